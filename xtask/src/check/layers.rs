@@ -1,0 +1,121 @@
+//! Holds the dependency graph that cargo sees against `layers.toml`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use serde_json::Value;
+
+#[derive(Deserialize)]
+struct Layers {
+    #[serde(rename = "crate")]
+    rooms: BTreeMap<String, Room>,
+    forbidden: BTreeMap<String, BTreeSet<String>>,
+}
+
+#[derive(Deserialize)]
+struct Room {
+    kind: String,
+    uses: Uses,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Uses {
+    Word(String),
+    List(BTreeSet<String>),
+}
+
+/// Fails with every dependency that the table does not allow.
+pub fn run(root: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(root.join("layers.toml")).context("cannot read layers.toml")?;
+    let layers: Layers = toml::from_str(&text).context("layers.toml is not valid")?;
+    let metadata = super::cargo(root, &["metadata", "--no-deps", "--format-version", "1", "--locked"]).output()?;
+    if !metadata.status.success() {
+        bail!("cargo metadata failed: {}", String::from_utf8_lossy(&metadata.stderr));
+    }
+    let metadata: Value = serde_json::from_slice(&metadata.stdout)?;
+    let breaches = breaches(&layers, &metadata);
+    if breaches.is_empty() { Ok(()) } else { bail!("\n  {}", breaches.join("\n  ")) }
+}
+
+fn breaches(layers: &Layers, metadata: &Value) -> Vec<String> {
+    let mut breaches = Vec::new();
+    let mut seen = BTreeSet::new();
+    for package in metadata["packages"].as_array().into_iter().flatten() {
+        let name = room_name(package["name"].as_str().unwrap_or_default());
+        seen.insert(name.to_owned());
+        let Some(room) = layers.rooms.get(name) else {
+            breaches.push(format!("crate {name} stands in no row of layers.toml"));
+            continue;
+        };
+        for dependency in package["dependencies"].as_array().into_iter().flatten() {
+            breaches.extend(judge(layers, name, room, dependency));
+        }
+    }
+    for name in layers.rooms.keys().filter(|name| !seen.contains(*name)) {
+        breaches.push(format!("layers.toml names {name}, which is no crate"));
+    }
+    breaches
+}
+
+fn judge(layers: &Layers, name: &str, room: &Room, dependency: &Value) -> Option<String> {
+    let used = dependency["name"].as_str().unwrap_or_default();
+    let is_dev = dependency["kind"].as_str() == Some("dev");
+    let is_ours = dependency["path"].is_string();
+    if !is_ours {
+        let forbidden = layers.forbidden.get(&room.kind).is_some_and(|set| set.contains(used));
+        return (forbidden && !is_dev).then(|| format!("{name} ({}) must not use {used}", room.kind));
+    }
+    let used = room_name(used);
+    let allowed = match &room.uses {
+        Uses::Word(word) => word == "any",
+        Uses::List(list) => used == "status" || list.contains(used) || (is_dev && used == "testkit"),
+    };
+    (!allowed).then(|| format!("{name} may not use {used}: layers.toml does not list it"))
+}
+
+fn room_name(package: &str) -> &str {
+    package.strip_prefix("plumb-").unwrap_or(package)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(dependency: &Value, expect: Option<&str>) {
+        let layers: Layers = toml::from_str(
+            "[crate.planning]\nkind = \"pure\"\nuses = [\"manifests\"]\n[forbidden]\npure = [\"tokio\"]\n",
+        )
+        .unwrap();
+        let room = &layers.rooms["planning"];
+        assert_eq!(judge(&layers, "planning", room, dependency).as_deref(), expect);
+    }
+
+    #[test]
+    fn a_listed_crate_is_allowed() {
+        check(&serde_json::json!({"name": "plumb-manifests", "path": "/x"}), None);
+    }
+
+    #[test]
+    fn status_is_open_to_all() {
+        check(&serde_json::json!({"name": "plumb-status", "path": "/x"}), None);
+    }
+
+    #[test]
+    fn an_unlisted_crate_is_a_breach() {
+        check(
+            &serde_json::json!({"name": "plumb-apply", "path": "/x"}),
+            Some("planning may not use apply: layers.toml does not list it"),
+        );
+    }
+
+    #[test]
+    fn a_pure_crate_has_no_runtime_but_may_test_with_one() {
+        check(&serde_json::json!({"name": "tokio"}), Some("planning (pure) must not use tokio"));
+        check(&serde_json::json!({"name": "tokio", "kind": "dev"}), None);
+    }
+}
