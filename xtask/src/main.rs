@@ -1,2 +1,57 @@
-//! (to be written)
-fn main() {}
+//! `cargo xtask …`: the workspace's own commands. This file only reads the command line; each command has a module.
+
+mod check;
+mod demo;
+mod r#gen;
+mod plane;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What a developer of Plumb does beside writing code.
+#[derive(Parser)]
+#[command(name = "cargo xtask", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// A real control plane on this machine: start it, stop it, print how to reach it.
+    Plane(plane::Arguments),
+    /// Every test of the workspace, against one control plane.
+    Test(test::Arguments),
+    /// The main job, step by step, on a real control plane.
+    Demo(demo::Arguments),
+    /// Every habit of the house: format, layers, lints, documents, fast tests.
+    Check {
+        /// Run this step alone.
+        step: Option<String>,
+    },
+    /// Writes the generated files; with --check only says whether they are up to date.
+    Gen {
+        /// Write nothing; fail if a file would change.
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Task::Plane(arguments) => plane::run(&arguments),
+        Task::Test(arguments) => test::run(&arguments),
+        Task::Demo(arguments) => demo::run(&arguments),
+        Task::Check { step } => check::run(step.as_deref()),
+        Task::Gen { check } => r#gen::run(check),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,1 +1,23 @@
-//! (to be written)
+//! Events to deliveries, deliveries to requests, webhooks to verdicts.
+//!
+//! Pure: no network, no clock, no cluster. Waiting, retrying and the reading of Secrets never enter: they belong to
+//! the notification-controller.
+
+pub mod incoming;
+pub mod metadata;
+pub mod pattern;
+pub mod receiver;
+pub mod redact;
+pub mod render;
+pub mod rule;
+pub mod validate;
+
+#[cfg(test)]
+mod fixtures;
+
+/// Bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
+}

@@ -1,1 +1,14 @@
-//! (to be written)
+//! The words that the controllers share: the custom resources of the toolkit, field for field as Flux has them, and
+//! the values inside them (durations, revisions, artifacts, events).
+//!
+//! Words only: no clock, no environment, no network, no client. How a kind is reconciled never enters.
+
+mod words;
+
+pub mod crd;
+pub mod event;
+pub mod kustomize;
+pub mod meta;
+pub mod notification;
+pub mod sealed;
+pub mod source;

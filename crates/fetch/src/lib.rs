@@ -1,1 +1,13 @@
-//! (to be written)
+//! Artifacts over HTTP, into memory: which hosts may be asked, a bounded download whose digest is checked before a byte of it is
+//! parsed, unpacking under limits, and a cache by digest. What is done with the files never enters.
+
+mod cache;
+mod download;
+mod error;
+mod host;
+mod unpack;
+
+pub use download::{FetchLimits, Fetcher, RetryPolicy};
+pub use error::FetchError;
+pub use host::{HostPolicy, HostPort, HostPortError, allowed_host, cluster_domains};
+pub use unpack::{UnpackError, UnpackLimits, unpack};

@@ -1,1 +1,19 @@
-//! (to be written)
+//! Git over HTTP: list references, fetch a commit into a bare repository that is kept, read its tree from the object database.
+//! No working tree is ever written, no program is ever started, no configuration of user or system is read. What becomes of the
+//! files never enters.
+
+mod constraint;
+mod credential;
+mod error;
+mod mirror;
+mod reference;
+mod session;
+mod task;
+mod tls;
+mod tree;
+
+pub use constraint::{Constraint, ConstraintError};
+pub use credential::{Credential, Endpoint, EndpointError, Trust};
+pub use error::GitError;
+pub use reference::{Found, Reference};
+pub use task::{Checkout, Git, Limits, Session};

@@ -1,1 +1,27 @@
-//! (to be written)
+//! A real control plane (etcd, kube-apiserver, kube-controller-manager) on this machine, for tests, the demo and
+//! benchmarks: found, or built from Go modules once, started on free ports, and gone with the process that started it.
+//!
+//! Nothing here knows Plumb's own kinds, and nothing here is ever linked into a controller.
+
+mod certificates;
+mod components;
+mod gobuild;
+mod kubeconfig;
+pub mod node;
+mod plane;
+pub mod process;
+mod programs;
+mod reaper;
+
+pub use kubeconfig::client;
+pub use plane::{Plane, PlaneOptions, User};
+pub use programs::{Program, Programs, VERSION};
+
+/// The environment variable that hands a running plane to another process: the path of its description.
+pub const HANDOVER: &str = "PLUMB_PLANE_STATE";
+
+/// The users that every plane knows beside its admin: one per controller, so that the audit log tells them apart.
+pub const CONTROLLERS: [&str; 3] = ["source-controller", "kustomize-controller", "notification-controller"];
+
+/// The user that everything else acts as.
+pub const ADMIN: &str = "admin";

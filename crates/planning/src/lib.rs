@@ -1,1 +1,19 @@
-//! (to be written)
+//! Planning: from what Git wants and what the cluster shows to what should be done, as values.
+//!
+//! Pure: nothing here awaits, reads a clock, the environment, a file or the network; `now` is an argument.
+//! Decisions about apply order, inventory, prune, field ownership and drift live here; carrying them out does not.
+
+pub mod diff;
+pub mod drift;
+pub mod exclusion;
+pub mod fields;
+mod fields_table;
+pub mod fingerprint;
+pub mod inventory;
+pub mod managed_fields;
+pub mod obstruction;
+pub mod ownership;
+pub mod plan;
+pub mod prune;
+pub mod stage;
+pub mod takeover;

@@ -1,1 +1,12 @@
-//! (to be written)
+//! Secrets of the API server as the values that a controller needs. An error names the Secret, its namespace and the key, never a
+//! value. Nothing is cached: a Secret is read when it is used.
+
+mod git;
+mod provider;
+mod read;
+mod receiver;
+
+pub use git::GitSecret;
+pub use provider::ProviderSecret;
+pub use read::{SecretContent, SecretError, read};
+pub use receiver::receiver_token;

@@ -1,1 +1,23 @@
-//! (to be written)
+//! The algebra of a finished attempt: why something failed, what follows from it, and which status, events and
+//! next visit it leads to.
+//!
+//! Words only: no clock, no network, no runtime. `now` and seeds are arguments, so every rule here is a table that
+//! can be tested at a desk. Wire types of single kinds and the sending of anything never enter.
+
+pub mod cadence;
+pub mod condition;
+pub mod consequence;
+pub mod ending;
+pub mod lint;
+pub mod message;
+pub mod occurrence;
+pub mod reason;
+pub mod summary;
+
+pub use condition::{Condition, ConditionStatus, ConditionType, Polarity};
+pub use consequence::{Classify, Consequence, Detail, chain};
+pub use ending::{Ending, Ledger, Retry, Said};
+pub use lint::breaches;
+pub use occurrence::{Audience, Occurrence, Severity, Turn};
+pub use reason::Reason;
+pub use summary::{Before, Next, Status, Summary, in_progress, summarize};

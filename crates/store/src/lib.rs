@@ -1,1 +1,14 @@
-//! (to be written)
+//! Artifacts on disk: written as a whole or not at all, served over HTTP, collected when nobody needs them any more. What goes into
+//! an artifact, and when, is decided elsewhere.
+
+mod archive;
+mod layout;
+mod retention;
+mod serve;
+mod store;
+
+pub use archive::ArchiveError;
+pub use layout::{Location, LocationError};
+pub use retention::{Retention, Stored, victims};
+pub use serve::router;
+pub use store::{Advertised, Collected, Integrity, Store, StoreError, Written};

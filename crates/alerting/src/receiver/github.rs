@@ -1,0 +1,90 @@
+//! `github`: `X-Hub-Signature-256`, or else `X-Hub-Signature`, carries an HMAC of the body; `X-GitHub-Event` must be
+//! in the list of events, where there is one.
+
+use super::{Expectation, Refusal, Webhook, is_listed, signature};
+
+const STRONG: &str = "X-Hub-Signature-256";
+const WEAK: &str = "X-Hub-Signature";
+/// What GitHub sends: the payload itself, or a form with a field `payload`.
+const CONTENT_TYPES: [&str; 2] = ["application/json", "application/x-www-form-urlencoded"];
+/// How much of a stranger's word is repeated to it.
+const ECHO_CHARS_MAX: usize = 64;
+
+pub(super) fn verify(webhook: &Webhook<'_>, expectation: &Expectation<'_>) -> Result<(), Refusal> {
+    let content_type = webhook.header("content-type").unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if !CONTENT_TYPES.contains(&media_type.as_str()) {
+        return Err(Refusal::ContentType(echo(content_type)));
+    }
+    let strong = webhook.header("x-hub-signature-256").filter(|given| !given.is_empty());
+    let (header, given) = match strong {
+        Some(given) => (STRONG, given),
+        None => (WEAK, webhook.header("x-hub-signature").unwrap_or_default()),
+    };
+    signature::verify(given, webhook.body, expectation.token)
+        .map_err(|source| Refusal::Signature { header, source })?;
+    let event = webhook.header("x-github-event").unwrap_or_default();
+    if is_listed(event, expectation.events) { Ok(()) } else { Err(Refusal::Event(echo(event))) }
+}
+
+fn echo(word: &str) -> String {
+    word.chars().take(ECHO_CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::receiver::rows::verdict;
+
+    const JSON: (&str, &str) = ("Content-Type", "application/json; charset=utf-8");
+    const BODY: &str = r#"{"ref":"refs/heads/main"}"#;
+    // openssl dgst -shaN -hmac secret
+    const SHA256: &str = "sha256=d8f89f0618acd61fe621aa4e64078c0e2bca15d0b578b7f3eb734f55883c5320";
+    const SHA1: &str = "sha1=b4a16e3f7e972ac84f7ec491f5bd8e412e95cd69";
+
+    #[test]
+    fn a_signed_push_is_let_in() {
+        let event = ("X-GitHub-Event", "push");
+        assert_eq!(verdict("github", &[JSON, event, ("X-Hub-Signature-256", SHA256)], BODY, &["Push"]), "");
+        assert_eq!(verdict("github", &[JSON, event, ("X-Hub-Signature", SHA1)], BODY, &[]), "");
+    }
+
+    #[test]
+    fn the_strong_signature_counts_where_both_are_given() {
+        let headers = [JSON, ("X-Hub-Signature-256", "sha256=00"), ("X-Hub-Signature", SHA1)];
+        let expect = "the header X-Hub-Signature-256 is not valid: the signature does not match";
+        assert_eq!(verdict("github", &headers, BODY, &[]), expect);
+    }
+
+    #[test]
+    fn a_body_without_a_right_signature_is_refused() {
+        let wrong = "the header X-Hub-Signature-256 is not valid: the signature does not match";
+        assert_eq!(verdict("github", &[JSON, ("X-Hub-Signature-256", SHA256)], "{}", &[]), wrong);
+        let missing =
+            "the header X-Hub-Signature is not valid: it does not have the form algorithm=signature";
+        assert_eq!(verdict("github", &[JSON], BODY, &[]), missing);
+    }
+
+    #[test]
+    fn an_event_outside_of_the_list_is_refused() {
+        let headers = [JSON, ("X-GitHub-Event", "ping"), ("X-Hub-Signature-256", SHA256)];
+        assert_eq!(verdict("github", &headers, BODY, &["push"]), "the event \"ping\" is not authorised");
+    }
+
+    #[test]
+    fn a_form_is_signed_as_a_whole() {
+        let headers = [
+            ("Content-Type", "application/x-www-form-urlencoded"),
+            (
+                "X-Hub-Signature-256",
+                "sha256=342a658c2944fef4f569b78654aa8e57f96c8c89141db8ff78588129b5210467",
+            ),
+        ];
+        assert_eq!(verdict("github", &headers, "payload=%7B%7D", &[]), "");
+    }
+
+    #[test]
+    fn a_body_of_another_kind_is_refused() {
+        let headers = [("Content-Type", "text/plain"), ("X-Hub-Signature-256", SHA256)];
+        assert_eq!(verdict("github", &headers, BODY, &[]), "content type \"text/plain\" is not supported");
+    }
+}

@@ -1,0 +1,143 @@
+//! Webhooks that arrive: under which path, and whether they are what they claim to be. One file and one line in the
+//! table per type. HTTP servers and the look-up of Receivers never enter.
+
+mod generic;
+mod generic_hmac;
+mod github;
+mod signature;
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq as _;
+
+pub use signature::SignatureError;
+
+/// How many bytes the body of a webhook may have.
+pub const WEBHOOK_BYTES_MAX: usize = 3 << 20;
+
+/// How a webhook of one type is verified.
+pub type Verify = fn(&Webhook<'_>, &Expectation<'_>) -> Result<(), Refusal>;
+
+/// Every type of Receiver that is honoured.
+pub const RECEIVERS: &[(&str, Verify)] =
+    &[("generic", generic::verify), ("generic-hmac", generic_hmac::verify), ("github", github::verify)];
+
+/// A request as it arrived.
+#[derive(Clone, Copy)]
+pub struct Webhook<'a> {
+    /// The headers; names in lower case.
+    pub headers: &'a [(String, String)],
+    /// The body.
+    pub body: &'a [u8],
+}
+
+impl<'a> Webhook<'a> {
+    /// The first value of a header, whose name is given in lower case.
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// What a Receiver expects of it.
+#[derive(Clone, Copy)]
+pub struct Expectation<'a> {
+    /// The token that both sides know.
+    pub token: &'a [u8],
+    /// The events that are let in; all of them where the list is empty.
+    pub events: &'a [String],
+}
+
+/// Why a webhook is refused. The texts go back to the caller, so they say nothing that it does not know.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No such type.
+    #[error("receivers of type {0:?} are not supported by this version")]
+    UnknownType(String),
+    /// The token is empty, so that nothing proves anything.
+    #[error("the token is empty")]
+    NoToken,
+    /// The signature is missing or wrong.
+    #[error("the header {header} is not valid")]
+    Signature {
+        /// The header that should carry it.
+        header: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: SignatureError,
+    },
+    /// The body is of a kind that the sender does not use.
+    #[error("content type {0:?} is not supported")]
+    ContentType(String),
+    /// The event is not in the list.
+    #[error("the event {0:?} is not authorised")]
+    Event(String),
+}
+
+/// Verifies a webhook for a Receiver of this type.
+pub fn verify(type_: &str, webhook: &Webhook<'_>, expectation: &Expectation<'_>) -> Result<(), Refusal> {
+    let known = RECEIVERS.iter().find(|(name, _)| *name == type_);
+    let (_, verify) = known.ok_or_else(|| Refusal::UnknownType(type_.to_owned()))?;
+    verify(webhook, expectation)
+}
+
+/// The path under which a Receiver listens. It is as secret as the token that it is made of.
+pub fn webhook_path(token: &[u8], name: &str, namespace: &str) -> String {
+    let mut digest = Sha256::new();
+    digest.update(token);
+    digest.update(name.as_bytes());
+    digest.update(namespace.as_bytes());
+    format!("/hook/{}", crate::hex(&digest.finalize()))
+}
+
+/// Whether two paths are the same, in a time that depends on their lengths alone.
+pub fn is_same_path(one: &str, other: &str) -> bool {
+    one.as_bytes().ct_eq(other.as_bytes()).into()
+}
+
+/// Whether an event is let in: case does not matter.
+fn is_listed(event: &str, events: &[String]) -> bool {
+    events.is_empty() || events.iter().any(|listed| listed.eq_ignore_ascii_case(event))
+}
+
+#[cfg(test)]
+pub(crate) mod rows {
+    use super::*;
+
+    /// The verdict on a webhook with the token `secret`: empty where it is let in.
+    pub fn verdict(type_: &str, headers: &[(&str, &str)], body: &str, events: &[&str]) -> String {
+        let headers: Vec<_> =
+            headers.iter().map(|(name, value)| (name.to_lowercase(), (*value).to_owned())).collect();
+        let events: Vec<_> = events.iter().map(|event| (*event).to_owned()).collect();
+        let webhook = Webhook { headers: &headers, body: body.as_bytes() };
+        match verify(type_, &webhook, &Expectation { token: b"secret", events: &events }) {
+            Ok(()) => String::new(),
+            Err(refusal) => plumb_status::chain(&refusal),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_is_the_digest_of_token_name_and_namespace() {
+        // printf tokhookflux-system | sha256sum
+        let expect = "/hook/4932243522c384b73145c05830bedf3ca1a764d2f440e6fb4c914952716929e8";
+        assert_eq!(webhook_path(b"tok", "hook", "flux-system"), expect);
+    }
+
+    #[test]
+    fn a_path_is_the_same_only_as_a_whole() {
+        assert!(is_same_path("/hook/a", "/hook/a"));
+        assert!(!is_same_path("/hook/a", "/hook/b"));
+        assert!(!is_same_path("/hook/a", "/hook/"));
+    }
+
+    #[test]
+    fn an_unknown_type_lets_nothing_in() {
+        assert_eq!(
+            rows::verdict("harbor", &[], "", &[]),
+            "receivers of type \"harbor\" are not supported by this version"
+        );
+    }
+}

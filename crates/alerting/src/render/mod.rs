@@ -1,0 +1,288 @@
+//! Events to requests. One file and one line in the table per type of Provider. Sending, retrying and the reading of
+//! Secrets never enter.
+
+mod generic;
+mod generic_hmac;
+mod slack;
+
+use std::collections::BTreeMap;
+
+use plumb_api::event::Event;
+use plumb_api::meta::{COMMIT_STATUS_KEY, COMMIT_STATUS_UPDATE};
+use plumb_api::sealed::Sealed;
+use url::Url;
+
+/// How much of an answer is read.
+pub const ANSWER_BYTES_MAX: usize = 64 << 10;
+/// How much of an answer is told.
+const ANSWER_CHARS_TOLD: usize = 256;
+
+/// How an event becomes a request.
+pub type Render = fn(&Event, &Settings) -> Result<OutboundRequest, RenderError>;
+
+/// A type of Provider.
+#[derive(Debug, Clone, Copy)]
+pub struct Provider {
+    /// Its name in `spec.type`.
+    pub type_: &'static str,
+    /// Which events it wants.
+    pub appetite: Appetite,
+    render: Render,
+}
+
+/// Every type of Provider that is honoured.
+pub const PROVIDERS: &[Provider] = &[
+    Provider { type_: "generic", appetite: Appetite::Everything, render: generic::render },
+    Provider { type_: "generic-hmac", appetite: Appetite::Everything, render: generic_hmac::render },
+    Provider { type_: "slack", appetite: Appetite::Messages, render: slack::render },
+];
+
+/// Which events a Provider wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appetite {
+    /// All of them: it is a program that reads events.
+    Everything,
+    /// All but those that only update a commit status: people read it.
+    Messages,
+}
+
+/// What a Provider and its Secret say.
+#[derive(Clone, Default)]
+pub struct Settings {
+    /// Where to send to.
+    pub address: Option<Sealed>,
+    /// The channel, where there are several.
+    pub channel: String,
+    /// The name to post under.
+    pub username: String,
+    /// The credential.
+    pub token: Option<Sealed>,
+    /// Further headers.
+    pub headers: BTreeMap<String, Sealed>,
+}
+
+impl Settings {
+    /// What must not be seen anywhere.
+    pub fn secrets(&self) -> impl Iterator<Item = &Sealed> {
+        self.address.iter().chain(&self.token).chain(self.headers.values())
+    }
+
+    /// The address as a URL that can be sent to.
+    fn url(&self) -> Result<Url, RenderError> {
+        let address =
+            self.address.as_ref().filter(|address| !address.is_empty()).ok_or(RenderError::NoAddress)?;
+        let text = address.expose_str().ok_or(RenderError::BadAddress)?;
+        let url = Url::parse(text.trim()).map_err(|_| RenderError::BadAddress)?;
+        match (url.scheme(), url.has_host()) {
+            ("http" | "https", true) => Ok(url),
+            _ => Err(RenderError::BadAddress),
+        }
+    }
+}
+
+/// A request that is ready to be sent. It has no Debug: the URL and the headers can be secrets.
+#[derive(Clone)]
+pub struct OutboundRequest {
+    /// The method.
+    pub method: &'static str,
+    /// Where to.
+    pub url: Url,
+    /// The headers, the content type among them.
+    pub headers: Vec<(String, Sealed)>,
+    /// The body.
+    pub body: Vec<u8>,
+    answer: Answer,
+}
+
+/// What answer means that the message arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// A status of 2xx.
+    Status,
+    /// A status of 2xx, and no `"ok": false` in a JSON body.
+    Ok,
+}
+
+impl OutboundRequest {
+    fn post(url: Url, body: Vec<u8>) -> Self {
+        let headers = vec![("content-type".to_owned(), Sealed::from("application/json"))];
+        Self { method: "POST", url, headers, body, answer: Answer::Status }
+    }
+
+    fn with(mut self, header: &str, value: impl Into<Sealed>) -> Self {
+        self.headers.push((header.to_owned(), value.into()));
+        self
+    }
+
+    /// Whether the receiving side took it.
+    pub fn accepted(&self, status: u16, body: &[u8]) -> Result<(), Rejection> {
+        if !(200..300).contains(&status) {
+            let told = String::from_utf8_lossy(body).chars().take(ANSWER_CHARS_TOLD).collect();
+            return Err(Rejection::Status { status, told });
+        }
+        match self.answer {
+            Answer::Status => Ok(()),
+            Answer::Ok => slack::accepted(body),
+        }
+    }
+}
+
+/// Why the receiving side did not take it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// The status is not one of success.
+    #[error("the server answered {status}{}", words(.told))]
+    Status {
+        /// The status.
+        status: u16,
+        /// The beginning of its body.
+        told: String,
+    },
+    /// The status is one of success, the body is not.
+    #[error("the server answered with the error {0:?}")]
+    Told(String),
+}
+
+impl Rejection {
+    /// Whether the same request may be taken later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Status { status: 429, .. } => true,
+            Self::Status { status, .. } => *status >= 500 && *status != 501,
+            Self::Told(_) => false,
+        }
+    }
+}
+
+fn words(told: &str) -> String {
+    let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
+    if told.is_empty() { String::new() } else { format!(": {told}") }
+}
+
+/// Why no request can be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RenderError {
+    /// No such type.
+    #[error("providers of type {0:?} are not supported by this version")]
+    UnknownType(String),
+    /// Neither spec nor Secret says where to send to.
+    #[error("no address: neither spec.address nor the key address of the Secret is set")]
+    NoAddress,
+    /// It is not a URL of HTTP.
+    #[error("the address is not a valid URL that begins with http:// or https://")]
+    BadAddress,
+    /// The type needs a credential.
+    #[error("no token: the Secret of a provider of type {0} needs the key token")]
+    NoToken(&'static str),
+    /// A header of the Secret cannot be sent.
+    #[error("the header {0:?} of the Secret cannot be sent")]
+    BadHeader(String),
+    /// The event cannot be written as JSON.
+    #[error("the event cannot be written")]
+    Unwritable(String),
+}
+
+/// The type of Provider with this name.
+pub fn provider(type_: &str) -> Result<&'static Provider, RenderError> {
+    PROVIDERS
+        .iter()
+        .find(|known| known.type_ == type_)
+        .ok_or_else(|| RenderError::UnknownType(type_.to_owned()))
+}
+
+impl Provider {
+    /// Whether an event, as it came from its controller, is for this type.
+    pub fn wants(&self, event: &Event) -> bool {
+        match self.appetite {
+            Appetite::Everything => true,
+            Appetite::Messages => event.group_metadata(COMMIT_STATUS_KEY) != Some(COMMIT_STATUS_UPDATE),
+        }
+    }
+
+    /// The request that tells of the event.
+    pub fn render(&self, event: &Event, settings: &Settings) -> Result<OutboundRequest, RenderError> {
+        (self.render)(event, settings)
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Result<Vec<u8>, RenderError> {
+    serde_json::to_vec(value).map_err(|error| RenderError::Unwritable(error.to_string()))
+}
+
+#[cfg(test)]
+pub(crate) mod golden {
+    use super::*;
+
+    /// Everything a test says about a Provider.
+    pub fn settings(address: &str, token: &str) -> Settings {
+        Settings {
+            address: Some(Sealed::from(address)),
+            token: (!token.is_empty()).then(|| Sealed::from(token)),
+            ..Settings::default()
+        }
+    }
+
+    /// The whole request as text.
+    pub fn text(type_: &str, event: &Event, settings: &Settings) -> String {
+        let request = match provider(type_).and_then(|provider| provider.render(event, settings)) {
+            Ok(request) => request,
+            Err(error) => return plumb_status::chain(&error),
+        };
+        let mut text = format!("{} {}\n", request.method, request.url);
+        for (name, value) in &request.headers {
+            text += name;
+            text += ": ";
+            text += value.expose_str().unwrap();
+            text += "\n";
+        }
+        text + "\n" + std::str::from_utf8(&request.body).unwrap()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::event;
+
+    #[track_caller]
+    fn check(status: u16, body: &str, told: &str, transient: bool) {
+        let request = OutboundRequest::post("http://h/".parse().unwrap(), Vec::new());
+        let rejection = request.accepted(status, body.as_bytes()).unwrap_err();
+        assert_eq!((rejection.to_string().as_str(), rejection.is_transient()), (told, transient));
+    }
+
+    #[test]
+    fn an_answer_is_told_and_a_passing_one_is_tried_again() {
+        check(404, "", "the server answered 404", false);
+        check(400, "no\n such  channel\n", "the server answered 400: no such channel", false);
+        check(302, "", "the server answered 302", false);
+        check(429, "", "the server answered 429", true);
+        check(503, "", "the server answered 503", true);
+        check(501, "", "the server answered 501", false);
+        check(500, &"x".repeat(1000), &format!("the server answered 500: {}", "x".repeat(256)), true);
+    }
+
+    #[test]
+    fn an_address_must_be_a_url_of_http() {
+        let text = |address: &str| golden::text("generic", &event(), &golden::settings(address, ""));
+        let bad = "the address is not a valid URL that begins with http:// or https://";
+        for address in ["ftp://h/", "hooks.example.com", "file:///etc/passwd", "http://"] {
+            assert_eq!(text(address), bad, "{address}");
+        }
+        assert_eq!(text(""), "no address: neither spec.address nor the key address of the Secret is set");
+    }
+
+    #[test]
+    fn an_unknown_type_is_refused() {
+        assert!(provider("discord").is_err());
+    }
+
+    #[test]
+    fn commit_status_updates_are_only_for_programs() {
+        let mut event = event();
+        event.metadata.insert("kustomize.toolkit.fluxcd.io/commit_status".into(), "update".into());
+        let wanting: Vec<_> =
+            PROVIDERS.iter().filter(|provider| provider.wants(&event)).map(|p| p.type_).collect();
+        assert_eq!(wanting, ["generic", "generic-hmac"]);
+    }
+}

@@ -1,0 +1,10 @@
+//! Kustomization: manifests of a source, built and applied, and what stands of them. Building and applying never
+//! enter.
+
+mod drift;
+mod spec;
+mod status;
+
+pub use drift::*;
+pub use spec::*;
+pub use status::*;

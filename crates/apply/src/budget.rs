@@ -1,0 +1,93 @@
+//! Budget: until when, and until whose word, a piece of work may go on.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::refusal::RequestError;
+
+/// A deadline and a way to stop earlier. Cheap to clone; children end with their parent.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    until: Instant,
+    cancel: CancellationToken,
+}
+
+impl Budget {
+    /// Work that ends at a time, or when the token is cancelled.
+    pub fn new(until: Instant, cancel: CancellationToken) -> Self {
+        Self { until, cancel }
+    }
+
+    /// Work that ends after a while, counted from now.
+    pub fn lasting(time: Duration) -> Self {
+        Self::new(Instant::now() + time, CancellationToken::new())
+    }
+
+    /// The same, but ending after `time` at the latest.
+    #[must_use]
+    pub fn at_most(&self, time: Duration) -> Self {
+        Self { until: self.until.min(Instant::now() + time), cancel: self.cancel.clone() }
+    }
+
+    /// When it ends.
+    pub fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// What ends it earlier.
+    pub fn token(&self) -> &CancellationToken {
+        &self.cancel
+    }
+
+    /// Whether nothing more may be started, and why.
+    pub fn check(&self) -> Result<(), RequestError> {
+        if self.cancel.is_cancelled() {
+            Err(RequestError::Cancelled)
+        } else if Instant::now() >= self.until {
+            Err(RequestError::TimedOut)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Runs work within the budget.
+    pub async fn run<F: Future>(&self, work: F) -> Result<F::Output, RequestError> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(RequestError::Cancelled),
+            done = tokio::time::timeout_at(self.until, work) => done.map_err(|_| RequestError::TimedOut),
+        }
+    }
+
+    /// Sleeps, if the budget allows it.
+    pub async fn pause(&self, time: Duration) -> Result<(), RequestError> {
+        self.run(tokio::time::sleep(time)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn work_ends_with_its_deadline() {
+        let budget = Budget::lasting(Duration::from_secs(5));
+        assert!(budget.pause(Duration::from_secs(4)).await.is_ok());
+        assert!(matches!(budget.pause(Duration::from_secs(4)).await, Err(RequestError::TimedOut)));
+        assert!(matches!(budget.check(), Err(RequestError::TimedOut)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_ends_when_it_is_cancelled() {
+        let budget = Budget::lasting(Duration::from_secs(5));
+        let token = budget.token().clone();
+        let pause = tokio::spawn(async move {
+            budget.at_most(Duration::from_secs(3)).pause(Duration::from_secs(9)).await
+        });
+        tokio::task::yield_now().await;
+        token.cancel();
+        assert!(matches!(pause.await.unwrap(), Err(RequestError::Cancelled)));
+    }
+}

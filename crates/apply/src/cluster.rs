@@ -1,0 +1,49 @@
+//! Cluster: one API server as one identity sees it. Everything in this crate works on one of these.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::Client;
+
+use crate::mapper::Mapper;
+
+/// Where the time comes from.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// A client, what the server serves, and the time. Cheap to clone.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    mapper: Mapper,
+    clock: Clock,
+}
+
+impl Cluster {
+    /// A cluster behind a client. Nothing is asked yet.
+    pub fn new(client: Client, clock: Clock) -> Self {
+        let mapper = Mapper::new(client.clone());
+        Self { client, mapper, clock }
+    }
+
+    /// The client.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// What the server serves.
+    pub fn mapper(&self) -> &Mapper {
+        &self.mapper
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cluster")
+    }
+}

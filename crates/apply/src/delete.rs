@@ -1,0 +1,174 @@
+//! Delete: removes what left Git, if the live object says that it is ours, and only the very state that was looked at.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use http::Method;
+use kube::core::GroupVersionKind;
+use plumb_manifests::ObjectId;
+use plumb_planning::ownership::Owner;
+use plumb_planning::prune::{self, Candidate, Deletion, WhyNot};
+use plumb_planning::stage::Rank;
+use serde_json::{Value, json};
+
+use crate::budget::Budget;
+use crate::cluster::Cluster;
+use crate::mapper::Mapping;
+use crate::observe;
+use crate::refusal::{Attempt, Failure, RequestError};
+use crate::wire::{self, Ask};
+
+/// How often a deletion is tried whose object keeps changing.
+const ATTEMPTS_MAX: usize = 6;
+/// The pause between two such tries.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What became of a candidate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// Deleted by us and gone.
+    Deleted,
+    /// The server took the deletion; the object goes when its finalizers let it.
+    Terminating,
+    /// It was gone already, or its kind was.
+    Absent,
+    /// Left alone.
+    Kept(WhyNot),
+}
+
+/// What a prune did, in its order.
+#[derive(Debug, Clone, Default)]
+pub struct Pruned {
+    /// What became of each candidate that was decided.
+    pub fates: Vec<(ObjectId, Fate)>,
+    /// What could not be decided or done.
+    pub failures: Vec<Failure>,
+}
+
+impl Pruned {
+    /// The lines of the event: what was deleted.
+    pub fn lines(&self) -> Vec<String> {
+        let deleted = self.fates.iter().filter(|(_, fate)| matches!(fate, Fate::Deleted | Fate::Terminating));
+        deleted.map(|(id, _)| format!("{id} deleted")).collect()
+    }
+
+    /// What leaves the inventory: confirmed gone, or not ours to delete.
+    pub fn released(&self) -> impl Iterator<Item = &ObjectId> {
+        self.fates.iter().filter_map(|(id, fate)| match fate {
+            Fate::Deleted | Fate::Absent => Some(id),
+            Fate::Kept(why) if why.releases() => Some(id),
+            Fate::Terminating | Fate::Kept(_) => None,
+        })
+    }
+
+    /// Every failure in one line, as Flux writes it.
+    pub fn complaint(&self) -> Option<String> {
+        if self.failures.is_empty() {
+            return None;
+        }
+        let all: Vec<String> = self.failures.iter().map(ToString::to_string).collect();
+        Some(format!("delete failed, errors: {};", all.join(";")))
+    }
+}
+
+/// Deletes candidates in their order; those of one rank in parallel. A failure does not stop the rest.
+pub async fn prune(
+    cluster: &Cluster,
+    candidates: &[Candidate],
+    owner: &Owner,
+    concurrency: usize,
+    budget: &Budget,
+) -> Pruned {
+    let mut pruned = Pruned::default();
+    let mut kinds = BTreeMap::new();
+    for group in candidates.chunk_by(|left, right| Rank::of(&left.id.kind) == Rank::of(&right.id.kind)) {
+        for candidate in group {
+            let kind = kind_of(candidate);
+            let key = (kind.group.clone(), kind.version.clone(), kind.kind.clone());
+            if let std::collections::btree_map::Entry::Vacant(slot) = kinds.entry(key) {
+                slot.insert(cluster.mapper().resolve_any(&kind, budget).await);
+            }
+        }
+        let kinds = &kinds;
+        let deletions = stream::iter(group)
+            .map(|candidate| async move {
+                let kind = kind_of(candidate);
+                let mapping = kinds.get(&(kind.group, kind.version, kind.kind)).cloned();
+                let mapping = mapping.unwrap_or(Err(RequestError::TimedOut));
+                (&candidate.id, delete(cluster, candidate, mapping, owner, budget).await)
+            })
+            .buffered(concurrency.max(1));
+        let outcomes: Vec<_> = deletions.collect().await;
+        for (id, outcome) in outcomes {
+            match outcome {
+                Ok(fate) => pruned.fates.push((id.clone(), fate)),
+                Err(failure) => pruned.failures.push(failure),
+            }
+        }
+    }
+    pruned
+}
+
+fn kind_of(candidate: &Candidate) -> GroupVersionKind {
+    GroupVersionKind::gvk(&candidate.id.group, &candidate.version, &candidate.id.kind)
+}
+
+async fn delete(
+    cluster: &Cluster,
+    candidate: &Candidate,
+    mapping: Result<Arc<Mapping>, RequestError>,
+    owner: &Owner,
+    budget: &Budget,
+) -> Result<Fate, Failure> {
+    let id = &candidate.id;
+    let failed = |attempt| move |error| Failure { id: id.clone(), attempt, error };
+    let mapping = match mapping {
+        Ok(mapping) => mapping,
+        // Discovery was asked anew and knows no such kind: its objects went with it.
+        Err(RequestError::NoMatch { .. }) => return Ok(Fate::Absent),
+        Err(error) => return Err(failed(Attempt::Query)(error)),
+    };
+    for _ in 0..ATTEMPTS_MAX {
+        let live = observe::live_as(cluster, &mapping, id, budget).await.map_err(failed(Attempt::Query))?;
+        let Some(live) = live else { return Ok(Fate::Absent) };
+        let deletion = match prune::may_delete(&live, owner) {
+            Ok(deletion) => deletion,
+            Err(why) => return Ok(Fate::Kept(why)),
+        };
+        match remove(cluster, &mapping, id, &deletion, budget).await {
+            Ok(fate) => return Ok(fate),
+            Err(error) if error.is_absence() => return Ok(Fate::Absent),
+            // The object is not what was looked at any more: look again.
+            Err(error) if error.refusal().is_some_and(|refusal| refusal.code == 409) => {
+                budget.pause(PAUSE).await.map_err(failed(Attempt::Delete))?;
+            }
+            Err(error) => return Err(failed(Attempt::Delete)(error)),
+        }
+    }
+    Err(failed(Attempt::Delete)(RequestError::Contended { attempts: ATTEMPTS_MAX }))
+}
+
+async fn remove(
+    cluster: &Cluster,
+    mapping: &Arc<Mapping>,
+    id: &ObjectId,
+    deletion: &Deletion,
+    budget: &Budget,
+) -> Result<Fate, RequestError> {
+    let Deletion { uid, resource_version } = deletion;
+    let options = json!({
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "propagationPolicy": "Background",
+        "preconditions": {"uid": uid, "resourceVersion": resource_version},
+    });
+    let path = mapping.path(&id.namespace, &id.name);
+    let ask = Ask::write(Method::DELETE, path, "application/json", &options, observe::is_secret(id));
+    let answer = wire::ask(cluster.client(), &ask, budget).await?;
+    // The server answers with the object itself while something still holds it.
+    let gone = answer.body.get("kind").and_then(Value::as_str) == Some("Status")
+        || answer.body.pointer("/metadata/deletionTimestamp").is_none();
+    Ok(if gone { Fate::Deleted } else { Fate::Terminating })
+}

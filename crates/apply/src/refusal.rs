@@ -1,0 +1,337 @@
+//! Refusal: why a request did not do what was asked, in words that carry no secret.
+//!
+//! What the server says about a Secret is never repeated: a validation message quotes the value that it refuses.
+
+use std::fmt;
+
+use http::StatusCode;
+use plumb_manifests::ObjectId;
+use serde_json::Value;
+
+/// The longest message of a server that is repeated.
+pub const MESSAGE_BYTES_MAX: usize = 4096;
+
+/// Stands in for what the server said about a Secret.
+const WITHHELD: &str = "the server's message is withheld, because it may quote secret values";
+
+/// What came of a request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// The cluster serves no such kind.
+    #[error("no matches for kind {kind:?} in version {api_version:?}")]
+    NoMatch {
+        /// The kind.
+        kind: String,
+        /// Group and version.
+        api_version: String,
+    },
+    /// A group's server is down, so whether it serves a kind is not known.
+    #[error("cannot tell whether {api_version} is served: its discovery is stale")]
+    StaleDiscovery {
+        /// Group and version.
+        api_version: String,
+    },
+    /// A namespaced object without namespace.
+    #[error("namespace not specified")]
+    NamespaceNotSpecified,
+    /// The server said no.
+    #[error("{0}")]
+    Refused(Box<Refusal>),
+    /// No answer.
+    #[error("cannot reach the API server: {cause}")]
+    Unreachable {
+        /// The chain of causes.
+        cause: String,
+    },
+    /// More than is read.
+    #[error("the API server's answer exceeds {limit} bytes")]
+    TooLarge {
+        /// The limit.
+        limit: usize,
+    },
+    /// An answer that is not an object.
+    #[error("the API server's answer is not an object: {cause}")]
+    Garbled {
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// A definition that did not become established in time.
+    #[error("the definition is not established: {cause}")]
+    NotEstablished {
+        /// What it says.
+        cause: String,
+    },
+    /// The object kept changing under our hands.
+    #[error("the object kept changing, given up after {attempts} attempts")]
+    Contended {
+        /// How often it was tried.
+        attempts: usize,
+    },
+    /// The time is up.
+    #[error("the deadline has passed")]
+    TimedOut,
+    /// Stopped by a newer revision or by the end of the process.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl RequestError {
+    /// What the server said, if it said no.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// Whether the object, or its kind, is not there.
+    pub fn is_absence(&self) -> bool {
+        match self {
+            Self::NoMatch { .. } => true,
+            Self::Refused(refusal) => matches!(refusal.absent, Some(Absent::Object | Absent::Namespace)),
+            _ => false,
+        }
+    }
+
+    /// Whether another attempt at the same thing can help without a change from outside.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. }
+            | Self::StaleDiscovery { .. }
+            | Self::TimedOut
+            | Self::Contended { .. } => true,
+            Self::Refused(refusal) => refusal.code == 429 || refusal.code >= 500 || refusal.code == 409,
+            _ => false,
+        }
+    }
+
+    pub(crate) fn is_cut_short(&self) -> bool {
+        matches!(self, Self::Cancelled | Self::TimedOut)
+    }
+}
+
+/// What a 404 says is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absent {
+    /// The object.
+    Object,
+    /// Its namespace.
+    Namespace,
+    /// Its kind: nothing answers at this path.
+    Kind,
+}
+
+/// A no of the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// HTTP status.
+    pub code: u16,
+    /// The server's reason, such as `Invalid`.
+    pub reason: String,
+    /// The server's message; withheld for a Secret.
+    pub message: String,
+    /// What is absent, for a 404.
+    pub absent: Option<Absent>,
+    /// Whether a field that cannot be changed was to be changed.
+    pub immutable: bool,
+    /// How long to wait before another attempt, if the server says so.
+    pub retry_after: Option<std::time::Duration>,
+}
+
+impl Refusal {
+    /// Reads an answer that is not a success. `confidential`: the request was about a Secret.
+    pub(crate) fn read(code: StatusCode, body: &[u8], confidential: bool) -> Self {
+        let status: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+        let said = |key: &str| status.get(key).and_then(Value::as_str).unwrap_or_default();
+        let is_status = said("kind") == "Status";
+        let (message, reason) = if is_status {
+            (said("message").to_owned(), said("reason").to_owned())
+        } else {
+            (
+                String::from_utf8_lossy(&body[..body.len().min(MESSAGE_BYTES_MAX)]).trim().to_owned(),
+                String::new(),
+            )
+        };
+        let reason = if reason.is_empty() {
+            code.canonical_reason().unwrap_or("Unknown").replace(' ', "")
+        } else {
+            reason
+        };
+        let absent = (code == StatusCode::NOT_FOUND).then(|| what_is_absent(&status, is_status));
+        let immutable = matches!(code.as_u16(), 409 | 422) && says_immutable(&status, &message);
+        let message = if confidential && absent.is_none() { WITHHELD.to_owned() } else { cut(message) };
+        let retry_after = status.pointer("/details/retryAfterSeconds").and_then(Value::as_u64);
+        let retry_after = retry_after.map(std::time::Duration::from_secs);
+        Self { code: code.as_u16(), reason, message, absent, immutable, retry_after }
+    }
+
+    /// What might help, beside the cause.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self { absent: Some(Absent::Namespace), .. } => Some(
+                "create the namespace in this Kustomization, or depend (dependsOn) on the one that creates it",
+            ),
+            Self { immutable: true, .. } => {
+                Some("the field cannot be changed in place: delete the object, or give it another name")
+            }
+            Self { code: 403, .. } => Some("grant the controller's identity this access"),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+fn what_is_absent(status: &Value, is_status: bool) -> Absent {
+    let detail =
+        |key: &str| status.pointer(&format!("/details/{key}")).and_then(Value::as_str).unwrap_or_default();
+    if !is_status || detail("name").is_empty() {
+        Absent::Kind
+    } else if detail("kind") == "namespaces" && detail("group").is_empty() {
+        Absent::Namespace
+    } else {
+        Absent::Object
+    }
+}
+
+fn says_immutable(status: &Value, message: &str) -> bool {
+    let causes = status.pointer("/details/causes").and_then(Value::as_array);
+    let mut texts =
+        causes.into_iter().flatten().filter_map(|cause| cause.get("message")).filter_map(Value::as_str);
+    let says = |text: &str| {
+        text.contains("immutable") || text.contains("updates to statefulset spec for fields other than")
+    };
+    texts.any(says) || says(message)
+}
+
+fn cut(mut message: String) -> String {
+    if message.len() > MESSAGE_BYTES_MAX {
+        let mut end = MESSAGE_BYTES_MAX;
+        while !message.is_char_boundary(end) {
+            end -= 1;
+        }
+        message.truncate(end);
+        message.push('…');
+    }
+    message
+}
+
+/// What was attempted with an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// To apply it.
+    Apply,
+    /// To read it before a deletion.
+    Query,
+    /// To delete it.
+    Delete,
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Apply => "apply",
+            Self::Query => "query",
+            Self::Delete => "delete",
+        })
+    }
+}
+
+/// One object with which something could not be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Which object.
+    pub id: ObjectId,
+    /// What was attempted.
+    pub attempt: Attempt,
+    /// Why it failed.
+    pub error: RequestError,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, attempt, error } = self;
+        match error {
+            RequestError::NamespaceNotSpecified => write!(f, "{id} {error}"),
+            RequestError::Refused(refusal) => {
+                write!(f, "{id} {attempt} failed ({}): {error}", refusal.reason)?;
+                refusal.hint().map_or(Ok(()), |hint| write!(f, " ({hint})"))
+            }
+            _ => write!(f, "{id} {attempt} failed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn read(code: u16, body: &Value, confidential: bool) -> Refusal {
+        Refusal::read(StatusCode::from_u16(code).unwrap(), body.to_string().as_bytes(), confidential)
+    }
+
+    fn status(reason: &str, message: &str, details: Value) -> Value {
+        json!({"kind": "Status", "reason": reason, "message": message, "details": details})
+    }
+
+    fn failure(refusal: Refusal) -> String {
+        let id = ObjectId::parse_inventory("apps_web_apps_Deployment").unwrap();
+        Failure { id, attempt: Attempt::Apply, error: RequestError::Refused(Box::new(refusal)) }.to_string()
+    }
+
+    #[test]
+    fn a_refusal_names_object_reason_and_cause() {
+        let refusal = read(422, &status("Invalid", "spec.replicas: must be positive", json!({})), false);
+        assert_eq!(
+            failure(refusal),
+            "Deployment/apps/web apply failed (Invalid): spec.replicas: must be positive"
+        );
+    }
+
+    #[test]
+    fn what_the_server_says_about_a_secret_is_withheld() {
+        let cause = json!({"causes": [{"message": "Invalid value: \"hunter2\""}]});
+        let refusal = read(422, &status("Invalid", "data: Invalid value: \"hunter2\"", cause), true);
+        assert!(!format!("{refusal:?} {refusal}").contains("hunter2"));
+        assert_eq!(refusal.reason, "Invalid");
+    }
+
+    #[test]
+    fn a_404_tells_what_is_absent() {
+        let object =
+            status("NotFound", "configmaps \"a\" not found", json!({"name": "a", "kind": "configmaps"}));
+        let namespace =
+            status("NotFound", "namespaces \"n\" not found", json!({"name": "n", "kind": "namespaces"}));
+        let kind = status("NotFound", "the server could not find the requested resource", json!({}));
+        assert_eq!(read(404, &object, false).absent, Some(Absent::Object));
+        assert_eq!(read(404, &namespace, false).absent, Some(Absent::Namespace));
+        assert_eq!(read(404, &kind, false).absent, Some(Absent::Kind));
+        assert_eq!(
+            Refusal::read(StatusCode::NOT_FOUND, b"404 page not found\n", false).absent,
+            Some(Absent::Kind)
+        );
+        assert!(failure(read(404, &namespace, false)).contains("dependsOn"));
+    }
+
+    #[test]
+    fn an_immutable_field_is_recognised_by_its_cause() {
+        let cause = json!({"causes": [{"field": "spec.selector", "message": "Invalid value: {}: field is immutable"}]});
+        assert!(read(422, &status("Invalid", "x is invalid", cause), false).immutable);
+        assert!(!read(422, &status("Invalid", "x is invalid", json!({})), false).immutable);
+    }
+
+    #[test]
+    fn an_endless_message_is_cut() {
+        let refusal = read(500, &status("InternalError", &"ä".repeat(MESSAGE_BYTES_MAX), json!({})), false);
+        assert!(refusal.message.len() <= MESSAGE_BYTES_MAX + '…'.len_utf8());
+    }
+}

@@ -1,0 +1,282 @@
+//! Watchers: one metadata watch for each managed kind, with its own task and its own backoff. They keep nothing per object.
+//!
+//! What a sight means is decided elsewhere (planning's drift); no body of an object is ever read here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use kube::Api;
+use kube::api::{DynamicObject, PartialObjectMeta};
+use kube::core::GroupVersionKind;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event};
+use plumb_planning::ownership::Owner;
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::budget::Budget;
+use crate::cluster::Cluster;
+use crate::mapper::Mapping;
+use crate::refusal::RequestError;
+
+/// How many sights may wait for their reader; a full queue slows the watches down, it loses nothing.
+pub const QUEUE_MAX: usize = 1024;
+/// How many kinds are watched at most.
+pub const KINDS_MAX: usize = 512;
+/// The timeout of one watch request, in seconds; shorter than what load balancers cut.
+const WATCH_SECONDS: u32 = 200;
+/// How many objects one page of a list has.
+const PAGE: u32 = 500;
+/// The first and the longest pause before a kind that is not served is looked up again.
+const GONE_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+/// How long one look-up of a kind may take.
+const RESOLVE_MAX: Duration = Duration::from_secs(30);
+
+/// What was seen of which kind.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sight {
+    /// The kind.
+    pub kind: GroupVersionKind,
+    /// What was seen.
+    pub news: News,
+}
+
+/// What a watch tells.
+#[derive(Debug, Clone, PartialEq)]
+pub enum News {
+    /// An object is there, or changed.
+    Seen {
+        /// Its `metadata`, without annotations.
+        metadata: Value,
+        /// Whether it comes from a list: then it may be older than what is known.
+        listed: bool,
+    },
+    /// An object left the selection: it was deleted, or lost its owner labels.
+    Deleted {
+        /// Its last `metadata`, without annotations.
+        metadata: Value,
+    },
+    /// A list is complete: what is not in it is not there.
+    Relisted {
+        /// Namespace and name of everything that is there.
+        present: BTreeSet<(String, String)>,
+    },
+    /// The kind may not be watched; told once until it may.
+    Denied {
+        /// What the server says.
+        message: String,
+    },
+    /// The kind is not served; told once until it is. The watch comes back with it.
+    Gone,
+}
+
+/// The running watches. Dropping it stops them all.
+pub struct Watchers {
+    cluster: Cluster,
+    sights: mpsc::Sender<Sight>,
+    tasks: Mutex<BTreeMap<(String, String, String), DropGuard>>,
+    /// Counts signs that the set of served kinds changed.
+    served: watch::Sender<u64>,
+    end: CancellationToken,
+    _guard: DropGuard,
+}
+
+impl Watchers {
+    /// No watch yet, and the queue on which all of them will tell.
+    pub fn new(cluster: Cluster) -> (Arc<Self>, mpsc::Receiver<Sight>) {
+        let (sights, receiver) = mpsc::channel(QUEUE_MAX);
+        let end = CancellationToken::new();
+        let watchers = Self {
+            cluster,
+            sights,
+            tasks: Mutex::default(),
+            served: watch::Sender::new(0),
+            _guard: end.clone().drop_guard(),
+            end,
+        };
+        (Arc::new(watchers), receiver)
+    }
+
+    /// Makes the watched kinds exactly these: starts what is missing, stops what is not wanted.
+    /// Kinds over the limit are returned: they are not watched.
+    pub fn watch(&self, kinds: &BTreeSet<(String, String, String)>) -> Vec<GroupVersionKind> {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.retain(|kind, _| kinds.contains(kind));
+        let mut refused = Vec::new();
+        for key in kinds {
+            let kind = GroupVersionKind::gvk(&key.0, &key.1, &key.2);
+            if tasks.contains_key(key) {
+                continue;
+            }
+            if tasks.len() >= KINDS_MAX {
+                refused.push(kind);
+                continue;
+            }
+            let stop = self.end.child_token();
+            let task = Task {
+                kind,
+                cluster: self.cluster.clone(),
+                sights: self.sights.clone(),
+                served: self.served.subscribe(),
+                silence: Silence::None,
+            };
+            let stopped = stop.clone();
+            let running = Box::pin(task.run());
+            tokio::spawn(async move { stopped.run_until_cancelled_owned(running).await });
+            tasks.insert(key.clone(), stop.drop_guard());
+        }
+        refused
+    }
+
+    /// Group, version and kind of everything that is watched.
+    pub fn watched(&self) -> BTreeSet<(String, String, String)> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// The set of served kinds may have changed (a definition was seen): kinds that were gone are looked up at once.
+    pub fn kinds_changed(&self) {
+        self.cluster.mapper().doubt();
+        self.served.send_modify(|count| *count += 1);
+    }
+}
+
+/// What was told last, so that it is not told again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Silence {
+    None,
+    Denied,
+    Gone,
+}
+
+/// Why a watch ended.
+enum Break {
+    /// The kind is not served any more.
+    Gone,
+    /// Nobody listens.
+    Closed,
+}
+
+struct Task {
+    kind: GroupVersionKind,
+    cluster: Cluster,
+    sights: mpsc::Sender<Sight>,
+    served: watch::Receiver<u64>,
+    silence: Silence,
+}
+
+impl Task {
+    async fn run(mut self) {
+        let mut pause = GONE_PAUSE.0;
+        loop {
+            // Before the look-up, so that a sign during it is not lost.
+            self.served.mark_unchanged();
+            match self.cluster.mapper().resolve(&self.kind, &Budget::lasting(RESOLVE_MAX)).await {
+                Ok(mapping) => match self.follow(&mapping, &mut pause).await {
+                    Break::Gone => self.cluster.mapper().doubt(),
+                    Break::Closed => return,
+                },
+                Err(RequestError::NoMatch { .. }) => {
+                    if self.silence != Silence::Gone {
+                        self.silence = Silence::Gone;
+                        if self.tell(News::Gone).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(kind = %self.kind.kind, error = %error, "kind cannot be looked up");
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => self.cluster.mapper().doubt(),
+                changed = self.served.changed() => if changed.is_err() { return },
+            }
+            pause = (pause * 2).min(GONE_PAUSE.1);
+        }
+    }
+
+    async fn follow(&mut self, mapping: &Mapping, pause: &mut Duration) -> Break {
+        let api: Api<PartialObjectMeta<DynamicObject>> =
+            Api::all_with(self.cluster.client().clone(), &mapping.resource);
+        let config =
+            watcher::Config::default().labels(&Owner::selector()).timeout(WATCH_SECONDS).page_size(PAGE);
+        let mut events = watcher::watcher(api, config).default_backoff().boxed();
+        let mut present = BTreeSet::new();
+        while let Some(event) = events.next().await {
+            let news = match event {
+                Ok(event) => {
+                    self.silence = Silence::None;
+                    *pause = GONE_PAUSE.0;
+                    read(event, &mut present)
+                }
+                Err(error) => match self.complain(&error) {
+                    Ok(news) => news,
+                    Err(ended) => return ended,
+                },
+            };
+            if let Some(news) = news
+                && self.tell(news).await.is_err()
+            {
+                return Break::Closed;
+            }
+        }
+        Break::Gone
+    }
+
+    /// What an error of a watch tells, if anything.
+    fn complain(&mut self, error: &watcher::Error) -> Result<Option<News>, Break> {
+        let status = match error {
+            watcher::Error::InitialListFailed(kube::Error::Api(status))
+            | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status,
+            other => {
+                tracing::debug!(kind = %self.kind.kind, error = %other, "watch is resumed");
+                return Ok(None);
+            }
+        };
+        match status.code {
+            404 => Err(Break::Gone),
+            401 | 403 if self.silence != Silence::Denied => {
+                self.silence = Silence::Denied;
+                Ok(Some(News::Denied { message: status.message.clone() }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn tell(&self, news: News) -> Result<(), ()> {
+        self.sights.send(Sight { kind: self.kind.clone(), news }).await.map_err(drop)
+    }
+}
+
+fn read(
+    event: Event<PartialObjectMeta<DynamicObject>>,
+    present: &mut BTreeSet<(String, String)>,
+) -> Option<News> {
+    match event {
+        Event::Init => {
+            present.clear();
+            None
+        }
+        Event::InitApply(object) => {
+            let metadata = object.metadata;
+            present.insert((
+                metadata.namespace.clone().unwrap_or_default(),
+                metadata.name.clone().unwrap_or_default(),
+            ));
+            strip(metadata).map(|metadata| News::Seen { metadata, listed: true })
+        }
+        Event::InitDone => Some(News::Relisted { present: std::mem::take(present) }),
+        Event::Apply(object) => strip(object.metadata).map(|metadata| News::Seen { metadata, listed: false }),
+        Event::Delete(object) => strip(object.metadata).map(|metadata| News::Deleted { metadata }),
+    }
+}
+
+/// Annotations can hold a whole manifest of a Secret; nobody here needs them.
+fn strip(mut metadata: kube::core::ObjectMeta) -> Option<Value> {
+    metadata.annotations = None;
+    metadata.owner_references = None;
+    serde_json::to_value(metadata).ok()
+}

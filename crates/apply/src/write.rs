@@ -1,0 +1,239 @@
+//! Write: applies one object, takes over what other tools left on it, clears what stands in the way, and tells what changed.
+//!
+//! An object that needs nothing costs one request. Whether it was changed is read from the answer, not from a read before.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use jiff::SignedDuration;
+use plumb_manifests::Object;
+use plumb_planning::drift::record::Record;
+use plumb_planning::exclusion::Policy;
+use plumb_planning::managed_fields::{self, Hashes};
+use plumb_planning::obstruction;
+use plumb_planning::ownership::FIELD_MANAGER;
+use plumb_planning::plan::Planned;
+use plumb_planning::prune::WhyNot;
+use plumb_planning::takeover::Takeover;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::budget::Budget;
+use crate::cluster::Cluster;
+use crate::mapper::Mapping;
+use crate::observe::{self, Mode};
+use crate::refusal::{Absent, RequestError};
+use crate::wire::{self, Answer, Ask};
+
+/// How often a write is tried that others keep overtaking.
+const ATTEMPTS_MAX: usize = 5;
+/// The pause between two such tries.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How far the time of an entry may lie behind the answer that carries it: both have whole seconds.
+const SAME_WRITE: SignedDuration = SignedDuration::from_secs(2);
+
+/// What was done to an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// It was not there.
+    Created,
+    /// It was there, and is different now.
+    Configured,
+    /// It was as desired.
+    Unchanged,
+    /// It was left alone.
+    Skipped(WhyNot),
+}
+
+impl Action {
+    /// Whether the cluster is different now.
+    pub fn changes(&self) -> bool {
+        matches!(self, Self::Created | Self::Configured)
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Created => "created",
+            Self::Configured => "configured",
+            Self::Unchanged => "unchanged",
+            Self::Skipped(_) => "skipped",
+        })
+    }
+}
+
+/// The outcome of one write.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// What was done.
+    pub action: Action,
+    /// The live object as the server answered it, whole.
+    pub live: Object,
+    /// How its kind is served.
+    pub mapping: Arc<Mapping>,
+}
+
+/// Applies one object. `known` is what was last seen of it, if anything: it makes "unchanged" exact.
+pub async fn write(
+    cluster: &Cluster,
+    planned: &Planned,
+    known: Option<&Record>,
+    takeover: &Takeover,
+    budget: &Budget,
+) -> Result<Written, RequestError> {
+    let writer = Writer { cluster, planned, takeover, budget };
+    let mapping = cluster.mapper().resolve(&observe::kind_of(&planned.object), budget).await?;
+    if planned.policy == Policy::IfNotPresent
+        && let Some(live) = writer.metadata(&mapping).await?
+    {
+        return Ok(Written { action: Action::Skipped(WhyNot::Present), live, mapping });
+    }
+    let began = Instant::now();
+    let (mapping, answer, cleared) = writer.apply(mapping).await?;
+    let action = match answer.code {
+        StatusCode::CREATED => Action::Created,
+        _ if cleared => Action::Configured,
+        _ => tell(&answer, known, planned, began.elapsed()),
+    };
+    let live = observe::object(answer)?;
+    match writer.take_over(&mapping, &live).await? {
+        None => Ok(Written { action, live, mapping }),
+        Some(live) => {
+            let action = if action == Action::Created { action } else { Action::Configured };
+            Ok(Written { action, live, mapping })
+        }
+    }
+}
+
+struct Writer<'a> {
+    cluster: &'a Cluster,
+    planned: &'a Planned,
+    takeover: &'a Takeover,
+    budget: &'a Budget,
+}
+
+impl Writer<'_> {
+    /// Applies, and where the server refuses a value that others left in the way, removes that and applies again.
+    async fn apply(&self, mut mapping: Arc<Mapping>) -> Result<(Arc<Mapping>, Answer, bool), RequestError> {
+        let mut cleared = false;
+        for _ in 0..ATTEMPTS_MAX {
+            let error = match self.patch(&mapping).await {
+                Ok(answer) => return Ok((mapping, answer, cleared)),
+                Err(error) => error,
+            };
+            let Some(refusal) = error.refusal() else { return Err(error) };
+            match (refusal.code, refusal.absent) {
+                // A definition is established a moment before its path is served everywhere.
+                (404, Some(Absent::Kind)) => {
+                    self.cluster.mapper().doubt();
+                    let kind = observe::kind_of(&self.planned.object);
+                    self.budget.pause(PAUSE * 4).await?;
+                    mapping = self.cluster.mapper().resolve(&kind, self.budget).await?;
+                }
+                (422, _) if !cleared => {
+                    cleared = self.clear(&mapping).await?;
+                    if !cleared {
+                        return Err(error);
+                    }
+                }
+                (409, _) if !refusal.immutable => self.budget.pause(PAUSE).await?,
+                _ => return Err(error),
+            }
+        }
+        Err(RequestError::Contended { attempts: ATTEMPTS_MAX })
+    }
+
+    /// Removes what stands in the way of an apply; false when nothing is found.
+    async fn clear(&self, mapping: &Arc<Mapping>) -> Result<bool, RequestError> {
+        let mut cleared = false;
+        for _ in 0..ATTEMPTS_MAX {
+            let Some(live) = observe::live_as(self.cluster, mapping, &self.planned.id, self.budget).await?
+            else {
+                return Ok(cleared);
+            };
+            let patch =
+                self.takeover.patch(&live).or_else(|| obstruction::patch(&self.planned.object, &live));
+            let Some(patch) = patch else { return Ok(cleared) };
+            cleared |= self.json_patch(mapping, &patch).await?.is_some();
+        }
+        Ok(cleared)
+    }
+
+    /// Makes other tools' leftovers ours and applies again, so that what Git does not want goes. `None`: there were none.
+    async fn take_over(
+        &self,
+        mapping: &Arc<Mapping>,
+        answered: &Object,
+    ) -> Result<Option<Object>, RequestError> {
+        let mut live = answered.clone();
+        for _ in 0..ATTEMPTS_MAX {
+            let Some(patch) = self.takeover.patch(&live) else { return Ok(None) };
+            if self.json_patch(mapping, &patch).await?.is_some() {
+                return self.patch(mapping).await.and_then(observe::object).map(Some);
+            }
+            match observe::live_as(self.cluster, mapping, &self.planned.id, self.budget).await? {
+                Some(newer) => live = newer,
+                // Deleted meanwhile: the next sight of it is a drift.
+                None => return Ok(None),
+            }
+        }
+        Err(RequestError::Contended { attempts: ATTEMPTS_MAX })
+    }
+
+    async fn patch(&self, mapping: &Arc<Mapping>) -> Result<Answer, RequestError> {
+        observe::patch(self.cluster, mapping, &self.planned.object, Mode::Real, self.budget).await
+    }
+
+    async fn metadata(&self, mapping: &Arc<Mapping>) -> Result<Option<Object>, RequestError> {
+        observe::metadata(self.cluster, mapping, &self.planned.id, self.budget).await
+    }
+
+    /// A patch bound to a version; `None` when the object has moved on.
+    async fn json_patch(
+        &self,
+        mapping: &Arc<Mapping>,
+        patch: &Value,
+    ) -> Result<Option<Object>, RequestError> {
+        let id = &self.planned.id;
+        let target = format!("{}?fieldManager={FIELD_MANAGER}", mapping.path(&id.namespace, &id.name));
+        let ask =
+            Ask::write(Method::PATCH, target, "application/json-patch+json", patch, observe::is_secret(id));
+        match wire::ask(self.cluster.client(), &ask, self.budget).await {
+            Ok(answer) => observe::object(answer).map(Some),
+            Err(error) => match error.refusal().map(|refusal| (refusal.code, refusal.immutable)) {
+                // 422 is a test of the patch that failed, unless it names an immutable field.
+                Some((409, _) | (422, false)) => Ok(None),
+                Some((404, _)) if error.is_absence() => Ok(None),
+                _ => Err(error),
+            },
+        }
+    }
+}
+
+/// Whether an apply that did not create changed anything. The server moves the time of our entry exactly when it did.
+fn tell(answer: &Answer, known: Option<&Record>, planned: &Planned, took: Duration) -> Action {
+    let metadata = answer.body.get("metadata").unwrap_or(&Value::Null);
+    let managers = metadata.get("managedFields");
+    if let Some(known) = known {
+        let version = metadata.get("resourceVersion").and_then(Value::as_str).unwrap_or_default();
+        let uid = metadata.get("uid").and_then(Value::as_str).unwrap_or_default();
+        if *known.version == *version && *known.uid == *uid {
+            return Action::Unchanged;
+        }
+        let generation =
+            metadata.get("generation").and_then(Value::as_i64).filter(|generation| *generation > 0);
+        let same_entry = Hashes::of(managers).own == known.hashes.own && generation == known.generation;
+        if same_entry && *known.uid == *uid && known.applied == planned.digest {
+            return Action::Unchanged;
+        }
+    }
+    let entry = managed_fields::entries(managers).into_iter().find(managed_fields::Entry::is_own);
+    let (Some(entry), Some(date)) = (entry.and_then(|entry| entry.time), answer.date) else {
+        return Action::Configured;
+    };
+    let took = SignedDuration::try_from(took).unwrap_or(SignedDuration::MAX).saturating_add(SAME_WRITE);
+    if date.duration_since(entry) <= took { Action::Configured } else { Action::Unchanged }
+}

@@ -1,0 +1,297 @@
+//! A gzipped tar into a tree, under limits. Only regular files and directories are taken; links and special files are skipped,
+//! a path that leads out of the tree refuses the whole archive. Nothing is ever written to a disk.
+
+use std::{
+    cell::Cell,
+    io::{self, Read},
+};
+
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
+use plumb_filetree::{MemoryTree, PathError, RelPath, TreeError, TreeLimits};
+
+/// What an archive may unpack to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnpackLimits {
+    /// Bytes of the tar, unpacked.
+    pub unpacked_bytes_max: u64,
+    /// Unpacked bytes for each packed byte, looked at once the tar is larger than `ratio_from_bytes`.
+    pub ratio_max: u64,
+    /// Below this many unpacked bytes the ratio is not looked at.
+    pub ratio_from_bytes: u64,
+    /// Entries of the tar, skipped ones included.
+    pub entries_max: usize,
+    /// Limits of the resulting tree.
+    pub tree: TreeLimits,
+}
+
+impl UnpackLimits {
+    /// 640 MiB, 1:200 from 16 MiB on, 200 000 entries.
+    pub const DEFAULT: Self = Self {
+        unpacked_bytes_max: 640 << 20,
+        ratio_max: 200,
+        ratio_from_bytes: 16 << 20,
+        entries_max: 200_000,
+        tree: TreeLimits::DEFAULT,
+    };
+}
+
+impl Default for UnpackLimits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// Why an archive was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum UnpackError {
+    /// It is not a gzipped tar, or it is cut off.
+    #[error("the archive is damaged")]
+    Damaged {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It unpacks to too much.
+    #[error("the archive unpacks to more than {max} bytes")]
+    TooLarge {
+        /// The limit.
+        max: u64,
+    },
+    /// It unpacks to too much for its own size.
+    #[error("the archive unpacks to more than {max} times its size")]
+    Ratio {
+        /// The limit.
+        max: u64,
+    },
+    /// It has too many entries.
+    #[error("the archive has more than {max} entries")]
+    TooManyEntries {
+        /// The limit.
+        max: usize,
+    },
+    /// A path is not text.
+    #[error("the archive has a path that is not UTF-8: {path:?}")]
+    NotText {
+        /// The path, as far as it can be shown.
+        path: String,
+    },
+    /// A path leads out of the tree.
+    #[error("the archive has a bad path")]
+    Path {
+        /// Which and why.
+        #[source]
+        source: PathError,
+    },
+    /// The tree is over its limits.
+    #[error("the archive holds too much")]
+    Tree {
+        /// Which limit.
+        #[source]
+        source: TreeError,
+    },
+}
+
+/// Reads a `tar.gz` into memory.
+pub fn unpack(archive: &[u8], limits: &UnpackLimits) -> Result<MemoryTree, UnpackError> {
+    let meter = Meter::new(archive.len(), limits);
+    read_entries(&meter, archive, limits).map_err(|error| match (error, meter.over.get()) {
+        (UnpackError::Damaged { .. }, Some(Over::Size)) => {
+            UnpackError::TooLarge { max: limits.unpacked_bytes_max }
+        }
+        (UnpackError::Damaged { .. }, Some(Over::Ratio)) => UnpackError::Ratio { max: limits.ratio_max },
+        (other, _) => other,
+    })
+}
+
+fn read_entries(meter: &Meter, archive: &[u8], limits: &UnpackLimits) -> Result<MemoryTree, UnpackError> {
+    let damaged = |source| UnpackError::Damaged { source };
+    let mut tar = tar::Archive::new(Metered { inner: MultiGzDecoder::new(archive), meter });
+    let mut builder = MemoryTree::builder(limits.tree);
+    for (index, entry) in tar.entries().map_err(damaged)?.enumerate() {
+        if index >= limits.entries_max {
+            return Err(UnpackError::TooManyEntries { max: limits.entries_max });
+        }
+        let mut entry = entry.map_err(damaged)?;
+        let path = entry_path(&entry.path_bytes())?;
+        let kind = entry.header().entry_type();
+        if kind.is_dir() {
+            builder.dir(&path).map_err(|source| UnpackError::Tree { source })?;
+        } else if kind.is_file() {
+            let size = entry.size();
+            builder.admit(&path, size).map_err(|source| UnpackError::Tree { source })?;
+            let executable = entry.header().mode().map_err(damaged)? & 0o100 != 0;
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).map_err(damaged)?;
+            if u64::try_from(content.len()).ok() != Some(size) {
+                return Err(damaged(io::ErrorKind::UnexpectedEof.into()));
+            }
+            builder
+                .file(&path, Bytes::from(content), executable)
+                .map_err(|source| UnpackError::Tree { source })?;
+        }
+    }
+    // The rest of the stream is read too: a checksum that is wrong at its very end is still found.
+    io::copy(&mut tar.into_inner(), &mut io::sink()).map_err(damaged)?;
+    Ok(builder.build())
+}
+
+fn entry_path(bytes: &[u8]) -> Result<RelPath, UnpackError> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| UnpackError::NotText { path: String::from_utf8_lossy(bytes).into_owned() })?;
+    if text.split('/').any(|part| part == "..") {
+        return Err(UnpackError::Path { source: PathError::Escapes { path: text.to_owned() } });
+    }
+    RelPath::root().resolve(text).map_err(|source| UnpackError::Path { source })
+}
+
+#[derive(Clone, Copy)]
+enum Over {
+    Size,
+    Ratio,
+}
+
+/// Counts what comes out of the decompressor, so that a bomb stops at its limit and not at the end of memory.
+struct Meter {
+    packed: u64,
+    unpacked: Cell<u64>,
+    over: Cell<Option<Over>>,
+    limits: UnpackLimits,
+}
+
+struct Metered<'a, R> {
+    inner: R,
+    meter: &'a Meter,
+}
+
+impl Meter {
+    fn new(packed: usize, limits: &UnpackLimits) -> Self {
+        let packed = u64::try_from(packed).unwrap_or(u64::MAX);
+        Self { packed, unpacked: Cell::new(0), over: Cell::new(None), limits: *limits }
+    }
+
+    fn count(&self, read: usize) -> io::Result<()> {
+        let unpacked = self.unpacked.get().saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
+        self.unpacked.set(unpacked);
+        if unpacked > self.limits.unpacked_bytes_max {
+            self.over.set(Some(Over::Size));
+        } else if unpacked > self.limits.ratio_from_bytes
+            && unpacked / self.packed.max(1) > self.limits.ratio_max
+        {
+            self.over.set(Some(Over::Ratio));
+        }
+        match self.over.get() {
+            Some(_) => Err(io::Error::other("over a limit")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<R: Read> Read for Metered<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.meter.count(read)?;
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::io::Write;
+
+    use plumb_filetree::{EntryKind, FileTree};
+
+    use super::*;
+
+    /// A tar.gz of (path, content, mode).
+    pub(crate) fn archive(files: &[(&str, &[u8], u32)]) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (path, content, mode) in files {
+            let mut header = tar::Header::new_gnu();
+            header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
+            header.set_size(content.len() as u64);
+            header.set_mode(*mode);
+            header.set_entry_type(tar::EntryType::Regular);
+            header.set_cksum();
+            tar.append(&header, *content).unwrap();
+        }
+        gzip(&tar.into_inner().unwrap())
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn path(text: &str) -> RelPath {
+        RelPath::parse(text).unwrap()
+    }
+
+    #[test]
+    fn files_and_executable_bits_are_kept() {
+        let tree =
+            unpack(&archive(&[("./a/b.yaml", b"x", 0o600), ("run.sh", b"y", 0o700)]), &UnpackLimits::DEFAULT)
+                .unwrap();
+        assert_eq!(tree.read(&path("a/b.yaml")).unwrap(), Bytes::from_static(b"x"));
+        assert!(!tree.file(&path("a/b.yaml")).unwrap().executable);
+        assert!(tree.file(&path("run.sh")).unwrap().executable);
+    }
+
+    #[test]
+    fn a_path_that_leads_out_refuses_the_archive() {
+        for bad in ["../x", "a/../../x", "/etc/passwd", "a/../b"] {
+            let error = unpack(&archive(&[(bad, b"x", 0o600)]), &UnpackLimits::DEFAULT).unwrap_err();
+            assert!(matches!(error, UnpackError::Path { .. }), "{bad}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn links_and_devices_are_skipped() {
+        let mut tar = tar::Builder::new(Vec::new());
+        for kind in
+            [tar::EntryType::Symlink, tar::EntryType::Link, tar::EntryType::Char, tar::EntryType::Fifo]
+        {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(0);
+            header.set_entry_type(kind);
+            header.set_mode(0o777);
+            tar.append_link(&mut header, "link", "/etc/passwd").unwrap();
+        }
+        let tree = unpack(&gzip(&tar.into_inner().unwrap()), &UnpackLimits::DEFAULT).unwrap();
+        assert!(tree.is_empty());
+        assert_eq!(tree.kind(&RelPath::root()), Some(EntryKind::Dir));
+    }
+
+    #[test]
+    fn each_limit_is_kept() {
+        let zeros = vec![0u8; 4 << 20];
+        let bomb = archive(&[("zeros", &zeros, 0o600)]);
+        let base = UnpackLimits::DEFAULT;
+        let error = |limits: UnpackLimits, bytes: &[u8]| unpack(bytes, &limits).unwrap_err();
+        assert!(matches!(
+            error(UnpackLimits { unpacked_bytes_max: 1 << 20, ..base }, &bomb),
+            UnpackError::TooLarge { max: 1_048_576 }
+        ));
+        assert!(matches!(
+            error(UnpackLimits { ratio_from_bytes: 1 << 20, ..base }, &bomb),
+            UnpackError::Ratio { .. }
+        ));
+        let two = archive(&[("a", b"", 0o600), ("b", b"", 0o600)]);
+        assert!(matches!(
+            error(UnpackLimits { entries_max: 1, ..base }, &two),
+            UnpackError::TooManyEntries { max: 1 }
+        ));
+        let tree = TreeLimits { file_bytes_max: 10, ..TreeLimits::DEFAULT };
+        assert!(matches!(error(UnpackLimits { tree, ..base }, &bomb), UnpackError::Tree { .. }));
+    }
+
+    #[test]
+    fn a_damaged_archive_is_refused_wherever_the_damage_is() {
+        let whole = archive(&[("a", &[7u8; 5000], 0o600)]);
+        for length in [0, 1, 10, whole.len() / 2, whole.len() - 1] {
+            assert!(unpack(&whole[..length], &UnpackLimits::DEFAULT).is_err(), "{length}");
+        }
+        assert!(unpack(b"not an archive", &UnpackLimits::DEFAULT).is_err());
+    }
+}

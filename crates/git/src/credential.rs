@@ -1,0 +1,228 @@
+//! Where a repository is and how to be let in. Passwords and tokens have no Debug and no Display; they are read in three places
+//! only: the request, the name of a mirror, and the scrubbing of error texts.
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use plumb_api::sealed::Sealed;
+use sha2::Sha256;
+use url::Url;
+
+/// A secret shorter than this is not scrubbed from texts: it would eat ordinary words.
+const SCRUBBED_LENGTH_MIN: usize = 4;
+
+/// How to be let in.
+#[derive(Clone, Default)]
+pub enum Credential {
+    /// Without credentials.
+    #[default]
+    None,
+    /// HTTP basic auth.
+    Basic {
+        /// The name.
+        username: String,
+        /// The password.
+        password: Sealed,
+    },
+    /// A bearer token.
+    Bearer {
+        /// The token.
+        token: Sealed,
+    },
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Basic { .. } => "Basic",
+            Self::Bearer { .. } => "Bearer",
+        })
+    }
+}
+
+/// Whom to trust, and as whom to be trusted, in TLS.
+#[derive(Clone, Default)]
+pub struct Trust {
+    /// PEM certificates to trust instead of the system's.
+    pub ca: Option<Vec<u8>>,
+    /// PEM certificate chain and key to present.
+    pub client: Option<(Vec<u8>, Sealed)>,
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Trust {{ ca: {}, client: {} }}", self.ca.is_some(), self.client.is_some())
+    }
+}
+
+/// A repository and how to reach it.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    url: Url,
+    credential: Credential,
+    trust: Trust,
+}
+
+/// A URL is not one of a repository over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    /// It does not parse or has no host.
+    #[error("repository URL is not valid: {problem}")]
+    BadUrl {
+        /// What is wrong.
+        problem: String,
+    },
+    /// Another scheme than http and https.
+    #[error("repository URL has the scheme {scheme:?}, this version only reads http and https")]
+    Scheme {
+        /// The scheme.
+        scheme: String,
+    },
+}
+
+impl Endpoint {
+    /// A repository. Credentials in the URL count where none are given.
+    pub fn new(url: &str, credential: Credential, trust: Trust) -> Result<Self, EndpointError> {
+        let mut url =
+            Url::parse(url).map_err(|error| EndpointError::BadUrl { problem: error.to_string() })?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(EndpointError::Scheme { scheme: url.scheme().to_owned() });
+        }
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(EndpointError::BadUrl { problem: "it has no host".to_owned() });
+        }
+        let from_url = userinfo(&url);
+        let without_userinfo = url.set_username("").and_then(|()| url.set_password(None));
+        without_userinfo.map_err(|()| EndpointError::BadUrl {
+            problem: "its credentials cannot be set apart".to_owned(),
+        })?;
+        let credential = match credential {
+            Credential::None => from_url,
+            given => given,
+        };
+        Ok(Self { url, credential, trust })
+    }
+
+    /// The URL, without credentials.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Whether credentials go over an unencrypted connection.
+    pub fn is_exposed(&self) -> bool {
+        self.url.scheme() == "http" && !matches!(self.credential, Credential::None)
+    }
+
+    pub(crate) fn credential(&self) -> &Credential {
+        &self.credential
+    }
+
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// A name for what is kept of this repository for this credential: whoever has another credential gets another mirror.
+    pub(crate) fn keyed_name(&self, key: &[u8; 32]) -> String {
+        // HMAC takes keys of any length.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return String::new() };
+        let (kind, name, secret) = match &self.credential {
+            Credential::None => ("none", "", &b""[..]),
+            Credential::Basic { username, password } => ("basic", username.as_str(), password.expose()),
+            Credential::Bearer { token } => ("bearer", "", token.expose()),
+        };
+        for part in [self.url.as_str().as_bytes(), kind.as_bytes(), name.as_bytes(), secret] {
+            mac.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            mac.update(part);
+        }
+        plumb_filetree::digest::to_hex(&mac.finalize().into_bytes())
+    }
+
+    /// A text in which the secrets of this credential, plain or encoded for a URL, are covered.
+    pub(crate) fn scrub(&self, text: &str) -> String {
+        let secret = match &self.credential {
+            Credential::None => return text.to_owned(),
+            Credential::Basic { password, .. } => password,
+            Credential::Bearer { token } => token,
+        };
+        let Some(secret) = secret.expose_str() else { return text.to_owned() };
+        let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+        [secret, encoded.as_str()]
+            .iter()
+            .filter(|form| form.len() >= SCRUBBED_LENGTH_MIN)
+            .fold(text.to_owned(), |text, form| text.replace(form, "*****"))
+    }
+}
+
+fn userinfo(url: &Url) -> Credential {
+    let decode = |text: &str| {
+        // `+` is a plain sign in userinfo, unlike in a form.
+        let text = text.replace('+', "%2B");
+        url::form_urlencoded::parse(text.replace('=', "%3D").replace('&', "%26").as_bytes())
+            .next()
+            .map(|(name, _)| name.into_owned())
+            .unwrap_or_default()
+    };
+    match (url.username(), url.password()) {
+        ("", None) => Credential::None,
+        (username, password) => Credential::Basic {
+            username: decode(username),
+            password: decode(password.unwrap_or_default()).into(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(url: &str, credential: Credential) -> Endpoint {
+        Endpoint::new(url, credential, Trust::default()).unwrap()
+    }
+
+    fn basic(password: &str) -> Credential {
+        Credential::Basic { username: "u".into(), password: password.into() }
+    }
+
+    #[test]
+    fn only_http_and_https_are_read() {
+        for bad in
+            ["ssh://git@host/x", "file:///tmp/x", "git://host/x", "ext::sh -c x", "nonsense", "http://"]
+        {
+            assert!(Endpoint::new(bad, Credential::None, Trust::default()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn credentials_of_the_url_are_a_fallback_and_never_shown() {
+        let one = endpoint("http://me:p%40ss+w=x&y@host/repo", Credential::None);
+        assert!(
+            matches!(one.credential(), Credential::Basic { username, password } if username == "me" && password.matches(b"p@ss+w=x&y"))
+        );
+        assert_eq!(one.url().as_str(), "http://host/repo");
+        assert!(!format!("{one:?}").contains("ss+w"));
+        assert!(one.is_exposed());
+        let two = endpoint("http://me:other@host/repo", basic("given"));
+        assert!(matches!(two.credential(), Credential::Basic { password, .. } if password.matches(b"given")));
+        assert!(!endpoint("http://host/repo", Credential::None).is_exposed());
+    }
+
+    #[test]
+    fn each_credential_has_its_own_mirror() {
+        let key = [7; 32];
+        let name = |credential| endpoint("http://host/repo", credential).keyed_name(&key);
+        assert_eq!(name(basic("a")), name(basic("a")));
+        assert_ne!(name(basic("a")), name(basic("b")));
+        assert_ne!(name(basic("a")), name(Credential::Bearer { token: "a".into() }));
+        assert_ne!(
+            name(Credential::None),
+            endpoint("http://host/repo", Credential::None).keyed_name(&[8; 32])
+        );
+    }
+
+    #[test]
+    fn secrets_are_scrubbed_from_texts() {
+        let one = endpoint("http://host/repo", basic("s3cret/x"));
+        assert_eq!(one.scrub("got s3cret/x and s3cret%2Fx"), "got ***** and *****");
+    }
+}

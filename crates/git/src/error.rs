@@ -1,0 +1,245 @@
+//! What can go wrong with a repository. Texts of servers and libraries arrive scrubbed; no error carries a credential.
+
+use plumb_filetree::{PathError, TreeError, ignore::TooManyPatterns};
+use plumb_status::{Classify, Consequence, Reason};
+
+use crate::{constraint::ConstraintError, credential::EndpointError};
+
+/// What can go wrong with a repository.
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    /// The URL is not one that can be read.
+    #[error("{source}")]
+    Endpoint {
+        /// Why.
+        source: EndpointError,
+    },
+    /// The certificates or keys for TLS cannot be used.
+    #[error("the {what} for {url} cannot be used: {detail}")]
+    Certificate {
+        /// The repository.
+        url: String,
+        /// Which part.
+        what: &'static str,
+        /// Why.
+        detail: String,
+    },
+    /// The semver range does not parse.
+    #[error("{source}")]
+    Range {
+        /// Why.
+        source: ConstraintError,
+    },
+    /// The commit is not a whole hash.
+    #[error("commit {commit:?} is not a full hexadecimal id")]
+    CommitId {
+        /// As given.
+        commit: String,
+    },
+    /// The server wants other credentials, or some.
+    #[error("unable to list remote for '{url}': authentication required: the server refused the credentials")]
+    Unauthenticated {
+        /// The repository.
+        url: String,
+    },
+    /// The server knows who asks and refuses.
+    #[error("unable to list remote for '{url}': authorization failed")]
+    Forbidden {
+        /// The repository.
+        url: String,
+    },
+    /// There is no such repository.
+    #[error("unable to list remote for '{url}': repository not found")]
+    RepositoryNotFound {
+        /// The repository.
+        url: String,
+    },
+    /// The repository has no commit.
+    #[error("git repository at '{url}' is empty")]
+    Empty {
+        /// The repository.
+        url: String,
+    },
+    /// The reference does not exist.
+    #[error("couldn't find remote ref \"{reference}\" in '{url}'")]
+    ReferenceNotFound {
+        /// The repository.
+        url: String,
+        /// What was looked for.
+        reference: String,
+    },
+    /// No tag meets the range.
+    #[error("no match found for semver: {range}")]
+    NoVersion {
+        /// The range.
+        range: String,
+    },
+    /// The commit does not exist, or the server does not hand it out.
+    #[error("object not found: commit {commit} in '{url}'")]
+    CommitNotFound {
+        /// The repository.
+        url: String,
+        /// The commit.
+        commit: String,
+    },
+    /// Talking to the server failed.
+    #[error("unable to {action} '{url}': {detail}")]
+    Transport {
+        /// What was attempted.
+        action: &'static str,
+        /// The repository.
+        url: String,
+        /// Why, scrubbed.
+        detail: String,
+    },
+    /// It took too long.
+    #[error("unable to {action} '{url}': timed out after {seconds} s")]
+    TimedOut {
+        /// What was attempted.
+        action: &'static str,
+        /// The repository.
+        url: String,
+        /// The limit.
+        seconds: u64,
+    },
+    /// The mirror on disk cannot be used.
+    #[error("unable to {action} the mirror of '{url}': {detail}")]
+    Mirror {
+        /// What was attempted.
+        action: &'static str,
+        /// The repository.
+        url: String,
+        /// Why.
+        detail: String,
+    },
+    /// An object of the commit cannot be read.
+    #[error("commit {commit} of '{url}' cannot be read: {detail}")]
+    Object {
+        /// The repository.
+        url: String,
+        /// The commit.
+        commit: String,
+        /// Why.
+        detail: String,
+    },
+    /// A file name of the commit is not a safe path.
+    #[error("commit {commit} has a file name that cannot be used: {detail}")]
+    FileName {
+        /// The commit.
+        commit: String,
+        /// Which and why.
+        detail: String,
+    },
+    /// A path of the commit is over a limit.
+    #[error("commit {commit} has a path that cannot be used")]
+    Path {
+        /// The commit.
+        commit: String,
+        /// Why.
+        #[source]
+        source: PathError,
+    },
+    /// The commit holds too much.
+    #[error("commit {commit} holds too much")]
+    TooLarge {
+        /// The commit.
+        commit: String,
+        /// Which limit.
+        #[source]
+        source: TreeError,
+    },
+    /// The ignore rules are over a limit.
+    #[error("the ignore rules of commit {commit} cannot be used")]
+    Ignore {
+        /// The commit.
+        commit: String,
+        /// Why.
+        #[source]
+        source: TooManyPatterns,
+    },
+    /// The blocking task ended early.
+    #[error("unable to {action} '{url}': the task was interrupted")]
+    Interrupted {
+        /// What was attempted.
+        action: &'static str,
+        /// The repository.
+        url: String,
+    },
+}
+
+impl GitError {
+    /// Whether throwing the mirror away may help.
+    pub(crate) fn blames_mirror(&self) -> bool {
+        match self {
+            Self::Mirror { .. } | Self::Object { .. } | Self::Transport { .. } => true,
+            Self::Endpoint { .. }
+            | Self::Certificate { .. }
+            | Self::Range { .. }
+            | Self::CommitId { .. }
+            | Self::Unauthenticated { .. }
+            | Self::Forbidden { .. }
+            | Self::RepositoryNotFound { .. }
+            | Self::Empty { .. }
+            | Self::ReferenceNotFound { .. }
+            | Self::NoVersion { .. }
+            | Self::CommitNotFound { .. }
+            | Self::TimedOut { .. }
+            | Self::FileName { .. }
+            | Self::Path { .. }
+            | Self::TooLarge { .. }
+            | Self::Ignore { .. }
+            | Self::Interrupted { .. } => false,
+        }
+    }
+}
+
+impl Classify for GitError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Endpoint { .. } => Reason::UrlInvalid,
+            Self::Certificate { .. } => Reason::AuthenticationFailed,
+            Self::Empty { .. } => Reason::EmptyGitRepository,
+            Self::FileName { .. } | Self::Path { .. } => Reason::InvalidPath,
+            Self::Ignore { .. } => Reason::SourceIgnoreError,
+            Self::Mirror { .. } => Reason::CacheOperationFailed,
+            Self::Range { .. }
+            | Self::CommitId { .. }
+            | Self::Unauthenticated { .. }
+            | Self::Forbidden { .. }
+            | Self::RepositoryNotFound { .. }
+            | Self::ReferenceNotFound { .. }
+            | Self::NoVersion { .. }
+            | Self::CommitNotFound { .. }
+            | Self::Transport { .. }
+            | Self::TimedOut { .. }
+            | Self::Object { .. }
+            | Self::TooLarge { .. }
+            | Self::Interrupted { .. } => Reason::GitOperationFailed,
+        }
+    }
+
+    fn consequence(&self) -> Consequence {
+        match self {
+            Self::Endpoint { .. } => Consequence::Stall,
+            Self::Certificate { .. }
+            | Self::Range { .. }
+            | Self::CommitId { .. }
+            | Self::Unauthenticated { .. }
+            | Self::Forbidden { .. }
+            | Self::RepositoryNotFound { .. }
+            | Self::Empty { .. }
+            | Self::ReferenceNotFound { .. }
+            | Self::NoVersion { .. }
+            | Self::CommitNotFound { .. }
+            | Self::Transport { .. }
+            | Self::TimedOut { .. }
+            | Self::Mirror { .. }
+            | Self::Object { .. }
+            | Self::FileName { .. }
+            | Self::Path { .. }
+            | Self::TooLarge { .. }
+            | Self::Ignore { .. }
+            | Self::Interrupted { .. } => Consequence::Retry,
+        }
+    }
+}

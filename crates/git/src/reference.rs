@@ -1,0 +1,233 @@
+//! Which commit is meant: a branch, a tag, a version range, a full name or a commit, and the choice among what a server lists.
+//! Pure: the list is an argument.
+
+use gix::{ObjectId, protocol::handshake::Ref};
+use semver::Version;
+
+use crate::{
+    constraint::{Constraint, parse_tag},
+    error::GitError,
+};
+
+/// The branch that is meant where nothing is said.
+const DEFAULT_BRANCH: &str = "master";
+
+/// Which commit is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// The tip of a branch.
+    Branch(String),
+    /// A tag.
+    Tag(String),
+    /// The highest tag in a range of versions.
+    Version(Constraint),
+    /// A reference by its full name.
+    Name(String),
+    /// A commit; the branch, where one is given, is part of the revision and has to exist.
+    Commit {
+        /// The full hexadecimal id.
+        commit: String,
+        /// The branch it is said to be on.
+        branch: Option<String>,
+    },
+}
+
+/// The commit that a reference leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// What stands before the `@` of a revision; none for a bare commit.
+    pub name: Option<String>,
+    /// The commit.
+    pub(crate) commit: ObjectId,
+    /// What to ask the server for: the commit, or the tag object that leads to it.
+    pub(crate) want: ObjectId,
+}
+
+impl Found {
+    /// The commit's hexadecimal id.
+    pub fn commit_hex(&self) -> String {
+        self.commit.to_string()
+    }
+
+    /// The revision as it stands in a status: `main@sha1:…`.
+    pub fn revision(&self) -> String {
+        let algorithm = self.commit.kind();
+        match &self.name {
+            Some(name) => format!("{name}@{algorithm}:{}", self.commit),
+            None => format!("{algorithm}:{}", self.commit),
+        }
+    }
+}
+
+impl Reference {
+    /// The reference of a spec's fields: commit wins over name, name over semver, semver over tag, tag over branch.
+    pub fn from_fields(
+        branch: Option<&str>,
+        tag: Option<&str>,
+        semver: Option<&str>,
+        name: Option<&str>,
+        commit: Option<&str>,
+    ) -> Result<Self, GitError> {
+        let [branch, tag, semver, name, commit] =
+            [branch, tag, semver, name, commit].map(|field| field.filter(|text| !text.is_empty()));
+        Ok(match (commit, name, semver, tag) {
+            (Some(commit), _, _, _) => {
+                ObjectId::from_hex(commit.as_bytes())
+                    .map_err(|_| GitError::CommitId { commit: commit.to_owned() })?;
+                Self::Commit { commit: commit.to_ascii_lowercase(), branch: branch.map(str::to_owned) }
+            }
+            (_, Some(name), _, _) => Self::Name(name.to_owned()),
+            (_, _, Some(range), _) => {
+                Self::Version(Constraint::parse(range).map_err(|source| GitError::Range { source })?)
+            }
+            (_, _, _, Some(tag)) => Self::Tag(tag.to_owned()),
+            _ => Self::Branch(branch.unwrap_or(DEFAULT_BRANCH).to_owned()),
+        })
+    }
+
+    /// What to let the server filter its list by; none when no list is needed.
+    pub(crate) fn prefix(&self) -> Option<String> {
+        match self {
+            Self::Branch(branch) | Self::Commit { branch: Some(branch), .. } => {
+                Some(format!("refs/heads/{branch}"))
+            }
+            Self::Tag(tag) => Some(format!("refs/tags/{tag}")),
+            Self::Version(_) => Some("refs/tags/".to_owned()),
+            Self::Name(name) => Some(name.clone()),
+            Self::Commit { branch: None, .. } => None,
+        }
+    }
+
+    /// The commit among the listed references; an error names what is missing.
+    pub(crate) fn choose(&self, url: &str, refs: &[Ref]) -> Result<Found, GitError> {
+        let missing = |reference: String| GitError::ReferenceNotFound { url: url.to_owned(), reference };
+        let exact = |full: String, name: &str| {
+            let target =
+                refs.iter().find_map(|listed| target(listed).filter(|(listed, _, _)| *listed == full));
+            let (_, want, commit) = target.ok_or_else(|| missing(full.clone()))?;
+            Ok(Found { name: Some(name.to_owned()), commit, want })
+        };
+        match self {
+            Self::Branch(branch) => exact(format!("refs/heads/{branch}"), branch),
+            Self::Tag(tag) => exact(format!("refs/tags/{tag}"), tag),
+            Self::Name(name) => exact(name.clone(), name),
+            Self::Version(range) => highest(range, refs),
+            Self::Commit { commit, branch } => {
+                let id = ObjectId::from_hex(commit.as_bytes())
+                    .map_err(|_| GitError::CommitId { commit: commit.clone() })?;
+                if let Some(branch) = branch {
+                    exact(format!("refs/heads/{branch}"), branch)?;
+                }
+                Ok(Found { name: branch.clone(), commit: id, want: id })
+            }
+        }
+    }
+}
+
+/// The highest version in the range. Versions that differ in build metadata only are taken in the order of that metadata.
+fn highest(range: &Constraint, refs: &[Ref]) -> Result<Found, GitError> {
+    let candidates = refs.iter().filter_map(|listed| {
+        let (full, want, commit) = target(listed)?;
+        let tag = full.strip_prefix("refs/tags/")?.to_owned();
+        let version: Version = parse_tag(&tag).filter(|version| range.matches(version))?;
+        Some((version, tag, want, commit))
+    });
+    let (_, tag, want, commit) = candidates
+        .max_by(|(a, a_tag, ..), (b, b_tag, ..)| a.cmp(b).then_with(|| a_tag.cmp(b_tag)))
+        .ok_or_else(|| GitError::NoVersion { range: range.as_str().to_owned() })?;
+    Ok(Found { name: Some(tag), commit, want })
+}
+
+/// A listed reference as (full name, what to ask for, the commit it leads to).
+fn target(listed: &Ref) -> Option<(String, ObjectId, ObjectId)> {
+    match listed {
+        Ref::Peeled { full_ref_name, tag, object } => Some((full_ref_name.to_string(), *tag, *object)),
+        Ref::Direct { full_ref_name, object } => Some((full_ref_name.to_string(), *object, *object)),
+        Ref::Symbolic { full_ref_name, tag, object, target: _ } => {
+            Some((full_ref_name.to_string(), tag.unwrap_or(*object), *object))
+        }
+        Ref::Unborn { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(digit: char) -> ObjectId {
+        ObjectId::from_hex(digit.to_string().repeat(40).as_bytes()).unwrap()
+    }
+
+    fn listed() -> Vec<Ref> {
+        let direct = |name: &str, digit| Ref::Direct { full_ref_name: name.into(), object: id(digit) };
+        vec![
+            direct("refs/heads/main", 'a'),
+            direct("refs/heads/main-2", 'b'),
+            direct("refs/tags/v1.0.0", 'c'),
+            Ref::Peeled { full_ref_name: "refs/tags/v1.2.0".into(), tag: id('1'), object: id('d') },
+            direct("refs/tags/v2.0.0-rc.1", 'e'),
+            direct("refs/tags/nightly", 'f'),
+            direct("refs/pull/1/head", '9'),
+        ]
+    }
+
+    #[track_caller]
+    fn check(reference: Result<Reference, GitError>, expect: &str) {
+        let actual = match reference.and_then(|reference| reference.choose("http://host/x", &listed())) {
+            Ok(found) => found.revision(),
+            Err(error) => error.to_string(),
+        };
+        let expect = expect
+            .replace("AAA", &"a".repeat(40))
+            .replace("DDD", &"d".repeat(40))
+            .replace("999", &"9".repeat(40));
+        assert_eq!(actual, expect);
+    }
+
+    #[test]
+    fn each_form_has_its_revision() {
+        check(Reference::from_fields(Some("main"), None, None, None, None), "main@sha1:AAA");
+        check(Reference::from_fields(None, Some("v1.2.0"), None, None, None), "v1.2.0@sha1:DDD");
+        check(Reference::from_fields(None, None, Some(">=1.0"), None, None), "v1.2.0@sha1:DDD");
+        check(
+            Reference::from_fields(None, None, None, Some("refs/pull/1/head"), None),
+            "refs/pull/1/head@sha1:999",
+        );
+        let commit = "9".repeat(40);
+        check(Reference::from_fields(None, None, None, None, Some(&commit)), "sha1:999");
+        check(Reference::from_fields(Some("main"), None, None, None, Some(&commit)), "main@sha1:999");
+    }
+
+    #[test]
+    fn the_more_exact_field_wins() {
+        let commit = "9".repeat(40);
+        let all = |commit| {
+            Reference::from_fields(Some("main"), Some("t"), Some("1.x"), Some("refs/heads/x"), commit)
+        };
+        assert!(matches!(all(Some(&commit)).unwrap(), Reference::Commit { .. }));
+        assert!(matches!(all(None).unwrap(), Reference::Name(_)));
+        let fields = Reference::from_fields(Some("main"), Some("t"), Some("1.x"), Some(""), None);
+        assert!(matches!(fields.unwrap(), Reference::Version(_)));
+        assert_eq!(
+            Reference::from_fields(None, None, None, None, None).unwrap(),
+            Reference::Branch("master".into())
+        );
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        check(
+            Reference::from_fields(Some("nope"), None, None, None, None),
+            "couldn't find remote ref \"refs/heads/nope\" in 'http://host/x'",
+        );
+        check(Reference::from_fields(None, None, Some("^9"), None, None), "no match found for semver: ^9");
+        check(
+            Reference::from_fields(None, None, None, None, Some("abc")),
+            "commit \"abc\" is not a full hexadecimal id",
+        );
+        check(
+            Reference::from_fields(Some("nope"), None, None, None, Some(&"9".repeat(40))),
+            "couldn't find remote ref \"refs/heads/nope\" in 'http://host/x'",
+        );
+    }
+}

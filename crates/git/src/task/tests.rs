@@ -1,0 +1,280 @@
+//! Against a real `git http-backend` over HTTP: each form of a reference, each way to be let in or kept out, each kind of mirror.
+
+mod server;
+
+use plumb_filetree::{FileTree, RelPath};
+use plumb_status::{Classify, Reason};
+use server::{GitServer, Repository, Rules, self_signed, silent};
+
+use super::*;
+use crate::credential::{Credential, Trust};
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// `me:s3cret`
+const BASIC: &str = "Basic bWU6czNjcmV0";
+
+struct Desk {
+    git: Git,
+    _root: tempfile::TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        Self { git: Git::open(&root.path().join("plumb-git"), Limits::default()).unwrap(), _root: root }
+    }
+
+    async fn read(&self, endpoint: &Endpoint, reference: &Reference) -> Result<Checkout, GitError> {
+        let session = self.git.find(endpoint, reference, TIMEOUT).await?;
+        self.git.checkout(session, None, TIMEOUT).await
+    }
+
+    fn mirrors(&self) -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(self._root.path().join("plumb-git")).unwrap();
+        entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect()
+    }
+}
+
+fn anonymous(url: &str) -> Endpoint {
+    Endpoint::new(url, Credential::None, Trust::default()).unwrap()
+}
+
+fn main() -> Reference {
+    Reference::Branch("main".into())
+}
+
+fn sample(server: &GitServer) -> (Repository, String) {
+    let repository = server.repository("sample.git");
+    repository.write("app.yaml", "one");
+    repository.write("deep/er/x.yaml", "two");
+    let commit = repository.commit("First line\n\nand more");
+    (repository, commit)
+}
+
+fn text(checkout: &Checkout, path: &str) -> String {
+    String::from_utf8(checkout.tree.read(&RelPath::parse(path).unwrap()).unwrap().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn branch_tag_version_name_and_commit_are_found() {
+    let server = GitServer::start(Rules::default());
+    let (repository, first) = sample(&server);
+    repository.git(&["tag", "v1.0.0"]);
+    repository.write("app.yaml", "newer");
+    let second = repository.commit("Second");
+    repository.git(&["tag", "-a", "-m", "annotated", "v1.1.0"]);
+    repository.git(&["push", "-q", "origin", "--tags", "HEAD:refs/pull/1/head"]);
+    let desk = Desk::new();
+    let endpoint = anonymous(&repository.url);
+    let fields = |branch, tag, semver, name, commit| {
+        Reference::from_fields(branch, tag, semver, name, commit).unwrap()
+    };
+    for (reference, name, commit) in [
+        (fields(Some("main"), None, None, None, None), "main@", &second),
+        (fields(None, Some("v1.0.0"), None, None, None), "v1.0.0@", &first),
+        (fields(None, Some("v1.1.0"), None, None, None), "v1.1.0@", &second),
+        (fields(None, None, Some("~1.0"), None, None), "v1.0.0@", &first),
+        (fields(None, None, Some(">=1"), None, None), "v1.1.0@", &second),
+        (fields(None, None, None, Some("refs/pull/1/head"), None), "refs/pull/1/head@", &second),
+        (fields(None, None, None, None, Some(&first)), "", &first),
+        (fields(Some("main"), None, None, None, Some(&first)), "main@", &first),
+    ] {
+        let checkout = desk.read(&endpoint, &reference).await.unwrap();
+        assert_eq!(checkout.found.revision(), format!("{name}sha1:{commit}"));
+        assert_eq!(text(&checkout, "app.yaml"), if *commit == first { "one" } else { "newer" });
+        assert_eq!(checkout.summary, if *commit == first { "First line" } else { "Second" });
+    }
+    assert_eq!(desk.mirrors().len(), 1);
+}
+
+#[tokio::test]
+async fn a_new_commit_is_fetched_into_the_same_mirror() {
+    let server = GitServer::start(Rules::default());
+    let (repository, _) = sample(&server);
+    let desk = Desk::new();
+    let endpoint = anonymous(&repository.url);
+    desk.read(&endpoint, &main()).await.unwrap();
+    for round in 0..3 {
+        repository.write("app.yaml", &format!("round {round}"));
+        repository.commit("more");
+        let checkout = desk.read(&endpoint, &main()).await.unwrap();
+        assert_eq!(text(&checkout, "app.yaml"), format!("round {round}"));
+        assert_eq!(text(&checkout, "deep/er/x.yaml"), "two");
+    }
+    // A history that was rewritten shares nothing with what is kept.
+    repository.git(&["checkout", "-q", "--orphan", "fresh"]);
+    repository.git(&["branch", "-q", "-D", "main"]);
+    repository.git(&["branch", "-q", "-m", "main"]);
+    repository.write("app.yaml", "rewritten");
+    repository.commit("rewritten");
+    assert_eq!(text(&desk.read(&endpoint, &main()).await.unwrap(), "app.yaml"), "rewritten");
+    assert_eq!(desk.mirrors().len(), 1);
+    let asked = server.seen.lock().unwrap().len();
+    desk.git.find(&endpoint, &main(), TIMEOUT).await.unwrap();
+    assert_eq!(server.seen.lock().unwrap().len(), asked + 2, "a look for news is two requests");
+}
+
+#[tokio::test]
+async fn a_damaged_mirror_is_thrown_away_and_rebuilt() {
+    let server = GitServer::start(Rules::default());
+    let (repository, _) = sample(&server);
+    let desk = Desk::new();
+    let endpoint = anonymous(&repository.url);
+    desk.read(&endpoint, &main()).await.unwrap();
+    let packs = desk.mirrors()[0].join("objects/pack");
+    for entry in std::fs::read_dir(packs).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(path, "garbage").unwrap();
+    }
+    assert_eq!(text(&desk.read(&endpoint, &main()).await.unwrap(), "app.yaml"), "one");
+    std::fs::remove_dir_all(desk.mirrors()[0].join("objects")).unwrap();
+    assert_eq!(text(&desk.read(&endpoint, &main()).await.unwrap(), "app.yaml"), "one");
+}
+
+#[tokio::test]
+async fn what_is_missing_or_empty_is_said() {
+    let server = GitServer::start(Rules::default());
+    let (repository, _) = sample(&server);
+    let empty = server.repository("empty.git");
+    let desk = Desk::new();
+    for (url, reference, reason, needle) in [
+        (&repository.url, Reference::Branch("nope".into()), Reason::GitOperationFailed, "refs/heads/nope"),
+        (&repository.url, Reference::Tag("v9".into()), Reason::GitOperationFailed, "refs/tags/v9"),
+        (&empty.url, main(), Reason::EmptyGitRepository, "is empty"),
+        (&format!("{}/gone.git", server.url), main(), Reason::GitOperationFailed, "repository not found"),
+        (
+            &repository.url,
+            Reference::from_fields(None, None, None, None, Some(&"1".repeat(40))).unwrap(),
+            Reason::GitOperationFailed,
+            "object not found",
+        ),
+    ] {
+        let error = desk.read(&anonymous(url), &reference).await.unwrap_err();
+        assert_eq!(error.reason(), reason, "{error}");
+        assert!(error.to_string().contains(needle), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn passwords_and_tokens_are_sent_and_never_told() {
+    let desk = Desk::new();
+    for (header, credential) in [
+        (BASIC, Credential::Basic { username: "me".into(), password: "s3cret".into() }),
+        ("Bearer s3cret", Credential::Bearer { token: "s3cret".into() }),
+    ] {
+        let server = GitServer::start(Rules { authorization: Some(header), ..Rules::default() });
+        let (repository, _) = sample(&server);
+        let good = Endpoint::new(&repository.url, credential, Trust::default()).unwrap();
+        assert_eq!(text(&desk.read(&good, &main()).await.unwrap(), "app.yaml"), "one");
+        let wrong = Credential::Basic { username: "me".into(), password: "wr0ng-word".into() };
+        let wrong = Endpoint::new(&repository.url, wrong, Trust::default()).unwrap();
+        for endpoint in [wrong, anonymous(&repository.url)] {
+            let error = desk.read(&endpoint, &main()).await.unwrap_err();
+            assert!(matches!(error, GitError::Unauthenticated { .. }), "{error:?}");
+            assert!(error.to_string().contains("authentication required"), "{error}");
+            assert!(!format!("{error:?} {error}").contains("wr0ng-word"));
+        }
+        assert!(desk.mirrors().iter().all(|path| !path.to_string_lossy().contains("s3cret")));
+    }
+}
+
+#[tokio::test]
+async fn credentials_do_not_follow_a_redirect_to_another_host() {
+    let target = GitServer::start(Rules::default());
+    let (repository, _) = sample(&target);
+    let door = GitServer::start(Rules { redirect: Some(target.url.clone()), ..Rules::default() });
+    let path = repository.url.strip_prefix(&target.url).unwrap();
+    let credential = Credential::Basic { username: "me".into(), password: "s3cret".into() };
+    let endpoint = Endpoint::new(&format!("{}{path}", door.url), credential, Trust::default()).unwrap();
+    assert_eq!(text(&Desk::new().read(&endpoint, &main()).await.unwrap(), "app.yaml"), "one");
+    assert!(
+        door.seen.lock().unwrap().iter().all(|(_, authorization)| authorization.as_deref() == Some(BASIC))
+    );
+    assert!(target.seen.lock().unwrap().iter().all(|(_, authorization)| authorization.is_none()));
+    let token = Credential::Bearer { token: "s3cret".into() };
+    let endpoint = Endpoint::new(&format!("{}{path}", door.url), token, Trust::default()).unwrap();
+    Desk::new().read(&endpoint, &main()).await.unwrap_err();
+    assert!(target.seen.lock().unwrap().iter().all(|(_, authorization)| authorization.is_none()));
+}
+
+#[tokio::test]
+async fn only_a_certificate_of_the_bundle_is_trusted() {
+    let desk = Desk::new();
+    for calls_itself_ca in [false, true] {
+        let (pem, tls) = self_signed(calls_itself_ca, "localhost");
+        let server = GitServer::start(Rules { tls: Some(tls), ..Rules::default() });
+        let (repository, _) = sample(&server);
+        let with = |ca| Endpoint::new(&repository.url, Credential::None, Trust { ca, client: None }).unwrap();
+        assert_eq!(text(&desk.read(&with(Some(pem)), &main()).await.unwrap(), "app.yaml"), "one");
+        let (other, _) = self_signed(calls_itself_ca, "localhost");
+        let error = desk.read(&with(Some(other)), &main()).await.unwrap_err();
+        assert!(error.to_string().contains("certificate"), "{error}");
+        let error = desk.read(&with(Some(b"nonsense".to_vec())), &main()).await.unwrap_err();
+        assert!(matches!(error, GitError::Certificate { .. }), "{error:?}");
+    }
+    let (pem, tls) = self_signed(true, "elsewhere.example");
+    let server = GitServer::start(Rules { tls: Some(tls), ..Rules::default() });
+    let (repository, _) = sample(&server);
+    let endpoint =
+        Endpoint::new(&repository.url, Credential::None, Trust { ca: Some(pem), client: None }).unwrap();
+    desk.read(&endpoint, &main()).await.expect_err("the name does not match");
+}
+
+#[tokio::test]
+async fn ignored_files_links_and_submodules_stay_out() {
+    let server = GitServer::start(Rules::default());
+    let repository = server.repository("sample.git");
+    repository.write("app.yaml", "one");
+    repository.write("picture.png", "x");
+    repository.write("docs/readme.md", "x");
+    repository.write("docs/.sourceignore", "*.md\n");
+    repository.write("run.sh", "x");
+    std::os::unix::fs::symlink("/etc/passwd", repository.work().join("link")).unwrap();
+    repository.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{},module", "1".repeat(40))]);
+    repository.git(&["add", "--chmod=+x", "run.sh"]);
+    repository.git(&["add", "app.yaml", "picture.png", "docs", "link"]);
+    repository.git(&["commit", "-q", "-m", "all"]);
+    repository.git(&["push", "-q", "origin", "HEAD"]);
+    let desk = Desk::new();
+    let endpoint = anonymous(&repository.url);
+    let session = desk.git.find(&endpoint, &main(), TIMEOUT).await.unwrap();
+    let checkout = desk.git.checkout(session, Some("/app.yaml\n"), TIMEOUT).await.unwrap();
+    let names: Vec<&str> = checkout.tree.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(names, ["docs", "docs/.sourceignore", "picture.png", "run.sh"]);
+    assert!(checkout.tree.file(&RelPath::parse("run.sh").unwrap()).unwrap().executable);
+}
+
+#[tokio::test]
+async fn limits_of_pack_and_tree_are_kept() {
+    let server = GitServer::start(Rules::default());
+    let (repository, _) = sample(&server);
+    let endpoint = anonymous(&repository.url);
+    for (limits, needle) in [
+        (Limits { pack_bytes_max: 20, ..Limits::default() }, "over its limit"),
+        (
+            Limits { tree: TreeLimits { file_bytes_max: 2, ..TreeLimits::DEFAULT }, ..Limits::default() },
+            "the limit is 2",
+        ),
+        (
+            Limits { tree: TreeLimits { depth_max: 1, ..TreeLimits::DEFAULT }, ..Limits::default() },
+            "levels deep",
+        ),
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        let git = Git::open(root.path(), limits).unwrap();
+        let session = git.find(&endpoint, &main(), TIMEOUT).await.unwrap();
+        let error = git.checkout(session, None, TIMEOUT).await.unwrap_err();
+        assert!(plumb_status::chain(&error).contains(needle), "{}", plumb_status::chain(&error));
+    }
+}
+
+#[tokio::test]
+async fn a_silent_server_costs_no_more_than_the_timeout() {
+    let (url, _listener, _held) = silent();
+    let started = Instant::now();
+    let find = Desk::new().git.find(&anonymous(&url), &main(), Duration::from_millis(300)).await;
+    let error = find.err().unwrap();
+    assert!(matches!(error, GitError::TimedOut { .. } | GitError::Transport { .. }), "{error:?}");
+    assert!(started.elapsed() < Duration::from_secs(5));
+}

@@ -1,0 +1,87 @@
+//! A file named in `configurations`.
+
+use plumb_filetree::RelPath;
+use plumb_manifests::yaml;
+use serde::Deserialize;
+
+use super::{Config, NameReference};
+use crate::error::BuildError;
+use crate::field::FieldSpec;
+use crate::identity::Gvk;
+use crate::reading::Reader;
+
+/// A field specification as it is written.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct SpecEntry {
+    group: String,
+    version: String,
+    kind: String,
+    path: String,
+    create: bool,
+}
+
+impl From<SpecEntry> for FieldSpec {
+    fn from(entry: SpecEntry) -> Self {
+        let SpecEntry { group, version, kind, path, create } = entry;
+        Self { gvk: Gvk { group, version, kind }, path, create }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ConfigFile {
+    name_prefix: Vec<SpecEntry>,
+    name_suffix: Vec<SpecEntry>,
+    namespace: Vec<SpecEntry>,
+    common_labels: Vec<SpecEntry>,
+    labels: Vec<SpecEntry>,
+    template_labels: Vec<SpecEntry>,
+    common_annotations: Vec<SpecEntry>,
+    name_reference: Vec<ReferenceEntry>,
+    var_reference: Vec<SpecEntry>,
+    images: Vec<SpecEntry>,
+    replicas: Vec<SpecEntry>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ReferenceEntry {
+    group: String,
+    version: String,
+    kind: String,
+    field_specs: Vec<SpecEntry>,
+}
+
+/// Reads one file of configurations.
+pub(crate) fn read(reader: &Reader<'_>, file: &RelPath) -> Result<Config, BuildError> {
+    let text = reader.text(file)?;
+    let value = yaml::parse_settings(&text, &reader.limits().yaml);
+    let value = value.map_err(|error| BuildError::yaml(file, error))?;
+    if value.is_null() {
+        return Ok(Config::default());
+    }
+    let parsed: ConfigFile = serde_json::from_value(value)
+        .map_err(|error| BuildError::invalid(format!("not a transformer configuration: {error}")).in_file(file))?;
+    let specs = |entries: Vec<SpecEntry>| entries.into_iter().map(FieldSpec::from).collect();
+    Ok(Config {
+        name_prefix: specs(parsed.name_prefix),
+        name_suffix: specs(parsed.name_suffix),
+        namespace: specs(parsed.namespace),
+        selector_labels: specs(parsed.common_labels),
+        labels: specs(parsed.labels),
+        template_labels: specs(parsed.template_labels),
+        annotations: specs(parsed.common_annotations),
+        name_references: parsed
+            .name_reference
+            .into_iter()
+            .map(|ReferenceEntry { group, version, kind, field_specs }| NameReference {
+                target: Gvk { group, version, kind },
+                fields: specs(field_specs),
+            })
+            .collect(),
+        var_references: specs(parsed.var_reference),
+        images: specs(parsed.images),
+        replicas: specs(parsed.replicas),
+    })
+}

@@ -1,0 +1,105 @@
+//! Why a build was refused, with the place in the tree where the reason stands.
+
+use std::fmt;
+
+use plumb_filetree::RelPath;
+use plumb_manifests::yaml::YamlError;
+
+/// What a refusal means for the one who wrote the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The input is wrong; kustomize refuses it too.
+    Invalid,
+    /// kustomize may accept the input; this engine does not do it.
+    Unsupported,
+    /// The input asks for more than a limit allows.
+    OverLimit,
+}
+
+/// A build that was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildError {
+    refusal: Refusal,
+    place: Option<Place>,
+    message: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    file: RelPath,
+    /// Line and column, from 1.
+    position: Option<(usize, usize)>,
+}
+
+impl BuildError {
+    /// The input is wrong.
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self { refusal: Refusal::Invalid, place: None, message: message.into() }
+    }
+
+    /// The engine does not do this.
+    pub(crate) fn unsupported(what: impl fmt::Display) -> Self {
+        let message = format!("{what} is not supported");
+        Self { refusal: Refusal::Unsupported, place: None, message }
+    }
+
+    /// The input is too much.
+    pub(crate) fn over_limit(message: impl Into<String>) -> Self {
+        Self { refusal: Refusal::OverLimit, place: None, message: message.into() }
+    }
+
+    /// A text that is not YAML.
+    pub(crate) fn yaml(file: &RelPath, error: YamlError) -> Self {
+        let place = Place { file: file.clone(), position: Some((error.line, error.column)) };
+        let message = format!("MalformedYAMLError: {}", error.message);
+        Self { refusal: Refusal::Invalid, place: Some(place), message }
+    }
+
+    /// Names the file, unless a deeper one is named already.
+    pub(crate) fn in_file(mut self, file: &RelPath) -> Self {
+        self.place.get_or_insert_with(|| Place { file: file.clone(), position: None });
+        self
+    }
+
+    /// Names the line, unless one is named already.
+    pub(crate) fn at_line(mut self, file: &RelPath, line: usize) -> Self {
+        self.place.get_or_insert_with(|| Place { file: file.clone(), position: Some((line, 1)) });
+        self
+    }
+
+    /// Puts what was attempted in front.
+    pub(crate) fn while_doing(mut self, attempt: impl fmt::Display) -> Self {
+        self.message = format!("{attempt}: {}", self.message);
+        self
+    }
+
+    /// What the refusal means.
+    pub fn refusal(&self) -> Refusal {
+        self.refusal
+    }
+
+    /// The file that the refusal is about, if it is about one.
+    pub fn file(&self) -> Option<&RelPath> {
+        self.place.as_ref().map(|place| &place.file)
+    }
+
+    /// What is wrong, without the place.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(f, "/{}", place.file)?;
+            if let Some((line, column)) = place.position {
+                write!(f, ":{line}:{column}")?;
+            }
+            write!(f, ": ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for BuildError {}

@@ -1,0 +1,117 @@
+//! Who an object is while it is being built: group, version, kind, name and namespace, as kustomize compares and
+//! prints them.
+
+use std::fmt;
+
+use plumb_manifests::scope;
+
+/// Group, version and kind. In a selector, empty means any.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(crate) struct Gvk {
+    pub group: String,
+    pub version: String,
+    pub kind: String,
+}
+
+impl Gvk {
+    pub(crate) fn new(api_version: &str, kind: &str) -> Self {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        Self { group: group.to_owned(), version: version.to_owned(), kind: kind.to_owned() }
+    }
+
+    pub(crate) fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// Whether this kind is one of those that a pattern with empty parts describes.
+    pub(crate) fn is_selected_by(&self, pattern: &Self) -> bool {
+        let fits = |part: &str, own: &str| part.is_empty() || part == own;
+        fits(&pattern.group, &self.group)
+            && fits(&pattern.version, &self.version)
+            && fits(&pattern.kind, &self.kind)
+    }
+
+    pub(crate) fn is_certainly_cluster_scoped(&self) -> bool {
+        scope::is_certainly_cluster_scoped(&self.api_version(), &self.kind)
+    }
+}
+
+impl fmt::Display for Gvk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let or = |text: &str, stand_in: &'static str| {
+            if text.is_empty() { stand_in.to_owned() } else { text.to_owned() }
+        };
+        let Self { group, version, kind } = self;
+        write!(f, "{}.{}.{}", or(kind, "[noKind]"), or(version, "[noVer]"), or(group, "[noGrp]"))
+    }
+}
+
+/// One object of a build.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(crate) struct ResId {
+    pub gvk: Gvk,
+    pub name: String,
+    /// As written; empty where none is.
+    pub namespace: String,
+}
+
+/// Stands for the namespace of what has none.
+const NOT_NAMESPACED: &str = "_non_namespaceable_";
+const DEFAULT_NAMESPACE: &str = "default";
+
+impl ResId {
+    /// The namespace that counts: `default` where none is written, none for cluster-scoped kinds.
+    pub(crate) fn effective_namespace(&self) -> &str {
+        if self.gvk.is_certainly_cluster_scoped() {
+            NOT_NAMESPACED
+        } else if self.namespace.is_empty() {
+            DEFAULT_NAMESPACE
+        } else {
+            &self.namespace
+        }
+    }
+
+    /// Whether both mean the same object.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.gvk == other.gvk
+            && self.effective_namespace() == other.effective_namespace()
+    }
+
+    /// This id with its namespace worked out, so that ids of the same object are equal.
+    pub(crate) fn to_key(&self) -> Self {
+        Self { namespace: self.effective_namespace().to_owned(), ..self.clone() }
+    }
+}
+
+impl fmt::Display for ResId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = if self.name.is_empty() { "[noName]" } else { &self.name };
+        let namespace = if self.namespace.is_empty() { "[noNs]" } else { &self.namespace };
+        write!(f, "{}/{name}.{namespace}", self.gvk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_print_as_kustomize_prints_them() {
+        let id = ResId { gvk: Gvk::new("v1", "ConfigMap"), name: "a".to_owned(), namespace: String::new() };
+        assert_eq!(id.to_string(), "ConfigMap.v1.[noGrp]/a.[noNs]");
+        assert_eq!(ResId::default().to_string(), "[noKind].[noVer].[noGrp]/[noName].[noNs]");
+    }
+
+    #[test]
+    fn no_namespace_is_the_default_one_and_none_counts_for_cluster_scoped_kinds() {
+        let id = |kind: &str, namespace: &str| ResId {
+            gvk: Gvk::new("v1", kind),
+            name: "a".to_owned(),
+            namespace: namespace.to_owned(),
+        };
+        assert!(id("ConfigMap", "").is_same(&id("ConfigMap", "default")));
+        assert!(!id("ConfigMap", "").is_same(&id("ConfigMap", "b")));
+        assert!(id("Namespace", "").is_same(&id("Namespace", "b")));
+    }
+}

@@ -1,0 +1,42 @@
+//! What a build may ask for. Each limit is named in the refusal that it leads to.
+
+use plumb_manifests::yaml;
+
+/// Bounds of one build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Files read, each reading counted.
+    pub files_max: usize,
+    /// Bytes of one file.
+    pub file_bytes_max: usize,
+    /// Bytes of all files read.
+    pub read_bytes_max: usize,
+    /// Objects alive at any moment.
+    pub objects_max: usize,
+    /// Kustomizations inside each other.
+    pub depth_max: usize,
+    /// Patches applied to objects, over the whole build.
+    pub patches_max: usize,
+    /// Bytes of the finished YAML.
+    pub output_bytes_max: usize,
+    /// Steps that replacements and variables may take.
+    pub steps_max: usize,
+    /// Bounds of each YAML text.
+    pub yaml: yaml::Limits,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            files_max: 50_000,
+            file_bytes_max: 64 << 20,
+            read_bytes_max: 256 << 20,
+            objects_max: 100_000,
+            depth_max: 64,
+            patches_max: 1_000_000,
+            output_bytes_max: 256 << 20,
+            steps_max: 10_000_000,
+            yaml: yaml::Limits::default(),
+        }
+    }
+}

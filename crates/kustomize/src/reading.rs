@@ -1,0 +1,130 @@
+//! The only way in which the engine looks at the tree: everything seen is recorded, so that a caller can tell later
+//! whether the result still holds.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use plumb_filetree::{EntryKind, FileTree, RelPath};
+use sha2::{Digest, Sha256};
+
+use crate::error::BuildError;
+use crate::limits::Limits;
+
+/// What a build looked at and what it found there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReadSet {
+    seen: BTreeMap<RelPath, Seen>,
+}
+
+/// What was found at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// Nothing.
+    Absent,
+    /// A directory; its content was not listed.
+    Directory,
+    /// A file; its content did not matter.
+    File,
+    /// A file with this SHA-256, in hexadecimal digits.
+    Content(String),
+}
+
+impl ReadSet {
+    /// All paths looked at, sorted.
+    pub fn iter(&self) -> impl Iterator<Item = (&RelPath, &Seen)> {
+        self.seen.iter()
+    }
+
+    /// Adds what another build looked at.
+    pub fn extend(&mut self, other: Self) {
+        for (path, seen) in other.seen {
+            self.add(&path, seen);
+        }
+    }
+
+    /// Whether a build of this tree would see the same.
+    pub fn holds_in(&self, tree: &dyn FileTree) -> bool {
+        self.seen.iter().all(|(path, seen)| match (seen, tree.kind(path)) {
+            (Seen::Absent, None)
+            | (Seen::Directory, Some(EntryKind::Dir))
+            | (Seen::File, Some(EntryKind::File)) => true,
+            (Seen::Content(digest), Some(EntryKind::File)) => {
+                tree.read(path).is_ok_and(|content| &sha256(&content) == digest)
+            }
+            _ => false,
+        })
+    }
+
+    fn add(&mut self, path: &RelPath, seen: Seen) {
+        let known = self.seen.get(path);
+        if !matches!(known, Some(Seen::Content(_))) {
+            self.seen.insert(path.clone(), seen);
+        }
+    }
+}
+
+/// A tree with a budget and a memory.
+pub(crate) struct Reader<'t> {
+    tree: &'t dyn FileTree,
+    limits: &'t Limits,
+    reads: RefCell<ReadSet>,
+    files: Cell<usize>,
+    bytes: Cell<usize>,
+}
+
+impl<'t> Reader<'t> {
+    pub(crate) fn new(tree: &'t dyn FileTree, limits: &'t Limits) -> Self {
+        Self { tree, limits, reads: RefCell::default(), files: Cell::new(0), bytes: Cell::new(0) }
+    }
+
+    pub(crate) fn limits(&self) -> &'t Limits {
+        self.limits
+    }
+
+    pub(crate) fn kind(&self, path: &RelPath) -> Option<EntryKind> {
+        let kind = self.tree.kind(path);
+        let seen = match kind {
+            None => Seen::Absent,
+            Some(EntryKind::Dir) => Seen::Directory,
+            Some(EntryKind::File) => Seen::File,
+        };
+        self.reads.borrow_mut().add(path, seen);
+        kind
+    }
+
+    pub(crate) fn bytes(&self, path: &RelPath) -> Result<Vec<u8>, BuildError> {
+        if self.files.get() >= self.limits.files_max {
+            let message = format!("more than {} files are read", self.limits.files_max);
+            return Err(BuildError::over_limit(message).in_file(path));
+        }
+        self.files.set(self.files.get() + 1);
+        let content = self.tree.read(path);
+        let content = content.map_err(|error| BuildError::invalid(error.to_string()).in_file(path))?;
+        self.bytes.set(self.bytes.get().saturating_add(content.len()));
+        if content.len() > self.limits.file_bytes_max || self.bytes.get() > self.limits.read_bytes_max {
+            let Limits { file_bytes_max, read_bytes_max, .. } = self.limits;
+            let message = format!("over the limit of {file_bytes_max} bytes a file, {read_bytes_max} in all");
+            return Err(BuildError::over_limit(message).in_file(path));
+        }
+        self.reads.borrow_mut().add(path, Seen::Content(sha256(&content)));
+        Ok(content.to_vec())
+    }
+
+    pub(crate) fn text(&self, path: &RelPath) -> Result<String, BuildError> {
+        String::from_utf8(self.bytes(path)?)
+            .map_err(|_| BuildError::invalid("the content is not UTF-8").in_file(path))
+    }
+
+    pub(crate) fn into_reads(self) -> ReadSet {
+        self.reads.into_inner()
+    }
+}
+
+fn sha256(content: &[u8]) -> String {
+    Sha256::digest(content).iter().fold(String::new(), |mut digits, byte| {
+        let written = write!(digits, "{byte:02x}");
+        debug_assert!(written.is_ok(), "writing to a String does not fail");
+        digits
+    })
+}

@@ -1,0 +1,263 @@
+//! From a YAML value to settings: keys in any case, unknown keys refused, old fields moved to their successors.
+
+use plumb_filetree::RelPath;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::{Role, Settings};
+use crate::error::BuildError;
+
+/// Keys of the file and of the entries in it, as they are spelled; Go takes them in any case.
+const SPELLINGS: &[&str] = &[
+    "allowKindChange", "allowNameChange", "annotationSelector", "apiVersion", "bases", "behavior", "buildMetadata",
+    "commonAnnotations", "commonLabels", "components", "configMapGenerator", "configurations", "count", "crds",
+    "create", "delimiter", "digest", "disableNameSuffixHash", "encoding", "env", "envs", "fieldPath", "fieldPaths",
+    "fieldref", "fields", "files", "generatorOptions", "generators", "group", "helmChartInflationGenerator",
+    "helmCharts", "helmGlobals", "imageTags", "images", "immutable", "includeSelectors", "includeTemplates", "index",
+    "kind", "labelSelector", "labels", "legacySortOptions", "literals", "metadata", "name", "namePrefix",
+    "nameSuffix", "namespace", "newName", "newTag", "objref", "openapi", "options", "order", "orderFirst",
+    "orderLast", "pairs", "patch", "patches", "patchesJson6902", "patchesStrategicMerge", "path", "reject",
+    "replacements", "replicas", "resources", "secretGenerator", "select", "sortOptions", "source", "sourceValue",
+    "tagSuffix", "target", "targets", "transformers", "type", "validators", "vars", "version", "annotations",
+];
+
+/// Maps whose keys are the user's own.
+const FREE: &[&str] = &["pairs", "commonLabels", "commonAnnotations", "annotations", "metadata", "openapi"];
+
+pub(super) fn settings(value: Value, text: &str, file: &RelPath) -> Result<Settings, BuildError> {
+    let Value::Object(map) = value else {
+        let message = if value.is_null() {
+            "kustomization.yaml is empty".to_owned()
+        } else {
+            format!("invalid Kustomization: a map is expected, not {}", plumb_manifests::object::noun(&value))
+        };
+        return Err(BuildError::invalid(message).in_file(file));
+    };
+    let mut fields = Fields { map: spell(map, true), text, file };
+    let mut settings = Settings { role: fields.role()?, ..Settings::default() };
+    fields.map.remove("metadata");
+    if fields.map.values().all(is_empty) {
+        return Err(BuildError::invalid("kustomization.yaml is empty").in_file(file));
+    }
+    read_sources(&mut settings, &mut fields)?;
+    read_transformations(&mut settings, &mut fields)?;
+    read_generators(&mut settings, &mut fields)?;
+    for name in ["helmCharts", "helmGlobals", "helmChartInflationGenerator"] {
+        if fields.map.remove(name).is_some_and(|value| !is_empty(&value)) {
+            return Err(fields.place(BuildError::unsupported(format!("field {name:?}")), name));
+        }
+    }
+    match fields.map.keys().next() {
+        Some(key) => {
+            let error = BuildError::invalid(format!("invalid Kustomization: json: unknown field {key:?}"));
+            Err(fields.place(error, key))
+        }
+        None => Ok(settings),
+    }
+}
+
+fn read_sources(settings: &mut Settings, fields: &mut Fields<'_>) -> Result<(), BuildError> {
+    settings.resources = fields.take("resources")?;
+    settings.components = fields.take("components")?;
+    settings.crds = fields.take("crds")?;
+    settings.openapi = fields.take("openapi")?;
+    settings.configurations = fields.take("configurations")?;
+    settings.build_metadata = fields.take("buildMetadata")?;
+    settings.sort_options = fields.take("sortOptions")?;
+    let bases: Vec<String> = fields.take("bases")?;
+    deprecated(settings, "bases", "resources", !bases.is_empty());
+    settings.resources.extend(bases);
+    Ok(())
+}
+
+fn read_transformations(settings: &mut Settings, fields: &mut Fields<'_>) -> Result<(), BuildError> {
+    settings.name_prefix = fields.take("namePrefix")?;
+    settings.name_suffix = fields.take("nameSuffix")?;
+    settings.namespace = fields.take("namespace")?;
+    settings.common_labels = fields.take("commonLabels")?;
+    settings.labels = fields.take("labels")?;
+    settings.common_annotations = fields.take("commonAnnotations")?;
+    settings.patches = fields.take("patches")?;
+    settings.patches_strategic_merge = fields.take("patchesStrategicMerge")?;
+    settings.patches_json6902 = fields.take("patchesJson6902")?;
+    settings.images = fields.take("images")?;
+    settings.replicas = fields.take("replicas")?;
+    settings.replacements = fields.take("replacements")?;
+    settings.vars = fields.take("vars")?;
+    settings.transformers = fields.take("transformers")?;
+    settings.validators = fields.take("validators")?;
+    let image_tags: Vec<super::ImageEntry> = fields.take("imageTags")?;
+    deprecated(settings, "imageTags", "images", !image_tags.is_empty());
+    deprecated(settings, "commonLabels", "labels", !settings.common_labels.is_empty());
+    deprecated(settings, "patchesJson6902", "patches", !settings.patches_json6902.is_empty());
+    deprecated(settings, "patchesStrategicMerge", "patches", !settings.patches_strategic_merge.is_empty());
+    deprecated(settings, "vars", "replacements", !settings.vars.is_empty());
+    settings.images.extend(image_tags);
+    Ok(())
+}
+
+fn read_generators(settings: &mut Settings, fields: &mut Fields<'_>) -> Result<(), BuildError> {
+    settings.config_maps = fields.take("configMapGenerator")?;
+    settings.secrets = fields.take("secretGenerator")?;
+    settings.generator_options = fields.take("generatorOptions")?;
+    settings.generators = fields.take("generators")?;
+    for entry in settings.config_maps.iter_mut().chain(&mut settings.secrets) {
+        if !entry.env.is_empty() {
+            entry.envs.push(std::mem::take(&mut entry.env));
+        }
+    }
+    if settings.config_maps.iter().any(|entry| !entry.secret_type.is_empty()) {
+        let error = BuildError::invalid("invalid Kustomization: json: unknown field \"type\"");
+        return Err(fields.place(error, "configMapGenerator"));
+    }
+    Ok(())
+}
+
+fn deprecated(settings: &mut Settings, old: &str, new: &str, is_used: bool) {
+    if is_used {
+        settings.warnings.push(format!("'{old}' is deprecated. Please use '{new}' instead."));
+    }
+}
+
+struct Fields<'t> {
+    map: Map<String, Value>,
+    text: &'t str,
+    file: &'t RelPath,
+}
+
+impl Fields<'_> {
+    fn take<T: DeserializeOwned + Default>(&mut self, name: &str) -> Result<T, BuildError> {
+        let Some(value) = self.map.remove(name).filter(|value| !value.is_null()) else {
+            return Ok(T::default());
+        };
+        serde_json::from_value(value).map_err(|error| {
+            let error = BuildError::invalid(format!("invalid Kustomization: field {name:?}: {error}"));
+            self.place(error, name)
+        })
+    }
+
+    /// Names the file, and the line where the field begins.
+    fn place(&self, error: BuildError, name: &str) -> BuildError {
+        let is_start = |line: &str| {
+            line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+                && line[name.len()..].starts_with(':')
+        };
+        match self.text.lines().position(is_start) {
+            Some(index) => error.at_line(self.file, index + 1),
+            None => error.in_file(self.file),
+        }
+    }
+
+    fn role(&mut self) -> Result<Role, BuildError> {
+        const KUSTOMIZATION_API: &str = "kustomize.config.k8s.io/v1beta1";
+        const COMPONENT_API: &str = "kustomize.config.k8s.io/v1alpha1";
+        let kind: String = self.take("kind")?;
+        let api_version: String = self.take("apiVersion")?;
+        let refuse = |message: String| Err(BuildError::invalid(message).in_file(self.file));
+        let (role, expected) = match kind.as_str() {
+            "" | "Kustomization" => (Role::Kustomization, KUSTOMIZATION_API),
+            "Component" => (Role::Component, COMPONENT_API),
+            _ => return refuse("kind should be Kustomization or Component".to_owned()),
+        };
+        if !api_version.is_empty() && api_version != expected {
+            let kind = if role == Role::Component { "Component" } else { "Kustomization" };
+            return refuse(format!("apiVersion for {kind} should be {expected}"));
+        }
+        Ok(role)
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Spells known keys as they are declared, and drops nulls, which mean the same as nothing. The nesting is limited by
+/// the reader, and so is this recursion.
+fn spell(map: Map<String, Value>, is_top: bool) -> Map<String, Value> {
+    let mut spelled = Map::new();
+    for (key, value) in map {
+        let known = SPELLINGS.iter().find(|name| name.eq_ignore_ascii_case(&key));
+        let key = known.map_or(key, |name| (*name).to_owned());
+        // `labels` are the user's own keys in options, and entries of ours at the top.
+        let is_free = FREE.contains(&key.as_str()) || (key == "labels" && !is_top);
+        match value {
+            Value::Null => {}
+            Value::Object(inner) if is_free => {
+                let texts = inner.into_iter().map(|(key, value)| match value {
+                    Value::Null => (key, Value::String(String::new())),
+                    other => (key, other),
+                });
+                spelled.insert(key, Value::Object(texts.collect()));
+            }
+            Value::Object(inner) => {
+                spelled.insert(key, Value::Object(spell(inner, false)));
+            }
+            Value::Array(items) => {
+                let items = items.into_iter().map(|item| match item {
+                    Value::Object(inner) => Value::Object(spell(inner, false)),
+                    other => other,
+                });
+                spelled.insert(key, Value::Array(items.collect()));
+            }
+            other => {
+                spelled.insert(key, other);
+            }
+        }
+    }
+    spelled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Settings, BuildError> {
+        let value = plumb_manifests::yaml::parse_settings(text, &Default::default()).unwrap();
+        settings(value, text, &RelPath::parse("kustomization.yaml").unwrap())
+    }
+
+    #[track_caller]
+    fn refuse(text: &str, expect: &str) {
+        assert_eq!(read(text).unwrap_err().to_string(), expect);
+    }
+
+    #[test]
+    fn keys_are_taken_in_any_case() {
+        let settings = read("NAMEPREFIX: a-\nConfigmapgenerator:\n- NAME: x\n  options: {Labels: {Name: y}}\n");
+        let settings = settings.unwrap();
+        assert_eq!(settings.name_prefix, "a-");
+        assert_eq!(settings.config_maps[0].name, "x");
+        assert_eq!(settings.config_maps[0].options.as_ref().unwrap().labels["Name"], "y");
+    }
+
+    #[test]
+    fn unknown_and_unsupported_fields_are_refused_with_file_and_line() {
+        refuse("a: 1\n", "/kustomization.yaml:1:1: invalid Kustomization: json: unknown field \"a\"");
+        refuse(
+            "namespace: x\nhelmCharts:\n- name: y\n",
+            "/kustomization.yaml:2:1: field \"helmCharts\" is not supported",
+        );
+        let error = read("patches:\n- foo: 1\n").unwrap_err().to_string();
+        assert!(error.starts_with("/kustomization.yaml:1:1: invalid Kustomization: field \"patches\": unknown"));
+    }
+
+    #[test]
+    fn wrong_types_are_refused() {
+        for text in ["namePrefix: 1\n", "commonLabels: {on: yes}\n", "images:\n- newTag: 1.10\n"] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_says_nothing_is_refused() {
+        refuse("", "/kustomization.yaml: kustomization.yaml is empty");
+        refuse("kind: Kustomization\n", "/kustomization.yaml: kustomization.yaml is empty");
+        refuse("kind: Foo\n", "/kustomization.yaml: kind should be Kustomization or Component");
+    }
+}

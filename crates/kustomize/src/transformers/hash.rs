@@ -1,0 +1,89 @@
+//! The suffix that tells the content of a generated ConfigMap or Secret.
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::resource::Resource;
+use crate::set::ResourceSet;
+
+/// Appends the hash to the names of all objects that ask for it.
+pub(crate) fn add(set: &mut ResourceSet) {
+    for resource in set.iter_mut().filter(|resource| resource.needs_hash) {
+        let name = format!("{}-{}", resource.name(), suffix(resource));
+        resource.remember_id();
+        resource.set_name(&name);
+    }
+}
+
+fn suffix(resource: &Resource) -> String {
+    const LENGTH: usize = 10;
+    let digest = Sha256::digest(encoded(&resource.value).as_bytes());
+    let hexadecimal = digest.iter().flat_map(|byte| {
+        [byte >> 4, byte & 15].map(|nibble| char::from_digit(u32::from(nibble), 16).unwrap_or('0'))
+    });
+    // Letters and digits that could spell a word or be misread are replaced.
+    let readable = hexadecimal.map(|digit| match digit {
+        '0' => 'g',
+        '1' => 'h',
+        '3' => 'k',
+        'a' => 'm',
+        'e' => 't',
+        other => other,
+    });
+    readable.take(LENGTH).collect()
+}
+
+/// What is hashed, as Go's JSON library writes it. The name is always empty there.
+fn encoded(value: &Value) -> String {
+    let field = |name: &str| value.get(name);
+    let mut map = serde_json::Map::new();
+    let text_or_map = |value: Option<&Value>| value.cloned().unwrap_or_else(|| "".into());
+    map.insert("data".to_owned(), text_or_map(field("data")));
+    map.insert("kind".to_owned(), text_or_map(field("kind")));
+    map.insert("name".to_owned(), "".into());
+    match field("kind").and_then(Value::as_str) {
+        Some("ConfigMap") => {
+            if let Some(binary @ Value::Object(_)) = field("binaryData") {
+                map.insert("binaryData".to_owned(), binary.clone());
+            }
+        }
+        Some("Secret") => {
+            map.insert("type".to_owned(), text_or_map(field("type")));
+            if let Some(texts @ Value::Object(_)) = field("stringData") {
+                map.insert("stringData".to_owned(), texts.clone());
+            }
+        }
+        _ => return escape(&value.to_string()),
+    }
+    escape(&Value::Object(map).to_string())
+}
+
+/// Escapes what Go escapes in JSON and others do not. None of these occurs outside of a text.
+fn escape(json: &str) -> String {
+    json.chars().fold(String::with_capacity(json.len()), |mut text, c| {
+        match c {
+            '<' => text.push_str("\\u003c"),
+            '>' => text.push_str("\\u003e"),
+            '&' => text.push_str("\\u0026"),
+            '\u{2028}' => text.push_str("\\u2028"),
+            '\u{2029}' => text.push_str("\\u2029"),
+            other => text.push(other),
+        }
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn suffixes_are_those_of_kustomize() {
+        let suffix_of = |value| suffix(&Resource::new(value, ""));
+        assert_eq!(suffix_of(json!({"kind": "ConfigMap"})), "6ct58987ht");
+        let secret = json!({"kind": "Secret", "type": "Opaque", "data": {"a": "Yg=="}});
+        assert_eq!(suffix_of(secret), "k695gkmbtk");
+    }
+}

@@ -1,0 +1,152 @@
+//! Names, tags and digests of images.
+
+use regex::Regex;
+use serde_json::Value;
+
+use crate::error::BuildError;
+use crate::field::{FieldSpec, Make};
+use crate::selector::REGEX_BYTES_MAX;
+use crate::set::ResourceSet;
+use crate::settings::ImageEntry;
+
+/// Replaces one image everywhere: in the containers of any object at any depth, then in the configured fields.
+pub(crate) fn replace(
+    set: &mut ResourceSet,
+    entry: &ImageEntry,
+    specs: &[FieldSpec],
+) -> Result<(), BuildError> {
+    let change = Change { entry, pattern: pattern(&entry.name)? };
+    for resource in set.iter_mut() {
+        // A definition of a custom resource holds examples and schemas, not containers.
+        if resource.kind() != "CustomResourceDefinition" {
+            change.walk(&mut resource.value);
+        }
+        for spec in specs {
+            spec.visit_resource(resource, Make::Nothing, &mut |field| {
+                change.apply(field);
+                Ok(())
+            })?;
+        }
+    }
+    Ok(())
+}
+
+struct Change<'e> {
+    entry: &'e ImageEntry,
+    pattern: Regex,
+}
+
+/// The name is a pattern, as in kustomize; where it is none it is taken as it stands.
+fn pattern(name: &str) -> Result<Regex, BuildError> {
+    let compile = |name: &str| {
+        let rest = "(:[a-zA-Z0-9_.{}-]*)?(@sha256:[a-zA-Z0-9_.{}-]*)?";
+        regex::RegexBuilder::new(&format!("^{name}{rest}$")).size_limit(REGEX_BYTES_MAX).build()
+    };
+    compile(name)
+        .or_else(|_| compile(&regex::escape(name)))
+        .map_err(|_| BuildError::over_limit(format!("image name {name:?} is too large a pattern")))
+}
+
+impl Change<'_> {
+    /// The depth is limited by the reader, and so is this recursion.
+    fn walk(&self, value: &mut Value) {
+        match value {
+            Value::Object(map) => {
+                for (key, inner) in map {
+                    if let ("containers" | "initContainers", Value::Array(items)) = (key.as_str(), &mut *inner)
+                    {
+                        for image in items.iter_mut().filter_map(|item| item.get_mut("image")) {
+                            self.apply(image);
+                        }
+                    } else {
+                        self.walk(inner);
+                    }
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.walk(item)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    fn apply(&self, field: &mut Value) {
+        if let Value::String(image) = field
+            && self.pattern.is_match(image)
+        {
+            *image = self.changed(image);
+        }
+    }
+
+    fn changed(&self, image: &str) -> String {
+        let (name, tag, digest) = split(image);
+        let ImageEntry { name: _, new_name, new_tag, tag_suffix, digest: new_digest } = self.entry;
+        let name = if new_name.is_empty() { name } else { new_name };
+        let (tag, digest) = match (new_tag.as_str(), new_digest.as_str()) {
+            ("", "") => (tag, digest),
+            (tag, "") => (tag, ""),
+            ("", digest) => ("", digest),
+            both => both,
+        };
+        let (suffix, digest) = if tag_suffix.is_empty() { ("", digest) } else { (tag_suffix.as_str(), "") };
+        let mut text = name.to_owned();
+        if !tag.is_empty() || !suffix.is_empty() {
+            text += &format!(":{tag}{suffix}");
+        }
+        if !digest.is_empty() {
+            text += &format!("@{digest}");
+        }
+        text
+    }
+}
+
+/// Name, tag and digest. A colon before the first slash belongs to a port.
+fn split(image: &str) -> (&str, &str, &str) {
+    let (image, digest) = match image.split_once('@') {
+        Some((image, digest)) => (image, digest),
+        None => (image, ""),
+    };
+    let path_start = image.find('/').map_or(0, |index| index + 1);
+    match image[path_start..].find(':') {
+        Some(index) => (&image[..path_start + index], &image[path_start + index + 1..], digest),
+        None => (image, "", digest),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(entry: ImageEntry, image: &str, expect: &str) {
+        let mut field = Value::from(image);
+        Change { pattern: pattern(&entry.name).unwrap(), entry: &entry }.apply(&mut field);
+        assert_eq!(field, expect);
+    }
+
+    fn entry(name: &str, new_name: &str, new_tag: &str, digest: &str) -> ImageEntry {
+        let own = str::to_owned;
+        ImageEntry {
+            name: own(name),
+            new_name: own(new_name),
+            new_tag: own(new_tag),
+            tag_suffix: String::new(),
+            digest: own(digest),
+        }
+    }
+
+    #[test]
+    fn tag_and_digest_replace_each_other() {
+        check(entry("nginx", "", "2", ""), "nginx:1", "nginx:2");
+        check(entry("nginx", "", "2", ""), "nginx@sha256:ab", "nginx:2");
+        check(entry("nginx", "", "", "sha256:cd"), "nginx:1", "nginx@sha256:cd");
+        check(entry("nginx", "", "2", "sha256:cd"), "nginx", "nginx:2@sha256:cd");
+        check(entry("nginx", "other", "", ""), "nginx:1@sha256:ab", "other:1@sha256:ab");
+    }
+
+    #[test]
+    fn names_are_matched_whole_and_as_patterns() {
+        check(entry("nginx", "", "2", ""), "my/nginx:1", "my/nginx:1");
+        check(entry("host:5000/a", "", "2", ""), "host:5000/a:1", "host:5000/a:2");
+        check(entry("a.b", "", "2", ""), "aXb:1", "aXb:2");
+        check(entry("[", "x", "", ""), "[:1", "x:1");
+    }
+}

@@ -1,0 +1,62 @@
+//! Labels: on metadata, in selectors, in templates.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::config::{Config, merge_specs};
+use crate::error::BuildError;
+use crate::field::{FieldSpec, Make};
+use crate::identity::Gvk;
+use crate::set::ResourceSet;
+use crate::settings::LabelEntry;
+
+/// Where the labels of one entry go.
+pub(crate) fn fields(entry: &LabelEntry, config: &Config) -> Result<Vec<FieldSpec>, BuildError> {
+    let mut specs: Vec<FieldSpec> = entry.fields.iter().cloned().map(FieldSpec::from).collect();
+    if entry.include_selectors {
+        merge_specs(&mut specs, config.selector_labels.clone())?;
+        return Ok(specs);
+    }
+    if entry.include_templates {
+        merge_specs(&mut specs, config.template_labels.clone())?;
+    }
+    merge_specs(&mut specs, config.labels.clone())?;
+    let metadata = FieldSpec { gvk: Gvk::default(), path: "metadata/labels".to_owned(), create: true };
+    merge_specs(&mut specs, vec![metadata])?;
+    Ok(specs)
+}
+
+/// Sets texts in the map that each field holds.
+pub(crate) fn set_all(
+    set: &mut ResourceSet,
+    texts: &BTreeMap<String, String>,
+    specs: &[FieldSpec],
+) -> Result<(), BuildError> {
+    if texts.is_empty() {
+        return Ok(());
+    }
+    for resource in set.iter_mut() {
+        for spec in specs {
+            spec.visit_resource(resource, Make::Map, &mut |field| set_in(field, texts))?;
+        }
+    }
+    Ok(())
+}
+
+fn set_in(field: &mut Value, texts: &BTreeMap<String, String>) -> Result<(), BuildError> {
+    match field {
+        Value::Object(map) => {
+            map.extend(texts.iter().map(|(key, text)| (key.clone(), text.as_str().into())));
+            Ok(())
+        }
+        Value::Null => {
+            *field = texts.iter().map(|(key, text)| (key.clone(), Value::from(text.as_str()))).collect();
+            Ok(())
+        }
+        other => {
+            let noun = plumb_manifests::object::noun(other);
+            Err(BuildError::invalid(format!("wrong node kind: expected MappingNode but got {noun}")))
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The namespace of all objects, of the accounts that bindings name, and of what else holds one.
+
+use serde_json::Value;
+
+use crate::error::BuildError;
+use crate::field::{FieldSpec, Make};
+use crate::identity::Gvk;
+use crate::resource::Resource;
+use crate::set::ResourceSet;
+
+/// Which subjects of role bindings get the namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Subjects {
+    /// Those named `default`.
+    #[default]
+    Default,
+    /// All service accounts.
+    AllServiceAccounts,
+    None,
+}
+
+/// Which namespaces are set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Overwrite {
+    #[default]
+    All,
+    /// Only those that are not set.
+    Unset,
+}
+
+/// Sets a namespace wherever one belongs.
+pub(crate) fn set_all(
+    set: &mut ResourceSet,
+    namespace: &str,
+    specs: &[FieldSpec],
+    subjects: Subjects,
+    overwrite: Overwrite,
+) -> Result<(), BuildError> {
+    if namespace.is_empty() {
+        return Ok(());
+    }
+    let setting = Setting { namespace, overwrite, subjects };
+    for resource in set.iter_mut() {
+        resource.remember_id();
+        setting.apply(resource, specs)?;
+    }
+    match set.duplicate() {
+        Some(id) => Err(BuildError::invalid(format!("namespace transformation produces ID conflict: {id}"))),
+        None => Ok(()),
+    }
+}
+
+struct Setting<'s> {
+    namespace: &'s str,
+    overwrite: Overwrite,
+    subjects: Subjects,
+}
+
+const METADATA_NAMESPACE: &str = "metadata/namespace";
+const SUBJECTS: &str = "subjects";
+
+impl Setting<'_> {
+    fn apply(&self, resource: &mut Resource, specs: &[FieldSpec]) -> Result<(), BuildError> {
+        let gvk = resource.gvk();
+        if !gvk.is_certainly_cluster_scoped() {
+            let own =
+                FieldSpec { gvk: Gvk::default(), path: METADATA_NAMESPACE.to_owned(), create: true };
+            own.visit_resource(resource, Make::Scalar, &mut |field| self.set(field))?;
+        }
+        let is_binding = matches!(gvk.kind.as_str(), "RoleBinding" | "ClusterRoleBinding");
+        if is_binding && self.subjects != Subjects::None {
+            self.apply_to_subjects(resource)?;
+        }
+        for spec in specs {
+            let is_done = spec.path == METADATA_NAMESPACE
+                || (is_binding && spec.path == SUBJECTS && self.subjects != Subjects::None);
+            let is_other_namespace_kind = spec.path == "metadata/name"
+                && gvk.kind == "Namespace"
+                && !(gvk.group.is_empty() && gvk.version == "v1");
+            if is_done || is_other_namespace_kind {
+                continue;
+            }
+            spec.visit_resource(resource, Make::Scalar, &mut |field| self.set(field))
+                .map_err(|error| error.while_doing("namespace field specs must target scalar nodes"))?;
+        }
+        Ok(())
+    }
+
+    fn apply_to_subjects(&self, resource: &mut Resource) -> Result<(), BuildError> {
+        let Some(subjects) = resource.value.get_mut(SUBJECTS).and_then(Value::as_array_mut) else {
+            return Ok(());
+        };
+        for subject in subjects.iter_mut().filter_map(Value::as_object_mut) {
+            let is = |field: &str, text: &str| subject.get(field).and_then(Value::as_str) == Some(text);
+            let is_meant = match self.subjects {
+                Subjects::Default => is("name", "default"),
+                Subjects::AllServiceAccounts => is("kind", "ServiceAccount"),
+                Subjects::None => false,
+            };
+            if is_meant {
+                self.set(subject.entry("namespace").or_insert(Value::Null))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&self, field: &mut Value) -> Result<(), BuildError> {
+        if field.is_array() || field.is_object() {
+            let noun = if field.is_array() { "SequenceNode" } else { "MappingNode" };
+            return Err(BuildError::invalid(format!(
+                "wrong node kind: expected ScalarNode but got {noun}"
+            )));
+        }
+        let is_unset = field.is_null() || field.as_str() == Some("");
+        if self.overwrite == Overwrite::All || is_unset {
+            *field = self.namespace.into();
+        }
+        Ok(())
+    }
+}

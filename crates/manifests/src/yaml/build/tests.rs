@@ -1,0 +1,96 @@
+//! What texts are read as, and which are refused, with the place.
+
+use serde_json::{Value, json};
+
+use crate::yaml::{Limits, parse, parse_settings};
+
+fn read(text: &str) -> Vec<Value> {
+    let documents = parse(text, &Limits::default()).unwrap();
+    documents.into_iter().map(|document| document.value).collect()
+}
+
+#[track_caller]
+fn refuse(text: &str, expect: &str) {
+    assert_eq!(parse(text, &Limits::default()).unwrap_err().to_string(), expect);
+}
+
+#[test]
+fn scalars_are_typed_as_in_kubernetes_objects() {
+    let text = "a: yes\nb: 0x1F\nc: 1.0\nd: 2020-01-02\ne: '1'\nf: !!str 1\ng: ~\nh: !!float 3\ni: !x y\n";
+    let expect = json!({"a": "yes", "b": 31, "c": 1, "d": "2020-01-02T00:00:00Z", "e": "1", "f": "1",
+        "g": null, "h": 3, "i": "y"});
+    assert_eq!(read(text), [expect]);
+    assert_eq!(read("a: !!binary aGVsbG8=\n"), [json!({"a": "hello"})]);
+}
+
+#[test]
+fn settings_know_old_booleans_and_take_the_last_of_equal_keys() {
+    let value = parse_settings("a: yes\na: off\n1: 2020-01-02\n---\nb: 1\n", &Limits::default()).unwrap();
+    assert_eq!(value, json!({"a": false, "1": "2020-01-02"}));
+}
+
+#[test]
+fn annotations_are_read_as_text() {
+    let text = "metadata:\n  annotations:\n    a: 0x10\n    b: true\n    c: null\n  labels:\n    d: 1\n";
+    let expect =
+        json!({"metadata": {"annotations": {"a": "0x10", "b": "true", "c": null}, "labels": {"d": 1}}});
+    assert_eq!(read(text), [expect]);
+}
+
+#[test]
+fn merges_yield_to_written_keys_and_earlier_merges() {
+    let text = "x: &x {a: 1, b: 1}\ny: &y {a: 2, c: 2}\nz:\n  <<: [*x, *y]\n  b: 3\n";
+    assert_eq!(read(text)[0]["z"], json!({"a": 1, "b": 3, "c": 2}));
+}
+
+#[test]
+fn documents_after_the_end_mark_are_not_read() {
+    assert_eq!(read("a: 1\n...\nb: [\n---\nc: 1\n"), [json!({"a": 1}), json!({"c": 1})]);
+    assert_eq!(read("# only a comment\n"), [Value::Null]);
+    assert!(read("").is_empty());
+}
+
+#[test]
+fn errors_name_line_and_column_in_the_whole_text() {
+    refuse("a: 1\n---\nb: 1\nb: 2\n", "4:1: mapping key \"b\" already defined");
+    refuse("a: 1\n1: 2\n", "2:1: key \"1\" is not a text: it needs quotes");
+    refuse("a: .inf\n", "1:4: .inf is not a number that JSON can hold");
+    let error = parse("a: 1\nb:\n  - c\n d: 1\n", &Limits::default()).unwrap_err();
+    assert_eq!(error.line, 4, "{error}");
+}
+
+#[test]
+fn hostile_aliases_are_refused() {
+    refuse("x: &x [*x]\n", "1:8: alias refers to a value that contains it");
+    let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned();
+    for level in 1..9 {
+        let alias = format!("*a{}", level - 1);
+        bomb += &format!("a{level}: &a{level} [{}]\n", [alias.as_str(); 9].join(","));
+    }
+    let error = parse(&bomb, &Limits::default()).unwrap_err();
+    assert_eq!(error.message, "document contains excessive aliasing");
+}
+
+#[test]
+fn hostile_nesting_is_refused_in_flow_in_block_and_by_aliases() {
+    let flow = "[".repeat(100_000);
+    let block = "- ".repeat(100_000);
+    let mut chain = "a0: &a0 [x]\n".to_owned();
+    for level in 1..600 {
+        chain += &format!("a{level}: &a{level} [*a{}]\n", level - 1);
+    }
+    for text in [flow, block, chain] {
+        assert!(parse(&text, &Limits::default()).is_err());
+    }
+}
+
+#[test]
+fn limits_are_named_in_the_refusal() {
+    let limits = Limits { bytes_max: 4, ..Limits::default() };
+    let error = parse("a: 123", &limits).unwrap_err();
+    assert_eq!(error.message, "6 bytes of YAML are over the limit of 4");
+    let limits = Limits { nodes_max: 2, ..Limits::default() };
+    assert_eq!(parse("[1, 2, 3]", &limits).unwrap_err().message, "more than 2 values");
+    let limits = Limits { documents_max: 1, ..Limits::default() };
+    assert_eq!(parse("a: 1\n---\nb: 1\n", &limits).unwrap_err().message, "more than 1 documents");
+}

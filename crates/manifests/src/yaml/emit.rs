@@ -1,0 +1,358 @@
+//! Prints a value as kustomize does (go-yaml v2): block style, sorted keys, lists not indented under their key, lines
+//! folded behind column 80.
+
+use serde_json::{Map, Value};
+
+use super::number::print_float;
+use super::order::natural;
+use super::plain::{Style, is_break, is_printable, style};
+
+/// The column behind which the next single space becomes a line break.
+const WIDTH: usize = 80;
+const INDENT: usize = 2;
+/// A longer key needs the `? ` form.
+const SIMPLE_KEY_BYTES_MAX: usize = 128;
+
+/// The value as one YAML document, with a line break at its end.
+pub fn to_string(value: &Value) -> String {
+    let mut printer = Printer { out: String::new(), column: 0 };
+    printer.node(value, Place { indent: 0, is_root: true, in_list: false });
+    if !printer.out.ends_with('\n') {
+        printer.out.push('\n');
+    }
+    printer.out
+}
+
+struct Printer {
+    out: String,
+    /// In characters, from 0.
+    column: usize,
+}
+
+/// Where a value stands.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The indentation of the map or list that holds it.
+    indent: usize,
+    is_root: bool,
+    in_list: bool,
+}
+
+impl Printer {
+    /// A value behind `key:` or `-` (no blank written yet) or at the root. The depth of values is limited by the
+    /// parser, and so is this recursion.
+    fn node(&mut self, value: &Value, place: Place) {
+        match value {
+            Value::Object(map) if !map.is_empty() => self.map(map, place),
+            Value::Array(items) if !items.is_empty() => self.list(items, place),
+            Value::Object(_) => self.word("{}", place),
+            Value::Array(_) => self.word("[]", place),
+            Value::Null => self.word("null", place),
+            Value::Bool(flag) => self.word(if *flag { "true" } else { "false" }, place),
+            Value::Number(number) => self.word(&number_text(number), place),
+            Value::String(text) => {
+                let indent = if place.is_root { 0 } else { place.indent + INDENT };
+                self.gap(place);
+                self.text(text, style(text, false), indent, true);
+                self.line_end();
+            }
+        }
+    }
+
+    fn map(&mut self, map: &Map<String, Value>, place: Place) {
+        let indent = if place.is_root { 0 } else { place.indent + INDENT };
+        let mut keys: Vec<(&String, &Value)> = map.iter().collect();
+        keys.sort_by(|(left, _), (right, _)| natural(left, right));
+        let mut goes_on_same_line = self.begin(place);
+        for (key, value) in keys {
+            if !goes_on_same_line {
+                self.margin(indent);
+            }
+            goes_on_same_line = false;
+            self.key(key, indent);
+            self.node(value, Place { indent, is_root: false, in_list: false });
+        }
+    }
+
+    fn key(&mut self, key: &str, indent: usize) {
+        if key.len() <= SIMPLE_KEY_BYTES_MAX && !key.contains(is_break) {
+            self.text(key, style(key, true), indent + INDENT, false);
+            self.push(":");
+            return;
+        }
+        self.push("? ");
+        self.text(key, style(key, false), indent + INDENT, true);
+        self.line_end();
+        self.margin(indent);
+        self.push(":");
+    }
+
+    fn list(&mut self, items: &[Value], place: Place) {
+        // A list under a key stands at the key's own column.
+        let indent = match (place.is_root, place.in_list) {
+            (true, _) => 0,
+            (false, true) => place.indent + INDENT,
+            (false, false) => place.indent,
+        };
+        let mut goes_on_same_line = self.begin(place);
+        for item in items {
+            if !goes_on_same_line {
+                self.margin(indent);
+            }
+            goes_on_same_line = false;
+            self.push("-");
+            self.node(item, Place { indent, is_root: false, in_list: true });
+        }
+    }
+
+    /// Goes to where the first entry of a map or list is written; true if that is on the line at hand.
+    fn begin(&mut self, place: Place) -> bool {
+        if place.in_list {
+            self.push(" ");
+        } else if !place.is_root {
+            self.line_end();
+        }
+        place.in_list
+    }
+
+    fn word(&mut self, word: &str, place: Place) {
+        self.gap(place);
+        self.push(word);
+        self.line_end();
+    }
+
+    fn gap(&mut self, place: Place) {
+        if !place.is_root {
+            self.push(" ");
+        }
+    }
+
+    fn text(&mut self, text: &str, style: Style, indent: usize, may_fold: bool) {
+        match style {
+            Style::Plain => self.plain(text, indent, may_fold),
+            Style::Single => self.single(text, indent, may_fold),
+            Style::Double => self.double(text, indent, may_fold),
+            Style::Literal => self.literal(text, indent),
+        }
+    }
+
+    fn plain(&mut self, text: &str, indent: usize, may_fold: bool) {
+        let mut follows_space = false;
+        let mut characters = text.chars().peekable();
+        while let Some(c) = characters.next() {
+            let folds = c == ' '
+                && may_fold
+                && !follows_space
+                && self.column > WIDTH
+                && characters.peek().is_some_and(|&next| next != ' ');
+            self.space_or_fold(c, folds, indent);
+            follows_space = c == ' ';
+        }
+    }
+
+    fn single(&mut self, text: &str, indent: usize, may_fold: bool) {
+        self.push("'");
+        let mut follows_space = false;
+        let mut follows_break = false;
+        let mut characters = text.chars().enumerate().peekable();
+        while let Some((index, c)) = characters.next() {
+            let next = characters.peek().map(|&(_, next)| next);
+            if is_break(c) {
+                if !follows_break && c == '\n' {
+                    self.line_end();
+                }
+                self.out.push(c);
+                self.column = 0;
+                (follows_space, follows_break) = (false, true);
+                continue;
+            }
+            if follows_break {
+                self.margin(indent);
+            }
+            let folds = c == ' '
+                && may_fold
+                && !follows_space
+                && self.column > WIDTH
+                && index > 0
+                && next.is_some_and(|next| next != ' ');
+            self.space_or_fold(c, folds, indent);
+            if c == '\'' {
+                self.push("'");
+            }
+            (follows_space, follows_break) = (c == ' ', false);
+        }
+        self.push("'");
+    }
+
+    fn double(&mut self, text: &str, indent: usize, may_fold: bool) {
+        self.push("\"");
+        let mut follows_space = false;
+        let mut characters = text.chars().enumerate().peekable();
+        while let Some((index, c)) = characters.next() {
+            let next = characters.peek().map(|&(_, next)| next);
+            if !is_printable(c) || is_break(c) || c == '"' || c == '\\' {
+                self.escape(c);
+                follows_space = false;
+                continue;
+            }
+            let folds =
+                c == ' ' && may_fold && !follows_space && self.column > WIDTH && index > 0 && next.is_some();
+            self.space_or_fold(c, folds, indent);
+            if folds && next == Some(' ') {
+                self.push("\\");
+            }
+            follows_space = c == ' ';
+        }
+        self.push("\"");
+    }
+
+    fn space_or_fold(&mut self, c: char, folds: bool, indent: usize) {
+        if folds {
+            self.line_end();
+            self.margin(indent);
+        } else {
+            self.out.push(c);
+            self.column += 1;
+        }
+    }
+
+    fn escape(&mut self, c: char) {
+        let short = match c {
+            '\0' => "\\0",
+            '\u{7}' => "\\a",
+            '\u{8}' => "\\b",
+            '\t' => "\\t",
+            '\n' => "\\n",
+            '\u{b}' => "\\v",
+            '\u{c}' => "\\f",
+            '\r' => "\\r",
+            '\u{1b}' => "\\e",
+            '"' => "\\\"",
+            '\\' => "\\\\",
+            '\u{85}' => "\\N",
+            '\u{2028}' => "\\L",
+            '\u{2029}' => "\\P",
+            _ => "",
+        };
+        if !short.is_empty() {
+            self.push(short);
+            return;
+        }
+        let code = u32::from(c);
+        let long = match code {
+            0..=0xff => format!("\\x{code:02X}"),
+            0x100..=0xffff => format!("\\u{code:04X}"),
+            _ => format!("\\U{code:08X}"),
+        };
+        self.push(&long);
+    }
+
+    fn literal(&mut self, text: &str, indent: usize) {
+        self.push("|");
+        if text.starts_with(|c| c == ' ' || is_break(c)) {
+            self.push("2");
+        }
+        let without_last = text.strip_suffix(is_break);
+        match without_last {
+            None => self.push("-"),
+            Some(rest) if rest.is_empty() || rest.ends_with(is_break) => self.push("+"),
+            Some(_) => {}
+        }
+        self.line_end();
+        let indent = indent.max(INDENT);
+        let mut at_line_start = true;
+        for c in text.chars() {
+            if is_break(c) {
+                self.out.push(c);
+                self.column = 0;
+                at_line_start = true;
+                continue;
+            }
+            if at_line_start {
+                self.margin(indent);
+                at_line_start = false;
+            }
+            self.out.push(c);
+            self.column += 1;
+        }
+    }
+
+    fn push(&mut self, text: &str) {
+        self.out.push_str(text);
+        self.column += text.chars().count();
+    }
+
+    fn margin(&mut self, indent: usize) {
+        self.out.extend(std::iter::repeat_n(' ', indent));
+        self.column = indent;
+    }
+
+    fn line_end(&mut self) {
+        if !self.out.ends_with('\n') {
+            self.out.push('\n');
+        }
+        self.column = 0;
+    }
+}
+
+fn number_text(number: &serde_json::Number) -> String {
+    match number.as_f64() {
+        Some(float) if number.is_f64() => print_float(float),
+        _ => number.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(value: &Value, expect: &str) {
+        assert_eq!(to_string(value), expect);
+    }
+
+    #[test]
+    fn maps_and_lists_stand_as_kustomize_prints_them() {
+        check(
+            &json!({"a": {"b": [1, {"c": 2, "d": []}, [3, [4]]]}, "e": {}, "f": null}),
+            "a:\n  b:\n  - 1\n  - c: 2\n    d: []\n  - - 3\n    - - 4\ne: {}\nf: null\n",
+        );
+        check(&json!([{"a": [1]}]), "- a:\n  - 1\n");
+        check(&json!("x"), "x\n");
+    }
+
+    #[test]
+    fn blocks_tell_their_indentation_and_their_end() {
+        check(&json!({"a": "x\ny"}), "a: |-\n  x\n  y\n");
+        check(&json!({"a": "x\n"}), "a: |\n  x\n");
+        check(&json!({"a": "x\n\n"}), "a: |+\n  x\n\n");
+        check(&json!({"a": " x\ny\n"}), "a: |2\n   x\n  y\n");
+        check(&json!({"a": ["x\n\ny\n"]}), "a:\n- |\n  x\n\n  y\n");
+        check(&json!({"a": [["x\ny"]]}), "a:\n- - |-\n    x\n    y\n");
+    }
+
+    #[test]
+    fn long_lines_fold_at_single_spaces_behind_column_80() {
+        let word = "w".repeat(39);
+        let text = format!("{word} {word} {word} {word}");
+        check(&json!({"a": text}), &format!("a: {word} {word}\n  {word} {word}\n"));
+        let quoted = format!("- {word} {word} {word}");
+        check(&json!({"a": quoted}), &format!("a: '- {word} {word}\n  {word}'\n"));
+        check(&json!({"a": "x".repeat(200)}), &format!("a: {}\n", "x".repeat(200)));
+    }
+
+    #[test]
+    fn characters_that_do_not_print_are_escaped() {
+        check(
+            &json!({"a": "t\tb", "b": "\u{1f600}", "c": "\u{1b}\0"}),
+            "a: \"t\\tb\"\nb: \"\\U0001F600\"\nc: \"\\e\\0\"\n",
+        );
+    }
+
+    #[test]
+    fn keys_are_quoted_like_values() {
+        check(&json!({"yes": 1, "a: b": 2, "1": 3}), "\"1\": 3\n'a: b': 2\n\"yes\": 1\n");
+    }
+}

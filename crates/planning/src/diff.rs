@@ -1,0 +1,92 @@
+//! Diff: which of the fields that we apply differ between what is live and what the server makes of our desired object.
+//!
+//! The server compares, not we: both sides come from it (live, and the answer to an apply or a dry run), so defaults,
+//! quantities and webhooks are already in both. Values leave this room short and masked; raw ones are not kept.
+
+use plumb_manifests::Object;
+use serde_json::Value;
+
+use crate::fields::{FieldPath, FieldSet};
+use crate::fingerprint;
+use crate::managed_fields;
+
+/// Characters of a value that are shown.
+pub const VALUE_CHARS_MAX: usize = 80;
+
+/// What stands in place of a secret value.
+pub const SENSITIVE: &str = "(sensitive)";
+
+/// The annotation of `kubectl rollout restart`: never drift, and never taken away (drift.md §2).
+pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+
+/// One field that differs. Values are short and masked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Which field.
+    pub path: FieldPath,
+    /// The value that Git wants; absent where Git wants none.
+    pub desired: Option<String>,
+    /// The value that is live; absent where the field is gone.
+    pub live: Option<String>,
+}
+
+/// The fields that we own in `expected` (the server's answer to our apply or dry run) and that are otherwise in `live`.
+pub fn changes(live: &Object, expected: &Object) -> Vec<Change> {
+    let owned = managed_fields::own_fields(expected.at(&["metadata", "managedFields"]))
+        .unwrap_or_else(|| FieldSet::of_desired(expected.value()));
+    changes_in(&owned, live, expected)
+}
+
+/// The fields of `owned` that differ.
+pub fn changes_in(owned: &FieldSet, live: &Object, expected: &Object) -> Vec<Change> {
+    let mut walk = Walk { secret: fingerprint::is_secret(expected), found: Vec::new() };
+    walk.visit(owned, &FieldPath::default(), Some(live.value()), Some(expected.value()));
+    walk.found
+}
+
+struct Walk {
+    secret: bool,
+    found: Vec<Change>,
+}
+
+impl Walk {
+    fn visit(&mut self, node: &FieldSet, path: &FieldPath, live: Option<&Value>, expected: Option<&Value>) {
+        if live == expected || path.is_under(&["status"]) || path.last_field() == Some(RESTARTED_AT) {
+            return;
+        }
+        if node.is_leaf() || live.is_none() || expected.is_none() {
+            let masked = self.secret && (path.is_under(&["data"]) || path.is_under(&["stringData"]))
+                || path.last_field() == Some("kubectl.kubernetes.io/last-applied-configuration");
+            let show = |value: &Value| if masked { SENSITIVE.to_owned() } else { shown(value) };
+            self.found.push(Change { path: path.clone(), desired: expected.map(show), live: live.map(show) });
+            return;
+        }
+        for (step, below) in node.children() {
+            let next = path.then(step.clone());
+            self.visit(below, &next, live.and_then(|value| step.get(value)), expected.and_then(|value| step.get(value)));
+        }
+    }
+}
+
+/// A value in a few characters: strings as they are where that is unmistakable, else as JSON.
+pub fn shown(value: &Value) -> String {
+    let text = match value {
+        Value::String(text) if is_plain(text) => text.clone(),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => value.to_string(),
+    };
+    if text.chars().count() <= VALUE_CHARS_MAX {
+        return text;
+    }
+    let mut cut: String = text.chars().take(VALUE_CHARS_MAX - 1).collect();
+    cut.push('…');
+    cut
+}
+
+fn is_plain(text: &str) -> bool {
+    !text.is_empty() && !text.chars().any(|letter| letter.is_whitespace() || letter.is_control() || letter == '"')
+}

@@ -1,0 +1,114 @@
+//! Correction: whether drift may be corrected, when, and with what.
+//!
+//! A controller's write is not a person's: tearing an autoscaled workload down within milliseconds is an outage.
+
+use std::collections::BTreeSet;
+
+use plumb_manifests::Object;
+use serde_json::Value;
+
+use crate::drift::finding::FieldDrift;
+use crate::drift::mode::Mode;
+use crate::drift::tools::{Hand, Tools};
+use crate::exclusion::Policy;
+use crate::fields::{FieldPath, FieldSet, Step};
+use crate::managed_fields;
+use crate::prune::WhyNot;
+
+/// What is known of a drifted object when it is decided whether to correct it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Situation {
+    /// Its mode.
+    pub mode: Mode,
+    /// Whether the Kustomization is suspended.
+    pub suspended: bool,
+    /// How the object wants to be applied.
+    pub policy: Policy,
+    /// Whether the live object is being deleted.
+    pub deleting: bool,
+}
+
+impl Situation {
+    /// Whether a correction is allowed at all.
+    pub fn allows(self) -> Result<(), WhyNot> {
+        let Self { mode, suspended, policy, deleting } = self;
+        if deleting {
+            return Err(WhyNot::BeingDeleted);
+        }
+        match policy {
+            Policy::Disabled => return Err(WhyNot::ReconcileDisabled),
+            Policy::Ignore => return Err(WhyNot::SsaIgnore),
+            Policy::IfNotPresent => return Err(WhyNot::Present),
+            Policy::Override | Policy::Merge => {}
+        }
+        if suspended {
+            return Err(WhyNot::Suspended);
+        }
+        match mode {
+            Mode::Enabled => Ok(()),
+            Mode::Warn => Err(WhyNot::WarnMode),
+            Mode::Disabled => Err(WhyNot::DriftDisabled),
+        }
+    }
+}
+
+/// Whether a controller may hold a field that we apply; then the object is compared by dry run before it is corrected.
+pub fn controller_may_hold(desired: &Object, live: &Object, tools: &Tools) -> bool {
+    let entries = managed_fields::entries(live.at(&["metadata", "managedFields"]));
+    let suspects: Vec<_> = entries
+        .iter()
+        .filter(|entry| !entry.is_own() && !entry.is_status_only())
+        .filter(|entry| tools.hand(&entry.manager, &entry.subresource) == Hand::Controller)
+        .collect();
+    if suspects.is_empty() {
+        return false;
+    }
+    let own = entries.iter().find(|entry| entry.is_own());
+    FieldSet::of_desired(desired.value()).leaves().iter().any(|path| {
+        !own.is_some_and(|entry| entry.fields.contains(path))
+            && suspects.iter().any(|entry| entry.fields.touches(path))
+    })
+}
+
+/// Parts the fields that are corrected now from those that a controller took: (now, at the interval).
+pub fn split(fields: Vec<FieldDrift>, tools: &Tools) -> (Vec<FieldDrift>, Vec<FieldDrift>) {
+    fields.into_iter().partition(|field| tools.hand_of(&field.writer) != Hand::Controller)
+}
+
+/// The desired object without the fields that a controller took, for a correction of the rest.
+#[must_use]
+pub fn without(desired: &Object, fields: &[FieldDrift]) -> Object {
+    let mut rest = desired.clone();
+    let paths: BTreeSet<&FieldPath> = fields.iter().map(|field| &field.change.path).collect();
+    for path in paths {
+        remove(rest.value_mut(), &path.0);
+    }
+    rest
+}
+
+fn remove(value: &mut Value, steps: &[Step]) {
+    match steps {
+        [Step::Field(name)] => {
+            if let Some(map) = value.as_object_mut() {
+                map.remove(name);
+            }
+        }
+        [step, rest @ ..] => {
+            if let Some(below) = get_mut(value, step) {
+                remove(below, rest);
+            }
+        }
+        [] => {}
+    }
+}
+
+fn get_mut<'v>(value: &'v mut Value, step: &Step) -> Option<&'v mut Value> {
+    match step {
+        Step::Field(name) => value.get_mut(name),
+        Step::Key(fields) => {
+            value.as_array_mut()?.iter_mut().find(|item| crate::fields::matches_key(item, fields))
+        }
+        Step::Item(_) => None,
+        Step::Index(at) => value.get_mut(at),
+    }
+}

@@ -1,0 +1,131 @@
+//! Finding: what a comparison found; which class, which fields, who.
+//!
+//! A finding of drift shows at least one field, or says that the object is missing: nothing else counts as drift.
+
+use jiff::Timestamp;
+use plumb_manifests::Object;
+
+use crate::diff::{self, Change};
+use crate::drift::attribution::{self, Writer};
+use crate::managed_fields;
+use crate::ownership::{NAME_LABEL, NAMESPACE_LABEL};
+
+/// What kind of drift.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// A field that we applied has another value.
+    Drifted,
+    /// The object was deleted.
+    Missing,
+    /// Our owner labels were removed or changed.
+    Disowned,
+    /// It could not be compared.
+    Unknown,
+}
+
+impl Class {
+    /// All classes.
+    pub const ALL: [Self; 4] = [Self::Drifted, Self::Missing, Self::Disowned, Self::Unknown];
+
+    /// The word in status, metadata and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Drifted => "drifted",
+            Self::Missing => "missing",
+            Self::Disowned => "disowned",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A field that differs, and who changed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldDrift {
+    /// What differs; values are short and masked.
+    pub change: Change,
+    /// Who.
+    pub writer: Writer,
+}
+
+/// What a comparison found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Which class.
+    pub class: Class,
+    /// Which fields; none where the object is missing or could not be compared.
+    pub fields: Vec<FieldDrift>,
+    /// Why it could not be compared; empty otherwise.
+    pub obstacle: String,
+    /// When the change arrived here.
+    pub seen: Timestamp,
+}
+
+impl Finding {
+    /// Compares the live object, as it was before a correction, with what the server makes of the desired one: its answer to
+    /// our apply, or to a dry run of it. `None`: they say the same.
+    pub fn compare(live: &Object, expected: &Object, seen: Timestamp) -> Option<Self> {
+        Self::from_changes(diff::changes(live, expected), live, seen)
+    }
+
+    /// A finding from fields that differ.
+    pub fn from_changes(changes: Vec<Change>, live: &Object, seen: Timestamp) -> Option<Self> {
+        if changes.is_empty() {
+            return None;
+        }
+        let entries = managed_fields::entries(live.at(&["metadata", "managedFields"]));
+        let fields: Vec<FieldDrift> = changes
+            .into_iter()
+            .map(|change| {
+                let writer = attribution::attribute(&entries, &change.path, seen);
+                FieldDrift { change, writer }
+            })
+            .collect();
+        let class = if fields.iter().any(is_owner_label) { Class::Disowned } else { Class::Drifted };
+        Some(Self { class, fields, obstacle: String::new(), seen })
+    }
+
+    /// The object was deleted.
+    pub fn missing(seen: Timestamp) -> Self {
+        Self { class: Class::Missing, fields: Vec::new(), obstacle: String::new(), seen }
+    }
+
+    /// The object could not be compared.
+    pub fn unknown(obstacle: impl Into<String>, seen: Timestamp) -> Self {
+        Self { class: Class::Unknown, fields: Vec::new(), obstacle: obstacle.into(), seen }
+    }
+
+    /// The paths, as text, sorted: a finding with the same class and paths is the same news.
+    pub fn paths(&self) -> Vec<String> {
+        let mut paths: Vec<String> = self.fields.iter().map(|field| field.change.path.to_string()).collect();
+        paths.sort();
+        paths
+    }
+
+    /// The managers that are known, sorted, each once.
+    pub fn managers(&self) -> Vec<&str> {
+        let mut managers: Vec<&str> =
+            self.fields.iter().map(|field| field.writer.manager.as_str()).filter(|name| !name.is_empty()).collect();
+        managers.sort_unstable();
+        managers.dedup();
+        managers
+    }
+}
+
+fn is_owner_label(field: &FieldDrift) -> bool {
+    let path = &field.change.path;
+    let whole = path.is_under(&["metadata", "labels"]) && path.0.len() == 2;
+    whole
+        || path.is_under(&["metadata", "labels", NAME_LABEL])
+        || path.is_under(&["metadata", "labels", NAMESPACE_LABEL])
+}
+
+/// Whether our entry in the live object lacks a field that an apply would own: then an apply that changes no value owns it
+/// again, and until then the object wakes us easily.
+pub fn lacks_fields(live: &Object, expected: &Object) -> bool {
+    let fields = |object: &Object| managed_fields::own_fields(object.at(&["metadata", "managedFields"]));
+    match (fields(live), fields(expected)) {
+        (Some(ours), Some(wanted)) => !ours.covers(&wanted),
+        (None, Some(_)) => true,
+        (Some(_) | None, None) => false,
+    }
+}

@@ -1,0 +1,163 @@
+//! Record: the few bytes kept of each managed object, and the rule by which a watch event wakes us (drift.md §3).
+//!
+//! No body is kept and none is read to decide. A wake only leads to a comparison; it is never itself a finding.
+
+use plumb_manifests::Object;
+use serde_json::Value;
+
+use crate::fingerprint::Fingerprint;
+use crate::managed_fields::Hashes;
+use crate::ownership::{Owned, Owner};
+
+/// What is kept of a managed object: about 150 bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Which incarnation.
+    pub uid: Box<str>,
+    /// The version last looked at.
+    pub version: Box<str>,
+    /// The generation last looked at, where the kind has one.
+    pub generation: Option<i64>,
+    /// Hashes of the managers' entries last looked at.
+    pub hashes: Hashes,
+    /// What we applied (A).
+    pub applied: Fingerprint,
+    /// How easily it wakes us.
+    pub watchfulness: Watchfulness,
+}
+
+/// How easily an object wakes us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Watchfulness {
+    /// Our entry holds every field that we apply.
+    #[default]
+    Calm,
+    /// Something stands (warn, suspended, backoff, a controller's field), or our entry lacks a field of the desired object.
+    Flagged,
+    /// Entries say nothing here (the server strips them, or the object is applied with `ssa: Merge`).
+    ByVersion,
+}
+
+/// What a watch event or a list shows of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Which incarnation.
+    pub uid: Box<str>,
+    /// The version.
+    pub version: Box<str>,
+    /// The generation, where the kind has one.
+    pub generation: Option<i64>,
+    /// Hashes of the managers' entries.
+    pub hashes: Hashes,
+    /// Whether the object carries our owner labels.
+    pub owned: bool,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Whether it comes from a list: then an older version is news (a restored cluster), not a late event.
+    pub listed: bool,
+}
+
+/// What a sight of an object leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// Older than what is known, or the same: ignore it, keep the record.
+    Stale,
+    /// News that explains itself: take it into the record, do nothing.
+    Sleep,
+    /// Compare the object.
+    Compare(Cause),
+}
+
+/// Why an object is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Our entry changed: somebody changed or removed a field that we applied, or applied under our name.
+    OwnEntry,
+    /// The generation moved, and no foreign entry explains it.
+    Generation,
+    /// The version moved, and no entry explains it.
+    Version,
+    /// Something stands already, and the object changed.
+    Flagged,
+    /// Another incarnation: deleted and recreated by hand.
+    Recreated,
+    /// Our owner labels are gone.
+    Unlabelled,
+}
+
+impl Seen {
+    /// Reads the metadata of an object (the `metadata` map itself).
+    pub fn of(metadata: &Value, owner: &Owner, listed: bool) -> Self {
+        let text = |key: &str| metadata.get(key).and_then(Value::as_str).unwrap_or_default();
+        Self {
+            uid: text("uid").into(),
+            version: text("resourceVersion").into(),
+            generation: metadata.get("generation").and_then(Value::as_i64).filter(|generation| *generation > 0),
+            hashes: Hashes::of(metadata.get("managedFields")),
+            owned: owner.of_labels(metadata.get("labels")) == Owned::Ours,
+            deleting: metadata.get("deletionTimestamp").is_some_and(|time| !time.is_null()),
+            listed,
+        }
+    }
+}
+
+impl Record {
+    /// The baseline after a write of ours, or after a comparison: from what the server answered.
+    pub fn baseline(live: &Object, applied: Fingerprint, watchfulness: Watchfulness) -> Self {
+        let nobody = Owner { name: String::new(), namespace: String::new() };
+        let seen = Seen::of(live.at(&["metadata"]).unwrap_or(&Value::Null), &nobody, true);
+        let Seen { uid, version, generation, hashes, owned: _, deleting: _, listed: _ } = seen;
+        Self { uid, version, generation, hashes, applied, watchfulness }
+    }
+
+    /// Takes a sight into the record, whether or not it leads to a comparison: what explains the next event is this one.
+    pub fn advance(&mut self, seen: &Seen) {
+        let Seen { uid, version, generation, hashes, owned: _, deleting: _, listed: _ } = seen;
+        self.uid.clone_from(uid);
+        self.version.clone_from(version);
+        self.generation = *generation;
+        self.hashes = *hashes;
+    }
+}
+
+/// Whether a sight of an object wakes us.
+pub fn wake(record: &Record, seen: &Seen) -> Wake {
+    if seen.uid != record.uid {
+        return if seen.deleting { Wake::Stale } else { Wake::Compare(Cause::Recreated) };
+    }
+    if seen.version == record.version || !seen.listed && is_older(&seen.version, &record.version) {
+        return Wake::Stale;
+    }
+    // It goes anyway: its deletion wakes us.
+    if seen.deleting {
+        return Wake::Sleep;
+    }
+    if !seen.owned {
+        return Wake::Compare(Cause::Unlabelled);
+    }
+    let own = seen.hashes.own != record.hashes.own;
+    let foreign = seen.hashes.foreign != record.hashes.foreign;
+    let generation = seen.generation != record.generation;
+    let all = seen.hashes.all != record.hashes.all;
+    let has_generation = seen.generation.is_some();
+    if own {
+        return Wake::Compare(Cause::OwnEntry);
+    }
+    match record.watchfulness {
+        Watchfulness::ByVersion => Wake::Compare(Cause::Version),
+        Watchfulness::Flagged if !has_generation || generation || foreign => Wake::Compare(Cause::Flagged),
+        Watchfulness::Calm | Watchfulness::Flagged => match has_generation {
+            true if generation && !foreign => Wake::Compare(Cause::Generation),
+            false if !all => Wake::Compare(Cause::Version),
+            true | false => Wake::Sleep,
+        },
+    }
+}
+
+/// Whether a version is older than another; unknown forms are never older.
+fn is_older(version: &str, than: &str) -> bool {
+    match (version.parse::<u64>(), than.parse::<u64>()) {
+        (Ok(version), Ok(than)) => version < than,
+        (Err(_), _) | (_, Err(_)) => false,
+    }
+}

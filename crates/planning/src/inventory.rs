@@ -1,0 +1,137 @@
+//! Inventory: the objects that a Kustomization answers for, as set algebra over Flux's id format.
+//!
+//! An object enters before it is first applied and leaves only when it is confirmed gone or released. Nothing here decides
+//! what may be deleted: see `prune`.
+
+use std::collections::BTreeMap;
+
+use plumb_api::kustomize::{Inventory as Wire, InventoryEntry};
+use plumb_manifests::ObjectId;
+
+use crate::stage;
+
+/// Entries read from a status at most; a forged status must not cost more.
+pub const ENTRIES_MAX: usize = 100_000;
+
+/// Objects with the version under which each was applied.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Inventory {
+    entries: BTreeMap<ObjectId, String>,
+}
+
+/// An inventory that cannot be trusted to be whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InventoryError {
+    /// An id is not in the format of the inventory.
+    #[error("inventory entry {id:?} is not <namespace>_<name>_<group>_<kind>")]
+    BadId {
+        /// The id as it stands.
+        id: String,
+    },
+    /// More entries than are read.
+    #[error("inventory has {count} entries, the limit is {ENTRIES_MAX}")]
+    TooMany {
+        /// How many there are.
+        count: usize,
+    },
+}
+
+impl Inventory {
+    /// Reads the inventory of a status. One bad entry fails the whole: pruning by a part of it would leave orphans.
+    pub fn from_wire(wire: Option<&Wire>) -> Result<Self, InventoryError> {
+        let Some(wire) = wire else { return Ok(Self::default()) };
+        if wire.entries.len() > ENTRIES_MAX {
+            return Err(InventoryError::TooMany { count: wire.entries.len() });
+        }
+        let mut entries = BTreeMap::new();
+        for entry in &wire.entries {
+            let id = ObjectId::parse_inventory(&entry.id)
+                .map_err(|_| InventoryError::BadId { id: entry.id.clone() })?;
+            entries.insert(id, entry.v.clone());
+        }
+        Ok(Self { entries })
+    }
+
+    /// The wire form, in apply order.
+    pub fn to_wire(&self) -> Wire {
+        let entries = self
+            .in_apply_order()
+            .into_iter()
+            .map(|(id, version)| InventoryEntry { id: id.to_inventory(), v: version.to_owned() })
+            .collect();
+        Wire { entries }
+    }
+
+    /// Objects with their versions, in apply order.
+    pub fn in_apply_order(&self) -> Vec<(&ObjectId, &str)> {
+        let mut all: Vec<_> = self.entries.iter().map(|(id, version)| (id, version.as_str())).collect();
+        all.sort_by(|left, right| stage::order(left.0, right.0));
+        all
+    }
+
+    /// Adds an object.
+    pub fn insert(&mut self, id: ObjectId, version: impl Into<String>) {
+        self.entries.insert(id, version.into());
+    }
+
+    /// Takes an object out: it is confirmed gone, or released.
+    pub fn remove(&mut self, id: &ObjectId) -> bool {
+        self.entries.remove(id).is_some()
+    }
+
+    /// Whether the object is in it.
+    pub fn contains(&self, id: &ObjectId) -> bool {
+        self.entries.contains_key(id)
+    }
+
+    /// The version recorded for an object.
+    pub fn version(&self, id: &ObjectId) -> Option<&str> {
+        self.entries.get(id).map(String::as_str)
+    }
+
+    /// How many objects.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Objects of either; where both have one, the version of `later` counts.
+    #[must_use]
+    pub fn union(&self, later: &Self) -> Self {
+        let mut entries = self.entries.clone();
+        entries.extend(later.entries.iter().map(|(id, version)| (id.clone(), version.clone())));
+        Self { entries }
+    }
+
+    /// Objects of this one that `other` lacks.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let entries = self
+            .entries
+            .iter()
+            .filter(|(id, _)| !other.entries.contains_key(*id))
+            .map(|(id, version)| (id.clone(), version.clone()))
+            .collect();
+        Self { entries }
+    }
+
+    /// Whether `other` names no object that this one lacks: then no write-ahead is needed.
+    pub fn covers(&self, other: &Self) -> bool {
+        other.entries.iter().all(|(id, version)| self.entries.get(id) == Some(version))
+    }
+
+    /// Ids, sorted.
+    pub fn ids(&self) -> impl Iterator<Item = &ObjectId> {
+        self.entries.keys()
+    }
+}
+
+impl FromIterator<(ObjectId, String)> for Inventory {
+    fn from_iter<T: IntoIterator<Item = (ObjectId, String)>>(objects: T) -> Self {
+        Self { entries: objects.into_iter().collect() }
+    }
+}

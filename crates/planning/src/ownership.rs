@@ -1,0 +1,63 @@
+//! Ownership: which objects are ours, by their labels, and which other managers' entries become ours.
+//!
+//! Labels are the only proof of ownership that a deletion accepts; a status is never one.
+
+use plumb_manifests::Object;
+use serde_json::Value;
+
+/// The manager under which we apply.
+pub const FIELD_MANAGER: &str = "kustomize-controller";
+/// Label that names the owning Kustomization.
+pub const NAME_LABEL: &str = "kustomize.toolkit.fluxcd.io/name";
+/// Label that names the owning Kustomization's namespace.
+pub const NAMESPACE_LABEL: &str = "kustomize.toolkit.fluxcd.io/namespace";
+
+/// A Kustomization as the owner of objects.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owner {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+}
+
+/// What an object's labels say about its owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owned {
+    /// By the Kustomization that asks.
+    Ours,
+    /// By another Kustomization.
+    Another(Owner),
+    /// By none.
+    Nobody,
+}
+
+impl Owner {
+    /// Labels an object as ours.
+    pub fn label(&self, object: &mut Object) {
+        object.set_label(NAME_LABEL, &self.name);
+        object.set_label(NAMESPACE_LABEL, &self.namespace);
+    }
+
+    /// Whose an object is.
+    pub fn of(&self, object: &Object) -> Owned {
+        self.of_labels(object.at(&["metadata", "labels"]))
+    }
+
+    /// Whose an object with these labels is.
+    pub fn of_labels(&self, labels: Option<&Value>) -> Owned {
+        let label = |key: &str| labels.and_then(|all| all.get(key)).and_then(Value::as_str);
+        match (label(NAME_LABEL), label(NAMESPACE_LABEL)) {
+            (Some(name), Some(namespace)) if name == self.name && namespace == self.namespace => Owned::Ours,
+            (Some(name), Some(namespace)) => {
+                Owned::Another(Owner { name: name.to_owned(), namespace: namespace.to_owned() })
+            }
+            (None, _) | (_, None) => Owned::Nobody,
+        }
+    }
+
+    /// The label selector that finds all objects of all Kustomizations (a metadata watch serves every owner of a kind).
+    pub fn selector() -> String {
+        format!("{NAME_LABEL},{NAMESPACE_LABEL}")
+    }
+}

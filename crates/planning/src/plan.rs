@@ -1,0 +1,180 @@
+//! Plan: everything one attempt will do to the cluster, as a value that leaves no choice to the executor.
+//!
+//! Built from a complete, error-free set of desired objects only; a plan from a part of a build would delete the rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use plumb_manifests::{Object, ObjectId};
+use serde_json::Value;
+
+use crate::exclusion::Policy;
+use crate::fingerprint::{self, Fingerprint, HashKey};
+use crate::inventory::Inventory;
+use crate::ownership::Owner;
+use crate::prune::{self, Candidate, WhyNot};
+use crate::stage::{self, Wave};
+
+/// A desired object, ready to be applied.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Planned {
+    /// Which object.
+    pub id: ObjectId,
+    /// What to apply: labelled, normalised.
+    pub object: Object,
+    /// What it says (D), to compare with what was applied (A).
+    pub digest: Fingerprint,
+    /// How it wants to be applied.
+    pub policy: Policy,
+}
+
+/// What an attempt will do.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Plan {
+    /// What is applied, wave after wave.
+    pub waves: Vec<Wave>,
+    /// What left the desired state, in deletion order. Permission is given by the live object: [`prune::may_delete`].
+    pub prune: Vec<Candidate>,
+    /// What is left alone, and why.
+    pub skipped: Vec<(ObjectId, WhyNot)>,
+    /// Every desired object, skipped ones included: the inventory after success.
+    pub desired: Inventory,
+    /// Old and desired together: the inventory that is written before the first apply.
+    pub write_ahead: Inventory,
+}
+
+impl Plan {
+    /// Whether there is nothing to apply and nothing to delete.
+    pub fn is_idle(&self) -> bool {
+        self.waves.is_empty() && self.prune.is_empty()
+    }
+
+    /// Ids that will be applied, in order.
+    pub fn applies(&self) -> impl Iterator<Item = &ObjectId> {
+        self.waves.iter().flat_map(|wave| wave.objects.iter().map(|planned| &planned.id))
+    }
+}
+
+/// Which of the desired objects need applying.
+#[derive(Debug, Clone, Copy)]
+pub enum Selection<'a> {
+    /// All of them: nothing is known about the cluster (first time, asked for, drift detection disabled).
+    Everything,
+    /// Those whose desired state differs from what was applied, and those named beside.
+    Changed {
+        /// What was last applied, per object (A).
+        applied: &'a BTreeMap<ObjectId, Fingerprint>,
+        /// Objects to apply though nothing changed in Git: drift that is due, or a restore.
+        also: &'a BTreeSet<ObjectId>,
+    },
+}
+
+/// What a plan is made from.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// The complete output of an error-free build, prepared by [`prepare`].
+    pub desired: Vec<Planned>,
+    /// The inventory of the status.
+    pub before: &'a Inventory,
+    /// What needs applying.
+    pub selection: Selection<'a>,
+    /// Whether objects that left Git are deleted.
+    pub prunes: bool,
+}
+
+/// Two desired objects with one id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{id} is defined twice")]
+pub struct DuplicateId {
+    /// The id.
+    pub id: ObjectId,
+}
+
+/// Makes desired objects ready: owner labels, normal form, digest, policy. Refuses two objects with one id.
+pub fn prepare(objects: Vec<Object>, owner: &Owner, key: &HashKey) -> Result<Vec<Planned>, DuplicateId> {
+    let mut seen = BTreeSet::new();
+    let mut ready = Vec::with_capacity(objects.len());
+    for mut object in objects {
+        normalise(&mut object);
+        owner.label(&mut object);
+        let id = object.id();
+        if !seen.insert(id.clone()) {
+            return Err(DuplicateId { id });
+        }
+        let digest = fingerprint::of_object(&object, key);
+        let policy = Policy::of(&object);
+        ready.push(Planned { id, object, digest, policy });
+    }
+    Ok(ready)
+}
+
+/// Plans.
+pub fn plan(request: Request<'_>) -> Plan {
+    let Request { desired, before, selection, prunes } = request;
+    let inventory: Inventory =
+        desired.iter().map(|planned| (planned.id.clone(), planned.object.version().to_owned())).collect();
+    let mut apply = Vec::new();
+    let mut skipped = Vec::new();
+    for planned in desired {
+        match why_not_applied(&planned, selection) {
+            Some(why) => skipped.push((planned.id, why)),
+            None => apply.push(planned),
+        }
+    }
+    let stale = prune::candidates(before, &inventory);
+    let prune = if prunes {
+        stale
+    } else {
+        skipped.extend(stale.into_iter().map(|candidate| (candidate.id, WhyNot::PruneOff)));
+        Vec::new()
+    };
+    let write_ahead = before.union(&inventory);
+    Plan { waves: stage::waves(apply), prune, skipped, desired: inventory, write_ahead }
+}
+
+fn why_not_applied(planned: &Planned, selection: Selection<'_>) -> Option<WhyNot> {
+    match planned.policy {
+        Policy::Disabled => return Some(WhyNot::ReconcileDisabled),
+        Policy::Ignore => return Some(WhyNot::SsaIgnore),
+        Policy::Override | Policy::Merge | Policy::IfNotPresent => {}
+    }
+    match selection {
+        Selection::Everything => None,
+        Selection::Changed { applied, also } => {
+            let same = applied.get(&planned.id) == Some(&planned.digest);
+            (same && !also.contains(&planned.id)).then_some(WhyNot::Unchanged)
+        }
+    }
+}
+
+/// The plan of a Kustomization that goes away: nothing is desired.
+pub fn teardown(before: &Inventory, prunes: bool) -> Plan {
+    plan(Request { desired: Vec::new(), before, selection: Selection::Everything, prunes })
+}
+
+/// Brings an object into the form that the server keeps: no fields that only the server writes, and a Secret's `stringData`
+/// folded into `data` (else a later edit of `data` would not touch our entry, and drift would go unseen).
+pub fn normalise(object: &mut Object) {
+    let secret = fingerprint::is_secret(object);
+    let Some(root) = object.value_mut().as_object_mut() else { return };
+    if let Some(metadata) = root.get_mut("metadata").and_then(Value::as_object_mut) {
+        for key in ["creationTimestamp", "managedFields", "resourceVersion", "uid", "generation", "selfLink"] {
+            metadata.remove(key);
+        }
+    }
+    if !secret {
+        return;
+    }
+    let Some(Value::Object(plain)) = root.remove("stringData") else { return };
+    let data = root.entry("data").or_insert_with(|| Value::Object(serde_json::Map::new()));
+    if data.is_null() {
+        *data = Value::Object(serde_json::Map::new());
+    }
+    if let Some(data) = data.as_object_mut() {
+        for (key, value) in plain {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            data.insert(key, Value::String(STANDARD.encode(text)));
+        }
+    }
+}

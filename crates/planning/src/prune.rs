@@ -1,0 +1,153 @@
+//! Prune: what may be deleted, in which order, and why not.
+//!
+//! A candidate comes from two inventories; permission comes from the live object alone (security.md I-20): our owner labels
+//! on it, and a deletion bound to the UID and resourceVersion that were looked at.
+
+use std::fmt;
+
+use plumb_manifests::{Object, ObjectId};
+use serde_json::Value;
+
+use crate::exclusion::{self, Policy};
+use crate::inventory::Inventory;
+use crate::ownership::{Owned, Owner};
+use crate::stage;
+
+/// An object that left the desired state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Which object.
+    pub id: ObjectId,
+    /// The version under which it was applied.
+    pub version: String,
+}
+
+/// Permission to delete exactly one state of one object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deletion {
+    /// UID precondition.
+    pub uid: String,
+    /// resourceVersion precondition.
+    pub resource_version: String,
+}
+
+/// Why an object is not applied, corrected or deleted now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WhyNot {
+    /// What is desired was applied already, and nothing is known against it.
+    Unchanged,
+    /// The object's annotation `reconcile: disabled`.
+    ReconcileDisabled,
+    /// The object's annotation `ssa: Ignore`.
+    SsaIgnore,
+    /// The object's annotation `ssa: IfNotPresent`, and it is present.
+    Present,
+    /// The object's annotation `prune: disabled`.
+    PruneDisabled,
+    /// The Kustomization does not prune.
+    PruneOff,
+    /// The live object carries another Kustomization's labels.
+    OwnedBy(Owner),
+    /// The live object carries no owner labels.
+    NotOwned,
+    /// The live object is being deleted already.
+    BeingDeleted,
+    /// The Kustomization is suspended.
+    Suspended,
+    /// The mode is `warn`.
+    WarnMode,
+    /// The mode is `disabled`: only the interval looks.
+    DriftDisabled,
+    /// A controller wrote it: corrected at the interval.
+    HeldByController(String),
+    /// Two writers fight: corrected later.
+    Contended,
+    /// The live object names no UID or resourceVersion, so a deletion could not be bound to it.
+    Unidentified,
+}
+
+impl WhyNot {
+    /// Whether a prune candidate that is kept for this reason leaves the inventory (it is not ours to delete any more).
+    pub fn releases(&self) -> bool {
+        match self {
+            Self::OwnedBy(_)
+            | Self::NotOwned
+            | Self::PruneDisabled
+            | Self::ReconcileDisabled
+            | Self::SsaIgnore
+            | Self::PruneOff => true,
+            Self::Unchanged
+            | Self::Present
+            | Self::BeingDeleted
+            | Self::Suspended
+            | Self::WarnMode
+            | Self::DriftDisabled
+            | Self::HeldByController(_)
+            | Self::Contended
+            | Self::Unidentified => false,
+        }
+    }
+}
+
+impl fmt::Display for WhyNot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unchanged => f.write_str("nothing changed"),
+            Self::ReconcileDisabled => f.write_str("the object says reconcile: disabled"),
+            Self::SsaIgnore => f.write_str("the object says ssa: Ignore"),
+            Self::Present => f.write_str("the object says ssa: IfNotPresent, and it exists"),
+            Self::PruneDisabled => f.write_str("the object says prune: disabled"),
+            Self::PruneOff => f.write_str("the Kustomization does not prune"),
+            Self::OwnedBy(owner) => write!(f, "it belongs to Kustomization/{}/{}", owner.namespace, owner.name),
+            Self::NotOwned => f.write_str("it carries no owner labels"),
+            Self::BeingDeleted => f.write_str("it is being deleted"),
+            Self::Suspended => f.write_str("the Kustomization is suspended"),
+            Self::WarnMode => f.write_str("the mode is warn"),
+            Self::DriftDisabled => f.write_str("drift detection is disabled"),
+            Self::HeldByController(manager) => {
+                write!(f, "{manager} is a controller: corrected at the interval (leave the field out of Git, or ignore it)")
+            }
+            Self::Contended => f.write_str("another writer keeps changing it: corrected later"),
+            Self::Unidentified => f.write_str("the live object has no UID or resourceVersion"),
+        }
+    }
+}
+
+/// What left the desired state, in the order of deletion: the reverse of the apply order.
+pub fn candidates(before: &Inventory, desired: &Inventory) -> Vec<Candidate> {
+    let mut stale: Vec<Candidate> = before
+        .without(desired)
+        .in_apply_order()
+        .into_iter()
+        .map(|(id, version)| Candidate { id: id.clone(), version: version.to_owned() })
+        .collect();
+    stale.sort_by(|left, right| stage::order(&right.id, &left.id));
+    stale
+}
+
+/// Whether the live object may be deleted by this owner.
+pub fn may_delete(live: &Object, owner: &Owner) -> Result<Deletion, WhyNot> {
+    match owner.of(live) {
+        Owned::Ours => {}
+        Owned::Another(other) => return Err(WhyNot::OwnedBy(other)),
+        Owned::Nobody => return Err(WhyNot::NotOwned),
+    }
+    if exclusion::keeps_from_prune(live) {
+        return Err(WhyNot::PruneDisabled);
+    }
+    match Policy::of(live) {
+        Policy::Disabled => return Err(WhyNot::ReconcileDisabled),
+        Policy::Ignore => return Err(WhyNot::SsaIgnore),
+        Policy::Override | Policy::Merge | Policy::IfNotPresent => {}
+    }
+    if live.at(&["metadata", "deletionTimestamp"]).is_some() {
+        return Err(WhyNot::BeingDeleted);
+    }
+    let text = |key: &str| live.at(&["metadata", key]).and_then(Value::as_str).filter(|text| !text.is_empty());
+    match (text("uid"), text("resourceVersion")) {
+        (Some(uid), Some(version)) => {
+            Ok(Deletion { uid: uid.to_owned(), resource_version: version.to_owned() })
+        }
+        (None, _) | (_, None) => Err(WhyNot::Unidentified),
+    }
+}

@@ -1,0 +1,384 @@
+//! Flags and environment, read once at start, in the forms that Go programs take them. A flag that is not honoured yet
+//! is accepted at its default; another value ends the start. What a single controller alone has stays with it.
+
+use std::fmt::{self, Display};
+use std::io;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use clap::{ArgAction, Args, ValueEnum};
+use plumb_api::meta::GoDuration;
+use plumb_status::cadence::Backoff;
+
+/// The flags that all three controllers have.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// Where metrics are served; 0 switches them off.
+    #[arg(long = "metrics-addr", env = "METRICS_ADDR", default_value = ":8080")]
+    pub metrics_addr: Listen,
+    /// Where the probes are served; 0 switches them off.
+    #[arg(long = "health-addr", default_value = ":9440")]
+    pub health_addr: Listen,
+    /// How many objects of a kind are worked on at a time.
+    #[arg(long = "concurrent")]
+    pub concurrent: Option<usize>,
+    /// The least level that is logged.
+    #[arg(long = "log-level", value_enum, default_value = "info")]
+    pub log_level: LogLevel,
+    /// How log lines are written.
+    #[arg(long = "log-encoding", value_enum, default_value = "json")]
+    pub log_encoding: LogEncoding,
+    /// Whether replicas elect one that works.
+    #[arg(long = "enable-leader-election", default_value = "false", default_missing_value = "true",
+          num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
+    pub enable_leader_election: bool,
+    /// Whether a leader gives up its lease when it ends.
+    #[arg(long = "leader-election-release-on-cancel", default_value = "true", default_missing_value = "true",
+          num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
+    pub leader_election_release_on_cancel: bool,
+    /// How long a lease holds that is not renewed.
+    #[arg(long = "leader-election-lease-duration", default_value = "35s")]
+    pub leader_election_lease_duration: GoDuration,
+    /// How long a leader tries to renew before it gives up.
+    #[arg(long = "leader-election-renew-deadline", default_value = "30s")]
+    pub leader_election_renew_deadline: GoDuration,
+    /// How long to wait between two tries.
+    #[arg(long = "leader-election-retry-period", default_value = "5s")]
+    pub leader_election_retry_period: GoDuration,
+    /// Accepted at its default.
+    #[arg(long = "kube-api-qps", default_value = "50")]
+    pub kube_api_qps: f32,
+    /// Accepted at its default.
+    #[arg(long = "kube-api-burst", default_value = "300")]
+    pub kube_api_burst: i64,
+    /// The first wait after a failure.
+    #[arg(long = "min-retry-delay", default_value = "750ms")]
+    pub min_retry_delay: GoDuration,
+    /// The longest wait after failures.
+    #[arg(long = "max-retry-delay", default_value = "15m")]
+    pub max_retry_delay: GoDuration,
+    /// Whether all namespaces are watched, or only that of the controller.
+    #[arg(long = "watch-all-namespaces", default_value = "true", default_missing_value = "true",
+          num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
+    pub watch_all_namespaces: bool,
+    /// Accepted at its default.
+    #[arg(long = "watch-configs-label-selector", default_value = WATCH_CONFIGS)]
+    pub watch_configs_label_selector: String,
+    /// Gates to open or close, `Name=true,Other=false`.
+    #[arg(long = "feature-gates", value_delimiter = ',')]
+    pub feature_gates: Vec<String>,
+    /// Accepted at its default.
+    #[arg(long = "token-cache-max-size", default_value = "100")]
+    pub token_cache_max_size: i64,
+    /// Accepted at its default.
+    #[arg(long = "token-cache-max-duration", default_value = "1h")]
+    pub token_cache_max_duration: GoDuration,
+    /// Accepted at its default.
+    #[arg(long = "default-service-account", default_value = "")]
+    pub default_service_account: String,
+    /// The namespace that the controller runs in.
+    #[arg(long = "runtime-namespace", env = "RUNTIME_NAMESPACE", hide = true)]
+    pub runtime_namespace: Option<String>,
+}
+
+const WATCH_CONFIGS: &str = "reconcile.fluxcd.io/watch=Enabled";
+
+/// The flags of the controllers that do work and tell of it.
+#[derive(Debug, Clone, Args)]
+pub struct Work {
+    /// Where events are sent; empty for nowhere.
+    #[arg(long = "events-addr", env = "EVENTS_ADDR", default_value = "")]
+    pub events_addr: String,
+    /// How far an interval is stretched or shortened by chance, in percent.
+    #[arg(long = "interval-jitter-percentage", default_value = "5", value_parser = clap::value_parser!(u8).range(0..100))]
+    pub interval_jitter_percentage: u8,
+    /// How soon an object that waits for another is looked at again.
+    #[arg(long = "requeue-dependency", default_value = "30s")]
+    pub requeue_dependency: GoDuration,
+    /// Which objects this instance works on.
+    #[arg(long = "watch-label-selector", default_value = "")]
+    pub watch_label_selector: String,
+}
+
+impl Common {
+    /// How failures are waited for.
+    pub fn backoff(&self) -> Backoff {
+        Backoff { min: self.min_retry_delay.to_std(), max: self.max_retry_delay.to_std() }
+    }
+
+    /// Refuses what is not honoured yet.
+    pub fn validate(&self, gates: &[Gate]) -> Result<(), Refused> {
+        only_defaults(&[
+            Unhonoured::new("kube-api-qps", &self.kube_api_qps, &50.0),
+            Unhonoured::new("kube-api-burst", &self.kube_api_burst, &300),
+            Unhonoured::new("watch-configs-label-selector", &self.watch_configs_label_selector, &WATCH_CONFIGS),
+            Unhonoured::new("token-cache-max-size", &self.token_cache_max_size, &100),
+            Unhonoured::new("token-cache-max-duration", &self.token_cache_max_duration, &GoDuration::from_secs(3600)),
+            Unhonoured::new("default-service-account", &self.default_service_account, &""),
+        ])?;
+        if self.concurrent == Some(0) {
+            return Err(Refused::Zero { flag: "concurrent" });
+        }
+        check_gates(&self.feature_gates, gates)
+    }
+}
+
+/// Reads a boolean as Go does.
+pub fn parse_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(format!("{text:?} is neither true nor false")),
+    }
+}
+
+/// The least level that is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// Everything.
+    Trace,
+    /// What helps to find faults.
+    Debug,
+    /// What happens.
+    Info,
+    /// What goes wrong.
+    Error,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogEncoding {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Console,
+}
+
+/// Why the start is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// A flag has a value that is not honoured.
+    #[error("--{flag}={value} is not supported yet: only its default {default:?} is")]
+    Unhonoured {
+        /// The flag.
+        flag: &'static str,
+        /// Its value.
+        value: String,
+        /// The only value that is accepted.
+        default: String,
+    },
+    /// A flag must not be zero.
+    #[error("--{flag} must be at least 1")]
+    Zero {
+        /// The flag.
+        flag: &'static str,
+    },
+    /// Not of the form Name=bool.
+    #[error("--feature-gates: {text:?} is not of the form Name=true or Name=false")]
+    GateForm {
+        /// What was read.
+        text: String,
+    },
+    /// There is no such gate.
+    #[error("--feature-gates: there is no gate {name:?}")]
+    GateUnknown {
+        /// Its name.
+        name: String,
+    },
+    /// The gate cannot be set so yet.
+    #[error("--feature-gates: {name}={value} is not supported yet: only its default is")]
+    GateUnhonoured {
+        /// Its name.
+        name: &'static str,
+        /// What it was set to.
+        value: bool,
+    },
+}
+
+/// A flag that is accepted at its default only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unhonoured {
+    flag: &'static str,
+    value: String,
+    default: String,
+}
+
+impl Unhonoured {
+    /// The flag without dashes, its value and its default.
+    pub fn new(flag: &'static str, value: &impl Display, default: &impl Display) -> Self {
+        Self { flag, value: value.to_string(), default: default.to_string() }
+    }
+}
+
+/// Refuses the first flag that is not at its default.
+pub fn only_defaults(flags: &[Unhonoured]) -> Result<(), Refused> {
+    match flags.iter().find(|flag| flag.value != flag.default) {
+        None => Ok(()),
+        Some(Unhonoured { flag, value, default }) => {
+            Err(Refused::Unhonoured { flag, value: value.clone(), default: default.clone() })
+        }
+    }
+}
+
+/// A feature gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gate {
+    /// Its name.
+    pub name: &'static str,
+    /// Its default, and the only value that is accepted.
+    pub default: bool,
+}
+
+fn check_gates(set: &[String], known: &[Gate]) -> Result<(), Refused> {
+    for text in set.iter().map(|text| text.trim()).filter(|text| !text.is_empty()) {
+        let form = || Refused::GateForm { text: text.to_owned() };
+        let (name, value) = text.split_once('=').ok_or_else(form)?;
+        let value = parse_bool(value.trim()).map_err(|_| form())?;
+        match known.iter().find(|gate| gate.name == name.trim()) {
+            None => return Err(Refused::GateUnknown { name: name.trim().to_owned() }),
+            Some(gate) if gate.default != value => return Err(Refused::GateUnhonoured { name: gate.name, value }),
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Where to listen: `:9090` on every address, `:0` on any port, `host:port`, or `0` for nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen(String);
+
+impl Listen {
+    /// Whether nothing is to be served.
+    pub fn is_off(&self) -> bool {
+        self.0 == "0" || self.0.is_empty()
+    }
+
+    /// Begins to listen. Without a host on every address, IPv6 too where there is one.
+    pub async fn bind(&self) -> io::Result<tokio::net::TcpListener> {
+        match self.0.strip_prefix(':') {
+            Some(port) => match tokio::net::TcpListener::bind(format!("[::]:{port}")).await {
+                Ok(listener) => Ok(listener),
+                Err(_) => tokio::net::TcpListener::bind(format!("0.0.0.0:{port}")).await,
+            },
+            None => tokio::net::TcpListener::bind(&self.0).await,
+        }
+    }
+}
+
+impl Display for Listen {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let fits = text.is_empty()
+            || text == "0"
+            || text.parse::<SocketAddr>().is_ok()
+            || text.rsplit_once(':').is_some_and(|(host, port)| port.parse::<u16>().is_ok() && !host.contains(':'));
+        if fits { Ok(Self(text.to_owned())) } else { Err(format!("{text:?} is not of the form host:port or :port")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Options {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        work: Work,
+        #[arg(long = "receiverAddr", default_value = ":9292")]
+        receiver_addr: Listen,
+    }
+
+    fn parse(args: &[&str]) -> Result<Options, clap::Error> {
+        Options::try_parse_from([&["controller"], args].concat())
+    }
+
+    const GATES: &[Gate] = &[Gate { name: "ExternalArtifact", default: false }];
+
+    #[test]
+    fn without_flags_the_defaults_are_those_of_flux() {
+        let options = parse(&[]).unwrap();
+        let Common { metrics_addr, health_addr, watch_all_namespaces, .. } = &options.common;
+        assert_eq!((metrics_addr.to_string(), health_addr.to_string()), (":8080".into(), ":9440".into()));
+        assert!(*watch_all_namespaces && !options.common.enable_leader_election);
+        assert_eq!(options.common.backoff(), Backoff::default());
+        assert_eq!(options.work.requeue_dependency.to_string(), "30s");
+        assert_eq!(options.receiver_addr.to_string(), ":9292");
+        assert_eq!(options.common.validate(GATES), Ok(()));
+    }
+
+    #[test]
+    fn the_args_of_the_deployment_of_flux_are_taken() {
+        let options = parse(&[
+            "--events-addr=http://notification-controller.flux-system.svc.cluster.local./",
+            "--watch-all-namespaces=true",
+            "--log-level=info",
+            "--log-encoding=json",
+            "--enable-leader-election",
+            "--feature-gates=ExternalArtifact=false",
+        ])
+        .unwrap();
+        assert!(options.common.enable_leader_election);
+        assert_eq!(options.common.validate(GATES), Ok(()));
+    }
+
+    #[test]
+    fn booleans_come_bare_and_with_a_value_as_go_takes_them() {
+        for (args, expect) in [
+            (&["--enable-leader-election"][..], true),
+            (&["--enable-leader-election=false"], false),
+            (&["--enable-leader-election=T"], true),
+        ] {
+            assert_eq!(parse(args).unwrap().common.enable_leader_election, expect, "{args:?}");
+        }
+        assert!(parse(&["--enable-leader-election=maybe"]).is_err());
+    }
+
+    #[test]
+    fn values_come_after_a_sign_or_as_the_next_argument() {
+        let options = parse(&["--receiverAddr=:0", "--concurrent", "20", "--metrics-addr", "0"]).unwrap();
+        assert_eq!(options.receiver_addr.to_string(), ":0");
+        assert_eq!(options.common.concurrent, Some(20));
+        assert!(options.common.metrics_addr.is_off());
+    }
+
+    #[test]
+    fn an_unknown_flag_or_a_bad_value_ends_with_code_two() {
+        for args in [&["--no-such-flag"][..], &["--health-addr=nowhere"], &["--requeue-dependency=5"]] {
+            assert_eq!(parse(args).unwrap_err().exit_code(), 2, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn a_flag_that_is_not_honoured_is_named_when_it_is_set() {
+        let refused = parse(&["--default-service-account=default"]).unwrap().common.validate(GATES).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            r#"--default-service-account=default is not supported yet: only its default "" is"#
+        );
+    }
+
+    #[test]
+    fn gates_are_known_and_at_their_default_or_refused() {
+        let refuse = |flag: &str| parse(&[flag]).unwrap().common.validate(GATES).unwrap_err().to_string();
+        assert!(refuse("--feature-gates=Nonsense=true").contains("no gate \"Nonsense\""));
+        assert!(refuse("--feature-gates=ExternalArtifact=true").contains("ExternalArtifact=true is not supported"));
+        assert!(refuse("--feature-gates=ExternalArtifact").contains("not of the form"));
+    }
+
+    #[tokio::test]
+    async fn a_port_of_zero_is_any_free_port() {
+        let listener = ":0".parse::<Listen>().unwrap().bind().await.unwrap();
+        assert_ne!(listener.local_addr().unwrap().port(), 0);
+    }
+}

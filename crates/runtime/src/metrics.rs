@@ -1,0 +1,166 @@
+//! What is counted and measured. Labels come from closed sets, or from the names of objects that exist.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets_range};
+use prometheus_client::registry::{Metric, Registry};
+
+use crate::Key;
+
+/// The bounds of the duration of an attempt, in seconds.
+const SECONDS: (f64, f64) = (0.01, 1800.0);
+const BUCKETS: u16 = 10;
+
+/// The metrics of a controller. Clones share them.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+struct Inner {
+    registry: Mutex<Registry>,
+    durations: Family<ObjectLabels, Histogram, fn() -> Histogram>,
+    reconciles: Family<ResultLabels, Counter>,
+    errors: Family<ControllerLabels, Counter>,
+    active: Family<ControllerLabels, Gauge>,
+    concurrent: Family<ControllerLabels, Gauge>,
+    dropped: Family<QueueLabels, Counter>,
+    leading: Family<NameLabels, Gauge>,
+    depth: Family<NameLabels, Gauge>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ObjectLabels {
+    kind: String,
+    name: String,
+    namespace: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabels {
+    controller: String,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ControllerLabels {
+    controller: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct QueueLabels {
+    queue: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NameLabels {
+    name: String,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let durations: fn() -> Histogram = || Histogram::new(exponential_buckets_range(SECONDS.0, SECONDS.1, BUCKETS));
+        let inner = Inner {
+            registry: Mutex::default(),
+            durations: Family::new_with_constructor(durations),
+            reconciles: Family::default(),
+            errors: Family::default(),
+            active: Family::default(),
+            concurrent: Family::default(),
+            dropped: Family::default(),
+            leading: Family::default(),
+            depth: Family::default(),
+        };
+        let metrics = Self(Arc::new(inner));
+        let all = &metrics.0;
+        metrics.register("gotk_reconcile_duration_seconds", "How long attempts took", all.durations.clone());
+        metrics.register("controller_runtime_reconcile", "Attempts by result", all.reconciles.clone());
+        metrics.register("controller_runtime_reconcile_errors", "Attempts that failed", all.errors.clone());
+        metrics.register("controller_runtime_active_workers", "Workers at work", all.active.clone());
+        metrics.register("controller_runtime_max_concurrent_reconciles", "Workers", all.concurrent.clone());
+        metrics.register("plumb_events_dropped", "Events that were not delivered", all.dropped.clone());
+        metrics.register("leader_election_master_status", "Whether this process leads", all.leading.clone());
+        metrics.register("workqueue_depth", "Objects that wait for a worker", all.depth.clone());
+        metrics
+    }
+}
+
+impl Metrics {
+    /// Adds a metric. A counter's name comes without `_total`.
+    pub fn register(&self, name: &str, help: &str, metric: impl Metric) {
+        self.0.registry.lock().unwrap_or_else(PoisonError::into_inner).register(name, help, metric);
+    }
+
+    /// Everything, as text.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        let registry = self.0.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        if prometheus_client::encoding::text::encode(&mut text, &registry).is_err() {
+            // A metric that cannot be written must not take the others with it.
+            let _ = writeln!(text, "# EOF");
+        }
+        text
+    }
+
+    pub(crate) fn attempt_ended(&self, kind: &str, key: &Key, result: &'static str, took: Duration) {
+        let labels = ObjectLabels { kind: kind.into(), name: key.name.clone(), namespace: key.namespace.clone() };
+        self.0.durations.get_or_create(&labels).observe(took.as_secs_f64());
+        let controller = kind.to_lowercase();
+        self.0.reconciles.get_or_create(&ResultLabels { controller: controller.clone(), result }).inc();
+        if result == "error" {
+            self.0.errors.get_or_create(&ControllerLabels { controller }).inc();
+        }
+    }
+
+    pub(crate) fn forget(&self, kind: &str, key: &Key) {
+        let labels = ObjectLabels { kind: kind.into(), name: key.name.clone(), namespace: key.namespace.clone() };
+        self.0.durations.remove(&labels);
+    }
+
+    pub(crate) fn workers(&self, kind: &str, active: usize, most: usize, waiting: usize) {
+        let whole = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let labels = ControllerLabels { controller: kind.to_lowercase() };
+        self.0.active.get_or_create(&labels).set(whole(active));
+        self.0.concurrent.get_or_create(&labels).set(whole(most));
+        self.0.depth.get_or_create(&NameLabels { name: kind.to_lowercase() }).set(whole(waiting));
+    }
+
+    pub(crate) fn leads(&self, name: &str, leads: bool) {
+        self.0.leading.get_or_create(&NameLabels { name: name.into() }).set(i64::from(leads));
+    }
+
+    pub(crate) fn dropped(&self, queue: &'static str) {
+        self.0.dropped.get_or_create(&QueueLabels { queue }).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_are_those_that_dashboards_ask_for() {
+        let metrics = Metrics::default();
+        let key = Key::new("flux-system", "apps");
+        metrics.attempt_ended("Kustomization", &key, "success", Duration::from_secs(1));
+        metrics.attempt_ended("Kustomization", &key, "error", Duration::from_secs(1));
+        metrics.dropped("wire");
+        metrics.leads("kc", true);
+        let text = metrics.render();
+        for line in [
+            r#"gotk_reconcile_duration_seconds_count{kind="Kustomization",name="apps",namespace="flux-system"} 2"#,
+            r#"controller_runtime_reconcile_total{controller="kustomization",result="success"} 1"#,
+            r#"controller_runtime_reconcile_errors_total{controller="kustomization"} 1"#,
+            r#"plumb_events_dropped_total{queue="wire"} 1"#,
+            r#"leader_election_master_status{name="kc"} 1"#,
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+        metrics.forget("Kustomization", &key);
+        assert!(!metrics.render().contains("namespace=\"flux-system\""));
+    }
+}

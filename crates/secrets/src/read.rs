@@ -1,0 +1,169 @@
+//! One GET for one Secret, and its keys as sealed bytes. What the keys mean is said in a file per use.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use plumb_api::sealed::Sealed;
+use plumb_status::{Classify, Consequence, Reason};
+
+/// How long the API server may take for one Secret.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The content of a Secret.
+pub struct SecretContent {
+    namespace: String,
+    name: String,
+    data: BTreeMap<String, Sealed>,
+}
+
+/// Why a Secret does not help.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SecretError {
+    /// It does not exist.
+    #[error("failed to get secret '{namespace}/{name}': secrets \"{name}\" not found")]
+    NotFound {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// It cannot be read. What the server said is left out: it may quote what was sent.
+    #[error("failed to get secret '{namespace}/{name}': {problem}")]
+    Unreadable {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// What went wrong, in our words.
+        problem: String,
+    },
+    /// A key is missing.
+    #[error("secret '{namespace}/{name}' has no key '{key}'")]
+    MissingKey {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The key.
+        key: &'static str,
+    },
+    /// A key has a value that cannot be used.
+    #[error("key '{key}' of secret '{namespace}/{name}' cannot be used: {problem}")]
+    BadKey {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The key.
+        key: &'static str,
+        /// Why, without the value.
+        problem: &'static str,
+    },
+}
+
+impl Classify for SecretError {
+    fn reason(&self) -> Reason {
+        Reason::AuthenticationFailed
+    }
+
+    fn consequence(&self) -> Consequence {
+        // A Secret may appear or change at any time, and nothing tells of it.
+        Consequence::Retry
+    }
+}
+
+/// Reads a Secret, from the API server itself.
+pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<SecretContent, SecretError> {
+    let unreadable = |problem: String| SecretError::Unreadable {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        problem,
+    };
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let answer = tokio::time::timeout(READ_TIMEOUT, api.get_opt(name))
+        .await
+        .map_err(|_| unreadable(format!("no answer within {} s", READ_TIMEOUT.as_secs())))?;
+    match answer {
+        Ok(Some(secret)) => Ok(SecretContent::new(secret, namespace, name)),
+        Ok(None) => Err(SecretError::NotFound { namespace: namespace.to_owned(), name: name.to_owned() }),
+        Err(kube::Error::Api(status)) => Err(unreadable(format!("the API server answered {}", status.code))),
+        Err(_) => {
+            Err(unreadable("the API server cannot be reached or does not answer as expected".to_owned()))
+        }
+    }
+}
+
+impl SecretContent {
+    fn new(secret: Secret, namespace: &str, name: &str) -> Self {
+        let data = secret
+            .data
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(key, value)| (key, Sealed::new(value.0)))
+            .collect();
+        Self { namespace: namespace.to_owned(), name: name.to_owned(), data }
+    }
+
+    /// A content as it would be read, for tests of those who use it.
+    pub fn from_parts(namespace: &str, name: &str, data: impl IntoIterator<Item = (String, Sealed)>) -> Self {
+        Self { namespace: namespace.to_owned(), name: name.to_owned(), data: data.into_iter().collect() }
+    }
+
+    /// The value of a key that is there and not empty.
+    pub fn get(&self, key: &str) -> Option<&Sealed> {
+        self.data.get(key).filter(|value| !value.is_empty())
+    }
+
+    /// The value of a key as text.
+    pub fn text(&self, key: &'static str) -> Result<Option<String>, SecretError> {
+        self.get(key)
+            .map(|value| {
+                value.expose_str().map(str::to_owned).ok_or_else(|| self.bad(key, "it is not UTF-8"))
+            })
+            .transpose()
+    }
+
+    /// The value of a key that has to be there.
+    pub fn require(&self, key: &'static str) -> Result<&Sealed, SecretError> {
+        self.get(key).ok_or_else(|| SecretError::MissingKey {
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            key,
+        })
+    }
+
+    pub(crate) fn bad(&self, key: &'static str, problem: &'static str) -> SecretError {
+        SecretError::BadKey { namespace: self.namespace.clone(), name: self.name.clone(), key, problem }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn content(data: &[(&str, &str)]) -> SecretContent {
+        SecretContent::from_parts(
+            "ns",
+            "n",
+            data.iter().map(|(key, value)| ((*key).to_owned(), Sealed::from(*value))),
+        )
+    }
+
+    #[test]
+    fn an_empty_value_is_as_good_as_none() {
+        let content = content(&[("a", ""), ("b", "x")]);
+        assert!(content.get("a").is_none());
+        assert_eq!(content.text("b").unwrap().as_deref(), Some("x"));
+        let error = content.require("a").err().unwrap();
+        assert_eq!(error.to_string(), "secret 'ns/n' has no key 'a'");
+    }
+
+    #[test]
+    fn errors_name_the_key_and_not_the_value() {
+        let content =
+            SecretContent::from_parts("ns", "n", [("k".to_owned(), Sealed::new(vec![0xff, b'p', b'w']))]);
+        let error = content.text("k").unwrap_err();
+        assert_eq!(error.to_string(), "key 'k' of secret 'ns/n' cannot be used: it is not UTF-8");
+    }
+}

@@ -1,0 +1,149 @@
+//! How an attempt ends, and what it has made true by then. Turning both into a status is the reducer's work.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::time::Duration;
+
+use crate::{Classify, ConditionStatus, ConditionType, Consequence, Detail, Occurrence, Turn};
+
+/// How an attempt ends: exactly one of these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending<C> {
+    /// Every step passed. Ready=True iff all standing conditions are healthy.
+    Succeeded {
+        /// What Ready says.
+        detail: Detail,
+        /// Whether the world is different now: a new artifact, a changed object.
+        changed: bool,
+    },
+    /// Something this object depends on is not there: Ready=False, look again soon.
+    Waiting {
+        /// What Ready says.
+        on: Detail,
+        /// How soon.
+        retry: Duration,
+    },
+    /// A step failed and may pass next time: Ready=False, Reconciling=ProgressingWithRetry, an error event.
+    Failed {
+        /// The condition that the step belongs to.
+        condition: Option<C>,
+        /// What Ready and that condition say.
+        detail: Detail,
+        /// When to try again.
+        retry: Retry,
+    },
+    /// Only a change of the object can help: Ready=False, Stalled=True, no further attempt.
+    Stalled {
+        /// The condition that the step belongs to.
+        condition: Option<C>,
+        /// What Ready, Stalled and that condition say.
+        detail: Detail,
+    },
+    /// Something newer made this attempt pointless: start over at once, no alarm.
+    Superseded {
+        /// What made it so.
+        by: String,
+    },
+    /// The object is suspended: the request to reconcile is echoed, nothing else is done.
+    Suspended,
+    /// Teardown is done and the finalizer released: there is nothing left to write to.
+    Gone,
+}
+
+/// When a failed attempt is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Later and later, per object.
+    Backoff,
+    /// After a fixed time.
+    After(Duration),
+}
+
+impl<C> Ending<C> {
+    /// The ending that an error leads to, by its own consequence. `wait` is how soon a wait is looked at again.
+    pub fn of<E: Error + Classify>(error: &E, condition: Option<C>, retry: Retry, wait: Duration) -> Self {
+        let detail = Detail::of(error);
+        match error.consequence() {
+            Consequence::Retry => Self::Failed { condition, detail, retry },
+            Consequence::Stall => Self::Stalled { condition, detail },
+            Consequence::Wait => Self::Waiting { on: detail, retry: wait },
+        }
+    }
+
+    /// One word for logs.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Succeeded { .. } => "succeeded",
+            Self::Waiting { .. } => "waiting",
+            Self::Failed { .. } => "failed",
+            Self::Stalled { .. } => "stalled",
+            Self::Superseded { .. } => "superseded",
+            Self::Suspended => "suspended",
+            Self::Gone => "gone",
+        }
+    }
+
+    /// The detail it carries, where it carries one.
+    pub fn detail(&self) -> Option<&Detail> {
+        match self {
+            Self::Succeeded { detail, .. } | Self::Failed { detail, .. } | Self::Stalled { detail, .. } => {
+                Some(detail)
+            }
+            Self::Waiting { on, .. } => Some(on),
+            Self::Superseded { .. } | Self::Suspended | Self::Gone => None,
+        }
+    }
+}
+
+/// What a ledger says about one condition of the vocabulary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// The attempt learned nothing about it: it stands as before. (A success still clears what contradicts it.)
+    Nothing,
+    /// It does not apply any more.
+    Cleared,
+    /// It stands, with this detail. A negative condition that is not True is cleared.
+    Stands(ConditionStatus, Detail),
+}
+
+/// What an attempt has made true so far. It is lent to the attempt, so it survives an error, a cancel and a panic.
+pub trait Ledger {
+    /// The condition types of the kind.
+    type Condition: ConditionType;
+
+    /// What is known of this condition now.
+    fn said(&self, condition: Self::Condition) -> Said {
+        let _ = condition;
+        Said::Nothing
+    }
+
+    /// What the attempt was doing last, for the Reconciling condition.
+    fn progress(&self) -> Option<String> {
+        None
+    }
+
+    /// What goes with every event, keys without their group: `revision`, `digest`, …
+    fn metadata(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
+    /// What happened in the world and is told whatever the ending: objects changed, garbage collected, …
+    fn happened(&self) -> Vec<Occurrence> {
+        Vec::new()
+    }
+
+    /// What a success tells. The default tells the detail of Ready when it is news.
+    fn success(&self, turn: Turn, detail: &Detail) -> Vec<Occurrence> {
+        match turn {
+            Turn::New | Turn::Changed | Turn::Recovered => {
+                vec![Occurrence::info(detail.reason, detail.message.clone())]
+            }
+            Turn::Unchanged => Vec::new(),
+        }
+    }
+
+    /// What a wait tells, when it is news. The default tells the detail of Ready, without alarm.
+    fn waiting(&self, detail: &Detail) -> Vec<Occurrence> {
+        vec![Occurrence::info(detail.reason, detail.message.clone())]
+    }
+}

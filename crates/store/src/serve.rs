@@ -1,0 +1,298 @@
+//! Artifacts over HTTP: files by their path, whole or in part. There is no listing; `GET /` answers 200 with nothing, which is what
+//! probes ask for. Only what has the place and name of an artifact is ever opened.
+
+use std::{fmt::Write, io::SeekFrom, time::SystemTime};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use plumb_filetree::RelPath;
+use tokio::{
+    fs::File,
+    io::{AsyncReadExt, AsyncSeekExt},
+};
+use tokio_util::io::ReaderStream;
+
+use crate::{layout::is_artifact, store::Store};
+
+/// How much of a file is in memory at a time, for each request.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// The server's routes.
+pub fn router(store: Store) -> Router {
+    Router::new().fallback(answer).with_state(store)
+}
+
+async fn answer(State(store): State<Store>, request: Request) -> Response {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response();
+    }
+    if request.uri().path() == "/" {
+        return StatusCode::OK.into_response();
+    }
+    let Some(path) = artifact_path(request.uri().path()) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    match open(&store, &path).await {
+        Some(found) => send(found, request.headers(), request.method() == Method::HEAD).await,
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+/// Names of artifacts need no percent-encoding, but a client may use it.
+fn artifact_path(path: &str) -> Option<RelPath> {
+    let decoded = percent_decode(path.strip_prefix('/')?)?;
+    RelPath::parse(&decoded).ok().filter(is_artifact)
+}
+
+fn percent_decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        if first == b'%' {
+            let digits = std::str::from_utf8(after.get(..2)?).ok()?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = &after[2..];
+        } else {
+            bytes.push(first);
+            rest = after;
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+struct Found {
+    file: File,
+    size: u64,
+    modified: u64,
+    media_type: &'static str,
+}
+
+async fn open(store: &Store, path: &RelPath) -> Option<Found> {
+    let full = path.components().fold(store.root().to_owned(), |full, part| full.join(part));
+    // A link is not followed: it could lead out of the store.
+    if !tokio::fs::symlink_metadata(&full).await.ok()?.is_file() {
+        return None;
+    }
+    let file = File::open(full).await.ok()?;
+    let metadata = file.metadata().await.ok()?;
+    let modified = metadata.modified().ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+    let name = path.as_str();
+    let media_type = match name.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("gz" | "tgz") => "application/gzip",
+        Some("yaml") => "application/yaml",
+        _ => "application/octet-stream",
+    };
+    Some(Found { file, size: metadata.len(), modified, media_type })
+}
+
+async fn send(found: Found, request: &HeaderMap, is_head: bool) -> Response {
+    let Found { mut file, size, modified, media_type } = found;
+    let tag = format!("\"{modified:x}-{size:x}\"");
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    insert(&mut headers, header::ETAG, &tag);
+    insert(&mut headers, header::LAST_MODIFIED, &http_date(modified));
+    if is_unchanged(request, &tag, modified) {
+        return (StatusCode::NOT_MODIFIED, headers).into_response();
+    }
+    let (status, start, length) = match range(request, size) {
+        Range::Whole => (StatusCode::OK, 0, size),
+        Range::Part { start, length } => {
+            insert(
+                &mut headers,
+                header::CONTENT_RANGE,
+                &format!("bytes {start}-{}/{size}", start + length - 1),
+            );
+            (StatusCode::PARTIAL_CONTENT, start, length)
+        }
+        Range::Beyond => {
+            insert(&mut headers, header::CONTENT_RANGE, &format!("bytes */{size}"));
+            return (StatusCode::RANGE_NOT_SATISFIABLE, headers).into_response();
+        }
+    };
+    insert(&mut headers, header::CONTENT_LENGTH, &length.to_string());
+    if is_head {
+        return (status, headers, Body::empty()).into_response();
+    }
+    if start > 0 && file.seek(SeekFrom::Start(start)).await.is_err() {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
+    (status, headers, Body::from_stream(ReaderStream::with_capacity(file.take(length), CHUNK_BYTES)))
+        .into_response()
+}
+
+fn insert(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn is_unchanged(request: &HeaderMap, tag: &str, modified: u64) -> bool {
+    match text(request, header::IF_NONE_MATCH) {
+        Some(tags) => {
+            tags.split(',').any(|known| matches!(known.trim(), known if known == tag || known == "*"))
+        }
+        None => text(request, header::IF_MODIFIED_SINCE).is_some_and(|since| since == http_date(modified)),
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Range {
+    Whole,
+    Part { start: u64, length: u64 },
+    Beyond,
+}
+
+/// A single range; several at once, or something that is none, get the whole file.
+fn range(request: &HeaderMap, size: u64) -> Range {
+    let Some(wanted) = text(request, header::RANGE).and_then(|range| range.strip_prefix("bytes=")) else {
+        return Range::Whole;
+    };
+    let Some((first, last)) = wanted.split_once('-') else { return Range::Whole };
+    match (first.trim().parse::<u64>(), last.trim().parse::<u64>()) {
+        (Ok(first), _) if first >= size => Range::Beyond,
+        (Ok(first), Ok(last)) if last >= first => {
+            Range::Part { start: first, length: last.min(size - 1) - first + 1 }
+        }
+        (Ok(first), Err(_)) if last.trim().is_empty() => Range::Part { start: first, length: size - first },
+        (Err(_), Ok(0)) if first.trim().is_empty() => Range::Beyond,
+        (Err(_), Ok(suffix)) if first.trim().is_empty() && size > 0 => {
+            let length = suffix.min(size);
+            Range::Part { start: size - length, length }
+        }
+        _ => Range::Whole,
+    }
+}
+
+/// A time as HTTP writes it. Days are counted from the first of March, so that the leap day is the last of a year.
+fn http_date(seconds: u64) -> String {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 2 } else { march_month - 10 };
+    let year = era * 400 + year_of_era + u64::from(march_month >= 10);
+    let (weekday, month) =
+        (WEEKDAYS[usize::try_from(days % 7).unwrap_or(0)], MONTHS[usize::try_from(month).unwrap_or(0)]);
+    let mut text = format!("{weekday}, {day:02} {month} {year:04} ");
+    // Writing to a String cannot fail.
+    let _ = write!(text, "{:02}:{:02}:{:02} GMT", rest / 3600, rest / 60 % 60, rest % 60);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use plumb_filetree::{MemoryTree, TreeLimits};
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::layout::Location;
+
+    struct Desk {
+        router: Router,
+        path: String,
+        content: Vec<u8>,
+        _root: tempfile::TempDir,
+    }
+
+    fn desk() -> Desk {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path()).unwrap();
+        let mut builder = MemoryTree::builder(TreeLimits::DEFAULT);
+        builder.file(&RelPath::parse("a").unwrap(), Bytes::from_static(b"content"), false).unwrap();
+        let location = Location::new("GitRepository", "ns", "n").unwrap();
+        let written = store.put(&location, "abc.tar.gz", &builder.build()).unwrap();
+        let content = std::fs::read(root.path().join(&written.path)).unwrap();
+        std::fs::write(root.path().join("gitrepository/ns/n/abc.tar.gz.lock"), "x").unwrap();
+        std::fs::write(root.path().join("gitrepository/ns/n/.abc.tar.gz.1.tmp"), "x").unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", root.path().join("gitrepository/ns/n/link.tar.gz"))
+            .unwrap();
+        Desk { router: router(store), path: format!("/{}", written.path), content, _root: root }
+    }
+
+    async fn ask(
+        desk: &Desk,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> (StatusCode, HeaderMap, Vec<u8>) {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = desk.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        (parts.status, parts.headers, axum::body::to_bytes(body, 1 << 20).await.unwrap().to_vec())
+    }
+
+    #[tokio::test]
+    async fn an_artifact_is_served_whole_or_in_part() {
+        let desk = desk();
+        let (status, headers, body) = ask(&desk, "GET", &desk.path, &[]).await;
+        assert_eq!((status, &body), (StatusCode::OK, &desk.content));
+        assert_eq!(headers[header::CONTENT_LENGTH], desk.content.len().to_string());
+        let (status, headers, body) = ask(&desk, "HEAD", &desk.path, &[]).await;
+        assert_eq!((status, body.len()), (StatusCode::OK, 0));
+        assert_eq!(headers[header::CONTENT_LENGTH], desk.content.len().to_string());
+        let (status, _, body) = ask(&desk, "GET", &desk.path, &[("range", "bytes=2-5")]).await;
+        assert_eq!((status, body.as_slice()), (StatusCode::PARTIAL_CONTENT, &desk.content[2..6]));
+        let (_, _, body) = ask(&desk, "GET", &desk.path, &[("range", "bytes=-3")]).await;
+        assert_eq!(body, desk.content[desk.content.len() - 3..]);
+        let (status, _, _) = ask(&desk, "GET", &desk.path, &[("range", "bytes=99999-")]).await;
+        assert_eq!(status, StatusCode::RANGE_NOT_SATISFIABLE);
+    }
+
+    #[tokio::test]
+    async fn an_unchanged_artifact_is_not_sent_again() {
+        let desk = desk();
+        let (_, headers, _) = ask(&desk, "GET", &desk.path, &[]).await;
+        for (name, known) in [("if-none-match", header::ETAG), ("if-modified-since", header::LAST_MODIFIED)] {
+            let value = headers[known].to_str().unwrap();
+            assert_eq!(ask(&desk, "GET", &desk.path, &[(name, value)]).await.0, StatusCode::NOT_MODIFIED);
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_but_artifacts_is_served() {
+        let desk = desk();
+        let (status, _, body) = ask(&desk, "GET", "/", &[]).await;
+        assert_eq!((status, body.len()), (StatusCode::OK, 0));
+        for path in [
+            "/gitrepository/",
+            "/gitrepository/ns/n",
+            "/gitrepository/ns/n/abc.tar.gz.lock",
+            "/gitrepository/ns/n/.abc.tar.gz.1.tmp",
+            "/gitrepository/ns/n/link.tar.gz",
+            "/gitrepository/ns/../ns/n/abc.tar.gz",
+            "/gitrepository/ns/n/%2e%2e%2f%2e%2e%2f%2e%2e%2f%2e%2e%2fetc%2fpasswd",
+            "/../../etc/passwd",
+        ] {
+            assert_eq!(ask(&desk, "GET", path, &[]).await.0, StatusCode::NOT_FOUND, "{path}");
+        }
+        assert_eq!(ask(&desk, "POST", &desk.path, &[]).await.0, StatusCode::METHOD_NOT_ALLOWED);
+    }
+
+    #[test]
+    fn dates_are_written_as_http_wants_them() {
+        assert_eq!(http_date(0), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(http_date(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(http_date(1_709_164_800), "Thu, 29 Feb 2024 00:00:00 GMT");
+    }
+}

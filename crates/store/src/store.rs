@@ -1,0 +1,409 @@
+//! The store itself: atomic put, integrity check, collection, removal. Blocking; callers put it on a blocking thread. A file that
+//! was announced is complete and on the disk, whatever happens to the machine.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io::{self, BufWriter, Read},
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use plumb_filetree::{MemoryTree, RelPath, digest::Hasher};
+use plumb_status::{Classify, Consequence, Reason};
+
+use crate::{
+    archive::{self, ArchiveError},
+    layout::{LOCK_SUFFIX, Location, LocationError, TEMPORARY_SUFFIX},
+    retention::{Retention, Stored, victims},
+};
+
+/// Files of one object that are looked at in one collection.
+const COLLECTED_FILES_MAX: usize = 1000;
+/// A temporary file older than this was left behind by a process that ended.
+const ABANDONED_AFTER: Duration = Duration::from_secs(3600);
+/// How much is read at a time to check a digest.
+const READ_BUFFER_BYTES: usize = 128 << 10;
+
+/// The artifacts below one directory.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The path below the root.
+    pub path: String,
+    /// `sha256:<hex>` of the file.
+    pub digest: String,
+    /// Bytes of the file.
+    pub size: u64,
+}
+
+/// Whether a stored file is what its status says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Integrity {
+    /// It is.
+    Intact,
+    /// It is not there.
+    Missing,
+    /// It is something else; it was removed.
+    Mismatch,
+}
+
+/// What a collection removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Artifacts, not counting locks and leftovers.
+    pub artifacts: usize,
+}
+
+/// The address that artifacts are announced at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advertised {
+    base: String,
+}
+
+/// What can go wrong with the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A directory cannot be made.
+    #[error("failed to create directory {path:?}")]
+    Directory {
+        /// Below the root.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The archive cannot be written.
+    #[error("failed to archive artifact to storage")]
+    Archive {
+        /// Why.
+        #[source]
+        source: ArchiveError,
+    },
+    /// The file cannot be put in its place.
+    #[error("failed to store artifact {path:?}")]
+    Write {
+        /// Below the root.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file cannot be read.
+    #[error("failed to read artifact {path:?}")]
+    Read {
+        /// Below the root.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Files cannot be removed.
+    #[error("failed to remove {path:?} from storage")]
+    Remove {
+        /// Below the root.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The name is not one of an artifact.
+    #[error("invalid artifact path")]
+    Location {
+        /// Why.
+        #[source]
+        source: LocationError,
+    },
+    /// The blocking task ended early.
+    #[error("the task that worked on the storage was interrupted")]
+    Interrupted,
+}
+
+impl Classify for StoreError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Directory { .. } => Reason::DirectoryCreationFailed,
+            Self::Archive { .. } | Self::Write { .. } | Self::Interrupted => Reason::ArchiveOperationFailed,
+            Self::Read { .. } => Reason::ReadOperationFailed,
+            Self::Remove { .. } => Reason::GarbageCollectionFailed,
+            Self::Location { .. } => Reason::InvalidPath,
+        }
+    }
+
+    fn consequence(&self) -> Consequence {
+        match self {
+            Self::Directory { .. }
+            | Self::Archive { .. }
+            | Self::Write { .. }
+            | Self::Read { .. }
+            | Self::Remove { .. }
+            | Self::Interrupted => Consequence::Retry,
+            Self::Location { .. } => Consequence::Stall,
+        }
+    }
+}
+
+impl Advertised {
+    /// From the flag `--storage-adv-addr`, or from the address that the server is bound to where the flag is empty.
+    pub fn new(flag: &str, bound: std::net::SocketAddr, hostname: Option<&str>) -> Self {
+        let address = match flag.trim() {
+            "" if bound.ip().is_unspecified() => {
+                format!(
+                    "{}:{}",
+                    hostname.filter(|name| !name.is_empty()).unwrap_or("localhost"),
+                    bound.port()
+                )
+            }
+            "" => bound.to_string(),
+            given => given.trim_end_matches('/').to_owned(),
+        };
+        let base = if address.contains("://") { address } else { format!("http://{address}") };
+        Self { base }
+    }
+
+    /// The URL of a stored path.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}/{}", self.base, path.trim_start_matches('/'))
+    }
+}
+
+impl Store {
+    /// A store below a directory, which is made if it is not there.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        fs::create_dir_all(root)?;
+        Ok(Self { root: root.canonicalize()? })
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Writes a tree as the file of an object: to a temporary name first, then to the disk, then to its own name.
+    pub fn put(&self, location: &Location, file: &str, tree: &MemoryTree) -> Result<Written, StoreError> {
+        let path = location.file(file).map_err(|source| StoreError::Location { source })?;
+        let failed = |source| StoreError::Write { path: path.to_string(), source };
+        let directory = self.full(location.path());
+        self.make_directory(location.path())?;
+        let temporary = tempfile::Builder::new()
+            .prefix(&format!(".{file}."))
+            .suffix(TEMPORARY_SUFFIX)
+            .tempfile_in(&directory)
+            .map_err(failed)?;
+        let (hex, size) = archive::write(tree, BufWriter::new(temporary.as_file()))
+            .map_err(|source| StoreError::Archive { source })?;
+        temporary.as_file().sync_all().map_err(failed)?;
+        temporary.persist(self.full(&path)).map_err(|error| failed(error.error))?;
+        sync_directory(&directory).map_err(failed)?;
+        Ok(Written { path: path.to_string(), digest: format!("sha256:{hex}"), size })
+    }
+
+    /// Compares a stored file with the digest that its status tells. One that differs is removed: it must not be served.
+    pub fn verify(&self, location: &Location, path: &str, digest: &str) -> Result<Integrity, StoreError> {
+        let Some(path) = RelPath::parse(path).ok().filter(|path| location.holds(path.as_str())) else {
+            return Ok(Integrity::Missing);
+        };
+        let failed = |source| StoreError::Read { path: path.to_string(), source };
+        let full = self.full(&path);
+        match fs::symlink_metadata(&full) {
+            Ok(found) if found.is_file() => {}
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            Ok(_) | Err(_) => return Ok(Integrity::Missing),
+        }
+        let actual = digest_of(&full).map_err(failed)?;
+        if digest == format!("sha256:{actual}") {
+            return Ok(Integrity::Intact);
+        }
+        fs::remove_file(&full).map_err(|source| StoreError::Remove { path: path.to_string(), source })?;
+        Ok(Integrity::Mismatch)
+    }
+
+    /// Removes what an object does not need beside its current file.
+    pub fn collect(
+        &self,
+        location: &Location,
+        current: Option<&str>,
+        retention: Retention,
+        now: SystemTime,
+    ) -> Result<Collected, StoreError> {
+        let failed = |source| StoreError::Remove { path: location.to_string(), source };
+        let directory = self.full(location.path());
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Collected::default()),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut stored = Vec::new();
+        for entry in entries.take(COLLECTED_FILES_MAX) {
+            let entry = entry.map_err(failed)?;
+            let metadata = entry.metadata().map_err(failed)?;
+            if !metadata.is_file() {
+                continue;
+            }
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let written = metadata.modified().map_err(failed)?;
+            let age = now.duration_since(written).unwrap_or_default();
+            match (name.ends_with(TEMPORARY_SUFFIX), name.ends_with(LOCK_SUFFIX)) {
+                (true, _) if age > ABANDONED_AFTER => remove_file(&entry.path()).map_err(failed)?,
+                (true, _) | (_, true) => {}
+                (false, false) => stored.push(Stored { name, age }),
+            }
+        }
+        let current = current.and_then(|path| path.rsplit('/').next());
+        let victims = victims(&stored, current, retention);
+        for name in &victims {
+            remove_file(&directory.join(name)).map_err(failed)?;
+            remove_file(&directory.join(format!("{name}{LOCK_SUFFIX}"))).map_err(failed)?;
+        }
+        Ok(Collected { artifacts: victims.len() })
+    }
+
+    /// Removes everything of an object; how many artifacts there were.
+    pub fn remove(&self, location: &Location) -> Result<Collected, StoreError> {
+        let directory = self.full(location.path());
+        let failed = |source| StoreError::Remove { path: location.to_string(), source };
+        let artifacts = match fs::read_dir(&directory) {
+            Ok(entries) => entries.count(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Collected::default()),
+            Err(error) => return Err(failed(error)),
+        };
+        fs::remove_dir_all(&directory).map_err(failed)?;
+        Ok(Collected { artifacts })
+    }
+
+    fn make_directory(&self, path: &RelPath) -> Result<(), StoreError> {
+        let failed = |source| StoreError::Directory { path: path.to_string(), source };
+        let mut above = self.root.clone();
+        for part in path.components() {
+            let directory = above.join(part);
+            match DirBuilder::new().mode(0o700).create(&directory) {
+                Ok(()) => sync_directory(&above).map_err(failed)?,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(failed(error)),
+            }
+            above = directory;
+        }
+        Ok(())
+    }
+
+    fn full(&self, path: &RelPath) -> PathBuf {
+        path.components().fold(self.root.clone(), |full, part| full.join(part))
+    }
+}
+
+fn digest_of(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut hasher = Hasher::default();
+    let mut buffer = vec![0; READ_BUFFER_BYTES];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finish_hex()),
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+}
+
+fn remove_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// A rename is only on the disk once its directory is.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use plumb_filetree::TreeLimits;
+
+    use super::*;
+
+    fn tree(content: &'static str) -> MemoryTree {
+        let mut builder = MemoryTree::builder(TreeLimits::DEFAULT);
+        builder
+            .file(&RelPath::parse("a.yaml").unwrap(), Bytes::from_static(content.as_bytes()), false)
+            .unwrap();
+        builder.build()
+    }
+
+    fn desk() -> (tempfile::TempDir, Store, Location) {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(&root.path().join("data")).unwrap();
+        (root, store, Location::new("GitRepository", "default", "podinfo").unwrap())
+    }
+
+    fn names(store: &Store, location: &Location) -> Vec<String> {
+        let entries = fs::read_dir(store.full(location.path())).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_was_put_is_intact_until_someone_touches_it() {
+        let (_root, store, location) = desk();
+        let written = store.put(&location, "abc.tar.gz", &tree("one")).unwrap();
+        assert_eq!(written.path, "gitrepository/default/podinfo/abc.tar.gz");
+        assert_eq!(store.put(&location, "abc.tar.gz", &tree("one")).unwrap(), written);
+        assert_eq!(names(&store, &location), ["abc.tar.gz"]);
+        let verify = || store.verify(&location, &written.path, &written.digest).unwrap();
+        assert_eq!(verify(), Integrity::Intact);
+        fs::write(store.root().join(&written.path), "other").unwrap();
+        assert_eq!(verify(), Integrity::Mismatch);
+        assert_eq!(verify(), Integrity::Missing);
+    }
+
+    #[test]
+    fn a_forged_path_is_never_looked_at() {
+        let (root, store, location) = desk();
+        let outside = root.path().join("outside");
+        fs::write(&outside, "x").unwrap();
+        let own = store.put(&location, "abc.tar.gz", &tree("one")).unwrap();
+        let other = Location::new("GitRepository", "default", "other").unwrap();
+        for path in ["../outside", "gitrepository/default/podinfo/../../../../outside", own.path.as_str()] {
+            assert_eq!(store.verify(&other, path, "sha256:0").unwrap(), Integrity::Missing, "{path}");
+        }
+        assert!(outside.exists());
+        assert_eq!(store.verify(&location, &own.path, &own.digest).unwrap(), Integrity::Intact);
+    }
+
+    #[test]
+    fn collection_keeps_the_current_file_and_drops_leftovers() {
+        let (_root, store, location) = desk();
+        let now = SystemTime::now();
+        let current = store.put(&location, "c.tar.gz", &tree("c")).unwrap();
+        store.put(&location, "a.tar.gz", &tree("a")).unwrap();
+        let directory = store.full(location.path());
+        fs::write(directory.join("a.tar.gz.lock"), "").unwrap();
+        fs::write(directory.join(".x.tar.gz.1.tmp"), "").unwrap();
+        let retention = Retention { ttl: Duration::from_secs(60), records: 2 };
+        let collect = |after| store.collect(&location, Some(&current.path), retention, now + after).unwrap();
+        assert_eq!(collect(Duration::from_secs(1)).artifacts, 0);
+        assert_eq!(collect(Duration::from_secs(120)).artifacts, 1);
+        assert_eq!(names(&store, &location), [".x.tar.gz.1.tmp", "c.tar.gz"]);
+        assert_eq!(collect(Duration::from_secs(7200)).artifacts, 0);
+        assert_eq!(names(&store, &location), ["c.tar.gz"]);
+        assert_eq!(store.remove(&location).unwrap().artifacts, 1);
+        assert_eq!(store.remove(&location).unwrap().artifacts, 0);
+    }
+
+    #[test]
+    fn the_advertised_address_follows_the_flag_or_the_socket() {
+        let bound = "0.0.0.0:9090".parse().unwrap();
+        let url = |flag, bound, host| Advertised::new(flag, bound, host).url("a/b");
+        assert_eq!(url("source.ns.svc.", bound, None), "http://source.ns.svc./a/b");
+        assert_eq!(url("https://x/", bound, None), "https://x/a/b");
+        assert_eq!(url("", bound, Some("pod-1")), "http://pod-1:9090/a/b");
+        assert_eq!(url("", bound, None), "http://localhost:9090/a/b");
+        assert_eq!(url("", "127.0.0.1:41".parse().unwrap(), Some("pod-1")), "http://127.0.0.1:41/a/b");
+    }
+}

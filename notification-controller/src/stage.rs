@@ -1,0 +1,171 @@
+//! What the tests of both servers stand on: a sink that remembers, objects from JSON, a teller that remembers.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{Response, StatusCode};
+use plumb_alerting::rule::AlertId;
+use plumb_api::event::Event;
+use plumb_api::notification::{Alert, Provider, Receiver};
+use plumb_status::Reason;
+use plumb_testkit::scenario::{Answer as ApiAnswer, Scenario};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::dispatch::{Dispatcher, Means, Pace, Tell, http_client};
+use crate::server::{Arrived, Limits, answer, local};
+
+/// So long a test waits for something that should happen.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What arrived at a sink: path, headers, body.
+pub type Got = Arc<Mutex<Vec<(String, BTreeMap<String, String>, Value)>>>;
+
+/// What was told: Alert, reason, text.
+pub type Told = Arc<Mutex<Vec<(String, Reason, String)>>>;
+
+/// A sink that answers with these statuses in turn, then with the last one for ever.
+pub struct Sink {
+    pub url: String,
+    pub got: Got,
+    _stop: CancellationToken,
+}
+
+impl Sink {
+    pub async fn start(statuses: &'static [u16]) -> Self {
+        Self::with_body(statuses, "").await
+    }
+
+    pub async fn with_body(statuses: &'static [u16], body: &'static str) -> Self {
+        let got = Got::default();
+        let noted = Arc::clone(&got);
+        let handle = move |arrived: Arrived| {
+            let at = note(&noted, &arrived);
+            let status = statuses[at.min(statuses.len() - 1)];
+            async move { answer(StatusCode::from_u16(status).unwrap(), body) }
+        };
+        let (address, stop) = local::start(Limits::of_body(4 << 20), handle).await;
+        Self { url: format!("http://{address}/sink/s3cret-path"), got, _stop: stop }
+    }
+
+    /// A sink that never answers.
+    pub async fn that_hangs() -> Self {
+        let got = Got::default();
+        let noted = Arc::clone(&got);
+        let handle = move |arrived: Arrived| {
+            note(&noted, &arrived);
+            std::future::pending::<Response<_>>()
+        };
+        let (address, stop) = local::start(Limits::of_body(4 << 20), handle).await;
+        Self { url: format!("http://{address}/"), got, _stop: stop }
+    }
+
+    pub fn count(&self) -> usize {
+        self.got.lock().unwrap().len()
+    }
+}
+
+fn note(got: &Got, arrived: &Arrived) -> usize {
+    let text = |value: &http::HeaderValue| value.to_str().unwrap().to_owned();
+    let headers = arrived.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+    let body = serde_json::from_slice(&arrived.body).unwrap_or(Value::Null);
+    let mut got = got.lock().unwrap();
+    got.push((arrived.path.clone(), headers, body));
+    got.len() - 1
+}
+
+/// Waits until it holds.
+#[track_caller]
+pub fn until(mut holds: impl FnMut() -> bool) -> impl Future<Output = ()> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let start = std::time::Instant::now();
+        while !holds() {
+            assert!(start.elapsed() < PATIENCE, "waited in vain at {caller}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+pub fn teller() -> (Tell, Told) {
+    let told = Told::default();
+    let kept = Arc::clone(&told);
+    let tell: Tell = Arc::new(move |alert: &AlertId, reason, text: &str| {
+        kept.lock().unwrap().push((alert.to_string(), reason, text.to_owned()));
+    });
+    (tell, told)
+}
+
+/// A dispatcher that tries again after a moment, and what it dropped.
+pub fn dispatcher(api: &Scenario, tell: Tell) -> (Dispatcher, Arc<Mutex<usize>>) {
+    let dropped = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&dropped);
+    let pace = Pace { first: Duration::from_millis(5), longest: Duration::from_millis(20), retries: 4 };
+    let means = Means {
+        cluster: api.client(),
+        http: http_client().unwrap(),
+        pace,
+        tell,
+        count_dropped: Arc::new(move || *counted.lock().unwrap() += 1),
+    };
+    (Dispatcher::new(means), dropped)
+}
+
+/// A Secret in the namespace `prod`.
+pub fn secret(api: &Scenario, name: &str, data: &[(&str, &str)]) {
+    let data: BTreeMap<_, _> = data.iter().map(|(key, value)| (*key, base64(value.as_bytes()))).collect();
+    let metadata = json!({ "name": name, "namespace": "prod" });
+    let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data });
+    api.on("GET", &format!("/api/v1/namespaces/prod/secrets/{name}"), ApiAnswer::ok(secret));
+}
+
+fn base64(bytes: &[u8]) -> String {
+    serde_json::to_value(k8s_openapi::ByteString(bytes.to_vec())).unwrap().as_str().unwrap().to_owned()
+}
+
+fn metadata(name: &str) -> Value {
+    json!({ "name": name, "namespace": "prod", "uid": "u", "generation": 1 })
+}
+
+pub fn alert(name: &str, spec: Value) -> Alert {
+    let api = "notification.toolkit.fluxcd.io/v1beta3";
+    let object = json!({ "apiVersion": api, "kind": "Alert", "metadata": metadata(name), "spec": spec });
+    serde_json::from_value(object).unwrap()
+}
+
+pub fn provider(name: &str, spec: Value) -> Provider {
+    let api = "notification.toolkit.fluxcd.io/v1beta3";
+    let object = json!({ "apiVersion": api, "kind": "Provider", "metadata": metadata(name), "spec": spec });
+    serde_json::from_value(object).unwrap()
+}
+
+/// A Receiver that is Ready under this path.
+pub fn receiver(name: &str, path: &str, spec: Value) -> Receiver {
+    let ready = json!({
+        "type": "Ready", "status": "True", "reason": "Succeeded", "message": "",
+        "lastTransitionTime": "2026-11-25T06:30:00Z"
+    });
+    let object = json!({
+        "apiVersion": "notification.toolkit.fluxcd.io/v1", "kind": "Receiver", "metadata": metadata(name),
+        "spec": spec, "status": { "conditions": [ready], "webhookPath": path }
+    });
+    serde_json::from_value(object).unwrap()
+}
+
+/// An event of the Kustomization `prod/apps`.
+pub fn event(message: &str) -> Event {
+    serde_json::from_value(event_json(message)).unwrap()
+}
+
+pub fn event_json(message: &str) -> Value {
+    json!({
+        "involvedObject": {
+            "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization", "namespace": "prod",
+            "name": "apps", "uid": "1"
+        },
+        "severity": "info", "timestamp": "2026-11-25T06:30:00Z", "message": message,
+        "reason": "ReconciliationSucceeded", "reportingController": "kustomize-controller",
+        "metadata": { "kustomize.toolkit.fluxcd.io/revision": "main@sha1:1" }
+    })
+}

@@ -1,0 +1,113 @@
+//! Prune, on a real API server: what is deleted, what is kept, and what counts as gone.
+
+use std::time::Duration;
+
+use plumb_apply::{Budget, Fate, Pruned};
+use plumb_planning::prune::{Candidate, WhyNot};
+use serde_json::{Value, json};
+
+use super::stand::Stand;
+
+fn map(name: &str, metadata: Value) -> Value {
+    let mut object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {}});
+    object["metadata"]["name"] = name.into();
+    object["metadata"]["namespace"] = "NS".into();
+    object
+}
+
+async fn prune(stand: &Stand, ids: &[(&str, &str)]) -> Pruned {
+    let candidate = |(id, version): &(&str, &str)| Candidate { id: stand.id(id), version: (*version).to_owned() };
+    let candidates: Vec<_> = ids.iter().map(candidate).collect();
+    let budget = Budget::lasting(Duration::from_secs(60));
+    plumb_apply::prune(&stand.cluster, &candidates, &stand.owner, 4, &budget).await
+}
+
+#[track_caller]
+fn fate(pruned: &Pruned, name: &str) -> Fate {
+    pruned.fates.iter().find(|(id, _)| id.name == name).expect("the candidate was decided").1.clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_ours_is_deleted_and_what_is_gone_counts_as_deleted() {
+    let stand = Stand::new("prune").await;
+    stand.apply(&[map("ours", json!({}))]).await;
+    let pruned = prune(&stand, &[("NS_ours__ConfigMap", "v1"), ("NS_gone__ConfigMap", "v1")]).await;
+    assert_eq!(pruned.complaint(), None);
+    assert_eq!(fate(&pruned, "ours"), Fate::Deleted);
+    assert_eq!(fate(&pruned, "gone"), Fate::Absent);
+    assert_eq!(pruned.lines(), [format!("ConfigMap/{}/ours deleted", stand.namespace)]);
+    assert_eq!(pruned.released().count(), 2);
+    assert!(stand.live("NS_ours__ConfigMap", "v1").await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_belongs_to_another_or_to_nobody_is_kept() {
+    let stand = Stand::new("foreign").await;
+    let labels = json!({
+        "kustomize.toolkit.fluxcd.io/name": "other", "kustomize.toolkit.fluxcd.io/namespace": "elsewhere",
+    });
+    stand.create(&map("theirs", json!({"labels": labels}))).await;
+    stand.create(&map("nobodys", json!({}))).await;
+    let pruned = prune(&stand, &[("NS_theirs__ConfigMap", "v1"), ("NS_nobodys__ConfigMap", "v1")]).await;
+    assert!(matches!(fate(&pruned, "theirs"), Fate::Kept(WhyNot::OwnedBy(_))));
+    assert_eq!(fate(&pruned, "nobodys"), Fate::Kept(WhyNot::NotOwned));
+    assert!(stand.live("NS_theirs__ConfigMap", "v1").await.is_some());
+    assert!(stand.live("NS_nobodys__ConfigMap", "v1").await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_asks_to_be_kept_is_kept() {
+    let stand = Stand::new("kept").await;
+    let annotations = json!({"kustomize.toolkit.fluxcd.io/prune": "disabled"});
+    stand.apply(&[map("kept", json!({"annotations": annotations}))]).await;
+    let pruned = prune(&stand, &[("NS_kept__ConfigMap", "v1")]).await;
+    assert_eq!(fate(&pruned, "kept"), Fate::Kept(WhyNot::PruneDisabled));
+    assert!(stand.live("NS_kept__ConfigMap", "v1").await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_a_finalizer_holds_stays_in_the_inventory() {
+    let stand = Stand::new("held").await;
+    stand.apply(&[map("held", json!({"finalizers": ["example.com/hold"]}))]).await;
+    let pruned = prune(&stand, &[("NS_held__ConfigMap", "v1")]).await;
+    assert_eq!(fate(&pruned, "held"), Fate::Terminating);
+    assert_eq!(pruned.released().count(), 0);
+    let again = prune(&stand, &[("NS_held__ConfigMap", "v1")]).await;
+    assert_eq!(fate(&again, "held"), Fate::Kept(WhyNot::BeingDeleted));
+    assert_eq!(again.released().count(), 0);
+    let release = r#"{"metadata": {"finalizers": null}}"#;
+    stand.kubectl(&["patch", "configmap", "held", "--type=merge", "-p", release], None).await;
+    assert_eq!(fate(&prune(&stand, &[("NS_held__ConfigMap", "v1")]).await, "held"), Fate::Absent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_whose_kind_is_not_served_any_more_count_as_gone() {
+    let stand = Stand::new("kindless").await;
+    let pruned = prune(&stand, &[("NS_x_prune.example.com_Relic", "v1"), ("NS_y__ConfigMap", "v9")]).await;
+    assert_eq!(pruned.complaint(), None);
+    assert_eq!(fate(&pruned, "x"), Fate::Absent);
+    assert_eq!(fate(&pruned, "y"), Fate::Absent, "the kind is served in another version");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_somebody_else_does_not_stop_the_deletion() {
+    let stand = Stand::new("moving").await;
+    stand.apply(&[map("moving", json!({}))]).await;
+    let busy = async {
+        for round in 0..5 {
+            let edit = format!(r#"{{"data": {{"round": "{round}"}}}}"#);
+            let gone = stand.live("NS_moving__ConfigMap", "v1").await.is_none();
+            if gone {
+                break;
+            }
+            let api: kube::Api<k8s_openapi::api::core::v1::ConfigMap> =
+                kube::Api::namespaced(stand.client.clone(), &stand.namespace);
+            let patch: Value = serde_json::from_str(&edit).unwrap();
+            // A refusal means that it is gone by now.
+            let _ = api.patch("moving", &kube::api::PatchParams::default(), &kube::api::Patch::Merge(patch)).await;
+        }
+    };
+    let (pruned, ()) = tokio::join!(prune(&stand, &[("NS_moving__ConfigMap", "v1")]), busy);
+    assert_eq!(pruned.complaint(), None);
+    assert!(stand.live("NS_moving__ConfigMap", "v1").await.is_none());
+}

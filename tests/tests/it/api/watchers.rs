@@ -1,0 +1,136 @@
+//! Watchers, on a real API server: what they tell, and how they follow a kind that goes and comes back.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use plumb_apply::{News, Sight, Watchers};
+use serde_json::{Value, json};
+use tokio::sync::mpsc::Receiver;
+
+use super::stand::Stand;
+
+struct Ear {
+    watchers: Arc<Watchers>,
+    sights: Receiver<Sight>,
+    namespace: String,
+}
+
+impl Ear {
+    fn of(stand: &Stand, kinds: &[(&str, &str, &str)]) -> Self {
+        let (watchers, sights) = Watchers::new(stand.cluster.clone());
+        let own = |(group, version, kind): &(&str, &str, &str)| {
+            ((*group).to_owned(), (*version).to_owned(), (*kind).to_owned())
+        };
+        let kinds: BTreeSet<_> = kinds.iter().map(own).collect();
+        assert_eq!(watchers.watch(&kinds), []);
+        Self { watchers, sights, namespace: stand.namespace.clone() }
+    }
+
+    /// The next news that fit, of this test's namespace where they are about an object.
+    async fn hear<T>(&mut self, what: &str, fits: impl Fn(&News) -> Option<T>) -> T {
+        let wait = async {
+            loop {
+                let sight = self.sights.recv().await.expect("the watchers live");
+                let metadata = match &sight.news {
+                    News::Seen { metadata, .. } | News::Deleted { metadata } => Some(metadata),
+                    News::Relisted { .. } | News::Denied { .. } | News::Gone => None,
+                };
+                if metadata.is_some_and(|metadata| metadata["namespace"] != self.namespace.as_str()) {
+                    continue;
+                }
+                if let Some(found) = fits(&sight.news) {
+                    return found;
+                }
+            }
+        };
+        match tokio::time::timeout(Duration::from_secs(30), wait).await {
+            Ok(found) => found,
+            Err(_) => panic!("{what} was not told in time"),
+        }
+    }
+}
+
+fn seen(news: &News, listed_only: Option<bool>) -> Option<Value> {
+    match news {
+        News::Seen { metadata, listed } if listed_only.is_none_or(|only| only == *listed) => Some(metadata.clone()),
+        _ => None,
+    }
+}
+
+fn settings() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings", "namespace": "NS"},
+        "data": {"a": "1"},
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_a_stripped_label_and_a_deletion_are_told() {
+    let stand = Stand::new("watch").await;
+    stand.apply(&[settings()]).await;
+    let mut ear = Ear::of(&stand, &[("", "v1", "ConfigMap")]);
+    let listed = ear.hear("the listed object", |news| seen(news, Some(true))).await;
+    assert_eq!(listed["name"], "settings");
+    let key = (stand.namespace.clone(), "settings".to_owned());
+    let present = ear.hear("the end of the list", |news| match news {
+        News::Relisted { present } => Some(present.clone()),
+        _ => None,
+    });
+    assert!(present.await.contains(&key));
+
+    stand.kubectl(&["patch", "configmap", "settings", "--type=merge", "-p", r#"{"data": {"a": "2"}}"#], None).await;
+    let edited = ear.hear("the edit", |news| seen(news, Some(false))).await;
+    let managers = edited["managedFields"].as_array().unwrap();
+    assert!(managers.iter().any(|entry| entry["manager"] == "kubectl-patch"), "{managers:?}");
+    assert_eq!(edited.get("annotations"), None);
+
+    stand.kubectl(&["label", "configmap", "settings", "kustomize.toolkit.fluxcd.io/name-"], None).await;
+    let deleted = |news: &News| matches!(news, News::Deleted { .. }).then_some(());
+    ear.hear("the stripped label", deleted).await;
+    stand.apply(&[settings()]).await;
+    ear.hear("the restored label", |news| seen(news, Some(false))).await;
+    stand.kubectl(&["delete", "configmap", "settings"], None).await;
+    ear.hear("the deletion", deleted).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_that_is_not_wanted_any_more_is_not_watched() {
+    let stand = Stand::new("unwatch").await;
+    let ear = Ear::of(&stand, &[("", "v1", "ConfigMap"), ("apps", "v1", "Deployment")]);
+    assert_eq!(ear.watchers.watched().len(), 2);
+    ear.watchers.watch(&BTreeSet::new());
+    assert_eq!(ear.watchers.watched().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_that_goes_is_told_once_and_watched_again_when_it_comes_back() {
+    let stand = Stand::new("kindgone").await;
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "relics.watch.example.com"},
+        "spec": {
+            "group": "watch.example.com", "scope": "Namespaced",
+            "names": {"plural": "relics", "singular": "relic", "kind": "Relic", "listKind": "RelicList"},
+            "versions": [{
+                "name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+            }],
+        },
+    });
+    let relic = json!({"apiVersion": "watch.example.com/v1", "kind": "Relic", "metadata": {"name": "one", "namespace": "NS"}});
+    let mut ear = Ear::of(&stand, &[("watch.example.com", "v1", "Relic")]);
+    let gone = |news: &News| (*news == News::Gone).then_some(());
+    ear.hear("the absence of the kind", gone).await;
+
+    let applied = stand.apply(&[definition.clone(), relic.clone()]).await;
+    assert!(applied.is_complete(), "{:?}", applied.complaint());
+    ear.watchers.kinds_changed();
+    ear.hear("the object of the new kind", |news| seen(news, None)).await;
+
+    stand.kubectl(&["delete", "crd", "relics.watch.example.com"], None).await;
+    ear.hear("the end of the kind", gone).await;
+    stand.apply(&[definition, relic]).await;
+    ear.watchers.kinds_changed();
+    ear.hear("the object of the kind that came back", |news| seen(news, None)).await;
+}
