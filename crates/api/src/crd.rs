@@ -57,9 +57,12 @@ fn definition<K: CustomResourceExt>() -> Value {
         }
         root(&mut version["schema"]["openAPIV3Schema"]);
         normalise(&mut version["schema"]["openAPIV3Schema"]);
-        if kind != "ExternalArtifact" && !version["schema"]["openAPIV3Schema"]["properties"]["status"].is_null() {
+        if kind != "ExternalArtifact"
+            && !version["schema"]["openAPIV3Schema"]["properties"]["status"].is_null()
+        {
             // What `kubectl` shows of an object that no controller has seen yet.
-            version["schema"]["openAPIV3Schema"]["properties"]["status"]["default"] = json!({ "observedGeneration": -1 });
+            version["schema"]["openAPIV3Schema"]["properties"]["status"]["default"] =
+                json!({ "observedGeneration": -1 });
         }
     }
     crd

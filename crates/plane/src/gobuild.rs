@@ -31,15 +31,21 @@ pub fn build(folder: &Path, binary: &Path, tell: &dyn Fn(&str)) -> Result<()> {
              kube-apiserver and kube-controller-manager in PATH, KUBEBUILDER_ASSETS or PLUMB_PLANE_DIR"
         );
     };
-    let source = tempfile::Builder::new().prefix("source-").tempdir_in(folder).context("cannot create a folder")?;
+    let source =
+        tempfile::Builder::new().prefix("source-").tempdir_in(folder).context("cannot create a folder")?;
     for (name, content) in [("main.go", MAIN), ("go.mod", MODULE), ("go.sum", SUMS)] {
         fs::write(source.path().join(name), content).with_context(|| format!("cannot write {name}"))?;
     }
     let output = source.path().join("plane");
-    tell(&format!("building Kubernetes {VERSION} from Go modules: once per machine, 4 to 7 minutes on two cores"));
+    tell(&format!(
+        "building Kubernetes {VERSION} from Go modules: once per machine, 4 to 7 minutes on two cores"
+    ));
     let mut command = Command::new(go);
     command.current_dir(source.path()).envs([("GOTOOLCHAIN", "local"), ("GOFLAGS", ""), ("GOWORK", "off")]);
-    command.args(["build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", &link_flags(), "-o"]).arg(&output).arg(".");
+    command
+        .args(["build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", &link_flags(), "-o"])
+        .arg(&output)
+        .arg(".");
     run(command, tell)?;
     // Renamed only when whole: another process sees all of it, or nothing.
     fs::rename(&output, binary).with_context(|| format!("cannot rename to {}", binary.display()))
@@ -52,7 +58,11 @@ fn run(mut command: Command, tell: &dyn Fn(&str)) -> Result<()> {
     let (mut compiled, mut told, mut last) = (0, Instant::now(), Vec::new());
     // With -v the compiler names each package on a line of its own; a download starts with "go: downloading".
     for line in BufReader::new(lines).lines().map_while(Result::ok) {
-        if line.contains(' ') { last.push(line) } else { compiled += 1 }
+        if line.contains(' ') {
+            last.push(line)
+        } else {
+            compiled += 1
+        }
         if told.elapsed() >= TELL_EVERY {
             told = Instant::now();
             let seconds = started.elapsed().as_secs();

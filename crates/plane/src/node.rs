@@ -137,7 +137,8 @@ fn running(pod: &Pod, address: u16) -> Value {
     let [high, low] = address.to_be_bytes();
     let ip = format!("10.244.{high}.{low}");
     let started = json!({"running": {"startedAt": now()}});
-    let conditions = ["PodScheduled", "Initialized", "ContainersReady", "Ready"].map(|kind| condition(kind, "True"));
+    let conditions =
+        ["PodScheduled", "Initialized", "ContainersReady", "Ready"].map(|kind| condition(kind, "True"));
     json!({
         "phase": "Running", "startTime": now(), "hostIP": "127.0.0.1", "podIP": ip, "podIPs": [{"ip": ip}],
         "conditions": conditions,
@@ -215,7 +216,10 @@ mod tests {
     #[test]
     fn a_pod_of_a_job_completes_and_a_deleted_one_is_let_go() {
         let owner = json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "1"}]);
-        check(json!({"metadata": {"ownerReferences": owner}, "spec": {"nodeName": NAME, "containers": []}}), Some(Act::Complete));
+        check(
+            json!({"metadata": {"ownerReferences": owner}, "spec": {"nodeName": NAME, "containers": []}}),
+            Some(Act::Complete),
+        );
         let deleted = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "spec": {"nodeName": NAME, "containers": []}});
         check(deleted, Some(Act::Release));
     }

@@ -95,7 +95,11 @@ impl Plane {
         let mut tries = 1;
         loop {
             match Self::start_once(&programs, options) {
-                Err(error) if tries < TRIES_MAX && format!("{error:#}").contains("address already in use") => tries += 1,
+                Err(error)
+                    if tries < TRIES_MAX && format!("{error:#}").contains("address already in use") =>
+                {
+                    tries += 1
+                }
                 done => return done,
             }
         }
@@ -103,14 +107,17 @@ impl Plane {
 
     /// The plane that the environment hands over, if it does.
     pub fn from_env() -> Result<Option<Self>> {
-        let Some(file) = std::env::var_os(HANDOVER).filter(|value| !value.is_empty()) else { return Ok(None) };
+        let Some(file) = std::env::var_os(HANDOVER).filter(|value| !value.is_empty()) else {
+            return Ok(None);
+        };
         Self::from_file(Path::new(&file)).map(Some)
     }
 
     /// The plane that a description file names.
     pub fn from_file(file: &Path) -> Result<Self> {
         let read = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-        let description = serde_json::from_slice(&read).with_context(|| format!("{} is damaged", file.display()))?;
+        let description =
+            serde_json::from_slice(&read).with_context(|| format!("{} is damaged", file.display()))?;
         Ok(Self { description, owned: None })
     }
 
@@ -174,17 +181,28 @@ impl Plane {
         let ports = Ports::free()?;
         let description = describe(&folder, ports, programs, options)?;
         write_users(&folder, &description.server, options)?;
-        let mut owned =
-            Owned { node: None, components: Vec::new(), _reaper: reaper, ready: Duration::ZERO, origin: programs.origin.clone() };
+        let mut owned = Owned {
+            node: None,
+            components: Vec::new(),
+            _reaper: reaper,
+            ready: Duration::ZERO,
+            origin: programs.origin.clone(),
+        };
         owned.add("etcd", components::etcd(&programs.etcd, &folder, ports, options.durable), &folder)?;
-        owned.add("kube-apiserver", components::api_server(&programs.api_server, &folder, ports, options.audit)?, &folder)?;
+        owned.add(
+            "kube-apiserver",
+            components::api_server(&programs.api_server, &folder, ports, options.audit)?,
+            &folder,
+        )?;
         let manager = kubeconfig_of(&folder, MANAGER_USER);
         let manager = components::controller_manager(&programs.controller_manager, &folder, &manager);
         let mut plane = Self { description, owned: None };
         plane.wait(&mut owned, "the API server is not ready", |client| Box::pin(is_ready(client)))?;
         owned.add("kube-controller-manager", manager, &folder)?;
         // Its first visible work: without this account no pod is admitted in `default`.
-        plane.wait(&mut owned, "the controller manager does no work", |client| Box::pin(has_account(client)))?;
+        plane.wait(&mut owned, "the controller manager does no work", |client| {
+            Box::pin(has_account(client))
+        })?;
         if let Some(delay) = options.node {
             owned.node = Some(Node::start(plane.kubeconfig(ADMIN), delay)?);
         }
@@ -203,12 +221,18 @@ impl Plane {
                     let client = kubeconfig::client(&kubeconfig).await?;
                     let deadline = Instant::now() + START_MAX;
                     while !ask(client.clone()).await {
-                        if let Some(dead) = owned.components.iter_mut().find_map(|one| one.ended().map(|_| &*one)) {
+                        if let Some(dead) =
+                            owned.components.iter_mut().find_map(|one| one.ended().map(|_| &*one))
+                        {
                             bail!("{} ended at its start:\n{}", dead.name(), dead.last_lines(LOG_LINES));
                         }
                         if Instant::now() > deadline {
                             let logs = owned.components.iter().map(|one| one.last_lines(LOG_LINES));
-                            bail!("{what} after {} s:\n{}", START_MAX.as_secs(), logs.collect::<Vec<_>>().join("\n"));
+                            bail!(
+                                "{what} after {} s:\n{}",
+                                START_MAX.as_secs(),
+                                logs.collect::<Vec<_>>().join("\n")
+                            );
                         }
                         tokio::time::sleep(READY_POLL).await;
                     }
@@ -310,7 +334,13 @@ fn write_users(folder: &Path, server: &str, options: &PlaneOptions) -> Result<()
     for User { name, groups } in &users {
         let token = uuid::Uuid::new_v4().simple().to_string();
         tokens.push_str(&format!("{token},{name},{name},\"{}\"\n", groups.join(",")));
-        kubeconfig::write(&kubeconfig_of(folder, name), server, &folder.join(certificates::CA), name, &token)?;
+        kubeconfig::write(
+            &kubeconfig_of(folder, name),
+            server,
+            &folder.join(certificates::CA),
+            name,
+            &token,
+        )?;
     }
     fs::write(folder.join(components::TOKENS), tokens).context("cannot write the tokens")
 }

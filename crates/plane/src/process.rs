@@ -182,7 +182,9 @@ fn spawn(command: Command) -> io::Result<Child> {
     });
     let (reply, answer) = mpsc::channel();
     let gone = |_| io::Error::other("the thread that spawns processes has ended");
-    spawner.send((command, reply)).map_err(|_| io::Error::other("the thread that spawns processes has ended"))?;
+    spawner
+        .send((command, reply))
+        .map_err(|_| io::Error::other("the thread that spawns processes has ended"))?;
     answer.recv().map_err(gone)?
 }
 
@@ -192,7 +194,8 @@ mod tests {
 
     fn sleeper(folder: &Path) -> Process {
         let argv = vec!["sleep".into(), "60".into()];
-        Process::start(Start { name: "sleep", argv, environment: Vec::new(), log: folder.join("log") }).unwrap()
+        Process::start(Start { name: "sleep", argv, environment: Vec::new(), log: folder.join("log") })
+            .unwrap()
     }
 
     #[test]

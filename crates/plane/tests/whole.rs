@@ -27,7 +27,10 @@ async fn a_deployment_becomes_available(plane: &Plane) {
         found.and_then(|it| it.status.as_ref()).and_then(|status| status.available_replicas) == Some(2)
     };
     let waited = wait::await_condition(deployments, "web", available);
-    tokio::time::timeout(Duration::from_secs(20), waited).await.expect("the pods became ready in time").unwrap();
+    tokio::time::timeout(Duration::from_secs(20), waited)
+        .await
+        .expect("the pods became ready in time")
+        .unwrap();
     let pods: Api<Pod> = Api::namespaced(client, "default");
     let name = pods.list(&kube::api::ListParams::default()).await.unwrap().items[0].name_any();
     pods.delete(&name, &kube::api::DeleteParams::default()).await.unwrap();
@@ -36,8 +39,12 @@ async fn a_deployment_becomes_available(plane: &Plane) {
 }
 
 fn children(folder: &str) -> Vec<u32> {
-    let holds = |id: u32| fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(folder));
-    let ids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let holds = |id: u32| {
+        fs::read(format!("/proc/{id}/cmdline"))
+            .is_ok_and(|line| String::from_utf8_lossy(&line).contains(folder))
+    };
+    let ids =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     ids.filter(|id| *id != std::process::id() && holds(*id)).collect()
 }
 

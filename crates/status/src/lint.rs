@@ -20,15 +20,24 @@ pub fn breaches<C: ConditionType>(generation: i64, status: &Status) -> Vec<&'sta
     let reconciling = status.condition(RECONCILING);
     let stalled = status.condition(STALLED);
     must(once::<C>(status), "each condition stands at most once");
-    must(ready.is_some() || (reconciling.is_none() && stalled.is_none()), "Ready stands beside its companions");
+    must(
+        ready.is_some() || (reconciling.is_none() && stalled.is_none()),
+        "Ready stands beside its companions",
+    );
     must(ready.is_none() || status.conditions[0].type_ == READY, "Ready comes first");
     must(is_true_or_absent(reconciling), "Reconciling is True or absent");
     must(is_true_or_absent(stalled), "Stalled is True or absent");
     match ready.map(|ready| ready.status) {
         Some(ConditionStatus::True) => {
-            must(reconciling.is_none() && stalled.is_none(), "Ready=True stands without Reconciling and Stalled");
+            must(
+                reconciling.is_none() && stalled.is_none(),
+                "Ready=True stands without Reconciling and Stalled",
+            );
             let said = ready.and_then(|ready| ready.observed_generation);
-            must(said == Some(status.observed_generation), "Ready=True and the status observe the same generation");
+            must(
+                said == Some(status.observed_generation),
+                "Ready=True and the status observe the same generation",
+            );
             must(healthy::<C>(status), "Ready=True stands on healthy conditions");
         }
         Some(ConditionStatus::False) => {
@@ -44,12 +53,18 @@ pub fn breaches<C: ConditionType>(generation: i64, status: &Status) -> Vec<&'sta
         None => {}
     }
     if let Some(stalled) = stalled {
-        must(stalled.observed_generation == Some(status.observed_generation), "Stalled advances the generation");
+        must(
+            stalled.observed_generation == Some(status.observed_generation),
+            "Stalled advances the generation",
+        );
         must(ready.is_some_and(|r| r.reason == stalled.reason), "Stalled and Ready give one reason");
     }
     must(status.observed_generation <= generation, "no generation from the future is observed");
     for condition in status.conditions.iter().filter(|condition| is_ours::<C>(condition)) {
-        must(condition.observed_generation.is_some_and(|seen| seen <= generation), "conditions name a generation");
+        must(
+            condition.observed_generation.is_some_and(|seen| seen <= generation),
+            "conditions name a generation",
+        );
         must(is_reason(&condition.reason), "reasons are words in camel case");
         must(condition.message.len() <= CONDITION_BYTES_MAX, "messages fit");
         must(condition.last_transition_time.subsec_nanosecond() == 0, "times are whole seconds");

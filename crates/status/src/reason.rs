@@ -110,7 +110,10 @@ mod tests {
     fn every_reason_has_its_own_word_and_a_meaning() {
         for (at, reason) in Reason::ALL.iter().enumerate() {
             assert!(!reason.meaning().is_empty(), "{reason}");
-            assert!(Reason::ALL[..at].iter().all(|other| other.as_str() != reason.as_str()), "{reason} twice");
+            assert!(
+                Reason::ALL[..at].iter().all(|other| other.as_str() != reason.as_str()),
+                "{reason} twice"
+            );
         }
     }
 }

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use crate::condition::{READY, RECONCILING, STALLED, find, whole_seconds};
 use crate::message::{CONDITION_BYTES_MAX, cut};
 use crate::{
-    Condition, ConditionStatus, ConditionType, Detail, Ending, Ledger, Occurrence, Polarity, Reason, Retry, Said,
-    Turn,
+    Condition, ConditionStatus, ConditionType, Detail, Ending, Ledger, Occurrence, Polarity, Reason, Retry,
+    Said, Turn,
 };
 
 /// The part of a status that every kind has.
@@ -83,7 +83,11 @@ pub struct Summary {
 }
 
 /// The summary of an attempt.
-pub fn summarize<L: Ledger + ?Sized>(before: &Before<'_>, ledger: &L, ending: &Ending<L::Condition>) -> Summary {
+pub fn summarize<L: Ledger + ?Sized>(
+    before: &Before<'_>,
+    ledger: &L,
+    ending: &Ending<L::Condition>,
+) -> Summary {
     let status = match ending {
         Ending::Gone => None,
         Ending::Suspended => Some(echoed(before, amend(before, ledger))),
@@ -195,7 +199,9 @@ fn echoed(before: &Before<'_>, status: Status) -> Status {
 fn next<C>(ending: &Ending<C>) -> Next {
     match ending {
         Ending::Succeeded { .. } => Next::Interval,
-        Ending::Waiting { retry, .. } | Ending::Failed { retry: Retry::After(retry), .. } => Next::After(*retry),
+        Ending::Waiting { retry, .. } | Ending::Failed { retry: Retry::After(retry), .. } => {
+            Next::After(*retry)
+        }
         Ending::Failed { retry: Retry::Backoff, .. } => Next::Backoff,
         Ending::Superseded { .. } => Next::Now,
         Ending::Stalled { .. } | Ending::Suspended | Ending::Gone => Next::Never,
@@ -262,8 +268,11 @@ fn turn(before: &Before<'_>, ready: Option<&Condition>, changed: bool) -> Turn {
 /// The unhealthy condition that Ready follows: negative ones before positive False ones before unknown ones, each in
 /// the order of the vocabulary.
 fn worst<C: ConditionType>(draft: &Draft<'_>) -> Option<Condition> {
-    let ill: Vec<_> =
-        C::ALL.iter().filter(|c| c.affects_ready()).filter_map(|c| draft.ill(*c).map(|ill| (*c, ill))).collect();
+    let ill: Vec<_> = C::ALL
+        .iter()
+        .filter(|c| c.affects_ready())
+        .filter_map(|c| draft.ill(*c).map(|ill| (*c, ill)))
+        .collect();
     let rank = |(type_, ill): &(C, Condition)| match (type_.polarity(), ill.status) {
         (Polarity::Negative, ConditionStatus::True) => 0,
         (_, ConditionStatus::False) => 1,

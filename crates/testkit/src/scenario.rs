@@ -68,7 +68,11 @@ impl fmt::Display for Call {
 impl Call {
     /// The value of a parameter of the query, not decoded.
     pub fn parameter(&self, name: &str) -> Option<&str> {
-        self.query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, v)| v)
+        self.query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .find(|(key, _)| *key == name)
+            .map(|(_, v)| v)
     }
 }
 
@@ -150,7 +154,8 @@ impl Scenario {
         {
             return answer;
         }
-        let standing = state.standing.iter().rev().find(|(pattern, _)| pattern.fits(&call.method, &call.path));
+        let standing =
+            state.standing.iter().rev().find(|(pattern, _)| pattern.fits(&call.method, &call.path));
         if let Some((_, answer)) = standing {
             return answer.clone();
         }

@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{DriftDetection, KustomizationStatus};
-use crate::meta::{GoDuration, INTERVAL_PATTERN, LocalObjectReference, NamespacedObjectKindReference, reconciled};
+use crate::meta::{
+    GoDuration, INTERVAL_PATTERN, LocalObjectReference, NamespacedObjectKindReference, reconciled,
+};
 use crate::words::words;
 
 /// Below this no timeout is taken.

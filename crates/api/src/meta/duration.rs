@@ -254,7 +254,21 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for text in ["", "3", "-", "s", ".", "-.", ".s", "+.s", "1d", "3000000h", "9223372036854775808ns", "1 s", "1s "] {
+        for text in [
+            "",
+            "3",
+            "-",
+            "s",
+            ".",
+            "-.",
+            ".s",
+            "+.s",
+            "1d",
+            "3000000h",
+            "9223372036854775808ns",
+            "1 s",
+            "1s ",
+        ] {
             assert!(text.parse::<GoDuration>().is_err(), "{text:?}");
         }
         assert!("1s".repeat(DURATION_BYTES_MAX).parse::<GoDuration>().is_err());

@@ -81,8 +81,9 @@ impl FromStr for Digest {
 
 /// Words of small letters and digits, joined by single `.`, `+`, `_` or `-`.
 fn is_algorithm(text: &str) -> bool {
-    text.split(['.', '+', '_', '-'])
-        .all(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()))
+    text.split(['.', '+', '_', '-']).all(|word| {
+        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    })
 }
 
 fn is_encoded(text: &str) -> bool {

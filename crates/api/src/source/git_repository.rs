@@ -6,7 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::SOURCE_TIMEOUT;
-use crate::meta::{Artifact, GoDuration, INTERVAL_PATTERN, LocalObjectReference, TIMEOUT_PATTERN, reconciled};
+use crate::meta::{
+    Artifact, GoDuration, INTERVAL_PATTERN, LocalObjectReference, TIMEOUT_PATTERN, reconciled,
+};
 use crate::words::words;
 
 /// What to fetch from a Git repository, and how often.

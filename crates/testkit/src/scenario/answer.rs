@@ -96,7 +96,9 @@ impl Answer {
 
     /// A list of these items. `api_version` and `kind` are those of the list, e.g. `v1`, `ConfigMapList`.
     pub fn list(api_version: &str, kind: &str, items: Vec<Value>) -> Self {
-        Self::ok(json!({"apiVersion": api_version, "kind": kind, "metadata": {"resourceVersion": "1"}, "items": items}))
+        Self::ok(
+            json!({"apiVersion": api_version, "kind": kind, "metadata": {"resourceVersion": "1"}, "items": items}),
+        )
     }
 
     /// A watch that sends these events (`{"type": …, "object": …}`) and then stays open.
