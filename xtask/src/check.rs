@@ -99,7 +99,10 @@ fn deny(root: &Path) -> Result<()> {
     }
     eprintln!("check: deny: advisories skipped, they need a database from outside");
     succeed(
-        &mut cargo(root, &["deny", "--offline", "--log-level", "error", "check", "bans", "licenses", "sources"]),
+        &mut cargo(
+            root,
+            &["deny", "--offline", "--log-level", "error", "check", "bans", "licenses", "sources"],
+        ),
         "cargo-deny found something; see above",
     )
 }

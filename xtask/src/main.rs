@@ -1,7 +1,6 @@
 //! `cargo xtask …`: the workspace's own commands. This file only reads the command line; each command has a module.
 
 mod check;
-mod demo;
 mod r#gen;
 mod plane;
 mod test;
@@ -24,8 +23,6 @@ enum Task {
     Plane(plane::Arguments),
     /// Every test of the workspace, against one control plane.
     Test(test::Arguments),
-    /// The main job, step by step, on a real control plane.
-    Demo(demo::Arguments),
     /// Every habit of the house: format, layers, lints, documents, fast tests.
     Check {
         /// Run this step alone.
@@ -43,7 +40,6 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Task::Plane(arguments) => plane::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
-        Task::Demo(arguments) => demo::run(&arguments),
         Task::Check { step } => check::run(step.as_deref()),
         Task::Gen { check } => r#gen::run(check),
     };

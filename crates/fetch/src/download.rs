@@ -65,7 +65,7 @@ impl Default for FetchLimits {
             archive_bytes_max: 256 << 20,
             unpack: UnpackLimits::DEFAULT,
             cache_bytes_max: 128 << 20,
-            timeout: Duration::from_secs(120),
+            timeout: Duration::from_mins(2),
         }
     }
 }

@@ -87,7 +87,7 @@ pub fn allowed_host(url: &str, policy: &HostPolicy) -> Result<Url, FetchError> {
         || policy.artifact_hosts.iter().any(|entry| {
             entry.host == host && entry.port.is_none_or(|port| Some(port) == parsed.port_or_known_default())
         })
-        || (!policy.in_pod && is_loopback(parsed.host()));
+        || (!policy.in_pod && is_loopback(parsed.host().as_ref()));
     if is_allowed {
         Ok(parsed)
     } else {
@@ -130,14 +130,14 @@ fn is_own_service(host: &str, policy: &HostPolicy) -> bool {
             .is_none_or(|domain| domain == DEFAULT_CLUSTER_DOMAIN || policy.cluster_domains.contains(domain))
 }
 
-fn is_loopback(host: Option<Host<&str>>) -> bool {
+fn is_loopback(host: Option<&Host<&str>>) -> bool {
     match host {
         Some(Host::Domain(name)) => {
             let name = plain_host(name);
             name == "localhost" || name.ends_with(".localhost")
         }
         Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::from(address).to_canonical().is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::from(*address).to_canonical().is_loopback(),
         None => false,
     }
 }
@@ -168,7 +168,7 @@ mod tests {
         match expect {
             Ok(expect) => assert_eq!(actual.unwrap().as_str(), expect),
             Err(expect) => {
-                assert!(actual.as_ref().unwrap_err().to_string().contains(expect), "{url}: {actual:?}")
+                assert!(actual.as_ref().unwrap_err().to_string().contains(expect), "{url}: {actual:?}");
             }
         }
     }

@@ -116,13 +116,12 @@ impl Mirror {
         }
         let kind = conversation.object_hash();
         let mut state = self.read_state().unwrap_or_default();
-        let repository = match self.open(kind) {
-            Some(repository) => repository,
-            None => {
-                self.discard()?;
-                state = State::default();
-                self.create(kind)?
-            }
+        let repository = if let Some(repository) = self.open(kind) {
+            repository
+        } else {
+            self.discard()?;
+            state = State::default();
+            self.create(kind)?
         };
         if state.tips.contains(&found.commit) && has_object(&repository, found.commit) {
             return Ok(repository);
@@ -203,10 +202,9 @@ impl Mirror {
     }
 
     fn write_state(&self, state: &State) -> io::Result<()> {
-        let mut text = format!("{}\n", state.fresh_bytes);
-        for tip in &state.tips {
-            text.push_str(&format!("{tip}\n"));
-        }
+        let lines =
+            std::iter::once(state.fresh_bytes.to_string()).chain(state.tips.iter().map(ToString::to_string));
+        let text: String = lines.map(|line| line + "\n").collect();
         let temporary = self.directory.join(format!("{TIPS_FILE}.new"));
         fs::write(&temporary, text)?;
         fs::rename(temporary, self.directory.join(TIPS_FILE))
@@ -291,7 +289,7 @@ mod tests {
         mirror.write_state(&State::default()).unwrap();
         assert_eq!(mirrors.sweep(Duration::ZERO).unwrap(), 0, "it is held");
         drop(mirror);
-        assert_eq!(mirrors.sweep(Duration::from_secs(3600)).unwrap(), 0, "it is young");
+        assert_eq!(mirrors.sweep(Duration::from_hours(1)).unwrap(), 0, "it is young");
         std::thread::sleep(Duration::from_millis(5));
         assert_eq!(mirrors.sweep(Duration::ZERO).unwrap(), 1);
     }

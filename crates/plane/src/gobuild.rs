@@ -59,9 +59,9 @@ fn run(mut command: Command, tell: &dyn Fn(&str)) -> Result<()> {
     // With -v the compiler names each package on a line of its own; a download starts with "go: downloading".
     for line in BufReader::new(lines).lines().map_while(Result::ok) {
         if line.contains(' ') {
-            last.push(line)
+            last.push(line);
         } else {
-            compiled += 1
+            compiled += 1;
         }
         if told.elapsed() >= TELL_EVERY {
             told = Instant::now();

@@ -15,7 +15,8 @@ mod reaper;
 
 pub use kubeconfig::client;
 pub use plane::{Plane, PlaneOptions, User};
-pub use programs::{Program, Programs, VERSION};
+pub use programs::{Program, Programs, VERSION, cache_folder};
+pub use reaper::Reaper;
 
 /// The environment variable that hands a running plane to another process: the path of its description.
 pub const HANDOVER: &str = "PLUMB_PLANE_STATE";

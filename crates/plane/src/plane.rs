@@ -83,7 +83,7 @@ pub struct Plane {
 struct Owned {
     node: Option<Node>,
     components: Vec<Process>,
-    _reaper: Reaper,
+    reaper: Reaper,
     ready: Duration,
     origin: String,
 }
@@ -98,7 +98,7 @@ impl Plane {
                 Err(error)
                     if tries < TRIES_MAX && format!("{error:#}").contains("address already in use") =>
                 {
-                    tries += 1
+                    tries += 1;
                 }
                 done => return done,
             }
@@ -184,7 +184,7 @@ impl Plane {
         let mut owned = Owned {
             node: None,
             components: Vec::new(),
-            _reaper: reaper,
+            reaper,
             ready: Duration::ZERO,
             origin: programs.origin.clone(),
         };
@@ -259,7 +259,7 @@ impl Owned {
     fn add(&mut self, name: &str, argv: Vec<OsString>, folder: &Path) -> Result<()> {
         let log = folder.join(format!("{name}.log"));
         let process = Process::start(Start { name, argv, environment: Vec::new(), log })?;
-        self._reaper.adopt(process.id())?;
+        self.reaper.adopt(process.id())?;
         self.components.push(process);
         Ok(())
     }
@@ -330,10 +330,10 @@ fn write_users(folder: &Path, server: &str, options: &PlaneOptions) -> Result<()
     let mut users = vec![masters(ADMIN), masters(MANAGER_USER)];
     users.extend(CONTROLLERS.iter().map(|name| masters(name)));
     users.extend(options.users.iter().cloned());
-    let mut tokens = String::new();
+    let mut tokens = Vec::new();
     for User { name, groups } in &users {
         let token = uuid::Uuid::new_v4().simple().to_string();
-        tokens.push_str(&format!("{token},{name},{name},\"{}\"\n", groups.join(",")));
+        tokens.push(format!("{token},{name},{name},\"{}\"", groups.join(",")));
         kubeconfig::write(
             &kubeconfig_of(folder, name),
             server,
@@ -342,7 +342,7 @@ fn write_users(folder: &Path, server: &str, options: &PlaneOptions) -> Result<()
             &token,
         )?;
     }
-    fs::write(folder.join(components::TOKENS), tokens).context("cannot write the tokens")
+    fs::write(folder.join(components::TOKENS), tokens.join("\n")).context("cannot write the tokens")
 }
 
 fn kubeconfig_of(folder: &Path, user: &str) -> PathBuf {

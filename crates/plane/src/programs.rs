@@ -126,7 +126,7 @@ fn cached(tell: &dyn Fn(&str)) -> Result<PathBuf> {
 }
 
 /// The folder of everything that Plumb's tools keep between runs.
-fn cache_folder() -> Result<PathBuf> {
+pub fn cache_folder() -> Result<PathBuf> {
     let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     match set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache"))) {
         Some(folder) => Ok(folder.join("plumb")),

@@ -43,7 +43,7 @@ mod tests {
             .iter()
             .map(|(name, seconds)| Stored { name: (*name).to_owned(), age: Duration::from_secs(*seconds) })
             .collect();
-        assert_eq!(victims(&stored, current, Retention { ttl: Duration::from_secs(60), records }), expect);
+        assert_eq!(victims(&stored, current, Retention { ttl: Duration::from_mins(1), records }), expect);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::{
 /// Files of one object that are looked at in one collection.
 const COLLECTED_FILES_MAX: usize = 1000;
 /// A temporary file older than this was left behind by a process that ended.
-const ABANDONED_AFTER: Duration = Duration::from_secs(3600);
+const ABANDONED_AFTER: Duration = Duration::from_hours(1);
 /// How much is read at a time to check a digest.
 const READ_BUFFER_BYTES: usize = 128 << 10;
 
@@ -385,12 +385,12 @@ mod tests {
         let directory = store.full(location.path());
         fs::write(directory.join("a.tar.gz.lock"), "").unwrap();
         fs::write(directory.join(".x.tar.gz.1.tmp"), "").unwrap();
-        let retention = Retention { ttl: Duration::from_secs(60), records: 2 };
+        let retention = Retention { ttl: Duration::from_mins(1), records: 2 };
         let collect = |after| store.collect(&location, Some(&current.path), retention, now + after).unwrap();
         assert_eq!(collect(Duration::from_secs(1)).artifacts, 0);
-        assert_eq!(collect(Duration::from_secs(120)).artifacts, 1);
+        assert_eq!(collect(Duration::from_mins(2)).artifacts, 1);
         assert_eq!(names(&store, &location), [".x.tar.gz.1.tmp", "c.tar.gz"]);
-        assert_eq!(collect(Duration::from_secs(7200)).artifacts, 0);
+        assert_eq!(collect(Duration::from_hours(2)).artifacts, 0);
         assert_eq!(names(&store, &location), ["c.tar.gz"]);
         assert_eq!(store.remove(&location).unwrap().artifacts, 1);
         assert_eq!(store.remove(&location).unwrap().artifacts, 0);

@@ -1,4 +1,16 @@
 //! What tests stand on: a mock API server for scenarios, a shared real control plane, a Git server, a sink, the
 //! controllers as processes. Nothing here is ever linked into a controller.
 
+pub mod cluster;
+pub mod controllers;
+pub mod gitserver;
+pub mod repository;
 pub mod scenario;
+mod server;
+pub mod sink;
+pub mod skip;
+pub mod webhook;
+pub mod wire;
+
+pub use cluster::{install_crds, namespace, plane};
+pub use skip::skip;

@@ -197,8 +197,8 @@ mod tests {
         assert!(matches!(refused, kube::Error::Api(status) if status.code == 409));
         maps.patch("settings", &PatchParams::apply("tester"), &patch).await.unwrap();
         assert_eq!(maps.get("settings").await.unwrap().metadata.resource_version.as_deref(), Some("7"));
-        let path = "/api/v1/namespaces/apps/configmaps/settings";
-        assert_eq!(api.lines(), [format!("PATCH {path}"), format!("PATCH {path}"), format!("GET {path}")]);
+        let at = "/api/v1/namespaces/apps/configmaps/settings";
+        assert_eq!(api.lines(), [format!("PATCH {at}"), format!("PATCH {at}"), format!("GET {at}")]);
         assert_eq!(api.calls()[0].parameter("fieldManager"), Some("tester"));
         assert_eq!(api.calls()[0].body["data"], json!({"a": "b"}));
         assert!(api.unscripted().is_empty());
@@ -219,7 +219,7 @@ mod tests {
         api.on("GET", "/api/v1/namespaces/apps/configmaps", answer);
         let maps: Api<ConfigMap> = Api::namespaced(api.client(), "apps");
         let mut events = Box::pin(maps.watch(&WatchParams::default(), "0").await.unwrap());
-        feed.send("ADDED", settings());
+        feed.send("ADDED", &settings());
         assert!(matches!(events.next().await, Some(Ok(WatchEvent::Added(_)))));
         assert!(tokio::time::timeout(Duration::from_millis(20), events.next()).await.is_err());
         drop(feed);

@@ -33,7 +33,8 @@ enum Uses {
 pub fn run(root: &Path) -> Result<()> {
     let text = std::fs::read_to_string(root.join("layers.toml")).context("cannot read layers.toml")?;
     let layers: Layers = toml::from_str(&text).context("layers.toml is not valid")?;
-    let metadata = super::cargo(root, &["metadata", "--no-deps", "--format-version", "1", "--locked"]).output()?;
+    let metadata =
+        super::cargo(root, &["metadata", "--no-deps", "--format-version", "1", "--locked"]).output()?;
     if !metadata.status.success() {
         bail!("cargo metadata failed: {}", String::from_utf8_lossy(&metadata.stderr));
     }

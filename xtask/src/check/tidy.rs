@@ -21,7 +21,8 @@ pub fn run(root: &Path) -> Result<()> {
         let text = std::fs::read_to_string(file)?;
         let shown = file.strip_prefix(root).unwrap_or(file).display().to_string();
         breaches.extend(judge(&shown, &text).into_iter().map(|why| format!("{shown}: {why}")));
-        expectations += text.matches(concat!("#[", "expect(")).count() + text.matches(concat!("#![", "expect(")).count();
+        expectations +=
+            text.matches(concat!("#[", "expect(")).count() + text.matches(concat!("#![", "expect(")).count();
         if is_orphan(file) {
             breaches.push(format!("{shown}: no `mod` declares this file"));
         }
@@ -67,7 +68,9 @@ fn judge(path: &str, text: &str) -> Vec<String> {
     if text.contains(concat!("#[", "allow(")) || text.contains(concat!("#![", "allow(")) {
         breaches.push("`allow` of a lint: use `expect` with a reason".to_owned());
     }
-    for marker in [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("todo", "!("), concat!("unimplemented", "!(")] {
+    for marker in
+        [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("todo", "!("), concat!("unimplemented", "!(")]
+    {
         if text.contains(marker) {
             breaches.push(format!("{marker} left behind"));
         }
@@ -87,7 +90,7 @@ fn is_orphan(file: &Path) -> bool {
     }
     if stem == "mod" {
         let Some(module) = folder.file_name().and_then(|name| name.to_str()) else { return false };
-        name = module.to_owned();
+        module.clone_into(&mut name);
         folder.pop();
     }
     let mut parents = vec![folder.join("main.rs"), folder.join("lib.rs"), folder.join("mod.rs")];
@@ -95,9 +98,9 @@ fn is_orphan(file: &Path) -> bool {
     let declared = parents.iter().filter_map(|parent| std::fs::read_to_string(parent).ok()).any(|text| {
         text.lines().any(|line| {
             let line = line.trim().trim_start_matches("pub ").trim_start_matches("pub(crate) ");
-            line.trim_start_matches("pub(super) ").strip_prefix("mod ").is_some_and(|rest| {
-                rest.trim_start_matches("r#").trim_end_matches([';', '{', ' ']) == name
-            })
+            line.trim_start_matches("pub(super) ")
+                .strip_prefix("mod ")
+                .is_some_and(|rest| rest.trim_start_matches("r#").trim_end_matches([';', '{', ' ']) == name)
         })
     });
     // Cargo finds these by their folder.

@@ -15,13 +15,13 @@ const BASIC: &str = "Basic bWU6czNjcmV0";
 
 struct Desk {
     git: Git,
-    _root: tempfile::TempDir,
+    root: tempfile::TempDir,
 }
 
 impl Desk {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
-        Self { git: Git::open(&root.path().join("plumb-git"), Limits::default()).unwrap(), _root: root }
+        Self { git: Git::open(&root.path().join("plumb-git"), Limits::default()).unwrap(), root }
     }
 
     async fn read(&self, endpoint: &Endpoint, reference: &Reference) -> Result<Checkout, GitError> {
@@ -30,7 +30,7 @@ impl Desk {
     }
 
     fn mirrors(&self) -> Vec<std::path::PathBuf> {
-        let entries = std::fs::read_dir(self._root.path().join("plumb-git")).unwrap();
+        let entries = std::fs::read_dir(self.root.path().join("plumb-git")).unwrap();
         entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect()
     }
 }

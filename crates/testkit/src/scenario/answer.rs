@@ -1,6 +1,7 @@
 //! What the mock API server answers: a value, a Kubernetes error, a stream of watch events, silence.
 
 use std::{
+    convert::Infallible,
     fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -95,7 +96,7 @@ impl Answer {
     }
 
     /// A list of these items. `api_version` and `kind` are those of the list, e.g. `v1`, `ConfigMapList`.
-    pub fn list(api_version: &str, kind: &str, items: Vec<Value>) -> Self {
+    pub fn list(api_version: &str, kind: &str, items: &[Value]) -> Self {
         Self::ok(
             json!({"apiVersion": api_version, "kind": kind, "metadata": {"resourceVersion": "1"}, "items": items}),
         )
@@ -166,7 +167,7 @@ pub struct Feed(mpsc::UnboundedSender<Value>);
 
 impl Feed {
     /// Sends one watch event: `ADDED`, `MODIFIED`, `DELETED`, `BOOKMARK` or `ERROR`, and its object.
-    pub fn send(&self, kind: &str, object: Value) {
+    pub fn send(&self, kind: &str, object: &Value) {
         // A reader that has gone away is the end of the test, not an error of the feed.
         let _ = self.0.send(json!({"type": kind, "object": object}));
     }
@@ -180,18 +181,18 @@ fn respond_with(code: u16, body: Body) -> Response<Body> {
     response
 }
 
-fn line(event: &Value) -> Result<Bytes, std::convert::Infallible> {
-    Ok(Bytes::from(format!("{event}\n")))
+fn line(event: &Value) -> Bytes {
+    Bytes::from(format!("{event}\n"))
 }
 
 fn watch_body(events: Vec<Value>) -> Body {
     use futures_util::StreamExt as _;
-    let sent = stream::iter(events.into_iter().map(|event| line(&event)));
+    let sent = stream::iter(events.into_iter().map(|event| Ok::<_, Infallible>(line(&event))));
     Body::from_stream(sent.chain(stream::pending()))
 }
 
 fn feed_body(receiver: mpsc::UnboundedReceiver<Value>) -> Body {
     Body::from_stream(stream::unfold(receiver, |mut receiver| async {
-        receiver.recv().await.map(|event| (line(&event), receiver))
+        receiver.recv().await.map(|event| (Ok::<_, Infallible>(line(&event)), receiver))
     }))
 }

@@ -19,11 +19,13 @@ pub struct Rules {
     pub redirect: Option<String>,
 }
 
+/// What arrived: request lines with the Authorization header of each.
+pub type Seen = Mutex<Vec<(String, Option<String>)>>;
+
 pub struct GitServer {
     pub root: PathBuf,
     pub url: String,
-    /// Request lines with the Authorization header of each.
-    pub seen: Arc<Mutex<Vec<(String, Option<String>)>>>,
+    pub seen: Arc<Seen>,
     _directory: tempfile::TempDir,
 }
 
@@ -107,12 +109,7 @@ fn git(directory: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-fn answer<S: Read + Write>(
-    stream: S,
-    rules: &Rules,
-    root: &Path,
-    seen: &Mutex<Vec<(String, Option<String>)>>,
-) {
+fn answer<S: Read + Write>(stream: S, rules: &Rules, root: &Path, seen: &Seen) {
     let mut stream = BufReader::new(stream);
     let Some((line, headers)) = read_head(&mut stream) else { return };
     let header = |name: &str| headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());

@@ -1,0 +1,26 @@
+//! The sender of webhooks, as a Git host would be one.
+
+use std::{fmt::Write as _, net::SocketAddr};
+
+use anyhow::Result;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+use crate::wire::{self, Answer};
+
+/// `sha256=<hex>` of a body under a token.
+pub fn signature(token: &str, body: &[u8]) -> Result<String> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(token.as_bytes())?;
+    mac.update(body);
+    let mut text = "sha256=".to_owned();
+    for byte in mac.finalize().into_bytes() {
+        write!(text, "{byte:02x}")?;
+    }
+    Ok(text)
+}
+
+/// Posts a body to a `generic-hmac` Receiver.
+pub fn send(address: SocketAddr, path: &str, token: &str, body: &[u8]) -> Result<Answer> {
+    let headers = [("Content-Type", "application/json"), ("X-Signature", &*signature(token, body)?)];
+    wire::post(address, path, &headers, body)
+}

@@ -1,0 +1,54 @@
+//! What goes on beside the attempts: artifacts are served, their URLs renewed at the start, mirrors that nobody uses removed.
+
+use std::time::Duration;
+
+use plumb_git::Git;
+use plumb_runtime::{Handle, Key, ReadinessGate};
+use plumb_store::Store;
+use tokio::net::TcpListener;
+
+use crate::kind::GitRepositories;
+
+/// How often mirrors are looked at.
+const SWEEP_EVERY: Duration = Duration::from_hours(1);
+/// A mirror that was not fetched into for so long is removed.
+const MIRROR_UNUSED_FOR: Duration = Duration::from_hours(24);
+
+/// The renewal of what statuses say about where artifacts are.
+pub struct Announcement {
+    /// The sources.
+    pub handle: Handle<GitRepositories>,
+    /// Opened when all is told.
+    pub gate: ReadinessGate,
+}
+
+impl Announcement {
+    /// Writes the URLs that hold today into every status that has another one; then this process is ready.
+    pub async fn renew(self) {
+        self.handle.store.synced().await;
+        for repository in self.handle.store.all() {
+            if repository.artifact().is_some() {
+                self.handle.amend(&Key::of(repository.as_ref())).await;
+            }
+        }
+        self.gate.open();
+    }
+}
+
+/// Serves artifacts until the process ends.
+pub async fn serve(listener: TcpListener, store: Store) -> std::io::Result<()> {
+    axum::serve(listener, plumb_store::router(store)).await
+}
+
+/// Removes mirrors that nobody uses, again and again.
+pub async fn sweep_mirrors(git: Git) {
+    loop {
+        let swept = git.clone();
+        match tokio::task::spawn_blocking(move || swept.sweep(MIRROR_UNUSED_FOR)).await {
+            Ok(Ok(0)) | Err(_) => {}
+            Ok(Ok(removed)) => tracing::info!(removed, "mirrors that were not used were removed"),
+            Ok(Err(error)) => tracing::warn!(%error, "mirrors cannot be swept"),
+        }
+        tokio::time::sleep(SWEEP_EVERY).await;
+    }
+}

@@ -1,0 +1,132 @@
+//! Carries a decision out: fetch, store, announce, collect. It makes no choice. What it has done stands in the ledger at once, so
+//! that nothing true is lost if the next step fails.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use jiff::Timestamp;
+use plumb_api::{meta::Artifact, source::GitRepository};
+use plumb_git::{Checkout, Session};
+use plumb_status::{Occurrence, Reason, chain};
+use plumb_store::{Collected, StoreError};
+
+use super::{
+    Context,
+    decide::Decision,
+    error::SourceError,
+    ledger::{GitRepositoryLedger, announced},
+    location,
+    validate::Valid,
+};
+
+/// Whether the world is different now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    /// Nothing was built.
+    Kept,
+    /// A new artifact is stored.
+    Built,
+}
+
+/// Who lends a ledger to an attempt: the runtime's visit, or a test. The guard is never held across an await.
+pub trait Lender: Sync {
+    /// The ledger, until the guard is dropped.
+    fn lend(&self) -> MutexGuard<'_, GitRepositoryLedger>;
+}
+
+/// A lender of any kind.
+pub type Shared = dyn Lender;
+
+impl Lender for Mutex<GitRepositoryLedger> {
+    fn lend(&self) -> MutexGuard<'_, GitRepositoryLedger> {
+        // Each change of a ledger is whole before anything can panic.
+        self.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Carries the decision out.
+pub async fn act(
+    decision: Decision,
+    session: Session,
+    repository: &GitRepository,
+    valid: &Valid,
+    context: &Context,
+    ledger: &Shared,
+    now: Timestamp,
+) -> Result<Receipt, SourceError> {
+    let receipt = match decision {
+        Decision::Keep(_) => Receipt::Kept,
+        Decision::Build(_) => {
+            let checkout = context
+                .git
+                .checkout(session, valid.ignore.as_deref(), valid.timeout)
+                .await
+                .map_err(SourceError::of_git)?;
+            let subject = checkout.summary.clone();
+            let artifact = store(checkout, repository, context, now).await?;
+            ledger.lend().note_built(artifact, valid.ignore.clone(), subject);
+            Receipt::Built
+        }
+    };
+    collect(repository, context, ledger, now).await;
+    Ok(receipt)
+}
+
+/// Removes everything that was stored for a repository.
+pub async fn remove(
+    repository: &GitRepository,
+    context: &Context,
+    ledger: &Shared,
+) -> Result<(), SourceError> {
+    let location = location(repository).map_err(|source| StoreError::Location { source })?;
+    let Collected { artifacts } = context.on_store(move |store| store.remove(&location)).await?;
+    if artifacts > 0 {
+        let text = "garbage collected artifacts for deleted resource";
+        ledger.lend().note(Occurrence::trace(Reason::GarbageCollectionSucceeded, text));
+    }
+    Ok(())
+}
+
+async fn store(
+    checkout: Checkout,
+    repository: &GitRepository,
+    context: &Context,
+    now: Timestamp,
+) -> Result<Artifact, SourceError> {
+    let Checkout { found, summary: _, tree } = checkout;
+    let location = location(repository).map_err(|source| StoreError::Location { source })?;
+    let file = format!("{}.tar.gz", found.commit_hex());
+    let written = context.on_store(move |store| store.put(&location, &file, &tree)).await?;
+    let artifact = Artifact {
+        digest: written.digest,
+        last_update_time: now,
+        metadata: std::collections::BTreeMap::new(),
+        path: written.path,
+        revision: found.revision(),
+        size: i64::try_from(written.size).ok(),
+        url: String::new(),
+    };
+    Ok(announced(artifact, &context.advertised))
+}
+
+/// Files that are left over do no harm, so a failure is told and not more.
+async fn collect(repository: &GitRepository, context: &Context, ledger: &Shared, now: Timestamp) {
+    let Ok(location) = location(repository) else { return };
+    let current = ledger.lend().artifact().map(|artifact| artifact.path.clone());
+    let (retention, now) = (context.retention, SystemTime::from(now));
+    let collected =
+        context.on_store(move |store| store.collect(&location, current.as_deref(), retention, now)).await;
+    match collected {
+        Ok(Collected { artifacts: 0 }) => {}
+        Ok(Collected { artifacts }) => {
+            let text = format!("garbage collected {artifacts} artifacts");
+            ledger.lend().note(Occurrence::trace(Reason::GarbageCollectionSucceeded, text));
+        }
+        Err(error) => {
+            let text = format!("garbage collection failed: {}", chain(&error));
+            ledger.lend().note(Occurrence::error(Reason::GarbageCollectionFailed, text));
+        }
+    }
+}

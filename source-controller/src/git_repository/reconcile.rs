@@ -1,0 +1,68 @@
+//! One attempt at a GitRepository: a table of contents. Policy lives in `validate` and `decide`.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use plumb_api::source::{GitRepository, GitRepositoryCondition};
+use plumb_status::{Detail, Ending, Reason, Retry};
+
+use super::{
+    Context,
+    act::{self, Receipt, Shared},
+    decide::decide,
+    error::SourceError,
+    facts,
+    validate::validate,
+};
+
+/// Nothing that a GitRepository depends on is waited for; the room is there because an ending asks for it.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// One attempt, and how it ends.
+pub async fn reconcile(
+    repository: &GitRepository,
+    context: &Context,
+    ledger: &Shared,
+    now: Timestamp,
+) -> Ending<GitRepositoryCondition> {
+    ended(attempt(repository, context, ledger, now).await, ledger)
+}
+
+/// The attempt for an object that is being deleted.
+pub async fn teardown(
+    repository: &GitRepository,
+    context: &Context,
+    ledger: &Shared,
+) -> Ending<GitRepositoryCondition> {
+    match act::remove(repository, context, ledger).await {
+        Ok(()) => Ending::Gone,
+        Err(error) => Ending::of(&error, error.condition(), Retry::Backoff, WAIT),
+    }
+}
+
+async fn attempt(
+    repository: &GitRepository,
+    context: &Context,
+    ledger: &Shared,
+    now: Timestamp,
+) -> Result<Receipt, SourceError> {
+    let valid = validate(&repository.spec)?;
+    let stored = facts::stored(repository, context).await?;
+    ledger.lend().note_stored(&stored);
+    let session = facts::remote(repository, &valid, context).await?;
+    let revision = session.found().revision();
+    let decision = decide(&stored, &revision, valid.ignore.as_deref(), repository.status.as_ref());
+    ledger.lend().note_decision(&decision, &revision);
+    act::act(decision, session, repository, &valid, context, ledger, now).await
+}
+
+fn ended(result: Result<Receipt, SourceError>, ledger: &Shared) -> Ending<GitRepositoryCondition> {
+    match (result, ledger.lend().stored_detail()) {
+        (Ok(receipt), Some(detail)) => Ending::Succeeded { detail, changed: receipt == Receipt::Built },
+        (Ok(_), None) => {
+            let detail = Detail::new(Reason::InternalError, "the attempt passed without an artifact");
+            Ending::Failed { condition: None, detail, retry: Retry::Backoff }
+        }
+        (Err(error), _) => Ending::of(&error, error.condition(), Retry::Backoff, WAIT),
+    }
+}

@@ -1,0 +1,362 @@
+//! Scenario tests (T1) of whole attempts: a real Git server, a real store, a mock API server for Secrets; every resulting status
+//! passes the lint.
+
+use std::{sync::Mutex, time::Duration};
+
+use jiff::Timestamp;
+use plumb_api::source::{GitRepository, GitRepositoryCondition};
+use plumb_git::{Git, Limits};
+use plumb_status::{Before, Ending, Reason, Status, Summary, breaches, summarize};
+use plumb_store::{Advertised, Retention, Store};
+use plumb_testkit::{
+    gitserver::{Credentials, GitServer, GitServerOptions},
+    repository::Repository,
+    scenario::{Answer, Scenario},
+};
+use serde_json::{Value, json};
+
+use super::{Context, ledger::GitRepositoryLedger, reconcile};
+
+const SECRET_PATH: &str = "/api/v1/namespaces/apps/secrets/git";
+
+struct Desk {
+    context: Context,
+    api: Scenario,
+    object: Value,
+    root: tempfile::TempDir,
+    now: Timestamp,
+}
+
+impl Desk {
+    fn new(url: &str) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let api = Scenario::new();
+        let context = Context {
+            client: api.client(),
+            git: Git::open(&root.path().join("plumb-git"), Limits::default()).unwrap(),
+            store: Store::open(&root.path().join("data")).unwrap(),
+            advertised: Advertised::new(
+                "source-controller.flux-system.svc.",
+                "127.0.0.1:1".parse().unwrap(),
+                None,
+            ),
+            retention: Retention { ttl: Duration::from_mins(1), records: 2 },
+        };
+        let object = json!({
+            "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
+            "metadata": {"name": "app", "namespace": "apps", "generation": 1},
+            "spec": {"url": url, "interval": "1m", "ref": {"branch": "main"}},
+            "status": {"observedGeneration": -1},
+        });
+        Self { context, api, object, root, now: "2026-01-01T00:00:00Z".parse().unwrap() }
+    }
+
+    fn set(&mut self, field: &str, value: Value) -> &mut Self {
+        self.object["spec"][field] = value;
+        let generation = self.object["metadata"]["generation"].as_i64().unwrap();
+        self.object["metadata"]["generation"] = json!(generation + 1);
+        self
+    }
+
+    fn secret(&self, data: &[(&str, &str)]) {
+        let data: Value = data.iter().map(|(key, value)| ((*key).to_owned(), json!(base64(value)))).collect();
+        let body = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "git"}, "data": data});
+        self.api.on("GET", SECRET_PATH, Answer::ok(body));
+    }
+
+    /// One attempt; its status is stored as the runtime would store it.
+    async fn attempt(&mut self) -> Summary {
+        let object: GitRepository = serde_json::from_value(self.object.clone()).unwrap();
+        let ledger = Mutex::new(GitRepositoryLedger::of(&object, &self.context.advertised));
+        let ending = reconcile::reconcile(&object, &self.context, &ledger, self.now).await;
+        self.finish(&object, &ledger.into_inner().unwrap(), &ending)
+    }
+
+    fn finish(
+        &mut self,
+        object: &GitRepository,
+        ledger: &GitRepositoryLedger,
+        ending: &Ending<GitRepositoryCondition>,
+    ) -> Summary {
+        let status = object.status.clone().unwrap_or_default();
+        let before = Status {
+            conditions: status.conditions,
+            observed_generation: status.observed_generation.unwrap_or(-1),
+            last_handled_reconcile_at: status.last_handled_reconcile_at,
+        };
+        let generation = object.metadata.generation.unwrap();
+        let view =
+            Before { generation, requested_at: None, at_start: &before, current: &before, now: self.now };
+        let summary = summarize(&view, ledger, ending);
+        let after = summary.status.clone().unwrap();
+        assert_eq!(breaches::<GitRepositoryCondition>(generation, &after), Vec::<&str>::new(), "{after:?}");
+        for (field, value) in ledger.status(object) {
+            self.object["status"][&field] = value;
+        }
+        self.object["status"]["conditions"] = json!(after.conditions);
+        self.object["status"]["observedGeneration"] = json!(after.observed_generation);
+        summary
+    }
+
+    fn artifact(&self) -> &Value {
+        &self.object["status"]["artifact"]
+    }
+
+    fn stored(&self) -> std::path::PathBuf {
+        self.root.path().join("data").join(self.artifact()["path"].as_str().unwrap())
+    }
+}
+
+fn base64(text: &str) -> String {
+    let bytes = k8s_openapi::ByteString(text.as_bytes().to_vec());
+    serde_json::to_value(bytes).unwrap().as_str().unwrap().to_owned()
+}
+
+fn ready(summary: &Summary) -> (String, String, String) {
+    let ready = summary.status.as_ref().unwrap().ready().unwrap();
+    (ready.status.as_str().to_owned(), ready.reason.clone(), ready.message.clone())
+}
+
+fn told(summary: &Summary) -> Vec<String> {
+    summary.events.iter().map(|event| format!("{} {}", event.reason, event.message)).collect()
+}
+
+fn condition(summary: &Summary, type_: &str) -> Option<String> {
+    summary
+        .status
+        .as_ref()
+        .unwrap()
+        .condition(type_)
+        .map(|found| format!("{} {}", found.status.as_str(), found.reason))
+}
+
+fn served(options: &GitServerOptions) -> (GitServer, Repository) {
+    let server = GitServer::start(options).unwrap();
+    let repository = server.repository("app").unwrap();
+    repository.write("app.yaml", "one\n").unwrap();
+    repository.push("Begin").unwrap();
+    (server, repository)
+}
+
+fn closed(tls: bool) -> GitServerOptions {
+    let credentials = Credentials { username: "bot".to_owned(), password: "s3cret-word".to_owned() };
+    GitServerOptions { tls, credentials: Some(credentials) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_becomes_an_artifact_and_stays_until_there_is_another() {
+    let (server, repository) = served(&GitServerOptions::default());
+    let mut desk = Desk::new(&server.url("app"));
+    let first = desk.attempt().await;
+    let revision = repository.revision().unwrap();
+    assert_eq!(
+        ready(&first),
+        ("True".into(), "Succeeded".into(), format!("stored artifact for revision '{revision}'"))
+    );
+    assert_eq!(told(&first), ["NewArtifact stored artifact for commit 'Begin'"]);
+    assert_eq!(first.events[0].metadata["revision"], revision);
+    assert!(first.events[0].metadata["digest"].starts_with("sha256:"));
+    assert_eq!(condition(&first, "ArtifactInStorage").unwrap(), "True Succeeded");
+    let path = format!("gitrepository/apps/app/{}.tar.gz", repository.head().unwrap());
+    assert_eq!(desk.artifact()["path"], path);
+    assert_eq!(desk.artifact()["url"], format!("http://source-controller.flux-system.svc./{path}"));
+
+    desk.now += Duration::from_secs(30);
+    let before = desk.object.clone();
+    let second = desk.attempt().await;
+    assert_eq!(told(&second), Vec::<String>::new());
+    assert_eq!(desk.object, before, "nothing changed, so nothing is written");
+
+    repository.write("app.yaml", "two\n").unwrap();
+    repository.push("Go on").unwrap();
+    desk.now += Duration::from_mins(2);
+    let third = desk.attempt().await;
+    assert!(
+        told(&third).contains(&"NewArtifact stored artifact for commit 'Go on'".to_owned()),
+        "{:?}",
+        told(&third)
+    );
+    assert_eq!(desk.artifact()["revision"], repository.revision().unwrap());
+    assert!(desk.stored().exists());
+    assert_eq!(desk.api.unscripted(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_artifact_that_is_gone_or_damaged_is_rebuilt() {
+    let (server, _repository) = served(&GitServerOptions::default());
+    let mut desk = Desk::new(&server.url("app"));
+    desk.attempt().await;
+    let digest = desk.artifact()["digest"].clone();
+    std::fs::remove_file(desk.stored()).unwrap();
+    desk.attempt().await;
+    assert!(desk.stored().exists());
+    std::fs::write(desk.stored(), "garbage").unwrap();
+    let summary = desk.attempt().await;
+    assert_eq!(desk.artifact()["digest"], digest);
+    assert!(told(&summary)[0].contains("did not match its digest"), "{:?}", told(&summary));
+    assert_eq!(ready(&summary).0, "True");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_artifact_leaves_the_status_even_when_the_repository_is_down() {
+    let (server, _repository) = served(&GitServerOptions::default());
+    let mut desk = Desk::new(&server.url("app"));
+    desk.attempt().await;
+    std::fs::remove_file(desk.stored()).unwrap();
+    server.fault(plumb_testkit::gitserver::Fault::Answer(503));
+    let summary = desk.attempt().await;
+    assert_eq!(ready(&summary).0, "False");
+    assert_eq!(*desk.artifact(), Value::Null);
+    assert_eq!(condition(&summary, "ArtifactInStorage"), None);
+    assert_eq!(condition(&summary, "FetchFailed").unwrap(), "True GitOperationFailed");
+    let reconciling = summary.status.as_ref().unwrap().condition("Reconciling").unwrap().message.clone();
+    assert_eq!(reconciling, "building artifact: disappeared from storage");
+    server.fault(plumb_testkit::gitserver::Fault::None);
+    let summary = desk.attempt().await;
+    assert_eq!(told(&summary), ["NewArtifact stored artifact for commit 'Begin'"]);
+    assert_eq!(condition(&summary, "FetchFailed"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_that_is_down_keeps_the_artifact_and_recovers_without_a_new_one() {
+    let (server, _repository) = served(&GitServerOptions::default());
+    let mut desk = Desk::new(&server.url("app"));
+    desk.attempt().await;
+    let artifact = desk.artifact().clone();
+    server.fault(plumb_testkit::gitserver::Fault::Answer(502));
+    let failed = desk.attempt().await;
+    assert!(
+        ready(&failed).2.starts_with("failed to checkout and determine revision: unable to list remote for")
+    );
+    assert_eq!(*desk.artifact(), artifact);
+    assert_eq!(failed.next, plumb_status::summary::Next::Backoff);
+    assert_eq!(told(&desk.attempt().await), Vec::<String>::new(), "the same failure is told once");
+    server.fault(plumb_testkit::gitserver::Fault::None);
+    let recovered = desk.attempt().await;
+    assert_eq!(told(&recovered).len(), 1);
+    assert!(
+        told(&recovered)[0].starts_with("Succeeded stored artifact for commit 'main@sha1:"),
+        "{recovered:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input_has_a_reason_and_a_message() {
+    let (server, _repository) = served(&closed(false));
+    let (open, _open_repository) = served(&GitServerOptions::default());
+    let _empty = open.repository("empty").unwrap();
+    let secret = || json!({"name": "git"});
+    for (url, spec, data, reason, needle) in [
+        (server.url("app"), json!({}), None, "GitOperationFailed", "authentication required"),
+        (
+            server.url("app"),
+            json!({"secretRef": secret()}),
+            Some(&[("username", "bot"), ("password", "wrong-word")][..]),
+            "GitOperationFailed",
+            "authentication required",
+        ),
+        (
+            server.url("app"),
+            json!({"secretRef": secret()}),
+            Some(&[("password", "wrong-word")]),
+            "AuthenticationFailed",
+            "'username'",
+        ),
+        (
+            server.url("app"),
+            json!({"secretRef": secret()}),
+            None,
+            "AuthenticationFailed",
+            "secrets \"git\" not found",
+        ),
+        (open.url("app"), json!({"ref": {"branch": "nope"}}), None, "GitOperationFailed", "nope"),
+        (open.url("app"), json!({"ref": {"tag": "v9"}}), None, "GitOperationFailed", "v9"),
+        (
+            open.url("app"),
+            json!({"ref": {"semver": "^9"}}),
+            None,
+            "GitOperationFailed",
+            "no match found for semver: ^9",
+        ),
+        (
+            open.url("app"),
+            json!({"ref": {"commit": "1".repeat(40)}}),
+            None,
+            "GitOperationFailed",
+            "object not found",
+        ),
+        (open.url("gone"), json!({}), None, "GitOperationFailed", "not found"),
+        (open.url("empty"), json!({}), None, "EmptyGitRepository", "empty"),
+    ] {
+        let mut desk = Desk::new(&url);
+        desk.api.on("GET", SECRET_PATH, Answer::not_found());
+        for (field, value) in spec.as_object().unwrap() {
+            desk.set(field, value.clone());
+        }
+        if let Some(data) = data {
+            desk.secret(data);
+        }
+        let summary = desk.attempt().await;
+        let (status, actual, message) = ready(&summary);
+        assert_eq!((status.as_str(), actual.as_str()), ("False", reason), "{message}");
+        assert!(message.contains(needle), "{message}");
+        assert!(!format!("{summary:?}").contains("wrong-word"), "{message}");
+        assert_eq!(condition(&summary, "FetchFailed").unwrap(), format!("True {reason}"));
+        assert_eq!(*desk.artifact(), Value::Null);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_opens_a_closed_repository_over_tls() {
+    let (server, _repository) = served(&closed(true));
+    let mut desk = Desk::new(&server.url("app"));
+    desk.set("secretRef", json!({"name": "git"}));
+    desk.secret(&[("username", "bot"), ("password", "s3cret-word"), ("ca.crt", server.ca().unwrap())]);
+    let summary = desk.attempt().await;
+    assert_eq!(ready(&summary).0, "True", "{summary:?}");
+    assert_eq!(desk.api.lines(), [format!("GET {SECRET_PATH}")]);
+    desk.secret(&[("username", "bot"), ("password", "s3cret-word")]);
+    let summary = desk.attempt().await;
+    assert!(ready(&summary).2.contains("certificate"), "{summary:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_that_is_not_honoured_stalls_before_anything_is_fetched() {
+    let (server, _repository) = served(&GitServerOptions::default());
+    let asked = server.requests();
+    let mut desk = Desk::new(&server.url("app"));
+    let summary = desk.set("recurseSubmodules", json!(true)).attempt().await;
+    let (status, reason, message) = ready(&summary);
+    assert_eq!((status.as_str(), reason.as_str()), ("False", Reason::UnsupportedField.as_str()));
+    assert!(message.contains("spec.recurseSubmodules"), "{message}");
+    assert_eq!(condition(&summary, "Stalled").unwrap(), "True UnsupportedField");
+    assert_eq!(summary.next, plumb_status::summary::Next::Never);
+    assert_eq!(server.requests(), asked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_ignore_rules_give_another_artifact_of_the_same_revision() {
+    let (server, repository) = served(&GitServerOptions::default());
+    repository.write("skip.yaml", "x\n").unwrap();
+    repository.push("More").unwrap();
+    let mut desk = Desk::new(&server.url("app"));
+    desk.attempt().await;
+    let before = desk.artifact().clone();
+    desk.set("ignore", json!("/skip.yaml")).attempt().await;
+    assert_eq!(desk.artifact()["revision"], before["revision"]);
+    assert_ne!(desk.artifact()["digest"], before["digest"]);
+    assert_eq!(desk.object["status"]["observedIgnore"], "/skip.yaml");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deletion_removes_what_was_stored() {
+    let (server, _repository) = served(&GitServerOptions::default());
+    let mut desk = Desk::new(&server.url("app"));
+    desk.attempt().await;
+    let stored = desk.stored();
+    let object: GitRepository = serde_json::from_value(desk.object.clone()).unwrap();
+    let ledger = Mutex::new(GitRepositoryLedger::of(&object, &desk.context.advertised));
+    assert!(matches!(reconcile::teardown(&object, &desk.context, &ledger).await, Ending::Gone));
+    assert!(!stored.parent().unwrap().exists());
+    assert!(matches!(reconcile::teardown(&object, &desk.context, &ledger).await, Ending::Gone));
+}

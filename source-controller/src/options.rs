@@ -1,0 +1,145 @@
+//! The flags that source-controller has beside those of all controllers. What is not honoured yet is accepted at its default only;
+//! another value ends the start.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use plumb_api::meta::GoDuration;
+use plumb_runtime::config::{Common, Gate, Listen, Refused, Unhonoured, Work, only_defaults};
+use plumb_store::Retention;
+
+/// The feature gates, at the only values that are accepted.
+pub const GATES: &[Gate] = &[
+    Gate { name: "CacheSecretsAndConfigMaps", default: false },
+    Gate { name: "ObjectLevelWorkloadIdentity", default: false },
+];
+
+/// The flags.
+#[derive(Debug, Clone, Parser)]
+#[command(
+    name = "source-controller",
+    version,
+    about = "Keeps commits of Git repositories as artifacts in the cluster."
+)]
+pub struct Options {
+    /// Those of all controllers.
+    #[command(flatten)]
+    pub common: Common,
+    /// Those of the controllers that work and tell of it.
+    #[command(flatten)]
+    pub work: Work,
+    /// Where artifacts are stored.
+    #[arg(long = "storage-path", env = "STORAGE_PATH", default_value = "/data")]
+    pub storage_path: PathBuf,
+    /// Where artifacts are served.
+    #[arg(long = "storage-addr", env = "STORAGE_ADDRESS", default_value = ":9090")]
+    pub storage_addr: Listen,
+    /// The address that artifacts are announced at; empty for the one they are served at.
+    #[arg(long = "storage-adv-addr", env = "STORAGE_ADV_ADDR", default_value = "")]
+    pub storage_adv_addr: String,
+    /// How long artifacts are kept that are not the current one.
+    #[arg(long = "artifact-retention-ttl", default_value = "1m")]
+    pub artifact_retention_ttl: GoDuration,
+    /// How many artifacts of an object are kept within that time.
+    #[arg(long = "artifact-retention-records", default_value = "2")]
+    pub artifact_retention_records: usize,
+    /// Accepted at its default.
+    #[arg(long = "artifact-digest-algo", default_value = "sha256")]
+    pub artifact_digest_algo: String,
+    /// Accepted at its default.
+    #[arg(long = "helm-index-max-size", default_value = "52428800")]
+    pub helm_index_max_size: i64,
+    /// Accepted at its default.
+    #[arg(long = "helm-chart-max-size", default_value = "10485760")]
+    pub helm_chart_max_size: i64,
+    /// Accepted at its default.
+    #[arg(long = "helm-chart-file-max-size", default_value = "5242880")]
+    pub helm_chart_file_max_size: i64,
+    /// Accepted at its default.
+    #[arg(long = "helm-cache-max-size", default_value = "0")]
+    pub helm_cache_max_size: i64,
+    /// Accepted at its default.
+    #[arg(long = "helm-cache-ttl", default_value = "15m")]
+    pub helm_cache_ttl: GoDuration,
+    /// Accepted at its default.
+    #[arg(long = "helm-cache-purge-interval", default_value = "1m")]
+    pub helm_cache_purge_interval: GoDuration,
+    /// Accepted at its default.
+    #[arg(long = "ssh-kex-algos", default_value = "")]
+    pub ssh_kex_algos: String,
+    /// Accepted at its default.
+    #[arg(long = "ssh-hostkey-algos", default_value = "")]
+    pub ssh_hostkey_algos: String,
+}
+
+impl Options {
+    /// Refuses what is not honoured yet.
+    pub fn validate(&self) -> Result<(), Refused> {
+        only_defaults(&[
+            Unhonoured::new("artifact-digest-algo", &self.artifact_digest_algo, &"sha256"),
+            Unhonoured::new("helm-index-max-size", &self.helm_index_max_size, &52_428_800),
+            Unhonoured::new("helm-chart-max-size", &self.helm_chart_max_size, &10_485_760),
+            Unhonoured::new("helm-chart-file-max-size", &self.helm_chart_file_max_size, &5_242_880),
+            Unhonoured::new("helm-cache-max-size", &self.helm_cache_max_size, &0),
+            Unhonoured::new("helm-cache-ttl", &self.helm_cache_ttl, &GoDuration::from_secs(900)),
+            Unhonoured::new(
+                "helm-cache-purge-interval",
+                &self.helm_cache_purge_interval,
+                &GoDuration::from_secs(60),
+            ),
+            Unhonoured::new("ssh-kex-algos", &self.ssh_kex_algos, &""),
+            Unhonoured::new("ssh-hostkey-algos", &self.ssh_hostkey_algos, &""),
+        ])
+    }
+
+    /// Which artifacts are kept.
+    pub fn retention(&self) -> Retention {
+        Retention { ttl: self.artifact_retention_ttl.to_std(), records: self.artifact_retention_records }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn parse(args: &[&str]) -> Options {
+        Options::try_parse_from([&["source-controller"], args].concat()).unwrap()
+    }
+
+    #[test]
+    fn the_args_of_the_deployment_of_flux_are_taken() {
+        let options = parse(&[
+            "--events-addr=http://notification-controller.flux-system.svc.cluster.local./",
+            "--watch-all-namespaces=true",
+            "--log-level=info",
+            "--log-encoding=json",
+            "--enable-leader-election",
+            "--storage-path=/data",
+            "--storage-adv-addr=source-controller.flux-system.svc.cluster.local.",
+        ]);
+        assert_eq!(options.validate(), Ok(()));
+        assert_eq!(options.common.validate(GATES), Ok(()));
+        assert_eq!(options.storage_adv_addr, "source-controller.flux-system.svc.cluster.local.");
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_flux() {
+        let options = parse(&[]);
+        assert_eq!(options.validate(), Ok(()));
+        assert_eq!(options.retention(), Retention { ttl: Duration::from_mins(1), records: 2 });
+        assert_eq!(
+            (options.storage_addr.to_string(), options.storage_adv_addr.as_str()),
+            (":9090".into(), "")
+        );
+    }
+
+    #[test]
+    fn what_is_not_honoured_is_named() {
+        for flag in ["--helm-cache-max-size=5", "--artifact-digest-algo=sha512", "--ssh-kex-algos=a,b"] {
+            let refused = parse(&[flag]).validate().unwrap_err();
+            assert!(refused.to_string().contains(flag), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Tests against the real API server (T2).
+
+mod definitions;

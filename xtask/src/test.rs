@@ -1,0 +1,191 @@
+//! `cargo xtask test`: builds, starts one control plane, hands it to every test, and says the sum in its last line.
+
+use std::{
+    ffi::OsString,
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, bail};
+use plumb_plane::{HANDOVER, Plane, PlaneOptions};
+use plumb_testkit::{controllers::BINARIES, skip::SKIPS};
+
+use crate::check::workspace_root;
+
+/// Which tests to run.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Only tests whose name contains this, e.g. `vectors` or `e2e::`.
+    filter: Option<String>,
+    /// Only the tests of this package.
+    #[arg(long, short)]
+    package: Option<String>,
+    /// Measure which lines the tests reach (needs cargo-llvm-cov).
+    #[arg(long)]
+    coverage: bool,
+}
+
+/// How many tests ended how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sum {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+/// Runs the tests; an error if one failed.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let root = workspace_root()?;
+    let stage = Stages::new();
+    let target = target_folder(&root)?;
+    stage.begins("build");
+    if arguments.coverage {
+        require_coverage(&root)?;
+    }
+    finish(cargo(&root).args(["build", "--workspace", "--bins"]), "the build failed")?;
+    finish(cargo(&root).args(test_words(arguments, &["--no-run"])), "the tests do not compile")?;
+    stage.begins("control plane");
+    let plane = Plane::start(&PlaneOptions {
+        audit: true,
+        tell: |line| eprintln!("  {line}"),
+        ..PlaneOptions::default()
+    })?;
+    eprintln!("  {}; ready in {:.1} s", plane.origin(), plane.started_in().as_secs_f32());
+    stage.begins("tests");
+    let skips = tempfile::NamedTempFile::new().context("no temporary file")?;
+    let mut command = cargo(&root);
+    command.args(test_words(arguments, &["--no-fail-fast"]));
+    command.env(HANDOVER, plane.description()).env(SKIPS, skips.path()).env(BINARIES, target.join("debug"));
+    let (status, mut sum) = watch(command)?;
+    stage.begins("done");
+    drop(plane);
+    let reasons = fs::read_to_string(skips.path()).context("the skips cannot be read")?;
+    for reason in reasons.lines() {
+        say(reason)?;
+    }
+    sum.add_skips(reasons.lines().count());
+    if !status.success() && sum.failed == 0 {
+        eprintln!("a test program ended without a result; see above");
+        sum.failed = 1;
+    }
+    say(&format!("{} passed, {} failed, {} skipped", sum.passed, sum.failed, sum.skipped))?;
+    if sum.failed > 0 {
+        bail!("a test failed");
+    }
+    Ok(())
+}
+
+/// What runs, and since when.
+struct Stages(Instant);
+
+impl Stages {
+    fn new() -> Self {
+        Self(Instant::now())
+    }
+
+    fn begins(&self, what: &str) {
+        eprintln!("== {what} ({:.0} s)", self.0.elapsed().as_secs_f32());
+    }
+}
+
+fn cargo(root: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root);
+    command
+}
+
+fn finish(command: &mut Command, failure: &str) -> Result<()> {
+    let status = command.status().with_context(|| format!("cannot start {command:?}"))?;
+    if status.success() { Ok(()) } else { bail!("{failure}") }
+}
+
+fn require_coverage(root: &Path) -> Result<()> {
+    let mut probe = cargo(root);
+    let present = probe.args(["llvm-cov", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if present.is_ok_and(|status| status.success()) {
+        return Ok(());
+    }
+    bail!("--coverage needs cargo-llvm-cov: `cargo install cargo-llvm-cov --locked`")
+}
+
+fn test_words(arguments: &Arguments, more: &[&str]) -> Vec<OsString> {
+    let mut words: Vec<OsString> = if arguments.coverage { vec!["llvm-cov".into()] } else { Vec::new() };
+    words.push("test".into());
+    match &arguments.package {
+        Some(package) => words.extend(["--package".into(), package.into()]),
+        None => words.push("--workspace".into()),
+    }
+    words.extend(more.iter().map(OsString::from));
+    words.extend(arguments.filter.as_ref().map(OsString::from));
+    words
+}
+
+/// Where cargo puts what it builds.
+pub fn target_folder(root: &Path) -> Result<PathBuf> {
+    let output = cargo(root).args(["metadata", "--no-deps", "--format-version", "1"]).output()?;
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&output.stdout).context("cargo metadata failed")?;
+    let folder = metadata["target_directory"].as_str().context("cargo metadata names no target folder")?;
+    Ok(folder.into())
+}
+
+/// Passes the output on as it comes, and sums the results in it.
+fn watch(mut command: Command) -> Result<(ExitStatus, Sum)> {
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
+    let output = child.stdout.take().context("cargo has no output")?;
+    let mut sum = Sum::default();
+    for line in BufReader::new(output).lines() {
+        let line = line.context("cargo's output cannot be read")?;
+        sum.read(&line);
+        say(&line)?;
+    }
+    Ok((child.wait()?, sum))
+}
+
+fn say(line: &str) -> Result<()> {
+    Ok(writeln!(std::io::stdout(), "{line}")?)
+}
+
+impl Sum {
+    /// Adds a line like `test result: ok. 3 passed; 1 failed; 2 ignored; …`; other lines are nothing.
+    fn read(&mut self, line: &str) {
+        let Some(rest) = line.strip_prefix("test result: ") else { return };
+        let words: Vec<&str> = rest.split_whitespace().collect();
+        for pair in words.windows(2) {
+            let count = pair[0].parse().unwrap_or(0);
+            match pair[1].trim_end_matches(';') {
+                "passed" => self.passed += count,
+                "failed" => self.failed += count,
+                "ignored" => self.skipped += count,
+                _ => {}
+            }
+        }
+    }
+
+    /// A test that skipped itself passed in the eyes of the harness.
+    fn add_skips(&mut self, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX).min(self.passed);
+        self.passed -= count;
+        self.skipped += count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_summed_and_skips_are_not_passes() {
+        let mut sum = Sum::default();
+        sum.read("test a::b ... ok");
+        sum.read(
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",
+        );
+        sum.read("test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 7 filtered out; finished in 1.00s");
+        sum.add_skips(2);
+        assert_eq!(sum, Sum { passed: 3, failed: 1, skipped: 3 });
+    }
+}
