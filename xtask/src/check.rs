@@ -7,14 +7,22 @@ mod tidy;
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 
 /// One step: its name, and what runs it.
-type Step = (&'static str, fn(&Path) -> Result<()>);
+type Step = (&'static str, fn(&Path) -> Result<Outcome>);
 
+/// How a step that did not fail went.
+enum Outcome {
+    Passed,
+    /// It could not be looked at here, and this is why.
+    Skipped(String),
+}
+
+/// The quick ones first: who breaks a rule of the text hears of it in a second.
 const STEPS: [Step; 8] = [
     ("fmt", fmt),
     ("layers", layers::run),
@@ -23,28 +31,34 @@ const STEPS: [Step; 8] = [
     ("clippy", clippy),
     ("doc", doc),
     ("deny", deny),
-    ("fast tests", fast_tests),
+    ("unit", unit),
 ];
 
-/// Runs all steps, or the one that is named.
+/// Runs all steps, or those that are named, with commas between the names.
 pub fn run(only: Option<&str>) -> Result<()> {
     let root = workspace_root()?;
-    let steps: Vec<&Step> = STEPS.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)).collect();
-    if steps.is_empty() {
-        let names: Vec<&str> = STEPS.iter().map(|(name, _)| *name).collect();
-        bail!("no step {only:?}; there are: {}", names.join(", "));
-    }
+    let steps = chosen(only)?;
+    let started = Instant::now();
+    let mut lines = Vec::new();
     let mut failed = Vec::new();
     for (name, step) in steps {
-        let started = Instant::now();
-        eprintln!("check: {name} …");
-        match step(&root) {
-            Ok(()) => eprintln!("check: {name} ok ({:.1} s)", started.elapsed().as_secs_f32()),
+        eprintln!("── {name}");
+        let began = Instant::now();
+        let line = match step(&root) {
+            Ok(Outcome::Passed) => format!("{name:<8} ok       {}", seconds(began.elapsed())),
+            Ok(Outcome::Skipped(why)) => format!("{name:<8} skipped  {} ({why})", seconds(began.elapsed())),
             Err(error) => {
-                eprintln!("check: {name} FAILED: {error:#}");
-                failed.push(*name);
+                eprintln!("{error:#}");
+                failed.push(name);
+                format!("{name:<8} FAILED   {}", seconds(began.elapsed()))
             }
-        }
+        };
+        eprintln!("{line}");
+        lines.push(line);
+    }
+    eprintln!("── check: {}", seconds(started.elapsed()));
+    for line in &lines {
+        eprintln!("{line}");
     }
     if failed.is_empty() {
         return Ok(());
@@ -58,57 +72,107 @@ pub fn workspace_root() -> Result<PathBuf> {
     Ok(here.parent().context("xtask lies in the workspace's folder")?.to_path_buf())
 }
 
+fn chosen(only: Option<&str>) -> Result<Vec<Step>> {
+    let Some(only) = only else { return Ok(STEPS.to_vec()) };
+    let mut steps = Vec::new();
+    for wanted in only.split(',').map(str::trim) {
+        let Some(step) = STEPS.iter().find(|(name, _)| *name == wanted) else {
+            bail!("no step {wanted:?}; there are: {}", STEPS.map(|(name, _)| name).join(", "));
+        };
+        steps.push(*step);
+    }
+    Ok(steps)
+}
+
+fn seconds(elapsed: Duration) -> String {
+    format!("{:.1} s", elapsed.as_secs_f32())
+}
+
 fn cargo(root: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root).args(args);
     command
 }
 
-fn succeed(command: &mut Command, remedy: &str) -> Result<()> {
+fn succeed(command: &mut Command, remedy: &str) -> Result<Outcome> {
     let status = command.status().with_context(|| format!("cannot start {command:?}"))?;
-    if status.success() { Ok(()) } else { bail!("{remedy}") }
+    if status.success() { Ok(Outcome::Passed) } else { bail!("{remedy}") }
 }
 
-fn fmt(root: &Path) -> Result<()> {
+fn fmt(root: &Path) -> Result<Outcome> {
     succeed(&mut cargo(root, &["fmt", "--all", "--check"]), "run `cargo fmt --all`")
 }
 
-fn generated(_root: &Path) -> Result<()> {
-    crate::r#gen::run(true)
+fn generated(_root: &Path) -> Result<Outcome> {
+    crate::r#gen::run(true).map(|()| Outcome::Passed)
 }
 
-fn clippy(root: &Path) -> Result<()> {
-    let args = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
+fn clippy(root: &Path) -> Result<Outcome> {
+    let args = ["clippy", "--quiet", "--workspace", "--all-targets", "--keep-going", "--", "-D", "warnings"];
     succeed(&mut cargo(root, &args), "clippy found something; see above")
 }
 
-fn doc(root: &Path) -> Result<()> {
-    let args = ["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"];
+fn doc(root: &Path) -> Result<Outcome> {
+    let args = ["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items", "--keep-going"];
     succeed(cargo(root, &args).env("RUSTDOCFLAGS", "-D warnings"), "rustdoc found something; see above")
 }
 
-fn deny(root: &Path) -> Result<()> {
-    let present = cargo(root, &["deny", "--version"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    if !present {
-        eprintln!("check: deny skipped: cargo-deny is not installed (`cargo install cargo-deny --locked`)");
-        return Ok(());
+/// Bans, licences and sources always; advisories only where their database is present, for it comes from outside.
+fn deny(root: &Path) -> Result<Outcome> {
+    let asked = cargo(root, &["deny", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if !asked.is_ok_and(|status| status.success()) {
+        let how = "cargo-deny is not installed: `cargo install cargo-deny --locked`";
+        return Ok(Outcome::Skipped(how.to_owned()));
     }
-    eprintln!("check: deny: advisories skipped, they need a database from outside");
-    succeed(
-        &mut cargo(
-            root,
-            &["deny", "--offline", "--log-level", "error", "check", "bans", "licenses", "sources"],
-        ),
-        "cargo-deny found something; see above",
-    )
+    let mut args = vec!["deny", "--log-level", "error", "check", "bans", "licenses", "sources"];
+    if has_advisories() {
+        args.extend(["advisories", "--disable-fetch"]);
+    } else {
+        eprintln!("advisories skipped: their database is not here (`cargo deny fetch db`)");
+    }
+    succeed(&mut cargo(root, &args), "cargo-deny found something; see above")
+}
+
+fn has_advisories() -> bool {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
+    let entries = home.and_then(|home| std::fs::read_dir(home.join("advisory-dbs")).ok());
+    entries.is_some_and(|mut entries| entries.next().is_some())
 }
 
 /// T0 and T1: everything that needs no control plane.
-fn fast_tests(root: &Path) -> Result<()> {
-    let args = ["test", "--quiet", "--workspace", "--exclude", "plumb-tests", "--lib", "--bins"];
-    succeed(&mut cargo(root, &args), "a test failed; see above")
+fn unit(root: &Path) -> Result<Outcome> {
+    let remedy = "a test failed; see above";
+    // The tests of these two beside their code are quick; those in their folders start control planes.
+    let planes = ["--exclude", "plumb-tests", "--exclude", "plumb-plane"];
+    let args = ["test", "--quiet", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"];
+    let others = succeed(cargo(root, &args).args(planes), remedy);
+    let plane = succeed(&mut cargo(root, &["test", "--quiet", "--package", "plumb-plane", "--lib"]), remedy);
+    others.and(plane)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(only: Option<&str>) -> Result<Vec<&'static str>> {
+        Ok(chosen(only)?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    #[test]
+    fn steps_are_chosen_by_name_in_the_order_that_is_asked() {
+        assert_eq!(names(None).unwrap().len(), STEPS.len());
+        assert_eq!(names(Some("tidy, fmt")).unwrap(), ["tidy", "fmt"]);
+    }
+
+    #[test]
+    fn an_unknown_step_is_refused_with_those_there_are() {
+        let refused = names(Some("fmt,lint")).unwrap_err().to_string();
+        assert!(refused.starts_with("no step \"lint\"; there are: fmt, layers"), "{refused}");
+    }
+
+    #[test]
+    fn a_step_whose_command_fails_fails() {
+        assert!(succeed(&mut cargo(Path::new("."), &["no-such-command"]), "told").is_err());
+    }
 }

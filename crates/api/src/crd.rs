@@ -54,6 +54,7 @@ fn definition<K: CustomResourceExt>() -> Value {
         if let Some(version) = version.as_object_mut() {
             // Empty lists that only say "nothing here".
             version.retain(|key, value| key != "selectableFields" || value != &json!([]));
+            version.entry("subresources").or_insert_with(|| json!({}));
         }
         root(&mut version["schema"]["openAPIV3Schema"]);
         normalise(&mut version["schema"]["openAPIV3Schema"]);

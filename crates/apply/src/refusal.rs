@@ -279,7 +279,7 @@ mod tests {
         Refusal::read(StatusCode::from_u16(code).unwrap(), body.to_string().as_bytes(), confidential)
     }
 
-    fn status(reason: &str, message: &str, details: Value) -> Value {
+    fn status(reason: &str, message: &str, details: &Value) -> Value {
         json!({"kind": "Status", "reason": reason, "message": message, "details": details})
     }
 
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_refusal_names_object_reason_and_cause() {
-        let refusal = read(422, &status("Invalid", "spec.replicas: must be positive", json!({})), false);
+        let refusal = read(422, &status("Invalid", "spec.replicas: must be positive", &json!({})), false);
         assert_eq!(
             failure(refusal),
             "Deployment/apps/web apply failed (Invalid): spec.replicas: must be positive"
@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn what_the_server_says_about_a_secret_is_withheld() {
         let cause = json!({"causes": [{"message": "Invalid value: \"hunter2\""}]});
-        let refusal = read(422, &status("Invalid", "data: Invalid value: \"hunter2\"", cause), true);
+        let refusal = read(422, &status("Invalid", "data: Invalid value: \"hunter2\"", &cause), true);
         assert!(!format!("{refusal:?} {refusal}").contains("hunter2"));
         assert_eq!(refusal.reason, "Invalid");
     }
@@ -308,10 +308,10 @@ mod tests {
     #[test]
     fn a_404_tells_what_is_absent() {
         let object =
-            status("NotFound", "configmaps \"a\" not found", json!({"name": "a", "kind": "configmaps"}));
+            status("NotFound", "configmaps \"a\" not found", &json!({"name": "a", "kind": "configmaps"}));
         let namespace =
-            status("NotFound", "namespaces \"n\" not found", json!({"name": "n", "kind": "namespaces"}));
-        let kind = status("NotFound", "the server could not find the requested resource", json!({}));
+            status("NotFound", "namespaces \"n\" not found", &json!({"name": "n", "kind": "namespaces"}));
+        let kind = status("NotFound", "the server could not find the requested resource", &json!({}));
         assert_eq!(read(404, &object, false).absent, Some(Absent::Object));
         assert_eq!(read(404, &namespace, false).absent, Some(Absent::Namespace));
         assert_eq!(read(404, &kind, false).absent, Some(Absent::Kind));
@@ -325,13 +325,13 @@ mod tests {
     #[test]
     fn an_immutable_field_is_recognised_by_its_cause() {
         let cause = json!({"causes": [{"field": "spec.selector", "message": "Invalid value: {}: field is immutable"}]});
-        assert!(read(422, &status("Invalid", "x is invalid", cause), false).immutable);
-        assert!(!read(422, &status("Invalid", "x is invalid", json!({})), false).immutable);
+        assert!(read(422, &status("Invalid", "x is invalid", &cause), false).immutable);
+        assert!(!read(422, &status("Invalid", "x is invalid", &json!({})), false).immutable);
     }
 
     #[test]
     fn an_endless_message_is_cut() {
-        let refusal = read(500, &status("InternalError", &"ä".repeat(MESSAGE_BYTES_MAX), json!({})), false);
+        let refusal = read(500, &status("InternalError", &"ä".repeat(MESSAGE_BYTES_MAX), &json!({})), false);
         assert!(refusal.message.len() <= MESSAGE_BYTES_MAX + '…'.len_utf8());
     }
 }

@@ -84,28 +84,21 @@ pub async fn write(
     takeover: &Takeover,
     budget: &Budget,
 ) -> Result<Written, RequestError> {
-    let writer = Writer { cluster, planned, takeover, budget };
-    let mapping = cluster.mapper().resolve(&observe::kind_of(&planned.object), budget).await?;
-    if planned.policy == Policy::IfNotPresent
-        && let Some(live) = writer.metadata(&mapping).await?
-    {
-        return Ok(Written { action: Action::Skipped(WhyNot::Present), live, mapping });
-    }
-    let began = Instant::now();
-    let (mapping, answer, cleared) = writer.apply(mapping).await?;
-    let action = match answer.code {
-        StatusCode::CREATED => Action::Created,
-        _ if cleared => Action::Configured,
-        _ => tell(&answer, known, planned, began.elapsed()),
-    };
-    let live = observe::object(answer)?;
-    match writer.take_over(&mapping, &live).await? {
-        None => Ok(Written { action, live, mapping }),
-        Some(live) => {
-            let action = if action == Action::Created { action } else { Action::Configured };
-            Ok(Written { action, live, mapping })
-        }
-    }
+    let bound = None;
+    Writer { cluster, planned, takeover, budget, bound }.run(known).await
+}
+
+/// Applies one object over exactly the state that was looked at. If it has changed since, the server's 409 comes back: what
+/// is overwritten is then always what was seen.
+pub async fn write_over(
+    cluster: &Cluster,
+    planned: &Planned,
+    seen: &Object,
+    takeover: &Takeover,
+    budget: &Budget,
+) -> Result<Written, RequestError> {
+    let bound = seen.text(&["metadata", "resourceVersion"]);
+    Writer { cluster, planned, takeover, budget, bound }.run(None).await
 }
 
 struct Writer<'a> {
@@ -113,14 +106,42 @@ struct Writer<'a> {
     planned: &'a Planned,
     takeover: &'a Takeover,
     budget: &'a Budget,
+    /// The resourceVersion over which the first patch may go; any, if none.
+    bound: Option<&'a str>,
 }
 
 impl Writer<'_> {
+    async fn run(&self, known: Option<&Record>) -> Result<Written, RequestError> {
+        let Self { cluster, planned, budget, .. } = *self;
+        let mapping = cluster.mapper().resolve(&observe::kind_of(&planned.object), budget).await?;
+        if planned.policy == Policy::IfNotPresent
+            && let Some(live) = self.metadata(&mapping).await?
+        {
+            return Ok(Written { action: Action::Skipped(WhyNot::Present), live, mapping });
+        }
+        let began = Instant::now();
+        let (mapping, answer, cleared) = self.apply(mapping).await?;
+        let action = match answer.code {
+            StatusCode::CREATED => Action::Created,
+            _ if cleared => Action::Configured,
+            _ => tell(&answer, known, planned, began.elapsed()),
+        };
+        let live = observe::object(answer)?;
+        match self.take_over(&mapping, &live).await? {
+            None => Ok(Written { action, live, mapping }),
+            Some(live) => {
+                let action = if action == Action::Created { action } else { Action::Configured };
+                Ok(Written { action, live, mapping })
+            }
+        }
+    }
+
     /// Applies, and where the server refuses a value that others left in the way, removes that and applies again.
     async fn apply(&self, mut mapping: Arc<Mapping>) -> Result<(Arc<Mapping>, Answer, bool), RequestError> {
         let mut cleared = false;
         for _ in 0..ATTEMPTS_MAX {
-            let error = match self.patch(&mapping).await {
+            let bound = self.bound.filter(|_| !cleared);
+            let error = match self.patch(&mapping, bound).await {
                 Ok(answer) => return Ok((mapping, answer, cleared)),
                 Err(error) => error,
             };
@@ -139,7 +160,7 @@ impl Writer<'_> {
                         return Err(error);
                     }
                 }
-                (409, _) if !refusal.immutable => self.budget.pause(PAUSE).await?,
+                (409, _) if !refusal.immutable && bound.is_none() => self.budget.pause(PAUSE).await?,
                 _ => return Err(error),
             }
         }
@@ -172,7 +193,7 @@ impl Writer<'_> {
         for _ in 0..ATTEMPTS_MAX {
             let Some(patch) = self.takeover.patch(&live) else { return Ok(None) };
             if self.json_patch(mapping, &patch).await?.is_some() {
-                return self.patch(mapping).await.and_then(observe::object).map(Some);
+                return self.patch(mapping, None).await.and_then(observe::object).map(Some);
             }
             match observe::live_as(self.cluster, mapping, &self.planned.id, self.budget).await? {
                 Some(newer) => live = newer,
@@ -183,8 +204,16 @@ impl Writer<'_> {
         Err(RequestError::Contended { attempts: ATTEMPTS_MAX })
     }
 
-    async fn patch(&self, mapping: &Arc<Mapping>) -> Result<Answer, RequestError> {
-        observe::patch(self.cluster, mapping, &self.planned.object, Mode::Real, self.budget).await
+    async fn patch(&self, mapping: &Arc<Mapping>, bound: Option<&str>) -> Result<Answer, RequestError> {
+        let object = &self.planned.object;
+        let Some(version) = bound else {
+            return observe::patch(self.cluster, mapping, object, Mode::Real, self.budget).await;
+        };
+        let mut object = object.clone();
+        if let Some(metadata) = object.value_mut().get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert("resourceVersion".to_owned(), version.into());
+        }
+        observe::patch(self.cluster, mapping, &object, Mode::Real, self.budget).await
     }
 
     async fn metadata(&self, mapping: &Arc<Mapping>) -> Result<Option<Object>, RequestError> {

@@ -2,10 +2,17 @@
 
 use plumb_filetree::{FileTree, RelPath};
 use plumb_manifests::{Object, yaml};
+use serde_json::Value;
 
+use crate::accumulate::{Accumulated, Assembly, Place};
+use crate::config::Config;
 use crate::error::BuildError;
 use crate::limits::Limits;
-use crate::reading::ReadSet;
+use crate::reading::{ReadSet, Reader};
+use crate::resource::{Resource, scalar_text};
+use crate::settings::{self, ImageEntry, PatchEntry, Settings};
+use crate::transformers::hash;
+use crate::{order, references};
 
 /// How a build is done.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -55,8 +62,121 @@ impl Build {
     }
 }
 
+/// What a caller adds to the kustomization of the directory that is built.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Additions {
+    /// The resources of a directory that has no kustomization file; `None` if it must have one.
+    pub generated: Option<Vec<String>>,
+    /// Replaces the namespace.
+    pub namespace: Option<String>,
+    /// Replaces the prefix of names.
+    pub name_prefix: Option<String>,
+    /// Replaces the suffix of names.
+    pub name_suffix: Option<String>,
+    /// Replace the entries of the same name, or follow the file's own.
+    pub images: Vec<ImageEntry>,
+    /// Follow the file's own.
+    pub patches: Vec<PatchEntry>,
+    /// Follow the file's own.
+    pub components: Vec<String>,
+}
+
 /// Builds the kustomization in a directory of the tree.
 pub fn build(tree: &dyn FileTree, path: &RelPath, options: &Options) -> Result<Build, BuildError> {
-    let _ = (tree, path, options);
-    Err(BuildError::unsupported("building"))
+    build_with(tree, path, &Additions::default(), options)
+}
+
+/// The same with additions.
+pub fn build_with(
+    tree: &dyn FileTree,
+    path: &RelPath,
+    additions: &Additions,
+    options: &Options,
+) -> Result<Build, BuildError> {
+    let reader = Reader::new(tree, &options.limits);
+    let assembly = Assembly::new(&reader, options.reach);
+    let (file, mut settings) = match &additions.generated {
+        Some(resources) => (None, Settings { resources: resources.clone(), ..Settings::default() }),
+        None => {
+            let file = settings::find(&reader, path)?;
+            let settings = settings::read(&reader, &file)?;
+            (Some(file), settings)
+        }
+    };
+    extend(&mut settings, additions);
+    let place = Place { directory: path.clone(), file, chain: vec![path.clone()] };
+    let mut accumulated = Accumulated::default();
+    assembly.add(&place, &settings, &mut accumulated)?;
+    let objects = finish(accumulated, &settings, &reader).map_err(|error| match &place.file {
+        Some(file) => error.in_file(file),
+        None => error,
+    })?;
+    let warnings = assembly.into_warnings();
+    Ok(Build { objects, reads: reader.into_reads(), warnings })
+}
+
+fn extend(settings: &mut Settings, additions: &Additions) {
+    let Additions { generated: _, namespace, name_prefix, name_suffix, images, patches, components } = additions;
+    for (own, new) in [
+        (&mut settings.namespace, namespace),
+        (&mut settings.name_prefix, name_prefix),
+        (&mut settings.name_suffix, name_suffix),
+    ] {
+        if let Some(new) = new {
+            own.clone_from(new);
+        }
+    }
+    for image in images {
+        match settings.images.iter_mut().find(|own| own.name == image.name) {
+            Some(own) => own.clone_from(image),
+            None => settings.images.push(image.clone()),
+        }
+    }
+    settings.patches.extend(patches.iter().cloned());
+    settings.components.extend(components.iter().cloned());
+}
+
+/// What is done once, when everything has been gathered: hashes, references, order.
+fn finish(
+    accumulated: Accumulated,
+    settings: &Settings,
+    reader: &Reader<'_>,
+) -> Result<Vec<Built>, BuildError> {
+    let Accumulated { mut set, extras } = accumulated;
+    let mut config = Config::builtin().clone();
+    config.merge(extras)?;
+    hash::add(&mut set);
+    references::update(&mut set, &config.name_references, reader)?;
+    set.retain(|resource| !is_local(resource));
+    let mut resources = set.into_vec();
+    order::sort(&mut resources, settings.sort_options.as_ref())?;
+    let bytes_max = reader.limits().output_bytes_max;
+    let mut bytes = 0_usize;
+    let finished = resources.into_iter().map(|resource| {
+        let (origin, id) = (resource.file.clone(), resource.current_id());
+        let value = resource.into_finished();
+        bytes = bytes.saturating_add(weight(&value));
+        if bytes > bytes_max {
+            return Err(BuildError::over_limit(format!("the objects have more than {bytes_max} bytes")));
+        }
+        let object = Object::new(value).map_err(|error| BuildError::invalid(format!("{id}: {error}")))?;
+        Ok(Built { object, origin })
+    });
+    finished.collect()
+}
+
+/// Whether an object is only an input of the build.
+fn is_local(resource: &Resource) -> bool {
+    let annotation = resource.value.pointer("/metadata/annotations/config.kubernetes.io~1local-config");
+    annotation.is_some_and(|value| scalar_text(value) != "false")
+}
+
+/// Bytes of all texts. The nesting is limited by the reader, and so is this recursion.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(weight).sum::<usize>() + items.len(),
+        Value::Object(map) => map.iter().map(|(key, value)| key.len() + 2 + weight(value)).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 4,
+    }
 }

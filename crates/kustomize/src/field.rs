@@ -25,6 +25,9 @@ pub(crate) enum Make {
     Map,
 }
 
+/// Longer paths than this lead to no field of a manifest.
+const PATH_STEPS_MAX: usize = 100;
+
 type Visit<'v> = dyn FnMut(&mut Value) -> Result<(), BuildError> + 'v;
 
 impl FieldSpec {
@@ -34,6 +37,10 @@ impl FieldSpec {
             return Ok(());
         }
         let steps = steps(&self.path);
+        if steps.len() > PATH_STEPS_MAX {
+            let message = format!("a field path has more than {PATH_STEPS_MAX} steps");
+            return Err(BuildError::over_limit(message));
+        }
         let walk = Walk { create: self.create && make != Make::Nothing, make };
         walk.go(value, &steps, visit)
     }

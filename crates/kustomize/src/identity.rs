@@ -71,13 +71,6 @@ impl ResId {
         }
     }
 
-    /// Whether both mean the same object.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.name == other.name
-            && self.gvk == other.gvk
-            && self.effective_namespace() == other.effective_namespace()
-    }
-
     /// This id with its namespace worked out, so that ids of the same object are equal.
     pub(crate) fn to_key(&self) -> Self {
         Self { namespace: self.effective_namespace().to_owned(), ..self.clone() }
@@ -110,8 +103,8 @@ mod tests {
             name: "a".to_owned(),
             namespace: namespace.to_owned(),
         };
-        assert!(id("ConfigMap", "").is_same(&id("ConfigMap", "default")));
-        assert!(!id("ConfigMap", "").is_same(&id("ConfigMap", "b")));
-        assert!(id("Namespace", "").is_same(&id("Namespace", "b")));
+        assert_eq!(id("ConfigMap", "").to_key(), id("ConfigMap", "default").to_key());
+        assert_ne!(id("ConfigMap", "").to_key(), id("ConfigMap", "b").to_key());
+        assert_eq!(id("Namespace", "").to_key(), id("Namespace", "b").to_key());
     }
 }

@@ -3,12 +3,29 @@
 //! Pure: the tree is a value, nothing else is read, nothing is executed. What this engine does not do is refused by
 //! name and never left out in silence.
 
+mod accumulate;
 mod build;
+mod config;
 mod error;
+mod field;
+mod generators;
+mod identity;
 mod limits;
+mod load;
+mod order;
+mod patches;
 mod reading;
+mod references;
+mod resource;
+mod schema;
+mod selector;
+mod set;
+mod settings;
+mod transformers;
 
-pub use build::{Build, Built, Options, Reach, build};
+pub use build::{Additions, Build, Built, Options, Reach, build, build_with};
 pub use error::{BuildError, Refusal};
 pub use limits::Limits;
+pub use load::check as check_manifests;
 pub use reading::{ReadSet, Seen};
+pub use settings::{FILE_NAMES, ImageEntry as Image, PatchEntry as Patch, SelectorEntry as Selector};

@@ -15,11 +15,9 @@ pub struct Limits {
     pub objects_max: usize,
     /// Kustomizations inside each other.
     pub depth_max: usize,
-    /// Patches applied to objects, over the whole build.
-    pub patches_max: usize,
-    /// Bytes of the finished YAML.
+    /// Bytes of the texts in all finished objects.
     pub output_bytes_max: usize,
-    /// Steps that replacements and variables may take.
+    /// Steps of all transformers and patches: each look at an object is one, and so is every eighth byte written.
     pub steps_max: usize,
     /// Bounds of each YAML text.
     pub yaml: yaml::Limits,
@@ -33,9 +31,8 @@ impl Default for Limits {
             read_bytes_max: 256 << 20,
             objects_max: 100_000,
             depth_max: 64,
-            patches_max: 1_000_000,
             output_bytes_max: 256 << 20,
-            steps_max: 10_000_000,
+            steps_max: 50_000_000,
             yaml: yaml::Limits::default(),
         }
     }

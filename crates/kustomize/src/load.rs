@@ -8,6 +8,11 @@ use crate::error::BuildError;
 use crate::limits::Limits;
 use crate::resource::Resource;
 
+/// Whether a file holds Kubernetes objects only, and how many.
+pub fn check(text: &str, file: &RelPath, limits: &Limits) -> Result<usize, BuildError> {
+    resources(text, file, limits).map(|resources| resources.len())
+}
+
 /// The objects of a file, lists taken apart. Those out of a list stand behind all others, as kustomize puts them.
 pub(crate) fn resources(text: &str, file: &RelPath, limits: &Limits) -> Result<Vec<Resource>, BuildError> {
     let documents = yaml::parse(text, &limits.yaml).map_err(|error| BuildError::yaml(file, error))?;

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use plumb_filetree::{EntryKind, FileTree, RelPath};
+use plumb_filetree::{EntryKind, FileTree, ReadError, RelPath};
 use sha2::{Digest, Sha256};
 
 use crate::error::BuildError;
@@ -24,6 +24,8 @@ pub enum Seen {
     Absent,
     /// A directory; its content was not listed.
     Directory,
+    /// A directory whose entries are these names; those of directories end in a slash.
+    Listing(Vec<String>),
     /// A file; its content did not matter.
     File,
     /// A file with this SHA-256, in hexadecimal digits.
@@ -43,12 +45,26 @@ impl ReadSet {
         }
     }
 
+    /// Notes that a directory was listed, and lists it.
+    pub fn list(
+        &mut self,
+        tree: &dyn FileTree,
+        directory: &RelPath,
+    ) -> Result<Vec<(String, EntryKind)>, ReadError> {
+        let entries = tree.list(directory)?;
+        self.seen.insert(directory.clone(), Seen::Listing(names(&entries)));
+        Ok(entries)
+    }
+
     /// Whether a build of this tree would see the same.
     pub fn holds_in(&self, tree: &dyn FileTree) -> bool {
         self.seen.iter().all(|(path, seen)| match (seen, tree.kind(path)) {
             (Seen::Absent, None)
             | (Seen::Directory, Some(EntryKind::Dir))
             | (Seen::File, Some(EntryKind::File)) => true,
+            (Seen::Listing(known), Some(EntryKind::Dir)) => {
+                tree.list(path).is_ok_and(|entries| &names(&entries) == known)
+            }
             (Seen::Content(digest), Some(EntryKind::File)) => {
                 tree.read(path).is_ok_and(|content| &sha256(&content) == digest)
             }
@@ -58,7 +74,7 @@ impl ReadSet {
 
     fn add(&mut self, path: &RelPath, seen: Seen) {
         let known = self.seen.get(path);
-        if !matches!(known, Some(Seen::Content(_))) {
+        if !matches!(known, Some(Seen::Content(_) | Seen::Listing(_))) {
             self.seen.insert(path.clone(), seen);
         }
     }
@@ -71,15 +87,30 @@ pub(crate) struct Reader<'t> {
     reads: RefCell<ReadSet>,
     files: Cell<usize>,
     bytes: Cell<usize>,
+    steps: Cell<usize>,
 }
+
+/// This many bytes written to an object count as much as looking at one.
+const BYTES_PER_STEP: usize = 8;
 
 impl<'t> Reader<'t> {
     pub(crate) fn new(tree: &'t dyn FileTree, limits: &'t Limits) -> Self {
-        Self { tree, limits, reads: RefCell::default(), files: Cell::new(0), bytes: Cell::new(0) }
+        Self { tree, limits, reads: RefCell::default(), files: Cell::new(0), bytes: Cell::new(0), steps: Cell::new(0) }
     }
 
     pub(crate) fn limits(&self) -> &'t Limits {
         self.limits
+    }
+
+    /// Takes from the budget what it costs to look at objects and to write so many bytes into each of them.
+    pub(crate) fn spend(&self, objects: usize, bytes_each: usize) -> Result<(), BuildError> {
+        let steps = objects.saturating_mul(1 + bytes_each / BYTES_PER_STEP);
+        self.steps.set(self.steps.get().saturating_add(steps));
+        if self.steps.get() > self.limits.steps_max {
+            let message = format!("the build takes more than {} steps", self.limits.steps_max);
+            return Err(BuildError::over_limit(message));
+        }
+        Ok(())
     }
 
     pub(crate) fn kind(&self, path: &RelPath) -> Option<EntryKind> {
@@ -119,6 +150,14 @@ impl<'t> Reader<'t> {
     pub(crate) fn into_reads(self) -> ReadSet {
         self.reads.into_inner()
     }
+}
+
+fn names(entries: &[(String, EntryKind)]) -> Vec<String> {
+    let name = |(name, kind): &(String, EntryKind)| match kind {
+        EntryKind::File => name.clone(),
+        EntryKind::Dir => format!("{name}/"),
+    };
+    entries.iter().map(name).collect()
 }
 
 fn sha256(content: &[u8]) -> String {

@@ -28,9 +28,6 @@ pub(crate) struct Resource {
     pub needs_hash: bool,
     /// The file that it was read from or whose generator made it.
     pub file: String,
-    /// For the annotations that buildMetadata asks for.
-    pub origin: Option<Value>,
-    pub transformations: Vec<Value>,
 }
 
 /// The annotations in which kustomize keeps its notes; users may write them too.
@@ -49,8 +46,6 @@ impl Resource {
             behavior: Behavior::default(),
             needs_hash: false,
             file: file.to_owned(),
-            origin: None,
-            transformations: Vec::new(),
         };
         resource.take_notes();
         resource
@@ -110,16 +105,21 @@ impl Resource {
 
     /// The id that the object had first.
     pub(crate) fn original_id(&self) -> ResId {
-        self.previous.first().cloned().unwrap_or_else(|| self.current_id())
+        self.previous_ids().next().unwrap_or_else(|| self.current_id())
     }
 
-    /// Former ids, then the one at hand. Group and version of former ids are those of today.
+    /// Former ids, the first one first. Their groups and versions are those of today, as in kustomize.
+    pub(crate) fn previous_ids(&self) -> impl Iterator<Item = ResId> {
+        let Gvk { group, version, .. } = self.gvk();
+        self.previous.iter().map(move |id| ResId {
+            gvk: Gvk { group: group.clone(), version: version.clone(), kind: id.gvk.kind.clone() },
+            ..id.clone()
+        })
+    }
+
+    /// Former ids, then the one at hand.
     pub(crate) fn all_ids(&self) -> impl Iterator<Item = ResId> {
-        self.previous.iter().cloned().chain(std::iter::once(self.current_id()))
-    }
-
-    pub(crate) fn had_id(&self, id: &ResId) -> bool {
-        self.all_ids().any(|own| own.is_same(id))
+        self.previous_ids().chain(std::iter::once(self.current_id()))
     }
 
     /// Notes the id at hand before it changes.

@@ -45,14 +45,7 @@ impl Selector {
             && self.selects_metadata(resource)
     }
 
-    /// Whether all parts of an id fit.
-    pub(crate) fn selects_id(&self, id: &ResId) -> bool {
-        self.selects_kind(&id.gvk)
-            && fits(self.name.as_ref(), &id.name)
-            && fits(self.namespace.as_ref(), id.effective_namespace())
-    }
-
-    pub(crate) fn selects_metadata(&self, resource: &Resource) -> bool {
+    fn selects_metadata(&self, resource: &Resource) -> bool {
         let fits_all = |requirements: &[Requirement], field: &str| {
             requirements.is_empty() || {
                 let texts = resource.texts(field);
@@ -60,10 +53,6 @@ impl Selector {
             }
         };
         fits_all(&self.labels, "/metadata/labels") && fits_all(&self.annotations, "/metadata/annotations")
-    }
-
-    pub(crate) fn has_metadata(&self) -> bool {
-        !self.labels.is_empty() || !self.annotations.is_empty()
     }
 
     fn selects_namespace(&self, original: &ResId, current: &ResId) -> bool {
@@ -90,7 +79,7 @@ fn anchored(pattern: &str) -> Result<Option<Regex>, BuildError> {
 }
 
 /// Compiles a pattern in Go's syntax, as far as it is ours too.
-pub(crate) fn compile(pattern: &str) -> Result<Regex, BuildError> {
+fn compile(pattern: &str) -> Result<Regex, BuildError> {
     let compiled = regex::RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build();
     compiled.map_err(|error| match error {
         regex::Error::CompiledTooBig(limit) => {
@@ -102,7 +91,7 @@ pub(crate) fn compile(pattern: &str) -> Result<Regex, BuildError> {
 
 /// One condition of a label selector.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Requirement {
+enum Requirement {
     In(String, Vec<String>),
     NotIn(String, Vec<String>),
     Exists(String),
@@ -126,7 +115,7 @@ impl Requirement {
 }
 
 /// Reads a selector such as `a=b,c!=d,e in (x,y),!f`.
-pub(crate) fn requirements(text: &str) -> Result<Vec<Requirement>, BuildError> {
+fn requirements(text: &str) -> Result<Vec<Requirement>, BuildError> {
     let mut rest = text.trim();
     let mut requirements = Vec::new();
     while !rest.is_empty() {

@@ -1,6 +1,6 @@
 //! The objects of a build in order, no two with the same id.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::error::BuildError;
 use crate::identity::ResId;
@@ -9,8 +9,8 @@ use crate::resource::{Behavior, Resource};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ResourceSet {
     resources: Vec<Resource>,
-    /// Keys of the ids at hand; `None` after resources may have changed.
-    keys: Option<HashSet<ResId>>,
+    /// Where the objects stand that have or had an id; `None` after ids may have changed.
+    index: Option<HashMap<ResId, Vec<usize>>>,
 }
 
 impl ResourceSet {
@@ -19,17 +19,8 @@ impl ResourceSet {
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Resource> {
-        self.keys = None;
+        self.index = None;
         self.resources.iter_mut()
-    }
-
-    pub(crate) fn as_slice(&self) -> &[Resource] {
-        &self.resources
-    }
-
-    pub(crate) fn at_mut(&mut self, index: usize) -> &mut Resource {
-        self.keys = None;
-        &mut self.resources[index]
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -40,20 +31,37 @@ impl ResourceSet {
         self.resources
     }
 
-    pub(crate) fn from_vec(resources: Vec<Resource>) -> Self {
-        Self { resources, keys: None }
+    /// Changes one object.
+    pub(crate) fn change<R>(&mut self, index: usize, change: impl FnOnce(&mut Resource) -> R) -> R {
+        let resource = &mut self.resources[index];
+        let before = (resource.current_id(), resource.previous.len());
+        let result = change(resource);
+        if before != (resource.current_id(), resource.previous.len()) {
+            self.index = None;
+        }
+        result
     }
 
     /// Adds an object whose id is new.
     pub(crate) fn append(&mut self, resource: Resource) -> Result<(), BuildError> {
         let id = resource.current_id();
-        let resources = &self.resources;
-        let keys = self
-            .keys
-            .get_or_insert_with(|| resources.iter().map(|known| known.current_id().to_key()).collect());
-        if !keys.insert(id.to_key()) {
-            let message = format!("may not add resource with an already registered id: {id}");
+        let key = id.to_key();
+        let position = self.resources.len();
+        self.fill_index();
+        let standing = self.index.iter().filter_map(|index| index.get(&key)).flatten();
+        let mut same = standing.filter(|&&at| self.resources[at].current_id().to_key() == key);
+        if let Some(&at) = same.next() {
+            let (first, second) = (&self.resources[at].file, &resource.file);
+            let places = if first == second {
+                format!("twice in {first}")
+            } else {
+                format!("in {first} and in {second}")
+            };
+            let message = format!("may not add resource with an already registered id: {id}: it is {places}");
             return Err(BuildError::invalid(message));
+        }
+        if let Some(index) = &mut self.index {
+            add_to(index, &resource, position);
         }
         self.resources.push(resource);
         Ok(())
@@ -76,8 +84,7 @@ impl ResourceSet {
                 Err(BuildError::invalid(format!("id {id} exists; behavior must be merge or replace")))
             }
             (&[index], Behavior::Merge | Behavior::Replace) => {
-                let old = self.at_mut(index);
-                *old = replaced(old, new);
+                self.change(index, |old| *old = replaced(old, new));
                 Ok(())
             }
             (many, _) => {
@@ -88,17 +95,33 @@ impl ResourceSet {
     }
 
     /// Where objects stand that have or had an id.
-    pub(crate) fn indices_of_any(&self, id: &ResId) -> Vec<usize> {
-        let having = self.resources.iter().enumerate().filter(|(_, resource)| resource.had_id(id));
-        having.map(|(index, _)| index).collect()
+    pub(crate) fn indices_of_any(&mut self, id: &ResId) -> Vec<usize> {
+        self.fill_index();
+        let index = self.index.as_ref();
+        index.and_then(|index| index.get(&id.to_key())).cloned().unwrap_or_default()
+    }
+
+    fn fill_index(&mut self) {
+        if self.index.is_none() {
+            let mut index = HashMap::new();
+            for (position, resource) in self.resources.iter().enumerate() {
+                add_to(&mut index, resource, position);
+            }
+            self.index = Some(index);
+        }
     }
 
     /// Drops what patches and transformers have emptied.
     pub(crate) fn drop_empties(&mut self) {
         let is_full = |resource: &Resource| resource.value.as_object().is_some_and(|map| !map.is_empty());
-        if !self.resources.iter().all(is_full) {
-            self.keys = None;
-            self.resources.retain(is_full);
+        self.retain(is_full);
+    }
+
+    /// Drops what does not fit.
+    pub(crate) fn retain(&mut self, is_kept: impl Fn(&Resource) -> bool) {
+        if !self.resources.iter().all(&is_kept) {
+            self.index = None;
+            self.resources.retain(is_kept);
         }
     }
 
@@ -106,6 +129,15 @@ impl ResourceSet {
     pub(crate) fn duplicate(&self) -> Option<ResId> {
         let mut seen = HashSet::new();
         self.resources.iter().map(Resource::current_id).find(|id| !seen.insert(id.to_key()))
+    }
+}
+
+fn add_to(index: &mut HashMap<ResId, Vec<usize>>, resource: &Resource, position: usize) {
+    for id in resource.all_ids() {
+        let positions = index.entry(id.to_key()).or_default();
+        if positions.last() != Some(&position) {
+            positions.push(position);
+        }
     }
 }
 
@@ -125,7 +157,8 @@ fn replaced(old: &Resource, mut new: Resource) -> Resource {
             let pointer = format!("/{field}");
             let mut texts = old.texts(&pointer);
             texts.extend(new.texts(&pointer));
-            let map: serde_json::Map<_, _> = texts.into_iter().map(|(key, text)| (key, text.into())).collect();
+            let map: serde_json::Map<_, _> =
+                texts.into_iter().map(|(key, text)| (key, text.into())).collect();
             if let Some(object) = new.value.as_object_mut() {
                 if map.is_empty() {
                     object.remove(field);
@@ -134,12 +167,10 @@ fn replaced(old: &Resource, mut new: Resource) -> Resource {
                 }
             }
         }
-        new.origin = old.origin.clone().or(new.origin);
     }
     new.previous.clone_from(&old.previous);
     new.prefixes.clone_from(&old.prefixes);
     new.suffixes.clone_from(&old.suffixes);
     new.needs_hash &= old.needs_hash;
-    new.transformations.clone_from(&old.transformations);
     new
 }

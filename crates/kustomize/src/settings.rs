@@ -13,7 +13,7 @@ use crate::error::BuildError;
 use crate::reading::Reader;
 
 /// The names under which a kustomization file is looked for.
-pub(crate) const FILE_NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+pub const FILE_NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
 /// Whether a file is a kustomization of its own or a part of the one that names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,8 +29,6 @@ pub(crate) struct Settings {
     pub role: Role,
     pub resources: Vec<String>,
     pub components: Vec<String>,
-    pub crds: Vec<String>,
-    pub openapi: BTreeMap<String, String>,
     pub name_prefix: String,
     pub name_suffix: String,
     pub namespace: String,
@@ -42,16 +40,10 @@ pub(crate) struct Settings {
     pub patches_json6902: Vec<PatchEntry>,
     pub images: Vec<ImageEntry>,
     pub replicas: Vec<ReplicaEntry>,
-    pub replacements: Vec<ReplacementEntry>,
-    pub vars: Vec<VarEntry>,
     pub config_maps: Vec<GeneratorEntry>,
     pub secrets: Vec<GeneratorEntry>,
     pub generator_options: GeneratorOptions,
     pub configurations: Vec<String>,
-    pub generators: Vec<String>,
-    pub transformers: Vec<String>,
-    pub validators: Vec<String>,
-    pub build_metadata: Vec<String>,
     pub sort_options: Option<SortOptions>,
     /// Notes about old fields, for the caller's warnings.
     pub warnings: Vec<String>,
@@ -66,34 +58,56 @@ pub(crate) struct LabelEntry {
     pub fields: Vec<SpecEntry>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct PatchEntry {
-    pub path: String,
-    pub patch: String,
-    pub target: Option<SelectorEntry>,
-    pub options: BTreeMap<String, bool>,
-}
-
+/// A patch: its text or the file that holds it, and whom it is for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct SelectorEntry {
+pub struct PatchEntry {
+    /// The file, from the directory of the kustomization.
+    pub path: String,
+    /// The text, where it is not in a file.
+    pub patch: String,
+    /// The objects; without it, the one that the patch names.
+    pub target: Option<SelectorEntry>,
+    /// `allowNameChange` and `allowKindChange`.
+    pub options: BTreeMap<String, bool>,
+    /// What errors call it, where it does not stand in a kustomization file.
+    #[serde(skip)]
+    pub label: String,
+}
+
+/// Which objects are meant: those that fit everything that is not empty. Kinds, names and namespaces are patterns.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct SelectorEntry {
+    /// API group.
     pub group: String,
+    /// API version.
     pub version: String,
+    /// Kind.
     pub kind: String,
+    /// Name, of the beginning or of today.
     pub name: String,
+    /// Namespace, of the beginning or of today.
     pub namespace: String,
+    /// Label selector.
     pub label_selector: String,
+    /// The same for annotations.
     pub annotation_selector: String,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+/// An image to replace.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct ImageEntry {
+pub struct ImageEntry {
+    /// As the manifests name it, without a tag.
     pub name: String,
+    /// The new name.
     pub new_name: String,
+    /// The new tag.
     pub new_tag: String,
+    /// What is put behind the tag.
     pub tag_suffix: String,
+    /// The new digest.
     pub digest: String,
 }
 
@@ -102,70 +116,6 @@ pub(crate) struct ImageEntry {
 pub(crate) struct ReplicaEntry {
     pub name: String,
     pub count: i64,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct ReplacementEntry {
-    pub path: String,
-    pub source: Option<ReplacementSource>,
-    pub source_value: Option<String>,
-    pub targets: Vec<ReplacementTarget>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct ReplacementSource {
-    pub group: String,
-    pub version: String,
-    pub kind: String,
-    pub name: String,
-    pub namespace: String,
-    pub field_path: String,
-    pub options: Option<ReplacementOptions>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct ReplacementTarget {
-    pub select: Option<SelectorEntry>,
-    pub reject: Vec<SelectorEntry>,
-    pub field_paths: Vec<String>,
-    pub options: Option<ReplacementOptions>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct ReplacementOptions {
-    pub delimiter: String,
-    pub index: i64,
-    pub encoding: String,
-    pub create: bool,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct VarEntry {
-    pub name: String,
-    pub objref: VarObject,
-    pub fieldref: VarField,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct VarObject {
-    pub api_version: String,
-    pub group: String,
-    pub version: String,
-    pub kind: String,
-    pub name: String,
-    pub namespace: String,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct VarField {
-    pub field_path: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::fields::{FieldPath, FieldSet};
 use crate::fingerprint;
 use crate::managed_fields;
+use crate::takeover::Takeover;
 
 /// Characters of a value that are shown.
 pub const VALUE_CHARS_MAX: usize = 80;
@@ -18,6 +19,9 @@ pub const SENSITIVE: &str = "(sensitive)";
 
 /// The annotation of `kubectl rollout restart`: never drift, and never taken away (drift.md §2).
 pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+
+/// The annotation in which kubectl keeps what it applied: a whole manifest.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// One field that differs. Values are short and masked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,28 +48,62 @@ pub fn changes_in(owned: &FieldSet, live: &Object, expected: &Object) -> Vec<Cha
     walk.found
 }
 
+/// Fields that a takeover removed: another tool's, which Git does not want (drift.md §2, `extra` in mode `enabled`).
+pub fn swept(live: &Object, answered: &Object, takeover: &Takeover) -> Vec<Change> {
+    let mut walk = Walk { secret: fingerprint::is_secret(answered), found: Vec::new() };
+    for entry in managed_fields::entries(live.at(&["metadata", "managedFields"])) {
+        if entry.is_own() || !takeover.takes(&entry.manager, entry.operation.as_str(), &entry.subresource) {
+            continue;
+        }
+        for path in entry.fields.leaves() {
+            let known = walk.found.iter().any(|change| change.path == path);
+            if !known && path.resolve(answered.value()).is_none() && path.resolve(live.value()).is_some() {
+                walk.compare(&path, path.resolve(live.value()), None);
+            }
+        }
+    }
+    walk.found
+}
+
 struct Walk {
     secret: bool,
     found: Vec<Change>,
 }
 
 impl Walk {
+    fn compare(&mut self, path: &FieldPath, live: Option<&Value>, expected: Option<&Value>) {
+        if is_passed_over(path) {
+            return;
+        }
+        let masked = self.secret && (path.is_under(&["data"]) || path.is_under(&["stringData"]))
+            || path.last_field() == Some(LAST_APPLIED);
+        let show = |value: &Value| if masked { SENSITIVE.to_owned() } else { shown(value) };
+        self.found.push(Change { path: path.clone(), desired: expected.map(show), live: live.map(show) });
+    }
+
     fn visit(&mut self, node: &FieldSet, path: &FieldPath, live: Option<&Value>, expected: Option<&Value>) {
-        if live == expected || path.is_under(&["status"]) || path.last_field() == Some(RESTARTED_AT) {
+        if live == expected || is_passed_over(path) {
             return;
         }
         if node.is_leaf() || live.is_none() || expected.is_none() {
-            let masked = self.secret && (path.is_under(&["data"]) || path.is_under(&["stringData"]))
-                || path.last_field() == Some("kubectl.kubernetes.io/last-applied-configuration");
-            let show = |value: &Value| if masked { SENSITIVE.to_owned() } else { shown(value) };
-            self.found.push(Change { path: path.clone(), desired: expected.map(show), live: live.map(show) });
+            self.compare(path, live, expected);
             return;
         }
         for (step, below) in node.children() {
             let next = path.then(step.clone());
-            self.visit(below, &next, live.and_then(|value| step.get(value)), expected.and_then(|value| step.get(value)));
+            self.visit(
+                below,
+                &next,
+                live.and_then(|value| step.get(value)),
+                expected.and_then(|value| step.get(value)),
+            );
         }
     }
+}
+
+/// What is never drift: status, and a restart that a person asked for.
+fn is_passed_over(path: &FieldPath) -> bool {
+    path.is_under(&["status"]) || path.last_field() == Some(RESTARTED_AT)
 }
 
 /// A value in a few characters: strings as they are where that is unmistakable, else as JSON.
@@ -88,5 +126,9 @@ pub fn shown(value: &Value) -> String {
 }
 
 fn is_plain(text: &str) -> bool {
-    !text.is_empty() && !text.chars().any(|letter| letter.is_whitespace() || letter.is_control() || letter == '"')
+    !text.is_empty()
+        && !text.chars().any(|letter| letter.is_whitespace() || letter.is_control() || letter == '"')
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,8 +56,10 @@ impl Step {
         match self {
             Self::Field(name) => format!("f:{name}"),
             Self::Key(fields) => {
-                let parts: Vec<String> =
-                    fields.iter().map(|(name, value)| format!("{}:{value}", Value::from(name.as_str()))).collect();
+                let parts: Vec<String> = fields
+                    .iter()
+                    .map(|(name, value)| format!("{}:{value}", Value::from(name.as_str())))
+                    .collect();
                 format!("k:{{{}}}", parts.join(","))
             }
             Self::Item(value) => format!("v:{value}"),
@@ -70,7 +72,7 @@ impl Step {
         match self {
             Self::Field(name) => value.get(name),
             Self::Key(fields) => value.as_array()?.iter().find(|item| matches_key(item, fields)),
-            Self::Item(text) => value.as_array()?.iter().find(|item| item.to_string() == *text),
+            Self::Item(text) => value.as_array()?.iter().find(|item| reads(item, text)),
             Self::Index(at) => value.get(at),
         }
     }
@@ -78,7 +80,12 @@ impl Step {
 
 /// Whether a list item carries these key fields.
 pub fn matches_key(item: &Value, fields: &[(String, String)]) -> bool {
-    fields.iter().all(|(name, text)| item.get(name).is_some_and(|value| value.to_string() == *text))
+    fields.iter().all(|(name, text)| item.get(name).is_some_and(|value| reads(value, text)))
+}
+
+fn reads(value: &Value, text: &str) -> bool {
+    let written = value.to_string();
+    written == text
 }
 
 impl fmt::Display for Step {
@@ -121,7 +128,10 @@ impl FieldPath {
     /// Whether the path begins with these field names.
     pub fn is_under(&self, names: &[&str]) -> bool {
         names.len() <= self.0.len()
-            && names.iter().zip(&self.0).all(|(name, step)| matches!(step, Step::Field(field) if field == name))
+            && names
+                .iter()
+                .zip(&self.0)
+                .all(|(name, step)| matches!(step, Step::Field(field) if field == name))
     }
 
     /// The value at this path.
@@ -212,7 +222,9 @@ impl FieldSet {
             Value::Object(map) if !map.is_empty() => {
                 let children = map
                     .iter()
-                    .map(|(field, below)| (Step::Field(field.clone()), Self::of_value(field, below, depth + 1)))
+                    .map(|(field, below)| {
+                        (Step::Field(field.clone()), Self::of_value(field, below, depth + 1))
+                    })
                     .collect();
                 Self { member: false, children }
             }
@@ -339,8 +351,12 @@ impl FieldSet {
                 continue;
             }
             let was_empty = below.is_empty();
-            let part = below.take_named(name);
+            let mut part = below.take_named(name);
             if !part.is_empty() {
+                // A map of which nothing else is left goes with it.
+                if below.children.is_empty() {
+                    part.member |= std::mem::take(&mut below.member);
+                }
                 taken.children.insert(step.clone(), part);
             }
             if below.is_empty() && !was_empty {
@@ -366,7 +382,8 @@ pub fn key_of(item: &Value, keys: &[&str]) -> Vec<(String, String)> {
     let mut fields: Vec<(String, String)> = keys
         .iter()
         .map(|key| {
-            let value = item.get(key).cloned().or_else(|| fields_table::key_default(key)).unwrap_or(Value::Null);
+            let value =
+                item.get(key).cloned().or_else(|| fields_table::key_default(key)).unwrap_or(Value::Null);
             ((*key).to_owned(), value.to_string())
         })
         .collect();

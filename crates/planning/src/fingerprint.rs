@@ -65,7 +65,10 @@ impl fmt::Debug for HashKey {
 pub fn of_object(object: &Object, key: &HashKey) -> Fingerprint {
     let text = object.value().to_string();
     if is_secret(object) {
-        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&key.0).expect("HMAC takes a key of any length");
+        // A block of the hash: the key, filled up with zeros, as HMAC does with a shorter one.
+        let mut block = [0; 64];
+        block[..key.0.len()].copy_from_slice(&key.0);
+        let mut mac = <Hmac<Sha256> as KeyInit>::new(&block.into());
         mac.update(text.as_bytes());
         Fingerprint::cut(&mac.finalize().into_bytes())
     } else {

@@ -17,3 +17,6 @@ pub mod plan;
 pub mod prune;
 pub mod stage;
 pub mod takeover;
+
+#[cfg(test)]
+mod fixtures;

@@ -157,7 +157,8 @@ fn push(into: &mut String, entry: &Value, fields: &Value) {
         into.push('\0');
     }
     // As a number: the same time is written in more than one way.
-    let time = text(entry, "time").parse::<Timestamp>().map(|time| time.as_second().to_string()).unwrap_or_default();
+    let time =
+        text(entry, "time").parse::<Timestamp>().map(|time| time.as_second().to_string()).unwrap_or_default();
     into.push_str(&time);
     into.push('\0');
     into.push_str(&fields.to_string());

@@ -47,13 +47,22 @@ fn search(desired: &Value, live: &Value, pointer: &str, depth: usize, removals: 
     }
 }
 
-fn list(name: &str, wanted: &[Value], present: &[Value], pointer: &str, depth: usize, removals: &mut Vec<String>) {
+fn list(
+    name: &str,
+    wanted: &[Value],
+    present: &[Value],
+    pointer: &str,
+    depth: usize,
+    removals: &mut Vec<String>,
+) {
     let Some(keys) = fields_table::merge_keys(name, wanted) else { return };
     for (at, item) in present.iter().enumerate() {
         let ours = wanted.iter().find(|want| matches_key(item, &key_of(want, keys)));
         match ours {
             Some(want) => search(want, item, &format!("{pointer}/{at}"), depth + 1, removals),
-            None if wanted.iter().any(|want| collides(want, item, keys)) => removals.push(format!("{pointer}/{at}")),
+            None if wanted.iter().any(|want| collides(want, item, keys)) => {
+                removals.push(format!("{pointer}/{at}"));
+            }
             None => {}
         }
     }

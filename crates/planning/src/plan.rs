@@ -159,7 +159,8 @@ pub fn normalise(object: &mut Object) {
     let secret = fingerprint::is_secret(object);
     let Some(root) = object.value_mut().as_object_mut() else { return };
     if let Some(metadata) = root.get_mut("metadata").and_then(Value::as_object_mut) {
-        for key in ["creationTimestamp", "managedFields", "resourceVersion", "uid", "generation", "selfLink"] {
+        for key in ["creationTimestamp", "managedFields", "resourceVersion", "uid", "generation", "selfLink"]
+        {
             metadata.remove(key);
         }
     }
@@ -178,3 +179,6 @@ pub fn normalise(object: &mut Object) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,14 +98,19 @@ impl fmt::Display for WhyNot {
             Self::Present => f.write_str("the object says ssa: IfNotPresent, and it exists"),
             Self::PruneDisabled => f.write_str("the object says prune: disabled"),
             Self::PruneOff => f.write_str("the Kustomization does not prune"),
-            Self::OwnedBy(owner) => write!(f, "it belongs to Kustomization/{}/{}", owner.namespace, owner.name),
+            Self::OwnedBy(owner) => {
+                write!(f, "it belongs to Kustomization/{}/{}", owner.namespace, owner.name)
+            }
             Self::NotOwned => f.write_str("it carries no owner labels"),
             Self::BeingDeleted => f.write_str("it is being deleted"),
             Self::Suspended => f.write_str("the Kustomization is suspended"),
             Self::WarnMode => f.write_str("the mode is warn"),
             Self::DriftDisabled => f.write_str("drift detection is disabled"),
             Self::HeldByController(manager) => {
-                write!(f, "{manager} is a controller: corrected at the interval (leave the field out of Git, or ignore it)")
+                write!(
+                    f,
+                    "{manager} is a controller: corrected at the interval (leave the field out of Git, or ignore it)"
+                )
             }
             Self::Contended => f.write_str("another writer keeps changing it: corrected later"),
             Self::Unidentified => f.write_str("the live object has no UID or resourceVersion"),
@@ -143,7 +148,8 @@ pub fn may_delete(live: &Object, owner: &Owner) -> Result<Deletion, WhyNot> {
     if live.at(&["metadata", "deletionTimestamp"]).is_some() {
         return Err(WhyNot::BeingDeleted);
     }
-    let text = |key: &str| live.at(&["metadata", key]).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let text =
+        |key: &str| live.at(&["metadata", key]).and_then(Value::as_str).filter(|text| !text.is_empty());
     match (text("uid"), text("resourceVersion")) {
         (Some(uid), Some(version)) => {
             Ok(Deletion { uid: uid.to_owned(), resource_version: version.to_owned() })

@@ -98,11 +98,8 @@ impl Takeover {
 }
 
 fn absorb(ours: Option<Value>, entry: &Value, theirs: &FieldSet) -> Value {
-    let mut fields = ours
-        .as_ref()
-        .and_then(|own| own.get("fieldsV1"))
-        .map(FieldSet::from_wire)
-        .unwrap_or_default();
+    let mut fields =
+        ours.as_ref().and_then(|own| own.get("fieldsV1")).map(FieldSet::from_wire).unwrap_or_default();
     fields.extend(theirs);
     let mut merged = ours.unwrap_or_else(|| {
         let mut first = entry.clone();

@@ -1,12 +1,13 @@
-//! Why rendering was refused.
+//! Why rendering was refused, and what that means for the Kustomization.
 
-use plumb_kustomize::BuildError;
+use plumb_kustomize::{BuildError, Refusal};
+use plumb_status::{Classify, Consequence, Reason};
 
 /// A rendering that was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RenderError {
     /// `spec.path` does not lead to a directory of the artifact.
-    #[error("kustomization path {path:?} is not usable: {message}")]
+    #[error("kustomization path not found: {path:?}: {message}")]
     Path {
         /// As written.
         path: String,
@@ -14,22 +15,72 @@ pub enum RenderError {
         message: String,
     },
     /// A file that the scan of a directory without a kustomization file found is not a manifest.
-    #[error("failed to decode Kubernetes YAML from {file}: {message}")]
+    #[error("failed to decode Kubernetes YAML from {file}: {error}")]
     Scan {
         /// With a leading slash.
         file: String,
         /// What is wrong with it, with its line where known.
+        error: BuildError,
+    },
+    /// The directory cannot be scanned within the limits.
+    #[error("failed to scan {directory}: {message}")]
+    ScanLimit {
+        /// With a leading slash.
+        directory: String,
+        /// Which limit.
         message: String,
     },
     /// kustomize refused.
-    #[error("{0}")]
+    #[error("kustomize build failed: {0}")]
     Build(BuildError),
     /// A variable could not be put in.
-    #[error("post build failed for {object}: {message}")]
+    #[error("post build failed for '{object}': {message}")]
     Substitute {
         /// Which object.
         object: String,
         /// What is wrong; never a value.
         message: String,
     },
+}
+
+impl Classify for RenderError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Path { .. } => Reason::ArtifactFailed,
+            Self::Scan { .. } | Self::ScanLimit { .. } | Self::Build(_) | Self::Substitute { .. } => {
+                Reason::BuildFailed
+            }
+        }
+    }
+
+    /// The next commit may mend any of these.
+    fn consequence(&self) -> Consequence {
+        match self {
+            Self::Path { .. }
+            | Self::Scan { .. }
+            | Self::ScanLimit { .. }
+            | Self::Build(_)
+            | Self::Substitute { .. } => Consequence::Retry,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::Path { .. } => "set spec.path to a directory of the source",
+            Self::Scan { .. } => {
+                "correct the file, exclude it with .sourceignore, or name the resources in a kustomization.yaml"
+            }
+            Self::ScanLimit { .. } => "set spec.path to a smaller directory",
+            Self::Build(error) => match error.refusal() {
+                Refusal::Invalid => "correct the file and commit it",
+                Refusal::Unsupported => "remove it, or commit the rendered manifests instead",
+                Refusal::OverLimit => "split the kustomization",
+            },
+            Self::Substitute { .. } => {
+                "set the variable in spec.postBuild, give it a default as in ${name:=default}, or switch \
+                 substitution off for the object with kustomize.toolkit.fluxcd.io/substitute: disabled"
+            }
+        };
+        Some(text.to_owned())
+    }
 }

@@ -8,23 +8,35 @@ mod spec;
 use std::collections::BTreeMap;
 
 use plumb_filetree::FileTree;
-pub use plumb_kustomize::{Built, Options};
+pub use plumb_kustomize::{Built, ReadSet};
 
 pub use error::RenderError;
-pub use spec::RenderSpec;
+pub use spec::{MissingComponents, RenderSpec, Unset, When};
+
+/// How rendering is done.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Options {
+    /// How kustomize builds.
+    pub build: plumb_kustomize::Options,
+    /// Strict substitution is the default, as in Flux.
+    pub unset: Unset,
+}
 
 /// The objects that a Kustomization wants in the cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rendered {
     /// In the order of the build.
     pub objects: Vec<Built>,
-    /// SHA-256 of the final YAML: `sha256:` and hexadecimal digits.
+    /// SHA-256 of the final YAML: `sha256:` and hexadecimal digits. As in Flux, commonMetadata is not part of it.
     pub digest: String,
+    /// What of the tree the result depends on.
+    pub reads: ReadSet,
     /// What was accepted but should be looked at.
     pub warnings: Vec<String>,
 }
 
-/// Builds the spec's directory of the tree, with the spec's own fields applied and variables put in.
+/// Builds the spec's directory of the tree, with the spec's own fields applied and variables put in. `vars` are those
+/// of `substituteFrom`, already read, the later reference winning.
 pub fn render(
     tree: &dyn FileTree,
     spec: &RenderSpec,

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use plumb_api::kustomize::{CommonMetadata, Image, KustomizationSpec, Patch, SubstituteStrategy};
+
 /// What to build and what to add to it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RenderSpec {
@@ -17,60 +19,38 @@ pub struct RenderSpec {
     pub images: Vec<Image>,
     /// `spec.patches`.
     pub patches: Vec<Patch>,
-    /// `spec.postBuild`.
-    pub substitution: Substitution,
-}
-
-/// One entry of `spec.images`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Image {
-    /// Which image is replaced.
-    pub name: String,
-    /// The new name.
-    pub new_name: Option<String>,
-    /// The new tag.
-    pub new_tag: Option<String>,
-    /// The new digest.
-    pub digest: Option<String>,
-}
-
-/// One entry of `spec.patches`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Patch {
-    /// A strategic merge patch or a JSON 6902 patch.
-    pub patch: String,
-    /// Which objects it is applied to.
-    pub target: Option<Target>,
-}
-
-/// Which objects a patch is applied to.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Target {
-    /// API group.
-    pub group: Option<String>,
-    /// API version.
-    pub version: Option<String>,
-    /// Kind.
-    pub kind: Option<String>,
-    /// Name.
-    pub name: Option<String>,
-    /// Namespace.
-    pub namespace: Option<String>,
-    /// Label selector.
-    pub label_selector: Option<String>,
-    /// Annotation selector.
-    pub annotation_selector: Option<String>,
-}
-
-/// How variables are put into the built objects.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Substitution {
+    /// `spec.components`.
+    pub components: Vec<String>,
+    /// `spec.ignoreMissingComponents`.
+    pub missing_components: MissingComponents,
+    /// `spec.commonMetadata`.
+    pub common_metadata: CommonMetadata,
     /// `spec.postBuild.substitute`: wins over the variables that the caller has read.
-    pub inline: BTreeMap<String, String>,
-    /// Whether a variable that is not set and has no default is an error.
-    pub unset: Unset,
-    /// When to substitute at all.
+    pub substitute: BTreeMap<String, String>,
+    /// `spec.postBuild.substituteStrategy`, and whether there is a `spec.postBuild` at all.
     pub when: When,
+}
+
+/// What a component that is not there leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MissingComponents {
+    /// An error.
+    #[default]
+    Refused,
+    /// Nothing: it is passed over.
+    Ignored,
+}
+
+/// When to substitute variables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum When {
+    /// Never: the spec has no `postBuild`.
+    #[default]
+    Never,
+    /// If there is at least one variable.
+    WithVariables,
+    /// In every case.
+    Always,
 }
 
 /// What a variable without a value and without a default leads to.
@@ -83,18 +63,31 @@ pub enum Unset {
     Empty,
 }
 
-/// When to substitute at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum When {
-    /// If there is at least one variable.
-    #[default]
-    WithVariables,
-    /// In every case.
-    Always,
-}
-
-impl Default for Substitution {
-    fn default() -> Self {
-        Self { inline: BTreeMap::new(), unset: Unset::default(), when: When::default() }
+impl RenderSpec {
+    /// Takes what rendering needs from a spec. What it does not honour is the caller's to refuse.
+    pub fn from_spec(spec: &KustomizationSpec) -> Self {
+        let post_build = spec.post_build.as_ref();
+        let when = match post_build.map(|post_build| post_build.substitute_strategy) {
+            None => When::Never,
+            Some(None | Some(SubstituteStrategy::WithVariables)) => When::WithVariables,
+            Some(Some(SubstituteStrategy::Always)) => When::Always,
+        };
+        Self {
+            path: spec.path.clone().unwrap_or_default(),
+            target_namespace: spec.target_namespace.clone(),
+            name_prefix: spec.name_prefix.clone(),
+            name_suffix: spec.name_suffix.clone(),
+            images: spec.images.clone(),
+            patches: spec.patches.clone(),
+            components: spec.components.clone(),
+            missing_components: if spec.ignore_missing_components {
+                MissingComponents::Ignored
+            } else {
+                MissingComponents::Refused
+            },
+            common_metadata: spec.common_metadata.clone().unwrap_or_default(),
+            substitute: post_build.map(|post_build| post_build.substitute.clone()).unwrap_or_default(),
+            when,
+        }
     }
 }

@@ -1,1 +1,39 @@
-//! (to be written)
+//! What every controller stands on: watches, a work queue, one attempt at a time per object, one status write per
+//! attempt, events, leader election, probes and metrics. What a kind does with its objects never enters.
+//!
+//! A controller hands [`start`] its flags and a function that installs its kinds; see [`Kind`] for what a kind says.
+
+pub mod admin;
+mod attempt;
+pub mod client;
+pub mod clock;
+pub mod config;
+mod events;
+mod finalizer;
+mod key;
+mod kind;
+mod leader;
+mod logs;
+mod metrics;
+mod queue;
+mod report;
+mod runtime;
+mod start;
+mod store;
+mod unreadable;
+mod visit;
+mod watch;
+
+pub use admin::Gate as ReadinessGate;
+pub use clock::Clock;
+pub use events::Recorder;
+pub use key::Key;
+pub use kind::{ConditionOf, DEADLINE, Kind, Object};
+pub use metrics::Metrics;
+pub use queue::{Again, Priority, Queue, Taken};
+pub use report::ReportError;
+pub use runtime::{BoxError, Handle, Identity, Outcome, Runtime};
+pub use start::{Flags, start};
+pub use store::{Change, Store};
+pub use visit::Visit;
+pub use watch::{Watched, Watching};

@@ -84,6 +84,7 @@ reasons! {
     NewArtifact "NewArtifact" "A new artifact was stored." ""
     GarbageCollectionSucceeded "GarbageCollectionSucceeded" "Artifacts that are not needed any more were removed." ""
     GarbageCollectionFailed "GarbageCollectionFailed" "Artifacts that are not needed any more could not be removed." "Check the volume of the controller."
+    ArtifactVerificationFailed "ArtifactVerificationFailed" "A stored artifact did not match its digest and was removed." "Nothing, if it stays alone: the artifact is made again. Check the volume of the controller if it returns."
     InsecureCredentials "InsecureCredentials" "Credentials are sent over an unencrypted connection." "Use an https:// URL."
     TokenNotFound "TokenNotFound" "The Secret of a Receiver is missing or has no token." "Create the Secret with the key token."
     ValidationFailed "ValidationFailed" "The object's settings do not fit together." "Read the message."

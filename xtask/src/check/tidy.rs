@@ -4,14 +4,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
+use super::Outcome;
+
 const LINES_MAX: usize = 800;
+/// Above this a file is named, so that someone looks for its second room.
+const LINES_SOFT: usize = 400;
 /// Exceptions to lints, workspace-wide. The number may only fall.
 const EXPECTATIONS_MAX: usize = 40;
 const BANNED_NAMES: [&str; 11] =
     ["util", "utils", "common", "helper", "helpers", "manager", "misc", "base", "v2", "impl", "types"];
 
 /// Fails with every file that breaks a rule.
-pub fn run(root: &Path) -> Result<()> {
+pub fn run(root: &Path) -> Result<Outcome> {
     let mut files = Vec::new();
     collect(root, &mut files)?;
     files.sort();
@@ -20,6 +24,10 @@ pub fn run(root: &Path) -> Result<()> {
     for file in &files {
         let text = std::fs::read_to_string(file)?;
         let shown = file.strip_prefix(root).unwrap_or(file).display().to_string();
+        let lines = text.lines().count();
+        if (LINES_SOFT + 1..=LINES_MAX).contains(&lines) && !shown.ends_with("_table.rs") {
+            eprintln!("note: {shown}: {lines} lines, more than {LINES_SOFT}");
+        }
         breaches.extend(judge(&shown, &text).into_iter().map(|why| format!("{shown}: {why}")));
         expectations +=
             text.matches(concat!("#[", "expect(")).count() + text.matches(concat!("#![", "expect(")).count();
@@ -30,7 +38,7 @@ pub fn run(root: &Path) -> Result<()> {
     if expectations > EXPECTATIONS_MAX {
         breaches.push(format!("{expectations} lint exceptions, {EXPECTATIONS_MAX} allowed"));
     }
-    if breaches.is_empty() { Ok(()) } else { bail!("\n  {}", breaches.join("\n  ")) }
+    if breaches.is_empty() { Ok(Outcome::Passed) } else { bail!("\n  {}", breaches.join("\n  ")) }
 }
 
 fn collect(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
@@ -103,9 +111,22 @@ fn is_orphan(file: &Path) -> bool {
                 .is_some_and(|rest| rest.trim_start_matches("r#").trim_end_matches([';', '{', ' ']) == name)
         })
     });
+    let declared = declared || is_included_by_path(file);
     // Cargo finds these by their folder.
     let by_cargo = ["tests", "examples", "benches"].iter().any(|place| folder.ends_with(place));
     !declared && !by_cargo
+}
+
+/// Whether a file beside it takes it in under another name.
+fn is_included_by_path(file: &Path) -> bool {
+    let (Some(name), Some(folder)) = (file.file_name().and_then(|name| name.to_str()), file.parent()) else {
+        return false;
+    };
+    let attribute = format!("#[path = \"{name}\"]");
+    let beside = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    beside
+        .filter_map(|entry| std::fs::read_to_string(entry.path()).ok())
+        .any(|text| text.lines().any(|line| line.trim() == attribute))
 }
 
 #[cfg(test)]
@@ -141,5 +162,34 @@ mod tests {
         let long = format!("//! Docs.\n{}", "x\n".repeat(LINES_MAX));
         check("a/src/b.rs", &long, &["801 lines"]);
         check("a/src/b_table.rs", &long, &[]);
+    }
+
+    #[test]
+    fn a_file_is_an_orphan_unless_someone_takes_it_in() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let file = root.path().join(path);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(&file, text).unwrap();
+            file
+        };
+        let lib = write("src/lib.rs", "//! Docs.\npub(crate) mod queue;\nmod r#gen;\nmod load;\n");
+        let queue = write("src/queue.rs", "//! Docs.\n#[cfg(test)]\nmod tests;\n");
+        let load = write("src/load/mod.rs", "//! Docs.\n#[path = \"load_tests.rs\"]\nmod tests;\n");
+        let taken_in = [
+            lib,
+            queue,
+            load,
+            write("src/gen.rs", "//! Docs.\n"),
+            write("src/queue/tests.rs", "//! Docs.\n"),
+            write("src/load/load_tests.rs", "//! Docs.\n"),
+            write("tests/whole.rs", "//! Docs.\n"),
+        ];
+        for file in taken_in {
+            assert!(!is_orphan(&file), "{}", file.display());
+        }
+        for orphan in [write("src/lost.rs", "//! Docs.\n"), write("src/queue/lost.rs", "//! Docs.\n")] {
+            assert!(is_orphan(&orphan), "{}", orphan.display());
+        }
     }
 }

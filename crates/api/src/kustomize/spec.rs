@@ -34,6 +34,7 @@ pub const TIMEOUT_MIN: GoDuration = GoDuration::from_secs(30);
     printcolumn = r#"{"name":"Status","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].message"}"#,
     crates(kube_core = "::kube_core")
 )]
+#[expect(clippy::struct_excessive_bools, reason = "the fields of the wire are Flux's")]
 pub struct KustomizationSpec {
     /// What kustomize shall note in annotations of the built objects.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -5,6 +5,8 @@ mod file;
 mod name_references_table;
 mod var_references_table;
 
+use std::sync::OnceLock;
+
 use crate::error::BuildError;
 use crate::field::FieldSpec;
 use crate::identity::Gvk;
@@ -39,7 +41,12 @@ pub(crate) struct NameReference {
 
 impl Config {
     /// kustomize's defaults.
-    pub(crate) fn builtin() -> Self {
+    pub(crate) fn builtin() -> &'static Self {
+        static BUILTIN: OnceLock<Config> = OnceLock::new();
+        BUILTIN.get_or_init(Self::from_tables)
+    }
+
+    fn from_tables() -> Self {
         use field_specs_table as table;
         let mut selector_labels = rows(table::SELECTORS);
         selector_labels.extend(rows(table::METADATA_LABELS));

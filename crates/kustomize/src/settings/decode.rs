@@ -21,6 +21,12 @@ const SPELLINGS: &[&str] = &[
     "tagSuffix", "target", "targets", "transformers", "type", "validators", "vars", "version", "annotations",
 ];
 
+/// Fields of kustomize that this engine does not do.
+const UNSUPPORTED: &[&str] = &[
+    "buildMetadata", "crds", "generators", "helmChartInflationGenerator", "helmCharts", "helmGlobals", "openapi",
+    "replacements", "transformers", "validators", "vars",
+];
+
 /// Maps whose keys are the user's own.
 const FREE: &[&str] = &["pairs", "commonLabels", "commonAnnotations", "annotations", "metadata", "openapi"];
 
@@ -42,7 +48,7 @@ pub(super) fn settings(value: Value, text: &str, file: &RelPath) -> Result<Setti
     read_sources(&mut settings, &mut fields)?;
     read_transformations(&mut settings, &mut fields)?;
     read_generators(&mut settings, &mut fields)?;
-    for name in ["helmCharts", "helmGlobals", "helmChartInflationGenerator"] {
+    for &name in UNSUPPORTED {
         if fields.map.remove(name).is_some_and(|value| !is_empty(&value)) {
             return Err(fields.place(BuildError::unsupported(format!("field {name:?}")), name));
         }
@@ -59,10 +65,7 @@ pub(super) fn settings(value: Value, text: &str, file: &RelPath) -> Result<Setti
 fn read_sources(settings: &mut Settings, fields: &mut Fields<'_>) -> Result<(), BuildError> {
     settings.resources = fields.take("resources")?;
     settings.components = fields.take("components")?;
-    settings.crds = fields.take("crds")?;
-    settings.openapi = fields.take("openapi")?;
     settings.configurations = fields.take("configurations")?;
-    settings.build_metadata = fields.take("buildMetadata")?;
     settings.sort_options = fields.take("sortOptions")?;
     let bases: Vec<String> = fields.take("bases")?;
     deprecated(settings, "bases", "resources", !bases.is_empty());
@@ -82,16 +85,11 @@ fn read_transformations(settings: &mut Settings, fields: &mut Fields<'_>) -> Res
     settings.patches_json6902 = fields.take("patchesJson6902")?;
     settings.images = fields.take("images")?;
     settings.replicas = fields.take("replicas")?;
-    settings.replacements = fields.take("replacements")?;
-    settings.vars = fields.take("vars")?;
-    settings.transformers = fields.take("transformers")?;
-    settings.validators = fields.take("validators")?;
     let image_tags: Vec<super::ImageEntry> = fields.take("imageTags")?;
     deprecated(settings, "imageTags", "images", !image_tags.is_empty());
     deprecated(settings, "commonLabels", "labels", !settings.common_labels.is_empty());
     deprecated(settings, "patchesJson6902", "patches", !settings.patches_json6902.is_empty());
     deprecated(settings, "patchesStrategicMerge", "patches", !settings.patches_strategic_merge.is_empty());
-    deprecated(settings, "vars", "replacements", !settings.vars.is_empty());
     settings.images.extend(image_tags);
     Ok(())
 }
@@ -100,7 +98,6 @@ fn read_generators(settings: &mut Settings, fields: &mut Fields<'_>) -> Result<(
     settings.config_maps = fields.take("configMapGenerator")?;
     settings.secrets = fields.take("secretGenerator")?;
     settings.generator_options = fields.take("generatorOptions")?;
-    settings.generators = fields.take("generators")?;
     for entry in settings.config_maps.iter_mut().chain(&mut settings.secrets) {
         if !entry.env.is_empty() {
             entry.envs.push(std::mem::take(&mut entry.env));
@@ -229,11 +226,11 @@ mod tests {
 
     #[test]
     fn keys_are_taken_in_any_case() {
-        let settings = read("NAMEPREFIX: a-\nConfigmapgenerator:\n- NAME: x\n  options: {Labels: {Name: y}}\n");
+        let settings = read("NAMEPREFIX: a-\nConfigmapgenerator:\n- NAME: x\n  options: {Labels: {Name: z}}\n");
         let settings = settings.unwrap();
         assert_eq!(settings.name_prefix, "a-");
         assert_eq!(settings.config_maps[0].name, "x");
-        assert_eq!(settings.config_maps[0].options.as_ref().unwrap().labels["Name"], "y");
+        assert_eq!(settings.config_maps[0].options.as_ref().unwrap().labels["Name"], "z");
     }
 
     #[test]

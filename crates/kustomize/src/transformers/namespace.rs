@@ -8,38 +8,16 @@ use crate::identity::Gvk;
 use crate::resource::Resource;
 use crate::set::ResourceSet;
 
-/// Which subjects of role bindings get the namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Subjects {
-    /// Those named `default`.
-    #[default]
-    Default,
-    /// All service accounts.
-    AllServiceAccounts,
-    None,
-}
-
-/// Which namespaces are set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Overwrite {
-    #[default]
-    All,
-    /// Only those that are not set.
-    Unset,
-}
-
 /// Sets a namespace wherever one belongs.
 pub(crate) fn set_all(
     set: &mut ResourceSet,
     namespace: &str,
     specs: &[FieldSpec],
-    subjects: Subjects,
-    overwrite: Overwrite,
 ) -> Result<(), BuildError> {
     if namespace.is_empty() {
         return Ok(());
     }
-    let setting = Setting { namespace, overwrite, subjects };
+    let setting = Setting { namespace };
     for resource in set.iter_mut() {
         resource.remember_id();
         setting.apply(resource, specs)?;
@@ -52,8 +30,6 @@ pub(crate) fn set_all(
 
 struct Setting<'s> {
     namespace: &'s str,
-    overwrite: Overwrite,
-    subjects: Subjects,
 }
 
 const METADATA_NAMESPACE: &str = "metadata/namespace";
@@ -68,12 +44,12 @@ impl Setting<'_> {
             own.visit_resource(resource, Make::Scalar, &mut |field| self.set(field))?;
         }
         let is_binding = matches!(gvk.kind.as_str(), "RoleBinding" | "ClusterRoleBinding");
-        if is_binding && self.subjects != Subjects::None {
+        if is_binding {
             self.apply_to_subjects(resource)?;
         }
         for spec in specs {
             let is_done = spec.path == METADATA_NAMESPACE
-                || (is_binding && spec.path == SUBJECTS && self.subjects != Subjects::None);
+                || (is_binding && spec.path == SUBJECTS);
             let is_other_namespace_kind = spec.path == "metadata/name"
                 && gvk.kind == "Namespace"
                 && !(gvk.group.is_empty() && gvk.version == "v1");
@@ -91,12 +67,8 @@ impl Setting<'_> {
             return Ok(());
         };
         for subject in subjects.iter_mut().filter_map(Value::as_object_mut) {
-            let is = |field: &str, text: &str| subject.get(field).and_then(Value::as_str) == Some(text);
-            let is_meant = match self.subjects {
-                Subjects::Default => is("name", "default"),
-                Subjects::AllServiceAccounts => is("kind", "ServiceAccount"),
-                Subjects::None => false,
-            };
+            // Other accounts are found by their names, once all namespaces are known.
+            let is_meant = subject.get("name").and_then(Value::as_str) == Some("default");
             if is_meant {
                 self.set(subject.entry("namespace").or_insert(Value::Null))?;
             }
@@ -111,10 +83,7 @@ impl Setting<'_> {
                 "wrong node kind: expected ScalarNode but got {noun}"
             )));
         }
-        let is_unset = field.is_null() || field.as_str() == Some("");
-        if self.overwrite == Overwrite::All || is_unset {
-            *field = self.namespace.into();
-        }
+        *field = self.namespace.into();
         Ok(())
     }
 }

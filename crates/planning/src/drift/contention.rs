@@ -54,7 +54,8 @@ impl Contention {
             return Turn::Now;
         }
         let begins = self.delay.is_none();
-        let delay = self.delay.map_or(FIRST_DELAY, |last| last.saturating_mul(2)).min(interval.max(FIRST_DELAY));
+        let delay =
+            self.delay.map_or(FIRST_DELAY, |last| last.saturating_mul(2)).min(interval.max(FIRST_DELAY));
         self.delay = Some(delay);
         let at = later(now, delay);
         self.until = Some(at);
@@ -86,7 +87,9 @@ impl Contention {
         let quiet_after = self.delay.map_or(WINDOW, |delay| WINDOW.max(delay.saturating_mul(2)));
         let last = self.corrections.back().copied();
         if self.delay.is_some() {
-            if last.is_some_and(|last| later(last, quiet_after) <= now) && self.until.is_none_or(|at| at <= now) {
+            if last.is_some_and(|last| later(last, quiet_after) <= now)
+                && self.until.is_none_or(|at| at <= now)
+            {
                 *self = Self::default();
             }
             return;

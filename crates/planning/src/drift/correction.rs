@@ -112,3 +112,6 @@ fn get_mut<'v>(value: &'v mut Value, step: &Step) -> Option<&'v mut Value> {
         Step::Index(at) => value.get_mut(at),
     }
 }
+
+#[cfg(test)]
+mod tests;

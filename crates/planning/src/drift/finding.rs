@@ -103,8 +103,12 @@ impl Finding {
 
     /// The managers that are known, sorted, each once.
     pub fn managers(&self) -> Vec<&str> {
-        let mut managers: Vec<&str> =
-            self.fields.iter().map(|field| field.writer.manager.as_str()).filter(|name| !name.is_empty()).collect();
+        let mut managers: Vec<&str> = self
+            .fields
+            .iter()
+            .map(|field| field.writer.manager.as_str())
+            .filter(|name| !name.is_empty())
+            .collect();
         managers.sort_unstable();
         managers.dedup();
         managers

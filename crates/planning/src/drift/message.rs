@@ -67,7 +67,12 @@ pub fn resolved(id: &ObjectId, class: Class, since: Timestamp, now: Timestamp) -
         Class::Missing => "the object is back",
         Class::Unknown => "the object can be compared again",
     };
-    format!("{id} resolved: {fact}; it was {} since {} ({})", class.as_str(), time(since, now), duration(stood))
+    format!(
+        "{id} resolved: {fact}; it was {} since {} ({})",
+        class.as_str(),
+        time(since, now),
+        duration(stood)
+    )
 }
 
 /// Two writers that fight.

@@ -92,7 +92,10 @@ impl Seen {
         Self {
             uid: text("uid").into(),
             version: text("resourceVersion").into(),
-            generation: metadata.get("generation").and_then(Value::as_i64).filter(|generation| *generation > 0),
+            generation: metadata
+                .get("generation")
+                .and_then(Value::as_i64)
+                .filter(|generation| *generation > 0),
             hashes: Hashes::of(metadata.get("managedFields")),
             owned: owner.of_labels(metadata.get("labels")) == Owned::Ours,
             deleting: metadata.get("deletionTimestamp").is_some_and(|time| !time.is_null()),
@@ -161,3 +164,6 @@ fn is_older(version: &str, than: &str) -> bool {
         (Err(_), _) | (_, Err(_)) => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,11 +32,8 @@ pub fn status(standings: &Standings, restored: Option<&str>, now: Timestamp) -> 
     if total == 0 && restored.is_none() {
         return None;
     }
-    let entries: Vec<wire::DriftEntry> = standings
-        .visible(now)
-        .take(wire::DRIFT_ENTRIES_MAX)
-        .map(|(id, stand)| entry(id, stand))
-        .collect();
+    let entries: Vec<wire::DriftEntry> =
+        standings.visible(now).take(wire::DRIFT_ENTRIES_MAX).map(|(id, stand)| entry(id, stand)).collect();
     Some(wire::DriftStatus {
         entries,
         last_handled_restore: restored.map(str::to_owned),

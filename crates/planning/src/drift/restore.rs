@@ -34,7 +34,9 @@ pub enum RestoreError {
         word: String,
     },
     /// It names too many objects.
-    #[error("annotation {RESTORE_ANNOTATION} names {count} objects, the limit is {IDS_MAX} (name none to restore all)")]
+    #[error(
+        "annotation {RESTORE_ANNOTATION} names {count} objects, the limit is {IDS_MAX} (name none to restore all)"
+    )]
     TooMany {
         /// How many.
         count: usize,
@@ -55,7 +57,8 @@ impl Restore {
     pub fn parse(raw: &str) -> Result<Self, RestoreError> {
         let mut words = raw.split_whitespace();
         let first = words.next().unwrap_or_default();
-        let at = first.parse().map_err(|_| RestoreError::NoTime { word: first.chars().take(64).collect() })?;
+        let at =
+            first.parse().map_err(|_| RestoreError::NoTime { word: first.chars().take(64).collect() })?;
         let ids: Vec<String> = words.map(str::to_owned).collect();
         if ids.len() > IDS_MAX {
             return Err(RestoreError::TooMany { count: ids.len() });
@@ -65,7 +68,13 @@ impl Restore {
 
     /// Whether the request was handled: it is the one echoed in the status, the one remembered, or, where the installed CRD
     /// cannot echo it, one that is older than this process.
-    pub fn is_handled(&self, echoed: Option<&str>, remembered: Option<&str>, crd_echoes: bool, started: Timestamp) -> bool {
+    pub fn is_handled(
+        &self,
+        echoed: Option<&str>,
+        remembered: Option<&str>,
+        crd_echoes: bool,
+        started: Timestamp,
+    ) -> bool {
         [echoed, remembered].contains(&Some(self.raw.as_str())) || !crd_echoes && self.at < started
     }
 

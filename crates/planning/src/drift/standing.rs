@@ -243,3 +243,6 @@ impl Told {
         self.class == finding.class && self.paths == finding.paths()
     }
 }
+
+#[cfg(test)]
+mod tests;

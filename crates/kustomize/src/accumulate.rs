@@ -1,0 +1,265 @@
+//! One kustomization inside another: resources, generators, components and transformers, in kustomize's order.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use plumb_filetree::{EntryKind, RelPath};
+
+use crate::build::Reach;
+use crate::config::{self, Config};
+use crate::error::BuildError;
+use crate::reading::Reader;
+use crate::set::ResourceSet;
+use crate::settings::{self, LabelEntry, Role, Settings};
+use crate::transformers::names::Affix;
+use crate::transformers::{annotations, images, labels, names, namespace, replicas};
+use crate::{generators, load, patches};
+
+/// What has been gathered so far.
+#[derive(Debug, Default)]
+pub(crate) struct Accumulated {
+    pub set: ResourceSet,
+    /// What `configurations` add to the defaults; it flows from the bases up.
+    pub extras: Config,
+}
+
+/// Where a kustomization stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub directory: RelPath,
+    /// Its file; none if it was generated.
+    pub file: Option<RelPath>,
+    /// The directories on the way to it, itself included.
+    pub chain: Vec<RelPath>,
+}
+
+impl Place {
+    fn name(&self, error: BuildError) -> BuildError {
+        match &self.file {
+            Some(file) => error.in_file(file),
+            None => error,
+        }
+    }
+}
+
+/// What all kustomizations of a build share.
+pub(crate) struct Assembly<'t> {
+    pub reader: &'t Reader<'t>,
+    reach: Reach,
+    warnings: RefCell<Vec<String>>,
+}
+
+impl<'t> Assembly<'t> {
+    pub(crate) fn new(reader: &'t Reader<'t>, reach: Reach) -> Self {
+        Self { reader, reach, warnings: RefCell::default() }
+    }
+
+    pub(crate) fn into_warnings(self) -> Vec<String> {
+        self.warnings.into_inner()
+    }
+
+    /// Adds what a kustomization gathers, and transforms all that is there then.
+    pub(crate) fn add(
+        &self,
+        place: &Place,
+        settings: &Settings,
+        into: &mut Accumulated,
+    ) -> Result<(), BuildError> {
+        self.gather(place, settings, into)
+            .and_then(|()| self.transform(place, settings, into))
+            .map_err(|error| place.name(error))
+    }
+
+    fn gather(
+        &self,
+        place: &Place,
+        settings: &Settings,
+        into: &mut Accumulated,
+    ) -> Result<(), BuildError> {
+        let file = place.file.as_ref().unwrap_or(&place.directory);
+        let warnings = settings.warnings.iter().map(|warning| format!("/{file}: {warning}"));
+        self.warnings.borrow_mut().extend(warnings);
+        for reference in &settings.resources {
+            self.add_resource(place, reference, into)?;
+        }
+        for reference in &settings.configurations {
+            let file = self.file(&place.directory, reference)?;
+            into.extras.merge(config::read(self.reader, &file)?)?;
+        }
+        for resource in generators::run(self, &place.directory, settings)? {
+            into.set.absorb(resource)?;
+        }
+        for reference in &settings.components {
+            let doing = |error: BuildError| error.while_doing("accumulating components");
+            let directory = self.locate(&place.directory, reference).map_err(doing)?;
+            if self.reader.kind(&directory) != Some(EntryKind::Dir) {
+                let message = format!("accumulating components: no directory {reference:?}");
+                return Err(BuildError::invalid(message));
+            }
+            let (inner, settings) = self.open(place, directory, Role::Component)?;
+            self.add(&inner, &settings, into)?;
+        }
+        self.check_count(into)
+    }
+
+    fn add_resource(
+        &self,
+        place: &Place,
+        reference: &str,
+        into: &mut Accumulated,
+    ) -> Result<(), BuildError> {
+        let doing =
+            |error: BuildError| error.while_doing(format!("accumulating resources from '{reference}'"));
+        let path = self.locate(&place.directory, reference).map_err(doing)?;
+        match self.reader.kind(&path) {
+            Some(EntryKind::File) => {
+                let path = self.file(&place.directory, reference).map_err(doing)?;
+                let text = self.reader.text(&path)?;
+                let resources = load::resources(&text, &path, self.reader.limits())?;
+                resources.into_iter().try_for_each(|resource| into.set.append(resource))?;
+            }
+            Some(EntryKind::Dir) => {
+                let (inner, settings) =
+                    self.open(place, path, Role::Kustomization).map_err(|error| match error.file() {
+                        Some(_) => error,
+                        None => doing(error),
+                    })?;
+                let mut gathered = Accumulated::default();
+                self.add(&inner, &settings, &mut gathered)?;
+                into.set.append_all(gathered.set)?;
+                into.extras.merge(gathered.extras)?;
+            }
+            None => {
+                let error = BuildError::invalid(format!("no such file or directory: /{path}"));
+                return Err(doing(error));
+            }
+        }
+        self.check_count(into)
+    }
+
+    fn check_count(&self, accumulated: &Accumulated) -> Result<(), BuildError> {
+        let objects_max = self.reader.limits().objects_max;
+        if accumulated.set.len() > objects_max {
+            return Err(BuildError::over_limit(format!("more than {objects_max} objects")));
+        }
+        Ok(())
+    }
+
+    /// Reads the kustomization of a directory that another one names.
+    fn open(
+        &self,
+        from: &Place,
+        directory: RelPath,
+        expected: Role,
+    ) -> Result<(Place, Settings), BuildError> {
+        let mut chain = from.chain.clone();
+        let is_cycle = chain.iter().any(|visited| visited.starts_with(&directory));
+        chain.push(directory.clone());
+        if is_cycle {
+            let names: Vec<String> = chain.iter().map(|visited| format!("/{visited}")).collect();
+            return Err(BuildError::invalid(format!("cycle detected: {}", names.join(" -> "))));
+        }
+        let depth_max = self.reader.limits().depth_max;
+        if chain.len() > depth_max {
+            let message = format!("more than {depth_max} kustomizations inside each other");
+            return Err(BuildError::over_limit(message));
+        }
+        let file = settings::find(self.reader, &directory)?;
+        let settings = settings::read(self.reader, &file)?;
+        match (expected, settings.role) {
+            (Role::Kustomization, Role::Component) => {
+                Err(BuildError::invalid(format!("expected kind != 'Component' for path '/{directory}'")))
+            }
+            (Role::Component, Role::Kustomization) => Err(BuildError::invalid(format!(
+                "expected kind 'Component' for path '/{directory}' but got 'Kustomization'"
+            ))),
+            _ => Ok((Place { directory, file: Some(file), chain }, settings)),
+        }
+    }
+
+    /// Where a reference leads, whatever stands there.
+    fn locate(&self, directory: &RelPath, reference: &str) -> Result<RelPath, BuildError> {
+        let located = directory.resolve(reference);
+        let is_there = located.as_ref().is_ok_and(|path| self.reader.kind(path).is_some());
+        if !is_there && is_remote(reference) {
+            return Err(BuildError::unsupported(format!("remote resource {reference:?}")));
+        }
+        located.map_err(|error| BuildError::invalid(error.to_string()))
+    }
+
+    /// The file that a reference names, if this kustomization may read it.
+    pub(crate) fn file(&self, directory: &RelPath, reference: &str) -> Result<RelPath, BuildError> {
+        let path = self.locate(directory, reference)?;
+        if self.reach == Reach::OwnDirectory && !path.starts_with(directory) {
+            let message = format!("security; file '/{path}' is not in or below '/{directory}'");
+            return Err(BuildError::invalid(message));
+        }
+        Ok(path)
+    }
+
+    fn transform(
+        &self,
+        place: &Place,
+        settings: &Settings,
+        into: &mut Accumulated,
+    ) -> Result<(), BuildError> {
+        let merged;
+        let config = if into.extras == Config::default() {
+            Config::builtin()
+        } else {
+            let mut both = Config::builtin().clone();
+            both.merge(into.extras.clone())?;
+            merged = both;
+            &merged
+        };
+        let set = &mut into.set;
+        patches::run_strategic(self, &place.directory, &settings.patches_strategic_merge, set)?;
+        patches::run(self, &place.directory, &settings.patches, set)?;
+        self.spend(set, settings.namespace.len() + settings.name_prefix.len() + settings.name_suffix.len())?;
+        namespace::set_all(set, &settings.namespace, &config.namespace)?;
+        names::add(set, Affix::Prefix, &settings.name_prefix, &config.name_prefix)?;
+        names::add(set, Affix::Suffix, &settings.name_suffix, &config.name_suffix)?;
+        self.label(settings, config, set)?;
+        self.spend(set, size(&settings.common_annotations))?;
+        annotations::set_all(set, &settings.common_annotations, &config.annotations)?;
+        patches::run_json6902(self, &place.directory, &settings.patches_json6902, set)?;
+        for entry in &settings.replicas {
+            self.spend(set, config.replicas.len())?;
+            replicas::set(set, entry, &config.replicas)?;
+        }
+        for entry in &settings.images {
+            self.spend(set, entry.new_name.len() + entry.new_tag.len() + entry.digest.len())?;
+            images::replace(set, entry, &config.images)?;
+        }
+        set.drop_empties();
+        Ok(())
+    }
+
+    fn label(&self, settings: &Settings, config: &Config, set: &mut ResourceSet) -> Result<(), BuildError> {
+        let common = LabelEntry {
+            pairs: settings.common_labels.clone(),
+            include_selectors: true,
+            ..LabelEntry::default()
+        };
+        for entry in settings.labels.iter().chain([&common]) {
+            self.spend(set, size(&entry.pairs))?;
+            labels::set_all(set, &entry.pairs, &labels::fields(entry, config)?)?;
+        }
+        Ok(())
+    }
+
+    fn spend(&self, set: &ResourceSet, bytes_each: usize) -> Result<(), BuildError> {
+        self.reader.spend(set.len(), bytes_each)
+    }
+}
+
+fn size(texts: &BTreeMap<String, String>) -> usize {
+    texts.iter().map(|(key, text)| key.len() + text.len()).sum()
+}
+
+fn is_remote(reference: &str) -> bool {
+    reference.contains("://")
+        || ["git::", "git@", "github.com/", "github.com:", "gh:"]
+            .iter()
+            .any(|start| reference.starts_with(start))
+}

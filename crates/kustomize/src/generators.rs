@@ -1,0 +1,215 @@
+//! ConfigMaps and Secrets made from literals, files and env files.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use plumb_filetree::RelPath;
+use serde_json::{Map, Value, json};
+
+use crate::accumulate::Assembly;
+use crate::error::BuildError;
+use crate::resource::{Behavior, Resource};
+use crate::settings::{GeneratorEntry, GeneratorOptions, Settings};
+
+/// What is generated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    ConfigMap,
+    Secret,
+}
+
+impl Kind {
+    fn field(self) -> &'static str {
+        match self {
+            Self::ConfigMap => "configMapGenerator",
+            Self::Secret => "secretGenerator",
+        }
+    }
+}
+
+/// Makes all objects that a kustomization asks for.
+pub(crate) fn run(
+    assembly: &Assembly<'_>,
+    directory: &RelPath,
+    settings: &Settings,
+) -> Result<Vec<Resource>, BuildError> {
+    let config_maps = settings.config_maps.iter().map(|entry| (Kind::ConfigMap, entry));
+    let secrets = settings.secrets.iter().map(|entry| (Kind::Secret, entry));
+    let generated = config_maps.chain(secrets).map(|(kind, entry)| {
+        let generator = Generator { assembly, directory, kind, entry };
+        generator.run(&settings.generator_options).map_err(|error| {
+            error.while_doing(format!("{} {:?}", kind.field(), entry.name))
+        })
+    });
+    generated.collect()
+}
+
+struct Generator<'g> {
+    assembly: &'g Assembly<'g>,
+    directory: &'g RelPath,
+    kind: Kind,
+    entry: &'g GeneratorEntry,
+}
+
+type Data = BTreeMap<String, Vec<u8>>;
+
+impl Generator<'_> {
+    fn run(&self, shared: &GeneratorOptions) -> Result<Resource, BuildError> {
+        let entry = self.entry;
+        if entry.name.is_empty() {
+            return Err(BuildError::invalid("a generator needs a name"));
+        }
+        let mut data = Data::new();
+        for reference in &entry.envs {
+            self.add_env_file(reference, &mut data)?;
+        }
+        for literal in &entry.literals {
+            let (key, value) = parse_literal(literal)?;
+            self.add(key, value.as_bytes().to_vec(), &mut data)?;
+        }
+        for source in &entry.files {
+            let (key, reference) = parse_file_source(source)?;
+            let file = self.assembly.file(self.directory, reference)?;
+            let content = self.assembly.reader.bytes(&file)?;
+            self.add(key, content, &mut data)?;
+        }
+        let mut value = match self.kind {
+            Kind::ConfigMap => config_map(data),
+            Kind::Secret => secret(data, &entry.secret_type),
+        };
+        let options = merged(shared, entry.options.as_ref());
+        if options.immutable {
+            value["immutable"] = true.into();
+        }
+        value["metadata"] = json!({ "name": entry.name });
+        let mut resource = Resource::new(value, &format!("/{}", self.directory));
+        resource.set_namespace(&entry.namespace);
+        for (field, texts) in [("labels", options.labels), ("annotations", options.annotations)] {
+            if !texts.is_empty() {
+                resource.set_metadata_texts(field, texts);
+            }
+        }
+        resource.needs_hash = !options.disable_name_suffix_hash;
+        resource.behavior = match entry.behavior.as_str() {
+            "" | "create" => Behavior::Create,
+            "merge" => Behavior::Merge,
+            "replace" => Behavior::Replace,
+            other => {
+                let message = format!("behavior {other:?} is none of create, merge, replace");
+                return Err(BuildError::invalid(message));
+            }
+        };
+        Ok(resource)
+    }
+
+    fn add(&self, key: &str, value: Vec<u8>, data: &mut Data) -> Result<(), BuildError> {
+        let is_key =
+            !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+        if !is_key {
+            let message =
+                format!("{key:?} is not a valid key name: letters, digits, '-', '_' and '.' are allowed");
+            return Err(BuildError::invalid(message));
+        }
+        if data.insert(key.to_owned(), value).is_some() {
+            let message = format!("configmap {} illegally repeats the key `{key}`", self.entry.name);
+            return Err(BuildError::invalid(message));
+        }
+        Ok(())
+    }
+
+    fn add_env_file(&self, reference: &str, data: &mut Data) -> Result<(), BuildError> {
+        let file = self.assembly.file(self.directory, reference)?;
+        let text = self.assembly.reader.text(&file)?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        for (index, line) in text.lines().enumerate() {
+            let line = line.trim_start();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            // Neither the key nor the value is trimmed at its end, as in kustomize.
+            let (key, value) = line.split_once('=').unwrap_or((line, ""));
+            self.add(key, value.as_bytes().to_vec(), data)
+                .map_err(|error| error.at_line(&file, index + 1))?;
+        }
+        Ok(())
+    }
+}
+
+fn parse_literal(literal: &str) -> Result<(&str, &str), BuildError> {
+    match literal.split_once('=') {
+        Some((key, value)) if !key.is_empty() => {
+            let unquoted = ['"', '\'']
+                .iter()
+                .find_map(|&quote| value.strip_prefix(quote).and_then(|inner| inner.strip_suffix(quote)));
+            Ok((key, unquoted.unwrap_or(value)))
+        }
+        // The literal may be a secret, so the message does not repeat it.
+        _ => Err(BuildError::invalid("invalid literal source, expected key=value")),
+    }
+}
+
+fn parse_file_source(source: &str) -> Result<(&str, &str), BuildError> {
+    match source.split('=').collect::<Vec<_>>()[..] {
+        [path] => Ok((path.rsplit('/').next().unwrap_or(path), path)),
+        [key, path] if !key.is_empty() && !path.is_empty() => Ok((key, path)),
+        [_, _] => Err(BuildError::invalid(format!("file source {source:?} lacks a key or a path"))),
+        _ => Err(BuildError::invalid(format!("file source {source:?} has more than one '='"))),
+    }
+}
+
+fn merged(shared: &GeneratorOptions, own: Option<&GeneratorOptions>) -> GeneratorOptions {
+    let mut options = shared.clone();
+    if let Some(GeneratorOptions { labels, annotations, disable_name_suffix_hash, immutable }) = own {
+        options.labels.extend(labels.clone());
+        options.annotations.extend(annotations.clone());
+        options.disable_name_suffix_hash |= disable_name_suffix_hash;
+        options.immutable |= immutable;
+    }
+    options
+}
+
+fn config_map(data: Data) -> Value {
+    let (mut texts, mut binaries) = (Map::new(), Map::new());
+    for (key, content) in data {
+        match String::from_utf8(content) {
+            Ok(text) => texts.insert(key, text.into()),
+            Err(error) => binaries.insert(key, folded_base64(error.as_bytes()).into()),
+        };
+    }
+    let mut value = json!({ "apiVersion": "v1", "kind": "ConfigMap" });
+    for (field, map) in [("data", texts), ("binaryData", binaries)] {
+        if !map.is_empty() {
+            value[field] = map.into();
+        }
+    }
+    value
+}
+
+fn secret(data: Data, secret_type: &str) -> Value {
+    let secret_type = if secret_type.is_empty() { "Opaque" } else { secret_type };
+    let mut value = json!({ "apiVersion": "v1", "kind": "Secret", "type": secret_type });
+    if !data.is_empty() {
+        let encoded = data.into_iter().map(|(key, content)| (key, folded_base64(&content).into()));
+        value["data"] = Value::Object(encoded.collect());
+    }
+    value
+}
+
+/// Base64; what is longer than a line is folded, with a line break behind each line.
+fn folded_base64(content: &[u8]) -> String {
+    const LINE_LENGTH: usize = 70;
+    let encoded = STANDARD.encode(content);
+    if encoded.len() < LINE_LENGTH {
+        return encoded;
+    }
+    let mut folded = String::with_capacity(encoded.len() + encoded.len() / LINE_LENGTH + 1);
+    for (index, c) in encoded.chars().enumerate() {
+        if index > 0 && index % LINE_LENGTH == 0 {
+            folded.push('\n');
+        }
+        folded.push(c);
+    }
+    folded.push('\n');
+    folded
+}

@@ -1,0 +1,97 @@
+//! The order in which objects are printed.
+
+use std::collections::HashMap;
+
+use crate::error::BuildError;
+use crate::identity::{Gvk, ResId};
+use crate::resource::Resource;
+use crate::settings::{LegacySortOptions, SortOptions};
+
+/// Kinds that others need come first.
+const FIRST: [&str; 22] = [
+    "Namespace",
+    "ResourceQuota",
+    "StorageClass",
+    "CustomResourceDefinition",
+    "ServiceAccount",
+    "PodSecurityPolicy",
+    "Role",
+    "ClusterRole",
+    "RoleBinding",
+    "ClusterRoleBinding",
+    "ConfigMap",
+    "Secret",
+    "Endpoints",
+    "Service",
+    "LimitRange",
+    "PriorityClass",
+    "PersistentVolume",
+    "PersistentVolumeClaim",
+    "Deployment",
+    "StatefulSet",
+    "CronJob",
+    "PodDisruptionBudget",
+];
+const LAST: [&str; 2] = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
+
+/// Sorts as the kustomization asks, by kind where it does not ask.
+pub(crate) fn sort(resources: &mut Vec<Resource>, options: Option<&SortOptions>) -> Result<(), BuildError> {
+    let legacy = match options.map(|options| (options.order.as_str(), &options.legacy_sort_options)) {
+        None | Some(("legacy", None)) => None,
+        Some(("legacy", Some(legacy))) => Some(legacy),
+        Some(("fifo", None)) => return Ok(()),
+        Some(("fifo", Some(_))) => {
+            return Err(BuildError::invalid(
+                "the field 'sortOptions.legacySortOptions' is set but the selected sort order is 'fifo', not \
+                 'legacy'",
+            ));
+        }
+        Some((_, _)) => {
+            let message = "the field 'sortOptions.order' must be one of [fifo, legacy]";
+            return Err(BuildError::invalid(message));
+        }
+    };
+    let ranks = ranks(legacy);
+    resources.sort_by_cached_key(|resource| Key::new(&resource.current_id(), &ranks));
+    Ok(())
+}
+
+type Ranks = HashMap<String, isize>;
+
+fn ranks(legacy: Option<&LegacySortOptions>) -> Ranks {
+    let own = |kinds: &[&str]| kinds.iter().map(|&kind| kind.to_owned()).collect::<Vec<_>>();
+    let (first, last) = match legacy {
+        Some(LegacySortOptions { order_first, order_last }) => (order_first.clone(), order_last.clone()),
+        None => (own(&FIRST), own(&LAST)),
+    };
+    // Kinds that are not listed rank as 0.
+    let before = (1..).map(|rank: isize| -rank).zip(first.into_iter().rev());
+    let after = (1..).zip(last);
+    before.chain(after).map(|(rank, kind)| (kind, rank)).collect()
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    rank: isize,
+    /// Whether this is a Namespace of another group, which stands behind the real ones.
+    is_other_namespace: bool,
+    kind: String,
+    id: String,
+}
+
+impl Key {
+    fn new(id: &ResId, ranks: &Ranks) -> Self {
+        let Gvk { group, version, kind } = &id.gvk;
+        let or = |text: &str, stand_in: &str| {
+            if text.is_empty() { stand_in.to_owned() } else { text.to_owned() }
+        };
+        let gvk = [or(group, "~G"), or(version, "~V"), or(kind, "~K")].join("_");
+        let (namespace, name) = (or(&id.namespace, "~X"), or(&id.name, "~N"));
+        Self {
+            rank: ranks.get(kind).copied().unwrap_or_default(),
+            is_other_namespace: kind == "Namespace" && !group.is_empty(),
+            id: format!("{gvk}|{namespace}|{name}"),
+            kind: gvk,
+        }
+    }
+}

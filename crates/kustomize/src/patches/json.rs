@@ -1,0 +1,308 @@
+//! JSON patches (RFC 6902), with the liberties that Go's library takes: `replace` adds what is missing, and indices
+//! may count from the end.
+
+use plumb_manifests::yaml::DEPTH_MAX;
+use serde_json::Value;
+
+use crate::error::BuildError;
+
+/// Values that `copy` may make in one patch of one object.
+const COPIES_MAX: usize = 100_000;
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Operation {
+    act: Act,
+    path: String,
+    steps: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Act {
+    Add(Value),
+    Remove,
+    Replace(Value),
+    Move(Vec<String>),
+    Copy(Vec<String>),
+    Test(Value),
+}
+
+impl Act {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Add(_) => "add",
+            Self::Remove => "remove",
+            Self::Replace(_) => "replace",
+            Self::Move(_) => "move",
+            Self::Copy(_) => "copy",
+            Self::Test(_) => "test",
+        }
+    }
+}
+
+/// Reads a list of operations.
+pub(super) fn operations(value: Value) -> Result<Vec<Operation>, BuildError> {
+    let Value::Array(items) = value else {
+        return Err(BuildError::invalid("a JSON patch is a list of operations"));
+    };
+    items.into_iter().enumerate().map(|(index, item)| operation(item, index)).collect()
+}
+
+fn operation(mut item: Value, index: usize) -> Result<Operation, BuildError> {
+    let doing = |error: BuildError| error.while_doing(format!("operation {index} of the JSON patch"));
+    let text = |name: &str| item.get(name).and_then(Value::as_str).map(str::to_owned);
+    let (op, path, from) = (text("op").unwrap_or_default(), text("path"), text("from"));
+    let Some(path) = path else {
+        return Err(doing(BuildError::invalid("path is missing")));
+    };
+    let steps = steps(&path).map_err(doing)?;
+    let from = || match &from {
+        Some(from) => self::steps(from).map_err(doing),
+        None => Err(doing(BuildError::invalid("from is missing"))),
+    };
+    let value = item.get_mut("value").map(Value::take).unwrap_or_default();
+    let act = match op.as_str() {
+        "add" => Act::Add(value),
+        "remove" => Act::Remove,
+        "replace" => Act::Replace(value),
+        "move" => Act::Move(from()?),
+        "copy" => Act::Copy(from()?),
+        "test" => Act::Test(value),
+        other => return Err(doing(BuildError::invalid(format!("Unexpected kind: {other}")))),
+    };
+    Ok(Operation { act, path, steps })
+}
+
+fn steps(path: &str) -> Result<Vec<String>, BuildError> {
+    let mut parts = path.split('/');
+    if parts.next() != Some("") {
+        return Err(BuildError::invalid(format!("path {path:?} does not begin with a slash")));
+    }
+    Ok(parts.map(|part| part.replace("~1", "/").replace("~0", "~")).collect())
+}
+
+/// Applies all operations in order. After an error the value is half changed.
+pub(super) fn apply(value: &mut Value, operations: &[Operation]) -> Result<(), BuildError> {
+    let mut copies = 0;
+    for operation in operations {
+        operation.apply(value, &mut copies).map_err(|error| {
+            let doing = format!("{} operation does not apply: {:?}", operation.act.name(), operation.path);
+            error.while_doing(doing)
+        })?;
+    }
+    Ok(())
+}
+
+impl Operation {
+    fn apply(&self, root: &mut Value, copies: &mut usize) -> Result<(), BuildError> {
+        match &self.act {
+            Act::Add(value) => self.add(root, value.clone()),
+            Act::Remove => remove(root, &self.steps).map(drop),
+            Act::Replace(value) => self.replace(root, value.clone()),
+            Act::Move(from) => {
+                let value = remove(root, from)?;
+                self.add(root, value)
+            }
+            Act::Copy(from) => {
+                let value = get(root, from).ok_or_else(missing_path)?.clone();
+                *copies += count(&value);
+                if *copies > COPIES_MAX {
+                    let message = format!("a JSON patch copies more than {COPIES_MAX} values");
+                    return Err(BuildError::over_limit(message));
+                }
+                self.add(root, value)
+            }
+            Act::Test(value) => match get(root, &self.steps) {
+                Some(found) if found == value => Ok(()),
+                None if value.is_null() => Ok(()),
+                _ => Err(BuildError::invalid("the value there is another")),
+            },
+        }
+    }
+
+    fn check_depth(&self, value: &Value) -> Result<(), BuildError> {
+        if self.steps.len() + depth(value) > DEPTH_MAX {
+            return Err(BuildError::over_limit(format!("nested deeper than {DEPTH_MAX} levels")));
+        }
+        Ok(())
+    }
+
+    fn add(&self, root: &mut Value, value: Value) -> Result<(), BuildError> {
+        self.check_depth(&value)?;
+        let (parent, last) = parent(root, &self.steps)?;
+        match parent {
+            Value::Object(map) => {
+                map.insert(last.to_owned(), value);
+                Ok(())
+            }
+            Value::Array(items) if last == "-" => {
+                items.push(value);
+                Ok(())
+            }
+            Value::Array(items) => {
+                let at = index(last, items.len() + 1)?;
+                items.insert(at, value);
+                Ok(())
+            }
+            _ => Err(missing_path()),
+        }
+    }
+
+    fn replace(&self, root: &mut Value, value: Value) -> Result<(), BuildError> {
+        self.check_depth(&value)?;
+        let (parent, last) = parent(root, &self.steps)?;
+        match parent {
+            Value::Object(map) => {
+                map.insert(last.to_owned(), value);
+                Ok(())
+            }
+            Value::Array(items) => {
+                let at = index(last, items.len())?;
+                items[at] = value;
+                Ok(())
+            }
+            _ => Err(missing_path()),
+        }
+    }
+}
+
+fn remove(root: &mut Value, steps: &[String]) -> Result<Value, BuildError> {
+    let (parent, last) = parent(root, steps)?;
+    match parent {
+        Value::Object(map) => map
+            .remove(last)
+            .ok_or_else(|| BuildError::invalid(format!("Unable to remove nonexistent key: {last}"))),
+        Value::Array(items) => {
+            let at = index(last, items.len())?;
+            Ok(items.remove(at))
+        }
+        _ => Err(missing_path()),
+    }
+}
+
+fn get<'v>(root: &'v Value, steps: &[String]) -> Option<&'v Value> {
+    steps.iter().try_fold(root, |value, step| match value {
+        Value::Object(map) => map.get(step),
+        Value::Array(items) => items.get(index(step, items.len()).ok()?),
+        _ => None,
+    })
+}
+
+fn parent<'v, 's>(
+    root: &'v mut Value,
+    steps: &'s [String],
+) -> Result<(&'v mut Value, &'s str), BuildError> {
+    let (last, way) = steps.split_last().ok_or_else(missing_path)?;
+    let parent = way.iter().try_fold(root, |value, step| match value {
+        Value::Object(map) => map.get_mut(step),
+        Value::Array(items) => {
+            let at = index(step, items.len()).ok()?;
+            items.get_mut(at)
+        }
+        _ => None,
+    });
+    Ok((parent.ok_or_else(missing_path)?, last))
+}
+
+/// An index below `length`; a negative one counts from the end.
+fn index(step: &str, length: usize) -> Result<usize, BuildError> {
+    let refuse = || BuildError::invalid(format!("index {step:?} is not in the list"));
+    let number: isize = step.parse().map_err(|_| refuse())?;
+    let at = if number < 0 {
+        length.checked_sub(number.unsigned_abs())
+    } else {
+        Some(number.unsigned_abs()).filter(|&at| at < length)
+    };
+    at.ok_or_else(refuse)
+}
+
+fn missing_path() -> BuildError {
+    BuildError::invalid("doc is missing path")
+}
+
+/// Levels inside each other. The reader limits them, and so this recursion.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or_default(),
+        Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or_default(),
+        _ => 0,
+    }
+}
+
+fn count(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(count).sum::<usize>(),
+        Value::Object(map) => 1 + map.values().map(count).sum::<usize>(),
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn patched(patch: Value) -> Result<Value, BuildError> {
+        let mut value = json!({"a": {"b": 1}, "l": [1, 2, 3]});
+        apply(&mut value, &operations(patch)?)?;
+        Ok(value)
+    }
+
+    #[track_caller]
+    fn check(patch: Value, expect: &Value) {
+        assert_eq!(&patched(patch).unwrap(), expect);
+    }
+
+    #[track_caller]
+    fn refuse(patch: Value, expect: &str) {
+        assert_eq!(patched(patch).unwrap_err().to_string(), expect);
+    }
+
+    #[test]
+    fn every_operation_does_what_it_says() {
+        check(
+            json!([{"op": "add", "path": "/a/c", "value": 2}]),
+            &json!({"a": {"b": 1, "c": 2}, "l": [1, 2, 3]}),
+        );
+        check(json!([{"op": "add", "path": "/l/-", "value": 4}]), &json!({"a": {"b": 1}, "l": [1, 2, 3, 4]}));
+        check(json!([{"op": "add", "path": "/l/1", "value": 9}]), &json!({"a": {"b": 1}, "l": [1, 9, 2, 3]}));
+        check(json!([{"op": "remove", "path": "/l/-1"}]), &json!({"a": {"b": 1}, "l": [1, 2]}));
+        check(
+            json!([{"op": "replace", "path": "/a/new", "value": 1}]),
+            &json!({"a": {"b": 1, "new": 1}, "l": [1, 2, 3]}),
+        );
+        check(json!([{"op": "move", "from": "/a/b", "path": "/c"}]), &json!({"a": {}, "c": 1, "l": [1, 2, 3]}));
+        check(
+            json!([{"op": "test", "path": "/a/b", "value": 1}, {"op": "copy", "from": "/l/0", "path": "/a/b"}]),
+            &json!({"a": {"b": 1}, "l": [1, 2, 3]}),
+        );
+    }
+
+    #[test]
+    fn what_does_not_apply_is_refused_with_operation_and_path() {
+        refuse(
+            json!([{"op": "remove", "path": "/x"}]),
+            "remove operation does not apply: \"/x\": Unable to remove nonexistent key: x",
+        );
+        refuse(
+            json!([{"op": "add", "path": "/x/y", "value": 1}]),
+            "add operation does not apply: \"/x/y\": doc is missing path",
+        );
+        refuse(
+            json!([{"op": "test", "path": "/a/b", "value": 2}]),
+            "test operation does not apply: \"/a/b\": the value there is another",
+        );
+        refuse(
+            json!([{"op": "replace", "path": "/l/3", "value": 1}]),
+            "replace operation does not apply: \"/l/3\": index \"3\" is not in the list",
+        );
+        refuse(json!([{"op": "foo", "path": "/a"}]), "operation 0 of the JSON patch: Unexpected kind: foo");
+    }
+
+    #[test]
+    fn copies_that_double_each_time_are_stopped() {
+        let double = json!({"op": "copy", "from": "/l", "path": "/l/-"});
+        let patch = Value::Array(vec![double; 60]);
+        assert!(patched(patch).unwrap_err().to_string().contains("more than 100000 values"));
+    }
+}

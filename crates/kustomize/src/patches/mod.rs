@@ -1,0 +1,247 @@
+//! Patches: read, told apart by what they say, and applied to whom they are for.
+
+mod json;
+mod strategic;
+
+use plumb_filetree::RelPath;
+use plumb_manifests::yaml;
+use serde_json::Value;
+
+use crate::accumulate::Assembly;
+use crate::error::BuildError;
+use crate::load;
+use crate::resource::Resource;
+use crate::selector::Selector;
+use crate::set::ResourceSet;
+use crate::settings::PatchEntry;
+
+use json::Operation;
+
+/// Applies the entries of `patches`.
+pub(crate) fn run(
+    assembly: &Assembly<'_>,
+    directory: &RelPath,
+    entries: &[PatchEntry],
+    set: &mut ResourceSet,
+) -> Result<(), BuildError> {
+    for (index, entry) in entries.iter().enumerate() {
+        let label =
+            if entry.label.is_empty() { format!("patches[{index}]") } else { entry.label.clone() };
+        run_entry(assembly, directory, entry, set).map_err(|error| error.while_doing(&label))?;
+    }
+    Ok(())
+}
+
+/// Applies the entries of `patchesJson6902`.
+pub(crate) fn run_json6902(
+    assembly: &Assembly<'_>,
+    directory: &RelPath,
+    entries: &[PatchEntry],
+    set: &mut ResourceSet,
+) -> Result<(), BuildError> {
+    for (index, entry) in entries.iter().enumerate() {
+        let doing = |error: BuildError| error.while_doing(format!("patchesJson6902[{index}]"));
+        if entry.target.as_ref().is_none_or(|target| target.name.is_empty()) {
+            return Err(doing(BuildError::invalid("must specify the target name")));
+        }
+        run_entry(assembly, directory, entry, set).map_err(doing)?;
+    }
+    Ok(())
+}
+
+/// Applies the entries of `patchesStrategicMerge`: texts, or the names of files that hold them.
+pub(crate) fn run_strategic(
+    assembly: &Assembly<'_>,
+    directory: &RelPath,
+    entries: &[String],
+    set: &mut ResourceSet,
+) -> Result<(), BuildError> {
+    let mut patches = Vec::new();
+    for text in entries {
+        let limits = assembly.reader.limits();
+        match load::inline(text, "", limits) {
+            Ok(inline) => patches.extend(inline.into_iter().map(|patch| (patch, text.len()))),
+            Err(_) => {
+                let file = assembly.file(directory, text)?;
+                let text = assembly.reader.text(&file)?;
+                let loaded = load::resources(&text, &file, limits)?;
+                patches.extend(loaded.into_iter().map(|patch| (patch, text.len())));
+            }
+        }
+    }
+    if patches.is_empty() && !entries.is_empty() {
+        return Err(BuildError::invalid(format!("patch appears to be empty; files={entries:?}")));
+    }
+    for (patch, size) in &patches {
+        assembly.reader.spend(1, *size)?;
+        apply_by_id(set, patch, Allowed::default())?;
+    }
+    set.drop_empties();
+    Ok(())
+}
+
+fn run_entry(
+    assembly: &Assembly<'_>,
+    directory: &RelPath,
+    entry: &PatchEntry,
+    set: &mut ResourceSet,
+) -> Result<(), BuildError> {
+    let source = read(assembly, directory, entry)?;
+    let patch = parse(assembly, &source)?;
+    let allowed = Allowed::new(entry);
+    let selector = entry.target.as_ref().map(Selector::new).transpose()?;
+    let mut selected = Vec::new();
+    if let Some(selector) = &selector {
+        assembly.reader.spend(set.len(), 0)?;
+        let fitting = set.iter().enumerate().filter(|(_, resource)| selector.selects(resource));
+        selected.extend(fitting.map(|(index, _)| index));
+        assembly.reader.spend(selected.len(), source.text.len())?;
+    }
+    let named = |error: BuildError| match &source.file {
+        Some(file) => error.in_file(file),
+        None => error,
+    };
+    match (patch, selector.is_some()) {
+        (Patch::Empty, _) => Ok(()),
+        (Patch::Json(_), false) => {
+            Err(named(BuildError::invalid("must specify a target for a JSON patch")))
+        }
+        (Patch::Json(operations), true) => {
+            selected.into_iter().try_for_each(|index| apply_json(set, index, &operations).map_err(named))
+        }
+        (Patch::Strategic(documents), false) => documents.iter().try_for_each(|document| {
+            assembly.reader.spend(1, source.text.len())?;
+            apply_by_id(set, document, allowed).map_err(named)
+        }),
+        (Patch::Strategic(documents), true) => match documents.as_slice() {
+            [document] => selected.into_iter().try_for_each(|index| {
+                set.change(index, |resource| apply_strategic(resource, document, allowed)).map_err(named)
+            }),
+            _ => Err(named(BuildError::invalid(
+                "Multiple Strategic-Merge Patches in one `patches` entry is not allowed to set `patches.target` \
+                 field",
+            ))),
+        },
+    }?;
+    set.drop_empties();
+    Ok(())
+}
+
+struct Source {
+    text: String,
+    file: Option<RelPath>,
+}
+
+fn read(assembly: &Assembly<'_>, directory: &RelPath, entry: &PatchEntry) -> Result<Source, BuildError> {
+    match (entry.path.trim(), entry.patch.trim()) {
+        ("", "") => Err(BuildError::invalid("must specify one of patch and path")),
+        ("", _) => Ok(Source { text: entry.patch.clone(), file: None }),
+        (path, "") => {
+            let file = assembly.file(directory, path)?;
+            Ok(Source { text: assembly.reader.text(&file)?, file: Some(file) })
+        }
+        _ => Err(BuildError::invalid("patch and path can't be set at the same time")),
+    }
+}
+
+enum Patch {
+    /// Nothing but comments.
+    Empty,
+    Strategic(Vec<Resource>),
+    Json(Vec<Operation>),
+}
+
+fn parse(assembly: &Assembly<'_>, source: &Source) -> Result<Patch, BuildError> {
+    let limits = assembly.reader.limits();
+    let named = |error: BuildError| match &source.file {
+        Some(file) => error.in_file(file),
+        None => error,
+    };
+    if source.text.trim_start().starts_with('[') {
+        let value: Value = serde_json::from_str(&source.text)
+            .map_err(|error| named(BuildError::invalid(format!("unable to parse JSON patch: {error}"))))?;
+        return json::operations(value).map(Patch::Json).map_err(named);
+    }
+    let refused = |error: yaml::YamlError| match &source.file {
+        Some(file) => BuildError::yaml(file, error),
+        None => BuildError::invalid(format!("unable to parse SM or JSON patch: line {error}")),
+    };
+    let documents = yaml::parse(&source.text, &limits.yaml).map_err(refused)?;
+    if documents.iter().any(|document| document.value.is_array()) {
+        let value = yaml::parse_settings(&source.text, &limits.yaml).map_err(refused)?;
+        return json::operations(value).map(Patch::Json).map_err(named);
+    }
+    let resources = match &source.file {
+        Some(file) => load::resources(&source.text, file, limits),
+        None => load::inline(&source.text, "", limits),
+    };
+    let resources =
+        resources.map_err(|error| named(error.while_doing("unable to parse SM or JSON patch")))?;
+    Ok(if resources.is_empty() { Patch::Empty } else { Patch::Strategic(resources) })
+}
+
+/// Which parts of an id a patch may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Allowed {
+    name: bool,
+    kind: bool,
+}
+
+impl Allowed {
+    fn new(entry: &PatchEntry) -> Self {
+        let is_set = |name: &str| entry.options.get(name).copied().unwrap_or_default();
+        Self { name: is_set("allowNameChange"), kind: is_set("allowKindChange") }
+    }
+}
+
+/// Applies a patch to the one object that it names.
+fn apply_by_id(set: &mut ResourceSet, patch: &Resource, allowed: Allowed) -> Result<(), BuildError> {
+    let id = patch.original_id();
+    match set.indices_of_any(&id)[..] {
+        [index] => set.change(index, |resource| apply_strategic(resource, patch, allowed)),
+        [] => Err(BuildError::invalid(format!(
+            "no resource matches strategic merge patch \"{id}\": no matches for Id {id}; failed to find unique \
+             target for patch {id}"
+        ))),
+        _ => Err(BuildError::invalid(format!(
+            "multiple matches for Id {id}; failed to find unique target for patch {id}"
+        ))),
+    }
+}
+
+fn apply_strategic(resource: &mut Resource, patch: &Resource, allowed: Allowed) -> Result<(), BuildError> {
+    let before = resource.current_id();
+    if allowed.name || allowed.kind {
+        resource.remember_id();
+    }
+    let mut document = patch.value.clone();
+    if let (Some(map), Some(api_version)) = (document.as_object_mut(), resource.value.get("apiVersion")) {
+        map.insert("apiVersion".to_owned(), api_version.clone());
+    }
+    let value = std::mem::take(&mut resource.value);
+    let merged = strategic::merge(value, document, &before.gvk)
+        .map_err(|error| error.while_doing(format!("patching {before}")))?;
+    let Some(merged) = merged else {
+        resource.value = Value::Object(serde_json::Map::new());
+        return Ok(());
+    };
+    resource.value = merged;
+    if !allowed.kind {
+        resource.value["kind"] = before.gvk.kind.as_str().into();
+    }
+    if !allowed.name {
+        resource.set_name(&before.name);
+    }
+    resource.set_namespace(&before.namespace);
+    Ok(())
+}
+
+fn apply_json(set: &mut ResourceSet, index: usize, operations: &[Operation]) -> Result<(), BuildError> {
+    set.change(index, |resource| {
+        let id = resource.current_id();
+        resource.remember_id();
+        json::apply(&mut resource.value, operations)
+            .and_then(|()| resource.check_named())
+            .map_err(|error| error.while_doing(format!("patching {id}")))
+    })
+}

@@ -1,0 +1,252 @@
+//! Strategic merge patches as kustomize merges them: maps by their keys, lists of built-in kinds by the keys of their
+//! items, everything else replaced.
+//!
+//! Where kustomize loses data in silence (items with the same key, or without one), this is an error. The depth of
+//! both sides is limited by the reader, and so is the recursion here.
+
+use serde_json::{Map, Value};
+
+use crate::error::BuildError;
+use crate::identity::Gvk;
+use crate::resource::scalar_text;
+use crate::schema::{self, Field, Merge};
+
+const DIRECTIVE: &str = "$patch";
+
+/// Merges a patch into an object of a kind; `None` if the patch deletes it.
+pub(super) fn merge(object: Value, patch: Value, gvk: &Gvk) -> Result<Option<Value>, BuildError> {
+    let root = Field { merge: Merge::Whole, definition: schema::definition(gvk) };
+    merge_value(object, patch, Some(&root))
+}
+
+/// What a map or an item of a list says about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Directive {
+    Merge,
+    Replace,
+    Delete,
+}
+
+fn take_directive(map: &mut Map<String, Value>) -> Result<Directive, BuildError> {
+    match map.remove(DIRECTIVE) {
+        None => Ok(Directive::Merge),
+        Some(value) => match value.as_str() {
+            Some("merge") => Ok(Directive::Merge),
+            Some("replace") => Ok(Directive::Replace),
+            Some("delete") => Ok(Directive::Delete),
+            _ => Err(BuildError::invalid(format!("unknown patch strategy {:?}", scalar_text(&value)))),
+        },
+    }
+}
+
+fn merge_value(old: Value, patch: Value, field: Option<&Field>) -> Result<Option<Value>, BuildError> {
+    match (old, patch) {
+        (_, Value::Null) => Ok(None),
+        (Value::Null, patch) => added(patch, field),
+        (Value::Object(old), Value::Object(mut patch)) => match take_directive(&mut patch)? {
+            Directive::Delete => Ok(None),
+            Directive::Replace => added(Value::Object(patch), field),
+            Directive::Merge => merge_map(old, patch, field).map(Some),
+        },
+        (Value::Array(old), Value::Array(patch)) => merge_list(old, patch, field),
+        (old, patch) if is_scalar(&old) && is_scalar(&patch) => Ok(Some(patch)),
+        (old, patch) => {
+            let message =
+                format!("wrong node kind: expected {} but got {}", node_kind(&old), node_kind(&patch));
+            Err(BuildError::invalid(message))
+        }
+    }
+}
+
+fn merge_map(
+    mut old: Map<String, Value>,
+    patch: Map<String, Value>,
+    field: Option<&Field>,
+) -> Result<Value, BuildError> {
+    let definition = field.and_then(|field| field.definition);
+    for (key, value) in patch {
+        let inner = schema::field(definition, &key);
+        let before = old.remove(&key).unwrap_or_default();
+        let merged = merge_value(before, value, inner).map_err(|error| deeper(error, &key))?;
+        if let Some(merged) = merged {
+            old.insert(key, merged);
+        }
+    }
+    Ok(Value::Object(old))
+}
+
+/// What a patch says where there was nothing: nulls mean nothing, directives are not content.
+fn added(patch: Value, field: Option<&Field>) -> Result<Option<Value>, BuildError> {
+    match patch {
+        Value::Null => Ok(None),
+        Value::Object(mut map) => {
+            if take_directive(&mut map)? == Directive::Delete {
+                return Ok(None);
+            }
+            merge_map(Map::new(), map, field).map(Some)
+        }
+        Value::Array(items) => merge_list(Vec::new(), items, field),
+        scalar => Ok(Some(scalar)),
+    }
+}
+
+fn merge_list(
+    old: Vec<Value>,
+    mut patch: Vec<Value>,
+    field: Option<&Field>,
+) -> Result<Option<Value>, BuildError> {
+    let merge = field.map_or(&Merge::Whole, |field| &field.merge);
+    if merge == &Merge::Whole {
+        return Ok(Some(Value::Array(patch)));
+    }
+    match take_list_directive(&mut patch)? {
+        Directive::Delete => return Ok(None),
+        Directive::Replace => return merge_items(Vec::new(), patch, merge, field).map(Some),
+        Directive::Merge => {}
+    }
+    merge_items(old, patch, merge, field).map(Some)
+}
+
+/// An item that is nothing but a directive is about the whole list.
+fn take_list_directive(items: &mut Vec<Value>) -> Result<Directive, BuildError> {
+    let mut directive = Directive::Merge;
+    let mut kept = Vec::with_capacity(items.len());
+    for mut item in std::mem::take(items) {
+        match item.as_object_mut() {
+            Some(map) if map.len() == 1 && map.contains_key(DIRECTIVE) => directive = take_directive(map)?,
+            _ => kept.push(item),
+        }
+    }
+    *items = kept;
+    Ok(directive)
+}
+
+fn merge_items(
+    old: Vec<Value>,
+    patch: Vec<Value>,
+    merge: &Merge,
+    field: Option<&Field>,
+) -> Result<Value, BuildError> {
+    match merge {
+        Merge::Whole => Ok(Value::Array(patch)),
+        Merge::Set => {
+            let mut items: Vec<Value> = Vec::with_capacity(old.len() + patch.len());
+            for item in patch.into_iter().chain(old) {
+                if !items.contains(&item) {
+                    items.push(item);
+                }
+            }
+            Ok(Value::Array(items))
+        }
+        Merge::Keys(keys) => KeyedList { keys, definition: field.and_then(|field| field.definition) }
+            .merge(old, patch)
+            .map(Value::Array),
+    }
+}
+
+/// A list whose items are told apart by some of their fields.
+struct KeyedList<'k> {
+    keys: &'k [&'static str],
+    definition: Option<&'static str>,
+}
+
+/// The texts of the key fields of an item, in the order of the keys.
+type ItemKey = Vec<Option<String>>;
+
+impl KeyedList<'_> {
+    /// Items of the patch come first, in its order; then those that it does not touch.
+    fn merge(&self, old: Vec<Value>, patch: Vec<Value>) -> Result<Vec<Value>, BuildError> {
+        let item_field = Field { merge: Merge::Whole, definition: self.definition };
+        let mut kept: Vec<Option<(ItemKey, Value)>> = Vec::with_capacity(old.len());
+        for item in old {
+            kept.push(Some((self.key_of(&item, "the object")?, item)));
+        }
+        let mut merged = Vec::with_capacity(patch.len() + kept.len());
+        let mut seen: Vec<ItemKey> = Vec::new();
+        for item in patch {
+            let key = self.key_of(&item, "the patch")?;
+            if seen.contains(&key) {
+                return Err(self.twice(&key, "the patch"));
+            }
+            let before = self.take(&mut kept, &key)?.unwrap_or_default();
+            let result = merge_value(before, item, Some(&item_field));
+            seen.push(key);
+            match result.map_err(|error| deeper(error, &self.describe(seen.last())))? {
+                Some(Value::Object(map)) if map.is_empty() => {}
+                Some(item) => merged.push(item),
+                None => {}
+            }
+        }
+        merged.extend(kept.into_iter().flatten().map(|(_, item)| item));
+        Ok(merged)
+    }
+
+    fn key_of(&self, item: &Value, whose: &str) -> Result<ItemKey, BuildError> {
+        let part = |name: &&'static str| item.get(*name).filter(|part| !part.is_null()).map(scalar_text);
+        let key: ItemKey = self.keys.iter().map(part).collect();
+        if key.iter().all(Option::is_none) {
+            let names = self.keys.join(", ");
+            return Err(BuildError::invalid(format!("an item of the list in {whose} lacks {names}")));
+        }
+        Ok(key)
+    }
+
+    /// Takes the item out that a key means. A part that only one side states fits to anything.
+    fn take(
+        &self,
+        kept: &mut [Option<(ItemKey, Value)>],
+        key: &ItemKey,
+    ) -> Result<Option<Value>, BuildError> {
+        let fits = |own: &ItemKey| {
+            let mut pairs = own.iter().zip(key);
+            let is_contrary = |(one, other): (&Option<String>, &Option<String>)| {
+                one.is_some() && other.is_some() && one != other
+            };
+            let is_shared = own.iter().zip(key).any(|(one, other)| one.is_some() && one == other);
+            is_shared && !pairs.any(is_contrary)
+        };
+        let fitting: Vec<usize> = kept
+            .iter()
+            .enumerate()
+            .filter(|(_, item)| item.as_ref().is_some_and(|(own, _)| fits(own)))
+            .map(|(index, _)| index)
+            .collect();
+        match fitting[..] {
+            [] => Ok(None),
+            [index] => Ok(kept[index].take().map(|(_, item)| item)),
+            _ => Err(self.twice(key, "the object")),
+        }
+    }
+
+    fn twice(&self, key: &ItemKey, whose: &str) -> BuildError {
+        let item = self.describe(Some(key));
+        BuildError::invalid(format!("more than one item {item} in {whose}: which one is patched is not clear"))
+    }
+
+    fn describe(&self, key: Option<&ItemKey>) -> String {
+        let parts = self.keys.iter().zip(key.into_iter().flatten());
+        let stated: Vec<String> = parts
+            .filter_map(|(name, text)| text.as_ref().map(|text| format!("{name}={text}")))
+            .collect();
+        format!("[{}]", stated.join(","))
+    }
+}
+
+fn deeper(error: BuildError, step: &str) -> BuildError {
+    error.while_doing(step)
+}
+
+fn is_scalar(value: &Value) -> bool {
+    !value.is_array() && !value.is_object()
+}
+
+fn node_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Object(_) => "MappingNode",
+        Value::Array(_) => "SequenceNode",
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => "ScalarNode",
+    }
+}
+
+#[cfg(test)]
+mod tests;

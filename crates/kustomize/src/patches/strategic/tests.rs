@@ -1,0 +1,89 @@
+use serde_json::json;
+
+use super::*;
+
+fn merged(old: Value, patch: Value, kind: &str) -> Result<Option<Value>, BuildError> {
+    let api_version = if kind == "Pod" || kind == "Service" { "v1" } else { "example.com/v1" };
+    merge(old, patch, &Gvk::new(api_version, kind))
+}
+
+#[track_caller]
+fn check(kind: &str, old: Value, patch: Value, expect: &Value) {
+    assert_eq!(merged(json!({"spec": old}), json!({"spec": patch}), kind).unwrap().unwrap()["spec"], *expect);
+}
+
+#[track_caller]
+fn refuse(old: Value, patch: Value, expect: &str) {
+    let error = merged(json!({"spec": old}), json!({"spec": patch}), "Pod").unwrap_err();
+    assert_eq!(error.to_string(), expect);
+}
+
+#[test]
+fn maps_are_merged_and_null_deletes() {
+    check("Any", json!({"a": 1, "b": {"c": 1}}), json!({"a": null, "b": {"d": 2}}), &json!({"b": {"c": 1, "d": 2}}));
+    check("Any", json!({}), json!({"a": {"b": null, "c": 1}}), &json!({"a": {"c": 1}}));
+    check("Any", json!({"a": null}), json!({"b": 1}), &json!({"a": null, "b": 1}));
+}
+
+#[test]
+fn lists_of_unknown_kinds_are_replaced() {
+    check("Any", json!({"l": [{"name": "a"}]}), json!({"l": [{"name": "b"}]}), &json!({"l": [{"name": "b"}]}));
+}
+
+#[test]
+fn lists_with_keys_are_merged_with_the_patch_in_front() {
+    let old = json!({"containers": [{"name": "a", "image": "x"}, {"name": "b"}]});
+    let patch = json!({"containers": [{"name": "c"}, {"name": "b", "image": "y"}]});
+    let expect = json!({"containers": [{"name": "c"}, {"name": "b", "image": "y"}, {"name": "a", "image": "x"}]});
+    check("Pod", old, patch, &expect);
+}
+
+#[test]
+fn directives_delete_and_replace() {
+    let old = json!({"containers": [{"name": "a", "image": "x"}, {"name": "b"}], "m": {"a": 1}});
+    check(
+        "Pod",
+        old.clone(),
+        json!({"containers": [{"name": "a", "$patch": "delete"}], "m": {"$patch": "replace", "b": 1}}),
+        &json!({"containers": [{"name": "b"}], "m": {"b": 1}}),
+    );
+    check(
+        "Pod",
+        old.clone(),
+        json!({"containers": [{"name": "z"}, {"$patch": "replace"}], "m": {"$patch": "delete"}}),
+        &json!({"containers": [{"name": "z"}]}),
+    );
+    assert_eq!(merged(old, json!({"$patch": "delete"}), "Pod").unwrap(), None);
+}
+
+#[test]
+fn a_key_that_one_side_leaves_out_fits_if_only_one_item_does() {
+    let ports = |ports: Value| json!({"ports": ports});
+    check(
+        "Service",
+        ports(json!([{"port": 80}])),
+        ports(json!([{"port": 80, "protocol": "TCP"}])),
+        &ports(json!([{"port": 80, "protocol": "TCP"}])),
+    );
+    check(
+        "Service",
+        ports(json!([{"port": 80, "protocol": "TCP"}, {"port": 80, "protocol": "UDP"}])),
+        ports(json!([{"port": 80, "protocol": "UDP", "name": "u"}])),
+        &ports(json!([{"port": 80, "protocol": "UDP", "name": "u"}, {"port": 80, "protocol": "TCP"}])),
+    );
+}
+
+#[test]
+fn what_would_lose_data_is_refused() {
+    refuse(
+        json!({"containers": [{"name": "a"}, {"name": "a"}]}),
+        json!({"containers": [{"name": "a", "image": "x"}]}),
+        "spec: containers: more than one item [name=a] in the object: which one is patched is not clear",
+    );
+    refuse(
+        json!({"volumes": [{"emptyDir": {}}]}),
+        json!({"volumes": [{"name": "a"}]}),
+        "spec: volumes: an item of the list in the object lacks name",
+    );
+    refuse(json!({"a": {}}), json!({"a": 1}), "spec: a: wrong node kind: expected MappingNode but got ScalarNode");
+}

@@ -1,0 +1,270 @@
+//! Names that have changed, put into the objects that refer to them.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::Value;
+
+use crate::config::NameReference;
+use crate::error::BuildError;
+use crate::field::Make;
+use crate::identity::{Gvk, ResId};
+use crate::reading::Reader;
+use crate::resource::{Resource, scalar_text};
+use crate::set::ResourceSet;
+
+/// Updates every reference to an object whose name or namespace has changed.
+pub(crate) fn update(
+    set: &mut ResourceSet,
+    references: &[NameReference],
+    reader: &Reader<'_>,
+) -> Result<(), BuildError> {
+    let referrals = Referrals::new(set.iter().map(Facts::new).collect());
+    for (position, resource) in set.iter_mut().enumerate() {
+        let referrer = Referrer::new(&referrals, position, resource, reader);
+        for reference in references {
+            for spec in &reference.fields {
+                if !referrer.facts().original.gvk.is_selected_by(&spec.gvk) {
+                    continue;
+                }
+                let role = role_ref(&spec.path, resource);
+                let wanted = Wanted { target: &reference.target, role };
+                // The kind of today decides nothing here: that of the beginning has been looked at.
+                let anywhere = crate::field::FieldSpec { gvk: Gvk::default(), ..spec.clone() };
+                anywhere
+                    .visit_resource(resource, Make::Nothing, &mut |field| referrer.update(field, &wanted))
+                    .map_err(|error| {
+                        error.while_doing(format!("updating name reference in '{}' field", spec.path))
+                    })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the search needs to know of an object.
+struct Facts {
+    previous: Vec<ResId>,
+    original: ResId,
+    current: ResId,
+    prefixes: Vec<String>,
+    suffixes: Vec<String>,
+}
+
+impl Facts {
+    fn new(resource: &Resource) -> Self {
+        Self {
+            previous: resource.previous_ids().collect(),
+            original: resource.original_id(),
+            current: resource.current_id(),
+            prefixes: resource.prefixes.clone(),
+            suffixes: resource.suffixes.clone(),
+        }
+    }
+
+    fn was(&self, pattern: &Gvk) -> bool {
+        self.previous.iter().any(|id| id.gvk.is_selected_by(pattern))
+    }
+}
+
+/// All objects, found by a former name or by their first namespace.
+struct Referrals {
+    facts: Vec<Facts>,
+    by_former_name: HashMap<String, Vec<usize>>,
+    by_original_namespace: HashMap<String, Vec<usize>>,
+}
+
+impl Referrals {
+    fn new(facts: Vec<Facts>) -> Self {
+        let mut by_former_name: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut by_original_namespace: HashMap<String, Vec<usize>> = HashMap::new();
+        for (position, one) in facts.iter().enumerate() {
+            let names: HashSet<&str> = one.previous.iter().map(|id| id.name.as_str()).collect();
+            for name in names {
+                by_former_name.entry(name.to_owned()).or_default().push(position);
+            }
+            let namespace = one.original.effective_namespace().to_owned();
+            by_original_namespace.entry(namespace).or_default().push(position);
+        }
+        Self { facts, by_former_name, by_original_namespace }
+    }
+}
+
+/// Which objects a field may name.
+struct Wanted<'w> {
+    target: &'w Gvk,
+    /// What stands beside the name in a roleRef.
+    role: Option<Gvk>,
+}
+
+struct Referrer<'r> {
+    referrals: &'r Referrals,
+    position: usize,
+    /// Namespaces of the accounts that a RoleBinding names.
+    account_namespaces: HashSet<String>,
+    reader: &'r Reader<'r>,
+}
+
+impl<'r> Referrer<'r> {
+    fn new(referrals: &'r Referrals, position: usize, resource: &Resource, reader: &'r Reader<'r>) -> Self {
+        let subjects = (resource.kind() == "RoleBinding")
+            .then(|| resource.value.get("subjects").and_then(Value::as_array))
+            .flatten();
+        let accounts = subjects.into_iter().flatten().filter(|subject| {
+            subject.get("kind").and_then(Value::as_str) == Some("ServiceAccount")
+        });
+        let namespaces = accounts.filter_map(|subject| subject.get("namespace").and_then(Value::as_str));
+        let account_namespaces = namespaces.map(str::to_owned).collect();
+        Self { referrals, position, account_namespaces, reader }
+    }
+
+    fn facts(&self) -> &'r Facts {
+        &self.referrals.facts[self.position]
+    }
+
+    fn update(&self, field: &mut Value, wanted: &Wanted<'_>) -> Result<(), BuildError> {
+        match field {
+            Value::Null => Ok(()),
+            Value::Object(_) => self.update_map(field, wanted),
+            Value::Array(items) => items.iter_mut().try_for_each(|item| match item {
+                Value::Object(_) => self.update_map(item, wanted),
+                Value::Null | Value::Array(_) => Ok(()),
+                _ => self.update_scalar(item, wanted),
+            }),
+            _ => self.update_scalar(field, wanted),
+        }
+    }
+
+    fn update_scalar(&self, field: &mut Value, wanted: &Wanted<'_>) -> Result<(), BuildError> {
+        let old = scalar_text(field);
+        let is_same = |one: &Facts, other: &Facts| one.current.name == other.current.name;
+        if let Some(referral) = self.select(&old, None, wanted, &is_same)?
+            && referral.current.name != old
+        {
+            *field = referral.current.name.as_str().into();
+        }
+        Ok(())
+    }
+
+    /// A map names an object by `name` and perhaps `namespace`.
+    fn update_map(&self, field: &mut Value, wanted: &Wanted<'_>) -> Result<(), BuildError> {
+        let Some(old) = field.get("name").map(scalar_text) else {
+            return Err(BuildError::invalid("path config error; no 'name' field in node"));
+        };
+        let namespace = field.get("namespace").map(scalar_text);
+        let is_same = |one: &Facts, other: &Facts| {
+            one.current.name == other.current.name && one.current.namespace == other.current.namespace
+        };
+        let Some(referral) = self.select(&old, namespace.as_deref(), wanted, &is_same)? else {
+            return Ok(());
+        };
+        let ResId { name, namespace, .. } = &referral.current;
+        if name != &old || !namespace.is_empty() {
+            field["name"] = name.as_str().into();
+        }
+        if !namespace.is_empty() {
+            field["namespace"] = namespace.as_str().into();
+        }
+        Ok(())
+    }
+
+    /// The object that a name means, if it is one whose name has changed.
+    fn select(
+        &self,
+        old: &str,
+        namespace: Option<&str>,
+        wanted: &Wanted<'_>,
+        is_same: &dyn Fn(&Facts, &Facts) -> bool,
+    ) -> Result<Option<&'r Facts>, BuildError> {
+        let Some(positions) = self.referrals.by_former_name.get(old) else {
+            return Ok(None);
+        };
+        self.reader.spend(positions.len(), 0)?;
+        let in_namespace = self.namespace_filter(namespace);
+        let own = self.facts();
+        let mut candidates: Vec<&Facts> = positions
+            .iter()
+            .map(|&position| &self.referrals.facts[position])
+            .filter(|one| self.is_reachable(one) && in_namespace(one))
+            .filter(|one| one.was(wanted.target))
+            .filter(|one| wanted.role.as_ref().is_none_or(|role| one.was(role)))
+            .filter(|one| self.is_near(one))
+            .collect();
+        if let [only] = candidates[..] {
+            return Ok(Some(only));
+        }
+        candidates.retain(|one| is_compatible(one, own, Empty::Fits));
+        if candidates.len() > 1 {
+            let strict: Vec<&Facts> =
+                candidates.iter().copied().filter(|one| is_compatible(one, own, Empty::FitsEmpty)).collect();
+            if !strict.is_empty() {
+                candidates = strict;
+            }
+        }
+        match candidates[..] {
+            [] => Ok(None),
+            [first, ref rest @ ..] if rest.iter().all(|one| is_same(first, one)) => Ok(Some(first)),
+            _ => {
+                let ids: Vec<String> = candidates.iter().map(|one| one.current.to_string()).collect();
+                let message = format!("found multiple possible referrals: {}", ids.join(", "));
+                Err(BuildError::invalid(format!("{message}, for {old:?} in {}", own.current)))
+            }
+        }
+    }
+
+    /// A namespace beside a name means the first namespace of the object, else that of today.
+    fn namespace_filter(&self, namespace: Option<&str>) -> Box<dyn Fn(&Facts) -> bool> {
+        let Some(namespace) = namespace.map(str::to_owned) else {
+            return Box::new(|_| true);
+        };
+        let first = self.referrals.by_original_namespace.get(&namespace);
+        let is_first = first.is_some_and(|positions| {
+            positions.iter().any(|&position| self.is_reachable(&self.referrals.facts[position]))
+        });
+        Box::new(move |one| {
+            let id = if is_first { &one.original } else { &one.current };
+            id.effective_namespace() == namespace
+        })
+    }
+
+    fn is_reachable(&self, one: &Facts) -> bool {
+        let own = &self.facts().current;
+        own.gvk.is_certainly_cluster_scoped()
+            || one.current.gvk.is_certainly_cluster_scoped()
+            || one.current.effective_namespace() == own.effective_namespace()
+            || self.account_namespaces.contains(&one.current.namespace)
+    }
+
+    /// In the same namespace; service accounts are named across namespaces.
+    fn is_near(&self, one: &Facts) -> bool {
+        let own = &self.facts().current;
+        own.gvk.is_certainly_cluster_scoped()
+            || one.current.gvk.is_certainly_cluster_scoped()
+            || one.current.gvk.kind == "ServiceAccount"
+            || one.current.effective_namespace() == own.effective_namespace()
+    }
+}
+
+/// Which list of prefixes an empty one fits to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Empty {
+    Fits,
+    FitsEmpty,
+}
+
+fn is_compatible(one: &Facts, other: &Facts, empty: Empty) -> bool {
+    let fits = |a: &[String], b: &[String]| match (a.is_empty(), b.is_empty()) {
+        (true, true) => true,
+        (true, false) | (false, true) => empty == Empty::Fits,
+        (false, false) => a.ends_with(b) || b.ends_with(a),
+    };
+    fits(&one.prefixes, &other.prefixes) && fits(&one.suffixes, &other.suffixes)
+}
+
+/// The kind that a `roleRef` names beside the name.
+fn role_ref(path: &str, resource: &Resource) -> Option<Gvk> {
+    if !path.ends_with("roleRef/name") {
+        return None;
+    }
+    let field = |name: &str| resource.value.pointer(&format!("/roleRef/{name}")).map(scalar_text);
+    Some(Gvk { group: field("apiGroup")?, version: String::new(), kind: field("kind")? })
+}

@@ -1,0 +1,146 @@
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::drift::contention::{Contention, FIRST_DELAY, Turn};
+use crate::drift::{Due, Finding, Pace, Restore, attribution};
+use crate::fixtures::{at, deployment, deployment_fields, entry, id};
+use crate::inventory::Inventory;
+
+fn replicas() -> Value {
+    json!({"f:spec": {"f:replicas": {}}})
+}
+
+#[test]
+fn what_may_be_corrected_depends_on_object_kustomization_and_mode() {
+    let usual =
+        Situation { mode: Mode::Enabled, suspended: false, policy: Policy::Override, deleting: false };
+    assert_eq!(usual.allows(), Ok(()));
+    assert_eq!(Situation { mode: Mode::Warn, ..usual }.allows(), Err(WhyNot::WarnMode));
+    assert_eq!(Situation { suspended: true, ..usual }.allows(), Err(WhyNot::Suspended));
+    assert_eq!(Situation { deleting: true, ..usual }.allows(), Err(WhyNot::BeingDeleted));
+    assert_eq!(Situation { policy: Policy::Ignore, ..usual }.allows(), Err(WhyNot::SsaIgnore));
+}
+
+#[test]
+fn a_mode_comes_from_the_annotation_before_the_field_and_never_from_a_typo() {
+    assert_eq!(Mode::resolve(None, None), Ok(Mode::Enabled));
+    assert_eq!(Mode::resolve(Some("warn"), Some("disabled")), Ok(Mode::Warn));
+    assert!(Mode::resolve(Some("wran"), None).unwrap_err().to_string().contains("wran"));
+    assert!(Mode::resolve(Some("warn"), Some("of")).is_err());
+    let mut object = deployment(3, "web:1", &[]);
+    object.set_annotation("kustomize.toolkit.fluxcd.io/drift-detection", "disabled");
+    assert_eq!(Mode::Enabled.of_object(&object), Ok(Mode::Disabled));
+}
+
+#[test]
+fn hands_are_told_apart_by_manager_and_subresource() {
+    let tools = Tools::default();
+    for (manager, subresource, expect) in [
+        ("kubectl-edit", "", Hand::Person),
+        ("kubectl", "scale", Hand::Person),
+        ("OpenLens", "", Hand::Person),
+        ("Mozilla", "", Hand::Person),
+        ("kube-controller-manager", "scale", Hand::Controller),
+        ("horizontal-pod-autoscaler", "", Hand::Controller),
+        ("my-operator", "", Hand::Controller),
+        ("whoever", "scale", Hand::Controller),
+        ("whoever", "", Hand::Other),
+        ("kustomize-controller", "", Hand::Other),
+    ] {
+        assert_eq!(tools.hand(manager, subresource), expect, "{manager}/{subresource}");
+    }
+}
+
+#[test]
+fn fields_of_a_controller_are_left_for_the_interval_and_the_rest_is_corrected() {
+    let ours = entry("kustomize-controller", "Apply", "", Some(0), &deployment_fields());
+    let expected = deployment(3, "web:1", &[ours]);
+    let autoscaler = entry("kube-controller-manager", "Update", "scale", None, &replicas());
+    let containers = deployment_fields()["f:spec"]["f:template"].clone();
+    let person = entry("kubectl-edit", "Update", "", Some(2), &json!({"f:spec": {"f:template": containers}}));
+    let live = deployment(8, "web:2", &[autoscaler, person]);
+    let tools = Tools::default();
+    assert!(controller_may_hold(&expected, &live, &tools));
+    let finding = Finding::compare(&live, &expected, at(3)).unwrap();
+    let (now, later) = split(finding.fields, &tools);
+    let paths =
+        |fields: &[FieldDrift]| fields.iter().map(|field| field.change.path.to_string()).collect::<Vec<_>>();
+    assert_eq!(paths(&now), [".spec.template.spec.containers[name=\"web\"].image"]);
+    assert_eq!(paths(&later), [".spec.replicas"]);
+    let rest = without(&expected, &later);
+    assert_eq!(rest.at(&["spec", "replicas"]), None);
+    assert!(rest.at(&["spec", "template"]).is_some());
+    assert!(!controller_may_hold(&expected, &deployment(3, "web:1", &[]), &tools));
+}
+
+#[test]
+fn a_change_is_attributed_exactly_probably_or_not_at_all() {
+    use crate::fields::FieldPath;
+    use crate::managed_fields::entries;
+    let path = FieldPath::of(&["spec", "replicas"]);
+    let who = |list: &[Value]| attribution::attribute(&entries(Some(&json!(list))), &path, at(9));
+    let exact = who(&[entry("kubectl-edit", "Update", "", Some(3), &replicas())]);
+    assert_eq!((exact.manager.as_str(), exact.confidence), ("kubectl-edit", attribution::Confidence::Exact));
+    let other = entry("editor", "Update", "", Some(3), &json!({"f:spec": {"f:paused": {}}}));
+    let ours = entry("kustomize-controller", "Apply", "", Some(0), &json!({"f:spec": {"f:template": {}}}));
+    let probable = who(&[ours.clone(), other]);
+    assert_eq!(
+        (probable.manager.as_str(), probable.confidence),
+        ("editor", attribution::Confidence::Probable)
+    );
+    let unknown = who(&[ours]);
+    assert_eq!(unknown.confidence, attribution::Confidence::Unknown);
+}
+
+#[test]
+fn a_fight_is_slowed_down_told_once_and_forgotten_after_peace() {
+    let mut fight = Contention::default();
+    let interval = Duration::from_secs(4);
+    for second in 0..3 {
+        assert_eq!(fight.ask(at(second), interval), Turn::Now);
+        fight.corrected(at(second));
+    }
+    let first = fight.ask(at(3), interval);
+    assert_eq!(first, Turn::Later { at: at(3) + FIRST_DELAY, begins: true, count: 3 });
+    assert_eq!(fight.ask(at(3), interval), Turn::Later { at: at(4), begins: false, count: 3 });
+    assert_eq!(fight.ask(at(4), interval), Turn::Now);
+    fight.corrected(at(4));
+    for (asked, due) in [(5, 7), (8, 12), (13, 17)] {
+        assert!(
+            matches!(fight.ask(at(asked), interval), Turn::Later { at: when, begins: false, .. } if when == at(due)),
+            "{asked}"
+        );
+        assert_eq!(fight.ask(at(due), interval), Turn::Now);
+        fight.corrected(at(due));
+    }
+    assert!(fight.is_fighting());
+    assert_eq!(fight.ask(at(17 + 601), interval), Turn::Now);
+    assert!(fight.is_calm(at(17 + 601)));
+}
+
+#[test]
+fn comparisons_of_one_object_are_joined_to_one_a_second_after_the_first() {
+    let mut pace = Pace::default();
+    assert_eq!(pace.ask(at(0)), Due::Now);
+    assert_eq!(pace.ask(at(0)), Due::At(at(1)));
+    assert_eq!(pace.ask(at(0)), Due::Joined);
+    pace.begin(at(1));
+    assert_eq!(pace.ask(at(5)), Due::Now);
+}
+
+#[test]
+fn a_restore_names_objects_or_means_all() {
+    let inventory: Inventory =
+        ["prod_a__ConfigMap", "prod_b__ConfigMap"].iter().map(|text| (id(text), "v1".to_owned())).collect();
+    let all = Restore::parse("2026-05-01T12:00:00Z").unwrap();
+    assert_eq!(all.choose(&inventory).objects.len(), 2);
+    let one = Restore::parse("2026-05-01T12:00:00Z prod_a__ConfigMap prod_x__ConfigMap").unwrap();
+    let chosen = one.choose(&inventory);
+    assert_eq!((chosen.objects.len(), chosen.strangers), (1, vec!["prod_x__ConfigMap".to_owned()]));
+    assert!(one.is_handled(Some(&one.raw), None, true, at(0)));
+    assert!(!one.is_handled(None, Some(&all.raw), true, at(0)));
+    assert!(one.is_handled(None, None, false, at(60)), "older than the process, and no CRD to say so");
+    assert!(Restore::parse("now").is_err() && Restore::parse("").is_err());
+}

@@ -1,0 +1,101 @@
+use serde_json::json;
+
+use super::*;
+use crate::fingerprint::Fingerprint;
+use crate::fixtures::{entry, object, owner};
+
+const LABELS: [(&str, &str); 2] =
+    [("kustomize.toolkit.fluxcd.io/name", "apps"), ("kustomize.toolkit.fluxcd.io/namespace", "flux-system")];
+
+/// Metadata at a version, with a generation (0: the kind has none), our entry's second, and other entries.
+fn metadata(version: u64, generation: i64, own: i64, others: &[Value]) -> Value {
+    let labels: serde_json::Map<_, _> =
+        LABELS.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+    let mut entries =
+        vec![entry("kustomize-controller", "Apply", "", Some(own), &json!({"f:data": {"f:a": {}}}))];
+    entries.extend_from_slice(others);
+    json!({
+        "name": "x", "uid": "u1", "resourceVersion": version.to_string(), "generation": generation,
+        "labels": labels, "managedFields": entries,
+    })
+}
+
+fn record(metadata: &Value, watchfulness: Watchfulness) -> Record {
+    let live = object(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}));
+    Record::baseline(&live, Fingerprint::default(), watchfulness)
+}
+
+#[track_caller]
+fn check(watchfulness: Watchfulness, before: &Value, after: &Value, expect: Wake) {
+    let seen = Seen::of(after, &owner(), false);
+    assert_eq!(wake(&record(before, watchfulness), &seen), expect);
+}
+
+fn foreign(second: i64) -> Value {
+    entry("kubectl-edit", "Update", "", Some(second), &json!({"f:data": {"f:b": {}}}))
+}
+
+fn status(second: i64) -> Value {
+    entry("kube-controller-manager", "Update", "status", Some(second), &json!({"f:status": {"f:x": {}}}))
+}
+
+#[test]
+fn an_older_or_known_version_is_stale() {
+    let now = metadata(10, 0, 0, &[]);
+    check(Watchfulness::Calm, &now, &now, Wake::Stale);
+    check(Watchfulness::Calm, &now, &metadata(9, 0, 5, &[]), Wake::Stale);
+    // A list may show an older version: the cluster was restored from a backup.
+    let listed = Seen::of(&metadata(9, 0, 5, &[]), &owner(), true);
+    assert_eq!(wake(&record(&now, Watchfulness::Calm), &listed), Wake::Compare(Cause::OwnEntry));
+}
+
+#[test]
+fn a_change_of_our_entry_wakes_even_if_only_its_time_moved() {
+    check(
+        Watchfulness::Calm,
+        &metadata(10, 0, 0, &[]),
+        &metadata(11, 0, 1, &[]),
+        Wake::Compare(Cause::OwnEntry),
+    );
+}
+
+#[test]
+fn with_a_generation_a_move_that_no_foreign_entry_explains_wakes() {
+    let before = metadata(10, 3, 0, &[]);
+    check(Watchfulness::Calm, &before, &metadata(11, 4, 0, &[]), Wake::Compare(Cause::Generation));
+    check(Watchfulness::Calm, &before, &metadata(11, 4, 0, &[foreign(1)]), Wake::Sleep);
+    check(Watchfulness::Calm, &before, &metadata(11, 3, 0, &[status(1)]), Wake::Sleep);
+}
+
+#[test]
+fn without_a_generation_a_version_that_no_entry_explains_wakes() {
+    let before = metadata(10, 0, 0, &[]);
+    check(Watchfulness::Calm, &before, &metadata(11, 0, 0, &[]), Wake::Compare(Cause::Version));
+    check(Watchfulness::Calm, &before, &metadata(11, 0, 0, &[foreign(1)]), Wake::Sleep);
+    check(Watchfulness::Calm, &before, &metadata(11, 0, 0, &[status(1)]), Wake::Sleep);
+}
+
+#[test]
+fn a_flagged_object_wakes_more_easily() {
+    let before = metadata(10, 3, 0, &[]);
+    check(Watchfulness::Flagged, &before, &metadata(11, 4, 0, &[foreign(1)]), Wake::Compare(Cause::Flagged));
+    check(Watchfulness::Flagged, &before, &metadata(11, 3, 0, &[foreign(1)]), Wake::Compare(Cause::Flagged));
+    check(Watchfulness::Flagged, &before, &metadata(11, 3, 0, &[status(1)]), Wake::Sleep);
+    let bare = metadata(10, 0, 0, &[]);
+    check(Watchfulness::Flagged, &bare, &metadata(11, 0, 0, &[foreign(1)]), Wake::Compare(Cause::Flagged));
+    check(Watchfulness::ByVersion, &before, &metadata(11, 3, 0, &[status(1)]), Wake::Compare(Cause::Version));
+}
+
+#[test]
+fn another_incarnation_lost_labels_and_a_deletion_are_told_apart() {
+    let before = metadata(10, 0, 0, &[]);
+    let mut again = metadata(11, 0, 0, &[]);
+    again["uid"] = "u2".into();
+    check(Watchfulness::Calm, &before, &again, Wake::Compare(Cause::Recreated));
+    let mut bare = metadata(11, 0, 0, &[]);
+    bare["labels"] = json!({});
+    check(Watchfulness::Calm, &before, &bare, Wake::Compare(Cause::Unlabelled));
+    let mut going = metadata(11, 0, 0, &[foreign(2)]);
+    going["deletionTimestamp"] = "2026-05-01T12:00:00Z".into();
+    check(Watchfulness::Calm, &before, &going, Wake::Sleep);
+}

@@ -1,0 +1,236 @@
+use serde_json::json;
+
+use super::*;
+use crate::fixtures::{id, object, owner, settings};
+use crate::takeover::Takeover;
+
+fn key() -> HashKey {
+    HashKey::new([7; 32])
+}
+
+fn named(kind: &str, api: &str, name: &str) -> Object {
+    object(json!({"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": "prod"}}))
+}
+
+/// The plan in words: `apply`, `prune` and `skip` lines.
+fn words(plan: &Plan) -> Vec<String> {
+    let waves = plan.waves.iter().map(|wave| {
+        let ids: Vec<_> = wave.objects.iter().map(|planned| planned.id.to_string()).collect();
+        format!("apply {}", ids.join(" "))
+    });
+    let prune = plan.prune.iter().map(|candidate| format!("prune {}", candidate.id));
+    let skipped = plan.skipped.iter().map(|(id, why)| format!("skip {id}: {why}"));
+    waves.chain(prune).chain(skipped).collect()
+}
+
+fn ready(objects: Vec<Object>) -> Vec<Planned> {
+    prepare(objects, &owner(), &key()).unwrap()
+}
+
+fn before(ids: &[&str]) -> Inventory {
+    ids.iter().map(|text| (id(text), "v1".to_owned())).collect()
+}
+
+#[test]
+fn kinds_are_applied_in_waves_and_pruned_in_reverse() {
+    let desired = ready(vec![
+        named("Deployment", "apps/v1", "web"),
+        named("ConfigMap", "v1", "a"),
+        named("Namespace", "v1", "prod"),
+        named("ConfigMap", "v1", "b"),
+        named("ValidatingWebhookConfiguration", "admissionregistration.k8s.io/v1", "gate"),
+        named("Widget", "example.com/v1", "w"),
+        named("CustomResourceDefinition", "apiextensions.k8s.io/v1", "widgets.example.com"),
+    ]);
+    let before =
+        before(&["prod_old__ConfigMap", "prod_old_apps_Deployment", "_old__Namespace", "prod_a__ConfigMap"]);
+    let plan = plan(Request { desired, before: &before, selection: Selection::Everything, prunes: true });
+    assert_eq!(
+        words(&plan),
+        [
+            "apply CustomResourceDefinition/prod/widgets.example.com",
+            "apply Namespace/prod/prod",
+            "apply ConfigMap/prod/a ConfigMap/prod/b",
+            "apply Deployment/prod/web",
+            "apply Widget/prod/w",
+            "apply ValidatingWebhookConfiguration/prod/gate",
+            "prune Deployment/prod/old",
+            "prune ConfigMap/prod/old",
+            "prune Namespace/old",
+        ]
+    );
+    assert!(plan.waves[0].defines_kinds() && !plan.waves[1].defines_kinds());
+    assert!(plan.write_ahead.covers(&before) && plan.write_ahead.covers(&plan.desired));
+}
+
+#[test]
+fn only_what_changed_in_git_or_is_asked_for_is_applied() {
+    let first = ready(vec![settings(&json!({"a": "1"})), named("Service", "v1", "web")]);
+    let applied: BTreeMap<_, _> = first.iter().map(|planned| (planned.id.clone(), planned.digest)).collect();
+    let desired = ready(vec![settings(&json!({"a": "2"})), named("Service", "v1", "web")]);
+    let nothing = BTreeSet::new();
+    let changed = Selection::Changed { applied: &applied, also: &nothing };
+    let empty = Inventory::default();
+    let planned =
+        plan(Request { desired: desired.clone(), before: &empty, selection: changed, prunes: true });
+    assert_eq!(words(&planned), ["apply ConfigMap/prod/settings", "skip Service/prod/web: nothing changed"]);
+    let also = BTreeSet::from([id("prod_web__Service")]);
+    let asked = Selection::Changed { applied: &applied, also: &also };
+    let planned = plan(Request { desired, before: &empty, selection: asked, prunes: true });
+    assert_eq!(words(&planned), ["apply ConfigMap/prod/settings", "apply Service/prod/web"]);
+}
+
+#[test]
+fn what_asks_to_be_left_alone_is_skipped_and_stays_in_the_inventory() {
+    let mut disabled = named("ConfigMap", "v1", "a");
+    disabled.set_annotation("kustomize.toolkit.fluxcd.io/reconcile", "Disabled");
+    let mut ignored = named("ConfigMap", "v1", "b");
+    ignored.set_label("kustomize.toolkit.fluxcd.io/ssa", "ignore");
+    let before = before(&["prod_old__ConfigMap"]);
+    let desired = ready(vec![disabled, ignored]);
+    let plan = plan(Request { desired, before: &before, selection: Selection::Everything, prunes: false });
+    assert_eq!(
+        words(&plan),
+        [
+            "skip ConfigMap/prod/a: the object says reconcile: disabled",
+            "skip ConfigMap/prod/b: the object says ssa: Ignore",
+            "skip ConfigMap/prod/old: the Kustomization does not prune",
+        ]
+    );
+    assert!(plan.is_idle());
+    assert_eq!(plan.desired.len(), 2);
+}
+
+#[test]
+fn two_objects_of_one_id_are_refused() {
+    let twice = vec![settings(&json!({"a": "1"})), settings(&json!({"a": "2"}))];
+    assert_eq!(
+        prepare(twice, &owner(), &key()).unwrap_err().to_string(),
+        "ConfigMap/prod/settings is defined twice"
+    );
+}
+
+#[test]
+fn a_secret_is_brought_into_the_servers_form_and_hashed_with_the_key() {
+    let secret = object(json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "login", "namespace": "prod", "uid": "x", "creationTimestamp": null},
+        "data": {"a": "b2xk"}, "stringData": {"a": "new"},
+    }));
+    let one = prepare(vec![secret.clone()], &owner(), &key()).unwrap().remove(0);
+    assert_eq!(one.object.at(&["data"]), Some(&json!({"a": "bmV3"})));
+    assert_eq!(one.object.at(&["stringData"]), None);
+    assert_eq!(one.object.at(&["metadata", "uid"]), None);
+    assert_eq!(one.object.label("kustomize.toolkit.fluxcd.io/namespace"), Some("flux-system"));
+    let other = prepare(vec![secret], &owner(), &HashKey::new([8; 32])).unwrap().remove(0);
+    assert_ne!(one.digest, other.digest);
+    assert_eq!(format!("{:?}", key()), "HashKey");
+}
+
+#[test]
+fn a_teardown_wants_nothing_and_deletes_only_where_pruning_is_on() {
+    let before = before(&["prod_a__ConfigMap", "_prod__Namespace"]);
+    assert_eq!(words(&teardown(&before, true)), ["prune ConfigMap/prod/a", "prune Namespace/prod"]);
+    assert!(teardown(&before, false).is_idle());
+}
+
+#[track_caller]
+fn deletable(labels: &Value, annotations: &Value, expect: Result<(), &str>) {
+    let live = object(json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {
+            "name": "a", "namespace": "prod", "uid": "u", "resourceVersion": "5",
+            "labels": labels, "annotations": annotations,
+        },
+    }));
+    let said = prune::may_delete(&live, &owner()).map(|_| ()).map_err(|why| why.to_string());
+    assert_eq!(said, expect.map_err(str::to_owned));
+}
+
+#[test]
+fn only_a_live_object_with_our_labels_may_be_deleted() {
+    let label = |name: &str| json!({"kustomize.toolkit.fluxcd.io/name": name, "kustomize.toolkit.fluxcd.io/namespace": "flux-system"});
+    deletable(&label("apps"), &json!({}), Ok(()));
+    deletable(&label("infra"), &json!({}), Err("it belongs to Kustomization/flux-system/infra"));
+    deletable(&json!({}), &json!({}), Err("it carries no owner labels"));
+    let keep = json!({"kustomize.toolkit.fluxcd.io/prune": "disabled"});
+    deletable(&label("apps"), &keep, Err("the object says prune: disabled"));
+    let off = json!({"kustomize.toolkit.fluxcd.io/reconcile": "disabled"});
+    deletable(&label("apps"), &off, Err("the object says reconcile: disabled"));
+}
+
+#[test]
+fn one_bad_entry_fails_the_whole_inventory() {
+    use plumb_api::kustomize::{Inventory as Wire, InventoryEntry};
+    let entry = |id: &str| InventoryEntry { id: id.to_owned(), v: "v1".to_owned() };
+    let good = Wire { entries: vec![entry("_prod__Namespace"), entry("prod_a__ConfigMap")] };
+    assert_eq!(Inventory::from_wire(Some(&good)).unwrap().to_wire(), good);
+    let bad = Wire { entries: vec![entry("prod_a__ConfigMap"), entry("nonsense")] };
+    assert!(Inventory::from_wire(Some(&bad)).unwrap_err().to_string().contains("nonsense"));
+}
+
+#[test]
+fn leftovers_of_kubectl_become_ours_and_a_restart_stays_with_its_author() {
+    let restart = json!({"f:spec": {"f:template": {"f:metadata": {"f:annotations": {
+        ".": {}, "f:kubectl.kubernetes.io/restartedAt": {}}}}}});
+    let live = object(json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {
+            "name": "web", "namespace": "prod", "resourceVersion": "10",
+            "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"},
+            "managedFields": [
+                crate::fixtures::entry("kustomize-controller", "Apply", "", Some(0), &json!({"f:spec": {"f:replicas": {}}})),
+                crate::fixtures::entry("kubectl-edit", "Update", "", Some(1), &json!({"f:spec": {"f:paused": {}}})),
+                crate::fixtures::entry("kubectl-rollout", "Update", "", Some(2), &restart),
+                crate::fixtures::entry("kube-controller-manager", "Update", "status", Some(3), &json!({"f:status": {}})),
+            ],
+        },
+    }));
+    let patch = Takeover::default().patch(&live).unwrap();
+    assert_eq!(patch[0], json!({"op": "test", "path": "/metadata/resourceVersion", "value": "10"}));
+    let entries = patch[1]["value"].as_array().unwrap();
+    let managers: Vec<_> = entries.iter().map(|entry| entry["manager"].as_str().unwrap()).collect();
+    assert!(managers.contains(&"kubectl-rollout") && !managers.contains(&"kubectl-edit"), "{managers:?}");
+    let ours = entries.iter().find(|entry| entry["manager"] == "kustomize-controller").unwrap();
+    assert_eq!(ours["fieldsV1"]["f:spec"], json!({"f:paused": {}, "f:replicas": {}}));
+    assert_eq!(
+        patch[2],
+        json!({"op": "remove", "path": "/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration"})
+    );
+    let mut merging = live;
+    merging.set_annotation("kustomize.toolkit.fluxcd.io/ssa", "Merge");
+    assert_eq!(Takeover::default().patch(&merging), None);
+}
+
+#[test]
+fn an_object_that_only_we_wrote_needs_no_takeover() {
+    let entry =
+        crate::fixtures::entry("kustomize-controller", "Apply", "", Some(0), &json!({"f:data": {"f:a": {}}}));
+    let mut live = settings(&json!({"a": "1"}));
+    live.value_mut()["metadata"]["managedFields"] = json!([entry]);
+    assert_eq!(Takeover::default().patch(&live), None);
+    assert!(Takeover { overrides: vec!["terraform".to_owned()] }.takes("terraform-1.2", "Apply", ""));
+    assert!(!Takeover::default().takes("terraform", "Apply", ""));
+    assert!(!Takeover::default().takes("kubectl", "Update", "scale"));
+}
+
+#[test]
+fn a_port_whose_key_was_edited_stands_in_the_way() {
+    let service = |port: i64, version: &str| {
+        object(json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "resourceVersion": version},
+            "spec": {"ports": [{"name": "http", "port": port, "protocol": "TCP"}, {"name": "own", "port": 9}]},
+        }))
+    };
+    let mut desired = service(80, "");
+    desired.value_mut()["spec"]["ports"].as_array_mut().unwrap().truncate(1);
+    let patch = crate::obstruction::patch(&desired, &service(81, "7")).unwrap();
+    assert_eq!(
+        patch,
+        json!([
+            {"op": "test", "path": "/metadata/resourceVersion", "value": "7"},
+            {"op": "remove", "path": "/spec/ports/0"},
+        ])
+    );
+    assert_eq!(crate::obstruction::patch(&desired, &service(80, "7")), None);
+}

@@ -1,0 +1,349 @@
+//! The driver of attempts: it takes keys from the queue, makes one attempt at each, and whatever happens writes one
+//! status, tells the events and settles when to look again. What an attempt does never enters.
+
+use std::convert::Infallible;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use jiff::Timestamp;
+use kube::{Resource as _, ResourceExt as _};
+use plumb_api::meta::Reconciled as _;
+use plumb_status::{Detail, Ending, Next, Reason, Retry, Severity, Summary, cadence, chain, summarize};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
+
+use crate::clock::Clock;
+use crate::events::Recorder;
+use crate::finalizer;
+use crate::kind::{ConditionOf, Kind};
+use crate::metrics::Metrics;
+use crate::queue::{Again, Priority, Queue, Taken};
+use crate::report::{Draft, ReportError, Reporter};
+use crate::store::Store;
+use crate::visit::Visit;
+use crate::Key;
+
+/// After this time a status says that an attempt goes on.
+const EARLY: Duration = Duration::from_secs(1);
+/// How long attempts may take to end when the process ends.
+const DRAIN: Duration = Duration::from_secs(8);
+
+/// What drives the attempts at one kind.
+pub(crate) struct Driver<K: Kind> {
+    pub(crate) kind: Arc<K>,
+    pub(crate) store: Store<K::Object>,
+    pub(crate) queue: Queue,
+    pub(crate) reporter: Reporter<K::Object>,
+    pub(crate) recorder: Recorder,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Metrics,
+    pub(crate) concurrent: usize,
+    pub(crate) jitter: u8,
+}
+
+/// How a visit ended, for the log and the metrics.
+struct End {
+    ending: &'static str,
+    reason: Option<Reason>,
+    error: Option<String>,
+    again: Again,
+}
+
+impl<K: Kind> Driver<K> {
+    /// Works until the end is asked for; then lets attempts end.
+    pub(crate) async fn run(self, shutdown: CancellationToken) {
+        let driver = Arc::new(self);
+        let workers = Arc::new(Semaphore::new(driver.concurrent));
+        let visits = TaskTracker::new();
+        loop {
+            let next = async {
+                let permit = Arc::clone(&workers).acquire_owned().await;
+                (permit, driver.queue.next().await)
+            };
+            let (permit, taken) = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                next = next => next,
+            };
+            // The semaphore is never closed.
+            let Ok(permit) = permit else { break };
+            let active = driver.concurrent - workers.available_permits();
+            driver.metrics.workers(&driver.kind_name(), active, driver.concurrent, driver.queue.depth());
+            let visitor = Arc::clone(&driver);
+            visits.spawn(async move { visitor.visit(taken, permit).await });
+        }
+        driver.queue.stop_all("the end of the process");
+        visits.close();
+        if tokio::time::timeout(DRAIN, visits.wait()).await.is_err() {
+            tracing::warn!(kind = %driver.kind_name(), open = visits.len(), "attempts were cut off at the end");
+        }
+    }
+
+    fn kind_name(&self) -> String {
+        K::Object::kind(&()).into_owned()
+    }
+
+    async fn visit(self: Arc<Self>, taken: Taken, permit: tokio::sync::OwnedSemaphorePermit) {
+        let span = tracing::info_span!(
+            "attempt",
+            controller = self.kind_name().to_lowercase(),
+            controllerKind = self.kind_name(),
+            name = taken.key.name,
+            namespace = taken.key.namespace,
+            reconcileID = %uuid::Uuid::new_v4(),
+            revision = tracing::field::Empty,
+        );
+        let again = async {
+            let began = Instant::now();
+            let key = taken.key.clone();
+            let Some(object) = self.store.get(&key) else {
+                self.forget(&key);
+                return (taken, Again::Forget);
+            };
+            let (taken, end) = self.attempt(taken, object, permit, began).await;
+            self.log(&key, &end, began.elapsed());
+            (taken, end.again)
+        };
+        let (taken, again) = again.instrument(span).await;
+        self.queue.done(&taken, again);
+    }
+
+    fn forget(&self, key: &Key) {
+        self.metrics.forget(&self.kind_name(), key);
+        self.reporter.forget(key);
+        self.kind.forgotten(key);
+    }
+
+    fn log(&self, key: &Key, end: &End, took: Duration) {
+        let seconds = took.as_secs_f64();
+        let reason = end.reason.map(Reason::as_str).unwrap_or_default();
+        match &end.error {
+            Some(error) => tracing::error!(ending = end.ending, reason, seconds, error, "reconciliation failed"),
+            None => tracing::info!(ending = end.ending, reason, seconds, "reconciliation finished"),
+        }
+        let result = match (&end.error, end.again) {
+            (Some(_), _) => "error",
+            (None, Again::After(_)) => "requeue_after",
+            (None, Again::Now) => "requeue",
+            _ => "success",
+        };
+        self.metrics.attempt_ended(&self.kind_name(), key, result, took);
+    }
+
+    async fn attempt(
+        &self,
+        taken: Taken,
+        object: Arc<K::Object>,
+        permit: tokio::sync::OwnedSemaphorePermit,
+        began: Instant,
+    ) -> (Taken, End) {
+        let object = match self.with_finalizer(object).await {
+            Ok(Some(object)) => object,
+            Ok(None) => return (taken, End::quiet("gone", Again::Forget)),
+            Err(error) => {
+                let again = Again::Backoff { seed: self.seed(&taken) };
+                return (taken, End::fault(format!("cannot add the finalizer: {}", chain(&error)), again));
+            }
+        };
+        let visit = Visit {
+            ledger: Mutex::new(self.kind.ledger(&object)),
+            current: tokio::sync::Mutex::new(Arc::clone(&object)),
+            kind: Arc::clone(&self.kind),
+            reporter: self.reporter.clone(),
+            recorder: self.recorder.clone(),
+            clock: self.clock.clone(),
+            started: self.clock.now(),
+            permit: Mutex::new(Some(permit)),
+            began,
+            object,
+            taken,
+        };
+        let ending = self.end(&visit).await;
+        let end = self.settle(&visit, ending).await;
+        (visit.taken, end)
+    }
+
+    /// The object with our finalizer. None if it is gone, or is going and was never ours.
+    async fn with_finalizer(&self, object: Arc<K::Object>) -> Result<Option<Arc<K::Object>>, crate::client::CallError> {
+        if object.meta().deletion_timestamp.is_some() {
+            return Ok(finalizer::is_set(object.as_ref()).then_some(object));
+        }
+        if !K::FINALIZER || finalizer::is_set(object.as_ref()) {
+            return Ok(Some(object));
+        }
+        let api = self.reporter.api(&object.namespace().unwrap_or_default());
+        let added = finalizer::add(&api, object.as_ref().clone(), self.reporter.manager()).await?;
+        Ok(added.map(|added| self.reporter.observed(added)))
+    }
+
+    /// Makes the attempt, and says how it ended, whatever happened.
+    async fn end(&self, visit: &Visit<K>) -> Ending<ConditionOf<K>> {
+        let going = visit.object.meta().deletion_timestamp.is_some();
+        if visit.object.suspended() && !going {
+            return Ending::Suspended;
+        }
+        let deadline = self.kind.deadline(&visit.object);
+        let work = async {
+            if going { self.kind.teardown(visit).await } else { self.kind.reconcile(visit).await }
+        };
+        let work = tokio::time::timeout(deadline, AssertUnwindSafe(work).catch_unwind());
+        let early = async {
+            tokio::time::sleep(EARLY).await;
+            if !going && let Err(error) = visit.write_ahead().await {
+                tracing::debug!(error = chain(&error), "the early status was not written");
+            }
+            std::future::pending::<Infallible>().await
+        };
+        let ended = tokio::select! {
+            biased;
+            ended = work => ended,
+            never = early => match never {},
+        };
+        match ended {
+            Ok(Ok(ending)) => ending,
+            Ok(Err(_)) => {
+                let detail = Detail::new(Reason::InternalError, "a fault of the controller ended the attempt; its log says more");
+                Ending::Failed { condition: None, detail, retry: Retry::Backoff }
+            }
+            Err(_) => {
+                let limit = plumb_api::meta::GoDuration::from(deadline);
+                let detail = Detail::new(Reason::TimedOut, format!("the attempt did not end within {limit}"));
+                Ending::Failed { condition: None, detail, retry: Retry::Backoff }
+            }
+        }
+    }
+
+    /// Writes the status, tells the events, and says when to look again.
+    async fn settle(&self, visit: &Visit<K>, ending: Ending<ConditionOf<K>>) -> End {
+        let mut current = visit.current.lock().await;
+        let now = self.clock.now();
+        let going = visit.object.meta().deletion_timestamp.is_some();
+        let summary = self.summary(visit, &current, &ending, now);
+        let mut end = End {
+            ending: ending.as_str(),
+            reason: ending.detail().map(|detail| detail.reason),
+            error: match &ending {
+                Ending::Failed { detail, .. } | Ending::Stalled { detail, .. } => Some(detail.message.clone()),
+                _ => None,
+            },
+            again: self.again(visit, &ending, summary.next),
+        };
+        let written = if matches!(ending, Ending::Gone) {
+            self.release(visit, &current).await
+        } else {
+            self.reporter
+                .write(&mut current, |object| {
+                    let summary = self.summary(visit, object, &ending, now);
+                    let before = crate::report::status_of(object);
+                    Draft {
+                        status: summary.status.unwrap_or(before),
+                        fields: self.kind.status(object, &visit.ledger()),
+                    }
+                })
+                .await
+        };
+        for event in summary.events {
+            if event.severity != Severity::Trace {
+                tracing::debug!(reason = event.reason.as_str(), message = event.message, "told");
+            }
+            self.recorder.tell(visit.object.as_ref(), event);
+        }
+        match written {
+            Ok(()) if matches!(ending, Ending::Gone) => end.again = Again::Forget,
+            Ok(()) => {}
+            Err(ReportError::Gone) if going => end.again = Again::Forget,
+            Err(ReportError::Gone) => end.again = Again::Never,
+            Err(error) => {
+                end.error = Some(chain(&error));
+                end.again = Again::Backoff { seed: self.seed(&visit.taken) };
+            }
+        }
+        end
+    }
+
+    fn summary(
+        &self,
+        visit: &Visit<K>,
+        object: &K::Object,
+        ending: &Ending<ConditionOf<K>>,
+        now: Timestamp,
+    ) -> Summary {
+        let before = self.reporter.before(object, visit.object.as_ref(), now);
+        summarize(&before.as_ref(), &*visit.ledger(), ending)
+    }
+
+    async fn release(&self, visit: &Visit<K>, current: &Arc<K::Object>) -> Result<(), ReportError> {
+        if !K::FINALIZER || visit.object.meta().deletion_timestamp.is_none() {
+            return Ok(());
+        }
+        let api = self.reporter.api(&visit.key().namespace);
+        let released = finalizer::remove(&api, current.as_ref().clone(), self.reporter.manager()).await?;
+        drop(released);
+        Ok(())
+    }
+
+    fn again(&self, visit: &Visit<K>, ending: &Ending<ConditionOf<K>>, next: Next) -> Again {
+        match (next, ending) {
+            (Next::Now, _) => Again::Now,
+            (Next::Interval, _) => match visit.object.interval() {
+                Some(interval) => {
+                    Again::After(cadence::jittered(interval.to_std(), self.jitter, self.seed(&visit.taken)))
+                }
+                None => Again::Never,
+            },
+            (Next::After(delay), Ending::Failed { .. }) => Again::FailedAfter(delay),
+            (Next::After(delay), _) => Again::After(delay),
+            (Next::Backoff, _) => Again::Backoff { seed: self.seed(&visit.taken) },
+            (Next::Never, _) => Again::Never,
+        }
+    }
+
+    fn seed(&self, taken: &Taken) -> u64 {
+        // Spread, not secrecy: objects that failed together are not tried again together.
+        let mut hasher = DefaultHasher::new();
+        (&taken.key, taken.failures, self.clock.now().as_nanosecond()).hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+impl End {
+    fn quiet(ending: &'static str, again: Again) -> Self {
+        Self { ending, reason: None, error: None, again }
+    }
+
+    fn fault(error: String, again: Again) -> Self {
+        Self { ending: "failed", reason: None, error: Some(error), again }
+    }
+}
+
+/// How urgent an attempt is that a change of an object asks for; none if it asks for nothing.
+pub(crate) fn urgency<K: Kind>(kind: &K, old: Option<&K::Object>, new: &K::Object) -> Option<Priority> {
+    let Some(old) = old else {
+        return Some(if new.meta().deletion_timestamp.is_some() {
+            Priority::Deletion
+        } else if new.observed_generation() == new.meta().generation {
+            // It was seen before: a restart.
+            Priority::Interval
+        } else {
+            Priority::Revision
+        });
+    };
+    let made_anew = old.meta().uid != new.meta().uid;
+    if new.meta().deletion_timestamp.is_some() {
+        // Whoever removes a finalizer changes nothing for us.
+        return (made_anew || old.meta().deletion_timestamp.is_none()).then_some(Priority::Deletion);
+    }
+    if crate::visit::requested_at(old) != crate::visit::requested_at(new) {
+        return Some(Priority::Forced);
+    }
+    if made_anew || old.meta().generation != new.meta().generation {
+        return Some(Priority::Revision);
+    }
+    kind.triggers(old, new)
+}

@@ -1,0 +1,272 @@
+//! Events: to the cluster as core/v1, and on the wire to notification-controller. They leave through bounded queues of
+//! their own; a sink that is down never delays anybody. What finds no room is counted.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::core::ApiResource;
+use kube::{Api, Client, Resource, ResourceExt as _};
+use k8s_openapi::api::core::v1::{Event as ClusterEvent, EventSource, ObjectReference as ClusterReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use plumb_api::event::{Event, ObjectReference, Severity as WireSeverity};
+use plumb_api::meta::EVENT_PREFIX;
+use plumb_status::message::cut;
+use plumb_status::{Audience, Occurrence, Severity};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use crate::client::call;
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+
+/// How many events wait in each queue.
+const QUEUED_MAX: usize = 1024;
+/// How many bytes the message of an event in the cluster has: the API server refuses more.
+const CLUSTER_BYTES_MAX: usize = 1024;
+/// How many bytes the message of an event on the wire has.
+const WIRE_BYTES_MAX: usize = 39_000;
+/// How many events are remembered in order to count repetitions.
+const REMEMBERED_MAX: usize = 4096;
+/// How long one delivery on the wire may take.
+const WIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The pauses before a delivery on the wire is tried again.
+const WIRE_PAUSES: [Duration; 4] =
+    [Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(15)];
+
+/// Tells of occurrences. Clones share the queues.
+#[derive(Clone)]
+pub struct Recorder(Arc<Inner>);
+
+struct Inner {
+    controller: &'static str,
+    instance: String,
+    clock: Clock,
+    metrics: Metrics,
+    cluster: mpsc::Sender<Event>,
+    wire: Option<mpsc::Sender<Event>>,
+}
+
+/// The two ends that do the sending.
+pub(crate) struct Senders {
+    cluster: mpsc::Receiver<Event>,
+    wire: Option<(String, mpsc::Receiver<Event>)>,
+    metrics: Metrics,
+}
+
+impl Recorder {
+    /// A recorder, and what sends for it. Without an address nothing goes on the wire.
+    pub(crate) fn new(
+        controller: &'static str,
+        instance: String,
+        address: Option<String>,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> (Self, Senders) {
+        let (cluster, cluster_end) = mpsc::channel(QUEUED_MAX);
+        let (wire, wire_end) = match address {
+            Some(address) => {
+                let (sender, end) = mpsc::channel(QUEUED_MAX);
+                (Some(sender), Some((address, end)))
+            }
+            None => (None, None),
+        };
+        let senders = Senders { cluster: cluster_end, wire: wire_end, metrics: metrics.clone() };
+        (Self(Arc::new(Inner { controller, instance, clock, metrics, cluster, wire })), senders)
+    }
+
+    /// Tells of something that happened to an object. Keys of metadata without a group get that of the object. Never
+    /// waits.
+    pub fn tell<O: Resource<DynamicType = ()>>(&self, object: &O, occurrence: Occurrence) {
+        self.tell_of(&ApiResource::erase::<O>(&()), object, occurrence);
+    }
+
+    /// The same for an object whose type is known by its resource.
+    pub fn tell_of<O: Resource>(&self, resource: &ApiResource, object: &O, occurrence: Occurrence) {
+        let Occurrence { severity, reason, message, metadata, audience } = occurrence;
+        let mut words: BTreeMap<String, String> = object
+            .annotations()
+            .iter()
+            .filter(|(key, _)| key.starts_with(EVENT_PREFIX))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        for (key, value) in metadata {
+            let key = if key.contains('/') { key } else { format!("{}/{key}", resource.group) };
+            words.insert(key, value);
+        }
+        let event = Event {
+            involved_object: ObjectReference {
+                kind: resource.kind.clone(),
+                namespace: object.namespace().unwrap_or_default(),
+                name: object.name_any(),
+                uid: object.uid().unwrap_or_default(),
+                api_version: resource.api_version.clone(),
+                resource_version: object.resource_version().unwrap_or_default(),
+                field_path: String::new(),
+            },
+            severity: match severity {
+                Severity::Trace => WireSeverity::Trace,
+                Severity::Info => WireSeverity::Info,
+                Severity::Error => WireSeverity::Error,
+            },
+            timestamp: plumb_status::condition::whole_seconds(self.0.clock.now()),
+            message,
+            reason: reason.as_str().to_owned(),
+            metadata: words,
+            reporting_controller: self.0.controller.to_owned(),
+            reporting_instance: self.0.instance.clone(),
+        };
+        self.send(event, severity, audience);
+    }
+
+    fn send(&self, event: Event, severity: Severity, audience: Audience) {
+        let inner = &self.0;
+        let on_wire = matches!(audience, Audience::Everyone | Audience::Wire)
+            && severity != Severity::Trace
+            && !event.involved_object.namespace.is_empty();
+        if on_wire && let Some(wire) = &inner.wire {
+            let mut event = event.clone();
+            event.message = cut(&event.message, WIRE_BYTES_MAX);
+            if wire.try_send(event).is_err() {
+                inner.metrics.dropped("wire");
+            }
+        }
+        if matches!(audience, Audience::Everyone | Audience::Cluster) && inner.cluster.try_send(event).is_err() {
+            inner.metrics.dropped("cluster");
+        }
+    }
+}
+
+impl Senders {
+    /// Sends until every recorder is gone and both queues are empty.
+    pub(crate) async fn run(self, client: Client) {
+        let Self { cluster, wire, metrics } = self;
+        let wire = async {
+            if let Some((address, queue)) = wire {
+                send_wire(address, queue, metrics).await;
+            }
+        };
+        tokio::join!(send_cluster(client, cluster), wire);
+    }
+}
+
+async fn send_wire(address: String, mut queue: mpsc::Receiver<Event>, metrics: Metrics) {
+    let client = match reqwest::Client::builder().timeout(WIRE_TIMEOUT).redirect(reqwest::redirect::Policy::none()).build() {
+        Ok(client) => client,
+        Err(error) => {
+            tracing::error!(%error, "no events can be sent");
+            return;
+        }
+    };
+    while let Some(event) = queue.recv().await {
+        if let Err(error) = deliver(&client, &address, &event).await {
+            metrics.dropped("wire");
+            let object = &event.involved_object;
+            tracing::warn!(kind = object.kind, name = object.name, namespace = object.namespace, error, "an event was not delivered");
+        }
+    }
+}
+
+/// One delivery. A receiver that says no is not asked again: only silence and faults of its own are worth a try.
+async fn deliver(client: &reqwest::Client, address: &str, event: &Event) -> Result<(), String> {
+    let mut pauses = WIRE_PAUSES.iter();
+    loop {
+        let error = match client.post(address).json(event).send().await {
+            Ok(answer) if answer.status().is_success() => return Ok(()),
+            // A repetition within the receiver's window: it has heard of it.
+            Ok(answer) if answer.status() == reqwest::StatusCode::TOO_MANY_REQUESTS => return Ok(()),
+            Ok(answer) if answer.status().is_client_error() => return Err(format!("answered {}", answer.status())),
+            Ok(answer) => format!("answered {}", answer.status()),
+            Err(error) => plumb_status::chain(&error.without_url()),
+        };
+        match pauses.next() {
+            Some(pause) => tokio::time::sleep(*pause).await,
+            None => return Err(error),
+        }
+    }
+}
+
+type Told = Mutex<BTreeMap<(String, String, String), (String, i32)>>;
+
+async fn send_cluster(client: Client, mut queue: mpsc::Receiver<Event>) {
+    let told = Told::default();
+    while let Some(event) = queue.recv().await {
+        if let Err(error) = note(&client, &told, &event).await {
+            let object = &event.involved_object;
+            let error = plumb_status::chain(&error);
+            tracing::warn!(kind = object.kind, name = object.name, namespace = object.namespace, error, "an event was not noted in the cluster");
+        }
+    }
+}
+
+/// Writes an event, or counts the one that says the same already.
+async fn note(client: &Client, told: &Told, event: &Event) -> Result<(), crate::client::CallError> {
+    let object = &event.involved_object;
+    let namespace = if object.namespace.is_empty() { "default" } else { &object.namespace };
+    let api: Api<ClusterEvent> = Api::namespaced(client.clone(), namespace);
+    let message = cut(&event.message, CLUSTER_BYTES_MAX);
+    let same = (format!("{}/{}", object.kind, object.uid), event.reason.clone(), message.clone());
+    let known = told.lock().unwrap_or_else(PoisonError::into_inner).get(&same).cloned();
+    if let Some((name, count)) = known {
+        let count = count.saturating_add(1);
+        let patch = json!({ "count": count, "lastTimestamp": Time(event.timestamp), "metadata": { "annotations": event.metadata } });
+        match call(api.patch_metadata(&name, &PatchParams::default(), &Patch::Merge(&patch))).await {
+            Ok(_) => {
+                told.lock().unwrap_or_else(PoisonError::into_inner).insert(same, (name, count));
+                return Ok(());
+            }
+            Err(error) if error.code() == Some(404) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let body = cluster_event(event, message, namespace);
+    let name = body.name_any();
+    call(api.create(&PostParams::default(), &body)).await?;
+    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.len() >= REMEMBERED_MAX {
+        told.clear();
+    }
+    told.insert(same, (name, 1));
+    Ok(())
+}
+
+fn cluster_event(event: &Event, message: String, namespace: &str) -> ClusterEvent {
+    let object = &event.involved_object;
+    let mut body = ClusterEvent::default();
+    body.metadata.namespace = Some(namespace.to_owned());
+    body.metadata.name = Some(format!("{}.{}", object.name, unique(event.timestamp)));
+    if !event.metadata.is_empty() {
+        body.metadata.annotations = Some(event.metadata.clone());
+    }
+    body.involved_object = ClusterReference {
+        api_version: Some(object.api_version.clone()),
+        kind: Some(object.kind.clone()),
+        name: Some(object.name.clone()),
+        namespace: Some(object.namespace.clone()),
+        uid: Some(object.uid.clone()),
+        resource_version: Some(object.resource_version.clone()),
+        field_path: None,
+    };
+    body.type_ = Some(if event.severity == WireSeverity::Error { "Warning" } else { "Normal" }.to_owned());
+    body.reason = Some(event.reason.clone());
+    body.message = Some(message);
+    body.count = Some(1);
+    body.first_timestamp = Some(Time(event.timestamp));
+    body.last_timestamp = Some(Time(event.timestamp));
+    body.source = Some(EventSource { component: Some(event.reporting_controller.clone()), host: None });
+    body.reporting_component = Some(event.reporting_controller.clone());
+    body.reporting_instance = Some(event.reporting_instance.clone());
+    body
+}
+
+/// Sixteen hexadecimal digits that no other event has.
+fn unique(at: Timestamp) -> String {
+    let chance = uuid::Uuid::new_v4().as_u128();
+    let low = u32::try_from(chance & u128::from(u32::MAX)).unwrap_or_default();
+    format!("{:08x}{low:08x}", at.as_second() & 0xffff_ffff)
+}
+
+#[cfg(test)]
+mod tests;

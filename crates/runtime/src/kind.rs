@@ -1,0 +1,106 @@
+//! What a controller says of a kind: how an attempt is made at an object, and what its status holds. How attempts are
+//! chosen, timed, reported and repeated is the runtime's.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::time::Duration;
+
+use kube::Resource;
+use kube::core::NamespaceResourceScope;
+use plumb_api::meta::Reconciled;
+use plumb_status::summary::IN_PROGRESS;
+use plumb_status::{Ending, Ledger};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::store::Change;
+use crate::visit::Visit;
+use crate::{Key, Priority};
+
+/// How long an attempt may take where the kind says nothing.
+pub const DEADLINE: Duration = Duration::from_hours(1);
+
+/// An object that can be reconciled.
+pub trait Object:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Reconciled
+    + Clone
+    + Debug
+    + Serialize
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<O> Object for O where
+    O: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Reconciled
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// The conditions of a kind.
+pub type ConditionOf<K> = <<K as Kind>::Ledger as Ledger>::Condition;
+
+/// A kind that is reconciled.
+pub trait Kind: Send + Sync + Sized + 'static {
+    /// Its objects.
+    type Object: Object;
+    /// What an attempt has made true so far. It is lent to the attempt and survives its failure.
+    type Ledger: Ledger<Condition: Send + Sync> + Send + 'static;
+
+    /// Whether objects are kept until they are torn down.
+    const FINALIZER: bool = true;
+
+    /// A ledger that knows what the status knows.
+    fn ledger(&self, object: &Self::Object) -> Self::Ledger;
+
+    /// One attempt.
+    fn reconcile(&self, visit: &Visit<Self>) -> impl Future<Output = Ending<ConditionOf<Self>>> + Send;
+
+    /// One attempt to take down what was made for an object that is being deleted; [`Ending::Gone`] lets it go.
+    fn teardown(&self, visit: &Visit<Self>) -> impl Future<Output = Ending<ConditionOf<Self>>> + Send {
+        let _ = visit;
+        async { Ending::Gone }
+    }
+
+    /// The kind's own fields of the status, as a merge patch. Called at each write.
+    fn status(&self, object: &Self::Object, ledger: &Self::Ledger) -> Map<String, Value>;
+
+    /// How long an attempt at this object may take.
+    fn deadline(&self, object: &Self::Object) -> Duration {
+        let _ = object;
+        DEADLINE
+    }
+
+    /// The messages of Ready and Reconciling while an attempt goes on.
+    fn in_progress(&self, ledger: &Self::Ledger) -> (String, String) {
+        let progress = ledger.progress().unwrap_or_else(|| IN_PROGRESS.to_owned());
+        (IN_PROGRESS.to_owned(), progress)
+    }
+
+    /// Whether a change asks for an attempt that is neither a new generation, nor a request, nor a deletion.
+    fn triggers(&self, old: &Self::Object, new: &Self::Object) -> Option<Priority> {
+        let _ = (old, new);
+        None
+    }
+
+    /// Sees every change of its objects, before it leads to an attempt.
+    fn changed(&self, change: &Change<Self::Object>) {
+        let _ = change;
+    }
+
+    /// Hears that no object of this name is there any more, and no attempt at it goes on.
+    fn forgotten(&self, key: &Key) {
+        let _ = key;
+    }
+}

@@ -1,0 +1,473 @@
+//! A controller at work: what is installed, when it begins, how it ends. Kinds and their logic never enter.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use kube::Client;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::{self, Gate, Readiness};
+use crate::attempt::{Driver, urgency};
+use crate::clock::Clock;
+use crate::config::{Common, Work};
+use crate::events::{Recorder, Senders};
+use crate::kind::Kind;
+use crate::leader::{Candidate, Terms, lease_name};
+use crate::metrics::Metrics;
+use crate::queue::{Priority, Queue};
+use crate::report::{Draft, Reporter};
+use crate::store::{Change, Store};
+use crate::unreadable;
+use crate::watch::{OnChange, Watch, Watched, Watching};
+use crate::Key;
+
+/// How long events may take to leave when the process ends.
+const EVENTS_DRAIN: Duration = Duration::from_secs(3);
+/// The namespace of the controller where nothing says another: that of Flux.
+const RUNTIME_NAMESPACE: &str = "flux-system";
+
+/// An error at the start or of a background task.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+type Task = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+
+/// Who a controller is.
+#[derive(Debug, Clone, Copy)]
+pub struct Identity {
+    /// Its name, as events and leases carry it.
+    pub controller: &'static str,
+    /// The field manager of its statuses.
+    pub status_manager: &'static str,
+    /// How many objects of a kind it works on at a time where no flag says so.
+    pub concurrent: usize,
+}
+
+/// How a background task may end.
+pub trait Outcome {
+    /// Its error, if it is one.
+    fn into_result(self) -> Result<(), BoxError>;
+}
+
+impl Outcome for () {
+    fn into_result(self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+impl Outcome for io::Result<()> {
+    fn into_result(self) -> Result<(), BoxError> {
+        self.map_err(Into::into)
+    }
+}
+
+/// What a controller is made of, until it runs.
+pub struct Runtime {
+    identity: Identity,
+    client: Client,
+    clock: Clock,
+    common: Common,
+    work: Option<Work>,
+    metrics: Metrics,
+    readiness: Readiness,
+    recorder: Recorder,
+    senders: Senders,
+    shutdown: CancellationToken,
+    watches: Vec<Task>,
+    synced: Vec<Task>,
+    tasks: Vec<(&'static str, Task)>,
+    leading: Vec<(&'static str, Task)>,
+    drivers: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+/// An installed kind.
+pub struct Handle<K: Kind> {
+    /// Its objects.
+    pub store: Store<K::Object>,
+    /// Its work.
+    pub queue: Queue,
+    kind: Arc<K>,
+    reporter: Reporter<K::Object>,
+    clock: Clock,
+}
+
+impl<K: Kind> Clone for Handle<K> {
+    fn clone(&self) -> Self {
+        Self {
+            store: self.store.clone(),
+            queue: self.queue.clone(),
+            kind: Arc::clone(&self.kind),
+            reporter: self.reporter.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+}
+
+impl<K: Kind> Handle<K> {
+    /// Writes what a fresh ledger says of the conditions that stand beside Ready, and the kind's own fields. While an
+    /// attempt at the object goes on it does nothing: the attempt's own write carries the same.
+    pub async fn amend(&self, key: &Key) {
+        if self.queue.is_running(key) {
+            return;
+        }
+        let Some(mut object) = self.store.get(key) else { return };
+        let start = Arc::clone(&object);
+        let written = self.reporter.write(&mut object, |object| {
+            let ledger = self.kind.ledger(object);
+            let before = self.reporter.before(object, start.as_ref(), self.clock.now());
+            Draft {
+                status: plumb_status::summary::amend(&before.as_ref(), &ledger),
+                fields: self.kind.status(object, &ledger),
+            }
+        });
+        if let Err(error) = written.await {
+            let error = plumb_status::chain(&error);
+            tracing::warn!(name = key.name, namespace = key.namespace, error, "a status was not amended");
+        }
+    }
+}
+
+impl Runtime {
+    /// A controller with nothing installed yet.
+    pub fn new(identity: Identity, client: Client, clock: Clock, common: Common, work: Option<Work>) -> Self {
+        let metrics = Metrics::default();
+        let address = work.as_ref().map(|work| work.events_addr.clone()).filter(|address| !address.is_empty());
+        let instance = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
+        let instance = instance.unwrap_or_else(|| identity.controller.to_owned());
+        let (recorder, senders) =
+            Recorder::new(identity.controller, instance, address, clock.clone(), metrics.clone());
+        Self {
+            identity,
+            client,
+            clock,
+            common,
+            work,
+            metrics,
+            readiness: Readiness::default(),
+            recorder,
+            senders,
+            shutdown: CancellationToken::new(),
+            watches: Vec::new(),
+            synced: Vec::new(),
+            tasks: Vec::new(),
+            leading: Vec::new(),
+            drivers: Vec::new(),
+        }
+    }
+
+    /// The connection to the API server.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// The time.
+    pub fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+
+    /// What is counted and measured.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The flags that all controllers have.
+    pub fn common(&self) -> &Common {
+        &self.common
+    }
+
+    /// Cancelled when the process is to end.
+    pub fn shutdown(&self) -> CancellationToken {
+        self.shutdown.clone()
+    }
+
+    /// Tells of things that no attempt tells of.
+    pub fn recorder(&self) -> Recorder {
+        self.recorder.clone()
+    }
+
+    /// The namespace that the controller runs in.
+    pub fn runtime_namespace(&self) -> String {
+        let told = self.common.runtime_namespace.clone().filter(|namespace| !namespace.is_empty());
+        told.unwrap_or_else(|| RUNTIME_NAMESPACE.to_owned())
+    }
+
+    /// A gate that keeps the process from being ready until it is opened.
+    pub fn readiness_gate(&self, name: &'static str) -> Gate {
+        self.readiness.gate(name)
+    }
+
+    /// A queue with the backoff of the flags.
+    pub fn queue(&self) -> Queue {
+        Queue::new(self.common.backoff())
+    }
+
+    /// Begins a background task with the process, on every replica. An error ends the process.
+    pub fn spawn<F>(&mut self, name: &'static str, task: F)
+    where
+        F: Future<Output: Outcome> + Send + 'static,
+    {
+        self.tasks.push((name, Box::pin(async move { task.await.into_result() })));
+    }
+
+    /// Begins a background task once this process leads. An error ends the process.
+    pub fn spawn_leading<F>(&mut self, name: &'static str, task: F)
+    where
+        F: Future<Output: Outcome> + Send + 'static,
+    {
+        self.leading.push((name, Box::pin(async move { task.await.into_result() })));
+    }
+
+    /// Watches a kind.
+    pub fn watch<O: Watched>(
+        &mut self,
+        mut watching: Watching,
+        on_change: impl Fn(&Change<O>) + Send + Sync + 'static,
+    ) -> Store<O> {
+        let store = Store::default();
+        watching.namespace = watching.namespace.or_else(|| self.only_namespace());
+        self.add_watch(Watch { client: self.client(), watching, store: store.clone(), on_change: Arc::new(on_change) });
+        store
+    }
+
+    /// Installs a kind with a queue of its own.
+    pub fn install<K: Kind>(&mut self, kind: K) -> Handle<K> {
+        let queue = self.queue();
+        self.install_with(queue, kind)
+    }
+
+    /// Installs a kind whose queue exists already.
+    pub fn install_with<K: Kind>(&mut self, queue: Queue, kind: K) -> Handle<K> {
+        let kind = Arc::new(kind);
+        let store = Store::<K::Object>::default();
+        let on_change = self.on_change(&kind, &queue);
+        let manager = self.identity.status_manager;
+        let reporter = Reporter::new(self.client(), manager, store.clone(), Arc::clone(&on_change));
+        let labels = self.work.as_ref().map(|work| work.watch_label_selector.clone()).unwrap_or_default();
+        let watching = Watching { labels, namespace: self.only_namespace() };
+        self.add_watch(Watch { client: self.client(), watching, store: store.clone(), on_change });
+        let driver = Driver {
+            kind: Arc::clone(&kind),
+            store: store.clone(),
+            queue: queue.clone(),
+            reporter: reporter.clone(),
+            recorder: self.recorder(),
+            clock: self.clock(),
+            metrics: self.metrics.clone(),
+            concurrent: self.common.concurrent.unwrap_or(self.identity.concurrent),
+            jitter: self.work.as_ref().map_or(0, |work| work.interval_jitter_percentage),
+        };
+        let shutdown = self.shutdown();
+        self.drivers.push(Box::pin(driver.run(shutdown)));
+        Handle { store, queue, kind, reporter, clock: self.clock() }
+    }
+
+    fn on_change<K: Kind>(&self, kind: &Arc<K>, queue: &Queue) -> OnChange<K::Object> {
+        let (kind, queue) = (Arc::clone(kind), queue.clone());
+        let teller = unreadable::Teller {
+            client: self.client(),
+            recorder: self.recorder(),
+            clock: self.clock(),
+            manager: self.identity.status_manager,
+            told: Arc::default(),
+        };
+        Arc::new(move |change| {
+            kind.changed(change);
+            match change {
+                Change::Applied { old, new } => {
+                    if let Some(priority) = urgency(kind.as_ref(), old.as_deref(), new.as_ref()) {
+                        hurry(&queue, new.as_ref(), priority);
+                    }
+                }
+                // A visit that finds nothing tidies up.
+                Change::Deleted { old } => queue.supersede(&Key::of(old.as_ref()), Priority::Deletion, "deletion"),
+                Change::Unreadable { key, message, raw } => teller.tell::<K::Object>(key, message, raw),
+            }
+        })
+    }
+
+    fn only_namespace(&self) -> Option<String> {
+        (!self.common.watch_all_namespaces).then(|| self.runtime_namespace())
+    }
+
+    fn add_watch<O: Watched>(&mut self, watch: Watch<O>) {
+        let store = watch.store.clone();
+        self.synced.push(Box::pin(async move {
+            store.synced().await;
+            Ok(())
+        }));
+        self.watches.push(Box::pin(async move {
+            watch.run().await;
+            Ok(())
+        }));
+    }
+
+    fn terms(&self) -> Terms {
+        let selector = self.work.as_ref().map(|work| work.watch_label_selector.as_str()).unwrap_or_default();
+        let common = &self.common;
+        Terms {
+            namespace: self.runtime_namespace(),
+            name: lease_name(self.identity.controller, selector),
+            holder: format!("{}_{}", std::env::var("HOSTNAME").unwrap_or_default(), uuid::Uuid::new_v4()),
+            lease: common.leader_election_lease_duration.to_std(),
+            renew: common.leader_election_renew_deadline.to_std(),
+            retry: common.leader_election_retry_period.to_std(),
+            release: common.leader_election_release_on_cancel,
+        }
+    }
+
+    /// Runs until the end is asked for, or something that must go on ends.
+    pub async fn run(mut self) -> Result<(), BoxError> {
+        self.serve_admin().await?;
+        let terms = self.common.enable_leader_election.then(|| self.terms());
+        let shutdown = self.shutdown.clone();
+        let (background, mut failure) = Background::new(shutdown.clone());
+        let events = tokio::spawn(self.senders.run(self.client.clone()));
+        for watch in self.watches {
+            background.begin("watch", watch);
+        }
+        for (name, task) in self.tasks {
+            background.begin(name, task);
+        }
+        let work = async {
+            let candidate = match terms {
+                None => None,
+                Some(terms) => match lead(self.client.clone(), terms, self.clock.clone(), &shutdown).await {
+                    None => return Ok(()),
+                    candidate => candidate,
+                },
+            };
+            self.metrics.leads(self.identity.controller, true);
+            for (name, task) in self.leading {
+                background.begin(name, task);
+            }
+            let drivers = async {
+                tokio::select! {
+                    () = shutdown.cancelled() => {}
+                    _ = join_all(self.synced) => {}
+                }
+                join_all(self.drivers).await;
+            };
+            match candidate {
+                None => {
+                    drivers.await;
+                    Ok(())
+                }
+                Some(candidate) => work_and_keep(candidate, drivers, &shutdown).await,
+            }
+        };
+        let ended = tokio::select! {
+            ended = work => ended,
+            Some(error) = failure.recv() => Err(error),
+        };
+        shutdown.cancel();
+        background.end().await;
+        drop(self.recorder);
+        // Kinds hold recorders too; what is in the queue by now has this long to leave.
+        let _ = tokio::time::timeout(EVENTS_DRAIN, events).await;
+        ended
+    }
+
+    async fn serve_admin(&mut self) -> io::Result<()> {
+        let (health, metrics) = (self.common.health_addr.clone(), self.common.metrics_addr.clone());
+        if !health.is_off() {
+            let listener = health.bind().await?;
+            tracing::info!(address = %listener.local_addr()?, "probes are served");
+            let readiness = self.readiness.clone();
+            self.spawn("probes", admin::serve_probes(listener, readiness));
+        }
+        if !metrics.is_off() {
+            let listener = metrics.bind().await?;
+            tracing::info!(address = %listener.local_addr()?, "metrics are served");
+            let all = self.metrics.clone();
+            self.spawn("metrics", admin::serve_metrics(listener, all));
+        }
+        Ok(())
+    }
+}
+
+/// Waits for the lease. None if the end was asked for first.
+async fn lead(client: Client, terms: Terms, clock: Clock, shutdown: &CancellationToken) -> Option<Candidate> {
+    let mut candidate = Candidate::new(client, terms, clock);
+    tokio::select! {
+        () = shutdown.cancelled() => None,
+        () = candidate.acquire() => Some(candidate),
+    }
+}
+
+/// Works while the lease is ours. Losing it is an error, and ends the process at once.
+async fn work_and_keep(
+    candidate: Candidate,
+    drivers: impl Future<Output = ()>,
+    shutdown: &CancellationToken,
+) -> Result<(), BoxError> {
+    let ended = CancellationToken::new();
+    let keeping = candidate.keep(&ended);
+    let working = async {
+        drivers.await;
+        ended.cancel();
+    };
+    let ((), lost) = tokio::join!(
+        async {
+            tokio::select! {
+                () = working => {}
+                () = ended.cancelled() => {}
+            }
+        },
+        async {
+            let lost = keeping.await;
+            ended.cancel();
+            lost
+        }
+    );
+    if lost && !shutdown.is_cancelled() { Err("the lease was lost".into()) } else { Ok(()) }
+}
+
+/// An object asks for an attempt.
+fn hurry<O: kube::Resource<DynamicType = ()>>(queue: &Queue, object: &O, priority: Priority) {
+    let key = Key::of(object);
+    match priority {
+        // What runs now works for something that is no longer wanted.
+        Priority::Revision | Priority::Deletion => {
+            queue.supersede(&key, priority, format!("{}/{key}", O::kind(&())));
+        }
+        Priority::Forced | Priority::Interval | Priority::Bookkeeping => queue.add(&key, priority),
+    }
+}
+
+/// Tasks that go on beside the work. The first that fails is heard of.
+struct Background {
+    tracker: TaskTracker,
+    failed: mpsc::Sender<BoxError>,
+    shutdown: CancellationToken,
+}
+
+impl Background {
+    fn new(shutdown: CancellationToken) -> (Self, mpsc::Receiver<BoxError>) {
+        let (failed, failure) = mpsc::channel(1);
+        (Self { tracker: TaskTracker::new(), failed, shutdown }, failure)
+    }
+
+    fn begin(&self, name: &'static str, task: Task) {
+        let (failed, shutdown) = (self.failed.clone(), self.shutdown.clone());
+        self.tracker.spawn(async move {
+            let ended = tokio::select! {
+                () = shutdown.cancelled() => return,
+                ended = task => ended,
+            };
+            if let Err(error) = ended {
+                // One is enough to end the process.
+                let _ = failed.try_send(format!("{name}: {error}").into());
+            }
+        });
+    }
+
+    async fn end(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}

@@ -1,0 +1,98 @@
+//! From the command line to a running controller, and from its end to an exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use plumb_status::chain;
+
+use crate::clock::Clock;
+use crate::config::{Common, Gate, Refused, Work};
+use crate::runtime::{BoxError, Identity, Runtime};
+use crate::{client, logs};
+
+/// The exit code of a command line that is refused, as Go programs have it.
+const REFUSED: u8 = 2;
+/// More threads than this only cost memory: the work is waiting for others.
+const THREADS_MAX: usize = 4;
+
+/// The flags of a controller that the runtime reads.
+pub struct Flags<'a> {
+    /// Those of all controllers.
+    pub common: &'a Common,
+    /// Those of the controllers that do work; none for notification-controller.
+    pub work: Option<&'a Work>,
+}
+
+/// Runs a controller: parses its flags (2 if they are refused), installs it, runs it until a signal (0) or a fault (1).
+pub fn start<O: Parser>(
+    identity: &Identity,
+    gates: &[Gate],
+    flags: impl Fn(&O) -> Flags<'_>,
+    validate: impl Fn(&O) -> Result<(), Refused>,
+    install: impl AsyncFnOnce(&mut Runtime, O) -> Result<(), BoxError>,
+) -> ExitCode {
+    let options = match O::try_parse() {
+        Ok(options) => options,
+        Err(error) => {
+            // If even that cannot be written there is nobody to tell.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(REFUSED));
+        }
+    };
+    let (common, work) = {
+        let flags = flags(&options);
+        (flags.common.clone(), flags.work.cloned())
+    };
+    logs::start(common.log_level, common.log_encoding, identity.controller);
+    if let Err(refused) = common.validate(gates).and_then(|()| validate(&options)) {
+        tracing::error!(error = %refused, "the command line is refused");
+        return ExitCode::from(REFUSED);
+    }
+    // An error means that one is installed already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, THREADS_MAX);
+    let executor = match tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build() {
+        Ok(executor) => executor,
+        Err(error) => {
+            tracing::error!(%error, "no threads can be started");
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = executor.block_on(async {
+        let client = client::connect().await?;
+        let mut runtime = Runtime::new(*identity, client, Clock::system(), common, work);
+        let shutdown = runtime.shutdown();
+        tokio::spawn(async move {
+            signalled().await;
+            tracing::info!("the end was asked for");
+            shutdown.cancel();
+        });
+        install(&mut runtime, options).await?;
+        runtime.run().await
+    });
+    executor.shutdown_background();
+    match ended {
+        Ok(()) => {
+            tracing::info!("ended");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tracing::error!(error = chain(error.as_ref()), "ended by a fault");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Resolves when the process is asked to end.
+async fn signalled() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::warn!("signals cannot be heard: only a kill ends this process");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

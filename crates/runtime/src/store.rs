@@ -1,0 +1,175 @@
+//! What is known of the objects of a kind: the newest version of each that was seen, from a watch or from the answer
+//! to a write of our own. Nothing is asked of the API server here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use kube::Resource;
+use kube::core::DynamicObject;
+use tokio::sync::watch;
+
+use crate::Key;
+
+/// What changed.
+#[derive(Debug)]
+pub enum Change<O> {
+    /// An object is new, or is different from before.
+    Applied {
+        /// As it was before; none for a new one.
+        old: Option<Arc<O>>,
+        /// As it is now.
+        new: Arc<O>,
+    },
+    /// An object is gone.
+    Deleted {
+        /// As it was last.
+        old: Arc<O>,
+    },
+    /// An object cannot be read as its type: the store forgets it, all others live on.
+    Unreadable {
+        /// Its name.
+        key: Key,
+        /// Why, with the field.
+        message: String,
+        /// As it was sent.
+        raw: Box<DynamicObject>,
+    },
+}
+
+/// The objects of a kind. Clones share it.
+pub struct Store<O>(Arc<Inner<O>>);
+
+struct Inner<O> {
+    objects: RwLock<BTreeMap<Key, Arc<O>>>,
+    synced: watch::Sender<bool>,
+}
+
+impl<O> Clone for Store<O> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<O> Default for Store<O> {
+    fn default() -> Self {
+        Self(Arc::new(Inner { objects: RwLock::default(), synced: watch::Sender::new(false) }))
+    }
+}
+
+impl<O: Resource> Store<O> {
+    /// The object with this name.
+    pub fn get(&self, key: &Key) -> Option<Arc<O>> {
+        self.read().get(key).cloned()
+    }
+
+    /// All objects, by name.
+    pub fn all(&self) -> Vec<Arc<O>> {
+        self.read().values().cloned().collect()
+    }
+
+    /// Resolves when all objects that there were at the start are known.
+    pub async fn synced(&self) {
+        let mut synced = self.0.synced.subscribe();
+        // The sender lives in the store itself, so it cannot be gone.
+        let _ = synced.wait_for(|synced| *synced).await;
+    }
+
+    /// Whether all objects that there were at the start are known.
+    pub fn is_synced(&self) -> bool {
+        *self.0.synced.borrow()
+    }
+
+    pub(crate) fn note_synced(&self) {
+        self.0.synced.send_replace(true);
+    }
+
+    /// Takes in a version of an object, unless a newer or the same one is known.
+    pub(crate) fn put(&self, mut object: O) -> Option<Change<O>> {
+        object.meta_mut().managed_fields = None;
+        let key = Key::of(&object);
+        let mut objects = self.write();
+        let old = objects.get(&key).cloned();
+        if old.as_ref().is_some_and(|old| !is_newer(&object, old.as_ref())) {
+            return None;
+        }
+        let new = Arc::new(object);
+        objects.insert(key, Arc::clone(&new));
+        Some(Change::Applied { old, new })
+    }
+
+    /// Forgets an object.
+    pub(crate) fn remove(&self, key: &Key) -> Option<Change<O>> {
+        self.write().remove(key).map(|old| Change::Deleted { old })
+    }
+
+    /// The objects that are known and were not listed.
+    pub(crate) fn missing(&self, listed: &BTreeSet<Key>) -> Vec<Key> {
+        self.read().keys().filter(|key| !listed.contains(*key)).cloned().collect()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<Key, Arc<O>>> {
+        self.0.objects.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<Key, Arc<O>>> {
+        self.0.objects.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Versions are numbers that grow (Kubernetes promises it since 1.35, and it was so before). What is no number, and
+/// an object that was made anew, counts as newer.
+fn is_newer<O: Resource>(object: &O, known: &O) -> bool {
+    if object.meta().uid != known.meta().uid {
+        return true;
+    }
+    let version = |object: &O| object.meta().resource_version.as_deref().and_then(|text| text.parse::<u128>().ok());
+    match (version(object), version(known)) {
+        (Some(new), Some(old)) => new > old,
+        _ => object.meta().resource_version != known.meta().resource_version,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    use super::*;
+
+    fn map(version: &str, uid: &str) -> ConfigMap {
+        let mut map = ConfigMap::default();
+        map.metadata.name = Some("settings".into());
+        map.metadata.namespace = Some("apps".into());
+        map.metadata.resource_version = Some(version.into());
+        map.metadata.uid = Some(uid.into());
+        map
+    }
+
+    #[test]
+    fn an_older_version_never_replaces_a_newer_one() {
+        let store = Store::default();
+        assert!(matches!(store.put(map("9", "a")), Some(Change::Applied { old: None, .. })));
+        assert!(store.put(map("9", "a")).is_none());
+        assert!(store.put(map("8", "a")).is_none());
+        assert!(matches!(store.put(map("10", "a")), Some(Change::Applied { old: Some(_), .. })));
+        assert_eq!(store.get(&Key::new("apps", "settings")).unwrap().metadata.resource_version.as_deref(), Some("10"));
+    }
+
+    #[test]
+    fn an_object_that_was_made_anew_replaces_the_old_one() {
+        let store = Store::default();
+        store.put(map("9", "a"));
+        assert!(store.put(map("3", "b")).is_some());
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_hears_when_all_is_known() {
+        let store = Store::<ConfigMap>::default();
+        let waiting = tokio::spawn({
+            let store = store.clone();
+            async move { store.synced().await }
+        });
+        store.note_synced();
+        waiting.await.unwrap();
+        assert!(store.is_synced());
+    }
+}

@@ -1,0 +1,134 @@
+//! One visit of an object: what an attempt may know and do. The attempt itself belongs to the kind.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use plumb_api::meta::RECONCILE_REQUESTED_AT;
+use plumb_status::{Ending, Occurrence};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use crate::Key;
+use crate::clock::Clock;
+use crate::events::Recorder;
+use crate::kind::{ConditionOf, Kind};
+use crate::queue::{Priority, Taken};
+use crate::report::{Draft, ReportError, Reporter};
+
+/// A visit.
+pub struct Visit<K: Kind> {
+    pub(crate) kind: Arc<K>,
+    pub(crate) taken: Taken,
+    pub(crate) object: Arc<K::Object>,
+    pub(crate) ledger: Mutex<K::Ledger>,
+    pub(crate) reporter: Reporter<K::Object>,
+    pub(crate) recorder: Recorder,
+    pub(crate) clock: Clock,
+    pub(crate) began: Instant,
+    pub(crate) started: Timestamp,
+    /// The object as the API server answered last. Held over each write, so that writes come one after the other.
+    pub(crate) current: tokio::sync::Mutex<Arc<K::Object>>,
+    pub(crate) permit: Mutex<Option<OwnedSemaphorePermit>>,
+}
+
+impl<K: Kind> Visit<K> {
+    /// The object as it was when the attempt began.
+    pub fn object(&self) -> &Arc<K::Object> {
+        &self.object
+    }
+
+    /// Its name.
+    pub fn key(&self) -> &Key {
+        &self.taken.key
+    }
+
+    /// How urgent the visit is.
+    pub fn priority(&self) -> Priority {
+        self.taken.priority
+    }
+
+    /// How often the visits before this one failed in a row.
+    pub fn failures(&self) -> u32 {
+        self.taken.failures
+    }
+
+    /// Whether someone asked for this visit and was not answered yet.
+    pub fn forced(&self) -> bool {
+        requested_at(self.object.as_ref()).is_some_and(|asked| {
+            plumb_api::meta::Reconciled::last_handled_reconcile_at(self.object.as_ref()) != Some(asked)
+        })
+    }
+
+    /// Now.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// When the visit began.
+    pub fn started(&self) -> Timestamp {
+        self.started
+    }
+
+    /// How long the visit has lasted.
+    pub fn took(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// What the attempt has made true so far. Never to be held across an await.
+    pub fn ledger(&self) -> MutexGuard<'_, K::Ledger> {
+        // Kinds keep each change of a ledger whole, so a panic while it was held leaves nothing half done.
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the kind's own fields of the status, and that the attempt goes on, before it returns.
+    pub async fn write_ahead(&self) -> Result<(), ReportError> {
+        let mut current = self.current.lock().await;
+        self.reporter
+            .write(&mut current, |object| {
+                let ledger = self.ledger();
+                let (ready, progress) = self.kind.in_progress(&ledger);
+                let before = self.reporter.before(object, self.object.as_ref(), self.now());
+                Draft {
+                    status: plumb_status::in_progress(&before.as_ref(), &ready, &progress),
+                    fields: self.kind.status(object, &ledger),
+                }
+            })
+            .await
+    }
+
+    /// Gives the worker back while the attempt waits for something; the attempt itself goes on.
+    pub fn park(&self) {
+        self.permit.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Resolves when something newer arrived, or the process ends: by whom.
+    pub async fn superseded(&self) -> String {
+        self.taken.superseded().await
+    }
+
+    /// Whether something newer arrived, or the process ends.
+    pub fn is_superseded(&self) -> bool {
+        self.taken.is_superseded()
+    }
+
+    /// The work, unless something newer arrives before it is done.
+    pub async fn unless_superseded<T>(&self, work: impl Future<Output = T>) -> Result<T, Ending<ConditionOf<K>>> {
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            by = self.superseded() => Err(Ending::Superseded { by }),
+        }
+    }
+
+    /// Tells something at once, in the middle of the attempt.
+    pub fn tell(&self, occurrence: Occurrence) {
+        self.recorder.tell(self.object.as_ref(), occurrence);
+    }
+}
+
+/// The request of an object, if it has one.
+pub(crate) fn requested_at<O: kube::Resource>(object: &O) -> Option<&str> {
+    object.annotations().get(RECONCILE_REQUESTED_AT).map(String::as_str)
+}

@@ -1,0 +1,120 @@
+//! One watch: a list, then its changes, for ever, with a backoff of its own. A fault of one watch, or of one object in
+//! it, never disturbs another.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use kube::core::{ApiResource, DynamicObject, NamespaceResourceScope};
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+
+use crate::store::{Change, Store};
+use crate::Key;
+
+/// How long one watch request lasts, in seconds, before the next one takes over; load balancers drop what is idle for longer.
+const WATCH_SECONDS: u32 = 240;
+
+/// What can be watched.
+pub trait Watched:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+{
+}
+
+impl<O> Watched for O where
+    O: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// Which objects are watched.
+#[derive(Debug, Clone, Default)]
+pub struct Watching {
+    /// Only those with these labels; all if empty.
+    pub labels: String,
+    /// Only those in this namespace.
+    pub namespace: Option<String>,
+}
+
+/// Who hears of changes.
+pub type OnChange<O> = Arc<dyn Fn(&Change<O>) + Send + Sync>;
+
+/// A watch with its store. It ends only by being dropped.
+pub(crate) struct Watch<O: Watched> {
+    pub(crate) client: Client,
+    pub(crate) watching: Watching,
+    pub(crate) store: Store<O>,
+    pub(crate) on_change: OnChange<O>,
+}
+
+impl<O: Watched> Watch<O> {
+    pub(crate) async fn run(self) {
+        let resource = ApiResource::erase::<O>(&());
+        let api: Api<DynamicObject> = match &self.watching.namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        };
+        let config = watcher::Config::default().labels(&self.watching.labels).timeout(WATCH_SECONDS);
+        let mut events = watcher::watcher(api, config).default_backoff().boxed();
+        let mut listed = BTreeSet::new();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Init) => listed.clear(),
+                Ok(Event::InitApply(object)) => {
+                    listed.insert(Key::new(object.namespace().unwrap_or_default(), object.name_any()));
+                    self.applied(object);
+                }
+                Ok(Event::InitDone) => {
+                    for key in self.store.missing(&std::mem::take(&mut listed)) {
+                        self.deleted(&key);
+                    }
+                    self.store.note_synced();
+                }
+                Ok(Event::Apply(object)) => self.applied(object),
+                Ok(Event::Delete(object)) => {
+                    self.deleted(&Key::new(object.namespace().unwrap_or_default(), object.name_any()));
+                }
+                Err(error) => {
+                    let error = plumb_status::chain(&error);
+                    tracing::warn!(kind = %O::kind(&()), error, "a watch was interrupted and goes on after a pause");
+                }
+            }
+        }
+    }
+
+    fn applied(&self, object: DynamicObject) {
+        let key = Key::new(object.namespace().unwrap_or_default(), object.name_any());
+        match read::<O>(&object) {
+            Ok(read) => {
+                if let Some(change) = self.store.put(read) {
+                    (self.on_change)(&change);
+                }
+            }
+            Err(message) => {
+                tracing::error!(kind = %O::kind(&()), name = key.name, namespace = key.namespace, error = message, "an object cannot be read");
+                self.store.remove(&key);
+                (self.on_change)(&Change::Unreadable { key, message, raw: Box::new(object) });
+            }
+        }
+    }
+
+    fn deleted(&self, key: &Key) {
+        if let Some(change) = self.store.remove(key) {
+            (self.on_change)(&change);
+        }
+    }
+}
+
+/// Reads an object as its type.
+fn read<O: DeserializeOwned>(object: &DynamicObject) -> Result<O, String> {
+    let value = serde_json::to_value(object).map_err(|error| error.to_string())?;
+    serde_json::from_value(value).map_err(|error| error.to_string())
+}

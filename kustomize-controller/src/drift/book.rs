@@ -1,0 +1,237 @@
+//! Book: what the desk keeps of one Kustomization: its objects, what stands, what was told. Only data and small questions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use plumb_api::kustomize::DriftStatus;
+use plumb_apply::Change;
+use plumb_manifests::{Object, ObjectId};
+use plumb_planning::drift::record::{Cause, Watchfulness};
+use plumb_planning::drift::{Burst, Contention, Finding, Mode, Pace, Record, Seen, Standings};
+use plumb_planning::exclusion::Policy;
+use plumb_planning::managed_fields::Hashes;
+use plumb_planning::plan::Planned;
+use plumb_status::Detail;
+use tokio::time::Instant;
+
+/// Group, version and kind.
+pub(super) type Kind = (String, String, String);
+
+/// Under which terms a Kustomization's objects are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Terms {
+    /// The revision that is applied: every event names it.
+    pub revision: String,
+    /// The revision of the artifact's origin, where it has one.
+    pub origin_revision: Option<String>,
+    /// What is done about drift.
+    pub mode: Mode,
+    /// Whether nothing may be applied or corrected.
+    pub suspended: bool,
+    /// The interval: corrections that were slowed down come no later than this.
+    pub interval: Duration,
+}
+
+/// What is desired, and what an attempt did about it.
+#[derive(Debug, Clone, Default)]
+pub struct Managed {
+    /// The terms.
+    pub terms: Terms,
+    /// Every desired object, whether it was applied in this attempt or not.
+    pub objects: Vec<Planned>,
+    /// What the attempt did.
+    pub changes: Vec<Change>,
+}
+
+/// One Kustomization.
+#[derive(Default)]
+pub(super) struct Book {
+    /// Whether its objects are known: false after a restart.
+    pub adopted: bool,
+    pub terms: Terms,
+    pub objects: BTreeMap<ObjectId, Kept>,
+    pub standings: Standings,
+    pub burst: Burst,
+    /// Ids that the status of before the restart names, not compared yet: until then nothing new is said of the whole.
+    pub recalled: BTreeSet<ObjectId>,
+    /// What an apply after a restart is about to overwrite.
+    pub witnessed: BTreeMap<ObjectId, Finding>,
+    /// How many attempts hold the pen.
+    pub holds: usize,
+    /// How many corrections are in flight.
+    pub writing: usize,
+    pub restored: Option<String>,
+    pub restoring: Option<Restoring>,
+    /// What was reported last; `None`: nothing by this process, and a status of before it says something.
+    pub reported: Option<(Option<Detail>, Option<DriftStatus>)>,
+    pub report_pace: Pace,
+    /// When the report is looked at again because it came too soon.
+    pub report_at: Option<Timestamp>,
+    pub audit_at: Option<Timestamp>,
+    pub due: Option<Instant>,
+    /// How many objects are kept and how many of them are unverified, as the gauges were told.
+    pub counted: (usize, usize),
+}
+
+/// A restore that goes on.
+pub(super) struct Restoring {
+    pub raw: String,
+    pub left: BTreeSet<ObjectId>,
+}
+
+/// One object.
+pub(super) struct Kept {
+    /// What was applied last.
+    pub planned: Arc<Planned>,
+    /// Its own mode.
+    pub mode: Mode,
+    /// `None`: never compared since the start.
+    pub record: Option<Record>,
+    pub pace: Pace,
+    pub contention: Contention,
+    pub phase: Phase,
+    /// What is to be done once its turn comes.
+    pub errand: Option<Errand>,
+    /// What was seen while it was in hand.
+    pub late: Late,
+    pub due: Option<Instant>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Counts applies by the attempts: a look from before one is worth nothing after it.
+    pub epoch: u64,
+    /// Whether a controller holds fields of it, which are put back at the interval.
+    pub taken: bool,
+}
+
+/// Where an object is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Phase {
+    #[default]
+    Idle,
+    Queued,
+    /// Queued behind everything that is urgent.
+    Deferred,
+    Running,
+}
+
+/// Why an object is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Errand {
+    /// When the news arrived.
+    pub arrived: Timestamp,
+    /// Whether nothing may be written unless a dry run shows a difference.
+    pub careful: bool,
+    /// Whether a person asked to put it back, whatever the mode.
+    pub restore: bool,
+    /// Whether it can wait.
+    pub background: bool,
+}
+
+/// News of an object that is in hand.
+#[derive(Default)]
+pub(super) struct Late {
+    pub seen: Option<Seen>,
+    pub gone: bool,
+}
+
+impl Errand {
+    /// Something was seen just now.
+    pub fn urgent(arrived: Timestamp) -> Self {
+        Self { arrived, careful: false, restore: false, background: false }
+    }
+
+    /// Nothing was seen; a look, when there is time.
+    pub fn quiet(arrived: Timestamp) -> Self {
+        Self { arrived, careful: true, restore: false, background: true }
+    }
+
+    /// Two reasons to look, in one look.
+    pub fn joined(before: Option<Self>, other: Self) -> Self {
+        let Some(before) = before else { return other };
+        Self {
+            arrived: before.arrived.min(other.arrived),
+            careful: before.careful && other.careful,
+            restore: before.restore || other.restore,
+            background: before.background && other.background,
+        }
+    }
+}
+
+impl Kept {
+    pub fn new(planned: Planned, mode: Mode) -> Self {
+        Self {
+            planned: Arc::new(planned),
+            mode,
+            record: None,
+            pace: Pace::default(),
+            contention: Contention::default(),
+            phase: Phase::Idle,
+            errand: None,
+            late: Late::default(),
+            due: None,
+            failures: 0,
+            epoch: 0,
+            taken: false,
+        }
+    }
+
+    /// Whether drift of it is looked for between intervals.
+    pub fn is_watched(&self) -> bool {
+        self.mode != Mode::Disabled && self.planned.policy.corrects()
+    }
+
+    pub fn kind(&self) -> Kind {
+        let object = &self.planned.object;
+        (object.group().to_owned(), object.version().to_owned(), object.kind().to_owned())
+    }
+
+    /// How closely it is watched when nothing stands.
+    pub fn calm(&self) -> Watchfulness {
+        if self.planned.policy == Policy::Merge { Watchfulness::ByVersion } else { Watchfulness::Calm }
+    }
+
+    /// How closely it is watched while something stands.
+    pub fn flagged(&self) -> Watchfulness {
+        if self.planned.policy == Policy::Merge { Watchfulness::ByVersion } else { Watchfulness::Flagged }
+    }
+
+    /// Takes a live object as what is known.
+    pub fn remember(&mut self, live: &Object, watchfulness: Watchfulness) {
+        self.record = Some(Record::baseline(live, self.planned.digest, watchfulness));
+    }
+
+    /// Takes its absence as what is known: whatever is seen next is another incarnation.
+    pub fn remember_absence(&mut self) {
+        self.record = Some(Record {
+            uid: Box::default(),
+            version: Box::default(),
+            generation: None,
+            hashes: Hashes::default(),
+            applied: self.planned.digest,
+            watchfulness: self.flagged(),
+        });
+    }
+
+    pub fn is_known_absent(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.uid.is_empty())
+    }
+}
+
+/// Whether a cause is worth a line in the log.
+pub(super) fn word(cause: Cause) -> &'static str {
+    match cause {
+        Cause::OwnEntry => "our entry changed",
+        Cause::Generation => "the generation moved",
+        Cause::Version => "the version moved",
+        Cause::Flagged => "a flagged object changed",
+        Cause::Recreated => "it was recreated",
+        Cause::Unlabelled => "the owner labels are gone",
+    }
+}
+
+/// The mode of an object. One that cannot be read is never taken for `enabled`.
+pub(super) fn mode_of(terms: &Terms, planned: &Planned) -> Mode {
+    terms.mode.of_object(&planned.object).unwrap_or(Mode::Warn)
+}

@@ -1,0 +1,184 @@
+//! Compare: one look at one object: what is live, what the server would make of what is desired, and what follows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use plumb_apply::{Budget, RequestError, observe};
+use plumb_manifests::Object;
+use plumb_planning::diff;
+use plumb_planning::drift::Finding;
+use plumb_planning::drift::correction::Situation;
+use plumb_planning::drift::finding::lacks_fields;
+use plumb_planning::drift::mode::Mode;
+use plumb_planning::drift::standing::Telltime;
+use plumb_planning::fields::FieldSet;
+use plumb_planning::prune::WhyNot;
+use tokio::time::Instant;
+
+use super::desk::Shared;
+use super::turns::Job;
+
+/// How long one look may take, its correction included.
+const LOOK_MAX: Duration = Duration::from_secs(60);
+
+/// What came of a look.
+pub(super) enum Outcome {
+    /// Live and desired are the same.
+    Clean {
+        live: Object,
+        /// Whether our entry lacks fields of it, so that it has to be watched more closely.
+        lacks: bool,
+    },
+    /// It was put back; `rest` is what a controller holds.
+    Corrected { finding: Finding, live: Object, rest: Option<Finding> },
+    /// It differs, and stays so for now.
+    Stands(Box<Stands>),
+    /// It is being deleted: its end will be seen.
+    Going { live: Object },
+    /// An attempt was faster: look again.
+    Postponed,
+    /// Nothing could be found out.
+    Failed(RequestError),
+    /// The process ends, or the job did.
+    Abandoned,
+}
+
+/// Drift that is not corrected now.
+pub(super) struct Stands {
+    pub finding: Finding,
+    /// The live object; `None` when there is none, or it could not be read.
+    pub live: Option<Object>,
+    pub why: String,
+    pub telltime: Telltime,
+    pub retry: Retry,
+    /// A fight that begins: corrections so far.
+    pub fight: Option<u64>,
+    /// Whether a controller holds the fields.
+    pub taken: bool,
+}
+
+/// When it is looked at again, though nobody stirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Retry {
+    Never,
+    At(jiff::Timestamp),
+    Backoff,
+    Interval,
+}
+
+impl Stands {
+    /// Drift that stands by decision.
+    pub fn decided(finding: Finding, live: Option<Object>, why: &WhyNot) -> Outcome {
+        Outcome::Stands(Box::new(Self {
+            finding,
+            live,
+            why: why.to_string(),
+            telltime: Telltime::AtOnce,
+            retry: Retry::Never,
+            fight: None,
+            taken: matches!(why, WhyNot::HeldByController(_)),
+        }))
+    }
+}
+
+/// A job under way. However it ends, the desk hears of it.
+pub(super) struct Look {
+    pub shared: Arc<Shared>,
+    pub job: Job,
+    pub budget: Budget,
+    /// Whether the gate was open to it.
+    pub writing: bool,
+    /// How long it took from the news until the evidence was in hand.
+    pub detected: Option<Duration>,
+    done: bool,
+}
+
+pub(super) async fn run(shared: Arc<Shared>, job: Job) {
+    let budget = Budget::new(Instant::now() + LOOK_MAX, shared.deps.shutdown.clone());
+    let mut look = Look { shared, job, budget, writing: false, detected: None, done: false };
+    let outcome = match look.compare().await {
+        Ok(outcome) => outcome,
+        Err(RequestError::Cancelled) => Outcome::Abandoned,
+        Err(error) => Outcome::Failed(error),
+    };
+    look.end(outcome);
+}
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        if !self.done {
+            self.end(Outcome::Abandoned);
+        }
+    }
+}
+
+impl Look {
+    fn end(&mut self, outcome: Outcome) {
+        self.done = true;
+        let (job, writing, detected) = (&self.job, self.writing, self.detected);
+        self.shared.sit(|sitting| sitting.finish(job, outcome, writing, detected));
+        if writing {
+            self.shared.put_down.notify_waiters();
+        }
+    }
+
+    async fn compare(&mut self) -> Result<Outcome, RequestError> {
+        let live = self.evidence().await?;
+        let mode = if self.job.errand.restore { Mode::Enabled } else { self.job.situation.mode };
+        let deleting = live.as_ref().is_some_and(is_deleting);
+        let situation = Situation { mode, deleting, ..self.job.situation };
+        match (situation.allows(), live) {
+            (Err(WhyNot::BeingDeleted), Some(live)) => Ok(Outcome::Going { live }),
+            (Err(why), Some(live)) => self.flag(live, &why).await,
+            (Err(why), None) => {
+                Ok(Stands::decided(Finding::missing(self.job.errand.arrived), None, &why))
+            }
+            (Ok(()), live) => self.correct(live).await,
+        }
+    }
+
+    /// The live object, before anything is done to it.
+    pub async fn evidence(&mut self) -> Result<Option<Object>, RequestError> {
+        let planned = &self.job.planned;
+        let cluster = &self.shared.deps.cluster;
+        let live = observe::live(cluster, &self.job.id, planned.object.version(), &self.budget).await?;
+        let since = cluster.now().duration_since(self.job.errand.arrived);
+        self.detected = Some(Duration::try_from(since).unwrap_or_default());
+        Ok(live)
+    }
+
+    /// Compares without writing.
+    async fn flag(&mut self, live: Object, why: &WhyNot) -> Result<Outcome, RequestError> {
+        Ok(match self.differs(&live).await? {
+            (Some(finding), _) => Stands::decided(finding, Some(live), why),
+            (None, lacks) => Outcome::Clean { live, lacks },
+        })
+    }
+
+    /// What a dry run of the desired object would change, and whether our entry lacks fields. Where the server refuses even
+    /// to try, the fields that are set are compared as they stand.
+    pub async fn differs(&self, live: &Object) -> Result<(Option<Finding>, bool), RequestError> {
+        let (desired, arrived) = (&self.job.planned.object, self.job.errand.arrived);
+        match observe::dry_run(&self.shared.deps.cluster, desired, &self.budget).await {
+            Ok(expected) => Ok((Finding::compare(live, &expected, arrived), lacks_fields(live, &expected))),
+            Err(error) if is_about_content(&error) => {
+                let owned = FieldSet::of_desired(desired.value());
+                let changes = diff::changes_in(&owned, live, desired);
+                match Finding::from_changes(changes, live, arrived) {
+                    Some(finding) => Ok((Some(finding), true)),
+                    None => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether the server refuses what the object says, and would again.
+pub(super) fn is_about_content(error: &RequestError) -> bool {
+    error.refusal().is_some_and(|refusal| matches!(refusal.code, 400 | 409 | 422) || refusal.immutable)
+}
+
+fn is_deleting(live: &Object) -> bool {
+    live.at(&["metadata", "deletionTimestamp"]).is_some_and(|time| !time.is_null())
+}

@@ -1,0 +1,199 @@
+//! Correct: puts an object back: the evidence first, then the write over exactly that evidence, then the difference.
+
+use plumb_apply::write::{self, Written};
+use plumb_apply::RequestError;
+use plumb_manifests::Object;
+use plumb_planning::diff;
+use plumb_planning::drift::correction::{self, controller_may_hold};
+use plumb_planning::drift::standing::Telltime;
+use plumb_planning::drift::{FieldDrift, Finding};
+use plumb_planning::plan::Planned;
+use plumb_planning::prune::WhyNot;
+
+use super::compare::{Look, Outcome, Retry, Stands, is_about_content};
+use super::turns::Gate;
+
+/// How often a write is bound to what was seen; then it goes over whatever is there.
+const BOUND_WRITES_MAX: usize = 3;
+
+impl Look {
+    /// Puts back what may be put back now.
+    pub async fn correct(&mut self, live: Option<Object>) -> Result<Outcome, RequestError> {
+        let Some(live) = live else { return self.recreate().await };
+        let restore = self.job.errand.restore;
+        let desired = &self.job.planned.object;
+        let doubtful = self.job.errand.careful || controller_may_hold(desired, &live, &self.shared.deps.tools);
+        if restore || !doubtful {
+            return self.overwrite(live, None, Vec::new()).await;
+        }
+        let (finding, lacks) = self.differs(&live).await?;
+        let Some(finding) = finding else { return Ok(Outcome::Clean { live, lacks }) };
+        let (now, later) = correction::split(finding.fields.clone(), &self.shared.deps.tools);
+        if now.is_empty() {
+            let why = held_by(&later);
+            return Ok(Stands::decided(Finding { fields: later, ..finding }, Some(live), &why));
+        }
+        self.overwrite(live, Some(finding), later).await
+    }
+
+    /// Writes over the evidence. `expected`: what a dry run has shown already. `taken`: fields that a controller keeps.
+    async fn overwrite(
+        &mut self,
+        live: Object,
+        expected: Option<Finding>,
+        taken: Vec<FieldDrift>,
+    ) -> Result<Outcome, RequestError> {
+        match self.pass() {
+            Gate::Open => {}
+            Gate::Shut => return Ok(Outcome::Postponed),
+            Gate::Later { at, begins, count } => {
+                let finding = match expected {
+                    Some(finding) => Some(finding),
+                    None => self.differs(&live).await?.0,
+                };
+                return Ok(match finding {
+                    Some(finding) => contended(finding, Some(live), at, begins.then_some(count)),
+                    // Gone by itself: the next look, when its time comes, says so.
+                    None => Outcome::Clean { live, lacks: true },
+                });
+            }
+        }
+        let planned = self.planned_without(&taken);
+        let first = live.clone();
+        let mut live = live;
+        for attempt in 1.. {
+            match self.write(&planned, &live, attempt).await {
+                Ok(written) => return Ok(self.corrected(&first, &live, written, taken)),
+                Err(error) if attempt < BOUND_WRITES_MAX && has_moved(&error) => match self.evidence().await? {
+                    Some(newer) => live = newer,
+                    None => return self.recreate().await,
+                },
+                Err(error) => return self.obstructed(live, expected, error).await,
+            }
+        }
+        Ok(Outcome::Postponed)
+    }
+
+    async fn write(&self, planned: &Planned, live: &Object, attempt: usize) -> Result<Written, RequestError> {
+        let deps = &self.shared.deps;
+        if attempt < BOUND_WRITES_MAX {
+            write::write_over(&deps.cluster, planned, live, &deps.takeover, &self.budget).await
+        } else {
+            write::write(&deps.cluster, planned, None, &deps.takeover, &self.budget).await
+        }
+    }
+
+    fn corrected(&self, first: &Object, live: &Object, written: Written, taken: Vec<FieldDrift>) -> Outcome {
+        let arrived = self.job.errand.arrived;
+        let answered = written.live;
+        let found = |evidence: &Object| {
+            let mut changes = diff::changes(evidence, &answered);
+            changes.extend(diff::swept(evidence, &answered, &self.shared.deps.takeover));
+            Finding::from_changes(changes, evidence, arrived)
+        };
+        // Where an answer was lost and the write repeated, the first look is the one that shows the drift.
+        let finding = found(live).or_else(|| found(first));
+        let rest = (!taken.is_empty()).then(|| Finding {
+            class: plumb_planning::drift::Class::Drifted,
+            fields: taken,
+            obstacle: String::new(),
+            seen: arrived,
+        });
+        match finding {
+            Some(finding) => Outcome::Corrected { finding, live: answered, rest },
+            None => Outcome::Clean { live: answered, lacks: rest.is_some() },
+        }
+    }
+
+    async fn recreate(&mut self) -> Result<Outcome, RequestError> {
+        let finding = Finding::missing(self.job.errand.arrived);
+        match self.pass() {
+            Gate::Open => {}
+            Gate::Shut => return Ok(Outcome::Postponed),
+            Gate::Later { at, begins, count } => {
+                return Ok(contended(finding, None, at, begins.then_some(count)));
+            }
+        }
+        let deps = &self.shared.deps;
+        let planned = &self.job.planned;
+        match write::write(&deps.cluster, planned, None, &deps.takeover, &self.budget).await {
+            Ok(written) => Ok(Outcome::Corrected { finding, live: written.live, rest: None }),
+            Err(RequestError::Cancelled) => Err(RequestError::Cancelled),
+            Err(error) => Ok(refused(finding, None, &error)),
+        }
+    }
+
+    /// The server would not take the write: what differs is told with its reason.
+    async fn obstructed(
+        &self,
+        live: Object,
+        expected: Option<Finding>,
+        error: RequestError,
+    ) -> Result<Outcome, RequestError> {
+        let finding = match expected {
+            Some(finding) => Some(finding),
+            None if is_about_content(&error) => self.differs(&live).await?.0,
+            None => None,
+        };
+        match finding {
+            Some(finding) => Ok(refused(finding, Some(live), &error)),
+            None => Err(error),
+        }
+    }
+
+    /// Asks the gate, once for each job.
+    fn pass(&mut self) -> Gate {
+        if self.writing {
+            return Gate::Open;
+        }
+        let job = &self.job;
+        let gate = self.shared.sit(|sitting| sitting.gate(job));
+        self.writing = gate == Gate::Open;
+        gate
+    }
+
+    fn planned_without(&self, taken: &[FieldDrift]) -> Planned {
+        let planned = Planned::clone(&self.job.planned);
+        if taken.is_empty() {
+            return planned;
+        }
+        Planned { object: correction::without(&planned.object, taken), ..planned }
+    }
+}
+
+fn held_by(fields: &[FieldDrift]) -> WhyNot {
+    let manager = fields.iter().map(|field| field.writer.manager.clone()).find(|name| !name.is_empty());
+    WhyNot::HeldByController(manager.unwrap_or_else(|| "another client".to_owned()))
+}
+
+fn contended(finding: Finding, live: Option<Object>, at: jiff::Timestamp, fight: Option<u64>) -> Outcome {
+    Outcome::Stands(Box::new(Stands {
+        finding,
+        live,
+        why: WhyNot::Contended.to_string(),
+        telltime: Telltime::AfterGrace,
+        retry: Retry::At(at),
+        fight,
+        taken: false,
+    }))
+}
+
+fn refused(finding: Finding, live: Option<Object>, error: &RequestError) -> Outcome {
+    let telltime = if error.is_passing() { Telltime::AfterGrace } else { Telltime::AtOnce };
+    Outcome::Stands(Box::new(Stands {
+        finding,
+        live,
+        why: error.to_string(),
+        telltime,
+        retry: Retry::Backoff,
+        fight: None,
+        taken: false,
+    }))
+}
+
+/// Whether a bound write found another state than was seen.
+fn has_moved(error: &RequestError) -> bool {
+    error.refusal().is_some_and(|refusal| {
+        !refusal.immutable && (matches!(refusal.code, 404 | 409) || refusal.code == 500)
+    })
+}

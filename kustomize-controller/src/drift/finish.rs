@@ -1,0 +1,166 @@
+//! Finish: what a look leads to: what is remembered of the object, what is told, and when it is looked at again.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use plumb_apply::RequestError;
+use plumb_planning::drift::standing::Telltime;
+use plumb_planning::drift::{Finding, Telling};
+use plumb_planning::prune::WhyNot;
+
+use super::book::{Book, Errand, Kept, Phase};
+use super::compare::{Outcome, Retry, Stands};
+use super::sitting::Sitting;
+use super::turns::Job;
+
+/// The first pause after a failure; it doubles, up to the interval.
+const PAUSE_FIRST: Duration = Duration::from_secs(1);
+/// Doublings at most.
+const DOUBLINGS_MAX: u32 = 16;
+/// Failures in a row that pass by themselves before they are told.
+const FAILURES_UNTOLD: u32 = 3;
+
+impl Sitting<'_> {
+    /// A job ended.
+    pub fn finish(&mut self, job: &Job, outcome: Outcome, wrote: bool, detected: Option<Duration>) {
+        self.state.running = self.state.running.saturating_sub(1);
+        self.state.running_deferred =
+            self.state.running_deferred.saturating_sub(usize::from(job.deferred));
+        let now = self.now;
+        let Some(book) = self.state.books.get_mut(&job.key) else { return };
+        if wrote {
+            book.writing = book.writing.saturating_sub(1);
+        }
+        let Some(kept) = book.objects.get_mut(&job.id) else { return };
+        kept.phase = Phase::Idle;
+        if kept.epoch != job.epoch && !matches!(outcome, Outcome::Corrected { .. }) {
+            kept.errand = Some(Errand::joined(kept.errand.take(), job.errand));
+            self.catch_up(&job.key, &job.id);
+            return;
+        }
+        if let (Some(detected), false) = (detected, job.errand.background) {
+            self.shared.deps.metrics.detected(detected);
+        }
+        let mut settled = Settled { tellings: Vec::new(), again: None };
+        settle(book, job, outcome, now, &mut settled, &self.shared.deps.metrics);
+        if settled.again != Some(now) {
+            book.recalled.remove(&job.id);
+            if let (Some(restoring), true) = (&mut book.restoring, job.errand.restore) {
+                restoring.left.remove(&job.id);
+            }
+        }
+        self.tell(&job.key, settled.tellings);
+        match settled.again {
+            Some(again) if again <= now => {
+                if let Some(kept) = self.state.books.get_mut(&job.key).and_then(|book| book.objects.get_mut(&job.id)) {
+                    kept.errand = Some(Errand::joined(kept.errand.take(), job.errand));
+                }
+            }
+            Some(again) => self.set_time(&job.key, &job.id, again),
+            None => {}
+        }
+        self.catch_up(&job.key, &job.id);
+        self.touch(&job.key);
+    }
+}
+
+struct Settled {
+    tellings: Vec<Telling>,
+    /// When it is looked at again; now: the look counts for nothing.
+    again: Option<Timestamp>,
+}
+
+fn settle(
+    book: &mut Book,
+    job: &Job,
+    outcome: Outcome,
+    now: Timestamp,
+    settled: &mut Settled,
+    metrics: &super::DriftMetrics,
+) {
+    let Book { objects, standings, terms, .. } = book;
+    let Some(kept) = objects.get_mut(&job.id) else { return };
+    match outcome {
+        Outcome::Clean { live, lacks } => {
+            calm_down(kept);
+            let watchfulness = if lacks { kept.flagged() } else { kept.calm() };
+            kept.remember(&live, watchfulness);
+            settled.tellings = standings.clean(&job.id, now);
+        }
+        Outcome::Corrected { finding, live, rest } => {
+            calm_down(kept);
+            if !job.errand.restore {
+                kept.contention.corrected(now);
+            }
+            let watchfulness = if rest.is_some() { kept.flagged() } else { kept.calm() };
+            kept.remember(&live, watchfulness);
+            let took = Duration::try_from(now.duration_since(job.errand.arrived)).unwrap_or_default();
+            metrics.corrected(&job.key, took);
+            settled.tellings = standings.corrected(&job.id, &finding, took, None, now);
+            if let Some(rest) = rest {
+                kept.taken = true;
+                let manager = rest.managers().first().copied().unwrap_or_default().to_owned();
+                let why = WhyNot::HeldByController(manager).to_string();
+                settled.tellings.extend(standings.stand(&job.id, rest, &why, Telltime::AtOnce, now));
+            }
+        }
+        Outcome::Stands(stands) => {
+            let Stands { finding, live, why, telltime, retry, fight, taken } = *stands;
+            match &live {
+                Some(live) => {
+                    let flagged = kept.flagged();
+                    kept.remember(live, flagged);
+                }
+                None => kept.remember_absence(),
+            }
+            kept.taken = taken;
+            settled.again = again(kept, retry, terms.interval, now);
+            if let (Some(count), Retry::At(at)) = (fight, retry) {
+                settled.tellings.push(standings.contended(&job.id, &finding, count, at, now));
+            }
+            settled.tellings.extend(standings.stand(&job.id, finding, &why, telltime, now));
+        }
+        Outcome::Going { live } => {
+            let flagged = kept.flagged();
+            kept.remember(&live, flagged);
+            settled.tellings = standings.clean(&job.id, now);
+        }
+        Outcome::Postponed => settled.again = Some(now),
+        Outcome::Failed(error) => {
+            let retry = if is_denied(&error) { Retry::Interval } else { Retry::Backoff };
+            settled.again = again(kept, retry, terms.interval, now);
+            if !error.is_passing() || kept.failures >= FAILURES_UNTOLD {
+                let finding = Finding::unknown(error.to_string(), job.errand.arrived);
+                settled.tellings = standings.stand(&job.id, finding, "", Telltime::AtOnce, now);
+            }
+        }
+        Outcome::Abandoned => settled.again = again(kept, Retry::Backoff, terms.interval, now),
+    }
+}
+
+fn calm_down(kept: &mut Kept) {
+    kept.failures = 0;
+    kept.taken = false;
+}
+
+fn again(kept: &mut Kept, retry: Retry, interval: Duration, now: Timestamp) -> Option<Timestamp> {
+    let most = interval.max(PAUSE_FIRST);
+    let wait = match retry {
+        Retry::Never => {
+            kept.failures = 0;
+            return None;
+        }
+        Retry::At(at) => return Some(at),
+        Retry::Interval => most,
+        Retry::Backoff => {
+            let pause = PAUSE_FIRST.saturating_mul(1 << kept.failures.min(DOUBLINGS_MAX)).min(most);
+            kept.failures = kept.failures.saturating_add(1);
+            pause
+        }
+    };
+    SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok())
+}
+
+fn is_denied(error: &RequestError) -> bool {
+    error.refusal().is_some_and(|refusal| matches!(refusal.code, 401 | 403))
+}

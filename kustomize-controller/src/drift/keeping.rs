@@ -1,0 +1,281 @@
+//! Keeping: what the desk takes over from an attempt, and under which terms; and how it lets go.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use plumb_api::kustomize::DriftStatus;
+use plumb_apply::watchers::KINDS_MAX;
+use plumb_apply::{Action, Change};
+use plumb_manifests::ObjectId;
+use plumb_planning::drift::{Class, Mode, Seen, Telling, report};
+use plumb_planning::plan::Planned;
+use plumb_runtime::Key;
+
+use super::book::{Errand, Kept, Kind, Late, Managed, Phase, Terms, mode_of};
+use super::sitting::{Place, Sitting};
+
+/// How often everything is compared, whatever the watches say; up to a tenth is added by chance of the name.
+const AUDIT_EVERY: Duration = Duration::from_hours(24);
+
+impl Sitting<'_> {
+    /// Takes over what is desired and what was done. `unverified`: nothing was done, and nothing is known.
+    pub fn adopt(&mut self, key: &Key, managed: Managed, unverified: bool) {
+        let Managed { terms, objects, changes } = managed;
+        let mut changes: BTreeMap<ObjectId, Change> =
+            changes.into_iter().map(|change| (change.id.clone(), change)).collect();
+        let book = self.book(key);
+        book.adopted = true;
+        book.standings.set_revision(&terms.revision);
+        book.terms = terms;
+        let mut before = std::mem::take(&mut book.objects);
+        let mut tellings = Vec::new();
+        let mut unseen = Vec::new();
+        for planned in objects {
+            let id = planned.id.clone();
+            let change = changes.remove(&id);
+            let Some(kept) = self.take(key, planned, before.remove(&id), change, unverified, &mut tellings)
+            else {
+                continue;
+            };
+            if kept.record.is_none() {
+                unseen.push(id.clone());
+            }
+            self.state.enter(&id, key);
+            self.book(key).objects.insert(id, kept);
+        }
+        for (id, kept) in before {
+            self.let_go(key, &id, kept.due);
+        }
+        let (now, book) = (self.now, self.book(key));
+        book.witnessed.clear();
+        let kept: BTreeSet<ObjectId> = book.objects.keys().cloned().collect();
+        book.standings.retain(|id| kept.contains(id), now);
+        book.recalled.retain(|id| kept.contains(id));
+        if let Some(restoring) = &mut book.restoring {
+            restoring.left.retain(|id| kept.contains(id));
+        }
+        if book.audit_at.is_none() {
+            book.audit_at = Some(next_audit(key, now));
+        }
+        for id in unseen {
+            self.request(key, &id, Errand::quiet(now));
+        }
+        self.tell(key, tellings);
+        self.watch_kinds();
+    }
+
+    fn take(
+        &mut self,
+        key: &Key,
+        planned: Planned,
+        before: Option<Kept>,
+        change: Option<Change>,
+        unverified: bool,
+        tellings: &mut Vec<Telling>,
+    ) -> Option<Kept> {
+        let now = self.now;
+        let book = self.book(key);
+        let mode = mode_of(&book.terms, &planned);
+        let Some(change) = change else {
+            // Not applied: what was applied before is still what counts.
+            let mut kept = match before {
+                Some(kept) => kept,
+                None if unverified => Kept::new(planned, mode),
+                None => return None,
+            };
+            kept.mode = mode_of(&book.terms, &kept.planned);
+            return Some(kept);
+        };
+        let id = &change.id;
+        let moved = before.as_ref().is_none_or(|kept| kept.planned.digest != planned.digest);
+        let revision = moved.then(|| book.terms.revision.clone());
+        book.recalled.remove(id);
+        if let Some(restoring) = &mut book.restoring {
+            restoring.left.remove(id);
+        }
+        let stood = book.standings.get(id).map(|stand| stand.finding.clone());
+        match (stood.or_else(|| book.witnessed.remove(id)), &change.action) {
+            (Some(finding), Action::Created | Action::Configured) => {
+                let took = Duration::try_from(now.duration_since(finding.seen)).unwrap_or_default();
+                tellings.extend(book.standings.corrected(id, &finding, took, revision.as_deref(), now));
+            }
+            (_, Action::Unchanged) => tellings.extend(book.standings.clean(id, now)),
+            (None, _) | (Some(_), Action::Skipped(_)) => {}
+        }
+        let mut kept = Kept::new(planned, mode);
+        if let Some(before) = before {
+            // A job that is under way comes back to find that it was overtaken.
+            kept.epoch = before.epoch + 1;
+            kept.phase = before.phase;
+            kept.late = before.late;
+            kept.contention = before.contention;
+            if let Some(due) = before.due {
+                self.state.times.remove(&(due, Place { key: key.clone(), id: Some(change.id.clone()) }));
+            }
+        }
+        let calm = kept.calm();
+        kept.remember(&change.live, calm);
+        Some(kept)
+    }
+
+    /// What is no longer desired is no longer ours to compare.
+    fn let_go(&mut self, key: &Key, id: &ObjectId, due: Option<tokio::time::Instant>) {
+        self.state.strike(id, key);
+        if let Some(due) = due {
+            self.state.times.remove(&(due, Place { key: key.clone(), id: Some(id.clone()) }));
+        }
+    }
+
+    /// Takes other terms.
+    pub fn set_terms(&mut self, key: &Key, terms: Terms) {
+        let now = self.now;
+        let Some(book) = self.state.books.get_mut(key).filter(|book| book.adopted) else { return };
+        if book.terms == terms {
+            return;
+        }
+        book.standings.set_revision(&terms.revision);
+        let resumed = book.terms.suspended != terms.suspended;
+        book.terms = terms;
+        let mut again = Vec::new();
+        for (id, kept) in &mut book.objects {
+            let mode = mode_of(&book.terms, &kept.planned);
+            let before = std::mem::replace(&mut kept.mode, mode);
+            if mode == Mode::Disabled && before != mode {
+                book.standings.forget(id, now);
+                book.recalled.remove(id);
+            }
+            if before == Mode::Disabled && mode != before {
+                again.push((id.clone(), Errand::quiet(now)));
+            } else if book.standings.stands(id) && (resumed || before != mode) {
+                again.push((id.clone(), Errand::urgent(now)));
+            }
+        }
+        for (id, errand) in again {
+            self.request(key, &id, errand);
+        }
+        self.touch(key);
+        self.watch_kinds();
+    }
+
+    /// Remembers what was told before a restart.
+    pub fn recall(&mut self, key: &Key, drift: &DriftStatus) {
+        let book = self.book(key);
+        if book.adopted || !book.recalled.is_empty() {
+            return;
+        }
+        report::remember(&mut book.standings, drift);
+        book.reported = None;
+        book.restored.clone_from(&drift.last_handled_restore);
+        let ids = drift.entries.iter().filter_map(|entry| ObjectId::parse_inventory(&entry.id).ok());
+        book.recalled = ids.collect();
+    }
+
+    /// The pen is put down: what was seen meanwhile is judged now.
+    pub fn release(&mut self, key: &Key) {
+        let Some(book) = self.state.books.get_mut(key) else { return };
+        book.holds = book.holds.saturating_sub(1);
+        if book.holds > 0 {
+            return;
+        }
+        if !book.adopted && book.recalled.is_empty() && book.witnessed.is_empty() {
+            self.state.books.remove(key);
+            return;
+        }
+        let waiting = book.objects.iter().filter(|(_, kept)| {
+            kept.errand.is_some() || kept.late.gone || kept.late.seen.is_some()
+        });
+        let waiting: Vec<ObjectId> = waiting.map(|(id, _)| id.clone()).collect();
+        for id in waiting {
+            self.catch_up(key, &id);
+        }
+    }
+
+    /// Judges what was seen of an object while it was in hand.
+    pub fn catch_up(&mut self, key: &Key, id: &ObjectId) {
+        let Some(kept) = self.state.books.get_mut(key).and_then(|book| book.objects.get_mut(id)) else { return };
+        if kept.phase == Phase::Running {
+            return;
+        }
+        let errand = kept.errand.take();
+        let Late { seen, gone } = std::mem::take(&mut kept.late);
+        if gone {
+            self.missed(key, id);
+        } else if let Some(seen) = seen {
+            // A list that was begun before our write shows what was before it: no news of a restored cluster.
+            self.saw(key, id, Seen { listed: false, ..seen });
+        }
+        if let Some(errand) = errand {
+            self.request(key, id, errand);
+        }
+    }
+
+    /// What the reconcile applies at the interval; and what can be compared only then.
+    pub fn at_interval(&mut self, key: &Key) -> BTreeSet<ObjectId> {
+        let now = self.now;
+        let Some(book) = self.state.books.get(key).filter(|book| book.adopted) else { return BTreeSet::new() };
+        let mut apply = BTreeSet::new();
+        let mut look = Vec::new();
+        for (id, kept) in &book.objects {
+            if kept.taken && kept.mode == Mode::Enabled && !book.terms.suspended {
+                apply.insert(id.clone());
+                continue;
+            }
+            let class = book.standings.get(id).map(|stand| stand.finding.class);
+            // No watch shows what lost its labels, or is of a kind that may not be watched.
+            let unwatched = matches!(class, Some(Class::Disowned | Class::Unknown | Class::Missing));
+            if unwatched || self.state.blind.contains(&kept.kind()) {
+                look.push(id.clone());
+            }
+        }
+        for id in look {
+            self.request(key, &id, Errand::quiet(now));
+        }
+        apply
+    }
+
+    /// Compares everything once.
+    pub fn audit(&mut self, key: &Key) {
+        let now = self.now;
+        let Some(book) = self.state.books.get_mut(key).filter(|book| book.adopted) else { return };
+        book.audit_at = Some(next_audit(key, now));
+        let ids: Vec<ObjectId> = book.objects.keys().cloned().collect();
+        for id in ids {
+            self.request(key, &id, Errand::quiet(now));
+        }
+        self.touch(key);
+    }
+
+    /// Lets a Kustomization go.
+    pub fn forget(&mut self, key: &Key) {
+        let Some(book) = self.state.books.remove(key) else { return };
+        for (id, kept) in &book.objects {
+            self.let_go(key, id, kept.due);
+        }
+        if let Some(due) = book.due {
+            self.state.times.remove(&(due, Place { key: key.clone(), id: None }));
+        }
+        self.shared.deps.metrics.forget(key, book.counted);
+        self.watch_kinds();
+    }
+
+    /// Makes the watched kinds those of the kept objects.
+    fn watch_kinds(&mut self) {
+        let watched = self.state.books.values().flat_map(|book| book.objects.values());
+        let kinds: BTreeSet<Kind> = watched.filter(|kept| kept.is_watched()).map(Kept::kind).collect();
+        self.state.gone.retain(|kind| kinds.contains(kind));
+        self.state.blind.retain(|kind| kinds.contains(kind));
+        for kind in self.shared.watchers.watch(&kinds) {
+            self.denied(&kind, &format!("{KINDS_MAX} kinds are watched already"));
+        }
+    }
+}
+
+/// Spread by name, so that a restart does not bring all audits at once.
+fn next_audit(key: &Key, now: Timestamp) -> Timestamp {
+    let spread = key.name.bytes().chain(key.namespace.bytes()).fold(0_u32, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(u32::from(byte))
+    });
+    let wait = AUDIT_EVERY + AUDIT_EVERY.mul_f64(f64::from(spread % 1000) / 10_000.0);
+    SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok()).unwrap_or(now)
+}

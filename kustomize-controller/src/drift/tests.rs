@@ -1,0 +1,182 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use plumb_planning::drift::Mode;
+use plumb_planning::inventory::Inventory;
+use plumb_status::Reason;
+use serde_json::json;
+
+use super::*;
+use stand::{Stand, key, settings};
+
+mod stand;
+mod failures;
+mod modes;
+mod seeing;
+
+/// Long enough for everything that is due at once.
+const MOMENT: Duration = Duration::from_millis(300);
+
+fn reasons(said: &[(Reason, String)]) -> Vec<Reason> {
+    said.iter().map(|(reason, _)| *reason).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edit_is_put_back_at_once_and_told_with_its_author() {
+    let stand = Stand::enabled(&["settings"]).await;
+    stand.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(MOMENT).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
+    assert_eq!(stand.writes(), ["GET settings", "PATCH settings"]);
+    let said = stand.said();
+    assert_eq!(reasons(&said), [Reason::DriftCorrected]);
+    assert!(
+        said[0].1.starts_with("ConfigMap/prod/settings drifted: .data.a 1 → 2 by kubectl-edit (Update) at"),
+        "{}",
+        said[0].1
+    );
+    assert!(said[0].1.contains("; corrected in "), "{}", said[0].1);
+    // Corrected at once: no status.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(stand.reports(), 0);
+    assert_eq!(stand.desk.standing(&key()).unwrap().condition, None);
+    // Our own write came back as an event, and led to nothing.
+    assert_eq!(stand.writes(), ["GET settings", "PATCH settings"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_object_is_recreated() {
+    let stand = Stand::enabled(&["settings"]).await;
+    stand.api.delete("settings");
+    tokio::time::sleep(MOMENT).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
+    let said = stand.said();
+    assert_eq!(reasons(&said), [Reason::DriftCorrected]);
+    assert!(said[0].1.starts_with("ConfigMap/prod/settings missing: deleted by an unknown client"), "{}", said[0].1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stripped_owner_labels_are_restored() {
+    let stand = Stand::enabled(&["settings"]).await;
+    stand.api.strip("settings");
+    tokio::time::sleep(MOMENT).await;
+    let said = stand.said();
+    assert_eq!(reasons(&said), [Reason::DriftCorrected]);
+    assert!(said[0].1.starts_with("ConfigMap/prod/settings disowned: .metadata.labels"), "{}", said[0].1);
+    assert!(stand.api.is_labelled("settings"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn writes_that_touch_nothing_of_ours_cost_no_request() {
+    let stand = Stand::enabled(&["settings"]).await;
+    for number in 0..200 {
+        stand.api.edit("settings", "other", &number.to_string(), "some-tool");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(stand.writes(), Vec::<String>::new());
+    assert_eq!(stand.said(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_relist_does_not_show_is_recreated() {
+    let stand = Stand::enabled(&["settings"]).await;
+    stand.api.vanish("settings");
+    stand.api.end_watches();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
+    assert_eq!(reasons(&stand.said()), [Reason::DriftCorrected]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_objects_within_a_second_are_told_in_one_event() {
+    let names: Vec<String> = (0..40).map(|number| format!("settings{number:02}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let stand = Stand::enabled(&names).await;
+    for name in &names {
+        stand.api.edit(name, "a", "2", "kubectl-edit");
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let said = stand.said();
+    let summaries = said.iter().filter(|(_, text)| text.starts_with("40 objects drifted within a second")).count();
+    assert_eq!((summaries, said.len()), (1, 6), "{said:?}");
+    assert!(names.iter().all(|name| stand.api.value(name, "a") == Some("1".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn looks_at_one_object_are_joined_to_one_a_second() {
+    let stand = Stand::with(&["settings"], Mode::Warn, false).await;
+    for number in 0..50 {
+        stand.api.edit("settings", "a", &format!("x{number}"), "kubectl-edit");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let looks = stand.writes().iter().filter(|line| line.starts_with("GET")).count();
+    assert!((2..=3).contains(&looks), "{looks}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_while_an_attempt_holds_the_pen() {
+    let stand = Stand::enabled(&["settings"]).await;
+    let hold = stand.desk.hold(&key()).await;
+    stand.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(stand.writes(), Vec::<String>::new());
+    drop(hold);
+    tokio::time::sleep(MOMENT).await;
+    assert_eq!(stand.writes(), ["GET settings", "PATCH settings"]);
+    assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_waits_for_the_correction_in_flight() {
+    let stand = Stand::enabled(&["settings"]).await;
+    stand.api.slow_down(Duration::from_secs(2));
+    stand.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("2".to_owned()), "the write is under way");
+    let hold = stand.desk.hold(&key()).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()), "the write has ended");
+    drop(hold);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fight_is_slowed_down_and_told_once() {
+    let stand = Stand::enabled(&["settings"]).await;
+    for number in 0..60 {
+        stand.api.edit("settings", "a", &format!("x{number}"), "stubborn");
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+    }
+    let said = stand.said();
+    let count = |reason| said.iter().filter(|(said, _)| *said == reason).count();
+    assert_eq!(count(Reason::DriftContention), 1, "{said:?}");
+    let corrections = stand.writes().iter().filter(|line| *line == "PATCH settings").count();
+    assert!((5..=9).contains(&corrections), "{corrections}");
+    let contention = said.iter().find(|(reason, _)| *reason == Reason::DriftContention).unwrap();
+    assert!(contention.1.contains("corrected 3 times, and stubborn changed it again"), "{}", contention.1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_revision_tells_what_it_overwrote() {
+    let stand = Stand::with(&["settings"], Mode::Warn, false).await;
+    stand.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(MOMENT).await;
+    stand.apply(&[settings("settings", &json!({"a": "3"}))], "main@sha1:def").await;
+    let said = stand.said();
+    assert_eq!(reasons(&said), [Reason::DriftDetected, Reason::DriftCorrected]);
+    assert!(said[1].1.ends_with("; overwritten by revision main@sha1:def"), "{}", said[1].1);
+    assert_eq!(stand.desk.standing(&key()).unwrap().flagged.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_desk_ends_with_the_process_and_lets_go_of_what_is_forgotten() {
+    let stand = Stand::enabled(&["settings"]).await;
+    stand.desk.forget(&key());
+    stand.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(stand.writes(), Vec::<String>::new());
+    assert!(!stand.desk.is_known(&key()) && stand.desk.applied(&key()).is_empty());
+    stand.shutdown.cancel();
+    tokio::time::timeout(Duration::from_secs(5), stand.desk.closed()).await.unwrap();
+}

@@ -1,0 +1,85 @@
+//! What goes wrong: refusals, conflicts, silence, kinds that may not be watched.
+
+use plumb_testkit::scenario::Answer;
+
+use super::*;
+
+const AT: &str = "/api/v1/namespaces/prod/configmaps/settings";
+
+#[tokio::test(start_paused = true)]
+async fn a_change_between_evidence_and_write_is_looked_at_again() {
+    let stand = Stand::enabled(&["settings"]).await;
+    stand.api.scenario.once("PATCH", AT, Answer::conflict("the object has been modified"));
+    stand.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(stand.writes(), ["GET settings", "PATCH settings", "GET settings", "PATCH settings"]);
+    assert_eq!(reasons(&stand.said()), [Reason::DriftCorrected]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_server_refuses_is_flagged_with_its_reason_and_tried_again() {
+    let stand = Stand::enabled(&["settings"]).await;
+    // The write, and the dry run that should show what differs.
+    for _ in 0..2 {
+        stand.api.scenario.once("PATCH", AT, Answer::invalid("a webhook says no"));
+    }
+    stand.api.edit("settings", "a", "2", "some-tool");
+    tokio::time::sleep(MOMENT).await;
+    let said = stand.said();
+    assert_eq!(reasons(&said), [Reason::DriftDetected]);
+    assert!(said[0].1.ends_with("; not corrected: a webhook says no"), "{}", said[0].1);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
+    assert_eq!(reasons(&stand.said()), [Reason::DriftDetected, Reason::DriftCorrected]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_not_be_read_is_unknown_once_and_looked_at_after_the_interval() {
+    let stand = Stand::enabled(&["settings"]).await;
+    stand.api.scenario.once("GET", AT, Answer::forbidden("configmaps is forbidden"));
+    stand.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let said = stand.said();
+    assert_eq!(reasons(&said), [Reason::DriftUnknown]);
+    assert!(said[0].1.contains("configmaps is forbidden"));
+    let drift = stand.desk.standing(&key()).unwrap().drift.unwrap();
+    assert_eq!(drift.entries[0].class.as_str(), "unknown");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_may_not_be_watched_is_told_once_and_compared_at_the_interval() {
+    let stand = Stand::blind(&["settings"]).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let said = stand.said();
+    assert_eq!(reasons(&said), [Reason::DriftUnknown], "{said:?}");
+    assert!(said[0].1.starts_with("ConfigMap cannot be watched for drift (1 managed here)"), "{}", said[0].1);
+    stand.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("2".to_owned()));
+    assert!(stand.desk.at_interval(&key()).is_empty());
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_server_holds_nobody_up_for_ever() {
+    let stand = Stand::enabled(&["settings"]).await;
+    stand.api.scenario.once("GET", AT, Answer::silence());
+    stand.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreachable_server_is_asked_again_until_it_answers() {
+    let stand = Stand::enabled(&["settings"]).await;
+    for _ in 0..10 {
+        stand.api.scenario.once("GET", AT, Answer::status(503, "ServiceUnavailable", "starting"));
+    }
+    stand.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
+    assert_eq!(reasons(&stand.said()), [Reason::DriftCorrected]);
+}

@@ -1,0 +1,166 @@
+//! Modes, suspension, restore and the interval.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn in_warn_drift_is_flagged_and_left() {
+    let stand = Stand::with(&["settings"], Mode::Warn, false).await;
+    stand.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("2".to_owned()));
+    assert_eq!(stand.writes(), ["GET settings", "PATCH settings dry"]);
+    let said = stand.said();
+    assert_eq!(reasons(&said), [Reason::DriftDetected]);
+    assert!(said[0].1.ends_with("; not corrected: the mode is warn"), "{}", said[0].1);
+    let standing = stand.desk.standing(&key()).unwrap();
+    assert_eq!(standing.condition.unwrap().message, "1 object drifted: ConfigMap/prod/settings");
+    let field = &standing.drift.unwrap().entries[0].fields[0];
+    assert_eq!((field.path.as_str(), field.live.as_deref()), (".data.a", Some("2")));
+    assert_eq!(stand.reports(), 1);
+    // Another edit of the field, which our entry does not hold any more.
+    stand.api.edit("settings", "a", "3", "kubectl-edit");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let drift = stand.desk.standing(&key()).unwrap().drift.unwrap();
+    assert_eq!(drift.entries[0].fields[0].live.as_deref(), Some("3"));
+    assert_eq!(stand.said().len(), 1, "the same path is no news");
+    // Put back by hand.
+    stand.api.edit("settings", "a", "1", "kubectl-edit");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(reasons(&stand.said()), [Reason::DriftDetected, Reason::DriftResolved]);
+    assert_eq!(stand.desk.standing(&key()).unwrap().condition, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_warn_a_deleted_object_is_flagged_and_its_return_is_told() {
+    let stand = Stand::with(&["settings"], Mode::Warn, false).await;
+    stand.api.delete("settings");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(stand.api.value("settings", "a"), None);
+    assert_eq!(reasons(&stand.said()), [Reason::DriftDetected]);
+    stand.api.create("settings", "1");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(reasons(&stand.said()), [Reason::DriftDetected, Reason::DriftResolved]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_suspended_is_flagged_and_corrected_when_it_resumes() {
+    let stand = Stand::with(&["settings"], Mode::Enabled, true).await;
+    stand.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("2".to_owned()));
+    assert!(stand.said()[0].1.ends_with("; not corrected: the Kustomization is suspended"));
+    stand.desk.set_terms(&key(), stand.terms(Mode::Enabled, false));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
+    assert_eq!(reasons(&stand.said()), [Reason::DriftDetected, Reason::DriftCorrected]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn disabled_looks_at_nothing_until_it_is_enabled_again() {
+    let stand = Stand::with(&["settings"], Mode::Disabled, false).await;
+    stand.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(stand.writes(), Vec::<String>::new());
+    stand.desk.set_terms(&key(), stand.terms(Mode::Enabled, false));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restore_puts_back_once_and_is_echoed() {
+    let stand = Stand::with(&["settings", "extra"], Mode::Warn, false).await;
+    stand.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let inventory: Inventory = stand.inventory();
+    let raw = "2026-05-01T12:00:09Z prod_settings__ConfigMap prod_ghost__ConfigMap";
+    let request = RestoreRequest { raw, echoed: None, crd_echoes: true, inventory: &inventory };
+    stand.desk.restore(&key(), request);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
+    let said = stand.said();
+    assert_eq!(reasons(&said), [Reason::DriftDetected, Reason::RestoreFailed, Reason::DriftCorrected]);
+    assert!(said[1].1.contains("prod_ghost__ConfigMap"));
+    let drift = stand.desk.standing(&key()).unwrap().drift.unwrap();
+    assert_eq!((drift.last_handled_restore.as_deref(), drift.objects), (Some(raw), Some(0)));
+    // The same request again does nothing.
+    stand.api.edit("settings", "a", "2", "kubectl-edit");
+    stand.desk.restore(&key(), request);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("2".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controllers_write_waits_for_the_interval() {
+    let stand = Stand::enabled(&["settings"]).await;
+    stand.api.edit("settings", "a", "2", "big-operator");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    println!("{:?} {:?}", stand.writes(), stand.said());
+    assert_eq!(stand.api.value("settings", "a"), Some("2".to_owned()));
+    let said = stand.said();
+    assert_eq!(reasons(&said), [Reason::DriftDetected]);
+    assert!(said[0].1.contains("big-operator is a controller: corrected at the interval"), "{}", said[0].1);
+    let due = stand.desk.at_interval(&key());
+    assert_eq!(due.iter().map(|id| id.name.as_str()).collect::<Vec<_>>(), ["settings"]);
+    stand.apply(&[settings("settings", &json!({"a": "1"}))], "main@sha1:abc").await;
+    assert_eq!(reasons(&stand.said()), [Reason::DriftDetected, Reason::DriftCorrected]);
+    assert!(stand.desk.at_interval(&key()).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_each_object_is_compared_once_and_only_drift_is_written() {
+    let stand = Stand::enabled(&["settings", "extra"]).await;
+    stand.desk.forget(&key());
+    stand.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(MOMENT).await;
+    let objects = stand.planned(&[settings("settings", &json!({"a": "1"})), settings("extra", &json!({"a": "1"}))]);
+    let terms = stand.terms(Mode::Enabled, false);
+    stand.desk.adopt_unverified(&key(), Managed { terms, objects, changes: Vec::new() });
+    assert_eq!(stand.desk.applied(&key()).len(), 2);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let mut writes = stand.writes();
+    writes.sort();
+    assert_eq!(
+        writes,
+        ["GET extra", "GET settings", "PATCH extra dry", "PATCH settings", "PATCH settings dry"]
+    );
+    assert_eq!(reasons(&stand.said()), [Reason::DriftCorrected]);
+    assert_eq!(stand.desk.known(&key()).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_the_status_stays_until_what_it_names_was_compared() {
+    let stand = Stand::with(&["settings"], Mode::Warn, false).await;
+    stand.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let drift = stand.desk.standing(&key()).unwrap().drift.unwrap();
+    stand.desk.forget(&key());
+    stand.desk.recall(&key(), &drift);
+    assert_eq!(stand.desk.standing(&key()), None);
+    let objects = stand.planned(&[settings("settings", &json!({"a": "1"}))]);
+    let terms = stand.terms(Mode::Warn, false);
+    stand.desk.adopt_unverified(&key(), Managed { terms, objects, changes: Vec::new() });
+    assert_eq!(stand.desk.standing(&key()), None);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let again = stand.desk.standing(&key()).unwrap().drift.unwrap();
+    assert_eq!((again.objects, again.entries[0].since), (Some(1), drift.entries[0].since));
+    assert_eq!(reasons(&stand.said()), [Reason::DriftDetected], "not told again as news");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_a_new_revision_tells_the_foreign_values_that_it_overwrites() {
+    let stand = Stand::enabled(&["settings"]).await;
+    stand.desk.forget(&key());
+    stand.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(MOMENT).await;
+    let wanted = [settings("settings", &json!({"a": "3", "b": "new"}))];
+    let hold = stand.desk.hold(&key()).await;
+    let budget = plumb_apply::Budget::lasting(Duration::from_secs(30));
+    stand.desk.witness(&key(), &stand.planned(&wanted), &budget).await;
+    drop(hold);
+    println!("{:?} {:?} {:?}", stand.writes(), stand.api.value("settings", "a"), stand.desk.0.lock().books.get(&key()).map(|book| book.witnessed.clone()));
+    stand.apply(&wanted, "main@sha1:def").await;
+    let said = stand.said();
+    assert_eq!(reasons(&said), [Reason::DriftCorrected]);
+    assert!(said[0].1.contains(".data.a 3 → 2") && !said[0].1.contains(".data.b"), "{}", said[0].1);
+    assert!(said[0].1.ends_with("; overwritten by revision main@sha1:def"));
+}

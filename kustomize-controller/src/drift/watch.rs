@@ -1,0 +1,149 @@
+//! Watch: from what the watches show to who is looked at. No object is read here.
+
+use std::sync::Arc;
+
+use plumb_apply::{GroupVersionKind, News, Sight};
+use plumb_manifests::ObjectId;
+use plumb_planning::drift::{Class, Finding, Seen, Telling, Wake, wake};
+use plumb_planning::stage;
+use plumb_runtime::Key;
+use plumb_status::Reason;
+use serde_json::Value;
+use tokio::sync::mpsc::Receiver;
+
+use super::book::{Errand, Kind, Phase, word};
+use super::desk::Shared;
+use super::sitting::{Sitting, owner};
+
+/// Hears the watches until the desk closes.
+pub(super) async fn listen(shared: Arc<Shared>, mut sights: Receiver<Sight>) {
+    let shutdown = shared.deps.shutdown.clone();
+    while let Some(Some(sight)) = shutdown.run_until_cancelled(sights.recv()).await {
+        hear(&shared, sight);
+    }
+}
+
+fn hear(shared: &Shared, sight: Sight) {
+    let Sight { kind, news } = sight;
+    match news {
+        News::Seen { metadata, listed } => {
+            let id = id_of(&kind, &metadata);
+            let Some(key) = shared.lock().keeper(&id).cloned() else { return };
+            let seen = Seen::of(&metadata, &owner(&key), listed);
+            let defines = stage::is_definition(&id) && !listed;
+            let someone_waits = shared.sit(|sitting| {
+                sitting.state.blind.remove(&names(&kind));
+                sitting.state.gone.remove(&names(&kind));
+                sitting.saw(&key, &id, seen);
+                !sitting.state.gone.is_empty()
+            });
+            if defines && someone_waits {
+                shared.watchers.kinds_changed();
+            }
+        }
+        News::Deleted { metadata } => {
+            let id = id_of(&kind, &metadata);
+            shared.sit(|sitting| {
+                if let Some(key) = sitting.state.keeper(&id).cloned() {
+                    sitting.missed(&key, &id);
+                }
+            });
+        }
+        News::Relisted { present } => shared.sit(|sitting| {
+            sitting.state.blind.remove(&names(&kind));
+            sitting.state.gone.remove(&names(&kind));
+            for (key, id) in sitting.state.kept_of(&kind.group, &kind.kind) {
+                if !present.contains(&(id.namespace.clone(), id.name.clone())) {
+                    sitting.missed(&key, &id);
+                }
+            }
+        }),
+        News::Denied { message } => shared.sit(|sitting| sitting.denied(&kind, &message)),
+        News::Gone => shared.sit(|sitting| {
+            sitting.state.gone.insert(names(&kind));
+            for (key, id) in sitting.state.kept_of(&kind.group, &kind.kind) {
+                sitting.missed(&key, &id);
+            }
+        }),
+    }
+}
+
+fn names(kind: &GroupVersionKind) -> Kind {
+    (kind.group.clone(), kind.version.clone(), kind.kind.clone())
+}
+
+fn id_of(kind: &GroupVersionKind, metadata: &Value) -> ObjectId {
+    let text = |key: &str| metadata.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    ObjectId {
+        namespace: text("namespace"),
+        name: text("name"),
+        group: kind.group.clone(),
+        kind: kind.kind.clone(),
+    }
+}
+
+impl Sitting<'_> {
+    /// A sight of a kept object.
+    pub fn saw(&mut self, key: &Key, id: &ObjectId, seen: Seen) {
+        let now = self.now;
+        let Some(book) = self.state.books.get_mut(key) else { return };
+        let held = book.holds > 0;
+        let Some(kept) = book.objects.get_mut(id) else { return };
+        if held || kept.phase == Phase::Running {
+            kept.late.gone = false;
+            kept.late.seen = Some(seen);
+            return;
+        }
+        // One that was never compared waits for its comparison, which sees all that came before.
+        let Some(record) = &mut kept.record else { return };
+        match wake(record, &seen) {
+            Wake::Stale => {}
+            Wake::Sleep => record.advance(&seen),
+            Wake::Compare(cause) => {
+                record.advance(&seen);
+                tracing::debug!(kustomization = %key, object = %id, cause = word(cause), "looks at an object");
+                self.request(key, id, Errand::urgent(now));
+            }
+        }
+    }
+
+    /// A kept object left the watch: it was deleted, or its labels were.
+    pub fn missed(&mut self, key: &Key, id: &ObjectId) {
+        let now = self.now;
+        let Some(book) = self.state.books.get_mut(key) else { return };
+        let held = book.holds > 0;
+        let stands = book.standings.get(id).map(|stand| stand.finding.class);
+        let Some(kept) = book.objects.get_mut(id) else { return };
+        if held || kept.phase == Phase::Running {
+            kept.late = super::book::Late { seen: None, gone: true };
+            return;
+        }
+        // A list does not show what was found missing or disowned already.
+        if kept.record.is_none() || stands == Some(Class::Missing) && kept.is_known_absent() {
+            return;
+        }
+        self.request(key, id, Errand::urgent(now));
+    }
+
+    /// A kind may not be watched: told once for each Kustomization, and compared at the interval from now on.
+    pub fn denied(&mut self, kind: &GroupVersionKind, message: &str) {
+        if !self.state.blind.insert(names(kind)) {
+            return;
+        }
+        let mut keepers = std::collections::BTreeMap::<Key, (ObjectId, usize)>::new();
+        for (key, id) in self.state.kept_of(&kind.group, &kind.kind) {
+            keepers.entry(key).or_insert((id, 0)).1 += 1;
+        }
+        for (key, (id, count)) in keepers {
+            let Some(book) = self.state.books.get(&key) else { continue };
+            let finding = Finding::unknown(message, self.now);
+            let text = format!(
+                "{} cannot be watched for drift ({count} managed here): {message}; compared at the interval only",
+                kind.kind
+            );
+            let revision = book.standings.revision();
+            let telling = Telling::new(&id, &finding, self.now, revision, Reason::DriftUnknown, text);
+            self.send(&key, vec![telling.occurrence]);
+        }
+    }
+}
