@@ -1,2 +1,115 @@
-//! (to be written)
-fn main() {}
+//! kustomize-controller: artifacts in, a cluster that is as they say. Flags are read once, the kind is installed, the
+//! runtime runs it. What the kind does never enters.
+
+mod drift;
+mod kind;
+mod kustomization;
+mod options;
+mod schema;
+mod teller;
+
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+
+use plumb_apply::Cluster;
+use plumb_fetch::{FetchLimits, Fetcher, HostPolicy, RetryPolicy, cluster_domains};
+use plumb_planning::drift::Tools;
+use plumb_planning::fingerprint::HashKey;
+use plumb_runtime::{BoxError, Flags, Identity, Runtime, Watching};
+
+use crate::drift::{Desk, DeskDeps, DriftMetrics};
+use crate::kind::{Kustomizations, wake_by_source};
+use crate::kustomization::{Context, build::Builds};
+use crate::options::{GATES, Options};
+use crate::teller::KustomizationTeller;
+
+/// Where the resolver says which domains are the cluster's.
+const RESOLVER: &str = "/etc/resolv.conf";
+/// How many objects are compared or corrected at a time, over all Kustomizations.
+const DRIFT_CONCURRENCY: usize = 8;
+
+const IDENTITY: Identity = Identity {
+    controller: plumb_api::meta::KUSTOMIZE_MANAGER,
+    status_manager: plumb_api::meta::KUSTOMIZE_STATUS_MANAGER,
+    concurrent: 4,
+};
+
+fn main() -> ExitCode {
+    plumb_runtime::start(
+        &IDENTITY,
+        GATES,
+        |options: &Options| Flags { common: &options.common, work: Some(&options.work) },
+        Options::validate,
+        async |runtime: &mut Runtime, options: Options| install(runtime, options).await,
+    )
+}
+
+async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError> {
+    let handle = Arc::new(OnceLock::new());
+    let clock = runtime.clock();
+    let cluster = {
+        let clock = clock.clone();
+        Cluster::new(runtime.client(), Arc::new(move || clock.now()))
+    };
+    let metrics = DriftMetrics::default();
+    metrics.register(runtime.metrics());
+    let desk = Desk::open(DeskDeps {
+        cluster: cluster.clone(),
+        teller: Arc::new(KustomizationTeller { recorder: runtime.recorder(), handle: Arc::clone(&handle) }),
+        takeover: options.takeover(),
+        tools: Tools::default(),
+        concurrency: DRIFT_CONCURRENCY,
+        started: clock.now(),
+        shutdown: runtime.shutdown(),
+        metrics,
+    });
+    let repositories = {
+        let handle = Arc::clone(&handle);
+        runtime.watch(Watching::default(), move |change| {
+            if let Some(handle) = handle.get() {
+                wake_by_source(change, handle);
+            }
+        })
+    };
+    let context = Context {
+        cluster,
+        fetcher: fetcher(runtime, &options)?,
+        builds: Builds::default(),
+        desk,
+        repositories,
+        hash_key: random_key(),
+        takeover: options.takeover(),
+        concurrency: options.concurrent_ssa,
+        requeue: options.work.requeue_dependency.to_std(),
+        no_cross_namespace_refs: options.no_cross_namespace_refs,
+        shutdown: runtime.shutdown(),
+    };
+    let crd_echoes = schema::keeps_drift(runtime).await;
+    let kind = Kustomizations { context: Arc::new(context), crd_echoes, handle: Arc::clone(&handle) };
+    let installed = runtime.install(kind);
+    // Filled once, here: nothing runs before this function has returned.
+    let _ = handle.set(installed);
+    Ok(())
+}
+
+fn fetcher(runtime: &Runtime, options: &Options) -> Result<Fetcher, BoxError> {
+    let policy = HostPolicy {
+        runtime_namespace: Some(runtime.runtime_namespace()),
+        // A machine without the file has no domains of a cluster.
+        cluster_domains: cluster_domains(&std::fs::read_to_string(RESOLVER).unwrap_or_default()),
+        source_controller_localhost: options.source_controller_localhost.clone(),
+        source_watcher_localhost: options.source_watcher_localhost.clone(),
+        artifact_hosts: options.artifact_host.clone(),
+        in_pod: options.kubernetes_service_host.is_some(),
+    };
+    let retry = RetryPolicy { retries_max: options.http_retry, ..RetryPolicy::default() };
+    Ok(Fetcher::new(policy, retry, FetchLimits::default())?)
+}
+
+/// A key that no other process has: digests of Secrets cannot be looked up in tables.
+fn random_key() -> HashKey {
+    let mut key = [0; 32];
+    key[..16].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+    key[16..].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+    HashKey::new(key)
+}

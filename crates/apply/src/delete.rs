@@ -92,15 +92,17 @@ pub async fn prune(
             }
         }
         let kinds = &kinds;
-        let deletions = stream::iter(group)
-            .map(|candidate| async move {
+        // A loop and no closure over references: futures of those are not `Send` to the compiler.
+        let mut deletions = Vec::with_capacity(group.len());
+        for candidate in group {
+            deletions.push(async move {
                 let kind = kind_of(candidate);
                 let mapping = kinds.get(&(kind.group, kind.version, kind.kind)).cloned();
                 let mapping = mapping.unwrap_or(Err(RequestError::TimedOut));
                 (&candidate.id, delete(cluster, candidate, mapping, owner, budget).await)
-            })
-            .buffered(concurrency.max(1));
-        let outcomes: Vec<_> = deletions.collect().await;
+            });
+        }
+        let outcomes: Vec<_> = stream::iter(deletions).buffered(concurrency.max(1)).collect().await;
         for (id, outcome) in outcomes {
             match outcome {
                 Ok(fate) => pruned.fates.push((id.clone(), fate)),

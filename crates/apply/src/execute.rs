@@ -129,10 +129,12 @@ pub async fn execute(cluster: &Cluster, waves: &[Wave], order: &Order) -> Applie
 }
 
 async fn carry_out(cluster: &Cluster, wave: &Wave, order: &Order, applied: &mut Applied) {
-    let writes = stream::iter(wave.objects.iter().enumerate())
-        .map(|(place, planned)| async move { (place, apply(cluster, planned, order).await) })
-        .buffer_unordered(order.concurrency.max(1));
-    let mut outcomes: Vec<_> = writes.collect().await;
+    // A loop and no closure over references: futures of those are not `Send` to the compiler.
+    let mut writes = Vec::with_capacity(wave.objects.len());
+    for (place, planned) in wave.objects.iter().enumerate() {
+        writes.push(async move { (place, apply(cluster, planned, order).await) });
+    }
+    let mut outcomes: Vec<_> = stream::iter(writes).buffer_unordered(order.concurrency.max(1)).collect().await;
     outcomes.sort_by_key(|(place, _)| *place);
     for (_, outcome) in outcomes {
         match outcome {

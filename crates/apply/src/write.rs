@@ -155,7 +155,8 @@ impl Writer<'_> {
                     mapping = self.cluster.mapper().resolve(&kind, self.budget).await?;
                 }
                 (422, _) if !cleared => {
-                    cleared = self.clear(&mapping).await?;
+                    // Whatever comes in between, what the server said about the object is worth more.
+                    cleared = self.clear(&mapping).await.unwrap_or(false);
                     if !cleared {
                         return Err(error);
                     }

@@ -70,12 +70,7 @@ impl<'t> Assembly<'t> {
             .map_err(|error| place.name(error))
     }
 
-    fn gather(
-        &self,
-        place: &Place,
-        settings: &Settings,
-        into: &mut Accumulated,
-    ) -> Result<(), BuildError> {
+    fn gather(&self, place: &Place, settings: &Settings, into: &mut Accumulated) -> Result<(), BuildError> {
         let file = place.file.as_ref().unwrap_or(&place.directory);
         let warnings = settings.warnings.iter().map(|warning| format!("/{file}: {warning}"));
         self.warnings.borrow_mut().extend(warnings);
@@ -102,12 +97,7 @@ impl<'t> Assembly<'t> {
         self.check_count(into)
     }
 
-    fn add_resource(
-        &self,
-        place: &Place,
-        reference: &str,
-        into: &mut Accumulated,
-    ) -> Result<(), BuildError> {
+    fn add_resource(&self, place: &Place, reference: &str, into: &mut Accumulated) -> Result<(), BuildError> {
         let doing =
             |error: BuildError| error.while_doing(format!("accumulating resources from '{reference}'"));
         let path = self.locate(&place.directory, reference).map_err(doing)?;

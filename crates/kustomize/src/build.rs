@@ -95,13 +95,12 @@ pub fn build_with(
 ) -> Result<Build, BuildError> {
     let reader = Reader::new(tree, &options.limits);
     let assembly = Assembly::new(&reader, options.reach);
-    let (file, mut settings) = match &additions.generated {
-        Some(resources) => (None, Settings { resources: resources.clone(), ..Settings::default() }),
-        None => {
-            let file = settings::find(&reader, path)?;
-            let settings = settings::read(&reader, &file)?;
-            (Some(file), settings)
-        }
+    let (file, mut settings) = if let Some(resources) = &additions.generated {
+        (None, Settings { resources: resources.clone(), ..Settings::default() })
+    } else {
+        let file = settings::find(&reader, path)?;
+        let settings = settings::read(&reader, &file)?;
+        (Some(file), settings)
     };
     extend(&mut settings, additions);
     let place = Place { directory: path.clone(), file, chain: vec![path.clone()] };
@@ -116,7 +115,8 @@ pub fn build_with(
 }
 
 fn extend(settings: &mut Settings, additions: &Additions) {
-    let Additions { generated: _, namespace, name_prefix, name_suffix, images, patches, components } = additions;
+    let Additions { generated: _, namespace, name_prefix, name_suffix, images, patches, components } =
+        additions;
     for (own, new) in [
         (&mut settings.namespace, namespace),
         (&mut settings.name_prefix, name_prefix),

@@ -49,7 +49,7 @@ impl BuildError {
     }
 
     /// A text that is not YAML.
-    pub(crate) fn yaml(file: &RelPath, error: YamlError) -> Self {
+    pub(crate) fn yaml(file: &RelPath, error: &YamlError) -> Self {
         let place = Place { file: file.clone(), position: Some((error.line, error.column)) };
         let message = format!("MalformedYAMLError: {}", error.message);
         Self { refusal: Refusal::Invalid, place: Some(place), message }

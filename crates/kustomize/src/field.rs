@@ -32,7 +32,13 @@ type Visit<'v> = dyn FnMut(&mut Value) -> Result<(), BuildError> + 'v;
 
 impl FieldSpec {
     /// Calls `visit` with every field that the path leads to, if the specification is about this kind.
-    pub(crate) fn visit(&self, value: &mut Value, gvk: &Gvk, make: Make, visit: &mut Visit<'_>) -> Result<(), BuildError> {
+    pub(crate) fn visit(
+        &self,
+        value: &mut Value,
+        gvk: &Gvk,
+        make: Make,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), BuildError> {
         if !gvk.is_selected_by(&self.gvk) {
             return Ok(());
         }
@@ -46,11 +52,20 @@ impl FieldSpec {
     }
 
     /// The same for a resource, naming field and object in errors.
-    pub(crate) fn visit_resource(&self, resource: &mut Resource, make: Make, visit: &mut Visit<'_>) -> Result<(), BuildError> {
+    pub(crate) fn visit_resource(
+        &self,
+        resource: &mut Resource,
+        make: Make,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), BuildError> {
         let gvk = resource.gvk();
         let result = self.visit(&mut resource.value, &gvk, make, visit);
         result.map_err(|error| {
-            error.while_doing(format!("considering field '{}' of object {}", self.path, resource.current_id()))
+            error.while_doing(format!(
+                "considering field '{}' of object {}",
+                self.path,
+                resource.current_id()
+            ))
         })
     }
 }

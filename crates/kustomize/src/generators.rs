@@ -38,9 +38,9 @@ pub(crate) fn run(
     let secrets = settings.secrets.iter().map(|entry| (Kind::Secret, entry));
     let generated = config_maps.chain(secrets).map(|(kind, entry)| {
         let generator = Generator { assembly, directory, kind, entry };
-        generator.run(&settings.generator_options).map_err(|error| {
-            error.while_doing(format!("{} {:?}", kind.field(), entry.name))
-        })
+        generator
+            .run(&settings.generator_options)
+            .map_err(|error| error.while_doing(format!("{} {:?}", kind.field(), entry.name)))
     });
     generated.collect()
 }
@@ -104,8 +104,7 @@ impl Generator<'_> {
     }
 
     fn add(&self, key: &str, value: Vec<u8>, data: &mut Data) -> Result<(), BuildError> {
-        let is_key =
-            !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+        let is_key = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
         if !is_key {
             let message =
                 format!("{key:?} is not a valid key name: letters, digits, '-', '_' and '.' are allowed");

@@ -26,6 +26,5 @@ mod transformers;
 pub use build::{Additions, Build, Built, Options, Reach, build, build_with};
 pub use error::{BuildError, Refusal};
 pub use limits::Limits;
-pub use load::check as check_manifests;
 pub use reading::{ReadSet, Seen};
 pub use settings::{FILE_NAMES, ImageEntry as Image, PatchEntry as Patch, SelectorEntry as Selector};

@@ -8,14 +8,9 @@ use crate::error::BuildError;
 use crate::limits::Limits;
 use crate::resource::Resource;
 
-/// Whether a file holds Kubernetes objects only, and how many.
-pub fn check(text: &str, file: &RelPath, limits: &Limits) -> Result<usize, BuildError> {
-    resources(text, file, limits).map(|resources| resources.len())
-}
-
 /// The objects of a file, lists taken apart. Those out of a list stand behind all others, as kustomize puts them.
 pub(crate) fn resources(text: &str, file: &RelPath, limits: &Limits) -> Result<Vec<Resource>, BuildError> {
-    let documents = yaml::parse(text, &limits.yaml).map_err(|error| BuildError::yaml(file, error))?;
+    let documents = yaml::parse(text, &limits.yaml).map_err(|error| BuildError::yaml(file, &error))?;
     let origin = format!("/{file}");
     let documents = documents.into_iter().map(|Document { value, line }| (value, line)).collect();
     objects(documents, &origin, limits)
@@ -24,14 +19,19 @@ pub(crate) fn resources(text: &str, file: &RelPath, limits: &Limits) -> Result<V
 
 /// The objects of a text that stands in a kustomization file.
 pub(crate) fn inline(text: &str, origin: &str, limits: &Limits) -> Result<Vec<Resource>, BuildError> {
-    let documents = yaml::parse(text, &limits.yaml).map_err(|error| BuildError::invalid(error.to_string()))?;
+    let documents =
+        yaml::parse(text, &limits.yaml).map_err(|error| BuildError::invalid(error.to_string()))?;
     let documents = documents.into_iter().map(|Document { value, line }| (value, line)).collect();
     objects(documents, origin, limits).map_err(|(_, error)| error)
 }
 
 type Placed = (Value, usize);
 
-fn objects(documents: Vec<Placed>, origin: &str, limits: &Limits) -> Result<Vec<Resource>, (usize, BuildError)> {
+fn objects(
+    documents: Vec<Placed>,
+    origin: &str,
+    limits: &Limits,
+) -> Result<Vec<Resource>, (usize, BuildError)> {
     let mut resources = Vec::new();
     let mut pending = std::collections::VecDeque::from(documents);
     let mut opened = 0_usize;
@@ -82,7 +82,8 @@ mod tests {
 
     #[test]
     fn items_of_lists_stand_behind_all_other_documents() {
-        let text = "kind: List\nitems:\n- kind: A\n  metadata: {name: a}\n---\nkind: B\nmetadata: {name: b}\n";
+        let text =
+            "kind: List\nitems:\n- kind: A\n  metadata: {name: a}\n---\nkind: B\nmetadata: {name: b}\n";
         assert_eq!(names(text), ["b", "a"]);
         assert!(names("kind: FooList\nitems: []\n---\n# nothing\n---\n{}\n").is_empty());
     }

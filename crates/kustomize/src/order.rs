@@ -35,7 +35,7 @@ const FIRST: [&str; 22] = [
 const LAST: [&str; 2] = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
 
 /// Sorts as the kustomization asks, by kind where it does not ask.
-pub(crate) fn sort(resources: &mut Vec<Resource>, options: Option<&SortOptions>) -> Result<(), BuildError> {
+pub(crate) fn sort(resources: &mut [Resource], options: Option<&SortOptions>) -> Result<(), BuildError> {
     let legacy = match options.map(|options| (options.order.as_str(), &options.legacy_sort_options)) {
         None | Some(("legacy", None)) => None,
         Some(("legacy", Some(legacy))) => Some(legacy),

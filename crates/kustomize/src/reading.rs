@@ -95,7 +95,14 @@ const BYTES_PER_STEP: usize = 8;
 
 impl<'t> Reader<'t> {
     pub(crate) fn new(tree: &'t dyn FileTree, limits: &'t Limits) -> Self {
-        Self { tree, limits, reads: RefCell::default(), files: Cell::new(0), bytes: Cell::new(0), steps: Cell::new(0) }
+        Self {
+            tree,
+            limits,
+            reads: RefCell::default(),
+            files: Cell::new(0),
+            bytes: Cell::new(0),
+            steps: Cell::new(0),
+        }
     }
 
     pub(crate) fn limits(&self) -> &'t Limits {

@@ -109,9 +109,10 @@ impl<'r> Referrer<'r> {
         let subjects = (resource.kind() == "RoleBinding")
             .then(|| resource.value.get("subjects").and_then(Value::as_array))
             .flatten();
-        let accounts = subjects.into_iter().flatten().filter(|subject| {
-            subject.get("kind").and_then(Value::as_str) == Some("ServiceAccount")
-        });
+        let accounts = subjects
+            .into_iter()
+            .flatten()
+            .filter(|subject| subject.get("kind").and_then(Value::as_str) == Some("ServiceAccount"));
         let namespaces = accounts.filter_map(|subject| subject.get("namespace").and_then(Value::as_str));
         let account_namespaces = namespaces.map(str::to_owned).collect();
         Self { referrals, position, account_namespaces, reader }

@@ -179,6 +179,6 @@ pub(crate) fn find(reader: &Reader<'_>, directory: &RelPath) -> Result<RelPath, 
 pub(crate) fn read(reader: &Reader<'_>, file: &RelPath) -> Result<Settings, BuildError> {
     let text = reader.text(file)?;
     let value = yaml::parse_settings(&text, &reader.limits().yaml);
-    let value = value.map_err(|error| BuildError::yaml(file, error))?;
+    let value = value.map_err(|error| BuildError::yaml(file, &error))?;
     decode::settings(value, &text, file)
 }

@@ -4,6 +4,8 @@
 //! The vectors lie outside of this repository: in `$PLUMB_SHARED`, else in `../shared` beside it. Without them the
 //! test says so and passes.
 
+#![expect(clippy::unwrap_used, reason = "a case that cannot be read fails the test")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -15,13 +15,8 @@ pub enum RenderError {
         message: String,
     },
     /// A file that the scan of a directory without a kustomization file found is not a manifest.
-    #[error("failed to decode Kubernetes YAML from {file}: {error}")]
-    Scan {
-        /// With a leading slash.
-        file: String,
-        /// What is wrong with it, with its line where known.
-        error: BuildError,
-    },
+    #[error("failed to decode Kubernetes YAML from {0}")]
+    Scan(BuildError),
     /// The directory cannot be scanned within the limits.
     #[error("failed to scan {directory}: {message}")]
     ScanLimit {
@@ -33,11 +28,23 @@ pub enum RenderError {
     /// kustomize refused.
     #[error("kustomize build failed: {0}")]
     Build(BuildError),
+    /// A built object is none that could be applied.
+    #[error("{file}: {object}: {message}")]
+    Object {
+        /// Which object.
+        object: String,
+        /// The file that it comes from, with a leading slash.
+        file: String,
+        /// What is wrong with it.
+        message: String,
+    },
     /// A variable could not be put in.
-    #[error("post build failed for '{object}': {message}")]
+    #[error("post build failed for '{object}' of {file}: {message}")]
     Substitute {
         /// Which object.
         object: String,
+        /// The file that it comes from, with a leading slash.
+        file: String,
         /// What is wrong; never a value.
         message: String,
     },
@@ -47,9 +54,11 @@ impl Classify for RenderError {
     fn reason(&self) -> Reason {
         match self {
             Self::Path { .. } => Reason::ArtifactFailed,
-            Self::Scan { .. } | Self::ScanLimit { .. } | Self::Build(_) | Self::Substitute { .. } => {
-                Reason::BuildFailed
-            }
+            Self::Scan(_)
+            | Self::ScanLimit { .. }
+            | Self::Build(_)
+            | Self::Object { .. }
+            | Self::Substitute { .. } => Reason::BuildFailed,
         }
     }
 
@@ -57,9 +66,10 @@ impl Classify for RenderError {
     fn consequence(&self) -> Consequence {
         match self {
             Self::Path { .. }
-            | Self::Scan { .. }
+            | Self::Scan(_)
             | Self::ScanLimit { .. }
             | Self::Build(_)
+            | Self::Object { .. }
             | Self::Substitute { .. } => Consequence::Retry,
         }
     }
@@ -67,7 +77,7 @@ impl Classify for RenderError {
     fn hint(&self) -> Option<String> {
         let text = match self {
             Self::Path { .. } => "set spec.path to a directory of the source",
-            Self::Scan { .. } => {
+            Self::Scan(_) => {
                 "correct the file, exclude it with .sourceignore, or name the resources in a kustomization.yaml"
             }
             Self::ScanLimit { .. } => "set spec.path to a smaller directory",
@@ -76,6 +86,7 @@ impl Classify for RenderError {
                 Refusal::Unsupported => "remove it, or commit the rendered manifests instead",
                 Refusal::OverLimit => "split the kustomization",
             },
+            Self::Object { .. } => "correct the file and commit it",
             Self::Substitute { .. } => {
                 "set the variable in spec.postBuild, give it a default as in ${name:=default}, or switch \
                  substitution off for the object with kustomize.toolkit.fluxcd.io/substitute: disabled"

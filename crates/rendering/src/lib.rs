@@ -3,12 +3,17 @@
 //! Pure: the variables come as an argument; reading ConfigMaps and Secrets is the caller's part.
 
 mod error;
+mod generate;
+mod merge;
 mod spec;
+mod substitute;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use plumb_filetree::FileTree;
+use plumb_filetree::{EntryKind, FileTree, RelPath, digest};
+use plumb_kustomize::{BuildError, build_with};
 pub use plumb_kustomize::{Built, ReadSet};
+use plumb_manifests::yaml;
 
 pub use error::RenderError;
 pub use spec::{MissingComponents, RenderSpec, Unset, When};
@@ -43,6 +48,84 @@ pub fn render(
     vars: &BTreeMap<String, String>,
     options: &Options,
 ) -> Result<Rendered, RenderError> {
-    let _ = (tree, vars, options);
-    Err(RenderError::Path { path: spec.path.clone(), message: "not built".to_owned() })
+    let directory = directory(tree, &spec.path)?;
+    let mut reads = ReadSet::default();
+    let generated = generate::resources(tree, &directory, &mut reads)?;
+    let additions = merge::additions(tree, &directory, spec, generated);
+    let build = build_with(tree, &directory, &additions, &options.build)
+        .map_err(|error| refused(error, &directory, additions.generated.as_deref()))?;
+    reads.extend(build.reads);
+    let mut objects = substitute::all(build.objects, spec, vars, options.unset)?;
+    objects.retain(|built| !is_kustomization(built));
+    check_complete(&objects)?;
+    let digest = digest(&objects);
+    for built in &mut objects {
+        for (key, text) in &spec.common_metadata.labels {
+            built.object.set_label(key, text);
+        }
+        for (key, text) in &spec.common_metadata.annotations {
+            built.object.set_annotation(key, text);
+        }
+    }
+    Ok(Rendered { objects, digest, reads, warnings: build.warnings })
 }
+
+/// The directory that `spec.path` means: slashes at its ends and `./` make no difference.
+fn directory(tree: &dyn FileTree, path: &str) -> Result<RelPath, RenderError> {
+    let refuse = |message: String| RenderError::Path { path: path.to_owned(), message };
+    let directory =
+        RelPath::root().resolve(path.trim_start_matches('/')).map_err(|error| refuse(error.to_string()))?;
+    match tree.kind(&directory) {
+        Some(EntryKind::Dir) => Ok(directory),
+        Some(EntryKind::File) => Err(refuse("it is a file".to_owned())),
+        None => Err(refuse("no such directory in the source".to_owned())),
+    }
+}
+
+/// A file that nobody named is refused as one that the scan found.
+fn refused(error: BuildError, directory: &RelPath, generated: Option<&[String]>) -> RenderError {
+    let is_scanned = error.file().is_some_and(|file| {
+        let mut scanned = generated.into_iter().flatten();
+        scanned.any(|reference| directory.resolve(reference).is_ok_and(|path| &path == file))
+    });
+    if is_scanned { RenderError::Scan(error) } else { RenderError::Build(error) }
+}
+
+/// kustomization files are read by kustomize and never applied.
+fn is_kustomization(built: &Built) -> bool {
+    built.object.group() == "kustomize.config.k8s.io"
+}
+
+/// No cluster takes an object without an API version, and none takes two of the same name.
+fn check_complete(objects: &[Built]) -> Result<(), RenderError> {
+    let mut seen = BTreeSet::new();
+    for Built { object, origin } in objects {
+        let refuse = |message: &str| RenderError::Object {
+            object: object.id().to_string(),
+            file: origin.clone(),
+            message: message.to_owned(),
+        };
+        if object.api_version().is_empty() {
+            return Err(refuse("apiVersion is missing"));
+        }
+        let id = object.versioned_id();
+        if !seen.insert((id.id, id.version)) {
+            return Err(refuse("another object has the same name after substitution"));
+        }
+    }
+    Ok(())
+}
+
+fn digest(objects: &[Built]) -> String {
+    let mut hasher = digest::Hasher::default();
+    for (index, built) in objects.iter().enumerate() {
+        if index > 0 {
+            hasher.update(b"---\n");
+        }
+        hasher.update(yaml::to_string(built.object.value()).as_bytes());
+    }
+    format!("sha256:{}", hasher.finish_hex())
+}
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
+use crate::Key;
 use crate::clock::Clock;
 use crate::events::Recorder;
 use crate::finalizer;
@@ -27,7 +28,6 @@ use crate::queue::{Again, Priority, Queue, Taken};
 use crate::report::{Draft, ReportError, Reporter};
 use crate::store::Store;
 use crate::visit::Visit;
-use crate::Key;
 
 /// After this time a status says that an attempt goes on.
 const EARLY: Duration = Duration::from_secs(1);
@@ -124,7 +124,9 @@ impl<K: Kind> Driver<K> {
         let seconds = took.as_secs_f64();
         let reason = end.reason.map(Reason::as_str).unwrap_or_default();
         match &end.error {
-            Some(error) => tracing::error!(ending = end.ending, reason, seconds, error, "reconciliation failed"),
+            Some(error) => {
+                tracing::error!(ending = end.ending, reason, seconds, error, "reconciliation failed")
+            }
             None => tracing::info!(ending = end.ending, reason, seconds, "reconciliation finished"),
         }
         let result = match (&end.error, end.again) {
@@ -170,7 +172,10 @@ impl<K: Kind> Driver<K> {
     }
 
     /// The object with our finalizer. None if it is gone, or is going and was never ours.
-    async fn with_finalizer(&self, object: Arc<K::Object>) -> Result<Option<Arc<K::Object>>, crate::client::CallError> {
+    async fn with_finalizer(
+        &self,
+        object: Arc<K::Object>,
+    ) -> Result<Option<Arc<K::Object>>, crate::client::CallError> {
         if object.meta().deletion_timestamp.is_some() {
             return Ok(finalizer::is_set(object.as_ref()).then_some(object));
         }
@@ -185,17 +190,25 @@ impl<K: Kind> Driver<K> {
     /// Makes the attempt, and says how it ended, whatever happened.
     async fn end(&self, visit: &Visit<K>) -> Ending<ConditionOf<K>> {
         let going = visit.object.meta().deletion_timestamp.is_some();
-        if visit.object.suspended() && !going {
-            return Ending::Suspended;
-        }
+        let suspended = visit.object.suspended() && !going;
         let deadline = self.kind.deadline(&visit.object);
         let work = async {
-            if going { self.kind.teardown(visit).await } else { self.kind.reconcile(visit).await }
+            if going {
+                self.kind.teardown(visit).await
+            } else if suspended {
+                self.kind.rest(visit).await;
+                Ending::Suspended
+            } else {
+                self.kind.reconcile(visit).await
+            }
         };
         let work = tokio::time::timeout(deadline, AssertUnwindSafe(work).catch_unwind());
         let early = async {
             tokio::time::sleep(EARLY).await;
-            if !going && let Err(error) = visit.write_ahead().await {
+            if !going
+                && !suspended
+                && let Err(error) = visit.write_ahead().await
+            {
                 tracing::debug!(error = chain(&error), "the early status was not written");
             }
             std::future::pending::<Infallible>().await
@@ -208,7 +221,10 @@ impl<K: Kind> Driver<K> {
         match ended {
             Ok(Ok(ending)) => ending,
             Ok(Err(_)) => {
-                let detail = Detail::new(Reason::InternalError, "a fault of the controller ended the attempt; its log says more");
+                let detail = Detail::new(
+                    Reason::InternalError,
+                    "a fault of the controller ended the attempt; its log says more",
+                );
                 Ending::Failed { condition: None, detail, retry: Retry::Backoff }
             }
             Err(_) => {
@@ -229,7 +245,9 @@ impl<K: Kind> Driver<K> {
             ending: ending.as_str(),
             reason: ending.detail().map(|detail| detail.reason),
             error: match &ending {
-                Ending::Failed { detail, .. } | Ending::Stalled { detail, .. } => Some(detail.message.clone()),
+                Ending::Failed { detail, .. } | Ending::Stalled { detail, .. } => {
+                    Some(detail.message.clone())
+                }
                 _ => None,
             },
             again: self.again(visit, &ending, summary.next),

@@ -111,9 +111,17 @@ impl Common {
         only_defaults(&[
             Unhonoured::new("kube-api-qps", &self.kube_api_qps, &50.0),
             Unhonoured::new("kube-api-burst", &self.kube_api_burst, &300),
-            Unhonoured::new("watch-configs-label-selector", &self.watch_configs_label_selector, &WATCH_CONFIGS),
+            Unhonoured::new(
+                "watch-configs-label-selector",
+                &self.watch_configs_label_selector,
+                &WATCH_CONFIGS,
+            ),
             Unhonoured::new("token-cache-max-size", &self.token_cache_max_size, &100),
-            Unhonoured::new("token-cache-max-duration", &self.token_cache_max_duration, &GoDuration::from_secs(3600)),
+            Unhonoured::new(
+                "token-cache-max-duration",
+                &self.token_cache_max_duration,
+                &GoDuration::from_secs(3600),
+            ),
             Unhonoured::new("default-service-account", &self.default_service_account, &""),
         ])?;
         if self.concurrent == Some(0) {
@@ -236,7 +244,9 @@ fn check_gates(set: &[String], known: &[Gate]) -> Result<(), Refused> {
         let value = parse_bool(value.trim()).map_err(|_| form())?;
         match known.iter().find(|gate| gate.name == name.trim()) {
             None => return Err(Refused::GateUnknown { name: name.trim().to_owned() }),
-            Some(gate) if gate.default != value => return Err(Refused::GateUnhonoured { name: gate.name, value }),
+            Some(gate) if gate.default != value => {
+                return Err(Refused::GateUnhonoured { name: gate.name, value });
+            }
             Some(_) => {}
         }
     }
@@ -278,8 +288,14 @@ impl FromStr for Listen {
         let fits = text.is_empty()
             || text == "0"
             || text.parse::<SocketAddr>().is_ok()
-            || text.rsplit_once(':').is_some_and(|(host, port)| port.parse::<u16>().is_ok() && !host.contains(':'));
-        if fits { Ok(Self(text.to_owned())) } else { Err(format!("{text:?} is not of the form host:port or :port")) }
+            || text
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| port.parse::<u16>().is_ok() && !host.contains(':'));
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!("{text:?} is not of the form host:port or :port"))
+        }
     }
 }
 
@@ -361,7 +377,8 @@ mod tests {
 
     #[test]
     fn a_flag_that_is_not_honoured_is_named_when_it_is_set() {
-        let refused = parse(&["--default-service-account=default"]).unwrap().common.validate(GATES).unwrap_err();
+        let refused =
+            parse(&["--default-service-account=default"]).unwrap().common.validate(GATES).unwrap_err();
         assert_eq!(
             refused.to_string(),
             r#"--default-service-account=default is not supported yet: only its default "" is"#
@@ -372,7 +389,10 @@ mod tests {
     fn gates_are_known_and_at_their_default_or_refused() {
         let refuse = |flag: &str| parse(&[flag]).unwrap().common.validate(GATES).unwrap_err().to_string();
         assert!(refuse("--feature-gates=Nonsense=true").contains("no gate \"Nonsense\""));
-        assert!(refuse("--feature-gates=ExternalArtifact=true").contains("ExternalArtifact=true is not supported"));
+        assert!(
+            refuse("--feature-gates=ExternalArtifact=true")
+                .contains("ExternalArtifact=true is not supported")
+        );
         assert!(refuse("--feature-gates=ExternalArtifact").contains("not of the form"));
     }
 

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Event as ClusterEvent, EventSource, ObjectReference as ClusterReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::ApiResource;
 use kube::{Api, Client, Resource, ResourceExt as _};
-use k8s_openapi::api::core::v1::{Event as ClusterEvent, EventSource, ObjectReference as ClusterReference};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use plumb_api::event::{Event, ObjectReference, Severity as WireSeverity};
 use plumb_api::meta::EVENT_PREFIX;
 use plumb_status::message::cut;
@@ -133,7 +133,9 @@ impl Recorder {
                 inner.metrics.dropped("wire");
             }
         }
-        if matches!(audience, Audience::Everyone | Audience::Cluster) && inner.cluster.try_send(event).is_err() {
+        if matches!(audience, Audience::Everyone | Audience::Cluster)
+            && inner.cluster.try_send(event).is_err()
+        {
             inner.metrics.dropped("cluster");
         }
     }
@@ -153,7 +155,11 @@ impl Senders {
 }
 
 async fn send_wire(address: String, mut queue: mpsc::Receiver<Event>, metrics: Metrics) {
-    let client = match reqwest::Client::builder().timeout(WIRE_TIMEOUT).redirect(reqwest::redirect::Policy::none()).build() {
+    let client = match reqwest::Client::builder()
+        .timeout(WIRE_TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+    {
         Ok(client) => client,
         Err(error) => {
             tracing::error!(%error, "no events can be sent");
@@ -164,7 +170,13 @@ async fn send_wire(address: String, mut queue: mpsc::Receiver<Event>, metrics: M
         if let Err(error) = deliver(&client, &address, &event).await {
             metrics.dropped("wire");
             let object = &event.involved_object;
-            tracing::warn!(kind = object.kind, name = object.name, namespace = object.namespace, error, "an event was not delivered");
+            tracing::warn!(
+                kind = object.kind,
+                name = object.name,
+                namespace = object.namespace,
+                error,
+                "an event was not delivered"
+            );
         }
     }
 }
@@ -177,7 +189,9 @@ async fn deliver(client: &reqwest::Client, address: &str, event: &Event) -> Resu
             Ok(answer) if answer.status().is_success() => return Ok(()),
             // A repetition within the receiver's window: it has heard of it.
             Ok(answer) if answer.status() == reqwest::StatusCode::TOO_MANY_REQUESTS => return Ok(()),
-            Ok(answer) if answer.status().is_client_error() => return Err(format!("answered {}", answer.status())),
+            Ok(answer) if answer.status().is_client_error() => {
+                return Err(format!("answered {}", answer.status()));
+            }
             Ok(answer) => format!("answered {}", answer.status()),
             Err(error) => plumb_status::chain(&error.without_url()),
         };
@@ -196,7 +210,13 @@ async fn send_cluster(client: Client, mut queue: mpsc::Receiver<Event>) {
         if let Err(error) = note(&client, &told, &event).await {
             let object = &event.involved_object;
             let error = plumb_status::chain(&error);
-            tracing::warn!(kind = object.kind, name = object.name, namespace = object.namespace, error, "an event was not noted in the cluster");
+            tracing::warn!(
+                kind = object.kind,
+                name = object.name,
+                namespace = object.namespace,
+                error,
+                "an event was not noted in the cluster"
+            );
         }
     }
 }

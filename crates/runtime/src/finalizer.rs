@@ -28,7 +28,11 @@ pub(crate) async fn add<O: Object>(api: &Api<O>, object: O, manager: &str) -> Re
 }
 
 /// Removes our finalizer. None if the object is gone.
-pub(crate) async fn remove<O: Object>(api: &Api<O>, object: O, manager: &str) -> Result<Option<O>, CallError> {
+pub(crate) async fn remove<O: Object>(
+    api: &Api<O>,
+    object: O,
+    manager: &str,
+) -> Result<Option<O>, CallError> {
     change(api, object, manager, |finalizers| finalizers.retain(|finalizer| finalizer != FINALIZER)).await
 }
 
@@ -47,7 +51,8 @@ async fn change<O: Object>(
         if finalizers == object.finalizers() {
             return Ok(Some(object));
         }
-        let patch = json!({ "metadata": { "resourceVersion": object.resource_version(), "finalizers": finalizers } });
+        let patch =
+            json!({ "metadata": { "resourceVersion": object.resource_version(), "finalizers": finalizers } });
         let params = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
         let refused = match call(api.patch(&name, &params, &Patch::Merge(&patch))).await {
             Ok(changed) => return Ok(Some(changed)),

@@ -73,6 +73,12 @@ pub trait Kind: Send + Sync + Sized + 'static {
         async { Ending::Gone }
     }
 
+    /// What is done at a suspended object, beside writing its status. Nothing may be changed in the world.
+    fn rest(&self, visit: &Visit<Self>) -> impl Future<Output = ()> + Send {
+        let _ = visit;
+        async {}
+    }
+
     /// The kind's own fields of the status, as a merge patch. Called at each write.
     fn status(&self, object: &Self::Object, ledger: &Self::Ledger) -> Map<String, Value>;
 

@@ -107,7 +107,11 @@ impl Candidate {
         spec.holder_identity = Some(String::new());
         spec.lease_duration_seconds = Some(1);
         if let Err(error) = call(self.api.replace(&terms.name, &PostParams::default(), &lease)).await {
-            tracing::warn!(lease = terms.name, error = plumb_status::chain(&error), "the lease was not given up");
+            tracing::warn!(
+                lease = terms.name,
+                error = plumb_status::chain(&error),
+                "the lease was not given up"
+            );
         }
     }
 
@@ -132,7 +136,8 @@ impl Candidate {
     fn expired(&mut self, spec: &LeaseSpec) -> bool {
         match &self.seen {
             Some((seen, since)) if seen == spec => {
-                let seconds = u64::try_from(spec.lease_duration_seconds.unwrap_or_default()).unwrap_or_default();
+                let seconds =
+                    u64::try_from(spec.lease_duration_seconds.unwrap_or_default()).unwrap_or_default();
                 since.elapsed() >= Duration::from_secs(seconds)
             }
             _ => {
@@ -143,14 +148,22 @@ impl Candidate {
     }
 
     fn spec(&self, before: Option<&LeaseSpec>, now: Timestamp) -> LeaseSpec {
-        let ours = before.is_some_and(|spec| spec.holder_identity.as_deref() == Some(self.terms.holder.as_str()));
+        let ours =
+            before.is_some_and(|spec| spec.holder_identity.as_deref() == Some(self.terms.holder.as_str()));
         let transitions = before.and_then(|spec| spec.lease_transitions).unwrap_or_default();
         LeaseSpec {
             holder_identity: Some(self.terms.holder.clone()),
             lease_duration_seconds: i32::try_from(self.terms.lease.as_secs()).ok(),
-            acquire_time: before.filter(|_| ours).and_then(|spec| spec.acquire_time.clone()).or(Some(MicroTime(now))),
+            acquire_time: before
+                .filter(|_| ours)
+                .and_then(|spec| spec.acquire_time.clone())
+                .or(Some(MicroTime(now))),
             renew_time: Some(MicroTime(now)),
-            lease_transitions: Some(if ours || before.is_none() { transitions } else { transitions.saturating_add(1) }),
+            lease_transitions: Some(if ours || before.is_none() {
+                transitions
+            } else {
+                transitions.saturating_add(1)
+            }),
             ..LeaseSpec::default()
         }
     }

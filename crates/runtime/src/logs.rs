@@ -28,9 +28,15 @@ pub fn start(level: LogLevel, encoding: LogEncoding, controller: &'static str) {
 /// Libraries speak one level lower, so that the level of a flag means our own lines.
 fn filter(level: LogLevel) -> tracing_subscriber::EnvFilter {
     let directives = match level {
-        LogLevel::Trace => "debug,plumb=trace,source_controller=trace,kustomize_controller=trace,notification_controller=trace",
-        LogLevel::Debug => "info,plumb=debug,source_controller=debug,kustomize_controller=debug,notification_controller=debug",
-        LogLevel::Info => "warn,plumb=info,source_controller=info,kustomize_controller=info,notification_controller=info",
+        LogLevel::Trace => {
+            "debug,plumb=trace,source_controller=trace,kustomize_controller=trace,notification_controller=trace"
+        }
+        LogLevel::Debug => {
+            "info,plumb=debug,source_controller=debug,kustomize_controller=debug,notification_controller=debug"
+        }
+        LogLevel::Info => {
+            "warn,plumb=info,source_controller=info,kustomize_controller=info,notification_controller=info"
+        }
         LogLevel::Error => "error",
     };
     // `plumb` matches the targets of all our crates: a directive is a prefix.
@@ -53,7 +59,8 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let mut line = Map::new();
-        for span in context.event_scope().into_iter().flat_map(tracing_subscriber::registry::Scope::from_root) {
+        for span in context.event_scope().into_iter().flat_map(tracing_subscriber::registry::Scope::from_root)
+        {
             let extensions = span.extensions();
             if let Some(fields) = extensions.get::<FormattedFields<JsonFields>>()
                 && let Ok(Value::Object(fields)) = serde_json::from_str(&fields.fields)

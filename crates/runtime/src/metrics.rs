@@ -63,7 +63,8 @@ struct NameLabels {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let durations: fn() -> Histogram = || Histogram::new(exponential_buckets_range(SECONDS.0, SECONDS.1, BUCKETS));
+        let durations: fn() -> Histogram =
+            || Histogram::new(exponential_buckets_range(SECONDS.0, SECONDS.1, BUCKETS));
         let inner = Inner {
             registry: Mutex::default(),
             durations: Family::new_with_constructor(durations),
@@ -107,7 +108,8 @@ impl Metrics {
     }
 
     pub(crate) fn attempt_ended(&self, kind: &str, key: &Key, result: &'static str, took: Duration) {
-        let labels = ObjectLabels { kind: kind.into(), name: key.name.clone(), namespace: key.namespace.clone() };
+        let labels =
+            ObjectLabels { kind: kind.into(), name: key.name.clone(), namespace: key.namespace.clone() };
         self.0.durations.get_or_create(&labels).observe(took.as_secs_f64());
         let controller = kind.to_lowercase();
         self.0.reconciles.get_or_create(&ResultLabels { controller: controller.clone(), result }).inc();
@@ -117,7 +119,8 @@ impl Metrics {
     }
 
     pub(crate) fn forget(&self, kind: &str, key: &Key) {
-        let labels = ObjectLabels { kind: kind.into(), name: key.name.clone(), namespace: key.namespace.clone() };
+        let labels =
+            ObjectLabels { kind: kind.into(), name: key.name.clone(), namespace: key.namespace.clone() };
         self.0.durations.remove(&labels);
     }
 

@@ -127,7 +127,8 @@ impl Queue {
 
     /// Tells every visit that runs to stop.
     pub fn stop_all(&self, by: &str) {
-        let running: Vec<_> = self.state().entries.values().filter_map(|entry| entry.running.clone()).collect();
+        let running: Vec<_> =
+            self.state().entries.values().filter_map(|entry| entry.running.clone()).collect();
         for visit in running {
             visit.stop(by.to_owned());
         }
@@ -182,6 +183,16 @@ impl Taken {
     /// Resolves when something newer makes the visit pointless.
     pub async fn superseded(&self) -> String {
         self.running.superseded.cancelled().await;
+        self.running.by.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
+    }
+
+    /// Cancelled when something newer makes the visit pointless.
+    pub fn token(&self) -> CancellationToken {
+        self.running.superseded.clone()
+    }
+
+    /// By whom the visit was made pointless; empty if it was not.
+    pub fn superseded_by(&self) -> String {
         self.running.by.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
     }
 
@@ -264,7 +275,9 @@ impl State {
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.running = None;
         match again {
-            Again::FailedAfter(_) | Again::Backoff { .. } => entry.failures = entry.failures.saturating_add(1),
+            Again::FailedAfter(_) | Again::Backoff { .. } => {
+                entry.failures = entry.failures.saturating_add(1)
+            }
             Again::Now => {}
             Again::After(_) | Again::Never | Again::Forget => entry.failures = 0,
         }

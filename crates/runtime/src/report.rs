@@ -88,7 +88,12 @@ impl Earlier {
 }
 
 impl<O: Object> Reporter<O> {
-    pub(crate) fn new(client: Client, manager: &'static str, store: Store<O>, on_change: OnChange<O>) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        manager: &'static str,
+        store: Store<O>,
+        on_change: OnChange<O>,
+    ) -> Self {
         Self { client, manager, store, on_change, sent: Arc::default() }
     }
 
@@ -129,8 +134,10 @@ impl<O: Object> Reporter<O> {
             if self.changes_nothing(&key, current.as_ref(), &patch)? {
                 return Ok(());
             }
-            let body = json!({ "metadata": { "resourceVersion": current.resource_version() }, "status": patch });
-            let params = PatchParams { field_manager: Some(self.manager.to_owned()), ..PatchParams::default() };
+            let body =
+                json!({ "metadata": { "resourceVersion": current.resource_version() }, "status": patch });
+            let params =
+                PatchParams { field_manager: Some(self.manager.to_owned()), ..PatchParams::default() };
             match call(api.patch_status(&key.name, &params, &Patch::Merge(&body))).await {
                 Ok(answer) => {
                     self.note_sent(&key, &answer, patch);

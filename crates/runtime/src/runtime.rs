@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::Key;
 use crate::admin::{self, Gate, Readiness};
 use crate::attempt::{Driver, urgency};
 use crate::clock::Clock;
@@ -25,7 +26,6 @@ use crate::report::{Draft, Reporter};
 use crate::store::{Change, Store};
 use crate::unreadable;
 use crate::watch::{OnChange, Watch, Watched, Watching};
-use crate::Key;
 
 /// How long events may take to leave when the process ends.
 const EVENTS_DRAIN: Duration = Duration::from_secs(3);
@@ -109,12 +109,9 @@ impl<K: Kind> Clone for Handle<K> {
 }
 
 impl<K: Kind> Handle<K> {
-    /// Writes what a fresh ledger says of the conditions that stand beside Ready, and the kind's own fields. While an
-    /// attempt at the object goes on it does nothing: the attempt's own write carries the same.
+    /// Writes what a fresh ledger says of the conditions that stand beside Ready, and the kind's own fields, whether an
+    /// attempt goes on or not: each of the two writes is thought out anew when the other came first.
     pub async fn amend(&self, key: &Key) {
-        if self.queue.is_running(key) {
-            return;
-        }
         let Some(mut object) = self.store.get(key) else { return };
         let start = Arc::clone(&object);
         let written = self.reporter.write(&mut object, |object| {
@@ -136,7 +133,8 @@ impl Runtime {
     /// A controller with nothing installed yet.
     pub fn new(identity: Identity, client: Client, clock: Clock, common: Common, work: Option<Work>) -> Self {
         let metrics = Metrics::default();
-        let address = work.as_ref().map(|work| work.events_addr.clone()).filter(|address| !address.is_empty());
+        let address =
+            work.as_ref().map(|work| work.events_addr.clone()).filter(|address| !address.is_empty());
         let instance = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
         let instance = instance.unwrap_or_else(|| identity.controller.to_owned());
         let (recorder, senders) =
@@ -230,7 +228,12 @@ impl Runtime {
     ) -> Store<O> {
         let store = Store::default();
         watching.namespace = watching.namespace.or_else(|| self.only_namespace());
-        self.add_watch(Watch { client: self.client(), watching, store: store.clone(), on_change: Arc::new(on_change) });
+        self.add_watch(Watch {
+            client: self.client(),
+            watching,
+            store: store.clone(),
+            on_change: Arc::new(on_change),
+        });
         store
     }
 
@@ -284,7 +287,9 @@ impl Runtime {
                     }
                 }
                 // A visit that finds nothing tidies up.
-                Change::Deleted { old } => queue.supersede(&Key::of(old.as_ref()), Priority::Deletion, "deletion"),
+                Change::Deleted { old } => {
+                    queue.supersede(&Key::of(old.as_ref()), Priority::Deletion, "deletion")
+                }
                 Change::Unreadable { key, message, raw } => teller.tell::<K::Object>(key, message, raw),
             }
         })

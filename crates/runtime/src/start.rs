@@ -50,14 +50,16 @@ pub fn start<O: Parser>(
     }
     // An error means that one is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, THREADS_MAX);
-    let executor = match tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build() {
-        Ok(executor) => executor,
-        Err(error) => {
-            tracing::error!(%error, "no threads can be started");
-            return ExitCode::FAILURE;
-        }
-    };
+    let threads =
+        std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, THREADS_MAX);
+    let executor =
+        match tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build() {
+            Ok(executor) => executor,
+            Err(error) => {
+                tracing::error!(%error, "no threads can be started");
+                return ExitCode::FAILURE;
+            }
+        };
     let ended = executor.block_on(async {
         let client = client::connect().await?;
         let mut runtime = Runtime::new(*identity, client, Clock::system(), common, work);
@@ -86,7 +88,8 @@ pub fn start<O: Parser>(
 /// Resolves when the process is asked to end.
 async fn signalled() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         tracing::warn!("signals cannot be heard: only a kill ends this process");
         return std::future::pending().await;

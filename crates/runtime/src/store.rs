@@ -122,7 +122,8 @@ fn is_newer<O: Resource>(object: &O, known: &O) -> bool {
     if object.meta().uid != known.meta().uid {
         return true;
     }
-    let version = |object: &O| object.meta().resource_version.as_deref().and_then(|text| text.parse::<u128>().ok());
+    let version =
+        |object: &O| object.meta().resource_version.as_deref().and_then(|text| text.parse::<u128>().ok());
     match (version(object), version(known)) {
         (Some(new), Some(old)) => new > old,
         _ => object.meta().resource_version != known.meta().resource_version,
@@ -151,7 +152,10 @@ mod tests {
         assert!(store.put(map("9", "a")).is_none());
         assert!(store.put(map("8", "a")).is_none());
         assert!(matches!(store.put(map("10", "a")), Some(Change::Applied { old: Some(_), .. })));
-        assert_eq!(store.get(&Key::new("apps", "settings")).unwrap().metadata.resource_version.as_deref(), Some("10"));
+        assert_eq!(
+            store.get(&Key::new("apps", "settings")).unwrap().metadata.resource_version.as_deref(),
+            Some("10")
+        );
     }
 
     #[test]

@@ -75,7 +75,12 @@ impl Teller {
         tokio::spawn(async move {
             if let Err(error) = teller.write::<O>(&key, detail, &raw).await {
                 teller.told.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
-                tracing::warn!(name = key.name, namespace = key.namespace, error = chain(&error), "a status was not written");
+                tracing::warn!(
+                    name = key.name,
+                    namespace = key.namespace,
+                    error = chain(&error),
+                    "a status was not written"
+                );
             }
         });
     }
@@ -99,7 +104,8 @@ impl Teller {
         if status == stands {
             return Ok(());
         }
-        let mut fields = json!({ "conditions": status.conditions, "observedGeneration": status.observed_generation });
+        let mut fields =
+            json!({ "conditions": status.conditions, "observedGeneration": status.observed_generation });
         if let Some(handled) = status.last_handled_reconcile_at {
             fields["lastHandledReconcileAt"] = handled.into();
         }
@@ -124,7 +130,10 @@ fn status_of(raw: &DynamicObject) -> Status {
         .unwrap_or_default();
     Status {
         conditions,
-        observed_generation: status.get("observedGeneration").and_then(serde_json::Value::as_i64).unwrap_or(-1),
+        observed_generation: status
+            .get("observedGeneration")
+            .and_then(serde_json::Value::as_i64)
+            .unwrap_or(-1),
         last_handled_reconcile_at: status
             .get("lastHandledReconcileAt")
             .and_then(|text| text.as_str())

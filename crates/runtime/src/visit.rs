@@ -9,6 +9,7 @@ use plumb_api::meta::RECONCILE_REQUESTED_AT;
 use plumb_status::{Ending, Occurrence};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::Key;
 use crate::clock::Clock;
@@ -113,8 +114,16 @@ impl<K: Kind> Visit<K> {
         self.taken.is_superseded()
     }
 
+    /// Cancelled when something newer arrived, or the process ends.
+    pub fn token(&self) -> CancellationToken {
+        self.taken.token()
+    }
+
     /// The work, unless something newer arrives before it is done.
-    pub async fn unless_superseded<T>(&self, work: impl Future<Output = T>) -> Result<T, Ending<ConditionOf<K>>> {
+    pub async fn unless_superseded<T>(
+        &self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Ending<ConditionOf<K>>> {
         tokio::select! {
             biased;
             done = work => Ok(done),

@@ -12,15 +12,21 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
-use crate::store::{Change, Store};
 use crate::Key;
+use crate::store::{Change, Store};
 
 /// How long one watch request lasts, in seconds, before the next one takes over; load balancers drop what is idle for longer.
 const WATCH_SECONDS: u32 = 240;
 
 /// What can be watched.
 pub trait Watched:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
 {
 }
 

@@ -19,7 +19,7 @@ use super::desk::Shared;
 use super::turns::Job;
 
 /// How long one look may take, its correction included.
-const LOOK_MAX: Duration = Duration::from_secs(60);
+const LOOK_MAX: Duration = Duration::from_mins(1);
 
 /// What came of a look.
 pub(super) enum Outcome {
@@ -130,9 +130,7 @@ impl Look {
         match (situation.allows(), live) {
             (Err(WhyNot::BeingDeleted), Some(live)) => Ok(Outcome::Going { live }),
             (Err(why), Some(live)) => self.flag(live, &why).await,
-            (Err(why), None) => {
-                Ok(Stands::decided(Finding::missing(self.job.errand.arrived), None, &why))
-            }
+            (Err(why), None) => Ok(Stands::decided(Finding::missing(self.job.errand.arrived), None, &why)),
             (Ok(()), live) => self.correct(live).await,
         }
     }

@@ -1,7 +1,7 @@
 //! Correct: puts an object back: the evidence first, then the write over exactly that evidence, then the difference.
 
-use plumb_apply::write::{self, Written};
 use plumb_apply::RequestError;
+use plumb_apply::write::{self, Written};
 use plumb_manifests::Object;
 use plumb_planning::diff;
 use plumb_planning::drift::correction::{self, controller_may_hold};
@@ -22,7 +22,8 @@ impl Look {
         let Some(live) = live else { return self.recreate().await };
         let restore = self.job.errand.restore;
         let desired = &self.job.planned.object;
-        let doubtful = self.job.errand.careful || controller_may_hold(desired, &live, &self.shared.deps.tools);
+        let doubtful =
+            self.job.errand.careful || controller_may_hold(desired, &live, &self.shared.deps.tools);
         if restore || !doubtful {
             return self.overwrite(live, None, Vec::new()).await;
         }
@@ -64,7 +65,8 @@ impl Look {
         for attempt in 1.. {
             match self.write(&planned, &live, attempt).await {
                 Ok(written) => return Ok(self.corrected(&first, &live, written, taken)),
-                Err(error) if attempt < BOUND_WRITES_MAX && has_moved(&error) => match self.evidence().await? {
+                Err(error) if attempt < BOUND_WRITES_MAX && has_moved(&error) => match self.evidence().await?
+                {
                     Some(newer) => live = newer,
                     None => return self.recreate().await,
                 },

@@ -24,8 +24,7 @@ impl Sitting<'_> {
     /// A job ended.
     pub fn finish(&mut self, job: &Job, outcome: Outcome, wrote: bool, detected: Option<Duration>) {
         self.state.running = self.state.running.saturating_sub(1);
-        self.state.running_deferred =
-            self.state.running_deferred.saturating_sub(usize::from(job.deferred));
+        self.state.running_deferred = self.state.running_deferred.saturating_sub(usize::from(job.deferred));
         let now = self.now;
         let Some(book) = self.state.books.get_mut(&job.key) else { return };
         if wrote {
@@ -52,7 +51,9 @@ impl Sitting<'_> {
         self.tell(&job.key, settled.tellings);
         match settled.again {
             Some(again) if again <= now => {
-                if let Some(kept) = self.state.books.get_mut(&job.key).and_then(|book| book.objects.get_mut(&job.id)) {
+                if let Some(kept) =
+                    self.state.books.get_mut(&job.key).and_then(|book| book.objects.get_mut(&job.id))
+                {
                     kept.errand = Some(Errand::joined(kept.errand.take(), job.errand));
                 }
             }

@@ -182,9 +182,10 @@ impl Sitting<'_> {
             self.state.books.remove(key);
             return;
         }
-        let waiting = book.objects.iter().filter(|(_, kept)| {
-            kept.errand.is_some() || kept.late.gone || kept.late.seen.is_some()
-        });
+        let waiting = book
+            .objects
+            .iter()
+            .filter(|(_, kept)| kept.errand.is_some() || kept.late.gone || kept.late.seen.is_some());
         let waiting: Vec<ObjectId> = waiting.map(|(id, _)| id.clone()).collect();
         for id in waiting {
             self.catch_up(key, &id);
@@ -193,7 +194,9 @@ impl Sitting<'_> {
 
     /// Judges what was seen of an object while it was in hand.
     pub fn catch_up(&mut self, key: &Key, id: &ObjectId) {
-        let Some(kept) = self.state.books.get_mut(key).and_then(|book| book.objects.get_mut(id)) else { return };
+        let Some(kept) = self.state.books.get_mut(key).and_then(|book| book.objects.get_mut(id)) else {
+            return;
+        };
         if kept.phase == Phase::Running {
             return;
         }
@@ -213,7 +216,9 @@ impl Sitting<'_> {
     /// What the reconcile applies at the interval; and what can be compared only then.
     pub fn at_interval(&mut self, key: &Key) -> BTreeSet<ObjectId> {
         let now = self.now;
-        let Some(book) = self.state.books.get(key).filter(|book| book.adopted) else { return BTreeSet::new() };
+        let Some(book) = self.state.books.get(key).filter(|book| book.adopted) else {
+            return BTreeSet::new();
+        };
         let mut apply = BTreeSet::new();
         let mut look = Vec::new();
         for (id, kept) in &book.objects {
@@ -273,9 +278,11 @@ impl Sitting<'_> {
 
 /// Spread by name, so that a restart does not bring all audits at once.
 fn next_audit(key: &Key, now: Timestamp) -> Timestamp {
-    let spread = key.name.bytes().chain(key.namespace.bytes()).fold(0_u32, |sum, byte| {
-        sum.wrapping_mul(31).wrapping_add(u32::from(byte))
-    });
+    let spread = key
+        .name
+        .bytes()
+        .chain(key.namespace.bytes())
+        .fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
     let wait = AUDIT_EVERY + AUDIT_EVERY.mul_f64(f64::from(spread % 1000) / 10_000.0);
     SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok()).unwrap_or(now)
 }

@@ -67,10 +67,22 @@ impl DriftMetrics {
         let Inner { objects, corrections, detect, correct, managed, unverified } = &*self.0;
         metrics.register("plumb_drift_objects", "Objects that stand in drift", objects.clone());
         metrics.register("plumb_drift_corrections", "Objects that were put back", corrections.clone());
-        metrics.register("plumb_drift_detect_seconds", "From the news of a change to the evidence", detect.clone());
-        metrics.register("plumb_drift_correct_seconds", "From the news of a change to its correction", correct.clone());
+        metrics.register(
+            "plumb_drift_detect_seconds",
+            "From the news of a change to the evidence",
+            detect.clone(),
+        );
+        metrics.register(
+            "plumb_drift_correct_seconds",
+            "From the news of a change to its correction",
+            correct.clone(),
+        );
         metrics.register("plumb_objects_managed", "Objects that are kept true", managed.clone());
-        metrics.register("plumb_objects_unverified", "Objects not compared since the start", unverified.clone());
+        metrics.register(
+            "plumb_objects_unverified",
+            "Objects not compared since the start",
+            unverified.clone(),
+        );
     }
 
     pub(super) fn detected(&self, took: Duration) {
@@ -123,7 +135,12 @@ fn owner(key: &Key) -> OwnerLabels {
 }
 
 fn of_class(key: &Key, class: Class) -> ClassLabels {
-    ClassLabels { kind: KIND, name: key.name.clone(), namespace: key.namespace.clone(), class: class.as_str() }
+    ClassLabels {
+        kind: KIND,
+        name: key.name.clone(),
+        namespace: key.namespace.clone(),
+        class: class.as_str(),
+    }
 }
 
 fn whole(count: usize) -> i64 {

@@ -30,7 +30,8 @@ impl Sitting<'_> {
     pub fn restore(&mut self, key: &Key, request: RestoreRequest<'_>) {
         let RestoreRequest { raw, echoed, crd_echoes, inventory } = request;
         let (now, started) = (self.now, self.shared.deps.started);
-        let Some(book) = self.state.books.get_mut(key).filter(|book| book.adopted && !book.terms.suspended) else {
+        let Some(book) = self.state.books.get_mut(key).filter(|book| book.adopted && !book.terms.suspended)
+        else {
             return;
         };
         let under_way = book.restoring.as_ref().is_some_and(|restoring| restoring.raw == raw);

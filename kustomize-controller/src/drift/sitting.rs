@@ -182,7 +182,9 @@ impl<'a> Sitting<'a> {
     /// An object is looked at again at this time, or earlier.
     pub fn set_time(&mut self, key: &Key, id: &ObjectId, when: Timestamp) {
         let at = self.instant(when);
-        let Some(kept) = self.state.books.get_mut(key).and_then(|book| book.objects.get_mut(id)) else { return };
+        let Some(kept) = self.state.books.get_mut(key).and_then(|book| book.objects.get_mut(id)) else {
+            return;
+        };
         let place = Place { key: key.clone(), id: Some(id.clone()) };
         match kept.due {
             Some(due) if due <= at => return,
@@ -197,7 +199,9 @@ impl<'a> Sitting<'a> {
 
     /// An object waits for no time any more.
     pub fn clear_time(&mut self, key: &Key, id: &ObjectId) {
-        let Some(kept) = self.state.books.get_mut(key).and_then(|book| book.objects.get_mut(id)) else { return };
+        let Some(kept) = self.state.books.get_mut(key).and_then(|book| book.objects.get_mut(id)) else {
+            return;
+        };
         if let Some(due) = kept.due.take() {
             self.state.times.remove(&(due, Place { key: key.clone(), id: Some(id.clone()) }));
         }

@@ -101,7 +101,8 @@ impl Book {
     }
 
     fn count(&mut self, key: &Key, metrics: &super::DriftMetrics, now: Timestamp) {
-        let unverified = self.objects.values().filter(|kept| kept.is_watched() && kept.record.is_none()).count();
+        let unverified =
+            self.objects.values().filter(|kept| kept.is_watched() && kept.record.is_none()).count();
         let counts = (self.objects.len(), unverified);
         metrics.counted(self.counted, counts);
         self.counted = counts;

@@ -10,10 +10,10 @@ use serde_json::json;
 use super::*;
 use stand::{Stand, key, settings};
 
-mod stand;
 mod failures;
 mod modes;
 mod seeing;
+mod stand;
 
 /// Long enough for everything that is due at once.
 const MOMENT: Duration = Duration::from_millis(300);
@@ -53,7 +53,11 @@ async fn a_deleted_object_is_recreated() {
     assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
     let said = stand.said();
     assert_eq!(reasons(&said), [Reason::DriftCorrected]);
-    assert!(said[0].1.starts_with("ConfigMap/prod/settings missing: deleted by an unknown client"), "{}", said[0].1);
+    assert!(
+        said[0].1.starts_with("ConfigMap/prod/settings missing: deleted by an unknown client"),
+        "{}",
+        said[0].1
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,7 +103,8 @@ async fn many_objects_within_a_second_are_told_in_one_event() {
     }
     tokio::time::sleep(Duration::from_secs(5)).await;
     let said = stand.said();
-    let summaries = said.iter().filter(|(_, text)| text.starts_with("40 objects drifted within a second")).count();
+    let summaries =
+        said.iter().filter(|(_, text)| text.starts_with("40 objects drifted within a second")).count();
     assert_eq!((summaries, said.len()), (1, 6), "{said:?}");
     assert!(names.iter().all(|name| stand.api.value(name, "a") == Some("1".to_owned())));
 }

@@ -35,7 +35,11 @@ pub(super) struct Job {
 pub(super) enum Gate {
     Open,
     /// Others write it again and again.
-    Later { at: Timestamp, begins: bool, count: u64 },
+    Later {
+        at: Timestamp,
+        begins: bool,
+        count: u64,
+    },
     /// An attempt holds the pen, or has written since the job began.
     Shut,
 }

@@ -22,9 +22,14 @@ const WITNESSED_MAX: usize = 1_000;
 
 /// Looks at live objects before an apply whose predecessor is not known.
 pub(super) async fn witness(shared: &Arc<Shared>, key: &Key, objects: &[Planned], budget: &Budget) {
-    let looks = stream::iter(objects.iter().filter(|planned| planned.policy.corrects()))
-        .map(|planned| overwritten(shared, planned, budget))
-        .buffer_unordered(shared.deps.concurrency.max(1));
+    // A loop and no closure over references: futures of those are not `Send` to the compiler.
+    let mut looks = Vec::new();
+    for planned in objects {
+        if planned.policy.corrects() {
+            looks.push(overwritten(shared, planned, budget));
+        }
+    }
+    let looks = stream::iter(looks).buffer_unordered(shared.deps.concurrency.max(1));
     let found: BTreeMap<ObjectId, Finding> =
         looks.filter_map(std::future::ready).take(WITNESSED_MAX).collect().await;
     shared.sit(|sitting| sitting.book(key).witnessed = found);

@@ -1,4 +1,5 @@
-//! Holds the source files against the house rules that no compiler knows: size, names, module docs, orphans.
+//! Holds the source files against the house rules that no compiler knows: size, names, module docs, orphans, and the
+//! links of documents.
 
 use std::path::{Path, PathBuf};
 
@@ -38,6 +39,7 @@ pub fn run(root: &Path) -> Result<Outcome> {
     if expectations > EXPECTATIONS_MAX {
         breaches.push(format!("{expectations} lint exceptions, {EXPECTATIONS_MAX} allowed"));
     }
+    breaches.extend(super::links::broken(root)?);
     if breaches.is_empty() { Ok(Outcome::Passed) } else { bail!("\n  {}", breaches.join("\n  ")) }
 }
 

@@ -157,3 +157,45 @@ words! {
         Unknown = "unknown",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(annotation: Option<&str>, field: Option<&str>, expect: Result<DriftMode, &str>) {
+        let annotations = annotation.map(|mode| json!({ DRIFT_DETECTION: mode }));
+        let object = json!({
+            "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
+            "kind": "Kustomization",
+            "metadata": { "name": "apps", "annotations": annotations },
+            "spec": {
+                "interval": "10m", "prune": true, "sourceRef": { "kind": "GitRepository", "name": "apps" },
+                "driftDetection": field.map(|mode| json!({ "mode": mode })),
+            },
+        });
+        let object: Kustomization = serde_json::from_value(object).unwrap();
+        assert_eq!(object.drift_mode().map_err(|error| error.value), expect.map_err(str::to_owned));
+    }
+
+    #[test]
+    fn drift_is_corrected_unless_said_otherwise() {
+        check(None, None, Ok(DriftMode::Enabled));
+        check(None, Some("warn"), Ok(DriftMode::Warn));
+        check(None, Some("disabled"), Ok(DriftMode::Disabled));
+    }
+
+    #[test]
+    fn the_annotation_wins_over_the_field() {
+        check(Some("enabled"), Some("warn"), Ok(DriftMode::Enabled));
+        check(Some("warn"), None, Ok(DriftMode::Warn));
+    }
+
+    #[test]
+    fn an_unknown_mode_is_never_read_as_enabled() {
+        check(Some("Warn"), None, Err("Warn"));
+        check(Some(""), Some("warn"), Err(""));
+    }
+}

@@ -1,12 +1,13 @@
 //! What a Kustomization asks for.
 
-use std::collections::BTreeMap;
-
 use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DriftDetection, KustomizationStatus};
+use super::{
+    BuildMetadata, CommonMetadata, Decryption, DriftDetection, Image, KustomizationStatus, Patch, PostBuild,
+    Selector,
+};
 use crate::meta::{
     GoDuration, INTERVAL_PATTERN, LocalObjectReference, NamespacedObjectKindReference, reconciled,
 };
@@ -154,52 +155,6 @@ impl KustomizationSpec {
 }
 
 words! {
-    /// What kustomize notes in annotations.
-    pub enum BuildMetadata {
-        /// Where an object came from.
-        OriginAnnotations = "originAnnotations",
-        /// What changed an object.
-        TransformerAnnotations = "transformerAnnotations",
-    }
-}
-
-/// Labels and annotations for every object; they win over what the object says.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(inline)]
-pub struct CommonMetadata {
-    /// The annotations.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
-    /// The labels.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
-}
-
-/// How to decrypt encrypted manifests.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(inline)]
-pub struct Decryption {
-    /// What they are encrypted with.
-    pub provider: DecryptionProvider,
-    /// A Secret with the keys.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_ref: Option<LocalObjectReference>,
-    /// A ServiceAccount whose identity opens a key management service.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service_account_name: Option<String>,
-}
-
-words! {
-    /// What manifests are encrypted with.
-    pub enum DecryptionProvider {
-        /// SOPS.
-        Sops = "sops",
-    }
-}
-
-words! {
     /// What becomes of the applied objects when their Kustomization is deleted.
     pub enum DeletionPolicy {
         /// What prune says.
@@ -260,52 +215,6 @@ pub struct IgnoreRule {
     pub target: Option<Selector>,
 }
 
-/// Which objects are meant: those that fit everything that is set.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(inline)]
-pub struct Selector {
-    /// A label selector for their annotations.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub annotation_selector: Option<String>,
-    /// Their API group.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub group: Option<String>,
-    /// Their kind.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    /// A label selector.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label_selector: Option<String>,
-    /// Their name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Their namespace.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
-    /// The version of their API.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-}
-
-/// An image to replace.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(inline)]
-pub struct Image {
-    /// The digest to set; it wins over the tag.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub digest: Option<String>,
-    /// The image as the manifests name it, without a tag.
-    pub name: String,
-    /// The name to set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub new_name: Option<String>,
-    /// The tag to set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub new_tag: Option<String>,
-}
-
 /// The cluster to apply to.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -341,69 +250,6 @@ pub struct SecretKeyReference {
     pub name: String,
 }
 
-/// A patch for built objects.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(inline)]
-pub struct Patch {
-    /// A strategic merge patch, or a list of JSON patch operations, as YAML.
-    pub patch: String,
-    /// The objects; without it, the one that the patch names.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target: Option<Selector>,
-}
-
-/// What to do after the build.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(inline)]
-pub struct PostBuild {
-    /// Variables by name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub substitute: BTreeMap<String, String>,
-    /// Objects whose data are variables; the last one wins, and substitute wins over all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub substitute_from: Vec<SubstituteReference>,
-    /// Whether to substitute where there are no variables.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub substitute_strategy: Option<SubstituteStrategy>,
-}
-
-/// An object whose data are variables.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(inline)]
-pub struct SubstituteReference {
-    /// Its kind.
-    pub kind: SubstituteKind,
-    /// Its name.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
-    /// Whether it may be missing.
-    #[serde(default)]
-    pub optional: bool,
-}
-
-words! {
-    /// The kinds whose data can be variables.
-    pub enum SubstituteKind {
-        /// A Secret.
-        Secret = "Secret",
-        /// A ConfigMap.
-        ConfigMap = "ConfigMap",
-    }
-}
-
-words! {
-    /// When variables are substituted.
-    pub enum SubstituteStrategy {
-        /// When there are any.
-        WithVariables = "WithVariables",
-        /// Always.
-        Always = "Always",
-    }
-}
-
 /// Where manifests come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -432,5 +278,57 @@ words! {
         Bucket = "Bucket",
         /// An artifact that another controller produces.
         ExternalArtifact = "ExternalArtifact",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn spec(more: &Value) -> KustomizationSpec {
+        let mut spec = json!({
+            "interval": "10m", "prune": true, "sourceRef": { "kind": "GitRepository", "name": "apps" },
+        });
+        for (key, value) in more.as_object().unwrap() {
+            spec[key] = value.clone();
+        }
+        serde_json::from_value(spec).unwrap()
+    }
+
+    #[test]
+    fn the_timeout_is_almost_the_interval_and_never_too_short() {
+        for (more, expect) in [
+            (json!({}), 570),
+            (json!({ "interval": "10s" }), 30),
+            (json!({ "timeout": "2m" }), 120),
+            (json!({ "timeout": "5s" }), 30),
+        ] {
+            assert_eq!(spec(&more).effective_timeout(), GoDuration::from_secs(expect), "{more}");
+        }
+    }
+
+    #[test]
+    fn a_failure_is_retried_at_the_interval_unless_said_otherwise() {
+        assert_eq!(spec(&json!({})).effective_retry_interval(), GoDuration::from_secs(600));
+        let said = spec(&json!({ "retryInterval": "1m" }));
+        assert_eq!(said.effective_retry_interval(), GoDuration::from_secs(60));
+    }
+
+    #[test]
+    fn objects_go_with_their_kustomization_as_prune_and_policy_say() {
+        for (prune, policy, expect) in [
+            (true, None, true),
+            (false, None, false),
+            (true, Some("MirrorPrune"), true),
+            (false, Some("MirrorPrune"), false),
+            (false, Some("Delete"), true),
+            (false, Some("WaitForTermination"), true),
+            (true, Some("Orphan"), false),
+        ] {
+            let spec = spec(&json!({ "prune": prune, "deletionPolicy": policy }));
+            assert_eq!(spec.deletes_objects(), expect, "{prune} {policy:?}");
+        }
     }
 }

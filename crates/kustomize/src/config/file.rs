@@ -57,12 +57,13 @@ struct ReferenceEntry {
 pub(crate) fn read(reader: &Reader<'_>, file: &RelPath) -> Result<Config, BuildError> {
     let text = reader.text(file)?;
     let value = yaml::parse_settings(&text, &reader.limits().yaml);
-    let value = value.map_err(|error| BuildError::yaml(file, error))?;
+    let value = value.map_err(|error| BuildError::yaml(file, &error))?;
     if value.is_null() {
         return Ok(Config::default());
     }
-    let parsed: ConfigFile = serde_json::from_value(value)
-        .map_err(|error| BuildError::invalid(format!("not a transformer configuration: {error}")).in_file(file))?;
+    let parsed: ConfigFile = serde_json::from_value(value).map_err(|error| {
+        BuildError::invalid(format!("not a transformer configuration: {error}")).in_file(file)
+    })?;
     let specs = |entries: Vec<SpecEntry>| entries.into_iter().map(FieldSpec::from).collect();
     Ok(Config {
         name_prefix: specs(parsed.name_prefix),

@@ -187,10 +187,7 @@ fn get<'v>(root: &'v Value, steps: &[String]) -> Option<&'v Value> {
     })
 }
 
-fn parent<'v, 's>(
-    root: &'v mut Value,
-    steps: &'s [String],
-) -> Result<(&'v mut Value, &'s str), BuildError> {
+fn parent<'v, 's>(root: &'v mut Value, steps: &'s [String]) -> Result<(&'v mut Value, &'s str), BuildError> {
     let (last, way) = steps.split_last().ok_or_else(missing_path)?;
     let parent = way.iter().try_fold(root, |value, step| match value {
         Value::Object(map) => map.get_mut(step),
@@ -271,7 +268,10 @@ mod tests {
             json!([{"op": "replace", "path": "/a/new", "value": 1}]),
             &json!({"a": {"b": 1, "new": 1}, "l": [1, 2, 3]}),
         );
-        check(json!([{"op": "move", "from": "/a/b", "path": "/c"}]), &json!({"a": {}, "c": 1, "l": [1, 2, 3]}));
+        check(
+            json!([{"op": "move", "from": "/a/b", "path": "/c"}]),
+            &json!({"a": {}, "c": 1, "l": [1, 2, 3]}),
+        );
         check(
             json!([{"op": "test", "path": "/a/b", "value": 1}, {"op": "copy", "from": "/l/0", "path": "/a/b"}]),
             &json!({"a": {"b": 1}, "l": [1, 2, 3]}),

@@ -25,8 +25,7 @@ pub(crate) fn run(
     set: &mut ResourceSet,
 ) -> Result<(), BuildError> {
     for (index, entry) in entries.iter().enumerate() {
-        let label =
-            if entry.label.is_empty() { format!("patches[{index}]") } else { entry.label.clone() };
+        let label = if entry.label.is_empty() { format!("patches[{index}]") } else { entry.label.clone() };
         run_entry(assembly, directory, entry, set).map_err(|error| error.while_doing(&label))?;
     }
     Ok(())
@@ -59,14 +58,13 @@ pub(crate) fn run_strategic(
     let mut patches = Vec::new();
     for text in entries {
         let limits = assembly.reader.limits();
-        match load::inline(text, "", limits) {
-            Ok(inline) => patches.extend(inline.into_iter().map(|patch| (patch, text.len()))),
-            Err(_) => {
-                let file = assembly.file(directory, text)?;
-                let text = assembly.reader.text(&file)?;
-                let loaded = load::resources(&text, &file, limits)?;
-                patches.extend(loaded.into_iter().map(|patch| (patch, text.len())));
-            }
+        if let Ok(inline) = load::inline(text, "", limits) {
+            patches.extend(inline.into_iter().map(|patch| (patch, text.len())));
+        } else {
+            let file = assembly.file(directory, text)?;
+            let text = assembly.reader.text(&file)?;
+            let loaded = load::resources(&text, &file, limits)?;
+            patches.extend(loaded.into_iter().map(|patch| (patch, text.len())));
         }
     }
     if patches.is_empty() && !entries.is_empty() {
@@ -103,9 +101,7 @@ fn run_entry(
     };
     match (patch, selector.is_some()) {
         (Patch::Empty, _) => Ok(()),
-        (Patch::Json(_), false) => {
-            Err(named(BuildError::invalid("must specify a target for a JSON patch")))
-        }
+        (Patch::Json(_), false) => Err(named(BuildError::invalid("must specify a target for a JSON patch"))),
         (Patch::Json(operations), true) => {
             selected.into_iter().try_for_each(|index| apply_json(set, index, &operations).map_err(named))
         }
@@ -163,7 +159,7 @@ fn parse(assembly: &Assembly<'_>, source: &Source) -> Result<Patch, BuildError> 
         return json::operations(value).map(Patch::Json).map_err(named);
     }
     let refused = |error: yaml::YamlError| match &source.file {
-        Some(file) => BuildError::yaml(file, error),
+        Some(file) => BuildError::yaml(file, &error),
         None => BuildError::invalid(format!("unable to parse SM or JSON patch: line {error}")),
     };
     let documents = yaml::parse(&source.text, &limits.yaml).map_err(refused)?;

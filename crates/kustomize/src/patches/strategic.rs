@@ -220,14 +220,15 @@ impl KeyedList<'_> {
 
     fn twice(&self, key: &ItemKey, whose: &str) -> BuildError {
         let item = self.describe(Some(key));
-        BuildError::invalid(format!("more than one item {item} in {whose}: which one is patched is not clear"))
+        BuildError::invalid(format!(
+            "more than one item {item} in {whose}: which one is patched is not clear"
+        ))
     }
 
     fn describe(&self, key: Option<&ItemKey>) -> String {
         let parts = self.keys.iter().zip(key.into_iter().flatten());
-        let stated: Vec<String> = parts
-            .filter_map(|(name, text)| text.as_ref().map(|text| format!("{name}={text}")))
-            .collect();
+        let stated: Vec<String> =
+            parts.filter_map(|(name, text)| text.as_ref().map(|text| format!("{name}={text}"))).collect();
         format!("[{}]", stated.join(","))
     }
 }

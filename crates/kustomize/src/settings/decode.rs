@@ -9,22 +9,101 @@ use crate::error::BuildError;
 
 /// Keys of the file and of the entries in it, as they are spelled; Go takes them in any case.
 const SPELLINGS: &[&str] = &[
-    "allowKindChange", "allowNameChange", "annotationSelector", "apiVersion", "bases", "behavior", "buildMetadata",
-    "commonAnnotations", "commonLabels", "components", "configMapGenerator", "configurations", "count", "crds",
-    "create", "delimiter", "digest", "disableNameSuffixHash", "encoding", "env", "envs", "fieldPath", "fieldPaths",
-    "fieldref", "fields", "files", "generatorOptions", "generators", "group", "helmChartInflationGenerator",
-    "helmCharts", "helmGlobals", "imageTags", "images", "immutable", "includeSelectors", "includeTemplates", "index",
-    "kind", "labelSelector", "labels", "legacySortOptions", "literals", "metadata", "name", "namePrefix",
-    "nameSuffix", "namespace", "newName", "newTag", "objref", "openapi", "options", "order", "orderFirst",
-    "orderLast", "pairs", "patch", "patches", "patchesJson6902", "patchesStrategicMerge", "path", "reject",
-    "replacements", "replicas", "resources", "secretGenerator", "select", "sortOptions", "source", "sourceValue",
-    "tagSuffix", "target", "targets", "transformers", "type", "validators", "vars", "version", "annotations",
+    "allowKindChange",
+    "allowNameChange",
+    "annotationSelector",
+    "apiVersion",
+    "bases",
+    "behavior",
+    "buildMetadata",
+    "commonAnnotations",
+    "commonLabels",
+    "components",
+    "configMapGenerator",
+    "configurations",
+    "count",
+    "crds",
+    "create",
+    "delimiter",
+    "digest",
+    "disableNameSuffixHash",
+    "encoding",
+    "env",
+    "envs",
+    "fieldPath",
+    "fieldPaths",
+    "fieldref",
+    "fields",
+    "files",
+    "generatorOptions",
+    "generators",
+    "group",
+    "helmChartInflationGenerator",
+    "helmCharts",
+    "helmGlobals",
+    "imageTags",
+    "images",
+    "immutable",
+    "includeSelectors",
+    "includeTemplates",
+    "index",
+    "kind",
+    "labelSelector",
+    "labels",
+    "legacySortOptions",
+    "literals",
+    "metadata",
+    "name",
+    "namePrefix",
+    "nameSuffix",
+    "namespace",
+    "newName",
+    "newTag",
+    "objref",
+    "openapi",
+    "options",
+    "order",
+    "orderFirst",
+    "orderLast",
+    "pairs",
+    "patch",
+    "patches",
+    "patchesJson6902",
+    "patchesStrategicMerge",
+    "path",
+    "reject",
+    "replacements",
+    "replicas",
+    "resources",
+    "secretGenerator",
+    "select",
+    "sortOptions",
+    "source",
+    "sourceValue",
+    "tagSuffix",
+    "target",
+    "targets",
+    "transformers",
+    "type",
+    "validators",
+    "vars",
+    "version",
+    "annotations",
 ];
 
 /// Fields of kustomize that this engine does not do.
 const UNSUPPORTED: &[&str] = &[
-    "buildMetadata", "crds", "generators", "helmChartInflationGenerator", "helmCharts", "helmGlobals", "openapi",
-    "replacements", "transformers", "validators", "vars",
+    "buildMetadata",
+    "crds",
+    "generators",
+    "helmChartInflationGenerator",
+    "helmCharts",
+    "helmGlobals",
+    "openapi",
+    "replacements",
+    "transformers",
+    "validators",
+    "vars",
 ];
 
 /// Maps whose keys are the user's own.
@@ -226,7 +305,8 @@ mod tests {
 
     #[test]
     fn keys_are_taken_in_any_case() {
-        let settings = read("NAMEPREFIX: a-\nConfigmapgenerator:\n- NAME: x\n  options: {Labels: {Name: z}}\n");
+        let settings =
+            read("NAMEPREFIX: a-\nConfigmapgenerator:\n- NAME: x\n  options: {Labels: {Name: z}}\n");
         let settings = settings.unwrap();
         assert_eq!(settings.name_prefix, "a-");
         assert_eq!(settings.config_maps[0].name, "x");
@@ -241,7 +321,9 @@ mod tests {
             "/kustomization.yaml:2:1: field \"helmCharts\" is not supported",
         );
         let error = read("patches:\n- foo: 1\n").unwrap_err().to_string();
-        assert!(error.starts_with("/kustomization.yaml:1:1: invalid Kustomization: field \"patches\": unknown"));
+        assert!(
+            error.starts_with("/kustomization.yaml:1:1: invalid Kustomization: field \"patches\": unknown")
+        );
     }
 
     #[test]

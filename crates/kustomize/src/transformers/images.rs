@@ -53,7 +53,8 @@ impl Change<'_> {
         match value {
             Value::Object(map) => {
                 for (key, inner) in map {
-                    if let ("containers" | "initContainers", Value::Array(items)) = (key.as_str(), &mut *inner)
+                    if let ("containers" | "initContainers", Value::Array(items)) =
+                        (key.as_str(), &mut *inner)
                     {
                         for image in items.iter_mut().filter_map(|item| item.get_mut("image")) {
                             self.apply(image);
@@ -87,14 +88,10 @@ impl Change<'_> {
             both => both,
         };
         let (suffix, digest) = if tag_suffix.is_empty() { ("", digest) } else { (tag_suffix.as_str(), "") };
-        let mut text = name.to_owned();
-        if !tag.is_empty() || !suffix.is_empty() {
-            text += &format!(":{tag}{suffix}");
-        }
-        if !digest.is_empty() {
-            text += &format!("@{digest}");
-        }
-        text
+        let tag =
+            if tag.is_empty() && suffix.is_empty() { String::new() } else { format!(":{tag}{suffix}") };
+        let digest = if digest.is_empty() { String::new() } else { format!("@{digest}") };
+        format!("{name}{tag}{digest}")
     }
 }
 

@@ -32,12 +32,7 @@ pub(crate) fn add(
     Ok(())
 }
 
-fn add_to(
-    resource: &mut Resource,
-    affix: Affix,
-    text: &str,
-    specs: &[FieldSpec],
-) -> Result<(), BuildError> {
+fn add_to(resource: &mut Resource, affix: Affix, text: &str, specs: &[FieldSpec]) -> Result<(), BuildError> {
     let original = resource.original_id();
     if keeps_name(&original.gvk.group, &original.gvk.kind) {
         return Ok(());

@@ -9,11 +9,7 @@ use crate::resource::Resource;
 use crate::set::ResourceSet;
 
 /// Sets a namespace wherever one belongs.
-pub(crate) fn set_all(
-    set: &mut ResourceSet,
-    namespace: &str,
-    specs: &[FieldSpec],
-) -> Result<(), BuildError> {
+pub(crate) fn set_all(set: &mut ResourceSet, namespace: &str, specs: &[FieldSpec]) -> Result<(), BuildError> {
     if namespace.is_empty() {
         return Ok(());
     }
@@ -39,8 +35,7 @@ impl Setting<'_> {
     fn apply(&self, resource: &mut Resource, specs: &[FieldSpec]) -> Result<(), BuildError> {
         let gvk = resource.gvk();
         if !gvk.is_certainly_cluster_scoped() {
-            let own =
-                FieldSpec { gvk: Gvk::default(), path: METADATA_NAMESPACE.to_owned(), create: true };
+            let own = FieldSpec { gvk: Gvk::default(), path: METADATA_NAMESPACE.to_owned(), create: true };
             own.visit_resource(resource, Make::Scalar, &mut |field| self.set(field))?;
         }
         let is_binding = matches!(gvk.kind.as_str(), "RoleBinding" | "ClusterRoleBinding");
@@ -48,8 +43,7 @@ impl Setting<'_> {
             self.apply_to_subjects(resource)?;
         }
         for spec in specs {
-            let is_done = spec.path == METADATA_NAMESPACE
-                || (is_binding && spec.path == SUBJECTS);
+            let is_done = spec.path == METADATA_NAMESPACE || (is_binding && spec.path == SUBJECTS);
             let is_other_namespace_kind = spec.path == "metadata/name"
                 && gvk.kind == "Namespace"
                 && !(gvk.group.is_empty() && gvk.version == "v1");
@@ -79,9 +73,7 @@ impl Setting<'_> {
     fn set(&self, field: &mut Value) -> Result<(), BuildError> {
         if field.is_array() || field.is_object() {
             let noun = if field.is_array() { "SequenceNode" } else { "MappingNode" };
-            return Err(BuildError::invalid(format!(
-                "wrong node kind: expected ScalarNode but got {noun}"
-            )));
+            return Err(BuildError::invalid(format!("wrong node kind: expected ScalarNode but got {noun}")));
         }
         *field = self.namespace.into();
         Ok(())

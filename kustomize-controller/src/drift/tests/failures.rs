@@ -44,7 +44,7 @@ async fn what_may_not_be_read_is_unknown_once_and_looked_at_after_the_interval()
     assert!(said[0].1.contains("configmaps is forbidden"));
     let drift = stand.desk.standing(&key()).unwrap().drift.unwrap();
     assert_eq!(drift.entries[0].class.as_str(), "unknown");
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
 }
 
@@ -79,7 +79,7 @@ async fn an_unreachable_server_is_asked_again_until_it_answers() {
         stand.api.scenario.once("GET", AT, Answer::status(503, "ServiceUnavailable", "starting"));
     }
     stand.api.edit("settings", "a", "2", "kubectl-edit");
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
     assert_eq!(reasons(&stand.said()), [Reason::DriftCorrected]);
 }

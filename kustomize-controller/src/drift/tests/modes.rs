@@ -49,7 +49,7 @@ async fn what_is_suspended_is_flagged_and_corrected_when_it_resumes() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(stand.api.value("settings", "a"), Some("2".to_owned()));
     assert!(stand.said()[0].1.ends_with("; not corrected: the Kustomization is suspended"));
-    stand.desk.set_terms(&key(), stand.terms(Mode::Enabled, false));
+    stand.desk.set_terms(&key(), Stand::terms(Mode::Enabled, false));
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
     assert_eq!(reasons(&stand.said()), [Reason::DriftDetected, Reason::DriftCorrected]);
@@ -61,7 +61,7 @@ async fn disabled_looks_at_nothing_until_it_is_enabled_again() {
     stand.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(stand.writes(), Vec::<String>::new());
-    stand.desk.set_terms(&key(), stand.terms(Mode::Enabled, false));
+    stand.desk.set_terms(&key(), Stand::terms(Mode::Enabled, false));
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
 }
@@ -94,7 +94,6 @@ async fn a_controllers_write_waits_for_the_interval() {
     let stand = Stand::enabled(&["settings"]).await;
     stand.api.edit("settings", "a", "2", "big-operator");
     tokio::time::sleep(Duration::from_secs(5)).await;
-    println!("{:?} {:?}", stand.writes(), stand.said());
     assert_eq!(stand.api.value("settings", "a"), Some("2".to_owned()));
     let said = stand.said();
     assert_eq!(reasons(&said), [Reason::DriftDetected]);
@@ -112,8 +111,9 @@ async fn after_a_restart_each_object_is_compared_once_and_only_drift_is_written(
     stand.desk.forget(&key());
     stand.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(MOMENT).await;
-    let objects = stand.planned(&[settings("settings", &json!({"a": "1"})), settings("extra", &json!({"a": "1"}))]);
-    let terms = stand.terms(Mode::Enabled, false);
+    let objects =
+        Stand::planned(&[settings("settings", &json!({"a": "1"})), settings("extra", &json!({"a": "1"}))]);
+    let terms = Stand::terms(Mode::Enabled, false);
     stand.desk.adopt_unverified(&key(), Managed { terms, objects, changes: Vec::new() });
     assert_eq!(stand.desk.applied(&key()).len(), 2);
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -136,8 +136,8 @@ async fn after_a_restart_the_status_stays_until_what_it_names_was_compared() {
     stand.desk.forget(&key());
     stand.desk.recall(&key(), &drift);
     assert_eq!(stand.desk.standing(&key()), None);
-    let objects = stand.planned(&[settings("settings", &json!({"a": "1"}))]);
-    let terms = stand.terms(Mode::Warn, false);
+    let objects = Stand::planned(&[settings("settings", &json!({"a": "1"}))]);
+    let terms = Stand::terms(Mode::Warn, false);
     stand.desk.adopt_unverified(&key(), Managed { terms, objects, changes: Vec::new() });
     assert_eq!(stand.desk.standing(&key()), None);
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -155,9 +155,8 @@ async fn after_a_restart_a_new_revision_tells_the_foreign_values_that_it_overwri
     let wanted = [settings("settings", &json!({"a": "3", "b": "new"}))];
     let hold = stand.desk.hold(&key()).await;
     let budget = plumb_apply::Budget::lasting(Duration::from_secs(30));
-    stand.desk.witness(&key(), &stand.planned(&wanted), &budget).await;
+    stand.desk.witness(&key(), &Stand::planned(&wanted), &budget).await;
     drop(hold);
-    println!("{:?} {:?} {:?}", stand.writes(), stand.api.value("settings", "a"), stand.desk.0.lock().books.get(&key()).map(|book| book.witnessed.clone()));
     stand.apply(&wanted, "main@sha1:def").await;
     let said = stand.said();
     assert_eq!(reasons(&said), [Reason::DriftCorrected]);

@@ -45,7 +45,7 @@ async fn what_is_managed_corrected_and_flagged_is_counted() {
     for line in [flagged, "plumb_objects_managed 2", "plumb_objects_unverified 0"] {
         assert!(text.contains(line), "{line}\n{text}");
     }
-    stand.desk.set_terms(&key(), stand.terms(Mode::Enabled, false));
+    stand.desk.set_terms(&key(), Stand::terms(Mode::Enabled, false));
     tokio::time::sleep(Duration::from_secs(2)).await;
     let text = stand.metrics();
     let corrected =

@@ -90,7 +90,8 @@ impl Stand {
         let clock = move || start + jiff::SignedDuration::try_from(began.elapsed()).unwrap();
         *api.state.lock().unwrap() = Kept { clock: Some(Arc::new(clock)), ..Kept::default() };
         let cluster = Cluster::new(api.scenario.client(), Arc::new(clock));
-        let (ear, shutdown, metrics) = (Arc::new(Ear::default()), CancellationToken::new(), DriftMetrics::default());
+        let (ear, shutdown, metrics) =
+            (Arc::new(Ear::default()), CancellationToken::new(), DriftMetrics::default());
         let measures = plumb_runtime::Metrics::default();
         metrics.register(&measures);
         let deps = DeskDeps {
@@ -105,37 +106,41 @@ impl Stand {
         };
         let stand = Self { api, desk: Desk::open(deps), shutdown, ear, cluster, measures };
         let managed = stand.applied(objects).await;
-        let terms = stand.terms(mode, suspended);
+        let terms = Self::terms(mode, suspended);
         stand.desk.adopt(&key(), Managed { terms, ..managed });
         tokio::time::sleep(MOMENT).await;
         stand.api.scenario.forget_calls();
         stand
     }
 
-    pub fn terms(&self, mode: Mode, suspended: bool) -> Terms {
+    pub fn terms(mode: Mode, suspended: bool) -> Terms {
         Terms {
             revision: "main@sha1:abc".to_owned(),
             origin_revision: Some("v1.0@sha1:000".to_owned()),
             mode,
             suspended,
-            interval: Duration::from_secs(60),
+            interval: Duration::from_mins(1),
         }
     }
 
-    pub fn planned(&self, objects: &[Object]) -> Vec<Planned> {
+    pub fn planned(objects: &[Object]) -> Vec<Planned> {
         let owner = Owner { name: key().name, namespace: key().namespace };
         plan::prepare(objects.to_vec(), &owner, &HashKey::new([7; 32])).unwrap()
     }
 
     async fn applied(&self, objects: &[Object]) -> Managed {
-        let (before, desired) = (Inventory::default(), self.planned(objects));
-        let request =
-            Request { desired: desired.clone(), before: &before, selection: Selection::Everything, prunes: true };
+        let (before, desired) = (Inventory::default(), Self::planned(objects));
+        let request = Request {
+            desired: desired.clone(),
+            before: &before,
+            selection: Selection::Everything,
+            prunes: true,
+        };
         let order = Order {
             concurrency: 4,
             takeover: Takeover::default(),
             known: self.desk.known(&key()),
-            budget: Budget::lasting(Duration::from_secs(60)),
+            budget: Budget::lasting(Duration::from_mins(1)),
         };
         let applied = execute(&self.cluster, &plan::plan(request).waves, &order).await;
         assert!(applied.is_complete(), "{:?}", applied.complaint());
@@ -147,7 +152,7 @@ impl Stand {
     pub async fn apply(&self, objects: &[Object], revision: &str) {
         let hold = self.desk.hold(&key()).await;
         let managed = self.applied(objects).await;
-        let terms = Terms { revision: revision.to_owned(), ..self.terms(Mode::Warn, false) };
+        let terms = Terms { revision: revision.to_owned(), ..Self::terms(Mode::Warn, false) };
         self.desk.adopt(&key(), Managed { terms, ..managed });
         drop(hold);
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -264,7 +269,13 @@ impl Api {
         if held {
             let entries = object["metadata"]["managedFields"].as_array_mut().unwrap();
             let ours = entries.iter_mut().find(|entry| entry["manager"] == OURS).unwrap();
-            ours["fieldsV1"]["f:data"].as_object_mut().unwrap().remove(&format!("f:{field}"));
+            let fields = ours["fieldsV1"].as_object_mut().unwrap();
+            let data = fields["f:data"].as_object_mut().unwrap();
+            data.remove(&format!("f:{field}"));
+            // As the server: an empty map would own everything under it.
+            if data.is_empty() {
+                fields.remove("f:data");
+            }
         }
         let entries = object["metadata"]["managedFields"].as_array_mut().unwrap();
         entries.retain(|entry| entry["manager"] != manager);
@@ -355,10 +366,13 @@ impl Kept {
         let name = call.path.rsplit('/').next().unwrap();
         match self.objects.get(name) {
             Some(object) => Answer::ok(object.clone()),
-            None => Answer::json(404, json!({
-                "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404,
-                "message": "not found", "details": {"name": name, "kind": "configmaps"},
-            })),
+            None => Answer::json(
+                404,
+                json!({
+                    "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404,
+                    "message": "not found", "details": {"name": name, "kind": "configmaps"},
+                }),
+            ),
         }
     }
 
@@ -396,7 +410,8 @@ impl Kept {
     fn merge(&self, object: &mut Value, desired: &Value) {
         let wanted = desired["data"].as_object().cloned().unwrap_or_default();
         let mut fields = serde_json::Map::new();
-        if let Some(before) = fields_of(object, OURS).and_then(|fields| fields["f:data"].as_object().cloned()) {
+        if let Some(before) = fields_of(object, OURS).and_then(|fields| fields["f:data"].as_object().cloned())
+        {
             for gone in before.keys().filter_map(|key| key.strip_prefix("f:")) {
                 if !wanted.contains_key(gone) && !held_by_others(object, gone) {
                     object["data"].as_object_mut().unwrap().remove(gone);

@@ -20,21 +20,32 @@ fn refuse(old: Value, patch: Value, expect: &str) {
 
 #[test]
 fn maps_are_merged_and_null_deletes() {
-    check("Any", json!({"a": 1, "b": {"c": 1}}), json!({"a": null, "b": {"d": 2}}), &json!({"b": {"c": 1, "d": 2}}));
+    check(
+        "Any",
+        json!({"a": 1, "b": {"c": 1}}),
+        json!({"a": null, "b": {"d": 2}}),
+        &json!({"b": {"c": 1, "d": 2}}),
+    );
     check("Any", json!({}), json!({"a": {"b": null, "c": 1}}), &json!({"a": {"c": 1}}));
     check("Any", json!({"a": null}), json!({"b": 1}), &json!({"a": null, "b": 1}));
 }
 
 #[test]
 fn lists_of_unknown_kinds_are_replaced() {
-    check("Any", json!({"l": [{"name": "a"}]}), json!({"l": [{"name": "b"}]}), &json!({"l": [{"name": "b"}]}));
+    check(
+        "Any",
+        json!({"l": [{"name": "a"}]}),
+        json!({"l": [{"name": "b"}]}),
+        &json!({"l": [{"name": "b"}]}),
+    );
 }
 
 #[test]
 fn lists_with_keys_are_merged_with_the_patch_in_front() {
     let old = json!({"containers": [{"name": "a", "image": "x"}, {"name": "b"}]});
     let patch = json!({"containers": [{"name": "c"}, {"name": "b", "image": "y"}]});
-    let expect = json!({"containers": [{"name": "c"}, {"name": "b", "image": "y"}, {"name": "a", "image": "x"}]});
+    let expect =
+        json!({"containers": [{"name": "c"}, {"name": "b", "image": "y"}, {"name": "a", "image": "x"}]});
     check("Pod", old, patch, &expect);
 }
 
@@ -85,5 +96,9 @@ fn what_would_lose_data_is_refused() {
         json!({"volumes": [{"name": "a"}]}),
         "spec: volumes: an item of the list in the object lacks name",
     );
-    refuse(json!({"a": {}}), json!({"a": 1}), "spec: a: wrong node kind: expected MappingNode but got ScalarNode");
+    refuse(
+        json!({"a": {}}),
+        json!({"a": 1}),
+        "spec: a: wrong node kind: expected MappingNode but got ScalarNode",
+    );
 }

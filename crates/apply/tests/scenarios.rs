@@ -1,0 +1,579 @@
+//! Scenarios: which requests the adapter sends, and what it makes of each refusal. What the API server means by them is
+//! tested on a real one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use plumb_apply::{
+    Action, Applied, Budget, Cluster, End, Ended, Fate, Order, RequestError, Target, Wait, execute, prune,
+    settle, write,
+};
+use plumb_manifests::{Object, ObjectId};
+use plumb_planning::fingerprint::HashKey;
+use plumb_planning::inventory::Inventory;
+use plumb_planning::ownership::Owner;
+use plumb_planning::plan::{self, Plan, Planned, Request, Selection};
+use plumb_planning::prune::Candidate;
+use plumb_planning::takeover::Takeover;
+use plumb_testkit::scenario::{Answer, Call, Scenario};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+const MAPS: &str = "/api/v1/namespaces/prod/configmaps";
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/prod/deployments";
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+
+fn served(group: &str, version: &str, kinds: &[(&str, &str, &str)]) -> Value {
+    let resources: Vec<Value> = kinds
+        .iter()
+        .map(|(plural, kind, scope)| {
+            json!({
+                "resource": plural, "responseKind": {"group": group, "version": version, "kind": kind},
+                "scope": scope, "singularResource": kind.to_lowercase(), "verbs": ["get", "list", "patch", "watch"],
+            })
+        })
+        .collect();
+    let name = if group.is_empty() { json!({}) } else { json!({"name": group}) };
+    json!({"metadata": name, "versions": [{"version": version, "freshness": "Current", "resources": resources}]})
+}
+
+fn list(items: &[Value]) -> Answer {
+    Answer::ok(json!({
+        "apiVersion": "apidiscovery.k8s.io/v2", "kind": "APIGroupDiscoveryList", "metadata": {}, "items": items,
+    }))
+}
+
+/// An API server that takes whatever is applied.
+fn api() -> Scenario {
+    let api = Scenario::new();
+    api.on(
+        "GET",
+        "/api",
+        list(&[served(
+            "",
+            "v1",
+            &[
+                ("configmaps", "ConfigMap", "Namespaced"),
+                ("secrets", "Secret", "Namespaced"),
+                ("services", "Service", "Namespaced"),
+            ],
+        )]),
+    );
+    api.on(
+        "GET",
+        "/apis",
+        list(&[
+            served("apps", "v1", &[("deployments", "Deployment", "Namespaced")]),
+            served(
+                "apiextensions.k8s.io",
+                "v1",
+                &[("customresourcedefinitions", "CustomResourceDefinition", "Cluster")],
+            ),
+        ]),
+    );
+    api.on("PATCH", "*", Answer::with(|call| Answer::created(live(&call.body))));
+    api
+}
+
+/// What the server makes of an object that did not exist.
+fn live(body: &Value) -> Value {
+    let mut live = body.clone();
+    live["metadata"]["uid"] = "u1".into();
+    live["metadata"]["resourceVersion"] = "1".into();
+    live
+}
+
+fn cluster(api: &Scenario) -> Cluster {
+    Cluster::new(api.client(), Arc::new(jiff::Timestamp::now))
+}
+
+fn owner() -> Owner {
+    Owner { name: "apps".to_owned(), namespace: "flux-system".to_owned() }
+}
+
+fn object(value: Value) -> Object {
+    Object::new(value).unwrap()
+}
+
+fn map(name: &str) -> Object {
+    object(json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "prod"}, "data": {"a": "1"},
+    }))
+}
+
+fn service(name: &str) -> Object {
+    object(json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "prod"}}))
+}
+
+fn planned(objects: Vec<Object>) -> Vec<Planned> {
+    plan::prepare(objects, &owner(), &HashKey::new([7; 32])).unwrap()
+}
+
+fn plan(objects: Vec<Object>) -> Plan {
+    let before = Inventory::default();
+    let desired = planned(objects);
+    plan::plan(Request { desired, before: &before, selection: Selection::Everything, prunes: true })
+}
+
+fn order(budget: Budget) -> Order {
+    Order { concurrency: 4, takeover: Takeover::default(), known: BTreeMap::new(), budget }
+}
+
+async fn apply(api: &Scenario, objects: Vec<Object>) -> Applied {
+    execute(&cluster(api), &plan(objects).waves, &order(Budget::lasting(Duration::from_mins(5)))).await
+}
+
+fn patches(api: &Scenario) -> Vec<Call> {
+    api.matching("PATCH", "*")
+}
+
+fn names(applied: &Applied) -> Vec<&str> {
+    applied.changes.iter().map(|change| change.id.name.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_refused_object_lets_its_wave_finish_stops_later_waves_and_all_errors_are_listed() {
+    let api = api();
+    api.on("PATCH", &format!("{MAPS}/b"), Answer::invalid("data.a: must be a number"));
+    api.on("PATCH", &format!("{MAPS}/d"), Answer::forbidden("configmaps \"d\" is forbidden"));
+    let objects = vec![service("web"), map("a"), map("b"), map("c"), map("d")];
+    let applied = apply(&api, objects).await;
+    assert_eq!((applied.ended, applied.untouched), (Ended::Refused, 1));
+    assert_eq!(names(&applied), ["a", "c"]);
+    assert_eq!(
+        applied.complaint().unwrap(),
+        "ConfigMap/prod/b apply failed (Invalid): data.a: must be a number\n\
+         ConfigMap/prod/d apply failed (Forbidden): configmaps \"d\" is forbidden (grant the controller's identity this access)"
+    );
+    assert_eq!(api.matching("*", "/api/v1/namespaces/prod/services/*"), []);
+}
+
+#[tokio::test]
+async fn one_object_that_needs_nothing_more_costs_one_request() {
+    let api = api();
+    let applied = apply(&api, vec![map("a")]).await;
+    assert_eq!(applied.lines(), ["ConfigMap/prod/a created"]);
+    let calls = patches(&api);
+    assert_eq!(calls.len(), 1);
+    assert_eq!(calls[0].content_type, "application/apply-patch+yaml");
+    assert_eq!(
+        (calls[0].parameter("fieldManager"), calls[0].parameter("force"), calls[0].parameter("dryRun")),
+        (Some("kustomize-controller"), Some("true"), None)
+    );
+    assert!(api.unscripted().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conflict_is_tried_again_and_given_up_in_the_end() {
+    let api = api();
+    api.once("PATCH", &format!("{MAPS}/a"), Answer::conflict("modified meanwhile"));
+    assert!(apply(&api, vec![map("a")]).await.is_complete());
+    assert_eq!(patches(&api).len(), 2);
+    api.on("PATCH", &format!("{MAPS}/a"), Answer::conflict("modified meanwhile"));
+    let applied = apply(&api, vec![map("a")]).await;
+    assert_eq!(applied.ended, Ended::Refused);
+    assert!(matches!(applied.failures[0].error, RequestError::Contended { .. }), "{:?}", applied.failures);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_server_is_given_the_time_that_it_asks_for() {
+    let api = api();
+    let busy = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "TooManyRequests", "code": 429,
+        "message": "too many requests", "details": {"retryAfterSeconds": 3},
+    });
+    api.once("PATCH", &format!("{MAPS}/a"), Answer::json(429, busy));
+    let began = Instant::now();
+    assert!(apply(&api, vec![map("a")]).await.is_complete());
+    assert!((3..4).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    api.on("PATCH", &format!("{MAPS}/a"), Answer::status(503, "ServiceUnavailable", "starting"));
+    let applied = apply(&api, vec![map("a")]).await;
+    assert!(applied.failures[0].error.is_passing());
+    assert!(applied.complaint().unwrap().contains("starting"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_ends_with_the_deadline_and_a_stop_ends_it_at_once() {
+    let api = api();
+    api.on("PATCH", &format!("{MAPS}/a"), Answer::silence());
+    let waves = plan(vec![map("a"), service("web")]).waves;
+    let began = Instant::now();
+    let applied = execute(&cluster(&api), &waves, &order(Budget::lasting(Duration::from_secs(20)))).await;
+    assert_eq!((applied.ended, applied.untouched, began.elapsed().as_secs()), (Ended::TimedOut, 2, 20));
+    assert_eq!(applied.complaint().unwrap(), "apply did not finish in time");
+    let token = CancellationToken::new();
+    let budget = Budget::new(Instant::now() + Duration::from_mins(5), token.clone());
+    let stop = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        token.cancel();
+    };
+    let (cluster, order) = (cluster(&api), order(budget));
+    let (applied, ()) = tokio::join!(execute(&cluster, &waves, &order), stop);
+    assert_eq!((applied.ended, applied.untouched), (Ended::Cancelled, 2));
+}
+
+#[tokio::test]
+async fn an_unknown_kind_and_a_missing_namespace_are_named() {
+    let api = api();
+    let gadget =
+        object(json!({"apiVersion": "none.example.com/v1", "kind": "Gadget", "metadata": {"name": "x"}}));
+    let complaint = apply(&api, vec![gadget]).await.complaint().unwrap();
+    assert_eq!(
+        complaint,
+        "Gadget/x apply failed: no matches for kind \"Gadget\" in version \"none.example.com/v1\""
+    );
+    let bare = object(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}));
+    assert_eq!(apply(&api, vec![bare]).await.complaint().unwrap(), "ConfigMap/x namespace not specified");
+    assert_eq!(patches(&api), []);
+}
+
+#[tokio::test]
+async fn what_the_server_says_about_a_secret_is_withheld() {
+    let api = api();
+    api.on(
+        "PATCH",
+        "/api/v1/namespaces/prod/secrets/*",
+        Answer::invalid("data.password: Invalid value: \"hunter2\""),
+    );
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "login", "namespace": "prod"}, "data": {"password": "x"},
+    });
+    let applied = apply(&api, vec![object(secret)]).await;
+    assert!(!format!("{applied:?} {:?}", applied.complaint()).contains("hunter2"));
+}
+
+#[tokio::test]
+async fn what_another_tool_left_becomes_ours_and_goes_with_a_second_apply() {
+    let api = api();
+    let left = json!([
+        {"manager": "kustomize-controller", "operation": "Apply", "apiVersion": "v1", "fieldsV1": {"f:data": {"f:a": {}}}},
+        {"manager": "kubectl-client-side-apply", "operation": "Update", "apiVersion": "v1", "fieldsV1": {"f:data": {"f:old": {}}}},
+    ]);
+    let path = format!("{MAPS}/a");
+    let taken = left.clone();
+    api.once(
+        "PATCH",
+        &path,
+        Answer::with(move |call| {
+            let mut live = live(&call.body);
+            live["metadata"]["managedFields"] = taken.clone();
+            live["metadata"]["annotations"] =
+                json!({"kubectl.kubernetes.io/last-applied-configuration": "{}"});
+            Answer::ok(live)
+        }),
+    );
+    api.once("PATCH", &path, Answer::ok(live(map("a").value())));
+    let applied = apply(&api, vec![map("a")]).await;
+    assert_eq!(applied.lines(), ["ConfigMap/prod/a configured"]);
+    let calls = patches(&api);
+    let kinds: Vec<_> = calls.iter().map(|call| call.content_type.as_str()).collect();
+    assert_eq!(
+        kinds,
+        ["application/apply-patch+yaml", "application/json-patch+json", "application/apply-patch+yaml"]
+    );
+    let patch = &calls[1].body;
+    assert_eq!(patch[0], json!({"op": "test", "path": "/metadata/resourceVersion", "value": "1"}));
+    let entries = patch[1]["value"].as_array().unwrap();
+    assert_eq!((entries.len(), &entries[0]["fieldsV1"]), (1, &json!({"f:data": {"f:a": {}, "f:old": {}}})));
+}
+
+#[tokio::test]
+async fn a_write_over_evidence_is_bound_to_its_version_and_a_conflict_comes_back_at_once() {
+    let api = api();
+    let planned = planned(vec![map("a")]).remove(0);
+    let seen = object(live(map("a").value()));
+    let (cluster, budget) = (cluster(&api), Budget::lasting(Duration::from_mins(1)));
+    let takeover = Takeover::default();
+    let over = || write::write_over(&cluster, &planned, &seen, &takeover, &budget);
+    over().await.unwrap();
+    assert_eq!(patches(&api)[0].body["metadata"]["resourceVersion"], "1");
+    api.forget_calls();
+    api.on("PATCH", &format!("{MAPS}/a"), Answer::conflict("modified meanwhile"));
+    let error = over().await.unwrap_err();
+    assert_eq!((error.refusal().map(|refusal| refusal.code), patches(&api).len()), (Some(409), 1));
+}
+
+fn definition(established: bool) -> Object {
+    let status = if established { "True" } else { "False" };
+    object(json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.example.com", "uid": "u1", "resourceVersion": "1"},
+        "spec": {
+            "group": "example.com", "scope": "Namespaced", "names": {"plural": "widgets", "kind": "Widget"},
+            "versions": [{"name": "v1", "served": true, "storage": true}],
+        },
+        "status": {"conditions": [
+            {"type": "NamesAccepted", "status": "True"}, {"type": "Established", "status": status, "reason": "Installing"},
+        ]},
+    }))
+}
+
+fn widget() -> Object {
+    object(
+        json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "one", "namespace": "prod"}}),
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_waits_until_its_definition_is_established() {
+    let api = api();
+    api.on("PATCH", &format!("{DEFINITIONS}/*"), Answer::ok(definition(false).into_value()));
+    let (feed, watch) = Answer::feed();
+    api.on(
+        "GET",
+        DEFINITIONS,
+        Answer::with(move |call| match call.parameter("watch") {
+            Some(_) => watch.clone(),
+            None => Answer::list(
+                "apiextensions.k8s.io/v1",
+                "CustomResourceDefinitionList",
+                &[definition(false).into_value()],
+            ),
+        }),
+    );
+    let establish = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(api.matching("PATCH", "/apis/example.com/*"), [], "not before it is established");
+        feed.send("MODIFIED", definition(true).value());
+        std::future::pending::<()>().await;
+    };
+    let applied = tokio::select! {
+        applied = apply(&api, vec![widget(), definition(false)]) => applied,
+        () = establish => unreachable!(),
+    };
+    assert!(applied.is_complete(), "{:?}", applied.complaint());
+    assert_eq!(names(&applied), ["widgets.example.com", "one"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_definition_that_is_never_established_stops_what_follows() {
+    let api = api();
+    api.on("PATCH", &format!("{DEFINITIONS}/*"), Answer::ok(definition(false).into_value()));
+    api.on(
+        "GET",
+        DEFINITIONS,
+        Answer::with(|call| match call.parameter("watch") {
+            Some(_) => Answer::watch(Vec::new()),
+            None => Answer::list(
+                "apiextensions.k8s.io/v1",
+                "CustomResourceDefinitionList",
+                &[definition(false).into_value()],
+            ),
+        }),
+    );
+    let began = Instant::now();
+    let applied = apply(&api, vec![widget(), definition(false)]).await;
+    assert_eq!((applied.ended, applied.untouched), (Ended::Refused, 1));
+    assert!(
+        matches!(applied.failures[0].error, RequestError::NotEstablished { .. }),
+        "{:?}",
+        applied.failures
+    );
+    assert_eq!(began.elapsed().as_secs(), 60);
+}
+
+fn stale(names: &[&str]) -> Vec<Candidate> {
+    let before: Inventory = names
+        .iter()
+        .map(|name| (ObjectId::parse_inventory(&format!("prod_{name}__ConfigMap")).unwrap(), "v1".to_owned()))
+        .collect();
+    plan::teardown(&before, true).prune
+}
+
+fn found(name: &str, owner: &str, version: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {
+            "name": name, "namespace": "prod", "uid": format!("uid-{name}"), "resourceVersion": version,
+            "labels": {
+                "kustomize.toolkit.fluxcd.io/name": owner, "kustomize.toolkit.fluxcd.io/namespace": "flux-system",
+            },
+        },
+    })
+}
+
+fn gone(name: &str) -> Answer {
+    Answer::json(
+        404,
+        json!({
+            "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404,
+            "message": "not found", "details": {"name": name, "kind": "configmaps"},
+        }),
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_is_ours_is_deleted_and_only_as_it_was_looked_at() {
+    let api = api();
+    api.on("GET", &format!("{MAPS}/ours"), Answer::ok(found("ours", "apps", "7")));
+    api.on("GET", &format!("{MAPS}/theirs"), Answer::ok(found("theirs", "infra", "8")));
+    api.on("GET", &format!("{MAPS}/gone"), gone("gone"));
+    api.on("DELETE", &format!("{MAPS}/ours"), Answer::status(200, "", ""));
+    let budget = Budget::lasting(Duration::from_mins(1));
+    let pruned = prune(&cluster(&api), &stale(&["ours", "theirs", "gone"]), &owner(), 4, &budget).await;
+    let fates: BTreeMap<_, _> = pruned.fates.iter().map(|(id, fate)| (id.name.as_str(), fate)).collect();
+    assert_eq!((fates["ours"], fates["gone"]), (&Fate::Deleted, &Fate::Absent));
+    assert!(matches!(fates["theirs"], Fate::Kept(_)));
+    assert_eq!(pruned.lines(), ["ConfigMap/prod/ours deleted"]);
+    assert_eq!(pruned.released().count(), 3);
+    let deletions = api.matching("DELETE", "*");
+    assert_eq!(deletions.len(), 1);
+    assert_eq!(deletions[0].body["preconditions"], json!({"uid": "uid-ours", "resourceVersion": "7"}));
+    assert_eq!(deletions[0].body["propagationPolicy"], "Background");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_changed_is_looked_at_again_before_it_is_deleted() {
+    let api = api();
+    let path = format!("{MAPS}/a");
+    api.once("GET", &path, Answer::ok(found("a", "apps", "7")));
+    api.once("DELETE", &path, Answer::conflict("the resourceVersion in the precondition does not match"));
+    // Meanwhile somebody gave it to another Kustomization.
+    api.once("GET", &path, Answer::ok(found("a", "infra", "8")));
+    let budget = Budget::lasting(Duration::from_mins(1));
+    let pruned = prune(&cluster(&api), &stale(&["a"]), &owner(), 4, &budget).await;
+    assert!(matches!(pruned.fates[0].1, Fate::Kept(_)), "{:?}", pruned.fates);
+    assert_eq!(api.matching("DELETE", "*").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_fails_does_not_stop_the_others_and_stays_in_the_inventory() {
+    let api = api();
+    for name in ["a", "b"] {
+        api.on("GET", &format!("{MAPS}/{name}"), Answer::ok(found(name, "apps", "7")));
+    }
+    api.on("DELETE", &format!("{MAPS}/a"), Answer::forbidden("configmaps \"a\" is forbidden"));
+    let mut going = found("b", "apps", "8");
+    going["metadata"]["deletionTimestamp"] = "2026-05-01T12:00:00Z".into();
+    api.on("DELETE", &format!("{MAPS}/b"), Answer::ok(going));
+    let budget = Budget::lasting(Duration::from_mins(1));
+    let pruned = prune(&cluster(&api), &stale(&["a", "b"]), &owner(), 1, &budget).await;
+    assert_eq!(pruned.fates.len(), 1);
+    assert_eq!(pruned.fates[0].1, Fate::Terminating);
+    assert_eq!(pruned.released().count(), 0, "neither is confirmed gone");
+    let complaint = pruned.complaint().unwrap();
+    assert!(
+        complaint.starts_with("delete failed, errors: ConfigMap/prod/a delete failed (Forbidden)"),
+        "{complaint}"
+    );
+}
+
+fn deployment(ready: i64, progressing: &str) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "prod", "generation": 1, "uid": "u1", "resourceVersion": ready.to_string()},
+        "spec": {"replicas": 2},
+        "status": {
+            "observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "readyReplicas": ready, "availableReplicas": ready,
+            "conditions": [
+                {"type": "Progressing", "status": if progressing.is_empty() { "True" } else { "False" }, "reason": progressing},
+                {"type": "Available", "status": if ready == 2 { "True" } else { "False" }},
+            ],
+        },
+    })
+}
+
+fn target() -> Target {
+    Target { id: ObjectId::parse_inventory("prod_web_apps_Deployment").unwrap(), version: "v1".to_owned() }
+}
+
+/// Lists these, then feeds the rest.
+fn shows(api: &Scenario, listed: Vec<Value>) -> plumb_testkit::scenario::Feed {
+    let (feed, watch) = Answer::feed();
+    api.on(
+        "GET",
+        DEPLOYMENTS,
+        Answer::with(move |call| match call.parameter("watch") {
+            Some(_) => watch.clone(),
+            None => Answer::list("apps/v1", "DeploymentList", &listed),
+        }),
+    );
+    feed
+}
+
+async fn settled(api: &Scenario, fail_fast: bool, seconds: u64) -> plumb_apply::Settled {
+    let budget = Budget::lasting(Duration::from_secs(seconds));
+    settle(&cluster(api), Wait { targets: vec![target()], fail_fast, budget }).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_ends_when_the_watch_shows_health() {
+    let api = api();
+    let feed = shows(&api, vec![deployment(1, "")]);
+    let later = async {
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        feed.send("MODIFIED", &deployment(2, ""));
+        std::future::pending::<()>().await;
+    };
+    let settled = tokio::select! {
+        settled = settled(&api, true, 60) => settled,
+        () = later => unreachable!(),
+    };
+    assert_eq!((settled.end, settled.took.as_secs(), settled.complaint()), (End::Healthy, 7, None));
+    let lists = api.matching("GET", DEPLOYMENTS);
+    assert_eq!(lists[0].parameter("fieldSelector"), Some("metadata.name%3Dweb"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_ends_early_with_a_failed_object_or_late_with_the_deadline() {
+    let failing = api();
+    let _feed = shows(&failing, vec![deployment(0, "ProgressDeadlineExceeded")]);
+    let early = settled(&failing, true, 60).await;
+    assert_eq!(early.end, End::Failed);
+    assert!(
+        early
+            .complaint()
+            .unwrap()
+            .starts_with("failed early due to stalled resources: [Deployment/prod/web status: 'Failed'"),
+        "{:?}",
+        early.complaint()
+    );
+    let slow = api();
+    let _feed = shows(&slow, vec![deployment(1, "")]);
+    let late = settled(&slow, true, 30).await;
+    assert_eq!((late.end, late.took.as_secs()), (End::TimedOut, 30));
+    assert_eq!(late.complaint().unwrap(), "timeout waiting for: [Deployment/prod/web status: 'InProgress']");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_there_yet_is_waited_for_and_a_stop_is_no_complaint() {
+    let api = api();
+    let feed = shows(&api, Vec::new());
+    let token = CancellationToken::new();
+    let budget = Budget::new(Instant::now() + Duration::from_mins(1), token.clone());
+    let stop = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        token.cancel();
+    };
+    let wait = Wait { targets: vec![target()], fail_fast: true, budget };
+    let cluster = cluster(&api);
+    let (stopped, ()) = tokio::join!(settle(&cluster, wait), stop);
+    assert_eq!((stopped.end, stopped.complaint()), (End::Cancelled, None));
+    drop(feed);
+    let feed = shows(&api, Vec::new());
+    let later = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        feed.send("ADDED", &deployment(2, ""));
+        std::future::pending::<()>().await;
+    };
+    let settled = tokio::select! {
+        settled = settled(&api, true, 60) => settled,
+        () = later => unreachable!(),
+    };
+    assert_eq!(settled.end, End::Healthy);
+}
+
+#[tokio::test]
+async fn what_is_kept_of_an_answer_holds_no_content() {
+    let api = api();
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "login", "namespace": "prod", "annotations": {"note": "hunter2"}},
+        "data": {"password": "aHVudGVyMg=="},
+    });
+    let applied = apply(&api, vec![object(secret)]).await;
+    assert_eq!(applied.changes[0].action, Action::Created);
+    let kept = format!("{:?}", applied.changes[0]);
+    assert!(!kept.contains("aHVudGVyMg") && !kept.contains("hunter2"), "{kept}");
+}

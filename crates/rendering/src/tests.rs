@@ -1,0 +1,235 @@
+//! Golden cases: a tree and a spec on one side, the printed objects on the other.
+
+use bytes::Bytes;
+use plumb_api::kustomize::{CommonMetadata, Image, Patch, Selector};
+use plumb_filetree::{MemoryTree, TreeLimits};
+use plumb_status::{Classify, Reason};
+
+use super::*;
+
+const CONFIG_MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  k: ${v:=d}\n";
+
+fn tree(files: &[(&str, &str)]) -> MemoryTree {
+    let mut builder = MemoryTree::builder(TreeLimits::DEFAULT);
+    for (path, text) in files {
+        builder.file(&RelPath::parse(path).unwrap(), Bytes::copy_from_slice(text.as_bytes()), false).unwrap();
+    }
+    builder.build()
+}
+
+fn rendered(files: &[(&str, &str)], spec: &RenderSpec) -> Result<Rendered, RenderError> {
+    render(&tree(files), spec, &BTreeMap::new(), &Options::default())
+}
+
+fn text(rendered: &Rendered) -> String {
+    let documents: Vec<String> =
+        rendered.objects.iter().map(|built| yaml::to_string(built.object.value())).collect();
+    documents.join("---\n")
+}
+
+#[track_caller]
+fn check(files: &[(&str, &str)], spec: &RenderSpec, expect: &str) {
+    assert_eq!(text(&rendered(files, spec).unwrap()), expect);
+}
+
+#[track_caller]
+fn refuse(files: &[(&str, &str)], spec: &RenderSpec, reason: Reason, expect: &str) {
+    let error = rendered(files, spec).unwrap_err();
+    assert_eq!((error.to_string().as_str(), error.reason()), (expect, reason));
+    assert!(error.hint().is_some());
+}
+
+fn substituting(pairs: &[(&str, &str)]) -> RenderSpec {
+    let substitute = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    RenderSpec { substitute, when: When::WithVariables, ..RenderSpec::default() }
+}
+
+fn named(kind: &str, name: &str) -> String {
+    format!("apiVersion: v1\nkind: {kind}\nmetadata:\n  name: {name}\n")
+}
+
+#[test]
+fn a_directory_without_a_kustomization_is_scanned() {
+    let (one, two, other) = (named("ConfigMap", "one"), named("Namespace", "two"), named("Secret", "other"));
+    let files = [
+        ("apps/b.yaml", one.as_str()),
+        ("apps/deep/a.yml", &two),
+        ("apps/notes.txt", "not: [yaml"),
+        ("apps/own/kustomization.yaml", "namePrefix: p-\nresources: [s.yaml]\n"),
+        ("apps/own/s.yaml", &other),
+        ("apps/own/unused.yaml", "not: [yaml"),
+        ("elsewhere.yaml", "not: [yaml"),
+    ];
+    let spec = RenderSpec { path: "./apps/".to_owned(), ..RenderSpec::default() };
+    let expect = [named("Namespace", "two"), one.clone(), named("Secret", "p-other")].join("---\n");
+    check(&files, &spec, &expect);
+    let result = rendered(&files, &spec).unwrap();
+    assert!(result.reads.holds_in(&tree(&files)));
+    let mut more = files.to_vec();
+    more.push(("apps/deep/new.yaml", &one));
+    assert!(!result.reads.holds_in(&tree(&more)));
+    assert_eq!(result.objects[1].origin, "/apps/b.yaml");
+}
+
+#[test]
+fn an_empty_directory_renders_nothing() {
+    check(&[("apps/notes.txt", "x")], &RenderSpec { path: "apps".to_owned(), ..RenderSpec::default() }, "");
+}
+
+#[test]
+fn the_spec_is_merged_into_an_existing_kustomization() {
+    let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec:\n  template:\n    spec:\n      \
+                      containers:\n      - image: nginx:1\n        name: web\n";
+    let files = [
+        (
+            "kustomization.yml",
+            "resources: [web.yaml]\nnamespace: old\nimages:\n- name: nginx\n  newTag: '2'\n",
+        ),
+        ("web.yaml", deployment),
+    ];
+    let spec = RenderSpec {
+        target_namespace: Some("new".to_owned()),
+        name_prefix: Some("p-".to_owned()),
+        name_suffix: Some("-s".to_owned()),
+        images: vec![Image { name: "nginx".to_owned(), new_tag: Some("3".to_owned()), ..Image::default() }],
+        patches: vec![Patch {
+            patch: "- op: add\n  path: /spec/replicas\n  value: 2\n".to_owned(),
+            target: Some(Selector { kind: Some("Deploy.*".to_owned()), ..Selector::default() }),
+        }],
+        common_metadata: CommonMetadata {
+            labels: BTreeMap::from([("team".to_owned(), "a".to_owned())]),
+            annotations: BTreeMap::new(),
+        },
+        ..RenderSpec::default()
+    };
+    let expect = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  labels:\n    team: a\n  name: p-web-s\n  namespace: \
+                  new\nspec:\n  replicas: 2\n  template:\n    spec:\n      containers:\n      - image: nginx:3\n        name: \
+                  web\n";
+    check(&files, &spec, expect);
+}
+
+#[test]
+fn common_metadata_is_not_part_of_the_digest() {
+    let files = [("a.yaml", CONFIG_MAP)];
+    let labels = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
+    let common_metadata = CommonMetadata { labels, annotations: BTreeMap::new() };
+    let plain = rendered(&files, &RenderSpec::default()).unwrap();
+    let labelled = rendered(&files, &RenderSpec { common_metadata, ..RenderSpec::default() }).unwrap();
+    assert_eq!(plain.digest, labelled.digest);
+    assert_eq!(plain.digest, format!("sha256:{}", digest::sha256_hex(text(&plain).as_bytes())));
+    assert_ne!(text(&plain), text(&labelled));
+}
+
+#[test]
+fn variables_are_put_into_the_text_so_that_types_follow() {
+    let file = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: ${name}\nspec:\n  count: ${n}\n  quoted: '${n}'\n  flag: \
+                ${yes}\n";
+    let expect = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: web\nspec:\n  count: 3\n  flag: true\n  quoted: 3\n";
+    let spec = substituting(&[("name", "we\nb"), ("n", "3"), ("yes", "true")]);
+    check(&[("a.yaml", file)], &spec, expect);
+}
+
+#[test]
+fn inline_variables_win_over_those_that_were_read() {
+    let files = tree(&[("a.yaml", CONFIG_MAP)]);
+    let read = BTreeMap::from([("v".to_owned(), "read".to_owned())]);
+    let inline = substituting(&[("v", "inline")]);
+    let value = |spec: &RenderSpec| {
+        let result = render(&files, spec, &read, &Options::default()).unwrap();
+        result.objects[0].object.text(&["data", "k"]).unwrap().to_owned()
+    };
+    assert_eq!(value(&inline), "inline");
+    assert_eq!(value(&substituting(&[])), "read");
+}
+
+#[test]
+fn nothing_is_substituted_without_variables_unless_always() {
+    let files = [("a.yaml", CONFIG_MAP)];
+    let value = |when: When| {
+        let result = rendered(&files, &RenderSpec { when, ..RenderSpec::default() }).unwrap();
+        result.objects[0].object.text(&["data", "k"]).unwrap().to_owned()
+    };
+    assert_eq!(value(When::Never), "${v:=d}");
+    assert_eq!(value(When::WithVariables), "${v:=d}");
+    assert_eq!(value(When::Always), "d");
+}
+
+#[test]
+fn an_object_may_opt_out_of_substitution() {
+    for place in ["labels", "annotations"] {
+        let file = format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  {place}:\n    kustomize.toolkit.fluxcd.io/substitute: \
+             disabled\n  name: ${{x}}\n"
+        );
+        check(&[("a.yaml", &file)], &substituting(&[("v", "1")]), &file);
+    }
+}
+
+#[test]
+fn failures_name_object_file_and_variable_but_no_value() {
+    let file =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n  namespace: b\ndata:\n  k: ${missing}\n";
+    refuse(
+        &[("dir/a.yaml", file)],
+        &substituting(&[("v", "1")]),
+        Reason::BuildFailed,
+        "post build failed for 'ConfigMap/b/a' of /dir/a.yaml: envsubst error: variable substitution failed: variable \
+         not set (strict mode): \"missing\"",
+    );
+    let error =
+        rendered(&[("a.yaml", file)], &substituting(&[("missing", "[secret")])).unwrap_err().to_string();
+    assert!(error.contains("not YAML: line") && !error.contains("secret"), "{error}");
+    let error = rendered(&[("a.yaml", file)], &substituting(&[("a-b", "1")])).unwrap_err().to_string();
+    assert!(error.contains("'a-b' var name is invalid"), "{error}");
+}
+
+#[test]
+fn paths_that_lead_nowhere_are_refused() {
+    for (path, why) in [
+        ("./gone", "no such directory in the source"),
+        ("a.yaml", "it is a file"),
+        ("../x", "path \"../x\" leaves the tree"),
+    ] {
+        let spec = RenderSpec { path: path.to_owned(), ..RenderSpec::default() };
+        let expect = format!("kustomization path not found: {path:?}: {why}");
+        refuse(&[("a.yaml", CONFIG_MAP)], &spec, Reason::ArtifactFailed, &expect);
+    }
+}
+
+#[test]
+fn broken_manifests_are_refused_with_file_and_line() {
+    refuse(
+        &[("a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {}\n")],
+        &RenderSpec::default(),
+        Reason::BuildFailed,
+        "failed to decode Kubernetes YAML from /a.yaml:1:1: missing metadata.name in object",
+    );
+    refuse(
+        &[("kustomization.yaml", "resources: [b.yaml]\n"), ("b.yaml", "kind: A\nmetadata:\n  name: b\n")],
+        &RenderSpec::default(),
+        Reason::BuildFailed,
+        "/b.yaml: A/b: apiVersion is missing",
+    );
+    let broken = [("kustomization.yaml", "resources: [b.yaml]\n"), ("b.yaml", "kind: A\nmetadata: [\n")];
+    let error = rendered(&broken, &RenderSpec::default()).unwrap_err().to_string();
+    assert!(error.starts_with("kustomize build failed: /b.yaml:"), "{error}");
+}
+
+#[test]
+fn a_patch_of_the_spec_is_named_as_such() {
+    let patches =
+        vec![Patch { patch: "kind: ConfigMap\nmetadata:\n  name: gone\n".to_owned(), target: None }];
+    let spec = RenderSpec { patches, ..RenderSpec::default() };
+    let error = rendered(&[("a.yaml", CONFIG_MAP)], &spec).unwrap_err().to_string();
+    assert!(error.starts_with("kustomize build failed: spec.patches[0]: no resource matches"), "{error}");
+}
+
+#[test]
+fn two_objects_that_substitution_makes_one_are_refused() {
+    let twice = [
+        ("a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: ${v}\n"),
+        ("b.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: x\n"),
+    ];
+    let error = rendered(&twice, &substituting(&[("v", "x")])).unwrap_err().to_string();
+    assert!(error.contains("another object has the same name"), "{error}");
+}

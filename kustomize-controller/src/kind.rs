@@ -1,0 +1,155 @@
+//! Kustomization as the runtime sees it. What an attempt does lives in `kustomization`; here stands who is woken by what.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use plumb_api::kustomize::{Kustomization, KustomizationCondition};
+use plumb_api::meta::{DRIFT_DETECTION, RESTORE};
+use plumb_api::source::GitRepository;
+use plumb_runtime::{Change, Handle, Key, Kind, Priority, Queue, Store, Visit};
+use plumb_status::Ending;
+use serde_json::{Map, Value};
+
+use crate::kustomization::ledger::KustomizationLedger;
+use crate::kustomization::validate::validate;
+use crate::kustomization::{Context, facts, reconcile, teardown};
+
+/// What an attempt may take beside waiting for health.
+const WORK_ALLOWANCE: Duration = Duration::from_mins(45);
+
+/// The kind.
+pub struct Kustomizations {
+    /// What attempts work with.
+    pub context: Arc<Context>,
+    /// Whether the installed CRD keeps `status.drift`.
+    pub crd_echoes: bool,
+    /// Filled when the kind is installed.
+    pub handle: Arc<OnceLock<Handle<Kustomizations>>>,
+}
+
+impl Kustomizations {
+    /// All Kustomizations that are known.
+    pub fn others(&self) -> Store<Kustomization> {
+        self.handle.get().map(|handle| handle.store.clone()).unwrap_or_default()
+    }
+
+    /// Whoever waits for this one looks again as soon as it is Ready, or has applied another revision.
+    fn wake_dependents(&self, old: Option<&Kustomization>, new: &Kustomization) {
+        let applied = |object: &Kustomization| {
+            object.status.as_ref().and_then(|status| status.last_applied_revision.clone())
+        };
+        let news = facts::is_ready(new)
+            && old.is_none_or(|old| !facts::is_ready(old) || applied(old) != applied(new));
+        let Some(handle) = self.handle.get().filter(|_| news) else { return };
+        let key = Key::of(new);
+        for other in handle.store.all() {
+            let own = other.metadata.namespace.clone().unwrap_or_default();
+            let depends = other.spec.depends_on.iter().any(|reference| {
+                reference.name == key.name && reference.namespace.as_ref().unwrap_or(&own) == &key.namespace
+            });
+            if depends && !facts::is_ready(&other) {
+                handle.queue.add(&Key::of(other.as_ref()), Priority::Revision);
+            }
+        }
+    }
+}
+
+impl Kind for Kustomizations {
+    type Object = Kustomization;
+    type Ledger = KustomizationLedger;
+
+    fn ledger(&self, object: &Kustomization) -> KustomizationLedger {
+        KustomizationLedger::of(object, &self.context.desk)
+    }
+
+    async fn reconcile(&self, visit: &Visit<Self>) -> Ending<KustomizationCondition> {
+        reconcile::reconcile(visit, self).await
+    }
+
+    async fn rest(&self, visit: &Visit<Self>) {
+        reconcile::rest(visit, self).await;
+    }
+
+    async fn teardown(&self, visit: &Visit<Self>) -> Ending<KustomizationCondition> {
+        teardown::teardown(visit, self).await
+    }
+
+    fn status(&self, _: &Kustomization, ledger: &KustomizationLedger) -> Map<String, Value> {
+        ledger.status()
+    }
+
+    fn deadline(&self, object: &Kustomization) -> Duration {
+        object.spec.effective_timeout().to_std().saturating_add(WORK_ALLOWANCE)
+    }
+
+    fn triggers(&self, old: &Kustomization, new: &Kustomization) -> Option<Priority> {
+        let differs = |name: &str| {
+            let of = |object: &Kustomization| {
+                object.metadata.annotations.as_ref().and_then(|all| all.get(name).cloned())
+            };
+            of(old) != of(new)
+        };
+        (differs(DRIFT_DETECTION) || differs(RESTORE)).then_some(Priority::Forced)
+    }
+
+    fn changed(&self, change: &Change<Kustomization>) {
+        match change {
+            Change::Applied { old, new } => {
+                // Suspending holds at once, not only after an attempt that may be waiting for something.
+                if old.as_ref().is_some_and(|old| old.spec.suspend != new.spec.suspend) {
+                    self.retune(new);
+                }
+                self.wake_dependents(old.as_deref(), new);
+            }
+            Change::Deleted { old } => self.context.desk.forget(&Key::of(old.as_ref())),
+            Change::Unreadable { .. } => {}
+        }
+    }
+
+    fn forgotten(&self, key: &Key) {
+        self.context.desk.forget(key);
+        self.context.builds.forget(key);
+    }
+}
+
+impl Kustomizations {
+    fn retune(&self, object: &Kustomization) {
+        let Ok(valid) = validate(object, self.context.no_cross_namespace_refs) else { return };
+        let status = object.status.clone().unwrap_or_default();
+        let Some(revision) = status.last_applied_revision else { return };
+        let terms = crate::drift::Terms {
+            revision,
+            origin_revision: status.last_applied_origin_revision,
+            mode: valid.mode,
+            suspended: object.spec.suspend,
+            interval: object.spec.interval.to_std(),
+        };
+        self.context.desk.set_terms(&Key::of(object), terms);
+    }
+}
+
+/// Wakes the Kustomizations of a source that has something new.
+pub fn wake_by_source(change: &Change<GitRepository>, handle: &Handle<Kustomizations>) {
+    let Change::Applied { old, new } = change else { return };
+    let revision = |object: &GitRepository| {
+        object.artifact().map(|artifact| (artifact.revision.clone(), artifact.digest.clone()))
+    };
+    let Some(now) = revision(new) else { return };
+    if old.as_deref().and_then(revision).as_ref() == Some(&now) {
+        return;
+    }
+    let source = Key::of(new.as_ref());
+    let queue: &Queue = &handle.queue;
+    for object in handle.store.all() {
+        let reference = &object.spec.source_ref;
+        let own = object.metadata.namespace.as_deref().unwrap_or_default();
+        let named = reference.kind == plumb_api::kustomize::SourceKind::GitRepository
+            && reference.name == source.name
+            && reference.namespace.as_deref().unwrap_or(own) == source.namespace;
+        let attempted = object.status.as_ref().and_then(|status| status.last_attempted_revision.as_ref());
+        let done = attempted == Some(&now.0) && facts::is_ready(&object);
+        if named && !done {
+            queue.supersede(&Key::of(object.as_ref()), Priority::Revision, format!("GitRepository/{source}"));
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Carries a decision out: record, apply, prune, wait for health. It makes no choice. What it has done stands in the
+//! ledger at once, so that nothing true is lost if the next step fails.
+
+use std::time::Duration;
+
+use plumb_api::kustomize::Kustomization;
+use plumb_api::meta::Artifact;
+use plumb_apply::{Budget, End, Order, Target, Wait, execute, prune, settle};
+use plumb_planning::plan::Planned;
+use plumb_runtime::Visit;
+use plumb_status::Reason;
+use tokio::time::Instant;
+
+use super::Context;
+use super::build::owner;
+use super::decide::{Decision, Memory};
+use super::error::KustomizationError;
+use super::validate::Valid;
+use crate::drift::{Managed, Terms};
+use crate::kind::Kustomizations;
+
+/// How long applying and pruning may take.
+const APPLY_MAX: Duration = Duration::from_mins(20);
+
+/// Whether the cluster is different now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Receipt {
+    /// It is as it was.
+    Kept,
+    /// Something was applied or deleted.
+    Changed,
+}
+
+/// Carries out what is decided about objects.
+pub async fn act(
+    decision: Decision,
+    planned: &[Planned],
+    terms: Terms,
+    visit: &Visit<Kustomizations>,
+    context: &Context,
+) -> Result<Receipt, KustomizationError> {
+    let key = visit.key();
+    let Decision { plan, memory } = decision;
+    let managed = |changes| Managed { terms: terms.clone(), objects: planned.to_vec(), changes };
+    if memory == Memory::Unverified {
+        context.desk.adopt_unverified(key, managed(Vec::new()));
+    }
+    let recorded = visit.ledger().inventory();
+    if plan.is_idle() && recorded == plan.desired && matches!(memory, Memory::Kept | Memory::Unverified) {
+        return Ok(Receipt::Kept);
+    }
+    let budget = Budget::new(Instant::now() + APPLY_MAX, context.shutdown.clone());
+    let hold = context.desk.hold(key).await;
+    if memory == Memory::Witnessed {
+        context.desk.witness(key, planned, &budget).await;
+    }
+    if recorded != plan.write_ahead {
+        visit.ledger().note_inventory(plan.write_ahead.clone());
+        visit.write_ahead().await?;
+    }
+    let order = Order {
+        concurrency: context.concurrency,
+        takeover: context.takeover.clone(),
+        known: context.desk.known(key),
+        budget: budget.clone(),
+    };
+    let applied = execute(&context.cluster, &plan.waves, &order).await;
+    visit.ledger().note_lines(applied.lines());
+    let (complete, complaint) = (applied.is_complete(), applied.complaint());
+    let outcome = if complete {
+        delete(&plan.prune, &budget, visit, context, plan.desired.clone()).await
+    } else {
+        Err(KustomizationError::Apply { complaint: complaint.unwrap_or_default() })
+    };
+    // Whatever was applied is known from now on, also when the rest failed.
+    context.desk.adopt(key, managed(applied.changes));
+    drop(hold);
+    outcome?;
+    let changed = visit.ledger().has_changed();
+    Ok(if changed { Receipt::Changed } else { Receipt::Kept })
+}
+
+/// Deletes what is no longer wanted; what could not be deleted stays in the inventory.
+async fn delete(
+    candidates: &[plumb_planning::prune::Candidate],
+    budget: &Budget,
+    visit: &Visit<Kustomizations>,
+    context: &Context,
+    desired: plumb_planning::inventory::Inventory,
+) -> Result<(), KustomizationError> {
+    let owner = owner(visit.object());
+    let pruned = prune(&context.cluster, candidates, &owner, context.concurrency, budget).await;
+    let mut kept = desired;
+    let released: std::collections::BTreeSet<_> = pruned.released().cloned().collect();
+    for candidate in candidates.iter().filter(|candidate| !released.contains(&candidate.id)) {
+        kept.insert(candidate.id.clone(), candidate.version.clone());
+    }
+    let mut ledger = visit.ledger();
+    ledger.note_inventory(kept);
+    ledger.note_lines(pruned.lines());
+    match pruned.complaint() {
+        None => Ok(()),
+        Some(complaint) => Err(KustomizationError::Prune { complaint }),
+    }
+}
+
+/// Waits until the objects that the spec asks about are healthy. None if something newer arrived.
+pub async fn health(
+    valid: &Valid,
+    planned: &[Planned],
+    visit: &Visit<Kustomizations>,
+    context: &Context,
+) -> Result<Option<()>, KustomizationError> {
+    let targets = targets(valid, planned, visit.object());
+    if targets.is_empty() {
+        visit.ledger().note_health_unasked();
+        return Ok(Some(()));
+    }
+    let timeout = visit.object().spec.effective_timeout();
+    let was_healthy = plumb_api::meta::Reconciled::conditions(visit.object().as_ref())
+        .iter()
+        .any(|condition| condition.type_ == "Healthy" && condition.is_true());
+    if !was_healthy || visit.ledger().has_changed() {
+        visit.ledger().note_waiting_for_health(timeout);
+    }
+    visit.park();
+    let budget = Budget::new(Instant::now() + timeout.to_std(), visit.token());
+    let settled = settle(&context.cluster, Wait { targets, fail_fast: true, budget }).await;
+    match (settled.end, settled.complaint()) {
+        (End::Cancelled, _) => Ok(None),
+        (End::Healthy, _) | (_, None) => {
+            visit.ledger().note_healthy(settled.took, was_healthy);
+            Ok(Some(()))
+        }
+        (End::Failed | End::TimedOut, Some(complaint)) => {
+            let took = plumb_api::meta::GoDuration::from(settled.took).to_string();
+            Err(KustomizationError::Unhealthy { took, complaint })
+        }
+    }
+}
+
+/// Which objects are waited for. A Kustomization never waits for itself.
+fn targets(valid: &Valid, planned: &[Planned], object: &Kustomization) -> Vec<Target> {
+    let target =
+        |planned: &Planned| Target { id: planned.id.clone(), version: planned.object.version().to_owned() };
+    let all = if valid.wait {
+        planned.iter().filter(|planned| planned.policy.corrects()).map(target).collect()
+    } else {
+        valid.health_checks.clone()
+    };
+    let own = |target: &Target| {
+        target.id.kind == "Kustomization"
+            && target.id.group == plumb_api::meta::KUSTOMIZE_GROUP
+            && Some(&target.id.name) == object.metadata.name.as_ref()
+            && Some(&target.id.namespace) == object.metadata.namespace.as_ref()
+    };
+    all.into_iter().filter(|target| !own(target)).collect()
+}
+
+/// What the desk goes by.
+pub fn terms(object: &Kustomization, valid: &Valid, artifact: &Artifact) -> Terms {
+    Terms {
+        revision: artifact.revision.clone(),
+        origin_revision: artifact.metadata.get(plumb_api::meta::ORIGIN_REVISION_METADATA).cloned(),
+        mode: valid.mode,
+        suspended: object.spec.suspend,
+        interval: object.spec.interval.to_std(),
+    }
+}
+
+/// The word of the history for an attempt that failed.
+pub fn outcome(error: &KustomizationError) -> Reason {
+    plumb_status::Classify::reason(error)
+}

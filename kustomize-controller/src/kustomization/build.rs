@@ -1,0 +1,134 @@
+//! From an artifact to the objects that it stands for. Builds are kept, one for each Kustomization: what no file that
+//! was read has changed is not built again.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use plumb_api::kustomize::Kustomization;
+use plumb_api::meta::Artifact;
+use plumb_filetree::MemoryTree;
+use plumb_kustomize::ReadSet;
+use plumb_planning::fingerprint::HashKey;
+use plumb_planning::ownership::Owner;
+use plumb_planning::plan::{self, Planned};
+use plumb_rendering::{Options, RenderSpec, Rendered};
+use plumb_runtime::Key;
+
+use super::Context;
+use super::error::KustomizationError;
+
+/// What an artifact stands for.
+#[derive(Debug)]
+pub struct Build {
+    /// Every object, ready to be applied.
+    pub planned: Vec<Planned>,
+    /// Of the manifests as they were rendered.
+    pub digest: String,
+    reads: ReadSet,
+}
+
+/// What a build was made of, beside files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Recipe {
+    uid: String,
+    generation: i64,
+}
+
+struct Kept {
+    recipe: Recipe,
+    artifact: String,
+    build: Arc<Build>,
+}
+
+/// The builds that are kept.
+#[derive(Default)]
+pub struct Builds(Mutex<BTreeMap<Key, Kept>>);
+
+impl Builds {
+    /// Forgets the build of a Kustomization.
+    pub fn forget(&self, key: &Key) {
+        self.lock().remove(key);
+    }
+
+    fn get(&self, key: &Key, recipe: &Recipe) -> Option<(String, Arc<Build>)> {
+        let all = self.lock();
+        let kept = all.get(key).filter(|kept| kept.recipe == *recipe)?;
+        Some((kept.artifact.clone(), Arc::clone(&kept.build)))
+    }
+
+    fn put(&self, key: &Key, recipe: Recipe, artifact: &str, build: &Arc<Build>) {
+        let kept = Kept { recipe, artifact: artifact.to_owned(), build: Arc::clone(build) };
+        self.lock().insert(key.clone(), kept);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Key, Kept>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The objects of an artifact, from memory where nothing that they depend on is different.
+pub async fn build(
+    object: &Kustomization,
+    artifact: &Artifact,
+    context: &Context,
+    retry: &str,
+) -> Result<Arc<Build>, KustomizationError> {
+    let key = Key::of(object);
+    let recipe = Recipe {
+        uid: object.metadata.uid.clone().unwrap_or_default(),
+        generation: object.metadata.generation.unwrap_or_default(),
+    };
+    let kept = context.builds.get(&key, &recipe);
+    if let Some((digest, build)) = &kept
+        && *digest == artifact.digest
+    {
+        return Ok(Arc::clone(build));
+    }
+    let tree = context.fetcher.fetch(artifact).await.map_err(|error| {
+        if error.is_not_found() {
+            KustomizationError::ArtifactGone { retry: retry.to_owned() }
+        } else {
+            error.into()
+        }
+    })?;
+    if let Some((_, build)) = kept
+        && build.reads.holds_in(tree.as_ref())
+    {
+        context.builds.put(&key, recipe, &artifact.digest, &build);
+        return Ok(build);
+    }
+    let (spec, owner) = (RenderSpec::from_spec(&object.spec), owner(object));
+    let hash_key = context.hash_key.clone();
+    let built = tokio::task::spawn_blocking(move || render(&tree, &spec, &owner, &hash_key)).await;
+    let build = Arc::new(built.map_err(|_| KustomizationError::BuildFault)??);
+    context.builds.put(&key, recipe, &artifact.digest, &build);
+    Ok(build)
+}
+
+/// Who the objects of a Kustomization belong to.
+pub fn owner(object: &Kustomization) -> Owner {
+    Owner {
+        name: object.metadata.name.clone().unwrap_or_default(),
+        namespace: object.metadata.namespace.clone().unwrap_or_default(),
+    }
+}
+
+fn render(
+    tree: &MemoryTree,
+    spec: &RenderSpec,
+    owner: &Owner,
+    key: &HashKey,
+) -> Result<Build, KustomizationError> {
+    let Rendered { objects, digest, reads, warnings } =
+        plumb_rendering::render(tree, spec, &BTreeMap::new(), &Options::default())?;
+    for warning in warnings {
+        tracing::warn!(
+            name = owner.name,
+            namespace = owner.namespace,
+            warning,
+            "the build is to be looked at"
+        );
+    }
+    let objects = objects.into_iter().map(|built| built.object).collect();
+    Ok(Build { planned: plan::prepare(objects, owner, key)?, digest, reads })
+}

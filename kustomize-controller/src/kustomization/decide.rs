@@ -1,0 +1,114 @@
+//! What is done, from what is the case. Pure: every choice of an attempt is made here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use plumb_api::meta::Artifact;
+use plumb_manifests::ObjectId;
+use plumb_planning::drift::mode::Mode;
+use plumb_planning::fingerprint::Fingerprint;
+use plumb_planning::inventory::Inventory;
+use plumb_planning::plan::{self, Plan, Planned, Request, Selection};
+
+use super::error::KustomizationError;
+use super::facts::{Facts, Source, Standing};
+use super::validate::Valid;
+
+/// The artifact to work with, or what is waited for.
+pub fn ready<'a>(facts: &'a Facts, valid: &Valid, retry: &str) -> Result<&'a Artifact, KustomizationError> {
+    let artifact = match &facts.source {
+        Source::Missing => {
+            return Err(KustomizationError::SourceMissing { source_ref: valid.source_ref.clone() });
+        }
+        Source::Empty => return Err(KustomizationError::ArtifactMissing { retry: retry.to_owned() }),
+        Source::Holds(artifact) => artifact,
+    };
+    for (key, standing) in &facts.dependencies {
+        let problem = match standing {
+            Standing::Missing => "not found",
+            Standing::There { ready: false, .. } => "is not ready",
+            Standing::There { source, revision, .. }
+                if *source == valid.source && revision.as_ref() != Some(&artifact.revision) =>
+            {
+                "revision is not up to date"
+            }
+            Standing::There { .. } => continue,
+        };
+        return Err(KustomizationError::Dependency { name: key.to_string(), problem });
+    }
+    Ok(artifact)
+}
+
+/// What is remembered of earlier attempts, in the status and at the desk.
+#[derive(Debug, Clone)]
+pub struct Past {
+    /// What the status says is ours.
+    pub inventory: Inventory,
+    /// The revision that was applied last.
+    pub revision: Option<String>,
+    /// Whether the last attempt at this very spec succeeded.
+    pub whole: bool,
+    /// Whether this process knows the objects.
+    pub known: bool,
+    /// What this process applied last, by object.
+    pub applied: BTreeMap<ObjectId, Fingerprint>,
+    /// What is due now although Git does not ask for it: fields that a controller took.
+    pub due: BTreeSet<ObjectId>,
+}
+
+/// What is done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// What is applied and pruned.
+    pub plan: Plan,
+    /// How the desk comes to know the objects.
+    pub memory: Memory,
+}
+
+/// How the desk comes to know the objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// It knows them.
+    Kept,
+    /// The process was restarted and nothing needs applying: each is compared once, in the background.
+    Unverified,
+    /// The process was restarted and the revision has moved: what is about to be overwritten is kept as evidence.
+    Witnessed,
+    /// Nothing was ever applied.
+    Fresh,
+}
+
+/// Decides.
+pub fn decide(planned: Vec<Planned>, past: &Past, revision: &str, mode: Mode, prunes: bool) -> Decision {
+    let memory = if past.known {
+        Memory::Kept
+    } else if past.whole
+        && past.revision.as_deref() == Some(revision)
+        && is_recorded(&planned, &past.inventory)
+    {
+        Memory::Unverified
+    } else if past.revision.is_some() {
+        Memory::Witnessed
+    } else {
+        Memory::Fresh
+    };
+    let adopted: BTreeMap<ObjectId, Fingerprint>;
+    let selection = match memory {
+        // Without watches only applying everything corrects drift, as Flux does.
+        Memory::Kept | Memory::Unverified if mode == Mode::Disabled => Selection::Everything,
+        Memory::Kept => Selection::Changed { applied: &past.applied, also: &past.due },
+        Memory::Unverified => {
+            adopted = planned.iter().map(|planned| (planned.id.clone(), planned.digest)).collect();
+            Selection::Changed { applied: &adopted, also: &past.due }
+        }
+        Memory::Witnessed | Memory::Fresh => Selection::Everything,
+    };
+    let plan = plan::plan(Request { desired: planned, before: &past.inventory, selection, prunes });
+    Decision { plan, memory }
+}
+
+fn is_recorded(planned: &[Planned], inventory: &Inventory) -> bool {
+    planned.iter().all(|planned| inventory.version(&planned.id) == Some(planned.object.version()))
+}
+
+#[cfg(test)]
+mod tests;

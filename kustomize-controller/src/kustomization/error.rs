@@ -1,0 +1,161 @@
+//! Why an attempt at a Kustomization did not succeed, and what follows. Errors of the steps keep their own texts.
+
+use plumb_api::kustomize::KustomizationCondition;
+use plumb_fetch::FetchError;
+use plumb_planning::drift::mode::InvalidMode;
+use plumb_planning::inventory::InventoryError;
+use plumb_planning::plan::DuplicateId;
+use plumb_rendering::RenderError;
+use plumb_runtime::ReportError;
+use plumb_status::{Classify, Consequence, Reason};
+
+/// Why an attempt did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum KustomizationError {
+    /// A field is set that is not honoured.
+    #[error("{field} is not supported by this version of Plumb")]
+    UnsupportedField {
+        /// The field, from `spec`.
+        field: String,
+    },
+    /// A field has a value that cannot be meant.
+    #[error("{field} is invalid: {problem}")]
+    InvalidField {
+        /// The field, from `spec`.
+        field: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A reference to another namespace, which is not allowed.
+    #[error("can't access '{object}', cross-namespace references have been blocked")]
+    CrossNamespace {
+        /// What is referred to.
+        object: String,
+    },
+    /// The mode of drift detection is no mode.
+    #[error(transparent)]
+    DriftMode(#[from] InvalidMode),
+    /// The source is not there.
+    #[error("Source '{source_ref}' not found")]
+    SourceMissing {
+        /// The source, as the spec names it.
+        source_ref: String,
+    },
+    /// The source has no artifact yet.
+    #[error("Source artifact not found, retrying in {retry}")]
+    ArtifactMissing {
+        /// How soon.
+        retry: String,
+    },
+    /// The artifact is announced, but is not there.
+    #[error("Source is not ready, artifact not found, retrying in {retry}")]
+    ArtifactGone {
+        /// How soon.
+        retry: String,
+    },
+    /// The artifact cannot be had.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// Something that must come first has not come.
+    #[error("dependency '{name}' {problem}")]
+    Dependency {
+        /// Which, `namespace/name`.
+        name: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The manifests cannot be built.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// The work on the manifests ended by a fault.
+    #[error("the build ended by a fault of the controller")]
+    BuildFault,
+    /// An object is there twice.
+    #[error("{0}: remove one of the two manifests")]
+    Duplicate(#[from] DuplicateId),
+    /// The inventory in the status cannot be read.
+    #[error("status.inventory cannot be used")]
+    Inventory(#[from] InventoryError),
+    /// The inventory could not be written before the first apply.
+    #[error("cannot record what is about to be applied")]
+    Record(#[from] ReportError),
+    /// Objects were not applied.
+    #[error("{complaint}")]
+    Apply {
+        /// Each object, one a line.
+        complaint: String,
+    },
+    /// Objects were not deleted.
+    #[error("{complaint}")]
+    Prune {
+        /// Each object.
+        complaint: String,
+    },
+    /// Objects did not become healthy.
+    #[error("health check failed after {took}: {complaint}")]
+    Unhealthy {
+        /// How long was waited.
+        took: String,
+        /// Which.
+        complaint: String,
+    },
+}
+
+impl KustomizationError {
+    /// The condition that it breaks.
+    pub fn condition(&self) -> Option<KustomizationCondition> {
+        matches!(self, Self::Unhealthy { .. }).then_some(KustomizationCondition::Healthy)
+    }
+}
+
+impl Classify for KustomizationError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::UnsupportedField { .. } => Reason::UnsupportedField,
+            Self::InvalidField { .. } => Reason::InvalidSpec,
+            Self::CrossNamespace { .. } => Reason::AccessDenied,
+            Self::DriftMode(error) => error.reason(),
+            Self::SourceMissing { .. } | Self::ArtifactMissing { .. } | Self::ArtifactGone { .. } => {
+                Reason::ArtifactFailed
+            }
+            Self::Fetch(error) => error.reason(),
+            Self::Dependency { .. } => Reason::DependencyNotReady,
+            Self::Render(error) => error.reason(),
+            Self::BuildFault => Reason::InternalError,
+            Self::Duplicate(_) => Reason::BuildFailed,
+            Self::Inventory(_) | Self::Record(_) | Self::Apply { .. } => Reason::ReconciliationFailed,
+            Self::Prune { .. } => Reason::PruneFailed,
+            Self::Unhealthy { .. } => Reason::HealthCheckFailed,
+        }
+    }
+
+    fn consequence(&self) -> Consequence {
+        match self {
+            Self::UnsupportedField { .. } | Self::InvalidField { .. } | Self::CrossNamespace { .. } => {
+                Consequence::Stall
+            }
+            Self::DriftMode(error) => error.consequence(),
+            Self::SourceMissing { .. }
+            | Self::ArtifactMissing { .. }
+            | Self::ArtifactGone { .. }
+            | Self::Dependency { .. } => Consequence::Wait,
+            Self::Fetch(error) => error.consequence(),
+            Self::Render(error) => error.consequence(),
+            Self::BuildFault
+            | Self::Duplicate(_)
+            | Self::Inventory(_)
+            | Self::Record(_)
+            | Self::Apply { .. }
+            | Self::Prune { .. }
+            | Self::Unhealthy { .. } => Consequence::Retry,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Fetch(error) => error.hint(),
+            Self::Render(error) => error.hint(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! What an attempt at a Kustomization has made true so far, and how it is told: inventory, revisions, conditions,
+//! history, events. It outlives an attempt that fails. What stands of drift is asked of the desk at each write.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use plumb_api::kustomize::{HISTORY_ENTRIES_MAX, HistoryEntry, Kustomization, KustomizationCondition};
+use plumb_api::meta::{
+    Artifact, COMMIT_STATUS_KEY, COMMIT_STATUS_UPDATE, GoDuration, ORIGIN_REVISION_KEY,
+    ORIGIN_REVISION_METADATA, REVISION_KEY,
+};
+use plumb_planning::inventory::Inventory;
+use plumb_runtime::Key;
+use plumb_status::{Audience, ConditionStatus, Detail, Ledger, Occurrence, Reason, Said, Turn};
+use serde_json::{Map, Value, json};
+
+use crate::drift::Desk;
+
+/// What is true now.
+pub struct KustomizationLedger {
+    key: Key,
+    desk: Desk,
+    inventory: Option<Inventory>,
+    applied: Option<Revision>,
+    applied_before: Option<String>,
+    attempted: Option<String>,
+    current: Option<Revision>,
+    digest: Option<String>,
+    history: Vec<HistoryEntry>,
+    healthy: Said,
+    progress: Option<String>,
+    lines: Vec<String>,
+    waiting: Option<String>,
+    finished: Option<(Duration, GoDuration)>,
+    /// Whether the status holds drift that the desk may not know yet.
+    drift_stands: bool,
+}
+
+/// A revision, and what it was made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Revision {
+    revision: String,
+    origin: Option<String>,
+}
+
+impl KustomizationLedger {
+    /// What the status tells.
+    pub fn of(object: &Kustomization, desk: &Desk) -> Self {
+        let status = object.status.clone().unwrap_or_default();
+        let applied = status.last_applied_revision.clone();
+        Self {
+            key: Key::of(object),
+            desk: desk.clone(),
+            // An inventory that cannot be read ends the attempt before it is used; it is never overwritten.
+            inventory: status.inventory.as_ref().and_then(|wire| Inventory::from_wire(Some(wire)).ok()),
+            applied: applied
+                .clone()
+                .map(|revision| Revision { revision, origin: status.last_applied_origin_revision }),
+            applied_before: applied,
+            attempted: status.last_attempted_revision,
+            current: None,
+            digest: None,
+            history: status.history,
+            healthy: Said::Nothing,
+            progress: None,
+            lines: Vec::new(),
+            waiting: None,
+            finished: None,
+            drift_stands: status.drift.is_some(),
+        }
+    }
+
+    /// What the attempt works with.
+    pub fn note_artifact(&mut self, artifact: &Artifact, timeout: GoDuration) {
+        let origin = artifact.metadata.get(ORIGIN_REVISION_METADATA).cloned();
+        self.current = Some(Revision { revision: artifact.revision.clone(), origin });
+        self.progress = Some(format!(
+            "Fetching manifests for revision {} with a timeout of {timeout}",
+            artifact.revision
+        ));
+    }
+
+    /// The build is done.
+    pub fn note_built(&mut self, digest: &str, timeout: GoDuration) {
+        self.digest = Some(digest.to_owned());
+        self.attempted = self.current.as_ref().map(|current| current.revision.clone());
+        self.note_step("Detecting drift", timeout);
+    }
+
+    /// Health is waited for.
+    pub fn note_waiting_for_health(&mut self, timeout: GoDuration) {
+        self.note_step("Running health checks", timeout);
+        let progress = self.progress.clone().unwrap_or_default();
+        self.healthy = Said::Stands(ConditionStatus::Unknown, Detail::new(Reason::Progressing, progress));
+    }
+
+    /// What the attempt is at, as Flux words it.
+    pub fn note_step(&mut self, step: &str, timeout: GoDuration) {
+        let revision = self.current.as_ref().map(|current| current.revision.as_str()).unwrap_or_default();
+        self.progress = Some(format!("{step} for revision {revision} with a timeout of {timeout}"));
+    }
+
+    /// The objects that this Kustomization answers for from now on.
+    pub fn note_inventory(&mut self, inventory: Inventory) {
+        self.inventory = Some(inventory);
+    }
+
+    /// The objects that it answers for.
+    pub fn inventory(&self) -> Inventory {
+        self.inventory.clone().unwrap_or_default()
+    }
+
+    /// Something was done to objects.
+    pub fn note_lines(&mut self, lines: impl IntoIterator<Item = String>) {
+        self.lines.extend(lines);
+    }
+
+    /// Whether anything was done to objects.
+    pub fn has_changed(&self) -> bool {
+        !self.lines.is_empty()
+    }
+
+    /// Nobody asked for health, or there was nothing to look at.
+    pub fn note_health_unasked(&mut self) {
+        self.healthy = Said::Cleared;
+    }
+
+    /// All objects that were asked about are healthy.
+    pub fn note_healthy(&mut self, took: Duration, was_healthy: bool) {
+        let text = format!("Health check passed in {}", GoDuration::from(took));
+        if !was_healthy || self.has_changed() {
+            self.lines.push(text.clone());
+            self.healthy = Said::Stands(ConditionStatus::True, Detail::new(Reason::Succeeded, text));
+        } else {
+            // The condition stands as it is: another duration is no news.
+            self.healthy = Said::Nothing;
+        }
+    }
+
+    /// What is waited for, for the event.
+    pub fn note_waiting(&mut self, text: String) {
+        self.waiting = Some(text);
+    }
+
+    /// Everything is as the revision says.
+    pub fn note_applied(&mut self) {
+        self.applied.clone_from(&self.current);
+        self.progress = None;
+    }
+
+    /// The attempt is over.
+    pub fn note_finished(&mut self, took: Duration, interval: GoDuration) {
+        self.finished = Some((took, interval));
+    }
+
+    /// Puts the attempt into the history, unless it was one that changed nothing.
+    pub fn note_history(&mut self, outcome: Reason, now: Timestamp, took: Duration) {
+        let (Some(digest), Some(current)) = (self.digest.clone(), self.current.clone()) else { return };
+        let at = self
+            .history
+            .iter()
+            .position(|entry| entry.digest == digest && entry.last_reconciled_status == outcome.as_str());
+        if at == Some(0) && !self.has_changed() && self.applied_before.as_ref() == Some(&current.revision) {
+            return;
+        }
+        let earlier = at.map(|at| self.history.remove(at));
+        let mut metadata = BTreeMap::from([(REVISION_KEY.to_owned(), current.revision)]);
+        metadata.extend(current.origin.map(|origin| (ORIGIN_REVISION_KEY.to_owned(), origin)));
+        let entry = HistoryEntry {
+            digest,
+            first_reconciled: earlier.as_ref().map_or(now, |entry| entry.first_reconciled),
+            last_reconciled: now,
+            last_reconciled_duration: GoDuration::from(took),
+            last_reconciled_status: outcome.as_str().to_owned(),
+            metadata,
+            total_reconciliations: earlier.map_or(0, |entry| entry.total_reconciliations).saturating_add(1),
+        };
+        self.history.insert(0, entry);
+        self.history.truncate(HISTORY_ENTRIES_MAX);
+    }
+
+    /// The fields of the status that are this kind's own, as a merge patch.
+    pub fn status(&self) -> Map<String, Value> {
+        let mut patch = Map::new();
+        if let Some(inventory) = &self.inventory {
+            patch.insert("inventory".into(), json!(inventory.to_wire()));
+        }
+        if let Some(Revision { revision, origin }) = &self.applied {
+            patch.insert("lastAppliedRevision".into(), json!(revision));
+            patch.insert("lastAppliedOriginRevision".into(), json!(origin));
+        }
+        if let Some(attempted) = &self.attempted {
+            patch.insert("lastAttemptedRevision".into(), json!(attempted));
+        }
+        if !self.history.is_empty() {
+            patch.insert("history".into(), json!(self.history));
+        }
+        if let Some(standing) = self.desk.standing(&self.key)
+            && (self.drift_stands || standing.drift.is_some())
+        {
+            patch.insert("drift".into(), drift(standing.drift.as_ref()));
+        }
+        patch
+    }
+}
+
+/// A merge patch never removes what it does not name, so every field that may be gone is named.
+fn drift(drift: Option<&plumb_api::kustomize::DriftStatus>) -> Value {
+    let Some(drift) = drift else { return Value::Null };
+    let mut value = json!(drift);
+    if let Some(fields) = value.as_object_mut() {
+        for field in ["entries", "objects", "observedAt", "lastHandledRestore"] {
+            fields.entry(field).or_insert(Value::Null);
+        }
+    }
+    value
+}
+
+impl Ledger for KustomizationLedger {
+    type Condition = KustomizationCondition;
+
+    fn said(&self, condition: KustomizationCondition) -> Said {
+        match condition {
+            KustomizationCondition::Healthy => self.healthy.clone(),
+            KustomizationCondition::Drifted => match self.desk.standing(&self.key) {
+                None => Said::Nothing,
+                Some(standing) => match standing.condition {
+                    Some(detail) => Said::Stands(ConditionStatus::True, detail),
+                    None => Said::Cleared,
+                },
+            },
+        }
+    }
+
+    fn progress(&self) -> Option<String> {
+        self.progress.clone()
+    }
+
+    fn metadata(&self) -> BTreeMap<String, String> {
+        let Some(Revision { revision, origin }) = self.current.clone() else { return BTreeMap::new() };
+        let mut metadata = BTreeMap::from([(REVISION_KEY.to_owned(), revision)]);
+        metadata.extend(origin.map(|origin| (ORIGIN_REVISION_KEY.to_owned(), origin)));
+        metadata
+    }
+
+    fn happened(&self) -> Vec<Occurrence> {
+        if self.lines.is_empty() {
+            return Vec::new();
+        }
+        vec![Occurrence::info(Reason::Progressing, self.lines.join("\n"))]
+    }
+
+    fn success(&self, turn: Turn, detail: &Detail) -> Vec<Occurrence> {
+        let current = self.current.as_ref().map(|current| &current.revision);
+        if turn == Turn::Unchanged && current == self.applied_before.as_ref() {
+            return Vec::new();
+        }
+        let text = match self.finished {
+            Some((took, interval)) => {
+                format!("Reconciliation finished in {}, next run in {interval}", GoDuration::from(took))
+            }
+            None => detail.message.clone(),
+        };
+        let audience = if self.has_changed() { Audience::Everyone } else { Audience::Wire };
+        let event = Occurrence::info(Reason::ReconciliationSucceeded, text).only_for(audience);
+        vec![event.with(COMMIT_STATUS_KEY, COMMIT_STATUS_UPDATE)]
+    }
+
+    fn waiting(&self, detail: &Detail) -> Vec<Occurrence> {
+        self.waiting.iter().map(|text| Occurrence::info(detail.reason, text.clone())).collect()
+    }
+}

@@ -1,0 +1,51 @@
+//! Kustomization: the manifests of a source, kept applied. The phases of an attempt, one file each: `facts`,
+//! `validate`, `build`, `decide`, `act`, joined by `reconcile`; `teardown` is the same with nothing desired; the
+//! `ledger` is what an attempt has made true so far. Drift between attempts belongs to `drift`.
+
+pub mod act;
+pub mod build;
+pub mod decide;
+pub mod error;
+pub mod facts;
+pub mod ledger;
+pub mod reconcile;
+pub mod teardown;
+pub mod validate;
+
+use std::time::Duration;
+
+use plumb_api::source::GitRepository;
+use plumb_apply::Cluster;
+use plumb_fetch::Fetcher;
+use plumb_planning::fingerprint::HashKey;
+use plumb_planning::takeover::Takeover;
+use plumb_runtime::Store;
+use tokio_util::sync::CancellationToken;
+
+use crate::drift::Desk;
+
+/// What every attempt works with.
+pub struct Context {
+    /// The cluster that is applied to.
+    pub cluster: Cluster,
+    /// Artifacts.
+    pub fetcher: Fetcher,
+    /// Builds that may be used again.
+    pub builds: build::Builds,
+    /// Drift between attempts.
+    pub desk: Desk,
+    /// The sources.
+    pub repositories: Store<GitRepository>,
+    /// What digests of Secrets are keyed with.
+    pub hash_key: HashKey,
+    /// Whose fields become ours.
+    pub takeover: Takeover,
+    /// How many objects are applied at a time.
+    pub concurrency: usize,
+    /// How soon something that is waited for is looked at again.
+    pub requeue: Duration,
+    /// Whether references to other namespaces are refused.
+    pub no_cross_namespace_refs: bool,
+    /// The end of the process.
+    pub shutdown: CancellationToken,
+}

@@ -1,0 +1,194 @@
+//! One attempt at a Kustomization: a table of contents. Policy lives in `validate` and `decide`.
+
+use plumb_api::kustomize::{Kustomization, KustomizationCondition};
+use plumb_api::meta::{GoDuration, RESTORE, Reconciled as _};
+use plumb_planning::drift::mode::Mode;
+use plumb_planning::inventory::Inventory;
+use plumb_runtime::{Priority, Visit};
+use plumb_status::{Detail, Ending, Reason, Retry};
+
+use super::Context;
+use super::act::{self, Receipt};
+use super::build::build;
+use super::decide::{self, Past};
+use super::error::KustomizationError;
+use super::facts;
+use super::validate::validate;
+use crate::drift::RestoreRequest;
+use crate::kind::Kustomizations;
+
+/// How an attempt that did not fail went.
+enum Course {
+    Done(Receipt),
+    Superseded,
+}
+
+/// One attempt, and how it ends.
+pub async fn reconcile(
+    visit: &Visit<Kustomizations>,
+    kind: &Kustomizations,
+) -> Ending<KustomizationCondition> {
+    let outcome = attempt(visit, kind).await;
+    let spec = &visit.object().spec;
+    let (took, now) = (visit.took(), visit.now());
+    match outcome {
+        Ok(Course::Superseded) => Ending::Superseded { by: visit.superseded().await },
+        Ok(Course::Done(receipt)) => {
+            let mut ledger = visit.ledger();
+            ledger.note_history(Reason::ReconciliationSucceeded, now, took);
+            ledger.note_applied();
+            ledger.note_finished(took, spec.interval);
+            let revision = ledger
+                .status()
+                .get("lastAppliedRevision")
+                .and_then(|text| text.as_str())
+                .unwrap_or_default()
+                .to_owned();
+            let detail =
+                Detail::new(Reason::ReconciliationSucceeded, format!("Applied revision: {revision}"));
+            Ending::Succeeded { detail, changed: receipt == Receipt::Changed }
+        }
+        Err(error) => {
+            visit.ledger().note_history(act::outcome(&error), now, took);
+            let wait = match &error {
+                KustomizationError::SourceMissing { .. } => spec.effective_retry_interval().to_std(),
+                _ => kind.context.requeue,
+            };
+            if matches!(error, KustomizationError::Dependency { .. }) {
+                let retry = GoDuration::from(wait);
+                visit
+                    .ledger()
+                    .note_waiting(format!("Dependencies do not meet ready condition, retrying in {retry}"));
+            }
+            Ending::of(
+                &error,
+                error.condition(),
+                Retry::After(spec.effective_retry_interval().to_std()),
+                wait,
+            )
+        }
+    }
+}
+
+async fn attempt(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Result<Course, KustomizationError> {
+    let (object, context) = (visit.object(), kind.context.as_ref());
+    let timeout = object.spec.effective_timeout();
+    let retry = GoDuration::from(context.requeue).to_string();
+    let valid = validate(object, context.no_cross_namespace_refs)?;
+    let before = Inventory::from_wire(object.status.as_ref().and_then(|status| status.inventory.as_ref()))?;
+    let facts = facts::gather(&valid, &context.repositories, &kind.others());
+    let artifact = decide::ready(&facts, &valid, &retry)?;
+    tracing::Span::current().record("revision", artifact.revision.as_str());
+    visit.ledger().note_artifact(artifact, timeout);
+    let Ok(built) = visit.unless_superseded(build(object, artifact, context, &retry)).await else {
+        return Ok(Course::Superseded);
+    };
+    let built = built?;
+    visit.ledger().note_built(&built.digest, timeout);
+    for planned in &built.planned {
+        valid.mode.of_object(&planned.object)?;
+    }
+    let terms = act::terms(object, &valid, artifact);
+    recall(object, visit, context);
+    context.desk.set_terms(visit.key(), terms.clone());
+    let past = past(object, before, visit, context);
+    let decision =
+        decide::decide(built.planned.clone(), &past, &artifact.revision, valid.mode, object.spec.prune);
+    let receipt = act::act(decision, &built.planned, terms, visit, context).await?;
+    restore(object, visit, kind);
+    if visit.forced() && valid.mode != Mode::Disabled {
+        context.desk.audit(visit.key());
+    }
+    match act::health(&valid, &built.planned, visit, context).await? {
+        Some(()) => Ok(Course::Done(receipt)),
+        None => Ok(Course::Superseded),
+    }
+}
+
+/// What is remembered of earlier attempts.
+fn past(
+    object: &Kustomization,
+    inventory: Inventory,
+    visit: &Visit<Kustomizations>,
+    context: &Context,
+) -> Past {
+    let key = visit.key();
+    let at_interval = matches!(visit.priority(), Priority::Interval | Priority::Forced);
+    Past {
+        inventory,
+        revision: object.status.as_ref().and_then(|status| status.last_applied_revision.clone()),
+        whole: facts::is_ready(object) || is_underway(object),
+        known: context.desk.is_known(key),
+        applied: context.desk.applied(key),
+        due: if at_interval { context.desk.at_interval(key) } else { std::collections::BTreeSet::new() },
+    }
+}
+
+/// Whether an attempt was cut off that had nothing to do: everything was applied, and the generation is the same.
+fn is_underway(object: &Kustomization) -> bool {
+    let status = object.status.as_ref();
+    let same = status.is_some_and(|status| status.last_applied_revision == status.last_attempted_revision);
+    same && object.observed_generation() == object.metadata.generation
+        && object
+            .conditions()
+            .iter()
+            .any(|condition| condition.type_ == "Ready" && condition.reason == "Progressing")
+}
+
+/// After a restart: drift that was told already is not told again.
+pub fn recall(object: &Kustomization, visit: &Visit<Kustomizations>, context: &Context) {
+    if let Some(drift) = object.status.as_ref().and_then(|status| status.drift.as_ref()) {
+        context.desk.recall(visit.key(), drift);
+    }
+}
+
+/// Puts back what someone asked to be put back, once.
+fn restore(object: &Kustomization, visit: &Visit<Kustomizations>, kind: &Kustomizations) {
+    let Some(raw) = object.metadata.annotations.as_ref().and_then(|all| all.get(RESTORE)) else { return };
+    let drift = object.status.as_ref().and_then(|status| status.drift.as_ref());
+    let inventory = visit.ledger().inventory();
+    kind.context.desk.restore(
+        visit.key(),
+        RestoreRequest {
+            raw,
+            echoed: drift.and_then(|drift| drift.last_handled_restore.as_deref()),
+            crd_echoes: kind.crd_echoes,
+            inventory: &inventory,
+        },
+    );
+}
+
+/// A suspended Kustomization: nothing is applied, but drift is seen. What this process does not know yet it looks at
+/// once, if the revision that was applied last is still the source's.
+pub async fn rest(visit: &Visit<Kustomizations>, kind: &Kustomizations) {
+    let (object, context) = (visit.object(), kind.context.as_ref());
+    if let Err(error) = look(visit, object, kind, context).await {
+        let error = Detail::of(&error).message;
+        tracing::debug!(error, "a suspended Kustomization cannot be watched for drift");
+    }
+}
+
+async fn look(
+    visit: &Visit<Kustomizations>,
+    object: &Kustomization,
+    kind: &Kustomizations,
+    context: &Context,
+) -> Result<(), KustomizationError> {
+    let valid = validate(object, context.no_cross_namespace_refs)?;
+    let facts = facts::gather(&valid, &context.repositories, &kind.others());
+    let artifact = decide::ready(&facts, &valid, "")?;
+    let applied = object.status.as_ref().and_then(|status| status.last_applied_revision.as_ref());
+    if applied != Some(&artifact.revision) {
+        return Ok(());
+    }
+    let terms = act::terms(object, &valid, artifact);
+    if context.desk.is_known(visit.key()) {
+        context.desk.set_terms(visit.key(), terms);
+        return Ok(());
+    }
+    let built = build(object, artifact, context, "").await?;
+    recall(object, visit, context);
+    let objects = built.planned.clone();
+    context.desk.adopt_unverified(visit.key(), crate::drift::Managed { terms, objects, changes: Vec::new() });
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! A Kustomization that is being deleted: the same path with nothing desired. What cannot be deleted keeps it.
+
+use std::time::Duration;
+
+use plumb_api::kustomize::KustomizationCondition;
+use plumb_apply::{Budget, prune};
+use plumb_planning::inventory::Inventory;
+use plumb_planning::plan;
+use plumb_runtime::Visit;
+use plumb_status::{Ending, Retry};
+use tokio::time::Instant;
+
+use super::build::owner;
+use super::error::KustomizationError;
+use crate::kind::Kustomizations;
+
+/// How long one attempt to delete everything may take.
+const TEARDOWN_MAX: Duration = Duration::from_mins(20);
+
+/// One attempt to take everything down.
+pub async fn teardown(
+    visit: &Visit<Kustomizations>,
+    kind: &Kustomizations,
+) -> Ending<KustomizationCondition> {
+    match take_down(visit, kind).await {
+        Ok(()) => Ending::Gone,
+        Err(error) => Ending::of(&error, None, Retry::Backoff, kind.context.requeue),
+    }
+}
+
+async fn take_down(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Result<(), KustomizationError> {
+    let (object, context) = (visit.object(), kind.context.as_ref());
+    // From here on nothing of it is put back.
+    let hold = context.desk.hold(visit.key()).await;
+    context.desk.forget(visit.key());
+    drop(hold);
+    if object.spec.suspend || !object.spec.deletes_objects() {
+        return Ok(());
+    }
+    let before = Inventory::from_wire(object.status.as_ref().and_then(|status| status.inventory.as_ref()))?;
+    let plan = plan::teardown(&before, true);
+    let budget = Budget::new(Instant::now() + TEARDOWN_MAX, context.shutdown.clone());
+    let pruned = prune(&context.cluster, &plan.prune, &owner(object), context.concurrency, &budget).await;
+    let mut rest = before;
+    for id in pruned.released() {
+        rest.remove(id);
+    }
+    let mut ledger = visit.ledger();
+    ledger.note_inventory(rest);
+    ledger.note_lines(pruned.lines());
+    match pruned.complaint() {
+        None => Ok(()),
+        Some(complaint) => Err(KustomizationError::Prune { complaint }),
+    }
+}

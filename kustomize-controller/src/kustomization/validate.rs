@@ -1,0 +1,166 @@
+//! Whether a spec can be honoured, before anything is fetched: a set field that is not honoured is refused by name. Pure.
+
+use plumb_api::kustomize::{
+    DeletionPolicy, DependencyReference, DriftDetection, Kustomization, KustomizationSpec, PostBuild,
+    SourceKind,
+};
+use plumb_api::meta::{DRIFT_DETECTION, NamespacedObjectKindReference};
+use plumb_apply::Target;
+use plumb_manifests::ObjectId;
+use plumb_planning::drift::mode::Mode;
+use plumb_runtime::Key;
+
+use super::error::KustomizationError;
+
+/// The API version of a health check that names none, as Flux has it.
+const HEALTH_CHECK_API: &str = "apps/v1";
+
+/// A spec that can be honoured. What only the rendering reads stays in the spec.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Valid {
+    /// The source.
+    pub source: Key,
+    /// The source, as messages name it.
+    pub source_ref: String,
+    /// What must come first.
+    pub depends_on: Vec<Key>,
+    /// Whether all objects are waited for.
+    pub wait: bool,
+    /// Further objects that are waited for; not read if all are.
+    pub health_checks: Vec<Target>,
+    /// What is done about drift.
+    pub mode: Mode,
+}
+
+/// Looks at every field of the spec.
+pub fn validate(object: &Kustomization, no_cross_namespace_refs: bool) -> Result<Valid, KustomizationError> {
+    let own = object.metadata.namespace.clone().unwrap_or_default();
+    let KustomizationSpec {
+        build_metadata,
+        common_metadata: _,
+        components,
+        decryption,
+        deletion_policy,
+        depends_on,
+        drift_detection,
+        force,
+        health_check_exprs,
+        health_checks,
+        ignore,
+        ignore_missing_components,
+        images: _,
+        interval: _,
+        kube_config,
+        name_prefix: _,
+        name_suffix: _,
+        patches: _,
+        path: _,
+        post_build,
+        prune: _,
+        retry_interval: _,
+        service_account_name,
+        source_ref,
+        suspend: _,
+        target_namespace: _,
+        timeout: _,
+        wait,
+    } = &object.spec;
+    let refuse = |is_set: bool, field: &str| {
+        if is_set { Err(KustomizationError::UnsupportedField { field: field.to_owned() }) } else { Ok(()) }
+    };
+    refuse(!build_metadata.is_empty(), "spec.buildMetadata")?;
+    refuse(!components.is_empty(), "spec.components")?;
+    refuse(*ignore_missing_components, "spec.ignoreMissingComponents")?;
+    refuse(decryption.is_some(), "spec.decryption")?;
+    refuse(
+        *deletion_policy == Some(DeletionPolicy::WaitForTermination),
+        "spec.deletionPolicy=WaitForTermination",
+    )?;
+    refuse(*force, "spec.force")?;
+    refuse(!health_check_exprs.is_empty(), "spec.healthCheckExprs")?;
+    refuse(!ignore.is_empty(), "spec.ignore")?;
+    refuse(kube_config.is_some(), "spec.kubeConfig")?;
+    refuse(service_account_name.as_ref().is_some_and(|name| !name.is_empty()), "spec.serviceAccountName")?;
+    if let Some(PostBuild { substitute: _, substitute_from, substitute_strategy }) = post_build {
+        refuse(!substitute_from.is_empty(), "spec.postBuild.substituteFrom")?;
+        refuse(substitute_strategy.is_some(), "spec.postBuild.substituteStrategy")?;
+    }
+    refuse(
+        source_ref.kind != SourceKind::GitRepository,
+        &format!("spec.sourceRef.kind={}", source_ref.kind.as_str()),
+    )?;
+    let source = Key::new(source_ref.namespace.clone().unwrap_or_else(|| own.clone()), &source_ref.name);
+    if no_cross_namespace_refs && source.namespace != own {
+        let object = format!("{}/{source}", source_ref.kind.as_str());
+        return Err(KustomizationError::CrossNamespace { object });
+    }
+    let source_name = match &source_ref.namespace {
+        Some(namespace) => format!("{}/{namespace}/{}", source_ref.kind.as_str(), source_ref.name),
+        None => format!("{}/{}", source_ref.kind.as_str(), source_ref.name),
+    };
+    Ok(Valid {
+        source,
+        source_ref: source_name,
+        depends_on: dependencies(depends_on, &own, no_cross_namespace_refs)?,
+        wait: *wait,
+        health_checks: targets(health_checks, &own)?,
+        mode: mode(object, drift_detection.as_ref())?,
+    })
+}
+
+/// The mode of drift detection that an object asks for.
+fn mode(object: &Kustomization, field: Option<&DriftDetection>) -> Result<Mode, KustomizationError> {
+    let annotation = object.metadata.annotations.as_ref().and_then(|all| all.get(DRIFT_DETECTION));
+    let DriftDetection { mode } = field.cloned().unwrap_or_default();
+    Ok(Mode::resolve(annotation.map(String::as_str), mode.map(|mode| mode.as_str()))?)
+}
+
+fn dependencies(
+    references: &[DependencyReference],
+    own: &str,
+    no_cross_namespace_refs: bool,
+) -> Result<Vec<Key>, KustomizationError> {
+    let mut keys = Vec::with_capacity(references.len());
+    for (at, DependencyReference { name, namespace, ready_expr }) in references.iter().enumerate() {
+        if ready_expr.as_ref().is_some_and(|text| !text.is_empty()) {
+            return Err(KustomizationError::UnsupportedField {
+                field: format!("spec.dependsOn[{at}].readyExpr"),
+            });
+        }
+        let key = Key::new(namespace.clone().unwrap_or_else(|| own.to_owned()), name);
+        if no_cross_namespace_refs && key.namespace != own {
+            return Err(KustomizationError::CrossNamespace { object: format!("Kustomization/{key}") });
+        }
+        keys.push(key);
+    }
+    Ok(keys)
+}
+
+fn targets(checks: &[NamespacedObjectKindReference], own: &str) -> Result<Vec<Target>, KustomizationError> {
+    let mut targets = Vec::with_capacity(checks.len());
+    for (at, NamespacedObjectKindReference { api_version, kind, name, namespace }) in
+        checks.iter().enumerate()
+    {
+        let api_version = api_version.as_deref().filter(|text| !text.is_empty()).unwrap_or(HEALTH_CHECK_API);
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        if version.is_empty() || version.contains('/') {
+            let problem = format!("{api_version:?} is not of the form group/version");
+            return Err(KustomizationError::InvalidField {
+                field: format!("spec.healthChecks[{at}].apiVersion"),
+                problem,
+            });
+        }
+        let namespace = namespace.clone().filter(|namespace| !namespace.is_empty());
+        let id = ObjectId {
+            namespace: namespace.unwrap_or_else(|| own.to_owned()),
+            name: name.clone(),
+            group: group.to_owned(),
+            kind: kind.clone(),
+        };
+        targets.push(Target { id, version: version.to_owned() });
+    }
+    Ok(targets)
+}
+
+#[cfg(test)]
+mod tests;

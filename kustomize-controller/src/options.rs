@@ -1,0 +1,160 @@
+//! The flags of kustomize-controller, with Flux's names and defaults. What is not honoured yet is refused by name.
+
+use clap::{ArgAction, Parser};
+use plumb_fetch::HostPort;
+use plumb_planning::takeover::Takeover;
+use plumb_runtime::config::{self, Gate, Refused, Unhonoured, parse_bool};
+
+/// The gates of Flux's kustomize-controller, at their defaults.
+pub const GATES: &[Gate] = &[
+    Gate { name: "CacheSecretsAndConfigMaps", default: false },
+    Gate { name: "DisableStatusPollerCache", default: true },
+    Gate { name: "DisableFailFastBehavior", default: false },
+    Gate { name: "StrictPostBuildSubstitutions", default: true },
+    Gate { name: "GroupChangeLog", default: false },
+    Gate { name: "AdditiveCELDependencyCheck", default: false },
+    Gate { name: "ExternalArtifact", default: false },
+    Gate { name: "CancelHealthCheckOnNewRevision", default: false },
+    Gate { name: "DisableConfigWatchers", default: false },
+    Gate { name: "DirectSourceFetch", default: false },
+    Gate { name: "MigrateAPIVersion", default: false },
+    Gate { name: "ObjectLevelWorkloadIdentity", default: false },
+];
+
+/// The flags.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "kustomize-controller", about = "Keeps a cluster as its sources say.")]
+pub struct Options {
+    /// Those of all controllers.
+    #[command(flatten)]
+    pub common: config::Common,
+    /// Those of the controllers that do work.
+    #[command(flatten)]
+    pub work: config::Work,
+    /// How many objects of a Kustomization are applied at a time.
+    #[arg(long = "concurrent-ssa", default_value = "4")]
+    pub concurrent_ssa: usize,
+    /// How often a download of an artifact is tried again.
+    #[arg(long = "http-retry", default_value = "9")]
+    pub http_retry: u32,
+    /// Whether kustomizations may name bases elsewhere. They never may here: both values are taken.
+    #[arg(long = "no-remote-bases", default_value = "false", default_missing_value = "true",
+          num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
+    pub no_remote_bases: bool,
+    /// Whether references to other namespaces are refused.
+    #[arg(long = "no-cross-namespace-refs", default_value = "false", default_missing_value = "true",
+          num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
+    pub no_cross_namespace_refs: bool,
+    /// Further field managers (by the beginning of their name) whose fields are taken over.
+    #[arg(long = "override-manager")]
+    pub override_manager: Vec<String>,
+    /// A host that artifacts may be fetched from, beside the Services of the controller's own namespace: HOST[:PORT].
+    #[arg(long = "artifact-host")]
+    pub artifact_host: Vec<HostPort>,
+    /// Accepted at its default.
+    #[arg(long = "custom-apply-stage-kinds", default_value = "")]
+    pub custom_apply_stage_kinds: String,
+    /// Accepted at its default.
+    #[arg(long = "default-decryption-service-account", default_value = "")]
+    pub default_decryption_service_account: String,
+    /// Accepted at its default.
+    #[arg(long = "default-kubeconfig-service-account", default_value = "")]
+    pub default_kubeconfig_service_account: String,
+    /// Accepted at its default.
+    #[arg(long = "sops-age-secret", default_value = "")]
+    pub sops_age_secret: String,
+    /// Accepted at its default.
+    #[arg(long = "sops-vault-configmap", default_value = "")]
+    pub sops_vault_configmap: String,
+    /// Accepted at its default.
+    #[arg(long = "insecure-kubeconfig-exec", default_value = "false", default_missing_value = "true",
+          num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
+    pub insecure_kubeconfig_exec: bool,
+    /// Accepted at its default.
+    #[arg(long = "insecure-kubeconfig-tls", default_value = "false", default_missing_value = "true",
+          num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
+    pub insecure_kubeconfig_tls: bool,
+    /// Instead of the host of source-controller's artifacts.
+    #[arg(long = "source-controller-localhost", env = "SOURCE_CONTROLLER_LOCALHOST", hide = true)]
+    pub source_controller_localhost: Option<String>,
+    /// Instead of the host of source-watcher's artifacts.
+    #[arg(long = "source-watcher-localhost", env = "SOURCE_WATCHER_LOCALHOST", hide = true)]
+    pub source_watcher_localhost: Option<String>,
+    /// Set in a pod.
+    #[arg(long = "kubernetes-service-host", env = "KUBERNETES_SERVICE_HOST", hide = true)]
+    pub kubernetes_service_host: Option<String>,
+}
+
+impl Options {
+    /// Refuses what is not honoured yet.
+    pub fn validate(&self) -> Result<(), Refused> {
+        if self.concurrent_ssa == 0 {
+            return Err(Refused::Zero { flag: "concurrent-ssa" });
+        }
+        config::only_defaults(&[
+            Unhonoured::new("custom-apply-stage-kinds", &self.custom_apply_stage_kinds, &""),
+            Unhonoured::new(
+                "default-decryption-service-account",
+                &self.default_decryption_service_account,
+                &"",
+            ),
+            Unhonoured::new(
+                "default-kubeconfig-service-account",
+                &self.default_kubeconfig_service_account,
+                &"",
+            ),
+            Unhonoured::new("sops-age-secret", &self.sops_age_secret, &""),
+            Unhonoured::new("sops-vault-configmap", &self.sops_vault_configmap, &""),
+            Unhonoured::new("insecure-kubeconfig-exec", &self.insecure_kubeconfig_exec, &false),
+            Unhonoured::new("insecure-kubeconfig-tls", &self.insecure_kubeconfig_tls, &false),
+        ])
+    }
+
+    /// Whose fields become ours.
+    pub fn takeover(&self) -> Takeover {
+        Takeover { overrides: self.override_manager.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Options {
+        Options::try_parse_from([&["kustomize-controller"], args].concat()).unwrap()
+    }
+
+    #[test]
+    fn the_args_of_the_deployment_of_flux_are_taken() {
+        let options = parse(&[
+            "--events-addr=http://notification-controller.flux-system.svc.cluster.local./",
+            "--watch-all-namespaces=true",
+            "--log-level=info",
+            "--log-encoding=json",
+            "--enable-leader-election",
+        ]);
+        assert_eq!(options.validate(), Ok(()));
+        assert_eq!(options.common.validate(GATES), Ok(()));
+        assert_eq!((options.concurrent_ssa, options.http_retry), (4, 9));
+    }
+
+    #[test]
+    fn what_is_not_honoured_is_named() {
+        for flag in
+            ["--sops-age-secret=keys", "--insecure-kubeconfig-exec=true", "--custom-apply-stage-kinds=a/B"]
+        {
+            assert!(parse(&[flag]).validate().unwrap_err().to_string().contains(flag), "{flag}");
+        }
+    }
+
+    #[test]
+    fn hosts_and_managers_may_be_given_several_times() {
+        let options = parse(&[
+            "--artifact-host=a:80",
+            "--artifact-host=b",
+            "--override-manager=x",
+            "--override-manager=y",
+        ]);
+        assert_eq!((options.artifact_host.len(), options.takeover().overrides.len()), (2, 2));
+    }
+}

@@ -1,0 +1,32 @@
+//! Passes on what the drift desk has to say: events, and the wish for a status write.
+
+use std::sync::{Arc, OnceLock};
+
+use plumb_runtime::{Handle, Key, Recorder};
+use plumb_status::Occurrence;
+
+use crate::drift::Teller;
+use crate::kind::Kustomizations;
+
+/// Speaks in the name of Kustomizations.
+pub struct KustomizationTeller {
+    /// For events.
+    pub recorder: Recorder,
+    /// For statuses; filled when the kind is installed.
+    pub handle: Arc<OnceLock<Handle<Kustomizations>>>,
+}
+
+impl Teller for KustomizationTeller {
+    fn tell(&self, key: &Key, occurrence: Occurrence) {
+        if let Some(object) = self.handle.get().and_then(|handle| handle.store.get(key)) {
+            self.recorder.tell(object.as_ref(), occurrence);
+        }
+    }
+
+    fn standing_changed(&self, key: &Key) {
+        if let Some(handle) = self.handle.get().cloned() {
+            let key = key.clone();
+            tokio::spawn(async move { handle.amend(&key).await });
+        }
+    }
+}
