@@ -134,7 +134,8 @@ async fn carry_out(cluster: &Cluster, wave: &Wave, order: &Order, applied: &mut 
     for (place, planned) in wave.objects.iter().enumerate() {
         writes.push(async move { (place, apply(cluster, planned, order).await) });
     }
-    let mut outcomes: Vec<_> = stream::iter(writes).buffer_unordered(order.concurrency.max(1)).collect().await;
+    let mut outcomes: Vec<_> =
+        stream::iter(writes).buffer_unordered(order.concurrency.max(1)).collect().await;
     outcomes.sort_by_key(|(place, _)| *place);
     for (_, outcome) in outcomes {
         match outcome {

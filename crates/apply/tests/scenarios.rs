@@ -94,7 +94,7 @@ fn owner() -> Owner {
 }
 
 fn object(value: Value) -> Object {
-    Object::new(value).unwrap()
+    Object::new(value).expect("the fixture is an object")
 }
 
 fn map(name: &str) -> Object {
@@ -108,7 +108,7 @@ fn service(name: &str) -> Object {
 }
 
 fn planned(objects: Vec<Object>) -> Vec<Planned> {
-    plan::prepare(objects, &owner(), &HashKey::new([7; 32])).unwrap()
+    plan::prepare(objects, &owner(), &HashKey::new([7; 32])).expect("no id stands twice")
 }
 
 fn plan(objects: Vec<Object>) -> Plan {
@@ -273,9 +273,9 @@ async fn what_another_tool_left_becomes_ours_and_goes_with_a_second_apply() {
         kinds,
         ["application/apply-patch+yaml", "application/json-patch+json", "application/apply-patch+yaml"]
     );
-    let patch = &calls[1].body;
-    assert_eq!(patch[0], json!({"op": "test", "path": "/metadata/resourceVersion", "value": "1"}));
-    let entries = patch[1]["value"].as_array().unwrap();
+    let takeover = &calls[1].body;
+    assert_eq!(takeover[0], json!({"op": "test", "path": "/metadata/resourceVersion", "value": "1"}));
+    let entries = takeover[1]["value"].as_array().unwrap();
     assert_eq!((entries.len(), &entries[0]["fieldsV1"]), (1, &json!({"f:data": {"f:a": {}, "f:old": {}}})));
 }
 
@@ -377,7 +377,9 @@ async fn a_definition_that_is_never_established_stops_what_follows() {
 fn stale(names: &[&str]) -> Vec<Candidate> {
     let before: Inventory = names
         .iter()
-        .map(|name| (ObjectId::parse_inventory(&format!("prod_{name}__ConfigMap")).unwrap(), "v1".to_owned()))
+        .map(|name| {
+            (ObjectId::parse_inventory(&format!("prod_{name}__ConfigMap")).expect("an id"), "v1".to_owned())
+        })
         .collect();
     plan::teardown(&before, true).prune
 }
@@ -476,7 +478,10 @@ fn deployment(ready: i64, progressing: &str) -> Value {
 }
 
 fn target() -> Target {
-    Target { id: ObjectId::parse_inventory("prod_web_apps_Deployment").unwrap(), version: "v1".to_owned() }
+    Target {
+        id: ObjectId::parse_inventory("prod_web_apps_Deployment").expect("an id"),
+        version: "v1".to_owned(),
+    }
 }
 
 /// Lists these, then feeds the rest.

@@ -52,6 +52,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "callers write the JSON in place")]
     fn check(metadata: Value, status: Value, expect: Status) {
         let mut metadata = metadata;
         metadata["name"] = "x".into();

@@ -104,11 +104,9 @@ impl Generator<'_> {
     }
 
     fn add(&self, key: &str, value: Vec<u8>, data: &mut Data) -> Result<(), BuildError> {
-        let is_key = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
-        if !is_key {
-            let message =
-                format!("{key:?} is not a valid key name: letters, digits, '-', '_' and '.' are allowed");
-            return Err(BuildError::invalid(message));
+        // What a cluster takes as a key is for the cluster to say, as in kustomize.
+        if key.is_empty() {
+            return Err(BuildError::invalid("a key is empty"));
         }
         if data.insert(key.to_owned(), value).is_some() {
             let message = format!("configmap {} illegally repeats the key `{key}`", self.entry.name);
@@ -187,12 +185,9 @@ fn config_map(data: Data) -> Value {
 
 fn secret(data: Data, secret_type: &str) -> Value {
     let secret_type = if secret_type.is_empty() { "Opaque" } else { secret_type };
-    let mut value = json!({ "apiVersion": "v1", "kind": "Secret", "type": secret_type });
-    if !data.is_empty() {
-        let encoded = data.into_iter().map(|(key, content)| (key, folded_base64(&content).into()));
-        value["data"] = Value::Object(encoded.collect());
-    }
-    value
+    let encoded: Map<String, Value> =
+        data.into_iter().map(|(key, content)| (key, folded_base64(&content).into())).collect();
+    json!({ "apiVersion": "v1", "kind": "Secret", "type": secret_type, "data": encoded })
 }
 
 /// Base64; what is longer than a line is folded, with a line break behind each line.
@@ -211,4 +206,52 @@ fn folded_base64(content: &[u8]) -> String {
     }
     folded.push('\n');
     folded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_lose_one_pair_of_quotes() {
+        for (literal, expect) in [
+            ("a=b", ("a", "b")),
+            ("a='b\"'", ("a", "b\"")),
+            ("a=", ("a", "")),
+            ("a=b=c", ("a", "b=c")),
+            ("a=\"", ("a", "\"")),
+        ] {
+            assert_eq!(parse_literal(literal).unwrap(), expect);
+        }
+        assert!(parse_literal("a").is_err() && parse_literal("=a").is_err());
+    }
+
+    #[test]
+    fn a_refused_literal_is_not_repeated() {
+        assert!(!parse_literal("secret").unwrap_err().to_string().contains("secret"));
+    }
+
+    #[test]
+    fn files_are_named_by_their_last_part_unless_a_key_is_given() {
+        assert_eq!(parse_file_source("dir/a.txt").unwrap(), ("a.txt", "dir/a.txt"));
+        assert_eq!(parse_file_source("k=dir/a.txt").unwrap(), ("k", "dir/a.txt"));
+        for source in ["a=b=c", "=a", "a="] {
+            assert!(parse_file_source(source).is_err(), "{source}");
+        }
+    }
+
+    #[test]
+    fn long_base64_is_folded() {
+        assert_eq!(folded_base64(b"ab"), "YWI=");
+        let folded = folded_base64(&[0; 60]);
+        assert_eq!(folded.lines().map(str::len).collect::<Vec<_>>(), [70, 10]);
+        assert!(folded.ends_with('\n'));
+    }
+
+    #[test]
+    fn content_that_is_no_text_is_binary_data() {
+        let data = Data::from([("t".to_owned(), b"x".to_vec()), ("b".to_owned(), vec![0xff])]);
+        let value = config_map(data);
+        assert_eq!((&value["data"]["t"], &value["binaryData"]["b"]), (&json!("x"), &json!("/w==")));
+    }
 }

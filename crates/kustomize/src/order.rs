@@ -95,3 +95,49 @@ impl Key {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(order: Option<&str>, objects: &[(&str, &str, &str)], expect: &str) {
+        let mut resources: Vec<Resource> = objects
+            .iter()
+            .map(|(api_version, kind, name)| {
+                Resource::new(
+                    json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name}}),
+                    "",
+                )
+            })
+            .collect();
+        let options = order.map(|order| SortOptions { order: order.to_owned(), legacy_sort_options: None });
+        sort(&mut resources, options.as_ref()).unwrap();
+        let names: Vec<&str> = resources.iter().map(Resource::name).collect();
+        assert_eq!(names.join(" "), expect);
+    }
+
+    #[test]
+    fn kinds_that_others_need_come_first_and_webhooks_last() {
+        let objects = [
+            ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", "hook"),
+            ("example.com/v1", "Foo", "foo"),
+            ("apps/v1", "Deployment", "web"),
+            ("v1", "ConfigMap", "b"),
+            ("v1", "ConfigMap", "a"),
+            ("example.com/v1", "Namespace", "other"),
+            ("v1", "Namespace", "ns"),
+        ];
+        check(None, &objects, "ns other a b web foo hook");
+        check(Some("legacy"), &objects, "ns other a b web foo hook");
+        check(Some("fifo"), &objects, "hook foo web b a other ns");
+    }
+
+    #[test]
+    fn an_order_that_is_none_is_refused() {
+        let options = SortOptions { order: "random".to_owned(), legacy_sort_options: None };
+        assert!(sort(&mut [], Some(&options)).is_err());
+    }
+}

@@ -269,3 +269,42 @@ fn role_ref(path: &str, resource: &Resource) -> Option<Gvk> {
     let field = |name: &str| resource.value.pointer(&format!("/roleRef/{name}")).map(scalar_text);
     Some(Gvk { group: field("apiGroup")?, version: String::new(), kind: field("kind")? })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::limits::Limits;
+    use crate::transformers::names::{self, Affix};
+
+    /// Two ConfigMaps named `c` in namespaces `a` and `b`, renamed to `p-c`, and a pod that refers to `c`.
+    fn updated(pod_namespace: &str) -> Value {
+        let mut set = ResourceSet::default();
+        for namespace in ["a", "b"] {
+            let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": namespace}});
+            set.append(Resource::new(value, "")).unwrap();
+        }
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": pod_namespace},
+            "spec": {"volumes": [{"configMap": {"name": "c"}}, {"configMap": {"name": "other"}}]}});
+        set.append(Resource::new(pod, "")).unwrap();
+        names::add(&mut set, Affix::Prefix, "p-", &Config::builtin().name_prefix).unwrap();
+        let tree = plumb_filetree::MemoryTree::builder(plumb_filetree::TreeLimits::DEFAULT).build();
+        let limits = Limits::default();
+        update(&mut set, &Config::builtin().name_references, &Reader::new(&tree, &limits)).unwrap();
+        set.into_vec().remove(2).value["spec"]["volumes"].take()
+    }
+
+    #[test]
+    fn a_name_means_the_object_in_the_same_namespace() {
+        let expect = json!([{"configMap": {"name": "p-c"}}, {"configMap": {"name": "other"}}]);
+        assert_eq!(updated("a"), expect);
+    }
+
+    #[test]
+    fn a_name_that_means_nothing_in_its_namespace_stays() {
+        let expect = json!([{"configMap": {"name": "c"}}, {"configMap": {"name": "other"}}]);
+        assert_eq!(updated("elsewhere"), expect);
+    }
+}

@@ -1,7 +1,7 @@
 //! Obstruction: foreign list items that stand in the way of an apply (drift.md §4).
 //!
 //! When a list item's merge key was edited, the server keeps both the edited item and ours, and then refuses the pair (a
-//! Service with two ports of one name). Exactly such items are removed, nothing else.
+//! Service with two ports of one name). Exactly such items are cleared, nothing else.
 
 use plumb_manifests::Object;
 use serde_json::{Value, json};
@@ -15,24 +15,34 @@ const UNIQUE: [&str; 3] = ["name", "nodePort", "mountPath"];
 /// How deep objects are searched.
 const DEPTH_MAX: usize = 32;
 
-/// The JSON patch, bound to the live resourceVersion, that removes the items in the way; `None` when there is none.
+/// The JSON patch, bound to the live resourceVersion, that clears the items in the way; `None` when there is none. The first
+/// of them becomes the wanted item again, since a list that must not be empty could not lose its last one.
 pub fn patch(desired: &Object, live: &Object) -> Option<Value> {
-    let mut removals = Vec::new();
-    search(desired.value(), live.value(), "", 0, &mut removals);
-    if removals.is_empty() {
+    let mut found = Vec::new();
+    search(desired.value(), live.value(), "", 0, &mut found);
+    if found.is_empty() {
         return None;
     }
-    // From the back, so that positions stay valid.
-    removals.reverse();
     let mut operations = Vec::new();
     if let Some(version) = live.at(&["metadata", "resourceVersion"]) {
         operations.push(json!({"op": "test", "path": "/metadata/resourceVersion", "value": version}));
     }
-    operations.extend(removals.into_iter().map(|path| json!({"op": "remove", "path": path})));
+    // From the back, so that positions stay valid.
+    operations.extend(found.into_iter().rev().map(|obstacle| match obstacle.becomes {
+        Some(value) => json!({"op": "replace", "path": obstacle.path, "value": value}),
+        None => json!({"op": "remove", "path": obstacle.path}),
+    }));
     Some(Value::Array(operations))
 }
 
-fn search(desired: &Value, live: &Value, pointer: &str, depth: usize, removals: &mut Vec<String>) {
+/// An item in the way.
+struct Obstacle {
+    path: String,
+    /// What it becomes; nothing: it is removed.
+    becomes: Option<Value>,
+}
+
+fn search(desired: &Value, live: &Value, pointer: &str, depth: usize, found: &mut Vec<Obstacle>) {
     if depth >= DEPTH_MAX {
         return;
     }
@@ -41,8 +51,8 @@ fn search(desired: &Value, live: &Value, pointer: &str, depth: usize, removals: 
         let Some(there) = present.get(name) else { continue };
         let next = format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"));
         match (value.as_array(), there.as_array()) {
-            (Some(wanted), Some(present)) => list(name, wanted, present, &next, depth, removals),
-            (None, _) | (_, None) => search(value, there, &next, depth + 1, removals),
+            (Some(wanted), Some(present)) => list(name, wanted, present, &next, depth, found),
+            (None, _) | (_, None) => search(value, there, &next, depth + 1, found),
         }
     }
 }
@@ -53,19 +63,39 @@ fn list(
     present: &[Value],
     pointer: &str,
     depth: usize,
-    removals: &mut Vec<String>,
+    found: &mut Vec<Obstacle>,
 ) {
     let Some(keys) = fields_table::merge_keys(name, wanted) else { return };
+    // Wanted items that nothing live stands for yet.
+    let mut absent: Vec<&Value> = wanted
+        .iter()
+        .filter(|want| !present.iter().any(|item| matches_key(item, &key_of(want, keys))))
+        .collect();
     for (at, item) in present.iter().enumerate() {
-        let ours = wanted.iter().find(|want| matches_key(item, &key_of(want, keys)));
-        match ours {
-            Some(want) => search(want, item, &format!("{pointer}/{at}"), depth + 1, removals),
-            None if wanted.iter().any(|want| collides(want, item, keys)) => {
-                removals.push(format!("{pointer}/{at}"));
-            }
-            None => {}
+        let path = format!("{pointer}/{at}");
+        if let Some(want) = wanted.iter().find(|want| matches_key(item, &key_of(want, keys))) {
+            search(want, item, &path, depth + 1, found);
+        } else if let Some(place) = absent.iter().position(|want| collides(want, item, keys)) {
+            let becomes = Some(overlaid(item, absent.remove(place), keys));
+            found.push(Obstacle { path, becomes });
+        } else if wanted.iter().any(|want| collides(want, item, keys)) {
+            found.push(Obstacle { path, becomes: None });
         }
     }
+}
+
+/// The live item with the wanted fields; what the server allocated in it stays.
+fn overlaid(item: &Value, want: &Value, keys: &[&str]) -> Value {
+    let mut merged = item.clone();
+    for (field, value) in want.as_object().into_iter().flatten() {
+        merged[field] = value.clone();
+    }
+    for key in keys.iter().filter(|key| want.get(key).is_none()) {
+        if let Some(value) = fields_table::key_default(key) {
+            merged[*key] = value;
+        }
+    }
+    merged
 }
 
 fn collides(want: &Value, item: &Value, keys: &[&str]) -> bool {

@@ -74,26 +74,22 @@ impl<K: Kind> Driver<K> {
             // The semaphore is never closed.
             let Ok(permit) = permit else { break };
             let active = driver.concurrent - workers.available_permits();
-            driver.metrics.workers(&driver.kind_name(), active, driver.concurrent, driver.queue.depth());
+            driver.metrics.workers(&kind_name::<K>(), active, driver.concurrent, driver.queue.depth());
             let visitor = Arc::clone(&driver);
             visits.spawn(async move { visitor.visit(taken, permit).await });
         }
         driver.queue.stop_all("the end of the process");
         visits.close();
         if tokio::time::timeout(DRAIN, visits.wait()).await.is_err() {
-            tracing::warn!(kind = %driver.kind_name(), open = visits.len(), "attempts were cut off at the end");
+            tracing::warn!(kind = %kind_name::<K>(), open = visits.len(), "attempts were cut off at the end");
         }
-    }
-
-    fn kind_name(&self) -> String {
-        K::Object::kind(&()).into_owned()
     }
 
     async fn visit(self: Arc<Self>, taken: Taken, permit: tokio::sync::OwnedSemaphorePermit) {
         let span = tracing::info_span!(
             "attempt",
-            controller = self.kind_name().to_lowercase(),
-            controllerKind = self.kind_name(),
+            controller = kind_name::<K>().to_lowercase(),
+            controllerKind = kind_name::<K>(),
             name = taken.key.name,
             namespace = taken.key.namespace,
             reconcileID = %uuid::Uuid::new_v4(),
@@ -115,7 +111,7 @@ impl<K: Kind> Driver<K> {
     }
 
     fn forget(&self, key: &Key) {
-        self.metrics.forget(&self.kind_name(), key);
+        self.metrics.forget(&kind_name::<K>(), key);
         self.reporter.forget(key);
         self.kind.forgotten(key);
     }
@@ -123,11 +119,10 @@ impl<K: Kind> Driver<K> {
     fn log(&self, key: &Key, end: &End, took: Duration) {
         let seconds = took.as_secs_f64();
         let reason = end.reason.map(Reason::as_str).unwrap_or_default();
-        match &end.error {
-            Some(error) => {
-                tracing::error!(ending = end.ending, reason, seconds, error, "reconciliation failed")
-            }
-            None => tracing::info!(ending = end.ending, reason, seconds, "reconciliation finished"),
+        if let Some(error) = &end.error {
+            tracing::error!(ending = end.ending, reason, seconds, error, "reconciliation failed");
+        } else {
+            tracing::info!(ending = end.ending, reason, seconds, "reconciliation finished");
         }
         let result = match (&end.error, end.again) {
             (Some(_), _) => "error",
@@ -135,7 +130,7 @@ impl<K: Kind> Driver<K> {
             (None, Again::Now) => "requeue",
             _ => "success",
         };
-        self.metrics.attempt_ended(&self.kind_name(), key, result, took);
+        self.metrics.attempt_ended(&kind_name::<K>(), key, result, took);
     }
 
     async fn attempt(
@@ -340,6 +335,10 @@ impl End {
     }
 }
 
+fn kind_name<K: Kind>() -> String {
+    K::Object::kind(&()).into_owned()
+}
+
 /// How urgent an attempt is that a change of an object asks for; none if it asks for nothing.
 pub(crate) fn urgency<K: Kind>(kind: &K, old: Option<&K::Object>, new: &K::Object) -> Option<Priority> {
     let Some(old) = old else {
@@ -365,3 +364,6 @@ pub(crate) fn urgency<K: Kind>(kind: &K, old: Option<&K::Object>, new: &K::Objec
     }
     kind.triggers(old, new)
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,8 +22,8 @@ pub(crate) fn lease_name(controller: &str, selector: &str) -> String {
         return name;
     }
     let digest = Sha256::digest(selector.as_bytes());
-    let shard: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    format!("{name}-{shard}")
+    let shard = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+    format!("{name}-{shard:08x}")
 }
 
 /// The terms of a lease.

@@ -276,7 +276,7 @@ impl State {
         entry.running = None;
         match again {
             Again::FailedAfter(_) | Again::Backoff { .. } => {
-                entry.failures = entry.failures.saturating_add(1)
+                entry.failures = entry.failures.saturating_add(1);
             }
             Again::Now => {}
             Again::After(_) | Again::Never | Again::Forget => entry.failures = 0,

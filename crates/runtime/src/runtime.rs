@@ -288,7 +288,7 @@ impl Runtime {
                 }
                 // A visit that finds nothing tidies up.
                 Change::Deleted { old } => {
-                    queue.supersede(&Key::of(old.as_ref()), Priority::Deletion, "deletion")
+                    queue.supersede(&Key::of(old.as_ref()), Priority::Deletion, "deletion");
                 }
                 Change::Unreadable { key, message, raw } => teller.tell::<K::Object>(key, message, raw),
             }

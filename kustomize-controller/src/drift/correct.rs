@@ -13,8 +13,9 @@ use plumb_planning::prune::WhyNot;
 use super::compare::{Look, Outcome, Retry, Stands, is_about_content};
 use super::turns::Gate;
 
-/// How often a write is bound to what was seen; then it goes over whatever is there.
-const BOUND_WRITES_MAX: usize = 3;
+/// From this write on it goes over whatever is there: an object whose status moves all the time must not wait for ever. The
+/// evidence is then as new as one request allows.
+const UNBOUND_FROM: usize = 2;
 
 impl Look {
     /// Puts back what may be put back now.
@@ -65,8 +66,7 @@ impl Look {
         for attempt in 1.. {
             match self.write(&planned, &live, attempt).await {
                 Ok(written) => return Ok(self.corrected(&first, &live, written, taken)),
-                Err(error) if attempt < BOUND_WRITES_MAX && has_moved(&error) => match self.evidence().await?
-                {
+                Err(error) if attempt < UNBOUND_FROM && has_moved(&error) => match self.evidence().await? {
                     Some(newer) => live = newer,
                     None => return self.recreate().await,
                 },
@@ -78,7 +78,7 @@ impl Look {
 
     async fn write(&self, planned: &Planned, live: &Object, attempt: usize) -> Result<Written, RequestError> {
         let deps = &self.shared.deps;
-        if attempt < BOUND_WRITES_MAX {
+        if attempt < UNBOUND_FROM {
             write::write_over(&deps.cluster, planned, live, &deps.takeover, &self.budget).await
         } else {
             write::write(&deps.cluster, planned, None, &deps.takeover, &self.budget).await
@@ -181,12 +181,12 @@ fn contended(finding: Finding, live: Option<Object>, at: jiff::Timestamp, fight:
 }
 
 fn refused(finding: Finding, live: Option<Object>, error: &RequestError) -> Outcome {
-    let telltime = if error.is_passing() { Telltime::AfterGrace } else { Telltime::AtOnce };
     Outcome::Stands(Box::new(Stands {
         finding,
         live,
         why: error.to_string(),
-        telltime,
+        // It is tried again: what goes well in a moment is told as corrected alone.
+        telltime: Telltime::AfterGrace,
         retry: Retry::Backoff,
         fight: None,
         taken: false,

@@ -97,13 +97,15 @@ fn settle(
             kept.remember(&live, watchfulness);
             let took = Duration::try_from(now.duration_since(job.errand.arrived)).unwrap_or_default();
             metrics.corrected(&job.key, took);
-            settled.tellings = standings.corrected(&job.id, &finding, took, None, now);
-            if let Some(rest) = rest {
-                kept.taken = true;
-                let manager = rest.managers().first().copied().unwrap_or_default().to_owned();
-                let why = WhyNot::HeldByController(manager).to_string();
-                settled.tellings.extend(standings.stand(&job.id, rest, &why, Telltime::AtOnce, now));
-            }
+            settled.tellings = match rest {
+                None => standings.corrected(&job.id, &finding, took, None, now),
+                Some(rest) => {
+                    kept.taken = true;
+                    let manager = rest.managers().first().copied().unwrap_or_default().to_owned();
+                    let why = WhyNot::HeldByController(manager).to_string();
+                    standings.corrected_in_part(&job.id, &finding, took, (rest, &why), now)
+                }
+            };
         }
         Outcome::Stands(stands) => {
             let Stands { finding, live, why, telltime, retry, fight, taken } = *stands;

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::book::{Book, Errand, Kind, Phase};
 use super::desk::Shared;
+use super::unverified::Glance;
 
 /// A Kustomization, or one object of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +36,9 @@ pub(super) struct State {
     pub times: BTreeSet<(Instant, Place)>,
     pub running: usize,
     pub running_deferred: usize,
+    /// Looks at what an attempt may be about to overwrite.
+    pub glances: VecDeque<Glance>,
+    pub glancing: usize,
     /// Kinds that may not be watched.
     pub blind: BTreeSet<Kind>,
     /// Kinds that are not served.

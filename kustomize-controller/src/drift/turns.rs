@@ -11,9 +11,10 @@ use plumb_runtime::Key;
 use tokio::time::Instant;
 
 use super::book::{Errand, Phase};
-use super::compare;
 use super::desk::Shared;
 use super::sitting::{Place, Sitting};
+use super::unverified::Glance;
+use super::{compare, unverified};
 
 /// The part of all looks that may be looks without hurry.
 const DEFERRED_PART: usize = 2;
@@ -49,7 +50,10 @@ pub(super) async fn take(shared: Arc<Shared>) {
     let shutdown = shared.deps.shutdown.clone();
     loop {
         let next = {
-            let (jobs, next) = shared.sit_down();
+            let (jobs, glances, next) = shared.sit_down();
+            for glance in glances {
+                shared.tasks.spawn(unverified::glance(shared.clone(), glance));
+            }
             for job in jobs {
                 let running = shared.clone();
                 shared.tasks.spawn(compare::run(running, job));
@@ -72,7 +76,7 @@ pub(super) async fn take(shared: Arc<Shared>) {
 
 impl Shared {
     /// What starts now, and when something is due next.
-    fn sit_down(&self) -> (Vec<Job>, Option<Instant>) {
+    fn sit_down(&self) -> (Vec<Job>, Vec<Glance>, Option<Instant>) {
         // Not `sit`: that would stir the very task that is here.
         let mut state = self.lock();
         let mut sitting = Sitting::new(self, &mut state);
@@ -82,10 +86,12 @@ impl Shared {
             jobs.push(job);
         }
         let post = sitting.close();
+        let glances: Vec<Glance> = state.glances.drain(..).collect();
+        state.glancing += glances.len();
         let next = state.times.first().map(|(at, _)| *at);
         drop(state);
         self.pass_on(post);
-        (jobs, next)
+        (jobs, glances, next)
     }
 }
 

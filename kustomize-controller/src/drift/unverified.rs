@@ -4,8 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use jiff::Timestamp;
 use plumb_apply::{Budget, observe};
 use plumb_manifests::{Object, ObjectId};
 use plumb_planning::diff;
@@ -14,11 +16,78 @@ use plumb_planning::fields::FieldSet;
 use plumb_planning::managed_fields::{self, Entry};
 use plumb_planning::plan::Planned;
 use plumb_runtime::Key;
+use tokio::time::Instant;
 
 use super::desk::Shared;
+use super::sitting::{Sitting, State};
 
 /// Findings that are kept for an apply at most; more are not told one by one anyway.
 const WITNESSED_MAX: usize = 1_000;
+
+/// Looks of this kind at a time; what is over is compared when the attempt has ended.
+const GLANCES_MAX: usize = 32;
+
+/// How long one of them may take.
+const GLANCE_MAX: Duration = Duration::from_secs(10);
+
+/// A look at an object that somebody changed while an attempt holds the pen and may overwrite it.
+pub(super) struct Glance {
+    key: Key,
+    id: ObjectId,
+    /// What was applied: the change is told against this.
+    planned: Arc<Planned>,
+    epoch: u64,
+    /// The version that the watch showed; a later one may be the attempt's own.
+    version: Box<str>,
+    seen: Timestamp,
+}
+
+impl Sitting<'_> {
+    /// Asks for a look at what an attempt may be about to overwrite.
+    pub fn glance(&mut self, key: &Key, id: &ObjectId, version: Box<str>) {
+        let State { books, glances, glancing, .. } = &mut *self.state;
+        let Some(kept) = books.get(key).and_then(|book| book.objects.get(id)) else { return };
+        if !kept.is_watched() || *glancing + glances.len() >= GLANCES_MAX {
+            return;
+        }
+        let (planned, epoch) = (kept.planned.clone(), kept.epoch);
+        glances.push_back(Glance {
+            key: key.clone(),
+            id: id.clone(),
+            planned,
+            epoch,
+            version,
+            seen: self.now,
+        });
+    }
+}
+
+/// Looks, and keeps what it shows for the attempt's end, if that has not come meanwhile.
+pub(super) async fn glance(shared: Arc<Shared>, glance: Glance) {
+    let budget = Budget::new(Instant::now() + GLANCE_MAX, shared.deps.shutdown.clone());
+    let found = changed(&shared, &glance, &budget).await;
+    shared.sit(|sitting| {
+        sitting.state.glancing = sitting.state.glancing.saturating_sub(1);
+        let Some(book) = sitting.state.books.get_mut(&glance.key).filter(|book| book.holds > 0) else {
+            return;
+        };
+        let current = book.objects.get(&glance.id).is_some_and(|kept| kept.epoch == glance.epoch);
+        if let (Some(finding), true) = (found, current) {
+            book.witnessed.insert(glance.id, finding);
+        }
+    });
+}
+
+async fn changed(shared: &Shared, glance: &Glance, budget: &Budget) -> Option<Finding> {
+    let Glance { key: _, id, planned, epoch: _, version, seen } = glance;
+    let cluster = &shared.deps.cluster;
+    let live = observe::live(cluster, id, planned.object.version(), budget).await.ok()??;
+    if live.text(&["metadata", "resourceVersion"]) != Some(version) {
+        return None;
+    }
+    let expected = observe::dry_run(cluster, &planned.object, budget).await.ok()?;
+    Finding::compare(&live, &expected, *seen)
+}
 
 /// Looks at live objects before an apply whose predecessor is not known.
 pub(super) async fn witness(shared: &Arc<Shared>, key: &Key, objects: &[Planned], budget: &Budget) {

@@ -90,8 +90,14 @@ impl Sitting<'_> {
         let held = book.holds > 0;
         let Some(kept) = book.objects.get_mut(id) else { return };
         if held || kept.phase == Phase::Running {
+            let wakes =
+                kept.record.as_ref().is_some_and(|record| matches!(wake(record, &seen), Wake::Compare(_)));
+            let version = seen.version.clone();
             kept.late.gone = false;
             kept.late.seen = Some(seen);
+            if held && wakes {
+                self.glance(key, id, version);
+            }
             return;
         }
         // One that was never compared waits for its comparison, which sees all that came before.
@@ -116,6 +122,9 @@ impl Sitting<'_> {
         let Some(kept) = book.objects.get_mut(id) else { return };
         if held || kept.phase == Phase::Running {
             kept.late = super::book::Late { seen: None, gone: true };
+            if held && kept.record.is_some() && !kept.is_known_absent() {
+                book.witnessed.insert(id.clone(), Finding::missing(now));
+            }
             return;
         }
         // A list does not show what was found missing or disowned already.

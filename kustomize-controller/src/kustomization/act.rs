@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use plumb_api::kustomize::Kustomization;
-use plumb_api::meta::Artifact;
+use plumb_api::meta::{Artifact, Reconciled as _};
 use plumb_apply::{Budget, End, Order, Target, Wait, execute, prune, settle};
 use plumb_planning::plan::Planned;
 use plumb_runtime::Visit;
@@ -117,10 +117,10 @@ pub async fn health(
         return Ok(Some(()));
     }
     let timeout = visit.object().spec.effective_timeout();
-    let was_healthy = plumb_api::meta::Reconciled::conditions(visit.object().as_ref())
-        .iter()
-        .any(|condition| condition.type_ == "Healthy" && condition.is_true());
-    if !was_healthy || visit.ledger().has_changed() {
+    let stands = plumb_status::condition::find(visit.object().conditions(), "Healthy")
+        .filter(|condition| condition.is_true())
+        .map(|condition| condition.message.as_str());
+    if stands.is_none() || visit.ledger().has_changed() {
         visit.ledger().note_waiting_for_health(timeout);
     }
     visit.park();
@@ -129,7 +129,7 @@ pub async fn health(
     match (settled.end, settled.complaint()) {
         (End::Cancelled, _) => Ok(None),
         (End::Healthy, _) | (_, None) => {
-            visit.ledger().note_healthy(settled.took, was_healthy);
+            visit.ledger().note_healthy(settled.took, stands);
             Ok(Some(()))
         }
         (End::Failed | End::TimedOut, Some(complaint)) => {

@@ -126,16 +126,18 @@ impl KustomizationLedger {
         self.healthy = Said::Cleared;
     }
 
-    /// All objects that were asked about are healthy.
-    pub fn note_healthy(&mut self, took: Duration, was_healthy: bool) {
-        let text = format!("Health check passed in {}", GoDuration::from(took));
-        if !was_healthy || self.has_changed() {
-            self.lines.push(text.clone());
-            self.healthy = Said::Stands(ConditionStatus::True, Detail::new(Reason::Succeeded, text));
-        } else {
-            // The condition stands as it is: another duration is no news.
-            self.healthy = Said::Nothing;
-        }
+    /// All objects that were asked about are healthy; `stands` is what the condition says already.
+    pub fn note_healthy(&mut self, took: Duration, stands: Option<&str>) {
+        // Another duration alone is no news.
+        let text = match stands.filter(|_| !self.has_changed()) {
+            Some(stands) => stands.to_owned(),
+            None => {
+                let text = format!("Health check passed in {}", GoDuration::from(took));
+                self.lines.push(text.clone());
+                text
+            }
+        };
+        self.healthy = Said::Stands(ConditionStatus::True, Detail::new(Reason::Succeeded, text));
     }
 
     /// What is waited for, for the event.

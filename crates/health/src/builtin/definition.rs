@@ -29,6 +29,7 @@ mod tests {
     use crate::verdict::Status;
 
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "callers write the JSON in place")]
     fn check(conditions: Value, expect: Status) {
         let object = json!({
             "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "x"},

@@ -34,6 +34,7 @@ mod tests {
     use crate::verdict::Status;
 
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "callers write the JSON in place")]
     fn check(status: Value, expect: Status, message: &str) {
         let object = json!({
             "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"},

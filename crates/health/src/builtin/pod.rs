@@ -69,6 +69,7 @@ mod tests {
     use super::*;
     use crate::verdict::Status;
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers write the JSON in place")]
     fn pod(status: Value) -> Object {
         let metadata = json!({"name": "x", "creationTimestamp": "2026-01-01T00:00:00Z"});
         Object::new(json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": status}))

@@ -20,6 +20,7 @@ mod tests {
     use crate::verdict::Status;
 
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "callers write the JSON in place")]
     fn check(spec: serde_json::Value, expect: Status) {
         let object = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}, "spec": spec});
         assert_eq!(assess(&Object::new(object).unwrap()).status, expect);

@@ -14,6 +14,7 @@ fn object(kind: &str, spec: &Value, status: &Value) -> Object {
 }
 
 #[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "callers write the JSON in place")]
 fn check(kind: &str, spec: Value, status: Value, expect: Status, message: &str) {
     let object = object(kind, &spec, &status);
     let verdict = match kind {

@@ -153,32 +153,49 @@ struct KeyedList<'k> {
 /// The texts of the key fields of an item, in the order of the keys.
 type ItemKey = Vec<Option<String>>;
 
+/// An item of the object, until a patch has deleted or moved it.
+type Slot = (ItemKey, Option<Value>);
+
 impl KeyedList<'_> {
-    /// Items of the patch come first, in its order; then those that it does not touch.
+    /// Where one key tells items apart, those of the patch come first, in its order. Where it takes more, items of the
+    /// object keep their places, and new ones come first.
     fn merge(&self, old: Vec<Value>, patch: Vec<Value>) -> Result<Vec<Value>, BuildError> {
         let item_field = Field { merge: Merge::Whole, definition: self.definition };
-        let mut kept: Vec<Option<(ItemKey, Value)>> = Vec::with_capacity(old.len());
+        let mut slots: Vec<Slot> = Vec::with_capacity(old.len());
         for item in old {
-            kept.push(Some((self.key_of(&item, "the object")?, item)));
+            slots.push((self.key_of(&item, "the object")?, Some(item)));
         }
-        let mut merged = Vec::with_capacity(patch.len() + kept.len());
-        let mut seen: Vec<ItemKey> = Vec::new();
+        let mut patches: Vec<(ItemKey, Value)> = Vec::with_capacity(patch.len());
         for item in patch {
             let key = self.key_of(&item, "the patch")?;
-            if seen.contains(&key) {
+            if patches.iter().any(|(known, _)| known == &key) {
                 return Err(self.twice(&key, "the patch"));
             }
-            let before = self.take(&mut kept, &key)?.unwrap_or_default();
-            let result = merge_value(before, item, Some(&item_field));
-            seen.push(key);
-            match result.map_err(|error| deeper(error, &self.describe(seen.last())))? {
-                Some(Value::Object(map)) if map.is_empty() => {}
-                Some(item) => merged.push(item),
-                None => {}
+            if item.get(DIRECTIVE).and_then(Value::as_str) == Some("replace") {
+                let item = self.describe(&key);
+                let message =
+                    format!("{item}: kustomize replaces maps and lists, but no single item of a list");
+                return Err(BuildError::invalid(message));
+            }
+            patches.push((key, item));
+        }
+        let has_more = |key: &ItemKey| key.iter().skip(1).any(Option::is_some);
+        let keeps_places =
+            slots.iter().map(|(key, _)| key).chain(patches.iter().map(|(key, _)| key)).any(has_more);
+        let mut front = Vec::with_capacity(patches.len());
+        for (key, item) in patches {
+            let at = self.find(&slots, &key, &item, keeps_places)?;
+            let before = at.and_then(|at| slots[at].1.take()).unwrap_or_default();
+            let merged = merge_value(before, item, Some(&item_field))
+                .map_err(|error| deeper(error, &self.describe(&key)))?
+                .filter(|item| item.as_object().is_none_or(|map| !map.is_empty()));
+            match (at, keeps_places) {
+                (Some(at), true) => slots[at].1 = merged,
+                _ => front.extend(merged),
             }
         }
-        merged.extend(kept.into_iter().flatten().map(|(_, item)| item));
-        Ok(merged)
+        front.extend(slots.into_iter().filter_map(|(_, item)| item));
+        Ok(front)
     }
 
     fn key_of(&self, item: &Value, whose: &str) -> Result<ItemKey, BuildError> {
@@ -191,45 +208,65 @@ impl KeyedList<'_> {
         Ok(key)
     }
 
-    /// Takes the item out that a key means. A part that only one side states fits to anything.
-    fn take(
+    /// Where the item stands that a key of the patch means.
+    fn find(
         &self,
-        kept: &mut [Option<(ItemKey, Value)>],
+        slots: &[Slot],
         key: &ItemKey,
-    ) -> Result<Option<Value>, BuildError> {
-        let fits = |own: &ItemKey| {
-            let mut pairs = own.iter().zip(key);
-            let is_contrary = |(one, other): (&Option<String>, &Option<String>)| {
-                one.is_some() && other.is_some() && one != other
-            };
-            let is_shared = own.iter().zip(key).any(|(one, other)| one.is_some() && one == other);
-            is_shared && !pairs.any(is_contrary)
-        };
-        let fitting: Vec<usize> = kept
-            .iter()
-            .enumerate()
-            .filter(|(_, item)| item.as_ref().is_some_and(|(own, _)| fits(own)))
-            .map(|(index, _)| index)
-            .collect();
-        match fitting[..] {
-            [] => Ok(None),
-            [index] => Ok(kept[index].take().map(|(_, item)| item)),
-            _ => Err(self.twice(key, "the object")),
+        item: &Value,
+        is_strict: bool,
+    ) -> Result<Option<usize>, BuildError> {
+        let mut equal = slots.iter().enumerate().filter(|(_, (own, _))| own == key).map(|(at, _)| at);
+        let found = equal.next();
+        if equal.next().is_some() {
+            return Err(self.twice(key, "the object"));
         }
+        if !is_strict {
+            return Ok(found);
+        }
+        // kustomize drops an item of the patch in silence if an item with other keys resembles it.
+        let similar = slots.iter().position(|(own, _)| own != key && resembles(own, key));
+        let Some(similar) = similar else {
+            return Ok(found);
+        };
+        let meant = found.unwrap_or(similar);
+        if slots[meant].1.as_ref().is_some_and(|own| says_all(own, item)) {
+            return Ok(Some(meant));
+        }
+        let (own, theirs) = (self.describe(&slots[similar].0), self.describe(key));
+        let keys = self.keys.join(", ");
+        let message = format!("the object has {own}, the patch {theirs}: write {keys} in both");
+        Err(BuildError::invalid(message))
     }
 
     fn twice(&self, key: &ItemKey, whose: &str) -> BuildError {
-        let item = self.describe(Some(key));
+        let item = self.describe(key);
         BuildError::invalid(format!(
             "more than one item {item} in {whose}: which one is patched is not clear"
         ))
     }
 
-    fn describe(&self, key: Option<&ItemKey>) -> String {
-        let parts = self.keys.iter().zip(key.into_iter().flatten());
+    fn describe(&self, key: &ItemKey) -> String {
+        let parts = self.keys.iter().zip(key);
         let stated: Vec<String> =
             parts.filter_map(|(name, text)| text.as_ref().map(|text| format!("{name}={text}"))).collect();
         format!("[{}]", stated.join(","))
+    }
+}
+
+/// Whether two keys agree in a part and contradict each other in none.
+fn resembles(one: &ItemKey, other: &ItemKey) -> bool {
+    let is_shared = one.iter().zip(other).any(|(one, other)| one.is_some() && one == other);
+    let is_contrary =
+        one.iter().zip(other).any(|(one, other)| one.is_some() && other.is_some() && one != other);
+    is_shared && !is_contrary
+}
+
+/// Whether a patch changes nothing in an item.
+fn says_all(item: &Value, patch: &Value) -> bool {
+    match (item.as_object(), patch.as_object()) {
+        (Some(item), Some(patch)) => patch.iter().all(|(key, value)| item.get(key) == Some(value)),
+        _ => false,
     }
 }
 

@@ -15,3 +15,26 @@ pub(crate) fn set_all(
 ) -> Result<(), BuildError> {
     labels::set_all(set, annotations, specs)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::config::Config;
+    use crate::resource::Resource;
+
+    #[test]
+    fn annotations_reach_pod_templates() {
+        let value = json!({"apiVersion": "batch/v1", "kind": "CronJob",
+            "metadata": {"name": "a", "annotations": {"k": "old", "own": "x"}}});
+        let mut set = ResourceSet::default();
+        set.append(Resource::new(value, "")).unwrap();
+        let annotations = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
+        set_all(&mut set, &annotations, &Config::builtin().annotations).unwrap();
+        let value: Value = set.into_vec().remove(0).value;
+        assert_eq!(value["metadata"]["annotations"], json!({"k": "v", "own": "x"}));
+        let template = "/spec/jobTemplate/spec/template/metadata/annotations";
+        assert_eq!(value.pointer(template), Some(&json!({"k": "v"})));
+    }
+}

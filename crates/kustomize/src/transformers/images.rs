@@ -88,8 +88,7 @@ impl Change<'_> {
             both => both,
         };
         let (suffix, digest) = if tag_suffix.is_empty() { ("", digest) } else { (tag_suffix.as_str(), "") };
-        let tag =
-            if tag.is_empty() && suffix.is_empty() { String::new() } else { format!(":{tag}{suffix}") };
+        let tag = if tag.is_empty() && suffix.is_empty() { String::new() } else { format!(":{tag}{suffix}") };
         let digest = if digest.is_empty() { String::new() } else { format!("@{digest}") };
         format!("{name}{tag}{digest}")
     }

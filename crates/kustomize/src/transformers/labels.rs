@@ -60,3 +60,45 @@ fn set_in(field: &mut Value, texts: &BTreeMap<String, String>) -> Result<(), Bui
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::resource::Resource;
+
+    fn labelled(entry: &LabelEntry) -> Value {
+        let mut set = ResourceSet::default();
+        let value = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"},
+            "spec": {"selector": {}, "template": {"spec": {}}}});
+        set.append(Resource::new(value, "")).unwrap();
+        let specs = fields(entry, Config::builtin()).unwrap();
+        set_all(&mut set, &entry.pairs, &specs).unwrap();
+        set.into_vec().remove(0).value
+    }
+
+    #[track_caller]
+    fn check(include_selectors: bool, include_templates: bool, expect: [bool; 3]) {
+        let pairs = BTreeMap::from([("k".to_owned(), "1".to_owned())]);
+        let value =
+            labelled(&LabelEntry { pairs, include_selectors, include_templates, ..LabelEntry::default() });
+        let places =
+            ["/metadata/labels/k", "/spec/template/metadata/labels/k", "/spec/selector/matchLabels/k"];
+        assert_eq!(places.map(|place| value.pointer(place) == Some(&json!("1"))), expect);
+    }
+
+    #[test]
+    fn labels_reach_templates_and_selectors_only_where_asked() {
+        check(false, false, [true, false, false]);
+        check(false, true, [true, true, false]);
+        check(true, false, [true, true, true]);
+    }
+
+    #[test]
+    fn a_scalar_in_the_place_of_labels_is_refused() {
+        let mut field = json!("text");
+        let texts = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
+        assert!(set_in(&mut field, &texts).is_err());
+    }
+}

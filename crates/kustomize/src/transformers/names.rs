@@ -67,3 +67,42 @@ fn keeps_name(group: &str, kind: &str) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[track_caller]
+    fn check(api_version: &str, kind: &str, name: &Value, expect: &Value) {
+        let mut set = ResourceSet::default();
+        let value = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name}});
+        set.append(Resource::new(value, "")).unwrap();
+        add(&mut set, Affix::Prefix, "p-", &Config::builtin().name_prefix).unwrap();
+        add(&mut set, Affix::Suffix, "-s", &Config::builtin().name_suffix).unwrap();
+        assert_eq!(&set.into_vec()[0].value["metadata"]["name"], expect);
+    }
+
+    #[test]
+    fn names_get_both_but_those_that_mean_something_stay() {
+        check("v1", "ConfigMap", &json!("a"), &json!("p-a-s"));
+        check("v1", "ConfigMap", &json!(123), &json!("p-123-s"));
+        check("v1", "Namespace", &json!("a"), &json!("a"));
+        check("apiextensions.k8s.io/v1", "CustomResourceDefinition", &json!("a"), &json!("a"));
+        check("apiregistration.k8s.io/v1", "APIService", &json!("a"), &json!("a"));
+        check("example.com/v1", "APIService", &json!("a"), &json!("p-a-s"));
+    }
+
+    #[test]
+    fn the_former_names_are_remembered() {
+        let mut set = ResourceSet::default();
+        let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
+        set.append(Resource::new(value, "")).unwrap();
+        add(&mut set, Affix::Prefix, "p-", &Config::builtin().name_prefix).unwrap();
+        let resource = set.into_vec().remove(0);
+        assert_eq!(resource.original_id().name, "a");
+        assert_eq!(resource.prefixes, ["p-"]);
+    }
+}

@@ -79,3 +79,58 @@ impl Setting<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[track_caller]
+    fn check(value: Value, expect: &Value) {
+        let mut set = ResourceSet::default();
+        set.append(Resource::new(value, "")).unwrap();
+        set_all(&mut set, "ns", &Config::builtin().namespace).unwrap();
+        assert_eq!(&set.into_vec()[0].value, expect);
+    }
+
+    #[test]
+    fn every_kind_gets_the_namespace_where_it_holds_one() {
+        check(
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "old"}}),
+            &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "ns"}}),
+        );
+        check(
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}}),
+            &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ns"}}),
+        );
+        check(
+            json!({"apiVersion": "example.com/v1", "kind": "Namespace", "metadata": {"name": "a"}}),
+            &json!({"apiVersion": "example.com/v1", "kind": "Namespace", "metadata": {"name": "a", "namespace": "ns"}}),
+        );
+    }
+
+    #[test]
+    fn of_the_subjects_of_a_binding_only_the_default_account_moves() {
+        let binding = |subjects: Value| {
+            json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+                "metadata": {"name": "a"}, "subjects": subjects})
+        };
+        check(
+            binding(json!([{"name": "default"}, {"name": "other", "namespace": "x"}])),
+            &binding(json!([{"name": "default", "namespace": "ns"}, {"name": "other", "namespace": "x"}])),
+        );
+    }
+
+    #[test]
+    fn two_objects_that_become_one_are_refused() {
+        let mut set = ResourceSet::default();
+        for namespace in ["a", "b"] {
+            let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "n", "namespace": namespace}});
+            set.append(Resource::new(value, "")).unwrap();
+        }
+        let error = set_all(&mut set, "ns", &[]).unwrap_err().to_string();
+        assert_eq!(error, "namespace transformation produces ID conflict: ConfigMap.v1.[noGrp]/n.ns");
+    }
+}

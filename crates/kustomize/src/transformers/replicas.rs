@@ -36,3 +36,34 @@ pub(crate) fn set(
     );
     Err(BuildError::invalid(message))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::resource::Resource;
+
+    fn set_count(name: &str) -> Result<serde_json::Value, BuildError> {
+        let mut resources = ResourceSet::default();
+        let value = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}});
+        resources.append(Resource::new(value, "")).unwrap();
+        let entry = ReplicaEntry { name: name.to_owned(), count: 3 };
+        set(&mut resources, &entry, &Config::builtin().replicas)?;
+        Ok(resources.into_vec().remove(0).value)
+    }
+
+    #[test]
+    fn the_count_is_set_where_there_was_none() {
+        assert_eq!(set_count("web").unwrap()["spec"]["replicas"], 3);
+    }
+
+    #[test]
+    fn a_name_that_nothing_has_is_refused() {
+        let error = set_count("nope").unwrap_err().to_string();
+        assert!(
+            error.starts_with("resource with name nope does not match a config with the following GVK [")
+        );
+    }
+}

@@ -14,6 +14,7 @@ pub(super) enum Style {
 
 /// What stands in the way of each style.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is found on its own while the text is read once")]
 struct Traits {
     has_breaks: bool,
     has_special: bool,
@@ -35,7 +36,7 @@ pub(super) fn style(text: &str, is_key: bool) -> Style {
     };
     let traits = traits(text);
     let only_double = traits.has_special || traits.break_after_space;
-    let single_works = !only_double && !traits.space_after_break && !(is_key && traits.has_breaks);
+    let single_works = !(only_double || traits.space_after_break || is_key && traits.has_breaks);
     match wanted {
         Style::Literal if is_key || only_double || traits.ends_with_space => Style::Double,
         Style::Plain if is_plain(&traits) => Style::Plain,

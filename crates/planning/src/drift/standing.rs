@@ -124,6 +124,22 @@ impl Standings {
         vec![Telling::new(id, found, since, &self.revision, Reason::DriftCorrected, text)]
     }
 
+    /// A correction was made of all but what a controller holds: that stands on, and is told if it is news.
+    pub fn corrected_in_part(
+        &mut self,
+        id: &ObjectId,
+        found: &Finding,
+        took: Duration,
+        rest: (Finding, &str),
+        now: Timestamp,
+    ) -> Vec<Telling> {
+        let text = message::corrected(id, found, took, None, now);
+        let mut told =
+            vec![Telling::new(id, found, found.seen, &self.revision, Reason::DriftCorrected, text)];
+        told.extend(self.stand(id, rest.0, rest.1, Telltime::AtOnce, now));
+        told
+    }
+
     /// The object says what Git says, without our doing.
     pub fn clean(&mut self, id: &ObjectId, now: Timestamp) -> Vec<Telling> {
         let remembered = self.remembered.remove(id).map(|(since, told)| (since, told.class));

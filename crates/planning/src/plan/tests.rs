@@ -224,13 +224,14 @@ fn a_port_whose_key_was_edited_stands_in_the_way() {
     };
     let mut desired = service(80, "");
     desired.value_mut()["spec"]["ports"].as_array_mut().unwrap().truncate(1);
-    let patch = crate::obstruction::patch(&desired, &service(81, "7")).unwrap();
-    assert_eq!(
-        patch,
-        json!([
-            {"op": "test", "path": "/metadata/resourceVersion", "value": "7"},
-            {"op": "remove", "path": "/spec/ports/0"},
-        ])
-    );
-    assert_eq!(crate::obstruction::patch(&desired, &service(80, "7")), None);
+    let patch = |live: &Object| crate::obstruction::patch(&desired, live);
+    let test = json!({"op": "test", "path": "/metadata/resourceVersion", "value": "7"});
+    let port = json!({"name": "http", "port": 80, "protocol": "TCP", "nodePort": 30001});
+    let mut edited = service(81, "7");
+    edited.value_mut()["spec"]["ports"][0]["nodePort"] = 30001.into();
+    let replace = json!({"op": "replace", "path": "/spec/ports/0", "value": port});
+    assert_eq!(patch(&edited), Some(json!([test, replace])));
+    edited.value_mut()["spec"]["ports"][1]["name"] = "http".into();
+    assert_eq!(patch(&edited), Some(json!([test, {"op": "remove", "path": "/spec/ports/1"}, replace])));
+    assert_eq!(patch(&service(80, "7")), None);
 }

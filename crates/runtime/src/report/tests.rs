@@ -1,1 +1,129 @@
-//! Tests.
+//! What is written, and what is not, on the answers that an API server can give.
+
+use plumb_api::source::GitRepository;
+use plumb_status::{ConditionStatus, Reason};
+use plumb_testkit::scenario::{Answer, Scenario};
+
+use super::*;
+
+const PATH: &str = "/apis/source.toolkit.fluxcd.io/v1/namespaces/apps/gitrepositories/web";
+const STATUS: &str = "/apis/source.toolkit.fluxcd.io/v1/namespaces/apps/gitrepositories/web/status";
+
+fn repository(version: &str, status: &Value) -> Value {
+    json!({
+        "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
+        "metadata": { "name": "web", "namespace": "apps", "uid": "u", "generation": 1, "resourceVersion": version },
+        "spec": { "url": "https://git.example/web", "interval": "1m" },
+        "status": status
+    })
+}
+
+fn typed(value: &Value) -> Arc<GitRepository> {
+    Arc::new(serde_json::from_value(value.clone()).unwrap())
+}
+
+fn reporter(api: &Scenario) -> Reporter<GitRepository> {
+    Reporter::new(api.client(), "source-controller", Store::default(), Arc::new(|_| {}))
+}
+
+/// Ready with a message that says how many conditions stood before.
+fn compose(object: &GitRepository) -> Draft {
+    let mut status = status_of(object);
+    status.observed_generation = 1;
+    if status.conditions.is_empty() {
+        status.conditions.push(plumb_status::Condition {
+            type_: "Ready".into(),
+            status: ConditionStatus::True,
+            observed_generation: Some(1),
+            last_transition_time: "2026-11-25T06:30:00Z".parse().unwrap(),
+            reason: Reason::Succeeded.as_str().into(),
+            message: format!("seen at {}", object.resource_version().unwrap_or_default()),
+        });
+    }
+    Draft { status, fields: Map::new() }
+}
+
+#[tokio::test]
+async fn a_write_that_was_overtaken_is_thought_out_anew() {
+    let api = Scenario::new();
+    api.once("PATCH", STATUS, Answer::conflict("modified"));
+    api.on("GET", PATH, Answer::ok(repository("8", &json!({}))));
+    api.on("PATCH", STATUS, Answer::ok(repository("9", &json!({ "observedGeneration": 1 }))));
+    let mut current = typed(&repository("7", &json!({})));
+    reporter(&api).write(&mut current, compose).await.unwrap();
+    let sent = api.matching("PATCH", STATUS);
+    assert_eq!(sent.len(), 2);
+    let versions: Vec<_> = sent.iter().map(|call| call.body["metadata"]["resourceVersion"].clone()).collect();
+    assert_eq!(versions, ["7", "8"]);
+    assert_eq!(sent[1].body["status"]["conditions"][0]["message"], "seen at 8");
+    assert_eq!(current.resource_version().as_deref(), Some("9"));
+}
+
+#[tokio::test]
+async fn what_would_change_nothing_is_not_written() {
+    let api = Scenario::new();
+    let mut current = typed(&repository(
+        "7",
+        &json!({ "observedGeneration": 1, "conditions": compose(&typed(&repository("7", &json!({})))).status.conditions }),
+    ));
+    reporter(&api).write(&mut current, compose).await.unwrap();
+    assert_eq!(api.lines(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_field_that_the_schema_drops_is_not_sent_again_and_again() {
+    let api = Scenario::new();
+    let stands = json!({ "observedGeneration": 1, "conditions": compose(&typed(&repository("7", &json!({})))).status.conditions });
+    api.on("PATCH", STATUS, Answer::ok(repository("8", &stands)));
+    let reporter = reporter(&api);
+    let mut current = typed(&repository("7", &json!({})));
+    let compose = |object: &GitRepository| {
+        let mut draft = compose(object);
+        draft.fields.insert("drift".into(), json!({ "objects": 1 }));
+        draft
+    };
+    reporter.write(&mut current, compose).await.unwrap();
+    reporter.write(&mut current, compose).await.unwrap();
+    assert_eq!(api.matching("PATCH", STATUS).len(), 1);
+}
+
+#[tokio::test]
+async fn an_object_that_is_gone_is_told_from_one_that_cannot_be_written() {
+    let api = Scenario::new();
+    api.once("PATCH", STATUS, Answer::not_found());
+    api.once("PATCH", STATUS, Answer::forbidden("no"));
+    let mut current = typed(&repository("7", &json!({})));
+    let gone = reporter(&api).write(&mut current, compose).await.unwrap_err();
+    assert!(matches!(gone, ReportError::Gone));
+    let refused = reporter(&api).write(&mut current, compose).await.unwrap_err();
+    assert!(matches!(refused, ReportError::Refused(_)), "{refused}");
+}
+
+#[tokio::test]
+async fn an_object_that_was_made_anew_is_not_written_for_the_old_one() {
+    let api = Scenario::new();
+    api.on("PATCH", STATUS, Answer::conflict("modified"));
+    let mut anew = repository("9", &json!({}));
+    anew["metadata"]["uid"] = "v".into();
+    api.on("GET", PATH, Answer::ok(anew));
+    let mut current = typed(&repository("7", &json!({})));
+    assert!(matches!(reporter(&api).write(&mut current, compose).await, Err(ReportError::Gone)));
+}
+
+#[test]
+fn a_patch_is_within_a_value_when_it_changes_nothing() {
+    let value = json!({ "a": 1, "b": { "c": [1] } });
+    for (patch, within) in [
+        (json!({}), true),
+        (json!({ "a": 1 }), true),
+        (json!({ "a": 2 }), false),
+        (json!({ "b": { "c": [1] } }), true),
+        (json!({ "b": { "c": [] } }), false),
+        (json!({ "d": null }), true),
+        (json!({ "a": null }), false),
+        (json!({ "d": {} }), false),
+        (json!({ "observedGeneration": -1 }), true),
+    ] {
+        assert_eq!(is_within(&patch, &value), within, "{patch}");
+    }
+}

@@ -19,18 +19,25 @@ async fn a_change_between_evidence_and_write_is_looked_at_again() {
 #[tokio::test(start_paused = true)]
 async fn what_the_server_refuses_is_flagged_with_its_reason_and_tried_again() {
     let stand = Stand::enabled(&["settings"]).await;
-    // The write, and the dry run that should show what differs.
-    for _ in 0..2 {
-        stand.api.scenario.once("PATCH", AT, Answer::invalid("a webhook says no"));
-    }
+    // Each look is a write, and a dry run that should show what differs.
+    let refuse = |looks: usize| {
+        for _ in 0..2 * looks {
+            stand.api.scenario.once("PATCH", AT, Answer::invalid("a webhook says no"));
+        }
+    };
+    refuse(1);
     stand.api.edit("settings", "a", "2", "some-tool");
-    tokio::time::sleep(MOMENT).await;
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    assert_eq!(reasons(&stand.said()), [Reason::DriftCorrected], "the second look went well, after a second");
+    refuse(4);
+    stand.api.edit("settings", "a", "2", "some-tool");
+    tokio::time::sleep(Duration::from_secs(6)).await;
     let said = stand.said();
-    assert_eq!(reasons(&said), [Reason::DriftDetected]);
-    assert!(said[0].1.ends_with("; not corrected: a webhook says no"), "{}", said[0].1);
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(reasons(&said), [Reason::DriftCorrected, Reason::DriftDetected]);
+    assert!(said[1].1.ends_with("; not corrected: a webhook says no"), "{}", said[1].1);
+    tokio::time::sleep(Duration::from_secs(20)).await;
     assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
-    assert_eq!(reasons(&stand.said()), [Reason::DriftDetected, Reason::DriftCorrected]);
+    assert_eq!(reasons(&stand.said())[2..], [Reason::DriftCorrected]);
 }
 
 #[tokio::test(start_paused = true)]

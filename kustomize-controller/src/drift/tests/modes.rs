@@ -163,3 +163,18 @@ async fn after_a_restart_a_new_revision_tells_the_foreign_values_that_it_overwri
     assert!(said[0].1.contains(".data.a 3 → 2") && !said[0].1.contains(".data.b"), "{}", said[0].1);
     assert!(said[0].1.ends_with("; overwritten by revision main@sha1:def"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_edit_that_an_attempt_overwrites_while_it_holds_the_pen_is_told() {
+    let stand = Stand::enabled(&["settings"]).await;
+    let hold = stand.desk.hold(&key()).await;
+    stand.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(MOMENT).await;
+    stand.apply(&[settings("settings", &json!({"a": "3"}))], "main@sha1:def").await;
+    drop(hold);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let said = stand.said();
+    assert_eq!(reasons(&said), [Reason::DriftCorrected]);
+    assert!(said[0].1.contains(".data.a 1 → 2 by kubectl-edit"), "{}", said[0].1);
+    assert!(said[0].1.ends_with("; overwritten by revision main@sha1:def"), "{}", said[0].1);
+}

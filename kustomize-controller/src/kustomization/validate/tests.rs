@@ -1,1 +1,138 @@
-//! Tests.
+//! Each field of the spec in turn: it is honoured, or it is refused by name. None is passed over.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn object(edit: impl Fn(&mut Value)) -> Kustomization {
+    let mut value = json!({
+        "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+        "metadata": { "name": "apps", "namespace": "flux-system", "annotations": {} },
+        "spec": { "interval": "1m", "prune": true, "sourceRef": { "kind": "GitRepository", "name": "repo" } }
+    });
+    edit(&mut value);
+    serde_json::from_value(value).unwrap()
+}
+
+/// What becomes of a field that is set to a value: its refusal, or nothing.
+fn judged(path: &str, value: &Value) -> Option<String> {
+    let pointer = format!("/spec/{}", path.replace('.', "/"));
+    let object = object(|object| {
+        let (parent, field) = pointer.rsplit_once('/').unwrap();
+        if object.pointer(parent).is_none() {
+            let (grand, name) = parent.rsplit_once('/').unwrap();
+            object.pointer_mut(grand).unwrap()[name] = json!({});
+        }
+        object.pointer_mut(parent).unwrap()[field] = value.clone();
+    });
+    validate(&object, false).err().map(|error| error.to_string())
+}
+
+#[test]
+fn each_field_is_honoured_or_refused_by_name() {
+    let refused = [
+        ("buildMetadata", json!(["originAnnotations"]), "spec.buildMetadata"),
+        ("components", json!(["../c"]), "spec.components"),
+        ("ignoreMissingComponents", json!(true), "spec.ignoreMissingComponents"),
+        ("decryption", json!({ "provider": "sops" }), "spec.decryption"),
+        ("deletionPolicy", json!("WaitForTermination"), "spec.deletionPolicy=WaitForTermination"),
+        ("force", json!(true), "spec.force"),
+        (
+            "healthCheckExprs",
+            json!([{ "apiVersion": "v1", "kind": "A", "current": "true" }]),
+            "spec.healthCheckExprs",
+        ),
+        ("ignore", json!([{ "paths": ["/spec"] }]), "spec.ignore"),
+        ("kubeConfig", json!({ "secretRef": { "name": "k" } }), "spec.kubeConfig"),
+        ("serviceAccountName", json!("tenant"), "spec.serviceAccountName"),
+        (
+            "postBuild.substituteFrom",
+            json!([{ "kind": "Secret", "name": "s" }]),
+            "spec.postBuild.substituteFrom",
+        ),
+        ("postBuild.substituteStrategy", json!("Always"), "spec.postBuild.substituteStrategy"),
+        ("sourceRef.kind", json!("Bucket"), "spec.sourceRef.kind=Bucket"),
+        (
+            "dependsOn",
+            json!([{ "name": "a" }, { "name": "b", "readyExpr": "true" }]),
+            "spec.dependsOn[1].readyExpr",
+        ),
+    ];
+    for (path, value, named) in refused {
+        let text = judged(path, &value).unwrap_or_else(|| panic!("{path} is passed over"));
+        assert!(text.starts_with(&format!("{named} is not supported")), "{path}: {text}");
+    }
+    let honoured = [
+        ("commonMetadata", json!({ "labels": { "a": "b" } })),
+        ("deletionPolicy", json!("Orphan")),
+        ("dependsOn", json!([{ "name": "a", "namespace": "b" }])),
+        ("driftDetection", json!({ "mode": "warn" })),
+        ("force", json!(false)),
+        ("healthChecks", json!([{ "kind": "Deployment", "name": "web" }])),
+        ("images", json!([{ "name": "nginx", "newTag": "2" }])),
+        ("namePrefix", json!("a-")),
+        ("nameSuffix", json!("-b")),
+        ("patches", json!([{ "patch": "[]" }])),
+        ("path", json!("./deploy")),
+        ("postBuild.substitute", json!({ "a": "b" })),
+        ("retryInterval", json!("10s")),
+        ("suspend", json!(true)),
+        ("targetNamespace", json!("prod")),
+        ("timeout", json!("2m")),
+        ("wait", json!(true)),
+    ];
+    for (path, value) in honoured {
+        assert_eq!(judged(path, &value), None, "{path}");
+    }
+}
+
+#[test]
+fn references_to_other_namespaces_are_refused_where_they_are_blocked() {
+    for (path, value, named) in [
+        (
+            "sourceRef",
+            json!({ "kind": "GitRepository", "name": "repo", "namespace": "other" }),
+            "GitRepository/other/repo",
+        ),
+        ("dependsOn", json!([{ "name": "a", "namespace": "other" }]), "Kustomization/other/a"),
+    ] {
+        let object = object(|object| object["spec"][path] = value.clone());
+        assert!(validate(&object, false).is_ok());
+        let error = validate(&object, true).unwrap_err();
+        assert!(error.to_string().contains(named), "{error}");
+        assert_eq!(plumb_status::Classify::reason(&error), plumb_status::Reason::AccessDenied);
+    }
+}
+
+#[test]
+fn the_annotation_decides_the_mode_and_a_word_that_is_none_is_refused() {
+    let mode = |annotation: &str, field: &str| {
+        validate(
+            &object(|object| {
+                object["metadata"]["annotations"][DRIFT_DETECTION] = annotation.into();
+                object["spec"]["driftDetection"] = json!({ "mode": field });
+            }),
+            false,
+        )
+        .map(|valid| valid.mode)
+    };
+    assert_eq!(mode("warn", "enabled").unwrap(), Mode::Warn);
+    assert_eq!(mode("disabled", "warn").unwrap(), Mode::Disabled);
+    let error = mode("of course", "warn").unwrap_err();
+    assert_eq!(plumb_status::Classify::reason(&error), plumb_status::Reason::InvalidDriftDetection);
+}
+
+#[test]
+fn a_health_check_without_version_is_of_apps_and_in_the_own_namespace() {
+    let checks = json!([{ "kind": "Deployment", "name": "web" }, { "apiVersion": "v1", "kind": "Pod", "name": "p", "namespace": "x" }]);
+    let valid = validate(&object(|object| object["spec"]["healthChecks"] = checks.clone()), false).unwrap();
+    let read: Vec<_> = valid
+        .health_checks
+        .iter()
+        .map(|target| (target.id.to_string(), target.id.group.as_str(), target.version.as_str()))
+        .collect();
+    assert_eq!(read, [("Deployment/flux-system/web".into(), "apps", "v1"), ("Pod/x/p".into(), "", "v1")]);
+    let bad = json!([{ "apiVersion": "a/b/c", "kind": "Pod", "name": "p" }]);
+    let error = validate(&object(|object| object["spec"]["healthChecks"] = bad.clone()), false).unwrap_err();
+    assert!(error.to_string().starts_with("spec.healthChecks[0].apiVersion is invalid"), "{error}");
+}

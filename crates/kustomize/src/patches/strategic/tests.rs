@@ -8,12 +8,12 @@ fn merged(old: Value, patch: Value, kind: &str) -> Result<Option<Value>, BuildEr
 }
 
 #[track_caller]
-fn check(kind: &str, old: Value, patch: Value, expect: &Value) {
+fn check(kind: &str, old: &Value, patch: &Value, expect: &Value) {
     assert_eq!(merged(json!({"spec": old}), json!({"spec": patch}), kind).unwrap().unwrap()["spec"], *expect);
 }
 
 #[track_caller]
-fn refuse(old: Value, patch: Value, expect: &str) {
+fn refuse(old: &Value, patch: &Value, expect: &str) {
     let error = merged(json!({"spec": old}), json!({"spec": patch}), "Pod").unwrap_err();
     assert_eq!(error.to_string(), expect);
 }
@@ -22,19 +22,19 @@ fn refuse(old: Value, patch: Value, expect: &str) {
 fn maps_are_merged_and_null_deletes() {
     check(
         "Any",
-        json!({"a": 1, "b": {"c": 1}}),
+        &json!({"a": 1, "b": {"c": 1}}),
         json!({"a": null, "b": {"d": 2}}),
         &json!({"b": {"c": 1, "d": 2}}),
     );
-    check("Any", json!({}), json!({"a": {"b": null, "c": 1}}), &json!({"a": {"c": 1}}));
-    check("Any", json!({"a": null}), json!({"b": 1}), &json!({"a": null, "b": 1}));
+    check("Any", &json!({}), json!({"a": {"b": null, "c": 1}}), &json!({"a": {"c": 1}}));
+    check("Any", &json!({"a": null}), json!({"b": 1}), &json!({"a": null, "b": 1}));
 }
 
 #[test]
 fn lists_of_unknown_kinds_are_replaced() {
     check(
         "Any",
-        json!({"l": [{"name": "a"}]}),
+        &json!({"l": [{"name": "a"}]}),
         json!({"l": [{"name": "b"}]}),
         &json!({"l": [{"name": "b"}]}),
     );
@@ -46,7 +46,7 @@ fn lists_with_keys_are_merged_with_the_patch_in_front() {
     let patch = json!({"containers": [{"name": "c"}, {"name": "b", "image": "y"}]});
     let expect =
         json!({"containers": [{"name": "c"}, {"name": "b", "image": "y"}, {"name": "a", "image": "x"}]});
-    check("Pod", old, patch, &expect);
+    check("Pod", &old, patch, &expect);
 }
 
 #[test]
@@ -54,33 +54,50 @@ fn directives_delete_and_replace() {
     let old = json!({"containers": [{"name": "a", "image": "x"}, {"name": "b"}], "m": {"a": 1}});
     check(
         "Pod",
-        old.clone(),
+        &old.clone(),
         json!({"containers": [{"name": "a", "$patch": "delete"}], "m": {"$patch": "replace", "b": 1}}),
         &json!({"containers": [{"name": "b"}], "m": {"b": 1}}),
     );
     check(
         "Pod",
-        old.clone(),
+        &old.clone(),
         json!({"containers": [{"name": "z"}, {"$patch": "replace"}], "m": {"$patch": "delete"}}),
         &json!({"containers": [{"name": "z"}]}),
     );
     assert_eq!(merged(old, json!({"$patch": "delete"}), "Pod").unwrap(), None);
 }
 
+fn ports(ports: &Value) -> Value {
+    json!({"ports": ports})
+}
+
 #[test]
-fn a_key_that_one_side_leaves_out_fits_if_only_one_item_does() {
-    let ports = |ports: Value| json!({"ports": ports});
+fn lists_with_two_keys_keep_their_order_once_the_second_is_stated() {
     check(
         "Service",
-        ports(json!([{"port": 80}])),
-        ports(json!([{"port": 80, "protocol": "TCP"}])),
-        &ports(json!([{"port": 80, "protocol": "TCP"}])),
+        &ports(json!([{"port": 80, "protocol": "TCP"}, {"port": 80, "protocol": "UDP"}])),
+        ports(json!([{"port": 80, "protocol": "UDP", "name": "u"}, {"port": 1}])),
+        &ports(
+            json!([{"port": 1}, {"port": 80, "protocol": "TCP"}, {"port": 80, "protocol": "UDP", "name": "u"}]),
+        ),
     );
     check(
         "Service",
-        ports(json!([{"port": 80, "protocol": "TCP"}, {"port": 80, "protocol": "UDP"}])),
-        ports(json!([{"port": 80, "protocol": "UDP", "name": "u"}])),
-        &ports(json!([{"port": 80, "protocol": "UDP", "name": "u"}, {"port": 80, "protocol": "TCP"}])),
+        &ports(json!([{"port": 80}, {"port": 443}])),
+        ports(json!([{"port": 443, "name": "s"}])),
+        &ports(json!([{"port": 443, "name": "s"}, {"port": 80}])),
+    );
+}
+
+#[test]
+fn items_that_state_different_keys_are_refused_unless_the_patch_says_nothing_new() {
+    let old = ports(json!([{"port": 80, "protocol": "TCP", "name": "a"}]));
+    check("Service", &old.clone(), ports(json!([{"port": 80, "name": "a"}])), &old);
+    let patch = json!({"spec": ports(json!([{"port": 80, "name": "b"}]))});
+    let error = merged(json!({"spec": old}), patch, "Service").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "spec: ports: the object has [port=80,protocol=TCP], the patch [port=80]: write port, protocol in both"
     );
 }
 

@@ -65,7 +65,8 @@ fn hostile_aliases_are_refused() {
     let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned();
     for level in 1..9 {
         let alias = format!("*a{}", level - 1);
-        bomb += &format!("a{level}: &a{level} [{}]\n", [alias.as_str(); 9].join(","));
+        let line = format!("a{level}: &a{level} [{}]\n", [alias.as_str(); 9].join(","));
+        bomb.push_str(&line);
     }
     let error = parse(&bomb, &Limits::default()).unwrap_err();
     assert_eq!(error.message, "document contains excessive aliasing");
@@ -77,7 +78,8 @@ fn hostile_nesting_is_refused_in_flow_in_block_and_by_aliases() {
     let block = "- ".repeat(100_000);
     let mut chain = "a0: &a0 [x]\n".to_owned();
     for level in 1..600 {
-        chain += &format!("a{level}: &a{level} [*a{}]\n", level - 1);
+        let link = format!("a{level}: &a{level} [*a{}]\n", level - 1);
+        chain.push_str(&link);
     }
     for text in [flow, block, chain] {
         assert!(parse(&text, &Limits::default()).is_err());

@@ -133,3 +133,16 @@ fn more_than_twenty_objects_in_a_second_are_told_in_one_event() {
     assert_eq!(summary[0].metadata["event.toolkit.fluxcd.io/drift-manager"], "kubectl");
     assert!(many.due(at(9)).is_empty());
 }
+
+#[test]
+fn what_a_controller_holds_stands_on_untold_while_the_rest_is_corrected() {
+    let mut standings = standings();
+    assert_eq!(standings.stand(&web(), scaled(8), "held", Telltime::AtOnce, at(3)).len(), 1);
+    let image = Finding { seen: at(9), ..scaled(5) };
+    let told = standings.corrected_in_part(&web(), &image, Duration::ZERO, (scaled(8), "held"), at(9));
+    assert_eq!(
+        told.iter().map(|telling| telling.occurrence.reason).collect::<Vec<_>>(),
+        [Reason::DriftCorrected]
+    );
+    assert_eq!(standings.get(&web()).unwrap().since, at(3));
+}

@@ -1,0 +1,293 @@
+//! Cases of our own: what a kustomization says, and what comes of it.
+#![expect(clippy::unwrap_used, reason = "a case that cannot be set up fails the test")]
+
+use bytes::Bytes;
+use plumb_filetree::{MemoryTree, RelPath, TreeLimits};
+use plumb_kustomize::{BuildError, Limits, Options, Reach, Refusal, build};
+
+type Files<'f> = &'f [(&'f str, &'f str)];
+
+fn tree(files: Files<'_>) -> MemoryTree {
+    let limits = TreeLimits { depth_max: 200, ..TreeLimits::DEFAULT };
+    let mut builder = MemoryTree::builder(limits);
+    for (path, text) in files {
+        let content = Bytes::copy_from_slice(text.as_bytes());
+        builder.file(&RelPath::parse(path).unwrap(), content, false).unwrap();
+    }
+    builder.build()
+}
+
+fn built_with(files: Files<'_>, directory: &str, limits: Limits) -> Result<String, BuildError> {
+    let options = Options { reach: Reach::Tree, limits };
+    build(&tree(files), &RelPath::parse(directory).unwrap(), &options).map(|build| build.to_yaml())
+}
+
+fn built(files: Files<'_>, directory: &str) -> Result<String, BuildError> {
+    built_with(files, directory, Limits::default())
+}
+
+#[track_caller]
+fn check(files: Files<'_>, expect: &str) {
+    assert_eq!(built(files, "").unwrap(), expect);
+}
+
+#[track_caller]
+fn refuse(files: Files<'_>, refusal: Refusal, expect: &str) {
+    let error = built(files, "").unwrap_err();
+    assert_eq!((error.to_string().as_str(), error.refusal()), (expect, refusal));
+}
+
+#[track_caller]
+fn refuse_with(files: Files<'_>, refusal: Refusal, part: &str) {
+    let error = built(files, "").unwrap_err();
+    assert!(error.to_string().contains(part) && error.refusal() == refusal, "{:?}: {error}", error.refusal());
+}
+
+const A: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n";
+
+#[test]
+fn bases_are_built_first_and_prefixed_by_those_that_name_them() {
+    check(
+        &[
+            ("kustomization.yaml", "resources: [base]\nnamePrefix: out-\nnamespace: ns\n"),
+            ("base/kustomization.yml", "resources: [a.yaml]\nnamePrefix: in-\n"),
+            ("base/a.yaml", A),
+        ],
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: out-in-a\n  namespace: ns\n",
+    );
+}
+
+#[test]
+fn components_transform_what_their_parent_has_gathered() {
+    check(
+        &[
+            ("kustomization.yaml", "resources: [a.yaml]\ncomponents: [part]\n"),
+            ("a.yaml", A),
+            (
+                "part/kustomization.yaml",
+                "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\ncommonAnnotations: {k: v}\n",
+            ),
+        ],
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  annotations:\n    k: v\n  name: a\n",
+    );
+}
+
+#[test]
+fn generated_names_reach_those_that_refer_to_them() {
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\nspec:\n  volumes:\n  - configMap:\n      name: c\n    name: v\n";
+    check(
+        &[("kustomization.yaml", "resources: [p.yaml]\nconfigMapGenerator:\n- name: c\n"), ("p.yaml", pod)],
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c-6ct58987ht\n---\napiVersion: v1\nkind: Pod\nmetadata:\n  \
+         name: p\nspec:\n  volumes:\n  - configMap:\n      name: c-6ct58987ht\n    name: v\n",
+    );
+}
+
+#[test]
+fn a_configuration_adds_fields_that_hold_names() {
+    let user = "apiVersion: example.com/v1\nkind: User\nmetadata:\n  name: u\nspec:\n  map: a\n";
+    let config = "nameReference:\n- kind: ConfigMap\n  version: v1\n  fieldSpecs:\n  - kind: User\n    path: spec/map\n";
+    check(
+        &[
+            ("kustomization.yaml", "resources: [a.yaml, u.yaml]\nconfigurations: [c.yaml]\nnamePrefix: p-\n"),
+            ("a.yaml", A),
+            ("u.yaml", user),
+            ("c.yaml", config),
+        ],
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: p-a\n---\napiVersion: example.com/v1\nkind: User\nmetadata:\n  \
+         name: p-u\nspec:\n  map: p-a\n",
+    );
+}
+
+#[test]
+fn every_object_tells_the_file_that_it_comes_from() {
+    let files = tree(&[
+        ("top/kustomization.yaml", "resources: [../base/a.yaml]\nconfigMapGenerator:\n- name: g\n"),
+        ("base/a.yaml", A),
+    ]);
+    let build = build(&files, &RelPath::parse("top").unwrap(), &Options::default()).unwrap();
+    let origins: Vec<&str> = build.objects.iter().map(|built| built.origin.as_str()).collect();
+    assert_eq!(origins, ["/base/a.yaml", "/top"]);
+    assert!(build.reads.holds_in(&files));
+}
+
+#[test]
+fn files_outside_of_the_directory_are_refused_where_asked() {
+    let files = tree(&[("top/kustomization.yaml", "resources: [../a.yaml]\n"), ("a.yaml", A)]);
+    let options = Options { reach: Reach::OwnDirectory, ..Options::default() };
+    let error = build(&files, &RelPath::parse("top").unwrap(), &options).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "/top/kustomization.yaml: accumulating resources from '../a.yaml': security; file '/a.yaml' is not in or below \
+         '/top'"
+    );
+}
+
+#[test]
+fn broken_files_are_named_with_their_line() {
+    refuse_with(
+        &[
+            ("kustomization.yaml", "resources: [a.yaml]\n"),
+            ("a.yaml", "kind: A\nmetadata:\n  name: a\n b: 1\n"),
+        ],
+        Refusal::Invalid,
+        "/a.yaml:4:",
+    );
+    refuse_with(
+        &[("kustomization.yaml", "namespace: x\nresources: [\n")],
+        Refusal::Invalid,
+        "/kustomization.yaml:2:12:",
+    );
+    refuse(
+        &[("kustomization.yaml", "namespace: x\nnamesuffix: -z\nfoo: 1\n")],
+        Refusal::Invalid,
+        "/kustomization.yaml:3:1: invalid Kustomization: json: unknown field \"foo\"",
+    );
+    refuse(
+        &[("kustomization.yaml", "resources: [a.yaml, b.yaml]\n"), ("a.yaml", A), ("b.yaml", A)],
+        Refusal::Invalid,
+        "/kustomization.yaml: may not add resource with an already registered id: ConfigMap.v1.[noGrp]/a.[noNs]: it is in \
+         /a.yaml and in /b.yaml",
+    );
+    refuse(
+        &[("kustomization.yaml", "resources: [gone.yaml]\n")],
+        Refusal::Invalid,
+        "/kustomization.yaml: accumulating resources from 'gone.yaml': no such file or directory: /gone.yaml",
+    );
+}
+
+#[test]
+fn what_the_engine_does_not_do_is_refused_by_file_and_field() {
+    for field in [
+        "buildMetadata",
+        "crds",
+        "generators",
+        "helmCharts",
+        "openapi",
+        "replacements",
+        "transformers",
+        "validators",
+        "vars",
+    ] {
+        let content = if field == "openapi" { "{path: x}" } else { "[x]" };
+        let text = format!("resources: [a.yaml]\n{field}: {content}\n");
+        let expect = format!("/kustomization.yaml:2:1: field \"{field}\" is not supported");
+        refuse(&[("kustomization.yaml", &text), ("a.yaml", A)], Refusal::Unsupported, &expect);
+    }
+    refuse(
+        &[("kustomization.yaml", "resources: ['https://example.com/a.yaml']\n")],
+        Refusal::Unsupported,
+        "/kustomization.yaml: accumulating resources from 'https://example.com/a.yaml': remote resource \
+         \"https://example.com/a.yaml\" is not supported",
+    );
+}
+
+#[test]
+fn cycles_are_refused_with_the_way_that_leads_round() {
+    refuse(
+        &[
+            ("kustomization.yaml", "resources: [a]\n"),
+            ("a/kustomization.yaml", "resources: [../b]\n"),
+            ("b/kustomization.yaml", "resources: [../a]\n"),
+        ],
+        Refusal::Invalid,
+        "/b/kustomization.yaml: accumulating resources from '../a': cycle detected: / -> /a -> /b -> /a",
+    );
+    refuse_with(&[("kustomization.yaml", "resources: ['.']\n")], Refusal::Invalid, "cycle detected");
+}
+
+#[test]
+fn paths_that_leave_the_tree_are_refused() {
+    for path in ["../../etc/shadow", "/etc/shadow"] {
+        for text in [
+            format!("resources: ['{path}']\n"),
+            format!("configMapGenerator:\n- name: c\n  files: ['{path}']\n"),
+            format!("configMapGenerator:\n- name: c\n  envs: ['{path}']\n"),
+            format!("patches:\n- path: '{path}'\n"),
+            format!("components: ['{path}']\n"),
+        ] {
+            refuse_with(&[("kustomization.yaml", &text)], Refusal::Invalid, "path \"");
+        }
+    }
+}
+
+#[test]
+fn texts_that_are_built_to_hurt_are_refused() {
+    let deep = "[".repeat(100_000);
+    let laughs: String = (1..9).fold("a0: &a0 x\n".to_owned(), |text, level| {
+        let below = format!("*a{},", level - 1).repeat(10);
+        format!("{text}a{level}: &a{level} [{below}]\n")
+    });
+    for text in ["x: &x [*x]\n", &laughs, &deep, &format!("a: {deep}"), "a: \0\n", "? [a]\n: b\n"] {
+        let patch = "patches:\n- path: p.yaml\n  target: {kind: ConfigMap}\nresources: [a.yaml]\n";
+        for kustomization in ["resources: [p.yaml]\n", patch, "configurations: [p.yaml]\nnamespace: x\n"] {
+            let files = [("kustomization.yaml", kustomization), ("p.yaml", text), ("a.yaml", A)];
+            assert!(built(&files, "").is_err(), "{:?} in {kustomization}", &text[..text.len().min(40)]);
+        }
+        assert!(built(&[("kustomization.yaml", text)], "").is_err());
+    }
+}
+
+#[test]
+fn patterns_and_paths_without_measure_are_refused() {
+    refuse_with(
+        &[
+            (
+                "kustomization.yaml",
+                "resources: [a.yaml]\npatches:\n- target: {name: '((a{100}){100}){100}'}\n  patch: '[]'\n",
+            ),
+            ("a.yaml", A),
+        ],
+        Refusal::OverLimit,
+        "pattern",
+    );
+    let path = "a/".repeat(100_000);
+    let text = format!(
+        "resources: [a.yaml]\nlabels:\n- pairs: {{k: v}}\n  fields: [{{path: '{path}', create: true}}]\n"
+    );
+    refuse_with(&[("kustomization.yaml", &text), ("a.yaml", A)], Refusal::OverLimit, "more than 100 steps");
+}
+
+#[test]
+fn deep_objects_are_merged_within_the_stack() {
+    let nested = |end: &str| format!("{}{end}{}", "{a: ".repeat(480), "}".repeat(480));
+    let object = format!("{A}data: {}\n", nested("1"));
+    let patch = format!("{A}data: {}\n", nested("2"));
+    let text = "resources: [a.yaml]\npatches: [{path: p.yaml}]\nimages: [{name: x, newTag: z}]\n";
+    let yaml = built(&[("kustomization.yaml", text), ("a.yaml", &object), ("p.yaml", &patch)], "").unwrap();
+    assert!(yaml.contains("a: 2"));
+}
+
+#[test]
+fn every_limit_is_named_in_the_refusal() {
+    let files: Files<'_> = &[
+        ("kustomization.yaml", "resources: [a.yaml, b]\nnamespace: ns\n"),
+        ("a.yaml", A),
+        ("b/kustomization.yaml", "resources: [b.yaml]\nnamePrefix: p-\n"),
+        ("b/b.yaml", A),
+    ];
+    for (limits, part) in [
+        (Limits { files_max: 2, ..Limits::default() }, "more than 2 files"),
+        (Limits { file_bytes_max: 20, ..Limits::default() }, "20 bytes a file"),
+        (Limits { read_bytes_max: 60, ..Limits::default() }, "60 in all"),
+        (Limits { objects_max: 1, ..Limits::default() }, "more than 1 objects"),
+        (Limits { depth_max: 1, ..Limits::default() }, "more than 1 kustomizations"),
+        (Limits { steps_max: 1, ..Limits::default() }, "more than 1 steps"),
+        (Limits { output_bytes_max: 50, ..Limits::default() }, "more than 50 bytes"),
+    ] {
+        let error = built_with(files, "", limits).unwrap_err();
+        assert!(error.refusal() == Refusal::OverLimit && error.to_string().contains(part), "{error}");
+    }
+    assert!(built(files, "").is_ok());
+}
+
+#[test]
+fn kustomizations_inside_each_other_are_limited() {
+    let mut files = Vec::new();
+    let mut directory = String::new();
+    for _ in 0..100 {
+        files.push((format!("{directory}kustomization.yaml"), "resources: [d]\n"));
+        directory += "d/";
+    }
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), *text)).collect();
+    refuse_with(&files, Refusal::OverLimit, "more than 64 kustomizations inside each other");
+}

@@ -1,0 +1,309 @@
+//! Attempts that end in every way an attempt can end, driven as a controller drives them.
+
+use std::collections::VecDeque;
+
+use plumb_api::source::{GitRepository, GitRepositoryCondition};
+use plumb_status::Ledger;
+use plumb_testkit::scenario::{Answer, Call, Scenario};
+use serde_json::{Map, Value, json};
+use tokio::sync::Notify;
+
+use super::*;
+use crate::events::Senders;
+use crate::report::Reporter;
+
+const PATH: &str = "/apis/source.toolkit.fluxcd.io/v1/namespaces/apps/gitrepositories/*";
+const STATUS: &str = "/apis/source.toolkit.fluxcd.io/v1/namespaces/apps/gitrepositories/*/status";
+
+/// Knows nothing of its own.
+struct Nothing;
+
+impl Ledger for Nothing {
+    type Condition = GitRepositoryCondition;
+}
+
+type Script = Box<dyn Fn(&str) -> Step + Send + Sync>;
+
+/// What an attempt does.
+#[derive(Clone)]
+enum Step {
+    End(Ending<GitRepositoryCondition>),
+    Panic,
+    Sleep(Duration),
+    UntilSuperseded,
+    Park(Arc<Notify>),
+}
+
+struct Scripted {
+    script: Script,
+    deadline: Duration,
+}
+
+impl Kind for Scripted {
+    type Object = GitRepository;
+    type Ledger = Nothing;
+
+    fn ledger(&self, _: &GitRepository) -> Nothing {
+        Nothing
+    }
+
+    async fn reconcile(&self, visit: &Visit<Self>) -> Ending<GitRepositoryCondition> {
+        match (self.script)(&visit.key().name) {
+            Step::End(ending) => ending,
+            Step::Panic => panic!("on purpose"),
+            Step::Sleep(time) => {
+                tokio::time::sleep(time).await;
+                done()
+            }
+            Step::UntilSuperseded => Ending::Superseded { by: visit.superseded().await },
+            Step::Park(wake) => {
+                visit.park();
+                wake.notified().await;
+                done()
+            }
+        }
+    }
+
+    fn status(&self, _: &GitRepository, _: &Nothing) -> Map<String, Value> {
+        Map::new()
+    }
+
+    fn deadline(&self, _: &GitRepository) -> Duration {
+        self.deadline
+    }
+}
+
+fn done() -> Ending<GitRepositoryCondition> {
+    Ending::Succeeded { detail: Detail::new(Reason::Succeeded, "done"), changed: true }
+}
+
+fn failed() -> Ending<GitRepositoryCondition> {
+    let detail = Detail::new(Reason::GitOperationFailed, "no route");
+    Ending::Failed { condition: None, detail, retry: Retry::Backoff }
+}
+
+/// An API server that keeps objects, and a driver that runs against it.
+struct Stand {
+    api: Scenario,
+    store: Store<GitRepository>,
+    queue: Queue,
+    shutdown: CancellationToken,
+    _senders: Senders,
+}
+
+impl Stand {
+    fn new(script: impl Fn(&str) -> Step + Send + Sync + 'static, concurrent: usize) -> Self {
+        let api = Scenario::new();
+        let version = Mutex::new(100);
+        api.on(
+            "PATCH",
+            STATUS,
+            Answer::with(move |call| {
+                let mut version = version.lock().unwrap();
+                *version += 1;
+                Answer::ok(answered(call, *version))
+            }),
+        );
+        api.on("PATCH", PATH, Answer::with(|call| Answer::ok(answered(call, 99))));
+        let store = Store::default();
+        let queue = Queue::new(cadence::Backoff::default());
+        let metrics = Metrics::default();
+        let (recorder, senders) = Recorder::new("c", "i".into(), None, Clock::system(), metrics.clone());
+        let driver = Driver {
+            kind: Arc::new(Scripted { script: Box::new(script), deadline: Duration::from_mins(1) }),
+            store: store.clone(),
+            queue: queue.clone(),
+            reporter: Reporter::new(api.client(), "c", store.clone(), Arc::new(|_| {})),
+            recorder,
+            clock: Clock::system(),
+            metrics,
+            concurrent,
+            jitter: 0,
+        };
+        let shutdown = CancellationToken::new();
+        tokio::spawn(driver.run(shutdown.clone()));
+        Self { api, store, queue, shutdown, _senders: senders }
+    }
+
+    fn add(&self, object: Value, priority: Priority) -> Key {
+        let object: GitRepository = serde_json::from_value(object).unwrap();
+        let key = Key::of(&object);
+        self.store.put(object);
+        self.queue.add(&key, priority);
+        key
+    }
+
+    /// The statuses that were written, once there are that many.
+    async fn statuses(&self, name: &str, count: usize) -> Vec<Value> {
+        let path = format!("/apis/source.toolkit.fluxcd.io/v1/namespaces/apps/gitrepositories/{name}/status");
+        loop {
+            let calls = self.api.matching("PATCH", &path);
+            if calls.len() >= count {
+                return calls.into_iter().map(|call| call.body["status"].clone()).collect();
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+fn answered(call: &Call, version: u32) -> Value {
+    let name = call.path.split('/').nth(7).unwrap();
+    let mut answer = object(name);
+    answer["metadata"]["resourceVersion"] = version.to_string().into();
+    if let Some(finalizers) = call.body["metadata"].get("finalizers") {
+        answer["metadata"]["finalizers"] = finalizers.clone();
+    }
+    if let Some(status) = call.body.get("status") {
+        answer["status"] = status.clone();
+    }
+    answer
+}
+
+fn object(name: &str) -> Value {
+    json!({
+        "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
+        "metadata": {
+            "name": name, "namespace": "apps", "uid": name, "generation": 1, "resourceVersion": "7",
+            "finalizers": ["finalizers.fluxcd.io"]
+        },
+        "spec": { "url": "https://git.example/web", "interval": "1m" }
+    })
+}
+
+fn ready(status: &Value) -> (&str, &str) {
+    let ready = &status["conditions"][0];
+    (ready["status"].as_str().unwrap(), ready["reason"].as_str().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_told_and_tried_again_later_and_later() {
+    let stand = Stand::new(|_| Step::End(failed()), 1);
+    let began = Instant::now();
+    stand.add(object("a"), Priority::Revision);
+    let statuses = stand.statuses("a", 1).await;
+    assert_eq!(ready(&statuses[0]), ("False", "GitOperationFailed"));
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(stand.statuses("a", 1).await.len(), 1, "the same failure is not written again");
+    assert!(began.elapsed() >= Duration::from_secs(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_ends_one_attempt_and_no_other() {
+    let stand = Stand::new(|name| if name == "a" { Step::Panic } else { Step::End(done()) }, 1);
+    stand.add(object("a"), Priority::Revision);
+    stand.add(object("b"), Priority::Revision);
+    assert_eq!(ready(&stand.statuses("a", 1).await[0]), ("False", "InternalError"));
+    assert_eq!(ready(&stand.statuses("b", 1).await[0]), ("True", "Succeeded"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_takes_too_long_is_ended_and_says_early_that_it_goes_on() {
+    let stand = Stand::new(|_| Step::Sleep(Duration::from_mins(10)), 1);
+    stand.add(object("a"), Priority::Revision);
+    let statuses = stand.statuses("a", 2).await;
+    assert_eq!(ready(&statuses[0]), ("Unknown", "Progressing"));
+    assert_eq!(ready(&statuses[1]), ("False", "TimedOut"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspended_object_is_left_alone_but_its_request_is_answered() {
+    let stand = Stand::new(|_| Step::Panic, 1);
+    let mut suspended = object("a");
+    suspended["spec"]["suspend"] = true.into();
+    suspended["metadata"]["annotations"] = json!({ "reconcile.fluxcd.io/requestedAt": "now" });
+    stand.add(suspended, Priority::Forced);
+    let statuses = stand.statuses("a", 1).await;
+    assert_eq!(statuses[0]["lastHandledReconcileAt"], "now");
+    assert_eq!(statuses[0]["conditions"], json!([]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn something_newer_ends_an_attempt_and_the_next_begins_at_once() {
+    let runs = Mutex::new(VecDeque::from([Step::UntilSuperseded, Step::End(done())]));
+    let stand = Stand::new(move |_| runs.lock().unwrap().pop_front().unwrap(), 1);
+    let key = stand.add(object("a"), Priority::Revision);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    stand.queue.supersede(&key, Priority::Revision, "GitRepository/apps/a");
+    let statuses = stand.statuses("a", 1).await;
+    assert_eq!(ready(statuses.last().unwrap()), ("True", "Succeeded"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_parked_holds_no_worker() {
+    let wake = Arc::new(Notify::new());
+    let parked = Arc::clone(&wake);
+    let stand = Stand::new(
+        move |name| if name == "a" { Step::Park(Arc::clone(&parked)) } else { Step::End(done()) },
+        1,
+    );
+    stand.add(object("a"), Priority::Revision);
+    stand.add(object("b"), Priority::Revision);
+    assert_eq!(ready(&stand.statuses("b", 1).await[0]), ("True", "Succeeded"));
+    wake.notify_one();
+    let statuses = stand.statuses("a", 1).await;
+    assert_eq!(ready(statuses.last().unwrap()).0, "True");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_is_deleted_is_let_go_when_it_is_torn_down() {
+    let stand = Stand::new(|_| Step::Panic, 1);
+    let mut going = object("a");
+    going["metadata"]["deletionTimestamp"] = "2026-11-25T06:30:00Z".into();
+    stand.add(going, Priority::Deletion);
+    let path = "/apis/source.toolkit.fluxcd.io/v1/namespaces/apps/gitrepositories/a";
+    loop {
+        if let Some(call) = stand.api.matching("PATCH", path).first() {
+            assert_eq!(call.body["metadata"], json!({ "resourceVersion": "7", "finalizers": [] }));
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_finalizer_comes_before_the_first_attempt() {
+    let stand = Stand::new(|_| Step::End(done()), 1);
+    let mut bare = object("a");
+    bare["metadata"]["finalizers"] = json!([]);
+    stand.add(bare, Priority::Revision);
+    stand.statuses("a", 1).await;
+    let lines = stand.api.lines();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(!lines[0].ends_with("/status") && lines[1].ends_with("/status"), "{lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_the_process_ends_what_goes_on() {
+    let stand = Stand::new(|_| Step::UntilSuperseded, 1);
+    let key = stand.add(object("a"), Priority::Revision);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert!(stand.queue.is_running(&key));
+    stand.shutdown.cancel();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!stand.queue.is_running(&key));
+}
+
+#[test]
+fn what_a_change_asks_for() {
+    let kind = Scripted { script: Box::new(|_| Step::Panic), deadline: Duration::ZERO };
+    let typed = |value: Value| -> GitRepository { serde_json::from_value(value).unwrap() };
+    let with = |edit: fn(&mut Value)| {
+        let mut value = object("a");
+        edit(&mut value);
+        typed(value)
+    };
+    let plain = typed(object("a"));
+    let seen = with(|value| value["status"] = json!({ "observedGeneration": 1 }));
+    assert_eq!(urgency(&kind, None, &plain), Some(Priority::Revision), "new");
+    assert_eq!(urgency(&kind, None, &seen), Some(Priority::Interval), "after a restart");
+    assert_eq!(urgency(&kind, Some(&plain), &seen), None, "a status");
+    let asked =
+        with(|value| value["metadata"]["annotations"] = json!({ "reconcile.fluxcd.io/requestedAt": "1" }));
+    assert_eq!(urgency(&kind, Some(&plain), &asked), Some(Priority::Forced));
+    assert_eq!(urgency(&kind, Some(&asked), &asked), None);
+    let changed = with(|value| value["metadata"]["generation"] = 2.into());
+    assert_eq!(urgency(&kind, Some(&plain), &changed), Some(Priority::Revision));
+    let going = with(|value| value["metadata"]["deletionTimestamp"] = "2026-11-25T06:30:00Z".into());
+    assert_eq!(urgency(&kind, Some(&plain), &going), Some(Priority::Deletion));
+    assert_eq!(urgency(&kind, Some(&going), &going), None);
+}
