@@ -63,6 +63,11 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
         shutdown: runtime.shutdown(),
         metrics,
     });
+    let (closing, shutdown) = (desk.clone(), runtime.shutdown());
+    runtime.spawn_draining("drift", async move {
+        shutdown.cancelled().await;
+        closing.closed().await;
+    });
     let repositories = {
         let handle = Arc::clone(&handle);
         runtime.watch(Watching::default(), move |change| {

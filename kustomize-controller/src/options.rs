@@ -23,6 +23,7 @@ pub const GATES: &[Gate] = &[
 
 /// The flags.
 #[derive(Debug, Clone, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "the flags are Flux's")]
 #[command(name = "kustomize-controller", about = "Keeps a cluster as its sources say.")]
 pub struct Options {
     /// Those of all controllers.

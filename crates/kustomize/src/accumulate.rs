@@ -8,9 +8,9 @@ use plumb_filetree::{EntryKind, RelPath};
 use crate::build::Reach;
 use crate::config::{self, Config};
 use crate::error::BuildError;
-use crate::reading::Reader;
+use crate::reading::{Reader, count};
 use crate::set::ResourceSet;
-use crate::settings::{self, LabelEntry, Role, Settings};
+use crate::settings::{self, Blank, LabelEntry, Role, Settings};
 use crate::transformers::names::Affix;
 use crate::transformers::{annotations, images, labels, names, namespace, replicas};
 use crate::{generators, load, patches};
@@ -106,7 +106,10 @@ impl<'t> Assembly<'t> {
                 let path = self.file(&place.directory, reference).map_err(doing)?;
                 let text = self.reader.text(&path)?;
                 let resources = load::resources(&text, &path, self.reader.limits())?;
-                resources.into_iter().try_for_each(|resource| into.set.append(resource))?;
+                for resource in resources {
+                    self.reader.admit(&resource.value).map_err(|error| error.in_file(&path))?;
+                    into.set.append(resource)?;
+                }
             }
             Some(EntryKind::Dir) => {
                 let (inner, settings) =
@@ -155,7 +158,7 @@ impl<'t> Assembly<'t> {
             return Err(BuildError::over_limit(message));
         }
         let file = settings::find(self.reader, &directory)?;
-        let settings = settings::read(self.reader, &file)?;
+        let settings = settings::read(self.reader, &file, Blank::Refused)?;
         match (expected, settings.role) {
             (Role::Kustomization, Role::Component) => {
                 Err(BuildError::invalid(format!("expected kind != 'Component' for path '/{directory}'")))
@@ -203,6 +206,10 @@ impl<'t> Assembly<'t> {
             &merged
         };
         let set = &mut into.set;
+        // What walks through whole objects costs the more the larger they are.
+        let values: usize = set.iter().map(|resource| count(&resource.value)).sum();
+        let walk = values / VALUES_PER_STEP + 1;
+        self.reader.spend(walk, 0)?;
         patches::run_strategic(self, &place.directory, &settings.patches_strategic_merge, set)?;
         patches::run(self, &place.directory, &settings.patches, set)?;
         self.spend(set, settings.namespace.len() + settings.name_prefix.len() + settings.name_suffix.len())?;
@@ -218,7 +225,7 @@ impl<'t> Assembly<'t> {
             replicas::set(set, entry, &config.replicas)?;
         }
         for entry in &settings.images {
-            self.spend(set, entry.new_name.len() + entry.new_tag.len() + entry.digest.len())?;
+            self.reader.spend(walk, entry.new_name.len() + entry.new_tag.len() + entry.digest.len())?;
             images::replace(set, entry, &config.images)?;
         }
         set.drop_empties();
@@ -232,8 +239,9 @@ impl<'t> Assembly<'t> {
             ..LabelEntry::default()
         };
         for entry in settings.labels.iter().chain([&common]) {
-            self.spend(set, size(&entry.pairs))?;
-            labels::set_all(set, &entry.pairs, &labels::fields(entry, config)?)?;
+            let specs = labels::fields(entry, config)?;
+            self.spend(set, size(&entry.pairs) + specs.len())?;
+            labels::set_all(set, &entry.pairs, &specs)?;
         }
         Ok(())
     }
@@ -242,6 +250,9 @@ impl<'t> Assembly<'t> {
         self.reader.spend(set.len(), bytes_each)
     }
 }
+
+/// So many values are walked through at the cost of looking at one object.
+const VALUES_PER_STEP: usize = 16;
 
 fn size(texts: &BTreeMap<String, String>) -> usize {
     texts.iter().map(|(key, text)| key.len() + text.len()).sum()

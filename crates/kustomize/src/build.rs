@@ -10,7 +10,7 @@ use crate::error::BuildError;
 use crate::limits::Limits;
 use crate::reading::{ReadSet, Reader};
 use crate::resource::{Resource, scalar_text};
-use crate::settings::{self, ImageEntry, PatchEntry, Settings};
+use crate::settings::{self, Blank, ImageEntry, PatchEntry, Settings};
 use crate::transformers::hash;
 use crate::{order, references};
 
@@ -65,6 +65,8 @@ impl Build {
 /// What a caller adds to the kustomization of the directory that is built.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Additions {
+    /// What a kustomization file that says nothing leads to.
+    pub blank: Blank,
     /// The resources of a directory that has no kustomization file; `None` if it must have one.
     pub generated: Option<Vec<String>>,
     /// Replaces the namespace.
@@ -99,7 +101,7 @@ pub fn build_with(
         (None, Settings { resources: resources.clone(), ..Settings::default() })
     } else {
         let file = settings::find(&reader, path)?;
-        let settings = settings::read(&reader, &file)?;
+        let settings = settings::read(&reader, &file, additions.blank)?;
         (Some(file), settings)
     };
     extend(&mut settings, additions);
@@ -115,8 +117,16 @@ pub fn build_with(
 }
 
 fn extend(settings: &mut Settings, additions: &Additions) {
-    let Additions { generated: _, namespace, name_prefix, name_suffix, images, patches, components } =
-        additions;
+    let Additions {
+        blank: _,
+        generated: _,
+        namespace,
+        name_prefix,
+        name_suffix,
+        images,
+        patches,
+        components,
+    } = additions;
     for (own, new) in [
         (&mut settings.namespace, namespace),
         (&mut settings.name_prefix, name_prefix),

@@ -27,4 +27,4 @@ pub use build::{Additions, Build, Built, Options, Reach, build, build_with};
 pub use error::{BuildError, Refusal};
 pub use limits::Limits;
 pub use reading::{ReadSet, Seen};
-pub use settings::{FILE_NAMES, ImageEntry as Image, PatchEntry as Patch, SelectorEntry as Selector};
+pub use settings::{Blank, FILE_NAMES, ImageEntry as Image, PatchEntry as Patch, SelectorEntry as Selector};

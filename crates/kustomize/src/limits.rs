@@ -11,6 +11,8 @@ pub struct Limits {
     pub file_bytes_max: usize,
     /// Bytes of all files read.
     pub read_bytes_max: usize,
+    /// Values (maps, lists, scalars) in all objects read.
+    pub values_max: usize,
     /// Objects alive at any moment.
     pub objects_max: usize,
     /// Kustomizations inside each other.
@@ -27,13 +29,14 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             files_max: 50_000,
-            file_bytes_max: 64 << 20,
-            read_bytes_max: 256 << 20,
+            file_bytes_max: 16 << 20,
+            read_bytes_max: 64 << 20,
+            values_max: 4_000_000,
             objects_max: 100_000,
             depth_max: 64,
-            output_bytes_max: 256 << 20,
+            output_bytes_max: 128 << 20,
             steps_max: 50_000_000,
-            yaml: yaml::Limits::default(),
+            yaml: yaml::Limits { nodes_max: 2_000_000, ..yaml::Limits::default() },
         }
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use plumb_filetree::{EntryKind, FileTree, ReadError, RelPath};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::error::BuildError;
@@ -88,6 +89,7 @@ pub(crate) struct Reader<'t> {
     files: Cell<usize>,
     bytes: Cell<usize>,
     steps: Cell<usize>,
+    values: Cell<usize>,
 }
 
 /// This many bytes written to an object count as much as looking at one.
@@ -102,11 +104,22 @@ impl<'t> Reader<'t> {
             files: Cell::new(0),
             bytes: Cell::new(0),
             steps: Cell::new(0),
+            values: Cell::new(0),
         }
     }
 
     pub(crate) fn limits(&self) -> &'t Limits {
         self.limits
+    }
+
+    /// Counts the values of an object that is taken into the build.
+    pub(crate) fn admit(&self, value: &Value) -> Result<(), BuildError> {
+        self.values.set(self.values.get().saturating_add(count(value)));
+        let values_max = self.limits.values_max;
+        if self.values.get() > values_max {
+            return Err(BuildError::over_limit(format!("the objects have more than {values_max} values")));
+        }
+        Ok(())
     }
 
     /// Takes from the budget what it costs to look at objects and to write so many bytes into each of them.
@@ -156,6 +169,15 @@ impl<'t> Reader<'t> {
 
     pub(crate) fn into_reads(self) -> ReadSet {
         self.reads.into_inner()
+    }
+}
+
+/// Maps, lists and scalars in a value, itself included. The depth is limited by the parser, and so is this recursion.
+pub(crate) fn count(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(count).sum::<usize>(),
+        Value::Object(map) => 1 + map.values().map(count).sum::<usize>(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 1,
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) fn update(
     references: &[NameReference],
     reader: &Reader<'_>,
 ) -> Result<(), BuildError> {
+    let specs: usize = references.iter().map(|reference| reference.fields.len()).sum();
+    reader.spend(set.len(), specs)?;
     let referrals = Referrals::new(set.iter().map(Facts::new).collect());
     for (position, resource) in set.iter_mut().enumerate() {
         let referrer = Referrer::new(&referrals, position, resource, reader);

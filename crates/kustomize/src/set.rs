@@ -11,6 +11,8 @@ pub(crate) struct ResourceSet {
     resources: Vec<Resource>,
     /// Where the objects stand that have or had an id; `None` after ids may have changed.
     index: Option<HashMap<ResId, Vec<usize>>>,
+    /// Whether an object may have been emptied.
+    may_have_empties: bool,
 }
 
 impl ResourceSet {
@@ -20,6 +22,7 @@ impl ResourceSet {
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Resource> {
         self.index = None;
+        self.may_have_empties = true;
         self.resources.iter_mut()
     }
 
@@ -36,6 +39,7 @@ impl ResourceSet {
         let resource = &mut self.resources[index];
         let before = (resource.current_id(), resource.previous.len());
         let result = change(resource);
+        self.may_have_empties |= !is_full(resource);
         if before != (resource.current_id(), resource.previous.len()) {
             self.index = None;
         }
@@ -113,8 +117,10 @@ impl ResourceSet {
 
     /// Drops what patches and transformers have emptied.
     pub(crate) fn drop_empties(&mut self) {
-        let is_full = |resource: &Resource| resource.value.as_object().is_some_and(|map| !map.is_empty());
-        self.retain(is_full);
+        if self.may_have_empties {
+            self.retain(is_full);
+            self.may_have_empties = false;
+        }
     }
 
     /// Drops what does not fit.
@@ -130,6 +136,10 @@ impl ResourceSet {
         let mut seen = HashSet::new();
         self.resources.iter().map(Resource::current_id).find(|id| !seen.insert(id.to_key()))
     }
+}
+
+fn is_full(resource: &Resource) -> bool {
+    resource.value.as_object().is_some_and(|map| !map.is_empty())
 }
 
 fn add_to(index: &mut HashMap<ResId, Vec<usize>>, resource: &Resource, position: usize) {

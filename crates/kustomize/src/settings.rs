@@ -95,6 +95,15 @@ pub struct SelectorEntry {
     pub annotation_selector: String,
 }
 
+impl SelectorEntry {
+    /// Bytes of all its texts.
+    pub(crate) fn size(&self) -> usize {
+        let Self { group, version, kind, name, namespace, label_selector, annotation_selector } = self;
+        let texts = [group, version, kind, name, namespace, label_selector, annotation_selector];
+        texts.map(String::len).iter().sum()
+    }
+}
+
 /// An image to replace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
@@ -175,10 +184,20 @@ pub(crate) fn find(reader: &Reader<'_>, directory: &RelPath) -> Result<RelPath, 
     }
 }
 
+/// What a kustomization file that says nothing leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Blank {
+    /// An error, as in kustomize.
+    #[default]
+    Refused,
+    /// Nothing, as in Flux.
+    Allowed,
+}
+
 /// Reads a kustomization file.
-pub(crate) fn read(reader: &Reader<'_>, file: &RelPath) -> Result<Settings, BuildError> {
+pub(crate) fn read(reader: &Reader<'_>, file: &RelPath, blank: Blank) -> Result<Settings, BuildError> {
     let text = reader.text(file)?;
     let value = yaml::parse_settings(&text, &reader.limits().yaml);
     let value = value.map_err(|error| BuildError::yaml(file, &error))?;
-    decode::settings(value, &text, file)
+    decode::settings(value, &text, file, blank)
 }

@@ -269,6 +269,7 @@ fn every_limit_is_named_in_the_refusal() {
         (Limits { files_max: 2, ..Limits::default() }, "more than 2 files"),
         (Limits { file_bytes_max: 20, ..Limits::default() }, "20 bytes a file"),
         (Limits { read_bytes_max: 60, ..Limits::default() }, "60 in all"),
+        (Limits { values_max: 6, ..Limits::default() }, "more than 6 values"),
         (Limits { objects_max: 1, ..Limits::default() }, "more than 1 objects"),
         (Limits { depth_max: 1, ..Limits::default() }, "more than 1 kustomizations"),
         (Limits { steps_max: 1, ..Limits::default() }, "more than 1 steps"),

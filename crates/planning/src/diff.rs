@@ -6,7 +6,7 @@
 use plumb_manifests::Object;
 use serde_json::Value;
 
-use crate::fields::{FieldPath, FieldSet};
+use crate::fields::{FieldPath, FieldSet, Step};
 use crate::fingerprint;
 use crate::managed_fields;
 use crate::takeover::Takeover;
@@ -48,21 +48,24 @@ pub fn changes_in(owned: &FieldSet, live: &Object, expected: &Object) -> Vec<Cha
     walk.found
 }
 
-/// Fields that a takeover removed: another tool's, which Git does not want (drift.md §2, `extra` in mode `enabled`).
-pub fn swept(live: &Object, answered: &Object, takeover: &Takeover) -> Vec<Change> {
-    let mut walk = Walk { secret: fingerprint::is_secret(answered), found: Vec::new() };
+/// What other tools, whose fields become ours, added beside what we apply (drift.md §2, `extra`): in `expected`, the server's
+/// answer to our apply or dry run, we do not own it. A list item counts as one.
+pub fn extras(live: &Object, expected: &Object, takeover: &Takeover) -> Vec<Change> {
+    let owned = managed_fields::own_fields(expected.at(&["metadata", "managedFields"])).unwrap_or_default();
+    let mut walk = Walk { secret: fingerprint::is_secret(expected), found: Vec::new() };
     for entry in managed_fields::entries(live.at(&["metadata", "managedFields"])) {
-        if entry.is_own() || !takeover.takes(&entry.manager, entry.operation.as_str(), &entry.subresource) {
-            continue;
-        }
-        for path in entry.fields.leaves() {
-            let known = walk.found.iter().any(|change| change.path == path);
-            if !known && path.resolve(answered.value()).is_none() && path.resolve(live.value()).is_some() {
-                walk.compare(&path, path.resolve(live.value()), None);
-            }
+        if takeover.takes_entry(&entry) {
+            walk.beside(&entry.fields, Some(&owned), &FieldPath::default(), live.value());
         }
     }
     walk.found
+}
+
+/// Those of [`extras`] that an apply has removed.
+pub fn swept(live: &Object, answered: &Object, takeover: &Takeover) -> Vec<Change> {
+    let mut gone = extras(live, answered, takeover);
+    gone.retain(|change| change.path.resolve(answered.value()).is_none());
+    gone
 }
 
 struct Walk {
@@ -79,6 +82,26 @@ impl Walk {
             || path.last_field() == Some(LAST_APPLIED);
         let show = |value: &Value| if masked { SENSITIVE.to_owned() } else { shown(value) };
         self.found.push(Change { path: path.clone(), desired: expected.map(show), live: live.map(show) });
+    }
+
+    fn beside(&mut self, node: &FieldSet, owned: Option<&FieldSet>, path: &FieldPath, live: &Value) {
+        for (step, below) in node.children() {
+            let (next, ours) = (path.then(step.clone()), owned.and_then(|owned| owned.child(step)));
+            let Some(value) = step.get(live) else { continue };
+            if is_passed_over(&next) || next.last_field() == Some(LAST_APPLIED) {
+                continue;
+            }
+            let whole = below.is_leaf() || matches!(step, Step::Key(_) | Step::Item(_));
+            match ours {
+                Some(ours) if ours.is_leaf() => {}
+                None if whole => {
+                    if !self.found.iter().any(|change| change.path == next) {
+                        self.compare(&next, Some(value), None);
+                    }
+                }
+                Some(_) | None => self.beside(below, ours, &next, value),
+            }
+        }
     }
 
     fn visit(&mut self, node: &FieldSet, path: &FieldPath, live: Option<&Value>, expected: Option<&Value>) {

@@ -75,7 +75,7 @@ fn raw(managed_fields: Option<&Value>) -> impl Iterator<Item = &Value> {
     managed_fields.and_then(Value::as_array).into_iter().flatten()
 }
 
-fn read_entry(entry: &Value) -> Entry {
+pub(crate) fn read_entry(entry: &Value) -> Entry {
     let operation = match text(entry, "operation") {
         "Apply" => Operation::Apply,
         "Update" => Operation::Update,

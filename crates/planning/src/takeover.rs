@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::diff::RESTARTED_AT;
 use crate::exclusion::Policy;
 use crate::fields::FieldSet;
+use crate::managed_fields::{self, Entry};
 use crate::ownership::FIELD_MANAGER;
 
 /// Annotations of other deployment tools, removed on apply.
@@ -38,6 +39,26 @@ impl Takeover {
         let fixed = (applies || updates) && manager.starts_with("kubectl")
             || updates && (manager.starts_with("before-first-apply") || manager.starts_with(FIELD_MANAGER));
         fixed || (applies || updates) && self.overrides.iter().any(|name| manager.starts_with(name.as_str()))
+    }
+
+    /// The same for an entry that was read. One that holds nothing but a restart is not taken.
+    pub fn takes_entry(&self, entry: &Entry) -> bool {
+        if entry.is_own() || !self.takes(&entry.manager, entry.operation.as_str(), &entry.subresource) {
+            return false;
+        }
+        let mut rest = entry.fields.clone();
+        let restart = rest.take_named(RESTARTED_AT);
+        restart.is_empty() || !rest.is_empty()
+    }
+
+    /// Whether anything of `metadata.managedFields` is to be taken over.
+    pub fn has_leftovers(&self, managed_fields: Option<&Value>) -> bool {
+        let entries = managed_fields.and_then(Value::as_array).into_iter().flatten();
+        entries
+            .filter(|entry| {
+                self.takes(word(entry, "manager"), word(entry, "operation"), word(entry, "subresource"))
+            })
+            .any(|entry| !is_ours(entry) && self.takes_entry(&managed_fields::read_entry(entry)))
     }
 
     /// The JSON patch for a live object, bound to its resourceVersion; `None` when nothing is to be taken over.

@@ -96,7 +96,8 @@ fn is_kustomization(built: &Built) -> bool {
     built.object.group() == "kustomize.config.k8s.io"
 }
 
-/// No cluster takes an object without an API version, and none takes two of the same name.
+/// No cluster takes an object without an API version, and none takes two of the same name. An encrypted Secret would be
+/// taken, but with the wrong content.
 fn check_complete(objects: &[Built]) -> Result<(), RenderError> {
     let mut seen = BTreeSet::new();
     for Built { object, origin } in objects {
@@ -107,6 +108,11 @@ fn check_complete(objects: &[Built]) -> Result<(), RenderError> {
         };
         if object.api_version().is_empty() {
             return Err(refuse("apiVersion is missing"));
+        }
+        if object.kind() == "Secret" && object.group().is_empty() && object.at(&["sops"]).is_some() {
+            let message =
+                "it is SOPS encrypted, configuring decryption is required for this secret to be reconciled";
+            return Err(refuse(message));
         }
         let id = object.versioned_id();
         if !seen.insert((id.id, id.version)) {

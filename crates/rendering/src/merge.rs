@@ -2,7 +2,7 @@
 
 use plumb_api::kustomize;
 use plumb_filetree::{EntryKind, FileTree, RelPath};
-use plumb_kustomize::{Additions, Image, Patch, Selector};
+use plumb_kustomize::{Additions, Blank, Image, Patch, Selector};
 
 use crate::spec::{MissingComponents, RenderSpec};
 
@@ -23,6 +23,7 @@ pub(crate) fn additions(
         MissingComponents::Ignored => components.filter(is_there).cloned().collect(),
     };
     Additions {
+        blank: Blank::Allowed,
         generated,
         namespace: spec.target_namespace.clone(),
         name_prefix: spec.name_prefix.clone(),

@@ -77,6 +77,12 @@ fn an_empty_directory_renders_nothing() {
 }
 
 #[test]
+fn a_kustomization_that_says_nothing_renders_nothing() {
+    check(&[("kustomization.yaml", "kind: Kustomization\n")], &RenderSpec::default(), "");
+    check(&[("kustomization.yaml", "")], &RenderSpec::default(), "");
+}
+
+#[test]
 fn the_spec_is_merged_into_an_existing_kustomization() {
     let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec:\n  template:\n    spec:\n      \
                       containers:\n      - image: nginx:1\n        name: web\n";
@@ -222,6 +228,17 @@ fn a_patch_of_the_spec_is_named_as_such() {
     let spec = RenderSpec { patches, ..RenderSpec::default() };
     let error = rendered(&[("a.yaml", CONFIG_MAP)], &spec).unwrap_err().to_string();
     assert!(error.starts_with("kustomize build failed: spec.patches[0]: no resource matches"), "{error}");
+}
+
+#[test]
+fn an_encrypted_secret_is_not_rendered() {
+    let file = format!("{}data:\n  k: ENC[x]\nsops:\n  mac: ENC[y]\n", named("Secret", "s"));
+    refuse(
+        &[("s.yaml", &file)],
+        &RenderSpec::default(),
+        Reason::BuildFailed,
+        "/s.yaml: Secret/s: it is SOPS encrypted, configuring decryption is required for this secret to be reconciled",
+    );
 }
 
 #[test]

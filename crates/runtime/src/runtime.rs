@@ -27,6 +27,8 @@ use crate::store::{Change, Store};
 use crate::unreadable;
 use crate::watch::{OnChange, Watch, Watched, Watching};
 
+/// How long background tasks may take to finish when the process ends.
+const DRAIN: Duration = Duration::from_secs(8);
 /// How long events may take to leave when the process ends.
 const EVENTS_DRAIN: Duration = Duration::from_secs(3);
 /// The namespace of the controller where nothing says another: that of Flux.
@@ -81,6 +83,7 @@ pub struct Runtime {
     watches: Vec<Task>,
     synced: Vec<Task>,
     tasks: Vec<(&'static str, Task)>,
+    draining: Vec<(&'static str, Task)>,
     leading: Vec<(&'static str, Task)>,
     drivers: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
@@ -153,6 +156,7 @@ impl Runtime {
             watches: Vec::new(),
             synced: Vec::new(),
             tasks: Vec::new(),
+            draining: Vec::new(),
             leading: Vec::new(),
             drivers: Vec::new(),
         }
@@ -210,6 +214,15 @@ impl Runtime {
         F: Future<Output: Outcome> + Send + 'static,
     {
         self.tasks.push((name, Box::pin(async move { task.await.into_result() })));
+    }
+
+    /// Begins a background task with the process that ends by itself when [`Runtime::shutdown`] is cancelled, and is
+    /// waited for, so that it can finish what it has begun. An error ends the process.
+    pub fn spawn_draining<F>(&mut self, name: &'static str, task: F)
+    where
+        F: Future<Output: Outcome> + Send + 'static,
+    {
+        self.draining.push((name, Box::pin(async move { task.await.into_result() })));
     }
 
     /// Begins a background task once this process leads. An error ends the process.
@@ -338,6 +351,9 @@ impl Runtime {
         for (name, task) in self.tasks {
             background.begin(name, task);
         }
+        for (name, task) in self.draining {
+            background.begin_draining(name, task);
+        }
         let work = async {
             let candidate = match terms {
                 None => None,
@@ -457,14 +473,25 @@ impl Background {
         (Self { tracker: TaskTracker::new(), failed, shutdown }, failure)
     }
 
+    /// A task that is dropped at the end.
     fn begin(&self, name: &'static str, task: Task) {
-        let (failed, shutdown) = (self.failed.clone(), self.shutdown.clone());
+        let shutdown = self.shutdown.clone();
+        self.begin_draining(
+            name,
+            Box::pin(async move {
+                tokio::select! {
+                    () = shutdown.cancelled() => Ok(()),
+                    ended = task => ended,
+                }
+            }),
+        );
+    }
+
+    /// A task that ends by itself at the end.
+    fn begin_draining(&self, name: &'static str, task: Task) {
+        let failed = self.failed.clone();
         self.tracker.spawn(async move {
-            let ended = tokio::select! {
-                () = shutdown.cancelled() => return,
-                ended = task => ended,
-            };
-            if let Err(error) = ended {
+            if let Err(error) = task.await {
                 // One is enough to end the process.
                 let _ = failed.try_send(format!("{name}: {error}").into());
             }
@@ -473,6 +500,8 @@ impl Background {
 
     async fn end(&self) {
         self.tracker.close();
-        self.tracker.wait().await;
+        if tokio::time::timeout(DRAIN, self.tracker.wait()).await.is_err() {
+            tracing::warn!(open = self.tracker.len(), "background tasks were cut off at the end");
+        }
     }
 }

@@ -228,6 +228,7 @@ pub(super) fn word(cause: Cause) -> &'static str {
         Cause::Flagged => "a flagged object changed",
         Cause::Recreated => "it was recreated",
         Cause::Unlabelled => "the owner labels are gone",
+        Cause::Leftover => "a person's tool wrote",
     }
 }
 

@@ -11,6 +11,7 @@ use plumb_planning::drift::correction::Situation;
 use plumb_planning::drift::finding::lacks_fields;
 use plumb_planning::drift::mode::Mode;
 use plumb_planning::drift::standing::Telltime;
+use plumb_planning::exclusion::Policy;
 use plumb_planning::fields::FieldSet;
 use plumb_planning::prune::WhyNot;
 use tokio::time::Instant;
@@ -158,7 +159,13 @@ impl Look {
     pub async fn differs(&self, live: &Object) -> Result<(Option<Finding>, bool), RequestError> {
         let (desired, arrived) = (&self.job.planned.object, self.job.errand.arrived);
         match observe::dry_run(&self.shared.deps.cluster, desired, &self.budget).await {
-            Ok(expected) => Ok((Finding::compare(live, &expected, arrived), lacks_fields(live, &expected))),
+            Ok(expected) => {
+                let mut changes = diff::changes(live, &expected);
+                if self.job.planned.policy != Policy::Merge {
+                    changes.extend(diff::extras(live, &expected, &self.shared.deps.takeover));
+                }
+                Ok((Finding::from_changes(changes, live, arrived), lacks_fields(live, &expected)))
+            }
             Err(error) if is_about_content(&error) => {
                 let owned = FieldSet::of_desired(desired.value());
                 let changes = diff::changes_in(&owned, live, desired);

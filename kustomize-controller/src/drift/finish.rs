@@ -30,9 +30,14 @@ impl Sitting<'_> {
         if wrote {
             book.writing = book.writing.saturating_sub(1);
         }
+        let suspended = book.terms.suspended;
         let Some(kept) = book.objects.get_mut(&job.id) else { return };
         kept.phase = Phase::Idle;
-        if kept.epoch != job.epoch && !matches!(outcome, Outcome::Corrected { .. }) {
+        // Other terms, or an attempt, came in between: what was decided under the old ones is worth nothing.
+        let overtaken = kept.epoch != job.epoch
+            || kept.mode != job.situation.mode
+            || suspended != job.situation.suspended;
+        if overtaken && !matches!(outcome, Outcome::Corrected { .. }) {
             kept.errand = Some(Errand::joined(kept.errand.take(), job.errand));
             self.catch_up(&job.key, &job.id);
             return;

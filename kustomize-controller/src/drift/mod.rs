@@ -21,7 +21,6 @@ mod watch;
 mod tests;
 
 pub use book::{Managed, Terms};
-pub use desk::{Desk, DeskDeps, Hold, Teller};
+pub use desk::{Desk, DeskDeps, Teller};
 pub use measures::DriftMetrics;
 pub use restoring::RestoreRequest;
-pub use standing::Standing;

@@ -29,7 +29,7 @@ fn hear(shared: &Shared, sight: Sight) {
         News::Seen { metadata, listed } => {
             let id = id_of(&kind, &metadata);
             let Some(key) = shared.lock().keeper(&id).cloned() else { return };
-            let seen = Seen::of(&metadata, &owner(&key), listed);
+            let seen = Seen::of(&metadata, &owner(&key), &shared.deps.takeover, listed);
             let defines = stage::is_definition(&id) && !listed;
             let someone_waits = shared.sit(|sitting| {
                 sitting.state.blind.remove(&names(&kind));

@@ -99,8 +99,8 @@ pub async fn build(
     }
     let (spec, owner) = (RenderSpec::from_spec(&object.spec), owner(object));
     let hash_key = context.hash_key.clone();
-    let built = tokio::task::spawn_blocking(move || render(&tree, &spec, &owner, &hash_key)).await;
-    let build = Arc::new(built.map_err(|_| KustomizationError::BuildFault)??);
+    let rendered = tokio::task::spawn_blocking(move || render(&tree, &spec, &owner, &hash_key)).await;
+    let build = Arc::new(rendered.map_err(|_| KustomizationError::BuildFault)??);
     context.builds.put(&key, recipe, &artifact.digest, &build);
     Ok(build)
 }

@@ -129,13 +129,12 @@ impl KustomizationLedger {
     /// All objects that were asked about are healthy; `stands` is what the condition says already.
     pub fn note_healthy(&mut self, took: Duration, stands: Option<&str>) {
         // Another duration alone is no news.
-        let text = match stands.filter(|_| !self.has_changed()) {
-            Some(stands) => stands.to_owned(),
-            None => {
-                let text = format!("Health check passed in {}", GoDuration::from(took));
-                self.lines.push(text.clone());
-                text
-            }
+        let text = if let Some(stands) = stands.filter(|_| !self.has_changed()) {
+            stands.to_owned()
+        } else {
+            let text = format!("Health check passed in {}", GoDuration::from(took));
+            self.lines.push(text.clone());
+            text
         };
         self.healthy = Said::Stands(ConditionStatus::True, Detail::new(Reason::Succeeded, text));
     }

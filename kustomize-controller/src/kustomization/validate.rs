@@ -1,8 +1,8 @@
 //! Whether a spec can be honoured, before anything is fetched: a set field that is not honoured is refused by name. Pure.
 
 use plumb_api::kustomize::{
-    DeletionPolicy, DependencyReference, DriftDetection, Kustomization, KustomizationSpec, PostBuild,
-    SourceKind,
+    CrossNamespaceSourceReference, DeletionPolicy, DependencyReference, DriftDetection, Kustomization,
+    KustomizationSpec, PostBuild, SourceKind,
 };
 use plumb_api::meta::{DRIFT_DETECTION, NamespacedObjectKindReference};
 use plumb_apply::Target;
@@ -85,22 +85,10 @@ pub fn validate(object: &Kustomization, no_cross_namespace_refs: bool) -> Result
         refuse(!substitute_from.is_empty(), "spec.postBuild.substituteFrom")?;
         refuse(substitute_strategy.is_some(), "spec.postBuild.substituteStrategy")?;
     }
-    refuse(
-        source_ref.kind != SourceKind::GitRepository,
-        &format!("spec.sourceRef.kind={}", source_ref.kind.as_str()),
-    )?;
-    let source = Key::new(source_ref.namespace.clone().unwrap_or_else(|| own.clone()), &source_ref.name);
-    if no_cross_namespace_refs && source.namespace != own {
-        let object = format!("{}/{source}", source_ref.kind.as_str());
-        return Err(KustomizationError::CrossNamespace { object });
-    }
-    let source_name = match &source_ref.namespace {
-        Some(namespace) => format!("{}/{namespace}/{}", source_ref.kind.as_str(), source_ref.name),
-        None => format!("{}/{}", source_ref.kind.as_str(), source_ref.name),
-    };
+    let (source, source_ref) = source(source_ref, &own, no_cross_namespace_refs)?;
     Ok(Valid {
         source,
-        source_ref: source_name,
+        source_ref,
         depends_on: dependencies(depends_on, &own, no_cross_namespace_refs)?,
         wait: *wait,
         health_checks: targets(health_checks, &own)?,
@@ -108,11 +96,35 @@ pub fn validate(object: &Kustomization, no_cross_namespace_refs: bool) -> Result
     })
 }
 
+/// The source, and how messages name it.
+fn source(
+    reference: &CrossNamespaceSourceReference,
+    own: &str,
+    no_cross_namespace_refs: bool,
+) -> Result<(Key, String), KustomizationError> {
+    let CrossNamespaceSourceReference { api_version: _, kind, name, namespace } = reference;
+    let kind_name = kind.as_str();
+    if *kind != SourceKind::GitRepository {
+        return Err(KustomizationError::UnsupportedField {
+            field: format!("spec.sourceRef.kind={kind_name}"),
+        });
+    }
+    let key = Key::new(namespace.clone().unwrap_or_else(|| own.to_owned()), name);
+    if no_cross_namespace_refs && key.namespace != own {
+        return Err(KustomizationError::CrossNamespace { object: format!("{kind_name}/{key}") });
+    }
+    let text = match namespace {
+        Some(namespace) => format!("{kind_name}/{namespace}/{name}"),
+        None => format!("{kind_name}/{name}"),
+    };
+    Ok((key, text))
+}
+
 /// The mode of drift detection that an object asks for.
 fn mode(object: &Kustomization, field: Option<&DriftDetection>) -> Result<Mode, KustomizationError> {
     let annotation = object.metadata.annotations.as_ref().and_then(|all| all.get(DRIFT_DETECTION));
     let DriftDetection { mode } = field.cloned().unwrap_or_default();
-    Ok(Mode::resolve(annotation.map(String::as_str), mode.map(|mode| mode.as_str()))?)
+    Ok(Mode::resolve(annotation.map(String::as_str), mode.map(plumb_api::kustomize::DriftMode::as_str))?)
 }
 
 fn dependencies(

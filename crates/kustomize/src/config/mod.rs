@@ -95,10 +95,16 @@ impl Config {
                 Some(known) => merge_specs(&mut known.fields, reference.fields)?,
                 None => self.name_references.push(reference),
             }
+            if self.name_references.len() > SPECS_MAX {
+                return Err(BuildError::over_limit(format!("more than {SPECS_MAX} name references")));
+            }
         }
         Ok(())
     }
 }
+
+/// More field specifications than this for one transformer are not a configuration.
+const SPECS_MAX: usize = 5000;
 
 /// Adds specifications that are not there yet; one that is there must agree about creating.
 pub(crate) fn merge_specs(known: &mut Vec<FieldSpec>, new: Vec<FieldSpec>) -> Result<(), BuildError> {
@@ -110,6 +116,9 @@ pub(crate) fn merge_specs(known: &mut Vec<FieldSpec>, new: Vec<FieldSpec>) -> Re
             }
             Some(_) => {}
             None => known.push(spec),
+        }
+        if known.len() > SPECS_MAX {
+            return Err(BuildError::over_limit(format!("more than {SPECS_MAX} field specifications")));
         }
     }
     Ok(())

@@ -5,9 +5,11 @@ use plumb_manifests::yaml::DEPTH_MAX;
 use serde_json::Value;
 
 use crate::error::BuildError;
+use crate::reading::count;
 
-/// Values that `copy` may make in one patch of one object.
-const COPIES_MAX: usize = 100_000;
+/// What one patch may cost on one object: each value that is copied or moved, and every sixteenth item that makes room.
+const WORK_MAX: usize = 200_000;
+const ITEMS_PER_WORK: usize = 16;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Operation {
@@ -82,9 +84,9 @@ fn steps(path: &str) -> Result<Vec<String>, BuildError> {
 
 /// Applies all operations in order. After an error the value is half changed.
 pub(super) fn apply(value: &mut Value, operations: &[Operation]) -> Result<(), BuildError> {
-    let mut copies = 0;
+    let mut work = Work(0);
     for operation in operations {
-        operation.apply(value, &mut copies).map_err(|error| {
+        operation.apply(value, &mut work).map_err(|error| {
             let doing = format!("{} operation does not apply: {:?}", operation.act.name(), operation.path);
             error.while_doing(doing)
         })?;
@@ -92,24 +94,35 @@ pub(super) fn apply(value: &mut Value, operations: &[Operation]) -> Result<(), B
     Ok(())
 }
 
+struct Work(usize);
+
+impl Work {
+    fn spend(&mut self, amount: usize) -> Result<(), BuildError> {
+        self.0 = self.0.saturating_add(amount);
+        if self.0 > WORK_MAX {
+            let message = format!("a JSON patch moves or copies more than {WORK_MAX} values of one object");
+            return Err(BuildError::over_limit(message));
+        }
+        Ok(())
+    }
+}
+
 impl Operation {
-    fn apply(&self, root: &mut Value, copies: &mut usize) -> Result<(), BuildError> {
+    fn apply(&self, root: &mut Value, work: &mut Work) -> Result<(), BuildError> {
         match &self.act {
-            Act::Add(value) => self.add(root, value.clone()),
-            Act::Remove => remove(root, &self.steps).map(drop),
+            Act::Add(value) => self.add(root, value.clone(), work),
+            Act::Remove => remove(root, &self.steps, work).map(drop),
             Act::Replace(value) => self.replace(root, value.clone()),
             Act::Move(from) => {
-                let value = remove(root, from)?;
-                self.add(root, value)
+                let value = remove(root, from, work)?;
+                work.spend(count(&value))?;
+                self.add(root, value, work)
             }
             Act::Copy(from) => {
-                let value = get(root, from).ok_or_else(missing_path)?.clone();
-                *copies += count(&value);
-                if *copies > COPIES_MAX {
-                    let message = format!("a JSON patch copies more than {COPIES_MAX} values");
-                    return Err(BuildError::over_limit(message));
-                }
-                self.add(root, value)
+                let value = get(root, from).ok_or_else(missing_path)?;
+                work.spend(count(value))?;
+                let value = value.clone();
+                self.add(root, value, work)
             }
             Act::Test(value) => match get(root, &self.steps) {
                 Some(found) if found == value => Ok(()),
@@ -126,7 +139,7 @@ impl Operation {
         Ok(())
     }
 
-    fn add(&self, root: &mut Value, value: Value) -> Result<(), BuildError> {
+    fn add(&self, root: &mut Value, value: Value, work: &mut Work) -> Result<(), BuildError> {
         self.check_depth(&value)?;
         let (parent, last) = parent(root, &self.steps)?;
         match parent {
@@ -140,6 +153,7 @@ impl Operation {
             }
             Value::Array(items) => {
                 let at = index(last, items.len() + 1)?;
+                work.spend((items.len() - at) / ITEMS_PER_WORK)?;
                 items.insert(at, value);
                 Ok(())
             }
@@ -165,7 +179,7 @@ impl Operation {
     }
 }
 
-fn remove(root: &mut Value, steps: &[String]) -> Result<Value, BuildError> {
+fn remove(root: &mut Value, steps: &[String], work: &mut Work) -> Result<Value, BuildError> {
     let (parent, last) = parent(root, steps)?;
     match parent {
         Value::Object(map) => map
@@ -173,6 +187,7 @@ fn remove(root: &mut Value, steps: &[String]) -> Result<Value, BuildError> {
             .ok_or_else(|| BuildError::invalid(format!("Unable to remove nonexistent key: {last}"))),
         Value::Array(items) => {
             let at = index(last, items.len())?;
+            work.spend((items.len() - at) / ITEMS_PER_WORK)?;
             Ok(items.remove(at))
         }
         _ => Err(missing_path()),
@@ -222,14 +237,6 @@ fn depth(value: &Value) -> usize {
         Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or_default(),
         Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or_default(),
         _ => 0,
-    }
-}
-
-fn count(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => 1 + items.iter().map(count).sum::<usize>(),
-        Value::Object(map) => 1 + map.values().map(count).sum::<usize>(),
-        _ => 1,
     }
 }
 
@@ -303,6 +310,6 @@ mod tests {
     fn copies_that_double_each_time_are_stopped() {
         let double = json!({"op": "copy", "from": "/l", "path": "/l/-"});
         let patch = Value::Array(vec![double; 60]);
-        assert!(patched(patch).unwrap_err().to_string().contains("more than 100000 values"));
+        assert!(patched(patch).unwrap_err().to_string().contains("more than 200000 values"));
     }
 }

@@ -13,7 +13,7 @@ use crate::load;
 use crate::resource::Resource;
 use crate::selector::Selector;
 use crate::set::ResourceSet;
-use crate::settings::PatchEntry;
+use crate::settings::{PatchEntry, SelectorEntry};
 
 use json::Operation;
 
@@ -64,7 +64,8 @@ pub(crate) fn run_strategic(
             let file = assembly.file(directory, text)?;
             let text = assembly.reader.text(&file)?;
             let loaded = load::resources(&text, &file, limits)?;
-            patches.extend(loaded.into_iter().map(|patch| (patch, text.len())));
+            let size = text.len() / loaded.len().max(1);
+            patches.extend(loaded.into_iter().map(|patch| (patch, size)));
         }
     }
     if patches.is_empty() && !entries.is_empty() {
@@ -90,7 +91,7 @@ fn run_entry(
     let selector = entry.target.as_ref().map(Selector::new).transpose()?;
     let mut selected = Vec::new();
     if let Some(selector) = &selector {
-        assembly.reader.spend(set.len(), 0)?;
+        assembly.reader.spend(set.len(), entry.target.as_ref().map_or(0, SelectorEntry::size))?;
         let fitting = set.iter().enumerate().filter(|(_, resource)| selector.selects(resource));
         selected.extend(fitting.map(|(index, _)| index));
         assembly.reader.spend(selected.len(), source.text.len())?;
@@ -106,7 +107,7 @@ fn run_entry(
             selected.into_iter().try_for_each(|index| apply_json(set, index, &operations).map_err(named))
         }
         (Patch::Strategic(documents), false) => documents.iter().try_for_each(|document| {
-            assembly.reader.spend(1, source.text.len())?;
+            assembly.reader.spend(1, source.text.len() / documents.len())?;
             apply_by_id(set, document, allowed).map_err(named)
         }),
         (Patch::Strategic(documents), true) => match documents.as_slice() {

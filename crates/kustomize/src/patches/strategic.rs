@@ -13,6 +13,9 @@ use crate::schema::{self, Field, Merge};
 
 const DIRECTIVE: &str = "$patch";
 
+/// Pairs of items that are compared to merge one list.
+const PAIRS_MAX: usize = 20_000_000;
+
 /// Merges a patch into an object of a kind; `None` if the patch deletes it.
 pub(super) fn merge(object: Value, patch: Value, gvk: &Gvk) -> Result<Option<Value>, BuildError> {
     let root = Field { merge: Merge::Whole, definition: schema::definition(gvk) };
@@ -127,6 +130,10 @@ fn merge_items(
     merge: &Merge,
     field: Option<&Field>,
 ) -> Result<Value, BuildError> {
+    if (old.len() + patch.len()).saturating_mul(patch.len()) > PAIRS_MAX {
+        let message = format!("{} and {} items are too many to be merged", old.len(), patch.len());
+        return Err(BuildError::over_limit(message));
+    }
     match merge {
         Merge::Whole => Ok(Value::Array(patch)),
         Merge::Set => {

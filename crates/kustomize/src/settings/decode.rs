@@ -4,7 +4,7 @@ use plumb_filetree::RelPath;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{Role, Settings};
+use super::{Blank, Role, Settings};
 use crate::error::BuildError;
 
 /// Keys of the file and of the entries in it, as they are spelled; Go takes them in any case.
@@ -109,20 +109,30 @@ const UNSUPPORTED: &[&str] = &[
 /// Maps whose keys are the user's own.
 const FREE: &[&str] = &["pairs", "commonLabels", "commonAnnotations", "annotations", "metadata", "openapi"];
 
-pub(super) fn settings(value: Value, text: &str, file: &RelPath) -> Result<Settings, BuildError> {
-    let Value::Object(map) = value else {
-        let message = if value.is_null() {
-            "kustomization.yaml is empty".to_owned()
-        } else {
-            format!("invalid Kustomization: a map is expected, not {}", plumb_manifests::object::noun(&value))
-        };
-        return Err(BuildError::invalid(message).in_file(file));
+pub(super) fn settings(
+    value: Value,
+    text: &str,
+    file: &RelPath,
+    blank: Blank,
+) -> Result<Settings, BuildError> {
+    let empty = || match blank {
+        Blank::Refused => Err(BuildError::invalid("kustomization.yaml is empty").in_file(file)),
+        Blank::Allowed => Ok(Settings::default()),
+    };
+    let map = match value {
+        Value::Object(map) => map,
+        Value::Null => return empty(),
+        other => {
+            let noun = plumb_manifests::object::noun(&other);
+            let message = format!("invalid Kustomization: a map is expected, not {noun}");
+            return Err(BuildError::invalid(message).in_file(file));
+        }
     };
     let mut fields = Fields { map: spell(map, true), text, file };
     let mut settings = Settings { role: fields.role()?, ..Settings::default() };
     fields.map.remove("metadata");
     if fields.map.values().all(is_empty) {
-        return Err(BuildError::invalid("kustomization.yaml is empty").in_file(file));
+        return empty();
     }
     read_sources(&mut settings, &mut fields)?;
     read_transformations(&mut settings, &mut fields)?;
@@ -207,7 +217,12 @@ impl Fields<'_> {
             return Ok(T::default());
         };
         serde_json::from_value(value).map_err(|error| {
-            let error = BuildError::invalid(format!("invalid Kustomization: field {name:?}: {error}"));
+            // What stands in the wrong place of this field may be a secret, and the reason would repeat it.
+            let reason = match name {
+                "secretGenerator" => "an entry has a field that is unknown or of another type".to_owned(),
+                _ => error.to_string(),
+            };
+            let error = BuildError::invalid(format!("invalid Kustomization: field {name:?}: {reason}"));
             self.place(error, name)
         })
     }
@@ -294,8 +309,9 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Settings, BuildError> {
-        let value = plumb_manifests::yaml::parse_settings(text, &Default::default()).unwrap();
-        settings(value, text, &RelPath::parse("kustomization.yaml").unwrap())
+        let value =
+            plumb_manifests::yaml::parse_settings(text, &plumb_manifests::yaml::Limits::default()).unwrap();
+        settings(value, text, &RelPath::parse("kustomization.yaml").unwrap(), Blank::Refused)
     }
 
     #[track_caller]
@@ -331,6 +347,12 @@ mod tests {
         for text in ["namePrefix: 1\n", "commonLabels: {on: yes}\n", "images:\n- newTag: 1.10\n"] {
             assert!(read(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_place_is_not_repeated() {
+        let error = read("secretGenerator:\n- literals: hidden=1\n").unwrap_err().to_string();
+        assert!(!error.contains("hidden"), "{error}");
     }
 
     #[test]

@@ -112,9 +112,9 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(entry: ImageEntry, image: &str, expect: &str) {
+    fn check(entry: &ImageEntry, image: &str, expect: &str) {
         let mut field = Value::from(image);
-        Change { pattern: pattern(&entry.name).unwrap(), entry: &entry }.apply(&mut field);
+        Change { pattern: pattern(&entry.name).unwrap(), entry }.apply(&mut field);
         assert_eq!(field, expect);
     }
 
@@ -131,18 +131,18 @@ mod tests {
 
     #[test]
     fn tag_and_digest_replace_each_other() {
-        check(entry("nginx", "", "2", ""), "nginx:1", "nginx:2");
-        check(entry("nginx", "", "2", ""), "nginx@sha256:ab", "nginx:2");
-        check(entry("nginx", "", "", "sha256:cd"), "nginx:1", "nginx@sha256:cd");
-        check(entry("nginx", "", "2", "sha256:cd"), "nginx", "nginx:2@sha256:cd");
-        check(entry("nginx", "other", "", ""), "nginx:1@sha256:ab", "other:1@sha256:ab");
+        check(&entry("nginx", "", "2", ""), "nginx:1", "nginx:2");
+        check(&entry("nginx", "", "2", ""), "nginx@sha256:ab", "nginx:2");
+        check(&entry("nginx", "", "", "sha256:cd"), "nginx:1", "nginx@sha256:cd");
+        check(&entry("nginx", "", "2", "sha256:cd"), "nginx", "nginx:2@sha256:cd");
+        check(&entry("nginx", "other", "", ""), "nginx:1@sha256:ab", "other:1@sha256:ab");
     }
 
     #[test]
     fn names_are_matched_whole_and_as_patterns() {
-        check(entry("nginx", "", "2", ""), "my/nginx:1", "my/nginx:1");
-        check(entry("host:5000/a", "", "2", ""), "host:5000/a:1", "host:5000/a:2");
-        check(entry("a.b", "", "2", ""), "aXb:1", "aXb:2");
-        check(entry("[", "x", "", ""), "[:1", "x:1");
+        check(&entry("nginx", "", "2", ""), "my/nginx:1", "my/nginx:1");
+        check(&entry("host:5000/a", "", "2", ""), "host:5000/a:1", "host:5000/a:2");
+        check(&entry("a.b", "", "2", ""), "aXb:1", "aXb:2");
+        check(&entry("[", "x", "", ""), "[:1", "x:1");
     }
 }

@@ -109,3 +109,30 @@ fn field_sets_read_back_as_the_server_writes_them() {
     let piece = FieldSet::from_wire(&json!({"f:spec": {"f:set": {"v:\"a\"": {}}}}));
     assert!(set.covers(&piece) && !piece.covers(&set));
 }
+
+#[test]
+fn what_kubectl_added_beside_ours_is_extra_and_an_item_counts_as_one() {
+    let containers = json!({
+        "k:{\"name\":\"web\"}": {"f:image": {}},
+        "k:{\"name\":\"spy\"}": {".": {}, "f:image": {}, "f:name": {}},
+    });
+    let fields = json!({
+        "f:metadata": {"f:annotations": {
+            ".": {}, "f:note": {}, "f:kubectl.kubernetes.io/last-applied-configuration": {},
+        }},
+        "f:spec": {"f:template": {"f:spec": {"f:containers": containers}}},
+    });
+    let mut live = deployment(3, "web:1", &[entry("kubectl-edit", "Update", "", Some(1), &fields)]);
+    live.set_annotation("note", "x");
+    live.set_annotation("kubectl.kubernetes.io/last-applied-configuration", "{}");
+    live.set_annotation("deployment.kubernetes.io/revision", "1");
+    let spec = &mut live.value_mut()["spec"]["template"]["spec"]["containers"];
+    spec.as_array_mut().unwrap().push(json!({"name": "spy", "image": "spy:1"}));
+    let expected = deployment(3, "web:1", &ours());
+    let found = extras(&live, &expected, &Takeover::default());
+    let paths: Vec<_> = found.iter().map(|change| change.path.to_string()).collect();
+    assert_eq!(paths, [".metadata.annotations.note", ".spec.template.spec.containers[name=\"spy\"]"]);
+    assert!(found.iter().all(|change| change.desired.is_none()));
+    live.value_mut()["metadata"]["managedFields"][0]["manager"] = "some-tool".into();
+    assert_eq!(extras(&live, &expected, &Takeover::default()), []);
+}

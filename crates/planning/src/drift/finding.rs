@@ -19,13 +19,15 @@ pub enum Class {
     Missing,
     /// Our owner labels were removed or changed.
     Disowned,
+    /// Another tool, whose fields become ours, added fields.
+    Extra,
     /// It could not be compared.
     Unknown,
 }
 
 impl Class {
     /// All classes.
-    pub const ALL: [Self; 4] = [Self::Drifted, Self::Missing, Self::Disowned, Self::Unknown];
+    pub const ALL: [Self; 5] = [Self::Drifted, Self::Missing, Self::Disowned, Self::Extra, Self::Unknown];
 
     /// The word in status, metadata and metrics.
     pub fn as_str(self) -> &'static str {
@@ -33,6 +35,7 @@ impl Class {
             Self::Drifted => "drifted",
             Self::Missing => "missing",
             Self::Disowned => "disowned",
+            Self::Extra => "extra",
             Self::Unknown => "unknown",
         }
     }
@@ -80,7 +83,13 @@ impl Finding {
                 FieldDrift { change, writer }
             })
             .collect();
-        let class = if fields.iter().any(is_owner_label) { Class::Disowned } else { Class::Drifted };
+        let class = if fields.iter().any(is_owner_label) {
+            Class::Disowned
+        } else if fields.iter().all(|field| field.change.desired.is_none()) {
+            Class::Extra
+        } else {
+            Class::Drifted
+        };
         Some(Self { class, fields, obstacle: String::new(), seen })
     }
 

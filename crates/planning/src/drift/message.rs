@@ -26,7 +26,7 @@ pub fn what(id: &ObjectId, finding: &Finding, now: Timestamp) -> String {
             time(finding.seen, now)
         ),
         Class::Unknown => format!("{id} unknown: {}", finding.obstacle),
-        Class::Drifted | Class::Disowned => {
+        Class::Drifted | Class::Disowned | Class::Extra => {
             format!("{id} {}: {}", finding.class.as_str(), fields(&finding.fields, now))
         }
     }
@@ -65,6 +65,7 @@ pub fn resolved(id: &ObjectId, class: Class, since: Timestamp, now: Timestamp) -
     let fact = match class {
         Class::Drifted | Class::Disowned => "the live object says again what Git says",
         Class::Missing => "the object is back",
+        Class::Extra => "what was added is gone",
         Class::Unknown => "the object can be compared again",
     };
     format!(

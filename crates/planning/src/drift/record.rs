@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::fingerprint::Fingerprint;
 use crate::managed_fields::Hashes;
 use crate::ownership::{Owned, Owner};
+use crate::takeover::Takeover;
 
 /// What is kept of a managed object: about 150 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub struct Seen {
     pub owned: bool,
     /// Whether it is being deleted.
     pub deleting: bool,
+    /// Whether other tools left fields that become ours.
+    pub leftovers: bool,
     /// Whether it comes from a list: then an older version is news (a restored cluster), not a late event.
     pub listed: bool,
 }
@@ -83,11 +86,13 @@ pub enum Cause {
     Recreated,
     /// Our owner labels are gone.
     Unlabelled,
+    /// Another tool, whose fields become ours, added or changed some.
+    Leftover,
 }
 
 impl Seen {
     /// Reads the metadata of an object (the `metadata` map itself).
-    pub fn of(metadata: &Value, owner: &Owner, listed: bool) -> Self {
+    pub fn of(metadata: &Value, owner: &Owner, takeover: &Takeover, listed: bool) -> Self {
         let text = |key: &str| metadata.get(key).and_then(Value::as_str).unwrap_or_default();
         Self {
             uid: text("uid").into(),
@@ -99,6 +104,7 @@ impl Seen {
             hashes: Hashes::of(metadata.get("managedFields")),
             owned: owner.of_labels(metadata.get("labels")) == Owned::Ours,
             deleting: metadata.get("deletionTimestamp").is_some_and(|time| !time.is_null()),
+            leftovers: takeover.has_leftovers(metadata.get("managedFields")),
             listed,
         }
     }
@@ -108,14 +114,15 @@ impl Record {
     /// The baseline after a write of ours, or after a comparison: from what the server answered.
     pub fn baseline(live: &Object, applied: Fingerprint, watchfulness: Watchfulness) -> Self {
         let nobody = Owner { name: String::new(), namespace: String::new() };
-        let seen = Seen::of(live.at(&["metadata"]).unwrap_or(&Value::Null), &nobody, true);
-        let Seen { uid, version, generation, hashes, owned: _, deleting: _, listed: _ } = seen;
+        let metadata = live.at(&["metadata"]).unwrap_or(&Value::Null);
+        let seen = Seen::of(metadata, &nobody, &Takeover::default(), true);
+        let Seen { uid, version, generation, hashes, owned: _, deleting: _, leftovers: _, listed: _ } = seen;
         Self { uid, version, generation, hashes, applied, watchfulness }
     }
 
     /// Takes a sight into the record, whether or not it leads to a comparison: what explains the next event is this one.
     pub fn advance(&mut self, seen: &Seen) {
-        let Seen { uid, version, generation, hashes, owned: _, deleting: _, listed: _ } = seen;
+        let Seen { uid, version, generation, hashes, owned: _, deleting: _, leftovers: _, listed: _ } = seen;
         self.uid.clone_from(uid);
         self.version.clone_from(version);
         self.generation = *generation;
@@ -145,6 +152,9 @@ pub fn wake(record: &Record, seen: &Seen) -> Wake {
     let has_generation = seen.generation.is_some();
     if own {
         return Wake::Compare(Cause::OwnEntry);
+    }
+    if foreign && seen.leftovers && record.watchfulness != Watchfulness::ByVersion {
+        return Wake::Compare(Cause::Leftover);
     }
     match record.watchfulness {
         Watchfulness::ByVersion => Wake::Compare(Cause::Version),

@@ -59,6 +59,7 @@ fn class(class: Class) -> wire::DriftClass {
         Class::Drifted => wire::DriftClass::Drifted,
         Class::Missing => wire::DriftClass::Missing,
         Class::Disowned => wire::DriftClass::Disowned,
+        Class::Extra => wire::DriftClass::Extra,
         Class::Unknown => wire::DriftClass::Unknown,
     }
 }
@@ -91,7 +92,7 @@ pub fn remember(standings: &mut Standings, status: &wire::DriftStatus) {
             wire::DriftClass::Missing => Class::Missing,
             wire::DriftClass::Disowned => Class::Disowned,
             wire::DriftClass::Unknown => Class::Unknown,
-            wire::DriftClass::Extra => continue,
+            wire::DriftClass::Extra => Class::Extra,
         };
         let paths = entry.fields.iter().map(|field| field.path.clone()).collect();
         standings.remember(id, class, entry.since, paths);

@@ -247,7 +247,7 @@ impl Standings {
         stand.told = Some(Told { class: finding.class, paths: finding.paths(), at: now });
         let reason = match finding.class {
             Class::Unknown => Reason::DriftUnknown,
-            Class::Drifted | Class::Missing | Class::Disowned => Reason::DriftDetected,
+            Class::Drifted | Class::Missing | Class::Disowned | Class::Extra => Reason::DriftDetected,
         };
         let text = message::detected(id, finding, &stand.why, stand.since, now);
         Some(Telling::new(id, finding, stand.since, &self.revision, reason, text))

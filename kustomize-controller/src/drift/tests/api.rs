@@ -17,6 +17,7 @@ pub type Clock = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
 pub struct Api {
     pub scenario: Scenario,
     kind: &'static str,
+    plural: &'static str,
     state: Arc<Mutex<Kept>>,
 }
 
@@ -59,7 +60,7 @@ impl Api {
                 scripted.after(delay)
             }),
         );
-        Self { scenario, kind, state }
+        Self { scenario, kind, plural, state }
     }
 
     /// From when on times are known.
@@ -74,6 +75,14 @@ impl Api {
 
     pub fn is_labelled(&self, name: &str) -> bool {
         self.state.lock().unwrap().objects[name]["metadata"]["labels"][LABELS[0]] == "apps"
+    }
+
+    /// From now on a read of one object takes so long.
+    pub fn slow_down_reads(&self, delay: Duration) {
+        let state = self.state.clone();
+        let one = format!("/api/v1/namespaces/prod/{}/*", self.plural);
+        let answer = Answer::with(move |call| state.lock().unwrap().get(call));
+        self.scenario.on("GET", &one, answer.after(delay));
     }
 
     pub fn slow_down(&self, delay: Duration) {

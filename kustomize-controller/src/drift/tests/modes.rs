@@ -178,3 +178,39 @@ async fn an_edit_that_an_attempt_overwrites_while_it_holds_the_pen_is_told() {
     assert!(said[0].1.contains(".data.a 1 → 2 by kubectl-edit"), "{}", said[0].1);
     assert!(said[0].1.ends_with("; overwritten by revision main@sha1:def"), "{}", said[0].1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn terms_that_change_during_a_look_count_for_it() {
+    let stand = Stand::with(&["settings"], Mode::Warn, false).await;
+    stand.api.slow_down_reads(Duration::from_secs(1));
+    stand.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(MOMENT).await;
+    stand.desk.set_terms(&key(), Stand::terms(Mode::Enabled, false));
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
+    assert_eq!(reasons(&stand.said()), [Reason::DriftCorrected]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_kubectl_adds_is_removed_and_told_or_flagged_in_warn() {
+    let stand = Stand::enabled(&["settings"]).await;
+    stand.api.edit("settings", "added", "x", "kubectl-edit");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(stand.api.value("settings", "added"), None);
+    let said = stand.said();
+    assert_eq!(reasons(&said), [Reason::DriftCorrected]);
+    let text = "ConfigMap/prod/settings extra: .data.added (absent) → x by kubectl-edit (Update)";
+    assert!(said[0].1.starts_with(text), "{}", said[0].1);
+
+    let stand = Stand::with(&["settings"], Mode::Warn, false).await;
+    stand.api.edit("settings", "added", "x", "kubectl-edit");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(stand.api.value("settings", "added"), Some("x".to_owned()));
+    assert_eq!(reasons(&stand.said()), [Reason::DriftDetected]);
+    let drift = stand.desk.standing(&key()).unwrap().drift.unwrap();
+    assert_eq!(drift.entries[0].class.as_str(), "extra");
+    stand.desk.set_terms(&key(), Stand::terms(Mode::Enabled, false));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(stand.api.value("settings", "added"), None);
+    assert_eq!(reasons(&stand.said()), [Reason::DriftDetected, Reason::DriftCorrected]);
+}

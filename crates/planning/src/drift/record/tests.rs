@@ -3,6 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::fingerprint::Fingerprint;
 use crate::fixtures::{entry, object, owner};
+use crate::takeover::Takeover;
 
 const LABELS: [(&str, &str); 2] =
     [("kustomize.toolkit.fluxcd.io/name", "apps"), ("kustomize.toolkit.fluxcd.io/namespace", "flux-system")];
@@ -27,12 +28,12 @@ fn record(metadata: &Value, watchfulness: Watchfulness) -> Record {
 
 #[track_caller]
 fn check(watchfulness: Watchfulness, before: &Value, after: &Value, expect: Wake) {
-    let seen = Seen::of(after, &owner(), false);
+    let seen = Seen::of(after, &owner(), &Takeover::default(), false);
     assert_eq!(wake(&record(before, watchfulness), &seen), expect);
 }
 
 fn foreign(second: i64) -> Value {
-    entry("kubectl-edit", "Update", "", Some(second), &json!({"f:data": {"f:b": {}}}))
+    entry("some-tool", "Update", "", Some(second), &json!({"f:data": {"f:b": {}}}))
 }
 
 fn status(second: i64) -> Value {
@@ -45,7 +46,7 @@ fn an_older_or_known_version_is_stale() {
     check(Watchfulness::Calm, &now, &now, Wake::Stale);
     check(Watchfulness::Calm, &now, &metadata(9, 0, 5, &[]), Wake::Stale);
     // A list may show an older version: the cluster was restored from a backup.
-    let listed = Seen::of(&metadata(9, 0, 5, &[]), &owner(), true);
+    let listed = Seen::of(&metadata(9, 0, 5, &[]), &owner(), &Takeover::default(), true);
     assert_eq!(wake(&record(&now, Watchfulness::Calm), &listed), Wake::Compare(Cause::OwnEntry));
 }
 
@@ -98,4 +99,17 @@ fn another_incarnation_lost_labels_and_a_deletion_are_told_apart() {
     let mut going = metadata(11, 0, 0, &[foreign(2)]);
     going["deletionTimestamp"] = "2026-05-01T12:00:00Z".into();
     check(Watchfulness::Calm, &before, &going, Wake::Sleep);
+}
+
+#[test]
+fn what_kubectl_adds_wakes_once_and_a_restart_does_not() {
+    let kubectl = |second, fields: &Value| entry("kubectl-edit", "Update", "", Some(second), fields);
+    let added = kubectl(1, &json!({"f:data": {"f:b": {}}}));
+    let before = metadata(10, 3, 0, &[]);
+    let after = metadata(11, 4, 0, std::slice::from_ref(&added));
+    check(Watchfulness::Calm, &before, &after, Wake::Compare(Cause::Leftover));
+    check(Watchfulness::Calm, &after, &metadata(12, 4, 0, &[added, status(2)]), Wake::Sleep);
+    let path = json!({"f:spec": {"f:template": {"f:metadata": {"f:annotations": {
+        ".": {}, "f:kubectl.kubernetes.io/restartedAt": {}}}}}});
+    check(Watchfulness::Calm, &before, &metadata(11, 4, 0, &[kubectl(1, &path)]), Wake::Sleep);
 }
