@@ -87,7 +87,8 @@ mod tests {
         let labelled = json!([{ "kind": "Bucket", "name": "*", "matchLabels": { "a": "b" } }]);
         let reference = json!({ "name": "p" });
         assert_eq!(told(json!({ "providerRef": reference, "eventSources": source })), [""; 0]);
-        let field = "UnsupportedField: spec.eventSources[0].matchLabels is not supported by this version of Plumb";
+        let field =
+            "UnsupportedField: spec.eventSources[0].matchLabels is not supported by this version of Plumb";
         assert_eq!(told(json!({ "providerRef": reference, "eventSources": labelled })), [field]);
         let pattern = "InvalidConfig: failed to compile exclusion regex: (: unclosed group";
         assert_eq!(

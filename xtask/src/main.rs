@@ -1,6 +1,7 @@
 //! `cargo xtask …`: the workspace's own commands. This file only reads the command line; each command has a module.
 
 mod check;
+mod demo;
 mod r#gen;
 mod plane;
 mod test;
@@ -21,6 +22,8 @@ struct Arguments {
 enum Task {
     /// A real control plane on this machine: start it, stop it, print how to reach it.
     Plane(plane::Arguments),
+    /// The main job, on a real control plane: a commit becomes a corrected cluster, step by step.
+    Demo(demo::Arguments),
     /// Every test of the workspace, against one control plane.
     Test(test::Arguments),
     /// Every habit of the house: format, layers, lints, documents, fast tests.
@@ -39,6 +42,7 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Task::Plane(arguments) => plane::run(&arguments),
+        Task::Demo(arguments) => demo::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
         Task::Check { step } => check::run(step.as_deref()),
         Task::Gen { check } => r#gen::run(check),

@@ -136,7 +136,8 @@ impl Metrics {
         self.0.leading.get_or_create(&NameLabels { name: name.into() }).set(i64::from(leads));
     }
 
-    pub(crate) fn dropped(&self, queue: &'static str) {
+    /// Counts an event or a notification that found no room in a queue, or was not delivered.
+    pub fn dropped(&self, queue: &'static str) {
         self.0.dropped.get_or_create(&QueueLabels { queue }).inc();
     }
 }

@@ -30,6 +30,11 @@ impl Repository {
         Ok(repository)
     }
 
+    /// The working tree.
+    pub fn folder(&self) -> &Path {
+        &self.work
+    }
+
     /// Writes a file of the working tree.
     pub fn write(&self, path: &str, content: &str) -> Result<()> {
         let file = self.work.join(path);

@@ -70,6 +70,7 @@ pub(super) struct Book {
     /// When the report is looked at again because it came too soon.
     pub report_at: Option<Timestamp>,
     pub audit_at: Option<Timestamp>,
+    pub reviewed_at: Option<Timestamp>,
     pub due: Option<Instant>,
     /// How many objects are kept and how many of them are unverified, as the gauges were told.
     pub counted: (usize, usize),

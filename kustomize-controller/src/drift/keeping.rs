@@ -8,6 +8,7 @@ use plumb_api::kustomize::DriftStatus;
 use plumb_apply::watchers::KINDS_MAX;
 use plumb_apply::{Action, Change};
 use plumb_manifests::ObjectId;
+use plumb_planning::drift::record::Via;
 use plumb_planning::drift::{Class, Mode, Seen, Telling, report};
 use plumb_planning::plan::Planned;
 use plumb_runtime::Key;
@@ -94,10 +95,12 @@ impl Sitting<'_> {
         if let Some(restoring) = &mut book.restoring {
             restoring.left.remove(id);
         }
-        let stood = book.standings.get(id).map(|stand| stand.finding.clone());
-        match (stood.or_else(|| book.witnessed.remove(id)), &change.action) {
-            (Some(finding), Action::Created | Action::Configured) => {
-                let took = Duration::try_from(now.duration_since(finding.seen)).unwrap_or_default();
+        let stood = book.standings.get(id).map(|stand| (stand.finding.clone(), stand.since));
+        let witnessed = book.witnessed.remove(id).map(|finding| (finding.clone(), finding.seen));
+        let found = stood.or(witnessed);
+        match (found, &change.action) {
+            (Some((finding, since)), Action::Created | Action::Configured) => {
+                let took = Duration::try_from(now.duration_since(since)).unwrap_or_default();
                 tellings.extend(book.standings.corrected(id, &finding, took, revision.as_deref(), now));
             }
             (_, Action::Unchanged) => tellings.extend(book.standings.clean(id, now)),
@@ -206,7 +209,7 @@ impl Sitting<'_> {
             self.missed(key, id);
         } else if let Some(seen) = seen {
             // A list that was begun before our write shows what was before it: no news of a restored cluster.
-            self.saw(key, id, Seen { listed: false, ..seen });
+            self.saw(key, id, Seen { via: Via::Event, ..seen });
         }
         if let Some(errand) = errand {
             self.request(key, id, errand);

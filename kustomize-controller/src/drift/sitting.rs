@@ -114,7 +114,9 @@ impl<'a> Sitting<'a> {
     /// What is to be passed on. Reports and times of touched books are looked at once, at the end.
     pub fn close(mut self) -> Post {
         for key in std::mem::take(&mut self.touched) {
-            self.review(&key);
+            if self.may_review(&key) {
+                self.review(&key);
+            }
         }
         self.post
     }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use plumb_api::kustomize::DriftStatus;
 use plumb_manifests::ObjectId;
 use plumb_planning::drift::{Due, report};
 use plumb_runtime::Key;
 use plumb_status::Detail;
+use tokio::time::Instant;
 
 use super::book::Book;
 use super::sitting::{Place, Sitting};
@@ -38,7 +39,28 @@ impl Standing {
     }
 }
 
+/// Books of up to so many objects are reviewed after each thing that happens; larger ones every [`REVIEW_PAUSE`].
+const REVIEWED_AT_ONCE: usize = 256;
+/// The pause between two reviews of a large book: a review looks at all its objects.
+const REVIEW_PAUSE: SignedDuration = SignedDuration::from_millis(100);
+
 impl Sitting<'_> {
+    /// Whether a book is reviewed now; if not, its time is set.
+    pub fn may_review(&mut self, key: &Key) -> bool {
+        let now = self.now;
+        let Some(book) = self.state.books.get_mut(key) else { return false };
+        let next = book.reviewed_at.map_or(now, |at| at.saturating_add(REVIEW_PAUSE).unwrap_or(now));
+        if book.objects.len() <= REVIEWED_AT_ONCE || next <= now {
+            book.reviewed_at = Some(now);
+            return true;
+        }
+        let at = self.instant(next);
+        if self.state.books.get(key).is_some_and(|book| book.due.is_none_or(|due| due > at)) {
+            self.set_book_time(key, Some(at));
+        }
+        false
+    }
+
     /// Looks at a book after something happened to it: what to tell, what to report, when to come back.
     pub fn review(&mut self, key: &Key) {
         let now = self.now;
@@ -60,6 +82,10 @@ impl Sitting<'_> {
         let Some(book) = self.state.books.get(key) else { return };
         let next = [book.burst.next_due(), book.standings.next_due(), book.report_at, book.audit_at];
         let due = next.into_iter().flatten().min().map(|when| self.instant(when));
+        self.set_book_time(key, due);
+    }
+
+    fn set_book_time(&mut self, key: &Key, due: Option<Instant>) {
         let place = Place { key: key.clone(), id: None };
         let Some(book) = self.state.books.get_mut(key) else { return };
         if book.due == due {

@@ -12,6 +12,7 @@ use plumb_apply::{Budget, observe};
 use plumb_manifests::{Object, ObjectId};
 use plumb_planning::diff;
 use plumb_planning::drift::Finding;
+use plumb_planning::exclusion::Policy;
 use plumb_planning::fields::FieldSet;
 use plumb_planning::managed_fields::{self, Entry};
 use plumb_planning::plan::Planned;
@@ -112,12 +113,17 @@ async fn overwritten(shared: &Shared, planned: &Planned, budget: &Budget) -> Opt
     let entries = managed_fields::entries(live.at(&["metadata", "managedFields"]));
     // Never applied by us: taken over as a whole, which the change event says.
     let own = entries.iter().find(|entry| entry.is_own())?;
-    if !others_hold(&entries, own, &planned.object) {
+    let takeover = &shared.deps.takeover;
+    let leftovers = entries.iter().any(|entry| takeover.takes_entry(entry));
+    if !leftovers && !others_hold(&entries, own, &planned.object) {
         return None;
     }
     let expected = observe::dry_run(cluster, &planned.object, budget).await.ok()?;
     let mut changes = diff::changes(&live, &expected);
     changes.retain(|change| change.live.is_some() && !own.fields.contains(&change.path));
+    if planned.policy != Policy::Merge {
+        changes.extend(diff::extras(&live, &expected, takeover));
+    }
     Some((planned.id.clone(), Finding::from_changes(changes, &live, seen)?))
 }
 

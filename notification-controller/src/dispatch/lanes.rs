@@ -104,11 +104,6 @@ impl<T> Lanes<T> {
         }
     }
 
-    /// Whether nothing waits or is under way.
-    pub fn is_idle(&self) -> bool {
-        self.lanes.is_empty()
-    }
-
     /// How many wait.
     pub fn waiting(&self) -> usize {
         self.lanes.values().map(|lane| lane.waiting.len()).sum()
@@ -190,7 +185,7 @@ mod tests {
         lanes.offer(&lane("a"), 0, 7).unwrap();
         let (id, _) = lanes.start().unwrap();
         lanes.done(&id);
-        assert!(lanes.is_idle());
+        assert!(lanes.lanes.is_empty());
         assert_eq!((lanes.running, lanes.waiting_bytes), (0, 0));
     }
 }

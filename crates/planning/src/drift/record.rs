@@ -56,8 +56,17 @@ pub struct Seen {
     pub deleting: bool,
     /// Whether other tools left fields that become ours.
     pub leftovers: bool,
-    /// Whether it comes from a list: then an older version is news (a restored cluster), not a late event.
-    pub listed: bool,
+    /// How it came to be seen.
+    pub via: Via,
+}
+
+/// How an object came to be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// By a list: an older version is news (a restored cluster).
+    List,
+    /// By an event: an older version is a late one.
+    Event,
 }
 
 /// What a sight of an object leads to.
@@ -105,7 +114,7 @@ impl Seen {
             owned: owner.of_labels(metadata.get("labels")) == Owned::Ours,
             deleting: metadata.get("deletionTimestamp").is_some_and(|time| !time.is_null()),
             leftovers: takeover.has_leftovers(metadata.get("managedFields")),
-            listed,
+            via: if listed { Via::List } else { Via::Event },
         }
     }
 }
@@ -116,13 +125,13 @@ impl Record {
         let nobody = Owner { name: String::new(), namespace: String::new() };
         let metadata = live.at(&["metadata"]).unwrap_or(&Value::Null);
         let seen = Seen::of(metadata, &nobody, &Takeover::default(), true);
-        let Seen { uid, version, generation, hashes, owned: _, deleting: _, leftovers: _, listed: _ } = seen;
+        let Seen { uid, version, generation, hashes, owned: _, deleting: _, leftovers: _, via: _ } = seen;
         Self { uid, version, generation, hashes, applied, watchfulness }
     }
 
     /// Takes a sight into the record, whether or not it leads to a comparison: what explains the next event is this one.
     pub fn advance(&mut self, seen: &Seen) {
-        let Seen { uid, version, generation, hashes, owned: _, deleting: _, leftovers: _, listed: _ } = seen;
+        let Seen { uid, version, generation, hashes, owned: _, deleting: _, leftovers: _, via: _ } = seen;
         self.uid.clone_from(uid);
         self.version.clone_from(version);
         self.generation = *generation;
@@ -135,7 +144,7 @@ pub fn wake(record: &Record, seen: &Seen) -> Wake {
     if seen.uid != record.uid {
         return if seen.deleting { Wake::Stale } else { Wake::Compare(Cause::Recreated) };
     }
-    if seen.version == record.version || !seen.listed && is_older(&seen.version, &record.version) {
+    if seen.version == record.version || seen.via == Via::Event && is_older(&seen.version, &record.version) {
         return Wake::Stale;
     }
     // It goes anyway: its deletion wakes us.

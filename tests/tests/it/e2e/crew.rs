@@ -1,0 +1,205 @@
+//! The controllers of one test, as processes that look at one namespace alone, so that tests beside each other do not meet.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use plumb_plane::{
+    Plane, Reaper,
+    process::{Process, Start, last_lines},
+};
+use plumb_testkit::{
+    controllers::{Controllers, KUSTOMIZE, NOTIFICATION, SOURCE},
+    wire,
+};
+
+/// How long a controller may take to be ready.
+const READY_MAX: Duration = Duration::from_mins(1);
+const READY_POLL: Duration = Duration::from_millis(10);
+/// How much of each log a failed test shows.
+const LOG_LINES: usize = 25;
+
+/// Where events go.
+#[derive(Clone, Copy, Debug)]
+pub enum Events {
+    /// To a sink of the test.
+    Sink(SocketAddr),
+    /// To notification-controller, which is started too.
+    Notification,
+}
+
+/// The processes. They are killed, and their files removed, when this is dropped.
+pub struct Crew {
+    running: BTreeMap<&'static str, Process>,
+    recipes: BTreeMap<&'static str, Recipe>,
+    ports: Ports,
+    folder: PathBuf,
+    reaper: Reaper,
+}
+
+struct Recipe {
+    argv: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    health: SocketAddr,
+}
+
+/// The addresses of the servers.
+struct Ports {
+    artifacts: SocketAddr,
+    events: SocketAddr,
+    receiver: SocketAddr,
+    health: [SocketAddr; 3],
+    metrics: [SocketAddr; 3],
+}
+
+impl Crew {
+    /// Starts the controllers and waits until each says that it is ready. Blocks a thread.
+    pub fn start(plane: &Plane, namespace: &str, events: Events) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("plumb-crew-").tempdir()?.keep();
+        let reaper = Reaper::of(&folder)?;
+        fs::create_dir_all(folder.join("tmp"))?;
+        fs::create_dir_all(folder.join("storage"))?;
+        let ports = Ports::free()?;
+        let names: &[&'static str] = match events {
+            Events::Sink(_) => &[SOURCE, KUSTOMIZE],
+            Events::Notification => &[NOTIFICATION, SOURCE, KUSTOMIZE],
+        };
+        let mut crew = Self { running: BTreeMap::new(), recipes: BTreeMap::new(), ports, folder, reaper };
+        let binaries = Controllers::binaries()?;
+        for (at, name) in names.iter().enumerate() {
+            let recipe = crew.recipe(&binaries, plane, namespace, events, (name, at))?;
+            crew.recipes.insert(name, recipe);
+            crew.launch(name)?;
+        }
+        for name in names {
+            crew.await_ready(name)?;
+        }
+        Ok(crew)
+    }
+
+    /// Sends SIGKILL: no handler runs, nothing is flushed.
+    pub fn kill(&mut self, name: &'static str) {
+        if let Some(mut process) = self.running.remove(name) {
+            process.kill();
+        }
+    }
+
+    /// Starts one that was killed, with the same arguments, and waits until it is ready.
+    pub fn restart(&mut self, name: &'static str) -> Result<()> {
+        self.launch(name)?;
+        self.await_ready(name)
+    }
+
+    /// Where webhooks go.
+    pub fn receiver(&self) -> SocketAddr {
+        self.ports.receiver
+    }
+
+    /// The log of one, over all its lives.
+    pub fn log(&self, name: &str) -> String {
+        fs::read_to_string(self.log_file(name)).unwrap_or_default()
+    }
+
+    /// The ends of all logs, for a test that failed.
+    pub fn last_lines(&self) -> String {
+        let last = |name: &&str| format!("{name}:\n{}", last_lines(&self.log_file(name), LOG_LINES));
+        self.recipes.keys().map(last).collect::<Vec<_>>().join("\n")
+    }
+
+    fn recipe(
+        &self,
+        binaries: &Path,
+        plane: &Plane,
+        namespace: &str,
+        events: Events,
+        (name, at): (&str, usize),
+    ) -> Result<Recipe> {
+        let program = binaries.join(name);
+        if !program.is_file() {
+            bail!("{} is not there: build it with `cargo build -p {name}`", program.display());
+        }
+        let mut argv = vec![program.into_os_string()];
+        argv.extend(self.ports.arguments(name, at, events, &self.folder).into_iter().map(OsString::from));
+        let environment = vec![
+            ("KUBECONFIG".into(), plane.kubeconfig(name).into_os_string()),
+            ("RUNTIME_NAMESPACE".into(), namespace.into()),
+            ("TMPDIR".into(), self.folder.join("tmp").into_os_string()),
+        ];
+        Ok(Recipe { argv, environment, health: self.ports.health[at] })
+    }
+
+    fn launch(&mut self, name: &'static str) -> Result<()> {
+        let recipe = self.recipes.get(name).context("no such controller")?;
+        let log = self.log_file(name);
+        let (argv, environment) = (recipe.argv.clone(), recipe.environment.clone());
+        let process = Process::start(Start { name, argv, environment, log })?;
+        self.reaper.adopt(process.id())?;
+        self.running.insert(name, process);
+        Ok(())
+    }
+
+    fn await_ready(&mut self, name: &'static str) -> Result<()> {
+        let health = self.recipes.get(name).context("no such controller")?.health;
+        let deadline = Instant::now() + READY_MAX;
+        while !wire::get(health, "/readyz").is_ok_and(|answer| answer.code == 200) {
+            let process = self.running.get_mut(name).context("it was not started")?;
+            if let Some(status) = process.ended() {
+                bail!("{name} ended at its start ({status}):\n{}", process.last_lines(LOG_LINES));
+            }
+            if Instant::now() > deadline {
+                bail!("{name} is not ready:\n{}", process.last_lines(LOG_LINES));
+            }
+            thread::sleep(READY_POLL);
+        }
+        Ok(())
+    }
+
+    fn log_file(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.log"))
+    }
+}
+
+impl Ports {
+    fn free() -> Result<Self> {
+        // Held together, so that they differ.
+        let held: Vec<_> =
+            (0..9).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
+        let free = held.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+        let group = |from: usize| [free[from], free[from + 1], free[from + 2]];
+        let [artifacts, events, receiver] = group(0);
+        Ok(Self { artifacts, events, receiver, health: group(3), metrics: group(6) })
+    }
+
+    fn arguments(&self, name: &str, at: usize, events: Events, folder: &Path) -> Vec<String> {
+        let mut arguments = vec![
+            format!("--health-addr={}", self.health[at]),
+            format!("--metrics-addr={}", self.metrics[at]),
+            "--log-level=info".to_owned(),
+            "--enable-leader-election=false".to_owned(),
+            "--watch-all-namespaces=false".to_owned(),
+        ];
+        if name == NOTIFICATION {
+            arguments.push(format!("--events-addr={}", self.events));
+            arguments.push(format!("--receiverAddr={}", self.receiver));
+            return arguments;
+        }
+        let address = match events {
+            Events::Sink(address) => address,
+            Events::Notification => self.events,
+        };
+        arguments.push(format!("--events-addr=http://{address}/"));
+        if name == SOURCE {
+            arguments.push(format!("--storage-path={}", folder.join("storage").display()));
+            arguments.push(format!("--storage-addr={}", self.artifacts));
+            arguments.push(format!("--storage-adv-addr={}", self.artifacts));
+        }
+        arguments
+    }
+}

@@ -1,0 +1,126 @@
+//! Drift in the mode `enabled`: put back at once, and told with what, who and when.
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::{
+    seen::{self, uid},
+    stand::Stand,
+};
+
+const OWNER: &str = "kustomize.toolkit.fluxcd.io/name";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scaled_deployment_is_scaled_back_and_the_event_says_by_whom() -> Result<()> {
+    let stand = Stand::new("scale").await?;
+    let app = stand.app("enabled").await?;
+    stand.kubectl(&["scale", "deployment/web", "--replicas=8"])?;
+    let told = stand.told("DriftCorrected", &["Deployment/", "/web drifted: ", ".spec.replicas 3 → 8"]).await?;
+    assert!(told.contains("by kubectl (Update, /scale)") && told.contains("; corrected in "), "{told}");
+    stand.stays("Deployment", "web", "has 3 replicas", |seen| seen["spec"]["replicas"] == 3).await?;
+    let event = stand.sink.wait_for(std::time::Duration::from_secs(10), |event| event.text("/reason") == "DriftCorrected");
+    let event = event.expect("the event goes out too").body;
+    assert_eq!(event["involvedObject"]["kind"], "Kustomization");
+    let metadata = &event["metadata"];
+    assert_eq!(metadata["event.toolkit.fluxcd.io/drift-class"], "drifted", "{event:#}");
+    assert_eq!(metadata["event.toolkit.fluxcd.io/drift-manager"], "kubectl", "{event:#}");
+    assert_eq!(metadata["event.toolkit.fluxcd.io/drift-paths"], ".spec.replicas", "{event:#}");
+    assert_eq!(metadata["kustomize.toolkit.fluxcd.io/revision"], app.revision.as_str(), "{event:#}");
+    stand.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_config_map_comes_back_and_nobody_is_blamed() -> Result<()> {
+    let stand = Stand::new("deleted").await?;
+    stand.app("enabled").await?;
+    let before = stand.get("ConfigMap", "settings").await?;
+    stand.kubectl(&["delete", "configmap/settings"])?;
+    let after = stand.until("ConfigMap", "settings", "is back", |seen| uid(seen) != uid(&before)).await?;
+    assert_eq!(after["data"], before["data"]);
+    let told = stand.told("DriftCorrected", &["ConfigMap/", "/settings missing"]).await?;
+    assert!(told.contains("deleted by an unknown client (the audit log knows)"), "{told}");
+    stand.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_edited_twice_within_a_second_is_put_back() -> Result<()> {
+    let stand = Stand::new("twice").await?;
+    stand.app("enabled").await?;
+    for value in ["one", "two"] {
+        stand.edit("ConfigMap", "settings", &json!({"data": {"greeting": value}})).await?;
+    }
+    let is_back = |seen: &serde_json::Value| seen["data"]["greeting"] == "hello";
+    stand.until("ConfigMap", "settings", "says hello", is_back).await?;
+    stand.stays("ConfigMap", "settings", "says hello", is_back).await?;
+    let told = stand.told("DriftCorrected", &[".data.greeting hello → "]).await?;
+    assert!(told.contains("by kubectl-edit (Update) at "), "{told}");
+    // And at once after a correction, in the same second.
+    stand.edit("ConfigMap", "settings", &json!({"data": {"greeting": "three"}})).await?;
+    stand.until("ConfigMap", "settings", "says hello", is_back).await?;
+    stand.edit("ConfigMap", "settings", &json!({"data": {"greeting": "four"}})).await?;
+    stand.until("ConfigMap", "settings", "says hello", is_back).await?;
+    stand.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stripped_owner_labels_are_restored() -> Result<()> {
+    let stand = Stand::new("labels").await?;
+    stand.app("enabled").await?;
+    let before = stand.get("ConfigMap", "settings").await?;
+    let none = json!({"metadata": {"labels": {OWNER: null, "kustomize.toolkit.fluxcd.io/namespace": null}}});
+    stand.edit("ConfigMap", "settings", &none).await?;
+    let after = stand
+        .until("ConfigMap", "settings", "has its labels", |seen| seen["metadata"]["labels"][OWNER] == "app")
+        .await?;
+    assert_eq!((uid(&after), &after["metadata"]["labels"]), (uid(&before), &before["metadata"]["labels"]));
+    stand.told("DriftCorrected", &["ConfigMap/", "/settings disowned: "]).await?;
+    stand.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_git_does_not_say_is_left_alone() -> Result<()> {
+    let stand = Stand::new("extra").await?;
+    stand.app("enabled").await?;
+    let more = json!({"metadata": {"annotations": {"team": "blue"}}, "data": {"added": "by hand"}});
+    stand.edit("ConfigMap", "settings", &more).await?;
+    stand.stays("ConfigMap", "settings", "keeps the key", |seen| seen["data"]["added"] == "by hand").await?;
+    stand.kubectl(&["rollout", "restart", "deployment/web"])?;
+    stand
+        .stays("Deployment", "web", "keeps the restart", |seen| {
+            seen["spec"]["template"]["metadata"]["annotations"].get("kubectl.kubernetes.io/restartedAt").is_some()
+        })
+        .await?;
+    assert_eq!(stand.events("DriftCorrected").await?, Vec::<String>::new());
+    stand.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_was_recreated_by_hand_is_ours_again() -> Result<()> {
+    let stand = Stand::new("recreated").await?;
+    stand.app("enabled").await?;
+    let before = stand.get("ConfigMap", "settings").await?;
+    stand.delete("ConfigMap", "settings").await?;
+    // Whoever is first, the result is the same.
+    let by_hand = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"greeting": "mine"}});
+    let made = stand.create(by_hand).await;
+    let after = stand
+        .until("ConfigMap", "settings", "is as Git says", |seen| {
+            uid(seen) != uid(&before) && seen["data"] == before["data"] && seen["metadata"]["labels"][OWNER] == "app"
+        })
+        .await?;
+    assert!(made.is_err() || made.is_ok_and(|made| uid(&made) == uid(&after)));
+    stand.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_the_mode_disabled_drift_waits_for_the_next_reconciliation() -> Result<()> {
+    let stand = Stand::new("disabled").await?;
+    stand.app("disabled").await?;
+    stand.edit("ConfigMap", "settings", &json!({"data": {"greeting": "mine"}})).await?;
+    stand.stays("ConfigMap", "settings", "says mine", |seen| seen["data"]["greeting"] == "mine").await?;
+    stand.request("Kustomization", "app").await?;
+    stand.until("ConfigMap", "settings", "says hello", |seen| seen["data"]["greeting"] == "hello").await?;
+    let kustomization = stand.get("Kustomization", "app").await?;
+    assert!(seen::condition(&kustomization, "Drifted").is_none());
+    stand.close().await
+}

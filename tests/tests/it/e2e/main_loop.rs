@@ -1,0 +1,125 @@
+//! From a commit to the cluster and back, over HTTPS with basic auth.
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::{
+    sample::{SETTINGS, config_map},
+    seen::{self, inventory, is_ready, uid},
+    stand::Stand,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_is_applied_and_git_revert_takes_it_back() -> Result<()> {
+    let stand = Stand::new("loop").await?;
+    let app = stand.app("enabled").await?;
+    let first = stand.get("ConfigMap", "settings").await?;
+    assert_eq!(first["data"], json!({"greeting": "hello", "mode": "plain"}));
+    let source = stand.get("GitRepository", "app").await?;
+    assert_eq!(source["status"]["artifact"]["revision"], app.revision.as_str());
+    assert!(is_ready(&source) && seen::is_true(&source, "ArtifactInStorage"));
+
+    app.repository.replace(SETTINGS, "hello", "hola")?;
+    let second = stand.commit(&app.repository, "second").await?;
+    stand.applied("app", &second).await?;
+    assert_eq!(stand.get("ConfigMap", "settings").await?["data"]["greeting"], "hola");
+
+    app.repository.revert()?;
+    let third = app.repository.revision()?;
+    assert!(third != app.revision && third != second);
+    stand.request("GitRepository", "app").await?;
+    stand.applied("app", &third).await?;
+    let back = stand.get("ConfigMap", "settings").await?;
+    assert_eq!((&back["data"]["greeting"], uid(&back)), (&json!("hello"), uid(&first)));
+    stand.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_applied_names_its_owner_and_stands_in_the_inventory() -> Result<()> {
+    let stand = Stand::new("owner").await?;
+    stand.app("enabled").await?;
+    let namespace = &stand.namespace;
+    let mut expected = vec![format!("{namespace}_settings__ConfigMap"), format!("{namespace}_web_apps_Deployment")];
+    let kustomization = stand.get("Kustomization", "app").await?;
+    let mut found = inventory(&kustomization);
+    expected.sort();
+    found.sort_unstable();
+    assert_eq!(found, expected);
+    for (kind, name) in [("ConfigMap", "settings"), ("Deployment", "web")] {
+        let labels = &stand.get(kind, name).await?["metadata"]["labels"];
+        assert_eq!(labels["kustomize.toolkit.fluxcd.io/name"], "app");
+        assert_eq!(labels["kustomize.toolkit.fluxcd.io/namespace"], namespace.as_str());
+    }
+    stand.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_did_not_change_is_not_written_again() -> Result<()> {
+    let stand = Stand::new("unchanged").await?;
+    let app = stand.app("enabled").await?;
+    let before = stand.get("ConfigMap", "settings").await?;
+    let token = stand.request("Kustomization", "app").await?;
+    stand
+        .until("Kustomization", "app", "answers a request", |seen| {
+            is_ready(seen) && seen["status"]["lastHandledReconcileAt"] == token.as_str()
+        })
+        .await?;
+    app.repository.write("deploy/other.yaml", &config_map("other", "new"))?;
+    let second = stand.commit(&app.repository, "another object").await?;
+    stand.applied("app", &second).await?;
+    let after = stand.get("ConfigMap", "settings").await?;
+    assert_eq!(after["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"]);
+    stand.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_and_its_custom_resource_arrive_in_one_commit() -> Result<()> {
+    let stand = Stand::new("definition").await?;
+    let group = format!("{}.example.com", stand.namespace);
+    let app = stand.app("enabled").await?;
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("gauges.{group}")},
+        "spec": {
+            "group": group, "scope": "Namespaced", "names": {"kind": "Gauge", "plural": "gauges"},
+            "versions": [{
+                "name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+            }],
+        },
+    });
+    let resource =
+        json!({"apiVersion": format!("{group}/v1"), "kind": "Gauge", "metadata": {"name": "a"}, "spec": {"size": 3}});
+    app.repository.write("deploy/a-resource.yaml", &resource.to_string())?;
+    app.repository.write("deploy/z-definition.yaml", &definition.to_string())?;
+    let revision = stand.commit(&app.repository, "definition and resource").await?;
+    let applied = stand.applied("app", &revision).await?;
+    assert!(inventory(&applied).contains(&&*format!("{}_a_{group}_Gauge", stand.namespace)));
+    stand.kubectl(&["get", &format!("gauges.{group}"), "a"])?;
+    stand.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tags_commits_and_version_ranges_are_sources_too() -> Result<()> {
+    let stand = Stand::new("refs").await?;
+    let repository = stand.sample("app")?;
+    let head = repository.head()?;
+    for tag in ["v1.2.0", "v1.10.0", "v2.0.0"] {
+        repository.git(&["tag", tag])?;
+        repository.git(&["push", "--quiet", "origin", tag])?;
+    }
+    for (name, reference, revision) in [
+        ("tag", json!({"tag": "v1.2.0"}), format!("v1.2.0@sha1:{head}")),
+        ("range", json!({"semver": "1.x"}), format!("v1.10.0@sha1:{head}")),
+        ("commit", json!({"branch": "main", "commit": head}), format!("main@sha1:{head}")),
+        ("name", json!({"name": "refs/heads/main"}), format!("refs/heads/main@sha1:{head}")),
+    ] {
+        let mut source = stand.source("app");
+        source["metadata"]["name"] = json!(name);
+        source["spec"]["ref"] = reference;
+        stand.create(source).await?;
+        let ready = stand.until("GitRepository", name, "is ready", is_ready).await?;
+        assert_eq!(ready["status"]["artifact"]["revision"], revision.as_str());
+    }
+    stand.close().await
+}

@@ -1,0 +1,68 @@
+//! `cargo xtask demo`: the main job on a real control plane, told step by step. What is claimed is read from the API
+//! server, never from a controller's log.
+
+mod cluster;
+mod sample;
+mod stage;
+mod steps;
+
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use stage::Stage;
+
+/// How the demo is run.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// End after the last step: 0 only if each step was seen to hold.
+    #[arg(long)]
+    once: bool,
+}
+
+/// A step: its title, and what it does.
+type Step = (&'static str, fn(&mut Stage) -> Result<()>);
+
+const STEPS: [Step; 6] = [
+    ("A repository becomes a cluster", steps::arrive),
+    ("A commit, told by a signed webhook; then `git revert`", steps::commit_and_revert),
+    ("Someone changes the cluster by hand: healed", steps::heal),
+    ("The same where the mode is warn: flagged, and put back when asked", steps::warn),
+    ("A file leaves Git; then a broken manifest is pushed", steps::prune_and_break),
+    ("The alerts that arrived", steps::alerts),
+];
+
+/// Runs the demo.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let began = Instant::now();
+    let mut stage = Stage::up()?;
+    for (at, (title, step)) in STEPS.iter().enumerate() {
+        say(&format!("\n{}. {title}", at + 1));
+        let started = Instant::now();
+        if let Err(error) = step(&mut stage) {
+            say(&format!("   did not hold: {error:#}\n\n{}", stage.report()));
+            bail!("step {} did not hold", at + 1);
+        }
+        say(&format!("   step {} took {}", at + 1, told(started.elapsed())));
+    }
+    say(&format!("\nAll six steps held, {} after the start.", told(began.elapsed())));
+    if arguments.once {
+        return Ok(());
+    }
+    say(&stage.invitation());
+    crate::plane::wait_for_the_end().context("cannot wait for Ctrl-C")?;
+    say("\nEverything is taken down.");
+    Ok(())
+}
+
+/// A duration as people read it.
+fn told(time: Duration) -> String {
+    let milliseconds = time.as_millis();
+    if milliseconds < 1000 { format!("{milliseconds} ms") } else { format!("{:.1} s", time.as_secs_f64()) }
+}
+
+/// A line of the story. A terminal that is gone is no reason to stop before everything is taken down.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
