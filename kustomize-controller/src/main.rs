@@ -5,6 +5,8 @@ mod drift;
 mod kind;
 mod kustomization;
 mod options;
+#[cfg(test)]
+mod scenarios;
 mod schema;
 mod teller;
 

@@ -2,7 +2,7 @@
 //! the sending never enters.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use plumb_alerting::rule::BadPattern;
 use plumb_alerting::validate::Unsupported;
@@ -13,27 +13,74 @@ const REMEMBERED_MAX: usize = 16_384;
 /// How many patterns of one Alert are told of.
 const PATTERNS_TOLD_MAX: usize = 5;
 
-/// Which generation of which object was told of last.
-#[derive(Default)]
-pub struct Complaints(Mutex<BTreeMap<String, i64>>);
+/// Which generation of which object was told of last, and what is still to be told once this process leads.
+pub struct Complaints<C>(Mutex<State<C>>);
 
-impl Complaints {
-    /// Whether this generation of the object is still to be told of; from now on it is not.
-    pub fn are_due(&self, uid: &str, generation: i64) -> bool {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.get(uid) == Some(&generation) {
-            return false;
+struct State<C> {
+    leads: bool,
+    told: BTreeMap<String, i64>,
+    waiting: BTreeMap<String, (i64, C)>,
+}
+
+impl<C> Default for Complaints<C> {
+    fn default() -> Self {
+        Self(Mutex::new(State { leads: false, told: BTreeMap::new(), waiting: BTreeMap::new() }))
+    }
+}
+
+impl<C> Complaints<C> {
+    /// Takes what is wrong with this generation of an object, and gives it back if it is to be told now.
+    pub fn note(&self, uid: &str, generation: i64, complaint: C) -> Option<C> {
+        let mut state = self.state();
+        if !state.leads {
+            if state.waiting.len() >= REMEMBERED_MAX {
+                state.waiting.clear();
+            }
+            state.waiting.insert(uid.to_owned(), (generation, complaint));
+            return None;
         }
-        if told.len() >= REMEMBERED_MAX {
-            told.clear();
-        }
-        told.insert(uid.to_owned(), generation);
-        true
+        state.is_due(uid, generation).then_some(complaint)
+    }
+
+    /// Nothing is wrong with an object any more.
+    pub fn settle(&self, uid: &str) {
+        self.state().waiting.remove(uid);
     }
 
     /// Forgets an object that is gone.
     pub fn forget(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        let mut state = self.state();
+        state.waiting.remove(uid);
+        state.told.remove(uid);
+    }
+
+    /// This process leads from now on: what is to be told.
+    pub fn lead(&self) -> Vec<C> {
+        let mut state = self.state();
+        state.leads = true;
+        let waiting = std::mem::take(&mut state.waiting);
+        let due = waiting
+            .into_iter()
+            .filter_map(|(uid, (generation, complaint))| state.is_due(&uid, generation).then_some(complaint));
+        due.collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<C>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C> State<C> {
+    /// Whether this generation of the object is still to be told of; from now on it is not.
+    fn is_due(&mut self, uid: &str, generation: i64) -> bool {
+        if self.told.get(uid) == Some(&generation) {
+            return false;
+        }
+        if self.told.len() >= REMEMBERED_MAX {
+            self.told.clear();
+        }
+        self.told.insert(uid.to_owned(), generation);
+        true
     }
 }
 
@@ -68,12 +115,27 @@ mod tests {
     #[test]
     fn a_generation_is_told_of_once() {
         let complaints = Complaints::default();
-        assert!(complaints.are_due("u", 1));
-        assert!(!complaints.are_due("u", 1));
-        assert!(complaints.are_due("v", 1));
-        assert!(complaints.are_due("u", 2));
+        assert_eq!(complaints.lead(), [""; 0]);
+        assert_eq!(complaints.note("u", 1, "a"), Some("a"));
+        assert_eq!(complaints.note("u", 1, "a"), None);
+        assert_eq!(complaints.note("v", 1, "b"), Some("b"));
+        assert_eq!(complaints.note("u", 2, "c"), Some("c"));
         complaints.forget("u");
-        assert!(complaints.are_due("u", 2));
+        assert_eq!(complaints.note("u", 2, "c"), Some("c"));
+    }
+
+    #[test]
+    fn who_does_not_lead_keeps_the_newest_word_until_it_does() {
+        let complaints = Complaints::default();
+        for (uid, generation, text) in [("u", 1, "old"), ("u", 2, "new"), ("fine", 1, "x"), ("gone", 1, "y")]
+        {
+            assert_eq!(complaints.note(uid, generation, text), None);
+        }
+        complaints.settle("fine");
+        complaints.forget("gone");
+        assert_eq!(complaints.lead(), ["new"]);
+        assert_eq!(complaints.note("u", 2, "new"), None);
+        assert_eq!(complaints.lead(), [""; 0]);
     }
 
     #[test]

@@ -105,7 +105,7 @@ impl Directory {
             let own = receiver.status.as_ref().and_then(|status| status.webhook_path.as_deref());
             own.is_some_and(|own| !own.is_empty() && plumb_alerting::receiver::is_same_path(own, path))
         };
-        known.receivers.values().filter(listens).last().map(Arc::clone)
+        known.receivers.values().filter(listens).fold(None, |_, receiver| Some(Arc::clone(receiver)))
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Known> {

@@ -1,23 +1,32 @@
-//! Receiver as the runtime sees it. Every change of one goes into the directory of the servers as well.
+//! Receiver as the runtime sees it. What an attempt does lives in `receiver`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use kube::{Client, ResourceExt as _};
+use kube::Client;
 use plumb_api::notification::{Receiver, ReceiverCondition};
-use plumb_runtime::{Change, Kind, Visit};
+use plumb_runtime::{Change, Key, Kind, Visit};
 use plumb_status::Ending;
 use serde_json::{Map, Value};
 
 use crate::directory::Directory;
 use crate::receiver::ledger::ReceiverLedger;
-use crate::receiver::reconcile::reconcile;
+use crate::receiver::reconcile;
+
+/// What an attempt may take: it reads one Secret.
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// The kind.
 pub struct Receivers {
-    /// Where Secrets are read.
-    pub client: Client,
-    /// What the servers know.
-    pub directory: Arc<Directory>,
+    client: Client,
+    directory: Arc<Directory>,
+}
+
+impl Receivers {
+    /// The kind: Secrets are read with this client, the receiver server finds Receivers in this directory.
+    pub fn new(client: Client, directory: Arc<Directory>) -> Self {
+        Self { client, directory }
+    }
 }
 
 impl Kind for Receivers {
@@ -29,22 +38,28 @@ impl Kind for Receivers {
     }
 
     async fn reconcile(&self, visit: &Visit<Self>) -> Ending<ReceiverCondition> {
-        let (path, ending) = reconcile(visit.object(), &self.client).await;
-        visit.ledger().note_path(path);
-        ending
+        let attempted = reconcile::attempt(visit.object(), &self.client).await;
+        reconcile::conclude(attempted, &mut visit.ledger())
     }
 
     fn status(&self, _: &Receiver, ledger: &ReceiverLedger) -> Map<String, Value> {
         ledger.status()
     }
 
+    fn deadline(&self, _: &Receiver) -> Duration {
+        DEADLINE
+    }
+
     fn changed(&self, change: &Change<Receiver>) {
+        let forget = |key: &Key| self.directory.drop_receiver(&key.namespace, &key.name);
         match change {
-            Change::Applied { new, .. } => self.directory.put_receiver(new),
-            Change::Deleted { old } => {
-                self.directory.drop_receiver(&old.namespace().unwrap_or_default(), &old.name_any());
+            // What is going listens no longer.
+            Change::Applied { old: _, new } if new.metadata.deletion_timestamp.is_some() => {
+                forget(&Key::of(new.as_ref()));
             }
-            Change::Unreadable { key, .. } => self.directory.drop_receiver(&key.namespace, &key.name),
+            Change::Applied { old: _, new } => self.directory.put_receiver(new),
+            Change::Deleted { old } => forget(&Key::of(old.as_ref())),
+            Change::Unreadable { key, message: _, raw: _ } => forget(key),
         }
     }
 }

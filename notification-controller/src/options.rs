@@ -3,9 +3,9 @@
 use clap::{ArgAction, Parser};
 use plumb_alerting::rule::CrossNamespace;
 use plumb_api::meta::GoDuration;
-use plumb_runtime::config::{self, Gate, Listen, Refused, Unhonoured, parse_bool};
+use plumb_runtime::config::{Common, Gate, Listen, Refused, Unhonoured, only_defaults, parse_bool};
 
-/// The gates of Flux's notification-controller, at their defaults.
+/// The feature gates, at the only values that are accepted.
 pub const GATES: &[Gate] = &[
     Gate { name: "CacheSecretsAndConfigMaps", default: false },
     Gate { name: "DisableConfigWatchers", default: false },
@@ -14,18 +14,22 @@ pub const GATES: &[Gate] = &[
 
 /// The flags.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "notification-controller", about = "Tells people what happens, and takes webhooks.")]
+#[command(
+    name = "notification-controller",
+    version,
+    about = "Passes on what happens in the cluster, and lets webhooks ask for reconciliations."
+)]
 pub struct Options {
     /// Those of all controllers.
     #[command(flatten)]
-    pub common: config::Common,
-    /// Where events are taken.
+    pub common: Common,
+    /// Where events are taken; 0 switches it off.
     #[arg(long = "events-addr", default_value = ":9090")]
     pub events_addr: Listen,
-    /// Where webhooks are taken.
+    /// Where webhooks are taken; 0 switches it off.
     #[arg(long = "receiverAddr", default_value = ":9292")]
     pub receiver_addr: Listen,
-    /// How long an event that was told is not told again.
+    /// For how long an event that repeats another is dropped.
     #[arg(long = "rate-limit-interval", default_value = "5m")]
     pub rate_limit_interval: GoDuration,
     /// Whether references to other namespaces are refused.
@@ -41,14 +45,10 @@ pub struct Options {
 impl Options {
     /// Refuses what is not honoured yet.
     pub fn validate(&self) -> Result<(), Refused> {
-        config::only_defaults(&[Unhonoured::new(
-            "export-http-path-metrics",
-            &self.export_http_path_metrics,
-            &false,
-        )])
+        only_defaults(&[Unhonoured::new("export-http-path-metrics", &self.export_http_path_metrics, &false)])
     }
 
-    /// Whether references to other namespaces are followed.
+    /// Whether Alerts and Receivers may reach into other namespaces.
     pub fn cross_namespace(&self) -> CrossNamespace {
         if self.no_cross_namespace_refs { CrossNamespace::Blocked } else { CrossNamespace::Allowed }
     }
@@ -56,6 +56,8 @@ impl Options {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn parse(args: &[&str]) -> Options {
@@ -76,13 +78,45 @@ mod tests {
             (options.events_addr.to_string(), options.receiver_addr.to_string()),
             (":9090".into(), ":9292".into())
         );
-        assert_eq!(options.rate_limit_interval.to_string(), "5m0s");
+        assert_eq!(options.rate_limit_interval.to_std(), Duration::from_mins(5));
         assert_eq!(options.cross_namespace(), CrossNamespace::Allowed);
     }
 
     #[test]
+    fn the_args_of_the_benchmarks_are_taken() {
+        let options = parse(&[
+            "--concurrent=20",
+            "--enable-leader-election=false",
+            "--events-addr=127.0.0.1:9090",
+            "--receiverAddr=127.0.0.1:9292",
+            "--health-addr=127.0.0.1:9440",
+            "--metrics-addr=127.0.0.1:8080",
+        ]);
+        assert_eq!(options.validate(), Ok(()));
+        assert_eq!(options.common.validate(GATES), Ok(()));
+        assert_eq!(options.common.concurrent, Some(20));
+    }
+
+    #[test]
+    fn lockdown_is_honoured() {
+        assert_eq!(parse(&["--no-cross-namespace-refs=true"]).cross_namespace(), CrossNamespace::Blocked);
+        assert_eq!(parse(&["--no-cross-namespace-refs"]).cross_namespace(), CrossNamespace::Blocked);
+    }
+
+    #[test]
     fn what_is_not_honoured_is_named() {
-        let refused = parse(&["--export-http-path-metrics"]).validate().unwrap_err();
-        assert!(refused.to_string().contains("--export-http-path-metrics=true"), "{refused}");
+        let flag = "--export-http-path-metrics=true";
+        assert!(parse(&[flag]).validate().unwrap_err().to_string().contains(flag));
+        let gated = parse(&["--feature-gates=ObjectLevelWorkloadIdentity=true"]).common.validate(GATES);
+        assert!(gated.unwrap_err().to_string().contains("ObjectLevelWorkloadIdentity=true"));
+        assert_eq!(parse(&["--feature-gates=DisableConfigWatchers=false"]).common.validate(GATES), Ok(()));
+    }
+
+    #[test]
+    fn the_flags_of_the_other_controllers_are_unknown() {
+        for flag in ["--watch-label-selector=a=b", "--requeue-dependency=5s", "--storage-path=/data"] {
+            let error = Options::try_parse_from(["notification-controller", flag]).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{flag}");
+        }
     }
 }

@@ -29,7 +29,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many bytes of bodies are held at once, over all requests.
 const BODIES_BYTES_MAX: usize = 64 << 20;
 /// How long a request may take in all.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long open requests may go on after the end was asked for.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// The pause after the system refused a connection, e.g. for want of file descriptors.

@@ -128,16 +128,19 @@ fn metadata(name: &str) -> Value {
     json!({ "name": name, "namespace": "prod", "uid": "u", "generation": 1 })
 }
 
+fn object(version: &str, kind: &str, name: &str, spec: Value) -> Value {
+    let api = format!("notification.toolkit.fluxcd.io/{version}");
+    let mut object = json!({ "apiVersion": api, "kind": kind, "metadata": metadata(name) });
+    object["spec"] = spec;
+    object
+}
+
 pub fn alert(name: &str, spec: Value) -> Alert {
-    let api = "notification.toolkit.fluxcd.io/v1beta3";
-    let object = json!({ "apiVersion": api, "kind": "Alert", "metadata": metadata(name), "spec": spec });
-    serde_json::from_value(object).unwrap()
+    serde_json::from_value(object("v1beta3", "Alert", name, spec)).unwrap()
 }
 
 pub fn provider(name: &str, spec: Value) -> Provider {
-    let api = "notification.toolkit.fluxcd.io/v1beta3";
-    let object = json!({ "apiVersion": api, "kind": "Provider", "metadata": metadata(name), "spec": spec });
-    serde_json::from_value(object).unwrap()
+    serde_json::from_value(object("v1beta3", "Provider", name, spec)).unwrap()
 }
 
 /// A Receiver that is Ready under this path.
@@ -146,10 +149,8 @@ pub fn receiver(name: &str, path: &str, spec: Value) -> Receiver {
         "type": "Ready", "status": "True", "reason": "Succeeded", "message": "",
         "lastTransitionTime": "2026-11-25T06:30:00Z"
     });
-    let object = json!({
-        "apiVersion": "notification.toolkit.fluxcd.io/v1", "kind": "Receiver", "metadata": metadata(name),
-        "spec": spec, "status": { "conditions": [ready], "webhookPath": path }
-    });
+    let mut object = object("v1", "Receiver", name, spec);
+    object["status"] = json!({ "conditions": [ready], "webhookPath": path });
     serde_json::from_value(object).unwrap()
 }
 

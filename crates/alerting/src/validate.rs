@@ -113,14 +113,27 @@ fn refuse_value_unless(honoured: bool, field: &str, value: &str) -> Result<(), U
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use serde::de::DeserializeOwned;
     use serde_json::{Value, json};
 
     use super::*;
 
-    /// Sets each field in turn on what is honoured as it is: empty, or the field that is refused.
+    /// The fields of the spec of a kind, as its definition has them.
+    fn fields(kind: &str) -> BTreeSet<String> {
+        let definitions = plumb_api::crd::all();
+        let (_, definition) =
+            definitions.iter().find(|(_, definition)| definition["spec"]["names"]["kind"] == kind).unwrap();
+        let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        schema["properties"]["spec"]["properties"].as_object().unwrap().keys().cloned().collect()
+    }
+
+    /// Sets each field in turn on what is honoured as it is: empty, or the field that is refused. No field of the kind
+    /// may be left out.
     #[track_caller]
     fn check<S: DeserializeOwned>(
+        kind: &str,
         judge: fn(&S) -> Result<(), Unsupported>,
         least: &Value,
         rows: &[(&str, Value, &str)],
@@ -132,6 +145,8 @@ mod tests {
             let said = judge(&spec).map_or_else(|unsupported| unsupported.field, |()| String::new());
             assert_eq!(said, *refused, "{field}");
         }
+        let named: BTreeSet<_> = rows.iter().map(|(field, ..)| (*field).to_owned()).collect();
+        assert_eq!(named, fields(kind), "every field has a row");
     }
 
     #[test]
@@ -139,6 +154,7 @@ mod tests {
         let source = json!({ "kind": "Kustomization", "name": "*" });
         let least = json!({ "providerRef": { "name": "p" }, "eventSources": [source] });
         check(
+            "Alert",
             alert,
             &least,
             &[
@@ -156,6 +172,7 @@ mod tests {
                 ),
                 ("exclusionList", json!(["a"]), ""),
                 ("inclusionList", json!(["a"]), ""),
+                ("providerRef", json!({ "name": "q" }), ""),
                 ("summary", json!("a"), ""),
                 ("suspend", json!(true), ""),
             ],
@@ -166,6 +183,7 @@ mod tests {
     fn every_field_of_a_provider_is_honoured_or_refused() {
         let least = json!({ "type": "generic" });
         check(
+            "Provider",
             provider,
             &least,
             &[
@@ -195,6 +213,7 @@ mod tests {
         let issuer =
             json!({ "issuerURL": "https://i", "validations": [{ "expression": "true", "message": "m" }] });
         check(
+            "Receiver",
             receiver,
             &least,
             &[

@@ -17,6 +17,7 @@ use plumb_status::message::cut;
 use plumb_status::{Audience, Occurrence, Severity};
 use serde_json::json;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::client::call;
 use crate::clock::Clock;
@@ -142,19 +143,36 @@ impl Recorder {
 }
 
 impl Senders {
-    /// Sends until every recorder is gone and both queues are empty.
-    pub(crate) async fn run(self, client: Client) {
+    /// Sends until `closing`, and then what is in the queues by then.
+    pub(crate) async fn run(self, client: Client, closing: CancellationToken) {
         let Self { cluster, wire, metrics } = self;
         let wire = async {
             if let Some((address, queue)) = wire {
-                send_wire(address, queue, metrics).await;
+                send_wire(address, Queued { queue, closing: closing.clone() }, metrics).await;
             }
         };
-        tokio::join!(send_cluster(client, cluster), wire);
+        tokio::join!(send_cluster(client, Queued { queue: cluster, closing: closing.clone() }), wire);
     }
 }
 
-async fn send_wire(address: String, mut queue: mpsc::Receiver<Event>, metrics: Metrics) {
+/// The receiving end of a queue.
+struct Queued {
+    queue: mpsc::Receiver<Event>,
+    closing: CancellationToken,
+}
+
+impl Queued {
+    /// The next event; none when all recorders are gone, or when the queue is empty at the end.
+    async fn next(&mut self) -> Option<Event> {
+        tokio::select! {
+            biased;
+            event = self.queue.recv() => event,
+            () = self.closing.cancelled() => self.queue.try_recv().ok(),
+        }
+    }
+}
+
+async fn send_wire(address: String, mut queue: Queued, metrics: Metrics) {
     let client = match reqwest::Client::builder()
         .timeout(WIRE_TIMEOUT)
         .redirect(reqwest::redirect::Policy::none())
@@ -166,7 +184,7 @@ async fn send_wire(address: String, mut queue: mpsc::Receiver<Event>, metrics: M
             return;
         }
     };
-    while let Some(event) = queue.recv().await {
+    while let Some(event) = queue.next().await {
         if let Err(error) = deliver(&client, &address, &event).await {
             metrics.dropped("wire");
             let object = &event.involved_object;
@@ -204,9 +222,9 @@ async fn deliver(client: &reqwest::Client, address: &str, event: &Event) -> Resu
 
 type Told = Mutex<BTreeMap<(String, String, String), (String, i32)>>;
 
-async fn send_cluster(client: Client, mut queue: mpsc::Receiver<Event>) {
+async fn send_cluster(client: Client, mut queue: Queued) {
     let told = Told::default();
-    while let Some(event) = queue.recv().await {
+    while let Some(event) = queue.next().await {
         if let Err(error) = note(&client, &told, &event).await {
             let object = &event.involved_object;
             let error = plumb_status::chain(&error);

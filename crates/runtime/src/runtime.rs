@@ -344,7 +344,8 @@ impl Runtime {
         let terms = self.common.enable_leader_election.then(|| self.terms());
         let shutdown = self.shutdown.clone();
         let (background, mut failure) = Background::new(shutdown.clone());
-        let events = tokio::spawn(self.senders.run(self.client.clone()));
+        let closing = CancellationToken::new();
+        let events = tokio::spawn(self.senders.run(self.client.clone(), closing.clone()));
         for watch in self.watches {
             background.begin("watch", watch);
         }
@@ -387,8 +388,8 @@ impl Runtime {
         };
         shutdown.cancel();
         background.end().await;
-        drop(self.recorder);
-        // Kinds hold recorders too; what is in the queue by now has this long to leave.
+        closing.cancel();
+        // What does not leave in time is lost: nobody can be waited for without end.
         let _ = tokio::time::timeout(EVENTS_DRAIN, events).await;
         ended
     }

@@ -29,7 +29,7 @@ impl fmt::Display for LaneId {
 
 /// Deliveries that wait, in order, and how many are under way.
 pub struct Lanes<T> {
-    lanes: BTreeMap<LaneId, Lane<T>>,
+    by_id: BTreeMap<LaneId, Lane<T>>,
     /// Lanes in which something waits, in the order in which they are served.
     turns: VecDeque<LaneId>,
     running: usize,
@@ -54,7 +54,7 @@ pub enum Full {
 impl<T> Lanes<T> {
     /// Nothing waits.
     pub fn new() -> Self {
-        Self { lanes: BTreeMap::new(), turns: VecDeque::new(), running: 0, waiting_bytes: 0 }
+        Self { by_id: BTreeMap::new(), turns: VecDeque::new(), running: 0, waiting_bytes: 0 }
     }
 
     /// Puts a delivery of so many bytes at the end of a lane.
@@ -62,7 +62,7 @@ impl<T> Lanes<T> {
         if self.waiting_bytes + bytes > WAITING_BYTES_MAX {
             return Err(Full::Bytes);
         }
-        let lane = self.lanes.entry(id.clone()).or_insert_with(|| Lane {
+        let lane = self.by_id.entry(id.clone()).or_insert_with(|| Lane {
             waiting: VecDeque::new(),
             running: 0,
             queued: false,
@@ -82,7 +82,7 @@ impl<T> Lanes<T> {
             return None;
         }
         let id = self.turns.pop_front()?;
-        let lane = self.lanes.get_mut(&id)?;
+        let lane = self.by_id.get_mut(&id)?;
         lane.queued = false;
         let (item, bytes) = lane.waiting.pop_front()?;
         lane.running += 1;
@@ -94,11 +94,11 @@ impl<T> Lanes<T> {
 
     /// A delivery of this lane is no longer under way.
     pub fn done(&mut self, id: &LaneId) {
-        let Some(lane) = self.lanes.get_mut(id) else { return };
+        let Some(lane) = self.by_id.get_mut(id) else { return };
         lane.running -= 1;
         self.running -= 1;
         if lane.running == 0 && lane.waiting.is_empty() {
-            self.lanes.remove(id);
+            self.by_id.remove(id);
         } else {
             self.queue(id);
         }
@@ -106,12 +106,12 @@ impl<T> Lanes<T> {
 
     /// How many wait.
     pub fn waiting(&self) -> usize {
-        self.lanes.values().map(|lane| lane.waiting.len()).sum()
+        self.by_id.values().map(|lane| lane.waiting.len()).sum()
     }
 
     /// Gives the lane a turn, where it can use one and has none yet.
     fn queue(&mut self, id: &LaneId) {
-        let Some(lane) = self.lanes.get_mut(id) else { return };
+        let Some(lane) = self.by_id.get_mut(id) else { return };
         if !lane.queued && !lane.waiting.is_empty() && lane.running < RUNNING_PER_LANE_MAX {
             lane.queued = true;
             self.turns.push_back(id.clone());
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn no_more_than_the_limit_is_under_way_in_all() {
         let mut lanes = Lanes::new();
-        for at in 0..RUNNING_MAX + 1 {
+        for at in 0..=RUNNING_MAX {
             lanes.offer(&lane(&at.to_string()), at, 1).unwrap();
         }
         let mut count = 0;

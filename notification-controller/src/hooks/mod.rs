@@ -17,8 +17,8 @@ use plumb_alerting::validate;
 use plumb_api::notification::{Receiver, ReceiverSpec};
 use plumb_api::sealed::Sealed;
 use plumb_secrets::{SecretError, receiver_token};
+use plumb_status::chain;
 use plumb_status::condition::{READY, find};
-use plumb_status::{Condition, chain};
 
 use crate::directory::Directory;
 use crate::server::{Answer, Arrived, answer};
@@ -55,7 +55,7 @@ impl Hooks {
         let Some(receiver) = self.directory.receiver_at(&arrived.path) else {
             return answer(StatusCode::NOT_FOUND, "not found");
         };
-        if receiver.spec.suspend || !is_ready(&receiver) {
+        if receiver.spec.suspend || !is_usable(&receiver) {
             return answer(StatusCode::SERVICE_UNAVAILABLE, "the receiver is suspended or not ready");
         }
         let namespace = receiver.metadata.namespace.clone().unwrap_or_default();
@@ -117,9 +117,10 @@ impl Hooks {
     }
 }
 
-fn is_ready(receiver: &Receiver) -> bool {
+/// Whether it was not found wanting. While it is looked at once more, it goes on as before.
+fn is_usable(receiver: &Receiver) -> bool {
     let conditions = receiver.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    find(conditions, READY).is_some_and(Condition::is_true)
+    find(conditions, READY).is_some_and(|ready| !ready.is_false())
 }
 
 fn lower(headers: &HeaderMap) -> Vec<(String, String)> {

@@ -48,8 +48,9 @@ impl Stage {
             "type": "generic", "secretRef": { "name": "s" },
             "resources": [{ "kind": "GitRepository", "name": "repo" }]
         });
-        for (key, value) in changes.as_object().unwrap() {
-            spec[key] = value.clone();
+        let Value::Object(changes) = changes else { panic!("changes are an object") };
+        for (key, value) in changes {
+            spec[key] = value;
         }
         self.directory.put_receiver(&receiver("hook", PATH, spec));
     }
@@ -105,6 +106,17 @@ async fn a_receiver_that_is_suspended_or_not_ready_is_unavailable() {
     stage.receiver(json!({ "type": "gitlab" }));
     assert_eq!(stage.post(PATH, &[], "{}").await, 503);
     assert_eq!(stage.patches(), 0);
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_looked_at_once_more_goes_on() {
+    let stage = Stage::start(CrossNamespace::Allowed).await;
+    let resources = json!([{ "kind": "GitRepository", "name": "repo" }]);
+    let spec = json!({ "type": "generic", "secretRef": { "name": "s" }, "resources": resources });
+    let mut busy = receiver("hook", PATH, spec);
+    busy.status.as_mut().unwrap().conditions[0].status = plumb_status::ConditionStatus::Unknown;
+    stage.directory.put_receiver(&busy);
+    assert_eq!(stage.post(PATH, &[], "{}").await, 200);
 }
 
 #[tokio::test]

@@ -76,7 +76,7 @@ mod tests {
 
     use super::*;
 
-    const MINUTE: Duration = Duration::from_secs(60);
+    const MINUTE: Duration = Duration::from_mins(1);
 
     fn key(message: &str) -> DedupKey {
         let event: Event = serde_json::from_value(json!({

@@ -36,7 +36,7 @@ impl Stage {
             tell,
             cross_namespace,
             Arc::new(move || filled),
-            Duration::from_secs(300),
+            Duration::from_mins(5),
         ));
         let handle = move |arrived| {
             let intake = Arc::clone(&intake);
@@ -88,7 +88,7 @@ async fn a_repeated_event_is_refused_and_not_delivered() {
 async fn what_is_no_event_is_refused() {
     let stage = Stage::usual().await;
     for body in ["", "no JSON", "[]", "{}", r#"{"severity":"info"}"#, &"[".repeat(100_000)] {
-        assert_eq!(stage.post(body.to_owned()).await.status().as_u16(), 400, "{:.20}", body);
+        assert_eq!(stage.post(body.to_owned()).await.status().as_u16(), 400, "{body:.20}");
     }
     let get = crate::dispatch::http_client().unwrap().get(&stage.url).send().await.unwrap();
     assert_eq!(get.status().as_u16(), 405);

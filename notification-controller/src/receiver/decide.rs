@@ -2,6 +2,7 @@
 
 use plumb_alerting::receiver::webhook_path;
 use plumb_alerting::validate::Unsupported;
+use plumb_secrets::SecretError;
 use plumb_status::{Classify, Consequence, Reason};
 
 use super::facts::{Facts, TokenError};
@@ -38,6 +39,23 @@ impl Classify for Refusal {
             // The Secret may come at any time.
             Self::Token(TokenError::Secret(_)) => Consequence::Retry,
             Self::Token(TokenError::Unnamed) => Consequence::Stall,
+        }
+    }
+}
+
+impl Refusal {
+    /// Whether the path that was there is of no use any more.
+    pub fn ends_path(&self) -> bool {
+        match self {
+            Self::Unsupported(_) => false,
+            Self::Token(TokenError::Unnamed) => true,
+            Self::Token(TokenError::Secret(error)) => match error {
+                SecretError::NotFound { .. }
+                | SecretError::MissingKey { .. }
+                | SecretError::BadKey { .. } => true,
+                // The token is not known to be gone: it could not be asked for.
+                SecretError::Unreadable { .. } => false,
+            },
         }
     }
 }

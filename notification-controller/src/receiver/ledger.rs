@@ -1,44 +1,53 @@
-//! What an attempt at a Receiver has made true: its path.
+//! What an attempt at a Receiver has made true so far: the path. It outlives an attempt that fails. Nothing is read or
+//! written here.
 
 use plumb_api::meta::GoDuration;
 use plumb_api::notification::{Receiver, ReceiverCondition};
-use plumb_status::{Detail, Ledger, Occurrence, Turn};
+use plumb_status::{Detail, Ledger, Occurrence, Reason, Turn};
 use serde_json::{Map, Value, json};
 
 /// What is true now.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceiverLedger {
-    webhook_path: Option<String>,
+    path: Option<String>,
     interval: GoDuration,
 }
 
 impl ReceiverLedger {
     /// What the status tells.
     pub fn of(receiver: &Receiver) -> Self {
-        Self {
-            webhook_path: receiver.status.as_ref().and_then(|status| status.webhook_path.clone()),
-            interval: receiver.spec.effective_interval(),
-        }
+        let path = receiver.status.as_ref().and_then(|status| status.webhook_path.clone());
+        Self { path, interval: receiver.spec.effective_interval() }
     }
 
-    /// It listens under this path from now on; under none, if there is no token.
-    pub fn note_path(&mut self, path: Option<String>) {
-        self.webhook_path = path;
+    /// Webhooks are taken under this path. Whether it is another one than before.
+    pub fn note_path(&mut self, path: &str) -> bool {
+        let before = self.path.replace(path.to_owned());
+        before.as_deref() != Some(path)
+    }
+
+    /// There is no token, so there is no path.
+    pub fn note_no_path(&mut self) {
+        self.path = None;
     }
 
     /// The fields of the status that are this kind's own, as a merge patch.
     pub fn status(&self) -> Map<String, Value> {
-        Map::from_iter([("webhookPath".to_owned(), json!(self.webhook_path))])
+        Map::from_iter([("webhookPath".to_owned(), json!(self.path))])
     }
 }
 
 impl Ledger for ReceiverLedger {
     type Condition = ReceiverCondition;
 
-    fn success(&self, turn: Turn, detail: &Detail) -> Vec<Occurrence> {
-        if turn == Turn::Unchanged {
-            return Vec::new();
+    // Not the detail of Ready, as usual: it has the path, and events go to more people than statuses.
+    fn success(&self, turn: Turn, _: &Detail) -> Vec<Occurrence> {
+        match turn {
+            Turn::New | Turn::Changed | Turn::Recovered => {
+                let text = format!("Reconciliation finished, next run in {}", self.interval);
+                vec![Occurrence::info(Reason::Succeeded, text)]
+            }
+            Turn::Unchanged => Vec::new(),
         }
-        let text = format!("Reconciliation finished, next run in {}", self.interval);
-        vec![Occurrence::info(detail.reason, text)]
     }
 }

@@ -1,4 +1,4 @@
-//! One attempt at a Receiver: a table of contents.
+//! One attempt at a Receiver: a table of contents. Policy lives in `decide`.
 
 use std::time::Duration;
 
@@ -9,26 +9,36 @@ use plumb_status::{Detail, Ending, Reason, Retry};
 
 use super::decide::{Decision, Refusal, decide};
 use super::facts;
+use super::ledger::ReceiverLedger;
 
-/// Nothing that a Receiver depends on is waited for; an ending asks for a time all the same.
+/// Nothing that a Receiver depends on is waited for; the room is there because an ending asks for it.
 const WAIT: Duration = Duration::from_secs(30);
 
-/// Under which path the Receiver listens, and how the attempt ends.
-pub async fn reconcile(receiver: &Receiver, client: &Client) -> (Option<String>, Ending<ReceiverCondition>) {
-    match attempt(receiver, client).await {
-        Ok(Decision { webhook_path }) => {
-            let text = format!("Receiver initialized for path: {webhook_path}");
-            let ending = Ending::Succeeded { detail: Detail::new(Reason::Succeeded, text), changed: false };
-            (Some(webhook_path), ending)
-        }
-        Err(refusal) => (None, Ending::of(&refusal, None, Retry::Backoff, WAIT)),
-    }
-}
-
-async fn attempt(receiver: &Receiver, client: &Client) -> Result<Decision, Refusal> {
+/// One attempt.
+pub async fn attempt(receiver: &Receiver, client: &Client) -> Result<Decision, Refusal> {
     validate::receiver(&receiver.spec)?;
     let name = receiver.metadata.name.as_deref().unwrap_or_default();
     let namespace = receiver.metadata.namespace.as_deref().unwrap_or_default();
     let facts = facts::gather(client, namespace, &receiver.spec).await;
     decide(facts, name, namespace)
+}
+
+/// How it ends.
+pub fn conclude(
+    attempted: Result<Decision, Refusal>,
+    ledger: &mut ReceiverLedger,
+) -> Ending<ReceiverCondition> {
+    match attempted {
+        Ok(Decision { webhook_path }) => {
+            let changed = ledger.note_path(&webhook_path);
+            let text = format!("Receiver initialized for path: {webhook_path}");
+            Ending::Succeeded { detail: Detail::new(Reason::Succeeded, text), changed }
+        }
+        Err(refusal) => {
+            if refusal.ends_path() {
+                ledger.note_no_path();
+            }
+            Ending::of(&refusal, None, Retry::Backoff, WAIT)
+        }
+    }
 }

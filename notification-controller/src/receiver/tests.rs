@@ -1,55 +1,201 @@
-//! What becomes of a Receiver, by what its Secret holds and its spec says.
+//! Scenario tests (T1) of whole attempts at a Receiver: a mock API server for Secrets; every resulting status passes the
+//! lint.
 
+use plumb_api::notification::{Receiver, ReceiverCondition};
+use plumb_status::{Before, Next, Status, breaches, summarize};
 use plumb_testkit::scenario::{Answer, Scenario};
 use serde_json::{Value, json};
 
-use super::reconcile::reconcile;
-use crate::stage::{receiver, secret};
-use plumb_status::Ending;
+use super::ledger::ReceiverLedger;
+use super::reconcile;
+use crate::stage::secret;
 
-fn spec() -> Value {
-    json!({
-        "type": "generic-hmac", "secretRef": { "name": "token" },
-        "resources": [{ "kind": "GitRepository", "name": "web" }]
-    })
+const SECRET: &str = "/api/v1/namespaces/prod/secrets/s";
+// printf tokenhookprod | sha256sum
+const PATH: &str = "/hook/50e37e994a5b9d06391419ffb92553abef2b494ad564d7b79a468a2efd3b75c3";
+
+struct Desk {
+    api: Scenario,
+    object: Value,
+    minutes: i64,
 }
 
-#[tokio::test]
-async fn a_receiver_with_a_token_listens_under_a_path_that_only_the_token_gives() {
-    let api = Scenario::new();
-    secret(&api, "token", &[("token", "secret")]);
-    let (path, ending) = reconcile(&receiver("hook", "", spec()), &api.client()).await;
-    let path = path.unwrap();
-    // sha256("secret" + "hook" + "prod"), as Flux has it.
-    assert_eq!(path, plumb_alerting::receiver::webhook_path(b"secret", "hook", "prod"));
-    assert!(path.starts_with("/hook/") && path.len() == 6 + 64, "{path}");
-    let detail = ending.detail().unwrap();
-    assert_eq!(detail.message, format!("Receiver initialized for path: {path}"));
+/// What an attempt led to.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    ready: String,
+    stalled: bool,
+    path: Value,
+    told: Vec<String>,
+    next: Next,
 }
 
-#[tokio::test]
-async fn without_a_token_there_is_no_path() {
-    let api = Scenario::new();
-    api.on("GET", "/api/v1/namespaces/prod/secrets/token", Answer::not_found());
-    let (path, ending) = reconcile(&receiver("hook", "/hook/old", spec()), &api.client()).await;
-    assert_eq!(path, None);
-    assert!(
-        matches!(&ending, Ending::Failed { detail, .. } if detail.reason.as_str() == "TokenNotFound"),
-        "{ending:?}"
-    );
-}
-
-#[tokio::test]
-async fn a_field_that_is_not_honoured_stalls_and_the_secret_is_not_read() {
-    for (field, value) in [("resourceFilter", json!("true")), ("type", json!("harbor"))] {
-        let api = Scenario::new();
-        let mut spec = spec();
-        spec[field] = value;
-        let (_, ending) = reconcile(&receiver("hook", "", spec), &api.client()).await;
-        assert!(
-            matches!(&ending, Ending::Stalled { detail, .. } if detail.reason.as_str() == "UnsupportedField"),
-            "{ending:?}"
-        );
-        assert_eq!(api.lines(), [""; 0]);
+impl Desk {
+    fn new() -> Self {
+        let object = json!({
+            "apiVersion": "notification.toolkit.fluxcd.io/v1", "kind": "Receiver",
+            "metadata": { "name": "hook", "namespace": "prod", "uid": "u", "generation": 1 },
+            "spec": {
+                "type": "generic-hmac", "secretRef": { "name": "s" }, "interval": "5m",
+                "resources": [{ "kind": "GitRepository", "name": "repo" }]
+            },
+            "status": { "observedGeneration": -1 }
+        });
+        let desk = Self { api: Scenario::new(), object, minutes: 0 };
+        secret(&desk.api, "s", &[("token", "token")]);
+        desk
     }
+
+    fn set(&mut self, field: &str, value: Value) {
+        self.object["spec"][field] = value;
+        let generation = self.object["metadata"]["generation"].as_i64().unwrap();
+        self.object["metadata"]["generation"] = json!(generation + 1);
+    }
+
+    /// One attempt; its status is stored as the runtime would store it.
+    async fn attempt(&mut self) -> Outcome {
+        let receiver: Receiver = serde_json::from_value(self.object.clone()).unwrap();
+        let mut ledger = ReceiverLedger::of(&receiver);
+        let attempted = reconcile::attempt(&receiver, &self.api.client()).await;
+        let ending = reconcile::conclude(attempted, &mut ledger);
+        let status = receiver.status.clone().unwrap_or_default();
+        let before = Status {
+            conditions: status.conditions,
+            observed_generation: status.observed_generation.unwrap_or(-1),
+            last_handled_reconcile_at: status.last_handled_reconcile_at,
+        };
+        self.minutes += 1;
+        let now = "2026-01-01T00:00:00Z".parse::<jiff::Timestamp>().unwrap()
+            + jiff::SignedDuration::from_mins(self.minutes);
+        let generation = receiver.metadata.generation.unwrap();
+        let view = Before { generation, requested_at: None, at_start: &before, current: &before, now };
+        let summary = summarize(&view, &ledger, &ending);
+        let after = summary.status.unwrap();
+        assert_eq!(breaches::<ReceiverCondition>(generation, &after), Vec::<&str>::new(), "{after:?}");
+        let path = ledger.status()["webhookPath"].clone();
+        self.object["status"] = json!({
+            "conditions": after.conditions, "observedGeneration": after.observed_generation, "webhookPath": path
+        });
+        let ready = after.ready().unwrap();
+        Outcome {
+            ready: format!("{} {}: {}", ready.status.as_str(), ready.reason, ready.message),
+            stalled: after.condition("Stalled").is_some(),
+            path,
+            told: summary.events.iter().map(|event| format!("{} {}", event.reason, event.message)).collect(),
+            next: summary.next,
+        }
+    }
+}
+
+fn initialized(told: &[&str]) -> Outcome {
+    Outcome {
+        ready: format!("True Succeeded: Receiver initialized for path: {PATH}"),
+        stalled: false,
+        path: json!(PATH),
+        told: told.iter().map(ToString::to_string).collect(),
+        next: Next::Interval,
+    }
+}
+
+const FINISHED: &str = "Succeeded Reconciliation finished, next run in 5m0s";
+
+#[tokio::test]
+async fn a_receiver_listens_under_the_path_of_its_token_and_says_so_once() {
+    let mut desk = Desk::new();
+    assert_eq!(desk.attempt().await, initialized(&[FINISHED]));
+    let before = desk.object.clone();
+    assert_eq!(desk.attempt().await, initialized(&[]));
+    assert_eq!(desk.object, before, "nothing changed, so nothing is written");
+    assert_eq!(desk.api.lines(), [format!("GET {SECRET}"), format!("GET {SECRET}")]);
+}
+
+#[tokio::test]
+async fn another_token_leads_to_another_path_at_the_next_look() {
+    let mut desk = Desk::new();
+    desk.attempt().await;
+    secret(&desk.api, "s", &[("token", "other")]);
+    let outcome = desk.attempt().await;
+    assert_ne!(outcome.path, json!(PATH));
+    assert_eq!(
+        outcome.ready,
+        format!("True Succeeded: Receiver initialized for path: {}", outcome.path.as_str().unwrap())
+    );
+    assert_eq!(outcome.told, [FINISHED]);
+}
+
+#[tokio::test]
+async fn without_a_token_there_is_no_path_and_it_is_tried_again() {
+    for (answer, why) in [
+        (Answer::not_found(), "failed to get secret 'prod/s': secrets \"s\" not found"),
+        (
+            Answer::ok(json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s" } })),
+            "secret 'prod/s' has no key 'token'",
+        ),
+        (
+            Answer::ok(json!({
+                "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s" }, "data": { "token": "" }
+            })),
+            "secret 'prod/s' has no key 'token'",
+        ),
+    ] {
+        let mut desk = Desk::new();
+        desk.attempt().await;
+        desk.api.on("GET", SECRET, answer);
+        let text = format!("unable to read token: {why}");
+        let expect = Outcome {
+            ready: format!("False TokenNotFound: {text}"),
+            stalled: false,
+            path: Value::Null,
+            told: vec![format!("TokenNotFound {text}")],
+            next: Next::Backoff,
+        };
+        assert_eq!(desk.attempt().await, expect);
+        assert_eq!(desk.attempt().await.told, [""; 0], "the same failure is told once");
+        secret(&desk.api, "s", &[("token", "token")]);
+        assert_eq!(desk.attempt().await, initialized(&[FINISHED]));
+    }
+}
+
+#[tokio::test]
+async fn an_api_server_that_refuses_does_not_cost_the_path() {
+    let mut desk = Desk::new();
+    desk.attempt().await;
+    desk.api.on("GET", SECRET, Answer::forbidden("no"));
+    let outcome = desk.attempt().await;
+    let ready = "False TokenNotFound: unable to read token: failed to get secret 'prod/s': the API server answered 403";
+    assert_eq!((outcome.ready.as_str(), &outcome.path), (ready, &json!(PATH)));
+}
+
+#[tokio::test]
+async fn a_field_that_is_not_honoured_stalls_and_no_secret_is_read() {
+    for (field, value, text) in [
+        ("type", json!("gitlab"), "spec.type is not supported by this version of Plumb: \"gitlab\""),
+        ("resourceFilter", json!("true"), "spec.resourceFilter is not supported by this version of Plumb"),
+        (
+            "resources",
+            json!([{ "kind": "Bucket", "name": "*", "matchLabels": { "a": "b" } }]),
+            "spec.resources[0].matchLabels is not supported by this version of Plumb",
+        ),
+    ] {
+        let mut desk = Desk::new();
+        desk.set(field, value);
+        let expect = Outcome {
+            ready: format!("False UnsupportedField: {text}"),
+            stalled: true,
+            path: Value::Null,
+            told: vec![format!("UnsupportedField {text}")],
+            next: Next::Never,
+        };
+        assert_eq!(desk.attempt().await, expect);
+        assert_eq!(desk.api.lines(), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn without_a_reference_to_a_secret_only_a_change_helps() {
+    let mut desk = Desk::new();
+    desk.set("secretRef", Value::Null);
+    let outcome = desk.attempt().await;
+    assert_eq!(outcome.ready, "False TokenNotFound: unable to read token: spec.secretRef is not set");
+    assert!(outcome.stalled && outcome.next == Next::Never);
 }

@@ -1,3 +1,5 @@
+//! Which fields differ, how values are shown, and what is never shown.
+
 use serde_json::json;
 
 use super::*;

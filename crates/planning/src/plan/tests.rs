@@ -1,3 +1,5 @@
+//! What an attempt will do, from what is desired and what was there.
+
 use serde_json::json;
 
 use super::*;

@@ -40,7 +40,7 @@ async fn an_event_in_the_cluster_is_written_once_and_then_counted() {
         );
     }
     drop(recorder);
-    senders.run(api.client()).await;
+    senders.run(api.client(), CancellationToken::new()).await;
     let created = &api.matching("POST", EVENTS)[0].body;
     assert_eq!(created["type"], "Warning");
     assert_eq!(created["involvedObject"]["apiVersion"], "source.toolkit.fluxcd.io/v1");
@@ -87,7 +87,7 @@ async fn an_event_on_the_wire_has_the_form_that_notification_controller_reads() 
     recorder
         .tell(&repository(), Occurrence::trace(Reason::ArtifactUpToDate, "same").only_for(Audience::Wire));
     drop(recorder);
-    senders.run(api.client()).await;
+    senders.run(api.client(), CancellationToken::new()).await;
     let event = heard.await.unwrap();
     assert_eq!((&event["severity"], &event["reason"]), (&json!("info"), &json!("NewArtifact")));
     assert_eq!(event["timestamp"], "2026-11-25T06:30:00Z");
@@ -102,7 +102,7 @@ async fn a_sink_that_refuses_is_counted_and_not_asked_again() {
     let (recorder, senders) = recorder(Some(address), &metrics);
     recorder.tell(&repository(), Occurrence::info(Reason::NewArtifact, "stored").only_for(Audience::Wire));
     drop(recorder);
-    senders.run(Scenario::new().client()).await;
+    senders.run(Scenario::new().client(), CancellationToken::new()).await;
     heard.await.unwrap();
     assert!(metrics.render().contains(r#"plumb_events_dropped_total{queue="wire"} 1"#));
 }
@@ -117,4 +117,18 @@ async fn what_finds_no_room_is_counted_and_nobody_waits() {
     let text = metrics.render();
     assert!(text.contains(r#"plumb_events_dropped_total{queue="wire"} 1"#), "{text}");
     assert!(text.contains(r#"plumb_events_dropped_total{queue="cluster"} 1"#), "{text}");
+}
+
+#[tokio::test]
+async fn at_the_end_what_is_queued_still_leaves() {
+    let api = Scenario::new();
+    api.on("POST", EVENTS, Answer::echo());
+    let (recorder, senders) = recorder(None, &Metrics::default());
+    recorder.tell(&repository(), Occurrence::error(Reason::GitOperationFailed, "one"));
+    recorder.tell(&repository(), Occurrence::error(Reason::GitOperationFailed, "two"));
+    let closing = CancellationToken::new();
+    closing.cancel();
+    senders.run(api.client(), closing).await;
+    assert_eq!(api.matching("POST", EVENTS).len(), 2);
+    drop(recorder);
 }

@@ -15,10 +15,13 @@ async fn a_scaled_deployment_is_scaled_back_and_the_event_says_by_whom() -> Resu
     let stand = Stand::new("scale").await?;
     let app = stand.app("enabled").await?;
     stand.kubectl(&["scale", "deployment/web", "--replicas=8"])?;
-    let told = stand.told("DriftCorrected", &["Deployment/", "/web drifted: ", ".spec.replicas 3 → 8"]).await?;
+    let told =
+        stand.told("DriftCorrected", &["Deployment/", "/web drifted: ", ".spec.replicas 3 → 8"]).await?;
     assert!(told.contains("by kubectl (Update, /scale)") && told.contains("; corrected in "), "{told}");
     stand.stays("Deployment", "web", "has 3 replicas", |seen| seen["spec"]["replicas"] == 3).await?;
-    let event = stand.sink.wait_for(std::time::Duration::from_secs(10), |event| event.text("/reason") == "DriftCorrected");
+    let event = stand
+        .sink
+        .wait_for(std::time::Duration::from_secs(10), |event| event.text("/reason") == "DriftCorrected");
     let event = event.expect("the event goes out too").body;
     assert_eq!(event["involvedObject"]["kind"], "Kustomization");
     let metadata = &event["metadata"];
@@ -87,7 +90,9 @@ async fn what_git_does_not_say_is_left_alone() -> Result<()> {
     stand.kubectl(&["rollout", "restart", "deployment/web"])?;
     stand
         .stays("Deployment", "web", "keeps the restart", |seen| {
-            seen["spec"]["template"]["metadata"]["annotations"].get("kubectl.kubernetes.io/restartedAt").is_some()
+            seen["spec"]["template"]["metadata"]["annotations"]
+                .get("kubectl.kubernetes.io/restartedAt")
+                .is_some()
         })
         .await?;
     assert_eq!(stand.events("DriftCorrected").await?, Vec::<String>::new());
@@ -105,7 +110,9 @@ async fn an_object_that_was_recreated_by_hand_is_ours_again() -> Result<()> {
     let made = stand.create(by_hand).await;
     let after = stand
         .until("ConfigMap", "settings", "is as Git says", |seen| {
-            uid(seen) != uid(&before) && seen["data"] == before["data"] && seen["metadata"]["labels"][OWNER] == "app"
+            uid(seen) != uid(&before)
+                && seen["data"] == before["data"]
+                && seen["metadata"]["labels"][OWNER] == "app"
         })
         .await?;
     assert!(made.is_err() || made.is_ok_and(|made| uid(&made) == uid(&after)));

@@ -37,7 +37,10 @@ async fn a_scaled_deployment_is_flagged_and_not_reverted() -> Result<()> {
     assert_eq!(entry["id"], format!("{}_web_apps_Deployment", stand.namespace));
     assert_eq!((&entry["class"], &flagged["status"]["drift"]["objects"]), (&json!("drifted"), &json!(1)));
     let field = &entry["fields"][0];
-    assert_eq!((text(field, "/path"), text(field, "/desired"), text(field, "/live")), (".spec.replicas", "3", "8"));
+    assert_eq!(
+        (text(field, "/path"), text(field, "/desired"), text(field, "/live")),
+        (".spec.replicas", "3", "8")
+    );
     assert_eq!((text(field, "/manager"), text(field, "/subresource")), ("kubectl", "scale"));
     stand.told("DriftDetected", &["/web drifted: .spec.replicas 3 → 8 by kubectl"]).await?;
     stand.stays("Deployment", "web", "has 8 replicas", |seen| seen["spec"]["replicas"] == 8).await?;
@@ -52,7 +55,9 @@ async fn further_edits_update_the_flag_and_the_way_back_by_hand_resolves_it() ->
     for replicas in ["8", "9"] {
         stand.kubectl(&["scale", "deployment/web", &format!("--replicas={replicas}")])?;
         let what = format!("tells {replicas}");
-        stand.until("Kustomization", "app", &what, |seen| is_flagged(seen) && told_live(seen) == replicas).await?;
+        stand
+            .until("Kustomization", "app", &what, |seen| is_flagged(seen) && told_live(seen) == replicas)
+            .await?;
     }
     stand.kubectl(&["scale", "deployment/web", "--replicas=3"])?;
     stand.until("Kustomization", "app", "is clean", is_clean).await?;
@@ -132,7 +137,7 @@ async fn values_of_secrets_are_never_told() -> Result<()> {
     let flagged = stand.until("Kustomization", "app", "is flagged", is_flagged).await?;
     assert_eq!(told_live(&flagged), "(sensitive)");
     let told = stand.told("DriftDetected", &["/keys drifted: .data.key"]).await?;
-    let events = stand.sink.received().iter().map(|one| String::from_utf8_lossy(&one.raw).into_owned());
+    let events = stand.sink.received().into_iter().map(|one| String::from_utf8_lossy(&one.raw).into_owned());
     let all: String = events.chain([told, flagged.to_string(), stand.crew.last_lines()]).collect();
     // In plain, and as the API server keeps it.
     for value in ["from-git-7f3a", "by-hand-91c2", "ZnJvbS1naXQtN2YzYQ", "YnktaGFuZC05MWMy"] {

@@ -39,7 +39,8 @@ async fn what_is_applied_names_its_owner_and_stands_in_the_inventory() -> Result
     let stand = Stand::new("owner").await?;
     stand.app("enabled").await?;
     let namespace = &stand.namespace;
-    let mut expected = vec![format!("{namespace}_settings__ConfigMap"), format!("{namespace}_web_apps_Deployment")];
+    let mut expected =
+        vec![format!("{namespace}_settings__ConfigMap"), format!("{namespace}_web_apps_Deployment")];
     let kustomization = stand.get("Kustomization", "app").await?;
     let mut found = inventory(&kustomization);
     expected.sort();
@@ -88,8 +89,7 @@ async fn a_definition_and_its_custom_resource_arrive_in_one_commit() -> Result<(
             }],
         },
     });
-    let resource =
-        json!({"apiVersion": format!("{group}/v1"), "kind": "Gauge", "metadata": {"name": "a"}, "spec": {"size": 3}});
+    let resource = json!({"apiVersion": format!("{group}/v1"), "kind": "Gauge", "metadata": {"name": "a"}, "spec": {"size": 3}});
     app.repository.write("deploy/a-resource.yaml", &resource.to_string())?;
     app.repository.write("deploy/z-definition.yaml", &definition.to_string())?;
     let revision = stand.commit(&app.repository, "definition and resource").await?;

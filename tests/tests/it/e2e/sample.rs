@@ -39,7 +39,9 @@ pub struct App {
 
 /// A ConfigMap with one value.
 pub fn config_map(name: &str, value: &str) -> String {
-    format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n  greeting: {value}\n  mode: plain\n")
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n  greeting: {value}\n  mode: plain\n"
+    )
 }
 
 impl Stand {

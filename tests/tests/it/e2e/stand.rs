@@ -251,7 +251,8 @@ impl Stand {
 
     /// Changes an object by a merge patch, as a person's tool would.
     pub async fn edit(&self, kind: &str, name: &str, patch: &Value) -> Result<Value> {
-        let parameters = PatchParams { field_manager: Some("kubectl-edit".to_owned()), ..PatchParams::default() };
+        let parameters =
+            PatchParams { field_manager: Some("kubectl-edit".to_owned()), ..PatchParams::default() };
         let edited = self.api(kind)?.patch(name, &parameters, &Patch::Merge(patch)).await;
         Ok(serde_json::to_value(edited.with_context(|| format!("cannot edit {kind} {name}"))?)?)
     }
@@ -280,7 +281,8 @@ impl Stand {
     /// What a failed test shows beside its complaint.
     async fn evidence(&self) -> String {
         let events = self.list("Event").await.unwrap_or_default();
-        let line = |event: &Value| format!("{}: {}", seen::text(event, "/reason"), seen::text(event, "/message"));
+        let line =
+            |event: &Value| format!("{}: {}", seen::text(event, "/reason"), seen::text(event, "/message"));
         let events: Vec<_> = events.iter().map(line).collect();
         format!("events: {events:#?}\n{}", self.crew.last_lines())
     }
@@ -298,7 +300,8 @@ impl Stand {
             "Secret" => ("", "v1", "secrets"),
             other => bail!("the stand does not know the kind {other}"),
         };
-        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+        let resource =
+            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
         Ok(Api::namespaced_with(self.client.clone(), &self.namespace, &resource))
     }
 }

@@ -1,3 +1,5 @@
+//! Whether, when and with what drift is corrected; and who is behind a write.
+
 use std::time::Duration;
 
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! Which sights of an object wake us: the table of the design, row by row.
+
 use serde_json::json;
 
 use super::*;

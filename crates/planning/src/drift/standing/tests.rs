@@ -1,3 +1,5 @@
+//! What is told of drift that stands, once and again, and what the status says.
+
 use serde_json::json;
 
 use super::*;

@@ -1,0 +1,367 @@
+//! Whole attempts against a mock API server and a real artifact server: which calls, in which order, and what of them
+//! remains when one fails.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use clap::Parser as _;
+use plumb_filetree::{MemoryTree, RelPath, TreeLimits};
+use plumb_runtime::{Clock, Runtime};
+use plumb_store::{Location, Store};
+use plumb_testkit::scenario::{Answer, Call, Scenario};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::options::Options;
+use crate::{IDENTITY, install};
+
+const KUSTOMIZATION: &str = "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/flux-system/kustomizations/apps";
+const STATUS: &str = "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/flux-system/kustomizations/apps/status";
+const LIST: &str = "/apis/kustomize.toolkit.fluxcd.io/v1/kustomizations";
+const SOURCES: &str = "/apis/source.toolkit.fluxcd.io/v1/gitrepositories";
+const REVISION: &str = "main@sha1:1111111111111111111111111111111111111111";
+/// How long anything is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A namespace, two ConfigMaps and a Deployment: three waves.
+const MANIFESTS: &str = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: prod}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: a, namespace: prod}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: b, namespace: prod}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: prod}
+spec: {replicas: 1}
+";
+
+/// A controller at work on one Kustomization.
+struct Stand {
+    api: Scenario,
+    object: Arc<Mutex<Value>>,
+    shutdown: CancellationToken,
+    running: tokio::task::JoinHandle<()>,
+    _folder: tempfile::TempDir,
+}
+
+impl Stand {
+    async fn start(manifests: &str, edit: impl FnOnce(&mut Value), script: impl FnOnce(&Scenario)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let artifact = serve(folder.path(), manifests).await;
+        let api = Scenario::new();
+        let mut object = kustomization();
+        edit(&mut object);
+        let object = Arc::new(Mutex::new(object));
+        stage(&api, &object, artifact);
+        script(&api);
+        let options = Options::try_parse_from(["kc", "--metrics-addr=0", "--health-addr=0"]).unwrap();
+        let (common, work) = (options.common.clone(), options.work.clone());
+        let mut runtime = Runtime::new(IDENTITY, api.client(), Clock::system(), common, Some(work));
+        let shutdown = runtime.shutdown();
+        install(&mut runtime, options).await.unwrap();
+        let running = tokio::spawn(async move { runtime.run().await.unwrap() });
+        Self { api, object, shutdown, running, _folder: folder }
+    }
+
+    fn status(&self) -> Value {
+        self.object.lock().unwrap()["status"].clone()
+    }
+
+    /// Waits until Ready has this status, and says what stands.
+    async fn until_ready_is(&self, status: &str) -> Value {
+        let waited = tokio::time::timeout(PATIENCE, async {
+            loop {
+                let stands = self.status();
+                if stands["conditions"][0]["type"] == "Ready" && stands["conditions"][0]["status"] == status {
+                    return stands;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        waited
+            .await
+            .unwrap_or_else(|_| panic!("Ready is not {status}: {:#}\n{:#?}", self.status(), self.api.lines()))
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        tokio::time::timeout(PATIENCE, self.running).await.unwrap().unwrap();
+    }
+
+    /// The writes that were asked for, without events.
+    fn writes(&self) -> Vec<String> {
+        let write = |call: &Call| {
+            matches!(call.method.as_str(), "PATCH" | "DELETE" | "POST" | "PUT")
+                && !call.path.ends_with("/events")
+        };
+        self.api
+            .calls()
+            .iter()
+            .filter(|call| write(call))
+            .map(|call| format!("{} {}", call.method, call.path.rsplit('/').next().unwrap()))
+            .collect()
+    }
+}
+
+fn kustomization() -> Value {
+    json!({
+        "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+        "metadata": { "name": "apps", "namespace": "flux-system", "uid": "k", "generation": 1, "resourceVersion": "10" },
+        "spec": { "interval": "1h", "prune": true, "sourceRef": { "kind": "GitRepository", "name": "repo" } },
+        "status": {}
+    })
+}
+
+/// Stores the manifests as an artifact and serves it; what the source's status says of it.
+async fn serve(folder: &std::path::Path, manifests: &str) -> Value {
+    let mut tree = MemoryTree::builder(TreeLimits::default());
+    tree.file(&RelPath::parse("all.yaml").unwrap(), manifests.as_bytes().to_vec().into(), false).unwrap();
+    let store = Store::open(folder).unwrap();
+    let written = store
+        .put(&Location::new("GitRepository", "flux-system", "repo").unwrap(), "1.tar.gz", &tree.build())
+        .unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/{}", listener.local_addr().unwrap(), written.path);
+    tokio::spawn(async move { axum::serve(listener, plumb_store::router(store)).await });
+    json!({
+        "digest": written.digest, "lastUpdateTime": "2026-11-25T06:30:00Z", "path": written.path, "revision": REVISION, "url": url
+    })
+}
+
+fn stage(api: &Scenario, object: &Arc<Mutex<Value>>, artifact: Value) {
+    let source = json!({
+        "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
+        "metadata": { "name": "repo", "namespace": "flux-system", "uid": "g", "generation": 1, "resourceVersion": "9" },
+        "spec": { "url": "https://git.example/repo", "interval": "1h" },
+        "status": { "artifact": artifact, "observedGeneration": 1 }
+    });
+    listed(api, SOURCES, "GitRepositoryList", move || source.clone());
+    let listing = Arc::clone(object);
+    listed(api, LIST, "KustomizationList", move || listing.lock().unwrap().clone());
+    for path in [KUSTOMIZATION, STATUS] {
+        let object = Arc::clone(object);
+        api.on("PATCH", path, Answer::with(move |call| merged(&object, call)));
+    }
+    let reading = Arc::clone(object);
+    api.on("GET", KUSTOMIZATION, Answer::with(move |_| Answer::ok(reading.lock().unwrap().clone())));
+    api.on("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/*", Answer::not_found());
+    api.on("POST", "/api/v1/namespaces/flux-system/events", Answer::echo());
+    discovery(api);
+    for path in [
+        "/api/v1/namespaces/*",
+        "/api/v1/namespaces/prod/configmaps/*",
+        "/apis/apps/v1/namespaces/prod/deployments/*",
+    ] {
+        api.on("PATCH", path, Answer::with(applied));
+    }
+    // The drift desk sees nothing here: it has tests of its own.
+    for path in ["/api/v1/namespaces", "/api/v1/configmaps", "/apis/apps/v1/deployments"] {
+        api.on("GET", path, Answer::silence());
+    }
+}
+
+fn listed(
+    api: &Scenario,
+    path: &str,
+    kind: &'static str,
+    object: impl Fn() -> Value + Send + Sync + 'static,
+) {
+    api.on(
+        "GET",
+        path,
+        Answer::with(move |call| {
+            if call.parameter("watch").is_some() {
+                Answer::watch(Vec::new())
+            } else {
+                Answer::list("v1", kind, &[object()])
+            }
+        }),
+    );
+}
+
+/// As the server: a merge patch with the version that it was thought out for.
+fn merged(object: &Mutex<Value>, call: &Call) -> Answer {
+    let mut object = object.lock().unwrap();
+    if let Some(version) = call.body["metadata"].get("resourceVersion")
+        && *version != object["metadata"]["resourceVersion"]
+    {
+        return Answer::conflict("modified");
+    }
+    let next = object["metadata"]["resourceVersion"].as_str().unwrap().parse::<u32>().unwrap() + 1;
+    json_patch::merge(&mut object, &call.body);
+    object["metadata"]["resourceVersion"] = next.to_string().into();
+    Answer::ok(object.clone())
+}
+
+/// The fields of a value, as an entry of managedFields holds them.
+fn fields(value: &Value) -> Value {
+    let Some(map) = value.as_object() else { return json!({}) };
+    let own =
+        map.iter().filter(|(key, _)| !["apiVersion", "kind", "name", "namespace"].contains(&key.as_str()));
+    own.map(|(key, part)| (format!("f:{key}"), fields(part))).collect::<serde_json::Map<_, _>>().into()
+}
+
+/// As the server: what was applied, with the server's own fields.
+fn applied(call: &Call) -> Answer {
+    let mut object = call.body.clone();
+    let owned = fields(&object);
+    object["metadata"]["uid"] = call.path.clone().into();
+    object["metadata"]["resourceVersion"] = "1".into();
+    object["metadata"]["generation"] = 1.into();
+    object["metadata"]["managedFields"] = json!([{
+        "manager": "kustomize-controller", "operation": "Apply", "apiVersion": object["apiVersion"], "fieldsType": "FieldsV1",
+        "time": "2026-11-25T06:30:00Z", "fieldsV1": owned
+    }]);
+    Answer::created(object)
+}
+
+fn discovery(api: &Scenario) {
+    let resource = |plural: &str, kind: &str, scope: &str| {
+        json!({
+            "resource": plural, "responseKind": { "group": "", "version": "", "kind": kind }, "scope": scope,
+            "singularResource": kind.to_lowercase(), "verbs": ["get", "list", "patch", "watch", "delete"]
+        })
+    };
+    let group = |name: Value, resources: Value| {
+        json!({
+            "apiVersion": "apidiscovery.k8s.io/v2", "kind": "APIGroupDiscoveryList", "metadata": {},
+            "items": [{ "metadata": name, "versions": [{ "version": "v1", "freshness": "Current", "resources": resources }] }]
+        })
+    };
+    let core = json!([
+        resource("namespaces", "Namespace", "Cluster"),
+        resource("configmaps", "ConfigMap", "Namespaced")
+    ]);
+    api.on("GET", "/api", Answer::ok(group(json!({}), core)));
+    let apps = json!([resource("deployments", "Deployment", "Namespaced")]);
+    api.on("GET", "/apis", Answer::ok(group(json!({ "name": "apps" }), apps)));
+}
+
+fn ids(status: &Value) -> BTreeSet<String> {
+    let entries = status["inventory"]["entries"].as_array();
+    entries.into_iter().flatten().map(|entry| entry["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_inventory_is_written_before_the_first_object_and_waves_follow_each_other() {
+    let stand = Stand::start(MANIFESTS, |_| {}, |_| {}).await;
+    let status = stand.until_ready_is("True").await;
+    let writes = stand.writes();
+    assert_eq!(writes[..3], ["PATCH apps", "PATCH status", "PATCH prod"], "{writes:?}");
+    assert_eq!(BTreeSet::from([writes[3].as_str(), &writes[4]]), BTreeSet::from(["PATCH a", "PATCH b"]));
+    assert_eq!(writes[5..], ["PATCH web", "PATCH status"], "{writes:?}");
+    let ahead = &stand.api.matching("PATCH", STATUS)[0].body["status"];
+    assert_eq!(ids(ahead), ids(&status));
+    assert_eq!(ids(&status).len(), 4);
+    assert_eq!(status["lastAppliedRevision"], REVISION);
+    assert_eq!(stand.api.unscripted(), [""; 0]);
+    stand.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_applied_when_the_inventory_cannot_be_written() {
+    let stand = Stand::start(
+        MANIFESTS,
+        |_| {},
+        |api| {
+            api.once("PATCH", STATUS, Answer::status(500, "InternalError", "etcd is away"));
+        },
+    )
+    .await;
+    let status = stand.until_ready_is("False").await;
+    assert!(
+        status["conditions"][0]["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("cannot record what is about to be applied"),
+        "{status}"
+    );
+    assert!(
+        stand.writes().iter().all(|write| write == "PATCH apps" || write == "PATCH status"),
+        "{:?}",
+        stand.writes()
+    );
+    stand.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejected_object_lets_its_wave_finish_and_stops_the_rest() {
+    let gone = json!({ "entries": [{ "id": "prod_old__ConfigMap", "v": "v1" }] });
+    let edit = move |object: &mut Value| object["status"] = json!({ "inventory": gone });
+    let stand = Stand::start(MANIFESTS, edit, |api| {
+        for name in ["a", "b"] {
+            api.on(
+                "PATCH",
+                &format!("/api/v1/namespaces/prod/configmaps/{name}"),
+                Answer::invalid(&format!("{name} is bad")),
+            );
+        }
+    })
+    .await;
+    let status = stand.until_ready_is("False").await;
+    let message = status["conditions"][0]["message"].as_str().unwrap();
+    assert!(
+        message.contains("ConfigMap/prod/a") && message.contains("ConfigMap/prod/b"),
+        "all errors are listed: {message}"
+    );
+    assert_eq!(status["conditions"][0]["reason"], "ReconciliationFailed");
+    let writes = stand.writes();
+    assert!(
+        !writes.contains(&"PATCH web".to_owned()) && !writes.iter().any(|write| write.starts_with("DELETE")),
+        "{writes:?}"
+    );
+    // What was applied, what was not, and what was there before: all of it stays ours.
+    assert_eq!(ids(&status).len(), 5);
+    assert_eq!(status["lastAppliedRevision"], Value::Null);
+    assert_eq!(status["lastAttemptedRevision"], REVISION);
+    stand.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_cannot_be_read_changes_nothing() {
+    let stand = Stand::start("a: [b", |_| {}, |_| {}).await;
+    let status = stand.until_ready_is("False").await;
+    assert_eq!(status["conditions"][0]["reason"], "BuildFailed");
+    assert!(status["conditions"][0]["message"].as_str().unwrap().contains("/all.yaml:1:4"), "{status}");
+    assert_eq!(stand.writes(), ["PATCH apps", "PATCH status"]);
+    stand.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_that_is_not_honoured_stalls_before_anything_is_fetched() {
+    let stand =
+        Stand::start(MANIFESTS, |object| object["spec"]["serviceAccountName"] = "tenant".into(), |_| {})
+            .await;
+    let status = stand.until_ready_is("False").await;
+    assert_eq!(status["conditions"][0]["reason"], "UnsupportedField");
+    assert!(status["conditions"].as_array().unwrap().iter().any(|condition| condition["type"] == "Stalled"));
+    assert_eq!(stand.writes(), ["PATCH apps", "PATCH status"]);
+    stand.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_kustomization_is_not_applied() {
+    let edit = |object: &mut Value| {
+        object["spec"]["suspend"] = true.into();
+        object["metadata"]["annotations"] = json!({ "reconcile.fluxcd.io/requestedAt": "now" });
+    };
+    let stand = Stand::start(MANIFESTS, edit, |_| {}).await;
+    tokio::time::timeout(PATIENCE, async {
+        while stand.status()["lastHandledReconcileAt"] != "now" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(stand.writes(), ["PATCH apps", "PATCH status"]);
+    stand.stop().await;
+}

@@ -1,0 +1,102 @@
+//! Alerts and Providers as watches bring them: into the directory, and what is wrong with them to their owners. Only the
+//! process that leads complains; the others keep what they would say, in case they come to lead.
+
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use kube::core::{ApiResource, DynamicObject};
+use plumb_api::notification::{Alert, Provider};
+use plumb_runtime::{Change, Key, Recorder};
+use plumb_status::{Detail, Occurrence, Reason};
+
+use crate::complaints::{Complaints, of_alert, of_provider};
+use crate::directory::Directory;
+
+/// What takes the changes in.
+pub struct Configuration {
+    directory: Arc<Directory>,
+    recorder: Recorder,
+    complaints: Complaints<Complaint>,
+}
+
+struct Complaint {
+    resource: ApiResource,
+    object: Box<DynamicObject>,
+    details: Vec<Detail>,
+}
+
+impl Configuration {
+    /// Fills this directory, and complains through this recorder once it leads.
+    pub fn new(directory: Arc<Directory>, recorder: Recorder) -> Self {
+        Self { directory, recorder, complaints: Complaints::default() }
+    }
+
+    /// Takes in a change of an Alert.
+    pub fn take_alert(&self, change: &Change<Alert>) {
+        let put = |alert: &Alert| of_alert(&self.directory.put_alert(alert));
+        self.take(change, put, |key| self.directory.drop_alert(&key.namespace, &key.name));
+    }
+
+    /// Takes in a change of a Provider.
+    pub fn take_provider(&self, change: &Change<Provider>) {
+        let put = |provider: &Provider| of_provider(&self.directory.put_provider(provider));
+        self.take(change, put, |key| self.directory.drop_provider(&key.namespace, &key.name));
+    }
+
+    /// From now on this process complains: at once of everything that was kept.
+    pub fn lead(&self) {
+        for complaint in self.complaints.lead() {
+            self.tell(complaint);
+        }
+    }
+
+    fn take<O: Resource<DynamicType = ()>>(
+        &self,
+        change: &Change<O>,
+        put: impl Fn(&O) -> Vec<Detail>,
+        forget: impl Fn(&Key),
+    ) {
+        match change {
+            Change::Applied { old: _, new } => self.weigh::<O>(new.meta(), put(new)),
+            Change::Deleted { old } => {
+                forget(&Key::of(old.as_ref()));
+                self.complaints.forget(old.meta().uid.as_deref().unwrap_or_default());
+            }
+            Change::Unreadable { key, message, raw } => {
+                forget(key);
+                let text = format!("the object cannot be read: {message}");
+                self.weigh::<O>(&raw.metadata, vec![Detail::new(Reason::InvalidSpec, text)]);
+            }
+        }
+    }
+
+    fn weigh<O: Resource<DynamicType = ()>>(&self, meta: &ObjectMeta, details: Vec<Detail>) {
+        let uid = meta.uid.as_deref().unwrap_or_default();
+        if details.is_empty() {
+            self.complaints.settle(uid);
+            return;
+        }
+        let metadata = ObjectMeta { managed_fields: None, ..meta.clone() };
+        let object = Box::new(DynamicObject { types: None, metadata, data: serde_json::Value::Null });
+        let complaint = Complaint { resource: ApiResource::erase::<O>(&()), object, details };
+        if let Some(due) = self.complaints.note(uid, meta.generation.unwrap_or_default(), complaint) {
+            self.tell(due);
+        }
+    }
+
+    fn tell(&self, complaint: Complaint) {
+        let Complaint { resource, object, details } = complaint;
+        for Detail { reason, message } in details {
+            tracing::warn!(
+                controllerKind = resource.kind,
+                name = object.metadata.name.as_deref().unwrap_or_default(),
+                namespace = object.metadata.namespace.as_deref().unwrap_or_default(),
+                %reason,
+                error = message,
+                "an object is not honoured as it is"
+            );
+            self.recorder.tell_of(&resource, object.as_ref(), Occurrence::error(reason, message));
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Puts the controller together: watches fill the directory, both servers ask it. The servers run on every replica;
+//! statuses and complaints are for the one that leads.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use plumb_alerting::incoming::EVENT_BYTES_MAX;
+use plumb_alerting::receiver::WEBHOOK_BYTES_MAX;
+use plumb_alerting::rule::AlertId;
+use plumb_api::notification::{Alert, Provider};
+use plumb_runtime::config::Listen;
+use plumb_runtime::{BoxError, Key, Recorder, Runtime, Store, Watching};
+use plumb_status::{Occurrence, Reason};
+use prometheus_client::metrics::counter::Counter;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::configuration::Configuration;
+use crate::directory::Directory;
+use crate::dispatch::{Dispatcher, Means, Pace, Tell, http_client};
+use crate::hooks::Hooks;
+use crate::intake::Intake;
+use crate::kind::Receivers;
+use crate::options::Options;
+use crate::server::{Limits, serve};
+
+/// How long the event server and what it has taken may last after the end was asked for: the runtime gives its tasks a
+/// second more.
+const DRAIN: Duration = Duration::from_secs(7);
+
+/// Where the servers listen, where they do.
+pub struct Doors {
+    /// For events.
+    pub events: Option<TcpListener>,
+    /// For webhooks.
+    pub hooks: Option<TcpListener>,
+}
+
+impl Doors {
+    /// Begins to listen where the flags say.
+    pub async fn open(options: &Options) -> io::Result<Self> {
+        Ok(Self {
+            events: listen(&options.events_addr, "events").await?,
+            hooks: listen(&options.receiver_addr, "webhooks").await?,
+        })
+    }
+}
+
+/// Installs everything.
+pub fn install(runtime: &mut Runtime, options: &Options, doors: Doors) -> Result<(), BoxError> {
+    let directory = Arc::new(Directory::default());
+    let configuration = Arc::new(Configuration::new(Arc::clone(&directory), runtime.recorder()));
+    let alerts: Store<Alert> = {
+        let configuration = Arc::clone(&configuration);
+        runtime.watch(Watching::default(), move |change| configuration.take_alert(change))
+    };
+    let providers: Store<Provider> = {
+        let configuration = Arc::clone(&configuration);
+        runtime.watch(Watching::default(), move |change| configuration.take_provider(change))
+    };
+    let receivers = runtime.install(Receivers::new(runtime.client(), Arc::clone(&directory))).store;
+    runtime.spawn_leading("complaints", async move { configuration.lead() });
+
+    let dispatcher = dispatcher(runtime, &alerts)?;
+    let intake = Intake::new(
+        Arc::clone(&directory),
+        dispatcher.clone(),
+        teller(alerts.clone(), runtime.recorder()),
+        options.cross_namespace(),
+        {
+            let (alerts, providers) = (alerts.clone(), providers.clone());
+            Arc::new(move || alerts.is_synced() && providers.is_synced())
+        },
+        options.rate_limit_interval.to_std(),
+    );
+    let clock = runtime.clock();
+    let hooks = Hooks {
+        cluster: runtime.client(),
+        directory,
+        cross_namespace: options.cross_namespace(),
+        is_filled: {
+            let receivers = receivers.clone();
+            Arc::new(move || receivers.is_synced())
+        },
+        now: Arc::new(move || clock.now()),
+    };
+    if let Some(listener) = doors.events {
+        let shutdown = runtime.shutdown();
+        runtime.spawn_draining("event server", take_events(listener, intake, dispatcher, shutdown));
+    }
+    if let Some(listener) = doors.hooks {
+        let shutdown = runtime.shutdown();
+        runtime.spawn_draining("receiver server", take_webhooks(listener, hooks, shutdown));
+    }
+    // Before that a Service should not lead here: both servers could only ask to come back.
+    let gate = runtime.readiness_gate("watches");
+    runtime.spawn("watches", async move {
+        alerts.synced().await;
+        providers.synced().await;
+        receivers.synced().await;
+        gate.open();
+    });
+    Ok(())
+}
+
+async fn listen(address: &Listen, what: &'static str) -> io::Result<Option<TcpListener>> {
+    if address.is_off() {
+        tracing::info!(what, "not taken: switched off");
+        return Ok(None);
+    }
+    let named =
+        |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
+    let listener = address.bind().await.map_err(named)?;
+    tracing::info!(what, address = %listener.local_addr()?, "taken");
+    Ok(Some(listener))
+}
+
+fn dispatcher(runtime: &Runtime, alerts: &Store<Alert>) -> Result<Dispatcher, BoxError> {
+    let dropped = Counter::<u64>::default();
+    runtime.metrics().register(
+        "plumb_notifications_dropped",
+        "Notifications that found no room",
+        dropped.clone(),
+    );
+    Ok(Dispatcher::new(Means {
+        cluster: runtime.client(),
+        http: http_client()?,
+        pace: Pace::USUAL,
+        tell: teller(alerts.clone(), runtime.recorder()),
+        count_dropped: Arc::new(move || {
+            dropped.inc();
+        }),
+    }))
+}
+
+/// Tells what went wrong on the Alert that it went wrong for, if that still exists.
+fn teller(alerts: Store<Alert>, recorder: Recorder) -> Tell {
+    Arc::new(move |alert: &AlertId, reason: Reason, text: &str| {
+        if let Some(alert) = alerts.get(&Key::new(alert.namespace.as_str(), alert.name.as_str())) {
+            recorder.tell(alert.as_ref(), Occurrence::error(reason, text));
+        }
+    })
+}
+
+/// Takes events until the end is asked for, then lets what was taken leave.
+async fn take_events(
+    listener: TcpListener,
+    intake: Intake,
+    dispatcher: Dispatcher,
+    shutdown: CancellationToken,
+) {
+    let intake = Arc::new(intake);
+    let handle = move |arrived| {
+        let intake = Arc::clone(&intake);
+        async move { intake.take(&arrived) }
+    };
+    let asked = async {
+        shutdown.cancelled().await;
+        Instant::now()
+    };
+    let serving = serve(listener, Limits::of_body(EVENT_BYTES_MAX), handle, shutdown.clone());
+    let (asked, ()) = tokio::join!(asked, serving);
+    dispatcher.drain(DRAIN.saturating_sub(asked.elapsed())).await;
+}
+
+async fn take_webhooks(listener: TcpListener, hooks: Hooks, shutdown: CancellationToken) {
+    let hooks = Arc::new(hooks);
+    let handle = move |arrived| {
+        let hooks = Arc::clone(&hooks);
+        async move { hooks.take(&arrived).await }
+    };
+    serve(listener, Limits::of_body(WEBHOOK_BYTES_MAX), handle, shutdown).await;
+}

@@ -1,0 +1,321 @@
+//! The whole controller as it is installed, against a mock API server: watches, servers, statuses, events.
+
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use clap::Parser as _;
+use plumb_runtime::{Clock, Runtime};
+use plumb_testkit::scenario::{Answer, Feed, Scenario};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::IDENTITY;
+use crate::install::{Doors, install};
+use crate::options::Options;
+use crate::stage::{Sink, event_json, secret, until};
+
+const ALERTS: &str = "/apis/notification.toolkit.fluxcd.io/v1beta3/alerts";
+const PROVIDERS: &str = "/apis/notification.toolkit.fluxcd.io/v1beta3/providers";
+const RECEIVERS: &str = "/apis/notification.toolkit.fluxcd.io/v1/receivers";
+const RECEIVER: &str = "/apis/notification.toolkit.fluxcd.io/v1/namespaces/prod/receivers/hook";
+const EVENTS: &str = "/api/v1/namespaces/prod/events";
+const GIT: &str = "/apis/source.toolkit.fluxcd.io/v1/namespaces/prod/gitrepositories/repo";
+
+fn object(kind: &str, name: &str, spec: &Value) -> Value {
+    let version = if kind == "Receiver" { "v1" } else { "v1beta3" };
+    json!({
+        "apiVersion": format!("notification.toolkit.fluxcd.io/{version}"), "kind": kind,
+        "metadata": {
+            "name": name, "namespace": "prod", "uid": format!("{kind}-{name}"), "generation": 1,
+            "resourceVersion": "1"
+        },
+        "spec": spec
+    })
+}
+
+fn alert(name: &str, changes: &Value) -> Value {
+    let mut spec = json!({
+        "providerRef": { "name": "sink" }, "eventSources": [{ "kind": "Kustomization", "name": "*" }]
+    });
+    for (key, value) in changes.as_object().unwrap() {
+        spec[key] = value.clone();
+    }
+    object("Alert", name, &spec)
+}
+
+/// A list, and a watch that the test feeds.
+fn serve(api: &Scenario, path: &str, items: Vec<Value>) -> Feed {
+    let (feed, watch) = Answer::feed();
+    let watch = Mutex::new(watch);
+    api.on(
+        "GET",
+        path,
+        Answer::with(move |call| {
+            if call.parameter("watch").is_some() {
+                watch.lock().unwrap().clone()
+            } else {
+                Answer::list("notification.toolkit.fluxcd.io/v1", "List", &items)
+            }
+        }),
+    );
+    feed
+}
+
+/// The controller at work.
+struct Controller {
+    api: Scenario,
+    events: SocketAddr,
+    hooks: SocketAddr,
+    alerts: Feed,
+    providers: Feed,
+    receivers: Feed,
+    shutdown: CancellationToken,
+    ended: tokio::task::JoinHandle<bool>,
+}
+
+impl Controller {
+    async fn start(alerts: Vec<Value>, providers: Vec<Value>, receivers: Vec<Value>) -> Self {
+        let api = Scenario::new();
+        let kept = receivers.first().cloned();
+        let (alerts, providers) = (serve(&api, ALERTS, alerts), serve(&api, PROVIDERS, providers));
+        let receivers = serve(&api, RECEIVERS, receivers);
+        api.on("POST", EVENTS, Answer::echo());
+        api.on("PATCH", GIT, Answer::echo());
+        if let Some(object) = kept {
+            keep(&api, object);
+        }
+        let args = [
+            "--health-addr=0",
+            "--metrics-addr=0",
+            "--events-addr=127.0.0.1:0",
+            "--receiverAddr=127.0.0.1:0",
+        ];
+        let options = Options::parse_from([&["notification-controller"][..], &args].concat());
+        let mut runtime = Runtime::new(IDENTITY, api.client(), Clock::system(), options.common.clone(), None);
+        let doors = Doors::open(&options).await.unwrap();
+        let at = |door: &Option<tokio::net::TcpListener>| door.as_ref().unwrap().local_addr().unwrap();
+        let (events, hooks) = (at(&doors.events), at(&doors.hooks));
+        install(&mut runtime, &options, doors).unwrap();
+        let shutdown = runtime.shutdown();
+        let ended = tokio::spawn(async move { runtime.run().await.is_ok() });
+        Self { api, events, hooks, alerts, providers, receivers, shutdown, ended }
+    }
+
+    async fn post(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: String) -> u16 {
+        let client = crate::dispatch::http_client().unwrap();
+        let mut request = client.post(format!("http://{address}{path}")).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.unwrap().status().as_u16()
+    }
+
+    /// Posts an event until the stores are filled.
+    async fn event(&self, message: &str) -> u16 {
+        loop {
+            let status = Self::post(self.events, "/", &[], event_json(message).to_string()).await;
+            if status != 503 {
+                return status;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Kind/name, type, reason and message of the events in the cluster.
+    fn told(&self) -> Vec<String> {
+        let text = |event: &Value| {
+            let object = &event["involvedObject"];
+            let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let (kind, name) = (word(&object["kind"]), word(&object["name"]));
+            format!(
+                "{kind}/{name} {} {}: {}",
+                word(&event["type"]),
+                word(&event["reason"]),
+                word(&event["message"])
+            )
+        };
+        self.api.matching("POST", EVENTS).iter().map(|call| text(&call.body)).collect()
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        assert!(self.ended.await.unwrap());
+    }
+}
+
+/// An API server that keeps one Receiver: finalizer and status are patched as asked.
+fn keep(api: &Scenario, object: Value) {
+    let version = AtomicU64::new(1);
+    let kept = Mutex::new(object);
+    let answer = move |call: &plumb_testkit::scenario::Call| {
+        let mut kept = kept.lock().unwrap();
+        kept["metadata"]["resourceVersion"] = (version.fetch_add(1, Ordering::SeqCst) + 1).to_string().into();
+        if let Some(status) = call.body.get("status") {
+            let fields = status.as_object().unwrap().clone();
+            if !kept["status"].is_object() {
+                kept["status"] = json!({});
+            }
+            for (key, value) in fields {
+                kept["status"][key] = value;
+            }
+        } else {
+            kept["metadata"]["finalizers"] = json!(["finalizers.fluxcd.io"]);
+        }
+        Answer::ok(kept.clone())
+    };
+    let answer = Answer::with(answer);
+    api.on("PATCH", RECEIVER, answer.clone());
+    api.on("PATCH", &format!("{RECEIVER}/status"), answer);
+}
+
+#[tokio::test]
+async fn an_event_goes_through_an_alert_to_its_provider() {
+    let sink = Sink::start(&[200]).await;
+    let provider = object("Provider", "sink", &json!({ "type": "generic", "address": sink.url }));
+    let controller = Controller::start(vec![alert("all", &json!({}))], vec![provider], vec![]).await;
+    assert_eq!(controller.event("Applied").await, 202);
+    until(|| sink.count() == 1).await;
+    assert_eq!(sink.got.lock().unwrap()[0].2["message"], "Applied");
+    assert_eq!(controller.event("Applied").await, 429);
+    // An Alert that comes later counts from then on.
+    controller.alerts.send("DELETED", &alert("all", &json!({})));
+    controller.alerts.send("ADDED", &alert("errors", &json!({ "eventSeverity": "error" })));
+    controller.alerts.send("ADDED", &alert("told", &json!({ "exclusionList": ["("] })));
+    until(|| controller.told().len() == 1).await;
+    assert_eq!(controller.event("Applied once more").await, 202);
+    until(|| sink.count() == 2).await;
+    assert_eq!(
+        controller.told(),
+        ["Alert/told Warning InvalidConfig: failed to compile exclusion regex: (: unclosed group"]
+    );
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_not_honoured_is_told_once_and_sends_nothing() {
+    let sink = Sink::start(&[200]).await;
+    let labels =
+        json!({ "eventSources": [{ "kind": "Kustomization", "name": "*", "matchLabels": { "a": "b" } }] });
+    let proxied = json!({ "type": "generic", "address": sink.url, "proxySecretRef": { "name": "p" } });
+    let mut unreadable = object("Provider", "odd", &json!({ "type": "pigeon" }));
+    let controller = Controller::start(
+        vec![alert("labels", &labels), alert("proxied", &json!({}))],
+        vec![object("Provider", "sink", &proxied), unreadable.clone()],
+        vec![],
+    )
+    .await;
+    until(|| controller.told().len() == 3).await;
+    assert_eq!(controller.event("Applied").await, 202);
+    // The same generation once more: nothing is told.
+    let mut again = object("Provider", "sink", &proxied);
+    again["metadata"]["resourceVersion"] = "2".into();
+    again["metadata"]["annotations"] = json!({ "a": "b" });
+    controller.providers.send("MODIFIED", &again);
+    unreadable["metadata"]["resourceVersion"] = "3".into();
+    controller.providers.send("MODIFIED", &unreadable);
+    // A new generation is.
+    again["metadata"]["generation"] = 2.into();
+    again["spec"] = json!({ "type": "discord" });
+    again["metadata"]["resourceVersion"] = "4".into();
+    controller.providers.send("MODIFIED", &again);
+    until(|| controller.told().len() == 4).await;
+    let mut told = controller.told();
+    told.sort();
+    assert_eq!(
+        told[0],
+        "Alert/labels Warning UnsupportedField: spec.eventSources[0].matchLabels is not supported by this version of Plumb"
+    );
+    assert!(
+        told[1].starts_with("Provider/odd Warning InvalidSpec: the object cannot be read: "),
+        "{}",
+        told[1]
+    );
+    let text = "is not supported by this version of Plumb";
+    assert_eq!(told[2], format!("Provider/sink Warning UnsupportedField: spec.proxySecretRef {text}"));
+    assert_eq!(told[3], format!("Provider/sink Warning UnsupportedField: spec.type {text}: \"discord\""));
+    assert_eq!(sink.count(), 0);
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn a_receiver_becomes_ready_and_its_webhook_asks_for_a_reconciliation() {
+    let spec = json!({
+        "type": "generic-hmac", "secretRef": { "name": "s" },
+        "resources": [{ "kind": "GitRepository", "name": "repo" }]
+    });
+    let receiver = object("Receiver", "hook", &spec);
+    let controller = Controller::start(vec![], vec![], vec![receiver.clone()]).await;
+    secret(&controller.api, "s", &[("token", "token")]);
+    let status = format!("{RECEIVER}/status");
+    until(|| {
+        let patches = controller.api.matching("PATCH", &status);
+        patches.last().is_some_and(|patch| patch.body["status"]["webhookPath"].is_string())
+    })
+    .await;
+    let written = controller.api.matching("PATCH", &status).pop().unwrap();
+    let path = written.body["status"]["webhookPath"].as_str().unwrap().to_owned();
+    assert_eq!(written.parameter("fieldManager"), Some("notification-controller"));
+    let ready = &written.body["status"]["conditions"][0];
+    assert_eq!(
+        (ready["status"].as_str(), ready["message"].as_str()),
+        (Some("True"), Some(&*format!("Receiver initialized for path: {path}")))
+    );
+    let post = async |signature: &str, body: &str| {
+        Controller::post(controller.hooks, &path, &[("X-Signature", signature)], body.to_owned()).await
+    };
+    let signature = plumb_testkit::webhook::signature("token", b"{}").unwrap();
+    until(|| controller.told().len() == 1 || !controller.api.unscripted().is_empty()).await;
+    assert_eq!(
+        controller.told(),
+        ["Receiver/hook Normal Succeeded: Reconciliation finished, next run in 10m0s"]
+    );
+    assert_eq!(post("sha256=00", "{}").await, 400);
+    assert_eq!(controller.api.matching("PATCH", GIT).len(), 0);
+    assert_eq!(post(&signature, "{}").await, 200);
+    let asked = controller.api.matching("PATCH", GIT).pop().unwrap();
+    assert!(asked.body["metadata"]["annotations"]["reconcile.fluxcd.io/requestedAt"].is_string());
+    // Gone: the path is unknown.
+    controller.receivers.send("DELETED", &receiver);
+    while post(&signature, "{}").await != 404 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert_eq!(controller.api.unscripted(), [""; 0]);
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn a_notification_that_does_not_arrive_is_told_on_its_alert() {
+    // Port 1 is reserved: nobody listens there.
+    let spec = json!({ "type": "generic", "address": "http://127.0.0.1:1/s3cret", "timeout": "1s" });
+    let provider = object("Provider", "sink", &spec);
+    let controller = Controller::start(vec![alert("all", &json!({}))], vec![provider], vec![]).await;
+    assert_eq!(controller.event("Applied").await, 202);
+    until(|| controller.told().len() == 1).await;
+    let told = controller.told().remove(0);
+    let text = "Alert/all Warning NotificationDispatchFailed: failed to send notification for Kustomization/prod/apps: ";
+    assert!(told.starts_with(text) && !told.contains("s3cret"), "{told}");
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_taken_is_sent_before_the_end() {
+    let sink = Sink::start(&[500, 200]).await;
+    let provider = object("Provider", "sink", &json!({ "type": "generic", "address": sink.url }));
+    let controller = Controller::start(vec![alert("all", &json!({}))], vec![provider], vec![]).await;
+    assert_eq!(controller.event("Applied").await, 202);
+    until(|| sink.count() == 1).await;
+    // The second try comes after two seconds: the end waits for it.
+    controller.stop().await;
+    assert_eq!(sink.count(), 2);
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_ends_the_start_and_is_named() {
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap();
+    let options =
+        Options::parse_from(["notification-controller".to_owned(), format!("--events-addr={address}")]);
+    let error = Doors::open(&options).await.err().unwrap();
+    assert!(error.to_string().starts_with(&format!("cannot listen on {address}: ")), "{error}");
+}

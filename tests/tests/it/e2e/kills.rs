@@ -1,0 +1,132 @@
+//! Controllers that are killed (-9) in the middle of their work: the end is that of an undisturbed run.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use plumb_testkit::controllers::{KUSTOMIZE, SOURCE};
+use serde_json::{Value, json};
+use tokio::task::block_in_place;
+
+use super::{
+    sample::{SETTINGS, config_map},
+    seen::{condition, inventory, is_ready, uid},
+    stand::Stand,
+};
+
+/// How long after a commit the controller is killed, round by round.
+const MOMENTS: [u64; 8] = [0, 15, 40, 70, 110, 160, 240, 400];
+
+/// Commits, kills, restarts, again and again, and compares the end with what an undisturbed run ends with.
+async fn ends_as_if_undisturbed(test: &str, victim: &'static str) -> Result<()> {
+    let mut stand = Stand::new(test).await?;
+    let app = stand.app("enabled").await?;
+    stand.edit("GitRepository", "app", &json!({"spec": {"interval": "1s"}})).await?;
+    app.repository.write("deploy/constant.yaml", &config_map("constant", "always"))?;
+    let revision = stand.commit(&app.repository, "constant").await?;
+    stand.applied("app", &revision).await?;
+    let before = [
+        stand.get("ConfigMap", "constant").await?,
+        stand.get("ConfigMap", "settings").await?,
+        stand.get("Deployment", "web").await?,
+    ];
+    let mut revision = String::new();
+    for (round, moment) in MOMENTS.into_iter().enumerate() {
+        app.repository.write(SETTINGS, &config_map("settings", &format!("round-{round}")))?;
+        app.repository.write(&format!("deploy/of-{round}.yaml"), &config_map(&format!("of-{round}"), "a"))?;
+        if round > 0 {
+            app.repository.remove(&format!("deploy/of-{}.yaml", round - 1))?;
+        }
+        revision = stand.commit(&app.repository, &format!("round {round}")).await?;
+        tokio::time::sleep(Duration::from_millis(moment)).await;
+        stand.crew.kill(victim);
+        block_in_place(|| stand.crew.restart(victim))?;
+    }
+    let last = MOMENTS.len() - 1;
+    let applied = stand.applied("app", &revision).await?;
+    let mut found = inventory(&applied);
+    let mut expected: Vec<_> = ["constant", "settings", &format!("of-{last}")]
+        .map(|name| format!("{}_{name}__ConfigMap", stand.namespace))
+        .into();
+    expected.push(format!("{}_web_apps_Deployment", stand.namespace));
+    found.sort_unstable();
+    expected.sort();
+    assert_eq!(found, expected);
+    stand.until("GitRepository", "app", "is ready", is_ready).await?;
+    for round in 0..last {
+        stand.gone("ConfigMap", &format!("of-{round}")).await?;
+    }
+    stand.get("ConfigMap", &format!("of-{last}")).await?;
+    let after = [
+        stand.get("ConfigMap", "constant").await?,
+        stand.get("ConfigMap", "settings").await?,
+        stand.get("Deployment", "web").await?,
+    ];
+    assert_eq!(before.each_ref().map(uid), after.each_ref().map(uid));
+    assert_eq!(after[1]["data"]["greeting"], format!("round-{last}"));
+    // What no commit touched was never changed.
+    assert_eq!(after[0]["data"], before[0]["data"]);
+    assert_eq!(after[2]["metadata"]["generation"], before[2]["metadata"]["generation"]);
+    assert!(condition(&applied, "Drifted").is_none());
+    stand.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kustomize_controller_killed_in_the_middle_ends_as_if_undisturbed() -> Result<()> {
+    ends_as_if_undisturbed("kill-kustomize", KUSTOMIZE).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn source_controller_killed_in_the_middle_ends_as_if_undisturbed() -> Result<()> {
+    ends_as_if_undisturbed("kill-source", SOURCE).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drift_done_while_the_controller_is_down_is_found_at_its_start() -> Result<()> {
+    let mut stand = Stand::new("kill-drift").await?;
+    stand.app("enabled").await?;
+    let before = stand.get("ConfigMap", "settings").await?;
+    stand.crew.kill(KUSTOMIZE);
+    stand.delete("ConfigMap", "settings").await?;
+    stand.kubectl(&["scale", "deployment/web", "--replicas=8"])?;
+    block_in_place(|| stand.crew.restart(KUSTOMIZE))?;
+    let back = |seen: &Value| seen["data"] == before["data"];
+    stand.until("ConfigMap", "settings", "is back", back).await?;
+    stand.until("Deployment", "web", "has 3 replicas", |seen| seen["spec"]["replicas"] == 3).await?;
+    stand.told("DriftCorrected", &["/settings missing"]).await?;
+    stand.told("DriftCorrected", &["/web drifted: .spec.replicas 3 → 8 by kubectl"]).await?;
+    stand.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flag_survives_a_restart_and_is_not_told_twice() -> Result<()> {
+    let mut stand = Stand::new("kill-flag").await?;
+    stand.app("warn").await?;
+    stand.kubectl(&["scale", "deployment/web", "--replicas=8"])?;
+    let flagged =
+        |seen: &Value| condition(seen, "Drifted").is_some_and(|drifted| drifted["status"] == "True");
+    stand.until("Kustomization", "app", "is flagged", flagged).await?;
+    stand.told("DriftDetected", &["/web drifted"]).await?;
+    stand.crew.kill(KUSTOMIZE);
+    block_in_place(|| stand.crew.restart(KUSTOMIZE))?;
+    stand.stays("Kustomization", "app", "stays flagged", flagged).await?;
+    assert_eq!(stand.get("Deployment", "web").await?["spec"]["replicas"], 8);
+    assert_eq!(stand.events("DriftDetected").await?.len(), 1);
+    stand.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_restart_writes_no_object() -> Result<()> {
+    let mut stand = Stand::new("kill-idle").await?;
+    let app = stand.app("enabled").await?;
+    let before = stand.get("ConfigMap", "settings").await?;
+    for victim in [SOURCE, KUSTOMIZE] {
+        stand.crew.kill(victim);
+        block_in_place(|| stand.crew.restart(victim))?;
+    }
+    stand.stays("Kustomization", "app", "is ready", |seen| condition(seen, "Stalled").is_none()).await?;
+    stand.applied("app", &app.revision).await?;
+    let after = stand.get("ConfigMap", "settings").await?;
+    assert_eq!(after["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"]);
+    assert_eq!(stand.events("DriftCorrected").await?, Vec::<String>::new());
+    stand.close().await
+}
