@@ -12,7 +12,6 @@ use plumb_api::notification::{Alert, Provider};
 use plumb_runtime::config::Listen;
 use plumb_runtime::{BoxError, Key, Recorder, Runtime, Store, Watching};
 use plumb_status::{Occurrence, Reason};
-use prometheus_client::metrics::counter::Counter;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -118,20 +117,13 @@ async fn listen(address: &Listen, what: &'static str) -> io::Result<Option<TcpLi
 }
 
 fn dispatcher(runtime: &Runtime, alerts: &Store<Alert>) -> Result<Dispatcher, BoxError> {
-    let dropped = Counter::<u64>::default();
-    runtime.metrics().register(
-        "plumb_notifications_dropped",
-        "Notifications that found no room",
-        dropped.clone(),
-    );
+    let metrics = runtime.metrics().clone();
     Ok(Dispatcher::new(Means {
         cluster: runtime.client(),
         http: http_client()?,
         pace: Pace::USUAL,
         tell: teller(alerts.clone(), runtime.recorder()),
-        count_dropped: Arc::new(move || {
-            dropped.inc();
-        }),
+        count_dropped: Arc::new(move || metrics.dropped("dispatch")),
     }))
 }
 

@@ -28,8 +28,12 @@ enum Task {
     Test(test::Arguments),
     /// Every habit of the house: format, layers, lints, documents, fast tests.
     Check {
-        /// Run this step alone.
+        /// Run these steps alone, joined by commas.
+        #[arg(conflicts_with = "only")]
         step: Option<String>,
+        /// The same, as a flag.
+        #[arg(long)]
+        only: Option<String>,
     },
     /// Writes the generated files; with --check only says whether they are up to date.
     Gen {
@@ -44,7 +48,7 @@ fn main() -> ExitCode {
         Task::Plane(arguments) => plane::run(&arguments),
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
-        Task::Check { step } => check::run(step.as_deref()),
+        Task::Check { step, only } => check::run(step.or(only).as_deref()),
         Task::Gen { check } => r#gen::run(check),
     };
     match done {

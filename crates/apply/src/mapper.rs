@@ -164,6 +164,15 @@ impl Mapper {
         self.doubt();
     }
 
+    /// The server does not serve this kind any more, whatever a definition said a moment ago.
+    pub fn forget(&self, kind: &GroupVersionKind) {
+        let GroupVersionKind { group, version, kind } = kind;
+        let mut learned = self.0.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        learned.remove(&(group.clone(), version.clone(), kind.clone()));
+        drop(learned);
+        self.doubt();
+    }
+
     fn learned(&self, group: &str, version: &str, kind: &str) -> Option<Arc<Mapping>> {
         let learned = self.0.learned.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (group.to_owned(), version.to_owned(), kind.to_owned());

@@ -175,7 +175,8 @@ impl Task {
             self.served.mark_unchanged();
             match self.cluster.mapper().resolve(&self.kind, &Budget::lasting(RESOLVE_MAX)).await {
                 Ok(mapping) => match self.follow(&mapping, &mut pause).await {
-                    Break::Gone => self.cluster.mapper().doubt(),
+                    // Discovery may lag behind: the pause below keeps that from becoming a storm of questions.
+                    Break::Gone => self.cluster.mapper().forget(&self.kind),
                     Break::Closed => return,
                 },
                 Err(RequestError::NoMatch { .. }) => {

@@ -17,6 +17,9 @@ const AUDIT_POLICY: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy"
 const CONTROLLERS: &str = "*,-node-ipam-controller,-node-lifecycle-controller,-service-lb-controller,\
                            -node-route-controller,-cloud-node-lifecycle-controller";
 
+/// How much etcd may store.
+const STORE_BYTES_MAX: u64 = 2 << 30;
+
 /// File names inside the plane's folder.
 pub const TOKENS: &str = "tokens.csv";
 pub const AUDIT_LOG: &str = "audit.log";
@@ -49,6 +52,8 @@ pub fn etcd(program: &Program, folder: &Path, ports: Ports, durable: bool) -> Ve
     command.option("--listen-client-urls", &client).option("--advertise-client-urls", &client);
     command.option("--listen-peer-urls", &peer).option("--initial-advertise-peer-urls", &peer);
     command.option("--initial-cluster", &format!("default={peer}"));
+    // etcd's own default, but said: without it etcd maps 10 GB at once, which fails where address space is limited.
+    command.option("--quota-backend-bytes", &STORE_BYTES_MAX.to_string());
     if !durable {
         command.0.push("--unsafe-no-fsync".into());
     }

@@ -185,7 +185,7 @@ mod tests {
         lanes.offer(&lane("a"), 0, 7).unwrap();
         let (id, _) = lanes.start().unwrap();
         lanes.done(&id);
-        assert!(lanes.lanes.is_empty());
+        assert!(lanes.by_id.is_empty());
         assert_eq!((lanes.running, lanes.waiting_bytes), (0, 0));
     }
 }

@@ -31,6 +31,13 @@ enum Uses {
     List(BTreeSet<String>),
 }
 
+impl Layers {
+    /// Whether tests may use a crate: every library may stand in a test, a binary never.
+    fn serves_tests(&self, name: &str) -> bool {
+        self.rooms.get(name).is_some_and(|room| room.kind != "binary")
+    }
+}
+
 /// Fails with every dependency that the table does not allow.
 pub fn run(root: &Path) -> Result<Outcome> {
     let text = std::fs::read_to_string(root.join("layers.toml")).context("cannot read layers.toml")?;
@@ -75,7 +82,7 @@ fn judge(layers: &Layers, name: &str, room: &Room, dependency: &Value) -> Option
     let used = room_name(used);
     let allowed = match &room.uses {
         Uses::Word(word) => word == "any",
-        Uses::List(list) => used == "status" || list.contains(used) || (is_dev && used == "testkit"),
+        Uses::List(list) => used == "status" || list.contains(used) || (is_dev && layers.serves_tests(used)),
     };
     (!allowed).then(|| format!("{name} may not use {used}: layers.toml does not list it"))
 }
@@ -90,7 +97,9 @@ mod tests {
 
     fn check(dependency: &Value, expect: Option<&str>) {
         let layers: Layers = toml::from_str(
-            "[crate.planning]\nkind = \"pure\"\nuses = [\"manifests\"]\n[forbidden]\npure = [\"tokio\"]\n",
+            "[crate.planning]\nkind = \"pure\"\nuses = [\"manifests\"]\n\
+             [crate.store]\nkind = \"adapter\"\nuses = []\n[crate.source-controller]\nkind = \"binary\"\nuses = []\n\
+             [forbidden]\npure = [\"tokio\"]\n",
         )
         .unwrap();
         let room = &layers.rooms["planning"];
@@ -112,6 +121,15 @@ mod tests {
         check(
             &serde_json::json!({"name": "plumb-apply", "path": "/x"}),
             Some("planning may not use apply: layers.toml does not list it"),
+        );
+    }
+
+    #[test]
+    fn a_library_may_stand_in_a_test_and_a_binary_may_not() {
+        check(&serde_json::json!({"name": "plumb-store", "path": "/x", "kind": "dev"}), None);
+        check(
+            &serde_json::json!({"name": "source-controller", "path": "/x", "kind": "dev"}),
+            Some("planning may not use source-controller: layers.toml does not list it"),
         );
     }
 

@@ -59,7 +59,7 @@ fn repository(more: Value) -> Value {
 fn kustomization(more: Value) -> Value {
     merged(
         json!({"interval": "1m", "prune": true, "sourceRef": {"kind": "GitRepository", "name": "app"}}),
-        more,
+        &more,
     )
 }
 

@@ -26,7 +26,8 @@ fn deployment(name: &str, annotations: Value, deadline: i64) -> Value {
 
 async fn settle(stand: &Stand, ids: &[&str], fail_fast: bool, budget: Budget) -> Settled {
     let target = |id: &&str| Target { id: stand.id(id), version: "v1".to_owned() };
-    plumb_apply::settle(&stand.cluster, Wait { targets: ids.iter().map(target).collect(), fail_fast, budget }).await
+    plumb_apply::settle(&stand.cluster, Wait { targets: ids.iter().map(target).collect(), fail_fast, budget })
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,7 +35,8 @@ async fn deployments_settle_when_their_pods_are_ready() {
     let stand = Stand::new("settle").await;
     let names: Vec<String> = (0..6).map(|number| format!("web{number}")).collect();
     let mut manifests: Vec<_> = names.iter().map(|name| deployment(name, json!({}), 600)).collect();
-    manifests.push(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "NS"}}));
+    manifests
+        .push(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "NS"}}));
     let applied = stand.apply(&manifests).await;
     assert!(applied.is_complete(), "{:?}", applied.complaint());
     let current = applied.changes.iter().filter(|change| change.verdict.is_current()).count();
@@ -43,7 +45,7 @@ async fn deployments_settle_when_their_pods_are_ready() {
     let ids: Vec<String> = names.iter().map(|name| format!("NS_{name}_apps_Deployment")).collect();
     let mut ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     ids.push("NS_x__ConfigMap");
-    let settled = settle(&stand, &ids, true, Budget::lasting(Duration::from_secs(60))).await;
+    let settled = settle(&stand, &ids, true, Budget::lasting(Duration::from_mins(1))).await;
     assert_eq!(settled.end, End::Healthy, "{:?}", settled.complaint());
     assert_eq!(settled.complaint(), None);
 }
@@ -67,10 +69,13 @@ async fn waiting_ends_with_the_time_and_names_what_is_late() {
 async fn a_stalled_deployment_ends_the_waiting_early() {
     let stand = Stand::new("stalled").await;
     stand.apply(&[deployment("held", json!({HOLD: "true"}), 1)]).await;
-    let settled = settle(&stand, &["NS_held_apps_Deployment"], true, Budget::lasting(Duration::from_secs(60))).await;
+    let settled =
+        settle(&stand, &["NS_held_apps_Deployment"], true, Budget::lasting(Duration::from_mins(1))).await;
     assert_eq!(settled.end, End::Failed);
-    let expected =
-        format!("failed early due to stalled resources: [Deployment/{}/held status: 'Failed']", stand.namespace);
+    let expected = format!(
+        "failed early due to stalled resources: [Deployment/{}/held status: 'Failed']",
+        stand.namespace
+    );
     assert_eq!(settled.complaint().unwrap(), expected);
 }
 
@@ -78,7 +83,7 @@ async fn a_stalled_deployment_ends_the_waiting_early() {
 async fn a_newer_revision_ends_the_waiting_at_once() {
     let stand = Stand::new("newer").await;
     let token = CancellationToken::new();
-    let until = tokio::time::Instant::now() + Duration::from_secs(60);
+    let until = tokio::time::Instant::now() + Duration::from_mins(1);
     let waiting = settle(&stand, &["NS_nowhere__ConfigMap"], true, Budget::new(until, token.clone()));
     let cancel = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -95,7 +100,8 @@ async fn an_object_that_comes_later_is_seen_when_it_comes() {
     let waiting = settle(&stand, &["NS_late__ConfigMap"], true, Budget::lasting(Duration::from_secs(30)));
     let create = async {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let late = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "late", "namespace": "NS"}});
+        let late =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "late", "namespace": "NS"}});
         stand.create(&late).await;
     };
     let (settled, ()) = tokio::join!(waiting, create);

@@ -18,7 +18,9 @@ async fn managers(stand: &Stand) -> Vec<String> {
     let entries = live.at(&["metadata", "managedFields"]).unwrap().as_array().unwrap().clone();
     entries
         .iter()
-        .map(|entry| format!("{} {}", entry["manager"].as_str().unwrap(), entry["operation"].as_str().unwrap()))
+        .map(|entry| {
+            format!("{} {}", entry["manager"].as_str().unwrap(), entry["operation"].as_str().unwrap())
+        })
         .collect()
 }
 

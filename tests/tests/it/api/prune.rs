@@ -16,9 +16,10 @@ fn map(name: &str, metadata: Value) -> Value {
 }
 
 async fn prune(stand: &Stand, ids: &[(&str, &str)]) -> Pruned {
-    let candidate = |(id, version): &(&str, &str)| Candidate { id: stand.id(id), version: (*version).to_owned() };
+    let candidate =
+        |(id, version): &(&str, &str)| Candidate { id: stand.id(id), version: (*version).to_owned() };
     let candidates: Vec<_> = ids.iter().map(candidate).collect();
-    let budget = Budget::lasting(Duration::from_secs(60));
+    let budget = Budget::lasting(Duration::from_mins(1));
     plumb_apply::prune(&stand.cluster, &candidates, &stand.owner, 4, &budget).await
 }
 
@@ -104,7 +105,9 @@ async fn a_change_of_somebody_else_does_not_stop_the_deletion() {
                 kube::Api::namespaced(stand.client.clone(), &stand.namespace);
             let patch: Value = serde_json::from_str(&edit).unwrap();
             // A refusal means that it is gone by now.
-            let _ = api.patch("moving", &kube::api::PatchParams::default(), &kube::api::Patch::Merge(patch)).await;
+            let _ = api
+                .patch("moving", &kube::api::PatchParams::default(), &kube::api::Patch::Merge(patch))
+                .await;
         }
     };
     let (pruned, ()) = tokio::join!(prune(&stand, &[("NS_moving__ConfigMap", "v1")]), busy);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
@@ -11,7 +11,7 @@ use kube::core::ObjectMeta;
 use kube::{Api, Client};
 use plumb_apply::{Applied, Budget, Cluster, Order, execute};
 use plumb_manifests::{Object, ObjectId};
-use plumb_plane::{Plane, PlaneOptions};
+use plumb_plane::Plane;
 use plumb_planning::drift::record::Record;
 use plumb_planning::fingerprint::HashKey;
 use plumb_planning::inventory::Inventory;
@@ -20,17 +20,9 @@ use plumb_planning::plan::{self, Plan, Request, Selection};
 use plumb_planning::takeover::Takeover;
 use serde_json::Value;
 
-static PLANE: OnceLock<Plane> = OnceLock::new();
-
-/// The plane of this test run: handed over by `xtask test`, else started once for all tests of this binary.
+/// The plane of this test run.
 pub async fn plane() -> &'static Plane {
-    let get = || {
-        PLANE.get_or_init(|| match Plane::from_env() {
-            Ok(Some(plane)) => plane,
-            _ => Plane::start(&PlaneOptions::default()).expect("a control plane can be started"),
-        })
-    };
-    tokio::task::spawn_blocking(get).await.unwrap()
+    tokio::task::spawn_blocking(plumb_testkit::plane).await.unwrap()
 }
 
 /// One namespace of a real cluster.
@@ -46,8 +38,9 @@ impl Stand {
         let client = plane().await.client().await.unwrap();
         let namespaces: Api<Namespace> = Api::all(client.clone());
         let wanted = ObjectMeta { generate_name: Some(format!("{test}-")), ..ObjectMeta::default() };
-        let made = namespaces.create(&PostParams::default(), &Namespace { metadata: wanted, ..Namespace::default() });
-        let namespace = made.await.unwrap().metadata.name.unwrap();
+        let wanted = Namespace { metadata: wanted, ..Namespace::default() };
+        let made = namespaces.create(&PostParams::default(), &wanted).await.unwrap();
+        let namespace = made.metadata.name.unwrap();
         let cluster = Cluster::new(client.clone(), Arc::new(jiff::Timestamp::now));
         let owner = Owner { name: "apps".to_owned(), namespace: namespace.clone() };
         Self { cluster, client, namespace, owner }
@@ -56,7 +49,10 @@ impl Stand {
     /// Objects written as JSON; `NS` stands for the namespace of the test.
     pub fn objects(&self, manifests: &[Value]) -> Vec<Object> {
         let text = |value: &Value| value.to_string().replace("NS", &self.namespace);
-        manifests.iter().map(|value| Object::new(serde_json::from_str(&text(value)).unwrap()).unwrap()).collect()
+        manifests
+            .iter()
+            .map(|value| Object::new(serde_json::from_str(&text(value)).unwrap()).unwrap())
+            .collect()
     }
 
     /// The plan that applies these objects, with nothing known.
@@ -67,7 +63,7 @@ impl Stand {
         plan::plan(Request { desired, before: &before, selection: Selection::Everything, prunes: true })
     }
 
-    pub fn order(&self) -> Order {
+    pub fn order() -> Order {
         Order {
             concurrency: 4,
             takeover: Takeover::default(),
@@ -77,11 +73,11 @@ impl Stand {
     }
 
     pub async fn apply(&self, manifests: &[Value]) -> Applied {
-        execute(&self.cluster, &self.plan(manifests).waves, &self.order()).await
+        execute(&self.cluster, &self.plan(manifests).waves, &Self::order()).await
     }
 
     pub async fn apply_knowing(&self, manifests: &[Value], known: BTreeMap<ObjectId, Record>) -> Applied {
-        execute(&self.cluster, &self.plan(manifests).waves, &Order { known, ..self.order() }).await
+        execute(&self.cluster, &self.plan(manifests).waves, &Order { known, ..Self::order() }).await
     }
 
     /// A live object of the namespace, or a cluster-scoped one.
@@ -104,7 +100,9 @@ impl Stand {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
             None => Api::all_with(self.client.clone(), &resource),
         };
-        api.create(&PostParams::default(), &serde_json::from_value(object.into_value()).unwrap()).await.unwrap()
+        api.create(&PostParams::default(), &serde_json::from_value(object.into_value()).unwrap())
+            .await
+            .unwrap()
     }
 
     /// Runs the stock kubectl in the namespace and gives what it printed.
@@ -114,7 +112,8 @@ impl Stand {
         let mut command = Command::new(&program[0]);
         command.args(&program[1..]).arg("--kubeconfig").arg(plane.kubeconfig(plumb_plane::ADMIN));
         command.args(["--namespace", &self.namespace]).args(arguments);
-        let text = input.map(|value| self.objects(std::slice::from_ref(value)).remove(0).into_value().to_string());
+        let text =
+            input.map(|value| self.objects(std::slice::from_ref(value)).remove(0).into_value().to_string());
         let run = move || {
             use std::io::Write as _;
             use std::process::Stdio;
@@ -124,7 +123,11 @@ impl Stand {
             child.wait_with_output().unwrap()
         };
         let output = tokio::task::spawn_blocking(run).await.unwrap();
-        assert!(output.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "kubectl {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }

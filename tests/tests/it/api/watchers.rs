@@ -44,16 +44,17 @@ impl Ear {
                 }
             }
         };
-        match tokio::time::timeout(Duration::from_secs(30), wait).await {
-            Ok(found) => found,
-            Err(_) => panic!("{what} was not told in time"),
-        }
+        let told = tokio::time::timeout(Duration::from_secs(30), wait).await;
+        assert!(told.is_ok(), "{what} was not told in time");
+        told.unwrap()
     }
 }
 
 fn seen(news: &News, listed_only: Option<bool>) -> Option<Value> {
     match news {
-        News::Seen { metadata, listed } if listed_only.is_none_or(|only| only == *listed) => Some(metadata.clone()),
+        News::Seen { metadata, listed } if listed_only.is_none_or(|only| only == *listed) => {
+            Some(metadata.clone())
+        }
         _ => None,
     }
 }
@@ -79,7 +80,9 @@ async fn an_edit_a_stripped_label_and_a_deletion_are_told() {
     });
     assert!(present.await.contains(&key));
 
-    stand.kubectl(&["patch", "configmap", "settings", "--type=merge", "-p", r#"{"data": {"a": "2"}}"#], None).await;
+    stand
+        .kubectl(&["patch", "configmap", "settings", "--type=merge", "-p", r#"{"data": {"a": "2"}}"#], None)
+        .await;
     let edited = ear.hear("the edit", |news| seen(news, Some(false))).await;
     let managers = edited["managedFields"].as_array().unwrap();
     assert!(managers.iter().any(|entry| entry["manager"] == "kubectl-patch"), "{managers:?}");

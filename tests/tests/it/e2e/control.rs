@@ -97,9 +97,9 @@ async fn with_wait_ready_means_that_the_workload_runs() -> Result<()> {
 async fn a_workload_that_failed_is_told_before_the_timeout() -> Result<()> {
     let stand = Stand::new("unhealthy").await?;
     let repository = stand.sample("app")?;
-    let pods_are_refused = "    spec:\n      serviceAccountName: nobody\n";
+    let pods_are_refused = "    spec:\n      priorityClassName: nowhere\n";
     repository.replace(WEB, "    spec:\n", pods_are_refused)?;
-    repository.replace(WEB, "  replicas: 3\n", "  replicas: 3\n  progressDeadlineSeconds: 1\n")?;
+    repository.replace(WEB, "  replicas: 3\n", "  replicas: 3\n  progressDeadlineSeconds: 5\n")?;
     repository.push("no pod can run")?;
     stand.create(stand.source("app")).await?;
     let started = Instant::now();

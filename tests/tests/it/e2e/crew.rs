@@ -6,6 +6,7 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -23,6 +24,10 @@ use plumb_testkit::{
 /// How long a controller may take to be ready.
 const READY_MAX: Duration = Duration::from_mins(1);
 const READY_POLL: Duration = Duration::from_millis(10);
+/// Where the ports of the controllers begin, how many there are, and how far those of two test processes are apart.
+const PORTS_FIRST: u32 = 20_000;
+const PORTS: u32 = 12_000;
+const PORTS_STEP: u32 = 1_009;
 /// How much of each log a failed test shows.
 const LOG_LINES: usize = 25;
 
@@ -102,11 +107,6 @@ impl Crew {
         self.ports.receiver
     }
 
-    /// The log of one, over all its lives.
-    pub fn log(&self, name: &str) -> String {
-        fs::read_to_string(self.log_file(name)).unwrap_or_default()
-    }
-
     /// The ends of all logs, for a test that failed.
     pub fn last_lines(&self) -> String {
         let last = |name: &&str| format!("{name}:\n{}", last_lines(&self.log_file(name), LOG_LINES));
@@ -166,12 +166,24 @@ impl Crew {
     }
 }
 
+/// A port that no other test of this process has had, and below those that the kernel gives to whoever asks: a controller
+/// that was killed must find its ports free again.
+fn free_port() -> Result<SocketAddr> {
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..PORTS {
+        let at =
+            std::process::id().wrapping_mul(PORTS_STEP).wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(PORTS_FIRST + at % PORTS)?;
+        if let Ok(held) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return Ok(held.local_addr()?);
+        }
+    }
+    bail!("no port is free between {PORTS_FIRST} and {}", PORTS_FIRST + PORTS)
+}
+
 impl Ports {
     fn free() -> Result<Self> {
-        // Held together, so that they differ.
-        let held: Vec<_> =
-            (0..9).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
-        let free = held.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+        let free = (0..9).map(|_| free_port()).collect::<Result<Vec<_>>>()?;
         let group = |from: usize| [free[from], free[from + 1], free[from + 2]];
         let [artifacts, events, receiver] = group(0);
         Ok(Self { artifacts, events, receiver, health: group(3), metrics: group(6) })

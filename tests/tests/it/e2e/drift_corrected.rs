@@ -81,12 +81,14 @@ async fn stripped_owner_labels_are_restored() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_git_does_not_say_is_left_alone() -> Result<()> {
+async fn what_another_tool_adds_is_left_alone() -> Result<()> {
     let stand = Stand::new("extra").await?;
     stand.app("enabled").await?;
-    let more = json!({"metadata": {"annotations": {"team": "blue"}}, "data": {"added": "by hand"}});
-    stand.edit("ConfigMap", "settings", &more).await?;
-    stand.stays("ConfigMap", "settings", "keeps the key", |seen| seen["data"]["added"] == "by hand").await?;
+    let more = json!({"metadata": {"annotations": {"team": "blue"}}, "data": {"added": "by a tool"}});
+    stand.edit_as("tool", "ConfigMap", "settings", &more).await?;
+    stand
+        .stays("ConfigMap", "settings", "keeps the key", |seen| seen["data"]["added"] == "by a tool")
+        .await?;
     stand.kubectl(&["rollout", "restart", "deployment/web"])?;
     stand
         .stays("Deployment", "web", "keeps the restart", |seen| {
@@ -96,6 +98,18 @@ async fn what_git_does_not_say_is_left_alone() -> Result<()> {
         })
         .await?;
     assert_eq!(stand.events("DriftCorrected").await?, Vec::<String>::new());
+    stand.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_kubectl_adds_is_removed_as_flux_does() -> Result<()> {
+    let stand = Stand::new("takeover").await?;
+    stand.app("enabled").await?;
+    stand.edit("ConfigMap", "settings", &json!({"data": {"added": "by hand"}})).await?;
+    stand
+        .until("ConfigMap", "settings", "has lost the key", |seen| seen["data"].get("added").is_none())
+        .await?;
+    stand.told("DriftCorrected", &["/settings extra: .data.added (absent) → ", "by kubectl-edit"]).await?;
     stand.close().await
 }
 

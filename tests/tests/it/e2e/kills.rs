@@ -3,11 +3,16 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use plumb_testkit::controllers::{KUSTOMIZE, SOURCE};
+use plumb_testkit::{
+    controllers::{KUSTOMIZE, NOTIFICATION, SOURCE},
+    sink::Sink,
+};
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
 use super::{
+    crew::Events,
+    notification,
     sample::{SETTINGS, config_map},
     seen::{condition, inventory, is_ready, uid},
     stand::Stand,
@@ -128,5 +133,25 @@ async fn an_idle_restart_writes_no_object() -> Result<()> {
     let after = stand.get("ConfigMap", "settings").await?;
     assert_eq!(after["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"]);
     assert_eq!(stand.events("DriftCorrected").await?, Vec::<String>::new());
+    stand.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notification_controller_killed_holds_up_nobody_and_goes_on_after_its_restart() -> Result<()> {
+    let mut stand = Stand::with("kill-alerts", Sink::start()?, Events::Notification).await?;
+    let app = stand.app("enabled").await?;
+    notification::alert(&stand, "all", &stand.sink.url(), "info").await?;
+    for (round, moment) in MOMENTS.into_iter().enumerate() {
+        app.repository.write(SETTINGS, &config_map("settings", &format!("round-{round}")))?;
+        let revision = stand.commit(&app.repository, &format!("round {round}")).await?;
+        tokio::time::sleep(Duration::from_millis(moment)).await;
+        stand.crew.kill(NOTIFICATION);
+        stand.applied("app", &revision).await?;
+        block_in_place(|| stand.crew.restart(NOTIFICATION))?;
+    }
+    app.repository.write(SETTINGS, &config_map("settings", "at last"))?;
+    let revision = stand.commit(&app.repository, "told").await?;
+    stand.applied("app", &revision).await?;
+    notification::delivered(&stand.sink, |one| one.text("/metadata/revision") == revision)?;
     stand.close().await
 }

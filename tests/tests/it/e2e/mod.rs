@@ -8,6 +8,7 @@ mod drift_corrected;
 mod drift_flagged;
 mod kills;
 mod main_loop;
+mod notification;
 mod prune;
 mod refusals;
 mod sample;

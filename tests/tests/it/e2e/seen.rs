@@ -1,7 +1,9 @@
 //! Reading objects as JSON: conditions, revisions, identities, and the lint that every status must pass.
 
 use anyhow::{Result, bail};
-use plumb_api::{kustomize::KustomizationCondition, source::GitRepositoryCondition};
+use plumb_api::{
+    kustomize::KustomizationCondition, notification::ReceiverCondition, source::GitRepositoryCondition,
+};
 use plumb_status::{Status, breaches};
 use serde_json::Value;
 
@@ -69,6 +71,7 @@ pub fn lint(kind: &str, object: &Value) -> Result<()> {
     let found = match kind {
         "GitRepository" => breaches::<GitRepositoryCondition>(generation, &status),
         "Kustomization" => breaches::<KustomizationCondition>(generation, &status),
+        "Receiver" => breaches::<ReceiverCondition>(generation, &status),
         _ => Vec::new(),
     };
     if !found.is_empty() {

@@ -78,7 +78,7 @@ impl Stand {
 
     /// The end of a test: every status that is left is sound.
     pub async fn close(self) -> Result<()> {
-        for kind in ["GitRepository", "Kustomization"] {
+        for kind in ["GitRepository", "Kustomization", "Receiver"] {
             self.list(kind).await?;
         }
         Ok(())
@@ -251,8 +251,12 @@ impl Stand {
 
     /// Changes an object by a merge patch, as a person's tool would.
     pub async fn edit(&self, kind: &str, name: &str, patch: &Value) -> Result<Value> {
-        let parameters =
-            PatchParams { field_manager: Some("kubectl-edit".to_owned()), ..PatchParams::default() };
+        self.edit_as("kubectl-edit", kind, name, patch).await
+    }
+
+    /// Changes an object by a merge patch of this field manager.
+    pub async fn edit_as(&self, manager: &str, kind: &str, name: &str, patch: &Value) -> Result<Value> {
+        let parameters = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
         let edited = self.api(kind)?.patch(name, &parameters, &Patch::Merge(patch)).await;
         Ok(serde_json::to_value(edited.with_context(|| format!("cannot edit {kind} {name}"))?)?)
     }

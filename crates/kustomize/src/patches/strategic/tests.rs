@@ -1,3 +1,5 @@
+//! Strategic merge patches: what is merged, what is refused.
+
 use super::*;
 
 fn merged(old: &str, patch: &str, kind: &str) -> Result<Option<Value>, BuildError> {

@@ -1,2 +1,0 @@
-#[path = "mod.rs"]
-mod e2e;
