@@ -49,7 +49,7 @@ pub struct Options {
     /// Further field managers (by the beginning of their name) whose fields are taken over.
     #[arg(long = "override-manager")]
     pub override_manager: Vec<String>,
-    /// A host that artifacts may be fetched from, beside the Services of the controller's own namespace: HOST[:PORT].
+    /// A host that artifacts may be fetched from, beside the Services of the controller's own namespace: `HOST[:PORT]`.
     #[arg(long = "artifact-host")]
     pub artifact_host: Vec<HostPort>,
     /// Accepted at its default.

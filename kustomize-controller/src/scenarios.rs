@@ -61,7 +61,7 @@ impl Stand {
         let mut object = kustomization();
         edit(&mut object);
         let object = Arc::new(Mutex::new(object));
-        stage(&api, &object, artifact);
+        stage(&api, &object, &artifact);
         script(&api);
         let options = Options::try_parse_from(["kc", "--metrics-addr=0", "--health-addr=0"]).unwrap();
         let (common, work) = (options.common.clone(), options.work.clone());
@@ -137,7 +137,7 @@ async fn serve(folder: &std::path::Path, manifests: &str) -> Value {
     })
 }
 
-fn stage(api: &Scenario, object: &Arc<Mutex<Value>>, artifact: Value) {
+fn stage(api: &Scenario, object: &Arc<Mutex<Value>>, artifact: &Value) {
     let source = json!({
         "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
         "metadata": { "name": "repo", "namespace": "flux-system", "uid": "g", "generation": 1, "resourceVersion": "9" },

@@ -1,7 +1,7 @@
 //! What every controller stands on: watches, a work queue, one attempt at a time per object, one status write per
 //! attempt, events, leader election, probes and metrics. What a kind does with its objects never enters.
 //!
-//! A controller hands [`start`] its flags and a function that installs its kinds; see [`Kind`] for what a kind says.
+//! A controller hands [`start()`] its flags and a function that installs its kinds; see [`Kind`] for what a kind says.
 
 pub mod admin;
 mod attempt;

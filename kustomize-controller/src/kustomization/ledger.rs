@@ -84,8 +84,13 @@ impl KustomizationLedger {
     /// The build is done.
     pub fn note_built(&mut self, digest: &str, timeout: GoDuration) {
         self.digest = Some(digest.to_owned());
-        self.attempted = self.current.as_ref().map(|current| current.revision.clone());
+        self.note_attempted();
         self.note_step("Detecting drift", timeout);
+    }
+
+    /// The revision was tried, whatever comes of it.
+    pub fn note_attempted(&mut self) {
+        self.attempted = self.current.as_ref().map(|current| current.revision.clone());
     }
 
     /// Health is waited for.

@@ -5,7 +5,7 @@ use plumb_api::meta::{GoDuration, RESTORE, Reconciled as _};
 use plumb_planning::drift::mode::Mode;
 use plumb_planning::inventory::Inventory;
 use plumb_runtime::{Priority, Visit};
-use plumb_status::{Detail, Ending, Reason, Retry};
+use plumb_status::{Classify as _, Detail, Ending, Reason, Retry};
 
 use super::Context;
 use super::act::{self, Receipt};
@@ -83,7 +83,12 @@ async fn attempt(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Result
     let Ok(built) = visit.unless_superseded(build(object, artifact, context, &retry)).await else {
         return Ok(Course::Superseded);
     };
-    let built = built?;
+    let built = built.inspect_err(|error| {
+        // Found, but not built: the revision was tried.
+        if error.reason() == Reason::BuildFailed {
+            visit.ledger().note_attempted();
+        }
+    })?;
     visit.ledger().note_built(&built.digest, timeout);
     for planned in &built.planned {
         valid.mode.of_object(&planned.object)?;

@@ -54,6 +54,25 @@ async fn a_request_is_echoed_by_both_kinds() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_echoed_by_what_fails_too() -> Result<()> {
+    let stand = Stand::new("echo-failed").await?;
+    let app = stand.app("enabled").await?;
+    app.repository.write(SETTINGS, "data: [unclosed\n")?;
+    stand.commit(&app.repository, "cannot be built").await?;
+    stand.failed("app", "BuildFailed").await?;
+    stand.git.fault(plumb_testkit::gitserver::Fault::Answer(500));
+    for kind in ["GitRepository", "Kustomization"] {
+        let token = stand.request(kind, "app").await?;
+        let echoed = |seen: &serde_json::Value| {
+            text(seen, "/status/lastHandledReconcileAt") == token
+                && ["BuildFailed", "GitOperationFailed"].contains(&reason(seen, "Ready"))
+        };
+        stand.until(kind, "app", "echoes the request", echoed).await?;
+    }
+    stand.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dependency_comes_first_and_wakes_who_waits_for_it() -> Result<()> {
     let stand = Stand::new("depends").await?;
     let repository = stand.sample("app")?;

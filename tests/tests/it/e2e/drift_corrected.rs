@@ -145,3 +145,58 @@ async fn in_the_mode_disabled_drift_waits_for_the_next_reconciliation() -> Resul
     assert!(seen::condition(&kustomization, "Drifted").is_none());
     stand.close().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_of_all_shapes_are_put_back() -> Result<()> {
+    let stand = Stand::new("shapes").await?;
+    let app = stand.app("enabled").await?;
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec:\n  selector: {app: web}\n  ports: [{name: http, port: 80, targetPort: 8080}]\n";
+    app.repository.write("deploy/service.yaml", service)?;
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: keys}\nstringData: {key: from-git}\n";
+    app.repository.write("deploy/keys.yaml", secret)?;
+    let revision = stand.commit(&app.repository, "a service and a secret").await?;
+    stand.applied("app", &revision).await?;
+    let edits = [
+        (
+            "Service",
+            "web",
+            "/spec/ports/0/port",
+            json!({"spec": {"ports": [{"name": "http", "port": 81, "targetPort": 8080}]}}),
+        ),
+        ("Service", "web", "/spec/selector", json!({"spec": {"selector": {"app": "other"}}})),
+        ("Secret", "keys", "/data/key", json!({"stringData": {"key": "by-hand"}})),
+        ("Secret", "keys", "/data", json!({"data": {"key": null}})),
+        ("ConfigMap", "settings", "/data", json!({"data": {"mode": null}})),
+        (
+            "Deployment",
+            "web",
+            "/spec/template/spec/containers/0/image",
+            json!({"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "example.com/web:evil"}]}}}}),
+        ),
+    ];
+    for (kind, name, pointer, edit) in edits {
+        let before = stand.get(kind, name).await?;
+        stand.edit(kind, name, &edit).await?;
+        let what = format!("has its {pointer} again");
+        stand.until(kind, name, &what, |seen| seen.pointer(pointer) == before.pointer(pointer)).await?;
+        stand.stays(kind, name, &what, |seen| seen.pointer(pointer) == before.pointer(pointer)).await?;
+    }
+    stand.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_does_not_give_in_is_named_and_slowed_down() -> Result<()> {
+    let stand = Stand::new("contention").await?;
+    stand.app("enabled").await?;
+    for round in 0..5 {
+        let value = format!("round-{round}");
+        stand.edit("ConfigMap", "settings", &json!({"data": {"greeting": value}})).await?;
+        stand
+            .until("ConfigMap", "settings", "says hello", |seen| seen["data"]["greeting"] == "hello")
+            .await?;
+    }
+    let told = stand.told("DriftContention", &["/settings drifted: .data.greeting hello → "]).await?;
+    assert!(told.contains("kubectl-edit changed it again"), "{told}");
+    assert_eq!(stand.events("DriftContention").await?.len(), 1);
+    stand.close().await
+}

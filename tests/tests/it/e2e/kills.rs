@@ -155,3 +155,21 @@ async fn notification_controller_killed_holds_up_nobody_and_goes_on_after_its_re
     notification::delivered(&stand.sink, |one| one.text("/metadata/revision") == revision)?;
     stand.close().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drift_is_corrected_while_source_controller_is_down() -> Result<()> {
+    let mut stand = Stand::new("kill-alone").await?;
+    let app = stand.app("enabled").await?;
+    stand.crew.kill(SOURCE);
+    stand.edit("ConfigMap", "settings", &json!({"data": {"greeting": "mine"}})).await?;
+    stand.until("ConfigMap", "settings", "says hello", |seen| seen["data"]["greeting"] == "hello").await?;
+    // A controller that starts without it waits for it, and harms nothing.
+    stand.crew.kill(KUSTOMIZE);
+    stand.delete("ConfigMap", "settings").await?;
+    block_in_place(|| stand.crew.restart(KUSTOMIZE))?;
+    stand.stays("Deployment", "web", "stays", |_| true).await?;
+    block_in_place(|| stand.crew.restart(SOURCE))?;
+    stand.until("ConfigMap", "settings", "is back", |seen| seen["data"]["greeting"] == "hello").await?;
+    stand.applied("app", &app.revision).await?;
+    stand.close().await
+}

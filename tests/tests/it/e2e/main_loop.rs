@@ -123,3 +123,64 @@ async fn tags_commits_and_version_ranges_are_sources_too() -> Result<()> {
     }
     stand.close().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_and_what_is_in_it_come_and_go_with_one_commit() -> Result<()> {
+    let stand = Stand::new("namespace").await?;
+    let app = stand.app("enabled").await?;
+    let inner = format!("{}-inner", stand.namespace);
+    let namespace = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {inner}}}\n");
+    let inside =
+        config_map("inside", "a").replace("metadata:\n", &format!("metadata:\n  namespace: {inner}\n"));
+    // In the order that does not work by itself.
+    app.repository.write("team/a.yaml", &inside)?;
+    app.repository.write("team/b.yaml", &namespace)?;
+    app.repository.write(
+        "team/c.yaml",
+        &config_map("beside", "a")
+            .replace("metadata:\n", &format!("metadata:\n  namespace: {}\n", stand.namespace)),
+    )?;
+    let second = stand.commit(&app.repository, "a namespace").await?;
+    stand.create(stand.kustomization("team", &json!({"path": "./team", "targetNamespace": null}))).await?;
+    let applied = stand.applied("team", &second).await?;
+    assert!(inventory(&applied).contains(&&*format!("{inner}_inside__ConfigMap")));
+    assert!(inventory(&applied).contains(&&*format!("_{inner}__Namespace")));
+    for file in ["team/a.yaml", "team/b.yaml"] {
+        app.repository.remove(file)?;
+    }
+    let third = stand.commit(&app.repository, "no namespace").await?;
+    assert_eq!(inventory(&stand.applied("team", &third).await?).len(), 1);
+    stand.kubectl(&["wait", "--for=delete", "--timeout=60s", &format!("namespace/{inner}")])?;
+    stand.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_fields_of_the_spec_shape_what_is_applied() -> Result<()> {
+    let stand = Stand::new("fields").await?;
+    let repository = stand.sample("app")?;
+    repository.replace(SETTINGS, "greeting: hello", "greeting: ${greeting}, ${name:=nobody}")?;
+    repository.write("deploy/ignored.yaml", "this: is\n  no: [manifest\n")?;
+    repository.write(".sourceignore", "ignored.yaml\n")?;
+    repository.push("with variables")?;
+    stand.create(stand.source("app")).await?;
+    let fields = json!({
+        "namePrefix": "a-", "nameSuffix": "-z",
+        "commonMetadata": {"labels": {"team": "blue"}, "annotations": {"note": "x"}},
+        "images": [{"name": "example.com/web", "newTag": "2.0.0"}],
+        "patches": [{
+            "target": {"kind": "Deployment"},
+            "patch": "- {op: replace, path: /spec/replicas, value: 2}",
+        }],
+        "postBuild": {"substitute": {"greeting": "hola"}},
+    });
+    stand.create(stand.kustomization("app", &fields)).await?;
+    stand.applied("app", &repository.revision()?).await?;
+    let settings = stand.get("ConfigMap", "a-settings-z").await?;
+    assert_eq!(settings["data"]["greeting"], "hola, nobody");
+    assert_eq!(settings["metadata"]["labels"]["team"], "blue");
+    assert_eq!(settings["metadata"]["annotations"]["note"], "x");
+    let web = stand.get("Deployment", "a-web-z").await?;
+    assert_eq!((&web["spec"]["replicas"], &web["metadata"]["labels"]["team"]), (&json!(2), &json!("blue")));
+    assert_eq!(web["spec"]["template"]["spec"]["containers"][0]["image"], "example.com/web:2.0.0");
+    stand.close().await
+}

@@ -302,6 +302,7 @@ impl Stand {
             "Provider" => ("notification.toolkit.fluxcd.io", "v1beta3", "providers"),
             "Receiver" => ("notification.toolkit.fluxcd.io", "v1", "receivers"),
             "Secret" => ("", "v1", "secrets"),
+            "Service" => ("", "v1", "services"),
             other => bail!("the stand does not know the kind {other}"),
         };
         let resource =
