@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::background::BoxError;
 use crate::client::{CallError, call};
 use crate::clock::Clock;
 
@@ -167,6 +168,48 @@ impl Candidate {
             ..LeaseSpec::default()
         }
     }
+}
+
+/// Waits for the lease. None if the end was asked for first.
+pub(crate) async fn lead(
+    client: Client,
+    terms: Terms,
+    clock: Clock,
+    shutdown: &CancellationToken,
+) -> Option<Candidate> {
+    let mut candidate = Candidate::new(client, terms, clock);
+    tokio::select! {
+        () = shutdown.cancelled() => None,
+        () = candidate.acquire() => Some(candidate),
+    }
+}
+
+/// Works while the lease is ours. Losing it is an error, and ends the process at once.
+pub(crate) async fn work_and_keep(
+    candidate: Candidate,
+    drivers: impl Future<Output = ()>,
+    shutdown: &CancellationToken,
+) -> Result<(), BoxError> {
+    let ended = CancellationToken::new();
+    let keeping = candidate.keep(&ended);
+    let working = async {
+        drivers.await;
+        ended.cancel();
+    };
+    let ((), lost) = tokio::join!(
+        async {
+            tokio::select! {
+                () = working => {}
+                () = ended.cancelled() => {}
+            }
+        },
+        async {
+            let lost = keeping.await;
+            ended.cancel();
+            lost
+        }
+    );
+    if lost && !shutdown.is_cancelled() { Err("the lease was lost".into()) } else { Ok(()) }
 }
 
 /// Another replica that was quicker is not an error.

@@ -5,6 +5,7 @@
 
 pub mod admin;
 mod attempt;
+mod background;
 pub mod client;
 pub mod clock;
 pub mod config;
@@ -25,6 +26,7 @@ mod visit;
 mod watch;
 
 pub use admin::Gate as ReadinessGate;
+pub use background::{BoxError, Outcome};
 pub use clock::Clock;
 pub use events::Recorder;
 pub use key::Key;
@@ -32,7 +34,7 @@ pub use kind::{ConditionOf, DEADLINE, Kind, Object};
 pub use metrics::Metrics;
 pub use queue::{Again, Priority, Queue, Taken};
 pub use report::ReportError;
-pub use runtime::{BoxError, Handle, Identity, Outcome, Runtime};
+pub use runtime::{Handle, Identity, Runtime};
 pub use start::{Flags, start};
 pub use store::{Change, Store};
 pub use visit::Visit;

@@ -8,18 +8,17 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use kube::Client;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::Key;
 use crate::admin::{self, Gate, Readiness};
 use crate::attempt::{Driver, urgency};
+use crate::background::{Background, BoxError, Outcome, Task};
 use crate::clock::Clock;
 use crate::config::{Common, Work};
 use crate::events::{Recorder, Senders};
 use crate::kind::Kind;
-use crate::leader::{Candidate, Terms, lease_name};
+use crate::leader::{Terms, lead, lease_name, work_and_keep};
 use crate::metrics::Metrics;
 use crate::queue::{Priority, Queue};
 use crate::report::{Draft, Reporter};
@@ -27,17 +26,10 @@ use crate::store::{Change, Store};
 use crate::unreadable;
 use crate::watch::{OnChange, Watch, Watched, Watching};
 
-/// How long background tasks may take to finish when the process ends.
-const DRAIN: Duration = Duration::from_secs(8);
 /// How long events may take to leave when the process ends.
 const EVENTS_DRAIN: Duration = Duration::from_secs(3);
 /// The namespace of the controller where nothing says another: that of Flux.
 const RUNTIME_NAMESPACE: &str = "flux-system";
-
-/// An error at the start or of a background task.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-type Task = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
 
 /// Who a controller is.
 #[derive(Debug, Clone, Copy)]
@@ -48,24 +40,6 @@ pub struct Identity {
     pub status_manager: &'static str,
     /// How many objects of a kind it works on at a time where no flag says so.
     pub concurrent: usize,
-}
-
-/// How a background task may end.
-pub trait Outcome {
-    /// Its error, if it is one.
-    fn into_result(self) -> Result<(), BoxError>;
-}
-
-impl Outcome for () {
-    fn into_result(self) -> Result<(), BoxError> {
-        Ok(())
-    }
-}
-
-impl Outcome for io::Result<()> {
-    fn into_result(self) -> Result<(), BoxError> {
-        self.map_err(Into::into)
-    }
 }
 
 /// What a controller is made of, until it runs.
@@ -412,43 +386,6 @@ impl Runtime {
     }
 }
 
-/// Waits for the lease. None if the end was asked for first.
-async fn lead(client: Client, terms: Terms, clock: Clock, shutdown: &CancellationToken) -> Option<Candidate> {
-    let mut candidate = Candidate::new(client, terms, clock);
-    tokio::select! {
-        () = shutdown.cancelled() => None,
-        () = candidate.acquire() => Some(candidate),
-    }
-}
-
-/// Works while the lease is ours. Losing it is an error, and ends the process at once.
-async fn work_and_keep(
-    candidate: Candidate,
-    drivers: impl Future<Output = ()>,
-    shutdown: &CancellationToken,
-) -> Result<(), BoxError> {
-    let ended = CancellationToken::new();
-    let keeping = candidate.keep(&ended);
-    let working = async {
-        drivers.await;
-        ended.cancel();
-    };
-    let ((), lost) = tokio::join!(
-        async {
-            tokio::select! {
-                () = working => {}
-                () = ended.cancelled() => {}
-            }
-        },
-        async {
-            let lost = keeping.await;
-            ended.cancel();
-            lost
-        }
-    );
-    if lost && !shutdown.is_cancelled() { Err("the lease was lost".into()) } else { Ok(()) }
-}
-
 /// An object asks for an attempt.
 fn hurry<O: kube::Resource<DynamicType = ()>>(queue: &Queue, object: &O, priority: Priority) {
     let key = Key::of(object);
@@ -458,51 +395,5 @@ fn hurry<O: kube::Resource<DynamicType = ()>>(queue: &Queue, object: &O, priorit
             queue.supersede(&key, priority, format!("{}/{key}", O::kind(&())));
         }
         Priority::Forced | Priority::Interval | Priority::Bookkeeping => queue.add(&key, priority),
-    }
-}
-
-/// Tasks that go on beside the work. The first that fails is heard of.
-struct Background {
-    tracker: TaskTracker,
-    failed: mpsc::Sender<BoxError>,
-    shutdown: CancellationToken,
-}
-
-impl Background {
-    fn new(shutdown: CancellationToken) -> (Self, mpsc::Receiver<BoxError>) {
-        let (failed, failure) = mpsc::channel(1);
-        (Self { tracker: TaskTracker::new(), failed, shutdown }, failure)
-    }
-
-    /// A task that is dropped at the end.
-    fn begin(&self, name: &'static str, task: Task) {
-        let shutdown = self.shutdown.clone();
-        self.begin_draining(
-            name,
-            Box::pin(async move {
-                tokio::select! {
-                    () = shutdown.cancelled() => Ok(()),
-                    ended = task => ended,
-                }
-            }),
-        );
-    }
-
-    /// A task that ends by itself at the end.
-    fn begin_draining(&self, name: &'static str, task: Task) {
-        let failed = self.failed.clone();
-        self.tracker.spawn(async move {
-            if let Err(error) = task.await {
-                // One is enough to end the process.
-                let _ = failed.try_send(format!("{name}: {error}").into());
-            }
-        });
-    }
-
-    async fn end(&self) {
-        self.tracker.close();
-        if tokio::time::timeout(DRAIN, self.tracker.wait()).await.is_err() {
-            tracing::warn!(open = self.tracker.len(), "background tasks were cut off at the end");
-        }
     }
 }

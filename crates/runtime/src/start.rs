@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use plumb_status::chain;
 
+use crate::background::BoxError;
 use crate::clock::Clock;
 use crate::config::{Common, Gate, Refused, Work};
-use crate::runtime::{BoxError, Identity, Runtime};
+use crate::runtime::{Identity, Runtime};
 use crate::{client, logs};
 
 /// The exit code of a command line that is refused, as Go programs have it.

@@ -8,7 +8,7 @@ use plumb_api::kustomize::Kustomization;
 use plumb_api::meta::Artifact;
 use plumb_filetree::MemoryTree;
 use plumb_kustomize::ReadSet;
-use plumb_planning::fingerprint::HashKey;
+use plumb_planning::fingerprint::{Fingerprint, HashKey};
 use plumb_planning::ownership::Owner;
 use plumb_planning::plan::{self, Planned};
 use plumb_rendering::{Options, RenderSpec, Rendered};
@@ -16,6 +16,7 @@ use plumb_runtime::Key;
 
 use super::Context;
 use super::error::KustomizationError;
+use super::variables::variables;
 
 /// What an artifact stands for.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ pub struct Build {
 struct Recipe {
     uid: String,
     generation: i64,
+    variables: Fingerprint,
 }
 
 struct Kept {
@@ -74,7 +76,9 @@ pub async fn build(
     retry: &str,
 ) -> Result<Arc<Build>, KustomizationError> {
     let key = Key::of(object);
+    let variables = variables(object, context.cluster.client()).await?;
     let recipe = Recipe {
+        variables: Fingerprint::of_value(&serde_json::json!(variables)),
         uid: object.metadata.uid.clone().unwrap_or_default(),
         generation: object.metadata.generation.unwrap_or_default(),
     };
@@ -99,7 +103,8 @@ pub async fn build(
     }
     let (spec, owner) = (RenderSpec::from_spec(&object.spec), owner(object));
     let hash_key = context.hash_key.clone();
-    let rendered = tokio::task::spawn_blocking(move || render(&tree, &spec, &owner, &hash_key)).await;
+    let rendered =
+        tokio::task::spawn_blocking(move || render(&tree, &spec, &variables, &owner, &hash_key)).await;
     let build = Arc::new(rendered.map_err(|_| KustomizationError::BuildFault)??);
     context.builds.put(&key, recipe, &artifact.digest, &build);
     Ok(build)
@@ -116,11 +121,12 @@ pub fn owner(object: &Kustomization) -> Owner {
 fn render(
     tree: &MemoryTree,
     spec: &RenderSpec,
+    variables: &BTreeMap<String, String>,
     owner: &Owner,
     key: &HashKey,
 ) -> Result<Build, KustomizationError> {
     let Rendered { objects, digest, reads, warnings } =
-        plumb_rendering::render(tree, spec, &BTreeMap::new(), &Options::default())?;
+        plumb_rendering::render(tree, spec, variables, &Options::default())?;
     for warning in warnings {
         tracing::warn!(
             name = owner.name,

@@ -64,6 +64,14 @@ pub enum KustomizationError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// A ConfigMap or Secret with variables cannot be used.
+    #[error("substitute from '{reference}' error: {problem}")]
+    Variables {
+        /// Which, `kind/name`.
+        reference: String,
+        /// What is wrong with it; never a value.
+        problem: String,
+    },
     /// The manifests cannot be built.
     #[error(transparent)]
     Render(#[from] RenderError),
@@ -122,7 +130,7 @@ impl Classify for KustomizationError {
             Self::Dependency { .. } => Reason::DependencyNotReady,
             Self::Render(error) => error.reason(),
             Self::BuildFault => Reason::InternalError,
-            Self::Duplicate(_) => Reason::BuildFailed,
+            Self::Duplicate(_) | Self::Variables { .. } => Reason::BuildFailed,
             Self::Inventory(_) | Self::Record(_) | Self::Apply { .. } => Reason::ReconciliationFailed,
             Self::Prune { .. } => Reason::PruneFailed,
             Self::Unhealthy { .. } => Reason::HealthCheckFailed,
@@ -142,6 +150,7 @@ impl Classify for KustomizationError {
             Self::Fetch(error) => error.consequence(),
             Self::Render(error) => error.consequence(),
             Self::BuildFault
+            | Self::Variables { .. }
             | Self::Duplicate(_)
             | Self::Inventory(_)
             | Self::Record(_)

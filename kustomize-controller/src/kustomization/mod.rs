@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod reconcile;
 pub mod teardown;
 pub mod validate;
+pub mod variables;
 
 use std::time::Duration;
 

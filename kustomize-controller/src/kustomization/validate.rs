@@ -81,8 +81,7 @@ pub fn validate(object: &Kustomization, no_cross_namespace_refs: bool) -> Result
     refuse(!ignore.is_empty(), "spec.ignore")?;
     refuse(kube_config.is_some(), "spec.kubeConfig")?;
     refuse(service_account_name.as_ref().is_some_and(|name| !name.is_empty()), "spec.serviceAccountName")?;
-    if let Some(PostBuild { substitute: _, substitute_from, substitute_strategy }) = post_build {
-        refuse(!substitute_from.is_empty(), "spec.postBuild.substituteFrom")?;
+    if let Some(PostBuild { substitute: _, substitute_from: _, substitute_strategy }) = post_build {
         refuse(substitute_strategy.is_some(), "spec.postBuild.substituteStrategy")?;
     }
     let (source, source_ref) = source(source_ref, &own, no_cross_namespace_refs)?;

@@ -155,3 +155,24 @@ async fn a_source_that_fails_later_keeps_its_artifact() -> Result<()> {
     recovers(&stand, "app").await?;
     stand.close().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_is_too_large_is_refused_and_the_artifact_stays() -> Result<()> {
+    let stand = Stand::new("large").await?;
+    let app = stand.app("enabled").await?;
+    // One byte more than one file may have.
+    app.repository.write("large.bin", &"x".repeat((100 << 20) + 1))?;
+    app.repository.push("too large")?;
+    stand.request("GitRepository", "app").await?;
+    let failed = stand
+        .until("GitRepository", "app", "has failed", |seen| {
+            is_true(seen, "FetchFailed") || is_true(seen, "StorageOperationFailed")
+        })
+        .await?;
+    assert!(message(&failed, "Ready").contains("large.bin"), "{failed:#}");
+    assert_eq!(failed["status"]["artifact"]["revision"], app.revision.as_str());
+    app.repository.revert()?;
+    recovers(&stand, "app").await?;
+    stand.applied("app", &app.repository.revision()?).await?;
+    stand.close().await
+}
