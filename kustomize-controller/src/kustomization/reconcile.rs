@@ -48,6 +48,10 @@ pub async fn reconcile(
                 Detail::new(Reason::ReconciliationSucceeded, format!("Applied revision: {revision}"));
             Ending::Succeeded { detail, changed: receipt == Receipt::Changed }
         }
+        // Cut short by the end of the process: the next one goes on, and nothing has failed.
+        Err(_) if kind.context.shutdown.is_cancelled() => {
+            Ending::Superseded { by: "the end of the process".to_owned() }
+        }
         Err(error) => {
             visit.ledger().note_history(act::outcome(&error), now, took);
             let wait = match &error {

@@ -66,7 +66,7 @@ impl GitRepositoryLedger {
                 if *integrity == Integrity::Mismatch {
                     self.progress = Some(Why::Damaged.progress(""));
                     let text = format!("stored artifact '{path}' did not match its digest and was removed");
-                    self.happened.push(Occurrence::error(Reason::VerificationError, text));
+                    self.happened.push(Occurrence::error(Reason::ArtifactVerificationFailed, text));
                 }
             }
         }
