@@ -6,13 +6,13 @@ use std::time::Duration;
 use plumb_api::kustomize::{Kustomization, KustomizationCondition};
 use plumb_api::meta::{DRIFT_DETECTION, RESTORE};
 use plumb_api::source::GitRepository;
+use plumb_planning::drift::mode::Mode;
 use plumb_runtime::{Change, Handle, Key, Kind, Priority, Queue, Store, Visit};
 use plumb_status::Ending;
 use serde_json::{Map, Value};
 
 use crate::kustomization::ledger::KustomizationLedger;
-use crate::kustomization::validate::validate;
-use crate::kustomization::{Context, facts, reconcile, teardown};
+use crate::kustomization::{Context, facts, reconcile, teardown, validate};
 
 /// What an attempt may take beside waiting for health.
 const WORK_ALLOWANCE: Duration = Duration::from_mins(45);
@@ -47,8 +47,10 @@ impl Kustomizations {
             let depends = other.spec.depends_on.iter().any(|reference| {
                 reference.name == key.name && reference.namespace.as_ref().unwrap_or(&own) == &key.namespace
             });
-            if depends && !facts::is_ready(&other) {
-                handle.queue.add(&Key::of(other.as_ref()), Priority::Revision);
+            let other_key = Key::of(other.as_ref());
+            // One that runs may have looked a moment ago; what it will write is not in the store yet.
+            if depends && (handle.queue.is_running(&other_key) || !facts::is_ready(&other)) {
+                handle.queue.add(&other_key, Priority::Revision);
             }
         }
     }
@@ -66,8 +68,8 @@ impl Kind for Kustomizations {
         reconcile::reconcile(visit, self).await
     }
 
-    async fn rest(&self, visit: &Visit<Self>) {
-        reconcile::rest(visit, self).await;
+    async fn rest(&self, visit: &Visit<Self>) -> Option<Duration> {
+        reconcile::rest(visit, self).await
     }
 
     async fn teardown(&self, visit: &Visit<Self>) -> Ending<KustomizationCondition> {
@@ -95,10 +97,10 @@ impl Kind for Kustomizations {
     fn changed(&self, change: &Change<Kustomization>) {
         match change {
             Change::Applied { old, new } => {
-                // Suspending holds at once, not only after an attempt that may be waiting for something.
-                if old.as_ref().is_some_and(|old| old.spec.suspend != new.spec.suspend) {
-                    self.retune(new);
-                }
+                // A mode that cannot be read corrects nothing: the attempt says what is wrong with it.
+                let mode = validate::mode(new).unwrap_or(Mode::Warn);
+                let (suspended, interval) = (new.spec.suspend, new.spec.interval.to_std());
+                self.context.desk.conduct(&Key::of(new.as_ref()), mode, suspended, interval);
                 self.wake_dependents(old.as_deref(), new);
             }
             Change::Deleted { old } => self.context.desk.forget(&Key::of(old.as_ref())),
@@ -109,22 +111,6 @@ impl Kind for Kustomizations {
     fn forgotten(&self, key: &Key) {
         self.context.desk.forget(key);
         self.context.builds.forget(key);
-    }
-}
-
-impl Kustomizations {
-    fn retune(&self, object: &Kustomization) {
-        let Ok(valid) = validate(object, self.context.no_cross_namespace_refs) else { return };
-        let status = object.status.clone().unwrap_or_default();
-        let Some(revision) = status.last_applied_revision else { return };
-        let terms = crate::drift::Terms {
-            revision,
-            origin_revision: status.last_applied_origin_revision,
-            mode: valid.mode,
-            suspended: object.spec.suspend,
-            interval: object.spec.interval.to_std(),
-        };
-        self.context.desk.set_terms(&Key::of(object), terms);
     }
 }
 

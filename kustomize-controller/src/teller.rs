@@ -23,6 +23,10 @@ impl Teller for KustomizationTeller {
         }
     }
 
+    fn exists(&self, key: &Key) -> bool {
+        self.handle.get().is_some_and(|handle| handle.store.get(key).is_some())
+    }
+
     fn standing_changed(&self, key: &Key) {
         if let Some(handle) = self.handle.get().cloned() {
             let key = key.clone();

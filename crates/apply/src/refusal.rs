@@ -134,6 +134,8 @@ pub struct Refusal {
     pub absent: Option<Absent>,
     /// Whether a field that cannot be changed was to be changed.
     pub immutable: bool,
+    /// Whether an item of a list is there twice, as far as the server says.
+    pub duplicate: bool,
     /// How long to wait before another attempt, if the server says so.
     pub retry_after: Option<std::time::Duration>,
 }
@@ -159,10 +161,11 @@ impl Refusal {
         };
         let absent = (code == StatusCode::NOT_FOUND).then(|| what_is_absent(&status, is_status));
         let immutable = matches!(code.as_u16(), 409 | 422) && says_immutable(&status, &message);
+        let duplicate = says_duplicate(&status, &message);
         let message = if confidential && absent.is_none() { WITHHELD.to_owned() } else { cut(message) };
         let retry_after = status.pointer("/details/retryAfterSeconds").and_then(Value::as_u64);
         let retry_after = retry_after.map(std::time::Duration::from_secs);
-        Self { code: code.as_u16(), reason, message, absent, immutable, retry_after }
+        Self { code: code.as_u16(), reason, message, absent, immutable, duplicate, retry_after }
     }
 
     /// What might help, beside the cause.
@@ -184,6 +187,12 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
+}
+
+fn says_duplicate(status: &Value, message: &str) -> bool {
+    let causes = status.pointer("/details/causes").and_then(Value::as_array);
+    let named = causes.into_iter().flatten().any(|cause| cause["reason"] == "FieldValueDuplicate");
+    named || message.contains("Duplicate value") || message.contains("must be unique")
 }
 
 fn what_is_absent(status: &Value, is_status: bool) -> Absent {

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::budget::Budget;
 use crate::cluster::Cluster;
 use crate::mapper::Mapping;
+use crate::patience::Patience;
 use crate::refusal::RequestError;
 
 /// Up to so many objects of a kind in a namespace are watched one by one; more are watched together.
@@ -153,9 +154,9 @@ impl Waiting {
 
     fn take(&mut self, sight: Sighting, cluster: &Cluster) {
         match sight {
-            Sighting::Is(object) => {
+            Sighting::Is(id, object) => {
                 let verdict = plumb_health::assess(&object, cluster.now());
-                self.set(&object.id(), verdict);
+                self.set(&id, verdict);
             }
             Sighting::IsNot(ids) => self.set_all(&ids, &Verdict::not_found()),
             Sighting::Unreadable(ids, why) => self.set_all(&ids, &Verdict::unknown(why)),
@@ -181,7 +182,7 @@ impl Waiting {
 
 /// What a watch shows.
 enum Sighting {
-    Is(Box<Object>),
+    Is(ObjectId, Box<Object>),
     IsNot(Vec<ObjectId>),
     Unreadable(Vec<ObjectId>, String),
 }
@@ -250,7 +251,7 @@ impl Group {
             Some(name) if self.names.len() == 1 => config.fields(&format!("metadata.name={name}")),
             _ => config,
         };
-        watcher::watcher(api, config).default_backoff().boxed()
+        watcher::watcher(api, config).backoff(Patience::default()).boxed()
     }
 }
 
@@ -345,7 +346,8 @@ impl Following {
         value["apiVersion"] = self.api_version.clone().into();
         value["kind"] = group.kind.kind.clone().into();
         match Object::new(value) {
-            Ok(object) => Some(Sighting::Is(Box::new(object))),
+            // By the id that was asked for: an object of the cluster has no namespace, whatever was asked.
+            Ok(object) => Some(Sighting::Is(group.id(&name), Box::new(object))),
             Err(error) => unreadable(error.to_string()),
         }
     }

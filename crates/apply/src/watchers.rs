@@ -20,6 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::budget::Budget;
 use crate::cluster::Cluster;
 use crate::mapper::Mapping;
+use crate::patience::Patience;
 use crate::refusal::RequestError;
 
 /// How many sights may wait for their reader; a full queue slows the watches down, it loses nothing.
@@ -204,13 +205,16 @@ impl Task {
             Api::all_with(self.cluster.client().clone(), &mapping.resource);
         let config =
             watcher::Config::default().labels(&Owner::selector()).timeout(WATCH_SECONDS).page_size(PAGE);
-        let mut events = watcher::watcher(api, config).default_backoff().boxed();
+        let mut events = watcher::watcher(api, config).backoff(Patience::default()).boxed();
         let mut present = BTreeSet::new();
         while let Some(event) = events.next().await {
             let news = match event {
                 Ok(event) => {
-                    self.silence = Silence::None;
-                    *pause = GONE_PAUSE.0;
+                    // The beginning of a list is no answer yet.
+                    if !matches!(event, Event::Init) {
+                        self.silence = Silence::None;
+                        *pause = GONE_PAUSE.0;
+                    }
                     read(event, &mut present)
                 }
                 Err(error) => match self.complain(&error) {

@@ -154,7 +154,9 @@ impl Writer<'_> {
                     self.budget.pause(PAUSE * 4).await?;
                     mapping = self.cluster.mapper().resolve(&kind, self.budget).await?;
                 }
-                (422, _) if !cleared => {
+                // Only where an item stands in the way of its own successor: what is refused for anything else changes
+                // nothing.
+                (422, _) if !cleared && refusal.duplicate => {
                     // Whatever comes in between, what the server said about the object is worth more.
                     cleared = self.clear(&mapping).await.unwrap_or(false);
                     if !cleared {

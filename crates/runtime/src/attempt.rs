@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -75,13 +75,23 @@ impl<K: Kind> Driver<K> {
             let Ok(permit) = permit else { break };
             let active = driver.concurrent - workers.available_permits();
             driver.metrics.workers(&kind_name::<K>(), active, driver.concurrent, driver.queue.depth());
-            let visitor = Arc::clone(&driver);
-            visits.spawn(async move { visitor.visit(taken, permit).await });
+            visits.spawn(Arc::clone(&driver).guarded(taken, permit));
         }
         driver.queue.stop_all("the end of the process");
         visits.close();
         if tokio::time::timeout(DRAIN, visits.wait()).await.is_err() {
             tracing::warn!(kind = %kind_name::<K>(), open = visits.len(), "attempts were cut off at the end");
+        }
+    }
+
+    /// A visit that gives its key back even if the driver itself is at fault.
+    async fn guarded(self: Arc<Self>, taken: Taken, permit: tokio::sync::OwnedSemaphorePermit) {
+        let (spare, queue) = (taken.clone(), self.queue.clone());
+        let seed = self.seed(&taken);
+        if AssertUnwindSafe(self.visit(taken, permit)).catch_unwind().await.is_err() {
+            let Key { namespace, name } = &spare.key;
+            tracing::error!(kind = kind_name::<K>(), name, namespace, "a fault ended a visit");
+            queue.done(&spare, Again::Backoff { seed });
         }
     }
 
@@ -150,6 +160,7 @@ impl<K: Kind> Driver<K> {
         };
         let visit = Visit {
             ledger: Mutex::new(self.kind.ledger(&object)),
+            rest_again: Mutex::default(),
             current: tokio::sync::Mutex::new(Arc::clone(&object)),
             kind: Arc::clone(&self.kind),
             reporter: self.reporter.clone(),
@@ -191,7 +202,8 @@ impl<K: Kind> Driver<K> {
             if going {
                 self.kind.teardown(visit).await
             } else if suspended {
-                self.kind.rest(visit).await;
+                let again = self.kind.rest(visit).await;
+                *visit.rest_again.lock().unwrap_or_else(PoisonError::into_inner) = again;
                 Ending::Suspended
             } else {
                 self.kind.reconcile(visit).await
@@ -313,6 +325,10 @@ impl<K: Kind> Driver<K> {
             (Next::After(delay), Ending::Failed { .. }) => Again::FailedAfter(delay),
             (Next::After(delay), _) => Again::After(delay),
             (Next::Backoff, _) => Again::Backoff { seed: self.seed(&visit.taken) },
+            (Next::Never, Ending::Suspended) => {
+                let again = *visit.rest_again.lock().unwrap_or_else(PoisonError::into_inner);
+                again.map_or(Again::Never, Again::FailedAfter)
+            }
             (Next::Never, _) => Again::Never,
         }
     }

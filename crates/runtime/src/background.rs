@@ -2,9 +2,11 @@
 
 use std::future::Future;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -66,7 +68,8 @@ impl Background {
     pub(crate) fn begin_draining(&self, name: &'static str, task: Task) {
         let failed = self.failed.clone();
         self.tracker.spawn(async move {
-            if let Err(error) = task.await {
+            let ended = AssertUnwindSafe(task).catch_unwind().await;
+            if let Err(error) = ended.unwrap_or_else(|_| Err("it ended by a fault".into())) {
                 // One is enough to end the process.
                 let _ = failed.try_send(format!("{name}: {error}").into());
             }

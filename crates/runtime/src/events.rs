@@ -148,10 +148,13 @@ impl Senders {
         let Self { cluster, wire, metrics } = self;
         let wire = async {
             if let Some((address, queue)) = wire {
-                send_wire(address, Queued { queue, closing: closing.clone() }, metrics).await;
+                send_wire(address, Queued { queue, closing: closing.clone() }, metrics.clone()).await;
             }
         };
-        tokio::join!(send_cluster(client, Queued { queue: cluster, closing: closing.clone() }), wire);
+        tokio::join!(
+            send_cluster(client, Queued { queue: cluster, closing: closing.clone() }, metrics.clone()),
+            wire
+        );
     }
 }
 
@@ -222,10 +225,11 @@ async fn deliver(client: &reqwest::Client, address: &str, event: &Event) -> Resu
 
 type Told = Mutex<BTreeMap<(String, String, String), (String, i32)>>;
 
-async fn send_cluster(client: Client, mut queue: Queued) {
+async fn send_cluster(client: Client, mut queue: Queued, metrics: Metrics) {
     let told = Told::default();
     while let Some(event) = queue.next().await {
         if let Err(error) = note(&client, &told, &event).await {
+            metrics.dropped("cluster");
             let object = &event.involved_object;
             let error = plumb_status::chain(&error);
             tracing::warn!(

@@ -73,10 +73,11 @@ pub trait Kind: Send + Sync + Sized + 'static {
         async { Ending::Gone }
     }
 
-    /// What is done at a suspended object, beside writing its status. Nothing may be changed in the world.
-    fn rest(&self, visit: &Visit<Self>) -> impl Future<Output = ()> + Send {
+    /// What is done at a suspended object, beside writing its status. Nothing may be changed in the world. How soon to
+    /// try again, if it did not work.
+    fn rest(&self, visit: &Visit<Self>) -> impl Future<Output = Option<Duration>> + Send {
         let _ = visit;
-        async {}
+        async { None }
     }
 
     /// The kind's own fields of the status, as a merge patch. Called at each write.

@@ -16,6 +16,7 @@ mod kind;
 mod leader;
 mod logs;
 mod metrics;
+mod patience;
 mod queue;
 mod report;
 mod runtime;

@@ -64,6 +64,7 @@ struct Running {
 }
 
 /// A key that was taken out to be visited. It must be given back with [`Queue::done`].
+#[derive(Clone)]
 pub struct Taken {
     /// The key.
     pub key: Key,

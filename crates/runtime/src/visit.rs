@@ -24,6 +24,8 @@ pub struct Visit<K: Kind> {
     pub(crate) taken: Taken,
     pub(crate) object: Arc<K::Object>,
     pub(crate) ledger: Mutex<K::Ledger>,
+    /// When to come back to a suspended object whose [`Kind::rest`] did not work.
+    pub(crate) rest_again: Mutex<Option<Duration>>,
     pub(crate) reporter: Reporter<K::Object>,
     pub(crate) recorder: Recorder,
     pub(crate) clock: Clock,

@@ -13,6 +13,7 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
 use crate::Key;
+use crate::patience::Patience;
 use crate::store::{Change, Store};
 
 /// How long one watch request lasts, in seconds, before the next one takes over; load balancers drop what is idle for longer.
@@ -69,7 +70,7 @@ impl<O: Watched> Watch<O> {
             None => Api::all_with(self.client.clone(), &resource),
         };
         let config = watcher::Config::default().labels(&self.watching.labels).timeout(WATCH_SECONDS);
-        let mut events = watcher::watcher(api, config).default_backoff().boxed();
+        let mut events = watcher::watcher(api, config).backoff(Patience::default()).boxed();
         let mut listed = BTreeSet::new();
         while let Some(event) = events.next().await {
             match event {

@@ -110,11 +110,6 @@ impl SecretContent {
         Self { namespace: namespace.to_owned(), name: name.to_owned(), data: data.into_iter().collect() }
     }
 
-    /// All keys with their values, by key.
-    pub fn entries(&self) -> impl Iterator<Item = (&str, &Sealed)> {
-        self.data.iter().map(|(key, value)| (key.as_str(), value))
-    }
-
     /// The value of a key that is there and not empty.
     pub fn get(&self, key: &str) -> Option<&Sealed> {
         self.data.get(key).filter(|value| !value.is_empty())

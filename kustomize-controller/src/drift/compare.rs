@@ -13,7 +13,9 @@ use plumb_planning::drift::mode::Mode;
 use plumb_planning::drift::standing::Telltime;
 use plumb_planning::exclusion::Policy;
 use plumb_planning::fields::FieldSet;
+use plumb_planning::ownership::{Owned, Owner};
 use plumb_planning::prune::WhyNot;
+use plumb_runtime::Key;
 use tokio::time::Instant;
 
 use super::desk::Shared;
@@ -128,12 +130,27 @@ impl Look {
         let mode = if self.job.errand.restore { Mode::Enabled } else { self.job.situation.mode };
         let deleting = live.as_ref().is_some_and(is_deleting);
         let situation = Situation { mode, deleting, ..self.job.situation };
+        if let Some(why) = live.as_ref().and_then(|live| self.belongs_to_another(live))
+            && let Some(live) = live
+        {
+            return self.flag(live, &why).await;
+        }
         match (situation.allows(), live) {
             (Err(WhyNot::BeingDeleted), Some(live)) => Ok(Outcome::Going { live }),
             (Err(why), Some(live)) => self.flag(live, &why).await,
             (Err(why), None) => Ok(Stands::decided(Finding::missing(self.job.errand.arrived), None, &why)),
             (Ok(()), live) => self.correct(live).await,
         }
+    }
+
+    /// Another Kustomization has applied the object, as when a commit moves it from one to the other: to take it back would
+    /// let that one's labels, and then its prune, lose it. Labels that name nobody are only labels that were changed.
+    fn belongs_to_another(&self, live: &Object) -> Option<WhyNot> {
+        let Key { namespace, name } = &self.job.key;
+        let own = Owner { name: name.clone(), namespace: namespace.clone() };
+        let Owned::Another(other) = own.of(live) else { return None };
+        let key = Key::new(&other.namespace, &other.name);
+        self.shared.deps.teller.exists(&key).then_some(WhyNot::OwnedBy(other))
     }
 
     /// The live object, before anything is done to it.

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use plumb_api::kustomize::DriftStatus;
 use plumb_apply::{Budget, Cluster, Watchers};
 use plumb_manifests::ObjectId;
+use plumb_planning::drift::mode::Mode;
 use plumb_planning::drift::{Record, Tools};
 use plumb_planning::fingerprint::Fingerprint;
 use plumb_planning::plan::Planned;
@@ -30,6 +32,8 @@ pub trait Teller: Send + Sync + 'static {
     fn tell(&self, key: &Key, occurrence: Occurrence);
     /// The condition `Drifted` or `status.drift` is another now. At most one a second for each Kustomization.
     fn standing_changed(&self, key: &Key);
+    /// Whether there is a Kustomization of this name.
+    fn exists(&self, key: &Key) -> bool;
 }
 
 /// What a desk stands on.
@@ -114,6 +118,12 @@ impl Desk {
     /// Mode, suspension, interval or revision may have changed.
     pub fn set_terms(&self, key: &Key, terms: Terms) {
         self.0.sit(|sitting| sitting.set_terms(key, terms));
+    }
+
+    /// Mode, suspension or interval as the Kustomization says them now, whatever becomes of its attempts: what the user
+    /// asks to be left alone is left alone at once.
+    pub fn conduct(&self, key: &Key, mode: Mode, suspended: bool, interval: Duration) {
+        self.0.sit(|sitting| sitting.conduct(key, mode, suspended, interval));
     }
 
     /// Whether its objects are known; false after a restart.

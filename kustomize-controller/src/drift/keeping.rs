@@ -131,6 +131,13 @@ impl Sitting<'_> {
     }
 
     /// Takes other terms.
+    pub fn conduct(&mut self, key: &Key, mode: Mode, suspended: bool, interval: Duration) {
+        let Some(book) = self.state.books.get(key).filter(|book| book.adopted) else { return };
+        let terms = Terms { mode, suspended, interval, ..book.terms.clone() };
+        self.set_terms(key, terms);
+    }
+
+    /// Mode, suspension, interval or revision may have changed.
     pub fn set_terms(&mut self, key: &Key, terms: Terms) {
         let now = self.now;
         let Some(book) = self.state.books.get_mut(key).filter(|book| book.adopted) else { return };
@@ -225,7 +232,9 @@ impl Sitting<'_> {
         let mut apply = BTreeSet::new();
         let mut look = Vec::new();
         for (id, kept) in &book.objects {
-            if kept.taken && kept.mode == Mode::Enabled && !book.terms.suspended {
+            let left_to_the_interval = kept.mode == Mode::Disabled && kept.planned.policy.corrects();
+            let taken = kept.taken && kept.mode == Mode::Enabled;
+            if (taken || left_to_the_interval) && !book.terms.suspended {
                 apply.insert(id.clone());
                 continue;
             }

@@ -1,11 +1,13 @@
 //! One attempt at a Kustomization: a table of contents. Policy lives in `validate` and `decide`.
 
+use std::time::Duration;
+
 use plumb_api::kustomize::{Kustomization, KustomizationCondition};
 use plumb_api::meta::{GoDuration, RESTORE, Reconciled as _};
 use plumb_planning::drift::mode::Mode;
 use plumb_planning::inventory::Inventory;
 use plumb_runtime::{Priority, Visit};
-use plumb_status::{Classify as _, Detail, Ending, Reason, Retry};
+use plumb_status::{Classify as _, Consequence, Detail, Ending, Reason, Retry};
 
 use super::Context;
 use super::act::{self, Receipt};
@@ -100,7 +102,7 @@ async fn attempt(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Result
     let terms = act::terms(object, &valid, artifact);
     recall(object, visit, context);
     context.desk.set_terms(visit.key(), terms.clone());
-    let past = past(object, before, visit, context);
+    let past = past(object, before, &built.digest, visit, context);
     let decision =
         decide::decide(built.planned.clone(), &past, &artifact.revision, valid.mode, object.spec.prune);
     let receipt = act::act(decision, &built.planned, terms, visit, context).await?;
@@ -118,15 +120,19 @@ async fn attempt(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Result
 fn past(
     object: &Kustomization,
     inventory: Inventory,
+    digest: &str,
     visit: &Visit<Kustomizations>,
     context: &Context,
 ) -> Past {
     let key = visit.key();
+    // The revision alone does not say it: variables, or how a build is made, may have changed since.
+    let history = object.status.as_ref().and_then(|status| status.history.first());
+    let same_manifests = history.is_some_and(|entry| entry.digest == digest);
     let at_interval = matches!(visit.priority(), Priority::Interval | Priority::Forced);
     Past {
         inventory,
         revision: object.status.as_ref().and_then(|status| status.last_applied_revision.clone()),
-        whole: facts::is_ready(object) || is_underway(object),
+        whole: same_manifests && (facts::is_ready(object) || is_underway(object)),
         known: context.desk.is_known(key),
         applied: context.desk.applied(key),
         due: if at_interval { context.desk.at_interval(key) } else { std::collections::BTreeSet::new() },
@@ -168,13 +174,14 @@ fn restore(object: &Kustomization, visit: &Visit<Kustomizations>, kind: &Kustomi
 }
 
 /// A suspended Kustomization: nothing is applied, but drift is seen. What this process does not know yet it looks at
-/// once, if the revision that was applied last is still the source's.
-pub async fn rest(visit: &Visit<Kustomizations>, kind: &Kustomizations) {
+/// once, if the revision that was applied last is still the source's. How soon to try again, if that did not work.
+pub async fn rest(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Option<Duration> {
     let (object, context) = (visit.object(), kind.context.as_ref());
-    if let Err(error) = look(visit, object, kind, context).await {
-        let error = Detail::of(&error).message;
-        tracing::debug!(error, "a suspended Kustomization cannot be watched for drift");
-    }
+    let error = look(visit, object, kind, context).await.err()?;
+    let message = Detail::of(&error).message;
+    tracing::warn!(error = message, "a suspended Kustomization cannot be watched for drift");
+    // What is wrong with the spec does not pass by waiting.
+    (error.consequence() != Consequence::Stall).then(|| object.spec.effective_retry_interval().to_std())
 }
 
 async fn look(

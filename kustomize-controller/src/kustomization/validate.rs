@@ -2,12 +2,12 @@
 
 use plumb_api::kustomize::{
     CrossNamespaceSourceReference, DeletionPolicy, DependencyReference, DriftDetection, Kustomization,
-    KustomizationSpec, PostBuild, SourceKind,
+    KustomizationSpec, PostBuild, SourceKind, SubstituteKind,
 };
 use plumb_api::meta::{DRIFT_DETECTION, NamespacedObjectKindReference};
 use plumb_apply::Target;
 use plumb_manifests::ObjectId;
-use plumb_planning::drift::mode::Mode;
+use plumb_planning::drift::mode::{InvalidMode, Mode};
 use plumb_runtime::Key;
 
 use super::error::KustomizationError;
@@ -42,7 +42,7 @@ pub fn validate(object: &Kustomization, no_cross_namespace_refs: bool) -> Result
         decryption,
         deletion_policy,
         depends_on,
-        drift_detection,
+        drift_detection: _,
         force,
         health_check_exprs,
         health_checks,
@@ -81,7 +81,12 @@ pub fn validate(object: &Kustomization, no_cross_namespace_refs: bool) -> Result
     refuse(!ignore.is_empty(), "spec.ignore")?;
     refuse(kube_config.is_some(), "spec.kubeConfig")?;
     refuse(service_account_name.as_ref().is_some_and(|name| !name.is_empty()), "spec.serviceAccountName")?;
-    if let Some(PostBuild { substitute: _, substitute_from: _, substitute_strategy }) = post_build {
+    if let Some(PostBuild { substitute: _, substitute_from, substitute_strategy }) = post_build {
+        // Until what a Secret brings into other objects is kept out of events and statuses.
+        let secret = substitute_from.iter().position(|reference| reference.kind == SubstituteKind::Secret);
+        if let Some(at) = secret {
+            refuse(true, &format!("spec.postBuild.substituteFrom[{at}].kind=Secret"))?;
+        }
         refuse(substitute_strategy.is_some(), "spec.postBuild.substituteStrategy")?;
     }
     let (source, source_ref) = source(source_ref, &own, no_cross_namespace_refs)?;
@@ -91,7 +96,7 @@ pub fn validate(object: &Kustomization, no_cross_namespace_refs: bool) -> Result
         depends_on: dependencies(depends_on, &own, no_cross_namespace_refs)?,
         wait: *wait,
         health_checks: targets(health_checks, &own)?,
-        mode: mode(object, drift_detection.as_ref())?,
+        mode: mode(object)?,
     })
 }
 
@@ -120,10 +125,10 @@ fn source(
 }
 
 /// The mode of drift detection that an object asks for.
-fn mode(object: &Kustomization, field: Option<&DriftDetection>) -> Result<Mode, KustomizationError> {
+pub fn mode(object: &Kustomization) -> Result<Mode, InvalidMode> {
     let annotation = object.metadata.annotations.as_ref().and_then(|all| all.get(DRIFT_DETECTION));
-    let DriftDetection { mode } = field.cloned().unwrap_or_default();
-    Ok(Mode::resolve(annotation.map(String::as_str), mode.map(plumb_api::kustomize::DriftMode::as_str))?)
+    let DriftDetection { mode } = object.spec.drift_detection.clone().unwrap_or_default();
+    Mode::resolve(annotation.map(String::as_str), mode.map(plumb_api::kustomize::DriftMode::as_str))
 }
 
 fn dependencies(

@@ -1,5 +1,5 @@
-//! The variables of `spec.postBuild.substituteFrom`: read once for each attempt, in the order of the spec. Values may be
-//! secret: they never come into an error, a log or a status.
+//! The variables of `spec.postBuild.substituteFrom`: read once for each attempt, in the order of the spec. ConfigMaps only:
+//! `validate` has refused Secrets, whose values must not show in what is told of other objects.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,6 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use plumb_api::kustomize::{Kustomization, SubstituteKind, SubstituteReference};
 use plumb_runtime::client::{CallError, call};
-use plumb_secrets::SecretError;
 use plumb_status::chain;
 
 use super::error::KustomizationError;
@@ -24,19 +23,18 @@ pub async fn variables(
     let references =
         object.spec.post_build.as_ref().map_or(&[][..], |post_build| &post_build.substitute_from);
     let mut all = BTreeMap::new();
-    for SubstituteReference { kind, name, optional } in references {
+    for SubstituteReference { kind, name, optional } in
+        references.iter().filter(|it| it.kind == SubstituteKind::ConfigMap)
+    {
         let failed = |problem: String| KustomizationError::Variables {
             reference: format!("{}/{name}", kind.as_str()),
             problem,
         };
-        let read = match kind {
-            SubstituteKind::ConfigMap => of_config_map(client, namespace, name).await,
-            SubstituteKind::Secret => of_secret(client, namespace, name).await,
-        };
-        match read {
+        match of_config_map(client, namespace, name).await {
             Ok(Some(read)) => all.extend(read),
             Ok(None) if *optional => {}
-            Ok(None) => failed_missing(*kind, name).map_err(failed)?,
+            // As the API server words it.
+            Ok(None) => return Err(failed(format!("configmaps \"{name}\" not found"))),
             Err(problem) => return Err(failed(problem)),
         }
         if all.iter().map(|(key, value): (&String, &String)| key.len() + value.len()).sum::<usize>()
@@ -48,15 +46,6 @@ pub async fn variables(
     Ok(all)
 }
 
-/// As the API server words it.
-fn failed_missing(kind: SubstituteKind, name: &str) -> Result<(), String> {
-    let plural = match kind {
-        SubstituteKind::ConfigMap => "configmaps",
-        SubstituteKind::Secret => "secrets",
-    };
-    Err(format!("{plural} \"{name}\" not found"))
-}
-
 async fn of_config_map(
     client: &Client,
     namespace: &str,
@@ -65,23 +54,6 @@ async fn of_config_map(
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let found = call(api.get_opt(name)).await.map_err(|error: CallError| chain(&error))?;
     Ok(found.map(|found| found.data.unwrap_or_default()))
-}
-
-async fn of_secret(
-    client: &Client,
-    namespace: &str,
-    name: &str,
-) -> Result<Option<BTreeMap<String, String>>, String> {
-    let content = match plumb_secrets::read(client, namespace, name).await {
-        Ok(content) => content,
-        Err(SecretError::NotFound { .. }) => return Ok(None),
-        Err(error) => return Err(chain(&error)),
-    };
-    let text = |(key, value): (&str, &plumb_api::sealed::Sealed)| match value.expose_str() {
-        Some(text) => Ok((key.to_owned(), text.to_owned())),
-        None => Err(format!("the value of {key} is not UTF-8")),
-    };
-    content.entries().map(text).collect::<Result<_, _>>().map(Some)
 }
 
 #[cfg(test)]
@@ -113,19 +85,14 @@ mod tests {
                 "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": { "a": "1", "b": "1" }
             })),
         );
-        api.on("GET", "/api/v1/namespaces/prod/secrets/any", Answer::ok(json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": { "b": "czNjcmV0", "c": "/w==" }
-        })));
         api.on(
             "GET",
-            "/api/v1/namespaces/prod/secrets/text",
+            "/api/v1/namespaces/prod/configmaps/text",
             Answer::ok(json!({
-                "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": { "b": "czNjcmV0" }
+                "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": { "b": "2" }
             })),
         );
-        for kind in ["configmaps", "secrets"] {
-            api.on("GET", &format!("/api/v1/namespaces/prod/{kind}/none"), Answer::not_found());
-        }
+        api.on("GET", "/api/v1/namespaces/prod/configmaps/none", Answer::not_found());
         api
     }
 
@@ -133,31 +100,20 @@ mod tests {
     async fn a_later_reference_wins_and_what_is_optional_may_be_missing() {
         let references = json!([
             { "kind": "ConfigMap", "name": "any" },
-            { "kind": "Secret", "name": "none", "optional": true },
-            { "kind": "Secret", "name": "text" }
+            { "kind": "ConfigMap", "name": "none", "optional": true },
+            { "kind": "ConfigMap", "name": "text" }
         ]);
         let read = variables(&object(&references), &api().client()).await.unwrap();
-        assert_eq!(read, BTreeMap::from([("a".into(), "1".into()), ("b".into(), "s3cret".into())]));
+        assert_eq!(read, BTreeMap::from([("a".into(), "1".into()), ("b".into(), "2".into())]));
     }
 
     #[tokio::test]
-    async fn what_is_missing_or_no_text_is_named_and_no_value_is_told() {
-        for (reference, text) in [
-            (
-                json!({ "kind": "Secret", "name": "none" }),
-                "substitute from 'Secret/none' error: secrets \"none\" not found",
-            ),
-            (
-                json!({ "kind": "ConfigMap", "name": "none" }),
-                "substitute from 'ConfigMap/none' error: configmaps \"none\" not found",
-            ),
-            (
-                json!({ "kind": "Secret", "name": "any" }),
-                "substitute from 'Secret/any' error: the value of c is not UTF-8",
-            ),
-        ] {
-            let error = variables(&object(&json!([reference])), &api().client()).await.unwrap_err();
-            assert_eq!(error.to_string(), text);
-        }
+    async fn what_is_missing_is_named() {
+        let references = json!([{ "kind": "ConfigMap", "name": "none" }]);
+        let error = variables(&object(&references), &api().client()).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "substitute from 'ConfigMap/none' error: configmaps \"none\" not found"
+        );
     }
 }

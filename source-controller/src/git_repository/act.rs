@@ -56,6 +56,8 @@ pub async fn act(
     ledger: &Shared,
     now: Timestamp,
 ) -> Result<Receipt, SourceError> {
+    // Before anything is built: the artifact that the status tells of stays until another one is told of.
+    collect(repository, context, ledger, now).await;
     let receipt = match decision {
         Decision::Keep(_) => Receipt::Kept,
         Decision::Build(_) => {
@@ -70,7 +72,6 @@ pub async fn act(
             Receipt::Built
         }
     };
-    collect(repository, context, ledger, now).await;
     Ok(receipt)
 }
 

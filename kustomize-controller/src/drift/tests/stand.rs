@@ -37,6 +37,9 @@ pub struct Stand {
     measures: plumb_runtime::Metrics,
 }
 
+/// The name of another Kustomization that there is.
+pub const NEIGHBOUR: &str = "neighbour";
+
 #[derive(Default)]
 struct Ear {
     said: Mutex<Vec<Occurrence>>,
@@ -47,6 +50,10 @@ impl Teller for Ear {
     fn tell(&self, key: &Key, occurrence: Occurrence) {
         assert_eq!(*key, self::key());
         self.said.lock().unwrap().push(occurrence);
+    }
+
+    fn exists(&self, key: &Key) -> bool {
+        key.name == NEIGHBOUR
     }
 
     fn standing_changed(&self, _: &Key) {

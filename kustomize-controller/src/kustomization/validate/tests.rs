@@ -45,6 +45,11 @@ fn each_field_is_honoured_or_refused_by_name() {
         ("ignore", json!([{ "paths": ["/spec"] }]), "spec.ignore"),
         ("kubeConfig", json!({ "secretRef": { "name": "k" } }), "spec.kubeConfig"),
         ("serviceAccountName", json!("tenant"), "spec.serviceAccountName"),
+        (
+            "postBuild.substituteFrom",
+            json!([{ "kind": "ConfigMap", "name": "s" }, { "kind": "Secret", "name": "s" }]),
+            "spec.postBuild.substituteFrom[1].kind=Secret",
+        ),
         ("postBuild.substituteStrategy", json!("Always"), "spec.postBuild.substituteStrategy"),
         ("sourceRef.kind", json!("Bucket"), "spec.sourceRef.kind=Bucket"),
         (
@@ -70,7 +75,7 @@ fn each_field_is_honoured_or_refused_by_name() {
         ("patches", json!([{ "patch": "[]" }])),
         ("path", json!("./deploy")),
         ("postBuild.substitute", json!({ "a": "b" })),
-        ("postBuild.substituteFrom", json!([{ "kind": "Secret", "name": "s", "optional": true }])),
+        ("postBuild.substituteFrom", json!([{ "kind": "ConfigMap", "name": "s", "optional": true }])),
         ("retryInterval", json!("10s")),
         ("suspend", json!(true)),
         ("targetNamespace", json!("prod")),
