@@ -151,6 +151,21 @@ async fn a_refused_object_lets_its_wave_finish_stops_later_waves_and_all_errors_
 }
 
 #[tokio::test]
+async fn what_is_refused_for_its_content_changes_nothing() {
+    let api = api();
+    api.on("PATCH", &format!("{MAPS}/a"), Answer::invalid("data.a: must be a number"));
+    // A live object in which something could be taken for an obstruction.
+    let mut stands = live(map("a").value());
+    stands["metadata"]["managedFields"] = json!([{
+        "manager": "kubectl-edit", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1",
+        "fieldsV1": {"f:data": {"f:a": {}}}
+    }]);
+    api.on("GET", &format!("{MAPS}/a"), Answer::ok(stands));
+    assert!(!apply(&api, vec![map("a")]).await.is_complete());
+    assert_eq!(patches(&api).len(), 1, "{:?}", api.lines());
+}
+
+#[tokio::test]
 async fn one_object_that_needs_nothing_more_costs_one_request() {
     let api = api();
     let applied = apply(&api, vec![map("a")]).await;

@@ -77,6 +77,23 @@ async fn stripped_owner_labels_are_restored() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_another_kustomization_has_taken_over_is_left_to_it() {
+    let stand = Stand::enabled(&["settings"]).await;
+    stand.api.hand_over("settings", stand::NEIGHBOUR);
+    tokio::time::sleep(MOMENT).await;
+    assert_eq!(stand.writes(), ["GET settings", "PATCH settings dry"], "looked at, not written");
+    let said = stand.said();
+    assert_eq!(reasons(&said), [Reason::DriftDetected]);
+    assert!(said[0].1.contains("it belongs to Kustomization/flux-system/neighbour"), "{}", said[0].1);
+    // A name that no Kustomization has is only a label that somebody changed.
+    let stand = Stand::enabled(&["settings"]).await;
+    stand.api.hand_over("settings", "nobody");
+    tokio::time::sleep(MOMENT).await;
+    assert!(stand.api.is_labelled("settings"));
+    assert_eq!(reasons(&stand.said()), [Reason::DriftCorrected]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn writes_that_touch_nothing_of_ours_cost_no_request() {
     let stand = Stand::enabled(&["settings"]).await;
     for number in 0..200 {

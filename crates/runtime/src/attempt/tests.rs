@@ -64,8 +64,16 @@ impl Kind for Scripted {
         }
     }
 
-    fn status(&self, _: &GitRepository, _: &Nothing) -> Map<String, Value> {
+    fn status(&self, object: &GitRepository, _: &Nothing) -> Map<String, Value> {
+        assert!(object.metadata.name.as_deref() != Some("faulty"), "on purpose");
         Map::new()
+    }
+
+    async fn rest(&self, visit: &Visit<Self>) -> Option<Duration> {
+        match (self.script)(&visit.key().name) {
+            Step::Sleep(again) => Some(again),
+            _ => None,
+        }
     }
 
     fn deadline(&self, _: &GitRepository) -> Duration {
@@ -215,6 +223,34 @@ async fn a_suspended_object_is_left_alone_but_its_request_is_answered() {
     let statuses = stand.statuses("a", 1).await;
     assert_eq!(statuses[0]["lastHandledReconcileAt"], "now");
     assert_eq!(statuses[0]["conditions"], json!([]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspended_object_that_could_not_be_looked_at_is_looked_at_again() {
+    let looks = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&looks);
+    let stand = Stand::new(
+        move |_| {
+            *counted.lock().unwrap() += 1;
+            Step::Sleep(Duration::from_mins(1))
+        },
+        1,
+    );
+    let mut suspended = object("a");
+    suspended["spec"]["suspend"] = true.into();
+    stand.add(suspended, Priority::Interval);
+    tokio::time::sleep(Duration::from_secs(150)).await;
+    assert_eq!(*looks.lock().unwrap(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_of_the_driver_loses_no_key() {
+    let stand = Stand::new(|_| Step::End(done()), 1);
+    let key = stand.add(object("faulty"), Priority::Revision);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!stand.queue.is_running(&key));
+    stand.add(object("b"), Priority::Revision);
+    assert_eq!(ready(&stand.statuses("b", 1).await[0]), ("True", "Succeeded"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -126,6 +126,17 @@ impl Api {
         state.tell(name, "DELETED");
     }
 
+    /// Another Kustomization applies it: the owner labels are that one's now.
+    pub fn hand_over(&self, name: &str, owner: &str) {
+        let mut state = self.state.lock().unwrap();
+        let Some(object) = state.objects.get_mut(name) else { return };
+        object["metadata"]["labels"] = json!({ LABELS[0]: owner, LABELS[1]: "flux-system" });
+        for entry in object["metadata"]["managedFields"].as_array_mut().unwrap() {
+            entry["fieldsV1"].as_object_mut().unwrap().remove("f:metadata");
+        }
+        state.tell(name, "MODIFIED");
+    }
+
     pub fn delete(&self, name: &str) {
         let mut state = self.state.lock().unwrap();
         state.tell(name, "DELETED");

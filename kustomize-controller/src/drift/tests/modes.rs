@@ -67,6 +67,32 @@ async fn disabled_looks_at_nothing_until_it_is_enabled_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_object_that_is_disabled_by_itself_is_applied_at_the_interval() {
+    let stand = Stand::enabled(&["settings"]).await;
+    let mut object = settings("settings", &json!({ "a": "1" }));
+    object.set_annotation(plumb_api::meta::DRIFT_DETECTION, "disabled");
+    stand.apply(&[object], "main@sha1:2").await;
+    stand.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("2".to_owned()), "it is not watched");
+    let due: Vec<String> = stand.desk.at_interval(&key()).iter().map(ToString::to_string).collect();
+    assert_eq!(due, ["ConfigMap/prod/settings"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_user_asks_to_be_left_alone_is_left_alone_at_once() {
+    let stand = Stand::enabled(&["settings"]).await;
+    stand.desk.conduct(&key(), Mode::Enabled, true, Duration::from_mins(1));
+    stand.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("2".to_owned()));
+    assert_eq!(stand.desk.standing(&key()).unwrap().flagged.len(), 1);
+    stand.desk.conduct(&key(), Mode::Enabled, false, Duration::from_mins(1));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restore_puts_back_once_and_is_echoed() {
     let stand = Stand::with(&["settings", "extra"], Mode::Warn, false).await;
     stand.api.edit("settings", "a", "2", "kubectl-edit");

@@ -51,6 +51,13 @@ async fn deployments_settle_when_their_pods_are_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_object_of_the_cluster_settles_whatever_namespace_was_named_with_it() {
+    let stand = Stand::new("wide").await;
+    let settled = settle(&stand, &["NS_NS__Namespace"], true, Budget::lasting(Duration::from_secs(20))).await;
+    assert_eq!(settled.end, End::Healthy, "{:?}", settled.complaint());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn waiting_ends_with_the_time_and_names_what_is_late() {
     let stand = Stand::new("late").await;
     stand.apply(&[deployment("held", json!({HOLD: "true"}), 600)]).await;
