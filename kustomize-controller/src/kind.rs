@@ -111,6 +111,7 @@ impl Kind for Kustomizations {
     fn forgotten(&self, key: &Key) {
         self.context.desk.forget(key);
         self.context.builds.forget(key);
+        self.context.healthy.forget(key);
     }
 }
 

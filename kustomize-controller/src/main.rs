@@ -21,7 +21,7 @@ use plumb_runtime::{BoxError, Flags, Identity, Runtime, Watching};
 
 use crate::drift::{Desk, DeskDeps, DriftMetrics};
 use crate::kind::{Kustomizations, wake_by_source};
-use crate::kustomization::{Context, build::Builds};
+use crate::kustomization::{Context, build::Builds, health::Healthy};
 use crate::options::{GATES, Options};
 use crate::teller::KustomizationTeller;
 
@@ -82,6 +82,7 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
         cluster,
         fetcher: fetcher(runtime, &options)?,
         builds: Builds::default(),
+        healthy: Healthy::default(),
         desk,
         repositories,
         hash_key: random_key(),

@@ -155,6 +155,16 @@ impl Desk {
         objects.filter_map(|(id, kept)| Some((id.clone(), kept.record.clone()?))).collect()
     }
 
+    /// The version of each object that a watch shows, as it was shown last.
+    pub fn watched_versions(&self, key: &Key) -> BTreeMap<ObjectId, Box<str>> {
+        let state = self.0.lock();
+        let objects = state.books.get(key).into_iter().flat_map(|book| &book.objects);
+        objects
+            .filter(|(_, kept)| kept.is_watched() && !state.blind.contains(&kept.kind()))
+            .filter_map(|(id, kept)| Some((id.clone(), kept.record.as_ref()?.version.clone())))
+            .collect()
+    }
+
     /// What the reconcile should apply at the interval: objects with fields that a controller took. Starts the comparisons
     /// that are due only now.
     pub fn at_interval(&self, key: &Key) -> BTreeSet<ObjectId> {

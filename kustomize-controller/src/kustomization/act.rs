@@ -1,11 +1,11 @@
-//! Carries a decision out: record, apply, prune, wait for health. It makes no choice. What it has done stands in the
+//! Carries a decision out: record, apply, prune. It makes no choice. What it has done stands in the
 //! ledger at once, so that nothing true is lost if the next step fails.
 
 use std::time::Duration;
 
 use plumb_api::kustomize::Kustomization;
-use plumb_api::meta::{Artifact, Reconciled as _};
-use plumb_apply::{Budget, End, Order, Target, Wait, execute, prune, settle};
+use plumb_api::meta::Artifact;
+use plumb_apply::{Budget, Order, execute, prune};
 use plumb_planning::plan::Planned;
 use plumb_runtime::Visit;
 use plumb_status::Reason;
@@ -102,59 +102,6 @@ async fn delete(
         None => Ok(()),
         Some(complaint) => Err(KustomizationError::Prune { complaint }),
     }
-}
-
-/// Waits until the objects that the spec asks about are healthy. None if something newer arrived.
-pub async fn health(
-    valid: &Valid,
-    planned: &[Planned],
-    visit: &Visit<Kustomizations>,
-    context: &Context,
-) -> Result<Option<()>, KustomizationError> {
-    let targets = targets(valid, planned, visit.object());
-    if targets.is_empty() {
-        visit.ledger().note_health_unasked();
-        return Ok(Some(()));
-    }
-    let timeout = visit.object().spec.effective_timeout();
-    let stands = plumb_status::condition::find(visit.object().conditions(), "Healthy")
-        .filter(|condition| condition.is_true())
-        .map(|condition| condition.message.as_str());
-    if stands.is_none() || visit.ledger().has_changed() {
-        visit.ledger().note_waiting_for_health(timeout);
-    }
-    visit.park();
-    let budget = Budget::new(Instant::now() + timeout.to_std(), visit.token());
-    let settled = settle(&context.cluster, Wait { targets, fail_fast: true, budget }).await;
-    match (settled.end, settled.complaint()) {
-        (End::Cancelled, _) => Ok(None),
-        (End::Healthy, _) | (_, None) => {
-            visit.ledger().note_healthy(settled.took, stands);
-            Ok(Some(()))
-        }
-        (End::Failed | End::TimedOut, Some(complaint)) => {
-            let took = plumb_api::meta::GoDuration::from(settled.took).to_string();
-            Err(KustomizationError::Unhealthy { took, complaint })
-        }
-    }
-}
-
-/// Which objects are waited for. A Kustomization never waits for itself.
-fn targets(valid: &Valid, planned: &[Planned], object: &Kustomization) -> Vec<Target> {
-    let target =
-        |planned: &Planned| Target { id: planned.id.clone(), version: planned.object.version().to_owned() };
-    let all = if valid.wait {
-        planned.iter().filter(|planned| planned.policy.corrects()).map(target).collect()
-    } else {
-        valid.health_checks.clone()
-    };
-    let own = |target: &Target| {
-        target.id.kind == "Kustomization"
-            && target.id.group == plumb_api::meta::KUSTOMIZE_GROUP
-            && Some(&target.id.name) == object.metadata.name.as_ref()
-            && Some(&target.id.namespace) == object.metadata.namespace.as_ref()
-    };
-    all.into_iter().filter(|target| !own(target)).collect()
 }
 
 /// What the desk goes by.

@@ -7,6 +7,7 @@ pub mod build;
 pub mod decide;
 pub mod error;
 pub mod facts;
+pub mod health;
 pub mod ledger;
 pub mod reconcile;
 pub mod teardown;
@@ -33,6 +34,8 @@ pub struct Context {
     pub fetcher: Fetcher,
     /// Builds that may be used again.
     pub builds: build::Builds,
+    /// What was healthy when it was looked at last.
+    pub healthy: health::Healthy,
     /// Drift between attempts.
     pub desk: Desk,
     /// The sources.

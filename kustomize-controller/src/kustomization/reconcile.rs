@@ -15,6 +15,7 @@ use super::build::build;
 use super::decide::{self, Past};
 use super::error::KustomizationError;
 use super::facts;
+use super::health;
 use super::validate::validate;
 use crate::drift::RestoreRequest;
 use crate::kind::Kustomizations;
@@ -110,7 +111,7 @@ async fn attempt(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Result
     if visit.forced() && valid.mode != Mode::Disabled {
         context.desk.audit(visit.key());
     }
-    match act::health(&valid, &built.planned, visit, context).await? {
+    match health::health(&valid, &built.planned, visit, context).await? {
         Some(()) => Ok(Course::Done(receipt)),
         None => Ok(Course::Superseded),
     }

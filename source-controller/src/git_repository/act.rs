@@ -67,7 +67,7 @@ pub async fn act(
                 .await
                 .map_err(SourceError::of_git)?;
             let subject = checkout.summary.clone();
-            let artifact = store(checkout, repository, context, now).await?;
+            let artifact = store(checkout, repository, valid.ignore.as_deref(), context, now).await?;
             ledger.lend().note_built(artifact, valid.ignore.clone(), subject);
             Receipt::Built
         }
@@ -93,12 +93,13 @@ pub async fn remove(
 async fn store(
     checkout: Checkout,
     repository: &GitRepository,
+    ignore: Option<&str>,
     context: &Context,
     now: Timestamp,
 ) -> Result<Artifact, SourceError> {
     let Checkout { found, summary: _, tree } = checkout;
     let location = location(repository).map_err(|source| StoreError::Location { source })?;
-    let file = format!("{}.tar.gz", found.commit_hex());
+    let file = file_name(&found.commit_hex(), ignore);
     let written = context.on_store(move |store| store.put(&location, &file, &tree)).await?;
     let artifact = Artifact {
         digest: written.digest,
@@ -110,6 +111,18 @@ async fn store(
         url: String::new(),
     };
     Ok(announced(artifact, &context.advertised))
+}
+
+/// The file of a commit, as Flux names it. Other ignore rules make another file of the same commit: the one that the status
+/// tells of is never written over.
+fn file_name(commit: &str, ignore: Option<&str>) -> String {
+    match ignore {
+        None => format!("{commit}.tar.gz"),
+        Some(rules) => {
+            let rules = plumb_filetree::digest::sha256_hex(rules.as_bytes());
+            format!("{commit}-{}.tar.gz", rules.get(..8).unwrap_or(&rules))
+        }
+    }
 }
 
 /// Files that are left over do no harm, so a failure is told and not more.

@@ -346,6 +346,10 @@ async fn other_ignore_rules_give_another_artifact_of_the_same_revision() {
     assert_eq!(desk.artifact()["revision"], before["revision"]);
     assert_ne!(desk.artifact()["digest"], before["digest"]);
     assert_eq!(desk.object["status"]["observedIgnore"], "/skip.yaml");
+    // Whoever was told of the first still finds it.
+    assert_ne!(desk.artifact()["path"], before["path"]);
+    let earlier = desk.stored().with_file_name(before["path"].as_str().unwrap().rsplit('/').next().unwrap());
+    assert!(earlier.is_file(), "{}", earlier.display());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,152 @@
+//! Waits for health. An object whose version has not moved since it was healthy is healthy: the drift watches know the
+//! version of each object that is kept, so an interval in which nothing changed asks nothing.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use plumb_api::kustomize::Kustomization;
+use plumb_api::meta::{GoDuration, KUSTOMIZE_GROUP, Reconciled as _};
+use plumb_apply::{Budget, End, Target, Wait, settle};
+use plumb_manifests::ObjectId;
+use plumb_planning::plan::Planned;
+use plumb_runtime::{Key, Visit};
+use plumb_status::Condition;
+use plumb_status::condition::find;
+use tokio::time::Instant;
+
+use super::Context;
+use super::error::KustomizationError;
+use super::validate::Valid;
+use crate::kind::Kustomizations;
+
+/// The versions in which objects were healthy.
+type Versions = BTreeMap<ObjectId, Box<str>>;
+
+/// What was healthy when it was looked at last, by Kustomization.
+#[derive(Default)]
+pub struct Healthy(Mutex<BTreeMap<Key, Versions>>);
+
+impl Healthy {
+    /// Forgets a Kustomization.
+    pub fn forget(&self, key: &Key) {
+        self.lock().remove(key);
+    }
+
+    /// Those of the targets that may not be healthy any more.
+    fn doubtful(&self, key: &Key, targets: &[Target], now: &Versions) -> Vec<Target> {
+        let all = self.lock();
+        let then = all.get(key);
+        let same = |target: &&Target| {
+            let seen = now.get(&target.id);
+            seen.is_none() || then.and_then(|then| then.get(&target.id)) != seen
+        };
+        targets.iter().filter(same).cloned().collect()
+    }
+
+    fn note(&self, key: &Key, versions: Versions) {
+        self.lock().insert(key.clone(), versions);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Versions>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits until the objects that the spec asks about are healthy. None if something newer arrived.
+pub async fn health(
+    valid: &Valid,
+    planned: &[Planned],
+    visit: &Visit<Kustomizations>,
+    context: &Context,
+) -> Result<Option<()>, KustomizationError> {
+    let (key, object) = (visit.key(), visit.object());
+    let targets = targets(valid, planned, object);
+    if targets.is_empty() {
+        visit.ledger().note_health_unasked();
+        return Ok(Some(()));
+    }
+    let stands = find(object.conditions(), "Healthy").filter(|condition| condition.is_true());
+    let stands = stands.map(|Condition { message, .. }| message.as_str());
+    // As they are before anybody looks: what moves meanwhile is doubtful again.
+    let versions = context.desk.watched_versions(key);
+    let doubtful = context.healthy.doubtful(key, &targets, &versions);
+    if doubtful.is_empty() && stands.is_some() {
+        visit.ledger().note_healthy(Duration::ZERO, stands);
+        return Ok(Some(()));
+    }
+    let timeout = object.spec.effective_timeout();
+    if stands.is_none() || visit.ledger().has_changed() {
+        visit.ledger().note_waiting_for_health(timeout);
+    }
+    visit.park();
+    let budget = Budget::new(Instant::now() + timeout.to_std(), visit.token());
+    let settled = settle(&context.cluster, Wait { targets: doubtful, fail_fast: true, budget }).await;
+    match (settled.end, settled.complaint()) {
+        (End::Cancelled, _) => Ok(None),
+        (End::Healthy, _) | (_, None) => {
+            context.healthy.note(key, versions);
+            visit.ledger().note_healthy(settled.took, stands);
+            Ok(Some(()))
+        }
+        (End::Failed | End::TimedOut, Some(complaint)) => {
+            context.healthy.forget(key);
+            let took = GoDuration::from(settled.took).to_string();
+            Err(KustomizationError::Unhealthy { took, complaint })
+        }
+    }
+}
+
+/// Which objects are waited for. A Kustomization never waits for itself.
+fn targets(valid: &Valid, planned: &[Planned], object: &Kustomization) -> Vec<Target> {
+    let target =
+        |planned: &Planned| Target { id: planned.id.clone(), version: planned.object.version().to_owned() };
+    let all = if valid.wait {
+        planned.iter().filter(|planned| planned.policy.corrects()).map(target).collect()
+    } else {
+        valid.health_checks.clone()
+    };
+    let own = |target: &Target| {
+        target.id.kind == "Kustomization"
+            && target.id.group == KUSTOMIZE_GROUP
+            && Some(&target.id.name) == object.metadata.name.as_ref()
+            && Some(&target.id.namespace) == object.metadata.namespace.as_ref()
+    };
+    all.into_iter().filter(|target| !own(target)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str) -> ObjectId {
+        ObjectId {
+            namespace: "prod".into(),
+            name: name.into(),
+            group: "apps".into(),
+            kind: "Deployment".into(),
+        }
+    }
+
+    fn versions(all: &[(&str, &str)]) -> Versions {
+        all.iter().map(|(name, version)| (id(name), (*version).into())).collect()
+    }
+
+    #[test]
+    fn only_what_moved_or_is_not_watched_is_doubtful() {
+        let (healthy, key) = (Healthy::default(), Key::new("flux-system", "apps"));
+        let targets: Vec<Target> =
+            ["a", "b", "c"].iter().map(|name| Target { id: id(name), version: "v1".into() }).collect();
+        let doubtful = |now: &[(&str, &str)]| -> Vec<String> {
+            let all = healthy.doubtful(&key, &targets, &versions(now));
+            all.into_iter().map(|target| target.id.name).collect()
+        };
+        let seen = [("a", "1"), ("b", "1")];
+        assert_eq!(doubtful(&seen), ["a", "b", "c"], "nothing was looked at yet");
+        healthy.note(&key, versions(&seen));
+        assert_eq!(doubtful(&seen), ["c"], "c is not watched");
+        assert_eq!(doubtful(&[("a", "2"), ("b", "1")]), ["a", "c"]);
+        healthy.forget(&key);
+        assert_eq!(doubtful(&seen), ["a", "b", "c"]);
+    }
+}
