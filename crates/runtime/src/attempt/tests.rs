@@ -244,7 +244,11 @@ async fn a_suspended_object_that_could_not_be_looked_at_is_looked_at_again() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(began.elapsed() < Duration::from_mins(10), "it is not looked at again");
     }
-    assert!(began.elapsed() >= Duration::from_mins(2), "it is looked at again too soon: {:?}", began.elapsed());
+    assert!(
+        began.elapsed() >= Duration::from_mins(2),
+        "it is looked at again too soon: {:?}",
+        began.elapsed()
+    );
 }
 
 #[tokio::test(start_paused = true)]
