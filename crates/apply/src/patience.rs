@@ -3,42 +3,36 @@
 
 use std::time::Duration;
 
-use kube::runtime::utils::Backoff;
+use kube::runtime::utils;
+use plumb_status::cadence::Backoff;
 use tokio::time::Instant;
 
-/// The first pause, the longest, and the time without an error after which the first holds again.
-const FIRST: Duration = Duration::from_millis(800);
-const LONGEST: Duration = Duration::from_secs(30);
+/// How the pauses grow.
+const PAUSES: Backoff = Backoff { min: Duration::from_millis(800), max: Duration::from_secs(30) };
+/// After so long without an error the first pause holds again.
 const CALM: Duration = Duration::from_mins(2);
 
 /// Pauses that grow until nothing has failed for a while.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Patience {
-    next: Duration,
+    failures: u32,
     last: Option<Instant>,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self { next: FIRST, last: None }
-    }
 }
 
 impl Iterator for Patience {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        if self.last.is_some_and(|last| last.elapsed() > CALM + self.next) {
-            self.next = FIRST;
+        if self.last.is_some_and(|last| last.elapsed() > CALM + PAUSES.max) {
+            self.failures = 0;
         }
+        self.failures = self.failures.saturating_add(1);
         self.last = Some(Instant::now());
-        let pause = self.next;
-        self.next = (self.next * 2).min(LONGEST);
-        Some(pause)
+        Some(PAUSES.after(self.failures, u64::from(self.failures)))
     }
 }
 
-impl Backoff for Patience {
+impl utils::Backoff for Patience {
     /// An event alone is no sign of health.
     fn reset(&mut self) {}
 }

@@ -3,48 +3,44 @@
 
 use std::time::Duration;
 
-use kube::runtime::utils::Backoff;
+use kube::runtime::utils;
+use plumb_status::cadence::Backoff;
 use tokio::time::Instant;
 
-/// The first pause, the longest, and the time without an error after which the first holds again.
-const FIRST: Duration = Duration::from_millis(800);
-const LONGEST: Duration = Duration::from_secs(30);
+/// How the pauses grow.
+const PAUSES: Backoff = Backoff { min: Duration::from_millis(800), max: Duration::from_secs(30) };
+/// After so long without an error the first pause holds again.
 const CALM: Duration = Duration::from_mins(2);
 
 /// Pauses that grow until nothing has failed for a while.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Patience {
-    next: Duration,
+    failures: u32,
     last: Option<Instant>,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self { next: FIRST, last: None }
-    }
 }
 
 impl Iterator for Patience {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        if self.last.is_some_and(|last| last.elapsed() > CALM + self.next) {
-            self.next = FIRST;
+        if self.last.is_some_and(|last| last.elapsed() > CALM + PAUSES.max) {
+            self.failures = 0;
         }
+        self.failures = self.failures.saturating_add(1);
         self.last = Some(Instant::now());
-        let pause = self.next;
-        self.next = (self.next * 2).min(LONGEST);
-        Some(pause)
+        Some(PAUSES.after(self.failures, u64::from(self.failures)))
     }
 }
 
-impl Backoff for Patience {
+impl utils::Backoff for Patience {
     /// An event alone is no sign of health.
     fn reset(&mut self) {}
 }
 
 #[cfg(test)]
 mod tests {
+    use kube::runtime::utils::Backoff as _;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -53,10 +49,11 @@ mod tests {
         let mut pauses = Vec::new();
         for _ in 0..7 {
             patience.reset();
-            pauses.push(patience.next().unwrap().as_millis());
+            pauses.extend(patience.next());
         }
-        assert_eq!(pauses, [800, 1600, 3200, 6400, 12800, 25600, 30000]);
-        tokio::time::sleep(CALM + LONGEST + FIRST).await;
-        assert_eq!(patience.next(), Some(FIRST));
+        assert!(pauses.windows(2).take(5).all(|pair| pair[0] < pair[1]), "{pauses:?}");
+        assert!(pauses[0] <= PAUSES.min && pauses[6] > PAUSES.max * 8 / 10, "{pauses:?}");
+        tokio::time::sleep(CALM + PAUSES.max + PAUSES.min).await;
+        assert_eq!(patience.next(), Some(pauses[0]));
     }
 }

@@ -8,7 +8,6 @@ use plumb_api::meta::Artifact;
 use plumb_apply::{Budget, Order, execute, prune};
 use plumb_planning::plan::Planned;
 use plumb_runtime::Visit;
-use plumb_status::Reason;
 use tokio::time::Instant;
 
 use super::Context;
@@ -113,9 +112,4 @@ pub fn terms(object: &Kustomization, valid: &Valid, artifact: &Artifact) -> Term
         suspended: object.spec.suspend,
         interval: object.spec.interval.to_std(),
     }
-}
-
-/// The word of the history for an attempt that failed.
-pub fn outcome(error: &KustomizationError) -> Reason {
-    plumb_status::Classify::reason(error)
 }

@@ -155,6 +155,11 @@ impl KustomizationLedger {
         self.progress = None;
     }
 
+    /// The revision that was applied last; empty if none was.
+    pub fn applied_revision(&self) -> &str {
+        self.applied.as_ref().map(|applied| applied.revision.as_str()).unwrap_or_default()
+    }
+
     /// The attempt is over.
     pub fn note_finished(&mut self, took: Duration, interval: GoDuration) {
         self.finished = Some((took, interval));

@@ -41,14 +41,8 @@ pub async fn reconcile(
             ledger.note_history(Reason::ReconciliationSucceeded, now, took);
             ledger.note_applied();
             ledger.note_finished(took, spec.interval);
-            let revision = ledger
-                .status()
-                .get("lastAppliedRevision")
-                .and_then(|text| text.as_str())
-                .unwrap_or_default()
-                .to_owned();
-            let detail =
-                Detail::new(Reason::ReconciliationSucceeded, format!("Applied revision: {revision}"));
+            let text = format!("Applied revision: {}", ledger.applied_revision());
+            let detail = Detail::new(Reason::ReconciliationSucceeded, text);
             Ending::Succeeded { detail, changed: receipt == Receipt::Changed }
         }
         // Cut short by the end of the process: the next one goes on, and nothing has failed.
@@ -56,7 +50,7 @@ pub async fn reconcile(
             Ending::Superseded { by: "the end of the process".to_owned() }
         }
         Err(error) => {
-            visit.ledger().note_history(act::outcome(&error), now, took);
+            visit.ledger().note_history(error.reason(), now, took);
             let wait = match &error {
                 KustomizationError::SourceMissing { .. } => spec.effective_retry_interval().to_std(),
                 _ => kind.context.requeue,
