@@ -1,7 +1,8 @@
 //! One kustomization inside another: resources, generators, components and transformers, in kustomize's order.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use plumb_filetree::{EntryKind, RelPath};
 
@@ -9,8 +10,9 @@ use crate::build::Reach;
 use crate::config::{self, Config};
 use crate::error::BuildError;
 use crate::reading::Reader;
+use crate::schema::{self, Known};
 use crate::set::ResourceSet;
-use crate::settings::{self, Blank, LabelEntry, Role, Settings};
+use crate::settings::{self, Blank, LabelEntry, OpenApiEntry, Role, Settings};
 use crate::transformers::names::Affix;
 use crate::transformers::{annotations, images, labels, names, namespace, replicas};
 use crate::{generators, load, patches};
@@ -47,11 +49,29 @@ pub(crate) struct Assembly<'t> {
     pub reader: &'t Reader<'t>,
     reach: Reach,
     warnings: RefCell<Vec<String>>,
+    schema: RefCell<Known>,
+    has_read_objects: Cell<bool>,
 }
 
 impl<'t> Assembly<'t> {
     pub(crate) fn new(reader: &'t Reader<'t>, reach: Reach) -> Self {
-        Self { reader, reach, warnings: RefCell::default() }
+        let schema = RefCell::new(Known::Builtin);
+        let has_read_objects = Cell::new(false);
+        Self { reader, reach, warnings: RefCell::default(), schema, has_read_objects }
+    }
+
+    /// How lists are merged, as far as it is known by now.
+    pub(crate) fn schema(&self) -> Known {
+        self.schema.borrow().clone()
+    }
+
+    /// Notes something for the caller, once. What would be too much is left out.
+    pub(crate) fn warn(&self, warning: String) {
+        const WARNINGS_MAX: usize = 1000;
+        let mut warnings = self.warnings.borrow_mut();
+        if warnings.len() < WARNINGS_MAX && !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
     }
 
     pub(crate) fn into_warnings(self) -> Vec<String> {
@@ -72,14 +92,20 @@ impl<'t> Assembly<'t> {
 
     fn gather(&self, place: &Place, settings: &Settings, into: &mut Accumulated) -> Result<(), BuildError> {
         let file = place.file.as_ref().unwrap_or(&place.directory);
-        let warnings = settings.warnings.iter().map(|warning| format!("/{file}: {warning}"));
-        self.warnings.borrow_mut().extend(warnings);
+        for warning in &settings.warnings {
+            self.warn(format!("/{file}: {warning}"));
+        }
+        self.read_schema(place, settings)?;
         for reference in &settings.resources {
             self.add_resource(place, reference, into)?;
         }
         for reference in &settings.configurations {
             let file = self.file(&place.directory, reference)?;
             into.extras.merge(config::read(self.reader, &file)?)?;
+        }
+        for reference in &settings.crds {
+            let file = self.file(&place.directory, reference)?;
+            into.extras.merge(config::crds::read(self.reader, &file)?)?;
         }
         for resource in generators::run(self, &place.directory, settings)? {
             into.set.absorb(resource)?;
@@ -97,6 +123,29 @@ impl<'t> Assembly<'t> {
         self.check_count(into)
     }
 
+    /// Takes the schema that a kustomization names, unless another one holds already. Once objects have been read, it
+    /// adds to the built-in one; before, it stands in its place (never in Flux).
+    fn read_schema(&self, place: &Place, settings: &Settings) -> Result<(), BuildError> {
+        const VERSION: &str = "v1.21.2";
+        let OpenApiEntry { path, version } = &settings.openapi;
+        let Some(reference) = path.as_deref().filter(|path| !path.is_empty()) else {
+            return match version.as_deref() {
+                None | Some("" | VERSION) => Ok(()),
+                Some(other) => Err(BuildError::invalid(format!(
+                    "the specified OpenAPI version is not built in: {other:?}, only {VERSION:?} is"
+                ))),
+            };
+        };
+        if matches!(*self.schema.borrow(), Known::Own(_)) {
+            return Ok(());
+        }
+        let file = self.file(&place.directory, reference)?;
+        let is_over_builtin = self.reach == Reach::Tree || self.has_read_objects.get();
+        let schema = schema::read(self.reader, &file, is_over_builtin)?;
+        *self.schema.borrow_mut() = Known::Own(Rc::new(schema));
+        Ok(())
+    }
+
     fn add_resource(&self, place: &Place, reference: &str, into: &mut Accumulated) -> Result<(), BuildError> {
         let doing =
             |error: BuildError| error.while_doing(format!("accumulating resources from '{reference}'"));
@@ -106,6 +155,7 @@ impl<'t> Assembly<'t> {
                 let path = self.file(&place.directory, reference).map_err(doing)?;
                 let text = self.reader.text(&path)?;
                 let resources = load::resources(&text, &path, self.reader.limits())?;
+                self.has_read_objects.set(true);
                 for resource in resources {
                     self.reader.admit(&resource.value).map_err(|error| error.in_file(&path))?;
                     into.set.append(resource)?;

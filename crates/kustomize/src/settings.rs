@@ -44,9 +44,19 @@ pub(crate) struct Settings {
     pub secrets: Vec<GeneratorEntry>,
     pub generator_options: GeneratorOptions,
     pub configurations: Vec<String>,
+    pub crds: Vec<String>,
+    pub openapi: OpenApiEntry,
     pub sort_options: Option<SortOptions>,
     /// Notes about old fields, for the caller's warnings.
     pub warnings: Vec<String>,
+}
+
+/// Where the schema of the objects comes from; other keys mean nothing to kustomize.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct OpenApiEntry {
+    pub path: Option<String>,
+    pub version: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

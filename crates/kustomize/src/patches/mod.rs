@@ -1,6 +1,7 @@
 //! Patches: read, told apart by what they say, and applied to whom they are for.
 
 mod json;
+mod keyed;
 mod strategic;
 
 use plumb_filetree::RelPath;
@@ -16,6 +17,7 @@ use crate::set::ResourceSet;
 use crate::settings::{PatchEntry, SelectorEntry};
 
 use json::Operation;
+use strategic::Merger;
 
 /// Applies the entries of `patches`.
 pub(crate) fn run(
@@ -73,7 +75,7 @@ pub(crate) fn run_strategic(
     }
     for (patch, size) in &patches {
         assembly.reader.spend(1, *size)?;
-        apply_by_id(set, patch, Allowed::default())?;
+        apply_by_id(assembly, set, patch, Allowed::default())?;
     }
     set.drop_empties();
     Ok(())
@@ -108,11 +110,12 @@ fn run_entry(
         }
         (Patch::Strategic(documents), false) => documents.iter().try_for_each(|document| {
             assembly.reader.spend(1, source.text.len() / documents.len())?;
-            apply_by_id(set, document, allowed).map_err(named)
+            apply_by_id(assembly, set, document, allowed).map_err(named)
         }),
         (Patch::Strategic(documents), true) => match documents.as_slice() {
             [document] => selected.into_iter().try_for_each(|index| {
-                set.change(index, |resource| apply_strategic(resource, document, allowed)).map_err(named)
+                set.change(index, |resource| apply_selected(assembly, resource, document, allowed))
+                    .map_err(named)
             }),
             _ => Err(named(BuildError::invalid(
                 "Multiple Strategic-Merge Patches in one `patches` entry is not allowed to set `patches.target` \
@@ -192,10 +195,18 @@ impl Allowed {
 }
 
 /// Applies a patch to the one object that it names.
-fn apply_by_id(set: &mut ResourceSet, patch: &Resource, allowed: Allowed) -> Result<(), BuildError> {
+fn apply_by_id(
+    assembly: &Assembly<'_>,
+    set: &mut ResourceSet,
+    patch: &Resource,
+    allowed: Allowed,
+) -> Result<(), BuildError> {
     let id = patch.original_id();
     match set.indices_of_any(&id)[..] {
-        [index] => set.change(index, |resource| apply_strategic(resource, patch, allowed)),
+        [index] => {
+            let patch = patch.value.clone();
+            set.change(index, |resource| apply_strategic(assembly, resource, patch, allowed))
+        }
         [] => Err(BuildError::invalid(format!(
             "no resource matches strategic merge patch \"{id}\": no matches for Id {id}; failed to find unique \
              target for patch {id}"
@@ -206,18 +217,53 @@ fn apply_by_id(set: &mut ResourceSet, patch: &Resource, allowed: Allowed) -> Res
     }
 }
 
-fn apply_strategic(resource: &mut Resource, patch: &Resource, allowed: Allowed) -> Result<(), BuildError> {
+/// Applies a patch to an object that its target has selected. Labels and annotations of such a patch become texts,
+/// nulls too.
+fn apply_selected(
+    assembly: &Assembly<'_>,
+    resource: &mut Resource,
+    patch: &Resource,
+    allowed: Allowed,
+) -> Result<(), BuildError> {
+    let mut patch = patch.value.clone();
+    for field in ["labels", "annotations"] {
+        let Some(map) = patch.at_mut(&["metadata", field]).and_then(Node::as_object_mut) else { continue };
+        for (key, node) in map.iter_mut() {
+            if node.is_null() {
+                assembly.warn(format!(
+                    "patching {}: kustomize sets {field} {key:?} to \"null\" instead of removing it, because the \
+                     patch has a target",
+                    resource.current_id()
+                ));
+            }
+            *node = Node::quoted(node.scalar().unwrap_or_default());
+        }
+    }
+    apply_strategic(assembly, resource, patch, allowed)
+}
+
+fn apply_strategic(
+    assembly: &Assembly<'_>,
+    resource: &mut Resource,
+    mut patch: Node,
+    allowed: Allowed,
+) -> Result<(), BuildError> {
     let before = resource.current_id();
     if allowed.name || allowed.kind {
         resource.remember_id();
     }
-    let mut document = patch.value.clone();
-    if let (Some(map), Some(api_version)) = (document.as_object_mut(), resource.value.get("apiVersion")) {
+    if let (Some(map), Some(api_version)) = (patch.as_object_mut(), resource.value.get("apiVersion")) {
         map.insert("apiVersion", api_version.clone());
     }
     let value = std::mem::take(&mut resource.value);
-    let merged = strategic::merge(value, document, &before.gvk)
+    let schema = assembly.schema();
+    let mut merger = Merger::new(&schema);
+    let merged = merger
+        .merge(value, patch, &before.gvk)
         .map_err(|error| error.while_doing(format!("patching {before}")))?;
+    for loss in merger.losses {
+        assembly.warn(format!("patching {before}: {loss}"));
+    }
     let Some(merged) = merged else {
         resource.value = Node::object();
         return Ok(());

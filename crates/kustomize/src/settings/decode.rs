@@ -94,12 +94,10 @@ const SPELLINGS: &[&str] = &[
 /// Fields of kustomize that this engine does not do.
 const UNSUPPORTED: &[&str] = &[
     "buildMetadata",
-    "crds",
     "generators",
     "helmChartInflationGenerator",
     "helmCharts",
     "helmGlobals",
-    "openapi",
     "replacements",
     "transformers",
     "validators",
@@ -155,6 +153,8 @@ fn read_sources(settings: &mut Settings, fields: &mut Fields<'_>) -> Result<(), 
     settings.resources = fields.take("resources")?;
     settings.components = fields.take("components")?;
     settings.configurations = fields.take("configurations")?;
+    settings.crds = fields.take("crds")?;
+    settings.openapi = fields.take("openapi")?;
     settings.sort_options = fields.take("sortOptions")?;
     let bases: Vec<String> = fields.take("bases")?;
     deprecated(settings, "bases", "resources", !bases.is_empty());

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::chunks::Chunk;
-use super::node::{Map, Node, Plain, PlainKind, Text};
+use super::node::{Map, Node, Plain, PlainKind, Str, Text};
 use super::resolve::{Scalar, resolve};
 use super::{Dialect, Limits, YamlError};
 use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, ScanError, Span, Tag};
@@ -209,7 +209,7 @@ impl Builder<'_> {
             let Node::String(text) = built.node else {
                 return Err("an alias that is a key must refer to a text".to_owned());
             };
-            return self.set_key(Key::Text(text));
+            return self.set_key(Key::Text(text.text));
         }
         if self.frames.len() + built.height > self.budget.depth_max {
             return Err(format!("nested deeper than {} levels", self.budget.depth_max));
@@ -232,13 +232,13 @@ impl Builder<'_> {
             if let Key::Text(text) = &key
                 && anchor != 0
             {
-                let node = Node::String(text.clone());
+                let node = Node::text(text.clone());
                 self.anchors.insert(anchor, Built { node, nodes: 1, height: 0 });
             }
             return self.set_key(key);
         }
         let node = match meaning {
-            Meaning::Text(text) => Node::String(text),
+            Meaning::Text(text) => Node::String(Str { text, is_quoted: !is_plain }),
             Meaning::Null => Node::Null,
             Meaning::Plain(PlainKind::Time) if self.dialect == Dialect::Settings => Node::text(text),
             Meaning::Plain(kind) => Node::Plain(Plain { kind, text: text.into() }),

@@ -4,7 +4,7 @@
 //! only works out what they mean when it prints. So does this tree; [`Node::to_json`] is that last step.
 
 use std::fmt;
-use std::ops::Index;
+use std::ops::{Deref, Index};
 
 use compact_str::CompactString;
 use serde_json::Value;
@@ -24,7 +24,7 @@ pub enum Node {
     /// A boolean, a number or a time.
     Plain(Plain),
     /// A text.
-    String(Text),
+    String(Str),
     /// A list.
     Array(Vec<Node>),
     /// A map whose keys are texts.
@@ -94,10 +94,55 @@ fn float(text: &str) -> Value {
     parse_float(text).and_then(json_number).unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
+/// A text, and whether it stands in quotes or in a block.
+///
+/// kustomize keeps the quotes of a field when a patch changes its value: `"1"` patched with `2` is the text `"2"`.
+/// Texts are equal whatever their quotes.
+#[derive(Debug, Clone, Default)]
+pub struct Str {
+    /// What it says.
+    pub text: Text,
+    /// Whether it would be a text whatever it said.
+    pub is_quoted: bool,
+}
+
+impl Deref for Str {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl PartialEq for Str {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Str {}
+
+impl<T: Into<Text>> From<T> for Str {
+    /// A text without quotes.
+    fn from(text: T) -> Self {
+        Self { text: text.into(), is_quoted: false }
+    }
+}
+
 impl Node {
     /// A text.
     pub fn text(text: impl Into<Text>) -> Self {
-        Self::String(text.into())
+        Self::String(Str { text: text.into(), is_quoted: false })
+    }
+
+    /// A text in quotes.
+    pub fn quoted(text: impl Into<Text>) -> Self {
+        Self::String(Str { text: text.into(), is_quoted: true })
+    }
+
+    /// Whether this is a text in quotes.
+    pub fn is_quoted(&self) -> bool {
+        matches!(self, Self::String(Str { is_quoted: true, .. }))
     }
 
     /// An empty map.
@@ -222,7 +267,7 @@ impl Node {
         match self {
             Self::Null => Value::Null,
             Self::Plain(plain) => plain.to_json(),
-            Self::String(text) => Value::String(text.as_str().to_owned()),
+            Self::String(text) => Value::String(text.text.as_str().to_owned()),
             Self::Array(items) => Value::Array(items.iter().map(Self::to_json).collect()),
             Self::Object(map) => {
                 Value::Object(map.iter().map(|(key, node)| (key.to_owned(), node.to_json())).collect())
@@ -338,7 +383,7 @@ impl From<String> for Node {
 
 impl From<Text> for Node {
     fn from(text: Text) -> Self {
-        Self::String(text)
+        Self::text(text)
     }
 }
 
