@@ -13,7 +13,7 @@ use crate::set::ResourceSet;
 use crate::settings::{self, Blank, LabelEntry, Role, Settings};
 use crate::transformers::names::Affix;
 use crate::transformers::{annotations, images, labels, names, namespace, replicas};
-use crate::{generators, load, patches};
+use crate::{generators, load, patches, replacements};
 
 /// What has been gathered so far.
 #[derive(Debug, Default)]
@@ -56,6 +56,11 @@ impl<'t> Assembly<'t> {
 
     pub(crate) fn into_warnings(self) -> Vec<String> {
         self.warnings.into_inner()
+    }
+
+    /// Notes something that was accepted but should be looked at.
+    pub(crate) fn warn(&self, warning: String) {
+        self.warnings.borrow_mut().push(warning);
     }
 
     /// Adds what a kustomization gathers, and transforms all that is there then.
@@ -228,6 +233,7 @@ impl<'t> Assembly<'t> {
             self.reader.spend(walk, entry.new_name.len() + entry.new_tag.len() + entry.digest.len())?;
             images::replace(set, entry, &config.images)?;
         }
+        replacements::run(self, &place.directory, &settings.replacements, set)?;
         set.drop_empties();
         Ok(())
     }

@@ -188,7 +188,7 @@ fn finish(
 }
 
 /// Whether an object is only an input of the build.
-fn is_local(resource: &Resource) -> bool {
+pub(crate) fn is_local(resource: &Resource) -> bool {
     let annotation = resource.value.at(&["metadata", "annotations", "config.kubernetes.io/local-config"]);
     annotation.is_some_and(|value| scalar_text(value) != "false")
 }

@@ -16,6 +16,7 @@ mod order;
 mod patches;
 mod reading;
 mod references;
+mod replacements;
 mod resource;
 mod schema;
 mod selector;

@@ -28,6 +28,10 @@ impl ResourceSet {
         self.resources.iter_mut()
     }
 
+    pub(crate) fn get(&self, index: usize) -> Option<&Resource> {
+        self.resources.get(index)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.resources.len()
     }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::config::SpecEntry;
 use crate::error::BuildError;
 use crate::reading::Reader;
+use crate::replacements::ReplacementEntry;
 
 /// The names under which a kustomization file is looked for.
 pub const FILE_NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
@@ -40,6 +41,7 @@ pub(crate) struct Settings {
     pub patches_json6902: Vec<PatchEntry>,
     pub images: Vec<ImageEntry>,
     pub replicas: Vec<ReplicaEntry>,
+    pub replacements: Vec<ReplacementEntry>,
     pub config_maps: Vec<GeneratorEntry>,
     pub secrets: Vec<GeneratorEntry>,
     pub generator_options: GeneratorOptions,

@@ -23,7 +23,6 @@ const NOT_SUPPORTED: &[&str] = &[
     "crds",
     "generators",
     "openapi",
-    "replacements",
     "transformers",
     "validators",
     "vars",

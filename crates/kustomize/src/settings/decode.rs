@@ -100,7 +100,6 @@ const UNSUPPORTED: &[&str] = &[
     "helmCharts",
     "helmGlobals",
     "openapi",
-    "replacements",
     "transformers",
     "validators",
     "vars",
@@ -174,6 +173,7 @@ fn read_transformations(settings: &mut Settings, fields: &mut Fields<'_>) -> Res
     settings.patches_json6902 = fields.take("patchesJson6902")?;
     settings.images = fields.take("images")?;
     settings.replicas = fields.take("replicas")?;
+    settings.replacements = fields.take("replacements")?;
     let image_tags: Vec<super::ImageEntry> = fields.take("imageTags")?;
     deprecated(settings, "imageTags", "images", !image_tags.is_empty());
     deprecated(settings, "commonLabels", "labels", !settings.common_labels.is_empty());
