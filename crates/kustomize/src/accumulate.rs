@@ -13,6 +13,7 @@ use crate::set::ResourceSet;
 use crate::settings::{self, Blank, LabelEntry, Role, Settings};
 use crate::transformers::names::Affix;
 use crate::transformers::{annotations, images, labels, names, namespace, replicas};
+use crate::vars::Vars;
 use crate::{generators, load, patches, replacements};
 
 /// What has been gathered so far.
@@ -21,6 +22,8 @@ pub(crate) struct Accumulated {
     pub set: ResourceSet,
     /// What `configurations` add to the defaults; it flows from the bases up.
     pub extras: Config,
+    /// They flow up, too.
+    pub vars: Vars,
 }
 
 /// Where a kustomization stands.
@@ -72,6 +75,7 @@ impl<'t> Assembly<'t> {
     ) -> Result<(), BuildError> {
         self.gather(place, settings, into)
             .and_then(|()| self.transform(place, settings, into))
+            .and_then(|()| into.vars.add(&settings.vars, &mut into.set, self.reader))
             .map_err(|error| place.name(error))
     }
 
@@ -126,6 +130,7 @@ impl<'t> Assembly<'t> {
                 self.add(&inner, &settings, &mut gathered)?;
                 into.set.append_all(gathered.set)?;
                 into.extras.merge(gathered.extras)?;
+                into.vars.merge(gathered.vars)?;
             }
             None => {
                 let error = BuildError::invalid(format!("no such file or directory: /{path}"));

@@ -23,6 +23,7 @@ mod selector;
 mod set;
 mod settings;
 mod transformers;
+mod vars;
 
 pub use build::{Additions, Build, Built, Options, Reach, build, build_with};
 pub use error::{BuildError, Refusal};

@@ -12,6 +12,7 @@ use crate::config::SpecEntry;
 use crate::error::BuildError;
 use crate::reading::Reader;
 use crate::replacements::ReplacementEntry;
+use crate::vars::VarEntry;
 
 /// The names under which a kustomization file is looked for.
 pub const FILE_NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
@@ -42,6 +43,7 @@ pub(crate) struct Settings {
     pub images: Vec<ImageEntry>,
     pub replicas: Vec<ReplicaEntry>,
     pub replacements: Vec<ReplacementEntry>,
+    pub vars: Vec<VarEntry>,
     pub config_maps: Vec<GeneratorEntry>,
     pub secrets: Vec<GeneratorEntry>,
     pub generator_options: GeneratorOptions,

@@ -18,16 +18,8 @@ use serde_json::Value;
 const EXCEPTIONS: &[(&str, &str)] = &[];
 
 /// The fields that a case may be skipped for; a refusal that names anything else is a failure.
-const NOT_SUPPORTED: &[&str] = &[
-    "buildMetadata",
-    "crds",
-    "generators",
-    "openapi",
-    "transformers",
-    "validators",
-    "vars",
-    "remote resource",
-];
+const NOT_SUPPORTED: &[&str] =
+    &["buildMetadata", "crds", "generators", "openapi", "transformers", "validators", "remote resource"];
 
 enum Outcome {
     Passed,

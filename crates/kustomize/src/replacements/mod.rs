@@ -101,7 +101,11 @@ impl Run<'_, '_> {
                 return Err(BuildError::invalid("value and resource selectors are mutually exclusive"));
             }
             (None, text) => {
-                let value = change::meaning(text.as_deref().unwrap_or_default());
+                let text = text.as_deref().unwrap_or_default();
+                let value = match change::meaning(text) {
+                    Node::Null => Node::text(text),
+                    other => other,
+                };
                 return Ok(Source { value, shared: None, label: "sourceValue".to_owned() });
             }
             (Some(source), None) => source,
@@ -186,6 +190,11 @@ impl Run<'_, '_> {
         let outcome = outcome.map_err(|error| error.while_doing(format!("replacement in {id}")))?;
         if has_new_id {
             self.index = None;
+            if id.name.is_empty() {
+                return Err(BuildError::invalid(format!(
+                    "missing metadata.name in object: a replacement emptied it in {id}"
+                )));
+            }
         }
         if outcome.is_odd {
             self.odd.push(position);

@@ -102,7 +102,6 @@ const UNSUPPORTED: &[&str] = &[
     "openapi",
     "transformers",
     "validators",
-    "vars",
 ];
 
 /// Maps whose keys are the user's own.
@@ -174,7 +173,9 @@ fn read_transformations(settings: &mut Settings, fields: &mut Fields<'_>) -> Res
     settings.images = fields.take("images")?;
     settings.replicas = fields.take("replicas")?;
     settings.replacements = fields.take("replacements")?;
+    settings.vars = fields.take("vars")?;
     let image_tags: Vec<super::ImageEntry> = fields.take("imageTags")?;
+    deprecated(settings, "vars", "replacements", !settings.vars.is_empty());
     deprecated(settings, "imageTags", "images", !image_tags.is_empty());
     deprecated(settings, "commonLabels", "labels", !settings.common_labels.is_empty());
     deprecated(settings, "patchesJson6902", "patches", !settings.patches_json6902.is_empty());
