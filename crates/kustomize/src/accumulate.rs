@@ -15,7 +15,8 @@ use crate::set::ResourceSet;
 use crate::settings::{self, Blank, LabelEntry, OpenApiEntry, Role, Settings};
 use crate::transformers::names::Affix;
 use crate::transformers::{annotations, images, labels, names, namespace, replicas};
-use crate::{generators, load, patches};
+use crate::vars::Vars;
+use crate::{generators, load, patches, replacements};
 
 /// What has been gathered so far.
 #[derive(Debug, Default)]
@@ -23,6 +24,8 @@ pub(crate) struct Accumulated {
     pub set: ResourceSet,
     /// What `configurations` add to the defaults; it flows from the bases up.
     pub extras: Config,
+    /// They flow up, too.
+    pub vars: Vars,
 }
 
 /// Where a kustomization stands.
@@ -87,6 +90,7 @@ impl<'t> Assembly<'t> {
     ) -> Result<(), BuildError> {
         self.gather(place, settings, into)
             .and_then(|()| self.transform(place, settings, into))
+            .and_then(|()| into.vars.add(&settings.vars, &mut into.set, self.reader))
             .map_err(|error| place.name(error))
     }
 
@@ -171,6 +175,7 @@ impl<'t> Assembly<'t> {
                 self.add(&inner, &settings, &mut gathered)?;
                 into.set.append_all(gathered.set)?;
                 into.extras.merge(gathered.extras)?;
+                into.vars.merge(gathered.vars)?;
             }
             None => {
                 let error = BuildError::invalid(format!("no such file or directory: /{path}"));
@@ -278,6 +283,7 @@ impl<'t> Assembly<'t> {
             self.reader.spend(walk, entry.new_name.len() + entry.new_tag.len() + entry.digest.len())?;
             images::replace(set, entry, &config.images)?;
         }
+        replacements::run(self, &place.directory, &settings.replacements, set)?;
         set.drop_empties();
         Ok(())
     }

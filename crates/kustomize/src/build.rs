@@ -121,7 +121,7 @@ pub fn build_with(
     let place = Place { directory: path.clone(), file, chain: vec![path.clone()] };
     let mut accumulated = Accumulated::default();
     assembly.add(&place, &settings, &mut accumulated)?;
-    let objects = finish(accumulated, &settings, &reader).map_err(|error| match &place.file {
+    let objects = finish(accumulated, &settings, &assembly).map_err(|error| match &place.file {
         Some(file) => error.in_file(file),
         None => error,
     })?;
@@ -163,14 +163,21 @@ fn extend(settings: &mut Settings, additions: &Additions) {
 fn finish(
     accumulated: Accumulated,
     settings: &Settings,
-    reader: &Reader<'_>,
+    assembly: &Assembly<'_>,
 ) -> Result<Vec<Built>, BuildError> {
-    let Accumulated { mut set, extras } = accumulated;
+    let reader = assembly.reader;
+    let Accumulated { mut set, extras, vars } = accumulated;
     let mut config = Config::builtin().clone();
     config.merge(extras)?;
     hash::add(&mut set);
     references::update(&mut set, &config.name_references, reader)?;
+    vars.resolve(&mut set, &config.var_references, assembly)?;
     set.retain(|resource| !is_local(resource));
+    if let Some(id) = set.duplicate() {
+        let message =
+            format!("may not add resource with an already registered id: {id}: objects were renamed to it");
+        return Err(BuildError::invalid(message));
+    }
     let mut resources = set.into_vec();
     order::sort(&mut resources, settings.sort_options.as_ref())?;
     let bytes_max = reader.limits().output_bytes_max;
@@ -188,7 +195,7 @@ fn finish(
 }
 
 /// Whether an object is only an input of the build.
-fn is_local(resource: &Resource) -> bool {
+pub(crate) fn is_local(resource: &Resource) -> bool {
     let annotation = resource.value.at(&["metadata", "annotations", "config.kubernetes.io/local-config"]);
     annotation.is_some_and(|value| scalar_text(value) != "false")
 }

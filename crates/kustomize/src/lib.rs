@@ -16,12 +16,14 @@ mod order;
 mod patches;
 mod reading;
 mod references;
+mod replacements;
 mod resource;
 mod schema;
 mod selector;
 mod set;
 mod settings;
 mod transformers;
+mod vars;
 
 pub use build::{Additions, Build, Built, Options, Reach, build, build_with};
 pub use error::{BuildError, Refusal};

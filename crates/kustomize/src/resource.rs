@@ -26,6 +26,8 @@ pub(crate) struct Resource {
     pub suffixes: Vec<Text>,
     pub behavior: Behavior,
     pub needs_hash: bool,
+    /// The vars whose values it holds.
+    pub vars: Vec<Text>,
     /// The file that it was read from or whose generator made it.
     pub file: String,
 }
@@ -45,6 +47,7 @@ impl Resource {
             suffixes: Vec::new(),
             behavior: Behavior::default(),
             needs_hash: false,
+            vars: Vec::new(),
             file: file.to_owned(),
         };
         resource.take_notes();

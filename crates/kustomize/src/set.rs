@@ -28,6 +28,10 @@ impl ResourceSet {
         self.resources.iter_mut()
     }
 
+    pub(crate) fn get(&self, index: usize) -> Option<&Resource> {
+        self.resources.get(index)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.resources.len()
     }
@@ -181,6 +185,7 @@ fn replaced(old: &Resource, mut new: Resource) -> Resource {
     new.previous.clone_from(&old.previous);
     new.prefixes.clone_from(&old.prefixes);
     new.suffixes.clone_from(&old.suffixes);
+    new.vars.clone_from(&old.vars);
     new.needs_hash &= old.needs_hash;
     new
 }

@@ -11,6 +11,8 @@ use serde::Deserialize;
 use crate::config::SpecEntry;
 use crate::error::BuildError;
 use crate::reading::Reader;
+use crate::replacements::ReplacementEntry;
+use crate::vars::VarEntry;
 
 /// The names under which a kustomization file is looked for.
 pub const FILE_NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
@@ -40,6 +42,8 @@ pub(crate) struct Settings {
     pub patches_json6902: Vec<PatchEntry>,
     pub images: Vec<ImageEntry>,
     pub replicas: Vec<ReplicaEntry>,
+    pub replacements: Vec<ReplacementEntry>,
+    pub vars: Vec<VarEntry>,
     pub config_maps: Vec<GeneratorEntry>,
     pub secrets: Vec<GeneratorEntry>,
     pub generator_options: GeneratorOptions,

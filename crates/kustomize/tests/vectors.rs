@@ -19,7 +19,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[];
 
 /// The fields that a case may be skipped for; a refusal that names anything else is a failure.
 const NOT_SUPPORTED: &[&str] =
-    &["buildMetadata", "generators", "replacements", "transformers", "validators", "vars", "remote resource"];
+    &["buildMetadata", "generators", "transformers", "validators", "remote resource"];
 
 enum Outcome {
     Passed,

@@ -98,10 +98,8 @@ const UNSUPPORTED: &[&str] = &[
     "helmChartInflationGenerator",
     "helmCharts",
     "helmGlobals",
-    "replacements",
     "transformers",
     "validators",
-    "vars",
 ];
 
 /// Maps whose keys are the user's own.
@@ -174,7 +172,10 @@ fn read_transformations(settings: &mut Settings, fields: &mut Fields<'_>) -> Res
     settings.patches_json6902 = fields.take("patchesJson6902")?;
     settings.images = fields.take("images")?;
     settings.replicas = fields.take("replicas")?;
+    settings.replacements = fields.take("replacements")?;
+    settings.vars = fields.take("vars")?;
     let image_tags: Vec<super::ImageEntry> = fields.take("imageTags")?;
+    deprecated(settings, "vars", "replacements", !settings.vars.is_empty());
     deprecated(settings, "imageTags", "images", !image_tags.is_empty());
     deprecated(settings, "commonLabels", "labels", !settings.common_labels.is_empty());
     deprecated(settings, "patchesJson6902", "patches", !settings.patches_json6902.is_empty());
