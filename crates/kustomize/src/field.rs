@@ -56,6 +56,9 @@ impl FieldSpec {
             let message = format!("a field path has more than {PATH_STEPS_MAX} steps");
             return Err(BuildError::over_limit(message));
         }
+        if self.steps.is_empty() {
+            return Err(BuildError::invalid("cannot set or create an empty field name"));
+        }
         let walk = Walk { create: self.create && make != Make::Nothing, make };
         walk.go(value, &self.steps, visit)
     }

@@ -44,6 +44,10 @@ pub(crate) struct Settings {
     pub secrets: Vec<GeneratorEntry>,
     pub generator_options: GeneratorOptions,
     pub configurations: Vec<String>,
+    pub generators: Vec<String>,
+    pub transformers: Vec<String>,
+    pub validators: Vec<String>,
+    pub build_metadata: Vec<String>,
     pub sort_options: Option<SortOptions>,
     /// Notes about old fields, for the caller's warnings.
     pub warnings: Vec<String>,

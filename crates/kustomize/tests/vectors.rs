@@ -18,17 +18,7 @@ use serde_json::Value;
 const EXCEPTIONS: &[(&str, &str)] = &[];
 
 /// The fields that a case may be skipped for; a refusal that names anything else is a failure.
-const NOT_SUPPORTED: &[&str] = &[
-    "buildMetadata",
-    "crds",
-    "generators",
-    "openapi",
-    "replacements",
-    "transformers",
-    "validators",
-    "vars",
-    "remote resource",
-];
+const NOT_SUPPORTED: &[&str] = &["crds", "openapi", "replacements", "vars", "remote resource"];
 
 enum Outcome {
     Passed,

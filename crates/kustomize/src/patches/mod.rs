@@ -7,7 +7,7 @@ use plumb_filetree::RelPath;
 use plumb_manifests::yaml;
 use plumb_manifests::yaml::Node;
 
-use crate::accumulate::Assembly;
+use crate::accumulate::{Assembly, Place};
 use crate::error::BuildError;
 use crate::load;
 use crate::resource::Resource;
@@ -20,13 +20,14 @@ use json::Operation;
 /// Applies the entries of `patches`.
 pub(crate) fn run(
     assembly: &Assembly<'_>,
-    directory: &RelPath,
+    place: &Place,
     entries: &[PatchEntry],
     set: &mut ResourceSet,
 ) -> Result<(), BuildError> {
     for (index, entry) in entries.iter().enumerate() {
         let label = if entry.label.is_empty() { format!("patches[{index}]") } else { entry.label.clone() };
-        run_entry(assembly, directory, entry, set).map_err(|error| error.while_doing(&label))?;
+        run_entry(assembly, &place.directory, entry, set).map_err(|error| error.while_doing(&label))?;
+        assembly.note(place, set, "PatchTransformer")?;
     }
     Ok(())
 }
@@ -34,7 +35,7 @@ pub(crate) fn run(
 /// Applies the entries of `patchesJson6902`.
 pub(crate) fn run_json6902(
     assembly: &Assembly<'_>,
-    directory: &RelPath,
+    place: &Place,
     entries: &[PatchEntry],
     set: &mut ResourceSet,
 ) -> Result<(), BuildError> {
@@ -43,7 +44,8 @@ pub(crate) fn run_json6902(
         if entry.target.as_ref().is_none_or(|target| target.name.is_empty()) {
             return Err(doing(BuildError::invalid("must specify the target name")));
         }
-        run_entry(assembly, directory, entry, set).map_err(doing)?;
+        run_entry(assembly, &place.directory, entry, set).map_err(doing)?;
+        assembly.note(place, set, "PatchJson6902Transformer")?;
     }
     Ok(())
 }
@@ -79,7 +81,8 @@ pub(crate) fn run_strategic(
     Ok(())
 }
 
-fn run_entry(
+/// Applies one patch.
+pub(crate) fn run_entry(
     assembly: &Assembly<'_>,
     directory: &RelPath,
     entry: &PatchEntry,

@@ -92,19 +92,8 @@ const SPELLINGS: &[&str] = &[
 ];
 
 /// Fields of kustomize that this engine does not do.
-const UNSUPPORTED: &[&str] = &[
-    "buildMetadata",
-    "crds",
-    "generators",
-    "helmChartInflationGenerator",
-    "helmCharts",
-    "helmGlobals",
-    "openapi",
-    "replacements",
-    "transformers",
-    "validators",
-    "vars",
-];
+const UNSUPPORTED: &[&str] =
+    &["crds", "helmChartInflationGenerator", "helmCharts", "helmGlobals", "openapi", "replacements", "vars"];
 
 /// Maps whose keys are the user's own.
 const FREE: &[&str] = &["pairs", "commonLabels", "commonAnnotations", "annotations", "metadata", "openapi"];
@@ -156,6 +145,10 @@ fn read_sources(settings: &mut Settings, fields: &mut Fields<'_>) -> Result<(), 
     settings.components = fields.take("components")?;
     settings.configurations = fields.take("configurations")?;
     settings.sort_options = fields.take("sortOptions")?;
+    settings.generators = fields.take("generators")?;
+    settings.transformers = fields.take("transformers")?;
+    settings.validators = fields.take("validators")?;
+    settings.build_metadata = fields.take("buildMetadata")?;
     let bases: Vec<String> = fields.take("bases")?;
     deprecated(settings, "bases", "resources", !bases.is_empty());
     settings.resources.extend(bases);
