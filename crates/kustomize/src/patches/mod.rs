@@ -11,6 +11,7 @@ use crate::accumulate::{Assembly, Place};
 use crate::error::BuildError;
 use crate::load;
 use crate::resource::Resource;
+use crate::schema;
 use crate::selector::Selector;
 use crate::set::ResourceSet;
 use crate::settings::{PatchEntry, SelectorEntry};
@@ -114,9 +115,12 @@ pub(crate) fn run_entry(
             apply_by_id(set, document, allowed).map_err(named)
         }),
         (Patch::Strategic(documents), true) => match documents.as_slice() {
-            [document] => selected.into_iter().try_for_each(|index| {
-                set.change(index, |resource| apply_strategic(resource, document, allowed)).map_err(named)
-            }),
+            [document] => {
+                let document = with_texts(document);
+                selected.into_iter().try_for_each(|index| {
+                    set.change(index, |resource| apply_strategic(resource, &document, allowed)).map_err(named)
+                })
+            }
             _ => Err(named(BuildError::invalid(
                 "Multiple Strategic-Merge Patches in one `patches` entry is not allowed to set `patches.target` \
                  field",
@@ -194,6 +198,19 @@ impl Allowed {
     }
 }
 
+/// The patch as kustomize takes it where a target is given: its labels and annotations are texts, so that a null
+/// deletes none of them.
+fn with_texts(patch: &Resource) -> Resource {
+    let mut patch = patch.clone();
+    for field in ["labels", "annotations"] {
+        if patch.value.at(&["metadata", field]).is_some() {
+            let texts = patch.texts(&["metadata", field]);
+            patch.set_metadata_texts(field, texts);
+        }
+    }
+    patch
+}
+
 /// Applies a patch to the one object that it names.
 fn apply_by_id(set: &mut ResourceSet, patch: &Resource, allowed: Allowed) -> Result<(), BuildError> {
     let id = patch.original_id();
@@ -219,7 +236,12 @@ fn apply_strategic(resource: &mut Resource, patch: &Resource, allowed: Allowed) 
         map.insert("apiVersion", api_version.clone());
     }
     let value = std::mem::take(&mut resource.value);
-    let merged = strategic::merge(value, document, &before.gvk)
+    // Kinds without a schema take that of the kind that the patch names, in their own group.
+    let mut gvk = before.gvk.clone();
+    if schema::definition(&gvk).is_none() {
+        gvk.kind = patch.kind().into();
+    }
+    let merged = strategic::merge(value, document, &gvk)
         .map_err(|error| error.while_doing(format!("patching {before}")))?;
     let Some(merged) = merged else {
         resource.value = Node::object();
@@ -240,6 +262,8 @@ fn apply_json(set: &mut ResourceSet, index: usize, operations: &[Operation]) -> 
     set.change(index, |resource| {
         let id = resource.current_id();
         resource.remember_id();
+        // kustomize notes the id among the annotations, so they are there.
+        resource.annotations();
         json::apply(&mut resource.value, operations)
             .and_then(|()| resource.check_named())
             .map_err(|error| error.while_doing(format!("patching {id}")))

@@ -105,12 +105,11 @@ fn check_unchanged(before: &ResourceSet, after: &ResourceSet) -> Result<(), Buil
         let message = format!("validator shouldn't modify the resource map: {id} is not what it was");
         Err(BuildError::invalid(message))
     };
-    for (index, old) in before.iter().enumerate() {
-        let Some(new) = after.iter().nth(index) else {
-            return refuse(old.current_id());
-        };
-        if old != new && *old != without_mark(new) {
-            return refuse(old.current_id());
+    let mut left = after.iter();
+    for old in before.iter() {
+        match left.next() {
+            Some(new) if old == new || *old == without_mark(new) => {}
+            _ => return refuse(old.current_id()),
         }
     }
     Ok(())

@@ -53,7 +53,7 @@ fn add_to(resource: &mut Resource, affix: Affix, text: &str, specs: &[FieldSpec]
                 let message = format!("wrong node kind: expected ScalarNode but got {noun}");
                 return Err(BuildError::invalid(message));
             }
-            let old = if field.is_null() { String::new() } else { scalar_text(field) };
+            let old = scalar_text(field);
             *field = Node::String(match affix {
                 Affix::Prefix => format!("{text}{old}").into(),
                 Affix::Suffix => format!("{old}{text}").into(),

@@ -66,7 +66,8 @@ impl Setting<'_> {
     fn apply(&self, resource: &mut Resource, specs: &[FieldSpec]) -> Result<(), BuildError> {
         let gvk = resource.gvk();
         if !gvk.is_certainly_cluster_scoped() {
-            self.apply_to_metadata(resource)?;
+            let own = FieldSpec::new(Gvk::default(), METADATA_NAMESPACE, true);
+            own.visit_resource(resource, Make::Scalar, &mut |field| self.set(field))?;
         }
         let is_binding = matches!(gvk.kind.as_str(), "RoleBinding" | "ClusterRoleBinding");
         if is_binding {
@@ -86,16 +87,6 @@ impl Setting<'_> {
         Ok(())
     }
 
-    fn apply_to_metadata(&self, resource: &mut Resource) -> Result<(), BuildError> {
-        let stated = resource.value.at(&["metadata", "namespace"]);
-        if self.present == Present::Kept && stated.is_some_and(Node::is_null) {
-            // kustomize takes a null that is written for a namespace.
-            return Ok(());
-        }
-        let own = FieldSpec::new(Gvk::default(), METADATA_NAMESPACE, true);
-        own.visit_resource(resource, Make::Scalar, &mut |field| self.set(field))
-    }
-
     fn apply_to_subjects(&self, resource: &mut Resource) -> Result<(), BuildError> {
         let Some(subjects) = resource.value.get_mut(SUBJECTS).and_then(Node::as_array_mut) else {
             return Ok(());
@@ -108,7 +99,7 @@ impl Setting<'_> {
                 Subjects::None => false,
             };
             if is_meant {
-                self.set(subject.entry_or("namespace", Node::default))?;
+                self.set(subject.entry_or("namespace", || Node::text("")))?;
             }
         }
         Ok(())
@@ -119,7 +110,8 @@ impl Setting<'_> {
             let noun = if field.is_array() { "SequenceNode" } else { "MappingNode" };
             return Err(BuildError::invalid(format!("wrong node kind: expected ScalarNode but got {noun}")));
         }
-        let is_unset = field.is_null() || field.as_str() == Some("");
+        // kustomize takes a null that is written for a namespace.
+        let is_unset = field.as_str() == Some("");
         if is_unset || self.present == Present::Replaced {
             *field = self.namespace.into();
         }
