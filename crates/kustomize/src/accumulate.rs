@@ -9,14 +9,15 @@ use plumb_filetree::{EntryKind, RelPath};
 use crate::build::Reach;
 use crate::config::{self, Config};
 use crate::error::BuildError;
+use crate::provenance::{Author, Provenance};
 use crate::reading::Reader;
 use crate::schema::{self, Known};
 use crate::set::ResourceSet;
-use crate::settings::{self, Blank, LabelEntry, OpenApiEntry, Role, Settings};
+use crate::settings::{self, Blank, FILE_NAMES, LabelEntry, OpenApiEntry, Role, Settings};
 use crate::transformers::names::Affix;
 use crate::transformers::{annotations, images, labels, names, namespace, replicas};
 use crate::vars::Vars;
-use crate::{generators, load, patches, replacements};
+use crate::{generators, load, patches, plugins, replacements};
 
 /// What has been gathered so far.
 #[derive(Debug, Default)]
@@ -39,6 +40,14 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// The built-in that a field of its file asks for.
+    pub(crate) fn author(&self, kind: &str) -> Author {
+        match &self.file {
+            Some(file) => Author::field(file, kind),
+            None => Author::field(&self.directory.child(FILE_NAMES[0]).unwrap_or_default(), kind),
+        }
+    }
+
     fn name(&self, error: BuildError) -> BuildError {
         match &self.file {
             Some(file) => error.in_file(file),
@@ -50,6 +59,7 @@ impl Place {
 /// What all kustomizations of a build share.
 pub(crate) struct Assembly<'t> {
     pub reader: &'t Reader<'t>,
+    pub provenance: Provenance,
     reach: Reach,
     warnings: RefCell<Vec<String>>,
     schema: RefCell<Known>,
@@ -57,10 +67,10 @@ pub(crate) struct Assembly<'t> {
 }
 
 impl<'t> Assembly<'t> {
-    pub(crate) fn new(reader: &'t Reader<'t>, reach: Reach) -> Self {
+    pub(crate) fn new(reader: &'t Reader<'t>, reach: Reach, provenance: Provenance) -> Self {
         let schema = RefCell::new(Known::Builtin);
         let has_read_objects = Cell::new(false);
-        Self { reader, reach, warnings: RefCell::default(), schema, has_read_objects }
+        Self { reader, provenance, reach, warnings: RefCell::default(), schema, has_read_objects }
     }
 
     /// How lists are merged, as far as it is known by now.
@@ -111,9 +121,12 @@ impl<'t> Assembly<'t> {
             let file = self.file(&place.directory, reference)?;
             into.extras.merge(config::crds::read(self.reader, &file)?)?;
         }
-        for resource in generators::run(self, &place.directory, settings)? {
+        for mut resource in generators::run(self, &place.directory, settings)? {
+            let author = place.author(&format!("{}Generator", resource.kind()));
+            self.provenance.note_generator(&mut resource, &author);
             into.set.absorb(resource)?;
         }
+        plugins::generate(self, place, &settings.generators, &mut into.set)?;
         for reference in &settings.components {
             let doing = |error: BuildError| error.while_doing("accumulating components");
             let directory = self.locate(&place.directory, reference).map_err(doing)?;
@@ -150,7 +163,12 @@ impl<'t> Assembly<'t> {
         Ok(())
     }
 
-    fn add_resource(&self, place: &Place, reference: &str, into: &mut Accumulated) -> Result<(), BuildError> {
+    pub(crate) fn add_resource(
+        &self,
+        place: &Place,
+        reference: &str,
+        into: &mut Accumulated,
+    ) -> Result<(), BuildError> {
         let doing =
             |error: BuildError| error.while_doing(format!("accumulating resources from '{reference}'"));
         let path = self.locate(&place.directory, reference).map_err(doing)?;
@@ -160,8 +178,9 @@ impl<'t> Assembly<'t> {
                 let text = self.reader.text(&path)?;
                 let resources = load::resources(&text, &path, self.reader.limits())?;
                 self.has_read_objects.set(true);
-                for resource in resources {
+                for mut resource in resources {
                     self.reader.admit(&resource.value).map_err(|error| error.in_file(&path))?;
+                    self.provenance.note_file(&mut resource, &path);
                     into.set.append(resource)?;
                 }
             }
@@ -265,44 +284,90 @@ impl<'t> Assembly<'t> {
         let values: usize = set.iter().map(|resource| resource.value.count()).sum();
         let walk = values / VALUES_PER_STEP + 1;
         self.reader.spend(walk, 0)?;
-        patches::run_strategic(self, &place.directory, &settings.patches_strategic_merge, set)?;
-        patches::run(self, &place.directory, &settings.patches, set)?;
-        self.spend(set, settings.namespace.len() + settings.name_prefix.len() + settings.name_suffix.len())?;
-        namespace::set_all(set, &settings.namespace, &config.namespace)?;
-        names::add(set, Affix::Prefix, &settings.name_prefix, &config.name_prefix)?;
-        names::add(set, Affix::Suffix, &settings.name_suffix, &config.name_suffix)?;
-        self.label(settings, config, set)?;
-        self.spend(set, size(&settings.common_annotations))?;
-        annotations::set_all(set, &settings.common_annotations, &config.annotations)?;
-        patches::run_json6902(self, &place.directory, &settings.patches_json6902, set)?;
+        if !settings.patches_strategic_merge.is_empty() {
+            patches::run_strategic(self, &place.directory, &settings.patches_strategic_merge, set)?;
+            self.note(place, set, "PatchStrategicMergeTransformer")?;
+        }
+        patches::run(self, place, &settings.patches, set)?;
+        self.set_namespace_and_names(place, settings, config, set)?;
+        self.label(place, settings, config, set)?;
+        if !settings.common_annotations.is_empty() {
+            self.spend(set, size(&settings.common_annotations))?;
+            annotations::set_all(set, &settings.common_annotations, &config.annotations)?;
+            self.note(place, set, "AnnotationsTransformer")?;
+        }
+        patches::run_json6902(self, place, &settings.patches_json6902, set)?;
         for entry in &settings.replicas {
             self.spend(set, config.replicas.len())?;
             replicas::set(set, entry, &config.replicas)?;
+            self.note(place, set, "ReplicaCountTransformer")?;
         }
         for entry in &settings.images {
             self.reader.spend(walk, entry.new_name.len() + entry.new_tag.len() + entry.digest.len())?;
             images::replace(set, entry, &config.images)?;
+            self.note(place, set, "ImageTagTransformer")?;
         }
         replacements::run(self, &place.directory, &settings.replacements, set)?;
         set.drop_empties();
+        plugins::transform(self, place, &settings.transformers, set)?;
+        plugins::validate(self, place, &settings.validators, set)
+    }
+
+    fn set_namespace_and_names(
+        &self,
+        place: &Place,
+        settings: &Settings,
+        config: &Config,
+        set: &mut ResourceSet,
+    ) -> Result<(), BuildError> {
+        let Settings { namespace, name_prefix, name_suffix, .. } = settings;
+        self.spend(set, namespace.len() + name_prefix.len() + name_suffix.len())?;
+        if !namespace.is_empty() {
+            namespace::set_all(set, namespace, &config.namespace)?;
+            self.note(place, set, "NamespaceTransformer")?;
+        }
+        if !name_prefix.is_empty() {
+            names::add(set, Affix::Prefix, name_prefix, &config.name_prefix)?;
+            self.note(place, set, "PrefixTransformer")?;
+        }
+        if !name_suffix.is_empty() {
+            names::add(set, Affix::Suffix, name_suffix, &config.name_suffix)?;
+            self.note(place, set, "SuffixTransformer")?;
+        }
         Ok(())
     }
 
-    fn label(&self, settings: &Settings, config: &Config, set: &mut ResourceSet) -> Result<(), BuildError> {
+    fn label(
+        &self,
+        place: &Place,
+        settings: &Settings,
+        config: &Config,
+        set: &mut ResourceSet,
+    ) -> Result<(), BuildError> {
+        if settings.labels.is_empty() && settings.common_labels.is_empty() {
+            return Ok(());
+        }
         let common = LabelEntry {
             pairs: settings.common_labels.clone(),
             include_selectors: true,
             ..LabelEntry::default()
         };
+        // kustomize runs the last one even if there are no common labels, and says so.
         for entry in settings.labels.iter().chain([&common]) {
             let specs = labels::fields(entry, config)?;
             self.spend(set, size(&entry.pairs) + specs.len())?;
             labels::set_all(set, &entry.pairs, &specs)?;
+            self.note(place, set, "LabelTransformer")?;
         }
         Ok(())
     }
 
-    fn spend(&self, set: &ResourceSet, bytes_each: usize) -> Result<(), BuildError> {
+    /// Notes that all objects went through a built-in that a field asks for.
+    pub(crate) fn note(&self, place: &Place, set: &mut ResourceSet, kind: &str) -> Result<(), BuildError> {
+        self.provenance.note_transformer(self.reader, set, &place.author(kind))
+    }
+
+    pub(crate) fn spend(&self, set: &ResourceSet, bytes_each: usize) -> Result<(), BuildError> {
         self.reader.spend(set.len(), bytes_each)
     }
 }

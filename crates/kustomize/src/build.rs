@@ -1,5 +1,8 @@
 //! The entrance: from a directory of a tree to the objects that it stands for.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use plumb_filetree::{FileTree, RelPath};
 use plumb_manifests::Object;
 use plumb_manifests::object::NotAnObject;
@@ -9,6 +12,7 @@ use crate::accumulate::{Accumulated, Assembly, Place};
 use crate::config::Config;
 use crate::error::BuildError;
 use crate::limits::Limits;
+use crate::provenance::{Provenance, Trail, Transformation};
 use crate::reading::{ReadSet, Reader};
 use crate::resource::{Resource, scalar_text};
 use crate::settings::{self, Blank, ImageEntry, PatchEntry, Settings};
@@ -41,6 +45,8 @@ pub struct Built {
     pub node: Node,
     /// The file that it was read from, or whose generator made it; with a leading slash.
     pub origin: String,
+    /// The transformers that ran while the object was there, in order; objects that went the same way share the list.
+    pub transformers: Arc<[Transformation]>,
 }
 
 impl Built {
@@ -109,7 +115,6 @@ pub fn build_with(
     options: &Options,
 ) -> Result<Build, BuildError> {
     let reader = Reader::new(tree, &options.limits);
-    let assembly = Assembly::new(&reader, options.reach);
     let (file, mut settings) = if let Some(resources) = &additions.generated {
         (None, Settings { resources: resources.clone(), ..Settings::default() })
     } else {
@@ -118,6 +123,8 @@ pub fn build_with(
         (Some(file), settings)
     };
     extend(&mut settings, additions);
+    let provenance = Provenance::new(path.clone(), &settings.build_metadata);
+    let assembly = Assembly::new(&reader, options.reach, provenance);
     let place = Place { directory: path.clone(), file, chain: vec![path.clone()] };
     let mut accumulated = Accumulated::default();
     assembly.add(&place, &settings, &mut accumulated)?;
@@ -165,7 +172,7 @@ fn finish(
     settings: &Settings,
     assembly: &Assembly<'_>,
 ) -> Result<Vec<Built>, BuildError> {
-    let reader = assembly.reader;
+    let (reader, provenance) = (assembly.reader, &assembly.provenance);
     let Accumulated { mut set, extras, vars } = accumulated;
     let mut config = Config::builtin().clone();
     config.merge(extras)?;
@@ -180,16 +187,23 @@ fn finish(
     }
     let mut resources = set.into_vec();
     order::sort(&mut resources, settings.sort_options.as_ref())?;
+    let mut trails: HashMap<Trail, Arc<[Transformation]>> = HashMap::new();
     let bytes_max = reader.limits().output_bytes_max;
     let mut bytes = 0_usize;
-    let finished = resources.into_iter().map(|resource| {
+    let finished = resources.into_iter().map(|mut resource| {
+        provenance.strip(&mut resource);
+        if provenance.asked().managed_by {
+            resource.set_managed_by();
+        }
         let origin = resource.file.clone();
+        let trail = trails.entry(resource.trail);
+        let transformers = trail.or_insert_with(|| provenance.follow(resource.trail)).clone();
         let node = resource.into_finished();
         bytes = bytes.saturating_add(weight(&node));
         if bytes > bytes_max {
             return Err(BuildError::over_limit(format!("the objects have more than {bytes_max} bytes")));
         }
-        Ok(Built { node, origin })
+        Ok(Built { node, origin, transformers })
     });
     finished.collect()
 }

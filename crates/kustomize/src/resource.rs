@@ -7,6 +7,7 @@ use plumb_manifests::yaml::{Map, Node, Text};
 
 use crate::error::BuildError;
 use crate::identity::{Gvk, ResId};
+use crate::provenance::Trail;
 
 /// What happens if a generated object is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,6 +31,8 @@ pub(crate) struct Resource {
     pub vars: Vec<Text>,
     /// The file that it was read from or whose generator made it.
     pub file: String,
+    /// The transformers that it went through.
+    pub trail: Trail,
 }
 
 /// The annotations in which kustomize keeps its notes; users may write them too.
@@ -49,6 +52,7 @@ impl Resource {
             needs_hash: false,
             vars: Vec::new(),
             file: file.to_owned(),
+            trail: Trail::default(),
         };
         resource.take_notes();
         resource
@@ -163,6 +167,16 @@ impl Resource {
         }
         let map: Map = texts.into_iter().map(|(key, text)| (key.into(), text.into())).collect();
         self.metadata().insert(field, map);
+    }
+
+    /// Says who built the object, in the words of the version that this engine stands for.
+    pub(crate) fn set_managed_by(&mut self) {
+        let labels = self.metadata().entry_or("labels", Node::object).make_object();
+        labels.insert("app.kubernetes.io/managed-by", "kustomize-v5.8.1");
+    }
+
+    pub(crate) fn annotations(&mut self) -> &mut Map {
+        self.metadata().entry_or("annotations", Node::object).make_object()
     }
 
     fn metadata(&mut self) -> &mut Map {

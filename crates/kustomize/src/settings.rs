@@ -50,6 +50,10 @@ pub(crate) struct Settings {
     pub configurations: Vec<String>,
     pub crds: Vec<String>,
     pub openapi: OpenApiEntry,
+    pub generators: Vec<String>,
+    pub transformers: Vec<String>,
+    pub validators: Vec<String>,
+    pub build_metadata: Vec<String>,
     pub sort_options: Option<SortOptions>,
     /// Notes about old fields, for the caller's warnings.
     pub warnings: Vec<String>,

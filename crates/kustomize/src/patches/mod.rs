@@ -8,7 +8,7 @@ use plumb_filetree::RelPath;
 use plumb_manifests::yaml;
 use plumb_manifests::yaml::Node;
 
-use crate::accumulate::Assembly;
+use crate::accumulate::{Assembly, Place};
 use crate::error::BuildError;
 use crate::load;
 use crate::resource::Resource;
@@ -22,13 +22,14 @@ use strategic::Merger;
 /// Applies the entries of `patches`.
 pub(crate) fn run(
     assembly: &Assembly<'_>,
-    directory: &RelPath,
+    place: &Place,
     entries: &[PatchEntry],
     set: &mut ResourceSet,
 ) -> Result<(), BuildError> {
     for (index, entry) in entries.iter().enumerate() {
         let label = if entry.label.is_empty() { format!("patches[{index}]") } else { entry.label.clone() };
-        run_entry(assembly, directory, entry, set).map_err(|error| error.while_doing(&label))?;
+        run_entry(assembly, &place.directory, entry, set).map_err(|error| error.while_doing(&label))?;
+        assembly.note(place, set, "PatchTransformer")?;
     }
     Ok(())
 }
@@ -36,7 +37,7 @@ pub(crate) fn run(
 /// Applies the entries of `patchesJson6902`.
 pub(crate) fn run_json6902(
     assembly: &Assembly<'_>,
-    directory: &RelPath,
+    place: &Place,
     entries: &[PatchEntry],
     set: &mut ResourceSet,
 ) -> Result<(), BuildError> {
@@ -45,7 +46,8 @@ pub(crate) fn run_json6902(
         if entry.target.as_ref().is_none_or(|target| target.name.is_empty()) {
             return Err(doing(BuildError::invalid("must specify the target name")));
         }
-        run_entry(assembly, directory, entry, set).map_err(doing)?;
+        run_entry(assembly, &place.directory, entry, set).map_err(doing)?;
+        assembly.note(place, set, "PatchJson6902Transformer")?;
     }
     Ok(())
 }
@@ -81,7 +83,8 @@ pub(crate) fn run_strategic(
     Ok(())
 }
 
-fn run_entry(
+/// Applies one patch.
+pub(crate) fn run_entry(
     assembly: &Assembly<'_>,
     directory: &RelPath,
     entry: &PatchEntry,
@@ -257,10 +260,16 @@ fn apply_strategic(
     }
     let value = std::mem::take(&mut resource.value);
     let schema = assembly.schema();
+    // Kinds without a schema take that of the kind that the patch names, in their own group.
+    let mut gvk = before.gvk.clone();
+    if schema.of_kind(&gvk).definition.is_none()
+        && let Some(kind) = patch.get("kind").and_then(Node::scalar)
+    {
+        gvk.kind = kind.into();
+    }
     let mut merger = Merger::new(&schema);
-    let merged = merger
-        .merge(value, patch, &before.gvk)
-        .map_err(|error| error.while_doing(format!("patching {before}")))?;
+    let merged =
+        merger.merge(value, patch, &gvk).map_err(|error| error.while_doing(format!("patching {before}")))?;
     for loss in merger.losses {
         assembly.warn(format!("patching {before}: {loss}"));
     }
@@ -283,6 +292,8 @@ fn apply_json(set: &mut ResourceSet, index: usize, operations: &[Operation]) -> 
     set.change(index, |resource| {
         let id = resource.current_id();
         resource.remember_id();
+        // kustomize notes the id among the annotations, so they are there.
+        resource.annotations();
         json::apply(&mut resource.value, operations)
             .and_then(|()| resource.check_named())
             .map_err(|error| error.while_doing(format!("patching {id}")))

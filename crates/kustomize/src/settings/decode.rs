@@ -92,15 +92,7 @@ const SPELLINGS: &[&str] = &[
 ];
 
 /// Fields of kustomize that this engine does not do.
-const UNSUPPORTED: &[&str] = &[
-    "buildMetadata",
-    "generators",
-    "helmChartInflationGenerator",
-    "helmCharts",
-    "helmGlobals",
-    "transformers",
-    "validators",
-];
+const UNSUPPORTED: &[&str] = &["helmChartInflationGenerator", "helmCharts", "helmGlobals"];
 
 /// Maps whose keys are the user's own.
 const FREE: &[&str] = &["pairs", "commonLabels", "commonAnnotations", "annotations", "metadata", "openapi"];
@@ -154,6 +146,10 @@ fn read_sources(settings: &mut Settings, fields: &mut Fields<'_>) -> Result<(), 
     settings.crds = fields.take("crds")?;
     settings.openapi = fields.take("openapi")?;
     settings.sort_options = fields.take("sortOptions")?;
+    settings.generators = fields.take("generators")?;
+    settings.transformers = fields.take("transformers")?;
+    settings.validators = fields.take("validators")?;
+    settings.build_metadata = fields.take("buildMetadata")?;
     let bases: Vec<String> = fields.take("bases")?;
     deprecated(settings, "bases", "resources", !bases.is_empty());
     settings.resources.extend(bases);

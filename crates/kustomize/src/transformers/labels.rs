@@ -51,10 +51,8 @@ fn set_in(field: &mut Node, texts: &BTreeMap<String, String>) -> Result<(), Buil
             map.extend(entries());
             Ok(())
         }
-        Node::Null => {
-            *field = Node::Object(entries().collect());
-            Ok(())
-        }
+        // Where nulls become maps, they have become maps on the way.
+        Node::Null => Ok(()),
         other => {
             let noun = other.noun();
             Err(BuildError::invalid(format!("wrong node kind: expected MappingNode but got {noun}")))
