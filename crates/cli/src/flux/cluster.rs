@@ -47,7 +47,7 @@ pub fn gather(
 
 async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client> {
     let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
-    let config = match (kubeconfig, context) {
+    let mut config = match (kubeconfig, context) {
         (Some(file), _) => {
             let shown = file.display();
             let read =
@@ -59,6 +59,8 @@ async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Cli
             Config::infer().await.context("cannot find a cluster: set --kubeconfig, or use --dry-run")?
         }
     };
+    // Who waits at a desk is told at once.
+    config.default_retry = false;
     Client::try_from(config).context("cannot prepare the connection to the cluster")
 }
 
