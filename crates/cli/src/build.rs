@@ -14,7 +14,7 @@ use crate::{flux, output};
 
 /// What to build.
 #[derive(clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct Arguments {
     /// The directory that holds the kustomization file.
     #[arg(value_name = "DIR", default_value = ".")]

@@ -15,7 +15,7 @@ use clap::{Parser, Subcommand};
 
 /// GitOps at a desk: builds what the controllers would apply.
 #[derive(Parser)]
-#[command(name = "plumb", version, about)]
+#[command(name = "plumb", version, about, disable_help_subcommand = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -58,6 +58,10 @@ fn refuse(error: &clap::Error) -> ExitCode {
         && let Some(refusal) = build::refusal(option)
     {
         eprintln!("Error: {refusal}");
+        return ExitCode::FAILURE;
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        eprint!("{error}");
         return ExitCode::FAILURE;
     }
     let text = error.to_string();

@@ -183,3 +183,13 @@ fn help_does_not_name_the_bench() {
     let report = String::from_utf8(output.stdout).unwrap();
     assert!(report.contains("\"objects\":1,") && report.contains("\"n\":2,"), "{report}");
 }
+
+#[test]
+fn a_directory_may_have_the_name_of_a_command() {
+    let folder = folder();
+    for name in ["help", "kustomization"] {
+        write(&folder, &format!("{name}/kustomization.yaml"), "resources: [../base]\nnamePrefix: p-\n");
+    }
+    prints(&folder, &["build", "help"], BUILT);
+    prints(&folder, &["build", "./kustomization"], BUILT);
+}
