@@ -22,6 +22,8 @@ const LARGE_MILLISECONDS_MAX: f64 = 100.0;
 const SMALL: usize = 9;
 /// Objects, and turns that together take some tenths of a second.
 const GROWTH: [(usize, &str); 4] = [(10, "300"), (100, "60"), (1000, "10"), (10_000, "3")];
+/// Of these folders, the one that kustomize builds too: larger ones take it minutes.
+const GROWTH_COMPARED: usize = 100;
 const EXPONENT_MAX: f64 = 1.1;
 
 /// How to measure.
@@ -76,21 +78,25 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 fn compare(programs: &Programs, folder: &Path) -> Result<()> {
     let Ok(kustomize) = &programs.kustomize else { return Ok(()) };
     for objects in LOOPS.map(|row| row.0) {
-        let path = folder.join(objects.to_string());
-        let words = ["build", path.to_str().context("the temporary folder is not UTF-8")?];
-        let (ours, theirs) = (run_once(&programs.plumb, &words)?, run_once(kustomize, &words)?);
-        same(&ours.output, &theirs.output, objects)?;
+        compare_one(&programs.plumb, kustomize, &folder.join(objects.to_string()))?;
     }
     Ok(())
 }
 
-fn same(ours: &[u8], theirs: &[u8], objects: usize) -> Result<()> {
+fn compare_one(plumb: &Path, kustomize: &Path, folder: &Path) -> Result<()> {
+    let words = ["build", folder.to_str().context("the temporary folder is not UTF-8")?];
+    let (ours, theirs) = (run_once(plumb, &words)?, run_once(kustomize, &words)?);
+    same(&ours.output, &theirs.output, folder)
+}
+
+fn same(ours: &[u8], theirs: &[u8], folder: &Path) -> Result<()> {
     if ours == theirs && !ours.is_empty() {
         return Ok(());
     }
     let at = ours.iter().zip(theirs).position(|(own, other)| own != other);
     let at = at.unwrap_or_else(|| ours.len().min(theirs.len()));
-    bail!("plumb and kustomize print different objects for {objects} objects, from byte {at} on");
+    let name = folder.file_name().unwrap_or_default().display();
+    bail!("plumb and kustomize print different objects for the tree {name}, from byte {at} on");
 }
 
 fn in_process(programs: &Programs, folder: &Path, objects: usize, turns: [&str; 2], times: f64) -> Outcome {
@@ -133,7 +139,7 @@ fn large(programs: &Programs, folder: &Path) -> Vec<Outcome> {
         let ours = run_once(&programs.plumb, &words).map_err(why)?;
         let milliseconds = median(&programs.plumb, &words, 9).map_err(why)?;
         let peer = run_once(kustomize, &words).map_err(why)?;
-        same(&ours.output, &peer.output, LARGE).map_err(why)?;
+        same(&ours.output, &peer.output, &path).map_err(why)?;
         let raw = json!({ "bytes": ours.output.len() });
         let [time, memory] = names.clone();
         Ok([
@@ -184,6 +190,9 @@ fn growth(programs: &Programs, folder: &Path, family: Family) -> Outcome {
         for (objects, turns) in GROWTH {
             let path = folder.join(format!("{}-{objects}", family.name().replace(' ', "-")));
             write_family(&path, family, objects).map_err(|error| format!("{error:#}"))?;
+            if let (GROWTH_COMPARED, Ok(kustomize)) = (objects, &programs.kustomize) {
+                compare_one(&programs.plumb, kustomize, &path).map_err(|error| format!("{error:#}"))?;
+            }
             let words = ["bench-build", path.to_str().unwrap_or_default(), turns];
             let (_, report) = looped(&programs.plumb, &words)?;
             let milliseconds =
