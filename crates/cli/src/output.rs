@@ -73,13 +73,13 @@ fn documents(text: &str) -> impl Iterator<Item = &str> {
 fn object(document: &str) -> Result<Object> {
     let mut parsed = yaml::parse(document, &yaml::Limits::default())
         .map_err(|error| anyhow!("an object of the build cannot be read back: {error}"))?;
-    let value = parsed.pop().map(|document| document.value).unwrap_or_default();
+    let value = parsed.pop().map(|document| document.node.to_json()).unwrap_or_default();
     Ok(Object::new(value)?)
 }
 
 /// The namespace of an object that is in one.
 fn home(object: &Object) -> Option<&str> {
-    let is_outside = scope::is_certainly_cluster_scoped(object.api_version(), object.kind());
+    let is_outside = scope::is_certainly_cluster_scoped(object.group(), object.version(), object.kind());
     (!is_outside).then(|| object.namespace().unwrap_or("default"))
 }
 

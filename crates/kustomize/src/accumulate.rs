@@ -219,6 +219,8 @@ impl<'t> Assembly<'t> {
         directory: RelPath,
         expected: Role,
     ) -> Result<(Place, Settings), BuildError> {
+        // What `..` means in it, and whether it is one that is open already, is a matter of where it really lies.
+        let directory = self.reader.follow(&directory);
         let mut chain = from.chain.clone();
         let is_cycle = chain.iter().any(|visited| visited.starts_with(&directory));
         chain.push(directory.clone());
@@ -257,7 +259,7 @@ impl<'t> Assembly<'t> {
     /// The file that a reference names, if this kustomization may read it.
     pub(crate) fn file(&self, directory: &RelPath, reference: &str) -> Result<RelPath, BuildError> {
         let path = self.locate(directory, reference)?;
-        if self.reach == Reach::OwnDirectory && !path.starts_with(directory) {
+        if self.reach == Reach::OwnDirectory && !self.reader.follow(&path).starts_with(directory) {
             let message = format!("security; file '/{path}' is not in or below '/{directory}'");
             return Err(BuildError::invalid(message));
         }

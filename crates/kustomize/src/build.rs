@@ -220,7 +220,7 @@ fn weight(value: &Node) -> usize {
         Node::String(text) => text.len(),
         Node::Array(items) => items.iter().map(weight).sum::<usize>() + items.len(),
         Node::Object(map) => map.iter().map(|(key, value)| key.len() + 2 + weight(value)).sum(),
-        Node::Null => 4,
+        Node::Null(_) => 4,
         Node::Plain(plain) => plain.text.len(),
     }
 }

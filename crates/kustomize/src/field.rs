@@ -103,7 +103,7 @@ impl Walk {
             return visit(value);
         };
         match value {
-            Node::Null => Ok(()),
+            Node::Null(_) => Ok(()),
             Node::Array(items) => items.iter_mut().try_for_each(|item| self.go(item, steps, visit)),
             Node::Object(map) => {
                 if self.create && !step.is_list {

@@ -27,6 +27,10 @@ pub(crate) struct Resource {
     pub suffixes: Vec<Text>,
     pub behavior: Behavior,
     pub needs_hash: bool,
+    /// Numbers given to scalars that are one and the same in several places.
+    pub shares: u32,
+    /// Whether there are such.
+    pub has_shares: bool,
     /// The vars whose values it holds.
     pub vars: Vec<Text>,
     /// The file that it was read from or whose generator made it.
@@ -50,6 +54,8 @@ impl Resource {
             suffixes: Vec::new(),
             behavior: Behavior::default(),
             needs_hash: false,
+            shares: 0,
+            has_shares: false,
             vars: Vec::new(),
             file: file.to_owned(),
             trail: Trail::default(),
@@ -192,7 +198,7 @@ impl Resource {
             Some(Node::Object(map)) if map.is_empty() => {
                 metadata.remove("annotations");
             }
-            Some(Node::Null) => {
+            Some(Node::Null(_)) => {
                 metadata.remove("annotations");
             }
             Some(Node::Object(map)) => {

@@ -8,6 +8,7 @@ use crate::error::BuildError;
 use crate::identity::ResId;
 use crate::provenance;
 use crate::resource::{Behavior, Resource};
+use crate::shares;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ResourceSet {
@@ -51,6 +52,7 @@ impl ResourceSet {
         let resource = &mut self.resources[index];
         let before = (resource.current_id(), resource.previous.len());
         let result = change(resource);
+        shares::settle(resource);
         self.may_have_empties |= !is_full(resource);
         if before != (resource.current_id(), resource.previous.len()) {
             self.index = None;

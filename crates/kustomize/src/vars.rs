@@ -216,7 +216,7 @@ fn child<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
         node if name.is_empty() => Some(node),
         Node::Object(map) => map.get(name),
         Node::Array(items) => items.get(name.parse::<usize>().ok()?),
-        Node::Null | Node::Plain(_) | Node::String(_) => None,
+        Node::Null(_) | Node::Plain(_) | Node::String(_) => None,
     }
 }
 
@@ -224,7 +224,7 @@ fn child<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
 fn typed(value: &Node) -> Node {
     let Node::Plain(plain) = value else {
         return match value {
-            Node::Null => Node::text("null"),
+            Node::Null(_) => Node::text("null"),
             other => other.clone(),
         };
     };
@@ -234,11 +234,9 @@ fn typed(value: &Node) -> Node {
         (PlainKind::Float, Value::Number(number)) => {
             // Display has no exponents.
             let text = number.as_f64().map_or_else(|| number.to_string(), |float| float.to_string());
-            Node::Plain(Plain { kind: PlainKind::Float, text: text.into() })
+            Node::Plain(Plain::new(PlainKind::Float, text))
         }
-        (PlainKind::Integer, _) => {
-            Node::Plain(Plain { kind: PlainKind::Integer, text: decimal(&plain.text) })
-        }
+        (PlainKind::Integer, _) => Node::Plain(Plain::new(PlainKind::Integer, decimal(&plain.text))),
         (PlainKind::Bool | PlainKind::Float, _) => value.clone(),
     }
 }
@@ -271,7 +269,7 @@ fn expand_field(
         Node::String(_) => expand(field, values, used, reader),
         Node::Array(items) => items.iter_mut().try_for_each(|item| expand(item, values, used, reader)),
         Node::Object(map) => map.values_mut().try_for_each(|value| expand(value, values, used, reader)),
-        Node::Null | Node::Plain(_) => Ok(()),
+        Node::Null(_) | Node::Plain(_) => Ok(()),
     }
 }
 
@@ -431,7 +429,7 @@ mod tests {
     #[test]
     fn numbers_are_written_as_go_writes_them() {
         let typed = |text: &str, kind: PlainKind| {
-            let node = typed(&Node::Plain(Plain { kind, text: text.into() }));
+            let node = typed(&Node::Plain(Plain::new(kind, text.into())));
             let spelled = node.scalar().unwrap().to_owned();
             (shown(Some(&node), &spelled), spelled)
         };

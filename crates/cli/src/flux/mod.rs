@@ -106,7 +106,7 @@ fn read(file: &Path, name: &str, namespace: &str) -> Result<Kustomization> {
             && text("/metadata/name") == name
             && ["", namespace].contains(&text("/metadata/namespace"))
     };
-    let found = documents.into_iter().map(|document| document.value).find(is_wanted);
+    let found = documents.into_iter().map(|document| document.node.to_json()).find(is_wanted);
     let found = found.with_context(|| {
         format!("no Kustomization with name '{name}' and namespace '{namespace}' in file '{shown}'")
     })?;
@@ -142,7 +142,7 @@ fn print(rendered: Rendered, kustomization: &Kustomization) -> String {
             object.set_label(key, label);
         }
         mask::encrypted(object.value_mut());
-        text.push_str(&yaml::to_string(object.value()));
+        text.push_str(&yaml::json_to_string(object.value()));
         text.push_str("---\n");
     }
     text

@@ -103,7 +103,7 @@ fn settle(value: &mut Node) {
         Node::Array(items) => items.iter_mut().for_each(settle),
         Node::Object(map) => map.values_mut().for_each(settle),
         Node::String(text) => text.is_quoted = !is_plain(text),
-        Node::Null | Node::Plain(_) => {}
+        Node::Null(_) | Node::Plain(_) => {}
     }
 }
 

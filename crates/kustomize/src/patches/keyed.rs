@@ -28,7 +28,7 @@ pub(super) struct KeyedList<'m, 's> {
 impl KeyedList<'_, '_> {
     /// Merges the list of a patch into that of an object.
     pub(super) fn merge(mut self, old: Vec<Node>, patch: Vec<Node>) -> Result<Node, BuildError> {
-        if patch.is_empty() {
+        if old.is_empty() && patch.is_empty() {
             return Ok(Node::Array(old));
         }
         match self.regular_keys(&old, &patch) {
@@ -84,12 +84,13 @@ impl KeyedList<'_, '_> {
         patch: Vec<Node>,
         mut keys: Vec<ItemKey>,
     ) -> Result<Vec<Node>, BuildError> {
+        let stated = keys.first().into_iter().flatten().filter(|text| !text.is_empty()).count();
         let patch_keys = keys.split_off(old.len());
-        let stated = patch_keys[0].iter().filter(|text| !text.is_empty()).count();
         let places: HashMap<&ItemKey, usize> =
             keys.iter().enumerate().map(|(place, key)| (key, place)).collect();
         let mut slots: Vec<Option<Node>> = old.into_iter().map(Some).collect();
         let mut front = Vec::with_capacity(patch.len());
+        let mut is_merged = std::collections::HashSet::new();
         for (key, item) in patch_keys.iter().zip(patch) {
             let place = places.get(key).copied();
             let before = place.and_then(|place| slots[place].take()).unwrap_or_default();
@@ -98,12 +99,21 @@ impl KeyedList<'_, '_> {
                 .value(before, item, Some(self.item))
                 .map_err(|error| error.while_doing(self.describe(key)))?
                 .filter(|item| item.as_object().is_none_or(|map| !map.is_empty()));
+            is_merged.extend(place);
             match place {
                 Some(place) if stated > 1 => slots[place] = merged,
                 _ => front.extend(merged),
             }
         }
-        front.extend(slots.into_iter().flatten());
+        for (place, slot) in slots.into_iter().enumerate() {
+            let Some(mut item) = slot else { continue };
+            if !is_merged.contains(&place) {
+                self.merger.sweep(&mut item, Some(self.item))?;
+            }
+            if !is_nothing(&item) {
+                front.push(item);
+            }
+        }
         Ok(front)
     }
 
@@ -176,12 +186,15 @@ impl KeyedList<'_, '_> {
         let (old, new) = (steps.find(&steps.dest, sought), steps.find(&steps.patch, sought));
         let merged = match (old, new) {
             (None, None) => None,
-            (Some(old), None) => Some(old),
+            (Some(old), None) => {
+                self.merger.sweep(&mut steps.arena[old], Some(self.item))?;
+                Some(old)
+            }
             (old, Some(new)) => {
                 let patch = steps.arena[new].clone();
                 let is_replaced = patch.get(DIRECTIVE).and_then(Node::as_str) == Some("replace");
                 let before = old.map(|old| steps.arena[old].clone()).unwrap_or_default();
-                let before = if old == Some(new) { Node::Null } else { before };
+                let before = if old == Some(new) { Node::NULL } else { before };
                 let merged = self.merger.value(before, patch, Some(self.item))?;
                 match (merged, old) {
                     (None, _) => None,
@@ -260,7 +273,7 @@ impl Steps {
                     return Err(BuildError::invalid(message));
                 }
                 match item.get(name) {
-                    None | Some(Node::Null) => self.items.push(at),
+                    None | Some(Node::Null(_)) => self.items.push(at),
                     Some(field) => texts.push(value_text(field).to_owned()),
                 }
             }

@@ -3,7 +3,7 @@
 //!
 //! The depth of both sides is limited by the reader, and so is the recursion here.
 
-use plumb_manifests::yaml::{Map, Node};
+use plumb_manifests::yaml::{Map, Node, Null};
 
 use super::keyed::KeyedList;
 use crate::error::BuildError;
@@ -70,15 +70,19 @@ impl<'s> Merger<'s> {
         field: Option<Spot<'s>>,
     ) -> Result<Option<Node>, BuildError> {
         match (old, patch) {
-            (_, Node::Null) => Ok(None),
-            (Node::Null, patch) => self.added(patch, field),
+            (_, Node::Null(_)) => Ok(None),
+            (Node::Null(_), patch) => self.added(patch, field),
             (Node::Object(old), Node::Object(mut patch)) => match Directive::take(&mut patch)? {
                 Directive::Delete => Ok(None),
                 Directive::Replace => self.added(Node::Object(patch), field),
                 Directive::Merge => self.map(old, patch, field).map(Some),
             },
             (Node::Array(old), Node::Array(patch)) => self.list(old, patch, field),
-            (old, patch) if old.is_scalar() && patch.is_scalar() => Ok(Some(replaced(&old, patch))),
+            (mut old, patch) if old.is_scalar() && patch.is_scalar() => {
+                let new = replaced(&old, patch);
+                old.write(new);
+                Ok(Some(old))
+            }
             (old, patch) => {
                 let message =
                     format!("wrong node kind: expected {} but got {}", node_kind(&old), node_kind(&patch));
@@ -88,6 +92,7 @@ impl<'s> Merger<'s> {
     }
 
     fn map(&mut self, mut old: Map, patch: Map, field: Option<Spot<'s>>) -> Result<Node, BuildError> {
+        self.sweep_map(&mut old, &patch, field)?;
         for (key, node) in patch {
             let inner = field.and_then(|field| self.schema.field(field, &key));
             self.path.push(key.as_str().to_owned());
@@ -107,10 +112,52 @@ impl<'s> Merger<'s> {
         Ok(Node::Object(old))
     }
 
+    /// What a patch does to a part of the object that it does not mention: kustomize visits all of it, drops what is
+    /// null because nothing is written, and joins items with the same key. False if nothing is left.
+    pub(super) fn sweep(&mut self, node: &mut Node, field: Option<Spot<'s>>) -> Result<bool, BuildError> {
+        match node {
+            Node::Null(Null::Empty) => Ok(false),
+            Node::Null(_) | Node::Plain(_) | Node::String(_) => Ok(true),
+            Node::Object(map) => self.sweep_map(map, &Map::new(), field).map(|()| true),
+            Node::Array(_) if keyed(field).is_none() => Ok(true),
+            Node::Array(items) => {
+                let items = std::mem::take(items);
+                match self.list(items, Vec::new(), field)? {
+                    Some(swept) => {
+                        *node = swept;
+                        Ok(true)
+                    }
+                    None => Ok(false),
+                }
+            }
+        }
+    }
+
+    fn sweep_map(&mut self, map: &mut Map, patch: &Map, field: Option<Spot<'s>>) -> Result<(), BuildError> {
+        let mut has_gone = false;
+        for (key, node) in map.iter_mut() {
+            if matches!(node, Node::Plain(_) | Node::String(_)) || patch.contains_key(key) {
+                continue;
+            }
+            let inner = field.and_then(|field| self.schema.field(field, key));
+            self.path.push(key.to_owned());
+            let is_left = self.sweep(node, inner);
+            self.path.pop();
+            if !is_left.map_err(|error| error.while_doing(key))? {
+                *node = Node::Null(Null::Empty);
+                has_gone = true;
+            }
+        }
+        if has_gone {
+            map.retain(|key, node| !matches!(node, Node::Null(Null::Empty)) || patch.contains_key(key));
+        }
+        Ok(())
+    }
+
     /// What a patch says where there was nothing: nulls mean nothing, directives that are known are not content.
     pub(super) fn added(&mut self, patch: Node, field: Option<Spot<'s>>) -> Result<Option<Node>, BuildError> {
         match patch {
-            Node::Null => Ok(None),
+            Node::Null(_) => Ok(None),
             Node::Object(mut map) => {
                 match map.get(DIRECTIVE).and_then(Directive::parse) {
                     Some(Directive::Delete) => return Ok(None),
@@ -212,7 +259,7 @@ pub(super) fn node_kind(node: &Node) -> &'static str {
     match node {
         Node::Object(_) => "MappingNode",
         Node::Array(_) => "SequenceNode",
-        Node::Null | Node::Plain(_) | Node::String(_) => "ScalarNode",
+        Node::Null(_) | Node::Plain(_) | Node::String(_) => "ScalarNode",
     }
 }
 

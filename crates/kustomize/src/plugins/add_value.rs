@@ -145,8 +145,8 @@ fn in_path(path: &str, index: usize, part: &str) -> String {
 /// What a text means where it stands without quotes.
 fn plain(text: &str) -> Node {
     match yaml::resolve(text, Dialect::Objects) {
-        Scalar::Plain(kind) => Node::Plain(Plain { kind, text: Text::from(text) }),
-        Scalar::Null => Node::Null,
+        Scalar::Plain(kind) => Node::Plain(Plain::new(kind, Text::from(text))),
+        Scalar::Null => Node::NULL,
         Scalar::Text | Scalar::NotFinite | Scalar::Merge => Node::text(text),
     }
 }

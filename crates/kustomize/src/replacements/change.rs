@@ -9,6 +9,7 @@ use super::path::{Step, TargetPath, no_pair, wrong_kind};
 use super::structured;
 use crate::error::BuildError;
 use crate::reading::Reader;
+use crate::shares;
 
 /// One key on the way to a field.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -96,7 +97,7 @@ impl<'c> Change<'c> {
             return self.put(node);
         };
         self.reader.spend(1, 0)?;
-        if let Node::Null = node {
+        if let Node::Null(_) = node {
             if self.options.create {
                 (self.outcome.found, self.outcome.ends_in_null) = (self.outcome.found + 1, true);
             }
@@ -286,7 +287,7 @@ impl<'c> Change<'c> {
         let is_made = !self.made.is_empty() && self.made.contains(&(self.position, self.trail.clone()));
         let put = if is_made { meaning(&text) } else { with_text(node, text)? };
         self.outcome.is_odd |= is_odd(&put);
-        *node = put;
+        node.write(put);
         Ok(())
     }
 
@@ -299,7 +300,9 @@ impl<'c> Change<'c> {
                 return Err(Failure::Other(BuildError::over_limit(message)));
             }
         }
-        *node = self.value.clone();
+        let mut copy = self.value.clone();
+        shares::part(&mut copy);
+        node.write(copy);
         Ok(())
     }
 
@@ -383,9 +386,9 @@ fn joined(old: &str, new: &str, delimiter: &str, index: i64) -> String {
 /// What a plain scalar of this text means.
 pub(super) fn meaning(text: &str) -> Node {
     match resolve(text, Dialect::Objects) {
-        Scalar::Null => Node::Null,
-        Scalar::Plain(kind) => Node::Plain(Plain { kind, text: text.into() }),
-        Scalar::NotFinite => Node::Plain(Plain { kind: PlainKind::Float, text: text.into() }),
+        Scalar::Null => Node::NULL,
+        Scalar::Plain(kind) => Node::Plain(Plain::new(kind, text)),
+        Scalar::NotFinite => Node::Plain(Plain::new(PlainKind::Float, text)),
         Scalar::Text | Scalar::Merge => Node::text(text),
     }
 }
@@ -393,8 +396,8 @@ pub(super) fn meaning(text: &str) -> Node {
 /// A scalar of the kind of another one, with a text of its own.
 pub(super) fn with_text(node: &Node, text: Text) -> Result<Node, BuildError> {
     match node {
-        Node::Null if resolve(&text, Dialect::Objects) == Scalar::Null => Ok(Node::Null),
-        Node::Null => {
+        Node::Null(_) if resolve(&text, Dialect::Objects) == Scalar::Null => Ok(Node::NULL),
+        Node::Null(_) => {
             let message = "cannot decode the text as a !!null: a value goes into a field that holds null; leave the \
                            field out and set `create`";
             Err(BuildError::invalid(message))
@@ -404,9 +407,9 @@ pub(super) fn with_text(node: &Node, text: Text) -> Result<Node, BuildError> {
             let is_whole = resolve(&text, Dialect::Objects) == Scalar::Plain(PlainKind::Integer);
             let kind =
                 if plain.kind == PlainKind::Float && is_whole { PlainKind::Integer } else { plain.kind };
-            Ok(Node::Plain(Plain { kind, text }))
+            Ok(Node::Plain(Plain::new(kind, text)))
         }
-        Node::String(old) => Ok(Node::String(Str { text, is_quoted: old.is_quoted })),
+        Node::String(old) => Ok(Node::String(Str::new(text, old.is_quoted))),
         Node::Array(_) | Node::Object(_) => Ok(Node::text(text)),
     }
 }
@@ -415,7 +418,7 @@ pub(super) fn with_text(node: &Node, text: Text) -> Result<Node, BuildError> {
 pub(super) fn is_odd(node: &Node) -> bool {
     match node {
         Node::Plain(plain) => resolve(&plain.text, Dialect::Objects) != Scalar::Plain(plain.kind),
-        Node::Null | Node::String(_) | Node::Array(_) | Node::Object(_) => false,
+        Node::Null(_) | Node::String(_) | Node::Array(_) | Node::Object(_) => false,
     }
 }
 
@@ -424,6 +427,6 @@ fn depth(node: &Node) -> usize {
     match node {
         Node::Array(items) => 1 + items.iter().map(depth).max().unwrap_or_default(),
         Node::Object(map) => 1 + map.values().map(depth).max().unwrap_or_default(),
-        Node::Null | Node::Plain(_) | Node::String(_) => 0,
+        Node::Null(_) | Node::Plain(_) | Node::String(_) => 0,
     }
 }

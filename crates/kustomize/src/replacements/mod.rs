@@ -103,7 +103,7 @@ impl Run<'_, '_> {
             (None, text) => {
                 let text = text.as_deref().unwrap_or_default();
                 let value = match change::meaning(text) {
-                    Node::Null => Node::text(text),
+                    Node::Null(_) => Node::text(text),
                     other => other,
                 };
                 return Ok(Source { value, shared: None, label: "sourceValue".to_owned() });

@@ -122,7 +122,7 @@ pub(super) fn find<'n>(node: &'n Node, path: &str) -> Result<Option<&'n Node>, B
         }
     }
     let is_empty = match at {
-        Node::Null => true,
+        Node::Null(_) => true,
         Node::Array(items) => items.is_empty(),
         Node::Object(map) => map.is_empty(),
         Node::Plain(_) | Node::String(_) => false,
@@ -177,7 +177,7 @@ pub(super) fn wrong_kind(expected: &str, node: &Node) -> BuildError {
     let got = match node {
         Node::Object(_) => "MappingNode",
         Node::Array(_) => "SequenceNode",
-        Node::Null | Node::Plain(_) | Node::String(_) => "ScalarNode",
+        Node::Null(_) | Node::Plain(_) | Node::String(_) => "ScalarNode",
     };
     BuildError::invalid(format!("wrong node kind: expected {expected} but got {got}"))
 }

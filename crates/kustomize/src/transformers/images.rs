@@ -61,14 +61,14 @@ impl Change<'_> {
                 Ok(())
             }
             Node::Array(items) => items.iter_mut().try_for_each(|item| self.walk(item)),
-            Node::Null | Node::Plain(_) | Node::String(_) => Ok(()),
+            Node::Null(_) | Node::Plain(_) | Node::String(_) => Ok(()),
         }
     }
 
     fn apply(&self, field: &mut Node) -> Result<(), BuildError> {
         match field {
             Node::String(image) if self.pattern.is_match(image) => *image = self.changed(image).into(),
-            Node::String(_) | Node::Null | Node::Plain(_) => {}
+            Node::String(_) | Node::Null(_) | Node::Plain(_) => {}
             Node::Array(_) | Node::Object(_) => {
                 let noun = if field.is_array() { "SequenceNode" } else { "MappingNode" };
                 let message = format!("wrong node kind: expected ScalarNode but got {noun}");
