@@ -12,7 +12,7 @@ use crate::accumulate::{Accumulated, Assembly, Place};
 use crate::config::Config;
 use crate::error::BuildError;
 use crate::limits::Limits;
-use crate::provenance::{Provenance, Trail, Transformation};
+use crate::provenance::{Metadata, Provenance, Trail, Transformation};
 use crate::reading::{ReadSet, Reader};
 use crate::resource::{Resource, scalar_text};
 use crate::settings::{self, Blank, ImageEntry, PatchEntry, Settings};
@@ -46,7 +46,7 @@ pub struct Built {
     /// The file that it was read from, or whose generator made it; with a leading slash.
     pub origin: String,
     /// The transformers that ran while the object was there, in order; objects that went the same way share the list.
-    pub transformers: Arc<[Transformation]>,
+    pub transformers: Arc<[Arc<Transformation>]>,
 }
 
 impl Built {
@@ -187,12 +187,13 @@ fn finish(
     }
     let mut resources = set.into_vec();
     order::sort(&mut resources, settings.sort_options.as_ref())?;
-    let mut trails: HashMap<Trail, Arc<[Transformation]>> = HashMap::new();
+    let mut trails: HashMap<Trail, Arc<[Arc<Transformation>]>> = HashMap::new();
+    let is_managed = provenance.asks_for(Metadata::ManagedBy);
     let bytes_max = reader.limits().output_bytes_max;
     let mut bytes = 0_usize;
     let finished = resources.into_iter().map(|mut resource| {
         provenance.strip(&mut resource);
-        if provenance.asked().managed_by {
+        if is_managed {
             resource.set_managed_by();
         }
         let origin = resource.file.clone();

@@ -1,6 +1,6 @@
 //! A field specification: which field of which kinds, and the walk to it.
 
-use plumb_manifests::yaml::{Node, Text};
+use plumb_manifests::yaml::{self, Dialect, Node, Plain, Scalar, Text};
 
 use crate::error::BuildError;
 use crate::identity::Gvk;
@@ -151,6 +151,15 @@ pub(crate) fn steps(path: &str) -> Vec<String> {
     }
     steps.retain(|step| !step.is_empty());
     steps
+}
+
+/// What a text means where it stands without quotes.
+pub(crate) fn plain(text: &str) -> Node {
+    match yaml::resolve(text, Dialect::Objects) {
+        Scalar::Plain(kind) => Node::Plain(Plain::new(kind, text)),
+        Scalar::Null => Node::NULL,
+        Scalar::Text | Scalar::NotFinite | Scalar::Merge => Node::text(text),
+    }
 }
 
 #[cfg(test)]

@@ -32,24 +32,20 @@ pub struct Transformation {
     pub namespace: String,
 }
 
-/// What the annotations and the label of `buildMetadata` are asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Asked {
-    pub origins: bool,
-    pub transformers: bool,
-    pub managed_by: bool,
-    /// Whether anything is, even what nobody knows; kustomize then annotates, and takes away in the end.
-    any: bool,
+/// What a kustomization can ask for in `buildMetadata`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Metadata {
+    Origins,
+    Transformers,
+    ManagedBy,
 }
 
-impl Asked {
-    pub(crate) fn new(names: &[String]) -> Self {
-        let has = |name: &str| names.iter().any(|own| own == name);
-        Self {
-            origins: has("originAnnotations"),
-            transformers: has("transformerAnnotations"),
-            managed_by: has("managedByLabel"),
-            any: !names.is_empty(),
+impl Metadata {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Origins => "originAnnotations",
+            Self::Transformers => "transformerAnnotations",
+            Self::ManagedBy => "managedByLabel",
         }
     }
 }
@@ -60,16 +56,44 @@ pub(crate) struct Trail(usize);
 
 #[derive(Debug, Default)]
 struct Trails {
-    transformations: Vec<Transformation>,
+    transformations: Vec<Arc<Transformation>>,
     /// What was before, and what came then.
     steps: Vec<(Trail, usize)>,
+}
+
+/// What a step costs, so that hostile input cannot make too many.
+const STEP_BYTES: usize = 64;
+
+impl Trails {
+    /// Adds a transformer to the trail of every object, and gives the number of trails that this made.
+    fn lengthen(&mut self, set: &mut ResourceSet, transformation: Transformation) -> usize {
+        let Self { transformations, steps } = self;
+        transformations.push(Arc::new(transformation));
+        let mut longer: HashMap<Trail, Trail> = HashMap::new();
+        // Most objects went the same way as the one before.
+        let mut last: Option<(Trail, Trail)> = None;
+        for resource in set.notes_mut() {
+            let before = resource.trail;
+            resource.trail = match last {
+                Some((known, after)) if known == before => after,
+                _ => *longer.entry(before).or_insert_with(|| {
+                    steps.push((before, transformations.len() - 1));
+                    Trail(steps.len())
+                }),
+            };
+            last = Some((before, resource.trail));
+        }
+        longer.len()
+    }
 }
 
 /// The notes of a build.
 #[derive(Debug)]
 pub(crate) struct Provenance {
     root: RelPath,
-    asked: Asked,
+    /// The root's `buildMetadata`. If there is any, even what nobody knows, kustomize annotates, and takes away in the end
+    /// what was not asked for.
+    asked: Vec<String>,
     trails: RefCell<Trails>,
     /// Annotations of ours, which need no second look.
     known: RefCell<HashSet<Text>>,
@@ -93,21 +117,17 @@ impl Author {
 
 impl Provenance {
     pub(crate) fn new(root: RelPath, build_metadata: &[String]) -> Self {
-        Self {
-            root,
-            asked: Asked::new(build_metadata),
-            trails: RefCell::default(),
-            known: RefCell::default(),
-        }
+        Self { root, asked: build_metadata.to_vec(), trails: RefCell::default(), known: RefCell::default() }
     }
 
-    pub(crate) fn asked(&self) -> Asked {
-        self.asked
+    /// Whether the root asks for it.
+    pub(crate) fn asks_for(&self, metadata: Metadata) -> bool {
+        self.asked.iter().any(|name| name == metadata.name())
     }
 
     /// Notes the file that an object was read from.
     pub(crate) fn note_file(&self, resource: &mut Resource, file: &RelPath) {
-        if self.asked.any {
+        if !self.asked.is_empty() {
             let stated = Stated { path: self.relative(file), ..Stated::default() };
             self.annotate(resource, ORIGIN, stated.to_text(""));
         }
@@ -115,7 +135,7 @@ impl Provenance {
 
     /// Notes who made an object.
     pub(crate) fn note_generator(&self, resource: &mut Resource, author: &Author) {
-        if self.asked.any {
+        if !self.asked.is_empty() {
             let stated = self.stated(author);
             self.annotate(resource, ORIGIN, stated.to_text(""));
         }
@@ -129,19 +149,10 @@ impl Provenance {
         author: &Author,
     ) -> Result<(), BuildError> {
         let Author { file, kind, name, namespace } = author.clone();
-        let mut trails = self.trails.borrow_mut();
-        let Trails { transformations, steps } = &mut *trails;
-        transformations.push(Transformation { configured_in: format!("/{file}"), kind, name, namespace });
-        let mut longer: HashMap<Trail, Trail> = HashMap::new();
-        for resource in set.notes_mut() {
-            let before = resource.trail;
-            resource.trail = *longer.entry(before).or_insert_with(|| {
-                steps.push((before, transformations.len() - 1));
-                Trail(steps.len())
-            });
-        }
-        drop(trails);
-        if !self.asked.any {
+        let transformation = Transformation { configured_in: format!("/{file}"), kind, name, namespace };
+        let new_steps = self.trails.borrow_mut().lengthen(set, transformation);
+        reader.spend(new_steps, STEP_BYTES)?;
+        if self.asked.is_empty() {
             return Ok(());
         }
         let stated = self.stated(author);
@@ -154,7 +165,7 @@ impl Provenance {
     }
 
     /// The transformers of a trail.
-    pub(crate) fn follow(&self, trail: Trail) -> Arc<[Transformation]> {
+    pub(crate) fn follow(&self, trail: Trail) -> Arc<[Arc<Transformation>]> {
         let trails = self.trails.borrow();
         let mut found = Vec::new();
         let mut at = trail;
@@ -176,8 +187,8 @@ impl Provenance {
         else {
             return;
         };
-        for (name, is_asked) in [(ORIGIN, self.asked.origins), (TRANSFORMATIONS, self.asked.transformers)] {
-            if !is_asked {
+        for (name, metadata) in [(ORIGIN, Metadata::Origins), (TRANSFORMATIONS, Metadata::Transformers)] {
+            if !self.asks_for(metadata) {
                 annotations.remove(name);
             }
         }
@@ -288,7 +299,7 @@ impl Stated {
             "" => String::new(),
             value => format!("{indent}{key}: {}", yaml::to_string(&Node::text(value))),
         };
-        let mut text: String =
+        let text: String =
             [("path", path), ("repo", repo), ("ref", reference), ("configuredIn", configured_in)]
                 .map(|(key, value)| line(key, value, indent))
                 .concat();
@@ -296,10 +307,7 @@ impl Stated {
         let by = [("apiVersion", api_version), ("kind", kind), ("name", name), ("namespace", namespace)]
             .map(|(key, value)| line(key, value, &inner))
             .concat();
-        if !by.is_empty() {
-            text.push_str(&format!("{indent}configuredBy:\n{by}"));
-        }
-        text
+        if by.is_empty() { text } else { format!("{text}{indent}configuredBy:\n{by}") }
     }
 
     /// The same as an item of a list.

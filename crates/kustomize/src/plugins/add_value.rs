@@ -1,14 +1,14 @@
 //! One value for many fields, or for one part of the paths that stand in them.
 
 use plumb_filetree::RelPath;
-use plumb_manifests::yaml::{self, Dialect, Node, Plain, Scalar, Text};
+use plumb_manifests::yaml::{self, Node};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::decode::{Fields, Keys, SELECTOR, Shape, decode};
 use crate::accumulate::Assembly;
 use crate::error::BuildError;
-use crate::field;
+use crate::field::{self, plain};
 use crate::selector::Selector;
 use crate::set::ResourceSet;
 use crate::settings::SelectorEntry;
@@ -140,15 +140,6 @@ fn in_path(path: &str, index: usize, part: &str) -> String {
     parts.insert(index.min(parts.len()), part);
     let start = if path.starts_with('/') { "/" } else { "" };
     format!("{start}{}", parts.join("/"))
-}
-
-/// What a text means where it stands without quotes.
-fn plain(text: &str) -> Node {
-    match yaml::resolve(text, Dialect::Objects) {
-        Scalar::Plain(kind) => Node::Plain(Plain::new(kind, Text::from(text))),
-        Scalar::Null => Node::NULL,
-        Scalar::Text | Scalar::NotFinite | Scalar::Merge => Node::text(text),
-    }
 }
 
 #[cfg(test)]

@@ -84,7 +84,10 @@ pub(crate) fn validate(
     set: &mut ResourceSet,
 ) -> Result<(), BuildError> {
     for plugin in load(assembly, place, references, Purpose::Validator)? {
-        spend_on_walk(assembly, set)?;
+        // Copying and comparing everything costs several looks at it.
+        for _ in 0..4 {
+            spend_on_walk(assembly, set)?;
+        }
         let before = set.clone();
         plugin.name(transformers::run(assembly, &place.directory, &plugin, set))?;
         plugin.name(check_unchanged(&before, set))?;

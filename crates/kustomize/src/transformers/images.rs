@@ -4,7 +4,7 @@ use plumb_manifests::yaml::Node;
 use regex::Regex;
 
 use crate::error::BuildError;
-use crate::field::{FieldSpec, Make};
+use crate::field::{FieldSpec, Make, plain};
 use crate::selector::REGEX_BYTES_MAX;
 use crate::set::ResourceSet;
 use crate::settings::ImageEntry;
@@ -68,6 +68,9 @@ impl Change<'_> {
     fn apply(&self, field: &mut Node) -> Result<(), BuildError> {
         match field {
             Node::String(image) if self.pattern.is_match(image) => *image = self.changed(image).into(),
+            Node::Plain(number) if self.pattern.is_match(&number.text) => {
+                *field = plain(&self.changed(&number.text));
+            }
             Node::String(_) | Node::Null(_) | Node::Plain(_) => {}
             Node::Array(_) | Node::Object(_) => {
                 let noun = if field.is_array() { "SequenceNode" } else { "MappingNode" };
@@ -137,6 +140,14 @@ mod tests {
         check(&entry("nginx", "", "", "sha256:cd"), "nginx:1", "nginx@sha256:cd");
         check(&entry("nginx", "", "2", "sha256:cd"), "nginx", "nginx:2@sha256:cd");
         check(&entry("nginx", "other", "", ""), "nginx:1@sha256:ab", "other:1@sha256:ab");
+    }
+
+    #[test]
+    fn a_number_in_the_place_of_an_image_is_one() {
+        let mut field = Node::from(5);
+        let entry = entry("5", "", "2", "");
+        Change { pattern: pattern(&entry.name).unwrap(), entry: &entry }.apply(&mut field).unwrap();
+        assert_eq!(field.as_str(), Some("5:2"));
     }
 
     #[test]
