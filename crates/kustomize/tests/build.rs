@@ -157,17 +157,9 @@ fn broken_files_are_named_with_their_line() {
 
 #[test]
 fn what_the_engine_does_not_do_is_refused_by_file_and_field() {
-    for field in [
-        "buildMetadata",
-        "crds",
-        "generators",
-        "helmCharts",
-        "openapi",
-        "replacements",
-        "transformers",
-        "validators",
-        "vars",
-    ] {
+    for field in
+        ["buildMetadata", "crds", "generators", "helmCharts", "openapi", "transformers", "validators"]
+    {
         let content = if field == "openapi" { "{path: x}" } else { "[x]" };
         let text = format!("resources: [a.yaml]\n{field}: {content}\n");
         let expect = format!("/kustomization.yaml:2:1: field \"{field}\" is not supported");
