@@ -309,7 +309,10 @@ impl<'t> Assembly<'t> {
             images::replace(set, entry, &config.images)?;
             self.note(place, set, "ImageTagTransformer")?;
         }
-        replacements::run(self, &place.directory, &settings.replacements, set)?;
+        if !settings.replacements.is_empty() {
+            replacements::run(self, &place.directory, &settings.replacements, set)?;
+            self.note(place, set, "ReplacementTransformer")?;
+        }
         set.drop_empties();
         plugins::transform(self, place, &settings.transformers, set)?;
         plugins::validate(self, place, &settings.validators, set)

@@ -194,19 +194,17 @@ impl Resource {
         let Some(metadata) = self.value.get_mut("metadata").and_then(Node::as_object_mut) else {
             return self.value;
         };
-        match metadata.get_mut("annotations") {
-            Some(Node::Object(map)) if map.is_empty() => {
-                metadata.remove("annotations");
-            }
-            Some(Node::Null(_)) => {
-                metadata.remove("annotations");
-            }
-            Some(Node::Object(map)) => {
-                for value in map.values_mut().filter(|value| !value.is_string()) {
-                    *value = scalar_text(value).into();
+        let Some(annotations) = metadata.get_mut("annotations") else {
+            return self.value;
+        };
+        match annotations {
+            Node::Object(map) if !map.is_empty() => {
+                for node in map.values_mut().filter(|node| !node.is_string()) {
+                    *node = Node::text(node.scalar().unwrap_or_default());
                 }
             }
-            _ => {}
+            // Whatever else stands there, kustomize does not print it.
+            _ => drop(metadata.remove("annotations")),
         }
         self.value
     }

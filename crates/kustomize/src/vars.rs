@@ -429,7 +429,7 @@ mod tests {
     #[test]
     fn numbers_are_written_as_go_writes_them() {
         let typed = |text: &str, kind: PlainKind| {
-            let node = typed(&Node::Plain(Plain::new(kind, text.into())));
+            let node = typed(&Node::Plain(Plain::new(kind, text)));
             let spelled = node.scalar().unwrap().to_owned();
             (shown(Some(&node), &spelled), spelled)
         };

@@ -3,6 +3,7 @@
 use plumb_filetree::RelPath;
 use plumb_manifests::yaml;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{Config, NameReference};
 use crate::error::BuildError;
@@ -53,6 +54,18 @@ struct ReferenceEntry {
     field_specs: Vec<SpecEntry>,
 }
 
+/// What is null is not there. The depth is limited by the reader, and so is this recursion.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(kept.map(|(key, value)| (key, without_nulls(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
+        other => other,
+    }
+}
+
 /// Reads one file of configurations.
 pub(crate) fn read(reader: &Reader<'_>, file: &RelPath) -> Result<Config, BuildError> {
     let text = reader.text(file)?;
@@ -61,7 +74,7 @@ pub(crate) fn read(reader: &Reader<'_>, file: &RelPath) -> Result<Config, BuildE
     if value.is_null() {
         return Ok(Config::default());
     }
-    let parsed: ConfigFile = serde_json::from_value(value).map_err(|error| {
+    let parsed: ConfigFile = serde_json::from_value(without_nulls(value)).map_err(|error| {
         BuildError::invalid(format!("not a transformer configuration: {error}")).in_file(file)
     })?;
     let specs = |entries: Vec<SpecEntry>| entries.into_iter().map(FieldSpec::from).collect();

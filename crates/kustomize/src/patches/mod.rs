@@ -230,16 +230,24 @@ fn apply_selected(
 ) -> Result<(), BuildError> {
     let mut patch = patch.value.clone();
     for field in ["labels", "annotations"] {
-        let Some(map) = patch.at_mut(&["metadata", field]).and_then(Node::as_object_mut) else { continue };
+        let Some(metadata) = patch.get_mut("metadata").and_then(Node::as_object_mut) else { continue };
+        let is_nothing = |node: &Node| {
+            node.is_null() || node.as_object().is_some_and(plumb_manifests::yaml::Map::is_empty)
+        };
+        if metadata.get(field).is_some_and(is_nothing) {
+            metadata.remove(field);
+        }
+        let Some(map) = metadata.get_mut(field).and_then(Node::as_object_mut) else { continue };
         for (key, node) in map.iter_mut() {
+            let text = node.scalar().unwrap_or_default().to_owned();
             if node.is_null() {
                 assembly.warn(format!(
-                    "patching {}: kustomize sets {field} {key:?} to \"null\" instead of removing it, because the \
+                    "patching {}: kustomize sets {key:?} of {field} to {text:?} instead of removing it, because the \
                      patch has a target",
                     resource.current_id()
                 ));
             }
-            *node = Node::quoted(node.scalar().unwrap_or_default());
+            *node = Node::quoted(text);
         }
     }
     apply_strategic(assembly, resource, patch, allowed)

@@ -111,7 +111,7 @@ fn check_unchanged(before: &ResourceSet, after: &ResourceSet) -> Result<(), Buil
     let mut left = after.iter();
     for old in before.iter() {
         match left.next() {
-            Some(new) if old == new || *old == without_mark(new) => {}
+            Some(new) if old == new || *old == without_mark(old, new) => {}
             _ => return refuse(old.current_id()),
         }
     }
@@ -119,9 +119,9 @@ fn check_unchanged(before: &ResourceSet, after: &ResourceSet) -> Result<(), Buil
 }
 
 /// The object without the label that validators may set.
-fn without_mark(resource: &Resource) -> Resource {
+fn without_mark(old: &Resource, new: &Resource) -> Resource {
     const MARK: &str = "validated-by";
-    let mut resource = resource.clone();
+    let mut resource = Resource { shares: old.shares, has_shares: old.has_shares, ..new.clone() };
     if let Some(metadata) = resource.value.get_mut("metadata").and_then(Node::as_object_mut)
         && let Some(labels) = metadata.get_mut("labels").and_then(Node::as_object_mut)
         && labels.remove(MARK).is_some()

@@ -158,7 +158,6 @@ fn what_is_not_built_in_is_refused_by_name() {
         Refusal::Unsupported,
         "render it beforehand",
     );
-    refuse(&with("transformers", "kind: ReplacementTransformer"), Refusal::Unsupported, "replacements");
 }
 
 #[test]

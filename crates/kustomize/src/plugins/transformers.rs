@@ -15,6 +15,7 @@ use crate::config::SpecEntry;
 use crate::error::BuildError;
 use crate::field::FieldSpec;
 use crate::patches;
+use crate::replacements::{self, ReplacementEntry};
 use crate::set::ResourceSet;
 use crate::settings::{ImageEntry, PatchEntry, ReplicaEntry};
 use crate::transformers::names::Affix;
@@ -48,9 +49,12 @@ pub(super) fn run(
         "PrefixTransformer" | "SuffixTransformer" | "PrefixSuffixTransformer" => {
             add_affixes(assembly, plugin, set)
         }
-        // JOIN: `crate::replacements::run(assembly, directory, entries, set)` with the list `replacements` of the
-        // configuration belongs here.
-        "ReplacementTransformer" => Err(BuildError::unsupported("ReplacementTransformer (replacements)")),
+        "ReplacementTransformer" => {
+            let entries = config.get("replacements").cloned().unwrap_or_else(|| Value::Array(Vec::new()));
+            let entries: Vec<ReplacementEntry> = serde_json::from_value(entries)
+                .map_err(|error| BuildError::invalid(format!("fails configuration: {error}")))?;
+            replacements::run(assembly, directory, &entries, set)
+        }
         "ReplicaCountTransformer" => set_replicas(assembly, config, set),
         "ValueAddTransformer" => add_value::run(assembly, directory, config, set),
         other => Err(BuildError::unsupported(format!("transformer {other}"))),

@@ -49,6 +49,8 @@ pub(super) struct Change<'c> {
     pub outcome: Outcome,
     trail: Vec<Key>,
     way: Way,
+    /// Whether this goes on in a text.
+    is_inside: bool,
 }
 
 /// How the way went so far, which decides whether it can go on in a text.
@@ -72,7 +74,7 @@ impl<'c> Change<'c> {
         made: &'c mut Made,
     ) -> Self {
         let (outcome, trail) = (Outcome::default(), Vec::new());
-        Self { value, options, reader, position, made, outcome, trail, way: Way::Exact }
+        Self { value, options, reader, position, made, outcome, trail, way: Way::Exact, is_inside: false }
     }
 
     /// Puts the value where the path leads in an object.
@@ -285,7 +287,14 @@ impl<'c> Change<'c> {
             joined(old, new, delimiter, *index).into()
         };
         let is_made = !self.made.is_empty() && self.made.contains(&(self.position, self.trail.clone()));
-        let put = if is_made { meaning(&text) } else { with_text(node, text)? };
+        let put = match with_text(node, text.clone()) {
+            _ if is_made => meaning(&text),
+            Err(_) if self.is_inside => {
+                self.outcome.is_unwritable = true;
+                return Ok(());
+            }
+            put => put?,
+        };
         self.outcome.is_odd |= is_odd(&put);
         node.write(put);
         Ok(())
@@ -325,14 +334,20 @@ impl<'c> Change<'c> {
         let options = FieldOptions { create: self.options.create, ..FieldOptions::default() };
         let mut made = Made::new();
         let mut change = Change::new(self.value, &options, self.reader, 0, &mut made);
-        change.way = Way::ByAll;
+        // Texts inside of texts are passed over.
+        (change.way, change.is_inside) = (Way::ByPattern, true);
         change.walk(inner.node_mut(), steps)?;
-        let Outcome { found, .. } = change.outcome;
+        let Outcome { found, is_odd: _, is_lost, ends_in_null, is_unwritable, is_passed_over } =
+            change.outcome;
         self.outcome.found += found;
-        if found == 0 {
+        self.outcome.is_passed_over |= is_passed_over;
+        self.outcome.is_lost |= is_lost;
+        self.outcome.ends_in_null |= ends_in_null;
+        self.outcome.is_unwritable |= is_unwritable;
+        if found == 0 || is_unwritable {
             return Ok(());
         }
-        match inner.write(&made.into_iter().map(|(_, trail)| trail).collect()) {
+        match inner.write().map_err(Failure::Walk)? {
             Some(text) => {
                 self.reader.spend(1, text.len())?;
                 *node = Node::text(text);

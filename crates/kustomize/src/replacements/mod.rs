@@ -5,6 +5,8 @@ mod choice;
 mod entry;
 mod path;
 mod structured;
+mod styled;
+mod styled_print;
 
 use plumb_filetree::RelPath;
 use plumb_manifests::yaml;

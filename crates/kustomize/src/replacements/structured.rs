@@ -1,11 +1,11 @@
 //! Values inside texts: JSON or YAML that stands in a string of an object.
 
-use std::collections::HashSet;
-
-use plumb_manifests::yaml::{self, Node};
+use plumb_manifests::yaml::{self, Dialect, Map, Node, Plain, PlainKind};
 use serde_json::Value;
 
-use super::change::{Key, is_odd};
+use super::change::is_odd;
+use super::styled::{Content, Item, Style, Styled, StyledText};
+use super::styled_print;
 use crate::error::BuildError;
 
 /// A value that a text holds.
@@ -17,23 +17,34 @@ pub(super) struct Inner {
 enum Form {
     Compact,
     Indented,
-    Yaml(String),
+    /// The value as it was, and the text in its own style.
+    Yaml(Node, Box<StyledText>),
+    /// JSON that says a key twice, which is not written again.
+    Unwritable,
 }
 
 impl Inner {
     /// Reads the value; none if the text is only a text.
     pub(super) fn parse(text: &str, limits: &yaml::Limits) -> Result<Option<Self>, BuildError> {
-        let documents = yaml::parse(text, limits).map_err(|error| BuildError::invalid(error.to_string()))?;
+        let (documents, is_strict) = match yaml::parse(text, limits) {
+            Ok(documents) => (documents, true),
+            // Keys that are numbers, or are there twice, do not matter inside a text.
+            Err(error) => match yaml::parse_as(text, Dialect::Settings, limits) {
+                Ok(documents) => (documents, false),
+                Err(_) => return Err(BuildError::invalid(error.message)),
+            },
+        };
         let node = documents.into_iter().map(|document| document.node).find(|node| !node.is_null());
         let Some(node) = node.filter(|node| !node.is_scalar()) else {
             return Ok(None);
         };
-        let form = if !text.trim_start().starts_with(['{', '[']) {
-            Form::Yaml(text.to_owned())
-        } else if text.contains('\n') && text.contains("  ") {
-            Form::Indented
-        } else {
-            Form::Compact
+        let is_json = text.trim_start().starts_with(['{', '[']);
+        let form = match StyledText::parse(text, limits.depth_max) {
+            _ if is_json && !is_strict => Form::Unwritable,
+            _ if is_json && text.contains('\n') && text.contains("  ") => Form::Indented,
+            _ if is_json => Form::Compact,
+            Some(styled) => Form::Yaml(node.clone(), Box::new(styled)),
+            None => Form::Unwritable,
         };
         Ok(Some(Self { node, form }))
     }
@@ -43,13 +54,100 @@ impl Inner {
     }
 
     /// The changed text; none if it cannot be written.
-    pub(super) fn write(&self, _made: &HashSet<Vec<Key>>) -> Option<String> {
-        match &self.form {
+    pub(super) fn write(self) -> Result<Option<String>, BuildError> {
+        Ok(match self.form {
+            Form::Unwritable => None,
             Form::Compact | Form::Indented if has_odd(&self.node) => None,
             Form::Compact => Some(json(&self.node.to_json(), None)),
             Form::Indented => Some(json(&self.node.to_json(), Some(0))),
-            Form::Yaml(_) => Some(yaml::to_string(&self.node).trim_end().to_owned()),
+            Form::Yaml(old, mut text) => {
+                update(&mut text.root, &old, &self.node).ok_or_else(|| {
+                    let message =
+                        "the value comes from an alias or a merge key: change it where it is defined";
+                    BuildError::invalid(message)
+                })?;
+                Some(styled_print::print(&text))
+            }
+        })
+    }
+}
+
+/// Puts what has changed between two values into the styled one; none if that has no place there. The depth of values
+/// is limited, and so is this recursion.
+fn update(styled: &mut Styled, old: &Node, new: &Node) -> Option<()> {
+    if old == new {
+        return Some(());
+    }
+    match (&mut styled.content, old, new) {
+        (Content::Map(items, _), Node::Object(old), Node::Object(new)) => update_map(items, old, new),
+        (Content::List(items, _), Node::Array(old), Node::Array(new)) => {
+            for (index, node) in new.iter().enumerate() {
+                match (items.get_mut(index), old.get(index)) {
+                    (Some(item), Some(old)) => update(&mut item.value, old, node)?,
+                    _ => items.push(item(None, node)),
+                }
+            }
+            Some(())
         }
+        (Content::Scalar(text, style), old, new) if new.is_scalar() => {
+            let written = written(new, *style);
+            styled.tag =
+                written.tag.or(if old.is_string() == new.is_string() { styled.tag.take() } else { None });
+            if let Content::Scalar(new, style_of_new) = written.content {
+                (*text, *style) = (new, style_of_new);
+            }
+            Some(())
+        }
+        // What an alias stands for is changed where it is defined.
+        (Content::Alias(_), _, new) if !new.is_scalar() => None,
+        (_, _, new) => {
+            *styled = if new.is_scalar() { written(new, Style::Plain) } else { Styled::from_node(new) };
+            Some(())
+        }
+    }
+}
+
+fn update_map(items: &mut Vec<Item>, old: &Map, new: &Map) -> Option<()> {
+    for (key, node) in new.iter() {
+        let is_own = |item: &&mut Item| {
+            item.key
+                .as_ref()
+                .is_some_and(|own| matches!(&own.content, Content::Scalar(text, _) if text == key))
+        };
+        match (items.iter_mut().find(is_own), old.get(key)) {
+            (Some(item), Some(old)) => update(&mut item.value, old, node)?,
+            // It came with a merge key.
+            (None, Some(old)) if old == node => {}
+            (None, Some(_)) => return None,
+            (_, None) => items.push(item(Some(key), node)),
+        }
+    }
+    Some(())
+}
+
+fn item(key: Option<&str>, node: &Node) -> Item {
+    let value = if node.is_scalar() { written(node, Style::Plain) } else { Styled::from_node(node) };
+    let key = key.map(|key| Styled::scalar(key, Style::Plain));
+    Item { head: Vec::new(), key, value, foot: Vec::new() }
+}
+
+/// A scalar in the style of the one that it replaces, if it can be written in it.
+fn written(node: &Node, style: Style) -> Styled {
+    let text = node.scalar().unwrap_or_default();
+    match node {
+        Node::String(_) if style == Style::Plain && styled_print::means_something(text) => {
+            Styled::scalar(text, Style::Double)
+        }
+        Node::Plain(Plain { kind, .. }) if is_odd(node) => {
+            let tag = match kind {
+                PlainKind::Bool => "!!bool",
+                PlainKind::Integer => "!!int",
+                PlainKind::Float => "!!float",
+                PlainKind::Time => "!!timestamp",
+            };
+            Styled { tag: Some(tag.to_owned()), ..Styled::scalar(text, Style::Plain) }
+        }
+        _ => Styled::scalar(text, style),
     }
 }
 
@@ -140,4 +238,106 @@ fn number_text(number: &serde_json::Number) -> String {
         };
     }
     format!("{float}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Puts a text into the field `x`, wherever it stands.
+    fn put(node: &mut Node) {
+        match node {
+            Node::Object(map) => {
+                for (key, value) in map.iter_mut() {
+                    match (key, &mut *value) {
+                        ("x", Node::Plain(plain)) => plain.text = "new".into(),
+                        ("x", field) if field.is_scalar() => *field = "new".into(),
+                        (_, inner) => put(inner),
+                    }
+                }
+            }
+            Node::Array(items) => items.iter_mut().for_each(put),
+            Node::Null(_) | Node::Plain(_) | Node::String(_) => {}
+        }
+    }
+
+    #[track_caller]
+    fn check(text: &str, expect: &str) {
+        let mut inner = Inner::parse(text, &yaml::Limits::default()).unwrap().unwrap();
+        put(inner.node_mut());
+        assert_eq!(inner.write().unwrap().as_deref(), Some(expect), "{text}");
+    }
+
+    #[test]
+    fn json_is_written_in_gos_way_compact_or_indented() {
+        check(r#"{"x": "old", "a": "<&>"}"#, r#"{"a":"\u003c\u0026\u003e","x":"new"}"#);
+        check(
+            r#"{"x": "old", "a": [1.0, 1e3, 1e30, 12345678901234567890]}"#,
+            r#"{"a":[1,1000,1e+30,12345678901234567890],"x":"new"}"#,
+        );
+        check(
+            "{\n    \"x\": \"old\",\n    \"a\": [], \"b\": {\"c\": [1]}\n}\n",
+            "{\n  \"a\": [],\n  \"b\": {\n    \"c\": [\n      1\n    ]\n  },\n  \"x\": \"new\"\n}",
+        );
+        check("{\n\"x\": \"old\"\n}", r#"{"x":"new"}"#);
+        check("{x: old, a: [y]}", r#"{"a":["y"],"x":"new"}"#);
+    }
+
+    #[test]
+    fn json_that_would_lose_something_is_not_written() {
+        for text in [r#"{"x": 1}"#, r#"{"x": "a", "x": "b"}"#] {
+            let mut inner = Inner::parse(text, &yaml::Limits::default()).unwrap().unwrap();
+            put(inner.node_mut());
+            assert_eq!(inner.write(), Ok(None), "{text}");
+        }
+    }
+
+    #[test]
+    fn yaml_keeps_order_styles_and_tags() {
+        check("b: 'q'\nx: old\na: \"1\"\n", "b: 'q'\nx: new\na: \"1\"");
+        check("x: 'old'", "x: 'new'");
+        check("x: 1", "x: !!int new");
+        check("a: {x: old, l: [y, 'z']}\nb: [{x: old}]", "a: {x: new, l: [y, 'z']}\nb: [{x: new}]");
+        check(
+            "a:\n    b: ~\n    c:\n    x: |\n      old\nl:\n  - x: old\n    y: |\n        t\n",
+            "a:\n  b: ~\n  c:\n  x: |-\n    new\nl:\n- x: new\n  y: |\n    t",
+        );
+        check(
+            "a: &n {k: v}\nb: *n\nc:\n  <<: *n\nx: old",
+            "a: &n {k: v}\nb: *n\nc:\n  !!merge <<: *n\nx: new",
+        );
+    }
+
+    #[test]
+    fn yaml_keeps_comments() {
+        check(
+            "# head\n\n# a head\na: 1 # line a\n# x head\nx: old # line x\n# foot x\n\n# last\n",
+            "# head\n\n# a head\na: 1 # line a\n# x head\nx: new # line x\n# foot x\n\n# last",
+        );
+        check(
+            "a: # on key\n  # c1\n  x: old\n\n  # foot\nc: '# none'\n",
+            "a: # on key\n  # c1\n  x: new\n  # foot\nc: '# none'",
+        );
+        check(
+            "x: old\n# foot\n\nb: 1\n\n# c foot\n\n# c head\nc: 1",
+            "x: new\n# foot\n\nb: 1\n# c foot\n\n# c head\nc: 1",
+        );
+    }
+
+    #[test]
+    fn what_is_only_a_text_is_none() {
+        for text in ["plain", "5", "~", "", "# c"] {
+            assert!(Inner::parse(text, &yaml::Limits::default()).unwrap().is_none(), "{text}");
+        }
+        assert!(Inner::parse("a: [", &yaml::Limits::default()).is_err());
+        assert!(Inner::parse(&"[".repeat(100_000), &yaml::Limits::default()).is_err());
+    }
+
+    #[test]
+    fn what_comes_from_an_alias_is_changed_where_it_is_defined() {
+        let mut inner =
+            Inner::parse("a: &n {x: old}\nb:\n  <<: *n\n", &yaml::Limits::default()).unwrap().unwrap();
+        put(inner.node_mut());
+        assert!(inner.write().unwrap_err().to_string().contains("alias"));
+    }
 }

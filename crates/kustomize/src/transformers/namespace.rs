@@ -1,6 +1,6 @@
 //! The namespace of all objects, of the accounts that bindings name, and of what else holds one.
 
-use plumb_manifests::yaml::Node;
+use plumb_manifests::yaml::{self, Node};
 
 use crate::error::BuildError;
 use crate::field::{FieldSpec, Make};
@@ -108,12 +108,15 @@ impl Setting<'_> {
     fn set(&self, field: &mut Node) -> Result<(), BuildError> {
         if field.is_array() || field.is_object() {
             let noun = if field.is_array() { "SequenceNode" } else { "MappingNode" };
-            return Err(BuildError::invalid(format!("wrong node kind: expected ScalarNode but got {noun}")));
+            let contents = yaml::to_string_with_quotes(field);
+            let message =
+                format!("wrong node kind: expected ScalarNode but got {noun}: node contents:\n{contents}");
+            return Err(BuildError::invalid(message));
         }
         // kustomize takes a null that is written for a namespace.
         let is_unset = field.as_str() == Some("");
         if is_unset || self.present == Present::Replaced {
-            *field = self.namespace.into();
+            *field = if field.is_quoted() { Node::quoted(self.namespace) } else { self.namespace.into() };
         }
         Ok(())
     }

@@ -162,8 +162,13 @@ struct Built {
 
 impl Builder<'_> {
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), String> {
-        let _ = span;
         match event {
+            // The parser spells out what stands nowhere.
+            Event::Scalar(text, style, anchor, tag)
+                if span.start.index() == span.end.index() && text == "~" =>
+            {
+                self.scalar(Cow::Borrowed(""), style, anchor, tag.as_deref())
+            }
             Event::Scalar(text, style, anchor, tag) => self.scalar(text, style, anchor, tag.as_deref()),
             Event::SequenceStart(_, anchor, _) => self.open(Content::List(Vec::new()), anchor),
             Event::MappingStart(_, anchor, _) => {

@@ -26,9 +26,18 @@ pub fn json_to_string(value: &Value) -> String {
     to_string(&Node::from(value))
 }
 
-/// The same behind what a text holds already.
+/// The same with quotes around every text that was read in quotes.
+pub fn to_string_with_quotes(node: &Node) -> String {
+    let mut out = String::new();
+    let mut printer = Printer { out: &mut out, column: 0, keeps_quotes: true };
+    printer.node(node, Place { indent: 0, is_root: true, in_list: false });
+    printer.line_end();
+    out
+}
+
+/// The value as one YAML document behind what a text holds already.
 pub fn write(node: &Node, out: &mut String) {
-    let mut printer = Printer { out, column: 0 };
+    let mut printer = Printer { out, column: 0, keeps_quotes: false };
     printer.node(node, Place { indent: 0, is_root: true, in_list: false });
     printer.line_end();
 }
@@ -37,6 +46,7 @@ struct Printer<'o> {
     out: &'o mut String,
     /// In characters, from 0.
     column: usize,
+    keeps_quotes: bool,
 }
 
 /// Where a value stands.
@@ -65,6 +75,7 @@ impl Printer<'_> {
                 Value::String(text) => self.string(&text, place),
                 Value::Null | Value::Array(_) | Value::Object(_) => self.word("null", place),
             },
+            Node::String(text) if self.keeps_quotes && text.is_quoted => self.quoted(text, place),
             Node::String(text) => self.string(text, place),
         }
     }
@@ -73,6 +84,17 @@ impl Printer<'_> {
         let indent = if place.is_root { 0 } else { place.indent + INDENT };
         self.gap(place);
         self.text(text, style(text, false), indent, true);
+        self.line_end();
+    }
+
+    fn quoted(&mut self, text: &str, place: Place) {
+        let indent = if place.is_root { 0 } else { place.indent + INDENT };
+        let style = match style(text, false) {
+            Style::Plain => Style::Double,
+            other => other,
+        };
+        self.gap(place);
+        self.text(text, style, indent, true);
         self.line_end();
     }
 

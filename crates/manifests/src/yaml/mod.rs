@@ -14,7 +14,7 @@ mod resolve;
 
 use serde_json::Value;
 
-pub use emit::{json_to_string, to_string, write};
+pub use emit::{json_to_string, to_string, to_string_with_quotes, write};
 pub use node::{Map, Node, Null, Plain, PlainKind, Share, Str, Text};
 pub use number::json_number;
 pub use order::natural;

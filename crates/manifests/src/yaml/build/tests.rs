@@ -40,6 +40,15 @@ fn spellings_are_kept_until_json_is_wanted() {
 }
 
 #[test]
+fn nothing_is_told_from_null() {
+    let documents = parse("a:\nb: ~\nc: null\nd: {e: , f}\n", &Limits::default()).unwrap();
+    let node = &documents[0].node;
+    let spelled = [&node["a"], &node["b"], &node["c"], &node["d"]["e"], &node["d"]["f"]]
+        .map(|node| node.scalar().unwrap());
+    assert_eq!(spelled, ["", "~", "null", "", ""]);
+}
+
+#[test]
 fn keys_of_large_maps_are_found_wherever_they_stand() {
     let text: String = (0..100).rev().map(|number| format!("k{number:03}: {number}\n")).collect();
     assert_eq!(read(&text)[0]["k042"], json!(42));
