@@ -1,6 +1,7 @@
 //! A value, put where the path of a target leads.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::fmt;
 
 use plumb_manifests::yaml::{DEPTH_MAX, Dialect, Map, Node, Plain, PlainKind, Scalar, Str, Text, resolve};
 
@@ -23,20 +24,40 @@ pub(super) enum Key {
 pub(super) type Made = HashSet<(usize, Vec<Key>)>;
 
 /// What went on while a value was put into an object.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Outcome {
     /// Fields that were found or made.
     pub found: usize,
     /// Whether a text stands now in a field of a kind that it is not of.
     pub is_odd: bool,
-    /// Whether a list or a map went into a scalar, which leaves nothing of it.
-    pub is_lost: bool,
-    /// Whether the way ended at a field without a value.
-    pub ends_in_null: bool,
-    /// Whether a text that holds other values could not be written again, and was left as it is.
-    pub is_unwritable: bool,
-    /// Whether a text that holds other values was passed over because a pattern led to it.
-    pub is_passed_over: bool,
+    pub notes: BTreeSet<Note>,
+}
+
+/// What was done as kustomize does it, and is hardly meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Note {
+    /// A list or a map went into a scalar.
+    Lost,
+    /// The way ended at a field without a value.
+    EndsInNull,
+    /// A text that holds other values could not be written again, and was left as it is.
+    Unwritable,
+    /// A text that holds other values was not looked into: it stands in another such text, or a pattern led to it.
+    PassedOver,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lost => "a list or map was copied into a scalar, which leaves it empty",
+            Self::EndsInNull => "the path goes on behind a field that holds null, so nothing was written",
+            Self::Unwritable => "the text could not be written again with the value in it, so nothing was written",
+            Self::PassedOver => {
+                "the text holds other values, but was not looked into, so nothing was written: give list items by their \
+                 exact text, and do not nest such texts"
+            }
+        })
+    }
 }
 
 pub(super) struct Change<'c> {
@@ -101,7 +122,8 @@ impl<'c> Change<'c> {
         self.reader.spend(1, 0)?;
         if let Node::Null(_) = node {
             if self.options.create {
-                (self.outcome.found, self.outcome.ends_in_null) = (self.outcome.found + 1, true);
+                self.outcome.found += 1;
+                self.outcome.notes.insert(Note::EndsInNull);
             }
             return Ok(());
         }
@@ -236,12 +258,11 @@ impl<'c> Change<'c> {
             return Ok(false);
         };
         let written;
-        let text = match field.scalar() {
-            Some(text) => text,
-            None => {
-                written = plumb_manifests::yaml::json_to_string(&field.to_json());
-                &written
-            }
+        let text = if let Some(text) = field.scalar() {
+            text
+        } else {
+            written = plumb_manifests::yaml::json_to_string(&field.to_json());
+            &written
         };
         self.reader.spend(1, text.len())?;
         Ok(condition.pattern.is_match(text))
@@ -271,7 +292,9 @@ impl<'c> Change<'c> {
             }
             return self.copy(node);
         }
-        self.outcome.is_lost |= !self.value.is_scalar();
+        if !self.value.is_scalar() {
+            self.outcome.notes.insert(Note::Lost);
+        }
         let new = self.value.scalar().unwrap_or("");
         let old = node.scalar().unwrap_or_default();
         let text = if delimiter.is_empty() {
@@ -288,9 +311,10 @@ impl<'c> Change<'c> {
         };
         let is_made = !self.made.is_empty() && self.made.contains(&(self.position, self.trail.clone()));
         let put = match with_text(node, text.clone()) {
-            _ if is_made => meaning(&text),
+            _ if is_made && !(text.is_empty() && self.is_metadata_text()) => meaning(&text),
+            _ if is_made => Node::String(text),
             Err(_) if self.is_inside => {
-                self.outcome.is_unwritable = true;
+                self.outcome.notes.insert(Note::Unwritable);
                 return Ok(());
             }
             put => put?,
@@ -298,6 +322,15 @@ impl<'c> Change<'c> {
         self.outcome.is_odd |= is_odd(&put);
         node.write(put);
         Ok(())
+    }
+
+    /// Labels and annotations are texts, even if they are empty.
+    fn is_metadata_text(&self) -> bool {
+        let names = self.trail.iter().map_while(|key| match key {
+            Key::Field(name) => Some(name.as_str()),
+            Key::Index(_) => None,
+        });
+        matches!(names.collect::<Vec<_>>()[..], ["metadata", "labels" | "annotations", _])
     }
 
     fn copy(&mut self, node: &mut Node) -> Result<(), Failure> {
@@ -320,15 +353,20 @@ impl<'c> Change<'c> {
         let Node::String(text) = &*node else {
             return Ok(());
         };
-        self.reader.spend(1, text.len())?;
+        // It is read twice and written once.
+        self.reader.spend(STEPS_PER_TEXT, text.len())?;
         let limits = &self.reader.limits().yaml;
         let Some(mut inner) = structured::Inner::parse(text, limits).map_err(Failure::Walk)? else {
             return Err(Failure::Walk(wrong_kind("MappingNode", node)));
         };
         // Delimiters do not reach into texts.
+        if steps.len() > structured::TEXT_DEPTH_MAX {
+            let message = format!("more than {} steps lead into a text", structured::TEXT_DEPTH_MAX);
+            return Err(Failure::Other(BuildError::over_limit(message)));
+        }
         if self.way == Way::ByPattern {
             self.outcome.found += 1;
-            self.outcome.is_passed_over = true;
+            self.outcome.notes.insert(Note::PassedOver);
             return Ok(());
         }
         let options = FieldOptions { create: self.options.create, ..FieldOptions::default() };
@@ -337,13 +375,10 @@ impl<'c> Change<'c> {
         // Texts inside of texts are passed over.
         (change.way, change.is_inside) = (Way::ByPattern, true);
         change.walk(inner.node_mut(), steps)?;
-        let Outcome { found, is_odd: _, is_lost, ends_in_null, is_unwritable, is_passed_over } =
-            change.outcome;
+        let Outcome { found, is_odd: _, notes } = change.outcome;
         self.outcome.found += found;
-        self.outcome.is_passed_over |= is_passed_over;
-        self.outcome.is_lost |= is_lost;
-        self.outcome.ends_in_null |= ends_in_null;
-        self.outcome.is_unwritable |= is_unwritable;
+        let is_unwritable = notes.contains(&Note::Unwritable);
+        self.outcome.notes.extend(notes);
         if found == 0 || is_unwritable {
             return Ok(());
         }
@@ -352,11 +387,16 @@ impl<'c> Change<'c> {
                 self.reader.spend(1, text.len())?;
                 *node = Node::text(text);
             }
-            None => self.outcome.is_unwritable = true,
+            None => {
+                self.outcome.notes.insert(Note::Unwritable);
+            }
         }
         Ok(())
     }
 }
+
+/// To go on in a text costs so much more than to write it.
+const STEPS_PER_TEXT: usize = 8;
 
 struct Condition<'m> {
     key: &'m Text,

@@ -17,7 +17,7 @@ use crate::error::BuildError;
 use crate::resource::Resource;
 use crate::set::ResourceSet;
 
-use change::{Change, Made, Outcome, is_odd, with_text};
+use change::{Change, Made, is_odd, with_text};
 use choice::{Choice, Index};
 use entry::{FieldOptions, SourceEntry, TargetEntry};
 use path::TargetPath;
@@ -201,7 +201,7 @@ impl Run<'_, '_> {
         if outcome.is_odd {
             self.odd.push(position);
         }
-        for note in notes(outcome) {
+        for note in outcome.notes {
             let text = format!("replacement of {:?} in {id} with {}: {note}", path.written, source.label);
             self.assembly.warn(text);
         }
@@ -258,29 +258,13 @@ fn part(
         return Err(BuildError::invalid("delimiter option can only be used with scalar nodes"));
     };
     let index = usize::try_from(options.index).ok();
-    match index.and_then(|index| text.split(options.delimiter.as_str()).nth(index)) {
-        Some(part) => with_text(value, part.into()),
-        None => {
-            // The content of a secret is not repeated.
-            let shown = if resource.kind() == "Secret" { choice::name(source) } else { text.to_owned() };
-            let message = format!("options.index {} is out of bounds for value {shown}", options.index);
-            Err(BuildError::invalid(message))
-        }
+    if let Some(part) = index.and_then(|index| text.split(options.delimiter.as_str()).nth(index)) {
+        return with_text(value, part.into());
     }
-}
-
-/// What was done as kustomize does it, and is hardly meant.
-fn notes(outcome: Outcome) -> Vec<&'static str> {
-    let Outcome { found: _, is_odd: _, is_lost, ends_in_null, is_unwritable, is_passed_over } = outcome;
-    [
-        (is_lost, "a list or map was copied into a scalar, which leaves it empty"),
-        (ends_in_null, "the path goes on behind a field that holds null, so nothing was written"),
-        (is_passed_over, "a text behind a list item is only found if the item's text is given whole"),
-        (is_unwritable, "the text would not be JSON any more, so nothing was written"),
-    ]
-    .into_iter()
-    .filter_map(|(is_so, note)| is_so.then_some(note))
-    .collect()
+    // The content of a secret is not repeated.
+    let shown = if resource.kind() == "Secret" { choice::name(source) } else { text.to_owned() };
+    let message = format!("options.index {} is out of bounds for value {shown}", options.index);
+    Err(BuildError::invalid(message))
 }
 
 /// The path of the first scalar whose text is not of its kind. The depth is limited, and so is this recursion.

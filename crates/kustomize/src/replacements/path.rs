@@ -208,37 +208,37 @@ mod tests {
     }
 
     #[track_caller]
-    fn found(path: &str, expect: Value) {
+    fn found(path: &str, expect: &Value) {
         let value = json!({"v": {"s": "x", "n": 5, "l": ["one", "two"], "e": [], "z": null,
             "m": [{"name": 5, "v": "q"}, {"name": "c10", "v": "w"}, {"name": "c1", "v": "k"}]}});
         let node = Node::from(value);
         let found = find(&node, path).map(|found| found.map_or(Value::Null, Node::to_json));
         let found = found.unwrap_or_else(|error| Value::String(format!("error: {error}")));
-        assert_eq!(found, expect, "{path}");
+        assert_eq!(found, *expect, "{path}");
     }
 
     #[test]
     fn a_source_is_found_by_names_indexes_and_exact_texts() {
-        found("v.s", json!("x"));
-        found("v..s.", json!("x"));
-        found("v.l.+1", json!("two"));
-        found("v.l.-", json!("two"));
-        found("v.l.5", Value::Null);
-        found("v.l.[=one]", json!("one"));
-        found("v.m.[name=c1].v", json!("k"));
-        found("v.m.[name=5].v", json!("q"));
-        found("v.m.[name=c.*].v", Value::Null);
-        found("v.e", Value::Null);
-        found("v.z.a", Value::Null);
+        found("v.s", &json!("x"));
+        found("v..s.", &json!("x"));
+        found("v.l.+1", &json!("two"));
+        found("v.l.-", &json!("two"));
+        found("v.l.5", &Value::Null);
+        found("v.l.[=one]", &json!("one"));
+        found("v.m.[name=c1].v", &json!("k"));
+        found("v.m.[name=5].v", &json!("q"));
+        found("v.m.[name=c.*].v", &Value::Null);
+        found("v.e", &Value::Null);
+        found("v.z.a", &Value::Null);
     }
 
     #[test]
     fn a_source_path_that_cannot_be_gone_is_refused() {
-        found("v.l.*", json!("error: wildcard is not supported in PathGetter"));
-        found("v.l.-1", json!("error: array index -1 cannot be negative"));
-        found("v.s.x", json!("error: wrong node kind: expected MappingNode but got ScalarNode"));
-        found("v.l.x", json!("error: wrong node kind: expected MappingNode but got SequenceNode"));
-        found("v.0", json!("error: wrong node kind: expected SequenceNode but got MappingNode"));
+        found("v.l.*", &json!("error: wildcard is not supported in PathGetter"));
+        found("v.l.-1", &json!("error: array index -1 cannot be negative"));
+        found("v.s.x", &json!("error: wrong node kind: expected MappingNode but got ScalarNode"));
+        found("v.l.x", &json!("error: wrong node kind: expected MappingNode but got SequenceNode"));
+        found("v.0", &json!("error: wrong node kind: expected SequenceNode but got MappingNode"));
         let long = "a.".repeat(100_000);
         assert_eq!(
             TargetPath::new(&long).unwrap_err().to_string(),

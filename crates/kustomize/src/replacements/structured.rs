@@ -1,5 +1,7 @@
 //! Values inside texts: JSON or YAML that stands in a string of an object.
 
+use std::fmt::Write;
+
 use plumb_manifests::yaml::{self, Dialect, Map, Node, Plain, PlainKind};
 use serde_json::Value;
 
@@ -7,6 +9,9 @@ use super::change::is_odd;
 use super::styled::{Content, Item, Style, Styled, StyledText};
 use super::styled_print;
 use crate::error::BuildError;
+
+/// So many maps and lists may be inside each other in a text that is written again.
+pub(super) const TEXT_DEPTH_MAX: usize = 100;
 
 /// A value that a text holds.
 pub(super) struct Inner {
@@ -39,12 +44,19 @@ impl Inner {
             return Ok(None);
         };
         let is_json = text.trim_start().starts_with(['{', '[']);
-        let form = match StyledText::parse(text, limits.depth_max) {
-            _ if is_json && !is_strict => Form::Unwritable,
-            _ if is_json && text.contains('\n') && text.contains("  ") => Form::Indented,
-            _ if is_json => Form::Compact,
-            Some(styled) => Form::Yaml(node.clone(), Box::new(styled)),
-            None => Form::Unwritable,
+        let form = if !is_json {
+            let styled = StyledText::parse(text, TEXT_DEPTH_MAX).ok_or_else(|| {
+                let message =
+                    format!("a text holds more than {TEXT_DEPTH_MAX} maps and lists inside each other");
+                BuildError::over_limit(message)
+            })?;
+            Form::Yaml(node.clone(), Box::new(styled))
+        } else if !is_strict {
+            Form::Unwritable
+        } else if text.contains('\n') && text.contains("  ") {
+            Form::Indented
+        } else {
+            Form::Compact
         };
         Ok(Some(Self { node, form }))
     }
@@ -108,7 +120,7 @@ fn update(styled: &mut Styled, old: &Node, new: &Node) -> Option<()> {
 }
 
 fn update_map(items: &mut Vec<Item>, old: &Map, new: &Map) -> Option<()> {
-    for (key, node) in new.iter() {
+    for (key, node) in new.iter().filter(|(key, node)| old.get(key) != Some(*node)) {
         let is_own = |item: &&mut Item| {
             item.key
                 .as_ref()
@@ -117,7 +129,6 @@ fn update_map(items: &mut Vec<Item>, old: &Map, new: &Map) -> Option<()> {
         match (items.iter_mut().find(is_own), old.get(key)) {
             (Some(item), Some(old)) => update(&mut item.value, old, node)?,
             // It came with a merge key.
-            (None, Some(old)) if old == node => {}
             (None, Some(_)) => return None,
             (_, None) => items.push(item(Some(key), node)),
         }
@@ -217,7 +228,8 @@ fn quote(text: &str, out: &mut String) {
     for c in Value::from(text).to_string().chars() {
         match c {
             '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                out.push_str(&format!("\\u{:04x}", u32::from(c)));
+                let written = write!(out, "\\u{:04x}", u32::from(c));
+                debug_assert!(written.is_ok(), "writing to a String does not fail");
             }
             c => out.push(c),
         }
@@ -322,6 +334,35 @@ mod tests {
             "x: old\n# foot\n\nb: 1\n\n# c foot\n\n# c head\nc: 1",
             "x: new\n# foot\n\nb: 1\n# c foot\n\n# c head\nc: 1",
         );
+    }
+
+    #[test]
+    fn yaml_keeps_comments_in_odd_places() {
+        check("a:\n- # c\n  x: old\n-\n  # c2\n  x: old\n", "a:\n- # c\n  x: new\n- # c2\n  x: new");
+        check("a: | # cmt\n  t # none\nx: old\n", "a: | # cmt\n  t # none\nx: new");
+        check("a:\n  # none\n\nx: old\n\n  # deep\n\ny: 1", "a:\n# none\nx: new\n# deep\ny: 1");
+        check("- x: old\n  # end\n# last\n", "- x: new\n  # end\n\n# last");
+    }
+
+    #[test]
+    fn deep_and_long_texts_are_kept_too() {
+        let deep = (0..90).fold(String::new(), |text, level| text + &" ".repeat(2 * level) + "a:\n");
+        let deep = format!("{deep}{}x: old", " ".repeat(180));
+        check(&deep, &deep.replace("old", "new"));
+        let flow = format!("a: {}{}\nx: old", "[".repeat(90), "]".repeat(90));
+        check(&flow, &flow.replace("old", "new"));
+        let long = "# c\n\n- 1 # d\n".repeat(20_000) + "- x: old";
+        let mut inner = Inner::parse(&long, &yaml::Limits::default()).unwrap().unwrap();
+        put(inner.node_mut());
+        assert!(inner.write().unwrap().unwrap().ends_with("- x: new"));
+    }
+
+    #[test]
+    fn texts_that_are_too_deep_are_refused() {
+        for text in [format!("a: {}{}", "[".repeat(400), "]".repeat(400)), "- ".repeat(400) + "x: old"] {
+            let error = Inner::parse(&text, &yaml::Limits::default()).err().unwrap().to_string();
+            assert_eq!(error, "a text holds more than 100 maps and lists inside each other");
+        }
     }
 
     #[test]

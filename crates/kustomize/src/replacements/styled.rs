@@ -100,6 +100,8 @@ struct Reading<'t> {
     comments: Vec<Comment>,
     /// Behind values, by line.
     trailing: Trailing,
+    /// Where each line begins.
+    line_starts: Vec<usize>,
     /// Where the last map or list has ended.
     last_line: usize,
 }
@@ -122,9 +124,11 @@ impl StyledText {
             }
         }
         let (comments, trailing) = comments(&text, &events);
-        let characters = text.chars().collect();
+        let characters: Vec<char> = text.chars().collect();
+        let breaks = characters.iter().enumerate().filter(|&(_, &c)| c == '\n');
+        let line_starts = std::iter::once(0).chain(breaks.map(|(index, _)| index + 1)).collect();
         let mut reading =
-            Reading { events: events.into_iter(), characters, comments, trailing, last_line: 0 };
+            Reading { events: events.into_iter(), characters, comments, trailing, line_starts, last_line: 0 };
         let (event, span) = reading.events.next()?;
         let (line, column) = (span.start.line(), span.start.col());
         let mut groups = reading.groups_before(line);
@@ -193,7 +197,7 @@ impl Reading<'_> {
                     ScalarStyle::DoubleQuoted => Style::Double,
                     ScalarStyle::Literal => Style::Literal,
                     ScalarStyle::Folded => Style::Folded,
-                    _ => Style::Plain,
+                    ScalarStyle::Plain => Style::Plain,
                 };
                 let is_nothing = is_empty && style == Style::Plain;
                 let text = if is_nothing { String::new() } else { text.into_owned() };
@@ -259,36 +263,62 @@ impl Reading<'_> {
                 }
                 _ => span.start.line(),
             };
-            let own = if is_map { span.start.col() } else { self.dash_column(&span) };
+            let is_dashed = !is_map && shape == Shape::Block;
+            let (line, own) = if is_dashed { self.dash(&span) } else { (line, span.start.col()) };
             let column = *column.get_or_insert(own);
             let head = self.between(&mut items, line, column);
             let (key, value) = if is_map {
                 let mut key = self.value(event, &span)?;
                 let (event, next) = self.events.next()?;
                 // A comment behind `key:` belongs to the key where the value begins below.
-                if next.start.line() > span.start.line() {
-                    key.comment = self.trailing.remove(&span.start.line());
+                let is_block =
+                    matches!(event, Event::Scalar(_, ScalarStyle::Literal | ScalarStyle::Folded, ..));
+                let comment = if is_block || next.start.line() > span.start.line() {
+                    self.trailing.remove(&span.start.line())
+                } else {
+                    None
+                };
+                let mut value = self.commented(event, &next, shape)?;
+                if is_block {
+                    value.comment = comment;
+                } else {
+                    key.comment = comment;
                 }
-                (Some(key), self.commented(event, &next, shape)?)
+                (Some(key), value)
             } else {
-                (None, self.commented(event, &span, shape)?)
+                let mut first: Vec<String> = Vec::new();
+                if is_dashed && line < span.start.line() {
+                    first.extend(self.trailing.remove(&line));
+                    first.extend(joined(self.groups_before(span.start.line())));
+                }
+                let mut value = self.commented(event, &span, shape)?;
+                if let Content::Map(items, _) | Content::List(items, _) = &mut value.content
+                    && let Some(item) = items.first_mut()
+                {
+                    item.head.splice(0..0, first);
+                }
+                (None, value)
             };
             items.push(Item { head, key, value, foot: Vec::new() });
         }
     }
 
-    /// Shares the comments between two items: those right above the next one are its own.
+    /// Shares the comments between two items: those right behind the last one are its own if they are set off from the
+    /// next one.
     fn between(&mut self, items: &mut [Item], line: usize, column: usize) -> Vec<String> {
         let mut groups = self.groups_before(line);
         let Some(last) = items.last_mut() else {
             return joined(groups);
         };
-        let head = match groups.last() {
-            Some(group) if group.end + 1 == line && group.column == column => groups.pop(),
-            _ => None,
-        };
-        last.foot.extend(joined(groups));
-        head.map(|group| group.lines).unwrap_or_default()
+        let has_value =
+            !matches!(&last.value.content, Content::Scalar(text, Style::Plain) if text.is_empty());
+        let is_foot = groups.first().is_some_and(|group| {
+            self.is_content(group.start - 1) && (group.end + 1 != line || group.column != column)
+        });
+        if is_foot && has_value {
+            last.foot.extend(groups.remove(0).lines);
+        }
+        joined(groups)
     }
 
     /// Comments behind the last item that stand as deep as it does.
@@ -307,7 +337,7 @@ impl Reading<'_> {
         for group in self.groups_before(line_max) {
             let is_head = next.is_some_and(|(line, next)| group.end + 1 == line && group.column == next);
             // At the end of the text, what is set off by an empty line belongs to the document.
-            let follows = self.is_content(group.start.saturating_sub(1));
+            let follows = self.is_content(group.start - 1);
             if kept.is_empty()
                 && group.column >= column
                 && !is_head
@@ -331,19 +361,33 @@ impl Reading<'_> {
 
     /// Whether a line, counted from 1, says something.
     fn is_content(&self, line: usize) -> bool {
-        let mut lines = self.characters.split(|&c| c == '\n');
-        lines.nth(line.saturating_sub(1)).is_some_and(|line| line.iter().any(|c| !c.is_whitespace()))
+        let first = self.line(line).iter().find(|c| !c.is_whitespace());
+        first.is_some_and(|&c| c != '#')
     }
 
-    /// Where the dash of an item stands.
-    fn dash_column(&self, span: &Span) -> usize {
-        let index = span.start.index();
-        let before = self.characters.get(..index).unwrap_or_default();
-        let Some(dash) = before.iter().rposition(|&c| c == '-') else {
-            return span.start.col();
-        };
-        let line_start = before[..dash].iter().rposition(|&c| c == '\n').map_or(0, |at| at + 1);
-        dash - line_start
+    fn line(&self, line: usize) -> &[char] {
+        let start = line.checked_sub(1).and_then(|index| self.line_starts.get(index));
+        let rest = start.and_then(|&start| self.characters.get(start..)).unwrap_or_default();
+        let end = self.line_starts.get(line).zip(start).map_or(rest.len(), |(next, start)| next - start);
+        rest.get(..end).unwrap_or_default()
+    }
+
+    /// Line and column of the dash before an item: on its line, or on the last one before it that says something.
+    fn dash(&self, span: &Span) -> (usize, usize) {
+        let (mut line, column) = (span.start.line(), span.start.col());
+        let before = self.line(line).get(..column).unwrap_or_default();
+        if let Some(dash) = before.iter().rposition(|&c| c == '-') {
+            return (line, dash);
+        }
+        while line > 1 {
+            line -= 1;
+            if self.is_content(line) {
+                let marks = self.line(line).iter().take_while(|c| matches!(c, ' ' | '-'));
+                let dash = marks.collect::<Vec<_>>().iter().rposition(|&&c| c == '-');
+                return (line, dash.unwrap_or(column));
+            }
+        }
+        (span.start.line(), column)
     }
 }
 

@@ -67,8 +67,11 @@ impl Printer {
                 if place != Place::Root && !text.is_empty() {
                     self.out.push(' ');
                 }
-                self.out.push_str(&text);
                 let is_block = matches!(styled.content, Content::Scalar(_, Style::Literal | Style::Folded));
+                if let (true, Some(comment), Some(end)) = (is_block, &styled.comment, text.find('\n')) {
+                    text.insert_str(end, &format!(" {comment}"));
+                }
+                self.out.push_str(&text);
                 if let Some(comment) = styled.comment.as_ref().filter(|_| !is_block) {
                     self.out.push(' ');
                     self.out.push_str(comment);
@@ -101,36 +104,34 @@ impl Printer {
                 self.out.push('\n');
             }
             if !item.head.is_empty() {
-                if goes_on {
-                    // The dash stands there already.
-                    self.out.truncate(self.out.trim_end_matches(' ').len());
+                // Behind a dash, a comment begins on its line.
+                let (first, rest) = item.head.split_at(usize::from(goes_on));
+                for line in first {
+                    self.out.push_str(line);
                     self.out.push('\n');
-                    goes_on = false;
                 }
-                self.comment(&item.head, indent);
+                goes_on = false;
+                self.comment(rest, indent);
             }
             if !std::mem::take(&mut goes_on) {
                 self.margin(indent);
             }
-            match &item.key {
-                Some(key) => {
-                    let mut text = String::new();
-                    flow(key, indent, Shape::Block, &mut text);
-                    if text == "<<" {
-                        self.out.push_str("!!merge ");
-                    }
-                    self.out.push_str(&text);
-                    self.out.push(':');
-                    if let Some(comment) = &key.comment {
-                        self.out.push(' ');
-                        self.out.push_str(comment);
-                    }
-                    self.block(&item.value, indent, Place::Key);
+            if let Some(key) = &item.key {
+                let mut text = String::new();
+                flow(key, indent, Shape::Block, &mut text);
+                if text == "<<" {
+                    self.out.push_str("!!merge ");
                 }
-                None => {
-                    self.out.push('-');
-                    self.block(&item.value, indent, Place::Dash);
+                self.out.push_str(&text);
+                self.out.push(':');
+                if let Some(comment) = &key.comment {
+                    self.out.push(' ');
+                    self.out.push_str(comment);
                 }
+                self.block(&item.value, indent, Place::Key);
+            } else {
+                self.out.push('-');
+                self.block(&item.value, indent, Place::Dash);
             }
             if !item.foot.is_empty() {
                 self.comment(&item.foot, indent);
