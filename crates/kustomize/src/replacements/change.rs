@@ -312,7 +312,7 @@ impl<'c> Change<'c> {
         let is_made = !self.made.is_empty() && self.made.contains(&(self.position, self.trail.clone()));
         let put = match with_text(node, text.clone()) {
             _ if is_made && !(text.is_empty() && self.is_metadata_text()) => meaning(&text),
-            _ if is_made => Node::String(text),
+            _ if is_made => Node::text(text),
             Err(_) if self.is_inside => {
                 self.outcome.notes.insert(Note::Unwritable);
                 return Ok(());

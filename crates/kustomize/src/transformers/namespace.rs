@@ -58,6 +58,16 @@ pub(crate) fn apply(
     }
 }
 
+/// Whether an error may repeat what stands in the object.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shows {
+    Contents,
+    Nothing,
+}
+
+/// No more values than this are repeated.
+const SHOWN_MAX: usize = 100;
+
 const METADATA_NAMESPACE: &str = "metadata/namespace";
 const SUBJECTS: &str = "subjects";
 const SUBJECT_NAMESPACE: &str = "subjects/namespace";
@@ -65,9 +75,10 @@ const SUBJECT_NAMESPACE: &str = "subjects/namespace";
 impl Setting<'_> {
     fn apply(&self, resource: &mut Resource, specs: &[FieldSpec]) -> Result<(), BuildError> {
         let gvk = resource.gvk();
+        let shows = if gvk.kind == "Secret" { Shows::Nothing } else { Shows::Contents };
         if !gvk.is_certainly_cluster_scoped() {
             let own = FieldSpec::new(Gvk::default(), METADATA_NAMESPACE, true);
-            own.visit_resource(resource, Make::Scalar, &mut |field| self.set(field))?;
+            own.visit_resource(resource, Make::Scalar, &mut |field| self.set(shows, field))?;
         }
         let is_binding = matches!(gvk.kind.as_str(), "RoleBinding" | "ClusterRoleBinding");
         if is_binding {
@@ -81,7 +92,7 @@ impl Setting<'_> {
             if is_done || is_other_namespace_kind {
                 continue;
             }
-            spec.visit_resource(resource, Make::Scalar, &mut |field| self.set(field))
+            spec.visit_resource(resource, Make::Scalar, &mut |field| self.set(shows, field))
                 .map_err(|error| error.while_doing("namespace field specs must target scalar nodes"))?;
         }
         Ok(())
@@ -99,18 +110,19 @@ impl Setting<'_> {
                 Subjects::None => false,
             };
             if is_meant {
-                self.set(subject.entry_or("namespace", || Node::text("")))?;
+                self.set(Shows::Contents, subject.entry_or("namespace", || Node::text("")))?;
             }
         }
         Ok(())
     }
 
-    fn set(&self, field: &mut Node) -> Result<(), BuildError> {
+    fn set(&self, shows: Shows, field: &mut Node) -> Result<(), BuildError> {
         if field.is_array() || field.is_object() {
             let noun = if field.is_array() { "SequenceNode" } else { "MappingNode" };
-            let contents = yaml::to_string_with_quotes(field);
-            let message =
-                format!("wrong node kind: expected ScalarNode but got {noun}: node contents:\n{contents}");
+            let mut message = format!("wrong node kind: expected ScalarNode but got {noun}");
+            if shows == Shows::Contents && field.count() <= SHOWN_MAX {
+                message = format!("{message}: node contents:\n{}", yaml::to_string_with_quotes(field));
+            }
             return Err(BuildError::invalid(message));
         }
         // kustomize takes a null that is written for a namespace.
