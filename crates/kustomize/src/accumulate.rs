@@ -272,20 +272,10 @@ impl<'t> Assembly<'t> {
         settings: &Settings,
         into: &mut Accumulated,
     ) -> Result<(), BuildError> {
-        let merged;
-        let config = if into.extras == Config::default() {
-            Config::builtin()
-        } else {
-            let mut both = Config::builtin().clone();
-            both.merge(into.extras.clone())?;
-            merged = both;
-            &merged
-        };
+        let config = Config::with(into.extras.clone())?;
+        let config = config.as_ref();
         let set = &mut into.set;
-        // What walks through whole objects costs the more the larger they are.
-        let values: usize = set.iter().map(|resource| resource.value.count()).sum();
-        let walk = values / VALUES_PER_STEP + 1;
-        self.reader.spend(walk, 0)?;
+        self.reader.spend(set.len(), 0)?;
         if !settings.patches_strategic_merge.is_empty() {
             patches::run_strategic(self, &place.directory, &settings.patches_strategic_merge, set)?;
             self.note(place, set, "PatchStrategicMergeTransformer")?;
@@ -304,6 +294,12 @@ impl<'t> Assembly<'t> {
             replicas::set(set, entry, &config.replicas)?;
             self.note(place, set, "ReplicaCountTransformer")?;
         }
+        // What walks through whole objects costs the more the larger they are.
+        let walk = if settings.images.is_empty() {
+            0
+        } else {
+            set.iter().map(|resource| resource.value.count()).sum::<usize>() / VALUES_PER_STEP + 1
+        };
         for entry in &settings.images {
             self.reader.spend(walk, entry.new_name.len() + entry.new_tag.len() + entry.digest.len())?;
             images::replace(set, entry, &config.images)?;

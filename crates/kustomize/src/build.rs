@@ -174,8 +174,7 @@ fn finish(
 ) -> Result<Vec<Built>, BuildError> {
     let (reader, provenance) = (assembly.reader, &assembly.provenance);
     let Accumulated { mut set, extras, vars } = accumulated;
-    let mut config = Config::builtin().clone();
-    config.merge(extras)?;
+    let config = Config::with(extras)?;
     hash::add(&mut set);
     references::update(&mut set, &config.name_references, reader)?;
     vars.resolve(&mut set, &config.var_references, assembly)?;

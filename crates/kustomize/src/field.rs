@@ -134,6 +134,78 @@ impl Walk {
     }
 }
 
+/// The paths of many specifications, those that begin alike walked together.
+#[derive(Debug, Default)]
+pub(crate) struct FieldTree {
+    branches: Vec<(Step, FieldTree)>,
+    /// The numbers of the specifications that end here.
+    ends: Vec<usize>,
+}
+
+impl FieldTree {
+    /// Adds the path of a specification, which is called by this number from here on.
+    pub(crate) fn add(&mut self, spec: &FieldSpec, number: usize) {
+        let mut tree = self;
+        for step in spec.steps.iter().take(PATH_STEPS_MAX) {
+            let at = tree.branches.iter().position(|(own, _)| own == step).unwrap_or_else(|| {
+                tree.branches.push((step.clone(), Self::default()));
+                tree.branches.len() - 1
+            });
+            tree = &mut tree.branches[at].1;
+        }
+        tree.ends.push(number);
+    }
+
+    /// Calls `visit` with every field that a path leads to, and the numbers of those that do. Nothing is made on the
+    /// way. An error comes with the number of a specification that led to it.
+    pub(crate) fn visit(
+        &self,
+        value: &mut Node,
+        visit: &mut dyn FnMut(usize, &mut Node) -> Result<(), BuildError>,
+    ) -> Result<(), (usize, BuildError)> {
+        for &number in &self.ends {
+            visit(number, value).map_err(|error| (number, error))?;
+        }
+        self.descend(value, visit)
+    }
+
+    /// The depth of lists is limited by the reader, and that of the tree by its paths, and so is this recursion.
+    fn descend(
+        &self,
+        value: &mut Node,
+        visit: &mut dyn FnMut(usize, &mut Node) -> Result<(), BuildError>,
+    ) -> Result<(), (usize, BuildError)> {
+        if self.branches.is_empty() {
+            return Ok(());
+        }
+        match value {
+            Node::Null(_) => Ok(()),
+            Node::Array(items) => items.iter_mut().try_for_each(|item| self.descend(item, visit)),
+            Node::Object(map) => self.branches.iter().try_for_each(|(step, branch)| {
+                let Some(field) = map.get_mut(&step.name) else { return Ok(()) };
+                if step.is_list && field.is_null() {
+                    *field = Node::Array(Vec::new());
+                }
+                branch.visit(field, visit)
+            }),
+            Node::Plain(_) | Node::String(_) => {
+                Err((self.any_end(), BuildError::invalid("expected sequence or mapping node")))
+            }
+        }
+    }
+
+    fn any_end(&self) -> usize {
+        let mut tree = self;
+        loop {
+            match (tree.ends.first(), tree.branches.first()) {
+                (Some(&number), _) => return number,
+                (None, Some((_, branch))) => tree = branch,
+                (None, None) => return 0,
+            }
+        }
+    }
+}
+
 /// Cuts a path at its slashes; `\/` stands for a slash in a name.
 pub(crate) fn steps(path: &str) -> Vec<String> {
     let mut steps = vec![String::new()];

@@ -1,6 +1,8 @@
 //! The objects of a build in order, no two with the same id.
 
+use std::collections::hash_map::{Entry, RandomState};
 use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasher;
 
 use plumb_manifests::yaml::Map;
 
@@ -14,7 +16,7 @@ use crate::shares;
 pub(crate) struct ResourceSet {
     resources: Vec<Resource>,
     /// Where the objects stand that have or had an id; `None` after ids may have changed.
-    index: Option<HashMap<ResId, Vec<usize>>>,
+    index: Option<Index>,
     /// Whether an object may have been emptied.
     may_have_empties: bool,
 }
@@ -63,12 +65,12 @@ impl ResourceSet {
     /// Adds an object whose id is new.
     pub(crate) fn append(&mut self, resource: Resource) -> Result<(), BuildError> {
         let id = resource.current_id();
-        let key = id.to_key();
         let position = self.resources.len();
         self.fill_index();
-        let standing = self.index.iter().filter_map(|index| index.get(&key)).flatten();
-        let mut same = standing.filter(|&&at| self.resources[at].current_id().to_key() == key);
-        if let Some(&at) = same.next() {
+        let standing = self.index.iter().flat_map(|index| index.at(&id));
+        let is_same = |at: &usize| self.resources[*at].current_id().is_same(&id);
+        let first = standing.filter(is_same).min();
+        if let Some(at) = first {
             let (first, second) = (&self.resources[at].file, &resource.file);
             let places = if first == second {
                 format!("twice in {first}")
@@ -79,7 +81,7 @@ impl ResourceSet {
             return Err(BuildError::invalid(message));
         }
         if let Some(index) = &mut self.index {
-            add_to(index, &resource, position);
+            index.add(&resource, position);
         }
         self.resources.push(resource);
         Ok(())
@@ -115,15 +117,18 @@ impl ResourceSet {
     /// Where objects stand that have or had an id.
     pub(crate) fn indices_of_any(&mut self, id: &ResId) -> Vec<usize> {
         self.fill_index();
-        let index = self.index.as_ref();
-        index.and_then(|index| index.get(&id.to_key())).cloned().unwrap_or_default()
+        let standing = self.index.iter().flat_map(|index| index.at(id));
+        let mut found: Vec<usize> =
+            standing.filter(|&at| self.resources[at].all_ids().any(|own| own.is_same(id))).collect();
+        found.dedup();
+        found
     }
 
     fn fill_index(&mut self) {
         if self.index.is_none() {
-            let mut index = HashMap::new();
+            let mut index = Index::default();
             for (position, resource) in self.resources.iter().enumerate() {
-                add_to(&mut index, resource, position);
+                index.add(resource, position);
             }
             self.index = Some(index);
         }
@@ -147,22 +152,46 @@ impl ResourceSet {
 
     /// The first id that two objects share.
     pub(crate) fn duplicate(&self) -> Option<ResId> {
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::with_capacity(self.resources.len());
         self.resources.iter().map(Resource::current_id).find(|id| !seen.insert(id.to_key()))
+    }
+}
+
+/// Where objects stand, by the hashes of the ids that they have or had. Different ids may share one.
+#[derive(Debug, Clone, Default)]
+struct Index {
+    hasher: RandomState,
+    /// The first object of a hash; most have no other.
+    first: HashMap<u64, usize>,
+    further: HashMap<u64, Vec<usize>>,
+}
+
+impl Index {
+    fn hash(&self, id: &ResId) -> u64 {
+        self.hasher.hash_one((&id.gvk, &id.name, id.effective_namespace()))
+    }
+
+    /// In order, perhaps more than once.
+    fn at(&self, id: &ResId) -> impl Iterator<Item = usize> {
+        let hash = self.hash(id);
+        let further = self.further.get(&hash).into_iter().flatten().copied();
+        self.first.get(&hash).copied().into_iter().chain(further)
+    }
+
+    fn add(&mut self, resource: &Resource, position: usize) {
+        for id in resource.all_ids() {
+            let hash = self.hash(&id);
+            match self.first.entry(hash) {
+                Entry::Vacant(entry) => drop(entry.insert(position)),
+                Entry::Occupied(entry) if *entry.get() == position => {}
+                Entry::Occupied(_) => self.further.entry(hash).or_default().push(position),
+            }
+        }
     }
 }
 
 fn is_full(resource: &Resource) -> bool {
     resource.value.as_object().is_some_and(|map| !map.is_empty())
-}
-
-fn add_to(index: &mut HashMap<ResId, Vec<usize>>, resource: &Resource, position: usize) {
-    for id in resource.all_ids() {
-        let positions = index.entry(id.to_key()).or_default();
-        if positions.last() != Some(&position) {
-            positions.push(position);
-        }
-    }
 }
 
 /// A generated object in the place of an old one: metadata are joined, the new one winning; name, namespace and

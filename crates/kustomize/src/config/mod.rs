@@ -6,6 +6,7 @@ mod file;
 mod name_references_table;
 mod var_references_table;
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use plumb_manifests::yaml::Text;
@@ -47,6 +48,16 @@ impl Config {
     pub(crate) fn builtin() -> &'static Self {
         static BUILTIN: OnceLock<Config> = OnceLock::new();
         BUILTIN.get_or_init(Self::from_tables)
+    }
+
+    /// The defaults and what is added to them.
+    pub(crate) fn with(extras: Self) -> Result<Cow<'static, Self>, BuildError> {
+        if extras == Self::default() {
+            return Ok(Cow::Borrowed(Self::builtin()));
+        }
+        let mut both = Self::builtin().clone();
+        both.merge(extras)?;
+        Ok(Cow::Owned(both))
     }
 
     fn from_tables() -> Self {
