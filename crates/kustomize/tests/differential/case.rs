@@ -38,8 +38,12 @@ impl Case {
         Some(builder.build())
     }
 
-    pub fn bytes(&self) -> usize {
-        self.files.iter().map(|(path, content)| path.len() + content.len()).sum()
+    /// Whether a word stands in any file.
+    pub fn mentions(&self, word: &str) -> bool {
+        let word = word.as_bytes();
+        self.files
+            .values()
+            .any(|content| content.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word)))
     }
 
     /// All files as one text.

@@ -48,7 +48,8 @@ pub fn ours(case: &Case) -> Own {
         return Own::Refused("no such target".to_owned());
     };
     let options = Options { reach: Reach::OwnDirectory, limits: Limits::default() };
-    let result = catch_unwind(AssertUnwindSafe(|| build(&tree, &target, &options).map(|build| build.to_yaml())));
+    let result =
+        catch_unwind(AssertUnwindSafe(|| build(&tree, &target, &options).map(|build| build.to_yaml())));
     match result {
         Ok(Ok(text)) => Own::Built(text),
         Ok(Err(error)) => {
@@ -61,7 +62,10 @@ pub fn ours(case: &Case) -> Own {
         }
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
-            Own::Panicked(text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default())
+            Own::Panicked(
+                text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+                    .unwrap_or_default(),
+            )
         }
     }
 }
@@ -75,13 +79,17 @@ pub fn compare(own: &Own, verdict: &Verdict) -> Outcome {
         (Own::Built(own), Verdict::Built(theirs)) if own == theirs => Outcome::BothBuilt,
         (Own::Built(_), Verdict::Built(_)) => Outcome::Differs(Difference::Bytes),
         (Own::Refused(_), Verdict::Refused(_)) => Outcome::BothRefused,
-        (Own::Refused(message), Verdict::Built(_)) => Outcome::Differs(Difference::RefusedByUs(shape(message))),
+        (Own::Refused(message), Verdict::Built(_)) => {
+            Outcome::Differs(Difference::RefusedByUs(shape(message)))
+        }
         (Own::Built(_), Verdict::Refused(message)) => Outcome::Differs(Difference::BuiltByUs(shape(message))),
     }
 }
 
 /// A message without what changes from case to case.
-fn shape(message: &str) -> String {
+pub fn shape(message: &str) -> String {
+    // Every layer puts its own words in front.
+    let message = message.rsplit("': ").next().unwrap_or_default();
     let mut shape = String::new();
     for word in message.split(|letter: char| !letter.is_alphabetic()).filter(|word| word.len() > 3) {
         if !word.contains(char::is_uppercase) && shape.len() < 200 {

@@ -8,6 +8,8 @@
 //!   is printed with a difference; the same text in this variable repeats that case alone.
 //! - `PLUMB_DIFFERENTIAL_REPORT`: a folder for all differences, made small; else they are only printed.
 //! - `PLUMB_DIFFERENTIAL_STOP`: after how many differences the run stops, 5 if nothing is said.
+//! - `PLUMB_DIFFERENTIAL_REFUSALS`: if set, what kustomize refuses is counted by kind, to see whether the generator
+//!   makes too much that is refused.
 //! - `PLUMB_KUSTOMIZE_SERVER`: a program that answers many builds, see `oracle.rs`.
 
 #![expect(clippy::unwrap_used, reason = "a run that cannot be set up fails the test")]
@@ -32,16 +34,8 @@ use crate::oracle::Oracle;
 use crate::report::{Found, Tally};
 
 /// Fields that this engine does not know yet: refused by name, counted, thrown seldom.
-pub const NOT_SUPPORTED: &[&str] = &[
-    "buildMetadata",
-    "crds",
-    "generators",
-    "openapi",
-    "replacements",
-    "transformers",
-    "validators",
-    "vars",
-];
+pub const NOT_SUPPORTED: &[&str] =
+    &["buildMetadata", "crds", "generators", "openapi", "replacements", "transformers", "validators", "vars"];
 
 const CASES: usize = 300;
 const SEED: u64 = 6;
@@ -78,6 +72,9 @@ fn random_kustomizations_are_built_or_refused_as_kustomize_does() {
     });
     let tally = tally.into_inner().unwrap();
     println!("{tally}");
+    if env::var_os("PLUMB_DIFFERENTIAL_REFUSALS").is_some() {
+        println!("{}", tally.refusals());
+    }
     assert!(tally.found.is_empty(), "{} cases differ:\n{}", tally.found.len(), tally.details());
 }
 
@@ -109,17 +106,17 @@ fn check(run: &Run, number: usize, oracle: &mut Oracle, tally: &Mutex<Tally>) {
     let verdict = oracle.ask(&case).unwrap();
     let own = ours(&case);
     let outcome = compare(&own, &verdict);
-    tally.lock().unwrap().count(&outcome, &own, &verdict);
+    tally.lock().unwrap().count(&outcome, &verdict);
     let Outcome::Differs(difference) = outcome.clone() else { return };
     if tally.lock().unwrap().is_known(&difference) {
         return;
     }
-    let mut is_interesting = |case: &Case| {
-        oracle.ask(case).is_ok_and(|verdict| compare(&ours(case), &verdict) == outcome)
-    };
+    let mut is_interesting =
+        |case: &Case| oracle.ask(case).is_ok_and(|verdict| compare(&ours(case), &verdict) == outcome);
     let small = reduce::reduce(&case, TRIES, &mut is_interesting);
     let verdict = oracle.ask(&small).unwrap();
-    let found = Found { seed: format!("{}:{number}", run.seed), own: ours(&small), case: small, verdict, difference };
+    let found =
+        Found { seed: format!("{}:{number}", run.seed), own: ours(&small), case: small, verdict, difference };
     tally.lock().unwrap().add(found);
 }
 

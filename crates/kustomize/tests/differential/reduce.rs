@@ -71,9 +71,11 @@ impl Reducer<'_> {
     }
 
     fn texts(&self) -> Vec<(String, String)> {
-        let texts = self.case.files.iter().filter_map(|(path, content)| {
-            Some((path.clone(), String::from_utf8(content.clone()).ok()?))
-        });
+        let texts = self
+            .case
+            .files
+            .iter()
+            .filter_map(|(path, content)| Some((path.clone(), String::from_utf8(content.clone()).ok()?)));
         texts.collect()
     }
 
@@ -109,7 +111,8 @@ impl Reducer<'_> {
                     let end = block_end(&lines, index);
                     let kept: Vec<String> = lines[..index].iter().chain(&lines[end..]).cloned().collect();
                     let borrowed: Vec<&str> = kept.iter().map(String::as_str).collect();
-                    if self.accept(self.with(&path, &borrowed)) || self.without_head(&path, &mut lines, index) {
+                    if self.accept(self.with(&path, &borrowed)) || self.without_head(&path, &mut lines, index)
+                    {
                         lines = self.lines_of(&path);
                     } else {
                         index += 1;
@@ -124,7 +127,10 @@ impl Reducer<'_> {
         let line = &lines[index];
         let margin = indent(line);
         let Some(next) = lines.get(index + 1) else { return false };
-        if !line[margin..].starts_with("- ") || indent(next) != margin + 2 || next[margin..].trim_start().starts_with('-') {
+        if !line[margin..].starts_with("- ")
+            || indent(next) != margin + 2
+            || next[margin..].trim_start().starts_with('-')
+        {
             return false;
         }
         let head = format!("{}- {}", &next[..margin], &next[margin + 2..]);
@@ -200,7 +206,11 @@ fn documents(text: &str) -> Vec<String> {
 
 /// The line without one of its flow entries, in each way; then with simpler texts.
 fn without_pieces(line: &str) -> Vec<String> {
-    let mut cuts: Vec<usize> = line.char_indices().filter(|(_, letter)| matches!(letter, '{' | '[' | ',' | '}' | ']')).map(|(at, _)| at).collect();
+    let mut cuts: Vec<usize> = line
+        .char_indices()
+        .filter(|(_, letter)| matches!(letter, '{' | '[' | ',' | '}' | ']'))
+        .map(|(at, _)| at)
+        .collect();
     if !line.contains(['{', '[']) {
         cuts.clear();
     }
@@ -208,7 +218,8 @@ fn without_pieces(line: &str) -> Vec<String> {
     for (number, &start) in cuts.iter().enumerate() {
         for &end in cuts[number + 1..].iter().rev() {
             let inner = &line[start + 1..end];
-            let closes = |open: char, close: char| inner.matches(open).count() == inner.matches(close).count();
+            let closes =
+                |open: char, close: char| inner.matches(open).count() == inner.matches(close).count();
             if inner.trim().is_empty() || !closes('{', '}') || !closes('[', ']') {
                 continue;
             }

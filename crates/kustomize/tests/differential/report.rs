@@ -6,7 +6,7 @@ use std::path::Path;
 use std::{env, fs};
 
 use crate::case::Case;
-use crate::compare::{Difference, Outcome, Own};
+use crate::compare::{self, Difference, Outcome, Own};
 use crate::oracle::Verdict;
 
 /// A difference, made small.
@@ -28,13 +28,18 @@ pub struct Tally {
     all: usize,
     differ: usize,
     not_supported: BTreeMap<&'static str, usize>,
+    refusals: BTreeMap<String, usize>,
+    notes: Vec<String>,
     pub found: Vec<Found>,
 }
 
 impl Tally {
-    pub fn count(&mut self, outcome: &Outcome, _own: &Own, verdict: &Verdict) {
+    pub fn count(&mut self, outcome: &Outcome, verdict: &Verdict) {
         self.all += 1;
         self.theirs_built += usize::from(matches!(verdict, Verdict::Built(_)));
+        if let Verdict::Refused(message) = verdict {
+            *self.refusals.entry(compare::shape(message)).or_default() += 1;
+        }
         match outcome {
             Outcome::BothBuilt => self.built += 1,
             Outcome::BothRefused => self.refused += 1,
@@ -60,15 +65,23 @@ impl Tally {
         if let Some(folder) = env::var_os("PLUMB_DIFFERENTIAL_REPORT") {
             let folder = Path::new(&folder).join(found.seed.replace(':', "-"));
             if let Err(error) = found.write(&folder) {
-                println!("cannot write {}: {error}", folder.display());
+                self.notes.push(format!("cannot write {}: {error}", folder.display()));
             }
         }
         self.found.push(found);
     }
 
+    /// Why kustomize refused, the most frequent first.
+    pub fn refusals(&self) -> String {
+        let mut all: Vec<(&String, &usize)> = self.refusals.iter().collect();
+        all.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let lines = all.iter().take(40).map(|(shape, count)| format!("{count:6} {shape}\n"));
+        lines.collect()
+    }
+
     /// All differences in full.
     pub fn details(&self) -> String {
-        let mut text = String::new();
+        let mut text = self.notes.join("\n");
         for found in &self.found {
             let _ = writeln!(text, "==== PLUMB_DIFFERENTIAL_SEED={}\n{found}", found.seed);
         }
@@ -78,7 +91,18 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { built, refused, no_verdict, theirs_built, all, differ, not_supported, found } = self;
+        let Self {
+            built,
+            refused,
+            no_verdict,
+            theirs_built,
+            all,
+            differ,
+            not_supported,
+            refusals: _,
+            notes: _,
+            found,
+        } = self;
         write!(
             f,
             "{all} cases, {theirs_built} built by kustomize: {built} the same, {refused} refused by both, {no_verdict} without a \

@@ -7,9 +7,22 @@ use super::words;
 /// A field specification.
 pub fn field_spec(dice: &mut Dice) -> Node {
     let path = dice.pick(&[
-        "metadata/labels", "spec/mode", "spec/config/deep/value", "spec/items/name", "spec/items[]/value", "spec/new/field",
-        "metadata/annotations", "spec/ref/name", "spec/template/spec/containers[]/name", "data/a", "metadata/annotations/example.com\\/a",
-        "spec/selector", "spec/replicas", "spec/size", "spec/config/list", "spec/template/metadata/labels",
+        "metadata/labels",
+        "spec/mode",
+        "spec/config/deep/value",
+        "spec/items/name",
+        "spec/items[]/value",
+        "spec/new/field",
+        "metadata/annotations",
+        "spec/ref/name",
+        "spec/template/spec/containers[]/name",
+        "data/a",
+        "metadata/annotations/example.com\\/a",
+        "spec/selector",
+        "spec/replicas",
+        "spec/size",
+        "spec/config/list",
+        "spec/template/metadata/labels",
     ]);
     let mut entries = vec![("path", path)];
     if dice.chance(50) {
@@ -30,7 +43,16 @@ pub fn field_spec(dice: &mut Dice) -> Node {
 /// A file of `configurations`.
 pub fn configuration(dice: &mut Dice) -> Node {
     let lists = [
-        "namePrefix", "nameSuffix", "namespace", "commonLabels", "labels", "templateLabels", "commonAnnotations", "varReference", "images", "replicas",
+        "namePrefix",
+        "nameSuffix",
+        "namespace",
+        "commonLabels",
+        "labels",
+        "templateLabels",
+        "commonAnnotations",
+        "varReference",
+        "images",
+        "replicas",
     ];
     let mut entries = Vec::new();
     for list in dice.some(&lists, 15) {

@@ -30,15 +30,14 @@ impl Context<'_> {
 
     /// Writes a file beside the kustomization; its name there.
     pub fn file(&mut self, stem: &str, extension: &str, content: impl Into<Vec<u8>>) -> String {
-        let mut number = 0;
-        loop {
-            let name = format!("{stem}{number}.{extension}");
-            let path = join(self.directory, &name);
-            if !self.files.contains_key(&path) {
+        let free = (0..).map(|number| format!("{stem}{number}.{extension}"));
+        let mut free = free.map(|name| (join(self.directory, &name), name));
+        match free.find(|(path, _)| !self.files.contains_key(path)) {
+            Some((path, name)) => {
                 self.files.insert(path, content.into());
-                return name;
+                name
             }
-            number += 1;
+            None => String::new(),
         }
     }
 
@@ -97,8 +96,10 @@ fn throw_names(entries: &mut Entries, context: &mut Context<'_>, dice: &mut Dice
         add(if dice.chance(4) { "imageTags" } else { "images" }, Node::List(items));
     }
     if dice.field("replicas", 6) {
-        let scaled = |object: &&Object| matches!(object.kind.as_str(), "Deployment" | "StatefulSet" | "ReplicaSet");
-        let names: Vec<String> = context.below.iter().filter(scaled).map(|object| object.name.clone()).collect();
+        let scaled =
+            |object: &&Object| matches!(object.kind.as_str(), "Deployment" | "StatefulSet" | "ReplicaSet");
+        let names: Vec<String> =
+            context.below.iter().filter(scaled).map(|object| object.name.clone()).collect();
         if !names.is_empty() || dice.chance(4) {
             let name = if names.is_empty() { "nobody".to_owned() } else { dice.pick(&names) };
             let count = dice.mostly(95, 5, &["0", "3", "5", "3", "7", "1.0", "2.5", "\"4\"", "-1"]);
@@ -115,7 +116,8 @@ fn throw_patches(entries: &mut Entries, context: &mut Context<'_>, dice: &mut Di
         add("patches", Node::List(items));
     }
     if dice.field("patchesStrategicMerge", 8) {
-        let items: Vec<Node> = (0..dice.between(1, 2)).filter_map(|_| patches::old_strategic(context, dice)).collect();
+        let items: Vec<Node> =
+            (0..dice.between(1, 2)).filter_map(|_| patches::old_strategic(context, dice)).collect();
         add("patchesStrategicMerge", Node::List(items));
     }
     if dice.field("patchesJson6902", 6) {
@@ -162,7 +164,8 @@ fn throw_rest(entries: &mut Entries, context: &mut Context<'_>, dice: &mut Dice)
     }
     for (field, percent) in [("transformers", 8), ("generators", 4), ("validators", 2)] {
         if dice.field(field, percent) {
-            let items: Vec<Node> = (0..dice.between(1, 2)).filter_map(|_| plugins::entry(field, context, dice)).collect();
+            let items: Vec<Node> =
+                (0..dice.between(1, 2)).filter_map(|_| plugins::entry(field, context, dice)).collect();
             add(field, Node::List(items));
         }
     }
@@ -181,7 +184,19 @@ pub fn texts(keys: &[&str], dice: &mut Dice) -> Node {
         keys.push(dice.pick(&["yes", "\"yes\"", "\"1\"", "\"true\"", "é", "\"n\"", "1.5", "a/b/c"]));
     }
     Node::map(keys.into_iter().map(|key| {
-        let harmless = ["v", "\"1\"", "\"true\"", "x y", "\"\"", "a", "\"a: b\"", "web", "\"1.10\"", "null", "2020-01-02"];
+        let harmless = [
+            "v",
+            "\"1\"",
+            "\"true\"",
+            "x y",
+            "\"\"",
+            "a",
+            "\"a: b\"",
+            "web",
+            "\"1.10\"",
+            "null",
+            "2020-01-02",
+        ];
         let value = if dice.chance(2) { words::odd(dice) } else { Node::text(dice.pick(&harmless)) };
         (key, value)
     }))
@@ -203,8 +218,21 @@ fn label_entry(dice: &mut Dice) -> Node {
 /// An entry of `images`.
 pub fn image(dice: &mut Dice) -> Node {
     let names = [
-        "nginx", "nginx", "redis", "docker.io/library/redis", "registry.io:5000/team/app", "my-app_1.x", "app", "a/b/c",
-        "ngin.", ".*", "nginx|redis", "NGINX", "\"\"", "nginx:1.25", "n[a-z]+x",
+        "nginx",
+        "nginx",
+        "redis",
+        "docker.io/library/redis",
+        "registry.io:5000/team/app",
+        "my-app_1.x",
+        "app",
+        "a/b/c",
+        "ngin.",
+        ".*",
+        "nginx|redis",
+        "NGINX",
+        "\"\"",
+        "nginx:1.25",
+        "n[a-z]+x",
     ];
     let names = if dice.chance(75) { &names[..8] } else { &names[..] };
     let mut entries = vec![("name".to_owned(), Node::text(dice.pick(names)))];
@@ -217,7 +245,10 @@ pub fn image(dice: &mut Dice) -> Node {
         entries.push(("newName".to_owned(), Node::text(name)));
     }
     if dice.chance(15) {
-        entries.push(("digest".to_owned(), Node::text("sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")));
+        entries.push((
+            "digest".to_owned(),
+            Node::text("sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"),
+        ));
     }
     if dice.chance(12) {
         entries.push(("tagSuffix".to_owned(), Node::text(dice.pick(&["-x", "-alpine"]))));

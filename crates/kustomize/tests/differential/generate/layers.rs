@@ -32,7 +32,15 @@ const SHAPES: &[(usize, &[Plan])] = &[
     (4, &[part("one"), part("two"), layer("top", &[], &[1, 0])]),
     (4, &[part("part"), layer("base", &[], &[0]), layer("top", &[1], &[0])]),
     (6, &[layer("one", &[], &[]), layer("two", &[], &[]), layer("top", &[0, 1], &[])]),
-    (6, &[layer("base", &[], &[]), layer("left", &[0], &[]), layer("right", &[0], &[]), layer("top", &[1, 2], &[])]),
+    (
+        6,
+        &[
+            layer("base", &[], &[]),
+            layer("left", &[0], &[]),
+            layer("right", &[0], &[]),
+            layer("top", &[1, 2], &[]),
+        ],
+    ),
     (1, &[part("part")]),
     (1, &[layer("base", &[], &[]), layer("top", &[0, 0], &[])]),
     (1, &[part("part"), layer("top", &[0], &[])]),
@@ -82,7 +90,13 @@ fn throw_layer(
     case: &mut Case,
     dice: &mut Dice,
 ) -> Below {
-    let mut context = Context { directory, below: Vec::new(), config_maps: Vec::new(), secrets: Vec::new(), files: &mut case.files };
+    let mut context = Context {
+        directory,
+        below: Vec::new(),
+        config_maps: Vec::new(),
+        secrets: Vec::new(),
+        files: &mut case.files,
+    };
     for below in plan.bases.iter().chain(plan.components) {
         let below = &finished[*below];
         context.below.extend(below.objects.iter().cloned());
@@ -154,14 +168,18 @@ fn write_kustomization(
         }
     }
     let mut node = Node::Map(entries);
-    if dice.chance(3) {
+    if dice.chance(2) {
         let index = dice.between(0, node.count() - 1);
         if let Some(place) = node.nth(index) {
             *place = words::anything(dice);
         }
     }
     let name = dice.pick(&[
-        "kustomization.yaml", "kustomization.yaml", "kustomization.yaml", "kustomization.yml", "Kustomization",
+        "kustomization.yaml",
+        "kustomization.yaml",
+        "kustomization.yaml",
+        "kustomization.yml",
+        "Kustomization",
     ]);
     let text = write(&node, Style::throw(dice), dice);
     case.files.insert(join(directory, name), text.into_bytes());
@@ -200,10 +218,19 @@ fn file_text(objects: &[Object], dice: &mut Dice) -> String {
     let nodes: Vec<&Node> = objects.iter().map(|object| &object.node).collect();
     let mut text = if dice.chance(6) {
         let items = Node::List(nodes.into_iter().cloned().collect());
-        let list = Node::map([("apiVersion", Node::text("v1")), ("kind", Node::text("List")), ("items", items)]);
+        let list =
+            Node::map([("apiVersion", Node::text("v1")), ("kind", Node::text("List")), ("items", items)]);
         write(&list, style, dice)
     } else {
-        let separators = ["---\n", "---\n", "---\n", "--- # next\n", "---   \n", "---\n---\n", "---\n# only a comment\n---\n"];
+        let separators = [
+            "---\n",
+            "---\n",
+            "---\n",
+            "--- # next\n",
+            "---   \n",
+            "---\n---\n",
+            "---\n# only a comment\n---\n",
+        ];
         let mut text = dice.pick(&["", "", "", "---\n", "# head\n", "# head\n---\n", "\n\n"]).to_owned();
         for (index, node) in nodes.into_iter().enumerate() {
             if index > 0 {

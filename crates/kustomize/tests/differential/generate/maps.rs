@@ -36,8 +36,12 @@ pub fn options(dice: &mut Dice) -> Node {
 pub fn entry(is_secret: bool, context: &mut Context<'_>, dice: &mut Dice) -> Node {
     let kind = if is_secret { "Secret" } else { "ConfigMap" };
     let known = if is_secret { &context.secrets } else { &context.config_maps };
-    let files: Vec<String> =
-        context.below.iter().filter(|object| object.kind == kind).map(|object| object.name.clone()).collect();
+    let files: Vec<String> = context
+        .below
+        .iter()
+        .filter(|object| object.kind == kind && object.namespace.is_none())
+        .map(|object| object.name.clone())
+        .collect();
     let existing: Vec<String> = known.iter().chain(&files).cloned().collect();
     let mut entries = Vec::new();
     let is_new = existing.is_empty() || dice.chance(55);
@@ -49,10 +53,16 @@ pub fn entry(is_secret: bool, context: &mut Context<'_>, dice: &mut Dice) -> Nod
         dice.pick(&existing)
     };
     entries.push(("name".to_owned(), Node::text(name.clone())));
-    if !is_new && !dice.once_in(25) {
+    if !is_new && !dice.once_in(60) {
         entries.push(("behavior".to_owned(), Node::text(dice.pick(&["merge", "merge", "replace"]))));
     } else if dice.chance(4) {
-        entries.push(("behavior".to_owned(), Node::text(dice.pick(&["create", "create", "create", "merge", "odd"]))));
+        entries.push((
+            "behavior".to_owned(),
+            Node::text(dice.pick(&[
+                "create", "create", "create", "create", "create", "create", "create", "create", "merge",
+                "odd",
+            ])),
+        ));
     }
     if dice.chance(8) {
         entries.push(("namespace".to_owned(), Node::text(dice.pick(words::NAMESPACES))));
@@ -73,9 +83,25 @@ pub fn entry(is_secret: bool, context: &mut Context<'_>, dice: &mut Dice) -> Nod
 fn sources(entries: &mut Vec<(String, Node)>, context: &mut Context<'_>, dice: &mut Dice) {
     if dice.chance(65) {
         let literals = [
-            "a=1", "b=two words", "\"c=\"", "k1=a=b", "k2=\"quoted\"", "k3='single'", "k4=\"half", "k5=yes", "k10=1.10",
-            "_u=x", "\"x.y-z=  spaces  \"", "\"q=line\\nbreak\"", "uni=é日本", "html=<a>&b", "\"t=tab\\there\"", "num=0123", "\"tr=trail \"",
-            "\"z=\\U0001F600\"", "j={\"a\": 1}",
+            "a=1",
+            "b=two words",
+            "\"c=\"",
+            "k1=a=b",
+            "k2=\"quoted\"",
+            "k3='single'",
+            "k4=\"half",
+            "k5=yes",
+            "k10=1.10",
+            "_u=x",
+            "\"x.y-z=  spaces  \"",
+            "\"q=line\\nbreak\"",
+            "uni=é日本",
+            "html=<a>&b",
+            "\"t=tab\\there\"",
+            "num=0123",
+            "\"tr=trail \"",
+            "\"z=\\U0001F600\"",
+            "'j={\"a\": 1}'",
         ];
         let mut chosen = dice.some(&literals, 18);
         if dice.once_in(30) {
@@ -98,7 +124,7 @@ fn sources(entries: &mut Vec<(String, Node)>, context: &mut Context<'_>, dice: &
 }
 
 fn file(index: usize, context: &mut Context<'_>, dice: &mut Dice) -> String {
-    let contents: &[&[u8]] = &[
+    let samples: &[&[u8]] = &[
         b"plain text\n",
         b"no newline",
         b"",
@@ -123,8 +149,9 @@ fn file(index: usize, context: &mut Context<'_>, dice: &mut Dice) -> String {
         b"  \n",
         b"end\n\n\n",
     ];
-    let content = dice.pick(contents);
-    let name = context.file(dice.pick(&["file", "data-", "x."]), dice.pick(&["txt", "conf", "json", "bin"]), content);
+    let bytes = dice.pick(samples);
+    let name =
+        context.file(dice.pick(&["file", "data-", "x."]), dice.pick(&["txt", "conf", "json", "bin"]), bytes);
     match dice.below(10) {
         0..=5 => name,
         6 if dice.once_in(6) => format!("a=b={name}"),
@@ -136,7 +163,21 @@ fn file(index: usize, context: &mut Context<'_>, dice: &mut Dice) -> String {
 
 fn env_file(context: &mut Context<'_>, dice: &mut Dice) -> String {
     let lines = [
-        "E1=1", "# comment", "", "  E2=leading", "E3 = spaces ", "E4=\"quoted\"", "E5=a=b", "E6=", "E7=x # not a comment", "E8=é", "e.9=dot", "E-10=dash", "E11='q'", "E12=1.10", "E13=yes\r",
+        "E1=1",
+        "# comment",
+        "",
+        "  E2=leading",
+        "E3 = spaces ",
+        "E4=\"quoted\"",
+        "E5=a=b",
+        "E6=",
+        "E7=x # not a comment",
+        "E8=é",
+        "e.9=dot",
+        "E-10=dash",
+        "E11='q'",
+        "E12=1.10",
+        "E13=yes\r",
     ];
     let mut chosen = dice.some(&lines, 25);
     if dice.once_in(12) {

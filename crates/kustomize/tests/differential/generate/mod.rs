@@ -1,7 +1,7 @@
 //! Random trees.
 
-pub mod dice;
 mod configurations;
+pub mod dice;
 mod fields;
 mod layers;
 mod maps;

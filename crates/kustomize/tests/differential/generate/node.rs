@@ -46,15 +46,6 @@ impl Node {
         }
     }
 
-    pub fn put(&mut self, key: &str, value: Self) {
-        if let Self::Map(entries) = self {
-            match entries.iter_mut().find(|(own, _)| own == key) {
-                Some((_, old)) => *old = value,
-                None => entries.push((key.to_owned(), value)),
-            }
-        }
-    }
-
     fn is_empty(&self) -> bool {
         match self {
             Self::Map(entries) => entries.is_empty(),
@@ -128,7 +119,10 @@ impl Style {
 pub fn write(node: &Node, style: Style, dice: &mut Dice) -> String {
     let mut writer = Writer { text: String::new(), style, dice };
     match node {
-        Node::Text(text) => writer.text.push_str(&format!("{text}\n")),
+        Node::Text(text) => {
+            writer.text.push_str(text);
+            writer.text.push('\n');
+        }
         Node::Block(header, lines) => writer.block(header, lines, 0),
         Node::Map(_) | Node::List(_) if node.is_empty() => writer.empty(node),
         Node::Map(entries) => writer.map(entries, 0),
@@ -240,7 +234,8 @@ impl Writer<'_> {
                 self.text.push('{');
                 for (index, (key, value)) in entries.iter().enumerate() {
                     self.text.push_str(if index > 0 { ", " } else { "" });
-                    self.text.push_str(&format!("{key}: "));
+                    self.text.push_str(key);
+                    self.text.push_str(": ");
                     self.flow(value);
                 }
                 self.text.push('}');

@@ -76,7 +76,7 @@ fn of_kind(api: &str, kind: &str, dice: &mut Dice) -> Object {
         entries.push(("status".to_owned(), words::anything(dice)));
     }
     let mut node = Node::Map(entries);
-    disturb(&mut node, dice, 8);
+    disturb(&mut node, dice, 5);
     Object { api: api.to_owned(), kind: kind.to_owned(), name, namespace, node }
 }
 
@@ -130,7 +130,9 @@ pub fn annotations(dice: &mut Dice) -> Node {
     for (key, weight) in keys.iter().zip(weights) {
         if dice.chance(weight) {
             let value = match *key {
-                "config.kubernetes.io/local-config" => Node::text(dice.pick(&["\"true\"", "\"false\"", "true", "\"\""])),
+                "config.kubernetes.io/local-config" => {
+                    Node::text(dice.pick(&["\"true\"", "\"false\"", "true", "\"\""]))
+                }
                 "nginx.ingress.kubernetes.io/auth-secret" => Node::text(dice.pick(words::NAMES)),
                 "internal.config.kubernetes.io/previousNames" => Node::text("old"),
                 _ => words::value(dice),
@@ -159,13 +161,21 @@ fn body(kind: &str, dice: &mut Dice) -> Vec<(String, Node)> {
         "RoleBinding" | "ClusterRoleBinding" => binding(dice),
         "CustomResourceDefinition" => entry("spec", definition(dice)),
         "HorizontalPodAutoscaler" => entry("spec", autoscaler(dice)),
-        "PodDisruptionBudget" => entry("spec", Node::map([("minAvailable", Node::text("1")), ("selector", pods::selector(dice))])),
+        "PodDisruptionBudget" => {
+            entry("spec", Node::map([("minAvailable", Node::text("1")), ("selector", pods::selector(dice))]))
+        }
         "NetworkPolicy" => entry("spec", network_policy(dice)),
         "PersistentVolumeClaim" => entry("spec", claim(dice)),
-        "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => entry("webhooks", webhooks(dice)),
-        "APIService" => entry("spec", Node::map([("service", reference(dice)), ("group", Node::text("x.y"))])),
+        "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => {
+            entry("webhooks", webhooks(dice))
+        }
+        "APIService" => {
+            entry("spec", Node::map([("service", reference(dice)), ("group", Node::text("x.y"))]))
+        }
         "StorageClass" => entry("provisioner", Node::text("x.y/z")),
-        "PersistentVolume" => entry("spec", Node::map([("storageClassName", name(dice)), ("claimRef", reference(dice))])),
+        "PersistentVolume" => {
+            entry("spec", Node::map([("storageClassName", name(dice)), ("claimRef", reference(dice))]))
+        }
         "Foo" | "Bar" => entry("spec", custom(dice)),
         _ => Vec::new(),
     }
@@ -238,7 +248,11 @@ fn service(dice: &mut Dice) -> Node {
 fn ingress(dice: &mut Dice) -> Node {
     let port = Node::map([("number", Node::text("80"))]);
     let backend = Node::map([("service", Node::map([("name", name(dice)), ("port", port)]))]);
-    let path = Node::map([("path", Node::text("/")), ("pathType", Node::text("Prefix")), ("backend", backend.clone())]);
+    let path = Node::map([
+        ("path", Node::text("/")),
+        ("pathType", Node::text("Prefix")),
+        ("backend", backend.clone()),
+    ]);
     let http = Node::map([("paths", Node::list([path]))]);
     let rule = Node::map([("host", Node::text("x.example.com")), ("http", http)]);
     let mut entries = vec![("rules".to_owned(), Node::list([rule]))];
@@ -288,7 +302,8 @@ fn binding(dice: &mut Dice) -> Vec<(String, Node)> {
         ("name", name(dice)),
     ]);
     let subjects = (0..dice.between(0, 3)).map(|_| {
-        let mut subject = vec![("kind".to_owned(), Node::text(dice.pick(&["ServiceAccount", "ServiceAccount", "User"])))];
+        let mut subject =
+            vec![("kind".to_owned(), Node::text(dice.pick(&["ServiceAccount", "ServiceAccount", "User"])))];
         let called = if dice.chance(40) { Node::text("default") } else { name(dice) };
         subject.push(("name".to_owned(), called));
         if dice.chance(60) {
@@ -316,8 +331,13 @@ fn definition(dice: &mut Dice) -> Node {
 
 fn autoscaler(dice: &mut Dice) -> Node {
     let kind = dice.pick(&["Deployment", "StatefulSet"]);
-    let target = Node::map([("apiVersion", Node::text("apps/v1")), ("kind", Node::text(kind)), ("name", name(dice))]);
-    Node::map([("scaleTargetRef", target), ("minReplicas", Node::text("1")), ("maxReplicas", Node::text("3"))])
+    let target =
+        Node::map([("apiVersion", Node::text("apps/v1")), ("kind", Node::text(kind)), ("name", name(dice))]);
+    Node::map([
+        ("scaleTargetRef", target),
+        ("minReplicas", Node::text("1")),
+        ("maxReplicas", Node::text("3")),
+    ])
 }
 
 fn network_policy(dice: &mut Dice) -> Node {
@@ -335,7 +355,8 @@ fn network_policy(dice: &mut Dice) -> Node {
 /// The spec of a claim.
 pub fn claim(dice: &mut Dice) -> Node {
     let requests = Node::map([("requests", Node::pairs([("storage", "1Gi")]))]);
-    let mut entries = vec![("accessModes".to_owned(), Node::texts(["ReadWriteOnce"])), ("resources".to_owned(), requests)];
+    let mut entries =
+        vec![("accessModes".to_owned(), Node::texts(["ReadWriteOnce"])), ("resources".to_owned(), requests)];
     if dice.chance(30) {
         entries.push(("storageClassName".to_owned(), name(dice)));
     }
@@ -358,8 +379,14 @@ fn custom(dice: &mut Dice) -> Node {
     for key in ["size", "mode", "config", "items", "ref"] {
         if dice.chance(50) {
             let value = match key {
-                "config" => Node::map([("deep", Node::map([("value", words::value(dice))])), ("list", Node::list([words::value(dice), words::value(dice)]))]),
-                "items" => Node::list([Node::map([("name", name(dice)), ("value", words::value(dice))]), Node::map([("name", Node::text("z"))])]),
+                "config" => Node::map([
+                    ("deep", Node::map([("value", words::value(dice))])),
+                    ("list", Node::list([words::value(dice), words::value(dice)])),
+                ]),
+                "items" => Node::list([
+                    Node::map([("name", name(dice)), ("value", words::value(dice))]),
+                    Node::map([("name", Node::text("z"))]),
+                ]),
                 "ref" => Node::map([("name", name(dice))]),
                 _ => words::value(dice),
             };
@@ -373,7 +400,10 @@ fn custom(dice: &mut Dice) -> Node {
         let shared = Node::text("&shared {a: 1, b: two}");
         entries.insert(0, ("anchor".to_owned(), shared));
         entries.push(("alias".to_owned(), Node::text("*shared")));
-        entries.push(("merged".to_owned(), Node::map([("<<", Node::text("*shared")), ("b", Node::text("three"))])));
+        entries.push((
+            "merged".to_owned(),
+            Node::map([("<<", Node::text("*shared")), ("b", Node::text("three"))]),
+        ));
     }
     Node::Map(entries)
 }

@@ -111,7 +111,18 @@ pub fn selector(object: &Object, dice: &mut Dice) -> Node {
         let namespace = object.namespace.clone().unwrap_or_else(|| "default".to_owned());
         entries.push(("namespace", namespace));
     }
-    let selectors = ["app", "app=web", "app!=web", "!tier", "\"app in (a, web)\"", "\"app notin (a)\"", "app==a", "\"app=a,tier\"", "\"a b\"", "env"];
+    let selectors = [
+        "app",
+        "app=web",
+        "app!=web",
+        "!tier",
+        "\"app in (a, web)\"",
+        "\"app notin (a)\"",
+        "app==a",
+        "\"app=a,tier\"",
+        "\"a b\"",
+        "env",
+    ];
     let count = if dice.chance(95) { 8 } else { 10 };
     if dice.chance(10) {
         entries.push(("labelSelector", dice.pick(&selectors[..count]).to_owned()));
@@ -195,7 +206,17 @@ fn map_piece(entries: &[(String, Node)], dice: &mut Dice) -> Node {
     Node::Map(patch)
 }
 
-const KEYS: &[&str] = &["name", "containerPort", "port", "protocol", "mountPath", "ip", "uid", "topologyKey", "whenUnsatisfiable"];
+const KEYS: &[&str] = &[
+    "name",
+    "containerPort",
+    "port",
+    "protocol",
+    "mountPath",
+    "ip",
+    "uid",
+    "topologyKey",
+    "whenUnsatisfiable",
+];
 
 fn list_piece(items: &[Node], key: &str, dice: &mut Dice) -> Node {
     let mut patch = Vec::new();
@@ -228,7 +249,10 @@ fn list_piece(items: &[Node], key: &str, dice: &mut Dice) -> Node {
         patch.insert(dice.below(patch.len() + 1), fresh);
     }
     if dice.once_in(30) {
-        patch.insert(dice.below(patch.len() + 1), Node::pairs([("$patch", dice.pick(&["replace", "delete", "merge"]))]));
+        patch.insert(
+            dice.below(patch.len() + 1),
+            Node::pairs([("$patch", dice.pick(&["replace", "delete", "merge"]))]),
+        );
     }
     Node::List(patch)
 }
@@ -236,7 +260,7 @@ fn list_piece(items: &[Node], key: &str, dice: &mut Dice) -> Node {
 /// Operations of a JSON patch: paths that are there, mostly.
 pub fn operations(object: &Object, dice: &mut Dice) -> String {
     let mut paths = Vec::new();
-    collect(&object.node, String::new(), &mut paths);
+    collect(&object.node, "", &mut paths);
     let mut all = Vec::new();
     for _ in 0..dice.between(1, 3) {
         all.push(operation(&paths, dice));
@@ -249,12 +273,21 @@ pub fn operations(object: &Object, dice: &mut Dice) -> String {
 
 fn operation(paths: &[String], dice: &mut Dice) -> Node {
     let path = paths.get(dice.below(paths.len())).cloned().unwrap_or_default();
-    let kind = dice.mostly(97, 10, &["replace", "replace", "replace", "add", "add", "add", "remove", "test", "copy", "move", "odd"]);
+    let kind = dice.mostly(
+        97,
+        12,
+        &[
+            "replace", "replace", "replace", "replace", "add", "add", "add", "add", "remove", "remove",
+            "copy", "move", "test", "odd",
+        ],
+    );
     let mut entries = vec![("op".to_owned(), Node::text(kind))];
     let path = match kind {
         "add" => added(&path, dice),
         _ if dice.once_in(25) => format!("{path}/missing"),
-        _ if dice.once_in(60) => dice.pick(&["", "/", "metadata/name", "/spec/~2", "/metadata/labels/-1"]).to_owned(),
+        _ if dice.once_in(60) => {
+            dice.pick(&["", "/", "metadata/name", "/spec/~2", "/metadata/labels/-1"]).to_owned()
+        }
         _ => path,
     };
     entries.push(("path".to_owned(), Node::text(text_of(&path))));
@@ -268,7 +301,18 @@ fn operation(paths: &[String], dice: &mut Dice) -> Node {
             1 => Node::list([words::value(dice), Node::text("null")]),
             2 => Node::text("null"),
             3 => words::odd(dice),
-            _ => Node::text(dice.pick(&["x", "1", "\"1\"", "true", "1.0", "1.5", "new value", "\"yes\"", "on", "2020-01-02"])),
+            _ => Node::text(dice.pick(&[
+                "x",
+                "1",
+                "\"1\"",
+                "true",
+                "1.0",
+                "1.5",
+                "new value",
+                "\"yes\"",
+                "on",
+                "2020-01-02",
+            ])),
         };
         entries.push(("value".to_owned(), value));
     }
@@ -289,24 +333,28 @@ fn added(path: &str, dice: &mut Dice) -> String {
 }
 
 fn text_of(path: &str) -> String {
-    if path.is_empty() || path.contains(['"', '#', ' ', '\'']) { format!("{path:?}") } else { path.to_owned() }
+    if path.is_empty() || path.contains(['"', '#', ' ', '\'']) {
+        format!("{path:?}")
+    } else {
+        path.to_owned()
+    }
 }
 
-fn collect(node: &Node, at: String, paths: &mut Vec<String>) {
-    if !at.is_empty() && !matches!(at.as_str(), "/kind" | "/apiVersion" | "/metadata" | "/metadata/name") {
-        paths.push(at.clone());
+fn collect(node: &Node, at: &str, paths: &mut Vec<String>) {
+    if !at.is_empty() && !matches!(at, "/kind" | "/apiVersion" | "/metadata" | "/metadata/name") {
+        paths.push(at.to_owned());
     }
     match node {
         Node::Text(_) | Node::Block(..) => {}
         Node::Map(entries) => {
             for (key, value) in entries {
                 let key = key.trim_matches(['"', '\'']).replace('~', "~0").replace('/', "~1");
-                collect(value, format!("{at}/{key}"), paths);
+                collect(value, &format!("{at}/{key}"), paths);
             }
         }
         Node::List(items) => {
             for (index, value) in items.iter().enumerate() {
-                collect(value, format!("{at}/{index}"), paths);
+                collect(value, &format!("{at}/{index}"), paths);
             }
         }
     }
@@ -316,7 +364,12 @@ fn collect(node: &Node, at: String, paths: &mut Vec<String>) {
 fn json(nodes: &[Node]) -> String {
     fn one(node: &Node) -> String {
         match node {
-            Node::Text(text) if text.parse::<i64>().is_ok() || matches!(text.as_str(), "true" | "false" | "null" | "1.0" | "1.5") => text.clone(),
+            Node::Text(text)
+                if text.parse::<i64>().is_ok()
+                    || matches!(text.as_str(), "true" | "false" | "null" | "1.0" | "1.5") =>
+            {
+                text.clone()
+            }
             Node::Text(text) if text.starts_with('"') && !text.contains('\\') => text.clone(),
             Node::Text(text) => format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")),
             Node::Block(_, lines) => format!("{:?}", lines.join("\n")).replace("\\u{", "\\u"),

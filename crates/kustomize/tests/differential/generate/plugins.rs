@@ -11,9 +11,18 @@ pub fn entry(field: &str, context: &mut Context<'_>, dice: &mut Dice) -> Option<
         "generators" => dice.pick(&["ConfigMapGenerator", "SecretGenerator"]),
         "validators" => dice.pick(&["LabelTransformer", "AnnotationsTransformer"]),
         _ => dice.pick(&[
-            "AnnotationsTransformer", "ImageTagTransformer", "LabelTransformer", "NamespaceTransformer",
-            "PatchJson6902Transformer", "PatchStrategicMergeTransformer", "PatchTransformer", "PrefixTransformer",
-            "SuffixTransformer", "PrefixSuffixTransformer", "ReplacementTransformer", "ReplicaCountTransformer",
+            "AnnotationsTransformer",
+            "ImageTagTransformer",
+            "LabelTransformer",
+            "NamespaceTransformer",
+            "PatchJson6902Transformer",
+            "PatchStrategicMergeTransformer",
+            "PatchTransformer",
+            "PrefixTransformer",
+            "SuffixTransformer",
+            "PrefixSuffixTransformer",
+            "ReplacementTransformer",
+            "ReplicaCountTransformer",
             "HashTransformer",
         ]),
     };
@@ -27,10 +36,28 @@ pub fn entry(field: &str, context: &mut Context<'_>, dice: &mut Dice) -> Option<
 
 fn document(kind: &str, context: &mut Context<'_>, dice: &mut Dice) -> Option<Node> {
     let mut metadata = vec![("name".to_owned(), Node::text("plugin"))];
-    let mut entries = vec![
-        ("apiVersion".to_owned(), Node::text("builtin")),
-        ("kind".to_owned(), Node::text(kind)),
-    ];
+    let mut entries =
+        vec![("apiVersion".to_owned(), Node::text("builtin")), ("kind".to_owned(), Node::text(kind))];
+    if kind == "NamespaceTransformer" {
+        metadata.push(("namespace".to_owned(), Node::text(dice.pick(words::NAMESPACES))));
+    }
+    if kind.ends_with("Generator") {
+        metadata[0].1 = Node::text(dice.pick(words::NAMES));
+    }
+    let own = match simple(kind, dice) {
+        Some(own) => own,
+        None => of_context(kind, context, dice)?,
+    };
+    if dice.once_in(30) {
+        metadata.push(("annotations".to_owned(), objects::annotations(dice)));
+    }
+    entries.push(("metadata".to_owned(), Node::Map(metadata)));
+    entries.extend(own);
+    Some(Node::Map(entries))
+}
+
+/// The fields of a transformer that speaks of no object.
+fn simple(kind: &str, dice: &mut Dice) -> Option<Vec<(String, Node)>> {
     let mut own: Vec<(String, Node)> = Vec::new();
     let specs = |dice: &mut Dice, usual: &str| {
         let mut list = vec![Node::pairs([("path", usual), ("create", "true")])];
@@ -51,11 +78,13 @@ fn document(kind: &str, context: &mut Context<'_>, dice: &mut Dice) -> Option<No
         "ImageTagTransformer" => {
             own.push(("imageTag".to_owned(), fields::image(dice)));
             if dice.chance(50) {
-                own.push(("fieldSpecs".to_owned(), Node::list([Node::pairs([("path", "spec/template/spec/containers[]/image")])])));
+                own.push((
+                    "fieldSpecs".to_owned(),
+                    Node::list([Node::pairs([("path", "spec/template/spec/containers[]/image")])]),
+                ));
             }
         }
         "NamespaceTransformer" => {
-            metadata.push(("namespace".to_owned(), Node::text(dice.pick(words::NAMESPACES))));
             if dice.chance(30) {
                 own.push(("unsetOnly".to_owned(), Node::text("true")));
             }
@@ -68,35 +97,49 @@ fn document(kind: &str, context: &mut Context<'_>, dice: &mut Dice) -> Option<No
             own.push((dice.pick(&["prefix", "suffix"]).to_owned(), Node::text(dice.pick(&["z-", "-z"]))));
             own.push(("fieldSpecs".to_owned(), Node::list([Node::pairs([("path", "metadata/name")])])));
         }
+        _ => return None,
+    }
+    Some(own)
+}
+
+/// The fields of those that speak of objects or files.
+fn of_context(kind: &str, context: &mut Context<'_>, dice: &mut Dice) -> Option<Vec<(String, Node)>> {
+    let mut own: Vec<(String, Node)> = Vec::new();
+    match kind {
         "PatchTransformer" => {
             if let Node::Map(patch) = patches::entry(context, dice)? {
                 own.extend(patch);
             }
         }
-        "PatchStrategicMergeTransformer" => own.push(("paths".to_owned(), Node::list([patches::old_strategic(context, dice)?]))),
+        "PatchStrategicMergeTransformer" => {
+            own.push(("paths".to_owned(), Node::list([patches::old_strategic(context, dice)?])));
+        }
         "PatchJson6902Transformer" => {
             if let Node::Map(patch) = patches::old_json(context, dice)? {
-                own.extend(patch.into_iter().map(|(key, value)| (if key == "patch" { "jsonOp".to_owned() } else { key }, value)));
+                own.extend(
+                    patch
+                        .into_iter()
+                        .map(|(key, value)| (if key == "patch" { "jsonOp".to_owned() } else { key }, value)),
+                );
             }
         }
-        "ReplacementTransformer" => own.push(("replacements".to_owned(), Node::list([replacements::entry(context, dice)?]))),
+        "ReplacementTransformer" => {
+            own.push(("replacements".to_owned(), Node::list([replacements::entry(context, dice)?])));
+        }
         "ReplicaCountTransformer" => {
             let object = context.object(dice)?;
             own.push(("replica".to_owned(), Node::pairs([("name", object.name.as_str()), ("count", "4")])));
-            own.push(("fieldSpecs".to_owned(), Node::list([Node::pairs([("path", "spec/replicas"), ("create", "true")])])));
+            own.push((
+                "fieldSpecs".to_owned(),
+                Node::list([Node::pairs([("path", "spec/replicas"), ("create", "true")])]),
+            ));
         }
         "ConfigMapGenerator" | "SecretGenerator" => {
             if let Node::Map(map) = maps::entry(kind == "SecretGenerator", context, dice) {
                 own.extend(map.into_iter().filter(|(key, _)| !matches!(key.as_str(), "name" | "namespace")));
             }
-            metadata[0].1 = Node::text(dice.pick(words::NAMES));
         }
         _ => {}
     }
-    if dice.once_in(30) {
-        metadata.push(("annotations".to_owned(), objects::annotations(dice)));
-    }
-    entries.push(("metadata".to_owned(), Node::Map(metadata)));
-    entries.extend(own);
-    Some(Node::Map(entries))
+    Some(own)
 }

@@ -38,13 +38,17 @@ pub fn workload(kind: &str, dice: &mut Dice) -> Node {
     }
     if kind == "Deployment" && dice.chance(20) {
         let rolling = Node::pairs([("maxSurge", "25%"), ("maxUnavailable", "1")]);
-        entries.push(("strategy".to_owned(), Node::map([("type", Node::text("RollingUpdate")), ("rollingUpdate", rolling)])));
+        entries.push((
+            "strategy".to_owned(),
+            Node::map([("type", Node::text("RollingUpdate")), ("rollingUpdate", rolling)]),
+        ));
     }
     entries.push(("template".to_owned(), template(dice)));
     if kind == "StatefulSet" {
         entries.push(("serviceName".to_owned(), Node::text(dice.pick(words::NAMES))));
         if dice.chance(50) {
-            let claim = Node::map([("metadata", Node::pairs([("name", "data")])), ("spec", objects::claim(dice))]);
+            let claim =
+                Node::map([("metadata", Node::pairs([("name", "data")])), ("spec", objects::claim(dice))]);
             entries.push(("volumeClaimTemplates".to_owned(), Node::list([claim])));
         }
     }
@@ -81,14 +85,20 @@ pub fn spec(dice: &mut Dice) -> Node {
         entries.push(("serviceAccountName".to_owned(), Node::text(dice.pick(words::NAMES))));
     }
     if dice.chance(20) {
-        entries.push(("imagePullSecrets".to_owned(), Node::list([Node::pairs([("name", dice.pick(words::NAMES))])])));
+        entries.push((
+            "imagePullSecrets".to_owned(),
+            Node::list([Node::pairs([("name", dice.pick(words::NAMES))])]),
+        ));
     }
     if dice.chance(45) {
         let volumes = (0..dice.between(1, 3)).map(|index| volume(index, dice)).collect();
         entries.push(("volumes".to_owned(), Node::List(volumes)));
     }
     if dice.chance(10) {
-        entries.push(("tolerations".to_owned(), Node::list([Node::pairs([("key", "k"), ("operator", "Exists")])])));
+        entries.push((
+            "tolerations".to_owned(),
+            Node::list([Node::pairs([("key", "k"), ("operator", "Exists")])]),
+        ));
     }
     if dice.chance(10) {
         let term = Node::map([("labelSelector", selector(dice)), ("topologyKey", Node::text("zone"))]);

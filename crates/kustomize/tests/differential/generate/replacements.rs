@@ -20,7 +20,10 @@ pub fn entry(context: &mut Context<'_>, dice: &mut Dice) -> Option<Node> {
 pub fn replacement(context: &mut Context<'_>, dice: &mut Dice) -> Option<Node> {
     let mut entries = Vec::new();
     if dice.chance(12) {
-        entries.push(("sourceValue".to_owned(), Node::text(dice.pick(&["static", "\"1\"", "\"a: b\"", "\"\"", "x.y"]))));
+        entries.push((
+            "sourceValue".to_owned(),
+            Node::text(dice.pick(&["static", "\"1\"", "\"a: b\"", "\"\"", "x.y"])),
+        ));
     }
     if entries.is_empty() || dice.once_in(30) {
         let source = context.object(dice)?;
@@ -39,7 +42,8 @@ pub fn replacement(context: &mut Context<'_>, dice: &mut Dice) -> Option<Node> {
 }
 
 fn exact(object: &Object, dice: &mut Dice) -> Vec<(String, Node)> {
-    let mut entries = vec![("kind".to_owned(), Node::text(&*object.kind)), ("name".to_owned(), Node::text(&*object.name))];
+    let mut entries =
+        vec![("kind".to_owned(), Node::text(&*object.kind)), ("name".to_owned(), Node::text(&*object.name))];
     if dice.once_in(30) {
         entries.remove(dice.below(2));
     }
@@ -55,11 +59,13 @@ fn exact(object: &Object, dice: &mut Dice) -> Vec<(String, Node)> {
 
 fn target(context: &mut Context<'_>, dice: &mut Dice) -> Option<Node> {
     let object = context.object(dice)?;
-    let select = if dice.chance(60) { Node::Map(exact(&object, dice)) } else { patches::selector(&object, dice) };
+    let select =
+        if dice.chance(60) { Node::Map(exact(&object, dice)) } else { patches::selector(&object, dice) };
     let mut entries = vec![("select".to_owned(), select)];
     if dice.chance(12) {
         let other = context.object(dice)?;
-        let reject = if dice.chance(50) { Node::Map(exact(&other, dice)) } else { patches::selector(&other, dice) };
+        let reject =
+            if dice.chance(50) { Node::Map(exact(&other, dice)) } else { patches::selector(&other, dice) };
         entries.push(("reject".to_owned(), Node::list([reject])));
     }
     if dice.chance(90) {
@@ -92,18 +98,30 @@ fn options(dice: &mut Dice, is_target: bool) -> Node {
 /// A field path of the object, in quotes where YAML wants it.
 fn path(object: &Object, dice: &mut Dice, is_source: bool) -> String {
     let mut paths = Vec::new();
-    collect(&object.node, String::new(), dice, &mut paths);
+    collect(&object.node, "", dice, &mut paths);
     let mut path = paths.get(dice.below(paths.len())).cloned().unwrap_or_else(|| "metadata.name".to_owned());
     if dice.chance(if is_source { 3 } else { 15 }) {
-        path = dice.pick(&["metadata.labels.new", "metadata.annotations.new\\.key/x", "spec.new.deep", "data.new", "metadata.name", "spec.template.spec.containers.*.image", "spec.template.spec.containers.[name=main].env.[name=A].value", "spec.template.spec.containers.0.args.1", "spec.list.-"]).to_owned();
+        dice.pick(&[
+            "metadata.labels.new",
+            "metadata.annotations.new\\.key/x",
+            "spec.new.deep",
+            "data.new",
+            "metadata.name",
+            "spec.template.spec.containers.*.image",
+            "spec.template.spec.containers.[name=main].env.[name=A].value",
+            "spec.template.spec.containers.0.args.1",
+            "spec.list.-",
+        ])
+        .clone_into(&mut path);
     }
-    let needs_quotes = path.contains(['[', '*', '#', '"', '\'', '{', '&', ':']) || path.parse::<f64>().is_ok();
+    let needs_quotes =
+        path.contains(['[', '*', '#', '"', '\'', '{', '&', ':']) || path.parse::<f64>().is_ok();
     if needs_quotes { format!("'{}'", path.replace('\'', "''")) } else { path }
 }
 
-fn collect(node: &Node, at: String, dice: &mut Dice, paths: &mut Vec<String>) {
+fn collect(node: &Node, at: &str, dice: &mut Dice, paths: &mut Vec<String>) {
     if !at.is_empty() {
-        paths.push(at.clone());
+        paths.push(at.to_owned());
     }
     let prefix = if at.is_empty() { String::new() } else { format!("{at}.") };
     match node {
@@ -111,7 +129,7 @@ fn collect(node: &Node, at: String, dice: &mut Dice, paths: &mut Vec<String>) {
         Node::Map(entries) => {
             for (key, value) in entries {
                 let key = key.trim_matches(['"', '\'']).replace('.', "\\.");
-                collect(value, format!("{prefix}{key}"), dice, paths);
+                collect(value, &format!("{prefix}{key}"), dice, paths);
             }
         }
         Node::List(items) => {
@@ -121,7 +139,7 @@ fn collect(node: &Node, at: String, dice: &mut Dice, paths: &mut Vec<String>) {
                     (_, 2) => "*".to_owned(),
                     _ => index.to_string(),
                 };
-                collect(value, format!("{prefix}{element}"), dice, paths);
+                collect(value, &format!("{prefix}{element}"), dice, paths);
             }
         }
     }
