@@ -8,7 +8,7 @@ use plumb_filetree::{EntryKind, RelPath};
 use crate::build::Reach;
 use crate::config::{self, Config};
 use crate::error::BuildError;
-use crate::reading::{Reader, count};
+use crate::reading::Reader;
 use crate::set::ResourceSet;
 use crate::settings::{self, Blank, LabelEntry, Role, Settings};
 use crate::transformers::names::Affix;
@@ -207,7 +207,7 @@ impl<'t> Assembly<'t> {
         };
         let set = &mut into.set;
         // What walks through whole objects costs the more the larger they are.
-        let values: usize = set.iter().map(|resource| count(&resource.value)).sum();
+        let values: usize = set.iter().map(|resource| resource.value.count()).sum();
         let walk = values / VALUES_PER_STEP + 1;
         self.reader.spend(walk, 0)?;
         patches::run_strategic(self, &place.directory, &settings.patches_strategic_merge, set)?;

@@ -1,8 +1,9 @@
 //! The entrance: from a directory of a tree to the objects that it stands for.
 
 use plumb_filetree::{FileTree, RelPath};
-use plumb_manifests::{Object, yaml};
-use serde_json::Value;
+use plumb_manifests::Object;
+use plumb_manifests::object::NotAnObject;
+use plumb_manifests::yaml::{self, Node};
 
 use crate::accumulate::{Accumulated, Assembly, Place};
 use crate::config::Config;
@@ -36,10 +37,17 @@ pub enum Reach {
 /// One object of a build.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Built {
-    /// The finished object.
-    pub object: Object,
+    /// The finished object, as kustomize would print it.
+    pub node: Node,
     /// The file that it was read from, or whose generator made it; with a leading slash.
     pub origin: String,
+}
+
+impl Built {
+    /// The object in JSON. kustomize lets more pass than the API server takes, so this can fail.
+    pub fn to_object(&self) -> Result<Object, NotAnObject> {
+        Object::new(self.node.to_json())
+    }
 }
 
 /// A finished build.
@@ -56,9 +64,14 @@ pub struct Build {
 impl Build {
     /// The bytes that `kustomize build` prints.
     pub fn to_yaml(&self) -> String {
-        let documents: Vec<String> =
-            self.objects.iter().map(|built| yaml::to_string(built.object.value())).collect();
-        documents.join("---\n")
+        let mut out = String::new();
+        for (index, built) in self.objects.iter().enumerate() {
+            if index > 0 {
+                out.push_str("---\n");
+            }
+            yaml::write(&built.node, &mut out);
+        }
+        out
     }
 }
 
@@ -163,30 +176,30 @@ fn finish(
     let bytes_max = reader.limits().output_bytes_max;
     let mut bytes = 0_usize;
     let finished = resources.into_iter().map(|resource| {
-        let (origin, id) = (resource.file.clone(), resource.current_id());
-        let value = resource.into_finished();
-        bytes = bytes.saturating_add(weight(&value));
+        let origin = resource.file.clone();
+        let node = resource.into_finished();
+        bytes = bytes.saturating_add(weight(&node));
         if bytes > bytes_max {
             return Err(BuildError::over_limit(format!("the objects have more than {bytes_max} bytes")));
         }
-        let object = Object::new(value).map_err(|error| BuildError::invalid(format!("{id}: {error}")))?;
-        Ok(Built { object, origin })
+        Ok(Built { node, origin })
     });
     finished.collect()
 }
 
 /// Whether an object is only an input of the build.
 fn is_local(resource: &Resource) -> bool {
-    let annotation = resource.value.pointer("/metadata/annotations/config.kubernetes.io~1local-config");
+    let annotation = resource.value.at(&["metadata", "annotations", "config.kubernetes.io/local-config"]);
     annotation.is_some_and(|value| scalar_text(value) != "false")
 }
 
 /// Bytes of all texts. The nesting is limited by the reader, and so is this recursion.
-fn weight(value: &Value) -> usize {
+fn weight(value: &Node) -> usize {
     match value {
-        Value::String(text) => text.len(),
-        Value::Array(items) => items.iter().map(weight).sum::<usize>() + items.len(),
-        Value::Object(map) => map.iter().map(|(key, value)| key.len() + 2 + weight(value)).sum(),
-        Value::Null | Value::Bool(_) | Value::Number(_) => 4,
+        Node::String(text) => text.len(),
+        Node::Array(items) => items.iter().map(weight).sum::<usize>() + items.len(),
+        Node::Object(map) => map.iter().map(|(key, value)| key.len() + 2 + weight(value)).sum(),
+        Node::Null => 4,
+        Node::Plain(plain) => plain.text.len(),
     }
 }

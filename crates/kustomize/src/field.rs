@@ -1,6 +1,6 @@
 //! A field specification: which field of which kinds, and the walk to it.
 
-use serde_json::{Map, Value};
+use plumb_manifests::yaml::{Node, Text};
 
 use crate::error::BuildError;
 use crate::identity::Gvk;
@@ -15,6 +15,15 @@ pub(crate) struct FieldSpec {
     pub path: String,
     /// Whether missing maps on the way are made.
     pub create: bool,
+    steps: Vec<Step>,
+}
+
+/// One key on the way.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Step {
+    name: Text,
+    /// Whether the path says that a list stands there.
+    is_list: bool,
 }
 
 /// What is made at the end of a path that leads nowhere.
@@ -28,44 +37,53 @@ pub(crate) enum Make {
 /// Longer paths than this lead to no field of a manifest.
 const PATH_STEPS_MAX: usize = 100;
 
-type Visit<'v> = dyn FnMut(&mut Value) -> Result<(), BuildError> + 'v;
+type Visit<'v> = dyn FnMut(&mut Node) -> Result<(), BuildError> + 'v;
 
 impl FieldSpec {
-    /// Calls `visit` with every field that the path leads to, if the specification is about this kind.
-    pub(crate) fn visit(
-        &self,
-        value: &mut Value,
-        gvk: &Gvk,
-        make: Make,
-        visit: &mut Visit<'_>,
-    ) -> Result<(), BuildError> {
-        if !gvk.is_selected_by(&self.gvk) {
-            return Ok(());
-        }
-        let steps = steps(&self.path);
-        if steps.len() > PATH_STEPS_MAX {
+    pub(crate) fn new(gvk: Gvk, path: impl Into<String>, create: bool) -> Self {
+        let path = path.into();
+        let step = |step: String| match step.strip_suffix("[]") {
+            Some(name) => Step { name: name.into(), is_list: true },
+            None => Step { name: step.into(), is_list: false },
+        };
+        let steps = steps(&path).into_iter().map(step).collect();
+        Self { gvk, path, create, steps }
+    }
+
+    /// Calls `visit` with every field that the path leads to.
+    fn walk(&self, value: &mut Node, make: Make, visit: &mut Visit<'_>) -> Result<(), BuildError> {
+        if self.steps.len() > PATH_STEPS_MAX {
             let message = format!("a field path has more than {PATH_STEPS_MAX} steps");
             return Err(BuildError::over_limit(message));
         }
         let walk = Walk { create: self.create && make != Make::Nothing, make };
-        walk.go(value, &steps, visit)
+        walk.go(value, &self.steps, visit)
     }
 
-    /// The same for a resource, naming field and object in errors.
+    /// Calls `visit` with every field of a resource, if its kind is meant, naming field and object in errors.
     pub(crate) fn visit_resource(
         &self,
         resource: &mut Resource,
         make: Make,
         visit: &mut Visit<'_>,
     ) -> Result<(), BuildError> {
-        let gvk = resource.gvk();
-        let result = self.visit(&mut resource.value, &gvk, make, visit);
-        result.map_err(|error| {
-            error.while_doing(format!(
-                "considering field '{}' of object {}",
-                self.path,
-                resource.current_id()
-            ))
+        if resource.gvk().is_selected_by(&self.gvk) {
+            self.visit_resource_of_any_kind(resource, make, visit)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The same, whatever the kind of the resource.
+    pub(crate) fn visit_resource_of_any_kind(
+        &self,
+        resource: &mut Resource,
+        make: Make,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), BuildError> {
+        self.walk(&mut resource.value, make, visit).map_err(|error| {
+            let field = format!("considering field '{}' of object {}", self.path, resource.current_id());
+            error.while_doing(field)
         })
     }
 }
@@ -77,38 +95,27 @@ struct Walk {
 
 impl Walk {
     /// The depth of lists is limited by the reader, and so is this recursion.
-    fn go(&self, value: &mut Value, steps: &[String], visit: &mut Visit<'_>) -> Result<(), BuildError> {
+    fn go(&self, value: &mut Node, steps: &[Step], visit: &mut Visit<'_>) -> Result<(), BuildError> {
         let Some((step, rest)) = steps.split_first() else {
             return visit(value);
         };
         match value {
-            Value::Null => Ok(()),
-            Value::Array(items) => items.iter_mut().try_for_each(|item| self.go(item, steps, visit)),
-            Value::Object(map) => {
-                let (name, is_list) = match step.strip_suffix("[]") {
-                    Some(name) => (name, true),
-                    None => (step.as_str(), false),
-                };
-                match map.get_mut(name) {
-                    Some(Value::Null) | None if self.create && !is_list => {
-                        let made = if rest.is_empty() && self.make == Make::Scalar {
-                            Value::Null
-                        } else {
-                            Value::Object(Map::new())
-                        };
-                        map.insert(name.to_owned(), made);
-                        match map.get_mut(name) {
-                            Some(field) => self.go(field, rest, visit),
-                            None => Ok(()),
-                        }
+            Node::Null => Ok(()),
+            Node::Array(items) => items.iter_mut().try_for_each(|item| self.go(item, steps, visit)),
+            Node::Object(map) => {
+                if self.create && !step.is_list {
+                    let field = map.entry_or(&step.name, Node::default);
+                    if field.is_null() && !(rest.is_empty() && self.make == Make::Scalar) {
+                        *field = Node::object();
                     }
+                    return self.go(field, rest, visit);
+                }
+                match map.get_mut(&step.name) {
                     Some(field) => self.go(field, rest, visit),
                     None => Ok(()),
                 }
             }
-            Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-                Err(BuildError::invalid("expected sequence or mapping node"))
-            }
+            Node::Plain(_) | Node::String(_) => Err(BuildError::invalid("expected sequence or mapping node")),
         }
     }
 }
@@ -134,20 +141,20 @@ pub(crate) fn steps(path: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
     #[track_caller]
     fn check(path: &str, create: bool, make: Make, before: Value, expect: &Value) {
-        let spec = FieldSpec { gvk: Gvk::default(), path: path.to_owned(), create };
-        let mut value = before;
-        spec.visit(&mut value, &Gvk::default(), make, &mut |field| {
+        let spec = FieldSpec::new(Gvk::default(), path, create);
+        let mut value = Node::from(before);
+        spec.walk(&mut value, make, &mut |field| {
             *field = "new".into();
             Ok(())
         })
         .unwrap();
-        assert_eq!(&value, expect);
+        assert_eq!(value, *expect);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use plumb_filetree::RelPath;
-use serde_json::{Map, Value, json};
+use plumb_manifests::yaml::{Map, Node, Text};
 
 use crate::accumulate::Assembly;
 use crate::error::BuildError;
@@ -80,9 +80,10 @@ impl Generator<'_> {
         };
         let options = merged(shared, entry.options.as_ref());
         if options.immutable {
-            value["immutable"] = true.into();
+            value.insert("immutable", true);
         }
-        value["metadata"] = json!({ "name": entry.name });
+        let name = (Text::const_new("name"), Node::text(&entry.name));
+        value.insert("metadata", Map::from_iter([name]));
         let mut resource = Resource::new(value, &format!("/{}", self.directory));
         resource.set_namespace(&entry.namespace);
         for (field, texts) in [("labels", options.labels), ("annotations", options.annotations)] {
@@ -166,28 +167,38 @@ fn merged(shared: &GeneratorOptions, own: Option<&GeneratorOptions>) -> Generato
     options
 }
 
-fn config_map(data: Data) -> Value {
+fn config_map(data: Data) -> Map {
     let (mut texts, mut binaries) = (Map::new(), Map::new());
     for (key, content) in data {
         match String::from_utf8(content) {
-            Ok(text) => texts.insert(key, text.into()),
-            Err(error) => binaries.insert(key, folded_base64(error.as_bytes()).into()),
+            Ok(text) => texts.insert(key, text),
+            Err(error) => binaries.insert(key, folded_base64(error.as_bytes())),
         };
     }
-    let mut value = json!({ "apiVersion": "v1", "kind": "ConfigMap" });
+    let mut object = typed("ConfigMap");
     for (field, map) in [("data", texts), ("binaryData", binaries)] {
         if !map.is_empty() {
-            value[field] = map.into();
+            object.insert(field, map);
         }
     }
-    value
+    object
 }
 
-fn secret(data: Data, secret_type: &str) -> Value {
+fn secret(data: Data, secret_type: &str) -> Map {
     let secret_type = if secret_type.is_empty() { "Opaque" } else { secret_type };
-    let encoded: Map<String, Value> =
-        data.into_iter().map(|(key, content)| (key, folded_base64(&content).into())).collect();
-    json!({ "apiVersion": "v1", "kind": "Secret", "type": secret_type, "data": encoded })
+    let encoded: Map =
+        data.into_iter().map(|(key, content)| (key.into(), folded_base64(&content).into())).collect();
+    let mut object = typed("Secret");
+    object.insert("type", secret_type);
+    object.insert("data", encoded);
+    object
+}
+
+fn typed(kind: &str) -> Map {
+    let mut object = Map::new();
+    object.insert("apiVersion", "v1");
+    object.insert("kind", kind);
+    object
 }
 
 /// Base64; what is longer than a line is folded, with a line break behind each line.
@@ -251,7 +262,8 @@ mod tests {
     #[test]
     fn content_that_is_no_text_is_binary_data() {
         let data = Data::from([("t".to_owned(), b"x".to_vec()), ("b".to_owned(), vec![0xff])]);
-        let value = config_map(data);
-        assert_eq!((&value["data"]["t"], &value["binaryData"]["b"]), (&json!("x"), &json!("/w==")));
+        let object = Node::Object(config_map(data));
+        assert_eq!(object["data"]["t"].as_str(), Some("x"));
+        assert_eq!(object["binaryData"]["b"].as_str(), Some("/w=="));
     }
 }

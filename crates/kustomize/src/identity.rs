@@ -4,23 +4,20 @@
 use std::fmt;
 
 use plumb_manifests::scope;
+use plumb_manifests::yaml::Text;
 
 /// Group, version and kind. In a selector, empty means any.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct Gvk {
-    pub group: String,
-    pub version: String,
-    pub kind: String,
+    pub group: Text,
+    pub version: Text,
+    pub kind: Text,
 }
 
 impl Gvk {
     pub(crate) fn new(api_version: &str, kind: &str) -> Self {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        Self { group: group.to_owned(), version: version.to_owned(), kind: kind.to_owned() }
-    }
-
-    pub(crate) fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+        Self { group: group.into(), version: version.into(), kind: kind.into() }
     }
 
     /// Whether this kind is one of those that a pattern with empty parts describes.
@@ -32,7 +29,7 @@ impl Gvk {
     }
 
     pub(crate) fn is_certainly_cluster_scoped(&self) -> bool {
-        scope::is_certainly_cluster_scoped(&self.api_version(), &self.kind)
+        scope::is_certainly_cluster_scoped(&self.group, &self.version, &self.kind)
     }
 }
 
@@ -50,9 +47,9 @@ impl fmt::Display for Gvk {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct ResId {
     pub gvk: Gvk,
-    pub name: String,
+    pub name: Text,
     /// As written; empty where none is.
-    pub namespace: String,
+    pub namespace: Text,
 }
 
 /// Stands for the namespace of what has none.
@@ -73,7 +70,7 @@ impl ResId {
 
     /// This id with its namespace worked out, so that ids of the same object are equal.
     pub(crate) fn to_key(&self) -> Self {
-        Self { namespace: self.effective_namespace().to_owned(), ..self.clone() }
+        Self { namespace: self.effective_namespace().into(), ..self.clone() }
     }
 }
 
@@ -91,7 +88,7 @@ mod tests {
 
     #[test]
     fn ids_print_as_kustomize_prints_them() {
-        let id = ResId { gvk: Gvk::new("v1", "ConfigMap"), name: "a".to_owned(), namespace: String::new() };
+        let id = ResId { gvk: Gvk::new("v1", "ConfigMap"), name: "a".into(), namespace: Text::default() };
         assert_eq!(id.to_string(), "ConfigMap.v1.[noGrp]/a.[noNs]");
         assert_eq!(ResId::default().to_string(), "[noKind].[noVer].[noGrp]/[noName].[noNs]");
     }
@@ -100,8 +97,8 @@ mod tests {
     fn no_namespace_is_the_default_one_and_none_counts_for_cluster_scoped_kinds() {
         let id = |kind: &str, namespace: &str| ResId {
             gvk: Gvk::new("v1", kind),
-            name: "a".to_owned(),
-            namespace: namespace.to_owned(),
+            name: "a".into(),
+            namespace: namespace.into(),
         };
         assert_eq!(id("ConfigMap", "").to_key(), id("ConfigMap", "default").to_key());
         assert_ne!(id("ConfigMap", "").to_key(), id("ConfigMap", "b").to_key());

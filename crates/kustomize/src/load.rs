@@ -1,8 +1,8 @@
 //! From a text to the objects in it.
 
 use plumb_filetree::RelPath;
+use plumb_manifests::yaml::Node;
 use plumb_manifests::yaml::{self, Document};
-use serde_json::Value;
 
 use crate::error::BuildError;
 use crate::limits::Limits;
@@ -12,7 +12,7 @@ use crate::resource::Resource;
 pub(crate) fn resources(text: &str, file: &RelPath, limits: &Limits) -> Result<Vec<Resource>, BuildError> {
     let documents = yaml::parse(text, &limits.yaml).map_err(|error| BuildError::yaml(file, &error))?;
     let origin = format!("/{file}");
-    let documents = documents.into_iter().map(|Document { value, line }| (value, line)).collect();
+    let documents = documents.into_iter().map(|Document { node, line }| (node, line)).collect();
     objects(documents, &origin, limits)
         .map_err(|(line, error)| if line == 0 { error.in_file(file) } else { error.at_line(file, line) })
 }
@@ -21,11 +21,11 @@ pub(crate) fn resources(text: &str, file: &RelPath, limits: &Limits) -> Result<V
 pub(crate) fn inline(text: &str, origin: &str, limits: &Limits) -> Result<Vec<Resource>, BuildError> {
     let documents =
         yaml::parse(text, &limits.yaml).map_err(|error| BuildError::invalid(error.to_string()))?;
-    let documents = documents.into_iter().map(|Document { value, line }| (value, line)).collect();
+    let documents = documents.into_iter().map(|Document { node, line }| (node, line)).collect();
     objects(documents, origin, limits).map_err(|(_, error)| error)
 }
 
-type Placed = (Value, usize);
+type Placed = (Node, usize);
 
 fn objects(
     documents: Vec<Placed>,
@@ -36,11 +36,11 @@ fn objects(
     let mut pending = std::collections::VecDeque::from(documents);
     let mut opened = 0_usize;
     while let Some((value, line)) = pending.pop_front() {
-        if value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty) {
+        if value.is_null() || value.as_object().is_some_and(plumb_manifests::yaml::Map::is_empty) {
             continue;
         }
         if !value.is_object() {
-            let noun = plumb_manifests::object::noun(&value);
+            let noun = value.noun();
             return Err((line, BuildError::invalid(format!("a Kubernetes object is expected, not {noun}"))));
         }
         opened += 1;
@@ -61,11 +61,11 @@ fn objects(
 }
 
 /// The items of a list of objects; anything else is given back.
-fn take_items(mut value: Value) -> Result<Vec<Value>, Value> {
-    let is_list = value.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
+fn take_items(mut value: Node) -> Result<Vec<Node>, Node> {
+    let is_list = value.get("kind").and_then(Node::as_str).is_some_and(|kind| kind.ends_with("List"));
     match value.get_mut("items") {
-        Some(Value::Array(items)) if is_list => Ok(std::mem::take(items)),
-        Some(Value::Null) if is_list => Ok(Vec::new()),
+        Some(Node::Array(items)) if is_list => Ok(std::mem::take(items)),
+        Some(Node::Null) if is_list => Ok(Vec::new()),
         _ => Err(value),
     }
 }

@@ -88,7 +88,7 @@ impl Key {
         let gvk = [or(group, "~G"), or(version, "~V"), or(kind, "~K")].join("_");
         let (namespace, name) = (or(&id.namespace, "~X"), or(&id.name, "~N"));
         Self {
-            rank: ranks.get(kind).copied().unwrap_or_default(),
+            rank: ranks.get(kind.as_str()).copied().unwrap_or_default(),
             is_other_namespace: kind == "Namespace" && !group.is_empty(),
             id: format!("{gvk}|{namespace}|{name}"),
             kind: gvk,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use plumb_filetree::{EntryKind, FileTree, ReadError, RelPath};
-use serde_json::Value;
+use plumb_manifests::yaml::Node;
 use sha2::{Digest, Sha256};
 
 use crate::error::BuildError;
@@ -113,8 +113,8 @@ impl<'t> Reader<'t> {
     }
 
     /// Counts the values of an object that is taken into the build.
-    pub(crate) fn admit(&self, value: &Value) -> Result<(), BuildError> {
-        self.values.set(self.values.get().saturating_add(count(value)));
+    pub(crate) fn admit(&self, value: &Node) -> Result<(), BuildError> {
+        self.values.set(self.values.get().saturating_add(value.count()));
         let values_max = self.limits.values_max;
         if self.values.get() > values_max {
             return Err(BuildError::over_limit(format!("the objects have more than {values_max} values")));
@@ -169,15 +169,6 @@ impl<'t> Reader<'t> {
 
     pub(crate) fn into_reads(self) -> ReadSet {
         self.reads.into_inner()
-    }
-}
-
-/// Maps, lists and scalars in a value, itself included. The depth is limited by the parser, and so is this recursion.
-pub(crate) fn count(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => 1 + items.iter().map(count).sum::<usize>(),
-        Value::Object(map) => 1 + map.values().map(count).sum::<usize>(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 1,
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_json::Value;
+use plumb_manifests::yaml::{Node, Text};
 
 use crate::config::NameReference;
 use crate::error::BuildError;
-use crate::field::Make;
+use crate::field::{FieldSpec, Make};
 use crate::identity::{Gvk, ResId};
 use crate::reading::Reader;
 use crate::resource::{Resource, scalar_text};
@@ -18,29 +18,50 @@ pub(crate) fn update(
     references: &[NameReference],
     reader: &Reader<'_>,
 ) -> Result<(), BuildError> {
-    let specs: usize = references.iter().map(|reference| reference.fields.len()).sum();
-    reader.spend(set.len(), specs)?;
     let referrals = Referrals::new(set.iter().map(Facts::new).collect());
+    let mut fields = Fields::new(references);
     for (position, resource) in set.iter_mut().enumerate() {
         let referrer = Referrer::new(&referrals, position, resource, reader);
-        for reference in references {
-            for spec in &reference.fields {
-                if !referrer.facts().original.gvk.is_selected_by(&spec.gvk) {
-                    continue;
-                }
-                let role = role_ref(&spec.path, resource);
-                let wanted = Wanted { target: &reference.target, role };
-                // The kind of today decides nothing here: that of the beginning has been looked at.
-                let anywhere = crate::field::FieldSpec { gvk: Gvk::default(), ..spec.clone() };
-                anywhere
-                    .visit_resource(resource, Make::Nothing, &mut |field| referrer.update(field, &wanted))
-                    .map_err(|error| {
-                        error.while_doing(format!("updating name reference in '{}' field", spec.path))
-                    })?;
-            }
+        // The kind of the beginning decides, whatever the object has become since.
+        let kind = &referrer.facts().original.gvk;
+        let of_kind = fields.of_kind(&kind.kind);
+        reader.spend(1 + of_kind.len(), 0)?;
+        for &(target, spec) in of_kind.iter().filter(|(_, spec)| kind.is_selected_by(&spec.gvk)) {
+            let wanted = Wanted { target, role: role_ref(&spec.path, resource) };
+            spec.visit_resource_of_any_kind(resource, Make::Nothing, &mut |field| {
+                referrer.update(field, &wanted)
+            })
+            .map_err(|error| {
+                error.while_doing(format!("updating name reference in '{}' field", spec.path))
+            })?;
         }
     }
     Ok(())
+}
+
+type Reference<'c> = (&'c Gvk, &'c FieldSpec);
+
+/// The fields in which each kind names others, looked up once for each kind.
+struct Fields<'c> {
+    all: Vec<Reference<'c>>,
+    by_kind: HashMap<Text, Vec<Reference<'c>>>,
+}
+
+impl<'c> Fields<'c> {
+    fn new(references: &'c [NameReference]) -> Self {
+        let all = references
+            .iter()
+            .flat_map(|reference| reference.fields.iter().map(|spec| (&reference.target, spec)));
+        Self { all: all.collect(), by_kind: HashMap::new() }
+    }
+
+    fn of_kind(&mut self, kind: &Text) -> &[Reference<'c>] {
+        let Self { all, by_kind } = self;
+        by_kind.entry(kind.clone()).or_insert_with(|| {
+            let is_about = |spec: &FieldSpec| spec.gvk.kind.is_empty() || spec.gvk.kind == *kind;
+            all.iter().copied().filter(|(_, spec)| is_about(spec)).collect()
+        })
+    }
 }
 
 /// What the search needs to know of an object.
@@ -48,8 +69,8 @@ struct Facts {
     previous: Vec<ResId>,
     original: ResId,
     current: ResId,
-    prefixes: Vec<String>,
-    suffixes: Vec<String>,
+    prefixes: Vec<Text>,
+    suffixes: Vec<Text>,
 }
 
 impl Facts {
@@ -71,20 +92,20 @@ impl Facts {
 /// All objects, found by a former name or by their first namespace.
 struct Referrals {
     facts: Vec<Facts>,
-    by_former_name: HashMap<String, Vec<usize>>,
-    by_original_namespace: HashMap<String, Vec<usize>>,
+    by_former_name: HashMap<Text, Vec<usize>>,
+    by_original_namespace: HashMap<Text, Vec<usize>>,
 }
 
 impl Referrals {
     fn new(facts: Vec<Facts>) -> Self {
-        let mut by_former_name: HashMap<String, Vec<usize>> = HashMap::new();
-        let mut by_original_namespace: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut by_former_name: HashMap<Text, Vec<usize>> = HashMap::new();
+        let mut by_original_namespace: HashMap<Text, Vec<usize>> = HashMap::new();
         for (position, one) in facts.iter().enumerate() {
             let names: HashSet<&str> = one.previous.iter().map(|id| id.name.as_str()).collect();
             for name in names {
-                by_former_name.entry(name.to_owned()).or_default().push(position);
+                by_former_name.entry(name.into()).or_default().push(position);
             }
-            let namespace = one.original.effective_namespace().to_owned();
+            let namespace = Text::from(one.original.effective_namespace());
             by_original_namespace.entry(namespace).or_default().push(position);
         }
         Self { facts, by_former_name, by_original_namespace }
@@ -102,21 +123,21 @@ struct Referrer<'r> {
     referrals: &'r Referrals,
     position: usize,
     /// Namespaces of the accounts that a RoleBinding names.
-    account_namespaces: HashSet<String>,
+    account_namespaces: HashSet<Text>,
     reader: &'r Reader<'r>,
 }
 
 impl<'r> Referrer<'r> {
     fn new(referrals: &'r Referrals, position: usize, resource: &Resource, reader: &'r Reader<'r>) -> Self {
         let subjects = (resource.kind() == "RoleBinding")
-            .then(|| resource.value.get("subjects").and_then(Value::as_array))
+            .then(|| resource.value.get("subjects").and_then(Node::as_array))
             .flatten();
         let accounts = subjects
             .into_iter()
             .flatten()
-            .filter(|subject| subject.get("kind").and_then(Value::as_str) == Some("ServiceAccount"));
-        let namespaces = accounts.filter_map(|subject| subject.get("namespace").and_then(Value::as_str));
-        let account_namespaces = namespaces.map(str::to_owned).collect();
+            .filter(|subject| subject.get("kind").and_then(Node::as_str) == Some("ServiceAccount"));
+        let namespaces = accounts.filter_map(|subject| subject.get("namespace").and_then(Node::as_str));
+        let account_namespaces = namespaces.map(Text::from).collect();
         Self { referrals, position, account_namespaces, reader }
     }
 
@@ -124,32 +145,32 @@ impl<'r> Referrer<'r> {
         &self.referrals.facts[self.position]
     }
 
-    fn update(&self, field: &mut Value, wanted: &Wanted<'_>) -> Result<(), BuildError> {
+    fn update(&self, field: &mut Node, wanted: &Wanted<'_>) -> Result<(), BuildError> {
         match field {
-            Value::Null => Ok(()),
-            Value::Object(_) => self.update_map(field, wanted),
-            Value::Array(items) => items.iter_mut().try_for_each(|item| match item {
-                Value::Object(_) => self.update_map(item, wanted),
-                Value::Null | Value::Array(_) => Ok(()),
+            Node::Null => Ok(()),
+            Node::Object(_) => self.update_map(field, wanted),
+            Node::Array(items) => items.iter_mut().try_for_each(|item| match item {
+                Node::Object(_) => self.update_map(item, wanted),
+                Node::Null | Node::Array(_) => Ok(()),
                 _ => self.update_scalar(item, wanted),
             }),
             _ => self.update_scalar(field, wanted),
         }
     }
 
-    fn update_scalar(&self, field: &mut Value, wanted: &Wanted<'_>) -> Result<(), BuildError> {
+    fn update_scalar(&self, field: &mut Node, wanted: &Wanted<'_>) -> Result<(), BuildError> {
         let old = scalar_text(field);
         let is_same = |one: &Facts, other: &Facts| one.current.name == other.current.name;
         if let Some(referral) = self.select(&old, None, wanted, &is_same)?
             && referral.current.name != old
         {
-            *field = referral.current.name.as_str().into();
+            *field = referral.current.name.clone().into();
         }
         Ok(())
     }
 
     /// A map names an object by `name` and perhaps `namespace`.
-    fn update_map(&self, field: &mut Value, wanted: &Wanted<'_>) -> Result<(), BuildError> {
+    fn update_map(&self, field: &mut Node, wanted: &Wanted<'_>) -> Result<(), BuildError> {
         let Some(old) = field.get("name").map(scalar_text) else {
             return Err(BuildError::invalid("path config error; no 'name' field in node"));
         };
@@ -161,11 +182,12 @@ impl<'r> Referrer<'r> {
             return Ok(());
         };
         let ResId { name, namespace, .. } = &referral.current;
-        if name != &old || !namespace.is_empty() {
-            field["name"] = name.as_str().into();
+        let map = field.make_object();
+        if *name != old || !namespace.is_empty() {
+            map.insert("name", name.clone());
         }
         if !namespace.is_empty() {
-            field["namespace"] = namespace.as_str().into();
+            map.insert("namespace", namespace.clone());
         }
         Ok(())
     }
@@ -219,7 +241,7 @@ impl<'r> Referrer<'r> {
         let Some(namespace) = namespace.map(str::to_owned) else {
             return Box::new(|_| true);
         };
-        let first = self.referrals.by_original_namespace.get(&namespace);
+        let first = self.referrals.by_original_namespace.get(namespace.as_str());
         let is_first = first.is_some_and(|positions| {
             positions.iter().any(|&position| self.is_reachable(&self.referrals.facts[position]))
         });
@@ -255,7 +277,7 @@ enum Empty {
 }
 
 fn is_compatible(one: &Facts, other: &Facts, empty: Empty) -> bool {
-    let fits = |a: &[String], b: &[String]| match (a.is_empty(), b.is_empty()) {
+    let fits = |a: &[Text], b: &[Text]| match (a.is_empty(), b.is_empty()) {
         (true, true) => true,
         (true, false) | (false, true) => empty == Empty::Fits,
         (false, false) => a.ends_with(b) || b.ends_with(a),
@@ -268,13 +290,13 @@ fn role_ref(path: &str, resource: &Resource) -> Option<Gvk> {
     if !path.ends_with("roleRef/name") {
         return None;
     }
-    let field = |name: &str| resource.value.pointer(&format!("/roleRef/{name}")).map(scalar_text);
-    Some(Gvk { group: field("apiGroup")?, version: String::new(), kind: field("kind")? })
+    let field = |name: &str| resource.value.at(&["roleRef", name]).map(scalar_text);
+    Some(Gvk { group: field("apiGroup")?.into(), version: Text::default(), kind: field("kind")?.into() })
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::config::Config;
@@ -295,7 +317,7 @@ mod tests {
         let tree = plumb_filetree::MemoryTree::builder(plumb_filetree::TreeLimits::DEFAULT).build();
         let limits = Limits::default();
         update(&mut set, &Config::builtin().name_references, &Reader::new(&tree, &limits)).unwrap();
-        set.into_vec().remove(2).value["spec"]["volumes"].take()
+        set.into_vec().remove(2).value["spec"]["volumes"].to_json()
     }
 
     #[test]

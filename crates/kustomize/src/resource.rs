@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use plumb_manifests::yaml::{Map, Node, Text};
 
 use crate::error::BuildError;
 use crate::identity::{Gvk, ResId};
@@ -19,11 +19,11 @@ pub(crate) enum Behavior {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Resource {
-    pub value: Value,
+    pub value: Node,
     /// Former ids, the first one first.
     pub previous: Vec<ResId>,
-    pub prefixes: Vec<String>,
-    pub suffixes: Vec<String>,
+    pub prefixes: Vec<Text>,
+    pub suffixes: Vec<Text>,
     pub behavior: Behavior,
     pub needs_hash: bool,
     /// The file that it was read from or whose generator made it.
@@ -37,9 +37,9 @@ const READER_NOTES: [&str; 3] =
 
 impl Resource {
     /// Takes an object as it was read, and the notes out of its annotations.
-    pub(crate) fn new(value: Value, file: &str) -> Self {
+    pub(crate) fn new(value: impl Into<Node>, file: &str) -> Self {
         let mut resource = Self {
-            value,
+            value: value.into(),
             previous: Vec::new(),
             prefixes: Vec::new(),
             suffixes: Vec::new(),
@@ -52,15 +52,20 @@ impl Resource {
     }
 
     fn take_notes(&mut self) {
+        let Some(annotations) = self.value.at(&["metadata", "annotations"]).and_then(Node::as_object) else {
+            return;
+        };
+        if !annotations.keys().any(is_note) {
+            return;
+        }
         let gvk = self.gvk();
-        let Some(annotations) =
-            self.value.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut)
+        let Some(annotations) = self.value.at_mut(&["metadata", "annotations"]).and_then(Node::as_object_mut)
         else {
             return;
         };
-        let mut take = |name: &str| -> Vec<String> {
+        let mut take = |name: &str| -> Vec<Text> {
             match annotations.remove(&format!("{NOTES}{name}")) {
-                Some(Value::String(text)) => text.split(',').map(str::to_owned).collect(),
+                Some(Node::String(text)) => text.split(',').map(Text::from).collect(),
                 _ => Vec::new(),
             }
         };
@@ -68,7 +73,7 @@ impl Resource {
             (take("previousNames"), take("previousNamespaces"), take("previousKinds"));
         let (prefixes, suffixes) = (take("prefixes"), take("suffixes"));
         let needs_hash = take("needsHashSuffix") == ["enabled"];
-        annotations.retain(|key, _| !key.starts_with(NOTES) && !READER_NOTES.contains(&key.as_str()));
+        annotations.retain(|key, _| !is_note(key));
         let ids = names.into_iter().zip(spaces).zip(kinds).map(|((name, namespace), kind)| ResId {
             gvk: Gvk { kind, ..gvk.clone() },
             name,
@@ -79,28 +84,29 @@ impl Resource {
         (self.prefixes, self.suffixes) = (prefixes, suffixes);
     }
 
-    pub(crate) fn text(&self, pointer: &str) -> &str {
-        self.value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    /// A scalar as it is spelled; empty where there is none.
+    fn text(&self, path: &[&str]) -> &str {
+        self.value.at(path).filter(|node| !node.is_null()).and_then(Node::scalar).unwrap_or_default()
     }
 
     pub(crate) fn kind(&self) -> &str {
-        self.text("/kind")
+        self.text(&["kind"])
     }
 
     pub(crate) fn name(&self) -> &str {
-        self.text("/metadata/name")
+        self.text(&["metadata", "name"])
     }
 
     pub(crate) fn namespace(&self) -> &str {
-        self.text("/metadata/namespace")
+        self.text(&["metadata", "namespace"])
     }
 
     pub(crate) fn gvk(&self) -> Gvk {
-        Gvk::new(self.text("/apiVersion"), self.kind())
+        Gvk::new(self.text(&["apiVersion"]), self.kind())
     }
 
     pub(crate) fn current_id(&self) -> ResId {
-        ResId { gvk: self.gvk(), name: self.name().to_owned(), namespace: self.namespace().to_owned() }
+        ResId { gvk: self.gvk(), name: self.name().into(), namespace: self.namespace().into() }
     }
 
     /// The id that the object had first.
@@ -125,26 +131,26 @@ impl Resource {
     /// Notes the id at hand before it changes.
     pub(crate) fn remember_id(&mut self) {
         let current = self.current_id();
-        let namespace = current.effective_namespace().to_owned();
+        let namespace = current.effective_namespace().into();
         self.previous.push(ResId { namespace, ..current });
     }
 
     pub(crate) fn set_name(&mut self, name: &str) {
-        self.metadata().insert("name".to_owned(), name.into());
+        self.metadata().insert("name", name);
     }
 
     pub(crate) fn set_namespace(&mut self, namespace: &str) {
         if namespace.is_empty() {
             self.metadata().remove("namespace");
         } else {
-            self.metadata().insert("namespace".to_owned(), namespace.into());
+            self.metadata().insert("namespace", namespace);
         }
     }
 
     /// The labels or annotations that are texts or can be written as such.
-    pub(crate) fn texts(&self, pointer: &str) -> BTreeMap<String, String> {
-        let map = self.value.pointer(pointer).and_then(Value::as_object);
-        map.into_iter().flatten().map(|(key, value)| (key.clone(), scalar_text(value))).collect()
+    pub(crate) fn texts(&self, path: &[&str]) -> BTreeMap<String, String> {
+        let map = self.value.at(path).and_then(Node::as_object);
+        map.into_iter().flat_map(Map::iter).map(|(key, node)| (key.to_owned(), scalar_text(node))).collect()
     }
 
     pub(crate) fn set_metadata_texts(&mut self, field: &str, texts: BTreeMap<String, String>) {
@@ -152,30 +158,27 @@ impl Resource {
             self.metadata().remove(field);
             return;
         }
-        let map: Map<String, Value> = texts.into_iter().map(|(key, text)| (key, text.into())).collect();
-        self.metadata().insert(field.to_owned(), map.into());
+        let map: Map = texts.into_iter().map(|(key, text)| (key.into(), text.into())).collect();
+        self.metadata().insert(field, map);
     }
 
-    fn metadata(&mut self) -> &mut Map<String, Value> {
-        if !self.value["metadata"].is_object() {
-            self.value["metadata"] = Value::Object(Map::new());
-        }
-        self.value["metadata"].as_object_mut().expect("made a map two lines above")
+    fn metadata(&mut self) -> &mut Map {
+        self.value.make_object().entry_or("metadata", Node::object).make_object()
     }
 
     /// What is printed: annotations are texts, and an empty map of them is not there.
-    pub(crate) fn into_finished(mut self) -> Value {
-        let Some(metadata) = self.value.get_mut("metadata").and_then(Value::as_object_mut) else {
+    pub(crate) fn into_finished(mut self) -> Node {
+        let Some(metadata) = self.value.get_mut("metadata").and_then(Node::as_object_mut) else {
             return self.value;
         };
         match metadata.get_mut("annotations") {
-            Some(Value::Object(map)) if map.is_empty() => {
+            Some(Node::Object(map)) if map.is_empty() => {
                 metadata.remove("annotations");
             }
-            Some(Value::Null) => {
+            Some(Node::Null) => {
                 metadata.remove("annotations");
             }
-            Some(Value::Object(map)) => {
+            Some(Node::Object(map)) => {
                 for value in map.values_mut().filter(|value| !value.is_string()) {
                     *value = scalar_text(value).into();
                 }
@@ -191,7 +194,7 @@ impl Resource {
         if kind.is_empty() {
             return Err(BuildError::invalid("missing Resource metadata: kind is missing or not a text"));
         }
-        if self.value.get("metadata").is_none_or(Value::is_null) && !kind.ends_with("List") {
+        if self.value.get("metadata").is_none_or(Node::is_null) && !kind.ends_with("List") {
             return Err(BuildError::invalid("missing Resource metadata"));
         }
         if self.name().is_empty() && !kind.ends_with("List") {
@@ -201,10 +204,14 @@ impl Resource {
     }
 }
 
-/// A scalar as text; lists and maps as JSON.
-pub(crate) fn scalar_text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+fn is_note(key: &str) -> bool {
+    key.starts_with(NOTES) || READER_NOTES.contains(&key)
+}
+
+/// A scalar as it is spelled; lists and maps as JSON.
+pub(crate) fn scalar_text(node: &Node) -> String {
+    match node.scalar() {
+        Some(text) => text.to_owned(),
+        None => node.to_json().to_string(),
     }
 }

@@ -48,11 +48,11 @@ impl Selector {
     fn selects_metadata(&self, resource: &Resource) -> bool {
         let fits_all = |requirements: &[Requirement], field: &str| {
             requirements.is_empty() || {
-                let texts = resource.texts(field);
+                let texts = resource.texts(&["metadata", field]);
                 requirements.iter().all(|requirement| requirement.is_met_by(&texts))
             }
         };
-        fits_all(&self.labels, "/metadata/labels") && fits_all(&self.annotations, "/metadata/annotations")
+        fits_all(&self.labels, "labels") && fits_all(&self.annotations, "annotations")
     }
 
     fn selects_namespace(&self, original: &ResId, current: &ResId) -> bool {

@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use plumb_manifests::yaml::Map;
+
 use crate::error::BuildError;
 use crate::identity::ResId;
 use crate::resource::{Behavior, Resource};
@@ -155,25 +157,23 @@ fn add_to(index: &mut HashMap<ResId, Vec<usize>>, resource: &Resource, position:
 /// history stay. A merge joins the data too.
 fn replaced(old: &Resource, mut new: Resource) -> Resource {
     for field in ["labels", "annotations"] {
-        let pointer = format!("/metadata/{field}");
-        let mut texts = old.texts(&pointer);
-        texts.extend(new.texts(&pointer));
+        let path = ["metadata", field];
+        let mut texts = old.texts(&path);
+        texts.extend(new.texts(&path));
         new.set_metadata_texts(field, texts);
     }
     new.set_name(old.name());
     new.set_namespace(old.namespace());
     if new.behavior == Behavior::Merge {
         for field in ["data", "binaryData"] {
-            let pointer = format!("/{field}");
-            let mut texts = old.texts(&pointer);
-            texts.extend(new.texts(&pointer));
-            let map: serde_json::Map<_, _> =
-                texts.into_iter().map(|(key, text)| (key, text.into())).collect();
+            let mut texts = old.texts(&[field]);
+            texts.extend(new.texts(&[field]));
+            let map: Map = texts.into_iter().map(|(key, text)| (key.into(), text.into())).collect();
             if let Some(object) = new.value.as_object_mut() {
                 if map.is_empty() {
                     object.remove(field);
                 } else {
-                    object.insert(field.to_owned(), map.into());
+                    object.insert(field, map);
                 }
             }
         }

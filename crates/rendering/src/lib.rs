@@ -11,9 +11,9 @@ mod substitute;
 use std::collections::{BTreeMap, BTreeSet};
 
 use plumb_filetree::{EntryKind, FileTree, RelPath, digest};
+pub use plumb_kustomize::ReadSet;
 use plumb_kustomize::{BuildError, build_with};
-pub use plumb_kustomize::{Built, ReadSet};
-use plumb_manifests::yaml;
+use plumb_manifests::{Object, yaml};
 
 pub use error::RenderError;
 pub use spec::{MissingComponents, RenderSpec, Unset, When};
@@ -25,6 +25,15 @@ pub struct Options {
     pub build: plumb_kustomize::Options,
     /// Strict substitution is the default, as in Flux.
     pub unset: Unset,
+}
+
+/// One object that a Kustomization wants in the cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Built {
+    /// The object.
+    pub object: Object,
+    /// The file that it was read from, or whose generator made it; with a leading slash.
+    pub origin: String,
 }
 
 /// The objects that a Kustomization wants in the cluster.
@@ -55,7 +64,8 @@ pub fn render(
     let build = build_with(tree, &directory, &additions, &options.build)
         .map_err(|error| refused(error, &directory, additions.generated.as_deref()))?;
     reads.extend(build.reads);
-    let mut objects = substitute::all(build.objects, spec, vars, options.unset)?;
+    let objects = build.objects.into_iter().map(object).collect::<Result<_, _>>()?;
+    let mut objects = substitute::all(objects, spec, vars, options.unset)?;
     objects.retain(|built| !is_kustomization(built));
     check_complete(&objects)?;
     let digest = digest(&objects);
@@ -89,6 +99,16 @@ fn refused(error: BuildError, directory: &RelPath, generated: Option<&[String]>)
         scanned.any(|reference| directory.resolve(reference).is_ok_and(|path| &path == file))
     });
     if is_scanned { RenderError::Scan(error) } else { RenderError::Build(error) }
+}
+
+/// kustomize lets pass what no cluster takes.
+fn object(built: plumb_kustomize::Built) -> Result<Built, RenderError> {
+    let object = built.to_object().map_err(|error| RenderError::Object {
+        object: built.node["kind"].as_str().unwrap_or("object").to_owned(),
+        file: built.origin.clone(),
+        message: error.to_string(),
+    })?;
+    Ok(Built { object, origin: built.origin })
 }
 
 /// kustomization files are read by kustomize and never applied.
@@ -128,7 +148,7 @@ fn digest(objects: &[Built]) -> String {
         if index > 0 {
             hasher.update(b"---\n");
         }
-        hasher.update(yaml::to_string(built.object.value()).as_bytes());
+        hasher.update(yaml::json_to_string(built.object.value()).as_bytes());
     }
     format!("sha256:{}", hasher.finish_hex())
 }

@@ -23,7 +23,7 @@ fn rendered(files: &[(&str, &str)], spec: &RenderSpec) -> Result<Rendered, Rende
 
 fn text(rendered: &Rendered) -> String {
     let documents: Vec<String> =
-        rendered.objects.iter().map(|built| yaml::to_string(built.object.value())).collect();
+        rendered.objects.iter().map(|built| yaml::json_to_string(built.object.value())).collect();
     documents.join("---\n")
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct SpecEntry {
 impl From<SpecEntry> for FieldSpec {
     fn from(entry: SpecEntry) -> Self {
         let SpecEntry { group, version, kind, path, create } = entry;
-        Self { gvk: Gvk { group, version, kind }, path, create }
+        Self::new(Gvk { group: group.into(), version: version.into(), kind: kind.into() }, path, create)
     }
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn read(reader: &Reader<'_>, file: &RelPath) -> Result<Config, BuildE
             .name_reference
             .into_iter()
             .map(|ReferenceEntry { group, version, kind, field_specs }| NameReference {
-                target: Gvk { group, version, kind },
+                target: Gvk { group: group.into(), version: version.into(), kind: kind.into() },
                 fields: specs(field_specs),
             })
             .collect(),

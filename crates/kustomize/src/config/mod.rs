@@ -7,6 +7,8 @@ mod var_references_table;
 
 use std::sync::OnceLock;
 
+use plumb_manifests::yaml::Text;
+
 use crate::error::BuildError;
 use crate::field::FieldSpec;
 use crate::identity::Gvk;
@@ -133,7 +135,7 @@ fn row(line: &str) -> Option<FieldSpec> {
     let (group, rest) = rest.split_once(' ')?;
     let (version, rest) = rest.split_once(' ')?;
     let (kind, path) = rest.split_once(' ')?;
-    Some(FieldSpec { gvk: pattern(group, version, kind), path: path.to_owned(), create: create == "+" })
+    Some(FieldSpec::new(pattern(group, version, kind), path, create == "+"))
 }
 
 fn references(table: &str) -> Vec<NameReference> {
@@ -152,7 +154,7 @@ fn references(table: &str) -> Vec<NameReference> {
 }
 
 fn pattern(group: &str, version: &str, kind: &str) -> Gvk {
-    let part = |text: &str| if text == "*" { String::new() } else { text.to_owned() };
+    let part = |text: &str| if text == "*" { Text::default() } else { text.into() };
     Gvk { group: part(group), version: part(version), kind: part(kind) }
 }
 

@@ -1,11 +1,10 @@
 //! JSON patches (RFC 6902), with the liberties that Go's library takes: `replace` adds what is missing, and indices
 //! may count from the end.
 
-use plumb_manifests::yaml::DEPTH_MAX;
+use plumb_manifests::yaml::{DEPTH_MAX, Node};
 use serde_json::Value;
 
 use crate::error::BuildError;
-use crate::reading::count;
 
 /// What one patch may cost on one object: each value that is copied or moved, and every sixteenth item that makes room.
 const WORK_MAX: usize = 200_000;
@@ -20,12 +19,12 @@ pub(super) struct Operation {
 
 #[derive(Debug, Clone, PartialEq)]
 enum Act {
-    Add(Value),
+    Add(Node),
     Remove,
-    Replace(Value),
+    Replace(Node),
     Move(Vec<String>),
     Copy(Vec<String>),
-    Test(Value),
+    Test(Node),
 }
 
 impl Act {
@@ -61,7 +60,7 @@ fn operation(mut item: Value, index: usize) -> Result<Operation, BuildError> {
         Some(from) => self::steps(from).map_err(doing),
         None => Err(doing(BuildError::invalid("from is missing"))),
     };
-    let value = item.get_mut("value").map(Value::take).unwrap_or_default();
+    let value = Node::from(item.get_mut("value").map(Value::take).unwrap_or_default());
     let act = match op.as_str() {
         "add" => Act::Add(value),
         "remove" => Act::Remove,
@@ -83,7 +82,9 @@ fn steps(path: &str) -> Result<Vec<String>, BuildError> {
 }
 
 /// Applies all operations in order. After an error the value is half changed.
-pub(super) fn apply(value: &mut Value, operations: &[Operation]) -> Result<(), BuildError> {
+pub(super) fn apply(value: &mut Node, operations: &[Operation]) -> Result<(), BuildError> {
+    // Go's library works on JSON, so every spelling that JSON does not have is lost here.
+    *value = Node::from(value.to_json());
     let mut work = Work(0);
     for operation in operations {
         operation.apply(value, &mut work).map_err(|error| {
@@ -108,19 +109,19 @@ impl Work {
 }
 
 impl Operation {
-    fn apply(&self, root: &mut Value, work: &mut Work) -> Result<(), BuildError> {
+    fn apply(&self, root: &mut Node, work: &mut Work) -> Result<(), BuildError> {
         match &self.act {
             Act::Add(value) => self.add(root, value.clone(), work),
             Act::Remove => remove(root, &self.steps, work).map(drop),
             Act::Replace(value) => self.replace(root, value.clone()),
             Act::Move(from) => {
                 let value = remove(root, from, work)?;
-                work.spend(count(&value))?;
+                work.spend(value.count())?;
                 self.add(root, value, work)
             }
             Act::Copy(from) => {
                 let value = get(root, from).ok_or_else(missing_path)?;
-                work.spend(count(value))?;
+                work.spend(value.count())?;
                 let value = value.clone();
                 self.add(root, value, work)
             }
@@ -132,26 +133,26 @@ impl Operation {
         }
     }
 
-    fn check_depth(&self, value: &Value) -> Result<(), BuildError> {
+    fn check_depth(&self, value: &Node) -> Result<(), BuildError> {
         if self.steps.len() + depth(value) > DEPTH_MAX {
             return Err(BuildError::over_limit(format!("nested deeper than {DEPTH_MAX} levels")));
         }
         Ok(())
     }
 
-    fn add(&self, root: &mut Value, value: Value, work: &mut Work) -> Result<(), BuildError> {
+    fn add(&self, root: &mut Node, value: Node, work: &mut Work) -> Result<(), BuildError> {
         self.check_depth(&value)?;
         let (parent, last) = parent(root, &self.steps)?;
         match parent {
-            Value::Object(map) => {
+            Node::Object(map) => {
                 map.insert(last.to_owned(), value);
                 Ok(())
             }
-            Value::Array(items) if last == "-" => {
+            Node::Array(items) if last == "-" => {
                 items.push(value);
                 Ok(())
             }
-            Value::Array(items) => {
+            Node::Array(items) => {
                 let at = index(last, items.len() + 1)?;
                 work.spend((items.len() - at) / ITEMS_PER_WORK)?;
                 items.insert(at, value);
@@ -161,15 +162,15 @@ impl Operation {
         }
     }
 
-    fn replace(&self, root: &mut Value, value: Value) -> Result<(), BuildError> {
+    fn replace(&self, root: &mut Node, value: Node) -> Result<(), BuildError> {
         self.check_depth(&value)?;
         let (parent, last) = parent(root, &self.steps)?;
         match parent {
-            Value::Object(map) => {
+            Node::Object(map) => {
                 map.insert(last.to_owned(), value);
                 Ok(())
             }
-            Value::Array(items) => {
+            Node::Array(items) => {
                 let at = index(last, items.len())?;
                 items[at] = value;
                 Ok(())
@@ -179,13 +180,13 @@ impl Operation {
     }
 }
 
-fn remove(root: &mut Value, steps: &[String], work: &mut Work) -> Result<Value, BuildError> {
+fn remove(root: &mut Node, steps: &[String], work: &mut Work) -> Result<Node, BuildError> {
     let (parent, last) = parent(root, steps)?;
     match parent {
-        Value::Object(map) => map
+        Node::Object(map) => map
             .remove(last)
             .ok_or_else(|| BuildError::invalid(format!("Unable to remove nonexistent key: {last}"))),
-        Value::Array(items) => {
+        Node::Array(items) => {
             let at = index(last, items.len())?;
             work.spend((items.len() - at) / ITEMS_PER_WORK)?;
             Ok(items.remove(at))
@@ -194,19 +195,19 @@ fn remove(root: &mut Value, steps: &[String], work: &mut Work) -> Result<Value, 
     }
 }
 
-fn get<'v>(root: &'v Value, steps: &[String]) -> Option<&'v Value> {
+fn get<'v>(root: &'v Node, steps: &[String]) -> Option<&'v Node> {
     steps.iter().try_fold(root, |value, step| match value {
-        Value::Object(map) => map.get(step),
-        Value::Array(items) => items.get(index(step, items.len()).ok()?),
+        Node::Object(map) => map.get(step),
+        Node::Array(items) => items.get(index(step, items.len()).ok()?),
         _ => None,
     })
 }
 
-fn parent<'v, 's>(root: &'v mut Value, steps: &'s [String]) -> Result<(&'v mut Value, &'s str), BuildError> {
+fn parent<'v, 's>(root: &'v mut Node, steps: &'s [String]) -> Result<(&'v mut Node, &'s str), BuildError> {
     let (last, way) = steps.split_last().ok_or_else(missing_path)?;
     let parent = way.iter().try_fold(root, |value, step| match value {
-        Value::Object(map) => map.get_mut(step),
-        Value::Array(items) => {
+        Node::Object(map) => map.get_mut(step),
+        Node::Array(items) => {
             let at = index(step, items.len()).ok()?;
             items.get_mut(at)
         }
@@ -232,10 +233,10 @@ fn missing_path() -> BuildError {
 }
 
 /// Levels inside each other. The reader limits them, and so this recursion.
-fn depth(value: &Value) -> usize {
+fn depth(value: &Node) -> usize {
     match value {
-        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or_default(),
-        Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or_default(),
+        Node::Array(items) => 1 + items.iter().map(depth).max().unwrap_or_default(),
+        Node::Object(map) => 1 + map.values().map(depth).max().unwrap_or_default(),
         _ => 0,
     }
 }
@@ -247,9 +248,9 @@ mod tests {
     use super::*;
 
     fn patched(patch: Value) -> Result<Value, BuildError> {
-        let mut value = json!({"a": {"b": 1}, "l": [1, 2, 3]});
+        let mut value = Node::from(json!({"a": {"b": 1}, "l": [1, 2, 3]}));
         apply(&mut value, &operations(patch)?)?;
-        Ok(value)
+        Ok(value.to_json())
     }
 
     #[track_caller]

@@ -5,7 +5,7 @@ mod strategic;
 
 use plumb_filetree::RelPath;
 use plumb_manifests::yaml;
-use serde_json::Value;
+use plumb_manifests::yaml::Node;
 
 use crate::accumulate::Assembly;
 use crate::error::BuildError;
@@ -155,7 +155,7 @@ fn parse(assembly: &Assembly<'_>, source: &Source) -> Result<Patch, BuildError> 
         None => error,
     };
     if source.text.trim_start().starts_with('[') {
-        let value: Value = serde_json::from_str(&source.text)
+        let value = serde_json::from_str(&source.text)
             .map_err(|error| named(BuildError::invalid(format!("unable to parse JSON patch: {error}"))))?;
         return json::operations(value).map(Patch::Json).map_err(named);
     }
@@ -164,7 +164,7 @@ fn parse(assembly: &Assembly<'_>, source: &Source) -> Result<Patch, BuildError> 
         None => BuildError::invalid(format!("unable to parse SM or JSON patch: line {error}")),
     };
     let documents = yaml::parse(&source.text, &limits.yaml).map_err(refused)?;
-    if documents.iter().any(|document| document.value.is_array()) {
+    if documents.iter().any(|document| document.node.is_array()) {
         let value = yaml::parse_settings(&source.text, &limits.yaml).map_err(refused)?;
         return json::operations(value).map(Patch::Json).map_err(named);
     }
@@ -213,18 +213,18 @@ fn apply_strategic(resource: &mut Resource, patch: &Resource, allowed: Allowed) 
     }
     let mut document = patch.value.clone();
     if let (Some(map), Some(api_version)) = (document.as_object_mut(), resource.value.get("apiVersion")) {
-        map.insert("apiVersion".to_owned(), api_version.clone());
+        map.insert("apiVersion", api_version.clone());
     }
     let value = std::mem::take(&mut resource.value);
     let merged = strategic::merge(value, document, &before.gvk)
         .map_err(|error| error.while_doing(format!("patching {before}")))?;
     let Some(merged) = merged else {
-        resource.value = Value::Object(serde_json::Map::new());
+        resource.value = Node::object();
         return Ok(());
     };
     resource.value = merged;
     if !allowed.kind {
-        resource.value["kind"] = before.gvk.kind.as_str().into();
+        resource.value.make_object().insert("kind", before.gvk.kind.clone());
     }
     if !allowed.name {
         resource.set_name(&before.name);

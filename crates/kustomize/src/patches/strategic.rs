@@ -4,7 +4,7 @@
 //! Where kustomize loses data in silence (items with the same key, or without one), this is an error. The depth of
 //! both sides is limited by the reader, and so is the recursion here.
 
-use serde_json::{Map, Value};
+use plumb_manifests::yaml::{Map, Node};
 
 use crate::error::BuildError;
 use crate::identity::Gvk;
@@ -17,7 +17,7 @@ const DIRECTIVE: &str = "$patch";
 const PAIRS_MAX: usize = 20_000_000;
 
 /// Merges a patch into an object of a kind; `None` if the patch deletes it.
-pub(super) fn merge(object: Value, patch: Value, gvk: &Gvk) -> Result<Option<Value>, BuildError> {
+pub(super) fn merge(object: Node, patch: Node, gvk: &Gvk) -> Result<Option<Node>, BuildError> {
     let root = Field { merge: Merge::Whole, definition: schema::definition(gvk) };
     merge_value(object, patch, Some(&root))
 }
@@ -30,7 +30,7 @@ enum Directive {
     Delete,
 }
 
-fn take_directive(map: &mut Map<String, Value>) -> Result<Directive, BuildError> {
+fn take_directive(map: &mut Map) -> Result<Directive, BuildError> {
     match map.remove(DIRECTIVE) {
         None => Ok(Directive::Merge),
         Some(value) => match value.as_str() {
@@ -42,16 +42,16 @@ fn take_directive(map: &mut Map<String, Value>) -> Result<Directive, BuildError>
     }
 }
 
-fn merge_value(old: Value, patch: Value, field: Option<&Field>) -> Result<Option<Value>, BuildError> {
+fn merge_value(old: Node, patch: Node, field: Option<&Field>) -> Result<Option<Node>, BuildError> {
     match (old, patch) {
-        (_, Value::Null) => Ok(None),
-        (Value::Null, patch) => added(patch, field),
-        (Value::Object(old), Value::Object(mut patch)) => match take_directive(&mut patch)? {
+        (_, Node::Null) => Ok(None),
+        (Node::Null, patch) => added(patch, field),
+        (Node::Object(old), Node::Object(mut patch)) => match take_directive(&mut patch)? {
             Directive::Delete => Ok(None),
-            Directive::Replace => added(Value::Object(patch), field),
+            Directive::Replace => added(Node::Object(patch), field),
             Directive::Merge => merge_map(old, patch, field).map(Some),
         },
-        (Value::Array(old), Value::Array(patch)) => merge_list(old, patch, field),
+        (Node::Array(old), Node::Array(patch)) => merge_list(old, patch, field),
         (old, patch) if is_scalar(&old) && is_scalar(&patch) => Ok(Some(patch)),
         (old, patch) => {
             let message =
@@ -61,11 +61,7 @@ fn merge_value(old: Value, patch: Value, field: Option<&Field>) -> Result<Option
     }
 }
 
-fn merge_map(
-    mut old: Map<String, Value>,
-    patch: Map<String, Value>,
-    field: Option<&Field>,
-) -> Result<Value, BuildError> {
+fn merge_map(mut old: Map, patch: Map, field: Option<&Field>) -> Result<Node, BuildError> {
     let definition = field.and_then(|field| field.definition);
     for (key, value) in patch {
         let inner = schema::field(definition, &key);
@@ -75,32 +71,32 @@ fn merge_map(
             old.insert(key, merged);
         }
     }
-    Ok(Value::Object(old))
+    Ok(Node::Object(old))
 }
 
 /// What a patch says where there was nothing: nulls mean nothing, directives are not content.
-fn added(patch: Value, field: Option<&Field>) -> Result<Option<Value>, BuildError> {
+fn added(patch: Node, field: Option<&Field>) -> Result<Option<Node>, BuildError> {
     match patch {
-        Value::Null => Ok(None),
-        Value::Object(mut map) => {
+        Node::Null => Ok(None),
+        Node::Object(mut map) => {
             if take_directive(&mut map)? == Directive::Delete {
                 return Ok(None);
             }
             merge_map(Map::new(), map, field).map(Some)
         }
-        Value::Array(items) => merge_list(Vec::new(), items, field),
+        Node::Array(items) => merge_list(Vec::new(), items, field),
         scalar => Ok(Some(scalar)),
     }
 }
 
 fn merge_list(
-    old: Vec<Value>,
-    mut patch: Vec<Value>,
+    old: Vec<Node>,
+    mut patch: Vec<Node>,
     field: Option<&Field>,
-) -> Result<Option<Value>, BuildError> {
+) -> Result<Option<Node>, BuildError> {
     let merge = field.map_or(&Merge::Whole, |field| &field.merge);
     if merge == &Merge::Whole {
-        return Ok(Some(Value::Array(patch)));
+        return Ok(Some(Node::Array(patch)));
     }
     match take_list_directive(&mut patch)? {
         Directive::Delete => return Ok(None),
@@ -111,7 +107,7 @@ fn merge_list(
 }
 
 /// An item that is nothing but a directive is about the whole list.
-fn take_list_directive(items: &mut Vec<Value>) -> Result<Directive, BuildError> {
+fn take_list_directive(items: &mut Vec<Node>) -> Result<Directive, BuildError> {
     let mut directive = Directive::Merge;
     let mut kept = Vec::with_capacity(items.len());
     for mut item in std::mem::take(items) {
@@ -125,29 +121,29 @@ fn take_list_directive(items: &mut Vec<Value>) -> Result<Directive, BuildError> 
 }
 
 fn merge_items(
-    old: Vec<Value>,
-    patch: Vec<Value>,
+    old: Vec<Node>,
+    patch: Vec<Node>,
     merge: &Merge,
     field: Option<&Field>,
-) -> Result<Value, BuildError> {
+) -> Result<Node, BuildError> {
     if (old.len() + patch.len()).saturating_mul(patch.len()) > PAIRS_MAX {
         let message = format!("{} and {} items are too many to be merged", old.len(), patch.len());
         return Err(BuildError::over_limit(message));
     }
     match merge {
-        Merge::Whole => Ok(Value::Array(patch)),
+        Merge::Whole => Ok(Node::Array(patch)),
         Merge::Set => {
-            let mut items: Vec<Value> = Vec::with_capacity(old.len() + patch.len());
+            let mut items: Vec<Node> = Vec::with_capacity(old.len() + patch.len());
             for item in patch.into_iter().chain(old) {
                 if !items.contains(&item) {
                     items.push(item);
                 }
             }
-            Ok(Value::Array(items))
+            Ok(Node::Array(items))
         }
         Merge::Keys(keys) => KeyedList { keys, definition: field.and_then(|field| field.definition) }
             .merge(old, patch)
-            .map(Value::Array),
+            .map(Node::Array),
     }
 }
 
@@ -161,24 +157,24 @@ struct KeyedList<'k> {
 type ItemKey = Vec<Option<String>>;
 
 /// An item of the object, until a patch has deleted or moved it.
-type Slot = (ItemKey, Option<Value>);
+type Slot = (ItemKey, Option<Node>);
 
 impl KeyedList<'_> {
     /// Where one key tells items apart, those of the patch come first, in its order. Where it takes more, items of the
     /// object keep their places, and new ones come first.
-    fn merge(&self, old: Vec<Value>, patch: Vec<Value>) -> Result<Vec<Value>, BuildError> {
+    fn merge(&self, old: Vec<Node>, patch: Vec<Node>) -> Result<Vec<Node>, BuildError> {
         let item_field = Field { merge: Merge::Whole, definition: self.definition };
         let mut slots: Vec<Slot> = Vec::with_capacity(old.len());
         for item in old {
             slots.push((self.key_of(&item, "the object")?, Some(item)));
         }
-        let mut patches: Vec<(ItemKey, Value)> = Vec::with_capacity(patch.len());
+        let mut patches: Vec<(ItemKey, Node)> = Vec::with_capacity(patch.len());
         for item in patch {
             let key = self.key_of(&item, "the patch")?;
             if patches.iter().any(|(known, _)| known == &key) {
                 return Err(self.twice(&key, "the patch"));
             }
-            if item.get(DIRECTIVE).and_then(Value::as_str) == Some("replace") {
+            if item.get(DIRECTIVE).and_then(Node::as_str) == Some("replace") {
                 let item = self.describe(&key);
                 let message =
                     format!("{item}: kustomize replaces maps and lists, but no single item of a list");
@@ -205,7 +201,7 @@ impl KeyedList<'_> {
         Ok(front)
     }
 
-    fn key_of(&self, item: &Value, whose: &str) -> Result<ItemKey, BuildError> {
+    fn key_of(&self, item: &Node, whose: &str) -> Result<ItemKey, BuildError> {
         let part = |name: &&'static str| item.get(*name).filter(|part| !part.is_null()).map(scalar_text);
         let key: ItemKey = self.keys.iter().map(part).collect();
         if key.iter().all(Option::is_none) {
@@ -220,7 +216,7 @@ impl KeyedList<'_> {
         &self,
         slots: &[Slot],
         key: &ItemKey,
-        item: &Value,
+        item: &Node,
         is_strict: bool,
     ) -> Result<Option<usize>, BuildError> {
         let mut equal = slots.iter().enumerate().filter(|(_, (own, _))| own == key).map(|(at, _)| at);
@@ -270,7 +266,7 @@ fn resembles(one: &ItemKey, other: &ItemKey) -> bool {
 }
 
 /// Whether a patch changes nothing in an item.
-fn says_all(item: &Value, patch: &Value) -> bool {
+fn says_all(item: &Node, patch: &Node) -> bool {
     match (item.as_object(), patch.as_object()) {
         (Some(item), Some(patch)) => patch.iter().all(|(key, value)| item.get(key) == Some(value)),
         _ => false,
@@ -281,15 +277,15 @@ fn deeper(error: BuildError, step: &str) -> BuildError {
     error.while_doing(step)
 }
 
-fn is_scalar(value: &Value) -> bool {
+fn is_scalar(value: &Node) -> bool {
     !value.is_array() && !value.is_object()
 }
 
-fn node_kind(value: &Value) -> &'static str {
+fn node_kind(value: &Node) -> &'static str {
     match value {
-        Value::Object(_) => "MappingNode",
-        Value::Array(_) => "SequenceNode",
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => "ScalarNode",
+        Node::Object(_) => "MappingNode",
+        Node::Array(_) => "SequenceNode",
+        Node::Null | Node::Plain(_) | Node::String(_) => "ScalarNode",
     }
 }
 

@@ -32,7 +32,7 @@ mod tests {
         set.append(Resource::new(value, "")).unwrap();
         let annotations = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
         set_all(&mut set, &annotations, &Config::builtin().annotations).unwrap();
-        let value: Value = set.into_vec().remove(0).value;
+        let value: Value = set.into_vec().remove(0).value.to_json();
         assert_eq!(value["metadata"]["annotations"], json!({"k": "v", "own": "x"}));
         let template = "/spec/jobTemplate/spec/template/metadata/annotations";
         assert_eq!(value.pointer(template), Some(&json!({"k": "v"})));

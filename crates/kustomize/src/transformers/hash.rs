@@ -1,5 +1,6 @@
 //! The suffix that tells the content of a generated ConfigMap or Secret.
 
+use plumb_manifests::yaml::Node;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -34,26 +35,25 @@ fn suffix(resource: &Resource) -> String {
 }
 
 /// What is hashed, as Go's JSON library writes it. The name is always empty there.
-fn encoded(value: &Value) -> String {
-    let field = |name: &str| value.get(name);
+fn encoded(value: &Node) -> String {
+    let field = |name: &str| value.get(name).map(Node::to_json);
+    let text_or_map = |name: &str| field(name).unwrap_or_else(|| "".into());
     let mut map = serde_json::Map::new();
-    let text_or_map = |value: Option<&Value>| value.cloned().unwrap_or_else(|| "".into());
-    map.insert("data".to_owned(), text_or_map(field("data")));
-    map.insert("kind".to_owned(), text_or_map(field("kind")));
+    map.insert("data".to_owned(), text_or_map("data"));
+    map.insert("kind".to_owned(), text_or_map("kind"));
     map.insert("name".to_owned(), "".into());
-    match field("kind").and_then(Value::as_str) {
-        Some("ConfigMap") => {
-            if let Some(binary @ Value::Object(_)) = field("binaryData") {
-                map.insert("binaryData".to_owned(), binary.clone());
-            }
+    let mut add_map = |name: &str| {
+        if let Some(inner @ Value::Object(_)) = field(name) {
+            map.insert(name.to_owned(), inner);
         }
+    };
+    match value.get("kind").and_then(Node::as_str) {
+        Some("ConfigMap") => add_map("binaryData"),
         Some("Secret") => {
-            map.insert("type".to_owned(), text_or_map(field("type")));
-            if let Some(texts @ Value::Object(_)) = field("stringData") {
-                map.insert("stringData".to_owned(), texts.clone());
-            }
+            add_map("stringData");
+            map.insert("type".to_owned(), text_or_map("type"));
         }
-        _ => return escape(&value.to_string()),
+        _ => return escape(&value.to_json().to_string()),
     }
     escape(&Value::Object(map).to_string())
 }
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn suffixes_are_those_of_kustomize() {
-        let suffix_of = |value| suffix(&Resource::new(value, ""));
+        let suffix_of = |value: Value| suffix(&Resource::new(value, ""));
         assert_eq!(suffix_of(json!({"kind": "ConfigMap"})), "6ct58987ht");
         let secret = json!({"kind": "Secret", "type": "Opaque", "data": {"a": "Yg=="}});
         assert_eq!(suffix_of(secret), "k695gkmbtk");

@@ -1,7 +1,7 @@
 //! Names, tags and digests of images.
 
+use plumb_manifests::yaml::Node;
 use regex::Regex;
-use serde_json::Value;
 
 use crate::error::BuildError;
 use crate::field::{FieldSpec, Make};
@@ -49,13 +49,11 @@ fn pattern(name: &str) -> Result<Regex, BuildError> {
 
 impl Change<'_> {
     /// The depth is limited by the reader, and so is this recursion.
-    fn walk(&self, value: &mut Value) {
+    fn walk(&self, value: &mut Node) {
         match value {
-            Value::Object(map) => {
-                for (key, inner) in map {
-                    if let ("containers" | "initContainers", Value::Array(items)) =
-                        (key.as_str(), &mut *inner)
-                    {
+            Node::Object(map) => {
+                for (key, inner) in map.iter_mut() {
+                    if let ("containers" | "initContainers", Node::Array(items)) = (key, &mut *inner) {
                         for image in items.iter_mut().filter_map(|item| item.get_mut("image")) {
                             self.apply(image);
                         }
@@ -64,16 +62,16 @@ impl Change<'_> {
                     }
                 }
             }
-            Value::Array(items) => items.iter_mut().for_each(|item| self.walk(item)),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+            Node::Array(items) => items.iter_mut().for_each(|item| self.walk(item)),
+            Node::Null | Node::Plain(_) | Node::String(_) => {}
         }
     }
 
-    fn apply(&self, field: &mut Value) {
-        if let Value::String(image) = field
+    fn apply(&self, field: &mut Node) {
+        if let Node::String(image) = field
             && self.pattern.is_match(image)
         {
-            *image = self.changed(image);
+            *image = self.changed(image).into();
         }
     }
 
@@ -113,9 +111,9 @@ mod tests {
 
     #[track_caller]
     fn check(entry: &ImageEntry, image: &str, expect: &str) {
-        let mut field = Value::from(image);
+        let mut field = Node::from(image);
         Change { pattern: pattern(&entry.name).unwrap(), entry }.apply(&mut field);
-        assert_eq!(field, expect);
+        assert_eq!(field.as_str(), Some(expect));
     }
 
     fn entry(name: &str, new_name: &str, new_tag: &str, digest: &str) -> ImageEntry {

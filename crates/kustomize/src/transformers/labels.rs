@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use plumb_manifests::yaml::{Node, Text};
 
 use crate::config::{Config, merge_specs};
 use crate::error::BuildError;
@@ -22,7 +22,7 @@ pub(crate) fn fields(entry: &LabelEntry, config: &Config) -> Result<Vec<FieldSpe
         merge_specs(&mut specs, config.template_labels.clone())?;
     }
     merge_specs(&mut specs, config.labels.clone())?;
-    let metadata = FieldSpec { gvk: Gvk::default(), path: "metadata/labels".to_owned(), create: true };
+    let metadata = FieldSpec::new(Gvk::default(), "metadata/labels", true);
     merge_specs(&mut specs, vec![metadata])?;
     Ok(specs)
 }
@@ -44,18 +44,19 @@ pub(crate) fn set_all(
     Ok(())
 }
 
-fn set_in(field: &mut Value, texts: &BTreeMap<String, String>) -> Result<(), BuildError> {
+fn set_in(field: &mut Node, texts: &BTreeMap<String, String>) -> Result<(), BuildError> {
+    let entries = || texts.iter().map(|(key, text)| (Text::from(key), Node::text(text)));
     match field {
-        Value::Object(map) => {
-            map.extend(texts.iter().map(|(key, text)| (key.clone(), text.as_str().into())));
+        Node::Object(map) => {
+            map.extend(entries());
             Ok(())
         }
-        Value::Null => {
-            *field = texts.iter().map(|(key, text)| (key.clone(), Value::from(text.as_str()))).collect();
+        Node::Null => {
+            *field = Node::Object(entries().collect());
             Ok(())
         }
         other => {
-            let noun = plumb_manifests::object::noun(other);
+            let noun = other.noun();
             Err(BuildError::invalid(format!("wrong node kind: expected MappingNode but got {noun}")))
         }
     }
@@ -63,7 +64,7 @@ fn set_in(field: &mut Value, texts: &BTreeMap<String, String>) -> Result<(), Bui
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::resource::Resource;
@@ -75,7 +76,7 @@ mod tests {
         set.append(Resource::new(value, "")).unwrap();
         let specs = fields(entry, Config::builtin()).unwrap();
         set_all(&mut set, &entry.pairs, &specs).unwrap();
-        set.into_vec().remove(0).value
+        set.into_vec().remove(0).value.to_json()
     }
 
     #[track_caller]
@@ -97,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_scalar_in_the_place_of_labels_is_refused() {
-        let mut field = json!("text");
+        let mut field = Node::text("text");
         let texts = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
         assert!(set_in(&mut field, &texts).is_err());
     }

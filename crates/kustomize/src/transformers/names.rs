@@ -1,6 +1,6 @@
 //! Prefixes and suffixes of names.
 
-use serde_json::Value;
+use plumb_manifests::yaml::Node;
 
 use crate::error::BuildError;
 use crate::field::{FieldSpec, Make};
@@ -43,16 +43,16 @@ fn add_to(resource: &mut Resource, affix: Affix, text: &str, specs: &[FieldSpec]
         }
         if spec.path == NAME_PATH {
             match affix {
-                Affix::Prefix => resource.prefixes.push(text.to_owned()),
-                Affix::Suffix => resource.suffixes.push(text.to_owned()),
+                Affix::Prefix => resource.prefixes.push(text.into()),
+                Affix::Suffix => resource.suffixes.push(text.into()),
             }
             resource.remember_id();
         }
         spec.visit_resource(resource, Make::Scalar, &mut |field| {
             let old = if field.is_null() { String::new() } else { scalar_text(field) };
-            *field = Value::String(match affix {
-                Affix::Prefix => format!("{text}{old}"),
-                Affix::Suffix => format!("{old}{text}"),
+            *field = Node::String(match affix {
+                Affix::Prefix => format!("{text}{old}").into(),
+                Affix::Suffix => format!("{old}{text}").into(),
             });
             Ok(())
         })?;
@@ -70,7 +70,7 @@ fn keeps_name(group: &str, kind: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::config::Config;
@@ -82,7 +82,7 @@ mod tests {
         set.append(Resource::new(value, "")).unwrap();
         add(&mut set, Affix::Prefix, "p-", &Config::builtin().name_prefix).unwrap();
         add(&mut set, Affix::Suffix, "-s", &Config::builtin().name_suffix).unwrap();
-        assert_eq!(&set.into_vec()[0].value["metadata"]["name"], expect);
+        assert_eq!(set.into_vec()[0].value["metadata"]["name"], *expect);
     }
 
     #[test]

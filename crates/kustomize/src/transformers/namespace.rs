@@ -1,6 +1,6 @@
 //! The namespace of all objects, of the accounts that bindings name, and of what else holds one.
 
-use serde_json::Value;
+use plumb_manifests::yaml::Node;
 
 use crate::error::BuildError;
 use crate::field::{FieldSpec, Make};
@@ -35,7 +35,7 @@ impl Setting<'_> {
     fn apply(&self, resource: &mut Resource, specs: &[FieldSpec]) -> Result<(), BuildError> {
         let gvk = resource.gvk();
         if !gvk.is_certainly_cluster_scoped() {
-            let own = FieldSpec { gvk: Gvk::default(), path: METADATA_NAMESPACE.to_owned(), create: true };
+            let own = FieldSpec::new(Gvk::default(), METADATA_NAMESPACE, true);
             own.visit_resource(resource, Make::Scalar, &mut |field| self.set(field))?;
         }
         let is_binding = matches!(gvk.kind.as_str(), "RoleBinding" | "ClusterRoleBinding");
@@ -57,20 +57,20 @@ impl Setting<'_> {
     }
 
     fn apply_to_subjects(&self, resource: &mut Resource) -> Result<(), BuildError> {
-        let Some(subjects) = resource.value.get_mut(SUBJECTS).and_then(Value::as_array_mut) else {
+        let Some(subjects) = resource.value.get_mut(SUBJECTS).and_then(Node::as_array_mut) else {
             return Ok(());
         };
-        for subject in subjects.iter_mut().filter_map(Value::as_object_mut) {
+        for subject in subjects.iter_mut().filter_map(Node::as_object_mut) {
             // Other accounts are found by their names, once all namespaces are known.
-            let is_meant = subject.get("name").and_then(Value::as_str) == Some("default");
+            let is_meant = subject.get("name").and_then(Node::as_str) == Some("default");
             if is_meant {
-                self.set(subject.entry("namespace").or_insert(Value::Null))?;
+                self.set(subject.entry_or("namespace", Node::default))?;
             }
         }
         Ok(())
     }
 
-    fn set(&self, field: &mut Value) -> Result<(), BuildError> {
+    fn set(&self, field: &mut Node) -> Result<(), BuildError> {
         if field.is_array() || field.is_object() {
             let noun = if field.is_array() { "SequenceNode" } else { "MappingNode" };
             return Err(BuildError::invalid(format!("wrong node kind: expected ScalarNode but got {noun}")));
@@ -82,7 +82,7 @@ impl Setting<'_> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::config::Config;
@@ -92,7 +92,7 @@ mod tests {
         let mut set = ResourceSet::default();
         set.append(Resource::new(value, "")).unwrap();
         set_all(&mut set, "ns", &Config::builtin().namespace).unwrap();
-        assert_eq!(&set.into_vec()[0].value, expect);
+        assert_eq!(set.into_vec()[0].value, *expect);
     }
 
     #[test]

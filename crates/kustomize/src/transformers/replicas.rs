@@ -51,7 +51,7 @@ mod tests {
         resources.append(Resource::new(value, "")).unwrap();
         let entry = ReplicaEntry { name: name.to_owned(), count: 3 };
         set(&mut resources, &entry, &Config::builtin().replicas)?;
-        Ok(resources.into_vec().remove(0).value)
+        Ok(resources.into_vec().remove(0).value.to_json())
     }
 
     #[test]

@@ -3,12 +3,11 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, ScanError, Span, Tag};
-use serde_json::{Map, Value};
-
 use super::chunks::Chunk;
+use super::node::{Map, Node, Plain, PlainKind, Text};
 use super::resolve::{Scalar, resolve};
 use super::{Dialect, Limits, YamlError};
+use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, ScanError, Span, Tag};
 
 /// What is left of the limits; one for all documents of a text.
 pub(super) struct Budget {
@@ -58,7 +57,7 @@ pub(super) fn first_document(
     chunk: &Chunk<'_>,
     dialect: Dialect,
     budget: &mut Budget,
-) -> Result<Value, YamlError> {
+) -> Result<Node, YamlError> {
     let mut options = Options::default();
     options.disallow_directives = dialect == Dialect::Objects;
     options.flow_nesting_limit = budget.depth_max;
@@ -78,7 +77,7 @@ pub(super) fn first_document(
         }
         builder.take(event, span).map_err(|message| at(&span.start, message))?;
     }
-    Ok(builder.root.unwrap_or(Value::Null))
+    Ok(builder.root.unwrap_or_default())
 }
 
 struct Builder<'b> {
@@ -86,7 +85,7 @@ struct Builder<'b> {
     budget: &'b mut Budget,
     frames: Vec<Frame>,
     anchors: HashMap<usize, Built>,
-    root: Option<Value>,
+    root: Option<Node>,
 }
 
 /// A map or list that is not closed yet.
@@ -99,18 +98,64 @@ struct Frame {
 }
 
 enum Content {
-    Map { map: Map<String, Value>, merges: Vec<Value>, key: Option<Key> },
-    List(Vec<Value>),
+    Map { keys: Keys, merges: Vec<Map>, key: Option<Key> },
+    List(Vec<Node>),
+}
+
+/// The entries of a map that is not closed yet, in the order in which they are written.
+#[derive(Default)]
+struct Keys {
+    entries: Vec<(Text, Node)>,
+    is_unsorted: bool,
+    /// Where each key stands, once there are too many to look through.
+    index: Option<HashMap<Text, usize>>,
+}
+
+impl Keys {
+    /// Maps up to this size are searched from one end to the other.
+    const LINEAR_MAX: usize = 24;
+
+    fn position(&mut self, key: &str) -> Option<usize> {
+        if self.entries.last().is_none_or(|(last, _)| !self.is_unsorted && last.as_str() < key) {
+            return None;
+        }
+        if self.entries.len() <= Self::LINEAR_MAX {
+            return self.entries.iter().position(|(own, _)| own == key);
+        }
+        let index = self.index.get_or_insert_with(|| {
+            self.entries.iter().enumerate().map(|(position, (key, _))| (key.clone(), position)).collect()
+        });
+        index.get(key).copied()
+    }
+
+    fn set(&mut self, key: Text, node: Node) {
+        if let Some(position) = self.position(&key) {
+            self.entries[position].1 = node;
+            return;
+        }
+        self.is_unsorted |= self.entries.last().is_some_and(|(last, _)| *last > key);
+        if let Some(index) = &mut self.index {
+            index.insert(key.clone(), self.entries.len());
+        }
+        self.entries.push((key, node));
+    }
+
+    fn into_map(mut self) -> Map {
+        if self.is_unsorted {
+            self.entries.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
+        }
+        Map::from_sorted(self.entries)
+    }
 }
 
 enum Key {
-    Text(String),
+    Text(Text),
     Merge,
 }
 
 #[derive(Clone)]
 struct Built {
-    value: Value,
+    node: Node,
     nodes: usize,
     height: usize,
 }
@@ -122,7 +167,7 @@ impl Builder<'_> {
             Event::Scalar(text, style, anchor, tag) => self.scalar(text, style, anchor, tag.as_deref()),
             Event::SequenceStart(_, anchor, _) => self.open(Content::List(Vec::new()), anchor),
             Event::MappingStart(_, anchor, _) => {
-                self.open(Content::Map { map: Map::new(), merges: Vec::new(), key: None }, anchor)
+                self.open(Content::Map { keys: Keys::default(), merges: Vec::new(), key: None }, anchor)
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(anchor) => self.alias(anchor),
@@ -146,11 +191,11 @@ impl Builder<'_> {
         let Some(frame) = self.frames.pop() else {
             return Ok(());
         };
-        let value = match frame.content {
-            Content::List(items) => Value::Array(items),
-            Content::Map { map, merges, .. } => Value::Object(merged(map, merges)),
+        let node = match frame.content {
+            Content::List(items) => Node::Array(items),
+            Content::Map { keys, merges, .. } => Node::Object(merged(keys.into_map(), merges)),
         };
-        let built = Built { value, nodes: frame.nodes, height: frame.height };
+        let built = Built { node, nodes: frame.nodes, height: frame.height };
         self.finish(built, frame.anchor)
     }
 
@@ -161,7 +206,7 @@ impl Builder<'_> {
         self.budget.copy(built.nodes)?;
         let built = built.clone();
         if self.expects_key() {
-            let Value::String(text) = built.value else {
+            let Node::String(text) = built.node else {
                 return Err("an alias that is a key must refer to a text".to_owned());
             };
             return self.set_key(Key::Text(text));
@@ -187,35 +232,19 @@ impl Builder<'_> {
             if let Key::Text(text) = &key
                 && anchor != 0
             {
-                let value = Value::String(text.clone());
-                self.anchors.insert(anchor, Built { value, nodes: 1, height: 0 });
+                let node = Node::String(text.clone());
+                self.anchors.insert(anchor, Built { node, nodes: 1, height: 0 });
             }
             return self.set_key(key);
         }
-        let value = match meaning {
-            Meaning::Text(text) => Value::String(text),
-            Meaning::Value(Value::Null) => Value::Null,
-            Meaning::Value(_) | Meaning::Timestamp(_) if self.is_in_annotations() => {
-                Value::String(text.into_owned())
-            }
-            Meaning::Value(value) => value,
-            Meaning::Timestamp(time) if self.dialect == Dialect::Objects => Value::String(time),
-            Meaning::Timestamp(_) | Meaning::Merge => Value::String(text.into_owned()),
+        let node = match meaning {
+            Meaning::Text(text) => Node::String(text),
+            Meaning::Null => Node::Null,
+            Meaning::Plain(PlainKind::Time) if self.dialect == Dialect::Settings => Node::text(text),
+            Meaning::Plain(kind) => Node::Plain(Plain { kind, text: text.into() }),
+            Meaning::Merge => Node::text(text),
         };
-        self.finish(Built { value, nodes: 1, height: 0 }, anchor)
-    }
-
-    /// Whether the next scalar is the value of an annotation of the object. kustomize reads those as text whatever
-    /// they look like.
-    fn is_in_annotations(&self) -> bool {
-        let [root, metadata, annotations] = self.frames.as_slice() else {
-            return false;
-        };
-        let at = |frame: &Frame, name: &str| matches!(&frame.content, Content::Map { key: Some(Key::Text(key)), .. } if key == name);
-        self.dialect == Dialect::Objects
-            && at(root, "metadata")
-            && at(metadata, "annotations")
-            && matches!(annotations.content, Content::Map { .. })
+        self.finish(Built { node, nodes: 1, height: 0 }, anchor)
     }
 
     fn expects_key(&self) -> bool {
@@ -226,22 +255,24 @@ impl Builder<'_> {
         match (meaning, self.dialect) {
             (Meaning::Text(text), _) => Ok(Key::Text(text)),
             (Meaning::Merge, _) => Ok(Key::Merge),
-            (Meaning::Timestamp(_), Dialect::Settings) => Ok(Key::Text(text.into_owned())),
-            (Meaning::Value(Value::Bool(flag)), Dialect::Settings) => Ok(Key::Text(flag.to_string())),
-            (Meaning::Value(Value::Number(number)), Dialect::Settings) => Ok(Key::Text(number.to_string())),
-            (Meaning::Value(_) | Meaning::Timestamp(_), _) => {
+            (Meaning::Plain(PlainKind::Time), Dialect::Settings) => Ok(Key::Text(text.into())),
+            (Meaning::Plain(kind), Dialect::Settings) => {
+                let json = Plain { kind, text: text.into() }.to_json();
+                Ok(Key::Text(json.to_string().into()))
+            }
+            (Meaning::Null | Meaning::Plain(_), _) => {
                 Err(format!("key {text:?} is not a text: it needs quotes"))
             }
         }
     }
 
     fn set_key(&mut self, new: Key) -> Result<(), String> {
-        let Some(Frame { content: Content::Map { map, key, .. }, .. }) = self.frames.last_mut() else {
+        let Some(Frame { content: Content::Map { keys, key, .. }, .. }) = self.frames.last_mut() else {
             return Err("a key outside of a map".to_owned());
         };
         if let Key::Text(text) = &new
             && self.dialect == Dialect::Objects
-            && map.contains_key(text)
+            && keys.position(text).is_some()
         {
             return Err(format!("mapping key {text:?} already defined"));
         }
@@ -258,20 +289,18 @@ impl Builder<'_> {
     }
 
     fn place(&mut self, built: Built) -> Result<(), String> {
-        let Built { value, nodes, height } = built;
+        let Built { node, nodes, height } = built;
         let Some(frame) = self.frames.last_mut() else {
-            self.root = Some(value);
+            self.root = Some(node);
             return Ok(());
         };
         frame.nodes += nodes;
         frame.height = frame.height.max(height + 1);
         match &mut frame.content {
-            Content::List(items) => items.push(value),
-            Content::Map { map, merges, key } => match key.take() {
-                Some(Key::Text(text)) => {
-                    map.insert(text, value);
-                }
-                Some(Key::Merge) => add_merge(merges, value)?,
+            Content::List(items) => items.push(node),
+            Content::Map { keys, merges, key } => match key.take() {
+                Some(Key::Text(text)) => keys.set(text, node),
+                Some(Key::Merge) => add_merge(merges, node)?,
                 None => return Err("a value without a key".to_owned()),
             },
         }
@@ -279,59 +308,69 @@ impl Builder<'_> {
     }
 }
 
-fn add_merge(merges: &mut Vec<Value>, value: Value) -> Result<(), String> {
-    match value {
-        Value::Object(_) => merges.push(value),
-        Value::Array(items) if items.iter().all(Value::is_object) => merges.extend(items),
-        _ => return Err("map merge requires map or sequence of maps as the value".to_owned()),
+fn add_merge(merges: &mut Vec<Map>, node: Node) -> Result<(), String> {
+    let refuse = || Err("map merge requires map or sequence of maps as the value".to_owned());
+    match node {
+        Node::Object(map) => merges.push(map),
+        Node::Array(items) => {
+            for item in items {
+                let Node::Object(map) = item else { return refuse() };
+                merges.push(map);
+            }
+        }
+        Node::Null | Node::Plain(_) | Node::String(_) => return refuse(),
     }
     Ok(())
 }
 
 /// Keys that are written out win over merged ones, wherever they stand; of two merges the earlier wins.
-fn merged(mut map: Map<String, Value>, merges: Vec<Value>) -> Map<String, Value> {
-    for merge in merges {
-        let Value::Object(merge) = merge else { continue };
-        for (key, value) in merge {
-            map.entry(key).or_insert(value);
-        }
+fn merged(map: Map, mut merges: Vec<Map>) -> Map {
+    if merges.is_empty() {
+        return map;
     }
-    map
+    // The last entry of a key is kept, so the strongest comes last.
+    merges.reverse();
+    merges.push(map);
+    merges.into_iter().flatten().collect()
 }
 
 enum Meaning {
-    Text(String),
-    Value(Value),
-    Timestamp(String),
+    Text(Text),
+    Null,
+    Plain(PlainKind),
     Merge,
 }
 
 fn meaning(text: &str, is_plain: bool, tag: Option<&Tag>, dialect: Dialect) -> Result<Meaning, String> {
-    let tag = tag.map(|tag| tag.suffix_in_namespace("tag:yaml.org,2002:").map(Cow::into_owned));
-    let own = || Meaning::Text(text.to_owned());
-    match tag.as_ref().map(Option::as_deref) {
-        None if !is_plain => Ok(own()),
-        None => Ok(match resolve(text, dialect) {
+    let own = || Meaning::Text(text.into());
+    let Some(tag) = tag else {
+        if !is_plain {
+            return Ok(own());
+        }
+        return Ok(match resolve(text, dialect) {
             Scalar::Text => own(),
-            Scalar::Value(value) => Meaning::Value(value),
-            Scalar::Timestamp(time) => Meaning::Timestamp(time),
+            Scalar::Null => Meaning::Null,
+            Scalar::Plain(kind) => Meaning::Plain(kind),
             Scalar::Merge => Meaning::Merge,
             Scalar::NotFinite => return Err(format!("{text} is not a number that JSON can hold")),
-        }),
-        Some(Some("str") | None) => Ok(own()),
-        Some(Some("binary")) => binary(text).map(Meaning::Text),
-        Some(Some("null")) => Ok(Meaning::Value(Value::Null)),
-        Some(Some(kind)) => match (kind, resolve(text, dialect)) {
-            ("int", Scalar::Value(value)) if value.is_i64() || value.is_u64() => Ok(Meaning::Value(value)),
-            ("float", Scalar::Value(value)) if value.is_number() => Ok(Meaning::Value(value)),
-            ("bool", Scalar::Value(value)) if value.is_boolean() => Ok(Meaning::Value(value)),
-            ("timestamp", Scalar::Timestamp(time)) => Ok(Meaning::Timestamp(time)),
-            ("merge", Scalar::Merge) => Ok(Meaning::Merge),
-            ("int" | "float" | "bool" | "timestamp", _) => {
-                Err(format!("the value cannot be read as a !!{kind}"))
-            }
-            _ => Ok(own()),
-        },
+        });
+    };
+    let Some(kind) = tag.suffix_in_namespace("tag:yaml.org,2002:") else {
+        return Ok(own());
+    };
+    match (&*kind, resolve(text, dialect)) {
+        ("str", _) => Ok(own()),
+        ("binary", _) => binary(text).map(|text| Meaning::Text(text.into())),
+        ("null", _) => Ok(Meaning::Null),
+        ("int", Scalar::Plain(kind @ PlainKind::Integer))
+        | ("bool", Scalar::Plain(kind @ PlainKind::Bool))
+        | ("timestamp", Scalar::Plain(kind @ PlainKind::Time)) => Ok(Meaning::Plain(kind)),
+        ("float", Scalar::Plain(PlainKind::Integer | PlainKind::Float)) => {
+            Ok(Meaning::Plain(PlainKind::Float))
+        }
+        ("merge", Scalar::Merge) => Ok(Meaning::Merge),
+        ("int" | "float" | "bool" | "timestamp", _) => Err(format!("the value cannot be read as a !!{kind}")),
+        _ => Ok(own()),
     }
 }
 

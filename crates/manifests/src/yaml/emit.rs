@@ -1,10 +1,11 @@
 //! Prints a value as kustomize does (go-yaml v2): block style, sorted keys, lists not indented under their key, lines
 //! folded behind column 80.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::node::{Map, Node};
 use super::number::print_float;
-use super::order::natural;
+use super::order::sort;
 use super::plain::{Style, is_break, is_printable, style};
 
 /// The column behind which the next single space becomes a line break.
@@ -14,17 +15,26 @@ const INDENT: usize = 2;
 const SIMPLE_KEY_BYTES_MAX: usize = 128;
 
 /// The value as one YAML document, with a line break at its end.
-pub fn to_string(value: &Value) -> String {
-    let mut printer = Printer { out: String::new(), column: 0 };
-    printer.node(value, Place { indent: 0, is_root: true, in_list: false });
-    if !printer.out.ends_with('\n') {
-        printer.out.push('\n');
-    }
-    printer.out
+pub fn to_string(node: &Node) -> String {
+    let mut out = String::new();
+    write(node, &mut out);
+    out
 }
 
-struct Printer {
-    out: String,
+/// The same of a JSON value.
+pub fn json_to_string(value: &Value) -> String {
+    to_string(&Node::from(value))
+}
+
+/// The same behind what a text holds already.
+pub fn write(node: &Node, out: &mut String) {
+    let mut printer = Printer { out, column: 0 };
+    printer.node(node, Place { indent: 0, is_root: true, in_list: false });
+    printer.line_end();
+}
+
+struct Printer<'o> {
+    out: &'o mut String,
     /// In characters, from 0.
     column: usize,
 }
@@ -38,39 +48,46 @@ struct Place {
     in_list: bool,
 }
 
-impl Printer {
+impl Printer<'_> {
     /// A value behind `key:` or `-` (no blank written yet) or at the root. The depth of values is limited by the
     /// parser, and so is this recursion.
-    fn node(&mut self, value: &Value, place: Place) {
-        match value {
-            Value::Object(map) if !map.is_empty() => self.map(map, place),
-            Value::Array(items) if !items.is_empty() => self.list(items, place),
-            Value::Object(_) => self.word("{}", place),
-            Value::Array(_) => self.word("[]", place),
-            Value::Null => self.word("null", place),
-            Value::Bool(flag) => self.word(if *flag { "true" } else { "false" }, place),
-            Value::Number(number) => self.word(&number_text(number), place),
-            Value::String(text) => {
-                let indent = if place.is_root { 0 } else { place.indent + INDENT };
-                self.gap(place);
-                self.text(text, style(text, false), indent, true);
-                self.line_end();
-            }
+    fn node(&mut self, node: &Node, place: Place) {
+        match node {
+            Node::Object(map) if !map.is_empty() => self.map(map, place),
+            Node::Array(items) if !items.is_empty() => self.list(items, place),
+            Node::Object(_) => self.word("{}", place),
+            Node::Array(_) => self.word("[]", place),
+            Node::Null => self.word("null", place),
+            Node::Plain(plain) if plain.is_canonical_integer() => self.word(&plain.text, place),
+            Node::Plain(plain) => match plain.to_json() {
+                Value::Number(number) => self.word(&number_text(&number), place),
+                Value::Bool(flag) => self.word(if flag { "true" } else { "false" }, place),
+                Value::String(text) => self.string(&text, place),
+                Value::Null | Value::Array(_) | Value::Object(_) => self.word("null", place),
+            },
+            Node::String(text) => self.string(text, place),
         }
     }
 
-    fn map(&mut self, map: &Map<String, Value>, place: Place) {
+    fn string(&mut self, text: &str, place: Place) {
         let indent = if place.is_root { 0 } else { place.indent + INDENT };
-        let mut keys: Vec<(&String, &Value)> = map.iter().collect();
-        keys.sort_by(|(left, _), (right, _)| natural(left, right));
+        self.gap(place);
+        self.text(text, style(text, false), indent, true);
+        self.line_end();
+    }
+
+    fn map(&mut self, map: &Map, place: Place) {
+        let indent = if place.is_root { 0 } else { place.indent + INDENT };
+        let mut entries: Vec<(&str, &Node)> = map.iter().collect();
+        sort(&mut entries);
         let mut goes_on_same_line = self.begin(place);
-        for (key, value) in keys {
+        for (key, node) in entries {
             if !goes_on_same_line {
                 self.margin(indent);
             }
             goes_on_same_line = false;
             self.key(key, indent);
-            self.node(value, Place { indent, is_root: false, in_list: false });
+            self.node(node, Place { indent, is_root: false, in_list: false });
         }
     }
 
@@ -87,7 +104,7 @@ impl Printer {
         self.push(":");
     }
 
-    fn list(&mut self, items: &[Value], place: Place) {
+    fn list(&mut self, items: &[Node], place: Place) {
         // A list under a key stands at the key's own column.
         let indent = match (place.is_root, place.in_list) {
             (true, _) => 0,
@@ -137,6 +154,9 @@ impl Printer {
     }
 
     fn plain(&mut self, text: &str, indent: usize, may_fold: bool) {
+        if !may_fold || self.column + text.len() <= WIDTH {
+            return self.push(text);
+        }
         let mut follows_space = false;
         let mut characters = text.chars().peekable();
         while let Some(c) = characters.next() {
@@ -279,11 +299,17 @@ impl Printer {
 
     fn push(&mut self, text: &str) {
         self.out.push_str(text);
-        self.column += text.chars().count();
+        self.column += if text.is_ascii() { text.len() } else { text.chars().count() };
     }
 
     fn margin(&mut self, indent: usize) {
-        self.out.extend(std::iter::repeat_n(' ', indent));
+        const BLANKS: &str = "                                ";
+        let mut rest = indent;
+        while rest > 0 {
+            let some = rest.min(BLANKS.len());
+            self.out.push_str(&BLANKS[..some]);
+            rest -= some;
+        }
         self.column = indent;
     }
 
@@ -310,7 +336,7 @@ mod tests {
 
     #[track_caller]
     fn check(value: &Value, expect: &str) {
-        assert_eq!(to_string(value), expect);
+        assert_eq!(json_to_string(value), expect);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod build;
 mod chunks;
 mod emit;
+mod node;
 mod number;
 mod order;
 mod plain;
@@ -13,7 +14,8 @@ mod resolve;
 
 use serde_json::Value;
 
-pub use emit::to_string;
+pub use emit::{json_to_string, to_string, write};
+pub use node::{Map, Node, Plain, PlainKind, Text};
 pub use number::json_number;
 pub use order::natural;
 pub use resolve::{Scalar, resolve};
@@ -61,7 +63,7 @@ pub const DEPTH_MAX: usize = 500;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
     /// What it says; `Null` for an empty one.
-    pub value: Value,
+    pub node: Node,
     /// The line on which it begins, from 1.
     pub line: usize,
 }
@@ -96,8 +98,8 @@ pub fn parse_as(text: &str, dialect: Dialect, limits: &Limits) -> Result<Vec<Doc
             let message = format!("more than {} documents", limits.documents_max);
             return Err(YamlError { line: chunk.line, column: 1, message });
         }
-        let value = build::first_document(&chunk, dialect, &mut budget)?;
-        documents.push(Document { value, line: chunk.line });
+        let node = build::first_document(&chunk, dialect, &mut budget)?;
+        documents.push(Document { node, line: chunk.line });
     }
     Ok(documents)
 }
@@ -109,5 +111,6 @@ pub fn parse_settings(text: &str, limits: &Limits) -> Result<Value, YamlError> {
         return Err(YamlError { line: 1, column: 1, message });
     }
     let chunk = chunks::Chunk { text, line: 1 };
-    build::first_document(&chunk, Dialect::Settings, &mut build::Budget::new(limits))
+    let node = build::first_document(&chunk, Dialect::Settings, &mut build::Budget::new(limits))?;
+    Ok(node.to_json())
 }

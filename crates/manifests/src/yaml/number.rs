@@ -1,5 +1,7 @@
 //! Numbers as Go's libraries read and print them: YAML to float, float to JSON, JSON to YAML.
 
+use std::borrow::Cow;
+
 use serde_json::{Number, Value};
 
 /// A float as it arrives after Go has printed it as JSON and read it back: whole numbers become integers. `None` for
@@ -37,19 +39,18 @@ pub(super) fn print_float(float: f64) -> String {
 
 /// An integer in any of Go's notations: `0x`, `0o`, `0b`, a leading `0` for octal, underscores anywhere.
 pub(super) fn parse_integer(text: &str) -> Option<Value> {
-    let plain: String = text.chars().filter(|&c| c != '_').collect();
-    let (negative, digits) = match plain.as_bytes().first()? {
-        b'-' => (true, &plain[1..]),
-        b'+' => (false, &plain[1..]),
-        _ => (false, plain.as_str()),
+    let text = without_underscores(text);
+    let (negative, digits) = match text.as_bytes().first()? {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, &*text),
     };
-    let lower = digits.to_ascii_lowercase();
-    let (radix, digits) = match lower.as_bytes() {
-        [b'0', b'x', ..] => (16, &lower[2..]),
-        [b'0', b'o', ..] => (8, &lower[2..]),
-        [b'0', b'b', ..] => (2, &lower[2..]),
-        [b'0', _, ..] => (8, &lower[1..]),
-        _ => (10, lower.as_str()),
+    let (radix, digits) = match digits.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (16, &digits[2..]),
+        [b'0', b'o' | b'O', ..] => (8, &digits[2..]),
+        [b'0', b'b' | b'B', ..] => (2, &digits[2..]),
+        [b'0', _, ..] => (8, &digits[1..]),
+        _ => (10, digits),
     };
     if !digits.bytes().next().is_some_and(|byte| byte.is_ascii_hexdigit()) {
         return None;
@@ -64,9 +65,13 @@ pub(super) fn parse_integer(text: &str) -> Option<Value> {
 
 /// A float in YAML's notation (neither hexadecimal nor `inf`).
 pub(super) fn parse_float(text: &str) -> Option<f64> {
-    let plain: String = text.chars().filter(|&c| c != '_').collect();
-    let float: f64 = if is_float_shaped(&plain) { plain.parse().ok()? } else { return None };
+    let text = without_underscores(text);
+    let float: f64 = if is_float_shaped(&text) { text.parse().ok()? } else { return None };
     float.is_finite().then_some(float)
+}
+
+fn without_underscores(text: &str) -> Cow<'_, str> {
+    if text.contains('_') { text.replace('_', "").into() } else { text.into() }
 }
 
 /// `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`

@@ -1,19 +1,18 @@
 //! What a plain scalar means: the resolvers of go-yaml v3 (objects) and v2 (settings, and what is printed).
 
-use serde_json::Value;
-
 use super::Dialect;
-use super::number::{json_number, parse_float, parse_integer};
+use super::node::PlainKind;
+use super::number::{parse_float, parse_integer};
 
 /// The meaning of a plain scalar.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scalar {
     /// Text that stands for itself.
     Text,
-    /// `null`, a boolean or a number.
-    Value(Value),
-    /// A date or time, in the form that Go writes it.
-    Timestamp(String),
+    /// `null`, `~` or nothing.
+    Null,
+    /// A boolean, a number, or a date or time.
+    Plain(PlainKind),
     /// An infinity or not-a-number, which no JSON holds.
     NotFinite,
     /// The merge key `<<`.
@@ -23,7 +22,7 @@ pub enum Scalar {
 /// What a plain scalar means in a dialect.
 pub fn resolve(text: &str, dialect: Dialect) -> Scalar {
     let Some(&first) = text.as_bytes().first() else {
-        return Scalar::Value(Value::Null);
+        return Scalar::Null;
     };
     match first {
         b'<' if text == "<<" => Scalar::Merge,
@@ -34,17 +33,20 @@ pub fn resolve(text: &str, dialect: Dialect) -> Scalar {
 }
 
 fn word(text: &str, dialect: Dialect) -> Scalar {
-    let value = match text {
-        "~" | "null" | "Null" | "NULL" => Value::Null,
-        "true" | "True" | "TRUE" => true.into(),
-        "false" | "False" | "FALSE" => false.into(),
-        _ => match (dialect, text) {
-            (Dialect::Settings, "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON") => true.into(),
-            (Dialect::Settings, "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF") => false.into(),
-            (Dialect::Settings | Dialect::Objects, _) => return Scalar::Text,
-        },
-    };
-    Scalar::Value(value)
+    const LONGEST: usize = "false".len();
+    if text.len() > LONGEST {
+        return Scalar::Text;
+    }
+    match (dialect, text) {
+        (_, "~" | "null" | "Null" | "NULL") => Scalar::Null,
+        (_, "true" | "True" | "TRUE" | "false" | "False" | "FALSE")
+        | (
+            Dialect::Settings,
+            "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "n" | "N" | "no" | "No" | "NO" | "off"
+            | "Off" | "OFF",
+        ) => Scalar::Plain(PlainKind::Bool),
+        (Dialect::Settings | Dialect::Objects, _) => Scalar::Text,
+    }
 }
 
 fn number_or_time(text: &str, first: u8) -> Scalar {
@@ -52,21 +54,20 @@ fn number_or_time(text: &str, first: u8) -> Scalar {
     if matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN") {
         return Scalar::NotFinite;
     }
-    if first == b'.' {
-        return parse_float(text).and_then(json_number).map_or(Scalar::Text, Scalar::Value);
+    if first != b'.' {
+        if time_text(text).is_some() {
+            return Scalar::Plain(PlainKind::Time);
+        }
+        if parse_integer(text).is_some() {
+            return Scalar::Plain(PlainKind::Integer);
+        }
     }
-    if let Some(time) = timestamp(text) {
-        return Scalar::Timestamp(time);
-    }
-    if let Some(integer) = parse_integer(text) {
-        return Scalar::Value(integer);
-    }
-    parse_float(text).and_then(json_number).map_or(Scalar::Text, Scalar::Value)
+    if parse_float(text).is_some() { Scalar::Plain(PlainKind::Float) } else { Scalar::Text }
 }
 
 /// A date, or a date with a time, in RFC 3339. The four layouts of go-yaml: `2006-1-2`, the same with
 /// `T15:4:5.999Z07:00`, with `t` instead of `T`, and with a space and without a zone.
-fn timestamp(text: &str) -> Option<String> {
+pub(super) fn time_text(text: &str) -> Option<String> {
     let mut rest = text;
     let year = digits(&mut rest, 4, 4)?;
     let month = after(&mut rest, "-").and_then(|()| digits(&mut rest, 1, 2))?;
@@ -150,22 +151,25 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(text: &str, objects: &Scalar, settings: &Scalar) {
-        assert_eq!(&resolve(text, Dialect::Objects), objects, "{text} in objects");
-        assert_eq!(&resolve(text, Dialect::Settings), settings, "{text} in settings");
+    fn check(text: &str, objects: Scalar, settings: Scalar) {
+        assert_eq!(resolve(text, Dialect::Objects), objects, "{text} in objects");
+        assert_eq!(resolve(text, Dialect::Settings), settings, "{text} in settings");
     }
+
+    const BOOL: Scalar = Scalar::Plain(PlainKind::Bool);
+    const INTEGER: Scalar = Scalar::Plain(PlainKind::Integer);
+    const FLOAT: Scalar = Scalar::Plain(PlainKind::Float);
 
     #[test]
     fn old_booleans_are_text_in_objects_and_true_in_settings() {
-        check("yes", &Scalar::Text, &Scalar::Value(true.into()));
-        check("Off", &Scalar::Text, &Scalar::Value(false.into()));
-        check("true", &Scalar::Value(true.into()), &Scalar::Value(true.into()));
-        check("yEs", &Scalar::Text, &Scalar::Text);
+        check("yes", Scalar::Text, BOOL);
+        check("Off", Scalar::Text, BOOL);
+        check("true", BOOL, BOOL);
+        check("yEs", Scalar::Text, Scalar::Text);
     }
 
     #[test]
     fn dates_become_times() {
-        let time = |text: &str| Scalar::Timestamp(text.to_owned());
         for (text, expect) in [
             ("2020-01-02", "2020-01-02T00:00:00Z"),
             ("2020-1-2", "2020-01-02T00:00:00Z"),
@@ -173,7 +177,8 @@ mod tests {
             ("2001-12-14 21:59:43.10", "2001-12-14T21:59:43.1Z"),
             ("2001-12-14T21:59:43Z", "2001-12-14T21:59:43Z"),
         ] {
-            assert_eq!(resolve(text, Dialect::Objects), time(expect));
+            assert_eq!(time_text(text).as_deref(), Some(expect));
+            assert_eq!(resolve(text, Dialect::Objects), Scalar::Plain(PlainKind::Time));
         }
         for text in ["2020-13-01", "2021-02-29", "2020-01-02T", "20-01-02", "2001-12-14T21:59:43"] {
             assert_eq!(resolve(text, Dialect::Objects), Scalar::Text, "{text}");
@@ -182,16 +187,17 @@ mod tests {
 
     #[test]
     fn words_numbers_and_marks_are_told_apart() {
-        let value = |value: Value| Scalar::Value(value);
-        check("", &value(Value::Null), &value(Value::Null));
-        check("~", &value(Value::Null), &value(Value::Null));
-        check("1e3", &value(1000.into()), &value(1000.into()));
-        check(".5", &value(0.5.into()), &value(0.5.into()));
-        check("089", &value(89.into()), &value(89.into()));
-        check("-.inf", &Scalar::NotFinite, &Scalar::NotFinite);
-        check("<<", &Scalar::Merge, &Scalar::Merge);
-        check("1e400", &Scalar::Text, &Scalar::Text);
-        check("v1", &Scalar::Text, &Scalar::Text);
-        check("12:30:45", &Scalar::Text, &Scalar::Text);
+        check("", Scalar::Null, Scalar::Null);
+        check("~", Scalar::Null, Scalar::Null);
+        check("1e3", FLOAT, FLOAT);
+        check(".5", FLOAT, FLOAT);
+        check("089", FLOAT, FLOAT);
+        check("0x1F", INTEGER, INTEGER);
+        check("18446744073709551616", FLOAT, FLOAT);
+        check("-.inf", Scalar::NotFinite, Scalar::NotFinite);
+        check("<<", Scalar::Merge, Scalar::Merge);
+        check("1e400", Scalar::Text, Scalar::Text);
+        check("v1", Scalar::Text, Scalar::Text);
+        check("12:30:45", Scalar::Text, Scalar::Text);
     }
 }

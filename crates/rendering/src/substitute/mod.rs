@@ -9,9 +9,9 @@ mod template;
 use std::collections::BTreeMap;
 
 use plumb_api::meta::{DISABLED, SUBSTITUTE};
-use plumb_kustomize::Built;
 use plumb_manifests::{Object, yaml};
 
+use crate::Built;
 use crate::error::RenderError;
 use crate::spec::{RenderSpec, Unset, When};
 use evaluate::Variables;
@@ -71,7 +71,7 @@ fn one(built: Built, variables: &Variables) -> Result<Built, String> {
     if is_out {
         return Ok(Built { object, origin });
     }
-    let text = yaml::to_string(object.value());
+    let text = yaml::json_to_string(object.value());
     // Nothing else means anything to a template.
     if !text.contains("${") && !text.contains("$$") {
         return Ok(Built { object, origin });

@@ -2,15 +2,19 @@
 
 use super::*;
 
-fn merged(old: &str, patch: &str, kind: &str) -> Result<Option<Value>, BuildError> {
+fn node(json: &str) -> Node {
+    Node::from(serde_json::from_str::<serde_json::Value>(json).unwrap())
+}
+
+fn merged(old: &str, patch: &str, kind: &str) -> Result<Option<Node>, BuildError> {
     let api_version = if kind == "Any" { "example.com/v1" } else { "v1" };
-    let under_spec = |text: &str| serde_json::from_str(&format!("{{\"spec\": {text}}}")).unwrap();
+    let under_spec = |text: &str| node(&format!("{{\"spec\": {text}}}"));
     merge(under_spec(old), under_spec(patch), &Gvk::new(api_version, kind))
 }
 
 #[track_caller]
 fn check(kind: &str, old: &str, patch: &str, expect: &str) {
-    let expect: Value = serde_json::from_str(expect).unwrap();
+    let expect = node(expect);
     assert_eq!(merged(old, patch, kind).unwrap().unwrap()["spec"], expect);
 }
 
@@ -57,8 +61,8 @@ fn directives_delete_and_replace() {
         r#"{"containers": [{"name": "z"}]}"#,
     );
     refuse("Pod", old, r#"{"$patch": "keep"}"#, "spec: unknown patch strategy \"keep\"");
-    let whole = serde_json::from_str(r#"{"$patch": "delete"}"#).unwrap();
-    assert_eq!(merge(Value::Object(Map::new()), whole, &Gvk::new("v1", "Pod")).unwrap(), None);
+    let whole = node(r#"{"$patch": "delete"}"#);
+    assert_eq!(merge(Node::Object(Map::new()), whole, &Gvk::new("v1", "Pod")).unwrap(), None);
 }
 
 #[test]

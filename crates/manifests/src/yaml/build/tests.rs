@@ -6,7 +6,7 @@ use crate::yaml::{Limits, parse, parse_settings};
 
 fn read(text: &str) -> Vec<Value> {
     let documents = parse(text, &Limits::default()).unwrap();
-    documents.into_iter().map(|document| document.value).collect()
+    documents.into_iter().map(|document| document.node.to_json()).collect()
 }
 
 #[track_caller]
@@ -30,11 +30,22 @@ fn settings_know_old_booleans_and_take_the_last_of_equal_keys() {
 }
 
 #[test]
-fn annotations_are_read_as_text() {
-    let text = "metadata:\n  annotations:\n    a: 0x10\n    b: true\n    c: null\n  labels:\n    d: 1\n";
-    let expect =
-        json!({"metadata": {"annotations": {"a": "0x10", "b": "true", "c": null}, "labels": {"d": 1}}});
-    assert_eq!(read(text), [expect]);
+fn spellings_are_kept_until_json_is_wanted() {
+    let documents = parse("a: 0x10\nb: 1.10\nc: 2020-01-02\nd: True\n", &Limits::default()).unwrap();
+    let spelled = |key: &str| documents[0].node.get(key).and_then(crate::yaml::Node::scalar);
+    assert_eq!(
+        ["a", "b", "c", "d"].map(spelled),
+        [Some("0x10"), Some("1.10"), Some("2020-01-02"), Some("True")]
+    );
+}
+
+#[test]
+fn keys_of_large_maps_are_found_wherever_they_stand() {
+    let text: String = (0..100).rev().map(|number| format!("k{number:03}: {number}\n")).collect();
+    assert_eq!(read(&text)[0]["k042"], json!(42));
+    refuse(&format!("{text}k050: 1\n"), "101:1: mapping key \"k050\" already defined");
+    let settings = parse_settings(&format!("{text}k050: 1\n"), &Limits::default()).unwrap();
+    assert_eq!(settings["k050"], json!(1));
 }
 
 #[test]
