@@ -5,9 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use plumb_filetree::RelPath;
 use plumb_kustomize::{Limits, Options, Reach, Refusal, build};
 
-use crate::NOT_SUPPORTED;
 use crate::case::Case;
 use crate::oracle::Verdict;
+use crate::{EXCEPTIONS, NOT_SUPPORTED};
 
 /// What this engine says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub enum Outcome {
     BothBuilt,
     BothRefused,
     NotSupported(&'static str),
+    /// Ours refuses on purpose.
+    Excepted,
     /// kustomize itself failed.
     NoVerdict,
     Differs(Difference),
@@ -79,11 +81,16 @@ pub fn compare(own: &Own, verdict: &Verdict) -> Outcome {
         (Own::Built(own), Verdict::Built(theirs)) if own == theirs => Outcome::BothBuilt,
         (Own::Built(_), Verdict::Built(_)) => Outcome::Differs(Difference::Bytes),
         (Own::Refused(_), Verdict::Refused(_)) => Outcome::BothRefused,
+        (Own::Refused(message), Verdict::Built(_)) if is_excepted(message) => Outcome::Excepted,
         (Own::Refused(message), Verdict::Built(_)) => {
             Outcome::Differs(Difference::RefusedByUs(shape(message)))
         }
         (Own::Built(_), Verdict::Refused(message)) => Outcome::Differs(Difference::BuiltByUs(shape(message))),
     }
+}
+
+fn is_excepted(message: &str) -> bool {
+    EXCEPTIONS.iter().any(|(part, _)| message.contains(part))
 }
 
 /// A message without what changes from case to case.

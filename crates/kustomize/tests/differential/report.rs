@@ -24,6 +24,7 @@ pub struct Tally {
     built: usize,
     refused: usize,
     no_verdict: usize,
+    excepted: usize,
     theirs_built: usize,
     all: usize,
     differ: usize,
@@ -44,6 +45,7 @@ impl Tally {
             Outcome::BothBuilt => self.built += 1,
             Outcome::BothRefused => self.refused += 1,
             Outcome::NotSupported(field) => *self.not_supported.entry(field).or_default() += 1,
+            Outcome::Excepted => self.excepted += 1,
             Outcome::NoVerdict => self.no_verdict += 1,
             Outcome::Differs(_) => self.differ += 1,
         }
@@ -95,6 +97,7 @@ impl fmt::Display for Tally {
             built,
             refused,
             no_verdict,
+            excepted,
             theirs_built,
             all,
             differ,
@@ -106,7 +109,7 @@ impl fmt::Display for Tally {
         write!(
             f,
             "{all} cases, {theirs_built} built by kustomize: {built} the same, {refused} refused by both, {no_verdict} without a \
-             verdict of kustomize, {not_supported:?} not supported, {differ} different ({} reduced)",
+             verdict of kustomize, {excepted} excepted, {not_supported:?} not supported, {differ} different ({} reduced)",
             found.len()
         )
     }
