@@ -8,6 +8,7 @@
 //!   is printed with a difference; the same text in this variable repeats that case alone.
 //! - `PLUMB_DIFFERENTIAL_REPORT`: a folder for all differences, made small; else they are only printed.
 //! - `PLUMB_DIFFERENTIAL_STOP`: after how many differences the run stops, 5 if nothing is said.
+//! - `PLUMB_DIFFERENTIAL_TRIES`: how many smaller cases are tried to make a difference small.
 //! - `PLUMB_DIFFERENTIAL_REFUSALS`: if set, what kustomize refuses is counted by kind, to see whether the generator
 //!   makes too much that is refused.
 //! - `PLUMB_KUSTOMIZE_SERVER`: a program that answers many builds, see `oracle.rs`.
@@ -100,6 +101,7 @@ impl Run {
         let number = |name: &str| env::var(name).ok().map(|text| text.parse::<usize>().unwrap());
         let count = number("PLUMB_DIFFERENTIAL_CASES").unwrap_or(CASES);
         let stop = number("PLUMB_DIFFERENTIAL_STOP").unwrap_or(STOP);
+        let tries = number("PLUMB_DIFFERENTIAL_TRIES").unwrap_or(tries);
         let seed = env::var("PLUMB_DIFFERENTIAL_SEED").unwrap_or_else(|_| SEED.to_string());
         match seed.split_once(':') {
             Some((seed, case)) => {

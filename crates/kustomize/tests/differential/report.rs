@@ -29,7 +29,8 @@ pub struct Tally {
     all: usize,
     differ: usize,
     not_supported: BTreeMap<&'static str, usize>,
-    refusals: BTreeMap<String, usize>,
+    /// How many of a kind, and the first of them.
+    refusals: BTreeMap<String, (usize, String)>,
     notes: Vec<String>,
     pub found: Vec<Found>,
 }
@@ -39,7 +40,9 @@ impl Tally {
         self.all += 1;
         self.theirs_built += usize::from(matches!(verdict, Verdict::Built(_)));
         if let Verdict::Refused(message) = verdict {
-            *self.refusals.entry(compare::shape(message)).or_default() += 1;
+            let end: Vec<char> = message.trim_end().chars().rev().take(150).collect();
+            let example = || (0, end.iter().rev().collect());
+            self.refusals.entry(compare::shape(message)).or_insert_with(example).0 += 1;
         }
         match outcome {
             Outcome::BothBuilt => self.built += 1,
@@ -75,9 +78,9 @@ impl Tally {
 
     /// Why kustomize refused, the most frequent first.
     pub fn refusals(&self) -> String {
-        let mut all: Vec<(&String, &usize)> = self.refusals.iter().collect();
-        all.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-        let lines = all.iter().take(40).map(|(shape, count)| format!("{count:6} {shape}\n"));
+        let mut all: Vec<&(usize, String)> = self.refusals.values().collect();
+        all.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+        let lines = all.iter().take(60).map(|(count, example)| format!("{count:6} {example:?}\n"));
         lines.collect()
     }
 

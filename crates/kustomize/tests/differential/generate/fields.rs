@@ -18,6 +18,10 @@ pub struct Context<'c> {
     pub config_maps: Vec<String>,
     /// Names of generated secrets.
     pub secrets: Vec<String>,
+    /// All objects of the layers that were made before, whether they are below or not.
+    pub elsewhere: Vec<Object>,
+    /// Maps that any generator has made, as `Kind/name`.
+    pub used: &'c mut Vec<String>,
     /// All files of the tree.
     pub files: &'c mut BTreeMap<String, Vec<u8>>,
 }
@@ -169,10 +173,10 @@ fn throw_rest(entries: &mut Entries, context: &mut Context<'_>, dice: &mut Dice)
             add(field, Node::List(items));
         }
     }
-    if dice.once_in(300) {
+    if dice.once_in(500) {
         add(dice.pick(&["unknown", "name", "spec"]), Node::text("x"));
     }
-    if dice.once_in(300) {
+    if dice.once_in(500) {
         add("resources", Node::texts(["missing.yaml"]));
     }
 }
@@ -180,7 +184,7 @@ fn throw_rest(entries: &mut Entries, context: &mut Context<'_>, dice: &mut Dice)
 /// A map of texts with keys out of a list.
 pub fn texts(keys: &[&str], dice: &mut Dice) -> Node {
     let mut keys = dice.some(keys, 45);
-    if dice.chance(4) {
+    if dice.chance(2) {
         keys.push(dice.pick(&["yes", "\"yes\"", "\"1\"", "\"true\"", "é", "\"n\"", "1.5", "a/b/c"]));
     }
     Node::map(keys.into_iter().map(|key| {
@@ -197,7 +201,7 @@ pub fn texts(keys: &[&str], dice: &mut Dice) -> Node {
             "null",
             "2020-01-02",
         ];
-        let value = if dice.chance(2) { words::odd(dice) } else { Node::text(dice.pick(&harmless)) };
+        let value = if dice.once_in(100) { words::odd(dice) } else { Node::text(dice.pick(&harmless)) };
         (key, value)
     }))
 }

@@ -24,16 +24,16 @@ const fn part(directory: &'static str) -> Plan {
 }
 
 const SHAPES: &[(usize, &[Plan])] = &[
-    (35, &[layer("top", &[], &[])]),
-    (30, &[layer("base", &[], &[]), layer("top", &[0], &[])]),
-    (6, &[layer("base", &[], &[]), layer("mid", &[0], &[]), layer("top", &[1], &[])]),
-    (8, &[layer("base", &[], &[]), part("part"), layer("top", &[0], &[1])]),
-    (4, &[part("part"), layer("top", &[], &[0])]),
-    (4, &[part("one"), part("two"), layer("top", &[], &[1, 0])]),
-    (4, &[part("part"), layer("base", &[], &[0]), layer("top", &[1], &[0])]),
-    (6, &[layer("one", &[], &[]), layer("two", &[], &[]), layer("top", &[0, 1], &[])]),
+    (105, &[layer("top", &[], &[])]),
+    (90, &[layer("base", &[], &[]), layer("top", &[0], &[])]),
+    (18, &[layer("base", &[], &[]), layer("mid", &[0], &[]), layer("top", &[1], &[])]),
+    (24, &[layer("base", &[], &[]), part("part"), layer("top", &[0], &[1])]),
+    (12, &[part("part"), layer("top", &[], &[0])]),
+    (12, &[part("one"), part("two"), layer("top", &[], &[1, 0])]),
+    (1, &[part("part"), layer("base", &[], &[0]), layer("top", &[1], &[0])]),
+    (18, &[layer("one", &[], &[]), layer("two", &[], &[]), layer("top", &[0, 1], &[])]),
     (
-        6,
+        18,
         &[
             layer("base", &[], &[]),
             layer("left", &[0], &[]),
@@ -70,10 +70,11 @@ pub fn throw(dice: &mut Dice) -> Case {
     let is_root = dice.chance(40);
     let mut case = Case::default();
     let mut finished: Vec<Below> = Vec::new();
+    let mut used = Vec::new();
     for (index, plan) in plans.iter().enumerate() {
         let is_target = index + 1 == plans.len();
         let directory = if is_target && is_root { "" } else { plan.directory };
-        let below = throw_layer(plans, plan, directory, &finished, &mut case, dice);
+        let below = throw_layer(plans, plan, directory, &finished, &mut used, &mut case, dice);
         finished.push(below);
         if is_target {
             directory.clone_into(&mut case.target);
@@ -87,6 +88,7 @@ fn throw_layer(
     plan: &Plan,
     directory: &str,
     finished: &[Below],
+    used: &mut Vec<String>,
     case: &mut Case,
     dice: &mut Dice,
 ) -> Below {
@@ -95,6 +97,8 @@ fn throw_layer(
         below: Vec::new(),
         config_maps: Vec::new(),
         secrets: Vec::new(),
+        elsewhere: finished.iter().flat_map(|below| below.objects.iter().cloned()).collect(),
+        used,
         files: &mut case.files,
     };
     for below in plan.bases.iter().chain(plan.components) {
@@ -130,10 +134,19 @@ fn throw_layer(
         }
     }
     fields::throw(&mut entries, &mut context, dice);
+    if entries.is_empty() {
+        entries.push(("nameSuffix".to_owned(), Node::text("-end")));
+    }
     let needs_distinct_names = matches!(plan.directory, "left" | "right") && !dice.once_in(15);
     if needs_distinct_names {
         entries.retain(|(field, _)| field != "namePrefix");
         entries.push(("namePrefix".to_owned(), Node::text(format!("{}-", plan.directory))));
+    }
+    // In another namespace they are other maps: to merge into them by name alone is an error.
+    if entries.iter().any(|(field, _)| field == "namespace") && dice.chance(90) {
+        context.config_maps.clear();
+        context.secrets.clear();
+        context.below.retain(|object| !matches!(object.kind.as_str(), "ConfigMap" | "Secret"));
     }
     let below = Below { objects: context.below, config_maps: context.config_maps, secrets: context.secrets };
     write_kustomization(entries, plan.is_component, directory, case, dice);
@@ -159,7 +172,8 @@ fn write_kustomization(
         entries.insert(1, ("kind".to_owned(), Node::text(kind)));
     }
     if dice.chance(2) {
-        entries.push(("metadata".to_owned(), Node::map([("name", words::value(dice))])));
+        let name = if dice.chance(90) { Node::text("called") } else { words::value(dice) };
+        entries.push(("metadata".to_owned(), Node::map([("name", name)])));
     }
     if dice.once_in(60) {
         let at = dice.below(entries.len().max(1));
@@ -196,7 +210,9 @@ fn throw_files(count: usize, context: &mut Context<'_>, dice: &mut Dice) -> Vec<
         for _ in 0..here {
             let object = objects::throw(dice);
             let is_known = |own: &Object| own.kind == object.kind && own.name == object.name;
-            if dice.once_in(200) || !context.below.iter().chain(&fresh).any(is_known) {
+            if dice.once_in(200)
+                || !context.below.iter().chain(&fresh).chain(&context.elsewhere).any(is_known)
+            {
                 fresh.push(object);
             }
         }

@@ -45,9 +45,16 @@ pub fn entry(is_secret: bool, context: &mut Context<'_>, dice: &mut Dice) -> Nod
     let existing: Vec<String> = known.iter().chain(&files).cloned().collect();
     let mut entries = Vec::new();
     let is_new = existing.is_empty() || dice.chance(55);
+    let is_elsewhere = |name: &str| {
+        context.elsewhere.iter().any(|object| object.kind == kind && object.name == name)
+            || context.used.contains(&format!("{kind}/{name}"))
+    };
     let name = if is_new {
-        let free: Vec<&str> =
-            words::NAMES.iter().filter(|name| !existing.iter().any(|own| own == *name)).copied().collect();
+        let free: Vec<&str> = words::NAMES
+            .iter()
+            .filter(|name| !existing.iter().any(|own| own == *name) && !is_elsewhere(name))
+            .copied()
+            .collect();
         if free.is_empty() { "fresh".to_owned() } else { dice.pick(&free).to_owned() }
     } else {
         dice.pick(&existing)
@@ -64,7 +71,7 @@ pub fn entry(is_secret: bool, context: &mut Context<'_>, dice: &mut Dice) -> Nod
             ])),
         ));
     }
-    if dice.chance(8) {
+    if dice.chance(if is_new { 8 } else { 1 }) {
         entries.push(("namespace".to_owned(), Node::text(dice.pick(words::NAMESPACES))));
     }
     sources(&mut entries, context, dice);
@@ -74,7 +81,9 @@ pub fn entry(is_secret: bool, context: &mut Context<'_>, dice: &mut Dice) -> Nod
     if dice.chance(25) {
         entries.push(("options".to_owned(), options(dice)));
     }
-    if is_new {
+    let has_namespace = entries.iter().any(|(field, _)| field == "namespace");
+    context.used.push(format!("{kind}/{name}"));
+    if is_new && !has_namespace {
         if is_secret { context.secrets.push(name) } else { context.config_maps.push(name) }
     }
     Node::Map(entries)

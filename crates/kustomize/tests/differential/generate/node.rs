@@ -83,7 +83,9 @@ impl Node {
 
     fn fits_in_flow(&self) -> bool {
         match self {
-            Self::Text(text) => !text.contains(" #") && !text.starts_with(['&', '*']) && !text.is_empty(),
+            Self::Text(text) => {
+                !text.contains(" #") && !text.starts_with(['&', '*', '!']) && !text.is_empty()
+            }
             Self::Block(..) => false,
             Self::Map(entries) => {
                 entries.len() <= 4

@@ -14,7 +14,8 @@ pub fn entry(context: &mut Context<'_>, dice: &mut Dice) -> Option<Node> {
     if is_json {
         patch_text(&operations(&object, dice), context, &mut entries, dice);
         if !dice.once_in(50) {
-            entries.push(("target".to_owned(), selector(&object, dice)));
+            let target = if dice.chance(75) { exact(&object) } else { selector(&object, dice) };
+            entries.push(("target".to_owned(), target));
         }
     } else {
         let patch = strategic(&object, dice);
@@ -81,6 +82,11 @@ fn group_version(object: &Object) -> (String, String) {
         Some((group, version)) => (group.to_owned(), version.to_owned()),
         None => (String::new(), object.api.clone()),
     }
+}
+
+/// A selector that fits the object and hardly another.
+fn exact(object: &Object) -> Node {
+    Node::pairs([("kind", object.kind.as_str()), ("name", object.name.as_str())])
 }
 
 /// A selector that fits the object, mostly.
@@ -262,7 +268,7 @@ pub fn operations(object: &Object, dice: &mut Dice) -> String {
     let mut paths = Vec::new();
     collect(&object.node, "", &mut paths);
     let mut all = Vec::new();
-    for _ in 0..dice.between(1, 3) {
+    for _ in 0..dice.pick(&[1, 1, 1, 2, 3]) {
         all.push(operation(&paths, dice));
     }
     if dice.chance(20) {
