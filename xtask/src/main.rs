@@ -1,5 +1,6 @@
 //! `cargo xtask …`: the workspace's own commands. This file only reads the command line; each command has a module.
 
+mod bench;
 mod check;
 mod demo;
 mod r#gen;
@@ -35,6 +36,8 @@ enum Task {
         #[arg(long)]
         only: Option<String>,
     },
+    /// Figures beside those of the programs that people use today.
+    Bench(bench::Arguments),
     /// Writes the generated files; with --check only says whether they are up to date.
     Gen {
         /// Write nothing; fail if a file would change.
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
         Task::Check { step, only } => check::run(step.or(only).as_deref()),
+        Task::Bench(arguments) => bench::run(&arguments),
         Task::Gen { check } => r#gen::run(check),
     };
     match done {

@@ -16,26 +16,60 @@ pub enum EntryKind {
     Dir,
 }
 
-/// Why a read failed.
+/// Why a read failed. A tree in memory knows the first three; the others belong to trees that read from elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// Nothing is there.
-    #[error("no such file or directory: {path:?}")]
+    #[error("no such file or directory: '/{path}'")]
     NotFound {
         /// The path asked for.
         path: RelPath,
     },
     /// A directory is there.
-    #[error("{path:?} is a directory")]
+    #[error("'/{path}' is a directory")]
     IsDirectory {
         /// The path asked for.
         path: RelPath,
     },
     /// A file is there.
-    #[error("{path:?} is not a directory")]
+    #[error("'/{path}' is not a directory")]
     NotADirectory {
         /// The path asked for.
         path: RelPath,
+    },
+    /// Something is there that is never opened.
+    #[error("'/{path}' is {what}; only regular files are read")]
+    NotRegular {
+        /// The path asked for.
+        path: RelPath,
+        /// With its article: `a FIFO`.
+        what: &'static str,
+    },
+    /// The file is over a limit; nothing of it was read.
+    #[error("'/{path}' has {bytes} bytes, the limit is {max}")]
+    TooLarge {
+        /// The path asked for.
+        path: RelPath,
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// A link leads out of the directory that the reader may read in.
+    #[error("security; file '/{path}' is not in or below '/{root}': a link leads out of it")]
+    Outside {
+        /// The path asked for.
+        path: RelPath,
+        /// Where it should have stayed.
+        root: RelPath,
+    },
+    /// Whatever holds the files refused.
+    #[error("cannot read '/{path}': {kind}")]
+    Failed {
+        /// The path asked for.
+        path: RelPath,
+        /// What it said.
+        kind: std::io::ErrorKind,
     },
 }
 
@@ -43,6 +77,11 @@ pub enum ReadError {
 pub trait FileTree {
     /// What is at a path, if anything.
     fn kind(&self, path: &RelPath) -> Option<EntryKind>;
+    /// The same place without links on the way: what `..` of a directory is, and whether a file lies below another, is
+    /// asked of this path. A tree without links gives the path back.
+    fn follow(&self, path: &RelPath) -> RelPath {
+        path.clone()
+    }
     /// The content of a file.
     fn read(&self, path: &RelPath) -> Result<Bytes, ReadError>;
     /// The names in a directory, sorted.

@@ -1,19 +1,23 @@
 //! One kustomization inside another: resources, generators, components and transformers, in kustomize's order.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use plumb_filetree::{EntryKind, RelPath};
 
 use crate::build::Reach;
 use crate::config::{self, Config};
 use crate::error::BuildError;
+use crate::provenance::{Author, Provenance};
 use crate::reading::Reader;
+use crate::schema::{self, Known};
 use crate::set::ResourceSet;
-use crate::settings::{self, Blank, LabelEntry, Role, Settings};
+use crate::settings::{self, Blank, FILE_NAMES, LabelEntry, OpenApiEntry, Role, Settings};
 use crate::transformers::names::Affix;
 use crate::transformers::{annotations, images, labels, names, namespace, replicas};
-use crate::{generators, load, patches};
+use crate::vars::Vars;
+use crate::{generators, load, patches, plugins, replacements};
 
 /// What has been gathered so far.
 #[derive(Debug, Default)]
@@ -21,6 +25,8 @@ pub(crate) struct Accumulated {
     pub set: ResourceSet,
     /// What `configurations` add to the defaults; it flows from the bases up.
     pub extras: Config,
+    /// They flow up, too.
+    pub vars: Vars,
 }
 
 /// Where a kustomization stands.
@@ -34,6 +40,14 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// The built-in that a field of its file asks for.
+    pub(crate) fn author(&self, kind: &str) -> Author {
+        match &self.file {
+            Some(file) => Author::field(file, kind),
+            None => Author::field(&self.directory.child(FILE_NAMES[0]).unwrap_or_default(), kind),
+        }
+    }
+
     fn name(&self, error: BuildError) -> BuildError {
         match &self.file {
             Some(file) => error.in_file(file),
@@ -45,13 +59,32 @@ impl Place {
 /// What all kustomizations of a build share.
 pub(crate) struct Assembly<'t> {
     pub reader: &'t Reader<'t>,
+    pub provenance: Provenance,
     reach: Reach,
     warnings: RefCell<Vec<String>>,
+    schema: RefCell<Known>,
+    has_read_objects: Cell<bool>,
 }
 
 impl<'t> Assembly<'t> {
-    pub(crate) fn new(reader: &'t Reader<'t>, reach: Reach) -> Self {
-        Self { reader, reach, warnings: RefCell::default() }
+    pub(crate) fn new(reader: &'t Reader<'t>, reach: Reach, provenance: Provenance) -> Self {
+        let schema = RefCell::new(Known::Builtin);
+        let has_read_objects = Cell::new(false);
+        Self { reader, provenance, reach, warnings: RefCell::default(), schema, has_read_objects }
+    }
+
+    /// How lists are merged, as far as it is known by now.
+    pub(crate) fn schema(&self) -> Known {
+        self.schema.borrow().clone()
+    }
+
+    /// Notes something for the caller, once. What would be too much is left out.
+    pub(crate) fn warn(&self, warning: String) {
+        const WARNINGS_MAX: usize = 1000;
+        let mut warnings = self.warnings.borrow_mut();
+        if warnings.len() < WARNINGS_MAX && !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
     }
 
     pub(crate) fn into_warnings(self) -> Vec<String> {
@@ -67,13 +100,16 @@ impl<'t> Assembly<'t> {
     ) -> Result<(), BuildError> {
         self.gather(place, settings, into)
             .and_then(|()| self.transform(place, settings, into))
+            .and_then(|()| into.vars.add(&settings.vars, &mut into.set, self.reader))
             .map_err(|error| place.name(error))
     }
 
     fn gather(&self, place: &Place, settings: &Settings, into: &mut Accumulated) -> Result<(), BuildError> {
         let file = place.file.as_ref().unwrap_or(&place.directory);
-        let warnings = settings.warnings.iter().map(|warning| format!("/{file}: {warning}"));
-        self.warnings.borrow_mut().extend(warnings);
+        for warning in &settings.warnings {
+            self.warn(format!("/{file}: {warning}"));
+        }
+        self.read_schema(place, settings)?;
         for reference in &settings.resources {
             self.add_resource(place, reference, into)?;
         }
@@ -81,9 +117,16 @@ impl<'t> Assembly<'t> {
             let file = self.file(&place.directory, reference)?;
             into.extras.merge(config::read(self.reader, &file)?)?;
         }
-        for resource in generators::run(self, &place.directory, settings)? {
+        for reference in &settings.crds {
+            let file = self.file(&place.directory, reference)?;
+            into.extras.merge(config::crds::read(self.reader, &file)?)?;
+        }
+        for mut resource in generators::run(self, &place.directory, settings)? {
+            let author = place.author(&format!("{}Generator", resource.kind()));
+            self.provenance.note_generator(&mut resource, &author);
             into.set.absorb(resource)?;
         }
+        plugins::generate(self, place, &settings.generators, &mut into.set)?;
         for reference in &settings.components {
             let doing = |error: BuildError| error.while_doing("accumulating components");
             let directory = self.locate(&place.directory, reference).map_err(doing)?;
@@ -97,7 +140,35 @@ impl<'t> Assembly<'t> {
         self.check_count(into)
     }
 
-    fn add_resource(&self, place: &Place, reference: &str, into: &mut Accumulated) -> Result<(), BuildError> {
+    /// Takes the schema that a kustomization names, unless another one holds already. Once objects have been read, it
+    /// adds to the built-in one; before, it stands in its place (never in Flux).
+    fn read_schema(&self, place: &Place, settings: &Settings) -> Result<(), BuildError> {
+        const VERSION: &str = "v1.21.2";
+        let OpenApiEntry { path, version } = &settings.openapi;
+        let Some(reference) = path.as_deref().filter(|path| !path.is_empty()) else {
+            return match version.as_deref() {
+                None | Some("" | VERSION) => Ok(()),
+                Some(other) => Err(BuildError::invalid(format!(
+                    "the specified OpenAPI version is not built in: {other:?}, only {VERSION:?} is"
+                ))),
+            };
+        };
+        if matches!(*self.schema.borrow(), Known::Own(_)) {
+            return Ok(());
+        }
+        let file = self.file(&place.directory, reference)?;
+        let is_over_builtin = self.reach == Reach::Tree || self.has_read_objects.get();
+        let schema = schema::read(self.reader, &file, is_over_builtin)?;
+        *self.schema.borrow_mut() = Known::Own(Rc::new(schema));
+        Ok(())
+    }
+
+    pub(crate) fn add_resource(
+        &self,
+        place: &Place,
+        reference: &str,
+        into: &mut Accumulated,
+    ) -> Result<(), BuildError> {
         let doing =
             |error: BuildError| error.while_doing(format!("accumulating resources from '{reference}'"));
         let path = self.locate(&place.directory, reference).map_err(doing)?;
@@ -106,8 +177,10 @@ impl<'t> Assembly<'t> {
                 let path = self.file(&place.directory, reference).map_err(doing)?;
                 let text = self.reader.text(&path)?;
                 let resources = load::resources(&text, &path, self.reader.limits())?;
-                for resource in resources {
+                self.has_read_objects.set(true);
+                for mut resource in resources {
                     self.reader.admit(&resource.value).map_err(|error| error.in_file(&path))?;
+                    self.provenance.note_file(&mut resource, &path);
                     into.set.append(resource)?;
                 }
             }
@@ -121,6 +194,7 @@ impl<'t> Assembly<'t> {
                 self.add(&inner, &settings, &mut gathered)?;
                 into.set.append_all(gathered.set)?;
                 into.extras.merge(gathered.extras)?;
+                into.vars.merge(gathered.vars)?;
             }
             None => {
                 let error = BuildError::invalid(format!("no such file or directory: /{path}"));
@@ -145,6 +219,8 @@ impl<'t> Assembly<'t> {
         directory: RelPath,
         expected: Role,
     ) -> Result<(Place, Settings), BuildError> {
+        // What `..` means in it, and whether it is one that is open already, is a matter of where it really lies.
+        let directory = self.reader.follow(&directory);
         let mut chain = from.chain.clone();
         let is_cycle = chain.iter().any(|visited| visited.starts_with(&directory));
         chain.push(directory.clone());
@@ -183,7 +259,7 @@ impl<'t> Assembly<'t> {
     /// The file that a reference names, if this kustomization may read it.
     pub(crate) fn file(&self, directory: &RelPath, reference: &str) -> Result<RelPath, BuildError> {
         let path = self.locate(directory, reference)?;
-        if self.reach == Reach::OwnDirectory && !path.starts_with(directory) {
+        if self.reach == Reach::OwnDirectory && !self.reader.follow(&path).starts_with(directory) {
             let message = format!("security; file '/{path}' is not in or below '/{directory}'");
             return Err(BuildError::invalid(message));
         }
@@ -210,43 +286,90 @@ impl<'t> Assembly<'t> {
         let values: usize = set.iter().map(|resource| resource.value.count()).sum();
         let walk = values / VALUES_PER_STEP + 1;
         self.reader.spend(walk, 0)?;
-        patches::run_strategic(self, &place.directory, &settings.patches_strategic_merge, set)?;
-        patches::run(self, &place.directory, &settings.patches, set)?;
-        self.spend(set, settings.namespace.len() + settings.name_prefix.len() + settings.name_suffix.len())?;
-        namespace::set_all(set, &settings.namespace, &config.namespace)?;
-        names::add(set, Affix::Prefix, &settings.name_prefix, &config.name_prefix)?;
-        names::add(set, Affix::Suffix, &settings.name_suffix, &config.name_suffix)?;
-        self.label(settings, config, set)?;
-        self.spend(set, size(&settings.common_annotations))?;
-        annotations::set_all(set, &settings.common_annotations, &config.annotations)?;
-        patches::run_json6902(self, &place.directory, &settings.patches_json6902, set)?;
+        if !settings.patches_strategic_merge.is_empty() {
+            patches::run_strategic(self, &place.directory, &settings.patches_strategic_merge, set)?;
+            self.note(place, set, "PatchStrategicMergeTransformer")?;
+        }
+        patches::run(self, place, &settings.patches, set)?;
+        self.set_namespace_and_names(place, settings, config, set)?;
+        self.label(place, settings, config, set)?;
+        if !settings.common_annotations.is_empty() {
+            self.spend(set, size(&settings.common_annotations))?;
+            annotations::set_all(set, &settings.common_annotations, &config.annotations)?;
+            self.note(place, set, "AnnotationsTransformer")?;
+        }
+        patches::run_json6902(self, place, &settings.patches_json6902, set)?;
         for entry in &settings.replicas {
             self.spend(set, config.replicas.len())?;
             replicas::set(set, entry, &config.replicas)?;
+            self.note(place, set, "ReplicaCountTransformer")?;
         }
         for entry in &settings.images {
             self.reader.spend(walk, entry.new_name.len() + entry.new_tag.len() + entry.digest.len())?;
             images::replace(set, entry, &config.images)?;
+            self.note(place, set, "ImageTagTransformer")?;
         }
+        replacements::run(self, &place.directory, &settings.replacements, set)?;
         set.drop_empties();
+        plugins::transform(self, place, &settings.transformers, set)?;
+        plugins::validate(self, place, &settings.validators, set)
+    }
+
+    fn set_namespace_and_names(
+        &self,
+        place: &Place,
+        settings: &Settings,
+        config: &Config,
+        set: &mut ResourceSet,
+    ) -> Result<(), BuildError> {
+        let Settings { namespace, name_prefix, name_suffix, .. } = settings;
+        self.spend(set, namespace.len() + name_prefix.len() + name_suffix.len())?;
+        if !namespace.is_empty() {
+            namespace::set_all(set, namespace, &config.namespace)?;
+            self.note(place, set, "NamespaceTransformer")?;
+        }
+        if !name_prefix.is_empty() {
+            names::add(set, Affix::Prefix, name_prefix, &config.name_prefix)?;
+            self.note(place, set, "PrefixTransformer")?;
+        }
+        if !name_suffix.is_empty() {
+            names::add(set, Affix::Suffix, name_suffix, &config.name_suffix)?;
+            self.note(place, set, "SuffixTransformer")?;
+        }
         Ok(())
     }
 
-    fn label(&self, settings: &Settings, config: &Config, set: &mut ResourceSet) -> Result<(), BuildError> {
+    fn label(
+        &self,
+        place: &Place,
+        settings: &Settings,
+        config: &Config,
+        set: &mut ResourceSet,
+    ) -> Result<(), BuildError> {
+        if settings.labels.is_empty() && settings.common_labels.is_empty() {
+            return Ok(());
+        }
         let common = LabelEntry {
             pairs: settings.common_labels.clone(),
             include_selectors: true,
             ..LabelEntry::default()
         };
+        // kustomize runs the last one even if there are no common labels, and says so.
         for entry in settings.labels.iter().chain([&common]) {
             let specs = labels::fields(entry, config)?;
             self.spend(set, size(&entry.pairs) + specs.len())?;
             labels::set_all(set, &entry.pairs, &specs)?;
+            self.note(place, set, "LabelTransformer")?;
         }
         Ok(())
     }
 
-    fn spend(&self, set: &ResourceSet, bytes_each: usize) -> Result<(), BuildError> {
+    /// Notes that all objects went through a built-in that a field asks for.
+    pub(crate) fn note(&self, place: &Place, set: &mut ResourceSet, kind: &str) -> Result<(), BuildError> {
+        self.provenance.note_transformer(self.reader, set, &place.author(kind))
+    }
+
+    pub(crate) fn spend(&self, set: &ResourceSet, bytes_each: usize) -> Result<(), BuildError> {
         self.reader.spend(set.len(), bytes_each)
     }
 }

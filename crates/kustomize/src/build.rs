@@ -1,5 +1,8 @@
 //! The entrance: from a directory of a tree to the objects that it stands for.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use plumb_filetree::{FileTree, RelPath};
 use plumb_manifests::Object;
 use plumb_manifests::object::NotAnObject;
@@ -9,6 +12,7 @@ use crate::accumulate::{Accumulated, Assembly, Place};
 use crate::config::Config;
 use crate::error::BuildError;
 use crate::limits::Limits;
+use crate::provenance::{Metadata, Provenance, Trail, Transformation};
 use crate::reading::{ReadSet, Reader};
 use crate::resource::{Resource, scalar_text};
 use crate::settings::{self, Blank, ImageEntry, PatchEntry, Settings};
@@ -41,6 +45,8 @@ pub struct Built {
     pub node: Node,
     /// The file that it was read from, or whose generator made it; with a leading slash.
     pub origin: String,
+    /// The transformers that ran while the object was there, in order; objects that went the same way share the list.
+    pub transformers: Arc<[Arc<Transformation>]>,
 }
 
 impl Built {
@@ -109,7 +115,6 @@ pub fn build_with(
     options: &Options,
 ) -> Result<Build, BuildError> {
     let reader = Reader::new(tree, &options.limits);
-    let assembly = Assembly::new(&reader, options.reach);
     let (file, mut settings) = if let Some(resources) = &additions.generated {
         (None, Settings { resources: resources.clone(), ..Settings::default() })
     } else {
@@ -118,10 +123,12 @@ pub fn build_with(
         (Some(file), settings)
     };
     extend(&mut settings, additions);
+    let provenance = Provenance::new(path.clone(), &settings.build_metadata);
+    let assembly = Assembly::new(&reader, options.reach, provenance);
     let place = Place { directory: path.clone(), file, chain: vec![path.clone()] };
     let mut accumulated = Accumulated::default();
     assembly.add(&place, &settings, &mut accumulated)?;
-    let objects = finish(accumulated, &settings, &reader).map_err(|error| match &place.file {
+    let objects = finish(accumulated, &settings, &assembly).map_err(|error| match &place.file {
         Some(file) => error.in_file(file),
         None => error,
     })?;
@@ -163,32 +170,47 @@ fn extend(settings: &mut Settings, additions: &Additions) {
 fn finish(
     accumulated: Accumulated,
     settings: &Settings,
-    reader: &Reader<'_>,
+    assembly: &Assembly<'_>,
 ) -> Result<Vec<Built>, BuildError> {
-    let Accumulated { mut set, extras } = accumulated;
+    let (reader, provenance) = (assembly.reader, &assembly.provenance);
+    let Accumulated { mut set, extras, vars } = accumulated;
     let mut config = Config::builtin().clone();
     config.merge(extras)?;
     hash::add(&mut set);
     references::update(&mut set, &config.name_references, reader)?;
+    vars.resolve(&mut set, &config.var_references, assembly)?;
     set.retain(|resource| !is_local(resource));
+    if let Some(id) = set.duplicate() {
+        let message =
+            format!("may not add resource with an already registered id: {id}: objects were renamed to it");
+        return Err(BuildError::invalid(message));
+    }
     let mut resources = set.into_vec();
     order::sort(&mut resources, settings.sort_options.as_ref())?;
+    let mut trails: HashMap<Trail, Arc<[Arc<Transformation>]>> = HashMap::new();
+    let is_managed = provenance.asks_for(Metadata::ManagedBy);
     let bytes_max = reader.limits().output_bytes_max;
     let mut bytes = 0_usize;
-    let finished = resources.into_iter().map(|resource| {
+    let finished = resources.into_iter().map(|mut resource| {
+        provenance.strip(&mut resource);
+        if is_managed {
+            resource.set_managed_by();
+        }
         let origin = resource.file.clone();
+        let trail = trails.entry(resource.trail);
+        let transformers = trail.or_insert_with(|| provenance.follow(resource.trail)).clone();
         let node = resource.into_finished();
         bytes = bytes.saturating_add(weight(&node));
         if bytes > bytes_max {
             return Err(BuildError::over_limit(format!("the objects have more than {bytes_max} bytes")));
         }
-        Ok(Built { node, origin })
+        Ok(Built { node, origin, transformers })
     });
     finished.collect()
 }
 
 /// Whether an object is only an input of the build.
-fn is_local(resource: &Resource) -> bool {
+pub(crate) fn is_local(resource: &Resource) -> bool {
     let annotation = resource.value.at(&["metadata", "annotations", "config.kubernetes.io/local-config"]);
     annotation.is_some_and(|value| scalar_text(value) != "false")
 }
@@ -199,7 +221,7 @@ fn weight(value: &Node) -> usize {
         Node::String(text) => text.len(),
         Node::Array(items) => items.iter().map(weight).sum::<usize>() + items.len(),
         Node::Object(map) => map.iter().map(|(key, value)| key.len() + 2 + weight(value)).sum(),
-        Node::Null => 4,
+        Node::Null(_) => 4,
         Node::Plain(plain) => plain.text.len(),
     }
 }

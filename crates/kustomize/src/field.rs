@@ -1,6 +1,6 @@
 //! A field specification: which field of which kinds, and the walk to it.
 
-use plumb_manifests::yaml::{Node, Text};
+use plumb_manifests::yaml::{self, Dialect, Node, Plain, Scalar, Text};
 
 use crate::error::BuildError;
 use crate::identity::Gvk;
@@ -56,6 +56,9 @@ impl FieldSpec {
             let message = format!("a field path has more than {PATH_STEPS_MAX} steps");
             return Err(BuildError::over_limit(message));
         }
+        if self.steps.is_empty() {
+            return Err(BuildError::invalid("cannot set or create an empty field name"));
+        }
         let walk = Walk { create: self.create && make != Make::Nothing, make };
         walk.go(value, &self.steps, visit)
     }
@@ -100,18 +103,29 @@ impl Walk {
             return visit(value);
         };
         match value {
-            Node::Null => Ok(()),
+            Node::Null(_) => Ok(()),
             Node::Array(items) => items.iter_mut().try_for_each(|item| self.go(item, steps, visit)),
             Node::Object(map) => {
                 if self.create && !step.is_list {
-                    let field = map.entry_or(&step.name, Node::default);
-                    if field.is_null() && !(rest.is_empty() && self.make == Make::Scalar) {
+                    let is_scalar = rest.is_empty() && self.make == Make::Scalar;
+                    // What is made is empty, and what is null is not: kustomize puts a prefix before `null`.
+                    let made = || if is_scalar { Node::text("") } else { Node::object() };
+                    let field = map.entry_or(&step.name, made);
+                    if field.is_null() && !is_scalar {
                         *field = Node::object();
                     }
                     return self.go(field, rest, visit);
                 }
                 match map.get_mut(&step.name) {
-                    Some(field) => self.go(field, rest, visit),
+                    Some(field) => {
+                        if step.is_list && field.is_null() {
+                            *field = Node::Array(Vec::new());
+                        }
+                        if step.is_list && field.is_array() && rest.is_empty() {
+                            return visit(field);
+                        }
+                        self.go(field, rest, visit)
+                    }
                     None => Ok(()),
                 }
             }
@@ -137,6 +151,15 @@ pub(crate) fn steps(path: &str) -> Vec<String> {
     }
     steps.retain(|step| !step.is_empty());
     steps
+}
+
+/// What a text means where it stands without quotes.
+pub(crate) fn plain(text: &str) -> Node {
+    match yaml::resolve(text, Dialect::Objects) {
+        Scalar::Plain(kind) => Node::Plain(Plain::new(kind, text)),
+        Scalar::Null => Node::NULL,
+        Scalar::Text | Scalar::NotFinite | Scalar::Merge => Node::text(text),
+    }
 }
 
 #[cfg(test)]
@@ -171,6 +194,7 @@ mod tests {
         check("a/b", true, Make::Nothing, json!({}), &json!({}));
         check("a[]/b", true, Make::Scalar, json!({}), &json!({}));
         check("a/b", false, Make::Scalar, json!({}), &json!({}));
+        check("a[]/b", false, Make::Nothing, json!({"a": null}), &json!({"a": []}));
     }
 
     #[test]

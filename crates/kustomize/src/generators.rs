@@ -14,7 +14,7 @@ use crate::settings::{GeneratorEntry, GeneratorOptions, Settings};
 
 /// What is generated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     ConfigMap,
     Secret,
 }
@@ -37,12 +37,21 @@ pub(crate) fn run(
     let config_maps = settings.config_maps.iter().map(|entry| (Kind::ConfigMap, entry));
     let secrets = settings.secrets.iter().map(|entry| (Kind::Secret, entry));
     let generated = config_maps.chain(secrets).map(|(kind, entry)| {
-        let generator = Generator { assembly, directory, kind, entry };
-        generator
-            .run(&settings.generator_options)
+        make(assembly, directory, kind, entry, &settings.generator_options)
             .map_err(|error| error.while_doing(format!("{} {:?}", kind.field(), entry.name)))
     });
     generated.collect()
+}
+
+/// Makes one object.
+pub(crate) fn make(
+    assembly: &Assembly<'_>,
+    directory: &RelPath,
+    kind: Kind,
+    entry: &GeneratorEntry,
+    shared: &GeneratorOptions,
+) -> Result<Resource, BuildError> {
+    Generator { assembly, directory, kind, entry }.run(shared)
 }
 
 struct Generator<'g> {

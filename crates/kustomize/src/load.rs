@@ -65,7 +65,7 @@ fn take_items(mut value: Node) -> Result<Vec<Node>, Node> {
     let is_list = value.get("kind").and_then(Node::as_str).is_some_and(|kind| kind.ends_with("List"));
     match value.get_mut("items") {
         Some(Node::Array(items)) if is_list => Ok(std::mem::take(items)),
-        Some(Node::Null) if is_list => Ok(Vec::new()),
+        Some(Node::Null(_)) if is_list => Ok(Vec::new()),
         _ => Err(value),
     }
 }

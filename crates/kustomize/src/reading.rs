@@ -144,6 +144,11 @@ impl<'t> Reader<'t> {
         kind
     }
 
+    /// The same place without links on the way, where the tree knows links.
+    pub(crate) fn follow(&self, path: &RelPath) -> RelPath {
+        self.tree.follow(path)
+    }
+
     pub(crate) fn bytes(&self, path: &RelPath) -> Result<Vec<u8>, BuildError> {
         if self.files.get() >= self.limits.files_max {
             let message = format!("more than {} files are read", self.limits.files_max);

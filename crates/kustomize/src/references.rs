@@ -147,11 +147,11 @@ impl<'r> Referrer<'r> {
 
     fn update(&self, field: &mut Node, wanted: &Wanted<'_>) -> Result<(), BuildError> {
         match field {
-            Node::Null => Ok(()),
+            Node::Null(_) => Ok(()),
             Node::Object(_) => self.update_map(field, wanted),
             Node::Array(items) => items.iter_mut().try_for_each(|item| match item {
                 Node::Object(_) => self.update_map(item, wanted),
-                Node::Null | Node::Array(_) => Ok(()),
+                Node::Null(_) | Node::Array(_) => Ok(()),
                 _ => self.update_scalar(item, wanted),
             }),
             _ => self.update_scalar(field, wanted),

@@ -7,6 +7,7 @@ use plumb_manifests::yaml::{Map, Node, Text};
 
 use crate::error::BuildError;
 use crate::identity::{Gvk, ResId};
+use crate::provenance::Trail;
 
 /// What happens if a generated object is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,8 +27,16 @@ pub(crate) struct Resource {
     pub suffixes: Vec<Text>,
     pub behavior: Behavior,
     pub needs_hash: bool,
+    /// Numbers given to scalars that are one and the same in several places.
+    pub shares: u32,
+    /// Whether there are such.
+    pub has_shares: bool,
+    /// The vars whose values it holds.
+    pub vars: Vec<Text>,
     /// The file that it was read from or whose generator made it.
     pub file: String,
+    /// The transformers that it went through.
+    pub trail: Trail,
 }
 
 /// The annotations in which kustomize keeps its notes; users may write them too.
@@ -45,7 +54,11 @@ impl Resource {
             suffixes: Vec::new(),
             behavior: Behavior::default(),
             needs_hash: false,
+            shares: 0,
+            has_shares: false,
+            vars: Vec::new(),
             file: file.to_owned(),
+            trail: Trail::default(),
         };
         resource.take_notes();
         resource
@@ -162,6 +175,16 @@ impl Resource {
         self.metadata().insert(field, map);
     }
 
+    /// Says who built the object, in the words of the version that this engine stands for.
+    pub(crate) fn set_managed_by(&mut self) {
+        let labels = self.metadata().entry_or("labels", Node::object).make_object();
+        labels.insert("app.kubernetes.io/managed-by", "kustomize-v5.8.1");
+    }
+
+    pub(crate) fn annotations(&mut self) -> &mut Map {
+        self.metadata().entry_or("annotations", Node::object).make_object()
+    }
+
     fn metadata(&mut self) -> &mut Map {
         self.value.make_object().entry_or("metadata", Node::object).make_object()
     }
@@ -175,7 +198,7 @@ impl Resource {
             Some(Node::Object(map)) if map.is_empty() => {
                 metadata.remove("annotations");
             }
-            Some(Node::Null) => {
+            Some(Node::Null(_)) => {
                 metadata.remove("annotations");
             }
             Some(Node::Object(map)) => {

@@ -45,7 +45,8 @@ impl Selector {
             && self.selects_metadata(resource)
     }
 
-    fn selects_metadata(&self, resource: &Resource) -> bool {
+    /// Whether labels and annotations fit.
+    pub(crate) fn selects_metadata(&self, resource: &Resource) -> bool {
         let fits_all = |requirements: &[Requirement], field: &str| {
             requirements.is_empty() || {
                 let texts = resource.texts(&["metadata", field]);
@@ -71,7 +72,7 @@ fn fits(pattern: Option<&Regex>, text: &str) -> bool {
     pattern.is_none_or(|pattern| pattern.is_match(text))
 }
 
-fn anchored(pattern: &str) -> Result<Option<Regex>, BuildError> {
+pub(crate) fn anchored(pattern: &str) -> Result<Option<Regex>, BuildError> {
     if pattern.is_empty() {
         return Ok(None);
     }

@@ -6,7 +6,9 @@ use plumb_manifests::yaml::Map;
 
 use crate::error::BuildError;
 use crate::identity::ResId;
+use crate::provenance;
 use crate::resource::{Behavior, Resource};
+use crate::shares;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ResourceSet {
@@ -28,6 +30,15 @@ impl ResourceSet {
         self.resources.iter_mut()
     }
 
+    pub(crate) fn get(&self, index: usize) -> Option<&Resource> {
+        self.resources.get(index)
+    }
+
+    /// The objects, for notes that change neither ids nor whether there is anything in them.
+    pub(crate) fn notes_mut(&mut self) -> impl Iterator<Item = &mut Resource> {
+        self.resources.iter_mut()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.resources.len()
     }
@@ -41,6 +52,7 @@ impl ResourceSet {
         let resource = &mut self.resources[index];
         let before = (resource.current_id(), resource.previous.len());
         let result = change(resource);
+        shares::settle(resource);
         self.may_have_empties |= !is_full(resource);
         if before != (resource.current_id(), resource.previous.len()) {
             self.index = None;
@@ -156,6 +168,8 @@ fn add_to(index: &mut HashMap<ResId, Vec<usize>>, resource: &Resource, position:
 /// A generated object in the place of an old one: metadata are joined, the new one winning; name, namespace and
 /// history stay. A merge joins the data too.
 fn replaced(old: &Resource, mut new: Resource) -> Resource {
+    // What a merged object came from is where it was first.
+    let kept_origin = if new.behavior == Behavior::Merge { provenance::origin(old) } else { None };
     for field in ["labels", "annotations"] {
         let path = ["metadata", field];
         let mut texts = old.texts(&path);
@@ -178,9 +192,17 @@ fn replaced(old: &Resource, mut new: Resource) -> Resource {
             }
         }
     }
+    if let Some(origin) = kept_origin {
+        provenance::set_origin(&mut new, origin);
+    }
+    if new.behavior == Behavior::Merge {
+        new.file.clone_from(&old.file);
+    }
+    new.trail = old.trail;
     new.previous.clone_from(&old.previous);
     new.prefixes.clone_from(&old.prefixes);
     new.suffixes.clone_from(&old.suffixes);
+    new.vars.clone_from(&old.vars);
     new.needs_hash &= old.needs_hash;
     new
 }

@@ -11,6 +11,8 @@ use serde::Deserialize;
 use crate::config::SpecEntry;
 use crate::error::BuildError;
 use crate::reading::Reader;
+use crate::replacements::ReplacementEntry;
+use crate::vars::VarEntry;
 
 /// The names under which a kustomization file is looked for.
 pub const FILE_NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
@@ -40,13 +42,29 @@ pub(crate) struct Settings {
     pub patches_json6902: Vec<PatchEntry>,
     pub images: Vec<ImageEntry>,
     pub replicas: Vec<ReplicaEntry>,
+    pub replacements: Vec<ReplacementEntry>,
+    pub vars: Vec<VarEntry>,
     pub config_maps: Vec<GeneratorEntry>,
     pub secrets: Vec<GeneratorEntry>,
     pub generator_options: GeneratorOptions,
     pub configurations: Vec<String>,
+    pub crds: Vec<String>,
+    pub openapi: OpenApiEntry,
+    pub generators: Vec<String>,
+    pub transformers: Vec<String>,
+    pub validators: Vec<String>,
+    pub build_metadata: Vec<String>,
     pub sort_options: Option<SortOptions>,
     /// Notes about old fields, for the caller's warnings.
     pub warnings: Vec<String>,
+}
+
+/// Where the schema of the objects comes from; other keys mean nothing to kustomize.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct OpenApiEntry {
+    pub path: Option<String>,
+    pub version: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -157,19 +157,8 @@ fn broken_files_are_named_with_their_line() {
 
 #[test]
 fn what_the_engine_does_not_do_is_refused_by_file_and_field() {
-    for field in [
-        "buildMetadata",
-        "crds",
-        "generators",
-        "helmCharts",
-        "openapi",
-        "replacements",
-        "transformers",
-        "validators",
-        "vars",
-    ] {
-        let content = if field == "openapi" { "{path: x}" } else { "[x]" };
-        let text = format!("resources: [a.yaml]\n{field}: {content}\n");
+    for field in ["helmCharts", "helmGlobals"] {
+        let text = format!("resources: [a.yaml]\n{field}: [x]\n");
         let expect = format!("/kustomization.yaml:2:1: field \"{field}\" is not supported");
         refuse(&[("kustomization.yaml", &text), ("a.yaml", A)], Refusal::Unsupported, &expect);
     }
@@ -291,4 +280,61 @@ fn kustomizations_inside_each_other_are_limited() {
     }
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), *text)).collect();
     refuse_with(&files, Refusal::OverLimit, "more than 64 kustomizations inside each other");
+}
+
+#[test]
+fn a_json_patch_finds_annotations_where_there_were_none() {
+    check(
+        &[
+            (
+                "kustomization.yaml",
+                "resources: [a.yaml]\npatches:\n- patch: '- {op: add, path: /metadata/annotations/k, value: v}'\n  \
+                 target: {name: a}\n",
+            ),
+            ("a.yaml", A),
+        ],
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  annotations:\n    k: v\n  name: a\n",
+    );
+}
+
+#[test]
+fn with_a_target_a_null_deletes_no_label() {
+    let labelled = format!("{A}  labels: {{k: v}}\n");
+    let patch = |target: &str| {
+        format!(
+            "resources: [a.yaml]\npatches:\n- patch: '{{apiVersion: v1, kind: ConfigMap, metadata: {{name: a, \
+             labels: null}}}}'\n{target}"
+        )
+    };
+    check(&[("kustomization.yaml", &patch("")), ("a.yaml", &labelled)], A);
+    check(
+        &[("kustomization.yaml", &patch("  target: {name: a}\n")), ("a.yaml", &labelled)],
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  labels:\n    k: v\n  name: a\n",
+    );
+}
+
+#[test]
+fn a_kind_without_a_schema_takes_that_of_the_kind_in_the_patch() {
+    let object = "apiVersion: apps/v1\nkind: Own\nmetadata:\n  name: a\nspec:\n  template:\n    spec:\n      \
+                  containers:\n      - name: b\n";
+    let patch = |kind: &str| {
+        format!(
+            "resources: [a.yaml]\npatches:\n- patch: '{{kind: {kind}, metadata: {{name: x}}, spec: {{template: \
+             {{spec: {{containers: [{{name: c}}]}}}}}}}}'\n  target: {{name: a}}\n"
+        )
+    };
+    for (kind, items) in [("Deployment", "- name: c\n      - name: b"), ("Own", "- name: c")] {
+        let expect = object.replace("- name: b", items);
+        check(&[("kustomization.yaml", &patch(kind)), ("a.yaml", object)], &expect);
+    }
+}
+
+#[test]
+fn a_map_in_the_place_of_an_image_is_refused() {
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{image: {a: b}}]}\n";
+    refuse_with(
+        &[("kustomization.yaml", "resources: [a.yaml]\nimages: [{name: x}]\n"), ("a.yaml", pod)],
+        Refusal::Invalid,
+        "wrong node kind: expected ScalarNode but got MappingNode",
+    );
 }

@@ -15,20 +15,19 @@ use plumb_kustomize::{Options, Reach, Refusal, build};
 use serde_json::Value;
 
 /// Cases that differ on purpose, each with its reason.
-const EXCEPTIONS: &[(&str, &str)] = &[];
+const EXCEPTIONS: &[(&str, &str)] = &[
+    (
+        "plugin_namespacetransformer__TestNamespaceTransformer_InvalidFieldSpecs",
+        "kustomize's error repeats the object with the quotes that its file had; ours names object and field",
+    ),
+    (
+        "plugin_patchtransformer__TestPatchTransformerSimilarArrays",
+        "of two items with the same keys that no patch touches kustomize loses one",
+    ),
+];
 
 /// The fields that a case may be skipped for; a refusal that names anything else is a failure.
-const NOT_SUPPORTED: &[&str] = &[
-    "buildMetadata",
-    "crds",
-    "generators",
-    "openapi",
-    "replacements",
-    "transformers",
-    "validators",
-    "vars",
-    "remote resource",
-];
+const NOT_SUPPORTED: &[&str] = &["remote resource"];
 
 enum Outcome {
     Passed,

@@ -16,7 +16,7 @@ use plumb_kustomize::{BuildError, build_with};
 use plumb_manifests::{Object, yaml};
 
 pub use error::RenderError;
-pub use spec::{MissingComponents, RenderSpec, Unset, When};
+pub use spec::{Encrypted, MissingComponents, RenderSpec, Unset, When};
 
 /// How rendering is done.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -25,6 +25,8 @@ pub struct Options {
     pub build: plumb_kustomize::Options,
     /// Strict substitution is the default, as in Flux.
     pub unset: Unset,
+    /// What becomes of encrypted Secrets.
+    pub encrypted: Encrypted,
 }
 
 /// One object that a Kustomization wants in the cluster.
@@ -67,7 +69,7 @@ pub fn render(
     let objects = build.objects.into_iter().map(object).collect::<Result<_, _>>()?;
     let mut objects = substitute::all(objects, spec, vars, options.unset)?;
     objects.retain(|built| !is_kustomization(built));
-    check_complete(&objects)?;
+    check_complete(&objects, options.encrypted)?;
     let digest = digest(&objects);
     for built in &mut objects {
         for (key, text) in &spec.common_metadata.labels {
@@ -118,7 +120,7 @@ fn is_kustomization(built: &Built) -> bool {
 
 /// No cluster takes an object without an API version, and none takes two of the same name. An encrypted Secret would be
 /// taken, but with the wrong content.
-fn check_complete(objects: &[Built]) -> Result<(), RenderError> {
+fn check_complete(objects: &[Built], encrypted: Encrypted) -> Result<(), RenderError> {
     let mut seen = BTreeSet::new();
     for Built { object, origin } in objects {
         let refuse = |message: &str| RenderError::Object {
@@ -129,7 +131,9 @@ fn check_complete(objects: &[Built]) -> Result<(), RenderError> {
         if object.api_version().is_empty() {
             return Err(refuse("apiVersion is missing"));
         }
-        if object.kind() == "Secret" && object.group().is_empty() && object.at(&["sops"]).is_some() {
+        let is_encrypted =
+            object.kind() == "Secret" && object.group().is_empty() && object.at(&["sops"]).is_some();
+        if is_encrypted && encrypted == Encrypted::Refused {
             let message =
                 "it is SOPS encrypted, configuring decryption is required for this secret to be reconciled";
             return Err(refuse(message));

@@ -1,5 +1,6 @@
 //! What the transformers write to: the defaults, and what `configurations` adds to them.
 
+pub(crate) mod crds;
 mod field_specs_table;
 mod file;
 mod name_references_table;

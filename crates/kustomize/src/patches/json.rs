@@ -1,7 +1,7 @@
 //! JSON patches (RFC 6902), with the liberties that Go's library takes: `replace` adds what is missing, and indices
 //! may count from the end.
 
-use plumb_manifests::yaml::{DEPTH_MAX, Node};
+use plumb_manifests::yaml::{DEPTH_MAX, Node, is_plain};
 use serde_json::Value;
 
 use crate::error::BuildError;
@@ -92,7 +92,19 @@ pub(super) fn apply(value: &mut Node, operations: &[Operation]) -> Result<(), Bu
             error.while_doing(doing)
         })?;
     }
+    settle(value);
     Ok(())
+}
+
+/// kustomize prints the result and reads it again: a text is in quotes where its printer wants them. The depth is
+/// limited by the reader, and so is this recursion.
+fn settle(value: &mut Node) {
+    match value {
+        Node::Array(items) => items.iter_mut().for_each(settle),
+        Node::Object(map) => map.values_mut().for_each(settle),
+        Node::String(text) => text.is_quoted = !is_plain(text),
+        Node::Null(_) | Node::Plain(_) => {}
+    }
 }
 
 struct Work(usize);

@@ -1,13 +1,14 @@
 //! Patches: read, told apart by what they say, and applied to whom they are for.
 
 mod json;
+mod keyed;
 mod strategic;
 
 use plumb_filetree::RelPath;
 use plumb_manifests::yaml;
 use plumb_manifests::yaml::Node;
 
-use crate::accumulate::Assembly;
+use crate::accumulate::{Assembly, Place};
 use crate::error::BuildError;
 use crate::load;
 use crate::resource::Resource;
@@ -16,17 +17,19 @@ use crate::set::ResourceSet;
 use crate::settings::{PatchEntry, SelectorEntry};
 
 use json::Operation;
+use strategic::Merger;
 
 /// Applies the entries of `patches`.
 pub(crate) fn run(
     assembly: &Assembly<'_>,
-    directory: &RelPath,
+    place: &Place,
     entries: &[PatchEntry],
     set: &mut ResourceSet,
 ) -> Result<(), BuildError> {
     for (index, entry) in entries.iter().enumerate() {
         let label = if entry.label.is_empty() { format!("patches[{index}]") } else { entry.label.clone() };
-        run_entry(assembly, directory, entry, set).map_err(|error| error.while_doing(&label))?;
+        run_entry(assembly, &place.directory, entry, set).map_err(|error| error.while_doing(&label))?;
+        assembly.note(place, set, "PatchTransformer")?;
     }
     Ok(())
 }
@@ -34,7 +37,7 @@ pub(crate) fn run(
 /// Applies the entries of `patchesJson6902`.
 pub(crate) fn run_json6902(
     assembly: &Assembly<'_>,
-    directory: &RelPath,
+    place: &Place,
     entries: &[PatchEntry],
     set: &mut ResourceSet,
 ) -> Result<(), BuildError> {
@@ -43,7 +46,8 @@ pub(crate) fn run_json6902(
         if entry.target.as_ref().is_none_or(|target| target.name.is_empty()) {
             return Err(doing(BuildError::invalid("must specify the target name")));
         }
-        run_entry(assembly, directory, entry, set).map_err(doing)?;
+        run_entry(assembly, &place.directory, entry, set).map_err(doing)?;
+        assembly.note(place, set, "PatchJson6902Transformer")?;
     }
     Ok(())
 }
@@ -73,13 +77,14 @@ pub(crate) fn run_strategic(
     }
     for (patch, size) in &patches {
         assembly.reader.spend(1, *size)?;
-        apply_by_id(set, patch, Allowed::default())?;
+        apply_by_id(assembly, set, patch, Allowed::default())?;
     }
     set.drop_empties();
     Ok(())
 }
 
-fn run_entry(
+/// Applies one patch.
+pub(crate) fn run_entry(
     assembly: &Assembly<'_>,
     directory: &RelPath,
     entry: &PatchEntry,
@@ -108,11 +113,12 @@ fn run_entry(
         }
         (Patch::Strategic(documents), false) => documents.iter().try_for_each(|document| {
             assembly.reader.spend(1, source.text.len() / documents.len())?;
-            apply_by_id(set, document, allowed).map_err(named)
+            apply_by_id(assembly, set, document, allowed).map_err(named)
         }),
         (Patch::Strategic(documents), true) => match documents.as_slice() {
             [document] => selected.into_iter().try_for_each(|index| {
-                set.change(index, |resource| apply_strategic(resource, document, allowed)).map_err(named)
+                set.change(index, |resource| apply_selected(assembly, resource, document, allowed))
+                    .map_err(named)
             }),
             _ => Err(named(BuildError::invalid(
                 "Multiple Strategic-Merge Patches in one `patches` entry is not allowed to set `patches.target` \
@@ -192,10 +198,18 @@ impl Allowed {
 }
 
 /// Applies a patch to the one object that it names.
-fn apply_by_id(set: &mut ResourceSet, patch: &Resource, allowed: Allowed) -> Result<(), BuildError> {
+fn apply_by_id(
+    assembly: &Assembly<'_>,
+    set: &mut ResourceSet,
+    patch: &Resource,
+    allowed: Allowed,
+) -> Result<(), BuildError> {
     let id = patch.original_id();
     match set.indices_of_any(&id)[..] {
-        [index] => set.change(index, |resource| apply_strategic(resource, patch, allowed)),
+        [index] => {
+            let patch = patch.value.clone();
+            set.change(index, |resource| apply_strategic(assembly, resource, patch, allowed))
+        }
         [] => Err(BuildError::invalid(format!(
             "no resource matches strategic merge patch \"{id}\": no matches for Id {id}; failed to find unique \
              target for patch {id}"
@@ -206,18 +220,59 @@ fn apply_by_id(set: &mut ResourceSet, patch: &Resource, allowed: Allowed) -> Res
     }
 }
 
-fn apply_strategic(resource: &mut Resource, patch: &Resource, allowed: Allowed) -> Result<(), BuildError> {
+/// Applies a patch to an object that its target has selected. Labels and annotations of such a patch become texts,
+/// nulls too.
+fn apply_selected(
+    assembly: &Assembly<'_>,
+    resource: &mut Resource,
+    patch: &Resource,
+    allowed: Allowed,
+) -> Result<(), BuildError> {
+    let mut patch = patch.value.clone();
+    for field in ["labels", "annotations"] {
+        let Some(map) = patch.at_mut(&["metadata", field]).and_then(Node::as_object_mut) else { continue };
+        for (key, node) in map.iter_mut() {
+            if node.is_null() {
+                assembly.warn(format!(
+                    "patching {}: kustomize sets {field} {key:?} to \"null\" instead of removing it, because the \
+                     patch has a target",
+                    resource.current_id()
+                ));
+            }
+            *node = Node::quoted(node.scalar().unwrap_or_default());
+        }
+    }
+    apply_strategic(assembly, resource, patch, allowed)
+}
+
+fn apply_strategic(
+    assembly: &Assembly<'_>,
+    resource: &mut Resource,
+    mut patch: Node,
+    allowed: Allowed,
+) -> Result<(), BuildError> {
     let before = resource.current_id();
     if allowed.name || allowed.kind {
         resource.remember_id();
     }
-    let mut document = patch.value.clone();
-    if let (Some(map), Some(api_version)) = (document.as_object_mut(), resource.value.get("apiVersion")) {
+    if let (Some(map), Some(api_version)) = (patch.as_object_mut(), resource.value.get("apiVersion")) {
         map.insert("apiVersion", api_version.clone());
     }
     let value = std::mem::take(&mut resource.value);
-    let merged = strategic::merge(value, document, &before.gvk)
-        .map_err(|error| error.while_doing(format!("patching {before}")))?;
+    let schema = assembly.schema();
+    // Kinds without a schema take that of the kind that the patch names, in their own group.
+    let mut gvk = before.gvk.clone();
+    if schema.of_kind(&gvk).definition.is_none()
+        && let Some(kind) = patch.get("kind").and_then(Node::scalar)
+    {
+        gvk.kind = kind.into();
+    }
+    let mut merger = Merger::new(&schema);
+    let merged =
+        merger.merge(value, patch, &gvk).map_err(|error| error.while_doing(format!("patching {before}")))?;
+    for loss in merger.losses {
+        assembly.warn(format!("patching {before}: {loss}"));
+    }
     let Some(merged) = merged else {
         resource.value = Node::object();
         return Ok(());
@@ -237,6 +292,8 @@ fn apply_json(set: &mut ResourceSet, index: usize, operations: &[Operation]) -> 
     set.change(index, |resource| {
         let id = resource.current_id();
         resource.remember_id();
+        // kustomize notes the id among the annotations, so they are there.
+        resource.annotations();
         json::apply(&mut resource.value, operations)
             .and_then(|()| resource.check_named())
             .map_err(|error| error.while_doing(format!("patching {id}")))

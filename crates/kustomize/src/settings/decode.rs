@@ -92,19 +92,7 @@ const SPELLINGS: &[&str] = &[
 ];
 
 /// Fields of kustomize that this engine does not do.
-const UNSUPPORTED: &[&str] = &[
-    "buildMetadata",
-    "crds",
-    "generators",
-    "helmChartInflationGenerator",
-    "helmCharts",
-    "helmGlobals",
-    "openapi",
-    "replacements",
-    "transformers",
-    "validators",
-    "vars",
-];
+const UNSUPPORTED: &[&str] = &["helmChartInflationGenerator", "helmCharts", "helmGlobals"];
 
 /// Maps whose keys are the user's own.
 const FREE: &[&str] = &["pairs", "commonLabels", "commonAnnotations", "annotations", "metadata", "openapi"];
@@ -155,7 +143,13 @@ fn read_sources(settings: &mut Settings, fields: &mut Fields<'_>) -> Result<(), 
     settings.resources = fields.take("resources")?;
     settings.components = fields.take("components")?;
     settings.configurations = fields.take("configurations")?;
+    settings.crds = fields.take("crds")?;
+    settings.openapi = fields.take("openapi")?;
     settings.sort_options = fields.take("sortOptions")?;
+    settings.generators = fields.take("generators")?;
+    settings.transformers = fields.take("transformers")?;
+    settings.validators = fields.take("validators")?;
+    settings.build_metadata = fields.take("buildMetadata")?;
     let bases: Vec<String> = fields.take("bases")?;
     deprecated(settings, "bases", "resources", !bases.is_empty());
     settings.resources.extend(bases);
@@ -174,7 +168,10 @@ fn read_transformations(settings: &mut Settings, fields: &mut Fields<'_>) -> Res
     settings.patches_json6902 = fields.take("patchesJson6902")?;
     settings.images = fields.take("images")?;
     settings.replicas = fields.take("replicas")?;
+    settings.replacements = fields.take("replacements")?;
+    settings.vars = fields.take("vars")?;
     let image_tags: Vec<super::ImageEntry> = fields.take("imageTags")?;
+    deprecated(settings, "vars", "replacements", !settings.vars.is_empty());
     deprecated(settings, "imageTags", "images", !image_tags.is_empty());
     deprecated(settings, "commonLabels", "labels", !settings.common_labels.is_empty());
     deprecated(settings, "patchesJson6902", "patches", !settings.patches_json6902.is_empty());

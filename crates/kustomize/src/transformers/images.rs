@@ -4,7 +4,7 @@ use plumb_manifests::yaml::Node;
 use regex::Regex;
 
 use crate::error::BuildError;
-use crate::field::{FieldSpec, Make};
+use crate::field::{FieldSpec, Make, plain};
 use crate::selector::REGEX_BYTES_MAX;
 use crate::set::ResourceSet;
 use crate::settings::ImageEntry;
@@ -19,13 +19,10 @@ pub(crate) fn replace(
     for resource in set.iter_mut() {
         // A definition of a custom resource holds examples and schemas, not containers.
         if resource.kind() != "CustomResourceDefinition" {
-            change.walk(&mut resource.value);
+            change.walk(&mut resource.value)?;
         }
         for spec in specs {
-            spec.visit_resource(resource, Make::Nothing, &mut |field| {
-                change.apply(field);
-                Ok(())
-            })?;
+            spec.visit_resource(resource, Make::Nothing, &mut |field| change.apply(field))?;
         }
     }
     Ok(())
@@ -49,30 +46,39 @@ fn pattern(name: &str) -> Result<Regex, BuildError> {
 
 impl Change<'_> {
     /// The depth is limited by the reader, and so is this recursion.
-    fn walk(&self, value: &mut Node) {
+    fn walk(&self, value: &mut Node) -> Result<(), BuildError> {
         match value {
             Node::Object(map) => {
                 for (key, inner) in map.iter_mut() {
                     if let ("containers" | "initContainers", Node::Array(items)) = (key, &mut *inner) {
                         for image in items.iter_mut().filter_map(|item| item.get_mut("image")) {
-                            self.apply(image);
+                            self.apply(image)?;
                         }
                     } else {
-                        self.walk(inner);
+                        self.walk(inner)?;
                     }
                 }
+                Ok(())
             }
-            Node::Array(items) => items.iter_mut().for_each(|item| self.walk(item)),
-            Node::Null | Node::Plain(_) | Node::String(_) => {}
+            Node::Array(items) => items.iter_mut().try_for_each(|item| self.walk(item)),
+            Node::Null(_) | Node::Plain(_) | Node::String(_) => Ok(()),
         }
     }
 
-    fn apply(&self, field: &mut Node) {
-        if let Node::String(image) = field
-            && self.pattern.is_match(image)
-        {
-            *image = self.changed(image).into();
+    fn apply(&self, field: &mut Node) -> Result<(), BuildError> {
+        match field {
+            Node::String(image) if self.pattern.is_match(image) => *image = self.changed(image).into(),
+            Node::Plain(number) if self.pattern.is_match(&number.text) => {
+                *field = plain(&self.changed(&number.text));
+            }
+            Node::String(_) | Node::Null(_) | Node::Plain(_) => {}
+            Node::Array(_) | Node::Object(_) => {
+                let noun = if field.is_array() { "SequenceNode" } else { "MappingNode" };
+                let message = format!("wrong node kind: expected ScalarNode but got {noun}");
+                return Err(BuildError::invalid(message));
+            }
         }
+        Ok(())
     }
 
     fn changed(&self, image: &str) -> String {
@@ -112,7 +118,7 @@ mod tests {
     #[track_caller]
     fn check(entry: &ImageEntry, image: &str, expect: &str) {
         let mut field = Node::from(image);
-        Change { pattern: pattern(&entry.name).unwrap(), entry }.apply(&mut field);
+        Change { pattern: pattern(&entry.name).unwrap(), entry }.apply(&mut field).unwrap();
         assert_eq!(field.as_str(), Some(expect));
     }
 
@@ -134,6 +140,14 @@ mod tests {
         check(&entry("nginx", "", "", "sha256:cd"), "nginx:1", "nginx@sha256:cd");
         check(&entry("nginx", "", "2", "sha256:cd"), "nginx", "nginx:2@sha256:cd");
         check(&entry("nginx", "other", "", ""), "nginx:1@sha256:ab", "other:1@sha256:ab");
+    }
+
+    #[test]
+    fn a_number_in_the_place_of_an_image_is_one() {
+        let mut field = Node::from(5);
+        let entry = entry("5", "", "2", "");
+        Change { pattern: pattern(&entry.name).unwrap(), entry: &entry }.apply(&mut field).unwrap();
+        assert_eq!(field.as_str(), Some("5:2"));
     }
 
     #[test]

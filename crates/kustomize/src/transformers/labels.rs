@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use plumb_manifests::yaml::{Node, Text};
+use plumb_manifests::yaml::{Dialect, Node, Scalar, Share, resolve};
 
 use crate::config::{Config, merge_specs};
 use crate::error::BuildError;
 use crate::field::{FieldSpec, Make};
 use crate::identity::Gvk;
+use crate::resource::Resource;
 use crate::set::ResourceSet;
 use crate::settings::LabelEntry;
+use crate::shares;
 
 /// Where the labels of one entry go.
 pub(crate) fn fields(entry: &LabelEntry, config: &Config) -> Result<Vec<FieldSpec>, BuildError> {
@@ -37,29 +39,60 @@ pub(crate) fn set_all(
         return Ok(());
     }
     for resource in set.iter_mut() {
-        for spec in specs {
-            spec.visit_resource(resource, Make::Map, &mut |field| set_in(field, texts))?;
-        }
+        set_in_resource(resource, texts, specs)?;
     }
     Ok(())
 }
 
-fn set_in(field: &mut Node, texts: &BTreeMap<String, String>) -> Result<(), BuildError> {
-    let entries = || texts.iter().map(|(key, text)| (Text::from(key), Node::text(text)));
-    match field {
-        Node::Object(map) => {
-            map.extend(entries());
+/// What is new in several fields is one value for kustomize: see [`shares`].
+fn set_in_resource(
+    resource: &mut Resource,
+    texts: &BTreeMap<String, String>,
+    specs: &[FieldSpec],
+) -> Result<(), BuildError> {
+    let first = resource.shares.saturating_add(1);
+    let mut added_to = 0_usize;
+    for spec in specs {
+        spec.visit_resource(resource, Make::Map, &mut |field| {
+            added_to += usize::from(set_in(field, texts, first)?);
             Ok(())
-        }
-        Node::Null => {
-            *field = Node::Object(entries().collect());
-            Ok(())
-        }
+        })?;
+    }
+    if added_to > 0 {
+        resource.shares =
+            u32::try_from(texts.len()).map_or(u32::MAX, |count| resource.shares.saturating_add(count));
+    }
+    resource.has_shares |= added_to > 1;
+    shares::settle(resource);
+    Ok(())
+}
+
+/// Sets texts in one map; whether a key is new there.
+fn set_in(field: &mut Node, texts: &BTreeMap<String, String>, first: u32) -> Result<bool, BuildError> {
+    let map = match field {
+        Node::Object(map) => map,
+        // Where nulls become maps, they have become maps on the way.
+        Node::Null(_) => return Ok(false),
         other => {
             let noun = other.noun();
-            Err(BuildError::invalid(format!("wrong node kind: expected MappingNode but got {noun}")))
+            return Err(BuildError::invalid(format!("wrong node kind: expected MappingNode but got {noun}")));
         }
+    };
+    let mut is_any_new = false;
+    for (number, (key, text)) in (first..).zip(texts) {
+        if let Some(old) = map.get_mut(key) {
+            old.write(Node::text(text));
+            continue;
+        }
+        if resolve(key, Dialect::Settings) != Scalar::Text {
+            let message =
+                format!("key {key:?} is no text for kustomize, and JSON has no other keys: choose another");
+            return Err(BuildError::invalid(message));
+        }
+        map.insert(key.as_str(), Node::text(text).shared(Share::new(number)));
+        is_any_new = true;
     }
+    Ok(is_any_new)
 }
 
 #[cfg(test)]
@@ -67,7 +100,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::resource::Resource;
 
     fn labelled(entry: &LabelEntry) -> Value {
         let mut set = ResourceSet::default();
@@ -100,6 +132,6 @@ mod tests {
     fn a_scalar_in_the_place_of_labels_is_refused() {
         let mut field = Node::text("text");
         let texts = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
-        assert!(set_in(&mut field, &texts).is_err());
+        assert!(set_in(&mut field, &texts, 1).is_err());
     }
 }

@@ -23,9 +23,6 @@ pub(crate) fn add(
     text: &str,
     specs: &[FieldSpec],
 ) -> Result<(), BuildError> {
-    if text.is_empty() {
-        return Ok(());
-    }
     for resource in set.iter_mut() {
         add_to(resource, affix, text, specs)?;
     }
@@ -43,13 +40,20 @@ fn add_to(resource: &mut Resource, affix: Affix, text: &str, specs: &[FieldSpec]
         }
         if spec.path == NAME_PATH {
             match affix {
+                // An empty text counts as a renaming, but as no prefix.
+                _ if text.is_empty() => {}
                 Affix::Prefix => resource.prefixes.push(text.into()),
                 Affix::Suffix => resource.suffixes.push(text.into()),
             }
             resource.remember_id();
         }
         spec.visit_resource(resource, Make::Scalar, &mut |field| {
-            let old = if field.is_null() { String::new() } else { scalar_text(field) };
+            if field.is_array() || field.is_object() {
+                let noun = if field.is_array() { "SequenceNode" } else { "MappingNode" };
+                let message = format!("wrong node kind: expected ScalarNode but got {noun}");
+                return Err(BuildError::invalid(message));
+            }
+            let old = scalar_text(field);
             *field = Node::String(match affix {
                 Affix::Prefix => format!("{text}{old}").into(),
                 Affix::Suffix => format!("{old}{text}").into(),

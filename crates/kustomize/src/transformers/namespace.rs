@@ -8,12 +8,46 @@ use crate::identity::Gvk;
 use crate::resource::Resource;
 use crate::set::ResourceSet;
 
+/// Which of the subjects of a binding get the namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Subjects {
+    /// Those named `default`. Other accounts are found by their names, once all namespaces are known.
+    #[default]
+    Default,
+    ServiceAccounts,
+    None,
+}
+
+/// Whether a namespace that is there already is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Present {
+    #[default]
+    Replaced,
+    Kept,
+}
+
+/// A namespace, and how it is set.
+pub(crate) struct Setting<'s> {
+    pub namespace: &'s str,
+    pub subjects: Subjects,
+    pub present: Present,
+}
+
 /// Sets a namespace wherever one belongs.
 pub(crate) fn set_all(set: &mut ResourceSet, namespace: &str, specs: &[FieldSpec]) -> Result<(), BuildError> {
-    if namespace.is_empty() {
+    let setting = Setting { namespace, subjects: Subjects::default(), present: Present::default() };
+    apply(set, &setting, specs)
+}
+
+/// The same as a transformer with options.
+pub(crate) fn apply(
+    set: &mut ResourceSet,
+    setting: &Setting<'_>,
+    specs: &[FieldSpec],
+) -> Result<(), BuildError> {
+    if setting.namespace.is_empty() {
         return Ok(());
     }
-    let setting = Setting { namespace };
     for resource in set.iter_mut() {
         resource.remember_id();
         setting.apply(resource, specs)?;
@@ -24,12 +58,9 @@ pub(crate) fn set_all(set: &mut ResourceSet, namespace: &str, specs: &[FieldSpec
     }
 }
 
-struct Setting<'s> {
-    namespace: &'s str,
-}
-
 const METADATA_NAMESPACE: &str = "metadata/namespace";
 const SUBJECTS: &str = "subjects";
+const SUBJECT_NAMESPACE: &str = "subjects/namespace";
 
 impl Setting<'_> {
     fn apply(&self, resource: &mut Resource, specs: &[FieldSpec]) -> Result<(), BuildError> {
@@ -43,7 +74,7 @@ impl Setting<'_> {
             self.apply_to_subjects(resource)?;
         }
         for spec in specs {
-            let is_done = spec.path == METADATA_NAMESPACE || (is_binding && spec.path == SUBJECTS);
+            let is_done = spec.path == METADATA_NAMESPACE || (is_binding && spec.path == SUBJECT_NAMESPACE);
             let is_other_namespace_kind = spec.path == "metadata/name"
                 && gvk.kind == "Namespace"
                 && !(gvk.group.is_empty() && gvk.version == "v1");
@@ -61,10 +92,14 @@ impl Setting<'_> {
             return Ok(());
         };
         for subject in subjects.iter_mut().filter_map(Node::as_object_mut) {
-            // Other accounts are found by their names, once all namespaces are known.
-            let is_meant = subject.get("name").and_then(Node::as_str) == Some("default");
+            let is = |field: &str, text: &str| subject.get(field).and_then(Node::as_str) == Some(text);
+            let is_meant = match self.subjects {
+                Subjects::Default => is("name", "default"),
+                Subjects::ServiceAccounts => is("kind", "ServiceAccount"),
+                Subjects::None => false,
+            };
             if is_meant {
-                self.set(subject.entry_or("namespace", Node::default))?;
+                self.set(subject.entry_or("namespace", || Node::text("")))?;
             }
         }
         Ok(())
@@ -75,7 +110,11 @@ impl Setting<'_> {
             let noun = if field.is_array() { "SequenceNode" } else { "MappingNode" };
             return Err(BuildError::invalid(format!("wrong node kind: expected ScalarNode but got {noun}")));
         }
-        *field = self.namespace.into();
+        // kustomize takes a null that is written for a namespace.
+        let is_unset = field.as_str() == Some("");
+        if is_unset || self.present == Present::Replaced {
+            *field = self.namespace.into();
+        }
         Ok(())
     }
 }

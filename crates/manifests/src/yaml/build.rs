@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::chunks::Chunk;
-use super::node::{Map, Node, Plain, PlainKind, Text};
+use super::node::{Map, Node, Null, Plain, PlainKind, Str, Text};
 use super::resolve::{Scalar, resolve};
 use super::{Dialect, Limits, YamlError};
 use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, ScanError, Span, Tag};
@@ -209,7 +209,7 @@ impl Builder<'_> {
             let Node::String(text) = built.node else {
                 return Err("an alias that is a key must refer to a text".to_owned());
             };
-            return self.set_key(Key::Text(text));
+            return self.set_key(Key::Text(text.text));
         }
         if self.frames.len() + built.height > self.budget.depth_max {
             return Err(format!("nested deeper than {} levels", self.budget.depth_max));
@@ -232,16 +232,20 @@ impl Builder<'_> {
             if let Key::Text(text) = &key
                 && anchor != 0
             {
-                let node = Node::String(text.clone());
+                let node = Node::text(text.clone());
                 self.anchors.insert(anchor, Built { node, nodes: 1, height: 0 });
             }
             return self.set_key(key);
         }
         let node = match meaning {
-            Meaning::Text(text) => Node::String(text),
-            Meaning::Null => Node::Null,
+            Meaning::Text(text) => Node::String(Str::new(text, !is_plain)),
+            Meaning::Null => Node::Null(match &*text {
+                "" => Null::Empty,
+                "~" => Null::Tilde,
+                _ => Null::Word,
+            }),
             Meaning::Plain(PlainKind::Time) if self.dialect == Dialect::Settings => Node::text(text),
-            Meaning::Plain(kind) => Node::Plain(Plain { kind, text: text.into() }),
+            Meaning::Plain(kind) => Node::Plain(Plain::new(kind, text)),
             Meaning::Merge => Node::text(text),
         };
         self.finish(Built { node, nodes: 1, height: 0 }, anchor)
@@ -257,7 +261,7 @@ impl Builder<'_> {
             (Meaning::Merge, _) => Ok(Key::Merge),
             (Meaning::Plain(PlainKind::Time), Dialect::Settings) => Ok(Key::Text(text.into())),
             (Meaning::Plain(kind), Dialect::Settings) => {
-                let json = Plain { kind, text: text.into() }.to_json();
+                let json = Plain::new(kind, text).to_json();
                 Ok(Key::Text(json.to_string().into()))
             }
             (Meaning::Null | Meaning::Plain(_), _) => {
@@ -318,7 +322,7 @@ fn add_merge(merges: &mut Vec<Map>, node: Node) -> Result<(), String> {
                 merges.push(map);
             }
         }
-        Node::Null | Node::Plain(_) | Node::String(_) => return refuse(),
+        Node::Null(_) | Node::Plain(_) | Node::String(_) => return refuse(),
     }
     Ok(())
 }
@@ -352,6 +356,7 @@ fn meaning(text: &str, is_plain: bool, tag: Option<&Tag>, dialect: Dialect) -> R
             Scalar::Null => Meaning::Null,
             Scalar::Plain(kind) => Meaning::Plain(kind),
             Scalar::Merge => Meaning::Merge,
+            Scalar::NotFinite if dialect == Dialect::Objects => Meaning::Plain(PlainKind::Float),
             Scalar::NotFinite => return Err(format!("{text} is not a number that JSON can hold")),
         });
     };

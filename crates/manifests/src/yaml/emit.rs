@@ -57,7 +57,7 @@ impl Printer<'_> {
             Node::Array(items) if !items.is_empty() => self.list(items, place),
             Node::Object(_) => self.word("{}", place),
             Node::Array(_) => self.word("[]", place),
-            Node::Null => self.word("null", place),
+            Node::Null(_) => self.word("null", place),
             Node::Plain(plain) if plain.is_canonical_integer() => self.word(&plain.text, place),
             Node::Plain(plain) => match plain.to_json() {
                 Value::Number(number) => self.word(&number_text(&number), place),

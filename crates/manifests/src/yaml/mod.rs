@@ -15,9 +15,10 @@ mod resolve;
 use serde_json::Value;
 
 pub use emit::{json_to_string, to_string, write};
-pub use node::{Map, Node, Plain, PlainKind, Text};
+pub use node::{Map, Node, Null, Plain, PlainKind, Share, Str, Text};
 pub use number::json_number;
 pub use order::natural;
+pub use plain::is_plain;
 pub use resolve::{Scalar, resolve};
 
 /// Which library of Go reads the text.

@@ -4,31 +4,82 @@
 //! only works out what they mean when it prints. So does this tree; [`Node::to_json`] is that last step.
 
 use std::fmt;
-use std::ops::Index;
+use std::ops::{Deref, Index};
 
 use compact_str::CompactString;
 use serde_json::Value;
 
-use super::number::{json_number, parse_float, parse_integer};
+use super::number::{json_number, parse_float, parse_integer, print_float};
 use super::resolve::time_text;
 
 /// A text that costs no allocation while it is short.
 pub type Text = CompactString;
 
 /// A value of a YAML text.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Node {
-    /// `null`, `~` or nothing.
-    #[default]
-    Null,
+    /// Nothing.
+    Null(Null),
     /// A boolean, a number or a time.
     Plain(Plain),
     /// A text.
-    String(Text),
+    String(Str),
     /// A list.
     Array(Vec<Node>),
     /// A map whose keys are texts.
     Object(Map),
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self::NULL
+    }
+}
+
+/// How nothing is spelled. All are equal, but kustomize treats what is not written at all differently in places.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Null {
+    /// `null`.
+    #[default]
+    Word,
+    /// `~`.
+    Tilde,
+    /// Nothing stands behind the key.
+    Empty,
+}
+
+impl PartialEq for Null {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// Which scalars of an object are one and the same, so that writing to one changes all of them: kustomize puts one
+/// value into several places of an object. Copies of an object keep it; 0 stands for a scalar of its own.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Share(u32);
+
+const WRITTEN: u32 = 1 << 31;
+
+impl Share {
+    /// A scalar that is one with all of this number, from 1.
+    pub fn new(number: u32) -> Self {
+        Self(number & !WRITTEN)
+    }
+
+    /// The number; none for a scalar of its own.
+    pub fn number(self) -> Option<u32> {
+        Some(self.0 & !WRITTEN).filter(|number| *number != 0)
+    }
+
+    /// Whether this one was written to, and the others do not know yet.
+    pub fn is_written(self) -> bool {
+        self.0 & WRITTEN != 0
+    }
+
+    fn written(self) -> Self {
+        Self(if self.0 == 0 { 0 } else { self.0 | WRITTEN })
+    }
 }
 
 /// What a plain scalar means.
@@ -45,15 +96,34 @@ pub enum PlainKind {
 }
 
 /// A plain scalar that is no text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Plain {
     /// What it means.
     pub kind: PlainKind,
     /// How it is spelled.
     pub text: Text,
+    share: Share,
 }
 
+impl PartialEq for Plain {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.text == other.text
+    }
+}
+
+impl Eq for Plain {}
+
 impl Plain {
+    /// A scalar of its own.
+    pub fn new(kind: PlainKind, text: impl Into<Text>) -> Self {
+        Self { kind, text: text.into(), share: Share::default() }
+    }
+
+    /// Whether this is an infinity or not-a-number, which JSON cannot say.
+    pub fn is_finite(&self) -> bool {
+        self.kind != PlainKind::Float || parse_float(&self.text).is_some()
+    }
+
     /// What Go's YAML libraries make of it on the way to JSON.
     pub fn to_json(&self) -> Value {
         let text = self.text.as_str();
@@ -94,10 +164,98 @@ fn float(text: &str) -> Value {
     parse_float(text).and_then(json_number).unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
+/// A text, and whether it stands in quotes or in a block.
+///
+/// kustomize keeps the quotes of a field when a patch changes its value: `"1"` patched with `2` is the text `"2"`.
+/// Texts are equal whatever their quotes.
+#[derive(Debug, Clone, Default)]
+pub struct Str {
+    /// What it says.
+    pub text: Text,
+    /// Whether it would be a text whatever it said.
+    pub is_quoted: bool,
+    share: Share,
+}
+
+impl Str {
+    /// A text of its own.
+    pub fn new(text: impl Into<Text>, is_quoted: bool) -> Self {
+        Self { text: text.into(), is_quoted, share: Share::default() }
+    }
+}
+
+impl Deref for Str {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl PartialEq for Str {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Str {}
+
+impl<T: Into<Text>> From<T> for Str {
+    /// A text without quotes.
+    fn from(text: T) -> Self {
+        Self::new(text, false)
+    }
+}
+
 impl Node {
+    /// `null`.
+    pub const NULL: Self = Self::Null(Null::Word);
+
     /// A text.
     pub fn text(text: impl Into<Text>) -> Self {
-        Self::String(text.into())
+        Self::String(Str::new(text, false))
+    }
+
+    /// A text in quotes.
+    pub fn quoted(text: impl Into<Text>) -> Self {
+        Self::String(Str::new(text, true))
+    }
+
+    /// The same scalar as one of several.
+    #[must_use]
+    pub fn shared(mut self, share: Share) -> Self {
+        if let Some(own) = self.share_mut() {
+            *own = share;
+        }
+        self
+    }
+
+    /// With which others a scalar is one.
+    pub fn share(&self) -> Share {
+        match self {
+            Self::Plain(plain) => plain.share,
+            Self::String(text) => text.share,
+            Self::Null(_) | Self::Array(_) | Self::Object(_) => Share::default(),
+        }
+    }
+
+    fn share_mut(&mut self) -> Option<&mut Share> {
+        match self {
+            Self::Plain(plain) => Some(&mut plain.share),
+            Self::String(text) => Some(&mut text.share),
+            Self::Null(_) | Self::Array(_) | Self::Object(_) => None,
+        }
+    }
+
+    /// Writes a scalar over this one: it stays one with those that it was one with, who are to be told.
+    pub fn write(&mut self, new: Self) {
+        let share = self.share().written();
+        *self = new.shared(share);
+    }
+
+    /// Whether this is a text in quotes.
+    pub fn is_quoted(&self) -> bool {
+        matches!(self, Self::String(Str { is_quoted: true, .. }))
     }
 
     /// An empty map.
@@ -107,7 +265,7 @@ impl Node {
 
     /// Whether this is nothing.
     pub fn is_null(&self) -> bool {
-        matches!(self, Self::Null)
+        matches!(self, Self::Null(_))
     }
 
     /// Whether this is a map.
@@ -173,7 +331,9 @@ impl Node {
     /// A scalar as it is spelled; none for maps and lists.
     pub fn scalar(&self) -> Option<&str> {
         match self {
-            Self::Null => Some("null"),
+            Self::Null(Null::Word) => Some("null"),
+            Self::Null(Null::Tilde) => Some("~"),
+            Self::Null(Null::Empty) => Some(""),
             Self::Plain(plain) => Some(&plain.text),
             Self::String(text) => Some(text),
             Self::Array(_) | Self::Object(_) => None,
@@ -220,9 +380,9 @@ impl Node {
     /// the parser, and so is this recursion.
     pub fn to_json(&self) -> Value {
         match self {
-            Self::Null => Value::Null,
+            Self::Null(_) => Value::Null,
             Self::Plain(plain) => plain.to_json(),
-            Self::String(text) => Value::String(text.as_str().to_owned()),
+            Self::String(text) => Value::String(text.text.as_str().to_owned()),
             Self::Array(items) => Value::Array(items.iter().map(Self::to_json).collect()),
             Self::Object(map) => {
                 Value::Object(map.iter().map(|(key, node)| (key.to_owned(), node.to_json())).collect())
@@ -235,14 +395,14 @@ impl Node {
         match self {
             Self::Array(items) => 1 + items.iter().map(Self::count).sum::<usize>(),
             Self::Object(map) => 1 + map.values().map(Self::count).sum::<usize>(),
-            Self::Null | Self::Plain(_) | Self::String(_) => 1,
+            Self::Null(_) | Self::Plain(_) | Self::String(_) => 1,
         }
     }
 
     /// What the value is, for messages.
     pub fn noun(&self) -> &'static str {
         match self {
-            Self::Null => "nothing",
+            Self::Null(_) => "nothing",
             Self::Plain(Plain { kind: PlainKind::Bool, .. }) => "a boolean",
             Self::Plain(Plain { kind: PlainKind::Integer | PlainKind::Float, .. }) => "a number",
             Self::Plain(Plain { kind: PlainKind::Time, .. }) => "a time",
@@ -254,7 +414,7 @@ impl Node {
 }
 
 /// What stands where nothing is.
-static NOTHING: Node = Node::Null;
+static NOTHING: Node = Node::NULL;
 
 impl Index<&str> for Node {
     type Output = Node;
@@ -296,12 +456,12 @@ impl From<Value> for Node {
 impl From<&Value> for Node {
     fn from(value: &Value) -> Self {
         match value {
-            Value::Null => Self::Null,
+            Value::Null => Self::NULL,
             Value::Bool(flag) => Self::from(*flag),
-            Value::Number(number) => {
-                let kind = if number.is_f64() { PlainKind::Float } else { PlainKind::Integer };
-                Self::Plain(Plain { kind, text: compact_str::format_compact!("{number}") })
-            }
+            Value::Number(number) => Self::Plain(match number.as_f64() {
+                Some(float) if number.is_f64() => Plain::new(PlainKind::Float, print_float(float)),
+                _ => Plain::new(PlainKind::Integer, compact_str::format_compact!("{number}")),
+            }),
             Value::String(text) => Self::text(text),
             Value::Array(items) => Self::Array(items.iter().map(Self::from).collect()),
             Value::Object(map) => {
@@ -314,13 +474,13 @@ impl From<&Value> for Node {
 impl From<bool> for Node {
     fn from(flag: bool) -> Self {
         let text = Text::const_new(if flag { "true" } else { "false" });
-        Self::Plain(Plain { kind: PlainKind::Bool, text })
+        Self::Plain(Plain::new(PlainKind::Bool, text))
     }
 }
 
 impl From<i64> for Node {
     fn from(number: i64) -> Self {
-        Self::Plain(Plain { kind: PlainKind::Integer, text: compact_str::format_compact!("{number}") })
+        Self::Plain(Plain::new(PlainKind::Integer, compact_str::format_compact!("{number}")))
     }
 }
 
@@ -338,7 +498,7 @@ impl From<String> for Node {
 
 impl From<Text> for Node {
     fn from(text: Text) -> Self {
-        Self::String(text)
+        Self::text(text)
     }
 }
 
@@ -508,7 +668,7 @@ mod tests {
 
     #[track_caller]
     fn check(kind: PlainKind, text: &str, expect: &Value) {
-        assert_eq!(&Plain { kind, text: text.into() }.to_json(), expect);
+        assert_eq!(&Plain::new(kind, text).to_json(), expect);
     }
 
     #[test]
@@ -533,7 +693,7 @@ mod tests {
 
     #[test]
     fn whole_numbers_that_print_as_they_stand_are_known() {
-        let is = |text: &str| Plain { kind: PlainKind::Integer, text: text.into() }.is_canonical_integer();
+        let is = |text: &str| Plain::new(PlainKind::Integer, text).is_canonical_integer();
         assert!(["0", "8080", "-1", "123456789012345678"].into_iter().all(is));
         assert!(!["-0", "00", "017", "+1", "1_0", "0x1", "1234567890123456789", ""].into_iter().any(is));
     }

@@ -25,6 +25,11 @@ struct Traits {
     break_after_space: bool,
 }
 
+/// Whether a text is printed without quotes and on one line.
+pub fn is_plain(text: &str) -> bool {
+    style(text, false) == Style::Plain
+}
+
 /// The style of a value, or of a key, which must stay on one line.
 pub(super) fn style(text: &str, is_key: bool) -> Style {
     let wanted = if text.contains('\n') {
@@ -39,14 +44,14 @@ pub(super) fn style(text: &str, is_key: bool) -> Style {
     let single_works = !(only_double || traits.space_after_break || is_key && traits.has_breaks);
     match wanted {
         Style::Literal if is_key || only_double || traits.ends_with_space => Style::Double,
-        Style::Plain if is_plain(&traits) => Style::Plain,
+        Style::Plain if may_be_plain(&traits) => Style::Plain,
         Style::Plain if single_works => Style::Single,
         Style::Plain => Style::Double,
         other @ (Style::Literal | Style::Double | Style::Single) => other,
     }
 }
 
-fn is_plain(traits: &Traits) -> bool {
+fn may_be_plain(traits: &Traits) -> bool {
     !(traits.has_breaks
         || traits.has_special
         || traits.has_indicators

@@ -9,7 +9,18 @@ fn node(json: &str) -> Node {
 fn merged(old: &str, patch: &str, kind: &str) -> Result<Option<Node>, BuildError> {
     let api_version = if kind == "Any" { "example.com/v1" } else { "v1" };
     let under_spec = |text: &str| node(&format!("{{\"spec\": {text}}}"));
-    merge(under_spec(old), under_spec(patch), &Gvk::new(api_version, kind))
+    Merger::new(Schema::builtin()).merge(under_spec(old), under_spec(patch), &Gvk::new(api_version, kind))
+}
+
+/// What kustomize makes of a patch that it does not apply as one expects, and that this is told.
+#[track_caller]
+fn lose(kind: &str, old: &str, patch: &str, expect: &str, told: &str) {
+    let under_spec = |text: &str| node(&format!("{{\"spec\": {text}}}"));
+    let mut merger = Merger::new(Schema::builtin());
+    let merged = merger.merge(under_spec(old), under_spec(patch), &Gvk::new("v1", kind)).unwrap().unwrap();
+    assert_eq!(merged["spec"], node(expect));
+    let losses = merger.losses.join("\n");
+    assert!(losses.contains(told) && losses.is_empty() == told.is_empty(), "{losses}");
 }
 
 #[track_caller]
@@ -62,7 +73,8 @@ fn directives_delete_and_replace() {
     );
     refuse("Pod", old, r#"{"$patch": "keep"}"#, "spec: unknown patch strategy \"keep\"");
     let whole = node(r#"{"$patch": "delete"}"#);
-    assert_eq!(merge(Node::Object(Map::new()), whole, &Gvk::new("v1", "Pod")).unwrap(), None);
+    let mut merger = Merger::new(Schema::builtin());
+    assert_eq!(merger.merge(Node::object(), whole, &Gvk::new("v1", "Pod")).unwrap(), None);
 }
 
 #[test]
@@ -82,37 +94,93 @@ fn lists_with_two_keys_keep_their_order_once_the_second_is_stated() {
 }
 
 #[test]
-fn items_that_state_different_keys_are_refused_unless_the_patch_says_nothing_new() {
-    let old = r#"{"ports": [{"port": 80, "protocol": "TCP", "name": "a"}]}"#;
-    check("Service", old, r#"{"ports": [{"port": 80, "name": "a"}]}"#, old);
-    refuse(
+fn items_that_state_different_keys_are_lost_as_in_kustomize() {
+    let tcp = r#"{"ports": [{"port": 80, "protocol": "TCP", "name": "a"}]}"#;
+    lose("Service", tcp, r#"{"ports": [{"port": 80, "name": "a"}]}"#, tcp, "");
+    lose("Service", tcp, r#"{"ports": [{"port": 80, "name": "b"}]}"#, tcp, "drops 1 of the patch's items");
+    let bare = r#"{"ports": [{"port": 80}]}"#;
+    lose(
         "Service",
-        old,
-        r#"{"ports": [{"port": 80, "name": "b"}]}"#,
-        "spec: ports: the object has [port=80,protocol=TCP], the patch [port=80]: write port, protocol in both",
+        bare,
+        r#"{"ports": [{"port": 80, "protocol": "TCP"}]}"#,
+        bare,
+        "write port, protocol in every item",
+    );
+    lose(
+        "Service",
+        r#"{"ports": [{"protocol": "TCP", "name": "q"}]}"#,
+        r#"{"ports": [{"port": 80}]}"#,
+        r#"{"ports": [{"port": 80}, {"protocol": "TCP", "name": "q"}, {"protocol": "TCP", "name": "q"},
+            {"protocol": "TCP", "name": "q"}]}"#,
+        "",
+    );
+    lose(
+        "Service",
+        r#"{"ports": [{"port": 80}, {"port": 80, "protocol": "TCP"}]}"#,
+        r#"{"ports": [{"port": 80, "protocol": "TCP", "name": "z"}]}"#,
+        r#"{"ports": [{"port": 80}, {"port": 80, "protocol": "TCP", "name": "z"}]}"#,
+        "",
     );
 }
 
 #[test]
-fn what_would_lose_data_is_refused() {
-    refuse(
+fn items_without_a_key_or_with_the_same_one_push_others_out() {
+    lose(
         "Pod",
-        r#"{"containers": [{"name": "a"}, {"name": "a"}]}"#,
-        r#"{"containers": [{"name": "a", "image": "x"}]}"#,
-        "spec: containers: more than one item [name=a] in the object: which one is patched is not clear",
+        r#"{"containers": [{"name": "a", "i": 1}, {"name": "a", "i": 2}]}"#,
+        r#"{"containers": [{"name": "a", "i": 3}]}"#,
+        r#"{"containers": [{"name": "a", "i": 2}]}"#,
+        "spec.containers: kustomize drops 1 of the patch's items",
     );
-    refuse(
+    lose(
         "Pod",
+        r#"{"volumes": [{"name": "a"}, {"emptyDir": {}}]}"#,
+        r#"{"volumes": [{"name": "b"}]}"#,
         r#"{"volumes": [{"emptyDir": {}}]}"#,
-        r#"{"volumes": [{"name": "a"}]}"#,
-        "spec: volumes: an item of the list in the object lacks name",
+        "drops 1 of the object's items",
     );
-    refuse(
+    lose(
         "Pod",
-        r#"{"containers": [{"name": "a"}]}"#,
-        r#"{"containers": [{"name": "a", "$patch": "replace"}]}"#,
-        "spec: containers: [name=a]: kustomize replaces maps and lists, but no single item of a list",
+        r#"{"volumes": [{"name": "a"}]}"#,
+        r#"{"volumes": [{"image": 1}]}"#,
+        r#"{"volumes": []}"#,
+        "drops",
     );
+    lose(
+        "Pod",
+        r#"{"containers": [{"name": "a", "i": 1}, {"name": "b"}]}"#,
+        r#"{"containers": [{"name": "a", "$patch": "replace"}]}"#,
+        r#"{"containers": [{"name": "a", "i": 1}, {"name": "b"}]}"#,
+        "drops 1 of the patch's items",
+    );
+    let doubled = r#"{"containers": [{"name": "b", "x": 1}, {"name": "b", "y": 1}]}"#;
+    lose("Pod", "{}", doubled, r#"{"containers": [{"name": "b", "y": 1}]}"#, "drops 1 of the patch's items");
+    lose("Pod", r#"{"containers": []}"#, doubled, r#"{"containers": [{"name": "b", "x": 1}]}"#, "drops");
     let expect = "spec: a: wrong node kind: expected MappingNode but got ScalarNode";
     refuse("Pod", r#"{"a": {}}"#, r#"{"a": 1}"#, expect);
+}
+
+#[test]
+fn quotes_stay_where_a_patch_changes_what_is_in_them() {
+    let patched = |old: Node, patch: Node| {
+        let object = |field: Node| Node::Object([("a".into(), field)].into_iter().collect());
+        let gvk = Gvk::new("example.com/v1", "Any");
+        let merged = Merger::new(Schema::builtin()).merge(object(old), object(patch), &gvk);
+        merged.unwrap().unwrap()["a"].clone()
+    };
+    assert_eq!(patched(Node::quoted("1"), Node::from(2)), Node::text("2"));
+    assert_eq!(patched(Node::text("x"), Node::from(2)), Node::from(2));
+    assert!(!patched(Node::text("x"), Node::quoted("2")).is_quoted());
+}
+
+#[test]
+fn long_lists_with_repeated_keys_are_refused_before_they_take_long() {
+    let item = node(r#"{"name": "a"}"#);
+    let list = |count: usize| {
+        Node::Object([("containers".into(), Node::Array(vec![item.clone(); count]))].into_iter().collect())
+    };
+    let spec = |count: usize| Node::Object([("spec".into(), list(count))].into_iter().collect());
+    let mut merger = Merger::new(Schema::builtin());
+    let error = merger.merge(spec(2000), spec(1000), &Gvk::new("v1", "Pod")).unwrap_err().to_string();
+    assert!(error.contains("3000 items are too many"), "{error}");
 }

@@ -1,0 +1,149 @@
+//! `plumb build kustomization NAME`: what `flux build kustomization NAME` prints. The Kustomization comes from a file or
+//! from the cluster, the manifests from a directory of this machine; `spec.path` says nothing here.
+
+mod cluster;
+mod mask;
+mod scan;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use plumb_api::kustomize::Kustomization;
+use plumb_kustomize::Reach;
+use plumb_manifests::{Object, yaml};
+use plumb_rendering::{Encrypted, Options, RenderSpec, Rendered, Unset};
+use serde_json::Value;
+
+use crate::disk::DiskTree;
+use crate::{build, output};
+
+const GROUP: &str = "kustomize.toolkit.fluxcd.io";
+
+/// What to build.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The name of the Kustomization.
+    name: String,
+    /// The directory with the manifests.
+    #[arg(long, value_name = "DIR")]
+    path: PathBuf,
+    /// A file with the Kustomization; without it, the one in the cluster is taken.
+    #[arg(long, value_name = "FILE")]
+    kustomization_file: Option<PathBuf>,
+    /// Ask no cluster; variables out of ConfigMaps and Secrets are left out.
+    #[arg(long, requires = "kustomization_file")]
+    dry_run: bool,
+    /// The namespace of the Kustomization.
+    #[arg(short, long, env = "FLUX_SYSTEM_NAMESPACE", default_value = "flux-system")]
+    namespace: String,
+    /// Refuse variables that have no value and no default.
+    #[arg(long)]
+    strict_substitute: bool,
+    /// Leave these files out where there is no kustomization file: patterns as in .gitignore, joined by commas.
+    #[arg(long, value_name = "PATTERNS", value_delimiter = ',')]
+    ignore_paths: Vec<String>,
+    /// The kubeconfig to reach the cluster with.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig.
+    #[arg(long)]
+    context: Option<String>,
+    #[arg(short, long, hide = true)]
+    recursive: bool,
+    #[arg(long, hide = true)]
+    local_sources: Vec<String>,
+}
+
+/// Builds and prints.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.recursive || !arguments.local_sources.is_empty() {
+        bail!("--recursive and --local-sources are not supported: build each Kustomization by its name");
+    }
+    let directory = build::locate(&arguments.path).context("invalid resource path")?;
+    let (kustomization, variables) = gather(arguments)?;
+    refuse_unknown(&kustomization)?;
+    let spec =
+        RenderSpec { path: directory.as_str().to_owned(), ..RenderSpec::from_spec(&kustomization.spec) };
+    let unset = if arguments.strict_substitute { Unset::Refused } else { Unset::Empty };
+    let options = Options { unset, encrypted: Encrypted::Kept, ..Options::default() };
+    let disk = DiskTree::new(Reach::Tree);
+    let tree = scan::Sifted::new(&disk, directory, &arguments.ignore_paths)?;
+    let rendered = plumb_rendering::render(&tree, &spec, &variables, &options)
+        .map_err(|error| build::explain(error.into(), &disk))?;
+    output::warn(&rendered.warnings);
+    output::write(&print(rendered, &kustomization), None)
+}
+
+/// The Kustomization, and the variables that its spec refers to.
+fn gather(arguments: &Arguments) -> Result<(Kustomization, BTreeMap<String, String>)> {
+    let Arguments { name, namespace, kustomization_file, dry_run, kubeconfig, context, .. } = arguments;
+    let from_file = match kustomization_file {
+        Some(file) => Some(read(file, name, namespace)?),
+        None => None,
+    };
+    if let (true, Some(kustomization)) = (*dry_run, &from_file) {
+        return Ok((kustomization.clone(), BTreeMap::new()));
+    }
+    let wanted = cluster::Wanted { name, namespace, from_file };
+    cluster::gather(wanted, kubeconfig.as_deref(), context.as_deref())
+}
+
+/// The Kustomization of this name in a file that may hold other objects too.
+fn read(file: &Path, name: &str, namespace: &str) -> Result<Kustomization> {
+    let shown = file.display();
+    if !file.is_file() {
+        bail!("invalid kustomization file '{shown}': it is no regular file");
+    }
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read kustomization file '{shown}'"))?;
+    let documents =
+        yaml::parse(&text, &yaml::Limits::default()).map_err(|error| anyhow!("'{shown}': {error}"))?;
+    let is_wanted = |value: &Value| {
+        let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        text("/apiVersion").split('/').next() == Some(GROUP)
+            && text("/kind") == "Kustomization"
+            && text("/metadata/name") == name
+            && ["", namespace].contains(&text("/metadata/namespace"))
+    };
+    let found = documents.into_iter().map(|document| document.node.to_json()).find(is_wanted);
+    let found = found.with_context(|| {
+        format!("no Kustomization with name '{name}' and namespace '{namespace}' in file '{shown}'")
+    })?;
+    serde_json::from_value(found)
+        .with_context(|| format!("the Kustomization '{name}' in '{shown}' is not valid"))
+}
+
+/// A field that would change the result must not be passed over in silence.
+fn refuse_unknown(kustomization: &Kustomization) -> Result<()> {
+    if kustomization.spec.build_metadata.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "spec.buildMetadata is not supported: leave it out, or write buildMetadata into the kustomization file"
+    )
+}
+
+/// As Flux prints: owner's labels on every object, encrypted data masked, a separator behind each document.
+fn print(rendered: Rendered, kustomization: &Kustomization) -> String {
+    let common = kustomization.spec.common_metadata.as_ref();
+    let is_common = |key: &String| common.is_some_and(|common| common.labels.contains_key(key));
+    let metadata = &kustomization.metadata;
+    let owner = [("name", &metadata.name), ("namespace", &metadata.namespace)];
+    let owner: Vec<(String, &str)> = owner
+        .into_iter()
+        .map(|(key, text)| (format!("{GROUP}/{key}"), text.as_deref().unwrap_or_default()))
+        .filter(|(key, _)| !is_common(key))
+        .collect();
+    let mut text = String::new();
+    for built in rendered.objects {
+        let mut object: Object = built.object;
+        for (key, label) in &owner {
+            object.set_label(key, label);
+        }
+        mask::encrypted(object.value_mut());
+        text.push_str(&yaml::json_to_string(object.value()));
+        text.push_str("---\n");
+    }
+    text
+}

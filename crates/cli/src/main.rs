@@ -1,0 +1,70 @@
+//! `plumb`: what Plumb does, at a desk. This file only reads the command line; each command has a module.
+//!
+//! `plumb build DIR` is a pure calculation over files: no async runtime, no TLS and no cluster client is set up for it.
+
+mod bench;
+mod build;
+mod disk;
+mod flux;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Parser, Subcommand};
+
+/// GitOps at a desk: builds what the controllers would apply.
+#[derive(Parser)]
+#[command(name = "plumb", version, about, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Prints the objects that a kustomization directory stands for, as `kustomize build` prints them.
+    Build(Box<build::Arguments>),
+    /// Builds a directory again and again and prints what that costs.
+    #[command(hide = true)]
+    BenchBuild(bench::Arguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error),
+    };
+    let done = match &arguments.command {
+        Command::Build(arguments) => build::run(arguments),
+        Command::BenchBuild(arguments) => bench::run(arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Help and version are no errors; everything else ends as every other error does, in status 1.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return if error.print().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    if let (ErrorKind::UnknownArgument, Some(ContextValue::String(option))) =
+        (error.kind(), error.get(ContextKind::InvalidArg))
+        && let Some(refusal) = build::refusal(option)
+    {
+        eprintln!("Error: {refusal}");
+        return ExitCode::FAILURE;
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        eprint!("{error}");
+        return ExitCode::FAILURE;
+    }
+    let text = error.to_string();
+    eprint!("Error: {}", text.strip_prefix("error: ").unwrap_or(&text));
+    ExitCode::FAILURE
+}

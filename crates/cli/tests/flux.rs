@@ -1,0 +1,134 @@
+//! `plumb build kustomization` with the real binary, without a cluster.
+
+#![expect(clippy::unwrap_used, reason = "a command that cannot be run fails the test")]
+
+use std::fs;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+const KUSTOMIZATION: &str = "apiVersion: v1
+kind: ConfigMap
+metadata: {name: apps}
+---
+apiVersion: kustomize.toolkit.fluxcd.io/v1
+kind: Kustomization
+metadata: {name: apps, namespace: prod}
+spec:
+  interval: 5m
+  path: ./not/looked/at
+  prune: true
+  sourceRef: {kind: GitRepository, name: repo}
+  targetNamespace: shop
+  commonMetadata: {labels: {team: t}}
+  postBuild:
+    substitute: {who: me}
+    substituteFrom: [{kind: Secret, name: not-asked}]
+";
+
+const BUILT: &str = "apiVersion: v1
+data:
+  x: me
+  \"y\": v
+kind: ConfigMap
+metadata:
+  labels:
+    kustomize.toolkit.fluxcd.io/name: apps
+    kustomize.toolkit.fluxcd.io/namespace: prod
+    team: t
+  name: a
+  namespace: shop
+---
+";
+
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    write(&folder, "apps.yaml", KUSTOMIZATION);
+    write(
+        &folder,
+        "manifests/deep/cm.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: \"${who}\", y: \"v${nobody}\"}\n",
+    );
+    folder
+}
+
+fn write(folder: &TempDir, name: &str, content: &str) {
+    let file = folder.path().join(name);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(file, content).unwrap();
+}
+
+fn plumb(folder: &TempDir, more: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_plumb"));
+    command.current_dir(folder.path()).env("KUBECONFIG", "/dev/null").env_remove("FLUX_SYSTEM_NAMESPACE");
+    command.args(["build", "kustomization", "--path", "manifests"]).args(more);
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+const DRY: [&str; 6] = ["apps", "--kustomization-file", "apps.yaml", "--dry-run", "-n", "prod"];
+
+#[track_caller]
+fn refuses(folder: &TempDir, words: &[&str], expect: &str) {
+    let (status, output, message) = plumb(folder, words);
+    assert!(message.starts_with("Error: ") && message.contains(expect), "{message}\nlacks {expect}");
+    assert_eq!((status, output.as_str()), (Some(1), ""));
+}
+
+#[test]
+fn a_dry_run_renders_a_directory_as_the_spec_says() {
+    let folder = folder();
+    assert_eq!(plumb(&folder, &DRY), (Some(0), BUILT.to_owned(), String::new()));
+    assert!(
+        !folder.path().join("manifests/kustomization.yaml").exists(),
+        "nothing is written beside the manifests"
+    );
+}
+
+#[test]
+fn a_strict_dry_run_refuses_variables_without_a_value() {
+    let folder = folder();
+    let words = [&DRY[..], &["--strict-substitute"]].concat();
+    refuses(&folder, &words, "nobody");
+}
+
+#[test]
+fn ignored_files_are_left_out_of_the_scan() {
+    let folder = folder();
+    write(&folder, "manifests/broken.yaml", "no: manifest\n");
+    write(&folder, "manifests/tests/broken.yml", "no: manifest\n");
+    refuses(&folder, &DRY, "/manifests/broken.yaml");
+    let words = [&DRY[..], &["--ignore-paths", "/broken.yaml,tests/"]].concat();
+    assert_eq!(plumb(&folder, &words), (Some(0), BUILT.to_owned(), String::new()));
+}
+
+#[test]
+fn encrypted_secrets_are_masked() {
+    let folder = folder();
+    write(
+        &folder,
+        "manifests/deep/cm.yaml",
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ndata: {x: 'ENC[AES256_GCM,data:q]'}\n\
+         sops: {mac: 'ENC[AES256_GCM,data:r]'}\n",
+    );
+    let (status, output, message) = plumb(&folder, &DRY);
+    assert_eq!((status, message.as_str()), (Some(0), ""));
+    assert!(
+        output.contains("  x: KipTT1BTKio=\n") && !output.contains("ENC[") && !output.contains("sops"),
+        "{output}"
+    );
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let folder = folder();
+    refuses(&folder, &["apps", "--dry-run"], "--kustomization-file");
+    refuses(
+        &folder,
+        &["other", "--kustomization-file", "apps.yaml", "--dry-run", "-n", "prod"],
+        "no Kustomization with name 'other' and namespace 'prod' in file 'apps.yaml'",
+    );
+    refuses(&folder, &["apps", "--kustomization-file", "gone.yaml", "--dry-run"], "'gone.yaml'");
+    refuses(&folder, &["apps", "--recursive"], "--recursive and --local-sources are not supported");
+    refuses(&folder, &["apps"], "cannot find a cluster");
+}

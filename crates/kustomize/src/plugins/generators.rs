@@ -1,0 +1,125 @@
+//! The generators.
+
+use plumb_filetree::RelPath;
+use plumb_manifests::yaml::{Map, Node};
+use serde::Deserialize;
+
+use super::Plugin;
+use super::decode::{Fields, Keys, Shape, decode};
+use crate::accumulate::Assembly;
+use crate::error::BuildError;
+use crate::generators::{self, Kind};
+use crate::resource::Resource;
+use crate::settings::{GeneratorEntry, GeneratorOptions};
+
+/// Makes what a configuration asks for.
+pub(super) fn run(
+    assembly: &Assembly<'_>,
+    directory: &RelPath,
+    plugin: &Plugin,
+) -> Result<Resource, BuildError> {
+    let entry = |fields| entry(plugin, fields);
+    let shared = GeneratorOptions::default();
+    match plugin.id.gvk.kind.as_str() {
+        "ConfigMapGenerator" => {
+            generators::make(assembly, directory, Kind::ConfigMap, &entry(CONFIG_MAP)?, &shared)
+        }
+        "SecretGenerator" => generators::make(assembly, directory, Kind::Secret, &entry(SECRET)?, &shared),
+        "IAMPolicyGenerator" => service_account(plugin),
+        other => Err(BuildError::unsupported(format!("generator {other}"))),
+    }
+}
+
+const OPTIONS: Shape = Shape::Record(&[
+    ("labels", Shape::Strict),
+    ("annotations", Shape::Strict),
+    ("disableNameSuffixHash", Shape::Strict),
+    ("immutable", Shape::Strict),
+]);
+
+// kustomize takes no numbers for texts here.
+const CONFIG_MAP: Fields = &[
+    ("name", Shape::Strict),
+    ("namespace", Shape::Strict),
+    ("behavior", Shape::Strict),
+    ("literals", Shape::Strict),
+    ("files", Shape::Strict),
+    ("envs", Shape::Strict),
+    ("env", Shape::Strict),
+    ("options", OPTIONS),
+];
+const SECRET: Fields = &[
+    ("name", Shape::Strict),
+    ("namespace", Shape::Strict),
+    ("behavior", Shape::Strict),
+    ("literals", Shape::Strict),
+    ("files", Shape::Strict),
+    ("envs", Shape::Strict),
+    ("env", Shape::Strict),
+    ("options", OPTIONS),
+    ("type", Shape::Strict),
+];
+
+fn entry(plugin: &Plugin, fields: Fields) -> Result<GeneratorEntry, BuildError> {
+    // What stands in the wrong place may be a secret, and the reason would repeat it.
+    let mut entry: GeneratorEntry = decode(&plugin.config, fields, Keys::AnyCase).map_err(|_| {
+        BuildError::invalid("fails configuration: a field is of another type than the generator takes")
+    })?;
+    if entry.name.is_empty() {
+        entry.name = plugin.id.name.to_string();
+    }
+    if entry.namespace.is_empty() {
+        entry.namespace = plugin.id.namespace.to_string();
+    }
+    Ok(entry)
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Policy {
+    cloud: String,
+    kubernetes_service: Account,
+    service_account: Account,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Account {
+    name: String,
+    namespace: String,
+    project_id: String,
+}
+
+const POLICY: Fields = &[
+    ("cloud", Shape::Strict),
+    ("kubernetesService", Shape::Record(&[("name", Shape::Strict), ("namespace", Shape::Strict)])),
+    ("serviceAccount", Shape::Record(&[("name", Shape::Strict), ("projectId", Shape::Strict)])),
+];
+
+/// A service account that stands for one of Google's cloud.
+fn service_account(plugin: &Plugin) -> Result<Resource, BuildError> {
+    let Policy { cloud, kubernetes_service: own, service_account: theirs } =
+        decode(&plugin.config, POLICY, Keys::AnyCase)?;
+    if cloud != "gke" {
+        return Err(BuildError::invalid(format!("cloud provider {cloud} not supported yet")));
+    }
+    for (field, text) in [
+        ("kubernetesService.name", &own.name),
+        ("serviceAccount.name", &theirs.name),
+        ("serviceAccount.projectId", &theirs.project_id),
+    ] {
+        if text.is_empty() {
+            return Err(BuildError::invalid(format!("field {field} is missing")));
+        }
+    }
+    let mut object = Map::new();
+    object.insert("apiVersion", "v1");
+    object.insert("kind", "ServiceAccount");
+    object.insert("metadata", Node::object());
+    let mut account = Resource::new(object, "");
+    account.set_name(&own.name);
+    account.set_namespace(&own.namespace);
+    let member = format!("{}@{}.iam.gserviceaccount.com", theirs.name, theirs.project_id);
+    account.annotations().insert("iam.gke.io/gcp-service-account", Node::text(member));
+    Ok(account)
+}

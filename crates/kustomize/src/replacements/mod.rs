@@ -1,0 +1,296 @@
+//! Replacements: the value of one field, copied into others.
+
+mod change;
+mod choice;
+mod entry;
+mod path;
+mod structured;
+
+use plumb_filetree::RelPath;
+use plumb_manifests::yaml;
+use plumb_manifests::yaml::Node;
+
+use crate::accumulate::Assembly;
+use crate::error::BuildError;
+use crate::resource::Resource;
+use crate::set::ResourceSet;
+
+use change::{Change, Made, Outcome, is_odd, with_text};
+use choice::{Choice, Index};
+use entry::{FieldOptions, SourceEntry, TargetEntry};
+use path::TargetPath;
+
+pub(crate) use entry::ReplacementEntry;
+
+/// Where the value or the target is if nothing else is said.
+const DEFAULT_PATH: &str = "metadata.name";
+
+/// Carries out replacements in their order; files that they name are looked for from the directory.
+pub(crate) fn run(
+    assembly: &Assembly<'_>,
+    directory: &RelPath,
+    entries: &[ReplacementEntry],
+    set: &mut ResourceSet,
+) -> Result<(), BuildError> {
+    let entries = read(assembly, directory, entries)?;
+    let mut run = Run { assembly, set, index: None, made: Made::new(), odd: Vec::new() };
+    for entry in &entries {
+        run.replace(entry)?;
+    }
+    run.finish()
+}
+
+/// Puts the entries of files in the places of those that name them.
+fn read(
+    assembly: &Assembly<'_>,
+    directory: &RelPath,
+    entries: &[ReplacementEntry],
+) -> Result<Vec<ReplacementEntry>, BuildError> {
+    let mut all = Vec::new();
+    for entry in entries {
+        if entry.path.is_empty() {
+            all.push(entry.clone());
+            continue;
+        }
+        if entry.source.is_some() || !entry.targets.is_empty() {
+            return Err(BuildError::invalid("cannot specify both path and inline replacement"));
+        }
+        let file = assembly.file(directory, &entry.path)?;
+        let text = assembly.reader.text(&file)?;
+        let value = yaml::parse_settings(&text, &assembly.reader.limits().yaml);
+        let value = value.map_err(|error| BuildError::yaml(&file, &error))?;
+        assembly.reader.spend(1, text.len())?;
+        all.extend(entry::entries(value).map_err(|error| error.in_file(&file))?);
+    }
+    Ok(all)
+}
+
+struct Run<'r, 't> {
+    assembly: &'r Assembly<'t>,
+    set: &'r mut ResourceSet,
+    /// None after an id has changed.
+    index: Option<Index>,
+    made: Made,
+    /// Objects that may hold texts in fields of another kind.
+    odd: Vec<usize>,
+}
+
+/// What is copied, and the object that it stands in if it is copied as it stands.
+struct Source<'e> {
+    value: Node,
+    shared: Option<(usize, &'e str)>,
+    label: String,
+}
+
+impl Run<'_, '_> {
+    fn replace(&mut self, entry: &ReplacementEntry) -> Result<(), BuildError> {
+        let mut source = self.source(entry)?;
+        for target in &entry.targets {
+            self.write(&mut source, target)?;
+        }
+        Ok(())
+    }
+
+    fn source<'e>(&mut self, entry: &'e ReplacementEntry) -> Result<Source<'e>, BuildError> {
+        let has_source = entry.source.is_some() || entry.source_value.is_some();
+        if !has_source || entry.targets.is_empty() {
+            return Err(BuildError::invalid("replacements must specify a source and at least one target"));
+        }
+        let source = match (&entry.source, &entry.source_value) {
+            (Some(_), Some(_)) => {
+                return Err(BuildError::invalid("value and resource selectors are mutually exclusive"));
+            }
+            (None, text) => {
+                let text = text.as_deref().unwrap_or_default();
+                let value = match change::meaning(text) {
+                    Node::Null(_) => Node::text(text),
+                    other => other,
+                };
+                return Ok(Source { value, shared: None, label: "sourceValue".to_owned() });
+            }
+            (Some(source), None) => source,
+        };
+        let (assembly, reader) = (self.assembly, self.assembly.reader);
+        fill(&mut self.index, self.set, assembly)?;
+        let position = match &self.index {
+            Some(index) => choice::source(source, self.set, index, reader)?,
+            None => return Err(BuildError::invalid("no index of the objects")),
+        };
+        let path = if source.field_path.is_empty() { DEFAULT_PATH } else { source.field_path.as_str() };
+        let Some(resource) = self.set.get(position) else {
+            return Err(BuildError::invalid(format!("nothing selected by {}", choice::name(source))));
+        };
+        let found = path::find(&resource.value, path)
+            .map_err(|error| error.while_doing("error looking up replacement source"))?;
+        let Some(value) = found else {
+            let id = choice::object_name(source);
+            return Err(BuildError::invalid(format!(
+                "fieldPath `{path}` is missing for replacement source {id}"
+            )));
+        };
+        reader.spend(value.count(), 0)?;
+        let label = format!("{}:{path}", choice::object_name(source));
+        match source.options.as_ref().filter(|options| !options.delimiter.is_empty()) {
+            Some(options) => {
+                let value = part(value, options, resource, source)?;
+                Ok(Source { value, shared: None, label })
+            }
+            None => Ok(Source { value: value.clone(), shared: Some((position, path)), label }),
+        }
+    }
+
+    fn write(&mut self, source: &mut Source<'_>, target: &TargetEntry) -> Result<(), BuildError> {
+        let reader = self.assembly.reader;
+        let choice = Choice::new(target, reader)?;
+        let options = target.options.clone().unwrap_or_default();
+        let written: Vec<&str> = match target.field_paths.as_slice() {
+            [] => vec![DEFAULT_PATH],
+            paths => paths.iter().map(String::as_str).collect(),
+        };
+        fill(&mut self.index, self.set, self.assembly)?;
+        let positions = match &self.index {
+            Some(index) => choice.positions(self.set, index, reader)?,
+            None => Vec::new(),
+        };
+        if positions.is_empty() {
+            return Ok(());
+        }
+        let mut paths = Vec::with_capacity(written.len());
+        for path in written {
+            reader.spend(1, path.len())?;
+            // A path that cannot be read is only refused where it would be gone.
+            let verb = if options.create { "find or create" } else { "find" };
+            let doing = format!("unable to {verb} field {path:?} in replacement target");
+            paths.push(TargetPath::new(path).map_err(|error| error.while_doing(doing))?);
+        }
+        for position in positions {
+            for path in &paths {
+                self.write_field(source, position, path, &options)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_field(
+        &mut self,
+        source: &mut Source<'_>,
+        position: usize,
+        path: &TargetPath,
+        options: &FieldOptions,
+    ) -> Result<(), BuildError> {
+        let (reader, made) = (self.assembly.reader, &mut self.made);
+        let value = &source.value;
+        let (outcome, has_new_id, id) = self.set.change(position, |resource| {
+            let before = resource.current_id();
+            let change = Change::new(value, options, reader, position, made);
+            let outcome = change.apply(&mut resource.value, path);
+            let after = resource.current_id();
+            (outcome, before != after, after)
+        });
+        let outcome = outcome.map_err(|error| error.while_doing(format!("replacement in {id}")))?;
+        if has_new_id {
+            self.index = None;
+            if id.name.is_empty() {
+                return Err(BuildError::invalid(format!(
+                    "missing metadata.name in object: a replacement emptied it in {id}"
+                )));
+            }
+        }
+        if outcome.is_odd {
+            self.odd.push(position);
+        }
+        for note in notes(outcome) {
+            let text = format!("replacement of {:?} in {id} with {}: {note}", path.written, source.label);
+            self.assembly.warn(text);
+        }
+        // What is copied as it stands changes with the place where it stands.
+        if let Some((at, from)) = source.shared
+            && at == position
+            && let Some(resource) = self.set.get(position)
+            && let Ok(Some(value)) = path::find(&resource.value, from)
+        {
+            reader.spend(value.count(), 0)?;
+            source.value = value.clone();
+        }
+        Ok(())
+    }
+
+    /// Refuses objects that hold texts in fields of another kind, as their printing would be refused.
+    fn finish(mut self) -> Result<(), BuildError> {
+        self.odd.sort_unstable();
+        self.odd.dedup();
+        for position in self.odd {
+            if let Some(resource) = self.set.get(position)
+                && !crate::build::is_local(resource)
+            {
+                self.assembly.reader.spend(resource.value.count(), 0)?;
+                if let Some(path) = first_odd(&resource.value) {
+                    let message = format!(
+                        "cannot decode the text in field {path:?} of {}: a replacement put it there, and the field holds \
+                         a value of another kind; quote that value in the target",
+                        resource.current_id()
+                    );
+                    return Err(BuildError::invalid(message));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn fill(index: &mut Option<Index>, set: &ResourceSet, assembly: &Assembly<'_>) -> Result<(), BuildError> {
+    if index.is_none() {
+        *index = Some(Index::new(set, assembly.reader)?);
+    }
+    Ok(())
+}
+
+/// The part of a value that an option asks for.
+fn part(
+    value: &Node,
+    options: &FieldOptions,
+    resource: &Resource,
+    source: &SourceEntry,
+) -> Result<Node, BuildError> {
+    let Some(text) = value.scalar() else {
+        return Err(BuildError::invalid("delimiter option can only be used with scalar nodes"));
+    };
+    let index = usize::try_from(options.index).ok();
+    match index.and_then(|index| text.split(options.delimiter.as_str()).nth(index)) {
+        Some(part) => with_text(value, part.into()),
+        None => {
+            // The content of a secret is not repeated.
+            let shown = if resource.kind() == "Secret" { choice::name(source) } else { text.to_owned() };
+            let message = format!("options.index {} is out of bounds for value {shown}", options.index);
+            Err(BuildError::invalid(message))
+        }
+    }
+}
+
+/// What was done as kustomize does it, and is hardly meant.
+fn notes(outcome: Outcome) -> Vec<&'static str> {
+    let Outcome { found: _, is_odd: _, is_lost, ends_in_null, is_unwritable, is_passed_over } = outcome;
+    [
+        (is_lost, "a list or map was copied into a scalar, which leaves it empty"),
+        (ends_in_null, "the path goes on behind a field that holds null, so nothing was written"),
+        (is_passed_over, "a text behind a list item is only found if the item's text is given whole"),
+        (is_unwritable, "the text would not be JSON any more, so nothing was written"),
+    ]
+    .into_iter()
+    .filter_map(|(is_so, note)| is_so.then_some(note))
+    .collect()
+}
+
+/// The path of the first scalar whose text is not of its kind. The depth is limited, and so is this recursion.
+fn first_odd(node: &Node) -> Option<String> {
+    let below = |key: String, node: &Node| {
+        first_odd(node).map(|rest| if rest.is_empty() { key.clone() } else { format!("{key}.{rest}") })
+    };
+    match node {
+        Node::Array(items) => {
+            items.iter().enumerate().find_map(|(index, item)| below(index.to_string(), item))
+        }
+        Node::Object(map) => map.iter().find_map(|(key, value)| below(key.to_owned(), value)),
+        scalar => is_odd(scalar).then(String::new),
+    }
+}

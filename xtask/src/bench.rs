@@ -1,0 +1,29 @@
+//! `cargo xtask bench …`: figures, measured beside the program that people use today, in one run and on the same inputs.
+
+mod build;
+mod measure;
+mod peers;
+mod table;
+mod trees;
+
+use anyhow::Result;
+
+/// What to measure.
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// The kustomize engine beside kustomize 5.8.1.
+    Build(build::Arguments),
+}
+
+/// Measures and prints a table.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    match &arguments.what {
+        What::Build(arguments) => build::run(arguments),
+    }
+}
