@@ -35,8 +35,7 @@ use crate::oracle::{Oracle, Program};
 use crate::report::{Found, Tally};
 
 /// Fields that this engine does not know yet: refused by name, counted, thrown seldom.
-pub const NOT_SUPPORTED: &[&str] =
-    &["buildMetadata", "crds", "generators", "openapi", "replacements", "transformers", "validators", "vars"];
+pub const NOT_SUPPORTED: &[&str] = &[];
 
 /// Refusals of ours that are meant, where kustomize builds: a part of the message, and the reason.
 pub const EXCEPTIONS: &[(&str, &str)] = &[];

@@ -250,7 +250,7 @@ fn file_text(objects: &[Object], dice: &mut Dice) -> String {
         let mut text = dice.pick(&["", "", "", "---\n", "# head\n", "# head\n---\n", "\n\n"]).to_owned();
         for (index, node) in nodes.into_iter().enumerate() {
             if index > 0 {
-                let last = if dice.once_in(100) { "--- x\n" } else { dice.pick(&separators) };
+                let last = if dice.once_in(500) { "--- x\n" } else { dice.pick(&separators) };
                 text.push_str(last);
             }
             text.push_str(&write(node, style, dice));

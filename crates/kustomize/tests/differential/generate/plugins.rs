@@ -35,14 +35,12 @@ pub fn entry(field: &str, context: &mut Context<'_>, dice: &mut Dice) -> Option<
 }
 
 fn document(kind: &str, context: &mut Context<'_>, dice: &mut Dice) -> Option<Node> {
-    let mut metadata = vec![("name".to_owned(), Node::text("plugin"))];
+    let number = if dice.once_in(40) { 0 } else { dice.below(1000) };
+    let mut metadata = vec![("name".to_owned(), Node::text(format!("plugin{number}")))];
     let mut entries =
         vec![("apiVersion".to_owned(), Node::text("builtin")), ("kind".to_owned(), Node::text(kind))];
     if kind == "NamespaceTransformer" {
         metadata.push(("namespace".to_owned(), Node::text(dice.pick(words::NAMESPACES))));
-    }
-    if kind.ends_with("Generator") {
-        metadata[0].1 = Node::text(dice.pick(words::NAMES));
     }
     let own = match simple(kind, dice) {
         Some(own) => own,
@@ -51,6 +49,12 @@ fn document(kind: &str, context: &mut Context<'_>, dice: &mut Dice) -> Option<No
     if dice.once_in(30) {
         metadata.push(("annotations".to_owned(), objects::annotations(dice)));
     }
+    // A generator's own name is that of what it makes.
+    let (names, own): (Vec<_>, Vec<_>) = own
+        .into_iter()
+        .partition(|(key, _)| kind.ends_with("Generator") && matches!(key.as_str(), "name" | "namespace"));
+    metadata.retain(|(key, _)| !names.iter().any(|(own, _)| own == key));
+    metadata.extend(names);
     entries.push(("metadata".to_owned(), Node::Map(metadata)));
     entries.extend(own);
     Some(Node::Map(entries))
@@ -136,7 +140,7 @@ fn of_context(kind: &str, context: &mut Context<'_>, dice: &mut Dice) -> Option<
         }
         "ConfigMapGenerator" | "SecretGenerator" => {
             if let Node::Map(map) = maps::entry(kind == "SecretGenerator", context, dice) {
-                own.extend(map.into_iter().filter(|(key, _)| !matches!(key.as_str(), "name" | "namespace")));
+                own.extend(map);
             }
         }
         _ => {}

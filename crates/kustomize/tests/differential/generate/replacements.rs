@@ -68,11 +68,15 @@ fn target(context: &mut Context<'_>, dice: &mut Dice) -> Option<Node> {
             if dice.chance(50) { Node::Map(exact(&other, dice)) } else { patches::selector(&other, dice) };
         entries.push(("reject".to_owned(), Node::list([reject])));
     }
+    let mut is_invented = false;
     if dice.chance(90) {
-        let paths = (0..dice.between(1, 2)).map(|_| Node::text(path(&object, dice, false))).collect();
-        entries.push(("fieldPaths".to_owned(), Node::List(paths)));
+        let paths: Vec<String> = (0..dice.between(1, 2)).map(|_| path(&object, dice, false)).collect();
+        is_invented = paths.iter().any(|path| INVENTED.contains(&path.trim_matches('\'')));
+        entries.push(("fieldPaths".to_owned(), Node::texts(paths)));
     }
-    if dice.chance(40) {
+    if is_invented && dice.chance(80) {
+        entries.push(("options".to_owned(), Node::pairs([("create", "true")])));
+    } else if dice.chance(30) {
         entries.push(("options".to_owned(), options(dice, true)));
     }
     Some(Node::Map(entries))
@@ -83,7 +87,7 @@ fn options(dice: &mut Dice, is_target: bool) -> Node {
     if dice.chance(50) {
         entries.push(("delimiter", dice.pick(&["\":\"", "\"/\"", "\"-\"", "\".\"", "\"\""])));
         if dice.chance(70) {
-            entries.push(("index", dice.pick(&["0", "1", "2", "-1", "5"])));
+            entries.push(("index", if is_target { dice.pick(&["0", "1", "2", "-1", "5"]) } else { "0" }));
         }
     }
     if is_target && dice.chance(65) {
@@ -95,24 +99,31 @@ fn options(dice: &mut Dice, is_target: bool) -> Node {
     Node::pairs(entries)
 }
 
+/// Paths that most objects do not have.
+const INVENTED: &[&str] = &[
+    "metadata.labels.new",
+    "metadata.annotations.new\\.key/x",
+    "spec.new.deep",
+    "data.new",
+    "spec.template.spec.containers.*.image",
+    "spec.template.spec.containers.[name=main].env.[name=A].value",
+    "spec.template.spec.containers.0.args.1",
+    "spec.list.-",
+];
+
 /// A field path of the object, in quotes where YAML wants it.
 fn path(object: &Object, dice: &mut Dice, is_source: bool) -> String {
     let mut paths = Vec::new();
     collect(&object.node, "", dice, &mut paths);
+    if is_source && !dice.once_in(40) {
+        paths.retain(|path| !path.contains('*'));
+    }
+    if dice.is_calm && !is_source {
+        paths.retain(|path| !matches!(path.as_str(), "kind" | "apiVersion" | "metadata.name"));
+    }
     let mut path = paths.get(dice.below(paths.len())).cloned().unwrap_or_else(|| "metadata.name".to_owned());
-    if dice.chance(if is_source { 3 } else { 15 }) {
-        dice.pick(&[
-            "metadata.labels.new",
-            "metadata.annotations.new\\.key/x",
-            "spec.new.deep",
-            "data.new",
-            "metadata.name",
-            "spec.template.spec.containers.*.image",
-            "spec.template.spec.containers.[name=main].env.[name=A].value",
-            "spec.template.spec.containers.0.args.1",
-            "spec.list.-",
-        ])
-        .clone_into(&mut path);
+    if dice.chance(if is_source { 1 } else { 8 }) {
+        dice.pick(INVENTED).clone_into(&mut path);
     }
     let needs_quotes =
         path.contains(['[', '*', '#', '"', '\'', '{', '&', ':']) || path.parse::<f64>().is_ok();
@@ -120,7 +131,9 @@ fn path(object: &Object, dice: &mut Dice, is_source: bool) -> String {
 }
 
 fn collect(node: &Node, at: &str, dice: &mut Dice, paths: &mut Vec<String>) {
-    if !at.is_empty() {
+    // Most replacements are of texts by texts.
+    let is_leaf = matches!(node, Node::Text(_) | Node::Block(..));
+    if !at.is_empty() && (is_leaf || dice.once_in(12)) {
         paths.push(at.to_owned());
     }
     let prefix = if at.is_empty() { String::new() } else { format!("{at}.") };
