@@ -29,6 +29,23 @@ impl Case {
         fs::create_dir_all(folder.join(&self.target))
     }
 
+    /// Reads back what [`Case::write`] has written.
+    pub fn read(folder: &Path, target: &str) -> io::Result<Self> {
+        let mut case = Self { target: target.to_owned(), ..Self::default() };
+        let mut pending = vec![folder.to_owned()];
+        while let Some(directory) = pending.pop() {
+            for entry in fs::read_dir(directory)? {
+                let path = entry?.path();
+                if path.is_dir() {
+                    pending.push(path);
+                } else if let Ok(name) = path.strip_prefix(folder) {
+                    case.files.insert(name.to_string_lossy().into_owned(), fs::read(&path)?);
+                }
+            }
+        }
+        Ok(case)
+    }
+
     /// The tree in memory; `None` where it has a path that no tree holds.
     pub fn tree(&self) -> Option<MemoryTree> {
         let mut builder = MemoryTree::builder(TreeLimits::DEFAULT);

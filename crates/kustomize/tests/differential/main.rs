@@ -7,6 +7,7 @@
 //! - `PLUMB_DIFFERENTIAL_SEED`: another seed than the usual one. Each case has a seed of its own, `SEED:NUMBER`, which
 //!   is printed with a difference; the same text in this variable repeats that case alone.
 //! - `PLUMB_DIFFERENTIAL_REPORT`: a folder for all differences, made small; else they are only printed.
+//! - `PLUMB_DIFFERENTIAL_REPLAY`: such a folder; only its cases are built again.
 //! - `PLUMB_DIFFERENTIAL_STOP`: after how many differences the run stops, 5 if nothing is said.
 //! - `PLUMB_DIFFERENTIAL_TRIES`: how many smaller cases are tried to make a difference small.
 //! - `PLUMB_DIFFERENTIAL_REFUSALS`: if set, what kustomize refuses is counted by kind, to see whether the generator
@@ -22,9 +23,10 @@ mod oracle;
 mod reduce;
 mod report;
 
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::{env, thread};
+use std::{env, fs, thread};
 
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -55,6 +57,9 @@ fn random_kustomizations_are_built_or_refused_as_kustomize_does() {
         println!("skipped: no kustomize; PLUMB_KUSTOMIZE may name it");
         return;
     };
+    if let Some(folder) = env::var_os("PLUMB_DIFFERENTIAL_REPLAY") {
+        return replay(Path::new(&folder), program);
+    }
     let tries = match program {
         Program::Server(_) => TRIES_OF_A_SERVER,
         Program::Command(_) => TRIES_OF_A_COMMAND,
@@ -84,6 +89,24 @@ fn random_kustomizations_are_built_or_refused_as_kustomize_does() {
         println!("{}", tally.refusals());
     }
     assert!(tally.found.is_empty(), "{} cases differ:\n{}", tally.found.len(), tally.details());
+}
+
+/// Builds the cases of an earlier report once more.
+fn replay(folder: &Path, program: Program) {
+    let mut oracle = Oracle::new(program, 0).unwrap();
+    let mut folders: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    let mut differ = Vec::new();
+    for folder in folders.iter().filter(|folder| folder.join("input").is_dir()) {
+        let report = fs::read_to_string(folder.join("report.txt")).unwrap();
+        let target = report.lines().find_map(|line| line.strip_prefix("target: \"")?.strip_suffix('"'));
+        let case = Case::read(&folder.join("input"), target.unwrap()).unwrap();
+        let outcome = compare(&ours(&case), &oracle.ask(&case).unwrap());
+        if let Outcome::Differs(difference) = outcome {
+            differ.push(format!("{}: {difference:?}", folder.display()));
+        }
+    }
+    assert!(differ.is_empty(), "{} of {} still differ:\n{}", differ.len(), folders.len(), differ.join("\n"));
 }
 
 /// What is to be run.
