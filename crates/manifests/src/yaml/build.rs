@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::chunks::Chunk;
 use super::node::{Map, Node, Null, Plain, PlainKind, Str, Text};
 use super::resolve::{Scalar, resolve};
-use super::{Dialect, Limits, YamlError};
+use super::{Dialect, Limits, YamlError, quick};
 use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, ScanError, Span, Tag};
 
 /// What is left of the limits; one for all documents of a text.
@@ -30,6 +30,22 @@ impl Budget {
             written: 0,
             copied: 0,
         }
+    }
+
+    pub(super) fn depth_max(&self) -> usize {
+        self.depth_max
+    }
+
+    /// Counts values at once; false, and nothing counted, if they are too many.
+    pub(super) fn write_all(&mut self, values: usize) -> bool {
+        let is_room = self.written + values + self.copied <= self.nodes_max;
+        self.written += if is_room { values } else { 0 };
+        is_room
+    }
+
+    #[cfg(test)]
+    pub(super) fn written(&self) -> usize {
+        self.written
     }
 
     fn write(&mut self) -> Result<(), String> {
@@ -58,6 +74,14 @@ pub(super) fn first_document(
     dialect: Dialect,
     budget: &mut Budget,
 ) -> Result<Node, YamlError> {
+    match quick::read(chunk.text, dialect, budget) {
+        Some(node) => Ok(node),
+        None => parsed(chunk, dialect, budget),
+    }
+}
+
+/// The same, always by the parser.
+pub(super) fn parsed(chunk: &Chunk<'_>, dialect: Dialect, budget: &mut Budget) -> Result<Node, YamlError> {
     let mut options = Options::default();
     options.disallow_directives = dialect == Dialect::Objects;
     options.flow_nesting_limit = budget.depth_max;
@@ -104,7 +128,7 @@ enum Content {
 
 /// The entries of a map that is not closed yet, in the order in which they are written.
 #[derive(Default)]
-struct Keys {
+pub(super) struct Keys {
     entries: Vec<(Text, Node)>,
     is_unsorted: bool,
     /// Where each key stands, once there are too many to look through.
@@ -115,7 +139,7 @@ impl Keys {
     /// Maps up to this size are searched from one end to the other.
     const LINEAR_MAX: usize = 24;
 
-    fn position(&mut self, key: &str) -> Option<usize> {
+    pub(super) fn position(&mut self, key: &str) -> Option<usize> {
         if self.entries.last().is_none_or(|(last, _)| !self.is_unsorted && last.as_str() < key) {
             return None;
         }
@@ -128,7 +152,7 @@ impl Keys {
         index.get(key).copied()
     }
 
-    fn set(&mut self, key: Text, node: Node) {
+    pub(super) fn set(&mut self, key: Text, node: Node) {
         if let Some(position) = self.position(&key) {
             self.entries[position].1 = node;
             return;
@@ -140,7 +164,7 @@ impl Keys {
         self.entries.push((key, node));
     }
 
-    fn into_map(mut self) -> Map {
+    pub(super) fn into_map(mut self) -> Map {
         if self.is_unsorted {
             self.entries.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
         }
