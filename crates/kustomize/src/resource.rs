@@ -97,6 +97,35 @@ impl Resource {
         (self.prefixes, self.suffixes) = (prefixes, suffixes);
     }
 
+    /// Writes kustomize's notes among the annotations, for those who look there.
+    pub(crate) fn write_notes(&mut self) {
+        let ids =
+            |part: fn(&ResId) -> &Text| -> Vec<Text> { self.previous.iter().map(part).cloned().collect() };
+        let mut notes = vec![
+            ("previousNames", ids(|id| &id.name)),
+            ("previousNamespaces", ids(|id| &id.namespace)),
+            ("previousKinds", ids(|id| &id.gvk.kind)),
+            ("prefixes", self.prefixes.clone()),
+            ("suffixes", self.suffixes.clone()),
+        ];
+        if self.needs_hash {
+            notes.push(("needsHashSuffix", vec!["enabled".into()]));
+        }
+        let annotations = self.annotations();
+        for (name, texts) in notes.into_iter().filter(|(_, texts)| !texts.is_empty()) {
+            annotations.insert(format!("{NOTES}{name}"), texts.join(","));
+        }
+    }
+
+    /// Takes the notes out again; true if some have got elsewhere, where they stay.
+    pub(crate) fn erase_notes(&mut self) -> bool {
+        let annotations = self.value.at_mut(&["metadata", "annotations"]).and_then(Node::as_object_mut);
+        if let Some(annotations) = annotations {
+            annotations.retain(|key, _| !is_note(key));
+        }
+        has_notes(&self.value)
+    }
+
     /// A scalar as it is spelled; empty where there is none.
     fn text(&self, path: &[&str]) -> &str {
         self.value.at(path).filter(|node| !node.is_null()).and_then(Node::scalar).unwrap_or_default()
@@ -227,6 +256,15 @@ impl Resource {
 
 fn is_note(key: &str) -> bool {
     key.starts_with(NOTES) || READER_NOTES.contains(&key)
+}
+
+/// The depth is limited by the reader, and so is this recursion.
+fn has_notes(node: &Node) -> bool {
+    match node {
+        Node::Object(map) => map.iter().any(|(key, inner)| key.starts_with(NOTES) || has_notes(inner)),
+        Node::Array(items) => items.iter().any(has_notes),
+        Node::Null(_) | Node::Plain(_) | Node::String(_) => false,
+    }
 }
 
 /// A scalar as it is spelled; lists and maps as JSON.

@@ -150,7 +150,7 @@ impl KeyedList<'_, '_> {
             unify(&mut tuples);
         }
         let stated = self.stated(&tuples);
-        let mut steps = Steps { arena, dest, patch, items: Vec::new() };
+        let mut steps = Steps { arena, dest, patch, items: Vec::new(), is_one_list: !is_merge };
         for tuple in &tuples {
             self.step(&mut steps, tuple, &stated)?;
         }
@@ -198,7 +198,7 @@ impl KeyedList<'_, '_> {
                 let merged = self.merger.value(before, patch, Some(self.item))?;
                 match (merged, old) {
                     (None, _) => None,
-                    (Some(node), Some(old)) if !is_replaced => {
+                    (Some(node), Some(old)) if !is_replaced || old == new => {
                         steps.arena[old] = node;
                         Some(old)
                     }
@@ -212,7 +212,13 @@ impl KeyedList<'_, '_> {
         let merged = merged.filter(|&at| !is_nothing(&steps.arena[at]));
         match merged {
             Some(at) => set_in(&steps.arena, &mut steps.items, &criteria, Some(at)),
-            None => set_in(&steps.arena, &mut steps.dest, &criteria, None),
+            None => {
+                set_in(&steps.arena, &mut steps.dest, &criteria, None)?;
+                if steps.is_one_list {
+                    steps.patch.clone_from(&steps.dest);
+                }
+                Ok(())
+            }
         }
     }
 
@@ -250,6 +256,8 @@ struct Steps {
     dest: Vec<usize>,
     patch: Vec<usize>,
     items: Vec<usize>,
+    /// Whether the object's list and that of the patch are the same one.
+    is_one_list: bool,
 }
 
 impl Steps {
