@@ -9,7 +9,6 @@ use plumb_manifests::object::NotAnObject;
 use plumb_manifests::yaml::{self, Node};
 
 use crate::accumulate::{Accumulated, Assembly, Place};
-use crate::config::Config;
 use crate::error::BuildError;
 use crate::limits::Limits;
 use crate::provenance::{Metadata, Provenance, Trail, Transformation};
@@ -173,9 +172,8 @@ fn finish(
     assembly: &Assembly<'_>,
 ) -> Result<Vec<Built>, BuildError> {
     let (reader, provenance) = (assembly.reader, &assembly.provenance);
-    let Accumulated { mut set, extras, vars } = accumulated;
-    let mut config = Config::builtin().clone();
-    config.merge(extras)?;
+    let Accumulated { mut set, config, vars } = accumulated;
+    let config = config.config();
     hash::add(&mut set);
     references::update(&mut set, &config.name_references, reader)?;
     vars.resolve(&mut set, &config.var_references, assembly)?;

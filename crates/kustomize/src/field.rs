@@ -1,5 +1,7 @@
 //! A field specification: which field of which kinds, and the walk to it.
 
+use std::collections::BTreeMap;
+
 use plumb_manifests::yaml::{self, Dialect, Node, Plain, Scalar, Text};
 
 use crate::error::BuildError;
@@ -84,7 +86,16 @@ impl FieldSpec {
         make: Make,
         visit: &mut Visit<'_>,
     ) -> Result<(), BuildError> {
-        self.walk(&mut resource.value, make, visit).map_err(|error| {
+        let has_notes = self.path == "metadata/annotations" && resource.has_notes();
+        let is_bare = has_notes && resource.value.at(&["metadata", "annotations"]).is_none();
+        if is_bare {
+            resource.annotations();
+        }
+        let walked = self.walk(&mut resource.value, make, visit);
+        if is_bare && resource.annotations().is_empty() {
+            resource.set_metadata_texts("annotations", BTreeMap::new());
+        }
+        walked.map_err(|error| {
             let field = format!("considering field '{}' of object {}", self.path, resource.current_id());
             error.while_doing(field)
         })

@@ -101,13 +101,15 @@ impl Generator<'_> {
             }
         }
         resource.needs_hash = !options.disable_name_suffix_hash;
+        resource.is_generated = true;
         resource.behavior = match entry.behavior.as_str() {
-            "" | "create" => Behavior::Create,
             "merge" => Behavior::Merge,
             "replace" => Behavior::Replace,
+            "" | "create" => Behavior::Create,
             other => {
-                let message = format!("behavior {other:?} is none of create, merge, replace");
-                return Err(BuildError::invalid(message));
+                let message = format!("behavior {other:?} of {:?} is taken as create", entry.name);
+                self.assembly.warn(format!("/{}: {message}", self.directory));
+                Behavior::Create
             }
         };
         Ok(resource)

@@ -27,6 +27,7 @@ pub(crate) struct Resource {
     pub suffixes: Vec<Text>,
     pub behavior: Behavior,
     pub needs_hash: bool,
+    pub is_generated: bool,
     /// Numbers given to scalars that are one and the same in several places.
     pub shares: u32,
     /// Whether there are such.
@@ -54,6 +55,7 @@ impl Resource {
             suffixes: Vec::new(),
             behavior: Behavior::default(),
             needs_hash: false,
+            is_generated: false,
             shares: 0,
             has_shares: false,
             vars: Vec::new(),
@@ -95,6 +97,11 @@ impl Resource {
         self.previous = ids.collect();
         self.needs_hash = needs_hash;
         (self.prefixes, self.suffixes) = (prefixes, suffixes);
+    }
+
+    /// Whether kustomize keeps notes about this object among its annotations, so that there are some.
+    pub(crate) fn has_notes(&self) -> bool {
+        self.is_generated || self.needs_hash || !self.previous.is_empty()
     }
 
     /// A scalar as it is spelled; empty where there is none.

@@ -204,5 +204,6 @@ fn replaced(old: &Resource, mut new: Resource) -> Resource {
     new.suffixes.clone_from(&old.suffixes);
     new.vars.clone_from(&old.vars);
     new.needs_hash &= old.needs_hash;
+    new.is_generated |= old.is_generated;
     new
 }
