@@ -129,7 +129,7 @@ impl<'t> Assembly<'t> {
                 let message = format!("accumulating components: no directory {reference:?}");
                 return Err(BuildError::invalid(message));
             }
-            let (inner, settings) = self.open(place, directory, Role::Component)?;
+            let (inner, settings) = self.open(place, &directory, Role::Component)?;
             self.add(&inner, &settings, into)?;
             self.warn_lost(place, into.config.settle()?);
         }
@@ -203,7 +203,7 @@ impl<'t> Assembly<'t> {
             }
             Some(EntryKind::Dir) => {
                 let (inner, settings) =
-                    self.open(place, path, Role::Kustomization).map_err(|error| match error.file() {
+                    self.open(place, &path, Role::Kustomization).map_err(|error| match error.file() {
                         Some(_) => error,
                         None => doing(error),
                     })?;
@@ -233,11 +233,11 @@ impl<'t> Assembly<'t> {
     fn open(
         &self,
         from: &Place,
-        directory: RelPath,
+        directory: &RelPath,
         expected: Role,
     ) -> Result<(Place, Settings), BuildError> {
         // What `..` means in it, and whether it is one that is open already, is a matter of where it really lies.
-        let directory = self.reader.follow(&directory);
+        let directory = self.reader.follow(directory);
         let mut chain = from.chain.clone();
         let is_cycle = chain.iter().any(|visited| visited.starts_with(&directory));
         chain.push(directory.clone());

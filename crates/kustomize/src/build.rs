@@ -186,6 +186,7 @@ fn finish(
     let mut resources = set.into_vec();
     order::sort(&mut resources, settings.sort_options.as_ref())?;
     let mut trails: HashMap<Trail, Arc<[Arc<Transformation>]>> = HashMap::new();
+    resources.iter().try_for_each(Resource::check_complete)?;
     let is_managed = provenance.asks_for(Metadata::ManagedBy);
     let bytes_max = reader.limits().output_bytes_max;
     let mut bytes = 0_usize;

@@ -216,6 +216,19 @@ impl Resource {
         self.value
     }
 
+    /// Refuses what has lost its kind or its name on the way.
+    pub(crate) fn check_complete(&self) -> Result<(), BuildError> {
+        let missing = match self.kind() {
+            "" => "kind",
+            kind if self.name().is_empty() && !kind.ends_with("List") => "metadata.name",
+            _ => return Ok(()),
+        };
+        let origin = self.original_id();
+        let message =
+            format!("missing {missing} in object: {origin} has lost it, which now is {}", self.current_id());
+        Err(BuildError::invalid(message))
+    }
+
     /// Refuses what cannot be named.
     pub(crate) fn check_named(&self) -> Result<(), BuildError> {
         let kind = self.kind();

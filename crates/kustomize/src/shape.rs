@@ -72,8 +72,9 @@ fn record(map: Map<String, Value>, fields: Fields, place: &str) -> Result<Map<St
 
 fn fitted_value(value: Value, shape: &'static Shape, place: &str) -> Result<Value, Misfit> {
     match (shape, value) {
-        (Shape::Any, value) => Ok(value),
-        (Shape::Text, value @ Value::String(_)) | (Shape::Flag, value @ Value::Bool(_)) => Ok(value),
+        (Shape::Any, value)
+        | (Shape::Text, value @ Value::String(_))
+        | (Shape::Flag, value @ Value::Bool(_)) => Ok(value),
         (Shape::Integer, Value::Number(number)) if number.is_i64() => Ok(Value::Number(number)),
         (Shape::Texts, Value::Object(map)) => {
             let text = |(key, value): (String, Value)| match value {

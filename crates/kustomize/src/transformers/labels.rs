@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use plumb_manifests::yaml::{Dialect, Node, Scalar, Share, resolve};
+use plumb_manifests::yaml::{Node, Share};
 
 use crate::config::{Config, merge_specs};
 use crate::error::BuildError;
-use crate::field::{FieldSpec, Make};
+use crate::field::{FieldSpec, Make, check_key};
 use crate::identity::Gvk;
 use crate::resource::Resource;
 use crate::set::ResourceSet;
@@ -84,11 +84,7 @@ fn set_in(field: &mut Node, texts: &BTreeMap<String, String>, first: u32) -> Res
             old.write(Node::text(text));
             continue;
         }
-        if resolve(key, Dialect::Objects) != Scalar::Text {
-            let message =
-                format!("key {key:?} is no text for kustomize, and JSON has no other keys: choose another");
-            return Err(BuildError::invalid(message));
-        }
+        check_key(key)?;
         map.insert(key.as_str(), Node::text(text).shared(Share::new(number)));
         is_any_new = true;
     }
