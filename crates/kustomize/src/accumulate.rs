@@ -7,13 +7,14 @@ use std::rc::Rc;
 use plumb_filetree::{EntryKind, RelPath};
 
 use crate::build::Reach;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Gathered};
 use crate::error::BuildError;
+use crate::field::FieldSpec;
 use crate::provenance::{Author, Provenance};
 use crate::reading::Reader;
 use crate::schema::{self, Known};
 use crate::set::ResourceSet;
-use crate::settings::{self, Blank, FILE_NAMES, LabelEntry, OpenApiEntry, Role, Settings};
+use crate::settings::{self, Blank, FILE_NAMES, OpenApiEntry, Role, Settings};
 use crate::transformers::names::Affix;
 use crate::transformers::{annotations, images, labels, names, namespace, replicas};
 use crate::vars::Vars;
@@ -23,8 +24,8 @@ use crate::{generators, load, patches, plugins, replacements};
 #[derive(Debug, Default)]
 pub(crate) struct Accumulated {
     pub set: ResourceSet,
-    /// What `configurations` add to the defaults; it flows from the bases up.
-    pub extras: Config,
+    /// It flows from the bases up.
+    pub config: Gathered,
     /// They flow up, too.
     pub vars: Vars,
 }
@@ -113,14 +114,8 @@ impl<'t> Assembly<'t> {
         for reference in &settings.resources {
             self.add_resource(place, reference, into)?;
         }
-        for reference in &settings.configurations {
-            let file = self.file(&place.directory, reference)?;
-            into.extras.merge(config::read(self.reader, &file)?)?;
-        }
-        for reference in &settings.crds {
-            let file = self.file(&place.directory, reference)?;
-            into.extras.merge(config::crds::read(self.reader, &file)?)?;
-        }
+        let own = self.configuration(place, settings)?;
+        self.warn_lost(place, into.config.add(own)?);
         for mut resource in generators::run(self, &place.directory, settings)? {
             let author = place.author(&format!("{}Generator", resource.kind()));
             self.provenance.note_generator(&mut resource, &author);
@@ -134,10 +129,32 @@ impl<'t> Assembly<'t> {
                 let message = format!("accumulating components: no directory {reference:?}");
                 return Err(BuildError::invalid(message));
             }
-            let (inner, settings) = self.open(place, directory, Role::Component)?;
+            let (inner, settings) = self.open(place, &directory, Role::Component)?;
             self.add(&inner, &settings, into)?;
+            self.warn_lost(place, into.config.settle()?);
         }
         self.check_count(into)
+    }
+
+    /// What the files of a kustomization say about where transformers write.
+    fn configuration(&self, place: &Place, settings: &Settings) -> Result<Gathered, BuildError> {
+        let mut files = Config::default();
+        for reference in &settings.configurations {
+            let file = self.file(&place.directory, reference)?;
+            files.merge(config::read(self.reader, &file)?)?;
+        }
+        for reference in &settings.crds {
+            let file = self.file(&place.directory, reference)?;
+            files.merge(config::crds::read(self.reader, &file)?)?;
+        }
+        Gathered::of(files)
+    }
+
+    fn warn_lost(&self, place: &Place, lost: Vec<String>) {
+        let file = place.file.as_ref().unwrap_or(&place.directory);
+        for lost in lost {
+            self.warn(format!("/{file}: {lost}"));
+        }
     }
 
     /// Takes the schema that a kustomization names, unless another one holds already. Once objects have been read, it
@@ -186,14 +203,14 @@ impl<'t> Assembly<'t> {
             }
             Some(EntryKind::Dir) => {
                 let (inner, settings) =
-                    self.open(place, path, Role::Kustomization).map_err(|error| match error.file() {
+                    self.open(place, &path, Role::Kustomization).map_err(|error| match error.file() {
                         Some(_) => error,
                         None => doing(error),
                     })?;
                 let mut gathered = Accumulated::default();
                 self.add(&inner, &settings, &mut gathered)?;
                 into.set.append_all(gathered.set)?;
-                into.extras.merge(gathered.extras)?;
+                self.warn_lost(place, into.config.add(gathered.config)?);
                 into.vars.merge(gathered.vars)?;
             }
             None => {
@@ -216,11 +233,11 @@ impl<'t> Assembly<'t> {
     fn open(
         &self,
         from: &Place,
-        directory: RelPath,
+        directory: &RelPath,
         expected: Role,
     ) -> Result<(Place, Settings), BuildError> {
         // What `..` means in it, and whether it is one that is open already, is a matter of where it really lies.
-        let directory = self.reader.follow(&directory);
+        let directory = self.reader.follow(directory);
         let mut chain = from.chain.clone();
         let is_cycle = chain.iter().any(|visited| visited.starts_with(&directory));
         chain.push(directory.clone());
@@ -272,8 +289,7 @@ impl<'t> Assembly<'t> {
         settings: &Settings,
         into: &mut Accumulated,
     ) -> Result<(), BuildError> {
-        let config = Config::with(into.extras.clone())?;
-        let config = config.as_ref();
+        let config = into.config.config();
         let set = &mut into.set;
         self.reader.spend(set.len(), 0)?;
         if !settings.patches_strategic_merge.is_empty() {
@@ -348,19 +364,24 @@ impl<'t> Assembly<'t> {
         if settings.labels.is_empty() && settings.common_labels.is_empty() {
             return Ok(());
         }
-        let common = LabelEntry {
-            pairs: settings.common_labels.clone(),
-            include_selectors: true,
-            ..LabelEntry::default()
-        };
-        // kustomize runs the last one even if there are no common labels, and says so.
-        for entry in settings.labels.iter().chain([&common]) {
+        for entry in &settings.labels {
             let specs = labels::fields(entry, config)?;
-            self.spend(set, size(&entry.pairs) + specs.len())?;
-            labels::set_all(set, &entry.pairs, &specs)?;
-            self.note(place, set, "LabelTransformer")?;
+            self.set_labels(place, &entry.pairs, &specs, set)?;
         }
-        Ok(())
+        // kustomize runs the last one even if there are no common labels, and says so.
+        self.set_labels(place, &settings.common_labels, &config.selector_labels, set)
+    }
+
+    fn set_labels(
+        &self,
+        place: &Place,
+        pairs: &BTreeMap<String, String>,
+        specs: &[FieldSpec],
+        set: &mut ResourceSet,
+    ) -> Result<(), BuildError> {
+        self.spend(set, size(pairs) + specs.len())?;
+        labels::set_all(set, pairs, specs)?;
+        self.note(place, set, "LabelTransformer")
     }
 
     /// Notes that all objects went through a built-in that a field asks for.

@@ -9,7 +9,6 @@ use plumb_manifests::object::NotAnObject;
 use plumb_manifests::yaml::{self, Node};
 
 use crate::accumulate::{Accumulated, Assembly, Place};
-use crate::config::Config;
 use crate::error::BuildError;
 use crate::limits::Limits;
 use crate::provenance::{Metadata, Provenance, Trail, Transformation};
@@ -173,8 +172,8 @@ fn finish(
     assembly: &Assembly<'_>,
 ) -> Result<Vec<Built>, BuildError> {
     let (reader, provenance) = (assembly.reader, &assembly.provenance);
-    let Accumulated { mut set, extras, vars } = accumulated;
-    let config = Config::with(extras)?;
+    let Accumulated { mut set, config, vars } = accumulated;
+    let config = config.config();
     hash::add(&mut set);
     references::update(&mut set, &config.name_references, reader)?;
     vars.resolve(&mut set, &config.var_references, assembly)?;
@@ -187,6 +186,7 @@ fn finish(
     let mut resources = set.into_vec();
     order::sort(&mut resources, settings.sort_options.as_ref())?;
     let mut trails: HashMap<Trail, Arc<[Arc<Transformation>]>> = HashMap::new();
+    resources.iter().try_for_each(Resource::check_complete)?;
     let is_managed = provenance.asks_for(Metadata::ManagedBy);
     let bytes_max = reader.limits().output_bytes_max;
     let mut bytes = 0_usize;

@@ -1,5 +1,7 @@
 //! A field specification: which field of which kinds, and the walk to it.
 
+use std::collections::BTreeMap;
+
 use plumb_manifests::yaml::{self, Dialect, Node, Plain, Scalar, Text};
 
 use crate::error::BuildError;
@@ -84,7 +86,18 @@ impl FieldSpec {
         make: Make,
         visit: &mut Visit<'_>,
     ) -> Result<(), BuildError> {
-        self.walk(&mut resource.value, make, visit).map_err(|error| {
+        // kustomize's notes are annotations, so that there are some, whatever a patch has put into their place.
+        let has_notes = self.path.starts_with("metadata/annotations") && resource.has_notes();
+        let own = resource.value.at(&["metadata", "annotations"]);
+        let is_bare = has_notes && own.is_none_or(|own| !own.is_object());
+        if is_bare {
+            resource.annotations();
+        }
+        let walked = self.walk(&mut resource.value, make, visit);
+        if is_bare && resource.annotations().is_empty() {
+            resource.set_metadata_texts("annotations", BTreeMap::new());
+        }
+        walked.map_err(|error| {
             let field = format!("considering field '{}' of object {}", self.path, resource.current_id());
             error.while_doing(field)
         })
@@ -223,6 +236,30 @@ pub(crate) fn steps(path: &str) -> Vec<String> {
     }
     steps.retain(|step| !step.is_empty());
     steps
+}
+
+/// Writes a text over a scalar: in quotes it stays a text, else it is what it means.
+pub(crate) fn overwrite(field: &mut Node, text: &str) {
+    *field = if field.is_quoted() { Node::quoted(text) } else { plain(text) };
+}
+
+/// Refuses a list or map in the place of a scalar.
+pub(crate) fn check_scalar(field: &Node) -> Result<(), BuildError> {
+    let noun = match field {
+        Node::Array(_) => "SequenceNode",
+        Node::Object(_) => "MappingNode",
+        Node::Null(_) | Node::Plain(_) | Node::String(_) => return Ok(()),
+    };
+    Err(BuildError::invalid(format!("wrong node kind: expected ScalarNode but got {noun}")))
+}
+
+/// Refuses a key that kustomize would write without quotes, and that is no text then.
+pub(crate) fn check_key(key: &str) -> Result<(), BuildError> {
+    if yaml::resolve(key, Dialect::Objects) == Scalar::Text {
+        return Ok(());
+    }
+    let message = format!("key {key:?} is no text for kustomize, and JSON has no other keys: choose another");
+    Err(BuildError::invalid(message))
 }
 
 /// What a text means where it stands without quotes.

@@ -24,6 +24,7 @@ mod schema;
 mod selector;
 mod set;
 mod settings;
+mod shape;
 mod shares;
 mod transformers;
 mod vars;

@@ -48,9 +48,13 @@ fn objects(
             let message = format!("more than {} objects", limits.objects_max);
             return Err((line, BuildError::over_limit(message)));
         }
-        match take_items(value) {
+        match take_items(value).map_err(|error| (line, error))? {
             Ok(items) => pending.extend(items.into_iter().map(|item| (item, line))),
-            Err(value) => {
+            Err(mut value) => {
+                // kustomize takes its notes out of the metadata of lists, and makes metadata for that.
+                if let Some(map) = is_list(&value).then(|| value.as_object_mut()).flatten() {
+                    map.entry_or("metadata", Node::object);
+                }
                 let resource = Resource::new(value, origin);
                 resource.check_named().map_err(|error| (line, error))?;
                 resources.push(resource);
@@ -60,13 +64,21 @@ fn objects(
     Ok(resources)
 }
 
+fn is_list(value: &Node) -> bool {
+    value.get("kind").and_then(Node::as_str).is_some_and(|kind| kind.ends_with("List"))
+}
+
 /// The items of a list of objects; anything else is given back.
-fn take_items(mut value: Node) -> Result<Vec<Node>, Node> {
-    let is_list = value.get("kind").and_then(Node::as_str).is_some_and(|kind| kind.ends_with("List"));
+fn take_items(mut value: Node) -> Result<Result<Vec<Node>, Node>, BuildError> {
+    let is_list = is_list(&value);
     match value.get_mut("items") {
-        Some(Node::Array(items)) if is_list => Ok(std::mem::take(items)),
-        Some(Node::Null(_)) if is_list => Ok(Vec::new()),
-        _ => Err(value),
+        Some(Node::Array(items)) if is_list => Ok(Ok(std::mem::take(items))),
+        Some(Node::Null(_)) if is_list => Ok(Ok(Vec::new())),
+        Some(other) if is_list => {
+            let message = format!("expected array in items, but found {}", other.noun());
+            Err(BuildError::invalid(message))
+        }
+        _ => Ok(Err(value)),
     }
 }
 
@@ -86,6 +98,15 @@ mod tests {
             "kind: List\nitems:\n- kind: A\n  metadata: {name: a}\n---\nkind: B\nmetadata: {name: b}\n";
         assert_eq!(names(text), ["b", "a"]);
         assert!(names("kind: FooList\nitems: []\n---\n# nothing\n---\n{}\n").is_empty());
+    }
+
+    #[test]
+    fn lists_without_items_are_objects_with_metadata() {
+        let file = RelPath::parse("a.yaml").unwrap();
+        let read = |text: &str| resources(text, &file, &Limits::default());
+        let list = read("kind: FooList\n").unwrap().remove(0);
+        assert_eq!(list.value, serde_json::json!({"kind": "FooList", "metadata": {}}));
+        assert!(read("kind: FooList\nitems: {}\n").is_err());
     }
 
     #[test]

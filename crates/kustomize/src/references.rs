@@ -229,11 +229,7 @@ impl<'r> Referrer<'r> {
         }
         candidates.retain(|one| is_compatible(one, own, Empty::Fits));
         if candidates.len() > 1 {
-            let strict: Vec<&Facts> =
-                candidates.iter().copied().filter(|one| is_compatible(one, own, Empty::FitsEmpty)).collect();
-            if !strict.is_empty() {
-                candidates = strict;
-            }
+            candidates.retain(|one| is_compatible(one, own, Empty::FitsEmpty));
         }
         match candidates[..] {
             [] => Ok(None),

@@ -27,6 +27,7 @@ pub(crate) struct Resource {
     pub suffixes: Vec<Text>,
     pub behavior: Behavior,
     pub needs_hash: bool,
+    pub is_generated: bool,
     /// Numbers given to scalars that are one and the same in several places.
     pub shares: u32,
     /// Whether there are such.
@@ -54,6 +55,7 @@ impl Resource {
             suffixes: Vec::new(),
             behavior: Behavior::default(),
             needs_hash: false,
+            is_generated: false,
             shares: 0,
             has_shares: false,
             vars: Vec::new(),
@@ -124,6 +126,11 @@ impl Resource {
             annotations.retain(|key, _| !is_note(key));
         }
         has_notes(&self.value)
+    }
+
+    /// Whether kustomize keeps notes about this object among its annotations, so that there are some.
+    pub(crate) fn has_notes(&self) -> bool {
+        self.is_generated || self.needs_hash || !self.previous.is_empty()
     }
 
     /// A scalar as it is spelled; empty where there is none.
@@ -236,6 +243,19 @@ impl Resource {
             _ => drop(metadata.remove("annotations")),
         }
         self.value
+    }
+
+    /// Refuses what has lost its kind or its name on the way.
+    pub(crate) fn check_complete(&self) -> Result<(), BuildError> {
+        let missing = match self.kind() {
+            "" => "kind",
+            kind if self.name().is_empty() && !kind.ends_with("List") => "metadata.name",
+            _ => return Ok(()),
+        };
+        let origin = self.original_id();
+        let message =
+            format!("missing {missing} in object: {origin} has lost it, which now is {}", self.current_id());
+        Err(BuildError::invalid(message))
     }
 
     /// Refuses what cannot be named.

@@ -1,12 +1,13 @@
 //! The objects of a build in order, no two with the same id.
 
 use std::collections::hash_map::{Entry, RandomState};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::BuildHasher;
 
-use plumb_manifests::yaml::Map;
+use plumb_manifests::yaml::{Map, Node};
 
 use crate::error::BuildError;
+use crate::field::check_key;
 use crate::identity::ResId;
 use crate::provenance;
 use crate::resource::{Behavior, Resource};
@@ -103,10 +104,10 @@ impl ResourceSet {
             ([_], Behavior::Create) => {
                 Err(BuildError::invalid(format!("id {id} exists; behavior must be merge or replace")))
             }
-            (&[index], Behavior::Merge | Behavior::Replace) => {
-                self.change(index, |old| *old = replaced(old, new));
+            (&[index], Behavior::Merge | Behavior::Replace) => self.change(index, |old| {
+                *old = replaced(old, new)?;
                 Ok(())
-            }
+            }),
             (many, _) => {
                 let message = format!("found {} objects that could accept the merge of {id}", many.len());
                 Err(BuildError::invalid(message))
@@ -196,21 +197,23 @@ fn is_full(resource: &Resource) -> bool {
 
 /// A generated object in the place of an old one: metadata are joined, the new one winning; name, namespace and
 /// history stay. A merge joins the data too.
-fn replaced(old: &Resource, mut new: Resource) -> Resource {
+fn replaced(old: &Resource, mut new: Resource) -> Result<Resource, BuildError> {
     // What a merged object came from is where it was first.
     let kept_origin = if new.behavior == Behavior::Merge { provenance::origin(old) } else { None };
     for field in ["labels", "annotations"] {
         let path = ["metadata", field];
         let mut texts = old.texts(&path);
         texts.extend(new.texts(&path));
+        texts.keys().try_for_each(|key| check_key(key))?;
         new.set_metadata_texts(field, texts);
     }
     new.set_name(old.name());
     new.set_namespace(old.namespace());
     if new.behavior == Behavior::Merge {
         for field in ["data", "binaryData"] {
-            let mut texts = old.texts(&[field]);
-            texts.extend(new.texts(&[field]));
+            let mut texts = data(old, field);
+            texts.extend(data(&new, field));
+            texts.keys().try_for_each(|key| check_key(key))?;
             let map: Map = texts.into_iter().map(|(key, text)| (key.into(), text.into())).collect();
             if let Some(object) = new.value.as_object_mut() {
                 if map.is_empty() {
@@ -233,5 +236,17 @@ fn replaced(old: &Resource, mut new: Resource) -> Resource {
     new.suffixes.clone_from(&old.suffixes);
     new.vars.clone_from(&old.vars);
     new.needs_hash &= old.needs_hash;
-    new
+    new.is_generated |= old.is_generated;
+    Ok(new)
+}
+
+/// The data that are scalars; for kustomize, what is null or no scalar is an empty text.
+fn data(resource: &Resource, field: &str) -> BTreeMap<String, String> {
+    let map = resource.value.get(field).and_then(Node::as_object);
+    let text = |node: &Node| match node {
+        Node::Plain(plain) => plain.text.to_string(),
+        Node::String(text) => text.to_string(),
+        Node::Null(_) | Node::Array(_) | Node::Object(_) => String::new(),
+    };
+    map.into_iter().flat_map(Map::iter).map(|(key, node)| (key.to_owned(), text(node))).collect()
 }

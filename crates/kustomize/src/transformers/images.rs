@@ -4,7 +4,7 @@ use plumb_manifests::yaml::Node;
 use regex::Regex;
 
 use crate::error::BuildError;
-use crate::field::{FieldSpec, Make, plain};
+use crate::field::{FieldSpec, Make, check_scalar, plain};
 use crate::selector::REGEX_BYTES_MAX;
 use crate::set::ResourceSet;
 use crate::settings::ImageEntry;
@@ -72,11 +72,7 @@ impl Change<'_> {
                 *field = plain(&self.changed(&number.text));
             }
             Node::String(_) | Node::Null(_) | Node::Plain(_) => {}
-            Node::Array(_) | Node::Object(_) => {
-                let noun = if field.is_array() { "SequenceNode" } else { "MappingNode" };
-                let message = format!("wrong node kind: expected ScalarNode but got {noun}");
-                return Err(BuildError::invalid(message));
-            }
+            Node::Array(_) | Node::Object(_) => return check_scalar(field),
         }
         Ok(())
     }
@@ -85,13 +81,12 @@ impl Change<'_> {
         let (name, tag, digest) = split(image);
         let ImageEntry { name: _, new_name, new_tag, tag_suffix, digest: new_digest } = self.entry;
         let name = if new_name.is_empty() { name } else { new_name };
-        let (tag, digest) = match (new_tag.as_str(), new_digest.as_str()) {
-            ("", "") => (tag, digest),
-            (tag, "") => (tag, ""),
-            ("", digest) => ("", digest),
-            both => both,
+        // A suffix goes behind the tag that is there, never behind a new one.
+        let (tag, suffix, digest) = match (new_tag.as_str(), new_digest.as_str()) {
+            ("", "") if tag_suffix.is_empty() => (tag, "", digest),
+            ("", "") => (tag, tag_suffix.as_str(), ""),
+            (tag, digest) => (tag, "", digest),
         };
-        let (suffix, digest) = if tag_suffix.is_empty() { ("", digest) } else { (tag_suffix.as_str(), "") };
         let tag = if tag.is_empty() && suffix.is_empty() { String::new() } else { format!(":{tag}{suffix}") };
         let digest = if digest.is_empty() { String::new() } else { format!("@{digest}") };
         format!("{name}{tag}{digest}")

@@ -393,7 +393,6 @@ fn meaning(text: &str, is_plain: bool, tag: Option<&Tag>, dialect: Dialect) -> R
         return Ok(own());
     };
     match (&*kind, resolve(text, dialect)) {
-        ("str", _) => Ok(own()),
         ("binary", _) => binary(text).map(|text| Meaning::Text(text.into())),
         ("null", _) => Ok(Meaning::Null),
         ("int", Scalar::Plain(kind @ PlainKind::Integer))

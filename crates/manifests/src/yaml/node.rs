@@ -372,6 +372,7 @@ impl Node {
     }
 
     /// Leaves nothing and gives what was here.
+    #[must_use]
     pub fn take(&mut self) -> Node {
         std::mem::take(self)
     }
