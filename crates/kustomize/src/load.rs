@@ -11,18 +11,31 @@ use crate::resource::Resource;
 /// The objects of a file, lists taken apart. Those out of a list stand behind all others, as kustomize puts them.
 pub(crate) fn resources(text: &str, file: &RelPath, limits: &Limits) -> Result<Vec<Resource>, BuildError> {
     let documents = yaml::parse(text, &limits.yaml).map_err(|error| BuildError::yaml(file, &error))?;
-    let origin = format!("/{file}");
-    let documents = documents.into_iter().map(|Document { node, line }| (node, line)).collect();
-    objects(documents, &origin, limits)
-        .map_err(|(line, error)| if line == 0 { error.in_file(file) } else { error.at_line(file, line) })
+    of_documents(documents, Some(file), limits)
 }
 
 /// The objects of a text that stands in a kustomization file.
 pub(crate) fn inline(text: &str, origin: &str, limits: &Limits) -> Result<Vec<Resource>, BuildError> {
     let documents =
         yaml::parse(text, &limits.yaml).map_err(|error| BuildError::invalid(error.to_string()))?;
-    let documents = documents.into_iter().map(|Document { node, line }| (node, line)).collect();
-    objects(documents, origin, limits).map_err(|(_, error)| error)
+    objects(placed(documents), origin, limits).map_err(|(_, error)| error)
+}
+
+/// The objects of documents that have been read, from a file or from a kustomization file.
+pub(crate) fn of_documents(
+    documents: Vec<Document>,
+    file: Option<&RelPath>,
+    limits: &Limits,
+) -> Result<Vec<Resource>, BuildError> {
+    let Some(file) = file else {
+        return objects(placed(documents), "", limits).map_err(|(_, error)| error);
+    };
+    objects(placed(documents), &format!("/{file}"), limits)
+        .map_err(|(line, error)| if line == 0 { error.in_file(file) } else { error.at_line(file, line) })
+}
+
+fn placed(documents: Vec<Document>) -> Vec<Placed> {
+    documents.into_iter().map(|Document { node, line }| (node, line)).collect()
 }
 
 type Placed = (Node, usize);

@@ -202,16 +202,12 @@ fn parse(assembly: &Assembly<'_>, source: &Source) -> Result<Patch, BuildError> 
         None => BuildError::invalid(format!("unable to parse SM or JSON patch: line {error}")),
     };
     let documents = yaml::parse(&source.text, &limits.yaml).map_err(refused)?;
+    let doing = |error: BuildError| named(error.while_doing("unable to parse SM or JSON patch"));
     if documents.iter().any(|document| document.node.is_array()) {
         let value = yaml::parse_settings(&source.text, &limits.yaml).map_err(refused)?;
         return json::items(value).map(Patch::Json).map_err(named);
     }
-    let resources = match &source.file {
-        Some(file) => load::resources(&source.text, file, limits),
-        None => load::inline(&source.text, "", limits),
-    };
-    let resources =
-        resources.map_err(|error| named(error.while_doing("unable to parse SM or JSON patch")))?;
+    let resources = load::of_documents(documents, source.file.as_ref(), limits).map_err(doing)?;
     Ok(if resources.is_empty() { Patch::Empty } else { Patch::Strategic(resources) })
 }
 

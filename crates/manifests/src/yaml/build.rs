@@ -93,7 +93,10 @@ pub(super) fn parsed(chunk: &Chunk<'_>, dialect: Dialect, budget: &mut Budget) -
     };
     let refused = |error: ScanError| at(error.marker(), error.info());
     let mut parser = Parser::new_from_str_with_options(chunk.text, options);
-    let mut builder = Builder { dialect, budget, frames: Vec::new(), anchors: HashMap::new(), root: None };
+    let is_cut = !chunk.text.ends_with('\n');
+    let end = if is_cut { chunk.text.chars().count() } else { usize::MAX };
+    let mut builder =
+        Builder { dialect, budget, frames: Vec::new(), anchors: HashMap::new(), root: None, end };
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(refused)?;
         if matches!(event, Event::DocumentEnd) {
@@ -110,6 +113,8 @@ struct Builder<'b> {
     frames: Vec<Frame>,
     anchors: HashMap<usize, Built>,
     root: Option<Node>,
+    /// Where the text ends without a line break, in characters.
+    end: usize,
 }
 
 /// A map or list that is not closed yet.
@@ -192,6 +197,12 @@ impl Builder<'_> {
                 if span.start.index() == span.end.index() && text == "~" =>
             {
                 self.scalar(Cow::Borrowed(""), style, anchor, tag.as_deref())
+            }
+            // A block has no line break at its end where the text has none. The parser adds one.
+            Event::Scalar(text, style @ (ScalarStyle::Literal | ScalarStyle::Folded), anchor, tag)
+                if span.end.index() >= self.end && text.ends_with('\n') =>
+            {
+                self.scalar(Cow::Owned(text[..text.len() - 1].to_owned()), style, anchor, tag.as_deref())
             }
             Event::Scalar(text, style, anchor, tag) => self.scalar(text, style, anchor, tag.as_deref()),
             Event::SequenceStart(_, anchor, _) => self.open(Content::List(Vec::new()), anchor),

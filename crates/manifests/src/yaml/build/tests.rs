@@ -49,6 +49,21 @@ fn nothing_is_told_from_null() {
 }
 
 #[test]
+fn a_block_ends_with_a_line_break_only_where_the_text_does() {
+    for (text, expect) in [
+        ("a: |\n  x", "x"),
+        ("a: |\n  x\n", "x\n"),
+        ("a: >\n  x\n  y", "x y"),
+        ("a: |+\n  x", "x"),
+        ("a: |-\n  x", "x"),
+        ("b: é\na: |\n  é", "é"),
+    ] {
+        assert_eq!(read(text)[0]["a"], json!(expect), "{text:?}");
+    }
+    assert_eq!(read("a: |\n  x\nb: 1")[0]["a"], json!("x\n"));
+}
+
+#[test]
 fn keys_of_large_maps_are_found_wherever_they_stand() {
     let text: String = (0..100).rev().map(|number| format!("k{number:03}: {number}\n")).collect();
     assert_eq!(read(&text)[0]["k042"], json!(42));
