@@ -23,8 +23,20 @@ use crate::{order, references};
 pub struct Options {
     /// Which files a kustomization may name.
     pub reach: Reach,
+    /// The order of the objects where the kustomization file names none.
+    pub order: Order,
     /// What a build may ask for.
     pub limits: Limits,
+}
+
+/// The order of the objects where `sortOptions` is not set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// kustomize's legacy order, as the kustomize command prints.
+    #[default]
+    Legacy,
+    /// The order in which they were read, as Flux builds.
+    AsRead,
 }
 
 /// Which files a kustomization may name. Directories are free in both: they are kustomizations of their own.
@@ -99,6 +111,8 @@ pub struct Additions {
     pub patches: Vec<PatchEntry>,
     /// Follow the file's own.
     pub components: Vec<String>,
+    /// Added to the file's own, each once.
+    pub build_metadata: Vec<String>,
 }
 
 /// Builds the kustomization in a directory of the tree.
@@ -127,10 +141,11 @@ pub fn build_with(
     let place = Place { directory: path.clone(), file, chain: vec![path.clone()] };
     let mut accumulated = Accumulated::default();
     assembly.add(&place, &settings, &mut accumulated)?;
-    let objects = finish(accumulated, &settings, &assembly).map_err(|error| match &place.file {
-        Some(file) => error.in_file(file),
-        None => error,
-    })?;
+    let objects =
+        finish(accumulated, &settings, &assembly, options.order).map_err(|error| match &place.file {
+            Some(file) => error.in_file(file),
+            None => error,
+        })?;
     let warnings = assembly.into_warnings();
     Ok(Build { objects, reads: reader.into_reads(), warnings })
 }
@@ -145,6 +160,7 @@ fn extend(settings: &mut Settings, additions: &Additions) {
         images,
         patches,
         components,
+        build_metadata,
     } = additions;
     for (own, new) in [
         (&mut settings.namespace, namespace),
@@ -163,6 +179,11 @@ fn extend(settings: &mut Settings, additions: &Additions) {
     }
     settings.patches.extend(patches.iter().cloned());
     settings.components.extend(components.iter().cloned());
+    for one in build_metadata {
+        if !settings.build_metadata.contains(one) {
+            settings.build_metadata.push(one.clone());
+        }
+    }
 }
 
 /// What is done once, when everything has been gathered: hashes, references, order.
@@ -170,6 +191,7 @@ fn finish(
     accumulated: Accumulated,
     settings: &Settings,
     assembly: &Assembly<'_>,
+    unsaid: Order,
 ) -> Result<Vec<Built>, BuildError> {
     let (reader, provenance) = (assembly.reader, &assembly.provenance);
     let Accumulated { mut set, config, vars } = accumulated;
@@ -184,7 +206,9 @@ fn finish(
         return Err(BuildError::invalid(message));
     }
     let mut resources = set.into_vec();
-    order::sort(&mut resources, settings.sort_options.as_ref())?;
+    if settings.sort_options.is_some() || unsaid == Order::Legacy {
+        order::sort(&mut resources, settings.sort_options.as_ref())?;
+    }
     let mut trails: HashMap<Trail, Arc<[Arc<Transformation>]>> = HashMap::new();
     resources.iter().try_for_each(Resource::check_complete)?;
     let is_managed = provenance.asks_for(Metadata::ManagedBy);

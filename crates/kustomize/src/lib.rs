@@ -29,7 +29,7 @@ mod shares;
 mod transformers;
 mod vars;
 
-pub use build::{Additions, Build, Built, Options, Reach, build, build_with};
+pub use build::{Additions, Build, Built, Options, Order, Reach, build, build_with};
 pub use error::{BuildError, Refusal};
 pub use limits::Limits;
 pub use provenance::Transformation;
