@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use plumb_manifests::yaml::{DEPTH_MAX, Node, PlainKind, is_plain};
+use plumb_manifests::yaml::{DEPTH_MAX, Node, PlainKind, is_plain, json_number};
 use serde_json::Value;
 
 use crate::error::BuildError;
@@ -141,8 +141,8 @@ fn settle(value: &mut Node) {
         Node::Object(map) => map.values_mut().for_each(settle),
         Node::String(text) => text.is_quoted = !is_plain(text),
         Node::Plain(plain) if plain.kind == PlainKind::Integer && plain.text.len() > EXACT_DIGITS => {
-            if let Ok(float) = plain.text.parse() {
-                *value = printed(float);
+            if let Some(number) = plain.text.parse().ok().and_then(json_number) {
+                *value = Node::from(number);
             }
         }
         Node::Null(_) | Node::Plain(_) => {}
@@ -151,18 +151,6 @@ fn settle(value: &mut Node) {
 
 /// So many digits are the same in a float.
 const EXACT_DIGITS: usize = 15;
-
-/// A whole float as Go prints it to JSON, with no more digits than it takes to tell it from others, and as it is read
-/// again: an integer if that fits into 64 bits.
-fn printed(float: f64) -> Node {
-    let text = format!("{float}");
-    let number = match (text.parse::<i64>(), text.parse::<u64>()) {
-        (Ok(number), _) => Value::from(number),
-        (Err(_), Ok(number)) => Value::from(number),
-        (Err(_), Err(_)) => Value::from(float),
-    };
-    Node::from(number)
-}
 
 struct Work(usize);
 

@@ -136,7 +136,13 @@ impl KeyedList<'_, '_> {
                 format!("{total} items are too many to be merged where keys are missing or repeated");
             return Err(BuildError::over_limit(message));
         }
-        let wanted: Vec<Node> = patch.iter().map(|&at| arena[at].clone()).collect();
+        let mut wanted: Vec<Node> = patch.iter().map(|&at| arena[at].clone()).collect();
+        if !is_merge {
+            // Where there is nothing to replace, the directive is all that is lost.
+            for item in wanted.iter_mut().filter_map(Node::as_object_mut) {
+                item.remove(DIRECTIVE);
+            }
+        }
         let kept: Vec<ItemKey> =
             if is_merge { dest.iter().map(|&at| self.key_of(&arena[at])).collect() } else { Vec::new() };
         let mut tuples: Vec<ItemKey> = Vec::new();

@@ -384,6 +384,7 @@ fn apply_json(
         }
         patched
             .and_then(|()| resource.check_named())
+            .and_then(|()| resource.settle_annotations())
             .map_err(|error| error.while_doing(format!("patching {id}")))
     })
 }

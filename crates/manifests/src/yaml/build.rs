@@ -69,7 +69,14 @@ pub(super) fn first_document(
     };
     let refused = |error: ScanError| at(error.marker(), error.info());
     let mut parser = Parser::new_from_str_with_options(chunk.text, options);
-    let mut builder = Builder { dialect, budget, frames: Vec::new(), anchors: HashMap::new(), root: None };
+    let mut builder = Builder {
+        dialect,
+        budget,
+        frames: Vec::new(),
+        anchors: HashMap::new(),
+        root: None,
+        open_end: open_end(chunk.text),
+    };
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(refused)?;
         if matches!(event, Event::DocumentEnd) {
@@ -80,12 +87,20 @@ pub(super) fn first_document(
     Ok(builder.root.unwrap_or_default())
 }
 
+/// Where a text ends whose last line has content and no line break, in characters. A block that ends there has no line
+/// break at its end either, as in Go's libraries; the parser gives it one.
+fn open_end(text: &str) -> Option<usize> {
+    let last = text.rsplit(['\n', '\r']).next().unwrap_or_default();
+    (!last.trim_start_matches(' ').is_empty()).then(|| text.chars().count())
+}
+
 struct Builder<'b> {
     dialect: Dialect,
     budget: &'b mut Budget,
     frames: Vec<Frame>,
     anchors: HashMap<usize, Built>,
     root: Option<Node>,
+    open_end: Option<usize>,
 }
 
 /// A map or list that is not closed yet.
@@ -168,6 +183,14 @@ impl Builder<'_> {
                 if span.start.index() == span.end.index() && text == "~" =>
             {
                 self.scalar(Cow::Borrowed(""), style, anchor, tag.as_deref())
+            }
+            Event::Scalar(mut text, style, anchor, tag)
+                if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded)
+                    && self.open_end == Some(span.end.index())
+                    && text.ends_with('\n') =>
+            {
+                text.to_mut().pop();
+                self.scalar(text, style, anchor, tag.as_deref())
             }
             Event::Scalar(text, style, anchor, tag) => self.scalar(text, style, anchor, tag.as_deref()),
             Event::SequenceStart(_, anchor, _) => self.open(Content::List(Vec::new()), anchor),
