@@ -341,16 +341,16 @@ fn apply_strategic(
         gvk.kind = kind.into();
     }
     let mut merger = Merger::new(&schema);
-    let merged =
+    let result =
         merger.merge(value, patch, &gvk).map_err(|error| error.while_doing(format!("patching {before}")))?;
     for loss in merger.losses {
         assembly.warn(format!("patching {before}: {loss}"));
     }
-    let Some(merged) = merged else {
+    let Some(value) = result else {
         resource.value = Node::object();
         return Ok(false);
     };
-    resource.value = merged;
+    resource.value = value;
     if !allowed.kind && resource.kind() != before.gvk.kind {
         resource.value.make_object().insert("kind", before.gvk.kind.clone());
     }

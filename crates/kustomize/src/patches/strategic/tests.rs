@@ -17,8 +17,8 @@ fn merged(old: &str, patch: &str, kind: &str) -> Result<Option<Node>, BuildError
 fn lose(kind: &str, old: &str, patch: &str, expect: &str, told: &str) {
     let under_spec = |text: &str| node(&format!("{{\"spec\": {text}}}"));
     let mut merger = Merger::new(Schema::builtin());
-    let merged = merger.merge(under_spec(old), under_spec(patch), &Gvk::new("v1", kind)).unwrap().unwrap();
-    assert_eq!(merged["spec"], node(expect));
+    let result = merger.merge(under_spec(old), under_spec(patch), &Gvk::new("v1", kind)).unwrap().unwrap();
+    assert_eq!(result["spec"], node(expect));
     let losses = merger.losses.join("\n");
     assert!(losses.contains(told) && losses.is_empty() == told.is_empty(), "{losses}");
 }
