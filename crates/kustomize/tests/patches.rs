@@ -171,6 +171,7 @@ fn annotations_are_a_map_of_texts_after_a_json_patch() {
         ("[a, null]", "    a: \"null\"\n"),
         ("{a: {b: c}}", "    a: \"\"\n"),
         ("{a: 1.10}", "    a: \"1.1\"\n"),
+        ("{a: 1234567, b: 999999}", "    a: \"1.234567e+06\"\n    b: \"999999\"\n"),
     ] {
         let patch = format!("- {{op: add, path: /metadata/annotations, value: {value}}}");
         check(then, "  name: a\n", &patch, &format!("  annotations:\n{made}    k: v\n  name: a\n"), "");

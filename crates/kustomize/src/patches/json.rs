@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use plumb_manifests::yaml::{DEPTH_MAX, Node, PlainKind, is_plain, json_number};
+use plumb_manifests::yaml::{DEPTH_MAX, Node, PlainKind, is_plain};
 use serde_json::Value;
 
 use crate::error::BuildError;
@@ -140,17 +140,17 @@ fn settle(value: &mut Node) {
         Node::Array(items) => items.iter_mut().for_each(settle),
         Node::Object(map) => map.values_mut().for_each(settle),
         Node::String(text) => text.is_quoted = !is_plain(text),
-        Node::Plain(plain) if plain.kind == PlainKind::Integer && plain.text.len() > EXACT_DIGITS => {
-            if let Some(number) = plain.text.parse().ok().and_then(json_number) {
-                *value = Node::from(number);
+        Node::Plain(plain) if plain.kind == PlainKind::Integer && plain.text.len() >= EXPONENT_DIGITS => {
+            if let Ok(float) = plain.text.parse::<f64>() {
+                *value = Node::from(Value::from(float));
             }
         }
         Node::Null(_) | Node::Plain(_) => {}
     }
 }
 
-/// So many digits are the same in a float.
-const EXACT_DIGITS: usize = 15;
+/// From so many digits on, the printer writes an exponent, which shows where the number ends up in a text.
+const EXPONENT_DIGITS: usize = 7;
 
 struct Work(usize);
 

@@ -382,9 +382,20 @@ fn apply_json(
         if reads_notes && resource.erase_notes() {
             assembly.warn(format!("patching {id}: kustomize copies annotations of its own into the object"));
         }
+        let annotations = resource.value.at(&["metadata", "annotations"]).and_then(Node::as_object);
+        for (key, text) in annotations.into_iter().flat_map(Map::iter).filter_map(exponent) {
+            assembly.warn(format!(
+                "patching {id}: kustomize writes annotation {key:?} as {text:?}: put it in quotes"
+            ));
+        }
         patched
             .and_then(|()| resource.check_named())
             .and_then(|()| resource.settle_annotations())
             .map_err(|error| error.while_doing(format!("patching {id}")))
     })
+}
+
+/// A number among the annotations that got an exponent.
+fn exponent<'m>((key, node): (&'m str, &'m Node)) -> Option<(&'m str, &'m str)> {
+    node.scalar().filter(|text| !node.is_string() && text.contains("e+")).map(|text| (key, text))
 }
