@@ -119,6 +119,25 @@ impl Resource {
         }
     }
 
+    /// Makes a map of texts of the annotations, as kustomize does when it writes its notes into them: a list of scalars
+    /// is keys and values in turn, and whatever else is no map says nothing.
+    pub(crate) fn settle_annotations(&mut self) -> Result<(), BuildError> {
+        let Some(annotations) = self.value.at_mut(&["metadata", "annotations"]) else { return Ok(()) };
+        let text = |node: &Node| node.scalar().unwrap_or_default().to_owned();
+        if let Node::Array(items) = annotations {
+            if items.len() % 2 == 1 {
+                return Err(BuildError::invalid("metadata.annotations is a list, not a map"));
+            }
+            let pairs = items.chunks(2).filter(|pair| pair[0].is_scalar());
+            let map: Map = pairs.map(|pair| (Text::from(text(&pair[0])), pair[1].clone())).collect();
+            *annotations = Node::Object(map);
+        }
+        for node in annotations.make_object().values_mut().filter(|node| !node.is_string()) {
+            *node = Node::quoted(text(node));
+        }
+        Ok(())
+    }
+
     /// Takes the notes out again; true if some have got elsewhere, where they stay.
     pub(crate) fn erase_notes(&mut self) -> bool {
         let annotations = self.value.at_mut(&["metadata", "annotations"]).and_then(Node::as_object_mut);

@@ -140,29 +140,17 @@ fn settle(value: &mut Node) {
         Node::Array(items) => items.iter_mut().for_each(settle),
         Node::Object(map) => map.values_mut().for_each(settle),
         Node::String(text) => text.is_quoted = !is_plain(text),
-        Node::Plain(plain) if plain.kind == PlainKind::Integer && plain.text.len() > EXACT_DIGITS => {
-            if let Ok(float) = plain.text.parse() {
-                *value = printed(float);
+        Node::Plain(plain) if plain.kind == PlainKind::Integer && plain.text.len() >= EXPONENT_DIGITS => {
+            if let Ok(float) = plain.text.parse::<f64>() {
+                *value = Node::from(Value::from(float));
             }
         }
         Node::Null(_) | Node::Plain(_) => {}
     }
 }
 
-/// So many digits are the same in a float.
-const EXACT_DIGITS: usize = 15;
-
-/// A whole float as Go prints it to JSON, with no more digits than it takes to tell it from others, and as it is read
-/// again: an integer if that fits into 64 bits.
-fn printed(float: f64) -> Node {
-    let text = format!("{float}");
-    let number = match (text.parse::<i64>(), text.parse::<u64>()) {
-        (Ok(number), _) => Value::from(number),
-        (Err(_), Ok(number)) => Value::from(number),
-        (Err(_), Err(_)) => Value::from(float),
-    };
-    Node::from(number)
-}
+/// From so many digits on, the printer writes an exponent, which shows where the number ends up in a text.
+const EXPONENT_DIGITS: usize = 7;
 
 struct Work(usize);
 

@@ -31,14 +31,12 @@ impl KeyedList<'_, '_> {
         if old.is_empty() && patch.is_empty() {
             return Ok(Node::Array(old));
         }
-        match self.regular_keys(&old, &patch) {
-            Some(keys) => self.merge_regular(old, patch, keys).map(Node::Array),
-            None => {
-                let (dest, patches) = (0..old.len(), old.len()..old.len() + patch.len());
-                let arena = old.into_iter().chain(patch).collect();
-                self.step_by_step(arena, dest.collect(), patches.collect(), true)
-            }
+        if let Some(keys) = self.regular_keys(&old, &patch) {
+            return self.merge_regular(old, patch, keys).map(Node::Array);
         }
+        let (dest, patches) = (0..old.len(), old.len()..old.len() + patch.len());
+        let arena = old.into_iter().chain(patch).collect();
+        self.step_by_step(arena, dest.collect(), patches.collect(), true)
     }
 
     /// What the list of a patch becomes where the object has none: for kustomize it is both lists at once.
@@ -136,7 +134,13 @@ impl KeyedList<'_, '_> {
                 format!("{total} items are too many to be merged where keys are missing or repeated");
             return Err(BuildError::over_limit(message));
         }
-        let wanted: Vec<Node> = patch.iter().map(|&at| arena[at].clone()).collect();
+        let mut wanted: Vec<Node> = patch.iter().map(|&at| arena[at].clone()).collect();
+        if !is_merge {
+            // Where there is nothing to replace, the directive is all that is lost.
+            for item in wanted.iter_mut().filter_map(Node::as_object_mut) {
+                item.remove(DIRECTIVE);
+            }
+        }
         let kept: Vec<ItemKey> =
             if is_merge { dest.iter().map(|&at| self.key_of(&arena[at])).collect() } else { Vec::new() };
         let mut tuples: Vec<ItemKey> = Vec::new();
@@ -210,16 +214,14 @@ impl KeyedList<'_, '_> {
             }
         };
         let merged = merged.filter(|&at| !is_nothing(&steps.arena[at]));
-        match merged {
-            Some(at) => set_in(&steps.arena, &mut steps.items, &criteria, Some(at)),
-            None => {
-                set_in(&steps.arena, &mut steps.dest, &criteria, None)?;
-                if steps.is_one_list {
-                    steps.patch.clone_from(&steps.dest);
-                }
-                Ok(())
-            }
+        if merged.is_some() {
+            return set_in(&steps.arena, &mut steps.items, &criteria, merged);
         }
+        set_in(&steps.arena, &mut steps.dest, &criteria, None)?;
+        if steps.is_one_list {
+            steps.patch.clone_from(&steps.dest);
+        }
+        Ok(())
     }
 
     /// Compares what a patch asked for with what came out.

@@ -337,16 +337,16 @@ fn apply_strategic(
         gvk.kind = kind.into();
     }
     let mut merger = Merger::new(&schema);
-    let merged =
+    let result =
         merger.merge(value, patch, &gvk).map_err(|error| error.while_doing(format!("patching {before}")))?;
     for loss in merger.losses {
         assembly.warn(format!("patching {before}: {loss}"));
     }
-    let Some(merged) = merged else {
+    let Some(value) = result else {
         resource.value = Node::object();
         return Ok(false);
     };
-    resource.value = merged;
+    resource.value = value;
     if !allowed.kind && resource.kind() != before.gvk.kind {
         resource.value.make_object().insert("kind", before.gvk.kind.clone());
     }
@@ -378,8 +378,20 @@ fn apply_json(
         if reads_notes && resource.erase_notes() {
             assembly.warn(format!("patching {id}: kustomize copies annotations of its own into the object"));
         }
+        let annotations = resource.value.at(&["metadata", "annotations"]).and_then(Node::as_object);
+        for (key, text) in annotations.into_iter().flat_map(Map::iter).filter_map(exponent) {
+            assembly.warn(format!(
+                "patching {id}: kustomize writes annotation {key:?} as {text:?}: put it in quotes"
+            ));
+        }
         patched
             .and_then(|()| resource.check_named())
+            .and_then(|()| resource.settle_annotations())
             .map_err(|error| error.while_doing(format!("patching {id}")))
     })
+}
+
+/// A number among the annotations that got an exponent.
+fn exponent<'m>((key, node): (&'m str, &'m Node)) -> Option<(&'m str, &'m str)> {
+    node.scalar().filter(|text| !node.is_string() && text.contains("e+")).map(|text| (key, text))
 }

@@ -182,19 +182,31 @@ impl<'s> Merger<'s> {
                 }
                 self.inside_added(|merger| merger.map(Map::new(), map, field)).map(Some)
             }
-            Node::Array(items) => match keyed(field) {
-                None => Ok(Some(Node::Array(items))),
-                Some(Merge::Keys(keys)) => {
-                    self.inside_added(|merger| merger.keyed(keys, field).add(items)).map(Some)
-                }
-                Some(_) => set(Vec::new(), items).map(Some),
-            },
+            Node::Array(items) => self.added_list(items, field),
             mut scalar => {
                 if let Node::String(text) = &mut scalar {
                     settle(text);
                 }
                 Ok(Some(scalar))
             }
+        }
+    }
+
+    fn added_list(
+        &mut self,
+        mut items: Vec<Node>,
+        field: Option<Spot<'s>>,
+    ) -> Result<Option<Node>, BuildError> {
+        let Some(merge) = keyed(field) else {
+            return Ok(Some(Node::Array(items)));
+        };
+        // As with maps: kustomize sees what is said about a list only further down.
+        if self.added_around > 0 && take_list_directive(&mut items)? == Directive::Delete {
+            return Ok(None);
+        }
+        match merge {
+            Merge::Keys(keys) => self.inside_added(|merger| merger.keyed(keys, field).add(items)).map(Some),
+            _ => set(Vec::new(), items).map(Some),
         }
     }
 

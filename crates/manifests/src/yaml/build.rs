@@ -93,10 +93,14 @@ pub(super) fn parsed(chunk: &Chunk<'_>, dialect: Dialect, budget: &mut Budget) -
     };
     let refused = |error: ScanError| at(error.marker(), error.info());
     let mut parser = Parser::new_from_str_with_options(chunk.text, options);
-    let is_cut = !chunk.text.ends_with('\n');
-    let end = if is_cut { chunk.text.chars().count() } else { usize::MAX };
-    let mut builder =
-        Builder { dialect, budget, frames: Vec::new(), anchors: HashMap::new(), root: None, end };
+    let mut builder = Builder {
+        dialect,
+        budget,
+        frames: Vec::new(),
+        anchors: HashMap::new(),
+        root: None,
+        open_end: open_end(chunk.text),
+    };
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(refused)?;
         if matches!(event, Event::DocumentEnd) {
@@ -107,14 +111,20 @@ pub(super) fn parsed(chunk: &Chunk<'_>, dialect: Dialect, budget: &mut Budget) -
     Ok(builder.root.unwrap_or_default())
 }
 
+/// Where a text ends whose last line has content and no line break, in characters. A block that ends there has no line
+/// break at its end either, as in Go's libraries; the parser gives it one.
+fn open_end(text: &str) -> Option<usize> {
+    let last = text.rsplit(['\n', '\r']).next().unwrap_or_default();
+    (!last.trim_start_matches(' ').is_empty()).then(|| text.chars().count())
+}
+
 struct Builder<'b> {
     dialect: Dialect,
     budget: &'b mut Budget,
     frames: Vec<Frame>,
     anchors: HashMap<usize, Built>,
     root: Option<Node>,
-    /// Where the text ends without a line break, in characters.
-    end: usize,
+    open_end: Option<usize>,
 }
 
 /// A map or list that is not closed yet.
@@ -198,11 +208,13 @@ impl Builder<'_> {
             {
                 self.scalar(Cow::Borrowed(""), style, anchor, tag.as_deref())
             }
-            // A block has no line break at its end where the text has none. The parser adds one.
-            Event::Scalar(text, style @ (ScalarStyle::Literal | ScalarStyle::Folded), anchor, tag)
-                if span.end.index() >= self.end && text.ends_with('\n') =>
+            Event::Scalar(mut text, style, anchor, tag)
+                if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded)
+                    && self.open_end == Some(span.end.index())
+                    && text.ends_with('\n') =>
             {
-                self.scalar(Cow::Owned(text[..text.len() - 1].to_owned()), style, anchor, tag.as_deref())
+                text.to_mut().pop();
+                self.scalar(text, style, anchor, tag.as_deref())
             }
             Event::Scalar(text, style, anchor, tag) => self.scalar(text, style, anchor, tag.as_deref()),
             Event::SequenceStart(_, anchor, _) => self.open(Content::List(Vec::new()), anchor),

@@ -132,3 +132,22 @@ fn limits_are_named_in_the_refusal() {
     let limits = Limits { documents_max: 1, ..Limits::default() };
     assert_eq!(parse("a: 1\n---\nb: 1\n", &limits).unwrap_err().message, "more than 1 documents");
 }
+
+#[test]
+fn a_block_at_the_end_of_a_text_without_a_line_break_has_none() {
+    let value = |text: &str| {
+        let documents = parse(text, &Limits::default()).unwrap();
+        documents[0].node["x"].as_str().unwrap().to_owned()
+    };
+    for (text, expect) in [
+        ("x: |\n  a\n  b", "a\nb"),
+        ("x: |+\n  a", "a"),
+        ("x: >\n  a\n  b", "a b"),
+        ("x: |\n  a\n", "a\n"),
+        ("x: |\n  a\n  ", "a\n"),
+        ("x: |\n  a\n# c", "a\n"),
+        ("x: |\n  a\ny: |\n  b", "a\n"),
+    ] {
+        assert_eq!(value(text), expect, "{text:?}");
+    }
+}
