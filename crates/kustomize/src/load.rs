@@ -6,6 +6,7 @@ use plumb_manifests::yaml::{self, Document};
 
 use crate::error::BuildError;
 use crate::limits::Limits;
+use crate::passage;
 use crate::resource::Resource;
 
 /// The objects of a file, lists taken apart. Those out of a list stand behind all others, as kustomize puts them.
@@ -72,7 +73,12 @@ fn is_list(value: &Node) -> bool {
 fn take_items(mut value: Node) -> Result<Result<Vec<Node>, Node>, BuildError> {
     let is_list = is_list(&value);
     match value.get_mut("items") {
-        Some(Node::Array(items)) if is_list => Ok(Ok(std::mem::take(items))),
+        Some(Node::Array(items)) if is_list => {
+            let mut items = std::mem::take(items);
+            // Lists are taken apart after they have been written and read.
+            items.iter_mut().for_each(|item| drop(passage::rewrite(item)));
+            Ok(Ok(items))
+        }
         Some(Node::Null(_)) if is_list => Ok(Ok(Vec::new())),
         Some(other) if is_list => {
             let message = format!("expected array in items, but found {}", other.noun());
