@@ -81,6 +81,34 @@ fn push_breaks(out: &mut String, count: usize) {
     out.extend(std::iter::repeat_n('\n', count));
 }
 
+/// What is left of a value that is JSON in between: numbers and times are spelled anew, and all texts stand in quotes.
+pub(crate) fn through_json(node: &Node) -> Result<Node, BuildError> {
+    check_finite(node)?;
+    let mut read = Node::from(node.to_json());
+    quote(&mut read);
+    Ok(read)
+}
+
+fn check_finite(node: &Node) -> Result<(), BuildError> {
+    match node {
+        Node::Plain(plain) if !plain.is_finite() => {
+            Err(BuildError::invalid(format!("json: unsupported value: {}", plain.text)))
+        }
+        Node::Array(items) => items.iter().try_for_each(check_finite),
+        Node::Object(map) => map.values().try_for_each(check_finite),
+        Node::Null(_) | Node::Plain(_) | Node::String(_) => Ok(()),
+    }
+}
+
+fn quote(node: &mut Node) {
+    match node {
+        Node::Array(items) => items.iter_mut().for_each(quote),
+        Node::Object(map) => map.values_mut().for_each(quote),
+        Node::String(text) => text.is_quoted = true,
+        Node::Null(_) | Node::Plain(_) => {}
+    }
+}
+
 /// The second time: line breaks of old fold as others do in quotes, and what no JSON or no YAML holds is refused.
 pub(crate) fn print(node: &mut Node) -> Result<(), BuildError> {
     match node {
@@ -89,12 +117,10 @@ pub(crate) fn print(node: &mut Node) -> Result<(), BuildError> {
             text.text = folded(text).into();
             Ok(())
         }
-        Node::Plain(plain) if !plain.is_finite() => {
-            Err(BuildError::invalid(format!("json: unsupported value: {}", plain.text)))
-        }
+        Node::Plain(_) => check_finite(node),
         Node::Array(items) => items.iter_mut().try_for_each(print),
         Node::Object(map) => print_map(map),
-        Node::Null(_) | Node::Plain(_) | Node::String(_) => Ok(()),
+        Node::Null(_) | Node::String(_) => Ok(()),
     }
 }
 
