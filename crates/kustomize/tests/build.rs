@@ -157,7 +157,7 @@ fn broken_files_are_named_with_their_line() {
 
 #[test]
 fn what_the_engine_does_not_do_is_refused_by_file_and_field() {
-    for field in ["helmCharts", "helmGlobals"] {
+    for field in ["helmCharts", "helmChartInflationGenerator"] {
         let text = format!("resources: [a.yaml]\n{field}: [x]\n");
         let expect = format!("/kustomization.yaml:2:1: field \"{field}\" is not supported");
         refuse(&[("kustomization.yaml", &text), ("a.yaml", A)], Refusal::Unsupported, &expect);

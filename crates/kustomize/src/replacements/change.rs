@@ -9,6 +9,7 @@ use super::entry::FieldOptions;
 use super::path::{Step, TargetPath, no_pair, wrong_kind};
 use super::structured;
 use crate::error::BuildError;
+use crate::field::check_key;
 use crate::reading::Reader;
 use crate::shares;
 
@@ -156,6 +157,7 @@ impl<'c> Change<'c> {
         if let Some(field) = map.get_mut(name) {
             self.walk(field, rest)?;
         } else if self.options.create {
+            check_key(name).map_err(Failure::Other)?;
             let mut field = self.make(rest);
             self.walk(&mut field, rest)?;
             map.insert(name.clone(), field);
