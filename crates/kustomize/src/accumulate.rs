@@ -173,6 +173,10 @@ impl<'t> Assembly<'t> {
         if matches!(*self.schema.borrow(), Known::Own(_)) {
             return Ok(());
         }
+        if version.as_deref().is_some_and(|version| !version.is_empty()) {
+            let message = "openapi: builtin version and custom schema provided, cannot use both";
+            return Err(BuildError::invalid(message));
+        }
         let file = self.file(&place.directory, reference)?;
         let is_over_builtin = self.reach == Reach::Tree || self.has_read_objects.get();
         let schema = schema::read(self.reader, &file, is_over_builtin)?;

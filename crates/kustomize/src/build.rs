@@ -11,6 +11,7 @@ use plumb_manifests::yaml::{self, Node};
 use crate::accumulate::{Accumulated, Assembly, Place};
 use crate::error::BuildError;
 use crate::limits::Limits;
+use crate::passage::{self, Refolded};
 use crate::provenance::{Metadata, Provenance, Trail, Transformation};
 use crate::reading::{ReadSet, Reader};
 use crate::resource::{Resource, scalar_text};
@@ -222,7 +223,15 @@ fn finish(
         let origin = resource.file.clone();
         let trail = trails.entry(resource.trail);
         let transformers = trail.or_insert_with(|| provenance.follow(resource.trail)).clone();
-        let node = resource.into_finished();
+        let id = resource.current_id();
+        let mut node = resource.into_finished();
+        if let Some(Refolded { key }) = passage::rewrite(&mut node) {
+            assembly.warn(format!(
+                "{id}: the folded text of {key:?} is printed with other line breaks than it has, as by kustomize: write \
+                 it as a literal block, with `|`"
+            ));
+        }
+        passage::print(&mut node).map_err(|error| error.while_doing(id))?;
         bytes = bytes.saturating_add(weight(&node));
         if bytes > bytes_max {
             return Err(BuildError::over_limit(format!("the objects have more than {bytes_max} bytes")));

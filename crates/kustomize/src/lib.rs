@@ -13,6 +13,7 @@ mod identity;
 mod limits;
 mod load;
 mod order;
+mod passage;
 mod patches;
 mod plugins;
 mod provenance;

@@ -6,6 +6,7 @@ use plumb_manifests::yaml::{self, Document};
 
 use crate::error::BuildError;
 use crate::limits::Limits;
+use crate::passage;
 use crate::resource::Resource;
 
 /// The objects of a file, lists taken apart. Those out of a list stand behind all others, as kustomize puts them.
@@ -48,6 +49,7 @@ fn objects(
     let mut resources = Vec::new();
     let mut pending = std::collections::VecDeque::from(documents);
     let mut opened = 0_usize;
+    let is_alone = pending.len() == 1;
     while let Some((value, line)) = pending.pop_front() {
         if value.is_null() || value.as_object().is_some_and(plumb_manifests::yaml::Map::is_empty) {
             continue;
@@ -61,7 +63,7 @@ fn objects(
             let message = format!("more than {} objects", limits.objects_max);
             return Err((line, BuildError::over_limit(message)));
         }
-        match take_items(value).map_err(|error| (line, error))? {
+        match take_items(value, is_alone && opened == 1).map_err(|error| (line, error))? {
             Ok(items) => pending.extend(items.into_iter().map(|item| (item, line))),
             Err(mut value) => {
                 // kustomize takes its notes out of the metadata of lists, and makes metadata for that.
@@ -82,10 +84,17 @@ fn is_list(value: &Node) -> bool {
 }
 
 /// The items of a list of objects; anything else is given back.
-fn take_items(mut value: Node) -> Result<Result<Vec<Node>, Node>, BuildError> {
+fn take_items(mut value: Node, is_alone: bool) -> Result<Result<Vec<Node>, Node>, BuildError> {
     let is_list = is_list(&value);
+    let stays_as_read =
+        is_alone && matches!(value.get("kind").and_then(Node::as_str), Some("List" | "ResourceList"));
     match value.get_mut("items") {
-        Some(Node::Array(items)) if is_list => Ok(Ok(std::mem::take(items))),
+        Some(Node::Array(items)) if is_list => {
+            let items = std::mem::take(items).into_iter();
+            // Only a list by that name that is alone in its file is taken apart as it was read.
+            let items = items.map(|item| if stays_as_read { Ok(item) } else { passage::through_json(&item) });
+            items.collect::<Result<_, _>>().map(Ok)
+        }
         Some(Node::Null(_)) if is_list => Ok(Ok(Vec::new())),
         Some(other) if is_list => {
             let message = format!("expected array in items, but found {}", other.noun());
@@ -120,6 +129,19 @@ mod tests {
         let list = read("kind: FooList\n").unwrap().remove(0);
         assert_eq!(list.value, serde_json::json!({"kind": "FooList", "metadata": {}}));
         assert!(read("kind: FooList\nitems: {}\n").is_err());
+    }
+
+    #[test]
+    fn items_go_through_json_unless_their_list_is_alone() {
+        let file = RelPath::parse("a.yaml").unwrap();
+        let scalar = |text: &str| {
+            let mut read = resources(text, &file, &Limits::default()).unwrap();
+            read.remove(read.len() - 1).value.get("a").and_then(Node::scalar).map(str::to_owned)
+        };
+        let list = "kind: List\nitems: [{kind: A, metadata: {name: a}, a: 1.50}]\n";
+        assert_eq!(scalar(list).as_deref(), Some("1.50"));
+        assert_eq!(scalar(&list.replace("List", "AList")).as_deref(), Some("1.5"));
+        assert_eq!(scalar(&format!("kind: B\nmetadata: {{name: b}}\n---\n{list}")).as_deref(), Some("1.5"));
     }
 
     #[test]

@@ -254,8 +254,12 @@ impl Resource {
         };
         match annotations {
             Node::Object(map) if !map.is_empty() => {
-                for node in map.values_mut().filter(|node| !node.is_string()) {
-                    *node = Node::text(node.scalar().unwrap_or_default());
+                for node in map.values_mut() {
+                    match node {
+                        // They are written as new texts, in no style of their own.
+                        Node::String(text) => text.is_folded = false,
+                        other => *other = Node::text(other.scalar().unwrap_or_default()),
+                    }
                 }
             }
             // Whatever else stands there, kustomize does not print it.

@@ -57,3 +57,8 @@ fn transformers_and_generators_take_odd_values() {
 fn names_vars_and_replacements_find_what_kustomize_finds() {
     check(include_str!("corners/references.txt"));
 }
+
+#[test]
+fn objects_are_written_and_read_before_they_are_printed() {
+    check(include_str!("corners/printing.txt"));
+}

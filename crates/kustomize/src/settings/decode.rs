@@ -10,7 +10,7 @@ use crate::error::BuildError;
 use crate::shape::{Misfit, fit, noun};
 
 /// Fields of kustomize that this engine does not do.
-const UNSUPPORTED: &[&str] = &["helmChartInflationGenerator", "helmCharts", "helmGlobals"];
+const UNSUPPORTED: &[&str] = &["helmChartInflationGenerator", "helmCharts"];
 
 pub(super) fn settings(
     value: Value,
@@ -40,6 +40,9 @@ pub(super) fn settings(
     read_sources(&mut settings, &mut fields)?;
     read_transformations(&mut settings, &mut fields)?;
     read_generators(&mut settings, &mut fields)?;
+    if fields.map.remove("helmGlobals").is_some() && !fields.map.contains_key("helmCharts") {
+        settings.warnings.push("'helmGlobals' without 'helmCharts' says nothing.".to_owned());
+    }
     for &name in UNSUPPORTED {
         if fields.map.remove(name).is_some_and(|value| !is_empty(&value)) {
             return Err(fields.place(BuildError::unsupported(format!("field {name:?}")), name));

@@ -51,8 +51,8 @@ impl Change<'_> {
             Node::Object(map) => {
                 for (key, inner) in map.iter_mut() {
                     if let ("containers" | "initContainers", Node::Array(items)) = (key, &mut *inner) {
-                        for image in items.iter_mut().filter_map(|item| item.get_mut("image")) {
-                            self.apply(image)?;
+                        for item in items {
+                            self.apply_to_container(item)?;
                         }
                     } else {
                         self.walk(inner)?;
@@ -62,6 +62,19 @@ impl Change<'_> {
             }
             Node::Array(items) => items.iter_mut().try_for_each(|item| self.walk(item)),
             Node::Null(_) | Node::Plain(_) | Node::String(_) => Ok(()),
+        }
+    }
+
+    fn apply_to_container(&self, item: &mut Node) -> Result<(), BuildError> {
+        match item {
+            Node::Object(map) => map.get_mut("image").map_or(Ok(()), |image| self.apply(image)),
+            Node::Null(_) => Ok(()),
+            Node::Array(_) | Node::Plain(_) | Node::String(_) => {
+                let noun = item.noun();
+                Err(BuildError::invalid(format!(
+                    "a container is {noun}, wrong node kind: expected MappingNode"
+                )))
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use super::chunks::Chunk;
 use super::node::{Map, Node, Null, Plain, PlainKind, Str, Text};
 use super::resolve::{Scalar, resolve};
 use super::{Dialect, Limits, YamlError, quick};
-use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, ScanError, Span, Tag};
+use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, ScanError, Span, StructureStyle, Tag};
 
 /// What is left of the limits; one for all documents of a text.
 pub(super) struct Budget {
@@ -130,6 +130,8 @@ struct Builder<'b> {
 /// A map or list that is not closed yet.
 struct Frame {
     content: Content,
+    /// Whether it stands between brackets or inside of such.
+    is_flow: bool,
     anchor: usize,
     nodes: usize,
     /// Levels inside, itself included.
@@ -217,17 +219,19 @@ impl Builder<'_> {
                 self.scalar(text, style, anchor, tag.as_deref())
             }
             Event::Scalar(text, style, anchor, tag) => self.scalar(text, style, anchor, tag.as_deref()),
-            Event::SequenceStart(_, anchor, _) => self.open(Content::List(Vec::new()), anchor),
-            Event::MappingStart(_, anchor, _) => {
-                self.open(Content::Map { keys: Keys::default(), merges: Vec::new(), key: None }, anchor)
-            }
+            Event::SequenceStart(style, anchor, _) => self.open(Content::List(Vec::new()), style, anchor),
+            Event::MappingStart(style, anchor, _) => self.open(
+                Content::Map { keys: Keys::default(), merges: Vec::new(), key: None },
+                style,
+                anchor,
+            ),
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(anchor) => self.alias(anchor),
             _ => Ok(()),
         }
     }
 
-    fn open(&mut self, content: Content, anchor: usize) -> Result<(), String> {
+    fn open(&mut self, content: Content, style: StructureStyle, anchor: usize) -> Result<(), String> {
         self.budget.write()?;
         if self.expects_key() {
             return Err("a map or list cannot be a key here".to_owned());
@@ -235,7 +239,8 @@ impl Builder<'_> {
         if self.frames.len() >= self.budget.depth_max {
             return Err(format!("nested deeper than {} levels", self.budget.depth_max));
         }
-        self.frames.push(Frame { content, anchor, nodes: 1, height: 1 });
+        let is_flow = style == StructureStyle::Flow || self.is_in_flow();
+        self.frames.push(Frame { content, is_flow, anchor, nodes: 1, height: 1 });
         Ok(())
     }
 
@@ -256,7 +261,7 @@ impl Builder<'_> {
             return Err("alias refers to a value that contains it".to_owned());
         };
         self.budget.copy(built.nodes)?;
-        let built = built.clone();
+        let mut built = built.clone();
         if self.expects_key() {
             let Node::String(text) = built.node else {
                 return Err("an alias that is a key must refer to a text".to_owned());
@@ -265,6 +270,9 @@ impl Builder<'_> {
         }
         if self.frames.len() + built.height > self.budget.depth_max {
             return Err(format!("nested deeper than {} levels", self.budget.depth_max));
+        }
+        if self.is_in_flow() && self.dialect == Dialect::Objects {
+            put_into_flow(&mut built.node);
         }
         self.place(built)
     }
@@ -278,7 +286,11 @@ impl Builder<'_> {
     ) -> Result<(), String> {
         self.budget.write()?;
         let is_plain = style == ScalarStyle::Plain;
-        let meaning = meaning(&text, is_plain, tag, self.dialect)?;
+        let mut meaning = meaning(&text, is_plain, tag, self.dialect)?;
+        let is_in_flow = self.is_in_flow() && self.dialect == Dialect::Objects;
+        if is_in_flow && is_plain && tag.is_none() && becomes_text_in_flow(&meaning, &text) {
+            meaning = Meaning::Text(text.clone().into());
+        }
         if self.expects_key() {
             let key = self.key(text, meaning)?;
             if let Key::Text(text) = &key
@@ -290,10 +302,17 @@ impl Builder<'_> {
             return self.set_key(key);
         }
         let node = match meaning {
-            Meaning::Text(text) => Node::String(Str::new(text, !is_plain)),
+            Meaning::Text(text) => {
+                let mut text = Str::new(text, !is_plain);
+                text.is_folded = style == ScalarStyle::Folded;
+                Node::String(text)
+            }
             Meaning::Null => Node::Null(match &*text {
+                "" if is_in_flow && is_plain && tag.is_none() => Null::FlowEmpty,
                 "" => Null::Empty,
                 "~" => Null::Tilde,
+                "Null" => Null::Capitalized,
+                "NULL" => Null::Shouted,
                 _ => Null::Word,
             }),
             Meaning::Plain(PlainKind::Time) if self.dialect == Dialect::Settings => Node::text(text),
@@ -301,6 +320,10 @@ impl Builder<'_> {
             Meaning::Merge => Node::text(text),
         };
         self.finish(Built { node, nodes: 1, height: 0 }, anchor)
+    }
+
+    fn is_in_flow(&self) -> bool {
+        self.frames.last().is_some_and(|frame| frame.is_flow)
     }
 
     fn expects_key(&self) -> bool {
@@ -361,6 +384,25 @@ impl Builder<'_> {
             },
         }
         Ok(())
+    }
+}
+
+/// A colon between brackets is written in quotes, and what is in quotes is read as a text.
+fn becomes_text_in_flow(meaning: &Meaning, text: &str) -> bool {
+    matches!(meaning, Meaning::Plain(PlainKind::Time)) && text.contains(':')
+}
+
+/// What an alias stands for, as it is read between brackets. The nesting is limited, and so is this recursion.
+fn put_into_flow(node: &mut Node) {
+    match node {
+        Node::Array(items) => items.iter_mut().for_each(put_into_flow),
+        Node::Object(map) => map.values_mut().for_each(put_into_flow),
+        Node::String(text) => text.is_folded = false,
+        Node::Null(null @ Null::Empty) => *null = Null::FlowEmpty,
+        Node::Plain(plain) if plain.kind == PlainKind::Time && plain.text.contains(':') => {
+            *node = Node::text(plain.text.clone());
+        }
+        Node::Null(_) | Node::Plain(_) => {}
     }
 }
 

@@ -341,8 +341,12 @@ impl<'t> Reader<'t> {
         self.values += 1;
         Some(match resolve(text, self.dialect) {
             Scalar::Text => Node::text(text),
-            Scalar::Null if text == "~" => Node::Null(Null::Tilde),
-            Scalar::Null => Node::Null(Null::Word),
+            Scalar::Null => Node::Null(match text {
+                "~" => Null::Tilde,
+                "Null" => Null::Capitalized,
+                "NULL" => Null::Shouted,
+                _ => Null::Word,
+            }),
             Scalar::Plain(PlainKind::Time) if self.dialect == Dialect::Settings => Node::text(text),
             Scalar::Plain(kind) => Node::Plain(Plain::new(kind, text)),
             Scalar::NotFinite | Scalar::Merge => return None,
@@ -436,6 +440,10 @@ impl<'t> Reader<'t> {
             self.at += 1;
         }
         let text = self.text[start..self.at].trim_end_matches(' ');
+        // Times are read in another way between brackets.
+        if text.contains(':') && resolve(text, self.dialect) != Scalar::Text {
+            return None;
+        }
         self.scalar(text)
     }
 

@@ -65,7 +65,8 @@ fn a_block_ends_with_a_line_break_only_where_the_text_does() {
 
 #[test]
 fn keys_of_large_maps_are_found_wherever_they_stand() {
-    let text: String = (0..100).rev().map(|number| format!("k{number:03}: {number}\n")).collect();
+    let lines: Vec<String> = (0..100).rev().map(|number| format!("k{number:03}: {number}\n")).collect();
+    let text = lines.concat();
     assert_eq!(read(&text)[0]["k042"], json!(42));
     refuse(&format!("{text}k050: 1\n"), "101:1: mapping key \"k050\" already defined");
     let settings = parse_settings(&format!("{text}k050: 1\n"), &Limits::default()).unwrap();

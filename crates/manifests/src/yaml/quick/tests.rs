@@ -61,6 +61,7 @@ fn everything_else_is_left_to_the_parser() {
         "a\n",
         "a: [1,\n  2]\n",
         "a: {b: }\n",
+        "a: [2001-12-14t21:59:43Z]\n",
         "a: [,]\n",
         "a: {b: c,}\n",
         "a: 1\n...\nb: 2\n",
