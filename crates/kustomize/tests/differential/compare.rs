@@ -49,7 +49,7 @@ pub fn ours(case: &Case) -> Own {
     let Ok(target) = RelPath::root().resolve(&case.target) else {
         return Own::Refused("no such target".to_owned());
     };
-    let options = Options { reach: Reach::OwnDirectory, limits: Limits::default() };
+    let options = Options { reach: Reach::OwnDirectory, ..Options::default() };
     let result =
         catch_unwind(AssertUnwindSafe(|| build(&tree, &target, &options).map(|build| build.to_yaml())));
     match result {
