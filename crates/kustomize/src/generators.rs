@@ -142,6 +142,11 @@ impl Generator<'_> {
             // line break.
             let line = line.strip_suffix('\r').unwrap_or(line);
             let (key, value) = line.split_once('=').unwrap_or((line, ""));
+            if key.is_empty() {
+                self.assembly
+                    .warn(format!("/{file}:{}: kustomize leaves out a line whose key is empty", index + 1));
+                continue;
+            }
             self.add(key, value.as_bytes().to_vec(), data)
                 .map_err(|error| error.at_line(&file, index + 1))?;
         }

@@ -147,11 +147,6 @@ impl Resource {
         has_notes(&self.value)
     }
 
-    /// Whether kustomize keeps notes about this object among its annotations, so that there are some.
-    pub(crate) fn has_notes(&self) -> bool {
-        self.is_generated || self.needs_hash || !self.previous.is_empty()
-    }
-
     /// A scalar as it is spelled; empty where there is none.
     fn text(&self, path: &[&str]) -> &str {
         self.value.at(path).filter(|node| !node.is_null()).and_then(Node::scalar).unwrap_or_default()
@@ -194,6 +189,11 @@ impl Resource {
     /// Former ids, then the one at hand.
     pub(crate) fn all_ids(&self) -> impl Iterator<Item = ResId> {
         self.previous_ids().chain(std::iter::once(self.current_id()))
+    }
+
+    /// Whether kustomize keeps notes about this object among its annotations, so that there are some.
+    pub(crate) fn has_notes(&self) -> bool {
+        self.is_generated || self.needs_hash || !self.previous.is_empty()
     }
 
     /// Notes the id at hand before it changes.

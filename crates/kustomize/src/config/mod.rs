@@ -179,16 +179,17 @@ fn is_known(known: &[FieldSpec], spec: &FieldSpec) -> Result<bool, BuildError> {
 fn settle(specs: &mut Vec<FieldSpec>) -> Result<Vec<FieldSpec>, BuildError> {
     specs.sort_by_key(breadth);
     let mut by_path: HashMap<&str, Vec<FieldSpec>> = HashMap::new();
-    let mut lost = Vec::new();
+    let (mut left, mut lost) = (Vec::with_capacity(specs.len()), Vec::new());
     for spec in &*specs {
         let kept = by_path.entry(&spec.path).or_default();
-        if is_known(kept, spec)? {
-            lost.push(spec.clone());
-        } else {
+        if !is_known(kept, spec)? {
             kept.push(spec.clone());
+            left.push(spec.clone());
+        } else if !kept.contains(spec) {
+            lost.push(spec.clone());
         }
     }
-    specs.retain(|spec| !lost.contains(spec));
+    *specs = left;
     Ok(lost)
 }
 

@@ -121,6 +121,7 @@ pub(super) fn reads_metadata(operations: &[Operation]) -> bool {
 /// Applies all operations in order. After an error the value is half changed.
 pub(super) fn apply(value: &mut Node, operations: &[Operation]) -> Result<(), BuildError> {
     // Go's library works on JSON, so every spelling that JSON does not have is lost here.
+    crate::passage::rewrite(value);
     *value = Node::from(value.to_json());
     let mut work = Work(0);
     for operation in operations {

@@ -124,7 +124,7 @@ impl<'s> Merger<'s> {
     /// null because nothing is written, and joins items with the same key. False if nothing is left.
     pub(super) fn sweep(&mut self, node: &mut Node, field: Option<Spot<'s>>) -> Result<bool, BuildError> {
         match node {
-            Node::Null(Null::Empty) => Ok(false),
+            Node::Null(Null::Empty | Null::FlowEmpty) => Ok(false),
             Node::Null(_) | Node::Plain(_) | Node::String(_) => Ok(true),
             Node::Object(map) => self.sweep_map(map, &Map::new(), field).map(|()| true),
             Node::Array(_) if keyed(field).is_none() => Ok(true),
@@ -162,7 +162,9 @@ impl<'s> Merger<'s> {
             }
         }
         if has_gone {
-            map.retain(|key, node| !matches!(node, Node::Null(Null::Empty)) || patch.contains_key(key));
+            map.retain(|key, node| {
+                !matches!(node, Node::Null(Null::Empty | Null::FlowEmpty)) || patch.contains_key(key)
+            });
         }
         Ok(())
     }

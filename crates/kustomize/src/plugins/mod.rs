@@ -141,8 +141,7 @@ fn load(
 ) -> Result<Vec<Plugin>, BuildError> {
     let mut gathered = Accumulated::default();
     let own_file = place.author("").file;
-    // Those that stand in the kustomization file come first, whatever the order.
-    let mut paths: Vec<&String> = Vec::new();
+    let mut elsewhere = Vec::new();
     for reference in references {
         match load::inline(reference, &format!("/{own_file}"), assembly.reader.limits()) {
             Ok(resources) => {
@@ -156,10 +155,11 @@ fn load(
                 let attempt = format!("a {} that stands in the kustomization file", purpose.noun());
                 return Err(error.while_doing(attempt));
             }
-            Err(_) => paths.push(reference),
+            Err(_) => elsewhere.push(reference),
         }
     }
-    for reference in paths {
+    // kustomize runs texts first, wherever they stand.
+    for reference in elsewhere {
         assembly.add_resource(place, reference, &mut gathered)?;
     }
     let plugins = gathered.set.into_vec().into_iter().map(|resource| Plugin::new(&resource, purpose));
