@@ -167,21 +167,8 @@ impl<'t> Reader<'t> {
 
     /// A key and its colon.
     fn key(&mut self) -> Option<Text> {
-        let key = match self.peek()? {
-            quote @ (b'"' | b'\'') => self.quoted(quote)?,
-            _ => {
-                let start = self.at;
-                while self.peek().is_some_and(is_of_word) {
-                    self.at += 1;
-                }
-                let key = &self.text[start..self.at];
-                let is_word = key.as_bytes().first().is_some_and(|&first| first != b'-');
-                if !is_word || resolve(key, self.dialect) != Scalar::Text {
-                    return None;
-                }
-                key
-            }
-        };
+        let first = self.peek()?;
+        let key = if matches!(first, b'"' | b'\'') { self.quoted(first)? } else { self.word()? };
         let is_key =
             self.peek() == Some(b':') && matches!(self.bytes.get(self.at + 1), None | Some(b' ' | b'\n'));
         if !is_key || key.len() > KEY_BYTES_MAX {
@@ -190,6 +177,17 @@ impl<'t> Reader<'t> {
         self.at += 1;
         self.values += 1;
         Some(Text::new(key))
+    }
+
+    /// A key without quotes.
+    fn word(&mut self) -> Option<&'t str> {
+        let start = self.at;
+        while self.peek().is_some_and(is_of_word) {
+            self.at += 1;
+        }
+        let word = &self.text[start..self.at];
+        let is_key = word.bytes().next().is_some_and(|first| first != b'-');
+        (is_key && resolve(word, self.dialect) == Scalar::Text).then_some(word)
     }
 
     /// What stands behind a key, on its line or below; the map is at this column.
@@ -359,43 +357,49 @@ impl<'t> Reader<'t> {
             return None;
         }
         match self.peek()? {
-            b'{' => {
-                self.values += 1;
-                self.at += 1;
-                let mut keys = Keys::default();
-                let is_empty = self.flow_end(b'}');
-                while !is_empty {
-                    let key = self.key()?;
-                    if keys.position(&key).is_some() {
-                        return None;
-                    }
-                    self.skip_blanks();
-                    keys.set(key, self.flow(depth + 1)?);
-                    if self.flow_next(b'}')? {
-                        break;
-                    }
-                }
-                Some(Node::Object(keys.into_map()))
-            }
-            b'[' => {
-                self.values += 1;
-                self.at += 1;
-                let mut items = Vec::new();
-                let is_empty = self.flow_end(b']');
-                while !is_empty {
-                    items.push(self.flow(depth + 1)?);
-                    if self.flow_next(b']')? {
-                        break;
-                    }
-                }
-                Some(Node::Array(items))
-            }
+            b'{' => self.flow_map(depth),
+            b'[' => self.flow_list(depth),
             quote @ (b'"' | b'\'') => {
                 let text = self.quoted(quote)?;
                 self.values += 1;
                 Some(Node::String(Str::new(text, true)))
             }
             _ => self.flow_plain(),
+        }
+    }
+
+    fn flow_map(&mut self, depth: usize) -> Option<Node> {
+        self.values += 1;
+        self.at += 1;
+        let mut keys = Keys::default();
+        if self.flow_end(b'}') {
+            return Some(Node::object());
+        }
+        loop {
+            let key = self.key()?;
+            if keys.position(&key).is_some() {
+                return None;
+            }
+            self.skip_blanks();
+            keys.set(key, self.flow(depth + 1)?);
+            if self.flow_next(b'}')? {
+                return Some(Node::Object(keys.into_map()));
+            }
+        }
+    }
+
+    fn flow_list(&mut self, depth: usize) -> Option<Node> {
+        self.values += 1;
+        self.at += 1;
+        let mut items = Vec::new();
+        if self.flow_end(b']') {
+            return Some(Node::Array(items));
+        }
+        loop {
+            items.push(self.flow(depth + 1)?);
+            if self.flow_next(b']')? {
+                return Some(Node::Array(items));
+            }
         }
     }
 
