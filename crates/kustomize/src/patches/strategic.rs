@@ -101,6 +101,7 @@ impl<'s> Merger<'s> {
     fn map(&mut self, mut old: Map, patch: Map, field: Option<Spot<'s>>) -> Result<Node, BuildError> {
         check_keys(&patch)?;
         self.sweep_map(&mut old, &patch, field)?;
+        let field = self.own_type(&old, &patch).or(field);
         for (key, node) in patch {
             let inner = field.and_then(|field| self.schema.field(field, &key));
             self.path.push(key.as_str().to_owned());
@@ -118,6 +119,15 @@ impl<'s> Merger<'s> {
             }
         }
         Ok(Node::Object(old))
+    }
+
+    /// What a map is that says so itself: a manifest inside of another object is merged by its own kind.
+    fn own_type(&self, old: &Map, patch: &Map) -> Option<Spot<'s>> {
+        [old, patch].into_iter().find_map(|map| {
+            let text = |key: &str| map.get(key).and_then(Node::as_str);
+            let spot = self.schema.of_kind(&Gvk::new(text("apiVersion")?, text("kind")?));
+            spot.definition.is_some().then_some(spot)
+        })
     }
 
     /// What a patch does to a part of the object that it does not mention: kustomize visits all of it, drops what is
@@ -143,6 +153,7 @@ impl<'s> Merger<'s> {
 
     fn sweep_map(&mut self, map: &mut Map, patch: &Map, field: Option<Spot<'s>>) -> Result<(), BuildError> {
         check_keys(map)?;
+        let field = self.own_type(map, patch).or(field);
         let mut has_gone = false;
         for (key, node) in map.iter_mut() {
             if matches!(node, Node::Plain(_)) || patch.contains_key(key) {

@@ -57,6 +57,22 @@ fn lists_with_keys_are_merged_with_the_patch_in_front() {
 }
 
 #[test]
+fn a_manifest_inside_of_an_object_is_merged_by_its_own_kind() {
+    let pod = r#""apiVersion": "v1", "kind": "Pod""#;
+    let containers = |names: &[&str]| {
+        let items: Vec<String> = names.iter().map(|name| format!("{{\"name\": \"{name}\"}}")).collect();
+        format!("\"spec\": {{\"containers\": [{}]}}", items.join(", "))
+    };
+    let (a, b, both) = (containers(&["a"]), containers(&["b"]), containers(&["b", "a"]));
+    let object = |kind: &str, rest: &str| format!("{{\"m\": {{{kind}{rest}}}}}");
+    let typed = object(&format!("{pod}, "), &both);
+    check("Any", &object(&format!("{pod}, "), &a), &object(&format!("{pod}, "), &b), &typed);
+    check("Any", &object(&format!("{pod}, "), &a), &object("", &b), &typed);
+    check("Any", &object("", &a), &object(&format!("{pod}, "), &b), &typed);
+    check("Any", &object("", &a), &object("", &b), &object("", &b));
+}
+
+#[test]
 fn directives_delete_and_replace() {
     let old = r#"{"containers": [{"name": "a", "image": "x"}, {"name": "b"}], "m": {"a": 1}}"#;
     check(
