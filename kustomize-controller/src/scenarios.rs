@@ -8,8 +8,8 @@ use std::time::Duration;
 use clap::Parser as _;
 use plumb_filetree::{MemoryTree, RelPath, TreeLimits};
 use plumb_runtime::{Clock, Runtime};
-use plumb_store::{Location, Store};
-use plumb_testkit::scenario::{Answer, Call, Scenario};
+use plumb_store::{Location, Store, Written};
+use plumb_testkit::scenario::{Answer, Call, Feed, Scenario};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -50,18 +50,24 @@ struct Stand {
     object: Arc<Mutex<Value>>,
     shutdown: CancellationToken,
     running: tokio::task::JoinHandle<()>,
+    store: Store,
+    artifact: Value,
+    /// The watch of sources.
+    feed: Feed,
     _folder: tempfile::TempDir,
 }
 
 impl Stand {
     async fn start(manifests: &str, edit: impl FnOnce(&mut Value), script: impl FnOnce(&Scenario)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let artifact = serve(folder.path(), manifests).await;
+        let store = Store::open(folder.path()).unwrap();
+        let artifact = serve(&store, manifests).await;
         let api = Scenario::new();
         let mut object = kustomization();
         edit(&mut object);
         let object = Arc::new(Mutex::new(object));
-        stage(&api, &object, &artifact);
+        let (feed, watch) = Answer::feed();
+        stage(&api, &object, &artifact, watch);
         script(&api);
         let options = Options::try_parse_from(["kc", "--metrics-addr=0", "--health-addr=0"]).unwrap();
         let (common, work) = (options.common.clone(), options.work.clone());
@@ -69,7 +75,21 @@ impl Stand {
         let shutdown = runtime.shutdown();
         install(&mut runtime, options).await.unwrap();
         let running = tokio::spawn(async move { runtime.run().await.unwrap() });
-        Self { api, object, shutdown, running, _folder: folder }
+        Self { api, object, shutdown, running, store, artifact, feed, _folder: folder }
+    }
+
+    /// What a commit leads to: an artifact of these files at another revision, and a source that tells of it.
+    fn publish(&self, files: &[(&str, &str)], revision: &str) {
+        let written = put(&self.store, "2.tar.gz", files);
+        let mut artifact = self.artifact.clone();
+        let (host, _) = artifact["url"].as_str().unwrap().split_once("/gitrepository/").unwrap();
+        artifact["url"] = format!("{host}/{}", written.path).into();
+        artifact["path"] = written.path.into();
+        artifact["digest"] = written.digest.into();
+        artifact["revision"] = revision.into();
+        let mut source = source(&artifact);
+        source["metadata"]["resourceVersion"] = "10".into();
+        self.feed.send("MODIFIED", &source);
     }
 
     fn status(&self) -> Value {
@@ -90,6 +110,15 @@ impl Stand {
         waited
             .await
             .unwrap_or_else(|_| panic!("Ready is not {status}: {:#}\n{:#?}", self.status(), self.api.lines()))
+    }
+
+    async fn until_revision_is(&self, revision: &str) {
+        let waited = tokio::time::timeout(PATIENCE, async {
+            while self.status()["lastAppliedRevision"] != revision {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        waited.await.unwrap_or_else(|_| panic!("{:#}\n{:#?}", self.status(), self.api.lines()));
     }
 
     async fn stop(self) {
@@ -121,30 +150,39 @@ fn kustomization() -> Value {
     })
 }
 
-/// Stores the manifests as an artifact and serves it; what the source's status says of it.
-async fn serve(folder: &std::path::Path, manifests: &str) -> Value {
+fn put(store: &Store, name: &str, files: &[(&str, &str)]) -> Written {
     let mut tree = MemoryTree::builder(TreeLimits::default());
-    tree.file(&RelPath::parse("all.yaml").unwrap(), manifests.as_bytes().to_vec().into(), false).unwrap();
-    let store = Store::open(folder).unwrap();
-    let written = store
-        .put(&Location::new("GitRepository", "flux-system", "repo").unwrap(), "1.tar.gz", &tree.build())
-        .unwrap();
+    for (path, content) in files {
+        tree.file(&RelPath::parse(path).unwrap(), content.as_bytes().to_vec().into(), false).unwrap();
+    }
+    store.put(&Location::new("GitRepository", "flux-system", "repo").unwrap(), name, &tree.build()).unwrap()
+}
+
+/// Stores the manifests as an artifact and serves it; what the source's status says of it.
+async fn serve(store: &Store, manifests: &str) -> Value {
+    let written = put(store, "1.tar.gz", &[("all.yaml", manifests)]);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/{}", listener.local_addr().unwrap(), written.path);
+    let store = store.clone();
     tokio::spawn(async move { axum::serve(listener, plumb_store::router(store)).await });
     json!({
         "digest": written.digest, "lastUpdateTime": "2026-11-25T06:30:00Z", "path": written.path, "revision": REVISION, "url": url
     })
 }
 
-fn stage(api: &Scenario, object: &Arc<Mutex<Value>>, artifact: &Value) {
-    let source = json!({
+fn source(artifact: &Value) -> Value {
+    json!({
         "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
         "metadata": { "name": "repo", "namespace": "flux-system", "uid": "g", "generation": 1, "resourceVersion": "9" },
         "spec": { "url": "https://git.example/repo", "interval": "1h" },
         "status": { "artifact": artifact, "observedGeneration": 1 }
-    });
-    listed(api, SOURCES, "GitRepositoryList", move || source.clone());
+    })
+}
+
+fn stage(api: &Scenario, object: &Arc<Mutex<Value>>, artifact: &Value, watch: Answer) {
+    let source = source(artifact);
+    api.on("GET", SOURCES, watch);
+    api.once("GET", SOURCES, Answer::list("v1", "GitRepositoryList", &[source]));
     let listing = Arc::clone(object);
     listed(api, LIST, "KustomizationList", move || listing.lock().unwrap().clone());
     for path in [KUSTOMIZATION, STATUS] {
@@ -264,6 +302,24 @@ async fn the_inventory_is_written_before_the_first_object_and_waves_follow_each_
     assert_eq!(ids(&status).len(), 4);
     assert_eq!(status["lastAppliedRevision"], REVISION);
     assert_eq!(stand.api.unscripted(), [""; 0]);
+    stand.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_touches_no_file_of_a_kustomization_costs_it_one_status_and_no_object() {
+    const NEXT: &str = "main@sha1:2222222222222222222222222222222222222222";
+    let stand = Stand::start(MANIFESTS, |_| {}, |_| {}).await;
+    stand.until_ready_is("True").await;
+    stand.api.forget_calls();
+    stand.publish(&[("all.yaml", MANIFESTS), ("notes.md", "new")], NEXT);
+    stand.until_revision_is(NEXT).await;
+    assert_eq!(stand.writes(), ["PATCH status"]);
+    let reads = stand
+        .api
+        .lines()
+        .into_iter()
+        .filter(|line| line.contains("configmaps") || line.contains("deployments"));
+    assert_eq!(reads.collect::<Vec<_>>(), [""; 0]);
     stand.stop().await;
 }
 
