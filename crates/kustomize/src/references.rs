@@ -24,8 +24,9 @@ pub(crate) fn update(
         let referrer = Referrer::new(&referrals, position, resource, reader);
         // The kind of the beginning decides, whatever the object has become since.
         let kind = &referrer.facts().original.gvk;
-        let of_kind = fields.of_kind(&kind.kind);
+        let of_kind = fields.of_kind(&kind.kind, reader)?;
         reader.spend(1 + of_kind.len(), 0)?;
+        reader.spend_walks(&resource.value, of_kind.len())?;
         for &(target, spec) in of_kind.iter().filter(|(_, spec)| kind.is_selected_by(&spec.gvk)) {
             let wanted = Wanted { target, role: role_ref(&spec.path, resource) };
             spec.visit_resource_of_any_kind(resource, Make::Nothing, &mut |field| {
@@ -38,6 +39,9 @@ pub(crate) fn update(
     }
     Ok(())
 }
+
+/// So many fields are looked through at the cost of looking at one object.
+const FIELDS_PER_STEP: usize = 16;
 
 type Reference<'c> = (&'c Gvk, &'c FieldSpec);
 
@@ -55,12 +59,15 @@ impl<'c> Fields<'c> {
         Self { all: all.collect(), by_kind: HashMap::new() }
     }
 
-    fn of_kind(&mut self, kind: &Text) -> &[Reference<'c>] {
+    fn of_kind(&mut self, kind: &Text, reader: &Reader<'_>) -> Result<&[Reference<'c>], BuildError> {
         let Self { all, by_kind } = self;
-        by_kind.entry(kind.clone()).or_insert_with(|| {
+        if !by_kind.contains_key(kind) {
+            reader.spend(all.len() / FIELDS_PER_STEP, 0)?;
+        }
+        Ok(by_kind.entry(kind.clone()).or_insert_with(|| {
             let is_about = |spec: &FieldSpec| spec.gvk.kind.is_empty() || spec.gvk.kind == *kind;
             all.iter().copied().filter(|(_, spec)| is_about(spec)).collect()
-        })
+        }))
     }
 }
 
@@ -164,6 +171,7 @@ impl<'r> Referrer<'r> {
         if let Some(referral) = self.select(&old, None, wanted, &is_same)?
             && referral.current.name != old
         {
+            self.reader.spend(1, referral.current.name.len())?;
             *field = referral.current.name.clone().into();
         }
         Ok(())
@@ -182,6 +190,7 @@ impl<'r> Referrer<'r> {
             return Ok(());
         };
         let ResId { name, namespace, .. } = &referral.current;
+        self.reader.spend(1, name.len() + namespace.len())?;
         let map = field.make_object();
         if *name != old || !namespace.is_empty() {
             map.insert("name", name.clone());
@@ -204,7 +213,7 @@ impl<'r> Referrer<'r> {
             return Ok(None);
         };
         self.reader.spend(positions.len(), 0)?;
-        let in_namespace = self.namespace_filter(namespace);
+        let in_namespace = self.namespace_filter(namespace)?;
         let own = self.facts();
         let mut candidates: Vec<&Facts> = positions
             .iter()
@@ -237,18 +246,20 @@ impl<'r> Referrer<'r> {
     }
 
     /// A namespace beside a name means the first namespace of the object, else that of today.
-    fn namespace_filter(&self, namespace: Option<&str>) -> Box<dyn Fn(&Facts) -> bool> {
+    fn namespace_filter(&self, namespace: Option<&str>) -> Result<Box<dyn Fn(&Facts) -> bool>, BuildError> {
         let Some(namespace) = namespace.map(str::to_owned) else {
-            return Box::new(|_| true);
+            return Ok(Box::new(|_| true));
         };
         let first = self.referrals.by_original_namespace.get(namespace.as_str());
-        let is_first = first.is_some_and(|positions| {
-            positions.iter().any(|&position| self.is_reachable(&self.referrals.facts[position]))
+        let reachable = first.and_then(|positions| {
+            positions.iter().position(|&position| self.is_reachable(&self.referrals.facts[position]))
         });
-        Box::new(move |one| {
+        let is_first = reachable.is_some();
+        self.reader.spend(reachable.unwrap_or_else(|| first.map_or(0, Vec::len)), 0)?;
+        Ok(Box::new(move |one| {
             let id = if is_first { &one.original } else { &one.current };
             id.effective_namespace() == namespace
-        })
+        }))
     }
 
     fn is_reachable(&self, one: &Facts) -> bool {
@@ -313,10 +324,11 @@ mod tests {
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": pod_namespace},
             "spec": {"volumes": [{"configMap": {"name": "c"}}, {"configMap": {"name": "other"}}]}});
         set.append(Resource::new(pod, "")).unwrap();
-        names::add(&mut set, Affix::Prefix, "p-", &Config::builtin().name_prefix).unwrap();
         let tree = plumb_filetree::MemoryTree::builder(plumb_filetree::TreeLimits::DEFAULT).build();
         let limits = Limits::default();
-        update(&mut set, &Config::builtin().name_references, &Reader::new(&tree, &limits)).unwrap();
+        let reader = Reader::new(&tree, &limits);
+        names::add(&mut set, Affix::Prefix, "p-", &Config::builtin().name_prefix, &reader).unwrap();
+        update(&mut set, &Config::builtin().name_references, &reader).unwrap();
         set.into_vec().remove(2).value["spec"]["volumes"].to_json()
     }
 

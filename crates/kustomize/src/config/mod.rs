@@ -6,6 +6,7 @@ mod file;
 mod name_references_table;
 mod var_references_table;
 
+use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use plumb_manifests::yaml::Text;
@@ -68,6 +69,37 @@ impl Config {
         }
     }
 
+    /// How many field specifications there are.
+    pub(crate) fn len(&self) -> usize {
+        let Self {
+            name_prefix,
+            name_suffix,
+            namespace,
+            selector_labels,
+            labels,
+            template_labels,
+            annotations,
+            name_references,
+            var_references,
+            images,
+            replicas,
+        } = self;
+        let lists = [
+            name_prefix,
+            name_suffix,
+            namespace,
+            selector_labels,
+            labels,
+            template_labels,
+            annotations,
+            var_references,
+            images,
+            replicas,
+        ];
+        let references: usize = name_references.iter().map(|reference| 1 + reference.fields.len()).sum();
+        lists.map(Vec::len).iter().sum::<usize>() + references
+    }
+
     /// Takes in another configuration.
     pub(crate) fn merge(&mut self, other: Self) -> Result<(), BuildError> {
         let Self {
@@ -108,17 +140,35 @@ impl Config {
 
 /// More field specifications than this for one transformer are not a configuration.
 const SPECS_MAX: usize = 5000;
+/// So many new ones are each looked for among all.
+const LINEAR_MAX: usize = 16;
 
 /// Adds specifications that are not there yet; one that is there must agree about creating.
 pub(crate) fn merge_specs(known: &mut Vec<FieldSpec>, new: Vec<FieldSpec>) -> Result<(), BuildError> {
+    let key = |spec: &FieldSpec| (spec.gvk.clone(), spec.path.clone());
+    let is_large = new.len() > LINEAR_MAX;
+    let mut places: HashMap<_, usize> = HashMap::new();
+    if is_large {
+        places = known.iter().enumerate().map(|(place, spec)| (key(spec), place)).collect();
+    }
     for spec in new {
-        match known.iter().find(|own| own.gvk == spec.gvk && own.path == spec.path) {
+        let place = if is_large {
+            places.get(&key(&spec)).copied()
+        } else {
+            known.iter().position(|own| own.gvk == spec.gvk && own.path == spec.path)
+        };
+        match place.map(|place| &known[place]) {
             Some(own) if own.create != spec.create => {
                 let message = format!("conflicting fieldspecs for {} of {}", spec.path, spec.gvk);
                 return Err(BuildError::invalid(message));
             }
             Some(_) => {}
-            None => known.push(spec),
+            None => {
+                if is_large {
+                    places.insert(key(&spec), known.len());
+                }
+                known.push(spec);
+            }
         }
         if known.len() > SPECS_MAX {
             return Err(BuildError::over_limit(format!("more than {SPECS_MAX} field specifications")));

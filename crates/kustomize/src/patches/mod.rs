@@ -97,8 +97,13 @@ pub(crate) fn run_entry(
     let mut selected = Vec::new();
     if let Some(selector) = &selector {
         assembly.reader.spend(set.len(), entry.target.as_ref().map_or(0, SelectorEntry::size))?;
-        let fitting = set.iter().enumerate().filter(|(_, resource)| selector.selects(resource));
-        selected.extend(fitting.map(|(index, _)| index));
+        assembly.reader.spend(selector.cost_to_compile(), 0)?;
+        for (index, resource) in set.iter().enumerate() {
+            assembly.reader.spend(selector.cost(resource), 0)?;
+            if selector.selects(resource) {
+                selected.push(index);
+            }
+        }
         assembly.reader.spend(selected.len(), source.text.len())?;
     }
     let named = |error: BuildError| match &source.file {
@@ -108,9 +113,9 @@ pub(crate) fn run_entry(
     match (patch, selector.is_some()) {
         (Patch::Empty, _) => Ok(()),
         (Patch::Json(_), false) => Err(named(BuildError::invalid("must specify a target for a JSON patch"))),
-        (Patch::Json(operations), true) => {
-            selected.into_iter().try_for_each(|index| apply_json(set, index, &operations).map_err(named))
-        }
+        (Patch::Json(operations), true) => selected
+            .into_iter()
+            .try_for_each(|index| apply_json(assembly, set, index, &operations).map_err(named)),
         (Patch::Strategic(documents), false) => documents.iter().try_for_each(|document| {
             assembly.reader.spend(1, source.text.len() / documents.len())?;
             apply_by_id(assembly, set, document, allowed).map_err(named)
@@ -207,6 +212,10 @@ fn apply_by_id(
     let id = patch.original_id();
     match set.indices_of_any(&id)[..] {
         [index] => {
+            if allowed.name || allowed.kind {
+                // The index of the objects is made anew.
+                assembly.reader.spend(set.len(), 0)?;
+            }
             let patch = patch.value.clone();
             set.change(index, |resource| apply_strategic(assembly, resource, patch, allowed))
         }
@@ -253,6 +262,9 @@ fn apply_selected(
     apply_strategic(assembly, resource, patch, allowed)
 }
 
+/// To compare so many pairs of items of a list costs as much as to look at an object.
+const PAIRS_PER_STEP: usize = 64;
+
 fn apply_strategic(
     assembly: &Assembly<'_>,
     resource: &mut Resource,
@@ -260,6 +272,8 @@ fn apply_strategic(
     allowed: Allowed,
 ) -> Result<(), BuildError> {
     let before = resource.current_id();
+    assembly.reader.spend_walk(&resource.value)?;
+    assembly.reader.spend_copies(1, &patch)?;
     if allowed.name || allowed.kind {
         resource.remember_id();
     }
@@ -278,6 +292,7 @@ fn apply_strategic(
     let mut merger = Merger::new(&schema);
     let merged =
         merger.merge(value, patch, &gvk).map_err(|error| error.while_doing(format!("patching {before}")))?;
+    assembly.reader.spend(merger.pairs / PAIRS_PER_STEP, 0)?;
     for loss in merger.losses {
         assembly.warn(format!("patching {before}: {loss}"));
     }
@@ -296,13 +311,20 @@ fn apply_strategic(
     Ok(())
 }
 
-fn apply_json(set: &mut ResourceSet, index: usize, operations: &[Operation]) -> Result<(), BuildError> {
+fn apply_json(
+    assembly: &Assembly<'_>,
+    set: &mut ResourceSet,
+    index: usize,
+    operations: &[Operation],
+) -> Result<(), BuildError> {
     set.change(index, |resource| {
         let id = resource.current_id();
+        assembly.reader.spend_walk(&resource.value)?;
         resource.remember_id();
         // kustomize notes the id among the annotations, so they are there.
         resource.annotations();
         json::apply(&mut resource.value, operations)
+            .and_then(|work| assembly.reader.spend(work, 0))
             .and_then(|()| resource.check_named())
             .map_err(|error| error.while_doing(format!("patching {id}")))
     })

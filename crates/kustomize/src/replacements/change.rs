@@ -10,6 +10,7 @@ use super::path::{Step, TargetPath, no_pair, wrong_kind};
 use super::structured;
 use crate::error::BuildError;
 use crate::reading::Reader;
+use crate::selector::Pattern;
 use crate::shares;
 
 /// One key on the way to a field.
@@ -264,7 +265,7 @@ impl<'c> Change<'c> {
             written = plumb_manifests::yaml::json_to_string(&field.to_json());
             &written
         };
-        self.reader.spend(1, text.len())?;
+        self.reader.spend(condition.pattern.cost(), text.len())?;
         Ok(condition.pattern.is_match(text))
     }
 
@@ -401,7 +402,7 @@ const STEPS_PER_TEXT: usize = 8;
 struct Condition<'m> {
     key: &'m Text,
     text: &'m Text,
-    pattern: &'m regex::Regex,
+    pattern: &'m Pattern,
 }
 
 impl Condition<'_> {
