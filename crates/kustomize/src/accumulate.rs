@@ -1,18 +1,20 @@
 //! One kustomization inside another: resources, generators, components and transformers, in kustomize's order.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use plumb_filetree::{EntryKind, RelPath};
 
 use crate::build::Reach;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Gathered};
 use crate::error::BuildError;
+use crate::field::FieldSpec;
 use crate::provenance::{Author, Provenance};
 use crate::reading::Reader;
 use crate::schema::{self, Known};
 use crate::set::ResourceSet;
-use crate::settings::{self, Blank, FILE_NAMES, LabelEntry, OpenApiEntry, Role, Settings};
+use crate::settings::{self, Blank, FILE_NAMES, OpenApiEntry, Role, Settings};
 use crate::transformers::names::Affix;
 use crate::transformers::{annotations, images, labels, names, namespace, replicas};
 use crate::vars::Vars;
@@ -22,8 +24,8 @@ use crate::{generators, load, patches, plugins, replacements};
 #[derive(Debug, Default)]
 pub(crate) struct Accumulated {
     pub set: ResourceSet,
-    /// What `configurations` add to the defaults; it flows from the bases up.
-    pub extras: Config,
+    /// It flows from the bases up.
+    pub config: Gathered,
     /// They flow up, too.
     pub vars: Vars,
 }
@@ -118,30 +120,15 @@ impl<'t> Assembly<'t> {
         for reference in &settings.resources {
             self.add_resource(place, reference, into)?;
         }
-        self.gather_configurations(place, settings, into)?;
+        self.reader.spend(into.config.len(), 0)?;
+        let own = self.configuration(place, settings)?;
+        self.warn_lost(place, into.config.add(own)?);
         self.gather_generated(place, settings, into)?;
         plugins::generate(self, place, &settings.generators, &mut into.set)?;
         for reference in &settings.components {
             self.add_component(place, reference, into)?;
         }
         self.check_count(into)
-    }
-
-    fn gather_configurations(
-        &self,
-        place: &Place,
-        settings: &Settings,
-        into: &mut Accumulated,
-    ) -> Result<(), BuildError> {
-        for reference in &settings.configurations {
-            let file = self.file(&place.directory, reference)?;
-            into.extras.merge(config::read(self.reader, &file)?)?;
-        }
-        for reference in &settings.crds {
-            let file = self.file(&place.directory, reference)?;
-            into.extras.merge(config::crds::read(self.reader, &file)?)?;
-        }
-        Ok(())
     }
 
     fn gather_generated(
@@ -167,7 +154,10 @@ impl<'t> Assembly<'t> {
     ) -> Result<(), BuildError> {
         let opened = self.open_component(place, reference)?;
         let (inner, settings) = &*opened;
-        self.add(inner, settings, into)
+        self.add(inner, settings, into)?;
+        self.reader.spend(into.config.len(), 0)?;
+        self.warn_lost(place, into.config.settle()?);
+        Ok(())
     }
 
     fn open_component(&self, place: &Place, reference: &str) -> Result<Box<(Place, Settings)>, BuildError> {
@@ -177,7 +167,28 @@ impl<'t> Assembly<'t> {
             let message = format!("accumulating components: no directory {reference:?}");
             return Err(BuildError::invalid(message));
         }
-        self.open(place, directory, Role::Component)
+        self.open(place, &directory, Role::Component)
+    }
+
+    /// What the files of a kustomization say about where transformers write.
+    fn configuration(&self, place: &Place, settings: &Settings) -> Result<Gathered, BuildError> {
+        let mut files = Config::default();
+        for reference in &settings.configurations {
+            let file = self.file(&place.directory, reference)?;
+            files.merge(config::read(self.reader, &file)?)?;
+        }
+        for reference in &settings.crds {
+            let file = self.file(&place.directory, reference)?;
+            files.merge(config::crds::read(self.reader, &file)?)?;
+        }
+        Gathered::of(files)
+    }
+
+    fn warn_lost(&self, place: &Place, lost: Vec<String>) {
+        let file = place.file.as_ref().unwrap_or(&place.directory);
+        for lost in lost {
+            self.warn(format!("/{file}: {lost}"));
+        }
     }
 
     /// Takes the schema that a kustomization names, unless another one holds already. Once objects have been read, it
@@ -195,6 +206,10 @@ impl<'t> Assembly<'t> {
         };
         if matches!(*self.schema.borrow(), Known::Own(_)) {
             return Ok(());
+        }
+        if version.as_deref().is_some_and(|version| !version.is_empty()) {
+            let message = "openapi: builtin version and custom schema provided, cannot use both";
+            return Err(BuildError::invalid(message));
         }
         let file = self.file(&place.directory, reference)?;
         let is_over_builtin = self.reach == Reach::Tree || self.has_read_objects.get();
@@ -218,7 +233,7 @@ impl<'t> Assembly<'t> {
                 self.add_file(&path, into)?;
             }
             Some(EntryKind::Dir) => {
-                let opened = self.open(place, path, Role::Kustomization);
+                let opened = self.open(place, &path, Role::Kustomization);
                 let opened = opened.map_err(|error| match error.file() {
                     Some(_) => error,
                     None => doing(error),
@@ -226,7 +241,7 @@ impl<'t> Assembly<'t> {
                 let (inner, settings) = &*opened;
                 let mut gathered = Box::new(Accumulated::default());
                 self.add(inner, settings, &mut gathered)?;
-                self.take_in(*gathered, into)?;
+                self.take_in(place, *gathered, into)?;
             }
             None => {
                 let error = BuildError::invalid(format!("no such file or directory: /{path}"));
@@ -249,11 +264,11 @@ impl<'t> Assembly<'t> {
     }
 
     /// Takes in what a base has gathered.
-    fn take_in(&self, base: Accumulated, into: &mut Accumulated) -> Result<(), BuildError> {
-        let Accumulated { set, extras, vars } = base;
+    fn take_in(&self, place: &Place, base: Accumulated, into: &mut Accumulated) -> Result<(), BuildError> {
+        let Accumulated { set, config, vars } = base;
         into.set.append_all(set)?;
-        self.reader.spend(extras.len(), 0)?;
-        into.extras.merge(extras)?;
+        self.reader.spend(into.config.len() + config.len(), 0)?;
+        self.warn_lost(place, into.config.add(config)?);
         into.vars.merge(vars)
     }
 
@@ -269,11 +284,11 @@ impl<'t> Assembly<'t> {
     fn open(
         &self,
         from: &Place,
-        directory: RelPath,
+        directory: &RelPath,
         expected: Role,
     ) -> Result<Box<(Place, Settings)>, BuildError> {
         // What `..` means in it, and whether it is one that is open already, is a matter of where it really lies.
-        let directory = self.reader.follow(&directory);
+        let directory = self.reader.follow(directory);
         let mut chain = from.chain.clone();
         let is_cycle = chain.iter().any(|visited| visited.starts_with(&directory));
         chain.push(directory.clone());
@@ -325,21 +340,12 @@ impl<'t> Assembly<'t> {
         settings: &Settings,
         into: &mut Accumulated,
     ) -> Result<(), BuildError> {
-        let merged;
-        let config = if into.extras == Config::default() {
-            Config::builtin()
-        } else {
-            self.reader.spend(into.extras.len(), 0)?;
-            let mut both = Config::builtin().clone();
-            both.merge(into.extras.clone())?;
-            merged = both;
-            &merged
-        };
+        let config = into.config.config();
         let set = &mut into.set;
-        // What walks through whole objects costs the more the larger they are.
-        let values: usize = set.iter().map(|resource| resource.value.count()).sum();
-        let walk = values / VALUES_PER_STEP + 1;
-        self.reader.spend(walk, 0)?;
+        self.reader.spend(set.len(), 0)?;
+        // To look for the fields of the defaults costs little, whatever the objects.
+        let is_much = settings.labels.len() > LABELS_FEW || into.config.len() > 0;
+        let walk = set.len() + if is_much { values(set) / VALUES_PER_STEP } else { 0 };
         if !settings.patches_strategic_merge.is_empty() {
             patches::run_strategic(self, &place.directory, &settings.patches_strategic_merge, set)?;
             self.note(place, set, "PatchStrategicMergeTransformer")?;
@@ -358,6 +364,8 @@ impl<'t> Assembly<'t> {
             replicas::set(set, entry, &config.replicas)?;
             self.note(place, set, "ReplicaCountTransformer")?;
         }
+        // What walks through whole objects costs the more the larger they are.
+        let walk = if settings.images.is_empty() { 0 } else { values(set) / VALUES_PER_STEP + 1 };
         for entry in &settings.images {
             self.reader.spend(walk, config.images.len())?;
             images::replace(set, entry, &config.images, self.reader)?;
@@ -382,7 +390,7 @@ impl<'t> Assembly<'t> {
     ) -> Result<(), BuildError> {
         let Settings { namespace, name_prefix, name_suffix, .. } = settings;
         if !namespace.is_empty() {
-            self.reader.spend(walk + set.len(), config.namespace.len() + namespace.len())?;
+            self.reader.spend(walk, config.namespace.len() + namespace.len())?;
             namespace::set_all(set, namespace, &config.namespace, self.reader)?;
             self.note(place, set, "NamespaceTransformer")?;
         }
@@ -410,19 +418,25 @@ impl<'t> Assembly<'t> {
         if settings.labels.is_empty() && settings.common_labels.is_empty() {
             return Ok(());
         }
-        let common = LabelEntry {
-            pairs: settings.common_labels.clone(),
-            include_selectors: true,
-            ..LabelEntry::default()
-        };
-        // kustomize runs the last one even if there are no common labels, and says so.
-        for entry in settings.labels.iter().chain([&common]) {
+        for entry in &settings.labels {
             let specs = labels::fields(entry, config)?;
-            self.reader.spend(walk, specs.len())?;
-            labels::set_all(set, &entry.pairs, &specs, self.reader)?;
-            self.note(place, set, "LabelTransformer")?;
+            self.set_labels(place, &entry.pairs, &specs, walk, set)?;
         }
-        Ok(())
+        // kustomize runs the last one even if there are no common labels, and says so.
+        self.set_labels(place, &settings.common_labels, &config.selector_labels, walk, set)
+    }
+
+    fn set_labels(
+        &self,
+        place: &Place,
+        pairs: &BTreeMap<String, String>,
+        specs: &[FieldSpec],
+        walk: usize,
+        set: &mut ResourceSet,
+    ) -> Result<(), BuildError> {
+        self.reader.spend(walk, specs.len())?;
+        labels::set_all(set, pairs, specs, self.reader)?;
+        self.note(place, set, "LabelTransformer")
     }
 
     /// Notes that all objects went through a built-in that a field asks for.
@@ -437,6 +451,12 @@ impl<'t> Assembly<'t> {
 
 /// So many values are walked through at the cost of looking at one object.
 const VALUES_PER_STEP: usize = 16;
+/// So many entries of labels cost little.
+const LABELS_FEW: usize = 16;
+
+fn values(set: &ResourceSet) -> usize {
+    set.iter().map(|resource| resource.value.count()).sum()
+}
 
 fn is_remote(reference: &str) -> bool {
     reference.contains("://")

@@ -9,9 +9,9 @@ use plumb_manifests::object::NotAnObject;
 use plumb_manifests::yaml::{self, Node};
 
 use crate::accumulate::{Accumulated, Assembly, Place};
-use crate::config::Config;
 use crate::error::BuildError;
 use crate::limits::Limits;
+use crate::passage::{self, Refolded};
 use crate::provenance::{Metadata, Provenance, Trail, Transformation};
 use crate::reading::{ReadSet, Reader};
 use crate::resource::{Resource, scalar_text};
@@ -24,8 +24,20 @@ use crate::{order, references};
 pub struct Options {
     /// Which files a kustomization may name.
     pub reach: Reach,
+    /// The order of the objects where the kustomization file names none.
+    pub order: Order,
     /// What a build may ask for.
     pub limits: Limits,
+}
+
+/// The order of the objects where `sortOptions` is not set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// kustomize's legacy order, as the kustomize command prints.
+    #[default]
+    Legacy,
+    /// The order in which they were read, as Flux builds.
+    AsRead,
 }
 
 /// Which files a kustomization may name. Directories are free in both: they are kustomizations of their own.
@@ -100,6 +112,8 @@ pub struct Additions {
     pub patches: Vec<PatchEntry>,
     /// Follow the file's own.
     pub components: Vec<String>,
+    /// Added to the file's own, each once.
+    pub build_metadata: Vec<String>,
 }
 
 /// Builds the kustomization in a directory of the tree.
@@ -128,10 +142,11 @@ pub fn build_with(
     let place = Place { directory: path.clone(), file, chain: vec![path.clone()] };
     let mut accumulated = Accumulated::default();
     assembly.add(&place, &settings, &mut accumulated)?;
-    let objects = finish(accumulated, &settings, &assembly).map_err(|error| match &place.file {
-        Some(file) => error.in_file(file),
-        None => error,
-    })?;
+    let objects =
+        finish(accumulated, &settings, &assembly, options.order).map_err(|error| match &place.file {
+            Some(file) => error.in_file(file),
+            None => error,
+        })?;
     let warnings = assembly.into_warnings();
     Ok(Build { objects, reads: reader.into_reads(), warnings })
 }
@@ -146,6 +161,7 @@ fn extend(settings: &mut Settings, additions: &Additions) {
         images,
         patches,
         components,
+        build_metadata,
     } = additions;
     for (own, new) in [
         (&mut settings.namespace, namespace),
@@ -164,6 +180,11 @@ fn extend(settings: &mut Settings, additions: &Additions) {
     }
     settings.patches.extend(patches.iter().cloned());
     settings.components.extend(components.iter().cloned());
+    for one in build_metadata {
+        if !settings.build_metadata.contains(one) {
+            settings.build_metadata.push(one.clone());
+        }
+    }
 }
 
 /// What is done once, when everything has been gathered: hashes, references, order.
@@ -171,11 +192,11 @@ fn finish(
     accumulated: Accumulated,
     settings: &Settings,
     assembly: &Assembly<'_>,
+    unsaid: Order,
 ) -> Result<Vec<Built>, BuildError> {
     let (reader, provenance) = (assembly.reader, &assembly.provenance);
-    let Accumulated { mut set, extras, vars } = accumulated;
-    let mut config = Config::builtin().clone();
-    config.merge(extras)?;
+    let Accumulated { mut set, config, vars } = accumulated;
+    let config = config.config();
     hash::add(&mut set);
     references::update(&mut set, &config.name_references, reader)?;
     vars.resolve(&mut set, &config.var_references, assembly)?;
@@ -186,8 +207,11 @@ fn finish(
         return Err(BuildError::invalid(message));
     }
     let mut resources = set.into_vec();
-    order::sort(&mut resources, settings.sort_options.as_ref())?;
+    if settings.sort_options.is_some() || unsaid == Order::Legacy {
+        order::sort(&mut resources, settings.sort_options.as_ref())?;
+    }
     let mut trails: HashMap<Trail, Arc<[Arc<Transformation>]>> = HashMap::new();
+    resources.iter().try_for_each(Resource::check_complete)?;
     let is_managed = provenance.asks_for(Metadata::ManagedBy);
     let bytes_max = reader.limits().output_bytes_max;
     let mut bytes = 0_usize;
@@ -199,7 +223,15 @@ fn finish(
         let origin = resource.file.clone();
         let trail = trails.entry(resource.trail);
         let transformers = trail.or_insert_with(|| provenance.follow(resource.trail)).clone();
-        let node = resource.into_finished();
+        let id = resource.current_id();
+        let mut node = resource.into_finished();
+        if let Some(Refolded { key }) = passage::rewrite(&mut node) {
+            assembly.warn(format!(
+                "{id}: the folded text of {key:?} is printed with other line breaks than it has, as by kustomize: write \
+                 it as a literal block, with `|`"
+            ));
+        }
+        passage::print(&mut node).map_err(|error| error.while_doing(id))?;
         bytes = bytes.saturating_add(weight(&node));
         if bytes > bytes_max {
             return Err(BuildError::over_limit(format!("the objects have more than {bytes_max} bytes")));

@@ -1,5 +1,7 @@
 //! A field specification: which field of which kinds, and the walk to it.
 
+use std::collections::BTreeMap;
+
 use plumb_manifests::yaml::{self, Dialect, Node, Plain, Scalar, Text};
 
 use crate::error::BuildError;
@@ -84,7 +86,18 @@ impl FieldSpec {
         make: Make,
         visit: &mut Visit<'_>,
     ) -> Result<(), BuildError> {
-        self.walk(&mut resource.value, make, visit).map_err(|error| {
+        // kustomize's notes are annotations, so that there are some, whatever a patch has put into their place.
+        let has_notes = self.path.starts_with("metadata/annotations") && resource.has_notes();
+        let own = resource.value.at(&["metadata", "annotations"]);
+        let is_bare = has_notes && own.is_none_or(|own| !own.is_object());
+        if is_bare {
+            resource.annotations();
+        }
+        let walked = self.walk(&mut resource.value, make, visit);
+        if is_bare && resource.annotations().is_empty() {
+            resource.set_metadata_texts("annotations", BTreeMap::new());
+        }
+        walked.map_err(|error| {
             let field = format!("considering field '{}' of object {}", self.path, resource.current_id());
             error.while_doing(field)
         })
@@ -134,6 +147,78 @@ impl Walk {
     }
 }
 
+/// The paths of many specifications, those that begin alike walked together.
+#[derive(Debug, Default)]
+pub(crate) struct FieldTree {
+    branches: Vec<(Step, FieldTree)>,
+    /// The numbers of the specifications that end here.
+    ends: Vec<usize>,
+}
+
+impl FieldTree {
+    /// Adds the path of a specification, which is called by this number from here on.
+    pub(crate) fn add(&mut self, spec: &FieldSpec, number: usize) {
+        let mut tree = self;
+        for step in spec.steps.iter().take(PATH_STEPS_MAX) {
+            let at = tree.branches.iter().position(|(own, _)| own == step).unwrap_or_else(|| {
+                tree.branches.push((step.clone(), Self::default()));
+                tree.branches.len() - 1
+            });
+            tree = &mut tree.branches[at].1;
+        }
+        tree.ends.push(number);
+    }
+
+    /// Calls `visit` with every field that a path leads to, and the numbers of those that do. Nothing is made on the
+    /// way. An error comes with the number of a specification that led to it.
+    pub(crate) fn visit(
+        &self,
+        value: &mut Node,
+        visit: &mut dyn FnMut(usize, &mut Node) -> Result<(), BuildError>,
+    ) -> Result<(), (usize, BuildError)> {
+        for &number in &self.ends {
+            visit(number, value).map_err(|error| (number, error))?;
+        }
+        self.descend(value, visit)
+    }
+
+    /// The depth of lists is limited by the reader, and that of the tree by its paths, and so is this recursion.
+    fn descend(
+        &self,
+        value: &mut Node,
+        visit: &mut dyn FnMut(usize, &mut Node) -> Result<(), BuildError>,
+    ) -> Result<(), (usize, BuildError)> {
+        if self.branches.is_empty() {
+            return Ok(());
+        }
+        match value {
+            Node::Null(_) => Ok(()),
+            Node::Array(items) => items.iter_mut().try_for_each(|item| self.descend(item, visit)),
+            Node::Object(map) => self.branches.iter().try_for_each(|(step, branch)| {
+                let Some(field) = map.get_mut(&step.name) else { return Ok(()) };
+                if step.is_list && field.is_null() {
+                    *field = Node::Array(Vec::new());
+                }
+                branch.visit(field, visit)
+            }),
+            Node::Plain(_) | Node::String(_) => {
+                Err((self.any_end(), BuildError::invalid("expected sequence or mapping node")))
+            }
+        }
+    }
+
+    fn any_end(&self) -> usize {
+        let mut tree = self;
+        loop {
+            match (tree.ends.first(), tree.branches.first()) {
+                (Some(&number), _) => return number,
+                (None, Some((_, branch))) => tree = branch,
+                (None, None) => return 0,
+            }
+        }
+    }
+}
+
 /// Cuts a path at its slashes; `\/` stands for a slash in a name.
 pub(crate) fn steps(path: &str) -> Vec<String> {
     let mut steps = vec![String::new()];
@@ -151,6 +236,30 @@ pub(crate) fn steps(path: &str) -> Vec<String> {
     }
     steps.retain(|step| !step.is_empty());
     steps
+}
+
+/// Writes a text over a scalar: in quotes it stays a text, else it is what it means.
+pub(crate) fn overwrite(field: &mut Node, text: &str) {
+    *field = if field.is_quoted() { Node::quoted(text) } else { plain(text) };
+}
+
+/// Refuses a list or map in the place of a scalar.
+pub(crate) fn check_scalar(field: &Node) -> Result<(), BuildError> {
+    let noun = match field {
+        Node::Array(_) => "SequenceNode",
+        Node::Object(_) => "MappingNode",
+        Node::Null(_) | Node::Plain(_) | Node::String(_) => return Ok(()),
+    };
+    Err(BuildError::invalid(format!("wrong node kind: expected ScalarNode but got {noun}")))
+}
+
+/// Refuses a key that kustomize would write without quotes, and that is no text then.
+pub(crate) fn check_key(key: &str) -> Result<(), BuildError> {
+    if yaml::resolve(key, Dialect::Objects) == Scalar::Text {
+        return Ok(());
+    }
+    let message = format!("key {key:?} is no text for kustomize, and JSON has no other keys: choose another");
+    Err(BuildError::invalid(message))
 }
 
 /// What a text means where it stands without quotes.

@@ -9,6 +9,7 @@ use plumb_manifests::yaml::{Map, Node, Text};
 
 use crate::accumulate::Assembly;
 use crate::error::BuildError;
+use crate::field::check_key;
 use crate::resource::{Behavior, Resource};
 use crate::settings::{GeneratorEntry, GeneratorOptions, Settings};
 
@@ -103,13 +104,15 @@ impl Generator<'_> {
             }
         }
         resource.needs_hash = !options.disable_name_suffix_hash;
+        resource.is_generated = true;
         resource.behavior = match entry.behavior.as_str() {
-            "" | "create" => Behavior::Create,
             "merge" => Behavior::Merge,
             "replace" => Behavior::Replace,
+            "" | "create" => Behavior::Create,
             other => {
-                let message = format!("behavior {other:?} is none of create, merge, replace");
-                return Err(BuildError::invalid(message));
+                let message = format!("behavior {other:?} of {:?} is taken as create", entry.name);
+                self.assembly.warn(format!("/{}: {message}", self.directory));
+                Behavior::Create
             }
         };
         Ok(resource)
@@ -120,6 +123,7 @@ impl Generator<'_> {
         if key.is_empty() {
             return Err(BuildError::invalid("a key is empty"));
         }
+        check_key(key)?;
         if data.insert(key.to_owned(), value).is_some() {
             let message = format!("configmap {} illegally repeats the key `{key}`", self.entry.name);
             return Err(BuildError::invalid(message));
@@ -136,7 +140,9 @@ impl Generator<'_> {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            // Neither the key nor the value is trimmed at its end, as in kustomize.
+            // Neither the key nor the value is trimmed at its end, as in kustomize; but the last line may end in half a
+            // line break.
+            let line = line.strip_suffix('\r').unwrap_or(line);
             let (key, value) = line.split_once('=').unwrap_or((line, ""));
             self.add(key, value.as_bytes().to_vec(), data)
                 .map_err(|error| error.at_line(&file, index + 1))?;

@@ -68,6 +68,13 @@ impl ResId {
         }
     }
 
+    /// Whether both mean the same object.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.gvk == other.gvk
+            && self.effective_namespace() == other.effective_namespace()
+    }
+
     /// This id with its namespace worked out, so that ids of the same object are equal.
     pub(crate) fn to_key(&self) -> Self {
         Self { namespace: self.effective_namespace().into(), ..self.clone() }

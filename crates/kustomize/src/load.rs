@@ -6,23 +6,37 @@ use plumb_manifests::yaml::{self, Document};
 
 use crate::error::BuildError;
 use crate::limits::Limits;
+use crate::passage;
 use crate::resource::Resource;
 
 /// The objects of a file, lists taken apart. Those out of a list stand behind all others, as kustomize puts them.
 pub(crate) fn resources(text: &str, file: &RelPath, limits: &Limits) -> Result<Vec<Resource>, BuildError> {
     let documents = yaml::parse(text, &limits.yaml).map_err(|error| BuildError::yaml(file, &error))?;
-    let origin = format!("/{file}");
-    let documents = documents.into_iter().map(|Document { node, line }| (node, line)).collect();
-    objects(documents, &origin, limits)
-        .map_err(|(line, error)| if line == 0 { error.in_file(file) } else { error.at_line(file, line) })
+    of_documents(documents, Some(file), limits)
 }
 
 /// The objects of a text that stands in a kustomization file.
 pub(crate) fn inline(text: &str, origin: &str, limits: &Limits) -> Result<Vec<Resource>, BuildError> {
     let documents =
         yaml::parse(text, &limits.yaml).map_err(|error| BuildError::invalid(error.to_string()))?;
-    let documents = documents.into_iter().map(|Document { node, line }| (node, line)).collect();
-    objects(documents, origin, limits).map_err(|(_, error)| error)
+    objects(placed(documents), origin, limits).map_err(|(_, error)| error)
+}
+
+/// The objects of documents that have been read, from a file or from a kustomization file.
+pub(crate) fn of_documents(
+    documents: Vec<Document>,
+    file: Option<&RelPath>,
+    limits: &Limits,
+) -> Result<Vec<Resource>, BuildError> {
+    let Some(file) = file else {
+        return objects(placed(documents), "", limits).map_err(|(_, error)| error);
+    };
+    objects(placed(documents), &format!("/{file}"), limits)
+        .map_err(|(line, error)| if line == 0 { error.in_file(file) } else { error.at_line(file, line) })
+}
+
+fn placed(documents: Vec<Document>) -> Vec<Placed> {
+    documents.into_iter().map(|Document { node, line }| (node, line)).collect()
 }
 
 type Placed = (Node, usize);
@@ -35,6 +49,7 @@ fn objects(
     let mut resources = Vec::new();
     let mut pending = std::collections::VecDeque::from(documents);
     let mut opened = 0_usize;
+    let is_alone = pending.len() == 1;
     while let Some((value, line)) = pending.pop_front() {
         if value.is_null() || value.as_object().is_some_and(plumb_manifests::yaml::Map::is_empty) {
             continue;
@@ -48,9 +63,13 @@ fn objects(
             let message = format!("more than {} objects", limits.objects_max);
             return Err((line, BuildError::over_limit(message)));
         }
-        match take_items(value) {
+        match take_items(value, is_alone && opened == 1).map_err(|error| (line, error))? {
             Ok(items) => pending.extend(items.into_iter().map(|item| (item, line))),
-            Err(value) => {
+            Err(mut value) => {
+                // kustomize takes its notes out of the metadata of lists, and makes metadata for that.
+                if let Some(map) = is_list(&value).then(|| value.as_object_mut()).flatten() {
+                    map.entry_or("metadata", Node::object);
+                }
                 let resource = Resource::new(value, origin);
                 resource.check_named().map_err(|error| (line, error))?;
                 check_notes(&resource).map_err(|error| (line, error))?;
@@ -72,13 +91,28 @@ fn check_notes(resource: &Resource) -> Result<(), BuildError> {
     Ok(())
 }
 
+fn is_list(value: &Node) -> bool {
+    value.get("kind").and_then(Node::as_str).is_some_and(|kind| kind.ends_with("List"))
+}
+
 /// The items of a list of objects; anything else is given back.
-fn take_items(mut value: Node) -> Result<Vec<Node>, Node> {
-    let is_list = value.get("kind").and_then(Node::as_str).is_some_and(|kind| kind.ends_with("List"));
+fn take_items(mut value: Node, is_alone: bool) -> Result<Result<Vec<Node>, Node>, BuildError> {
+    let is_list = is_list(&value);
+    let stays_as_read =
+        is_alone && matches!(value.get("kind").and_then(Node::as_str), Some("List" | "ResourceList"));
     match value.get_mut("items") {
-        Some(Node::Array(items)) if is_list => Ok(std::mem::take(items)),
-        Some(Node::Null(_)) if is_list => Ok(Vec::new()),
-        _ => Err(value),
+        Some(Node::Array(items)) if is_list => {
+            let items = std::mem::take(items).into_iter();
+            // Only a list by that name that is alone in its file is taken apart as it was read.
+            let items = items.map(|item| if stays_as_read { Ok(item) } else { passage::through_json(&item) });
+            items.collect::<Result<_, _>>().map(Ok)
+        }
+        Some(Node::Null(_)) if is_list => Ok(Ok(Vec::new())),
+        Some(other) if is_list => {
+            let message = format!("expected array in items, but found {}", other.noun());
+            Err(BuildError::invalid(message))
+        }
+        _ => Ok(Err(value)),
     }
 }
 
@@ -98,6 +132,28 @@ mod tests {
             "kind: List\nitems:\n- kind: A\n  metadata: {name: a}\n---\nkind: B\nmetadata: {name: b}\n";
         assert_eq!(names(text), ["b", "a"]);
         assert!(names("kind: FooList\nitems: []\n---\n# nothing\n---\n{}\n").is_empty());
+    }
+
+    #[test]
+    fn lists_without_items_are_objects_with_metadata() {
+        let file = RelPath::parse("a.yaml").unwrap();
+        let read = |text: &str| resources(text, &file, &Limits::default());
+        let list = read("kind: FooList\n").unwrap().remove(0);
+        assert_eq!(list.value, serde_json::json!({"kind": "FooList", "metadata": {}}));
+        assert!(read("kind: FooList\nitems: {}\n").is_err());
+    }
+
+    #[test]
+    fn items_go_through_json_unless_their_list_is_alone() {
+        let file = RelPath::parse("a.yaml").unwrap();
+        let scalar = |text: &str| {
+            let mut read = resources(text, &file, &Limits::default()).unwrap();
+            read.remove(read.len() - 1).value.get("a").and_then(Node::scalar).map(str::to_owned)
+        };
+        let list = "kind: List\nitems: [{kind: A, metadata: {name: a}, a: 1.50}]\n";
+        assert_eq!(scalar(list).as_deref(), Some("1.50"));
+        assert_eq!(scalar(&list.replace("List", "AList")).as_deref(), Some("1.5"));
+        assert_eq!(scalar(&format!("kind: B\nmetadata: {{name: b}}\n---\n{list}")).as_deref(), Some("1.5"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The order in which objects are printed.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use crate::error::BuildError;
@@ -52,7 +53,7 @@ pub(crate) fn sort(resources: &mut [Resource], options: Option<&SortOptions>) ->
         }
     };
     let ranks = ranks(legacy);
-    resources.sort_by_cached_key(|resource| Key::new(&resource.current_id(), &ranks));
+    resources.sort_by_cached_key(|resource| Key::new(resource.current_id(), &ranks));
     Ok(())
 }
 
@@ -70,29 +71,61 @@ fn ranks(legacy: Option<&LegacySortOptions>) -> Ranks {
     before.chain(after).map(|(rank, kind)| (kind, rank)).collect()
 }
 
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+#[derive(PartialEq, Eq)]
 struct Key {
     rank: isize,
     /// Whether this is a Namespace of another group, which stands behind the real ones.
     is_other_namespace: bool,
-    kind: String,
-    id: String,
+    id: ResId,
 }
 
 impl Key {
-    fn new(id: &ResId, ranks: &Ranks) -> Self {
-        let Gvk { group, version, kind } = &id.gvk;
-        let or = |text: &str, stand_in: &str| {
-            if text.is_empty() { stand_in.to_owned() } else { text.to_owned() }
-        };
-        let gvk = [or(group, "~G"), or(version, "~V"), or(kind, "~K")].join("_");
-        let (namespace, name) = (or(&id.namespace, "~X"), or(&id.name, "~N"));
+    fn new(id: ResId, ranks: &Ranks) -> Self {
+        let Gvk { group, kind, .. } = &id.gvk;
         Self {
             rank: ranks.get(kind.as_str()).copied().unwrap_or_default(),
             is_other_namespace: kind == "Namespace" && !group.is_empty(),
-            id: format!("{gvk}|{namespace}|{name}"),
-            kind: gvk,
+            id,
         }
+    }
+
+    /// `group_version_kind`, with signs where there is nothing: kustomize compares it as one text.
+    fn kind(&self) -> impl Iterator<Item = u8> {
+        let Gvk { group, version, kind } = &self.id.gvk;
+        joined([or(group, "~G"), "_", or(version, "~V"), "_", or(kind, "~K")])
+    }
+
+    /// `group_version_kind|namespace|name`.
+    fn whole(&self) -> impl Iterator<Item = u8> {
+        let ResId { namespace, name, .. } = &self.id;
+        self.kind().chain(joined(["|", or(namespace, "~X"), "|", or(name, "~N")]))
+    }
+}
+
+fn or<'t>(text: &'t str, stand_in: &'static str) -> &'t str {
+    if text.is_empty() { stand_in } else { text }
+}
+
+fn joined<const N: usize>(parts: [&str; N]) -> impl Iterator<Item = u8> {
+    parts.into_iter().flat_map(str::bytes)
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let kinds = || {
+            if self.id.gvk == other.id.gvk { Ordering::Equal } else { self.kind().cmp(other.kind()) }
+        };
+        self.rank
+            .cmp(&other.rank)
+            .then(self.is_other_namespace.cmp(&other.is_other_namespace))
+            .then_with(kinds)
+            .then_with(|| self.whole().cmp(other.whole()))
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

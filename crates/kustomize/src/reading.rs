@@ -33,6 +33,16 @@ pub enum Seen {
     Content(String),
 }
 
+impl Seen {
+    fn of(kind: Option<EntryKind>) -> Self {
+        match kind {
+            None => Self::Absent,
+            Some(EntryKind::Dir) => Self::Directory,
+            Some(EntryKind::File) => Self::File,
+        }
+    }
+}
+
 impl ReadSet {
     /// All paths looked at, sorted.
     pub fn iter(&self) -> impl Iterator<Item = (&RelPath, &Seen)> {
@@ -44,6 +54,13 @@ impl ReadSet {
         for (path, seen) in other.seen {
             self.add(&path, seen);
         }
+    }
+
+    /// Notes what is at a path, and tells it.
+    pub fn kind(&mut self, tree: &dyn FileTree, path: &RelPath) -> Option<EntryKind> {
+        let kind = tree.kind(path);
+        self.add(path, Seen::of(kind));
+        kind
     }
 
     /// Notes that a directory was listed, and lists it.
@@ -160,12 +177,7 @@ impl<'t> Reader<'t> {
 
     pub(crate) fn kind(&self, path: &RelPath) -> Option<EntryKind> {
         let kind = self.tree.kind(path);
-        let seen = match kind {
-            None => Seen::Absent,
-            Some(EntryKind::Dir) => Seen::Directory,
-            Some(EntryKind::File) => Seen::File,
-        };
-        self.reads.borrow_mut().add(path, seen);
+        self.reads.borrow_mut().add(path, Seen::of(kind));
         kind
     }
 

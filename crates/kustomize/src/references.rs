@@ -1,12 +1,13 @@
 //! Names that have changed, put into the objects that refer to them.
 
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use plumb_manifests::yaml::{Node, Text};
 
 use crate::config::NameReference;
 use crate::error::BuildError;
-use crate::field::{FieldSpec, Make};
+use crate::field::{FieldSpec, FieldTree};
 use crate::identity::{Gvk, ResId};
 use crate::reading::Reader;
 use crate::resource::{Resource, scalar_text};
@@ -23,32 +24,29 @@ pub(crate) fn update(
     for (position, resource) in set.iter_mut().enumerate() {
         let referrer = Referrer::new(&referrals, position, resource, reader);
         // The kind of the beginning decides, whatever the object has become since.
-        let kind = &referrer.facts().original.gvk;
-        let of_kind = fields.of_kind(&kind.kind, reader)?;
-        reader.spend(1 + of_kind.len(), 0)?;
-        reader.spend_walks(&resource.value, of_kind.len())?;
-        for &(target, spec) in of_kind.iter().filter(|(_, spec)| kind.is_selected_by(&spec.gvk)) {
-            let wanted = Wanted { target, role: role_ref(&spec.path, resource) };
-            spec.visit_resource_of_any_kind(resource, Make::Nothing, &mut |field| {
-                referrer.update(field, &wanted)
-            })
-            .map_err(|error| {
-                error.while_doing(format!("updating name reference in '{}' field", spec.path))
-            })?;
-        }
+        let tree = fields.of_kind(&referrer.facts().original.gvk, reader)?;
+        reader.spend(1, 0)?;
+        let role = role_ref(resource);
+        let done = tree.visit(&mut resource.value, &mut |number, field| {
+            let (target, spec) = fields.all[number];
+            let role = role.as_ref().filter(|_| spec.path.ends_with(ROLE_NAME));
+            referrer.update(field, &Wanted { target, role })
+        });
+        done.map_err(|(number, error)| {
+            let path = &fields.all[number].1.path;
+            let id = resource.current_id();
+            error
+                .while_doing(format!("considering field '{path}' of object {id}"))
+                .while_doing(format!("updating name reference in '{path}' field"))
+        })?;
     }
     Ok(())
 }
 
-/// So many fields are looked through at the cost of looking at one object.
-const FIELDS_PER_STEP: usize = 16;
-
-type Reference<'c> = (&'c Gvk, &'c FieldSpec);
-
-/// The fields in which each kind names others, looked up once for each kind.
+/// The fields in which each kind names others, put together once for each kind.
 struct Fields<'c> {
-    all: Vec<Reference<'c>>,
-    by_kind: HashMap<Text, Vec<Reference<'c>>>,
+    all: Vec<(&'c Gvk, &'c FieldSpec)>,
+    by_kind: HashMap<Gvk, Rc<FieldTree>>,
 }
 
 impl<'c> Fields<'c> {
@@ -59,15 +57,20 @@ impl<'c> Fields<'c> {
         Self { all: all.collect(), by_kind: HashMap::new() }
     }
 
-    fn of_kind(&mut self, kind: &Text, reader: &Reader<'_>) -> Result<&[Reference<'c>], BuildError> {
-        let Self { all, by_kind } = self;
-        if !by_kind.contains_key(kind) {
-            reader.spend(all.len() / FIELDS_PER_STEP, 0)?;
+    fn of_kind(&mut self, gvk: &Gvk, reader: &Reader<'_>) -> Result<Rc<FieldTree>, BuildError> {
+        if let Some(tree) = self.by_kind.get(gvk) {
+            return Ok(Rc::clone(tree));
         }
-        Ok(by_kind.entry(kind.clone()).or_insert_with(|| {
-            let is_about = |spec: &FieldSpec| spec.gvk.kind.is_empty() || spec.gvk.kind == *kind;
-            all.iter().copied().filter(|(_, spec)| is_about(spec)).collect()
-        }))
+        reader.spend(self.all.len(), 0)?;
+        let mut tree = FieldTree::default();
+        for (number, (_, spec)) in self.all.iter().enumerate() {
+            if gvk.is_selected_by(&spec.gvk) {
+                tree.add(spec, number);
+            }
+        }
+        let tree = Rc::new(tree);
+        self.by_kind.insert(gvk.clone(), Rc::clone(&tree));
+        Ok(tree)
     }
 }
 
@@ -123,7 +126,7 @@ impl Referrals {
 struct Wanted<'w> {
     target: &'w Gvk,
     /// What stands beside the name in a roleRef.
-    role: Option<Gvk>,
+    role: Option<&'w Gvk>,
 }
 
 struct Referrer<'r> {
@@ -220,7 +223,7 @@ impl<'r> Referrer<'r> {
             .map(|&position| &self.referrals.facts[position])
             .filter(|one| self.is_reachable(one) && in_namespace(one))
             .filter(|one| one.was(wanted.target))
-            .filter(|one| wanted.role.as_ref().is_none_or(|role| one.was(role)))
+            .filter(|one| wanted.role.is_none_or(|role| one.was(role)))
             .filter(|one| self.is_near(one))
             .collect();
         if let [only] = candidates[..] {
@@ -228,11 +231,7 @@ impl<'r> Referrer<'r> {
         }
         candidates.retain(|one| is_compatible(one, own, Empty::Fits));
         if candidates.len() > 1 {
-            let strict: Vec<&Facts> =
-                candidates.iter().copied().filter(|one| is_compatible(one, own, Empty::FitsEmpty)).collect();
-            if !strict.is_empty() {
-                candidates = strict;
-            }
+            candidates.retain(|one| is_compatible(one, own, Empty::FitsEmpty));
         }
         match candidates[..] {
             [] => Ok(None),
@@ -296,12 +295,12 @@ fn is_compatible(one: &Facts, other: &Facts, empty: Empty) -> bool {
     fits(&one.prefixes, &other.prefixes) && fits(&one.suffixes, &other.suffixes)
 }
 
+const ROLE_NAME: &str = "roleRef/name";
+
 /// The kind that a `roleRef` names beside the name.
-fn role_ref(path: &str, resource: &Resource) -> Option<Gvk> {
-    if !path.ends_with("roleRef/name") {
-        return None;
-    }
-    let field = |name: &str| resource.value.at(&["roleRef", name]).map(scalar_text);
+fn role_ref(resource: &Resource) -> Option<Gvk> {
+    let role = resource.value.get("roleRef")?;
+    let field = |name: &str| role.get(name).map(scalar_text);
     Some(Gvk { group: field("apiGroup")?.into(), version: Text::default(), kind: field("kind")?.into() })
 }
 

@@ -27,6 +27,7 @@ pub(crate) struct Resource {
     pub suffixes: Vec<Text>,
     pub behavior: Behavior,
     pub needs_hash: bool,
+    pub is_generated: bool,
     /// Numbers given to scalars that are one and the same in several places.
     pub shares: u32,
     /// Whether there are such.
@@ -54,6 +55,7 @@ impl Resource {
             suffixes: Vec::new(),
             behavior: Behavior::default(),
             needs_hash: false,
+            is_generated: false,
             shares: 0,
             has_shares: false,
             vars: Vec::new(),
@@ -95,6 +97,59 @@ impl Resource {
         self.previous = ids.collect();
         self.needs_hash = needs_hash;
         (self.prefixes, self.suffixes) = (prefixes, suffixes);
+    }
+
+    /// Writes kustomize's notes among the annotations, for those who look there.
+    pub(crate) fn write_notes(&mut self) {
+        let ids =
+            |part: fn(&ResId) -> &Text| -> Vec<Text> { self.previous.iter().map(part).cloned().collect() };
+        let mut notes = vec![
+            ("previousNames", ids(|id| &id.name)),
+            ("previousNamespaces", ids(|id| &id.namespace)),
+            ("previousKinds", ids(|id| &id.gvk.kind)),
+            ("prefixes", self.prefixes.clone()),
+            ("suffixes", self.suffixes.clone()),
+        ];
+        if self.needs_hash {
+            notes.push(("needsHashSuffix", vec!["enabled".into()]));
+        }
+        let annotations = self.annotations();
+        for (name, texts) in notes.into_iter().filter(|(_, texts)| !texts.is_empty()) {
+            annotations.insert(format!("{NOTES}{name}"), texts.join(","));
+        }
+    }
+
+    /// Makes a map of texts of the annotations, as kustomize does when it writes its notes into them: a list of scalars
+    /// is keys and values in turn, and whatever else is no map says nothing.
+    pub(crate) fn settle_annotations(&mut self) -> Result<(), BuildError> {
+        let Some(annotations) = self.value.at_mut(&["metadata", "annotations"]) else { return Ok(()) };
+        let text = |node: &Node| node.scalar().unwrap_or_default().to_owned();
+        if let Node::Array(items) = annotations {
+            if items.len() % 2 == 1 {
+                return Err(BuildError::invalid("metadata.annotations is a list, not a map"));
+            }
+            let pairs = items.chunks(2).filter(|pair| pair[0].is_scalar());
+            let map: Map = pairs.map(|pair| (Text::from(text(&pair[0])), pair[1].clone())).collect();
+            *annotations = Node::Object(map);
+        }
+        for node in annotations.make_object().values_mut().filter(|node| !node.is_string()) {
+            *node = Node::quoted(text(node));
+        }
+        Ok(())
+    }
+
+    /// Takes the notes out again; true if some have got elsewhere, where they stay.
+    pub(crate) fn erase_notes(&mut self) -> bool {
+        let annotations = self.value.at_mut(&["metadata", "annotations"]).and_then(Node::as_object_mut);
+        if let Some(annotations) = annotations {
+            annotations.retain(|key, _| !is_note(key));
+        }
+        has_notes(&self.value)
+    }
+
+    /// Whether kustomize keeps notes about this object among its annotations, so that there are some.
+    pub(crate) fn has_notes(&self) -> bool {
+        self.is_generated || self.needs_hash || !self.previous.is_empty()
     }
 
     /// A scalar as it is spelled; empty where there is none.
@@ -199,14 +254,31 @@ impl Resource {
         };
         match annotations {
             Node::Object(map) if !map.is_empty() => {
-                for node in map.values_mut().filter(|node| !node.is_string()) {
-                    *node = Node::text(node.scalar().unwrap_or_default());
+                for node in map.values_mut() {
+                    match node {
+                        // They are written as new texts, in no style of their own.
+                        Node::String(text) => text.is_folded = false,
+                        other => *other = Node::text(other.scalar().unwrap_or_default()),
+                    }
                 }
             }
             // Whatever else stands there, kustomize does not print it.
             _ => drop(metadata.remove("annotations")),
         }
         self.value
+    }
+
+    /// Refuses what has lost its kind or its name on the way.
+    pub(crate) fn check_complete(&self) -> Result<(), BuildError> {
+        let missing = match self.kind() {
+            "" => "kind",
+            kind if self.name().is_empty() && !kind.ends_with("List") => "metadata.name",
+            _ => return Ok(()),
+        };
+        let origin = self.original_id();
+        let message =
+            format!("missing {missing} in object: {origin} has lost it, which now is {}", self.current_id());
+        Err(BuildError::invalid(message))
     }
 
     /// Refuses what cannot be named.
@@ -227,6 +299,15 @@ impl Resource {
 
 fn is_note(key: &str) -> bool {
     key.starts_with(NOTES) || READER_NOTES.contains(&key)
+}
+
+/// The depth is limited by the reader, and so is this recursion.
+fn has_notes(node: &Node) -> bool {
+    match node {
+        Node::Object(map) => map.iter().any(|(key, inner)| key.starts_with(NOTES) || has_notes(inner)),
+        Node::Array(items) => items.iter().any(has_notes),
+        Node::Null(_) | Node::Plain(_) | Node::String(_) => false,
+    }
 }
 
 /// A scalar as it is spelled; lists and maps as JSON.

@@ -1,10 +1,13 @@
 //! The objects of a build in order, no two with the same id.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::hash_map::{Entry, RandomState};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::BuildHasher;
 
-use plumb_manifests::yaml::Map;
+use plumb_manifests::yaml::{Map, Node};
 
 use crate::error::BuildError;
+use crate::field::check_key;
 use crate::identity::ResId;
 use crate::provenance;
 use crate::resource::{Behavior, Resource};
@@ -14,7 +17,7 @@ use crate::shares;
 pub(crate) struct ResourceSet {
     resources: Vec<Resource>,
     /// Where the objects stand that have or had an id; `None` after ids may have changed.
-    index: Option<HashMap<ResId, Vec<usize>>>,
+    index: Option<Index>,
     /// Whether an object may have been emptied.
     may_have_empties: bool,
 }
@@ -63,12 +66,12 @@ impl ResourceSet {
     /// Adds an object whose id is new.
     pub(crate) fn append(&mut self, resource: Resource) -> Result<(), BuildError> {
         let id = resource.current_id();
-        let key = id.to_key();
         let position = self.resources.len();
         self.fill_index();
-        let standing = self.index.iter().filter_map(|index| index.get(&key)).flatten();
-        let mut same = standing.filter(|&&at| self.resources[at].current_id().to_key() == key);
-        if let Some(&at) = same.next() {
+        let standing = self.index.iter().flat_map(|index| index.at(&id));
+        let is_same = |at: &usize| self.resources[*at].current_id().is_same(&id);
+        let first = standing.filter(is_same).min();
+        if let Some(at) = first {
             let (first, second) = (&self.resources[at].file, &resource.file);
             let places = if first == second {
                 format!("twice in {first}")
@@ -79,7 +82,7 @@ impl ResourceSet {
             return Err(BuildError::invalid(message));
         }
         if let Some(index) = &mut self.index {
-            add_to(index, &resource, position);
+            index.add(&resource, position);
         }
         self.resources.push(resource);
         Ok(())
@@ -101,10 +104,10 @@ impl ResourceSet {
             ([_], Behavior::Create) => {
                 Err(BuildError::invalid(format!("id {id} exists; behavior must be merge or replace")))
             }
-            (&[index], Behavior::Merge | Behavior::Replace) => {
-                self.change(index, |old| *old = replaced(old, new));
+            (&[index], Behavior::Merge | Behavior::Replace) => self.change(index, |old| {
+                *old = replaced(old, new)?;
                 Ok(())
-            }
+            }),
             (many, _) => {
                 let message = format!("found {} objects that could accept the merge of {id}", many.len());
                 Err(BuildError::invalid(message))
@@ -115,15 +118,18 @@ impl ResourceSet {
     /// Where objects stand that have or had an id.
     pub(crate) fn indices_of_any(&mut self, id: &ResId) -> Vec<usize> {
         self.fill_index();
-        let index = self.index.as_ref();
-        index.and_then(|index| index.get(&id.to_key())).cloned().unwrap_or_default()
+        let standing = self.index.iter().flat_map(|index| index.at(id));
+        let mut found: Vec<usize> =
+            standing.filter(|&at| self.resources[at].all_ids().any(|own| own.is_same(id))).collect();
+        found.dedup();
+        found
     }
 
     fn fill_index(&mut self) {
         if self.index.is_none() {
-            let mut index = HashMap::new();
+            let mut index = Index::default();
             for (position, resource) in self.resources.iter().enumerate() {
-                add_to(&mut index, resource, position);
+                index.add(resource, position);
             }
             self.index = Some(index);
         }
@@ -147,8 +153,41 @@ impl ResourceSet {
 
     /// The first id that two objects share.
     pub(crate) fn duplicate(&self) -> Option<ResId> {
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::with_capacity(self.resources.len());
         self.resources.iter().map(Resource::current_id).find(|id| !seen.insert(id.to_key()))
+    }
+}
+
+/// Where objects stand, by the hashes of the ids that they have or had. Different ids may share one.
+#[derive(Debug, Clone, Default)]
+struct Index {
+    hasher: RandomState,
+    /// The first object of a hash; most have no other.
+    first: HashMap<u64, usize>,
+    further: HashMap<u64, Vec<usize>>,
+}
+
+impl Index {
+    fn hash(&self, id: &ResId) -> u64 {
+        self.hasher.hash_one((&id.gvk, &id.name, id.effective_namespace()))
+    }
+
+    /// In order, perhaps more than once.
+    fn at(&self, id: &ResId) -> impl Iterator<Item = usize> {
+        let hash = self.hash(id);
+        let further = self.further.get(&hash).into_iter().flatten().copied();
+        self.first.get(&hash).copied().into_iter().chain(further)
+    }
+
+    fn add(&mut self, resource: &Resource, position: usize) {
+        for id in resource.all_ids() {
+            let hash = self.hash(&id);
+            match self.first.entry(hash) {
+                Entry::Vacant(entry) => drop(entry.insert(position)),
+                Entry::Occupied(entry) if *entry.get() == position => {}
+                Entry::Occupied(_) => self.further.entry(hash).or_default().push(position),
+            }
+        }
     }
 }
 
@@ -156,32 +195,25 @@ fn is_full(resource: &Resource) -> bool {
     resource.value.as_object().is_some_and(|map| !map.is_empty())
 }
 
-fn add_to(index: &mut HashMap<ResId, Vec<usize>>, resource: &Resource, position: usize) {
-    for id in resource.all_ids() {
-        let positions = index.entry(id.to_key()).or_default();
-        if positions.last() != Some(&position) {
-            positions.push(position);
-        }
-    }
-}
-
 /// A generated object in the place of an old one: metadata are joined, the new one winning; name, namespace and
 /// history stay. A merge joins the data too.
-fn replaced(old: &Resource, mut new: Resource) -> Resource {
+fn replaced(old: &Resource, mut new: Resource) -> Result<Resource, BuildError> {
     // What a merged object came from is where it was first.
     let kept_origin = if new.behavior == Behavior::Merge { provenance::origin(old) } else { None };
     for field in ["labels", "annotations"] {
         let path = ["metadata", field];
         let mut texts = old.texts(&path);
         texts.extend(new.texts(&path));
+        texts.keys().try_for_each(|key| check_key(key))?;
         new.set_metadata_texts(field, texts);
     }
     new.set_name(old.name());
     new.set_namespace(old.namespace());
     if new.behavior == Behavior::Merge {
         for field in ["data", "binaryData"] {
-            let mut texts = old.texts(&[field]);
-            texts.extend(new.texts(&[field]));
+            let mut texts = data(old, field);
+            texts.extend(data(&new, field));
+            texts.keys().try_for_each(|key| check_key(key))?;
             let map: Map = texts.into_iter().map(|(key, text)| (key.into(), text.into())).collect();
             if let Some(object) = new.value.as_object_mut() {
                 if map.is_empty() {
@@ -204,5 +236,17 @@ fn replaced(old: &Resource, mut new: Resource) -> Resource {
     new.suffixes.clone_from(&old.suffixes);
     new.vars.clone_from(&old.vars);
     new.needs_hash &= old.needs_hash;
-    new
+    new.is_generated |= old.is_generated;
+    Ok(new)
+}
+
+/// The data that are scalars; for kustomize, what is null or no scalar is an empty text.
+fn data(resource: &Resource, field: &str) -> BTreeMap<String, String> {
+    let map = resource.value.get(field).and_then(Node::as_object);
+    let text = |node: &Node| match node {
+        Node::Plain(plain) => plain.text.to_string(),
+        Node::String(text) => text.to_string(),
+        Node::Null(_) | Node::Array(_) | Node::Object(_) => String::new(),
+    };
+    map.into_iter().flat_map(Map::iter).map(|(key, node)| (key.to_owned(), text(node))).collect()
 }

@@ -1,6 +1,7 @@
 //! The kustomization file: found, read, and refused where it says something that is not understood.
 
 mod decode;
+mod fields;
 
 use std::collections::BTreeMap;
 

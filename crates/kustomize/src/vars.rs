@@ -189,9 +189,11 @@ impl ObjectEntry {
 
 impl Var {
     fn means(&self, id: &ResId) -> bool {
+        // A namespace that is written is compared as it is, even with the mark of kinds that have none.
+        let namespace = self.id.namespace.as_str();
         self.id.gvk == id.gvk
             && self.id.name == id.name
-            && (self.id.namespace.is_empty() || self.id.effective_namespace() == id.effective_namespace())
+            && (namespace.is_empty() || namespace == id.effective_namespace())
     }
 }
 
@@ -199,15 +201,21 @@ impl Var {
 fn find<'n>(node: &'n Node, path: &str) -> Option<&'n Node> {
     let mut at = node;
     let mut name = String::new();
+    // Items are found by a field only behind a point: `ports.[name=http]`.
+    let mut is_joined = false;
     let mut characters = path.chars().peekable();
     while let Some(c) = characters.next() {
         match c {
+            '=' if is_joined => return None,
             '\\' if characters.peek() == Some(&'.') => {
                 name.push('.');
                 characters.next();
             }
-            '.' | '[' => at = child(at, &std::mem::take(&mut name))?,
-            ']' => {}
+            '.' | '[' => {
+                is_joined = c == '[' && !name.is_empty();
+                at = child(at, &std::mem::take(&mut name))?;
+            }
+            ']' => is_joined = false,
             c => name.push(c),
         }
     }
@@ -218,7 +226,12 @@ fn child<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
     match node {
         node if name.is_empty() => Some(node),
         Node::Object(map) => map.get(name),
-        Node::Array(items) => items.get(name.parse::<usize>().ok()?),
+        Node::Array(items) => match name.split_once('=') {
+            Some((key, value)) => {
+                items.iter().find(|item| item.get(key).and_then(Node::scalar) == Some(value))
+            }
+            None => items.get(name.parse::<usize>().ok()?),
+        },
         Node::Null(_) | Node::Plain(_) | Node::String(_) => None,
     }
 }
@@ -270,7 +283,13 @@ fn expand_field(
 ) -> Result<(), BuildError> {
     match field {
         Node::String(_) => expand(field, values, used, reader),
-        Node::Array(items) => items.iter_mut().try_for_each(|item| expand(item, values, used, reader)),
+        Node::Array(items) => items.iter_mut().try_for_each(|item| {
+            if !item.is_string() {
+                let noun = item.noun();
+                return Err(BuildError::invalid(format!("invalid value type expect a string, not {noun}")));
+            }
+            expand(item, values, used, reader)
+        }),
         Node::Object(map) => map.values_mut().try_for_each(|value| expand(value, values, used, reader)),
         Node::Null(_) | Node::Plain(_) => Ok(()),
     }

@@ -18,7 +18,7 @@ fn tree(files: Files<'_>) -> MemoryTree {
 }
 
 fn built_with(files: Files<'_>, directory: &str, limits: Limits) -> Result<String, BuildError> {
-    let options = Options { reach: Reach::Tree, limits };
+    let options = Options { reach: Reach::Tree, limits, ..Options::default() };
     build(&tree(files), &RelPath::parse(directory).unwrap(), &options).map(|build| build.to_yaml())
 }
 
@@ -157,7 +157,7 @@ fn broken_files_are_named_with_their_line() {
 
 #[test]
 fn what_the_engine_does_not_do_is_refused_by_file_and_field() {
-    for field in ["helmCharts", "helmGlobals"] {
+    for field in ["helmCharts", "helmChartInflationGenerator"] {
         let text = format!("resources: [a.yaml]\n{field}: [x]\n");
         let expect = format!("/kustomization.yaml:2:1: field \"{field}\" is not supported");
         refuse(&[("kustomization.yaml", &text), ("a.yaml", A)], Refusal::Unsupported, &expect);

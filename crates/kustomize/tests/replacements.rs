@@ -13,7 +13,7 @@ fn built(files: &[(&str, &str)], limits: Limits) -> Result<Build, BuildError> {
         let content = Bytes::copy_from_slice(text.as_bytes());
         builder.file(&RelPath::parse(path).unwrap(), content, false).unwrap();
     }
-    build(&builder.build(), &RelPath::root(), &Options { reach: Reach::Tree, limits })
+    build(&builder.build(), &RelPath::root(), &Options { reach: Reach::Tree, limits, ..Options::default() })
 }
 
 const SOURCE: &str = "apiVersion: v1\nkind: S\nmetadata:\n  annotations:\n    config.kubernetes.io/local-config: \"true\"\n  \

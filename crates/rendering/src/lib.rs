@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use plumb_filetree::{EntryKind, FileTree, RelPath, digest};
 pub use plumb_kustomize::ReadSet;
-use plumb_kustomize::{BuildError, build_with};
+use plumb_kustomize::{BuildError, Order, build_with};
 use plumb_manifests::{Object, yaml};
 
 pub use error::RenderError;
@@ -62,8 +62,9 @@ pub fn render(
     let directory = directory(tree, &spec.path)?;
     let mut reads = ReadSet::default();
     let generated = generate::resources(tree, &directory, &mut reads)?;
-    let additions = merge::additions(tree, &directory, spec, generated);
-    let build = build_with(tree, &directory, &additions, &options.build)
+    let additions = merge::additions(tree, &directory, spec, generated, &mut reads);
+    let how = plumb_kustomize::Options { order: Order::AsRead, ..options.build.clone() };
+    let build = build_with(tree, &directory, &additions, &how)
         .map_err(|error| refused(error, &directory, additions.generated.as_deref()))?;
     reads.extend(build.reads);
     let objects = build.objects.into_iter().map(object).collect::<Result<_, _>>()?;

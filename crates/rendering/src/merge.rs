@@ -2,7 +2,7 @@
 
 use plumb_api::kustomize;
 use plumb_filetree::{EntryKind, FileTree, RelPath};
-use plumb_kustomize::{Additions, Blank, Image, Patch, Selector};
+use plumb_kustomize::{Additions, Blank, Image, Patch, ReadSet, Selector};
 
 use crate::spec::{MissingComponents, RenderSpec};
 
@@ -12,15 +12,16 @@ pub(crate) fn additions(
     directory: &RelPath,
     spec: &RenderSpec,
     generated: Option<Vec<String>>,
+    reads: &mut ReadSet,
 ) -> Additions {
-    let is_there = |component: &&String| {
+    let mut is_there = |component: &&String| {
         let path = directory.resolve(component);
-        path.is_ok_and(|path| tree.kind(&path) == Some(EntryKind::Dir))
+        path.is_ok_and(|path| reads.kind(tree, &path) == Some(EntryKind::Dir))
     };
     let components = spec.components.iter();
     let components = match spec.missing_components {
         MissingComponents::Refused => components.cloned().collect(),
-        MissingComponents::Ignored => components.filter(is_there).cloned().collect(),
+        MissingComponents::Ignored => components.filter(&mut is_there).cloned().collect(),
     };
     Additions {
         blank: Blank::Allowed,
@@ -31,6 +32,7 @@ pub(crate) fn additions(
         images: spec.images.iter().map(image).collect(),
         patches: spec.patches.iter().enumerate().map(|(index, entry)| patch(entry, index)).collect(),
         components,
+        build_metadata: spec.build_metadata.clone(),
     }
 }
 

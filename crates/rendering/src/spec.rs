@@ -23,6 +23,8 @@ pub struct RenderSpec {
     pub components: Vec<String>,
     /// `spec.ignoreMissingComponents`.
     pub missing_components: MissingComponents,
+    /// `spec.buildMetadata`.
+    pub build_metadata: Vec<String>,
     /// `spec.commonMetadata`.
     pub common_metadata: CommonMetadata,
     /// `spec.postBuild.substitute`: wins over the variables that the caller has read.
@@ -95,6 +97,7 @@ impl RenderSpec {
             } else {
                 MissingComponents::Refused
             },
+            build_metadata: spec.build_metadata.iter().map(|one| one.as_str().to_owned()).collect(),
             common_metadata: spec.common_metadata.clone().unwrap_or_default(),
             substitute: post_build.map(|post_build| post_build.substitute.clone()).unwrap_or_default(),
             when,

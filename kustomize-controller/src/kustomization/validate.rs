@@ -36,9 +36,9 @@ pub struct Valid {
 pub fn validate(object: &Kustomization, no_cross_namespace_refs: bool) -> Result<Valid, KustomizationError> {
     let own = object.metadata.namespace.clone().unwrap_or_default();
     let KustomizationSpec {
-        build_metadata,
+        build_metadata: _,
         common_metadata: _,
-        components,
+        components: _,
         decryption,
         deletion_policy,
         depends_on,
@@ -47,7 +47,7 @@ pub fn validate(object: &Kustomization, no_cross_namespace_refs: bool) -> Result
         health_check_exprs,
         health_checks,
         ignore,
-        ignore_missing_components,
+        ignore_missing_components: _,
         images: _,
         interval: _,
         kube_config,
@@ -68,9 +68,6 @@ pub fn validate(object: &Kustomization, no_cross_namespace_refs: bool) -> Result
     let refuse = |is_set: bool, field: &str| {
         if is_set { Err(KustomizationError::UnsupportedField { field: field.to_owned() }) } else { Ok(()) }
     };
-    refuse(!build_metadata.is_empty(), "spec.buildMetadata")?;
-    refuse(!components.is_empty(), "spec.components")?;
-    refuse(*ignore_missing_components, "spec.ignoreMissingComponents")?;
     refuse(decryption.is_some(), "spec.decryption")?;
     refuse(
         *deletion_policy == Some(DeletionPolicy::WaitForTermination),

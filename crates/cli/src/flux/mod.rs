@@ -62,7 +62,6 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     let directory = build::locate(&arguments.path).context("invalid resource path")?;
     let (kustomization, variables) = gather(arguments)?;
-    refuse_unknown(&kustomization)?;
     let spec =
         RenderSpec { path: directory.as_str().to_owned(), ..RenderSpec::from_spec(&kustomization.spec) };
     let unset = if arguments.strict_substitute { Unset::Refused } else { Unset::Empty };
@@ -112,16 +111,6 @@ fn read(file: &Path, name: &str, namespace: &str) -> Result<Kustomization> {
     })?;
     serde_json::from_value(found)
         .with_context(|| format!("the Kustomization '{name}' in '{shown}' is not valid"))
-}
-
-/// A field that would change the result must not be passed over in silence.
-fn refuse_unknown(kustomization: &Kustomization) -> Result<()> {
-    if kustomization.spec.build_metadata.is_empty() {
-        return Ok(());
-    }
-    bail!(
-        "spec.buildMetadata is not supported: leave it out, or write buildMetadata into the kustomization file"
-    )
 }
 
 /// As Flux prints: owner's labels on every object, encrypted data masked, a separator behind each document.

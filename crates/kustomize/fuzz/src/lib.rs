@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use plumb_filetree::{FileTree, MemoryTree, RelPath, TreeLimits};
-use plumb_kustomize::{Build, BuildError, Limits, Options, Reach, build};
+use plumb_kustomize::{Build, BuildError, Limits, Options, build};
 use plumb_manifests::yaml::{self, Node};
 
 /// A Deployment, a Service and a ConfigMap that refer to each other.
@@ -43,7 +43,7 @@ pub fn tree(files: &[(&str, &[u8])]) -> MemoryTree {
 /// Builds the root of a tree and checks what must hold for every result. No input may panic, hang or grow.
 pub fn check(files: &[(&str, &[u8])]) -> Option<Build> {
     let tree = tree(files);
-    let options = Options { reach: Reach::Tree, limits: limits() };
+    let options = Options { limits: limits(), ..Options::default() };
     match build(&tree, &RelPath::root(), &options) {
         Ok(build) => {
             check_build(&tree, &build, &options);

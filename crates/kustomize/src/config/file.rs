@@ -10,6 +10,7 @@ use crate::error::BuildError;
 use crate::field::FieldSpec;
 use crate::identity::Gvk;
 use crate::reading::Reader;
+use crate::shape::{Fields, Shape, fit, noun};
 
 /// A field specification as it is written.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -54,29 +55,47 @@ struct ReferenceEntry {
     field_specs: Vec<SpecEntry>,
 }
 
-/// What is null is not there. The depth is limited by the reader, and so is this recursion.
-fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let kept = map.into_iter().filter(|(_, value)| !value.is_null());
-            Value::Object(kept.map(|(key, value)| (key, without_nulls(value))).collect())
-        }
-        Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
-        other => other,
-    }
-}
+/// A list of them.
+pub(crate) const FIELD_SPECS: Shape = Shape::List(&Shape::Record(&[
+    ("group", Shape::Text),
+    ("version", Shape::Text),
+    ("kind", Shape::Text),
+    ("path", Shape::Text),
+    ("create", Shape::Flag),
+]));
+
+const FIELDS: Fields = &[
+    ("namePrefix", FIELD_SPECS),
+    ("nameSuffix", FIELD_SPECS),
+    ("namespace", FIELD_SPECS),
+    ("commonLabels", FIELD_SPECS),
+    ("labels", FIELD_SPECS),
+    ("templateLabels", FIELD_SPECS),
+    ("commonAnnotations", FIELD_SPECS),
+    ("nameReference", Shape::List(&Shape::Record(REFERENCE))),
+    ("varReference", FIELD_SPECS),
+    ("images", FIELD_SPECS),
+    ("replicas", FIELD_SPECS),
+];
+
+const REFERENCE: Fields =
+    &[("group", Shape::Text), ("version", Shape::Text), ("kind", Shape::Text), ("fieldSpecs", FIELD_SPECS)];
 
 /// Reads one file of configurations.
 pub(crate) fn read(reader: &Reader<'_>, file: &RelPath) -> Result<Config, BuildError> {
     let text = reader.text(file)?;
     let value = yaml::parse_settings(&text, &reader.limits().yaml);
     let value = value.map_err(|error| BuildError::yaml(file, &error))?;
-    if value.is_null() {
-        return Ok(Config::default());
-    }
-    let parsed: ConfigFile = serde_json::from_value(without_nulls(value)).map_err(|error| {
-        BuildError::invalid(format!("not a transformer configuration: {error}")).in_file(file)
-    })?;
+    let refuse = |reason: String| {
+        BuildError::invalid(format!("not a transformer configuration: {reason}")).in_file(file)
+    };
+    let fields = match value {
+        Value::Null => return Ok(Config::default()),
+        Value::Object(map) => fit(map, FIELDS).map_err(|misfit| refuse(misfit.to_string()))?,
+        other => return Err(refuse(format!("json: cannot unmarshal {} into a map", noun(&other)))),
+    };
+    let parsed: ConfigFile =
+        serde_json::from_value(Value::Object(fields)).map_err(|error| refuse(error.to_string()))?;
     let specs = |entries: Vec<SpecEntry>| entries.into_iter().map(FieldSpec::from).collect();
     Ok(Config {
         name_prefix: specs(parsed.name_prefix),

@@ -3,6 +3,7 @@
 pub(crate) mod crds;
 mod field_specs_table;
 mod file;
+mod gathered;
 mod name_references_table;
 mod var_references_table;
 
@@ -15,7 +16,8 @@ use crate::error::BuildError;
 use crate::field::FieldSpec;
 use crate::identity::Gvk;
 
-pub(crate) use file::{SpecEntry, read};
+pub(crate) use file::{FIELD_SPECS, SpecEntry, read};
+pub(crate) use gathered::Gathered;
 
 /// The fields of each transformer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -100,8 +102,8 @@ impl Config {
         lists.map(Vec::len).iter().sum::<usize>() + references
     }
 
-    /// Takes in another configuration.
-    pub(crate) fn merge(&mut self, other: Self) -> Result<(), BuildError> {
+    /// The specifications of each transformer, as kustomize calls it.
+    fn lists(&mut self) -> [(&'static str, &mut Vec<FieldSpec>); 10] {
         let Self {
             name_prefix,
             name_suffix,
@@ -110,22 +112,28 @@ impl Config {
             labels,
             template_labels,
             annotations,
-            name_references,
+            name_references: _,
             var_references,
             images,
             replicas,
-        } = other;
-        merge_specs(&mut self.name_prefix, name_prefix)?;
-        merge_specs(&mut self.name_suffix, name_suffix)?;
-        merge_specs(&mut self.namespace, namespace)?;
-        merge_specs(&mut self.selector_labels, selector_labels)?;
-        merge_specs(&mut self.labels, labels)?;
-        merge_specs(&mut self.template_labels, template_labels)?;
-        merge_specs(&mut self.annotations, annotations)?;
-        merge_specs(&mut self.var_references, var_references)?;
-        merge_specs(&mut self.images, images)?;
-        merge_specs(&mut self.replicas, replicas)?;
-        for reference in name_references {
+        } = self;
+        [
+            ("namePrefix", name_prefix),
+            ("nameSuffix", name_suffix),
+            ("namespace", namespace),
+            ("commonLabels", selector_labels),
+            ("labels", labels),
+            ("templateLabels", template_labels),
+            ("commonAnnotations", annotations),
+            ("varReference", var_references),
+            ("images", images),
+            ("replicas", replicas),
+        ]
+    }
+
+    /// Takes in another configuration.
+    pub(crate) fn merge(&mut self, mut other: Self) -> Result<(), BuildError> {
+        for reference in std::mem::take(&mut other.name_references) {
             match self.name_references.iter_mut().find(|known| known.target == reference.target) {
                 Some(known) => merge_specs(&mut known.fields, reference.fields)?,
                 None => self.name_references.push(reference),
@@ -134,7 +142,31 @@ impl Config {
                 return Err(BuildError::over_limit(format!("more than {SPECS_MAX} name references")));
             }
         }
+        for ((_, known), (_, new)) in self.lists().into_iter().zip(other.lists()) {
+            merge_specs(known, std::mem::take(new))?;
+            // kustomize sorts them, and those for a single kind stand first then.
+            known.sort_by_key(breadth);
+        }
         Ok(())
+    }
+
+    /// Merges the specifications into nothing, as kustomize does: one for any kind is lost beside one for a single
+    /// kind that has the same path.
+    pub(crate) fn settle(&mut self) -> Result<Vec<String>, BuildError> {
+        let mut lost = Vec::new();
+        for (name, specs) in self.lists() {
+            for spec in settle(specs)? {
+                lost.push(format!(
+                    "{name} no longer writes {} of {}: a configuration names that path for one kind; list every kind \
+                     there",
+                    spec.path, spec.gvk
+                ));
+            }
+        }
+        for NameReference { fields, .. } in &mut self.name_references {
+            settle(fields)?;
+        }
+        Ok(lost)
     }
 }
 
@@ -143,38 +175,75 @@ const SPECS_MAX: usize = 5000;
 /// So many new ones are each looked for among all.
 const LINEAR_MAX: usize = 16;
 
-/// Adds specifications that are not there yet; one that is there must agree about creating.
+/// How many kinds a specification is for, roughly.
+fn breadth(spec: &FieldSpec) -> usize {
+    let Gvk { group, version, kind } = &spec.gvk;
+    [group, version, kind].into_iter().filter(|part| part.is_empty()).count()
+}
+
+/// Adds specifications that are not there yet, nor for a kind that they are for too; one that is there must agree about
+/// creating.
 pub(crate) fn merge_specs(known: &mut Vec<FieldSpec>, new: Vec<FieldSpec>) -> Result<(), BuildError> {
-    let key = |spec: &FieldSpec| (spec.gvk.clone(), spec.path.clone());
-    let is_large = new.len() > LINEAR_MAX;
-    let mut places: HashMap<_, usize> = HashMap::new();
-    if is_large {
-        places = known.iter().enumerate().map(|(place, spec)| (key(spec), place)).collect();
-    }
+    let mut places = (new.len() > LINEAR_MAX).then(|| {
+        let mut places: HashMap<String, Vec<usize>> = HashMap::new();
+        for (place, spec) in known.iter().enumerate() {
+            places.entry(spec.path.clone()).or_default().push(place);
+        }
+        places
+    });
     for spec in new {
-        let place = if is_large {
-            places.get(&key(&spec)).copied()
-        } else {
-            known.iter().position(|own| own.gvk == spec.gvk && own.path == spec.path)
-        };
-        match place.map(|place| &known[place]) {
-            Some(own) if own.create != spec.create => {
-                let message = format!("conflicting fieldspecs for {} of {}", spec.path, spec.gvk);
-                return Err(BuildError::invalid(message));
-            }
-            Some(_) => {}
-            None => {
-                if is_large {
-                    places.insert(key(&spec), known.len());
+        let found = match &mut places {
+            Some(places) => {
+                let at = places.entry(spec.path.clone()).or_default();
+                let is_there = is_known(at.iter().map(|&place| &known[place]), &spec)?;
+                if !is_there {
+                    at.push(known.len());
                 }
-                known.push(spec);
+                is_there
             }
+            None => is_known(known.iter(), &spec)?,
+        };
+        if !found {
+            known.push(spec);
         }
         if known.len() > SPECS_MAX {
             return Err(BuildError::over_limit(format!("more than {SPECS_MAX} field specifications")));
         }
     }
     Ok(())
+}
+
+fn is_known<'k>(
+    known: impl IntoIterator<Item = &'k FieldSpec>,
+    spec: &FieldSpec,
+) -> Result<bool, BuildError> {
+    match known.into_iter().find(|own| own.path == spec.path && own.gvk.is_selected_by(&spec.gvk)) {
+        Some(own) if own.create != spec.create => {
+            let message = format!(
+                "conflicting fieldspecs: {} of {} and of {} differ in create",
+                spec.path, own.gvk, spec.gvk
+            );
+            Err(BuildError::invalid(message))
+        }
+        found => Ok(found.is_some()),
+    }
+}
+
+/// Takes out those that are lost when the ones for fewer kinds come first.
+fn settle(specs: &mut Vec<FieldSpec>) -> Result<Vec<FieldSpec>, BuildError> {
+    specs.sort_by_key(breadth);
+    let mut by_path: HashMap<&str, Vec<FieldSpec>> = HashMap::new();
+    let mut lost = Vec::new();
+    for spec in &*specs {
+        let kept = by_path.entry(&spec.path).or_default();
+        if is_known(&*kept, spec)? {
+            lost.push(spec.clone());
+        } else {
+            kept.push(spec.clone());
+        }
+    }
+    specs.retain(|spec| !lost.contains(spec));
+    Ok(lost)
 }
 
 fn rows(table: &str) -> Vec<FieldSpec> {
@@ -212,6 +281,36 @@ fn pattern(group: &str, version: &str, kind: &str) -> Gvk {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn specs(texts: &[&str]) -> Vec<FieldSpec> {
+        texts.iter().map(|text| row(text).unwrap()).collect()
+    }
+
+    #[track_caller]
+    fn check(known: &[&str], new: &[&str], expect: Option<&[&str]>) {
+        let mut known = specs(known);
+        let merged = merge_specs(&mut known, specs(new)).and_then(|()| settle(&mut known));
+        let sorted = |mut specs: Vec<FieldSpec>| {
+            specs.sort();
+            specs
+        };
+        assert_eq!(merged.ok().map(|_| sorted(known)), expect.map(|texts| sorted(specs(texts))));
+    }
+
+    #[test]
+    fn a_specification_for_any_kind_is_lost_beside_one_for_a_single_kind() {
+        check(&["- * * * a"], &["- * * Foo a"], Some(&["- * * Foo a"]));
+        check(&["- * * Foo a"], &["- * * * a"], Some(&["- * * Foo a"]));
+        check(&["- * * * a"], &["- * * Foo b"], Some(&["- * * * a", "- * * Foo b"]));
+        check(&["- * v1 Foo a"], &["- g * Foo a"], Some(&["- * v1 Foo a", "- g * Foo a"]));
+    }
+
+    #[test]
+    fn specifications_that_differ_in_what_they_create_are_refused() {
+        check(&["+ * * * a"], &["- * * Foo a"], None);
+        check(&["+ * * Foo a"], &["- * * * a"], None);
+        check(&["+ * * Foo a"], &["- * * Bar a"], Some(&["+ * * Foo a", "- * * Bar a"]));
+    }
 
     #[test]
     fn every_row_of_the_tables_is_read() {

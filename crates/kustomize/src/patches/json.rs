@@ -1,7 +1,9 @@
 //! JSON patches (RFC 6902), with the liberties that Go's library takes: `replace` adds what is missing, and indices
 //! may count from the end.
 
-use plumb_manifests::yaml::{DEPTH_MAX, Node, is_plain};
+use std::fmt;
+
+use plumb_manifests::yaml::{DEPTH_MAX, Node, PlainKind, is_plain};
 use serde_json::Value;
 
 use crate::error::BuildError;
@@ -17,6 +19,7 @@ pub(super) struct Operation {
     act: Act,
     path: String,
     steps: Vec<String>,
+    has_slash: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +30,19 @@ enum Act {
     Move(Vec<String>),
     Copy(Vec<String>),
     Test(Node),
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.act.name(), self.path)
+    }
+}
+
+impl Operation {
+    /// Whether its path, and that which it takes a value from, begins with a slash.
+    pub(super) fn has_slash(&self) -> bool {
+        self.has_slash
+    }
 }
 
 impl Act {
@@ -42,25 +58,35 @@ impl Act {
     }
 }
 
-/// Reads a list of operations.
-pub(super) fn operations(value: Value) -> Result<Vec<Operation>, BuildError> {
-    let Value::Array(items) = value else {
-        return Err(BuildError::invalid("a JSON patch is a list of operations"));
-    };
+/// The items of a JSON patch, if it is a list of maps.
+pub(super) fn items(value: Value) -> Result<Vec<Value>, BuildError> {
+    match value {
+        Value::Array(items) if items.iter().all(|item| item.is_object() || item.is_null()) => Ok(items),
+        _ => Err(BuildError::invalid("a JSON patch is a list of operations")),
+    }
+}
+
+/// Reads the items of a JSON patch.
+pub(super) fn operations(items: Vec<Value>) -> Result<Vec<Operation>, BuildError> {
     items.into_iter().enumerate().map(|(index, item)| operation(item, index)).collect()
 }
 
 fn operation(mut item: Value, index: usize) -> Result<Operation, BuildError> {
-    let doing = |error: BuildError| error.while_doing(format!("operation {index} of the JSON patch"));
+    let refuse = |message: String| {
+        BuildError::invalid(message).while_doing(format!("operation {index} of the JSON patch"))
+    };
     let text = |name: &str| item.get(name).and_then(Value::as_str).map(str::to_owned);
     let (op, path, from) = (text("op").unwrap_or_default(), text("path"), text("from"));
     let Some(path) = path else {
-        return Err(doing(BuildError::invalid("path is missing")));
+        return Err(refuse("path is missing".to_owned()));
     };
-    let steps = steps(&path).map_err(doing)?;
-    let from = || match &from {
-        Some(from) => self::steps(from).map_err(doing),
-        None => Err(doing(BuildError::invalid("from is missing"))),
+    let mut has_slash = path.is_empty() || path.starts_with('/');
+    let mut from = || match &from {
+        Some(from) => {
+            has_slash &= from.is_empty() || from.starts_with('/');
+            Ok(steps(from))
+        }
+        None => Err(refuse("from is missing".to_owned())),
     };
     let value = Node::from(item.get_mut("value").map(Value::take).unwrap_or_default());
     let act = match op.as_str() {
@@ -70,17 +96,28 @@ fn operation(mut item: Value, index: usize) -> Result<Operation, BuildError> {
         "move" => Act::Move(from()?),
         "copy" => Act::Copy(from()?),
         "test" => Act::Test(value),
-        other => return Err(doing(BuildError::invalid(format!("Unexpected kind: {other}")))),
+        other => return Err(refuse(format!("Unexpected kind: {other}"))),
     };
-    Ok(Operation { act, path, steps })
+    let steps = steps(&path);
+    Ok(Operation { act, path, steps, has_slash })
 }
 
-fn steps(path: &str) -> Result<Vec<String>, BuildError> {
-    let mut parts = path.split('/');
-    if parts.next() != Some("") {
-        return Err(BuildError::invalid(format!("path {path:?} does not begin with a slash")));
-    }
-    Ok(parts.map(|part| part.replace("~1", "/").replace("~0", "~")).collect())
+/// The keys and indices of a path. What stands before the first slash does not count, as in Go's library.
+fn steps(path: &str) -> Vec<String> {
+    path.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~")).collect()
+}
+
+/// Whether an operation looks at the metadata, or takes them elsewhere.
+pub(super) fn reads_metadata(operations: &[Operation]) -> bool {
+    operations.iter().any(|operation| {
+        let read = match &operation.act {
+            Act::Move(from) | Act::Copy(from) => from,
+            Act::Test(_) | Act::Remove => &operation.steps,
+            Act::Add(_) | Act::Replace(_) => return false,
+        };
+        matches!(read.as_slice(), [first] if first == "metadata")
+            || matches!(read.as_slice(), [first, second, ..] if first == "metadata" && second == "annotations")
+    })
 }
 
 /// Applies all operations in order, and gives the work that it took. After an error the value is half changed.
@@ -98,16 +135,24 @@ pub(super) fn apply(value: &mut Node, operations: &[Operation]) -> Result<usize,
     Ok(work.0)
 }
 
-/// kustomize prints the result and reads it again: a text is in quotes where its printer wants them. The depth is
-/// limited by the reader, and so is this recursion.
+/// kustomize prints the result and reads it again: a text is in quotes where its printer wants them, and a number has
+/// become a float on the way. The depth is limited by the reader, and so is this recursion.
 fn settle(value: &mut Node) {
     match value {
         Node::Array(items) => items.iter_mut().for_each(settle),
         Node::Object(map) => map.values_mut().for_each(settle),
         Node::String(text) => text.is_quoted = !is_plain(text),
+        Node::Plain(plain) if plain.kind == PlainKind::Integer && plain.text.len() >= EXPONENT_DIGITS => {
+            if let Ok(float) = plain.text.parse::<f64>() {
+                *value = Node::from(Value::from(float));
+            }
+        }
         Node::Null(_) | Node::Plain(_) => {}
     }
 }
+
+/// From so many digits on, the printer writes an exponent, which shows where the number ends up in a text.
+const EXPONENT_DIGITS: usize = 7;
 
 struct Work(usize);
 
@@ -138,7 +183,7 @@ impl Operation {
                 self.add(root, value, work)
             }
             Act::Copy(from) => {
-                let value = get(root, from).ok_or_else(missing_path)?;
+                let value = copied(root, from)?;
                 work.spend_on(value)?;
                 let value = value.clone();
                 self.add(root, value, work)
@@ -225,6 +270,17 @@ fn get<'v>(root: &'v Node, steps: &[String]) -> Option<&'v Node> {
     })
 }
 
+/// What is copied: nothing, where a map does not have the key.
+fn copied<'v>(root: &'v Node, from: &[String]) -> Result<&'v Node, BuildError> {
+    const NOTHING: &Node = &Node::NULL;
+    let (last, way) = from.split_last().ok_or_else(missing_path)?;
+    match get(root, way).ok_or_else(missing_path)? {
+        Node::Object(map) => Ok(map.get(last).unwrap_or(NOTHING)),
+        Node::Array(items) => Ok(&items[index(last, items.len())?]),
+        _ => Err(missing_path()),
+    }
+}
+
 fn parent<'v, 's>(root: &'v mut Node, steps: &'s [String]) -> Result<(&'v mut Node, &'s str), BuildError> {
     let (last, way) = steps.split_last().ok_or_else(missing_path)?;
     let parent = way.iter().try_fold(root, |value, step| match value {
@@ -271,7 +327,7 @@ mod tests {
 
     fn patched(patch: Value) -> Result<Value, BuildError> {
         let mut value = Node::from(json!({"a": {"b": 1}, "l": [1, 2, 3]}));
-        apply(&mut value, &operations(patch)?)?;
+        apply(&mut value, &operations(items(patch)?)?)?;
         Ok(value.to_json())
     }
 

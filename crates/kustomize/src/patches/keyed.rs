@@ -31,14 +31,12 @@ impl KeyedList<'_, '_> {
         if old.is_empty() && patch.is_empty() {
             return Ok(Node::Array(old));
         }
-        match self.regular_keys(&old, &patch) {
-            Some(keys) => self.merge_regular(old, patch, keys).map(Node::Array),
-            None => {
-                let (dest, patches) = (0..old.len(), old.len()..old.len() + patch.len());
-                let arena = old.into_iter().chain(patch).collect();
-                self.step_by_step(arena, dest.collect(), patches.collect(), true)
-            }
+        if let Some(keys) = self.regular_keys(&old, &patch) {
+            return self.merge_regular(old, patch, keys).map(Node::Array);
         }
+        let (dest, patches) = (0..old.len(), old.len()..old.len() + patch.len());
+        let arena = old.into_iter().chain(patch).collect();
+        self.step_by_step(arena, dest.collect(), patches.collect(), true)
     }
 
     /// What the list of a patch becomes where the object has none: for kustomize it is both lists at once.
@@ -137,7 +135,13 @@ impl KeyedList<'_, '_> {
                 format!("{total} items are too many to be merged where keys are missing or repeated");
             return Err(BuildError::over_limit(message));
         }
-        let wanted: Vec<Node> = patch.iter().map(|&at| arena[at].clone()).collect();
+        let mut wanted: Vec<Node> = patch.iter().map(|&at| arena[at].clone()).collect();
+        if !is_merge {
+            // Where there is nothing to replace, the directive is all that is lost.
+            for item in wanted.iter_mut().filter_map(Node::as_object_mut) {
+                item.remove(DIRECTIVE);
+            }
+        }
         let kept: Vec<ItemKey> =
             if is_merge { dest.iter().map(|&at| self.key_of(&arena[at])).collect() } else { Vec::new() };
         let mut tuples: Vec<ItemKey> = Vec::new();
@@ -151,7 +155,7 @@ impl KeyedList<'_, '_> {
             unify(&mut tuples);
         }
         let stated = self.stated(&tuples);
-        let mut steps = Steps { arena, dest, patch, items: Vec::new() };
+        let mut steps = Steps { arena, dest, patch, items: Vec::new(), is_one_list: !is_merge };
         for tuple in &tuples {
             self.step(&mut steps, tuple, &stated)?;
         }
@@ -199,7 +203,7 @@ impl KeyedList<'_, '_> {
                 let merged = self.merger.value(before, patch, Some(self.item))?;
                 match (merged, old) {
                     (None, _) => None,
-                    (Some(node), Some(old)) if !is_replaced => {
+                    (Some(node), Some(old)) if !is_replaced || old == new => {
                         steps.arena[old] = node;
                         Some(old)
                     }
@@ -211,10 +215,14 @@ impl KeyedList<'_, '_> {
             }
         };
         let merged = merged.filter(|&at| !is_nothing(&steps.arena[at]));
-        match merged {
-            Some(at) => set_in(&steps.arena, &mut steps.items, &criteria, Some(at)),
-            None => set_in(&steps.arena, &mut steps.dest, &criteria, None),
+        if merged.is_some() {
+            return set_in(&steps.arena, &mut steps.items, &criteria, merged);
         }
+        set_in(&steps.arena, &mut steps.dest, &criteria, None)?;
+        if steps.is_one_list {
+            steps.patch.clone_from(&steps.dest);
+        }
+        Ok(())
     }
 
     /// Compares what a patch asked for with what came out.
@@ -251,6 +259,8 @@ struct Steps {
     dest: Vec<usize>,
     patch: Vec<usize>,
     items: Vec<usize>,
+    /// Whether the object's list and that of the patch are the same one.
+    is_one_list: bool,
 }
 
 impl Steps {

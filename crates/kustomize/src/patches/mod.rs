@@ -6,7 +6,8 @@ mod strategic;
 
 use plumb_filetree::RelPath;
 use plumb_manifests::yaml;
-use plumb_manifests::yaml::Node;
+use plumb_manifests::yaml::{Map, Node};
+use serde_json::Value;
 
 use crate::accumulate::{Assembly, Place};
 use crate::error::BuildError;
@@ -28,7 +29,7 @@ pub(crate) fn run(
 ) -> Result<(), BuildError> {
     for (index, entry) in entries.iter().enumerate() {
         let label = if entry.label.is_empty() { format!("patches[{index}]") } else { entry.label.clone() };
-        run_entry(assembly, &place.directory, entry, set).map_err(|error| error.while_doing(&label))?;
+        run_trimmed(assembly, &place.directory, entry, set).map_err(|error| error.while_doing(&label))?;
         assembly.note(place, set, "PatchTransformer")?;
     }
     Ok(())
@@ -77,10 +78,28 @@ pub(crate) fn run_strategic(
     }
     for (patch, size) in &patches {
         assembly.reader.spend(1, *size)?;
-        apply_by_id(assembly, set, patch, Allowed::default())?;
+        let index = find(set, patch)?;
+        // kustomize takes the one object as if a target had selected it.
+        set.change(index, |resource| apply_selected(assembly, resource, patch, Allowed::default()))?;
     }
     set.drop_empties();
     Ok(())
+}
+
+/// Applies one patch as `patches` does it: without the white space around a text. A block scalar at its end loses its
+/// line breaks, and a first line that is indented loses its indentation.
+pub(crate) fn run_trimmed(
+    assembly: &Assembly<'_>,
+    directory: &RelPath,
+    entry: &PatchEntry,
+    set: &mut ResourceSet,
+) -> Result<(), BuildError> {
+    let text = entry.patch.trim();
+    if text.len() == entry.patch.len() {
+        return run_entry(assembly, directory, entry, set);
+    }
+    let trimmed = PatchEntry { patch: text.to_owned(), ..entry.clone() };
+    run_entry(assembly, directory, &trimmed, set)
 }
 
 /// Applies one patch.
@@ -113,9 +132,21 @@ pub(crate) fn run_entry(
     match (patch, selector.is_some()) {
         (Patch::Empty, _) => Ok(()),
         (Patch::Json(_), false) => Err(named(BuildError::invalid("must specify a target for a JSON patch"))),
-        (Patch::Json(operations), true) => selected
-            .into_iter()
-            .try_for_each(|index| apply_json(assembly, set, index, &operations).map_err(named)),
+        (Patch::Json(_), true) if selected.is_empty() => Ok(()),
+        (Patch::Json(items), true) => {
+            let operations = json::operations(items).map_err(named)?;
+            for operation in operations.iter().filter(|operation| !operation.has_slash()) {
+                assembly.warn(format!(
+                    "JSON patch: kustomize drops the first part of a path that has no slash in front: {operation}"
+                ));
+            }
+            if operations.is_empty() {
+                return Ok(());
+            }
+            selected
+                .into_iter()
+                .try_for_each(|index| apply_json(assembly, set, index, &operations).map_err(named))
+        }
         (Patch::Strategic(documents), false) => documents.iter().try_for_each(|document| {
             assembly.reader.spend(1, source.text.len() / documents.len())?;
             apply_by_id(assembly, set, document, allowed).map_err(named)
@@ -144,8 +175,8 @@ fn read(assembly: &Assembly<'_>, directory: &RelPath, entry: &PatchEntry) -> Res
     match (entry.path.trim(), entry.patch.trim()) {
         ("", "") => Err(BuildError::invalid("must specify one of patch and path")),
         ("", _) => Ok(Source { text: entry.patch.clone(), file: None }),
-        (path, "") => {
-            let file = assembly.file(directory, path)?;
+        (_, "") => {
+            let file = assembly.file(directory, &entry.path)?;
             Ok(Source { text: assembly.reader.text(&file)?, file: Some(file) })
         }
         _ => Err(BuildError::invalid("patch and path can't be set at the same time")),
@@ -156,7 +187,8 @@ enum Patch {
     /// Nothing but comments.
     Empty,
     Strategic(Vec<Resource>),
-    Json(Vec<Operation>),
+    /// Operations, not looked at before there is an object to apply them to.
+    Json(Vec<Value>),
 }
 
 fn parse(assembly: &Assembly<'_>, source: &Source) -> Result<Patch, BuildError> {
@@ -168,23 +200,19 @@ fn parse(assembly: &Assembly<'_>, source: &Source) -> Result<Patch, BuildError> 
     if source.text.trim_start().starts_with('[') {
         let value = serde_json::from_str(&source.text)
             .map_err(|error| named(BuildError::invalid(format!("unable to parse JSON patch: {error}"))))?;
-        return json::operations(value).map(Patch::Json).map_err(named);
+        return json::items(value).map(Patch::Json).map_err(named);
     }
     let refused = |error: yaml::YamlError| match &source.file {
         Some(file) => BuildError::yaml(file, &error),
         None => BuildError::invalid(format!("unable to parse SM or JSON patch: line {error}")),
     };
     let documents = yaml::parse(&source.text, &limits.yaml).map_err(refused)?;
+    let doing = |error: BuildError| named(error.while_doing("unable to parse SM or JSON patch"));
     if documents.iter().any(|document| document.node.is_array()) {
         let value = yaml::parse_settings(&source.text, &limits.yaml).map_err(refused)?;
-        return json::operations(value).map(Patch::Json).map_err(named);
+        return json::items(value).map(Patch::Json).map_err(named);
     }
-    let resources = match &source.file {
-        Some(file) => load::resources(&source.text, file, limits),
-        None => load::inline(&source.text, "", limits),
-    };
-    let resources =
-        resources.map_err(|error| named(error.while_doing("unable to parse SM or JSON patch")))?;
+    let resources = load::of_documents(documents, source.file.as_ref(), limits).map_err(doing)?;
     Ok(if resources.is_empty() { Patch::Empty } else { Patch::Strategic(resources) })
 }
 
@@ -209,16 +237,19 @@ fn apply_by_id(
     patch: &Resource,
     allowed: Allowed,
 ) -> Result<(), BuildError> {
+    let index = find(set, patch)?;
+    if allowed.name || allowed.kind {
+        // The index of the objects is made anew.
+        assembly.reader.spend(set.len(), 0)?;
+    }
+    set.change(index, |resource| apply_strategic(assembly, resource, patch.value.clone(), allowed)).map(drop)
+}
+
+/// Where the one object stands that a patch names.
+fn find(set: &mut ResourceSet, patch: &Resource) -> Result<usize, BuildError> {
     let id = patch.original_id();
     match set.indices_of_any(&id)[..] {
-        [index] => {
-            if allowed.name || allowed.kind {
-                // The index of the objects is made anew.
-                assembly.reader.spend(set.len(), 0)?;
-            }
-            let patch = patch.value.clone();
-            set.change(index, |resource| apply_strategic(assembly, resource, patch, allowed))
-        }
+        [index] => Ok(index),
         [] => Err(BuildError::invalid(format!(
             "no resource matches strategic merge patch \"{id}\": no matches for Id {id}; failed to find unique \
              target for patch {id}"
@@ -229,8 +260,8 @@ fn apply_by_id(
     }
 }
 
-/// Applies a patch to an object that its target has selected. Labels and annotations of such a patch become texts,
-/// nulls too.
+/// Applies a patch to an object that its target has selected. Name, namespace and API version of such a patch do not
+/// count; its labels and annotations become texts, nulls too, and what is no map of them is left out.
 fn apply_selected(
     assembly: &Assembly<'_>,
     resource: &mut Resource,
@@ -238,44 +269,74 @@ fn apply_selected(
     allowed: Allowed,
 ) -> Result<(), BuildError> {
     let mut patch = patch.value.clone();
-    for field in ["labels", "annotations"] {
-        let Some(metadata) = patch.get_mut("metadata").and_then(Node::as_object_mut) else { continue };
-        let is_nothing = |node: &Node| {
-            node.is_null() || node.as_object().is_some_and(plumb_manifests::yaml::Map::is_empty)
-        };
-        if metadata.get(field).is_some_and(is_nothing) {
-            metadata.remove(field);
+    let has_version = resource.value.get("apiVersion").is_some_and(|version| !version.is_null());
+    if !has_version && let Some(map) = patch.as_object_mut() {
+        map.remove("apiVersion");
+    }
+    if let Some(metadata) = patch.get_mut("metadata").and_then(Node::as_object_mut) {
+        metadata.remove("namespace");
+        if !allowed.name {
+            metadata.remove("name");
         }
-        let Some(map) = metadata.get_mut(field).and_then(Node::as_object_mut) else { continue };
-        for (key, node) in map.iter_mut() {
-            let text = node.scalar().unwrap_or_default().to_owned();
-            if node.is_null() {
-                assembly.warn(format!(
-                    "patching {}: kustomize sets {key:?} of {field} to {text:?} instead of removing it, because the \
-                     patch has a target",
-                    resource.current_id()
-                ));
-            }
-            *node = Node::quoted(text);
+        for field in ["labels", "annotations"] {
+            make_texts(assembly, resource, metadata, field);
         }
     }
-    apply_strategic(assembly, resource, patch, allowed)
+    let is_merged = apply_strategic(assembly, resource, patch, allowed)?;
+    if is_merged
+        && !has_version
+        && let Some(map) = resource.value.as_object_mut()
+    {
+        map.insert("apiVersion", Node::NULL);
+    }
+    Ok(())
 }
 
 /// To compare so many pairs of items of a list costs as much as to look at an object.
 const PAIRS_PER_STEP: usize = 64;
 
+/// Makes texts of the labels or annotations of a patch.
+fn make_texts(assembly: &Assembly<'_>, resource: &Resource, metadata: &mut Map, field: &str) {
+    let tell = |what: String| {
+        let id = resource.current_id();
+        assembly
+            .warn(format!("patching {id}: kustomize {what}; write the patch in `patches`, without a target"));
+    };
+    let Some(node) = metadata.get_mut(field) else { return };
+    let Some(map) = node.as_object_mut().filter(|map| !map.is_empty()) else {
+        if node.is_null() && resource.value.at(&["metadata", field]).is_some() {
+            tell(format!("does not remove {field}"));
+        }
+        metadata.remove(field);
+        return;
+    };
+    for (key, node) in map.iter_mut() {
+        let text = node.scalar().unwrap_or_default().to_owned();
+        if node.is_null() {
+            tell(format!("sets {key:?} of {field} to {text:?} instead of removing it"));
+        }
+        *node = Node::quoted(text);
+    }
+}
+
+/// Merges a patch into an object; false if there is nothing left of it, or the patch does not count.
 fn apply_strategic(
     assembly: &Assembly<'_>,
     resource: &mut Resource,
     mut patch: Node,
     allowed: Allowed,
-) -> Result<(), BuildError> {
+) -> Result<bool, BuildError> {
     let before = resource.current_id();
     assembly.reader.spend_walk(&resource.value)?;
     assembly.reader.spend_copies(1, &patch)?;
     if allowed.name || allowed.kind {
         resource.remember_id();
+    }
+    if strategic::replaces_all(&patch) {
+        assembly.warn(format!(
+            "patching {before}: kustomize leaves an object as it is when a patch says `$patch: replace` at its top"
+        ));
+        return Ok(false);
     }
     if let (Some(map), Some(api_version)) = (patch.as_object_mut(), resource.value.get("apiVersion")) {
         map.insert("apiVersion", api_version.clone());
@@ -290,25 +351,27 @@ fn apply_strategic(
         gvk.kind = kind.into();
     }
     let mut merger = Merger::new(&schema);
-    let merged =
+    let result =
         merger.merge(value, patch, &gvk).map_err(|error| error.while_doing(format!("patching {before}")))?;
     assembly.reader.spend(merger.pairs / PAIRS_PER_STEP, 0)?;
     for loss in merger.losses {
         assembly.warn(format!("patching {before}: {loss}"));
     }
-    let Some(merged) = merged else {
+    let Some(value) = result else {
         resource.value = Node::object();
-        return Ok(());
+        return Ok(false);
     };
-    resource.value = merged;
-    if !allowed.kind {
+    resource.value = value;
+    if !allowed.kind && resource.kind() != before.gvk.kind {
         resource.value.make_object().insert("kind", before.gvk.kind.clone());
     }
-    if !allowed.name {
+    if !allowed.name && resource.name() != before.name {
         resource.set_name(&before.name);
     }
-    resource.set_namespace(&before.namespace);
-    Ok(())
+    if before.namespace.is_empty() || resource.namespace() != before.namespace {
+        resource.set_namespace(&before.namespace);
+    }
+    Ok(true)
 }
 
 fn apply_json(
@@ -321,11 +384,31 @@ fn apply_json(
         let id = resource.current_id();
         assembly.reader.spend_walk(&resource.value)?;
         resource.remember_id();
-        // kustomize notes the id among the annotations, so they are there.
+        // kustomize notes the id among the annotations, so they are there, and so are its notes for those who look.
         resource.annotations();
-        json::apply(&mut resource.value, operations)
+        let reads_notes = json::reads_metadata(operations);
+        if reads_notes {
+            resource.write_notes();
+        }
+        let patched = json::apply(&mut resource.value, operations);
+        if reads_notes && resource.erase_notes() {
+            assembly.warn(format!("patching {id}: kustomize copies annotations of its own into the object"));
+        }
+        let annotations = resource.value.at(&["metadata", "annotations"]).and_then(Node::as_object);
+        for (key, text) in annotations.into_iter().flat_map(Map::iter).filter_map(exponent) {
+            assembly.warn(format!(
+                "patching {id}: kustomize writes annotation {key:?} as {text:?}: put it in quotes"
+            ));
+        }
+        patched
             .and_then(|work| assembly.reader.spend(work, 0))
             .and_then(|()| resource.check_named())
+            .and_then(|()| resource.settle_annotations())
             .map_err(|error| error.while_doing(format!("patching {id}")))
     })
+}
+
+/// A number among the annotations that got an exponent.
+fn exponent<'m>((key, node): (&'m str, &'m Node)) -> Option<(&'m str, &'m str)> {
+    node.scalar().filter(|text| !node.is_string() && text.contains("e+")).map(|text| (key, text))
 }

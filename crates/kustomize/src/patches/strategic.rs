@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use plumb_manifests::yaml::{Map, Node, Null, Text};
+use plumb_manifests::yaml::{Map, Node, Null, Str, Text};
 
 use super::keyed::KeyedList;
 use crate::error::BuildError;
@@ -45,11 +45,18 @@ impl Directive {
     }
 }
 
+/// Whether a patch says that it stands for all of the object.
+pub(super) fn replaces_all(patch: &Node) -> bool {
+    patch.get(DIRECTIVE).and_then(Directive::parse) == Some(Directive::Replace)
+}
+
 /// Merges one patch into one object, and notes what got lost on the way.
 pub(super) struct Merger<'s> {
     schema: &'s Schema,
     /// Where the merge is, for the notes.
     path: Vec<String>,
+    /// How many maps and lists there are around it that the object did not have.
+    added_around: usize,
     /// What kustomize drops without a word.
     pub losses: Vec<String>,
     /// How many pairs of items it compared.
@@ -58,7 +65,7 @@ pub(super) struct Merger<'s> {
 
 impl<'s> Merger<'s> {
     pub(super) fn new(schema: &'s Schema) -> Self {
-        Self { schema, path: Vec::new(), losses: Vec::new(), pairs: 0 }
+        Self { schema, path: Vec::new(), added_around: 0, losses: Vec::new(), pairs: 0 }
     }
 
     /// Merges a patch into an object of a kind; `None` if the patch deletes it.
@@ -109,6 +116,7 @@ impl<'s> Merger<'s> {
     }
 
     fn map(&mut self, old: Map, mut patch: Map, field: Option<Spot<'s>>) -> Result<Option<Node>, BuildError> {
+        check_keys(&patch)?;
         let mut changing = Box::new(Changing { old, new: Vec::new(), gone: HashSet::new() });
         self.sweep_map(&mut changing.old, &patch, field)?;
         for (key, node) in patch.iter_mut() {
@@ -149,9 +157,14 @@ impl<'s> Merger<'s> {
     }
 
     fn sweep_map(&mut self, map: &mut Map, patch: &Map, field: Option<Spot<'s>>) -> Result<(), BuildError> {
+        check_keys(map)?;
         let mut has_gone = false;
         for (key, node) in map.iter_mut() {
-            if matches!(node, Node::Plain(_) | Node::String(_)) || patch.contains_key(key) {
+            if matches!(node, Node::Plain(_)) || patch.contains_key(key) {
+                continue;
+            }
+            if let Node::String(text) = node {
+                settle(text);
                 continue;
             }
             let inner = field.and_then(|field| self.schema.field(field, key));
@@ -174,20 +187,49 @@ impl<'s> Merger<'s> {
         match patch {
             Node::Null(_) => Ok(None),
             Node::Object(mut map) => {
-                match map.get(DIRECTIVE).and_then(Directive::parse) {
-                    Some(Directive::Delete) => return Ok(None),
-                    Some(Directive::Merge | Directive::Replace) => drop(map.remove(DIRECTIVE)),
-                    None => {}
+                let directive = match map.get(DIRECTIVE).and_then(Directive::parse) {
+                    // kustomize leaves one that it does not know where it is, but not further down.
+                    None if self.added_around == 0 => Directive::Merge,
+                    _ => Directive::take(&mut map)?,
+                };
+                if directive == Directive::Delete {
+                    return Ok(None);
                 }
-                self.map(Map::new(), map, field)
+                self.inside_added(|merger| merger.map(Map::new(), map, field))
             }
-            Node::Array(items) => match keyed(field) {
-                None => Ok(Some(Node::Array(items))),
-                Some(Merge::Keys(keys)) => self.keyed(keys, field).add(items).map(Some),
-                Some(_) => set(Vec::new(), items).map(Some),
-            },
-            scalar => Ok(Some(scalar)),
+            Node::Array(items) => self.added_list(items, field),
+            mut scalar => {
+                if let Node::String(text) = &mut scalar {
+                    settle(text);
+                }
+                Ok(Some(scalar))
+            }
         }
+    }
+
+    fn added_list(
+        &mut self,
+        mut items: Vec<Node>,
+        field: Option<Spot<'s>>,
+    ) -> Result<Option<Node>, BuildError> {
+        let Some(merge) = keyed(field) else {
+            return Ok(Some(Node::Array(items)));
+        };
+        // As with maps: kustomize sees what is said about a list only further down.
+        if self.added_around > 0 && take_list_directive(&mut items)? == Directive::Delete {
+            return Ok(None);
+        }
+        match merge {
+            Merge::Keys(keys) => self.inside_added(|merger| merger.keyed(keys, field).add(items)).map(Some),
+            _ => set(Vec::new(), items).map(Some),
+        }
+    }
+
+    fn inside_added<T>(&mut self, add: impl FnOnce(&mut Self) -> T) -> T {
+        self.added_around += 1;
+        let added = add(self);
+        self.added_around -= 1;
+        added
     }
 
     fn list(
@@ -255,6 +297,39 @@ impl Changing {
 /// How the items of a list are told apart, if they are.
 fn keyed(field: Option<Spot<'_>>) -> Option<&Merge> {
     field.map(|field| field.merge).filter(|merge| **merge != Merge::Whole)
+}
+
+/// A text that YAML 1.1 takes for a boolean is in quotes once a patch has come by, and stays a text from then on.
+fn settle(text: &mut Str) {
+    text.is_quoted |= is_old_boolean(text);
+}
+
+fn is_old_boolean(text: &str) -> bool {
+    matches!(
+        text,
+        "y" | "Y"
+            | "yes"
+            | "Yes"
+            | "YES"
+            | "on"
+            | "On"
+            | "ON"
+            | "n"
+            | "N"
+            | "no"
+            | "No"
+            | "NO"
+            | "off"
+            | "Off"
+            | "OFF"
+    )
+}
+
+fn check_keys(map: &Map) -> Result<(), BuildError> {
+    if map.contains_key("") {
+        return Err(BuildError::invalid("a map with an empty key cannot be merged: remove the key"));
+    }
+    Ok(())
 }
 
 /// A new scalar in the place of an old one, whose quotes it keeps.

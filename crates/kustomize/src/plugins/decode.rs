@@ -15,6 +15,8 @@ pub(super) enum Shape {
     Text,
     /// Texts under the user's own keys.
     Texts,
+    /// The same, and nothing else in their place.
+    StrictTexts,
     List(&'static Shape),
     Record(Fields),
 }
@@ -63,10 +65,11 @@ pub(super) fn decode<T: DeserializeOwned>(
 fn fit(value: Value, shape: &Shape, keys: Keys) -> Value {
     match (shape, value) {
         (Shape::Text, value @ (Value::Bool(_) | Value::Number(_))) => Value::String(text(&value, keys)),
-        (Shape::Texts, Value::Object(map)) => {
+        (Shape::Texts | Shape::StrictTexts, Value::Object(map)) => {
+            let inner = if matches!(shape, Shape::Texts) { &Shape::Text } else { &Shape::Strict };
             let texts = map.into_iter().map(|(key, value)| match value {
                 Value::Null => (key, Value::String(String::new())),
-                other => (key, fit(other, &Shape::Text, keys)),
+                other => (key, fit(other, inner, keys)),
             });
             Value::Object(texts.collect())
         }

@@ -31,8 +31,8 @@ pub(super) fn run(
 }
 
 const OPTIONS: Shape = Shape::Record(&[
-    ("labels", Shape::Strict),
-    ("annotations", Shape::Strict),
+    ("labels", Shape::StrictTexts),
+    ("annotations", Shape::StrictTexts),
     ("disableNameSuffixHash", Shape::Strict),
     ("immutable", Shape::Strict),
 ]);

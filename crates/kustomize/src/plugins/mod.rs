@@ -141,6 +141,8 @@ fn load(
 ) -> Result<Vec<Plugin>, BuildError> {
     let mut gathered = Accumulated::default();
     let own_file = place.author("").file;
+    // Those that stand in the kustomization file come first, whatever the order.
+    let mut paths: Vec<&String> = Vec::new();
     for reference in references {
         match load::inline(reference, &format!("/{own_file}"), assembly.reader.limits()) {
             Ok(resources) => {
@@ -154,8 +156,11 @@ fn load(
                 let attempt = format!("a {} that stands in the kustomization file", purpose.noun());
                 return Err(error.while_doing(attempt));
             }
-            Err(_) => assembly.add_resource(place, reference, &mut gathered)?,
+            Err(_) => paths.push(reference),
         }
+    }
+    for reference in paths {
+        assembly.add_resource(place, reference, &mut gathered)?;
     }
     let plugins = gathered.set.into_vec().into_iter().map(|resource| Plugin::new(&resource, purpose));
     plugins.collect()

@@ -44,7 +44,7 @@ pub(super) fn run(
         "PatchStrategicMergeTransformer" => apply_strategic(assembly, directory, config, set),
         "PatchTransformer" => {
             let entry: PatchEntry = decode(config, PATCH, Keys::AnyCase)?;
-            patches::run_entry(assembly, directory, &entry, set)
+            patches::run_trimmed(assembly, directory, &entry, set)
         }
         "PrefixTransformer" | "SuffixTransformer" | "PrefixSuffixTransformer" => {
             add_affixes(assembly, plugin, set)

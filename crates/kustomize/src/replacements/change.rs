@@ -9,6 +9,7 @@ use super::entry::FieldOptions;
 use super::path::{Step, TargetPath, no_pair, wrong_kind};
 use super::structured;
 use crate::error::BuildError;
+use crate::field::check_key;
 use crate::reading::Reader;
 use crate::selector::Pattern;
 use crate::shares;
@@ -157,6 +158,7 @@ impl<'c> Change<'c> {
         if let Some(field) = map.get_mut(name) {
             self.walk(field, rest)?;
         } else if self.options.create {
+            check_key(name).map_err(Failure::Other)?;
             let mut field = self.make(rest);
             self.walk(&mut field, rest)?;
             map.insert(name.clone(), field);
@@ -312,12 +314,15 @@ impl<'c> Change<'c> {
         };
         let is_made = !self.made.is_empty() && self.made.contains(&(self.position, self.trail.clone()));
         let put = match with_text(node, text.clone()) {
-            _ if is_made && !(text.is_empty() && self.is_metadata_text()) => meaning(&text),
+            _ if is_made && !(text.is_empty() && self.is_below(&["labels", "annotations"])) => meaning(&text),
             _ if is_made => Node::text(text),
             Err(_) if self.is_inside => {
                 self.outcome.notes.insert(Note::Unwritable);
                 return Ok(());
             }
+            Ok(put) if !is_odd(&put) => put,
+            // An annotation becomes a text when it is printed, whatever it was.
+            _ if !self.is_inside && self.is_below(&["annotations"]) => Node::text(text),
             put => put?,
         };
         self.outcome.is_odd |= is_odd(&put);
@@ -325,13 +330,14 @@ impl<'c> Change<'c> {
         Ok(())
     }
 
-    /// Labels and annotations are texts, even if they are empty.
-    fn is_metadata_text(&self) -> bool {
-        let names = self.trail.iter().map_while(|key| match key {
-            Key::Field(name) => Some(name.as_str()),
-            Key::Index(_) => None,
-        });
-        matches!(names.collect::<Vec<_>>()[..], ["metadata", "labels" | "annotations", _])
+    /// Whether the way leads through one of these fields of the metadata of the object itself.
+    fn is_below(&self, fields: &[&str]) -> bool {
+        match &self.trail[..] {
+            [Key::Field(first), Key::Field(second), _, ..] => {
+                first == "metadata" && fields.contains(&second.as_str())
+            }
+            _ => false,
+        }
     }
 
     fn copy(&mut self, node: &mut Node) -> Result<(), Failure> {

@@ -192,11 +192,6 @@ impl Run<'_, '_> {
         let outcome = outcome.map_err(|error| error.while_doing(format!("replacement in {id}")))?;
         if has_new_id {
             self.index = None;
-            if id.name.is_empty() {
-                return Err(BuildError::invalid(format!(
-                    "missing metadata.name in object: a replacement emptied it in {id}"
-                )));
-            }
         }
         if outcome.is_odd {
             self.odd.push(position);

@@ -78,19 +78,34 @@ fn parts(path: &str) -> Result<Vec<String>, BuildError> {
             Some(last) if is_open => {
                 last.push('.');
                 last.push_str(&piece);
+                is_open = !last.ends_with(']');
+                if !is_open {
+                    strip_key(last);
+                }
             }
-            _ => parts.push(piece),
+            _ => {
+                is_open = piece.starts_with('[') && !piece.ends_with(']');
+                parts.push(piece);
+            }
         }
-        let last = parts.last().map_or("", String::as_str);
-        is_open = last.starts_with('[') && !last.ends_with(']');
         if parts.len() > DEPTH_MAX {
             return Err(BuildError::over_limit(format!("a field path has more than {DEPTH_MAX} parts")));
         }
+    }
+    if is_open && let Some(last) = parts.last_mut() {
+        strip_key(last);
     }
     if parts.len() > 1 && parts.first().is_some_and(String::is_empty) {
         parts.remove(0);
     }
     Ok(parts)
+}
+
+/// Takes the brackets from a key with dots in it: `annotations.[example.com/a]`. Without a dot they stay, and are refused.
+fn strip_key(part: &mut String) {
+    if !part.contains('=') {
+        *part = part.trim_start_matches('[').trim_end_matches(']').to_owned();
+    }
 }
 
 fn pieces(path: &str) -> Vec<String> {
@@ -203,6 +218,8 @@ mod tests {
         check("a.[b=c\\.d].e", &["a", "[b=c.d]", "e"]);
         check("a.[b=[c]1].e", &["a", "[b=[c]1]", "e"]);
         check("a.[b=c.d", &["a", "[b=c.d"]);
+        check("a.[b.io/c].d", &["a", "b.io/c", "d"]);
+        check("a.[b]", &["a", "[b]"]);
     }
 
     #[track_caller]

@@ -51,16 +51,13 @@ fn add(schema: &mut Schema, name: Text, definition: &Value, all: &serde_json::Ma
     for (key, property) in definition.get("properties").and_then(Value::as_object).into_iter().flatten() {
         let inner = Text::from(format!("{name}/{key}"));
         let (target, value) = resolve(inner, property, all);
-        let (target, merge) = match value.get("items") {
-            Some(items) => {
-                let (target, items) = resolve(Text::from(format!("{target}/[]")), items, all);
-                add_unnamed(schema, &target, items, all);
-                (target, merge(property, value))
-            }
-            None => {
-                add_unnamed(schema, &target, value, all);
-                (target, Merge::Whole)
-            }
+        let (target, merge) = if let Some(items) = value.get("items") {
+            let (target, items) = resolve(Text::from(format!("{target}/[]")), items, all);
+            add_unnamed(schema, &target, items, all);
+            (target, merge(property, value))
+        } else {
+            add_unnamed(schema, &target, value, all);
+            (target, Merge::Whole)
         };
         fields.insert(Text::from(key), Field { merge, definition: Some(target) });
     }

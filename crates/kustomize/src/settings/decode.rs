@@ -4,98 +4,13 @@ use plumb_filetree::RelPath;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::fields::KUSTOMIZATION;
 use super::{Blank, Role, Settings};
 use crate::error::BuildError;
-
-/// Keys of the file and of the entries in it, as they are spelled; Go takes them in any case.
-const SPELLINGS: &[&str] = &[
-    "allowKindChange",
-    "allowNameChange",
-    "annotationSelector",
-    "apiVersion",
-    "bases",
-    "behavior",
-    "buildMetadata",
-    "commonAnnotations",
-    "commonLabels",
-    "components",
-    "configMapGenerator",
-    "configurations",
-    "count",
-    "crds",
-    "create",
-    "delimiter",
-    "digest",
-    "disableNameSuffixHash",
-    "encoding",
-    "env",
-    "envs",
-    "fieldPath",
-    "fieldPaths",
-    "fieldref",
-    "fields",
-    "files",
-    "generatorOptions",
-    "generators",
-    "group",
-    "helmChartInflationGenerator",
-    "helmCharts",
-    "helmGlobals",
-    "imageTags",
-    "images",
-    "immutable",
-    "includeSelectors",
-    "includeTemplates",
-    "index",
-    "kind",
-    "labelSelector",
-    "labels",
-    "legacySortOptions",
-    "literals",
-    "metadata",
-    "name",
-    "namePrefix",
-    "nameSuffix",
-    "namespace",
-    "newName",
-    "newTag",
-    "objref",
-    "openapi",
-    "options",
-    "order",
-    "orderFirst",
-    "orderLast",
-    "pairs",
-    "patch",
-    "patches",
-    "patchesJson6902",
-    "patchesStrategicMerge",
-    "path",
-    "reject",
-    "replacements",
-    "replicas",
-    "resources",
-    "secretGenerator",
-    "select",
-    "sortOptions",
-    "source",
-    "sourceValue",
-    "tagSuffix",
-    "target",
-    "targets",
-    "transformers",
-    "type",
-    "validators",
-    "vars",
-    "version",
-    "annotations",
-];
+use crate::shape::{Misfit, fit, noun};
 
 /// Fields of kustomize that this engine does not do.
-const UNSUPPORTED: &[&str] = &["helmChartInflationGenerator", "helmCharts", "helmGlobals"];
-
-/// Maps whose keys are the user's own.
-const FREE: &[&str] = &["pairs", "commonLabels", "commonAnnotations", "annotations", "metadata", "openapi"];
+const UNSUPPORTED: &[&str] = &["helmChartInflationGenerator", "helmCharts"];
 
 pub(super) fn settings(
     value: Value,
@@ -111,32 +26,29 @@ pub(super) fn settings(
         Value::Object(map) => map,
         Value::Null => return empty(),
         other => {
-            let noun = plumb_manifests::object::noun(&other);
-            let message = format!("invalid Kustomization: a map is expected, not {noun}");
+            let message =
+                format!("invalid Kustomization: json: cannot unmarshal {} into a map", noun(&other));
             return Err(BuildError::invalid(message).in_file(file));
         }
     };
-    let mut fields = Fields { map: spell(map, true), text, file };
+    let mut fields = Fields { map: Map::new(), text, file };
+    fields.map = fit(map, KUSTOMIZATION).map_err(|misfit| fields.refuse(misfit))?;
     let mut settings = Settings { role: fields.role()?, ..Settings::default() };
-    fields.map.remove("metadata");
-    if fields.map.values().all(is_empty) {
+    if fields.map.iter().all(|(name, value)| is_blank(name, value)) {
         return empty();
     }
     read_sources(&mut settings, &mut fields)?;
     read_transformations(&mut settings, &mut fields)?;
     read_generators(&mut settings, &mut fields)?;
+    if fields.map.remove("helmGlobals").is_some() && !fields.map.contains_key("helmCharts") {
+        settings.warnings.push("'helmGlobals' without 'helmCharts' says nothing.".to_owned());
+    }
     for &name in UNSUPPORTED {
         if fields.map.remove(name).is_some_and(|value| !is_empty(&value)) {
             return Err(fields.place(BuildError::unsupported(format!("field {name:?}")), name));
         }
     }
-    match fields.map.keys().next() {
-        Some(key) => {
-            let error = BuildError::invalid(format!("invalid Kustomization: json: unknown field {key:?}"));
-            Err(fields.place(error, key))
-        }
-        None => Ok(settings),
-    }
+    Ok(settings)
 }
 
 fn read_sources(settings: &mut Settings, fields: &mut Fields<'_>) -> Result<(), BuildError> {
@@ -189,10 +101,6 @@ fn read_generators(settings: &mut Settings, fields: &mut Fields<'_>) -> Result<(
             entry.envs.push(std::mem::take(&mut entry.env));
         }
     }
-    if settings.config_maps.iter().any(|entry| !entry.secret_type.is_empty()) {
-        let error = BuildError::invalid("invalid Kustomization: json: unknown field \"type\"");
-        return Err(fields.place(error, "configMapGenerator"));
-    }
     Ok(())
 }
 
@@ -214,14 +122,29 @@ impl Fields<'_> {
             return Ok(T::default());
         };
         serde_json::from_value(value).map_err(|error| {
-            // What stands in the wrong place of this field may be a secret, and the reason would repeat it.
-            let reason = match name {
-                "secretGenerator" => "an entry has a field that is unknown or of another type".to_owned(),
-                _ => error.to_string(),
-            };
-            let error = BuildError::invalid(format!("invalid Kustomization: field {name:?}: {reason}"));
+            let error = BuildError::invalid(format!("invalid Kustomization: field {name:?}: {error}"));
             self.place(error, name)
         })
+    }
+
+    /// Names what does not fit, and where. In the place of a field of a secret may stand the secret.
+    fn refuse(&self, misfit: Misfit) -> BuildError {
+        let (place, misfit) = match misfit {
+            Misfit::Unknown { field, inside } if inside.is_empty() => {
+                (field.clone(), Misfit::Unknown { field, inside })
+            }
+            Misfit::Unknown { field, inside } => {
+                let is_shown = field.bytes().all(|byte| byte.is_ascii_alphabetic());
+                let is_secret = inside.starts_with("secretGenerator") && !is_shown;
+                let field = if is_secret { "…".to_owned() } else { field };
+                (inside.clone(), Misfit::Unknown { field, inside })
+            }
+            Misfit::Type { found, field, expected } => {
+                (field.clone(), Misfit::Type { found, field, expected })
+            }
+        };
+        let top = place.split(['.', '[']).next().unwrap_or_default();
+        self.place(BuildError::invalid(format!("invalid Kustomization: {misfit}")), top)
     }
 
     /// Names the file, and the line where the field begins.
@@ -265,40 +188,15 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Spells known keys as they are declared, and drops nulls, which mean the same as nothing. The nesting is limited by
-/// the reader, and so is this recursion.
-fn spell(map: Map<String, Value>, is_top: bool) -> Map<String, Value> {
-    let mut spelled = Map::new();
-    for (key, value) in map {
-        let known = SPELLINGS.iter().find(|name| name.eq_ignore_ascii_case(&key));
-        let key = known.map_or(key, |name| (*name).to_owned());
-        // `labels` are the user's own keys in options, and entries of ours at the top.
-        let is_free = FREE.contains(&key.as_str()) || (key == "labels" && !is_top);
-        match value {
-            Value::Null => {}
-            Value::Object(inner) if is_free => {
-                let texts = inner.into_iter().map(|(key, value)| match value {
-                    Value::Null => (key, Value::String(String::new())),
-                    other => (key, other),
-                });
-                spelled.insert(key, Value::Object(texts.collect()));
-            }
-            Value::Object(inner) => {
-                spelled.insert(key, Value::Object(spell(inner, false)));
-            }
-            Value::Array(items) => {
-                let items = items.into_iter().map(|item| match item {
-                    Value::Object(inner) => Value::Object(spell(inner, false)),
-                    other => other,
-                });
-                spelled.insert(key, Value::Array(items.collect()));
-            }
-            other => {
-                spelled.insert(key, other);
-            }
+/// Whether a field says nothing for kustomize: an empty list says something, unless it is moved to another one.
+fn is_blank(name: &str, value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => {
+            items.is_empty() && matches!(name, "bases" | "imageTags" | "helmChartInflationGenerator")
         }
+        _ => false,
     }
-    spelled
 }
 
 #[cfg(test)]
@@ -333,27 +231,51 @@ mod tests {
             "namespace: x\nhelmCharts:\n- name: y\n",
             "/kustomization.yaml:2:1: field \"helmCharts\" is not supported",
         );
-        let error = read("patches:\n- foo: 1\n").unwrap_err().to_string();
-        assert!(
-            error.starts_with("/kustomization.yaml:1:1: invalid Kustomization: field \"patches\": unknown")
+        refuse(
+            "namespace: x\npatches:\n- target: {foo: null}\n",
+            "/kustomization.yaml:2:1: invalid Kustomization: json: unknown field \"foo\" in patches[0].target",
+        );
+        refuse(
+            "configMapGenerator:\n- type: a\n",
+            "/kustomization.yaml:1:1: invalid Kustomization: json: unknown field \"type\" in configMapGenerator[0]",
         );
     }
 
     #[test]
     fn wrong_types_are_refused() {
-        for text in ["namePrefix: 1\n", "commonLabels: {on: yes}\n", "images:\n- newTag: 1.10\n"] {
+        for text in [
+            "namePrefix: 1\n",
+            "commonLabels: {on: yes}\n",
+            "images:\n- newTag: 1.10\n",
+            "metadata: {name: 75}\n",
+            "generatorOptions: []\n",
+            "[]\n",
+            "replicas: [{name: a, count: 1.5}]\n",
+        ] {
             assert!(read(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn a_secret_in_the_wrong_place_is_not_repeated() {
-        let error = read("secretGenerator:\n- literals: hidden=1\n").unwrap_err().to_string();
-        assert!(!error.contains("hidden"), "{error}");
+        for text in ["- literals: hidden=1\n", "- {name: a, hidden=1}\n", "- hidden=1\n"] {
+            let error = read(&format!("secretGenerator:\n{text}")).unwrap_err().to_string();
+            assert!(!error.contains("hidden"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_empty_list_says_something() {
+        for text in ["patches: []\n", "metadata: {}\n", "commonLabels: {}\n", "helmCharts: []\n"] {
+            assert!(read(text).is_ok(), "{text}");
+        }
     }
 
     #[test]
     fn a_file_that_says_nothing_is_refused() {
+        for text in ["resources:\n", "namePrefix: \"\"\n", "bases: []\nimageTags: []\n"] {
+            refuse(text, "/kustomization.yaml: kustomization.yaml is empty");
+        }
         refuse("", "/kustomization.yaml: kustomization.yaml is empty");
         refuse("kind: Kustomization\n", "/kustomization.yaml: kustomization.yaml is empty");
         refuse("kind: Foo\n", "/kustomization.yaml: kind should be Kustomization or Component");

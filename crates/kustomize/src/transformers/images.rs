@@ -3,7 +3,7 @@
 use plumb_manifests::yaml::Node;
 
 use crate::error::BuildError;
-use crate::field::{FieldSpec, Make, plain};
+use crate::field::{FieldSpec, Make, check_scalar, plain};
 use crate::reading::Reader;
 use crate::selector::Pattern;
 use crate::set::ResourceSet;
@@ -54,8 +54,8 @@ impl Change<'_> {
             Node::Object(map) => {
                 for (key, inner) in map.iter_mut() {
                     if let ("containers" | "initContainers", Node::Array(items)) = (key, &mut *inner) {
-                        for image in items.iter_mut().filter_map(|item| item.get_mut("image")) {
-                            self.apply(image)?;
+                        for item in items {
+                            self.apply_to_container(item)?;
                         }
                     } else {
                         self.walk(inner)?;
@@ -68,6 +68,19 @@ impl Change<'_> {
         }
     }
 
+    fn apply_to_container(&self, item: &mut Node) -> Result<(), BuildError> {
+        match item {
+            Node::Object(map) => map.get_mut("image").map_or(Ok(()), |image| self.apply(image)),
+            Node::Null(_) => Ok(()),
+            Node::Array(_) | Node::Plain(_) | Node::String(_) => {
+                let noun = item.noun();
+                Err(BuildError::invalid(format!(
+                    "a container is {noun}, wrong node kind: expected MappingNode"
+                )))
+            }
+        }
+    }
+
     fn apply(&self, field: &mut Node) -> Result<(), BuildError> {
         match field {
             Node::String(image) if self.fits(image)? => *image = self.changed(image).into(),
@@ -75,11 +88,7 @@ impl Change<'_> {
                 *field = plain(&self.changed(&number.text));
             }
             Node::String(_) | Node::Null(_) | Node::Plain(_) => {}
-            Node::Array(_) | Node::Object(_) => {
-                let noun = if field.is_array() { "SequenceNode" } else { "MappingNode" };
-                let message = format!("wrong node kind: expected ScalarNode but got {noun}");
-                return Err(BuildError::invalid(message));
-            }
+            Node::Array(_) | Node::Object(_) => return check_scalar(field),
         }
         Ok(())
     }
@@ -99,13 +108,12 @@ impl Change<'_> {
         let (name, tag, digest) = split(image);
         let ImageEntry { name: _, new_name, new_tag, tag_suffix, digest: new_digest } = self.entry;
         let name = if new_name.is_empty() { name } else { new_name };
-        let (tag, digest) = match (new_tag.as_str(), new_digest.as_str()) {
-            ("", "") => (tag, digest),
-            (tag, "") => (tag, ""),
-            ("", digest) => ("", digest),
-            both => both,
+        // A suffix goes behind the tag that is there, never behind a new one.
+        let (tag, suffix, digest) = match (new_tag.as_str(), new_digest.as_str()) {
+            ("", "") if tag_suffix.is_empty() => (tag, "", digest),
+            ("", "") => (tag, tag_suffix.as_str(), ""),
+            (tag, digest) => (tag, "", digest),
         };
-        let (suffix, digest) = if tag_suffix.is_empty() { ("", digest) } else { (tag_suffix.as_str(), "") };
         let tag = if tag.is_empty() && suffix.is_empty() { String::new() } else { format!(":{tag}{suffix}") };
         let digest = if digest.is_empty() { String::new() } else { format!("@{digest}") };
         format!("{name}{tag}{digest}")

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use plumb_manifests::yaml::{Dialect, Node, Scalar, Share, resolve};
+use plumb_manifests::yaml::{Node, Share};
 
 use crate::config::{Config, merge_specs};
 use crate::error::BuildError;
-use crate::field::{FieldSpec, Make};
+use crate::field::{FieldSpec, Make, check_key};
 use crate::identity::Gvk;
 use crate::reading::Reader;
 use crate::resource::Resource;
@@ -19,14 +19,14 @@ pub(crate) fn fields(entry: &LabelEntry, config: &Config) -> Result<Vec<FieldSpe
     let mut specs: Vec<FieldSpec> = entry.fields.iter().cloned().map(FieldSpec::from).collect();
     if entry.include_selectors {
         merge_specs(&mut specs, config.selector_labels.clone())?;
-        return Ok(specs);
-    }
-    if entry.include_templates {
-        merge_specs(&mut specs, config.template_labels.clone())?;
+    } else {
+        if entry.include_templates {
+            merge_specs(&mut specs, config.template_labels.clone())?;
+        }
+        let metadata = FieldSpec::new(Gvk::default(), "metadata/labels", true);
+        merge_specs(&mut specs, vec![metadata])?;
     }
     merge_specs(&mut specs, config.labels.clone())?;
-    let metadata = FieldSpec::new(Gvk::default(), "metadata/labels", true);
-    merge_specs(&mut specs, vec![metadata])?;
     Ok(specs)
 }
 
@@ -89,11 +89,7 @@ fn set_in(field: &mut Node, texts: &BTreeMap<String, String>, first: u32) -> Res
             old.write(Node::text(text));
             continue;
         }
-        if resolve(key, Dialect::Settings) != Scalar::Text {
-            let message =
-                format!("key {key:?} is no text for kustomize, and JSON has no other keys: choose another");
-            return Err(BuildError::invalid(message));
-        }
+        check_key(key)?;
         new.push((key.into(), Node::text(text).shared(Share::new(number))));
     }
     let is_any_new = !new.is_empty();
@@ -135,6 +131,22 @@ mod tests {
         check(false, false, [true, false, false]);
         check(false, true, [true, true, false]);
         check(true, false, [true, true, true]);
+    }
+
+    #[test]
+    fn keys_that_are_no_texts_are_refused() {
+        for (key, is_text) in [("yes", true), ("n", true), ("12:30", true), ("true", false), ("1.5", false)] {
+            let texts = BTreeMap::from([(key.to_owned(), "v".to_owned())]);
+            assert_eq!(set_in(&mut Node::object(), &texts, 1).is_ok(), is_text, "{key}");
+        }
+    }
+
+    #[test]
+    fn configured_labels_go_with_selectors_too() {
+        let spec = |path: &str| FieldSpec::new(Gvk::default(), path, true);
+        let config = Config { labels: vec![spec("spec/x")], ..Config::default() };
+        let entry = LabelEntry { include_selectors: true, ..LabelEntry::default() };
+        assert_eq!(fields(&entry, &config).unwrap(), [spec("spec/x")]);
     }
 
     #[test]

@@ -1,9 +1,7 @@
 //! Prefixes and suffixes of names.
 
-use plumb_manifests::yaml::Node;
-
 use crate::error::BuildError;
-use crate::field::{FieldSpec, Make};
+use crate::field::{FieldSpec, Make, check_scalar, overwrite};
 use crate::reading::Reader;
 use crate::resource::{Resource, scalar_text};
 use crate::set::ResourceSet;
@@ -56,17 +54,14 @@ fn add_to(
             resource.remember_id();
         }
         spec.visit_resource(resource, Make::Scalar, &mut |field| {
-            if field.is_array() || field.is_object() {
-                let noun = if field.is_array() { "SequenceNode" } else { "MappingNode" };
-                let message = format!("wrong node kind: expected ScalarNode but got {noun}");
-                return Err(BuildError::invalid(message));
-            }
+            check_scalar(field)?;
             reader.spend(1, text.len())?;
             let old = scalar_text(field);
-            *field = Node::String(match affix {
-                Affix::Prefix => format!("{text}{old}").into(),
-                Affix::Suffix => format!("{old}{text}").into(),
-            });
+            let new = match affix {
+                Affix::Prefix => format!("{text}{old}"),
+                Affix::Suffix => format!("{old}{text}"),
+            };
+            overwrite(field, &new);
             Ok(())
         })?;
     }

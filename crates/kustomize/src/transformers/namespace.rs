@@ -3,7 +3,7 @@
 use plumb_manifests::yaml::{self, Node};
 
 use crate::error::BuildError;
-use crate::field::{FieldSpec, Make};
+use crate::field::{FieldSpec, Make, check_scalar};
 use crate::identity::Gvk;
 use crate::reading::Reader;
 use crate::resource::Resource;
@@ -115,10 +115,25 @@ impl Setting<'_> {
     }
 
     fn apply_to_subjects(&self, resource: &mut Resource, reader: &Reader<'_>) -> Result<(), BuildError> {
-        let Some(subjects) = resource.value.get_mut(SUBJECTS).and_then(Node::as_array_mut) else {
-            return Ok(());
+        let subjects = match resource.value.get_mut(SUBJECTS) {
+            None | Some(Node::Null(_)) => return Ok(()),
+            Some(Node::Array(subjects)) => subjects,
+            Some(other) => {
+                let message =
+                    format!("subjects: wrong node kind: expected SequenceNode but got {}", other.noun());
+                return Err(BuildError::invalid(message));
+            }
         };
-        for subject in subjects.iter_mut().filter_map(Node::as_object_mut) {
+        for (index, subject) in subjects.iter_mut().enumerate() {
+            let doing = |error: BuildError| error.while_doing(format!("name of subject {index}"));
+            let Node::Object(subject) = subject else {
+                let message = format!(
+                    "subject {index}: wrong node kind: expected MappingNode but got {}",
+                    subject.noun()
+                );
+                return Err(BuildError::invalid(message));
+            };
+            subject.get("name").map_or(Ok(()), check_scalar).map_err(doing)?;
             let is = |field: &str, text: &str| subject.get(field).and_then(Node::as_str) == Some(text);
             let is_meant = match self.subjects {
                 Subjects::Default => is("name", "default"),

@@ -1,7 +1,7 @@
 //! Replica counts of the objects of a name.
 
 use crate::error::BuildError;
-use crate::field::{FieldSpec, Make};
+use crate::field::{FieldSpec, Make, check_scalar, overwrite};
 use crate::set::ResourceSet;
 use crate::settings::ReplicaEntry;
 
@@ -19,7 +19,8 @@ pub(crate) fn set(
             if is_meant {
                 found = true;
                 spec.visit_resource(resource, Make::Scalar, &mut |field| {
-                    *field = entry.count.into();
+                    check_scalar(field)?;
+                    overwrite(field, &entry.count.to_string());
                     Ok(())
                 })?;
             }

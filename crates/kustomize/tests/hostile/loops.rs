@@ -112,16 +112,17 @@ fn a_fan_out_is_stopped_by_the_number_of_files() {
 
 #[test]
 fn the_same_file_many_times_is_read_within_the_limits() {
-    let names = "a.yaml, ".repeat(60_000);
     let text = format!("patches: [{}]\nresources: [a.yaml]\n", "{path: p.yaml}, ".repeat(60_000));
     let patch = "kind: ConfigMap\napiVersion: v1\nmetadata: {name: a}\n";
     let limits = Limits { files_max: 1_000, ..Limits::default() };
     let files = [("kustomization.yaml", text.as_str()), ("a.yaml", A), ("p.yaml", patch)];
     let error = built_with(&files, limits).unwrap_err();
     assert!(error.to_string().contains("more than 1000 files are read"), "{error}");
-    let text = format!("configurations: [{names}]\nresources: [a.yaml]\n");
+    let text = format!("configurations: [{}]\nresources: [a.yaml]\n", "c.yaml, ".repeat(60_000));
     let limits = Limits { files_max: 1_000, ..Limits::default() };
-    let error = built_with(&[("kustomization.yaml", &text), ("a.yaml", A)], limits).unwrap_err();
+    let error =
+        built_with(&[("kustomization.yaml", &text), ("a.yaml", A), ("c.yaml", "images: []\n")], limits)
+            .unwrap_err();
     assert!(error.to_string().contains("more than 1000 files are read"), "{error}");
 }
 

@@ -13,7 +13,7 @@ mod texts;
 
 use bytes::Bytes;
 use plumb_filetree::{MemoryTree, RelPath, TreeLimits};
-use plumb_kustomize::{Build, BuildError, Limits, Options, Reach, Refusal, build};
+use plumb_kustomize::{Build, BuildError, Limits, Options, Refusal, build};
 
 type Files<'f> = &'f [(&'f str, &'f str)];
 
@@ -29,7 +29,7 @@ fn tree(files: Files<'_>) -> MemoryTree {
 }
 
 fn built_with(files: Files<'_>, limits: Limits) -> Result<Build, BuildError> {
-    build(&tree(files), &RelPath::root(), &Options { reach: Reach::Tree, limits })
+    build(&tree(files), &RelPath::root(), &Options { limits, ..Options::default() })
 }
 
 fn built(files: Files<'_>) -> Result<Build, BuildError> {

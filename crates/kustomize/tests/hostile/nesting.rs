@@ -154,8 +154,11 @@ fn deep_tree(open: &str, close: &str, depth: usize) -> MemoryTree {
          b}}\nreplacements: [{{path: r.yaml}}]\nvalidators: [t.yaml]\nvars: [{{name: V, {var}, fieldref: {{fieldPath: \
          metadata.name}}}}]\nconfigurations: [c.yaml]\nbuildMetadata: [originAnnotations, transformerAnnotations]\n"
     );
-    let path = if open == "[" { String::new() } else { "/a".repeat(90) };
-    let configuration = format!("varReference: [{{path: 'data{path}'}}]\n");
+    // Vars are put into maps and texts only.
+    let configuration = match open {
+        "[" => String::new(),
+        _ => format!("varReference: [{{path: 'data{}'}}]\n", "/a".repeat(90)),
+    };
     tree(&[
         ("kustomization.yaml", &settings),
         ("a.yaml", &object),

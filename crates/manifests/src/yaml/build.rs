@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use super::chunks::Chunk;
 use super::node::{Map, Node, Null, Plain, PlainKind, Str, Text};
 use super::resolve::{Scalar, resolve};
-use super::{Dialect, Limits, YamlError};
-use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, ScanError, Span, Tag};
+use super::{Dialect, Limits, YamlError, quick};
+use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, ScanError, Span, StructureStyle, Tag};
 
 /// What is left of the limits; one for all documents of a text.
 pub(super) struct Budget {
@@ -36,6 +36,22 @@ impl Budget {
             copied: 0,
             copied_bytes: 0,
         }
+    }
+
+    pub(super) fn depth_max(&self) -> usize {
+        self.depth_max
+    }
+
+    /// Counts values at once; false, and nothing counted, if they are too many.
+    pub(super) fn write_all(&mut self, values: usize) -> bool {
+        let is_room = self.written + values + self.copied <= self.nodes_max;
+        self.written += if is_room { values } else { 0 };
+        is_room
+    }
+
+    #[cfg(test)]
+    pub(super) fn written(&self) -> usize {
+        self.written
     }
 
     fn write(&mut self) -> Result<(), String> {
@@ -67,6 +83,14 @@ pub(super) fn first_document(
     dialect: Dialect,
     budget: &mut Budget,
 ) -> Result<Node, YamlError> {
+    match quick::read(chunk.text, dialect, budget) {
+        Some(node) => Ok(node),
+        None => parsed(chunk, dialect, budget),
+    }
+}
+
+/// The same, always by the parser.
+pub(super) fn parsed(chunk: &Chunk<'_>, dialect: Dialect, budget: &mut Budget) -> Result<Node, YamlError> {
     let mut options = Options::default();
     options.disallow_directives = dialect == Dialect::Objects;
     options.flow_nesting_limit = budget.depth_max;
@@ -78,7 +102,14 @@ pub(super) fn first_document(
     };
     let refused = |error: ScanError| at(error.marker(), error.info());
     let mut parser = Parser::new_from_str_with_options(chunk.text, options);
-    let mut builder = Builder { dialect, budget, frames: Vec::new(), anchors: HashMap::new(), root: None };
+    let mut builder = Builder {
+        dialect,
+        budget,
+        frames: Vec::new(),
+        anchors: HashMap::new(),
+        root: None,
+        open_end: open_end(chunk.text),
+    };
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(refused)?;
         if matches!(event, Event::DocumentEnd) {
@@ -89,17 +120,27 @@ pub(super) fn first_document(
     Ok(builder.root.unwrap_or_default())
 }
 
+/// Where a text ends whose last line has content and no line break, in characters. A block that ends there has no line
+/// break at its end either, as in Go's libraries; the parser gives it one.
+fn open_end(text: &str) -> Option<usize> {
+    let last = text.rsplit(['\n', '\r']).next().unwrap_or_default();
+    (!last.trim_start_matches(' ').is_empty()).then(|| text.chars().count())
+}
+
 struct Builder<'b> {
     dialect: Dialect,
     budget: &'b mut Budget,
     frames: Vec<Frame>,
     anchors: HashMap<usize, Built>,
     root: Option<Node>,
+    open_end: Option<usize>,
 }
 
 /// A map or list that is not closed yet.
 struct Frame {
     content: Content,
+    /// Whether it stands between brackets or inside of such.
+    is_flow: bool,
     anchor: usize,
     nodes: usize,
     /// Bytes of keys and texts.
@@ -115,7 +156,7 @@ enum Content {
 
 /// The entries of a map that is not closed yet, in the order in which they are written.
 #[derive(Default)]
-struct Keys {
+pub(super) struct Keys {
     entries: Vec<(Text, Node)>,
     is_unsorted: bool,
     /// Where each key stands, once there are too many to look through.
@@ -126,7 +167,7 @@ impl Keys {
     /// Maps up to this size are searched from one end to the other.
     const LINEAR_MAX: usize = 24;
 
-    fn position(&mut self, key: &str) -> Option<usize> {
+    pub(super) fn position(&mut self, key: &str) -> Option<usize> {
         if self.entries.last().is_none_or(|(last, _)| !self.is_unsorted && last.as_str() < key) {
             return None;
         }
@@ -139,7 +180,7 @@ impl Keys {
         index.get(key).copied()
     }
 
-    fn set(&mut self, key: Text, node: Node) {
+    pub(super) fn set(&mut self, key: Text, node: Node) {
         if let Some(position) = self.position(&key) {
             self.entries[position].1 = node;
             return;
@@ -151,7 +192,7 @@ impl Keys {
         self.entries.push((key, node));
     }
 
-    fn into_map(mut self) -> Map {
+    pub(super) fn into_map(mut self) -> Map {
         if self.is_unsorted {
             self.entries.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
         }
@@ -188,18 +229,28 @@ impl Builder<'_> {
             {
                 self.scalar(Cow::Borrowed(""), style, anchor, tag.as_deref())
             }
-            Event::Scalar(text, style, anchor, tag) => self.scalar(text, style, anchor, tag.as_deref()),
-            Event::SequenceStart(_, anchor, _) => self.open(Content::List(Vec::new()), anchor),
-            Event::MappingStart(_, anchor, _) => {
-                self.open(Content::Map { keys: Keys::default(), merges: Vec::new(), key: None }, anchor)
+            Event::Scalar(mut text, style, anchor, tag)
+                if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded)
+                    && self.open_end == Some(span.end.index())
+                    && text.ends_with('\n') =>
+            {
+                text.to_mut().pop();
+                self.scalar(text, style, anchor, tag.as_deref())
             }
+            Event::Scalar(text, style, anchor, tag) => self.scalar(text, style, anchor, tag.as_deref()),
+            Event::SequenceStart(style, anchor, _) => self.open(Content::List(Vec::new()), style, anchor),
+            Event::MappingStart(style, anchor, _) => self.open(
+                Content::Map { keys: Keys::default(), merges: Vec::new(), key: None },
+                style,
+                anchor,
+            ),
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(anchor) => self.alias(anchor),
             _ => Ok(()),
         }
     }
 
-    fn open(&mut self, content: Content, anchor: usize) -> Result<(), String> {
+    fn open(&mut self, content: Content, style: StructureStyle, anchor: usize) -> Result<(), String> {
         self.budget.write()?;
         if self.expects_key() {
             return Err("a map or list cannot be a key here".to_owned());
@@ -207,7 +258,8 @@ impl Builder<'_> {
         if self.frames.len() >= self.budget.depth_max {
             return Err(format!("nested deeper than {} levels", self.budget.depth_max));
         }
-        self.frames.push(Frame { content, anchor, nodes: 1, bytes: 0, height: 1 });
+        let is_flow = style == StructureStyle::Flow || self.is_in_flow();
+        self.frames.push(Frame { content, is_flow, anchor, nodes: 1, bytes: 0, height: 1 });
         Ok(())
     }
 
@@ -228,7 +280,7 @@ impl Builder<'_> {
             return Err("alias refers to a value that contains it".to_owned());
         };
         self.budget.copy(built)?;
-        let built = built.clone();
+        let mut built = built.clone();
         if self.expects_key() {
             let Node::String(text) = built.node else {
                 return Err("an alias that is a key must refer to a text".to_owned());
@@ -237,6 +289,9 @@ impl Builder<'_> {
         }
         if self.frames.len() + built.height > self.budget.depth_max {
             return Err(format!("nested deeper than {} levels", self.budget.depth_max));
+        }
+        if self.is_in_flow() && self.dialect == Dialect::Objects {
+            put_into_flow(&mut built.node);
         }
         self.place(built)
     }
@@ -250,7 +305,11 @@ impl Builder<'_> {
     ) -> Result<(), String> {
         self.budget.write()?;
         let is_plain = style == ScalarStyle::Plain;
-        let meaning = meaning(&text, is_plain, tag, self.dialect)?;
+        let mut meaning = meaning(&text, is_plain, tag, self.dialect)?;
+        let is_in_flow = self.is_in_flow() && self.dialect == Dialect::Objects;
+        if is_in_flow && is_plain && tag.is_none() && becomes_text_in_flow(&meaning, &text) {
+            meaning = Meaning::Text(text.clone().into());
+        }
         if self.expects_key() {
             let key = self.key(text, meaning)?;
             if let Key::Text(text) = &key
@@ -261,10 +320,17 @@ impl Builder<'_> {
             return self.set_key(key);
         }
         let node = match meaning {
-            Meaning::Text(text) => Node::String(Str::new(text, !is_plain)),
+            Meaning::Text(text) => {
+                let mut text = Str::new(text, !is_plain);
+                text.is_folded = style == ScalarStyle::Folded;
+                Node::String(text)
+            }
             Meaning::Null => Node::Null(match &*text {
+                "" if is_in_flow && is_plain && tag.is_none() => Null::FlowEmpty,
                 "" => Null::Empty,
                 "~" => Null::Tilde,
+                "Null" => Null::Capitalized,
+                "NULL" => Null::Shouted,
                 _ => Null::Word,
             }),
             Meaning::Plain(PlainKind::Time) if self.dialect == Dialect::Settings => Node::text(text),
@@ -272,6 +338,10 @@ impl Builder<'_> {
             Meaning::Merge => Node::text(text),
         };
         self.finish(Built::scalar(node), anchor)
+    }
+
+    fn is_in_flow(&self) -> bool {
+        self.frames.last().is_some_and(|frame| frame.is_flow)
     }
 
     fn expects_key(&self) -> bool {
@@ -340,6 +410,25 @@ impl Builder<'_> {
     }
 }
 
+/// A colon between brackets is written in quotes, and what is in quotes is read as a text.
+fn becomes_text_in_flow(meaning: &Meaning, text: &str) -> bool {
+    matches!(meaning, Meaning::Plain(PlainKind::Time)) && text.contains(':')
+}
+
+/// What an alias stands for, as it is read between brackets. The nesting is limited, and so is this recursion.
+fn put_into_flow(node: &mut Node) {
+    match node {
+        Node::Array(items) => items.iter_mut().for_each(put_into_flow),
+        Node::Object(map) => map.values_mut().for_each(put_into_flow),
+        Node::String(text) => text.is_folded = false,
+        Node::Null(null @ Null::Empty) => *null = Null::FlowEmpty,
+        Node::Plain(plain) if plain.kind == PlainKind::Time && plain.text.contains(':') => {
+            *node = Node::text(plain.text.clone());
+        }
+        Node::Null(_) | Node::Plain(_) => {}
+    }
+}
+
 fn add_merge(merges: &mut Vec<Map>, node: Node) -> Result<(), String> {
     let refuse = || Err("map merge requires map or sequence of maps as the value".to_owned());
     match node {
@@ -392,7 +481,6 @@ fn meaning(text: &str, is_plain: bool, tag: Option<&Tag>, dialect: Dialect) -> R
         return Ok(own());
     };
     match (&*kind, resolve(text, dialect)) {
-        ("str", _) => Ok(own()),
         ("binary", _) => binary(text).map(|text| Meaning::Text(text.into())),
         ("null", _) => Ok(Meaning::Null),
         ("int", Scalar::Plain(kind @ PlainKind::Integer))

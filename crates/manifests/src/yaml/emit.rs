@@ -228,11 +228,13 @@ impl Printer<'_> {
 
     fn double(&mut self, text: &str, indent: usize, may_fold: bool) {
         self.push("\"");
+        // Behind a byte order mark Go's library takes every character for one.
+        let is_marked = text.starts_with('\u{feff}');
         let mut follows_space = false;
         let mut characters = text.chars().enumerate().peekable();
         while let Some((index, c)) = characters.next() {
             let next = characters.peek().map(|&(_, next)| next);
-            if !is_printable(c) || is_break(c) || c == '"' || c == '\\' {
+            if is_marked || !is_printable(c) || is_break(c) || c == '"' || c == '\\' {
                 self.escape(c);
                 follows_space = false;
                 continue;

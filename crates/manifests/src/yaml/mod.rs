@@ -10,6 +10,7 @@ mod node;
 mod number;
 mod order;
 mod plain;
+mod quick;
 mod resolve;
 
 use serde_json::Value;

@@ -46,6 +46,12 @@ pub enum Null {
     Tilde,
     /// Nothing stands behind the key.
     Empty,
+    /// The same in a flow map or list.
+    FlowEmpty,
+    /// `Null`.
+    Capitalized,
+    /// `NULL`.
+    Shouted,
 }
 
 impl PartialEq for Null {
@@ -174,13 +180,15 @@ pub struct Str {
     pub text: Text,
     /// Whether it would be a text whatever it said.
     pub is_quoted: bool,
+    /// Whether it is written as a folded block. Such a text changes when kustomize writes and reads it.
+    pub is_folded: bool,
     share: Share,
 }
 
 impl Str {
     /// A text of its own.
     pub fn new(text: impl Into<Text>, is_quoted: bool) -> Self {
-        Self { text: text.into(), is_quoted, share: Share::default() }
+        Self { text: text.into(), is_quoted, is_folded: false, share: Share::default() }
     }
 }
 
@@ -333,7 +341,9 @@ impl Node {
         match self {
             Self::Null(Null::Word) => Some("null"),
             Self::Null(Null::Tilde) => Some("~"),
-            Self::Null(Null::Empty) => Some(""),
+            Self::Null(Null::Empty | Null::FlowEmpty) => Some(""),
+            Self::Null(Null::Capitalized) => Some("Null"),
+            Self::Null(Null::Shouted) => Some("NULL"),
             Self::Plain(plain) => Some(&plain.text),
             Self::String(text) => Some(text),
             Self::Array(_) | Self::Object(_) => None,
@@ -372,6 +382,7 @@ impl Node {
     }
 
     /// Leaves nothing and gives what was here.
+    #[must_use]
     pub fn take(&mut self) -> Node {
         std::mem::take(self)
     }

@@ -4,17 +4,13 @@ use std::borrow::Cow;
 
 use serde_json::{Number, Value};
 
-/// A float as it arrives after Go has printed it as JSON and read it back: whole numbers become integers. `None` for
-/// infinities and not-a-number, which JSON cannot say.
+/// A float as it arrives after Go has printed it as JSON and read it back: whole numbers become integers, of no more
+/// digits than it takes to tell the float from others. `None` for infinities and not-a-number, which JSON cannot say.
 pub fn json_number(float: f64) -> Option<Value> {
-    const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
-    const TWO_TO_64: f64 = 18_446_744_073_709_551_616.0;
-    if !float.is_finite() {
-        return None;
-    }
-    if float.fract() == 0.0 && (-TWO_TO_63..TWO_TO_64).contains(&float) {
-        // Inside the range just checked, so the text of a whole number reads back as one.
-        let text = format!("{float:.0}");
+    // From here on Go prints an exponent, which makes a float of it.
+    const EXPONENT_MIN: f64 = 1e21;
+    if float.fract() == 0.0 && float.abs() < EXPONENT_MIN {
+        let text = format!("{float}");
         if let Ok(number) = text.parse::<i64>() {
             return Some(number.into());
         }
@@ -136,6 +132,8 @@ mod tests {
         assert_eq!(json_number(1000.0), Some(1000.into()));
         assert_eq!(json_number(-0.0), Some(0.into()));
         assert_eq!(json_number(1e20).map(|value| value.is_f64()), Some(true));
+        assert_eq!(json_number(9_223_372_036_854_775_807.0), Some(9_223_372_036_854_776_000_u64.into()));
+        assert_eq!(json_number(-9_223_372_036_854_775_808.0).map(|value| value.is_f64()), Some(true));
         assert_eq!(json_number(f64::INFINITY), None);
     }
 

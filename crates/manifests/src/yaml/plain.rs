@@ -32,6 +32,9 @@ pub fn is_plain(text: &str) -> bool {
 
 /// The style of a value, or of a key, which must stay on one line.
 pub(super) fn style(text: &str, is_key: bool) -> Style {
+    if is_simple(text) {
+        return Style::Plain;
+    }
     let wanted = if text.contains('\n') {
         Style::Literal
     } else if reads_back_as_text(text) {
@@ -49,6 +52,16 @@ pub(super) fn style(text: &str, is_key: bool) -> Style {
         Style::Plain => Style::Double,
         other @ (Style::Literal | Style::Double | Style::Single) => other,
     }
+}
+
+/// Whether a text is plain at first sight, as most are: a letter, then what is never special, and no word or number of
+/// YAML.
+fn is_simple(text: &str) -> bool {
+    /// The longest word that means something else: `false`.
+    const WORD_BYTES_MAX: usize = 5;
+    let bytes = text.as_bytes();
+    let is_harmless = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'-' | b'_');
+    bytes.len() > WORD_BYTES_MAX && bytes[0].is_ascii_alphabetic() && bytes.iter().all(is_harmless)
 }
 
 fn may_be_plain(traits: &Traits) -> bool {

@@ -31,9 +31,6 @@ fn judged(path: &str, value: &Value) -> Option<String> {
 #[test]
 fn each_field_is_honoured_or_refused_by_name() {
     let refused = [
-        ("buildMetadata", json!(["originAnnotations"]), "spec.buildMetadata"),
-        ("components", json!(["../c"]), "spec.components"),
-        ("ignoreMissingComponents", json!(true), "spec.ignoreMissingComponents"),
         ("decryption", json!({ "provider": "sops" }), "spec.decryption"),
         ("deletionPolicy", json!("WaitForTermination"), "spec.deletionPolicy=WaitForTermination"),
         ("force", json!(true), "spec.force"),

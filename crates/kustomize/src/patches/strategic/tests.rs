@@ -17,8 +17,8 @@ fn merged(old: &str, patch: &str, kind: &str) -> Result<Option<Node>, BuildError
 fn lose(kind: &str, old: &str, patch: &str, expect: &str, told: &str) {
     let under_spec = |text: &str| node(&format!("{{\"spec\": {text}}}"));
     let mut merger = Merger::new(Schema::builtin());
-    let merged = merger.merge(under_spec(old), under_spec(patch), &Gvk::new("v1", kind)).unwrap().unwrap();
-    assert_eq!(merged["spec"], node(expect));
+    let result = merger.merge(under_spec(old), under_spec(patch), &Gvk::new("v1", kind)).unwrap().unwrap();
+    assert_eq!(result["spec"], node(expect));
     let losses = merger.losses.join("\n");
     assert!(losses.contains(told) && losses.is_empty() == told.is_empty(), "{losses}");
 }
@@ -158,6 +158,51 @@ fn items_without_a_key_or_with_the_same_one_push_others_out() {
     lose("Pod", r#"{"containers": []}"#, doubled, r#"{"containers": [{"name": "b", "x": 1}]}"#, "drops");
     let expect = "spec: a: wrong node kind: expected MappingNode but got ScalarNode";
     refuse("Pod", r#"{"a": {}}"#, r#"{"a": 1}"#, expect);
+}
+
+#[test]
+fn directives_in_new_lists_are_taken_out_or_refused() {
+    let new = r#"{"containers": [{"name": "z"}, {"name": "a", "$patch": "replace"}]}"#;
+    lose("Pod", "{}", new, r#"{"containers": [{"name": "z"}, {"name": "a"}]}"#, "");
+    let around = |list: &str| format!(r#"{{"containers": [{{"name": "a", "env": {list}}}]}}"#);
+    lose(
+        "Pod",
+        "{}",
+        &around(r#"[{"name": "z"}, {"$patch": "replace"}]"#),
+        &around(r#"[{"name": "z"}]"#),
+        "",
+    );
+    lose("Pod", "{}", &around(r#"[{"$patch": "delete"}]"#), r#"{"containers": [{"name": "a"}]}"#, "");
+    let only = r#"{"containers": [{"$patch": "replace"}]}"#;
+    lose("Pod", "{}", only, only, "");
+    for patch in
+        [r#"{"containers": [{"name": "a", "$patch": "keep"}]}"#, r#"{"b": {"c": {"$patch": "keep"}}}"#]
+    {
+        let error = merged("{}", patch, "Pod").unwrap_err().to_string();
+        assert!(error.ends_with("unknown patch strategy \"keep\""), "{error}");
+    }
+    check("Any", "{}", r#"{"b": {"$patch": "keep"}}"#, r#"{"b": {"$patch": "keep"}}"#);
+}
+
+#[test]
+fn an_empty_item_of_a_new_list_takes_those_behind_it_along() {
+    let told = "drops 1 of the patch's items";
+    lose(
+        "Pod",
+        "{}",
+        r#"{"containers": [{"name": "x"}, {}, {"name": "y"}]}"#,
+        r#"{"containers": [{"name": "x"}]}"#,
+        told,
+    );
+    lose("Pod", "{}", r#"{"containers": [null, {"name": "y"}]}"#, r#"{"containers": []}"#, told);
+}
+
+#[test]
+fn empty_keys_are_refused_where_a_merge_comes_by() {
+    let told = "spec: a map with an empty key cannot be merged: remove the key";
+    refuse("Any", "{}", r#"{"": 1}"#, told);
+    refuse("Any", r#"{"": 1}"#, r#"{"a": 1}"#, told);
+    check("Any", r#"{"a": [{"": 1}]}"#, r#"{"b": 1}"#, r#"{"a": [{"": 1}], "b": 1}"#);
 }
 
 #[test]

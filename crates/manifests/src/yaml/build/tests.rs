@@ -49,8 +49,24 @@ fn nothing_is_told_from_null() {
 }
 
 #[test]
+fn a_block_ends_with_a_line_break_only_where_the_text_does() {
+    for (text, expect) in [
+        ("a: |\n  x", "x"),
+        ("a: |\n  x\n", "x\n"),
+        ("a: >\n  x\n  y", "x y"),
+        ("a: |+\n  x", "x"),
+        ("a: |-\n  x", "x"),
+        ("b: é\na: |\n  é", "é"),
+    ] {
+        assert_eq!(read(text)[0]["a"], json!(expect), "{text:?}");
+    }
+    assert_eq!(read("a: |\n  x\nb: 1")[0]["a"], json!("x\n"));
+}
+
+#[test]
 fn keys_of_large_maps_are_found_wherever_they_stand() {
-    let text: String = (0..100).rev().map(|number| format!("k{number:03}: {number}\n")).collect();
+    let lines: Vec<String> = (0..100).rev().map(|number| format!("k{number:03}: {number}\n")).collect();
+    let text = lines.concat();
     assert_eq!(read(&text)[0]["k042"], json!(42));
     refuse(&format!("{text}k050: 1\n"), "101:1: mapping key \"k050\" already defined");
     let settings = parse_settings(&format!("{text}k050: 1\n"), &Limits::default()).unwrap();
@@ -116,4 +132,23 @@ fn limits_are_named_in_the_refusal() {
     assert_eq!(parse("[1, 2, 3]", &limits).unwrap_err().message, "more than 2 values");
     let limits = Limits { documents_max: 1, ..Limits::default() };
     assert_eq!(parse("a: 1\n---\nb: 1\n", &limits).unwrap_err().message, "more than 1 documents");
+}
+
+#[test]
+fn a_block_at_the_end_of_a_text_without_a_line_break_has_none() {
+    let value = |text: &str| {
+        let documents = parse(text, &Limits::default()).unwrap();
+        documents[0].node["x"].as_str().unwrap().to_owned()
+    };
+    for (text, expect) in [
+        ("x: |\n  a\n  b", "a\nb"),
+        ("x: |+\n  a", "a"),
+        ("x: >\n  a\n  b", "a b"),
+        ("x: |\n  a\n", "a\n"),
+        ("x: |\n  a\n  ", "a\n"),
+        ("x: |\n  a\n# c", "a\n"),
+        ("x: |\n  a\ny: |\n  b", "a\n"),
+    ] {
+        assert_eq!(value(text), expect, "{text:?}");
+    }
 }
