@@ -1,4 +1,5 @@
-//! Any bytes as YAML, in both dialects: what is accepted is printed, and the print says the same.
+//! Any bytes as YAML, in both dialects: what is accepted is printed, and the print says the same. What the quick reader
+//! reads, the parser reads too, and as the same.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -10,6 +11,9 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     let limits = yaml_limits();
+    for dialect in [Dialect::Objects, Dialect::Settings] {
+        check_readers(text, dialect);
+    }
     for dialect in [Dialect::Objects, Dialect::Settings] {
         match yaml::parse_as(text, dialect, &limits) {
             Ok(documents) => {
@@ -34,3 +38,35 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
 });
+
+/// The quick reader leaves anchors to the parser, so one more key with an anchor shows what the parser makes of the rest.
+fn check_readers(text: &str, dialect: Dialect) {
+    const MORE: &str = "zzzz: &z 1\n";
+    let limits = yaml_limits();
+    let has_marks = text.lines().any(|line| line.starts_with("---") || line.starts_with("...") || line.starts_with('%'));
+    if !text.ends_with('\n') || has_marks || text.contains("zzzz") || text.contains(['&', '*', '!', '\r', '\u{feff}']) {
+        return;
+    }
+    let Ok(read) = yaml::parse_as(text, dialect, &limits) else {
+        return;
+    };
+    let [yaml::Document { node: Node::Object(map), .. }] = &read[..] else {
+        return;
+    };
+    let is_flow = text.lines().any(|line| line.trim_start().starts_with('{'));
+    if is_flow || map.is_empty() {
+        return;
+    }
+    let slow = match yaml::parse_as(&format!("{text}{MORE}"), dialect, &limits) {
+        Ok(documents) => documents,
+        // A map that is indented is none that a key can follow.
+        Err(_) if text.lines().any(|line| line.starts_with(' ')) && !text.starts_with(|c: char| c.is_alphanumeric()) => return,
+        Err(error) => panic!("read as {map:?}, but refused by the parser: {error}"),
+    };
+    let Some(Node::Object(mut slow)) = slow.into_iter().next().map(|document| document.node) else {
+        panic!("the parser reads no map");
+    };
+    slow.remove("zzzz");
+    // The debug form tells quotes and kinds of nulls apart.
+    assert_eq!(format!("{map:?}"), format!("{slow:?}"), "quick and slow");
+}
