@@ -82,6 +82,12 @@ impl<'t> Assembly<'t> {
     /// Notes something for the caller, once. What would be too much is left out.
     pub(crate) fn warn(&self, warning: String) {
         const WARNINGS_MAX: usize = 1000;
+        const WARNING_BYTES_MAX: usize = 4096;
+        let mut warning = warning;
+        if warning.len() > WARNING_BYTES_MAX {
+            warning.truncate(warning.floor_char_boundary(WARNING_BYTES_MAX));
+            warning.push('…');
+        }
         let mut warnings = self.warnings.borrow_mut();
         if warnings.len() < WARNINGS_MAX && !warnings.contains(&warning) {
             warnings.push(warning);
@@ -114,26 +120,54 @@ impl<'t> Assembly<'t> {
         for reference in &settings.resources {
             self.add_resource(place, reference, into)?;
         }
+        self.reader.spend(into.config.len(), 0)?;
         let own = self.configuration(place, settings)?;
         self.warn_lost(place, into.config.add(own)?);
+        self.gather_generated(place, settings, into)?;
+        plugins::generate(self, place, &settings.generators, &mut into.set)?;
+        for reference in &settings.components {
+            self.add_component(place, reference, into)?;
+        }
+        self.check_count(into)
+    }
+
+    fn gather_generated(
+        &self,
+        place: &Place,
+        settings: &Settings,
+        into: &mut Accumulated,
+    ) -> Result<(), BuildError> {
         for mut resource in generators::run(self, &place.directory, settings)? {
             let author = place.author(&format!("{}Generator", resource.kind()));
+            self.reader.admit(&resource.value)?;
             self.provenance.note_generator(&mut resource, &author);
             into.set.absorb(resource)?;
         }
-        plugins::generate(self, place, &settings.generators, &mut into.set)?;
-        for reference in &settings.components {
-            let doing = |error: BuildError| error.while_doing("accumulating components");
-            let directory = self.locate(&place.directory, reference).map_err(doing)?;
-            if self.reader.kind(&directory) != Some(EntryKind::Dir) {
-                let message = format!("accumulating components: no directory {reference:?}");
-                return Err(BuildError::invalid(message));
-            }
-            let (inner, settings) = self.open(place, &directory, Role::Component)?;
-            self.add(&inner, &settings, into)?;
-            self.warn_lost(place, into.config.settle()?);
+        Ok(())
+    }
+
+    fn add_component(
+        &self,
+        place: &Place,
+        reference: &str,
+        into: &mut Accumulated,
+    ) -> Result<(), BuildError> {
+        let opened = self.open_component(place, reference)?;
+        let (inner, settings) = &*opened;
+        self.add(inner, settings, into)?;
+        self.reader.spend(into.config.len(), 0)?;
+        self.warn_lost(place, into.config.settle()?);
+        Ok(())
+    }
+
+    fn open_component(&self, place: &Place, reference: &str) -> Result<Box<(Place, Settings)>, BuildError> {
+        let doing = |error: BuildError| error.while_doing("accumulating components");
+        let directory = self.locate(&place.directory, reference).map_err(doing)?;
+        if self.reader.kind(&directory) != Some(EntryKind::Dir) {
+            let message = format!("accumulating components: no directory {reference:?}");
+            return Err(BuildError::invalid(message));
         }
-        self.check_count(into)
+        self.open(place, &directory, Role::Component)
     }
 
     /// What the files of a kustomization say about where transformers write.
@@ -196,26 +230,18 @@ impl<'t> Assembly<'t> {
         match self.reader.kind(&path) {
             Some(EntryKind::File) => {
                 let path = self.file(&place.directory, reference).map_err(doing)?;
-                let text = self.reader.text(&path)?;
-                let resources = load::resources(&text, &path, self.reader.limits())?;
-                self.has_read_objects.set(true);
-                for mut resource in resources {
-                    self.reader.admit(&resource.value).map_err(|error| error.in_file(&path))?;
-                    self.provenance.note_file(&mut resource, &path);
-                    into.set.append(resource)?;
-                }
+                self.add_file(&path, into)?;
             }
             Some(EntryKind::Dir) => {
-                let (inner, settings) =
-                    self.open(place, &path, Role::Kustomization).map_err(|error| match error.file() {
-                        Some(_) => error,
-                        None => doing(error),
-                    })?;
-                let mut gathered = Accumulated::default();
-                self.add(&inner, &settings, &mut gathered)?;
-                into.set.append_all(gathered.set)?;
-                self.warn_lost(place, into.config.add(gathered.config)?);
-                into.vars.merge(gathered.vars)?;
+                let opened = self.open(place, &path, Role::Kustomization);
+                let opened = opened.map_err(|error| match error.file() {
+                    Some(_) => error,
+                    None => doing(error),
+                })?;
+                let (inner, settings) = &*opened;
+                let mut gathered = Box::new(Accumulated::default());
+                self.add(inner, settings, &mut gathered)?;
+                self.take_in(place, *gathered, into)?;
             }
             None => {
                 let error = BuildError::invalid(format!("no such file or directory: /{path}"));
@@ -223,6 +249,27 @@ impl<'t> Assembly<'t> {
             }
         }
         self.check_count(into)
+    }
+
+    fn add_file(&self, path: &RelPath, into: &mut Accumulated) -> Result<(), BuildError> {
+        let text = self.reader.text(path)?;
+        let resources = load::resources(&text, path, self.reader.limits())?;
+        self.has_read_objects.set(true);
+        for mut resource in resources {
+            self.reader.admit(&resource.value).map_err(|error| error.in_file(path))?;
+            self.provenance.note_file(&mut resource, path);
+            into.set.append(resource)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in what a base has gathered.
+    fn take_in(&self, place: &Place, base: Accumulated, into: &mut Accumulated) -> Result<(), BuildError> {
+        let Accumulated { set, config, vars } = base;
+        into.set.append_all(set)?;
+        self.reader.spend(into.config.len() + config.len(), 0)?;
+        self.warn_lost(place, into.config.add(config)?);
+        into.vars.merge(vars)
     }
 
     fn check_count(&self, accumulated: &Accumulated) -> Result<(), BuildError> {
@@ -233,13 +280,13 @@ impl<'t> Assembly<'t> {
         Ok(())
     }
 
-    /// Reads the kustomization of a directory that another one names.
+    /// Reads the kustomization of a directory that another one names. Boxed, as kustomizations go deep.
     fn open(
         &self,
         from: &Place,
         directory: &RelPath,
         expected: Role,
-    ) -> Result<(Place, Settings), BuildError> {
+    ) -> Result<Box<(Place, Settings)>, BuildError> {
         // What `..` means in it, and whether it is one that is open already, is a matter of where it really lies.
         let directory = self.reader.follow(directory);
         let mut chain = from.chain.clone();
@@ -263,7 +310,7 @@ impl<'t> Assembly<'t> {
             (Role::Component, Role::Kustomization) => Err(BuildError::invalid(format!(
                 "expected kind 'Component' for path '/{directory}' but got 'Kustomization'"
             ))),
-            _ => Ok((Place { directory, file: Some(file), chain }, settings)),
+            _ => Ok(Box::new((Place { directory, file: Some(file), chain }, settings))),
         }
     }
 
@@ -296,16 +343,19 @@ impl<'t> Assembly<'t> {
         let config = into.config.config();
         let set = &mut into.set;
         self.reader.spend(set.len(), 0)?;
+        // To look for the fields of the defaults costs little, whatever the objects.
+        let is_much = settings.labels.len() > LABELS_FEW || into.config.len() > 0;
+        let walk = set.len() + if is_much { values(set) / VALUES_PER_STEP } else { 0 };
         if !settings.patches_strategic_merge.is_empty() {
             patches::run_strategic(self, &place.directory, &settings.patches_strategic_merge, set)?;
             self.note(place, set, "PatchStrategicMergeTransformer")?;
         }
         patches::run(self, place, &settings.patches, set)?;
-        self.set_namespace_and_names(place, settings, config, set)?;
-        self.label(place, settings, config, set)?;
+        self.set_namespace_and_names(place, settings, config, walk, set)?;
+        self.label(place, settings, config, walk, set)?;
         if !settings.common_annotations.is_empty() {
-            self.spend(set, size(&settings.common_annotations))?;
-            annotations::set_all(set, &settings.common_annotations, &config.annotations)?;
+            self.reader.spend(walk, config.annotations.len())?;
+            annotations::set_all(set, &settings.common_annotations, &config.annotations, self.reader)?;
             self.note(place, set, "AnnotationsTransformer")?;
         }
         patches::run_json6902(self, place, &settings.patches_json6902, set)?;
@@ -315,14 +365,10 @@ impl<'t> Assembly<'t> {
             self.note(place, set, "ReplicaCountTransformer")?;
         }
         // What walks through whole objects costs the more the larger they are.
-        let walk = if settings.images.is_empty() {
-            0
-        } else {
-            set.iter().map(|resource| resource.value.count()).sum::<usize>() / VALUES_PER_STEP + 1
-        };
+        let walk = if settings.images.is_empty() { 0 } else { values(set) / VALUES_PER_STEP + 1 };
         for entry in &settings.images {
-            self.reader.spend(walk, entry.new_name.len() + entry.new_tag.len() + entry.digest.len())?;
-            images::replace(set, entry, &config.images)?;
+            self.reader.spend(walk, config.images.len())?;
+            images::replace(set, entry, &config.images, self.reader)?;
             self.note(place, set, "ImageTagTransformer")?;
         }
         if !settings.replacements.is_empty() {
@@ -339,20 +385,23 @@ impl<'t> Assembly<'t> {
         place: &Place,
         settings: &Settings,
         config: &Config,
+        walk: usize,
         set: &mut ResourceSet,
     ) -> Result<(), BuildError> {
         let Settings { namespace, name_prefix, name_suffix, .. } = settings;
-        self.spend(set, namespace.len() + name_prefix.len() + name_suffix.len())?;
         if !namespace.is_empty() {
-            namespace::set_all(set, namespace, &config.namespace)?;
+            self.reader.spend(walk, config.namespace.len() + namespace.len())?;
+            namespace::set_all(set, namespace, &config.namespace, self.reader)?;
             self.note(place, set, "NamespaceTransformer")?;
         }
         if !name_prefix.is_empty() {
-            names::add(set, Affix::Prefix, name_prefix, &config.name_prefix)?;
+            self.reader.spend(walk, config.name_prefix.len())?;
+            names::add(set, Affix::Prefix, name_prefix, &config.name_prefix, self.reader)?;
             self.note(place, set, "PrefixTransformer")?;
         }
         if !name_suffix.is_empty() {
-            names::add(set, Affix::Suffix, name_suffix, &config.name_suffix)?;
+            self.reader.spend(walk, config.name_suffix.len())?;
+            names::add(set, Affix::Suffix, name_suffix, &config.name_suffix, self.reader)?;
             self.note(place, set, "SuffixTransformer")?;
         }
         Ok(())
@@ -363,6 +412,7 @@ impl<'t> Assembly<'t> {
         place: &Place,
         settings: &Settings,
         config: &Config,
+        walk: usize,
         set: &mut ResourceSet,
     ) -> Result<(), BuildError> {
         if settings.labels.is_empty() && settings.common_labels.is_empty() {
@@ -370,10 +420,10 @@ impl<'t> Assembly<'t> {
         }
         for entry in &settings.labels {
             let specs = labels::fields(entry, config)?;
-            self.set_labels(place, &entry.pairs, &specs, set)?;
+            self.set_labels(place, &entry.pairs, &specs, walk, set)?;
         }
         // kustomize runs the last one even if there are no common labels, and says so.
-        self.set_labels(place, &settings.common_labels, &config.selector_labels, set)
+        self.set_labels(place, &settings.common_labels, &config.selector_labels, walk, set)
     }
 
     fn set_labels(
@@ -381,10 +431,11 @@ impl<'t> Assembly<'t> {
         place: &Place,
         pairs: &BTreeMap<String, String>,
         specs: &[FieldSpec],
+        walk: usize,
         set: &mut ResourceSet,
     ) -> Result<(), BuildError> {
-        self.spend(set, size(pairs) + specs.len())?;
-        labels::set_all(set, pairs, specs)?;
+        self.reader.spend(walk, specs.len())?;
+        labels::set_all(set, pairs, specs, self.reader)?;
         self.note(place, set, "LabelTransformer")
     }
 
@@ -400,9 +451,11 @@ impl<'t> Assembly<'t> {
 
 /// So many values are walked through at the cost of looking at one object.
 const VALUES_PER_STEP: usize = 16;
+/// So many entries of labels cost little.
+const LABELS_FEW: usize = 16;
 
-fn size(texts: &BTreeMap<String, String>) -> usize {
-    texts.iter().map(|(key, text)| key.len() + text.len()).sum()
+fn values(set: &ResourceSet) -> usize {
+    set.iter().map(|resource| resource.value.count()).sum()
 }
 
 fn is_remote(reference: &str) -> bool {

@@ -18,7 +18,13 @@ pub enum Refusal {
 
 /// A build that was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BuildError {
+pub struct BuildError(
+    /// Boxed, because results are handed through recursions that go as deep as objects do.
+    Box<Reason>,
+);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Reason {
     refusal: Refusal,
     place: Option<Place>,
     message: String,
@@ -32,73 +38,76 @@ struct Place {
 }
 
 impl BuildError {
+    fn new(refusal: Refusal, place: Option<Place>, message: String) -> Self {
+        Self(Box::new(Reason { refusal, place, message }))
+    }
+
     /// The input is wrong.
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
-        Self { refusal: Refusal::Invalid, place: None, message: message.into() }
+        Self::new(Refusal::Invalid, None, message.into())
     }
 
     /// The engine does not do this.
     pub(crate) fn unsupported(what: impl fmt::Display) -> Self {
-        let message = format!("{what} is not supported");
-        Self { refusal: Refusal::Unsupported, place: None, message }
+        Self::new(Refusal::Unsupported, None, format!("{what} is not supported"))
     }
 
     /// The input is too much.
     pub(crate) fn over_limit(message: impl Into<String>) -> Self {
-        Self { refusal: Refusal::OverLimit, place: None, message: message.into() }
+        Self::new(Refusal::OverLimit, None, message.into())
     }
 
     /// A text that is not YAML.
     pub(crate) fn yaml(file: &RelPath, error: &YamlError) -> Self {
         let place = Place { file: file.clone(), position: Some((error.line, error.column)) };
         let message = format!("MalformedYAMLError: {}", error.message);
-        Self { refusal: Refusal::Invalid, place: Some(place), message }
+        Self::new(Refusal::Invalid, Some(place), message)
     }
 
     /// Names the file, unless a deeper one is named already.
     pub(crate) fn in_file(mut self, file: &RelPath) -> Self {
-        self.place.get_or_insert_with(|| Place { file: file.clone(), position: None });
+        self.0.place.get_or_insert_with(|| Place { file: file.clone(), position: None });
         self
     }
 
     /// Names the line, unless one is named already.
     pub(crate) fn at_line(mut self, file: &RelPath, line: usize) -> Self {
-        self.place.get_or_insert_with(|| Place { file: file.clone(), position: Some((line, 1)) });
+        self.0.place.get_or_insert_with(|| Place { file: file.clone(), position: Some((line, 1)) });
         self
     }
 
     /// Puts what was attempted in front.
     pub(crate) fn while_doing(mut self, attempt: impl fmt::Display) -> Self {
-        self.message = format!("{attempt}: {}", self.message);
+        self.0.message = format!("{attempt}: {}", self.0.message);
         self
     }
 
     /// What the refusal means.
     pub fn refusal(&self) -> Refusal {
-        self.refusal
+        self.0.refusal
     }
 
     /// The file that the refusal is about, if it is about one.
     pub fn file(&self) -> Option<&RelPath> {
-        self.place.as_ref().map(|place| &place.file)
+        self.0.place.as_ref().map(|place| &place.file)
     }
 
     /// What is wrong, without the place.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 }
 
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(place) = &self.place {
+        if let Some(place) = &self.0.place {
             write!(f, "/{}", place.file)?;
             if let Some((line, column)) = place.position {
                 write!(f, ":{line}:{column}")?;
             }
             write!(f, ": ")?;
         }
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 

@@ -89,6 +89,8 @@ impl Generator<'_> {
             Kind::Secret => secret(data, &entry.secret_type),
         };
         let options = merged(shared, entry.options.as_ref());
+        let texts = options.labels.iter().chain(&options.annotations);
+        self.assembly.reader.spend(1, texts.map(|(key, text)| key.len() + text.len()).sum())?;
         if options.immutable {
             value.insert("immutable", true);
         }

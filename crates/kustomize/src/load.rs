@@ -72,11 +72,23 @@ fn objects(
                 }
                 let resource = Resource::new(value, origin);
                 resource.check_named().map_err(|error| (line, error))?;
+                check_notes(&resource).map_err(|error| (line, error))?;
                 resources.push(resource);
             }
         }
     }
     Ok(resources)
+}
+
+/// Each former name is looked at wherever names are, so the annotations in which users may write them are limited.
+fn check_notes(resource: &Resource) -> Result<(), BuildError> {
+    const NOTES_MAX: usize = 1000;
+    let Resource { previous, prefixes, suffixes, .. } = resource;
+    if [previous.len(), prefixes.len(), suffixes.len()].iter().any(|count| *count > NOTES_MAX) {
+        let message = format!("more than {NOTES_MAX} former names or affixes in annotations");
+        return Err(BuildError::over_limit(message));
+    }
+    Ok(())
 }
 
 fn is_list(value: &Node) -> bool {

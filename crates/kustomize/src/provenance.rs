@@ -63,6 +63,8 @@ struct Trails {
 
 /// What a step costs, so that hostile input cannot make too many.
 const STEP_BYTES: usize = 64;
+/// To note a transformer at so many objects costs as much as to look at one.
+const OBJECTS_PER_STEP: usize = 16;
 
 impl Trails {
     /// Adds a transformer to the trail of every object, and gives the number of trails that this made.
@@ -152,6 +154,7 @@ impl Provenance {
         let transformation = Transformation { configured_in: format!("/{file}"), kind, name, namespace };
         let new_steps = self.trails.borrow_mut().lengthen(set, transformation);
         reader.spend(new_steps, STEP_BYTES)?;
+        reader.spend(set.len() / OBJECTS_PER_STEP, 0)?;
         if self.asked.is_empty() {
             return Ok(());
         }

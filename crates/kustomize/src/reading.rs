@@ -107,6 +107,7 @@ pub(crate) struct Reader<'t> {
     bytes: Cell<usize>,
     steps: Cell<usize>,
     values: Cell<usize>,
+    text_bytes: Cell<usize>,
 }
 
 /// This many bytes written to an object count as much as looking at one.
@@ -122,6 +123,7 @@ impl<'t> Reader<'t> {
             bytes: Cell::new(0),
             steps: Cell::new(0),
             values: Cell::new(0),
+            text_bytes: Cell::new(0),
         }
     }
 
@@ -129,14 +131,37 @@ impl<'t> Reader<'t> {
         self.limits
     }
 
-    /// Counts the values of an object that is taken into the build.
+    /// Counts the values of an object that is taken into the build, and their bytes: aliases can make much of little.
     pub(crate) fn admit(&self, value: &Node) -> Result<(), BuildError> {
         self.values.set(self.values.get().saturating_add(value.count()));
-        let values_max = self.limits.values_max;
-        if self.values.get() > values_max {
+        self.text_bytes.set(self.text_bytes.get().saturating_add(value.bytes()));
+        let Limits { values_max, output_bytes_max, .. } = self.limits;
+        if self.values.get() > *values_max {
             return Err(BuildError::over_limit(format!("the objects have more than {values_max} values")));
         }
+        if self.text_bytes.get() > *output_bytes_max {
+            let message = format!("the objects read have more than {output_bytes_max} bytes");
+            return Err(BuildError::over_limit(message));
+        }
         Ok(())
+    }
+
+    /// Takes from the budget what it costs to copy a value into so many objects.
+    pub(crate) fn spend_copies(&self, objects: usize, value: &Node) -> Result<(), BuildError> {
+        const BYTES_PER_VALUE: usize = 32;
+        let bytes = value.count().saturating_mul(BYTES_PER_VALUE).saturating_add(value.bytes());
+        self.spend(objects, bytes)
+    }
+
+    /// Takes from the budget what it costs to walk through a value.
+    pub(crate) fn spend_walk(&self, value: &Node) -> Result<(), BuildError> {
+        self.spend_walks(value, 0)
+    }
+
+    /// Takes from the budget what it costs to look for so many fields in a value.
+    pub(crate) fn spend_walks(&self, value: &Node, fields: usize) -> Result<(), BuildError> {
+        const VALUES_PER_STEP: usize = 16;
+        self.spend(value.count() / VALUES_PER_STEP, fields)
     }
 
     /// Takes from the budget what it costs to look at objects and to write so many bytes into each of them.

@@ -174,6 +174,7 @@ impl<'r> Referrer<'r> {
         if let Some(referral) = self.select(&old, None, wanted, &is_same)?
             && referral.current.name != old
         {
+            self.reader.spend(1, referral.current.name.len())?;
             *field = referral.current.name.clone().into();
         }
         Ok(())
@@ -192,6 +193,7 @@ impl<'r> Referrer<'r> {
             return Ok(());
         };
         let ResId { name, namespace, .. } = &referral.current;
+        self.reader.spend(1, name.len() + namespace.len())?;
         let map = field.make_object();
         if *name != old || !namespace.is_empty() {
             map.insert("name", name.clone());
@@ -214,7 +216,7 @@ impl<'r> Referrer<'r> {
             return Ok(None);
         };
         self.reader.spend(positions.len(), 0)?;
-        let in_namespace = self.namespace_filter(namespace);
+        let in_namespace = self.namespace_filter(namespace)?;
         let own = self.facts();
         let mut candidates: Vec<&Facts> = positions
             .iter()
@@ -243,18 +245,20 @@ impl<'r> Referrer<'r> {
     }
 
     /// A namespace beside a name means the first namespace of the object, else that of today.
-    fn namespace_filter(&self, namespace: Option<&str>) -> Box<dyn Fn(&Facts) -> bool> {
+    fn namespace_filter(&self, namespace: Option<&str>) -> Result<Box<dyn Fn(&Facts) -> bool>, BuildError> {
         let Some(namespace) = namespace.map(str::to_owned) else {
-            return Box::new(|_| true);
+            return Ok(Box::new(|_| true));
         };
         let first = self.referrals.by_original_namespace.get(namespace.as_str());
-        let is_first = first.is_some_and(|positions| {
-            positions.iter().any(|&position| self.is_reachable(&self.referrals.facts[position]))
+        let reachable = first.and_then(|positions| {
+            positions.iter().position(|&position| self.is_reachable(&self.referrals.facts[position]))
         });
-        Box::new(move |one| {
+        let is_first = reachable.is_some();
+        self.reader.spend(reachable.unwrap_or_else(|| first.map_or(0, Vec::len)), 0)?;
+        Ok(Box::new(move |one| {
             let id = if is_first { &one.original } else { &one.current };
             id.effective_namespace() == namespace
-        })
+        }))
     }
 
     fn is_reachable(&self, one: &Facts) -> bool {
@@ -319,10 +323,11 @@ mod tests {
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": pod_namespace},
             "spec": {"volumes": [{"configMap": {"name": "c"}}, {"configMap": {"name": "other"}}]}});
         set.append(Resource::new(pod, "")).unwrap();
-        names::add(&mut set, Affix::Prefix, "p-", &Config::builtin().name_prefix).unwrap();
         let tree = plumb_filetree::MemoryTree::builder(plumb_filetree::TreeLimits::DEFAULT).build();
         let limits = Limits::default();
-        update(&mut set, &Config::builtin().name_references, &Reader::new(&tree, &limits)).unwrap();
+        let reader = Reader::new(&tree, &limits);
+        names::add(&mut set, Affix::Prefix, "p-", &Config::builtin().name_prefix, &reader).unwrap();
+        update(&mut set, &Config::builtin().name_references, &reader).unwrap();
         set.into_vec().remove(2).value["spec"]["volumes"].to_json()
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use plumb_manifests::yaml::{Map, Node};
 use regex::Regex;
 
 use crate::error::BuildError;
@@ -10,15 +11,55 @@ use crate::resource::Resource;
 use crate::settings::SelectorEntry;
 
 /// A compiled pattern may not take more than this.
-pub(crate) const REGEX_BYTES_MAX: usize = 1 << 20;
+const REGEX_BYTES_MAX: usize = 1 << 20;
+/// One that takes no more than this is searched for at the cost of looking at the text.
+const SMALL_REGEX_BYTES: usize = 1 << 16;
+
+/// A pattern, and what it costs: to search for a large one can take as many steps as it has parts, at each byte.
+#[derive(Debug)]
+pub(crate) struct Pattern {
+    regex: Regex,
+    cost: usize,
+}
+
+impl Pattern {
+    pub(crate) fn compile(pattern: &str) -> Result<Self, regex::Error> {
+        let build = |bytes: usize| regex::RegexBuilder::new(pattern).size_limit(bytes).build();
+        match build(SMALL_REGEX_BYTES) {
+            Ok(regex) => Ok(Self { regex, cost: 1 }),
+            Err(regex::Error::CompiledTooBig(_)) => {
+                build(REGEX_BYTES_MAX).map(|regex| Self { regex, cost: LARGE_COST })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn is_match(&self, text: &str) -> bool {
+        self.regex.is_match(text)
+    }
+
+    /// The steps of one search in a short text.
+    pub(crate) fn cost(&self) -> usize {
+        self.cost
+    }
+
+    /// The steps that it took to make it.
+    pub(crate) fn cost_to_compile(&self) -> usize {
+        const STEPS_TO_COMPILE: usize = 200;
+        self.cost * STEPS_TO_COMPILE
+    }
+}
+
+/// What a search for a large pattern costs, where one for a small one costs 1.
+const LARGE_COST: usize = 64;
 
 /// A selector whose patterns are compiled.
 pub(crate) struct Selector {
-    group: Option<Regex>,
-    version: Option<Regex>,
-    kind: Option<Regex>,
-    name: Option<Regex>,
-    namespace: Option<Regex>,
+    group: Option<Pattern>,
+    version: Option<Pattern>,
+    kind: Option<Pattern>,
+    name: Option<Pattern>,
+    namespace: Option<Pattern>,
     labels: Vec<Requirement>,
     annotations: Vec<Requirement>,
 }
@@ -45,6 +86,33 @@ impl Selector {
             && self.selects_metadata(resource)
     }
 
+    /// The steps that it took to make it.
+    pub(crate) fn cost_to_compile(&self) -> usize {
+        self.patterns().map(Pattern::cost_to_compile).sum()
+    }
+
+    /// The steps that it takes to look at a resource.
+    pub(crate) fn cost(&self, resource: &Resource) -> usize {
+        const BYTES_PER_STEP: usize = 64;
+        let patterns: usize = self.patterns().map(Pattern::cost).sum();
+        let id = [resource.kind(), resource.name(), resource.namespace()];
+        let bytes: usize = id.map(str::len).iter().sum();
+        let metadata = [(&self.labels, "labels"), (&self.annotations, "annotations")];
+        let texts = metadata.map(|(requirements, field)| match requirements.as_slice() {
+            [] => 0,
+            all => {
+                let values: usize = all.iter().map(Requirement::count).sum();
+                let map = resource.value.at(&["metadata", field]).and_then(Node::as_object);
+                values + map.map_or(0, Map::len)
+            }
+        });
+        1 + patterns * (bytes / BYTES_PER_STEP) + patterns / 2 + texts.iter().sum::<usize>()
+    }
+
+    fn patterns(&self) -> impl Iterator<Item = &Pattern> {
+        [&self.group, &self.version, &self.kind, &self.name, &self.namespace].into_iter().flatten()
+    }
+
     /// Whether labels and annotations fit.
     pub(crate) fn selects_metadata(&self, resource: &Resource) -> bool {
         let fits_all = |requirements: &[Requirement], field: &str| {
@@ -68,11 +136,11 @@ impl Selector {
     }
 }
 
-fn fits(pattern: Option<&Regex>, text: &str) -> bool {
+fn fits(pattern: Option<&Pattern>, text: &str) -> bool {
     pattern.is_none_or(|pattern| pattern.is_match(text))
 }
 
-pub(crate) fn anchored(pattern: &str) -> Result<Option<Regex>, BuildError> {
+pub(crate) fn anchored(pattern: &str) -> Result<Option<Pattern>, BuildError> {
     if pattern.is_empty() {
         return Ok(None);
     }
@@ -80,9 +148,8 @@ pub(crate) fn anchored(pattern: &str) -> Result<Option<Regex>, BuildError> {
 }
 
 /// Compiles a pattern in Go's syntax, as far as it is ours too.
-fn compile(pattern: &str) -> Result<Regex, BuildError> {
-    let compiled = regex::RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build();
-    compiled.map_err(|error| match error {
+fn compile(pattern: &str) -> Result<Pattern, BuildError> {
+    Pattern::compile(pattern).map_err(|error| match error {
         regex::Error::CompiledTooBig(limit) => {
             BuildError::over_limit(format!("pattern {pattern:?} takes more than {limit} bytes"))
         }
@@ -102,6 +169,14 @@ enum Requirement {
 }
 
 impl Requirement {
+    /// How many values a text is compared with.
+    fn count(&self) -> usize {
+        match self {
+            Self::In(_, values) | Self::NotIn(_, values) => values.len(),
+            Self::Exists(_) | Self::Missing(_) | Self::Greater(..) | Self::Less(..) => 1,
+        }
+    }
+
     fn is_met_by(&self, texts: &BTreeMap<String, String>) -> bool {
         let number = |key: &str| texts.get(key).and_then(|text| text.parse::<i64>().ok());
         match self {

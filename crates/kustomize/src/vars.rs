@@ -133,6 +133,7 @@ impl Vars {
         for resource in set.iter_mut() {
             let kind = resource.gvk();
             reader.spend(specs.len(), 0)?;
+            reader.spend_walks(&resource.value, specs.len())?;
             for spec in specs.iter().filter(|spec| kind.is_selected_by(&spec.gvk)) {
                 spec.visit_resource(resource, Make::Nothing, &mut |field| {
                     expand_field(field, &values, &mut used, reader)
@@ -159,7 +160,7 @@ impl Vars {
                         "field specified in var '{{{name} {var}}}' not found in corresponding resource"
                     )));
                 };
-                reader.spend(value.count(), 0)?;
+                reader.spend_copies(1, value)?;
                 values.insert(name.to_string(), typed(value));
             }
         }

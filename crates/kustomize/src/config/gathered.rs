@@ -35,6 +35,14 @@ impl Gathered {
         }
     }
 
+    /// How many specifications there are beside, or with, the defaults; 0 if there are only those.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Nothing | Self::Defaults => 0,
+            Self::Own(config) => config.len(),
+        }
+    }
+
     /// Takes in what comes from below, or from the files. What is lost on the way is reported.
     pub(crate) fn add(&mut self, other: Self) -> Result<Vec<String>, BuildError> {
         match (&mut *self, other) {

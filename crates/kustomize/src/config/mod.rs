@@ -71,6 +71,37 @@ impl Config {
         }
     }
 
+    /// How many field specifications there are.
+    pub(crate) fn len(&self) -> usize {
+        let Self {
+            name_prefix,
+            name_suffix,
+            namespace,
+            selector_labels,
+            labels,
+            template_labels,
+            annotations,
+            name_references,
+            var_references,
+            images,
+            replicas,
+        } = self;
+        let lists = [
+            name_prefix,
+            name_suffix,
+            namespace,
+            selector_labels,
+            labels,
+            template_labels,
+            annotations,
+            var_references,
+            images,
+            replicas,
+        ];
+        let references: usize = name_references.iter().map(|reference| 1 + reference.fields.len()).sum();
+        lists.map(Vec::len).iter().sum::<usize>() + references
+    }
+
     /// The specifications of each transformer, as kustomize calls it.
     fn lists(&mut self) -> [(&'static str, &mut Vec<FieldSpec>); 10] {
         let Self {
@@ -141,6 +172,8 @@ impl Config {
 
 /// More field specifications than this for one transformer are not a configuration.
 const SPECS_MAX: usize = 5000;
+/// So many new ones are each looked for among all.
+const LINEAR_MAX: usize = 16;
 
 /// How many kinds a specification is for, roughly.
 fn breadth(spec: &FieldSpec) -> usize {
@@ -151,8 +184,26 @@ fn breadth(spec: &FieldSpec) -> usize {
 /// Adds specifications that are not there yet, nor for a kind that they are for too; one that is there must agree about
 /// creating.
 pub(crate) fn merge_specs(known: &mut Vec<FieldSpec>, new: Vec<FieldSpec>) -> Result<(), BuildError> {
+    let mut places = (new.len() > LINEAR_MAX).then(|| {
+        let mut places: HashMap<String, Vec<usize>> = HashMap::new();
+        for (place, spec) in known.iter().enumerate() {
+            places.entry(spec.path.clone()).or_default().push(place);
+        }
+        places
+    });
     for spec in new {
-        if !is_known(known, &spec)? {
+        let found = match &mut places {
+            Some(places) => {
+                let at = places.entry(spec.path.clone()).or_default();
+                let is_there = is_known(at.iter().map(|&place| &known[place]), &spec)?;
+                if !is_there {
+                    at.push(known.len());
+                }
+                is_there
+            }
+            None => is_known(known.iter(), &spec)?,
+        };
+        if !found {
             known.push(spec);
         }
         if known.len() > SPECS_MAX {
@@ -162,8 +213,11 @@ pub(crate) fn merge_specs(known: &mut Vec<FieldSpec>, new: Vec<FieldSpec>) -> Re
     Ok(())
 }
 
-fn is_known(known: &[FieldSpec], spec: &FieldSpec) -> Result<bool, BuildError> {
-    match known.iter().find(|own| own.path == spec.path && own.gvk.is_selected_by(&spec.gvk)) {
+fn is_known<'k>(
+    known: impl IntoIterator<Item = &'k FieldSpec>,
+    spec: &FieldSpec,
+) -> Result<bool, BuildError> {
+    match known.into_iter().find(|own| own.path == spec.path && own.gvk.is_selected_by(&spec.gvk)) {
         Some(own) if own.create != spec.create => {
             let message = format!(
                 "conflicting fieldspecs: {} of {} and of {} differ in create",
@@ -182,7 +236,7 @@ fn settle(specs: &mut Vec<FieldSpec>) -> Result<Vec<FieldSpec>, BuildError> {
     let (mut left, mut lost) = (Vec::with_capacity(specs.len()), Vec::new());
     for spec in &*specs {
         let kept = by_path.entry(&spec.path).or_default();
-        if !is_known(kept, spec)? {
+        if !is_known(&*kept, spec)? {
             kept.push(spec.clone());
             left.push(spec.clone());
         } else if !kept.contains(spec) {

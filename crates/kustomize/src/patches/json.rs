@@ -8,9 +8,11 @@ use serde_json::Value;
 
 use crate::error::BuildError;
 
-/// What one patch may cost on one object: each value that is copied or moved, and every sixteenth item that makes room.
+/// What one patch may cost on one object: each value that is copied or moved, every eighth byte of it, and every
+/// sixteenth item that makes room.
 const WORK_MAX: usize = 200_000;
 const ITEMS_PER_WORK: usize = 16;
+const BYTES_PER_WORK: usize = 8;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Operation {
@@ -118,8 +120,8 @@ pub(super) fn reads_metadata(operations: &[Operation]) -> bool {
     })
 }
 
-/// Applies all operations in order. After an error the value is half changed.
-pub(super) fn apply(value: &mut Node, operations: &[Operation]) -> Result<(), BuildError> {
+/// Applies all operations in order, and gives the work that it took. After an error the value is half changed.
+pub(super) fn apply(value: &mut Node, operations: &[Operation]) -> Result<usize, BuildError> {
     // Go's library works on JSON, so every spelling that JSON does not have is lost here.
     crate::passage::rewrite(value);
     *value = Node::from(value.to_json());
@@ -131,7 +133,7 @@ pub(super) fn apply(value: &mut Node, operations: &[Operation]) -> Result<(), Bu
         })?;
     }
     settle(value);
-    Ok(())
+    Ok(work.0)
 }
 
 /// kustomize prints the result and reads it again: a text is in quotes where its printer wants them, and a number has
@@ -156,6 +158,10 @@ const EXPONENT_DIGITS: usize = 7;
 struct Work(usize);
 
 impl Work {
+    fn spend_on(&mut self, value: &Node) -> Result<(), BuildError> {
+        self.spend(value.count().saturating_add(value.bytes() / BYTES_PER_WORK))
+    }
+
     fn spend(&mut self, amount: usize) -> Result<(), BuildError> {
         self.0 = self.0.saturating_add(amount);
         if self.0 > WORK_MAX {
@@ -171,15 +177,15 @@ impl Operation {
         match &self.act {
             Act::Add(value) => self.add(root, value.clone(), work),
             Act::Remove => remove(root, &self.steps, work).map(drop),
-            Act::Replace(value) => self.replace(root, value.clone()),
+            Act::Replace(value) => self.replace(root, value.clone(), work),
             Act::Move(from) => {
                 let value = remove(root, from, work)?;
-                work.spend(value.count())?;
+                work.spend_on(&value)?;
                 self.add(root, value, work)
             }
             Act::Copy(from) => {
                 let value = copied(root, from)?;
-                work.spend(value.count())?;
+                work.spend_on(value)?;
                 let value = value.clone();
                 self.add(root, value, work)
             }
@@ -203,6 +209,7 @@ impl Operation {
         let (parent, last) = parent(root, &self.steps)?;
         match parent {
             Node::Object(map) => {
+                work.spend(map.len() / ITEMS_PER_WORK)?;
                 map.insert(last.to_owned(), value);
                 Ok(())
             }
@@ -220,11 +227,12 @@ impl Operation {
         }
     }
 
-    fn replace(&self, root: &mut Node, value: Node) -> Result<(), BuildError> {
+    fn replace(&self, root: &mut Node, value: Node, work: &mut Work) -> Result<(), BuildError> {
         self.check_depth(&value)?;
         let (parent, last) = parent(root, &self.steps)?;
         match parent {
             Node::Object(map) => {
+                work.spend(map.len() / ITEMS_PER_WORK)?;
                 map.insert(last.to_owned(), value);
                 Ok(())
             }
@@ -241,9 +249,11 @@ impl Operation {
 fn remove(root: &mut Node, steps: &[String], work: &mut Work) -> Result<Node, BuildError> {
     let (parent, last) = parent(root, steps)?;
     match parent {
-        Node::Object(map) => map
-            .remove(last)
-            .ok_or_else(|| BuildError::invalid(format!("Unable to remove nonexistent key: {last}"))),
+        Node::Object(map) => {
+            work.spend(map.len() / ITEMS_PER_WORK)?;
+            let removed = map.remove(last);
+            removed.ok_or_else(|| BuildError::invalid(format!("Unable to remove nonexistent key: {last}")))
+        }
         Node::Array(items) => {
             let at = index(last, items.len())?;
             work.spend((items.len() - at) / ITEMS_PER_WORK)?;

@@ -12,7 +12,7 @@ use super::strategic::{DIRECTIVE, Merger, node_kind};
 use crate::error::BuildError;
 use crate::schema::Spot;
 
-/// Pairs of items that are compared to merge one list step by step.
+/// Pairs of items that are compared to merge the lists of one object step by step.
 const PAIRS_MAX: usize = 4_000_000;
 
 /// The texts of the key fields of an item, in the order of the keys; empty where there is none.
@@ -129,7 +129,8 @@ impl KeyedList<'_, '_> {
         is_merge: bool,
     ) -> Result<Node, BuildError> {
         let total = dest.len() + patch.len();
-        if total.saturating_mul(total) > PAIRS_MAX {
+        self.merger.pairs = self.merger.pairs.saturating_add(total.saturating_mul(total));
+        if self.merger.pairs > PAIRS_MAX {
             let message =
                 format!("{total} items are too many to be merged where keys are missing or repeated");
             return Err(BuildError::over_limit(message));

@@ -116,8 +116,13 @@ pub(crate) fn run_entry(
     let mut selected = Vec::new();
     if let Some(selector) = &selector {
         assembly.reader.spend(set.len(), entry.target.as_ref().map_or(0, SelectorEntry::size))?;
-        let fitting = set.iter().enumerate().filter(|(_, resource)| selector.selects(resource));
-        selected.extend(fitting.map(|(index, _)| index));
+        assembly.reader.spend(selector.cost_to_compile(), 0)?;
+        for (index, resource) in set.iter().enumerate() {
+            assembly.reader.spend(selector.cost(resource), 0)?;
+            if selector.selects(resource) {
+                selected.push(index);
+            }
+        }
         assembly.reader.spend(selected.len(), source.text.len())?;
     }
     let named = |error: BuildError| match &source.file {
@@ -233,6 +238,10 @@ fn apply_by_id(
     allowed: Allowed,
 ) -> Result<(), BuildError> {
     let index = find(set, patch)?;
+    if allowed.name || allowed.kind {
+        // The index of the objects is made anew.
+        assembly.reader.spend(set.len(), 0)?;
+    }
     set.change(index, |resource| apply_strategic(assembly, resource, patch.value.clone(), allowed)).map(drop)
 }
 
@@ -283,6 +292,9 @@ fn apply_selected(
     Ok(())
 }
 
+/// To compare so many pairs of items of a list costs as much as to look at an object.
+const PAIRS_PER_STEP: usize = 64;
+
 /// Makes texts of the labels or annotations of a patch.
 fn make_texts(assembly: &Assembly<'_>, resource: &Resource, metadata: &mut Map, field: &str) {
     let tell = |what: String| {
@@ -315,6 +327,8 @@ fn apply_strategic(
     allowed: Allowed,
 ) -> Result<bool, BuildError> {
     let before = resource.current_id();
+    assembly.reader.spend_walk(&resource.value)?;
+    assembly.reader.spend_copies(1, &patch)?;
     if allowed.name || allowed.kind {
         resource.remember_id();
     }
@@ -339,6 +353,7 @@ fn apply_strategic(
     let mut merger = Merger::new(&schema);
     let result =
         merger.merge(value, patch, &gvk).map_err(|error| error.while_doing(format!("patching {before}")))?;
+    assembly.reader.spend(merger.pairs / PAIRS_PER_STEP, 0)?;
     for loss in merger.losses {
         assembly.warn(format!("patching {before}: {loss}"));
     }
@@ -367,6 +382,7 @@ fn apply_json(
 ) -> Result<(), BuildError> {
     set.change(index, |resource| {
         let id = resource.current_id();
+        assembly.reader.spend_walk(&resource.value)?;
         resource.remember_id();
         // kustomize notes the id among the annotations, so they are there, and so are its notes for those who look.
         resource.annotations();
@@ -385,6 +401,7 @@ fn apply_json(
             ));
         }
         patched
+            .and_then(|work| assembly.reader.spend(work, 0))
             .and_then(|()| resource.check_named())
             .and_then(|()| resource.settle_annotations())
             .map_err(|error| error.while_doing(format!("patching {id}")))

@@ -3,7 +3,9 @@
 //!
 //! The depth of both sides is limited by the reader, and so is the recursion here.
 
-use plumb_manifests::yaml::{Map, Node, Null, Str};
+use std::collections::HashSet;
+
+use plumb_manifests::yaml::{Map, Node, Null, Str, Text};
 
 use super::keyed::KeyedList;
 use crate::error::BuildError;
@@ -57,11 +59,13 @@ pub(super) struct Merger<'s> {
     added_around: usize,
     /// What kustomize drops without a word.
     pub losses: Vec<String>,
+    /// How many pairs of items it compared.
+    pub pairs: usize,
 }
 
 impl<'s> Merger<'s> {
     pub(super) fn new(schema: &'s Schema) -> Self {
-        Self { schema, path: Vec::new(), added_around: 0, losses: Vec::new() }
+        Self { schema, path: Vec::new(), added_around: 0, losses: Vec::new(), pairs: 0 }
     }
 
     /// Merges a patch into an object of a kind; `None` if the patch deletes it.
@@ -76,14 +80,27 @@ impl<'s> Merger<'s> {
         patch: Node,
         field: Option<Spot<'s>>,
     ) -> Result<Option<Node>, BuildError> {
+        // Maps go deep, so what they need on the stack is kept apart from what the others need.
+        match (old, patch) {
+            (Node::Object(old), Node::Object(mut patch)) => match Directive::take(&mut patch) {
+                Ok(Directive::Merge) => self.map(old, patch, field),
+                Ok(Directive::Replace) => self.added(Node::Object(patch), field),
+                Ok(Directive::Delete) => Ok(None),
+                Err(error) => Err(error),
+            },
+            (old, patch) => self.others(old, patch, field),
+        }
+    }
+
+    fn others(
+        &mut self,
+        old: Node,
+        patch: Node,
+        field: Option<Spot<'s>>,
+    ) -> Result<Option<Node>, BuildError> {
         match (old, patch) {
             (_, Node::Null(_)) => Ok(None),
             (Node::Null(_), patch) => self.added(patch, field),
-            (Node::Object(old), Node::Object(mut patch)) => match Directive::take(&mut patch)? {
-                Directive::Delete => Ok(None),
-                Directive::Replace => self.added(Node::Object(patch), field),
-                Directive::Merge => self.map(old, patch, field).map(Some),
-            },
             (Node::Array(old), Node::Array(patch)) => self.list(old, patch, field),
             (mut old, patch) if old.is_scalar() && patch.is_scalar() => {
                 let new = replaced(&old, patch);
@@ -98,27 +115,25 @@ impl<'s> Merger<'s> {
         }
     }
 
-    fn map(&mut self, mut old: Map, patch: Map, field: Option<Spot<'s>>) -> Result<Node, BuildError> {
+    fn map(&mut self, old: Map, mut patch: Map, field: Option<Spot<'s>>) -> Result<Option<Node>, BuildError> {
         check_keys(&patch)?;
-        self.sweep_map(&mut old, &patch, field)?;
-        let field = self.own_type(&old, &patch).or(field);
-        for (key, node) in patch {
-            let inner = field.and_then(|field| self.schema.field(field, &key));
-            self.path.push(key.as_str().to_owned());
-            // Looked up in place: most patches touch few of many keys.
-            let before = old.get_mut(&key).map(Node::take).unwrap_or_default();
-            let merged = self.value(before, node, inner);
-            self.path.pop();
-            match merged.map_err(|error| error.while_doing(&key))? {
-                Some(merged) => {
-                    old.insert(key, merged);
-                }
-                None => {
-                    old.remove(&key);
-                }
+        let mut changing = Box::new(Changing { old, new: Vec::new(), gone: HashSet::new() });
+        self.sweep_map(&mut changing.old, &patch, field)?;
+        let field = self.own_type(&changing.old, &patch).or(field);
+        for (key, node) in patch.iter_mut() {
+            let inner = self.enter(key, field);
+            match self.value(changing.take(key), node.take(), inner) {
+                Ok(merged) => changing.put(key, merged),
+                Err(error) => return Err(error.while_doing(key)),
             }
+            self.path.pop();
         }
-        Ok(Node::Object(old))
+        Ok(Some(changing.finish()))
+    }
+
+    fn enter(&mut self, key: &str, field: Option<Spot<'s>>) -> Option<Spot<'s>> {
+        self.path.push(key.to_owned());
+        field.and_then(|field| self.schema.field(field, key))
     }
 
     /// What a map is that says so itself: a manifest inside of another object is merged by its own kind.
@@ -193,7 +208,7 @@ impl<'s> Merger<'s> {
                 if directive == Directive::Delete {
                     return Ok(None);
                 }
-                self.inside_added(|merger| merger.map(Map::new(), map, field)).map(Some)
+                self.inside_added(|merger| merger.map(Map::new(), map, field))
             }
             Node::Array(items) => self.added_list(items, field),
             mut scalar => {
@@ -257,6 +272,38 @@ impl<'s> Merger<'s> {
     /// Notes that kustomize loses something here.
     pub(super) fn lose(&mut self, what: &str) {
         self.losses.push(format!("{}: {what}", self.path.join(".")));
+    }
+}
+
+/// A map that is being merged. Each insertion and removal moves all that follows, so they are done at once.
+struct Changing {
+    old: Map,
+    new: Vec<(Text, Node)>,
+    gone: HashSet<Text>,
+}
+
+impl Changing {
+    /// Looked up in place: most patches touch few of many keys.
+    fn take(&mut self, key: &str) -> Node {
+        self.old.get_mut(key).map(Node::take).unwrap_or_default()
+    }
+
+    fn put(&mut self, key: &str, merged: Option<Node>) {
+        match (self.old.get_mut(key), merged) {
+            (Some(place), Some(merged)) => *place = merged,
+            (None, Some(merged)) => self.new.push((key.into(), merged)),
+            (Some(_), None) => drop(self.gone.insert(key.into())),
+            (None, None) => {}
+        }
+    }
+
+    fn finish(self) -> Node {
+        let Self { mut old, new, gone } = self;
+        if !gone.is_empty() {
+            old.retain(|key, _| !gone.contains(key));
+        }
+        old.extend(new);
+        Node::Object(old)
     }
 }
 

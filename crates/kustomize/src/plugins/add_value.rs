@@ -68,7 +68,9 @@ pub(super) fn run(
         let cost = value.len() + target.selector.as_ref().map_or(0, SelectorEntry::size);
         assembly.reader.spend(set.len(), cost)?;
         let steps = field::steps(&target.field_path);
+        assembly.reader.spend(selector.as_ref().map_or(0, Selector::cost_to_compile), 0)?;
         for resource in set.iter_mut() {
+            assembly.reader.spend(selector.as_ref().map_or(0, |selector| selector.cost(resource)), 0)?;
             if selector.as_ref().is_none_or(|selector| selector.selects(resource)) {
                 let id = resource.current_id();
                 let field = reach(&mut resource.value, &steps).and_then(|field| target.write(field, &value));

@@ -92,7 +92,7 @@ fn set_labels(assembly: &Assembly<'_>, config: &Value, set: &mut ResourceSet) ->
     let Texts { labels, field_specs, .. } = decode(config, FIELDS, Keys::AnyCase)?;
     let specs = specs(field_specs);
     spend(assembly, set, &specs, size(&labels))?;
-    labels::set_all(set, &labels, &specs)
+    labels::set_all(set, &labels, &specs, assembly.reader)
 }
 
 fn set_annotations(assembly: &Assembly<'_>, config: &Value, set: &mut ResourceSet) -> Result<(), BuildError> {
@@ -100,7 +100,7 @@ fn set_annotations(assembly: &Assembly<'_>, config: &Value, set: &mut ResourceSe
     let Texts { annotations, field_specs, .. } = decode(config, FIELDS, Keys::AnyCase)?;
     let specs = specs(field_specs);
     spend(assembly, set, &specs, size(&annotations))?;
-    annotations::set_all(set, &annotations, &specs)
+    annotations::set_all(set, &annotations, &specs, assembly.reader)
 }
 
 fn set_namespace(assembly: &Assembly<'_>, plugin: &Plugin, set: &mut ResourceSet) -> Result<(), BuildError> {
@@ -132,7 +132,7 @@ fn set_namespace(assembly: &Assembly<'_>, plugin: &Plugin, set: &mut ResourceSet
     // The namespace is that of the configuration itself.
     let setting = Setting { namespace: &plugin.id.namespace, subjects, present };
     spend(assembly, set, &specs, setting.namespace.len())?;
-    namespace::apply(set, &setting, &specs)
+    namespace::apply(set, &setting, &specs, assembly.reader)
 }
 
 fn add_affixes(assembly: &Assembly<'_>, plugin: &Plugin, set: &mut ResourceSet) -> Result<(), BuildError> {
@@ -164,10 +164,10 @@ fn add_affixes(assembly: &Assembly<'_>, plugin: &Plugin, set: &mut ResourceSet) 
         _ => (!prefix.is_empty() || suffix.is_empty(), !suffix.is_empty()),
     };
     if has_prefix {
-        names::add(set, Affix::Prefix, &prefix, &specs)?;
+        names::add(set, Affix::Prefix, &prefix, &specs, assembly.reader)?;
     }
     if has_suffix {
-        names::add(set, Affix::Suffix, &suffix, &specs)?;
+        names::add(set, Affix::Suffix, &suffix, &specs, assembly.reader)?;
     }
     Ok(())
 }
@@ -190,7 +190,7 @@ fn replace_image(assembly: &Assembly<'_>, config: &Value, set: &mut ResourceSet)
     let Config { image_tag: entry, field_specs } = decode(config, FIELDS, Keys::AnyCase)?;
     let specs = specs(field_specs);
     spend(assembly, set, &specs, entry.new_name.len() + entry.new_tag.len() + entry.digest.len())?;
-    images::replace(set, &entry, &specs)
+    images::replace(set, &entry, &specs, assembly.reader)
 }
 
 fn set_replicas(assembly: &Assembly<'_>, config: &Value, set: &mut ResourceSet) -> Result<(), BuildError> {

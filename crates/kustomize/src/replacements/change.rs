@@ -11,6 +11,7 @@ use super::structured;
 use crate::error::BuildError;
 use crate::field::check_key;
 use crate::reading::Reader;
+use crate::selector::Pattern;
 use crate::shares;
 
 /// One key on the way to a field.
@@ -266,7 +267,7 @@ impl<'c> Change<'c> {
             written = plumb_manifests::yaml::json_to_string(&field.to_json());
             &written
         };
-        self.reader.spend(1, text.len())?;
+        self.reader.spend(condition.pattern.cost(), text.len())?;
         Ok(condition.pattern.is_match(text))
     }
 
@@ -407,7 +408,7 @@ const STEPS_PER_TEXT: usize = 8;
 struct Condition<'m> {
     key: &'m Text,
     text: &'m Text,
-    pattern: &'m regex::Regex,
+    pattern: &'m Pattern,
 }
 
 impl Condition<'_> {

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use plumb_manifests::yaml::Text;
-use regex::Regex;
 
 use super::entry::{SourceEntry, TargetEntry};
 use crate::error::BuildError;
@@ -136,10 +135,10 @@ impl Choice {
         reader.spend(candidates.len(), 0)?;
         let mut chosen = Vec::new();
         for position in candidates {
-            if let Some(resource) = set.get(position)
-                && self.select.selects(resource)
-            {
-                reader.spend(self.reject.len(), 0)?;
+            let Some(resource) = set.get(position) else { continue };
+            reader.spend(self.select.cost(resource), 0)?;
+            if self.select.selects(resource) {
+                reader.spend(self.reject.iter().map(|reject| reject.cost(resource)).sum(), 0)?;
                 if !self.reject.iter().any(|reject| reject.rejects(resource)) {
                     chosen.push(position);
                 }
@@ -164,19 +163,26 @@ struct Matcher {
 enum Pattern {
     Any,
     Text(String),
-    Regex(Regex),
+    Regex(crate::selector::Pattern),
 }
-
-/// To compile a pattern costs as much as to look at so many objects.
-const STEPS_PER_PATTERN: usize = 200;
 
 impl Pattern {
     fn new(text: &str, reader: &Reader<'_>) -> Result<Self, BuildError> {
         if is_literal(text) {
             return Ok(if text.is_empty() { Self::Any } else { Self::Text(text.to_owned()) });
         }
-        reader.spend(STEPS_PER_PATTERN, 0)?;
-        Ok(anchored(text)?.map_or(Self::Any, Self::Regex))
+        let Some(pattern) = anchored(text)? else {
+            return Ok(Self::Any);
+        };
+        reader.spend(pattern.cost_to_compile(), 0)?;
+        Ok(Self::Regex(pattern))
+    }
+
+    fn cost(&self) -> usize {
+        match self {
+            Self::Any | Self::Text(_) => 0,
+            Self::Regex(pattern) => pattern.cost(),
+        }
     }
 
     fn fits(&self, text: &str) -> bool {
@@ -211,6 +217,17 @@ impl Matcher {
             metadata: has_metadata.then(|| Selector::new(&only_metadata())).transpose()?,
             is_about_ids: [group, version, kind, name, namespace].iter().any(|part| !part.is_empty()),
         })
+    }
+
+    /// The steps that it takes to look at a resource.
+    fn cost(&self, resource: &Resource) -> usize {
+        const BYTES_PER_STEP: usize = 64;
+        let patterns = [&self.group, &self.version, &self.kind, &self.name, &self.namespace];
+        let patterns: usize = patterns.map(Pattern::cost).iter().sum();
+        let bytes = resource.name().len() + resource.namespace().len() + resource.kind().len();
+        let ids = 1 + resource.previous.len();
+        let metadata = self.metadata.as_ref().map_or(0, |selector| selector.cost(resource));
+        ids * (1 + patterns * (bytes / BYTES_PER_STEP) + patterns / 2) + metadata
     }
 
     fn selects(&self, resource: &Resource) -> bool {

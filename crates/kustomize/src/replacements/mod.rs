@@ -130,7 +130,7 @@ impl Run<'_, '_> {
                 "fieldPath `{path}` is missing for replacement source {id}"
             )));
         };
-        reader.spend(value.count(), 0)?;
+        reader.spend_copies(1, value)?;
         let label = format!("{}:{path}", choice::object_name(source));
         match source.options.as_ref().filter(|options| !options.delimiter.is_empty()) {
             Some(options) => {
@@ -206,7 +206,7 @@ impl Run<'_, '_> {
             && let Some(resource) = self.set.get(position)
             && let Ok(Some(value)) = path::find(&resource.value, from)
         {
-            reader.spend(value.count(), 0)?;
+            reader.spend_copies(1, value)?;
             source.value = value.clone();
         }
         Ok(())

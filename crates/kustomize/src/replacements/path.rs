@@ -1,10 +1,9 @@
 //! The paths of replacements: `spec.containers.[name=web].image`, `a\.b.0.*`.
 
 use plumb_manifests::yaml::{DEPTH_MAX, Node, Text};
-use regex::Regex;
 
 use crate::error::BuildError;
-use crate::selector::REGEX_BYTES_MAX;
+use crate::selector::Pattern;
 
 /// One part of the path of a target.
 #[derive(Debug)]
@@ -17,7 +16,7 @@ pub(super) enum Step {
     Matching {
         key: Text,
         text: Text,
-        pattern: Regex,
+        pattern: Pattern,
     },
     /// Square brackets without an equals sign.
     NoPair,
@@ -57,9 +56,8 @@ fn step(part: String) -> Result<Step, BuildError> {
     }
 }
 
-fn compile(pattern: &str) -> Result<Regex, BuildError> {
-    let compiled = regex::RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build();
-    compiled.map_err(|error| match error {
+fn compile(pattern: &str) -> Result<Pattern, BuildError> {
+    Pattern::compile(pattern).map_err(|error| match error {
         regex::Error::CompiledTooBig(limit) => {
             BuildError::over_limit(format!("pattern {pattern:?} takes more than {limit} bytes"))
         }

@@ -1,11 +1,11 @@
 //! Names, tags and digests of images.
 
 use plumb_manifests::yaml::Node;
-use regex::Regex;
 
 use crate::error::BuildError;
 use crate::field::{FieldSpec, Make, check_scalar, plain};
-use crate::selector::REGEX_BYTES_MAX;
+use crate::reading::Reader;
+use crate::selector::Pattern;
 use crate::set::ResourceSet;
 use crate::settings::ImageEntry;
 
@@ -14,8 +14,10 @@ pub(crate) fn replace(
     set: &mut ResourceSet,
     entry: &ImageEntry,
     specs: &[FieldSpec],
+    reader: &Reader<'_>,
 ) -> Result<(), BuildError> {
-    let change = Change { entry, pattern: pattern(&entry.name)? };
+    let change = Change { entry, pattern: pattern(&entry.name)?, reader };
+    reader.spend(change.pattern.cost_to_compile(), 0)?;
     for resource in set.iter_mut() {
         // A definition of a custom resource holds examples and schemas, not containers.
         if resource.kind() != "CustomResourceDefinition" {
@@ -30,14 +32,15 @@ pub(crate) fn replace(
 
 struct Change<'e> {
     entry: &'e ImageEntry,
-    pattern: Regex,
+    pattern: Pattern,
+    reader: &'e Reader<'e>,
 }
 
 /// The name is a pattern, as in kustomize; where it is none it is taken as it stands.
-fn pattern(name: &str) -> Result<Regex, BuildError> {
+fn pattern(name: &str) -> Result<Pattern, BuildError> {
     let compile = |name: &str| {
         let rest = "(:[a-zA-Z0-9_.{}-]*)?(@sha256:[a-zA-Z0-9_.{}-]*)?";
-        regex::RegexBuilder::new(&format!("^{name}{rest}$")).size_limit(REGEX_BYTES_MAX).build()
+        Pattern::compile(&format!("^{name}{rest}$"))
     };
     compile(name)
         .or_else(|_| compile(&regex::escape(name)))
@@ -80,14 +83,25 @@ impl Change<'_> {
 
     fn apply(&self, field: &mut Node) -> Result<(), BuildError> {
         match field {
-            Node::String(image) if self.pattern.is_match(image) => *image = self.changed(image).into(),
-            Node::Plain(number) if self.pattern.is_match(&number.text) => {
+            Node::String(image) if self.fits(image)? => *image = self.changed(image).into(),
+            Node::Plain(number) if self.fits(&number.text)? => {
                 *field = plain(&self.changed(&number.text));
             }
             Node::String(_) | Node::Null(_) | Node::Plain(_) => {}
             Node::Array(_) | Node::Object(_) => return check_scalar(field),
         }
         Ok(())
+    }
+
+    fn fits(&self, image: &str) -> Result<bool, BuildError> {
+        self.reader.spend(self.pattern.cost(), image.len())?;
+        let is_match = self.pattern.is_match(image);
+        if is_match {
+            let ImageEntry { name: _, new_name, new_tag, tag_suffix, digest } = self.entry;
+            let texts = [new_name, new_tag, tag_suffix, digest];
+            self.reader.spend(1, texts.map(String::len).iter().sum())?;
+        }
+        Ok(is_match)
     }
 
     fn changed(&self, image: &str) -> String {
@@ -121,12 +135,22 @@ fn split(image: &str) -> (&str, &str, &str) {
 
 #[cfg(test)]
 mod tests {
+    use plumb_filetree::{MemoryTree, TreeLimits};
+
     use super::*;
+    use crate::limits::Limits;
+
+    #[track_caller]
+    fn change(entry: &ImageEntry, field: &mut Node) {
+        let (tree, limits) = (MemoryTree::builder(TreeLimits::DEFAULT).build(), Limits::default());
+        let (pattern, reader) = (pattern(&entry.name).unwrap(), &Reader::new(&tree, &limits));
+        Change { pattern, entry, reader }.apply(field).unwrap();
+    }
 
     #[track_caller]
     fn check(entry: &ImageEntry, image: &str, expect: &str) {
         let mut field = Node::from(image);
-        Change { pattern: pattern(&entry.name).unwrap(), entry }.apply(&mut field).unwrap();
+        change(entry, &mut field);
         assert_eq!(field.as_str(), Some(expect));
     }
 
@@ -154,7 +178,7 @@ mod tests {
     fn a_number_in_the_place_of_an_image_is_one() {
         let mut field = Node::from(5);
         let entry = entry("5", "", "2", "");
-        Change { pattern: pattern(&entry.name).unwrap(), entry: &entry }.apply(&mut field).unwrap();
+        change(&entry, &mut field);
         assert_eq!(field.as_str(), Some("5:2"));
     }
 

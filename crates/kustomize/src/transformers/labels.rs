@@ -8,6 +8,7 @@ use crate::config::{Config, merge_specs};
 use crate::error::BuildError;
 use crate::field::{FieldSpec, Make, check_key};
 use crate::identity::Gvk;
+use crate::reading::Reader;
 use crate::resource::Resource;
 use crate::set::ResourceSet;
 use crate::settings::LabelEntry;
@@ -34,12 +35,14 @@ pub(crate) fn set_all(
     set: &mut ResourceSet,
     texts: &BTreeMap<String, String>,
     specs: &[FieldSpec],
+    reader: &Reader<'_>,
 ) -> Result<(), BuildError> {
     if texts.is_empty() {
         return Ok(());
     }
+    let bytes = texts.iter().map(|(key, text)| key.len() + text.len()).sum();
     for resource in set.iter_mut() {
-        set_in_resource(resource, texts, specs)?;
+        set_in_resource(resource, texts, specs, &|| reader.spend(1, bytes))?;
     }
     Ok(())
 }
@@ -49,11 +52,13 @@ fn set_in_resource(
     resource: &mut Resource,
     texts: &BTreeMap<String, String>,
     specs: &[FieldSpec],
+    spend: &dyn Fn() -> Result<(), BuildError>,
 ) -> Result<(), BuildError> {
     let first = resource.shares.saturating_add(1);
     let mut added_to = 0_usize;
     for spec in specs {
         spec.visit_resource(resource, Make::Map, &mut |field| {
+            spend()?;
             added_to += usize::from(set_in(field, texts, first)?);
             Ok(())
         })?;
@@ -78,24 +83,27 @@ fn set_in(field: &mut Node, texts: &BTreeMap<String, String>, first: u32) -> Res
             return Err(BuildError::invalid(format!("wrong node kind: expected MappingNode but got {noun}")));
         }
     };
-    let mut is_any_new = false;
+    let mut new = Vec::new();
     for (number, (key, text)) in (first..).zip(texts) {
         if let Some(old) = map.get_mut(key) {
             old.write(Node::text(text));
             continue;
         }
         check_key(key)?;
-        map.insert(key.as_str(), Node::text(text).shared(Share::new(number)));
-        is_any_new = true;
+        new.push((key.into(), Node::text(text).shared(Share::new(number))));
     }
+    let is_any_new = !new.is_empty();
+    map.extend(new);
     Ok(is_any_new)
 }
 
 #[cfg(test)]
 mod tests {
+    use plumb_filetree::{MemoryTree, TreeLimits};
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::limits::Limits;
 
     fn labelled(entry: &LabelEntry) -> Value {
         let mut set = ResourceSet::default();
@@ -103,7 +111,8 @@ mod tests {
             "spec": {"selector": {}, "template": {"spec": {}}}});
         set.append(Resource::new(value, "")).unwrap();
         let specs = fields(entry, Config::builtin()).unwrap();
-        set_all(&mut set, &entry.pairs, &specs).unwrap();
+        let (tree, limits) = (MemoryTree::builder(TreeLimits::DEFAULT).build(), Limits::default());
+        set_all(&mut set, &entry.pairs, &specs, &Reader::new(&tree, &limits)).unwrap();
         set.into_vec().remove(0).value.to_json()
     }
 

@@ -2,6 +2,7 @@
 
 use crate::error::BuildError;
 use crate::field::{FieldSpec, Make, check_scalar, overwrite};
+use crate::reading::Reader;
 use crate::resource::{Resource, scalar_text};
 use crate::set::ResourceSet;
 
@@ -20,14 +21,21 @@ pub(crate) fn add(
     affix: Affix,
     text: &str,
     specs: &[FieldSpec],
+    reader: &Reader<'_>,
 ) -> Result<(), BuildError> {
     for resource in set.iter_mut() {
-        add_to(resource, affix, text, specs)?;
+        add_to(resource, affix, text, specs, reader)?;
     }
     Ok(())
 }
 
-fn add_to(resource: &mut Resource, affix: Affix, text: &str, specs: &[FieldSpec]) -> Result<(), BuildError> {
+fn add_to(
+    resource: &mut Resource,
+    affix: Affix,
+    text: &str,
+    specs: &[FieldSpec],
+    reader: &Reader<'_>,
+) -> Result<(), BuildError> {
     let original = resource.original_id();
     if keeps_name(&original.gvk.group, &original.gvk.kind) {
         return Ok(());
@@ -47,6 +55,7 @@ fn add_to(resource: &mut Resource, affix: Affix, text: &str, specs: &[FieldSpec]
         }
         spec.visit_resource(resource, Make::Scalar, &mut |field| {
             check_scalar(field)?;
+            reader.spend(1, text.len())?;
             let old = scalar_text(field);
             let new = match affix {
                 Affix::Prefix => format!("{text}{old}"),
@@ -79,8 +88,11 @@ mod tests {
         let mut set = ResourceSet::default();
         let value = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name}});
         set.append(Resource::new(value, "")).unwrap();
-        add(&mut set, Affix::Prefix, "p-", &Config::builtin().name_prefix).unwrap();
-        add(&mut set, Affix::Suffix, "-s", &Config::builtin().name_suffix).unwrap();
+        let tree = plumb_filetree::MemoryTree::builder(plumb_filetree::TreeLimits::DEFAULT).build();
+        let limits = crate::limits::Limits::default();
+        let reader = Reader::new(&tree, &limits);
+        add(&mut set, Affix::Prefix, "p-", &Config::builtin().name_prefix, &reader).unwrap();
+        add(&mut set, Affix::Suffix, "-s", &Config::builtin().name_suffix, &reader).unwrap();
         assert_eq!(set.into_vec()[0].value["metadata"]["name"], *expect);
     }
 
@@ -99,7 +111,10 @@ mod tests {
         let mut set = ResourceSet::default();
         let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
         set.append(Resource::new(value, "")).unwrap();
-        add(&mut set, Affix::Prefix, "p-", &Config::builtin().name_prefix).unwrap();
+        let tree = plumb_filetree::MemoryTree::builder(plumb_filetree::TreeLimits::DEFAULT).build();
+        let limits = crate::limits::Limits::default();
+        let reader = Reader::new(&tree, &limits);
+        add(&mut set, Affix::Prefix, "p-", &Config::builtin().name_prefix, &reader).unwrap();
         let resource = set.into_vec().remove(0);
         assert_eq!(resource.original_id().name, "a");
         assert_eq!(resource.prefixes, ["p-"]);

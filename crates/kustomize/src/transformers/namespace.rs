@@ -5,6 +5,7 @@ use plumb_manifests::yaml::{self, Node};
 use crate::error::BuildError;
 use crate::field::{FieldSpec, Make, check_scalar};
 use crate::identity::Gvk;
+use crate::reading::Reader;
 use crate::resource::Resource;
 use crate::set::ResourceSet;
 
@@ -34,9 +35,14 @@ pub(crate) struct Setting<'s> {
 }
 
 /// Sets a namespace wherever one belongs.
-pub(crate) fn set_all(set: &mut ResourceSet, namespace: &str, specs: &[FieldSpec]) -> Result<(), BuildError> {
+pub(crate) fn set_all(
+    set: &mut ResourceSet,
+    namespace: &str,
+    specs: &[FieldSpec],
+    reader: &Reader<'_>,
+) -> Result<(), BuildError> {
     let setting = Setting { namespace, subjects: Subjects::default(), present: Present::default() };
-    apply(set, &setting, specs)
+    apply(set, &setting, specs, reader)
 }
 
 /// The same as a transformer with options.
@@ -44,13 +50,14 @@ pub(crate) fn apply(
     set: &mut ResourceSet,
     setting: &Setting<'_>,
     specs: &[FieldSpec],
+    reader: &Reader<'_>,
 ) -> Result<(), BuildError> {
     if setting.namespace.is_empty() {
         return Ok(());
     }
     for resource in set.iter_mut() {
         resource.remember_id();
-        setting.apply(resource, specs)?;
+        setting.apply(resource, specs, reader)?;
     }
     match set.duplicate() {
         Some(id) => Err(BuildError::invalid(format!("namespace transformation produces ID conflict: {id}"))),
@@ -73,7 +80,12 @@ const SUBJECTS: &str = "subjects";
 const SUBJECT_NAMESPACE: &str = "subjects/namespace";
 
 impl Setting<'_> {
-    fn apply(&self, resource: &mut Resource, specs: &[FieldSpec]) -> Result<(), BuildError> {
+    fn apply(
+        &self,
+        resource: &mut Resource,
+        specs: &[FieldSpec],
+        reader: &Reader<'_>,
+    ) -> Result<(), BuildError> {
         let gvk = resource.gvk();
         let shows = if gvk.kind == "Secret" { Shows::Nothing } else { Shows::Contents };
         if !gvk.is_certainly_cluster_scoped() {
@@ -82,7 +94,7 @@ impl Setting<'_> {
         }
         let is_binding = matches!(gvk.kind.as_str(), "RoleBinding" | "ClusterRoleBinding");
         if is_binding {
-            self.apply_to_subjects(resource)?;
+            self.apply_to_subjects(resource, reader)?;
         }
         for spec in specs {
             let is_done = spec.path == METADATA_NAMESPACE || (is_binding && spec.path == SUBJECT_NAMESPACE);
@@ -92,13 +104,17 @@ impl Setting<'_> {
             if is_done || is_other_namespace_kind {
                 continue;
             }
-            spec.visit_resource(resource, Make::Scalar, &mut |field| self.set(shows, field))
+            let set = &mut |field: &mut Node| {
+                reader.spend(1, self.namespace.len())?;
+                self.set(shows, field)
+            };
+            spec.visit_resource(resource, Make::Scalar, set)
                 .map_err(|error| error.while_doing("namespace field specs must target scalar nodes"))?;
         }
         Ok(())
     }
 
-    fn apply_to_subjects(&self, resource: &mut Resource) -> Result<(), BuildError> {
+    fn apply_to_subjects(&self, resource: &mut Resource, reader: &Reader<'_>) -> Result<(), BuildError> {
         let subjects = match resource.value.get_mut(SUBJECTS) {
             None | Some(Node::Null(_)) => return Ok(()),
             Some(Node::Array(subjects)) => subjects,
@@ -125,6 +141,7 @@ impl Setting<'_> {
                 Subjects::None => false,
             };
             if is_meant {
+                reader.spend(1, self.namespace.len())?;
                 self.set(Shows::Contents, subject.entry_or("namespace", || Node::text("")))?;
             }
         }
@@ -160,7 +177,10 @@ mod tests {
     fn check(value: Value, expect: &Value) {
         let mut set = ResourceSet::default();
         set.append(Resource::new(value, "")).unwrap();
-        set_all(&mut set, "ns", &Config::builtin().namespace).unwrap();
+        let tree = plumb_filetree::MemoryTree::builder(plumb_filetree::TreeLimits::DEFAULT).build();
+        let limits = crate::limits::Limits::default();
+        let reader = Reader::new(&tree, &limits);
+        set_all(&mut set, "ns", &Config::builtin().namespace, &reader).unwrap();
         assert_eq!(set.into_vec()[0].value, *expect);
     }
 
@@ -199,7 +219,10 @@ mod tests {
             let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "n", "namespace": namespace}});
             set.append(Resource::new(value, "")).unwrap();
         }
-        let error = set_all(&mut set, "ns", &[]).unwrap_err().to_string();
+        let tree = plumb_filetree::MemoryTree::builder(plumb_filetree::TreeLimits::DEFAULT).build();
+        let limits = crate::limits::Limits::default();
+        let reader = Reader::new(&tree, &limits);
+        let error = set_all(&mut set, "ns", &[], &reader).unwrap_err().to_string();
         assert_eq!(error, "namespace transformation produces ID conflict: ConfigMap.v1.[noGrp]/n.ns");
     }
 }

@@ -14,21 +14,27 @@ pub(super) struct Budget {
     depth_max: usize,
     nodes_max: usize,
     alias_allowance: usize,
+    bytes_allowance: usize,
     written: usize,
     copied: usize,
+    copied_bytes: usize,
 }
 
-/// How many values aliases may copy for each value that is written out.
+/// How many values aliases may copy for each value that is written out, and how many bytes for each byte.
 const COPIES_PER_NODE: usize = 10;
+/// Bytes of texts that aliases may copy beyond that.
+const COPIED_BYTES: usize = 1 << 20;
 
 impl Budget {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(limits: &Limits, text: &str) -> Self {
         Self {
             depth_max: limits.depth_max,
             nodes_max: limits.nodes_max,
             alias_allowance: limits.alias_allowance,
+            bytes_allowance: text.len().saturating_mul(COPIES_PER_NODE).saturating_add(COPIED_BYTES),
             written: 0,
             copied: 0,
+            copied_bytes: 0,
         }
     }
 
@@ -56,9 +62,12 @@ impl Budget {
         Ok(())
     }
 
-    fn copy(&mut self, nodes: usize) -> Result<(), String> {
-        self.copied = self.copied.saturating_add(nodes);
-        if self.copied > self.written * COPIES_PER_NODE + self.alias_allowance {
+    fn copy(&mut self, built: &Built) -> Result<(), String> {
+        self.copied = self.copied.saturating_add(built.nodes);
+        self.copied_bytes = self.copied_bytes.saturating_add(built.bytes);
+        if self.copied > self.written * COPIES_PER_NODE + self.alias_allowance
+            || self.copied_bytes > self.bytes_allowance
+        {
             return Err("document contains excessive aliasing".to_owned());
         }
         if self.written + self.copied > self.nodes_max {
@@ -134,6 +143,8 @@ struct Frame {
     is_flow: bool,
     anchor: usize,
     nodes: usize,
+    /// Bytes of keys and texts.
+    bytes: usize,
     /// Levels inside, itself included.
     height: usize,
 }
@@ -198,7 +209,15 @@ enum Key {
 struct Built {
     node: Node,
     nodes: usize,
+    bytes: usize,
     height: usize,
+}
+
+impl Built {
+    fn scalar(node: Node) -> Self {
+        let bytes = node.scalar().map_or(0, str::len);
+        Self { node, nodes: 1, bytes, height: 0 }
+    }
 }
 
 impl Builder<'_> {
@@ -240,7 +259,7 @@ impl Builder<'_> {
             return Err(format!("nested deeper than {} levels", self.budget.depth_max));
         }
         let is_flow = style == StructureStyle::Flow || self.is_in_flow();
-        self.frames.push(Frame { content, is_flow, anchor, nodes: 1, height: 1 });
+        self.frames.push(Frame { content, is_flow, anchor, nodes: 1, bytes: 0, height: 1 });
         Ok(())
     }
 
@@ -252,7 +271,7 @@ impl Builder<'_> {
             Content::List(items) => Node::Array(items),
             Content::Map { keys, merges, .. } => Node::Object(merged(keys.into_map(), merges)),
         };
-        let built = Built { node, nodes: frame.nodes, height: frame.height };
+        let built = Built { node, nodes: frame.nodes, bytes: frame.bytes, height: frame.height };
         self.finish(built, frame.anchor)
     }
 
@@ -260,7 +279,7 @@ impl Builder<'_> {
         let Some(built) = self.anchors.get(&anchor) else {
             return Err("alias refers to a value that contains it".to_owned());
         };
-        self.budget.copy(built.nodes)?;
+        self.budget.copy(built)?;
         let mut built = built.clone();
         if self.expects_key() {
             let Node::String(text) = built.node else {
@@ -296,8 +315,7 @@ impl Builder<'_> {
             if let Key::Text(text) = &key
                 && anchor != 0
             {
-                let node = Node::text(text.clone());
-                self.anchors.insert(anchor, Built { node, nodes: 1, height: 0 });
+                self.anchors.insert(anchor, Built::scalar(Node::text(text.clone())));
             }
             return self.set_key(key);
         }
@@ -319,7 +337,7 @@ impl Builder<'_> {
             Meaning::Plain(kind) => Node::Plain(Plain::new(kind, text)),
             Meaning::Merge => Node::text(text),
         };
-        self.finish(Built { node, nodes: 1, height: 0 }, anchor)
+        self.finish(Built::scalar(node), anchor)
     }
 
     fn is_in_flow(&self) -> bool {
@@ -346,7 +364,8 @@ impl Builder<'_> {
     }
 
     fn set_key(&mut self, new: Key) -> Result<(), String> {
-        let Some(Frame { content: Content::Map { keys, key, .. }, .. }) = self.frames.last_mut() else {
+        let Some(Frame { content: Content::Map { keys, key, .. }, bytes, .. }) = self.frames.last_mut()
+        else {
             return Err("a key outside of a map".to_owned());
         };
         if let Key::Text(text) = &new
@@ -355,25 +374,29 @@ impl Builder<'_> {
         {
             return Err(format!("mapping key {text:?} already defined"));
         }
+        if let Key::Text(text) = &new {
+            *bytes += text.len();
+        }
         *key = Some(new);
         Ok(())
     }
 
     fn finish(&mut self, built: Built, anchor: usize) -> Result<(), String> {
         if anchor != 0 {
-            self.budget.copy(built.nodes)?;
+            self.budget.copy(&built)?;
             self.anchors.insert(anchor, built.clone());
         }
         self.place(built)
     }
 
     fn place(&mut self, built: Built) -> Result<(), String> {
-        let Built { node, nodes, height } = built;
+        let Built { node, nodes, bytes, height } = built;
         let Some(frame) = self.frames.last_mut() else {
             self.root = Some(node);
             return Ok(());
         };
         frame.nodes += nodes;
+        frame.bytes += bytes;
         frame.height = frame.height.max(height + 1);
         match &mut frame.content {
             Content::List(items) => items.push(node),

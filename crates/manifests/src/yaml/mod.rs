@@ -40,7 +40,7 @@ pub struct Limits {
     pub documents_max: usize,
     /// Maps and lists inside each other.
     pub depth_max: usize,
-    /// Values in one text, keys not counted.
+    /// Values in one text, keys among them.
     pub nodes_max: usize,
     /// Values that aliases may add beyond ten times those written.
     pub alias_allowance: usize,
@@ -93,7 +93,7 @@ pub fn parse_as(text: &str, dialect: Dialect, limits: &Limits) -> Result<Vec<Doc
         let message = format!("{} bytes of YAML are over the limit of {}", text.len(), limits.bytes_max);
         return Err(YamlError { line: 1, column: 1, message });
     }
-    let mut budget = build::Budget::new(limits);
+    let mut budget = build::Budget::new(limits, text);
     let mut documents = Vec::new();
     for chunk in chunks::split(text)? {
         if documents.len() == limits.documents_max {
@@ -113,6 +113,6 @@ pub fn parse_settings(text: &str, limits: &Limits) -> Result<Value, YamlError> {
         return Err(YamlError { line: 1, column: 1, message });
     }
     let chunk = chunks::Chunk { text, line: 1 };
-    let node = build::first_document(&chunk, Dialect::Settings, &mut build::Budget::new(limits))?;
+    let node = build::first_document(&chunk, Dialect::Settings, &mut build::Budget::new(limits, text))?;
     Ok(node.to_json())
 }

@@ -410,6 +410,15 @@ impl Node {
         }
     }
 
+    /// Bytes of all keys and of all scalars as they are spelled.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Array(items) => items.iter().map(Self::bytes).sum(),
+            Self::Object(map) => map.iter().map(|(key, node)| key.len() + node.bytes()).sum(),
+            Self::Null(_) | Self::Plain(_) | Self::String(_) => self.scalar().map_or(0, str::len),
+        }
+    }
+
     /// What the value is, for messages.
     pub fn noun(&self) -> &'static str {
         match self {
@@ -650,8 +659,15 @@ impl FromIterator<(Text, Node)> for Map {
 
 impl Extend<(Text, Node)> for Map {
     fn extend<I: IntoIterator<Item = (Text, Node)>>(&mut self, entries: I) {
-        for (key, node) in entries {
-            self.insert(key, node);
+        // Each insertion moves all that follows, so many at once are put in order at once.
+        const FEW: usize = 8;
+        let entries: Vec<_> = entries.into_iter().collect();
+        if entries.len() > FEW {
+            *self = std::mem::take(self).into_iter().chain(entries).collect();
+        } else {
+            for (key, node) in entries {
+                self.insert(key, node);
+            }
         }
     }
 }

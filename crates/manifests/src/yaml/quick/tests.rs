@@ -8,7 +8,7 @@ use crate::yaml::chunks::Chunk;
 /// What both say; none if the quick one gives up.
 fn both(text: &str) -> Option<(Node, Node)> {
     let limits = Limits::default();
-    let (mut own, mut other) = (Budget::new(&limits), Budget::new(&limits));
+    let (mut own, mut other) = (Budget::new(&limits, text), Budget::new(&limits, text));
     let quick = read(text, Dialect::Objects, &mut own)?;
     let slow = parsed(&Chunk { text, line: 1 }, Dialect::Objects, &mut other)
         .unwrap_or_else(|error| panic!("{error}\nin\n{text}\nread as {quick:?}"));

@@ -1,0 +1,201 @@
+//! What leads back to itself, and what grows with every step: cycles, fan-out, replacements that make what they look for.
+
+use bytes::Bytes;
+use plumb_filetree::{EntryKind, FileTree, MemoryTree, ReadError, RelPath};
+use plumb_kustomize::{Limits, Options, Refusal, build};
+
+use crate::{A, built, built_with, many, refuse, tree};
+
+const COMPONENT: &str = "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n";
+
+#[test]
+fn every_field_that_names_directories_finds_cycles() {
+    for (field, head) in [
+        ("resources", ""),
+        ("bases", ""),
+        ("components", COMPONENT),
+        ("transformers", ""),
+        ("generators", ""),
+        ("validators", ""),
+    ] {
+        for (from_root, from_a) in [("a", "../b"), ("./a/", "../a/../b/."), ("a", "..")] {
+            let root = format!("{field}: [{from_root}]\n");
+            let a = format!("{head}{field}: ['{from_a}']\n");
+            let b = format!("{head}{field}: [../a]\n");
+            refuse(
+                &[("kustomization.yaml", &root), ("a/kustomization.yaml", &a), ("b/kustomization.yaml", &b)],
+                Refusal::Invalid,
+                "cycle detected: / -> /a -> ",
+            );
+        }
+    }
+}
+
+/// A tree in which one directory is a link to another.
+struct Linked {
+    tree: MemoryTree,
+    link: RelPath,
+    target: RelPath,
+}
+
+impl FileTree for Linked {
+    fn kind(&self, path: &RelPath) -> Option<EntryKind> {
+        self.tree.kind(&self.follow(path))
+    }
+
+    fn follow(&self, path: &RelPath) -> RelPath {
+        let mut path = path.clone();
+        // As the kernel: so many links are followed, and no more.
+        for _ in 0..40 {
+            if !path.starts_with(&self.link) {
+                return path;
+            }
+            let rest: Vec<&str> = path.components().skip(self.link.depth()).collect();
+            path = self.target.join(&RelPath::parse(&rest.join("/")).unwrap()).unwrap();
+        }
+        path
+    }
+
+    fn read(&self, path: &RelPath) -> Result<Bytes, ReadError> {
+        self.tree.read(&self.follow(path))
+    }
+
+    fn list(&self, path: &RelPath) -> Result<Vec<(String, EntryKind)>, ReadError> {
+        self.tree.list(&self.follow(path))
+    }
+}
+
+#[test]
+fn a_link_to_a_parent_is_a_cycle() {
+    for (link, target) in [("d/up", ""), ("d/up", "d"), ("up", "")] {
+        let tree = tree(&[
+            ("kustomization.yaml", if link == "up" { "resources: [up]\n" } else { "resources: [d]\n" }),
+            ("d/kustomization.yaml", "resources: [up]\n"),
+        ]);
+        let linked =
+            Linked { tree, link: RelPath::parse(link).unwrap(), target: RelPath::parse(target).unwrap() };
+        let error = build(&linked, &RelPath::root(), &Options::default()).unwrap_err().to_string();
+        assert!(error.contains("cycle detected: /"), "{error}");
+    }
+}
+
+#[test]
+fn a_link_to_itself_is_nothing_that_can_be_read() {
+    let tree = tree(&[("kustomization.yaml", "resources: [loop/a.yaml]\n"), ("a.yaml", A)]);
+    let (link, target) = (RelPath::parse("loop").unwrap(), RelPath::parse("loop/loop").unwrap());
+    let linked = Linked { tree, link, target };
+    let error = build(&linked, &RelPath::root(), &Options::default()).unwrap_err().to_string();
+    assert!(error.contains("no such file or directory"), "{error}");
+}
+
+#[test]
+fn a_fan_out_is_stopped_by_the_number_of_files() {
+    for (field, head) in [("resources", ""), ("components", COMPONENT)] {
+        let mut files = vec![("kustomization.yaml".to_owned(), format!("{field}: [l0a, l0b]\n"))];
+        for level in 0..20 {
+            let next = level + 1;
+            for side in ["a", "b"] {
+                let text = format!("{head}{field}: [../l{next}a, ../l{next}b]\n");
+                files.push((format!("l{level}{side}/kustomization.yaml"), text));
+            }
+        }
+        for side in ["a", "b"] {
+            files.push((format!("l20{side}/kustomization.yaml"), format!("{head}namePrefix: p-\n")));
+        }
+        let files: Vec<(&str, &str)> =
+            files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        let limits = Limits { files_max: 3_000, ..Limits::default() };
+        let error = built_with(&files, limits).unwrap_err();
+        assert!(error.to_string().contains("more than 3000 files are read"), "{error}");
+    }
+}
+
+#[test]
+fn the_same_file_many_times_is_read_within_the_limits() {
+    let text = format!("patches: [{}]\nresources: [a.yaml]\n", "{path: p.yaml}, ".repeat(60_000));
+    let patch = "kind: ConfigMap\napiVersion: v1\nmetadata: {name: a}\n";
+    let limits = Limits { files_max: 1_000, ..Limits::default() };
+    let files = [("kustomization.yaml", text.as_str()), ("a.yaml", A), ("p.yaml", patch)];
+    let error = built_with(&files, limits).unwrap_err();
+    assert!(error.to_string().contains("more than 1000 files are read"), "{error}");
+    let text = format!("configurations: [{}]\nresources: [a.yaml]\n", "c.yaml, ".repeat(60_000));
+    let limits = Limits { files_max: 1_000, ..Limits::default() };
+    let error =
+        built_with(&[("kustomization.yaml", &text), ("a.yaml", A), ("c.yaml", "images: []\n")], limits)
+            .unwrap_err();
+    assert!(error.to_string().contains("more than 1000 files are read"), "{error}");
+}
+
+fn replaced(entries: &str) -> Result<plumb_kustomize::Build, plumb_kustomize::BuildError> {
+    let object = "kind: T\nmetadata: {name: t}\nd: {l: [{k: x}], m: {a: 1}, e: []}\n";
+    let text = format!("resources: [t.yaml]\nreplacements:\n{entries}");
+    built(&[("kustomization.yaml", &text), ("t.yaml", object)])
+}
+
+#[test]
+fn replacements_that_make_what_they_look_for_end() {
+    for path in [
+        "d.e.[k=^y$]",
+        "d.e.[k=y$].v",
+        "d.e.[=^y]",
+        "d.e.[k=(y]",
+        "d.e.[k=.]",
+        "d.l.[k=a|b].c",
+        "d.e.[k=].v",
+        "d.e.[=]",
+    ] {
+        let entry = format!(
+            "- sourceValue: v\n  targets: [{{select: {{kind: T}}, fieldPaths: ['{path}', '{path}', '{path}'], options: \
+             {{create: true}}}}]\n"
+        );
+        match replaced(&entry) {
+            Ok(build) => assert!(build.to_yaml().len() < 1_000),
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
+}
+
+#[test]
+fn replacements_that_feed_each_other_end() {
+    // Every object names the next one, and every name changes what the next entry selects.
+    let rename = many(200, |index| {
+        format!(
+            "- sourceValue: t{index}\n  targets: [{{select: {{kind: T, name: t.*}}, fieldPaths: [metadata.name]}}]\n"
+        )
+    });
+    assert_eq!(replaced(&rename).unwrap().objects[0].node["metadata"]["name"].as_str(), Some("t199"));
+    // A map is put into itself.
+    let double =
+        "- {source: {kind: T, fieldPath: d}, targets: [{select: {kind: T}, fieldPaths: [d.x, d.y], options: \
+                  {create: true}}]}\n"
+            .repeat(40);
+    let error = replaced(&double).unwrap_err();
+    assert_eq!(error.refusal(), Refusal::OverLimit, "{error}");
+}
+
+#[test]
+fn types_that_refer_to_each_other_are_walked_once() {
+    let properties = many(30, |index| format!("    t{index}: {{$ref: T{index}}}\n"));
+    let types = many(30, |index| {
+        format!(
+            "T{index}:\n  Schema:\n   properties:\n    apiVersion: {{}}\n    kind: {{}}\n    metadata: {{}}\n{properties}"
+        )
+    });
+    refuse(
+        &[("kustomization.yaml", "resources: [a.yaml]\ncrds: [c.yaml]\n"), ("a.yaml", A), ("c.yaml", &types)],
+        Refusal::OverLimit,
+        "/c.yaml: more than 20000 fields",
+    );
+}
+
+#[test]
+fn definitions_of_a_schema_that_refer_to_each_other_end() {
+    let object = "apiVersion: e.com/v1\nkind: Foo\nmetadata: {name: f}\nspec: {a: [{id: x, v: 1}]}\n";
+    let schema = "definitions:\n  Foo:\n    x-kubernetes-group-version-kind: [{group: e.com, version: v1, kind: Foo}]\n    \
+                  properties: {spec: {$ref: '#/definitions/A'}}\n  A: {$ref: '#/definitions/B'}\n  B: {$ref: \
+                  '#/definitions/A'}\n";
+    let patch = "apiVersion: e.com/v1\nkind: Foo\nmetadata: {name: f}\nspec: {a: [{id: x, w: 2}]}\n";
+    let settings = "resources: [a.yaml]\nopenapi: {path: s.yaml}\npatches: [{path: p.yaml}]\n";
+    let files = [("kustomization.yaml", settings), ("a.yaml", object), ("s.yaml", schema), ("p.yaml", patch)];
+    assert!(built(&files).unwrap().to_yaml().contains("w: 2"));
+}

@@ -1,0 +1,71 @@
+//! Input that is built to hurt: it is refused with its place or with the limit that it passes, or it is built within a
+//! bound of steps. A test that takes long has failed, whatever it says in the end.
+#![expect(clippy::unwrap_used, reason = "a case that cannot be set up fails the test")]
+
+mod amplification;
+mod encodings;
+mod escapes;
+mod loops;
+mod nesting;
+mod patterns;
+mod quadratic;
+mod texts;
+
+use bytes::Bytes;
+use plumb_filetree::{MemoryTree, RelPath, TreeLimits};
+use plumb_kustomize::{Build, BuildError, Limits, Options, Refusal, build};
+
+type Files<'f> = &'f [(&'f str, &'f str)];
+
+const A: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n";
+
+fn tree(files: Files<'_>) -> MemoryTree {
+    let mut builder = MemoryTree::builder(TreeLimits { depth_max: 200, ..TreeLimits::DEFAULT });
+    for (path, text) in files {
+        let content = Bytes::copy_from_slice(text.as_bytes());
+        builder.file(&RelPath::parse(path).unwrap(), content, false).unwrap();
+    }
+    builder.build()
+}
+
+fn built_with(files: Files<'_>, limits: Limits) -> Result<Build, BuildError> {
+    build(&tree(files), &RelPath::root(), &Options { limits, ..Options::default() })
+}
+
+fn built(files: Files<'_>) -> Result<Build, BuildError> {
+    built_with(files, Limits::default())
+}
+
+/// Refused, with this in the message.
+#[track_caller]
+fn refuse(files: Files<'_>, refusal: Refusal, part: &str) {
+    let error = built(files).unwrap_err();
+    assert!(error.to_string().contains(part) && error.refusal() == refusal, "{:?}: {error}", error.refusal());
+}
+
+/// Builds within these steps.
+#[track_caller]
+fn cheap(files: Files<'_>, steps_max: usize) -> Build {
+    built_with(files, Limits { steps_max, ..Limits::default() }).unwrap()
+}
+
+/// Costs real work, and is charged for it: these steps are not enough.
+#[track_caller]
+fn charged(files: Files<'_>, steps_max: usize) {
+    match built_with(files, Limits { steps_max, ..Limits::default() }) {
+        Ok(_) => panic!("it was built in {steps_max} steps"),
+        Err(error) => {
+            let is_over = error.refusal() == Refusal::OverLimit && error.to_string().contains("steps");
+            assert!(is_over, "{:?}: {error}", error.refusal());
+        }
+    }
+}
+
+fn many(count: usize, entry: impl Fn(usize) -> String) -> String {
+    (0..count).map(entry).collect()
+}
+
+/// ConfigMaps named `c0`, `c1` and so on.
+fn objects(count: usize) -> String {
+    many(count, |index| format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c{index}}}\n"))
+}
