@@ -4,7 +4,7 @@ use plumb_manifests::yaml::Node;
 use regex::Regex;
 
 use crate::error::BuildError;
-use crate::field::{FieldSpec, Make, check_scalar, plain};
+use crate::field::{FieldSpec, Make, check_scalar, overwrite};
 use crate::selector::REGEX_BYTES_MAX;
 use crate::set::ResourceSet;
 use crate::settings::ImageEntry;
@@ -80,9 +80,13 @@ impl Change<'_> {
 
     fn apply(&self, field: &mut Node) -> Result<(), BuildError> {
         match field {
-            Node::String(image) if self.pattern.is_match(image) => *image = self.changed(image).into(),
+            Node::String(image) if self.pattern.is_match(image) => {
+                let changed = self.changed(image);
+                overwrite(field, &changed);
+            }
             Node::Plain(number) if self.pattern.is_match(&number.text) => {
-                *field = plain(&self.changed(&number.text));
+                let changed = self.changed(&number.text);
+                overwrite(field, &changed);
             }
             Node::String(_) | Node::Null(_) | Node::Plain(_) => {}
             Node::Array(_) | Node::Object(_) => return check_scalar(field),
