@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use plumb_manifests::yaml::{Map, Node, Text};
 
 use crate::error::BuildError;
+use crate::field::overwrite;
 use crate::identity::{Gvk, ResId};
 use crate::provenance::Trail;
 
@@ -215,6 +216,15 @@ impl Resource {
         }
     }
 
+    /// Writes a name or namespace over the one that is there, as kustomize does even if it is the same.
+    pub(crate) fn rewrite(&mut self, field: &str, text: &str) {
+        if text.is_empty() {
+            self.metadata().remove(field);
+        } else {
+            overwrite(self.metadata().entry_or(field, || Node::text("")), text);
+        }
+    }
+
     /// The labels or annotations that are texts or can be written as such.
     pub(crate) fn texts(&self, path: &[&str]) -> BTreeMap<String, String> {
         let map = self.value.at(path).and_then(Node::as_object);
@@ -257,7 +267,7 @@ impl Resource {
                 for node in map.values_mut() {
                     match node {
                         // They are written as new texts, in no style of their own.
-                        Node::String(text) => text.is_folded = false,
+                        Node::String(text) => (text.is_folded, text.is_binary) = (false, false),
                         other => *other = Node::text(other.scalar().unwrap_or_default()),
                     }
                 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use plumb_manifests::yaml::{DEPTH_MAX, Node, PlainKind, is_plain};
+use plumb_manifests::yaml::{DEPTH_MAX, Node, Plain, PlainKind, Str, is_plain};
 use serde_json::Value;
 
 use crate::error::BuildError;
@@ -142,13 +142,17 @@ fn settle(value: &mut Node) {
     match value {
         Node::Array(items) => items.iter_mut().for_each(settle),
         Node::Object(map) => map.values_mut().for_each(settle),
-        Node::String(text) => text.is_quoted = !is_plain(text),
+        Node::String(text) => {
+            let meaning = text.meaning();
+            *text = Str::new(meaning.as_ref(), !is_plain(&meaning));
+        }
         Node::Plain(plain) if plain.kind == PlainKind::Integer && plain.text.len() >= EXPONENT_DIGITS => {
             if let Ok(float) = plain.text.parse::<f64>() {
                 *value = Node::from(Value::from(float));
             }
         }
-        Node::Null(_) | Node::Plain(_) => {}
+        Node::Plain(plain) => *plain = Plain::new(plain.kind, plain.text.clone()),
+        Node::Null(_) => {}
     }
 }
 

@@ -365,12 +365,10 @@ fn apply_strategic(
     if !allowed.kind && resource.kind() != before.gvk.kind {
         resource.value.make_object().insert("kind", before.gvk.kind.clone());
     }
-    if !allowed.name && resource.name() != before.name {
-        resource.set_name(&before.name);
+    if !allowed.name {
+        resource.rewrite("name", &before.name);
     }
-    if before.namespace.is_empty() || resource.namespace() != before.namespace {
-        resource.set_namespace(&before.namespace);
-    }
+    resource.rewrite("namespace", &before.namespace);
     Ok(true)
 }
 
