@@ -69,7 +69,7 @@ fn a_directory_without_a_kustomization_is_scanned() {
     let mut more = files.to_vec();
     more.push(("apps/deep/new.yaml", &one));
     assert!(!result.reads.holds_in(&tree(&more)));
-    assert_eq!(result.objects[1].origin, "/apps/b.yaml");
+    assert_eq!(result.objects[0].origin, "/apps/b.yaml");
 }
 
 #[test]
