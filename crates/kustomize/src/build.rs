@@ -17,7 +17,7 @@ use crate::reading::{ReadSet, Reader};
 use crate::resource::{Resource, scalar_text};
 use crate::settings::{self, Blank, ImageEntry, PatchEntry, Settings};
 use crate::transformers::hash;
-use crate::{order, references};
+use crate::{order, references, replacements};
 
 /// How a build is done.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -212,6 +212,7 @@ fn finish(
     }
     let mut trails: HashMap<Trail, Arc<[Arc<Transformation>]>> = HashMap::new();
     resources.iter().try_for_each(Resource::check_complete)?;
+    resources.iter().try_for_each(replacements::check)?;
     let is_managed = provenance.asks_for(Metadata::ManagedBy);
     let bytes_max = reader.limits().output_bytes_max;
     let mut bytes = 0_usize;

@@ -33,6 +33,8 @@ pub(crate) struct Resource {
     pub shares: u32,
     /// Whether there are such.
     pub has_shares: bool,
+    /// Whether replacements may have put texts into fields of another kind.
+    pub may_be_odd: bool,
     /// The vars whose values it holds.
     pub vars: Vec<Text>,
     /// The file that it was read from or whose generator made it.
@@ -59,6 +61,7 @@ impl Resource {
             is_generated: false,
             shares: 0,
             has_shares: false,
+            may_be_odd: false,
             vars: Vec::new(),
             file: file.to_owned(),
             trail: Trail::default(),

@@ -300,10 +300,12 @@ fn expand(
     used: &mut BTreeSet<String>,
     reader: &Reader<'_>,
 ) -> Result<(), BuildError> {
-    let Node::String(text) = &*node else {
+    let Node::String(text) = node else {
         return Ok(());
     };
     reader.spend(1, text.len())?;
+    // It is written anew, in no style of its own.
+    text.is_folded = false;
     if !text.contains('$') {
         return Ok(());
     }

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use plumb_filetree::RelPath;
-use plumb_kustomize::{Limits, Options, Reach, Refusal, build};
+use plumb_kustomize::{Options, Reach, Refusal, build};
 
 use crate::case::Case;
 use crate::oracle::Verdict;
