@@ -219,7 +219,7 @@ fn finish(
     let finished = resources.into_iter().map(|mut resource| {
         provenance.strip(&mut resource);
         if is_managed {
-            resource.set_managed_by();
+            resource.set_managed_by().map_err(|error| error.while_doing(resource.current_id()))?;
         }
         let origin = resource.file.clone();
         let trail = trails.entry(resource.trail);

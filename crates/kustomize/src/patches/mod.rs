@@ -167,7 +167,12 @@ pub(crate) fn run_entry(
         },
     }?;
     set.drop_empties();
-    Ok(())
+    match set.duplicate().filter(|_| allowed != Allowed::default()) {
+        Some(id) => Err(BuildError::invalid(format!(
+            "may not add resource with an already registered id: {id}: a patch has renamed objects to it"
+        ))),
+        None => Ok(()),
+    }
 }
 
 struct Source {
@@ -269,6 +274,11 @@ fn apply_selected(
     allowed: Allowed,
 ) -> Result<(), BuildError> {
     let mut patch = patch.value.clone();
+    let namespace = |node: &Node| node.at(&["metadata", "namespace"]).is_some_and(|node| !node.is_scalar());
+    if namespace(&resource.value) && patch.at(&["metadata", "namespace"]).is_some() {
+        let message = "field metadata.namespace: wrong node kind: expected MappingNode but got ScalarNode";
+        return Err(BuildError::invalid(message).while_doing(format!("patching {}", resource.current_id())));
+    }
     let has_version = resource.value.get("apiVersion").is_some_and(|version| !version.is_null());
     if !has_version && let Some(map) = patch.as_object_mut() {
         map.remove("apiVersion");

@@ -37,11 +37,10 @@ fn suffix(resource: &Resource) -> String {
 /// What is hashed, as Go's JSON library writes it. The name is always empty there.
 fn encoded(value: &Node) -> String {
     let field = |name: &str| value.get(name).map(Node::to_json);
-    // Null is hashed as it is spelled.
-    let text_or_map = |name: &str| match value.get(name) {
-        None => "".into(),
-        Some(null @ Node::Null(_)) => null.scalar().unwrap_or_default().into(),
-        Some(other) => other.to_json(),
+    // A scalar is hashed as it is spelled, even null.
+    let text_or_map = |name: &str| {
+        let found = value.get(name);
+        found.map_or_else(|| "".into(), |node| node.scalar().map_or_else(|| node.to_json(), Value::from))
     };
     let mut map = serde_json::Map::new();
     map.insert("data".to_owned(), text_or_map("data"));
