@@ -93,7 +93,8 @@ pub(crate) fn through_json(node: &Node) -> Result<Node, BuildError> {
     Ok(read)
 }
 
-fn check_finite(node: &Node) -> Result<(), BuildError> {
+/// Refuses numbers that JSON does not have.
+pub(crate) fn check_finite(node: &Node) -> Result<(), BuildError> {
     match node {
         Node::Plain(plain) if !plain.is_finite() => {
             Err(BuildError::invalid(format!("json: unsupported value: {}", plain.text)))

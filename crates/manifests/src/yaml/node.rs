@@ -269,8 +269,11 @@ impl Node {
 
     /// Writes a scalar over this one: it stays one with those that it was one with, who are to be told.
     pub fn write(&mut self, new: Self) {
-        let share = self.share().written();
+        let (share, is_bare) = (self.share().written(), new.is_bare());
         *self = new.shared(share);
+        if is_bare {
+            *self = self.take().bare();
+        }
     }
 
     /// The same scalar, which from now on means what its text says, whatever text is put into it: kustomize has written
