@@ -254,7 +254,10 @@ impl<'t> Assembly<'t> {
     fn add_file(&self, path: &RelPath, into: &mut Accumulated) -> Result<(), BuildError> {
         let text = self.reader.text(path)?;
         let resources = load::resources(&text, path, self.reader.limits())?;
-        self.has_read_objects.set(true);
+        // For the kinds that kustomize knows, it does not look into the schema.
+        if resources.iter().any(|resource| !resource.is_builtin()) {
+            self.has_read_objects.set(true);
+        }
         for mut resource in resources {
             self.reader.admit(&resource.value).map_err(|error| error.in_file(path))?;
             self.provenance.note_file(&mut resource, path);

@@ -17,7 +17,7 @@ use crate::reading::{ReadSet, Reader};
 use crate::resource::{Resource, scalar_text};
 use crate::settings::{self, Blank, ImageEntry, PatchEntry, Settings};
 use crate::transformers::hash;
-use crate::{order, references};
+use crate::{order, references, replacements};
 
 /// How a build is done.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -212,13 +212,14 @@ fn finish(
     }
     let mut trails: HashMap<Trail, Arc<[Arc<Transformation>]>> = HashMap::new();
     resources.iter().try_for_each(Resource::check_complete)?;
+    resources.iter().try_for_each(replacements::check)?;
     let is_managed = provenance.asks_for(Metadata::ManagedBy);
     let bytes_max = reader.limits().output_bytes_max;
     let mut bytes = 0_usize;
     let finished = resources.into_iter().map(|mut resource| {
         provenance.strip(&mut resource);
         if is_managed {
-            resource.set_managed_by();
+            resource.set_managed_by().map_err(|error| error.while_doing(resource.current_id()))?;
         }
         let origin = resource.file.clone();
         let trail = trails.entry(resource.trail);

@@ -238,9 +238,9 @@ pub(crate) fn steps(path: &str) -> Vec<String> {
     steps
 }
 
-/// Writes a text over a scalar: in quotes it stays a text, else it is what it means.
+/// Writes a text over a scalar: in quotes it stays a text, else it is what it means, and so is what replaces it.
 pub(crate) fn overwrite(field: &mut Node, text: &str) {
-    *field = if field.is_quoted() { Node::quoted(text) } else { plain(text) };
+    *field = if field.is_quoted() { Node::quoted(text) } else { plain(text).bare() };
 }
 
 /// Refuses a list or map in the place of a scalar.

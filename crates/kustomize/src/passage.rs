@@ -1,7 +1,7 @@
 //! What objects go through on their way out of kustomize: it writes each of them and reads it again, twice, with two
 //! libraries, and what they do not agree about changes or is refused.
 
-use plumb_manifests::yaml::{Map, Node, Null};
+use plumb_manifests::yaml::{Map, Node, Null, Str};
 
 use crate::error::BuildError;
 
@@ -12,7 +12,7 @@ pub(crate) struct Refolded {
     pub key: String,
 }
 
-/// The first time: folded texts change their line breaks, and nothing between brackets becomes an empty text. The
+/// The first time: what base64 stands for takes its place, folded texts change their line breaks, and nothing between brackets becomes an empty text. The
 /// nesting is limited by the reader, and so is this recursion.
 pub(crate) fn rewrite(node: &mut Node) -> Option<Refolded> {
     rewrite_below(node, "")
@@ -20,6 +20,10 @@ pub(crate) fn rewrite(node: &mut Node) -> Option<Refolded> {
 
 fn rewrite_below(node: &mut Node, key: &str) -> Option<Refolded> {
     match node {
+        Node::String(text) if text.is_binary => {
+            *text = Str::new(text.meaning(), text.is_quoted);
+            None
+        }
         Node::String(text) if text.is_folded => {
             text.is_folded = false;
             let new = refolded(text);
@@ -89,7 +93,8 @@ pub(crate) fn through_json(node: &Node) -> Result<Node, BuildError> {
     Ok(read)
 }
 
-fn check_finite(node: &Node) -> Result<(), BuildError> {
+/// Refuses numbers that JSON does not have.
+pub(crate) fn check_finite(node: &Node) -> Result<(), BuildError> {
     match node {
         Node::Plain(plain) if !plain.is_finite() => {
             Err(BuildError::invalid(format!("json: unsupported value: {}", plain.text)))

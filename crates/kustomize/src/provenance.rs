@@ -229,7 +229,14 @@ impl Provenance {
 
     fn annotate(&self, resource: &mut Resource, name: &str, text: String) {
         let text = Text::from(text);
-        resource.annotations().insert(name, Node::text(text.clone()));
+        let annotations = resource.annotations();
+        // All of them are written anew, as texts.
+        for node in annotations.values_mut() {
+            if let Node::Plain(plain) = node {
+                *node = Node::quoted(plain.text.clone());
+            }
+        }
+        annotations.insert(name, Node::text(text.clone()));
         let mut known = self.known.borrow_mut();
         if !known.contains(&text) {
             known.insert(text);

@@ -161,7 +161,10 @@ impl<'r> Referrer<'r> {
             Node::Object(_) => self.update_map(field, wanted),
             Node::Array(items) => items.iter_mut().try_for_each(|item| match item {
                 Node::Object(_) => self.update_map(item, wanted),
-                Node::Null(_) | Node::Array(_) => Ok(()),
+                Node::Null(_) => Ok(()),
+                Node::Array(_) => Err(BuildError::invalid(
+                    "a list in a list is expected to be either a string or a map of string",
+                )),
                 _ => self.update_scalar(item, wanted),
             }),
             _ => self.update_scalar(field, wanted),

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use plumb_manifests::yaml::{Map, Node, Text};
+use plumb_manifests::yaml::{Dialect, Map, Node, Scalar, Text, resolve};
 
 use crate::error::BuildError;
+use crate::field::overwrite;
 use crate::identity::{Gvk, ResId};
 use crate::provenance::Trail;
 
@@ -32,6 +33,8 @@ pub(crate) struct Resource {
     pub shares: u32,
     /// Whether there are such.
     pub has_shares: bool,
+    /// Whether replacements may have put texts into fields of another kind.
+    pub may_be_odd: bool,
     /// The vars whose values it holds.
     pub vars: Vec<Text>,
     /// The file that it was read from or whose generator made it.
@@ -58,6 +61,7 @@ impl Resource {
             is_generated: false,
             shares: 0,
             has_shares: false,
+            may_be_odd: false,
             vars: Vec::new(),
             file: file.to_owned(),
             trail: Trail::default(),
@@ -132,6 +136,14 @@ impl Resource {
             let map: Map = pairs.map(|pair| (Text::from(text(&pair[0])), pair[1].clone())).collect();
             *annotations = Node::Object(map);
         }
+        let is_key = |key: &str| resolve(key, Dialect::Settings) == Scalar::Text;
+        let nulls =
+            annotations.as_object().into_iter().flat_map(Map::iter).filter(|(_, node)| node.is_null());
+        if let Some((key, _)) = nulls.into_iter().find(|(key, _)| !is_key(key)) {
+            let message =
+                format!("metadata.annotations: kustomize takes the key {key:?} of null for no text");
+            return Err(BuildError::invalid(message));
+        }
         for node in annotations.make_object().values_mut().filter(|node| !node.is_string()) {
             *node = Node::quoted(text(node));
         }
@@ -162,6 +174,11 @@ impl Resource {
 
     pub(crate) fn namespace(&self) -> &str {
         self.text(&["metadata", "namespace"])
+    }
+
+    /// Whether it is of a kind of Kubernetes itself.
+    pub(crate) fn is_builtin(&self) -> bool {
+        plumb_manifests::scope::builtin(self.text(&["apiVersion"]), self.kind()).is_some()
     }
 
     pub(crate) fn gvk(&self) -> Gvk {
@@ -215,6 +232,16 @@ impl Resource {
         }
     }
 
+    /// Writes a name or namespace over the one that is there, as kustomize does even if it is the same.
+    pub(crate) fn rewrite(&mut self, field: &str, text: &str) {
+        match (field, text) {
+            // Only lists have none.
+            ("name", "") => drop(self.metadata().insert("name", Node::NULL)),
+            (_, "") => drop(self.metadata().remove(field)),
+            _ => overwrite(self.metadata().entry_or(field, || Node::text("")), text),
+        }
+    }
+
     /// The labels or annotations that are texts or can be written as such.
     pub(crate) fn texts(&self, path: &[&str]) -> BTreeMap<String, String> {
         let map = self.value.at(path).and_then(Node::as_object);
@@ -231,9 +258,15 @@ impl Resource {
     }
 
     /// Says who built the object, in the words of the version that this engine stands for.
-    pub(crate) fn set_managed_by(&mut self) {
-        let labels = self.metadata().entry_or("labels", Node::object).make_object();
-        labels.insert("app.kubernetes.io/managed-by", "kustomize-v5.8.1");
+    pub(crate) fn set_managed_by(&mut self) -> Result<(), BuildError> {
+        let labels = self.metadata().entry_or("labels", Node::object);
+        if !labels.is_object() && !labels.is_null() {
+            let message =
+                format!("metadata.labels is {}: wrong node kind: expected MappingNode", labels.noun());
+            return Err(BuildError::invalid(message));
+        }
+        labels.make_object().insert("app.kubernetes.io/managed-by", "kustomize-v5.8.1");
+        Ok(())
     }
 
     pub(crate) fn annotations(&mut self) -> &mut Map {
@@ -257,7 +290,7 @@ impl Resource {
                 for node in map.values_mut() {
                     match node {
                         // They are written as new texts, in no style of their own.
-                        Node::String(text) => text.is_folded = false,
+                        Node::String(text) => (text.is_folded, text.is_binary) = (false, false),
                         other => *other = Node::text(other.scalar().unwrap_or_default()),
                     }
                 }

@@ -203,6 +203,11 @@ fn replaced(old: &Resource, mut new: Resource) -> Result<Resource, BuildError> {
     for field in ["labels", "annotations"] {
         let path = ["metadata", field];
         let mut texts = old.texts(&path);
+        // What is neither text nor number is lost.
+        let lists = old.value.at(&path).and_then(Node::as_object).into_iter().flat_map(Map::iter);
+        texts.extend(
+            lists.filter(|(_, node)| !node.is_scalar()).map(|(key, _)| (key.to_owned(), String::new())),
+        );
         texts.extend(new.texts(&path));
         texts.keys().try_for_each(|key| check_key(key))?;
         new.set_metadata_texts(field, texts);

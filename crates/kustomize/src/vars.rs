@@ -203,9 +203,11 @@ fn find<'n>(node: &'n Node, path: &str) -> Option<&'n Node> {
     let mut name = String::new();
     // Items are found by a field only behind a point: `ports.[name=http]`.
     let mut is_joined = false;
+    let mut is_inside = false;
     let mut characters = path.chars().peekable();
     while let Some(c) = characters.next() {
         match c {
+            '.' if is_inside => name.push('.'),
             '=' if is_joined => return None,
             '\\' if characters.peek() == Some(&'.') => {
                 name.push('.');
@@ -213,9 +215,10 @@ fn find<'n>(node: &'n Node, path: &str) -> Option<&'n Node> {
             }
             '.' | '[' => {
                 is_joined = c == '[' && !name.is_empty();
+                is_inside = c == '[';
                 at = child(at, &std::mem::take(&mut name))?;
             }
-            ']' => is_joined = false,
+            ']' => (is_joined, is_inside) = (false, false),
             c => name.push(c),
         }
     }
@@ -301,10 +304,12 @@ fn expand(
     used: &mut BTreeSet<String>,
     reader: &Reader<'_>,
 ) -> Result<(), BuildError> {
-    let Node::String(text) = &*node else {
+    let Node::String(text) = node else {
         return Ok(());
     };
     reader.spend(1, text.len())?;
+    // It is written anew, in no style of its own.
+    text.is_folded = false;
     if !text.contains('$') {
         return Ok(());
     }

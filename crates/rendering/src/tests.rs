@@ -61,14 +61,15 @@ fn a_directory_without_a_kustomization_is_scanned() {
         ("elsewhere.yaml", "not: [yaml"),
     ];
     let spec = RenderSpec { path: "./apps/".to_owned(), ..RenderSpec::default() };
-    let expect = [named("Namespace", "two"), one.clone(), named("Secret", "p-other")].join("---\n");
+    // In the order of the files: Flux does not sort.
+    let expect = [one.clone(), named("Namespace", "two"), named("Secret", "p-other")].join("---\n");
     check(&files, &spec, &expect);
     let result = rendered(&files, &spec).unwrap();
     assert!(result.reads.holds_in(&tree(&files)));
     let mut more = files.to_vec();
     more.push(("apps/deep/new.yaml", &one));
     assert!(!result.reads.holds_in(&tree(&more)));
-    assert_eq!(result.objects[1].origin, "/apps/b.yaml");
+    assert_eq!(result.objects[0].origin, "/apps/b.yaml");
 }
 
 #[test]

@@ -95,7 +95,8 @@ fn is_orphan(file: &Path) -> bool {
     };
     let mut name = stem.to_owned();
     let mut folder = folder.to_path_buf();
-    if matches!(stem, "main" | "lib" | "build") {
+    // Each fuzz target is a program of its own.
+    if matches!(stem, "main" | "lib" | "build") || folder.ends_with("fuzz_targets") {
         return false;
     }
     if stem == "mod" {

@@ -58,9 +58,10 @@ pub(crate) fn read(reader: &Reader<'_>, file: &RelPath) -> Result<Config, BuildE
     Ok(walk.config)
 }
 
-/// The kind in the name of a type, `example.com/pkg/v1.Foo`. kustomize takes no notice of the version there.
+/// The kind in the name of a type, `example.com/pkg/v1.Foo`. kustomize takes no notice of the version there, but
+/// without one it is no kind.
 fn gvk(name: &str) -> Gvk {
-    Gvk { kind: name.rsplit(['/', '.']).next().unwrap_or(name).into(), ..Gvk::default() }
+    Gvk { kind: name.rsplit('.').next().unwrap_or(name).into(), ..Gvk::default() }
 }
 
 struct Walk<'t> {

@@ -7,6 +7,7 @@ use plumb_manifests::yaml::{DEPTH_MAX, Node, PlainKind, is_plain};
 use serde_json::Value;
 
 use crate::error::BuildError;
+use crate::passage;
 
 /// What one patch may cost on one object: each value that is copied or moved, every eighth byte of it, and every
 /// sixteenth item that makes room.
@@ -123,7 +124,8 @@ pub(super) fn reads_metadata(operations: &[Operation]) -> bool {
 /// Applies all operations in order, and gives the work that it took. After an error the value is half changed.
 pub(super) fn apply(value: &mut Node, operations: &[Operation]) -> Result<usize, BuildError> {
     // Go's library works on JSON, so every spelling that JSON does not have is lost here.
-    crate::passage::rewrite(value);
+    passage::rewrite(value);
+    passage::check_finite(value)?;
     *value = Node::from(value.to_json());
     let mut work = Work(0);
     for operation in operations {

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::accumulate::{Assembly, Place};
 use crate::error::BuildError;
 use crate::load;
+use crate::replacements;
 use crate::resource::Resource;
 use crate::selector::Selector;
 use crate::set::ResourceSet;
@@ -47,7 +48,7 @@ pub(crate) fn run_json6902(
         if entry.target.as_ref().is_none_or(|target| target.name.is_empty()) {
             return Err(doing(BuildError::invalid("must specify the target name")));
         }
-        run_entry(assembly, &place.directory, entry, set).map_err(doing)?;
+        run_entry(assembly, &place.directory, entry, Remembers::Nothing, set).map_err(doing)?;
         assembly.note(place, set, "PatchJson6902Transformer")?;
     }
     Ok(())
@@ -96,10 +97,17 @@ pub(crate) fn run_trimmed(
 ) -> Result<(), BuildError> {
     let text = entry.patch.trim();
     if text.len() == entry.patch.len() {
-        return run_entry(assembly, directory, entry, set);
+        return run_entry(assembly, directory, entry, Remembers::Id, set);
     }
     let trimmed = PatchEntry { patch: text.to_owned(), ..entry.clone() };
-    run_entry(assembly, directory, &trimmed, set)
+    run_entry(assembly, directory, &trimmed, Remembers::Id, set)
+}
+
+/// Whether kustomize notes the id of an object before a JSON patch: `patches` does, `patchesJson6902` does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Remembers {
+    Id,
+    Nothing,
 }
 
 /// Applies one patch.
@@ -107,6 +115,7 @@ pub(crate) fn run_entry(
     assembly: &Assembly<'_>,
     directory: &RelPath,
     entry: &PatchEntry,
+    remembers: Remembers,
     set: &mut ResourceSet,
 ) -> Result<(), BuildError> {
     let source = read(assembly, directory, entry)?;
@@ -145,7 +154,7 @@ pub(crate) fn run_entry(
             }
             selected
                 .into_iter()
-                .try_for_each(|index| apply_json(assembly, set, index, &operations).map_err(named))
+                .try_for_each(|index| apply_json(assembly, set, index, &operations, remembers).map_err(named))
         }
         (Patch::Strategic(documents), false) => documents.iter().try_for_each(|document| {
             assembly.reader.spend(1, source.text.len() / documents.len())?;
@@ -163,7 +172,12 @@ pub(crate) fn run_entry(
         },
     }?;
     set.drop_empties();
-    Ok(())
+    match set.duplicate().filter(|_| allowed != Allowed::default()) {
+        Some(id) => Err(BuildError::invalid(format!(
+            "may not add resource with an already registered id: {id}: a patch has renamed objects to it"
+        ))),
+        None => Ok(()),
+    }
 }
 
 struct Source {
@@ -269,6 +283,11 @@ fn apply_selected(
     allowed: Allowed,
 ) -> Result<(), BuildError> {
     let mut patch = patch.value.clone();
+    let namespace = |node: &Node| node.at(&["metadata", "namespace"]).is_some_and(|node| !node.is_scalar());
+    if namespace(&resource.value) && patch.at(&["metadata", "namespace"]).is_some() {
+        let message = "field metadata.namespace: wrong node kind: expected MappingNode but got ScalarNode";
+        return Err(BuildError::invalid(message).while_doing(format!("patching {}", resource.current_id())));
+    }
     let has_version = resource.value.get("apiVersion").is_some_and(|version| !version.is_null());
     if !has_version && let Some(map) = patch.as_object_mut() {
         map.remove("apiVersion");
@@ -365,12 +384,10 @@ fn apply_strategic(
     if !allowed.kind && resource.kind() != before.gvk.kind {
         resource.value.make_object().insert("kind", before.gvk.kind.clone());
     }
-    if !allowed.name && resource.name() != before.name {
-        resource.set_name(&before.name);
+    if !allowed.name {
+        resource.rewrite("name", &before.name);
     }
-    if before.namespace.is_empty() || resource.namespace() != before.namespace {
-        resource.set_namespace(&before.namespace);
-    }
+    resource.rewrite("namespace", &before.namespace);
     Ok(true)
 }
 
@@ -379,13 +396,17 @@ fn apply_json(
     set: &mut ResourceSet,
     index: usize,
     operations: &[Operation],
+    remembers: Remembers,
 ) -> Result<(), BuildError> {
     set.change(index, |resource| {
         let id = resource.current_id();
         assembly.reader.spend_walk(&resource.value)?;
-        resource.remember_id();
-        // kustomize notes the id among the annotations, so they are there, and so are its notes for those who look.
-        resource.annotations();
+        replacements::check(resource)?;
+        if remembers == Remembers::Id {
+            resource.remember_id();
+            // kustomize notes the id among the annotations, so they are there, and so are its notes for those who look.
+            resource.annotations();
+        }
         let reads_notes = json::reads_metadata(operations);
         if reads_notes {
             resource.write_notes();

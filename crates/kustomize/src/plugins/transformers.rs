@@ -14,7 +14,7 @@ use crate::accumulate::Assembly;
 use crate::config::SpecEntry;
 use crate::error::BuildError;
 use crate::field::FieldSpec;
-use crate::patches;
+use crate::patches::{self, Remembers};
 use crate::replacements::{self, ReplacementEntry};
 use crate::set::ResourceSet;
 use crate::settings::{ImageEntry, PatchEntry, ReplicaEntry};
@@ -286,5 +286,5 @@ fn apply_json(
         return Err(refuse(format!("patch appears to be empty; file={path}")));
     }
     let entry = PatchEntry { patch: operations.to_string(), target: Some(target), ..PatchEntry::default() };
-    patches::run_entry(assembly, directory, &entry, set)
+    patches::run_entry(assembly, directory, &entry, Remembers::Nothing, set)
 }

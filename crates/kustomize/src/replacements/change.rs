@@ -314,8 +314,9 @@ impl<'c> Change<'c> {
         };
         let is_made = !self.made.is_empty() && self.made.contains(&(self.position, self.trail.clone()));
         let put = match with_text(node, text.clone()) {
-            _ if is_made && !(text.is_empty() && self.is_below(&["labels", "annotations"])) => meaning(&text),
+            _ if is_made && !(text.is_empty() && self.is_below(&["annotations"])) => meaning(&text),
             _ if is_made => Node::text(text),
+            _ if node.is_bare() => meaning(&text).bare(),
             Err(_) if self.is_inside => {
                 self.outcome.notes.insert(Note::Unwritable);
                 return Ok(());

@@ -39,7 +39,8 @@ pub(crate) fn run(
     for entry in &entries {
         run.replace(entry)?;
     }
-    run.finish()
+    run.finish();
+    Ok(())
 }
 
 /// Puts the entries of files in the places of those that name them.
@@ -212,27 +213,23 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// Refuses objects that hold texts in fields of another kind, as their printing would be refused.
-    fn finish(mut self) -> Result<(), BuildError> {
-        self.odd.sort_unstable();
-        self.odd.dedup();
+    /// Marks the objects that may hold texts in fields of another kind: what becomes of them decides.
+    fn finish(self) {
         for position in self.odd {
-            if let Some(resource) = self.set.get(position)
-                && !crate::build::is_local(resource)
-            {
-                self.assembly.reader.spend(resource.value.count(), 0)?;
-                if let Some(path) = first_odd(&resource.value) {
-                    let message = format!(
-                        "cannot decode the text in field {path:?} of {}: a replacement put it there, and the field holds \
-                         a value of another kind; quote that value in the target",
-                        resource.current_id()
-                    );
-                    return Err(BuildError::invalid(message));
-                }
-            }
+            self.set.change(position, |resource| resource.may_be_odd = true);
         }
-        Ok(())
     }
+}
+
+/// Refuses an object that holds a text in a field of another kind: it can neither be printed nor become JSON.
+pub(crate) fn check(resource: &Resource) -> Result<(), BuildError> {
+    let found = if resource.may_be_odd { first_odd(&resource.value) } else { None };
+    let Some(path) = found else { return Ok(()) };
+    Err(BuildError::invalid(format!(
+        "cannot decode the text in field {path:?} of {}: a replacement put it there, and the field holds a value of \
+         another kind; quote that value in the target",
+        resource.current_id()
+    )))
 }
 
 fn fill(index: &mut Option<Index>, set: &ResourceSet, assembly: &Assembly<'_>) -> Result<(), BuildError> {

@@ -37,7 +37,11 @@ fn suffix(resource: &Resource) -> String {
 /// What is hashed, as Go's JSON library writes it. The name is always empty there.
 fn encoded(value: &Node) -> String {
     let field = |name: &str| value.get(name).map(Node::to_json);
-    let text_or_map = |name: &str| field(name).unwrap_or_else(|| "".into());
+    // A scalar is hashed as it is spelled, even null.
+    let text_or_map = |name: &str| {
+        let found = value.get(name);
+        found.map_or_else(|| "".into(), |node| node.scalar().map_or_else(|| node.to_json(), Value::from))
+    };
     let mut map = serde_json::Map::new();
     map.insert("data".to_owned(), text_or_map("data"));
     map.insert("kind".to_owned(), text_or_map("kind"));

@@ -3,7 +3,7 @@
 use plumb_manifests::yaml::Node;
 
 use crate::error::BuildError;
-use crate::field::{FieldSpec, Make, check_scalar, plain};
+use crate::field::{FieldSpec, Make, check_scalar, overwrite};
 use crate::reading::Reader;
 use crate::selector::Pattern;
 use crate::set::ResourceSet;
@@ -83,9 +83,13 @@ impl Change<'_> {
 
     fn apply(&self, field: &mut Node) -> Result<(), BuildError> {
         match field {
-            Node::String(image) if self.fits(image)? => *image = self.changed(image).into(),
+            Node::String(image) if self.fits(image)? => {
+                let changed = self.changed(image);
+                overwrite(field, &changed);
+            }
             Node::Plain(number) if self.fits(&number.text)? => {
-                *field = plain(&self.changed(&number.text));
+                let changed = self.changed(&number.text);
+                overwrite(field, &changed);
             }
             Node::String(_) | Node::Null(_) | Node::Plain(_) => {}
             Node::Array(_) | Node::Object(_) => return check_scalar(field),

@@ -17,6 +17,7 @@ use crate::shares;
 /// Where the labels of one entry go.
 pub(crate) fn fields(entry: &LabelEntry, config: &Config) -> Result<Vec<FieldSpec>, BuildError> {
     let mut specs: Vec<FieldSpec> = entry.fields.iter().cloned().map(FieldSpec::from).collect();
+    merge_specs(&mut specs, config.labels.clone())?;
     if entry.include_selectors {
         merge_specs(&mut specs, config.selector_labels.clone())?;
     } else {
@@ -26,7 +27,6 @@ pub(crate) fn fields(entry: &LabelEntry, config: &Config) -> Result<Vec<FieldSpe
         let metadata = FieldSpec::new(Gvk::default(), "metadata/labels", true);
         merge_specs(&mut specs, vec![metadata])?;
     }
-    merge_specs(&mut specs, config.labels.clone())?;
     Ok(specs)
 }
 

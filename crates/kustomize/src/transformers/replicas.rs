@@ -1,7 +1,9 @@
 //! Replica counts of the objects of a name.
 
+use plumb_manifests::yaml::Node;
+
 use crate::error::BuildError;
-use crate::field::{FieldSpec, Make, check_scalar, overwrite};
+use crate::field::{FieldSpec, Make, check_scalar, plain};
 use crate::set::ResourceSet;
 use crate::settings::ReplicaEntry;
 
@@ -20,7 +22,8 @@ pub(crate) fn set(
                 found = true;
                 spec.visit_resource(resource, Make::Scalar, &mut |field| {
                     check_scalar(field)?;
-                    overwrite(field, &entry.count.to_string());
+                    let count = entry.count.to_string();
+                    *field = if field.is_quoted() { Node::quoted(count) } else { plain(&count) };
                     Ok(())
                 })?;
             }

@@ -7,7 +7,7 @@ use plumb_kustomize::{Options, Reach, Refusal, build};
 
 use crate::case::Case;
 use crate::oracle::Verdict;
-use crate::{EXCEPTIONS, NOT_SUPPORTED};
+use crate::{NOT_SUPPORTED, exceptions};
 
 /// What this engine says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +36,8 @@ pub enum Outcome {
     BothBuilt,
     BothRefused,
     NotSupported(&'static str),
-    /// Ours refuses on purpose.
-    Excepted,
+    /// They differ, but as a row of `EXCEPTIONS.md` says.
+    Excepted(&'static str),
     /// kustomize itself failed.
     NoVerdict,
     Differs(Difference),
@@ -73,24 +73,18 @@ pub fn ours(case: &Case) -> Own {
 }
 
 /// Holds one against the other.
-pub fn compare(own: &Own, verdict: &Verdict) -> Outcome {
-    match (own, verdict) {
-        (Own::Panicked(text), _) => Outcome::Differs(Difference::Panic(text.clone())),
-        (_, Verdict::Failed(_)) => Outcome::NoVerdict,
-        (Own::NotSupported(field), _) => Outcome::NotSupported(field),
-        (Own::Built(own), Verdict::Built(theirs)) if own == theirs => Outcome::BothBuilt,
-        (Own::Built(_), Verdict::Built(_)) => Outcome::Differs(Difference::Bytes),
-        (Own::Refused(_), Verdict::Refused(_)) => Outcome::BothRefused,
-        (Own::Refused(message), Verdict::Built(_)) if is_excepted(message) => Outcome::Excepted,
-        (Own::Refused(message), Verdict::Built(_)) => {
-            Outcome::Differs(Difference::RefusedByUs(shape(message)))
-        }
-        (Own::Built(_), Verdict::Refused(message)) => Outcome::Differs(Difference::BuiltByUs(shape(message))),
-    }
-}
-
-fn is_excepted(message: &str) -> bool {
-    EXCEPTIONS.iter().any(|(part, _)| message.contains(part))
+pub fn compare(case: &Case, own: &Own, verdict: &Verdict) -> Outcome {
+    let difference = match (own, verdict) {
+        (Own::Panicked(text), _) => return Outcome::Differs(Difference::Panic(text.clone())),
+        (_, Verdict::Failed(_)) => return Outcome::NoVerdict,
+        (Own::NotSupported(field), _) => return Outcome::NotSupported(field),
+        (Own::Built(own), Verdict::Built(theirs)) if own == theirs => return Outcome::BothBuilt,
+        (Own::Refused(_), Verdict::Refused(_)) => return Outcome::BothRefused,
+        (Own::Built(_), Verdict::Built(_)) => Difference::Bytes,
+        (Own::Refused(message), Verdict::Built(_)) => Difference::RefusedByUs(shape(message)),
+        (Own::Built(_), Verdict::Refused(message)) => Difference::BuiltByUs(shape(message)),
+    };
+    exceptions::find(case, own, verdict).map_or(Outcome::Differs(difference), Outcome::Excepted)
 }
 
 /// A message without what changes from case to case.

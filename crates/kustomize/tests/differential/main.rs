@@ -18,6 +18,7 @@
 
 mod case;
 mod compare;
+mod exceptions;
 mod generate;
 mod oracle;
 mod reduce;
@@ -38,9 +39,6 @@ use crate::report::{Found, Tally};
 
 /// Fields that this engine does not know yet: refused by name, counted, thrown seldom.
 pub const NOT_SUPPORTED: &[&str] = &[];
-
-/// Refusals of ours that are meant, where kustomize builds: a part of the message, and the reason.
-pub const EXCEPTIONS: &[(&str, &str)] = &[];
 
 const CASES: usize = 300;
 const SEED: u64 = 6;
@@ -101,7 +99,7 @@ fn replay(folder: &Path, program: Program) {
         let report = fs::read_to_string(folder.join("report.txt")).unwrap();
         let target = report.lines().find_map(|line| line.strip_prefix("target: \"")?.strip_suffix('"'));
         let case = Case::read(&folder.join("input"), target.unwrap()).unwrap();
-        let outcome = compare(&ours(&case), &oracle.ask(&case).unwrap());
+        let outcome = compare(&case, &ours(&case), &oracle.ask(&case).unwrap());
         if let Outcome::Differs(difference) = outcome {
             differ.push(format!("{}: {difference:?}", folder.display()));
         }
@@ -138,14 +136,14 @@ fn check(run: &Run, number: usize, oracle: &mut Oracle, tally: &Mutex<Tally>) {
     let case = throw(run.seed, number);
     let verdict = oracle.ask(&case).unwrap();
     let own = ours(&case);
-    let outcome = compare(&own, &verdict);
+    let outcome = compare(&case, &own, &verdict);
     tally.lock().unwrap().count(&outcome, &verdict);
     let Outcome::Differs(difference) = outcome.clone() else { return };
     if tally.lock().unwrap().is_known(&difference) {
         return;
     }
     let mut is_interesting =
-        |case: &Case| oracle.ask(case).is_ok_and(|verdict| compare(&ours(case), &verdict) == outcome);
+        |case: &Case| oracle.ask(case).is_ok_and(|verdict| compare(case, &ours(case), &verdict) == outcome);
     let small = reduce::reduce(&case, run.tries, &mut is_interesting);
     let verdict = oracle.ask(&small).unwrap();
     let found =

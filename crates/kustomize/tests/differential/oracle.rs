@@ -83,13 +83,14 @@ impl Oracle {
         let verdict = match &self.program {
             Program::Command(words) => run(words, &directory)?,
             Program::Server(words) => {
-                let server = match self.server.take() {
+                // Schemas stay in the process for the builds that follow, and those that are read by then count.
+                let is_fresh = case.mentions("openapi");
+                let server = match self.server.take().filter(|_| !is_fresh) {
                     Some(server) => server,
                     None => Server::start(words)?,
                 };
                 let (verdict, server) = server.ask(&directory);
-                // Schemas stay in the process for the builds that follow.
-                self.server = server.filter(|_| !case.mentions("openapi"));
+                self.server = server.filter(|_| !is_fresh);
                 verdict
             }
         };

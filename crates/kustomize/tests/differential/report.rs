@@ -24,7 +24,7 @@ pub struct Tally {
     built: usize,
     refused: usize,
     no_verdict: usize,
-    excepted: usize,
+    excepted: BTreeMap<&'static str, usize>,
     theirs_built: usize,
     all: usize,
     differ: usize,
@@ -48,7 +48,7 @@ impl Tally {
             Outcome::BothBuilt => self.built += 1,
             Outcome::BothRefused => self.refused += 1,
             Outcome::NotSupported(field) => *self.not_supported.entry(field).or_default() += 1,
-            Outcome::Excepted => self.excepted += 1,
+            Outcome::Excepted(name) => *self.excepted.entry(name).or_default() += 1,
             Outcome::NoVerdict => self.no_verdict += 1,
             Outcome::Differs(_) => self.differ += 1,
         }
@@ -112,7 +112,7 @@ impl fmt::Display for Tally {
         write!(
             f,
             "{all} cases, {theirs_built} built by kustomize: {built} the same, {refused} refused by both, {no_verdict} without a \
-             verdict of kustomize, {excepted} excepted, {not_supported:?} not supported, {differ} different ({} reduced)",
+             verdict of kustomize, {excepted:?} excepted, {not_supported:?} not supported, {differ} different ({} reduced)",
             found.len()
         )
     }

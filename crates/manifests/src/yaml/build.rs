@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use super::base64::decoded;
 use super::chunks::Chunk;
 use super::node::{Map, Node, Null, Plain, PlainKind, Str, Text};
 use super::resolve::{Scalar, resolve};
@@ -325,6 +326,13 @@ impl Builder<'_> {
                 text.is_folded = style == ScalarStyle::Folded;
                 Node::String(text)
             }
+            // An object keeps it as it is written until it is printed.
+            Meaning::Binary(_) if self.dialect == Dialect::Objects => {
+                let mut text = Str::new(text, !is_plain);
+                text.is_binary = true;
+                Node::String(text)
+            }
+            Meaning::Binary(text) => Node::String(Str::new(text, !is_plain)),
             Meaning::Null => Node::Null(match &*text {
                 "" if is_in_flow && is_plain && tag.is_none() => Null::FlowEmpty,
                 "" => Null::Empty,
@@ -350,7 +358,7 @@ impl Builder<'_> {
 
     fn key(&self, text: Cow<'_, str>, meaning: Meaning) -> Result<Key, String> {
         match (meaning, self.dialect) {
-            (Meaning::Text(text), _) => Ok(Key::Text(text)),
+            (Meaning::Text(text) | Meaning::Binary(text), _) => Ok(Key::Text(text)),
             (Meaning::Merge, _) => Ok(Key::Merge),
             (Meaning::Plain(PlainKind::Time), Dialect::Settings) => Ok(Key::Text(text.into())),
             (Meaning::Plain(kind), Dialect::Settings) => {
@@ -457,6 +465,8 @@ fn merged(map: Map, mut merges: Vec<Map>) -> Map {
 
 enum Meaning {
     Text(Text),
+    /// A text that is written in base64.
+    Binary(Text),
     Null,
     Plain(PlainKind),
     Merge,
@@ -481,7 +491,7 @@ fn meaning(text: &str, is_plain: bool, tag: Option<&Tag>, dialect: Dialect) -> R
         return Ok(own());
     };
     match (&*kind, resolve(text, dialect)) {
-        ("binary", _) => binary(text).map(|text| Meaning::Text(text.into())),
+        ("binary", _) => decoded(text).map(|text| Meaning::Binary(text.into())),
         ("null", _) => Ok(Meaning::Null),
         ("int", Scalar::Plain(kind @ PlainKind::Integer))
         | ("bool", Scalar::Plain(kind @ PlainKind::Bool))
@@ -493,31 +503,6 @@ fn meaning(text: &str, is_plain: bool, tag: Option<&Tag>, dialect: Dialect) -> R
         ("int" | "float" | "bool" | "timestamp", _) => Err(format!("the value cannot be read as a !!{kind}")),
         _ => Ok(own()),
     }
-}
-
-/// Base64 in the standard alphabet, blanks and line breaks left out of account.
-fn binary(text: &str) -> Result<String, String> {
-    let refuse = || "!!binary value contains invalid base64 data".to_owned();
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut count) = (0_u32, 0_u32);
-    for byte in text.bytes().filter(|byte| !byte.is_ascii_whitespace() && *byte != b'=') {
-        let sextet = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return Err(refuse()),
-        };
-        bits = (bits << 6) | u32::from(sextet);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push(u8::try_from((bits >> count) & 0xff).map_err(|_| refuse())?);
-            bits &= (1 << count) - 1;
-        }
-    }
-    String::from_utf8(bytes).map_err(|_| "!!binary value is not UTF-8".to_owned())
 }
 
 #[cfg(test)]

@@ -75,8 +75,8 @@ impl Printer<'_> {
                 Value::String(text) => self.string(&text, place),
                 Value::Null | Value::Array(_) | Value::Object(_) => self.word("null", place),
             },
-            Node::String(text) if self.keeps_quotes && text.is_quoted => self.quoted(text, place),
-            Node::String(text) => self.string(text, place),
+            Node::String(text) if self.keeps_quotes && text.is_quoted => self.quoted(&text.meaning(), place),
+            Node::String(text) => self.string(&text.meaning(), place),
         }
     }
 

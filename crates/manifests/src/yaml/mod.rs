@@ -3,6 +3,7 @@
 //! Two dialects because Go programs use two libraries, which disagree about `yes` and `1e3`. Comments, styles and
 //! key order do not survive: nothing that Plumb prints needs them.
 
+mod base64;
 mod build;
 mod chunks;
 mod emit;

@@ -3,12 +3,14 @@
 //! JSON has no place for `1.10`, `0x1F` or `2020-01-02`, but kustomize copies such spellings from field to field and
 //! only works out what they mean when it prints. So does this tree; [`Node::to_json`] is that last step.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::{Deref, Index};
 
 use compact_str::CompactString;
 use serde_json::Value;
 
+use super::base64::decoded;
 use super::number::{json_number, parse_float, parse_integer, print_float};
 use super::resolve::time_text;
 
@@ -66,16 +68,18 @@ impl PartialEq for Null {
 pub struct Share(u32);
 
 const WRITTEN: u32 = 1 << 31;
+/// The scalar means what its text says, whatever text is put into it.
+const BARE: u32 = 1 << 30;
 
 impl Share {
     /// A scalar that is one with all of this number, from 1.
     pub fn new(number: u32) -> Self {
-        Self(number & !WRITTEN)
+        Self(number & !(WRITTEN | BARE))
     }
 
     /// The number; none for a scalar of its own.
     pub fn number(self) -> Option<u32> {
-        Some(self.0 & !WRITTEN).filter(|number| *number != 0)
+        Some(self.0 & !(WRITTEN | BARE)).filter(|number| *number != 0)
     }
 
     /// Whether this one was written to, and the others do not know yet.
@@ -84,7 +88,7 @@ impl Share {
     }
 
     fn written(self) -> Self {
-        Self(if self.0 == 0 { 0 } else { self.0 | WRITTEN })
+        self.number().map_or_else(Self::default, |number| Self(number | WRITTEN))
     }
 }
 
@@ -182,13 +186,21 @@ pub struct Str {
     pub is_quoted: bool,
     /// Whether it is written as a folded block. Such a text changes when kustomize writes and reads it.
     pub is_folded: bool,
+    /// Whether it is written in base64, as `!!binary`, and means what that stands for.
+    pub is_binary: bool,
     share: Share,
 }
 
 impl Str {
     /// A text of its own.
     pub fn new(text: impl Into<Text>, is_quoted: bool) -> Self {
-        Self { text: text.into(), is_quoted, is_folded: false, share: Share::default() }
+        Self { text: text.into(), is_quoted, is_folded: false, is_binary: false, share: Share::default() }
+    }
+
+    /// What it means.
+    pub fn meaning(&self) -> Cow<'_, str> {
+        let decoded = if self.is_binary { decoded(&self.text).ok() } else { None };
+        decoded.map_or(Cow::Borrowed(self.text.as_str()), Cow::Owned)
     }
 }
 
@@ -257,8 +269,28 @@ impl Node {
 
     /// Writes a scalar over this one: it stays one with those that it was one with, who are to be told.
     pub fn write(&mut self, new: Self) {
-        let share = self.share().written();
+        let (share, is_bare) = (self.share().written(), new.is_bare());
         *self = new.shared(share);
+        if is_bare {
+            *self = self.take().bare();
+        }
+    }
+
+    /// The same scalar, which from now on means what its text says, whatever text is put into it: kustomize has written
+    /// it without saying what it is. Quotes say that it is a text.
+    #[must_use]
+    pub fn bare(mut self) -> Self {
+        if !self.is_quoted()
+            && let Some(share) = self.share_mut()
+        {
+            share.0 |= BARE;
+        }
+        self
+    }
+
+    /// Whether a scalar means what its text says, whatever text is put into it.
+    pub fn is_bare(&self) -> bool {
+        self.share().0 & BARE != 0
     }
 
     /// Whether this is a text in quotes.
@@ -393,7 +425,7 @@ impl Node {
         match self {
             Self::Null(_) => Value::Null,
             Self::Plain(plain) => plain.to_json(),
-            Self::String(text) => Value::String(text.text.as_str().to_owned()),
+            Self::String(text) => Value::String(text.meaning().into_owned()),
             Self::Array(items) => Value::Array(items.iter().map(Self::to_json).collect()),
             Self::Object(map) => {
                 Value::Object(map.iter().map(|(key, node)| (key.to_owned(), node.to_json())).collect())

@@ -1,0 +1,86 @@
+//! Differences that are meant: each is a row of `EXCEPTIONS.md` beside the crate, which says why, and is told by what
+//! both programs said of a case, so that no other difference hides behind it.
+
+use crate::case::Case;
+use crate::compare::Own;
+use crate::oracle::Verdict;
+
+/// A row of the table, and how it is told.
+struct Exception {
+    name: &'static str,
+    fits: fn(&Case, &Own, &Verdict) -> bool,
+}
+
+const EXCEPTIONS: &[Exception] = &[
+    Exception { name: "empty-targets", fits: has_empty_targets },
+    Exception { name: "foreign-notes", fits: has_foreign_notes },
+    Exception { name: "custom-tag", fits: has_custom_tag },
+    Exception { name: "merge-key", fits: writes_merge_key },
+    Exception { name: "odd-key", fits: has_odd_key },
+    Exception { name: "annotations-as-reference", fits: refers_by_annotations },
+    Exception { name: "hash-of-another-kind", fits: hashes_another_kind },
+];
+
+/// The row of the table that a difference belongs to.
+pub fn find(case: &Case, own: &Own, verdict: &Verdict) -> Option<&'static str> {
+    EXCEPTIONS.iter().find(|exception| (exception.fits)(case, own, verdict)).map(|exception| exception.name)
+}
+
+fn has_empty_targets(case: &Case, own: &Own, verdict: &Verdict) -> bool {
+    let text = "replacements must specify a source and at least one target";
+    refused_by_us(own, verdict, text) && case.mentions("targets: []")
+}
+
+fn has_foreign_notes(case: &Case, own: &Own, verdict: &Verdict) -> bool {
+    let text = "number of previous names, number of previous namespaces, number of previous kinds not equal";
+    built_by_us(own, verdict, text) && case.mentions("internal.config.kubernetes.io/previous")
+}
+
+fn has_custom_tag(case: &Case, own: &Own, verdict: &Verdict) -> bool {
+    built_by_us(own, verdict, "invalid value type expect a string") && case.mentions("!custom ")
+}
+
+fn writes_merge_key(case: &Case, own: &Own, verdict: &Verdict) -> bool {
+    let (Own::Built(own), Verdict::Built(theirs)) = (own, verdict) else { return false };
+    let has_key = |text: &str| text.lines().any(|line| line.trim_start().starts_with("<<:"));
+    case.mentions("/<<") && has_key(own) && !has_key(theirs)
+}
+
+fn has_odd_key(_: &Case, own: &Own, verdict: &Verdict) -> bool {
+    refused_by_us(own, verdict, "is not a text: it needs quotes")
+}
+
+fn refers_by_annotations(case: &Case, own: &Own, verdict: &Verdict) -> bool {
+    built_by_us(own, verdict, "considering field 'metadata/annotations'") && case.mentions("nameReference")
+}
+
+/// The hashes of objects that are neither ConfigMap nor Secret differ, and nothing else.
+fn hashes_another_kind(_: &Case, own: &Own, verdict: &Verdict) -> bool {
+    let (Own::Built(own), Verdict::Built(theirs)) = (own, verdict) else { return false };
+    let (own, theirs): (Vec<_>, Vec<_>) = (own.split("---\n").collect(), theirs.split("---\n").collect());
+    let mut pairs = own.iter().zip(&theirs).filter(|(own, theirs)| own != theirs);
+    own.len() == theirs.len()
+        && pairs.all(|(own, theirs)| {
+            let has_content = ["kind: ConfigMap\n", "kind: Secret\n"].iter().any(|kind| own.contains(kind));
+            !has_content && without_hash(own) == without_hash(theirs)
+        })
+}
+
+fn without_hash(document: &str) -> Vec<&str> {
+    const HASH: usize = "-0123456789".len();
+    let line = |line| match line {
+        name if str::starts_with(name, "  name: ") => {
+            name.get(..name.len().saturating_sub(HASH)).unwrap_or(name)
+        }
+        other => other,
+    };
+    document.lines().map(line).collect()
+}
+
+fn refused_by_us(own: &Own, verdict: &Verdict, text: &str) -> bool {
+    matches!((own, verdict), (Own::Refused(message), Verdict::Built(_)) if message.contains(text))
+}
+
+fn built_by_us(own: &Own, verdict: &Verdict, text: &str) -> bool {
+    matches!((own, verdict), (Own::Built(_), Verdict::Refused(message)) if message.contains(text))
+}
