@@ -122,6 +122,8 @@ impl Referrals {
     }
 }
 
+type Filter = Box<dyn Fn(&Facts) -> bool>;
+
 /// Which objects a field may name.
 struct Wanted<'w> {
     target: &'w Gvk,
@@ -248,7 +250,7 @@ impl<'r> Referrer<'r> {
     }
 
     /// A namespace beside a name means the first namespace of the object, else that of today.
-    fn namespace_filter(&self, namespace: Option<&str>) -> Result<Box<dyn Fn(&Facts) -> bool>, BuildError> {
+    fn namespace_filter(&self, namespace: Option<&str>) -> Result<Filter, BuildError> {
         let Some(namespace) = namespace.map(str::to_owned) else {
             return Ok(Box::new(|_| true));
         };

@@ -42,7 +42,7 @@ const FIELDS: [&str; 26] = [
 
 fn with_path(field: &str, path: &str) -> String {
     // Inside of single quotes only double ones can follow.
-    let quoted = format!("{:?}", path).replace("\\0", "\\x00");
+    let quoted = format!("{path:?}").replace("\\0", "\\x00");
     let key = format!("{:?}", format!("k={path}")).replace("\\0", "\\x00");
     field.replace("KEYPATH", &key).replace("PATH2", &quoted.replace('\'', "''")).replace("PATH", &quoted)
 }

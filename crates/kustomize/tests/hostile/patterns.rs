@@ -111,8 +111,7 @@ fn a_pattern_for_every_patch_is_paid_for() {
 fn a_label_selector_is_paid_for_by_its_values_and_the_labels() {
     let values = many(1_000, |index| format!("v{index},"));
     let text = format!(
-        "resources: [a.yaml]\npatches: [{{patch: '[]', target: {{labelSelector: 'a in ({}x)'}}}}]\n",
-        values
+        "resources: [a.yaml]\npatches: [{{patch: '[]', target: {{labelSelector: 'a in ({values}x)'}}}}]\n"
     );
     charged(&[("kustomization.yaml", &text), ("a.yaml", &objects(200))], 100_000);
     let labels = many(5_000, |index| format!("l{index}: v, "));
