@@ -369,6 +369,13 @@ fn apply_strategic(
     if !allowed.kind && resource.kind() != before.gvk.kind {
         resource.value.make_object().insert("kind", before.gvk.kind.clone());
     }
+    if !allowed.kind {
+        for field in ["apiVersion", "kind"] {
+            if let Some(node) = resource.value.get_mut(field) {
+                *node = node.take().bare();
+            }
+        }
+    }
     if !allowed.name {
         resource.rewrite("name", &before.name);
     }
