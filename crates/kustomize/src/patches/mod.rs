@@ -293,6 +293,7 @@ fn apply_selected(
         }
     }
     let is_merged = apply_strategic(assembly, resource, patch, allowed)?;
+    make_bare(resource, "apiVersion");
     if is_merged
         && !has_version
         && let Some(map) = resource.value.as_object_mut()
@@ -300,6 +301,13 @@ fn apply_selected(
         map.insert("apiVersion", Node::NULL);
     }
     Ok(())
+}
+
+/// kustomize writes the field anew, even if it is the same.
+fn make_bare(resource: &mut Resource, field: &str) {
+    if let Some(node) = resource.value.get_mut(field) {
+        *node = node.take().bare();
+    }
 }
 
 /// Makes texts of the labels or annotations of a patch.
@@ -370,11 +378,7 @@ fn apply_strategic(
         resource.value.make_object().insert("kind", before.gvk.kind.clone());
     }
     if !allowed.kind {
-        for field in ["apiVersion", "kind"] {
-            if let Some(node) = resource.value.get_mut(field) {
-                *node = node.take().bare();
-            }
-        }
+        make_bare(resource, "kind");
     }
     if !allowed.name {
         resource.rewrite("name", &before.name);
