@@ -19,6 +19,7 @@ pub(crate) enum Behavior {
     Replace,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a note of its own; none excludes another")]
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Resource {
     pub value: Node,

@@ -167,20 +167,19 @@ impl<'t> Reader<'t> {
 
     /// A key and its colon.
     fn key(&mut self) -> Option<Text> {
-        let key = match self.peek()? {
-            quote @ (b'"' | b'\'') => self.quoted(quote)?,
-            _ => {
-                let start = self.at;
-                while self.peek().is_some_and(is_of_word) {
-                    self.at += 1;
-                }
-                let key = &self.text[start..self.at];
-                let is_word = key.as_bytes().first().is_some_and(|&first| first != b'-');
-                if !is_word || resolve(key, self.dialect) != Scalar::Text {
-                    return None;
-                }
-                key
+        let key = if let quote @ (b'"' | b'\'') = self.peek()? {
+            self.quoted(quote)?
+        } else {
+            let start = self.at;
+            while self.peek().is_some_and(is_of_word) {
+                self.at += 1;
             }
+            let key = &self.text[start..self.at];
+            let is_word = key.as_bytes().first().is_some_and(|&first| first != b'-');
+            if !is_word || resolve(key, self.dialect) != Scalar::Text {
+                return None;
+            }
+            key
         };
         let is_key =
             self.peek() == Some(b':') && matches!(self.bytes.get(self.at + 1), None | Some(b' ' | b'\n'));
@@ -363,17 +362,15 @@ impl<'t> Reader<'t> {
                 self.values += 1;
                 self.at += 1;
                 let mut keys = Keys::default();
-                let is_empty = self.flow_end(b'}');
-                while !is_empty {
+                let mut is_done = self.flow_end(b'}');
+                while !is_done {
                     let key = self.key()?;
                     if keys.position(&key).is_some() {
                         return None;
                     }
                     self.skip_blanks();
                     keys.set(key, self.flow(depth + 1)?);
-                    if self.flow_next(b'}')? {
-                        break;
-                    }
+                    is_done = self.flow_next(b'}')?;
                 }
                 Some(Node::Object(keys.into_map()))
             }
@@ -381,12 +378,10 @@ impl<'t> Reader<'t> {
                 self.values += 1;
                 self.at += 1;
                 let mut items = Vec::new();
-                let is_empty = self.flow_end(b']');
-                while !is_empty {
+                let mut is_done = self.flow_end(b']');
+                while !is_done {
                     items.push(self.flow(depth + 1)?);
-                    if self.flow_next(b']')? {
-                        break;
-                    }
+                    is_done = self.flow_next(b']')?;
                 }
                 Some(Node::Array(items))
             }
