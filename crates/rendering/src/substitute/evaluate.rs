@@ -1,5 +1,6 @@
 //! What a template says with given variables.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use super::glob;
@@ -8,14 +9,43 @@ use crate::spec::Unset;
 
 /// Bytes that the YAML of one object may grow to.
 const OUTPUT_BYTES_MAX: usize = 16 << 20;
+/// Bytes that the YAML of all objects may grow to.
+const OUTPUT_BYTES_ALL_MAX: usize = 128 << 20;
 /// Bytes of a value whose ends are trimmed by a pattern.
 const TRIMMED_BYTES_MAX: usize = 4096;
+/// What all expressions of all objects may cost: bytes read and written, and steps of patterns.
+const WORK_MAX: usize = 1 << 30;
 
 /// The values at hand.
 #[derive(Debug, Clone)]
 pub(super) struct Variables {
-    pub values: BTreeMap<String, String>,
-    pub unset: Unset,
+    values: BTreeMap<String, String>,
+    unset: Unset,
+    work: Cell<usize>,
+    output: Cell<usize>,
+}
+
+impl Variables {
+    pub(super) fn new(values: BTreeMap<String, String>, unset: Unset) -> Self {
+        Self { values, unset, work: Cell::new(0), output: Cell::new(0) }
+    }
+
+    fn spend(&self, work: usize) -> Result<(), String> {
+        self.work.set(self.work.get().saturating_add(work));
+        if self.work.get() > WORK_MAX {
+            return Err(format!("the expressions of all objects take more than {WORK_MAX} steps"));
+        }
+        Ok(())
+    }
+
+    /// Counts the finished text of an object.
+    pub(super) fn admit(&self, text: &str) -> Result<(), String> {
+        self.output.set(self.output.get().saturating_add(text.len()));
+        if self.output.get() > OUTPUT_BYTES_ALL_MAX {
+            return Err(format!("the results have more than {OUTPUT_BYTES_ALL_MAX} bytes together"));
+        }
+        Ok(())
+    }
 }
 
 /// The finished text.
@@ -24,7 +54,11 @@ pub(super) fn evaluate(parts: &[Part], variables: &Variables) -> Result<String, 
     for part in parts {
         match part {
             Part::Text(text) => output.push_str(text),
-            Part::Expression(expression) => output.push_str(&value(expression, variables)?),
+            Part::Expression(expression) => {
+                let value = value(expression, variables)?;
+                variables.spend(1 + value.len())?;
+                output.push_str(&value);
+            }
         }
         if output.len() > OUTPUT_BYTES_MAX {
             return Err(format!("the result has more than {OUTPUT_BYTES_MAX} bytes"));
@@ -50,6 +84,7 @@ fn value(expression: &Expression, variables: &Variables) -> Result<String, Strin
         (None, Unset::Empty) => "",
         (None, Unset::Refused) => return Err(format!("variable not set (strict mode): {name:?}")),
     };
+    variables.spend(value.len())?;
     match act {
         Act::Plain | Act::Default(_) => Ok(value.to_owned()),
         Act::Length => Ok(value.len().to_string()),
@@ -64,6 +99,7 @@ fn value(expression: &Expression, variables: &Variables) -> Result<String, Strin
             if value.len() > TRIMMED_BYTES_MAX || pattern.len() > TRIMMED_BYTES_MAX {
                 return Err(format!("a value or pattern to trim has more than {TRIMMED_BYTES_MAX} bytes"));
             }
+            variables.spend(value.len() * pattern.len())?;
             Ok(trimmed(value, *end, *reach, &pattern))
         }
         Act::Replace(place, pattern, new) => {
@@ -117,12 +153,15 @@ fn trimmed(value: &str, end: End, reach: Reach, pattern: &str) -> String {
     if end == End::Back {
         return backwards(&trimmed(&backwards(value), End::Start, reach, &backwards(pattern)));
     }
-    let mut ends: Vec<usize> = value.char_indices().map(|(index, c)| index + c.len_utf8()).collect();
-    if reach == Reach::Longest {
-        ends.reverse();
-    }
-    let cut = ends.into_iter().find(|&end| glob::matches(pattern, &value[..end]));
-    value[cut.unwrap_or_default()..].to_owned()
+    let characters: Vec<char> = value.chars().collect();
+    let fits = glob::fitting_beginnings(&pattern.chars().collect::<Vec<_>>(), &characters);
+    // The empty beginning is none.
+    let mut counts = (1..fits.len()).filter(|&count| fits[count]);
+    let cut = match reach {
+        Reach::Shortest => counts.next(),
+        Reach::Longest => counts.next_back(),
+    };
+    characters[cut.unwrap_or_default()..].iter().collect()
 }
 
 fn replaced(value: &str, place: Where, pattern: &str, new: Option<&str>) -> Result<String, String> {
@@ -155,7 +194,7 @@ mod tests {
     fn expand(text: &str, unset: Unset) -> Result<String, String> {
         let values = [("v", "abcABC123"), ("path", "/a/b/c.txt"), ("empty", ""), ("n", "3")];
         let values = values.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        evaluate(&parse(text)?, &Variables { values, unset })
+        evaluate(&parse(text)?, &Variables::new(values, unset))
     }
 
     #[track_caller]
@@ -262,11 +301,44 @@ mod tests {
     fn a_result_that_grows_without_bounds_is_refused() {
         let mut values = BTreeMap::from([("big".to_owned(), "x".repeat(1 << 20))]);
         let parts = parse(&"${big}".repeat(20)).unwrap();
-        let big = Variables { values: values.clone(), unset: Unset::Refused };
+        let big = Variables::new(values.clone(), Unset::Refused);
         assert!(evaluate(&parts, &big).is_err());
         values.insert("y".to_owned(), String::new());
-        assert!(
-            evaluate(&parse("${big%x*}").unwrap(), &Variables { values, unset: Unset::Refused }).is_err()
-        );
+        assert!(evaluate(&parse("${big%x*}").unwrap(), &Variables::new(values, Unset::Refused)).is_err());
+    }
+
+    #[test]
+    fn work_that_leaves_nothing_behind_is_counted_too() {
+        let values =
+            BTreeMap::from([("big".to_owned(), "x".repeat(1 << 20)), ("e".to_owned(), String::new())]);
+        for text in ["${e/${big//y/z}/}", "${e:-${big:2000000}}", "${e#${big//x/}}", "${big/y/${big}}${e}"] {
+            let variables = Variables::new(values.clone(), Unset::Refused);
+            variables.spend(WORK_MAX - (16 << 20)).unwrap();
+            let parts = parse(text).unwrap();
+            let refused = (0..20).find_map(|_| evaluate(&parts, &variables).err());
+            assert!(refused.is_some_and(|message| message.contains("steps")), "{text}");
+        }
+    }
+
+    #[test]
+    fn patterns_of_many_stars_take_no_longer_than_both_lengths() {
+        let values = BTreeMap::from([("v".to_owned(), "a".repeat(1_000))]);
+        let variables = Variables::new(values, Unset::Refused);
+        for pattern in
+            ["*a".repeat(300) + "b", "a".repeat(500) + "b", "[a-z]".repeat(100) + "b", "*".repeat(1_000)]
+        {
+            for mark in ["#", "##", "%", "%%"] {
+                let parts = parse(&format!("${{v{mark}{pattern}}}")).unwrap();
+                assert!(evaluate(&parts, &variables).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn all_objects_together_are_limited() {
+        let variables = Variables::new(BTreeMap::new(), Unset::Refused);
+        let text = "x".repeat(16 << 20);
+        assert!((0..8).all(|_| variables.admit(&text).is_ok()));
+        assert!(variables.admit(&text).unwrap_err().contains("134217728 bytes together"));
     }
 }

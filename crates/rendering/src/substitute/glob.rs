@@ -1,26 +1,34 @@
 //! Shell patterns: `*`, `?`, `[a-z]`, `[^a]`, and a backslash in front of what means itself.
 
-/// Whether a whole text fits a pattern. One mark is kept to go back to, so the work is at most the product of both.
-pub(super) fn matches(pattern: &str, text: &str) -> bool {
-    let pattern: Vec<char> = pattern.chars().collect();
-    let text: Vec<char> = text.chars().collect();
-    let (mut at, mut position) = (0, 0);
-    let mut mark: Option<(usize, usize)> = None;
-    while position < text.len() {
-        if pattern.get(at) == Some(&'*') {
-            mark = Some((at, position));
+/// Which beginnings of a text fit a pattern: for each number of characters, from none to all. The work is at most the
+/// product of both lengths.
+pub(super) fn fitting_beginnings(pattern: &[char], text: &[char]) -> Vec<bool> {
+    let mut fits = vec![false; text.len() + 1];
+    fits[0] = true;
+    let mut at = 0;
+    while at < pattern.len() {
+        if pattern[at] == '*' {
+            let first = fits.iter().position(|fits| *fits).unwrap_or(fits.len());
+            fits[first..].fill(true);
             at += 1;
-        } else if let Some(next) = step(&pattern, at, text[position]) {
-            at = next;
-            position += 1;
-        } else if let Some((star, from)) = mark {
-            mark = Some((star, from + 1));
-            (at, position) = (star + 1, from + 1);
-        } else {
-            return false;
+            continue;
+        }
+        let mut longer = vec![false; text.len() + 1];
+        // What follows the element is the same for every character that fits it.
+        let mut next = None;
+        for (position, &c) in text.iter().enumerate().filter(|(position, _)| fits[*position]) {
+            if let Some(end) = step(pattern, at, c) {
+                longer[position + 1] = true;
+                next = Some(end);
+            }
+        }
+        fits = longer;
+        match next {
+            Some(end) => at = end,
+            None => break,
         }
     }
-    pattern[at..].iter().all(|&c| c == '*')
+    fits
 }
 
 /// Where the pattern goes on if its next element fits a character.
@@ -71,8 +79,15 @@ mod tests {
             ("\\*", "a", false),
             ("[a", "a", false),
             ("*a*b*", "xxaxxbxx", true),
+            ("a", "", false),
+            ("", "", true),
+            ("", "a", false),
+            ("a\\", "a", false),
+            ("[]a]", "a", false),
+            ("b*", "ab", false),
         ] {
-            assert_eq!(matches(pattern, text), expect, "{pattern} {text}");
+            let [pattern, text] = [pattern, text].map(|text| text.chars().collect::<Vec<_>>());
+            assert_eq!(fitting_beginnings(&pattern, &text).pop(), Some(expect), "{pattern:?} {text:?}");
         }
     }
 }

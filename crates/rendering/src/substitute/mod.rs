@@ -33,7 +33,7 @@ pub(crate) fn all(
         return Ok(objects);
     }
     let bad_name = values.keys().find(|name| !is_name(name)).cloned();
-    let variables = Variables { values, unset };
+    let variables = Variables::new(values, unset);
     objects
         .into_iter()
         .map(|built| {
@@ -79,6 +79,7 @@ fn one(built: Built, variables: &Variables) -> Result<Built, String> {
     let failed = |message: String| format!("variable substitution failed: {message}");
     let parts = template::parse(&text).map_err(failed)?;
     let substituted = evaluate::evaluate(&parts, variables).map_err(failed)?;
+    variables.admit(&substituted).map_err(failed)?;
     // What the parser says may repeat the value of a variable, so only the line is told.
     let value = yaml::parse_settings(&substituted, &yaml::Limits::default())
         .map_err(|error| format!("the result is not YAML: line {} of the object", error.line))?;
