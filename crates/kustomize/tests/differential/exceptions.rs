@@ -41,7 +41,8 @@ fn has_foreign_notes(case: &Case, own: &Own, verdict: &Verdict) -> bool {
 }
 
 fn has_custom_tag(case: &Case, own: &Own, verdict: &Verdict) -> bool {
-    built_by_us(own, verdict, "invalid value type expect a string") && case.mentions("!custom ")
+    let has_tag = ["!custom ", "!!binary "].iter().any(|tag| case.mentions(tag));
+    built_by_us(own, verdict, "invalid value type expect a string") && has_tag
 }
 
 fn writes_merge_key(case: &Case, own: &Own, verdict: &Verdict) -> bool {
@@ -51,7 +52,7 @@ fn writes_merge_key(case: &Case, own: &Own, verdict: &Verdict) -> bool {
 }
 
 fn has_odd_key(_: &Case, own: &Own, verdict: &Verdict) -> bool {
-    refused_by_us(own, verdict, "is not a text: it needs quotes")
+    ["is not a text: it needs quotes", "already defined"].iter().any(|text| refused_by_us(own, verdict, text))
 }
 
 fn refers_by_annotations(case: &Case, own: &Own, verdict: &Verdict) -> bool {
