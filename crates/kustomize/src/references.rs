@@ -129,6 +129,9 @@ struct Wanted<'w> {
     role: Option<&'w Gvk>,
 }
 
+/// Whether an object is one of those that may be meant.
+type Filter = Box<dyn Fn(&Facts) -> bool>;
+
 struct Referrer<'r> {
     referrals: &'r Referrals,
     position: usize,
@@ -256,7 +259,7 @@ impl<'r> Referrer<'r> {
     }
 
     /// A namespace beside a name means the first namespace of the object, else that of today.
-    fn namespace_filter(&self, namespace: Option<&str>) -> Result<Box<dyn Fn(&Facts) -> bool>, BuildError> {
+    fn namespace_filter(&self, namespace: Option<&str>) -> Result<Filter, BuildError> {
         let Some(namespace) = namespace.map(str::to_owned) else {
             return Ok(Box::new(|_| true));
         };

@@ -150,7 +150,7 @@ mod tests {
     fn change(entry: &ImageEntry, field: &mut Node) {
         let (tree, limits) = (MemoryTree::builder(TreeLimits::DEFAULT).build(), Limits::default());
         let (pattern, reader) = (pattern(&entry.name).unwrap(), &Reader::new(&tree, &limits));
-        Change { pattern, entry, reader }.apply(field).unwrap();
+        Change { entry, pattern, reader }.apply(field).unwrap();
     }
 
     #[track_caller]
