@@ -100,6 +100,7 @@ impl Generator<'_> {
         resource.set_namespace(&entry.namespace);
         for (field, texts) in [("labels", options.labels), ("annotations", options.annotations)] {
             if !texts.is_empty() {
+                texts.keys().try_for_each(|key| check_key(key))?;
                 resource.set_metadata_texts(field, texts);
             }
         }

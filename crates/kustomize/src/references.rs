@@ -131,11 +131,16 @@ struct Wanted<'w> {
     role: Option<&'w Gvk>,
 }
 
+/// Whether an object is one of those that may be meant.
+type Filter = Box<dyn Fn(&Facts) -> bool>;
+
 struct Referrer<'r> {
     referrals: &'r Referrals,
     position: usize,
     /// Namespaces of the accounts that a RoleBinding names.
     account_namespaces: HashSet<Text>,
+    /// Whether the namespace of one of them is no text.
+    has_blank_account: bool,
     reader: &'r Reader<'r>,
 }
 
@@ -148,9 +153,10 @@ impl<'r> Referrer<'r> {
             .into_iter()
             .flatten()
             .filter(|subject| subject.get("kind").and_then(Node::as_str) == Some("ServiceAccount"));
-        let namespaces = accounts.filter_map(|subject| subject.get("namespace").and_then(Node::as_str));
-        let account_namespaces = namespaces.map(Text::from).collect();
-        Self { referrals, position, account_namespaces, reader }
+        let namespaces: Vec<&Node> = accounts.filter_map(|subject| subject.get("namespace")).collect();
+        let has_blank_account = namespaces.iter().any(|namespace| !namespace.is_string());
+        let account_namespaces = namespaces.into_iter().filter_map(Node::as_str).map(Text::from).collect();
+        Self { referrals, position, account_namespaces, has_blank_account, reader }
     }
 
     fn facts(&self) -> &'r Facts {
@@ -217,6 +223,11 @@ impl<'r> Referrer<'r> {
         wanted: &Wanted<'_>,
         is_same: &dyn Fn(&Facts, &Facts) -> bool,
     ) -> Result<Option<&'r Facts>, BuildError> {
+        if self.has_blank_account {
+            let message =
+                "namespace is blank: the namespace of an account in subjects is no text; put it in quotes";
+            return Err(BuildError::invalid(message));
+        }
         let Some(positions) = self.referrals.by_former_name.get(old) else {
             return Ok(None);
         };

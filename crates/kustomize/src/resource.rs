@@ -19,6 +19,7 @@ pub(crate) enum Behavior {
     Replace,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a note of its own; none excludes another")]
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Resource {
     pub value: Node,
@@ -136,7 +137,7 @@ impl Resource {
             let map: Map = pairs.map(|pair| (Text::from(text(&pair[0])), pair[1].clone())).collect();
             *annotations = Node::Object(map);
         }
-        let is_key = |key: &str| resolve(key, Dialect::Settings) == Scalar::Text;
+        let is_key = |key: &str| resolve(key, Dialect::Objects) == Scalar::Text;
         let nulls =
             annotations.as_object().into_iter().flat_map(Map::iter).filter(|(_, node)| node.is_null());
         if let Some((key, _)) = nulls.into_iter().find(|(key, _)| !is_key(key)) {
@@ -238,7 +239,15 @@ impl Resource {
             // Only lists have none.
             ("name", "") => drop(self.metadata().insert("name", Node::NULL)),
             (_, "") => drop(self.metadata().remove(field)),
-            _ => overwrite(self.metadata().entry_or(field, || Node::text("")), text),
+            _ => {
+                let node = self.metadata().entry_or(field, || Node::text(""));
+                // A text that reads as a number was put there in quotes.
+                if node.as_str().is_some_and(|old| resolve(old, Dialect::Objects) != Scalar::Text) {
+                    *node = Node::quoted(text);
+                } else {
+                    overwrite(node, text);
+                }
+            }
         }
     }
 

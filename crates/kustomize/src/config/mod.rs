@@ -164,9 +164,6 @@ impl Config {
                 ));
             }
         }
-        for NameReference { fields, .. } in &mut self.name_references {
-            settle(fields)?;
-        }
         Ok(lost)
     }
 }

@@ -302,6 +302,7 @@ fn apply_selected(
         }
     }
     let is_merged = apply_strategic(assembly, resource, patch, allowed)?;
+    make_bare(resource, "apiVersion");
     if is_merged
         && !has_version
         && let Some(map) = resource.value.as_object_mut()
@@ -309,6 +310,13 @@ fn apply_selected(
         map.insert("apiVersion", Node::NULL);
     }
     Ok(())
+}
+
+/// kustomize writes the field anew, even if it is the same.
+fn make_bare(resource: &mut Resource, field: &str) {
+    if let Some(node) = resource.value.get_mut(field) {
+        *node = node.take().bare();
+    }
 }
 
 /// To compare so many pairs of items of a list costs as much as to look at an object.
@@ -383,6 +391,9 @@ fn apply_strategic(
     resource.value = value;
     if !allowed.kind && resource.kind() != before.gvk.kind {
         resource.value.make_object().insert("kind", before.gvk.kind.clone());
+    }
+    if !allowed.kind {
+        make_bare(resource, "kind");
     }
     if !allowed.name {
         resource.rewrite("name", &before.name);

@@ -347,7 +347,13 @@ fn check_keys(map: &Map) -> Result<(), BuildError> {
 
 /// A new scalar in the place of an old one, whose quotes it keeps.
 fn replaced(old: &Node, patch: Node) -> Node {
+    let is_folded = matches!(old, Node::String(text) if text.is_folded);
     match (old.is_quoted(), patch.scalar()) {
+        (true, Some(text)) if is_folded => {
+            let mut text = Str::new(text, true);
+            text.is_folded = true;
+            Node::String(text)
+        }
         (true, Some(text)) => Node::quoted(text),
         (false, Some(text)) if patch.is_quoted() => Node::text(text),
         _ => patch,

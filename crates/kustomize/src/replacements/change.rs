@@ -472,7 +472,11 @@ pub(super) fn with_text(node: &Node, text: Text) -> Result<Node, BuildError> {
                 if plain.kind == PlainKind::Float && is_whole { PlainKind::Integer } else { plain.kind };
             Ok(Node::Plain(Plain::new(kind, text)))
         }
-        Node::String(old) => Ok(Node::String(Str::new(text, old.is_quoted))),
+        Node::String(old) => {
+            let mut new = Str::new(text, old.is_quoted);
+            new.is_binary = old.is_binary;
+            Ok(Node::String(new))
+        }
         Node::Array(_) | Node::Object(_) => Ok(Node::text(text)),
     }
 }
@@ -481,7 +485,8 @@ pub(super) fn with_text(node: &Node, text: Text) -> Result<Node, BuildError> {
 pub(super) fn is_odd(node: &Node) -> bool {
     match node {
         Node::Plain(plain) => resolve(&plain.text, Dialect::Objects) != Scalar::Plain(plain.kind),
-        Node::Null(_) | Node::String(_) | Node::Array(_) | Node::Object(_) => false,
+        Node::String(text) => text.is_unreadable(),
+        Node::Null(_) | Node::Array(_) | Node::Object(_) => false,
     }
 }
 

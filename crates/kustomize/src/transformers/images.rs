@@ -20,9 +20,10 @@ pub(crate) fn replace(
     reader.spend(change.pattern.cost_to_compile(), 0)?;
     for resource in set.iter_mut() {
         // A definition of a custom resource holds examples and schemas, not containers.
-        if resource.kind() != "CustomResourceDefinition" {
-            change.walk(&mut resource.value)?;
+        if resource.kind() == "CustomResourceDefinition" {
+            continue;
         }
+        change.walk(&mut resource.value)?;
         for spec in specs {
             spec.visit_resource(resource, Make::Nothing, &mut |field| change.apply(field))?;
         }
@@ -56,6 +57,7 @@ impl Change<'_> {
                     if let ("containers" | "initContainers", Node::Array(items)) = (key, &mut *inner) {
                         for item in items {
                             self.apply_to_container(item)?;
+                            self.walk(item)?;
                         }
                     } else {
                         self.walk(inner)?;

@@ -197,6 +197,11 @@ impl Str {
         Self { text: text.into(), is_quoted, is_folded: false, is_binary: false, share: Share::default() }
     }
 
+    /// Whether it is to be base64, and is not.
+    pub fn is_unreadable(&self) -> bool {
+        self.is_binary && decoded(&self.text).is_err()
+    }
+
     /// What it means.
     pub fn meaning(&self) -> Cow<'_, str> {
         let decoded = if self.is_binary { decoded(&self.text).ok() } else { None };
