@@ -122,8 +122,6 @@ impl Referrals {
     }
 }
 
-type Filter = Box<dyn Fn(&Facts) -> bool>;
-
 /// Which objects a field may name.
 struct Wanted<'w> {
     target: &'w Gvk,
