@@ -205,12 +205,34 @@ impl<'t> Reader<'t> {
     }
 
     pub(crate) fn text(&self, path: &RelPath) -> Result<String, BuildError> {
-        String::from_utf8(self.bytes(path)?)
-            .map_err(|_| BuildError::invalid("the content is not UTF-8").in_file(path))
+        let bytes = self.bytes(path)?;
+        if let Some(of_pair) = utf_16(&bytes) {
+            let refuse = || {
+                BuildError::invalid("the content has the mark of UTF-16, and is something else").in_file(path)
+            };
+            let (pairs, rest) = bytes.as_chunks::<2>();
+            let units: Vec<u16> = pairs.iter().skip(1).map(|pair| of_pair(*pair)).collect();
+            return String::from_utf16(&units).ok().filter(|_| rest.is_empty()).ok_or_else(refuse);
+        }
+        String::from_utf8(bytes).map_err(|error| {
+            let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = good.split(|byte| *byte == b'\n').count();
+            BuildError::invalid("the content is not UTF-8").at_line(path, line)
+        })
     }
 
     pub(crate) fn into_reads(self) -> ReadSet {
         self.reads.into_inner()
+    }
+}
+
+/// How the pairs of bytes are read of a file that begins with a mark of UTF-16, as some editors write and kustomize reads
+/// it.
+fn utf_16(bytes: &[u8]) -> Option<fn([u8; 2]) -> u16> {
+    match bytes {
+        [0xff, 0xfe, ..] => Some(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => Some(u16::from_be_bytes),
+        _ => None,
     }
 }
 

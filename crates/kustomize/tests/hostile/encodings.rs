@@ -31,13 +31,13 @@ const X: &str = "kind: X\nmetadata:\n  name: x\n";
 
 #[test]
 fn bytes_that_are_no_utf_8_are_refused_with_the_file() {
-    refuse(b"kind: X\nmetadata: {name: x}\na: \xff\n", "/a.yaml: the content is not UTF-8");
-    refuse(b"\xc3\x28", "/a.yaml: the content is not UTF-8");
+    refuse(b"kind: X\nmetadata: {name: x}\na: \xff\n", "/a.yaml:3:1: the content is not UTF-8");
+    refuse(b"\xc3\x28", "/a.yaml:1:1: the content is not UTF-8");
     // A surrogate, and a slash that is longer than it needs to be.
     refuse(b"kind: X\nmetadata: {name: \xed\xa0\x80}\n", "not UTF-8");
     refuse(b"kind: X\nmetadata: {name: ..\xc0\xaf}\n", "not UTF-8");
     let error = built_beside(b"namePrefix: \xff\n", b"").unwrap_err().to_string();
-    assert!(error.contains("/kustomization.yaml: the content is not UTF-8"), "{error}");
+    assert!(error.contains("/kustomization.yaml:1:1: the content is not UTF-8"), "{error}");
 }
 
 #[test]
@@ -58,6 +58,20 @@ fn marks_and_line_ends_of_other_systems_are_read() {
         "kind: X\nmetadata:\n  name: x\nt: |\n  a\r\n  b\n",
         "kind: X\nmetadata:\n  name: x\nt: |\n  a\n  b\n",
     );
+}
+
+#[test]
+fn utf_16_with_its_mark_is_read() {
+    let units: Vec<u16> = format!("\u{feff}{X}a: \u{e9}\u{1f600}\n").encode_utf16().collect();
+    let little: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+    let big: Vec<u8> = units.iter().flat_map(|unit| unit.to_be_bytes()).collect();
+    for bytes in [&little, &big] {
+        assert_eq!(built(bytes).unwrap().to_yaml(), format!("a: \"\u{e9}\\U0001F600\"\n{X}"));
+        assert_eq!(built_beside(b"resources: [a.yaml]\nnamePrefix: p-\n", bytes).unwrap().objects.len(), 1);
+        refuse(&bytes[..bytes.len() - 1], "/a.yaml: the content has the mark of UTF-16");
+    }
+    refuse(b"\xff\xfe\x00\xd8a\0", "/a.yaml: the content has the mark of UTF-16");
+    refuse(&little[2..], "the content is not UTF-8");
 }
 
 #[test]

@@ -124,9 +124,13 @@ fn nesting_is_refused_in_annotations_that_are_read() {
     }
 }
 
-/// Runs on a stack of one mebibyte.
+/// Runs on a stack of one mebibyte, half of what threads have.
 fn on_a_small_stack(run: impl FnOnce() + Send + 'static) {
-    std::thread::Builder::new().stack_size(1 << 20).spawn(run).unwrap().join().unwrap();
+    on_a_stack(1 << 20, run);
+}
+
+fn on_a_stack(bytes: usize, run: impl FnOnce() + Send + 'static) {
+    std::thread::Builder::new().stack_size(bytes).spawn(run).unwrap().join().unwrap();
 }
 
 fn nested(open: &str, middle: &str, close: &str, depth: usize) -> String {
@@ -236,4 +240,31 @@ fn the_deepest_chain_of_kustomizations_fits_on_a_small_stack() {
             built(&files).unwrap_or_else(|error| panic!("{field}: {error}"));
         }
     });
+}
+
+#[test]
+fn keyed_lists_inside_each_other_fit_on_the_stack_of_a_thread() {
+    let schema = "definitions:\n  Foo:\n    x-kubernetes-group-version-kind: [{group: e.com, version: v1, kind: Foo}]\n    \
+                  properties: {spec: {$ref: '#/definitions/Item'}}\n  Item:\n    properties:\n      l: {type: array, items: \
+                  {$ref: '#/definitions/Item'}, x-kubernetes-patch-strategy: merge, x-kubernetes-patch-merge-key: name}\n";
+    let settings = "resources: [a.yaml]\nopenapi: {path: s.yaml}\npatches: [{path: p.yaml}]\n";
+    // Each in one pass; then with items that have the same key, step by step.
+    for open in ["{name: a, l: [", "{name: a, l: [{name: a}, "] {
+        on_a_stack(2 << 20, move || {
+            let object = |end: &str| {
+                let spec = nested(open, end, "]}", 245);
+                format!("apiVersion: e.com/v1\nkind: Foo\nmetadata: {{name: f}}\nspec: {spec}\n")
+            };
+            let (object, patch) = (object("{name: a, v: 1}"), object("{name: a, v: 2}"));
+            let files = [
+                ("kustomization.yaml", settings),
+                ("s.yaml", schema),
+                ("a.yaml", &object),
+                ("p.yaml", &patch),
+            ];
+            // Of items with the same key, kustomize loses some.
+            let is_kept = built(&files).unwrap().to_yaml().contains("v: 2");
+            assert_eq!(is_kept, !open.contains("}, "));
+        });
+    }
 }
