@@ -119,8 +119,14 @@ impl StyledText {
             let (event, span) = event.ok()?;
             match event {
                 Event::DocumentEnd => break,
-                Event::StreamStart | Event::StreamEnd | Event::DocumentStart(..) => {}
-                event => events.push((event, span)),
+                event @ (Event::Scalar(..)
+                | Event::Alias(_)
+                | Event::SequenceStart(..)
+                | Event::SequenceEnd
+                | Event::MappingStart(..)
+                | Event::MappingEnd) => events.push((event, span)),
+                // Comments are among the events if another crate of the build has switched them on.
+                _ => {}
             }
         }
         let (comments, trailing) = comments(&text, &events);
