@@ -172,7 +172,9 @@ pub(crate) fn run_entry(
         },
     }?;
     set.drop_empties();
-    match set.duplicate().filter(|_| allowed != Allowed::default()) {
+    // Only a patch that may rename is looked behind: this is a walk over all objects.
+    let twice = if allowed == Allowed::default() { None } else { set.duplicate() };
+    match twice {
         Some(id) => Err(BuildError::invalid(format!(
             "may not add resource with an already registered id: {id}: a patch has renamed objects to it"
         ))),
