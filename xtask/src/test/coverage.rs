@@ -37,6 +37,8 @@ pub fn run(root: &Path) -> Result<()> {
     fs::create_dir_all(&folder)?;
     let mut command = Command::new(program);
     command.current_dir(root).env("PLUMB_SHARED", shared_folder(root));
+    // Traced, each case takes long, and a few run through the same lines.
+    command.env("PLUMB_DIFFERENTIAL_CASES", "10");
     command.args([
         "tarpaulin",
         "--engine",
