@@ -9,7 +9,7 @@ use super::{cargo, say, shared_folder, watch};
 /// Runs the cases; an error if one fails, is skipped, or if there are none.
 pub fn run(root: &Path) -> Result<()> {
     let mut command = cargo(root);
-    command.args(["test", "--package", "plumb-kustomize", "--test", "vectors", "--", "--nocapture"]);
+    command.args(["test", "--package", "plumb-kustomize", "--test", "it", "vectors::", "--", "--nocapture"]);
     command.env("PLUMB_SHARED", shared_folder(root));
     let mut summary = None;
     let (status, _) = watch(command, |line| {

@@ -5,9 +5,9 @@ use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::{env, fs};
 
-use crate::case::Case;
-use crate::compare::{self, Difference, Outcome, Own};
-use crate::oracle::Verdict;
+use crate::differential::case::Case;
+use crate::differential::compare::{self, Difference, Outcome, Own};
+use crate::differential::oracle::Verdict;
 
 /// A difference, made small.
 pub struct Found {

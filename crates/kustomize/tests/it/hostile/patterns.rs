@@ -2,7 +2,7 @@
 
 use plumb_kustomize::Refusal;
 
-use crate::{A, built, charged, cheap, many, objects, refuse};
+use crate::hostile::{A, built, charged, cheap, many, objects, refuse};
 
 fn selecting(pattern: &str) -> String {
     format!("resources: [a.yaml]\npatches: [{{patch: '[]', target: {{name: '{pattern}'}}}}]\n")

@@ -2,7 +2,7 @@
 
 use plumb_kustomize::{Limits, Refusal};
 
-use crate::{A, Files, built, built_with, many, refuse};
+use crate::hostile::{A, Files, built, built_with, many, refuse};
 
 /// Every way in which a file becomes part of a build. The hostile text is `x.yaml`.
 pub const READERS: [&str; 14] = [

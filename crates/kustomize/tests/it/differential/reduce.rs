@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::case::Case;
+use crate::differential::case::Case;
 
 /// The smallest case that can be had with so many questions.
 pub fn reduce(case: &Case, tries: usize, is_interesting: &mut dyn FnMut(&Case) -> bool) -> Case {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use plumb_filetree::{EntryKind, FileTree, MemoryTree, ReadError, RelPath};
 use plumb_kustomize::{Options, Reach, Refusal, build};
 
-use crate::{A, built, tree};
+use crate::hostile::{A, built, tree};
 
 /// Every field in which a path can stand, which is `PATH`.
 const FIELDS: [&str; 26] = [

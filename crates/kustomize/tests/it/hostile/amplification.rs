@@ -2,7 +2,7 @@
 
 use plumb_kustomize::{Limits, Refusal};
 
-use crate::{A, Files, built_with, charged, many, objects, refuse};
+use crate::hostile::{A, Files, built_with, charged, many, objects, refuse};
 
 /// A text of so many bytes.
 fn long(bytes: usize) -> String {

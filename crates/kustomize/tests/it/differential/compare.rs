@@ -5,9 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use plumb_filetree::RelPath;
 use plumb_kustomize::{Options, Reach, Refusal, build};
 
-use crate::case::Case;
-use crate::oracle::Verdict;
-use crate::{NOT_SUPPORTED, exceptions};
+use crate::differential::case::Case;
+use crate::differential::oracle::Verdict;
+use crate::differential::{NOT_SUPPORTED, exceptions};
 
 /// What this engine says.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use super::fields::{self, Context};
 use super::node::{Node, Style, write};
 use super::objects::{self, Object};
 use super::words;
-use crate::case::Case;
+use crate::differential::case::Case;
 
 /// How the layers of a tree stand over each other; the last one is built.
 struct Plan {

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, io, thread};
 
-use crate::case::Case;
+use crate::differential::case::Case;
 
 /// A command line to which the directory is added.
 const COMMAND: &str = "PLUMB_KUSTOMIZE";

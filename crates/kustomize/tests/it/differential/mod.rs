@@ -32,10 +32,10 @@ use std::{env, fs, thread};
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::case::Case;
-use crate::compare::{Outcome, compare, ours};
-use crate::oracle::{Oracle, Program};
-use crate::report::{Found, Tally};
+use crate::differential::case::Case;
+use crate::differential::compare::{Outcome, compare, ours};
+use crate::differential::oracle::{Oracle, Program};
+use crate::differential::report::{Found, Tally};
 
 /// Fields that this engine does not know yet: refused by name, counted, thrown seldom.
 pub const NOT_SUPPORTED: &[&str] = &[];

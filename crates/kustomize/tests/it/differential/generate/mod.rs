@@ -15,7 +15,7 @@ mod words;
 
 use proptest::prelude::{Just, Strategy};
 
-use crate::case::Case;
+use crate::differential::case::Case;
 
 /// Trees with kustomizations; fields in `rare` are thrown seldom.
 pub fn trees(rare: &'static [&'static str]) -> impl Strategy<Value = Case> {

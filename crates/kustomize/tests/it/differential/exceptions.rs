@@ -1,9 +1,9 @@
 //! Differences that are meant: each is a row of `EXCEPTIONS.md` beside the crate, which says why, and is told by what
 //! both programs said of a case, so that no other difference hides behind it.
 
-use crate::case::Case;
-use crate::compare::Own;
-use crate::oracle::Verdict;
+use crate::differential::case::Case;
+use crate::differential::compare::Own;
+use crate::differential::oracle::Verdict;
 
 /// A row of the table, and how it is told.
 struct Exception {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use plumb_filetree::RelPath;
 use plumb_kustomize::{Limits, Options, Refusal, build};
 
-use crate::{A, built_with, charged, cheap, many, objects, refuse, tree};
+use crate::hostile::{A, built_with, charged, cheap, many, objects, refuse, tree};
 
 #[test]
 fn many_patches_by_name_among_many_objects_are_cheap() {

@@ -4,8 +4,8 @@ use plumb_filetree::{MemoryTree, RelPath};
 use plumb_kustomize::{Options, Refusal, build};
 use plumb_manifests::yaml;
 
-use crate::texts::refuse_everywhere;
-use crate::{A, built, many, refuse, tree};
+use crate::hostile::texts::refuse_everywhere;
+use crate::hostile::{A, built, many, refuse, tree};
 
 const DEEP: usize = 100_000;
 

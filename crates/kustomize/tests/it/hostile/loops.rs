@@ -4,7 +4,7 @@ use bytes::Bytes;
 use plumb_filetree::{EntryKind, FileTree, MemoryTree, ReadError, RelPath};
 use plumb_kustomize::{Limits, Options, Refusal, build};
 
-use crate::{A, built, built_with, many, refuse, tree};
+use crate::hostile::{A, built, built_with, many, refuse, tree};
 
 const COMPONENT: &str = "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n";
 
