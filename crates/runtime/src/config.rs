@@ -76,6 +76,9 @@ pub struct Common {
     /// Accepted at its default.
     #[arg(long = "default-service-account", default_value = "")]
     pub default_service_account: String,
+    /// Memory that input from outside may claim, e.g. 512Mi; 0 for 60 % of the container's memory limit.
+    #[arg(long = "memory-budget", default_value = "0", value_parser = crate::memory::parse_quantity)]
+    pub memory_budget: u64,
     /// The namespace that the controller runs in.
     #[arg(long = "runtime-namespace", env = "RUNTIME_NAMESPACE", hide = true)]
     pub runtime_namespace: Option<String>,

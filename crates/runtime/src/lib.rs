@@ -15,6 +15,7 @@ mod key;
 mod kind;
 mod leader;
 mod logs;
+mod memory;
 mod metrics;
 mod patience;
 mod queue;

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -94,6 +95,15 @@ impl Metrics {
     /// Adds a metric. A counter's name comes without `_total`.
     pub fn register(&self, name: &str, help: &str, metric: impl Metric) {
         self.0.registry.lock().unwrap_or_else(PoisonError::into_inner).register(name, help, metric);
+    }
+
+    /// Adds metrics that are read when they are scraped.
+    pub(crate) fn register_collector(&self, collector: impl Collector) {
+        self.0
+            .registry
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .register_collector(Box::new(collector));
     }
 
     /// Everything, as text.

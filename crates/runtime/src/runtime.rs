@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use kube::Client;
+use plumb_memory::MemoryPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::Key;
@@ -19,6 +20,7 @@ use crate::config::{Common, Work};
 use crate::events::{Recorder, Senders};
 use crate::kind::Kind;
 use crate::leader::{Terms, lead, lease_name, work_and_keep};
+use crate::memory;
 use crate::metrics::Metrics;
 use crate::queue::{Priority, Queue};
 use crate::report::{Draft, Reporter};
@@ -50,6 +52,7 @@ pub struct Runtime {
     common: Common,
     work: Option<Work>,
     metrics: Metrics,
+    memory: MemoryPool,
     readiness: Readiness,
     recorder: Recorder,
     senders: Senders,
@@ -116,6 +119,7 @@ impl Runtime {
         let instance = instance.unwrap_or_else(|| identity.controller.to_owned());
         let (recorder, senders) =
             Recorder::new(identity.controller, instance, address, clock.clone(), metrics.clone());
+        let memory = memory::pool(common.memory_budget, &metrics);
         Self {
             identity,
             client,
@@ -123,6 +127,7 @@ impl Runtime {
             common,
             work,
             metrics,
+            memory,
             readiness: Readiness::default(),
             recorder,
             senders,
@@ -149,6 +154,11 @@ impl Runtime {
     /// What is counted and measured.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// The budget of the process for memory that input from outside can claim.
+    pub fn memory(&self) -> MemoryPool {
+        self.memory.clone()
     }
 
     /// The flags that all controllers have.

@@ -1,0 +1,7 @@
+//! One budget per process for the memory that input from outside can claim: trees, packs, unpacked files, patterns,
+//! events, request bodies. Whoever holds such bytes reserves them first; what does not fit is rejected with the name of
+//! the limit and disturbs nothing else. Fixed costs of the process are not counted here.
+
+mod pool;
+
+pub use pool::{Limit, MemoryPool, MemoryReservation, OverBudget, Usage};
