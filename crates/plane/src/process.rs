@@ -20,6 +20,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use rustix::process::Signal;
 
 /// How long a killed process may take to be gone.
 const KILL_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -110,10 +111,29 @@ impl Drop for Process {
 
 /// Sends SIGTERM to a process, if it is there.
 pub fn terminate(id: u32) {
+    signal(id, Signal::TERM);
+}
+
+/// Sends SIGKILL to a process, if it is there. Does not wait for its end.
+pub fn kill(id: u32) {
+    signal(id, Signal::KILL);
+}
+
+/// Sends SIGSTOP to a process, if it is there: it runs no instruction until [`resume`].
+pub fn pause(id: u32) {
+    signal(id, Signal::STOP);
+}
+
+/// Sends SIGCONT to a process, if it is there.
+pub fn resume(id: u32) {
+    signal(id, Signal::CONT);
+}
+
+fn signal(id: u32, signal: Signal) {
     let id = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw);
     if let Some(id) = id {
         // Fails only when the process has ended already.
-        let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
+        let _ = rustix::process::kill_process(id, signal);
     }
 }
 

@@ -2,7 +2,7 @@
 //! It holds no semantics of Kubernetes (no defaults, no ownership, no watch cache): what needs those is a test of a plane.
 
 mod answer;
-mod pattern;
+pub(crate) mod pattern;
 
 pub use answer::{Answer, Feed};
 
@@ -18,6 +18,11 @@ use http::{Request, Response};
 use pattern::Pattern;
 use serde_json::Value;
 use tower::service_fn;
+
+use crate::server::Server;
+
+/// The largest body that is read over TCP, in bytes.
+const BODY_MAX: usize = 64 << 20;
 
 /// The script and the record of one mock API server. Clones share both.
 ///
@@ -42,6 +47,16 @@ struct State {
     standing: Vec<(Pattern, Answer)>,
     calls: Vec<Call>,
     unscripted: Vec<String>,
+}
+
+/// A mock API server that listens; it stops when dropped.
+pub struct Listening(Server);
+
+impl Listening {
+    /// `http://127.0.0.1:<port>`, without a slash at the end.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.0.address())
+    }
 }
 
 /// One request that reached the mock API server.
@@ -130,6 +145,20 @@ impl Scenario {
     /// Forgets the calls so far, and keeps the script.
     pub fn forget_calls(&self) {
         self.state().calls.clear();
+    }
+
+    /// Serves the script over TCP, on a free port of 127.0.0.1, until the answer is dropped.
+    pub fn listen(&self) -> anyhow::Result<Listening> {
+        let scenario = self.clone();
+        let router = axum::Router::new().fallback(move |request: Request<Body>| {
+            let scenario = scenario.clone();
+            async move {
+                let (head, body) = request.into_parts();
+                let body = axum::body::to_bytes(body, BODY_MAX).await.unwrap_or_default();
+                scenario.serve(Request::from_parts(head, body.to_vec().into())).await
+            }
+        });
+        Ok(Listening(Server::start(router, None)?))
     }
 
     async fn serve(self, request: Request<kube::client::Body>) -> Response<Body> {

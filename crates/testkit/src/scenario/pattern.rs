@@ -1,17 +1,18 @@
 //! Which calls an answer is for: a method and a path with stars.
 
 /// A method (`*` is any) and a path in which `*` is one segment, or at the end the rest.
-pub(super) struct Pattern {
+#[derive(Clone, Debug)]
+pub(crate) struct Pattern {
     method: String,
     path: String,
 }
 
 impl Pattern {
-    pub(super) fn new(method: &str, path: &str) -> Self {
+    pub(crate) fn new(method: &str, path: &str) -> Self {
         Self { method: method.to_owned(), path: path.to_owned() }
     }
 
-    pub(super) fn fits(&self, method: &str, path: &str) -> bool {
+    pub(crate) fn fits(&self, method: &str, path: &str) -> bool {
         (self.method == "*" || self.method == method) && fits_path(&self.path, path)
     }
 }

@@ -1,0 +1,139 @@
+//! What the proxy sees of a request, and what it keeps of it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+/// One request as it arrived at the proxy.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The HTTP method.
+    pub method: Method,
+    /// The path, without the query.
+    pub path: String,
+    /// The query, without `?`; empty if there is none.
+    pub query: String,
+    /// The body; empty if there is none.
+    pub body: Bytes,
+}
+
+impl Seen {
+    /// The body as JSON; null if it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+
+    /// Whether this opens a watch.
+    pub fn is_watch(&self) -> bool {
+        self.method == Method::GET
+            && self.query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1"))
+    }
+
+    /// Whether this changes the cluster. Leases, events, reviews and dry runs are excluded: their number depends on
+    /// time, or they change nothing.
+    pub fn is_write(&self) -> bool {
+        let excluded = ["/leases", "/events", "reviews"];
+        self.method != Method::GET
+            && !excluded.iter().any(|part| self.path.contains(part))
+            && !self.query.contains("dryRun=")
+    }
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing was answered yet.
+    Pending,
+    /// The API server's own answer arrived at the controller.
+    Answered(u16),
+    /// The API server answered this, the controller never learnt it.
+    Lost(u16),
+    /// The proxy answered this; the API server saw nothing.
+    Refused(u16),
+    /// The connection was reset; the API server saw nothing.
+    Reset,
+    /// Forwarded, but the API server gave no answer.
+    Failed,
+}
+
+/// One request and its end: the record that a test compares.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Time since the proxy started.
+    pub at: Duration,
+    /// The HTTP method.
+    pub method: String,
+    /// The path, without the query.
+    pub path: String,
+    /// The query, without `?`.
+    pub query: String,
+    /// Length of the body in bytes.
+    pub bytes: usize,
+    /// SHA-256 of the body, hexadecimal.
+    pub digest: String,
+    /// Whether it counts as a write, see [`Seen::is_write`].
+    pub write: bool,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+impl Record {
+    pub(super) fn new(seen: &Seen, at: Duration) -> Self {
+        Self {
+            at,
+            method: seen.method.to_string(),
+            path: seen.path.clone(),
+            query: seen.query.clone(),
+            bytes: seen.body.len(),
+            digest: hex(&Sha256::digest(&seen.body)),
+            write: seen.is_write(),
+            outcome: Outcome::Pending,
+        }
+    }
+
+    /// Whether the API server saw it and accepted it.
+    pub fn took_effect(&self) -> bool {
+        matches!(self.outcome, Outcome::Answered(code) | Outcome::Lost(code) if (200..300).contains(&code))
+    }
+}
+
+impl std::fmt::Display for Record {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { at, method, path, bytes, outcome, .. } = self;
+        write!(f, "{:8.3} {method} {path} {bytes} B: {outcome:?}", at.as_secs_f64())
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(method: Method, path: &str, query: &str, write: bool) {
+        let seen = Seen { method, path: path.to_owned(), query: query.to_owned(), body: Bytes::new() };
+        assert_eq!(seen.is_write(), write, "{path}");
+    }
+
+    #[test]
+    fn leases_events_reviews_and_dry_runs_are_no_writes() {
+        check(Method::PATCH, "/api/v1/namespaces/a/configmaps/b", "fieldManager=x", true);
+        check(Method::DELETE, "/api/v1/namespaces/a/configmaps/b", "", true);
+        check(Method::GET, "/api/v1/namespaces/a/configmaps/b", "", false);
+        check(Method::PATCH, "/api/v1/namespaces/a/configmaps/b", "dryRun=All", false);
+        check(Method::PUT, "/apis/coordination.k8s.io/v1/namespaces/a/leases/b", "", false);
+        check(Method::POST, "/api/v1/namespaces/a/events", "", false);
+        check(Method::POST, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", "", false);
+    }
+}
