@@ -24,11 +24,13 @@ enum Outcome {
 }
 
 /// The quick ones first: who breaks a rule of the text hears of it in a second.
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 10] = [
     ("fmt", fmt),
     ("layers", layers::run),
     ("tidy", tidy::run),
     ("gen", generated),
+    ("proof", proof),
+    ("mutants", mutants),
     ("clippy", clippy),
     ("doc", doc),
     ("deny", deny),
@@ -106,6 +108,16 @@ fn fmt(root: &Path) -> Result<Outcome> {
 
 fn generated(_root: &Path) -> Result<Outcome> {
     crate::r#gen::run(true).map(|()| Outcome::Passed)
+}
+
+/// The claims of `tests/proof` name rows and tests that exist.
+fn proof(root: &Path) -> Result<Outcome> {
+    crate::proof::check(root).map(|()| Outcome::Passed)
+}
+
+/// The mutants of `tests/mutants` still fit the code.
+fn mutants(root: &Path) -> Result<Outcome> {
+    crate::test::mutants::check(root).map(|()| Outcome::Passed)
 }
 
 fn clippy(root: &Path) -> Result<Outcome> {

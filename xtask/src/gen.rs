@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::check::workspace_root;
+use crate::{check::workspace_root, proof};
 
 /// Folders that hold generated files and nothing else: a file that nothing generates is removed.
 const FOLDERS: [&str; 2] = ["config/crd", "config/rbac"];
@@ -21,7 +21,7 @@ type Files = BTreeMap<String, String>;
 /// Writes the generated files, or with `check` fails if a file would change.
 pub fn run(check: bool) -> Result<()> {
     let root = workspace_root()?;
-    let wanted = generated()?;
+    let wanted = generated(&root)?;
     let stale = stale(&root, &wanted)?;
     if check {
         return if stale.is_empty() {
@@ -38,10 +38,11 @@ pub fn run(check: bool) -> Result<()> {
 }
 
 /// Everything that is generated.
-fn generated() -> Result<Files> {
+fn generated(root: &Path) -> Result<Files> {
     let mut files = definitions::files()?;
     files.extend(roles::files()?);
     files.insert("docs/reasons.md".to_owned(), reasons::page());
+    files.insert("docs/proof.md".to_owned(), proof::page(&proof::read(root)?));
     Ok(files)
 }
 
@@ -112,13 +113,13 @@ mod tests {
 
     #[test]
     fn what_was_written_is_not_stale() {
-        let files = generated().unwrap();
+        let files = generated(&workspace_root().unwrap()).unwrap();
         assert_eq!(stale(written(&files).path(), &files).unwrap(), Vec::<String>::new());
     }
 
     #[test]
     fn a_file_that_is_missing_edited_or_left_over_is_stale() {
-        let files = generated().unwrap();
+        let files = generated(&workspace_root().unwrap()).unwrap();
         let root = written(&files);
         let page = "docs/reasons.md";
         fs::remove_file(root.path().join(page)).unwrap();
@@ -135,8 +136,8 @@ mod tests {
 
     #[test]
     fn every_generated_document_reads_back() {
-        for (path, text) in generated().unwrap() {
-            if path == "docs/reasons.md" {
+        for (path, text) in generated(&workspace_root().unwrap()).unwrap() {
+            if path.starts_with("docs/") {
                 continue;
             }
             for document in text.split("---\n") {

@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod r#gen;
 mod plane;
+mod proof;
 mod test;
 
 use std::process::ExitCode;

@@ -1,6 +1,8 @@
 //! `cargo xtask test`: builds, starts one control plane, hands it to every test, and says the sum in its last line.
 
 mod coverage;
+pub mod mutants;
+pub mod programs;
 mod vectors;
 
 use std::{
@@ -8,7 +10,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Stdio},
+    process::{Command, ExitStatus},
     time::Instant,
 };
 
@@ -16,7 +18,7 @@ use anyhow::{Context as _, Result, bail};
 use plumb_plane::{HANDOVER, Plane, PlaneOptions};
 use plumb_testkit::{controllers::BINARIES, skip::SKIPS};
 
-use crate::check::workspace_root;
+use crate::{check::workspace_root, proof::results::Recorder};
 
 /// Which tests to run.
 #[derive(clap::Args)]
@@ -29,6 +31,12 @@ pub struct Arguments {
     /// Say which lines of the kustomize engine its tests reach; fail under 90 %.
     #[arg(long)]
     coverage: bool,
+    /// Break one line of the code at a time, as `tests/mutants` lists them; fail if the test that is named for it passes.
+    #[arg(long, conflicts_with_all = ["coverage", "record", "package"])]
+    mutants: bool,
+    /// Keep how the tests that `docs/proof.md` names ended, in `tests/proof/results.toml`.
+    #[arg(long)]
+    record: bool,
 }
 
 /// How many tests ended how.
@@ -44,6 +52,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let root = workspace_root()?;
     if arguments.coverage {
         return coverage::run(&root);
+    }
+    if arguments.mutants {
+        return mutants::run(&root, arguments.filter.as_deref());
     }
     if arguments.package.is_none() && arguments.filter.as_deref() == Some("vectors") {
         return vectors::run(&root);
@@ -65,10 +76,20 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut command = cargo(&root);
     command.args(test_words(arguments, &["--no-fail-fast"]));
     command.env(HANDOVER, plane.description()).env(SKIPS, skips.path()).env(BINARIES, target.join("debug"));
-    let (status, mut sum) = watch(command, |_| {})?;
+    let mut recorder = if arguments.record { Some(recorder(&root, arguments)?) } else { None };
+    let streams = if arguments.record { Streams::Both } else { Streams::Output };
+    let (status, mut sum) = watch(command, streams, |line| {
+        if let Some(recorder) = &mut recorder {
+            recorder.read(line);
+        }
+    })?;
     stage.begins("done");
     drop(plane);
     let reasons = fs::read_to_string(skips.path()).context("the skips cannot be read")?;
+    if let Some(mut recorder) = recorder {
+        recorder.read_skips(&reasons);
+        recorder.write(&root, &jiff::Zoned::now().date().to_string(), &checked_out(&root)?)?;
+    }
     for reason in reasons.lines() {
         say(reason)?;
     }
@@ -82,6 +103,25 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         bail!("a test failed");
     }
     Ok(())
+}
+
+fn recorder(root: &Path, arguments: &Arguments) -> Result<Recorder> {
+    let packages = programs::packages(&mut cargo(root))?;
+    let mut command = cargo(root);
+    command.args(test_words(arguments, &["--no-run", "--message-format", "json"]));
+    Ok(Recorder::new(programs::build(&mut command, &packages)?))
+}
+
+/// The commit that is checked out, short; with a plus if files differ from it.
+fn checked_out(root: &Path) -> Result<String> {
+    let git = |words: &[&str]| -> Result<String> {
+        let output =
+            Command::new("git").current_dir(root).args(words).output().context("cannot start git")?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let commit = git(&["rev-parse", "--short=9", "HEAD"])?;
+    let differs = !git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
+    Ok(if differs { format!("{commit}+") } else { commit })
 }
 
 /// What runs, and since when.
@@ -130,10 +170,23 @@ pub fn target_folder(root: &Path) -> Result<PathBuf> {
     Ok(folder.into())
 }
 
+/// Which streams of a command are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Streams {
+    Output,
+    /// What cargo says of the programs that it starts goes to the error stream.
+    Both,
+}
+
 /// Passes the output on as it comes, shows each line to `look`, and sums the results in it.
-fn watch(mut command: Command, mut look: impl FnMut(&str)) -> Result<(ExitStatus, Sum)> {
-    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
-    let output = child.stdout.take().context("cargo has no output")?;
+fn watch(mut command: Command, streams: Streams, mut look: impl FnMut(&str)) -> Result<(ExitStatus, Sum)> {
+    let (output, input) = std::io::pipe().context("no pipe for cargo's output")?;
+    if streams == Streams::Both {
+        command.stderr(input.try_clone().context("no pipe for cargo's errors")?);
+    }
+    let mut child = command.stdout(input).spawn().context("cannot start cargo")?;
+    // It holds our ends of the pipe, which would never close.
+    drop(command);
     let mut sum = Sum::default();
     for line in BufReader::new(output).lines() {
         let line = line.context("cargo's output cannot be read")?;

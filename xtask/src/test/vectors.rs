@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use super::{cargo, say, shared_folder, watch};
+use super::{Streams, cargo, say, shared_folder, watch};
 
 /// Runs the cases; an error if one fails, is skipped, or if there are none.
 pub fn run(root: &Path) -> Result<()> {
@@ -12,7 +12,7 @@ pub fn run(root: &Path) -> Result<()> {
     command.args(["test", "--package", "plumb-kustomize", "--test", "it", "vectors::", "--", "--nocapture"]);
     command.env("PLUMB_SHARED", shared_folder(root));
     let mut summary = None;
-    let (status, _) = watch(command, |line| {
+    let (status, _) = watch(command, Streams::Output, |line| {
         summary = Tally::parse(line).or(summary);
     })?;
     let Some(Tally { all, passed, excepted }) = summary else {
