@@ -421,3 +421,5 @@ async fn a_suspended_kustomization_is_not_applied() {
     assert_eq!(stand.writes(), ["PATCH apps", "PATCH status"]);
     stand.stop().await;
 }
+
+mod identity;

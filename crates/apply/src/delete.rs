@@ -132,6 +132,13 @@ async fn delete(
         Err(RequestError::NoMatch { .. }) => return Ok(Fate::Absent),
         Err(error) => return Err(failed(Attempt::Query)(error)),
     };
+    match (mapping.namespaced, id.namespace.is_empty()) {
+        // No object of a namespaced kind is without a namespace: it went with an earlier definition of the kind.
+        (true, true) => return Ok(Fate::Absent),
+        // Without its namespace the id may be that of an object that is desired: the next attempt knows the scope.
+        (false, false) => return Err(failed(Attempt::Query)(RequestError::ClusterScoped)),
+        (true, false) | (false, true) => {}
+    }
     for _ in 0..ATTEMPTS_MAX {
         let live = observe::live_as(cluster, &mapping, id, budget).await.map_err(failed(Attempt::Query))?;
         let Some(live) = live else { return Ok(Fate::Absent) };

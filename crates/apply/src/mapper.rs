@@ -10,6 +10,7 @@ use kube::Client;
 use kube::core::GroupVersionKind;
 use kube::discovery::ApiResource;
 use plumb_manifests::Object;
+use plumb_manifests::scope::Scope;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -133,6 +134,29 @@ impl Mapper {
                 self.find(budget, look).await
             }
             found => found,
+        }
+    }
+
+    /// The scope of a kind, in whatever version it is served. `None`: the server does not serve it, or cannot tell at the
+    /// moment. Costs a request only while the kind is not known; an unreachable server is an error.
+    pub async fn scope(
+        &self,
+        kind: &GroupVersionKind,
+        budget: &Budget,
+    ) -> Result<Option<Scope>, RequestError> {
+        let GroupVersionKind { group, version, kind } = kind;
+        let found = self.find(budget, |snapshot| {
+            let served =
+                snapshot.exact(group, version, kind).or_else(|| snapshot.versions(group, kind).first());
+            served.cloned().or_else(|| self.learned(group, version, kind)).ok_or_else(|| {
+                RequestError::NoMatch { kind: kind.clone(), api_version: self::api_version(group, version) }
+            })
+        });
+        match found.await {
+            Ok(mapping) if mapping.namespaced => Ok(Some(Scope::Namespaced)),
+            Ok(_) => Ok(Some(Scope::Cluster)),
+            Err(RequestError::NoMatch { .. }) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

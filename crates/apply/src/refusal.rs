@@ -34,6 +34,9 @@ pub enum RequestError {
     /// A namespaced object without namespace.
     #[error("namespace not specified")]
     NamespaceNotSpecified,
+    /// An id with a namespace of a kind that turned out to be cluster-scoped.
+    #[error("the kind is cluster-scoped, but the id has a namespace; retried under its id without one")]
+    ClusterScoped,
     /// The server said no.
     #[error("{0}")]
     Refused(Box<Refusal>),
@@ -99,6 +102,7 @@ impl RequestError {
             Self::Unreachable { .. }
             | Self::StaleDiscovery { .. }
             | Self::TimedOut
+            | Self::ClusterScoped
             | Self::Contended { .. } => true,
             Self::Refused(refusal) => refusal.code == 429 || refusal.code >= 500 || refusal.code == 409,
             _ => false,

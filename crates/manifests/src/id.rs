@@ -32,17 +32,32 @@ pub struct IdError {
     pub text: String,
 }
 
-/// Stands for `:` in the names of RBAC objects, because the separator of ids must not occur in a name.
+/// Stands for `:` in the names of RBAC objects, as in Flux's inventory.
 const COLON_STAND_IN: &str = "__";
 
+/// Stands for `_` in a name that would otherwise read back as another one. Names of objects hold no `%`.
+const UNDERSCORE_STAND_IN: &str = "%5F";
+
 impl ObjectId {
-    /// `<namespace>_<name>_<group>_<kind>`, as in Flux's inventory.
+    /// `<namespace>_<name>_<group>_<kind>`, as in Flux's inventory. Flux writes the names `a:b` and `a__b` alike and reads
+    /// both as `a:b`; here every name that would read back as another one has `%5F` for its underscores.
     pub fn to_inventory(&self) -> String {
-        let name = self.name.replace(':', COLON_STAND_IN);
+        let mut name = self.name.replace(':', COLON_STAND_IN);
+        if name.contains('_') && read_name(&name) != self.name {
+            name = self.name.replace('_', UNDERSCORE_STAND_IN).replace(':', COLON_STAND_IN);
+        }
         format!("{}_{}_{}_{}", self.namespace, name, self.group, self.kind)
     }
 
-    /// Reads what `to_inventory` writes. Namespaces, groups and kinds hold no underscore, so the ends are safe.
+    /// The other object that an inventory of Flux may mean by this id: `a__b` where this is `a:b`. `None` for a name
+    /// without a colon.
+    pub fn written_alike(&self) -> Option<Self> {
+        let name = self.name.contains(':').then(|| self.name.replace(':', COLON_STAND_IN))?;
+        Some(Self { name, ..self.clone() })
+    }
+
+    /// Reads what `to_inventory` writes, and what Flux writes. Namespaces, groups and kinds hold no underscore, so the
+    /// ends are safe.
     pub fn parse_inventory(text: &str) -> Result<Self, IdError> {
         let refuse = || IdError { text: text.to_owned() };
         let (namespace, rest) = text.split_once('_').ok_or_else(refuse)?;
@@ -53,11 +68,15 @@ impl ObjectId {
         }
         Ok(Self {
             namespace: namespace.to_owned(),
-            name: name.replace(COLON_STAND_IN, ":"),
+            name: read_name(name),
             group: group.to_owned(),
             kind: kind.to_owned(),
         })
     }
+}
+
+fn read_name(name: &str) -> String {
+    name.replace(COLON_STAND_IN, ":").replace(UNDERSCORE_STAND_IN, "_")
 }
 
 impl fmt::Display for ObjectId {
@@ -93,6 +112,41 @@ mod tests {
         check("_podinfo__Namespace", "Namespace/podinfo");
         check("_system__node_rbac.authorization.k8s.io_ClusterRole", "ClusterRole/system:node");
         check("ns_a__b_rbac.authorization.k8s.io_Role", "Role/ns/a:b");
+    }
+
+    #[test]
+    fn every_name_reads_back_as_itself_and_no_two_names_are_written_alike() {
+        let parts = ["a", "_", ":", "__", "b"];
+        let mut written = std::collections::BTreeMap::new();
+        let mut names: Vec<String> = vec![String::new()];
+        for _ in 0..5 {
+            names = names.iter().flat_map(|name| parts.map(|part| format!("{name}{part}"))).collect();
+            for name in &names {
+                let id = ObjectId { name: name.clone(), ..check_parts("ns") };
+                assert_eq!(ObjectId::parse_inventory(&id.to_inventory()).unwrap(), id, "{name}");
+                if let Some(other) = written.insert(id.to_inventory(), name.clone()) {
+                    assert_eq!(other, *name);
+                }
+            }
+        }
+    }
+
+    fn check_parts(namespace: &str) -> ObjectId {
+        ObjectId {
+            namespace: namespace.to_owned(),
+            group: "rbac.authorization.k8s.io".to_owned(),
+            kind: "Role".to_owned(),
+            ..ObjectId::default()
+        }
+    }
+
+    #[test]
+    fn a_name_that_flux_reads_back_keeps_flux_s_form() {
+        let id = |name: &str| ObjectId { name: name.to_owned(), ..check_parts("") };
+        assert_eq!(id("system:node_x").to_inventory(), "_system__node_x_rbac.authorization.k8s.io_Role");
+        assert_eq!(id("team__b").to_inventory(), "_team%5F%5Fb_rbac.authorization.k8s.io_Role");
+        assert_eq!(id("team:b").written_alike(), Some(id("team__b")));
+        assert_eq!(id("team__b").written_alike(), None);
     }
 
     #[test]

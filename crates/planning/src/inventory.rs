@@ -124,6 +124,17 @@ impl Inventory {
         other.entries.iter().all(|(id, version)| self.entries.get(id) == Some(version))
     }
 
+    /// The same objects, each under the id that `rename` gives to it. Entries that become one object are one entry.
+    #[must_use]
+    pub fn renamed(self, rename: impl Fn(ObjectId, &str) -> ObjectId) -> Self {
+        self.entries.into_iter().map(|(id, version)| (rename(id, &version), version)).collect()
+    }
+
+    /// Objects with their versions, sorted by id.
+    pub fn entries(&self) -> impl Iterator<Item = (&ObjectId, &str)> {
+        self.entries.iter().map(|(id, version)| (id, version.as_str()))
+    }
+
     /// Ids, sorted.
     pub fn ids(&self) -> impl Iterator<Item = &ObjectId> {
         self.entries.keys()

@@ -9,6 +9,7 @@ pub mod exclusion;
 pub mod fields;
 mod fields_table;
 pub mod fingerprint;
+pub mod identity;
 pub mod inventory;
 pub mod managed_fields;
 pub mod obstruction;

@@ -118,10 +118,18 @@ impl fmt::Display for WhyNot {
     }
 }
 
-/// What left the desired state, in the order of deletion: the reverse of the apply order.
+/// What left the desired state, in the order of deletion: the reverse of the apply order. An inventory of Flux writes the
+/// names `a:b` and `a__b` alike: such an entry stands for both, as far as neither is desired.
 pub fn candidates(before: &Inventory, desired: &Inventory) -> Vec<Candidate> {
-    let mut stale: Vec<Candidate> = before
-        .without(desired)
+    let gone = before.without(desired);
+    let alike: Inventory = gone
+        .in_apply_order()
+        .into_iter()
+        .filter_map(|(id, version)| Some((id.written_alike()?, version.to_owned())))
+        .filter(|(id, _)| !desired.contains(id))
+        .collect();
+    let mut stale: Vec<Candidate> = alike
+        .union(&gone)
         .in_apply_order()
         .into_iter()
         .map(|(id, version)| Candidate { id: id.clone(), version: version.to_owned() })

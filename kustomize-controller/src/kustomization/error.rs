@@ -81,6 +81,14 @@ pub enum KustomizationError {
     /// An object is there twice.
     #[error("{0}: remove one of the two manifests")]
     Duplicate(#[from] DuplicateId),
+    /// The scope of a kind could not be asked for, so its objects could not be told apart.
+    #[error("cannot tell whether {kind} is namespaced: {problem}")]
+    Scope {
+        /// The kind, with group and version.
+        kind: String,
+        /// What the request led to.
+        problem: String,
+    },
     /// The inventory in the status cannot be read.
     #[error("status.inventory cannot be used")]
     Inventory(#[from] InventoryError),
@@ -131,7 +139,9 @@ impl Classify for KustomizationError {
             Self::Render(error) => error.reason(),
             Self::BuildFault => Reason::InternalError,
             Self::Duplicate(_) | Self::Variables { .. } => Reason::BuildFailed,
-            Self::Inventory(_) | Self::Record(_) | Self::Apply { .. } => Reason::ReconciliationFailed,
+            Self::Scope { .. } | Self::Inventory(_) | Self::Record(_) | Self::Apply { .. } => {
+                Reason::ReconciliationFailed
+            }
             Self::Prune { .. } => Reason::PruneFailed,
             Self::Unhealthy { .. } => Reason::HealthCheckFailed,
         }
@@ -152,6 +162,7 @@ impl Classify for KustomizationError {
             Self::BuildFault
             | Self::Variables { .. }
             | Self::Duplicate(_)
+            | Self::Scope { .. }
             | Self::Inventory(_)
             | Self::Record(_)
             | Self::Apply { .. }

@@ -8,6 +8,7 @@ pub mod decide;
 pub mod error;
 pub mod facts;
 pub mod health;
+pub mod identity;
 pub mod ledger;
 pub mod reconcile;
 pub mod teardown;

@@ -16,6 +16,7 @@ use super::decide::{self, Past};
 use super::error::KustomizationError;
 use super::facts;
 use super::health;
+use super::identity::{Identified, identify};
 use super::validate::validate;
 use crate::drift::RestoreRequest;
 use crate::kind::Kustomizations;
@@ -97,15 +98,15 @@ async fn attempt(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Result
     let terms = act::terms(object, &valid, artifact);
     recall(object, visit, context);
     context.desk.set_terms(visit.key(), terms.clone());
+    let Identified { planned, before } = identify(&built.planned, before, context).await?;
     let past = past(object, before, &built.digest, visit, context);
-    let decision =
-        decide::decide(built.planned.clone(), &past, &artifact.revision, valid.mode, object.spec.prune);
-    let receipt = act::act(decision, &built.planned, terms, visit, context).await?;
+    let decision = decide::decide(planned.to_vec(), &past, &artifact.revision, valid.mode, object.spec.prune);
+    let receipt = act::act(decision, &planned, terms, visit, context).await?;
     restore(object, visit, kind);
     if visit.forced() && valid.mode != Mode::Disabled {
         context.desk.audit(visit.key());
     }
-    match health::health(&valid, &built.planned, visit, context).await? {
+    match health::health(&valid, &planned, visit, context).await? {
         Some(()) => Ok(Course::Done(receipt)),
         None => Ok(Course::Superseded),
     }
@@ -199,7 +200,7 @@ async fn look(
     }
     let built = build(object, artifact, context, "").await?;
     recall(object, visit, context);
-    let objects = built.planned.clone();
+    let objects = identify(&built.planned, Inventory::default(), context).await?.planned.into_owned();
     context.desk.adopt_unverified(visit.key(), crate::drift::Managed { terms, objects, changes: Vec::new() });
     Ok(())
 }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::build::owner;
 use super::error::KustomizationError;
+use super::identity::identify;
 use crate::kind::Kustomizations;
 
 /// How long one attempt to delete everything may take.
@@ -38,6 +39,7 @@ async fn take_down(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Resu
         return Ok(());
     }
     let before = Inventory::from_wire(object.status.as_ref().and_then(|status| status.inventory.as_ref()))?;
+    let before = identify(&[], before, context).await?.before;
     let plan = plan::teardown(&before, true);
     let budget = Budget::new(Instant::now() + TEARDOWN_MAX, context.shutdown.clone());
     let pruned = prune(&context.cluster, &plan.prune, &owner(object), context.concurrency, &budget).await;
