@@ -76,7 +76,7 @@ pub fn install(runtime: &mut Runtime, options: &Options, doors: Doors) -> Result
     );
     let clock = runtime.clock();
     let hooks = Hooks {
-        cluster: runtime.client(),
+        cluster: runtime.unfenced_client(),
         directory,
         cross_namespace: options.cross_namespace(),
         is_filled: {

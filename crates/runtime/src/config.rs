@@ -130,7 +130,23 @@ impl Common {
         if self.concurrent == Some(0) {
             return Err(Refused::Zero { flag: "concurrent" });
         }
+        self.validate_lease()?;
         check_gates(&self.feature_gates, gates)
+    }
+
+    /// A rival must not acquire while this replica may still write, and one failed renewal must not cost the lease.
+    fn validate_lease(&self) -> Result<(), Refused> {
+        let (lease, renew, retry) = (
+            self.leader_election_lease_duration,
+            self.leader_election_renew_deadline,
+            self.leader_election_retry_period,
+        );
+        if !self.enable_leader_election
+            || (lease > renew && renew > retry && retry > GoDuration::from_secs(0))
+        {
+            return Ok(());
+        }
+        Err(Refused::Lease { lease, renew, retry })
     }
 }
 
@@ -183,6 +199,19 @@ pub enum Refused {
     Zero {
         /// The flag.
         flag: &'static str,
+    },
+    /// The times of leader election do not fit together.
+    #[error(
+        "--leader-election-lease-duration={lease} must be longer than --leader-election-renew-deadline={renew}, \
+             that longer than --leader-election-retry-period={retry}, and that longer than 0s"
+    )]
+    Lease {
+        /// How long a lease holds.
+        lease: GoDuration,
+        /// How long a leader tries to renew it.
+        renew: GoDuration,
+        /// The pause between two tries.
+        retry: GoDuration,
     },
     /// Not of the form Name=bool.
     #[error("--feature-gates: {text:?} is not of the form Name=true or Name=false")]

@@ -1,20 +1,28 @@
-//! Leader election by a Lease: of several replicas one works. Who loses its lease must end the process, since another
-//! may work already.
+//! Leader election by a Lease: of several replicas one works. A replica that loses its lease ends, since another may
+//! work already. What may be written until then is said by `lease`.
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::PostParams;
 use kube::{Api, Client};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::background::BoxError;
 use crate::client::{CallError, call};
 use crate::clock::Clock;
+use crate::lease::LeaseGuard;
+
+/// How long giving up the lease may take when the process ends; after that it runs out by itself.
+const RELEASE_MAX: Duration = Duration::from_secs(5);
+/// By how much the time of a renewal is later than the one before, at least: the resolution of a Lease.
+const RENEWAL_STEP: jiff::SignedDuration = jiff::SignedDuration::from_micros(1);
+/// A renewal may take this part of the renew deadline: one dead connection does not cost the lease.
+const ATTEMPTS_IN_DEADLINE: u32 = 2;
 
 /// The name of a controller's lease: one per shard, as Flux names it.
 pub(crate) fn lease_name(controller: &str, selector: &str) -> String {
@@ -39,58 +47,213 @@ pub(crate) struct Terms {
     pub(crate) release: bool,
 }
 
+/// Where a replica stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Candidate,
+    Leader,
+    Lost,
+}
+
+/// The election as seen by the process that takes part in it.
+pub(crate) struct Election {
+    standing: watch::Receiver<Standing>,
+    ending: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Election {
+    /// Takes part from now on, until [`Election::end`]. The client must not be fenced by `guard`.
+    pub(crate) fn begin(client: Client, terms: Terms, clock: Clock, guard: LeaseGuard) -> Self {
+        let (sender, standing) = watch::channel(Standing::Candidate);
+        let ending = CancellationToken::new();
+        let candidate = Candidate::new(client, terms, clock, guard);
+        let task = tokio::spawn(candidate.run(sender, ending.clone()));
+        Self { standing, ending, task }
+    }
+
+    /// Resolves when this replica leads.
+    pub(crate) async fn elected(&self) {
+        self.reached(Standing::Leader).await;
+    }
+
+    /// Resolves when this replica led, and does no more.
+    pub(crate) async fn lost(&self) {
+        self.reached(Standing::Lost).await;
+    }
+
+    async fn reached(&self, wanted: Standing) {
+        let reached = self.standing.clone().wait_for(|standing| *standing == wanted).await.is_ok();
+        if !reached {
+            // The election ended otherwise: this never happens.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Ends the writes of this process, then lets another replica begin at once.
+    pub(crate) async fn end(mut self) {
+        self.ending.cancel();
+        if tokio::time::timeout(RELEASE_MAX, &mut self.task).await.is_err() {
+            tracing::warn!("the lease was not released within {RELEASE_MAX:?}: it expires by itself");
+            self.task.abort();
+        }
+    }
+}
+
+/// What came of one attempt to take or renew the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    /// It is ours.
+    Held,
+    /// Another replica holds it.
+    Rival,
+    /// Others write it at the same time; who holds it is not known.
+    Contended,
+}
+
+/// Why an attempt came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum AttemptError {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("no answer from the API server within {0:?}")]
+    TimedOut(Duration),
+}
+
 /// A candidate for a lease.
-pub(crate) struct Candidate {
+struct Candidate {
     api: Api<Lease>,
     terms: Terms,
     clock: Clock,
+    guard: LeaseGuard,
+    /// The lease as the API server answered our last write.
+    known: Option<Lease>,
     /// What was seen of another holder's lease, and since when: times of others' clocks are not compared with ours.
     seen: Option<(LeaseSpec, Instant)>,
 }
 
 impl Candidate {
-    pub(crate) fn new(client: Client, terms: Terms, clock: Clock) -> Self {
-        Self { api: Api::namespaced(client, &terms.namespace), terms, clock, seen: None }
+    fn new(client: Client, terms: Terms, clock: Clock, guard: LeaseGuard) -> Self {
+        let api = Api::namespaced(client, &terms.namespace);
+        Self { api, terms, clock, guard, known: None, seen: None }
     }
 
-    /// Waits until the lease is ours.
-    pub(crate) async fn acquire(&mut self) {
+    async fn run(mut self, standing: watch::Sender<Standing>, ending: CancellationToken) {
+        if self.acquire(&ending).await {
+            standing.send_replace(Standing::Leader);
+            if self.keep(&ending).await {
+                self.guard.close();
+                standing.send_replace(Standing::Lost);
+                return;
+            }
+        }
+        self.guard.close();
+        self.guard.idle().await;
+        self.release().await;
+    }
+
+    /// Waits until the lease is ours. Whether it is: false when the end came first.
+    async fn acquire(&mut self, ending: &CancellationToken) -> bool {
         loop {
-            match self.attempt().await {
-                Ok(true) => return,
-                Ok(false) => {}
+            let began = Instant::now();
+            // Awaited also at the end: a write that is dropped may still be carried out, and nobody would release it.
+            match self.attempt_within(self.terms.renew).await {
+                Ok(Attempt::Held) if self.guard.is_held() => return true,
+                Ok(_) => {}
                 Err(error) => {
                     let error = plumb_status::chain(&error);
-                    tracing::warn!(lease = self.terms.name, error, "the lease cannot be asked for");
+                    tracing::warn!(lease = self.terms.name, error, "failed to acquire lease");
                 }
             }
-            tokio::time::sleep(self.terms.retry).await;
+            tokio::select! {
+                () = ending.cancelled() => return false,
+                () = tokio::time::sleep_until(began + self.terms.retry) => {}
+            }
         }
     }
 
-    /// Keeps the lease until it is lost, or `ended`; then gives it up. Whether it was lost.
-    pub(crate) async fn keep(mut self, ended: &CancellationToken) -> bool {
-        let mut renewed = Instant::now();
+    /// Keeps the lease until it is lost, or the end comes. Whether it was lost. A conflict or an error alone never
+    /// loses it: only another holder does, or the renew deadline.
+    async fn keep(&mut self, ending: &CancellationToken) -> bool {
+        let mut began = Instant::now();
         loop {
             tokio::select! {
-                () = ended.cancelled() => break,
-                () = tokio::time::sleep(self.terms.retry) => {}
-            }
-            match tokio::time::timeout_at(renewed + self.terms.renew, self.attempt()).await {
-                Ok(Ok(true)) => renewed = Instant::now(),
-                Ok(Ok(false)) => return true,
-                Ok(Err(error)) => {
-                    let error = plumb_status::chain(&error);
-                    tracing::warn!(lease = self.terms.name, error, "the lease was not renewed");
+                biased;
+                () = ending.cancelled() => return false,
+                () = self.guard.expired() => {
+                    tracing::error!(lease = self.terms.name, "failed to renew lease before the renew deadline");
+                    return true;
                 }
-                Err(_) => {}
+                () = tokio::time::sleep_until(began + self.terms.retry) => {}
             }
-            if renewed.elapsed() >= self.terms.renew {
-                return true;
+            began = Instant::now();
+            let limit = (self.terms.renew / ATTEMPTS_IN_DEADLINE).min(self.guard.left());
+            match self.attempt_within(limit).await {
+                Ok(Attempt::Held) => {}
+                Ok(Attempt::Rival) => {
+                    tracing::error!(lease = self.terms.name, "another replica holds the lease");
+                    return true;
+                }
+                Ok(Attempt::Contended) => {
+                    tracing::warn!(lease = self.terms.name, "failed to renew lease: conflict");
+                }
+                Err(error) => {
+                    let error = plumb_status::chain(&error);
+                    tracing::warn!(lease = self.terms.name, error, "failed to renew lease");
+                }
             }
         }
-        self.release().await;
-        false
+    }
+
+    async fn attempt_within(&mut self, limit: Duration) -> Result<Attempt, AttemptError> {
+        match tokio::time::timeout(limit, self.attempt()).await {
+            Ok(outcome) => Ok(outcome?),
+            Err(_) => Err(AttemptError::TimedOut(limit)),
+        }
+    }
+
+    /// Takes or renews the lease, if that is allowed now: by one request while nobody else writes it.
+    async fn attempt(&mut self) -> Result<Attempt, CallError> {
+        if let Some(known) = self.known.clone()
+            && self.put(known).await?
+        {
+            return Ok(Attempt::Held);
+        }
+        let Some(lease) = call(self.api.get_opt(&self.terms.name)).await? else {
+            return self.create().await;
+        };
+        let spec = lease.spec.clone().unwrap_or_default();
+        let holder = spec.holder_identity.clone().unwrap_or_default();
+        if !holder.is_empty() && holder != self.terms.holder && !self.expired(&spec) {
+            return Ok(Attempt::Rival);
+        }
+        Ok(if self.put(lease).await? { Attempt::Held } else { Attempt::Contended })
+    }
+
+    async fn create(&mut self) -> Result<Attempt, CallError> {
+        let mut lease = Lease::default();
+        lease.metadata.name = Some(self.terms.name.clone());
+        lease.spec = Some(self.spec(None));
+        let dated = self.guard.now();
+        let answer = taken(call(self.api.create(&PostParams::default(), &lease)).await)?;
+        Ok(if self.take(answer, dated) { Attempt::Held } else { Attempt::Contended })
+    }
+
+    /// Writes the lease over exactly the version that is known. False when that was overtaken.
+    async fn put(&mut self, mut lease: Lease) -> Result<bool, CallError> {
+        lease.spec = Some(self.spec(lease.spec.as_ref()));
+        // Before the request: a rival counts from a later moment, whenever the answer comes.
+        let dated = self.guard.now();
+        let answer = taken(call(self.api.replace(&self.terms.name, &PostParams::default(), &lease)).await)?;
+        Ok(self.take(answer, dated))
+    }
+
+    fn take(&mut self, answer: Option<Lease>, dated: Duration) -> bool {
+        self.known = answer;
+        if self.known.is_some() {
+            self.guard.renewed(dated);
+        }
+        self.known.is_some()
     }
 
     /// Lets another replica begin at once.
@@ -99,39 +262,25 @@ impl Candidate {
         if !terms.release {
             return;
         }
-        let Ok(Some(mut lease)) = call(self.api.get_opt(&terms.name)).await else { return };
-        let held = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref());
-        if held != Some(terms.holder.as_str()) {
+        let lease = match call(self.api.get_opt(&terms.name)).await {
+            Ok(lease) => lease,
+            Err(error) => return self.not_released(&error),
+        };
+        let Some(mut lease) = lease else { return };
+        let spec = lease.spec.get_or_insert_default();
+        if spec.holder_identity.as_ref() != Some(&terms.holder) {
             return;
         }
-        let spec = lease.spec.get_or_insert_default();
         spec.holder_identity = Some(String::new());
         spec.lease_duration_seconds = Some(1);
         if let Err(error) = call(self.api.replace(&terms.name, &PostParams::default(), &lease)).await {
-            tracing::warn!(
-                lease = terms.name,
-                error = plumb_status::chain(&error),
-                "the lease was not given up"
-            );
+            self.not_released(&error);
         }
     }
 
-    /// Takes or renews the lease, if that is allowed now.
-    async fn attempt(&mut self) -> Result<bool, CallError> {
-        let now = self.clock.now();
-        let Some(mut lease) = call(self.api.get_opt(&self.terms.name)).await? else {
-            let mut lease = Lease::default();
-            lease.metadata.name = Some(self.terms.name.clone());
-            lease.spec = Some(self.spec(None, now));
-            return taken(call(self.api.create(&PostParams::default(), &lease)).await);
-        };
-        let spec = lease.spec.clone().unwrap_or_default();
-        let holder = spec.holder_identity.clone().unwrap_or_default();
-        if !holder.is_empty() && holder != self.terms.holder && !self.expired(&spec) {
-            return Ok(false);
-        }
-        lease.spec = Some(self.spec(Some(&spec), now));
-        taken(call(self.api.replace(&self.terms.name, &PostParams::default(), &lease)).await)
+    fn not_released(&self, error: &CallError) {
+        let error = plumb_status::chain(error);
+        tracing::warn!(lease = self.terms.name, error, "failed to release lease: it expires by itself");
     }
 
     fn expired(&mut self, spec: &LeaseSpec) -> bool {
@@ -148,7 +297,12 @@ impl Candidate {
         }
     }
 
-    fn spec(&self, before: Option<&LeaseSpec>, now: Timestamp) -> LeaseSpec {
+    fn spec(&self, before: Option<&LeaseSpec>) -> LeaseSpec {
+        let now = self.clock.now();
+        // A rival takes what does not change for expired, so a wall clock that stands or goes back must not show.
+        let renewed = before
+            .and_then(|spec| spec.renew_time.as_ref()?.0.checked_add(RENEWAL_STEP).ok())
+            .map_or(now, |next| now.max(next));
         let ours =
             before.is_some_and(|spec| spec.holder_identity.as_deref() == Some(self.terms.holder.as_str()));
         let transitions = before.and_then(|spec| spec.lease_transitions).unwrap_or_default();
@@ -159,7 +313,7 @@ impl Candidate {
                 .filter(|_| ours)
                 .and_then(|spec| spec.acquire_time.clone())
                 .or(Some(MicroTime(now))),
-            renew_time: Some(MicroTime(now)),
+            renew_time: Some(MicroTime(renewed)),
             lease_transitions: Some(if ours || before.is_none() {
                 transitions
             } else {
@@ -170,53 +324,11 @@ impl Candidate {
     }
 }
 
-/// Waits for the lease. None if the end was asked for first.
-pub(crate) async fn lead(
-    client: Client,
-    terms: Terms,
-    clock: Clock,
-    shutdown: &CancellationToken,
-) -> Option<Candidate> {
-    let mut candidate = Candidate::new(client, terms, clock);
-    tokio::select! {
-        () = shutdown.cancelled() => None,
-        () = candidate.acquire() => Some(candidate),
-    }
-}
-
-/// Works while the lease is ours. Losing it is an error, and ends the process at once.
-pub(crate) async fn work_and_keep(
-    candidate: Candidate,
-    drivers: impl Future<Output = ()>,
-    shutdown: &CancellationToken,
-) -> Result<(), BoxError> {
-    let ended = CancellationToken::new();
-    let keeping = candidate.keep(&ended);
-    let working = async {
-        drivers.await;
-        ended.cancel();
-    };
-    let ((), lost) = tokio::join!(
-        async {
-            tokio::select! {
-                () = working => {}
-                () = ended.cancelled() => {}
-            }
-        },
-        async {
-            let lost = keeping.await;
-            ended.cancel();
-            lost
-        }
-    );
-    if lost && !shutdown.is_cancelled() { Err("the lease was lost".into()) } else { Ok(()) }
-}
-
-/// Another replica that was quicker is not an error.
-fn taken<T>(answer: Result<T, CallError>) -> Result<bool, CallError> {
+/// None where another writer was quicker, or the lease is gone: that is not an error.
+fn taken(answer: Result<Lease, CallError>) -> Result<Option<Lease>, CallError> {
     match answer {
-        Ok(_) => Ok(true),
-        Err(error) if error.code() == Some(409) => Ok(false),
+        Ok(lease) => Ok(Some(lease)),
+        Err(error) if matches!(error.code(), Some(404 | 409)) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -14,6 +14,7 @@ mod finalizer;
 mod key;
 mod kind;
 mod leader;
+mod lease;
 mod logs;
 mod memory;
 mod metrics;

@@ -19,7 +19,8 @@ use crate::clock::Clock;
 use crate::config::{Common, Work};
 use crate::events::{Recorder, Senders};
 use crate::kind::Kind;
-use crate::leader::{Terms, lead, lease_name, work_and_keep};
+use crate::leader::{Election, Terms, lease_name};
+use crate::lease::LeaseGuard;
 use crate::memory;
 use crate::metrics::Metrics;
 use crate::queue::{Priority, Queue};
@@ -47,7 +48,10 @@ pub struct Identity {
 /// What a controller is made of, until it runs.
 pub struct Runtime {
     identity: Identity,
+    /// Its writes need the lease.
     client: Client,
+    unfenced: Client,
+    guard: Option<LeaseGuard>,
     clock: Clock,
     common: Common,
     work: Option<Work>,
@@ -120,9 +124,17 @@ impl Runtime {
         let (recorder, senders) =
             Recorder::new(identity.controller, instance, address, clock.clone(), metrics.clone());
         let memory = memory::pool(common.memory_budget, &metrics);
+        let guard = common.enable_leader_election.then(|| {
+            let (lease, renew) =
+                (common.leader_election_lease_duration, common.leader_election_renew_deadline);
+            LeaseGuard::new(lease.to_std(), renew.to_std())
+        });
+        let fenced = guard.as_ref().map_or_else(|| client.clone(), |guard| guard.fence(client.clone()));
         Self {
             identity,
-            client,
+            client: fenced,
+            unfenced: client,
+            guard,
             clock,
             common,
             work,
@@ -141,9 +153,15 @@ impl Runtime {
         }
     }
 
-    /// The connection to the API server.
+    /// The connection to the API server. With leader election a write fails unless this replica holds the lease.
     pub fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// The connection to the API server for what every replica may write at any time: annotations on behalf of
+    /// webhooks, which repeat without harm.
+    pub fn unfenced_client(&self) -> Client {
+        self.unfenced.clone()
     }
 
     /// The time.
@@ -325,11 +343,14 @@ impl Runtime {
     /// Runs until the end is asked for, or something that must go on ends.
     pub async fn run(mut self) -> Result<(), BoxError> {
         self.serve_admin().await?;
-        let terms = self.common.enable_leader_election.then(|| self.terms());
+        let election = self
+            .guard
+            .clone()
+            .map(|guard| Election::begin(self.unfenced.clone(), self.terms(), self.clock.clone(), guard));
         let shutdown = self.shutdown.clone();
         let (background, mut failure) = Background::new(shutdown.clone());
         let closing = CancellationToken::new();
-        let events = tokio::spawn(self.senders.run(self.client.clone(), closing.clone()));
+        let events = tokio::spawn(self.senders.run(self.unfenced.clone(), closing.clone()));
         for watch in self.watches {
             background.begin("watch", watch);
         }
@@ -340,38 +361,40 @@ impl Runtime {
             background.begin_draining(name, task);
         }
         let work = async {
-            let candidate = match terms {
-                None => None,
-                Some(terms) => match lead(self.client.clone(), terms, self.clock.clone(), &shutdown).await {
-                    None => return Ok(()),
-                    candidate => candidate,
-                },
-            };
+            if let Some(election) = &election {
+                tokio::select! {
+                    () = shutdown.cancelled() => return Ok(()),
+                    () = election.elected() => {}
+                }
+            }
             self.metrics.leads(self.identity.controller, true);
             for (name, task) in self.leading {
                 background.begin(name, task);
             }
-            let drivers = async {
-                tokio::select! {
-                    () = shutdown.cancelled() => {}
-                    _ = join_all(self.synced) => {}
-                }
-                join_all(self.drivers).await;
-            };
-            match candidate {
-                None => {
-                    drivers.await;
-                    Ok(())
-                }
-                Some(candidate) => work_and_keep(candidate, drivers, &shutdown).await,
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                _ = join_all(self.synced) => {}
+            }
+            join_all(self.drivers).await;
+            Ok(())
+        };
+        let lost = async {
+            match &election {
+                Some(election) => election.lost().await,
+                None => std::future::pending().await,
             }
         };
         let ended = tokio::select! {
             ended = work => ended,
+            () = lost => if shutdown.is_cancelled() { Ok(()) } else { Err("the lease was lost".into()) },
             Some(error) = failure.recv() => Err(error),
         };
         shutdown.cancel();
         background.end().await;
+        // Only now: background tasks write until they have ended.
+        if let Some(election) = election {
+            election.end().await;
+        }
         closing.cancel();
         // What does not leave in time is lost: nobody can be waited for without end.
         let _ = tokio::time::timeout(EVENTS_DRAIN, events).await;
@@ -407,3 +430,6 @@ fn hurry<O: kube::Resource<DynamicType = ()>>(queue: &Queue, object: &O, priorit
         Priority::Forced | Priority::Interval | Priority::Bookkeeping => queue.add(&key, priority),
     }
 }
+
+#[cfg(test)]
+mod tests;
