@@ -161,7 +161,7 @@ async fn take_webhooks(listener: TcpListener, hooks: Hooks, shutdown: Cancellati
     let hooks = Arc::new(hooks);
     let handle = move |arrived| {
         let hooks = Arc::clone(&hooks);
-        async move { hooks.take(&arrived).await }
+        async move { hooks.take(arrived).await }
     };
     serve(listener, Limits::of_body(WEBHOOK_BYTES_MAX), handle, shutdown).await;
 }

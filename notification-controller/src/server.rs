@@ -52,6 +52,15 @@ pub struct Arrived {
     _share: Share,
 }
 
+#[cfg(test)]
+impl Arrived {
+    /// A request as a test makes it.
+    pub fn of(method: Method, path: &str, body: &'static str) -> Self {
+        let body = Bytes::from_static(body.as_bytes());
+        Self { method, path: path.to_owned(), headers: HeaderMap::new(), body, _share: Share(None) }
+    }
+}
+
 /// Limits that can differ between endpoints, and in tests.
 #[derive(Clone, Copy)]
 pub struct Limits {

@@ -270,7 +270,7 @@ async fn a_receiver_becomes_ready_and_its_webhook_asks_for_a_reconciliation() {
         controller.told(),
         ["Receiver/hook Normal Succeeded: Reconciliation finished, next run in 10m0s"]
     );
-    assert_eq!(post("sha256=00", "{}").await, 400);
+    assert_eq!(post("sha256=00", "{}").await, 404);
     assert_eq!(controller.api.matching("PATCH", GIT).len(), 0);
     assert_eq!(post(&signature, "{}").await, 200);
     let asked = controller.api.matching("PATCH", GIT).pop().unwrap();

@@ -1,15 +1,26 @@
-//! Keeps secrets out of texts that people see: known secrets wherever they stand and however they are written, and
-//! whatever comes after the host of any URL. Where secrets come from never enters.
+//! Keeps secrets out of texts that people see: known secrets wherever they stand and however they are written, the parts
+//! of an address that is a secret, and whatever comes after the host of any URL. Where secrets come from never enters.
+
+use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use plumb_api::sealed::Sealed;
+use url::Url;
 
 /// What stands where a secret stood.
 pub const MASK: &str = "*****";
 
 /// Schemes whose URLs are cut after the host.
 const SCHEMES: [&str; 2] = ["https://", "http://"];
+/// A path segment of fewer bytes is a word such as `api` or `hook`: masking it everywhere would only garble the text.
+const SEGMENT_BYTES_MIN: usize = 6;
+/// A value of a query, a name or password of a URL, or a word of a header of fewer bytes is not masked alone.
+const PART_BYTES_MIN: usize = 4;
+/// How many parts of one secret are looked for.
+const PARTS_MAX: usize = 256;
+/// Words in front of the credential in a header: they are no secret.
+const AUTH_SCHEMES: [&str; 5] = ["basic", "bearer", "digest", "token", "genie"];
 
 /// Masks the secrets that it was told of.
 #[derive(Clone, Default)]
@@ -19,10 +30,16 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// Masks these secrets. Empty ones are left out.
+    /// Masks these secrets. Empty ones are left out. A secret that is a URL is masked by its parts as well (path, path
+    /// segments, query, values of the query, user, password, fragment), never by its host; a secret of several words, such
+    /// as `Basic dXNlcjpwYXNz`, is masked by its words and by what they encode.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Sealed>) -> Self {
-        let mut forms: Vec<String> =
-            secrets.into_iter().flat_map(written).filter(|form| !form.is_empty()).collect();
+        let mut forms: Vec<String> = secrets
+            .into_iter()
+            .flat_map(|secret| std::iter::once(secret.expose().to_vec()).chain(parts(secret)))
+            .flat_map(|part| written(&part))
+            .filter(|form| !form.is_empty())
+            .collect();
         forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         forms.dedup();
         Self { forms }
@@ -30,14 +47,100 @@ impl Redactor {
 
     /// The text without secrets.
     pub fn mask(&self, text: &str) -> String {
-        let known = self.forms.iter().fold(text.to_owned(), |text, form| text.replace(form.as_str(), MASK));
+        let known = self.forms.iter().fold(text.to_owned(), |text, form| mask_form(text, form));
         without_url_details(&known)
     }
 }
 
-/// The ways a secret is written: as it is, quoted as JSON and Debug do, percent-encoded, in base64, and each line of it.
-fn written(secret: &Sealed) -> Vec<String> {
-    let bytes = secret.expose();
+/// Replaces a form in any case of its ASCII letters: hexadecimal and percent-encoded forms have two.
+fn mask_form(text: String, form: &str) -> String {
+    let Some(first) = find_ignoring_case(&text, form) else { return text };
+    let mut out = String::with_capacity(text.len());
+    let (mut rest, mut next) = (text.as_str(), Some(first));
+    while let Some(at) = next {
+        out.push_str(&rest[..at]);
+        out.push_str(MASK);
+        rest = &rest[at + form.len()..];
+        next = find_ignoring_case(rest, form);
+    }
+    out.push_str(rest);
+    out
+}
+
+/// What of a secret is a secret by itself.
+fn parts(secret: &Sealed) -> Vec<Vec<u8>> {
+    let Some(text) = secret.expose_str().map(str::trim) else { return Vec::new() };
+    let mut parts = Vec::new();
+    match Url::parse(text) {
+        Ok(url) if url.has_host() => parts.extend(url_parts(text, &url)),
+        _ => parts.extend(words(text)),
+    }
+    parts.truncate(PARTS_MAX);
+    parts
+}
+
+/// The parts of a URL behind and before its host, as they are written and decoded.
+fn url_parts(text: &str, url: &Url) -> Vec<Vec<u8>> {
+    let mut found: Vec<(&str, usize)> = Vec::new();
+    let written = text.split_once("://").map_or("", |(_, rest)| rest);
+    let tail = written.find(['/', '?', '#', '\\']).map_or("", |at| &written[at..]);
+    for path in [url.path(), tail] {
+        found.push((path, PART_BYTES_MIN));
+        found.extend(path.split(['/', '?', '#', '\\']).map(|segment| (segment, SEGMENT_BYTES_MIN)));
+    }
+    for query in [url.query(), url.fragment()].into_iter().flatten() {
+        found.push((query, PART_BYTES_MIN));
+        let values = query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
+        found.extend(values.map(|value| (value, PART_BYTES_MIN)));
+    }
+    found.push((url.username(), PART_BYTES_MIN));
+    found.push((url.password().unwrap_or_default(), PART_BYTES_MIN));
+    let long = found.into_iter().filter(|(part, min)| part.len() >= *min);
+    long.flat_map(|(part, _)| [part.as_bytes().to_vec(), percent_decoded(part)]).collect()
+}
+
+/// The words of a header's value, and what a word in base64 stands for: `user:password` of `Basic …`.
+fn words(text: &str) -> Vec<Vec<u8>> {
+    let is_scheme = |word: &str| AUTH_SCHEMES.contains(&word.to_ascii_lowercase().as_str());
+    let mut parts = Vec::new();
+    if text.split_whitespace().nth(1).is_none() {
+        return parts;
+    }
+    for word in text.split_whitespace().filter(|word| word.len() >= PART_BYTES_MIN && !is_scheme(word)) {
+        parts.push(word.as_bytes().to_vec());
+        let Ok(decoded) = STANDARD.decode(word) else { continue };
+        if let Some((_, password)) = std::str::from_utf8(&decoded).ok().and_then(|pair| pair.split_once(':'))
+            && password.len() >= PART_BYTES_MIN
+        {
+            parts.push(password.as_bytes().to_vec());
+        }
+        parts.push(decoded);
+    }
+    parts
+}
+
+fn percent_decoded(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let digit = |at: usize| after.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+        match (first, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push(u8::try_from(high * 16 + low).unwrap_or_default());
+                rest = &after[2..];
+            }
+            _ => {
+                out.push(first);
+                rest = after;
+            }
+        }
+    }
+    out
+}
+
+/// The ways a secret is written: as it is, quoted as JSON and Debug do, percent-encoded, in base64, in hexadecimal, and
+/// each line of it.
+fn written(bytes: &[u8]) -> Vec<String> {
     if bytes.is_empty() {
         return Vec::new();
     }
@@ -47,6 +150,7 @@ fn written(secret: &Sealed) -> Vec<String> {
         URL_SAFE.encode(bytes),
         URL_SAFE_NO_PAD.encode(bytes),
         url::form_urlencoded::byte_serialize(bytes).collect(),
+        percent_encoded(bytes),
         crate::hex(bytes),
     ];
     let text = String::from_utf8_lossy(bytes);
@@ -57,6 +161,20 @@ fn written(secret: &Sealed) -> Vec<String> {
         forms.push(part.escape_debug().to_string());
     }
     forms
+}
+
+/// Every byte that is not unreserved in a URL as `%XX`.
+fn percent_encoded(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for byte in bytes {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {
+            out.push(char::from(*byte));
+        } else {
+            // Writing into a String cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
 }
 
 /// The text with every URL cut down to scheme, host and port: paths, queries and credentials can be secrets.
@@ -81,6 +199,7 @@ fn first_scheme(text: &str) -> Option<(usize, &'static str)> {
     found.min_by_key(|(at, _)| *at)
 }
 
+/// Where the word, which is not empty, begins.
 fn find_ignoring_case(text: &str, word: &str) -> Option<usize> {
     text.as_bytes().windows(word.len()).position(|window| window.eq_ignore_ascii_case(word.as_bytes()))
 }
@@ -140,5 +259,29 @@ mod tests {
             "http://u:p,q@h/ http://h/a,b [http://[::1]:80/x]",
             "http://*****@h/ http://h/***** [http://[::1]:80/*****]",
         );
+    }
+
+    #[test]
+    fn a_secret_address_is_masked_by_its_parts_and_keeps_its_host() {
+        let address =
+            "https://user:p4ssw0rd@hooks.example.com/services/T0AAAA/b%2Fc-secret?key=q-value&v=1#frag-ment";
+        check(&[address], "404 for /services/T0AAAA/b%2Fc-secret", "404 for *****");
+        check(&[address], "no route T0AAAA on hooks.example.com", "no route ***** on hooks.example.com");
+        check(&[address], "decoded b/c-secret, user, p4ssw0rd", "decoded *****, *****, *****");
+        check(&[address], "key=q-value v=1 frag-ment", "key=***** v=1 *****");
+        check(
+            &[address],
+            "b64 VDBBQUFB hex 543041414141 HEX 6672616D65",
+            "b64 ***** hex ***** HEX 6672616D65",
+        );
+        check(&[address], "%2Fservices%2FT0AAAA%2Fb%252Fc-secret", "*****");
+        check(&["http://h/api/x"], "the api of h says x", "the api of h says x");
+    }
+
+    #[test]
+    fn a_header_is_masked_by_its_words_and_by_what_they_encode() {
+        check(&["Bearer abcdef"], "Bearer tokens: abcdef, ABCDEF", "Bearer tokens: *****, *****");
+        // printf user:opensesame | base64
+        check(&["Basic dXNlcjpvcGVuc2VzYW1l"], "user:opensesame or opensesame", "***** or *****");
     }
 }

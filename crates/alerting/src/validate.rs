@@ -1,7 +1,9 @@
 //! What this version does not honour is refused, by name, and never ignored. Each spec is taken apart completely, so
 //! that a new field is noticed here. What the fields do never enters.
 
-use plumb_api::notification::{AlertSpec, EventSource, ProviderSpec, ReceiverResource, ReceiverSpec};
+use plumb_api::notification::{
+    ANY_NAME, AlertSpec, EventSource, ProviderSpec, ReceiverResource, ReceiverSpec,
+};
 use plumb_status::{Classify, Consequence, Reason};
 
 use crate::receiver::RECEIVERS;
@@ -91,10 +93,11 @@ pub fn receiver(spec: &ReceiverSpec) -> Result<(), Unsupported> {
     refuse_if(!oidc_providers.is_empty(), || "spec.oidcProviders".to_owned())?;
     refuse_if(resource_filter.is_some(), || "spec.resourceFilter".to_owned())?;
     for (at, resource) in resources.iter().enumerate() {
-        let ReceiverResource { api_version: _, filter, kind: _, match_labels, name: _, namespace: _ } =
-            resource;
+        let ReceiverResource { api_version: _, filter, kind: _, match_labels, name, namespace: _ } = resource;
         refuse_if(filter.is_some(), || format!("spec.resources[{at}].filter"))?;
-        refuse_if(!match_labels.is_empty(), || format!("spec.resources[{at}].matchLabels"))?;
+        // Labels choose among all objects of a kind; beside a name they would be ignored.
+        let ignored = !match_labels.is_empty() && name != ANY_NAME;
+        refuse_if(ignored, || format!("spec.resources[{at}].matchLabels beside a name"))?;
     }
     Ok(())
 }
@@ -237,7 +240,12 @@ mod tests {
                 (
                     "resources",
                     json!([resource, { "kind": "Bucket", "name": "*", "matchLabels": { "a": "b" } }]),
-                    "spec.resources[1].matchLabels",
+                    "",
+                ),
+                (
+                    "resources",
+                    json!([{ "kind": "Bucket", "name": "a", "matchLabels": { "a": "b" } }]),
+                    "spec.resources[0].matchLabels beside a name",
                 ),
                 ("secretRef", json!({ "name": "a" }), ""),
                 ("suspend", json!(true), ""),

@@ -1,38 +1,43 @@
-//! Asks for a reconciliation: one merge patch of an annotation per object.
+//! Asks for reconciliations: the objects of a target are found, and each gets one merge patch of an annotation.
 
 use std::time::Duration;
 
-use kube::api::{Patch, PatchParams};
-use kube::core::DynamicObject;
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::core::{ApiResource, DynamicObject, Selector};
 use kube::{Api, Client};
-use plumb_alerting::rule::CrossNamespace;
+use plumb_alerting::receiver::{Objects, Target, TargetError};
 use plumb_api::meta::{NOTIFICATION_MANAGER, RECONCILE_REQUESTED_AT};
-use plumb_api::notification::{ANY_NAME, ReceiverResource};
+use plumb_api::notification::KindResource;
 use serde_json::json;
 
-use super::kinds;
-
+/// How long the API server may take for one page of a list.
+const LIST_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long the API server may take for one patch.
 const PATCH_TIMEOUT: Duration = Duration::from_secs(15);
+/// How many objects of one page are held at once.
+const PAGE_OBJECTS_MAX: u32 = 500;
+/// How many objects one resource of a Receiver may choose by labels.
+const LABELLED_OBJECTS_MAX: usize = 2000;
 
-/// Why an object was not asked.
+/// One object, as a request names it.
+#[derive(Debug, Clone)]
+pub struct Annotation {
+    place: ApiResource,
+    namespace: String,
+    name: String,
+}
+
+/// Why an object was not annotated.
 #[derive(Debug, thiserror::Error)]
 pub enum AnnotateError {
-    /// It stands in another namespace.
-    #[error("'{object}' is in another namespace, cross-namespace references have been blocked")]
-    Blocked {
-        /// Which.
-        object: String,
-    },
-    /// All objects of a kind are meant, but nothing chooses among them.
-    #[error("matchLabels field not set when using wildcard '*' as name of {kind}")]
-    NoLabels {
-        /// The kind.
-        kind: &'static str,
-    },
+    /// The Receiver names nothing that can be there.
+    #[error(transparent)]
+    Target(#[from] TargetError),
     /// The API server refused.
-    #[error("cannot annotate '{object}'")]
+    #[error("cannot {verb} '{object}'")]
     Refused {
+        /// `list` or `annotate`.
+        verb: &'static str,
         /// Which.
         object: String,
         /// What it said.
@@ -40,38 +45,90 @@ pub enum AnnotateError {
         source: kube::Error,
     },
     /// The API server did not answer.
-    #[error("cannot annotate '{object}': no answer within {} s", PATCH_TIMEOUT.as_secs())]
+    #[error("cannot {verb} '{object}': no answer within {} s", limit.as_secs())]
     Silent {
+        /// `list` or `annotate`.
+        verb: &'static str,
+        /// Which.
+        object: String,
+        /// How long it was waited for.
+        limit: Duration,
+    },
+    /// Too many objects carry the labels.
+    #[error("more than {LABELLED_OBJECTS_MAX} objects match '{object}': narrow matchLabels")]
+    TooMany {
         /// Which.
         object: String,
     },
 }
 
-/// Asks for a reconciliation of one resource of a Receiver in the namespace `home`.
+/// The objects of a target. Those chosen by labels are listed, metadata only; none at all is no error.
+pub async fn find(client: &Client, target: Target) -> Result<Vec<Annotation>, AnnotateError> {
+    let place = place(&target);
+    let Target { kind, version: _, namespace, objects } = target;
+    let labels = match objects {
+        Objects::Named(name) => return Ok(vec![Annotation { place, namespace, name }]),
+        Objects::Labelled(labels) => labels,
+    };
+    let object = format!("{kind}/{namespace}/*");
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &place);
+    let selector: Selector = labels.into_iter().collect();
+    let mut params = ListParams::default().labels_from(&selector).limit(PAGE_OBJECTS_MAX);
+    let mut found = Vec::new();
+    loop {
+        let page = answered("list", &object, LIST_TIMEOUT, api.list_metadata(&params)).await?;
+        let names = page.items.into_iter().filter_map(|item| item.metadata.name);
+        found.extend(names.map(|name| Annotation {
+            place: place.clone(),
+            namespace: namespace.clone(),
+            name,
+        }));
+        if found.len() > LABELLED_OBJECTS_MAX {
+            return Err(AnnotateError::TooMany { object });
+        }
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(found),
+        }
+    }
+}
+
+/// Asks for a reconciliation of one object.
 pub async fn annotate(
     client: &Client,
-    home: &str,
-    resource: &ReceiverResource,
-    cross_namespace: CrossNamespace,
+    annotation: &Annotation,
     requested_at: &str,
 ) -> Result<(), AnnotateError> {
-    let namespace = resource.namespace.as_deref().filter(|namespace| !namespace.is_empty()).unwrap_or(home);
-    let object = format!("{}/{namespace}/{}", resource.kind, resource.name);
-    if cross_namespace == CrossNamespace::Blocked && namespace != home {
-        return Err(AnnotateError::Blocked { object });
-    }
-    if resource.name == ANY_NAME {
-        return Err(AnnotateError::NoLabels { kind: resource.kind.as_str() });
-    }
-    let place = kinds::resource(resource.kind, resource.api_version.as_deref());
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &place);
+    let Annotation { place, namespace, name } = annotation;
+    let object = format!("{}/{namespace}/{name}", place.kind);
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, place);
     let params =
         PatchParams { field_manager: Some(NOTIFICATION_MANAGER.to_owned()), ..PatchParams::default() };
     let patch = json!({ "metadata": { "annotations": { RECONCILE_REQUESTED_AT: requested_at } } });
     let patch = Patch::Merge(&patch);
-    match tokio::time::timeout(PATCH_TIMEOUT, api.patch_metadata(&resource.name, &params, &patch)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(source)) => Err(AnnotateError::Refused { object, source }),
-        Err(_) => Err(AnnotateError::Silent { object }),
+    answered("annotate", &object, PATCH_TIMEOUT, api.patch_metadata(name, &params, &patch)).await.map(drop)
+}
+
+fn place(target: &Target) -> ApiResource {
+    let KindResource { group, version: _, plural } = target.resource();
+    ApiResource {
+        group: group.to_owned(),
+        version: target.version.clone(),
+        api_version: format!("{group}/{}", target.version),
+        kind: target.kind.as_str().to_owned(),
+        plural: plural.to_owned(),
+    }
+}
+
+async fn answered<T>(
+    verb: &'static str,
+    object: &str,
+    limit: Duration,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, AnnotateError> {
+    match tokio::time::timeout(limit, request).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(source)) => Err(AnnotateError::Refused { verb, object: object.to_owned(), source }),
+        Err(_) => Err(AnnotateError::Silent { verb, object: object.to_owned(), limit }),
     }
 }

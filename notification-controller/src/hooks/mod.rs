@@ -2,29 +2,33 @@
 //! secret: it is never logged.
 
 mod annotate;
-mod kinds;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, Method, StatusCode};
 use kube::Client;
-use plumb_alerting::receiver::{Expectation, Webhook, verify};
+use plumb_alerting::receiver::{Expectation, Refusal, Target, Webhook, verify, verify_unknown};
 use plumb_alerting::rule::CrossNamespace;
-use plumb_alerting::validate;
-use plumb_api::notification::{Receiver, ReceiverSpec};
+use plumb_alerting::validate::{self, Unsupported};
+use plumb_api::notification::{Receiver, ReceiverResource, ReceiverSpec};
 use plumb_api::sealed::Sealed;
 use plumb_secrets::{SecretError, receiver_token};
 use plumb_status::chain;
 use plumb_status::condition::{READY, find};
+use tokio::time::Instant;
 
 use crate::directory::Directory;
 use crate::server::{Answer, Arrived, answer};
 
-/// How many objects are asked at once.
-const PATCHES_AT_ONCE: usize = 8;
+/// How many requests to the API server one webhook has under way at once.
+const REQUESTS_AT_ONCE: usize = 8;
+/// A rejected webhook is answered at a multiple of this time after its body arrived, so that the time does not tell how far
+/// it came: reading a Secret and an HMAC over the largest body take less.
+const REJECTION_STEP: Duration = Duration::from_millis(500);
 
 /// Where the time comes from.
 pub type Now = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
@@ -44,69 +48,89 @@ pub struct Hooks {
 }
 
 impl Hooks {
-    /// Answers a request.
-    pub async fn take(&self, arrived: &Arrived) -> Answer {
+    /// Answers a request. Whoever does not prove that it knows a Receiver's token learns nothing: a path that is unknown,
+    /// one that is not usable and a wrong signature are answered alike, at the same time after the body arrived.
+    pub async fn take(&self, arrived: Arrived) -> Answer {
         if arrived.method != Method::POST {
-            return answer(StatusCode::METHOD_NOT_ALLOWED, "a webhook is posted");
+            return answer(StatusCode::METHOD_NOT_ALLOWED, "method not allowed: use POST");
         }
         if !(self.is_filled)() {
             return answer(StatusCode::SERVICE_UNAVAILABLE, "not ready yet");
         }
+        let began = Instant::now();
         let Some(receiver) = self.directory.receiver_at(&arrived.path) else {
-            return answer(StatusCode::NOT_FOUND, "not found");
+            verify_unknown(&Webhook { headers: &lower(&arrived.headers), body: &arrived.body });
+            drop(arrived);
+            return rejected(began).await;
         };
-        if receiver.spec.suspend || !is_usable(&receiver) {
-            return answer(StatusCode::SERVICE_UNAVAILABLE, "the receiver is suspended or not ready");
-        }
         let namespace = receiver.metadata.namespace.clone().unwrap_or_default();
         let name = receiver.metadata.name.clone().unwrap_or_default();
-        let answer = self.let_in(arrived, &receiver.spec, &namespace, &name).await;
+        let answer = match self.authenticate(&arrived, &receiver, &namespace).await {
+            Ok(()) if receiver.spec.suspend || !is_usable(&receiver) => {
+                answer(StatusCode::SERVICE_UNAVAILABLE, "the receiver is suspended or not ready")
+            }
+            Ok(()) => self.ask(&receiver.spec, &namespace, &name).await,
+            Err(error) => {
+                let why = chain(&error);
+                tracing::error!(controllerKind = "Receiver", %namespace, %name, error = %why, "unable to validate payload");
+                match error {
+                    HookError::Refused(refusal) if refusal.is_authenticated() => {
+                        answer(StatusCode::BAD_REQUEST, &why)
+                    }
+                    HookError::Refused(_)
+                    | HookError::Unsupported(_)
+                    | HookError::NoSecretRef
+                    | HookError::Token(_) => {
+                        drop(arrived);
+                        rejected(began).await
+                    }
+                }
+            }
+        };
         tracing::info!(controllerKind = "Receiver", %namespace, %name, status = answer.status().as_u16(), "webhook");
         answer
     }
 
-    async fn let_in(&self, arrived: &Arrived, spec: &ReceiverSpec, namespace: &str, name: &str) -> Answer {
-        if let Err(unsupported) = validate::receiver(spec) {
-            return answer(StatusCode::SERVICE_UNAVAILABLE, &unsupported.to_string());
-        }
-        let Some(reference) = &spec.secret_ref else {
-            return answer(StatusCode::SERVICE_UNAVAILABLE, "the receiver has no secretRef");
-        };
-        let token = match self.token(&reference.name, namespace).await {
-            Ok(token) => token,
-            Err(error) => {
-                tracing::error!(controllerKind = "Receiver", %namespace, %name, error = %chain(&error), "no token");
-                return answer(StatusCode::INTERNAL_SERVER_ERROR, "the token cannot be read");
-            }
-        };
+    /// Whether the caller knows the token.
+    async fn authenticate(
+        &self,
+        arrived: &Arrived,
+        receiver: &Receiver,
+        namespace: &str,
+    ) -> Result<(), HookError> {
+        let spec = &receiver.spec;
+        validate::receiver(spec)?;
+        let reference = spec.secret_ref.as_ref().ok_or(HookError::NoSecretRef)?;
+        let token = self.token(&reference.name, namespace).await?;
         let headers = lower(&arrived.headers);
         let webhook = Webhook { headers: &headers, body: &arrived.body };
         let expectation = Expectation { token: token.expose(), events: &spec.events };
-        if let Err(refusal) = verify(spec.type_.as_str(), &webhook, &expectation) {
-            let why = chain(&refusal);
-            tracing::error!(controllerKind = "Receiver", %namespace, %name, error = %why, "unable to validate payload");
-            return answer(StatusCode::BAD_REQUEST, &why);
-        }
-        self.ask(spec, namespace, name).await
+        Ok(verify(spec.type_.as_str(), &webhook, &expectation)?)
     }
 
     /// Asks every resource; one that fails does not keep the others from being asked.
     async fn ask(&self, spec: &ReceiverSpec, namespace: &str, name: &str) -> Answer {
+        let find = async |resource: &ReceiverResource| {
+            let target = Target::resolve(resource, namespace, self.cross_namespace)?;
+            annotate::find(&self.cluster, target).await
+        };
+        // Collected before they run: a stream of borrowing closures is not Send.
+        let finds: Vec<_> = spec.resources.iter().map(find).collect();
+        let found: Vec<_> = stream::iter(finds).buffered(REQUESTS_AT_ONCE).collect().await;
+        let (found, mut failures) = partition(found);
+        let objects: Vec<_> = found.into_iter().flatten().collect();
         let requested_at = (self.now)().to_string();
-        let patches: Vec<_> = (spec.resources.iter())
-            .map(|resource| {
-                annotate::annotate(&self.cluster, namespace, resource, self.cross_namespace, &requested_at)
-            })
-            .collect();
-        let outcomes: Vec<_> = stream::iter(patches).buffered(PATCHES_AT_ONCE).collect().await;
-        let failures: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
+        let patches: Vec<_> =
+            (objects.iter()).map(|object| annotate::annotate(&self.cluster, object, &requested_at)).collect();
+        let patched: Vec<_> = stream::iter(patches).buffered(REQUESTS_AT_ONCE).collect().await;
+        failures.extend(partition(patched).1);
         for error in &failures {
-            tracing::error!(controllerKind = "Receiver", %namespace, %name, error = %chain(error), "cannot ask");
+            tracing::error!(controllerKind = "Receiver", %namespace, %name, error = %chain(error), "failed to annotate resource");
         }
         if failures.is_empty() {
             answer(StatusCode::OK, "")
         } else {
-            let text = format!("{} of {} resources could not be asked", failures.len(), spec.resources.len());
+            let text = format!("{} resources could not be annotated", failures.len());
             answer(StatusCode::INTERNAL_SERVER_ERROR, &text)
         }
     }
@@ -115,6 +139,42 @@ impl Hooks {
         let content = plumb_secrets::read(&self.cluster, namespace, secret).await?;
         receiver_token(&content)
     }
+}
+
+/// Why a webhook is not let in. The texts are for the log.
+#[derive(Debug, thiserror::Error)]
+enum HookError {
+    /// The Receiver sets something that is not honoured.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
+    /// The Receiver has no token.
+    #[error("spec.secretRef is not set")]
+    NoSecretRef,
+    /// The token cannot be read.
+    #[error("unable to read token")]
+    Token(#[from] SecretError),
+    /// The webhook is not what it claims to be.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+/// The one answer to everybody who has not proved anything.
+async fn rejected(began: Instant) -> Answer {
+    let steps = began.elapsed().as_millis() / REJECTION_STEP.as_millis() + 1;
+    let after = REJECTION_STEP.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX));
+    tokio::time::sleep_until(began + after).await;
+    answer(StatusCode::NOT_FOUND, "not found")
+}
+
+fn partition<T, E>(outcomes: Vec<Result<T, E>>) -> (Vec<T>, Vec<E>) {
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for outcome in outcomes {
+        match outcome {
+            Ok(value) => good.push(value),
+            Err(error) => bad.push(error),
+        }
+    }
+    (good, bad)
 }
 
 /// Whether it was not found wanting. While it is looked at once more, it goes on as before.

@@ -36,7 +36,7 @@ impl Stage {
         });
         let handle = move |arrived| {
             let hooks = Arc::clone(&hooks);
-            async move { hooks.take(&arrived).await }
+            async move { hooks.take(arrived).await }
         };
         let (address, stop) = local::start(Limits::of_body(3 << 20), handle).await;
         Self { address, api, directory, _stop: stop }
@@ -93,19 +93,97 @@ async fn an_unknown_path_is_not_found() {
     assert_eq!(stage.patches(), 0);
 }
 
+/// A signature of `{}` with the token `secret`: openssl dgst -sha256 -hmac secret
+const SIGNED: (&str, &str) =
+    ("X-Signature", "sha256=77325902caca812dc259733aacd046b73817372c777b8d95b402647474516e13");
+
 #[tokio::test]
-async fn a_receiver_that_is_suspended_or_not_ready_is_unavailable() {
+async fn a_receiver_that_is_suspended_or_not_ready_says_so_to_those_who_know_its_token() {
     let stage = Stage::start(CrossNamespace::Allowed).await;
-    stage.receiver(json!({ "suspend": true }));
-    assert_eq!(stage.post(PATH, &[], "{}").await, 503);
-    let spec = json!({ "type": "generic", "secretRef": { "name": "s" }, "resources": [] });
+    stage.receiver(json!({ "type": "generic-hmac", "suspend": true }));
+    assert_eq!(stage.post(PATH, &[SIGNED], "{}").await, 503);
+    assert_eq!(stage.post(PATH, &[], "{}").await, 404);
+    let spec = json!({ "type": "generic-hmac", "secretRef": { "name": "s" }, "resources": [] });
     let mut failing = receiver("hook", PATH, spec);
     failing.status.as_mut().unwrap().conditions[0].status = plumb_status::ConditionStatus::False;
     stage.directory.put_receiver(&failing);
-    assert_eq!(stage.post(PATH, &[], "{}").await, 503);
+    assert_eq!(stage.post(PATH, &[SIGNED], "{}").await, 503);
+    assert_eq!(stage.post(PATH, &[], "{}").await, 404);
     stage.receiver(json!({ "type": "gitlab" }));
-    assert_eq!(stage.post(PATH, &[], "{}").await, 503);
+    assert_eq!(stage.post(PATH, &[], "{}").await, 404);
     assert_eq!(stage.patches(), 0);
+}
+
+/// The bytes of the answer to a POST, without the date, and the time that passed on the server's clock.
+async fn raw(stage: &Stage, path: &str, headers: &str) -> (String, Duration) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let began = Instant::now();
+    let mut stream = tokio::net::TcpStream::connect(&stage.address).await.unwrap();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n{headers}content-length: 2\r\n\r\n{{}}"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).await.unwrap();
+    let lines: Vec<_> = said.lines().filter(|line| !line.starts_with("date:")).collect();
+    (lines.join("\n"), began.elapsed())
+}
+
+#[tokio::test]
+async fn unknown_forbidden_and_wrong_token_are_answered_alike() {
+    let stage = Stage::start(CrossNamespace::Allowed).await;
+    stage.receiver(json!({ "type": "generic-hmac" }));
+    let (unknown, _) = raw(&stage, "/hook/abd", "").await;
+    assert!(unknown.starts_with("HTTP/1.1 404") && unknown.ends_with("not found"), "{unknown}");
+    let mut alike = Vec::new();
+    for headers in ["", "x-signature: sha256=00\r\n", "x-signature: md5=00\r\n", "x-signature: nonsense\r\n"]
+    {
+        alike.push(raw(&stage, PATH, headers).await.0);
+    }
+    stage.receiver(json!({ "type": "generic-hmac", "suspend": true }));
+    alike.push(raw(&stage, PATH, "x-signature: sha256=00\r\n").await.0);
+    stage.receiver(json!({ "type": "github" }));
+    alike.push(raw(&stage, PATH, "content-type: text/plain\r\n").await.0);
+    stage.receiver(json!({ "type": "gitlab" }));
+    alike.push(raw(&stage, PATH, "").await.0);
+    stage.receiver(json!({ "type": "generic-hmac", "secretRef": null }));
+    alike.push(raw(&stage, PATH, "").await.0);
+    stage.receiver(json!({ "type": "generic-hmac" }));
+    stage.api.on("GET", "/api/v1/namespaces/prod/secrets/s", ApiAnswer::not_found());
+    alike.push(raw(&stage, PATH, "").await.0);
+    assert_eq!(alike, vec![unknown; alike.len()]);
+    assert_eq!(stage.patches(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_rejection_does_not_tell_how_far_a_webhook_came() {
+    let api = Scenario::new();
+    secret(&api, "s", &[("token", "secret")]);
+    let directory = Arc::new(Directory::default());
+    let spec = json!({ "type": "generic-hmac", "secretRef": { "name": "s" }, "resources": [] });
+    directory.put_receiver(&receiver("hook", PATH, spec));
+    let hooks = Hooks {
+        cluster: api.client(),
+        directory,
+        cross_namespace: CrossNamespace::Allowed,
+        is_filled: Arc::new(|| true),
+        now: Arc::new(jiff::Timestamp::now),
+    };
+    let took = async |path: &str, signature: &'static str| {
+        let began = Instant::now();
+        let mut arrived = Arrived::of(Method::POST, path, "{}");
+        arrived.headers.insert("x-signature", http::HeaderValue::from_static(signature));
+        let answer = hooks.take(arrived).await;
+        (answer.status().as_u16(), began.elapsed())
+    };
+    let unknown = took("/hook/abd", "sha256=00").await;
+    assert_eq!(unknown, (404, REJECTION_STEP));
+    assert_eq!(took(PATH, "sha256=00").await, unknown);
+    assert_eq!(took(PATH, "nonsense").await, unknown);
+    // A Secret that is read slowly moves the answer by whole steps.
+    let slow = ApiAnswer::not_found().after(Duration::from_millis(700));
+    api.on("GET", "/api/v1/namespaces/prod/secrets/s", slow);
+    assert_eq!(took(PATH, "sha256=00").await, (404, 2 * REJECTION_STEP));
 }
 
 #[tokio::test]
@@ -123,13 +201,11 @@ async fn a_receiver_that_is_looked_at_once_more_goes_on() {
 async fn a_wrong_signature_is_refused() {
     let stage = Stage::start(CrossNamespace::Allowed).await;
     stage.receiver(json!({ "type": "generic-hmac" }));
-    // openssl dgst -sha256 -hmac secret, over {}
-    let right = "sha256=77325902caca812dc259733aacd046b73817372c777b8d95b402647474516e13";
-    assert_eq!(stage.post(PATH, &[("X-Signature", "sha256=00")], "{}").await, 400);
-    assert_eq!(stage.post(PATH, &[], "{}").await, 400);
-    assert_eq!(stage.post(PATH, &[("X-Signature", right)], "{ }").await, 400);
+    assert_eq!(stage.post(PATH, &[("X-Signature", "sha256=00")], "{}").await, 404);
+    assert_eq!(stage.post(PATH, &[], "{}").await, 404);
+    assert_eq!(stage.post(PATH, &[SIGNED], "{ }").await, 404);
     assert_eq!(stage.patches(), 0);
-    assert_eq!(stage.post(PATH, &[("X-Signature", right)], "{}").await, 200);
+    assert_eq!(stage.post(PATH, &[SIGNED], "{}").await, 200);
     assert_eq!(stage.patches(), 1);
 }
 
@@ -175,10 +251,71 @@ async fn another_namespace_is_blocked_by_the_flag() {
     assert_eq!(stage.patches(), 0);
 }
 
+const BUCKETS: &str = "/apis/source.toolkit.fluxcd.io/v1/namespaces/prod/buckets";
+
+fn page(names: &[&str], next: &str) -> ApiAnswer {
+    let items: Vec<_> = names.iter().map(|name| json!({ "metadata": { "name": name } })).collect();
+    ApiAnswer::ok(json!({
+        "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList",
+        "metadata": { "continue": next, "resourceVersion": "1" }, "items": items
+    }))
+}
+
 #[tokio::test]
-async fn a_secret_that_cannot_be_read_is_our_fault() {
+async fn all_objects_with_the_labels_are_asked_over_all_pages() {
     let stage = Stage::start(CrossNamespace::Allowed).await;
-    stage.api.on("GET", "/api/v1/namespaces/prod/secrets/s", ApiAnswer::not_found());
-    stage.receiver(json!({}));
+    stage.api.once("GET", BUCKETS, page(&["a", "b"], "more"));
+    stage.api.on("GET", BUCKETS, page(&["c"], ""));
+    stage.api.on(
+        "PATCH",
+        &format!("{BUCKETS}/*"),
+        ApiAnswer::ok(json!({
+            "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": { "name": "x" }
+        })),
+    );
+    stage.receiver(
+        json!({ "resources": [{ "kind": "Bucket", "name": "*", "matchLabels": { "team": "a", "b": "" } }] }),
+    );
+    assert_eq!(stage.post(PATH, &[], "{}").await, 200);
+    let lists = stage.api.matching("GET", BUCKETS);
+    assert_eq!(lists.len(), 2);
+    assert_eq!(lists[0].parameter("labelSelector"), Some("b%3D%2Cteam%3Da"));
+    assert_eq!(lists[1].parameter("continue"), Some("more"));
+    let mut patched: Vec<_> =
+        stage.api.calls().into_iter().filter(|call| call.method == "PATCH").map(|call| call.path).collect();
+    patched.sort();
+    assert_eq!(patched, ["a", "b", "c"].map(|name| format!("{BUCKETS}/{name}")));
+}
+
+#[tokio::test]
+async fn labels_that_no_object_has_are_no_failure_and_a_missing_label_is_one() {
+    let stage = Stage::start(CrossNamespace::Allowed).await;
+    stage.api.on("GET", BUCKETS, page(&[], ""));
+    stage.receiver(
+        json!({ "resources": [{ "kind": "Bucket", "name": "*", "matchLabels": { "team": "a" } }] }),
+    );
+    assert_eq!(stage.post(PATH, &[], "{}").await, 200);
+    stage.receiver(json!({ "resources": [{ "kind": "Bucket", "name": "*" }] }));
     assert_eq!(stage.post(PATH, &[], "{}").await, 500);
+    stage.api.on("GET", BUCKETS, ApiAnswer::forbidden("no"));
+    stage.receiver(
+        json!({ "resources": [{ "kind": "Bucket", "name": "*", "matchLabels": { "team": "a" } }] }),
+    );
+    assert_eq!(stage.post(PATH, &[], "{}").await, 500);
+    assert_eq!(stage.patches(), 0);
+}
+
+#[tokio::test]
+async fn a_resource_that_would_leave_its_path_reaches_nothing() {
+    let stage = Stage::start(CrossNamespace::Blocked).await;
+    stage.receiver(json!({ "resources": [
+        { "kind": "GitRepository", "name": "../../kube-system/gitrepositories/repo" },
+        { "kind": "GitRepository", "name": "repo?dryRun=All" },
+        { "kind": "GitRepository", "name": "repo", "apiVersion": "source.toolkit.fluxcd.io/v1/namespaces/dev" },
+        { "kind": "GitRepository", "name": "repo", "apiVersion": "../../api/v1" },
+        { "kind": "GitRepository", "name": "*", "matchLabels": { "a": "b,c!=d" } },
+        { "kind": "GitRepository", "name": "*", "namespace": "dev", "matchLabels": { "a": "b" } }
+    ] }));
+    assert_eq!(stage.post(PATH, &[], "{}").await, 500);
+    assert_eq!(stage.api.lines(), ["GET /api/v1/namespaces/prod/secrets/s"]);
 }

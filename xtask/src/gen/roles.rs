@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use plumb_api::{
     meta::{KUSTOMIZE_GROUP, NOTIFICATION_GROUP, SOURCE_GROUP},
-    notification::ObjectKind,
+    notification::{KindResource, ObjectKind},
 };
 use serde_json::{Value, json};
 
@@ -29,8 +29,13 @@ const WATCH: &[&str] = &["get", "list", "watch"];
 /// The finalizer is set and released by a patch.
 const RECONCILE: &[&str] = &["get", "list", "patch", "watch"];
 const STATUS: &[&str] = &["patch"];
+/// An annotation is patched; objects with a label are listed.
+const ASK: &[&str] = &["list", "patch"];
 /// Events are created, and counted up by a patch.
 const TELL: &[&str] = &["create", "patch"];
+
+/// Secrets are read one by one.
+const READ: &[&str] = &["get"];
 
 /// The files of `config/rbac`.
 pub fn files() -> Result<Files> {
@@ -38,7 +43,10 @@ pub fn files() -> Result<Files> {
     for (name, documents) in [
         ("source-controller.yaml", controller(SOURCE, &source())),
         ("kustomize-controller.yaml", [controller(KUSTOMIZE, &kustomize()), whole_cluster()].concat()),
-        ("notification-controller.yaml", controller(NOTIFICATION, &notification())),
+        (
+            "notification-controller.yaml",
+            [controller(NOTIFICATION, &notification()), secrets_of_notification()].concat(),
+        ),
         ("leader-election.yaml", leader_election()),
         ("people.yaml", people()),
     ] {
@@ -76,38 +84,17 @@ fn notification() -> Vec<Rule<'static>> {
         (NOTIFICATION_GROUP, vec!["alerts", "providers"], WATCH),
         (NOTIFICATION_GROUP, vec!["receivers"], RECONCILE),
         (NOTIFICATION_GROUP, vec!["receivers/status"], STATUS),
-        ("", vec!["secrets"], &["get"]),
         ("", vec!["events"], TELL),
     ];
-    // A webhook asks for a reconciliation: one annotation.
-    for group in [SOURCE_GROUP, KUSTOMIZE_GROUP, HELM_GROUP, IMAGE_GROUP, EXTENSIONS_GROUP] {
-        let kinds = ObjectKind::ALL.iter().map(|kind| place(*kind));
-        let resources = kinds.filter(|place| place.0 == group).map(|place| place.1).collect();
-        rules.push((group, resources, &["get", "patch"]));
+    // A webhook asks for a reconciliation by a patch of one annotation, without reading the object; a Receiver of all objects
+    // with a label lists their metadata.
+    let mut groups: BTreeMap<&'static str, Vec<&'static str>> = BTreeMap::new();
+    for kind in ObjectKind::ALL {
+        let KindResource { group, version: _, plural } = kind.resource();
+        groups.entry(group).or_default().push(plural);
     }
+    rules.extend(groups.into_iter().map(|(group, resources)| (group, resources, ASK)));
     rules
-}
-
-const HELM_GROUP: &str = "helm.toolkit.fluxcd.io";
-const IMAGE_GROUP: &str = "image.toolkit.fluxcd.io";
-const EXTENSIONS_GROUP: &str = "source.extensions.fluxcd.io";
-
-/// Group and plural of a kind that a webhook may ask for.
-const fn place(kind: ObjectKind) -> (&'static str, &'static str) {
-    match kind {
-        ObjectKind::Bucket => (SOURCE_GROUP, "buckets"),
-        ObjectKind::GitRepository => (SOURCE_GROUP, "gitrepositories"),
-        ObjectKind::Kustomization => (KUSTOMIZE_GROUP, "kustomizations"),
-        ObjectKind::HelmRelease => (HELM_GROUP, "helmreleases"),
-        ObjectKind::HelmChart => (SOURCE_GROUP, "helmcharts"),
-        ObjectKind::HelmRepository => (SOURCE_GROUP, "helmrepositories"),
-        ObjectKind::ImageRepository => (IMAGE_GROUP, "imagerepositories"),
-        ObjectKind::ImagePolicy => (IMAGE_GROUP, "imagepolicies"),
-        ObjectKind::ImageUpdateAutomation => (IMAGE_GROUP, "imageupdateautomations"),
-        ObjectKind::OciRepository => (SOURCE_GROUP, "ocirepositories"),
-        ObjectKind::ArtifactGenerator => (EXTENSIONS_GROUP, "artifactgenerators"),
-        ObjectKind::ExternalArtifact => (SOURCE_GROUP, "externalartifacts"),
-    }
 }
 
 /// A controller's account, its role and the binding of both.
@@ -124,6 +111,16 @@ fn controller(name: &str, rules: &[Rule<'_>]) -> Vec<Value> {
 /// Manifests may hold anything, so the controller that applies them may do anything, as Flux's may.
 fn whole_cluster() -> Vec<Value> {
     vec![binding("plumb-cluster-reconciler", "cluster-admin", KUSTOMIZE)]
+}
+
+/// Secrets of Providers and Receivers are in any namespace. The role stands alone, so that its binding can be replaced by one
+/// RoleBinding in each namespace that has them.
+fn secrets_of_notification() -> Vec<Value> {
+    let name = "plumb-notification-controller-secrets";
+    vec![
+        cluster_role(name, &labels(NOTIFICATION), &[("", vec!["secrets"], READ)]),
+        binding(name, name, NOTIFICATION),
+    ]
 }
 
 fn leader_election() -> Vec<Value> {
@@ -222,18 +219,24 @@ mod tests {
 
     #[test]
     fn secrets_are_read_one_by_one_and_never_listed() {
-        for (group, resources, verbs) in source().into_iter().chain(notification()) {
+        for (group, resources, verbs) in source() {
             if group.is_empty() && resources.contains(&"secrets") {
                 assert_eq!(verbs, ["get"]);
             }
         }
+        assert!(
+            notification().iter().all(|rule| !rule.1.contains(&"secrets")),
+            "they have a role of their own"
+        );
+        let [role, _] = &secrets_of_notification()[..] else { panic!("a role and its binding") };
+        assert_eq!(role["rules"], json!([{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"] }]));
     }
 
     #[test]
     fn every_kind_of_a_receiver_can_be_asked() {
         let rules = notification();
         for kind in ObjectKind::ALL {
-            let (group, plural) = place(*kind);
+            let KindResource { group, version: _, plural } = kind.resource();
             let may =
                 |rule: &Rule<'_>| rule.0 == group && rule.1.contains(&plural) && rule.2.contains(&"patch");
             assert!(rules.iter().any(may), "{kind}");
@@ -241,10 +244,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_webhook_may_ask_is_never_read_created_or_deleted() {
+        for (group, resources, verbs) in notification() {
+            if group != NOTIFICATION_GROUP && !group.is_empty() {
+                assert_eq!(verbs, ASK, "{group} {resources:?}");
+            }
+        }
+    }
+
+    #[test]
     fn the_definitions_have_the_plurals_that_the_rules_name() {
         let crds = plumb_api::crd::all();
         for kind in ObjectKind::ALL {
-            let (group, plural) = place(*kind);
+            let KindResource { group, version: _, plural } = kind.resource();
             let defined = crds.iter().find(|(_, crd)| crd["spec"]["names"]["kind"] == kind.as_str());
             if let Some((_, crd)) = defined {
                 assert_eq!(

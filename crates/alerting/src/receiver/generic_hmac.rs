@@ -1,12 +1,14 @@
 //! `generic-hmac`: the header `X-Signature` carries an HMAC of the body.
 
-use super::{Expectation, Refusal, Webhook, signature};
+use super::signature::{self, Algorithm};
+use super::{Expectation, Refusal, Webhook};
 
 const HEADER: &str = "X-Signature";
 
 pub(super) fn verify(webhook: &Webhook<'_>, expectation: &Expectation<'_>) -> Result<(), Refusal> {
     let given = webhook.header("x-signature").unwrap_or_default();
-    signature::verify(given, webhook.body, expectation.token)
+    // Senders of every kind sign for this type, some of them with SHA-1 alone.
+    signature::verify(given, webhook.body, expectation.token, Algorithm::ALL)
         .map_err(|source| Refusal::Signature { header: HEADER, source })
 }
 

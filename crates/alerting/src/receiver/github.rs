@@ -1,28 +1,25 @@
-//! `github`: `X-Hub-Signature-256`, or else `X-Hub-Signature`, carries an HMAC of the body; `X-GitHub-Event` must be
-//! in the list of events, where there is one.
+//! `github`: `X-Hub-Signature-256` carries an HMAC of the body; `X-GitHub-Event` must be in the list of events, where there
+//! is one. The SHA-1 of `X-Hub-Signature`, which GitHub sends beside it, proves nothing here.
 
-use super::{Expectation, Refusal, Webhook, is_listed, signature};
+use super::signature::{self, Algorithm};
+use super::{Expectation, Refusal, Webhook, is_listed};
 
-const STRONG: &str = "X-Hub-Signature-256";
-const WEAK: &str = "X-Hub-Signature";
+const HEADER: &str = "X-Hub-Signature-256";
 /// What GitHub sends: the payload itself, or a form with a field `payload`.
 const CONTENT_TYPES: [&str; 2] = ["application/json", "application/x-www-form-urlencoded"];
 /// How much of a stranger's word is repeated to it.
 const ECHO_CHARS_MAX: usize = 64;
 
 pub(super) fn verify(webhook: &Webhook<'_>, expectation: &Expectation<'_>) -> Result<(), Refusal> {
+    // The signature first: who does not know the token learns nothing else.
+    let given = webhook.header("x-hub-signature-256").unwrap_or_default();
+    signature::verify(given, webhook.body, expectation.token, &[Algorithm::Sha256])
+        .map_err(|source| Refusal::Signature { header: HEADER, source })?;
     let content_type = webhook.header("content-type").unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if !CONTENT_TYPES.contains(&media_type.as_str()) {
         return Err(Refusal::ContentType(echo(content_type)));
     }
-    let strong = webhook.header("x-hub-signature-256").filter(|given| !given.is_empty());
-    let (header, given) = match strong {
-        Some(given) => (STRONG, given),
-        None => (WEAK, webhook.header("x-hub-signature").unwrap_or_default()),
-    };
-    signature::verify(given, webhook.body, expectation.token)
-        .map_err(|source| Refusal::Signature { header, source })?;
     let event = webhook.header("x-github-event").unwrap_or_default();
     if is_listed(event, expectation.events) { Ok(()) } else { Err(Refusal::Event(echo(event))) }
 }
@@ -45,14 +42,17 @@ mod tests {
     fn a_signed_push_is_let_in() {
         let event = ("X-GitHub-Event", "push");
         assert_eq!(verdict("github", &[JSON, event, ("X-Hub-Signature-256", SHA256)], BODY, &["Push"]), "");
-        assert_eq!(verdict("github", &[JSON, event, ("X-Hub-Signature", SHA1)], BODY, &[]), "");
     }
 
     #[test]
-    fn the_strong_signature_counts_where_both_are_given() {
+    fn sha1_proves_nothing() {
+        let refused = |why| format!("the header X-Hub-Signature-256 is not valid: {why}");
+        let form = refused("it does not have the form algorithm=signature");
+        assert_eq!(verdict("github", &[JSON, ("X-Hub-Signature", SHA1)], BODY, &[]), form);
+        let algorithm = refused("the algorithm \"sha1\" is not one of sha256");
+        assert_eq!(verdict("github", &[JSON, ("X-Hub-Signature-256", SHA1)], BODY, &[]), algorithm);
         let headers = [JSON, ("X-Hub-Signature-256", "sha256=00"), ("X-Hub-Signature", SHA1)];
-        let expect = "the header X-Hub-Signature-256 is not valid: the signature does not match";
-        assert_eq!(verdict("github", &headers, BODY, &[]), expect);
+        assert_eq!(verdict("github", &headers, BODY, &[]), refused("the signature does not match"));
     }
 
     #[test]
@@ -60,7 +60,7 @@ mod tests {
         let wrong = "the header X-Hub-Signature-256 is not valid: the signature does not match";
         assert_eq!(verdict("github", &[JSON, ("X-Hub-Signature-256", SHA256)], "{}", &[]), wrong);
         let missing =
-            "the header X-Hub-Signature is not valid: it does not have the form algorithm=signature";
+            "the header X-Hub-Signature-256 is not valid: it does not have the form algorithm=signature";
         assert_eq!(verdict("github", &[JSON], BODY, &[]), missing);
     }
 

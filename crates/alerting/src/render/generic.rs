@@ -22,7 +22,7 @@ pub(super) fn render(event: &Event, settings: &Settings) -> Result<OutboundReque
     Ok(request)
 }
 
-fn is_token(name: &str) -> bool {
+pub(super) fn is_token(name: &str) -> bool {
     !name.is_empty()
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
@@ -66,13 +66,15 @@ mod tests {
 
     #[test]
     fn a_header_that_would_break_the_request_is_refused() {
-        for (name, value) in [("X-A", "a\r\nX-B: b"), ("X A", "a"), ("", "a")] {
+        let why = "of the Secret cannot be sent: its name or value holds bytes that are not allowed";
+        for (name, value, named) in [
+            ("X-A", "a\r\nX-B: b", "the header \"X-A\""),
+            ("Bearer s3cret", "a", "a header"),
+            ("", "a", "a header"),
+        ] {
             let mut settings = settings("http://h/", "");
             settings.headers.insert(name.into(), Sealed::from(value));
-            assert_eq!(
-                text("generic", &event(), &settings),
-                format!("the header {name:?} of the Secret cannot be sent")
-            );
+            assert_eq!(text("generic", &event(), &settings), format!("{named} {why}"));
         }
     }
 }

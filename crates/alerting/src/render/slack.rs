@@ -19,12 +19,62 @@ pub(super) fn render(event: &Event, settings: &Settings) -> Result<OutboundReque
     }
 }
 
+/// Error codes that Slack documents for posting a message. Any other text of an answer is not repeated.
+const CODES: [&str; 30] = [
+    "account_inactive",
+    "as_user_not_supported",
+    "channel_not_found",
+    "ekm_access_denied",
+    "fatal_error",
+    "internal_error",
+    "invalid_arguments",
+    "invalid_auth",
+    "invalid_blocks",
+    "invalid_payload",
+    "is_archived",
+    "messages_tab_disabled",
+    "message_limit_exceeded",
+    "missing_scope",
+    "msg_too_long",
+    "no_permission",
+    "no_text",
+    "not_allowed_token_type",
+    "not_authed",
+    "not_in_channel",
+    "org_login_required",
+    "rate_limited",
+    "ratelimited",
+    "request_timeout",
+    "restricted_action",
+    "service_unavailable",
+    "team_access_not_granted",
+    "token_expired",
+    "token_revoked",
+    "too_many_attachments",
+];
+/// Those of them that may be gone at the next try.
+const TRANSIENT_CODES: [&str; 6] = [
+    "fatal_error",
+    "internal_error",
+    "rate_limited",
+    "ratelimited",
+    "request_timeout",
+    "service_unavailable",
+];
+
 /// The Web API answers 200 to what it refuses; an incoming webhook answers with plain text.
 pub(super) fn accepted(body: &[u8]) -> Result<(), Rejection> {
     match serde_json::from_slice(body) {
-        Ok(Verdict { ok: false, error }) => Err(Rejection::Told(error)),
+        Ok(Verdict { ok: false, error }) => {
+            Err(Rejection::Code { code: CODES.into_iter().find(|code| *code == error) })
+        }
         _ => Ok(()),
     }
+}
+
+/// Whether the same message may be taken later.
+pub(super) fn is_transient(code: Option<&str>) -> bool {
+    code.is_some_and(|code| TRANSIENT_CODES.contains(&code))
 }
 
 fn message<'a>(event: &'a Event, settings: &'a Settings) -> Message<'a> {
@@ -131,7 +181,10 @@ mod tests {
     #[test]
     fn a_token_that_is_no_header_is_refused() {
         let said = text("slack", &event(), &settings("https://slack.com/", "a\nb"));
-        assert_eq!(said, "the header \"Authorization\" of the Secret cannot be sent");
+        assert_eq!(
+            said,
+            "the header \"Authorization\" of the Secret cannot be sent: its name or value holds bytes that are not allowed"
+        );
     }
 
     #[test]
@@ -140,5 +193,9 @@ mod tests {
         assert_eq!(accepted(br#"{"ok":true}"#), Ok(()));
         let refusal = accepted(br#"{"ok":false,"error":"channel_not_found"}"#).unwrap_err();
         assert_eq!(refusal.to_string(), "the server answered with the error \"channel_not_found\"");
+        assert!(!refusal.is_transient());
+        assert!(accepted(br#"{"ok":false,"error":"ratelimited"}"#).unwrap_err().is_transient());
+        let refusal = accepted(br#"{"ok":false,"error":"no access for xoxb-1"}"#).unwrap_err();
+        assert_eq!(refusal.to_string(), "the server answered with an error code that is not documented");
     }
 }

@@ -14,6 +14,13 @@ use crate::words::words;
 /// The interval of a Receiver that names none.
 pub const RECEIVER_INTERVAL: GoDuration = GoDuration::from_secs(600);
 
+/// `group/version` of DNS names. Empty counts as unset.
+const API_VERSION_PATTERN: &str = "^(([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[a-z0-9]([-a-z0-9]*[a-z0-9])?)?$";
+/// The name of an object, or `*`.
+const NAME_OR_ANY_PATTERN: &str = r"^(\*|[a-z0-9]([-a-z0-9.]*[a-z0-9])?)$";
+/// The name of a namespace.
+const NAMESPACE_PATTERN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+
 /// Who may call the webhook, and what it asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, CustomResource)]
 #[serde(rename_all = "camelCase")]
@@ -124,8 +131,9 @@ words! {
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct ReceiverResource {
-    /// The API version of the objects.
+    /// The API version of the objects, `group/version`. The group must be that of the kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 317), extend("pattern" = API_VERSION_PATTERN))]
     pub api_version: Option<String>,
     /// An expression that chooses among them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -135,12 +143,12 @@ pub struct ReceiverResource {
     /// Labels that the objects must carry, where the name is *.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub match_labels: BTreeMap<String, String>,
-    /// The name of the object, or * for all.
-    #[schemars(length(min = 1, max = 253))]
+    /// The name of the object, or * for all that carry matchLabels.
+    #[schemars(length(min = 1, max = 253), extend("pattern" = NAME_OR_ANY_PATTERN))]
     pub name: String,
     /// The namespace of the objects; without it, that of the Receiver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), extend("pattern" = NAMESPACE_PATTERN))]
     pub namespace: Option<String>,
 }
 
