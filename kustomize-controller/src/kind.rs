@@ -33,6 +33,21 @@ impl Kustomizations {
         self.handle.get().map(|handle| handle.store.clone()).unwrap_or_default()
     }
 
+    /// Whoever keeps objects on account of this one asks again when it has moved.
+    fn wake_holders(&self, old: Option<&Kustomization>, new: Option<&Kustomization>) {
+        let moves = |object: &Kustomization| {
+            let status = object.status.clone().unwrap_or_default();
+            let meta = &object.metadata;
+            let applied = (status.inventory, status.last_applied_revision, status.last_attempted_revision);
+            (applied, facts::is_ready(object), meta.generation, meta.deletion_timestamp.is_some())
+        };
+        let Some(key) = new.or(old).map(Key::of) else { return };
+        let Some(handle) = self.handle.get().filter(|_| old.map(moves) != new.map(moves)) else { return };
+        for holder in self.context.holds.waiting_for(&key) {
+            handle.queue.add(&holder, Priority::Revision);
+        }
+    }
+
     /// Whoever waits for this one looks again as soon as it is Ready, or has applied another revision.
     fn wake_dependents(&self, old: Option<&Kustomization>, new: &Kustomization) {
         let applied = |object: &Kustomization| {
@@ -102,8 +117,12 @@ impl Kind for Kustomizations {
                 let (suspended, interval) = (new.spec.suspend, new.spec.interval.to_std());
                 self.context.desk.conduct(&Key::of(new.as_ref()), mode, suspended, interval);
                 self.wake_dependents(old.as_deref(), new);
+                self.wake_holders(old.as_deref(), Some(new));
             }
-            Change::Deleted { old } => self.context.desk.forget(&Key::of(old.as_ref())),
+            Change::Deleted { old } => {
+                self.context.desk.forget(&Key::of(old.as_ref()));
+                self.wake_holders(Some(old), None);
+            }
             Change::Unreadable { .. } => {}
         }
     }
@@ -112,6 +131,7 @@ impl Kind for Kustomizations {
         self.context.desk.forget(key);
         self.context.builds.forget(key);
         self.context.healthy.forget(key);
+        self.context.holds.forget(key);
     }
 }
 

@@ -4,6 +4,8 @@
 mod drift;
 mod kind;
 mod kustomization;
+#[cfg(test)]
+mod moves;
 mod options;
 #[cfg(test)]
 mod scenarios;
@@ -21,7 +23,12 @@ use plumb_runtime::{BoxError, Flags, Identity, Runtime, Watching};
 
 use crate::drift::{Desk, DeskDeps, DriftMetrics};
 use crate::kind::{Kustomizations, wake_by_source};
-use crate::kustomization::{Context, build::Builds, health::Healthy};
+use crate::kustomization::{
+    Context,
+    build::Builds,
+    claims::{Holds, Scope},
+    health::Healthy,
+};
 use crate::options::{GATES, Options};
 use crate::teller::KustomizationTeller;
 
@@ -83,12 +90,17 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
         fetcher: fetcher(runtime, &options)?,
         builds: Builds::default(),
         healthy: Healthy::default(),
+        holds: Holds::default(),
         desk,
         repositories,
         hash_key: random_key(),
         takeover: options.takeover(),
         concurrency: options.concurrent_ssa,
         requeue: options.work.requeue_dependency.to_std(),
+        scope: Scope {
+            namespace: (!options.common.watch_all_namespaces).then(|| runtime.runtime_namespace()),
+            sharded: !options.work.watch_label_selector.is_empty(),
+        },
         no_cross_namespace_refs: options.no_cross_namespace_refs,
         shutdown: runtime.shutdown(),
     };

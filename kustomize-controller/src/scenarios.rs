@@ -18,11 +18,11 @@ use crate::{IDENTITY, install};
 
 const KUSTOMIZATION: &str = "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/flux-system/kustomizations/apps";
 const STATUS: &str = "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/flux-system/kustomizations/apps/status";
-const LIST: &str = "/apis/kustomize.toolkit.fluxcd.io/v1/kustomizations";
-const SOURCES: &str = "/apis/source.toolkit.fluxcd.io/v1/gitrepositories";
-const REVISION: &str = "main@sha1:1111111111111111111111111111111111111111";
+pub(crate) const LIST: &str = "/apis/kustomize.toolkit.fluxcd.io/v1/kustomizations";
+pub(crate) const SOURCES: &str = "/apis/source.toolkit.fluxcd.io/v1/gitrepositories";
+pub(crate) const REVISION: &str = "main@sha1:1111111111111111111111111111111111111111";
 /// How long anything is waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A namespace, two ConfigMaps and a Deployment: three waves.
 const MANIFESTS: &str = "
@@ -150,7 +150,7 @@ fn kustomization() -> Value {
     })
 }
 
-fn put(store: &Store, name: &str, files: &[(&str, &str)]) -> Written {
+pub(crate) fn put(store: &Store, name: &str, files: &[(&str, &str)]) -> Written {
     let mut tree = MemoryTree::builder(TreeLimits::default());
     for (path, content) in files {
         tree.file(&RelPath::parse(path).unwrap(), content.as_bytes().to_vec().into(), false).unwrap();
@@ -170,7 +170,7 @@ async fn serve(store: &Store, manifests: &str) -> Value {
     })
 }
 
-fn source(artifact: &Value) -> Value {
+pub(crate) fn source(artifact: &Value) -> Value {
     json!({
         "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
         "metadata": { "name": "repo", "namespace": "flux-system", "uid": "g", "generation": 1, "resourceVersion": "9" },
@@ -227,7 +227,7 @@ fn listed(
 }
 
 /// As the server: a merge patch with the version that it was thought out for.
-fn merged(object: &Mutex<Value>, call: &Call) -> Answer {
+pub(crate) fn merged(object: &Mutex<Value>, call: &Call) -> Answer {
     let mut object = object.lock().unwrap();
     if let Some(version) = call.body["metadata"].get("resourceVersion")
         && *version != object["metadata"]["resourceVersion"]
@@ -241,7 +241,7 @@ fn merged(object: &Mutex<Value>, call: &Call) -> Answer {
 }
 
 /// The fields of a value, as an entry of managedFields holds them.
-fn fields(value: &Value) -> Value {
+pub(crate) fn fields(value: &Value) -> Value {
     let Some(map) = value.as_object() else { return json!({}) };
     let own =
         map.iter().filter(|(key, _)| !["apiVersion", "kind", "name", "namespace"].contains(&key.as_str()));
@@ -262,7 +262,7 @@ fn applied(call: &Call) -> Answer {
     Answer::created(object)
 }
 
-fn discovery(api: &Scenario) {
+pub(crate) fn discovery(api: &Scenario) {
     let resource = |plural: &str, kind: &str, scope: &str| {
         json!({
             "resource": plural, "responseKind": { "group": "", "version": "", "kind": kind }, "scope": scope,
@@ -284,7 +284,7 @@ fn discovery(api: &Scenario) {
     api.on("GET", "/apis", Answer::ok(group(json!({ "name": "apps" }), apps)));
 }
 
-fn ids(status: &Value) -> BTreeSet<String> {
+pub(crate) fn ids(status: &Value) -> BTreeSet<String> {
     let entries = status["inventory"]["entries"].as_array();
     entries.into_iter().flatten().map(|entry| entry["id"].as_str().unwrap().to_owned()).collect()
 }

@@ -8,9 +8,10 @@ use futures_util::{StreamExt, stream};
 use http::Method;
 use kube::core::GroupVersionKind;
 use plumb_manifests::ObjectId;
+use plumb_planning::claims::Claims;
 use plumb_planning::ownership::Owner;
 use plumb_planning::prune::{self, Candidate, Deletion, WhyNot};
-use plumb_planning::stage::Rank;
+use plumb_planning::stage::deletion_rank;
 use serde_json::{Value, json};
 
 use crate::budget::Budget;
@@ -54,6 +55,24 @@ impl Pruned {
         deleted.map(|(id, _)| format!("{id} deleted")).collect()
     }
 
+    /// What is kept on account of another Kustomization, or of what is kept itself.
+    pub fn held(&self) -> impl Iterator<Item = (&ObjectId, &WhyNot)> {
+        self.fates.iter().filter_map(|(id, fate)| match fate {
+            Fate::Kept(
+                why @ (WhyNot::ClaimedBy(_) | WhyNot::MayBeClaimedBy { .. } | WhyNot::Contains { .. }),
+            ) => Some((id, why)),
+            Fate::Kept(_) | Fate::Deleted | Fate::Terminating | Fate::Absent => None,
+        })
+    }
+
+    /// What the server has begun to delete and finalizers still hold.
+    pub fn terminating(&self) -> impl Iterator<Item = &ObjectId> {
+        self.fates.iter().filter_map(|(id, fate)| match fate {
+            Fate::Terminating | Fate::Kept(WhyNot::BeingDeleted) => Some(id),
+            Fate::Kept(_) | Fate::Deleted | Fate::Absent => None,
+        })
+    }
+
     /// What leaves the inventory: confirmed gone, or not ours to delete.
     pub fn released(&self) -> impl Iterator<Item = &ObjectId> {
         self.fates.iter().filter_map(|(id, fate)| match fate {
@@ -73,17 +92,19 @@ impl Pruned {
     }
 }
 
-/// Deletes candidates in their order; those of one rank in parallel. A failure does not stop the rest.
+/// Deletes candidates in their order; those of one rank in parallel. A failure does not stop the rest, but what it leaves
+/// keeps its Namespace and its definition, as a claim does.
 pub async fn prune(
     cluster: &Cluster,
     candidates: &[Candidate],
     owner: &Owner,
+    mut claims: Claims,
     concurrency: usize,
     budget: &Budget,
 ) -> Pruned {
     let mut pruned = Pruned::default();
     let mut kinds = BTreeMap::new();
-    for group in candidates.chunk_by(|left, right| Rank::of(&left.id.kind) == Rank::of(&right.id.kind)) {
+    for group in candidates.chunk_by(|left, right| deletion_rank(&left.id) == deletion_rank(&right.id)) {
         for candidate in group {
             let kind = kind_of(candidate);
             let key = (kind.group.clone(), kind.version.clone(), kind.kind.clone());
@@ -91,7 +112,7 @@ pub async fn prune(
                 slot.insert(cluster.mapper().resolve_any(&kind, budget).await);
             }
         }
-        let kinds = &kinds;
+        let (kinds, asked) = (&kinds, &claims);
         // A loop and no closure over references: futures of those are not `Send` to the compiler.
         let mut deletions = Vec::with_capacity(group.len());
         for candidate in group {
@@ -99,14 +120,22 @@ pub async fn prune(
                 let kind = kind_of(candidate);
                 let mapping = kinds.get(&(kind.group, kind.version, kind.kind)).cloned();
                 let mapping = mapping.unwrap_or(Err(RequestError::TimedOut));
-                (&candidate.id, delete(cluster, candidate, mapping, owner, budget).await)
+                (&candidate.id, delete(cluster, candidate, mapping, (owner, asked), budget).await)
             });
         }
         let outcomes: Vec<_> = stream::iter(deletions).buffered(concurrency.max(1)).collect().await;
         for (id, outcome) in outcomes {
             match outcome {
-                Ok(fate) => pruned.fates.push((id.clone(), fate)),
-                Err(failure) => pruned.failures.push(failure),
+                Ok(fate) => {
+                    if matches!(&fate, Fate::Kept(why) if !why.releases() && *why != WhyNot::BeingDeleted) {
+                        claims.keep(id);
+                    }
+                    pruned.fates.push((id.clone(), fate));
+                }
+                Err(failure) => {
+                    claims.keep(id);
+                    pruned.failures.push(failure);
+                }
             }
         }
     }
@@ -121,7 +150,7 @@ async fn delete(
     cluster: &Cluster,
     candidate: &Candidate,
     mapping: Result<Arc<Mapping>, RequestError>,
-    owner: &Owner,
+    (owner, claims): (&Owner, &Claims),
     budget: &Budget,
 ) -> Result<Fate, Failure> {
     let id = &candidate.id;
@@ -142,7 +171,7 @@ async fn delete(
     for _ in 0..ATTEMPTS_MAX {
         let live = observe::live_as(cluster, &mapping, id, budget).await.map_err(failed(Attempt::Query))?;
         let Some(live) = live else { return Ok(Fate::Absent) };
-        let deletion = match prune::may_delete(&live, owner) {
+        let deletion = match prune::may_delete(id, &live, owner, claims) {
             Ok(deletion) => deletion,
             Err(why) => return Ok(Fate::Kept(why)),
         };

@@ -10,6 +10,7 @@ use plumb_apply::{
     settle, write,
 };
 use plumb_manifests::{Object, ObjectId};
+use plumb_planning::claims::Claims;
 use plumb_planning::fingerprint::HashKey;
 use plumb_planning::inventory::Inventory;
 use plumb_planning::ownership::Owner;
@@ -429,7 +430,9 @@ async fn only_what_is_ours_is_deleted_and_only_as_it_was_looked_at() {
     api.on("GET", &format!("{MAPS}/gone"), gone("gone"));
     api.on("DELETE", &format!("{MAPS}/ours"), Answer::status(200, "", ""));
     let budget = Budget::lasting(Duration::from_mins(1));
-    let pruned = prune(&cluster(&api), &stale(&["ours", "theirs", "gone"]), &owner(), 4, &budget).await;
+    let pruned =
+        prune(&cluster(&api), &stale(&["ours", "theirs", "gone"]), &owner(), Claims::default(), 4, &budget)
+            .await;
     let fates: BTreeMap<_, _> = pruned.fates.iter().map(|(id, fate)| (id.name.as_str(), fate)).collect();
     assert_eq!((fates["ours"], fates["gone"]), (&Fate::Deleted, &Fate::Absent));
     assert!(matches!(fates["theirs"], Fate::Kept(_)));
@@ -450,7 +453,7 @@ async fn an_object_that_changed_is_looked_at_again_before_it_is_deleted() {
     // Meanwhile somebody gave it to another Kustomization.
     api.once("GET", &path, Answer::ok(found("a", "infra", "8")));
     let budget = Budget::lasting(Duration::from_mins(1));
-    let pruned = prune(&cluster(&api), &stale(&["a"]), &owner(), 4, &budget).await;
+    let pruned = prune(&cluster(&api), &stale(&["a"]), &owner(), Claims::default(), 4, &budget).await;
     assert!(matches!(pruned.fates[0].1, Fate::Kept(_)), "{:?}", pruned.fates);
     assert_eq!(api.matching("DELETE", "*").len(), 1);
 }
@@ -466,7 +469,7 @@ async fn a_deletion_that_fails_does_not_stop_the_others_and_stays_in_the_invento
     going["metadata"]["deletionTimestamp"] = "2026-05-01T12:00:00Z".into();
     api.on("DELETE", &format!("{MAPS}/b"), Answer::ok(going));
     let budget = Budget::lasting(Duration::from_mins(1));
-    let pruned = prune(&cluster(&api), &stale(&["a", "b"]), &owner(), 1, &budget).await;
+    let pruned = prune(&cluster(&api), &stale(&["a", "b"]), &owner(), Claims::default(), 1, &budget).await;
     assert_eq!(pruned.fates.len(), 1);
     assert_eq!(pruned.fates[0].1, Fate::Terminating);
     assert_eq!(pruned.released().count(), 0, "neither is confirmed gone");

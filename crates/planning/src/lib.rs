@@ -3,6 +3,7 @@
 //! Pure: nothing here awaits, reads a clock, the environment, a file or the network; `now` is an argument.
 //! Decisions about apply order, inventory, prune, field ownership and drift live here; carrying them out does not.
 
+pub mod claims;
 pub mod diff;
 pub mod drift;
 pub mod exclusion;

@@ -2,6 +2,8 @@
 //!
 //! Labels are the only proof of ownership that a deletion accepts; a status is never one.
 
+use std::fmt;
+
 use plumb_manifests::Object;
 use serde_json::Value;
 
@@ -30,6 +32,12 @@ pub enum Owned {
     Another(Owner),
     /// By none.
     Nobody,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Kustomization/{}/{}", self.namespace, self.name)
+    }
 }
 
 impl Owner {

@@ -1,13 +1,15 @@
 //! Prune: what may be deleted, in which order, and why not.
 //!
 //! A candidate comes from two inventories; permission comes from the live object alone (security.md I-20): our owner labels
-//! on it, and a deletion bound to the UID and resourceVersion that were looked at.
+//! on it, and a deletion bound to the UID and resourceVersion that were looked at. A claim of another Kustomization forbids
+//! what the labels permit: see `claims`.
 
 use std::fmt;
 
 use plumb_manifests::{Object, ObjectId};
 use serde_json::Value;
 
+use crate::claims::Claims;
 use crate::exclusion::{self, Policy};
 use crate::inventory::Inventory;
 use crate::ownership::{Owned, Owner};
@@ -64,9 +66,34 @@ pub enum WhyNot {
     Contended,
     /// The live object names no UID or resourceVersion, so a deletion could not be bound to it.
     Unidentified,
+    /// Another Kustomization has it in its inventory or renders it.
+    ClaimedBy(Owner),
+    /// The newest rendering of another Kustomization is unknown.
+    MayBeClaimedBy {
+        /// Which Kustomization.
+        owner: Owner,
+        /// Why its rendering is unknown.
+        because: String,
+    },
+    /// Deleting it would delete an object that is kept.
+    Contains {
+        /// Such an object.
+        object: Box<ObjectId>,
+        /// Who wants it; none: the pruning Kustomization itself.
+        owner: Option<Owner>,
+    },
 }
 
 impl WhyNot {
+    /// The Kustomization on whose account an object is kept.
+    pub fn claimant(&self) -> Option<&Owner> {
+        match self {
+            Self::ClaimedBy(owner) | Self::MayBeClaimedBy { owner, .. } => Some(owner),
+            Self::Contains { owner, .. } => owner.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Whether a prune candidate that is kept for this reason leaves the inventory (it is not ours to delete any more).
     pub fn releases(&self) -> bool {
         match self {
@@ -84,7 +111,10 @@ impl WhyNot {
             | Self::DriftDisabled
             | Self::HeldByController(_)
             | Self::Contended
-            | Self::Unidentified => false,
+            | Self::Unidentified
+            | Self::ClaimedBy(_)
+            | Self::MayBeClaimedBy { .. }
+            | Self::Contains { .. } => false,
         }
     }
 }
@@ -99,7 +129,7 @@ impl fmt::Display for WhyNot {
             Self::PruneDisabled => f.write_str("the object says prune: disabled"),
             Self::PruneOff => f.write_str("the Kustomization does not prune"),
             Self::OwnedBy(owner) => {
-                write!(f, "it belongs to Kustomization/{}/{}", owner.namespace, owner.name)
+                write!(f, "it belongs to {owner}")
             }
             Self::NotOwned => f.write_str("it carries no owner labels"),
             Self::BeingDeleted => f.write_str("it is being deleted"),
@@ -114,6 +144,10 @@ impl fmt::Display for WhyNot {
             }
             Self::Contended => f.write_str("another writer keeps changing it: corrected later"),
             Self::Unidentified => f.write_str("the live object has no UID or resourceVersion"),
+            Self::ClaimedBy(owner) => write!(f, "{owner} wants it"),
+            Self::MayBeClaimedBy { owner, because } => write!(f, "{owner} may want it: {because}"),
+            Self::Contains { object, owner: Some(owner) } => write!(f, "it contains {object} of {owner}"),
+            Self::Contains { object, owner: None } => write!(f, "it contains {object}, which is kept"),
         }
     }
 }
@@ -134,12 +168,12 @@ pub fn candidates(before: &Inventory, desired: &Inventory) -> Vec<Candidate> {
         .into_iter()
         .map(|(id, version)| Candidate { id: id.clone(), version: version.to_owned() })
         .collect();
-    stale.sort_by(|left, right| stage::order(&right.id, &left.id));
+    stale.sort_by(|left, right| stage::deletion_order(&left.id, &right.id));
     stale
 }
 
-/// Whether the live object may be deleted by this owner.
-pub fn may_delete(live: &Object, owner: &Owner) -> Result<Deletion, WhyNot> {
+/// Whether the live object with this id may be deleted by this owner.
+pub fn may_delete(id: &ObjectId, live: &Object, owner: &Owner, claims: &Claims) -> Result<Deletion, WhyNot> {
     match owner.of(live) {
         Owned::Ours => {}
         Owned::Another(other) => return Err(WhyNot::OwnedBy(other)),
@@ -155,6 +189,9 @@ pub fn may_delete(live: &Object, owner: &Owner) -> Result<Deletion, WhyNot> {
     }
     if live.at(&["metadata", "deletionTimestamp"]).is_some() {
         return Err(WhyNot::BeingDeleted);
+    }
+    if let Some(why) = claims.on(id, live) {
+        return Err(why);
     }
     let text =
         |key: &str| live.at(&["metadata", key]).and_then(Value::as_str).filter(|text| !text.is_empty());

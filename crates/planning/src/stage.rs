@@ -87,6 +87,27 @@ pub fn is_definition(id: &ObjectId) -> bool {
     id.kind == DEFINITION && id.group == "apiextensions.k8s.io"
 }
 
+/// Whether this object is a Namespace of the core group.
+pub fn is_namespace(id: &ObjectId) -> bool {
+    id.kind == "Namespace" && id.group.is_empty()
+}
+
+/// The place of an object in the order of deletion; smaller is deleted later. As [`Rank::of`] its kind, but a custom kind
+/// that is named like a Namespace or a definition does not wait for the end: it may live in one of them.
+pub fn deletion_rank(id: &ObjectId) -> Rank {
+    let borrowed =
+        (id.kind == "Namespace" && !is_namespace(id)) || (id.kind == DEFINITION && !is_definition(id));
+    if borrowed { Rank::of("") } else { Rank::of(&id.kind) }
+}
+
+/// The deletion order of two objects: the reverse of the apply order, by [`deletion_rank`].
+pub fn deletion_order(left: &ObjectId, right: &ObjectId) -> Ordering {
+    let key = |id: &'_ ObjectId| {
+        (deletion_rank(id), id.group.clone(), id.kind.clone(), id.namespace.clone(), id.name.clone())
+    };
+    key(right).cmp(&key(left))
+}
+
 /// The apply order of two objects: rank, then group, kind, namespace, name.
 pub fn order(left: &ObjectId, right: &ObjectId) -> Ordering {
     key(left).cmp(&key(right))

@@ -46,6 +46,7 @@ reasons! {
     Suspended "Suspended" "The object is suspended." "Set spec.suspend to false."
     DependencyNotReady "DependencyNotReady" "An object named in dependsOn is missing or not Ready." "Look at the dependency that the message names."
     PruneFailed "PruneFailed" "Objects that left the source could not be deleted." "Look at the objects that the message names: permissions, finalizers, webhooks."
+    PruneHeld "PruneHeld" "Objects that left the source are not deleted: another Kustomization wants them or may want them, or finalizers hold them." "Look at the Kustomization or object that the message names. To give the objects up instead, suspend this Kustomization before it is deleted."
     ArtifactFailed "ArtifactFailed" "The source has no artifact, or it could not be fetched or used." "Look at the source; check spec.path and the network between the controllers."
     BuildFailed "BuildFailed" "The manifests could not be built." "Correct the file that the message names."
     HealthCheckFailed "HealthCheckFailed" "Applied objects did not become healthy in time." "Look at the objects that the message names."

@@ -10,8 +10,8 @@ use plumb_planning::plan::Planned;
 use plumb_runtime::Visit;
 use tokio::time::Instant;
 
-use super::Context;
 use super::build::owner;
+use super::claims::{self, Question};
 use super::decide::{Decision, Memory};
 use super::error::KustomizationError;
 use super::validate::Valid;
@@ -34,17 +34,20 @@ pub enum Receipt {
 pub async fn act(
     decision: Decision,
     planned: &[Planned],
-    terms: Terms,
+    (terms, artifact): (Terms, &Artifact),
     visit: &Visit<Kustomizations>,
-    context: &Context,
+    kind: &Kustomizations,
 ) -> Result<Receipt, KustomizationError> {
-    let key = visit.key();
+    let (key, context) = (visit.key(), kind.context.as_ref());
     let Decision { plan, memory } = decision;
     let managed = |changes| Managed { terms: terms.clone(), objects: planned.to_vec(), changes };
     if memory == Memory::Unverified {
         context.desk.adopt_unverified(key, managed(Vec::new()));
     }
     let recorded = visit.ledger().inventory();
+    if plan.prune.is_empty() {
+        context.holds.forget(key);
+    }
     if plan.is_idle() && recorded == plan.desired && matches!(memory, Memory::Kept | Memory::Unverified) {
         return Ok(Receipt::Kept);
     }
@@ -67,7 +70,8 @@ pub async fn act(
     visit.ledger().note_lines(applied.lines());
     let (complete, complaint) = (applied.is_complete(), applied.complaint());
     let outcome = if complete {
-        delete(&plan.prune, &budget, visit, context, plan.desired.clone()).await
+        let question = Question { candidates: &plan.prune, rendered: planned, artifact: Some(artifact) };
+        delete(question, &budget, visit, kind, plan.desired.clone()).await
     } else {
         Err(KustomizationError::Apply { complaint: complaint.unwrap_or_default() })
     };
@@ -81,14 +85,21 @@ pub async fn act(
 
 /// Deletes what is no longer wanted; what could not be deleted stays in the inventory.
 async fn delete(
-    candidates: &[plumb_planning::prune::Candidate],
+    question: Question<'_>,
     budget: &Budget,
     visit: &Visit<Kustomizations>,
-    context: &Context,
+    kind: &Kustomizations,
     desired: plumb_planning::inventory::Inventory,
 ) -> Result<(), KustomizationError> {
-    let owner = owner(visit.object());
-    let pruned = prune(&context.cluster, candidates, &owner, context.concurrency, budget).await;
+    let (context, candidates) = (kind.context.as_ref(), question.candidates);
+    if candidates.is_empty() {
+        visit.ledger().note_inventory(desired);
+        return Ok(());
+    }
+    let asked = claims::ask(question, visit, kind).await;
+    let (owner, claims) = (owner(visit.object()), asked.claims.clone());
+    let pruned = prune(&context.cluster, candidates, &owner, claims, context.concurrency, budget).await;
+    let (said, is_news) = claims::remember(&pruned, &asked, visit, kind);
     let mut kept = desired;
     let released: std::collections::BTreeSet<_> = pruned.released().cloned().collect();
     for candidate in candidates.iter().filter(|candidate| !released.contains(&candidate.id)) {
@@ -97,6 +108,7 @@ async fn delete(
     let mut ledger = visit.ledger();
     ledger.note_inventory(kept);
     ledger.note_lines(pruned.lines());
+    ledger.note_kept(said, is_news);
     match pruned.complaint() {
         None => Ok(()),
         Some(complaint) => Err(KustomizationError::Prune { complaint }),

@@ -52,6 +52,11 @@ impl Builds {
         self.lock().remove(key);
     }
 
+    /// What a Kustomization rendered last, whatever has changed since.
+    pub fn newest(&self, key: &Key) -> Option<Arc<Build>> {
+        self.lock().get(key).map(|kept| Arc::clone(&kept.build))
+    }
+
     fn get(&self, key: &Key, recipe: &Recipe) -> Option<(String, Arc<Build>)> {
         let all = self.lock();
         let kept = all.get(key).filter(|kept| kept.recipe == *recipe)?;

@@ -107,6 +107,12 @@ pub enum KustomizationError {
         /// Each object.
         complaint: String,
     },
+    /// A Kustomization is deleted, and some of its objects are not deleted, or not yet.
+    #[error("not all objects are deleted: {kept}")]
+    PruneHeld {
+        /// Each object, and why.
+        kept: String,
+    },
     /// Objects did not become healthy.
     #[error("health check failed after {took}: {complaint}")]
     Unhealthy {
@@ -143,6 +149,7 @@ impl Classify for KustomizationError {
                 Reason::ReconciliationFailed
             }
             Self::Prune { .. } => Reason::PruneFailed,
+            Self::PruneHeld { .. } => Reason::PruneHeld,
             Self::Unhealthy { .. } => Reason::HealthCheckFailed,
         }
     }
@@ -156,6 +163,7 @@ impl Classify for KustomizationError {
             Self::SourceMissing { .. }
             | Self::ArtifactMissing { .. }
             | Self::ArtifactGone { .. }
+            | Self::PruneHeld { .. }
             | Self::Dependency { .. } => Consequence::Wait,
             Self::Fetch(error) => error.consequence(),
             Self::Render(error) => error.consequence(),

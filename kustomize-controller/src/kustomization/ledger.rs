@@ -31,6 +31,8 @@ pub struct KustomizationLedger {
     healthy: Said,
     progress: Option<String>,
     lines: Vec<String>,
+    /// What is not deleted though it left the source, and whether that is news.
+    kept: (Option<String>, bool),
     waiting: Option<String>,
     finished: Option<(Duration, GoDuration)>,
     /// Whether the status holds drift that the desk may not know yet.
@@ -65,6 +67,7 @@ impl KustomizationLedger {
             healthy: Said::Nothing,
             progress: None,
             lines: Vec::new(),
+            kept: (None, false),
             waiting: None,
             finished: None,
             drift_stands: status.drift.is_some(),
@@ -124,6 +127,16 @@ impl KustomizationLedger {
     /// Whether anything was done to objects.
     pub fn has_changed(&self) -> bool {
         !self.lines.is_empty()
+    }
+
+    /// What is not deleted though it left the source, and whether that is news.
+    pub fn note_kept(&mut self, kept: Option<String>, is_news: bool) {
+        self.kept = (kept, is_news);
+    }
+
+    /// What is not deleted though it left the source.
+    pub fn kept(&self) -> Option<&str> {
+        self.kept.0.as_deref()
     }
 
     /// Nobody asked for health, or there was nothing to look at.
@@ -256,10 +269,14 @@ impl Ledger for KustomizationLedger {
     }
 
     fn happened(&self) -> Vec<Occurrence> {
-        if self.lines.is_empty() {
-            return Vec::new();
+        let mut told = Vec::new();
+        if !self.lines.is_empty() {
+            told.push(Occurrence::info(Reason::Progressing, self.lines.join("\n")));
         }
-        vec![Occurrence::info(Reason::Progressing, self.lines.join("\n"))]
+        if let (Some(kept), true) = &self.kept {
+            told.push(Occurrence::info(Reason::PruneHeld, kept.clone()));
+        }
+        told
     }
 
     fn success(&self, turn: Turn, detail: &Detail) -> Vec<Occurrence> {

@@ -4,6 +4,7 @@
 
 pub mod act;
 pub mod build;
+pub mod claims;
 pub mod decide;
 pub mod error;
 pub mod facts;
@@ -37,6 +38,8 @@ pub struct Context {
     pub builds: build::Builds,
     /// What was healthy when it was looked at last.
     pub healthy: health::Healthy,
+    /// What is not pruned on account of other Kustomizations.
+    pub holds: claims::Holds,
     /// Drift between attempts.
     pub desk: Desk,
     /// The sources.
@@ -49,6 +52,8 @@ pub struct Context {
     pub concurrency: usize,
     /// How soon something that is waited for is looked at again.
     pub requeue: Duration,
+    /// Which Kustomizations are watched.
+    pub scope: claims::Scope,
     /// Whether references to other namespaces are refused.
     pub no_cross_namespace_refs: bool,
     /// The end of the process.

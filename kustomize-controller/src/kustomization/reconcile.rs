@@ -42,7 +42,10 @@ pub async fn reconcile(
             ledger.note_history(Reason::ReconciliationSucceeded, now, took);
             ledger.note_applied();
             ledger.note_finished(took, spec.interval);
-            let text = format!("Applied revision: {}", ledger.applied_revision());
+            let text = match ledger.kept() {
+                None => format!("Applied revision: {}", ledger.applied_revision()),
+                Some(kept) => format!("Applied revision: {}; {kept}", ledger.applied_revision()),
+            };
             let detail = Detail::new(Reason::ReconciliationSucceeded, text);
             Ending::Succeeded { detail, changed: receipt == Receipt::Changed }
         }
@@ -101,7 +104,7 @@ async fn attempt(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Result
     let Identified { planned, before } = identify(&built.planned, before, context).await?;
     let past = past(object, before, &built.digest, visit, context);
     let decision = decide::decide(planned.to_vec(), &past, &artifact.revision, valid.mode, object.spec.prune);
-    let receipt = act::act(decision, &planned, terms, visit, context).await?;
+    let receipt = act::act(decision, &planned, (terms, artifact), visit, kind).await?;
     restore(object, visit, kind);
     if visit.forced() && valid.mode != Mode::Disabled {
         context.desk.audit(visit.key());
@@ -125,13 +128,17 @@ fn past(
     let history = object.status.as_ref().and_then(|status| status.history.first());
     let same_manifests = history.is_some_and(|entry| entry.digest == digest);
     let at_interval = matches!(visit.priority(), Priority::Interval | Priority::Forced);
+    let mut due = context.holds.handed_over_to(key);
+    if at_interval {
+        due.extend(context.desk.at_interval(key));
+    }
     Past {
         inventory,
         revision: object.status.as_ref().and_then(|status| status.last_applied_revision.clone()),
         whole: same_manifests && (facts::is_ready(object) || is_underway(object)),
         known: context.desk.is_known(key),
         applied: context.desk.applied(key),
-        due: if at_interval { context.desk.at_interval(key) } else { std::collections::BTreeSet::new() },
+        due,
     }
 }
 

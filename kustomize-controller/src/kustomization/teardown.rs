@@ -11,6 +11,7 @@ use plumb_status::{Ending, Retry};
 use tokio::time::Instant;
 
 use super::build::owner;
+use super::claims::{self, Question};
 use super::error::KustomizationError;
 use super::identity::identify;
 use crate::kind::Kustomizations;
@@ -42,7 +43,12 @@ async fn take_down(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Resu
     let before = identify(&[], before, context).await?.before;
     let plan = plan::teardown(&before, true);
     let budget = Budget::new(Instant::now() + TEARDOWN_MAX, context.shutdown.clone());
-    let pruned = prune(&context.cluster, &plan.prune, &owner(object), context.concurrency, &budget).await;
+    let artifact = claims::current_artifact(object, context);
+    let question = Question { candidates: &plan.prune, rendered: &[], artifact: artifact.as_ref() };
+    let asked = claims::ask(question, visit, kind).await;
+    let (owner, wanted) = (owner(object), asked.claims.clone());
+    let pruned = prune(&context.cluster, &plan.prune, &owner, wanted, context.concurrency, &budget).await;
+    let (said, is_news) = claims::remember(&pruned, &asked, visit, kind);
     let mut rest = before;
     for id in pruned.released() {
         rest.remove(id);
@@ -50,8 +56,10 @@ async fn take_down(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Resu
     let mut ledger = visit.ledger();
     ledger.note_inventory(rest);
     ledger.note_lines(pruned.lines());
-    match pruned.complaint() {
-        None => Ok(()),
-        Some(complaint) => Err(KustomizationError::Prune { complaint }),
+    ledger.note_kept(said.clone(), is_news);
+    match (pruned.complaint(), said) {
+        (Some(complaint), _) => Err(KustomizationError::Prune { complaint }),
+        (None, Some(kept)) => Err(KustomizationError::PruneHeld { kept }),
+        (None, None) => Ok(()),
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::claims::Claims;
 use crate::fixtures::{id, object, owner, settings};
 use crate::takeover::Takeover;
 
@@ -145,7 +146,9 @@ fn deletable(labels: &Value, annotations: &Value, expect: Result<(), &str>) {
             "labels": labels, "annotations": annotations,
         },
     }));
-    let said = prune::may_delete(&live, &owner()).map(|_| ()).map_err(|why| why.to_string());
+    let said = prune::may_delete(&live.id(), &live, &owner(), &Claims::default())
+        .map(|_| ())
+        .map_err(|why| why.to_string());
     assert_eq!(said, expect.map_err(str::to_owned));
 }
 

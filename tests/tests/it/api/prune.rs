@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use plumb_apply::{Budget, Fate, Pruned};
+use plumb_planning::claims::Claims;
 use plumb_planning::prune::{Candidate, WhyNot};
 use serde_json::{Value, json};
 
@@ -20,7 +21,7 @@ async fn prune(stand: &Stand, ids: &[(&str, &str)]) -> Pruned {
         |(id, version): &(&str, &str)| Candidate { id: stand.id(id), version: (*version).to_owned() };
     let candidates: Vec<_> = ids.iter().map(candidate).collect();
     let budget = Budget::lasting(Duration::from_mins(1));
-    plumb_apply::prune(&stand.cluster, &candidates, &stand.owner, 4, &budget).await
+    plumb_apply::prune(&stand.cluster, &candidates, &stand.owner, Claims::default(), 4, &budget).await
 }
 
 #[track_caller]

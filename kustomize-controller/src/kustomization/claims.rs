@@ -1,0 +1,343 @@
+//! Asks the other Kustomizations what they want, before this one prunes: their inventories, and where those may be out of
+//! date what they would render. What is kept on their account is remembered, so that each side is reconciled when the other
+//! one moves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kube::Resource as _;
+use plumb_api::kustomize::{Kustomization, SourceKind};
+use plumb_api::meta::{Artifact, KUSTOMIZE_GROUP};
+use plumb_apply::Pruned;
+use plumb_manifests::ObjectId;
+use plumb_planning::claims::{Claimant, Claims};
+use plumb_planning::inventory::Inventory;
+use plumb_planning::ownership::{Owned, Owner};
+use plumb_planning::plan::Planned;
+use plumb_planning::prune::{Candidate, WhyNot};
+use plumb_runtime::{Key, Priority, Visit};
+use plumb_status::Detail;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::Context;
+use super::build::{build, owner};
+use super::facts::is_ready;
+use crate::kind::Kustomizations;
+
+/// How long rendering other Kustomizations may take, all together. One that is not rendered by then may want anything.
+const ASK_MAX: Duration = Duration::from_mins(2);
+/// The first pause before a prune that was held is tried again, if nothing wakes it sooner. It doubles with each try.
+const RETRY_FIRST: Duration = Duration::from_secs(2);
+/// The longest such pause.
+const RETRY_MAX: Duration = Duration::from_mins(5);
+/// How many objects a message names.
+const NAMED_MAX: usize = 5;
+
+/// What is kept for others, by the Kustomization that would prune it.
+#[derive(Default)]
+pub struct Holds(Mutex<BTreeMap<Key, Held>>);
+
+#[derive(Default)]
+struct Held {
+    /// Each object, the Kustomization that it waits for, and whether that one is known to want it.
+    objects: Vec<(ObjectId, Option<Key>, bool)>,
+    text: Option<String>,
+    tries: u32,
+}
+
+impl Holds {
+    /// The Kustomizations that hold a prune on account of this one.
+    pub fn waiting_for(&self, key: &Key) -> Vec<Key> {
+        let all = self.lock();
+        let waits = |held: &Held| held.objects.iter().any(|(_, by, _)| by.as_ref() == Some(key));
+        all.iter().filter(|(_, held)| waits(held)).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// What this Kustomization is to apply although it did not change: the labels still name the old owner.
+    pub fn handed_over_to(&self, key: &Key) -> BTreeSet<ObjectId> {
+        let all = self.lock();
+        let objects = all.values().flat_map(|held| &held.objects);
+        objects
+            .filter(|(_, by, wanted)| *wanted && by.as_ref() == Some(key))
+            .map(|(id, _, _)| id.clone())
+            .collect()
+    }
+
+    /// Forgets a Kustomization.
+    pub fn forget(&self, key: &Key) {
+        self.lock().remove(key);
+    }
+
+    /// Notes what is held now. Whether that is different from before, and after what pause to try again.
+    fn note(&self, key: &Key, held: Held) -> (bool, Option<Duration>) {
+        let mut all = self.lock();
+        let before = all.remove(key);
+        let changed = before.as_ref().and_then(|before| before.text.as_ref()) != held.text.as_ref();
+        if held.text.is_none() {
+            return (changed, None);
+        }
+        let tries = if changed { 0 } else { before.map_or(0, |before| before.tries.saturating_add(1)) };
+        all.insert(key.clone(), Held { tries, ..held });
+        let pause = RETRY_FIRST.saturating_mul(2_u32.saturating_pow(tries)).min(RETRY_MAX);
+        (changed, Some(pause))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Held>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Which Kustomizations this process watches; one outside of it is never seen.
+#[derive(Debug, Clone, Default)]
+pub struct Scope {
+    /// The only namespace, if not all.
+    pub namespace: Option<String>,
+    /// Whether a label selector leaves some to other processes.
+    pub sharded: bool,
+}
+
+impl Scope {
+    fn covers(&self, namespace: &str) -> bool {
+        !self.sharded && self.namespace.as_deref().is_none_or(|only| only == namespace)
+    }
+}
+
+/// The others as they were asked.
+pub struct Asked {
+    /// What they want.
+    pub claims: Claims,
+    /// The version in which each was seen.
+    seen: BTreeMap<Key, Option<String>>,
+}
+
+/// What is about to be pruned, and by whom.
+pub struct Question<'a> {
+    /// What left the desired state.
+    pub candidates: &'a [Candidate],
+    /// What the pruning Kustomization renders itself.
+    pub rendered: &'a [Planned],
+    /// The artifact that it works with.
+    pub artifact: Option<&'a Artifact>,
+}
+
+/// Asks every other Kustomization that is known.
+pub async fn ask(question: Question<'_>, visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Asked {
+    let others = kind.others();
+    // An empty store is no proof that nobody wants anything.
+    others.synced().await;
+    kind.context.repositories.synced().await;
+    let (object, own) = (visit.object(), owner(visit.object()));
+    let deadline = Instant::now() + ASK_MAX;
+    let (mut claimants, mut seen) = (Vec::new(), BTreeMap::new());
+    for other in others.all() {
+        let key = Key::of(other.as_ref());
+        if key == *visit.key() || !is_asked(&other, &own, question.candidates) {
+            continue;
+        }
+        seen.insert(key, other.metadata.resource_version.clone());
+        let relation = Relation::of(object, &other);
+        let artifact = match relation {
+            Relation::SameSource => question.artifact.cloned(),
+            Relation::SameNamespace | Relation::Stranger => current_artifact(&other, &kind.context),
+        };
+        claimants.push(claimant(&other, relation, artifact.as_ref(), kind, deadline).await);
+    }
+    for (pending, because) in pending(question.rendered, kind) {
+        seen.insert(Key::new(&pending.namespace, &pending.name), None);
+        claimants.push(Claimant { owner: pending, ids: Vec::new(), doubt: Some(because) });
+    }
+    let own = question.rendered.iter().map(|planned| &planned.id);
+    Asked { claims: Claims::new(claimants, own), seen }
+}
+
+/// How another Kustomization is related to the one that prunes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Relation {
+    /// One commit can move an object from the one to the other: what it may want is waited for.
+    SameSource,
+    /// It is rendered where that is possible.
+    SameNamespace,
+    /// Only what is known of it already counts: no tenant holds the prunes of another by a broken Kustomization.
+    Stranger,
+}
+
+impl Relation {
+    fn of(object: &Kustomization, other: &Kustomization) -> Self {
+        if source(object).is_some() && source(object) == source(other) {
+            Self::SameSource
+        } else if object.metadata.namespace == other.metadata.namespace {
+            Self::SameNamespace
+        } else {
+            Self::Stranger
+        }
+    }
+}
+
+fn source(object: &Kustomization) -> Option<Key> {
+    let reference = &object.spec.source_ref;
+    let own = object.metadata.namespace.as_deref().unwrap_or_default();
+    (reference.kind == SourceKind::GitRepository)
+        .then(|| Key::new(reference.namespace.as_deref().unwrap_or(own), &reference.name))
+}
+
+/// The artifact that the source of a Kustomization has now.
+pub fn current_artifact(object: &Kustomization, context: &Context) -> Option<Artifact> {
+    context.repositories.get(&source(object)?)?.status.as_ref()?.artifact.clone()
+}
+
+/// Whether a Kustomization has a say: not one that goes away, or that applies to another cluster.
+fn is_asked(other: &Kustomization, own: &Owner, candidates: &[Candidate]) -> bool {
+    let (meta, key) = (other.meta(), Key::of(other));
+    let goes_too = || {
+        let candidate =
+            |id: &ObjectId| is_kustomization(id) && id.name == key.name && id.namespace == key.namespace;
+        candidates.iter().any(|all| candidate(&all.id))
+            && own.of_labels(Some(&json!(meta.labels))) == Owned::Ours
+    };
+    meta.deletion_timestamp.is_none() && other.spec.kube_config.is_none() && !goes_too()
+}
+
+fn is_kustomization(id: &ObjectId) -> bool {
+    id.kind == "Kustomization" && id.group == KUSTOMIZE_GROUP
+}
+
+/// What one of the others wants.
+async fn claimant(
+    other: &Kustomization,
+    relation: Relation,
+    artifact: Option<&Artifact>,
+    kind: &Kustomizations,
+    deadline: Instant,
+) -> Claimant {
+    let (context, key) = (kind.context.as_ref(), Key::of(other));
+    let status = other.status.as_ref();
+    let mut claimant = Claimant { owner: owner(other), ids: Vec::new(), doubt: None };
+    match Inventory::from_wire(status.and_then(|status| status.inventory.as_ref())) {
+        Ok(inventory) => claimant.ids.extend(inventory.ids().cloned()),
+        Err(error) if relation == Relation::SameSource => claimant.doubt = Some(error.to_string()),
+        Err(_) => {}
+    }
+    let applied = status.and_then(|status| status.last_applied_revision.as_ref());
+    if is_ready(other) && artifact.is_some_and(|artifact| applied == Some(&artifact.revision)) {
+        return claimant;
+    }
+    // What it rendered last, at whatever revision.
+    if let Some(built) = context.builds.newest(&key) {
+        claimant.ids.extend(built.planned.iter().map(|planned| planned.id.clone()));
+    }
+    if relation == Relation::Stranger {
+        return claimant;
+    }
+    let doubt = match artifact {
+        Some(artifact) => {
+            match tokio::time::timeout_at(deadline, build(other, artifact, context, "")).await {
+                Ok(Ok(built)) => {
+                    claimant.ids.extend(built.planned.iter().map(|planned| planned.id.clone()));
+                    let unmade = pending(&built.planned, kind).next();
+                    unmade.map(|(pending, _)| format!("it has not applied {pending} yet"))
+                }
+                Ok(Err(error)) => {
+                    Some(format!("{} cannot be built: {}", artifact.revision, Detail::of(&error).message))
+                }
+                Err(_) => Some(format!("{} was not built in time", artifact.revision)),
+            }
+        }
+        // There is nothing newer than what it has applied.
+        None => applied
+            .is_none()
+            .then(|| "it has not applied anything yet, and its source has no artifact".to_owned()),
+    };
+    if kind.others().get(&key).is_none() {
+        context.builds.forget(&key);
+    }
+    if relation == Relation::SameSource {
+        claimant.doubt = claimant.doubt.or(doubt);
+    }
+    claimant
+}
+
+/// Kustomizations among rendered objects that the cluster does not have, or has in a form that renders other objects.
+fn pending(rendered: &[Planned], kind: &Kustomizations) -> impl Iterator<Item = (Owner, String)> {
+    let others = kind.others();
+    let seen = |planned: &&Planned| {
+        is_kustomization(&planned.id)
+            && planned.policy.corrects()
+            && kind.context.scope.covers(&planned.id.namespace)
+    };
+    rendered.iter().filter(seen).filter_map(move |planned| {
+        let ObjectId { namespace, name, .. } = &planned.id;
+        let live = others.get(&Key::new(namespace, name));
+        let rendered = serde_json::from_value::<Kustomization>(planned.object.value().clone()).ok();
+        let same = match (&live, &rendered) {
+            (Some(live), Some(rendered)) => renders_alike(live, rendered),
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        let owner = Owner { name: name.clone(), namespace: namespace.clone() };
+        (!same).then(|| (owner, "it was applied a moment ago".to_owned()))
+    })
+}
+
+fn renders_alike(left: &Kustomization, right: &Kustomization) -> bool {
+    let parts = |object: &Kustomization| {
+        let spec = object.spec.clone();
+        (
+            spec.path,
+            spec.source_ref,
+            spec.target_namespace,
+            spec.components,
+            spec.name_prefix,
+            spec.name_suffix,
+        )
+    };
+    parts(left) == parts(right)
+}
+
+/// Remembers what a prune has left for others, and sees to it that both sides go on. What is to be said about it, and
+/// whether that is news.
+pub fn remember(
+    pruned: &Pruned,
+    asked: &Asked,
+    visit: &Visit<Kustomizations>,
+    kind: &Kustomizations,
+) -> (Option<String>, bool) {
+    let mut held = Held::default();
+    for (id, why) in pruned.held() {
+        let by = why.claimant().map(|owner| Key::new(&owner.namespace, &owner.name));
+        held.objects.push((id.clone(), by, matches!(why, WhyNot::ClaimedBy(_))));
+    }
+    held.text = text(pruned);
+    let said = held.text.clone();
+    let by: BTreeSet<Key> = held.objects.iter().filter_map(|(_, by, _)| by.clone()).collect();
+    let (changed, pause) = kind.context.holds.note(visit.key(), held);
+    let Some(handle) = kind.handle.get() else { return (said, changed) };
+    for other in &by {
+        let now = handle.store.get(other).and_then(|other| other.metadata.resource_version.clone());
+        if asked.seen.get(other).is_some_and(|then| *then != now) {
+            // It moved while it was asked: its change was not seen as one to wait for.
+            handle.queue.add(visit.key(), Priority::Revision);
+        }
+        if changed {
+            handle.queue.add(other, Priority::Revision);
+        }
+    }
+    if let Some(pause) = pause {
+        handle.queue.add_after(visit.key(), pause, Priority::Interval);
+    }
+    (said, changed)
+}
+
+/// What is said of objects that are not deleted, or not yet.
+fn text(pruned: &Pruned) -> Option<String> {
+    let held: Vec<String> = pruned.held().map(|(id, why)| format!("{id} is kept: {why}")).collect();
+    let going: Vec<String> = pruned.terminating().map(|id| format!("{id} is terminating")).collect();
+    let all = [held, going].concat();
+    if all.is_empty() {
+        return None;
+    }
+    let more = all.len().saturating_sub(NAMED_MAX);
+    let named = all[..all.len() - more].join("; ");
+    Some(if more == 0 { named } else { format!("{named}; and {more} more") })
+}

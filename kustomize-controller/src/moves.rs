@@ -1,0 +1,446 @@
+//! Objects that move between Kustomizations, against a mock API server that keeps what is applied to it: whatever the order
+//! and whatever is wrong with the new owner, nothing is deleted that someone wants, and it stays the same object.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use clap::Parser as _;
+use plumb_runtime::{Clock, Runtime};
+use plumb_store::Store;
+use plumb_testkit::scenario::{Answer, Call, Feed, Scenario};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::options::Options;
+use crate::scenarios::{LIST, PATIENCE, REVISION, SOURCES, discovery, fields, ids, merged, put, source};
+use crate::{IDENTITY, install};
+
+const NEXT: &str = "main@sha1:2222222222222222222222222222222222222222";
+const THIRD: &str = "main@sha1:3333333333333333333333333333333333333333";
+const ROOT: &str = "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/flux-system/kustomizations";
+const NAME: &str = "kustomize.toolkit.fluxcd.io/name";
+
+type Objects = Arc<Mutex<BTreeMap<String, Arc<Mutex<Value>>>>>;
+
+/// An API server that keeps objects, and a controller that works on it.
+struct World {
+    api: Scenario,
+    /// By path.
+    objects: Objects,
+    shutdown: CancellationToken,
+    running: tokio::task::JoinHandle<()>,
+    store: Store,
+    host: String,
+    sources: Feed,
+    kustomizations: Feed,
+    published: Mutex<u32>,
+    _folder: tempfile::TempDir,
+}
+
+fn kustomization(name: &str, edit: &Value) -> Value {
+    let mut object = json!({
+        "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+        "metadata": { "name": name, "namespace": "flux-system", "uid": name, "generation": 1, "resourceVersion": "10" },
+        "spec": {
+            "interval": "1h", "prune": true, "path": format!("./{name}"),
+            "sourceRef": { "kind": "GitRepository", "name": "repo" },
+        },
+        "status": {}
+    });
+    json_patch::merge(&mut object, edit);
+    object
+}
+
+fn map(name: &str) -> String {
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: prod}}\n")
+}
+
+/// Many files that each hold one ConfigMap of this name.
+fn maps(paths: &[&str]) -> Vec<(String, String)> {
+    let name = |path: &str| path.rsplit('/').next().unwrap_or_default().trim_end_matches(".yaml").to_owned();
+    paths.iter().map(|path| ((*path).to_owned(), map(&name(path)))).collect()
+}
+
+impl World {
+    async fn start(files: &[(String, String)], kustomizations: &[Value]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = format!("http://{}", listener.local_addr().unwrap());
+        let served = store.clone();
+        tokio::spawn(async move { axum::serve(listener, plumb_store::router(served)).await });
+        let api = Scenario::new();
+        let objects = Objects::default();
+        for object in kustomizations {
+            let path = format!("{ROOT}/{}", object["metadata"]["name"].as_str().unwrap());
+            objects.lock().unwrap().insert(path, Arc::new(Mutex::new(object.clone())));
+        }
+        let (sources, watch) = Answer::feed();
+        let (kustomizations, kustomizations_watch) = Answer::feed();
+        let options = Options::try_parse_from(["kc", "--metrics-addr=0", "--health-addr=0"]).unwrap();
+        let (common, work) = (options.common.clone(), options.work.clone());
+        let mut runtime = Runtime::new(IDENTITY, api.client(), Clock::system(), common, Some(work));
+        let shutdown = runtime.shutdown();
+        let world = Self {
+            running: tokio::spawn(async {}),
+            api,
+            objects,
+            shutdown,
+            store,
+            host,
+            sources,
+            kustomizations,
+            published: Mutex::new(0),
+            _folder: folder,
+        };
+        world.stage(&world.artifact(files, REVISION), (watch, kustomizations_watch));
+        install(&mut runtime, options).await.unwrap();
+        let running = tokio::spawn(async move { runtime.run().await.unwrap() });
+        Self { running, ..world }
+    }
+
+    fn artifact(&self, files: &[(String, String)], revision: &str) -> Value {
+        let at = {
+            let mut published = self.published.lock().unwrap();
+            *published += 1;
+            *published
+        };
+        let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        let written = put(&self.store, &format!("{at}.tar.gz"), &files);
+        json!({
+            "digest": written.digest, "lastUpdateTime": "2026-11-25T06:30:00Z", "path": written.path,
+            "revision": revision, "url": format!("{}/{}", self.host, written.path),
+        })
+    }
+
+    fn stage(&self, artifact: &Value, (sources, kustomizations): (Answer, Answer)) {
+        let api = &self.api;
+        let current = Arc::new(Mutex::new(source(artifact)));
+        self.objects.lock().unwrap().insert("source".to_owned(), Arc::clone(&current));
+        api.on("GET", SOURCES, sources);
+        api.once("GET", SOURCES, Answer::list("v1", "GitRepositoryList", &[source(artifact)]));
+        let reading = Arc::clone(&current);
+        api.on(
+            "GET",
+            "/apis/source.toolkit.fluxcd.io/v1/namespaces/flux-system/gitrepositories/repo",
+            Answer::with(move |_| Answer::ok(reading.lock().unwrap().clone())),
+        );
+        let all: Vec<Value> = self
+            .objects
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|(path, _)| path.starts_with(ROOT))
+            .map(|(_, object)| object.lock().unwrap().clone())
+            .collect();
+        api.on("GET", LIST, kustomizations);
+        api.once("GET", LIST, Answer::list("v1", "KustomizationList", &all));
+        api.on("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/*", Answer::not_found());
+        api.on("POST", "/api/v1/namespaces/flux-system/events", Answer::echo());
+        discovery(api);
+        for path in ["/api/v1/namespaces", "/api/v1/configmaps"] {
+            api.on("GET", path, Answer::silence());
+        }
+        for path in ["/api/v1/namespaces/*", "/api/v1/namespaces/prod/configmaps/*", &format!("{ROOT}/*")] {
+            for method in ["GET", "PATCH", "DELETE"] {
+                let objects = Arc::clone(&self.objects);
+                api.on(method, path, Answer::with(move |call| serve(&objects, call)));
+            }
+        }
+    }
+
+    /// What a commit leads to.
+    fn publish(&self, files: &[(String, String)], revision: &str) {
+        let artifact = self.artifact(files, revision);
+        let stored = Arc::clone(&self.objects.lock().unwrap()["source"]);
+        let next = {
+            let mut stored = stored.lock().unwrap();
+            let version = stored["metadata"]["resourceVersion"].as_str().unwrap().parse::<u32>().unwrap() + 1;
+            *stored = source(&artifact);
+            stored["metadata"]["resourceVersion"] = version.to_string().into();
+            stored.clone()
+        };
+        self.sources.send("MODIFIED", &next);
+    }
+
+    /// Someone edits a Kustomization: another generation.
+    fn edit(&self, name: &str, patch: &Value) {
+        let stored = Arc::clone(&self.objects.lock().unwrap()[&format!("{ROOT}/{name}")]);
+        let next = {
+            let mut stored = stored.lock().unwrap();
+            json_patch::merge(&mut stored, patch);
+            let generation = stored["metadata"]["generation"].as_u64().unwrap() + 1;
+            stored["metadata"]["generation"] = generation.into();
+            bump(&mut stored);
+            stored.clone()
+        };
+        self.kustomizations.send("MODIFIED", &next);
+    }
+
+    fn add(&self, object: &Value) {
+        let path = format!("{ROOT}/{}", object["metadata"]["name"].as_str().unwrap());
+        self.objects.lock().unwrap().insert(path, Arc::new(Mutex::new(object.clone())));
+        self.kustomizations.send("ADDED", object);
+    }
+
+    fn get(&self, path: &str) -> Value {
+        let found = self.objects.lock().unwrap().get(path).cloned();
+        found.map_or(Value::Null, |found| found.lock().unwrap().clone())
+    }
+
+    fn status(&self, name: &str) -> Value {
+        self.get(&format!("{ROOT}/{name}"))["status"].clone()
+    }
+
+    fn map(&self, name: &str) -> Value {
+        self.get(&format!("/api/v1/namespaces/prod/configmaps/{name}"))
+    }
+
+    fn owner(&self, name: &str) -> String {
+        self.map(name)["metadata"]["labels"][NAME].as_str().unwrap_or_default().to_owned()
+    }
+
+    fn inventory(&self, name: &str) -> BTreeSet<String> {
+        ids(&self.status(name))
+    }
+
+    async fn until(&self, what: &str, fits: impl Fn(&Self) -> bool) {
+        let waited = tokio::time::timeout(PATIENCE, async {
+            while !fits(self) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        waited.await.unwrap_or_else(|_| {
+            let objects = self.objects.lock().unwrap();
+            panic!("not in time: {what}\n{objects:#?}\n{:#?}\n{:#?}", self.api.lines(), self.api.unscripted())
+        });
+    }
+
+    async fn until_applied(&self, name: &str, revision: &str) {
+        self.until(&format!("{name} has applied {revision}"), |world| {
+            let status = world.status(name);
+            status["conditions"][0]["status"] == "True" && status["lastAppliedRevision"] == revision
+        })
+        .await;
+    }
+
+    /// Waits until Ready says this.
+    async fn until_said(&self, name: &str, text: &str) {
+        let said = |world: &Self| world.status(name)["conditions"][0]["message"].to_string();
+        self.until(&format!("{name} says {text}"), |world| said(world).contains(text)).await;
+    }
+
+    /// The paths that were asked to be deleted.
+    fn deletions(&self) -> Vec<String> {
+        self.api.matching("DELETE", "*").into_iter().map(|call| call.path).collect()
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        tokio::time::timeout(PATIENCE, self.running).await.unwrap().unwrap();
+    }
+}
+
+fn bump(object: &mut Value) {
+    let version = object["metadata"]["resourceVersion"].as_str().unwrap_or("0").parse::<u32>().unwrap() + 1;
+    object["metadata"]["resourceVersion"] = version.to_string().into();
+}
+
+/// As the server, in small.
+fn serve(objects: &Objects, call: &Call) -> Answer {
+    let path = call.path.trim_end_matches("/status");
+    let known = objects.lock().unwrap().get(path).cloned();
+    if path.starts_with(ROOT) && call.method == "PATCH" && !call.content_type.contains("apply") {
+        let Some(known) = known else { return Answer::not_found() };
+        let answer = merged(&known, call);
+        let released = known.lock().unwrap()["metadata"]["deletionTimestamp"].is_string()
+            && known.lock().unwrap()["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty);
+        if released {
+            objects.lock().unwrap().remove(path);
+        }
+        return answer;
+    }
+    match (call.method.as_str(), known) {
+        ("GET", Some(known)) => Answer::ok(known.lock().unwrap().clone()),
+        ("DELETE", Some(_)) => {
+            objects.lock().unwrap().remove(path);
+            Answer::status(200, "", "")
+        }
+        ("PATCH", known) => {
+            let mut object = call.body.clone();
+            let owned = fields(&object);
+            let before = known.map(|known| known.lock().unwrap().clone());
+            // Each creation has a uid of its own.
+            let uid = || json!(format!("{path}#{:?}", std::time::Instant::now()));
+            object["metadata"]["uid"] = before.as_ref().map_or_else(uid, |it| it["metadata"]["uid"].clone());
+            object["metadata"]["resourceVersion"] =
+                before.as_ref().map_or_else(|| json!("1"), |it| it["metadata"]["resourceVersion"].clone());
+            object["metadata"]["generation"] = 1.into();
+            object["metadata"]["managedFields"] = json!([{
+                "manager": "kustomize-controller", "operation": "Apply", "apiVersion": object["apiVersion"],
+                "fieldsType": "FieldsV1", "time": "2026-11-25T06:30:00Z", "fieldsV1": owned
+            }]);
+            bump(&mut object);
+            if call.parameter("dryRun").is_none() {
+                objects.lock().unwrap().insert(path.to_owned(), Arc::new(Mutex::new(object.clone())));
+            }
+            Answer::ok(object)
+        }
+        (_, _) => Answer::not_found(),
+    }
+}
+
+/// Two Kustomizations `one` and `two`, of which `one` has the objects.
+async fn two(one: &Value, two: &Value) -> World {
+    let files = maps(&["one/a.yaml", "one/b.yaml", "two/z.yaml"]);
+    let world = World::start(&files, &[kustomization("one", one), kustomization("two", two)]).await;
+    world.until_applied("one", REVISION).await;
+    world
+}
+
+const SUSPENDED: &str = r#"{"spec": {"suspend": true}}"#;
+const RESUMED: &str = r#"{"spec": {"suspend": false}}"#;
+
+fn value(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_moves_to_a_suspended_kustomization_stays_until_that_one_takes_it_over() {
+    let world = two(&json!({}), &json!({})).await;
+    world.until_applied("two", REVISION).await;
+    world.edit("two", &value(SUSPENDED));
+    let uid = world.map("a")["metadata"]["uid"].clone();
+    world.publish(&maps(&["one/b.yaml", "two/a.yaml", "two/z.yaml"]), NEXT);
+    world.until_applied("one", NEXT).await;
+    let kept = "ConfigMap/prod/a is kept: Kustomization/flux-system/two wants it";
+    world.until_said("one", kept).await;
+    assert_eq!(world.deletions(), [""; 0]);
+    assert!(world.inventory("one").contains("prod_a__ConfigMap"), "it stays in the inventory");
+    let told =
+        |call: &&Call| call.body["reason"] == "PruneHeld" && call.body["message"].to_string().contains(kept);
+    world
+        .until("an event says so", |world| {
+            world.api.matching("POST", "/api/v1/namespaces/flux-system/events").iter().any(|call| told(&call))
+        })
+        .await;
+    world.edit("two", &value(RESUMED));
+    world.until("two owns it", |world| world.owner("a") == "two").await;
+    world.until("one has let it go", |world| !world.inventory("one").contains("prod_a__ConfigMap")).await;
+    assert!(world.inventory("two").contains("prod_a__ConfigMap"));
+    world.until_said("one", &format!("\"Applied revision: {NEXT}\"")).await;
+    assert_eq!((world.map("a")["metadata"]["uid"].clone(), world.deletions()), (uid, Vec::new()));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_its_new_owner_took_first_is_released_by_the_old_one() {
+    let world = two(&json!({}), &json!({})).await;
+    world.until_applied("two", REVISION).await;
+    world.edit("one", &value(SUSPENDED));
+    let uid = world.map("a")["metadata"]["uid"].clone();
+    world.publish(&maps(&["one/b.yaml", "two/a.yaml", "two/z.yaml"]), NEXT);
+    world.until_applied("two", NEXT).await;
+    world.edit("one", &value(RESUMED));
+    world.until_applied("one", NEXT).await;
+    world.until("one has let it go", |world| !world.inventory("one").contains("prod_a__ConfigMap")).await;
+    assert_eq!((world.owner("a"), world.map("a")["metadata"]["uid"].clone()), ("two".to_owned(), uid));
+    assert_eq!(world.deletions(), [""; 0]);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_stays_while_the_kustomization_that_it_may_have_moved_to_cannot_be_built() {
+    let world = two(&json!({}), &json!({})).await;
+    world.until_applied("two", REVISION).await;
+    let uid = world.map("a")["metadata"]["uid"].clone();
+    let mut broken = maps(&["one/b.yaml", "two/a.yaml", "two/z.yaml"]);
+    broken.push(("two/broken.yaml".to_owned(), "a: [b".to_owned()));
+    world.publish(&broken, NEXT);
+    world.until_said("one", "a is kept: Kustomization/flux-system/two may want it: ").await;
+    assert_eq!(world.deletions(), [""; 0]);
+    // The next commit repairs it, and takes one object out for good.
+    world.publish(&maps(&["one/c.yaml", "two/a.yaml", "two/z.yaml"]), THIRD);
+    world.until_applied("two", THIRD).await;
+    world
+        .until("b is gone, a is not", |world| {
+            world.map("b") == Value::Null && world.owner("a") == "two" && world.inventory("one").len() == 1
+        })
+        .await;
+    assert_eq!(world.map("a")["metadata"]["uid"], uid);
+    assert_eq!(world.deletions(), ["/api/v1/namespaces/prod/configmaps/b"]);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kustomization_that_another_one_is_about_to_create_is_waited_for() {
+    let world = two(&json!({}), &json!({})).await;
+    world.until_applied("two", REVISION).await;
+    let uid = world.map("a")["metadata"]["uid"].clone();
+    world.edit("two", &value(SUSPENDED));
+    let third = kustomization("three", &json!({}));
+    let mut files = maps(&["one/b.yaml", "two/z.yaml", "three/a.yaml"]);
+    let text = json!({
+        "apiVersion": third["apiVersion"], "kind": "Kustomization", "spec": third["spec"],
+        "metadata": {"name": "three", "namespace": "flux-system"},
+    });
+    files.push(("two/three.yaml".to_owned(), text.to_string()));
+    world.publish(&files, NEXT);
+    world.until_said("one", "it has not applied Kustomization/flux-system/three yet").await;
+    assert_eq!(world.deletions(), [""; 0]);
+    world.add(&third);
+    world.until("three owns it", |world| world.owner("a") == "three").await;
+    world.until("one has let it go", |world| !world.inventory("one").contains("prod_a__ConfigMap")).await;
+    assert_eq!((world.map("a")["metadata"]["uid"].clone(), world.deletions()), (uid, Vec::new()));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kustomization_that_is_renamed_hands_its_objects_over_before_it_goes() {
+    let one = json!({"metadata": {"finalizers": ["finalizers.fluxcd.io"]}});
+    let world = two(&one, &json!({})).await;
+    let uids = ["a", "b"].map(|name| world.map(name)["metadata"]["uid"].clone());
+    let renamed = json!({"spec": {"path": "./one", "suspend": true}});
+    world.add(&kustomization("renamed", &renamed));
+    world.edit("one", &json!({"metadata": {"deletionTimestamp": "2026-11-25T06:30:00Z"}}));
+    world.until_said("one", "a is kept: Kustomization/flux-system/renamed wants it").await;
+    assert_eq!(world.deletions(), [""; 0]);
+    world.edit("renamed", &value(RESUMED));
+    world.until_applied("renamed", REVISION).await;
+    world.until("one is gone", |world| world.get(&format!("{ROOT}/one")) == Value::Null).await;
+    assert_eq!(["a", "b"].map(|name| world.map(name)["metadata"]["uid"].clone()), uids);
+    assert_eq!((world.owner("a"), world.deletions()), ("renamed".to_owned(), Vec::new()));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_namespace_of_objects_of_another_kustomization_is_not_deleted() {
+    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: prod}\n".to_owned();
+    let mut files = maps(&["one/a.yaml", "two/z.yaml"]);
+    files.push(("one/namespace.yaml".to_owned(), namespace));
+    let world =
+        World::start(&files, &[kustomization("one", &json!({})), kustomization("two", &json!({}))]).await;
+    world.until_applied("one", REVISION).await;
+    world.until_applied("two", REVISION).await;
+    world.publish(&maps(&["one/other.yaml", "two/z.yaml"]), NEXT);
+    world
+        .until_said(
+            "one",
+            "Namespace/prod is kept: it contains ConfigMap/prod/z of Kustomization/flux-system/two",
+        )
+        .await;
+    assert_eq!(world.deletions(), ["/api/v1/namespaces/prod/configmaps/a"]);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_nobody_wants_is_deleted_although_others_are_suspended() {
+    let world = two(&json!({}), &json!({})).await;
+    world.until_applied("two", REVISION).await;
+    world.edit("two", &value(SUSPENDED));
+    world.publish(&maps(&["one/b.yaml", "two/z.yaml"]), NEXT);
+    world.until_applied("one", NEXT).await;
+    world.until("it is gone", |world| world.map("a") == Value::Null).await;
+    world.stop().await;
+}
