@@ -107,3 +107,82 @@ fn is_reason(text: &str) -> bool {
         && text.ends_with(inner)
         && text.chars().all(|c| inner(c) || c == ',' || c == ':')
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+    struct FetchFailed;
+
+    impl ConditionType for FetchFailed {
+        const ALL: &'static [Self] = &[Self];
+
+        fn as_str(self) -> &'static str {
+            "FetchFailed"
+        }
+
+        fn polarity(self) -> Polarity {
+            Polarity::Negative
+        }
+    }
+
+    fn status(conditions: &[(&str, ConditionStatus, &str)]) -> Status {
+        let condition = |(type_, status, reason): &(&str, ConditionStatus, &str)| Condition {
+            type_: (*type_).to_owned(),
+            status: *status,
+            observed_generation: Some(2),
+            last_transition_time: Timestamp::UNIX_EPOCH,
+            reason: (*reason).to_owned(),
+            message: String::new(),
+        };
+        let conditions = conditions.iter().map(condition).collect();
+        Status { conditions, observed_generation: 2, last_handled_reconcile_at: None }
+    }
+
+    #[track_caller]
+    fn check(conditions: &[(&str, ConditionStatus, &str)], expect: &[&str]) {
+        assert_eq!(breaches::<FetchFailed>(2, &status(conditions)), expect);
+    }
+
+    #[test]
+    fn a_sound_status_has_no_breach() {
+        check(&[(READY, ConditionStatus::True, "Succeeded")], &[]);
+        let failed = "ReconciliationFailed";
+        check(&[(READY, ConditionStatus::False, failed), (STALLED, ConditionStatus::True, failed)], &[]);
+    }
+
+    #[test]
+    fn ready_beside_a_bad_condition_is_a_breach() {
+        check(
+            &[
+                (READY, ConditionStatus::True, "Succeeded"),
+                ("FetchFailed", ConditionStatus::True, "GitOperationFailed"),
+            ],
+            &["Ready=True stands on healthy conditions"],
+        );
+    }
+
+    #[test]
+    fn ready_beside_its_companions_and_a_failure_without_one_are_breaches() {
+        check(
+            &[
+                (READY, ConditionStatus::True, "Succeeded"),
+                (RECONCILING, ConditionStatus::True, "Progressing"),
+            ],
+            &["Ready=True stands without Reconciling and Stalled"],
+        );
+        check(
+            &[(READY, ConditionStatus::False, "ReconciliationFailed")],
+            &["Ready=False has either Reconciling or Stalled"],
+        );
+    }
+
+    #[test]
+    fn a_generation_from_the_future_is_a_breach() {
+        let found = breaches::<FetchFailed>(1, &status(&[(READY, ConditionStatus::True, "Succeeded")]));
+        assert_eq!(found, ["no generation from the future is observed", "conditions name a generation"]);
+    }
+}
