@@ -22,6 +22,8 @@ enum State {
     Red,
     /// Its tests passed, or their results are not recorded yet.
     Shown,
+    /// The same, and each of its tests shows a part of it only.
+    ShownInPart,
     /// No test, and a feature that it waits for.
     Waits,
 }
@@ -30,9 +32,10 @@ enum State {
 pub fn page(proof: &Proof) -> String {
     let count = |state| proof.rows.iter().filter(|row| proof.state(row) == state).count();
     let mut text = format!(
-        "{HEAD}\n{} rows: {} shown, {} not applicable yet, {} red.\n\n## Red\n\n",
+        "{HEAD}\n{} rows: {} shown, {} shown in part (each of their tests has a note), {} not applicable yet, {} red.\n\n## Red\n\n",
         proof.rows.len(),
         count(State::Shown),
+        count(State::ShownInPart),
         count(State::Waits),
         count(State::Red),
     );
@@ -74,6 +77,7 @@ impl Proof {
             _ if failed => State::Red,
             (true, true) => State::Red,
             (true, false) => State::Waits,
+            (false, _) if claims.iter().all(|claim| claim.note.is_some()) => State::ShownInPart,
             (false, _) => State::Shown,
         }
     }
@@ -143,7 +147,7 @@ mod tests {
     fn a_row_without_a_test_and_one_whose_test_failed_are_listed_on_top() {
         let page = page(&proof());
         let (top, _) = page.split_once("## Security").unwrap();
-        assert!(top.contains("5 rows: 2 shown, 1 not applicable yet, 2 red."), "{top}");
+        assert!(top.contains("5 rows: 1 shown, 1 shown in part (each of their tests has a note), 1 not applicable yet, 2 red."), "{top}");
         assert!(top.contains("| S-02 | x | no test |\n| I-01 | z | a test failed |\n"), "{top}");
         assert!(!top.contains("S-01") && !top.contains("R-01") && !top.contains("I-02"), "{top}");
     }
