@@ -5,6 +5,7 @@
 mod constraint;
 mod credential;
 mod error;
+mod leftovers;
 mod mirror;
 mod reference;
 mod session;

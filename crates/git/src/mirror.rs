@@ -14,6 +14,7 @@ use gix::{ObjectId, hash::Kind};
 
 use crate::{
     error::GitError,
+    leftovers,
     reference::Found,
     session::{Conversation, has_object},
 };
@@ -50,7 +51,16 @@ impl Mirrors {
     /// Opens or makes the directory, with a key for names that is kept in it.
     pub(crate) fn open(root: &Path) -> io::Result<Self> {
         make_directory(root)?;
-        let key = read_key(&root.join(KEY_FILE)).or_else(|_| make_key(root))?;
+        let path = root.join(KEY_FILE);
+        let key = match read_key(&path) {
+            // Cut off when the disk was full or the machine stopped: mirrors under the old names are swept later.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                fs::remove_file(&path)?;
+                make_key(root)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => make_key(root),
+            read => read,
+        }?;
         Ok(Self { root: root.to_owned(), key })
     }
 
@@ -76,7 +86,9 @@ impl Mirrors {
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
         }
-        Ok(Mirror { directory: self.root.join(name), url: url.to_owned(), _lock: lock })
+        let mirror = Mirror { directory: self.root.join(name), url: url.to_owned(), _lock: lock };
+        mirror.clear_leftovers()?;
+        Ok(mirror)
     }
 
     /// Removes mirrors that nobody fetched into for a while; how many were removed.
@@ -85,12 +97,14 @@ impl Mirrors {
         for entry in fs::read_dir(&self.root)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let Some(name) = name.strip_suffix(".lock") else { continue };
+            let Some(name) = name.strip_suffix(".lock") else {
+                self.sweep_key(&entry, &name, unused_for)?;
+                continue;
+            };
             let directory = self.root.join(name);
             let tips = fs::metadata(directory.join(TIPS_FILE)).and_then(|tips| tips.modified());
             let used = tips.or_else(|_| entry.metadata().and_then(|lock| lock.modified()))?;
-            let is_unused = SystemTime::now().duration_since(used).is_ok_and(|age| age > unused_for);
-            if is_unused && self.hold(name, "", Instant::now()).is_ok() {
+            if is_older(used, unused_for) && self.hold(name, "", Instant::now()).is_ok() {
                 // The lock file stays: whoever waits for it must not be left holding a file that is gone.
                 if directory.exists() {
                     fs::remove_dir_all(&directory)?;
@@ -100,6 +114,19 @@ impl Mirrors {
         }
         Ok(removed)
     }
+
+    /// Removes the temporary file of a key whose process was killed before it was renamed.
+    fn sweep_key(&self, entry: &fs::DirEntry, name: &str, unused_for: Duration) -> io::Result<()> {
+        let is_temporary = name.strip_prefix(KEY_FILE).is_some_and(|rest| rest.starts_with('.'));
+        if is_temporary && is_older(entry.metadata()?.modified()?, unused_for) {
+            fs::remove_file(self.root.join(name))?;
+        }
+        Ok(())
+    }
+}
+
+fn is_older(than: SystemTime, age: Duration) -> bool {
+    SystemTime::now().duration_since(than).is_ok_and(|passed| passed > age)
 }
 
 impl Mirror {
@@ -141,6 +168,25 @@ impl Mirror {
         }
         self.write_state(&state).map_err(|error| self.failed("write", &error))?;
         Ok(repository)
+    }
+
+    /// Clears what a process left that was killed while it held this mirror. The lock ended with that process, so whoever
+    /// holds it now knows that every other lock and temporary file in here belongs to nobody.
+    fn clear_leftovers(&self) -> Result<(), GitError> {
+        if !self.directory.exists() {
+            return Ok(());
+        }
+        if self.read_state().is_none() {
+            // No fetch was ever finished: there is nothing to keep, and what is there may be half made.
+            return self.discard();
+        }
+        leftovers::clear(&self.directory)
+            .map(|cleared| {
+                if cleared > 0 {
+                    tracing::info!(url = %self.url, cleared, "cleared files that a killed process left in the mirror");
+                }
+            })
+            .map_err(|error| self.failed("clear", &error))
     }
 
     /// Throws the mirror away; the next use starts from empty.
@@ -265,6 +311,8 @@ mod tests {
         let first = *Mirrors::open(&path).unwrap().key();
         assert_eq!(first, *Mirrors::open(&path).unwrap().key());
         assert_ne!(first, [0; KEY_LENGTH]);
+        fs::write(path.join(KEY_FILE), "cut off").unwrap();
+        assert_ne!(first, *Mirrors::open(&path).unwrap().key());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
         assert_eq!(fs::metadata(path.join(KEY_FILE)).unwrap().permissions().mode() & 0o777, 0o600);
     }

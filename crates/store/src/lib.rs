@@ -1,7 +1,10 @@
 //! Artifacts on disk: written as a whole or not at all, served over HTTP, collected when nobody needs them any more. What goes into
 //! an artifact, and when, is decided elsewhere.
 
+mod abandoned;
 mod archive;
+#[cfg(test)]
+mod crash;
 mod layout;
 mod retention;
 mod serve;

@@ -6,13 +6,14 @@ use std::{
     io::{self, BufWriter, Read},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use plumb_filetree::{MemoryTree, RelPath, digest::Hasher};
 use plumb_status::{Classify, Consequence, Reason};
 
 use crate::{
+    abandoned,
     archive::{self, ArchiveError},
     layout::{LOCK_SUFFIX, Location, LocationError, TEMPORARY_SUFFIX},
     retention::{Retention, Stored, victims},
@@ -20,10 +21,11 @@ use crate::{
 
 /// Files of one object that are looked at in one collection.
 const COLLECTED_FILES_MAX: usize = 1000;
-/// A temporary file older than this was left behind by a process that ended.
-const ABANDONED_AFTER: Duration = Duration::from_hours(1);
 /// How much is read at a time to check a digest.
 const READ_BUFFER_BYTES: usize = 128 << 10;
+
+/// EIO, EUCLEAN and EBADMSG of Linux: the disk cannot give the file's bytes.
+const DAMAGED: [i32; 3] = [5, 117, 74];
 
 /// The artifacts below one directory.
 #[derive(Clone, Debug)]
@@ -51,6 +53,8 @@ pub enum Integrity {
     Missing,
     /// It is something else; it was removed.
     Mismatch,
+    /// It is there, but the disk or its mode does not let it be read. Another file in its place may be.
+    Unreadable,
 }
 
 /// What a collection removed.
@@ -173,10 +177,13 @@ impl Advertised {
 }
 
 impl Store {
-    /// A store below a directory, which is made if it is not there.
+    /// A store below a directory, which is made if it is not there. Temporary files of a process that was killed are
+    /// removed; files of one that runs stay.
     pub fn open(root: &Path) -> io::Result<Self> {
         fs::create_dir_all(root)?;
-        Ok(Self { root: root.canonicalize()? })
+        let root = root.canonicalize()?;
+        abandoned::sweep(&root)?;
+        Ok(Self { root })
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -194,6 +201,8 @@ impl Store {
             .suffix(TEMPORARY_SUFFIX)
             .tempfile_in(&directory)
             .map_err(failed)?;
+        // Until the rename: whoever collects sees by it that the file has a writer.
+        temporary.as_file().try_lock().map_err(|error| failed(error.into()))?;
         let (hex, size) = archive::write(tree, BufWriter::new(temporary.as_file()))
             .map_err(|source| StoreError::Archive { source })?;
         temporary.as_file().sync_all().map_err(failed)?;
@@ -214,12 +223,11 @@ impl Store {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             Ok(_) | Err(_) => return Ok(Integrity::Missing),
         }
-        let actual = digest_of(&full).map_err(failed)?;
-        if digest == format!("sha256:{actual}") {
-            return Ok(Integrity::Intact);
+        let integrity = compare(digest_of(&full), digest).map_err(failed)?;
+        if integrity == Integrity::Mismatch {
+            fs::remove_file(&full).map_err(|source| StoreError::Remove { path: path.to_string(), source })?;
         }
-        fs::remove_file(&full).map_err(|source| StoreError::Remove { path: path.to_string(), source })?;
-        Ok(Integrity::Mismatch)
+        Ok(integrity)
     }
 
     /// Removes what an object does not need beside its current file.
@@ -247,10 +255,10 @@ impl Store {
             let name = entry.file_name().to_string_lossy().into_owned();
             let written = metadata.modified().map_err(failed)?;
             let age = now.duration_since(written).unwrap_or_default();
-            match (name.ends_with(TEMPORARY_SUFFIX), name.ends_with(LOCK_SUFFIX)) {
-                (true, _) if age > ABANDONED_AFTER => remove_file(&entry.path()).map_err(failed)?,
-                (true, _) | (_, true) => {}
-                (false, false) => stored.push(Stored { name, age }),
+            if abandoned::is_temporary(&name) {
+                abandoned::remove(&entry.path()).map_err(failed)?;
+            } else if !name.ends_with(LOCK_SUFFIX) {
+                stored.push(Stored { name, age });
             }
         }
         let current = current.and_then(|path| path.rsplit('/').next());
@@ -295,6 +303,23 @@ impl Store {
     }
 }
 
+/// A file that cannot be read is as good as lost: it is written anew, rather than asked for again until someone helps. Any other
+/// error is one of this process, such as too many open files, and passes.
+fn compare(actual: io::Result<String>, digest: &str) -> io::Result<Integrity> {
+    match actual {
+        Ok(actual) if digest == format!("sha256:{actual}") => Ok(Integrity::Intact),
+        Ok(_) => Ok(Integrity::Mismatch),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Integrity::Missing),
+        Err(error) if is_of_the_file(&error) => Ok(Integrity::Unreadable),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_of_the_file(error: &io::Error) -> bool {
+    let is_damaged = error.raw_os_error().is_some_and(|code| DAMAGED.contains(&code));
+    is_damaged || error.kind() == io::ErrorKind::PermissionDenied
+}
+
 fn digest_of(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut hasher = Hasher::default();
@@ -321,6 +346,8 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bytes::Bytes;
     use plumb_filetree::TreeLimits;
 
@@ -363,6 +390,35 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_cannot_be_read_is_written_anew() {
+        for code in [5, 13, 117, 74] {
+            let failed = io::Error::from_raw_os_error(code);
+            assert_eq!(compare(Err(failed), "sha256:0").unwrap(), Integrity::Unreadable, "{code}");
+        }
+        assert_eq!(compare(Err(io::ErrorKind::NotFound.into()), "sha256:0").unwrap(), Integrity::Missing);
+        let too_many_open_files = io::Error::from_raw_os_error(24);
+        compare(Err(too_many_open_files), "sha256:0").unwrap_err();
+        let (_root, store, location) = desk();
+        let written = store.put(&location, "a.tar.gz", &tree("one")).unwrap();
+        // What stands in the file's place is replaced as a whole.
+        assert_eq!(store.put(&location, "a.tar.gz", &tree("one")).unwrap(), written);
+        assert_eq!(store.verify(&location, &written.path, &written.digest).unwrap(), Integrity::Intact);
+    }
+
+    #[test]
+    fn storage_that_refuses_is_asked_again_and_recovers() {
+        let (root, store, location) = desk();
+        // A file in the place of the folder: a failure that holds for root too.
+        let kind = store.root().join("gitrepository");
+        fs::write(&kind, "in the way").unwrap();
+        let error = store.put(&location, "a.tar.gz", &tree("one")).unwrap_err();
+        assert_eq!(error.consequence(), Consequence::Retry);
+        fs::remove_file(&kind).unwrap();
+        store.put(&location, "a.tar.gz", &tree("one")).unwrap();
+        drop(root);
+    }
+
+    #[test]
     fn a_forged_path_is_never_looked_at() {
         let (root, store, location) = desk();
         let outside = root.path().join("outside");
@@ -387,10 +443,13 @@ mod tests {
         fs::write(directory.join(".x.tar.gz.1.tmp"), "").unwrap();
         let retention = Retention { ttl: Duration::from_mins(1), records: 2 };
         let collect = |after| store.collect(&location, Some(&current.path), retention, now + after).unwrap();
+        let held = File::open(directory.join(".x.tar.gz.1.tmp")).unwrap();
+        held.lock().unwrap();
         assert_eq!(collect(Duration::from_secs(1)).artifacts, 0);
         assert_eq!(collect(Duration::from_mins(2)).artifacts, 1);
-        assert_eq!(names(&store, &location), [".x.tar.gz.1.tmp", "c.tar.gz"]);
-        assert_eq!(collect(Duration::from_hours(2)).artifacts, 0);
+        assert_eq!(names(&store, &location), [".x.tar.gz.1.tmp", "c.tar.gz"], "it has a writer");
+        drop(held);
+        assert_eq!(collect(Duration::from_mins(2)).artifacts, 0);
         assert_eq!(names(&store, &location), ["c.tar.gz"]);
         assert_eq!(store.remove(&location).unwrap().artifacts, 1);
         assert_eq!(store.remove(&location).unwrap().artifacts, 0);

@@ -4,6 +4,7 @@
 pub mod cluster;
 pub mod controllers;
 pub mod gitserver;
+pub mod hostile;
 pub mod proxy;
 pub mod repository;
 pub mod scenario;

@@ -27,6 +27,8 @@ pub enum Why {
     Disappeared,
     /// The file was not what its digest said.
     Damaged,
+    /// The file is there but cannot be read.
+    Unreadable,
 }
 
 impl Why {
@@ -38,6 +40,7 @@ impl Why {
             Self::IgnoreChanged => "building artifact: spec.ignore changed".to_owned(),
             Self::Disappeared => "building artifact: disappeared from storage".to_owned(),
             Self::Damaged => "building artifact: stored file did not match its digest".to_owned(),
+            Self::Unreadable => "building artifact: stored file cannot be read".to_owned(),
         }
     }
 }
@@ -59,7 +62,8 @@ pub fn decide(
     match stored {
         Stored::Never => Decision::Build(Why::First),
         Stored::Lost(Integrity::Mismatch) => Decision::Build(Why::Damaged),
-        Stored::Lost(_) => Decision::Build(Why::Disappeared),
+        Stored::Lost(Integrity::Unreadable) => Decision::Build(Why::Unreadable),
+        Stored::Lost(Integrity::Missing | Integrity::Intact) => Decision::Build(Why::Disappeared),
         Stored::Intact(artifact) if artifact.revision != revision => {
             Decision::Build(Why::NewRevision(revision.to_owned()))
         }
@@ -111,5 +115,6 @@ pub(super) mod tests {
         check(&Stored::Never, None, &plain, &Decision::Build(Why::First));
         check(&Stored::Lost(Integrity::Missing), None, &plain, &Decision::Build(Why::Disappeared));
         check(&Stored::Lost(Integrity::Mismatch), None, &plain, &Decision::Build(Why::Damaged));
+        check(&Stored::Lost(Integrity::Unreadable), None, &plain, &Decision::Build(Why::Unreadable));
     }
 }

@@ -27,7 +27,7 @@ pub async fn stored(repository: &GitRepository, context: &Context) -> Result<Sto
     let (path, digest) = (artifact.path.clone(), artifact.digest.clone());
     Ok(match context.on_store(move |store| store.verify(&location, &path, &digest)).await? {
         Integrity::Intact => Stored::Intact(artifact),
-        lost @ (Integrity::Missing | Integrity::Mismatch) => Stored::Lost(lost),
+        lost @ (Integrity::Missing | Integrity::Mismatch | Integrity::Unreadable) => Stored::Lost(lost),
     })
 }
 

@@ -62,7 +62,11 @@ impl GitRepositoryLedger {
             Stored::Lost(integrity) => {
                 let path = self.artifact.take().map(|artifact| artifact.path).unwrap_or_default();
                 self.storage = Storage::Lost;
-                self.progress = Some(Why::Disappeared.progress(""));
+                let why = match integrity {
+                    Integrity::Unreadable => Why::Unreadable,
+                    Integrity::Missing | Integrity::Mismatch | Integrity::Intact => Why::Disappeared,
+                };
+                self.progress = Some(why.progress(""));
                 if *integrity == Integrity::Mismatch {
                     self.progress = Some(Why::Damaged.progress(""));
                     let text = format!("stored artifact '{path}' did not match its digest and was removed");

@@ -1,5 +1,6 @@
 //! Against a real `git http-backend` over HTTP: each form of a reference, each way to be let in or kept out, each kind of mirror.
 
+mod crash;
 mod server;
 
 use plumb_filetree::{FileTree, RelPath};

@@ -5,7 +5,11 @@ use std::{
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
 };
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -17,6 +21,18 @@ pub struct Rules {
     pub tls: Option<Arc<ServerConfig>>,
     /// Requests are sent on to this base URL.
     pub redirect: Option<String>,
+    /// An answer that stops in the middle.
+    pub stall: Arc<Mutex<Option<Arc<Stall>>>>,
+}
+
+/// Stops one answer after some of its body, tells so, and keeps the connection open without another byte.
+pub struct Stall {
+    /// Which request, from zero.
+    pub request: usize,
+    /// How much of the body is sent, in thousandths.
+    pub thousandths: usize,
+    pub reached: mpsc::SyncSender<()>,
+    pub seen: AtomicUsize,
 }
 
 /// What arrived: request lines with the Authorization header of each.
@@ -26,6 +42,7 @@ pub struct GitServer {
     pub root: PathBuf,
     pub url: String,
     pub seen: Arc<Seen>,
+    pub stall: Arc<Mutex<Option<Arc<Stall>>>>,
     _directory: tempfile::TempDir,
 }
 
@@ -38,6 +55,7 @@ impl GitServer {
         let root = directory.path().to_owned();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (served, noted) = (root.clone(), Arc::clone(&seen));
+        let stall = Arc::clone(&rules.stall);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (rules, root, seen) = (rules.clone(), served.clone(), Arc::clone(&noted));
@@ -53,7 +71,12 @@ impl GitServer {
                 });
             }
         });
-        Self { root, url, seen, _directory: directory }
+        Self { root, url, seen, stall, _directory: directory }
+    }
+
+    /// From now on, stops this answer in its middle, or none.
+    pub fn stall(&self, stall: Option<Arc<Stall>>) {
+        *self.stall.lock().unwrap() = stall;
     }
 
     /// A new bare repository with a work tree beside it.
@@ -157,8 +180,19 @@ fn answer<S: Read + Write>(stream: S, rules: &Rules, root: &Path, seen: &Seen) {
     let head = String::from_utf8_lossy(&output[..split]).into_owned();
     let status = head.lines().find_map(|line| line.strip_prefix("Status: ")).unwrap_or("200 OK");
     let _ = write!(out, "HTTP/1.1 {status}\r\nconnection: close\r\n{head}\r\n\r\n");
-    let _ = out.write_all(&output[split + 4..]);
+    let body = &output[split + 4..];
+    let stall = rules.stall.lock().unwrap().clone();
+    let stall = stall.filter(|stall| stall.seen.fetch_add(1, Ordering::Relaxed) == stall.request);
+    let sent = stall.as_ref().map_or(body.len(), |stall| body.len() * stall.thousandths / 1000);
+    let _ = out.write_all(&body[..sent]);
     let _ = out.flush();
+    if let Some(stall) = stall {
+        let _ = stall.reached.send(());
+        if sent < body.len() {
+            // Until the client is gone.
+            let _ = stream.read(&mut [0]);
+        }
+    }
 }
 
 fn read_head(stream: &mut impl BufRead) -> Option<(String, Vec<(String, String)>)> {
