@@ -8,7 +8,7 @@ use plumb_alerting::rule::{AlertId, BadPattern, Rule};
 use plumb_alerting::validate::{self, Unsupported};
 use plumb_api::notification::{Alert, Provider, ProviderSpec, Receiver};
 
-use crate::dispatch::LaneId;
+use crate::dispatch::ProviderId;
 
 /// What is known.
 #[derive(Default)]
@@ -18,7 +18,7 @@ pub struct Directory(RwLock<Known>);
 struct Known {
     rules: BTreeMap<AlertId, Arc<Rule>>,
     /// None for a Provider that sets something that is not honoured: it is there, but sends nothing.
-    providers: BTreeMap<LaneId, Option<Arc<ProviderSpec>>>,
+    providers: BTreeMap<ProviderId, Option<Arc<ProviderSpec>>>,
     receivers: BTreeMap<(String, String), Arc<Receiver>>,
 }
 
@@ -51,7 +51,7 @@ impl Directory {
 
     /// Takes in a Provider as it is now.
     pub fn put_provider(&self, provider: &Provider) -> Result<(), Unsupported> {
-        let id = LaneId {
+        let id = ProviderId {
             namespace: provider.metadata.namespace.clone().unwrap_or_default(),
             name: provider.metadata.name.clone().unwrap_or_default(),
         };
@@ -75,7 +75,7 @@ impl Directory {
 
     /// Forgets a Provider that is gone or cannot be read.
     pub fn drop_provider(&self, namespace: &str, name: &str) {
-        self.write().providers.remove(&LaneId { namespace: namespace.to_owned(), name: name.to_owned() });
+        self.write().providers.remove(&ProviderId { namespace: namespace.to_owned(), name: name.to_owned() });
     }
 
     /// Forgets a Receiver that is gone or cannot be read.
@@ -90,7 +90,7 @@ impl Directory {
 
     /// The Provider with this name.
     pub fn provider(&self, namespace: &str, name: &str) -> Sought {
-        let id = LaneId { namespace: namespace.to_owned(), name: name.to_owned() };
+        let id = ProviderId { namespace: namespace.to_owned(), name: name.to_owned() };
         match self.read().providers.get(&id) {
             Some(Some(spec)) if !spec.suspend => Sought::Found(Arc::clone(spec)),
             Some(_) => Sought::Silent,

@@ -16,9 +16,10 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::Budget;
 use crate::configuration::Configuration;
 use crate::directory::Directory;
-use crate::dispatch::{Dispatcher, Means, Pace, Tell, http_client};
+use crate::dispatch::{Dispatcher, DispatcherConfig, RetryPolicy, Tell, http_client};
 use crate::hooks::Hooks;
 use crate::intake::Intake;
 use crate::kind::Receivers;
@@ -62,7 +63,8 @@ pub fn install(runtime: &mut Runtime, options: &Options, doors: Doors) -> Result
     let receivers = runtime.install(Receivers::new(runtime.client(), Arc::clone(&directory))).store;
     runtime.spawn_leading("complaints", async move { configuration.lead() });
 
-    let dispatcher = dispatcher(runtime, &alerts)?;
+    let budget = Budget::of(&runtime.memory());
+    let dispatcher = dispatcher(runtime, options, &budget, &alerts)?;
     let intake = Intake::new(
         Arc::clone(&directory),
         dispatcher.clone(),
@@ -116,12 +118,20 @@ async fn listen(address: &Listen, what: &'static str) -> io::Result<Option<TcpLi
     Ok(Some(listener))
 }
 
-fn dispatcher(runtime: &Runtime, alerts: &Store<Alert>) -> Result<Dispatcher, BoxError> {
+fn dispatcher(
+    runtime: &Runtime,
+    options: &Options,
+    budget: &Budget,
+    alerts: &Store<Alert>,
+) -> Result<Dispatcher, BoxError> {
     let metrics = runtime.metrics().clone();
-    Ok(Dispatcher::new(Means {
+    let addresses = options.address_policy();
+    Ok(Dispatcher::new(DispatcherConfig {
         cluster: runtime.client(),
-        http: http_client()?,
-        pace: Pace::USUAL,
+        http: http_client(addresses)?,
+        addresses,
+        retry: RetryPolicy::USUAL,
+        memory: budget.notifications.clone(),
         tell: teller(alerts.clone(), runtime.recorder()),
         count_dropped: Arc::new(move || metrics.dropped("dispatch")),
     }))

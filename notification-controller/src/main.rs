@@ -1,6 +1,7 @@
 //! notification-controller: events out, webhooks in. Flags are read once, servers and watches are installed, the runtime
 //! runs them. What they do never enters.
 
+mod budget;
 mod complaints;
 mod configuration;
 mod directory;

@@ -1,8 +1,9 @@
 //! The flags of notification-controller, with Flux's names and defaults. What is not honoured yet is refused by name.
 
-use clap::{ArgAction, Parser};
+use clap::{ArgAction, Parser, ValueEnum};
 use plumb_alerting::rule::CrossNamespace;
 use plumb_api::meta::GoDuration;
+use plumb_egress::{AddressClass, AddressPolicy};
 use plumb_runtime::config::{Common, Gate, Listen, Refused, Unhonoured, only_defaults, parse_bool};
 
 /// The feature gates, at the only values that are accepted.
@@ -36,13 +37,63 @@ pub struct Options {
     #[arg(long = "no-cross-namespace-refs", default_value = "false", default_missing_value = "true",
           num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
     pub no_cross_namespace_refs: bool,
+    /// Classes of addresses that Providers may be at although they are rejected by default: loopback, link-local, metadata,
+    /// unspecified, multicast, api-server. Private addresses, as Services have them, are not rejected.
+    #[arg(long = "allow-addresses", value_delimiter = ',', value_name = "CLASS")]
+    pub allow_addresses: Vec<Addresses>,
+    /// Reject private addresses of Providers (RFC 1918, RFC 6598, unique local).
+    #[arg(long = "deny-private-addresses", default_value = "false", default_missing_value = "true",
+          num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
+    pub deny_private_addresses: bool,
+    /// The IP address of the API server's Service, as Kubernetes gives it to each container.
+    #[arg(long = "kubernetes-service-host", env = "KUBERNETES_SERVICE_HOST", hide = true)]
+    pub kubernetes_service_host: Option<String>,
     /// Accepted at its default.
     #[arg(long = "export-http-path-metrics", default_value = "false", default_missing_value = "true",
           num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
     pub export_http_path_metrics: bool,
 }
 
+/// A class of addresses, as `--allow-addresses` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Addresses {
+    /// The host itself.
+    Loopback,
+    /// 169.254.0.0/16 and fe80::/10.
+    LinkLocal,
+    /// Metadata services of clouds.
+    Metadata,
+    /// 0.0.0.0/8 and `::`.
+    Unspecified,
+    /// Multicast and broadcast.
+    Multicast,
+    /// The API server's Service.
+    ApiServer,
+}
+
+impl Addresses {
+    const fn class(self) -> AddressClass {
+        match self {
+            Self::Loopback => AddressClass::Loopback,
+            Self::LinkLocal => AddressClass::LinkLocal,
+            Self::Metadata => AddressClass::Metadata,
+            Self::Unspecified => AddressClass::Unspecified,
+            Self::Multicast => AddressClass::Multicast,
+            Self::ApiServer => AddressClass::ApiServer,
+        }
+    }
+}
+
 impl Options {
+    /// Which addresses Providers may be at.
+    pub fn address_policy(&self) -> AddressPolicy {
+        let policy = AddressPolicy::reject_link_local("--allow-addresses").reject(AddressClass::Loopback);
+        let policy = if self.deny_private_addresses { policy.reject(AddressClass::Private) } else { policy };
+        let api_server = self.kubernetes_service_host.as_deref().and_then(|host| host.parse().ok());
+        let policy = api_server.map_or(policy, |address| policy.reject_api_server(address));
+        self.allow_addresses.iter().fold(policy, |policy, allowed| policy.allow(allowed.class()))
+    }
+
     /// Refuses what is not honoured yet.
     pub fn validate(&self) -> Result<(), Refused> {
         only_defaults(&[Unhonoured::new("export-http-path-metrics", &self.export_http_path_metrics, &false)])
@@ -101,6 +152,28 @@ mod tests {
     fn lockdown_is_honoured() {
         assert_eq!(parse(&["--no-cross-namespace-refs=true"]).cross_namespace(), CrossNamespace::Blocked);
         assert_eq!(parse(&["--no-cross-namespace-refs"]).cross_namespace(), CrossNamespace::Blocked);
+    }
+
+    #[test]
+    fn providers_are_kept_from_the_node_and_the_api_server_unless_a_flag_allows_it() {
+        let check = |args: &[&str], address: &str| {
+            let host = "--kubernetes-service-host=10.96.0.1";
+            let policy = parse(&[&[host], args].concat()).address_policy();
+            policy.check("h", address.parse().unwrap()).map_err(|error| error.to_string())
+        };
+        for address in
+            ["127.0.0.1", "::1", "169.254.169.254", "0.0.0.0", "fd00:ec2::254", "224.0.0.1", "10.96.0.1"]
+        {
+            let error = check(&[], address).unwrap_err();
+            assert!(error.ends_with("--allow-addresses allows it"), "{error}");
+        }
+        for address in ["10.96.0.2", "192.168.1.1", "fd12::1", "93.184.216.34"] {
+            assert_eq!(check(&[], address), Ok(()), "{address}");
+        }
+        assert_eq!(check(&["--allow-addresses=loopback,api-server"], "127.0.0.1"), Ok(()));
+        assert_eq!(check(&["--allow-addresses=loopback,api-server"], "10.96.0.1"), Ok(()));
+        assert!(check(&["--allow-addresses=loopback"], "169.254.1.1").is_err());
+        assert!(check(&["--deny-private-addresses"], "10.96.0.2").is_err());
     }
 
     #[test]

@@ -8,16 +8,27 @@ use http::{Response, StatusCode};
 use plumb_alerting::rule::AlertId;
 use plumb_api::event::Event;
 use plumb_api::notification::{Alert, Provider, Receiver};
+use plumb_egress::AddressPolicy;
+use plumb_memory::MemoryPool;
 use plumb_status::Reason;
 use plumb_testkit::scenario::{Answer as ApiAnswer, Scenario};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::dispatch::{Dispatcher, Means, Pace, Tell, http_client};
+use crate::budget::Budget;
+use crate::dispatch::{Dispatcher, DispatcherConfig, RetryPolicy, Tell, http_client};
 use crate::server::{Arrived, Limits, answer, local};
 
 /// So long a test waits for something that should happen.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Sinks are on this machine.
+pub const ADDRESSES: AddressPolicy = AddressPolicy::allow_all("--allow-addresses");
+
+/// A client for tests.
+pub fn http() -> reqwest::Client {
+    http_client(ADDRESSES).unwrap()
+}
 
 /// What arrived at a sink: path, headers, body.
 pub type Got = Arc<Mutex<Vec<(String, BTreeMap<String, String>, Value)>>>;
@@ -101,15 +112,18 @@ pub fn teller() -> (Tell, Told) {
 pub fn dispatcher(api: &Scenario, tell: Tell) -> (Dispatcher, Arc<Mutex<usize>>) {
     let dropped = Arc::new(Mutex::new(0));
     let counted = Arc::clone(&dropped);
-    let pace = Pace { first: Duration::from_millis(5), longest: Duration::from_millis(20), retries: 4 };
-    let means = Means {
+    let retry =
+        RetryPolicy { first: Duration::from_millis(5), longest: Duration::from_millis(20), retries: 4 };
+    let config = DispatcherConfig {
         cluster: api.client(),
-        http: http_client().unwrap(),
-        pace,
+        http: http(),
+        addresses: ADDRESSES,
+        retry,
+        memory: Budget::of(&MemoryPool::new(256 << 20)).notifications,
         tell,
         count_dropped: Arc::new(move || *counted.lock().unwrap() += 1),
     };
-    (Dispatcher::new(means), dropped)
+    (Dispatcher::new(config), dropped)
 }
 
 /// A Secret in the namespace `prod`.

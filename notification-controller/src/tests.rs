@@ -90,6 +90,7 @@ impl Controller {
             "--metrics-addr=0",
             "--events-addr=127.0.0.1:0",
             "--receiverAddr=127.0.0.1:0",
+            "--allow-addresses=loopback",
         ];
         let options = Options::parse_from([&["notification-controller"][..], &args].concat());
         let mut runtime = Runtime::new(IDENTITY, api.client(), Clock::system(), options.common.clone(), None);
@@ -103,7 +104,7 @@ impl Controller {
     }
 
     async fn post(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: String) -> u16 {
-        let client = crate::dispatch::http_client().unwrap();
+        let client = crate::stage::http();
         let mut request = client.post(format!("http://{address}{path}")).body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);

@@ -1,7 +1,7 @@
 //! What is done to every event before anyone looks at it: strange metadata is dropped, a repetition is recognised.
 //! Which Alerts it matches never enters.
 
-use plumb_api::event::Event;
+use plumb_api::event::{Event, ObjectReference};
 use plumb_api::meta::{DIGEST_KEY, EVENT_PREFIX, ORIGIN_REVISION_KEY, REVISION_KEY};
 use sha2::{Digest, Sha256};
 
@@ -57,6 +57,42 @@ impl DedupKey {
     }
 }
 
+/// About how many bytes of memory an event holds: every text of it, and what each entry costs beside its text.
+pub fn event_bytes(event: &Event) -> u64 {
+    /// The event itself, its queue entry and allocator overhead.
+    const FIXED: usize = 512;
+    /// A node of the map per entry of the metadata.
+    const ENTRY: usize = 96;
+    let Event {
+        involved_object,
+        severity: _,
+        timestamp: _,
+        message,
+        reason,
+        metadata,
+        reporting_controller,
+        reporting_instance,
+    } = event;
+    let ObjectReference { kind, namespace, name, uid, api_version, resource_version, field_path } =
+        involved_object;
+    let texts = [
+        message,
+        reason,
+        reporting_controller,
+        reporting_instance,
+        kind,
+        namespace,
+        name,
+        uid,
+        api_version,
+        resource_version,
+        field_path,
+    ];
+    let texts: usize = texts.iter().map(|text| text.len()).sum();
+    let metadata: usize = metadata.iter().map(|(key, value)| ENTRY + key.len() + value.len()).sum();
+    u64::try_from(FIXED + texts + metadata).unwrap_or(u64::MAX)
+}
+
 /// `Kind/namespace/name`, as events and logs name the object of an event.
 pub fn involved(event: &Event) -> String {
     let object = &event.involved_object;
@@ -110,6 +146,33 @@ mod tests {
             DedupKey::of(&event).as_str(),
             "4fc1a810a116935d53b018d0a102ae9e006b32204a1919908f599f4f12ac8d95"
         );
+    }
+
+    #[test]
+    fn every_text_of_an_event_is_weighed() {
+        let least = event_bytes(&event());
+        let long = || "x".repeat(1000);
+        let fields: [fn(&mut Event) -> &mut String; 11] = [
+            |event| &mut event.message,
+            |event| &mut event.reason,
+            |event| &mut event.reporting_controller,
+            |event| &mut event.reporting_instance,
+            |event| &mut event.involved_object.kind,
+            |event| &mut event.involved_object.namespace,
+            |event| &mut event.involved_object.name,
+            |event| &mut event.involved_object.uid,
+            |event| &mut event.involved_object.api_version,
+            |event| &mut event.involved_object.resource_version,
+            |event| &mut event.involved_object.field_path,
+        ];
+        for field in fields {
+            let mut event = event();
+            field(&mut event).push_str(&long());
+            assert_eq!(event_bytes(&event), least + 1000);
+        }
+        let mut event = event();
+        event.metadata.insert(long(), long());
+        assert!(event_bytes(&event) > least + 2000);
     }
 
     #[test]

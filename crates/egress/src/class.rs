@@ -28,6 +28,8 @@ pub enum AddressClass {
     Unspecified,
     /// Multicast and broadcast.
     Multicast,
+    /// The API server's own Service, where it is known: [`AddressClass::of`] does not tell it.
+    ApiServer,
 }
 
 impl AddressClass {
@@ -50,6 +52,7 @@ impl fmt::Display for AddressClass {
             Self::Metadata => "metadata service",
             Self::Unspecified => "unspecified",
             Self::Multicast => "multicast",
+            Self::ApiServer => "API server",
         })
     }
 }

@@ -10,6 +10,7 @@ use crate::class::AddressClass;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressPolicy {
     rejected: u8,
+    api_server: Option<IpAddr>,
     flag: &'static str,
 }
 
@@ -30,7 +31,7 @@ pub struct RejectedAddress {
 impl AddressPolicy {
     /// Every address is allowed. `flag` is what errors name as the remedy: `"--allow-link-local-addresses"`.
     pub const fn allow_all(flag: &'static str) -> Self {
-        Self { rejected: 0, flag }
+        Self { rejected: 0, api_server: None, flag }
     }
 
     /// Rejects what no source and no provider is ever at: link-local, metadata services, unspecified, multicast.
@@ -46,12 +47,25 @@ impl AddressPolicy {
     /// Rejects one more class.
     #[must_use]
     pub const fn reject(self, class: AddressClass) -> Self {
-        Self { rejected: self.rejected | bit(class), flag: self.flag }
+        Self { rejected: self.rejected | bit(class), ..self }
+    }
+
+    /// Allows one more class.
+    #[must_use]
+    pub const fn allow(self, class: AddressClass) -> Self {
+        Self { rejected: self.rejected & !bit(class), ..self }
+    }
+
+    /// Rejects the address of the API server's Service, whatever class it has: a private one, usually.
+    #[must_use]
+    pub const fn reject_api_server(self, address: IpAddr) -> Self {
+        Self { api_server: Some(address), ..self }.reject(AddressClass::ApiServer)
     }
 
     /// Whether a connection of `host` may go to this address.
     pub fn check(&self, host: &str, address: IpAddr) -> Result<(), RejectedAddress> {
-        let class = AddressClass::of(address);
+        let is_api_server = self.api_server == Some(address.to_canonical());
+        let class = if is_api_server { AddressClass::ApiServer } else { AddressClass::of(address) };
         if self.rejected & bit(class) == 0 {
             return Ok(());
         }
@@ -106,5 +120,20 @@ mod tests {
                 .check_url(&Url::parse("http://10.0.0.1/").expect("a URL"))
                 .is_err()
         );
+    }
+
+    #[test]
+    fn the_api_server_is_rejected_among_private_addresses_that_are_not() {
+        let policy = AddressPolicy::reject_link_local("--allow-x")
+            .reject_api_server("10.96.0.1".parse().expect("an address"));
+        let check = |url: &str| policy.check_url(&Url::parse(url).expect("a URL"));
+        check("https://10.96.0.2/").expect("another Service");
+        for url in ["https://10.96.0.1/", "https://[::ffff:10.96.0.1]/"] {
+            assert_eq!(check(url).expect_err(url).class, AddressClass::ApiServer);
+        }
+        let allowed = policy.allow(AddressClass::ApiServer).allow(AddressClass::LinkLocal);
+        for url in ["https://10.96.0.1/", "http://169.254.1.1/"] {
+            allowed.check_url(&Url::parse(url).expect("a URL")).expect(url);
+        }
     }
 }

@@ -220,6 +220,8 @@ impl Ports {
         if name == NOTIFICATION {
             arguments.push(format!("--events-addr=127.0.0.1:{}", self.events));
             arguments.push(format!("--receiverAddr=127.0.0.1:{}", self.receiver));
+            // Sinks of tests are on this machine.
+            arguments.push("--allow-addresses=loopback".to_owned());
             return arguments;
         }
         arguments.push(format!("--events-addr=http://127.0.0.1:{}/", self.events));

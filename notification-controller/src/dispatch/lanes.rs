@@ -1,120 +1,312 @@
-//! What waits to be sent: a lane per Provider, so that one that hangs holds up only itself. The sending never enters.
+//! What waits to be sent, in which order, and when a service that fails is left alone. Fair per namespace and, inside of one,
+//! per Provider; notifications of one object to one Provider keep their order. The sending never enters, nor does a clock:
+//! `now` is an argument.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
+use std::time::Duration;
 
-/// How many deliveries are under way at once.
-pub const RUNNING_MAX: usize = 64;
-/// How many deliveries to one Provider are under way at once.
-pub const RUNNING_PER_LANE_MAX: usize = 4;
-/// How many deliveries wait for one Provider; further ones are dropped.
-pub const WAITING_PER_LANE_MAX: usize = 256;
-/// How many bytes wait in all lanes together; further deliveries are dropped.
-pub const WAITING_BYTES_MAX: usize = 64 << 20;
+use tokio::time::Instant;
 
-/// A Provider.
+/// How many sends are under way at once.
+pub const RUNNING_MAX: usize = 128;
+/// Sends beyond this count are for namespaces that have none under way, so that no few namespaces hold all.
+pub const RUNNING_SHARED_MAX: usize = 64;
+/// How many sends of one namespace are under way at once.
+pub const RUNNING_PER_NAMESPACE_MAX: usize = 16;
+/// How many sends to one Provider are under way at once.
+pub const RUNNING_PER_PROVIDER_MAX: usize = 4;
+/// How many notifications wait for one Provider; further ones are dropped.
+pub const WAITING_PER_PROVIDER_MAX: usize = 256;
+/// How many notifications wait in one namespace; further ones are dropped.
+pub const WAITING_PER_NAMESPACE_MAX: usize = 2048;
+/// After so many notifications in a row that did not arrive, a service is left alone for a while.
+pub const FAILURES_MAX: u32 = 3;
+/// How long a service is left alone at first; each further failure doubles it.
+pub const PAUSE_MIN: Duration = Duration::from_secs(10);
+/// How long a service is left alone at most.
+pub const PAUSE_MAX: Duration = Duration::from_mins(5);
+
+/// The name of a Provider.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LaneId {
+pub struct ProviderId {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
     pub name: String,
 }
 
-impl fmt::Display for LaneId {
+impl fmt::Display for ProviderId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}/{}", self.namespace, self.name)
     }
 }
 
-/// Deliveries that wait, in order, and how many are under way.
+/// Notifications that wait, and how many are under way.
 pub struct Lanes<T> {
-    by_id: BTreeMap<LaneId, Lane<T>>,
-    /// Lanes in which something waits, in the order in which they are served.
-    turns: VecDeque<LaneId>,
+    namespaces: BTreeMap<String, NamespaceQueue<T>>,
+    /// Namespaces in which something may start, in the order in which they are served.
+    turns: VecDeque<String>,
     running: usize,
-    waiting_bytes: usize,
 }
 
-struct Lane<T> {
-    waiting: VecDeque<(T, usize)>,
+struct NamespaceQueue<T> {
+    providers: BTreeMap<String, ProviderQueue<T>>,
+    /// Providers for which something may start.
+    turns: VecDeque<String>,
     running: usize,
-    queued: bool,
+    waiting: usize,
+    has_turn: bool,
 }
 
-/// There is no room for a delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct ProviderQueue<T> {
+    waiting: VecDeque<Waiting<T>>,
+    /// The objects of which a notification is under way.
+    running: BTreeSet<String>,
+    breaker: Breaker,
+    has_turn: bool,
+}
+
+/// A notification that waits.
+pub struct Waiting<T> {
+    /// The object that it is about: the next one about it waits for this one.
+    pub object: String,
+    /// What is sent.
+    pub item: T,
+    /// It does not start before.
+    not_before: Option<Instant>,
+}
+
+/// Whether a service answers.
+#[derive(Default)]
+struct Breaker {
+    failures: u32,
+    open_until: Option<Instant>,
+}
+
+/// There is no room for a notification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
     /// Too many wait for this Provider.
-    Lane,
-    /// Too many bytes wait in all.
-    Bytes,
+    #[error("{WAITING_PER_PROVIDER_MAX} notifications wait for this Provider")]
+    Provider,
+    /// Too many wait in this namespace.
+    #[error("{WAITING_PER_NAMESPACE_MAX} notifications wait in this namespace")]
+    Namespace,
+}
+
+/// What a send says about the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// It answered, be it with a rejection.
+    Answers,
+    /// It did not answer, or answered that it cannot.
+    Fails,
+    /// It was not asked.
+    Unknown,
 }
 
 impl<T> Lanes<T> {
     /// Nothing waits.
     pub fn new() -> Self {
-        Self { by_id: BTreeMap::new(), turns: VecDeque::new(), running: 0, waiting_bytes: 0 }
+        Self { namespaces: BTreeMap::new(), turns: VecDeque::new(), running: 0 }
     }
 
-    /// Puts a delivery of so many bytes at the end of a lane.
-    pub fn offer(&mut self, id: &LaneId, item: T, bytes: usize) -> Result<(), Full> {
-        if self.waiting_bytes + bytes > WAITING_BYTES_MAX {
-            return Err(Full::Bytes);
+    /// Puts a notification about an object at the end of a Provider's queue.
+    pub fn offer(&mut self, id: &ProviderId, object: String, item: T) -> Result<(), Full> {
+        let namespace = self.namespaces.entry(id.namespace.clone()).or_insert_with(NamespaceQueue::new);
+        if namespace.waiting >= WAITING_PER_NAMESPACE_MAX {
+            return Err(Full::Namespace);
         }
-        let lane = self.by_id.entry(id.clone()).or_insert_with(|| Lane {
-            waiting: VecDeque::new(),
-            running: 0,
-            queued: false,
-        });
-        if lane.waiting.len() >= WAITING_PER_LANE_MAX {
-            return Err(Full::Lane);
+        let provider = namespace.providers.entry(id.name.clone()).or_insert_with(ProviderQueue::new);
+        if provider.waiting.len() >= WAITING_PER_PROVIDER_MAX {
+            return Err(Full::Provider);
         }
-        lane.waiting.push_back((item, bytes));
-        self.waiting_bytes += bytes;
-        self.queue(id);
+        provider.waiting.push_back(Waiting { object, item, not_before: None });
+        namespace.waiting += 1;
+        self.give_turn(id);
         Ok(())
     }
 
-    /// The next delivery that may start, the lanes in turn. It is under way until [`done`](Self::done).
-    pub fn start(&mut self) -> Option<(LaneId, T)> {
-        if self.running >= RUNNING_MAX {
-            return None;
+    /// The next notification that may start. It is under way until [`done`](Self::done) or [`retry`](Self::retry).
+    pub fn start(&mut self, now: Instant) -> Option<(ProviderId, Waiting<T>)> {
+        for _ in 0..self.turns.len() {
+            if self.running >= RUNNING_MAX {
+                return None;
+            }
+            let name = self.turns.pop_front()?;
+            let Some(namespace) = self.namespaces.get_mut(&name) else { continue };
+            let has_room = namespace.running < RUNNING_PER_NAMESPACE_MAX
+                && (self.running < RUNNING_SHARED_MAX || namespace.running == 0);
+            let started = if has_room { namespace.start(now) } else { None };
+            if namespace.turns.is_empty() {
+                namespace.has_turn = false;
+            } else {
+                self.turns.push_back(name.clone());
+            }
+            if let Some((provider, waiting)) = started {
+                self.running += 1;
+                return Some((ProviderId { namespace: name, name: provider }, waiting));
+            }
         }
-        let id = self.turns.pop_front()?;
-        let lane = self.by_id.get_mut(&id)?;
-        lane.queued = false;
-        let (item, bytes) = lane.waiting.pop_front()?;
-        lane.running += 1;
-        self.running += 1;
-        self.waiting_bytes -= bytes;
-        self.queue(&id);
-        Some((id, item))
+        None
     }
 
-    /// A delivery of this lane is no longer under way.
-    pub fn done(&mut self, id: &LaneId) {
-        let Some(lane) = self.by_id.get_mut(id) else { return };
-        lane.running -= 1;
-        self.running -= 1;
-        if lane.running == 0 && lane.waiting.is_empty() {
-            self.by_id.remove(id);
-        } else {
-            self.queue(id);
-        }
+    /// A notification is no longer under way. Returns for how long the service is left alone, where that begins now.
+    pub fn done(&mut self, id: &ProviderId, object: &str, health: Health, now: Instant) -> Option<Duration> {
+        let provider = self.ended(id, object)?;
+        let pause = provider.breaker.note(health, now);
+        self.wake(id, now);
+        pause
     }
 
+    /// A notification is no longer under way and is to start once more, not before this time: ahead of the later ones about
+    /// the same object.
+    pub fn retry(&mut self, id: &ProviderId, object: String, item: T, not_before: Instant) {
+        let Some(provider) = self.ended(id, &object) else { return };
+        provider.waiting.push_front(Waiting { object, item, not_before: Some(not_before) });
+        if let Some(namespace) = self.namespaces.get_mut(&id.namespace) {
+            namespace.waiting += 1;
+        }
+        self.give_turn(id);
+    }
+
+    /// Something about a Provider changed, or a time has come: gives it a turn, or forgets it where nothing is known of it
+    /// any more.
+    pub fn wake(&mut self, id: &ProviderId, now: Instant) {
+        self.give_turn(id);
+        let Some(namespace) = self.namespaces.get_mut(&id.namespace) else { return };
+        if namespace.providers.get(&id.name).is_some_and(|provider| provider.is_idle(now)) {
+            namespace.providers.remove(&id.name);
+        }
+        if namespace.providers.is_empty() {
+            self.namespaces.remove(&id.namespace);
+        }
+    }
     /// How many wait.
     pub fn waiting(&self) -> usize {
-        self.by_id.values().map(|lane| lane.waiting.len()).sum()
+        self.namespaces.values().map(|namespace| namespace.waiting).sum()
     }
 
-    /// Gives the lane a turn, where it can use one and has none yet.
-    fn queue(&mut self, id: &LaneId) {
-        let Some(lane) = self.by_id.get_mut(id) else { return };
-        if !lane.queued && !lane.waiting.is_empty() && lane.running < RUNNING_PER_LANE_MAX {
-            lane.queued = true;
-            self.turns.push_back(id.clone());
+    /// How many are under way.
+    pub fn running(&self) -> usize {
+        self.running
+    }
+
+    fn ended(&mut self, id: &ProviderId, object: &str) -> Option<&mut ProviderQueue<T>> {
+        let namespace = self.namespaces.get_mut(&id.namespace)?;
+        let provider = namespace.providers.get_mut(&id.name)?;
+        provider.running.remove(object).then_some(())?;
+        namespace.running -= 1;
+        self.running -= 1;
+        Some(provider)
+    }
+
+    fn give_turn(&mut self, id: &ProviderId) {
+        let Some(namespace) = self.namespaces.get_mut(&id.namespace) else { return };
+        let Some(provider) = namespace.providers.get_mut(&id.name) else { return };
+        if provider.waiting.is_empty() {
+            return;
+        }
+        if !provider.has_turn {
+            provider.has_turn = true;
+            namespace.turns.push_back(id.name.clone());
+        }
+        if !namespace.has_turn {
+            namespace.has_turn = true;
+            self.turns.push_back(id.namespace.clone());
+        }
+    }
+}
+
+impl<T> NamespaceQueue<T> {
+    fn new() -> Self {
+        let (providers, turns) = (BTreeMap::new(), VecDeque::new());
+        Self { providers, turns, running: 0, waiting: 0, has_turn: false }
+    }
+
+    fn start(&mut self, now: Instant) -> Option<(String, Waiting<T>)> {
+        for _ in 0..self.turns.len() {
+            let name = self.turns.pop_front()?;
+            let Some(provider) = self.providers.get_mut(&name) else { continue };
+            let started = provider.start(now);
+            // One that has nothing to start gets its next turn when it is woken.
+            if started.is_some() && !provider.waiting.is_empty() {
+                self.turns.push_back(name.clone());
+            } else {
+                provider.has_turn = false;
+            }
+            if let Some(waiting) = started {
+                self.running += 1;
+                self.waiting -= 1;
+                return Some((name, waiting));
+            }
+        }
+        None
+    }
+}
+
+impl<T> ProviderQueue<T> {
+    fn new() -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            running: BTreeSet::new(),
+            breaker: Breaker::default(),
+            has_turn: false,
+        }
+    }
+
+    /// The first notification whose object has no earlier one under way or waiting for its next try.
+    fn start(&mut self, now: Instant) -> Option<Waiting<T>> {
+        if self.running.len() >= self.breaker.running_max(now) {
+            return None;
+        }
+        let mut held: BTreeSet<&str> = self.running.iter().map(String::as_str).collect();
+        let at = self.waiting.iter().position(|waiting| {
+            let is_due = waiting.not_before.is_none_or(|time| time <= now);
+            held.insert(&waiting.object) && is_due
+        })?;
+        let waiting = self.waiting.remove(at)?;
+        self.running.insert(waiting.object.clone());
+        Some(waiting)
+    }
+
+    /// Whether nothing waits, nothing is under way, and the service is not left alone.
+    fn is_idle(&self, now: Instant) -> bool {
+        let is_open = self.breaker.open_until.is_some_and(|until| until > now);
+        self.waiting.is_empty() && self.running.is_empty() && !is_open
+    }
+}
+
+impl Breaker {
+    /// How many sends may be under way: after failures, one that finds out.
+    fn running_max(&self, now: Instant) -> usize {
+        match self.open_until {
+            None => RUNNING_PER_PROVIDER_MAX,
+            Some(until) if until <= now => 1,
+            Some(_) => 0,
+        }
+    }
+
+    fn note(&mut self, health: Health, now: Instant) -> Option<Duration> {
+        match health {
+            Health::Unknown => None,
+            Health::Answers => {
+                *self = Self::default();
+                None
+            }
+            Health::Fails => {
+                self.failures = self.failures.saturating_add(1);
+                // Sends that began before it opened do not prolong the pause.
+                let is_open = self.open_until.is_some_and(|until| until > now);
+                if self.failures < FAILURES_MAX || is_open {
+                    return None;
+                }
+                let doublings = (self.failures - FAILURES_MAX).min(16);
+                let pause = PAUSE_MIN.saturating_mul(1 << doublings).min(PAUSE_MAX);
+                self.open_until = Some(now + pause);
+                Some(pause)
+            }
         }
     }
 }
@@ -123,69 +315,137 @@ impl<T> Lanes<T> {
 mod tests {
     use super::*;
 
-    fn lane(name: &str) -> LaneId {
-        LaneId { namespace: "ns".into(), name: name.into() }
+    fn id(namespace: &str, name: &str) -> ProviderId {
+        ProviderId { namespace: namespace.into(), name: name.into() }
     }
 
-    fn started(lanes: &mut Lanes<u32>) -> Vec<(String, u32)> {
-        std::iter::from_fn(|| lanes.start()).map(|(id, item)| (id.name, item)).collect()
+    /// Everything that may start now: `namespace/provider object`.
+    fn started(lanes: &mut Lanes<u32>, now: Instant) -> Vec<String> {
+        std::iter::from_fn(|| lanes.start(now))
+            .map(|(id, waiting)| format!("{id} {}", waiting.object))
+            .collect()
     }
 
-    #[test]
-    fn lanes_take_turns_and_none_holds_more_than_its_share() {
-        let mut lanes = Lanes::new();
-        for item in 0..6 {
-            lanes.offer(&lane("hangs"), item, 1).unwrap();
+    fn fill(lanes: &mut Lanes<u32>, id: &ProviderId, count: usize) {
+        for at in 0..count {
+            lanes.offer(id, format!("o{at}"), 0).expect("room");
         }
-        lanes.offer(&lane("fine"), 9, 1).unwrap();
-        let names: Vec<_> =
-            started(&mut lanes).into_iter().map(|(name, item)| format!("{name}{item}")).collect();
-        assert_eq!(names, ["hangs0", "fine9", "hangs1", "hangs2", "hangs3"]);
-        lanes.done(&lane("fine"));
-        assert_eq!(started(&mut lanes), []);
-        lanes.done(&lane("hangs"));
-        assert_eq!(started(&mut lanes), [("hangs".to_owned(), 4)]);
     }
 
     #[test]
-    fn a_full_lane_refuses_and_the_others_do_not() {
-        let mut lanes = Lanes::new();
-        for item in 0..WAITING_PER_LANE_MAX {
-            lanes.offer(&lane("a"), item, 1).unwrap();
+    fn sixteen_providers_of_one_namespace_hold_no_send_of_another() {
+        let (mut lanes, now) = (Lanes::new(), Instant::now());
+        for provider in 0..16 {
+            fill(&mut lanes, &id("hostile", &provider.to_string()), 100);
         }
-        assert_eq!(lanes.offer(&lane("a"), 0, 1), Err(Full::Lane));
-        assert_eq!(lanes.offer(&lane("b"), 0, 1), Ok(()));
+        assert_eq!(started(&mut lanes, now).len(), RUNNING_PER_NAMESPACE_MAX);
+        fill(&mut lanes, &id("honest", "p"), 1);
+        assert_eq!(started(&mut lanes, now), ["honest/p o0"]);
     }
 
     #[test]
-    fn the_bytes_of_all_lanes_are_bounded() {
-        let mut lanes = Lanes::new();
-        lanes.offer(&lane("a"), 0, WAITING_BYTES_MAX).unwrap();
-        assert_eq!(lanes.offer(&lane("b"), 0, 1), Err(Full::Bytes));
-        assert!(lanes.start().is_some());
-        assert_eq!(lanes.offer(&lane("b"), 0, 1), Ok(()));
-    }
-
-    #[test]
-    fn no_more_than_the_limit_is_under_way_in_all() {
-        let mut lanes = Lanes::new();
-        for at in 0..=RUNNING_MAX {
-            lanes.offer(&lane(&at.to_string()), at, 1).unwrap();
+    fn many_namespaces_that_hang_leave_a_send_for_each_further_one() {
+        let (mut lanes, now) = (Lanes::new(), Instant::now());
+        for namespace in 0..40 {
+            fill(&mut lanes, &id(&format!("hostile-{namespace}"), "a"), 100);
+            fill(&mut lanes, &id(&format!("hostile-{namespace}"), "b"), 100);
         }
-        let mut count = 0;
-        while lanes.start().is_some() {
-            count += 1;
-        }
-        assert_eq!((count, lanes.waiting()), (RUNNING_MAX, 1));
+        let running = started(&mut lanes, now).len();
+        assert!((RUNNING_SHARED_MAX..RUNNING_MAX).contains(&running), "{running}");
+        fill(&mut lanes, &id("honest", "p"), 5);
+        assert_eq!(started(&mut lanes, now), ["honest/p o0"], "one at a time while it is crowded");
+        assert_eq!(lanes.done(&id("honest", "p"), "o0", Health::Answers, now), None);
+        assert_eq!(started(&mut lanes, now), ["honest/p o1"]);
     }
 
     #[test]
-    fn an_empty_lane_leaves_nothing_behind() {
+    fn namespaces_and_providers_take_turns() {
+        let (mut lanes, now) = (Lanes::new(), Instant::now());
+        fill(&mut lanes, &id("a", "x"), 3);
+        fill(&mut lanes, &id("a", "y"), 1);
+        fill(&mut lanes, &id("b", "z"), 2);
+        let order = ["a/x o0", "b/z o0", "a/y o0", "b/z o1", "a/x o1", "a/x o2"];
+        assert_eq!(started(&mut lanes, now), order);
+    }
+
+    #[test]
+    fn a_provider_has_no_more_than_its_share_under_way() {
+        let (mut lanes, now) = (Lanes::new(), Instant::now());
+        fill(&mut lanes, &id("a", "x"), 6);
+        assert_eq!(started(&mut lanes, now).len(), RUNNING_PER_PROVIDER_MAX);
+        lanes.done(&id("a", "x"), "o2", Health::Answers, now);
+        assert_eq!(started(&mut lanes, now), ["a/x o4"]);
+    }
+
+    #[test]
+    fn notifications_of_one_object_keep_their_order_also_over_retries() {
+        let (mut lanes, now) = (Lanes::new(), Instant::now());
+        let provider = id("a", "x");
+        for (object, item) in [("one", 1), ("one", 2), ("two", 3), ("one", 4)] {
+            lanes.offer(&provider, object.into(), item).expect("room");
+        }
+        let items = |lanes: &mut Lanes<u32>, now| -> Vec<u32> {
+            std::iter::from_fn(|| lanes.start(now)).map(|(_, waiting)| waiting.item).collect()
+        };
+        assert_eq!(items(&mut lanes, now), [1, 3]);
+        let later = now + Duration::from_secs(2);
+        lanes.retry(&provider, "one".into(), 1, later);
+        assert_eq!(items(&mut lanes, now), [0; 0], "the later ones wait for the retry");
+        lanes.wake(&provider, later);
+        assert_eq!(items(&mut lanes, later), [1]);
+        lanes.done(&provider, "one", Health::Answers, later);
+        assert_eq!(items(&mut lanes, later), [2]);
+        lanes.done(&provider, "one", Health::Answers, later);
+        assert_eq!(items(&mut lanes, later), [4]);
+    }
+
+    #[test]
+    fn a_service_that_fails_is_left_alone_longer_and_longer_and_asked_once() {
+        let (mut lanes, mut now) = (Lanes::new(), Instant::now());
+        let provider = id("a", "x");
+        fill(&mut lanes, &provider, 50);
+        let mut pauses = Vec::new();
+        for _ in 0..12 {
+            let Some((_, waiting)) = lanes.start(now) else { panic!("a send may start") };
+            if let Some(pause) = lanes.done(&provider, &waiting.object, Health::Fails, now) {
+                pauses.push(pause.as_secs());
+                assert!(lanes.start(now).is_none(), "left alone");
+                now += pause;
+                lanes.wake(&provider, now);
+                let Some((_, probe)) = lanes.start(now) else { panic!("one send finds out") };
+                assert!(lanes.start(now).is_none(), "and no other");
+                lanes.retry(&provider, probe.object, 0, now);
+            }
+        }
+        assert_eq!(pauses, [10, 20, 40, 80, 160, 300, 300, 300, 300, 300]);
+        let Some((_, waiting)) = lanes.start(now) else { panic!("a send may start") };
+        lanes.done(&provider, &waiting.object, Health::Answers, now);
+        assert_eq!(started(&mut lanes, now).len(), RUNNING_PER_PROVIDER_MAX);
+    }
+
+    #[test]
+    fn a_full_queue_refuses_and_the_others_do_not() {
         let mut lanes = Lanes::new();
-        lanes.offer(&lane("a"), 0, 7).unwrap();
-        let (id, _) = lanes.start().unwrap();
-        lanes.done(&id);
-        assert!(lanes.by_id.is_empty());
-        assert_eq!((lanes.running, lanes.waiting_bytes), (0, 0));
+        fill(&mut lanes, &id("a", "x"), WAITING_PER_PROVIDER_MAX);
+        assert_eq!(lanes.offer(&id("a", "x"), "o".into(), 0), Err(Full::Provider));
+        for provider in 1..WAITING_PER_NAMESPACE_MAX / WAITING_PER_PROVIDER_MAX {
+            fill(&mut lanes, &id("a", &provider.to_string()), WAITING_PER_PROVIDER_MAX);
+        }
+        assert_eq!(lanes.offer(&id("a", "y"), "o".into(), 0), Err(Full::Namespace));
+        assert_eq!(lanes.offer(&id("b", "x"), "o".into(), 0), Ok(()));
+    }
+
+    #[test]
+    fn an_empty_queue_leaves_nothing_behind() {
+        let (mut lanes, now) = (Lanes::new(), Instant::now());
+        fill(&mut lanes, &id("a", "x"), 1);
+        assert_eq!(started(&mut lanes, now), ["a/x o0"]);
+        lanes.done(&id("a", "x"), "o0", Health::Answers, now);
+        assert!(
+            lanes.running() == 0
+                && lanes.waiting() == 0
+                && lanes.namespaces.is_empty()
+                && lanes.turns.is_empty()
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! Sends deliveries, beside everything else: bounded in number, bytes and time, each Provider in its own lane. What
-//! fails is told on the Alert, without secrets; what finds no room is counted.
+//! Sends notifications, beside everything else: bounded in number, bytes and time, fair per namespace, in order per object.
+//! A service that fails is left alone for a while and holds no send of another. What fails is reported on the Alert, without
+//! secrets; what finds no room is counted.
 
 mod lanes;
 mod send;
@@ -11,131 +12,225 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kube::Client;
-use plumb_alerting::incoming::involved;
+use plumb_alerting::incoming::{event_bytes, involved};
 use plumb_alerting::redact::Redactor;
 use plumb_alerting::render::{self, Settings};
 use plumb_alerting::rule::{AlertId, Delivery};
 use plumb_api::notification::ProviderSpec;
+use plumb_memory::Limit;
 use plumb_status::{Reason, chain};
-use tokio_util::task::TaskTracker;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
-use lanes::Lanes;
+use crate::budget::{Held, Share};
+use lanes::{Health, Lanes};
 
-pub use lanes::LaneId;
-pub use send::{Pace, client as http_client};
+pub use lanes::ProviderId;
+pub use send::{RetryPolicy, client as http_client};
 
-/// Tells something on an Alert.
+/// How long a notification may wait for its service; older ones are dropped.
+const WAITING_TIME_MAX: Duration = Duration::from_hours(1);
+
+/// Reports something on an Alert.
 pub type Tell = Arc<dyn Fn(&AlertId, Reason, &str) + Send + Sync>;
-/// Counts a delivery that found no room.
+/// Counts notifications that were dropped.
 pub type CountDropped = Arc<dyn Fn() + Send + Sync>;
 
 /// What the dispatcher needs.
-pub struct Means {
+pub struct DispatcherConfig {
     /// For the Secrets of Providers.
     pub cluster: Client,
     /// For the Providers.
     pub http: reqwest::Client,
+    /// Which literal addresses are allowed.
+    pub addresses: plumb_egress::AddressPolicy,
     /// How often and how soon to try again.
-    pub pace: Pace,
+    pub retry: RetryPolicy,
+    /// For notifications that wait.
+    pub memory: Share,
     /// For failures.
     pub tell: Tell,
     /// For what finds no room.
     pub count_dropped: CountDropped,
 }
 
-/// Takes deliveries and sends them.
+/// Takes notifications and sends them.
 #[derive(Clone)]
 pub struct Dispatcher(Arc<Inner>);
 
 struct Inner {
-    means: Means,
+    config: DispatcherConfig,
     lanes: Mutex<Lanes<Job>>,
-    tracker: TaskTracker,
+    /// Notified whenever a send ends.
+    ended: Notify,
 }
 
 struct Job {
     delivery: Delivery,
     provider: Arc<ProviderSpec>,
+    /// When it was offered.
+    offered: Instant,
+    /// When it has to have arrived: set when its first try starts.
+    deadline: Option<Instant>,
+    /// How often it was tried again.
+    retries: u32,
+    /// Its bytes in the budget.
+    _held: Held,
+}
+
+/// Why a try did not succeed. The text is without secrets.
+struct Failure {
+    why: String,
+    health: Health,
+    /// Whether another try may succeed.
+    is_transient: bool,
+    /// How long the service asks to be left alone.
+    retry_after: Option<Duration>,
 }
 
 impl Dispatcher {
     /// Nothing to send yet.
-    pub fn new(means: Means) -> Self {
-        Self(Arc::new(Inner { means, lanes: Mutex::new(Lanes::new()), tracker: TaskTracker::new() }))
+    pub fn new(config: DispatcherConfig) -> Self {
+        Self(Arc::new(Inner { config, lanes: Mutex::new(Lanes::new()), ended: Notify::new() }))
     }
 
-    /// Takes a delivery, or drops and counts it where there is no room. Never waits.
+    /// Takes a notification, or drops and counts it where there is no room. Never waits.
     pub fn offer(&self, delivery: Delivery, provider: Arc<ProviderSpec>) {
-        let lane = LaneId { namespace: delivery.alert.namespace.clone(), name: delivery.provider.clone() };
-        let bytes = weight(&delivery);
-        let offered = self.lanes().offer(&lane, Job { delivery, provider }, bytes);
-        if let Err(full) = offered {
-            (self.0.means.count_dropped)();
-            tracing::warn!(provider = %lane, ?full, "no room for a notification: it is dropped");
-            return;
+        let id = ProviderId { namespace: delivery.alert.namespace.clone(), name: delivery.provider.clone() };
+        let bytes_max = event_bytes(&delivery.event);
+        let mut held =
+            self.0.config.memory.hold(&id.namespace, Limit { name: "waiting notifications", bytes_max });
+        if let Err(over) = held.try_grow(bytes_max) {
+            return self.drop_one(&id, &over.to_string());
         }
-        self.pump();
+        let object = involved(&delivery.event);
+        let job =
+            Job { delivery, provider, offered: Instant::now(), deadline: None, retries: 0, _held: held };
+        let offered = self.lanes().offer(&id, object, job);
+        match offered {
+            Ok(()) => self.pump(),
+            Err(full) => self.drop_one(&id, &full.to_string()),
+        }
     }
 
-    /// Waits until everything is sent, at most this long. Whatever is left after that is lost, and said to be.
+    /// Waits until everything is sent, at most this long. Whatever is left after that is dropped, counted and logged.
     pub async fn drain(&self, limit: Duration) {
-        self.0.tracker.close();
-        if tokio::time::timeout(limit, self.0.tracker.wait()).await.is_err() {
-            let waiting = self.lanes().waiting();
-            tracing::warn!(
-                under_way = self.0.tracker.len(),
-                waiting,
-                "notifications were cut off at the end"
-            );
+        let drained = async {
+            loop {
+                let ended = self.0.ended.notified();
+                if self.left() == 0 {
+                    return;
+                }
+                ended.await;
+            }
+        };
+        if tokio::time::timeout(limit, drained).await.is_err() {
+            let left = self.left();
+            for _ in 0..left {
+                (self.0.config.count_dropped)();
+            }
+            tracing::warn!(left, "shutdown: notifications were dropped");
         }
+    }
+
+    /// How many wait or are under way.
+    fn left(&self) -> usize {
+        let lanes = self.lanes();
+        lanes.waiting() + lanes.running()
+    }
+
+    fn drop_one(&self, id: &ProviderId, why: &str) {
+        (self.0.config.count_dropped)();
+        tracing::warn!(provider = %id, error = why, "notification dropped");
     }
 
     /// Starts whatever may start.
     fn pump(&self) {
-        loop {
-            let next = self.lanes().start();
-            let Some((lane, job)) = next else { return };
-            self.0.tracker.spawn(self.clone().work(lane, job));
+        // The runtime may be shutting down.
+        while tokio::runtime::Handle::try_current().is_ok() {
+            let next = self.lanes().start(Instant::now());
+            let Some((id, waiting)) = next else { return };
+            let dispatcher = self.clone();
+            tokio::spawn(dispatcher.run(id, waiting.object, waiting.item));
         }
     }
 
-    /// Delivers one after the other for as long as something may start: each end makes room for one more.
-    async fn work(self, lane: LaneId, job: Job) {
-        let mut next = Some((lane, job));
-        while let Some((lane, job)) = next {
-            let (dispatcher, own) = (self.clone(), lane.clone());
-            // A task of its own: a fault ends this delivery and no other.
-            if let Err(fault) = tokio::spawn(async move { dispatcher.deliver(&own, job).await }).await {
-                tracing::error!(provider = %lane, panicked = fault.is_panic(), "a delivery ended by a fault");
+    /// One try, whatever becomes of it, and then whatever may start because it has ended.
+    async fn run(self, id: ProviderId, object: String, job: Job) {
+        let mut ended = Ended { dispatcher: self.clone(), id, object, health: Health::Unknown, retry: None };
+        if job.offered.elapsed() > WAITING_TIME_MAX {
+            self.drop_one(&ended.id, "it waited for an hour");
+            return;
+        }
+        let limit = job.provider.effective_timeout().to_std();
+        let deadline = job.deadline.unwrap_or_else(|| Instant::now() + limit);
+        match self.attempt(&ended.id, &job, deadline, limit).await {
+            Ok(()) => ended.health = Health::Answers,
+            Err(failure) => {
+                let not_before = Instant::now() + self.0.config.retry.pause(job.retries, failure.retry_after);
+                let again = failure.is_transient
+                    && job.retries < self.0.config.retry.retries
+                    && not_before < deadline;
+                ended.health = failure.health;
+                if again {
+                    let job = Job { deadline: Some(deadline), retries: job.retries + 1, ..job };
+                    ended.retry = Some((job, not_before));
+                } else {
+                    self.report(&ended.id, &job.delivery, &failure.why);
+                }
             }
-            let mut lanes = self.lanes();
-            lanes.done(&lane);
-            next = lanes.start();
         }
     }
 
-    async fn deliver(&self, lane: &LaneId, job: Job) {
-        let Job { delivery, provider } = job;
-        let means = &self.0.means;
+    async fn attempt(
+        &self,
+        id: &ProviderId,
+        job: &Job,
+        deadline: Instant,
+        limit: Duration,
+    ) -> Result<(), Failure> {
+        let Inner { config, .. } = &*self.0;
+        let permanent =
+            |why: String| Failure { why, health: Health::Unknown, is_transient: false, retry_after: None };
+        let gathered = settings::gather(&config.cluster, &id.namespace, &job.provider);
+        let settings = tokio::time::timeout_at(deadline, gathered)
+            .await
+            .map_err(|_| permanent(format!("the Secret could not be read within {limit:?}")))?
+            .map_err(|error| permanent(chain(&error)))?;
+        let redactor = Redactor::new(settings.secrets());
+        let masked = |why: &dyn std::error::Error| redactor.mask(&chain(why));
+        let request = render(&job.delivery, &job.provider, &settings).map_err(|e| permanent(masked(&e)))?;
+        if request.url.scheme() == "http" && settings.token.is_some() {
+            tracing::warn!(provider = %id, "a credential is sent over an unencrypted connection");
+        }
+        config.addresses.check_url(&request.url).map_err(|e| permanent(masked(&e)))?;
+        let sent = send::send(&config.http, &request, deadline, limit).await;
+        sent.map_err(|send::Unsent { error, retry_after }| Failure {
+            why: masked(&error),
+            health: error.health(),
+            is_transient: error.is_transient(),
+            retry_after,
+        })
+    }
+
+    fn report(&self, id: &ProviderId, delivery: &Delivery, why: &str) {
         let object = involved(&delivery.event);
-        let limit = provider.effective_timeout().to_std();
-        let mut settings = Settings::default();
-        let attempt = async {
-            settings =
-                settings::gather(&means.cluster, &lane.namespace, &provider).await.map_err(|e| chain(&e))?;
-            let type_ = render::provider(provider.type_.as_str()).map_err(|e| chain(&e))?;
-            let request = type_.render(&delivery.event, &settings).map_err(|e| chain(&e))?;
-            if request.url.scheme() == "http" && settings.token.is_some() {
-                tracing::warn!(provider = %lane, "a credential is sent over an unencrypted connection");
-            }
-            send::send(&means.http, &request, limit, means.pace).await.map_err(|e| chain(&e))
-        };
-        if let Err(why) = attempt.await {
-            let why = Redactor::new(settings.secrets()).mask(&why);
-            tracing::error!(alert = %delivery.alert, provider = %lane, error = %why, "failed to send notification");
-            let text = format!("failed to send notification for {object}: {why}");
-            (means.tell)(&delivery.alert, Reason::NotificationDispatchFailed, &text);
+        tracing::error!(alert = %delivery.alert, provider = %id, error = why, "failed to send notification");
+        let text = format!("failed to send notification for {object}: {why}");
+        (self.0.config.tell)(&delivery.alert, Reason::NotificationDispatchFailed, &text);
+    }
+
+    /// At this time the Provider gets another turn. The number of these waits is bounded by that of waiting notifications.
+    fn wake_at(&self, id: ProviderId, time: Instant) {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return;
         }
+        let dispatcher = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep_until(time).await;
+            dispatcher.lanes().wake(&id, Instant::now());
+            dispatcher.pump();
+        });
     }
 
     fn lanes(&self) -> MutexGuard<'_, Lanes<Job>> {
@@ -143,10 +238,44 @@ impl Dispatcher {
     }
 }
 
-/// About how many bytes a delivery holds.
-fn weight(delivery: &Delivery) -> usize {
-    const FIXED: usize = 512;
-    let event = &delivery.event;
-    let metadata: usize = event.metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
-    FIXED + event.message.len() + metadata
+/// The end of a try: what it leaves in the queue when it is dropped, so that a panic ends this notification and no other.
+struct Ended {
+    dispatcher: Dispatcher,
+    id: ProviderId,
+    object: String,
+    health: Health,
+    retry: Option<(Job, Instant)>,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let Self { dispatcher, id, object, health, retry } = self;
+        if std::thread::panicking() {
+            tracing::error!(provider = %id, "a send ended by a panic");
+        }
+        let now = Instant::now();
+        let woken = match retry.take() {
+            Some((job, not_before)) => {
+                dispatcher.lanes().retry(id, std::mem::take(object), job, not_before);
+                Some(not_before)
+            }
+            None => dispatcher.lanes().done(id, object, *health, now).map(|pause| {
+                tracing::warn!(provider = %id, pause_s = pause.as_secs(), "the service fails: its notifications wait");
+                now + pause
+            }),
+        };
+        if let Some(time) = woken {
+            dispatcher.wake_at(id.clone(), time);
+        }
+        dispatcher.0.ended.notify_waiters();
+        dispatcher.pump();
+    }
+}
+
+fn render(
+    delivery: &Delivery,
+    provider: &ProviderSpec,
+    settings: &Settings,
+) -> Result<render::OutboundRequest, render::RenderError> {
+    render::provider(provider.type_.as_str())?.render(&delivery.event, settings)
 }

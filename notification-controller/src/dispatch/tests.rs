@@ -4,15 +4,24 @@ use plumb_alerting::rule::{AlertId, Delivery};
 use plumb_testkit::scenario::Scenario;
 use serde_json::{Value, json};
 
-use super::lanes::{RUNNING_PER_LANE_MAX, WAITING_PER_LANE_MAX};
+use super::lanes::{
+    FAILURES_MAX, RUNNING_PER_NAMESPACE_MAX, RUNNING_PER_PROVIDER_MAX, WAITING_PER_PROVIDER_MAX,
+};
 use super::*;
 use crate::stage::{Sink, dispatcher, event, provider, secret, teller, until};
 
 fn delivery(provider: &str) -> Delivery {
+    about("prod", provider, "apps", "Applied")
+}
+
+/// A message about an object, for a Provider of this namespace.
+fn about(namespace: &str, provider: &str, object: &str, message: &str) -> Delivery {
+    let mut event = event(message);
+    event.involved_object.name = object.into();
     Delivery {
-        alert: AlertId { namespace: "prod".into(), name: "a".into() },
+        alert: AlertId { namespace: namespace.into(), name: "a".into() },
         provider: provider.into(),
-        event: event("Applied"),
+        event,
         conflicts: Vec::new(),
     }
 }
@@ -118,18 +127,132 @@ async fn a_sink_that_hangs_is_bounded_and_holds_nobody_up() {
     let (tell, told) = teller();
     let (dispatcher, dropped) = dispatcher(&api, tell);
     let hanging = spec(json!({ "type": "generic", "address": hangs.url, "timeout": "1s" }));
-    for _ in 0..WAITING_PER_LANE_MAX + RUNNING_PER_LANE_MAX + 10 {
-        dispatcher.offer(delivery("hangs"), Arc::clone(&hanging));
+    for at in 0..WAITING_PER_PROVIDER_MAX + RUNNING_PER_PROVIDER_MAX + 10 {
+        dispatcher.offer(about("prod", "hangs", &at.to_string(), "m"), Arc::clone(&hanging));
     }
     assert_eq!(*dropped.lock().unwrap(), 10);
-    until(|| hangs.count() == RUNNING_PER_LANE_MAX).await;
+    until(|| hangs.count() == RUNNING_PER_PROVIDER_MAX).await;
     let good = spec(json!({ "type": "generic", "address": fine.url }));
-    for _ in 0..20 {
-        dispatcher.offer(delivery("fine"), Arc::clone(&good));
+    for at in 0..20 {
+        dispatcher.offer(about("prod", "fine", &at.to_string(), "m"), Arc::clone(&good));
     }
     until(|| fine.count() == 20).await;
-    assert_eq!(hangs.count(), RUNNING_PER_LANE_MAX);
-    until(|| told.lock().unwrap().len() >= RUNNING_PER_LANE_MAX).await;
+    assert_eq!(hangs.count(), RUNNING_PER_PROVIDER_MAX);
+    // After a few that did not arrive it is left alone, and the rest waits.
+    until(|| told.lock().unwrap().len() >= RUNNING_PER_PROVIDER_MAX).await;
     let text = told.lock().unwrap()[0].2.clone();
     assert!(text.ends_with("127.0.0.1 did not take it within 1 s"), "{text}");
+    // The first failures may each have let one more start before it was known that there are so many.
+    let started_max = RUNNING_PER_PROVIDER_MAX + usize::try_from(FAILURES_MAX).unwrap();
+    assert!(hangs.count() < started_max, "{}", hangs.count());
+    assert!(dispatcher.left() > WAITING_PER_PROVIDER_MAX - started_max);
+}
+
+#[tokio::test]
+async fn sixteen_providers_that_hang_hold_up_no_other_namespace() {
+    let api = Scenario::new();
+    let (hangs, fine) = (Sink::that_hangs().await, Sink::start(&[200]).await);
+    let (dispatcher, _) = dispatcher(&api, teller().0);
+    let hanging = spec(json!({ "type": "generic", "address": hangs.url }));
+    for provider in 0..16 {
+        for object in 0..8 {
+            let delivery = about("hostile", &provider.to_string(), &object.to_string(), "m");
+            dispatcher.offer(delivery, Arc::clone(&hanging));
+        }
+    }
+    until(|| hangs.count() == RUNNING_PER_NAMESPACE_MAX).await;
+    let good = spec(json!({ "type": "generic", "address": fine.url }));
+    for at in 0..20 {
+        dispatcher.offer(about("honest", "fine", &at.to_string(), "m"), Arc::clone(&good));
+    }
+    until(|| fine.count() == 20).await;
+    assert_eq!(hangs.count(), RUNNING_PER_NAMESPACE_MAX);
+}
+
+#[tokio::test]
+async fn notifications_of_one_object_arrive_in_order_although_some_are_tried_again() {
+    let (api, sink) = (Scenario::new(), Sink::start(&[503, 429, 200, 500, 200]).await);
+    let (dispatcher, _) = dispatcher(&api, teller().0);
+    let spec = spec(json!({ "type": "generic", "address": sink.url }));
+    for message in ["1", "2", "3", "4", "5", "6"] {
+        dispatcher.offer(about("prod", "p", "apps", message), Arc::clone(&spec));
+    }
+    until(|| dispatcher.left() == 0).await;
+    let messages: Vec<_> = sink
+        .got
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(_, _, body)| body["message"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(messages, ["1", "1", "1", "2", "2", "3", "4", "5", "6"]);
+}
+
+#[tokio::test]
+async fn waiting_notifications_are_weighed_whole_and_give_their_bytes_back() {
+    let (api, sink) = (Scenario::new(), Sink::start(&[200]).await);
+    let (tell, _) = teller();
+    let memory = crate::budget::Budget::of(&plumb_memory::MemoryPool::new(10 << 20)).notifications;
+    let dropped = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&dropped);
+    let dispatcher = Dispatcher::new(DispatcherConfig {
+        cluster: api.client(),
+        http: crate::stage::http(),
+        addresses: crate::stage::ADDRESSES,
+        retry: RetryPolicy::USUAL,
+        memory: memory.clone(),
+        tell,
+        count_dropped: Arc::new(move || *counted.lock().unwrap() += 1),
+    });
+    let spec = spec(json!({ "type": "generic", "address": sink.url }));
+    // Neither in the message nor in the metadata.
+    let mut large = about("prod", "p", "apps", "m");
+    large.event.reporting_instance = "x".repeat(1 << 20);
+    for _ in 0..3 {
+        dispatcher.offer(large.clone(), Arc::clone(&spec));
+    }
+    assert_eq!(*dropped.lock().unwrap(), 2, "half of the share is 2 MiB, and two do not fit");
+    dispatcher
+        .offer(Delivery { alert: AlertId { namespace: "other".into(), name: "a".into() }, ..large }, spec);
+    assert_eq!(*dropped.lock().unwrap(), 2);
+    until(|| dispatcher.left() == 0).await;
+    assert_eq!((sink.count(), memory.held()), (2, 0));
+}
+
+#[tokio::test]
+async fn what_is_left_at_the_end_is_counted() {
+    let (api, hangs) = (Scenario::new(), Sink::that_hangs().await);
+    let (dispatcher, dropped) = dispatcher(&api, teller().0);
+    let hanging = spec(json!({ "type": "generic", "address": hangs.url }));
+    for at in 0..7 {
+        dispatcher.offer(about("prod", "hangs", &at.to_string(), "m"), Arc::clone(&hanging));
+    }
+    dispatcher.drain(Duration::from_millis(10)).await;
+    assert_eq!(*dropped.lock().unwrap(), 7);
+}
+
+#[tokio::test]
+async fn a_service_at_a_rejected_address_is_never_connected_to() {
+    let (api, sink) = (Scenario::new(), Sink::start(&[200]).await);
+    let (tell, told) = teller();
+    let addresses = plumb_egress::AddressPolicy::reject_link_local("--allow-addresses")
+        .reject(plumb_egress::AddressClass::Loopback);
+    let dispatcher = Dispatcher::new(DispatcherConfig {
+        cluster: api.client(),
+        http: http_client(addresses).unwrap(),
+        addresses,
+        retry: RetryPolicy { retries: 0, ..RetryPolicy::USUAL },
+        memory: crate::budget::Budget::of(&plumb_memory::MemoryPool::new(256 << 20)).notifications,
+        tell,
+        count_dropped: Arc::new(|| ()),
+    });
+    let literal = sink.url.clone();
+    let name = literal.replace("127.0.0.1", "localhost");
+    for (at, address) in [literal, name].into_iter().enumerate() {
+        dispatcher.offer(delivery(&at.to_string()), spec(json!({ "type": "generic", "address": address })));
+        until(|| told.lock().unwrap().len() == at + 1).await;
+        let text = told.lock().unwrap()[at].2.clone();
+        assert!(text.contains("which is rejected; --allow-addresses allows it"), "{text}");
+    }
+    assert_eq!(sink.count(), 0);
 }

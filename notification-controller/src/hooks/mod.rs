@@ -122,8 +122,8 @@ impl Hooks {
         let requested_at = (self.now)().to_string();
         let patches: Vec<_> =
             (objects.iter()).map(|object| annotate::annotate(&self.cluster, object, &requested_at)).collect();
-        let patched: Vec<_> = stream::iter(patches).buffered(REQUESTS_AT_ONCE).collect().await;
-        failures.extend(partition(patched).1);
+        let outcomes: Vec<_> = stream::iter(patches).buffered(REQUESTS_AT_ONCE).collect().await;
+        failures.extend(partition(outcomes).1);
         for error in &failures {
             tracing::error!(controllerKind = "Receiver", %namespace, %name, error = %chain(error), "failed to annotate resource");
         }

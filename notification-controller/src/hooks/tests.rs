@@ -57,7 +57,7 @@ impl Stage {
 
     async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> u16 {
         let url = format!("http://{}{path}", self.address);
-        let mut request = crate::dispatch::http_client().unwrap().post(url).body(body);
+        let mut request = crate::stage::http().post(url).body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -51,7 +51,7 @@ impl Stage {
     }
 
     async fn post(&self, body: impl Into<reqwest::Body>) -> reqwest::Response {
-        crate::dispatch::http_client().unwrap().post(&self.url).body(body).send().await.unwrap()
+        crate::stage::http().post(&self.url).body(body).send().await.unwrap()
     }
 
     async fn event(&self, event: &Value) -> u16 {
@@ -90,7 +90,7 @@ async fn what_is_no_event_is_refused() {
     for body in ["", "no JSON", "[]", "{}", r#"{"severity":"info"}"#, &"[".repeat(100_000)] {
         assert_eq!(stage.post(body.to_owned()).await.status().as_u16(), 400, "{body:.20}");
     }
-    let get = crate::dispatch::http_client().unwrap().get(&stage.url).send().await.unwrap();
+    let get = crate::stage::http().get(&stage.url).send().await.unwrap();
     assert_eq!(get.status().as_u16(), 405);
 }
 

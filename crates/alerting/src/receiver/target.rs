@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn refused(resource: Value, why: &str) {
+    fn refused(resource: &Value, why: &str) {
         let error = resolve(resource.clone(), CrossNamespace::Allowed).expect_err("it is not valid");
         assert!(error.to_string().contains(why), "{resource}: {error}");
     }
@@ -219,25 +219,25 @@ mod tests {
     #[test]
     fn nothing_that_leaves_its_place_in_a_path_or_selector_is_let_in() {
         for name in ["../../x", "a/b", "a?b", "a#b", "a%2fb", "..", ".", "", "A", "a b", "a\n", "**", "a."] {
-            refused(json!({ "kind": "Bucket", "name": name }), "name");
+            refused(&json!({ "kind": "Bucket", "name": name }), "name");
         }
         for namespace in ["other/secrets/x?", "a.b", "..", "A", "-a"] {
-            refused(json!({ "kind": "Bucket", "name": "a", "namespace": namespace }), "namespace");
+            refused(&json!({ "kind": "Bucket", "name": "a", "namespace": namespace }), "namespace");
         }
         for version in ["v1/namespaces/kube-system", "v1?x", "..", "V1", ""] {
             let api_version = format!("source.toolkit.fluxcd.io/{version}");
-            refused(json!({ "kind": "Bucket", "name": "a", "apiVersion": api_version }), "apiVersion");
+            refused(&json!({ "kind": "Bucket", "name": "a", "apiVersion": api_version }), "apiVersion");
         }
         for group in ["v1", "apps/v1", "../v1", "source.toolkit.fluxcd.io.example.com/v1"] {
-            refused(json!({ "kind": "Bucket", "name": "a", "apiVersion": group }), "must be of the group");
+            refused(&json!({ "kind": "Bucket", "name": "a", "apiVersion": group }), "must be of the group");
         }
         for (key, value) in
             [("a,b!=c", ""), ("a", "b,c"), ("a=b", "c"), ("x/y/z", "c"), ("", "a"), ("a", "-")]
         {
             let labels = json!({ key: value });
-            refused(json!({ "kind": "Bucket", "name": "*", "matchLabels": labels }), "matchLabels");
+            refused(&json!({ "kind": "Bucket", "name": "*", "matchLabels": labels }), "matchLabels");
         }
-        refused(json!({ "kind": "Bucket", "name": "*" }), "matchLabels field not set");
+        refused(&json!({ "kind": "Bucket", "name": "*" }), "matchLabels field not set");
     }
 
     #[test]
