@@ -91,8 +91,8 @@ impl Kind for Kustomizations {
         teardown::teardown(visit, self).await
     }
 
-    fn status(&self, _: &Kustomization, ledger: &KustomizationLedger) -> Map<String, Value> {
-        ledger.status()
+    fn status(&self, object: &Kustomization, ledger: &KustomizationLedger) -> Map<String, Value> {
+        ledger.status(object)
     }
 
     fn deadline(&self, object: &Kustomization) -> Duration {

@@ -349,6 +349,38 @@ async fn nothing_is_applied_when_the_inventory_cannot_be_written() {
     stand.stop().await;
 }
 
+/// An older revision stands as applied, with one object.
+fn applied_before(object: &mut Value) {
+    object["status"] = json!({
+        "observedGeneration": 1, "lastAppliedRevision": "main@sha1:0000000000000000000000000000000000000000",
+        "inventory": { "entries": [{ "id": "prod_old__ConfigMap", "v": "v1" }] },
+        "conditions": [{
+            "type": "Ready", "status": "True", "reason": "ReconciliationSucceeded", "message": "Applied revision: 0",
+            "observedGeneration": 1, "lastTransitionTime": "2026-11-25T06:30:00Z"
+        }]
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_inventory_that_is_too_large_ends_the_old_ready_and_keeps_the_old_inventory() {
+    let too_large = Answer::status(413, "RequestEntityTooLarge", "limit is 3145728");
+    let stand = Stand::start(MANIFESTS, applied_before, |api| {
+        api.once("PATCH", STATUS, too_large);
+    })
+    .await;
+    let status = stand.until_ready_is("False").await;
+    let message = status["conditions"][0]["message"].as_str().unwrap();
+    for part in
+        ["cannot record what is about to be applied", "bytes", "limit is 3145728", "split this Kustomization"]
+    {
+        assert!(message.contains(part), "{message}");
+    }
+    assert_eq!(ids(&status), BTreeSet::from(["prod_old__ConfigMap".to_owned()]));
+    let writes = stand.writes();
+    assert!(writes.iter().all(|write| write == "PATCH apps" || write == "PATCH status"), "{writes:?}");
+    stand.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rejected_object_lets_its_wave_finish_and_stops_the_rest() {
     let gone = json!({ "entries": [{ "id": "prod_old__ConfigMap", "v": "v1" }] });

@@ -61,6 +61,16 @@ impl Budget {
         }
     }
 
+    /// The same for work that may be carried out although it is dropped: it is awaited for up to `grace` after the end
+    /// of the budget.
+    pub async fn finish<F: Future>(&self, work: F, grace: Duration) -> Result<F::Output, RequestError> {
+        let mut work = std::pin::pin!(work);
+        match self.run(work.as_mut()).await {
+            Err(ended) => tokio::time::timeout(grace, work).await.map_err(|_| ended),
+            done => done,
+        }
+    }
+
     /// Sleeps, if the budget allows it.
     pub async fn pause(&self, time: Duration) -> Result<(), RequestError> {
         self.run(tokio::time::sleep(time)).await
@@ -77,6 +87,15 @@ mod tests {
         assert!(budget.pause(Duration::from_secs(4)).await.is_ok());
         assert!(matches!(budget.pause(Duration::from_secs(4)).await, Err(RequestError::TimedOut)));
         assert!(matches!(budget.check(), Err(RequestError::TimedOut)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_is_awaited_for_a_while_after_the_end() {
+        let budget = Budget::lasting(Duration::from_secs(5));
+        let write = |seconds| tokio::time::sleep(Duration::from_secs(seconds));
+        budget.token().cancel();
+        assert_eq!(budget.finish(write(2), Duration::from_secs(3)).await, Ok(()));
+        assert_eq!(budget.finish(write(4), Duration::from_secs(3)).await, Err(RequestError::Cancelled));
     }
 
     #[tokio::test(start_paused = true)]

@@ -25,6 +25,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// The longest that one request may take; the server itself gives up after 60 s.
 const REQUEST_MAX: Duration = Duration::from_secs(65);
 
+/// How long a write in flight is awaited when the budget ends: what is dropped may still be carried out. Shorter than
+/// the time that the process has for its end.
+const WRITE_GRACE: Duration = Duration::from_secs(5);
+
 /// What is asked.
 #[derive(Debug, Clone)]
 pub struct Ask {
@@ -97,7 +101,13 @@ pub async fn ask(client: &Client, ask: &Ask, budget: &Budget) -> Result<Answer, 
     let mut pause = PAUSE_FIRST;
     for attempt in 1.. {
         budget.check()?;
-        let outcome = budget.at_most(REQUEST_MAX).run(once(client, ask)).await.and_then(|outcome| outcome);
+        let (limit, sent) = (budget.at_most(REQUEST_MAX), once(client, ask));
+        let outcome = if ask.method == Method::GET {
+            limit.run(sent).await
+        } else {
+            limit.finish(sent, WRITE_GRACE).await
+        };
+        let outcome = outcome.and_then(|outcome| outcome);
         let error = match outcome {
             Ok(answer) => return Ok(answer),
             Err(error) => error,

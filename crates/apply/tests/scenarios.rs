@@ -211,13 +211,13 @@ async fn a_busy_server_is_given_the_time_that_it_asks_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_ends_with_the_deadline_and_a_stop_ends_it_at_once() {
+async fn silence_ends_with_the_deadline_or_a_stop_and_the_grace_of_a_write() {
     let api = api();
     api.on("PATCH", &format!("{MAPS}/a"), Answer::silence());
     let waves = plan(vec![map("a"), service("web")]).waves;
     let began = Instant::now();
     let applied = execute(&cluster(&api), &waves, &order(Budget::lasting(Duration::from_secs(20)))).await;
-    assert_eq!((applied.ended, applied.untouched, began.elapsed().as_secs()), (Ended::TimedOut, 2, 20));
+    assert_eq!((applied.ended, applied.untouched, began.elapsed().as_secs()), (Ended::TimedOut, 2, 25));
     assert_eq!(applied.complaint().unwrap(), "apply did not finish in time");
     let token = CancellationToken::new();
     let budget = Budget::new(Instant::now() + Duration::from_mins(5), token.clone());
@@ -228,6 +228,24 @@ async fn silence_ends_with_the_deadline_and_a_stop_ends_it_at_once() {
     let (cluster, order) = (cluster(&api), order(budget));
     let (applied, ()) = tokio::join!(execute(&cluster, &waves, &order), stop);
     assert_eq!((applied.ended, applied.untouched), (Ended::Cancelled, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_is_in_flight_at_a_stop_is_awaited() {
+    let api = api();
+    let answer = Answer::with(|call| Answer::created(call.body.clone()));
+    api.on("PATCH", &format!("{MAPS}/a"), answer.after(Duration::from_secs(2)));
+    let waves = plan(vec![map("a"), service("web")]).waves;
+    let token = CancellationToken::new();
+    let budget = Budget::new(Instant::now() + Duration::from_mins(5), token.clone());
+    let stop = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        token.cancel();
+    };
+    let (cluster, order) = (cluster(&api), order(budget));
+    let (applied, ()) = tokio::join!(execute(&cluster, &waves, &order), stop);
+    assert_eq!((names(&applied), applied.ended), (vec!["a"], Ended::Cancelled));
+    assert_eq!(patches(&api).len(), 1, "nothing begins after the stop");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,7 +12,11 @@ use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use kube::{Resource as _, ResourceExt as _};
 use plumb_api::meta::Reconciled as _;
-use plumb_status::{Detail, Ending, Next, Reason, Retry, Severity, Summary, cadence, chain, summarize};
+use plumb_status::condition::READY;
+use plumb_status::{
+    ConditionType, Detail, Ending, Ledger, Next, Reason, Retry, Severity, Summary, cadence, chain, summarize,
+};
+use serde_json::Map;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +27,7 @@ use crate::Key;
 use crate::clock::Clock;
 use crate::events::Recorder;
 use crate::finalizer;
-use crate::kind::{ConditionOf, Kind};
+use crate::kind::{ConditionOf, Kind, Object};
 use crate::metrics::Metrics;
 use crate::queue::{Again, Priority, Queue, Taken};
 use crate::report::{Draft, ReportError, Reporter};
@@ -45,6 +50,23 @@ pub(crate) struct Driver<K: Kind> {
     pub(crate) metrics: Metrics,
     pub(crate) concurrent: usize,
     pub(crate) jitter: u8,
+}
+
+/// What helps where the API server does not take a status.
+const REJECTED_REMEDY: &str =
+    "split the object so that each part manages less, or raise etcd's --max-request-bytes";
+
+/// A ledger that says nothing: what it would say made the status too large.
+struct Unknown<C>(PhantomData<C>);
+
+impl<C> Default for Unknown<C> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<C: ConditionType> Ledger for Unknown<C> {
+    type Condition = C;
 }
 
 /// How a visit ended, for the log and the metrics.
@@ -262,16 +284,12 @@ impl<K: Kind> Driver<K> {
         let written = if matches!(ending, Ending::Gone) {
             self.release(visit, &current).await
         } else {
-            self.reporter
-                .write(&mut current, |object| {
-                    let summary = self.summary(visit, object, &ending, now);
-                    let before = crate::report::status_of(object);
-                    Draft {
-                        status: summary.status.unwrap_or(before),
-                        fields: self.kind.status(object, &visit.ledger()),
-                    }
-                })
-                .await
+            match self.report(visit, &mut current, &ending, now).await {
+                Err(rejected @ ReportError::Rejected { .. }) => {
+                    self.report_rejected(visit, &mut current, &rejected, now).await.and(Err(rejected))
+                }
+                written => written,
+            }
         };
         for event in summary.events {
             if event.severity != Severity::Trace {
@@ -290,6 +308,44 @@ impl<K: Kind> Driver<K> {
             }
         }
         end
+    }
+
+    async fn report(
+        &self,
+        visit: &Visit<K>,
+        current: &mut Arc<K::Object>,
+        ending: &Ending<ConditionOf<K>>,
+        now: Timestamp,
+    ) -> Result<(), ReportError> {
+        let compose = |object: &K::Object| {
+            let summary = self.summary(visit, object, ending, now);
+            let before = crate::report::status_of(object);
+            Draft {
+                status: summary.status.unwrap_or(before),
+                fields: self.kind.status(object, &visit.ledger()),
+            }
+        };
+        self.reporter.write(current, compose).await
+    }
+
+    /// A status that the API server does not take must not leave an older Ready=True: says so, without the kind's own
+    /// fields, which keep what was recorded last.
+    async fn report_rejected(
+        &self,
+        visit: &Visit<K>,
+        current: &mut Arc<K::Object>,
+        rejected: &ReportError,
+        now: Timestamp,
+    ) -> Result<(), ReportError> {
+        let message = format!("cannot write the status: {} ({REJECTED_REMEDY})", chain(rejected));
+        let detail = Detail::new(Reason::PatchOperationFailed, message);
+        let ending = Ending::Failed { condition: None, detail, retry: Retry::Backoff };
+        let compose = |object: &K::Object| {
+            let before = self.reporter.before(object, visit.object.as_ref(), now);
+            let summary = summarize(&before.as_ref(), &Unknown::<ConditionOf<K>>::default(), &ending);
+            Draft { status: summary.status.unwrap_or(crate::report::status_of(object)), fields: Map::new() }
+        };
+        self.reporter.write(current, compose).await
     }
 
     fn summary(
@@ -379,6 +435,15 @@ pub(crate) fn urgency<K: Kind>(kind: &K, old: Option<&K::Object>, new: &K::Objec
         return Some(Priority::Revision);
     }
     kind.triggers(old, new)
+}
+
+/// Whether a status says that an attempt goes on. Where none does, a write came late: of this process, whose outcome
+/// was not known, or of one that was killed.
+pub(crate) fn claims_progress<O: Object>(object: &O) -> bool {
+    object
+        .conditions()
+        .iter()
+        .any(|condition| condition.type_ == READY && condition.reason == Reason::Progressing.as_str())
 }
 
 #[cfg(test)]

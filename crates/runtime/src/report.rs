@@ -1,5 +1,9 @@
-//! The only writer of status. A write is one merge patch with the version that it was thought out for; when that was
-//! overtaken, the newer object is read and the status is thought out again. What would change nothing is not written.
+//! The only writer of status. A write is one merge patch with the version that it was computed for; when that was
+//! overtaken, the newer object is read and the status is recomputed. What would change nothing is not written.
+//!
+//! Writes of one object come one after the other. A write that was sent is awaited even if whoever asked for it is
+//! gone: it may be carried out all the same, and nothing may be compared with what stood before it. Where no answer
+//! says whether it was carried out, the object is read again first.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,15 +14,16 @@ use kube::{Api, Client, ResourceExt as _};
 use plumb_api::meta::Reconciled;
 use plumb_status::{Before, Status};
 use serde_json::{Map, Value, json};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use crate::Key;
 use crate::client::{CallError, call};
 use crate::kind::Object;
-use crate::store::{Change, Store};
+use crate::store::{Change, Store, is_newer};
 use crate::visit::requested_at;
 use crate::watch::OnChange;
 
-/// How often the same write is thought out anew because something else was written in between.
+/// How often the same write is recomputed because something else was written in between.
 const TRIES: u32 = 8;
 
 /// Why a status was not written.
@@ -27,6 +32,17 @@ pub enum ReportError {
     /// The object is gone.
     #[error("the object is gone")]
     Gone,
+    /// The API server does not take this status, whenever it is sent: mostly because the object would be too large.
+    #[error(
+        "the API server rejected a status of {bytes} bytes (etcd stores objects up to 1.5 MiB by default)"
+    )]
+    Rejected {
+        /// The size of the status, in bytes of JSON.
+        bytes: usize,
+        /// What it said.
+        #[source]
+        source: CallError,
+    },
     /// The API server refused, or did not answer.
     #[error("cannot write the status")]
     Refused(#[from] CallError),
@@ -49,9 +65,17 @@ pub(crate) struct Reporter<O: Object> {
     manager: &'static str,
     store: Store<O>,
     on_change: OnChange<O>,
-    /// What was sent last for an object, and the version that came of it: where a schema lacks our fields the answer
-    /// never has them, and to send the same again would change nothing.
-    sent: Arc<Mutex<BTreeMap<Key, (String, Value)>>>,
+    writes: Arc<Mutex<BTreeMap<Key, Arc<AsyncMutex<Writes>>>>>,
+}
+
+/// What is known of the status writes of one object. Locked while one is in flight.
+#[derive(Default)]
+struct Writes {
+    /// What was sent last, and the version that came of it: where a schema lacks our fields the answer never has them,
+    /// and to send the same again would change nothing.
+    sent: Option<(String, Value)>,
+    /// Whether a write was sent of which nobody knows whether it was carried out.
+    in_doubt: bool,
 }
 
 impl<O: Object> Clone for Reporter<O> {
@@ -61,7 +85,7 @@ impl<O: Object> Clone for Reporter<O> {
             manager: self.manager,
             store: self.store.clone(),
             on_change: Arc::clone(&self.on_change),
-            sent: Arc::clone(&self.sent),
+            writes: Arc::clone(&self.writes),
         }
     }
 }
@@ -94,7 +118,7 @@ impl<O: Object> Reporter<O> {
         store: Store<O>,
         on_change: OnChange<O>,
     ) -> Self {
-        Self { client, manager, store, on_change, sent: Arc::default() }
+        Self { client, manager, store, on_change, writes: Arc::default() }
     }
 
     /// The objects of a namespace.
@@ -120,39 +144,86 @@ impl<O: Object> Reporter<O> {
         }
     }
 
-    /// Writes what `compose` makes of the object, which is replaced by the answer.
+    /// Writes what `compose` makes of the object, which is replaced by the newest that is known.
     pub(crate) async fn write(
         &self,
         current: &mut Arc<O>,
         compose: impl Fn(&O) -> Draft,
     ) -> Result<(), ReportError> {
-        let uid = current.uid();
         let key = Key::of(current.as_ref());
-        let api = self.api(&key.namespace);
+        let mut writes = self.writes(&key).lock_owned().await;
+        if writes.in_doubt {
+            *current = self.read_again(current).await?;
+            writes.in_doubt = false;
+        } else if let Some(newer) = self.store.get(&key)
+            && newer.uid() == current.uid()
+            && is_newer(newer.as_ref(), current.as_ref())
+        {
+            *current = newer;
+        }
         for _ in 0..TRIES {
             let patch = patch(compose(current.as_ref()))?;
-            if self.changes_nothing(&key, current.as_ref(), &patch)? {
+            if changes_nothing(&writes, current.as_ref(), &patch)? {
                 return Ok(());
             }
-            let body =
-                json!({ "metadata": { "resourceVersion": current.resource_version() }, "status": patch });
-            let params =
-                PatchParams { field_manager: Some(self.manager.to_owned()), ..PatchParams::default() };
-            match call(api.patch_status(&key.name, &params, &Patch::Merge(&body))).await {
+            let bytes = patch.to_string().len();
+            let (answer, returned) = self.send(current, patch, writes).await;
+            writes = returned;
+            match answer {
                 Ok(answer) => {
-                    self.note_sent(&key, &answer, patch);
-                    *current = self.observed(answer);
+                    *current = answer;
                     return Ok(());
                 }
                 Err(error) if error.code() == Some(404) => return Err(ReportError::Gone),
-                Err(error) if error.code() == Some(409) => match call(api.get_opt(&key.name)).await? {
-                    Some(newer) if newer.uid() == uid => *current = self.observed(newer),
-                    _ => return Err(ReportError::Gone),
-                },
+                Err(error) if error.code() == Some(409) => *current = self.read_again(current).await?,
+                Err(source) if is_rejected(&source) => return Err(ReportError::Rejected { bytes, source }),
                 Err(error) => return Err(error.into()),
             }
         }
         Err(ReportError::Refused(CallError::TimedOut))
+    }
+
+    fn writes(&self, key: &Key) -> Arc<AsyncMutex<Writes>> {
+        let mut all = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(key.clone()).or_default())
+    }
+
+    /// Sends one patch, and notes its outcome also if the caller is dropped meanwhile.
+    async fn send(
+        &self,
+        current: &Arc<O>,
+        patch: Value,
+        mut writes: OwnedMutexGuard<Writes>,
+    ) -> (Result<Arc<O>, CallError>, OwnedMutexGuard<Writes>) {
+        let (key, reporter) = (Key::of(current.as_ref()), self.clone());
+        let body = json!({ "metadata": { "resourceVersion": current.resource_version() }, "status": patch });
+        writes.in_doubt = true;
+        let sending = tokio::spawn(async move {
+            let params =
+                PatchParams { field_manager: Some(reporter.manager.to_owned()), ..PatchParams::default() };
+            let api = reporter.api(&key.namespace);
+            let answer = call(api.patch_status(&key.name, &params, &Patch::Merge(&body))).await;
+            writes.in_doubt = answer.as_ref().is_err_and(is_doubtful);
+            if let Ok(answer) = &answer {
+                writes.sent = answer.resource_version().map(|version| (version, patch));
+            }
+            (answer.map(|answer| reporter.observed(answer)), writes)
+        });
+        match sending.await.map_err(tokio::task::JoinError::try_into_panic) {
+            Ok(outcome) => outcome,
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            // The executor ends, and this task with it.
+            Err(Err(_)) => std::future::pending().await,
+        }
+    }
+
+    /// The object as it is now, if it is still the same one.
+    async fn read_again(&self, current: &Arc<O>) -> Result<Arc<O>, ReportError> {
+        let key = Key::of(current.as_ref());
+        match call(self.api(&key.namespace).get_opt(&key.name)).await? {
+            Some(newer) if newer.uid() == current.uid() => Ok(self.observed(newer)),
+            _ => Err(ReportError::Gone),
+        }
     }
 
     /// Takes an answer into the store, so that whoever looks next sees what was written.
@@ -167,25 +238,32 @@ impl<O: Object> Reporter<O> {
 
     /// Forgets an object that is gone.
     pub(crate) fn forget(&self, key: &Key) {
-        self.sent.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.writes.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
+}
 
-    fn changes_nothing(&self, key: &Key, object: &O, patch: &Value) -> Result<bool, serde_json::Error> {
-        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((version, last)) = sent.get(key)
-            && object.resource_version().as_ref() == Some(version)
-            && last == patch
-        {
-            return Ok(true);
-        }
-        let stands = serde_json::to_value(object)?.get("status").cloned().unwrap_or_default();
-        Ok(is_within(patch, &stands))
+fn changes_nothing<O: Object>(writes: &Writes, object: &O, patch: &Value) -> Result<bool, serde_json::Error> {
+    if let Some((version, last)) = &writes.sent
+        && object.resource_version().as_ref() == Some(version)
+        && last == patch
+    {
+        return Ok(true);
     }
+    let stands = serde_json::to_value(object)?.get("status").cloned().unwrap_or_default();
+    Ok(is_within(patch, &stands))
+}
 
-    fn note_sent(&self, key: &Key, answer: &O, patch: Value) {
-        let Some(version) = answer.resource_version() else { return };
-        self.sent.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), (version, patch));
-    }
+/// Whether a write may have been carried out although it failed.
+fn is_doubtful(error: &CallError) -> bool {
+    error.code().is_none_or(|code| code >= 500)
+}
+
+/// Whether the same status would be rejected again.
+fn is_rejected(error: &CallError) -> bool {
+    let CallError::Failed(kube::Error::Api(status)) = error else { return false };
+    // etcd's own limits come through as 500.
+    let too_large = ["too large", "larger than max"].iter().any(|text| status.message.contains(text));
+    matches!(status.code, 400 | 413 | 422) || too_large
 }
 
 /// The status as the reducer reads it.

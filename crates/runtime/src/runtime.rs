@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Key;
 use crate::admin::{self, Gate, Readiness};
-use crate::attempt::{Driver, urgency};
+use crate::attempt::{Driver, claims_progress, urgency};
 use crate::background::{Background, BoxError, Outcome, Task};
 use crate::clock::Clock;
 use crate::config::{Common, Work};
@@ -299,6 +299,8 @@ impl Runtime {
                 Change::Applied { old, new } => {
                     if let Some(priority) = urgency(kind.as_ref(), old.as_deref(), new.as_ref()) {
                         hurry(&queue, new.as_ref(), priority);
+                    } else if claims_progress(new.as_ref()) && !queue.is_running(&Key::of(new.as_ref())) {
+                        hurry(&queue, new.as_ref(), Priority::Interval);
                     }
                 }
                 // A visit that finds nothing tidies up.

@@ -118,7 +118,7 @@ impl<O: Resource> Store<O> {
 
 /// Versions are numbers that grow (Kubernetes promises it since 1.35, and it was so before). What is no number, and
 /// an object that was made anew, counts as newer.
-fn is_newer<O: Resource>(object: &O, known: &O) -> bool {
+pub(crate) fn is_newer<O: Resource>(object: &O, known: &O) -> bool {
     if object.meta().uid != known.meta().uid {
         return true;
     }

@@ -173,13 +173,15 @@ fn stalled<L: Ledger + ?Sized>(
     echoed(before, draft.finish(before.generation, None))
 }
 
-/// The next attempt starts at once, so what stands is left standing, unless the ledger contradicts a Ready=True.
+/// The next attempt starts at once, so what stands is left standing, unless the ledger contradicts a Ready=True: by an
+/// unhealthy condition, or by changes to the world that no revision accounts for yet.
 fn superseded<L: Ledger + ?Sized>(before: &Before<'_>, ledger: &L) -> Status {
     let mut draft = Draft::from(before);
     draft.take_all(ledger, None);
     let ready = before.current.ready().is_some_and(Condition::is_true);
-    if ready && let Some(ill) = worst::<L::Condition>(&draft) {
-        let progress = ledger.progress().unwrap_or_else(|| ill.message.clone());
+    let ill = worst::<L::Condition>(&draft);
+    if ready && (ill.is_some() || !ledger.happened().is_empty()) {
+        let progress = ledger.progress().or(ill.map(|ill| ill.message)).unwrap_or(IN_PROGRESS.to_owned());
         draft.set(READY, ConditionStatus::Unknown, Reason::Progressing, IN_PROGRESS);
         draft.set(RECONCILING, ConditionStatus::True, Reason::Progressing, &progress);
     }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use plumb_status::message::CONDITION_BYTES_MAX;
 use plumb_status::{
     Before, Classify, Condition, ConditionStatus, ConditionType, Consequence, Detail, Ending, Ledger, Next,
-    Polarity, Reason, Retry, Said, Severity, Status, Summary, chain, in_progress, summarize,
+    Occurrence, Polarity, Reason, Retry, Said, Severity, Status, Summary, chain, in_progress, summarize,
 };
 
 /// A small vocabulary: bad news, good news, and one that Ready does not follow.
@@ -216,6 +216,35 @@ fn only_a_newer_attempt_leaves_a_request_open() {
         let status = summarize(&before, &Book::default(), &ending).status.unwrap();
         assert_eq!(status.last_handled_reconcile_at.as_deref(), expect, "{ending:?}");
     }
+}
+
+/// Something was changed in the world.
+struct Changed;
+
+impl Ledger for Changed {
+    type Condition = Kind;
+
+    fn happened(&self) -> Vec<Occurrence> {
+        vec![Occurrence::info(Reason::Progressing, "ConfigMap/apps/web configured")]
+    }
+}
+
+#[test]
+fn an_attempt_that_was_cut_off_half_way_leaves_no_ready_of_before() {
+    let stands = attempt(0, &Status::default(), &Book::default(), &applied()).status.unwrap();
+    assert!(stands.ready().is_some_and(Condition::is_true));
+    let before = Before {
+        generation: 1,
+        requested_at: None,
+        at_start: &stands,
+        current: &stands,
+        now: Timestamp::UNIX_EPOCH,
+    };
+    let superseded = Ending::Superseded { by: "main@sha1:2".to_owned() };
+    let status = summarize(&before, &Changed, &superseded).status.unwrap();
+    assert_eq!(status.ready().map(|ready| ready.status), Some(ConditionStatus::Unknown));
+    let idle = summarize(&before, &Book::default(), &superseded).status.unwrap();
+    assert!(idle.ready().is_some_and(Condition::is_true), "what changed nothing leaves what stands");
 }
 
 #[test]

@@ -58,7 +58,11 @@ pub async fn act(
     }
     if recorded != plan.write_ahead {
         visit.ledger().note_inventory(plan.write_ahead.clone());
-        visit.write_ahead().await?;
+        if let Err(error) = visit.write_ahead().await {
+            // Nothing was applied: what was recorded before is still true, and a status with it is still taken.
+            visit.ledger().note_inventory(recorded);
+            return Err(error.into());
+        }
     }
     let order = Order {
         concurrency: context.concurrency,

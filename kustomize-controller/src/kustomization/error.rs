@@ -9,6 +9,10 @@ use plumb_rendering::RenderError;
 use plumb_runtime::ReportError;
 use plumb_status::{Classify, Consequence, Reason};
 
+/// What helps where the inventory cannot be recorded.
+const INVENTORY_REMEDY: &str =
+    "split this Kustomization so that each inventory is smaller, or raise etcd's --max-request-bytes";
+
 /// Why an attempt did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum KustomizationError {
@@ -183,6 +187,7 @@ impl Classify for KustomizationError {
         match self {
             Self::Fetch(error) => error.hint(),
             Self::Render(error) => error.hint(),
+            Self::Record(ReportError::Rejected { .. }) => Some(INVENTORY_REMEDY.to_owned()),
             _ => None,
         }
     }

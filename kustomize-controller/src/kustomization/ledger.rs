@@ -15,13 +15,14 @@ use plumb_runtime::Key;
 use plumb_status::{Audience, ConditionStatus, Detail, Ledger, Occurrence, Reason, Said, Turn};
 use serde_json::{Map, Value, json};
 
+use super::record::InventoryRecord;
 use crate::drift::Desk;
 
 /// What is true now.
 pub struct KustomizationLedger {
     key: Key,
     desk: Desk,
-    inventory: Option<Inventory>,
+    inventory: InventoryRecord,
     applied: Option<Revision>,
     applied_before: Option<String>,
     attempted: Option<String>,
@@ -55,7 +56,7 @@ impl KustomizationLedger {
             key: Key::of(object),
             desk: desk.clone(),
             // An inventory that cannot be read ends the attempt before it is used; it is never overwritten.
-            inventory: status.inventory.as_ref().and_then(|wire| Inventory::from_wire(Some(wire)).ok()),
+            inventory: InventoryRecord::of(status.inventory.as_ref()),
             applied: applied
                 .clone()
                 .map(|revision| Revision { revision, origin: status.last_applied_origin_revision }),
@@ -111,12 +112,12 @@ impl KustomizationLedger {
 
     /// The objects that this Kustomization answers for from now on.
     pub fn note_inventory(&mut self, inventory: Inventory) {
-        self.inventory = Some(inventory);
+        self.inventory.note(inventory);
     }
 
     /// The objects that it answers for.
     pub fn inventory(&self) -> Inventory {
-        self.inventory.clone().unwrap_or_default()
+        self.inventory.inventory()
     }
 
     /// Something was done to objects.
@@ -204,11 +205,12 @@ impl KustomizationLedger {
         self.history.truncate(HISTORY_ENTRIES_MAX);
     }
 
-    /// The fields of the status that are this kind's own, as a merge patch.
-    pub fn status(&self) -> Map<String, Value> {
+    /// The fields of the status that are this kind's own, as a merge patch over what the object says now.
+    pub fn status(&self, object: &Kustomization) -> Map<String, Value> {
         let mut patch = Map::new();
-        if let Some(inventory) = &self.inventory {
-            patch.insert("inventory".into(), json!(inventory.to_wire()));
+        let stored = object.status.as_ref().and_then(|status| status.inventory.as_ref());
+        if let Some(inventory) = self.inventory.over(stored) {
+            patch.insert("inventory".into(), json!(inventory));
         }
         if let Some(Revision { revision, origin }) = &self.applied {
             patch.insert("lastAppliedRevision".into(), json!(revision));

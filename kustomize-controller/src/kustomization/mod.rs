@@ -12,6 +12,7 @@ pub mod health;
 pub mod identity;
 pub mod ledger;
 pub mod reconcile;
+mod record;
 pub mod teardown;
 pub mod validate;
 pub mod variables;

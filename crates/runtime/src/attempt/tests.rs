@@ -18,6 +18,9 @@ const STATUS: &str = "/apis/source.toolkit.fluxcd.io/v1/namespaces/apps/gitrepos
 /// The name of an object that is suspended, whoever shows it.
 const RESTING: &str = "resting";
 
+/// The name of an object whose own fields make its status too large.
+const LARGE: &str = "large";
+
 /// Knows nothing of its own.
 struct Nothing;
 
@@ -69,7 +72,11 @@ impl Kind for Scripted {
 
     fn status(&self, object: &GitRepository, _: &Nothing) -> Map<String, Value> {
         assert!(object.metadata.name.as_deref() != Some("faulty"), "on purpose");
-        Map::new()
+        let mut fields = Map::new();
+        if object.metadata.name.as_deref() == Some(LARGE) {
+            fields.insert("observedIgnore".into(), "more than the API server takes".into());
+        }
+        fields
     }
 
     async fn rest(&self, visit: &Visit<Self>) -> Option<Duration> {
@@ -318,6 +325,66 @@ async fn the_end_of_the_process_ends_what_goes_on() {
     stand.shutdown.cancel();
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!stand.queue.is_running(&key));
+}
+
+/// An object that is Ready, as an attempt without news would write it again.
+fn settled(name: &str) -> Value {
+    let mut object = object(name);
+    object["status"] = json!({
+        "observedGeneration": 1,
+        "conditions": [{
+            "type": "Ready", "status": "True", "reason": "Succeeded", "message": "done", "observedGeneration": 1,
+            "lastTransitionTime": "2026-11-25T06:30:00Z"
+        }]
+    });
+    object
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_early_status_that_is_answered_late_does_not_stay() {
+    let stand = Stand::new(|_| Step::Sleep(EARLY + Duration::from_millis(200)), 1);
+    let late = Answer::with(|call| Answer::ok(answered(call, 100)));
+    stand.api.once("PATCH", STATUS, late.after(Duration::from_millis(1500)));
+    stand.add(settled("a"), Priority::Interval);
+    let statuses = stand.statuses("a", 2).await;
+    assert_eq!(ready(&statuses[0]), ("Unknown", "Progressing"));
+    assert_eq!(ready(&statuses[1]), ("True", "Succeeded"));
+    let path = "/apis/source.toolkit.fluxcd.io/v1/namespaces/apps/gitrepositories/a/status";
+    assert_eq!(stand.api.matching("PATCH", path)[1].body["metadata"]["resourceVersion"], "100");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_that_is_never_taken_leaves_no_older_ready() {
+    let stand = Stand::new(|_| Step::End(done()), 1);
+    stand.api.on(
+        "PATCH",
+        STATUS,
+        Answer::with(|call| match call.body["status"].get("observedIgnore") {
+            Some(_) => Answer::status(413, "RequestEntityTooLarge", "limit is 3145728"),
+            None => Answer::ok(answered(call, 101)),
+        }),
+    );
+    stand.add(settled(LARGE), Priority::Interval);
+    let statuses = stand.statuses(LARGE, 2).await;
+    assert_eq!(ready(&statuses[1]), ("False", "PatchOperationFailed"));
+    let message = statuses[1]["conditions"][0]["message"].as_str().unwrap();
+    assert!(message.contains("bytes") && message.contains("limit is 3145728"), "{message}");
+    assert!(message.contains("split the object"), "{message}");
+    assert_eq!(statuses[1]["observedGeneration"], 1, "stays what it was");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_that_cannot_be_written_is_tried_again_later_and_later() {
+    let stand = Stand::new(|_| Step::End(done()), 1);
+    for _ in 0..4 {
+        stand.api.once("PATCH", STATUS, Answer::status(500, "InternalError", "no"));
+    }
+    stand.api.on("GET", PATH, Answer::with(|call| Answer::ok(object(call.path.split('/').nth(7).unwrap()))));
+    let began = Instant::now();
+    stand.add(object("a"), Priority::Revision);
+    let statuses = stand.statuses("a", 5).await;
+    assert_eq!(ready(&statuses[4]), ("True", "Succeeded"));
+    assert!(began.elapsed() > Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What is written, and what is not, on the answers that an API server can give.
 
+use std::time::Duration;
+
 use plumb_api::source::GitRepository;
 use plumb_status::{ConditionStatus, Reason};
 use plumb_testkit::scenario::{Answer, Scenario};
@@ -108,6 +110,82 @@ async fn an_object_that_was_made_anew_is_not_written_for_the_old_one() {
     api.on("GET", PATH, Answer::ok(anew));
     let mut current = typed(&repository("7", &json!({})));
     assert!(matches!(reporter(&api).write(&mut current, compose).await, Err(ReportError::Gone)));
+}
+
+/// Ready with this message, whatever stands.
+fn saying(message: &str) -> impl Fn(&GitRepository) -> Draft {
+    move |object| {
+        let mut draft = compose(&typed(&repository("7", &json!({}))));
+        draft.status.conditions[0].message = message.to_owned();
+        draft.status.last_handled_reconcile_at = object.resource_version();
+        draft
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_whose_caller_is_gone_is_awaited_before_the_next() {
+    let api = Scenario::new();
+    let committed = json!({ "observedGeneration": 1, "conditions": saying("goes on")(&typed(&repository("7", &json!({})))).status.conditions });
+    api.once("PATCH", STATUS, Answer::ok(repository("8", &committed)).after(Duration::from_millis(1500)));
+    api.on("PATCH", STATUS, Answer::ok(repository("9", &json!({}))));
+    let reporter = reporter(&api);
+    let stands = json!({ "observedGeneration": 1, "conditions": saying("done")(&typed(&repository("7", &json!({})))).status.conditions, "lastHandledReconcileAt": "7" });
+    let mut current = typed(&repository("7", &stands));
+    let early = Duration::from_secs(1);
+    assert!(
+        tokio::time::timeout(early, reporter.write(&mut current.clone(), saying("goes on"))).await.is_err()
+    );
+    // Compared with the copy that is known here, this would change nothing.
+    reporter.write(&mut current, saying("done")).await.unwrap();
+    let sent = api.matching("PATCH", STATUS);
+    assert_eq!(sent.len(), 2);
+    assert_eq!(sent[1].body["metadata"]["resourceVersion"], "8");
+    assert_eq!(sent[1].body["status"]["conditions"][0]["message"], "done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_write_without_an_answer_the_object_is_read_again() {
+    for lost in [Answer::silence(), Answer::status(504, "Timeout", "no")] {
+        let api = Scenario::new();
+        api.once("PATCH", STATUS, lost);
+        api.on("GET", PATH, Answer::ok(repository("8", &json!({}))));
+        api.on("PATCH", STATUS, Answer::ok(repository("9", &json!({}))));
+        let reporter = reporter(&api);
+        let mut current = typed(&repository("7", &json!({})));
+        assert!(reporter.write(&mut current, saying("done")).await.is_err());
+        reporter.write(&mut current, saying("done")).await.unwrap();
+        let at = |method: &str| format!("{method} {}", if method == "GET" { PATH } else { STATUS });
+        assert_eq!(api.lines(), [at("PATCH"), at("GET"), at("PATCH")]);
+        assert_eq!(api.matching("PATCH", STATUS)[1].body["metadata"]["resourceVersion"], "8");
+    }
+}
+
+#[tokio::test]
+async fn what_another_writer_of_this_process_wrote_is_compared_with() {
+    let api = Scenario::new();
+    api.once("PATCH", STATUS, Answer::ok(repository("8", &json!({ "observedGeneration": 1 }))));
+    api.on("PATCH", STATUS, Answer::ok(repository("9", &json!({}))));
+    let reporter = reporter(&api);
+    let mut stale = typed(&repository("7", &json!({})));
+    reporter.write(&mut stale.clone(), saying("first")).await.unwrap();
+    reporter.write(&mut stale, saying("second")).await.unwrap();
+    assert_eq!(api.matching("PATCH", STATUS)[1].body["metadata"]["resourceVersion"], "8");
+    assert_eq!(api.matching("GET", PATH).len(), 0);
+}
+
+#[tokio::test]
+async fn a_status_that_the_api_server_never_takes_is_told_with_its_size() {
+    for answer in [
+        Answer::status(413, "RequestEntityTooLarge", "limit is 3145728"),
+        Answer::status(500, "InternalError", "etcdserver: request is too large"),
+        Answer::invalid("status.inventory: Too long"),
+    ] {
+        let api = Scenario::new();
+        api.on("PATCH", STATUS, answer);
+        let mut current = typed(&repository("7", &json!({})));
+        let error = reporter(&api).write(&mut current, saying("done")).await.unwrap_err();
+        assert!(matches!(error, ReportError::Rejected { bytes: 100..500, .. }), "{error}");
+    }
 }
 
 #[test]

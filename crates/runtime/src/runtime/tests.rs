@@ -4,6 +4,8 @@ use clap::Parser;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
+use plumb_api::source::{GitRepository, GitRepositoryCondition};
+use plumb_status::Ending;
 use plumb_testkit::scenario::{Answer, Scenario};
 use serde_json::json;
 
@@ -32,6 +34,64 @@ async fn a_replica_that_does_not_lead_writes_nothing_but_for_webhooks() {
         let runtime = Runtime::new(IDENTITY, api.client(), Clock::system(), common, None);
         assert_eq!(writes(runtime.client()).await, may_write, "{args:?}");
         assert!(writes(runtime.unfenced_client()).await);
+    }
+}
+
+/// Does nothing.
+struct Idle;
+
+struct Nothing;
+
+impl plumb_status::Ledger for Nothing {
+    type Condition = GitRepositoryCondition;
+}
+
+impl Kind for Idle {
+    type Object = GitRepository;
+    type Ledger = Nothing;
+
+    fn ledger(&self, _: &GitRepository) -> Nothing {
+        Nothing
+    }
+
+    async fn reconcile(&self, _: &crate::Visit<Self>) -> Ending<GitRepositoryCondition> {
+        Ending::Suspended
+    }
+
+    fn status(&self, _: &GitRepository, _: &Nothing) -> serde_json::Map<String, serde_json::Value> {
+        serde_json::Map::new()
+    }
+}
+
+fn repository(reason: &str) -> Arc<GitRepository> {
+    let object = serde_json::from_value(json!({
+        "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
+        "metadata": { "name": "web", "namespace": "apps", "uid": "u", "generation": 1, "resourceVersion": "8" },
+        "spec": { "url": "https://git.example/web", "interval": "1m" },
+        "status": { "observedGeneration": 1, "conditions": [{
+            "type": "Ready", "status": "Unknown", "reason": reason, "message": "m",
+            "lastTransitionTime": "2026-11-25T06:30:00Z"
+        }] }
+    }));
+    Arc::new(object.unwrap())
+}
+
+#[tokio::test]
+async fn a_status_that_claims_progress_where_none_is_made_is_reconciled() {
+    for (reason, queued) in [("Progressing", 1), ("Succeeded", 0)] {
+        let common = Options::try_parse_from(["c"]).unwrap().common;
+        let runtime = Runtime::new(IDENTITY, Scenario::new().client(), Clock::system(), common, None);
+        let queue = runtime.queue();
+        let on_change = runtime.on_change(&Arc::new(Idle), &queue);
+        let (old, new) = (Some(repository("Succeeded")), repository(reason));
+        on_change(&Change::Applied { old, new: Arc::clone(&new) });
+        assert_eq!(queue.depth(), queued, "{reason}");
+        if queued > 0 {
+            // An attempt of this process says so itself.
+            let _taken = queue.next().await;
+            on_change(&Change::Applied { old: Some(Arc::clone(&new)), new });
+            assert_eq!(queue.depth(), 0);
+        }
     }
 }
 
