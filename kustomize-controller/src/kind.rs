@@ -114,7 +114,7 @@ impl Kind for Kustomizations {
             Change::Applied { old, new } => {
                 // A mode that cannot be read corrects nothing: the attempt says what is wrong with it.
                 let mode = validate::mode(new).unwrap_or(Mode::Warn);
-                let (suspended, interval) = (new.spec.suspend, new.spec.interval.to_std());
+                let (suspended, interval) = (new.spec.suspend, new.spec.effective_interval().to_std());
                 self.context.desk.conduct(&Key::of(new.as_ref()), mode, suspended, interval);
                 self.wake_dependents(old.as_deref(), new);
                 self.wake_holders(old.as_deref(), Some(new));

@@ -96,7 +96,7 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
         hash_key: random_key(),
         takeover: options.takeover(),
         concurrency: options.concurrent_ssa,
-        requeue: options.work.requeue_dependency.to_std(),
+        requeue: options.work.requeue_dependency(),
         scope: Scope {
             namespace: (!options.common.watch_all_namespaces).then(|| runtime.runtime_namespace()),
             sharded: !options.work.watch_label_selector.is_empty(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::core::{ApiResource, DynamicObject};
+use plumb_api::meta::{Period, Periods as _};
 use plumb_api::notification::{Alert, Provider};
 use plumb_runtime::{Change, Key, Recorder};
 use plumb_status::{Detail, Occurrence, Reason};
@@ -40,7 +41,12 @@ impl Configuration {
 
     /// Takes in a change of a Provider.
     pub fn take_provider(&self, change: &Change<Provider>) {
-        let put = |provider: &Provider| of_provider(&self.directory.put_provider(provider));
+        let put = |provider: &Provider| {
+            let mut details = of_provider(&self.directory.put_provider(provider));
+            let warnings = provider.periods().into_iter().filter_map(Period::warning);
+            details.extend(warnings.map(|warning| Detail::new(Reason::PeriodLimited, warning)));
+            details
+        };
         self.take(change, put, |key| self.directory.drop_provider(&key.namespace, &key.name));
     }
 

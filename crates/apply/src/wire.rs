@@ -122,7 +122,7 @@ pub async fn ask(client: &Client, ask: &Ask, budget: &Budget) -> Result<Answer, 
         }
         tracing::debug!(method = %ask.method, attempt, error = %error, "request is repeated");
         // The cause is worth more than "the deadline has passed".
-        budget.pause(wanted.unwrap_or(pause).min(PAUSE_MAX)).await.map_err(|_| error)?;
+        budget.pause(wanted.unwrap_or(pause).clamp(PAUSE_FIRST, PAUSE_MAX)).await.map_err(|_| error)?;
         pause *= 2;
     }
     Err(RequestError::TimedOut)

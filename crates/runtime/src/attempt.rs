@@ -12,6 +12,7 @@ use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use kube::{Resource as _, ResourceExt as _};
 use plumb_api::meta::Reconciled as _;
+use plumb_status::cadence::PeriodRange;
 use plumb_status::condition::READY;
 use plumb_status::{
     ConditionType, Detail, Ending, Ledger, Next, Reason, Retry, Severity, Summary, cadence, chain, summarize,
@@ -29,6 +30,7 @@ use crate::events::Recorder;
 use crate::finalizer;
 use crate::kind::{ConditionOf, Kind, Object};
 use crate::metrics::Metrics;
+use crate::periods::PeriodReporter;
 use crate::queue::{Again, Priority, Queue, Taken};
 use crate::report::{Draft, ReportError, Reporter};
 use crate::store::Store;
@@ -46,6 +48,7 @@ pub(crate) struct Driver<K: Kind> {
     pub(crate) queue: Queue,
     pub(crate) reporter: Reporter<K::Object>,
     pub(crate) recorder: Recorder,
+    pub(crate) periods: PeriodReporter,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     pub(crate) concurrent: usize,
@@ -145,6 +148,7 @@ impl<K: Kind> Driver<K> {
     fn forget(&self, key: &Key) {
         self.metrics.forget(&kind_name::<K>(), key);
         self.reporter.forget(key);
+        self.periods.forget(key);
         self.kind.forgotten(key);
     }
 
@@ -228,6 +232,7 @@ impl<K: Kind> Driver<K> {
                 *visit.rest_again.lock().unwrap_or_else(PoisonError::into_inner) = again;
                 Ending::Suspended
             } else {
+                self.periods.report(visit.object.as_ref());
                 self.kind.reconcile(visit).await
             }
         };
@@ -369,21 +374,24 @@ impl<K: Kind> Driver<K> {
         Ok(())
     }
 
+    /// When to look again. Every wait is held in its range here, whoever asked for it: nothing spins.
     fn again(&self, visit: &Visit<K>, ending: &Ending<ConditionOf<K>>, next: Next) -> Again {
+        let held = |wait| PeriodRange::REQUEUE.clamp(wait);
         match (next, ending) {
             (Next::Now, _) => Again::Now,
             (Next::Interval, _) => match visit.object.interval() {
                 Some(interval) => {
-                    Again::After(cadence::jittered(interval.to_std(), self.jitter, self.seed(&visit.taken)))
+                    let interval = held(interval.to_std());
+                    Again::After(cadence::jittered(interval, self.jitter, self.seed(&visit.taken)))
                 }
                 None => Again::Never,
             },
-            (Next::After(delay), Ending::Failed { .. }) => Again::FailedAfter(delay),
-            (Next::After(delay), _) => Again::After(delay),
+            (Next::After(delay), Ending::Failed { .. }) => Again::FailedAfter(held(delay)),
+            (Next::After(delay), _) => Again::After(held(delay)),
             (Next::Backoff, _) => Again::Backoff { seed: self.seed(&visit.taken) },
             (Next::Never, Ending::Suspended) => {
                 let again = *visit.rest_again.lock().unwrap_or_else(PoisonError::into_inner);
-                again.map_or(Again::Never, Again::FailedAfter)
+                again.map_or(Again::Never, |wait| Again::FailedAfter(held(wait)))
             }
             (Next::Never, _) => Again::Never,
         }

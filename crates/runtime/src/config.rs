@@ -5,10 +5,11 @@ use std::fmt::{self, Display};
 use std::io;
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueEnum};
 use plumb_api::meta::GoDuration;
-use plumb_status::cadence::Backoff;
+use plumb_status::cadence::{Backoff, PeriodRange};
 
 /// The flags that all three controllers have.
 #[derive(Debug, Clone, Args)]
@@ -106,7 +107,7 @@ pub struct Work {
 impl Common {
     /// How failures are waited for.
     pub fn backoff(&self) -> Backoff {
-        Backoff { min: self.min_retry_delay.to_std(), max: self.max_retry_delay.to_std() }
+        Backoff::held(self.min_retry_delay.to_std(), self.max_retry_delay.to_std())
     }
 
     /// Refuses what is not honoured yet.
@@ -147,6 +148,18 @@ impl Common {
             return Ok(());
         }
         Err(Refused::Lease { lease, renew, retry })
+    }
+}
+
+impl Work {
+    /// How soon an object that waits for another is reconciled again, within [`PeriodRange::REQUEUE`].
+    pub fn requeue_dependency(&self) -> Duration {
+        let set = self.requeue_dependency.to_std();
+        let used = PeriodRange::REQUEUE.clamp(set);
+        if used != set {
+            tracing::warn!(flag = "requeue-dependency", ?set, ?used, "a period is outside of its range");
+        }
+        used
     }
 }
 

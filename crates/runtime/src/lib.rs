@@ -19,6 +19,7 @@ mod logs;
 mod memory;
 mod metrics;
 mod patience;
+mod periods;
 mod queue;
 mod report;
 mod runtime;

@@ -23,6 +23,7 @@ use crate::leader::{Election, Terms, lease_name};
 use crate::lease::LeaseGuard;
 use crate::memory;
 use crate::metrics::Metrics;
+use crate::periods::PeriodReporter;
 use crate::queue::{Priority, Queue};
 use crate::report::{Draft, Reporter};
 use crate::store::{Change, Store};
@@ -274,6 +275,7 @@ impl Runtime {
             queue: queue.clone(),
             reporter: reporter.clone(),
             recorder: self.recorder(),
+            periods: PeriodReporter::new(self.recorder()),
             clock: self.clock(),
             metrics: self.metrics.clone(),
             concurrent: self.common.concurrent.unwrap_or(self.identity.concurrent),

@@ -1,4 +1,5 @@
-//! When to look again: the interval with its jitter, and the backoff after failures. Chance is an argument.
+//! When to look again: the interval with its jitter, the backoff after failures, and the range that every period from
+//! outside is held in. Chance is an argument.
 
 use std::time::Duration;
 
@@ -11,11 +12,53 @@ pub const BACKOFF_MAX: Duration = Duration::from_mins(15);
 /// How much a backoff may be shortened so that objects that failed together do not return together, in percent.
 const BACKOFF_SPREAD_PERCENT: u8 = 10;
 
+/// The shortest period that is honoured, whoever sets it: a shorter one would keep a worker, a remote or the log busy.
+pub const PERIOD_MIN: Duration = Duration::from_secs(1);
+/// The longest period that is honoured: ten years. Timers cannot hold every value that a duration can.
+pub const PERIOD_MAX: Duration = Duration::from_hours(24 * 3_652);
+/// The longest timeout of a source: one operation on a remote.
+pub const SOURCE_TIMEOUT_MAX: Duration = Duration::from_hours(1);
+/// The longest timeout of a Provider: one notification with its retries.
+pub const PROVIDER_TIMEOUT_MAX: Duration = Duration::from_mins(10);
+/// The shortest wait for health. Flux has the same.
+pub const HEALTH_TIMEOUT_MIN: Duration = Duration::from_secs(30);
+/// The longest wait for health.
+pub const HEALTH_TIMEOUT_MAX: Duration = Duration::from_hours(24);
+/// The shortest first pause of a backoff.
+pub const BACKOFF_FLOOR: Duration = Duration::from_millis(100);
+
+/// The range that a period from outside (a spec, a flag, a header) is held in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeriodRange {
+    /// The shortest period; shorter ones are raised to it.
+    pub min: Duration,
+    /// The longest; longer ones are lowered to it.
+    pub max: Duration,
+}
+
+impl PeriodRange {
+    /// Intervals, retries and every requeue.
+    pub const REQUEUE: Self = Self { min: PERIOD_MIN, max: PERIOD_MAX };
+    /// `spec.timeout` of a source.
+    pub const SOURCE_TIMEOUT: Self = Self { min: PERIOD_MIN, max: SOURCE_TIMEOUT_MAX };
+    /// `spec.timeout` of a Provider.
+    pub const PROVIDER_TIMEOUT: Self = Self { min: PERIOD_MIN, max: PROVIDER_TIMEOUT_MAX };
+    /// `spec.timeout` of a Kustomization.
+    pub const HEALTH_TIMEOUT: Self = Self { min: HEALTH_TIMEOUT_MIN, max: HEALTH_TIMEOUT_MAX };
+    /// The first and the longest pause of a backoff.
+    pub const BACKOFF: Self = Self { min: BACKOFF_FLOOR, max: PERIOD_MAX };
+
+    /// The nearest period inside the range.
+    pub fn clamp(self, period: Duration) -> Duration {
+        period.clamp(self.min, self.max)
+    }
+}
+
 /// The interval, up to `percent` shorter or longer by chance.
 pub fn jittered(interval: Duration, percent: u8, seed: u64) -> Duration {
     let spread = share(interval, f64::from(percent.min(100)) / 100.0);
     let offset = share(spread, 2.0 * fraction(seed));
-    (interval + offset).saturating_sub(spread)
+    interval.saturating_add(offset).saturating_sub(spread)
 }
 
 /// How long to wait after failures in a row.
@@ -34,6 +77,12 @@ impl Default for Backoff {
 }
 
 impl Backoff {
+    /// A backoff whose pauses stay in [`PeriodRange::BACKOFF`], and whose longest is not below its first.
+    pub fn held(min: Duration, max: Duration) -> Self {
+        let min = PeriodRange::BACKOFF.clamp(min);
+        Self { min, max: PeriodRange::BACKOFF.clamp(max).max(min) }
+    }
+
     /// The wait after this many failures in a row: it doubles from `min` up to `max`, less a little by chance.
     pub fn after(self, failures: u32, seed: u64) -> Duration {
         let doublings = failures.saturating_sub(1).min(31);
@@ -71,6 +120,25 @@ mod tests {
         }
         assert!(Backoff::default().after(u32::MAX, 1) <= BACKOFF_MAX);
         assert!(Backoff::default().after(40, 1) >= BACKOFF_MAX * 9 / 10);
+    }
+
+    #[test]
+    fn a_backoff_from_flags_never_waits_for_nothing() {
+        for (min, max) in [(0, 0), (0, 1), (1, 0)] {
+            let backoff = Backoff::held(Duration::from_nanos(min), Duration::from_nanos(max));
+            assert!(backoff.after(1, 3) >= BACKOFF_FLOOR * 9 / 10, "{min} {max}");
+            assert!(backoff.after(9, 3) >= BACKOFF_FLOOR * 9 / 10, "{min} {max}");
+        }
+        assert_eq!(Backoff::held(Duration::MAX, Duration::MAX).max, PERIOD_MAX);
+        assert_eq!(Backoff::held(BACKOFF_MIN, BACKOFF_MAX), Backoff::default());
+    }
+
+    #[test]
+    fn the_longest_period_with_all_of_its_jitter_is_still_a_time() {
+        let now = std::time::Instant::now();
+        assert!(now.checked_add(jittered(PERIOD_MAX, 100, u64::MAX)).is_some());
+        assert_eq!(PeriodRange::REQUEUE.clamp(Duration::MAX), PERIOD_MAX);
+        assert_eq!(PeriodRange::REQUEUE.clamp(Duration::ZERO), PERIOD_MIN);
     }
 
     #[test]

@@ -58,6 +58,7 @@ reasons! {
     AccessDenied "AccessDenied" "The spec refers to another namespace, which this controller does not allow." "Move the object that is referred to, or start the controller without --no-cross-namespace-refs."
     UnsupportedField "UnsupportedField" "The spec sets a field that this version does not honour." "Remove the field that the message names."
     InvalidSpec "InvalidSpec" "The object cannot be read: a field has a value that its type does not have." "Correct the field that the message names."
+    PeriodLimited "PeriodLimited" "A period of the spec is outside of its range: the nearest limit is used." "Set the field that the message names to a value inside the range."
     InternalError "InternalError" "A fault of the controller ended the attempt." "Report it, with the controller's log."
     TimedOut "TimedOut" "The attempt took longer than it may." "Read the message; raise spec.timeout if the work is sound."
     InvalidReference "InvalidReference" "The spec refers to something that cannot be." "Correct the reference."

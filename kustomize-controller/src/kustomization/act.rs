@@ -126,6 +126,6 @@ pub fn terms(object: &Kustomization, valid: &Valid, artifact: &Artifact) -> Term
         origin_revision: artifact.metadata.get(plumb_api::meta::ORIGIN_REVISION_METADATA).cloned(),
         mode: valid.mode,
         suspended: object.spec.suspend,
-        interval: object.spec.interval.to_std(),
+        interval: object.spec.effective_interval().to_std(),
     }
 }

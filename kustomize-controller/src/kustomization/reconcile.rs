@@ -41,7 +41,7 @@ pub async fn reconcile(
             let mut ledger = visit.ledger();
             ledger.note_history(Reason::ReconciliationSucceeded, now, took);
             ledger.note_applied();
-            ledger.note_finished(took, spec.interval);
+            ledger.note_finished(took, spec.effective_interval());
             let text = match ledger.kept() {
                 None => format!("Applied revision: {}", ledger.applied_revision()),
                 Some(kept) => format!("Applied revision: {}; {kept}", ledger.applied_revision()),

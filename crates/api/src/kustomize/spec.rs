@@ -8,13 +8,13 @@ use super::{
     BuildMetadata, CommonMetadata, Decryption, DriftDetection, Image, KustomizationStatus, Patch, PostBuild,
     Selector,
 };
+use plumb_status::cadence::{HEALTH_TIMEOUT_MIN, PeriodRange};
+
 use crate::meta::{
-    GoDuration, INTERVAL_PATTERN, LocalObjectReference, NamespacedObjectKindReference, reconciled,
+    GoDuration, INTERVAL_PATTERN, LocalObjectReference, NamespacedObjectKindReference, Period, Periods,
+    reconciled,
 };
 use crate::words::words;
-
-/// Below this no timeout is taken.
-pub const TIMEOUT_MIN: GoDuration = GoDuration::from_secs(30);
 
 /// Which manifests to build and apply, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, CustomResource)]
@@ -76,7 +76,7 @@ pub struct KustomizationSpec {
     /// Images to replace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<Image>,
-    /// How often the objects are compared with the source.
+    /// Interval at which the objects are compared with the source, at least 1s.
     #[schemars(extend("pattern" = INTERVAL_PATTERN))]
     pub interval: GoDuration,
     /// The cluster to apply to; without it, this one.
@@ -101,7 +101,7 @@ pub struct KustomizationSpec {
     pub post_build: Option<PostBuild>,
     /// Whether objects that left the source are deleted.
     pub prune: bool,
-    /// When to try again after a failure; without it, at the interval.
+    /// Retry interval after a failure, at least 1s; the interval if unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = INTERVAL_PATTERN))]
     pub retry_interval: Option<GoDuration>,
@@ -117,26 +117,50 @@ pub struct KustomizationSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub target_namespace: Option<String>,
-    /// How long to wait for objects to become healthy; without it, almost the interval.
+    /// Timeout of the health checks, from 30s to 24h; the interval less 30s if unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("pattern" = INTERVAL_PATTERN))]
+    #[schemars(extend("pattern" = INTERVAL_PATTERN, "x-kubernetes-validations" = [{"message": "timeout must be at most 24h", "rule": "duration(self) <= duration('24h')"}]))]
     pub timeout: Option<GoDuration>,
     /// Whether all applied objects must become healthy.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub wait: bool,
 }
 
-reconciled!(Kustomization, |kustomization| Some(kustomization.spec.interval));
+reconciled!(Kustomization, |kustomization| Some(kustomization.spec.effective_interval()));
+
+impl Periods for Kustomization {
+    fn periods(&self) -> Vec<Period> {
+        let spec = &self.spec;
+        let retry =
+            spec.retry_interval.map(|set| Period::new("spec.retryInterval", set, PeriodRange::REQUEUE));
+        let timeout = spec.timeout.map(|set| Period::new("spec.timeout", set, PeriodRange::HEALTH_TIMEOUT));
+        [Some(spec.interval_period()), retry, timeout].into_iter().flatten().collect()
+    }
+}
 
 impl KustomizationSpec {
-    /// How long to wait for health: the timeout, else the interval less half a minute; never below half a minute.
-    pub fn effective_timeout(&self) -> GoDuration {
-        self.timeout.unwrap_or_else(|| self.interval.saturating_sub(TIMEOUT_MIN)).max(TIMEOUT_MIN)
+    /// How often the objects are compared, within [`PeriodRange::REQUEUE`].
+    pub fn effective_interval(&self) -> GoDuration {
+        self.interval_period().effective()
     }
 
-    /// When to try again after a failure.
+    /// How long to wait for health: the timeout, else the interval less half a minute; within
+    /// [`PeriodRange::HEALTH_TIMEOUT`].
+    pub fn effective_timeout(&self) -> GoDuration {
+        let set = self
+            .timeout
+            .unwrap_or_else(|| self.effective_interval().saturating_sub(HEALTH_TIMEOUT_MIN.into()));
+        Period::new("spec.timeout", set, PeriodRange::HEALTH_TIMEOUT).effective()
+    }
+
+    /// When to try again after a failure, within [`PeriodRange::REQUEUE`].
     pub fn effective_retry_interval(&self) -> GoDuration {
-        self.retry_interval.unwrap_or(self.interval)
+        let set = self.retry_interval.unwrap_or(self.interval);
+        Period::new("spec.retryInterval", set, PeriodRange::REQUEUE).effective()
+    }
+
+    const fn interval_period(&self) -> Period {
+        Period::new("spec.interval", self.interval, PeriodRange::REQUEUE)
     }
 
     /// What becomes of the applied objects when the Kustomization is deleted.

@@ -4,6 +4,7 @@
 mod artifact;
 mod duration;
 pub mod keys;
+mod period;
 mod reconciled;
 mod reference;
 mod revision;
@@ -12,6 +13,7 @@ pub(crate) mod time;
 pub use artifact::Artifact;
 pub use duration::{DurationError, GoDuration};
 pub use keys::*;
+pub use period::{Period, Periods};
 pub use reconciled::Reconciled;
 pub(crate) use reconciled::reconciled;
 pub use reference::{LocalObjectReference, NamespacedObjectKindReference, NamespacedObjectReference};

@@ -3,10 +3,10 @@
 
 use plumb_status::Condition;
 
-use super::GoDuration;
+use super::{GoDuration, Periods};
 
 /// An object whose status is written by a controller.
-pub trait Reconciled {
+pub trait Reconciled: Periods {
     /// The conditions as they stand; empty where there is no status.
     fn conditions(&self) -> &[Condition];
     /// The generation that the status speaks of; none where nothing was said yet.
@@ -15,7 +15,7 @@ pub trait Reconciled {
     fn last_handled_reconcile_at(&self) -> Option<&str>;
     /// Whether the object asks to be left alone.
     fn suspended(&self) -> bool;
-    /// How often it wants to be looked at.
+    /// How often it is reconciled, within its range.
     fn interval(&self) -> Option<GoDuration>;
 }
 

@@ -4,7 +4,9 @@ use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::meta::{GoDuration, INTERVAL_PATTERN, LocalObjectReference, TIMEOUT_PATTERN};
+use plumb_status::cadence::PeriodRange;
+
+use crate::meta::{GoDuration, INTERVAL_PATTERN, LocalObjectReference, Period, Periods, TIMEOUT_PATTERN};
 use crate::words::words;
 
 /// The timeout of a provider that names none.
@@ -64,9 +66,9 @@ pub struct ProviderSpec {
     /// Whether to send nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
-    /// How long one request may take; without it, 15 seconds.
+    /// Timeout of one notification with its retries, from 1s to 10m; 15s if unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("pattern" = TIMEOUT_PATTERN))]
+    #[schemars(extend("pattern" = TIMEOUT_PATTERN, "x-kubernetes-validations" = [{"message": "timeout must be at most 10m", "rule": "duration(self) <= duration('10m')"}]))]
     pub timeout: Option<GoDuration>,
     /// Which service it is.
     #[serde(rename = "type")]
@@ -77,10 +79,22 @@ pub struct ProviderSpec {
     pub username: Option<String>,
 }
 
+impl Periods for Provider {
+    fn periods(&self) -> Vec<Period> {
+        // The interval of a Provider has no effect.
+        let timeout = self.spec.timeout;
+        timeout
+            .map(|set| Period::new("spec.timeout", set, PeriodRange::PROVIDER_TIMEOUT))
+            .into_iter()
+            .collect()
+    }
+}
+
 impl ProviderSpec {
-    /// How long one request may take.
+    /// How long one notification may take, within [`PeriodRange::PROVIDER_TIMEOUT`].
     pub fn effective_timeout(&self) -> GoDuration {
-        self.timeout.unwrap_or(PROVIDER_TIMEOUT)
+        let set = self.timeout.unwrap_or(PROVIDER_TIMEOUT);
+        Period::new("spec.timeout", set, PeriodRange::PROVIDER_TIMEOUT).effective()
     }
 }
 

@@ -8,7 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ObjectKind;
-use crate::meta::{GoDuration, INTERVAL_PATTERN, LocalObjectReference, reconciled};
+use plumb_status::cadence::PeriodRange;
+
+use crate::meta::{GoDuration, INTERVAL_PATTERN, LocalObjectReference, Period, Periods, reconciled};
 use crate::words::words;
 
 /// The interval of a Receiver that names none.
@@ -88,7 +90,15 @@ pub struct ReceiverSpec {
 impl ReceiverSpec {
     /// How often the Receiver itself is looked at.
     pub fn effective_interval(&self) -> GoDuration {
-        self.interval.unwrap_or(RECEIVER_INTERVAL)
+        let set = self.interval.unwrap_or(RECEIVER_INTERVAL);
+        Period::new("spec.interval", set, PeriodRange::REQUEUE).effective()
+    }
+}
+
+impl Periods for Receiver {
+    fn periods(&self) -> Vec<Period> {
+        let interval = self.spec.interval;
+        interval.map(|set| Period::new("spec.interval", set, PeriodRange::REQUEUE)).into_iter().collect()
     }
 }
 

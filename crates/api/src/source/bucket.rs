@@ -98,9 +98,9 @@ pub struct BucketSpec {
     /// Whether to leave the bucket alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
-    /// How long one operation on the object store may take.
+    /// Timeout of one operation on the object store, from 1s to 1h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("pattern" = TIMEOUT_PATTERN, "default" = "60s"))]
+    #[schemars(extend("pattern" = TIMEOUT_PATTERN, "default" = "60s", "x-kubernetes-validations" = [{"message": "timeout must be at most 1h", "rule": "duration(self) <= duration('1h')"}]))]
     pub timeout: Option<GoDuration>,
 }
 

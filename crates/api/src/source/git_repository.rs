@@ -1,13 +1,15 @@
 //! GitRepository: a branch, tag or commit of a Git repository as an artifact. Git itself never enters.
 
 use kube_derive::CustomResource;
+use plumb_status::cadence::PeriodRange;
 use plumb_status::{Condition, ConditionType, Polarity};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::SOURCE_TIMEOUT;
 use crate::meta::{
-    Artifact, GoDuration, INTERVAL_PATTERN, LocalObjectReference, TIMEOUT_PATTERN, reconciled,
+    Artifact, GoDuration, INTERVAL_PATTERN, LocalObjectReference, Period, Periods, TIMEOUT_PATTERN,
+    reconciled,
 };
 use crate::words::words;
 
@@ -70,9 +72,9 @@ pub struct GitRepositorySpec {
     /// Whether to leave the repository alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
-    /// How long one operation on the repository may take.
+    /// Timeout of one operation on the repository, from 1s to 1h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("pattern" = TIMEOUT_PATTERN, "default" = "60s"))]
+    #[schemars(extend("pattern" = TIMEOUT_PATTERN, "default" = "60s", "x-kubernetes-validations" = [{"message": "timeout must be at most 1h", "rule": "duration(self) <= duration('1h')"}]))]
     pub timeout: Option<GoDuration>,
     /// Where the repository is.
     #[schemars(extend("pattern" = "^(http|https|ssh)://.*$"))]
@@ -198,12 +200,30 @@ pub struct GitRepositoryStatus {
     pub source_verification_mode: Option<String>,
 }
 
-reconciled!(GitRepository, |repository| Some(repository.spec.interval));
+reconciled!(GitRepository, |repository| Some(repository.spec.effective_interval()));
+
+impl Periods for GitRepository {
+    fn periods(&self) -> Vec<Period> {
+        let timeout =
+            self.spec.timeout.map(|set| Period::new("spec.timeout", set, PeriodRange::SOURCE_TIMEOUT));
+        [Some(self.spec.interval_period()), timeout].into_iter().flatten().collect()
+    }
+}
 
 impl GitRepositorySpec {
-    /// How long one operation may take.
+    /// How often the repository is polled, within [`PeriodRange::REQUEUE`].
+    pub fn effective_interval(&self) -> GoDuration {
+        self.interval_period().effective()
+    }
+
+    /// How long one operation may take, within [`PeriodRange::SOURCE_TIMEOUT`].
     pub fn effective_timeout(&self) -> GoDuration {
-        self.timeout.unwrap_or(SOURCE_TIMEOUT)
+        let set = self.timeout.unwrap_or(SOURCE_TIMEOUT);
+        Period::new("spec.timeout", set, PeriodRange::SOURCE_TIMEOUT).effective()
+    }
+
+    const fn interval_period(&self) -> Period {
+        Period::new("spec.interval", self.interval, PeriodRange::REQUEUE)
     }
 
     /// Who issues the credentials.

@@ -57,9 +57,9 @@ pub struct HelmRepositorySpec {
     /// Whether to leave the repository alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
-    /// How long one operation may take.
+    /// Timeout of one operation, from 1s to 1h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("pattern" = TIMEOUT_PATTERN))]
+    #[schemars(extend("pattern" = TIMEOUT_PATTERN, "x-kubernetes-validations" = [{"message": "timeout must be at most 1h", "rule": "duration(self) <= duration('1h')"}]))]
     pub timeout: Option<GoDuration>,
     /// Whether it is an index or a registry; without it, an index.
     #[serde(rename = "type")]

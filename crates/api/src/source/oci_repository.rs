@@ -64,9 +64,9 @@ pub struct OCIRepositorySpec {
     /// Whether to leave the repository alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
-    /// How long one operation on the registry may take.
+    /// Timeout of one operation on the registry, from 1s to 1h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("pattern" = TIMEOUT_PATTERN, "default" = "60s"))]
+    #[schemars(extend("pattern" = TIMEOUT_PATTERN, "default" = "60s", "x-kubernetes-validations" = [{"message": "timeout must be at most 1h", "rule": "duration(self) <= duration('1h')"}]))]
     pub timeout: Option<GoDuration>,
     /// Where the artifact is, without a tag.
     #[schemars(extend("pattern" = "^oci://.*$"))]

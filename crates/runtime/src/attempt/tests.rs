@@ -1,6 +1,6 @@
 //! Attempts that end in every way an attempt can end, driven as a controller drives them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use plumb_api::source::{GitRepository, GitRepositoryCondition};
 use plumb_status::Ledger;
@@ -100,18 +100,24 @@ fn failed() -> Ending<GitRepositoryCondition> {
     Ending::Failed { condition: None, detail, retry: Retry::Backoff }
 }
 
+/// The objects that were added, by name.
+type Objects = Arc<Mutex<BTreeMap<String, Value>>>;
+
 /// An API server that keeps objects, and a driver that runs against it.
 struct Stand {
     api: Scenario,
+    objects: Objects,
     store: Store<GitRepository>,
     queue: Queue,
     shutdown: CancellationToken,
-    _senders: Senders,
+    senders: Senders,
 }
 
 impl Stand {
     fn new(script: impl Fn(&str) -> Step + Send + Sync + 'static, concurrent: usize) -> Self {
         let api = Scenario::new();
+        let objects = Objects::default();
+        let kept = Arc::clone(&objects);
         let version = Mutex::new(100);
         api.on(
             "PATCH",
@@ -119,10 +125,11 @@ impl Stand {
             Answer::with(move |call| {
                 let mut version = version.lock().unwrap();
                 *version += 1;
-                Answer::ok(answered(call, *version))
+                Answer::ok(answered(&kept, call, *version))
             }),
         );
-        api.on("PATCH", PATH, Answer::with(|call| Answer::ok(answered(call, 99))));
+        let kept = Arc::clone(&objects);
+        api.on("PATCH", PATH, Answer::with(move |call| Answer::ok(answered(&kept, call, 99))));
         let store = Store::default();
         let queue = Queue::new(cadence::Backoff::default());
         let metrics = Metrics::default();
@@ -132,6 +139,7 @@ impl Stand {
             store: store.clone(),
             queue: queue.clone(),
             reporter: Reporter::new(api.client(), "c", store.clone(), Arc::new(|_| {})),
+            periods: PeriodReporter::new(recorder.clone()),
             recorder,
             clock: Clock::system(),
             metrics,
@@ -140,10 +148,12 @@ impl Stand {
         };
         let shutdown = CancellationToken::new();
         tokio::spawn(driver.run(shutdown.clone()));
-        Self { api, store, queue, shutdown, _senders: senders }
+        Self { api, objects, store, queue, shutdown, senders }
     }
 
     fn add(&self, object: Value, priority: Priority) -> Key {
+        let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+        self.objects.lock().unwrap().insert(name, object.clone());
         let object: GitRepository = serde_json::from_value(object).unwrap();
         let key = Key::of(&object);
         self.store.put(object);
@@ -164,9 +174,24 @@ impl Stand {
     }
 }
 
-fn answered(call: &Call, version: u32) -> Value {
+impl Stand {
+    /// The messages of the Kubernetes events about clamped periods so far.
+    async fn period_events(self) -> Vec<String> {
+        const EVENTS: &str = "/api/v1/namespaces/apps/events";
+        self.api.on("POST", EVENTS, Answer::with(|call| Answer::ok(call.body.clone())));
+        self.shutdown.cancel();
+        let closing = CancellationToken::new();
+        closing.cancel();
+        self.senders.run(self.api.client(), closing).await;
+        let calls = self.api.matching("POST", EVENTS).into_iter();
+        let told = calls.filter(|call| call.body["reason"] == "PeriodLimited");
+        told.map(|call| call.body["message"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+fn answered(objects: &Objects, call: &Call, version: u32) -> Value {
     let name = call.path.split('/').nth(7).unwrap();
-    let mut answer = object(name);
+    let mut answer = objects.lock().unwrap()[name].clone();
     answer["metadata"]["resourceVersion"] = version.to_string().into();
     if let Some(finalizers) = call.body["metadata"].get("finalizers") {
         answer["metadata"]["finalizers"] = finalizers.clone();
@@ -343,7 +368,8 @@ fn settled(name: &str) -> Value {
 #[tokio::test(start_paused = true)]
 async fn an_early_status_that_is_answered_late_does_not_stay() {
     let stand = Stand::new(|_| Step::Sleep(EARLY + Duration::from_millis(200)), 1);
-    let late = Answer::with(|call| Answer::ok(answered(call, 100)));
+    let objects = Arc::clone(&stand.objects);
+    let late = Answer::with(move |call| Answer::ok(answered(&objects, call, 100)));
     stand.api.once("PATCH", STATUS, late.after(Duration::from_millis(1500)));
     stand.add(settled("a"), Priority::Interval);
     let statuses = stand.statuses("a", 2).await;
@@ -356,12 +382,13 @@ async fn an_early_status_that_is_answered_late_does_not_stay() {
 #[tokio::test(start_paused = true)]
 async fn a_status_that_is_never_taken_leaves_no_older_ready() {
     let stand = Stand::new(|_| Step::End(done()), 1);
+    let objects = Arc::clone(&stand.objects);
     stand.api.on(
         "PATCH",
         STATUS,
-        Answer::with(|call| match call.body["status"].get("observedIgnore") {
+        Answer::with(move |call| match call.body["status"].get("observedIgnore") {
             Some(_) => Answer::status(413, "RequestEntityTooLarge", "limit is 3145728"),
-            None => Answer::ok(answered(call, 101)),
+            None => Answer::ok(answered(&objects, call, 101)),
         }),
     );
     stand.add(settled(LARGE), Priority::Interval);
@@ -410,4 +437,73 @@ fn what_a_change_asks_for() {
     let going = with(|value| value["metadata"]["deletionTimestamp"] = "2026-11-25T06:30:00Z".into());
     assert_eq!(urgency(&kind, Some(&plain), &going), Some(Priority::Deletion));
     assert_eq!(urgency(&kind, Some(&going), &going), None);
+}
+
+/// So many attempts in ten seconds are a spin.
+const SPINS: usize = 1_000;
+
+/// A driver whose attempts at `object` all end as `ending` says, and how many there are in ten seconds.
+async fn attempts_in_ten_seconds(
+    object: Value,
+    ending: impl Fn() -> Step + Send + Sync + 'static,
+) -> (usize, Stand) {
+    let attempts = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&attempts);
+    let stand = Stand::new(
+        move |_| {
+            let mut counted = counted.lock().unwrap();
+            *counted += 1;
+            // What spins stands the paused clock still: it is stopped, so that the test ends.
+            if *counted > SPINS { Step::Park(Arc::default()) } else { ending() }
+        },
+        1,
+    );
+    stand.add(object, Priority::Revision);
+    tokio::time::sleep(Duration::from_millis(10_500)).await;
+    let count = *attempts.lock().unwrap();
+    (count, stand)
+}
+
+fn with_interval(interval: &str) -> Value {
+    let mut object = object("a");
+    object["spec"]["interval"] = interval.into();
+    object
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interval_below_the_minimum_is_looked_at_once_a_second_and_reported_once() {
+    for interval in ["0s", "-1s", "1ns", "-9223372036854775808ns"] {
+        let (count, stand) = attempts_in_ten_seconds(with_interval(interval), || Step::End(done())).await;
+        assert_eq!(count, 11, "{interval}");
+        let events = stand.period_events().await;
+        assert_eq!(events.len(), 1, "{interval}: {events:?}");
+        assert!(events[0].contains("below the minimum of 1s; 1s is used"), "{events:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interval_beyond_every_timer_is_held_and_reported() {
+    let (count, stand) =
+        attempts_in_ten_seconds(with_interval("9223372036854775807ns"), || Step::End(done())).await;
+    assert_eq!(count, 1);
+    let events = stand.period_events().await;
+    assert!(events.len() == 1 && events[0].contains("above the maximum of 87648h0m0s"), "{events:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_retry_and_no_wait_of_a_kind_spins() {
+    for wait in [Duration::ZERO, Duration::from_nanos(1)] {
+        let detail = Detail::new(Reason::GitOperationFailed, "no route");
+        let failed = Ending::Failed { condition: None, detail: detail.clone(), retry: Retry::After(wait) };
+        let waiting = Ending::Waiting { on: detail, retry: wait };
+        for ending in [failed, waiting] {
+            let (count, _) = attempts_in_ten_seconds(object("a"), move || Step::End(ending.clone())).await;
+            assert_eq!(count, 11, "{wait:?}");
+        }
+        let (count, _) = attempts_in_ten_seconds(object(RESTING), move || Step::Sleep(wait)).await;
+        assert_eq!(count, 11, "suspended, {wait:?}");
+    }
+    let detail = Detail::new(Reason::GitOperationFailed, "no route");
+    let far = Ending::Failed { condition: None, detail, retry: Retry::After(Duration::MAX) };
+    assert_eq!(attempts_in_ten_seconds(object("a"), move || Step::End(far.clone())).await.0, 1);
 }

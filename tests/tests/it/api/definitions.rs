@@ -104,6 +104,12 @@ async fn what_no_controller_could_honour_is_refused_at_the_door() -> Result<()> 
     bench.refuses(SOURCE, "GitRepository", git(json!({"url": "git@example.com:a/b"})), "spec.url").await?;
     bench.refuses(SOURCE, "GitRepository", git(json!({"interval": "soon"})), "spec.interval").await?;
     bench.refuses(SOURCE, "GitRepository", git(json!({"timeout": "1h"})), "spec.timeout").await?;
+    bench.refuses(SOURCE, "GitRepository", git(json!({"timeout": "61m"})), "at most 1h").await?;
+    bench.create(SOURCE, "GitRepository", git(json!({"timeout": "60m"}))).await?;
+    bench
+        .refuses(KUSTOMIZE, "Kustomization", kustomization(json!({"timeout": "1441m"})), "at most 24h")
+        .await?;
+    bench.create(KUSTOMIZE, "Kustomization", kustomization(json!({"timeout": "24h"}))).await?;
     bench.refuses(SOURCE, "GitRepository", git(json!({"provider": "gitlab"})), "spec.provider").await?;
     bench
         .refuses(SOURCE, "GitRepository", git(json!({"serviceAccountName": "x"})), "serviceAccountName")

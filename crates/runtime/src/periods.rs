@@ -1,0 +1,54 @@
+//! Reports the periods of a spec that are outside of their range: once per object and value, not at each attempt. The
+//! ranges, and what is used instead, belong to `plumb_api::meta::Periods`.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use kube::Resource;
+use plumb_api::meta::{Period, Periods};
+use plumb_status::{Audience, Occurrence, Reason};
+
+use crate::Key;
+use crate::events::Recorder;
+
+/// Reports clamped periods as Kubernetes events.
+pub(crate) struct PeriodReporter {
+    recorder: Recorder,
+    /// What was reported last, by object; at most one entry for each object that has a clamped period.
+    reported: Mutex<BTreeMap<Key, Vec<String>>>,
+}
+
+impl PeriodReporter {
+    pub(crate) fn new(recorder: Recorder) -> Self {
+        Self { recorder, reported: Mutex::default() }
+    }
+
+    /// Emits an event for each clamped period of the object, unless the last report said the same.
+    pub(crate) fn report<O: Resource<DynamicType = ()> + Periods>(&self, object: &O) {
+        let warnings: Vec<String> = object.periods().into_iter().filter_map(Period::warning).collect();
+        let key = Key::of(object);
+        let before = {
+            let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+            if warnings.is_empty() {
+                reported.remove(&key);
+                return;
+            }
+            reported.insert(key.clone(), warnings.clone()).unwrap_or_default()
+        };
+        for warning in warnings.into_iter().filter(|warning| !before.contains(warning)) {
+            tracing::warn!(
+                name = key.name,
+                namespace = key.namespace,
+                warning,
+                "a period is outside of its range"
+            );
+            let event = Occurrence::info(Reason::PeriodLimited, warning).only_for(Audience::Cluster);
+            self.recorder.tell(object, event);
+        }
+    }
+
+    /// Drops what was reported for an object that is gone.
+    pub(crate) fn forget(&self, key: &Key) {
+        self.reported.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
