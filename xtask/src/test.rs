@@ -37,7 +37,16 @@ pub struct Arguments {
     /// Keep how the tests that `docs/proof.md` names ended, in `tests/proof/results.toml`.
     #[arg(long)]
     record: bool,
+    /// Run every point of the crash sweeps and every cell of the chaos matrix, instead of the sample; takes up to 30
+    /// minutes. A filter selects among them.
+    #[arg(long, conflicts_with_all = ["package", "coverage", "mutants"])]
+    chaos: bool,
 }
+
+/// The environment variable that asks the chaos tests for all of it.
+const CHAOS: &str = "PLUMB_CHAOS";
+/// The tests behind `--chaos`, and their package.
+const CHAOS_TESTS: (&str, &str) = ("chaos::", "plumb-tests");
 
 /// How many tests ended how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,6 +84,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let skips = tempfile::NamedTempFile::new().context("no temporary file")?;
     let mut command = cargo(&root);
     command.args(test_words(arguments, &["--no-fail-fast"]));
+    if arguments.chaos {
+        command.env(CHAOS, "all");
+    }
     command.env(HANDOVER, plane.description()).env(SKIPS, skips.path()).env(BINARIES, target.join("debug"));
     let mut recorder = if arguments.record { Some(recorder(&root, arguments)?) } else { None };
     let streams = if arguments.record { Streams::Both } else { Streams::Output };
@@ -151,13 +163,16 @@ pub fn finish(command: &mut Command, failure: &str) -> Result<()> {
 }
 
 fn test_words(arguments: &Arguments, more: &[&str]) -> Vec<OsString> {
+    let (chaos, chaos_package) = CHAOS_TESTS;
+    let package = if arguments.chaos { Some(chaos_package) } else { arguments.package.as_deref() };
     let mut words: Vec<OsString> = vec!["test".into()];
-    match &arguments.package {
+    match package {
         Some(package) => words.extend(["--package".into(), package.into()]),
         None => words.push("--workspace".into()),
     }
     words.extend(more.iter().map(OsString::from));
-    words.extend(arguments.filter.as_ref().map(OsString::from));
+    let filter = arguments.filter.as_deref().or(arguments.chaos.then_some(chaos));
+    words.extend(filter.map(OsString::from));
     words
 }
 
@@ -234,6 +249,17 @@ impl Sum {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn chaos_runs_its_own_tests_alone() {
+        let arguments = Arguments { filter: None, package: None, coverage: false, chaos: true };
+        assert_eq!(
+            test_words(&arguments, &["--no-run"]),
+            ["test", "--package", "plumb-tests", "--no-run", "chaos::"]
+        );
+        let arguments = Arguments { filter: Some("matrix".to_owned()), ..arguments };
+        assert_eq!(test_words(&arguments, &[]), ["test", "--package", "plumb-tests", "matrix"]);
+    }
 
     #[test]
     fn results_are_summed_and_skips_are_not_passes() {

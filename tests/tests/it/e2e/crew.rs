@@ -40,6 +40,17 @@ pub enum Events {
     Notification,
 }
 
+/// What a test changes of how the controllers are started.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// The kubeconfig of a controller; without one, that of the plane.
+    pub kubeconfigs: BTreeMap<&'static str, PathBuf>,
+    /// Flags of a controller. They replace flags of the same name.
+    pub flags: BTreeMap<&'static str, Vec<String>>,
+    /// Controllers that are not started.
+    pub without: Vec<&'static str>,
+}
+
 /// The processes. They are killed, and their files removed, when this is dropped.
 pub struct Crew {
     running: BTreeMap<&'static str, Process>,
@@ -55,6 +66,20 @@ struct Recipe {
     health: SocketAddr,
 }
 
+impl Recipe {
+    fn change(&mut self, name: &str, overrides: &Overrides) {
+        if let Some(kubeconfig) = overrides.kubeconfigs.get(name) {
+            self.environment.retain(|(variable, _)| variable != "KUBECONFIG");
+            self.environment.push(("KUBECONFIG".into(), kubeconfig.clone().into_os_string()));
+        }
+        for flag in overrides.flags.get(name).into_iter().flatten() {
+            let prefix = flag.split_inclusive('=').next().unwrap_or(flag);
+            self.argv.retain(|argument| !argument.to_string_lossy().starts_with(prefix));
+            self.argv.push(flag.into());
+        }
+    }
+}
+
 /// The addresses of the servers.
 struct Ports {
     artifacts: SocketAddr,
@@ -66,7 +91,7 @@ struct Ports {
 
 impl Crew {
     /// Starts the controllers and waits until each says that it is ready. Blocks a thread.
-    pub fn start(plane: &Plane, namespace: &str, events: Events) -> Result<Self> {
+    pub fn start(plane: &Plane, namespace: &str, events: Events, overrides: &Overrides) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("plumb-crew-").tempdir()?.keep();
         let reaper = Reaper::of(&folder)?;
         fs::create_dir_all(folder.join("tmp"))?;
@@ -76,10 +101,13 @@ impl Crew {
             Events::Sink(_) => &[SOURCE, KUSTOMIZE],
             Events::Notification => &[NOTIFICATION, SOURCE, KUSTOMIZE],
         };
+        let wanted = names.iter().filter(|name| !overrides.without.contains(name));
+        let names: Vec<&'static str> = wanted.copied().collect();
         let mut crew = Self { running: BTreeMap::new(), recipes: BTreeMap::new(), ports, folder, reaper };
         let binaries = Controllers::binaries()?;
         for (at, name) in names.iter().enumerate() {
-            let recipe = crew.recipe(&binaries, plane, namespace, events, (name, at))?;
+            let mut recipe = crew.recipe(&binaries, plane, namespace, events, (name, at))?;
+            recipe.change(name, overrides);
             crew.recipes.insert(name, recipe);
             crew.launch(name)?;
         }
@@ -100,6 +128,16 @@ impl Crew {
     pub fn restart(&mut self, name: &'static str) -> Result<()> {
         self.launch(name)?;
         self.await_ready(name)
+    }
+
+    /// The process id of one that was started.
+    pub fn id(&self, name: &str) -> Option<u32> {
+        self.running.get(name).map(Process::id)
+    }
+
+    /// Whether one that was started has ended by itself.
+    pub fn has_ended(&mut self, name: &str) -> bool {
+        self.running.get_mut(name).is_none_or(|process| process.ended().is_some())
     }
 
     /// Where webhooks go.

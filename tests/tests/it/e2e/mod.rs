@@ -2,7 +2,7 @@
 //! What one crate can show alone does not belong here.
 
 mod control;
-mod crew;
+pub(crate) mod crew;
 mod deletion;
 mod drift_corrected;
 mod drift_flagged;
@@ -11,7 +11,7 @@ mod main_loop;
 mod notification;
 mod prune;
 mod refusals;
-mod sample;
-mod seen;
+pub(crate) mod sample;
+pub(crate) mod seen;
 mod sources;
-mod stand;
+pub(crate) mod stand;

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tokio::{sync::OnceCell, task::block_in_place};
 
 use super::{
-    crew::{Crew, Events},
+    crew::{Crew, Events, Overrides},
     seen,
 };
 
@@ -61,13 +61,18 @@ impl Stand {
 
     /// A stand whose events go there.
     pub async fn with(test: &str, sink: Sink, events: Events) -> Result<Self> {
+        Self::changed(test, sink, events, &Overrides::default()).await
+    }
+
+    /// A stand whose controllers are started with these changes.
+    pub async fn changed(test: &str, sink: Sink, events: Events, overrides: &Overrides) -> Result<Self> {
         let plane = block_in_place(plumb_testkit::plane);
         let client = plane.client().await?;
         DEFINITIONS.get_or_try_init(|| plumb_testkit::install_crds(&client)).await?;
         let namespace = plumb_testkit::namespace(&client, test).await?;
         let credentials = Credentials { username: "bot".to_owned(), password: "pass-word".to_owned() };
         let git = GitServer::start(&GitServerOptions { tls: true, credentials: Some(credentials) })?;
-        let crew = block_in_place(|| Crew::start(plane, &namespace, events))?;
+        let crew = block_in_place(|| Crew::start(plane, &namespace, events, overrides))?;
         let stand = Self { namespace, git, sink, crew, client };
         let data = json!({"username": "bot", "password": "pass-word", "ca.crt": stand.git.ca()});
         let secret =

@@ -1,0 +1,220 @@
+//! kustomize-controller is killed (-9) before or after its n-th write, or the answer to that write is lost. A run has
+//! one action; the end of each run is held against the end of one without a fault.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use plumb_testkit::{
+    controllers::{KUSTOMIZE, SOURCE},
+    proxy::{Fault, Moment, Rule},
+};
+use tokio::task::block_in_place;
+
+use super::{
+    fixture::{Fixture, Snapshot, Variant},
+    is_whole,
+};
+use crate::e2e::seen::is_ready;
+
+/// How long the n-th write may take to come. A run that has fewer writes ends earlier.
+const WRITE_MAX: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(5);
+/// No run has more writes than this; more is a busy loop.
+const WRITES_MAX: u32 = 40;
+
+/// What a run does.
+#[derive(Clone, Copy, Debug)]
+enum Action {
+    Create,
+    Update,
+    Prune,
+    Finalize,
+}
+
+/// What goes wrong at the n-th write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accident {
+    Kill(Moment),
+    LostAnswer,
+}
+
+const BEFORE: Accident = Accident::Kill(Moment::Before);
+const AFTER: Accident = Accident::Kill(Moment::After);
+const LOST: Accident = Accident::LostAnswer;
+
+impl Action {
+    /// Brings about the state that the run begins with.
+    async fn prepare(self, fixture: &Fixture) -> Result<()> {
+        let found = fixture.stand.find("Kustomization", "app").await?;
+        match (self, found) {
+            (Self::Create, None) => {}
+            (Self::Create, Some(_)) => {
+                fixture.stand.delete("Kustomization", "app").await?;
+                fixture.removed().await?;
+            }
+            (_, None) => {
+                fixture.create(Variant::Base).await?;
+                fixture.converged(Variant::Base).await?;
+            }
+            (_, Some(_)) => {
+                fixture.switch(Variant::Base).await?;
+                fixture.converged(Variant::Base).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn begin(self, fixture: &Fixture) -> Result<()> {
+        match self {
+            Self::Create => fixture.create(Variant::Base).await,
+            Self::Update => fixture.switch(Variant::Update).await,
+            Self::Prune => fixture.switch(Variant::Prune).await,
+            Self::Finalize => fixture.stand.delete("Kustomization", "app").await,
+        }
+    }
+
+    async fn end(self, fixture: &Fixture) -> Result<Snapshot> {
+        match self {
+            Self::Create => fixture.converged(Variant::Base).await,
+            Self::Update => fixture.converged(Variant::Update).await,
+            Self::Prune => fixture.converged(Variant::Prune).await,
+            Self::Finalize => fixture.removed().await,
+        }
+    }
+}
+
+/// Runs the action without a fault, then once for each point of the sample, or of the whole sweep.
+async fn sweep(test: &str, action: Action, sample: &[(u32, Accident)]) -> Result<()> {
+    let mut fixture = Fixture::new(test, &[]).await?;
+    action.prepare(&fixture).await?;
+    fixture.kustomize.forget();
+    action.begin(&fixture).await?;
+    let undisturbed = action.end(&fixture).await?;
+    let total = u32::try_from(fixture.kustomize.writes().len())?;
+    ensure!((1..WRITES_MAX).contains(&total), "an undisturbed run has {total} writes");
+    for (at, record) in fixture.kustomize.writes().iter().enumerate() {
+        eprintln!("{action:?} {}: {record}", at + 1);
+    }
+    let accidents = |number| [BEFORE, AFTER, LOST].map(|accident| (number, accident));
+    let points = if is_whole() { (1..=total).flat_map(accidents).collect() } else { sample.to_vec() };
+    for (number, accident) in points {
+        let what = || format!("{action:?}, {accident:?} at write {number} of {total}");
+        let started = Instant::now();
+        let ended = run(&mut fixture, action, number, accident).await.with_context(what)?;
+        eprintln!("{}: {:.1} s", what(), started.elapsed().as_secs_f32());
+        ensure!(ended == undisturbed, "{}: {ended:#?} instead of {undisturbed:#?}", what());
+    }
+    fixture.stand.close().await
+}
+
+async fn run(fixture: &mut Fixture, action: Action, number: u32, accident: Accident) -> Result<Snapshot> {
+    action.prepare(fixture).await?;
+    let mut known = fixture.uids().await?;
+    fixture.kustomize.forget();
+    match accident {
+        Accident::LostAnswer => {
+            let rule = Rule::writes("/*", Fault::LostAnswer).after(number - 1).times(1);
+            let rule = fixture.kustomize.add(rule);
+            action.begin(fixture).await?;
+            come(fixture, |fixture| fixture.kustomize.hits(rule) > 0).await;
+        }
+        Accident::Kill(moment) => {
+            let process = fixture.stand.crew.id(KUSTOMIZE).context("kustomize-controller does not run")?;
+            fixture.kustomize.kill_at_write(number, moment, process);
+            action.begin(fixture).await?;
+            if come(fixture, |fixture| fixture.kustomize.has_sprung()).await {
+                fixture.stand.crew.kill(KUSTOMIZE);
+                known.extend(fixture.uids().await?);
+                fixture.kustomize.open();
+                block_in_place(|| fixture.stand.crew.restart(KUSTOMIZE))?;
+            }
+        }
+    }
+    let ended = action.end(fixture).await?;
+    fixture.kustomize.open();
+    fixture.kustomize.heal();
+    if !matches!(action, Action::Finalize) {
+        fixture.check_stable(&known).await?;
+    }
+    ensure!(!fixture.stand.crew.has_ended(KUSTOMIZE), "kustomize-controller has ended by itself");
+    Ok(ended)
+}
+
+/// Waits for the accident; false if the run has too few writes.
+async fn come(fixture: &Fixture, has_come: impl Fn(&Fixture) -> bool) -> bool {
+    let deadline = Instant::now() + WRITE_MAX;
+    while Instant::now() < deadline {
+        if has_come(fixture) {
+            return true;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    false
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_create_that_is_cut_short_ends_as_if_undisturbed() -> Result<()> {
+    sweep("crash-create", Action::Create, &[(2, AFTER), (4, BEFORE), (3, LOST)]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_that_is_cut_short_ends_as_if_undisturbed() -> Result<()> {
+    sweep("crash-update", Action::Update, &[(1, AFTER), (3, AFTER), (2, LOST)]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prune_that_is_cut_short_ends_as_if_undisturbed() -> Result<()> {
+    sweep("crash-prune", Action::Prune, &[(3, BEFORE), (4, AFTER), (4, LOST)]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finalization_that_is_cut_short_leaves_no_orphan() -> Result<()> {
+    sweep("crash-finalize", Action::Finalize, &[(1, AFTER), (2, BEFORE), (2, LOST)]).await
+}
+
+/// source-controller, at its n-th write after a commit.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_that_is_cut_short_ends_as_if_undisturbed() -> Result<()> {
+    let mut fixture = Fixture::new("crash-fetch", &[]).await?;
+    fixture.create(Variant::Base).await?;
+    let undisturbed = fixture.converged(Variant::Base).await?;
+    let points = if is_whole() {
+        (1..=3).flat_map(|number| [BEFORE, AFTER, LOST].map(|accident| (number, accident))).collect()
+    } else {
+        vec![(1, BEFORE), (1, AFTER), (1, LOST)]
+    };
+    for (round, (number, accident)) in points.into_iter().enumerate() {
+        let known: BTreeMap<_, _> = fixture.uids().await?;
+        match accident {
+            Accident::LostAnswer => {
+                fixture.source.add(Rule::writes("/*", Fault::LostAnswer).after(number - 1).times(1));
+            }
+            Accident::Kill(moment) => {
+                let process = fixture.stand.crew.id(SOURCE).context("source-controller does not run")?;
+                fixture.source.kill_at_write(number, moment, process);
+            }
+        }
+        fixture.repository.write("round", &round.to_string())?;
+        fixture.stand.commit(&fixture.repository, "a round").await?;
+        if matches!(accident, Accident::Kill(_))
+            && come(&fixture, |fixture| fixture.source.has_sprung()).await
+        {
+            fixture.stand.crew.kill(SOURCE);
+            fixture.source.open();
+            block_in_place(|| fixture.stand.crew.restart(SOURCE))?;
+        }
+        let what = || format!("{accident:?} at write {number} of source-controller");
+        let mut ended = fixture.converged(Variant::Base).await.with_context(what)?;
+        // The revision stands in the message.
+        ended.status["message"] = undisturbed.status["message"].clone();
+        ensure!(ended == undisturbed, "{}: {ended:#?} instead of {undisturbed:#?}", what());
+        fixture.stand.until("GitRepository", "app", "is ready", is_ready).await?;
+        fixture.source.open();
+        fixture.source.heal();
+        fixture.check_stable(&known).await.with_context(what)?;
+    }
+    fixture.stand.close().await
+}

@@ -1,0 +1,276 @@
+//! One namespace with both controllers behind proxies, one repository with a folder per variant, and the snapshot
+//! that runs are compared by.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail, ensure};
+use plumb_testkit::{
+    controllers::{KUSTOMIZE, SOURCE},
+    proxy::{Proxy, Record},
+    repository::Repository,
+    sink::Sink,
+};
+use serde_json::{Value, json};
+use tokio::task::block_in_place;
+
+use crate::e2e::{
+    crew::{Events, Overrides},
+    sample::config_map,
+    seen::{condition, inventory, is_ready, text, uid},
+    stand::Stand,
+};
+
+/// How long a run may take to converge after its fault is over. Longer than the timeout of one call (30 s).
+pub const CONVERGED_MAX: Duration = Duration::from_secs(75);
+/// How long nothing may be written for a run to count as over.
+const QUIET: Duration = Duration::from_millis(300);
+const POLL: Duration = Duration::from_millis(20);
+/// The label of the owner.
+const OWNER: &str = "kustomize.toolkit.fluxcd.io/name";
+/// What is looked for. All of these are in the variants.
+const KINDS: [&str; 2] = ["ConfigMap", "Service"];
+
+/// The folders of the repository: what the Kustomization applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variant {
+    /// Three ConfigMaps and a Service.
+    Base,
+    /// One ConfigMap and the Service are different, one ConfigMap is new.
+    Update,
+    /// One ConfigMap and the Service are gone.
+    Prune,
+}
+
+impl Variant {
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Update => "update",
+            Self::Prune => "prune",
+        }
+    }
+
+    fn path(self) -> String {
+        format!("./{}", self.folder())
+    }
+
+    fn maps(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Base => &[("alpha", "one"), ("beta", "one"), ("gamma", "one")],
+            Self::Update => &[("alpha", "two"), ("beta", "one"), ("delta", "one"), ("gamma", "one")],
+            Self::Prune => &[("alpha", "one"), ("beta", "one")],
+        }
+    }
+
+    fn service(self) -> Option<&'static str> {
+        match self {
+            Self::Base => Some("one"),
+            Self::Update => Some("two"),
+            Self::Prune => None,
+        }
+    }
+}
+
+/// Everything that a run stands on.
+pub struct Fixture {
+    /// The namespace, the Git server, the controllers.
+    pub stand: Stand,
+    /// In front of source-controller.
+    pub source: Proxy,
+    /// In front of kustomize-controller.
+    pub kustomize: Proxy,
+    /// The repository behind the GitRepository `app`.
+    pub repository: Repository,
+}
+
+/// The state that runs are compared by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    /// The managed objects: data, labels, annotations, field managers.
+    pub objects: BTreeMap<String, Value>,
+    /// The Kustomization: inventory, conditions, finalizers. Null if it is not there.
+    pub status: Value,
+}
+
+impl Fixture {
+    /// Starts all of it; the source is fetched. `flags` go to kustomize-controller.
+    pub async fn new(test: &str, flags: &[&str]) -> Result<Self> {
+        let plane = block_in_place(plumb_testkit::plane);
+        let (source, kustomize) = (Proxy::to_plane(plane, SOURCE)?, Proxy::to_plane(plane, KUSTOMIZE)?);
+        let kubeconfigs = BTreeMap::from([
+            (SOURCE, source.kubeconfig().to_owned()),
+            (KUSTOMIZE, kustomize.kubeconfig().to_owned()),
+        ]);
+        let flags = BTreeMap::from([(KUSTOMIZE, flags.iter().map(ToString::to_string).collect())]);
+        let overrides = Overrides { kubeconfigs, flags, without: Vec::new() };
+        let sink = Sink::start()?;
+        let address = sink.address();
+        let stand = Stand::changed(test, sink, Events::Sink(address), &overrides).await?;
+        let repository = stand.git.repository("app")?;
+        for variant in [Variant::Base, Variant::Update, Variant::Prune] {
+            write(&repository, variant)?;
+        }
+        repository.push("first")?;
+        stand.create(stand.source("app")).await?;
+        stand.until("GitRepository", "app", "is ready", is_ready).await?;
+        Ok(Self { stand, source, kustomize, repository })
+    }
+
+    /// Creates the Kustomization.
+    pub async fn create(&self, variant: Variant) -> Result<()> {
+        let fields = json!({
+            "path": variant.path(), "retryInterval": "1s", "timeout": "20s", "wait": true,
+            "driftDetection": {"mode": "enabled"},
+        });
+        self.stand.create(self.stand.kustomization("app", &fields)).await.map(drop)
+    }
+
+    /// Makes the Kustomization apply another folder.
+    pub async fn switch(&self, variant: Variant) -> Result<()> {
+        self.stand.edit("Kustomization", "app", &json!({"spec": {"path": variant.path()}})).await.map(drop)
+    }
+
+    /// Waits until the Kustomization has applied this variant and nothing is written any more.
+    pub async fn converged(&self, variant: Variant) -> Result<Snapshot> {
+        let revision = self.repository.revision()?;
+        let deadline = Instant::now() + CONVERGED_MAX;
+        let mut ready = false;
+        while Instant::now() < deadline {
+            let found = self.stand.find("Kustomization", "app").await?;
+            ready = found.is_some_and(|object| {
+                is_ready(&object)
+                    && object["spec"]["path"] == variant.path()
+                    && object["status"]["lastAppliedRevision"] == revision
+            });
+            if ready && self.is_quiet() {
+                return self.snapshot().await;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        let what = if ready { "is written all the time" } else { "has not converged" };
+        bail!("the Kustomization {what}: {}", self.evidence().await)
+    }
+
+    /// Waits until the Kustomization and everything that it managed is gone.
+    pub async fn removed(&self) -> Result<Snapshot> {
+        let deadline = Instant::now() + CONVERGED_MAX;
+        while Instant::now() < deadline {
+            if self.stand.find("Kustomization", "app").await?.is_none() {
+                let snapshot = self.snapshot().await?;
+                ensure!(snapshot.objects.is_empty(), "orphans: {snapshot:#?}");
+                return Ok(snapshot);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        bail!("the Kustomization is not removed: {}", self.evidence().await)
+    }
+
+    /// The state now.
+    pub async fn snapshot(&self) -> Result<Snapshot> {
+        let objects = self.objects().await?;
+        let objects = objects.into_iter().map(|(name, object)| (name, normalized(&object))).collect();
+        let found = self.stand.find("Kustomization", "app").await?;
+        Ok(Snapshot { objects, status: found.as_ref().map_or(Value::Null, status) })
+    }
+
+    /// The managed objects by kind and name.
+    pub async fn objects(&self) -> Result<BTreeMap<String, Value>> {
+        let mut found = BTreeMap::new();
+        for kind in KINDS {
+            for object in self.stand.list(kind).await? {
+                if object["metadata"]["labels"][OWNER] == "app" {
+                    found.insert(format!("{kind}/{}", text(&object, "/metadata/name")), object);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The identity of each managed object.
+    pub async fn uids(&self) -> Result<BTreeMap<String, String>> {
+        let objects = self.objects().await?;
+        Ok(objects.iter().map(|(name, object)| (name.clone(), uid(object).to_owned())).collect())
+    }
+
+    /// Fails if a reconciliation of the converged state changes an object, or recreated one of `known`.
+    pub async fn check_stable(&self, known: &BTreeMap<String, String>) -> Result<()> {
+        let before = self.objects().await?;
+        for (name, object) in &before {
+            if let Some(known) = known.get(name).filter(|known| *known != uid(object)) {
+                bail!("{name} was recreated: {known} is now {}", uid(object));
+            }
+        }
+        let token = self.stand.request("Kustomization", "app").await?;
+        let handled = |seen: &Value| is_ready(seen) && seen["status"]["lastHandledReconcileAt"] == *token;
+        self.stand.until("Kustomization", "app", "has handled the request", handled).await?;
+        let after = self.objects().await?;
+        ensure!(before == after, "a reconciliation without news changed {before:#?} into {after:#?}");
+        Ok(())
+    }
+
+    /// What a failed run shows.
+    pub async fn evidence(&self) -> String {
+        let lines = |name: &str, records: Vec<Record>| {
+            let shown: Vec<_> = records.iter().rev().take(60).rev().map(ToString::to_string).collect();
+            format!("{name}:\n{}", shown.join("\n"))
+        };
+        let object = self.stand.find("Kustomization", "app").await;
+        format!(
+            "{object:#?}\n{}\n{}\n{}",
+            lines(SOURCE, self.source.writes()),
+            lines(KUSTOMIZE, self.kustomize.writes()),
+            self.stand.crew.last_lines(),
+        )
+    }
+
+    /// Whether both controllers have written nothing for a while, and wait for no answer to a write.
+    fn is_quiet(&self) -> bool {
+        [&self.source, &self.kustomize].into_iter().all(|proxy| {
+            let last = proxy.writes().last().map(|record| record.at);
+            last.is_none_or(|at| proxy.now().saturating_sub(at) > QUIET)
+        })
+    }
+}
+
+fn write(repository: &Repository, variant: Variant) -> Result<()> {
+    let folder = variant.folder();
+    for (name, value) in variant.maps() {
+        repository.write(&format!("{folder}/{name}.yaml"), &config_map(name, value))?;
+    }
+    if let Some(value) = variant.service() {
+        let service = json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "front", "annotations": {"example.com/value": value}},
+            "spec": {"selector": {"app": "front"}, "ports": [{"name": "http", "port": 80}]},
+        });
+        repository.write(&format!("{folder}/front.yaml"), &service.to_string())?;
+    }
+    Ok(())
+}
+
+fn normalized(object: &Value) -> Value {
+    let metadata = &object["metadata"];
+    let managers = metadata["managedFields"].as_array().into_iter().flatten();
+    let managers: Vec<_> =
+        managers.map(|entry| json!([entry["manager"], entry["operation"], entry["fieldsV1"]])).collect();
+    json!({
+        "data": object["data"], "ports": object["spec"]["ports"], "labels": metadata["labels"],
+        "annotations": metadata["annotations"], "managers": managers,
+        "deleted": !metadata["deletionTimestamp"].is_null(),
+    })
+}
+
+fn status(object: &Value) -> Value {
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let conditions: Vec<_> =
+        conditions.map(|one| json!([one["type"], one["status"], one["reason"]])).collect();
+    let mut ids = inventory(object);
+    ids.sort_unstable();
+    json!({
+        "conditions": conditions, "inventory": ids, "finalizers": object["metadata"]["finalizers"],
+        "message": condition(object, "Ready").map(|ready| ready["message"].clone()),
+    })
+}

@@ -1,0 +1,296 @@
+//! Fault × phase: one fault hits the requests of one phase of a run; when it is over, the end is that of a run without
+//! it. No process ends, and nothing spins meanwhile.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use plumb_testkit::{
+    controllers::{KUSTOMIZE, SOURCE},
+    proxy::{Proxy, Rule, RuleId, Seen},
+};
+use serde_json::{Value, json};
+
+use super::{
+    fixture::{Fixture, Snapshot, Variant},
+    is_whole,
+};
+
+/// How long a fault goes on after it has hit the first time.
+const FAULT_LASTS: Duration = Duration::from_millis(1500);
+/// How long the first hit may take.
+const HIT_MAX: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(10);
+/// How many requests one cell may have, both controllers together. A run has about forty, a busy loop thousands.
+const REQUESTS_MAX: u64 = 400;
+/// A `Retry-After` that no one waits for, in seconds.
+const RETRY_AFTER: u64 = 3600;
+/// What the status of a larger Kustomization would exceed, in bytes.
+const STATUS_BYTES_MAX: usize = 64;
+
+/// Which requests are hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The status of the source, after a commit.
+    Fetch,
+    /// The inventory, before the first apply.
+    WriteAhead,
+    Apply,
+    Prune,
+    Settle,
+    /// The status at the end of a run.
+    Status,
+    Drift,
+    Finalize,
+}
+
+/// What happens to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Delay,
+    Hang,
+    Conflict,
+    Gone,
+    TooManyRequests,
+    InternalError,
+    Unavailable,
+    LostAnswer,
+    Reset,
+    TooLarge,
+    DroppedEvents,
+    DuplicatedEvents,
+    ReorderedEvents,
+    /// All watches are cut and must list again.
+    ExpiredWatch,
+}
+
+const FAULTS: [Fault; 14] = [
+    Fault::Delay,
+    Fault::Hang,
+    Fault::Conflict,
+    Fault::Gone,
+    Fault::TooManyRequests,
+    Fault::InternalError,
+    Fault::Unavailable,
+    Fault::LostAnswer,
+    Fault::Reset,
+    Fault::TooLarge,
+    Fault::DroppedEvents,
+    Fault::DuplicatedEvents,
+    Fault::ReorderedEvents,
+    Fault::ExpiredWatch,
+];
+
+impl Fault {
+    /// The rule for the requests of a phase.
+    fn rule(self, phase: Phase) -> Rule {
+        use plumb_testkit::proxy::Fault as Proxied;
+        let on = |fault| phase.rule(fault);
+        let on_watches = |fault| Rule::new("GET", "/*", fault);
+        match self {
+            Self::Delay => on(Proxied::Delay(FAULT_LASTS)),
+            Self::Hang => on(Proxied::Hang).times(1),
+            Self::Conflict => on(Proxied::Answer(409)),
+            Self::Gone => on(Proxied::Answer(410)),
+            Self::TooManyRequests => on(Proxied::RetryAfter(429, RETRY_AFTER)),
+            Self::InternalError => on(Proxied::Answer(500)),
+            Self::Unavailable => on(Proxied::Answer(503)),
+            Self::LostAnswer => on(Proxied::LostAnswer).times(1),
+            Self::Reset => on(Proxied::Reset),
+            Self::TooLarge => on(Proxied::RefuseAbove(STATUS_BYTES_MAX)),
+            Self::DroppedEvents => on_watches(Proxied::DropEvents),
+            Self::DuplicatedEvents => on_watches(Proxied::DuplicateEvents),
+            Self::ReorderedEvents => on_watches(Proxied::ReorderEvents),
+            Self::ExpiredWatch => on_watches(Proxied::Answer(410)).when(Seen::is_watch).times(4),
+        }
+    }
+
+    /// Whether it makes sense in a phase: a read has no body, and is not written.
+    fn is_of(self, phase: Phase) -> bool {
+        !(phase == Phase::Settle && matches!(self, Self::TooLarge | Self::Conflict))
+    }
+}
+
+impl Phase {
+    fn rule(self, fault: plumb_testkit::proxy::Fault) -> Rule {
+        const CORE: &str = "/api/v1/namespaces/*/*/*";
+        const STATUS: &str = "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/*/kustomizations/*/status";
+        const SOURCE_STATUS: &str = "/apis/source.toolkit.fluxcd.io/v1/namespaces/*/gitrepositories/*/status";
+        match self {
+            Self::Fetch => Rule::new("PATCH", SOURCE_STATUS, fault),
+            Self::WriteAhead => Rule::new("PATCH", STATUS, fault).when(|seen| names(&seen.json(), "_delta_")),
+            Self::Apply | Self::Drift => Rule::new("PATCH", CORE, fault),
+            Self::Prune => Rule::new("DELETE", CORE, fault),
+            Self::Settle => Rule::new("GET", "/api/v1/namespaces/*/*", fault)
+                .when(|seen| seen.path.ends_with("/configmaps") || seen.path.ends_with("/services")),
+            Self::Status => Rule::new("PATCH", STATUS, fault).when(|seen| is_ready(&seen.json())),
+            Self::Finalize => Rule::writes("/*", fault),
+        }
+    }
+
+    /// The state that a cell begins with is always `Base`; the one that it ends with.
+    fn ends_with(self) -> Option<Variant> {
+        match self {
+            Self::WriteAhead | Self::Apply | Self::Settle | Self::Status => Some(Variant::Update),
+            Self::Prune => Some(Variant::Prune),
+            Self::Fetch | Self::Drift => Some(Variant::Base),
+            Self::Finalize => None,
+        }
+    }
+
+    fn proxy(self, fixture: &Fixture) -> &Proxy {
+        if self == Self::Fetch { &fixture.source } else { &fixture.kustomize }
+    }
+
+    async fn begin(self, fixture: &Fixture, round: usize) -> Result<()> {
+        match self {
+            Self::WriteAhead | Self::Apply | Self::Settle | Self::Status => {
+                fixture.switch(Variant::Update).await
+            }
+            Self::Prune => fixture.switch(Variant::Prune).await,
+            Self::Fetch => {
+                fixture.repository.write("round", &round.to_string())?;
+                fixture.stand.commit(&fixture.repository, "a round").await.map(drop)
+            }
+            Self::Drift => {
+                let edit = json!({"data": {"greeting": format!("edit-{round}")}});
+                fixture.stand.edit("ConfigMap", "beta", &edit).await.map(drop)
+            }
+            Self::Finalize => fixture.stand.delete("Kustomization", "app").await,
+        }
+    }
+
+    async fn end(self, fixture: &Fixture) -> Result<Snapshot> {
+        if self == Self::Drift {
+            let back = |seen: &Value| seen["data"]["greeting"] == "one";
+            fixture.stand.until("ConfigMap", "beta", "is put back", back).await?;
+        }
+        match self.ends_with() {
+            Some(variant) => fixture.converged(variant).await,
+            None => fixture.removed().await,
+        }
+    }
+}
+
+/// Whether the inventory of a status names an object.
+fn names(patch: &Value, part: &str) -> bool {
+    patch.pointer("/status/inventory").is_some_and(|inventory| inventory.to_string().contains(part))
+}
+
+fn is_ready(patch: &Value) -> bool {
+    let conditions = patch.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True")
+}
+
+/// All faults of one phase, or those of the sample.
+async fn row(test: &str, phase: Phase, sample: &[Fault]) -> Result<()> {
+    let mut fixture = Fixture::new(test, &[]).await?;
+    begin_with_base(&fixture).await?;
+    phase.begin(&fixture, 0).await?;
+    let undisturbed = without_revision(phase.end(&fixture).await?);
+    let faults = if is_whole() { FAULTS.to_vec() } else { sample.to_vec() };
+    for (round, fault) in faults.into_iter().filter(|fault| fault.is_of(phase)).enumerate() {
+        let what = || format!("{fault:?} in {phase:?}");
+        let started = Instant::now();
+        let ended = cell(&mut fixture, phase, fault, round + 1).await.with_context(what)?;
+        let ended = without_revision(ended);
+        ensure!(ended == undisturbed, "{}: {ended:#?} instead of {undisturbed:#?}", what());
+        eprintln!("{}: {:.1} s", what(), started.elapsed().as_secs_f32());
+    }
+    fixture.stand.close().await
+}
+
+async fn cell(fixture: &mut Fixture, phase: Phase, fault: Fault, round: usize) -> Result<Snapshot> {
+    begin_with_base(fixture).await?;
+    let known: BTreeMap<_, _> = fixture.uids().await?;
+    let requests = || fixture.source.requests() + fixture.kustomize.requests();
+    let before = requests();
+    let rules = [phase.proxy(fixture)].map(|proxy| (proxy, proxy.add(fault.rule(phase))));
+    if fault == Fault::ExpiredWatch {
+        phase.proxy(fixture).cut_watches();
+    }
+    phase.begin(fixture, round).await?;
+    lasts(&rules).await?;
+    for (proxy, _) in rules {
+        proxy.heal();
+    }
+    let ended = phase.end(fixture).await?;
+    let count = requests() - before;
+    ensure!(count <= REQUESTS_MAX, "{count} requests, at most {REQUESTS_MAX}: {}", fixture.evidence().await);
+    for name in [SOURCE, KUSTOMIZE] {
+        ensure!(!fixture.stand.crew.has_ended(name), "{name} has ended: {}", fixture.evidence().await);
+    }
+    if phase.ends_with().is_some() {
+        fixture.check_stable(&known).await?;
+    }
+    Ok(ended)
+}
+
+/// Waits for the first hit, and a while more.
+async fn lasts(rules: &[(&Proxy, RuleId)]) -> Result<()> {
+    let deadline = Instant::now() + HIT_MAX;
+    while rules.iter().all(|(proxy, rule)| proxy.hits(*rule) == 0) {
+        ensure!(Instant::now() < deadline, "the fault hit nothing within {} s", HIT_MAX.as_secs());
+        tokio::time::sleep(POLL).await;
+    }
+    tokio::time::sleep(FAULT_LASTS).await;
+    Ok(())
+}
+
+async fn begin_with_base(fixture: &Fixture) -> Result<()> {
+    match fixture.stand.find("Kustomization", "app").await? {
+        None => fixture.create(Variant::Base).await?,
+        Some(_) => fixture.switch(Variant::Base).await?,
+    }
+    fixture.converged(Variant::Base).await.map(drop)
+}
+
+/// Each commit has a revision of its own.
+fn without_revision(mut snapshot: Snapshot) -> Snapshot {
+    if let Some(status) = snapshot.status.as_object_mut() {
+        status.remove("message");
+    }
+    snapshot
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_at_the_status_of_the_source() -> Result<()> {
+    row("chaos-fetch", Phase::Fetch, &[Fault::LostAnswer, Fault::TooManyRequests]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_at_the_inventory_before_the_apply() -> Result<()> {
+    row("chaos-ahead", Phase::WriteAhead, &[Fault::TooLarge, Fault::LostAnswer]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_at_the_apply() -> Result<()> {
+    row("chaos-apply", Phase::Apply, &[Fault::TooManyRequests, Fault::Unavailable]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_at_the_prune() -> Result<()> {
+    row("chaos-prune", Phase::Prune, &[Fault::LostAnswer, Fault::InternalError]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_at_the_wait_for_health() -> Result<()> {
+    row("chaos-settle", Phase::Settle, &[Fault::Reset]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_at_the_last_status() -> Result<()> {
+    row("chaos-status", Phase::Status, &[Fault::Conflict, Fault::LostAnswer]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_at_the_correction_of_drift() -> Result<()> {
+    row("chaos-drift", Phase::Drift, &[Fault::DroppedEvents, Fault::ReorderedEvents]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_at_the_finalization() -> Result<()> {
+    row("chaos-finalize", Phase::Finalize, &[Fault::Gone, Fault::ExpiredWatch]).await
+}

@@ -1,0 +1,130 @@
+//! Two replicas of kustomize-controller, each behind a proxy of its own: the old leader writes nothing after its lease
+//! is lost, whether it was stopped or cut off from its lease.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use plumb_plane::process;
+use plumb_testkit::{
+    controllers::{KUSTOMIZE, SOURCE},
+    proxy::{Fault, Moment, Proxy, Record, Rule},
+};
+use serde_json::json;
+use tokio::task::block_in_place;
+
+use super::fixture::{CONVERGED_MAX, Fixture, Variant};
+use crate::e2e::{
+    crew::{Crew, Events, Overrides},
+    stand::Stand,
+};
+
+/// A lease that goes quickly. The deadline leaves a second of room, as Flux's defaults leave five.
+const FLAGS: [&str; 4] = [
+    "--enable-leader-election=true",
+    "--leader-election-lease-duration=4s",
+    "--leader-election-renew-deadline=3s",
+    "--leader-election-retry-period=500ms",
+];
+/// How long the old leader is watched after it runs again.
+const WATCHED: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(10);
+/// How often someone edits an object while the leader is cut off from its lease.
+const EDIT: Duration = Duration::from_millis(150);
+
+/// The fixture's controller leads; this one waits for the lease.
+struct Standby {
+    proxy: Proxy,
+    crew: Crew,
+}
+
+impl Standby {
+    fn start(stand: &Stand) -> Result<Self> {
+        let plane = plumb_testkit::plane();
+        let proxy = Proxy::to_plane(plane, KUSTOMIZE)?;
+        let overrides = Overrides {
+            kubeconfigs: BTreeMap::from([(KUSTOMIZE, proxy.kubeconfig().to_owned())]),
+            flags: BTreeMap::from([(KUSTOMIZE, FLAGS.map(str::to_owned).to_vec())]),
+            without: vec![SOURCE],
+        };
+        let events = Events::Sink(stand.sink.address());
+        Ok(Self { crew: Crew::start(plane, &stand.namespace, events, &overrides)?, proxy })
+    }
+
+    /// Waits until this replica writes.
+    async fn leads(&self) -> Result<Record> {
+        let deadline = Instant::now() + CONVERGED_MAX;
+        loop {
+            if let Some(first) = self.proxy.writes().into_iter().next() {
+                return Ok(first);
+            }
+            if Instant::now() > deadline {
+                bail!("the second replica does not lead:\n{}", self.crew.last_lines());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+fn shown(records: &[Record]) -> String {
+    records.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_was_stopped_in_an_apply_writes_nothing_after_its_lease_is_lost() -> Result<()> {
+    let mut fixture = Fixture::new("replicas-stop", &FLAGS).await?;
+    fixture.create(Variant::Base).await?;
+    fixture.converged(Variant::Base).await?;
+    let known = fixture.uids().await?;
+    let standby = block_in_place(|| Standby::start(&fixture.stand))?;
+    let leader = fixture.stand.crew.id(KUSTOMIZE).context("the leader does not run")?;
+    // The third write is an apply; the answer reaches a process that is stopped.
+    fixture.kustomize.at_write(3, Moment::After, move || process::pause(leader));
+    fixture.switch(Variant::Update).await?;
+    let first = standby.leads().await;
+    let ended = fixture.converged(Variant::Update).await;
+    let resumed = fixture.kustomize.now();
+    process::resume(leader);
+    (first?, ended?);
+    ensure!(fixture.kustomize.has_sprung(), "the leader was not stopped");
+    tokio::time::sleep(WATCHED).await;
+    let late: Vec<_> = fixture.kustomize.writes().into_iter().filter(|one| one.at >= resumed).collect();
+    ensure!(late.is_empty(), "the old leader wrote:\n{}\n{}", shown(&late), fixture.stand.crew.last_lines());
+    ensure!(fixture.stand.crew.has_ended(KUSTOMIZE), "the old leader did not end");
+    fixture.check_stable(&known).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_cannot_renew_stops_before_another_one_writes() -> Result<()> {
+    let fixture = Fixture::new("replicas-cut", &FLAGS).await?;
+    fixture.create(Variant::Base).await?;
+    fixture.converged(Variant::Base).await?;
+    let standby = block_in_place(|| Standby::start(&fixture.stand))?;
+    // No request for the lease is answered; everything else is.
+    fixture.kustomize.add(Rule::new("*", "/apis/coordination.k8s.io/*", Fault::Hang));
+    let deadline = Instant::now() + CONVERGED_MAX;
+    for round in 0.. {
+        ensure!(
+            Instant::now() < deadline,
+            "the second replica does not lead:\n{}",
+            standby.crew.last_lines()
+        );
+        let edit = json!({"data": {"greeting": format!("edit-{round}")}});
+        fixture.stand.edit("ConfigMap", "beta", &edit).await?;
+        if standby.proxy.writes().len() > 2 {
+            break;
+        }
+        tokio::time::sleep(EDIT).await;
+    }
+    // Both clocks at the same moment.
+    let (old_now, new_now) = (fixture.kustomize.now(), standby.proxy.now());
+    let first = standby.leads().await?;
+    let since = new_now.saturating_sub(first.at);
+    let late: Vec<_> =
+        fixture.kustomize.writes().into_iter().filter(|one| old_now.saturating_sub(one.at) < since).collect();
+    ensure!(late.is_empty(), "two replicas wrote at a time:\n{}\nsince {first}", shown(&late));
+    fixture.stand.until("ConfigMap", "beta", "is put back", |seen| seen["data"]["greeting"] == "one").await?;
+    fixture.stand.close().await
+}
