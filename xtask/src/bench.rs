@@ -1,6 +1,7 @@
 //! `cargo xtask bench …`: figures, measured beside the program that people use today, in one run and on the same inputs.
 
 mod build;
+mod load;
 mod measure;
 mod peers;
 mod table;
@@ -19,11 +20,14 @@ pub struct Arguments {
 enum What {
     /// The kustomize engine beside kustomize 5.8.1.
     Build(build::Arguments),
+    /// Memory, drift and events under a steady load.
+    Load(load::Arguments),
 }
 
 /// Measures and prints a table.
 pub fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.what {
         What::Build(arguments) => build::run(arguments),
+        What::Load(arguments) => load::run(arguments),
     }
 }

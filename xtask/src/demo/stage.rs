@@ -128,7 +128,7 @@ pub fn short(commit: &str) -> &str {
 }
 
 /// Builds the controllers, and says where they lie.
-fn build() -> Result<std::path::PathBuf> {
+pub fn build() -> Result<std::path::PathBuf> {
     let root = workspace_root()?;
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(&root).args(["build", "--quiet", "--profile", "demo"]);

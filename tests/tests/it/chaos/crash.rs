@@ -25,6 +25,14 @@ const POLL: Duration = Duration::from_millis(5);
 /// No run has more writes than this; more is a busy loop.
 const WRITES_MAX: u32 = 40;
 
+/// How many moments are tried, and how many of them in a sample.
+const MOMENTS: u64 = 200;
+const MOMENTS_IN_SAMPLE: u64 = 4;
+/// A run takes about 150 ms.
+const KILLED_WITHIN_MICROS: u64 = 200_000;
+/// What the seeded runs change to, in turn.
+const CYCLE: [Variant; 3] = [Variant::Base, Variant::Update, Variant::Prune];
+
 /// What a run does.
 #[derive(Clone, Copy, Debug)]
 enum Action {
@@ -119,18 +127,19 @@ async fn run(fixture: &mut Fixture, action: Action, number: u32, accident: Accid
             let rule = Rule::writes("/*", Fault::LostAnswer).after(number - 1).times(1);
             let rule = fixture.kustomize.add(rule);
             action.begin(fixture).await?;
-            come(fixture, |fixture| fixture.kustomize.hits(rule) > 0).await;
+            let has_come = come(fixture, |fixture| fixture.kustomize.hits(rule) > 0).await;
+            ensure!(has_come, "the run has fewer writes");
         }
         Accident::Kill(moment) => {
             let process = fixture.stand.crew.id(KUSTOMIZE).context("kustomize-controller does not run")?;
             fixture.kustomize.kill_at_write(number, moment, process);
             action.begin(fixture).await?;
-            if come(fixture, |fixture| fixture.kustomize.has_sprung()).await {
-                fixture.stand.crew.kill(KUSTOMIZE);
-                known.extend(fixture.uids().await?);
-                fixture.kustomize.open();
-                block_in_place(|| fixture.stand.crew.restart(KUSTOMIZE))?;
-            }
+            let has_come = come(fixture, |fixture| fixture.kustomize.has_sprung()).await;
+            ensure!(has_come, "the run has fewer writes");
+            fixture.stand.crew.kill(KUSTOMIZE);
+            known.extend(fixture.uids().await?);
+            fixture.kustomize.open();
+            block_in_place(|| fixture.stand.crew.restart(KUSTOMIZE))?;
         }
     }
     let ended = action.end(fixture).await?;
@@ -167,12 +176,46 @@ async fn an_update_that_is_cut_short_ends_as_if_undisturbed() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prune_that_is_cut_short_ends_as_if_undisturbed() -> Result<()> {
-    sweep("crash-prune", Action::Prune, &[(3, BEFORE), (4, AFTER), (4, LOST)]).await
+    sweep("crash-prune", Action::Prune, &[(2, BEFORE), (1, AFTER), (2, LOST)]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_finalization_that_is_cut_short_leaves_no_orphan() -> Result<()> {
     sweep("crash-finalize", Action::Finalize, &[(1, AFTER), (2, BEFORE), (2, LOST)]).await
+}
+
+/// The moment of a kill after a change, by a linear congruential generator: the same in each run.
+fn moment(seed: u64) -> Duration {
+    let mixed =
+        seed.wrapping_add(1).wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    Duration::from_micros((mixed >> 33) % KILLED_WITHIN_MICROS)
+}
+
+/// kustomize-controller, at moments that no write marks.
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_at_seeded_moments_end_as_if_undisturbed() -> Result<()> {
+    let mut fixture = Fixture::new("crash-seeded", &[]).await?;
+    fixture.create(Variant::Base).await?;
+    let mut undisturbed = Vec::new();
+    for variant in CYCLE {
+        fixture.switch(variant).await?;
+        undisturbed.push(fixture.converged(variant).await?);
+    }
+    let rounds = if is_whole() { MOMENTS } else { MOMENTS_IN_SAMPLE };
+    for seed in 0..rounds {
+        let at = usize::try_from(seed)? % CYCLE.len();
+        let what = || format!("a kill {:?} after the change to {:?}", moment(seed), CYCLE[at]);
+        let mut known = fixture.uids().await?;
+        fixture.switch(CYCLE[at]).await?;
+        tokio::time::sleep(moment(seed)).await;
+        fixture.stand.crew.kill(KUSTOMIZE);
+        known.extend(fixture.uids().await?);
+        block_in_place(|| fixture.stand.crew.restart(KUSTOMIZE))?;
+        let ended = fixture.converged(CYCLE[at]).await.with_context(what)?;
+        ensure!(ended == undisturbed[at], "{}: {ended:#?} instead of {:#?}", what(), undisturbed[at]);
+        fixture.check_stable(&known).await.with_context(what)?;
+    }
+    fixture.stand.close().await
 }
 
 /// source-controller, at its n-th write after a commit.

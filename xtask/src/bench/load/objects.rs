@@ -1,0 +1,162 @@
+//! The repositories and objects that the load stands on.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, ListParams, PostParams},
+    core::GroupVersionKind,
+};
+use plumb_testkit::{controllers, gitserver::GitServer, repository::BRANCH};
+use serde_json::{Value, json};
+
+/// Where the managed objects are.
+pub const NAMESPACE: &str = "load";
+/// The field that is edited, and its value in Git.
+pub const FIELD: &str = "greeting";
+pub const DESIRED: &str = "hello";
+/// What webhooks are signed with.
+pub const TOKEN: &str = "load-token";
+
+/// How long everything may take to be Ready.
+const READY_MAX: Duration = Duration::from_mins(15);
+const POLL: Duration = Duration::from_secs(1);
+/// How many objects are created at a time.
+const CREATES: usize = 8;
+const TOOLKIT: [(&str, &str, &str); 5] = [
+    ("source.toolkit.fluxcd.io/v1", "GitRepository", "gitrepositories"),
+    ("kustomize.toolkit.fluxcd.io/v1", "Kustomization", "kustomizations"),
+    ("notification.toolkit.fluxcd.io/v1", "Receiver", "receivers"),
+    ("notification.toolkit.fluxcd.io/v1beta3", "Provider", "providers"),
+    ("notification.toolkit.fluxcd.io/v1beta3", "Alert", "alerts"),
+];
+
+/// The name of the n-th managed object.
+pub fn map_name(number: u32) -> String {
+    format!("map-{number:06}")
+}
+
+/// Definitions and namespaces.
+pub async fn prepare(client: &Client) -> Result<()> {
+    plumb_testkit::install_crds(client).await?;
+    for name in [controllers::NAMESPACE, NAMESPACE] {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let resource =
+            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "Namespace"), "namespaces");
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+        api.create(&PostParams::default(), &serde_json::from_value(namespace)?).await?;
+    }
+    Ok(())
+}
+
+/// One repository for each source, with its share of the objects; returns name and URL of each.
+pub fn push(git: &GitServer, sources: u32, objects: u32) -> Result<Vec<(String, String)>> {
+    let mut pushed = Vec::new();
+    for source in 0..sources {
+        let name = format!("app-{source:04}");
+        let repository = git.repository(&name)?;
+        let own = (0..objects).filter(|number| number % sources == source);
+        let maps = own.map(|number| {
+            json!({
+                "apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": map_name(number)}, "data": {FIELD: DESIRED},
+            })
+        });
+        let documents: Vec<_> = maps.map(|map| map.to_string()).collect();
+        repository.write("maps.yaml", &documents.join("\n---\n"))?;
+        repository.push("the objects")?;
+        let url = git.url(&name);
+        pushed.push((name, url));
+    }
+    Ok(pushed)
+}
+
+/// Creates sources, Kustomizations, Receivers and the alert, and waits until all are Ready; returns the webhooks' paths.
+pub async fn create(client: &Client, repositories: &[(String, String)], sink: &str) -> Result<Vec<String>> {
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "token"}, "stringData": {"token": TOKEN}});
+    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "Secret"), "secrets");
+    let secrets: Api<DynamicObject> = Api::namespaced_with(client.clone(), controllers::NAMESPACE, &resource);
+    secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
+    let mut objects = vec![
+        object("Provider", "sink", &json!({"type": "generic", "address": format!("{sink}/notify")}))?,
+        object(
+            "Alert",
+            "all",
+            &json!({
+                "providerRef": {"name": "sink"}, "eventSeverity": "info",
+                "eventSources": [{"kind": "Kustomization", "name": "*"}],
+            }),
+        )?,
+    ];
+    for (name, url) in repositories {
+        objects.push(object(
+            "GitRepository",
+            name,
+            &json!({"interval": "10m", "url": url, "ref": {"branch": BRANCH}}),
+        )?);
+        objects.push(object(
+            "Kustomization",
+            name,
+            &json!({
+                "interval": "10m", "prune": true, "path": "./", "targetNamespace": NAMESPACE,
+                "sourceRef": {"kind": "GitRepository", "name": name}, "driftDetection": {"mode": "enabled"},
+            }),
+        )?);
+        objects.push(object(
+            "Receiver",
+            name,
+            &json!({
+                "type": "generic-hmac", "secretRef": {"name": "token"},
+                "resources": [{"kind": "GitRepository", "name": name}],
+            }),
+        )?);
+    }
+    let creates = stream::iter(objects).map(|object| async move {
+        let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+        let made = api(client, &kind)?.create(&PostParams::default(), &serde_json::from_value(object)?).await;
+        made.map(drop).with_context(|| format!("cannot create a {kind}"))
+    });
+    creates.buffer_unordered(CREATES).try_collect::<()>().await?;
+    for kind in ["GitRepository", "Kustomization", "Receiver"] {
+        ready(client, kind, repositories.len()).await?;
+    }
+    let receivers = api(client, "Receiver")?.list(&ListParams::default()).await?;
+    let path = |one: &DynamicObject| one.data["status"]["webhookPath"].as_str().map(str::to_owned);
+    receivers.iter().map(path).collect::<Option<_>>().context("a Receiver has no path")
+}
+
+async fn ready(client: &Client, kind: &str, wanted: usize) -> Result<()> {
+    let (api, end) = (api(client, kind)?, Instant::now() + READY_MAX);
+    loop {
+        let all = api.list(&ListParams::default()).await?;
+        let count = all.iter().filter(|object| is_ready(&object.data)).count();
+        if count == wanted {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            let first = all.iter().find(|object| !is_ready(&object.data));
+            let status = first.map(|object| object.data["status"].to_string());
+            bail!("{count} of {wanted} {kind} are Ready; one that is not: {status:?}");
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+fn is_ready(object: &Value) -> bool {
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True")
+}
+
+fn object(kind: &str, name: &str, spec: &Value) -> Result<Value> {
+    let (version, ..) = TOOLKIT.iter().find(|known| known.1 == kind).context("an unknown kind")?;
+    Ok(json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec}))
+}
+
+fn api(client: &Client, kind: &str) -> Result<Api<DynamicObject>> {
+    let (version, kind, plural) = TOOLKIT.iter().find(|known| known.1 == kind).context("an unknown kind")?;
+    let (group, version) = version.split_once('/').context("the toolkit's kinds have groups")?;
+    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+    Ok(Api::namespaced_with(client.clone(), controllers::NAMESPACE, &resource))
+}

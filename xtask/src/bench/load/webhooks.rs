@@ -1,0 +1,46 @@
+//! Signed webhooks at a steady rate, one Receiver after the other.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use plumb_testkit::webhook;
+use tokio::{task::JoinSet, time::interval};
+use tokio_util::sync::CancellationToken;
+
+use super::objects::TOKEN;
+
+/// How many webhooks may wait for their answer; the rate falls behind then.
+const OPEN_MAX: usize = 64;
+
+/// How the webhooks were answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How many were sent.
+    pub sent: u64,
+    /// How many were not answered with 200.
+    pub refused: u64,
+}
+
+/// Sends until the end.
+pub async fn run(to: SocketAddr, paths: Arc<Vec<String>>, rate: u32, end: CancellationToken) -> Tally {
+    let (mut tally, mut open) = (Tally::default(), JoinSet::new());
+    let mut ticks = interval(Duration::from_secs(1) / rate);
+    for path in (0..).map(|number: usize| number % paths.len()) {
+        tokio::select! { () = end.cancelled() => break, _ = ticks.tick() => {} }
+        if open.len() >= OPEN_MAX {
+            count(&mut tally, open.join_next().await);
+        }
+        let paths = paths.clone();
+        open.spawn_blocking(move || {
+            webhook::send(to, &paths[path], TOKEN, b"{}").is_ok_and(|answer| answer.code == 200)
+        });
+    }
+    while let Some(answered) = open.join_next().await {
+        count(&mut tally, Some(answered));
+    }
+    tally
+}
+
+fn count(tally: &mut Tally, answered: Option<Result<bool, tokio::task::JoinError>>) {
+    tally.sent += 1;
+    tally.refused += u64::from(!matches!(answered, Some(Ok(true))));
+}
