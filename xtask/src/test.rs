@@ -22,6 +22,7 @@ use crate::{check::workspace_root, proof::results::Recorder};
 
 /// Which tests to run.
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Arguments {
     /// Only tests whose name contains this, e.g. `e2e::`; `vectors` runs the shared cases of the kustomize engine alone.
     filter: Option<String>,
@@ -252,7 +253,14 @@ mod tests {
 
     #[test]
     fn chaos_runs_its_own_tests_alone() {
-        let arguments = Arguments { filter: None, package: None, coverage: false, chaos: true };
+        let arguments = Arguments {
+            filter: None,
+            package: None,
+            coverage: false,
+            mutants: false,
+            record: false,
+            chaos: true,
+        };
         assert_eq!(
             test_words(&arguments, &["--no-run"]),
             ["test", "--package", "plumb-tests", "--no-run", "chaos::"]

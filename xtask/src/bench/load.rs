@@ -77,8 +77,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let repositories = objects::push(&git, arguments.sources, arguments.objects)?;
     eprintln!("{} repositories after {:.0} s", repositories.len(), began.elapsed().as_secs_f32());
     let controllers = Controllers::start(&plane, &binaries)?;
-    let ready = objects::create(&client, &repositories, &sink.url());
-    let paths = runtime.block_on(ready).with_context(|| controllers.last_lines())?;
+    let address = sink.url();
+    let paths = runtime
+        .block_on(objects::create(&client, &repositories, &address))
+        .with_context(|| controllers.last_lines())?;
     eprintln!("all Ready after {:.0} s; load for {} min", began.elapsed().as_secs_f32(), arguments.minutes);
     let measured = runtime.block_on(measure(arguments, &client, &controllers, paths))?;
     let measured = Measured { notified: notified(&sink), dropped: dropped(&controllers)?, ..measured };
@@ -99,7 +101,7 @@ async fn measure(
     let editing = tokio::spawn(edits.clone().run(arguments.edits, end.clone()));
     let webhooks = webhooks::run(controllers.receiver(), Arc::new(paths), arguments.webhooks, end.clone());
     let webhooks = tokio::spawn(webhooks);
-    let samples = Samples::take(&processes, Duration::from_secs(60) * arguments.minutes).await;
+    let samples = Samples::take(&processes, Duration::from_mins(1) * arguments.minutes).await;
     end.cancel();
     editing.await.context("the edits panicked")??;
     let webhooks = webhooks.await.context("the webhooks panicked")?;

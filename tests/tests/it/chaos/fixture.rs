@@ -19,7 +19,7 @@ use tokio::task::block_in_place;
 use crate::e2e::{
     crew::{Events, Overrides},
     sample::config_map,
-    seen::{condition, inventory, is_ready, text, uid},
+    seen::{inventory, is_ready, message, text, uid},
     stand::Stand,
 };
 
@@ -27,6 +27,8 @@ use crate::e2e::{
 pub const CONVERGED_MAX: Duration = Duration::from_secs(75);
 /// How long nothing may be written for a run to count as over.
 const QUIET: Duration = Duration::from_millis(300);
+/// How long the last status may take after that.
+const FOLLOWS_MAX: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(20);
 /// The label of the owner.
 const OWNER: &str = "kustomize.toolkit.fluxcd.io/name";
@@ -168,6 +170,19 @@ impl Fixture {
         bail!("the Kustomization is not removed: {}", self.evidence().await)
     }
 
+    /// Fails unless the state becomes this one. A status that is debounced may follow a moment after the rest.
+    pub async fn check_ends_as(&self, ended: Snapshot, expected: &Snapshot) -> Result<()> {
+        let (mut ended, deadline) = (ended, Instant::now() + FOLLOWS_MAX);
+        while ended != *expected {
+            if Instant::now() > deadline {
+                bail!("the end differs: {}\n{}", difference(&ended, expected), self.evidence().await);
+            }
+            tokio::time::sleep(POLL).await;
+            ended = self.snapshot().await?;
+        }
+        Ok(())
+    }
+
     /// The state now.
     pub async fn snapshot(&self) -> Result<Snapshot> {
         let objects = self.objects().await?;
@@ -251,6 +266,17 @@ fn write(repository: &Repository, variant: Variant) -> Result<()> {
     Ok(())
 }
 
+/// The lines of one state that are not in the other.
+fn difference(ended: &Snapshot, expected: &Snapshot) -> String {
+    let lines = |snapshot: &Snapshot| format!("{snapshot:#?}").lines().map(str::to_owned).collect::<Vec<_>>();
+    let (ended, expected) = (lines(ended), lines(expected));
+    let only = |these: &[String], those: &[String], mark: &str| {
+        let only = these.iter().filter(|line| !those.contains(line));
+        only.map(|line| format!("{mark} {}", line.trim())).collect::<Vec<_>>()
+    };
+    [only(&expected, &ended, "-"), only(&ended, &expected, "+")].concat().join("\n")
+}
+
 fn normalized(object: &Value) -> Value {
     let metadata = &object["metadata"];
     let managers = metadata["managedFields"].as_array().into_iter().flatten();
@@ -271,6 +297,7 @@ fn status(object: &Value) -> Value {
     ids.sort_unstable();
     json!({
         "conditions": conditions, "inventory": ids, "finalizers": object["metadata"]["finalizers"],
-        "message": condition(object, "Ready").map(|ready| ready["message"].clone()),
+        // Each commit has a revision of its own.
+        "message": message(object, "Ready").split('@').next(),
     })
 }

@@ -6,6 +6,7 @@
 mod crash;
 mod fixture;
 mod matrix;
+mod outage;
 mod replicas;
 
 /// The environment variable that asks for whole sweeps; `cargo xtask test --chaos` sets it to `all`.

@@ -87,7 +87,8 @@ async fn stopped_at(write: u32) -> Result<()> {
     let ended = fixture.converged(Variant::Update).await;
     let resumed = fixture.kustomize.now();
     process::resume(leader);
-    (first?, ended?);
+    first?;
+    ended?;
     ensure!(fixture.kustomize.has_sprung(), "the leader was not stopped");
     tokio::time::sleep(WATCHED).await;
     let late: Vec<_> = fixture.kustomize.writes().into_iter().filter(|one| one.at >= resumed).collect();
@@ -137,5 +138,32 @@ async fn a_leader_that_cannot_renew_stops_before_another_one_writes() -> Result<
     ensure!(!fixture.kustomize.writes().is_empty(), "the first replica wrote nothing");
     ensure!(late.is_empty(), "two replicas wrote at a time:\n{}\nsince {first}", shown(&late));
     fixture.stand.until("ConfigMap", "beta", "is put back", |seen| seen["data"]["greeting"] == "one").await?;
+    fixture.stand.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_of_conflicts_on_the_lease_ends_no_leader() -> Result<()> {
+    let mut fixture = Fixture::new("replicas-storm", &FLAGS).await?;
+    fixture.create(Variant::Base).await?;
+    fixture.converged(Variant::Base).await?;
+    for code in [409, 500] {
+        let storm = fixture
+            .kustomize
+            .add(Rule::new("PUT", "/apis/coordination.k8s.io/*", Fault::Answer(code)).times(3));
+        let deadline = Instant::now() + CONVERGED_MAX;
+        while fixture.kustomize.hits(storm) < 3 {
+            ensure!(Instant::now() < deadline, "the lease is not renewed");
+            tokio::time::sleep(POLL).await;
+        }
+        fixture.switch(Variant::Update).await?;
+        fixture.converged(Variant::Update).await?;
+        fixture.switch(Variant::Base).await?;
+        fixture.converged(Variant::Base).await?;
+        ensure!(
+            !fixture.stand.crew.has_ended(KUSTOMIZE),
+            "the leader has ended:\n{}",
+            fixture.stand.crew.last_lines()
+        );
+    }
     fixture.stand.close().await
 }

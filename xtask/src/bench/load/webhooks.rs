@@ -20,6 +20,13 @@ pub struct Tally {
     pub refused: u64,
 }
 
+impl Tally {
+    fn count(&mut self, accepted: bool) {
+        self.sent += 1;
+        self.refused += u64::from(!accepted);
+    }
+}
+
 /// Sends until the end.
 pub async fn run(to: SocketAddr, paths: Arc<Vec<String>>, rate: u32, end: CancellationToken) -> Tally {
     let (mut tally, mut open) = (Tally::default(), JoinSet::new());
@@ -27,7 +34,7 @@ pub async fn run(to: SocketAddr, paths: Arc<Vec<String>>, rate: u32, end: Cancel
     for path in (0..).map(|number: usize| number % paths.len()) {
         tokio::select! { () = end.cancelled() => break, _ = ticks.tick() => {} }
         if open.len() >= OPEN_MAX {
-            count(&mut tally, open.join_next().await);
+            tally.count(open.join_next().await.is_some_and(|answered| answered.unwrap_or(false)));
         }
         let paths = paths.clone();
         open.spawn_blocking(move || {
@@ -35,12 +42,7 @@ pub async fn run(to: SocketAddr, paths: Arc<Vec<String>>, rate: u32, end: Cancel
         });
     }
     while let Some(answered) = open.join_next().await {
-        count(&mut tally, Some(answered));
+        tally.count(answered.unwrap_or(false));
     }
     tally
-}
-
-fn count(tally: &mut Tally, answered: Option<Result<bool, tokio::task::JoinError>>) {
-    tally.sent += 1;
-    tally.refused += u64::from(!matches!(answered, Some(Ok(true))));
 }

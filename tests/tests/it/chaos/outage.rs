@@ -1,0 +1,78 @@
+//! The API server is away for both controllers at once: it refuses connections, or takes them and stays silent.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use plumb_testkit::{
+    controllers::{KUSTOMIZE, SOURCE},
+    proxy::{Fault, Rule},
+};
+use serde_json::json;
+
+use super::{
+    fixture::{Fixture, Variant},
+    is_whole,
+};
+
+/// How long the API server is away, and how long in a sample.
+const OUTAGE: Duration = Duration::from_mins(2);
+const OUTAGE_IN_SAMPLE: Duration = Duration::from_secs(5);
+/// How soon after it is back everything is as it should be.
+const HEALED_MAX: Duration = Duration::from_secs(30);
+/// The same after a silent partition: a dead connection has to be noticed first.
+const HEALED_AFTER_SILENCE_MAX: Duration = Duration::from_mins(1);
+/// How many requests the controllers may try in a second of the outage, on average.
+const REQUESTS_PER_SECOND_MAX: u64 = 40;
+
+/// While the API server is away someone edits an object, and the spec changes.
+async fn away(test: &str, faults: &[Fault], healed_max: Duration) -> Result<()> {
+    let mut fixture = Fixture::new(test, &[]).await?;
+    fixture.create(Variant::Base).await?;
+    fixture.switch(Variant::Update).await?;
+    let undisturbed = fixture.converged(Variant::Update).await?;
+    fixture.switch(Variant::Base).await?;
+    fixture.converged(Variant::Base).await?;
+    let known = fixture.uids().await?;
+    let requests = |fixture: &Fixture| fixture.source.requests() + fixture.kustomize.requests();
+    let before = requests(&fixture);
+    for proxy in [&fixture.source, &fixture.kustomize] {
+        for fault in faults {
+            proxy.add(Rule::new("*", "/*", *fault));
+        }
+        if !faults.iter().any(|fault| fault.is_of_events()) {
+            proxy.cut_watches();
+        }
+    }
+    fixture.stand.edit("ConfigMap", "beta", &json!({"data": {"greeting": "edited"}})).await?;
+    fixture.switch(Variant::Update).await?;
+    let outage = if is_whole() { OUTAGE } else { OUTAGE_IN_SAMPLE };
+    tokio::time::sleep(outage).await;
+    let tried = requests(&fixture) - before;
+    fixture.source.heal();
+    fixture.kustomize.heal();
+    let healed = Instant::now();
+    let ended = fixture.converged(Variant::Update).await?;
+    fixture.check_ends_as(ended, &undisturbed).await?;
+    let took = healed.elapsed();
+    ensure!(took <= healed_max, "it took {took:?} to converge, at most {healed_max:?}");
+    ensure!(
+        tried <= REQUESTS_PER_SECOND_MAX * outage.as_secs(),
+        "{tried} requests in {outage:?}: {}",
+        fixture.evidence().await
+    );
+    for name in [SOURCE, KUSTOMIZE] {
+        ensure!(!fixture.stand.crew.has_ended(name), "{name} has ended: {}", fixture.evidence().await);
+    }
+    fixture.check_stable(&known).await?;
+    fixture.stand.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_outage_the_controllers_converge() -> Result<()> {
+    away("outage", &[Fault::Reset], HEALED_MAX).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_silent_partition_the_controllers_converge() -> Result<()> {
+    away("partition", &[Fault::DropEvents, Fault::Hang], HEALED_AFTER_SILENCE_MAX).await
+}
