@@ -1,3 +1,5 @@
+//! Each fault against the mock API server: what arrives at the client, what at the server, what is recorded.
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
