@@ -3,14 +3,22 @@
 
 use plumb_memory::{Limit, MemoryPool, MemoryReservation, OverBudget};
 
-/// Share in percent of the process's budget.
+use crate::server::BodyAccount;
+
+/// Shares in percent of the process's budget. What is left is for the objects that watches hold.
 const NOTIFICATIONS_PERCENT: u64 = 40;
+const BODIES_PERCENT: u64 = 25;
+const PATTERNS_PERCENT: u64 = 20;
 
 /// The shares.
 #[derive(Debug, Clone)]
 pub struct Budget {
     /// For notifications that wait.
     pub notifications: Share,
+    /// For bodies of requests to both servers, and the events in them until they are matched.
+    pub bodies: Share,
+    /// For compiled patterns of Alerts.
+    pub patterns: Share,
 }
 
 /// A part of the process's budget. Clones share it.
@@ -34,7 +42,11 @@ impl Budget {
             own: MemoryPool::new(process.usage().bytes_max / 100 * percent),
             process: process.clone(),
         };
-        Self { notifications: share(NOTIFICATIONS_PERCENT) }
+        Self {
+            notifications: share(NOTIFICATIONS_PERCENT),
+            bodies: share(BODIES_PERCENT),
+            patterns: share(PATTERNS_PERCENT),
+        }
     }
 }
 
@@ -54,6 +66,12 @@ impl Share {
     }
 }
 
+impl BodyAccount for Held {
+    fn try_grow(&mut self, bytes: u64) -> bool {
+        Self::try_grow(self, bytes).is_ok()
+    }
+}
+
 impl Held {
     /// Holds more bytes, before they are allocated. On an error nothing changes.
     pub fn try_grow(&mut self, bytes: u64) -> Result<(), OverBudget> {
@@ -69,19 +87,20 @@ mod tests {
     const LIMIT: Limit = Limit { name: "test", bytes_max: 1 << 30 };
 
     #[test]
-    fn a_share_is_bounded_by_itself_and_counts_in_the_process() {
+    fn a_share_that_is_full_leaves_the_others_their_own() {
         let process = MemoryPool::new(100 << 20);
         let budget = Budget::of(&process);
         let mut held = Vec::new();
         for namespace in ["a", "b"] {
-            let mut part = budget.notifications.hold(namespace, LIMIT);
-            part.try_grow(20 << 20).expect("half of the share");
-            assert!(part.try_grow(1).is_err(), "more than half");
-            held.push(part);
+            let mut patterns = budget.patterns.hold(namespace, LIMIT);
+            patterns.try_grow(10 << 20).expect("half of the share");
+            assert!(patterns.try_grow(1).is_err(), "more than half");
+            held.push(patterns);
         }
-        assert!(budget.notifications.hold("c", LIMIT).try_grow(1).is_err(), "full");
-        assert_eq!(process.usage().reserved, 40 << 20);
+        assert!(budget.patterns.hold("c", LIMIT).try_grow(1).is_err(), "full");
+        budget.bodies.hold("c", LIMIT).try_grow(10 << 20).expect("another share");
+        assert_eq!(process.usage().reserved, 20 << 20);
         drop(held);
-        assert_eq!((process.usage().reserved, budget.notifications.held()), (0, 0));
+        assert_eq!((process.usage().reserved, budget.patterns.held()), (0, 0));
     }
 }

@@ -2,21 +2,44 @@
 //! changes. Filled by watches; until all of them have spoken, nothing can be said. Statuses are never written here.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use plumb_alerting::rule::{AlertId, BadPattern, Rule};
 use plumb_alerting::validate::{self, Unsupported};
 use plumb_api::notification::{Alert, Provider, ProviderSpec, Receiver};
+use plumb_memory::Limit;
 
+use crate::budget::{Held, Share};
 use crate::dispatch::ProviderId;
 
+/// How much memory the compiled patterns of one Alert may take.
+const PATTERNS: Limit = Limit { name: "compiled patterns of an Alert", bytes_max: 16 << 20 };
+
 /// What is known.
-#[derive(Default)]
-pub struct Directory(RwLock<Known>);
+pub struct Directory {
+    known: RwLock<Known>,
+    /// For compiled patterns.
+    memory: Share,
+}
+
+/// A rule, and its patterns' bytes in the budget.
+pub struct CompiledRule {
+    rule: Rule,
+    _held: Held,
+}
+
+impl Deref for CompiledRule {
+    type Target = Rule;
+
+    fn deref(&self) -> &Rule {
+        &self.rule
+    }
+}
 
 #[derive(Default)]
 struct Known {
-    rules: BTreeMap<AlertId, Arc<Rule>>,
+    rules: BTreeMap<AlertId, Arc<CompiledRule>>,
     /// None for a Provider that sets something that is not honoured: it is there, but sends nothing.
     providers: BTreeMap<ProviderId, Option<Arc<ProviderSpec>>>,
     receivers: BTreeMap<(String, String), Arc<Receiver>>,
@@ -34,12 +57,19 @@ pub enum Sought {
 }
 
 impl Directory {
-    /// Takes in an Alert as it is now. What is wrong with it is for its own reconcile to tell.
+    /// Nothing is known. Compiled patterns are held in `memory`.
+    pub fn new(memory: Share) -> Self {
+        Self { known: RwLock::default(), memory }
+    }
+
+    /// Takes in an Alert as it is now, and returns what is wrong with it. Compiling its patterns can take long.
     pub fn put_alert(&self, alert: &Alert) -> Result<Vec<BadPattern>, Unsupported> {
         let id = alert_id(alert);
-        match Rule::compile(id.clone(), &alert.spec) {
+        let mut held = self.memory.hold(&id.namespace, PATTERNS);
+        let mut charge = |bytes| held.try_grow(bytes).map_err(|over| over.to_string());
+        match Rule::compile(id.clone(), &alert.spec, &mut charge) {
             Ok((rule, bad)) => {
-                self.write().rules.insert(id, Arc::new(rule));
+                self.write().rules.insert(id, Arc::new(CompiledRule { rule, _held: held }));
                 Ok(bad)
             }
             Err(unsupported) => {
@@ -84,7 +114,7 @@ impl Directory {
     }
 
     /// All rules, by name.
-    pub fn rules(&self) -> Vec<Arc<Rule>> {
+    pub fn rules(&self) -> Vec<Arc<CompiledRule>> {
         self.read().rules.values().map(Arc::clone).collect()
     }
 
@@ -109,11 +139,11 @@ impl Directory {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Known> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Known> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -122,5 +152,52 @@ pub fn alert_id(alert: &Alert) -> AlertId {
     AlertId {
         namespace: alert.metadata.namespace.clone().unwrap_or_default(),
         name: alert.metadata.name.clone().unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+impl Default for Directory {
+    fn default() -> Self {
+        Self::new(crate::budget::Budget::of(&plumb_memory::MemoryPool::new(1 << 30)).patterns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use plumb_memory::MemoryPool;
+    use serde_json::json;
+
+    use super::*;
+    use crate::budget::Budget;
+    use crate::stage::alert;
+
+    #[test]
+    fn compiled_patterns_are_bounded_per_namespace_and_in_all_and_given_back() {
+        let patterns = Budget::of(&MemoryPool::new(100 << 20)).patterns;
+        let directory = Directory::new(patterns.clone());
+        // Each takes several hundred kilobytes.
+        let lists: Vec<_> = (0..200).map(|at| format!("{at}\\w{{100}}")).collect();
+        let mut spec = json!({
+            "providerRef": { "name": "p" }, "eventSources": [], "inclusionList": lists.clone(), "exclusionList": lists
+        });
+        let mut told = Vec::new();
+        for name in ["a", "b", "c"] {
+            let bad = directory.put_alert(&alert(name, spec.clone())).unwrap();
+            told.extend(bad.iter().map(ToString::to_string));
+        }
+        assert!(told.iter().any(|text| text.contains("namespace \"prod\" holds its share")), "{told:?}");
+        assert!(patterns.held() <= 10 << 20, "{}", patterns.held());
+        // Another namespace has its own share.
+        let mut other =
+            alert("a", json!({ "providerRef": { "name": "p" }, "eventSources": [], "inclusionList": ["x"] }));
+        other.metadata.namespace = Some("dev".into());
+        assert_eq!(directory.put_alert(&other), Ok(Vec::new()));
+        spec["inclusionList"] = json!([]);
+        spec["exclusionList"] = json!([]);
+        for name in ["a", "b", "c"] {
+            assert_eq!(directory.put_alert(&alert(name, spec.clone())), Ok(Vec::new()));
+        }
+        directory.drop_alert("dev", "a");
+        assert_eq!(patterns.held(), 0);
     }
 }

@@ -20,10 +20,12 @@ use crate::budget::Budget;
 use crate::configuration::Configuration;
 use crate::directory::Directory;
 use crate::dispatch::{Dispatcher, DispatcherConfig, RetryPolicy, Tell, http_client};
-use crate::hooks::Hooks;
-use crate::intake::Intake;
+use crate::hooks::{Hooks, PathShares};
+use crate::intake::{Intake, IntakeConfig};
 use crate::kind::Receivers;
+use crate::matching::Matching;
 use crate::options::Options;
+use crate::pending::PendingAlerts;
 use crate::server::{Limits, serve};
 
 /// How long the event server and what it has taken may last after the end was asked for: the runtime gives its tasks a
@@ -50,11 +52,17 @@ impl Doors {
 
 /// Installs everything.
 pub fn install(runtime: &mut Runtime, options: &Options, doors: Doors) -> Result<(), BoxError> {
-    let directory = Arc::new(Directory::default());
+    let budget = Budget::of(&runtime.memory());
+    let matching = Matching::new();
+    let directory = Arc::new(Directory::new(budget.patterns.clone()));
     let configuration = Arc::new(Configuration::new(Arc::clone(&directory), runtime.recorder()));
-    let alerts: Store<Alert> = {
+    let pending = {
         let configuration = Arc::clone(&configuration);
-        runtime.watch(Watching::default(), move |change| configuration.take_alert(change))
+        PendingAlerts::new(matching.clone(), Arc::new(move |change| configuration.take_alert(change)))
+    };
+    let alerts: Store<Alert> = {
+        let pending = pending.clone();
+        runtime.watch(Watching::default(), move |change| pending.push(change))
     };
     let providers: Store<Provider> = {
         let configuration = Arc::clone(&configuration);
@@ -63,22 +71,25 @@ pub fn install(runtime: &mut Runtime, options: &Options, doors: Doors) -> Result
     let receivers = runtime.install(Receivers::new(runtime.client(), Arc::clone(&directory))).store;
     runtime.spawn_leading("complaints", async move { configuration.lead() });
 
-    let budget = Budget::of(&runtime.memory());
     let dispatcher = dispatcher(runtime, options, &budget, &alerts)?;
-    let intake = Intake::new(
-        Arc::clone(&directory),
-        dispatcher.clone(),
-        teller(alerts.clone(), runtime.recorder()),
-        options.cross_namespace(),
-        {
+    let metrics = runtime.metrics().clone();
+    let intake = Intake::new(IntakeConfig {
+        directory: Arc::clone(&directory),
+        dispatcher: dispatcher.clone(),
+        matching,
+        memory: budget.bodies.clone(),
+        tell: teller(alerts.clone(), runtime.recorder()),
+        count_dropped: Arc::new(move || metrics.dropped("matching")),
+        cross_namespace: options.cross_namespace(),
+        is_filled: {
             let (alerts, providers) = (alerts.clone(), providers.clone());
-            Arc::new(move || alerts.is_synced() && providers.is_synced())
+            Arc::new(move || pending.is_filled(alerts.is_synced()) && providers.is_synced())
         },
-        options.rate_limit_interval.to_std(),
-    );
+        interval: options.rate_limit_interval.to_std(),
+    });
     let clock = runtime.clock();
     let hooks = Hooks {
-        cluster: runtime.unfenced_client(),
+        cluster: runtime.client(),
         directory,
         cross_namespace: options.cross_namespace(),
         is_filled: {
@@ -86,6 +97,8 @@ pub fn install(runtime: &mut Runtime, options: &Options, doors: Doors) -> Result
             Arc::new(move || receivers.is_synced())
         },
         now: Arc::new(move || clock.now()),
+        memory: budget.bodies,
+        shares: PathShares::default(),
     };
     if let Some(listener) = doors.events {
         let shutdown = runtime.shutdown();
@@ -153,25 +166,15 @@ async fn take_events(
     dispatcher: Dispatcher,
     shutdown: CancellationToken,
 ) {
-    let intake = Arc::new(intake);
-    let handle = move |arrived| {
-        let intake = Arc::clone(&intake);
-        async move { intake.take(&arrived) }
-    };
     let asked = async {
         shutdown.cancelled().await;
         Instant::now()
     };
-    let serving = serve(listener, Limits::of_body(EVENT_BYTES_MAX), handle, shutdown.clone());
+    let serving = serve(listener, Limits::of_body(EVENT_BYTES_MAX), Arc::new(intake), shutdown.clone());
     let (asked, ()) = tokio::join!(asked, serving);
     dispatcher.drain(DRAIN.saturating_sub(asked.elapsed())).await;
 }
 
 async fn take_webhooks(listener: TcpListener, hooks: Hooks, shutdown: CancellationToken) {
-    let hooks = Arc::new(hooks);
-    let handle = move |arrived| {
-        let hooks = Arc::clone(&hooks);
-        async move { hooks.take(arrived).await }
-    };
-    serve(listener, Limits::of_body(WEBHOOK_BYTES_MAX), handle, shutdown).await;
+    serve(listener, Limits::of_body(WEBHOOK_BYTES_MAX), Arc::new(hooks), shutdown).await;
 }

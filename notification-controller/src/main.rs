@@ -10,7 +10,9 @@ mod hooks;
 mod install;
 mod intake;
 mod kind;
+mod matching;
 mod options;
+mod pending;
 mod receiver;
 mod server;
 #[cfg(test)]

@@ -75,6 +75,16 @@ pub enum BadPattern {
         #[source]
         source: PatternError,
     },
+    /// There is no memory for it.
+    #[error("{list} regex {pattern}: no memory for it or for those after it: {why}")]
+    OverBudget {
+        /// `inclusion` or `exclusion`.
+        list: &'static str,
+        /// The pattern.
+        pattern: String,
+        /// Which limit.
+        why: String,
+    },
     /// The list is longer than allowed.
     #[error("the {list} list has more than {PATTERNS_MAX} patterns: the first {PATTERNS_MAX} count")]
     TooMany {
@@ -107,20 +117,28 @@ pub struct Delivery {
     pub conflicts: Vec<Conflict>,
 }
 
+/// Counts the bytes of a compiled pattern in a budget, or says why there is no room.
+pub type Charge<'a> = &'a mut dyn FnMut(u64) -> Result<(), String>;
+
 impl Rule {
     /// The rule of an Alert, and the patterns that it has to do without. An Alert that sets something that is not
-    /// honoured makes no rule.
-    pub fn compile(alert: AlertId, spec: &AlertSpec) -> Result<(Self, Vec<BadPattern>), Unsupported> {
+    /// honoured makes no rule. `charge` counts what the rule keeps for as long as it lives. It can take long: not for a
+    /// thread that others wait for.
+    pub fn compile(
+        alert: AlertId,
+        spec: &AlertSpec,
+        charge: Charge<'_>,
+    ) -> Result<(Self, Vec<BadPattern>), Unsupported> {
         validate::alert(spec)?;
         let mut bad = Vec::new();
-        let inclusion = compile("inclusion", &spec.inclusion_list, &mut bad);
+        let inclusion = compile("inclusion", &spec.inclusion_list, charge, &mut bad);
         let rule = Self {
             provider: spec.provider_ref.name.clone(),
             suspended: spec.suspend,
             severity: spec.event_severity,
             sources: spec.event_sources.iter().map(|source| Source::of(source, &alert.namespace)).collect(),
             inclusion: (!spec.inclusion_list.is_empty()).then_some(inclusion),
-            exclusion: compile("exclusion", &spec.exclusion_list, &mut bad),
+            exclusion: compile("exclusion", &spec.exclusion_list, charge, &mut bad),
             event_metadata: spec.event_metadata.clone(),
             summary: spec.summary.clone().unwrap_or_default(),
             alert,
@@ -138,10 +156,19 @@ impl Rule {
         &self.provider
     }
 
+    /// Whether the rule is about the object and the severity of an event; patterns are not looked at.
+    pub fn concerns(&self, event: &Event) -> bool {
+        !self.suspended && self.is_about(event)
+    }
+
+    /// Whether messages are held against patterns, which can take long.
+    pub fn has_patterns(&self) -> bool {
+        self.inclusion.as_ref().is_some_and(|patterns| !patterns.is_empty()) || !self.exclusion.is_empty()
+    }
+
     /// Holds an event, as it is after [`clean`](crate::incoming::clean), against the rule.
     pub fn judge(&self, event: &Event, cross_namespace: CrossNamespace) -> Verdict {
-        let matches = !self.suspended && self.is_about(event) && self.is_told(&event.message);
-        if !matches {
+        if !self.concerns(event) || !self.is_told(&event.message) {
             return Verdict::Unmatched;
         }
         if cross_namespace == CrossNamespace::Blocked
@@ -198,14 +225,25 @@ impl Source {
     }
 }
 
-fn compile(list: &'static str, patterns: &[String], bad: &mut Vec<BadPattern>) -> Vec<Pattern> {
+fn compile(
+    list: &'static str,
+    patterns: &[String],
+    charge: Charge<'_>,
+    bad: &mut Vec<BadPattern>,
+) -> Vec<Pattern> {
     if patterns.len() > PATTERNS_MAX {
         bad.push(BadPattern::TooMany { list });
     }
     let mut compiled = Vec::new();
     for pattern in patterns.iter().take(PATTERNS_MAX) {
         match Pattern::parse(pattern) {
-            Ok(pattern) => compiled.push(pattern),
+            Ok(parsed) => match charge(parsed.bytes()) {
+                Ok(()) => compiled.push(parsed),
+                Err(why) => {
+                    bad.push(BadPattern::OverBudget { list, pattern: pattern.clone(), why });
+                    break;
+                }
+            },
             Err(source) => bad.push(BadPattern::Refused { list, pattern: pattern.clone(), source }),
         }
     }
@@ -230,7 +268,7 @@ mod tests {
             spec[key] = value.clone();
         }
         let alert = AlertId { namespace: "prod".into(), name: "a".into() };
-        Rule::compile(alert, &serde_json::from_value(spec).unwrap()).unwrap().0
+        Rule::compile(alert, &serde_json::from_value(spec).unwrap(), &mut |_| Ok(())).unwrap().0
     }
 
     #[track_caller]
@@ -290,7 +328,8 @@ mod tests {
         check(&json!({ "exclusionList": ["("] }), same, true);
         let spec = json!({ "providerRef": { "name": "p" }, "eventSources": [], "inclusionList": ["("], "exclusionList": ["["] });
         let alert = AlertId { namespace: "prod".into(), name: "a".into() };
-        let (_, bad) = Rule::compile(alert, &serde_json::from_value(spec).unwrap()).unwrap();
+        let spec = serde_json::from_value(spec).unwrap();
+        let (_, bad) = Rule::compile(alert, &spec, &mut |_| Ok(())).unwrap();
         let told: Vec<_> = bad.iter().map(|bad| plumb_status::chain(bad)).collect();
         let expect = [
             "failed to compile inclusion regex: (: unclosed group",
@@ -305,11 +344,12 @@ mod tests {
             { "kind": "Kustomization", "name": "*", "namespace": "dev" }, { "kind": "Kustomization", "name": "*" }
         ] }));
         let mut event = event();
-        assert!(matches!(rule.judge(&event, CrossNamespace::Blocked), Verdict::Matched(_)));
+        let judge = |event: &Event, cross| rule.judge(event, cross);
+        assert!(matches!(judge(&event, CrossNamespace::Blocked), Verdict::Matched(_)));
         event.involved_object.namespace = "dev".into();
-        assert!(matches!(rule.judge(&event, CrossNamespace::Allowed), Verdict::Matched(_)));
+        assert!(matches!(judge(&event, CrossNamespace::Allowed), Verdict::Matched(_)));
         let text = "alert 'prod/a' can't process event from 'Kustomization/dev/apps', cross-namespace references have been blocked";
-        assert_eq!(rule.judge(&event, CrossNamespace::Blocked), Verdict::Blocked(text.into()));
+        assert_eq!(judge(&event, CrossNamespace::Blocked), Verdict::Blocked(text.into()));
     }
 
     #[test]
@@ -317,13 +357,36 @@ mod tests {
         let mut event = event();
         event.metadata.insert("kustomize.toolkit.fluxcd.io/token".into(), "t".into());
         let rule = rule(&json!({ "eventMetadata": { "env": "prod" }, "summary": "s" }));
-        let Verdict::Matched(delivery) = rule.judge(&event, CrossNamespace::Allowed) else {
-            panic!("unmatched")
-        };
+        let verdict = rule.judge(&event, CrossNamespace::Allowed);
+        let Verdict::Matched(delivery) = verdict else { panic!("unmatched") };
         assert_eq!(
             delivery.event.metadata,
             pairs(&[("env", "prod"), ("revision", "main@sha1:1"), ("summary", "s")])
         );
         assert_eq!((delivery.alert.to_string().as_str(), delivery.provider.as_str()), ("prod/a", "p"));
+    }
+
+    #[test]
+    fn patterns_over_budget_are_told_with_their_limit_and_those_before_count() {
+        let spec = json!({
+            "providerRef": { "name": "p" }, "eventSources": [{ "kind": "Kustomization", "name": "*" }],
+            "inclusionList": ["App", "Never"], "exclusionList": ["Applied"]
+        });
+        let alert = AlertId { namespace: "prod".into(), name: "a".into() };
+        let mut charges = 0;
+        let mut charge = |bytes: u64| {
+            assert!(bytes > 0);
+            charges += 1;
+            if charges > 1 { Err("the limit".to_owned()) } else { Ok(()) }
+        };
+        let (rule, bad) = Rule::compile(alert, &serde_json::from_value(spec).unwrap(), &mut charge).unwrap();
+        let told: Vec<_> = bad.iter().map(ToString::to_string).collect();
+        let expect = [
+            "inclusion regex Never: no memory for it or for those after it: the limit",
+            "exclusion regex Applied: no memory for it or for those after it: the limit",
+        ];
+        assert_eq!(told, expect);
+        let verdict = rule.judge(&event(), CrossNamespace::Allowed);
+        assert!(matches!(verdict, Verdict::Matched(_)));
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use crate::Key;
 
 /// What changed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Change<O> {
     /// An object is new, or is different from before.
     Applied {

@@ -2,30 +2,40 @@
 //! secret: it is never logged.
 
 mod annotate;
+mod shares;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, Method, StatusCode};
 use kube::Client;
-use plumb_alerting::receiver::{Expectation, Refusal, Target, Webhook, verify, verify_unknown};
+use plumb_alerting::receiver::{
+    Expectation, Refusal, Target, WEBHOOK_BYTES_MAX, Webhook, verify, verify_unknown,
+};
 use plumb_alerting::rule::CrossNamespace;
 use plumb_alerting::validate::{self, Unsupported};
 use plumb_api::notification::{Receiver, ReceiverResource, ReceiverSpec};
 use plumb_api::sealed::Sealed;
+use plumb_memory::Limit;
 use plumb_secrets::{SecretError, receiver_token};
 use plumb_status::chain;
 use plumb_status::condition::{READY, find};
 use tokio::time::Instant;
 
+use crate::budget::Share;
 use crate::directory::Directory;
-use crate::server::{Answer, Arrived, answer};
+use crate::server::{Answer, Arrived, BodyAccount, Endpoint, answer};
+
+pub use shares::PathShares;
 
 /// How many requests to the API server one webhook has under way at once.
 const REQUESTS_AT_ONCE: usize = 8;
+/// Bytes of one webhook.
+const WEBHOOK: Limit = Limit { name: "body of a webhook", bytes_max: WEBHOOK_BYTES_MAX as u64 };
 /// A rejected webhook is answered at a multiple of this time after its body arrived, so that the time does not tell how far
 /// it came: reading a Secret and an HMAC over the largest body take less.
 const REJECTION_STEP: Duration = Duration::from_millis(500);
@@ -45,12 +55,30 @@ pub struct Hooks {
     pub is_filled: Arc<dyn Fn() -> bool + Send + Sync>,
     /// The clock.
     pub now: Now,
+    /// For bodies.
+    pub memory: Share,
+    /// What each path has of it.
+    pub shares: PathShares,
+}
+
+impl Endpoint for Hooks {
+    fn account(&self, path: &str, _: IpAddr) -> Box<dyn BodyAccount> {
+        let receiver = self.directory.receiver_at(path);
+        let budget = receiver.map(|receiver| {
+            self.memory.hold(receiver.metadata.namespace.as_deref().unwrap_or_default(), WEBHOOK)
+        });
+        Box::new(self.shares.open(path, budget))
+    }
+
+    async fn take(self: Arc<Self>, arrived: Arrived) -> Answer {
+        self.answer(arrived).await
+    }
 }
 
 impl Hooks {
     /// Answers a request. Whoever does not prove that it knows a Receiver's token learns nothing: a path that is unknown,
     /// one that is not usable and a wrong signature are answered alike, at the same time after the body arrived.
-    pub async fn take(&self, arrived: Arrived) -> Answer {
+    async fn answer(&self, arrived: Arrived) -> Answer {
         if arrived.method != Method::POST {
             return answer(StatusCode::METHOD_NOT_ALLOWED, "method not allowed: use POST");
         }

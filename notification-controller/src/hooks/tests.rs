@@ -18,6 +18,10 @@ struct Stage {
     _stop: CancellationToken,
 }
 
+fn bodies() -> Share {
+    crate::budget::Budget::of(&plumb_memory::MemoryPool::new(256 << 20)).bodies
+}
+
 impl Stage {
     async fn start(cross_namespace: CrossNamespace) -> Self {
         let api = Scenario::new();
@@ -33,12 +37,10 @@ impl Stage {
             cross_namespace,
             is_filled: Arc::new(|| true),
             now: Arc::new(|| "2026-11-25T06:30:00.123456789Z".parse().unwrap()),
+            memory: bodies(),
+            shares: PathShares::default(),
         });
-        let handle = move |arrived| {
-            let hooks = Arc::clone(&hooks);
-            async move { hooks.take(arrived).await }
-        };
-        let (address, stop) = local::start(Limits::of_body(3 << 20), handle).await;
+        let (address, stop) = local::start(Limits::of_body(WEBHOOK_BYTES_MAX), hooks).await;
         Self { address, api, directory, _stop: stop }
     }
 
@@ -168,12 +170,14 @@ async fn the_time_of_a_rejection_does_not_tell_how_far_a_webhook_came() {
         cross_namespace: CrossNamespace::Allowed,
         is_filled: Arc::new(|| true),
         now: Arc::new(jiff::Timestamp::now),
+        memory: bodies(),
+        shares: PathShares::default(),
     };
     let took = async |path: &str, signature: &'static str| {
         let began = Instant::now();
         let mut arrived = Arrived::of(Method::POST, path, "{}");
         arrived.headers.insert("x-signature", http::HeaderValue::from_static(signature));
-        let answer = hooks.take(arrived).await;
+        let answer = hooks.answer(arrived).await;
         (answer.status().as_u16(), began.elapsed())
     };
     let unknown = took("/hook/abd", "sha256=00").await;
@@ -318,4 +322,31 @@ async fn a_resource_that_would_leave_its_path_reaches_nothing() {
     ] }));
     assert_eq!(stage.post(PATH, &[], "{}").await, 500);
     assert_eq!(stage.api.lines(), ["GET /api/v1/namespaces/prod/secrets/s"]);
+}
+
+/// A connection whose body of 3 MiB lacks its last byte.
+async fn almost(stage: &Stage, path: &str) -> tokio::net::TcpStream {
+    use tokio::io::AsyncWriteExt as _;
+    let mut stream = tokio::net::TcpStream::connect(&stage.address).await.unwrap();
+    let head = format!("POST {path} HTTP/1.1\r\nhost: h\r\ncontent-length: {WEBHOOK_BYTES_MAX}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&vec![b'x'; WEBHOOK_BYTES_MAX - 1]).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn slow_giant_bodies_to_other_paths_do_not_keep_an_honest_webhook_out() {
+    let stage = Stage::start(CrossNamespace::Allowed).await;
+    stage.receiver(json!({}));
+    let spec = json!({ "type": "generic", "secretRef": { "name": "s" }, "resources": [] });
+    stage.directory.put_receiver(&receiver("flooded", "/hook/flooded", spec));
+    let mut held = Vec::new();
+    // As many as once filled the pool that all shared, to a path that exists; some to paths that do not.
+    for _ in 0..22 {
+        held.push(almost(&stage, "/hook/flooded").await);
+    }
+    for at in 0..4 {
+        held.push(almost(&stage, &format!("/hook/{at}")).await);
+    }
+    assert_eq!(stage.post(PATH, &[], "{}").await, 200);
 }

@@ -5,57 +5,91 @@ mod repeats;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
-use plumb_alerting::incoming::{DedupKey, clean, involved};
+use plumb_alerting::incoming::{DedupKey, EVENT_BYTES_MAX, clean, involved};
 use plumb_alerting::render;
-use plumb_alerting::rule::{CrossNamespace, Delivery, Verdict};
+use plumb_alerting::rule::{CrossNamespace, Delivery, Rule, Verdict};
 use plumb_api::event::Event;
+use plumb_memory::Limit;
 use plumb_status::Reason;
 
+use crate::budget::Share;
 use crate::directory::{Directory, Sought};
-use crate::dispatch::{Dispatcher, Tell};
-use crate::server::{Answer, Arrived, answer};
+use crate::dispatch::{CountDropped, Dispatcher, Tell};
+use crate::matching::Matching;
+use crate::server::{Answer, Arrived, BodyAccount, Endpoint, answer};
 
 use repeats::{Novelty, Repeats};
 
 /// How many conflicting keys of metadata are told at most.
 const CONFLICTS_TOLD_MAX: usize = 20;
 
+/// Bytes of one event, from its first byte on until it is matched.
+const EVENT: Limit = Limit { name: "body of an event", bytes_max: EVENT_BYTES_MAX as u64 };
+
 /// What the event server needs.
-pub struct Intake {
-    directory: Arc<Directory>,
-    dispatcher: Dispatcher,
-    tell: Tell,
-    cross_namespace: CrossNamespace,
+pub struct IntakeConfig {
+    /// The Alerts and Providers.
+    pub directory: Arc<Directory>,
+    /// For what matches.
+    pub dispatcher: Dispatcher,
+    /// Where patterns are matched.
+    pub matching: Matching,
+    /// For bodies, and the events in them.
+    pub memory: Share,
+    /// For failures.
+    pub tell: Tell,
+    /// For what finds no room to be matched.
+    pub count_dropped: CountDropped,
+    /// Whether Alerts may tell of objects in other namespaces.
+    pub cross_namespace: CrossNamespace,
     /// Whether every watch has spoken: before that, an Alert could be missed.
-    is_filled: Arc<dyn Fn() -> bool + Send + Sync>,
+    pub is_filled: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// A repetition within this time is refused.
+    pub interval: Duration,
+}
+
+/// The event server.
+pub struct Intake {
+    config: IntakeConfig,
     repeats: Mutex<Repeats>,
 }
 
+/// An event, with the account of its bytes.
+struct Taken {
+    event: Event,
+    _account: Box<dyn BodyAccount>,
+}
+
+impl Endpoint for Intake {
+    /// Each sender has a share of its own: one that sends much leaves room for the others.
+    fn account(&self, _: &str, peer: IpAddr) -> Box<dyn BodyAccount> {
+        Box::new(self.config.memory.hold(&peer.to_string(), EVENT))
+    }
+
+    async fn take(self: Arc<Self>, arrived: Arrived) -> Answer {
+        self.answer(arrived)
+    }
+}
+
 impl Intake {
-    /// Takes events; a repetition within `interval` is refused.
-    pub fn new(
-        directory: Arc<Directory>,
-        dispatcher: Dispatcher,
-        tell: Tell,
-        cross_namespace: CrossNamespace,
-        is_filled: Arc<dyn Fn() -> bool + Send + Sync>,
-        interval: Duration,
-    ) -> Self {
-        let repeats = Mutex::new(Repeats::new(interval));
-        Self { directory, dispatcher, tell, cross_namespace, is_filled, repeats }
+    /// No event was seen yet.
+    pub fn new(config: IntakeConfig) -> Self {
+        let repeats = Mutex::new(Repeats::new(config.interval));
+        Self { config, repeats }
     }
 
     /// Answers a request. Any path will do.
-    pub fn take(&self, arrived: &Arrived) -> Answer {
+    fn answer(self: &Arc<Self>, arrived: Arrived) -> Answer {
         if arrived.method != Method::POST {
-            return answer(StatusCode::METHOD_NOT_ALLOWED, "an event is posted");
+            return answer(StatusCode::METHOD_NOT_ALLOWED, "method not allowed: use POST");
         }
-        if !(self.is_filled)() {
+        if !(self.config.is_filled)() {
             return answer(StatusCode::SERVICE_UNAVAILABLE, "not ready yet");
         }
         let Ok(mut event) = serde_json::from_slice::<Event>(&arrived.body) else {
@@ -68,7 +102,7 @@ impl Intake {
                 too_many(again_in)
             }
             Novelty::New => {
-                self.hand_over(&event);
+                self.hand_over(Taken { event, _account: arrived.account });
                 answer(StatusCode::ACCEPTED, "")
             }
         }
@@ -79,22 +113,41 @@ impl Intake {
         repeats.note(DedupKey::of(event), Instant::now())
     }
 
-    fn hand_over(&self, event: &Event) {
-        for rule in self.directory.rules() {
-            match rule.judge(event, self.cross_namespace) {
-                Verdict::Unmatched => {}
-                Verdict::Blocked(why) => {
-                    let text = format!("failed to dispatch notification for {}: {why}", involved(event));
-                    (self.tell)(rule.alert(), Reason::NotificationDispatchFailed, &text);
-                }
-                Verdict::Matched(delivery) => self.offer(event, *delivery),
+    /// Holds an event against every Alert. What needs patterns waits for its turn in the queue of the Alert's namespace.
+    fn hand_over(self: &Arc<Self>, taken: Taken) {
+        let taken = Arc::new(taken);
+        for rule in self.config.directory.rules() {
+            if !rule.concerns(&taken.event) {
+                continue;
             }
+            if !rule.has_patterns() {
+                self.judge(&rule, &taken.event);
+                continue;
+            }
+            let namespace = rule.alert().namespace.clone();
+            let (intake, taken) = (Arc::clone(self), Arc::clone(&taken));
+            let job = move || intake.judge(&rule, &taken.event);
+            if let Err(full) = self.config.matching.offer(&namespace, job) {
+                (self.config.count_dropped)();
+                tracing::warn!(%namespace, error = %full, "notification dropped");
+            }
+        }
+    }
+
+    fn judge(&self, rule: &Rule, event: &Event) {
+        match rule.judge(event, self.config.cross_namespace) {
+            Verdict::Unmatched => {}
+            Verdict::Blocked(why) => {
+                let text = format!("failed to dispatch notification for {}: {why}", involved(event));
+                (self.config.tell)(rule.alert(), Reason::NotificationDispatchFailed, &text);
+            }
+            Verdict::Matched(delivery) => self.offer(event, *delivery),
         }
     }
 
     fn offer(&self, event: &Event, delivery: Delivery) {
         let alert = &delivery.alert;
-        let provider = match self.directory.provider(&alert.namespace, &delivery.provider) {
+        let provider = match self.config.directory.provider(&alert.namespace, &delivery.provider) {
             Sought::Found(provider) => provider,
             Sought::Silent => return,
             Sought::Missing => {
@@ -103,7 +156,7 @@ impl Intake {
                     "failed to dispatch notification for {object}: failed to read provider: Provider \"{}\" not found",
                     delivery.provider
                 );
-                (self.tell)(alert, Reason::NotificationDispatchFailed, &text);
+                (self.config.tell)(alert, Reason::NotificationDispatchFailed, &text);
                 return;
             }
         };
@@ -115,9 +168,9 @@ impl Intake {
             let keys: Vec<_> =
                 delivery.conflicts.iter().take(CONFLICTS_TOLD_MAX).map(ToString::to_string).collect();
             let text = format!("metadata key conflicts detected: {}", keys.join("; "));
-            (self.tell)(alert, Reason::MetadataAppendFailed, &text);
+            (self.config.tell)(alert, Reason::MetadataAppendFailed, &text);
         }
-        self.dispatcher.offer(delivery, provider);
+        self.config.dispatcher.offer(delivery, provider);
     }
 }
 

@@ -1,10 +1,15 @@
 //! Events against the server, over HTTP.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use plumb_memory::MemoryPool;
 use plumb_testkit::scenario::Scenario;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::budget::Budget;
 use crate::server::{Limits, local};
 use crate::stage::{Sink, Told, alert, dispatcher, event_json, provider, teller, until};
 
@@ -13,6 +18,9 @@ struct Stage {
     directory: Arc<Directory>,
     told: Told,
     sink: Sink,
+    matching: Matching,
+    dropped: Arc<AtomicUsize>,
+    memory: Share,
     _stop: CancellationToken,
 }
 
@@ -30,20 +38,26 @@ impl Stage {
         directory.put_provider(&provider("p", json!({ "type": "generic", "address": sink.url }))).unwrap();
         let (tell, told) = teller();
         let (dispatcher, _) = dispatcher(&Scenario::new(), Arc::clone(&tell));
-        let intake = Arc::new(Intake::new(
-            Arc::clone(&directory),
+        let matching = Matching::new();
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&dropped);
+        let memory = Budget::of(&MemoryPool::new(256 << 20)).bodies;
+        let intake = Arc::new(Intake::new(IntakeConfig {
+            directory: Arc::clone(&directory),
             dispatcher,
+            matching: matching.clone(),
+            memory: memory.clone(),
             tell,
+            count_dropped: Arc::new(move || {
+                counted.fetch_add(1, Ordering::SeqCst);
+            }),
             cross_namespace,
-            Arc::new(move || filled),
-            Duration::from_mins(5),
-        ));
-        let handle = move |arrived| {
-            let intake = Arc::clone(&intake);
-            async move { intake.take(&arrived) }
-        };
-        let (address, stop) = local::start(Limits::of_body(3 << 20), handle).await;
-        Self { url: format!("http://{address}/any/path"), directory, told, sink, _stop: stop }
+            is_filled: Arc::new(move || filled),
+            interval: Duration::from_mins(5),
+        }));
+        let (address, stop) = local::start(Limits::of_body(EVENT_BYTES_MAX), intake).await;
+        let url = format!("http://{address}/any/path");
+        Self { url, directory, told, sink, matching, dropped, memory, _stop: stop }
     }
 
     async fn usual() -> Self {
@@ -178,4 +192,54 @@ async fn a_commit_status_update_reaches_programs_and_not_people() {
     assert_eq!(stage.event(&event_json("three")).await, 202);
     until(|| stage.sink.count() == 2).await;
     assert_eq!(stage.sink.got.lock().unwrap()[1].2["attachments"][0]["text"], "three");
+}
+
+/// An Alert of this namespace about Kustomizations of `prod`, whose messages are held against a pattern.
+fn filtered(namespace: &str) -> plumb_api::notification::Alert {
+    let sources = json!([{ "kind": "Kustomization", "name": "*", "namespace": "prod" }]);
+    let spec = json!({ "providerRef": { "name": "p" }, "eventSources": sources, "inclusionList": ["^App"] });
+    let mut alert = alert("filtered", spec);
+    alert.metadata.namespace = Some(namespace.into());
+    alert
+}
+
+#[tokio::test]
+async fn patterns_that_take_long_hold_up_neither_the_server_nor_other_namespaces() {
+    let stage = Stage::usual().await;
+    for namespace in ["hostile", "honest"] {
+        stage.directory.put_alert(&filtered(namespace)).unwrap();
+        let mut provider = provider("p", json!({ "type": "generic", "address": stage.sink.url }));
+        provider.metadata.namespace = Some(namespace.into());
+        stage.directory.put_provider(&provider).unwrap();
+    }
+    // Matching in this namespace takes as long as the test wants. The runtime has one worker.
+    let (release, held) = mpsc::channel::<()>();
+    stage.matching.push("hostile", move || held.recv().unwrap());
+    for at in 0..3 {
+        assert_eq!(stage.event(&event_json(&format!("Applied {at}"))).await, 202);
+    }
+    // Three to the Alert without patterns, three to the honest one with patterns.
+    until(|| stage.sink.count() == 6).await;
+    release.send(()).unwrap();
+    until(|| stage.sink.count() == 9).await;
+}
+
+#[tokio::test]
+async fn events_that_find_no_room_to_be_matched_are_counted_and_their_bytes_given_back() {
+    let stage = Stage::usual().await;
+    stage.directory.drop_alert("prod", "a");
+    stage.directory.put_alert(&filtered("hostile")).unwrap();
+    let (release, held) = mpsc::channel::<()>();
+    stage.matching.push("hostile", move || held.recv().unwrap());
+    until(|| !stage.matching.has_waiting()).await;
+    for _ in 0..crate::matching::WAITING_PER_NAMESPACE_MAX {
+        stage.matching.offer("hostile", || ()).unwrap();
+    }
+    for message in ["one", "two"] {
+        assert_eq!(stage.event(&event_json(message)).await, 202);
+    }
+    assert_eq!(stage.dropped.load(Ordering::SeqCst), 2);
+    release.send(()).unwrap();
+    stage.matching.wait();
+    until(|| stage.memory.held() == 0).await;
 }

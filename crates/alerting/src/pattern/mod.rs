@@ -1,15 +1,20 @@
-//! Patterns of the inclusion and exclusion lists: the dialect of Go's `regexp`, run by the `regex` crate, which is
-//! linear in time as well. What Go would refuse is refused here too. Alerts and events never enter.
+//! Patterns of the inclusion and exclusion lists: the dialect of Go's `regexp`, run by the engine of the `regex` crate, which
+//! is linear in time as well. What Go would refuse is refused here too. Alerts and events never enter.
 
 mod class;
 mod escape;
 
-use regex::bytes::{Regex, RegexBuilder};
+use regex_automata::Input;
+use regex_automata::meta::{BuildError, Config, Regex};
+use regex_automata::nfa::thompson::WhichCaptures;
+use regex_automata::util::syntax;
 
 /// How long a pattern may be.
 pub const PATTERN_BYTES_MAX: usize = 4096;
-/// How much memory a compiled pattern may take.
+/// How much memory each automaton of a compiled pattern may take. A pattern has two of them at most.
 const COMPILED_BYTES_MAX: usize = 1 << 20;
+/// How much memory the states take that are made while matching.
+const SCRATCH_BYTES_MAX: usize = 2 << 20;
 /// How deep a pattern may nest.
 const NESTING_MAX: u32 = 100;
 /// The greatest count of `{n,m}`, as in Go.
@@ -45,26 +50,38 @@ impl Pattern {
             return Err(PatternError::TooLong);
         }
         let ours = translate(go)?;
-        let built = RegexBuilder::new(&ours).size_limit(COMPILED_BYTES_MAX).nest_limit(NESTING_MAX).build();
+        let config = Config::new()
+            .utf8_empty(false)
+            .which_captures(WhichCaptures::None)
+            .nfa_size_limit(Some(COMPILED_BYTES_MAX))
+            .hybrid_cache_capacity(SCRATCH_BYTES_MAX);
+        let built = Regex::builder()
+            .configure(config)
+            .syntax(syntax::Config::new().utf8(false).nest_limit(NESTING_MAX))
+            .build(&ours);
         built.map(Self).map_err(|error| PatternError::Refused(one_line(&error)))
     }
 
     /// Whether it matches anywhere in the text.
     pub fn is_match(&self, text: &str) -> bool {
-        self.0.is_match(text.as_bytes())
+        // Not the pool of the engine: it would keep this memory, and what a pattern takes would not be known.
+        self.0.is_match_with(&mut self.0.create_cache(), &Input::new(text))
+    }
+
+    /// How much memory it takes.
+    pub fn bytes(&self) -> u64 {
+        u64::try_from(self.0.memory_usage()).unwrap_or(u64::MAX)
     }
 }
 
 /// The engine draws its syntax errors over several lines; the last one says what is wrong.
-fn one_line(error: &regex::Error) -> String {
-    match error {
-        regex::Error::CompiledTooBig(limit) => format!("needs more than {limit} bytes when compiled"),
-        other => {
-            let text = other.to_string();
-            let last = text.lines().last().unwrap_or_default();
-            last.trim_start_matches("error: ").to_owned()
-        }
+fn one_line(error: &BuildError) -> String {
+    if let Some(limit) = error.size_limit() {
+        return format!("needs more than {limit} bytes when compiled");
     }
+    let text = error.syntax_error().map_or_else(|| error.to_string(), ToString::to_string);
+    let last = text.lines().last().unwrap_or_default();
+    last.trim_start_matches("error: ").to_owned()
 }
 
 /// The same pattern in the engine's dialect.
@@ -452,6 +469,15 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_pattern_tells_how_much_memory_it_takes() {
+        let bytes = |go: &str| Pattern::parse(go).unwrap().bytes();
+        assert!(bytes("abc") < 64 << 10, "{}", bytes("abc"));
+        let large = bytes(r"\w{100}(x|y){500}");
+        assert!(large > bytes("abc") * 4, "{large}");
+        assert!(large < 4 << 20, "{large}");
     }
 
     #[test]
