@@ -4,11 +4,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use plumb_api::kustomize::{Kustomization, KustomizationCondition};
-use plumb_api::meta::{DRIFT_DETECTION, RESTORE};
+use plumb_api::meta::{DRIFT_DETECTION, RESTORE, Reconciled as _};
 use plumb_api::source::GitRepository;
 use plumb_planning::drift::mode::Mode;
 use plumb_runtime::{Change, Handle, Key, Kind, Priority, Queue, Store, Visit};
-use plumb_status::Ending;
+use plumb_status::condition::{READY, find};
+use plumb_status::{Ending, Reason};
 use serde_json::{Map, Value};
 
 use crate::kustomization::ledger::KustomizationLedger;
@@ -45,6 +46,20 @@ impl Kustomizations {
         let Some(handle) = self.handle.get().filter(|_| old.map(moves) != new.map(moves)) else { return };
         for holder in self.context.holds.waiting_for(&key) {
             handle.queue.add(&holder, Priority::Revision);
+        }
+    }
+
+    /// A cycle of dependencies ends by a change of any Kustomization in it.
+    fn wake_cycles(&self, old: Option<&Kustomization>, new: Option<&Kustomization>) {
+        let references = |object: &Kustomization| object.spec.depends_on.clone();
+        let Some(handle) = self.handle.get().filter(|_| old.map(references) != new.map(references)) else {
+            return;
+        };
+        for other in handle.store.all() {
+            let ready = find(other.conditions(), READY);
+            if ready.is_some_and(|ready| ready.reason == Reason::DependencyCycle.as_str()) {
+                handle.queue.add(&Key::of(other.as_ref()), Priority::Revision);
+            }
         }
     }
 
@@ -118,10 +133,12 @@ impl Kind for Kustomizations {
                 self.context.desk.conduct(&Key::of(new.as_ref()), mode, suspended, interval);
                 self.wake_dependents(old.as_deref(), new);
                 self.wake_holders(old.as_deref(), Some(new));
+                self.wake_cycles(old.as_deref(), Some(new));
             }
             Change::Deleted { old } => {
                 self.context.desk.forget(&Key::of(old.as_ref()));
                 self.wake_holders(Some(old), None);
+                self.wake_cycles(Some(old), None);
             }
             Change::Unreadable { .. } => {}
         }

@@ -97,6 +97,7 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
         takeover: options.takeover(),
         concurrency: options.concurrent_ssa,
         requeue: options.work.requeue_dependency(),
+        allow_empty: options.allow_empty,
         scope: Scope {
             namespace: (!options.common.watch_all_namespaces).then(|| runtime.runtime_namespace()),
             sharded: !options.work.watch_label_selector.is_empty(),

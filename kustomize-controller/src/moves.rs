@@ -1,6 +1,8 @@
 //! Objects that move between Kustomizations, against a mock API server that keeps what is applied to it: whatever the order
 //! and whatever is wrong with the new owner, nothing is deleted that someone wants, and it stays the same object.
 
+mod deletions;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,7 +15,9 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::options::Options;
-use crate::scenarios::{LIST, PATIENCE, REVISION, SOURCES, discovery, fields, ids, merged, put, source};
+use crate::scenarios::{
+    LIST, PATIENCE, REVISION, SOURCE, SOURCES, discovery, fields, ids, merged, put, source,
+};
 use crate::{IDENTITY, install};
 
 const NEXT: &str = "main@sha1:2222222222222222222222222222222222222222";
@@ -121,11 +125,7 @@ impl World {
         api.on("GET", SOURCES, sources);
         api.once("GET", SOURCES, Answer::list("v1", "GitRepositoryList", &[source(artifact)]));
         let reading = Arc::clone(&current);
-        api.on(
-            "GET",
-            "/apis/source.toolkit.fluxcd.io/v1/namespaces/flux-system/gitrepositories/repo",
-            Answer::with(move |_| Answer::ok(reading.lock().unwrap().clone())),
-        );
+        api.on("GET", SOURCE, Answer::with(move |_| Answer::ok(reading.lock().unwrap().clone())));
         let all: Vec<Value> = self
             .objects
             .lock()
@@ -247,6 +247,17 @@ fn bump(object: &mut Value) {
     object["metadata"]["resourceVersion"] = version.to_string().into();
 }
 
+/// As the server says that an object is not there.
+fn absent(path: &str) -> Answer {
+    let name = path.rsplit('/').next();
+    let details = json!({"name": name, "kind": "configmaps"});
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404,
+        "message": "not found", "details": details,
+    });
+    Answer::json(404, status)
+}
+
 /// As the server, in small.
 fn serve(objects: &Objects, call: &Call) -> Answer {
     let path = call.path.trim_end_matches("/status");
@@ -263,6 +274,12 @@ fn serve(objects: &Objects, call: &Call) -> Answer {
     }
     match (call.method.as_str(), known) {
         ("GET", Some(known)) => Answer::ok(known.lock().unwrap().clone()),
+        ("DELETE", Some(known)) if known.lock().unwrap()["metadata"]["finalizers"].is_array() => {
+            let mut known = known.lock().unwrap();
+            known["metadata"]["deletionTimestamp"] = "2026-11-25T06:30:00Z".into();
+            bump(&mut known);
+            Answer::ok(known.clone())
+        }
         ("DELETE", Some(_)) => {
             objects.lock().unwrap().remove(path);
             Answer::status(200, "", "")
@@ -287,7 +304,7 @@ fn serve(objects: &Objects, call: &Call) -> Answer {
             }
             Answer::ok(object)
         }
-        (_, _) => Answer::not_found(),
+        (_, _) => absent(path),
     }
 }
 

@@ -46,6 +46,11 @@ pub struct Options {
     #[arg(long = "no-cross-namespace-refs", default_value = "false", default_missing_value = "true",
           num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
     pub no_cross_namespace_refs: bool,
+    /// Allow a source that renders no objects to prune everything (Flux's behaviour). Default: false. The annotation
+    /// `kustomize.toolkit.fluxcd.io/allow-empty: "true"` allows it for one Kustomization.
+    #[arg(long = "allow-empty", default_value = "false", default_missing_value = "true",
+          num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
+    pub allow_empty: bool,
     /// Further field managers (by the beginning of their name) whose fields are taken over.
     #[arg(long = "override-manager")]
     pub override_manager: Vec<String>,

@@ -20,6 +20,8 @@ const KUSTOMIZATION: &str = "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/flu
 const STATUS: &str = "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/flux-system/kustomizations/apps/status";
 pub(crate) const LIST: &str = "/apis/kustomize.toolkit.fluxcd.io/v1/kustomizations";
 pub(crate) const SOURCES: &str = "/apis/source.toolkit.fluxcd.io/v1/gitrepositories";
+pub(crate) const SOURCE: &str =
+    "/apis/source.toolkit.fluxcd.io/v1/namespaces/flux-system/gitrepositories/repo";
 pub(crate) const REVISION: &str = "main@sha1:1111111111111111111111111111111111111111";
 /// How long anything is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -89,6 +91,7 @@ impl Stand {
         artifact["revision"] = revision.into();
         let mut source = source(&artifact);
         source["metadata"]["resourceVersion"] = "10".into();
+        self.api.on("GET", SOURCE, Answer::ok(source.clone()));
         self.feed.send("MODIFIED", &source);
     }
 
@@ -182,6 +185,7 @@ pub(crate) fn source(artifact: &Value) -> Value {
 fn stage(api: &Scenario, object: &Arc<Mutex<Value>>, artifact: &Value, watch: Answer) {
     let source = source(artifact);
     api.on("GET", SOURCES, watch);
+    api.on("GET", SOURCE, Answer::ok(source.clone()));
     api.once("GET", SOURCES, Answer::list("v1", "GitRepositoryList", &[source]));
     let listing = Arc::clone(object);
     listed(api, LIST, "KustomizationList", move || listing.lock().unwrap().clone());

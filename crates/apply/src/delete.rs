@@ -49,19 +49,27 @@ pub struct Pruned {
 }
 
 impl Pruned {
-    /// The lines of the event: what was deleted.
+    /// The lines of the event: what was deleted, what is being deleted, and what was given up.
     pub fn lines(&self) -> Vec<String> {
-        let deleted = self.fates.iter().filter(|(_, fate)| matches!(fate, Fate::Deleted | Fate::Terminating));
-        deleted.map(|(id, _)| format!("{id} deleted")).collect()
+        let line = |(id, fate): &(ObjectId, Fate)| match fate {
+            Fate::Deleted => Some(format!("{id} deleted")),
+            Fate::Terminating => Some(format!("{id} deletion requested, finalizers hold it")),
+            Fate::Kept(why) if why.releases() => Some(format!("{id} left in the cluster: {why}")),
+            Fate::Kept(_) | Fate::Absent => None,
+        };
+        self.fates.iter().filter_map(line).collect()
     }
 
-    /// What is kept on account of another Kustomization, or of what is kept itself.
+    /// How many deletions the server took.
+    pub fn deletions(&self) -> usize {
+        self.fates.iter().filter(|(_, fate)| matches!(fate, Fate::Deleted | Fate::Terminating)).count()
+    }
+
+    /// What is kept and stays in the inventory, though the server has not begun to delete it.
     pub fn held(&self) -> impl Iterator<Item = (&ObjectId, &WhyNot)> {
         self.fates.iter().filter_map(|(id, fate)| match fate {
-            Fate::Kept(
-                why @ (WhyNot::ClaimedBy(_) | WhyNot::MayBeClaimedBy { .. } | WhyNot::Contains { .. }),
-            ) => Some((id, why)),
-            Fate::Kept(_) | Fate::Deleted | Fate::Terminating | Fate::Absent => None,
+            Fate::Kept(WhyNot::BeingDeleted) | Fate::Deleted | Fate::Terminating | Fate::Absent => None,
+            Fate::Kept(why) => (!why.releases()).then_some((id, why)),
         })
     }
 

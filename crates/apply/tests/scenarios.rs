@@ -454,7 +454,8 @@ async fn only_what_is_ours_is_deleted_and_only_as_it_was_looked_at() {
     let fates: BTreeMap<_, _> = pruned.fates.iter().map(|(id, fate)| (id.name.as_str(), fate)).collect();
     assert_eq!((fates["ours"], fates["gone"]), (&Fate::Deleted, &Fate::Absent));
     assert!(matches!(fates["theirs"], Fate::Kept(_)));
-    assert_eq!(pruned.lines(), ["ConfigMap/prod/ours deleted"]);
+    let left = "ConfigMap/prod/theirs left in the cluster: it belongs to Kustomization/flux-system/infra";
+    assert_eq!(pruned.lines(), [left, "ConfigMap/prod/ours deleted"]);
     assert_eq!(pruned.released().count(), 3);
     let deletions = api.matching("DELETE", "*");
     assert_eq!(deletions.len(), 1);
@@ -496,6 +497,41 @@ async fn a_deletion_that_fails_does_not_stop_the_others_and_stays_in_the_invento
         complaint.starts_with("delete failed, errors: ConfigMap/prod/a delete failed (Forbidden)"),
         "{complaint}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_pruned_from_a_partial_discovery() {
+    let api = api();
+    // The server of this group does not answer, so its kinds are not listed.
+    let mut stale = served("metrics.example.com", "v1", &[]);
+    stale["versions"][0]["freshness"] = "Stale".into();
+    api.on("GET", "/apis", list(&[stale]));
+    let core = [("configmaps", "ConfigMap", "Namespaced"), ("namespaces", "Namespace", "Cluster")];
+    api.on("GET", "/api", list(&[served("", "v1", &core)]));
+    api.on("GET", &format!("{MAPS}/a"), Answer::ok(found("a", "apps", "7")));
+    api.on("DELETE", &format!("{MAPS}/a"), Answer::status(200, "", ""));
+    let id = |text: &str| ObjectId::parse_inventory(text).unwrap();
+    let candidates: Vec<Candidate> =
+        ["prod_m_metrics.example.com_Rule", "prod_a__ConfigMap", "_prod__Namespace"]
+            .map(|text| Candidate { id: id(text), version: "v1".to_owned() })
+            .into();
+    api.on("GET", "/api/v1/namespaces/prod", {
+        let mut namespace = found("prod", "apps", "3");
+        namespace["kind"] = "Namespace".into();
+        Answer::ok(namespace)
+    });
+    let budget = Budget::lasting(Duration::from_mins(1));
+    let pruned = prune(&cluster(&api), &candidates, &owner(), Claims::default(), 4, &budget).await;
+    let complaint = pruned.complaint().unwrap();
+    assert!(complaint.contains("Rule/prod/m") && pruned.failures.len() == 1, "{complaint}");
+    let released: Vec<_> = pruned.released().map(ToString::to_string).collect();
+    assert_eq!(
+        released,
+        ["ConfigMap/prod/a"],
+        "the others are pruned, but not the namespace of what is left"
+    );
+    let held: Vec<_> = pruned.held().map(|(id, why)| format!("{id}: {why}")).collect();
+    assert_eq!(held, ["Namespace/prod: it contains Rule/prod/m, which is kept"]);
 }
 
 fn deployment(ready: i64, progressing: &str) -> Value {

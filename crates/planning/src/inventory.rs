@@ -17,17 +17,13 @@ pub const ENTRIES_MAX: usize = 100_000;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inventory {
     entries: BTreeMap<ObjectId, String>,
+    /// Entries whose id cannot be read, as they stand, with their version.
+    unreadable: BTreeMap<String, String>,
 }
 
-/// An inventory that cannot be trusted to be whole.
+/// An inventory that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InventoryError {
-    /// An id is not in the format of the inventory.
-    #[error("inventory entry {id:?} is not <namespace>_<name>_<group>_<kind>")]
-    BadId {
-        /// The id as it stands.
-        id: String,
-    },
     /// More entries than are read.
     #[error("inventory has {count} entries, the limit is {ENTRIES_MAX}")]
     TooMany {
@@ -37,19 +33,21 @@ pub enum InventoryError {
 }
 
 impl Inventory {
-    /// Reads the inventory of a status. One bad entry fails the whole: pruning by a part of it would leave orphans.
+    /// Reads the inventory of a status. An entry whose id cannot be read names no object, so it can neither be pruned nor
+    /// be forgotten: it is carried along until somebody corrects it.
     pub fn from_wire(wire: Option<&Wire>) -> Result<Self, InventoryError> {
         let Some(wire) = wire else { return Ok(Self::default()) };
         if wire.entries.len() > ENTRIES_MAX {
             return Err(InventoryError::TooMany { count: wire.entries.len() });
         }
-        let mut entries = BTreeMap::new();
+        let mut inventory = Self::default();
         for entry in &wire.entries {
-            let id = ObjectId::parse_inventory(&entry.id)
-                .map_err(|_| InventoryError::BadId { id: entry.id.clone() })?;
-            entries.insert(id, entry.v.clone());
+            match ObjectId::parse_inventory(&entry.id) {
+                Ok(id) => inventory.insert(id, entry.v.clone()),
+                Err(_) => drop(inventory.unreadable.insert(entry.id.clone(), entry.v.clone())),
+            }
         }
-        Ok(Self { entries })
+        Ok(inventory)
     }
 
     /// The wire form, in apply order.
@@ -57,7 +55,9 @@ impl Inventory {
         let entries = self
             .in_apply_order()
             .into_iter()
-            .map(|(id, version)| InventoryEntry { id: id.to_inventory(), v: version.to_owned() })
+            .map(|(id, version)| (id.to_inventory(), version))
+            .chain(self.unreadable.iter().map(|(id, version)| (id.clone(), version.as_str())))
+            .map(|(id, version)| InventoryEntry { id, v: version.to_owned() })
             .collect();
         Wire { entries }
     }
@@ -104,7 +104,21 @@ impl Inventory {
     pub fn union(&self, later: &Self) -> Self {
         let mut entries = self.entries.clone();
         entries.extend(later.entries.iter().map(|(id, version)| (id.clone(), version.clone())));
-        Self { entries }
+        let mut unreadable = self.unreadable.clone();
+        unreadable.extend(later.unreadable.clone());
+        Self { entries, unreadable }
+    }
+
+    /// Ids that cannot be read, as they stand.
+    pub fn unreadable(&self) -> impl Iterator<Item = &str> {
+        self.unreadable.keys().map(String::as_str)
+    }
+
+    /// The same, and what cannot be read in `other`.
+    #[must_use]
+    pub fn with_unreadable_of(mut self, other: &Self) -> Self {
+        self.unreadable.extend(other.unreadable.clone());
+        self
     }
 
     /// Objects of this one that `other` lacks.
@@ -116,7 +130,7 @@ impl Inventory {
             .filter(|(id, _)| !other.entries.contains_key(*id))
             .map(|(id, version)| (id.clone(), version.clone()))
             .collect();
-        Self { entries }
+        Self { entries, unreadable: BTreeMap::new() }
     }
 
     /// Whether `other` names no object that this one lacks: then no write-ahead is needed.
@@ -127,7 +141,9 @@ impl Inventory {
     /// The same objects, each under the id that `rename` gives to it. Entries that become one object are one entry.
     #[must_use]
     pub fn renamed(self, rename: impl Fn(ObjectId, &str) -> ObjectId) -> Self {
-        self.entries.into_iter().map(|(id, version)| (rename(id, &version), version)).collect()
+        let Self { entries, unreadable } = self;
+        let entries = entries.into_iter().map(|(id, version)| (rename(id, &version), version)).collect();
+        Self { entries, unreadable }
     }
 
     /// Objects with their versions, sorted by id.
@@ -143,6 +159,6 @@ impl Inventory {
 
 impl FromIterator<(ObjectId, String)> for Inventory {
     fn from_iter<T: IntoIterator<Item = (ObjectId, String)>>(objects: T) -> Self {
-        Self { entries: objects.into_iter().collect() }
+        Self { entries: objects.into_iter().collect(), unreadable: BTreeMap::new() }
     }
 }

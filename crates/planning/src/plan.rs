@@ -114,6 +114,7 @@ pub fn plan(request: Request<'_>) -> Plan {
     let Request { desired, before, selection, prunes } = request;
     let inventory: Inventory =
         desired.iter().map(|planned| (planned.id.clone(), planned.object.version().to_owned())).collect();
+    let inventory = inventory.with_unreadable_of(before);
     let mut apply = Vec::new();
     let mut skipped = Vec::new();
     for planned in desired {

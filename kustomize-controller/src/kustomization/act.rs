@@ -8,12 +8,14 @@ use plumb_api::meta::Artifact;
 use plumb_apply::{Budget, Order, execute, prune};
 use plumb_planning::plan::Planned;
 use plumb_runtime::Visit;
+use plumb_status::{Occurrence, Reason};
 use tokio::time::Instant;
 
 use super::build::owner;
 use super::claims::{self, Question};
-use super::decide::{Decision, Memory};
+use super::decide::{self, Decision, Memory};
 use super::error::KustomizationError;
+use super::reread;
 use super::validate::Valid;
 use crate::drift::{Managed, Terms};
 use crate::kind::Kustomizations;
@@ -100,6 +102,8 @@ async fn delete(
         visit.ledger().note_inventory(desired);
         return Ok(());
     }
+    reread::unchanged(visit.object(), question.artifact, context).await?;
+    let before = visit.ledger().inventory().len();
     let asked = claims::ask(question, visit, kind).await;
     let (owner, claims) = (owner(visit.object()), asked.claims.clone());
     let pruned = prune(&context.cluster, candidates, &owner, claims, context.concurrency, budget).await;
@@ -113,6 +117,11 @@ async fn delete(
     ledger.note_inventory(kept);
     ledger.note_lines(pruned.lines());
     ledger.note_kept(said, is_news);
+    let deleted = pruned.deletions();
+    if decide::is_large(deleted, before) {
+        let text = format!("{deleted} of {before} objects left the source and were deleted");
+        ledger.note(Occurrence::error(Reason::LargePrune, text));
+    }
     match pruned.complaint() {
         None => Ok(()),
         Some(complaint) => Err(KustomizationError::Prune { complaint }),

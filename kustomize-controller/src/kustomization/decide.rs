@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use plumb_api::meta::Artifact;
+use plumb_api::kustomize::Kustomization;
+use plumb_api::meta::{ALLOW_EMPTY, Artifact};
 use plumb_manifests::ObjectId;
 use plumb_planning::drift::mode::Mode;
 use plumb_planning::fingerprint::Fingerprint;
@@ -13,6 +14,11 @@ use super::error::KustomizationError;
 use super::facts::{Facts, Source, Standing};
 use super::validate::Valid;
 
+/// From which share of the inventory on a prune is told by itself, in percent.
+const LARGE_PRUNE_PERCENT: usize = 95;
+/// A prune of fewer objects is never told by itself.
+const LARGE_PRUNE_MIN: usize = 10;
+
 /// The artifact to work with, or what is waited for.
 pub fn ready<'a>(facts: &'a Facts, valid: &Valid, retry: &str) -> Result<&'a Artifact, KustomizationError> {
     let artifact = match &facts.source {
@@ -22,6 +28,10 @@ pub fn ready<'a>(facts: &'a Facts, valid: &Valid, retry: &str) -> Result<&'a Art
         Source::Empty => return Err(KustomizationError::ArtifactMissing { retry: retry.to_owned() }),
         Source::Holds(artifact) => artifact,
     };
+    if let Some(cycle) = &facts.cycle {
+        let way: Vec<String> = cycle.iter().map(ToString::to_string).collect();
+        return Err(KustomizationError::DependencyCycle { way: way.join(" -> ") });
+    }
     for (key, standing) in &facts.dependencies {
         let problem = match standing {
             Standing::Missing => "not found",
@@ -36,6 +46,27 @@ pub fn ready<'a>(facts: &'a Facts, valid: &Valid, retry: &str) -> Result<&'a Art
         return Err(KustomizationError::Dependency { name: key.to_string(), problem });
     }
     Ok(artifact)
+}
+
+/// Refuses a rendering without objects where it would prune everything (`spec.prune`, an inventory that is not empty), unless
+/// that is allowed.
+pub fn refuse_empty(
+    object: &Kustomization,
+    planned: &[Planned],
+    before: &Inventory,
+    allow_empty: bool,
+) -> Result<(), KustomizationError> {
+    let annotation = object.metadata.annotations.as_ref().and_then(|all| all.get(ALLOW_EMPTY));
+    let allowed = allow_empty || annotation.is_some_and(|value| value == "true");
+    if !planned.is_empty() || before.is_empty() || !object.spec.prune || allowed {
+        return Ok(());
+    }
+    Err(KustomizationError::EmptyRendering { count: before.len() })
+}
+
+/// Whether a prune has deleted so much of what there was that people should hear of it.
+pub fn is_large(deleted: usize, before: usize) -> bool {
+    deleted >= LARGE_PRUNE_MIN && deleted.saturating_mul(100) >= before.saturating_mul(LARGE_PRUNE_PERCENT)
 }
 
 /// What is remembered of earlier attempts, in the status and at the desk.

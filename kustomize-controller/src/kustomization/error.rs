@@ -1,6 +1,7 @@
 //! Why an attempt at a Kustomization did not succeed, and what follows. Errors of the steps keep their own texts.
 
 use plumb_api::kustomize::KustomizationCondition;
+use plumb_api::meta::ALLOW_EMPTY;
 use plumb_fetch::FetchError;
 use plumb_planning::drift::mode::InvalidMode;
 use plumb_planning::inventory::InventoryError;
@@ -111,6 +112,27 @@ pub enum KustomizationError {
         /// Each object.
         complaint: String,
     },
+    /// The dependencies lead back to this Kustomization.
+    #[error("dependency cycle: {way}: remove one of these from spec.dependsOn")]
+    DependencyCycle {
+        /// From this Kustomization to itself.
+        way: String,
+    },
+    /// The source renders no object, and everything would be deleted.
+    #[error(
+        "the source renders no objects, and all {count} objects of the inventory would be deleted: set the annotation \
+         {ALLOW_EMPTY}: \"true\" or the flag --allow-empty if that is meant, or correct spec.path"
+    )]
+    EmptyRendering {
+        /// How many objects there are.
+        count: usize,
+    },
+    /// Something has changed since the attempt began, so nothing is deleted.
+    #[error("nothing is deleted: {what}")]
+    PruneStopped {
+        /// What has changed.
+        what: String,
+    },
     /// A Kustomization is deleted, and some of its objects are not deleted, or not yet.
     #[error("not all objects are deleted: {kept}")]
     PruneHeld {
@@ -153,25 +175,30 @@ impl Classify for KustomizationError {
                 Reason::ReconciliationFailed
             }
             Self::Prune { .. } => Reason::PruneFailed,
-            Self::PruneHeld { .. } => Reason::PruneHeld,
+            Self::PruneHeld { .. } | Self::PruneStopped { .. } => Reason::PruneHeld,
+            Self::DependencyCycle { .. } => Reason::DependencyCycle,
+            Self::EmptyRendering { .. } => Reason::PruneBlocked,
             Self::Unhealthy { .. } => Reason::HealthCheckFailed,
         }
     }
 
     fn consequence(&self) -> Consequence {
         match self {
-            Self::UnsupportedField { .. } | Self::InvalidField { .. } | Self::CrossNamespace { .. } => {
-                Consequence::Stall
-            }
+            Self::UnsupportedField { .. }
+            | Self::InvalidField { .. }
+            | Self::CrossNamespace { .. }
+            | Self::DependencyCycle { .. } => Consequence::Stall,
             Self::DriftMode(error) => error.consequence(),
             Self::SourceMissing { .. }
             | Self::ArtifactMissing { .. }
             | Self::ArtifactGone { .. }
             | Self::PruneHeld { .. }
+            | Self::PruneStopped { .. }
             | Self::Dependency { .. } => Consequence::Wait,
             Self::Fetch(error) => error.consequence(),
             Self::Render(error) => error.consequence(),
             Self::BuildFault
+            | Self::EmptyRendering { .. }
             | Self::Variables { .. }
             | Self::Duplicate(_)
             | Self::Scope { .. }

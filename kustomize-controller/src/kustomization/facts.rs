@@ -1,5 +1,7 @@
 //! What is the case: the source and what must come first, as the watches know them. Reads memory only.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use plumb_api::kustomize::Kustomization;
 use plumb_api::meta::{Artifact, Reconciled as _};
 use plumb_api::source::GitRepository;
@@ -43,10 +45,17 @@ pub struct Facts {
     pub source: Source,
     /// What must come first, in the order of the spec.
     pub dependencies: Vec<(Key, Standing)>,
+    /// A way along `dependsOn` from this Kustomization to itself, both ends included.
+    pub cycle: Option<Vec<Key>>,
 }
 
 /// Looks around.
-pub fn gather(valid: &Valid, repositories: &Store<GitRepository>, others: &Store<Kustomization>) -> Facts {
+pub fn gather(
+    own: &Key,
+    valid: &Valid,
+    repositories: &Store<GitRepository>,
+    others: &Store<Kustomization>,
+) -> Facts {
     let source = match repositories.get(&valid.source) {
         None => Source::Missing,
         Some(repository) => match repository.artifact() {
@@ -58,7 +67,41 @@ pub fn gather(valid: &Valid, repositories: &Store<GitRepository>, others: &Store
         .depends_on
         .iter()
         .map(|key| (key.clone(), others.get(key).as_deref().map_or(Standing::Missing, standing)));
-    Facts { source, dependencies: dependencies.collect() }
+    let next = |key: &Key| others.get(key).map(|object| dependencies_of(&object)).unwrap_or_default();
+    let cycle = cycle(own, &valid.depends_on, next);
+    Facts { source, dependencies: dependencies.collect(), cycle }
+}
+
+fn dependencies_of(object: &Kustomization) -> Vec<Key> {
+    let own = object.metadata.namespace.as_deref().unwrap_or_default();
+    let references = object.spec.depends_on.iter();
+    references
+        .map(|reference| Key::new(reference.namespace.as_deref().unwrap_or(own), &reference.name))
+        .collect()
+}
+
+/// The shortest way from a Kustomization to itself. Each one is looked at once, so the search ends.
+fn cycle(own: &Key, first: &[Key], next: impl Fn(&Key) -> Vec<Key>) -> Option<Vec<Key>> {
+    let mut came_from: BTreeMap<Key, Key> = BTreeMap::new();
+    let mut open: VecDeque<(Key, Key)> = first.iter().map(|key| (own.clone(), key.clone())).collect();
+    while let Some((from, key)) = open.pop_front() {
+        if key == *own {
+            let mut way = vec![key];
+            let mut at = Some(&from);
+            while let Some(step) = at {
+                way.push(step.clone());
+                at = came_from.get(step);
+            }
+            way.reverse();
+            return Some(way);
+        }
+        if came_from.contains_key(&key) {
+            continue;
+        }
+        open.extend(next(&key).into_iter().map(|next| (key.clone(), next)));
+        came_from.insert(key, from);
+    }
+    None
 }
 
 fn standing(object: &Kustomization) -> Standing {
@@ -75,4 +118,37 @@ fn standing(object: &Kustomization) -> Standing {
 pub fn is_ready(object: &Kustomization) -> bool {
     object.observed_generation() == object.metadata.generation
         && find(object.conditions(), READY).is_some_and(Condition::is_true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The cycle through `a` in a graph of `from: to to`.
+    fn found(graph: &[(&str, &[&str])]) -> Option<String> {
+        let key = |name: &str| Key::new("ns", name);
+        let next = |of: &Key| {
+            let edges = graph.iter().find(|(name, _)| *name == of.name).map_or(&[][..], |(_, to)| to);
+            edges.iter().map(|name| key(name)).collect::<Vec<_>>()
+        };
+        let way = cycle(&key("a"), &next(&key("a")), next)?;
+        Some(way.iter().map(|key| key.name.as_str()).collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn a_cycle_of_dependencies_is_found_with_its_way() {
+        assert_eq!(found(&[("a", &["a"])]).as_deref(), Some("a a"));
+        assert_eq!(found(&[("a", &["b"]), ("b", &["a"])]).as_deref(), Some("a b a"));
+        assert_eq!(
+            found(&[("a", &["x", "b"]), ("b", &["c"]), ("c", &["d", "a"]), ("x", &["c"])]).as_deref(),
+            Some("a x c a")
+        );
+    }
+
+    #[test]
+    fn a_chain_and_a_cycle_of_others_are_none() {
+        assert_eq!(found(&[]), None);
+        assert_eq!(found(&[("a", &["b", "c"]), ("b", &["c"]), ("c", &["missing"])]), None);
+        assert_eq!(found(&[("a", &["b"]), ("b", &["c"]), ("c", &["b"])]), None);
+    }
 }

@@ -32,8 +32,10 @@ pub struct KustomizationLedger {
     healthy: Said,
     progress: Option<String>,
     lines: Vec<String>,
-    /// What is not deleted though it left the source, and whether that is news.
-    kept: (Option<String>, bool),
+    /// What is not deleted though it left the source.
+    kept: Vec<String>,
+    /// What is told beside the changes of objects.
+    notices: Vec<Occurrence>,
     waiting: Option<String>,
     finished: Option<(Duration, GoDuration)>,
     /// Whether the status holds drift that the desk may not know yet.
@@ -68,7 +70,8 @@ impl KustomizationLedger {
             healthy: Said::Nothing,
             progress: None,
             lines: Vec::new(),
-            kept: (None, false),
+            kept: Vec::new(),
+            notices: Vec::new(),
             waiting: None,
             finished: None,
             drift_stands: status.drift.is_some(),
@@ -132,12 +135,33 @@ impl KustomizationLedger {
 
     /// What is not deleted though it left the source, and whether that is news.
     pub fn note_kept(&mut self, kept: Option<String>, is_news: bool) {
-        self.kept = (kept, is_news);
+        let Some(kept) = kept else { return };
+        if is_news {
+            self.note(Occurrence::info(Reason::PruneHeld, kept.clone()));
+        }
+        self.kept.push(kept);
     }
 
     /// What is not deleted though it left the source.
-    pub fn kept(&self) -> Option<&str> {
-        self.kept.0.as_deref()
+    pub fn kept(&self) -> Option<String> {
+        (!self.kept.is_empty()).then(|| self.kept.join("; "))
+    }
+
+    /// A Kustomization goes away and leaves its objects.
+    pub fn note_released(&mut self, objects: &Inventory, suspended: bool) {
+        let count = objects.len() + objects.unreadable().count();
+        if count == 0 {
+            return;
+        }
+        let why =
+            if suspended { "it was suspended when it was deleted" } else { "its spec does not delete them" };
+        let text = format!("{count} objects of this Kustomization are left in the cluster: {why}");
+        self.note(Occurrence::info(Reason::ObjectsReleased, text));
+    }
+
+    /// Something that people should hear of, whatever the ending.
+    pub fn note(&mut self, notice: Occurrence) {
+        self.notices.push(notice);
     }
 
     /// Nobody asked for health, or there was nothing to look at.
@@ -275,9 +299,7 @@ impl Ledger for KustomizationLedger {
         if !self.lines.is_empty() {
             told.push(Occurrence::info(Reason::Progressing, self.lines.join("\n")));
         }
-        if let (Some(kept), true) = &self.kept {
-            told.push(Occurrence::info(Reason::PruneHeld, kept.clone()));
-        }
+        told.extend(self.notices.iter().cloned());
         told
     }
 

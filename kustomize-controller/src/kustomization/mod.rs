@@ -13,6 +13,7 @@ pub mod identity;
 pub mod ledger;
 pub mod reconcile;
 mod record;
+pub mod reread;
 pub mod teardown;
 pub mod validate;
 pub mod variables;
@@ -53,6 +54,8 @@ pub struct Context {
     pub concurrency: usize,
     /// How soon something that is waited for is looked at again.
     pub requeue: Duration,
+    /// Whether a rendering without objects may prune everything.
+    pub allow_empty: bool,
     /// Which Kustomizations are watched.
     pub scope: claims::Scope,
     /// Whether references to other namespaces are refused.

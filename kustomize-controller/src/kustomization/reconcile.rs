@@ -7,6 +7,7 @@ use plumb_api::meta::{GoDuration, RESTORE, Reconciled as _};
 use plumb_planning::drift::mode::Mode;
 use plumb_planning::inventory::Inventory;
 use plumb_runtime::{Priority, Visit};
+use plumb_status::condition::{READY, find};
 use plumb_status::{Classify as _, Consequence, Detail, Ending, Reason, Retry};
 
 use super::Context;
@@ -81,7 +82,7 @@ async fn attempt(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Result
     let retry = GoDuration::from(context.requeue).to_string();
     let valid = validate(object, context.no_cross_namespace_refs)?;
     let before = Inventory::from_wire(object.status.as_ref().and_then(|status| status.inventory.as_ref()))?;
-    let facts = facts::gather(&valid, &context.repositories, &kind.others());
+    let facts = facts::gather(visit.key(), &valid, &context.repositories, &kind.others());
     let artifact = decide::ready(&facts, &valid, &retry)?;
     tracing::Span::current().record("revision", artifact.revision.as_str());
     visit.ledger().note_artifact(artifact, timeout);
@@ -102,6 +103,8 @@ async fn attempt(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Result
     recall(object, visit, context);
     context.desk.set_terms(visit.key(), terms.clone());
     let Identified { planned, before } = identify(&built.planned, before, context).await?;
+    decide::refuse_empty(object, &planned, &before, context.allow_empty)?;
+    note_unreadable(&before, visit);
     let past = past(object, before, &built.digest, visit, context);
     let decision = decide::decide(planned.to_vec(), &past, &artifact.revision, valid.mode, object.spec.prune);
     let receipt = act::act(decision, &planned, (terms, artifact), visit, kind).await?;
@@ -112,6 +115,16 @@ async fn attempt(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Result
     match health::health(&valid, &planned, visit, context).await? {
         Some(()) => Ok(Course::Done(receipt)),
         None => Ok(Course::Superseded),
+    }
+}
+
+/// Says which entries of the inventory cannot be read: they are kept, but nothing can be done about their objects.
+fn note_unreadable(before: &Inventory, visit: &Visit<Kustomizations>) {
+    let ready = find(visit.object().conditions(), READY).map(|ready| ready.message.as_str());
+    for id in before.unreadable() {
+        let text = format!("inventory entry {id:?} cannot be read and is kept");
+        let is_news = !ready.unwrap_or_default().contains(&text);
+        visit.ledger().note_kept(Some(text), is_news);
     }
 }
 
@@ -194,7 +207,7 @@ async fn look(
     context: &Context,
 ) -> Result<(), KustomizationError> {
     let valid = validate(object, context.no_cross_namespace_refs)?;
-    let facts = facts::gather(&valid, &context.repositories, &kind.others());
+    let facts = facts::gather(visit.key(), &valid, &context.repositories, &kind.others());
     let artifact = decide::ready(&facts, &valid, "")?;
     let applied = object.status.as_ref().and_then(|status| status.last_applied_revision.as_ref());
     if applied != Some(&artifact.revision) {

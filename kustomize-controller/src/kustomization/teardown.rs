@@ -14,6 +14,7 @@ use super::build::owner;
 use super::claims::{self, Question};
 use super::error::KustomizationError;
 use super::identity::identify;
+use super::reread;
 use crate::kind::Kustomizations;
 
 /// How long one attempt to delete everything may take.
@@ -36,10 +37,12 @@ async fn take_down(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Resu
     let hold = context.desk.hold(visit.key()).await;
     context.desk.forget(visit.key());
     drop(hold);
+    let before = Inventory::from_wire(object.status.as_ref().and_then(|status| status.inventory.as_ref()))?;
     if object.spec.suspend || !object.spec.deletes_objects() {
+        visit.ledger().note_released(&before, object.spec.suspend);
         return Ok(());
     }
-    let before = Inventory::from_wire(object.status.as_ref().and_then(|status| status.inventory.as_ref()))?;
+    reread::unchanged(object, None, context).await?;
     let before = identify(&[], before, context).await?.before;
     let plan = plan::teardown(&before, true);
     let budget = Budget::new(Instant::now() + TEARDOWN_MAX, context.shutdown.clone());
@@ -54,9 +57,13 @@ async fn take_down(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Resu
         rest.remove(id);
     }
     let mut ledger = visit.ledger();
-    ledger.note_inventory(rest);
     ledger.note_lines(pruned.lines());
-    ledger.note_kept(said.clone(), is_news);
+    ledger.note_kept(said, is_news);
+    for id in rest.unreadable() {
+        ledger.note_kept(Some(format!("inventory entry {id:?} cannot be read")), false);
+    }
+    ledger.note_inventory(rest);
+    let said = ledger.kept();
     match (pruned.complaint(), said) {
         (Some(complaint), _) => Err(KustomizationError::Prune { complaint }),
         (None, Some(kept)) => Err(KustomizationError::PruneHeld { kept }),

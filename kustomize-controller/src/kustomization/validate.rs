@@ -86,22 +86,42 @@ pub fn validate(object: &Kustomization, no_cross_namespace_refs: bool) -> Result
         }
         refuse(substitute_strategy.is_some(), "spec.postBuild.substituteStrategy")?;
     }
-    let (source, source_ref) = source(source_ref, &own, no_cross_namespace_refs)?;
+    let references = References { own: &own, no_cross_namespace_refs };
+    let (source, source_ref) = source(source_ref, references)?;
     Ok(Valid {
         source,
         source_ref,
-        depends_on: dependencies(depends_on, &own, no_cross_namespace_refs)?,
+        depends_on: dependencies(depends_on, references)?,
         wait: *wait,
-        health_checks: targets(health_checks, &own)?,
+        health_checks: targets(health_checks, references)?,
         mode: mode(object)?,
     })
+}
+
+/// The only way from a reference of a spec to the object that it names.
+#[derive(Debug, Clone, Copy)]
+struct References<'a> {
+    /// The namespace of the Kustomization.
+    own: &'a str,
+    /// Whether references to other namespaces are refused.
+    no_cross_namespace_refs: bool,
+}
+
+impl References<'_> {
+    fn resolve(self, kind: &str, namespace: Option<&str>, name: &str) -> Result<Key, KustomizationError> {
+        let namespace = namespace.filter(|namespace| !namespace.is_empty()).unwrap_or(self.own);
+        let key = Key::new(namespace, name);
+        if self.no_cross_namespace_refs && key.namespace != self.own {
+            return Err(KustomizationError::CrossNamespace { object: format!("{kind}/{key}") });
+        }
+        Ok(key)
+    }
 }
 
 /// The source, and how messages name it.
 fn source(
     reference: &CrossNamespaceSourceReference,
-    own: &str,
-    no_cross_namespace_refs: bool,
+    references: References<'_>,
 ) -> Result<(Key, String), KustomizationError> {
     let CrossNamespaceSourceReference { api_version: _, kind, name, namespace } = reference;
     let kind_name = kind.as_str();
@@ -110,10 +130,7 @@ fn source(
             field: format!("spec.sourceRef.kind={kind_name}"),
         });
     }
-    let key = Key::new(namespace.clone().unwrap_or_else(|| own.to_owned()), name);
-    if no_cross_namespace_refs && key.namespace != own {
-        return Err(KustomizationError::CrossNamespace { object: format!("{kind_name}/{key}") });
-    }
+    let key = references.resolve(kind_name, namespace.as_deref(), name)?;
     let text = match namespace {
         Some(namespace) => format!("{kind_name}/{namespace}/{name}"),
         None => format!("{kind_name}/{name}"),
@@ -129,27 +146,25 @@ pub fn mode(object: &Kustomization) -> Result<Mode, InvalidMode> {
 }
 
 fn dependencies(
-    references: &[DependencyReference],
-    own: &str,
-    no_cross_namespace_refs: bool,
+    depends_on: &[DependencyReference],
+    references: References<'_>,
 ) -> Result<Vec<Key>, KustomizationError> {
-    let mut keys = Vec::with_capacity(references.len());
-    for (at, DependencyReference { name, namespace, ready_expr }) in references.iter().enumerate() {
+    let mut keys = Vec::with_capacity(depends_on.len());
+    for (at, DependencyReference { name, namespace, ready_expr }) in depends_on.iter().enumerate() {
         if ready_expr.as_ref().is_some_and(|text| !text.is_empty()) {
             return Err(KustomizationError::UnsupportedField {
                 field: format!("spec.dependsOn[{at}].readyExpr"),
             });
         }
-        let key = Key::new(namespace.clone().unwrap_or_else(|| own.to_owned()), name);
-        if no_cross_namespace_refs && key.namespace != own {
-            return Err(KustomizationError::CrossNamespace { object: format!("Kustomization/{key}") });
-        }
-        keys.push(key);
+        keys.push(references.resolve("Kustomization", namespace.as_deref(), name)?);
     }
     Ok(keys)
 }
 
-fn targets(checks: &[NamespacedObjectKindReference], own: &str) -> Result<Vec<Target>, KustomizationError> {
+fn targets(
+    checks: &[NamespacedObjectKindReference],
+    references: References<'_>,
+) -> Result<Vec<Target>, KustomizationError> {
     let mut targets = Vec::with_capacity(checks.len());
     for (at, NamespacedObjectKindReference { api_version, kind, name, namespace }) in
         checks.iter().enumerate()
@@ -163,10 +178,10 @@ fn targets(checks: &[NamespacedObjectKindReference], own: &str) -> Result<Vec<Ta
                 problem,
             });
         }
-        let namespace = namespace.clone().filter(|namespace| !namespace.is_empty());
+        let key = references.resolve(kind, namespace.as_deref(), name)?;
         let id = ObjectId {
-            namespace: namespace.unwrap_or_else(|| own.to_owned()),
-            name: name.clone(),
+            namespace: key.namespace,
+            name: key.name,
             group: group.to_owned(),
             kind: kind.clone(),
         };

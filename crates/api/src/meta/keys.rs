@@ -46,6 +46,8 @@ pub const ENABLED: &str = "enabled";
 pub const DRIFT_DETECTION: &str = "kustomize.toolkit.fluxcd.io/drift-detection";
 /// Ours, on a Kustomization: a changed value restores drifted objects once.
 pub const RESTORE: &str = "kustomize.toolkit.fluxcd.io/restore";
+/// Ours, on a Kustomization: `true` lets a rendering without objects prune everything.
+pub const ALLOW_EMPTY: &str = "kustomize.toolkit.fluxcd.io/allow-empty";
 
 /// What the keys of event metadata begin with that any object may carry as annotations.
 pub const EVENT_PREFIX: &str = "event.toolkit.fluxcd.io/";

@@ -131,6 +131,27 @@ fn a_secret_is_brought_into_the_servers_form_and_hashed_with_the_key() {
 }
 
 #[test]
+fn a_custom_kind_that_is_named_like_a_namespace_goes_before_namespaces() {
+    let before = before(&[
+        "_prod__Namespace",
+        "prod_n_example.com_Namespace",
+        "prod_d_example.com_CustomResourceDefinition",
+        "prod_w_example.com_Widget",
+        "_widgets.example.com_apiextensions.k8s.io_CustomResourceDefinition",
+    ]);
+    assert_eq!(
+        words(&teardown(&before, true)),
+        [
+            "prune Widget/prod/w",
+            "prune Namespace/prod/n",
+            "prune CustomResourceDefinition/prod/d",
+            "prune Namespace/prod",
+            "prune CustomResourceDefinition/widgets.example.com",
+        ]
+    );
+}
+
+#[test]
 fn a_teardown_wants_nothing_and_deletes_only_where_pruning_is_on() {
     let before = before(&["prod_a__ConfigMap", "_prod__Namespace"]);
     assert_eq!(words(&teardown(&before, true)), ["prune ConfigMap/prod/a", "prune Namespace/prod"]);
@@ -165,13 +186,18 @@ fn only_a_live_object_with_our_labels_may_be_deleted() {
 }
 
 #[test]
-fn one_bad_entry_fails_the_whole_inventory() {
+fn an_entry_that_cannot_be_read_is_neither_pruned_nor_forgotten() {
     use plumb_api::kustomize::{Inventory as Wire, InventoryEntry};
     let entry = |id: &str| InventoryEntry { id: id.to_owned(), v: "v1".to_owned() };
     let good = Wire { entries: vec![entry("_prod__Namespace"), entry("prod_a__ConfigMap")] };
     assert_eq!(Inventory::from_wire(Some(&good)).unwrap().to_wire(), good);
     let bad = Wire { entries: vec![entry("prod_a__ConfigMap"), entry("nonsense")] };
-    assert!(Inventory::from_wire(Some(&bad)).unwrap_err().to_string().contains("nonsense"));
+    let before = Inventory::from_wire(Some(&bad)).unwrap();
+    assert_eq!(before.unreadable().collect::<Vec<_>>(), ["nonsense"]);
+    let plan = teardown(&before, true);
+    assert_eq!(words(&plan), ["prune ConfigMap/prod/a"]);
+    let rest = Wire { entries: vec![entry("nonsense")] };
+    assert_eq!((plan.desired.to_wire(), plan.write_ahead.to_wire()), (rest, bad));
 }
 
 #[test]

@@ -97,9 +97,40 @@ fn after_a_restart_everything_is_applied_where_it_cannot_be_known_what_was() {
     assert_eq!(decide(planned(BOTH), &never, "main@sha1:1", Mode::Enabled, true).memory, Memory::Fresh);
 }
 
+#[test]
+fn a_rendering_without_objects_is_refused_where_it_would_prune_everything() {
+    let object = |prune: bool, annotation: &str| -> Kustomization {
+        serde_json::from_value(json!({
+            "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+            "metadata": { "name": "apps", "annotations": { ALLOW_EMPTY: annotation } },
+            "spec": { "interval": "1m", "prune": prune, "sourceRef": { "kind": "GitRepository", "name": "repo" } }
+        }))
+        .unwrap()
+    };
+    let (nothing, before) = (Inventory::default(), past(BOTH).inventory);
+    let refused = |object: &Kustomization, planned: &[Planned], before: &Inventory, flag: bool| {
+        refuse_empty(object, planned, before, flag).is_err()
+    };
+    assert!(refused(&object(true, "false"), &[], &before, false));
+    assert!(!refused(&object(true, "true"), &[], &before, false), "the annotation allows it");
+    assert!(!refused(&object(true, ""), &[], &before, true), "the flag allows it");
+    assert!(!refused(&object(false, ""), &[], &before, false), "nothing is pruned");
+    assert!(!refused(&object(true, ""), &[], &nothing, false), "nothing was applied");
+    assert!(!refused(&object(true, ""), &planned(BOTH), &before, false));
+}
+
+#[test]
+fn only_a_prune_of_nearly_everything_is_large() {
+    let large = [(19, 20), (20, 20), (95, 100), (10, 10)];
+    assert!(large.iter().all(|(deleted, before)| is_large(*deleted, *before)));
+    let small = [(0, 0), (9, 9), (94, 100), (10, 20)];
+    assert!(!small.iter().any(|(deleted, before)| is_large(*deleted, *before)));
+}
+
 fn facts(source: Source, dependency: Option<Standing>) -> Facts {
     Facts {
         source,
+        cycle: None,
         dependencies: dependency.map(|standing| (Key::new("apps", "base"), standing)).into_iter().collect(),
     }
 }

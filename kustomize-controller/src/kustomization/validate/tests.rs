@@ -102,6 +102,42 @@ fn references_to_other_namespaces_are_refused_where_they_are_blocked() {
     }
 }
 
+/// Paths of fields called `namespace` in a schema; a list is a segment `0`.
+fn namespaces(schema: &Value, path: &str, found: &mut Vec<String>) {
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}/{name}");
+        if name == "namespace" {
+            found.push(path.clone());
+        }
+        namespaces(property, &path, found);
+        namespaces(&property["items"], &format!("{path}/0"), found);
+    }
+}
+
+#[test]
+fn every_reference_of_the_schema_obeys_the_ban_on_other_namespaces() {
+    let crd = serde_json::to_value(<Kustomization as kube::CustomResourceExt>::crd()).unwrap();
+    let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    let mut found = Vec::new();
+    namespaces(spec, "", &mut found);
+    // A target selects among the objects of the build, and names nothing in the cluster.
+    found.retain(|path| !path.ends_with("/target/namespace"));
+    assert!(found.len() >= 3, "{found:?}");
+    for path in found {
+        let fields = json!({ "kind": "GitRepository", "name": "a", "namespace": "other" });
+        let parent = path.trim_end_matches("/namespace");
+        let field = parent.trim_start_matches('/').trim_end_matches("/0");
+        assert!(!field.contains('/'), "{path}: a reference at a new depth needs a case here");
+        let value = if parent.ends_with("/0") { json!([fields]) } else { fields };
+        let object = object(|object| object["spec"][field] = value.clone());
+        assert!(validate(&object, false).is_ok(), "{path}");
+        let error =
+            validate(&object, true).err().unwrap_or_else(|| panic!("{path} reaches other namespaces"));
+        assert_eq!(plumb_status::Classify::reason(&error), plumb_status::Reason::AccessDenied, "{path}");
+        assert!(error.to_string().contains("/other/a"), "{path}: {error}");
+    }
+}
+
 #[test]
 fn the_annotation_decides_the_mode_and_a_word_that_is_none_is_refused() {
     let mode = |annotation: &str, field: &str| {

@@ -1,0 +1,103 @@
+//! Reads a Kustomization and its source again, from the API server, before anything is deleted: what the attempt goes by came
+//! from a watch and may be old.
+
+use kube::Api;
+use plumb_api::kustomize::{Kustomization, SourceKind};
+use plumb_api::meta::Artifact;
+use plumb_api::source::GitRepository;
+use plumb_runtime::client::{CallError, call};
+use plumb_status::chain;
+
+use super::Context;
+use super::error::KustomizationError;
+
+/// Fails unless the Kustomization is still the one that the attempt began with, and its source still has this artifact.
+pub async fn unchanged(
+    object: &Kustomization,
+    artifact: Option<&Artifact>,
+    context: &Context,
+) -> Result<(), KustomizationError> {
+    let (meta, client) = (&object.metadata, context.cluster.client());
+    let (namespace, name) =
+        (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
+    let api: Api<Kustomization> = Api::namespaced(client.clone(), namespace);
+    let live = call(api.get_opt(name)).await.map_err(|error| unread("the Kustomization", &error))?;
+    if let Some(what) = moved(object, live.as_ref()) {
+        return Err(KustomizationError::PruneStopped { what: what.to_owned() });
+    }
+    let Some(artifact) = artifact.filter(|_| object.spec.source_ref.kind == SourceKind::GitRepository) else {
+        return Ok(());
+    };
+    let reference = &object.spec.source_ref;
+    let api: Api<GitRepository> =
+        Api::namespaced(client.clone(), reference.namespace.as_deref().unwrap_or(namespace));
+    let live = call(api.get_opt(&reference.name)).await.map_err(|error| unread("its source", &error))?;
+    let now = live.as_ref().and_then(GitRepository::artifact);
+    let same = |now: &Artifact| now.revision == artifact.revision && now.digest == artifact.digest;
+    if now.is_some_and(same) {
+        return Ok(());
+    }
+    let what = match now {
+        Some(now) => format!("its source has moved on to {}", now.revision),
+        None => "its source has no artifact any more".to_owned(),
+    };
+    Err(KustomizationError::PruneStopped { what })
+}
+
+fn unread(what: &str, error: &CallError) -> KustomizationError {
+    KustomizationError::PruneStopped { what: format!("{what} cannot be read: {}", chain(error)) }
+}
+
+/// What is different about a Kustomization that matters for what is deleted.
+fn moved(known: &Kustomization, live: Option<&Kustomization>) -> Option<&'static str> {
+    let Some(live) = live else { return Some("the Kustomization does not exist any more") };
+    if live.metadata.uid != known.metadata.uid {
+        Some("the Kustomization was deleted and created again")
+    } else if live.metadata.deletion_timestamp.is_some() != known.metadata.deletion_timestamp.is_some() {
+        Some("the Kustomization is being deleted")
+    } else if live.spec.suspend != known.spec.suspend {
+        Some("spec.suspend has changed")
+    } else if live.spec.prune != known.spec.prune
+        || live.spec.deletion_policy != known.spec.deletion_policy
+        || live.metadata.generation != known.metadata.generation
+    {
+        Some("the spec of the Kustomization has changed")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[track_caller]
+    fn check(patch: &Value, expect: Option<&str>) {
+        let mut value = json!({
+            "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+            "metadata": {"name": "apps", "namespace": "flux-system", "uid": "k", "generation": 1},
+            "spec": {"interval": "1m", "prune": true, "sourceRef": {"kind": "GitRepository", "name": "repo"}}
+        });
+        let known: Kustomization = serde_json::from_value(value.clone()).unwrap();
+        json_patch::merge(&mut value, patch);
+        let live: Kustomization = serde_json::from_value(value).unwrap();
+        assert_eq!(moved(&known, Some(&live)), expect, "{patch}");
+    }
+
+    #[test]
+    fn each_change_that_matters_stops_a_prune() {
+        check(
+            &json!({"status": {"lastAttemptedRevision": "main"}, "metadata": {"resourceVersion": "9"}}),
+            None,
+        );
+        check(&json!({"metadata": {"uid": "l"}}), Some("the Kustomization was deleted and created again"));
+        let deleted = json!({"metadata": {"deletionTimestamp": "2026-11-25T06:30:00Z"}});
+        check(&deleted, Some("the Kustomization is being deleted"));
+        check(&json!({"spec": {"suspend": true}}), Some("spec.suspend has changed"));
+        let spec = Some("the spec of the Kustomization has changed");
+        check(&json!({"spec": {"prune": false}}), spec);
+        check(&json!({"metadata": {"generation": 2}}), spec);
+    }
+}

@@ -1,0 +1,158 @@
+//! What stops a deletion, and what is told of one: empty renderings, changes that the watch has not shown yet, finalizers,
+//! entries that cannot be read, Kustomizations that leave their objects, cycles of dependencies.
+
+use super::*;
+
+const ONE: &str = "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/flux-system/kustomizations/one";
+
+fn path(name: &str) -> String {
+    format!("/api/v1/namespaces/prod/configmaps/{name}")
+}
+
+impl World {
+    /// Waits for an event with this reason and text.
+    async fn until_told(&self, reason: &str, text: &str) {
+        self.until(&format!("{reason}: {text} is told"), |world| {
+            world.api.matching("POST", "/api/v1/namespaces/flux-system/events").iter().any(|call| {
+                call.body["reason"] == reason
+                    && call.body["message"].as_str().unwrap_or_default().contains(text)
+            })
+        })
+        .await;
+    }
+
+    fn stored(&self, path: &str) -> Arc<Mutex<Value>> {
+        Arc::clone(&self.objects.lock().unwrap()[path])
+    }
+}
+
+async fn one(edit: &Value) -> World {
+    let world = World::start(&maps(&["one/a.yaml", "one/b.yaml"]), &[kustomization("one", edit)]).await;
+    world.until_applied("one", REVISION).await;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rendering_without_objects_prunes_nothing_unless_that_is_allowed() {
+    let world = one(&json!({})).await;
+    world.publish(&[("one/notes.md".to_owned(), "all manifests are gone".to_owned())], NEXT);
+    world.until_said("one", "the source renders no objects, and all 2 objects of the inventory").await;
+    let status = world.status("one");
+    assert_eq!(
+        (&status["conditions"][0]["reason"], &status["conditions"][0]["status"]),
+        (&json!("PruneBlocked"), &json!("False"))
+    );
+    assert_eq!((world.deletions(), world.inventory("one").len()), (Vec::new(), 2));
+    world.until_told("PruneBlocked", "kustomize.toolkit.fluxcd.io/allow-empty").await;
+    world.edit(
+        "one",
+        &json!({"metadata": {"annotations": {"kustomize.toolkit.fluxcd.io/allow-empty": "true"}}}),
+    );
+    world.until_applied("one", NEXT).await;
+    assert_eq!((world.deletions().len(), world.inventory("one").len()), (2, 0));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prune_of_nearly_everything_is_told_by_itself() {
+    let names: Vec<String> = (0..20).map(|at| format!("one/m{at}.yaml")).collect();
+    let files = maps(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let world = World::start(&files, &[kustomization("one", &json!({}))]).await;
+    world.until_applied("one", REVISION).await;
+    world.publish(&files[..1], NEXT);
+    world.until_applied("one", NEXT).await;
+    world.until_told("LargePrune", "19 of 20 objects left the source and were deleted").await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prune_stops_where_the_kustomization_is_not_the_one_that_the_watch_has_shown() {
+    let world = one(&json!({})).await;
+    // The watch has not told of it.
+    world.stored(ONE).lock().unwrap()["spec"]["suspend"] = true.into();
+    world.publish(&maps(&["one/b.yaml"]), NEXT);
+    world.until_said("one", "nothing is deleted: spec.suspend has changed").await;
+    assert_eq!((world.deletions(), world.inventory("one").len()), (Vec::new(), 2));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prune_stops_where_the_source_has_moved_on() {
+    let world = one(&json!({})).await;
+    let newest = source(&world.artifact(&maps(&["one/a.yaml", "one/b.yaml"]), THIRD));
+    world.api.on("GET", SOURCE, Answer::ok(newest));
+    world.publish(&maps(&["one/b.yaml"]), NEXT);
+    world.until_said("one", "nothing is deleted: its source has moved on to main@sha1:333").await;
+    assert_eq!((world.deletions(), world.inventory("one").len()), (Vec::new(), 2));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_terminates_is_told_as_such_and_stays_in_the_inventory_until_it_is_gone() {
+    let world = one(&json!({})).await;
+    world.stored(&path("a")).lock().unwrap()["metadata"]["finalizers"] = json!(["example.com/held"]);
+    world.publish(&maps(&["one/b.yaml"]), NEXT);
+    world.until_said("one", "ConfigMap/prod/a is terminating").await;
+    world.until_told("Progressing", "ConfigMap/prod/a deletion requested, finalizers hold it").await;
+    assert!(world.inventory("one").contains("prod_a__ConfigMap"));
+    world.objects.lock().unwrap().remove(&path("a"));
+    world.until("it has left the inventory", |world| world.inventory("one").len() == 1).await;
+    world.until_said("one", &format!("\"Applied revision: {NEXT}\"")).await;
+    assert_eq!(world.deletions().len(), 1);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kustomization_that_is_deleted_waits_until_its_objects_are_gone() {
+    let world = one(&json!({})).await;
+    world.stored(&path("a")).lock().unwrap()["metadata"]["finalizers"] = json!(["example.com/held"]);
+    world.edit("one", &json!({"metadata": {"deletionTimestamp": "2026-11-25T06:30:00Z"}}));
+    world.until_said("one", "not all objects are deleted: ConfigMap/prod/a is terminating").await;
+    assert_eq!((world.map("b"), world.inventory("one").len()), (Value::Null, 1));
+    world.objects.lock().unwrap().remove(&path("a"));
+    world.until("it is gone", |world| world.get(ONE) == Value::Null).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kustomization_that_is_deleted_while_suspended_says_what_it_leaves() {
+    let world = one(&json!({})).await;
+    world.edit("one", &value(SUSPENDED));
+    world.edit("one", &json!({"metadata": {"deletionTimestamp": "2026-11-25T06:30:00Z"}}));
+    world.until("it is gone", |world| world.get(ONE) == Value::Null).await;
+    let text =
+        "2 objects of this Kustomization are left in the cluster: it was suspended when it was deleted";
+    world.until_told("ObjectsReleased", text).await;
+    assert_eq!(world.deletions(), [""; 0]);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_inventory_entry_that_cannot_be_read_is_kept_and_told() {
+    let entries = json!([{"id": "nonsense", "v": "v1"}, {"id": "prod_old__ConfigMap", "v": "v1"}]);
+    let world = one(&json!({"status": {"inventory": {"entries": entries}}})).await;
+    let kept = "inventory entry \"nonsense\" cannot be read and is kept";
+    world.until_told("PruneHeld", kept).await;
+    let expected = ["nonsense", "prod_a__ConfigMap", "prod_b__ConfigMap"];
+    assert_eq!(world.inventory("one"), expected.map(str::to_owned).into());
+    world.edit("one", &json!({"metadata": {"deletionTimestamp": "2026-11-25T06:30:00Z"}}));
+    world.until_said("one", "not all objects are deleted: inventory entry").await;
+    assert_eq!(world.inventory("one").len(), 1);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cycle_of_dependencies_stalls_with_its_way_until_one_of_them_changes() {
+    let on = |name: &str| json!({"spec": {"dependsOn": [{"name": name}]}});
+    let all = [kustomization("one", &on("two")), kustomization("two", &on("one"))];
+    let world = World::start(&maps(&["one/a.yaml", "two/z.yaml"]), &all).await;
+    world.until_said("one", "flux-system/one -> flux-system/two -> flux-system/one").await;
+    world.until_said("two", "flux-system/two -> flux-system/one -> flux-system/two").await;
+    let conditions = world.status("one")["conditions"].clone();
+    let stalled = conditions.as_array().unwrap().iter().find(|condition| condition["type"] == "Stalled");
+    assert_eq!(stalled.unwrap()["reason"], "DependencyCycle");
+    world.edit("two", &json!({"spec": {"dependsOn": null}}));
+    world.until_applied("two", REVISION).await;
+    world.until_applied("one", REVISION).await;
+    world.stop().await;
+}
