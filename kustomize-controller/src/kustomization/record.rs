@@ -89,8 +89,11 @@ mod tests {
     }
 
     #[test]
-    fn an_inventory_that_cannot_be_read_is_not_written_over() {
-        assert_eq!(InventoryRecord::of(Some(&wire(&["unreadable"]))).over(None), None);
+    fn an_entry_that_cannot_be_read_stays_and_an_inventory_that_is_too_long_is_not_written_over() {
+        let record = InventoryRecord::of(Some(&wire(&["unreadable"])));
+        assert_eq!(ids(&record.over(Some(&wire(&["unreadable"]))).unwrap()), ["unreadable"]);
+        let many = vec!["apps_a__ConfigMap"; plumb_planning::inventory::ENTRIES_MAX + 1];
+        assert_eq!(InventoryRecord::of(Some(&wire(&many))).over(None), None);
     }
 
     /// What a writer does next.
