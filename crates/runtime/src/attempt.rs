@@ -18,7 +18,6 @@ use plumb_status::{
     ConditionType, Detail, Ending, Ledger, Next, Reason, Retry, Severity, Summary, cadence, chain, summarize,
 };
 use serde_json::Map;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -34,7 +33,7 @@ use crate::periods::PeriodReporter;
 use crate::queue::{Again, Priority, Queue, Taken};
 use crate::report::{Draft, ReportError, Reporter};
 use crate::store::Store;
-use crate::visit::Visit;
+use crate::visit::{Visit, Worker};
 
 /// After this time a status says that an attempt goes on.
 const EARLY: Duration = Duration::from_secs(1);
@@ -84,23 +83,16 @@ impl<K: Kind> Driver<K> {
     /// Works until the end is asked for; then lets attempts end.
     pub(crate) async fn run(self, shutdown: CancellationToken) {
         let driver = Arc::new(self);
-        let workers = Arc::new(Semaphore::new(driver.concurrent));
         let visits = TaskTracker::new();
         loop {
-            let next = async {
-                let permit = Arc::clone(&workers).acquire_owned().await;
-                (permit, driver.queue.next().await)
-            };
-            let (permit, taken) = tokio::select! {
+            let taken = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                next = next => next,
+                taken = driver.queue.next_within(driver.concurrent) => taken,
             };
-            // The semaphore is never closed.
-            let Ok(permit) = permit else { break };
-            let active = driver.concurrent - workers.available_permits();
-            driver.metrics.workers(&kind_name::<K>(), active, driver.concurrent, driver.queue.depth());
-            visits.spawn(Arc::clone(&driver).guarded(taken, permit));
+            let (active, depth) = (driver.queue.active(), driver.queue.depth());
+            driver.metrics.workers(&kind_name::<K>(), active, driver.concurrent, depth);
+            visits.spawn(Arc::clone(&driver).guarded(taken));
         }
         driver.queue.stop_all("the end of the process");
         visits.close();
@@ -110,17 +102,17 @@ impl<K: Kind> Driver<K> {
     }
 
     /// A visit that gives its key back even if the driver itself is at fault.
-    async fn guarded(self: Arc<Self>, taken: Taken, permit: tokio::sync::OwnedSemaphorePermit) {
+    async fn guarded(self: Arc<Self>, taken: Taken) {
         let (spare, queue) = (taken.clone(), self.queue.clone());
         let seed = self.seed(&taken);
-        if AssertUnwindSafe(self.visit(taken, permit)).catch_unwind().await.is_err() {
+        if AssertUnwindSafe(self.visit(taken)).catch_unwind().await.is_err() {
             let Key { namespace, name } = &spare.key;
             tracing::error!(kind = kind_name::<K>(), name, namespace, "a fault ended a visit");
             queue.done(&spare, Again::Backoff { seed });
         }
     }
 
-    async fn visit(self: Arc<Self>, taken: Taken, permit: tokio::sync::OwnedSemaphorePermit) {
+    async fn visit(self: Arc<Self>, taken: Taken) {
         let span = tracing::info_span!(
             "attempt",
             controller = kind_name::<K>().to_lowercase(),
@@ -137,7 +129,7 @@ impl<K: Kind> Driver<K> {
                 self.forget(&key);
                 return (taken, Again::Forget);
             };
-            let (taken, end) = self.attempt(taken, object, permit, began).await;
+            let (taken, end) = self.attempt(taken, object, began).await;
             self.log(&key, &end, began.elapsed());
             (taken, end.again)
         };
@@ -162,20 +154,14 @@ impl<K: Kind> Driver<K> {
         }
         let result = match (&end.error, end.again) {
             (Some(_), _) => "error",
-            (None, Again::After(_)) => "requeue_after",
+            (None, Again::Interval(_) | Again::After(_)) => "requeue_after",
             (None, Again::Now) => "requeue",
             _ => "success",
         };
         self.metrics.attempt_ended(&kind_name::<K>(), key, result, took);
     }
 
-    async fn attempt(
-        &self,
-        taken: Taken,
-        object: Arc<K::Object>,
-        permit: tokio::sync::OwnedSemaphorePermit,
-        began: Instant,
-    ) -> (Taken, End) {
+    async fn attempt(&self, taken: Taken, object: Arc<K::Object>, began: Instant) -> (Taken, End) {
         let object = match self.with_finalizer(object).await {
             Ok(Some(object)) => object,
             Ok(None) => return (taken, End::quiet("gone", Again::Forget)),
@@ -193,7 +179,7 @@ impl<K: Kind> Driver<K> {
             recorder: self.recorder.clone(),
             clock: self.clock.clone(),
             started: self.clock.now(),
-            permit: Mutex::new(Some(permit)),
+            worker: Worker { queue: self.queue.clone(), taken: taken.clone() },
             began,
             object,
             taken,
@@ -382,7 +368,7 @@ impl<K: Kind> Driver<K> {
             (Next::Interval, _) => match visit.object.interval() {
                 Some(interval) => {
                     let interval = held(interval.to_std());
-                    Again::After(cadence::jittered(interval, self.jitter, self.seed(&visit.taken)))
+                    Again::Interval(cadence::jittered(interval, self.jitter, self.seed(&visit.taken)))
                 }
                 None => Again::Never,
             },

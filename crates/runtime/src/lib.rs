@@ -41,5 +41,5 @@ pub use report::ReportError;
 pub use runtime::{Handle, Identity, Runtime};
 pub use start::{Flags, start};
 pub use store::{Change, Store};
-pub use visit::Visit;
+pub use visit::{Visit, Worker};
 pub use watch::{Watched, Watching};

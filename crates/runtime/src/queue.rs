@@ -1,17 +1,21 @@
-//! The work queue: which object is visited next. A key runs at most once at a time, the more urgent goes first, and
-//! no key is ever lost: what arrives while it runs is kept until after. What a visit does never enters.
+//! The work queue: which object is visited next. A key runs at most once at a time, namespaces take turns, the more
+//! urgent goes first, and no key is ever lost: what arrives while it runs is kept until after. The interval of a key
+//! is kept through visits that come for other reasons. What a visit does never enters.
 
-use std::cmp::Reverse;
+mod shares;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use plumb_status::cadence::Backoff;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Key;
+
+use shares::{Grant, Holds, Shares};
 
 /// How urgent a visit is; later variants go first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,11 +45,20 @@ struct Inner {
 #[derive(Default)]
 struct State {
     entries: BTreeMap<Key, Entry>,
-    /// What may run now: the most urgent first, then first come, first served.
-    ready: BTreeSet<(Reverse<Priority>, u64, Key)>,
+    /// What may run now, and what runs.
+    shares: Shares,
     /// What may run later.
-    timers: BTreeSet<(Instant, Key)>,
+    timers: BTreeSet<(Instant, Key, Timer)>,
     arrivals: u64,
+}
+
+/// Why a key is visited later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// A retry, or a wait for something. Any visit ends it.
+    Due,
+    /// The interval. Only a visit that ends well after it has passed ends it.
+    Interval,
 }
 
 #[derive(Default)]
@@ -53,7 +66,10 @@ struct Entry {
     /// Waiting for a worker, or, while running, to be run again.
     waiting: Option<(Priority, u64)>,
     due: Option<(Instant, Priority)>,
+    /// When the interval has passed.
+    interval: Option<Instant>,
     running: Option<Running>,
+    holds: Holds,
     failures: u32,
 }
 
@@ -72,6 +88,8 @@ pub struct Taken {
     pub priority: Priority,
     /// How often the visits before this one failed in a row.
     pub failures: u32,
+    /// Whether the interval has passed, whatever the priority says.
+    pub interval_due: bool,
     running: Running,
 }
 
@@ -80,6 +98,8 @@ pub struct Taken {
 pub enum Again {
     /// At once.
     Now,
+    /// After the interval, which begins anew only if it had passed before this visit.
+    Interval(Duration),
     /// After this time.
     After(Duration),
     /// After this time, and it failed: failures are counted on.
@@ -142,20 +162,37 @@ impl Queue {
 
     /// How many keys wait for a worker.
     pub fn depth(&self) -> usize {
-        self.state().ready.len()
+        self.state().shares.depth()
+    }
+
+    /// How many visits hold a worker.
+    pub fn active(&self) -> usize {
+        self.state().shares.workers()
+    }
+
+    /// How many visits wait for a peer without a worker.
+    pub fn parked(&self) -> usize {
+        self.state().shares.parked()
     }
 
     /// The next key, as soon as there is one. For one caller at a time.
     pub async fn next(&self) -> Taken {
+        self.next_within(usize::MAX).await
+    }
+
+    /// The next key, as soon as there is one and one of so many workers is free for its namespace. For one caller at a
+    /// time.
+    pub async fn next_within(&self, workers: usize) -> Taken {
         loop {
             let changed = self.0.changed.notified();
             let wake = {
                 let mut state = self.state();
-                state.ripen(Instant::now());
-                if let Some(taken) = state.take() {
+                let now = Instant::now();
+                state.ripen(now);
+                if let Some(taken) = state.take(workers, now) {
                     return taken;
                 }
-                state.timers.first().map(|(due, _)| *due)
+                state.timers.first().map(|(due, ..)| *due)
             };
             match wake {
                 Some(due) => {
@@ -166,6 +203,26 @@ impl Queue {
                 }
                 None => changed.await,
             }
+        }
+    }
+
+    /// Gives the worker of a visit back; the visit goes on.
+    pub fn park(&self, taken: &Taken) {
+        self.state().hold(&taken.key, Holds::Parking);
+        self.0.changed.notify_one();
+    }
+
+    /// Takes a worker again for a visit that was parked, before its namespace starts a further visit. Resolves at once where
+    /// something newer makes the visit pointless: all that is left to it is to end.
+    pub async fn resume(&self, taken: &Taken) {
+        let (granted, grant) = oneshot::channel();
+        self.state().shares.resume(&taken.key, granted);
+        self.0.changed.notify_one();
+        tokio::select! {
+            biased;
+            // The sender is dropped only by sending.
+            _ = grant => {}
+            _ = taken.superseded() => {}
         }
     }
 
@@ -214,12 +271,12 @@ impl State {
     fn wait(&mut self, key: &Key, priority: Priority) {
         let entry = self.entries.entry(key.clone()).or_default();
         if let Some((due, _)) = entry.due.take() {
-            self.timers.remove(&(due, key.clone()));
+            self.timers.remove(&(due, key.clone(), Timer::Due));
         }
         let arrival = match entry.waiting {
             Some((waiting, _)) if waiting >= priority => return,
             Some((waiting, arrival)) => {
-                self.ready.remove(&(Reverse(waiting), arrival, key.clone()));
+                self.shares.remove(key, waiting, arrival);
                 arrival
             }
             None => {
@@ -229,7 +286,7 @@ impl State {
         };
         entry.waiting = Some((priority, arrival));
         if entry.running.is_none() {
-            self.ready.insert((Reverse(priority), arrival, key.clone()));
+            self.shares.insert(key, priority, arrival);
         }
     }
 
@@ -241,53 +298,102 @@ impl State {
         match entry.due {
             Some((sooner, _)) if sooner <= due => return,
             Some((later, _)) => {
-                self.timers.remove(&(later, key.clone()));
+                self.timers.remove(&(later, key.clone(), Timer::Due));
             }
             None => {}
         }
         entry.due = Some((due, priority));
-        self.timers.insert((due, key.clone()));
+        self.timers.insert((due, key.clone(), Timer::Due));
+    }
+
+    /// When the interval has passed; none where it never does.
+    fn set_interval(&mut self, key: &Key, at: Option<Instant>) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        if let Some(before) = std::mem::replace(&mut entry.interval, at) {
+            self.timers.remove(&(before, key.clone(), Timer::Interval));
+        }
+        if let Some(at) = at {
+            self.timers.insert((at, key.clone(), Timer::Interval));
+        }
     }
 
     fn ripen(&mut self, now: Instant) {
-        while let Some((due, key)) = self.timers.first().cloned() {
+        while let Some((due, key, timer)) = self.timers.first().cloned() {
             if due > now {
                 return;
             }
             self.timers.pop_first();
-            let due = self.entries.get_mut(&key).and_then(|entry| entry.due.take());
-            if let Some((_, priority)) = due {
-                self.wait(&key, priority);
+            match timer {
+                Timer::Due => {
+                    let due = self.entries.get_mut(&key).and_then(|entry| entry.due.take());
+                    if let Some((_, priority)) = due {
+                        self.wait(&key, priority);
+                    }
+                }
+                Timer::Interval => self.wait(&key, Priority::Interval),
             }
         }
     }
 
-    fn take(&mut self) -> Option<Taken> {
-        let (Reverse(priority), _, key) = self.ready.pop_first()?;
+    fn take(&mut self, workers: usize, now: Instant) -> Option<Taken> {
+        let (priority, key) = loop {
+            match self.shares.take(workers)? {
+                Grant::Start(priority, key) => break (priority, key),
+                Grant::Resume(key, granted) => {
+                    self.hold(&key, Holds::Worker);
+                    // A visit that ended in this moment gives the worker back when it is done.
+                    let _ = granted.send(());
+                }
+            }
+        };
         let entry = self.entries.get_mut(&key)?;
         let running = Running { superseded: CancellationToken::new(), by: Arc::default() };
         entry.waiting = None;
         entry.running = Some(running.clone());
-        Some(Taken { priority, failures: entry.failures, running, key })
+        let interval_due = entry.interval.is_some_and(|at| at <= now);
+        let failures = entry.failures;
+        self.hold(&key, Holds::Worker);
+        Some(Taken { priority, failures, interval_due, running, key })
+    }
+
+    fn hold(&mut self, key: &Key, now: Holds) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let before = std::mem::replace(&mut entry.holds, now);
+        self.shares.hold(&key.namespace, before, now);
     }
 
     fn finish(&mut self, taken: &Taken, again: Again, backoff: Backoff) {
         let key = &taken.key;
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.running = None;
+        let interval = entry.interval;
         match again {
             Again::FailedAfter(_) | Again::Backoff { .. } => {
                 entry.failures = entry.failures.saturating_add(1);
             }
             Again::Now => {}
-            Again::After(_) | Again::Never | Again::Forget => entry.failures = 0,
+            Again::Interval(_) | Again::After(_) | Again::Never | Again::Forget => entry.failures = 0,
         }
-        let failures = entry.failures;
-        if let Some((priority, arrival)) = entry.waiting {
-            self.ready.insert((Reverse(priority), arrival, key.clone()));
+        let (failures, waiting) = (entry.failures, entry.waiting);
+        self.hold(key, Holds::Nothing);
+        match again {
+            Again::Interval(delay) => {
+                let next = Instant::now() + delay;
+                // One that passes while others visit the key stays as it is: else frequent changes would put it off
+                // for ever.
+                if taken.interval_due || interval.is_none_or(|at| at > next) {
+                    self.set_interval(key, Some(next));
+                }
+            }
+            Again::Never | Again::Forget => self.set_interval(key, None),
+            Again::Now | Again::After(_) | Again::FailedAfter(_) | Again::Backoff { .. } => {}
+        }
+        if let Some((priority, arrival)) = waiting {
+            self.shares.insert(key, priority, arrival);
             return;
         }
         match again {
+            Again::Interval(_) => {}
             Again::Now => self.wait(key, taken.priority),
             Again::After(delay) | Again::FailedAfter(delay) => {
                 self.schedule(key, Instant::now() + delay, Priority::Interval);

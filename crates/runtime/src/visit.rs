@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 use plumb_api::meta::RECONCILE_REQUESTED_AT;
 use plumb_status::{Ending, Occurrence};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +14,7 @@ use crate::Key;
 use crate::clock::Clock;
 use crate::events::Recorder;
 use crate::kind::{ConditionOf, Kind};
-use crate::queue::{Priority, Taken};
+use crate::queue::{Priority, Queue, Taken};
 use crate::report::{Draft, ReportError, Reporter};
 
 /// A visit.
@@ -33,7 +32,25 @@ pub struct Visit<K: Kind> {
     pub(crate) started: Timestamp,
     /// The object as the API server answered last. Held over each write, so that writes come one after the other.
     pub(crate) current: tokio::sync::Mutex<Arc<K::Object>>,
-    pub(crate) permit: Mutex<Option<OwnedSemaphorePermit>>,
+    pub(crate) worker: Worker,
+}
+
+/// The worker of a visit.
+#[derive(Clone)]
+pub struct Worker {
+    pub(crate) queue: Queue,
+    pub(crate) taken: Taken,
+}
+
+impl Worker {
+    /// Waits for a slow peer without a worker, and takes one again before it goes on. Parked visits are bounded: a
+    /// namespace with too many of them starts no further visit until one has ended.
+    pub async fn parked<T>(&self, wait: impl Future<Output = T>) -> T {
+        self.queue.park(&self.taken);
+        let done = wait.await;
+        self.queue.resume(&self.taken).await;
+        done
+    }
 }
 
 impl<K: Kind> Visit<K> {
@@ -55,6 +72,11 @@ impl<K: Kind> Visit<K> {
     /// How often the visits before this one failed in a row.
     pub fn failures(&self) -> u32 {
         self.taken.failures
+    }
+
+    /// Whether the interval has passed since the last visit that was due to it, whatever the priority says.
+    pub fn interval_due(&self) -> bool {
+        self.taken.interval_due
     }
 
     /// Whether someone asked for this visit and was not answered yet.
@@ -101,9 +123,14 @@ impl<K: Kind> Visit<K> {
             .await
     }
 
-    /// Gives the worker back while the attempt waits for something; the attempt itself goes on.
+    /// Gives the worker back for the rest of the attempt: what follows is a wait and a status.
     pub fn park(&self) {
-        self.permit.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.worker.queue.park(&self.taken);
+    }
+
+    /// The worker, for a wait in the middle of the attempt.
+    pub fn worker(&self) -> &Worker {
+        &self.worker
     }
 
     /// Resolves when something newer arrived, or the process ends: by whom.

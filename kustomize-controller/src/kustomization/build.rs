@@ -12,7 +12,7 @@ use plumb_planning::fingerprint::{Fingerprint, HashKey};
 use plumb_planning::ownership::Owner;
 use plumb_planning::plan::{self, Planned};
 use plumb_rendering::{Options, RenderSpec, Rendered};
-use plumb_runtime::Key;
+use plumb_runtime::{Key, Worker};
 
 use super::Context;
 use super::error::KustomizationError;
@@ -73,12 +73,14 @@ impl Builds {
     }
 }
 
-/// The objects of an artifact, from memory where nothing that they depend on is different.
+/// The objects of an artifact, from memory where nothing that they depend on is different. The artifact is waited for
+/// without the worker, where one is named.
 pub async fn build(
     object: &Kustomization,
     artifact: &Artifact,
     context: &Context,
     retry: &str,
+    worker: Option<&Worker>,
 ) -> Result<Arc<Build>, KustomizationError> {
     let key = Key::of(object);
     let variables = variables(object, context.cluster.client()).await?;
@@ -93,7 +95,12 @@ pub async fn build(
     {
         return Ok(Arc::clone(build));
     }
-    let tree = context.fetcher.fetch(artifact).await.map_err(|error| {
+    let fetch = context.fetcher.fetch(artifact);
+    let fetched = match worker {
+        Some(worker) => worker.parked(fetch).await,
+        None => fetch.await,
+    };
+    let tree = fetched.map_err(|error| {
         if error.is_not_found() {
             KustomizationError::ArtifactGone { retry: retry.to_owned() }
         } else {

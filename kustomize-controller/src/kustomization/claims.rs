@@ -232,7 +232,7 @@ async fn claimant(
     }
     let doubt = match artifact {
         Some(artifact) => {
-            match tokio::time::timeout_at(deadline, build(other, artifact, context, "")).await {
+            match tokio::time::timeout_at(deadline, build(other, artifact, context, "", None)).await {
                 Ok(Ok(built)) => {
                     claimant.ids.extend(built.planned.iter().map(|planned| planned.id.clone()));
                     let unmade = pending(&built.planned, kind).next();

@@ -9,6 +9,7 @@ use plumb_planning::drift::mode::Mode;
 use plumb_planning::fingerprint::Fingerprint;
 use plumb_planning::inventory::Inventory;
 use plumb_planning::plan::{self, Plan, Planned, Request, Selection};
+use plumb_runtime::Priority;
 
 use super::error::KustomizationError;
 use super::facts::{Facts, Source, Standing};
@@ -84,6 +85,12 @@ pub struct Past {
     pub applied: BTreeMap<ObjectId, Fingerprint>,
     /// What is due now although Git does not ask for it: fields that a controller took.
     pub due: BTreeSet<ObjectId>,
+}
+
+/// Whether an attempt compares what is compared at the interval only: fields that a controller took, kinds that cannot
+/// be watched. An interval that passed counts however urgent the attempt is: under frequent commits there is no other.
+pub fn is_at_interval(priority: Priority, interval_due: bool) -> bool {
+    interval_due || matches!(priority, Priority::Interval | Priority::Forced)
 }
 
 /// What is done.

@@ -6,7 +6,7 @@ use plumb_api::kustomize::{Kustomization, KustomizationCondition};
 use plumb_api::meta::{GoDuration, RESTORE, Reconciled as _};
 use plumb_planning::drift::mode::Mode;
 use plumb_planning::inventory::Inventory;
-use plumb_runtime::{Priority, Visit};
+use plumb_runtime::Visit;
 use plumb_status::condition::{READY, find};
 use plumb_status::{Classify as _, Consequence, Detail, Ending, Reason, Retry};
 
@@ -86,7 +86,9 @@ async fn attempt(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Result
     let artifact = decide::ready(&facts, &valid, &retry)?;
     tracing::Span::current().record("revision", artifact.revision.as_str());
     visit.ledger().note_artifact(artifact, timeout);
-    let Ok(built) = visit.unless_superseded(build(object, artifact, context, &retry)).await else {
+    let Ok(built) =
+        visit.unless_superseded(build(object, artifact, context, &retry, Some(visit.worker()))).await
+    else {
         return Ok(Course::Superseded);
     };
     let built = built.inspect_err(|error| {
@@ -140,7 +142,7 @@ fn past(
     // The revision alone does not say it: variables, or how a build is made, may have changed since.
     let history = object.status.as_ref().and_then(|status| status.history.first());
     let same_manifests = history.is_some_and(|entry| entry.digest == digest);
-    let at_interval = matches!(visit.priority(), Priority::Interval | Priority::Forced);
+    let at_interval = decide::is_at_interval(visit.priority(), visit.interval_due());
     let mut due = context.holds.handed_over_to(key);
     if at_interval {
         due.extend(context.desk.at_interval(key));
@@ -218,7 +220,7 @@ async fn look(
         context.desk.set_terms(visit.key(), terms);
         return Ok(());
     }
-    let built = build(object, artifact, context, "").await?;
+    let built = build(object, artifact, context, "", Some(visit.worker())).await?;
     recall(object, visit, context);
     let objects = identify(&built.planned, Inventory::default(), context).await?.planned.into_owned();
     context.desk.adopt_unverified(visit.key(), crate::drift::Managed { terms, objects, changes: Vec::new() });

@@ -199,3 +199,257 @@ proptest! {
         });
     }
 }
+
+fn of(namespace: &str, name: &str) -> Key {
+    Key::new(namespace, name)
+}
+
+/// The namespaces of the next so many visits; each visit ends at once.
+async fn served(queue: &Queue, visits: usize) -> Vec<String> {
+    let mut namespaces = Vec::new();
+    for _ in 0..visits {
+        let taken = queue.next().await;
+        namespaces.push(taken.key.namespace.clone());
+        queue.done(&taken, Again::Never);
+    }
+    namespaces
+}
+
+#[tokio::test(start_paused = true)]
+async fn namespaces_take_turns_whoever_came_first_with_however_many() {
+    let queue = queue();
+    for name in 0..100 {
+        queue.add(&of("greedy", &name.to_string()), Priority::Revision);
+    }
+    queue.add(&of("a", "1"), Priority::Revision);
+    queue.add(&of("b", "1"), Priority::Revision);
+    queue.add(&of("a", "2"), Priority::Revision);
+    assert_eq!(served(&queue, 6).await, ["greedy", "a", "b", "greedy", "a", "greedy"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_comes_anew_each_time_gets_no_more_than_its_turn() {
+    let queue = queue();
+    for name in 0..10 {
+        queue.add(&of("patient", &name.to_string()), Priority::Revision);
+    }
+    queue.add(&of("quick", "1"), Priority::Revision);
+    let mut namespaces = Vec::new();
+    for _ in 0..6 {
+        let taken = queue.next().await;
+        namespaces.push(taken.key.namespace.clone());
+        queue.done(&taken, Again::Forget);
+        // Nothing of it was left in the queue when it comes back.
+        queue.add(&of("quick", "1"), Priority::Revision);
+    }
+    assert_eq!(namespaces, ["patient", "quick", "patient", "quick", "patient", "quick"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn urgent_work_of_one_namespace_does_not_starve_the_others() {
+    for urgent in [Priority::Deletion, Priority::Forced] {
+        let queue = queue();
+        for name in 0..100 {
+            queue.add(&of("urgent", &name.to_string()), urgent);
+        }
+        for namespace in ["a", "b"] {
+            queue.add(&of(namespace, "1"), Priority::Bookkeeping);
+        }
+        let namespaces = served(&queue, 12).await;
+        for namespace in ["a", "b"] {
+            assert!(namespaces.contains(&namespace.to_owned()), "{urgent:?}: {namespaces:?}");
+        }
+        assert!(namespaces.iter().filter(|namespace| *namespace == "urgent").count() >= 9, "{namespaces:?}");
+    }
+}
+
+const WORKERS: usize = 2;
+
+async fn starts(queue: &Queue) -> Option<Taken> {
+    timeout(Duration::from_millis(1), queue.next_within(WORKERS)).await.ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_worker_is_not_for_the_namespace_that_holds_the_others() {
+    let queue = queue();
+    queue.add(&of("slow", "1"), Priority::Deletion);
+    let _held = starts(&queue).await.unwrap();
+    queue.add(&of("slow", "2"), Priority::Deletion);
+    queue.add(&of("other", "1"), Priority::Bookkeeping);
+    assert_eq!(starts(&queue).await.unwrap().key.namespace, "other");
+    assert!(starts(&queue).await.is_none(), "both workers are held");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_holds_all_workers_does_not_keep_the_others_waiting() {
+    let queue = queue();
+    for name in 0..5 {
+        queue.add(&of("slow", &name.to_string()), Priority::Revision);
+    }
+    let _held = (starts(&queue).await.unwrap(), starts(&queue).await.unwrap());
+    assert!(starts(&queue).await.is_none(), "alone it has the configured workers and no more");
+    queue.add(&of("other", "1"), Priority::Interval);
+    queue.add(&of("third", "1"), Priority::Interval);
+    let other = starts(&queue).await.unwrap();
+    assert_eq!(other.key.namespace, "other");
+    assert!(starts(&queue).await.is_none(), "the reserve is one worker");
+    queue.done(&other, Again::Never);
+    assert_eq!(starts(&queue).await.unwrap().key.namespace, "third");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_single_worker_stays_single() {
+    let queue = queue();
+    queue.add(&of("a", "1"), Priority::Revision);
+    queue.add(&of("b", "1"), Priority::Revision);
+    let held = queue.next_within(1).await;
+    assert!(timeout(Duration::from_millis(1), queue.next_within(1)).await.is_err());
+    queue.done(&held, Again::Never);
+    queue.next_within(1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn parked_visits_hold_no_worker_and_take_one_again_before_new_ones_of_their_namespace() {
+    let queue = queue();
+    for name in 0..3 {
+        queue.add(&of("slow", &name.to_string()), Priority::Revision);
+    }
+    let parked = queue.next_within(1).await;
+    queue.park(&parked);
+    assert_eq!((queue.active(), queue.parked()), (0, 1));
+    let running = queue.next_within(1).await;
+    let resumed = tokio::spawn({
+        let (queue, parked) = (queue.clone(), parked.clone());
+        async move { queue.resume(&parked).await }
+    });
+    tokio::task::yield_now().await;
+    assert!(timeout(Duration::from_millis(1), queue.next_within(1)).await.is_err());
+    assert!(!resumed.is_finished(), "the worker is held");
+    queue.done(&running, Again::Never);
+    assert!(timeout(Duration::from_millis(1), queue.next_within(1)).await.is_err(), "it is taken again");
+    resumed.await.unwrap();
+    assert_eq!((queue.active(), queue.parked()), (1, 0));
+    queue.done(&parked, Again::Never);
+    assert_eq!(queue.next_within(1).await.key.name, "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parked_visit_that_is_superseded_or_dropped_leaves_no_worker_behind() {
+    let queue = queue();
+    queue.add(&of("a", "1"), Priority::Revision);
+    queue.add(&of("b", "1"), Priority::Revision);
+    let parked = queue.next_within(1).await;
+    queue.park(&parked);
+    let running = queue.next_within(1).await;
+    queue.supersede(&parked.key, Priority::Revision, "something newer");
+    // It does not wait for the worker that another holds.
+    queue.resume(&parked).await;
+    queue.done(&parked, Again::Forget);
+    queue.done(&running, Again::Forget);
+    let again = queue.next_within(1).await;
+    assert_eq!(again.key.namespace, "a");
+    queue.done(&again, Again::Forget);
+    assert_eq!((queue.active(), queue.parked(), queue.depth()), (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_namespace_does_not_fill_the_room_for_parked_visits() {
+    let queue = queue();
+    let count = shares::PARKED_PER_NAMESPACE_MAX;
+    for name in 0..=count {
+        queue.add(&of("slow", &name.to_string()), Priority::Revision);
+    }
+    let mut parked = Vec::new();
+    while let Some(taken) = starts(&queue).await {
+        queue.park(&taken);
+        parked.push(taken);
+    }
+    assert_eq!((parked.len(), queue.parked(), queue.depth()), (count, count, 1));
+    queue.add(&of("other", "1"), Priority::Bookkeeping);
+    assert_eq!(starts(&queue).await.unwrap().key.namespace, "other");
+    queue.done(&parked.pop().unwrap(), Again::Never);
+    assert_eq!(starts(&queue).await.unwrap().key.namespace, "slow");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_parked_visits_together_are_bounded_and_newcomers_have_room_left() {
+    let queue = queue();
+    let park_all = async |namespace: &str, visits: usize| {
+        for name in 0..visits {
+            queue.add(&of(namespace, &name.to_string()), Priority::Revision);
+        }
+        let mut count = 0;
+        while let Some(taken) = starts(&queue).await {
+            queue.park(&taken);
+            count += 1;
+        }
+        count
+    };
+    let full = shares::PARKED_SHARED_MAX / shares::PARKED_PER_NAMESPACE_MAX;
+    for namespace in 0..full {
+        park_all(&format!("full-{namespace}"), shares::PARKED_PER_NAMESPACE_MAX).await;
+    }
+    assert_eq!(queue.parked(), shares::PARKED_SHARED_MAX);
+    assert_eq!(park_all("newcomer", 2).await, 1, "one visit for each namespace that has none");
+    for namespace in 0..shares::PARKED_SHARED_MAX {
+        park_all(&format!("next-{namespace}"), 1).await;
+    }
+    assert_eq!(queue.parked(), shares::PARKED_MAX);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_interval_passes_however_often_something_else_happens() {
+    const INTERVAL: Duration = Duration::from_mins(10);
+    let queue = queue();
+    queue.add(&key("a"), Priority::Revision);
+    let first = queue.next().await;
+    assert!(!first.interval_due);
+    queue.done(&first, Again::Interval(INTERVAL));
+    let begun = Instant::now();
+    let mut due = Vec::new();
+    while begun.elapsed() < INTERVAL * 3 {
+        // A commit each half minute.
+        advance(Duration::from_secs(30)).await;
+        queue.add(&key("a"), Priority::Revision);
+        let taken = queue.next().await;
+        if taken.interval_due {
+            due.push(begun.elapsed());
+        }
+        queue.done(&taken, Again::Interval(INTERVAL));
+    }
+    assert_eq!(due, [INTERVAL, INTERVAL * 2, INTERVAL * 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interval_that_was_not_answered_is_due_at_the_next_visit_and_does_not_spin() {
+    let queue = queue();
+    queue.add(&key("a"), Priority::Revision);
+    let taken = queue.next().await;
+    queue.done(&taken, Again::Interval(Duration::from_mins(1)));
+    let begun = Instant::now();
+    let taken = queue.next().await;
+    assert_eq!((begun.elapsed(), taken.interval_due), (Duration::from_mins(1), true));
+    queue.done(&taken, Again::FailedAfter(Duration::from_secs(20)));
+    let taken = queue.next().await;
+    assert_eq!((begun.elapsed(), taken.interval_due), (Duration::from_secs(80), true));
+    queue.done(&taken, Again::Interval(Duration::from_mins(1)));
+    let taken = queue.next().await;
+    assert_eq!((begun.elapsed(), taken.interval_due), (Duration::from_secs(140), true));
+    queue.done(&taken, Again::Never);
+    assert!(timeout(Duration::from_hours(1), queue.next()).await.is_err(), "the interval ends with the work");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interval_that_passes_during_a_visit_is_visited_after_it() {
+    let queue = queue();
+    queue.add(&key("a"), Priority::Revision);
+    let taken = queue.next().await;
+    queue.done(&taken, Again::Interval(Duration::from_mins(1)));
+    queue.add(&key("a"), Priority::Revision);
+    let long = queue.next().await;
+    advance(Duration::from_mins(2)).await;
+    queue.done(&long, Again::Interval(Duration::from_mins(1)));
+    let begun = Instant::now();
+    let taken = queue.next().await;
+    assert_eq!((begun.elapsed(), taken.interval_due), (Duration::ZERO, true));
+}

@@ -177,3 +177,16 @@ fn an_attempt_waits_for_its_source_and_for_what_comes_first() {
     assert!(ready(&facts(artifact(), Some(there(true, "repo", "main@sha1:2"))), &valid, "30s").is_ok());
     assert!(ready(&facts(artifact(), Some(there(true, "another", "main@sha1:1"))), &valid, "30s").is_ok());
 }
+
+#[test]
+fn what_is_due_at_the_interval_is_due_however_urgent_the_attempt_is() {
+    for (priority, interval_due, expect) in [
+        (Priority::Revision, false, false),
+        (Priority::Revision, true, true),
+        (Priority::Bookkeeping, true, true),
+        (Priority::Interval, false, true),
+        (Priority::Forced, false, true),
+    ] {
+        assert_eq!(is_at_interval(priority, interval_due), expect, "{priority:?} {interval_due}");
+    }
+}
