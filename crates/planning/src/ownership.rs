@@ -69,3 +69,19 @@ impl Owner {
         format!("{NAME_LABEL},{NAMESPACE_LABEL}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_namesake_in_another_namespace_is_another_owner() {
+        let owner = |namespace: &str| Owner { name: "apps".to_owned(), namespace: namespace.to_owned() };
+        let labels = json!({ NAME_LABEL: "apps", NAMESPACE_LABEL: "team-b" });
+        assert_eq!(owner("team-b").of_labels(Some(&labels)), Owned::Ours);
+        assert_eq!(owner("team-a").of_labels(Some(&labels)), Owned::Another(owner("team-b")));
+        assert_eq!(owner("team-a").of_labels(Some(&json!({ NAME_LABEL: "apps" }))), Owned::Nobody);
+    }
+}

@@ -45,14 +45,18 @@ pub(crate) fn read(reader: &Reader<'_>, file: &RelPath) -> Result<Config, BuildE
         );
         BuildError::invalid(message).in_file(file)
     })?;
-    let mut walk = Walk { types: &types, config: Config::default(), fields: 0 };
-    for (name, found) in &types {
+    walked(&types, FIELDS_MAX).map_err(|error| error.in_file(file))
+}
+
+/// What the types add to the configuration, at most so many fields looked at.
+fn walked(types: &BTreeMap<String, Type>, fields_max: usize) -> Result<Config, BuildError> {
+    let mut walk = Walk { types, config: Config::default(), fields: 0, fields_max };
+    for (name, found) in types {
         let is_object = ["apiVersion", "kind", "metadata"]
             .iter()
             .all(|field| found.schema.properties.contains_key(*field));
         if is_object {
-            walk.go(&gvk(name), found, &mut vec![name], &mut Vec::new())
-                .map_err(|error| error.in_file(file))?;
+            walk.go(&gvk(name), found, &mut vec![name], &mut Vec::new())?;
         }
     }
     Ok(walk.config)
@@ -68,6 +72,7 @@ struct Walk<'t> {
     types: &'t BTreeMap<String, Type>,
     config: Config,
     fields: usize,
+    fields_max: usize,
 }
 
 impl<'t> Walk<'t> {
@@ -82,8 +87,9 @@ impl<'t> Walk<'t> {
     ) -> Result<(), BuildError> {
         for (name, property) in &found.schema.properties {
             self.fields += 1;
-            if self.fields > FIELDS_MAX || chain.len() > CHAIN_MAX {
-                let message = format!("more than {FIELDS_MAX} fields or {CHAIN_MAX} types inside each other");
+            if self.fields > self.fields_max || chain.len() > CHAIN_MAX {
+                let fields_max = self.fields_max;
+                let message = format!("more than {fields_max} fields or {CHAIN_MAX} types inside each other");
                 return Err(BuildError::over_limit(message));
             }
             path.push(name);
@@ -145,7 +151,6 @@ mod tests {
         "e.com/pkg/v1.Foo": {"Schema": {"properties": {
             "apiVersion": {}, "kind": {}, "metadata": {}, "spec": {"$ref": "e.com/pkg/v1.FooSpec"}}}},
         "e.com/pkg/v1.FooSpec": {"Schema": {"properties": {
-            "self": {"$ref": "e.com/pkg/v1.FooSpec"},
             "id": {"x-kubernetes-identity": ""}, "sel": {"x-kubernetes-label-selector": ""},
             "an": {"x-kubernetes-annotation": ""},
             "ref": {"x-kubernetes-object-ref-api-version": "v1", "x-kubernetes-object-ref-kind": "Secret"},
@@ -153,7 +158,7 @@ mod tests {
                 "x-kubernetes-object-ref-name-key": "k"}}}}}"#;
 
     #[test]
-    fn marked_fields_are_found_through_references_that_may_lead_back() {
+    fn marked_fields_are_found_through_references() {
         let config = config(TYPES).unwrap();
         let paths = |specs: &[FieldSpec]| specs.iter().map(|spec| spec.path.clone()).collect::<Vec<_>>();
         assert_eq!(paths(&config.name_prefix), ["spec/id"]);
@@ -162,6 +167,36 @@ mod tests {
         let references: Vec<_> = config.name_references.iter().flat_map(|one| paths(&one.fields)).collect();
         assert_eq!(references, ["spec/key/k", "spec/ref/name"]);
         assert_eq!(config.name_prefix[0].gvk, Gvk::new("", "Foo"));
+    }
+
+    /// As values, not as a file: kustomize 5.8.1 follows types that lead back until its stack overflows.
+    #[test]
+    fn a_type_is_not_entered_again_on_the_way_through_it() {
+        let property = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        let mut properties: BTreeMap<String, Value> =
+            ["apiVersion", "kind", "metadata"].map(|name| (name.to_owned(), Value::Null)).into();
+        properties.insert("again".to_owned(), property(r##"{"$ref": "T"}"##));
+        properties.insert("id".to_owned(), property(r#"{"x-kubernetes-identity": ""}"#));
+        let types = BTreeMap::from([("T".to_owned(), Type { schema: Schema { properties } })]);
+        let config = walked(&types, FIELDS_MAX).unwrap();
+        assert_eq!(config.name_prefix.len(), 1);
+    }
+
+    #[test]
+    fn types_that_are_reached_in_many_ways_are_looked_at_up_to_a_limit() {
+        let types: BTreeMap<String, Type> = (0..5)
+            .map(|level| {
+                let next = || serde_json::json!({ "$ref": format!("T{}", level + 1) });
+                let mut properties = BTreeMap::from([("a".to_owned(), next()), ("b".to_owned(), next())]);
+                for name in ["apiVersion", "kind", "metadata"] {
+                    properties.insert(name.to_owned(), Value::Null);
+                }
+                (format!("T{level}"), Type { schema: Schema { properties } })
+            })
+            .collect();
+        assert!(walked(&types, FIELDS_MAX).is_ok());
+        let refused = walked(&types, 100).unwrap_err();
+        assert!(refused.to_string().contains("more than 100 fields"), "{refused}");
     }
 
     #[test]

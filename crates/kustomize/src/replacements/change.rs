@@ -230,7 +230,7 @@ impl<'c> Change<'c> {
             return Ok(());
         }
         debug_assert_eq!(before, self.outcome.found, "nothing fits, so nothing was found");
-        if !condition.pattern.is_match(condition.text) {
+        if !condition.is_met_by_what_it_makes() {
             let message =
                 format!("a list item made for [{}={}] would not match it", condition.key, condition.text);
             return Err(Failure::Walk(BuildError::over_limit(format!(
@@ -416,6 +416,12 @@ impl Condition<'_> {
     fn is_exactly(&self, item: &Node) -> bool {
         item.get(self.key).and_then(Node::scalar) == Some(self.text)
     }
+
+    /// Whether an item that is made for the condition is found by it. kustomize 5.8.1 makes items until its memory is
+    /// used up where it is not.
+    fn is_met_by_what_it_makes(&self) -> bool {
+        self.pattern.is_match(self.text)
+    }
 }
 
 /// Why the way was not gone to its end.
@@ -496,5 +502,20 @@ fn depth(node: &Node) -> usize {
         Node::Array(items) => 1 + items.iter().map(depth).max().unwrap_or_default(),
         Node::Object(map) => 1 + map.values().map(depth).max().unwrap_or_default(),
         Node::Null(_) | Node::Plain(_) | Node::String(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_with_an_anchor_is_not_met_by_what_it_makes() {
+        let is_met = |text: &str| {
+            let (key, text, pattern) = (Text::from("k"), Text::from(text), Pattern::compile(text).unwrap());
+            Condition { key: &key, text: &text, pattern: &pattern }.is_met_by_what_it_makes()
+        };
+        assert!(is_met("x") && is_met("y.z"));
+        assert!(!is_met("^x$"));
     }
 }

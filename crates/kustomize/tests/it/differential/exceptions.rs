@@ -13,7 +13,6 @@ struct Exception {
 
 const EXCEPTIONS: &[Exception] = &[
     Exception { name: "empty-targets", fits: has_empty_targets },
-    Exception { name: "foreign-notes", fits: has_foreign_notes },
     Exception { name: "custom-tag", fits: has_custom_tag },
     Exception { name: "merge-key", fits: writes_merge_key },
     Exception { name: "odd-key", fits: has_odd_key },
@@ -33,11 +32,6 @@ pub fn find(case: &Case, own: &Own, verdict: &Verdict) -> Option<&'static str> {
 fn has_empty_targets(case: &Case, own: &Own, verdict: &Verdict) -> bool {
     let text = "replacements must specify a source and at least one target";
     refused_by_us(own, verdict, text) && case.mentions("targets: []")
-}
-
-fn has_foreign_notes(case: &Case, own: &Own, verdict: &Verdict) -> bool {
-    let text = "number of previous names, number of previous namespaces, number of previous kinds not equal";
-    built_by_us(own, verdict, text) && case.mentions("internal.config.kubernetes.io/previous")
 }
 
 fn has_custom_tag(case: &Case, own: &Own, verdict: &Verdict) -> bool {

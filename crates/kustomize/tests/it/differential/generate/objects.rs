@@ -120,12 +120,11 @@ pub fn annotations(dice: &mut Dice) -> Node {
         "example.com/a",
         "config.kubernetes.io/local-config",
         "nginx.ingress.kubernetes.io/auth-secret",
-        "internal.config.kubernetes.io/previousNames",
         "config.kubernetes.io/path",
         "config.kubernetes.io/origin",
         "kustomize.config.k8s.io/needs-hash",
     ];
-    let weights = [60, 40, 3, 5, 1, 1, 1, 1];
+    let weights = [60, 40, 3, 5, 1, 1, 1];
     let mut entries = Vec::new();
     for (key, weight) in keys.iter().zip(weights) {
         if dice.chance(weight) {
@@ -134,7 +133,6 @@ pub fn annotations(dice: &mut Dice) -> Node {
                     Node::text(dice.pick(&["\"true\"", "\"false\"", "true", "\"\""]))
                 }
                 "nginx.ingress.kubernetes.io/auth-secret" => Node::text(dice.pick(words::NAMES)),
-                "internal.config.kubernetes.io/previousNames" => Node::text("old"),
                 _ => words::value(dice),
             };
             entries.push(((*key).to_owned(), value));
