@@ -23,8 +23,8 @@ use crate::e2e::{
     stand::Stand,
 };
 
-/// How long a run may take to converge after its fault is over. Longer than the timeout of one call (30 s).
-pub const CONVERGED_MAX: Duration = Duration::from_secs(75);
+/// How long a run may take to converge after its fault is over. Longer than the timeout of one apply (65 s).
+pub const CONVERGED_MAX: Duration = Duration::from_secs(100);
 /// How long nothing may be written for a run to count as over.
 const QUIET: Duration = Duration::from_millis(300);
 /// How long the last status may take after that.
@@ -44,6 +44,8 @@ pub enum Variant {
     Update,
     /// One ConfigMap and the Service are gone.
     Prune,
+    /// What `Prune` lacks of `Base`: another Kustomization takes it over.
+    Moved,
 }
 
 impl Variant {
@@ -52,6 +54,7 @@ impl Variant {
             Self::Base => "base",
             Self::Update => "update",
             Self::Prune => "prune",
+            Self::Moved => "moved",
         }
     }
 
@@ -64,12 +67,13 @@ impl Variant {
             Self::Base => &[("alpha", "one"), ("beta", "one"), ("gamma", "one")],
             Self::Update => &[("alpha", "two"), ("beta", "one"), ("delta", "one"), ("gamma", "one")],
             Self::Prune => &[("alpha", "one"), ("beta", "one")],
+            Self::Moved => &[("gamma", "one")],
         }
     }
 
     fn service(self) -> Option<&'static str> {
         match self {
-            Self::Base => Some("one"),
+            Self::Base | Self::Moved => Some("one"),
             Self::Update => Some("two"),
             Self::Prune => None,
         }
@@ -93,8 +97,8 @@ pub struct Fixture {
 pub struct Snapshot {
     /// The managed objects: data, labels, annotations, field managers.
     pub objects: BTreeMap<String, Value>,
-    /// The Kustomization: inventory, conditions, finalizers. Null if it is not there.
-    pub status: Value,
+    /// The Kustomizations that are there: inventory, conditions, finalizers.
+    pub statuses: BTreeMap<String, Value>,
 }
 
 impl Fixture {
@@ -112,7 +116,7 @@ impl Fixture {
         let address = sink.address();
         let stand = Stand::changed(test, sink, Events::Sink(address), &overrides).await?;
         let repository = stand.git.repository("app")?;
-        for variant in [Variant::Base, Variant::Update, Variant::Prune] {
+        for variant in [Variant::Base, Variant::Update, Variant::Prune, Variant::Moved] {
             write(&repository, variant)?;
         }
         repository.push("first")?;
@@ -121,13 +125,18 @@ impl Fixture {
         Ok(Self { stand, source, kustomize, repository })
     }
 
-    /// Creates the Kustomization.
+    /// Creates the Kustomization `app`.
     pub async fn create(&self, variant: Variant) -> Result<()> {
+        self.create_with("app", variant, false).await
+    }
+
+    /// Creates a Kustomization with this name.
+    pub async fn create_with(&self, name: &str, variant: Variant, suspend: bool) -> Result<()> {
         let fields = json!({
-            "path": variant.path(), "retryInterval": "1s", "timeout": "20s", "wait": true,
+            "path": variant.path(), "retryInterval": "1s", "timeout": "20s", "wait": true, "suspend": suspend,
             "driftDetection": {"mode": "enabled"},
         });
-        self.stand.create(self.stand.kustomization("app", &fields)).await.map(drop)
+        self.stand.create(self.stand.kustomization(name, &fields)).await.map(drop)
     }
 
     /// Makes the Kustomization apply another folder.
@@ -135,25 +144,37 @@ impl Fixture {
         self.stand.edit("Kustomization", "app", &json!({"spec": {"path": variant.path()}})).await.map(drop)
     }
 
-    /// Waits until the Kustomization has applied this variant and nothing is written any more.
+    /// Waits until `app` has applied this variant and nothing is written any more.
     pub async fn converged(&self, variant: Variant) -> Result<Snapshot> {
-        let revision = self.repository.revision()?;
+        self.all_converged(&[("app", variant)]).await
+    }
+
+    /// Waits until each of these Kustomizations has applied its variant and nothing is written any more.
+    pub async fn all_converged(&self, wanted: &[(&str, Variant)]) -> Result<Snapshot> {
         let deadline = Instant::now() + CONVERGED_MAX;
         let mut ready = false;
         while Instant::now() < deadline {
-            let found = self.stand.find("Kustomization", "app").await?;
-            ready = found.is_some_and(|object| {
-                is_ready(&object)
-                    && object["spec"]["path"] == variant.path()
-                    && object["status"]["lastAppliedRevision"] == revision
-            });
+            ready = true;
+            for (name, variant) in wanted {
+                ready &= self.has_applied(name, *variant).await?;
+            }
             if ready && self.is_quiet() {
                 return self.snapshot().await;
             }
             tokio::time::sleep(POLL).await;
         }
         let what = if ready { "is written all the time" } else { "has not converged" };
-        bail!("the Kustomization {what}: {}", self.evidence().await)
+        bail!("the namespace {what}: {}", self.evidence().await)
+    }
+
+    async fn has_applied(&self, name: &str, variant: Variant) -> Result<bool> {
+        let revision = self.repository.revision()?;
+        let found = self.stand.find("Kustomization", name).await?;
+        Ok(found.is_some_and(|object| {
+            is_ready(&object)
+                && object["spec"]["path"] == variant.path()
+                && object["status"]["lastAppliedRevision"] == revision
+        }))
     }
 
     /// Waits until the Kustomization and everything that it managed is gone.
@@ -187,8 +208,9 @@ impl Fixture {
     pub async fn snapshot(&self) -> Result<Snapshot> {
         let objects = self.objects().await?;
         let objects = objects.into_iter().map(|(name, object)| (name, normalized(&object))).collect();
-        let found = self.stand.find("Kustomization", "app").await?;
-        Ok(Snapshot { objects, status: found.as_ref().map_or(Value::Null, status) })
+        let found = self.stand.list("Kustomization").await?;
+        let named = |object: &Value| (text(object, "/metadata/name").to_owned(), status(object));
+        Ok(Snapshot { objects, statuses: found.iter().map(named).collect() })
     }
 
     /// The managed objects by kind and name.
@@ -196,7 +218,7 @@ impl Fixture {
         let mut found = BTreeMap::new();
         for kind in KINDS {
             for object in self.stand.list(kind).await? {
-                if object["metadata"]["labels"][OWNER] == "app" {
+                if object["metadata"]["labels"][OWNER].is_string() {
                     found.insert(format!("{kind}/{}", text(&object, "/metadata/name")), object);
                 }
             }
@@ -232,9 +254,9 @@ impl Fixture {
             let shown: Vec<_> = records.iter().rev().take(60).rev().map(ToString::to_string).collect();
             format!("{name}:\n{}", shown.join("\n"))
         };
-        let object = self.stand.find("Kustomization", "app").await;
+        let objects = self.stand.list("Kustomization").await;
         format!(
-            "{object:#?}\n{}\n{}\n{}",
+            "{objects:#?}\n{}\n{}\n{}",
             lines(SOURCE, self.source.writes()),
             lines(KUSTOMIZE, self.kustomize.writes()),
             self.stand.crew.last_lines(),

@@ -187,7 +187,7 @@ fn is_ready(patch: &Value) -> bool {
 /// All faults of one phase, or those of the sample. A cell that fails does not end the row.
 async fn row(test: &str, phase: Phase, sample: &[Fault]) -> Result<()> {
     let mut fixture = Fixture::new(test, &[]).await?;
-    begin_with_base(&fixture).await?;
+    begin_with_base(&fixture, phase).await?;
     phase.begin(&fixture, 0).await?;
     let undisturbed = phase.end(&fixture).await?;
     let faults = if is_whole() { FAULTS.to_vec() } else { sample.to_vec() };
@@ -214,7 +214,7 @@ async fn cell(
     round: usize,
     undisturbed: &Snapshot,
 ) -> Result<()> {
-    begin_with_base(fixture).await?;
+    begin_with_base(fixture, phase).await?;
     let known: BTreeMap<_, _> = fixture.uids().await?;
     let requests = || fixture.source.requests() + fixture.kustomize.requests();
     let before = requests();
@@ -251,7 +251,12 @@ async fn lasts(rules: &[(&Proxy, RuleId)]) -> Result<()> {
     Ok(())
 }
 
-async fn begin_with_base(fixture: &Fixture) -> Result<()> {
+async fn begin_with_base(fixture: &Fixture, phase: Phase) -> Result<()> {
+    // An object that is edited again and again is corrected more and more slowly: each cell has a new one.
+    if phase == Phase::Drift && fixture.stand.find("Kustomization", "app").await?.is_some() {
+        fixture.stand.delete("Kustomization", "app").await?;
+        fixture.removed().await?;
+    }
     match fixture.stand.find("Kustomization", "app").await? {
         None => fixture.create(Variant::Base).await?,
         Some(_) => fixture.switch(Variant::Base).await?,

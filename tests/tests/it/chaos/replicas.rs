@@ -30,6 +30,8 @@ const FLAGS: [&str; 4] = [
 ];
 /// How long the old leader is watched after it runs again.
 const WATCHED: Duration = Duration::from_secs(5);
+/// How long a terminated leader may take to end; a pod has 30 s.
+const GRACE: Duration = Duration::from_secs(25);
 const POLL: Duration = Duration::from_millis(10);
 /// How often someone edits an object while the leader is cut off from its lease.
 const EDIT: Duration = Duration::from_millis(150);
@@ -164,6 +166,34 @@ async fn a_storm_of_conflicts_on_the_lease_ends_no_leader() -> Result<()> {
             "the leader has ended:\n{}",
             fixture.stand.crew.last_lines()
         );
+    }
+    fixture.stand.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_terminated_in_an_apply_gives_its_lease_up_after_its_last_write() -> Result<()> {
+    let mut fixture = Fixture::new("replicas-term", &FLAGS).await?;
+    fixture.create(Variant::Base).await?;
+    fixture.converged(Variant::Base).await?;
+    let known = fixture.uids().await?;
+    let standby = block_in_place(|| Standby::start(&fixture.stand))?;
+    let leader = fixture.stand.crew.id(KUSTOMIZE).context("the leader does not run")?;
+    fixture.kustomize.at_write(2, Moment::Before, move || process::terminate(leader));
+    fixture.switch(Variant::Update).await?;
+    let deadline = Instant::now() + GRACE;
+    while !fixture.stand.crew.has_ended(KUSTOMIZE) {
+        ensure!(Instant::now() < deadline, "the leader does not end:\n{}", fixture.stand.crew.last_lines());
+        tokio::time::sleep(POLL).await;
+    }
+    let records = fixture.kustomize.records();
+    let last = |fits: &dyn Fn(&Record) -> bool| records.iter().rfind(|one| fits(one)).map(|one| one.at);
+    let write = last(&|one| one.write && one.took_effect());
+    let release = last(&|one| one.method == "PUT" && one.path.contains("/leases/") && one.took_effect());
+    ensure!(release > write, "the lease was given up at {release:?}, the last write came at {write:?}");
+    standby.leads().await?;
+    fixture.converged(Variant::Update).await?;
+    for (name, uid) in fixture.uids().await? {
+        ensure!(known.get(&name).is_none_or(|known| *known == uid), "{name} was recreated");
     }
     fixture.stand.close().await
 }
