@@ -133,7 +133,7 @@ impl Fixture {
     /// Creates a Kustomization with this name.
     pub async fn create_with(&self, name: &str, variant: Variant, suspend: bool) -> Result<()> {
         let fields = json!({
-            "path": variant.path(), "retryInterval": "1s", "timeout": "20s", "wait": true, "suspend": suspend,
+            "path": variant.path(), "retryInterval": "1s", "timeout": "30s", "wait": true, "suspend": suspend,
             "driftDetection": {"mode": "enabled"},
         });
         self.stand.create(self.stand.kustomization(name, &fields)).await.map(drop)
@@ -175,6 +175,16 @@ impl Fixture {
                 && object["spec"]["path"] == variant.path()
                 && object["status"]["lastAppliedRevision"] == revision
         }))
+    }
+
+    /// Waits until an edited ConfigMap is as in the repository again.
+    pub async fn corrected(&self, name: &str) -> Result<()> {
+        let deadline = Instant::now() + CONVERGED_MAX;
+        while self.stand.get("ConfigMap", name).await?["data"]["greeting"] != "one" {
+            ensure!(Instant::now() < deadline, "{name} is not corrected: {}", self.evidence().await);
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
     }
 
     /// Waits until the Kustomization and everything that it managed is gone.

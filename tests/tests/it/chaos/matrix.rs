@@ -164,8 +164,7 @@ impl Phase {
 
     async fn end(self, fixture: &Fixture) -> Result<Snapshot> {
         if self == Self::Drift {
-            let back = |seen: &Value| seen["data"]["greeting"] == "one";
-            fixture.stand.until("ConfigMap", "beta", "is put back", back).await?;
+            fixture.corrected("beta").await?;
         }
         match self.ends_with() {
             Some(variant) => fixture.converged(variant).await,

@@ -139,7 +139,7 @@ async fn a_leader_that_cannot_renew_stops_before_another_one_writes() -> Result<
         fixture.kustomize.writes().into_iter().filter(|one| old_now.saturating_sub(one.at) < since).collect();
     ensure!(!fixture.kustomize.writes().is_empty(), "the first replica wrote nothing");
     ensure!(late.is_empty(), "two replicas wrote at a time:\n{}\nsince {first}", shown(&late));
-    fixture.stand.until("ConfigMap", "beta", "is put back", |seen| seen["data"]["greeting"] == "one").await?;
+    fixture.corrected("beta").await?;
     fixture.stand.close().await
 }
 
