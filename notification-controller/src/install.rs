@@ -20,7 +20,7 @@ use crate::budget::Budget;
 use crate::configuration::Configuration;
 use crate::directory::Directory;
 use crate::dispatch::{Dispatcher, DispatcherConfig, RetryPolicy, Tell, http_client};
-use crate::hooks::{Hooks, PathShares};
+use crate::hooks::{Coalescer, Hooks, PathShares};
 use crate::intake::{Intake, IntakeConfig};
 use crate::kind::Receivers;
 use crate::matching::Matching;
@@ -99,6 +99,7 @@ pub fn install(runtime: &mut Runtime, options: &Options, doors: Doors) -> Result
         now: Arc::new(move || clock.now()),
         memory: budget.bodies,
         shares: PathShares::default(),
+        coalescer: Coalescer::default(),
     };
     if let Some(listener) = doors.events {
         let shutdown = runtime.shutdown();

@@ -2,6 +2,8 @@
 //! runs them. What they do never enters.
 
 mod budget;
+#[cfg(test)]
+mod canary;
 mod complaints;
 mod configuration;
 mod directory;

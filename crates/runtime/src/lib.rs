@@ -35,6 +35,7 @@ pub use clock::Clock;
 pub use events::Recorder;
 pub use key::Key;
 pub use kind::{ConditionOf, DEADLINE, Kind, Object};
+pub use logs::filter as log_filter;
 pub use metrics::Metrics;
 pub use queue::{Again, Priority, Queue, Taken};
 pub use report::ReportError;

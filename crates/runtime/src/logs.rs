@@ -25,11 +25,12 @@ pub fn start(level: LogLevel, encoding: LogEncoding, controller: &'static str) {
     };
 }
 
-/// Libraries speak one level lower, so that the level of a flag means our own lines.
-fn filter(level: LogLevel) -> tracing_subscriber::EnvFilter {
+/// Libraries speak one level lower, so that the level of a flag means our own lines. The client of the API server never says
+/// more than at `info`: below that it repeats what the server answered, and that quotes values of rejected Secrets.
+pub fn filter(level: LogLevel) -> tracing_subscriber::EnvFilter {
     let directives = match level {
         LogLevel::Trace => {
-            "debug,plumb=trace,source_controller=trace,kustomize_controller=trace,notification_controller=trace"
+            "debug,kube_client=info,plumb=trace,source_controller=trace,kustomize_controller=trace,notification_controller=trace"
         }
         LogLevel::Debug => {
             "info,plumb=debug,source_controller=debug,kustomize_controller=debug,notification_controller=debug"

@@ -134,7 +134,7 @@ impl Dispatcher {
     }
 
     /// How many wait or are under way.
-    fn left(&self) -> usize {
+    pub fn left(&self) -> usize {
         let lanes = self.lanes();
         lanes.waiting() + lanes.running()
     }

@@ -256,3 +256,40 @@ async fn a_service_at_a_rejected_address_is_never_connected_to() {
     }
     assert_eq!(sink.count(), 0);
 }
+
+#[tokio::test]
+async fn an_answer_without_an_end_is_cut_off() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let api = Scenario::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let sink = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 1024]).await.unwrap();
+        stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 1073741824\r\n\r\n").await.unwrap();
+        let mut sent = 0_usize;
+        while stream.write_all(&[b'x'; 64 << 10]).await.is_ok() {
+            sent += 64 << 10;
+        }
+        sent
+    });
+    let (tell, told) = teller();
+    let (dispatcher, _) = dispatcher(&api, tell);
+    dispatcher.offer(delivery("p"), spec(json!({ "type": "generic", "address": url })));
+    until(|| told.lock().unwrap().len() == 1).await;
+    assert!(told.lock().unwrap()[0].2.ends_with("the server answered 404"));
+    let sent = sink.await.unwrap();
+    assert!(sent < 64 << 20, "what is in flight of the gigabyte when the connection is closed: {sent}");
+}
+
+#[tokio::test]
+async fn ten_thousand_events_for_a_service_that_hangs_hold_a_bounded_part_and_every_drop_is_counted() {
+    let (api, hangs) = (Scenario::new(), Sink::that_hangs().await);
+    let (dispatcher, dropped) = dispatcher(&api, teller().0);
+    let hanging = spec(json!({ "type": "generic", "address": hangs.url }));
+    for at in 0..10_000 {
+        dispatcher.offer(about("prod", "hangs", &at.to_string(), "m"), Arc::clone(&hanging));
+    }
+    assert_eq!(dispatcher.left(), WAITING_PER_PROVIDER_MAX + RUNNING_PER_PROVIDER_MAX);
+    assert_eq!(*dropped.lock().unwrap() + dispatcher.left(), 10_000);
+}

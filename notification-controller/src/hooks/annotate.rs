@@ -1,5 +1,6 @@
 //! Asks for reconciliations: the objects of a target are found, and each gets one merge patch of an annotation.
 
+use std::fmt;
 use std::time::Duration;
 
 use kube::api::{ListParams, Patch, PatchParams};
@@ -20,11 +21,27 @@ const PAGE_OBJECTS_MAX: u32 = 500;
 const LABELLED_OBJECTS_MAX: usize = 2000;
 
 /// One object, as a request names it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Annotation {
     place: ApiResource,
     namespace: String,
     name: String,
+}
+
+impl fmt::Display for Annotation {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}/{}", self.place.kind, self.namespace, self.name)
+    }
+}
+
+#[cfg(test)]
+impl Annotation {
+    /// An object as a test names it.
+    pub fn of(plural: &str, namespace: &str, name: &str) -> Self {
+        let gvk = kube::core::GroupVersionKind::gvk("g", "v1", plural);
+        let place = ApiResource::from_gvk_with_plural(&gvk, plural);
+        Self { place, namespace: namespace.into(), name: name.into() }
+    }
 }
 
 /// Why an object was not annotated.
@@ -53,6 +70,12 @@ pub enum AnnotateError {
         object: String,
         /// How long it was waited for.
         limit: Duration,
+    },
+    /// The patch that it shared with other webhooks failed.
+    #[error("cannot annotate '{object}': the patch that several webhooks share failed")]
+    Shared {
+        /// Which.
+        object: String,
     },
     /// Too many objects carry the labels.
     #[error("more than {LABELLED_OBJECTS_MAX} objects match '{object}': narrow matchLabels")]
@@ -100,7 +123,7 @@ pub async fn annotate(
     requested_at: &str,
 ) -> Result<(), AnnotateError> {
     let Annotation { place, namespace, name } = annotation;
-    let object = format!("{}/{namespace}/{name}", place.kind);
+    let object = annotation.to_string();
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, place);
     let params =
         PatchParams { field_manager: Some(NOTIFICATION_MANAGER.to_owned()), ..PatchParams::default() };

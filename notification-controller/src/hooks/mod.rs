@@ -2,10 +2,12 @@
 //! secret: it is never logged.
 
 mod annotate;
+mod coalesce;
 mod shares;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +32,9 @@ use crate::budget::Share;
 use crate::directory::Directory;
 use crate::server::{Answer, Arrived, BodyAccount, Endpoint, answer};
 
+use annotate::{AnnotateError, Annotation};
+
+pub use coalesce::Coalescer;
 pub use shares::PathShares;
 
 /// How many requests to the API server one webhook has under way at once.
@@ -59,6 +64,8 @@ pub struct Hooks {
     pub memory: Share,
     /// What each path has of it.
     pub shares: PathShares,
+    /// Patches of objects for which many webhooks come.
+    pub coalescer: Coalescer,
 }
 
 impl Endpoint for Hooks {
@@ -146,10 +153,10 @@ impl Hooks {
         let finds: Vec<_> = spec.resources.iter().map(find).collect();
         let found: Vec<_> = stream::iter(finds).buffered(REQUESTS_AT_ONCE).collect().await;
         let (found, mut failures) = partition(found);
-        let objects: Vec<_> = found.into_iter().flatten().collect();
-        let requested_at = (self.now)().to_string();
+        // An object that several resources name is annotated once.
+        let objects: HashSet<_> = found.into_iter().flatten().collect();
         let patches: Vec<_> =
-            (objects.iter()).map(|object| annotate::annotate(&self.cluster, object, &requested_at)).collect();
+            (objects.iter()).map(|object| self.coalescer.patch(object, || self.annotate(object))).collect();
         let outcomes: Vec<_> = stream::iter(patches).buffered(REQUESTS_AT_ONCE).collect().await;
         failures.extend(partition(outcomes).1);
         for error in &failures {
@@ -161,6 +168,10 @@ impl Hooks {
             let text = format!("{} resources could not be annotated", failures.len());
             answer(StatusCode::INTERNAL_SERVER_ERROR, &text)
         }
+    }
+
+    async fn annotate(&self, object: &Annotation) -> Result<(), AnnotateError> {
+        annotate::annotate(&self.cluster, object, &(self.now)().to_string()).await
     }
 
     async fn token(&self, secret: &str, namespace: &str) -> Result<Sealed, SecretError> {

@@ -39,6 +39,7 @@ impl Stage {
             now: Arc::new(|| "2026-11-25T06:30:00.123456789Z".parse().unwrap()),
             memory: bodies(),
             shares: PathShares::default(),
+            coalescer: Coalescer::default(),
         });
         let (address, stop) = local::start(Limits::of_body(WEBHOOK_BYTES_MAX), hooks).await;
         Self { address, api, directory, _stop: stop }
@@ -172,6 +173,7 @@ async fn the_time_of_a_rejection_does_not_tell_how_far_a_webhook_came() {
         now: Arc::new(jiff::Timestamp::now),
         memory: bodies(),
         shares: PathShares::default(),
+        coalescer: Coalescer::default(),
     };
     let took = async |path: &str, signature: &'static str| {
         let began = Instant::now();
@@ -349,4 +351,15 @@ async fn slow_giant_bodies_to_other_paths_do_not_keep_an_honest_webhook_out() {
         held.push(almost(&stage, &format!("/hook/{at}")).await);
     }
     assert_eq!(stage.post(PATH, &[], "{}").await, 200);
+}
+
+#[tokio::test]
+async fn a_hundred_webhooks_at_once_make_few_patches() {
+    let stage = Stage::start(CrossNamespace::Allowed).await;
+    stage.receiver(json!({}));
+    let posts = (0..100).map(|_| stage.post(PATH, &[], "{}"));
+    let answers = futures_util::future::join_all(posts).await;
+    assert_eq!(answers, vec![200; 100]);
+    // The first, and one a second later for all that came meanwhile. A slow machine may need more seconds.
+    assert!(stage.patches() <= 1 + 10, "{}", stage.patches());
 }
