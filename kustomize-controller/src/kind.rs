@@ -140,7 +140,8 @@ impl Kind for Kustomizations {
                 self.wake_holders(Some(old), None);
                 self.wake_cycles(Some(old), None);
             }
-            Change::Unreadable { .. } => {}
+            // Who cannot be read may have asked to be left alone.
+            Change::Unreadable { key, .. } => self.context.desk.suspend_unreadable(key),
         }
     }
 

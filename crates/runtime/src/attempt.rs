@@ -33,6 +33,7 @@ use crate::periods::PeriodReporter;
 use crate::queue::{Again, Priority, Queue, Taken};
 use crate::report::{Draft, ReportError, Reporter};
 use crate::store::Store;
+use crate::suspension::{self, Suspensions};
 use crate::visit::{Visit, Worker};
 
 /// After this time a status says that an attempt goes on.
@@ -52,6 +53,7 @@ pub(crate) struct Driver<K: Kind> {
     pub(crate) metrics: Metrics,
     pub(crate) concurrent: usize,
     pub(crate) jitter: u8,
+    pub(crate) suspensions: Suspensions,
 }
 
 /// What helps where the API server does not take a status.
@@ -126,6 +128,10 @@ impl<K: Kind> Driver<K> {
             let began = Instant::now();
             let key = taken.key.clone();
             let Some(object) = self.store.get(&key) else {
+                if self.store.is_unreadable(&key) {
+                    // As if it were suspended: what it was told to do before is neither gone on with nor forgotten.
+                    return (taken, Again::Never);
+                }
                 self.forget(&key);
                 return (taken, Again::Forget);
             };
@@ -141,6 +147,7 @@ impl<K: Kind> Driver<K> {
         self.metrics.forget(&kind_name::<K>(), key);
         self.reporter.forget(key);
         self.periods.forget(key);
+        self.suspensions.forget(key);
         self.kind.forgotten(key);
     }
 
@@ -170,6 +177,7 @@ impl<K: Kind> Driver<K> {
                 return (taken, End::fault(format!("cannot add the finalizer: {}", chain(&error)), again));
             }
         };
+        self.report_suspension(&taken.key, object.as_ref()).await;
         let visit = Visit {
             ledger: Mutex::new(self.kind.ledger(&object)),
             rest_again: Mutex::default(),
@@ -187,6 +195,26 @@ impl<K: Kind> Driver<K> {
         let ending = self.end(&visit).await;
         let end = self.settle(&visit, ending).await;
         (visit.taken, end)
+    }
+
+    /// Tells when the object was suspended or resumed since the last visit, and who did it, if that can be found out.
+    async fn report_suspension(&self, key: &Key, object: &K::Object) {
+        let suspended = object.suspended();
+        if !self.suspensions.has_changed(key, suspended) {
+            return;
+        }
+        let api = self.reporter.api(&key.namespace);
+        // Our copies have no managedFields.
+        let writer = match crate::client::call(api.get_metadata(&key.name)).await {
+            Ok(found) => {
+                suspension::suspend_writer(found.metadata.managed_fields.as_deref().unwrap_or_default())
+            }
+            Err(error) => {
+                tracing::debug!(error = chain(&error), "failed to look up who wrote spec.suspend");
+                None
+            }
+        };
+        self.recorder.tell(object, suspension::event(suspended, writer.as_ref()));
     }
 
     /// The object with our finalizer. None if it is gone, or is going and was never ours.

@@ -2,6 +2,7 @@
 //! their own; a sink that is down never delays anybody. What finds no room is counted.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +26,10 @@ use crate::metrics::Metrics;
 
 /// How many events wait in each queue.
 const QUEUED_MAX: usize = 1024;
+/// How many bytes of events wait in each queue: message and metadata come from outside.
+const QUEUED_BYTES_MAX: usize = 4 << 20;
+/// How many bytes an event has beside its message and metadata, about.
+const EVENT_BYTES: usize = 1 << 10;
 /// How many bytes the message of an event in the cluster has: the API server refuses more.
 const CLUSTER_BYTES_MAX: usize = 1024;
 /// How many bytes the message of an event on the wire has.
@@ -46,14 +51,50 @@ struct Inner {
     instance: String,
     clock: Clock,
     metrics: Metrics,
-    cluster: mpsc::Sender<Event>,
-    wire: Option<mpsc::Sender<Event>>,
+    cluster: QueueEnd,
+    wire: Option<QueueEnd>,
+}
+
+/// The sending end of a queue.
+struct QueueEnd {
+    sender: mpsc::Sender<Charged>,
+    bytes: Arc<AtomicUsize>,
+}
+
+/// An event with the bytes that it holds of its queue's budget.
+struct Charged {
+    event: Event,
+    bytes: usize,
+    all: Arc<AtomicUsize>,
+}
+
+impl QueueEnd {
+    fn new() -> (Self, mpsc::Receiver<Charged>) {
+        let (sender, receiver) = mpsc::channel(QUEUED_MAX);
+        (Self { sender, bytes: Arc::default() }, receiver)
+    }
+
+    /// Whether there was room: for one more event, and for its bytes.
+    fn offer(&self, event: Event) -> bool {
+        let metadata: usize = event.metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let bytes = EVENT_BYTES + event.message.len() + metadata;
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        // Gives its bytes back when it is dropped, also if it finds no room here.
+        let charged = Charged { event, bytes, all: Arc::clone(&self.bytes) };
+        before + bytes <= QUEUED_BYTES_MAX && self.sender.try_send(charged).is_ok()
+    }
+}
+
+impl Drop for Charged {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// The two ends that do the sending.
 pub(crate) struct Senders {
-    cluster: mpsc::Receiver<Event>,
-    wire: Option<(String, mpsc::Receiver<Event>)>,
+    cluster: mpsc::Receiver<Charged>,
+    wire: Option<(String, mpsc::Receiver<Charged>)>,
     metrics: Metrics,
 }
 
@@ -66,10 +107,10 @@ impl Recorder {
         clock: Clock,
         metrics: Metrics,
     ) -> (Self, Senders) {
-        let (cluster, cluster_end) = mpsc::channel(QUEUED_MAX);
+        let (cluster, cluster_end) = QueueEnd::new();
         let (wire, wire_end) = match address {
             Some(address) => {
-                let (sender, end) = mpsc::channel(QUEUED_MAX);
+                let (sender, end) = QueueEnd::new();
                 (Some(sender), Some((address, end)))
             }
             None => (None, None),
@@ -122,7 +163,7 @@ impl Recorder {
         self.send(event, severity, audience);
     }
 
-    fn send(&self, event: Event, severity: Severity, audience: Audience) {
+    fn send(&self, mut event: Event, severity: Severity, audience: Audience) {
         let inner = &self.0;
         let on_wire = matches!(audience, Audience::Everyone | Audience::Wire)
             && severity != Severity::Trace
@@ -130,14 +171,15 @@ impl Recorder {
         if on_wire && let Some(wire) = &inner.wire {
             let mut event = event.clone();
             event.message = cut(&event.message, WIRE_BYTES_MAX);
-            if wire.try_send(event).is_err() {
+            if !wire.offer(event) {
                 inner.metrics.dropped("wire");
             }
         }
-        if matches!(audience, Audience::Everyone | Audience::Cluster)
-            && inner.cluster.try_send(event).is_err()
-        {
-            inner.metrics.dropped("cluster");
+        if matches!(audience, Audience::Everyone | Audience::Cluster) {
+            event.message = cut(&event.message, CLUSTER_BYTES_MAX);
+            if !inner.cluster.offer(event) {
+                inner.metrics.dropped("cluster");
+            }
         }
     }
 }
@@ -160,13 +202,13 @@ impl Senders {
 
 /// The receiving end of a queue.
 struct Queued {
-    queue: mpsc::Receiver<Event>,
+    queue: mpsc::Receiver<Charged>,
     closing: CancellationToken,
 }
 
 impl Queued {
     /// The next event; none when all recorders are gone, or when the queue is empty at the end.
-    async fn next(&mut self) -> Option<Event> {
+    async fn next(&mut self) -> Option<Charged> {
         tokio::select! {
             biased;
             event = self.queue.recv() => event,
@@ -188,9 +230,9 @@ async fn send_wire(address: String, mut queue: Queued, metrics: Metrics) {
         }
     };
     while let Some(event) = queue.next().await {
-        if let Err(error) = deliver(&client, &address, &event).await {
+        if let Err(error) = deliver(&client, &address, &event.event).await {
             metrics.dropped("wire");
-            let object = &event.involved_object;
+            let object = &event.event.involved_object;
             tracing::warn!(
                 kind = object.kind,
                 name = object.name,
@@ -228,9 +270,9 @@ type Told = Mutex<BTreeMap<(String, String, String), (String, i32)>>;
 async fn send_cluster(client: Client, mut queue: Queued, metrics: Metrics) {
     let told = Told::default();
     while let Some(event) = queue.next().await {
-        if let Err(error) = note(&client, &told, &event).await {
+        if let Err(error) = note(&client, &told, &event.event).await {
             metrics.dropped("cluster");
-            let object = &event.involved_object;
+            let object = &event.event.involved_object;
             let error = plumb_status::chain(&error);
             tracing::warn!(
                 kind = object.kind,
@@ -248,7 +290,7 @@ async fn note(client: &Client, told: &Told, event: &Event) -> Result<(), crate::
     let object = &event.involved_object;
     let namespace = if object.namespace.is_empty() { "default" } else { &object.namespace };
     let api: Api<ClusterEvent> = Api::namespaced(client.clone(), namespace);
-    let message = cut(&event.message, CLUSTER_BYTES_MAX);
+    let message = event.message.clone();
     let same = (format!("{}/{}", object.kind, object.uid), event.reason.clone(), message.clone());
     let known = told.lock().unwrap_or_else(PoisonError::into_inner).get(&same).cloned();
     if let Some((name, count)) = known {

@@ -25,6 +25,7 @@ mod report;
 mod runtime;
 mod start;
 mod store;
+mod suspension;
 mod unreadable;
 mod visit;
 mod watch;

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use plumb_status::message::bounded;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -99,11 +100,11 @@ struct Keys<'a>(&'a mut Map<String, Value>);
 
 impl Visit for Keys<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0.insert(field.name().to_owned(), format!("{value:?}").into());
+        self.0.insert(field.name().to_owned(), bounded(format!("{value:?}")).into());
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(field.name().to_owned(), value.into());
+        self.0.insert(field.name().to_owned(), bounded(value.to_owned()).into());
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
@@ -141,6 +142,22 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_long_field_is_cut() {
+        let page = Page::default();
+        let writer = page.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .fmt_fields(JsonFields::new())
+            .event_format(Lines { controller: "source-controller" })
+            .finish();
+        let long = "x".repeat(1 << 20);
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::error!(error = long, debug = ?long, display = %long, "attempt failed");
+        });
+        assert!(page.0.lock().unwrap().len() < 4 * plumb_status::message::MESSAGE_BYTES_MAX);
     }
 
     #[test]

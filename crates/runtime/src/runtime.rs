@@ -27,7 +27,8 @@ use crate::periods::PeriodReporter;
 use crate::queue::{Priority, Queue};
 use crate::report::{Draft, Reporter};
 use crate::store::{Change, Store};
-use crate::unreadable;
+use crate::suspension::Suspensions;
+use crate::unreadable::UnreadableReporter;
 use crate::watch::{OnChange, Watch, Watched, Watching};
 
 /// How long events may take to leave when the process ends.
@@ -263,7 +264,15 @@ impl Runtime {
     pub fn install_with<K: Kind>(&mut self, queue: Queue, kind: K) -> Handle<K> {
         let kind = Arc::new(kind);
         let store = Store::<K::Object>::default();
-        let on_change = self.on_change(&kind, &queue);
+        let unreadable = UnreadableReporter {
+            client: self.client(),
+            recorder: self.recorder(),
+            clock: self.clock(),
+            manager: self.identity.status_manager,
+            waiting: Arc::default(),
+        };
+        let on_change = on_change(&kind, &queue, unreadable.clone());
+        self.spawn_leading("unreadable objects", unreadable.run::<K::Object>());
         let manager = self.identity.status_manager;
         let reporter = Reporter::new(self.client(), manager, store.clone(), Arc::clone(&on_change));
         let labels = self.work.as_ref().map(|work| work.watch_label_selector.clone()).unwrap_or_default();
@@ -280,38 +289,11 @@ impl Runtime {
             metrics: self.metrics.clone(),
             concurrent: self.common.concurrent.unwrap_or(self.identity.concurrent),
             jitter: self.work.as_ref().map_or(0, |work| work.interval_jitter_percentage),
+            suspensions: Suspensions::default(),
         };
         let shutdown = self.shutdown();
         self.drivers.push(Box::pin(driver.run(shutdown)));
         Handle { store, queue, kind, reporter, clock: self.clock() }
-    }
-
-    fn on_change<K: Kind>(&self, kind: &Arc<K>, queue: &Queue) -> OnChange<K::Object> {
-        let (kind, queue) = (Arc::clone(kind), queue.clone());
-        let teller = unreadable::Teller {
-            client: self.client(),
-            recorder: self.recorder(),
-            clock: self.clock(),
-            manager: self.identity.status_manager,
-            told: Arc::default(),
-        };
-        Arc::new(move |change| {
-            kind.changed(change);
-            match change {
-                Change::Applied { old, new } => {
-                    if let Some(priority) = urgency(kind.as_ref(), old.as_deref(), new.as_ref()) {
-                        hurry(&queue, new.as_ref(), priority);
-                    } else if claims_progress(new.as_ref()) && !queue.is_running(&Key::of(new.as_ref())) {
-                        hurry(&queue, new.as_ref(), Priority::Interval);
-                    }
-                }
-                // A visit that finds nothing tidies up.
-                Change::Deleted { old } => {
-                    queue.supersede(&Key::of(old.as_ref()), Priority::Deletion, "deletion");
-                }
-                Change::Unreadable { key, message, raw } => teller.tell::<K::Object>(key, message, raw),
-            }
-        })
     }
 
     fn only_namespace(&self) -> Option<String> {
@@ -421,6 +403,32 @@ impl Runtime {
         }
         Ok(())
     }
+}
+
+/// What follows from the changes of a kind's objects.
+fn on_change<K: Kind>(kind: &Arc<K>, queue: &Queue, unreadable: UnreadableReporter) -> OnChange<K::Object> {
+    let (kind, queue) = (Arc::clone(kind), queue.clone());
+    Arc::new(move |change| {
+        kind.changed(change);
+        match change {
+            Change::Applied { old, new } => {
+                if let Some(priority) = urgency(kind.as_ref(), old.as_deref(), new.as_ref()) {
+                    hurry(&queue, new.as_ref(), priority);
+                } else if claims_progress(new.as_ref()) && !queue.is_running(&Key::of(new.as_ref())) {
+                    hurry(&queue, new.as_ref(), Priority::Interval);
+                }
+            }
+            // A visit that finds nothing tidies up.
+            Change::Deleted { old } => {
+                queue.supersede(&Key::of(old.as_ref()), Priority::Deletion, "deletion");
+            }
+            Change::Unreadable { key, message: _, raw } => {
+                // What runs now works for a spec that does not stand any more.
+                queue.supersede(key, Priority::Revision, "a version that cannot be read");
+                unreadable.request(key, raw);
+            }
+        }
+    })
 }
 
 /// An object asks for an attempt.

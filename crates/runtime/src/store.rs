@@ -25,7 +25,7 @@ pub enum Change<O> {
         /// As it was last.
         old: Arc<O>,
     },
-    /// An object cannot be read as its type: the store forgets it, all others live on.
+    /// An object cannot be read as its type: the store does not show it any more, all others live on.
     Unreadable {
         /// Its name.
         key: Key,
@@ -40,8 +40,20 @@ pub enum Change<O> {
 pub struct Store<O>(Arc<Inner<O>>);
 
 struct Inner<O> {
-    objects: RwLock<BTreeMap<Key, Arc<O>>>,
+    objects: RwLock<Objects<O>>,
     synced: watch::Sender<bool>,
+}
+
+struct Objects<O> {
+    readable: BTreeMap<Key, Arc<O>>,
+    /// Objects that are there but cannot be read as their type, as they were when they could be read last.
+    unreadable: BTreeMap<Key, Option<Arc<O>>>,
+}
+
+impl<O> Default for Objects<O> {
+    fn default() -> Self {
+        Self { readable: BTreeMap::new(), unreadable: BTreeMap::new() }
+    }
 }
 
 impl<O> Clone for Store<O> {
@@ -59,12 +71,12 @@ impl<O> Default for Store<O> {
 impl<O: Resource> Store<O> {
     /// The object with this name.
     pub fn get(&self, key: &Key) -> Option<Arc<O>> {
-        self.read().get(key).cloned()
+        self.read().readable.get(key).cloned()
     }
 
     /// All objects, by name.
     pub fn all(&self) -> Vec<Arc<O>> {
-        self.read().values().cloned().collect()
+        self.read().readable.values().cloned().collect()
     }
 
     /// Resolves when all objects that there were at the start are known.
@@ -88,30 +100,48 @@ impl<O: Resource> Store<O> {
         object.meta_mut().managed_fields = None;
         let key = Key::of(&object);
         let mut objects = self.write();
-        let old = objects.get(&key).cloned();
+        let old = objects.readable.get(&key).cloned();
         if old.as_ref().is_some_and(|old| !is_newer(&object, old.as_ref())) {
             return None;
         }
         let new = Arc::new(object);
-        objects.insert(key, Arc::clone(&new));
+        objects.unreadable.remove(&key);
+        objects.readable.insert(key, Arc::clone(&new));
         Some(Change::Applied { old, new })
     }
 
     /// Forgets an object.
     pub(crate) fn remove(&self, key: &Key) -> Option<Change<O>> {
-        self.write().remove(key).map(|old| Change::Deleted { old })
+        let mut objects = self.write();
+        let unreadable = objects.unreadable.remove(key).flatten();
+        objects.readable.remove(key).or(unreadable).map(|old| Change::Deleted { old })
+    }
+
+    /// An object is there, but cannot be read: nobody gets it from here until it can.
+    pub(crate) fn note_unreadable(&self, key: &Key) {
+        let mut objects = self.write();
+        let last = objects.readable.remove(key);
+        let known = objects.unreadable.entry(key.clone()).or_default();
+        *known = last.or(known.take());
+    }
+
+    /// Whether the object with this name is there, but cannot be read.
+    pub fn is_unreadable(&self, key: &Key) -> bool {
+        self.read().unreadable.contains_key(key)
     }
 
     /// The objects that are known and were not listed.
     pub(crate) fn missing(&self, listed: &BTreeSet<Key>) -> Vec<Key> {
-        self.read().keys().filter(|key| !listed.contains(*key)).cloned().collect()
+        let objects = self.read();
+        let known = objects.readable.keys().chain(objects.unreadable.keys());
+        known.filter(|key| !listed.contains(*key)).cloned().collect()
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<Key, Arc<O>>> {
+    fn read(&self) -> RwLockReadGuard<'_, Objects<O>> {
         self.0.objects.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<Key, Arc<O>>> {
+    fn write(&self) -> RwLockWriteGuard<'_, Objects<O>> {
         self.0.objects.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -156,6 +186,25 @@ mod tests {
             store.get(&Key::new("apps", "settings")).unwrap().metadata.resource_version.as_deref(),
             Some("10")
         );
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_read_is_hidden_until_it_can_and_its_deletion_is_told() {
+        let store = Store::default();
+        let key = Key::new("apps", "settings");
+        store.note_unreadable(&key);
+        assert!(store.is_unreadable(&key) && store.remove(&key).is_none());
+        store.put(map("9", "a"));
+        store.note_unreadable(&key);
+        store.note_unreadable(&key);
+        assert!(store.get(&key).is_none() && store.is_unreadable(&key));
+        assert_eq!(store.missing(&BTreeSet::new()), std::slice::from_ref(&key));
+        // New to everybody: what was left alone meanwhile is looked at again.
+        assert!(matches!(store.put(map("10", "a")), Some(Change::Applied { old: None, .. })));
+        assert!(!store.is_unreadable(&key));
+        store.note_unreadable(&key);
+        assert!(matches!(store.remove(&key), Some(Change::Deleted { .. })));
+        assert!(!store.is_unreadable(&key));
     }
 
     #[test]

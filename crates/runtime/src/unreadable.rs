@@ -1,36 +1,68 @@
-//! An object that cannot be read as its type is told so in its own status and by an event; all other objects live on.
+//! Objects that cannot be read as their type: reported in their own status and by an event, by one worker of the leader.
+//! All other objects live on. Until such an object can be read it is treated as suspended.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use kube::api::{Patch, PatchParams};
-use kube::core::DynamicObject;
+use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, ResourceExt as _};
 use plumb_api::meta::RECONCILE_REQUESTED_AT;
+use plumb_status::cadence::Backoff;
 use plumb_status::{
     Before, Condition, ConditionType, Detail, Ending, Ledger, Polarity, Reason, Status, chain, summarize,
 };
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::Key;
-use crate::client::call;
+use crate::client::{CallError, call};
 use crate::clock::Clock;
 use crate::events::Recorder;
 use crate::kind::Object;
+use crate::watch::read;
 
-/// Tells of objects that cannot be read.
+/// How many objects of a kind wait to be reported; more are logged only.
+const WAITING_MAX: usize = 4096;
+/// How many reports are remembered; beyond that something may be reported twice.
+const REMEMBERED_MAX: usize = 4096;
+/// The pauses before a report that failed is tried again.
+const BACKOFF: Backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_mins(5) };
+
+/// Reports objects of one kind. Clones share what waits.
 #[derive(Clone)]
-pub(crate) struct Teller {
+pub(crate) struct UnreadableReporter {
     pub(crate) client: Client,
     pub(crate) recorder: Recorder,
     pub(crate) clock: Clock,
     pub(crate) manager: &'static str,
-    /// The generation that was told of last, by uid.
-    pub(crate) told: Arc<Mutex<BTreeMap<String, i64>>>,
+    pub(crate) waiting: Arc<Waiting>,
 }
 
-/// How many objects are remembered; beyond that something may be told twice.
-const REMEMBERED_MAX: usize = 4096;
+/// What is to be reported.
+#[derive(Default)]
+pub(crate) struct Waiting {
+    state: Mutex<State>,
+    stir: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// One report for each object, of its newest version.
+    reports: BTreeMap<Key, Report>,
+    /// The generation that was reported last, by uid.
+    reported: BTreeMap<String, i64>,
+}
+
+#[derive(Debug, Clone)]
+struct Report {
+    uid: String,
+    generation: i64,
+    failures: u32,
+    due: Instant,
+}
 
 /// No condition of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,43 +87,72 @@ impl Ledger for Nothing {
     type Condition = NoCondition;
 }
 
-impl Teller {
-    /// Tells once per generation, in the background.
-    pub(crate) fn tell<O: Object>(&self, key: &Key, message: &str, raw: &DynamicObject) {
-        let generation = raw.metadata.generation.unwrap_or_default();
-        let uid = raw.uid().unwrap_or_default();
-        {
-            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-            if told.get(&uid) == Some(&generation) {
-                return;
-            }
-            if told.len() >= REMEMBERED_MAX {
-                told.clear();
-            }
-            told.insert(uid.clone(), generation);
+impl UnreadableReporter {
+    /// Asks for a report, once per generation. Never waits.
+    pub(crate) fn request(&self, key: &Key, raw: &DynamicObject) {
+        let report = Report {
+            uid: raw.uid().unwrap_or_default(),
+            generation: raw.metadata.generation.unwrap_or_default(),
+            failures: 0,
+            due: Instant::now(),
+        };
+        let mut state = self.waiting.state();
+        if state.reported.get(&report.uid) == Some(&report.generation) {
+            return;
         }
-        let (teller, key, raw) = (self.clone(), key.clone(), raw.clone());
-        let detail = Detail::new(Reason::InvalidSpec, format!("the object cannot be read: {message}"));
-        tokio::spawn(async move {
-            if let Err(error) = teller.write::<O>(&key, detail, &raw).await {
-                teller.told.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
-                tracing::warn!(
-                    name = key.name,
-                    namespace = key.namespace,
-                    error = chain(&error),
-                    "a status was not written"
-                );
-            }
-        });
+        if state.reports.len() >= WAITING_MAX && !state.reports.contains_key(key) {
+            let Key { namespace, name } = key;
+            tracing::warn!(
+                name,
+                namespace,
+                "an unreadable object is not reported: {WAITING_MAX} others wait"
+            );
+            return;
+        }
+        state.reports.insert(key.clone(), report);
+        drop(state);
+        self.waiting.stir.notify_one();
     }
 
-    async fn write<O: Object>(
-        &self,
-        key: &Key,
-        detail: Detail,
-        raw: &DynamicObject,
-    ) -> Result<(), crate::client::CallError> {
-        let stands = status_of(raw);
+    /// Reports one object after the other. Only the leader may do that.
+    pub(crate) async fn run<O: Object>(self) {
+        loop {
+            let next = self.waiting.next();
+            let Some((key, report)) = next else {
+                self.waiting.stir.notified().await;
+                continue;
+            };
+            if Instant::now() < report.due {
+                tokio::select! {
+                    () = tokio::time::sleep_until(report.due) => {}
+                    () = self.waiting.stir.notified() => {}
+                }
+                continue;
+            }
+            let outcome = self.write::<O>(&key, &report).await;
+            if let Err(error) = &outcome {
+                let Key { namespace, name } = &key;
+                tracing::warn!(
+                    name,
+                    namespace,
+                    error = chain(error),
+                    "failed to report an unreadable object"
+                );
+            }
+            self.waiting.settle(&key, report, outcome.is_ok());
+        }
+    }
+
+    /// Reads the object again: only the newest version is reported, if it still cannot be read.
+    async fn write<O: Object>(&self, key: &Key, report: &Report) -> Result<(), CallError> {
+        let resource = ApiResource::erase::<O>(&());
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &key.namespace, &resource);
+        let Some(raw) = call(api.get_opt(&key.name)).await? else { return Ok(()) };
+        if raw.uid().unwrap_or_default() != report.uid {
+            return Ok(());
+        }
+        let Err(problem) = read::<O>(&raw) else { return Ok(()) };
+        let stands = status_of(&raw);
         let before = Before {
             generation: raw.metadata.generation.unwrap_or_default(),
             requested_at: raw.annotations().get(RECONCILE_REQUESTED_AT).map(String::as_str),
@@ -99,6 +160,7 @@ impl Teller {
             current: &stands,
             now: self.clock.now(),
         };
+        let detail = Detail::new(Reason::InvalidSpec, message(&problem, &raw));
         let summary = summarize(&before, &Nothing, &Ending::Stalled { condition: None, detail });
         let Some(status) = summary.status else { return Ok(()) };
         if status == stands {
@@ -110,15 +172,62 @@ impl Teller {
             fields["lastHandledReconcileAt"] = handled.into();
         }
         let patch = json!({ "metadata": { "resourceVersion": raw.resource_version() }, "status": fields });
-        let resource = kube::core::ApiResource::erase::<O>(&());
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &key.namespace, &resource);
         let params = PatchParams { field_manager: Some(self.manager.to_owned()), ..PatchParams::default() };
         call(api.patch_status(&key.name, &params, &Patch::Merge(&patch))).await?;
         for event in summary.events {
-            self.recorder.tell_of(&resource, raw, event);
+            self.recorder.tell_of(&resource, &raw, event);
         }
         Ok(())
     }
+}
+
+impl Waiting {
+    /// The report that is due first.
+    fn next(&self) -> Option<(Key, Report)> {
+        let state = self.state();
+        let next = state.reports.iter().min_by_key(|(_, report)| report.due);
+        next.map(|(key, report)| (key.clone(), report.clone()))
+    }
+
+    /// Takes a report out, or puts it off, unless a newer one was asked for meanwhile.
+    fn settle(&self, key: &Key, report: Report, done: bool) {
+        let mut state = self.state();
+        let same = |waits: &Report| waits.uid == report.uid && waits.generation == report.generation;
+        if !state.reports.get(key).is_some_and(same) {
+            return;
+        }
+        if !done {
+            let failures = report.failures.saturating_add(1);
+            let due = Instant::now() + BACKOFF.after(failures, u64::from(failures));
+            state.reports.insert(key.clone(), Report { failures, due, ..report });
+            return;
+        }
+        state.reports.remove(key);
+        if state.reported.len() >= REMEMBERED_MAX {
+            state.reported.clear();
+        }
+        state.reported.insert(report.uid, report.generation);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is said of an object. Its `spec.suspend` is read whatever else is wrong with it.
+fn message(problem: &str, raw: &DynamicObject) -> String {
+    let suspend = raw.data.pointer("/spec/suspend");
+    let suspended = match suspend {
+        Some(Value::Bool(suspended)) => *suspended,
+        Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
+        _ => false,
+    };
+    let until = if suspended {
+        "spec.suspend is true: it stays suspended"
+    } else {
+        "it is treated as suspended until it can be read"
+    };
+    format!("the object cannot be read: {problem} ({until})")
 }
 
 /// What of a status can be read.
@@ -130,13 +239,13 @@ fn status_of(raw: &DynamicObject) -> Status {
         .unwrap_or_default();
     Status {
         conditions,
-        observed_generation: status
-            .get("observedGeneration")
-            .and_then(serde_json::Value::as_i64)
-            .unwrap_or(-1),
+        observed_generation: status.get("observedGeneration").and_then(Value::as_i64).unwrap_or(-1),
         last_handled_reconcile_at: status
             .get("lastHandledReconcileAt")
             .and_then(|text| text.as_str())
             .map(str::to_owned),
     }
 }
+
+#[cfg(test)]
+mod tests;

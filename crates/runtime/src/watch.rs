@@ -10,6 +10,7 @@ use kube::core::{ApiResource, DynamicObject, NamespaceResourceScope};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource, ResourceExt as _};
+use plumb_status::message::cut;
 use serde::de::DeserializeOwned;
 
 use crate::Key;
@@ -18,6 +19,9 @@ use crate::store::{Change, Store};
 
 /// How long one watch request lasts, in seconds, before the next one takes over; load balancers drop what is idle for longer.
 const WATCH_SECONDS: u32 = 240;
+
+/// How many bytes of the reason are kept why an object cannot be read.
+const PROBLEM_BYTES_MAX: usize = 1 << 10;
 
 /// What can be watched.
 pub trait Watched:
@@ -107,7 +111,7 @@ impl<O: Watched> Watch<O> {
             }
             Err(message) => {
                 tracing::error!(kind = %O::kind(&()), name = key.name, namespace = key.namespace, error = message, "an object cannot be read");
-                self.store.remove(&key);
+                self.store.note_unreadable(&key);
                 (self.on_change)(&Change::Unreadable { key, message, raw: Box::new(object) });
             }
         }
@@ -121,7 +125,8 @@ impl<O: Watched> Watch<O> {
 }
 
 /// Reads an object as its type.
-fn read<O: DeserializeOwned>(object: &DynamicObject) -> Result<O, String> {
+pub(crate) fn read<O: DeserializeOwned>(object: &DynamicObject) -> Result<O, String> {
     let value = serde_json::to_value(object).map_err(|error| error.to_string())?;
-    serde_json::from_value(value).map_err(|error| error.to_string())
+    // The message quotes what it does not understand.
+    serde_json::from_value(value).map_err(|error| cut(&error.to_string(), PROBLEM_BYTES_MAX))
 }

@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use crate::Reason;
+use crate::message::bounded;
 
 /// What happens next after an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,7 +40,7 @@ pub struct Detail {
 impl Detail {
     /// A detail from its two parts.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Self { reason, message: bounded(message.into()) }
     }
 
     /// The detail of an error: its chain of causes, then the advice in parentheses where there is one.
@@ -49,7 +50,7 @@ impl Detail {
             Some(hint) => format!("{cause} ({hint})"),
             None => cause,
         };
-        Self { reason: error.reason(), message }
+        Self::new(error.reason(), message)
     }
 }
 

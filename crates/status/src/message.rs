@@ -7,8 +7,16 @@ pub const EVENT_BYTES_MAX: usize = 1_024;
 /// The most bytes of the message of an event on the wire.
 pub const WIRE_BYTES_MAX: usize = 39_000;
 
+/// The most bytes of a message that is made: of a condition, an event or a field of a log line. No reader takes more.
+pub const MESSAGE_BYTES_MAX: usize = WIRE_BYTES_MAX;
+
 /// The room kept for the count at the end of a cut message.
 const COUNT_BYTES_MAX: usize = 48;
+
+/// A message as it is made: in at most [`MESSAGE_BYTES_MAX`] bytes, so that no queue or log holds more of it.
+pub fn bounded(message: String) -> String {
+    if message.len() <= MESSAGE_BYTES_MAX { message } else { cut(&message, MESSAGE_BYTES_MAX) }
+}
 
 /// The message in at most `max` bytes, whole characters; what was cut is counted.
 pub fn cut(message: &str, max: usize) -> String {
@@ -38,6 +46,20 @@ mod tests {
         let short = cut(&long, 100);
         assert_eq!(short, format!("{} … (148 bytes more)", "ä".repeat(26)));
         assert!(short.len() <= 100);
+    }
+
+    #[test]
+    fn messages_are_cut_where_they_are_made() {
+        let long = "x".repeat(1 << 20);
+        let detail = crate::Detail::new(crate::Reason::Failed, long.clone());
+        let event = crate::Occurrence::error(crate::Reason::Failed, long);
+        for message in [detail.message, event.message] {
+            assert!(
+                message.len() <= MESSAGE_BYTES_MAX && message.ends_with(" bytes more)"),
+                "{}",
+                message.len()
+            );
+        }
     }
 
     #[test]

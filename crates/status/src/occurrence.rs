@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::Reason;
+use crate::message::bounded;
 
 /// How loud an event is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,7 +88,7 @@ impl Occurrence {
         Self {
             severity,
             reason,
-            message: message.into(),
+            message: bounded(message.into()),
             metadata: BTreeMap::new(),
             audience: Audience::Everyone,
         }

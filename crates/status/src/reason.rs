@@ -44,6 +44,7 @@ reasons! {
     Progressing "Progressing" "Work goes on." ""
     ProgressingWithRetry "ProgressingWithRetry" "The last attempt failed and will be repeated." "Read the message of Ready."
     Suspended "Suspended" "The object is suspended." "Set spec.suspend to false."
+    Resumed "Resumed" "The object is reconciled again after a suspension." ""
     DependencyNotReady "DependencyNotReady" "An object named in dependsOn is missing or not Ready." "Look at the dependency that the message names."
     PruneFailed "PruneFailed" "Objects that left the source could not be deleted." "Look at the objects that the message names: permissions, finalizers, webhooks."
     PruneHeld "PruneHeld" "Objects that left the source are not deleted: another Kustomization wants them or may want them, or finalizers hold them." "Look at the Kustomization or object that the message names. To give the objects up instead, suspend this Kustomization before it is deleted."

@@ -126,6 +126,12 @@ impl Desk {
         self.0.sit(|sitting| sitting.conduct(key, mode, suspended, interval));
     }
 
+    /// The Kustomization cannot be read: nothing of it is put back until [`Desk::conduct`] says how to go on, whatever an
+    /// attempt that still runs says.
+    pub fn suspend_unreadable(&self, key: &Key) {
+        self.0.sit(|sitting| sitting.suspend_unreadable(key));
+    }
+
     /// Whether its objects are known; false after a restart.
     pub fn is_known(&self, key: &Key) -> bool {
         self.0.lock().books.get(key).is_some_and(|book| book.adopted)

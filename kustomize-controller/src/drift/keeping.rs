@@ -23,6 +23,7 @@ impl Sitting<'_> {
     /// Takes over what is desired and what was done. `unverified`: nothing was done, and nothing is known.
     pub fn adopt(&mut self, key: &Key, managed: Managed, unverified: bool) {
         let Managed { terms, objects, changes } = managed;
+        let terms = self.in_force(key, terms);
         let mut changes: BTreeMap<ObjectId, Change> =
             changes.into_iter().map(|change| (change.id.clone(), change)).collect();
         let book = self.book(key);
@@ -132,13 +133,29 @@ impl Sitting<'_> {
 
     /// Takes other terms.
     pub fn conduct(&mut self, key: &Key, mode: Mode, suspended: bool, interval: Duration) {
+        self.state.unreadable.remove(key);
         let Some(book) = self.state.books.get(key).filter(|book| book.adopted) else { return };
         let terms = Terms { mode, suspended, interval, ..book.terms.clone() };
         self.set_terms(key, terms);
     }
 
+    /// Nothing is put back until the Kustomization can be read again.
+    pub fn suspend_unreadable(&mut self, key: &Key) {
+        self.state.unreadable.insert(key.clone());
+        if let Some(book) = self.state.books.get(key).filter(|book| book.adopted) {
+            let terms = book.terms.clone();
+            self.set_terms(key, terms);
+        }
+    }
+
+    /// Terms as they count: what cannot be read is suspended.
+    fn in_force(&self, key: &Key, terms: Terms) -> Terms {
+        Terms { suspended: terms.suspended || self.state.unreadable.contains(key), ..terms }
+    }
+
     /// Mode, suspension, interval or revision may have changed.
     pub fn set_terms(&mut self, key: &Key, terms: Terms) {
+        let terms = self.in_force(key, terms);
         let now = self.now;
         let Some(book) = self.state.books.get_mut(key).filter(|book| book.adopted) else { return };
         if book.terms == terms {
@@ -265,6 +282,7 @@ impl Sitting<'_> {
 
     /// Lets a Kustomization go.
     pub fn forget(&mut self, key: &Key) {
+        self.state.unreadable.remove(key);
         let Some(book) = self.state.books.remove(key) else { return };
         for (id, kept) in &book.objects {
             self.let_go(key, id, kept.due);

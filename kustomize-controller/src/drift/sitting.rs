@@ -43,6 +43,8 @@ pub(super) struct State {
     pub blind: BTreeSet<Kind>,
     /// Kinds that are not served.
     pub gone: BTreeSet<Kind>,
+    /// Kustomizations that cannot be read: they are suspended whatever their last terms say.
+    pub unreadable: BTreeSet<Key>,
 }
 
 /// What is passed on after a sitting.

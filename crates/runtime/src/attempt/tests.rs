@@ -145,6 +145,7 @@ impl Stand {
             metrics,
             concurrent,
             jitter: 0,
+            suspensions: Suspensions::default(),
         };
         let shutdown = CancellationToken::new();
         tokio::spawn(driver.run(shutdown.clone()));
@@ -352,6 +353,53 @@ async fn the_end_of_the_process_ends_what_goes_on() {
     assert!(!stand.queue.is_running(&key));
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_object_that_cannot_be_read_is_neither_visited_nor_forgotten() {
+    let stand = Stand::new(|_| Step::Panic, 1);
+    let key = stand.add(object("a"), Priority::Interval);
+    stand.store.note_unreadable(&key);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(stand.api.lines(), [""; 0]);
+    assert!(!stand.queue.is_running(&key) && stand.store.is_unreadable(&key));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspension_and_its_end_are_told_with_who_did_it() {
+    let stand = Stand::new(|_| Step::End(done()), 1);
+    let mut meta = object("a");
+    meta["apiVersion"] = "meta.k8s.io/v1".into();
+    meta["kind"] = "PartialObjectMetadata".into();
+    meta["metadata"]["managedFields"] =
+        json!([{ "manager": "flux", "operation": "Update", "fieldsV1": { "f:spec": { "f:suspend": {} } } }]);
+    stand.api.on("GET", PATH, Answer::ok(meta));
+    stand.api.on("POST", "/api/v1/namespaces/apps/events", Answer::echo());
+    for (version, suspend) in [("200", false), ("201", true), ("202", true), ("203", false)] {
+        let mut next = object("a");
+        next["metadata"]["resourceVersion"] = version.into();
+        next["spec"]["suspend"] = suspend.into();
+        stand.add(next, Priority::Revision);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+    assert_eq!(stand.api.matching("GET", PATH).len(), 2, "one look at each change");
+    let Stand { api, senders, .. } = stand;
+    let closing = CancellationToken::new();
+    closing.cancel();
+    senders.run(api.client(), closing).await;
+    let told = api.matching("POST", "/api/v1/namespaces/apps/events");
+    let told = told.iter().map(|call| (call.body["reason"].clone(), call.body["message"].clone()));
+    let told: Vec<_> = told.filter(|(reason, _)| reason == "Suspended" || reason == "Resumed").collect();
+    assert_eq!(
+        told,
+        [
+            ("Suspended".into(), "reconciliation suspended by \"flux\": spec.suspend is true".into()),
+            (
+                "Resumed".into(),
+                "reconciliation resumed by \"flux\": spec.suspend is not true any more".into()
+            ),
+        ]
+    );
+}
+
 /// An object that is Ready, as an attempt without news would write it again.
 fn settled(name: &str) -> Value {
     let mut object = object(name);
@@ -371,8 +419,10 @@ async fn an_early_status_that_is_answered_late_does_not_stay() {
     let objects = Arc::clone(&stand.objects);
     let late = Answer::with(move |call| Answer::ok(answered(&objects, call, 100)));
     stand.api.once("PATCH", STATUS, late.after(Duration::from_millis(1500)));
+    let began = Instant::now();
     stand.add(settled("a"), Priority::Interval);
     let statuses = stand.statuses("a", 2).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "not only at the next interval");
     assert_eq!(ready(&statuses[0]), ("Unknown", "Progressing"));
     assert_eq!(ready(&statuses[1]), ("True", "Succeeded"));
     let path = "/apis/source.toolkit.fluxcd.io/v1/namespaces/apps/gitrepositories/a/status";

@@ -120,6 +120,27 @@ async fn what_finds_no_room_is_counted_and_nobody_waits() {
 }
 
 #[tokio::test]
+async fn large_events_take_room_by_their_bytes_and_give_it_back() {
+    let api = Scenario::new();
+    api.on("POST", EVENTS, Answer::echo());
+    let mut large = repository();
+    let annotation = ("event.toolkit.fluxcd.io/notes".to_owned(), "x".repeat(200 << 10));
+    large.metadata.annotations.get_or_insert_default().extend([annotation]);
+    let metrics = Metrics::default();
+    let (recorder, senders) = recorder(None, &metrics);
+    for at in 0..40 {
+        recorder.tell(&large, Occurrence::info(Reason::NewArtifact, format!("stored {at}")));
+    }
+    let text = metrics.render();
+    assert!(text.contains(r#"plumb_events_dropped_total{queue="cluster"} 20"#), "{text}");
+    let bytes = Arc::clone(&recorder.0.cluster.bytes);
+    assert!(bytes.load(Ordering::Relaxed) <= QUEUED_BYTES_MAX);
+    drop(recorder);
+    senders.run(api.client(), CancellationToken::new()).await;
+    assert_eq!((api.matching("POST", EVENTS).len(), bytes.load(Ordering::Relaxed)), (20, 0));
+}
+
+#[tokio::test]
 async fn at_the_end_what_is_queued_still_leaves() {
     let api = Scenario::new();
     api.on("POST", EVENTS, Answer::echo());

@@ -82,7 +82,14 @@ async fn a_status_that_claims_progress_where_none_is_made_is_reconciled() {
         let common = Options::try_parse_from(["c"]).unwrap().common;
         let runtime = Runtime::new(IDENTITY, Scenario::new().client(), Clock::system(), common, None);
         let queue = runtime.queue();
-        let on_change = runtime.on_change(&Arc::new(Idle), &queue);
+        let unreadable = UnreadableReporter {
+            client: runtime.client(),
+            recorder: runtime.recorder(),
+            clock: runtime.clock(),
+            manager: "c",
+            waiting: Arc::default(),
+        };
+        let on_change = on_change(&Arc::new(Idle), &queue, unreadable);
         let (old, new) = (Some(repository("Succeeded")), repository(reason));
         on_change(&Change::Applied { old, new: Arc::clone(&new) });
         assert_eq!(queue.depth(), queued, "{reason}");

@@ -56,6 +56,22 @@ async fn what_is_suspended_is_flagged_and_corrected_when_it_resumes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_kustomization_that_cannot_be_read_is_suspended_until_it_can() {
+    let stand = Stand::with(&["settings"], Mode::Enabled, false).await;
+    stand.desk.suspend_unreadable(&key());
+    stand.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("2".to_owned()));
+    // An attempt that began before says what its version said.
+    stand.desk.set_terms(&key(), Stand::terms(Mode::Enabled, false));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("2".to_owned()));
+    stand.desk.conduct(&key(), Mode::Enabled, false, Duration::from_mins(1));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn disabled_looks_at_nothing_until_it_is_enabled_again() {
     let stand = Stand::with(&["settings"], Mode::Disabled, false).await;
     stand.api.edit("settings", "a", "2", "kubectl-edit");
