@@ -461,3 +461,24 @@ async fn an_object_that_nobody_wants_is_deleted_although_others_are_suspended() 
     world.until("it is gone", |world| world.map("a") == Value::Null).await;
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_two_want_goes_to_the_one_that_still_wants_it() {
+    let files = maps(&["one/a.yaml", "one/b.yaml", "two/a.yaml", "two/z.yaml"]);
+    let world =
+        World::start(&files, &[kustomization("one", &json!({})), kustomization("two", &json!({}))]).await;
+    world.until_applied("one", REVISION).await;
+    world.until_applied("two", REVISION).await;
+    let uid = world.map("a")["metadata"]["uid"].clone();
+    let (owner, other) = if world.owner("a") == "one" { ("one", "two") } else { ("two", "one") };
+    // The one whose labels it carries drops it; nothing changes for the other one.
+    let dropped = format!("{owner}/a.yaml");
+    let files: Vec<_> = files.into_iter().filter(|(path, _)| *path != dropped).collect();
+    world.publish(&files, NEXT);
+    world.until("the other one owns it", |world| world.owner("a") == other).await;
+    world
+        .until("the old one has let it go", |world| !world.inventory(owner).contains("prod_a__ConfigMap"))
+        .await;
+    assert_eq!((world.map("a")["metadata"]["uid"].clone(), world.deletions()), (uid, Vec::new()));
+    world.stop().await;
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 use plumb_api::kustomize::Kustomization;
 use plumb_api::meta::Artifact;
 use plumb_apply::{Budget, Order, execute, prune};
+use plumb_planning::drift::mode::Mode;
 use plumb_planning::plan::Planned;
 use plumb_runtime::Visit;
 use plumb_status::{Occurrence, Reason};
@@ -76,7 +77,17 @@ pub async fn act(
     visit.ledger().note_lines(applied.lines());
     let (complete, complaint) = (applied.is_complete(), applied.complaint());
     let outcome = if complete {
-        let question = Question { candidates: &plan.prune, rendered: planned, artifact: Some(artifact) };
+        // What is applied, or put back where it is missing: the watch may not show it yet.
+        let wanted = match terms.mode {
+            Mode::Enabled => planned.iter().map(|planned| &planned.id).collect(),
+            Mode::Warn | Mode::Disabled => plan.applies().collect(),
+        };
+        let question = Question {
+            candidates: &plan.prune,
+            rendered: planned,
+            applied: wanted,
+            artifact: Some(artifact),
+        };
         delete(question, &budget, visit, kind, plan.desired.clone()).await
     } else {
         Err(KustomizationError::Apply { complaint: complaint.unwrap_or_default() })

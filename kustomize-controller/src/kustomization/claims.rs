@@ -118,6 +118,8 @@ pub struct Question<'a> {
     pub candidates: &'a [Candidate],
     /// What the pruning Kustomization renders itself.
     pub rendered: &'a [Planned],
+    /// What of it the cluster has, or is about to have.
+    pub applied: BTreeSet<&'a ObjectId>,
     /// The artifact that it works with.
     pub artifact: Option<&'a Artifact>,
 }
@@ -144,9 +146,14 @@ pub async fn ask(question: Question<'_>, visit: &Visit<Kustomizations>, kind: &K
         };
         claimants.push(claimant(&other, relation, artifact.as_ref(), kind, deadline).await);
     }
-    for (pending, because) in pending(question.rendered, kind) {
-        seen.insert(Key::new(&pending.namespace, &pending.name), None);
-        claimants.push(Claimant { owner: pending, ids: Vec::new(), doubt: Some(because) });
+    // The watch may not show yet what was applied a moment ago.
+    for pending in pending(question.rendered, kind).filter(|planned| question.applied.contains(&planned.id)) {
+        let key = Key::new(&pending.id.namespace, &pending.id.name);
+        let version = others.get(&key).and_then(|other| other.metadata.resource_version.clone());
+        seen.insert(key, version);
+        let owner = Owner { name: pending.id.name.clone(), namespace: pending.id.namespace.clone() };
+        let because = "it was applied a moment ago and is not watched yet".to_owned();
+        claimants.push(Claimant { owner, ids: Vec::new(), doubt: Some(because) });
     }
     let own = question.rendered.iter().map(|planned| &planned.id);
     Asked { claims: Claims::new(claimants, own), seen }
@@ -236,7 +243,7 @@ async fn claimant(
                 Ok(Ok(built)) => {
                     claimant.ids.extend(built.planned.iter().map(|planned| planned.id.clone()));
                     let unmade = pending(&built.planned, kind).next();
-                    unmade.map(|(pending, _)| format!("it has not applied {pending} yet"))
+                    unmade.map(|planned| format!("it has not applied {} yet", planned.id))
                 }
                 Ok(Err(error)) => {
                     Some(format!("{} cannot be built: {}", artifact.revision, Detail::of(&error).message))
@@ -259,24 +266,16 @@ async fn claimant(
 }
 
 /// Kustomizations among rendered objects that the cluster does not have, or has in a form that renders other objects.
-fn pending(rendered: &[Planned], kind: &Kustomizations) -> impl Iterator<Item = (Owner, String)> {
-    let others = kind.others();
-    let seen = |planned: &&Planned| {
-        is_kustomization(&planned.id)
-            && planned.policy.corrects()
-            && kind.context.scope.covers(&planned.id.namespace)
-    };
-    rendered.iter().filter(seen).filter_map(move |planned| {
+fn pending<'p>(rendered: &'p [Planned], kind: &Kustomizations) -> impl Iterator<Item = &'p Planned> {
+    let (others, scope) = (kind.others(), kind.context.scope.clone());
+    rendered.iter().filter(move |planned| {
         let ObjectId { namespace, name, .. } = &planned.id;
-        let live = others.get(&Key::new(namespace, name));
-        let rendered = serde_json::from_value::<Kustomization>(planned.object.value().clone()).ok();
-        let same = match (&live, &rendered) {
-            (Some(live), Some(rendered)) => renders_alike(live, rendered),
-            (Some(_), None) => true,
-            (None, _) => false,
-        };
-        let owner = Owner { name: name.clone(), namespace: namespace.clone() };
-        (!same).then(|| (owner, "it was applied a moment ago".to_owned()))
+        if !is_kustomization(&planned.id) || !planned.policy.corrects() || !scope.covers(namespace) {
+            return false;
+        }
+        let Some(live) = others.get(&Key::new(namespace, name)) else { return true };
+        let rendered = serde_json::from_value::<Kustomization>(planned.object.value().clone());
+        rendered.is_ok_and(|rendered| !renders_alike(&live, &rendered))
     })
 }
 
@@ -340,4 +339,51 @@ fn text(pruned: &Pruned) -> Option<String> {
     let more = all.len().saturating_sub(NAMED_MAX);
     let named = all[..all.len() - more].join("; ");
     Some(if more == 0 { named } else { format!("{named}; and {more} more") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(by: &str, text: Option<&str>) -> Held {
+        let id = ObjectId::parse_inventory("prod_a__ConfigMap").unwrap();
+        let objects = vec![(id, Some(Key::new("flux-system", by)), true)];
+        Held { objects, text: text.map(str::to_owned), tries: 0 }
+    }
+
+    #[test]
+    fn a_held_prune_is_tried_again_with_growing_pauses_until_something_changes() {
+        let (holds, key) = (Holds::default(), Key::new("flux-system", "one"));
+        let mut seconds = Vec::new();
+        for _ in 0..10 {
+            let (_, pause) = holds.note(&key, held("two", Some("a")));
+            seconds.push(pause.unwrap().as_secs());
+        }
+        assert_eq!(seconds, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        assert_eq!(holds.note(&key, held("two", Some("b"))), (true, Some(RETRY_FIRST)));
+        assert_eq!(holds.note(&key, held("two", Some("b"))), (false, Some(RETRY_FIRST * 2)));
+        assert_eq!(holds.note(&key, held("two", None)), (true, None));
+        assert_eq!(holds.waiting_for(&Key::new("flux-system", "two")), []);
+    }
+
+    #[test]
+    fn each_side_of_a_hold_finds_the_other() {
+        let (holds, one, two) =
+            (Holds::default(), Key::new("flux-system", "one"), Key::new("flux-system", "two"));
+        holds.note(&one, held("two", Some("a")));
+        assert_eq!(holds.waiting_for(&two), std::slice::from_ref(&one));
+        assert_eq!(holds.handed_over_to(&two).len(), 1);
+        assert!(holds.handed_over_to(&one).is_empty() && holds.waiting_for(&one).is_empty());
+        holds.forget(&one);
+        assert!(holds.waiting_for(&two).is_empty() && holds.handed_over_to(&two).is_empty());
+    }
+
+    #[test]
+    fn only_what_is_watched_is_waited_for() {
+        let all = Scope::default();
+        let one = Scope { namespace: Some("apps".to_owned()), sharded: false };
+        let sharded = Scope { namespace: None, sharded: true };
+        assert_eq!([&all, &one, &sharded].map(|scope| scope.covers("apps")), [true, true, false]);
+        assert_eq!([&all, &one, &sharded].map(|scope| scope.covers("infra")), [true, false, false]);
+    }
 }

@@ -1,5 +1,6 @@
 //! A Kustomization that is being deleted: the same path with nothing desired. What cannot be deleted keeps it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use plumb_api::kustomize::KustomizationCondition;
@@ -47,7 +48,12 @@ async fn take_down(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Resu
     let plan = plan::teardown(&before, true);
     let budget = Budget::new(Instant::now() + TEARDOWN_MAX, context.shutdown.clone());
     let artifact = claims::current_artifact(object, context);
-    let question = Question { candidates: &plan.prune, rendered: &[], artifact: artifact.as_ref() };
+    let question = Question {
+        candidates: &plan.prune,
+        rendered: &[],
+        applied: BTreeSet::new(),
+        artifact: artifact.as_ref(),
+    };
     let asked = claims::ask(question, visit, kind).await;
     let (owner, wanted) = (owner(object), asked.claims.clone());
     let pruned = prune(&context.cluster, &plan.prune, &owner, wanted, context.concurrency, &budget).await;

@@ -8,6 +8,7 @@ mod drift_corrected;
 mod drift_flagged;
 mod kills;
 mod main_loop;
+mod moves;
 mod notification;
 mod prune;
 mod refusals;
