@@ -3,6 +3,7 @@
 
 mod layers;
 mod links;
+mod processes;
 mod tidy;
 
 use std::{
@@ -24,10 +25,11 @@ enum Outcome {
 }
 
 /// The quick ones first: who breaks a rule of the text hears of it in a second.
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("fmt", fmt),
     ("layers", layers::run),
     ("tidy", tidy::run),
+    ("processes", processes::run),
     ("gen", generated),
     ("proof", proof),
     ("mutants", mutants),

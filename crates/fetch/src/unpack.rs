@@ -263,6 +263,69 @@ pub(crate) mod tests {
         assert_eq!(tree.kind(&RelPath::root()), Some(EntryKind::Dir));
     }
 
+    /// A raw entry of a tar: its header, whatever it says, and its bytes filled up to whole blocks.
+    fn raw(name: &str, kind: tar::EntryType, said_size: u64, content: &[u8]) -> Vec<u8> {
+        let mut header = tar::Header::new_ustar();
+        header.as_ustar_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_entry_type(kind);
+        header.set_mode(0o644);
+        header.set_size(said_size);
+        header.set_cksum();
+        let mut bytes = header.as_bytes().to_vec();
+        bytes.extend_from_slice(content);
+        bytes.resize(bytes.len().next_multiple_of(512), 0);
+        bytes
+    }
+
+    fn names(parts: &[Vec<u8>]) -> Result<Vec<String>, UnpackError> {
+        let mut bytes = parts.concat();
+        bytes.resize(bytes.len() + 1024, 0);
+        let tree = unpack(&gzip(&bytes), &UnpackLimits::DEFAULT)?;
+        Ok(tree.files().map(|(path, _)| path.as_str().to_owned()).collect())
+    }
+
+    #[test]
+    fn a_name_in_an_extension_cannot_lead_out_either() {
+        let file = || raw("a", tar::EntryType::Regular, 1, b"x");
+        for bad in ["../../x", "/etc/x", "a/../../x"] {
+            let long = format!("{bad}\0");
+            let size = u64::try_from(long.len()).unwrap();
+            let gnu = raw("long", tar::EntryType::GNULongName, size, long.as_bytes());
+            assert!(matches!(names(&[gnu, file()]), Err(UnpackError::Path { .. })), "{bad}");
+            let record = format!("{} path={bad}\n", bad.len() + 9);
+            let size = u64::try_from(record.len()).unwrap();
+            let pax = raw("pax", tar::EntryType::XHeader, size, record.as_bytes());
+            assert!(matches!(names(&[pax, file()]), Err(UnpackError::Path { .. })), "{bad}");
+        }
+    }
+
+    #[test]
+    fn content_is_never_read_as_an_entry_when_sizes_disagree() {
+        // The extension says 512 bytes, the header none: whoever believes the header takes the content for an entry.
+        let inner = raw("smuggled", tar::EntryType::Regular, 0, b"");
+        let record = b"12 size=512\n";
+        let pax = raw("pax", tar::EntryType::XHeader, 12, record);
+        let outer = raw("outer", tar::EntryType::Regular, 0, &inner);
+        assert_eq!(names(&[pax, outer]).unwrap(), ["outer"]);
+    }
+
+    #[test]
+    fn what_stands_behind_a_link_is_a_file_of_the_tree() {
+        let link = raw("d", tar::EntryType::Symlink, 0, b"");
+        let below = raw("d/x", tar::EntryType::Regular, 1, b"x");
+        assert_eq!(names(&[link, below]).unwrap(), ["d/x"]);
+    }
+
+    #[test]
+    fn of_equal_names_the_later_stays_and_a_file_is_no_directory() {
+        let one = raw("a", tar::EntryType::Regular, 1, b"1");
+        let two = raw("a", tar::EntryType::Regular, 1, b"2");
+        assert_eq!(names(&[one, two]).unwrap(), ["a"]);
+        let file = raw("a", tar::EntryType::Regular, 1, b"1");
+        let below = raw("a/b", tar::EntryType::Regular, 1, b"2");
+        assert!(matches!(names(&[file, below]), Err(UnpackError::Tree { .. })));
+    }
+
     #[test]
     fn each_limit_is_kept() {
         let zeros = vec![0u8; 4 << 20];

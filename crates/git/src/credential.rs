@@ -194,6 +194,27 @@ mod tests {
     }
 
     #[test]
+    fn words_for_a_command_line_and_odd_hosts_are_no_urls() {
+        for bad in [
+            "-oProxyCommand=x",
+            "--upload-pack=x",
+            "ssh://-oProxyCommand=x/y",
+            "fd::1",
+            "git@host:x",
+            "http://ho st/x",
+            "http://h:99999/x",
+            "http://[fe80::1%25eth0]/x",
+            "",
+        ] {
+            assert!(Endpoint::new(bad, Credential::None, Trust::default()).is_err(), "{bad}");
+        }
+        // What is asked is what was parsed: no second host and no header comes of a line break or a backslash.
+        for (odd, plain) in [("http://ho\r\nst/a", "http://host/a"), ("http://h\\@x:y/", "http://h/@x:y/")] {
+            assert_eq!(endpoint(odd, Credential::None).url().as_str(), plain);
+        }
+    }
+
+    #[test]
     fn credentials_of_the_url_are_a_fallback_and_never_shown() {
         let one = endpoint("http://me:p%40ss+w=x&y@host/repo", Credential::None);
         assert!(

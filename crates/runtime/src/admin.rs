@@ -102,4 +102,26 @@ mod tests {
         let (code, text) = get(address, "/metrics").await;
         assert!(code == 200 && text.ends_with("# EOF\n"), "{text}");
     }
+
+    #[tokio::test]
+    async fn nothing_that_profiles_or_lists_is_served() {
+        let bind = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (probes, metrics) = (bind().await, bind().await);
+        let addresses = [probes.local_addr().unwrap(), metrics.local_addr().unwrap()];
+        tokio::spawn(serve_probes(probes, Readiness::default()));
+        tokio::spawn(serve_metrics(metrics, Metrics::default()));
+        for address in addresses {
+            for path in [
+                "/",
+                "/debug",
+                "/debug/pprof/",
+                "/debug/pprof/heap",
+                "/debug/vars",
+                "/config",
+                "/metrics/../",
+            ] {
+                assert_eq!(get(address, path).await.0, 404, "{path}");
+            }
+        }
+    }
 }

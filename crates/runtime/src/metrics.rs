@@ -177,4 +177,22 @@ mod tests {
         metrics.forget("Kustomization", &key);
         assert!(!metrics.render().contains("namespace=\"flux-system\""));
     }
+
+    #[test]
+    fn series_go_with_their_objects() {
+        let metrics = Metrics::default();
+        let visit = |name: &str| {
+            metrics.attempt_ended("Kustomization", &Key::new("a", name), "error", Duration::ZERO)
+        };
+        visit("lives");
+        let before = metrics.render().lines().count();
+        for number in 0..1_000 {
+            visit(&format!("x-{number}"));
+        }
+        assert!(metrics.render().lines().count() > before + 1_000);
+        for number in 0..1_000 {
+            metrics.forget("Kustomization", &Key::new("a", format!("x-{number}")));
+        }
+        assert_eq!(metrics.render().lines().count(), before);
+    }
 }

@@ -205,9 +205,9 @@ impl Store {
         temporary.as_file().try_lock().map_err(|error| failed(error.into()))?;
         let (hex, size) = archive::write(tree, BufWriter::new(temporary.as_file()))
             .map_err(|source| StoreError::Archive { source })?;
-        temporary.as_file().sync_all().map_err(failed)?;
-        temporary.persist(self.full(&path)).map_err(|error| failed(error.error))?;
-        sync_directory(&directory).map_err(failed)?;
+        lasting::sync_file(temporary.as_file()).map_err(failed)?;
+        lasting::rename(temporary, &self.full(&path)).map_err(failed)?;
+        lasting::sync_directory(&directory).map_err(failed)?;
         Ok(Written { path: path.to_string(), digest: format!("sha256:{hex}"), size })
     }
 
@@ -289,7 +289,7 @@ impl Store {
         for part in path.components() {
             let directory = above.join(part);
             match DirBuilder::new().mode(0o700).create(&directory) {
-                Ok(()) => sync_directory(&above).map_err(failed)?,
+                Ok(()) => lasting::sync_directory(&above).map_err(failed)?,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(failed(error)),
             }
@@ -340,8 +340,40 @@ fn remove_file(path: &Path) -> io::Result<()> {
 }
 
 /// A rename is only on the disk once its directory is.
-fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+/// The calls that make a file outlast a loss of power. Tests look at their order.
+mod lasting {
+    use std::{fs::File, io, path::Path};
+
+    use tempfile::NamedTempFile;
+
+    #[cfg(test)]
+    thread_local! {
+        pub(super) static STEPS: std::cell::RefCell<Vec<&'static str>> = const { std::cell::RefCell::new(Vec::new()) };
+    }
+
+    fn note(step: &'static str) {
+        #[cfg(test)]
+        STEPS.with_borrow_mut(|steps| steps.push(step));
+        let _ = step;
+    }
+
+    pub(super) fn sync_file(file: &File) -> io::Result<()> {
+        file.sync_all()?;
+        note("sync file");
+        Ok(())
+    }
+
+    pub(super) fn rename(temporary: NamedTempFile, to: &Path) -> io::Result<()> {
+        temporary.persist(to).map_err(|error| error.error)?;
+        note("rename");
+        Ok(())
+    }
+
+    pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()?;
+        note("sync directory");
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -365,6 +397,17 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let store = Store::open(&root.path().join("data")).unwrap();
         (root, store, Location::new("GitRepository", "default", "podinfo").unwrap())
+    }
+
+    #[test]
+    fn a_file_is_on_the_disk_before_it_has_its_name_and_its_name_before_it_is_announced() {
+        let (_root, store, location) = desk();
+        store.put(&location, "a.tar.gz", &tree("x")).unwrap();
+        let steps = lasting::STEPS.take();
+        let directories = ["sync directory"; 3];
+        assert_eq!(steps, [&directories[..], &["sync file", "rename", "sync directory"]].concat());
+        store.put(&location, "b.tar.gz", &tree("y")).unwrap();
+        assert_eq!(lasting::STEPS.take(), ["sync file", "rename", "sync directory"]);
     }
 
     fn names(store: &Store, location: &Location) -> Vec<String> {

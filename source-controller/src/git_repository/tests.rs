@@ -198,6 +198,31 @@ async fn an_artifact_that_is_gone_or_damaged_is_rebuilt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_storage_that_takes_no_file_keeps_the_old_artifact_and_recovers() {
+    let (server, repository) = served(&GitServerOptions::default());
+    let mut desk = Desk::new(&server.url("app"));
+    desk.attempt().await;
+    let (old, stored) = (desk.artifact().clone(), desk.stored());
+    repository.write("app.yaml", "two\n").unwrap();
+    repository.push("Go on").unwrap();
+    // A directory where the file should go: it cannot be written, whoever runs the test.
+    let blocked = stored.with_file_name(format!("{}.tar.gz", repository.head().unwrap()));
+    std::fs::create_dir(&blocked).unwrap();
+    let failed = desk.attempt().await;
+    assert_eq!(ready(&failed).0, "False");
+    assert_eq!(condition(&failed, "StorageOperationFailed").unwrap(), "True ArchiveOperationFailed");
+    assert_eq!(*desk.artifact(), old);
+    assert!(stored.exists());
+    let beside = std::fs::read_dir(stored.parent().unwrap()).unwrap();
+    let temporary =
+        beside.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with('.'));
+    assert_eq!(temporary.count(), 0, "no temporary file is left");
+    std::fs::remove_dir(&blocked).unwrap();
+    assert_eq!(ready(&desk.attempt().await).0, "True");
+    assert_eq!(desk.artifact()["revision"], repository.revision().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_artifact_leaves_the_status_even_when_the_repository_is_down() {
     let (server, _repository) = served(&GitServerOptions::default());
     let mut desk = Desk::new(&server.url("app"));

@@ -81,6 +81,24 @@ async fn a_wrong_digest_is_found_before_anything_is_parsed() {
 }
 
 #[tokio::test]
+async fn an_archive_that_was_altered_in_any_way_is_refused() {
+    let body = archive(&[("a.yaml", b"x", 0o600)]);
+    let other = archive(&[("a.yaml", b"y", 0o600)]);
+    let mut flipped = body.clone();
+    flipped[body.len() / 2] ^= 1;
+    let longer = [&body[..], &[0]].concat();
+    for altered in [flipped, body[..body.len() - 1].to_vec(), longer, other.clone(), Vec::new()] {
+        let (url, _) = serve(vec![ok(&altered)]).await;
+        let error = fetcher(FetchLimits::default()).fetch_from(&url, &digest_of(&body)).await.unwrap_err();
+        assert!(matches!(error, FetchError::DigestMismatch { .. }), "{error:?}");
+    }
+    // Another file in its place by the second request.
+    let (url, _) = serve(vec![status("503 Service Unavailable"), ok(&other)]).await;
+    let error = fetcher(FetchLimits::default()).fetch_from(&url, &digest_of(&body)).await.unwrap_err();
+    assert!(matches!(error, FetchError::DigestMismatch { .. }), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_missing_file_is_told_apart_and_not_asked_for_again() {
     let (url, count) = serve(vec![status("404 Not Found")]).await;
     let error = fetcher(FetchLimits::default()).fetch_from(&url, &digest_of(b"x")).await.unwrap_err();
@@ -124,7 +142,9 @@ async fn a_body_over_the_limit_is_refused_announced_or_not() {
 
 #[tokio::test]
 async fn an_empty_or_weak_digest_is_refused() {
-    for digest in ["", "sha1:abc", "sha256:", "sha256:zz"] {
+    for digest in
+        ["", "sha1:abc", "sha256:", "sha256:zz", "sha256:ab", "md5:d41d8cd98f00b204e9800998ecf8427e"]
+    {
         let error =
             fetcher(FetchLimits::default()).fetch_from("http://127.0.0.1:1/", digest).await.unwrap_err();
         assert!(matches!(error, FetchError::BadDigest { .. }), "{digest}");

@@ -247,6 +247,45 @@ async fn ignored_files_links_and_submodules_stay_out() {
 }
 
 #[tokio::test]
+async fn names_that_are_no_safe_paths_refuse_the_commit() {
+    let server = GitServer::start(Rules::default());
+    let (repository, _) = sample(&server);
+    let blob = repository.git(&["rev-parse", "HEAD:app.yaml"]);
+    let tree = repository.git(&["rev-parse", "HEAD:deep"]);
+    let desk = Desk::new();
+    for (number, name) in ["..", ".", ".git", ".GIT", ".g\u{200c}it"].into_iter().enumerate() {
+        for (kind, mode, id) in [("blob", "100644", &blob), ("tree", "040000", &tree)] {
+            let entry = format!("{mode} {kind} {id}\t{name}\n");
+            let hostile = repository.git_with(&["mktree"], &entry);
+            let commit = repository.git(&["commit-tree", "-m", "hostile", &hostile]);
+            let branch = format!("hostile-{number}-{kind}");
+            repository.git(&["push", "-q", "origin", &format!("{commit}:refs/heads/{branch}")]);
+            let read = desk.read(&anonymous(&repository.url), &Reference::Branch(branch)).await;
+            let error = read.err().unwrap();
+            assert!(
+                matches!(error, GitError::FileName { .. } | GitError::Path { .. }),
+                "{name:?}: {error:?}"
+            );
+            assert_eq!(desk.mirrors().len(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn attributes_change_no_content() {
+    let server = GitServer::start(Rules::default());
+    let (repository, _) = sample(&server);
+    repository.write(".gitattributes", "*.yaml export-subst filter=x text eol=crlf\n*.txt export-ignore\n");
+    repository.write("app.yaml", "$Format:%H$\n");
+    repository.write("kept.txt", "x");
+    repository.commit("attributes");
+    let desk = Desk::new();
+    let checkout = desk.read(&anonymous(&repository.url), &main()).await.unwrap();
+    assert_eq!(text(&checkout, "app.yaml"), "$Format:%H$\n");
+    assert_eq!(text(&checkout, "kept.txt"), "x");
+}
+
+#[tokio::test]
 async fn limits_of_pack_and_tree_are_kept() {
     let server = GitServer::start(Rules::default());
     let (repository, _) = sample(&server);

@@ -100,6 +100,21 @@ impl Repository {
         git(&self.work, arguments)
     }
 
+    /// The same, with a text on its standard input.
+    pub fn git_with(&self, arguments: &[&str], input: &str) -> String {
+        let mut child = Command::new("git")
+            .args(arguments)
+            .current_dir(&self.work)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "git {arguments:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
     pub fn write(&self, path: &str, text: &str) {
         let path = self.work.join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
