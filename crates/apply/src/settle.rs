@@ -12,6 +12,7 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use plumb_health::{Verdict, list};
 use plumb_manifests::{Object, ObjectId};
+use plumb_status::cadence::WATCH_SECONDS;
 use tokio::time::Instant;
 
 use crate::budget::Budget;
@@ -22,8 +23,6 @@ use crate::refusal::RequestError;
 
 /// Up to so many objects of a kind in a namespace are watched one by one; more are watched together.
 const SINGLE_WATCHES_MAX: usize = 4;
-/// The timeout of one watch request, in seconds; shorter than what load balancers cut.
-const WATCH_SECONDS: u32 = 200;
 /// The first and the longest pause before a kind that is not served is looked up again.
 const UNSERVED_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 

@@ -13,6 +13,7 @@ use kube::core::GroupVersionKind;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use plumb_planning::ownership::Owner;
+use plumb_status::cadence::WATCH_SECONDS;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -27,8 +28,6 @@ use crate::refusal::RequestError;
 pub const QUEUE_MAX: usize = 1024;
 /// How many kinds are watched at most.
 pub const KINDS_MAX: usize = 512;
-/// The timeout of one watch request, in seconds; shorter than what load balancers cut.
-const WATCH_SECONDS: u32 = 200;
 /// How many objects one page of a list has.
 const PAGE: u32 = 500;
 /// The first and the longest pause before a kind that is not served is looked up again.

@@ -40,7 +40,16 @@ impl Readiness {
 impl Gate {
     /// It is done.
     pub fn open(&self) {
-        self.readiness.0.lock().unwrap_or_else(PoisonError::into_inner).insert(self.name, true);
+        self.set(true);
+    }
+
+    /// It does not hold any more: the process is not ready until the gate is opened again.
+    pub fn close(&self) {
+        self.set(false);
+    }
+
+    fn set(&self, open: bool) {
+        self.readiness.0.lock().unwrap_or_else(PoisonError::into_inner).insert(self.name, open);
     }
 }
 

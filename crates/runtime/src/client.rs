@@ -2,7 +2,15 @@
 
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
+use http::{Method, Request, Response};
+use http_body_util::{BodyStream, StreamBody};
+use kube::client::Body;
 use kube::{Client, Config};
+use tokio::time::Instant;
+use tower::service_fn;
+
+use crate::background::BoxError;
 
 /// How long one call may take that is not a watch.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,9 +50,105 @@ impl CallError {
 /// A client from $KUBECONFIG, or from the pod's service account. Its own retries are off: every caller has a deadline
 /// of its own, and they would hold a call for minutes.
 pub async fn connect() -> Result<Client, ConnectError> {
-    let mut config = Config::infer().await.map_err(ConnectError::Config)?;
+    let config = Config::infer().await.map_err(ConnectError::Config)?;
+    client(config, Deadlines::USUAL)
+}
+
+/// A client with deadlines for everything that can be waited for.
+fn client(mut config: Config, deadlines: Deadlines) -> Result<Client, ConnectError> {
     config.default_retry = false;
-    Client::try_from(config).map_err(ConnectError::Client)
+    config.connect_timeout = Some(deadlines.connect);
+    config.read_timeout = Some(deadlines.silence);
+    // The time that a connection was idle in the pool is no silence.
+    config.reset_reader_on_write = true;
+    let client = Client::try_from(config).map_err(ConnectError::Client)?;
+    Ok(with_deadlines(client, deadlines))
+}
+
+/// How long a client waits for what. A watch has no end here: kube ends one that is silent for longer than
+/// `timeoutSeconds` and a few seconds, see [`plumb_status::cadence::WATCH_SECONDS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    /// Until a connection stands.
+    pub connect: Duration,
+    /// Until the head of the answer to a read, or to the start of a watch.
+    pub read: Duration,
+    /// Until the head of the answer to a write: the server's own limit of 60 seconds has to pass first, so that its
+    /// answer tells whether the write happened.
+    pub write: Duration,
+    /// Until the last byte of an answer that is not a watch.
+    pub body: Duration,
+    /// Between two bytes, of a watch too.
+    pub silence: Duration,
+}
+
+impl Deadlines {
+    /// Those of every controller.
+    pub const USUAL: Self = Self {
+        connect: Duration::from_secs(10),
+        read: Duration::from_secs(45),
+        write: Duration::from_secs(90),
+        body: Duration::from_mins(2),
+        silence: Duration::from_secs(100),
+    };
+
+    fn head(&self, method: &Method) -> Duration {
+        if *method == Method::GET { self.read } else { self.write }
+    }
+}
+
+/// An answer that did not come in time.
+#[derive(Debug, thiserror::Error)]
+#[error("the API server sent no {what} within {limit:?}")]
+struct Silent {
+    what: &'static str,
+    limit: Duration,
+}
+
+/// The same client, which gives up on an answer after its deadline.
+pub fn with_deadlines(client: Client, deadlines: Deadlines) -> Client {
+    let namespace = client.default_namespace().to_owned();
+    let valid_until = client.valid_until().to_owned();
+    let service = service_fn(move |request: Request<Body>| {
+        let client = client.clone();
+        async move {
+            let is_watch = is_watch(&request);
+            let answer = answer(&client, request, deadlines).await?;
+            let until = (!is_watch).then(|| Instant::now() + deadlines.body);
+            let (head, body) = answer.into_parts();
+            let frames = stream::unfold(Some(BodyStream::new(body)), move |body| async move {
+                let mut body = body?;
+                let frame = match until {
+                    Some(until) => tokio::time::timeout_at(until, body.next()).await,
+                    None => Ok(body.next().await),
+                };
+                match frame {
+                    Ok(frame) => frame.map(|frame| (frame.map_err(BoxError::from), Some(body))),
+                    Err(_) => {
+                        let late = Silent { what: "end of its answer", limit: deadlines.body };
+                        Some((Err(late.into()), None))
+                    }
+                }
+            });
+            Ok::<_, BoxError>(Response::from_parts(head, StreamBody::new(Box::pin(frames))))
+        }
+    });
+    Client::new(service, namespace).with_valid_until(valid_until)
+}
+
+fn is_watch(request: &Request<Body>) -> bool {
+    request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"))
+}
+
+/// The head of an answer, in time.
+async fn answer(
+    client: &Client,
+    request: Request<Body>,
+    deadlines: Deadlines,
+) -> Result<Response<Body>, BoxError> {
+    let limit = deadlines.head(request.method());
+    let answer = tokio::time::timeout(limit, client.send(request)).await;
+    Ok(answer.map_err(|_| Silent { what: "answer", limit })??)
 }
 
 /// The call, within its time.
@@ -54,3 +158,6 @@ pub async fn call<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Resu
         Err(_) => Err(CallError::TimedOut),
     }
 }
+
+#[cfg(test)]
+mod tests;

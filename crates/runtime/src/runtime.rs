@@ -1,5 +1,6 @@
 //! A controller at work: what is installed, when it begins, how it ends. Kinds and their logic never enter.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -29,7 +30,7 @@ use crate::report::{Draft, Reporter};
 use crate::store::{Change, Store};
 use crate::suspension::Suspensions;
 use crate::unreadable::UnreadableReporter;
-use crate::watch::{OnChange, Watch, Watched, Watching};
+use crate::watch::{OnChange, Watch, WatchHealth, Watched, Watching};
 
 /// How long events may take to leave when the process ends.
 const EVENTS_DRAIN: Duration = Duration::from_secs(3);
@@ -250,6 +251,7 @@ impl Runtime {
             watching,
             store: store.clone(),
             on_change: Arc::new(on_change),
+            health: self.watch_health::<O>(),
         });
         store
     }
@@ -277,7 +279,8 @@ impl Runtime {
         let reporter = Reporter::new(self.client(), manager, store.clone(), Arc::clone(&on_change));
         let labels = self.work.as_ref().map(|work| work.watch_label_selector.clone()).unwrap_or_default();
         let watching = Watching { labels, namespace: self.only_namespace() };
-        self.add_watch(Watch { client: self.client(), watching, store: store.clone(), on_change });
+        let health = self.watch_health::<K::Object>();
+        self.add_watch(Watch { client: self.client(), watching, store: store.clone(), on_change, health });
         let driver = Driver {
             kind: Arc::clone(&kind),
             store: store.clone(),
@@ -298,6 +301,14 @@ impl Runtime {
 
     fn only_namespace(&self) -> Option<String> {
         (!self.common.watch_all_namespaces).then(|| self.runtime_namespace())
+    }
+
+    fn watch_health<O: Watched>(&self) -> WatchHealth {
+        let name = match O::kind(&()) {
+            Cow::Borrowed(kind) => kind,
+            Cow::Owned(_) => "watch",
+        };
+        WatchHealth::new(self.readiness_gate(name))
     }
 
     fn add_watch<O: Watched>(&mut self, watch: Watch<O>) {

@@ -4,21 +4,28 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use kube::core::{ApiResource, DynamicObject, NamespaceResourceScope};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource, ResourceExt as _};
+use plumb_status::cadence::WATCH_SECONDS;
 use plumb_status::message::cut;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use crate::Key;
+use crate::admin::Gate;
 use crate::patience::Patience;
 use crate::store::{Change, Store};
 
-/// How long one watch request lasts, in seconds, before the next one takes over; load balancers drop what is idle for longer.
-const WATCH_SECONDS: u32 = 240;
+/// After this time of failures a watch makes the process unready; at once where its first list has not come.
+const UNREADY_AFTER: Duration = Duration::from_secs(30);
+/// After this time without a failure a watch that has seen nothing counts as healthy: longer than the longest pause
+/// and the longest wait for an answer together.
+const HEALTHY_AFTER: Duration = Duration::from_secs(90);
 
 /// How many bytes of the reason are kept why an object cannot be read.
 const PROBLEM_BYTES_MAX: usize = 1 << 10;
@@ -64,10 +71,48 @@ pub(crate) struct Watch<O: Watched> {
     pub(crate) watching: Watching,
     pub(crate) store: Store<O>,
     pub(crate) on_change: OnChange<O>,
+    pub(crate) health: WatchHealth,
+}
+
+/// Whether a watch works, as readiness hears of it.
+pub(crate) struct WatchHealth {
+    gate: Gate,
+    /// Since when it fails, and when it failed last.
+    failing: Option<(Instant, Instant)>,
+}
+
+impl WatchHealth {
+    /// A watch that works until it fails.
+    pub(crate) fn new(gate: Gate) -> Self {
+        gate.open();
+        Self { gate, failing: None }
+    }
+
+    fn worked(&mut self) {
+        self.failing = None;
+        self.gate.open();
+    }
+
+    fn failed(&mut self, is_synced: bool) {
+        let now = Instant::now();
+        let since = self.failing.map_or(now, |(since, _)| since);
+        self.failing = Some((since, now));
+        if !is_synced || now - since >= UNREADY_AFTER {
+            self.gate.close();
+        }
+    }
+
+    /// Resolves when a watch that failed has not failed for long enough. A quiet watch says nothing of its health.
+    async fn healthy(&self) {
+        match self.failing {
+            Some((_, last)) => tokio::time::sleep_until(last + HEALTHY_AFTER).await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 impl<O: Watched> Watch<O> {
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(mut self) {
         let resource = ApiResource::erase::<O>(&());
         let api: Api<DynamicObject> = match &self.watching.namespace {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
@@ -76,7 +121,21 @@ impl<O: Watched> Watch<O> {
         let config = watcher::Config::default().labels(&self.watching.labels).timeout(WATCH_SECONDS);
         let mut events = watcher::watcher(api, config).backoff(Patience::default()).boxed();
         let mut listed = BTreeSet::new();
-        while let Some(event) = events.next().await {
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                () = self.health.healthy() => {
+                    self.health.worked();
+                    continue;
+                }
+            };
+            let Some(event) = event else { return };
+            // The beginning of a list is no answer yet.
+            match &event {
+                Ok(Event::Init) => {}
+                Ok(_) => self.health.worked(),
+                Err(_) => self.health.failed(self.store.is_synced()),
+            }
             match event {
                 Ok(Event::Init) => listed.clear(),
                 Ok(Event::InitApply(object)) => {
@@ -130,3 +189,6 @@ pub(crate) fn read<O: DeserializeOwned>(object: &DynamicObject) -> Result<O, Str
     // The message quotes what it does not understand.
     serde_json::from_value(value).map_err(|error| cut(&error.to_string(), PROBLEM_BYTES_MAX))
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,11 @@ pub const HEALTH_TIMEOUT_MAX: Duration = Duration::from_hours(24);
 /// The shortest first pause of a backoff.
 pub const BACKOFF_FLOOR: Duration = Duration::from_millis(100);
 
+/// How long one watch request lasts, in seconds, before the server ends it and the next one goes on from the last
+/// bookmark. A quiet watch is ended by the server after this time, so one that is still silent a few seconds later has
+/// a dead connection: that is noticed in under a minute, and a healthy one is never listed again for it.
+pub const WATCH_SECONDS: u32 = 40;
+
 /// The range that a period from outside (a spec, a flag, a header) is held in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeriodRange {
