@@ -459,3 +459,4 @@ async fn a_suspended_kustomization_is_not_applied() {
 }
 
 mod identity;
+mod waiting;

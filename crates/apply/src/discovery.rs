@@ -64,6 +64,12 @@ impl Snapshot {
         self.kinds.get(&(group.to_owned(), kind.to_owned())).map_or(&[], Vec::as_slice)
     }
 
+    /// `apiVersion` of every group that serves a kind of this name, in its preferred version.
+    pub fn api_versions_of(&self, kind: &str) -> Vec<String> {
+        let named = self.kinds.iter().filter(|((_, name), _)| name == kind);
+        named.filter_map(|(_, versions)| Some(versions.first()?.resource.api_version.clone())).collect()
+    }
+
     /// Whether the server of a group did not answer, so that absence proves nothing.
     pub fn is_stale(&self, group: &str, version: &str) -> bool {
         self.stale.contains(&(group.to_owned(), version.to_owned()))

@@ -1,6 +1,6 @@
 //! Establish: after definitions were applied, waits by watch until the server serves what they define.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use plumb_manifests::ObjectId;
@@ -22,7 +22,11 @@ pub async fn wait(
     let budget = budget.at_most(ESTABLISHED_WITHIN);
     let targets =
         definitions.iter().map(|(id, version)| Target { id: id.clone(), version: version.clone() }).collect();
-    let settled = settle::settle(cluster, Wait { targets, fail_fast: true, budget: budget.clone() }).await;
+    let settled = settle::settle(
+        cluster,
+        Wait { targets, vanishing: BTreeSet::new(), fail_fast: true, budget: budget.clone() },
+    )
+    .await;
     if let Err(error @ RequestError::Cancelled) = budget.check() {
         return failures(definitions.keys().cloned().map(|id| (id, error.clone())));
     }

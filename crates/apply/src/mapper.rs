@@ -167,6 +167,11 @@ impl Mapper {
         known.or_else(|| self.learned(group, version, kind))
     }
 
+    /// `apiVersion` of every group that serves a kind of this name, as far as it is known already.
+    pub fn api_versions_of(&self, kind: &str) -> Vec<String> {
+        self.0.snapshot.load().api_versions_of(kind)
+    }
+
     /// Something does not fit what is known: the next question is answered from a fresh look.
     pub fn doubt(&self) {
         self.0.doubted.store(true, Ordering::Release);

@@ -40,6 +40,8 @@ pub struct Target {
 pub struct Wait {
     /// The objects.
     pub targets: Vec<Target>,
+    /// Those of them that are removed when their time has come: they are not waited for once they are gone.
+    pub vanishing: BTreeSet<ObjectId>,
     /// Whether one failed object ends the waiting.
     pub fail_fast: bool,
     /// Until when.
@@ -89,9 +91,9 @@ impl Settled {
 
 /// Waits.
 pub async fn settle(cluster: &Cluster, wait: Wait) -> Settled {
-    let Wait { targets, fail_fast, budget } = wait;
+    let Wait { targets, vanishing, fail_fast, budget } = wait;
     let began = Instant::now();
-    let mut waiting = Waiting::of(&targets);
+    let mut waiting = Waiting::of(&targets, vanishing);
     let mut sights: SelectAll<BoxStream<'static, Sighting>> =
         groups(targets).into_iter().map(|group| group.watch(cluster.clone(), budget.clone())).collect();
     let end = loop {
@@ -121,13 +123,14 @@ struct Waiting {
     /// How many are not current: asked after every sight, so it is counted.
     open: usize,
     failed: usize,
+    vanishing: BTreeSet<ObjectId>,
 }
 
 impl Waiting {
-    fn of(targets: &[Target]) -> Self {
+    fn of(targets: &[Target], vanishing: BTreeSet<ObjectId>) -> Self {
         let unknown = || Verdict::unknown("not seen yet");
         let verdicts: BTreeMap<_, _> = targets.iter().map(|target| (target.id.clone(), unknown())).collect();
-        Self { open: verdicts.len(), verdicts, failed: 0 }
+        Self { open: verdicts.len(), verdicts, failed: 0, vanishing }
     }
 
     fn end(&self, fail_fast: bool) -> Option<End> {
@@ -157,7 +160,16 @@ impl Waiting {
                 let verdict = plumb_health::assess(&object, cluster.now());
                 self.set(&id, verdict);
             }
-            Sighting::IsNot(ids) => self.set_all(&ids, &Verdict::not_found()),
+            Sighting::IsNot(ids) => {
+                for id in &ids {
+                    let verdict = if self.vanishing.contains(id) {
+                        Verdict::current("the object was removed when its time had come")
+                    } else {
+                        Verdict::not_found()
+                    };
+                    self.set(id, verdict);
+                }
+            }
             Sighting::Unreadable(ids, why) => self.set_all(&ids, &Verdict::unknown(why)),
         }
     }

@@ -1,7 +1,7 @@
 //! Scenarios: which requests the adapter sends, and what it makes of each refusal. What the API server means by them is
 //! tested on a real one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -572,7 +572,8 @@ fn shows(api: &Scenario, listed: Vec<Value>) -> plumb_testkit::scenario::Feed {
 
 async fn settled(api: &Scenario, fail_fast: bool, seconds: u64) -> plumb_apply::Settled {
     let budget = Budget::lasting(Duration::from_secs(seconds));
-    settle(&cluster(api), Wait { targets: vec![target()], fail_fast, budget }).await
+    settle(&cluster(api), Wait { targets: vec![target()], vanishing: BTreeSet::new(), fail_fast, budget })
+        .await
 }
 
 #[tokio::test(start_paused = true)]
@@ -624,7 +625,7 @@ async fn what_is_not_there_yet_is_waited_for_and_a_stop_is_no_complaint() {
         tokio::time::sleep(Duration::from_secs(3)).await;
         token.cancel();
     };
-    let wait = Wait { targets: vec![target()], fail_fast: true, budget };
+    let wait = Wait { targets: vec![target()], vanishing: BTreeSet::new(), fail_fast: true, budget };
     let cluster = cluster(&api);
     let (stopped, ()) = tokio::join!(settle(&cluster, wait), stop);
     assert_eq!((stopped.end, stopped.complaint()), (End::Cancelled, None));

@@ -4,6 +4,7 @@
 //! Decisions about apply order, inventory, prune, field ownership and drift live here; carrying them out does not.
 
 pub mod claims;
+pub mod computed;
 pub mod diff;
 pub mod drift;
 pub mod exclusion;
@@ -19,6 +20,7 @@ pub mod plan;
 pub mod prune;
 pub mod stage;
 pub mod takeover;
+pub mod typed_form;
 
 #[cfg(test)]
 mod fixtures;

@@ -9,12 +9,14 @@ use base64::engine::general_purpose::STANDARD;
 use plumb_manifests::{Object, ObjectId};
 use serde_json::Value;
 
+use crate::computed;
 use crate::exclusion::Policy;
 use crate::fingerprint::{self, Fingerprint, HashKey};
 use crate::inventory::Inventory;
 use crate::ownership::Owner;
 use crate::prune::{self, Candidate, WhyNot};
 use crate::stage::{self, Wave};
+use crate::typed_form;
 
 /// A desired object, ready to be applied.
 #[derive(Debug, Clone, PartialEq)]
@@ -156,7 +158,16 @@ pub fn teardown(before: &Inventory, prunes: bool) -> Plan {
 
 /// Brings an object into the form that the server keeps: no fields that only the server writes, and a Secret's `stringData`
 /// folded into `data` (else a later edit of `data` would not touch our entry, and drift would go unseen).
+///
+/// Fields of built-in kinds are those that Flux sends, see [`typed_form`], without those that a controller computes, see
+/// [`computed`].
 pub fn normalise(object: &mut Object) {
+    clean(object);
+    computed::strip(object);
+    typed_form::complete(object);
+}
+
+fn clean(object: &mut Object) {
     let secret = fingerprint::is_secret(object);
     let Some(root) = object.value_mut().as_object_mut() else { return };
     if let Some(metadata) = root.get_mut("metadata").and_then(Value::as_object_mut) {

@@ -9,7 +9,7 @@ use plumb_api::kustomize::DriftStatus;
 use plumb_apply::Change;
 use plumb_manifests::{Object, ObjectId};
 use plumb_planning::drift::record::{Cause, Watchfulness};
-use plumb_planning::drift::{Burst, Contention, Finding, Mode, Pace, Record, Seen, Standings};
+use plumb_planning::drift::{Burst, Contention, Finding, Mode, Pace, Record, Seen, Standings, vanish};
 use plumb_planning::exclusion::Policy;
 use plumb_planning::managed_fields::Hashes;
 use plumb_planning::plan::Planned;
@@ -128,24 +128,35 @@ pub(super) struct Errand {
     pub restore: bool,
     /// Whether it can wait.
     pub background: bool,
+    /// Whether the object is known to have been deleted before its time, though objects like it vanish by themselves.
+    pub cut_short: bool,
 }
 
 /// News of an object that is in hand.
 #[derive(Default)]
 pub(super) struct Late {
     pub seen: Option<Seen>,
-    pub gone: bool,
+    pub gone: Option<Gone>,
+}
+
+/// An object left its watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gone {
+    /// What was seen of its end does not tell why.
+    Somehow,
+    /// It was deleted before its time had come.
+    CutShort,
 }
 
 impl Errand {
     /// Something was seen just now.
     pub fn urgent(arrived: Timestamp) -> Self {
-        Self { arrived, careful: false, restore: false, background: false }
+        Self { arrived, careful: false, restore: false, background: false, cut_short: false }
     }
 
     /// Nothing was seen; a look, when there is time.
     pub fn quiet(arrived: Timestamp) -> Self {
-        Self { arrived, careful: true, restore: false, background: true }
+        Self { arrived, careful: true, restore: false, background: true, cut_short: false }
     }
 
     /// Two reasons to look, in one look.
@@ -156,6 +167,7 @@ impl Errand {
             careful: before.careful && other.careful,
             restore: before.restore || other.restore,
             background: before.background && other.background,
+            cut_short: before.cut_short || other.cut_short,
         }
     }
 }
@@ -213,6 +225,11 @@ impl Kept {
             applied: self.planned.digest,
             watchfulness: self.flagged(),
         });
+    }
+
+    /// Whether its absence is no drift: objects like it are removed when their time has come.
+    pub fn may_vanish(&self, now: Timestamp) -> bool {
+        vanish::may_vanish(&self.planned.object, now)
     }
 
     pub fn is_known_absent(&self) -> bool {

@@ -11,6 +11,7 @@ use plumb_planning::drift::correction::Situation;
 use plumb_planning::drift::finding::lacks_fields;
 use plumb_planning::drift::mode::Mode;
 use plumb_planning::drift::standing::Telltime;
+use plumb_planning::drift::vanish;
 use plumb_planning::exclusion::Policy;
 use plumb_planning::fields::FieldSet;
 use plumb_planning::ownership::{Owned, Owner};
@@ -36,6 +37,8 @@ pub(super) enum Outcome {
     Corrected { finding: Finding, live: Object, rest: Option<Finding> },
     /// It differs, and stays so for now.
     Stands(Box<Stands>),
+    /// It is not there any more, and that is as it should be.
+    Vanished,
     /// It is being deleted: its end will be seen.
     Going { live: Object },
     /// An attempt was faster: look again.
@@ -127,6 +130,9 @@ impl Look {
 
     async fn compare(&mut self) -> Result<Outcome, RequestError> {
         let live = self.evidence().await?;
+        if live.is_none() && self.has_vanished() {
+            return Ok(Outcome::Vanished);
+        }
         let mode = if self.job.errand.restore { Mode::Enabled } else { self.job.situation.mode };
         let deleting = live.as_ref().is_some_and(is_deleting);
         let situation = Situation { mode, deleting, ..self.job.situation };
@@ -141,6 +147,14 @@ impl Look {
             (Err(why), None) => Ok(Stands::decided(Finding::missing(self.job.errand.arrived), None, &why)),
             (Ok(()), live) => self.correct(live).await,
         }
+    }
+
+    /// Whether the absence of the object is no drift: a controller removed it when its time had come. A person who asks for
+    /// it gets it back.
+    pub fn has_vanished(&self) -> bool {
+        let now = self.shared.deps.cluster.now();
+        let errand = &self.job.errand;
+        !errand.restore && !errand.cut_short && vanish::may_vanish(&self.job.planned.object, now)
     }
 
     /// Another Kustomization has applied the object, as when a commit moves it from one to the other: to take it back would

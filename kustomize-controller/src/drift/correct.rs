@@ -78,7 +78,8 @@ impl Look {
 
     async fn write(&self, planned: &Planned, live: &Object, attempt: usize) -> Result<Written, RequestError> {
         let deps = &self.shared.deps;
-        if attempt < UNBOUND_FROM {
+        // What may vanish meanwhile must not come back by this write.
+        if attempt < UNBOUND_FROM || self.has_vanished() {
             write::write_over(&deps.cluster, planned, live, &deps.takeover, &self.budget).await
         } else {
             write::write(&deps.cluster, planned, None, &deps.takeover, &self.budget).await
@@ -108,6 +109,9 @@ impl Look {
     }
 
     async fn recreate(&mut self) -> Result<Outcome, RequestError> {
+        if self.has_vanished() {
+            return Ok(Outcome::Vanished);
+        }
         let finding = Finding::missing(self.job.errand.arrived);
         match self.pass() {
             Gate::Open => {}

@@ -128,6 +128,11 @@ fn settle(
             }
             settled.tellings.extend(standings.stand(&job.id, finding, &why, telltime, now));
         }
+        Outcome::Vanished => {
+            calm_down(kept);
+            kept.remember_absence();
+            settled.tellings = standings.clean(&job.id, now);
+        }
         Outcome::Going { live } => {
             let flagged = kept.flagged();
             kept.remember(&live, flagged);

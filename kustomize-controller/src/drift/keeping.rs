@@ -209,10 +209,9 @@ impl Sitting<'_> {
             self.state.books.remove(key);
             return;
         }
-        let waiting = book
-            .objects
-            .iter()
-            .filter(|(_, kept)| kept.errand.is_some() || kept.late.gone || kept.late.seen.is_some());
+        let waiting = book.objects.iter().filter(|(_, kept)| {
+            kept.errand.is_some() || kept.late.gone.is_some() || kept.late.seen.is_some()
+        });
         let waiting: Vec<ObjectId> = waiting.map(|(id, _)| id.clone()).collect();
         for id in waiting {
             self.catch_up(key, &id);
@@ -229,8 +228,8 @@ impl Sitting<'_> {
         }
         let errand = kept.errand.take();
         let Late { seen, gone } = std::mem::take(&mut kept.late);
-        if gone {
-            self.missed(key, id);
+        if let Some(gone) = gone {
+            self.missed(key, id, gone);
         } else if let Some(seen) = seen {
             // A list that was begun before our write shows what was before it: no news of a restored cluster.
             self.saw(key, id, Seen { via: Via::Event, ..seen });

@@ -19,6 +19,7 @@ mod modes;
 mod seeing;
 mod stand;
 mod stories;
+mod vanishing;
 
 /// Long enough for everything that is due at once.
 const MOMENT: Duration = Duration::from_millis(300);

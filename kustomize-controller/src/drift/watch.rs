@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use plumb_apply::{GroupVersionKind, News, Sight};
 use plumb_manifests::ObjectId;
-use plumb_planning::drift::{Class, Finding, Seen, Telling, Wake, wake};
+use plumb_planning::drift::{Class, Finding, Seen, Telling, Wake, vanish, wake};
 use plumb_planning::stage;
 use plumb_runtime::Key;
 use plumb_status::Reason;
 use serde_json::Value;
 use tokio::sync::mpsc::Receiver;
 
-use super::book::{Errand, Kind, Phase, word};
+use super::book::{Errand, Gone, Kind, Phase, word};
 use super::desk::Shared;
 use super::sitting::{Sitting, owner};
 
@@ -45,7 +45,8 @@ fn hear(shared: &Shared, sight: Sight) {
             let id = id_of(&kind, &metadata);
             shared.sit(|sitting| {
                 if let Some(key) = sitting.state.keeper(&id).cloned() {
-                    sitting.missed(&key, &id);
+                    let gone = sitting.how_gone(&key, &id, &metadata);
+                    sitting.missed(&key, &id, gone);
                 }
             });
         }
@@ -54,7 +55,7 @@ fn hear(shared: &Shared, sight: Sight) {
             sitting.state.gone.remove(&names(&kind));
             for (key, id) in sitting.state.kept_of(&kind.group, &kind.kind) {
                 if !present.contains(&(id.namespace.clone(), id.name.clone())) {
-                    sitting.missed(&key, &id);
+                    sitting.missed(&key, &id, Gone::Somehow);
                 }
             }
         }),
@@ -62,7 +63,7 @@ fn hear(shared: &Shared, sight: Sight) {
         News::Gone => shared.sit(|sitting| {
             sitting.state.gone.insert(names(&kind));
             for (key, id) in sitting.state.kept_of(&kind.group, &kind.kind) {
-                sitting.missed(&key, &id);
+                sitting.missed(&key, &id, Gone::Somehow);
             }
         }),
     }
@@ -93,7 +94,7 @@ impl Sitting<'_> {
             let wakes =
                 kept.record.as_ref().is_some_and(|record| matches!(wake(record, &seen), Wake::Compare(_)));
             let version = seen.version.clone();
-            kept.late.gone = false;
+            kept.late.gone = None;
             kept.late.seen = Some(seen);
             if held && wakes {
                 self.glance(key, id, version);
@@ -113,25 +114,39 @@ impl Sitting<'_> {
         }
     }
 
+    /// Whether the last metadata of a kept object shows that it was deleted before its time.
+    fn how_gone(&self, key: &Key, id: &ObjectId, metadata: &Value) -> Gone {
+        let kept = self.state.books.get(key).and_then(|book| book.objects.get(id));
+        let cut_short = kept.is_some_and(|kept| vanish::was_cut_short(&kept.planned.object, metadata));
+        if cut_short { Gone::CutShort } else { Gone::Somehow }
+    }
+
     /// A kept object left the watch: it was deleted, or its labels were.
-    pub fn missed(&mut self, key: &Key, id: &ObjectId) {
+    pub fn missed(&mut self, key: &Key, id: &ObjectId, gone: Gone) {
         let now = self.now;
         let Some(book) = self.state.books.get_mut(key) else { return };
         let held = book.holds > 0;
         let stands = book.standings.get(id).map(|stand| stand.finding.class);
         let Some(kept) = book.objects.get_mut(id) else { return };
+        let vanished = gone == Gone::Somehow && kept.may_vanish(now);
         if held || kept.phase == Phase::Running {
-            kept.late = super::book::Late { seen: None, gone: true };
-            if held && kept.record.is_some() && !kept.is_known_absent() {
+            kept.late = super::book::Late { seen: None, gone: Some(gone) };
+            if held && !vanished && kept.record.is_some() && !kept.is_known_absent() {
                 book.witnessed.insert(id.clone(), Finding::missing(now));
             }
             return;
         }
         // A list does not show what was found missing or disowned already.
-        if kept.record.is_none() || stands == Some(Class::Missing) && kept.is_known_absent() {
+        if kept.record.is_none() || (vanished || stands == Some(Class::Missing)) && kept.is_known_absent() {
             return;
         }
-        self.request(key, id, Errand::urgent(now));
+        if vanished && stands.is_none() {
+            // Nothing to tell, and nothing to look at: whatever comes back under its name is compared.
+            kept.remember_absence();
+            return;
+        }
+        let errand = Errand { cut_short: gone == Gone::CutShort, ..Errand::urgent(now) };
+        self.request(key, id, errand);
     }
 
     /// A kind may not be watched: told once for each Kustomization, and compared at the interval from now on.

@@ -1,14 +1,15 @@
 //! Waits for health. An object whose version has not moved since it was healthy is healthy: the drift watches know the
 //! version of each object that is kept, so an interval in which nothing changed asks nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use plumb_api::kustomize::Kustomization;
 use plumb_api::meta::{GoDuration, KUSTOMIZE_GROUP, Reconciled as _};
-use plumb_apply::{Budget, End, Target, Wait, settle};
+use plumb_apply::{Budget, End, GroupVersionKind, RequestError, Target, Wait, settle};
 use plumb_manifests::ObjectId;
+use plumb_planning::drift::vanish;
 use plumb_planning::plan::Planned;
 use plumb_runtime::{Key, Visit};
 use plumb_status::Condition;
@@ -79,9 +80,16 @@ pub async fn health(
     if stands.is_none() || visit.ledger().has_changed() {
         visit.ledger().note_waiting_for_health(timeout);
     }
-    visit.park();
     let budget = Budget::new(Instant::now() + timeout.to_std(), visit.token());
-    let settled = settle(&context.cluster, Wait { targets: doubtful, fail_fast: true, budget }).await;
+    let unserved =
+        if valid.wait { Vec::new() } else { unserved(&valid.health_checks, context, &budget).await? };
+    if !unserved.is_empty() {
+        visit.ledger().note_unserved(&unserved.join(", "), timeout);
+    }
+    visit.park();
+    let vanishing = vanishing(planned, context.cluster.now());
+    let wait = Wait { targets: doubtful, vanishing, fail_fast: true, budget };
+    let settled = settle(&context.cluster, wait).await;
     match (settled.end, settled.complaint()) {
         (End::Cancelled, _) => Ok(None),
         (End::Healthy, _) | (_, None) => {
@@ -92,9 +100,58 @@ pub async fn health(
         (End::Failed | End::TimedOut, Some(complaint)) => {
             context.healthy.forget(key);
             let took = GoDuration::from(settled.took).to_string();
+            let complaint = named(complaint, &unserved);
             Err(KustomizationError::Unhealthy { took, complaint })
         }
     }
+}
+
+/// A failure of the wait, with the kinds that the cluster does not serve.
+fn named(complaint: String, unserved: &[String]) -> String {
+    if unserved.is_empty() {
+        return complaint;
+    }
+    let kinds = unserved.join(", ");
+    format!(
+        "{complaint}; not served by the cluster: {kinds} (install the definition, or correct spec.healthChecks)"
+    )
+}
+
+/// Objects whose absence is no failure.
+fn vanishing(planned: &[Planned], now: jiff::Timestamp) -> BTreeSet<ObjectId> {
+    let all = planned.iter().filter(|planned| vanish::may_vanish(&planned.object, now));
+    all.map(|planned| planned.id.clone()).collect()
+}
+
+/// Kinds of `spec.healthChecks` that the cluster does not serve: they may come, as `Kind (apiVersion)`. An error for one that
+/// cannot come: a group without a dot in its name is Kubernetes's own, and no definition adds kinds to it.
+async fn unserved(
+    checks: &[Target],
+    context: &Context,
+    budget: &Budget,
+) -> Result<Vec<String>, KustomizationError> {
+    let mapper = context.cluster.mapper();
+    let mut open = BTreeSet::new();
+    for (at, Target { id, version }) in checks.iter().enumerate() {
+        let kind = GroupVersionKind::gvk(&id.group, version, &id.kind);
+        // What else may be wrong is said by the wait itself.
+        let Err(error @ RequestError::NoMatch { .. }) = mapper.resolve(&kind, budget).await else { continue };
+        if id.group.contains('.') {
+            open.insert(format!("{} ({})", id.kind, kind.api_version()));
+            continue;
+        }
+        let served = mapper.api_versions_of(&id.kind).join(" or ");
+        let remedy = if served.is_empty() {
+            format!("correct spec.healthChecks[{at}]")
+        } else {
+            format!("set spec.healthChecks[{at}].apiVersion to {served}")
+        };
+        return Err(KustomizationError::Unhealthy {
+            took: "0s".to_owned(),
+            complaint: format!("{error}: {remedy}"),
+        });
+    }
+    Ok(open.into_iter().collect())
 }
 
 /// Which objects are waited for. A Kustomization never waits for itself.
@@ -130,6 +187,19 @@ mod tests {
 
     fn versions(all: &[(&str, &str)]) -> Versions {
         all.iter().map(|(name, version)| (id(name), (*version).into())).collect()
+    }
+
+    #[test]
+    fn a_timeout_names_the_kinds_that_are_not_served() {
+        let text = "timeout waiting for: [Gate/prod/x status: 'NotFound']";
+        assert_eq!(named(text.to_owned(), &[]), text);
+        assert_eq!(
+            named(text.to_owned(), &["Gate (net.test/v1)".to_owned()]),
+            format!(
+                "{text}; not served by the cluster: Gate (net.test/v1) (install the definition, or correct \
+                 spec.healthChecks)"
+            )
+        );
     }
 
     #[test]

@@ -107,6 +107,13 @@ impl KustomizationLedger {
         self.healthy = Said::Stands(ConditionStatus::Unknown, Detail::new(Reason::Progressing, progress));
     }
 
+    /// Health is waited for, of kinds among others that the cluster does not serve yet.
+    pub fn note_unserved(&mut self, kinds: &str, timeout: GoDuration) {
+        self.note_step(&format!("Waiting for the cluster to serve {kinds}, running health checks"), timeout);
+        let progress = self.progress.clone().unwrap_or_default();
+        self.healthy = Said::Stands(ConditionStatus::Unknown, Detail::new(Reason::Progressing, progress));
+    }
+
     /// What the attempt is at, as Flux words it.
     pub fn note_step(&mut self, step: &str, timeout: GoDuration) {
         let revision = self.current.as_ref().map(|current| current.revision.as_str()).unwrap_or_default();

@@ -16,6 +16,7 @@ pub mod restore;
 pub mod standing;
 pub mod telling;
 pub mod tools;
+pub mod vanish;
 
 pub use attribution::{Confidence, Writer};
 pub use burst::Burst;

@@ -18,6 +18,8 @@ pub struct Api {
     pub scenario: Scenario,
     kind: &'static str,
     plural: &'static str,
+    /// `/api/v1`, or that of a group.
+    root: String,
     state: Arc<Mutex<Kept>>,
 }
 
@@ -32,19 +34,28 @@ struct Kept {
 
 impl Api {
     pub fn new(plural: &'static str, kind: &'static str) -> Self {
+        Self::of("", plural, kind)
+    }
+
+    /// The same for a kind of a group.
+    pub fn of(group: &'static str, plural: &'static str, kind: &'static str) -> Self {
         let scenario = Scenario::new();
         let state: Arc<Mutex<Kept>> = Arc::default();
-        scenario.on("GET", "/api", Answer::ok(discovery(plural, kind)));
-        scenario.on("GET", "/apis", Answer::ok(json!({
+        let nothing = json!({
             "apiVersion": "apidiscovery.k8s.io/v2", "kind": "APIGroupDiscoveryList", "metadata": {}, "items": [],
-        })));
+        });
+        let served = discovery(group, plural, kind);
+        let (core, groups) = if group.is_empty() { (served, nothing) } else { (nothing, served) };
+        scenario.on("GET", "/api", Answer::ok(core));
+        scenario.on("GET", "/apis", Answer::ok(groups));
+        let root = if group.is_empty() { "/api/v1".to_owned() } else { format!("/apis/{group}/v1") };
         let (listed, got, patched) = (state.clone(), state.clone(), state.clone());
         scenario.on(
             "GET",
-            &format!("/api/v1/{plural}"),
+            &format!("{root}/{plural}"),
             Answer::with(move |call| listed.lock().unwrap().list(call)),
         );
-        let one = format!("/api/v1/namespaces/prod/{plural}/*");
+        let one = format!("{root}/namespaces/prod/{plural}/*");
         scenario.on("GET", &one, Answer::with(move |call| got.lock().unwrap().get(call)));
         scenario.on(
             "PATCH",
@@ -60,7 +71,7 @@ impl Api {
                 scripted.after(delay)
             }),
         );
-        Self { scenario, kind, plural, state }
+        Self { scenario, kind, plural, root, state }
     }
 
     /// From when on times are known.
@@ -80,7 +91,7 @@ impl Api {
     /// From now on a read of one object takes so long.
     pub fn slow_down_reads(&self, delay: Duration) {
         let state = self.state.clone();
-        let one = format!("/api/v1/namespaces/prod/{}/*", self.plural);
+        let one = format!("{}/namespaces/prod/{}/*", self.root, self.plural);
         let answer = Answer::with(move |call| state.lock().unwrap().get(call));
         self.scenario.on("GET", &one, answer.after(delay));
     }
@@ -134,6 +145,19 @@ impl Api {
         for entry in object["metadata"]["managedFields"].as_array_mut().unwrap() {
             entry["fieldsV1"].as_object_mut().unwrap().remove("f:metadata");
         }
+        state.tell(name, "MODIFIED");
+    }
+
+    /// A controller writes the status.
+    pub fn write_status(&self, name: &str, fields: &Value) {
+        let mut state = self.state.lock().unwrap();
+        let time = state.time();
+        let Some(object) = state.objects.get_mut(name) else { return };
+        let mut written = entry("kube-controller-manager", "Update", &time, &json!({"f:status": fields}));
+        written["subresource"] = "status".into();
+        let entries = object["metadata"]["managedFields"].as_array_mut().unwrap();
+        entries.retain(|entry| entry["subresource"] != "status");
+        entries.push(written);
         state.tell(name, "MODIFIED");
     }
 
@@ -329,11 +353,12 @@ fn partial(object: &Value) -> Value {
     json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": object["metadata"]})
 }
 
-fn discovery(plural: &str, kind: &str) -> Value {
+fn discovery(group: &str, plural: &str, kind: &str) -> Value {
+    let name = if group.is_empty() { json!({"creationTimestamp": null}) } else { json!({"name": group}) };
     json!({
         "apiVersion": "apidiscovery.k8s.io/v2", "kind": "APIGroupDiscoveryList", "metadata": {},
         "items": [{
-            "metadata": {"creationTimestamp": null},
+            "metadata": name,
             "versions": [{"version": "v1", "freshness": "Current", "resources": [{
                 "resource": plural, "responseKind": {"group": "", "version": "", "kind": kind},
                 "scope": "Namespaced", "singularResource": kind.to_lowercase(),

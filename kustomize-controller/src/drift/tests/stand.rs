@@ -89,7 +89,7 @@ impl Stand {
         Self::of(&[Object::new(value).unwrap()], Mode::Warn, false, Api::new("secrets", "Secret")).await
     }
 
-    async fn of(objects: &[Object], mode: Mode, suspended: bool, api: Api) -> Self {
+    pub async fn of(objects: &[Object], mode: Mode, suspended: bool, api: Api) -> Self {
         let began = Instant::now();
         let start: jiff::Timestamp = "2026-05-01T12:00:00Z".parse().unwrap();
         let clock = move || start + jiff::SignedDuration::try_from(began.elapsed()).unwrap();
@@ -215,7 +215,7 @@ impl Stand {
                 kept.phase == book::Phase::Idle
                     && kept.errand.is_none()
                     && kept.late.seen.is_none()
-                    && !kept.late.gone
+                    && kept.late.gone.is_none()
             };
             book.holds == 0 && book.writing == 0 && book.objects.values().all(quiet)
         });
@@ -228,7 +228,7 @@ impl Stand {
     /// Requests for single objects: `GET x`, `PATCH x`, `PATCH x dry`.
     pub fn writes(&self) -> Vec<String> {
         let calls = self.api.scenario.calls();
-        let single = calls.iter().filter(|call| call.path.starts_with("/api/v1/namespaces/prod/"));
+        let single = calls.iter().filter(|call| call.path.contains("/v1/namespaces/prod/"));
         single
             .map(|call| {
                 let name = call.path.rsplit('/').next().unwrap();

@@ -26,8 +26,16 @@ fn deployment(name: &str, annotations: Value, deadline: i64) -> Value {
 
 async fn settle(stand: &Stand, ids: &[&str], fail_fast: bool, budget: Budget) -> Settled {
     let target = |id: &&str| Target { id: stand.id(id), version: "v1".to_owned() };
-    plumb_apply::settle(&stand.cluster, Wait { targets: ids.iter().map(target).collect(), fail_fast, budget })
-        .await
+    plumb_apply::settle(
+        &stand.cluster,
+        Wait {
+            targets: ids.iter().map(target).collect(),
+            vanishing: std::collections::BTreeSet::new(),
+            fail_fast,
+            budget,
+        },
+    )
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,4 +15,5 @@ mod health;
 mod ownership;
 mod prune;
 mod stand;
+mod takeover;
 mod watchers;

@@ -1,0 +1,90 @@
+//! Waiting for health: for kinds that are not there, and for objects that vanish.
+
+use super::*;
+
+fn checks(api_version: &'static str, kind: &'static str) -> impl FnOnce(&mut Value) {
+    move |object| {
+        object["spec"]["timeout"] = "2s".into();
+        object["spec"]["healthChecks"] =
+            json!([{ "apiVersion": api_version, "kind": kind, "name": "x", "namespace": "prod" }]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_health_check_on_a_kind_that_cannot_exist_fails_at_once_with_the_remedy() {
+    let edit = |object: &mut Value| {
+        checks("v1", "Deployment")(object);
+        object["spec"]["timeout"] = "1h".into();
+    };
+    let stand = Stand::start(MANIFESTS, edit, |_| {}).await;
+    let status = stand.until_ready_is("False").await;
+    let ready = &status["conditions"][0];
+    assert_eq!(ready["reason"], "HealthCheckFailed");
+    assert_eq!(
+        ready["message"],
+        "health check failed after 0s: no matches for kind \"Deployment\" in version \"v1\": set \
+         spec.healthChecks[0].apiVersion to apps/v1"
+    );
+    stand.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_health_check_on_a_kind_that_may_come_says_what_it_waits_for() {
+    let stand = Stand::start(MANIFESTS, checks("net.test/v1", "Gate"), |_| {}).await;
+    let waited = tokio::time::timeout(PATIENCE, async {
+        let waits = |call: &Call| {
+            call.body.to_string().contains("Waiting for the cluster to serve Gate (net.test/v1)")
+        };
+        while !stand.api.matching("PATCH", STATUS).iter().any(waits) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    waited.await.unwrap_or_else(|_| panic!("nothing is said: {:#}", stand.status()));
+    stand.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_its_ttl_removed_is_not_waited_for() {
+    let job = "
+apiVersion: batch/v1
+kind: Job
+metadata: {name: migrate, namespace: prod}
+spec: {ttlSecondsAfterFinished: 0, template: {spec: {restartPolicy: Never, containers: [{name: a, image: a}]}}}
+";
+    let edit = |object: &mut Value| object["spec"]["wait"] = true.into();
+    let stand = Stand::start(job, edit, |api| {
+        let kinds = json!({ "metadata": { "name": "batch" }, "versions": [{
+            "version": "v1", "freshness": "Current", "resources": [{
+                "resource": "jobs", "responseKind": { "group": "batch", "version": "v1", "kind": "Job" },
+                "scope": "Namespaced", "singularResource": "job", "verbs": ["get", "list", "patch", "watch"]
+            }]
+        }] });
+        api.on(
+            "GET",
+            "/apis",
+            Answer::ok(json!({
+                "apiVersion": "apidiscovery.k8s.io/v2", "kind": "APIGroupDiscoveryList", "metadata": {}, "items": [kinds]
+            })),
+        );
+        api.on("PATCH", "/apis/batch/v1/namespaces/prod/jobs/*", Answer::with(applied));
+        api.on("GET", "/apis/batch/v1/jobs", Answer::silence());
+        listed_as_none(api, "/apis/batch/v1/namespaces/prod/jobs");
+    })
+    .await;
+    stand.until_ready_is("True").await;
+    stand.stop().await;
+}
+
+fn listed_as_none(api: &Scenario, path: &str) {
+    api.on(
+        "GET",
+        path,
+        Answer::with(|call| {
+            if call.parameter("watch").is_some() {
+                Answer::silence()
+            } else {
+                Answer::list("batch/v1", "JobList", &[])
+            }
+        }),
+    );
+}
