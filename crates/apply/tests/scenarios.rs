@@ -655,3 +655,27 @@ async fn what_is_kept_of_an_answer_holds_no_content() {
     let kept = format!("{:?}", applied.changes[0]);
     assert!(!kept.contains("aHVudGVyMg") && !kept.contains("hunter2"), "{kept}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_is_rejected_never_leads_to_a_deletion() {
+    let immutable = json!({
+        "apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": "Invalid", "code": 422,
+        "message": "spec.selector: field is immutable",
+        "details": {"causes": [{"field": "spec.selector", "message": "field is immutable"}]},
+    });
+    for answer in [
+        Answer::invalid("spec.replicas: Invalid value: -1: must be greater than or equal to 0"),
+        Answer::json(422, immutable),
+        Answer::conflict("the object has been modified"),
+        Answer::forbidden("configmaps is forbidden"),
+        Answer::status(400, "BadRequest", "strict decoding error"),
+    ] {
+        let api = api();
+        api.on("PATCH", &format!("{MAPS}/a"), answer);
+        let mut forced = map("a");
+        forced.set_annotation("kustomize.toolkit.fluxcd.io/force", "Enabled");
+        let applied = apply(&api, vec![forced]).await;
+        assert_eq!((applied.ended, applied.failures.len()), (Ended::Refused, 1), "{:?}", applied.complaint());
+        assert_eq!(api.matching("DELETE", "*"), []);
+    }
+}

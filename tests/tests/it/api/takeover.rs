@@ -1,10 +1,11 @@
-//! Take-over, on a real API server: what Flux applied is adopted.
+//! Take-over, on a real API server: what Flux applied is adopted without a write, and healed, changed and pruned as if it had
+//! been ours from the beginning. The manifests, and what Flux's own library sends for each, are the vectors of planning.
 
 use std::time::Duration;
 
 use kube::Api;
 use kube::api::{DynamicObject, Patch, PatchParams};
-use plumb_apply::{Applied, Budget, Ended, GroupVersionKind};
+use plumb_apply::{Action, Applied, Budget, Ended, Fate, GroupVersionKind};
 use plumb_manifests::Object;
 use plumb_manifests::scope::Scope;
 use plumb_planning::claims::Claims;
@@ -12,9 +13,42 @@ use plumb_planning::fingerprint::HashKey;
 use plumb_planning::identity::{self, Scopes};
 use plumb_planning::inventory::Inventory;
 use plumb_planning::plan::{self, Request, Selection};
+use plumb_planning::prune::Candidate;
 use serde_json::{Value, json};
 
 use super::stand::Stand;
+
+const MANIFESTS: &str = include_str!("../../../../crates/planning/src/typed_form/manifests.jsonl");
+const FLUX: &str = include_str!("../../../../crates/planning/src/typed_form/flux.jsonl");
+
+/// Entries have whole seconds: what was written longer ago than this is told apart by its time alone.
+const APART: Duration = Duration::from_millis(3200);
+/// How often an adoption is looked at whose object a controller writes at the same time.
+const LOOKS_MAX: usize = 10;
+
+/// The vectors, each under a name of its own in the namespace of the test; volumes and claims that the server would reject
+/// on their own are left out.
+fn vectors(stand: &Stand, lines: &str) -> Vec<Value> {
+    let mut all = Vec::new();
+    for (at, line) in lines.lines().enumerate() {
+        let mut value: Value = serde_json::from_str(line).unwrap();
+        let metadata = value["metadata"].as_object_mut().unwrap();
+        let unique = format!("{}-{at}", stand.namespace);
+        if metadata.get("namespace").is_some() {
+            metadata.insert("namespace".into(), stand.namespace.clone().into());
+        }
+        metadata.insert("name".into(), unique.clone().into());
+        let kind = value["kind"].as_str().unwrap().to_owned();
+        if matches!(kind.as_str(), "CustomResourceDefinition" | "Gate")
+            || value["spec"]["finalizers"].is_array()
+            || value["spec"]["defaultBackend"]["service"]["port"] == json!({})
+        {
+            continue;
+        }
+        all.push(value);
+    }
+    all
+}
 
 async fn api(stand: &Stand, value: &Value) -> Api<DynamicObject> {
     let object = Object::new(value.clone()).unwrap();
@@ -46,9 +80,103 @@ async fn live(stand: &Stand, value: &Value) -> Value {
     serde_json::to_value(api(stand, value).await.get(name).await.unwrap()).unwrap()
 }
 
+/// The managers' entries of an apply, and what an apply moves.
+fn written(live: &Value) -> Value {
+    let entries = live["metadata"]["managedFields"].as_array().unwrap();
+    let own: Vec<&Value> = entries.iter().filter(|entry| entry["operation"] == "Apply").collect();
+    json!([own, live["metadata"]["generation"], live["metadata"]["uid"], live["metadata"]["labels"]])
+}
+
 #[track_caller]
 fn complete(applied: &Applied) {
     assert_eq!(applied.ended, Ended::Complete, "{:?}", applied.complaint());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_flux_applied_is_adopted_healed_changed_and_pruned() {
+    let stand = Stand::new("flux").await;
+    let (manifests, sent) = (vectors(&stand, MANIFESTS), vectors(&stand, FLUX));
+    let mut rejected = Vec::new();
+    let mut pairs = Vec::new();
+    for (manifest, flux) in manifests.iter().zip(&sent) {
+        match apply_as_flux(&stand, flux).await {
+            Ok(()) => pairs.push((manifest.clone(), flux.clone())),
+            Err(error) => rejected.push(error),
+        }
+    }
+    assert_eq!(rejected, [""; 0], "every vector is an object that the server takes");
+    tokio::time::sleep(APART).await;
+    let mut wrong = Vec::new();
+    for (manifest, _) in &pairs {
+        if let Err(error) = take_over(&stand, manifest).await {
+            wrong.push(format!("{} {}: {error}", manifest["kind"], manifest["metadata"]["name"]));
+        }
+    }
+    assert_eq!(wrong, [""; 0]);
+}
+
+async fn take_over(stand: &Stand, manifest: &Value) -> Result<(), String> {
+    adopt(stand, manifest).await?;
+    let name = manifest["metadata"]["name"].as_str().unwrap();
+    // Heal: somebody changes our label and a field beside it.
+    let edit = json!({"metadata": {"labels": {"kustomize.toolkit.fluxcd.io/name": "nobody"}}});
+    let by_hand = PatchParams { field_manager: Some("editor".to_owned()), ..PatchParams::default() };
+    let before = live(stand, manifest).await;
+    api(stand, manifest)
+        .await
+        .patch(name, &by_hand, &Patch::Merge(&edit))
+        .await
+        .map_err(|error| error.to_string())?;
+    let healed = stand.apply(std::slice::from_ref(manifest)).await;
+    expect(&healed, &Action::Configured, "heal")?;
+    let after = live(stand, manifest).await;
+    if after["metadata"]["labels"] != before["metadata"]["labels"] || after["spec"] != before["spec"] {
+        return Err(format!("healed to {}", after["spec"]));
+    }
+    // Change: a new annotation.
+    let mut changed = manifest.clone();
+    changed["metadata"]["annotations"]["changed"] = "yes".into();
+    expect(&stand.apply(&[changed]).await, &Action::Configured, "change")?;
+    let after = live(stand, manifest).await;
+    if after["metadata"]["uid"] != before["metadata"]["uid"] {
+        return Err("recreated".to_owned());
+    }
+    // Prune.
+    let object = Object::new(manifest.clone()).unwrap();
+    let candidate = Candidate { id: object.id(), version: object.version().to_owned() };
+    let budget = Budget::lasting(Duration::from_mins(1));
+    let pruned =
+        plumb_apply::prune(&stand.cluster, &[candidate], &stand.owner, Claims::default(), 1, &budget).await;
+    match pruned.fates.first() {
+        Some((_, Fate::Deleted | Fate::Terminating)) => Ok(()),
+        other => Err(format!("prune: {other:?} {:?}", pruned.complaint())),
+    }
+}
+
+/// Applies over what Flux applied: nothing may move. A controller may write the status at the same time.
+async fn adopt(stand: &Stand, manifest: &Value) -> Result<(), String> {
+    for _ in 0..LOOKS_MAX {
+        let before = live(stand, manifest).await;
+        let adopted = stand.apply(std::slice::from_ref(manifest)).await;
+        expect(&adopted, &Action::Unchanged, "adopt")?;
+        let after = live(stand, manifest).await;
+        if written(&before) != written(&after) {
+            return Err(format!("adoption wrote: {} became {}", written(&before), written(&after)));
+        }
+        if before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"] {
+            return Ok(());
+        }
+    }
+    Err("the version never stood still".to_owned())
+}
+
+fn expect(applied: &Applied, action: &Action, step: &str) -> Result<(), String> {
+    match (applied.complaint(), applied.changes.first()) {
+        (None, Some(change)) if change.action == *action => Ok(()),
+        (complaint, change) => {
+            Err(format!("{step}: {complaint:?} {:?}", change.map(|change| change.action.clone())))
+        }
+    }
 }
 
 fn gates(group: &str) -> Value {
