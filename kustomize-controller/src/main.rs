@@ -28,6 +28,7 @@ use crate::kustomization::{
     build::Builds,
     claims::{Holds, Scope},
     health::Healthy,
+    threads::BuildThreads,
 };
 use crate::options::{GATES, Options};
 use crate::teller::KustomizationTeller;
@@ -85,9 +86,13 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
             }
         })
     };
+    let threads = BuildThreads::new(options.common.concurrent.unwrap_or(IDENTITY.concurrent));
+    threads.register(runtime.metrics());
     let context = Context {
         cluster,
         fetcher: fetcher(runtime, &options)?,
+        threads,
+        memory: runtime.memory(),
         builds: Builds::default(),
         healthy: Healthy::default(),
         holds: Holds::default(),

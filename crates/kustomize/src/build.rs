@@ -233,7 +233,11 @@ fn finish(
             ));
         }
         passage::print(&mut node).map_err(|error| error.while_doing(id))?;
-        bytes = bytes.saturating_add(weight(&node));
+        reader.limits().interrupt.check()?;
+        let weight = weight(&node);
+        // Once more: its text, or its JSON, is made from it.
+        reader.limits().charge.take(weight)?;
+        bytes = bytes.saturating_add(weight);
         if bytes > bytes_max {
             return Err(BuildError::over_limit(format!("the objects have more than {bytes_max} bytes")));
         }

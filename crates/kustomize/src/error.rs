@@ -14,6 +14,8 @@ pub enum Refusal {
     Unsupported,
     /// The input asks for more than a limit allows.
     OverLimit,
+    /// Nothing is wrong with the input: whoever started the build asked it to end.
+    Interrupted,
 }
 
 /// A build that was refused.
@@ -55,6 +57,11 @@ impl BuildError {
     /// The input is too much.
     pub(crate) fn over_limit(message: impl Into<String>) -> Self {
         Self::new(Refusal::OverLimit, None, message.into())
+    }
+
+    /// The build was asked to end.
+    pub(crate) fn interrupted() -> Self {
+        Self::new(Refusal::Interrupted, None, "the build was interrupted".to_owned())
     }
 
     /// A text that is not YAML.

@@ -88,6 +88,7 @@ mod error;
 mod field;
 mod generators;
 mod identity;
+mod interrupt;
 mod limits;
 mod load;
 mod order;
@@ -110,6 +111,7 @@ mod vars;
 
 pub use build::{Additions, Build, Built, Options, Order, Reach, build, build_with};
 pub use error::{BuildError, Refusal};
+pub use interrupt::{Charge, Interrupt};
 pub use limits::Limits;
 pub use provenance::Transformation;
 pub use reading::{ReadSet, Seen};

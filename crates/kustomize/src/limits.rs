@@ -2,6 +2,8 @@
 
 use plumb_manifests::yaml;
 
+use crate::interrupt::{Charge, Interrupt};
+
 /// Bounds of one build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -23,6 +25,10 @@ pub struct Limits {
     pub steps_max: usize,
     /// Bounds of each YAML text.
     pub yaml: yaml::Limits,
+    /// Ends the build from outside.
+    pub interrupt: Interrupt,
+    /// Is charged for the bytes of the objects, before they are kept.
+    pub charge: Charge,
 }
 
 impl Default for Limits {
@@ -37,6 +43,8 @@ impl Default for Limits {
             output_bytes_max: 128 << 20,
             steps_max: 50_000_000,
             yaml: yaml::Limits { nodes_max: 2_000_000, ..yaml::Limits::default() },
+            interrupt: Interrupt::default(),
+            charge: Charge::default(),
         }
     }
 }

@@ -135,6 +135,10 @@ impl<'t> Reader<'t> {
     pub(crate) fn admit(&self, value: &Node) -> Result<(), BuildError> {
         self.values.set(self.values.get().saturating_add(value.count()));
         self.text_bytes.set(self.text_bytes.get().saturating_add(value.bytes()));
+        const BYTES_PER_VALUE: usize = 32;
+        self.limits.interrupt.check()?;
+        let bytes = value.count().saturating_mul(BYTES_PER_VALUE).saturating_add(value.bytes());
+        self.limits.charge.take(bytes)?;
         let Limits { values_max, output_bytes_max, .. } = self.limits;
         if self.values.get() > *values_max {
             return Err(BuildError::over_limit(format!("the objects have more than {values_max} values")));
@@ -166,6 +170,7 @@ impl<'t> Reader<'t> {
 
     /// Takes from the budget what it costs to look at objects and to write so many bytes into each of them.
     pub(crate) fn spend(&self, objects: usize, bytes_each: usize) -> Result<(), BuildError> {
+        self.limits.interrupt.check()?;
         let steps = objects.saturating_mul(1 + bytes_each / BYTES_PER_STEP);
         self.steps.set(self.steps.get().saturating_add(steps));
         if self.steps.get() > self.limits.steps_max {
@@ -187,6 +192,7 @@ impl<'t> Reader<'t> {
     }
 
     pub(crate) fn bytes(&self, path: &RelPath) -> Result<Vec<u8>, BuildError> {
+        self.limits.interrupt.check()?;
         if self.files.get() >= self.limits.files_max {
             let message = format!("more than {} files are read", self.limits.files_max);
             return Err(BuildError::over_limit(message).in_file(path));

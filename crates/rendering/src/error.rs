@@ -85,6 +85,7 @@ impl Classify for RenderError {
                 Refusal::Invalid => "correct the file and commit it",
                 Refusal::Unsupported => "remove it, or commit the rendered manifests instead",
                 Refusal::OverLimit => "split the kustomization",
+                Refusal::Interrupted => "it is built again at the next attempt",
             },
             Self::Object { .. } => "correct the file and commit it",
             Self::Substitute { .. } => {

@@ -1,7 +1,7 @@
 //! The kustomization of a directory that has none: every manifest below it, as Flux finds them.
 
 use plumb_filetree::{EntryKind, FileTree, RelPath};
-use plumb_kustomize::{FILE_NAMES, ReadSet};
+use plumb_kustomize::{FILE_NAMES, Interrupt, ReadSet};
 
 use crate::error::RenderError;
 
@@ -13,6 +13,7 @@ pub(crate) fn resources(
     tree: &dyn FileTree,
     directory: &RelPath,
     reads: &mut ReadSet,
+    interrupt: &Interrupt,
 ) -> Result<Option<Vec<String>>, RenderError> {
     if has_kustomization(tree, directory) {
         return Ok(None);
@@ -22,6 +23,7 @@ pub(crate) fn resources(
     let mut pending = vec![RelPath::root()];
     let mut entries = 0_usize;
     while let Some(below) = pending.pop() {
+        interrupt.check().map_err(RenderError::Build)?;
         let path = directory.join(&below).map_err(|error| limited(error.to_string()))?;
         let listing = reads.list(tree, &path).map_err(|error| limited(error.to_string()))?;
         entries += listing.len();

@@ -61,14 +61,14 @@ pub fn render(
 ) -> Result<Rendered, RenderError> {
     let directory = directory(tree, &spec.path)?;
     let mut reads = ReadSet::default();
-    let generated = generate::resources(tree, &directory, &mut reads)?;
+    let generated = generate::resources(tree, &directory, &mut reads, &options.build.limits.interrupt)?;
     let additions = merge::additions(tree, &directory, spec, generated, &mut reads);
     let how = plumb_kustomize::Options { order: Order::AsRead, ..options.build.clone() };
     let build = build_with(tree, &directory, &additions, &how)
         .map_err(|error| refused(error, &directory, additions.generated.as_deref()))?;
     reads.extend(build.reads);
     let objects = build.objects.into_iter().map(object).collect::<Result<_, _>>()?;
-    let mut objects = substitute::all(objects, spec, vars, options.unset)?;
+    let mut objects = substitute::all(objects, spec, vars, options)?;
     objects.retain(|built| !is_kustomization(built));
     check_complete(&objects, options.encrypted)?;
     let digest = digest(&objects);

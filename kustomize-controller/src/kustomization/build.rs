@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use plumb_api::kustomize::Kustomization;
 use plumb_api::meta::Artifact;
 use plumb_filetree::MemoryTree;
-use plumb_kustomize::ReadSet;
+use plumb_kustomize::{Charge, Interrupt, Limits, ReadSet};
+use plumb_memory::{Limit, MemoryReservation};
 use plumb_planning::fingerprint::{Fingerprint, HashKey};
 use plumb_planning::ownership::Owner;
 use plumb_planning::plan::{self, Planned};
@@ -115,9 +116,12 @@ pub async fn build(
     }
     let (spec, owner) = (RenderSpec::from_spec(&object.spec), owner(object));
     let hash_key = context.hash_key.clone();
-    let rendered =
-        tokio::task::spawn_blocking(move || render(&tree, &spec, &variables, &owner, &hash_key)).await;
-    let build = Arc::new(rendered.map_err(|_| KustomizationError::BuildFault)??);
+    let reservation = context.memory.reservation(&key.namespace, OBJECTS);
+    let rendered = context.threads.run(&key.namespace, move |interrupt| {
+        let options = options(interrupt, reservation);
+        render((tree.as_ref(), &spec, &variables), &owner, &hash_key, &options)
+    });
+    let build = Arc::new(rendered.await??);
     context.builds.put(&key, recipe, &artifact.digest, &build);
     Ok(build)
 }
@@ -130,15 +134,29 @@ pub fn owner(object: &Kustomization) -> Owner {
     }
 }
 
+/// What one build may hold.
+const OBJECTS: Limit = Limit { name: "objects of a Kustomization", bytes_max: 512 << 20 };
+
+/// A build that ends when it is asked to, and whose objects are charged to the budget until it has ended.
+fn options(interrupt: &Interrupt, reservation: MemoryReservation) -> Options {
+    let reservation = Mutex::new(reservation);
+    let charge = Charge::new(move |bytes| {
+        let mut reservation = reservation.lock().unwrap_or_else(PoisonError::into_inner);
+        reservation.try_grow(bytes).map_err(|error| error.to_string())
+    });
+    let limits = Limits { interrupt: interrupt.clone(), charge, ..Limits::default() };
+    let build = plumb_kustomize::Options { limits, ..plumb_kustomize::Options::default() };
+    Options { build, ..Options::default() }
+}
+
 fn render(
-    tree: &MemoryTree,
-    spec: &RenderSpec,
-    variables: &BTreeMap<String, String>,
+    (tree, spec, variables): (&MemoryTree, &RenderSpec, &BTreeMap<String, String>),
     owner: &Owner,
     key: &HashKey,
+    options: &Options,
 ) -> Result<Build, KustomizationError> {
     let Rendered { objects, digest, reads, warnings } =
-        plumb_rendering::render(tree, spec, variables, &Options::default())?;
+        plumb_rendering::render(tree, spec, variables, options)?;
     for warning in warnings {
         tracing::warn!(
             name = owner.name,

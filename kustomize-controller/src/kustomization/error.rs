@@ -83,6 +83,26 @@ pub enum KustomizationError {
     /// The work on the manifests ended by a fault.
     #[error("the build ended by a fault of the controller")]
     BuildFault,
+    /// A build took too long.
+    #[error("the build took longer than {seconds} s and was stopped: split the Kustomization")]
+    BuildTimeout {
+        /// How long it may take, in seconds.
+        seconds: u64,
+    },
+    /// No slot became free for a build.
+    #[error("no slot for the build became free within {seconds} s (--concurrent)")]
+    BuildSlots {
+        /// How long was waited, in seconds.
+        seconds: u64,
+    },
+    /// Too many builds that were given up still run.
+    #[error("{limit} builds of namespace {namespace} that were superseded or timed out have not ended yet")]
+    BuildsAbandoned {
+        /// Whose builds.
+        namespace: String,
+        /// How many may be so.
+        limit: usize,
+    },
     /// An object is there twice.
     #[error("{0}: remove one of the two manifests")]
     Duplicate(#[from] DuplicateId),
@@ -170,7 +190,11 @@ impl Classify for KustomizationError {
             Self::Dependency { .. } => Reason::DependencyNotReady,
             Self::Render(error) => error.reason(),
             Self::BuildFault => Reason::InternalError,
-            Self::Duplicate(_) | Self::Variables { .. } => Reason::BuildFailed,
+            Self::Duplicate(_)
+            | Self::Variables { .. }
+            | Self::BuildTimeout { .. }
+            | Self::BuildSlots { .. }
+            | Self::BuildsAbandoned { .. } => Reason::BuildFailed,
             Self::Scope { .. } | Self::Inventory(_) | Self::Record(_) | Self::Apply { .. } => {
                 Reason::ReconciliationFailed
             }
@@ -198,6 +222,9 @@ impl Classify for KustomizationError {
             Self::Fetch(error) => error.consequence(),
             Self::Render(error) => error.consequence(),
             Self::BuildFault
+            | Self::BuildTimeout { .. }
+            | Self::BuildSlots { .. }
+            | Self::BuildsAbandoned { .. }
             | Self::EmptyRendering { .. }
             | Self::Variables { .. }
             | Self::Duplicate(_)

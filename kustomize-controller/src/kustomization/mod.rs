@@ -15,6 +15,7 @@ pub mod reconcile;
 mod record;
 pub mod reread;
 pub mod teardown;
+pub mod threads;
 pub mod validate;
 pub mod variables;
 
@@ -23,6 +24,7 @@ use std::time::Duration;
 use plumb_api::source::GitRepository;
 use plumb_apply::Cluster;
 use plumb_fetch::Fetcher;
+use plumb_memory::MemoryPool;
 use plumb_planning::fingerprint::HashKey;
 use plumb_planning::takeover::Takeover;
 use plumb_runtime::Store;
@@ -36,6 +38,10 @@ pub struct Context {
     pub cluster: Cluster,
     /// Artifacts.
     pub fetcher: Fetcher,
+    /// The threads on which builds run.
+    pub threads: threads::BuildThreads,
+    /// The budget for memory that input can claim.
+    pub memory: MemoryPool,
     /// Builds that may be used again.
     pub builds: build::Builds,
     /// What was healthy when it was looked at last.

@@ -7,6 +7,7 @@ mod build;
 mod corners;
 mod differential;
 mod hostile;
+mod interrupt;
 mod patches;
 mod replacements;
 mod vectors;

@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use plumb_api::meta::{DISABLED, SUBSTITUTE};
 use plumb_manifests::{Object, yaml};
 
-use crate::Built;
 use crate::error::RenderError;
-use crate::spec::{RenderSpec, Unset, When};
+use crate::spec::{RenderSpec, When};
+use crate::{Built, Options};
 use evaluate::Variables;
 
 /// Puts variables into all objects that do not opt out.
@@ -21,7 +21,7 @@ pub(crate) fn all(
     objects: Vec<Built>,
     spec: &RenderSpec,
     vars: &BTreeMap<String, String>,
-    unset: Unset,
+    options: &Options,
 ) -> Result<Vec<Built>, RenderError> {
     let values = variables(spec, vars);
     let is_run = match spec.when {
@@ -33,10 +33,11 @@ pub(crate) fn all(
         return Ok(objects);
     }
     let bad_name = values.keys().find(|name| !is_name(name)).cloned();
-    let variables = Variables::new(values, unset);
+    let variables = Variables::new(values, options.unset);
     objects
         .into_iter()
         .map(|built| {
+            options.build.limits.interrupt.check().map_err(RenderError::Build)?;
             let (id, file) = (built.object.id().to_string(), built.origin.clone());
             let result = match &bad_name {
                 Some(name) => Err(format!(
