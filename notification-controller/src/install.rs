@@ -86,6 +86,7 @@ pub fn install(runtime: &mut Runtime, options: &Options, doors: Doors) -> Result
             Arc::new(move || pending.is_filled(alerts.is_synced()) && providers.is_synced())
         },
         interval: options.rate_limit_interval.to_std(),
+        token_file: options.events_token_file.clone(),
     });
     let clock = runtime.clock();
     let hooks = Hooks {

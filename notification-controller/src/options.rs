@@ -1,5 +1,7 @@
 //! The flags of notification-controller, with Flux's names and defaults. What is not honoured yet is refused by name.
 
+use std::path::PathBuf;
+
 use clap::{ArgAction, Parser, ValueEnum};
 use plumb_alerting::rule::CrossNamespace;
 use plumb_api::meta::GoDuration;
@@ -30,6 +32,10 @@ pub struct Options {
     /// Where webhooks are taken; 0 switches it off.
     #[arg(long = "receiverAddr", default_value = ":9292")]
     pub receiver_addr: Listen,
+    /// File with the token that senders of events must present as a bearer token. Unset: everyone who reaches the port may post
+    /// events, as in Flux.
+    #[arg(long = "events-token-file", env = "EVENTS_TOKEN_FILE")]
+    pub events_token_file: Option<PathBuf>,
     /// For how long an event that repeats another is dropped.
     #[arg(long = "rate-limit-interval", default_value = "5m")]
     pub rate_limit_interval: GoDuration,

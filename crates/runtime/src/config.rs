@@ -4,6 +4,7 @@
 use std::fmt::{self, Display};
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -93,6 +94,10 @@ pub struct Work {
     /// Where events are sent; empty for nowhere.
     #[arg(long = "events-addr", env = "EVENTS_ADDR", default_value = "")]
     pub events_addr: String,
+    /// File with the token that is sent with each event as a bearer token; none if unset. notification-controller asks for it
+    /// with its own --events-token-file.
+    #[arg(long = "events-token-file", env = "EVENTS_TOKEN_FILE")]
+    pub events_token_file: Option<PathBuf>,
     /// How far an interval is stretched or shortened by chance, in percent.
     #[arg(long = "interval-jitter-percentage", default_value = "5", value_parser = clap::value_parser!(u8).range(0..100))]
     pub interval_jitter_percentage: u8,

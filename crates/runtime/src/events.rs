@@ -2,6 +2,7 @@
 //! their own; a sink that is down never delays anybody. What finds no room is counted.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::call;
 use crate::clock::Clock;
+use crate::event_token::read_event_token;
 use crate::metrics::Metrics;
 
 /// How many events wait in each queue.
@@ -91,10 +93,19 @@ impl Drop for Charged {
     }
 }
 
+/// Where events go on the wire.
+#[derive(Debug, Clone)]
+pub(crate) struct EventAddress {
+    /// The URL of notification-controller.
+    pub(crate) url: String,
+    /// The file with the bearer token, where one is sent.
+    pub(crate) token_file: Option<PathBuf>,
+}
+
 /// The two ends that do the sending.
 pub(crate) struct Senders {
     cluster: mpsc::Receiver<Charged>,
-    wire: Option<(String, mpsc::Receiver<Charged>)>,
+    wire: Option<(EventAddress, mpsc::Receiver<Charged>)>,
     metrics: Metrics,
 }
 
@@ -103,7 +114,7 @@ impl Recorder {
     pub(crate) fn new(
         controller: &'static str,
         instance: String,
-        address: Option<String>,
+        address: Option<EventAddress>,
         clock: Clock,
         metrics: Metrics,
     ) -> (Self, Senders) {
@@ -217,7 +228,7 @@ impl Queued {
     }
 }
 
-async fn send_wire(address: String, mut queue: Queued, metrics: Metrics) {
+async fn send_wire(address: EventAddress, mut queue: Queued, metrics: Metrics) {
     let client = match reqwest::Client::builder()
         .timeout(WIRE_TIMEOUT)
         .redirect(reqwest::redirect::Policy::none())
@@ -245,10 +256,17 @@ async fn send_wire(address: String, mut queue: Queued, metrics: Metrics) {
 }
 
 /// One delivery. A receiver that says no is not asked again: only silence and faults of its own are worth a try.
-async fn deliver(client: &reqwest::Client, address: &str, event: &Event) -> Result<(), String> {
+async fn deliver(client: &reqwest::Client, address: &EventAddress, event: &Event) -> Result<(), String> {
+    let mut request = client.post(&address.url).json(event);
+    if let Some(file) = &address.token_file {
+        let unreadable = |error| format!("the token in {} cannot be read: {error}", file.display());
+        let token = read_event_token(file).await.map_err(unreadable)?;
+        request = request.bearer_auth(token.expose_str().unwrap_or_default());
+    }
     let mut pauses = WIRE_PAUSES.iter();
     loop {
-        let error = match client.post(address).json(event).send().await {
+        let again = request.try_clone().ok_or("the event cannot be sent again")?;
+        let error = match again.send().await {
             Ok(answer) if answer.status().is_success() => return Ok(()),
             // A repetition within the receiver's window: it has heard of it.
             Ok(answer) if answer.status() == reqwest::StatusCode::TOO_MANY_REQUESTS => return Ok(()),

@@ -18,7 +18,7 @@ use crate::attempt::{Driver, claims_progress, urgency};
 use crate::background::{Background, BoxError, Outcome, Task};
 use crate::clock::Clock;
 use crate::config::{Common, Work};
-use crate::events::{Recorder, Senders};
+use crate::events::{EventAddress, Recorder, Senders};
 use crate::kind::Kind;
 use crate::leader::{Election, Terms, lease_name};
 use crate::lease::LeaseGuard;
@@ -120,8 +120,10 @@ impl Runtime {
     /// A controller with nothing installed yet.
     pub fn new(identity: Identity, client: Client, clock: Clock, common: Common, work: Option<Work>) -> Self {
         let metrics = Metrics::default();
-        let address =
-            work.as_ref().map(|work| work.events_addr.clone()).filter(|address| !address.is_empty());
+        let address = work.as_ref().filter(|work| !work.events_addr.is_empty()).map(|work| EventAddress {
+            url: work.events_addr.clone(),
+            token_file: work.events_token_file.clone(),
+        });
         let instance = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
         let instance = instance.unwrap_or_else(|| identity.controller.to_owned());
         let (recorder, senders) =

@@ -6,16 +6,18 @@ mod repeats;
 mod tests;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use plumb_alerting::incoming::{DedupKey, EVENT_BYTES_MAX, clean, involved};
 use plumb_alerting::render;
 use plumb_alerting::rule::{CrossNamespace, Delivery, Rule, Verdict};
 use plumb_api::event::Event;
 use plumb_memory::Limit;
+use plumb_runtime::read_event_token;
 use plumb_status::Reason;
 
 use crate::budget::Share;
@@ -31,6 +33,9 @@ const CONFLICTS_TOLD_MAX: usize = 20;
 
 /// Bytes of one event, from its first byte on until it is matched.
 const EVENT: Limit = Limit { name: "body of an event", bytes_max: EVENT_BYTES_MAX as u64 };
+
+/// The scheme of the token.
+const BEARER: &[u8] = b"Bearer ";
 
 /// What the event server needs.
 pub struct IntakeConfig {
@@ -52,6 +57,8 @@ pub struct IntakeConfig {
     pub is_filled: Arc<dyn Fn() -> bool + Send + Sync>,
     /// A repetition within this time is refused.
     pub interval: Duration,
+    /// The file with the token that senders must present; none where everyone may post events.
+    pub token_file: Option<PathBuf>,
 }
 
 /// The event server.
@@ -73,7 +80,10 @@ impl Endpoint for Intake {
     }
 
     async fn take(self: Arc<Self>, arrived: Arrived) -> Answer {
-        self.answer(arrived)
+        match self.authenticate(&arrived.headers).await {
+            Ok(()) => self.answer(arrived),
+            Err(rejected) => rejected,
+        }
     }
 }
 
@@ -82,6 +92,25 @@ impl Intake {
     pub fn new(config: IntakeConfig) -> Self {
         let repeats = Mutex::new(Repeats::new(config.interval));
         Self { config, repeats }
+    }
+
+    /// Whether the sender knows the token, where one is asked for.
+    async fn authenticate(&self, headers: &HeaderMap) -> Result<(), Answer> {
+        let Some(file) = &self.config.token_file else { return Ok(()) };
+        let token = read_event_token(file).await.map_err(|error| {
+            tracing::error!(file = %file.display(), %error, "the token for events cannot be read");
+            answer(StatusCode::SERVICE_UNAVAILABLE, "the token cannot be read")
+        })?;
+        let given = headers.get(http::header::AUTHORIZATION).map_or(&[][..], HeaderValue::as_bytes);
+        let given =
+            given.split_at_checked(BEARER.len()).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(BEARER));
+        if given.is_some_and(|(_, given)| token.matches(given)) {
+            return Ok(());
+        }
+        let mut rejected =
+            answer(StatusCode::UNAUTHORIZED, "events need the bearer token of --events-token-file");
+        rejected.headers_mut().insert(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        Err(rejected)
     }
 
     /// Answers a request. Any path will do.

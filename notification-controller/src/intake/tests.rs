@@ -27,6 +27,10 @@ struct Stage {
 impl Stage {
     /// An Alert `a` of all Kustomizations to a generic sink.
     async fn start(cross_namespace: CrossNamespace, filled: bool) -> Self {
+        Self::with_token(cross_namespace, filled, None).await
+    }
+
+    async fn with_token(cross_namespace: CrossNamespace, filled: bool, token_file: Option<PathBuf>) -> Self {
         let sink = Sink::start(&[200]).await;
         let directory = Arc::new(Directory::default());
         let sources = json!([
@@ -54,6 +58,7 @@ impl Stage {
             cross_namespace,
             is_filled: Arc::new(move || filled),
             interval: Duration::from_mins(5),
+            token_file,
         }));
         let (address, stop) = local::start(Limits::of_body(EVENT_BYTES_MAX), intake).await;
         let url = format!("http://{address}/any/path");
@@ -242,4 +247,38 @@ async fn events_that_find_no_room_to_be_matched_are_counted_and_their_bytes_give
     release.send(()).unwrap();
     stage.matching.wait();
     until(|| stage.memory.held() == 0).await;
+}
+
+#[tokio::test]
+async fn with_a_token_file_only_those_who_know_the_token_post_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "t0ken\n").unwrap();
+    let stage = Stage::with_token(CrossNamespace::Allowed, true, Some(file.clone())).await;
+    let post = async |authorization: Option<&str>, message: &str| {
+        let mut request = crate::stage::http().post(&stage.url).body(event_json(message).to_string());
+        if let Some(authorization) = authorization {
+            request = request.header("authorization", authorization);
+        }
+        request.send().await.unwrap().status().as_u16()
+    };
+    for given in [
+        None,
+        Some(""),
+        Some("Bearer "),
+        Some("Bearer t0ke"),
+        Some("Bearer t0ken2"),
+        Some("Basic t0ken"),
+        Some("t0ken"),
+    ] {
+        assert_eq!(post(given, "forged").await, 401, "{given:?}");
+    }
+    assert_eq!(post(Some("Bearer t0ken"), "one").await, 202);
+    // A new token counts at once, and without one nobody is let in.
+    std::fs::write(&file, "new").unwrap();
+    assert_eq!(post(Some("Bearer t0ken"), "two").await, 401);
+    assert_eq!(post(Some("bearer new"), "two").await, 202);
+    std::fs::write(&file, "").unwrap();
+    assert_eq!(post(Some("Bearer "), "three").await, 503);
+    until(|| stage.sink.count() == 2).await;
 }

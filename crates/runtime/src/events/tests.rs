@@ -23,6 +23,11 @@ fn repository() -> GitRepository {
 }
 
 fn recorder(address: Option<String>, metrics: &Metrics) -> (Recorder, Senders) {
+    let address = address.map(|url| EventAddress { url, token_file: None });
+    recorder_to(address, metrics)
+}
+
+fn recorder_to(address: Option<EventAddress>, metrics: &Metrics) -> (Recorder, Senders) {
     let clock = Clock::standing("2026-11-25T06:30:00.5Z".parse().unwrap());
     Recorder::new("source-controller", "pod-1".into(), address, clock, metrics.clone())
 }
@@ -152,4 +157,34 @@ async fn at_the_end_what_is_queued_still_leaves() {
     senders.run(api.client(), closing).await;
     assert_eq!(api.matching("POST", EVENTS).len(), 2);
     drop(recorder);
+}
+
+#[tokio::test]
+async fn an_event_on_the_wire_carries_the_token_of_the_file_as_it_is_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "old").unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let metrics = Metrics::default();
+    let (recorder, senders) =
+        recorder_to(Some(EventAddress { url, token_file: Some(file.clone()) }), &metrics);
+    let sending = tokio::spawn(senders.run(Scenario::new().client(), CancellationToken::new()));
+    for token in ["old", "new"] {
+        std::fs::write(&file, token).unwrap();
+        recorder.tell(&repository(), Occurrence::info(Reason::NewArtifact, token).only_for(Audience::Wire));
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut bytes = vec![0; 4096];
+        let read = stream.read(&mut bytes).await.unwrap();
+        let head = String::from_utf8_lossy(&bytes[..read]).to_lowercase();
+        assert!(head.contains(&format!("authorization: bearer {token}\r\n")), "{head}");
+        let answer = b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        stream.write_all(answer).await.unwrap();
+    }
+    // Without a token nothing is sent, and it is counted.
+    std::fs::remove_file(&file).unwrap();
+    recorder.tell(&repository(), Occurrence::info(Reason::NewArtifact, "none").only_for(Audience::Wire));
+    drop(recorder);
+    sending.await.unwrap();
+    assert!(metrics.render().contains(r#"plumb_events_dropped_total{queue="wire"} 1"#));
 }
