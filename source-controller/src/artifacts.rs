@@ -7,7 +7,7 @@ use plumb_runtime::{Handle, Key, ReadinessGate};
 use plumb_store::Store;
 use tokio::net::TcpListener;
 
-use crate::kind::GitRepositories;
+use crate::{artifact_server, kind::GitRepositories};
 
 /// How often mirrors are looked at.
 const SWEEP_EVERY: Duration = Duration::from_hours(1);
@@ -37,7 +37,7 @@ impl Announcement {
 
 /// Serves artifacts until the process ends.
 pub async fn serve(listener: TcpListener, store: Store) -> std::io::Result<()> {
-    axum::serve(listener, plumb_store::router(store)).await
+    artifact_server::serve(listener, plumb_store::router(store), artifact_server::Limits::default()).await
 }
 
 /// Removes mirrors that nobody uses, again and again.

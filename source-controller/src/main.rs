@@ -1,6 +1,7 @@
 //! source-controller: repositories in, artifacts out. Flags are read once, the kinds are installed, the runtime runs them. What a
 //! kind does never enters.
 
+mod artifact_server;
 mod artifacts;
 mod git_repository;
 mod kind;
