@@ -129,7 +129,7 @@ fn fetcher(runtime: &Runtime, options: &Options) -> Result<Fetcher, BoxError> {
         in_pod: options.kubernetes_service_host.is_some(),
     };
     let retry = RetryPolicy { retries_max: options.http_retry, ..RetryPolicy::default() };
-    Ok(Fetcher::new(policy, retry, FetchLimits::default())?)
+    Ok(Fetcher::new(policy, retry, FetchLimits::default(), runtime.memory())?)
 }
 
 /// A key that no other process has: digests of Secrets cannot be looked up in tables.

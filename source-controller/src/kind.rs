@@ -53,4 +53,8 @@ impl Lender for Visit<GitRepositories> {
     fn lend(&self) -> MutexGuard<'_, GitRepositoryLedger> {
         self.ledger()
     }
+
+    fn park(&self) {
+        Visit::park(self);
+    }
 }

@@ -9,7 +9,7 @@ mod options;
 
 use std::{error::Error, process::ExitCode};
 
-use plumb_git::{Git, Limits};
+use plumb_git::{Git, Resources};
 use plumb_runtime::{Flags, Identity, Runtime};
 use plumb_store::{Advertised, Store};
 
@@ -44,7 +44,14 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), Box<dyn 
     let hostname = std::env::var("HOSTNAME").ok();
     let advertised = Advertised::new(&options.storage_adv_addr, listener.local_addr()?, hostname.as_deref());
     let store = Store::open(&options.storage_path)?;
-    let git = Git::open(&std::env::temp_dir().join(MIRRORS), Limits::default())?;
+    let resources = Resources { memory: runtime.memory(), addresses: options.addresses() };
+    let git = Git::open(&std::env::temp_dir().join(MIRRORS), options.limits(), resources)?;
+    let threads = git.clone();
+    runtime.metrics().register_read_gauge(
+        "plumb_git_abandoned_threads",
+        "Threads of Git operations that nobody waits for any more",
+        move || i64::try_from(threads.abandoned_threads()).unwrap_or(i64::MAX),
+    );
     let context = Context {
         client: runtime.client(),
         git: git.clone(),

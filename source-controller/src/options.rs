@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use plumb_api::meta::GoDuration;
+use plumb_egress::AddressPolicy;
+use plumb_git::Limits;
 use plumb_runtime::config::{Common, Gate, Listen, Refused, Unhonoured, Work, only_defaults};
 use plumb_store::Retention;
 
@@ -13,6 +15,9 @@ pub const GATES: &[Gate] = &[
     Gate { name: "CacheSecretsAndConfigMaps", default: false },
     Gate { name: "ObjectLevelWorkloadIdentity", default: false },
 ];
+
+/// The flag that errors name.
+const ALLOW_LINK_LOCAL: &str = "--allow-link-local-addresses";
 
 /// The flags.
 #[derive(Debug, Clone, Parser)]
@@ -43,6 +48,13 @@ pub struct Options {
     /// How many artifacts of an object are kept within that time.
     #[arg(long = "artifact-retention-records", default_value = "2")]
     pub artifact_retention_records: usize,
+    /// Maximum bytes of all Git mirrors on disk, in bytes. Mirrors are kept below the directory for temporary files; those that
+    /// were not used for the longest time are removed first.
+    #[arg(long = "git-mirrors-max-size", default_value_t = plumb_git::MIRRORS_BYTES_DEFAULT)]
+    pub git_mirrors_max_size: u64,
+    /// Allow sources at link-local, metadata service, unspecified and multicast addresses.
+    #[arg(long = "allow-link-local-addresses", default_value_t = false)]
+    pub allow_link_local_addresses: bool,
     /// Accepted at its default.
     #[arg(long = "artifact-digest-algo", default_value = "sha256")]
     pub artifact_digest_algo: String,
@@ -92,6 +104,20 @@ impl Options {
         ])
     }
 
+    /// Limits of what one repository and all mirrors may hold.
+    pub fn limits(&self) -> Limits {
+        Limits { mirrors_bytes_max: self.git_mirrors_max_size, ..Limits::default() }
+    }
+
+    /// Which addresses sources may be at. Loopback and private ones are allowed: Git servers inside of the cluster are common.
+    pub fn addresses(&self) -> AddressPolicy {
+        if self.allow_link_local_addresses {
+            AddressPolicy::allow_all(ALLOW_LINK_LOCAL)
+        } else {
+            AddressPolicy::reject_link_local(ALLOW_LINK_LOCAL)
+        }
+    }
+
     /// Which artifacts are kept.
     pub fn retention(&self) -> Retention {
         Retention { ttl: self.artifact_retention_ttl.to_std(), records: self.artifact_retention_records }
@@ -133,6 +159,16 @@ mod tests {
             (options.storage_addr.to_string(), options.storage_adv_addr.as_str()),
             (":9090".into(), "")
         );
+    }
+
+    #[test]
+    fn link_local_addresses_are_rejected_unless_the_flag_allows_them() {
+        let address = "169.254.169.254".parse().unwrap();
+        let check = |args: &[&str]| parse(args).addresses().check("x", address);
+        assert!(check(&[]).unwrap_err().to_string().contains("--allow-link-local-addresses"));
+        assert_eq!(check(&["--allow-link-local-addresses"]), Ok(()));
+        assert_eq!(parse(&[]).addresses().check("git.apps.svc", "10.96.0.7".parse().unwrap()), Ok(()));
+        assert_eq!(parse(&["--git-mirrors-max-size=5"]).limits().mirrors_bytes_max, 5);
     }
 
     #[test]

@@ -7,11 +7,44 @@ use std::{
 };
 
 use plumb_filetree::MemoryTree;
+use plumb_memory::{Limit, MemoryPool, MemoryReservation};
 
 /// What an entry costs beside the bytes of its files: paths, maps, headers.
 const ENTRY_OVERHEAD_BYTES: u64 = 256;
 
+/// Whom the trees of the cache are charged to: they belong to no namespace.
+const CONSUMER: &str = "(artifact cache)";
+
+/// The files of an artifact, with what they are charged to.
+#[derive(Debug)]
+pub struct ArtifactTree {
+    tree: MemoryTree,
+    /// Returns when the last user of the tree is gone.
+    _memory: MemoryReservation,
+}
+
+impl ArtifactTree {
+    /// The files.
+    pub fn as_tree(&self) -> &MemoryTree {
+        &self.tree
+    }
+
+    /// A tree that stays charged to this as long as it is held.
+    pub(crate) fn new(tree: MemoryTree, memory: MemoryReservation) -> Self {
+        Self { tree, _memory: memory }
+    }
+}
+
+impl std::ops::Deref for ArtifactTree {
+    type Target = MemoryTree;
+
+    fn deref(&self) -> &MemoryTree {
+        &self.tree
+    }
+}
+
 pub(crate) struct Cache {
+    memory: MemoryPool,
     bytes_max: u64,
     inner: Mutex<Inner>,
 }
@@ -25,17 +58,34 @@ struct Inner {
 }
 
 struct Held {
-    tree: Arc<MemoryTree>,
+    tree: Arc<ArtifactTree>,
     bytes: u64,
     last_use: u64,
 }
 
 impl Cache {
-    pub(crate) fn new(bytes_max: u64) -> Self {
-        Self { bytes_max, inner: Mutex::default() }
+    pub(crate) fn new(bytes_max: u64, memory: MemoryPool) -> Self {
+        Self { memory, bytes_max, inner: Mutex::default() }
     }
 
-    pub(crate) fn get(&self, digest: &str) -> Option<Arc<MemoryTree>> {
+    /// What a tree is charged to from now on, if it may be kept: the cache in place of the namespace that asked for it.
+    pub(crate) fn take_over(&self, tree: MemoryTree, memory: MemoryReservation) -> ArtifactTree {
+        let limit = Limit { name: "cached artifacts", bytes_max: self.bytes_max };
+        let mut cached = self.memory.reservation(CONSUMER, limit);
+        match cached.try_grow(cost(&tree)) {
+            Ok(()) => ArtifactTree::new(tree, cached),
+            Err(_) => ArtifactTree::new(tree, memory),
+        }
+    }
+
+    /// Gives up everything, to make room.
+    pub(crate) fn clear(&self) {
+        let mut inner = self.lock();
+        inner.trees.clear();
+        inner.bytes = 0;
+    }
+
+    pub(crate) fn get(&self, digest: &str) -> Option<Arc<ArtifactTree>> {
         let mut inner = self.lock();
         inner.uses += 1;
         let now = inner.uses;
@@ -44,7 +94,7 @@ impl Cache {
         Some(Arc::clone(&held.tree))
     }
 
-    pub(crate) fn put(&self, digest: &str, tree: &Arc<MemoryTree>) {
+    pub(crate) fn put(&self, digest: &str, tree: &Arc<ArtifactTree>) {
         let bytes = cost(tree);
         if bytes > self.bytes_max {
             return;
@@ -94,15 +144,33 @@ mod tests {
 
     use super::*;
 
-    fn tree(bytes: usize) -> Arc<MemoryTree> {
+    fn tree(bytes: usize) -> Arc<ArtifactTree> {
         let mut builder = MemoryTree::builder(TreeLimits::DEFAULT);
         builder.file(&RelPath::parse("a").unwrap(), Bytes::from(vec![0; bytes]), false).unwrap();
-        Arc::new(builder.build())
+        let limit = Limit { name: "files", bytes_max: 1 << 20 };
+        Arc::new(ArtifactTree::new(builder.build(), MemoryPool::new(1 << 20).reservation("a", limit)))
+    }
+
+    #[test]
+    fn a_cached_tree_is_charged_to_the_cache_and_returns_with_its_last_user() {
+        let pool = MemoryPool::new(1 << 20);
+        let cache = Cache::new(100_000, pool.clone());
+        let mut builder = MemoryTree::builder(TreeLimits::DEFAULT);
+        builder.file(&RelPath::parse("a").unwrap(), Bytes::from(vec![0; 50_000]), false).unwrap();
+        let mut asked = pool.reservation("team-a", Limit { name: "files", bytes_max: 1 << 20 });
+        asked.try_grow(300_000).unwrap();
+        let used = Arc::new(cache.take_over(builder.build(), asked));
+        cache.put("a", &used);
+        assert!((50_000..200_000).contains(&pool.usage().reserved), "{:?}", pool.usage());
+        cache.clear();
+        assert!(cache.get("a").is_none() && pool.usage().reserved > 0, "it is still used");
+        drop(used);
+        assert_eq!(pool.usage().reserved, 0);
     }
 
     #[test]
     fn the_least_recently_used_tree_goes_first() {
-        let cache = Cache::new(4000);
+        let cache = Cache::new(4000, MemoryPool::new(1 << 20));
         cache.put("a", &tree(1000));
         cache.put("b", &tree(1000));
         assert!(cache.get("a").is_some());

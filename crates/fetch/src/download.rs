@@ -8,16 +8,17 @@ use std::{
 
 use futures_util::StreamExt;
 use plumb_api::meta::Artifact;
-use plumb_filetree::{MemoryTree, digest::Hasher};
+use plumb_filetree::digest::Hasher;
+use plumb_memory::{Limit, MemoryPool, MemoryReservation};
 use reqwest::{Response, StatusCode, redirect};
 use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::{
-    cache::Cache,
+    cache::{ArtifactTree, Cache},
     error::FetchError,
     host::{HostPolicy, allowed_host},
-    unpack::{UnpackLimits, unpack},
+    unpack::{UnpackError, UnpackLimits, unpack},
 };
 
 /// Downloads and unpackings at the same time.
@@ -83,11 +84,17 @@ struct Inner {
     limits: FetchLimits,
     cache: Cache,
     slots: Semaphore,
+    memory: MemoryPool,
 }
 
 impl Fetcher {
-    /// A fetcher with its own connection pool and cache.
-    pub fn new(policy: HostPolicy, retry: RetryPolicy, limits: FetchLimits) -> Result<Self, FetchError> {
+    /// A fetcher with its own connection pool and cache. Archives and files are charged to `memory`.
+    pub fn new(
+        policy: HostPolicy,
+        retry: RetryPolicy,
+        limits: FetchLimits,
+        memory: MemoryPool,
+    ) -> Result<Self, FetchError> {
         let client = reqwest::Client::builder()
             .redirect(redirect::Policy::none())
             // Artifacts are served inside of the cluster.
@@ -95,7 +102,7 @@ impl Fetcher {
             .connect_timeout(CONNECT_TIMEOUT)
             .build()
             .map_err(|source| FetchError::Client { source })?;
-        let cache = Cache::new(limits.cache_bytes_max);
+        let cache = Cache::new(limits.cache_bytes_max, memory.clone());
         Ok(Self {
             inner: Arc::new(Inner {
                 client,
@@ -104,17 +111,23 @@ impl Fetcher {
                 limits,
                 cache,
                 slots: Semaphore::new(DOWNLOADS_MAX),
+                memory,
             }),
         })
     }
 
-    /// The files of an artifact.
-    pub async fn fetch(&self, artifact: &Artifact) -> Result<Arc<MemoryTree>, FetchError> {
-        self.fetch_from(&artifact.url, &artifact.digest).await
+    /// The files of an artifact, for an object of the namespace `consumer`.
+    pub async fn fetch(&self, consumer: &str, artifact: &Artifact) -> Result<Arc<ArtifactTree>, FetchError> {
+        self.fetch_from(consumer, &artifact.url, &artifact.digest).await
     }
 
     /// The files behind a URL whose archive has this digest (`sha256:<hex>`).
-    pub async fn fetch_from(&self, url: &str, digest: &str) -> Result<Arc<MemoryTree>, FetchError> {
+    pub async fn fetch_from(
+        &self,
+        consumer: &str,
+        url: &str,
+        digest: &str,
+    ) -> Result<Arc<ArtifactTree>, FetchError> {
         let inner = &self.inner;
         let hex = parse_digest(digest)?;
         let url = allowed_host(url, &inner.policy)?;
@@ -122,40 +135,73 @@ impl Fetcher {
             return Ok(tree);
         }
         let timeout = inner.limits.timeout;
-        tokio::time::timeout(timeout, self.fetch_missing(&url, hex))
+        tokio::time::timeout(timeout, self.fetch_missing(consumer, &url, hex))
             .await
             .map_err(|_| FetchError::TimedOut { url: url.to_string(), seconds: timeout.as_secs() })?
     }
 
-    async fn fetch_missing(&self, url: &Url, hex: &str) -> Result<Arc<MemoryTree>, FetchError> {
+    async fn fetch_missing(
+        &self,
+        consumer: &str,
+        url: &Url,
+        hex: &str,
+    ) -> Result<Arc<ArtifactTree>, FetchError> {
         let inner = &self.inner;
         let gate = inner.cache.gate(hex);
         let _turn = gate.lock().await;
         if let Some(tree) = inner.cache.get(hex) {
             return Ok(tree);
         }
-        let interrupted = || FetchError::Interrupted { url: url.to_string() };
-        let _slot = inner.slots.acquire().await.map_err(|_| interrupted())?;
+        let slot = inner.slots.acquire().await;
+        let _slot = slot.map_err(|_| FetchError::Interrupted { url: url.to_string() })?;
         let started = Instant::now();
-        let archive = self.download_with_retry(url, hex).await?;
-        let limits = inner.limits.unpack;
-        let size = archive.len();
-        let tree = tokio::task::spawn_blocking(move || unpack(&archive, &limits))
-            .await
-            .map_err(|_| interrupted())?
-            .map_err(|source| FetchError::Unpack { url: url.to_string(), source })?;
-        tracing::debug!(%url, bytes = size, seconds = started.elapsed().as_secs_f64(), "artifact fetched");
+        let tree = match self.fetch_once(consumer, url, hex).await {
+            // The cache is only there while nobody needs its memory.
+            Err(error) if error.is_over_budget_now() => {
+                inner.cache.clear();
+                self.fetch_once(consumer, url, hex).await
+            }
+            result => result,
+        }?;
+        tracing::debug!(%url, bytes = tree.bytes(), seconds = started.elapsed().as_secs_f64(), "artifact fetched");
         let tree = Arc::new(tree);
         inner.cache.put(hex, &tree);
         Ok(tree)
     }
 
-    async fn download_with_retry(&self, url: &Url, hex: &str) -> Result<Vec<u8>, FetchError> {
+    async fn fetch_once(&self, consumer: &str, url: &Url, hex: &str) -> Result<ArtifactTree, FetchError> {
+        let limits = self.inner.limits.unpack;
+        let bytes_max = self.inner.limits.archive_bytes_max;
+        let archive_limit = Limit { name: "archive of an artifact", bytes_max };
+        let mut packed = self.inner.memory.reservation(consumer, archive_limit);
+        let archive = self.download_with_retry(url, hex, &mut packed).await?;
+        let files_limit = Limit { name: "files of an artifact", bytes_max: limits.unpacked_bytes_max };
+        let mut memory = self.inner.memory.reservation(consumer, files_limit);
+        let unpacking = tokio::task::spawn_blocking(move || {
+            let tree = unpack(&archive, &limits, &mut memory);
+            drop((archive, packed));
+            tree.map(|tree| (tree, memory))
+        });
+        let unpacked = unpacking.await.map_err(|_| FetchError::Interrupted { url: url.to_string() })?;
+        let (tree, memory) = unpacked.map_err(|source| match source {
+            UnpackError::OverBudget { source } => FetchError::OverBudget { url: url.to_string(), source },
+            source => FetchError::Unpack { url: url.to_string(), source },
+        })?;
+        Ok(self.inner.cache.take_over(tree, memory))
+    }
+
+    async fn download_with_retry(
+        &self,
+        url: &Url,
+        hex: &str,
+        memory: &mut MemoryReservation,
+    ) -> Result<Vec<u8>, FetchError> {
         let RetryPolicy { retries_max, pause_min, pause_max } = self.inner.retry;
         let mut pause = pause_min;
         let mut attempt = 0;
         loop {
-            match self.download(url, hex).await {
+            memory.shrink(memory.bytes());
+            match self.download(url, hex, memory).await {
                 Err(error) if error.is_transient() && attempt < retries_max => {
                     tracing::debug!(%url, attempt, error = %plumb_status::chain(&error), "download is repeated");
                     tokio::time::sleep(pause).await;
@@ -167,7 +213,12 @@ impl Fetcher {
         }
     }
 
-    async fn download(&self, url: &Url, hex: &str) -> Result<Vec<u8>, FetchError> {
+    async fn download(
+        &self,
+        url: &Url,
+        hex: &str,
+        memory: &mut MemoryReservation,
+    ) -> Result<Vec<u8>, FetchError> {
         let transfer = |source: reqwest::Error| FetchError::Transfer {
             url: url.to_string(),
             source: source.without_url(),
@@ -180,7 +231,7 @@ impl Fetcher {
             }
             status => return Err(FetchError::Status { status: status.as_u16(), url: url.to_string() }),
         }
-        let (archive, actual) = self.read_body(url, response).await?;
+        let (archive, actual) = self.read_body(url, response, memory).await?;
         if actual == hex {
             Ok(archive)
         } else {
@@ -192,14 +243,20 @@ impl Fetcher {
         }
     }
 
-    async fn read_body(&self, url: &Url, response: Response) -> Result<(Vec<u8>, String), FetchError> {
+    async fn read_body(
+        &self,
+        url: &Url,
+        response: Response,
+        memory: &mut MemoryReservation,
+    ) -> Result<(Vec<u8>, String), FetchError> {
         let max = self.inner.limits.archive_bytes_max;
         let too_large = || FetchError::TooLarge { url: url.to_string(), max };
         let announced = response.content_length();
         if announced.is_some_and(|length| length > max) {
             return Err(too_large());
         }
-        let mut archive = Vec::with_capacity(usize::try_from(announced.unwrap_or(0)).unwrap_or(0));
+        // Nothing is allocated because a server says that it will send it.
+        let mut archive = Vec::new();
         let mut hasher = Hasher::default();
         let mut body = response.bytes_stream();
         while let Some(piece) = body.next().await {
@@ -210,6 +267,11 @@ impl Fetcher {
             if u64::try_from(archive.len() + piece.len()).map_or(true, |length| length > max) {
                 return Err(too_large());
             }
+            // A buffer that grows is copied into one of twice its size.
+            let buffers = ((archive.len() + piece.len()).saturating_mul(2) as u64).min(max);
+            memory
+                .try_grow(buffers.saturating_sub(memory.bytes()))
+                .map_err(|source| FetchError::OverBudget { url: url.to_string(), source })?;
             hasher.update(&piece);
             archive.extend_from_slice(&piece);
         }

@@ -1,5 +1,6 @@
 //! Why an artifact could not be had, and what follows. Texts of servers never enter an error: only status codes do.
 
+use plumb_memory::OverBudget;
 use plumb_status::{Classify, Consequence, Reason};
 
 use crate::unpack::UnpackError;
@@ -92,6 +93,15 @@ pub enum FetchError {
         #[source]
         source: UnpackError,
     },
+    /// The memory budget does not allow it.
+    #[error("no memory for artifact {url}")]
+    OverBudget {
+        /// The URL that was asked.
+        url: String,
+        /// Which limit.
+        #[source]
+        source: OverBudget,
+    },
     /// The task that unpacks ended early.
     #[error("unpacking of artifact {url} was interrupted")]
     Interrupted {
@@ -104,6 +114,11 @@ impl FetchError {
     /// Whether the server says that the file is gone: the source is likely to announce another one soon.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })
+    }
+
+    /// Whether memory that others hold is what is missing.
+    pub(crate) fn is_over_budget_now(&self) -> bool {
+        matches!(self, Self::OverBudget { source, .. } if source.is_transient())
     }
 
     /// Whether the same request may succeed a moment later.
@@ -120,6 +135,7 @@ impl FetchError {
             | Self::TooLarge { .. }
             | Self::DigestMismatch { .. }
             | Self::Unpack { .. }
+            | Self::OverBudget { .. }
             | Self::Interrupted { .. } => false,
         }
     }
@@ -143,6 +159,7 @@ impl Classify for FetchError {
             | Self::TooLarge { .. }
             | Self::DigestMismatch { .. }
             | Self::Unpack { .. }
+            | Self::OverBudget { .. }
             | Self::Interrupted { .. } => Consequence::Retry,
         }
     }

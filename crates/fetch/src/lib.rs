@@ -7,6 +7,7 @@ mod error;
 mod host;
 mod unpack;
 
+pub use cache::ArtifactTree;
 pub use download::{FetchLimits, Fetcher, RetryPolicy};
 pub use error::FetchError;
 pub use host::{HostPolicy, HostPort, HostPortError, allowed_host, cluster_domains};

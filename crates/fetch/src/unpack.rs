@@ -9,6 +9,10 @@ use std::{
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use plumb_filetree::{MemoryTree, PathError, RelPath, TreeError, TreeLimits};
+use plumb_memory::{MemoryReservation, OverBudget};
+
+/// What an entry of a tree holds in memory beside its content and its path.
+const ENTRY_BYTES: u64 = 192;
 
 /// What an archive may unpack to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +87,13 @@ pub enum UnpackError {
         #[source]
         source: PathError,
     },
+    /// The memory budget does not allow it.
+    #[error("the archive needs more memory than there is")]
+    OverBudget {
+        /// Which limit.
+        #[source]
+        source: OverBudget,
+    },
     /// The tree is over its limits.
     #[error("the archive holds too much")]
     Tree {
@@ -92,10 +103,14 @@ pub enum UnpackError {
     },
 }
 
-/// Reads a `tar.gz` into memory.
-pub fn unpack(archive: &[u8], limits: &UnpackLimits) -> Result<MemoryTree, UnpackError> {
+/// Reads a `tar.gz` into memory. Each entry is charged to `memory` before it is allocated.
+pub fn unpack(
+    archive: &[u8],
+    limits: &UnpackLimits,
+    memory: &mut MemoryReservation,
+) -> Result<MemoryTree, UnpackError> {
     let meter = Meter::new(archive.len(), limits);
-    read_entries(&meter, archive, limits).map_err(|error| match (error, meter.over.get()) {
+    read_entries(&meter, archive, limits, memory).map_err(|error| match (error, meter.over.get()) {
         (UnpackError::Damaged { .. }, Some(Over::Size)) => {
             UnpackError::TooLarge { max: limits.unpacked_bytes_max }
         }
@@ -104,7 +119,12 @@ pub fn unpack(archive: &[u8], limits: &UnpackLimits) -> Result<MemoryTree, Unpac
     })
 }
 
-fn read_entries(meter: &Meter, archive: &[u8], limits: &UnpackLimits) -> Result<MemoryTree, UnpackError> {
+fn read_entries(
+    meter: &Meter,
+    archive: &[u8],
+    limits: &UnpackLimits,
+    memory: &mut MemoryReservation,
+) -> Result<MemoryTree, UnpackError> {
     let damaged = |source| UnpackError::Damaged { source };
     let mut tar = tar::Archive::new(Metered { inner: MultiGzDecoder::new(archive), meter });
     let mut builder = MemoryTree::builder(limits.tree);
@@ -114,6 +134,10 @@ fn read_entries(meter: &Meter, archive: &[u8], limits: &UnpackLimits) -> Result<
         }
         let mut entry = entry.map_err(damaged)?;
         let path = entry_path(&entry.path_bytes())?;
+        let mut charge =
+            |bytes: u64| memory.try_grow(bytes).map_err(|source| UnpackError::OverBudget { source });
+        // Its path is in the tree, and in the list of its directory.
+        charge(ENTRY_BYTES + 2 * path.as_str().len() as u64)?;
         let kind = entry.header().entry_type();
         if kind.is_dir() {
             builder.dir(&path).map_err(|source| UnpackError::Tree { source })?;
@@ -121,7 +145,8 @@ fn read_entries(meter: &Meter, archive: &[u8], limits: &UnpackLimits) -> Result<
             let size = entry.size();
             builder.admit(&path, size).map_err(|source| UnpackError::Tree { source })?;
             let executable = entry.header().mode().map_err(damaged)? & 0o100 != 0;
-            let mut content = Vec::new();
+            charge(size)?;
+            let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
             entry.read_to_end(&mut content).map_err(damaged)?;
             if u64::try_from(content.len()).ok() != Some(size) {
                 return Err(damaged(io::ErrorKind::UnexpectedEof.into()));
@@ -197,9 +222,10 @@ impl<R: Read> Read for Metered<'_, R> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::io::Write;
+    use std::{error::Error as _, io::Write};
 
     use plumb_filetree::{EntryKind, FileTree};
+    use plumb_memory::{Limit, MemoryPool};
 
     use super::*;
 
@@ -222,6 +248,34 @@ pub(crate) mod tests {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap()
+    }
+
+    fn unpack(archive: &[u8], limits: &UnpackLimits) -> Result<MemoryTree, UnpackError> {
+        super::unpack(archive, limits, &mut reservation(1 << 30))
+    }
+
+    fn reservation(bytes_max: u64) -> MemoryReservation {
+        MemoryPool::new(4 << 30).reservation("team-a", Limit { name: "files of an artifact", bytes_max })
+    }
+
+    #[test]
+    fn files_are_charged_before_they_are_unpacked() {
+        let zeros = vec![0u8; 4 << 20];
+        let two = archive(&[("a", &zeros, 0o600), ("b", &zeros, 0o600)]);
+        let mut memory = reservation(6 << 20);
+        let error = super::unpack(&two, &UnpackLimits::DEFAULT, &mut memory).unwrap_err();
+        assert!(matches!(error, UnpackError::OverBudget { .. }), "{error:?}");
+        assert_eq!(
+            error.source().unwrap().to_string(),
+            "files of an artifact exceed the limit of 6291456 bytes"
+        );
+        let many: Vec<(String, &[u8], u32)> =
+            (0..100).map(|index| (format!("{index}"), &b""[..], 0o600)).collect();
+        let many: Vec<_> =
+            many.iter().map(|(path, content, mode)| (path.as_str(), *content, *mode)).collect();
+        let mut memory = reservation(10_000);
+        let error = super::unpack(&archive(&many), &UnpackLimits::DEFAULT, &mut memory).unwrap_err();
+        assert!(matches!(error, UnpackError::OverBudget { .. }), "empty files count too: {error:?}");
     }
 
     fn path(text: &str) -> RelPath {

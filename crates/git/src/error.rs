@@ -1,6 +1,8 @@
 //! What can go wrong with a repository. Texts of servers and libraries arrive scrubbed; no error carries a credential.
 
+use plumb_egress::RejectedAddress;
 use plumb_filetree::{PathError, TreeError, ignore::TooManyPatterns};
+use plumb_memory::OverBudget;
 use plumb_status::{Classify, Consequence, Reason};
 
 use crate::{constraint::ConstraintError, credential::EndpointError};
@@ -81,6 +83,84 @@ pub enum GitError {
         url: String,
         /// The commit.
         commit: String,
+    },
+    /// The server lists too much.
+    #[error("unable to list remote for '{url}': the server lists more than {max} {unit}")]
+    TooManyReferences {
+        /// The repository.
+        url: String,
+        /// The limit.
+        max: u64,
+        /// What is limited.
+        unit: &'static str,
+    },
+    /// The server is at an address that sources may not be at.
+    #[error("unable to connect to '{url}'")]
+    Address {
+        /// The repository.
+        url: String,
+        /// Which address, and the flag that allows it.
+        #[source]
+        source: RejectedAddress,
+    },
+    /// All slots are in use.
+    #[error(
+        "unable to {action} '{url}': no slot became free in {seconds} s: namespace {consumer:?} may use {consumer_max} of {max} at a time"
+    )]
+    NoSlot {
+        /// What was attempted.
+        action: &'static str,
+        /// The repository.
+        url: String,
+        /// The namespace.
+        consumer: String,
+        /// How many slots it may hold.
+        consumer_max: usize,
+        /// How many there are.
+        max: usize,
+        /// How long it was waited.
+        seconds: u64,
+    },
+    /// The process has no memory left for it, or the repository needs more than any may.
+    #[error("unable to {action} '{url}'")]
+    OverBudget {
+        /// What was attempted.
+        action: &'static str,
+        /// The repository.
+        url: String,
+        /// Which limit.
+        #[source]
+        source: OverBudget,
+    },
+    /// An object needs more memory than any may.
+    #[error(
+        "unable to fetch from '{url}': it has an object of more than {max} bytes, which is the limit for one object"
+    )]
+    ObjectTooLarge {
+        /// The repository.
+        url: String,
+        /// The limit, in bytes.
+        max: u64,
+    },
+    /// The commit is not part of the branch's history.
+    #[error("commit {commit} is not on branch {branch:?} of '{url}'")]
+    NotOnBranch {
+        /// The repository.
+        url: String,
+        /// The commit.
+        commit: String,
+        /// The branch.
+        branch: String,
+    },
+    /// The reference leads to something else than a commit.
+    #[error("reference {reference:?} of '{url}' leads to a {kind}, not to a commit")]
+    NotACommit {
+        /// The repository.
+        url: String,
+        /// The reference.
+        reference: String,
+        /// What it leads to.
+        kind: String,
     },
     /// Talking to the server failed.
     #[error("unable to {action} '{url}': {detail}")]
@@ -183,6 +263,13 @@ impl GitError {
             | Self::ReferenceNotFound { .. }
             | Self::NoVersion { .. }
             | Self::CommitNotFound { .. }
+            | Self::TooManyReferences { .. }
+            | Self::Address { .. }
+            | Self::NoSlot { .. }
+            | Self::OverBudget { .. }
+            | Self::ObjectTooLarge { .. }
+            | Self::NotOnBranch { .. }
+            | Self::NotACommit { .. }
             | Self::TimedOut { .. }
             | Self::FileName { .. }
             | Self::Path { .. }
@@ -210,6 +297,13 @@ impl Classify for GitError {
             | Self::ReferenceNotFound { .. }
             | Self::NoVersion { .. }
             | Self::CommitNotFound { .. }
+            | Self::TooManyReferences { .. }
+            | Self::Address { .. }
+            | Self::NoSlot { .. }
+            | Self::OverBudget { .. }
+            | Self::ObjectTooLarge { .. }
+            | Self::NotOnBranch { .. }
+            | Self::NotACommit { .. }
             | Self::Transport { .. }
             | Self::TimedOut { .. }
             | Self::Object { .. }
@@ -220,10 +314,10 @@ impl Classify for GitError {
 
     fn consequence(&self) -> Consequence {
         match self {
-            Self::Endpoint { .. } => Consequence::Stall,
+            // Only another spec helps.
+            Self::Endpoint { .. } | Self::CommitId { .. } => Consequence::Stall,
             Self::Certificate { .. }
             | Self::Range { .. }
-            | Self::CommitId { .. }
             | Self::Unauthenticated { .. }
             | Self::Forbidden { .. }
             | Self::RepositoryNotFound { .. }
@@ -231,6 +325,14 @@ impl Classify for GitError {
             | Self::ReferenceNotFound { .. }
             | Self::NoVersion { .. }
             | Self::CommitNotFound { .. }
+            // The repository may change, an address may lead elsewhere, memory and slots become free: all of these are tried again.
+            | Self::TooManyReferences { .. }
+            | Self::Address { .. }
+            | Self::NoSlot { .. }
+            | Self::OverBudget { .. }
+            | Self::ObjectTooLarge { .. }
+            | Self::NotOnBranch { .. }
+            | Self::NotACommit { .. }
             | Self::Transport { .. }
             | Self::TimedOut { .. }
             | Self::Mirror { .. }

@@ -2,6 +2,7 @@
 //! No working tree is ever written, no program is ever started, no configuration of user or system is read. What becomes of the
 //! files never enters.
 
+mod bounds;
 mod constraint;
 mod credential;
 mod error;
@@ -9,12 +10,15 @@ mod leftovers;
 mod mirror;
 mod reference;
 mod session;
+mod slots;
 mod task;
+mod threads;
 mod tls;
+mod transport;
 mod tree;
 
 pub use constraint::{Constraint, ConstraintError};
 pub use credential::{Credential, Endpoint, EndpointError, Trust};
 pub use error::GitError;
 pub use reference::{Found, Reference};
-pub use task::{Checkout, Git, Limits, Session};
+pub use task::{Checkout, Git, Limits, MIRRORS_BYTES_DEFAULT, Resources, Session};

@@ -6,17 +6,19 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::atomic::AtomicBool,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use gix::{ObjectId, hash::Kind};
 
+use plumb_memory::MemoryReservation;
+
 use crate::{
+    bounds::Bounds,
     error::GitError,
     leftovers,
     reference::Found,
-    session::{Conversation, has_object},
+    session::{Conversation, Extent, Request, has_object},
 };
 
 /// More packs than this, and the mirror is fetched anew from empty: nothing else ever joins packs.
@@ -30,6 +32,12 @@ const TIPS_MAX: usize = 16;
 /// How often a lock that someone else holds is tried.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
+/// Bytes of bases that are kept between reads of a mirror.
+const BASE_CACHE_BYTES_MAX: u64 = 8 << 20;
+/// The repository that a branch's history is looked at in, beside the mirror.
+const HISTORY_SUFFIX: &str = ".history";
+const LOCK_SUFFIX: &str = ".lock";
+
 const KEY_FILE: &str = "key";
 const KEY_LENGTH: usize = 32;
 const TIPS_FILE: &str = "plumb-tips";
@@ -40,11 +48,39 @@ pub(crate) struct Mirrors {
     key: [u8; KEY_LENGTH],
 }
 
+/// What a fetch into a mirror needs, and what bounds it.
+pub(crate) struct Fetching<'a> {
+    pub(crate) conversation: &'a mut Conversation,
+    pub(crate) bounds: &'a Bounds,
+    /// Bytes of the pack.
+    pub(crate) pack_bytes_max: u64,
+    /// Bytes of one object, unpacked.
+    pub(crate) object_bytes_max: u64,
+    /// What objects in memory are charged to, until the pack is stored.
+    pub(crate) memory: MemoryReservation,
+}
+
+impl Fetching<'_> {
+    fn fetch(
+        self,
+        repository: &gix::Repository,
+        want: ObjectId,
+        haves: &[ObjectId],
+        extent: Extent,
+    ) -> Result<(), GitError> {
+        let Fetching { conversation, bounds, pack_bytes_max, object_bytes_max, memory } = self;
+        let request = Request { want, haves, extent, pack_bytes_max, object_bytes_max };
+        let fetched = conversation.fetch(repository, request, bounds);
+        drop(memory);
+        fetched
+    }
+}
+
 /// One mirror, held by this task alone.
 pub(crate) struct Mirror {
     directory: PathBuf,
     url: String,
-    _lock: File,
+    lock: File,
 }
 
 impl Mirrors {
@@ -68,51 +104,107 @@ impl Mirrors {
         &self.key
     }
 
-    /// Takes hold of a mirror; waits until `deadline` while someone else has it.
-    pub(crate) fn hold(&self, name: &str, url: &str, deadline: Instant) -> Result<Mirror, GitError> {
+    /// Takes hold of a mirror; waits within the bounds while someone else has it.
+    pub(crate) fn hold(&self, name: &str, bounds: &Bounds) -> Result<Mirror, GitError> {
+        loop {
+            if let Some(mirror) = self.try_hold(name, &bounds.url)? {
+                mirror.clear_leftovers()?;
+                return Ok(mirror);
+            }
+            bounds.check()?;
+            std::thread::sleep(LOCK_PAUSE);
+        }
+    }
+
+    /// Takes hold of a mirror unless someone else has it.
+    fn try_hold(&self, name: &str, url: &str) -> Result<Option<Mirror>, GitError> {
         let failed = |error: io::Error| failure("lock", url, &error);
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
             .mode(0o600)
-            .open(self.root.join(format!("{name}.lock")))
+            .open(self.root.join(format!("{name}{LOCK_SUFFIX}")))
             .map_err(failed)?;
-        loop {
-            match lock.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOCK_PAUSE),
-                Err(TryLockError::WouldBlock) => return Err(failed(io::ErrorKind::TimedOut.into())),
-                Err(TryLockError::Error(error)) => return Err(failed(error)),
-            }
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        let mirror = Mirror { directory: self.root.join(name), url: url.to_owned(), _lock: lock };
-        mirror.clear_leftovers()?;
-        Ok(mirror)
+        Ok(Some(Mirror { directory: self.root.join(name), url: url.to_owned(), lock }))
     }
 
-    /// Removes mirrors that nobody fetched into for a while; how many were removed.
+    /// Whether a commit is part of what leads to a tip. The history is fetched to a place of its own and removed again: in the
+    /// mirror, which is shallow, its commits would be taken for known ones.
+    pub(crate) fn history_holds(
+        &self,
+        name: &str,
+        tip: ObjectId,
+        commit: ObjectId,
+        fetching: Fetching<'_>,
+    ) -> Result<bool, GitError> {
+        let mirror = self.hold(&format!("{name}{HISTORY_SUFFIX}"), fetching.bounds)?;
+        mirror.discard()?;
+        let (kind, object_bytes_max) = (fetching.conversation.object_hash(), fetching.object_bytes_max);
+        let repository = mirror.create(kind)?;
+        fetching.fetch(&repository, tip, &[], Extent::History)?;
+        let repository = mirror
+            .open(kind, object_bytes_max)
+            .ok_or_else(|| mirror.failed("open", &io::ErrorKind::InvalidData.into()))?;
+        let is_held = has_object(&repository, commit);
+        drop(repository);
+        mirror.discard()?;
+        Ok(is_held)
+    }
+
+    /// Removes mirrors that nobody used for a while; how many were removed.
     pub(crate) fn sweep(&self, unused_for: Duration) -> io::Result<usize> {
         let mut removed = 0;
         for entry in fs::read_dir(&self.root)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let Some(name) = name.strip_suffix(".lock") else {
-                self.sweep_key(&entry, &name, unused_for)?;
-                continue;
-            };
-            let directory = self.root.join(name);
-            let tips = fs::metadata(directory.join(TIPS_FILE)).and_then(|tips| tips.modified());
-            let used = tips.or_else(|_| entry.metadata().and_then(|lock| lock.modified()))?;
-            if is_older(used, unused_for) && self.hold(name, "", Instant::now()).is_ok() {
-                // The lock file stays: whoever waits for it must not be left holding a file that is gone.
-                if directory.exists() {
-                    fs::remove_dir_all(&directory)?;
-                    removed += 1;
+            match name.strip_suffix(LOCK_SUFFIX) {
+                Some(name) if is_older(entry.metadata()?.modified()?, unused_for) => {
+                    removed += usize::from(self.remove(name)?);
                 }
+                Some(_) => {}
+                None => self.sweep_key(&entry, &name, unused_for)?,
             }
         }
         Ok(removed)
+    }
+
+    /// Removes mirrors until all together have no more than so many bytes: those first that were not used for the longest time.
+    /// One that is in use stays. How many were removed.
+    pub(crate) fn evict(&self, bytes_max: u64) -> io::Result<usize> {
+        let mut mirrors = Vec::new();
+        for entry in fs::read_dir(&self.root)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if let Some(name) = name.strip_suffix(LOCK_SUFFIX) {
+                let bytes = packs(&self.root.join(name)).map_or(0, |(_, bytes)| bytes);
+                mirrors.push((entry.metadata()?.modified()?, name.to_owned(), bytes));
+            }
+        }
+        mirrors.sort();
+        let mut total: u64 = mirrors.iter().map(|(_, _, bytes)| bytes).sum();
+        let mut removed = 0;
+        for (_, name, bytes) in mirrors.iter().filter(|(_, _, bytes)| *bytes > 0) {
+            if total > bytes_max && self.remove(name)? {
+                total -= bytes;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Removes a mirror that nobody holds; whether there was one. The lock file stays: whoever waits for it must not be left
+    /// holding a file that is gone.
+    fn remove(&self, name: &str) -> io::Result<bool> {
+        let held = self.try_hold(name, "").map_err(io::Error::other)?;
+        let Some(mirror) = held.filter(|mirror| mirror.directory.exists()) else { return Ok(false) };
+        fs::remove_dir_all(&mirror.directory)?;
+        Ok(true)
     }
 
     /// Removes the temporary file of a key whose process was killed before it was renamed.
@@ -125,25 +217,33 @@ impl Mirrors {
     }
 }
 
+/// How many packs a mirror has, and how many bytes its objects.
+fn packs(directory: &Path) -> io::Result<(usize, u64)> {
+    let (mut packs, mut bytes) = (0, 0);
+    for entry in fs::read_dir(directory.join("objects/pack"))? {
+        let entry = entry?;
+        bytes += entry.metadata()?.len();
+        packs += usize::from(entry.path().extension().is_some_and(|extension| extension == "pack"));
+    }
+    Ok((packs, bytes))
+}
+
 fn is_older(than: SystemTime, age: Duration) -> bool {
     SystemTime::now().duration_since(than).is_ok_and(|passed| passed > age)
 }
 
 impl Mirror {
-    /// The repository with the commit in it, fetched if it was not there. `is_fresh` tells whether it was built from empty.
-    pub(crate) fn obtain(
-        &self,
-        conversation: &mut Conversation,
-        found: &Found,
-        pack_bytes_max: u64,
-        interrupt: &AtomicBool,
-    ) -> Result<gix::Repository, GitError> {
+    /// The repository with the commit in it, fetched if it was not there.
+    pub(crate) fn obtain(&self, found: &Found, fetching: Fetching<'_>) -> Result<gix::Repository, GitError> {
+        // When it was used last: by this, mirrors are evicted.
+        self.lock.set_modified(SystemTime::now()).map_err(|error| self.failed("write", &error))?;
         if self.is_overgrown() {
             self.discard()?;
         }
-        let kind = conversation.object_hash();
+        let kind = fetching.conversation.object_hash();
+        let object_bytes_max = fetching.object_bytes_max;
         let mut state = self.read_state().unwrap_or_default();
-        let repository = if let Some(repository) = self.open(kind) {
+        let repository = if let Some(repository) = self.open(kind, object_bytes_max) {
             repository
         } else {
             self.discard()?;
@@ -153,10 +253,11 @@ impl Mirror {
         if state.tips.contains(&found.commit) && has_object(&repository, found.commit) {
             return Ok(repository);
         }
-        conversation.fetch(&repository, found.want, &state.tips, pack_bytes_max, interrupt)?;
+        fetching.fetch(&repository, found.want, &state.tips, Extent::Commit)?;
         // Packs that came in after the repository was opened are found by opening it again.
-        let repository =
-            self.open(kind).ok_or_else(|| self.failed("open", &io::ErrorKind::InvalidData.into()))?;
+        let repository = self
+            .open(kind, object_bytes_max)
+            .ok_or_else(|| self.failed("open", &io::ErrorKind::InvalidData.into()))?;
         if !has_object(&repository, found.commit) {
             return Err(self.failed("find the commit in", &io::ErrorKind::NotFound.into()));
         }
@@ -164,7 +265,7 @@ impl Mirror {
         state.tips.insert(0, found.commit);
         state.tips.truncate(TIPS_MAX);
         if state.fresh_bytes == 0 {
-            state.fresh_bytes = self.packs().map_or(0, |(_, bytes)| bytes);
+            state.fresh_bytes = packs(&self.directory).map_or(0, |(_, bytes)| bytes);
         }
         self.write_state(&state).map_err(|error| self.failed("write", &error))?;
         Ok(repository)
@@ -201,8 +302,13 @@ impl Mirror {
         self.directory.join(TIPS_FILE).exists()
     }
 
-    fn open(&self, kind: Kind) -> Option<gix::Repository> {
-        let options = gix::open::Options::isolated().open_path_as_is(true).strict_config(false);
+    /// Opens the repository. No object over the limit is read from it, and what is kept of objects between reads is small.
+    fn open(&self, kind: Kind, object_bytes_max: u64) -> Option<gix::Repository> {
+        let options =
+            gix::open::Options::isolated().open_path_as_is(true).strict_config(false).config_overrides([
+                format!("gitoxide.objects.allocLimit={object_bytes_max}"),
+                format!("gitoxide.core.deltaBaseCacheLimit={BASE_CACHE_BYTES_MAX}"),
+            ]);
         let repository = gix::open_opts(&self.directory, options).ok()?;
         (repository.object_hash() == kind).then_some(repository)
     }
@@ -225,19 +331,11 @@ impl Mirror {
     }
 
     fn is_overgrown(&self) -> bool {
-        let (Ok((packs, bytes)), Some(state)) = (self.packs(), self.read_state()) else { return false };
+        let (Ok((packs, bytes)), Some(state)) = (packs(&self.directory), self.read_state()) else {
+            return false;
+        };
         packs > PACKS_MAX
             || (bytes > GROWTH_FROM_BYTES && bytes > state.fresh_bytes.saturating_mul(GROWTH_MAX))
-    }
-
-    fn packs(&self) -> io::Result<(usize, u64)> {
-        let (mut packs, mut bytes) = (0, 0);
-        for entry in fs::read_dir(self.directory.join("objects/pack"))? {
-            let entry = entry?;
-            bytes += entry.metadata()?.len();
-            packs += usize::from(entry.path().extension().is_some_and(|extension| extension == "pack"));
-        }
-        Ok((packs, bytes))
     }
 
     fn read_state(&self) -> Option<State> {
@@ -317,28 +415,66 @@ mod tests {
         assert_eq!(fs::metadata(path.join(KEY_FILE)).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
+    fn held(mirrors: &Mirrors, name: &str) -> Result<Mirror, GitError> {
+        mirrors.hold(name, &Bounds::new("fetch from", "http://x".into(), Duration::ZERO))
+    }
+
     #[test]
     fn a_mirror_is_held_by_one_at_a_time() {
         let root = tempfile::tempdir().unwrap();
         let mirrors = Mirrors::open(root.path()).unwrap();
-        let held = mirrors.hold("a", "http://x", Instant::now()).unwrap();
-        assert!(mirrors.hold("a", "http://x", Instant::now()).is_err());
-        assert!(mirrors.hold("b", "http://x", Instant::now()).is_ok());
-        drop(held);
-        assert!(mirrors.hold("a", "http://x", Instant::now()).is_ok());
+        let first = held(&mirrors, "a").unwrap();
+        assert!(matches!(held(&mirrors, "a"), Err(GitError::TimedOut { .. })));
+        assert!(held(&mirrors, "b").is_ok());
+        drop(first);
+        assert!(held(&mirrors, "a").is_ok());
+    }
+
+    #[test]
+    fn whoever_waits_for_a_mirror_leaves_when_nobody_waits_for_them() {
+        let root = tempfile::tempdir().unwrap();
+        let mirrors = Mirrors::open(root.path()).unwrap();
+        let _first = held(&mirrors, "a").unwrap();
+        let bounds = Bounds::new("fetch from", "http://x".into(), Duration::from_hours(1));
+        bounds.interrupt.raise();
+        assert!(matches!(mirrors.hold("a", &bounds), Err(GitError::Interrupted { .. })));
     }
 
     #[test]
     fn unused_mirrors_are_swept() {
         let root = tempfile::tempdir().unwrap();
         let mirrors = Mirrors::open(root.path()).unwrap();
-        let mirror = mirrors.hold("a", "http://x", Instant::now()).unwrap();
+        let mirror = held(&mirrors, "a").unwrap();
         mirror.create(Kind::Sha1).unwrap();
-        mirror.write_state(&State::default()).unwrap();
+        mirror.lock.set_modified(SystemTime::now() - Duration::from_mins(30)).unwrap();
         assert_eq!(mirrors.sweep(Duration::ZERO).unwrap(), 0, "it is held");
         drop(mirror);
         assert_eq!(mirrors.sweep(Duration::from_hours(1)).unwrap(), 0, "it is young");
-        std::thread::sleep(Duration::from_millis(5));
-        assert_eq!(mirrors.sweep(Duration::ZERO).unwrap(), 1);
+        assert_eq!(mirrors.sweep(Duration::from_mins(10)).unwrap(), 1);
+        assert_eq!(mirrors.sweep(Duration::from_mins(10)).unwrap(), 0);
+    }
+
+    #[test]
+    fn over_the_total_the_mirrors_that_were_unused_longest_go_first() {
+        let root = tempfile::tempdir().unwrap();
+        let mirrors = Mirrors::open(root.path()).unwrap();
+        let make = |name: &str, unused_minutes| {
+            let mirror = held(&mirrors, name).unwrap();
+            mirror.create(Kind::Sha1).unwrap();
+            fs::write(mirror.directory.join("objects/pack/pack-1.pack"), [0; 1000]).unwrap();
+            mirror.lock.set_modified(SystemTime::now() - Duration::from_mins(unused_minutes)).unwrap();
+            mirror
+        };
+        let oldest_in_use = make("in-use", 90);
+        for (name, minutes) in [("young", 1), ("old", 60), ("older", 80)] {
+            drop(make(name, minutes));
+        }
+        let left = || -> Vec<bool> {
+            ["in-use", "older", "old", "young"].iter().map(|name| root.path().join(name).exists()).collect()
+        };
+        assert_eq!((mirrors.evict(4000).unwrap(), left()), (0, vec![true; 4]));
+        assert_eq!((mirrors.evict(2500).unwrap(), left()), (2, vec![true, false, false, true]));
+        drop(oldest_in_use);
+        assert_eq!((mirrors.evict(1000).unwrap(), left()), (1, vec![false, false, false, true]));
     }
 }

@@ -41,6 +41,8 @@ pub struct Found {
     pub(crate) commit: ObjectId,
     /// What to ask the server for: the commit, or the tag object that leads to it.
     pub(crate) want: ObjectId,
+    /// For a commit on a branch: the tip of that branch.
+    pub(crate) tip: Option<ObjectId>,
 }
 
 impl Found {
@@ -85,6 +87,16 @@ impl Reference {
         })
     }
 
+    /// The branch that the commit has to be on, and the branch's tip, where the commit is not that tip itself.
+    pub(crate) fn must_hold(&self, found: &Found) -> Option<(&str, ObjectId)> {
+        match (self, found.tip) {
+            (Self::Commit { branch: Some(branch), .. }, Some(tip)) if tip != found.commit => {
+                Some((branch, tip))
+            }
+            _ => None,
+        }
+    }
+
     /// What to let the server filter its list by; none when no list is needed.
     pub(crate) fn prefix(&self) -> Option<String> {
         match self {
@@ -105,7 +117,7 @@ impl Reference {
             let target =
                 refs.iter().find_map(|listed| target(listed).filter(|(listed, _, _)| *listed == full));
             let (_, want, commit) = target.ok_or_else(|| missing(full.clone()))?;
-            Ok(Found { name: Some(name.to_owned()), commit, want })
+            Ok(Found { name: Some(name.to_owned()), commit, want, tip: None })
         };
         match self {
             Self::Branch(branch) => exact(format!("refs/heads/{branch}"), branch),
@@ -115,10 +127,10 @@ impl Reference {
             Self::Commit { commit, branch } => {
                 let id = ObjectId::from_hex(commit.as_bytes())
                     .map_err(|_| GitError::CommitId { commit: commit.clone() })?;
-                if let Some(branch) = branch {
-                    exact(format!("refs/heads/{branch}"), branch)?;
-                }
-                Ok(Found { name: branch.clone(), commit: id, want: id })
+                let branch = branch.as_deref();
+                let tip = branch.map(|branch| exact(format!("refs/heads/{branch}"), branch)).transpose()?;
+                let tip = tip.map(|tip| tip.commit);
+                Ok(Found { name: branch.map(str::to_owned), commit: id, want: id, tip })
             }
         }
     }
@@ -135,7 +147,7 @@ fn highest(range: &Constraint, refs: &[Ref]) -> Result<Found, GitError> {
     let (_, tag, want, commit) = candidates
         .max_by(|(a, a_tag, ..), (b, b_tag, ..)| a.cmp(b).then_with(|| a_tag.cmp(b_tag)))
         .ok_or_else(|| GitError::NoVersion { range: range.as_str().to_owned() })?;
-    Ok(Found { name: Some(tag), commit, want })
+    Ok(Found { name: Some(tag), commit, want, tip: None })
 }
 
 /// A listed reference as (full name, what to ask for, the commit it leads to).

@@ -2,10 +2,10 @@
 //! interrupt flag. Choosing among references and keeping what was fetched are not done here.
 
 use std::{
-    error::Error as StdError,
     io::{self, BufRead, Read},
+    num::NonZeroU32,
     path::Path,
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -25,39 +25,93 @@ use gix::{
 };
 use gix_transport::{
     Protocol, Service,
-    client::{
-        TransportWithoutIO,
-        blocking_io::http::{self, Transport, reqwest::Remote},
-    },
+    client::{TransportWithoutIO, blocking_io::http::Transport},
 };
-
 use plumb_api::sealed::Sealed;
+use plumb_egress::{AddressPolicy, CheckedResolver};
+use plumb_memory::{Limit, MemoryReservation};
+use reqwest::{StatusCode, header::HeaderValue};
+use tokio::runtime::Handle;
 
 use crate::{
+    bounds::Bounds,
     credential::{Credential, Endpoint},
     error::GitError,
     tls,
+    transport::{Control, Fault, HttpTransport},
 };
 
 /// How this client names itself to servers.
 const AGENT: &str = concat!("plumb/", env!("CARGO_PKG_VERSION"));
 /// History is not needed: one commit is fetched.
-const DEPTH: std::num::NonZeroU32 = std::num::NonZeroU32::MIN;
+const DEPTH: NonZeroU32 = NonZeroU32::MIN;
+/// How long a connection may take to come up.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// Bytes of a handshake or of a list of references, as they come over the network.
+pub(crate) const REFERENCES_BYTES_MAX: u64 = 16 << 20;
+/// References in one list.
+pub(crate) const REFERENCES_MAX: usize = 200_000;
+/// What a list of references may hold in memory, and what each byte of the network takes there.
+pub(crate) const REFERENCES: Limit =
+    Limit { name: "references of a repository", bytes_max: REFERENCES_BYTES_MAX * REFERENCE_FACTOR };
+const REFERENCE_FACTOR: u64 = 4;
+/// What a server leaves out of a history when only commits are wanted.
+const COMMITS_ONLY: &str = "tree:0";
+/// Bytes of the protocol around a pack.
+const PROTOCOL_BYTES_MAX: u64 = 16 << 20;
 
 /// One conversation.
 pub(crate) struct Conversation {
     endpoint: Endpoint,
-    transport: Transport<Remote>,
+    transport: Transport<HttpTransport>,
+    control: Control,
     handshake: Handshake,
 }
 
+/// What a conversation connects with.
+#[derive(Clone)]
+pub(crate) struct Dialer {
+    pub(crate) policy: AddressPolicy,
+    pub(crate) runtime: Handle,
+}
+
+/// What is fetched of a commit.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'a> {
+    /// The commit, or the tag that leads to it.
+    pub(crate) want: ObjectId,
+    /// Commits that are complete here.
+    pub(crate) haves: &'a [ObjectId],
+    pub(crate) extent: Extent,
+    /// Bytes of the pack.
+    pub(crate) pack_bytes_max: u64,
+    /// Bytes of one object, unpacked.
+    pub(crate) object_bytes_max: u64,
+}
+
+/// How much of a history is fetched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// One commit with its files.
+    Commit,
+    /// All commits that lead to it, without files where the server can leave them out.
+    History,
+}
+
 impl Conversation {
-    /// Connects and shakes hands. No single request takes longer than `timeout`.
-    pub(crate) fn open(endpoint: &Endpoint, timeout: Duration) -> Result<Self, GitError> {
-        let failed = |error: gix::Error| refine(endpoint, "list remote for", &error);
+    /// Connects and shakes hands.
+    pub(crate) fn open(endpoint: &Endpoint, dialer: &Dialer, bounds: &Bounds) -> Result<Self, GitError> {
+        let bearer = match endpoint.credential() {
+            Credential::Bearer { token } => Some(bearer(endpoint, token)?),
+            Credential::None | Credential::Basic { .. } => None,
+        };
+        let client = client(endpoint, dialer)?;
+        let (runtime, policy) = (dialer.runtime.clone(), dialer.policy);
+        let (http, control) =
+            HttpTransport::new(client, runtime, policy, bearer, bounds, REFERENCES_BYTES_MAX);
+        let failed = |error: gix::Error| refine(endpoint, &control, bounds, &error);
         let url = gix::url::parse(endpoint.url().as_str()).map_err(failed)?;
-        let mut transport = Transport::<Remote>::new(url, Protocol::V2, false);
-        transport.configure(&http_options(endpoint, timeout)?).map_err(failed)?;
+        let mut transport = Transport::new_http(http, url, Protocol::V2, false);
         if let Credential::Basic { username, password } = endpoint.credential() {
             let password = text(endpoint, "password", password)?;
             let account = Account {
@@ -65,29 +119,50 @@ impl Conversation {
                 password: password.to_owned(),
                 oauth_refresh_token: None,
             };
-            transport
-                .set_identity(account)
-                .map_err(|error| transport_error(endpoint, "list remote for", &error))?;
+            transport.set_identity(account).map_err(|error| GitError::Transport {
+                action: bounds.action,
+                url: endpoint.url().to_string(),
+                detail: endpoint.scrub(&plumb_status::chain(&error)),
+            })?;
         }
         let handshake =
             protocol::handshake(&mut transport, Service::UploadPack, |_| Ok(None), Vec::new(), &mut Discard)
                 .map_err(failed)?;
-        Ok(Self { endpoint: endpoint.clone(), transport, handshake })
+        Ok(Self { endpoint: endpoint.clone(), transport, control, handshake })
     }
 
-    /// The references that start with a prefix, or all.
-    pub(crate) fn list(&mut self, prefix: Option<&str>) -> Result<Vec<Ref>, GitError> {
-        if let Some(refs) = &self.handshake.refs {
-            return Ok(refs.clone());
+    /// The references that start with a prefix, or all. `memory` is charged while they arrive.
+    pub(crate) fn list(
+        &mut self,
+        prefix: Option<&str>,
+        bounds: &Bounds,
+        memory: MemoryReservation,
+    ) -> Result<Vec<Ref>, GitError> {
+        self.control.begin(bounds, REFERENCES_BYTES_MAX);
+        self.control.charge(memory, REFERENCE_FACTOR);
+        let refs = match &self.handshake.refs {
+            Some(refs) => refs.clone(),
+            None => {
+                let prefixes = prefix.map(|prefix| {
+                    let mut prefixes = RefPrefixes::new();
+                    prefixes.extend([prefix.into()]);
+                    prefixes
+                });
+                LsRefsCommand::new(prefixes, &self.handshake.capabilities, agent())
+                    .invoke_blocking(&mut self.transport, &mut Discard, false)
+                    .map_err(|error| refine(&self.endpoint, &self.control, bounds, &error))?
+            }
+        };
+        if refs.len() > REFERENCES_MAX {
+            let (url, max) = (self.endpoint.url().to_string(), REFERENCES_MAX as u64);
+            return Err(GitError::TooManyReferences { url, max, unit: "references" });
         }
-        let prefixes = prefix.map(|prefix| {
-            let mut prefixes = RefPrefixes::new();
-            prefixes.extend([prefix.into()]);
-            prefixes
-        });
-        LsRefsCommand::new(prefixes, &self.handshake.capabilities, agent())
-            .invoke_blocking(&mut self.transport, &mut Discard, false)
-            .map_err(|error| refine(&self.endpoint, "list remote for", &error))
+        Ok(refs)
+    }
+
+    /// Gives back what [`Self::list`] was charged: its references are no longer held.
+    pub(crate) fn discharge(&self) {
+        self.control.discharge();
     }
 
     /// How the repository names its objects.
@@ -98,20 +173,25 @@ impl Conversation {
         if is_sha256 { Kind::Sha256 } else { Kind::Sha1 }
     }
 
-    /// Fetches what leads to a commit into a repository that has the commits `haves`.
+    fn can_filter(&self) -> bool {
+        let fetch = self.handshake.capabilities.capability("fetch");
+        fetch.is_some_and(|fetch| fetch.supports("filter").unwrap_or(false))
+    }
+
+    /// Fetches a commit, or what leads to it, into a repository.
     pub(crate) fn fetch(
         &mut self,
         repository: &gix::Repository,
-        want: ObjectId,
-        haves: &[ObjectId],
-        pack_bytes_max: u64,
-        interrupt: &AtomicBool,
+        request: Request<'_>,
+        bounds: &Bounds,
     ) -> Result<(), GitError> {
+        self.control.begin(bounds, request.pack_bytes_max.saturating_add(PROTOCOL_BYTES_MAX));
         let pack_directory = repository.objects.store_ref().path().join("pack");
-        let mut wanted = Wanted { want, haves };
+        let filter = (request.extent == Extent::History && self.can_filter()).then_some(COMMITS_ONLY);
+        let mut wanted = Wanted { want: request.want, haves: request.haves, filter };
         let receive =
             |reader: &mut dyn BufRead, progress: &mut dyn gix::DynNestedProgress, interrupt: &AtomicBool| {
-                receive_pack(reader, progress, interrupt, &pack_directory, repository, pack_bytes_max)
+                receive_pack(reader, progress, interrupt, &pack_directory, repository, request)
             };
         let context = fetch::Context {
             handshake: &mut self.handshake,
@@ -119,15 +199,24 @@ impl Conversation {
             user_agent: agent(),
             trace_packetlines: false,
         };
+        let shallow = match request.extent {
+            Extent::Commit => Shallow::DepthAtRemote(DEPTH),
+            Extent::History => Shallow::NoChange,
+        };
         let options = fetch::Options {
             shallow_file: repository.git_dir().join("shallow"),
-            shallow: &Shallow::DepthAtRemote(DEPTH),
+            shallow: &shallow,
             tags: Tags::None,
             reject_shallow_remote: false,
         };
-        protocol::fetch(&mut wanted, receive, Discard, interrupt, context, options)
+        protocol::fetch(&mut wanted, receive, Discard, bounds.interrupt.flag(), context, options)
             .map(|_| ())
-            .map_err(|error| refine(&self.endpoint, "fetch from", &error))
+            .map_err(|error| match refine(&self.endpoint, &self.control, bounds, &error) {
+                GitError::Transport { url, .. } if error.is_resource_exhausted() => {
+                    GitError::ObjectTooLarge { url, max: request.object_bytes_max }
+                }
+                refined => refined,
+            })
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -139,40 +228,35 @@ fn agent() -> protocol::command::Feature {
     ("agent", Some(AGENT.to_owned()))
 }
 
-fn http_options(endpoint: &Endpoint, timeout: Duration) -> Result<http::Options, GitError> {
+fn client(endpoint: &Endpoint, dialer: &Dialer) -> Result<reqwest::Client, GitError> {
     let refused = |what, detail| GitError::Certificate { url: endpoint.url().to_string(), what, detail };
     let trust = endpoint.trust();
     let tls = tls::client_config(trust).map_err(|error| refused(error.what, error.detail))?;
-    let identity = match (&trust.client, &tls) {
-        (Some((chain, key)), None) => {
+    let builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .dns_resolver(Arc::new(CheckedResolver::new(dialer.policy)));
+    let builder = match (tls, &trust.client) {
+        (Some(tls), _) => builder.tls_backend_preconfigured(tls),
+        (None, Some((chain, key))) => {
             let pem = [chain.as_slice(), b"\n", key.expose()].concat();
             let bad = |_| refused("client certificate", "it does not parse".to_owned());
-            Some(reqwest::Identity::from_pem(&pem).map_err(bad)?)
+            builder.identity(reqwest::Identity::from_pem(&pem).map_err(bad)?)
         }
-        _ => None,
+        (None, None) => builder,
     };
-    let backend = http::reqwest::Options {
-        configure_client: Some(Box::new(move |builder| {
-            let builder = builder.timeout(timeout);
-            Ok(match (&tls, &identity) {
-                (Some(tls), _) => builder.tls_backend_preconfigured(tls.clone()),
-                (None, Some(identity)) => builder.identity(identity.clone()),
-                (None, None) => builder,
-            })
-        })),
-        configure_request: None,
-    };
-    let extra_headers = match endpoint.credential() {
-        Credential::Bearer { token } => {
-            vec![format!("Authorization: Bearer {}", text(endpoint, "bearer token", token)?)]
-        }
-        Credential::None | Credential::Basic { .. } => Vec::new(),
-    };
-    Ok(http::Options {
-        extra_headers,
-        backend: Some(Arc::new(Mutex::new(backend))),
-        ..http::Options::default()
-    })
+    builder.build().map_err(|error| refused("TLS settings", plumb_status::chain(&error)))
+}
+
+fn bearer(endpoint: &Endpoint, token: &Sealed) -> Result<HeaderValue, GitError> {
+    let token = text(endpoint, "bearer token", token)?;
+    let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| GitError::Certificate {
+        url: endpoint.url().to_string(),
+        what: "bearer token",
+        detail: "it is not a line of text".to_owned(),
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// A secret as it goes into a header: one line of text.
@@ -190,13 +274,13 @@ fn receive_pack(
     interrupt: &AtomicBool,
     directory: &Path,
     repository: &gix::Repository,
-    bytes_max: u64,
+    request: Request<'_>,
 ) -> gix::Result<bool> {
-    let mut bounded = Bounded { inner: reader, left: bytes_max };
+    let mut bounded = Bounded { inner: reader, left: request.pack_bytes_max };
     let options = pack::bundle::write::Options {
         // One fetch does not take all cores: several run at the same time.
         thread_limit: Some(1),
-        alloc_limit_bytes: usize::try_from(bytes_max).ok(),
+        alloc_limit_bytes: usize::try_from(request.object_bytes_max).ok(),
         ..pack::bundle::write::Options::default()
     };
     let outcome = pack::Bundle::write_to_directory(
@@ -219,6 +303,7 @@ fn receive_pack(
 struct Wanted<'a> {
     want: ObjectId,
     haves: &'a [ObjectId],
+    filter: Option<&'static str>,
 }
 
 impl Negotiate for Wanted<'_> {
@@ -228,6 +313,9 @@ impl Negotiate for Wanted<'_> {
 
     fn add_wants(&mut self, arguments: &mut Arguments, _known: &[bool]) -> bool {
         arguments.want(self.want);
+        if let Some(filter) = self.filter {
+            arguments.filter(filter);
+        }
         true
     }
 
@@ -293,21 +381,26 @@ pub(crate) fn has_object(repository: &gix::Repository, id: ObjectId) -> bool {
     repository.objects.try_header(&id).is_ok_and(|header| header.is_some())
 }
 
-/// The typed error for what the transport says.
-fn refine(endpoint: &Endpoint, action: &'static str, error: &gix::Error) -> GitError {
-    let url = endpoint.url().to_string();
-    if error.is_unauthenticated() {
-        return GitError::Unauthenticated { url };
+/// The typed error for what the transport says: the cause that it kept, else gix's own text.
+fn refine(endpoint: &Endpoint, control: &Control, bounds: &Bounds, error: &gix::Error) -> GitError {
+    let (action, url) = (bounds.action, endpoint.url().to_string());
+    match control.take_fault() {
+        Some(Fault::Interrupted) => return bounds.interrupted(),
+        Some(Fault::TimedOut) => return bounds.timed_out(),
+        Some(Fault::Rejected(source)) => return GitError::Address { url, source },
+        Some(Fault::OverBudget(source)) => return GitError::OverBudget { action, url, source },
+        Some(Fault::TooLarge { bytes_max }) if bytes_max == REFERENCES_BYTES_MAX => {
+            return GitError::TooManyReferences { url, max: bytes_max, unit: "bytes of references" };
+        }
+        Some(Fault::Status(StatusCode::UNAUTHORIZED)) => return GitError::Unauthenticated { url },
+        Some(Fault::Status(StatusCode::FORBIDDEN)) => return GitError::Forbidden { url },
+        Some(Fault::Status(StatusCode::NOT_FOUND | StatusCode::GONE)) => {
+            return GitError::RepositoryNotFound { url };
+        }
+        Some(Fault::TooLarge { .. } | Fault::Status(_)) | None => {}
     }
-    let statuses = error.iter_errors().find_map(|part| {
-        successors(part)
-            .find_map(|part| part.downcast_ref::<reqwest::Error>().and_then(reqwest::Error::status))
-    });
-    match statuses.map(|status| status.as_u16()) {
-        Some(401) => return GitError::Unauthenticated { url },
-        Some(403) => return GitError::Forbidden { url },
-        Some(404 | 410) => return GitError::RepositoryNotFound { url },
-        _ => {}
+    if let Err(over) = bounds.check() {
+        return over;
     }
     let mut detail = String::new();
     for part in error.iter_errors().flat_map(successors) {
@@ -319,11 +412,8 @@ fn refine(endpoint: &Endpoint, action: &'static str, error: &gix::Error) -> GitE
     GitError::Transport { action, url, detail: endpoint.scrub(&detail) }
 }
 
-fn transport_error(endpoint: &Endpoint, action: &'static str, error: &(dyn StdError + 'static)) -> GitError {
-    let detail = endpoint.scrub(&plumb_status::chain(error));
-    GitError::Transport { action, url: endpoint.url().to_string(), detail }
-}
-
-fn successors<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| (*error).source())
+fn successors<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn std::error::Error + 'static)| (*error).source())
 }

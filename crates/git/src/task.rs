@@ -1,25 +1,23 @@
-//! The asynchronous face: each conversation runs on a blocking thread, a few at a time, with a deadline and an interrupt flag that
-//! is raised when nobody waits for it any more. Protocol and objects are the business of the other rooms.
+//! The asynchronous face: each conversation runs on a blocking thread, a few at a time and a share of them for each namespace, with a
+//! deadline and an interrupt that is raised when nobody waits for it any more. Protocol and objects are the business of the other
+//! rooms.
 
-use std::{
-    io,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
+use plumb_egress::AddressPolicy;
 use plumb_filetree::{MemoryTree, TreeLimits};
-use tokio::sync::Semaphore;
+use plumb_memory::{Limit, MemoryPool, MemoryReservation};
+use tokio::runtime::Handle;
 
 use crate::{
+    bounds::{Bounds, InterruptOnDrop},
     credential::Endpoint,
     error::GitError,
-    mirror::Mirrors,
+    mirror::{Fetching, Mirrors},
     reference::{Found, Reference},
-    session::Conversation,
+    session::{Conversation, Dialer, REFERENCES},
+    slots::Slots,
+    threads::AbandonedThreads,
     tree,
 };
 
@@ -27,20 +25,42 @@ use crate::{
 const FETCHES_MAX: usize = 4;
 /// Lists at the same time.
 const LISTS_MAX: usize = 16;
+/// Bytes of one object with which a pack is received first. Nearly all repositories have no larger one.
+const OBJECT_BYTES_USUAL: u64 = 16 << 20;
+/// Copies of an object in memory while a delta is applied: what it starts from, the instructions, what comes out.
+const OBJECT_COPIES: u64 = 3;
+/// What is charged while a pack is received.
+const PACK: Limit = Limit { name: "objects of a pack", bytes_max: u64::MAX };
+/// What the files and paths of a commit may hold in memory beside the limits of the tree.
+const PATHS_BYTES_MAX: u64 = 128 << 20;
 
 /// What a repository may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a pack as it comes over the network.
     pub pack_bytes_max: u64,
+    /// Bytes of all mirrors on the disk: those that were not used for the longest time are removed first.
+    pub mirrors_bytes_max: u64,
     /// The resulting tree.
     pub tree: TreeLimits,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { pack_bytes_max: 1 << 30, tree: TreeLimits::DEFAULT }
+        Self { pack_bytes_max: 1 << 30, mirrors_bytes_max: MIRRORS_BYTES_DEFAULT, tree: TreeLimits::DEFAULT }
     }
+}
+
+/// Bytes of all mirrors on the disk unless said otherwise. The volume of the deployment leaves room for a pack beside them.
+pub const MIRRORS_BYTES_DEFAULT: u64 = 2 << 30;
+
+/// What all operations share and are bounded by.
+#[derive(Clone, Debug)]
+pub struct Resources {
+    /// What the objects, paths and files of repositories are charged to.
+    pub memory: MemoryPool,
+    /// Where connections may go to.
+    pub addresses: AddressPolicy,
 }
 
 /// Reads repositories; cheap to clone.
@@ -52,14 +72,18 @@ pub struct Git {
 struct Inner {
     mirrors: Mirrors,
     limits: Limits,
-    lists: Semaphore,
-    fetches: Semaphore,
+    resources: Resources,
+    lists: Slots,
+    fetches: Slots,
+    abandoned: AbandonedThreads,
 }
 
 /// An open conversation with a server that found the commit; a fetch goes on with it.
 pub struct Session {
     conversation: Conversation,
     found: Found,
+    reference: Reference,
+    consumer: String,
 }
 
 impl Session {
@@ -70,7 +94,7 @@ impl Session {
 }
 
 /// The files of a commit.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Checkout {
     /// What was asked for and where it leads.
     pub found: Found,
@@ -78,33 +102,39 @@ pub struct Checkout {
     pub summary: String,
     /// Its files, without what is ignored.
     pub tree: MemoryTree,
+    /// What the files are charged to. Keep it as long as they are held.
+    pub memory: MemoryReservation,
 }
 
 impl Git {
     /// Keeps mirrors below `root`, which is made private to this user.
-    pub fn open(root: &Path, limits: Limits) -> io::Result<Self> {
+    pub fn open(root: &Path, limits: Limits, resources: Resources) -> io::Result<Self> {
         let inner = Inner {
             mirrors: Mirrors::open(root)?,
             limits,
-            lists: Semaphore::new(LISTS_MAX),
-            fetches: Semaphore::new(FETCHES_MAX),
+            resources,
+            lists: Slots::new(LISTS_MAX),
+            fetches: Slots::new(FETCHES_MAX),
+            abandoned: AbandonedThreads::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Finds the commit that a reference leads to. A bare commit is taken as it is: only the fetch shows whether it exists.
+    /// `consumer` is the namespace that it is done for: each has its share of what runs at a time.
     pub async fn find(
         &self,
+        consumer: &str,
         endpoint: &Endpoint,
         reference: &Reference,
         timeout: Duration,
     ) -> Result<Session, GitError> {
+        let inner = Arc::clone(&self.inner);
         let (endpoint, reference) = (endpoint.clone(), reference.clone());
-        let url = endpoint.url().to_string();
-        run("list remote for", url, &self.inner.lists, timeout, move |deadline, _| {
-            find(&endpoint, &reference, remaining(deadline))
-        })
-        .await
+        let bounds = Bounds::new("list remote for", endpoint.url().to_string(), timeout);
+        let (namespace, dialer) = (consumer.to_owned(), self.dialer());
+        let work = move |bounds: &Bounds| inner.find(namespace, &endpoint, reference, &dialer, bounds);
+        self.run(&self.inner.lists, consumer, bounds, work).await
     }
 
     /// The files of the commit that a session found, less what `spec_ignore` and the repository's own rules leave out.
@@ -116,69 +146,176 @@ impl Git {
     ) -> Result<Checkout, GitError> {
         let inner = Arc::clone(&self.inner);
         let ignore = spec_ignore.map(str::to_owned);
-        let url = session.conversation.endpoint().url().to_string();
-        run("fetch from", url, &self.inner.fetches, timeout, move |deadline, interrupt| {
-            inner.checkout(session, ignore.as_deref(), deadline, interrupt)
-        })
-        .await
+        let bounds = Bounds::new("fetch from", session.conversation.endpoint().url().to_string(), timeout);
+        let (consumer, dialer) = (session.consumer.clone(), self.dialer());
+        let work = move |bounds: &Bounds| inner.checkout(session, ignore.as_deref(), &dialer, bounds);
+        self.run(&self.inner.fetches, &consumer, bounds, work).await
     }
 
-    /// Removes mirrors that were not fetched into for a while; how many were removed. Blocking.
+    /// Removes mirrors that were not fetched into for a while, and those over the limit of all; how many were removed.
+    /// Blocking.
     pub fn sweep(&self, unused_for: Duration) -> io::Result<usize> {
-        self.inner.mirrors.sweep(unused_for)
+        Ok(self.inner.mirrors.sweep(unused_for)?
+            + self.inner.mirrors.evict(self.inner.limits.mirrors_bytes_max)?)
     }
-}
 
-fn find(endpoint: &Endpoint, reference: &Reference, timeout: Duration) -> Result<Session, GitError> {
-    let url = endpoint.url().as_str();
-    let mut conversation = Conversation::open(endpoint, timeout)?;
-    let refs = match reference.prefix() {
-        Some(prefix) => conversation.list(Some(&prefix))?,
-        None => Vec::new(),
-    };
-    match reference.choose(url, &refs) {
-        Ok(found) => Ok(Session { conversation, found }),
-        // A repository without any reference is empty: that is said rather than that one of them is missing.
-        Err(_) if refs.is_empty() && is_empty(&mut conversation)? => {
-            Err(GitError::Empty { url: url.to_owned() })
+    /// Threads that nobody waits for any more and that have not ended yet. Each keeps its slot.
+    pub fn abandoned_threads(&self) -> usize {
+        self.inner.abandoned.count()
+    }
+
+    fn dialer(&self) -> Dialer {
+        Dialer { policy: self.inner.resources.addresses, runtime: Handle::current() }
+    }
+
+    /// Runs work on a blocking thread. The slot goes into the thread and is free when that has really ended, not when nobody waits
+    /// for it any more.
+    async fn run<T: Send + 'static>(
+        &self,
+        slots: &Slots,
+        consumer: &str,
+        bounds: Bounds,
+        work: impl FnOnce(&Bounds) -> Result<T, GitError> + Send + 'static,
+    ) -> Result<T, GitError> {
+        let Ok(slot) = tokio::time::timeout_at(bounds.deadline.into(), slots.acquire(consumer)).await else {
+            return Err(GitError::NoSlot {
+                action: bounds.action,
+                url: bounds.url,
+                consumer: consumer.to_owned(),
+                consumer_max: slots.consumer_max(),
+                max: slots.max(),
+                seconds: bounds.timeout.as_secs(),
+            });
+        };
+        let (waiting, running) = self.inner.abandoned.watch();
+        let _interrupt = InterruptOnDrop(bounds.interrupt.clone());
+        let seen = bounds.clone();
+        let thread = tokio::task::spawn_blocking(move || {
+            let _held = (slot, running);
+            work(&seen)
+        });
+        let ended = tokio::time::timeout_at(bounds.deadline.into(), thread).await;
+        drop(waiting);
+        match ended {
+            Ok(result) => result.map_err(|_| bounds.interrupted())?,
+            Err(_) => Err(bounds.timed_out()),
         }
-        Err(error) => Err(error),
     }
-}
-
-fn is_empty(conversation: &mut Conversation) -> Result<bool, GitError> {
-    use gix::protocol::handshake::Ref;
-    Ok(conversation.list(None)?.iter().all(|listed| matches!(listed, Ref::Unborn { .. })))
 }
 
 impl Inner {
+    fn find(
+        &self,
+        consumer: String,
+        endpoint: &Endpoint,
+        reference: Reference,
+        dialer: &Dialer,
+        bounds: &Bounds,
+    ) -> Result<Session, GitError> {
+        let url = endpoint.url().as_str();
+        let memory = || self.resources.memory.reservation(&consumer, REFERENCES);
+        let mut conversation = Conversation::open(endpoint, dialer, bounds)?;
+        let refs = match reference.prefix() {
+            Some(prefix) => conversation.list(Some(&prefix), bounds, memory())?,
+            None => Vec::new(),
+        };
+        match reference.choose(url, &refs) {
+            Ok(found) => {
+                conversation.discharge();
+                Ok(Session { conversation, found, reference, consumer })
+            }
+            // A repository without any reference is empty: that is said rather than that one of them is missing.
+            Err(_) if refs.is_empty() && is_empty(&conversation.list(None, bounds, memory())?) => {
+                Err(GitError::Empty { url: url.to_owned() })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     fn checkout(
         &self,
         session: Session,
         ignore: Option<&str>,
-        deadline: Instant,
-        interrupt: &AtomicBool,
+        dialer: &Dialer,
+        bounds: &Bounds,
     ) -> Result<Checkout, GitError> {
-        let Session { mut conversation, found } = session;
+        let Session { conversation, found, reference, consumer } = session;
         let endpoint = conversation.endpoint().clone();
-        let url = endpoint.url().to_string();
-        let mirror = self.mirrors.hold(&endpoint.keyed_name(self.mirrors.key()), &url, deadline)?;
-        let had_content = mirror.exists();
-        let attempt = |conversation: &mut Conversation| {
-            let repository = mirror.obtain(conversation, &found, self.limits.pack_bytes_max, interrupt)?;
-            tree::read(&repository, &url, found.commit, ignore, self.limits.tree)
+        let mut conversation = Some(conversation);
+        // A fetch that failed leaves the rest of an answer unread: the next one shakes hands anew.
+        let mut conversation = || match conversation.take() {
+            Some(open) => Ok(open),
+            None => Conversation::open(&endpoint, dialer, bounds),
         };
-        let (subject, tree) = match attempt(&mut conversation) {
-            Err(error) if error.blames_mirror() && had_content && !interrupt.load(Ordering::Relaxed) => {
-                tracing::warn!(%url, error = %plumb_status::chain(&error), "the mirror is thrown away and fetched anew");
+        let name = endpoint.keyed_name(self.mirrors.key());
+        if let Some((branch, tip)) = reference.must_hold(&found) {
+            let mut open = conversation()?;
+            let fetching = self.fetching(&consumer, OBJECT_BYTES_USUAL, &mut open, bounds)?;
+            let is_held = self.mirrors.history_holds(&name, tip, found.commit, fetching)?;
+            if !is_held {
+                let (url, commit) = (bounds.url.clone(), found.commit_hex());
+                return Err(GitError::NotOnBranch { url, commit, branch: branch.to_owned() });
+            }
+        }
+        let mirror = self.mirrors.hold(&name, bounds)?;
+        let had_content = mirror.exists();
+        let mut attempt = |object_bytes: u64| {
+            let mut open = conversation()?;
+            let fetching = self.fetching(&consumer, object_bytes, &mut open, bounds)?;
+            let repository = mirror.obtain(&found, fetching)?;
+            let memory = self.resources.memory.reservation(&consumer, self.files_limit());
+            tree::read(&repository, &found, ignore, self.limits.tree, memory, bounds)
+        };
+        let mut object_bytes = OBJECT_BYTES_USUAL.min(self.object_bytes_max());
+        let mut result = attempt(object_bytes);
+        if matches!(&result, Err(GitError::ObjectTooLarge { .. })) && object_bytes < self.object_bytes_max() {
+            object_bytes = self.object_bytes_max();
+            result = attempt(object_bytes);
+        }
+        let result = match result {
+            Err(error) if error.blames_mirror() && had_content && bounds.check().is_ok() => {
+                tracing::warn!(url = %bounds.url, error = %plumb_status::chain(&error), "discarding the mirror and fetching again");
                 mirror.discard()?;
-                attempt(&mut Conversation::open(&endpoint, remaining(deadline))?)
+                attempt(object_bytes)
             }
             result => result,
+        };
+        if let Err(error) = self.mirrors.evict(self.limits.mirrors_bytes_max) {
+            tracing::warn!(%error, "failed to evict mirrors");
         }
-        .map_err(|error| not_handed_out(error, &found))?;
-        Ok(Checkout { found, summary: subject.summary, tree })
+        let (subject, tree, memory) = result.map_err(|error| not_handed_out(error, &found))?;
+        Ok(Checkout { found, summary: subject.summary, tree, memory })
     }
+
+    fn fetching<'a>(
+        &self,
+        consumer: &str,
+        object_bytes_max: u64,
+        conversation: &'a mut Conversation,
+        bounds: &'a Bounds,
+    ) -> Result<Fetching<'a>, GitError> {
+        let mut memory = self.resources.memory.reservation(consumer, PACK);
+        memory.try_grow(object_bytes_max.saturating_mul(OBJECT_COPIES)).map_err(|source| {
+            GitError::OverBudget { action: bounds.action, url: bounds.url.clone(), source }
+        })?;
+        let pack_bytes_max = self.limits.pack_bytes_max;
+        Ok(Fetching { conversation, bounds, pack_bytes_max, object_bytes_max, memory })
+    }
+
+    /// The largest object that is read: no larger than a file may be, and than a namespace has memory for.
+    fn object_bytes_max(&self) -> u64 {
+        let share = self.resources.memory.consumer_bytes_max() / (OBJECT_COPIES + 1);
+        self.limits.tree.file_bytes_max.max(OBJECT_BYTES_USUAL).min(share)
+    }
+
+    fn files_limit(&self) -> Limit {
+        let bytes_max = self.limits.tree.bytes_max.saturating_add(PATHS_BYTES_MAX);
+        Limit { name: "files and paths of a commit", bytes_max }
+    }
+}
+
+fn is_empty(refs: &[gix::protocol::handshake::Ref]) -> bool {
+    refs.iter().all(|listed| matches!(listed, gix::protocol::handshake::Ref::Unborn { .. }))
 }
 
 /// A server that does not have a commit says so in a line of its own.
@@ -188,40 +325,6 @@ fn not_handed_out(error: GitError, found: &Found) -> GitError {
             GitError::CommitNotFound { url, commit: found.commit_hex() }
         }
         other => other,
-    }
-}
-
-fn remaining(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
-}
-
-/// Raises the flag when it is dropped, so that a task nobody waits for ends.
-struct Interrupt(Arc<AtomicBool>);
-
-impl Drop for Interrupt {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-async fn run<T: Send + 'static>(
-    action: &'static str,
-    url: String,
-    slots: &Semaphore,
-    timeout: Duration,
-    work: impl FnOnce(Instant, &AtomicBool) -> Result<T, GitError> + Send + 'static,
-) -> Result<T, GitError> {
-    let deadline = Instant::now() + timeout;
-    let flag = Interrupt(Arc::new(AtomicBool::new(false)));
-    let seen = Arc::clone(&flag.0);
-    let interrupted = || GitError::Interrupted { action, url: url.clone() };
-    let attempt = async {
-        let _slot = slots.acquire().await.map_err(|_| interrupted())?;
-        tokio::task::spawn_blocking(move || work(deadline, &seen)).await.map_err(|_| interrupted())?
-    };
-    match tokio::time::timeout(timeout, attempt).await {
-        Ok(result) => result,
-        Err(_) => Err(GitError::TimedOut { action, url: url.clone(), seconds: timeout.as_secs() }),
     }
 }
 

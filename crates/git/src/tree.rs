@@ -7,14 +7,19 @@ use gix::{
     bstr::{BStr, ByteSlice},
     objs::tree::EntryKind as Mode,
 };
-use plumb_filetree::{EntryKind, Ignore, MemoryTree, RelPath, TreeLimits, ignore::IGNORE_FILE};
+use plumb_filetree::{EntryKind, Ignore, MemoryTree, RelPath, TreeError, TreeLimits, ignore::IGNORE_FILE};
+use plumb_memory::MemoryReservation;
 
-use crate::error::GitError;
+use crate::{bounds::Bounds, error::GitError, reference::Found};
 
 /// Entries of trees that are looked at, left out or not. A tree that contains itself many times over ends here.
 const ENTRIES_VISITED_MAX: usize = 500_000;
 /// An ignore file larger than this is refused.
 const IGNORE_FILE_BYTES_MAX: u64 = 1 << 20;
+/// What an entry holds in memory beside its path: in the list of entries and in the tree.
+const ENTRY_BYTES: u64 = 192;
+/// The path of an entry is in memory as often as this: in the list, in the tree, in its directory.
+const PATH_COPIES: u64 = 3;
 
 /// What is known of a commit beside its tree.
 pub(crate) struct Subject {
@@ -22,15 +27,18 @@ pub(crate) struct Subject {
     pub(crate) summary: String,
 }
 
-/// Reads the tree of a commit, without what is ignored.
+/// Reads the tree of a commit, without what is ignored. Whatever it holds is charged to `memory` before it is allocated.
 pub(crate) fn read(
     repository: &gix::Repository,
-    url: &str,
-    commit: ObjectId,
+    found: &Found,
     spec_ignore: Option<&str>,
     limits: TreeLimits,
-) -> Result<(Subject, MemoryTree), GitError> {
-    let reader = Reader { repository, url, commit, limits };
+    memory: MemoryReservation,
+    bounds: &Bounds,
+) -> Result<(Subject, MemoryTree, MemoryReservation), GitError> {
+    let commit = found.commit;
+    let mut reader = Reader { repository, bounds, commit, limits, memory };
+    reader.must_be_commit(found)?;
     let object = repository.find_commit(commit).map_err(|error| reader.broken(&error))?;
     let summary = object
         .message_raw_sloppy()
@@ -43,14 +51,16 @@ pub(crate) fn read(
     let tree = object.tree_id().map_err(|error| reader.broken(&error))?.detach();
     let entries = reader.walk(tree)?;
     let ignore = reader.ignore(&entries, spec_ignore)?;
-    Ok((Subject { summary }, reader.read_kept(&entries, &ignore)?))
+    let tree = reader.read_kept(&entries, &ignore)?;
+    Ok((Subject { summary }, tree, reader.memory))
 }
 
 struct Reader<'a> {
     repository: &'a gix::Repository,
-    url: &'a str,
+    bounds: &'a Bounds,
     commit: ObjectId,
     limits: TreeLimits,
+    memory: MemoryReservation,
 }
 
 struct Entry {
@@ -67,18 +77,33 @@ enum Kind {
 }
 
 impl Reader<'_> {
-    fn walk(&self, root: ObjectId) -> Result<Vec<Entry>, GitError> {
+    /// A tag may lead to a file or a directory: that is said, rather than that the commit is broken.
+    fn must_be_commit(&self, found: &Found) -> Result<(), GitError> {
+        let header = self.repository.find_header(self.commit).map_err(|error| self.broken(&error))?;
+        if header.kind() == gix::objs::Kind::Commit {
+            return Ok(());
+        }
+        Err(GitError::NotACommit {
+            url: self.bounds.url.clone(),
+            reference: found.name.clone().unwrap_or_else(|| found.commit_hex()),
+            kind: header.kind().to_string(),
+        })
+    }
+
+    fn walk(&mut self, root: ObjectId) -> Result<Vec<Entry>, GitError> {
         let mut entries = Vec::new();
         let mut open = vec![(RelPath::root(), root)];
         let mut visited = 0;
         while let Some((directory, id)) = open.pop() {
+            self.bounds.check()?;
+            let bytes = self.size(id)?;
+            self.charge(bytes)?;
             let tree = self.repository.find_tree(id).map_err(|error| self.broken(&error))?;
             for entry in tree.iter() {
                 let entry = entry.map_err(|error| self.broken(&error))?;
                 visited += 1;
                 if visited > ENTRIES_VISITED_MAX {
-                    let source = plumb_filetree::TreeError::TooManyEntries { max: ENTRIES_VISITED_MAX };
-                    return Err(GitError::TooLarge { commit: self.commit.to_string(), source });
+                    return Err(self.too_large(TreeError::TooManyEntries { max: ENTRIES_VISITED_MAX }));
                 }
                 let kind = match entry.mode().kind() {
                     Mode::Tree => Kind::Dir,
@@ -86,19 +111,29 @@ impl Reader<'_> {
                     Mode::BlobExecutable => Kind::Executable,
                     Mode::Link | Mode::Commit => continue,
                 };
+                let length = directory.as_str().len() + entry.filename().len();
+                self.charge(ENTRY_BYTES + PATH_COPIES * length as u64)?;
                 let path = self.child(&directory, entry.filename())?;
                 let id = entry.object_id();
                 if kind == Kind::Dir {
                     if path.depth() > self.limits.depth_max {
-                        let source = plumb_filetree::TreeError::TooDeep { path, max: self.limits.depth_max };
-                        return Err(GitError::TooLarge { commit: self.commit.to_string(), source });
+                        return Err(self.too_large(TreeError::TooDeep { path, max: self.limits.depth_max }));
                     }
                     open.push((path.clone(), id));
                 }
                 entries.push(Entry { path, id, kind });
             }
+            self.memory.shrink(bytes);
         }
         Ok(entries)
+    }
+
+    fn charge(&mut self, bytes: u64) -> Result<(), GitError> {
+        self.memory.try_grow(bytes).map_err(|source| GitError::OverBudget {
+            action: self.bounds.action,
+            url: self.bounds.url.clone(),
+            source,
+        })
     }
 
     fn child(&self, directory: &RelPath, name: &BStr) -> Result<RelPath, GitError> {
@@ -116,7 +151,7 @@ impl Reader<'_> {
         directory.child(name).map_err(|source| GitError::Path { commit: self.commit.to_string(), source })
     }
 
-    fn ignore(&self, entries: &[Entry], spec: Option<&str>) -> Result<Ignore, GitError> {
+    fn ignore(&mut self, entries: &[Entry], spec: Option<&str>) -> Result<Ignore, GitError> {
         let mut builder = Ignore::builder();
         for entry in entries {
             if entry.kind == Kind::Dir || entry.path.file_name() != Some(IGNORE_FILE) {
@@ -124,23 +159,23 @@ impl Reader<'_> {
             }
             let size = self.size(entry.id)?;
             if size > IGNORE_FILE_BYTES_MAX {
-                let source = plumb_filetree::TreeError::FileTooLarge {
-                    path: entry.path.clone(),
-                    bytes: size,
-                    max: IGNORE_FILE_BYTES_MAX,
-                };
-                return Err(GitError::TooLarge { commit: self.commit.to_string(), source });
+                let (path, max) = (entry.path.clone(), IGNORE_FILE_BYTES_MAX);
+                return Err(self.too_large(TreeError::FileTooLarge { path, bytes: size, max }));
             }
+            self.charge(size)?;
             let text = String::from_utf8_lossy(&self.blob(entry.id)?).into_owned();
             builder.file(entry.path.parent().unwrap_or_default(), text);
         }
         builder.build(spec).map_err(|source| GitError::Ignore { commit: self.commit.to_string(), source })
     }
 
-    fn read_kept(&self, entries: &[Entry], ignore: &Ignore) -> Result<MemoryTree, GitError> {
-        let too_large = |source| GitError::TooLarge { commit: self.commit.to_string(), source };
+    fn read_kept(&mut self, entries: &[Entry], ignore: &Ignore) -> Result<MemoryTree, GitError> {
+        let commit = self.commit.to_string();
+        let too_large = |source| GitError::TooLarge { commit: commit.clone(), source };
         let mut builder = MemoryTree::builder(self.limits);
         for entry in entries {
+            // Matching an entry costs as much as there are rules.
+            self.bounds.check()?;
             let kind = if entry.kind == Kind::Dir { EntryKind::Dir } else { EntryKind::File };
             if ignore.excludes(&entry.path, kind) {
                 continue;
@@ -149,7 +184,9 @@ impl Reader<'_> {
                 builder.dir(&entry.path).map_err(too_large)?;
                 continue;
             }
-            builder.admit(&entry.path, self.size(entry.id)?).map_err(too_large)?;
+            let size = self.size(entry.id)?;
+            builder.admit(&entry.path, size).map_err(too_large)?;
+            self.charge(size)?;
             let content = Bytes::from(self.blob(entry.id)?);
             builder.file(&entry.path, content, entry.kind == Kind::Executable).map_err(too_large)?;
         }
@@ -165,9 +202,13 @@ impl Reader<'_> {
         Ok(blob.detach().data)
     }
 
+    fn too_large(&self, source: TreeError) -> GitError {
+        GitError::TooLarge { commit: self.commit.to_string(), source }
+    }
+
     fn broken(&self, error: &gix::Error) -> GitError {
         GitError::Object {
-            url: self.url.to_owned(),
+            url: self.bounds.url.clone(),
             commit: self.commit.to_string(),
             detail: error.to_string(),
         }

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets_range};
 use prometheus_client::registry::{Metric, Registry};
 
@@ -97,6 +97,16 @@ impl Metrics {
         self.0.registry.lock().unwrap_or_else(PoisonError::into_inner).register(name, help, metric);
     }
 
+    /// Adds a gauge whose value is read when it is scraped.
+    pub fn register_read_gauge(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        read: impl Fn() -> i64 + Send + Sync + 'static,
+    ) {
+        self.register_collector(ReadGauge { name, help, read: Box::new(read) });
+    }
+
     /// Adds metrics that are read when they are scraped.
     pub(crate) fn register_collector(&self, collector: impl Collector) {
         self.0
@@ -152,9 +162,42 @@ impl Metrics {
     }
 }
 
+/// A gauge whose value belongs to somebody else.
+struct ReadGauge {
+    name: &'static str,
+    help: &'static str,
+    read: Box<dyn Fn() -> i64 + Send + Sync>,
+}
+
+impl std::fmt::Debug for ReadGauge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReadGauge").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Collector for ReadGauge {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let gauge = ConstGauge::new((self.read)());
+        gauge.encode(encoder.encode_descriptor(self.name, self.help, None, gauge.metric_type())?)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gauge_is_read_when_it_is_scraped() {
+        let metrics = Metrics::default();
+        let value = Arc::new(std::sync::atomic::AtomicI64::new(1));
+        let read = Arc::clone(&value);
+        metrics.register_read_gauge("x_threads", "Threads", move || {
+            read.load(std::sync::atomic::Ordering::Relaxed)
+        });
+        assert!(metrics.render().contains("x_threads 1\n"));
+        value.store(7, std::sync::atomic::Ordering::Relaxed);
+        assert!(metrics.render().contains("x_threads 7\n"));
+    }
 
     #[test]
     fn the_names_are_those_that_dashboards_ask_for() {

@@ -96,7 +96,8 @@ pub async fn build(
     {
         return Ok(Arc::clone(build));
     }
-    let fetch = context.fetcher.fetch(artifact);
+    let consumer = object.metadata.namespace.as_deref().unwrap_or_default();
+    let fetch = context.fetcher.fetch(consumer, artifact);
     let fetched = match worker {
         Some(worker) => worker.parked(fetch).await,
         None => fetch.await,
@@ -109,7 +110,7 @@ pub async fn build(
         }
     })?;
     if let Some((_, build)) = kept
-        && build.reads.holds_in(tree.as_ref())
+        && build.reads.holds_in(tree.as_tree())
     {
         context.builds.put(&key, recipe, &artifact.digest, &build);
         return Ok(build);

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use plumb_api::{meta::Artifact, source::GitRepository};
 use plumb_git::{Checkout, Session};
 use plumb_status::{Occurrence, Reason, chain};
-use plumb_store::{Collected, StoreError};
+use plumb_store::{Collected, Store, StoreError};
 
 use super::{
     Context,
@@ -34,6 +34,9 @@ pub enum Receipt {
 pub trait Lender: Sync {
     /// The ledger, until the guard is dropped.
     fn lend(&self) -> MutexGuard<'_, GitRepositoryLedger>;
+    /// Gives the worker back before something outside is waited for; the attempt goes on. From here on the slots of the Git
+    /// client bound how many attempts run, each namespace by its share.
+    fn park(&self);
 }
 
 /// A lender of any kind.
@@ -44,6 +47,8 @@ impl Lender for Mutex<GitRepositoryLedger> {
         // Each change of a ledger is whole before anything can panic.
         self.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn park(&self) {}
 }
 
 /// Carries the decision out.
@@ -97,10 +102,17 @@ async fn store(
     context: &Context,
     now: Timestamp,
 ) -> Result<Artifact, SourceError> {
-    let Checkout { found, summary: _, tree } = checkout;
+    let Checkout { found, summary: _, tree, memory } = checkout;
     let location = location(repository).map_err(|source| StoreError::Location { source })?;
     let file = file_name(&found.commit_hex(), ignore);
-    let written = context.on_store(move |store| store.put(&location, &file, &tree)).await?;
+    let put = move |store: &Store| {
+        let written = store.put(&location, &file, &tree);
+        // The files go first, then what they are charged to.
+        drop(tree);
+        drop(memory);
+        written
+    };
+    let written = context.on_store(put).await?;
     let artifact = Artifact {
         digest: written.digest,
         last_update_time: now,

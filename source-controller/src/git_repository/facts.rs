@@ -37,10 +37,10 @@ pub async fn remote(
     valid: &Valid,
     context: &Context,
 ) -> Result<Session, SourceError> {
+    let namespace = repository.namespace().unwrap_or_default();
     let secret = match &valid.secret {
         None => GitSecret::default(),
         Some(name) => {
-            let namespace = repository.namespace().unwrap_or_default();
             let read = plumb_secrets::read(&context.client, &namespace, name).await;
             read.and_then(|keys| GitSecret::from_content(&keys))
                 .map_err(|source| SourceError::Secret { source })?
@@ -57,5 +57,6 @@ pub async fn remote(
     if endpoint.is_exposed() {
         tracing::warn!(url = %endpoint.url(), "credentials are sent over an unencrypted connection");
     }
-    context.git.find(&endpoint, &valid.reference, valid.timeout).await.map_err(SourceError::of_git)
+    let found = context.git.find(&namespace, &endpoint, &valid.reference, valid.timeout).await;
+    found.map_err(SourceError::of_git)
 }

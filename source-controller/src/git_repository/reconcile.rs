@@ -49,6 +49,8 @@ async fn attempt(
     let valid = validate(&repository.spec)?;
     let stored = facts::stored(repository, context).await?;
     ledger.lend().note_stored(&stored);
+    // A server may be silent for the whole timeout: that must not hold a worker.
+    ledger.park();
     let session = facts::remote(repository, &valid, context).await?;
     let revision = session.found().revision();
     let decision = decide(&stored, &revision, valid.ignore.as_deref(), repository.status.as_ref());

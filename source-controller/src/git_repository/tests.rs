@@ -5,11 +5,14 @@ use std::{sync::Mutex, time::Duration};
 
 use jiff::Timestamp;
 use plumb_api::source::{GitRepository, GitRepositoryCondition};
-use plumb_git::{Git, Limits};
+use plumb_egress::AddressPolicy;
+use plumb_git::{Git, Limits, Resources};
+use plumb_memory::MemoryPool;
 use plumb_status::{Before, Ending, Reason, Status, Summary, breaches, summarize};
 use plumb_store::{Advertised, Retention, Store};
 use plumb_testkit::{
     gitserver::{Credentials, GitServer, GitServerOptions},
+    hostile::{HostileServer, Hostility},
     repository::Repository,
     scenario::{Answer, Scenario},
 };
@@ -27,13 +30,18 @@ struct Desk {
     now: Timestamp,
 }
 
+fn resources() -> Resources {
+    let addresses = AddressPolicy::reject_link_local("--allow-link-local-addresses");
+    Resources { memory: MemoryPool::new(600 << 20), addresses }
+}
+
 impl Desk {
     fn new(url: &str) -> Self {
         let root = tempfile::tempdir().unwrap();
         let api = Scenario::new();
         let context = Context {
             client: api.client(),
-            git: Git::open(&root.path().join("plumb-git"), Limits::default()).unwrap(),
+            git: Git::open(&root.path().join("plumb-git"), Limits::default(), resources()).unwrap(),
             store: Store::open(&root.path().join("data")).unwrap(),
             advertised: Advertised::new(
                 "source-controller.flux-system.svc.",
@@ -388,4 +396,42 @@ async fn deletion_removes_what_was_stored() {
     assert!(matches!(reconcile::teardown(&object, &desk.context, &ledger).await, Ending::Gone));
     assert!(!stored.parent().unwrap().exists());
     assert!(matches!(reconcile::teardown(&object, &desk.context, &ledger).await, Ending::Gone));
+}
+
+/// A lender that notes when the worker was given back.
+struct Parking {
+    ledger: Mutex<GitRepositoryLedger>,
+    parked: std::sync::atomic::AtomicBool,
+}
+
+impl super::act::Lender for Parking {
+    fn lend(&self) -> std::sync::MutexGuard<'_, GitRepositoryLedger> {
+        self.ledger.lock().unwrap()
+    }
+
+    fn park(&self) {
+        self.parked.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn waiting_for_a_silent_server_holds_no_worker() {
+    let server = HostileServer::start(Hostility::Silence).unwrap();
+    let mut desk = Desk::new(&server.url());
+    desk.set("timeout", json!("1s"));
+    let object: GitRepository = serde_json::from_value(desk.object.clone()).unwrap();
+    let ledger = Mutex::new(GitRepositoryLedger::of(&object, &desk.context.advertised));
+    let parking = Parking { ledger, parked: std::sync::atomic::AtomicBool::new(false) };
+    let attempt = reconcile::reconcile(&object, &desk.context, &parking, desk.now);
+    let asked = async {
+        while server.requests() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        parking.parked.load(std::sync::atomic::Ordering::SeqCst)
+    };
+    let (ending, was_parked) = tokio::join!(attempt, asked);
+    assert!(was_parked, "the server was asked by an attempt that held its worker");
+    let summary = desk.finish(&object, &parking.ledger.into_inner().unwrap(), &ending);
+    let text = format!("{summary:?}");
+    assert!(text.contains("timed out after 1 s"), "{text}");
 }

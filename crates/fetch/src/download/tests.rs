@@ -53,7 +53,7 @@ fn fetcher(limits: FetchLimits) -> Fetcher {
         pause_min: Duration::from_millis(1),
         pause_max: Duration::from_millis(2),
     };
-    Fetcher::new(HostPolicy::default(), retry, limits).unwrap()
+    Fetcher::new(HostPolicy::default(), retry, limits, MemoryPool::new(1 << 30)).unwrap()
 }
 
 fn digest_of(body: &[u8]) -> String {
@@ -66,7 +66,8 @@ async fn a_fetched_tree_is_cached_by_digest() {
     let (url, count) = serve(vec![ok(&body)]).await;
     let fetcher = fetcher(FetchLimits::default());
     let digest = digest_of(&body);
-    let (first, second) = tokio::join!(fetcher.fetch_from(&url, &digest), fetcher.fetch_from(&url, &digest));
+    let (first, second) =
+        tokio::join!(fetcher.fetch_from("apps", &url, &digest), fetcher.fetch_from("apps", &url, &digest));
     assert_eq!(first.unwrap().read(&RelPath::parse("a.yaml").unwrap()).unwrap().as_ref(), b"x");
     second.unwrap();
     assert_eq!(count.load(Ordering::SeqCst), 1);
@@ -75,7 +76,8 @@ async fn a_fetched_tree_is_cached_by_digest() {
 #[tokio::test]
 async fn a_wrong_digest_is_found_before_anything_is_parsed() {
     let (url, count) = serve(vec![ok(b"not even an archive")]).await;
-    let error = fetcher(FetchLimits::default()).fetch_from(&url, &digest_of(b"other")).await.unwrap_err();
+    let error =
+        fetcher(FetchLimits::default()).fetch_from("apps", &url, &digest_of(b"other")).await.unwrap_err();
     assert!(matches!(error, FetchError::DigestMismatch { .. }), "{error:?}");
     assert_eq!(count.load(Ordering::SeqCst), 1);
 }
@@ -101,7 +103,7 @@ async fn an_archive_that_was_altered_in_any_way_is_refused() {
 #[tokio::test]
 async fn a_missing_file_is_told_apart_and_not_asked_for_again() {
     let (url, count) = serve(vec![status("404 Not Found")]).await;
-    let error = fetcher(FetchLimits::default()).fetch_from(&url, &digest_of(b"x")).await.unwrap_err();
+    let error = fetcher(FetchLimits::default()).fetch_from("apps", &url, &digest_of(b"x")).await.unwrap_err();
     assert!(error.is_not_found(), "{error:?}");
     assert_eq!(count.load(Ordering::SeqCst), 1);
 }
@@ -111,10 +113,11 @@ async fn a_server_error_is_repeated_until_it_passes_or_the_tries_are_used_up() {
     let body = archive(&[("a", b"x", 0o600)]);
     let busy = || status("503 Service Unavailable");
     let (url, count) = serve(vec![busy(), busy(), ok(&body)]).await;
-    fetcher(FetchLimits::default()).fetch_from(&url, &digest_of(&body)).await.unwrap();
+    fetcher(FetchLimits::default()).fetch_from("apps", &url, &digest_of(&body)).await.unwrap();
     assert_eq!(count.load(Ordering::SeqCst), 3);
     let (url, count) = serve(vec![busy()]).await;
-    let error = fetcher(FetchLimits::default()).fetch_from(&url, &digest_of(&body)).await.unwrap_err();
+    let error =
+        fetcher(FetchLimits::default()).fetch_from("apps", &url, &digest_of(&body)).await.unwrap_err();
     assert!(matches!(error, FetchError::Status { status: 503, .. }));
     assert_eq!(count.load(Ordering::SeqCst), 3);
 }
@@ -124,7 +127,7 @@ async fn a_redirect_is_not_followed() {
     let answer =
         b"HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n".to_vec();
     let (url, _) = serve(vec![answer]).await;
-    let error = fetcher(FetchLimits::default()).fetch_from(&url, &digest_of(b"x")).await.unwrap_err();
+    let error = fetcher(FetchLimits::default()).fetch_from("apps", &url, &digest_of(b"x")).await.unwrap_err();
     assert!(matches!(error, FetchError::Status { status: 302, .. }), "{error:?}");
 }
 
@@ -135,7 +138,7 @@ async fn a_body_over_the_limit_is_refused_announced_or_not() {
     unannounced.extend_from_slice(&[0; 100]);
     for answer in [ok(&[0; 100]), unannounced] {
         let (url, _) = serve(vec![answer]).await;
-        let error = fetcher(limits).fetch_from(&url, &digest_of(b"x")).await.unwrap_err();
+        let error = fetcher(limits).fetch_from("apps", &url, &digest_of(b"x")).await.unwrap_err();
         assert!(matches!(error, FetchError::TooLarge { max: 8, .. }), "{error:?}");
     }
 }
@@ -146,7 +149,7 @@ async fn an_empty_or_weak_digest_is_refused() {
         ["", "sha1:abc", "sha256:", "sha256:zz", "sha256:ab", "md5:d41d8cd98f00b204e9800998ecf8427e"]
     {
         let error =
-            fetcher(FetchLimits::default()).fetch_from("http://127.0.0.1:1/", digest).await.unwrap_err();
+            fetcher(FetchLimits::default()).fetch_from("apps", "http://127.0.0.1:1/", digest).await.unwrap_err();
         assert!(matches!(error, FetchError::BadDigest { .. }), "{digest}");
     }
 }
@@ -157,7 +160,7 @@ async fn a_hanging_server_costs_no_more_than_the_timeout() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let hanging = format!("http://{}/x", listener.local_addr().unwrap());
     let limits = FetchLimits { timeout: Duration::from_millis(100), ..FetchLimits::default() };
-    let error = fetcher(limits).fetch_from(&hanging, &digest_of(b"x")).await.unwrap_err();
+    let error = fetcher(limits).fetch_from("apps", &hanging, &digest_of(b"x")).await.unwrap_err();
     assert!(matches!(error, FetchError::TimedOut { .. }), "{error:?}");
-    assert!(fetcher(limits).fetch_from(&url, &digest_of(b"x")).await.is_err());
+    assert!(fetcher(limits).fetch_from("apps", &url, &digest_of(b"x")).await.is_err());
 }

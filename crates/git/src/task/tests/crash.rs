@@ -2,7 +2,7 @@
 
 use std::{
     process::{Child, Command, Stdio},
-    sync::{atomic::AtomicUsize, mpsc},
+    sync::{Arc, atomic::AtomicUsize, mpsc},
 };
 
 use super::{
@@ -28,8 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[tokio::test]
 async fn child() {
     let (Ok(root), Ok(url)) = (std::env::var(CHILD_ROOT), std::env::var(CHILD_URL)) else { return };
-    let git = Git::open(Path::new(&root), Limits::default()).unwrap();
-    let session = git.find(&anonymous(&url), &main(), TIMEOUT).await.unwrap();
+    let git = open(Path::new(&root), Limits::default());
+    let session = git.find("team-a", &anonymous(&url), &main(), TIMEOUT).await.unwrap();
     git.checkout(session, None, TIMEOUT).await.unwrap();
 }
 
@@ -98,16 +98,16 @@ async fn a_fetch_that_was_killed_at_any_moment_needs_no_hand() {
         let content = format!("kill {kill}");
         let is_first_fetch = kill % 2 == 0;
         if !is_first_fetch {
-            let git = Git::open(&mirrors, Limits::default()).unwrap();
-            let session = git.find(&anonymous(&repository.url), &main(), TIMEOUT).await.unwrap();
+            let git = open(&mirrors, Limits::default());
+            let session = git.find("team-a", &anonymous(&repository.url), &main(), TIMEOUT).await.unwrap();
             git.checkout(session, None, TIMEOUT).await.unwrap();
             repository.write("noise", &noise(&mut seeded));
         }
         repository.write("app.yaml", &content);
         repository.commit("next");
         let moment = kill_at(&mirrors, &repository, &server, &mut seeded);
-        let git = Git::open(&mirrors, Limits::default()).unwrap();
-        let session = git.find(&anonymous(&repository.url), &main(), TIMEOUT).await.unwrap();
+        let git = open(&mirrors, Limits::default());
+        let session = git.find("team-a", &anonymous(&repository.url), &main(), TIMEOUT).await.unwrap();
         let checkout = git.checkout(session, None, TIMEOUT).await;
         let checkout = checkout.unwrap_or_else(|error| {
             panic!("kill {kill} ({moment}): {}", plumb_status::chain(&error));

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
@@ -134,7 +134,7 @@ impl Repository {
     }
 }
 
-fn git(directory: &Path, arguments: &[&str]) -> String {
+pub fn git(directory: &Path, arguments: &[&str]) -> String {
     let output = Command::new("git")
         .args(["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"])
         .args(arguments)
@@ -263,11 +263,4 @@ pub fn self_signed(calls_itself_ca: bool, name: &str) -> (Vec<u8>, Arc<ServerCon
         .with_single_cert(vec![certificate.der().clone()], key)
         .unwrap();
     (pem, Arc::new(config))
-}
-
-/// A server that accepts connections and never answers.
-pub fn silent() -> (String, TcpListener, Arc<Mutex<Vec<TcpStream>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/x", listener.local_addr().unwrap());
-    (url, listener, Arc::default())
 }

@@ -1,0 +1,125 @@
+//! Servers that misbehave: each operation ends at its deadline or at a limit, its thread ends with it, and other namespaces go on.
+
+use std::net::SocketAddr;
+
+use plumb_testkit::hostile::{GIT_RESULT, HostileServer, Hostility, git_server, packet};
+
+use super::*;
+
+const SHORT: Duration = Duration::from_millis(300);
+/// Longer than any operation here may take, for a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(10);
+const ADVERTISEMENT: &str = "application/x-git-upload-pack-advertisement";
+
+/// Some references, as a server lists them.
+fn references(count: usize) -> Vec<u8> {
+    (0..count).flat_map(|index| packet(&format!("{index:040x} refs/heads/b{index}\n"))).collect()
+}
+
+fn hostilities(content_type: &'static str) -> Vec<(&'static str, Hostility)> {
+    let pause = Duration::from_millis(2);
+    let body = references(1);
+    vec![
+        ("silence", Hostility::Silence),
+        ("trickle", Hostility::Trickle { content_type, body: body.clone(), pause }),
+        ("lying length", Hostility::LyingLength { content_type, claimed: 1 << 40, body: body.clone() }),
+        ("truncation", Hostility::Truncation { content_type, body }),
+    ]
+}
+
+async fn ends_within_its_bounds(what: &str, server: &HostileServer) {
+    let desk = Desk::new();
+    let started = Instant::now();
+    let found = desk.git.find("team-a", &anonymous(&server.url()), &main(), SHORT).await;
+    let error = found.err().unwrap();
+    assert!(matches!(error, GitError::TimedOut { .. } | GitError::Transport { .. }), "{what}: {error:?}");
+    assert!(started.elapsed() < PATIENCE, "{what} took {:?}", started.elapsed());
+    assert!(server.wait_until_closed(PATIENCE), "{what}: the connection is still open");
+    let all_ended = tokio::time::timeout(PATIENCE, async {
+        while desk.git.abandoned_threads() > 0 || desk.git.inner.lists.used() > 0 {
+            tokio::task::yield_now().await;
+        }
+    });
+    all_ended.await.unwrap_or_else(|_| panic!("{what}: a thread goes on"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handshake_with_a_hostile_server_ends_at_its_deadline() {
+    for (what, hostility) in hostilities(ADVERTISEMENT) {
+        ends_within_its_bounds(what, &HostileServer::start(hostility).unwrap()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_of_a_hostile_server_ends_at_its_deadline() {
+    for (what, hostility) in hostilities(GIT_RESULT) {
+        ends_within_its_bounds(what, &git_server(hostility).unwrap()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_ends_by_itself_at_the_deadline() {
+    // The conversation itself, without the task around it that would raise the interrupt.
+    let server = HostileServer::start(Hostility::Silence).unwrap();
+    let bounds = Bounds::new("list remote for", server.url(), SHORT);
+    let dialer = Dialer { policy: resources().addresses, runtime: Handle::current() };
+    let endpoint = anonymous(&server.url());
+    let thread =
+        tokio::task::spawn_blocking(move || Conversation::open(&endpoint, &dialer, &bounds).map(|_| ()));
+    let error = tokio::time::timeout(PATIENCE, thread).await.expect("it ends").unwrap().unwrap_err();
+    assert!(matches!(error, GitError::TimedOut { .. }), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endless_list_ends_at_its_limit() {
+    let (first, again) = (references(1), references(2000));
+    let server = git_server(Hostility::Endless { content_type: GIT_RESULT, first, again }).unwrap();
+    let error =
+        Desk::new().git.find("team-a", &anonymous(&server.url()), &main(), TIMEOUT).await.err().unwrap();
+    assert!(matches!(error, GitError::TooManyReferences { max: 16_777_216, .. }), "{error:?}");
+    assert!(error.to_string().contains("more than 16777216 bytes of references"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_on_silent_servers_leaves_slots_to_others() {
+    let server = HostileServer::start(Hostility::Silence).unwrap();
+    let good = GitServer::start(Rules::default());
+    let (repository, _) = sample(&good);
+    let desk = Desk::new();
+    let hoard: Vec<_> = (0..2 * LISTS_MAX)
+        .map(|_| {
+            let (git, endpoint) = (desk.git.clone(), anonymous(&server.url()));
+            tokio::spawn(async move { git.find("team-a", &endpoint, &main(), TIMEOUT).await.map(|_| ()) })
+        })
+        .collect();
+    while desk.git.inner.lists.used() < LISTS_MAX / 2 {
+        tokio::task::yield_now().await;
+    }
+    desk.git.find("team-b", &anonymous(&repository.url), &main(), TIMEOUT).await.unwrap();
+    assert_eq!(desk.git.inner.lists.used(), LISTS_MAX / 2, "team-a holds half");
+    let error = desk.git.find("team-a", &anonymous(&repository.url), &main(), SHORT).await.err().unwrap();
+    assert!(error.to_string().contains("namespace \"team-a\" may use 8 of 16"), "{error}");
+    for task in hoard {
+        task.abort();
+    }
+    assert!(server.wait_until_closed(PATIENCE), "whoever is not waited for hangs up");
+}
+
+#[tokio::test]
+async fn addresses_that_sources_may_not_be_at_are_never_asked() {
+    let desk = Desk::new();
+    for url in ["http://169.254.169.254/x", "http://[fd00:ec2::254]/x", "http://0.0.0.0:1/x"] {
+        let error = desk.git.find("team-a", &anonymous(url), &main(), TIMEOUT).await.err().unwrap();
+        assert!(matches!(error, GitError::Address { .. }), "{url}: {error:?}");
+        assert!(plumb_status::chain(&error).contains("--allow-x"), "{}", plumb_status::chain(&error));
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_to_a_rejected_address_is_not_followed() {
+    let target: SocketAddr = "169.254.169.254:80".parse().unwrap();
+    let door = GitServer::start(Rules { redirect: Some(format!("http://{target}")), ..Rules::default() });
+    let url = format!("{}/x.git", door.url);
+    let error = Desk::new().git.find("team-a", &anonymous(&url), &main(), TIMEOUT).await.err().unwrap();
+    assert!(matches!(error, GitError::Address { .. }), "{error:?}");
+}

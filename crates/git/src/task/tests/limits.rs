@@ -1,0 +1,136 @@
+//! Limits of memory, and what a reference may lead to.
+
+use plumb_status::Consequence;
+
+use super::*;
+
+fn on_branch(branch: &str, commit: &str) -> Reference {
+    Reference::from_fields(Some(branch), None, None, None, Some(commit)).unwrap()
+}
+
+#[tokio::test]
+async fn a_commit_has_to_be_on_the_branch_that_is_named_with_it() {
+    for can_filter in ["true", "false"] {
+        let server = GitServer::start(Rules::default());
+        let (repository, first) = sample(&server);
+        git(&server.root.join("sample.git"), &["config", "uploadpack.allowFilter", can_filter]);
+        repository.write("app.yaml", "newer");
+        let second = repository.commit("Second");
+        repository.git(&["checkout", "-q", "-b", "side", &first]);
+        repository.write("app.yaml", "aside");
+        let aside = repository.commit("Aside");
+        let desk = Desk::new();
+        let endpoint = anonymous(&repository.url);
+        for (branch, commit, is_on_it) in [
+            ("main", &first, true),
+            ("main", &second, true),
+            ("side", &first, true),
+            ("side", &aside, true),
+            ("main", &aside, false),
+            ("side", &second, false),
+        ] {
+            let result = desk.read(&endpoint, &on_branch(branch, commit)).await;
+            match result {
+                Ok(checkout) => {
+                    assert!(is_on_it, "{commit} is not on {branch}");
+                    assert_eq!(checkout.found.revision(), format!("{branch}@sha1:{commit}"));
+                }
+                Err(error) => {
+                    assert!(!is_on_it && matches!(error, GitError::NotOnBranch { .. }), "{error:?}");
+                    let expected =
+                        format!("commit {commit} is not on branch {branch:?} of '{}'", repository.url);
+                    assert_eq!(error.to_string(), expected);
+                }
+            }
+        }
+        assert_eq!(desk.mirrors().len(), 1, "nothing stays of the histories");
+    }
+}
+
+#[tokio::test]
+async fn a_tag_on_a_file_or_directory_is_named_and_harms_no_other() {
+    let server = GitServer::start(Rules::default());
+    let (repository, first) = sample(&server);
+    repository.git(&["tag", "v1.0.0"]);
+    repository.git(&["tag", "v9.0.0", "HEAD:app.yaml"]);
+    repository.git(&["tag", "-a", "-m", "annotated", "v9.1.0", "HEAD:deep"]);
+    repository.git(&["push", "-q", "origin", "--tags"]);
+    let desk = Desk::new();
+    let endpoint = anonymous(&repository.url);
+    let version = |range| Reference::from_fields(None, None, Some(range), None, None).unwrap();
+    for (reference, name, kind) in [
+        (Reference::Tag("v9.0.0".into()), "v9.0.0", "blob"),
+        (Reference::Tag("v9.1.0".into()), "v9.1.0", "tree"),
+        (version(">=9"), "v9.1.0", "tree"),
+    ] {
+        let error = desk.read(&endpoint, &reference).await.unwrap_err();
+        let expected =
+            format!("reference {name:?} of '{}' leads to a {kind}, not to a commit", repository.url);
+        assert_eq!(error.to_string(), expected);
+    }
+    let checkout = desk.read(&endpoint, &version("1.x")).await.unwrap();
+    assert_eq!(checkout.found.revision(), format!("v1.0.0@sha1:{first}"));
+}
+
+#[test]
+fn an_abbreviated_commit_stalls() {
+    let error = Reference::from_fields(None, None, None, None, Some("0123abc")).unwrap_err();
+    assert_eq!(error.consequence(), Consequence::Stall);
+}
+
+/// A repository whose tree has `width` names for the same tree on each of `levels` levels: a few kilobytes that unfold to many
+/// entries.
+fn shared_subtrees(repository: &Repository, width: usize, levels: usize) {
+    let blob = repository.git(&["hash-object", "-w", "--stdin"]);
+    let mut tree = mktree(repository, &format!("100644 blob {blob}\tfile"));
+    for _ in 0..levels {
+        let entries: Vec<String> =
+            (0..width).map(|index| format!("040000 tree {tree}\t{index:0200}")).collect();
+        tree = mktree(repository, &entries.join("\n"));
+    }
+    let commit = repository.git(&["commit-tree", "-m", "shared", &tree]);
+    repository.git(&["push", "-q", "origin", &format!("{commit}:refs/heads/main")]);
+}
+
+fn mktree(repository: &Repository, entries: &str) -> String {
+    repository.git_with(&["mktree"], entries)
+}
+
+#[tokio::test]
+async fn entries_of_a_tree_are_charged_before_they_are_held() {
+    let server = GitServer::start(Rules::default());
+    let repository = server.repository("sample.git");
+    shared_subtrees(&repository, 10, 5);
+    let memory = MemoryPool::new(256 << 20);
+    let root = tempfile::tempdir().unwrap();
+    let limits = Limits::default();
+    let git = Git::open(root.path(), limits, Resources { memory: memory.clone(), ..resources() }).unwrap();
+    let session = git.find("team-a", &anonymous(&repository.url), &main(), TIMEOUT).await.unwrap();
+    let error = git.checkout(session, None, TIMEOUT).await.unwrap_err();
+    let text = plumb_status::chain(&error);
+    assert!(text.contains("files and paths of a commit: namespace \"team-a\""), "{text}");
+    assert_eq!(error.consequence(), Consequence::Retry);
+    assert_eq!(memory.usage().reserved, 0, "what was charged returns");
+}
+
+#[tokio::test]
+async fn an_object_over_the_limit_of_one_is_refused_by_its_size() {
+    let server = GitServer::start(Rules::default());
+    let repository = server.repository("sample.git");
+    repository.write("zeros", &"0".repeat(40 << 20));
+    repository.commit("large");
+    let root = tempfile::tempdir().unwrap();
+    let open = |bytes: u64| {
+        let resources = Resources { memory: MemoryPool::new(bytes), ..resources() };
+        Git::open(root.path(), Limits::default(), resources).unwrap()
+    };
+    let small = open(256 << 20);
+    let session = small.find("team-a", &anonymous(&repository.url), &main(), TIMEOUT).await.unwrap();
+    let error = small.checkout(session, None, TIMEOUT).await.unwrap_err();
+    assert!(matches!(error, GitError::ObjectTooLarge { max: 33_554_432, .. }), "{error:?}");
+    let large = open(600 << 20);
+    let session = large.find("team-a", &anonymous(&repository.url), &main(), TIMEOUT).await.unwrap();
+    let checkout = large.checkout(session, None, TIMEOUT).await.unwrap();
+    assert_eq!(checkout.tree.bytes(), 40 << 20);
+    assert!(checkout.memory.bytes() >= 40 << 20, "the files stay charged while they are held");
+}

@@ -1,0 +1,440 @@
+//! HTTP under gix's protocol, on the runtime's own client: every wait ends at the operation's deadline or when nobody waits for it any
+//! more, a body is counted while it is read, and each address is checked before it is connected to. Git's rule for redirects holds:
+//! only the handshake follows them, and credentials stay with the host that they were given for. What the bytes mean never enters.
+
+use std::{
+    any::Any,
+    io::{self, BufRead, Cursor, Read, Write},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use gix_transport::client::blocking_io::http::{GetResponse, Http, PostBodyDataKind, PostResponse};
+use plumb_egress::{AddressPolicy, RejectedAddress};
+use plumb_memory::{MemoryReservation, OverBudget};
+use reqwest::{
+    StatusCode,
+    header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION},
+};
+use tokio::runtime::Handle;
+use url::Url;
+
+use crate::bounds::Bounds;
+
+/// Redirects of one handshake.
+const REDIRECTS_MAX: usize = 10;
+/// Bytes of a request: a list of wanted and known commits.
+const UPLOAD_BYTES_MAX: usize = 1 << 20;
+
+/// Why the transport ended an exchange. gix carries errors as text; here the cause is kept as it is.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// Nobody waits any more.
+    Interrupted,
+    /// The deadline of the operation has passed.
+    TimedOut,
+    /// A status other than success.
+    Status(StatusCode),
+    /// The address is not allowed.
+    Rejected(RejectedAddress),
+    /// The memory of the process for what input can grow is in use.
+    OverBudget(OverBudget),
+    /// The body is larger than the operation may read.
+    TooLarge {
+        /// The limit, in bytes.
+        bytes_max: u64,
+    },
+}
+
+/// What all exchanges of a conversation share.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<State>>);
+
+struct State {
+    client: reqwest::Client,
+    runtime: Handle,
+    bounds: Bounds,
+    /// Bytes of bodies that the operation may still read, of so many.
+    bytes_left: u64,
+    bytes_max: u64,
+    /// What the bytes of bodies are charged to, and how much each byte counts.
+    memory: Option<(MemoryReservation, u64)>,
+    fault: Option<Fault>,
+}
+
+/// The transport of one conversation.
+pub(crate) struct HttpTransport {
+    shared: Shared,
+    policy: AddressPolicy,
+    bearer: Option<HeaderValue>,
+    redirected: Option<String>,
+    has_begun: bool,
+}
+
+/// The part of the transport that stays with the conversation while gix holds the transport.
+#[derive(Clone)]
+pub(crate) struct Control(Shared);
+
+impl Control {
+    /// Begins an operation: its bounds, and how many bytes of bodies it may read.
+    pub(crate) fn begin(&self, bounds: &Bounds, bytes_max: u64) {
+        let mut state = self.0.state();
+        (state.bounds, state.fault) = (bounds.clone(), None);
+        (state.bytes_left, state.bytes_max) = (bytes_max, bytes_max);
+        state.memory = None;
+    }
+
+    /// Charges the bytes of bodies from now on, each `factor` times.
+    pub(crate) fn charge(&self, memory: MemoryReservation, factor: u64) {
+        self.0.state().memory = Some((memory, factor));
+    }
+
+    /// Gives back what was charged.
+    pub(crate) fn discharge(&self) {
+        self.0.state().memory = None;
+    }
+
+    /// Why the transport ended the last exchange, if it did.
+    pub(crate) fn take_fault(&self) -> Option<Fault> {
+        self.0.state().fault.take()
+    }
+}
+
+impl HttpTransport {
+    /// A transport over a client that follows no redirects and resolves names with the same policy.
+    pub(crate) fn new(
+        client: reqwest::Client,
+        runtime: Handle,
+        policy: AddressPolicy,
+        bearer: Option<HeaderValue>,
+        bounds: &Bounds,
+        bytes_max: u64,
+    ) -> (Self, Control) {
+        let (bounds, bytes_left) = (bounds.clone(), bytes_max);
+        let state = State { client, runtime, bounds, bytes_left, bytes_max, memory: None, fault: None };
+        let shared = Shared(Arc::new(Mutex::new(state)));
+        let control = Control(shared.clone());
+        (Self { shared, policy, bearer, redirected: None, has_begun: false }, control)
+    }
+
+    fn check(&self, url: &Url) -> io::Result<()> {
+        self.policy.check_url(url).map_err(|rejected| self.shared.fail(Fault::Rejected(rejected)))
+    }
+
+    fn headers<S: AsRef<str>>(&self, lines: impl IntoIterator<Item = S>) -> io::Result<HeaderMap> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            let Some((name, value)) = line.as_ref().split_once(':') else { continue };
+            let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(io::Error::other)?;
+            let mut value = HeaderValue::from_str(value.trim()).map_err(io::Error::other)?;
+            value.set_sensitive(name == AUTHORIZATION);
+            headers.insert(name, value);
+        }
+        if let Some(bearer) = &self.bearer {
+            headers.insert(AUTHORIZATION, bearer.clone());
+        }
+        Ok(headers)
+    }
+
+    /// A GET that follows redirects whose target ends like the request.
+    fn follow(&mut self, url: &str, base: &str, mut headers: HeaderMap) -> io::Result<reqwest::Response> {
+        let tail = url.strip_prefix(base).unwrap_or_default().to_owned();
+        let mut url = Url::parse(url).map_err(io::Error::other)?;
+        for _ in 0..=REDIRECTS_MAX {
+            self.check(&url)?;
+            let request = self.shared.client().get(url.clone()).headers(headers.clone());
+            let response = self.shared.send(request)?;
+            if !response.status().is_redirection() {
+                return Ok(response);
+            }
+            let target = target(&url, response.headers())
+                .ok_or_else(|| io::Error::other("the server sent a redirect without a usable target"))?;
+            if !target.as_str().ends_with(&tail) || (url.scheme() == "https" && target.scheme() != "https") {
+                return Err(io::Error::other(format!(
+                    "the redirect to {target} is not one of the same repository over a connection as safe"
+                )));
+            }
+            if !keeps_credentials(&url, &target) {
+                if self.bearer.is_some() {
+                    return Err(io::Error::other(format!(
+                        "the redirect to {target} leads a bearer token to another host"
+                    )));
+                }
+                headers.remove(AUTHORIZATION);
+            }
+            self.redirected = target.as_str().strip_suffix(&tail).map(str::to_owned);
+            url = target;
+        }
+        Err(io::Error::other(format!("the server redirected more than {REDIRECTS_MAX} times")))
+    }
+}
+
+fn target(from: &Url, headers: &HeaderMap) -> Option<Url> {
+    let target = from.join(headers.get(LOCATION)?.to_str().ok()?).ok()?;
+    matches!(target.scheme(), "http" | "https").then_some(target)
+}
+
+/// Credentials go to the same host and port, or to the same host when http became https on the usual ports.
+fn keeps_credentials(from: &Url, to: &Url) -> bool {
+    let ports = (from.port_or_known_default(), to.port_or_known_default());
+    let is_same_place = from.scheme() == to.scheme() && ports.0 == ports.1;
+    let is_upgrade = (from.scheme(), to.scheme()) == ("http", "https") && ports == (Some(80), Some(443));
+    from.host_str() == to.host_str() && (is_same_place || is_upgrade)
+}
+
+impl Http for HttpTransport {
+    type Headers = Cursor<Vec<u8>>;
+    type ResponseBody = Body;
+    type PostBody = Upload;
+
+    fn get(
+        &mut self,
+        url: &str,
+        base_url: &str,
+        headers: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> gix::Result<GetResponse<Self::Headers, Self::ResponseBody>> {
+        if self.has_begun {
+            // A second handshake is asked where the first one led to.
+            self.redirected = None;
+        }
+        self.has_begun = true;
+        let headers = self.headers(headers).map_err(gix::Error::from_error)?;
+        let response = self.follow(url, base_url, headers).map_err(gix::Error::from_error)?;
+        let response = self.shared.successful(response).map_err(gix::Error::from_error)?;
+        let headers = Cursor::new(header_text(response.headers()));
+        let body = Body { shared: self.shared.clone(), source: Source::Open(response), chunk: Bytes::new() };
+        Ok(GetResponse { headers, body })
+    }
+
+    fn post(
+        &mut self,
+        url: &str,
+        _base_url: &str,
+        headers: impl IntoIterator<Item = impl AsRef<str>>,
+        _body: PostBodyDataKind,
+    ) -> gix::Result<PostResponse<Self::Headers, Self::ResponseBody, Self::PostBody>> {
+        let url = Url::parse(url).map_err(gix::Error::from_error)?;
+        self.check(&url).map_err(gix::Error::from_error)?;
+        let headers = self.headers(headers).map_err(gix::Error::from_error)?;
+        let expected = headers.get(reqwest::header::ACCEPT).cloned();
+        let request = self.shared.client().post(url).headers(headers);
+        let upload = Upload::default();
+        let source = Source::Pending { request: Some(request), upload: upload.clone(), expected };
+        let body = Body { shared: self.shared.clone(), source, chunk: Bytes::new() };
+        // The answer's head is not known before the request is sent, which the first read of the body does; its content type is
+        // checked there. gix looks for it here.
+        let headers = Cursor::new(b"content-type:application/x-git-upload-pack-result\n".to_vec());
+        Ok(PostResponse { post_body: upload, headers, body })
+    }
+
+    fn configure(&mut self, _config: &dyn Any) -> gix::Result {
+        Ok(())
+    }
+
+    fn redirected_base_url(&self) -> Option<String> {
+        self.redirected.clone()
+    }
+}
+
+fn header_text(headers: &HeaderMap) -> Vec<u8> {
+    let mut text = Vec::new();
+    for (name, value) in headers {
+        text.extend_from_slice(name.as_str().as_bytes());
+        text.push(b':');
+        text.extend_from_slice(value.as_bytes());
+        text.push(b'\n');
+    }
+    text
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each change of the state is whole before anything can panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn client(&self) -> reqwest::Client {
+        self.state().client.clone()
+    }
+
+    /// Keeps a fault for whoever reads gix's error, and gives gix one.
+    fn fail(&self, fault: Fault) -> io::Error {
+        let text = match &fault {
+            Fault::Interrupted => "nobody waits for the answer any more".to_owned(),
+            Fault::TimedOut => "the deadline has passed".to_owned(),
+            Fault::Status(status) => format!("the server answered with status {status}"),
+            Fault::Rejected(rejected) => rejected.to_string(),
+            Fault::OverBudget(over) => over.to_string(),
+            Fault::TooLarge { bytes_max } => format!("the answer is larger than {bytes_max} bytes"),
+        };
+        self.state().fault = Some(fault);
+        io::Error::other(text)
+    }
+
+    /// Waits for something of the network, within the bounds of the operation.
+    fn wait<T>(&self, work: impl Future<Output = Result<T, reqwest::Error>>) -> io::Result<T> {
+        let (runtime, bounds) = {
+            let state = self.state();
+            (state.runtime.clone(), state.bounds.clone())
+        };
+        let outcome = runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = bounds.interrupt.token().cancelled() => Err(Fault::Interrupted),
+                () = tokio::time::sleep_until(bounds.deadline.into()) => Err(Fault::TimedOut),
+                done = work => Ok(done),
+            }
+        });
+        outcome.map_err(|fault| self.fail(fault))?.map_err(|error| self.refine(error))
+    }
+
+    /// A name that leads to a rejected address is one among the sources of an error of the connection.
+    fn refine(&self, error: reqwest::Error) -> io::Error {
+        let first: &(dyn std::error::Error + 'static) = &error;
+        let mut sources = std::iter::successors(Some(first), |error| error.source());
+        let rejected = sources.find_map(|source| source.downcast_ref::<RejectedAddress>().cloned());
+        match rejected {
+            Some(rejected) => self.fail(Fault::Rejected(rejected)),
+            None => io::Error::other(error.without_url()),
+        }
+    }
+
+    fn send(&self, request: reqwest::RequestBuilder) -> io::Result<reqwest::Response> {
+        self.wait(request.send())
+    }
+
+    fn successful(&self, response: reqwest::Response) -> io::Result<reqwest::Response> {
+        let status = response.status();
+        if status.is_success() { Ok(response) } else { Err(self.fail(Fault::Status(status))) }
+    }
+
+    fn spend(&self, read: usize) -> io::Result<()> {
+        let mut state = self.state();
+        let Some(left) = state.bytes_left.checked_sub(read as u64) else {
+            let bytes_max = state.bytes_max;
+            drop(state);
+            return Err(self.fail(Fault::TooLarge { bytes_max }));
+        };
+        state.bytes_left = left;
+        let charged = match &mut state.memory {
+            Some((memory, factor)) => memory.try_grow((read as u64).saturating_mul(*factor)),
+            None => Ok(()),
+        };
+        drop(state);
+        charged.map_err(|over| self.fail(Fault::OverBudget(over)))
+    }
+}
+
+/// The body of a request, collected before it is sent.
+#[derive(Clone, Default)]
+pub(crate) struct Upload(Arc<Mutex<Vec<u8>>>);
+
+impl Upload {
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Write for Upload {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut collected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if collected.len() + bytes.len() > UPLOAD_BYTES_MAX {
+            return Err(io::Error::other(format!("the request is larger than {UPLOAD_BYTES_MAX} bytes")));
+        }
+        collected.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The body of an answer, read as it arrives.
+pub(crate) struct Body {
+    shared: Shared,
+    source: Source,
+    chunk: Bytes,
+}
+
+enum Source {
+    /// The request is sent by the first read: until then its body is written.
+    Pending {
+        request: Option<reqwest::RequestBuilder>,
+        upload: Upload,
+        expected: Option<HeaderValue>,
+    },
+    Open(reqwest::Response),
+    Ended,
+}
+
+impl Body {
+    fn open(&mut self) -> io::Result<()> {
+        let Source::Pending { request, upload, expected } = &mut self.source else { return Ok(()) };
+        let Some(request) = request.take() else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        let (body, expected) = (upload.take(), expected.take());
+        let response = self.shared.send(request.body(body))?;
+        let response = self.shared.successful(response)?;
+        let found = response.headers().get(reqwest::header::CONTENT_TYPE);
+        if expected.is_some() && found != expected.as_ref() {
+            return Err(io::Error::other(
+                "the answer is not one of a Git server: its content type is another",
+            ));
+        }
+        self.source = Source::Open(response);
+        Ok(())
+    }
+}
+
+impl BufRead for Body {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.open()?;
+        while self.chunk.is_empty() {
+            let Source::Open(response) = &mut self.source else { break };
+            match self.shared.wait(response.chunk())? {
+                Some(chunk) => {
+                    self.shared.spend(chunk.len())?;
+                    self.chunk = chunk;
+                }
+                None => self.source = Source::Ended,
+            }
+        }
+        Ok(&self.chunk)
+    }
+
+    fn consume(&mut self, amount: usize) {
+        let _ = self.chunk.split_to(amount.min(self.chunk.len()));
+    }
+}
+
+impl Read for Body {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let read = available.len().min(buffer.len());
+        buffer[..read].copy_from_slice(&available[..read]);
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_stay_with_their_host() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        for (from, to, keeps) in [
+            ("http://a/x", "http://a/y", true),
+            ("http://a/x", "http://a:80/y", true),
+            ("http://a/x", "https://a/y", true),
+            ("http://a:8080/x", "https://a/y", false),
+            ("https://a/x", "http://a/y", false),
+            ("https://a/x", "https://a:8443/y", false),
+            ("https://a/x", "https://b/y", false),
+            ("https://a/x", "https://a.b/y", false),
+        ] {
+            assert_eq!(keeps_credentials(&url(from), &url(to)), keeps, "{from} to {to}");
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! One process, one test: how many threads it has is counted.
+
+use std::time::Duration;
+
+use plumb_egress::AddressPolicy;
+use plumb_git::{Credential, Endpoint, Git, Limits, Reference, Resources, Trust};
+use plumb_memory::MemoryPool;
+use plumb_testkit::hostile::{HostileServer, Hostility};
+
+const TIMEOUTS: usize = 20;
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_timeouts_leave_no_thread_behind() {
+    let root = tempfile::tempdir().unwrap();
+    let addresses = AddressPolicy::reject_link_local("--allow-x");
+    let resources = Resources { memory: MemoryPool::new(64 << 20), addresses };
+    let git = Git::open(root.path(), Limits::default(), resources).unwrap();
+    let server = HostileServer::start(Hostility::Silence).unwrap();
+    let endpoint = Endpoint::new(&server.url(), Credential::None, Trust::default()).unwrap();
+    let branch = Reference::Branch("main".into());
+    let mut before = 0;
+    for round in 0..=TIMEOUTS {
+        git.find("team-a", &endpoint, &branch, Duration::from_millis(50)).await.err().unwrap();
+        // The server has a thread for each connection: those are not counted.
+        assert!(server.wait_until_closed(PATIENCE), "round {round}");
+        if round == 0 {
+            before = threads();
+        }
+    }
+    assert_eq!(git.abandoned_threads(), 0);
+    // The runtime may keep one more of its blocking threads for a while.
+    assert!(threads() <= before + 2, "{before} threads before, {} after", threads());
+}
