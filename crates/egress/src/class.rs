@@ -96,15 +96,15 @@ fn of_v6(address: Ipv6Addr) -> AddressClass {
 
 /// The IPv4 address that an IPv6 address stands for: mapped, compatible, NAT64 (64:ff9b::/96), 6to4 (2002::/16).
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [a, b, c, d, e, f, high, low] = address.segments();
-    let join = |high: u16, low: u16| {
-        let ([w, x], [y, z]) = (high.to_be_bytes(), low.to_be_bytes());
-        Ipv4Addr::new(w, x, y, z)
+    let segments = address.segments();
+    let join = |at: usize| {
+        let ([first, second], [third, fourth]) = (segments[at].to_be_bytes(), segments[at + 1].to_be_bytes());
+        Ipv4Addr::new(first, second, third, fourth)
     };
-    match [a, b, c, d, e, f] {
-        [0, 0, 0, 0, 0, 0xffff] | [0x64, 0xff9b, 0, 0, 0, 0] => Some(join(high, low)),
-        [0, 0, 0, 0, 0, 0] if high != 0 => Some(join(high, low)),
-        [0x2002, ..] => Some(join(b, c)),
+    match segments {
+        [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => Some(join(6)),
+        [0, 0, 0, 0, 0, 0, high, _] if high != 0 => Some(join(6)),
+        [0x2002, ..] => Some(join(1)),
         _ => None,
     }
 }

@@ -140,18 +140,17 @@ impl Conversation {
     ) -> Result<Vec<Ref>, GitError> {
         self.control.begin(bounds, REFERENCES_BYTES_MAX);
         self.control.charge(memory, REFERENCE_FACTOR);
-        let refs = match &self.handshake.refs {
-            Some(refs) => refs.clone(),
-            None => {
-                let prefixes = prefix.map(|prefix| {
-                    let mut prefixes = RefPrefixes::new();
-                    prefixes.extend([prefix.into()]);
-                    prefixes
-                });
-                LsRefsCommand::new(prefixes, &self.handshake.capabilities, agent())
-                    .invoke_blocking(&mut self.transport, &mut Discard, false)
-                    .map_err(|error| refine(&self.endpoint, &self.control, bounds, &error))?
-            }
+        let refs = if let Some(refs) = &self.handshake.refs {
+            refs.clone()
+        } else {
+            let prefixes = prefix.map(|prefix| {
+                let mut prefixes = RefPrefixes::new();
+                prefixes.extend([prefix.into()]);
+                prefixes
+            });
+            LsRefsCommand::new(prefixes, &self.handshake.capabilities, agent())
+                .invoke_blocking(&mut self.transport, &mut Discard, false)
+                .map_err(|error| refine(&self.endpoint, &self.control, bounds, &error))?
         };
         if refs.len() > REFERENCES_MAX {
             let (url, max) = (self.endpoint.url().to_string(), REFERENCES_MAX as u64);

@@ -14,7 +14,7 @@ use std::time::Instant;
 use super::*;
 use crate::credential::{Credential, Trust};
 
-const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// `me:s3cret`
 const BASIC: &str = "Basic bWU6czNjcmV0";
 

@@ -117,20 +117,20 @@ async fn entries_of_a_tree_are_charged_before_they_are_held() {
 async fn an_object_over_the_limit_of_one_is_refused_by_its_size() {
     let server = GitServer::start(Rules::default());
     let repository = server.repository("sample.git");
-    repository.write("zeros", &"0".repeat(40 << 20));
+    repository.write("zeros", &"0".repeat(17 << 20));
     repository.commit("large");
     let root = tempfile::tempdir().unwrap();
     let open = |bytes: u64| {
         let resources = Resources { memory: MemoryPool::new(bytes), ..resources() };
         Git::open(root.path(), Limits::default(), resources).unwrap()
     };
-    let small = open(256 << 20);
+    let small = open(128 << 20);
     let session = small.find("team-a", &anonymous(&repository.url), &main(), TIMEOUT).await.unwrap();
     let error = small.checkout(session, None, TIMEOUT).await.unwrap_err();
-    assert!(matches!(error, GitError::ObjectTooLarge { max: 33_554_432, .. }), "{error:?}");
+    assert!(matches!(error, GitError::ObjectTooLarge { max: 16_777_216, .. }), "{error:?}");
     let large = open(600 << 20);
     let session = large.find("team-a", &anonymous(&repository.url), &main(), TIMEOUT).await.unwrap();
     let checkout = large.checkout(session, None, TIMEOUT).await.unwrap();
-    assert_eq!(checkout.tree.bytes(), 40 << 20);
-    assert!(checkout.memory.bytes() >= 40 << 20, "the files stay charged while they are held");
+    assert_eq!(checkout.tree.bytes(), 17 << 20);
+    assert!(checkout.memory.bytes() >= 17 << 20, "the files stay charged while they are held");
 }
