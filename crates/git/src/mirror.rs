@@ -281,13 +281,17 @@ impl Mirror {
             // No fetch was ever finished: there is nothing to keep, and what is there may be half made.
             return self.discard();
         }
-        leftovers::clear(&self.directory)
-            .map(|cleared| {
-                if cleared > 0 {
-                    tracing::info!(url = %self.url, cleared, "cleared files that a killed process left in the mirror");
-                }
-            })
-            .map_err(|error| self.failed("clear", &error))
+        match leftovers::clear(&self.directory) {
+            Ok(0) => Ok(()),
+            Ok(cleared) => {
+                tracing::info!(url = %self.url, cleared, "cleared files that a killed process left in the mirror");
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(url = %self.url, %error, "failed to clear the mirror, discarding it");
+                self.discard()
+            }
+        }
     }
 
     /// Throws the mirror away; the next use starts from empty.

@@ -21,6 +21,9 @@ const ENTRY_BYTES: u64 = 192;
 /// The path of an entry is in memory as often as this: in the list, in the tree, in its directory.
 const PATH_COPIES: u64 = 3;
 
+/// The text of an ignore file is in memory as often as this: as bytes, as text, as rules.
+const RULE_COPIES: u64 = 3;
+
 /// What is known of a commit beside its tree.
 pub(crate) struct Subject {
     /// The first line of its message.
@@ -162,7 +165,7 @@ impl Reader<'_> {
                 let (path, max) = (entry.path.clone(), IGNORE_FILE_BYTES_MAX);
                 return Err(self.too_large(TreeError::FileTooLarge { path, bytes: size, max }));
             }
-            self.charge(size)?;
+            self.charge(size.saturating_mul(RULE_COPIES))?;
             let text = String::from_utf8_lossy(&self.blob(entry.id)?).into_owned();
             builder.file(entry.path.parent().unwrap_or_default(), text);
         }

@@ -182,7 +182,10 @@ impl Store {
     pub fn open(root: &Path) -> io::Result<Self> {
         fs::create_dir_all(root)?;
         let root = root.canonicalize()?;
-        abandoned::sweep(&root)?;
+        if let Err(error) = abandoned::sweep(&root) {
+            // The collection of each object looks again. A folder that cannot be read must not end the start.
+            tracing::warn!(%error, "failed to remove abandoned temporary files");
+        }
         Ok(Self { root })
     }
 
