@@ -8,6 +8,7 @@ mod credential;
 mod error;
 mod leftovers;
 mod mirror;
+mod pressure;
 mod reference;
 mod session;
 mod slots;

@@ -17,6 +17,7 @@ use crate::{
     bounds::Bounds,
     error::GitError,
     leftovers,
+    pressure::PressureGuard,
     reference::Found,
     session::{Conversation, Extent, Request, has_object},
 };
@@ -58,6 +59,8 @@ pub(crate) struct Fetching<'a> {
     pub(crate) object_bytes_max: u64,
     /// What objects in memory are charged to, until the pack is stored.
     pub(crate) memory: MemoryReservation,
+    /// What ends the fetch when the process holds more than is charged.
+    pub(crate) guard: PressureGuard,
 }
 
 impl Fetching<'_> {
@@ -68,11 +71,16 @@ impl Fetching<'_> {
         haves: &[ObjectId],
         extent: Extent,
     ) -> Result<(), GitError> {
-        let Fetching { conversation, bounds, pack_bytes_max, object_bytes_max, memory } = self;
+        let Fetching { conversation, bounds, pack_bytes_max, object_bytes_max, memory, guard } = self;
         let request = Request { want, haves, extent, pack_bytes_max, object_bytes_max };
         let fetched = conversation.fetch(repository, request, bounds);
         drop(memory);
-        fetched
+        match guard.verdict() {
+            Some(source) if fetched.is_err() => {
+                Err(GitError::OverBudget { action: bounds.action, url: bounds.url.clone(), source })
+            }
+            _ => fetched,
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
     credential::Endpoint,
     error::GitError,
     mirror::{Fetching, Mirrors},
+    pressure::PressureGuard,
     reference::{Found, Reference},
     session::{Conversation, Dialer, REFERENCES},
     slots::Slots,
@@ -250,7 +251,7 @@ impl Inner {
         let name = endpoint.keyed_name(self.mirrors.key());
         if let Some((branch, tip)) = reference.must_hold(&found) {
             let mut open = conversation()?;
-            let fetching = self.fetching(&consumer, OBJECT_BYTES_USUAL, &mut open, bounds)?;
+            let fetching = self.fetching(&consumer, OBJECT_BYTES_USUAL, &mut open, dialer, bounds)?;
             let is_held = self.mirrors.history_holds(&name, tip, found.commit, fetching)?;
             if !is_held {
                 let (url, commit) = (bounds.url.clone(), found.commit_hex());
@@ -261,7 +262,7 @@ impl Inner {
         let had_content = mirror.exists();
         let mut attempt = |object_bytes: u64| {
             let mut open = conversation()?;
-            let fetching = self.fetching(&consumer, object_bytes, &mut open, bounds)?;
+            let fetching = self.fetching(&consumer, object_bytes, &mut open, dialer, bounds)?;
             let repository = mirror.obtain(&found, fetching)?;
             let memory = self.resources.memory.reservation(&consumer, self.files_limit());
             tree::read(&repository, &found, ignore, self.limits.tree, memory, bounds)
@@ -292,14 +293,16 @@ impl Inner {
         consumer: &str,
         object_bytes_max: u64,
         conversation: &'a mut Conversation,
+        dialer: &Dialer,
         bounds: &'a Bounds,
     ) -> Result<Fetching<'a>, GitError> {
         let mut memory = self.resources.memory.reservation(consumer, PACK);
         memory.try_grow(object_bytes_max.saturating_mul(OBJECT_COPIES)).map_err(|source| {
             GitError::OverBudget { action: bounds.action, url: bounds.url.clone(), source }
         })?;
+        let guard = PressureGuard::start(&dialer.runtime, &self.resources.memory, bounds.interrupt.clone());
         let pack_bytes_max = self.limits.pack_bytes_max;
-        Ok(Fetching { conversation, bounds, pack_bytes_max, object_bytes_max, memory })
+        Ok(Fetching { conversation, bounds, pack_bytes_max, object_bytes_max, memory, guard })
     }
 
     /// The largest object that is read: no larger than a file may be, and than a namespace has memory for.

@@ -1,5 +1,7 @@
 //! One process, one test: its peak of memory is measured. Hostile repositories and servers cost no more than the budget allows.
 
+mod bomb;
+
 use std::time::Duration;
 
 use plumb_egress::AddressPolicy;
@@ -85,10 +87,12 @@ async fn hostile_repositories_stay_within_one_and_a_half_budgets() {
         (0..2000).flat_map(|index| packet(&format!("{index:040x} refs/heads/b{index}\n"))).collect();
     let endless = Hostility::Endless { content_type: GIT_RESULT, first: Vec::new(), again: lines };
     let listing = git_server(endless).unwrap();
+    let bomb = bomb::server();
     for (what, url) in [
         ("shared files", server.url("shared")),
         ("large file", server.url("large")),
         ("endless list", listing.url()),
+        ("chain of deltas", bomb.url()),
     ] {
         let before = reset_peak();
         let error = read(&git, &url).await.expect_err(what);

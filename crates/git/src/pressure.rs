@@ -1,0 +1,98 @@
+//! A guard for memory that nothing can be charged for: while a pack is indexed, the library holds the bases of its deltas, and a pack
+//! of a few kilobytes may chain more of them than the machine has memory. The process's own memory is looked at, and the fetch is
+//! interrupted before the container's limit ends all of them.
+
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use plumb_memory::{MemoryPool, OverBudget};
+use tokio::{runtime::Handle, task::JoinHandle};
+
+use crate::bounds::Interrupt;
+
+/// How often the memory is looked at: some tens of megabytes are written in between.
+const POLL: Duration = Duration::from_millis(10);
+/// What the process may hold, in percent of its budget. The budget is 60 percent of the container's limit, unless a flag says
+/// otherwise, so that this is three quarters of the limit.
+const PERCENT_OF_BUDGET: u64 = 125;
+/// What the process holds by itself.
+const OWN_BYTES: u64 = 64 << 20;
+/// The size of a page, in which the kernel counts.
+const PAGE_BYTES: u64 = 4096;
+
+/// Watches memory until it is dropped.
+pub(crate) struct PressureGuard {
+    has_interrupted: Arc<AtomicBool>,
+    bytes_max: u64,
+    task: JoinHandle<()>,
+}
+
+impl PressureGuard {
+    /// Watches on a runtime, and raises the interrupt of an operation when the process holds too much.
+    pub(crate) fn start(runtime: &Handle, pool: &MemoryPool, interrupt: Interrupt) -> Self {
+        let bytes_max = pool.usage().bytes_max;
+        let limit = (bytes_max / 100).saturating_mul(PERCENT_OF_BUDGET).saturating_add(OWN_BYTES);
+        let has_interrupted = Arc::new(AtomicBool::new(false));
+        let noted = Arc::clone(&has_interrupted);
+        let task = runtime.spawn(async move {
+            // Where the kernel does not tell, nothing is guarded.
+            while let Some(held) = private_bytes() {
+                if held > limit {
+                    noted.store(true, Ordering::Relaxed);
+                    interrupt.raise();
+                    return;
+                }
+                tokio::time::sleep(POLL).await;
+            }
+        });
+        Self { has_interrupted, bytes_max, task }
+    }
+
+    /// Why the operation was interrupted, if it was by this.
+    pub(crate) fn verdict(&self) -> Option<OverBudget> {
+        let bytes_max = self.bytes_max;
+        let is_over = self.has_interrupted.load(Ordering::Relaxed);
+        is_over.then_some(OverBudget::Pool {
+            limit: "objects of a pack while its deltas are resolved",
+            bytes_max,
+        })
+    }
+}
+
+impl Drop for PressureGuard {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Resident memory of this process that no file stands behind, in bytes.
+fn private_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/self/statm").ok()?;
+    let mut pages = text.split(' ').skip(1).map_while(|field| field.trim().parse::<u64>().ok());
+    let (resident, shared) = (pages.next()?, pages.next()?);
+    Some(resident.saturating_sub(shared) * PAGE_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_operation_is_interrupted_when_the_process_holds_too_much() {
+        let interrupt = Interrupt::default();
+        let held = vec![1_u8; 80 << 20];
+        let tight = PressureGuard::start(&Handle::current(), &MemoryPool::new(1000), interrupt.clone());
+        interrupt.token().cancelled().await;
+        assert!(tight.verdict().is_some_and(|over| over.is_transient()), "{}", held.len());
+        let calm = Interrupt::default();
+        let wide = PressureGuard::start(&Handle::current(), &MemoryPool::new(1 << 40), calm.clone());
+        tokio::time::sleep(POLL * 3).await;
+        assert!(wide.verdict().is_none() && !calm.flag().load(Ordering::Relaxed));
+    }
+}
