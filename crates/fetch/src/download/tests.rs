@@ -91,12 +91,14 @@ async fn an_archive_that_was_altered_in_any_way_is_refused() {
     let longer = [&body[..], &[0]].concat();
     for altered in [flipped, body[..body.len() - 1].to_vec(), longer, other.clone(), Vec::new()] {
         let (url, _) = serve(vec![ok(&altered)]).await;
-        let error = fetcher(FetchLimits::default()).fetch_from(&url, &digest_of(&body)).await.unwrap_err();
+        let error =
+            fetcher(FetchLimits::default()).fetch_from("apps", &url, &digest_of(&body)).await.unwrap_err();
         assert!(matches!(error, FetchError::DigestMismatch { .. }), "{error:?}");
     }
     // Another file in its place by the second request.
     let (url, _) = serve(vec![status("503 Service Unavailable"), ok(&other)]).await;
-    let error = fetcher(FetchLimits::default()).fetch_from(&url, &digest_of(&body)).await.unwrap_err();
+    let error =
+        fetcher(FetchLimits::default()).fetch_from("apps", &url, &digest_of(&body)).await.unwrap_err();
     assert!(matches!(error, FetchError::DigestMismatch { .. }), "{error:?}");
 }
 
@@ -148,8 +150,10 @@ async fn an_empty_or_weak_digest_is_refused() {
     for digest in
         ["", "sha1:abc", "sha256:", "sha256:zz", "sha256:ab", "md5:d41d8cd98f00b204e9800998ecf8427e"]
     {
-        let error =
-            fetcher(FetchLimits::default()).fetch_from("apps", "http://127.0.0.1:1/", digest).await.unwrap_err();
+        let error = fetcher(FetchLimits::default())
+            .fetch_from("apps", "http://127.0.0.1:1/", digest)
+            .await
+            .unwrap_err();
         assert!(matches!(error, FetchError::BadDigest { .. }), "{digest}");
     }
 }
