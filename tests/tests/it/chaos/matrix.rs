@@ -107,6 +107,14 @@ impl Fault {
         }
     }
 
+    /// Whether it hits all watches of both controllers, whatever the phase.
+    fn is_of_watches(self) -> bool {
+        matches!(
+            self,
+            Self::DroppedEvents | Self::DuplicatedEvents | Self::ReorderedEvents | Self::ExpiredWatch
+        )
+    }
+
     /// Whether it makes sense in a phase: a read has no body, and is not written.
     fn is_of(self, phase: Phase) -> bool {
         !(phase == Phase::Settle && matches!(self, Self::TooLarge | Self::Conflict))
@@ -197,29 +205,35 @@ async fn row(test: &str, phase: Phase, sample: &[Fault]) -> Result<()> {
         let took = started.elapsed().as_secs_f32();
         fixture.source.heal();
         fixture.kustomize.heal();
-        eprintln!("{fault:?} in {phase:?}: {} in {took:.1} s", if done.is_ok() { "ok" } else { "FAILED" });
-        if let Err(error) = done {
-            failed.push(format!("{fault:?} in {phase:?}: {error:#}"));
+        match done {
+            Ok(count) => eprintln!("{fault:?} in {phase:?}: ok in {took:.1} s, {count} requests"),
+            Err(error) => {
+                eprintln!("{fault:?} in {phase:?}: FAILED in {took:.1} s");
+                failed.push(format!("{fault:?} in {phase:?}: {error:#}"));
+            }
         }
     }
     ensure!(failed.is_empty(), "{} cells failed:\n{}", failed.len(), failed.join("\n\n"));
     fixture.stand.close().await
 }
 
+/// One cell; the number of requests that both controllers made in it.
 async fn cell(
     fixture: &mut Fixture,
     phase: Phase,
     fault: Fault,
     round: usize,
     undisturbed: &Snapshot,
-) -> Result<()> {
+) -> Result<u64> {
     begin_with_base(fixture, phase).await?;
     let known: BTreeMap<_, _> = fixture.uids().await?;
     let requests = || fixture.source.requests() + fixture.kustomize.requests();
     let before = requests();
-    let rules = [phase.proxy(fixture)].map(|proxy| (proxy, proxy.add(fault.rule(phase))));
+    let both = [&fixture.source, &fixture.kustomize];
+    let hit = if fault.is_of_watches() { &both[..] } else { &[phase.proxy(fixture)] };
+    let rules: Vec<_> = hit.iter().map(|proxy| (*proxy, proxy.add(fault.rule(phase)))).collect();
     if fault == Fault::ExpiredWatch {
-        phase.proxy(fixture).cut_watches();
+        both.iter().for_each(|proxy| proxy.cut_watches());
     }
     phase.begin(fixture, round).await?;
     lasts(&rules).await?;
@@ -236,7 +250,7 @@ async fn cell(
     if phase.ends_with().is_some() {
         fixture.check_stable(&known).await?;
     }
-    Ok(())
+    Ok(count)
 }
 
 /// Waits for the first hit, and a while more.
