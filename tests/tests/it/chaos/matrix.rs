@@ -23,8 +23,8 @@ const FAULT_LASTS: Duration = Duration::from_millis(1500);
 /// How long the first hit may take.
 const HIT_MAX: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(10);
-/// How many requests one cell may have, both controllers together. A run has about forty, a busy loop thousands.
-const REQUESTS_MAX: u64 = 400;
+/// How many requests one cell may have, both controllers together. A run has about twenty, one with conflicts eighty, a busy loop thousands.
+const REQUESTS_MAX: u64 = 200;
 /// A `Retry-After` that no one waits for, in seconds.
 const RETRY_AFTER: u64 = 3600;
 /// What the status of a larger Kustomization would exceed, in bytes.
