@@ -218,7 +218,7 @@ impl Shared {
                 Err(io::ErrorKind::ConnectionAborted.into())
             }
             Hostility::Whole { status, headers, content_type, body } => {
-                let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+                let headers: String = headers.iter().flat_map(|line| [line.as_str(), "\r\n"]).collect();
                 let length = body.len();
                 write!(
                     out,

@@ -233,7 +233,9 @@ async fn cell(
     let hit = if fault.is_of_watches() { &both[..] } else { &[phase.proxy(fixture)] };
     let rules: Vec<_> = hit.iter().map(|proxy| (*proxy, proxy.add(fault.rule(phase)))).collect();
     if fault == Fault::ExpiredWatch {
-        both.iter().for_each(|proxy| proxy.cut_watches());
+        for proxy in both {
+            proxy.cut_watches();
+        }
     }
     phase.begin(fixture, round).await?;
     lasts(&rules).await?;
