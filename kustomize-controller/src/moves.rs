@@ -482,3 +482,26 @@ async fn an_object_that_two_want_goes_to_the_one_that_still_wants_it() {
     assert_eq!((world.map("a")["metadata"]["uid"].clone(), world.deletions()), (uid, Vec::new()));
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kustomization_whose_new_spec_another_one_is_about_to_apply_prunes_nothing_by_the_old_one() {
+    let world = two(&json!({}), &json!({})).await;
+    world.until_applied("two", REVISION).await;
+    world.edit("two", &value(SUSPENDED));
+    let uid = world.map("a")["metadata"]["uid"].clone();
+    // One commit moves the folder of `one`, and the path that leads to it.
+    let moved = kustomization("one", &json!({"spec": {"path": "./new"}}));
+    let text = json!({
+        "apiVersion": moved["apiVersion"], "kind": "Kustomization", "spec": moved["spec"],
+        "metadata": {"name": "one", "namespace": "flux-system"},
+    });
+    let mut files = maps(&["one/b.yaml", "two/z.yaml", "new/a.yaml", "new/b.yaml"]);
+    files.push(("two/one.yaml".to_owned(), text.to_string()));
+    world.publish(&files, NEXT);
+    world.until_said("one", "it has not applied Kustomization/flux-system/one yet").await;
+    world.edit("one", &json!({"spec": {"path": "./new"}}));
+    world.until_said("one", &format!("\"Applied revision: {NEXT}\"")).await;
+    assert_eq!((world.map("a")["metadata"]["uid"].clone(), world.deletions()), (uid, Vec::new()));
+    assert_eq!(world.inventory("one").len(), 2);
+    world.stop().await;
+}
