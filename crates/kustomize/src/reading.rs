@@ -110,6 +110,9 @@ pub(crate) struct Reader<'t> {
     text_bytes: Cell<usize>,
 }
 
+/// What a value takes beside its text, in bytes.
+const BYTES_PER_VALUE: usize = 32;
+
 /// This many bytes written to an object count as much as looking at one.
 const BYTES_PER_STEP: usize = 8;
 
@@ -135,7 +138,6 @@ impl<'t> Reader<'t> {
     pub(crate) fn admit(&self, value: &Node) -> Result<(), BuildError> {
         self.values.set(self.values.get().saturating_add(value.count()));
         self.text_bytes.set(self.text_bytes.get().saturating_add(value.bytes()));
-        const BYTES_PER_VALUE: usize = 32;
         self.limits.interrupt.check()?;
         let bytes = value.count().saturating_mul(BYTES_PER_VALUE).saturating_add(value.bytes());
         self.limits.charge.take(bytes)?;
@@ -152,7 +154,6 @@ impl<'t> Reader<'t> {
 
     /// Takes from the budget what it costs to copy a value into so many objects.
     pub(crate) fn spend_copies(&self, objects: usize, value: &Node) -> Result<(), BuildError> {
-        const BYTES_PER_VALUE: usize = 32;
         let bytes = value.count().saturating_mul(BYTES_PER_VALUE).saturating_add(value.bytes());
         self.spend(objects, bytes)
     }

@@ -14,14 +14,14 @@ const REVISION: &str = "deployment.kubernetes.io/revision";
 pub fn strip(object: &mut Object) {
     let kind = (object.group().to_owned(), object.kind().to_owned());
     match (kind.0.as_str(), kind.1.as_str()) {
-        ("rbac.authorization.k8s.io", "ClusterRole") => {
-            // Filled in from the roles that the selectors choose.
-            if object.at(&["aggregationRule"]).is_some_and(|rule| !rule.is_null()) {
-                remove(object.value_mut(), &["rules"]);
-            }
+        // Filled in from the roles that the selectors choose.
+        ("rbac.authorization.k8s.io", "ClusterRole")
+            if object.at(&["aggregationRule"]).is_some_and(|rule| !rule.is_null()) =>
+        {
+            remove(object.value_mut(), &["rules"]);
         }
         ("apps", "Deployment" | "ReplicaSet") => {
-            remove(object.value_mut(), &["metadata", "annotations", REVISION])
+            remove(object.value_mut(), &["metadata", "annotations", REVISION]);
         }
         (
             "admissionregistration.k8s.io",

@@ -155,16 +155,14 @@ impl Table {
             if map.get(*name).is_some_and(Value::is_null) {
                 map.remove(*name);
             }
-            let keeps = match map.get_mut(*name) {
-                Some(value) => self.visit(value, *rule, depth + 1),
-                None => {
-                    if let Some(mut value) = rule.absent() {
-                        self.visit(&mut value, *rule, depth + 1);
-                        map.insert((*name).to_owned(), value);
-                    }
-                    continue;
+            let Some(value) = map.get_mut(*name) else {
+                if let Some(mut value) = rule.absent() {
+                    self.visit(&mut value, *rule, depth + 1);
+                    map.insert((*name).to_owned(), value);
                 }
+                continue;
             };
+            let keeps = self.visit(value, *rule, depth + 1);
             if !keeps {
                 map.remove(*name);
             }
@@ -321,8 +319,11 @@ mod tests {
             TABLE.lines().flat_map(|line| line.split(' ')).filter(|word| word.contains('=')).count();
         assert_eq!(table.types.values().map(Vec::len).sum::<usize>(), words);
         let inner = |rule: &Rule| match *rule {
-            Rule::List { inner, .. } | Rule::Map { inner, .. } | Rule::Pointer { inner, .. } => inner,
-            Rule::Struct { inner } | Rule::OptionalStruct { inner } => inner,
+            Rule::List { inner, .. }
+            | Rule::Map { inner, .. }
+            | Rule::Pointer { inner, .. }
+            | Rule::Struct { inner }
+            | Rule::OptionalStruct { inner } => inner,
             Rule::Scalar { .. } => None,
         };
         let mut named = table.types.values().flatten().filter_map(|(_, rule)| inner(rule));

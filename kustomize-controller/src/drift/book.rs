@@ -128,8 +128,8 @@ pub(super) struct Errand {
     pub restore: bool,
     /// Whether it can wait.
     pub background: bool,
-    /// Whether the object is known to have been deleted before its time, though objects like it vanish by themselves.
-    pub cut_short: bool,
+    /// How the object left its watch, if it did.
+    pub gone: Gone,
 }
 
 /// News of an object that is in hand.
@@ -151,12 +151,12 @@ pub(super) enum Gone {
 impl Errand {
     /// Something was seen just now.
     pub fn urgent(arrived: Timestamp) -> Self {
-        Self { arrived, careful: false, restore: false, background: false, cut_short: false }
+        Self { arrived, careful: false, restore: false, background: false, gone: Gone::Somehow }
     }
 
     /// Nothing was seen; a look, when there is time.
     pub fn quiet(arrived: Timestamp) -> Self {
-        Self { arrived, careful: true, restore: false, background: true, cut_short: false }
+        Self { arrived, careful: true, restore: false, background: true, gone: Gone::Somehow }
     }
 
     /// Two reasons to look, in one look.
@@ -167,7 +167,7 @@ impl Errand {
             careful: before.careful && other.careful,
             restore: before.restore || other.restore,
             background: before.background && other.background,
-            cut_short: before.cut_short || other.cut_short,
+            gone: if before.gone == Gone::CutShort { before.gone } else { other.gone },
         }
     }
 }

@@ -19,6 +19,7 @@ use plumb_planning::prune::WhyNot;
 use plumb_runtime::Key;
 use tokio::time::Instant;
 
+use super::book::Gone;
 use super::desk::Shared;
 use super::turns::Job;
 
@@ -154,7 +155,7 @@ impl Look {
     pub fn has_vanished(&self) -> bool {
         let now = self.shared.deps.cluster.now();
         let errand = &self.job.errand;
-        !errand.restore && !errand.cut_short && vanish::may_vanish(&self.job.planned.object, now)
+        !errand.restore && errand.gone == Gone::Somehow && vanish::may_vanish(&self.job.planned.object, now)
     }
 
     /// Another Kustomization has applied the object, as when a commit moves it from one to the other: to take it back would

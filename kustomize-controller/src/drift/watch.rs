@@ -145,7 +145,7 @@ impl Sitting<'_> {
             kept.remember_absence();
             return;
         }
-        let errand = Errand { cut_short: gone == Gone::CutShort, ..Errand::urgent(now) };
+        let errand = Errand { gone, ..Errand::urgent(now) };
         self.request(key, id, errand);
     }
 

@@ -11,7 +11,8 @@ fn built(maps: usize, limits: Limits) -> Result<Build, BuildError> {
     let mut tree = MemoryTree::builder(TreeLimits::default());
     let names: Vec<String> = (0..maps).map(|number| format!("map{number}.yaml")).collect();
     let mut file = |name: &str, text: String| {
-        tree.file(&RelPath::parse(name).unwrap(), text.into_bytes().into(), false).unwrap();
+        let path = RelPath::parse(name).expect("a plain name");
+        tree.file(&path, text.into_bytes().into(), false).expect("within the limits");
     };
     file("kustomization.yaml", format!("resources: [{}]", names.join(", ")));
     for name in &names {

@@ -10,7 +10,7 @@ use super::*;
 const ELEVEN: &str = "MjAyNi0wNS0wMVQxMTowMDowMFo=";
 const ONE: &str = "MjAyNi0wNS0wMVQxMzowMDowMFo=";
 
-fn job(spec: Value) -> Object {
+fn job(spec: &Value) -> Object {
     let value = json!({
         "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migrate", "namespace": "prod"},
         "spec": spec, "data": {"a": "1"},
@@ -18,7 +18,7 @@ fn job(spec: Value) -> Object {
     Object::new(value).unwrap()
 }
 
-async fn with_job(spec: Value) -> Stand {
+async fn with_job(spec: &Value) -> Stand {
     Stand::of(&[job(spec)], Mode::Enabled, false, Api::of("batch", "jobs", "Job")).await
 }
 
@@ -28,7 +28,7 @@ fn done() -> Value {
 
 #[tokio::test(start_paused = true)]
 async fn a_finished_job_that_its_ttl_removed_does_not_run_again() {
-    let stand = with_job(json!({"ttlSecondsAfterFinished": 0})).await;
+    let stand = with_job(&json!({"ttlSecondsAfterFinished": 0})).await;
     stand.api.write_status("migrate", &done());
     tokio::time::sleep(MOMENT).await;
     stand.api.delete("migrate");
@@ -47,7 +47,7 @@ async fn a_finished_job_that_its_ttl_removed_does_not_run_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_that_was_deleted_while_it_ran_is_recreated() {
-    let stand = with_job(json!({"ttlSecondsAfterFinished": 0})).await;
+    let stand = with_job(&json!({"ttlSecondsAfterFinished": 0})).await;
     stand.api.write_status("migrate", &json!({"f:active": {}, "f:startTime": {}}));
     tokio::time::sleep(MOMENT).await;
     stand.api.delete("migrate");
@@ -58,7 +58,7 @@ async fn a_job_that_was_deleted_while_it_ran_is_recreated() {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_without_ttl_is_recreated_whatever_it_has_done() {
-    let stand = with_job(json!({})).await;
+    let stand = with_job(&json!({})).await;
     stand.api.write_status("migrate", &done());
     tokio::time::sleep(MOMENT).await;
     stand.api.delete("migrate");
@@ -68,11 +68,11 @@ async fn a_job_without_ttl_is_recreated_whatever_it_has_done() {
 
 #[tokio::test(start_paused = true)]
 async fn another_revision_of_a_vanished_job_runs_it_once() {
-    let stand = with_job(json!({"ttlSecondsAfterFinished": 0})).await;
+    let stand = with_job(&json!({"ttlSecondsAfterFinished": 0})).await;
     stand.api.write_status("migrate", &done());
     stand.api.delete("migrate");
     tokio::time::sleep(MOMENT).await;
-    stand.apply(&[job(json!({"ttlSecondsAfterFinished": 0, "backoffLimit": 3}))], "main@sha1:def").await;
+    stand.apply(&[job(&json!({"ttlSecondsAfterFinished": 0, "backoffLimit": 3}))], "main@sha1:def").await;
     assert_eq!(stand.writes(), ["PATCH migrate"]);
     stand.api.write_status("migrate", &done());
     stand.api.delete("migrate");
@@ -82,10 +82,10 @@ async fn another_revision_of_a_vanished_job_runs_it_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_vanished_job_stays_away_after_a_restart_and_comes_back_when_a_person_asks() {
-    let stand = with_job(json!({"ttlSecondsAfterFinished": 0})).await;
+    let stand = with_job(&json!({"ttlSecondsAfterFinished": 0})).await;
     stand.api.vanish("migrate");
     stand.desk.forget(&key());
-    let objects = Stand::planned(&[job(json!({"ttlSecondsAfterFinished": 0}))]);
+    let objects = Stand::planned(&[job(&json!({"ttlSecondsAfterFinished": 0}))]);
     let terms = Stand::terms(Mode::Enabled, false);
     stand.desk.adopt_unverified(&key(), Managed { terms, objects, changes: Vec::new() });
     tokio::time::sleep(Duration::from_mins(5)).await;
