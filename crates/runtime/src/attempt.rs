@@ -15,7 +15,8 @@ use plumb_api::meta::Reconciled as _;
 use plumb_status::cadence::PeriodRange;
 use plumb_status::condition::READY;
 use plumb_status::{
-    ConditionType, Detail, Ending, Ledger, Next, Reason, Retry, Severity, Summary, cadence, chain, summarize,
+    ConditionStatus, ConditionType, Detail, Ending, Ledger, Next, Reason, Retry, Severity, Summary, cadence,
+    chain, summarize,
 };
 use serde_json::Map;
 use tokio::time::Instant;
@@ -465,7 +466,8 @@ pub(crate) fn claims_progress<O: Object>(object: &O) -> bool {
     object
         .conditions()
         .iter()
-        .any(|condition| condition.type_ == READY && condition.reason == Reason::Progressing.as_str())
+        .filter(|condition| condition.type_ == READY && condition.status == ConditionStatus::Unknown)
+        .any(|condition| condition.reason == Reason::Progressing.as_str())
 }
 
 #[cfg(test)]
