@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::Client;
+use tokio::sync::Semaphore;
 
 use crate::mapper::Mapper;
+use crate::settle::WATCHES_CLUSTER_MAX;
 
 /// Where the time comes from.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -17,13 +19,14 @@ pub struct Cluster {
     client: Client,
     mapper: Mapper,
     clock: Clock,
+    watch_slots: Arc<Semaphore>,
 }
 
 impl Cluster {
     /// A cluster behind a client. Nothing is asked yet.
     pub fn new(client: Client, clock: Clock) -> Self {
         let mapper = Mapper::new(client.clone());
-        Self { client, mapper, clock }
+        Self { client, mapper, clock, watch_slots: Arc::new(Semaphore::new(WATCHES_CLUSTER_MAX)) }
     }
 
     /// The client.
@@ -34,6 +37,11 @@ impl Cluster {
     /// What the server serves.
     pub fn mapper(&self) -> &Mapper {
         &self.mapper
+    }
+
+    /// The room for the watches of all waits for health.
+    pub(crate) fn watch_slots(&self) -> &Arc<Semaphore> {
+        &self.watch_slots
     }
 
     /// The time now.

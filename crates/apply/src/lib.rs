@@ -25,6 +25,6 @@ pub use execute::{Applied, Change, Ended, Order, execute};
 pub use kube::core::GroupVersionKind;
 pub use mapper::{Mapper, Mapping};
 pub use refusal::{Attempt, Failure, Refusal, RequestError};
-pub use settle::{End, Settled, Target, Wait, settle};
+pub use settle::{End, Settled, Target, WATCHES_MAX, Wait, settle};
 pub use watchers::{News, Sight, Watchers};
 pub use write::{Action, Written};

@@ -70,6 +70,12 @@ pub enum RequestError {
         /// How often it was tried.
         attempts: usize,
     },
+    /// One request took longer than a request may, while the work as a whole still has time.
+    #[error("the API server did not answer within {} s: look at the admission webhooks of the kind", limit.as_secs())]
+    NoAnswer {
+        /// The limit of one request.
+        limit: std::time::Duration,
+    },
     /// The time is up.
     #[error("the deadline has passed")]
     TimedOut,
@@ -101,6 +107,7 @@ impl RequestError {
         match self {
             Self::Unreachable { .. }
             | Self::StaleDiscovery { .. }
+            | Self::NoAnswer { .. }
             | Self::TimedOut
             | Self::ClusterScoped
             | Self::Contended { .. } => true,

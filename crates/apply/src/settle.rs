@@ -1,9 +1,11 @@
 //! Settle: waits until objects are healthy, told by watches. Nothing is polled; per object only its verdict is kept.
 
+mod window;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures_util::stream::{BoxStream, SelectAll};
+use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use kube::Api;
 use kube::api::DynamicObject;
@@ -20,6 +22,9 @@ use crate::cluster::Cluster;
 use crate::mapper::Mapping;
 use crate::patience::Patience;
 use crate::refusal::RequestError;
+
+use window::Window;
+pub use window::{WATCHES_CLUSTER_MAX, WATCHES_MAX};
 
 /// Up to so many objects of a kind in a namespace are watched one by one; more are watched together.
 const SINGLE_WATCHES_MAX: usize = 4;
@@ -51,7 +56,8 @@ pub struct Wait {
 /// How the waiting ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// All objects were healthy at the same time.
+    /// All objects were healthy: at the same time, or, where there are more watches than [`WATCHES_MAX`], each when it
+    /// was watched last.
     Healthy,
     /// An object failed, and that was enough.
     Failed,
@@ -94,8 +100,7 @@ pub async fn settle(cluster: &Cluster, wait: Wait) -> Settled {
     let Wait { targets, vanishing, fail_fast, budget } = wait;
     let began = Instant::now();
     let mut waiting = Waiting::of(&targets, vanishing);
-    let mut sights: SelectAll<BoxStream<'static, Sighting>> =
-        groups(targets).into_iter().map(|group| group.watch(cluster.clone(), budget.clone())).collect();
+    let mut window = Window::new(cluster, &budget, groups(targets));
     let end = loop {
         if let Some(end) = waiting.end(fail_fast) {
             break end;
@@ -103,13 +108,15 @@ pub async fn settle(cluster: &Cluster, wait: Wait) -> Settled {
         let alarm = waiting.alarm(cluster.now());
         let step = async {
             tokio::select! {
-                Some(sight) = sights.next() => Some(sight),
+                sight = window.next(&waiting) => Some(sight),
                 () = tokio::time::sleep(alarm.unwrap_or(Duration::MAX)), if alarm.is_some() => None,
-                else => std::future::pending().await,
             }
         };
         match budget.run(step).await {
-            Ok(Some(sight)) => waiting.take(sight, cluster),
+            Ok(Some(sight)) => {
+                waiting.take(sight, cluster);
+                window.make_room(&waiting);
+            }
             Ok(None) => waiting.ring(cluster),
             Err(RequestError::Cancelled) => break End::Cancelled,
             Err(_) => break End::TimedOut,
@@ -139,6 +146,10 @@ impl Waiting {
         } else {
             (fail_fast && self.failed > 0).then_some(End::Failed)
         }
+    }
+
+    fn are_current(&self, ids: &[ObjectId]) -> bool {
+        ids.iter().all(|id| self.verdicts.get(id).is_some_and(Verdict::is_current))
     }
 
     fn set(&mut self, id: &ObjectId, verdict: Verdict) {
@@ -199,6 +210,7 @@ enum Sighting {
 }
 
 /// Objects that one watch shows.
+#[derive(Clone)]
 struct Group {
     kind: GroupVersionKind,
     namespace: String,

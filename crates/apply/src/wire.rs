@@ -110,6 +110,10 @@ pub async fn ask(client: &Client, ask: &Ask, budget: &Budget) -> Result<Answer, 
         let outcome = outcome.and_then(|outcome| outcome);
         let error = match outcome {
             Ok(answer) => return Ok(answer),
+            // It concerns this object alone: it is named, and the others go on.
+            Err(RequestError::TimedOut) if budget.check().is_ok() => {
+                return Err(RequestError::NoAnswer { limit: REQUEST_MAX });
+            }
             Err(error) => error,
         };
         let wanted = match &error {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plumb_apply::{
-    Action, Applied, Budget, Cluster, End, Ended, Fate, Order, RequestError, Target, Wait, execute, prune,
-    settle, write,
+    Action, Applied, Budget, Cluster, End, Ended, Fate, Order, RequestError, Target, WATCHES_MAX, Wait,
+    execute, prune, settle, write,
 };
 use plumb_manifests::{Object, ObjectId};
 use plumb_planning::claims::Claims;
@@ -678,4 +678,91 @@ async fn a_write_that_is_rejected_never_leads_to_a_deletion() {
         assert_eq!((applied.ended, applied.failures.len()), (Ended::Refused, 1), "{:?}", applied.complaint());
         assert_eq!(api.matching("DELETE", "*"), []);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_is_never_answered_is_named_and_the_others_of_its_wave_are_applied() {
+    let api = api();
+    api.on("PATCH", &format!("{MAPS}/stuck"), Answer::silence());
+    let plan = plan(vec![map("a"), map("stuck"), map("z")]);
+    let order = order(Budget::lasting(Duration::from_mins(10)));
+    let applied = execute(&cluster(&api), &plan.waves, &order).await;
+    let applied_names: Vec<_> = applied.changes.iter().map(|change| change.id.name.as_str()).collect();
+    assert_eq!((applied_names, applied.ended), (vec!["a", "z"], Ended::Refused));
+    let complaint = applied.complaint().unwrap();
+    assert!(complaint.contains("ConfigMap/prod/stuck") && complaint.contains("within 65 s"), "{complaint}");
+}
+
+/// An API server that shows one Deployment in each namespace; from namespace number `healthy` on it is not healthy.
+fn deployments(healthy: usize) -> Scenario {
+    let api = api();
+    let answer = move |call: &Call| {
+        if call.parameter("watch").is_some() {
+            return Answer::silence();
+        }
+        let namespace = call.path.split('/').nth(5).unwrap();
+        let mut shown = deployment_in(namespace);
+        if namespace.trim_start_matches("ns-").parse::<usize>().unwrap() >= healthy {
+            shown["status"] = json!({});
+        }
+        Answer::ok(json!({
+            "apiVersion": "apps/v1", "kind": "DeploymentList", "metadata": {"resourceVersion": "1"},
+            "items": [shown],
+        }))
+    };
+    api.on("GET", "/apis/apps/v1/namespaces/*/deployments", Answer::with(answer));
+    api
+}
+
+async fn settled_in(api: &Scenario, namespaces: usize, time: Duration) -> plumb_apply::Settled {
+    let target = |number| Target {
+        id: ObjectId::parse_inventory(&format!("ns-{number}_web_apps_Deployment")).unwrap(),
+        version: "v1".to_owned(),
+    };
+    let targets = (0..namespaces).map(target).collect();
+    let budget = Budget::lasting(time);
+    settle(&cluster(api), Wait { targets, vanishing: BTreeSet::new(), fail_fast: false, budget }).await
+}
+
+/// How many Deployments were listed.
+fn listed(api: &Scenario) -> usize {
+    let calls = api.matching("GET", "/apis/apps/v1/namespaces/*/deployments");
+    calls.iter().filter(|call| call.parameter("watch").is_none()).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_has_no_more_watches_than_its_limit_at_a_time() {
+    let api = deployments(0);
+    let settled = settled_in(&api, 2 * WATCHES_MAX + 9, Duration::from_secs(5)).await;
+    assert_eq!((settled.end, listed(&api)), (End::TimedOut, WATCHES_MAX));
+}
+
+#[tokio::test(start_paused = true)]
+async fn healthy_objects_make_room_for_the_next_at_once() {
+    let namespaces = 2 * WATCHES_MAX + 9;
+    let api = deployments(namespaces);
+    let settled = settled_in(&api, namespaces, Duration::from_secs(5)).await;
+    assert_eq!((settled.end, listed(&api)), (End::Healthy, namespaces));
+}
+
+#[tokio::test(start_paused = true)]
+async fn objects_that_do_not_become_healthy_do_not_hide_the_others() {
+    let namespaces = 2 * WATCHES_MAX + 9;
+    let api = deployments(0);
+    let settled = settled_in(&api, namespaces, Duration::from_secs(40)).await;
+    assert_eq!(settled.end, End::TimedOut);
+    let unseen = settled.verdicts.values().filter(|verdict| verdict.message == "not seen yet").count();
+    assert_eq!(unseen, 0, "each was looked at");
+}
+
+fn deployment_in(namespace: &str) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": namespace, "generation": 1, "uid": "u", "resourceVersion": "1"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"a": "b"}}, "template": {}},
+        "status": {
+            "observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1,
+            "conditions": [{"type": "Available", "status": "True"}, {"type": "Progressing", "status": "True"}]
+        }
+    })
 }

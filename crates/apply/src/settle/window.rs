@@ -1,0 +1,111 @@
+//! Which groups of objects are watched now: at most so many in one wait and in the whole process. A group whose objects
+//! are healthy makes room for the next one; where none is, the one that was watched longest does.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{AbortHandle, BoxStream, SelectAll};
+use futures_util::{StreamExt, stream};
+use plumb_manifests::ObjectId;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use super::{Group, Sighting, Waiting};
+use crate::budget::Budget;
+use crate::cluster::Cluster;
+
+/// How many watches one wait has at a time; each is a connection.
+pub const WATCHES_MAX: usize = 64;
+/// How many watches all waits at one cluster have at a time, beside the first one of each.
+pub const WATCHES_CLUSTER_MAX: usize = 512;
+/// How long a group is watched before it makes room for one that waits.
+const ROTATION: Duration = Duration::from_secs(15);
+
+/// The groups of one wait.
+pub(super) struct Window {
+    cluster: Cluster,
+    budget: Budget,
+    slots: Arc<Semaphore>,
+    waiting: VecDeque<Group>,
+    watched: VecDeque<Watched>,
+    sights: SelectAll<BoxStream<'static, Sighting>>,
+    rotates: Instant,
+}
+
+struct Watched {
+    group: Group,
+    ids: Vec<ObjectId>,
+    stop: AbortHandle,
+    _slot: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.stop.abort();
+    }
+}
+
+impl Window {
+    pub(super) fn new(cluster: &Cluster, budget: &Budget, groups: Vec<Group>) -> Self {
+        let mut window = Self {
+            cluster: cluster.clone(),
+            budget: budget.clone(),
+            slots: Arc::clone(cluster.watch_slots()),
+            waiting: groups.into(),
+            watched: VecDeque::new(),
+            sights: SelectAll::new(),
+            rotates: Instant::now() + ROTATION,
+        };
+        window.fill();
+        window
+    }
+
+    /// What a watch shows next. Never resolves where there is none.
+    pub(super) async fn next(&mut self, verdicts: &Waiting) -> Sighting {
+        loop {
+            let rotates = !self.waiting.is_empty();
+            tokio::select! {
+                Some(sight) = self.sights.next() => return sight,
+                () = tokio::time::sleep_until(self.rotates), if rotates => self.rotate(verdicts),
+                else => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Groups whose objects are all healthy make room, where others wait for it.
+    pub(super) fn make_room(&mut self, verdicts: &Waiting) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        self.watched.retain(|watched| !verdicts.are_current(&watched.ids));
+        self.fill();
+    }
+
+    fn rotate(&mut self, verdicts: &Waiting) {
+        self.rotates = Instant::now() + ROTATION;
+        self.make_room(verdicts);
+        // As many as wait: each of them is looked at before a group comes to its second turn.
+        for _ in 0..self.waiting.len().min(self.watched.len()) {
+            if let Some(longest) = self.watched.pop_front() {
+                self.waiting.push_back(longest.group.clone());
+            }
+        }
+        self.fill();
+    }
+
+    fn fill(&mut self) {
+        while self.watched.len() < WATCHES_MAX {
+            let slot = Arc::clone(&self.slots).try_acquire_owned().ok();
+            // The first one needs none: no wait stands still because others fill the cluster's room.
+            if slot.is_none() && !self.watched.is_empty() {
+                return;
+            }
+            let Some(group) = self.waiting.pop_front() else { return };
+            let sights = group.clone().watch(self.cluster.clone(), self.budget.clone());
+            let (sights, stop) = stream::abortable(sights);
+            self.sights.push(sights.boxed());
+            self.watched.push_back(Watched { ids: group.ids(), group, stop, _slot: slot });
+        }
+    }
+}
