@@ -52,6 +52,8 @@ pub(super) struct Book {
     pub adopted: bool,
     pub terms: Terms,
     pub objects: BTreeMap<ObjectId, Kept>,
+    /// The kinds of those that are watched, as they were counted.
+    pub kinds: BTreeSet<Kind>,
     pub standings: Standings,
     pub burst: Burst,
     /// Ids that the status of before the restart names, not compared yet: until then nothing new is said of the whole.

@@ -64,7 +64,7 @@ impl Sitting<'_> {
             self.request(key, &id, Errand::quiet(now));
         }
         self.tell(key, tellings);
-        self.watch_kinds();
+        self.watch_kinds(key);
     }
 
     fn take(
@@ -182,7 +182,7 @@ impl Sitting<'_> {
             self.request(key, &id, errand);
         }
         self.touch(key);
-        self.watch_kinds();
+        self.watch_kinds(key);
     }
 
     /// Remembers what was told before a restart.
@@ -290,15 +290,26 @@ impl Sitting<'_> {
             self.state.times.remove(&(due, Place { key: key.clone(), id: None }));
         }
         self.shared.deps.metrics.forget(key, book.counted);
-        self.watch_kinds();
+        self.replace_kinds(&book.kinds, &BTreeSet::new());
     }
 
-    /// Makes the watched kinds those of the kept objects.
-    fn watch_kinds(&mut self) {
-        let watched = self.state.books.values().flat_map(|book| book.objects.values());
-        let kinds: BTreeSet<Kind> = watched.filter(|kept| kept.is_watched()).map(Kept::kind).collect();
-        self.state.gone.retain(|kind| kinds.contains(kind));
-        self.state.blind.retain(|kind| kinds.contains(kind));
+    /// Makes the watched kinds those of the kept objects, after the objects or the terms of one Kustomization changed.
+    fn watch_kinds(&mut self, key: &Key) {
+        let Some(book) = self.state.books.get_mut(key) else { return };
+        let watched = book.objects.values().filter(|kept| kept.is_watched());
+        let kinds: BTreeSet<Kind> = watched.map(Kept::kind).collect();
+        let before = std::mem::replace(&mut book.kinds, kinds.clone());
+        self.replace_kinds(&before, &kinds);
+    }
+
+    fn replace_kinds(&mut self, before: &BTreeSet<Kind>, after: &BTreeSet<Kind>) {
+        if !self.state.kinds.replace(before, after) {
+            return;
+        }
+        let counts = &self.state.kinds;
+        self.state.gone.retain(|kind| counts.contains(kind));
+        self.state.blind.retain(|kind| counts.contains(kind));
+        let kinds = counts.kinds();
         for kind in self.shared.watchers.watch(&kinds) {
             self.denied(&kind, &format!("{KINDS_MAX} kinds are watched already"));
         }

@@ -9,6 +9,7 @@ mod correct;
 mod desk;
 mod finish;
 mod keeping;
+mod kinds;
 mod measures;
 mod restoring;
 mod sitting;

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::book::{Book, Errand, Kind, Phase};
 use super::desk::Shared;
+use super::kinds::KindCounts;
 use super::unverified::Glance;
 
 /// A Kustomization, or one object of it.
@@ -39,6 +40,8 @@ pub(super) struct State {
     /// Looks at what an attempt may be about to overwrite.
     pub glances: VecDeque<Glance>,
     pub glancing: usize,
+    /// The kinds that are watched.
+    pub kinds: KindCounts,
     /// Kinds that may not be watched.
     pub blind: BTreeSet<Kind>,
     /// Kinds that are not served.
