@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::kustomization::ledger::KustomizationLedger;
 use crate::kustomization::{Context, facts, reconcile, teardown, validate};
+use crate::references::References;
 
 /// What an attempt may take beside waiting for health.
 const WORK_ALLOWANCE: Duration = Duration::from_mins(45);
@@ -26,6 +27,8 @@ pub struct Kustomizations {
     pub crd_echoes: bool,
     /// Filled when the kind is installed.
     pub handle: Arc<OnceLock<Handle<Kustomizations>>>,
+    /// Who refers to whom.
+    pub references: Arc<References>,
 }
 
 impl Kustomizations {
@@ -72,15 +75,11 @@ impl Kustomizations {
             && old.is_none_or(|old| !facts::is_ready(old) || applied(old) != applied(new));
         let Some(handle) = self.handle.get().filter(|_| news) else { return };
         let key = Key::of(new);
-        for other in handle.store.all() {
-            let own = other.metadata.namespace.clone().unwrap_or_default();
-            let depends = other.spec.depends_on.iter().any(|reference| {
-                reference.name == key.name && reference.namespace.as_ref().unwrap_or(&own) == &key.namespace
-            });
-            let other_key = Key::of(other.as_ref());
+        for dependent in self.references.dependents(&key) {
+            let waits = || handle.store.get(&dependent).is_some_and(|object| !facts::is_ready(&object));
             // One that runs may have looked a moment ago; what it will write is not in the store yet.
-            if depends && (handle.queue.is_running(&other_key) || !facts::is_ready(&other)) {
-                handle.queue.add(&other_key, Priority::Revision);
+            if handle.queue.is_running(&dependent) || waits() {
+                handle.queue.add(&dependent, Priority::Revision);
             }
         }
     }
@@ -127,6 +126,7 @@ impl Kind for Kustomizations {
     fn changed(&self, change: &Change<Kustomization>) {
         match change {
             Change::Applied { old, new } => {
+                self.references.put(new);
                 // A mode that cannot be read corrects nothing: the attempt says what is wrong with it.
                 let mode = validate::mode(new).unwrap_or(Mode::Warn);
                 let (suspended, interval) = (new.spec.suspend, new.spec.effective_interval().to_std());
@@ -136,6 +136,7 @@ impl Kind for Kustomizations {
                 self.wake_cycles(old.as_deref(), Some(new));
             }
             Change::Deleted { old } => {
+                self.references.remove(&Key::of(old.as_ref()));
                 self.context.desk.forget(&Key::of(old.as_ref()));
                 self.wake_holders(Some(old), None);
                 self.wake_cycles(Some(old), None);
@@ -154,7 +155,11 @@ impl Kind for Kustomizations {
 }
 
 /// Wakes the Kustomizations of a source that has something new.
-pub fn wake_by_source(change: &Change<GitRepository>, handle: &Handle<Kustomizations>) {
+pub fn wake_by_source(
+    change: &Change<GitRepository>,
+    handle: &Handle<Kustomizations>,
+    references: &References,
+) {
     let Change::Applied { old, new } = change else { return };
     let revision = |object: &GitRepository| {
         object.artifact().map(|artifact| (artifact.revision.clone(), artifact.digest.clone()))
@@ -165,16 +170,12 @@ pub fn wake_by_source(change: &Change<GitRepository>, handle: &Handle<Kustomizat
     }
     let source = Key::of(new.as_ref());
     let queue: &Queue = &handle.queue;
-    for object in handle.store.all() {
-        let reference = &object.spec.source_ref;
-        let own = object.metadata.namespace.as_deref().unwrap_or_default();
-        let named = reference.kind == plumb_api::kustomize::SourceKind::GitRepository
-            && reference.name == source.name
-            && reference.namespace.as_deref().unwrap_or(own) == source.namespace;
+    for user in references.users(&source) {
+        let Some(object) = handle.store.get(&user) else { continue };
         let attempted = object.status.as_ref().and_then(|status| status.last_attempted_revision.as_ref());
         let done = attempted == Some(&now.0) && facts::is_ready(&object);
-        if named && !done {
-            queue.supersede(&Key::of(object.as_ref()), Priority::Revision, format!("GitRepository/{source}"));
+        if !done {
+            queue.supersede(&user, Priority::Revision, format!("GitRepository/{source}"));
         }
     }
 }

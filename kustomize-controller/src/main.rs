@@ -7,6 +7,7 @@ mod kustomization;
 #[cfg(test)]
 mod moves;
 mod options;
+mod references;
 #[cfg(test)]
 mod scenarios;
 mod schema;
@@ -31,6 +32,7 @@ use crate::kustomization::{
     threads::BuildThreads,
 };
 use crate::options::{GATES, Options};
+use crate::references::References;
 use crate::teller::KustomizationTeller;
 
 /// Where the resolver says which domains are the cluster's.
@@ -78,11 +80,12 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
         shutdown.cancelled().await;
         closing.closed().await;
     });
+    let references = Arc::new(References::default());
     let repositories = {
-        let handle = Arc::clone(&handle);
+        let (handle, references) = (Arc::clone(&handle), Arc::clone(&references));
         runtime.watch(Watching::default(), move |change| {
             if let Some(handle) = handle.get() {
-                wake_by_source(change, handle);
+                wake_by_source(change, handle, &references);
             }
         })
     };
@@ -111,7 +114,8 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
         shutdown: runtime.shutdown(),
     };
     let crd_echoes = schema::keeps_drift(runtime).await;
-    let kind = Kustomizations { context: Arc::new(context), crd_echoes, handle: Arc::clone(&handle) };
+    let kind =
+        Kustomizations { context: Arc::new(context), crd_echoes, handle: Arc::clone(&handle), references };
     let installed = runtime.install(kind);
     // Filled once, here: nothing runs before this function has returned.
     let _ = handle.set(installed);

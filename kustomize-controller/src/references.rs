@@ -1,0 +1,128 @@
+//! Which Kustomizations refer to which dependency and source: a change wakes those that it concerns without a look at
+//! all the others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use plumb_api::kustomize::{Kustomization, SourceKind};
+use plumb_runtime::Key;
+
+/// What a Kustomization refers to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Reference {
+    Dependency(Key),
+    Repository(Key),
+}
+
+/// The references of all Kustomizations, both ways.
+#[derive(Debug, Default)]
+pub struct References(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    of: BTreeMap<Key, BTreeSet<Reference>>,
+    to: BTreeMap<Reference, BTreeSet<Key>>,
+}
+
+impl References {
+    /// Takes in what a Kustomization refers to now.
+    pub fn put(&self, object: &Kustomization) {
+        let key = Key::of(object);
+        let in_own = |namespace: Option<&String>, name: &str| {
+            Key::new(namespace.unwrap_or(&key.namespace).as_str(), name)
+        };
+        let mut references: BTreeSet<Reference> = object
+            .spec
+            .depends_on
+            .iter()
+            .map(|dependency| Reference::Dependency(in_own(dependency.namespace.as_ref(), &dependency.name)))
+            .collect();
+        let source = &object.spec.source_ref;
+        if source.kind == SourceKind::GitRepository {
+            references.insert(Reference::Repository(in_own(source.namespace.as_ref(), &source.name)));
+        }
+        let mut inner = self.lock();
+        inner.remove(&key);
+        for reference in &references {
+            inner.to.entry(reference.clone()).or_default().insert(key.clone());
+        }
+        inner.of.insert(key, references);
+    }
+
+    /// Forgets a Kustomization.
+    pub fn remove(&self, key: &Key) {
+        self.lock().remove(key);
+    }
+
+    /// The Kustomizations that depend on this one.
+    pub fn dependents(&self, key: &Key) -> Vec<Key> {
+        self.lock().to(&Reference::Dependency(key.clone()))
+    }
+
+    /// The Kustomizations that apply this GitRepository.
+    pub fn users(&self, repository: &Key) -> Vec<Key> {
+        self.lock().to(&Reference::Repository(repository.clone()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn to(&self, reference: &Reference) -> Vec<Key> {
+        self.to.get(reference).into_iter().flatten().cloned().collect()
+    }
+
+    fn remove(&mut self, key: &Key) {
+        for reference in self.of.remove(key).unwrap_or_default() {
+            if let Some(keys) = self.to.get_mut(&reference) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    self.to.remove(&reference);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn kustomization(
+        name: &str,
+        dependencies: serde_json::Value,
+        source: serde_json::Value,
+    ) -> Kustomization {
+        serde_json::from_value(json!({
+            "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+            "metadata": { "name": name, "namespace": "apps" },
+            "spec": { "prune": true, "interval": "1m", "dependsOn": dependencies, "sourceRef": source }
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_reference_holds_until_it_changes_or_its_object_is_gone() {
+        let references = References::default();
+        let repository = json!({ "kind": "GitRepository", "name": "web" });
+        let elsewhere = json!({ "kind": "GitRepository", "name": "web", "namespace": "flux-system" });
+        let bucket = json!({ "kind": "Bucket", "name": "web" });
+        references.put(&kustomization("a", json!([{ "name": "base" }]), repository.clone()));
+        references.put(&kustomization("b", json!([{ "name": "base", "namespace": "infra" }]), elsewhere));
+        references.put(&kustomization("c", json!([{ "name": "base" }]), bucket));
+        let [a, b, c] = ["a", "b", "c"].map(|name| Key::new("apps", name));
+        assert_eq!(references.dependents(&Key::new("apps", "base")), [a.clone(), c.clone()]);
+        assert_eq!(references.dependents(&Key::new("infra", "base")), [b.clone()]);
+        assert_eq!(references.users(&Key::new("apps", "web")), [a.clone()]);
+        assert_eq!(references.users(&Key::new("flux-system", "web")), [b.clone()]);
+        references.put(&kustomization("a", json!([]), repository));
+        references.remove(&b);
+        assert_eq!(references.dependents(&Key::new("apps", "base")), [c]);
+        assert_eq!(references.users(&Key::new("apps", "web")), [a]);
+        assert_eq!(references.users(&Key::new("flux-system", "web")), [] as [Key; 0]);
+    }
+}
