@@ -6,6 +6,7 @@
 mod crash;
 mod fixture;
 mod matrix;
+mod midflight;
 mod outage;
 mod replicas;
 
