@@ -20,15 +20,18 @@ use plumb_testkit::{controllers::BINARIES, skip::SKIPS};
 
 use crate::{check::workspace_root, proof::results::Recorder};
 
+/// The packages whose tests need a control plane.
+pub const WITH_PLANE: [&str; 2] = ["plumb-tests", "plumb-plane"];
+
 /// Which tests to run.
 #[derive(clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Arguments {
     /// Only tests whose name contains this, e.g. `e2e::`; `vectors` runs the shared cases of the kustomize engine alone.
     filter: Option<String>,
-    /// Only the tests of this package.
+    /// Only the tests of this package; may be given several times. Without one that needs it, no control plane is started.
     #[arg(long, short)]
-    package: Option<String>,
+    package: Vec<String>,
     /// Say which lines of the kustomize engine its tests reach; fail under 90 %.
     #[arg(long)]
     coverage: bool,
@@ -66,7 +69,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if arguments.mutants {
         return mutants::run(&root, arguments.filter.as_deref());
     }
-    if arguments.package.is_none() && arguments.filter.as_deref() == Some("vectors") {
+    if arguments.package.is_empty() && arguments.filter.as_deref() == Some("vectors") {
         return vectors::run(&root);
     }
     let stage = Stages::new();
@@ -74,13 +77,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     stage.begins("build");
     finish(cargo(&root).args(["build", "--workspace", "--bins"]), "the build failed")?;
     finish(cargo(&root).args(test_words(arguments, &["--no-run"])), "the tests do not compile")?;
-    stage.begins("control plane");
-    let plane = Plane::start(&PlaneOptions {
-        audit: true,
-        tell: |line| eprintln!("  {line}"),
-        ..PlaneOptions::default()
-    })?;
-    eprintln!("  {}; ready in {:.1} s", plane.origin(), plane.started_in().as_secs_f32());
+    let plane = if arguments.needs_plane() { Some(started(&stage)?) } else { None };
     stage.begins("tests");
     let skips = tempfile::NamedTempFile::new().context("no temporary file")?;
     let mut command = cargo(&root);
@@ -88,7 +85,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if arguments.chaos {
         command.env(CHAOS, "all");
     }
-    command.env(HANDOVER, plane.description()).env(SKIPS, skips.path()).env(BINARIES, target.join("debug"));
+    if let Some(plane) = &plane {
+        command.env(HANDOVER, plane.description());
+    }
+    command.env(SKIPS, skips.path()).env(BINARIES, target.join("debug"));
     let mut recorder = if arguments.record { Some(recorder(&root, arguments)?) } else { None };
     let streams = if arguments.record { Streams::Both } else { Streams::Output };
     let (status, mut sum) = watch(command, streams, |line| {
@@ -116,6 +116,23 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         bail!("a test failed");
     }
     Ok(())
+}
+
+impl Arguments {
+    fn needs_plane(&self) -> bool {
+        self.package.is_empty() || self.package.iter().any(|package| WITH_PLANE.contains(&package.as_str()))
+    }
+}
+
+fn started(stage: &Stages) -> Result<Plane> {
+    stage.begins("control plane");
+    let plane = Plane::start(&PlaneOptions {
+        audit: true,
+        tell: |line| eprintln!("  {line}"),
+        ..PlaneOptions::default()
+    })?;
+    eprintln!("  {}; ready in {:.1} s", plane.origin(), plane.started_in().as_secs_f32());
+    Ok(plane)
 }
 
 fn recorder(root: &Path, arguments: &Arguments) -> Result<Recorder> {
@@ -165,11 +182,17 @@ pub fn finish(command: &mut Command, failure: &str) -> Result<()> {
 
 fn test_words(arguments: &Arguments, more: &[&str]) -> Vec<OsString> {
     let (chaos, chaos_package) = CHAOS_TESTS;
-    let package = if arguments.chaos { Some(chaos_package) } else { arguments.package.as_deref() };
+    let packages: Vec<&str> = if arguments.chaos {
+        vec![chaos_package]
+    } else {
+        arguments.package.iter().map(String::as_str).collect()
+    };
     let mut words: Vec<OsString> = vec!["test".into()];
-    match package {
-        Some(package) => words.extend(["--package".into(), package.into()]),
-        None => words.push("--workspace".into()),
+    if packages.is_empty() {
+        words.push("--workspace".into());
+    }
+    for package in packages {
+        words.extend(["--package".into(), package.into()]);
     }
     words.extend(more.iter().map(OsString::from));
     let filter = arguments.filter.as_deref().or(arguments.chaos.then_some(chaos));
@@ -255,7 +278,7 @@ mod tests {
     fn chaos_runs_its_own_tests_alone() {
         let arguments = Arguments {
             filter: None,
-            package: None,
+            package: Vec::new(),
             coverage: false,
             mutants: false,
             record: false,

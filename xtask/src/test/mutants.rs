@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 use self::scratch::Scratch;
 use super::{
-    cargo,
+    WITH_PLANE, cargo,
     programs::{self, Program},
     say, shared_folder, target_folder,
 };
@@ -29,9 +29,6 @@ const FOLDER: &str = "tests/mutants";
 /// A mutant may make its test wait for ever; that counts as noticed.
 const TEST_SECONDS_MAX: u64 = 120;
 const POLL: Duration = Duration::from_millis(20);
-/// Tests that start a control plane are too slow to run once per mutant.
-const WITH_PLANE: [&str; 2] = ["plumb-tests", "plumb-plane"];
-
 /// One line of the code that is broken, and the test that must notice.
 #[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
@@ -170,6 +167,7 @@ impl Mutant {
 
     /// The file's text with the one place replaced, or why that cannot be.
     fn mutated(&self, text: &str) -> Result<String, String> {
+        // Too slow to run once per mutant.
         if WITH_PLANE.contains(&self.package.as_str()) {
             return Err(format!("tests of {} need a control plane: name a smaller test", self.package));
         }
