@@ -88,7 +88,8 @@ async fn drift_of_a_cluster_scoped_custom_object_under_a_target_namespace_is_cor
         api.once("GET", GATES, Answer::list("meta.k8s.io/v1", "PartialObjectMetadataList", &[]));
     })
     .await;
-    stand.until_ready_is("True").await;
+    let status = stand.until_ready_is("True").await;
+    assert_eq!(ids(&status), BTreeSet::from(["_g1_net.test_Gate".to_owned()]));
     let metadata = json!({ "name": "g1", "uid": "u", "resourceVersion": "5" });
     let gone =
         json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata });
