@@ -41,6 +41,9 @@ pub struct Arguments {
     /// Keep how the tests that `docs/proof.md` names ended, in `tests/proof/results.toml`.
     #[arg(long)]
     record: bool,
+    /// Leave out the tests that need a control plane.
+    #[arg(long, conflicts_with_all = ["chaos", "coverage", "mutants", "package"])]
+    no_plane: bool,
     /// Run every point of the crash sweeps and every cell of the chaos matrix, instead of the sample; takes up to 30
     /// minutes. A filter selects among them.
     #[arg(long, conflicts_with_all = ["package", "coverage", "mutants"])]
@@ -71,6 +74,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     if arguments.package.is_empty() && arguments.filter.as_deref() == Some("vectors") {
         return vectors::run(&root);
+    }
+    if arguments.no_plane {
+        return without_plane(&root, arguments);
     }
     let stage = Stages::new();
     let target = target_folder(&root)?;
@@ -103,14 +109,47 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         recorder.read_skips(&reasons);
         recorder.write(&root, &jiff::Zoned::now().date().to_string(), &checked_out(&root)?)?;
     }
-    for reason in reasons.lines() {
-        say(reason)?;
-    }
-    sum.add_skips(reasons.lines().count());
     if !status.success() && sum.failed == 0 {
         eprintln!("a test program ended without a result; see above");
         sum.failed = 1;
     }
+    conclude(sum, &reasons)
+}
+
+/// Runs the programs of the packages that need no control plane, built as the whole workspace is: with the same features.
+fn without_plane(root: &Path, arguments: &Arguments) -> Result<()> {
+    let packages = programs::packages(&mut cargo(root))?;
+    let mut command = cargo(root);
+    command.args(["test", "--workspace", "--no-run", "--message-format", "json"]);
+    let built = programs::build(&mut command, &packages)?;
+    let skips = tempfile::NamedTempFile::new().context("no temporary file")?;
+    let mut recorder = Recorder::new(built.clone());
+    let mut sum = Sum::default();
+    for program in built.iter().filter(|program| !WITH_PLANE.contains(&program.package.as_str())) {
+        let started = format!("Running {} ({})", program.package, program.executable.display());
+        say(&started)?;
+        recorder.read(&started);
+        let mut command = program.command();
+        command.args(&arguments.filter).env(SKIPS, skips.path()).env("PLUMB_SHARED", shared_folder(root));
+        let (status, part) = watch(command, Streams::Output, |line| recorder.read(line))?;
+        sum.passed += part.passed;
+        sum.skipped += part.skipped;
+        sum.failed += if status.success() { 0 } else { part.failed.max(1) };
+    }
+    let reasons = fs::read_to_string(skips.path()).context("the skips cannot be read")?;
+    if arguments.record {
+        recorder.read_skips(&reasons);
+        recorder.write(root, &jiff::Zoned::now().date().to_string(), &checked_out(root)?)?;
+    }
+    conclude(sum, &reasons)
+}
+
+/// Says the reasons of the skips and the sum; an error if a test failed.
+fn conclude(mut sum: Sum, reasons: &str) -> Result<()> {
+    for reason in reasons.lines() {
+        say(reason)?;
+    }
+    sum.add_skips(reasons.lines().count());
     say(&format!("{} passed, {} failed, {} skipped", sum.passed, sum.failed, sum.skipped))?;
     if sum.failed > 0 {
         bail!("a test failed");
@@ -282,6 +321,7 @@ mod tests {
             coverage: false,
             mutants: false,
             record: false,
+            no_plane: false,
             chaos: true,
         };
         assert_eq!(
