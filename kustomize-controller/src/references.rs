@@ -28,18 +28,16 @@ impl References {
     /// Takes in what a Kustomization refers to now.
     pub fn put(&self, object: &Kustomization) {
         let key = Key::of(object);
-        let in_own = |namespace: Option<&String>, name: &str| {
-            Key::new(namespace.unwrap_or(&key.namespace).as_str(), name)
-        };
+        let own = key.namespace.as_str();
         let mut references: BTreeSet<Reference> = object
             .spec
             .depends_on
             .iter()
-            .map(|dependency| Reference::Dependency(in_own(dependency.namespace.as_ref(), &dependency.name)))
+            .map(|dependency| Reference::Dependency(Key::new(dependency.namespace_in(own), &dependency.name)))
             .collect();
         let source = &object.spec.source_ref;
         if source.kind == SourceKind::GitRepository {
-            references.insert(Reference::Repository(in_own(source.namespace.as_ref(), &source.name)));
+            references.insert(Reference::Repository(Key::new(source.namespace_in(own), &source.name)));
         }
         let mut inner = self.lock();
         inner.remove(&key);

@@ -75,9 +75,7 @@ pub fn gather(
 fn dependencies_of(object: &Kustomization) -> Vec<Key> {
     let own = object.metadata.namespace.as_deref().unwrap_or_default();
     let references = object.spec.depends_on.iter();
-    references
-        .map(|reference| Key::new(reference.namespace.as_deref().unwrap_or(own), &reference.name))
-        .collect()
+    references.map(|reference| Key::new(reference.namespace_in(own), &reference.name)).collect()
 }
 
 /// The shortest way from a Kustomization to itself. Each one is looked at once, so the search ends.
@@ -106,10 +104,10 @@ fn cycle(own: &Key, first: &[Key], next: impl Fn(&Key) -> Vec<Key>) -> Option<Ve
 
 fn standing(object: &Kustomization) -> Standing {
     let spec = &object.spec.source_ref;
-    let own = object.metadata.namespace.clone().unwrap_or_default();
+    let own = object.metadata.namespace.as_deref().unwrap_or_default();
     Standing::There {
         ready: is_ready(object),
-        source: Key::new(spec.namespace.clone().unwrap_or(own), &spec.name),
+        source: Key::new(spec.namespace_in(own), &spec.name),
         revision: object.status.as_ref().and_then(|status| status.last_applied_revision.clone()),
     }
 }

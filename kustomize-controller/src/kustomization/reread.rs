@@ -29,8 +29,7 @@ pub async fn unchanged(
         return Ok(());
     };
     let reference = &object.spec.source_ref;
-    let api: Api<GitRepository> =
-        Api::namespaced(client.clone(), reference.namespace.as_deref().unwrap_or(namespace));
+    let api: Api<GitRepository> = Api::namespaced(client.clone(), reference.namespace_in(namespace));
     let live = call(api.get_opt(&reference.name)).await.map_err(|error| unread("its source", &error))?;
     let now = live.as_ref().and_then(GitRepository::artifact);
     let same = |now: &Artifact| now.revision == artifact.revision && now.digest == artifact.digest;

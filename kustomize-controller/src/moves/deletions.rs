@@ -156,3 +156,12 @@ async fn a_cycle_of_dependencies_stalls_with_its_way_until_one_of_them_changes()
     world.until_applied("one", REVISION).await;
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_namespace_of_the_source_is_that_of_the_kustomization() {
+    let world = one(&json!({"spec": {"sourceRef": {"namespace": ""}}})).await;
+    world.publish(&maps(&["one/b.yaml"]), NEXT);
+    world.until_applied("one", NEXT).await;
+    assert_eq!((world.deletions(), world.inventory("one").len()), (vec![path("a")], 1));
+    world.stop().await;
+}

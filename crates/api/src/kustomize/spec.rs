@@ -207,6 +207,13 @@ pub struct DependencyReference {
     pub ready_expr: Option<String>,
 }
 
+impl DependencyReference {
+    /// Its namespace, named by a Kustomization in the namespace `own`. An empty one counts as none, as in Flux.
+    pub fn namespace_in<'a>(&'a self, own: &'a str) -> &'a str {
+        self.namespace.as_deref().filter(|namespace| !namespace.is_empty()).unwrap_or(own)
+    }
+}
+
 /// Expressions that say when objects of a kind are healthy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -289,6 +296,13 @@ pub struct CrossNamespaceSourceReference {
     /// The namespace of the source; without it, that of the Kustomization.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
+}
+
+impl CrossNamespaceSourceReference {
+    /// The namespace of the source, for a Kustomization in the namespace `own`. An empty one counts as none, as in Flux.
+    pub fn namespace_in<'a>(&'a self, own: &'a str) -> &'a str {
+        self.namespace.as_deref().filter(|namespace| !namespace.is_empty()).unwrap_or(own)
+    }
 }
 
 words! {
