@@ -125,7 +125,8 @@ fn note_unreadable(before: &Inventory, visit: &Visit<Kustomizations>) {
     let ready = find(visit.object().conditions(), READY).map(|ready| ready.message.as_str());
     for id in before.unreadable() {
         let text = format!("inventory entry {id:?} cannot be read and is kept");
-        let is_news = !ready.unwrap_or_default().contains(&text);
+        // While attempts fail, Ready says something else.
+        let is_news = visit.failures() == 0 && !ready.unwrap_or_default().contains(&text);
         visit.ledger().note_kept(Some(text), is_news);
     }
 }

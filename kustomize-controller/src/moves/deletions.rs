@@ -165,3 +165,23 @@ async fn an_empty_namespace_of_the_source_is_that_of_the_kustomization() {
     assert_eq!((world.deletions(), world.inventory("one").len()), (vec![path("a")], 1));
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_cannot_be_read_is_told_once_however_often_an_attempt_fails() {
+    let mut files = maps(&["one/a.yaml"]);
+    let gate = "apiVersion: net.test/v1\nkind: Gate\nmetadata: {name: a}\n";
+    files.push(("one/gate.yaml".to_owned(), gate.to_owned()));
+    let entries = json!([{"id": "nonsense", "v": "v1"}]);
+    let edit = json!({"spec": {"retryInterval": "1s"}, "status": {"inventory": {"entries": entries}}});
+    let world = World::start(&files, &[kustomization("one", &edit)]).await;
+    world
+        .until("it has failed three times", |world| {
+            world.status("one")["history"][0]["totalReconciliations"].as_u64() >= Some(3)
+        })
+        .await;
+    let events = "/api/v1/namespaces/flux-system/events";
+    let posted = world.api.matching("POST", events);
+    let told = posted.iter().filter(|call| call.body["message"].to_string().contains("nonsense"));
+    assert_eq!((told.count(), world.api.matching("PATCH", &format!("{events}/*")).len()), (1, 0));
+    world.stop().await;
+}
