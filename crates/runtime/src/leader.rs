@@ -308,7 +308,7 @@ impl Candidate {
         let transitions = before.and_then(|spec| spec.lease_transitions).unwrap_or_default();
         LeaseSpec {
             holder_identity: Some(self.terms.holder.clone()),
-            lease_duration_seconds: i32::try_from(self.terms.lease.as_secs()).ok(),
+            lease_duration_seconds: Some(whole_seconds(self.terms.lease)),
             acquire_time: before
                 .filter(|_| ours)
                 .and_then(|spec| spec.acquire_time.clone())
@@ -322,6 +322,12 @@ impl Candidate {
             ..LeaseSpec::default()
         }
     }
+}
+
+/// A lease duration as a Lease holds it: never shorter than the one that the guard of this replica counts with.
+fn whole_seconds(lease: Duration) -> i32 {
+    let seconds = lease.as_secs().saturating_add(u64::from(lease.subsec_nanos() > 0));
+    i32::try_from(seconds).unwrap_or(i32::MAX)
 }
 
 /// None where another writer was quicker, or the lease is gone: that is not an error.

@@ -203,6 +203,20 @@ async fn a_renewal_changes_the_lease_whatever_the_wall_clock_does() {
     assert!(candidate.spec(Some(&before)).renew_time > before.renew_time);
 }
 
+#[tokio::test]
+async fn a_lease_is_not_shorter_for_a_rival_than_for_its_holder() {
+    let mut candidate = candidate(&Scenario::new(), "a");
+    for (lease, seconds) in [
+        (Duration::from_secs(35), 35),
+        (Duration::from_millis(1_500), 2),
+        (Duration::from_millis(1), 1),
+        (Duration::MAX, i32::MAX),
+    ] {
+        candidate.terms.lease = lease;
+        assert_eq!(candidate.spec(None).lease_duration_seconds, Some(seconds), "{lease:?}");
+    }
+}
+
 /// An API server that keeps one lease by its version, and how it answers one replica: each fault for one request.
 fn server(kept: &Arc<Mutex<Option<(u32, Value)>>>, faults: &[(u8, u8)]) -> Scenario {
     let api = Scenario::new();
