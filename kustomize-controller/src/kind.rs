@@ -45,19 +45,23 @@ impl Kustomizations {
             let applied = (status.inventory, status.last_applied_revision, status.last_attempted_revision);
             (applied, facts::is_ready(object), meta.generation, meta.deletion_timestamp.is_some())
         };
-        let Some(key) = new.or(old).map(Key::of) else { return };
-        let Some(handle) = self.handle.get().filter(|_| old.map(moves) != new.map(moves)) else { return };
-        for holder in self.context.holds.waiting_for(&key) {
+        let (Some(key), Some(handle)) = (new.or(old).map(Key::of), self.handle.get()) else { return };
+        // Asked first: mostly there are none, and a comparison copies both inventories.
+        let holders = self.context.holds.waiting_for(&key);
+        if holders.is_empty() || old.map(moves) == new.map(moves) {
+            return;
+        }
+        for holder in holders {
             handle.queue.add(&holder, Priority::Revision);
         }
     }
 
     /// A cycle of dependencies ends by a change of any Kustomization in it.
     fn wake_cycles(&self, old: Option<&Kustomization>, new: Option<&Kustomization>) {
-        let references = |object: &Kustomization| object.spec.depends_on.clone();
-        let Some(handle) = self.handle.get().filter(|_| old.map(references) != new.map(references)) else {
-            return;
-        };
+        // One without dependencies is in no cycle: at the start of the process no look at all the others for each.
+        let references = |object: Option<&Kustomization>| object.map(|object| object.spec.depends_on.clone());
+        let changed = references(old).unwrap_or_default() != references(new).unwrap_or_default();
+        let Some(handle) = self.handle.get().filter(|_| changed) else { return };
         for other in handle.store.all() {
             let ready = find(other.conditions(), READY);
             if ready.is_some_and(|ready| ready.reason == Reason::DependencyCycle.as_str()) {

@@ -41,6 +41,25 @@ pub(super) enum Grant {
     Resume(Key, oneshot::Sender<()>),
 }
 
+/// Whom a worker is free for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Free {
+    All,
+    /// Namespaces that hold no worker.
+    Others,
+    Nobody,
+}
+
+impl Free {
+    fn is_for(self, share: &Share) -> bool {
+        match self {
+            Self::All => true,
+            Self::Others => share.workers == 0,
+            Self::Nobody => false,
+        }
+    }
+}
+
 /// The shares of all namespaces that have something to do.
 #[derive(Default)]
 pub(super) struct Shares {
@@ -122,9 +141,13 @@ impl Shares {
     fn turn_of(&self, workers: usize) -> Option<String> {
         let fair = self.visits % FAIR_TURN == FAIR_TURN - 1;
         let last = self.workers > 0 && self.workers.saturating_add(1) == workers;
+        let free = self.free_for(workers);
+        if free == Free::Nobody {
+            return None;
+        }
         let waiting = self.namespaces.iter().filter_map(|(name, share)| {
             let urgent = self.most_urgent(share)?;
-            self.is_worker_free(share, workers).then(|| {
+            free.is_for(share).then(|| {
                 // The last worker goes to the namespace that holds all others only if nobody else waits.
                 let holds_others = last && share.workers == self.workers;
                 (holds_others, (!fair).then_some(Reverse(urgent)), share.served, name)
@@ -142,13 +165,14 @@ impl Shares {
         ready.max(resuming)
     }
 
-    fn is_worker_free(&self, share: &Share, workers: usize) -> bool {
+    /// For which namespaces a worker is free. Computed once per turn, so that a turn is linear in their number.
+    fn free_for(&self, workers: usize) -> Free {
+        if self.workers < workers {
+            return Free::All;
+        }
+        let reserve = workers > 1 && self.workers < workers.saturating_add(RESERVE);
         let one_holds_all = || self.namespaces.values().any(|other| other.workers == self.workers);
-        self.workers < workers
-            || (workers > 1
-                && share.workers == 0
-                && self.workers < workers.saturating_add(RESERVE)
-                && one_holds_all())
+        if reserve && one_holds_all() { Free::Others } else { Free::Nobody }
     }
 
     /// A visit of this namespace holds something else than before.
