@@ -391,6 +391,24 @@ async fn an_object_stays_while_the_kustomization_that_it_may_have_moved_to_canno
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_object_stays_while_the_kustomization_that_it_may_have_moved_to_cannot_be_read() {
+    let world = two(&json!({}), &json!({})).await;
+    world.until_applied("two", REVISION).await;
+    let uid = world.map("a")["metadata"]["uid"].clone();
+    world.edit("two", &json!({"spec": {"prune": "perhaps"}}));
+    world.until_said("two", "the object cannot be read").await;
+    world.publish(&maps(&["one/b.yaml", "two/a.yaml", "two/z.yaml"]), NEXT);
+    world.until_applied("one", NEXT).await;
+    world.until_said("one", "a is kept: Kustomization/flux-system/two may want it: it cannot be read").await;
+    assert_eq!(world.deletions(), [""; 0]);
+    world.edit("two", &json!({"spec": {"prune": true}}));
+    world.until("two owns it", |world| world.owner("a") == "two").await;
+    world.until("one has let it go", |world| !world.inventory("one").contains("prod_a__ConfigMap")).await;
+    assert_eq!((world.map("a")["metadata"]["uid"].clone(), world.deletions()), (uid, Vec::new()));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_kustomization_that_another_one_is_about_to_create_is_waited_for() {
     let world = two(&json!({}), &json!({})).await;
     world.until_applied("two", REVISION).await;

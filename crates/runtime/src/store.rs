@@ -125,6 +125,11 @@ impl<O: Resource> Store<O> {
         *known = last.or(known.take());
     }
 
+    /// The objects that are there but cannot be read, as they were when they could be read last, if ever.
+    pub fn unreadable(&self) -> Vec<(Key, Option<Arc<O>>)> {
+        self.read().unreadable.iter().map(|(key, last)| (key.clone(), last.clone())).collect()
+    }
+
     /// Whether the object with this name is there, but cannot be read.
     pub fn is_unreadable(&self, key: &Key) -> bool {
         self.read().unreadable.contains_key(key)

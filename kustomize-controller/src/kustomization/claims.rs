@@ -146,6 +146,7 @@ pub async fn ask(question: Question<'_>, visit: &Visit<Kustomizations>, kind: &K
         };
         claimants.push(claimant(&other, relation, artifact.as_ref(), kind, deadline).await);
     }
+    claimants.extend(unreadable(object, question.candidates, kind));
     // The watch may not show yet what was applied a moment ago.
     for pending in pending(question.rendered, kind).filter(|planned| question.applied.contains(&planned.id)) {
         let key = Key::new(&pending.id.namespace, &pending.id.name);
@@ -186,7 +187,7 @@ fn source(object: &Kustomization) -> Option<Key> {
     let reference = &object.spec.source_ref;
     let own = object.metadata.namespace.as_deref().unwrap_or_default();
     (reference.kind == SourceKind::GitRepository)
-        .then(|| Key::new(reference.namespace.as_deref().unwrap_or(own), &reference.name))
+        .then(|| Key::new(reference.namespace_in(own), &reference.name))
 }
 
 /// The artifact that the source of a Kustomization has now.
@@ -198,12 +199,15 @@ pub fn current_artifact(object: &Kustomization, context: &Context) -> Option<Art
 fn is_asked(other: &Kustomization, own: &Owner, candidates: &[Candidate]) -> bool {
     let (meta, key) = (other.meta(), Key::of(other));
     let goes_too = || {
-        let candidate =
-            |id: &ObjectId| is_kustomization(id) && id.name == key.name && id.namespace == key.namespace;
-        candidates.iter().any(|all| candidate(&all.id))
+        candidates.iter().any(|all| names(&all.id, &key.namespace, &key.name))
             && own.of_labels(Some(&json!(meta.labels))) == Owned::Ours
     };
     meta.deletion_timestamp.is_none() && other.spec.kube_config.is_none() && !goes_too()
+}
+
+/// Whether an id names this Kustomization.
+fn names(id: &ObjectId, namespace: &str, name: &str) -> bool {
+    is_kustomization(id) && id.namespace == namespace && id.name == name
 }
 
 fn is_kustomization(id: &ObjectId) -> bool {
@@ -263,6 +267,36 @@ async fn claimant(
         claimant.doubt = claimant.doubt.or(doubt);
     }
     claimant
+}
+
+/// What Kustomizations want that cannot be read. They count as suspended: what they were known to want stays claimed, and
+/// one that may have the same source may want more. One that was never read is taken for such in its own namespace only.
+fn unreadable(object: &Kustomization, candidates: &[Candidate], kind: &Kustomizations) -> Vec<Claimant> {
+    let own = owner(object);
+    let because = || "it cannot be read".to_owned();
+    let mut claimants = Vec::new();
+    for (Key { namespace, name }, last) in kind.others().unreadable() {
+        let claimed_by = Owner { name: name.clone(), namespace: namespace.clone() };
+        let Some(last) = last else {
+            let goes_too = candidates.iter().any(|all| names(&all.id, &namespace, &name));
+            if namespace == own.namespace && claimed_by != own && !goes_too {
+                claimants.push(Claimant { owner: claimed_by, ids: Vec::new(), doubt: Some(because()) });
+            }
+            continue;
+        };
+        if claimed_by == own || !is_asked(&last, &own, candidates) {
+            continue;
+        }
+        let recorded = last.status.as_ref().and_then(|status| status.inventory.as_ref());
+        let inventory = Inventory::from_wire(recorded).unwrap_or_default();
+        let mut ids: Vec<ObjectId> = inventory.ids().cloned().collect();
+        if let Some(built) = kind.context.builds.newest(&Key::new(&namespace, &name)) {
+            ids.extend(built.planned.iter().map(|planned| planned.id.clone()));
+        }
+        let doubt = (Relation::of(object, &last) == Relation::SameSource).then(because);
+        claimants.push(Claimant { owner: claimed_by, ids, doubt });
+    }
+    claimants
 }
 
 /// Kustomizations among rendered objects that the cluster does not have, or has in a form that renders other objects.
