@@ -700,9 +700,9 @@ fn deployments(healthy: usize) -> Scenario {
         if call.parameter("watch").is_some() {
             return Answer::silence();
         }
-        let namespace = call.path.split('/').nth(5).unwrap();
+        let namespace = call.path.split('/').nth(5).expect("the path names a namespace");
         let mut shown = deployment_in(namespace);
-        if namespace.trim_start_matches("ns-").parse::<usize>().unwrap() >= healthy {
+        if namespace.trim_start_matches("ns-").parse::<usize>().expect("ns-NUMBER") >= healthy {
             shown["status"] = json!({});
         }
         Answer::ok(json!({
@@ -716,7 +716,7 @@ fn deployments(healthy: usize) -> Scenario {
 
 async fn settled_in(api: &Scenario, namespaces: usize, time: Duration) -> plumb_apply::Settled {
     let target = |number| Target {
-        id: ObjectId::parse_inventory(&format!("ns-{number}_web_apps_Deployment")).unwrap(),
+        id: ObjectId::parse_inventory(&format!("ns-{number}_web_apps_Deployment")).expect("an inventory id"),
         version: "v1".to_owned(),
     };
     let targets = (0..namespaces).map(target).collect();

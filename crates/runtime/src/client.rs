@@ -122,12 +122,11 @@ pub fn with_deadlines(client: Client, deadlines: Deadlines) -> Client {
                     Some(until) => tokio::time::timeout_at(until, body.next()).await,
                     None => Ok(body.next().await),
                 };
-                match frame {
-                    Ok(frame) => frame.map(|frame| (frame.map_err(BoxError::from), Some(body))),
-                    Err(_) => {
-                        let late = Silent { what: "end of its answer", limit: deadlines.body };
-                        Some((Err(late.into()), None))
-                    }
+                if let Ok(frame) = frame {
+                    frame.map(|frame| (frame.map_err(BoxError::from), Some(body)))
+                } else {
+                    let late = Silent { what: "end of its answer", limit: deadlines.body };
+                    Some((Err(late.into()), None))
                 }
             });
             Ok::<_, BoxError>(Response::from_parts(head, StreamBody::new(Box::pin(frames))))

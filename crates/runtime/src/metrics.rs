@@ -225,7 +225,7 @@ mod tests {
     fn series_go_with_their_objects() {
         let metrics = Metrics::default();
         let visit = |name: &str| {
-            metrics.attempt_ended("Kustomization", &Key::new("a", name), "error", Duration::ZERO)
+            metrics.attempt_ended("Kustomization", &Key::new("a", name), "error", Duration::ZERO);
         };
         visit("lives");
         let before = metrics.render().lines().count();

@@ -353,7 +353,7 @@ impl State {
         let interval_due = entry.interval.is_some_and(|at| at <= now);
         let failures = entry.failures;
         self.hold(&key, Holds::Worker);
-        Some(Taken { priority, failures, interval_due, running, key })
+        Some(Taken { key, priority, failures, interval_due, running })
     }
 
     fn hold(&mut self, key: &Key, now: Holds) {

@@ -30,7 +30,8 @@ fn location() -> Location {
 
 /// A tree whose archive takes some milliseconds to write.
 fn tree(write: u64) -> MemoryTree {
-    let text: String = (0..20_000).map(|line: u64| format!("{:x}\n", line.wrapping_mul(write + 1))).collect();
+    let lines = (0..20_000).map(|line: u64| format!("{:x}\n", line.wrapping_mul(write + 1)));
+    let text = lines.collect::<Vec<_>>().concat();
     let mut builder = MemoryTree::builder(TreeLimits::DEFAULT);
     builder.file(&RelPath::parse("a.yaml").unwrap(), Bytes::from(text), false).unwrap();
     builder.build()

@@ -268,8 +268,9 @@ async fn an_answer_without_an_end_is_cut_off() {
         let _ = stream.read(&mut [0; 1024]).await.unwrap();
         stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 1073741824\r\n\r\n").await.unwrap();
         let mut sent = 0_usize;
-        while stream.write_all(&[b'x'; 64 << 10]).await.is_ok() {
-            sent += 64 << 10;
+        let chunk = vec![b'x'; 64 << 10];
+        while stream.write_all(&chunk).await.is_ok() {
+            sent += chunk.len();
         }
         sent
     });

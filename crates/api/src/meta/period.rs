@@ -44,6 +44,7 @@ pub trait Periods {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "the values of a case are written in place")]
 mod tests {
     use serde_json::{Value, json};
 

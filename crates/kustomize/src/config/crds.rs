@@ -175,7 +175,7 @@ mod tests {
         let property = |text: &str| serde_json::from_str::<Value>(text).unwrap();
         let mut properties: BTreeMap<String, Value> =
             ["apiVersion", "kind", "metadata"].map(|name| (name.to_owned(), Value::Null)).into();
-        properties.insert("again".to_owned(), property(r##"{"$ref": "T"}"##));
+        properties.insert("again".to_owned(), property(r#"{"$ref": "T"}"#));
         properties.insert("id".to_owned(), property(r#"{"x-kubernetes-identity": ""}"#));
         let types = BTreeMap::from([("T".to_owned(), Type { schema: Schema { properties } })]);
         let config = walked(&types, FIELDS_MAX).unwrap();

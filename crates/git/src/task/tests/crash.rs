@@ -58,7 +58,7 @@ impl Seeded {
 
 /// Random text, so that a pack has bytes to be cut in.
 fn noise(seeded: &mut Seeded) -> String {
-    (0..4000).map(|_| format!("{:016x}\n", seeded.below(u64::MAX))).collect()
+    (0..4000).map(|_| format!("{:016x}\n", seeded.below(u64::MAX))).collect::<Vec<_>>().concat()
 }
 
 fn kill_at(root: &Path, repository: &Repository, server: &GitServer, seeded: &mut Seeded) -> String {
