@@ -65,6 +65,11 @@ impl Bounds {
         Self { action, url, timeout, deadline, interrupt: Interrupt::default() }
     }
 
+    /// The same bounds, with the whole timeout left.
+    pub(crate) fn restarted(self) -> Self {
+        Self { deadline: Instant::now() + self.timeout, ..self }
+    }
+
     /// An error if the operation has to end.
     pub(crate) fn check(&self) -> Result<(), GitError> {
         if self.interrupt.flag().load(Ordering::Relaxed) {
@@ -97,5 +102,7 @@ mod tests {
         assert!(matches!(open.check(), Err(GitError::Interrupted { .. })));
         let late = Bounds::new("fetch from", "http://x".into(), Duration::ZERO);
         assert!(matches!(late.check(), Err(GitError::TimedOut { .. })));
+        let waited = Bounds { timeout: Duration::from_mins(1), ..late };
+        waited.restarted().check().unwrap();
     }
 }

@@ -30,6 +30,8 @@ const LISTS_MAX: usize = 16;
 const OBJECT_BYTES_USUAL: u64 = 16 << 20;
 /// Copies of an object in memory while a delta is applied: what it starts from, the instructions, what comes out.
 const OBJECT_COPIES: u64 = 3;
+/// How long an operation waits for a slot: after a restart, all repositories of a namespace wait at once.
+const SLOT_WAIT_MAX: Duration = Duration::from_mins(10);
 /// What is charged while a pack is received.
 const PACK: Limit = Limit { name: "objects of a pack", bytes_max: u64::MAX };
 /// What the files and paths of a commit may hold in memory beside the limits of the tree.
@@ -44,11 +46,18 @@ pub struct Limits {
     pub mirrors_bytes_max: u64,
     /// The resulting tree.
     pub tree: TreeLimits,
+    /// How long an operation waits for a slot, before its own timeout begins.
+    pub slot_wait_max: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { pack_bytes_max: 1 << 30, mirrors_bytes_max: MIRRORS_BYTES_DEFAULT, tree: TreeLimits::DEFAULT }
+        Self {
+            pack_bytes_max: 1 << 30,
+            mirrors_bytes_max: MIRRORS_BYTES_DEFAULT,
+            tree: TreeLimits::DEFAULT,
+            slot_wait_max: SLOT_WAIT_MAX,
+        }
     }
 }
 
@@ -170,7 +179,7 @@ impl Git {
     }
 
     /// Runs work on a blocking thread. The slot goes into the thread and is free when that has really ended, not when nobody waits
-    /// for it any more.
+    /// for it any more. The timeout of the work begins when it has its slot: other operations cannot use it up.
     async fn run<T: Send + 'static>(
         &self,
         slots: &Slots,
@@ -178,16 +187,18 @@ impl Git {
         bounds: Bounds,
         work: impl FnOnce(&Bounds) -> Result<T, GitError> + Send + 'static,
     ) -> Result<T, GitError> {
-        let Ok(slot) = tokio::time::timeout_at(bounds.deadline.into(), slots.acquire(consumer)).await else {
+        let wait_max = self.inner.limits.slot_wait_max;
+        let Ok(slot) = tokio::time::timeout(wait_max, slots.acquire(consumer)).await else {
             return Err(GitError::NoSlot {
                 action: bounds.action,
                 url: bounds.url,
                 consumer: consumer.to_owned(),
                 consumer_max: slots.consumer_max(),
                 max: slots.max(),
-                seconds: bounds.timeout.as_secs(),
+                seconds: wait_max.as_secs(),
             });
         };
+        let bounds = bounds.restarted();
         let (waiting, running) = self.inner.abandoned.watch();
         let _interrupt = InterruptOnDrop(bounds.interrupt.clone());
         let seen = bounds.clone();
@@ -225,10 +236,12 @@ impl Inner {
                 conversation.discharge();
                 Ok(Session { conversation, found, reference, consumer })
             }
-            // A repository without any reference is empty: that is said rather than that one of them is missing.
-            Err(_) if refs.is_empty() && is_empty(&conversation.list(None, bounds, memory())?) => {
-                Err(GitError::Empty { url: url.to_owned() })
-            }
+            Err(missing) if refs.is_empty() => match conversation.list(None, bounds, memory()) {
+                // A repository without any reference is empty: the error says that rather than that one of them is missing.
+                Ok(all) if is_empty(&all) => Err(GitError::Empty { url: url.to_owned() }),
+                Ok(_) | Err(GitError::TooManyReferences { .. }) => Err(missing),
+                Err(error) => Err(error),
+            },
             Err(error) => Err(error),
         }
     }
@@ -250,9 +263,11 @@ impl Inner {
         };
         let name = endpoint.keyed_name(self.mirrors.key());
         if let Some((branch, tip)) = reference.must_hold(&found) {
-            let mut open = conversation()?;
-            let fetching = self.fetching(&consumer, OBJECT_BYTES_USUAL, &mut open, dialer, bounds)?;
-            let is_held = self.mirrors.history_holds(&name, tip, found.commit, fetching)?;
+            let is_held = self.with_object_limit(|object_bytes| {
+                let mut open = conversation()?;
+                let fetching = self.fetching(&consumer, object_bytes, &mut open, dialer, bounds)?;
+                self.mirrors.history_holds(&name, tip, found.commit, fetching)
+            })?;
             if !is_held {
                 let (url, commit) = (bounds.url.clone(), found.commit_hex());
                 return Err(GitError::NotOnBranch { url, commit, branch: branch.to_owned() });
@@ -260,24 +275,20 @@ impl Inner {
         }
         let mirror = self.mirrors.hold(&name, bounds)?;
         let had_content = mirror.exists();
-        let mut attempt = |object_bytes: u64| {
-            let mut open = conversation()?;
-            let fetching = self.fetching(&consumer, object_bytes, &mut open, dialer, bounds)?;
-            let repository = mirror.obtain(&found, fetching)?;
-            let memory = self.resources.memory.reservation(&consumer, self.files_limit());
-            tree::read(&repository, &found, ignore, self.limits.tree, memory, bounds)
+        let mut attempt = || {
+            self.with_object_limit(|object_bytes| {
+                let mut open = conversation()?;
+                let fetching = self.fetching(&consumer, object_bytes, &mut open, dialer, bounds)?;
+                let repository = mirror.obtain(&found, fetching)?;
+                let memory = self.resources.memory.reservation(&consumer, self.files_limit());
+                tree::read(&repository, &found, ignore, self.limits.tree, memory, object_bytes, bounds)
+            })
         };
-        let mut object_bytes = OBJECT_BYTES_USUAL.min(self.object_bytes_max());
-        let mut result = attempt(object_bytes);
-        if matches!(&result, Err(GitError::ObjectTooLarge { .. })) && object_bytes < self.object_bytes_max() {
-            object_bytes = self.object_bytes_max();
-            result = attempt(object_bytes);
-        }
-        let result = match result {
+        let result = match attempt() {
             Err(error) if error.blames_mirror() && had_content && bounds.check().is_ok() => {
                 tracing::warn!(url = %bounds.url, error = %plumb_status::chain(&error), "discarding the mirror and fetching again");
                 mirror.discard()?;
-                attempt(object_bytes)
+                attempt()
             }
             result => result,
         };
@@ -303,6 +314,20 @@ impl Inner {
         let guard = PressureGuard::start(&dialer.runtime, &self.resources.memory, bounds.interrupt.clone());
         let pack_bytes_max = self.limits.pack_bytes_max;
         Ok(Fetching { conversation, bounds, pack_bytes_max, object_bytes_max, memory, guard })
+    }
+
+    /// Tries with the usual limit of one object, and once more with the largest one where an object needs it: the memory for it is
+    /// reserved only then.
+    fn with_object_limit<T>(
+        &self,
+        mut attempt: impl FnMut(u64) -> Result<T, GitError>,
+    ) -> Result<T, GitError> {
+        let max = self.object_bytes_max();
+        let usual = OBJECT_BYTES_USUAL.min(max);
+        match attempt(usual) {
+            Err(GitError::ObjectTooLarge { .. }) if usual < max => attempt(max),
+            result => result,
+        }
     }
 
     /// The largest object that is read: no larger than a file may be, and than a namespace has memory for.

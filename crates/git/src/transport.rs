@@ -150,12 +150,14 @@ impl HttpTransport {
             let target = target(&url, response.headers())
                 .ok_or_else(|| io::Error::other("the server sent a redirect without a usable target"))?;
             if !target.as_str().ends_with(&tail) || (url.scheme() == "https" && target.scheme() != "https") {
+                let target = shown(&target);
                 return Err(io::Error::other(format!(
                     "the redirect to {target} is not one of the same repository over a connection as safe"
                 )));
             }
             if !keeps_credentials(&url, &target) {
                 if self.bearer.is_some() {
+                    let target = shown(&target);
                     return Err(io::Error::other(format!(
                         "the redirect to {target} leads a bearer token to another host"
                     )));
@@ -172,6 +174,13 @@ impl HttpTransport {
 fn target(from: &Url, headers: &HeaderMap) -> Option<Url> {
     let target = from.join(headers.get(LOCATION)?.to_str().ok()?).ok()?;
     matches!(target.scheme(), "http" | "https").then_some(target)
+}
+
+/// A URL as errors show it: what a server puts into user info, query and fragment can be a secret.
+fn shown(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{host}{port}{}", url.scheme(), url.path())
 }
 
 /// Credentials go to the same host and port, or to the same host when http became https on the usual ports.
@@ -420,6 +429,12 @@ impl Read for Body {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_target_of_a_redirect_is_shown_without_what_can_be_a_secret() {
+        let url = Url::parse("https://me:s3cret@login.example:8443/sign_in?code=s3cret#s3cret").unwrap();
+        assert_eq!(shown(&url), "https://login.example:8443/sign_in");
+    }
 
     #[test]
     fn credentials_stay_with_their_host() {

@@ -31,16 +31,18 @@ pub(crate) struct Subject {
 }
 
 /// Reads the tree of a commit, without what is ignored. Whatever it holds is charged to `memory` before it is allocated.
+/// `object_bytes_max` is the limit of one object that the repository was opened with.
 pub(crate) fn read(
     repository: &gix::Repository,
     found: &Found,
     spec_ignore: Option<&str>,
     limits: TreeLimits,
     memory: MemoryReservation,
+    object_bytes_max: u64,
     bounds: &Bounds,
 ) -> Result<(Subject, MemoryTree, MemoryReservation), GitError> {
     let commit = found.commit;
-    let mut reader = Reader { repository, bounds, commit, limits, memory };
+    let mut reader = Reader { repository, bounds, commit, limits, memory, object_bytes_max };
     reader.must_be_commit(found)?;
     let object = repository.find_commit(commit).map_err(|error| reader.broken(&error))?;
     let summary = object
@@ -64,6 +66,7 @@ struct Reader<'a> {
     commit: ObjectId,
     limits: TreeLimits,
     memory: MemoryReservation,
+    object_bytes_max: u64,
 }
 
 struct Entry {
@@ -210,6 +213,9 @@ impl Reader<'_> {
     }
 
     fn broken(&self, error: &gix::Error) -> GitError {
+        if error.is_resource_exhausted() {
+            return GitError::ObjectTooLarge { url: self.bounds.url.clone(), max: self.object_bytes_max };
+        }
         GitError::Object {
             url: self.bounds.url.clone(),
             commit: self.commit.to_string(),

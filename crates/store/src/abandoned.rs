@@ -2,9 +2,10 @@
 //! a temporary file without a lock belongs to nobody, however young it is. What is complete is never looked at here.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions, TryLockError},
     io,
     path::Path,
+    time::Duration,
 };
 
 use crate::layout::TEMPORARY_SUFFIX;
@@ -14,6 +15,33 @@ const LEVELS: usize = 3;
 /// Entries that are looked at when the store is opened; collection of each object finds what is left.
 const ENTRIES_MAX: usize = 100_000;
 
+/// Where the file system has no locks, a temporary file older than this was left behind by a process that ended.
+const ABANDONED_AFTER: Duration = Duration::from_hours(1);
+
+/// Marks a temporary file as one that has a writer. A file system without locks is no reason not to write: there the age of the
+/// file tells.
+pub(crate) fn mark(file: &File) -> io::Result<()> {
+    marked(file.try_lock())
+}
+
+fn marked(lock: Result<(), TryLockError>) -> io::Result<()> {
+    match lock {
+        Err(TryLockError::Error(error)) => {
+            tracing::debug!(%error, "the file system of the storage has no locks");
+            Ok(())
+        }
+        lock => lock.map_err(io::Error::from),
+    }
+}
+
+fn is_abandoned(lock: &Result<(), TryLockError>, age: Duration) -> bool {
+    match lock {
+        Ok(()) => true,
+        Err(TryLockError::WouldBlock) => false,
+        Err(TryLockError::Error(_)) => age > ABANDONED_AFTER,
+    }
+}
+
 /// Whether a name is one of a temporary file.
 pub(crate) fn is_temporary(name: &str) -> bool {
     name.ends_with(TEMPORARY_SUFFIX)
@@ -21,11 +49,13 @@ pub(crate) fn is_temporary(name: &str) -> bool {
 
 /// Removes a temporary file if no writer has it; whether it was removed.
 pub(crate) fn remove(path: &Path) -> io::Result<bool> {
-    let file = match File::open(path) {
+    // NFS locks only what is open for writing.
+    let file = match OpenOptions::new().write(true).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         file => file?,
     };
-    if file.try_lock().is_err() {
+    let age = file.metadata()?.modified()?.elapsed().unwrap_or_default();
+    if !is_abandoned(&file.try_lock(), age) {
         return Ok(false);
     }
     match fs::remove_file(path) {
@@ -54,4 +84,24 @@ pub(crate) fn sweep(root: &Path) -> io::Result<usize> {
         }
     }
     Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_locks_files_are_written_and_their_age_tells_who_left_them() {
+        let unsupported = || Err(TryLockError::Error(io::ErrorKind::Unsupported.into()));
+        marked(unsupported()).unwrap();
+        marked(Err(TryLockError::WouldBlock)).unwrap_err();
+        for (lock, hours, abandoned) in [
+            (Ok(()), 0, true),
+            (Err(TryLockError::WouldBlock), 2, false),
+            (unsupported(), 0, false),
+            (unsupported(), 2, true),
+        ] {
+            assert_eq!(is_abandoned(&lock, Duration::from_hours(hours)), abandoned, "{lock:?} {hours}");
+        }
+    }
 }

@@ -205,7 +205,7 @@ impl Store {
             .tempfile_in(&directory)
             .map_err(failed)?;
         // Until the rename: whoever collects sees by it that the file has a writer.
-        temporary.as_file().try_lock().map_err(|error| failed(error.into()))?;
+        abandoned::mark(temporary.as_file()).map_err(failed)?;
         let (hex, size) = archive::write(tree, BufWriter::new(temporary.as_file()))
             .map_err(|source| StoreError::Archive { source })?;
         lasting::sync_file(temporary.as_file()).map_err(failed)?;

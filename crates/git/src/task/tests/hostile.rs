@@ -85,7 +85,9 @@ async fn a_namespace_on_silent_servers_leaves_slots_to_others() {
     let server = HostileServer::start(Hostility::Silence).unwrap();
     let good = GitServer::start(Rules::default());
     let (repository, _) = sample(&good);
-    let desk = Desk::new();
+    let mut desk = Desk::new();
+    let hasty = Limits { slot_wait_max: SHORT, ..Limits::default() };
+    desk.git = open(&desk.root.path().join("plumb-git"), hasty);
     let hoard: Vec<_> = (0..2 * LISTS_MAX)
         .map(|_| {
             let (git, endpoint) = (desk.git.clone(), anonymous(&server.url()));
@@ -97,7 +99,7 @@ async fn a_namespace_on_silent_servers_leaves_slots_to_others() {
     }
     desk.git.find("team-b", &anonymous(&repository.url), &main(), TIMEOUT).await.unwrap();
     assert_eq!(desk.git.inner.lists.used(), LISTS_MAX / 2, "team-a holds half");
-    let error = desk.git.find("team-a", &anonymous(&repository.url), &main(), SHORT).await.err().unwrap();
+    let error = desk.git.find("team-a", &anonymous(&repository.url), &main(), TIMEOUT).await.err().unwrap();
     assert!(error.to_string().contains("namespace \"team-a\" may use 8 of 16"), "{error}");
     for task in hoard {
         task.abort();

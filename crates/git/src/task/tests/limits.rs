@@ -134,3 +134,67 @@ async fn an_object_over_the_limit_of_one_is_refused_by_its_size() {
     assert_eq!(checkout.tree.bytes(), 17 << 20);
     assert!(checkout.memory.bytes() >= 17 << 20, "the files stay charged while they are held");
 }
+
+#[tokio::test]
+async fn a_large_object_of_an_older_pack_is_read_without_a_new_mirror() {
+    let server = GitServer::start(Rules::default());
+    let repository = server.repository("sample.git");
+    repository.write("zeros", &"0".repeat(17 << 20));
+    repository.commit("large");
+    let desk = Desk::new();
+    let endpoint = anonymous(&repository.url);
+    assert_eq!(desk.read(&endpoint, &main()).await.unwrap().tree.bytes(), 17 << 20);
+    let packs = || std::fs::read_dir(desk.mirrors()[0].join("objects/pack")).unwrap().count();
+    let before = packs();
+    assert_eq!(desk.read(&endpoint, &main()).await.unwrap().tree.bytes(), 17 << 20, "the same commit");
+    assert_eq!(packs(), before, "nothing is fetched again");
+    repository.write("app.yaml", "one");
+    repository.commit("small");
+    assert_eq!(desk.read(&endpoint, &main()).await.unwrap().tree.bytes(), (17 << 20) + 3);
+    assert!(packs() > before, "the mirror is kept");
+}
+
+#[tokio::test]
+async fn a_large_object_in_the_history_of_a_branch_keeps_no_commit_from_being_found() {
+    let server = GitServer::start(Rules::default());
+    let repository = server.repository("sample.git");
+    git(&server.root.join("sample.git"), &["config", "uploadpack.allowFilter", "false"]);
+    repository.write("app.yaml", "one");
+    let first = repository.commit("small");
+    repository.write("zeros", &"0".repeat(17 << 20));
+    repository.commit("large");
+    let checkout = Desk::new().read(&anonymous(&repository.url), &on_branch("main", &first)).await.unwrap();
+    assert_eq!(checkout.found.revision(), format!("main@sha1:{first}"));
+}
+
+#[tokio::test]
+async fn a_missing_branch_is_named_where_the_server_has_more_references_than_may_be_listed() {
+    let server = GitServer::start(Rules::default());
+    let (repository, commit) = sample(&server);
+    let name = "x".repeat(200);
+    let packed: String = (0..80_000).map(|index| format!("{commit} refs/pull/{index:06}/{name}\n")).collect();
+    let header = "# pack-refs with: peeled fully-peeled sorted \n";
+    std::fs::write(server.root.join("sample.git/packed-refs"), format!("{header}{packed}")).unwrap();
+    let endpoint = anonymous(&repository.url);
+    let missing = Reference::Branch("missing".into());
+    let error = Desk::new().read(&endpoint, &missing).await.unwrap_err();
+    assert!(matches!(error, GitError::ReferenceNotFound { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn waiting_for_a_slot_uses_up_no_timeout() {
+    let desk = Desk::new();
+    let acquired = (0..LISTS_MAX / 2).map(|_| desk.git.inner.lists.acquire("team-a"));
+    let held = futures_util::future::join_all(acquired).await;
+    let (endpoint, reference) = (anonymous("http://127.0.0.1:1/x"), main());
+    let found = desk.git.find("team-a", &endpoint, &reference, Duration::ZERO);
+    let release = async {
+        // The clock goes on, and the timeout is over.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        drop(held);
+    };
+    let (found, ()) = tokio::join!(found, release);
+    // It had its turn, and ended by its own timeout.
+    let error = found.err().unwrap();
+    assert!(matches!(error, GitError::TimedOut { .. }), "{error:?}");
+}
