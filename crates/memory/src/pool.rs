@@ -71,7 +71,9 @@ pub enum OverBudget {
         bytes_max: u64,
     },
     /// Other operations of the same namespace hold its share.
-    #[error("{limit}: namespace {consumer:?} holds its share of the memory budget ({bytes_max} bytes)")]
+    #[error(
+        "{limit}: namespace {consumer:?} holds its share of the memory budget ({bytes_max} bytes; --memory-budget)"
+    )]
     Consumer {
         /// The name of the operation's limit.
         limit: &'static str,
@@ -244,6 +246,7 @@ mod tests {
         hoard.try_grow(500 * KIB).expect("half");
         let rejected = pool.reservation("team-a", FILES).try_grow(1).expect_err("over the share");
         assert!(matches!(rejected, OverBudget::Consumer { .. }), "{rejected}");
+        assert!(rejected.to_string().contains("--memory-budget"), "{rejected}");
         assert!(rejected.is_transient());
         pool.reservation("team-b", FILES).try_grow(400 * KIB).expect("another namespace has room");
     }
