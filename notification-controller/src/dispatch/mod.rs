@@ -74,6 +74,8 @@ struct Job {
     deadline: Option<Instant>,
     /// How often it was tried again.
     retries: u32,
+    /// Why the last try did not succeed, without secrets.
+    last_error: Option<String>,
     /// Its bytes in the budget.
     _held: Held,
 }
@@ -104,8 +106,8 @@ impl Dispatcher {
             return self.drop_one(&id, &over.to_string());
         }
         let object = involved(&delivery.event);
-        let job =
-            Job { delivery, provider, offered: Instant::now(), deadline: None, retries: 0, _held: held };
+        let (offered, deadline, retries, last_error) = (Instant::now(), None, 0, None);
+        let job = Job { delivery, provider, offered, deadline, retries, last_error, _held: held };
         let offered = self.lanes().offer(&id, object, job);
         match offered {
             Ok(()) => self.pump(),
@@ -162,6 +164,13 @@ impl Dispatcher {
             self.drop_one(&ended.id, "it waited for an hour");
             return;
         }
+        if let (Some(deadline), Some(why)) = (job.deadline, &job.last_error)
+            && deadline <= Instant::now()
+        {
+            // The time ran out while it waited for its next try: the service was left alone, or others were sent.
+            self.report(&ended.id, &job.delivery, why);
+            return;
+        }
         let limit = job.provider.effective_timeout().to_std();
         let deadline = job.deadline.unwrap_or_else(|| Instant::now() + limit);
         match self.attempt(&ended.id, &job, deadline, limit).await {
@@ -173,7 +182,8 @@ impl Dispatcher {
                     && not_before < deadline;
                 ended.health = failure.health;
                 if again {
-                    let job = Job { deadline: Some(deadline), retries: job.retries + 1, ..job };
+                    let (deadline, retries) = (Some(deadline), job.retries + 1);
+                    let job = Job { deadline, retries, last_error: Some(failure.why), ..job };
                     ended.retry = Some((job, not_before));
                 } else {
                     self.report(&ended.id, &job.delivery, &failure.why);

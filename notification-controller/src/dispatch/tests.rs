@@ -294,3 +294,25 @@ async fn ten_thousand_events_for_a_service_that_hangs_hold_a_bounded_part_and_ev
     assert_eq!(dispatcher.left(), WAITING_PER_PROVIDER_MAX + RUNNING_PER_PROVIDER_MAX);
     assert_eq!(*dropped.lock().unwrap() + dispatcher.left(), 10_000);
 }
+
+#[tokio::test]
+async fn a_notification_whose_time_ran_out_between_tries_tells_why_the_last_one_failed() {
+    let (api, sink) = (Scenario::new(), Sink::start(&[200]).await);
+    secret(&api, "s", &[("address", &sink.url)]);
+    let (tell, told) = teller();
+    let (dispatcher, _) = dispatcher(&api, tell);
+    let id = super::ProviderId { namespace: "prod".into(), name: "p".into() };
+    let job = super::Job {
+        delivery: delivery("p"),
+        provider: spec(json!({ "type": "generic", "secretRef": { "name": "s" } })),
+        offered: tokio::time::Instant::now(),
+        deadline: Some(tokio::time::Instant::now()),
+        retries: 1,
+        last_error: Some("the server answered 503".into()),
+        _held: dispatcher.0.config.memory.hold("prod", plumb_memory::Limit { name: "test", bytes_max: 1 }),
+    };
+    dispatcher.run(id, "Kustomization/prod/apps".into(), job).await;
+    let text = told.lock().unwrap()[0].2.clone();
+    assert!(text.ends_with(": the server answered 503"), "{text}");
+    assert_eq!(sink.count(), 0);
+}
