@@ -59,6 +59,7 @@ pub async fn act(
     if memory == Memory::Witnessed {
         context.desk.witness(key, planned, &budget).await;
     }
+    let before = recorded.len();
     if recorded != plan.write_ahead {
         visit.ledger().note_inventory(plan.write_ahead.clone());
         if let Err(error) = visit.write_ahead().await {
@@ -88,7 +89,7 @@ pub async fn act(
             applied: wanted,
             artifact: Some(artifact),
         };
-        delete(question, &budget, visit, kind, plan.desired.clone()).await
+        delete(question, &budget, visit, kind, (before, plan.desired.clone())).await
     } else {
         Err(KustomizationError::Apply { complaint: complaint.unwrap_or_default() })
     };
@@ -100,13 +101,14 @@ pub async fn act(
     Ok(if changed { Receipt::Changed } else { Receipt::Kept })
 }
 
-/// Deletes what is no longer wanted; what could not be deleted stays in the inventory.
+/// Deletes what is no longer wanted; what could not be deleted stays in the inventory. `before`: how many objects the
+/// inventory had when the attempt began.
 async fn delete(
     question: Question<'_>,
     budget: &Budget,
     visit: &Visit<Kustomizations>,
     kind: &Kustomizations,
-    desired: plumb_planning::inventory::Inventory,
+    (before, desired): (usize, plumb_planning::inventory::Inventory),
 ) -> Result<(), KustomizationError> {
     let (context, candidates) = (kind.context.as_ref(), question.candidates);
     if candidates.is_empty() {
@@ -114,7 +116,6 @@ async fn delete(
         return Ok(());
     }
     reread::unchanged(visit.object(), question.artifact, context).await?;
-    let before = visit.ledger().inventory().len();
     let asked = claims::ask(question, visit, kind).await;
     let (owner, claims) = (owner(visit.object()), asked.claims.clone());
     let pruned = prune(&context.cluster, candidates, &owner, claims, context.concurrency, budget).await;

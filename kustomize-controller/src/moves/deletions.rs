@@ -66,6 +66,20 @@ async fn a_prune_of_nearly_everything_is_told_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_prune_of_everything_that_was_there_is_told_by_itself_whatever_is_new() {
+    let all = |letter: &str| -> Vec<(String, String)> {
+        let paths: Vec<String> = (0..20).map(|at| format!("one/{letter}{at}.yaml")).collect();
+        maps(&paths.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let world = World::start(&all("m"), &[kustomization("one", &json!({}))]).await;
+    world.until_applied("one", REVISION).await;
+    world.publish(&all("n"), NEXT);
+    world.until_applied("one", NEXT).await;
+    world.until_told("LargePrune", "20 of 20 objects left the source and were deleted").await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_prune_stops_where_the_kustomization_is_not_the_one_that_the_watch_has_shown() {
     let world = one(&json!({})).await;
     // The watch has not told of it.
