@@ -131,6 +131,10 @@ impl Kind for Kustomizations {
         match change {
             Change::Applied { old, new } => {
                 self.references.put(new);
+                if old.as_ref().is_some_and(|old| old.spec.suspend) && !new.spec.suspend {
+                    // What it holds then is news to whoever is to take it over.
+                    self.context.holds.forget(&Key::of(new.as_ref()));
+                }
                 // A mode that cannot be read corrects nothing: the attempt says what is wrong with it.
                 let mode = validate::mode(new).unwrap_or(Mode::Warn);
                 let (suspended, interval) = (new.spec.suspend, new.spec.effective_interval().to_std());

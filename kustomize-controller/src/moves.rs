@@ -502,6 +502,32 @@ async fn an_object_that_two_want_goes_to_the_one_that_still_wants_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_object_is_not_applied_again_and_again_on_account_of_a_suspended_old_owner() {
+    let files = maps(&["one/a.yaml", "one/b.yaml", "two/a.yaml", "two/z.yaml"]);
+    let world =
+        World::start(&files, &[kustomization("one", &json!({})), kustomization("two", &json!({}))]).await;
+    world.until_applied("one", REVISION).await;
+    world.until_applied("two", REVISION).await;
+    let (owner, other) = if world.owner("a") == "one" { ("one", "two") } else { ("two", "one") };
+    world.edit(other, &value(SUSPENDED));
+    let dropped = format!("{owner}/a.yaml");
+    let mut files: Vec<_> = files.into_iter().filter(|(path, _)| *path != dropped).collect();
+    world.publish(&files, NEXT);
+    world.until_said(owner, &format!("a is kept: Kustomization/flux-system/{other} wants it")).await;
+    world.edit(owner, &value(SUSPENDED));
+    let patches = |world: &World| world.api.matching("PATCH", "/api/v1/namespaces/prod/configmaps/a").len();
+    let before = patches(&world);
+    files.extend(maps(&[&format!("{other}/new.yaml")]));
+    world.publish(&files, THIRD);
+    world.edit(other, &value(RESUMED));
+    world.until_applied(other, THIRD).await;
+    assert_eq!((patches(&world), world.deletions()), (before, Vec::new()));
+    world.edit(owner, &value(RESUMED));
+    world.until("the other one owns it", |world| world.owner("a") == other).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_kustomization_whose_new_spec_another_one_is_about_to_apply_prunes_nothing_by_the_old_one() {
     let world = two(&json!({}), &json!({})).await;
     world.until_applied("two", REVISION).await;

@@ -55,11 +55,13 @@ impl Holds {
         all.iter().filter(|(_, held)| waits(held)).map(|(key, _)| key.clone()).collect()
     }
 
-    /// What this Kustomization is to apply although it did not change: the labels still name the old owner.
-    pub fn handed_over_to(&self, key: &Key) -> BTreeSet<ObjectId> {
+    /// What this Kustomization is to apply although it did not change: the labels still name the old owner. An old owner
+    /// that is not active (suspended) does not look again, so nothing is applied on its account at each attempt.
+    pub fn handed_over_to(&self, key: &Key, is_active: impl Fn(&Key) -> bool) -> BTreeSet<ObjectId> {
         let all = self.lock();
-        let objects = all.values().flat_map(|held| &held.objects);
-        objects
+        let active = all.iter().filter(|(holder, _)| is_active(holder));
+        active
+            .flat_map(|(_, held)| &held.objects)
             .filter(|(_, by, wanted)| *wanted && by.as_ref() == Some(key))
             .map(|(id, _, _)| id.clone())
             .collect()
@@ -406,10 +408,11 @@ mod tests {
             (Holds::default(), Key::new("flux-system", "one"), Key::new("flux-system", "two"));
         holds.note(&one, held("two", Some("a")));
         assert_eq!(holds.waiting_for(&two), std::slice::from_ref(&one));
-        assert_eq!(holds.handed_over_to(&two).len(), 1);
-        assert!(holds.handed_over_to(&one).is_empty() && holds.waiting_for(&one).is_empty());
+        assert_eq!(holds.handed_over_to(&two, |holder| *holder == one).len(), 1);
+        assert!(holds.handed_over_to(&one, |_| true).is_empty() && holds.waiting_for(&one).is_empty());
+        assert!(holds.handed_over_to(&two, |_| false).is_empty(), "the holder is suspended");
         holds.forget(&one);
-        assert!(holds.waiting_for(&two).is_empty() && holds.handed_over_to(&two).is_empty());
+        assert!(holds.waiting_for(&two).is_empty() && holds.handed_over_to(&two, |_| true).is_empty());
     }
 
     #[test]

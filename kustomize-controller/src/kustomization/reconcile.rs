@@ -6,7 +6,7 @@ use plumb_api::kustomize::{Kustomization, KustomizationCondition};
 use plumb_api::meta::{GoDuration, RESTORE, Reconciled as _};
 use plumb_planning::drift::mode::Mode;
 use plumb_planning::inventory::Inventory;
-use plumb_runtime::Visit;
+use plumb_runtime::{Key, Visit};
 use plumb_status::condition::{READY, find};
 use plumb_status::{Classify as _, Consequence, Detail, Ending, Reason, Retry};
 
@@ -107,7 +107,7 @@ async fn attempt(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Result
     let Identified { planned, before } = identify(&built.planned, before, context).await?;
     decide::refuse_empty(object, &planned, &before, context.allow_empty)?;
     note_unreadable(&before, visit);
-    let past = past(object, before, &built.digest, visit, context);
+    let past = past(object, before, &built.digest, visit, kind);
     let decision = decide::decide(planned.to_vec(), &past, &artifact.revision, valid.mode, object.spec.prune);
     let receipt = act::act(decision, &planned, (terms, artifact), visit, kind).await?;
     restore(object, visit, kind);
@@ -137,14 +137,15 @@ fn past(
     inventory: Inventory,
     digest: &str,
     visit: &Visit<Kustomizations>,
-    context: &Context,
+    kind: &Kustomizations,
 ) -> Past {
-    let key = visit.key();
+    let (key, context, others) = (visit.key(), kind.context.as_ref(), kind.others());
     // The revision alone does not say it: variables, or how a build is made, may have changed since.
     let history = object.status.as_ref().and_then(|status| status.history.first());
     let same_manifests = history.is_some_and(|entry| entry.digest == digest);
     let at_interval = decide::is_at_interval(visit.priority(), visit.interval_due());
-    let mut due = context.holds.handed_over_to(key);
+    let is_active = |holder: &Key| others.get(holder).is_some_and(|holder| !holder.spec.suspend);
+    let mut due = context.holds.handed_over_to(key, is_active);
     if at_interval {
         due.extend(context.desk.at_interval(key));
     }
