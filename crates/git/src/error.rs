@@ -172,6 +172,16 @@ pub enum GitError {
         /// Why, scrubbed.
         detail: String,
     },
+    /// The server answered with a status of failure.
+    #[error("unable to {action} '{url}': the server answered with status {status}")]
+    Status {
+        /// What was attempted.
+        action: &'static str,
+        /// The repository.
+        url: String,
+        /// The status code.
+        status: u16,
+    },
     /// It took too long.
     #[error("unable to {action} '{url}': timed out after {seconds} s")]
     TimedOut {
@@ -270,6 +280,7 @@ impl GitError {
             | Self::ObjectTooLarge { .. }
             | Self::NotOnBranch { .. }
             | Self::NotACommit { .. }
+            | Self::Status { .. }
             | Self::TimedOut { .. }
             | Self::FileName { .. }
             | Self::Path { .. }
@@ -305,6 +316,7 @@ impl Classify for GitError {
             | Self::NotOnBranch { .. }
             | Self::NotACommit { .. }
             | Self::Transport { .. }
+            | Self::Status { .. }
             | Self::TimedOut { .. }
             | Self::Object { .. }
             | Self::TooLarge { .. }
@@ -334,6 +346,7 @@ impl Classify for GitError {
             | Self::NotOnBranch { .. }
             | Self::NotACommit { .. }
             | Self::Transport { .. }
+            | Self::Status { .. }
             | Self::TimedOut { .. }
             | Self::Mirror { .. }
             | Self::Object { .. }

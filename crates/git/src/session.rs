@@ -396,7 +396,8 @@ fn refine(endpoint: &Endpoint, control: &Control, bounds: &Bounds, error: &gix::
         Some(Fault::Status(StatusCode::NOT_FOUND | StatusCode::GONE)) => {
             return GitError::RepositoryNotFound { url };
         }
-        Some(Fault::TooLarge { .. } | Fault::Status(_)) | None => {}
+        Some(Fault::Status(status)) => return GitError::Status { action, url, status: status.as_u16() },
+        Some(Fault::TooLarge { .. }) | None => {}
     }
     if let Err(over) = bounds.check() {
         return over;

@@ -198,3 +198,23 @@ async fn waiting_for_a_slot_uses_up_no_timeout() {
     let error = found.err().unwrap();
     assert!(matches!(error, GitError::TimedOut { .. }), "{error:?}");
 }
+
+#[tokio::test]
+async fn a_server_that_is_unavailable_costs_no_mirror() {
+    let rules = Rules::default();
+    let is_unavailable = std::sync::Arc::clone(&rules.is_unavailable);
+    let server = GitServer::start(rules);
+    let (repository, _) = sample(&server);
+    let desk = Desk::new();
+    let endpoint = anonymous(&repository.url);
+    desk.read(&endpoint, &main()).await.unwrap();
+    repository.write("app.yaml", "newer");
+    repository.commit("Second");
+    is_unavailable.store(true, std::sync::atomic::Ordering::Relaxed);
+    let error = desk.read(&endpoint, &main()).await.unwrap_err();
+    let expected = format!("unable to fetch from '{}': the server answered with status 503", repository.url);
+    assert_eq!(error.to_string(), expected);
+    assert_eq!(desk.mirrors().len(), 1, "the mirror is kept");
+    is_unavailable.store(false, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(text(&desk.read(&endpoint, &main()).await.unwrap(), "app.yaml"), "newer");
+}

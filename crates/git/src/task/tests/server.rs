@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
 };
@@ -21,6 +21,8 @@ pub struct Rules {
     pub tls: Option<Arc<ServerConfig>>,
     /// Requests are sent on to this base URL.
     pub redirect: Option<String>,
+    /// Whether packs are answered with 503.
+    pub is_unavailable: Arc<AtomicBool>,
     /// An answer that stops in the middle.
     pub stall: Arc<Mutex<Option<Arc<Stall>>>>,
 }
@@ -170,6 +172,12 @@ fn answer<S: Read + Write>(stream: S, rules: &Rules, root: &Path, seen: &Seen) {
             out,
             "HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Basic realm=\"git\"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
         );
+        return;
+    }
+    let is_fetch = body.windows(13).any(|window| window == b"command=fetch");
+    if is_fetch && rules.is_unavailable.load(Ordering::Relaxed) {
+        let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        let _ = out.write_all(head.as_bytes());
         return;
     }
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
