@@ -1,9 +1,7 @@
-//! What this version does not honour is refused, by name, and never ignored. Each spec is taken apart completely, so
+//! What Flux honours and this version does not is refused, by name, and never ignored. Each spec is taken apart completely, so
 //! that a new field is noticed here. What the fields do never enters.
 
-use plumb_api::notification::{
-    ANY_NAME, AlertSpec, EventSource, ProviderSpec, ReceiverResource, ReceiverSpec,
-};
+use plumb_api::notification::{AlertSpec, EventSource, ProviderSpec, ReceiverResource, ReceiverSpec};
 use plumb_status::{Classify, Consequence, Reason};
 
 use crate::receiver::RECEIVERS;
@@ -93,11 +91,11 @@ pub fn receiver(spec: &ReceiverSpec) -> Result<(), Unsupported> {
     refuse_if(!oidc_providers.is_empty(), || "spec.oidcProviders".to_owned())?;
     refuse_if(resource_filter.is_some(), || "spec.resourceFilter".to_owned())?;
     for (at, resource) in resources.iter().enumerate() {
-        let ReceiverResource { api_version: _, filter, kind: _, match_labels, name, namespace: _ } = resource;
+        // Labels choose among all objects of a kind; beside a name Flux passes over them, and so does
+        // `Target::resolve`.
+        let ReceiverResource { api_version: _, filter, kind: _, match_labels: _, name: _, namespace: _ } =
+            resource;
         refuse_if(filter.is_some(), || format!("spec.resources[{at}].filter"))?;
-        // Labels choose among all objects of a kind; beside a name they would be ignored.
-        let ignored = !match_labels.is_empty() && name != ANY_NAME;
-        refuse_if(ignored, || format!("spec.resources[{at}].matchLabels beside a name"))?;
     }
     Ok(())
 }
@@ -242,11 +240,7 @@ mod tests {
                     json!([resource, { "kind": "Bucket", "name": "*", "matchLabels": { "a": "b" } }]),
                     "",
                 ),
-                (
-                    "resources",
-                    json!([{ "kind": "Bucket", "name": "a", "matchLabels": { "a": "b" } }]),
-                    "spec.resources[0].matchLabels beside a name",
-                ),
+                ("resources", json!([{ "kind": "Bucket", "name": "a", "matchLabels": { "a": "b" } }]), ""),
                 ("secretRef", json!({ "name": "a" }), ""),
                 ("suspend", json!(true), ""),
             ],

@@ -294,6 +294,18 @@ async fn all_objects_with_the_labels_are_asked_over_all_pages() {
 }
 
 #[tokio::test]
+async fn labels_beside_a_name_are_passed_over() {
+    let stage = Stage::start(CrossNamespace::Allowed).await;
+    stage.receiver(json!({ "resources": [
+        { "kind": "GitRepository", "name": "repo", "matchLabels": { "team": "a" } }
+    ] }));
+    assert_eq!(stage.post(PATH, &[], "{}").await, 200);
+    let read: Vec<_> = stage.api.calls().into_iter().filter(|call| call.method == "GET").collect();
+    assert_eq!(read.len(), 1, "the Secret is read, and no list of objects");
+    assert_eq!(stage.patches(), 1);
+}
+
+#[tokio::test]
 async fn labels_that_no_object_has_are_no_failure_and_a_missing_label_is_one() {
     let stage = Stage::start(CrossNamespace::Allowed).await;
     stage.api.on("GET", BUCKETS, page(&[], ""));

@@ -173,8 +173,8 @@ async fn a_field_that_is_not_honoured_stalls_and_no_secret_is_read() {
         ("resourceFilter", json!("true"), "spec.resourceFilter is not supported by this version of Plumb"),
         (
             "resources",
-            json!([{ "kind": "Bucket", "name": "a", "matchLabels": { "a": "b" } }]),
-            "spec.resources[0].matchLabels beside a name is not supported by this version of Plumb",
+            json!([{ "kind": "Bucket", "name": "a", "filter": "true" }]),
+            "spec.resources[0].filter is not supported by this version of Plumb",
         ),
     ] {
         let mut desk = Desk::new();

@@ -217,6 +217,16 @@ mod tests {
     }
 
     #[test]
+    fn labels_beside_a_name_choose_nothing() {
+        for labels in [json!({ "team": "a" }), json!({ "a,b!=c": "-" })] {
+            assert_eq!(
+                path(json!({ "kind": "Bucket", "name": "a", "matchLabels": labels })),
+                r#"source.toolkit.fluxcd.io/v1 prod/buckets Named("a")"#
+            );
+        }
+    }
+
+    #[test]
     fn nothing_that_leaves_its_place_in_a_path_or_selector_is_let_in() {
         for name in ["../../x", "a/b", "a?b", "a#b", "a%2fb", "..", ".", "", "A", "a b", "a\n", "**", "a."] {
             refused(&json!({ "kind": "Bucket", "name": name }), "name");
