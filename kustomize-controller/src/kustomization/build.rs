@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use plumb_api::kustomize::Kustomization;
 use plumb_api::meta::Artifact;
+use plumb_fetch::ArtifactTree;
 use plumb_filetree::MemoryTree;
 use plumb_kustomize::{Charge, Interrupt, Limits, ReadSet};
 use plumb_memory::{Limit, MemoryReservation};
 use plumb_planning::fingerprint::{Fingerprint, HashKey};
 use plumb_planning::ownership::Owner;
 use plumb_planning::plan::{self, Planned};
-use plumb_rendering::{Options, RenderSpec, Rendered};
+use plumb_rendering::{Encrypted, Options, RenderSpec, Rendered, When};
 use plumb_runtime::{Key, Worker};
 
 use super::Context;
@@ -115,16 +116,40 @@ pub async fn build(
         context.builds.put(&key, recipe, &artifact.digest, &build);
         return Ok(build);
     }
-    let (spec, owner) = (RenderSpec::from_spec(&object.spec), owner(object));
-    let hash_key = context.hash_key.clone();
-    let reservation = context.memory.reservation(&key.namespace, OBJECTS);
-    let rendered = context.threads.run(&key.namespace, move |interrupt| {
-        let options = options(interrupt, reservation);
-        render((tree.as_ref(), &spec, &variables), &owner, &hash_key, &options)
-    });
-    let build = Arc::new(rendered.await??);
+    let spec = RenderSpec::from_spec(&object.spec);
+    let build = Arc::new(rendered(object, tree, (spec, variables, Encrypted::Refused), context).await?);
     context.builds.put(&key, recipe, &artifact.digest, &build);
     Ok(build)
+}
+
+/// The objects of an artifact as far as they can be told apart: without variables, and with encrypted Secrets as they
+/// are. Nothing of it may be applied.
+pub async fn build_for_ids(
+    object: &Kustomization,
+    artifact: &Artifact,
+    context: &Context,
+) -> Result<Build, KustomizationError> {
+    let consumer = object.metadata.namespace.as_deref().unwrap_or_default();
+    let tree = context.fetcher.fetch(consumer, artifact).await?;
+    let spec = RenderSpec { when: When::Never, ..RenderSpec::from_spec(&object.spec) };
+    rendered(object, tree, (spec, BTreeMap::new(), Encrypted::Kept), context).await
+}
+
+/// Renders on a thread of its own.
+async fn rendered(
+    object: &Kustomization,
+    tree: Arc<ArtifactTree>,
+    (spec, variables, encrypted): (RenderSpec, BTreeMap<String, String>, Encrypted),
+    context: &Context,
+) -> Result<Build, KustomizationError> {
+    let (owner, namespace) = (owner(object), object.metadata.namespace.clone().unwrap_or_default());
+    let hash_key = context.hash_key.clone();
+    let reservation = context.memory.reservation(&namespace, OBJECTS);
+    let rendered = context.threads.run(&namespace, move |interrupt| {
+        let options = Options { encrypted, ..options(interrupt, reservation) };
+        render((tree.as_ref(), &spec, &variables), &owner, &hash_key, &options)
+    });
+    rendered.await?
 }
 
 /// Who the objects of a Kustomization belong to.

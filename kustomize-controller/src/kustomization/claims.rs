@@ -3,7 +3,7 @@
 //! one moves.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kube::Resource as _;
@@ -16,13 +16,15 @@ use plumb_planning::inventory::Inventory;
 use plumb_planning::ownership::{Owned, Owner};
 use plumb_planning::plan::Planned;
 use plumb_planning::prune::{Candidate, WhyNot};
+use plumb_rendering::RenderError;
 use plumb_runtime::{Key, Priority, Visit};
 use plumb_status::Detail;
 use serde_json::json;
 use tokio::time::Instant;
 
 use super::Context;
-use super::build::{build, owner};
+use super::build::{Build, build, build_for_ids, owner};
+use super::error::KustomizationError;
 use super::facts::is_ready;
 use crate::kind::Kustomizations;
 
@@ -245,15 +247,14 @@ async fn claimant(
     }
     let doubt = match artifact {
         Some(artifact) => {
-            match tokio::time::timeout_at(deadline, build(other, artifact, context, "", None)).await {
+            match tokio::time::timeout_at(deadline, rendering(other, artifact, context)).await {
                 Ok(Ok(built)) => {
-                    claimant.ids.extend(built.planned.iter().map(|planned| planned.id.clone()));
-                    let unmade = pending(&built.planned, kind).next();
+                    let planned = built.as_ref().map_or(&[][..], |built| &built.planned);
+                    claimant.ids.extend(planned.iter().map(|planned| planned.id.clone()));
+                    let unmade = pending(planned, kind).next();
                     unmade.map(|planned| format!("it has not applied {} yet", planned.id))
                 }
-                Ok(Err(error)) => {
-                    Some(format!("{} cannot be built: {}", artifact.revision, Detail::of(&error).message))
-                }
+                Ok(Err(doubt)) => Some(doubt),
                 Err(_) => Some(format!("{} was not built in time", artifact.revision)),
             }
         }
@@ -299,6 +300,37 @@ fn unreadable(object: &Kustomization, candidates: &[Candidate], kind: &Kustomiza
         claimants.push(Claimant { owner: claimed_by, ids, doubt });
     }
     claimants
+}
+
+/// What a Kustomization renders from an artifact, or why that cannot be told. None: its directory is not there, so no object
+/// is. Where only a variable or a key is missing, the objects are told apart without it: neither changes which objects
+/// there are, unless a variable stands in a name.
+async fn rendering(
+    other: &Kustomization,
+    artifact: &Artifact,
+    context: &Context,
+) -> Result<Option<Arc<Build>>, String> {
+    let error = match build(other, artifact, context, "", None).await {
+        Ok(built) => return Ok(Some(built)),
+        Err(KustomizationError::Render(RenderError::Path { .. })) => return Ok(None),
+        Err(error) => error,
+    };
+    let is_incomplete = matches!(
+        error,
+        KustomizationError::Variables { .. }
+            | KustomizationError::Render(RenderError::Substitute { .. } | RenderError::Object { .. })
+    );
+    if is_incomplete
+        && let Ok(built) = build_for_ids(other, artifact, context).await
+        && built.planned.iter().all(|planned| !has_variable(&planned.id))
+    {
+        return Ok(Some(Arc::new(built)));
+    }
+    Err(format!("{} cannot be built: {}", artifact.revision, Detail::of(&error).message))
+}
+
+fn has_variable(id: &ObjectId) -> bool {
+    [&id.namespace, &id.name, &id.group, &id.kind].iter().any(|text| text.contains('$'))
 }
 
 /// Kustomizations among rendered objects that the cluster does not have, or has in a form that renders other objects.

@@ -199,3 +199,49 @@ async fn an_entry_that_cannot_be_read_is_told_once_however_often_an_attempt_fail
     assert_eq!((told.count(), world.api.matching("PATCH", &format!("{events}/*")).len()), (1, 0));
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kustomization_whose_directory_is_not_there_holds_no_prune() {
+    let world = two(&json!({}), &json!({"spec": {"path": "./nowhere"}})).await;
+    world.until_said("two", "kustomization path not found").await;
+    world.publish(&maps(&["one/b.yaml"]), NEXT);
+    world.until_applied("one", NEXT).await;
+    assert_eq!((world.deletions(), world.inventory("one").len()), (vec![path("a")], 1));
+    world.stop().await;
+}
+
+/// `b` leaves the source and `a` moves to `two`, which cannot be built for want of a variable or key.
+async fn incomplete(spec: Value, file: &str) -> World {
+    let world = two(&json!({}), &json!({ "spec": spec })).await;
+    let mut files = maps(&["one/c.yaml", "two/a.yaml"]);
+    files.push(("two/incomplete.yaml".to_owned(), file.to_owned()));
+    world.publish(&files, NEXT);
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_variable_or_key_holds_only_what_is_wanted_all_the_same() {
+    let missing = json!({"postBuild": {"substituteFrom": [{"kind": "ConfigMap", "name": "none"}]}});
+    let unset = json!({"postBuild": {"substitute": {"other": "value"}}});
+    let variable =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: v, namespace: prod}\ndata: {v: \"${unset}\"}\n";
+    let encrypted =
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: prod}\nsops: {version: 3.9.0}\n";
+    for (spec, file) in [(missing, variable), (unset, variable), (json!({}), encrypted)] {
+        let world = incomplete(spec.clone(), file).await;
+        world.until_said("one", "a is kept: Kustomization/flux-system/two wants it").await;
+        world.until_applied("one", NEXT).await;
+        assert_eq!(world.deletions(), [path("b")], "{spec}");
+        world.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_variable_in_a_name_holds_everything() {
+    let spec = json!({"postBuild": {"substituteFrom": [{"kind": "ConfigMap", "name": "none"}]}});
+    let file = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: \"${name}\", namespace: prod}\n";
+    let world = incomplete(spec, file).await;
+    world.until_said("one", "b is kept: Kustomization/flux-system/two may want it").await;
+    assert_eq!(world.deletions(), [""; 0]);
+    world.stop().await;
+}
