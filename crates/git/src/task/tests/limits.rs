@@ -172,7 +172,8 @@ async fn a_missing_branch_is_named_where_the_server_has_more_references_than_may
     let server = GitServer::start(Rules::default());
     let (repository, commit) = sample(&server);
     let name = "x".repeat(200);
-    let packed: String = (0..80_000).map(|index| format!("{commit} refs/pull/{index:06}/{name}\n")).collect();
+    let lines: Vec<_> = (0..80_000).map(|index| format!("{commit} refs/pull/{index:06}/{name}\n")).collect();
+    let packed = lines.concat();
     let header = "# pack-refs with: peeled fully-peeled sorted \n";
     std::fs::write(server.root.join("sample.git/packed-refs"), format!("{header}{packed}")).unwrap();
     let endpoint = anonymous(&repository.url);
