@@ -238,6 +238,8 @@ impl Ports {
         if name == NOTIFICATION {
             arguments.push(format!("--events-addr={}", self.events));
             arguments.push(format!("--receiverAddr={}", self.receiver));
+            // Sinks of tests are on this machine.
+            arguments.push("--allow-addresses=loopback".to_owned());
             return arguments;
         }
         let address = match events {

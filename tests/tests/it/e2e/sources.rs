@@ -160,7 +160,7 @@ async fn a_source_that_fails_later_keeps_its_artifact() -> Result<()> {
 async fn a_commit_that_is_too_large_is_refused_and_the_artifact_stays() -> Result<()> {
     let stand = Stand::new("large").await?;
     let app = stand.app("enabled").await?;
-    // One byte more than one file may have.
+    // One byte more than one file may have, and more than one object of a pack.
     app.repository.write("large.bin", &"x".repeat((100 << 20) + 1))?;
     app.repository.push("too large")?;
     stand.request("GitRepository", "app").await?;
@@ -169,7 +169,7 @@ async fn a_commit_that_is_too_large_is_refused_and_the_artifact_stays() -> Resul
             is_true(seen, "FetchFailed") || is_true(seen, "StorageOperationFailed")
         })
         .await?;
-    assert!(message(&failed, "Ready").contains("large.bin"), "{failed:#}");
+    assert!(message(&failed, "Ready").contains("the limit for one object"), "{failed:#}");
     assert_eq!(failed["status"]["artifact"]["revision"], app.revision.as_str());
     app.repository.revert()?;
     recovers(&stand, "app").await?;
