@@ -4,7 +4,7 @@
 use plumb_manifests::Object;
 use serde_json::Value;
 
-/// By which an injector of CA bundles is told to fill in `caBundle`.
+/// The annotations that make an injector of CA bundles fill in `caBundle`.
 const INJECT_CA: &str = "cert-manager.io/inject-";
 
 /// The annotation that the Deployment controller counts rollouts in.

@@ -15,7 +15,7 @@ use super::error::KustomizationError;
 use super::facts::{Facts, Source, Standing};
 use super::validate::Valid;
 
-/// From which share of the inventory on a prune is told by itself, in percent.
+/// The share of the inventory from which a prune gets an event of its own, in percent.
 const LARGE_PRUNE_PERCENT: usize = 95;
 /// A prune of fewer objects is never told by itself.
 const LARGE_PRUNE_MIN: usize = 10;

@@ -1,7 +1,7 @@
 //! Vanish: desired objects that come to an end by themselves. Their absence is not drift.
 //!
 //! A metadata watch shows no status, but the entries of `managedFields` show who wrote which part of it: that is how a Job
-//! that finished is told from one that somebody deleted while it ran.
+//! that finished is distinguished from one that was deleted while it ran.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
