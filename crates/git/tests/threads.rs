@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a case that cannot be set up fails the test")]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use plumb_egress::AddressPolicy;
 use plumb_git::{Credential, Endpoint, Git, Limits, Reference, Resources, Trust};
@@ -34,7 +34,16 @@ async fn twenty_timeouts_leave_no_thread_behind() {
             before = threads();
         }
     }
-    assert_eq!(git.abandoned_threads(), 0);
+    // A thread closes its connection a little before it ends.
+    let deadline = Instant::now() + PATIENCE;
     // The runtime may keep one more of its blocking threads for a while.
-    assert!(threads() <= before + 2, "{before} threads before, {} after", threads());
+    while git.abandoned_threads() > 0 || threads() > before + 2 {
+        assert!(
+            Instant::now() < deadline,
+            "{before} threads before, {} after, {} of them abandoned",
+            threads(),
+            git.abandoned_threads()
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
