@@ -61,7 +61,7 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
     let clock = runtime.clock();
     let cluster = {
         let clock = clock.clone();
-        Cluster::new(runtime.client(), Arc::new(move || clock.now()))
+        Cluster::new(runtime.client(), Arc::new(move || clock.now())).with_outages(runtime.outages())
     };
     let metrics = DriftMetrics::default();
     metrics.register(runtime.metrics());

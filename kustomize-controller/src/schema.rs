@@ -3,8 +3,8 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{Api, CustomResourceExt as _};
 use plumb_api::kustomize::Kustomization;
+use plumb_cluster::call;
 use plumb_runtime::Runtime;
-use plumb_runtime::client::call;
 use plumb_status::{Occurrence, Reason};
 
 /// What is told when the fields are missing.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::Client;
+use plumb_cluster::Outages;
 use tokio::sync::Semaphore;
 
 use crate::mapper::Mapper;
@@ -19,6 +20,7 @@ pub struct Cluster {
     client: Client,
     mapper: Mapper,
     clock: Clock,
+    outages: Outages,
     watch_slots: Arc<Semaphore>,
 }
 
@@ -26,7 +28,19 @@ impl Cluster {
     /// A cluster behind a client. Nothing is asked yet.
     pub fn new(client: Client, clock: Clock) -> Self {
         let mapper = Mapper::new(client.clone());
-        Self { client, mapper, clock, watch_slots: Arc::new(Semaphore::new(WATCHES_CLUSTER_MAX)) }
+        let watch_slots = Arc::new(Semaphore::new(WATCHES_CLUSTER_MAX));
+        Self { client, mapper, clock, outages: Outages::default(), watch_slots }
+    }
+
+    /// The same cluster, whose watches go on as soon as an outage has ended. Without it they wait for their pauses.
+    #[must_use]
+    pub fn with_outages(self, outages: Outages) -> Self {
+        Self { outages, ..self }
+    }
+
+    /// The outages of the API server.
+    pub(crate) fn outages(&self) -> &Outages {
+        &self.outages
     }
 
     /// The client.

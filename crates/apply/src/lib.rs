@@ -11,7 +11,6 @@ mod establish;
 pub mod execute;
 pub mod mapper;
 pub mod observe;
-mod patience;
 pub mod refusal;
 pub mod settle;
 pub mod watchers;

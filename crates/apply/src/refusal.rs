@@ -116,6 +116,15 @@ impl RequestError {
         }
     }
 
+    /// Whether the API server was not there: it says nothing of the object.
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused(refusal) => matches!(refusal.code, 502..=504),
+            _ => false,
+        }
+    }
+
     pub(crate) fn is_cut_short(&self) -> bool {
         matches!(self, Self::Cancelled | Self::TimedOut)
     }

@@ -10,8 +10,8 @@ use futures_util::{StreamExt, stream};
 use kube::Api;
 use kube::api::DynamicObject;
 use kube::core::GroupVersionKind;
-use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
+use plumb_cluster::watch::resumed;
 use plumb_health::{Verdict, list};
 use plumb_manifests::{Object, ObjectId};
 use plumb_status::cadence::WATCH_SECONDS;
@@ -20,7 +20,6 @@ use tokio::time::Instant;
 use crate::budget::Budget;
 use crate::cluster::Cluster;
 use crate::mapper::Mapping;
-use crate::patience::Patience;
 use crate::refusal::RequestError;
 
 use window::Window;
@@ -274,7 +273,7 @@ impl Group {
             Some(name) if self.names.len() == 1 => config.fields(&format!("metadata.name={name}")),
             _ => config,
         };
-        watcher::watcher(api, config).backoff(Patience::default()).boxed()
+        resumed(watcher::watcher(api, config), cluster.outages())
     }
 }
 

@@ -10,8 +10,8 @@ use futures_util::StreamExt;
 use kube::Api;
 use kube::api::{DynamicObject, PartialObjectMeta};
 use kube::core::GroupVersionKind;
-use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
+use plumb_cluster::watch::resumed;
 use plumb_planning::ownership::Owner;
 use plumb_status::cadence::WATCH_SECONDS;
 use serde_json::Value;
@@ -21,7 +21,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::budget::Budget;
 use crate::cluster::Cluster;
 use crate::mapper::Mapping;
-use crate::patience::Patience;
 use crate::refusal::RequestError;
 
 /// How many sights may wait for their reader; a full queue slows the watches down, it loses nothing.
@@ -204,7 +203,7 @@ impl Task {
             Api::all_with(self.cluster.client().clone(), &mapping.resource);
         let config =
             watcher::Config::default().labels(&Owner::selector()).timeout(WATCH_SECONDS).page_size(PAGE);
-        let mut events = watcher::watcher(api, config).backoff(Patience::default()).boxed();
+        let mut events = resumed(watcher::watcher(api, config), self.cluster.outages());
         let mut present = BTreeSet::new();
         while let Some(event) = events.next().await {
             let news = match event {

@@ -206,7 +206,7 @@ impl<K: Kind> Driver<K> {
         }
         let api = self.reporter.api(&key.namespace);
         // Our copies have no managedFields.
-        let writer = match crate::client::call(api.get_metadata(&key.name)).await {
+        let writer = match plumb_cluster::call(api.get_metadata(&key.name)).await {
             Ok(found) => {
                 suspension::suspend_writer(found.metadata.managed_fields.as_deref().unwrap_or_default())
             }
@@ -222,7 +222,7 @@ impl<K: Kind> Driver<K> {
     async fn with_finalizer(
         &self,
         object: Arc<K::Object>,
-    ) -> Result<Option<Arc<K::Object>>, crate::client::CallError> {
+    ) -> Result<Option<Arc<K::Object>>, plumb_cluster::CallError> {
         if object.meta().deletion_timestamp.is_some() {
             return Ok(finalizer::is_set(object.as_ref()).then_some(object));
         }

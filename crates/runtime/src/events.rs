@@ -21,10 +21,10 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::call;
 use crate::clock::Clock;
 use crate::event_token::read_event_token;
 use crate::metrics::Metrics;
+use plumb_cluster::call;
 
 /// How many events wait in each queue.
 const QUEUED_MAX: usize = 1024;
@@ -304,7 +304,7 @@ async fn send_cluster(client: Client, mut queue: Queued, metrics: Metrics) {
 }
 
 /// Writes an event, or counts the one that says the same already.
-async fn note(client: &Client, told: &Told, event: &Event) -> Result<(), crate::client::CallError> {
+async fn note(client: &Client, told: &Told, event: &Event) -> Result<(), plumb_cluster::CallError> {
     let object = &event.involved_object;
     let namespace = if object.namespace.is_empty() { "default" } else { &object.namespace };
     let api: Api<ClusterEvent> = Api::namespaced(client.clone(), namespace);

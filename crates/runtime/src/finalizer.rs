@@ -6,8 +6,8 @@ use kube::{Api, ResourceExt as _};
 use plumb_api::meta::FINALIZER;
 use serde_json::json;
 
-use crate::client::{CallError, call};
 use crate::kind::Object;
+use plumb_cluster::{CallError, call};
 
 /// How often the same change is tried against newer versions.
 const TRIES: u32 = 5;

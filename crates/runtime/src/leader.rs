@@ -13,9 +13,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{CallError, call};
 use crate::clock::Clock;
 use crate::lease::LeaseGuard;
+use plumb_cluster::{CallError, call};
 
 /// How long giving up the lease may take when the process ends; after that it runs out by itself.
 const RELEASE_MAX: Duration = Duration::from_secs(5);

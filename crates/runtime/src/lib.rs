@@ -6,7 +6,6 @@
 pub mod admin;
 mod attempt;
 mod background;
-pub mod client;
 pub mod clock;
 pub mod config;
 mod event_token;
@@ -19,7 +18,6 @@ mod lease;
 mod logs;
 mod memory;
 mod metrics;
-mod patience;
 mod periods;
 mod queue;
 mod report;

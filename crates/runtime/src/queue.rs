@@ -226,6 +226,21 @@ impl Queue {
         }
     }
 
+    /// Visits that failed and wait to be made again are made now: what they failed for may be over. Their failures are
+    /// counted on. Returns how many keys there are.
+    pub fn retry_failed(&self) -> usize {
+        let mut state = self.state();
+        let waits = |entry: &Entry| entry.failures > 0 && entry.due.is_some();
+        let failed: Vec<Key> =
+            state.entries.iter().filter(|(_, entry)| waits(entry)).map(|(key, _)| key.clone()).collect();
+        for key in &failed {
+            state.wait(key, Priority::Interval);
+        }
+        drop(state);
+        self.0.changed.notify_one();
+        failed.len()
+    }
+
     /// Gives a key back after its visit.
     pub fn done(&self, taken: &Taken, again: Again) {
         self.state().finish(taken, again, self.0.backoff);

@@ -17,11 +17,11 @@ use serde_json::{Map, Value, json};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use crate::Key;
-use crate::client::{CallError, call};
 use crate::kind::Object;
 use crate::store::{Change, Store, is_newer};
 use crate::visit::requested_at;
 use crate::watch::OnChange;
+use plumb_cluster::{CallError, call};
 
 /// How often the same write is recomputed because something else was written in between.
 const TRIES: u32 = 8;

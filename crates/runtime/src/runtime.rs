@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use kube::Client;
+use plumb_cluster::{OutageEnds, Outages};
 use plumb_memory::MemoryPool;
 use tokio_util::sync::CancellationToken;
 
@@ -53,6 +54,7 @@ pub struct Runtime {
     identity: Identity,
     /// Its writes need the lease.
     client: Client,
+    outages: Outages,
     unfenced: Client,
     guard: Option<LeaseGuard>,
     clock: Clock,
@@ -119,6 +121,8 @@ impl<K: Kind> Handle<K> {
 impl Runtime {
     /// A controller with nothing installed yet.
     pub fn new(identity: Identity, client: Client, clock: Clock, common: Common, work: Option<Work>) -> Self {
+        let outages = Outages::default();
+        let client = outages.observe(client);
         let metrics = Metrics::default();
         let address = work.as_ref().filter(|work| !work.events_addr.is_empty()).map(|work| EventAddress {
             url: work.events_addr.clone(),
@@ -138,6 +142,7 @@ impl Runtime {
         Self {
             identity,
             client: fenced,
+            outages,
             unfenced: client,
             guard,
             clock,
@@ -167,6 +172,11 @@ impl Runtime {
     /// webhooks, which repeat without harm.
     pub fn unfenced_client(&self) -> Client {
         self.unfenced.clone()
+    }
+
+    /// The outages of the API server.
+    pub fn outages(&self) -> Outages {
+        self.outages.clone()
     }
 
     /// The time.
@@ -250,6 +260,7 @@ impl Runtime {
         watching.namespace = watching.namespace.or_else(|| self.only_namespace());
         self.add_watch(Watch {
             client: self.client(),
+            outages: self.outages(),
             watching,
             store: store.clone(),
             on_change: Arc::new(on_change),
@@ -282,7 +293,15 @@ impl Runtime {
         let labels = self.work.as_ref().map(|work| work.watch_label_selector.clone()).unwrap_or_default();
         let watching = Watching { labels, namespace: self.only_namespace() };
         let health = self.watch_health::<K::Object>();
-        self.add_watch(Watch { client: self.client(), watching, store: store.clone(), on_change, health });
+        self.add_watch(Watch {
+            client: self.client(),
+            outages: self.outages(),
+            watching,
+            store: store.clone(),
+            on_change,
+            health,
+        });
+        self.spawn("retries after an outage", retry_after_outages(self.outages.ends(), queue.clone()));
         let driver = Driver {
             kind: Arc::clone(&kind),
             store: store.clone(),
@@ -415,6 +434,15 @@ impl Runtime {
             self.spawn("metrics", admin::serve_metrics(listener, all));
         }
         Ok(())
+    }
+}
+
+/// Attempts that failed because the API server was away are made again as soon as it is back.
+async fn retry_after_outages(mut ends: OutageEnds, queue: Queue) {
+    loop {
+        ends.next().await;
+        let retried = queue.retry_failed();
+        tracing::info!(retried, "the API server answers again after an outage");
     }
 }
 

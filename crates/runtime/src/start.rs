@@ -8,8 +8,8 @@ use plumb_status::chain;
 use crate::background::BoxError;
 use crate::clock::Clock;
 use crate::config::{Common, Gate, Refused, Work};
+use crate::logs;
 use crate::runtime::{Identity, Runtime};
-use crate::{client, logs};
 
 /// The exit code of a command line that is refused, as Go programs have it.
 const REFUSED: u8 = 2;
@@ -62,7 +62,7 @@ pub fn start<O: Parser>(
             }
         };
     let ended = executor.block_on(async {
-        let client = client::connect().await?;
+        let client = plumb_cluster::connect().await?;
         let mut runtime = Runtime::new(*identity, client, Clock::system(), common, work);
         let shutdown = runtime.shutdown();
         tokio::spawn(async move {

@@ -18,11 +18,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::Key;
-use crate::client::{CallError, call};
 use crate::clock::Clock;
 use crate::events::Recorder;
 use crate::kind::Object;
 use crate::watch::read;
+use plumb_cluster::{CallError, call};
 
 /// How many objects of a kind wait to be reported; more are logged only.
 const WAITING_MAX: usize = 4096;

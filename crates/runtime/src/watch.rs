@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use kube::core::{ApiResource, DynamicObject, NamespaceResourceScope};
-use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource, ResourceExt as _};
+use plumb_cluster::Outages;
+use plumb_cluster::watch::resumed;
 use plumb_status::cadence::WATCH_SECONDS;
 use plumb_status::message::cut;
 use serde::de::DeserializeOwned;
@@ -18,7 +19,6 @@ use tokio::time::Instant;
 
 use crate::Key;
 use crate::admin::Gate;
-use crate::patience::Patience;
 use crate::store::{Change, Store};
 
 /// After this time of failures a watch makes the process unready; at once where its first list has not come.
@@ -68,6 +68,7 @@ pub type OnChange<O> = Arc<dyn Fn(&Change<O>) + Send + Sync>;
 /// A watch with its store. It ends only by being dropped.
 pub(crate) struct Watch<O: Watched> {
     pub(crate) client: Client,
+    pub(crate) outages: Outages,
     pub(crate) watching: Watching,
     pub(crate) store: Store<O>,
     pub(crate) on_change: OnChange<O>,
@@ -119,7 +120,7 @@ impl<O: Watched> Watch<O> {
             None => Api::all_with(self.client.clone(), &resource),
         };
         let config = watcher::Config::default().labels(&self.watching.labels).timeout(WATCH_SECONDS);
-        let mut events = watcher::watcher(api, config).backoff(Patience::default()).boxed();
+        let mut events = resumed(watcher::watcher(api, config), &self.outages);
         let mut listed = BTreeSet::new();
         loop {
             let event = tokio::select! {

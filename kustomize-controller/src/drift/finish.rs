@@ -15,6 +15,8 @@ use super::turns::Job;
 
 /// The first pause after a failure; it doubles, up to the interval.
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
+/// The longest pause while the API server does not answer.
+const AWAY_PAUSE_MAX: Duration = Duration::from_secs(15);
 /// Doublings at most.
 const DOUBLINGS_MAX: u32 = 16;
 /// Failures in a row that pass by themselves before they are told.
@@ -141,7 +143,9 @@ fn settle(
         Outcome::Postponed => settled.again = Some(now),
         Outcome::Failed(error) => {
             let retry = if is_denied(&error) { Retry::Interval } else { Retry::Backoff };
-            settled.again = again(kept, retry, terms.interval, now);
+            // That the API server is away has nothing to do with the object.
+            let most = if error.is_away() { terms.interval.min(AWAY_PAUSE_MAX) } else { terms.interval };
+            settled.again = again(kept, retry, most, now);
             if !error.is_passing() || kept.failures >= FAILURES_UNTOLD {
                 let finding = Finding::unknown(error.to_string(), job.errand.arrived);
                 settled.tellings = standings.stand(&job.id, finding, "", Telltime::AtOnce, now);

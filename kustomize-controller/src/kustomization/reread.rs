@@ -5,7 +5,7 @@ use kube::Api;
 use plumb_api::kustomize::{Kustomization, SourceKind};
 use plumb_api::meta::Artifact;
 use plumb_api::source::GitRepository;
-use plumb_runtime::client::{CallError, call};
+use plumb_cluster::{CallError, call};
 use plumb_status::chain;
 
 use super::Context;

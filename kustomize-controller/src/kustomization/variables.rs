@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use plumb_api::kustomize::{Kustomization, SubstituteKind, SubstituteReference};
-use plumb_runtime::client::{CallError, call};
+use plumb_cluster::{CallError, call};
 use plumb_status::chain;
 
 use super::error::KustomizationError;

@@ -453,3 +453,27 @@ async fn an_interval_that_passes_during_a_visit_is_visited_after_it() {
     let taken = queue.next().await;
     assert_eq!((begun.elapsed(), taken.interval_due), (Duration::ZERO, true));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_is_retried_at_once_when_asked_and_its_failures_are_counted_on() {
+    let queue = queue();
+    for (name, again) in [
+        ("backoff", Again::Backoff { seed: 1 }),
+        ("retry-interval", Again::FailedAfter(Duration::from_mins(10))),
+        ("waits", Again::After(Duration::from_mins(10))),
+        ("well", Again::Interval(Duration::from_mins(10))),
+    ] {
+        queue.add(&key(name), Priority::Revision);
+        let taken = queue.next().await;
+        queue.done(&taken, again);
+    }
+    assert_eq!(queue.retry_failed(), 2);
+    let mut retried = Vec::new();
+    while let Ok(taken) = timeout(Duration::from_millis(1), queue.next()).await {
+        retried.push((taken.key.name.clone(), taken.failures));
+        queue.done(&taken, Again::Backoff { seed: 1 });
+    }
+    assert_eq!(retried, [("backoff".to_owned(), 1), ("retry-interval".to_owned(), 1)]);
+    let again = timeout(Duration::from_millis(1100), queue.next()).await;
+    assert!(again.is_err(), "the second failure waits longer than the first");
+}

@@ -113,3 +113,26 @@ fn times_that_would_let_two_replicas_write_are_rejected() {
     assert!(!check(&["--leader-election-renew-deadline=5s"]));
     assert!(!check(&["--leader-election-retry-period=0s"]));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_in_an_outage_is_retried_when_it_has_ended() {
+    let api = Scenario::new();
+    let path = "/api/v1/namespaces/apps/configmaps/settings";
+    api.on("PATCH", path, Answer::status(503, "ServiceUnavailable", "away"));
+    let outages = Outages::default();
+    let client = outages.observe(api.client());
+    let queue = Queue::new(plumb_status::cadence::Backoff::default());
+    let retries = tokio::spawn(retry_after_outages(outages.ends(), queue.clone()));
+    let key = Key::new("apps", "a");
+    queue.add(&key, Priority::Revision);
+    let taken = queue.next().await;
+    assert!(!writes(client.clone()).await);
+    queue.done(&taken, crate::Again::FailedAfter(Duration::from_hours(1)));
+    tokio::time::sleep(plumb_cluster::outage::OUTAGE_MIN).await;
+    let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "settings" } });
+    api.on("PATCH", path, Answer::ok(map));
+    assert!(writes(client).await);
+    let visited = tokio::time::timeout(Duration::from_secs(1), queue.next()).await;
+    assert_eq!(visited.map(|taken| taken.key).ok(), Some(key));
+    retries.abort();
+}

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::admin::Readiness;
-use crate::client::{Deadlines, with_deadlines};
+use plumb_cluster::client::{Deadlines, with_deadlines};
 
 const MAPS: &str = "/api/v1/configmaps";
 /// What a dead connection may stay unnoticed.
@@ -26,6 +26,7 @@ impl Stand {
         let (readiness, store) = (Readiness::default(), Store::default());
         let watch = Watch {
             client: with_deadlines(api.client(), Deadlines::USUAL),
+            outages: plumb_cluster::Outages::default(),
             watching: Watching::default(),
             store: store.clone(),
             on_change: Arc::new(|_| {}),

@@ -5,6 +5,10 @@ use plumb_testkit::scenario::Answer;
 use super::*;
 
 const AT: &str = "/api/v1/namespaces/prod/configmaps/settings";
+/// How many requests an outage leaves unanswered.
+const UNANSWERED: usize = 100;
+/// How long after one of them the next follows at most, where a look has failed.
+const PAUSE_MAX: Duration = Duration::from_secs(16);
 
 #[tokio::test(start_paused = true)]
 async fn a_change_between_evidence_and_write_is_looked_at_again() {
@@ -77,6 +81,23 @@ async fn a_silent_server_holds_nobody_up_for_ever() {
     stand.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(90)).await;
     assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_long_an_outage_is_the_pauses_between_looks_stay_short() {
+    let stand = Stand::enabled(&["settings"]).await;
+    for _ in 0..UNANSWERED {
+        stand.api.scenario.once("GET", AT, Answer::status(503, "ServiceUnavailable", "starting"));
+    }
+    stand.api.edit("settings", "a", "2", "kubectl-edit");
+    let mut asked = 0;
+    while stand.api.value("settings", "a") != Some("1".to_owned()) {
+        tokio::time::sleep(PAUSE_MAX).await;
+        let calls = stand.api.scenario.calls().len();
+        assert!(calls > asked, "a pause of more than {PAUSE_MAX:?}");
+        asked = calls;
+    }
+    assert!(asked > UNANSWERED);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use kube::{Client, Config};
 use tokio::time::Instant;
 use tower::service_fn;
 
-use crate::background::BoxError;
+use crate::BoxError;
 
 /// How long one call may take that is not a watch.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,0 +1,209 @@
+//! Outages of an API server: every request of a client tells whether it answers. What waits before it tries again can
+//! try as soon as an outage has ended.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode};
+use kube::Client;
+use kube::client::Body;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tower::service_fn;
+
+use crate::BoxError;
+
+/// An API server that did not answer for a shorter time had no outage: the first pauses after an error are as short.
+pub const OUTAGE_MIN: Duration = Duration::from_secs(5);
+
+/// What is known of the outages of one API server. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Outages(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// How many outages have ended.
+    ended: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// When the last request began that was answered.
+    answered: Option<Instant>,
+    /// When the first request began that was not answered, where none was answered that began later.
+    since: Option<Instant>,
+}
+
+/// Tells of the end of each outage.
+#[derive(Debug, Clone)]
+pub struct OutageEnds(watch::Receiver<u64>);
+
+impl Default for Outages {
+    fn default() -> Self {
+        Self(Arc::new(Shared { state: Mutex::default(), ended: watch::Sender::new(0) }))
+    }
+}
+
+impl Outages {
+    /// The same client, whose requests are observed.
+    pub fn observe(&self, client: Client) -> Client {
+        let namespace = client.default_namespace().to_owned();
+        let valid_until = client.valid_until().to_owned();
+        let outages = self.clone();
+        let service = service_fn(move |request: Request<Body>| {
+            let (client, outages) = (client.clone(), outages.clone());
+            async move {
+                let began = Instant::now();
+                let answer = client.send(request).await;
+                match &answer {
+                    Ok(answer) if !is_away(answer) => outages.note_answer(began),
+                    Ok(_) | Err(_) => outages.note_failure(began),
+                }
+                answer.map_err(BoxError::from)
+            }
+        });
+        Client::new(service, namespace).with_valid_until(valid_until)
+    }
+
+    /// Tells of the outages that end from now on.
+    pub fn ends(&self) -> OutageEnds {
+        OutageEnds(self.0.ended.subscribe())
+    }
+
+    fn note_answer(&self, began: Instant) {
+        let outage = {
+            let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.answered = state.answered.max(Some(began));
+            state.since.take_if(|since| *since <= began)
+        };
+        if outage.is_some_and(|since| since.elapsed() >= OUTAGE_MIN) {
+            self.0.ended.send_modify(|count| *count += 1);
+        }
+    }
+
+    fn note_failure(&self, began: Instant) {
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // One request of many that is not answered is no outage.
+        if state.answered.is_none_or(|answered| answered <= began) {
+            state.since.get_or_insert(began);
+        }
+    }
+}
+
+/// Whether the answer says that the API server is not there, rather than what it thinks of the request.
+fn is_away(answer: &Response<Body>) -> bool {
+    let codes = [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
+    codes.contains(&answer.status())
+}
+
+impl OutageEnds {
+    /// Resolves when an outage has ended that was not told of yet; never when nobody observes the API server any more.
+    pub async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU16, Ordering};
+
+    use futures_util::FutureExt as _;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::Api;
+    use kube::api::ListParams;
+    use plumb_testkit::scenario::{Answer, Scenario};
+    use serde_json::json;
+
+    use super::*;
+
+    /// An API server whose answers are of the code that `code` holds at the time.
+    struct Stand {
+        _api: Scenario,
+        maps: Api<ConfigMap>,
+        code: Arc<AtomicU16>,
+        ends: OutageEnds,
+    }
+
+    impl Stand {
+        fn new() -> Self {
+            let (api, code) = (Scenario::new(), Arc::new(AtomicU16::new(200)));
+            let answered = Arc::clone(&code);
+            let list = json!({
+                "apiVersion": "v1", "kind": "ConfigMapList", "metadata": { "resourceVersion": "7" }, "items": [],
+            });
+            let answer = move |_: &_| match answered.load(Ordering::SeqCst) {
+                200 => Answer::ok(list.clone()),
+                code => Answer::status(code, "InternalError", "broken"),
+            };
+            api.on("GET", "/api/v1/namespaces/apps/configmaps", Answer::with(answer));
+            let outages = Outages::default();
+            let maps = Api::namespaced(outages.observe(api.client()), "apps");
+            Self { _api: api, maps, code, ends: outages.ends() }
+        }
+
+        async fn ask(&self, code: u16) {
+            self.code.store(code, Ordering::SeqCst);
+            let answer = self.maps.list(&ListParams::default()).await;
+            assert_eq!(answer.is_ok(), code == 200);
+        }
+
+        fn has_ended(&mut self) -> bool {
+            self.ends.next().now_or_never().is_some()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_an_outage_is_told_once() {
+        let mut stand = Stand::new();
+        stand.ask(200).await;
+        stand.ask(503).await;
+        tokio::time::sleep(OUTAGE_MIN).await;
+        stand.ask(504).await;
+        assert!(!stand.has_ended(), "it goes on");
+        stand.ask(200).await;
+        assert!(stand.has_ended());
+        stand.ask(200).await;
+        assert!(!stand.has_ended(), "told already");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn short_failures_and_answers_that_refuse_are_no_outage() {
+        let mut stand = Stand::new();
+        for code in [503, 200, 403, 500, 429] {
+            stand.ask(code).await;
+            tokio::time::sleep(OUTAGE_MIN / 2).await;
+        }
+        stand.ask(200).await;
+        assert!(!stand.has_ended());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_fails_while_others_are_answered_is_no_outage() {
+        let outages = Outages::default();
+        let mut ends = outages.ends();
+        let began = Instant::now();
+        tokio::time::sleep(OUTAGE_MIN).await;
+        outages.note_answer(Instant::now());
+        outages.note_failure(began);
+        tokio::time::sleep(OUTAGE_MIN).await;
+        outages.note_answer(Instant::now());
+        assert!(ends.next().now_or_never().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_to_a_request_from_before_the_outage_does_not_end_it() {
+        let outages = Outages::default();
+        let mut ends = outages.ends();
+        let early = Instant::now();
+        tokio::time::sleep(OUTAGE_MIN).await;
+        outages.note_failure(Instant::now());
+        tokio::time::sleep(OUTAGE_MIN).await;
+        outages.note_answer(early);
+        assert!(ends.next().now_or_never().is_none());
+        outages.note_answer(Instant::now());
+        assert!(ends.next().now_or_never().is_some());
+    }
+}

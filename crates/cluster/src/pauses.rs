@@ -1,0 +1,84 @@
+//! How long a watch waits after an error. kube's own backoff begins anew with every event, and a list that is refused
+//! begins with one: it would be asked again every second for ever.
+
+use std::time::Duration;
+
+use kube::runtime::watcher;
+use plumb_status::cadence::Backoff;
+use tokio::time::Instant;
+
+const FIRST: Duration = Duration::from_millis(800);
+/// How the pauses grow while the API server refuses the watch: that is seldom over soon.
+const REFUSED: Backoff = Backoff { min: FIRST, max: Duration::from_secs(30) };
+/// How the pauses grow while it does not answer, or is overloaded: with 512 watches, about 50 requests a second that
+/// reach nobody.
+const AWAY: Backoff = Backoff { min: FIRST, max: Duration::from_secs(10) };
+/// After so long without an error the first pause holds again.
+const CALM: Duration = Duration::from_mins(2);
+
+/// Pauses that grow until nothing has failed for a while.
+#[derive(Debug, Default)]
+pub(crate) struct Pauses {
+    failures: u32,
+    last: Option<Instant>,
+}
+
+impl Pauses {
+    /// How long to wait after this error. What was seen since the last one is no sign of health.
+    pub(crate) fn after(&mut self, error: &watcher::Error) -> Duration {
+        if self.last.is_some_and(|last| last.elapsed() > CALM + REFUSED.max) {
+            self.failures = 0;
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.last = Some(Instant::now());
+        let backoff = if is_refused(error) { REFUSED } else { AWAY };
+        backoff.after(self.failures, u64::from(self.failures))
+    }
+}
+
+/// Whether the API server answered, and would answer a next request alike.
+fn is_refused(error: &watcher::Error) -> bool {
+    let code = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code,
+        _ => return false,
+    };
+    code < 500 && code != 429
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn answered(code: u16) -> watcher::Error {
+        let status = Status::failure("no", "Forbidden").with_code(code).boxed();
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_and_shrink_after_calm() {
+        let (mut pauses, refused) = (Pauses::default(), answered(403));
+        let grown: Vec<_> = (0..7).map(|_| pauses.after(&refused)).collect();
+        assert!(grown.windows(2).take(5).all(|pair| pair[0] < pair[1]), "{grown:?}");
+        assert!(grown[0] <= FIRST && grown[6] > REFUSED.max * 8 / 10, "{grown:?}");
+        tokio::time::sleep(CALM + REFUSED.max + FIRST).await;
+        assert_eq!(pauses.after(&refused), grown[0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_is_away_is_asked_more_often_than_one_that_refuses() {
+        for (error, longest) in [
+            (answered(403), REFUSED.max),
+            (answered(404), REFUSED.max),
+            (answered(429), AWAY.max),
+            (answered(503), AWAY.max),
+            (watcher::Error::NoResourceVersion, AWAY.max),
+        ] {
+            let mut pauses = Pauses::default();
+            let last = (0..9).map(|_| pauses.after(&error)).max().unwrap();
+            assert!(last <= longest && last > longest * 8 / 10, "{error:?}: {last:?}");
+        }
+    }
+}
