@@ -459,4 +459,5 @@ async fn a_suspended_kustomization_is_not_applied() {
 }
 
 mod identity;
+mod unanswered;
 mod waiting;

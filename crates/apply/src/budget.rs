@@ -1,4 +1,4 @@
-//! Budget: until when, and until whose word, a piece of work may go on.
+//! Budget: until when, and until whose word, a piece of work may go on, and from when on it waits for no slow answer.
 
 use std::time::Duration;
 
@@ -12,12 +12,22 @@ use crate::refusal::RequestError;
 pub struct Budget {
     until: Instant,
     cancel: CancellationToken,
+    hurry: Option<Hurry>,
+}
+
+/// From when on no answer is awaited for long.
+#[derive(Debug, Clone)]
+struct Hurry {
+    from: Instant,
+    token: CancellationToken,
+    /// What ends the work from outside; [`Budget::stop`] ends it from inside.
+    outer: CancellationToken,
 }
 
 impl Budget {
     /// Work that ends at a time, or when the token is cancelled.
     pub fn new(until: Instant, cancel: CancellationToken) -> Self {
-        Self { until, cancel }
+        Self { until, cancel, hurry: None }
     }
 
     /// Work that ends after a while, counted from now.
@@ -28,7 +38,57 @@ impl Budget {
     /// The same, but ending after `time` at the latest.
     #[must_use]
     pub fn at_most(&self, time: Duration) -> Self {
-        Self { until: self.until.min(Instant::now() + time), cancel: self.cancel.clone() }
+        Self { until: self.until.min(Instant::now() + time), ..self.clone() }
+    }
+
+    /// The same, but from a time on, or once the token is cancelled, no answer is awaited for long. The work goes on as long
+    /// as the server answers, and ends with the first request that it leaves unanswered.
+    #[must_use]
+    pub fn hurried(self, from: Instant, token: CancellationToken) -> Self {
+        let outer = self.cancel;
+        Self { cancel: outer.child_token(), hurry: Some(Hurry { from, token, outer }), ..self }
+    }
+
+    /// Whether no answer is awaited for long any more.
+    pub(crate) fn is_hurried(&self) -> bool {
+        self.hurry.as_ref().is_some_and(|hurry| hurry.token.is_cancelled() || Instant::now() >= hurry.from)
+    }
+
+    /// Resolves when no answer is to be awaited for long any more.
+    pub(crate) async fn hurry(&self) {
+        match &self.hurry {
+            None => std::future::pending().await,
+            Some(hurry) => tokio::select! {
+                () = hurry.token.cancelled() => {}
+                () = tokio::time::sleep_until(hurry.from) => {}
+            },
+        }
+    }
+
+    /// How long a request that begins now is awaited at most, if it may take `limit`, but only `hurried` once there is hurry,
+    /// and `grace` longer than the budget.
+    pub(crate) fn longest(&self, limit: Duration, hurried: Duration, grace: Duration) -> Duration {
+        let now = Instant::now();
+        let end = self.until.saturating_duration_since(now).saturating_add(grace);
+        let soon = match &self.hurry {
+            None => Duration::MAX,
+            Some(hurry) if hurry.token.is_cancelled() => hurried,
+            Some(hurry) => hurry.from.saturating_duration_since(now).saturating_add(hurried),
+        };
+        limit.min(end).min(soon)
+    }
+
+    /// Ends the work because a request was left unanswered when there was hurry.
+    pub(crate) fn stop(&self) {
+        if self.hurry.is_some() {
+            self.cancel.cancel();
+        }
+    }
+
+    /// Whether the work ended because a request was left unanswered when there was hurry.
+    pub fn is_stopped(&self) -> bool {
+        let outer = self.hurry.as_ref().map(|hurry| &hurry.outer);
+        outer.is_some_and(|outer| self.cancel.is_cancelled() && !outer.is_cancelled())
     }
 
     /// When it ends.

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::mapper::Mapper;
 use crate::settle::WATCHES_CLUSTER_MAX;
+use crate::unanswered::Unanswered;
 
 /// Where the time comes from.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -22,6 +23,7 @@ pub struct Cluster {
     clock: Clock,
     outages: Outages,
     watch_slots: Arc<Semaphore>,
+    unanswered: Unanswered,
 }
 
 impl Cluster {
@@ -29,7 +31,14 @@ impl Cluster {
     pub fn new(client: Client, clock: Clock) -> Self {
         let mapper = Mapper::new(client.clone());
         let watch_slots = Arc::new(Semaphore::new(WATCHES_CLUSTER_MAX));
-        Self { client, mapper, clock, outages: Outages::default(), watch_slots }
+        Self {
+            client,
+            mapper,
+            clock,
+            outages: Outages::default(),
+            watch_slots,
+            unanswered: Unanswered::default(),
+        }
     }
 
     /// The same cluster, whose watches go on as soon as an outage has ended. Without it they wait for their pauses.
@@ -51,6 +60,11 @@ impl Cluster {
     /// What the server serves.
     pub fn mapper(&self) -> &Mapper {
         &self.mapper
+    }
+
+    /// The writes that were not answered.
+    pub fn unanswered(&self) -> &Unanswered {
+        &self.unanswered
     }
 
     /// The room for the watches of all waits for health.

@@ -13,6 +13,7 @@ use plumb_planning::ownership::Owner;
 use plumb_planning::prune::{self, Candidate, Deletion, WhyNot};
 use plumb_planning::stage::deletion_rank;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::budget::Budget;
 use crate::cluster::Cluster;
@@ -46,6 +47,8 @@ pub struct Pruned {
     pub fates: Vec<(ObjectId, Fate)>,
     /// What could not be decided or done.
     pub failures: Vec<Failure>,
+    /// How many were not begun, because the server has left a request unanswered when there was hurry.
+    pub untouched: usize,
 }
 
 impl Pruned {
@@ -95,7 +98,10 @@ impl Pruned {
         if self.failures.is_empty() {
             return None;
         }
-        let all: Vec<String> = self.failures.iter().map(ToString::to_string).collect();
+        let mut all: Vec<String> = self.failures.iter().map(ToString::to_string).collect();
+        if self.untouched > 0 {
+            all.push(format!("{} more objects are deleted by the next attempt", self.untouched));
+        }
         Some(format!("delete failed, errors: {};", all.join(";")))
     }
 }
@@ -142,7 +148,11 @@ pub async fn prune(
                 }
                 Err(failure) => {
                     claims.keep(id);
-                    pruned.failures.push(failure);
+                    if budget.is_stopped() && failure.error.is_cut_short() {
+                        pruned.untouched += 1;
+                    } else {
+                        pruned.failures.push(failure);
+                    }
                 }
             }
         }
@@ -177,8 +187,16 @@ async fn delete(
         (true, false) | (false, true) => {}
     }
     for _ in 0..ATTEMPTS_MAX {
+        // An apply of it that was not answered may still create it, whatever is read or deleted now.
+        if cluster.unanswered().is_open(id) {
+            return Ok(Fate::Kept(WhyNot::Unanswered));
+        }
+        let began = Instant::now();
         let live = observe::live_as(cluster, &mapping, id, budget).await.map_err(failed(Attempt::Query))?;
-        let Some(live) = live else { return Ok(Fate::Absent) };
+        let Some(live) = live else {
+            cluster.unanswered().verified(id, began);
+            return Ok(Fate::Absent);
+        };
         let deletion = match prune::may_delete(id, &live, owner, claims) {
             Ok(deletion) => deletion,
             Err(why) => return Ok(Fate::Kept(why)),
@@ -212,7 +230,7 @@ async fn remove(
     });
     let path = mapping.path(&id.namespace, &id.name);
     let ask = Ask::write(Method::DELETE, path, "application/json", &options, observe::is_secret(id));
-    let answer = wire::ask(cluster.client(), &ask, budget).await?;
+    let answer = wire::write(cluster, id, &ask, budget).await?;
     // The server answers with the object itself while something still holds it.
     let gone = answer.body.get("kind").and_then(Value::as_str) == Some("Status")
         || answer.body.pointer("/metadata/deletionTimestamp").is_none();

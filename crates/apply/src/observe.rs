@@ -116,7 +116,13 @@ pub(crate) async fn patch(
     let target = format!("{path}?fieldManager={FIELD_MANAGER}&force=true{dry}");
     let confidential = fingerprint::is_secret(desired);
     let ask = Ask::write(Method::PATCH, target, APPLY_PATCH, desired.value(), confidential);
-    wire::ask(cluster.client(), &ask, budget).await
+    match mode {
+        Mode::Real => {
+            let namespace = if mapping.namespaced { namespace.to_owned() } else { String::new() };
+            wire::write(cluster, &ObjectId { namespace, ..desired.id() }, &ask, budget).await
+        }
+        Mode::DryRun => wire::ask(cluster.client(), &ask, budget).await,
+    }
 }
 
 /// The object of an answer.

@@ -9,10 +9,14 @@ use http_body_util::{BodyExt, Limited};
 use jiff::Timestamp;
 use kube::Client;
 use kube::client::Body;
+use plumb_manifests::ObjectId;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::budget::Budget;
+use crate::cluster::Cluster;
 use crate::refusal::{Refusal, RequestError};
+use crate::unanswered::Unanswered;
 
 /// The longest answer that is read; an object in etcd has at most 1.5 MiB.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -22,9 +26,11 @@ const ATTEMPTS_MAX: u32 = 6;
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// The longest pause between two attempts, also where the server asks for more.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
-/// The longest that one request may take; the server itself gives up after 60 s.
+/// The longest that one request may take. The server is told to give up on a write [`WRITE_GRACE`] before, so that its answer
+/// says what became of it.
 const REQUEST_MAX: Duration = Duration::from_secs(65);
-
+/// How long an answer is awaited once there is hurry: no worker is held for longer than that after the timeout of its attempt.
+const HURRIED_MAX: Duration = Duration::from_secs(10);
 /// How long a write in flight is awaited when the budget ends: what is dropped may still be carried out. Shorter than
 /// the time that the process has for its end.
 const WRITE_GRACE: Duration = Duration::from_secs(5);
@@ -72,9 +78,17 @@ impl Ask {
         }
     }
 
-    fn request(&self) -> Result<Request<Body>, RequestError> {
+    /// `deadline`: when the server is to give up.
+    fn request(&self, deadline: Option<Duration>) -> Result<Request<Body>, RequestError> {
+        let target = match deadline {
+            None => self.target.clone(),
+            Some(deadline) => {
+                let separator = if self.target.contains('?') { '&' } else { '?' };
+                format!("{}{separator}timeout={}s", self.target, deadline.as_secs())
+            }
+        };
         let mut request =
-            Request::builder().method(&self.method).uri(&self.target).header(header::ACCEPT, self.accept);
+            Request::builder().method(&self.method).uri(target).header(header::ACCEPT, self.accept);
         if let Some(content_type) = self.content_type {
             request = request.header(header::CONTENT_TYPE, content_type);
         }
@@ -98,21 +112,42 @@ pub struct Answer {
 
 /// Asks until there is an answer or the budget ends. A no is an error.
 pub async fn ask(client: &Client, ask: &Ask, budget: &Budget) -> Result<Answer, RequestError> {
+    repeat(client, ask, None, budget).await
+}
+
+/// The same for a write of an object. One that is not answered is noted: see [`Cluster::unanswered`].
+pub async fn write(
+    cluster: &Cluster,
+    id: &ObjectId,
+    ask: &Ask,
+    budget: &Budget,
+) -> Result<Answer, RequestError> {
+    repeat(cluster.client(), ask, Some((cluster.unanswered(), id)), budget).await
+}
+
+async fn repeat(
+    client: &Client,
+    ask: &Ask,
+    noted: Option<(&Unanswered, &ObjectId)>,
+    budget: &Budget,
+) -> Result<Answer, RequestError> {
     let mut pause = PAUSE_FIRST;
     for attempt in 1.. {
         budget.check()?;
-        let (limit, sent) = (budget.at_most(REQUEST_MAX), once(client, ask));
-        let outcome = if ask.method == Method::GET {
-            limit.run(sent).await
-        } else {
-            limit.finish(sent, WRITE_GRACE).await
-        };
-        let outcome = outcome.and_then(|outcome| outcome);
+        let is_write = ask.method != Method::GET;
+        let deadline = is_write.then(|| write_deadline(budget));
+        let sending = noted.zip(deadline).map(|((all, id), deadline)| all.sending(id, deadline));
+        let outcome =
+            in_time(once(client, ask, deadline), is_write, budget).await.and_then(|outcome| outcome);
+        if let Some(sending) = sending.filter(|_| is_answer(&outcome)) {
+            sending.answered();
+        }
         let error = match outcome {
             Ok(answer) => return Ok(answer),
-            // It concerns this object alone: it is named, and the others go on.
-            Err(RequestError::TimedOut) if budget.check().is_ok() => {
-                return Err(RequestError::NoAnswer { limit: REQUEST_MAX });
+            // It concerns this object alone: it is named, and the others go on, unless there is hurry.
+            Err(error) if is_late(&error) && budget.is_hurried() => {
+                budget.stop();
+                return Err(error);
             }
             Err(error) => error,
         };
@@ -121,7 +156,7 @@ pub async fn ask(client: &Client, ask: &Ask, budget: &Budget) -> Result<Answer, 
             RequestError::Unreachable { .. } => None,
             _ => return Err(error),
         };
-        if attempt >= ATTEMPTS_MAX {
+        if attempt >= ATTEMPTS_MAX || budget.is_hurried() {
             return Err(error);
         }
         tracing::debug!(method = %ask.method, attempt, error = %error, "request is repeated");
@@ -132,8 +167,54 @@ pub async fn ask(client: &Client, ask: &Ask, budget: &Budget) -> Result<Answer, 
     Err(RequestError::TimedOut)
 }
 
-async fn once(client: &Client, ask: &Ask) -> Result<Answer, RequestError> {
-    let response = client.send(ask.request()?).await.map_err(|error| unreachable(&error))?;
+/// When the server is to give up on a write that is sent now, in whole seconds: before nobody waits for its answer any more.
+fn write_deadline(budget: &Budget) -> Duration {
+    let longest = budget.longest(REQUEST_MAX, HURRIED_MAX, WRITE_GRACE);
+    Duration::from_secs(longest.saturating_sub(WRITE_GRACE).as_secs().max(1))
+}
+
+/// Awaits the answer to one request, no longer than one may take.
+async fn in_time<F: Future>(request: F, is_write: bool, budget: &Budget) -> Result<F::Output, RequestError> {
+    let began = Instant::now();
+    let limited = async {
+        let hurried = async {
+            budget.hurry().await;
+            tokio::time::sleep(HURRIED_MAX).await;
+        };
+        tokio::select! {
+            biased;
+            done = request => Some(done),
+            () = tokio::time::sleep(REQUEST_MAX) => None,
+            () = hurried => None,
+        }
+    };
+    let done = if is_write { budget.finish(limited, WRITE_GRACE).await } else { budget.run(limited).await };
+    match done {
+        Ok(Some(done)) => Ok(done),
+        Err(ended) if !budget.is_stopped() => Err(ended),
+        // Stopped on account of another request that was not answered: neither was this one.
+        Ok(None) | Err(_) => Err(RequestError::NoAnswer { limit: began.elapsed() }),
+    }
+}
+
+/// Whether the server has said what became of a request. 502 and 504 are of someone in between, or of the server's deadline:
+/// the request may be carried out all the same.
+fn is_answer(outcome: &Result<Answer, RequestError>) -> bool {
+    match outcome {
+        Ok(_) | Err(RequestError::TooLarge { .. } | RequestError::Garbled { .. }) => true,
+        Err(RequestError::Refused(refusal)) => !matches!(refusal.code, 502 | 504),
+        Err(_) => false,
+    }
+}
+
+/// Whether a request took all the time that it had.
+fn is_late(error: &RequestError) -> bool {
+    matches!(error, RequestError::NoAnswer { .. })
+        || error.refusal().is_some_and(|refusal| refusal.code == 504)
+}
+
+async fn once(client: &Client, ask: &Ask, deadline: Option<Duration>) -> Result<Answer, RequestError> {
+    let response = client.send(ask.request(deadline)?).await.map_err(|error| unreachable(&error))?;
     let (head, body) = response.into_parts();
     let body = match Limited::new(body, ANSWER_BYTES_MAX).collect().await {
         Ok(body) => body.to_bytes(),

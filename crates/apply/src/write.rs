@@ -114,9 +114,11 @@ impl Writer<'_> {
     async fn run(&self, known: Option<&Record>) -> Result<Written, RequestError> {
         let Self { cluster, planned, budget, .. } = *self;
         let mapping = cluster.mapper().resolve(&observe::kind_of(&planned.object), budget).await?;
+        let began = Instant::now();
         if planned.policy == Policy::IfNotPresent
             && let Some(live) = self.metadata(&mapping).await?
         {
+            cluster.unanswered().verified(&planned.id, began);
             return Ok(Written { action: Action::Skipped(WhyNot::Present), live, mapping });
         }
         let began = Instant::now();
@@ -233,7 +235,7 @@ impl Writer<'_> {
         let target = format!("{}?fieldManager={FIELD_MANAGER}", mapping.path(&id.namespace, &id.name));
         let ask =
             Ask::write(Method::PATCH, target, "application/json-patch+json", patch, observe::is_secret(id));
-        match wire::ask(self.cluster.client(), &ask, self.budget).await {
+        match wire::write(self.cluster, id, &ask, self.budget).await {
             Ok(answer) => observe::object(answer).map(Some),
             Err(error) => match error.refusal().map(|refusal| (refusal.code, refusal.immutable)) {
                 // 422 is a test of the patch that failed, unless it names an immutable field.

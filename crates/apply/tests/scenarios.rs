@@ -22,6 +22,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+#[path = "scenarios/unanswered.rs"]
+mod unanswered;
+
 const MAPS: &str = "/api/v1/namespaces/prod/configmaps";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/prod/deployments";
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";

@@ -64,6 +64,8 @@ pub enum WhyNot {
     HeldByController(String),
     /// Two writers fight: corrected later.
     Contended,
+    /// An apply or a deletion of it was not answered, and may still be carried out.
+    Unanswered,
     /// The live object names no UID or resourceVersion, so a deletion could not be bound to it.
     Unidentified,
     /// Another Kustomization has it in its inventory or renders it.
@@ -111,6 +113,7 @@ impl WhyNot {
             | Self::DriftDisabled
             | Self::HeldByController(_)
             | Self::Contended
+            | Self::Unanswered
             | Self::Unidentified
             | Self::ClaimedBy(_)
             | Self::MayBeClaimedBy { .. }
@@ -143,6 +146,9 @@ impl fmt::Display for WhyNot {
                 )
             }
             Self::Contended => f.write_str("another writer keeps changing it: corrected later"),
+            Self::Unanswered => f.write_str(
+                "the API server has not answered a write of it, which may still be carried out; looked at again",
+            ),
             Self::Unidentified => f.write_str("the live object has no UID or resourceVersion"),
             Self::ClaimedBy(owner) => write!(f, "{owner} wants it"),
             Self::MayBeClaimedBy { owner, because } => write!(f, "{owner} may want it: {because}"),

@@ -138,6 +138,11 @@ impl<K: Kind> Visit<K> {
         self.taken.superseded().await
     }
 
+    /// By whom the visit was made pointless; empty if it was not.
+    pub fn superseded_by(&self) -> String {
+        self.taken.superseded_by()
+    }
+
     /// Whether something newer arrived, or the process ends.
     pub fn is_superseded(&self) -> bool {
         self.taken.is_superseded()

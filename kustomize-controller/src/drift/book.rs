@@ -15,6 +15,7 @@ use plumb_planning::managed_fields::Hashes;
 use plumb_planning::plan::Planned;
 use plumb_status::Detail;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// Group, version and kind.
 pub(super) type Kind = (String, String, String);
@@ -62,6 +63,8 @@ pub(super) struct Book {
     pub witnessed: BTreeMap<ObjectId, Finding>,
     /// How many attempts hold the pen.
     pub holds: usize,
+    /// Cancelled while an attempt holds the pen: corrections that are in flight wait for no slow answer.
+    pub hurry: CancellationToken,
     /// How many corrections are in flight.
     pub writing: usize,
     pub restored: Option<String>,

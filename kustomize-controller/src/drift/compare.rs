@@ -101,11 +101,13 @@ pub(super) struct Look {
 }
 
 pub(super) async fn run(shared: Arc<Shared>, job: Job) {
-    let budget = Budget::new(Instant::now() + LOOK_MAX, shared.deps.shutdown.clone());
+    let until = Instant::now() + LOOK_MAX;
+    let hurry = shared.lock().books.get(&job.key).map(|book| book.hurry.clone()).unwrap_or_default();
+    let budget = Budget::new(until, shared.deps.shutdown.clone()).hurried(until, hurry);
     let mut look = Look { shared, job, budget, writing: false, detected: None, done: false };
     let outcome = match look.compare().await {
         Ok(outcome) => outcome,
-        Err(RequestError::Cancelled) => Outcome::Abandoned,
+        Err(RequestError::Cancelled) if !look.budget.is_stopped() => Outcome::Abandoned,
         Err(error) => Outcome::Failed(error),
     };
     look.end(outcome);

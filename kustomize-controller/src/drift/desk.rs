@@ -92,7 +92,12 @@ impl Desk {
     /// Takes the pen for an attempt: waits until no correction of this Kustomization is in flight; none begins until the
     /// guard is dropped, and what is seen meanwhile is judged then.
     pub async fn hold(&self, key: &Key) -> Hold {
-        self.0.sit(|sitting| sitting.book(key).holds += 1);
+        self.0.sit(|sitting| {
+            let book = sitting.book(key);
+            book.holds += 1;
+            // A correction in flight is awaited, but no slow answer to it.
+            book.hurry.cancel();
+        });
         let hold = Hold { shared: self.0.clone(), key: key.clone() };
         loop {
             let put_down = self.0.put_down.notified();

@@ -12,6 +12,7 @@ use plumb_planning::drift::record::Via;
 use plumb_planning::drift::{Class, Mode, Seen, Telling, report};
 use plumb_planning::plan::Planned;
 use plumb_runtime::Key;
+use tokio_util::sync::CancellationToken;
 
 use super::book::{Errand, Kept, Kind, Late, Managed, Phase, Terms, mode_of};
 use super::sitting::{Place, Sitting};
@@ -205,6 +206,7 @@ impl Sitting<'_> {
         if book.holds > 0 {
             return;
         }
+        book.hurry = CancellationToken::new();
         if !book.adopted && book.recalled.is_empty() && book.witnessed.is_empty() {
             self.state.books.remove(key);
             return;

@@ -6,17 +6,19 @@ use std::time::Duration;
 use plumb_api::kustomize::Kustomization;
 use plumb_api::meta::Artifact;
 use plumb_apply::{Budget, Order, execute, prune};
+use plumb_manifests::ObjectId;
 use plumb_planning::drift::mode::Mode;
 use plumb_planning::plan::Planned;
-use plumb_runtime::Visit;
-use plumb_status::{Occurrence, Reason};
+use plumb_runtime::{Priority, Visit};
+use plumb_status::{Occurrence, Reason, chain};
 use tokio::time::Instant;
 
+use super::Context;
 use super::build::owner;
 use super::claims::{self, Question};
 use super::decide::{self, Decision, Memory};
 use super::error::KustomizationError;
-use super::reread;
+use super::reread::{self, Reread};
 use super::validate::Valid;
 use crate::drift::{Managed, Terms};
 use crate::kind::Kustomizations;
@@ -31,6 +33,15 @@ pub enum Receipt {
     Kept,
     /// Something was applied or deleted.
     Changed,
+    /// Something newer made the attempt pointless before it was done.
+    Superseded,
+}
+
+/// How a prune went that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pruning {
+    Done,
+    Superseded,
 }
 
 /// Carries out what is decided about objects.
@@ -54,7 +65,7 @@ pub async fn act(
     if plan.is_idle() && recorded == plan.desired && matches!(memory, Memory::Kept | Memory::Unverified) {
         return Ok(Receipt::Kept);
     }
-    let budget = Budget::new(Instant::now() + APPLY_MAX, context.shutdown.clone());
+    let budget = budget(visit, context, APPLY_MAX);
     let hold = context.desk.hold(key).await;
     if memory == Memory::Witnessed {
         context.desk.witness(key, planned, &budget).await;
@@ -91,14 +102,53 @@ pub async fn act(
         };
         delete(question, &budget, visit, kind, (before, plan.desired.clone())).await
     } else {
-        Err(KustomizationError::Apply { complaint: complaint.unwrap_or_default() })
+        let complaint = complaint.unwrap_or_default();
+        failed(KustomizationError::Apply { complaint }, &budget, visit)
     };
     // Whatever was applied is known from now on, also when the rest failed.
     context.desk.adopt(key, managed(applied.changes));
     drop(hold);
-    outcome?;
-    let changed = visit.ledger().has_changed();
-    Ok(if changed { Receipt::Changed } else { Receipt::Kept })
+    verify_later(plan.write_ahead.ids(), visit, kind);
+    match outcome? {
+        Pruning::Superseded => Ok(Receipt::Superseded),
+        Pruning::Done if visit.ledger().has_changed() => Ok(Receipt::Changed),
+        Pruning::Done => Ok(Receipt::Kept),
+    }
+}
+
+/// The budget of an apply or a prune, which may take `longest`. Once `spec.timeout` has passed, or something newer arrives, no
+/// slow answer of the API server is waited for any more.
+pub fn budget(visit: &Visit<Kustomizations>, context: &Context, longest: Duration) -> Budget {
+    let (now, timeout) = (Instant::now(), visit.object().spec.effective_timeout().to_std());
+    Budget::new(now + longest, context.shutdown.clone()).hurried(now + timeout, visit.token())
+}
+
+/// A failure, unless it is one of an attempt that something newer has made pointless: the server did not answer in time, and
+/// the attempt that follows finds out what became of it.
+fn failed(
+    error: KustomizationError,
+    budget: &Budget,
+    visit: &Visit<Kustomizations>,
+) -> Result<Pruning, KustomizationError> {
+    if !visit.is_superseded() || !budget.is_stopped() {
+        return Err(error);
+    }
+    tracing::warn!(error = chain(&error), "superseded while the API server had not answered");
+    Ok(Pruning::Superseded)
+}
+
+/// Looks again as soon as no unanswered write of these objects can be carried out any more.
+pub fn verify_later<'a>(
+    ids: impl IntoIterator<Item = &'a ObjectId>,
+    visit: &Visit<Kustomizations>,
+    kind: &Kustomizations,
+) {
+    let open = kind.context.cluster.unanswered().among(ids);
+    let now = Instant::now();
+    let Some(until) = open.into_values().filter(|until| *until > now).max() else { return };
+    if let Some(handle) = kind.handle.get() {
+        handle.queue.add_after(visit.key(), until - now, Priority::Revision);
+    }
 }
 
 /// Deletes what is no longer wanted; what could not be deleted stays in the inventory. `before`: how many objects the
@@ -109,13 +159,15 @@ async fn delete(
     visit: &Visit<Kustomizations>,
     kind: &Kustomizations,
     (before, desired): (usize, plumb_planning::inventory::Inventory),
-) -> Result<(), KustomizationError> {
+) -> Result<Pruning, KustomizationError> {
     let (context, candidates) = (kind.context.as_ref(), question.candidates);
     if candidates.is_empty() {
         visit.ledger().note_inventory(desired);
-        return Ok(());
+        return Ok(Pruning::Done);
     }
-    reread::unchanged(visit.object(), question.artifact, context).await?;
+    if reread::reread(visit, question.artifact, context).await? == Reread::Superseded {
+        return Ok(Pruning::Superseded);
+    }
     let asked = claims::ask(question, visit, kind).await;
     let (owner, claims) = (owner(visit.object()), asked.claims.clone());
     let pruned = prune(&context.cluster, candidates, &owner, claims, context.concurrency, budget).await;
@@ -134,9 +186,10 @@ async fn delete(
         let text = format!("{deleted} of {before} objects left the source and were deleted");
         ledger.note(Occurrence::error(Reason::LargePrune, text));
     }
+    drop(ledger);
     match pruned.complaint() {
-        None => Ok(()),
-        Some(complaint) => Err(KustomizationError::Prune { complaint }),
+        None => Ok(Pruning::Done),
+        Some(complaint) => failed(KustomizationError::Prune { complaint }, budget, visit),
     }
 }
 

@@ -37,7 +37,7 @@ pub async fn reconcile(
     let spec = &visit.object().spec;
     let (took, now) = (visit.took(), visit.now());
     match outcome {
-        Ok(Course::Superseded) => Ending::Superseded { by: visit.superseded().await },
+        Ok(Course::Superseded) => superseded(visit),
         Ok(Course::Done(receipt)) => {
             let mut ledger = visit.ledger();
             ledger.note_history(Reason::ReconciliationSucceeded, now, took);
@@ -76,6 +76,13 @@ pub async fn reconcile(
     }
 }
 
+/// The next attempt starts at once.
+pub fn superseded(visit: &Visit<Kustomizations>) -> Ending<KustomizationCondition> {
+    // Where a read was faster than the watch, nobody has said yet by what.
+    let by = visit.superseded_by();
+    Ending::Superseded { by: if by.is_empty() { "a newer revision".to_owned() } else { by } }
+}
+
 async fn attempt(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Result<Course, KustomizationError> {
     let (object, context) = (visit.object(), kind.context.as_ref());
     let timeout = object.spec.effective_timeout();
@@ -107,9 +114,15 @@ async fn attempt(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Result
     let Identified { planned, before } = identify(&built.planned, before, context).await?;
     decide::refuse_empty(object, &planned, &before, context.allow_empty)?;
     note_unreadable(&before, visit);
-    let past = past(object, before, &built.digest, visit, kind);
+    let mut past = past(object, before, &built.digest, visit, kind);
+    // What became of a write that was not answered is found out by another one.
+    let unanswered = context.cluster.unanswered().among(planned.iter().map(|planned| &planned.id));
+    past.due.extend(unanswered.into_keys());
     let decision = decide::decide(planned.to_vec(), &past, &artifact.revision, valid.mode, object.spec.prune);
     let receipt = act::act(decision, &planned, (terms, artifact), visit, kind).await?;
+    if receipt == Receipt::Superseded {
+        return Ok(Course::Superseded);
+    }
     restore(object, visit, kind);
     if visit.forced() && valid.mode != Mode::Disabled {
         context.desk.audit(visit.key());

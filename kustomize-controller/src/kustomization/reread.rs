@@ -1,46 +1,86 @@
 //! Reads a Kustomization and its source again, from the API server, before anything is deleted: what the attempt goes by came
 //! from a watch and may be old.
 
+use std::time::Duration;
+
 use kube::Api;
 use plumb_api::kustomize::{Kustomization, SourceKind};
 use plumb_api::meta::Artifact;
 use plumb_api::source::GitRepository;
 use plumb_cluster::{CallError, call};
+use plumb_runtime::Visit;
 use plumb_status::chain;
 
 use super::Context;
 use super::error::KustomizationError;
+use crate::kind::Kustomizations;
 
-/// Fails unless the Kustomization is still the one that the attempt began with, and its source still has this artifact.
-pub async fn unchanged(
+/// How long news that a read has shown already is awaited from the watch.
+const WATCH_LAG_MAX: Duration = Duration::from_secs(5);
+
+/// What a second read says about the attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reread {
+    /// All is as the attempt began with.
+    Unchanged,
+    /// There is something newer, and the next attempt begins with it.
+    Superseded,
+}
+
+/// Whether the Kustomization is still the one that the attempt began with, and its source still has this artifact. Where the
+/// source has a newer artifact, or the watch shows a newer Kustomization within [`WATCH_LAG_MAX`], the attempt is superseded.
+/// Otherwise what has changed is an error: nothing is deleted.
+pub async fn reread(
+    visit: &Visit<Kustomizations>,
+    artifact: Option<&Artifact>,
+    context: &Context,
+) -> Result<Reread, KustomizationError> {
+    let Some(moved) = changed(visit.object(), artifact, context).await? else { return Ok(Reread::Unchanged) };
+    let (what, is_newer) = match moved {
+        Moved::Artifact(revision) => (format!("its source has moved on to {revision}"), true),
+        Moved::Other(what) => (what.to_owned(), false),
+    };
+    // The next attempt goes by the watch: without its news it would only come to this place again.
+    let shown = tokio::time::timeout(WATCH_LAG_MAX, visit.superseded());
+    if visit.worker().parked(shown).await.is_err() && !is_newer {
+        return Err(KustomizationError::PruneStopped { what });
+    }
+    tracing::info!(what, "nothing is deleted: the attempt is superseded");
+    Ok(Reread::Superseded)
+}
+
+/// What is not as the attempt began with.
+enum Moved {
+    /// The source has an artifact of this revision.
+    Artifact(String),
+    Other(&'static str),
+}
+
+async fn changed(
     object: &Kustomization,
     artifact: Option<&Artifact>,
     context: &Context,
-) -> Result<(), KustomizationError> {
+) -> Result<Option<Moved>, KustomizationError> {
     let (meta, client) = (&object.metadata, context.cluster.client());
     let (namespace, name) =
         (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
     let api: Api<Kustomization> = Api::namespaced(client.clone(), namespace);
     let live = call(api.get_opt(name)).await.map_err(|error| unread("the Kustomization", &error))?;
     if let Some(what) = moved(object, live.as_ref()) {
-        return Err(KustomizationError::PruneStopped { what: what.to_owned() });
+        return Ok(Some(Moved::Other(what)));
     }
     let Some(artifact) = artifact.filter(|_| object.spec.source_ref.kind == SourceKind::GitRepository) else {
-        return Ok(());
+        return Ok(None);
     };
     let reference = &object.spec.source_ref;
     let api: Api<GitRepository> = Api::namespaced(client.clone(), reference.namespace_in(namespace));
     let live = call(api.get_opt(&reference.name)).await.map_err(|error| unread("its source", &error))?;
-    let now = live.as_ref().and_then(GitRepository::artifact);
     let same = |now: &Artifact| now.revision == artifact.revision && now.digest == artifact.digest;
-    if now.is_some_and(same) {
-        return Ok(());
-    }
-    let what = match now {
-        Some(now) => format!("its source has moved on to {}", now.revision),
-        None => "its source has no artifact any more".to_owned(),
-    };
-    Err(KustomizationError::PruneStopped { what })
+    Ok(match live.as_ref().and_then(GitRepository::artifact) {
+        Some(now) if same(now) => None,
+        Some(now) => Some(Moved::Artifact(now.revision.clone())),
+        None => Some(Moved::Other("its source has no artifact any more")),
+    })
 }
 
 fn unread(what: &str, error: &CallError) -> KustomizationError {

@@ -4,22 +4,29 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use plumb_api::kustomize::KustomizationCondition;
-use plumb_apply::{Budget, prune};
+use plumb_apply::prune;
 use plumb_planning::inventory::Inventory;
 use plumb_planning::plan;
 use plumb_runtime::Visit;
 use plumb_status::{Ending, Retry};
-use tokio::time::Instant;
 
+use super::act;
 use super::build::owner;
 use super::claims::{self, Question};
 use super::error::KustomizationError;
 use super::identity::identify;
-use super::reread;
+use super::reconcile::superseded;
+use super::reread::{self, Reread};
 use crate::kind::Kustomizations;
 
 /// How long one attempt to delete everything may take.
 const TEARDOWN_MAX: Duration = Duration::from_mins(20);
+
+/// How taking everything down went.
+enum Teardown {
+    Done,
+    Superseded,
+}
 
 /// One attempt to take everything down.
 pub async fn teardown(
@@ -27,12 +34,16 @@ pub async fn teardown(
     kind: &Kustomizations,
 ) -> Ending<KustomizationCondition> {
     match take_down(visit, kind).await {
-        Ok(()) => Ending::Gone,
+        Ok(Teardown::Done) => Ending::Gone,
+        Ok(Teardown::Superseded) => superseded(visit),
         Err(error) => Ending::of(&error, None, Retry::Backoff, kind.context.requeue),
     }
 }
 
-async fn take_down(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Result<(), KustomizationError> {
+async fn take_down(
+    visit: &Visit<Kustomizations>,
+    kind: &Kustomizations,
+) -> Result<Teardown, KustomizationError> {
     let (object, context) = (visit.object(), kind.context.as_ref());
     // From here on nothing of it is put back.
     let hold = context.desk.hold(visit.key()).await;
@@ -41,12 +52,14 @@ async fn take_down(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Resu
     let before = Inventory::from_wire(object.status.as_ref().and_then(|status| status.inventory.as_ref()))?;
     if object.spec.suspend || !object.spec.deletes_objects() {
         visit.ledger().note_released(&before, object.spec.suspend);
-        return Ok(());
+        return Ok(Teardown::Done);
     }
-    reread::unchanged(object, None, context).await?;
+    if reread::reread(visit, None, context).await? == Reread::Superseded {
+        return Ok(Teardown::Superseded);
+    }
     let before = identify(&[], before, context).await?.before;
     let plan = plan::teardown(&before, true);
-    let budget = Budget::new(Instant::now() + TEARDOWN_MAX, context.shutdown.clone());
+    let budget = act::budget(visit, context, TEARDOWN_MAX);
     let artifact = claims::current_artifact(object, context);
     let question = Question {
         candidates: &plan.prune,
@@ -73,6 +86,6 @@ async fn take_down(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Resu
     match (pruned.complaint(), said) {
         (Some(complaint), _) => Err(KustomizationError::Prune { complaint }),
         (None, Some(kept)) => Err(KustomizationError::PruneHeld { kept }),
-        (None, None) => Ok(()),
+        (None, None) => Ok(Teardown::Done),
     }
 }

@@ -91,13 +91,37 @@ async fn a_prune_stops_where_the_kustomization_is_not_the_one_that_the_watch_has
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_prune_stops_where_the_source_has_moved_on() {
+async fn a_source_that_moves_on_between_apply_and_prune_supersedes_the_attempt_without_an_alarm() {
+    let world = one(&json!({})).await;
+    let uid = world.map("a")["metadata"]["uid"].clone();
+    world.api.forget_calls();
+    let both = maps(&["one/a.yaml", "one/b.yaml"]);
+    world.api.on("GET", SOURCE, Answer::ok(source(&world.artifact(&both, THIRD))));
+    world.publish(&maps(&["one/b.yaml"]), NEXT);
+    world.until("the source is read again", |world| !world.api.matching("GET", SOURCE).is_empty()).await;
+    // The watch is slower than the read.
+    world.publish(&both, THIRD);
+    world.until_applied("one", THIRD).await;
+    assert_eq!((world.deletions(), world.inventory("one").len()), (Vec::new(), 2));
+    assert_eq!(world.map("a")["metadata"]["uid"], uid);
+    let failed = |call: &Call| call.body["status"]["conditions"][0]["status"] == "False";
+    assert!(!world.api.matching("PATCH", &format!("{ONE}/status")).iter().any(failed));
+    let told = world.api.matching("POST", "/api/v1/namespaces/flux-system/events");
+    assert!(told.iter().all(|call| call.body["type"] == "Normal"), "{told:#?}");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prune_stops_where_the_watch_does_not_show_that_the_source_has_moved_on() {
     let world = one(&json!({})).await;
     let newest = source(&world.artifact(&maps(&["one/a.yaml", "one/b.yaml"]), THIRD));
     world.api.on("GET", SOURCE, Answer::ok(newest));
     world.publish(&maps(&["one/b.yaml"]), NEXT);
-    world.until_said("one", "nothing is deleted: its source has moved on to main@sha1:333").await;
+    world.until("it is read twice", |world| world.api.matching("GET", SOURCE).len() == 2).await;
     assert_eq!((world.deletions(), world.inventory("one").len()), (Vec::new(), 2));
+    let status = world.status("one");
+    assert_ne!(status["conditions"][0]["status"], "False", "{status:#}");
+    assert_eq!(status["lastAppliedRevision"], REVISION);
     world.stop().await;
 }
 

@@ -101,6 +101,20 @@ async fn however_long_an_outage_is_the_pauses_between_looks_stay_short() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_attempt_waits_for_no_correction_that_is_never_answered() {
+    let stand = Stand::enabled(&["settings"]).await;
+    stand.api.scenario.once("PATCH", AT, Answer::silence());
+    stand.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let began = tokio::time::Instant::now();
+    let hold = stand.desk.hold(&key()).await;
+    assert!(began.elapsed() <= Duration::from_secs(10), "{:?}", began.elapsed());
+    drop(hold);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()), "it is looked at again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unreachable_server_is_asked_again_until_it_answers() {
     let stand = Stand::enabled(&["settings"]).await;
     for _ in 0..10 {

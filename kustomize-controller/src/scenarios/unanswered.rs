@@ -1,0 +1,113 @@
+//! Writes that the API server never answers: an attempt ends soon after its timeout or when something newer arrives, and what
+//! became of the write is found out by another one. The clock is moved on by hand.
+
+use super::*;
+
+const NEXT: &str = "main@sha1:2222222222222222222222222222222222222222";
+const A: &str = "/api/v1/namespaces/prod/configmaps/a";
+
+impl Stand {
+    /// Moves the clock on until this fits, second by second. How many seconds that took, or none if it took more than `most`.
+    async fn seconds_until(&self, most: u64, fits: impl Fn(&Self) -> bool) -> Option<u64> {
+        for second in 0..=most {
+            for _ in 0..10 {
+                if fits(self) {
+                    return Some(second);
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            tokio::time::pause();
+            tokio::time::advance(Duration::from_secs(1)).await;
+            tokio::time::resume();
+        }
+        None
+    }
+
+    fn applies_of_a(&self) -> usize {
+        self.api.matching("PATCH", A).len()
+    }
+
+    async fn until_a_is_asked_for(&self) {
+        let waited = tokio::time::timeout(PATIENCE, async {
+            while self.applies_of_a() == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        waited.await.unwrap_or_else(|_| panic!("{:#?}", self.api.lines()));
+    }
+}
+
+#[tokio::test]
+async fn an_apply_that_is_never_answered_ends_the_attempt_soon_after_its_timeout_and_is_named() {
+    let edit = |object: &mut Value| object["spec"]["timeout"] = "30s".into();
+    let stand = Stand::start(MANIFESTS, edit, |api| {
+        api.on("PATCH", A, Answer::silence());
+    })
+    .await;
+    stand.until_a_is_asked_for().await;
+    let failed = |stand: &Stand| stand.status()["conditions"][0]["status"] == "False";
+    assert!(stand.seconds_until(45, failed).await.is_some(), "{:#}", stand.status());
+    let message = stand.status()["conditions"][0]["message"].to_string();
+    let named = "ConfigMap/prod/a apply failed: the API server did not answer within 40 s";
+    assert!(message.contains(named), "{message}");
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn a_newer_revision_waits_for_no_old_write_and_repeats_it_when_it_can_come_no_more() {
+    let stand = Stand::start(
+        MANIFESTS,
+        |_| {},
+        |api| {
+            api.once("PATCH", A, Answer::silence());
+        },
+    )
+    .await;
+    stand.until_a_is_asked_for().await;
+    stand.publish(&[("all.yaml", MANIFESTS), ("notes.md", "new")], NEXT);
+    let applied = |stand: &Stand| stand.status()["lastAppliedRevision"] == NEXT;
+    let took = stand.seconds_until(30, applied).await;
+    assert!(took.is_some(), "{:#}\n{:#?}", stand.status(), stand.api.lines());
+    assert_eq!(stand.applies_of_a(), 2, "the same content is applied again");
+    // Until the server has given up on the first one, it may still come after the second one.
+    let repeated = stand.seconds_until(70, |stand| stand.applies_of_a() == 3).await;
+    assert!(repeated.is_some_and(|seconds| seconds > 30), "{repeated:?} {:#?}", stand.api.lines());
+    assert_eq!(stand.seconds_until(100, |stand| stand.applies_of_a() > 3).await, None, "once is enough");
+    let failed = |call: &Call| call.body["status"]["conditions"][0]["status"] == "False";
+    assert!(!stand.api.matching("PATCH", STATUS).iter().any(failed));
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn what_leaves_git_while_its_apply_is_unanswered_stays_in_the_inventory_until_it_can_come_no_more() {
+    let without_a =
+        MANIFESTS.replace("metadata: {name: a, namespace: prod}", "metadata: {name: c, namespace: prod}");
+    let stand = Stand::start(
+        MANIFESTS,
+        |_| {},
+        |api| {
+            api.on("PATCH", A, Answer::silence());
+            let details = json!({ "name": "a", "kind": "configmaps" });
+            let absent = json!({
+                "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404,
+                "message": "configmaps \"a\" not found", "details": details
+            });
+            api.on("GET", A, Answer::json(404, absent));
+        },
+    )
+    .await;
+    stand.until_a_is_asked_for().await;
+    stand.publish(&[("all.yaml", &without_a)], NEXT);
+    let applied = |stand: &Stand| stand.status()["lastAppliedRevision"] == NEXT;
+    assert!(stand.seconds_until(30, applied).await.is_some(), "{:#}", stand.status());
+    let has_a = |stand: &Stand| ids(&stand.status()).contains("prod_a__ConfigMap");
+    assert!(has_a(&stand), "the server may still create it");
+    let said = stand.status()["conditions"][0]["message"].to_string();
+    assert!(
+        said.contains("ConfigMap/prod/a is kept: the API server has not answered a write of it"),
+        "{said}"
+    );
+    let released = stand.seconds_until(120, |stand| !has_a(stand)).await;
+    assert!(released.is_some_and(|seconds| seconds > 30), "{released:?}");
+    stand.stop().await;
+}
