@@ -58,7 +58,8 @@ impl Variant {
         }
     }
 
-    fn path(self) -> String {
+    /// The path of the spec.
+    pub fn path(self) -> String {
         format!("./{}", self.folder())
     }
 
@@ -154,9 +155,13 @@ impl Fixture {
         let deadline = Instant::now() + CONVERGED_MAX;
         let mut ready = false;
         while Instant::now() < deadline {
+            let was_ready = ready;
             ready = true;
             for (name, variant) in wanted {
                 ready &= self.has_applied(name, *variant).await?;
+            }
+            if ready && !was_ready {
+                self.check_holds(wanted).await?;
             }
             if ready && self.is_quiet() {
                 return self.snapshot().await;
@@ -167,6 +172,24 @@ impl Fixture {
         bail!("the namespace {what}: {}", self.evidence().await)
     }
 
+    /// Fails if an object is not as a variant says whose Kustomization says that it is applied. What is corrected later
+    /// counts as a lie. `beta` is left out: tests edit it.
+    async fn check_holds(&self, wanted: &[(&str, Variant)]) -> Result<()> {
+        for (owner, variant) in wanted {
+            for (name, value) in variant.maps().iter().filter(|(name, _)| *name != "beta") {
+                let found = self.stand.find("ConfigMap", name).await?;
+                let holds = found.as_ref().is_some_and(|found| found["data"]["greeting"] == *value);
+                ensure!(holds, "{owner} is Ready, but {name} is {found:#?}: {}", self.evidence().await);
+            }
+            let Some(value) = variant.service() else { continue };
+            let found = self.stand.find("Service", "front").await?;
+            let annotation = |found: &Value| found["metadata"]["annotations"]["example.com/value"] == value;
+            let holds = found.as_ref().is_some_and(annotation);
+            ensure!(holds, "{owner} is Ready, but front is {found:#?}: {}", self.evidence().await);
+        }
+        Ok(())
+    }
+
     async fn has_applied(&self, name: &str, variant: Variant) -> Result<bool> {
         let revision = self.repository.revision()?;
         let found = self.stand.find("Kustomization", name).await?;
@@ -175,6 +198,15 @@ impl Fixture {
                 && object["spec"]["path"] == variant.path()
                 && object["status"]["lastAppliedRevision"] == revision
         }))
+    }
+
+    /// How many attempts at the Kustomization failed, as far as its history goes back.
+    pub async fn failures(&self) -> Result<u64> {
+        let found = self.stand.find("Kustomization", "app").await?;
+        let history = found.as_ref().and_then(|found| found["status"]["history"].as_array());
+        let failed = |entry: &&Value| entry["lastReconciledStatus"] != "ReconciliationSucceeded";
+        let entries = history.into_iter().flatten().filter(failed);
+        Ok(entries.filter_map(|entry| entry["totalReconciliations"].as_u64()).sum())
     }
 
     /// Waits until an edited ConfigMap is as in the repository again.
@@ -242,7 +274,7 @@ impl Fixture {
         Ok(objects.iter().map(|(name, object)| (name.clone(), uid(object).to_owned())).collect())
     }
 
-    /// Fails if a reconciliation of the converged state changes an object, or recreated one of `known`.
+    /// Fails if a reconciliation of the converged state writes an object, or if one of `known` was recreated.
     pub async fn check_stable(&self, known: &BTreeMap<String, String>) -> Result<()> {
         let before = self.objects().await?;
         for (name, object) in &before {
@@ -250,19 +282,28 @@ impl Fixture {
                 bail!("{name} was recreated: {known} is now {}", uid(object));
             }
         }
+        let requested = self.kustomize.now();
         let token = self.stand.request("Kustomization", "app").await?;
         let handled = |seen: &Value| is_ready(seen) && seen["status"]["lastHandledReconcileAt"] == *token;
         self.stand.until("Kustomization", "app", "has handled the request", handled).await?;
+        let written = self.object_writes(requested);
+        ensure!(written.is_empty(), "a reconciliation without news wrote objects:\n{}", shown(&written));
         let after = self.objects().await?;
         ensure!(before == after, "a reconciliation without news changed {before:#?} into {after:#?}");
         Ok(())
     }
 
+    /// What kustomize-controller wrote since then, its own statuses and finalizers aside. A write that changes nothing
+    /// counts too.
+    pub fn object_writes(&self, since: Duration) -> Vec<Record> {
+        let is_own = |record: &Record| record.path.contains("/kustomizations/");
+        self.kustomize.writes().into_iter().filter(|one| one.at >= since && !is_own(one)).collect()
+    }
+
     /// What a failed run shows.
     pub async fn evidence(&self) -> String {
         let lines = |name: &str, records: Vec<Record>| {
-            let shown: Vec<_> = records.iter().rev().take(60).rev().map(ToString::to_string).collect();
-            format!("{name}:\n{}", shown.join("\n"))
+            format!("{name}:\n{}", shown(&records[records.len().saturating_sub(60)..]))
         };
         let objects = self.stand.list("Kustomization").await;
         format!(
@@ -280,6 +321,11 @@ impl Fixture {
             last.is_none_or(|at| proxy.now().saturating_sub(at) > QUIET)
         })
     }
+}
+
+/// Records, one a line.
+pub fn shown(records: &[Record]) -> String {
+    records.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 fn write(repository: &Repository, variant: Variant) -> Result<()> {

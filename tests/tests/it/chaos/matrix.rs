@@ -27,6 +27,8 @@ const POLL: Duration = Duration::from_millis(10);
 const REQUESTS_MAX: u64 = 200;
 /// A `Retry-After` that no one waits for, in seconds.
 const RETRY_AFTER: u64 = 3600;
+/// How many requests of a phase one such answer may meet before it is over: each object is tried once, then left alone.
+const REFUSED_MAX: u32 = 5;
 /// What the status of a larger Kustomization would exceed, in bytes.
 const STATUS_BYTES_MAX: usize = 64;
 
@@ -52,6 +54,8 @@ enum Fault {
     Delay,
     Hang,
     Conflict,
+    /// One conflict alone, as when somebody else has just written: no attempt fails for it.
+    SingleConflict,
     Gone,
     TooManyRequests,
     InternalError,
@@ -66,10 +70,11 @@ enum Fault {
     ExpiredWatch,
 }
 
-const FAULTS: [Fault; 14] = [
+const FAULTS: [Fault; 15] = [
     Fault::Delay,
     Fault::Hang,
     Fault::Conflict,
+    Fault::SingleConflict,
     Fault::Gone,
     Fault::TooManyRequests,
     Fault::InternalError,
@@ -93,6 +98,7 @@ impl Fault {
             Self::Delay => on(Proxied::Delay(FAULT_LASTS)),
             Self::Hang => on(Proxied::Hang).times(1),
             Self::Conflict => on(Proxied::Answer(409)),
+            Self::SingleConflict => on(Proxied::Answer(409)).times(1),
             Self::Gone => on(Proxied::Answer(410)),
             Self::TooManyRequests => on(Proxied::RetryAfter(429, RETRY_AFTER)),
             Self::InternalError => on(Proxied::Answer(500)),
@@ -117,7 +123,7 @@ impl Fault {
 
     /// Whether it makes sense in a phase: a read has no body, and is not written.
     fn is_of(self, phase: Phase) -> bool {
-        !(phase == Phase::Settle && matches!(self, Self::TooLarge | Self::Conflict))
+        !(phase == Phase::Settle && matches!(self, Self::TooLarge | Self::Conflict | Self::SingleConflict))
     }
 }
 
@@ -227,6 +233,7 @@ async fn cell(
 ) -> Result<u64> {
     begin_with_base(fixture, phase).await?;
     let known: BTreeMap<_, _> = fixture.uids().await?;
+    let failures = fixture.failures().await?;
     let requests = || fixture.source.requests() + fixture.kustomize.requests();
     let before = requests();
     let both = [&fixture.source, &fixture.kustomize];
@@ -239,11 +246,22 @@ async fn cell(
     }
     phase.begin(fixture, round).await?;
     lasts(&rules).await?;
+    let hits: u32 = rules.iter().map(|(proxy, rule)| proxy.hits(*rule)).sum();
+    ensure!(
+        fault != Fault::TooManyRequests || hits <= REFUSED_MAX,
+        "{hits} requests in {FAULT_LASTS:?} although the server asked for {RETRY_AFTER} s: {}",
+        fixture.evidence().await
+    );
     for (proxy, _) in rules {
         proxy.heal();
     }
     let ended = phase.end(fixture).await?;
     fixture.check_ends_as(ended, undisturbed).await?;
+    ensure!(
+        fault != Fault::SingleConflict || fixture.failures().await? <= failures,
+        "one conflict failed an attempt: {}",
+        fixture.evidence().await
+    );
     let count = requests() - before;
     ensure!(count <= REQUESTS_MAX, "{count} requests, at most {REQUESTS_MAX}: {}", fixture.evidence().await);
     for name in [SOURCE, KUSTOMIZE] {
@@ -291,12 +309,13 @@ async fn faults_at_the_inventory_before_the_apply() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_at_the_apply() -> Result<()> {
-    row("chaos-apply", Phase::Apply, &[Fault::TooManyRequests, Fault::Unavailable]).await
+    let sample = [Fault::TooManyRequests, Fault::Unavailable, Fault::Reset, Fault::SingleConflict];
+    row("chaos-apply", Phase::Apply, &sample).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_at_the_prune() -> Result<()> {
-    row("chaos-prune", Phase::Prune, &[Fault::LostAnswer, Fault::InternalError]).await
+    row("chaos-prune", Phase::Prune, &[Fault::LostAnswer, Fault::InternalError, Fault::SingleConflict]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

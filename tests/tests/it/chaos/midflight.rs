@@ -1,12 +1,17 @@
 //! The Kustomization changes while an apply of it is held up: the last word counts, and nothing is left behind.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::mpsc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, ensure};
-use plumb_testkit::proxy::{Fault, Rule};
-use serde_json::json;
+use plumb_testkit::proxy::{Fault, Moment, Rule};
+use serde_json::{Value, json};
+use tokio::task::block_in_place;
 
-use super::fixture::{CONVERGED_MAX, Fixture, Snapshot, Variant};
+use super::fixture::{CONVERGED_MAX, Fixture, Snapshot, Variant, shown};
+use crate::e2e::seen::{is_failed, message};
 
 /// How long one write of the apply is held up.
 const HELD: Duration = Duration::from_secs(1);
@@ -21,15 +26,37 @@ async fn held(test: &str) -> Result<(Fixture, Snapshot)> {
     let fixture = Fixture::new(test, &[]).await?;
     fixture.create(Variant::Base).await?;
     let before = fixture.converged(Variant::Base).await?;
+    hold(&fixture, Variant::Update).await?;
+    Ok((fixture, before))
+}
+
+/// Switches to a variant whose apply is held up at its first ConfigMap, and waits until it is.
+async fn hold(fixture: &Fixture, variant: Variant) -> Result<()> {
     fixture.kustomize.forget();
     let rule = fixture.kustomize.add(Rule::new("PATCH", ALPHA, Fault::Delay(HELD)).times(1));
-    fixture.switch(Variant::Update).await?;
+    fixture.switch(variant).await?;
     let deadline = Instant::now() + CONVERGED_MAX;
     while fixture.kustomize.hits(rule) == 0 {
         ensure!(Instant::now() < deadline, "nothing is applied: {}", fixture.evidence().await);
         tokio::time::sleep(POLL).await;
     }
-    Ok((fixture, before))
+    Ok(())
+}
+
+/// A fixture that has applied `Update`: from there `Prune` applies one ConfigMap before it deletes three objects.
+async fn updated(test: &str) -> Result<Fixture> {
+    let fixture = Fixture::new(test, &[]).await?;
+    fixture.create(Variant::Update).await?;
+    fixture.converged(Variant::Update).await?;
+    Ok(fixture)
+}
+
+/// Fails if a deletion was asked for since the records were forgotten.
+async fn check_nothing_is_deleted(fixture: &Fixture) -> Result<()> {
+    let mut deletions = fixture.kustomize.writes();
+    deletions.retain(|record| record.method == "DELETE");
+    ensure!(deletions.is_empty(), "deleted:\n{}\n{}", shown(&deletions), fixture.evidence().await);
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,10 +106,71 @@ async fn a_storm_of_requests_applies_nothing_twice() -> Result<()> {
         last = fixture.stand.request("Kustomization", "app").await?;
     }
     fixture.converged(Variant::Update).await?;
-    let handled = |seen: &serde_json::Value| seen["status"]["lastHandledReconcileAt"] == *last;
+    let handled = |seen: &Value| seen["status"]["lastHandledReconcileAt"] == *last;
     fixture.stand.until("Kustomization", "app", "has handled the last request", handled).await?;
     let writes = fixture.kustomize.writes();
     let applies = writes.iter().filter(|one| one.path.ends_with("/configmaps/alpha")).count();
     ensure!(applies <= APPLIES_MAX, "{applies} applies of one object: {}", fixture.evidence().await);
+    fixture.stand.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_pruned_after_an_apply_that_failed() -> Result<()> {
+    let fixture = updated("flight-failed").await?;
+    let known = fixture.uids().await?;
+    fixture.kustomize.forget();
+    fixture.kustomize.add(Rule::new("PATCH", ALPHA, Fault::Answer(500)));
+    fixture.switch(Variant::Prune).await?;
+    let failed = |seen: &Value| {
+        is_failed(seen, "ReconciliationFailed") && seen["spec"]["path"] == Variant::Prune.path()
+    };
+    fixture.stand.until("Kustomization", "app", "cannot be applied", failed).await?;
+    check_nothing_is_deleted(&fixture).await?;
+    // The spec is taken back: everything is still there.
+    fixture.switch(Variant::Update).await?;
+    fixture.kustomize.heal();
+    fixture.converged(Variant::Update).await?;
+    check_nothing_is_deleted(&fixture).await?;
+    fixture.check_stable(&known).await?;
+    fixture.stand.close().await
+}
+
+/// Changes the Kustomization while the only apply of `Prune` is held up, unseen by the watches of the controller: the
+/// deletions that would follow are not wanted any more.
+async fn changed_unseen(fixture: &Fixture, newest: &Value) -> Result<()> {
+    fixture.kustomize.forget();
+    let (arrived, has_arrived) = mpsc::channel();
+    let (release, is_released) = mpsc::channel();
+    fixture.kustomize.at_write(1, Moment::Before, move || {
+        // The ends of a test that failed are gone.
+        let _ = arrived.send(());
+        let _ = is_released.recv_timeout(CONVERGED_MAX);
+    });
+    fixture.switch(Variant::Prune).await?;
+    block_in_place(|| has_arrived.recv_timeout(CONVERGED_MAX))?;
+    fixture.kustomize.add(Rule::new("GET", "/*", Fault::DropEvents));
+    fixture.stand.edit("Kustomization", "app", newest).await?;
+    release.send(())?;
+    let stopped = |seen: &Value| message(seen, "Ready").contains("nothing is deleted");
+    fixture.stand.until("Kustomization", "app", "has stopped the prune", stopped).await?;
+    let first = fixture.kustomize.writes().first().map(|one| one.path.clone()).unwrap_or_default();
+    ensure!(first.ends_with("/configmaps/alpha"), "the first write was to {first}");
+    check_nothing_is_deleted(fixture).await?;
+    fixture.kustomize.heal();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_pruned_for_a_spec_that_is_old() -> Result<()> {
+    let fixture = updated("flight-old").await?;
+    let known = fixture.uids().await?;
+    changed_unseen(&fixture, &json!({"spec": {"path": Variant::Update.path()}})).await?;
+    fixture.converged(Variant::Update).await?;
+    changed_unseen(&fixture, &json!({"spec": {"suspend": true}})).await?;
+    let resumed = json!({"spec": {"suspend": false, "path": Variant::Update.path()}});
+    fixture.stand.edit("Kustomization", "app", &resumed).await?;
+    fixture.converged(Variant::Update).await?;
+    check_nothing_is_deleted(&fixture).await?;
+    fixture.check_stable(&known).await?;
     fixture.stand.close().await
 }

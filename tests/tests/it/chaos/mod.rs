@@ -7,6 +7,7 @@ mod crash;
 mod fixture;
 mod matrix;
 mod midflight;
+mod moves;
 mod outage;
 mod replicas;
 

@@ -15,7 +15,7 @@ use plumb_testkit::{
 use serde_json::json;
 use tokio::task::block_in_place;
 
-use super::fixture::{CONVERGED_MAX, Fixture, Variant};
+use super::fixture::{CONVERGED_MAX, Fixture, Variant, shown};
 use crate::e2e::{
     crew::{Crew, Events, Overrides},
     stand::Stand,
@@ -68,10 +68,6 @@ impl Standby {
             tokio::time::sleep(POLL).await;
         }
     }
-}
-
-fn shown(records: &[Record]) -> String {
-    records.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// Stops the leader when its n-th write was answered, and lets it run again when another replica has done its work.
