@@ -2,6 +2,7 @@
 //! and whatever is wrong with the new owner, nothing is deleted that someone wants, and it stays the same object.
 
 mod deletions;
+mod dependencies;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

@@ -1,8 +1,8 @@
 //! Prune, on a real API server: what is deleted, what is kept, and what counts as gone.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use plumb_apply::{Budget, Fate, Pruned};
+use plumb_apply::{Budget, Fate, GroupVersionKind, Pruned, RequestError};
 use plumb_planning::claims::Claims;
 use plumb_planning::prune::{Candidate, WhyNot};
 use serde_json::{Value, json};
@@ -114,4 +114,47 @@ async fn a_change_of_somebody_else_does_not_stop_the_deletion() {
     let (pruned, ()) = tokio::join!(prune(&stand, &[("NS_moving__ConfigMap", "v1")]), busy);
     assert_eq!(pruned.complaint(), None);
     assert!(stand.live("NS_moving__ConfigMap", "v1").await.is_none());
+}
+
+/// How long the server may take to say that the API of a group cannot be reached, or that there is none.
+const KNOWN_MAX: Duration = Duration::from_mins(1);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_group_whose_server_is_down_counts_as_gone() {
+    let stand = Stand::new("partial").await;
+    let group = format!("{}.example.com", stand.namespace);
+    let (kind, name) = (GroupVersionKind::gvk(&group, "v1", "Relic"), format!("v1.{group}"));
+    let service = json!({
+        "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": name},
+        "spec": {
+            "group": group, "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 10,
+            "insecureSkipTLSVerify": true, "service": {"name": "nowhere", "namespace": stand.namespace},
+        },
+    });
+    stand.kubectl(&["create", "-f", "-"], Some(&service)).await;
+    let budget = Budget::lasting(KNOWN_MAX);
+    let deadline = Instant::now() + KNOWN_MAX;
+    loop {
+        stand.cluster.mapper().doubt();
+        match stand.cluster.mapper().resolve_any(&kind, &budget).await {
+            Err(RequestError::StaleDiscovery { .. }) => break,
+            other => assert!(Instant::now() < deadline, "{other:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    stand.apply(&[map("ours", json!({}))]).await;
+    let relic = format!("NS_x_{group}_Relic");
+    let ids = [(relic.as_str(), "v1"), ("NS_ours__ConfigMap", "v1")];
+    let pruned = prune(&stand, &ids).await;
+    stand.kubectl(&["delete", "apiservice", &name], None).await;
+    assert_eq!(fate(&pruned, "ours"), Fate::Deleted, "the others are pruned");
+    assert_eq!((pruned.failures.len(), pruned.released().count()), (1, 1), "{:?}", pruned.complaint());
+    assert!(pruned.complaint().unwrap().contains(&group), "{:?}", pruned.complaint());
+    // Without the service the kind is known not to be served.
+    let deadline = Instant::now() + KNOWN_MAX;
+    while prune(&stand, &ids[..1]).await.fates.is_empty() {
+        assert!(Instant::now() < deadline, "it never counts as gone");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(fate(&prune(&stand, &ids[..1]).await, "x"), Fate::Absent);
 }

@@ -64,6 +64,7 @@ struct Recipe {
     argv: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     health: SocketAddr,
+    metrics: SocketAddr,
 }
 
 impl Recipe {
@@ -140,6 +141,15 @@ impl Crew {
         self.running.get_mut(name).is_none_or(|process| process.ended().is_some())
     }
 
+    /// A counter of a controller, summed over its series that have this label (`name="value"`).
+    pub fn counted(&self, controller: &str, name: &str, label: &str) -> Result<f64> {
+        let metrics = self.recipes.get(controller).context("no such controller")?.metrics;
+        let answer = wire::get(metrics, "/metrics")?;
+        let prefix = format!("{name}{{");
+        let series = answer.body.lines().filter(|line| line.starts_with(&prefix) && line.contains(label));
+        Ok(series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+    }
+
     /// Where webhooks go.
     pub fn receiver(&self) -> SocketAddr {
         self.ports.receiver
@@ -170,7 +180,7 @@ impl Crew {
             ("RUNTIME_NAMESPACE".into(), namespace.into()),
             ("TMPDIR".into(), self.folder.join("tmp").into_os_string()),
         ];
-        Ok(Recipe { argv, environment, health: self.ports.health[at] })
+        Ok(Recipe { argv, environment, health: self.ports.health[at], metrics: self.ports.metrics[at] })
     }
 
     fn launch(&mut self, name: &'static str) -> Result<()> {

@@ -4,9 +4,14 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{
+    main_loop::gauge,
+    sample::config_map,
     seen::{self, is_failed, is_ready},
     stand::Stand,
 };
+
+/// A finalizer of a person's tool would be drift.
+const MANAGER: &str = "--field-manager=example-controller";
 
 /// Deletes a Kustomization with these fields, and says whether its objects are still there.
 async fn objects_stay(fields: &Value) -> Result<bool> {
@@ -90,5 +95,55 @@ async fn a_deleted_source_takes_nothing_from_the_cluster() -> Result<()> {
     stand.create(stand.source("app")).await?;
     stand.until("GitRepository", "app", "is ready", is_ready).await?;
     stand.applied("app", &app.revision).await?;
+    stand.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kustomization_is_deleted_although_its_namespace_terminates_and_its_kind_is_gone() -> Result<()> {
+    let stand = Stand::new("ending").await?;
+    let (inner, group) = (format!("{}-inner", stand.namespace), format!("{}.example.com", stand.namespace));
+    let repository = stand.sample("app")?;
+    for name in ["held", "free"] {
+        repository.write(&format!("team/{name}.yaml"), &config_map(name, "a"))?;
+    }
+    let (definition, resource) = gauge(&group);
+    repository.write("gauges/gauge.yaml", &resource.to_string())?;
+    let revision = repository.push("a team and a gauge").and_then(|_| repository.revision())?;
+    stand.kubectl(&["create", "namespace", &inner])?;
+    stand.create_from_file(&definition)?;
+    stand.kubectl(&[
+        "wait",
+        "--for=condition=Established",
+        "--timeout=60s",
+        &format!("crd/gauges.{group}"),
+    ])?;
+    stand.create(stand.source("app")).await?;
+    let team = json!({"path": "./team", "targetNamespace": inner});
+    stand.create(stand.kustomization("team", &team)).await?;
+    stand.create(stand.kustomization("gauges", &json!({"path": "./gauges"}))).await?;
+    for name in ["team", "gauges"] {
+        stand.applied(name, &revision).await?;
+    }
+
+    // The kind goes first, and its object with it.
+    stand.kubectl(&["delete", "crd", &format!("gauges.{group}")])?;
+    stand.delete("Kustomization", "gauges").await?;
+    stand.gone("Kustomization", "gauges").await?;
+
+    // The namespace terminates as long as one of its objects is held.
+    let finalizers = |list: &str| {
+        let patch = format!(r#"{{"metadata": {{"finalizers": {list}}}}}"#);
+        stand.kubectl(&["patch", "configmap", "held", "-n", &inner, "--type=merge", "-p", &patch, MANAGER])
+    };
+    finalizers(r#"["example.com/hold"]"#)?;
+    stand.kubectl(&["delete", "namespace", &inner, "--wait=false"])?;
+    stand.kubectl(&["wait", "--for=delete", "--timeout=60s", "-n", &inner, "configmap/free"])?;
+    stand.delete("Kustomization", "team").await?;
+    let waits = |seen: &Value| seen::message(seen, "Ready").contains("/held is terminating");
+    let held = stand.until("Kustomization", "team", "names what is left", waits).await?;
+    assert!(!seen::message(&held, "Ready").contains("/free"), "{held:#}");
+    finalizers("null")?;
+    stand.gone("Kustomization", "team").await?;
+    stand.kubectl(&["wait", "--for=delete", "--timeout=60s", &format!("namespace/{inner}")])?;
     stand.close().await
 }

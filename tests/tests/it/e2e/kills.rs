@@ -1,11 +1,12 @@
 //! Controllers that are killed (-9) in the middle of their work: the end is that of an undisturbed run.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
+use plumb_plane::process;
 use plumb_testkit::{
     controllers::{KUSTOMIZE, NOTIFICATION, SOURCE},
-    sink::Sink,
+    sink::{Received, Sink},
 };
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
@@ -171,5 +172,53 @@ async fn drift_is_corrected_while_source_controller_is_down() -> Result<()> {
     block_in_place(|| stand.crew.restart(SOURCE))?;
     stand.until("ConfigMap", "settings", "is back", |seen| seen["data"]["greeting"] == "hello").await?;
     stand.applied("app", &app.revision).await?;
+    stand.close().await
+}
+
+/// How many Kustomizations are reconciled, and how often, while notification-controller is stopped.
+const TEAMS: usize = 10;
+const ROUNDS: usize = 10;
+/// How long the events may take to arrive after it runs again: longer than the pauses between deliveries.
+const TOLD_MAX: Duration = Duration::from_mins(1);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_reconciliations_do_not_wait_for_a_notification_controller_that_is_stopped() -> Result<()> {
+    let stand = Stand::with("stopped", Sink::start()?, Events::Notification).await?;
+    let app = stand.app("enabled").await?;
+    notification::alert(&stand, "all", &stand.sink.url(), "info").await?;
+    let name = |team: usize| format!("team-{team}");
+    for team in 0..TEAMS {
+        let fields = json!({"path": "./deploy", "namePrefix": format!("t{team}-")});
+        stand.create(stand.kustomization(&name(team), &fields)).await?;
+    }
+    for team in 0..TEAMS {
+        stand.applied(&name(team), &app.revision).await?;
+    }
+    let notifier = stand.crew.id(NOTIFICATION).context("notification-controller does not run")?;
+    process::pause(notifier);
+    let mut revisions = Vec::new();
+    for round in 0..ROUNDS {
+        app.repository.write(SETTINGS, &config_map("settings", &format!("round-{round}")))?;
+        let revision = stand.commit(&app.repository, &format!("round {round}")).await?;
+        for team in 0..TEAMS {
+            stand.applied(&name(team), &revision).await?;
+        }
+        revisions.push(revision);
+    }
+    process::resume(notifier);
+    // What was not told is counted, and the last of it arrives.
+    let told = |revision: &str| {
+        let of = |one: &Received| one.text("/metadata/revision") == revision;
+        stand.sink.received().iter().filter(|one| of(one)).count()
+    };
+    let last = revisions.last().context("there was a round")?;
+    let deadline = Instant::now() + TOLD_MAX;
+    while told(last) == 0 {
+        ensure!(Instant::now() < deadline, "nothing of the last round is told");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let missing = revisions.iter().filter(|revision| told(revision) == 0).count();
+    let dropped = stand.crew.counted(KUSTOMIZE, "plumb_events_dropped_total", "queue=\"wire\"")?;
+    ensure!(missing == 0 || dropped > 0.0, "{missing} rounds are not told, and no drop is counted");
     stand.close().await
 }

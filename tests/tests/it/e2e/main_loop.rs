@@ -1,7 +1,7 @@
 //! From a commit to the cluster and back, over HTTPS with basic auth.
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     sample::{SETTINGS, config_map},
@@ -73,11 +73,8 @@ async fn what_did_not_change_is_not_written_again() -> Result<()> {
     stand.close().await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_definition_and_its_custom_resource_arrive_in_one_commit() -> Result<()> {
-    let stand = Stand::new("definition").await?;
-    let group = format!("{}.example.com", stand.namespace);
-    let app = stand.app("enabled").await?;
+/// The definition of the kind Gauge in this group, and a Gauge.
+pub fn gauge(group: &str) -> (Value, Value) {
     let definition = json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": format!("gauges.{group}")},
@@ -90,12 +87,67 @@ async fn a_definition_and_its_custom_resource_arrive_in_one_commit() -> Result<(
         },
     });
     let resource = json!({"apiVersion": format!("{group}/v1"), "kind": "Gauge", "metadata": {"name": "a"}, "spec": {"size": 3}});
+    (definition, resource)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_and_its_custom_resource_arrive_in_one_commit() -> Result<()> {
+    let stand = Stand::new("definition").await?;
+    let group = format!("{}.example.com", stand.namespace);
+    let app = stand.app("enabled").await?;
+    let (definition, resource) = gauge(&group);
     app.repository.write("deploy/a-resource.yaml", &resource.to_string())?;
     app.repository.write("deploy/z-definition.yaml", &definition.to_string())?;
     let revision = stand.commit(&app.repository, "definition and resource").await?;
     let applied = stand.applied("app", &revision).await?;
     assert!(inventory(&applied).contains(&&*format!("{}_a_{group}_Gauge", stand.namespace)));
     stand.kubectl(&["get", &format!("gauges.{group}"), "a"])?;
+    stand.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_whose_names_are_taken_is_named_and_definition_and_object_leave_no_entry() -> Result<()>
+{
+    let stand = Stand::new("taken").await?;
+    let group = format!("{}.example.com", stand.namespace);
+    let app = stand.app("enabled").await?;
+    stand.edit("Kustomization", "app", &json!({"spec": {"retryInterval": "1s"}})).await?;
+    let (definition, resource) = gauge(&group);
+    // Another definition has the kind already: ours is stored and not established.
+    let mut rival = definition.clone();
+    rival["metadata"]["name"] = json!(format!("rivals.{group}"));
+    rival["spec"]["names"]["plural"] = json!("rivals");
+    stand.create_from_file(&rival)?;
+    let rival = format!("crd/rivals.{group}");
+    stand.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &rival])?;
+    let files = ["deploy/a-resource.yaml", "deploy/z-definition.yaml"];
+    app.repository.write(files[0], &resource.to_string())?;
+    app.repository.write(files[1], &definition.to_string())?;
+    let second = stand.commit(&app.repository, "definition and resource").await?;
+    let message = stand.failed("app", "ReconciliationFailed").await?;
+    assert!(message.contains(&format!("CustomResourceDefinition/gauges.{group}")), "{message}");
+    assert!(message.contains("is already in use"), "{message}");
+    stand.kubectl(&["delete", &rival])?;
+    stand.applied("app", &second).await?;
+    let gauge = format!("gauges.{group}");
+    stand.kubectl(&["get", &gauge, "a"])?;
+
+    // The definition is deleted by hand, and its objects with it: both come back.
+    stand.kubectl(&["delete", "crd", &gauge])?;
+    stand.kubectl(&["wait", "--for=create", "--timeout=60s", &format!("crd/{gauge}")])?;
+    stand.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &format!("crd/{gauge}")])?;
+    stand.kubectl(&["wait", "--for=create", "--timeout=60s", &format!("{gauge}/a")])?;
+
+    // Deleted by hand while nothing is corrected, and then from Git: no entry of either stays.
+    stand.edit("Kustomization", "app", &json!({"spec": {"suspend": true}})).await?;
+    stand.kubectl(&["delete", "crd", &gauge])?;
+    for file in files {
+        app.repository.remove(file)?;
+    }
+    let third = stand.commit(&app.repository, "neither").await?;
+    stand.edit("Kustomization", "app", &json!({"spec": {"suspend": false}})).await?;
+    let pruned = stand.applied("app", &third).await?;
+    assert_eq!(inventory(&pruned).len(), 2, "{pruned:#}");
     stand.close().await
 }
 

@@ -1,6 +1,7 @@
 //! The controllers as users run them: real programs, a real API server, a real Git server behind TLS and basic auth.
 //! What one crate can show alone does not belong here.
 
+mod admission;
 mod control;
 pub(crate) mod crew;
 mod deletion;

@@ -185,3 +185,38 @@ async fn a_revision_that_cannot_be_built_counts_as_attempted() -> Result<()> {
     assert_eq!(failed["status"]["lastAttemptedRevision"], broken.as_str(), "{failed:#}");
     stand.close().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_emptied_deletes_nothing() -> Result<()> {
+    let stand = Stand::new("emptied").await?;
+    let app = stand.app("enabled").await?;
+    let repository = &app.repository;
+    let first = repository.head()?;
+    let unharmed = async |reason: &str, text: &str| {
+        let said =
+            |seen: &Value| seen::is_failed(seen, reason) && seen::message(seen, "Ready").contains(text);
+        let failed = stand.until("Kustomization", "app", &format!("says {text}"), said).await?;
+        assert_eq!(inventory(&failed).len(), 2, "{failed:#}");
+        stand.get("ConfigMap", "settings").await?;
+        stand.get("Deployment", "web").await
+    };
+    repository.write("deploy/kustomization.yaml", "resources: []\n")?;
+    stand.commit(repository, "no resources").await?;
+    unharmed("PruneBlocked", "renders no objects").await?;
+
+    repository.git(&["checkout", "--quiet", "--orphan", "wiped"])?;
+    repository.git(&["rm", "--quiet", "-r", "--force", "."])?;
+    repository.git(&["commit", "--quiet", "--allow-empty", "--message", "an empty commit"])?;
+    repository.git(&["push", "--quiet", "--force", "origin", "wiped:main"])?;
+    stand.request("GitRepository", "app").await?;
+    unharmed("ArtifactFailed", "kustomization path not found").await?;
+    stand.edit("Kustomization", "app", &json!({"spec": {"path": "./"}})).await?;
+    unharmed("PruneBlocked", "renders no objects").await?;
+    stand.told("PruneBlocked", &["allow-empty"]).await?;
+
+    repository.git(&["push", "--quiet", "--force", "origin", &format!("{first}:main")])?;
+    stand.request("GitRepository", "app").await?;
+    stand.edit("Kustomization", "app", &json!({"spec": {"path": "./deploy"}})).await?;
+    stand.applied("app", &app.revision).await?;
+    stand.close().await
+}

@@ -1,6 +1,7 @@
 //! What every test stands on: a namespace, a Git server, a sink for events, controllers that see this namespace alone.
 
 use std::{
+    io::Write as _,
     process::Command,
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
@@ -285,6 +286,14 @@ impl Stand {
             bail!("kubectl {arguments:?} failed: {}", String::from_utf8_lossy(&output.stderr));
         }
         Ok(())
+    }
+
+    /// Creates an object of any kind by the stock kubectl.
+    pub fn create_from_file(&self, object: &Value) -> Result<()> {
+        let mut file = tempfile::NamedTempFile::new()?;
+        file.write_all(object.to_string().as_bytes())?;
+        let path = file.path().to_str().context("the path of a temporary file is text")?;
+        self.kubectl(&["create", "-f", path])
     }
 
     /// What a failed test shows beside its complaint.

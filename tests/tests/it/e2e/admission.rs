@@ -1,0 +1,150 @@
+//! Objects that admission or quota rejects: they are named, and nothing else waits for them.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use serde_json::{Value, json};
+
+use super::{
+    sample::config_map,
+    seen::{self, inventory, is_failed},
+    stand::Stand,
+};
+
+/// How many ConfigMaps one commit has: one is denied, one is over the quota.
+const MAPS: usize = 50;
+/// How long a policy may take to be enforced, or to be enforced no more.
+const ENFORCED_MAX: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(100);
+const DENIED: &str = "the test denies it";
+
+/// Denies an operation on one ConfigMap of the test's namespace.
+async fn deny(stand: &Stand, operation: &str, name: &str) -> Result<()> {
+    let policy = stand.namespace.as_str();
+    let object = if operation == "DELETE" { "oldObject" } else { "object" };
+    let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": [operation], "resources": ["configmaps"]});
+    let namespace = json!({"matchLabels": {"kubernetes.io/metadata.name": policy}});
+    let expression = format!("{object}.metadata.name != '{name}'");
+    stand.create_from_file(&json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": policy},
+        "spec": {
+            "matchConstraints": {"namespaceSelector": namespace, "resourceRules": [rule]},
+            "validations": [{"expression": expression, "message": DENIED}],
+        },
+    }))?;
+    stand.create_from_file(&json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": policy}, "spec": {"policyName": policy, "validationActions": ["Deny"]},
+    }))?;
+    is_denied(stand, operation, name, true).await
+}
+
+/// Ends what [`deny`] began.
+async fn allow(stand: &Stand, operation: &str, name: &str) -> Result<()> {
+    for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
+        stand.kubectl(&["delete", kind, &stand.namespace])?;
+    }
+    is_denied(stand, operation, name, false).await
+}
+
+/// Waits until the API server answers as it should: a policy takes a moment to be known to it.
+async fn is_denied(stand: &Stand, operation: &str, name: &str, wanted: bool) -> Result<()> {
+    let verb = if operation == "DELETE" { "delete" } else { "create" };
+    let deadline = Instant::now() + ENFORCED_MAX;
+    loop {
+        let tried = stand.kubectl(&[verb, "configmap", name, "--dry-run=server"]);
+        let denied = tried.as_ref().is_err_and(|error| error.to_string().contains(DENIED));
+        if denied == wanted {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            bail!("{operation} of {name}: denied is {denied}, wanted {wanted}: {tried:?}");
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+fn names(objects: &[Value]) -> Vec<&str> {
+    objects.iter().map(|object| seen::text(object, "/metadata/name")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_fifty_objects_those_that_a_policy_and_a_quota_reject_are_named_and_the_others_applied()
+-> Result<()> {
+    let stand = Stand::new("rejects").await?;
+    let app = stand.app("enabled").await?;
+    stand.edit("Kustomization", "app", &json!({"spec": {"retryInterval": "1s"}})).await?;
+    deny(&stand, "CREATE", "map-07").await?;
+    let quota = stand.list("ConfigMap").await?.len() + MAPS - 2;
+    stand.create_from_file(&json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "maps"},
+        "spec": {"hard": {"count/configmaps": quota.to_string()}},
+    }))?;
+    stand.kubectl(&["wait", "--for=jsonpath={.status.hard}", "--timeout=60s", "resourcequota/maps"])?;
+    for number in 0..MAPS {
+        let name = format!("map-{number:02}");
+        app.repository.write(&format!("deploy/{name}.yaml"), &config_map(&name, "a"))?;
+    }
+    let revision = stand.commit(&app.repository, "fifty more").await?;
+    let failed = |seen: &Value| {
+        is_failed(seen, "ReconciliationFailed") && seen["status"]["lastAttemptedRevision"] == revision
+    };
+    let failed = stand.until("Kustomization", "app", "has failed", failed).await?;
+    let message = seen::message(&failed, "Ready");
+    let lines = |text: &str| message.lines().filter(|line| line.contains(text)).count();
+    assert_eq!((lines(DENIED), lines("exceeded quota"), message.lines().count()), (1, 1, 2), "{message}");
+    assert!(message.contains("/map-07 "), "{message}");
+    let there = stand.list("ConfigMap").await?;
+    let applied = names(&there).into_iter().filter(|name| name.starts_with("map-")).count();
+    assert_eq!(applied, MAPS - 2, "{:?}", names(&there));
+    stand.told("ReconciliationFailed", &["/map-07 ", DENIED, "exceeded quota"]).await?;
+
+    allow(&stand, "CREATE", "map-07").await?;
+    stand.kubectl(&["delete", "resourcequota", "maps"])?;
+    let applied = stand.applied("app", &revision).await?;
+    assert_eq!(inventory(&applied).len(), MAPS + 2);
+    stand.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_deleted_stays_in_the_inventory_and_the_rest_is_pruned() -> Result<()> {
+    let stand = Stand::new("obstacles").await?;
+    let app = stand.app("enabled").await?;
+    stand.edit("Kustomization", "app", &json!({"spec": {"retryInterval": "1s"}})).await?;
+    let all = ["free", "guarded", "held"];
+    for name in all {
+        app.repository.write(&format!("deploy/{name}.yaml"), &config_map(name, "a"))?;
+    }
+    let second = stand.commit(&app.repository, "three more").await?;
+    stand.applied("app", &second).await?;
+    // A finalizer of a person's tool would be drift.
+    let finalizer = json!({"metadata": {"finalizers": ["example.com/hold"]}});
+    stand.edit_as("example-controller", "ConfigMap", "held", &finalizer).await?;
+    deny(&stand, "DELETE", "guarded").await?;
+    for name in all {
+        app.repository.remove(&format!("deploy/{name}.yaml"))?;
+    }
+    let third = stand.commit(&app.repository, "three less").await?;
+    let message = stand.failed("app", "PruneFailed").await?;
+    assert!(message.contains("/guarded") && message.contains(DENIED), "{message}");
+    stand.gone("ConfigMap", "free").await?;
+    let id = |name: &str| format!("{}_{name}__ConfigMap", stand.namespace);
+    let tracked = |seen: &Value| {
+        let ids = inventory(seen);
+        [("free", false), ("guarded", true), ("held", true)]
+            .iter()
+            .all(|(name, wanted)| ids.contains(&&*id(name)) == *wanted)
+    };
+    stand.stays("Kustomization", "app", "keeps track of what is left", tracked).await?;
+
+    allow(&stand, "DELETE", "guarded").await?;
+    stand.gone("ConfigMap", "guarded").await?;
+    let held = |seen: &Value| seen::message(seen, "Ready").contains("/held is terminating");
+    stand.until("Kustomization", "app", "names the object that a finalizer holds", held).await?;
+    stand.edit("ConfigMap", "held", &json!({"metadata": {"finalizers": null}})).await?;
+    stand.gone("ConfigMap", "held").await?;
+    let rest = |seen: &Value| inventory(seen).len() == 2 && seen["status"]["lastAppliedRevision"] == third;
+    stand.until("Kustomization", "app", "has only what is left", rest).await?;
+    stand.close().await
+}
