@@ -12,6 +12,7 @@ use plumb_api::notification::{Alert, Provider};
 use plumb_runtime::config::Listen;
 use plumb_runtime::{BoxError, Key, Recorder, Runtime, Store, Watching};
 use plumb_status::{Occurrence, Reason};
+use plumb_transport::server::Server;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +27,7 @@ use crate::kind::Receivers;
 use crate::matching::Matching;
 use crate::options::Options;
 use crate::pending::PendingAlerts;
-use crate::server::{Limits, serve};
+use crate::server::{BodyLimits, CONNECTIONS, serve};
 
 /// How long the event server and what it has taken may last after the end was asked for: the runtime gives its tasks a
 /// second more.
@@ -104,11 +105,12 @@ pub fn install(runtime: &mut Runtime, options: &Options, doors: Doors) -> Result
     };
     if let Some(listener) = doors.events {
         let shutdown = runtime.shutdown();
-        runtime.spawn_draining("event server", take_events(listener, intake, dispatcher, shutdown));
+        let server = runtime.server("events", listener, CONNECTIONS);
+        runtime.spawn_draining("event server", take_events(server, intake, dispatcher, shutdown));
     }
     if let Some(listener) = doors.hooks {
-        let shutdown = runtime.shutdown();
-        runtime.spawn_draining("receiver server", take_webhooks(listener, hooks, shutdown));
+        let server = runtime.server("receivers", listener, CONNECTIONS);
+        runtime.spawn_draining("receiver server", take_webhooks(server, hooks));
     }
     // Before that a Service should not lead here: both servers could only ask to come back.
     let gate = runtime.readiness_gate("watches");
@@ -162,21 +164,16 @@ fn teller(alerts: Store<Alert>, recorder: Recorder) -> Tell {
 }
 
 /// Takes events until the end is asked for, then lets what was taken leave.
-async fn take_events(
-    listener: TcpListener,
-    intake: Intake,
-    dispatcher: Dispatcher,
-    shutdown: CancellationToken,
-) {
+async fn take_events(server: Server, intake: Intake, dispatcher: Dispatcher, shutdown: CancellationToken) {
     let asked = async {
         shutdown.cancelled().await;
         Instant::now()
     };
-    let serving = serve(listener, Limits::of_body(EVENT_BYTES_MAX), Arc::new(intake), shutdown.clone());
+    let serving = serve(server, BodyLimits::of_body(EVENT_BYTES_MAX), Arc::new(intake));
     let (asked, ()) = tokio::join!(asked, serving);
     dispatcher.drain(DRAIN.saturating_sub(asked.elapsed())).await;
 }
 
-async fn take_webhooks(listener: TcpListener, hooks: Hooks, shutdown: CancellationToken) {
-    serve(listener, Limits::of_body(WEBHOOK_BYTES_MAX), Arc::new(hooks), shutdown).await;
+async fn take_webhooks(server: Server, hooks: Hooks) {
+    serve(server, BodyLimits::of_body(WEBHOOK_BYTES_MAX), Arc::new(hooks)).await;
 }

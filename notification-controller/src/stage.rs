@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::budget::Budget;
 use crate::dispatch::{Dispatcher, DispatcherConfig, RetryPolicy, Tell, http_client};
 use crate::server::local::Function;
-use crate::server::{Arrived, Limits, answer, local};
+use crate::server::{Arrived, BodyLimits, answer, local};
 
 /// So long a test waits for something that should happen.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -57,7 +57,7 @@ impl Sink {
             let status = statuses[at.min(statuses.len() - 1)];
             async move { answer(StatusCode::from_u16(status).unwrap(), body) }
         };
-        let (address, stop) = local::start(Limits::of_body(4 << 20), Arc::new(Function(handle))).await;
+        let (address, stop) = local::start(BodyLimits::of_body(4 << 20), Arc::new(Function(handle))).await;
         Self { url: format!("http://{address}/sink/s3cret-path"), got, _stop: stop }
     }
 
@@ -69,7 +69,7 @@ impl Sink {
             note(&noted, &arrived);
             std::future::pending::<Response<_>>()
         };
-        let (address, stop) = local::start(Limits::of_body(4 << 20), Arc::new(Function(handle))).await;
+        let (address, stop) = local::start(BodyLimits::of_body(4 << 20), Arc::new(Function(handle))).await;
         Self { url: format!("http://{address}/"), got, _stop: stop }
     }
 

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use plumb_git::Git;
 use plumb_runtime::{Handle, Key, ReadinessGate};
-use plumb_store::Store;
-use tokio::net::TcpListener;
+use plumb_transport::server::Limits;
 
-use crate::{artifact_server, kind::GitRepositories};
+use crate::kind::GitRepositories;
 
 /// How often mirrors are looked at.
 const SWEEP_EVERY: Duration = Duration::from_hours(1);
@@ -35,10 +34,9 @@ impl Announcement {
     }
 }
 
-/// Serves artifacts until the process ends.
-pub async fn serve(listener: TcpListener, store: Store) -> std::io::Result<()> {
-    artifact_server::serve(listener, plumb_store::router(store), artifact_server::Limits::default()).await
-}
+/// What the clients of the artifact server may hold: a replica of the consumers holds a few connections.
+pub const LIMITS: Limits =
+    Limits { connections_per_peer_max: 256, header_bytes_max: 16 << 10, ..Limits::of_connections(1024) };
 
 /// Removes mirrors that nobody uses, again and again.
 pub async fn sweep_mirrors(git: Git) {

@@ -1,7 +1,6 @@
 //! source-controller: repositories in, artifacts out. Flags are read once, the kinds are installed, the runtime runs them. What a
 //! kind does never enters.
 
-mod artifact_server;
 mod artifacts;
 mod git_repository;
 mod kind;
@@ -62,9 +61,10 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), Box<dyn 
     let gate = runtime.readiness_gate("storage");
     let handle = runtime.install(GitRepositories::new(context));
     // On the leader only, and after the URLs: whoever is not ready serves nothing, as with Flux.
+    let server = runtime.server("artifacts", listener, artifacts::LIMITS);
     runtime.spawn_leading("artifact server", async move {
         Announcement { handle, gate }.renew().await;
-        artifacts::serve(listener, store).await
+        server.serve_router(plumb_store::router(store)).await;
     });
     runtime.spawn_leading("mirrors", artifacts::sweep_mirrors(git));
     Ok(())

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use tokio::net::TcpListener;
+use plumb_transport::server::{Limits, Server};
 
 use crate::metrics::Metrics;
 
@@ -53,19 +53,22 @@ impl Gate {
     }
 }
 
-/// Serves the probes until the task ends.
-pub async fn serve_probes(listener: TcpListener, readiness: Readiness) -> std::io::Result<()> {
+/// What the clients of the probes, and those of the metrics, may hold.
+pub const LIMITS: Limits = Limits::of_connections(64);
+
+/// Serves the probes until the server is stopped.
+pub async fn serve_probes(server: Server, readiness: Readiness) {
     let router = Router::new()
         .route("/healthz", get(async || "ok"))
         .route("/readyz", get(ready))
         .with_state(readiness);
-    axum::serve(listener, router).await
+    server.serve_router(router).await;
 }
 
-/// Serves the metrics until the task ends.
-pub async fn serve_metrics(listener: TcpListener, metrics: Metrics) -> std::io::Result<()> {
+/// Serves the metrics until the server is stopped.
+pub async fn serve_metrics(server: Server, metrics: Metrics) {
     let router = Router::new().route("/metrics", get(render)).with_state(metrics);
-    axum::serve(listener, router).await
+    server.serve_router(router).await;
 }
 
 async fn ready(State(readiness): State<Readiness>) -> (StatusCode, String) {
@@ -82,7 +85,20 @@ async fn render(State(metrics): State<Metrics>) -> impl IntoResponse {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
+
+    /// A server with room for so many connections, and its address.
+    async fn server(connections_max: usize) -> (Server, std::net::SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let limits = Limits { connections_max, ..LIMITS };
+        let (on_refused, stop) = (Arc::new(|_| {}), CancellationToken::new());
+        (Server { listener, limits, on_refused, stop }, address)
+    }
 
     async fn get(address: std::net::SocketAddr, path: &str) -> (u16, String) {
         let answer = reqwest::get(format!("http://{address}{path}")).await.unwrap();
@@ -93,9 +109,8 @@ mod tests {
     async fn the_process_is_alive_before_it_is_ready() {
         let readiness = Readiness::default();
         let gate = readiness.gate("storage");
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(serve_probes(listener, readiness));
+        let (server, address) = server(2).await;
+        tokio::spawn(serve_probes(server, readiness));
         assert_eq!(get(address, "/healthz").await, (200, "ok".into()));
         assert_eq!(get(address, "/readyz").await, (503, "not ready: storage".into()));
         gate.open();
@@ -105,18 +120,16 @@ mod tests {
 
     #[tokio::test]
     async fn metrics_are_served_as_text() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(serve_metrics(listener, Metrics::default()));
+        let (server, address) = server(2).await;
+        tokio::spawn(serve_metrics(server, Metrics::default()));
         let (code, text) = get(address, "/metrics").await;
         assert!(code == 200 && text.ends_with("# EOF\n"), "{text}");
     }
 
     #[tokio::test]
     async fn nothing_that_profiles_or_lists_is_served() {
-        let bind = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (probes, metrics) = (bind().await, bind().await);
-        let addresses = [probes.local_addr().unwrap(), metrics.local_addr().unwrap()];
+        let ((probes, first), (metrics, second)) = (server(2).await, server(2).await);
+        let addresses = [first, second];
         tokio::spawn(serve_probes(probes, Readiness::default()));
         tokio::spawn(serve_metrics(metrics, Metrics::default()));
         for address in addresses {
@@ -132,5 +145,18 @@ mod tests {
                 assert_eq!(get(address, path).await.0, 404, "{path}");
             }
         }
+    }
+
+    /// Whoever reaches a port can hold no more than its share of the connections.
+    #[tokio::test]
+    async fn an_address_that_opens_many_connections_does_not_hold_the_probes() {
+        let (server, address) = server(LIMITS.connections_max).await;
+        tokio::spawn(serve_probes(server, Readiness::default()));
+        let mut held = Vec::new();
+        for _ in 0..LIMITS.connections_per_peer_max {
+            held.push(TcpStream::connect(address).await.unwrap());
+        }
+        let mut further = TcpStream::connect(address).await.unwrap();
+        assert_eq!(further.read(&mut [0]).await.unwrap(), 0, "it is closed at once");
     }
 }

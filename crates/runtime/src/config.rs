@@ -12,6 +12,9 @@ use clap::{ArgAction, Args, ValueEnum};
 use plumb_api::meta::GoDuration;
 use plumb_status::cadence::{Backoff, PeriodRange};
 
+/// The shortest pause between two tries to hold the lease: more would keep the API server busy.
+const LEASE_RETRY_MIN: Duration = Duration::from_millis(100);
+
 /// The flags that all three controllers have.
 #[derive(Debug, Clone, Args)]
 pub struct Common {
@@ -148,7 +151,7 @@ impl Common {
             self.leader_election_retry_period,
         );
         if !self.enable_leader_election
-            || (lease > renew && renew > retry && retry > GoDuration::from_secs(0))
+            || (lease > renew && renew > retry && retry.to_std() >= LEASE_RETRY_MIN)
         {
             return Ok(());
         }
@@ -221,7 +224,7 @@ pub enum Refused {
     /// The times of leader election do not fit together.
     #[error(
         "--leader-election-lease-duration={lease} must be longer than --leader-election-renew-deadline={renew}, \
-             that longer than --leader-election-retry-period={retry}, and that longer than 0s"
+             that longer than --leader-election-retry-period={retry}, and that no shorter than {LEASE_RETRY_MIN:?}"
     )]
     Lease {
         /// How long a lease holds.

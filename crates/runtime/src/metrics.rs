@@ -30,6 +30,7 @@ struct Inner {
     active: Family<ControllerLabels, Gauge>,
     concurrent: Family<ControllerLabels, Gauge>,
     dropped: Family<QueueLabels, Counter>,
+    refused: Family<PortLabels, Counter>,
     leading: Family<NameLabels, Gauge>,
     depth: Family<NameLabels, Gauge>,
 }
@@ -58,6 +59,12 @@ struct QueueLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PortLabels {
+    port: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NameLabels {
     name: String,
 }
@@ -74,6 +81,7 @@ impl Default for Metrics {
             active: Family::default(),
             concurrent: Family::default(),
             dropped: Family::default(),
+            refused: Family::default(),
             leading: Family::default(),
             depth: Family::default(),
         };
@@ -85,6 +93,8 @@ impl Default for Metrics {
         metrics.register("controller_runtime_active_workers", "Workers at work", all.active.clone());
         metrics.register("controller_runtime_max_concurrent_reconciles", "Workers", all.concurrent.clone());
         metrics.register("plumb_events_dropped", "Events that were not delivered", all.dropped.clone());
+        let refused = "Connections that were closed for what their client held or sent";
+        metrics.register("plumb_http_connections_refused", refused, all.refused.clone());
         metrics.register("leader_election_master_status", "Whether this process leads", all.leading.clone());
         metrics.register("workqueue_depth", "Objects that wait for a worker", all.depth.clone());
         metrics
@@ -136,6 +146,10 @@ impl Metrics {
         if result == "error" {
             self.0.errors.get_or_create(&ControllerLabels { controller }).inc();
         }
+    }
+
+    pub(crate) fn connection_refused(&self, port: &'static str, reason: &'static str) {
+        self.0.refused.get_or_create(&PortLabels { port, reason }).inc();
     }
 
     pub(crate) fn forget(&self, kind: &str, key: &Key) {

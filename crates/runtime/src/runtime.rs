@@ -11,6 +11,8 @@ use futures_util::future::join_all;
 use kube::Client;
 use plumb_cluster::{OutageEnds, Outages};
 use plumb_memory::MemoryPool;
+use plumb_transport::server::{Limits, Refused, Server};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::Key;
@@ -220,6 +222,13 @@ impl Runtime {
         self.readiness.gate(name)
     }
 
+    /// A server for a port of the process, which counts what it refuses and ends with the process.
+    pub fn server(&self, port: &'static str, listener: TcpListener, limits: Limits) -> Server {
+        let metrics = self.metrics.clone();
+        let on_refused = Arc::new(move |refused: Refused| metrics.connection_refused(port, refused.as_str()));
+        Server { listener, limits, on_refused, stop: self.shutdown() }
+    }
+
     /// A queue with the backoff of the flags.
     pub fn queue(&self) -> Queue {
         Queue::new(self.common.backoff())
@@ -425,13 +434,17 @@ impl Runtime {
             let listener = health.bind().await?;
             tracing::info!(address = %listener.local_addr()?, "probes are served");
             let readiness = self.readiness.clone();
-            self.spawn("probes", admin::serve_probes(listener, readiness));
+            let server =
+                Server { stop: CancellationToken::new(), ..self.server("probes", listener, admin::LIMITS) };
+            self.spawn("probes", admin::serve_probes(server, readiness));
         }
         if !metrics.is_off() {
             let listener = metrics.bind().await?;
             tracing::info!(address = %listener.local_addr()?, "metrics are served");
             let all = self.metrics.clone();
-            self.spawn("metrics", admin::serve_metrics(listener, all));
+            let server =
+                Server { stop: CancellationToken::new(), ..self.server("metrics", listener, admin::LIMITS) };
+            self.spawn("metrics", admin::serve_metrics(server, all));
         }
         Ok(())
     }

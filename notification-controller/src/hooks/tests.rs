@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::server::{Limits, local};
+use crate::server::{BodyLimits, local};
 use crate::stage::{receiver, secret};
 
 const GIT: &str = "/apis/source.toolkit.fluxcd.io/v1/namespaces/prod/gitrepositories/repo";
@@ -41,7 +41,7 @@ impl Stage {
             shares: PathShares::default(),
             coalescer: Coalescer::default(),
         });
-        let (address, stop) = local::start(Limits::of_body(WEBHOOK_BYTES_MAX), hooks).await;
+        let (address, stop) = local::start(BodyLimits::of_body(WEBHOOK_BYTES_MAX), hooks).await;
         Self { address, api, directory, _stop: stop }
     }
 

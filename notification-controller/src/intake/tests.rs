@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::budget::Budget;
-use crate::server::{Limits, local};
+use crate::server::{BodyLimits, local};
 use crate::stage::{Sink, Told, alert, dispatcher, event_json, provider, teller, until};
 
 struct Stage {
@@ -60,7 +60,7 @@ impl Stage {
             interval: Duration::from_mins(5),
             token_file,
         }));
-        let (address, stop) = local::start(Limits::of_body(EVENT_BYTES_MAX), intake).await;
+        let (address, stop) = local::start(BodyLimits::of_body(EVENT_BYTES_MAX), intake).await;
         let url = format!("http://{address}/any/path");
         Self { url, directory, told, sink, matching, dropped, memory, _stop: stop }
     }

@@ -5,7 +5,7 @@ use http::StatusCode;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 
-use super::{Answer, Limits, answer};
+use super::{Answer, BodyLimits, answer};
 
 /// What the bytes of one body are counted in. They return when it is dropped.
 pub trait BodyAccount: Send + Sync {
@@ -33,10 +33,10 @@ pub enum Unread {
 
 impl Unread {
     /// What the sender is told.
-    pub fn answer(self, limits: Limits) -> Answer {
+    pub fn answer(self, limits: BodyLimits) -> Answer {
         let mut answer = match self {
             Self::TooLarge => {
-                let text = format!("the body has more than {} bytes", limits.body_bytes_max);
+                let text = format!("the body has more than {} bytes", limits.bytes_max);
                 answer(StatusCode::PAYLOAD_TOO_LARGE, &text)
             }
             Self::TooSlow => answer(StatusCode::REQUEST_TIMEOUT, "the body took too long"),
@@ -52,25 +52,25 @@ impl Unread {
 /// Reads a body to its end.
 pub async fn read(
     body: Incoming,
-    limits: Limits,
+    limits: BodyLimits,
     account: Box<dyn BodyAccount>,
 ) -> Result<(Bytes, Box<dyn BodyAccount>), Unread> {
     let read = read_frames(body, limits, account);
-    tokio::time::timeout(limits.body_timeout, read).await.unwrap_or(Err(Unread::TooSlow))
+    tokio::time::timeout(limits.timeout, read).await.unwrap_or(Err(Unread::TooSlow))
 }
 
 async fn read_frames(
     mut body: Incoming,
-    limits: Limits,
+    limits: BodyLimits,
     mut account: Box<dyn BodyAccount>,
 ) -> Result<(Bytes, Box<dyn BodyAccount>), Unread> {
-    let max = u64::try_from(limits.body_bytes_max).unwrap_or(u64::MAX);
+    let max = u64::try_from(limits.bytes_max).unwrap_or(u64::MAX);
     if body.size_hint().lower() > max {
         return Err(Unread::TooLarge);
     }
     let (mut kept, mut count) = (BytesMut::new(), 0);
     loop {
-        let next = tokio::time::timeout(limits.body_stall_timeout, body.frame());
+        let next = tokio::time::timeout(limits.stall_timeout, body.frame());
         let Some(frame) = next.await.map_err(|_| Unread::TooSlow)? else {
             return Ok((kept.freeze(), account));
         };

@@ -1,12 +1,10 @@
-//! The HTTP server under both endpoints: everything that a stranger can make it hold is bounded. What a request means
-//! never enters.
+//! The HTTP server under both endpoints: what arrives in a body is bounded and counted, a request has an end. What a
+//! request means never enters.
 
 mod body;
-mod peers;
 #[cfg(test)]
 mod tests;
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,36 +14,18 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-
-use peers::Peers;
+use plumb_transport::server::{Limits as ConnectionLimits, Server};
 
 pub use body::BodyAccount;
 
-/// How many connections are open at once; more wait in the kernel.
-const CONNECTIONS_MAX: usize = 512;
-/// How many connections of one address are open at once; further ones are closed.
-const CONNECTIONS_PER_PEER_MAX: usize = 256;
-/// How many bytes all headers of a request may have.
-const HEADER_BYTES_MAX: usize = 64 << 10;
-/// How long the headers of a request may take, and how long a connection may be idle.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// What the clients of one endpoint may hold, bodies aside.
+pub const CONNECTIONS: ConnectionLimits = ConnectionLimits::of_connections(512);
 /// How long the body of a request may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the next bytes of a body may take.
 const BODY_STALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a request may take in all.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
-/// How long open requests may go on after the end was asked for.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// The pause after the system refused a connection, e.g. for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What is answered.
 pub type Answer = Response<Full<Bytes>>;
@@ -73,74 +53,35 @@ pub struct Arrived {
     pub account: Box<dyn BodyAccount>,
 }
 
-/// Limits that can differ between endpoints, and in tests.
+/// BodyLimits of bodies, which differ between endpoints, and in tests.
 #[derive(Clone, Copy)]
-pub struct Limits {
-    /// How many connections are open at once.
-    pub connections_max: usize,
-    /// How many of them are of one address.
-    pub connections_per_peer_max: usize,
+pub struct BodyLimits {
     /// How many bytes a body may have.
-    pub body_bytes_max: usize,
-    /// How long the headers may take.
-    pub header_timeout: Duration,
+    pub bytes_max: usize,
     /// How long the body may take.
-    pub body_timeout: Duration,
+    pub timeout: Duration,
     /// How long the next bytes of a body may take.
-    pub body_stall_timeout: Duration,
+    pub stall_timeout: Duration,
 }
 
-impl Limits {
+impl BodyLimits {
     /// The limits of an endpoint whose bodies may have this many bytes.
-    pub const fn of_body(body_bytes_max: usize) -> Self {
-        Self {
-            connections_max: CONNECTIONS_MAX,
-            connections_per_peer_max: CONNECTIONS_PER_PEER_MAX,
-            body_bytes_max,
-            header_timeout: HEADER_TIMEOUT,
-            body_timeout: BODY_TIMEOUT,
-            body_stall_timeout: BODY_STALL_TIMEOUT,
-        }
+    pub const fn of_body(bytes_max: usize) -> Self {
+        Self { bytes_max, timeout: BODY_TIMEOUT, stall_timeout: BODY_STALL_TIMEOUT }
     }
 }
 
-/// Serves until `stop`; then lets open requests end.
-pub async fn serve<E: Endpoint>(
-    listener: TcpListener,
-    limits: Limits,
-    endpoint: Arc<E>,
-    stop: CancellationToken,
-) {
-    let connections = Arc::new(Semaphore::new(limits.connections_max));
-    let peers = Peers::new(limits.connections_per_peer_max);
-    let tracker = TaskTracker::new();
-    loop {
-        let next = tokio::select! {
-            () = stop.cancelled() => break,
-            next = accept(&listener, &connections) => next,
-        };
-        match next {
-            Ok((stream, peer, permit)) => {
-                let Some(place) = peers.enter(peer) else {
-                    tracing::debug!(%peer, "connection closed: too many of this address");
-                    continue;
-                };
-                let connection = connection(stream, peer, limits, Arc::clone(&endpoint), stop.clone());
-                tracker.spawn(async move {
-                    connection.await;
-                    drop((permit, place));
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
+/// Serves until the server is stopped; then lets open requests end.
+pub async fn serve<E: Endpoint>(server: Server, limits: BodyLimits, endpoint: Arc<E>) {
+    let service = move |request: Request<Incoming>, peer: IpAddr| {
+        let endpoint = Arc::clone(&endpoint);
+        async move {
+            let answered = respond(request, peer, limits, endpoint);
+            let answered = tokio::time::timeout(REQUEST_TIMEOUT, answered).await;
+            answered.unwrap_or_else(|_| answer(StatusCode::SERVICE_UNAVAILABLE, "took too long"))
         }
-    }
-    tracker.close();
-    if tokio::time::timeout(DRAIN_TIMEOUT, tracker.wait()).await.is_err() {
-        tracing::warn!(open = tracker.len(), "requests were cut off at the end");
-    }
+    };
+    server.serve(service).await;
 }
 
 /// An answer with a line of text.
@@ -155,55 +96,10 @@ pub fn answer(status: StatusCode, text: &str) -> Answer {
     answer
 }
 
-async fn accept(
-    listener: &TcpListener,
-    connections: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(connections).acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, address) = listener.accept().await?;
-    Ok((stream, address.ip().to_canonical(), permit))
-}
-
-async fn connection<E: Endpoint>(
-    stream: TcpStream,
-    peer: IpAddr,
-    limits: Limits,
-    endpoint: Arc<E>,
-    stop: CancellationToken,
-) {
-    let service = service_fn(move |request| {
-        let endpoint = Arc::clone(&endpoint);
-        async move {
-            let answered =
-                tokio::time::timeout(REQUEST_TIMEOUT, respond(request, peer, limits, endpoint)).await;
-            Ok::<_, Infallible>(
-                answered.unwrap_or_else(|_| answer(StatusCode::SERVICE_UNAVAILABLE, "took too long")),
-            )
-        }
-    });
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_buf_size(HEADER_BYTES_MAX);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection broke off");
-    }
-}
-
 async fn respond<E: Endpoint>(
     request: Request<Incoming>,
     peer: IpAddr,
-    limits: Limits,
+    limits: BodyLimits,
     endpoint: Arc<E>,
 ) -> Answer {
     let (head, body) = request.into_parts();
@@ -219,6 +115,10 @@ async fn respond<E: Endpoint>(
 
 #[cfg(test)]
 pub(crate) mod local {
+    use plumb_transport::server::OnRefused;
+    use tokio::net::TcpListener;
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
 
     /// An account without a limit.
@@ -256,11 +156,27 @@ pub(crate) mod local {
     }
 
     /// A server on a free port of this machine, and its address.
-    pub async fn start<E: Endpoint>(limits: Limits, endpoint: Arc<E>) -> (String, CancellationToken) {
+    pub async fn start<E: Endpoint>(limits: BodyLimits, endpoint: Arc<E>) -> (String, CancellationToken) {
+        start_with(CONNECTIONS, limits, endpoint).await
+    }
+
+    /// The same, with other limits of connections.
+    pub async fn start_with<E: Endpoint>(
+        connections: ConnectionLimits,
+        limits: BodyLimits,
+        endpoint: Arc<E>,
+    ) -> (String, CancellationToken) {
+        let (server, address, stop) = server(connections).await;
+        tokio::spawn(serve(server, limits, endpoint));
+        (address, stop)
+    }
+
+    /// A server that nobody runs yet, its address, and what stops it.
+    pub async fn server(limits: ConnectionLimits) -> (Server, String, CancellationToken) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let stop = CancellationToken::new();
-        tokio::spawn(serve(listener, limits, endpoint, stop.clone()));
-        (address, stop)
+        let on_refused: OnRefused = Arc::new(|_| {});
+        (Server { listener, limits, on_refused, stop: stop.clone() }, address, stop)
     }
 }

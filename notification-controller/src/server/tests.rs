@@ -4,6 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use plumb_transport::server::HEADER_BYTES_MAX;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
 use super::local::Function;
 use super::*;
 
@@ -15,8 +19,15 @@ async fn echo(arrived: Arrived) -> Answer {
     answer(StatusCode::OK, &format!("{} {} {}", arrived.method, arrived.path, arrived.body.len()))
 }
 
-async fn start(limits: Limits) -> (String, CancellationToken) {
-    local::start(limits, Arc::new(Function(echo))).await
+/// Connections whose headers and idle times are short.
+const QUICK: ConnectionLimits = ConnectionLimits { header_timeout: SHORT, ..CONNECTIONS };
+
+async fn start(limits: BodyLimits) -> (String, CancellationToken) {
+    local::start_with(QUICK, limits, Arc::new(Function(echo))).await
+}
+
+async fn start_with(connections: ConnectionLimits) -> (String, CancellationToken) {
+    local::start_with(connections, small(), Arc::new(Function(echo))).await
 }
 
 /// What the server says to these bytes until it closes.
@@ -36,13 +47,8 @@ async fn rest(mut stream: TcpStream) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-fn small() -> Limits {
-    Limits {
-        header_timeout: SHORT,
-        body_timeout: SHORT * 4,
-        body_stall_timeout: SHORT,
-        ..Limits::of_body(100)
-    }
+fn small() -> BodyLimits {
+    BodyLimits { timeout: SHORT * 4, stall_timeout: SHORT, ..BodyLimits::of_body(100) }
 }
 
 const CLOSE: &str = "POST /a/b?c=d HTTP/1.1\r\nhost: h\r\nconnection: close\r\n";
@@ -81,7 +87,7 @@ async fn headers_and_bodies_that_stop_coming_are_cut_off() {
 
 #[tokio::test]
 async fn a_trickle_of_headers_or_body_ends_although_it_never_stops() {
-    let (address, _stop) = start(Limits { body_bytes_max: 1 << 20, ..small() }).await;
+    let (address, _stop) = start(BodyLimits { bytes_max: 1 << 20, ..small() }).await;
     for head in
         ["POST / HTTP/1.1\r\nhost: h\r\nx: ", "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 100000\r\n\r\n"]
     {
@@ -109,8 +115,8 @@ async fn headers_beyond_the_limit_are_refused() {
 
 #[tokio::test]
 async fn idle_connections_beyond_the_limit_wait_and_end_so_that_others_are_served() {
-    let limits = Limits { connections_max: 20, connections_per_peer_max: 20, ..small() };
-    let (address, _stop) = start(limits).await;
+    let connections = ConnectionLimits { connections_max: 20, connections_per_peer_max: 20, ..QUICK };
+    let (address, _stop) = start_with(connections).await;
     let mut idle = Vec::new();
     for _ in 0..100 {
         idle.push(TcpStream::connect(&address).await.unwrap());
@@ -122,9 +128,8 @@ async fn idle_connections_beyond_the_limit_wait_and_end_so_that_others_are_serve
 
 #[tokio::test]
 async fn one_address_has_no_more_than_its_share_of_connections() {
-    let limits =
-        Limits { connections_max: 100, connections_per_peer_max: 3, header_timeout: HANG, ..small() };
-    let (address, _stop) = start(limits).await;
+    let connections = ConnectionLimits { connections_max: 100, connections_per_peer_max: 3, ..CONNECTIONS };
+    let (address, _stop) = start_with(ConnectionLimits { header_timeout: HANG, ..connections }).await;
     let mut held = Vec::new();
     for _ in 0..3 {
         held.push(TcpStream::connect(&address).await.unwrap());
@@ -228,10 +233,8 @@ async fn an_open_request_ends_before_the_server_does() {
             echo(request).await
         }
     };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let stop = CancellationToken::new();
-    let server = tokio::spawn(serve(listener, Limits::of_body(100), Arc::new(Function(slow)), stop.clone()));
+    let (server, address, stop) = local::server(CONNECTIONS).await;
+    let server = tokio::spawn(serve(server, BodyLimits::of_body(100), Arc::new(Function(slow))));
     let request = tokio::spawn(async move { said(&address, b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").await });
     seen.recv().await.unwrap();
     stop.cancel();

@@ -112,6 +112,7 @@ fn times_that_would_let_two_replicas_write_are_rejected() {
     assert!(!check(&["--leader-election-lease-duration=30s"]));
     assert!(!check(&["--leader-election-renew-deadline=5s"]));
     assert!(!check(&["--leader-election-retry-period=0s"]));
+    assert!(!check(&["--leader-election-retry-period=1ns"]));
 }
 
 #[tokio::test(start_paused = true)]

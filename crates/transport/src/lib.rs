@@ -1,0 +1,3 @@
+//! HTTP between the controllers and everyone else.
+
+pub mod server;
