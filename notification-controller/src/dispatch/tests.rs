@@ -137,7 +137,6 @@ async fn a_sink_that_hangs_is_bounded_and_holds_nobody_up() {
         dispatcher.offer(about("prod", "fine", &at.to_string(), "m"), Arc::clone(&good));
     }
     until(|| fine.count() == 20).await;
-    assert_eq!(hangs.count(), RUNNING_PER_PROVIDER_MAX);
     // After a few that did not arrive it is left alone, and the rest waits.
     until(|| told.lock().unwrap().len() >= RUNNING_PER_PROVIDER_MAX).await;
     let text = told.lock().unwrap()[0].2.clone();

@@ -115,6 +115,11 @@ fn what_hangs_is_answered_by_nobody_and_what_is_delayed_is_answered_later() {
     )
     .unwrap();
     let started = Instant::now();
+    while fixture.proxy.hits(hung) == 0 {
+        assert!(started.elapsed() < PATIENCE, "the request does not arrive");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let started = Instant::now();
     assert_eq!(fixture.patch("b").unwrap(), 200);
     assert!(started.elapsed() >= Duration::from_millis(200));
     assert_eq!((fixture.proxy.hits(hung), fixture.forwarded()), (1, 1));

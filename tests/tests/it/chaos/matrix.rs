@@ -309,7 +309,13 @@ async fn faults_at_the_inventory_before_the_apply() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_at_the_apply() -> Result<()> {
-    let sample = [Fault::TooManyRequests, Fault::Unavailable, Fault::Reset, Fault::SingleConflict];
+    let sample = [
+        Fault::TooManyRequests,
+        Fault::Unavailable,
+        Fault::InternalError,
+        Fault::Reset,
+        Fault::SingleConflict,
+    ];
     row("chaos-apply", Phase::Apply, &sample).await
 }
 

@@ -79,12 +79,13 @@ async fn a_restore_puts_everything_back_once_and_is_echoed() -> Result<()> {
     stand.until("Kustomization", "app", "tells two objects", both).await?;
     let request = jiff::Timestamp::now().to_string();
     stand.annotate("Kustomization", "app", RESTORE, &request).await?;
-    let restored = stand
+    stand
         .until("Kustomization", "app", "is clean, and echoes", |seen| {
-            is_clean(seen) && seen["status"]["drift"]["lastHandledRestore"] == request.as_str()
+            is_ready(seen)
+                && is_clean(seen)
+                && seen["status"]["drift"]["lastHandledRestore"] == request.as_str()
         })
         .await?;
-    assert!(is_ready(&restored));
     assert_eq!(stand.get("Deployment", "web").await?["spec"]["replicas"], 3);
     let back = stand.get("ConfigMap", "settings").await?;
     assert!(back["data"] == before["data"] && uid(&back) != uid(&before));
