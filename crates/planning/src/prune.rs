@@ -68,6 +68,8 @@ pub enum WhyNot {
     Unanswered,
     /// The live object names no UID or resourceVersion, so a deletion could not be bound to it.
     Unidentified,
+    /// The other Kustomizations were not asked whether they want it.
+    NotAsked,
     /// Another Kustomization has it in its inventory or renders it.
     ClaimedBy(Owner),
     /// The newest rendering of another Kustomization is unknown.
@@ -114,6 +116,7 @@ impl WhyNot {
             | Self::HeldByController(_)
             | Self::Contended
             | Self::Unanswered
+            | Self::NotAsked
             | Self::Unidentified
             | Self::ClaimedBy(_)
             | Self::MayBeClaimedBy { .. }
@@ -150,6 +153,7 @@ impl fmt::Display for WhyNot {
                 "the API server has not answered a write of it, which may still be carried out; looked at again",
             ),
             Self::Unidentified => f.write_str("the live object has no UID or resourceVersion"),
+            Self::NotAsked => f.write_str("the other Kustomizations were not asked whether they want it"),
             Self::ClaimedBy(owner) => write!(f, "{owner} wants it"),
             Self::MayBeClaimedBy { owner, because } => write!(f, "{owner} may want it: {because}"),
             Self::Contains { object, owner: Some(owner) } => write!(f, "it contains {object} of {owner}"),

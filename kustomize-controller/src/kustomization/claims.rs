@@ -11,8 +11,7 @@ use plumb_api::kustomize::{Kustomization, SourceKind};
 use plumb_api::meta::{Artifact, KUSTOMIZE_GROUP};
 use plumb_apply::Pruned;
 use plumb_manifests::ObjectId;
-use plumb_planning::claims::{Claimant, Claims};
-use plumb_planning::inventory::Inventory;
+use plumb_planning::claims::{ClaimFilter, Claimant, Claims};
 use plumb_planning::ownership::{Owned, Owner};
 use plumb_planning::plan::Planned;
 use plumb_planning::prune::{Candidate, WhyNot};
@@ -135,6 +134,7 @@ pub async fn ask(question: Question<'_>, visit: &Visit<Kustomizations>, kind: &K
     others.synced().await;
     kind.context.repositories.synced().await;
     let (object, own) = (visit.object(), owner(visit.object()));
+    let filter = ClaimFilter::of(question.candidates.iter().map(|candidate| &candidate.id));
     let deadline = Instant::now() + ASK_MAX;
     let (mut claimants, mut seen) = (Vec::new(), BTreeMap::new());
     for other in others.all() {
@@ -148,9 +148,9 @@ pub async fn ask(question: Question<'_>, visit: &Visit<Kustomizations>, kind: &K
             Relation::SameSource => question.artifact.cloned(),
             Relation::SameNamespace | Relation::Stranger => current_artifact(&other, &kind.context),
         };
-        claimants.push(claimant(&other, relation, artifact.as_ref(), kind, deadline).await);
+        claimants.push(claimant(&other, relation, artifact.as_ref(), (kind, &filter), deadline).await);
     }
-    claimants.extend(unreadable(object, question.candidates, kind));
+    claimants.extend(unreadable(object, question.candidates, kind, &filter));
     // The watch may not show yet what was applied a moment ago.
     for pending in pending(question.rendered, kind).filter(|planned| question.applied.contains(&planned.id)) {
         let key = Key::new(&pending.id.namespace, &pending.id.name);
@@ -161,7 +161,7 @@ pub async fn ask(question: Question<'_>, visit: &Visit<Kustomizations>, kind: &K
         claimants.push(Claimant { owner, ids: Vec::new(), doubt: Some(because) });
     }
     let own = question.rendered.iter().map(|planned| &planned.id);
-    Asked { claims: Claims::new(claimants, own), seen }
+    Asked { claims: Claims::new(filter, claimants, own), seen }
 }
 
 /// How another Kustomization is related to the one that prunes.
@@ -223,14 +223,14 @@ async fn claimant(
     other: &Kustomization,
     relation: Relation,
     artifact: Option<&Artifact>,
-    kind: &Kustomizations,
+    (kind, filter): (&Kustomizations, &ClaimFilter),
     deadline: Instant,
 ) -> Claimant {
     let (context, key) = (kind.context.as_ref(), Key::of(other));
     let status = other.status.as_ref();
     let mut claimant = Claimant { owner: owner(other), ids: Vec::new(), doubt: None };
-    match Inventory::from_wire(status.and_then(|status| status.inventory.as_ref())) {
-        Ok(inventory) => claimant.ids.extend(inventory.ids().cloned()),
+    match filter.entries(status.and_then(|status| status.inventory.as_ref())) {
+        Ok(ids) => claimant.ids = ids,
         Err(error) if relation == Relation::SameSource => claimant.doubt = Some(error.to_string()),
         Err(_) => {}
     }
@@ -240,7 +240,7 @@ async fn claimant(
     }
     // What it rendered last, at whatever revision.
     if let Some(built) = context.builds.newest(&key) {
-        claimant.ids.extend(built.planned.iter().map(|planned| planned.id.clone()));
+        claimant.ids.extend(concerned(&built.planned, filter));
     }
     if relation == Relation::Stranger {
         return claimant;
@@ -250,7 +250,7 @@ async fn claimant(
             match tokio::time::timeout_at(deadline, rendering(other, artifact, context)).await {
                 Ok(Ok(built)) => {
                     let planned = built.as_ref().map_or(&[][..], |built| &built.planned);
-                    claimant.ids.extend(planned.iter().map(|planned| planned.id.clone()));
+                    claimant.ids.extend(concerned(planned, filter));
                     let unmade = pending(planned, kind).next();
                     unmade.map(|planned| format!("it has not applied {} yet", planned.id))
                 }
@@ -272,9 +272,22 @@ async fn claimant(
     claimant
 }
 
+/// What is rendered that concerns a candidate.
+fn concerned<'a>(
+    planned: &'a [Planned],
+    filter: &'a ClaimFilter,
+) -> impl Iterator<Item = ObjectId> + use<'a> {
+    planned.iter().map(|planned| &planned.id).filter(|id| filter.concerns(id)).cloned()
+}
+
 /// What Kustomizations want that cannot be read. They count as suspended: what they were known to want stays claimed, and
 /// one that may have the same source may want more. One that was never read is taken for such in its own namespace only.
-fn unreadable(object: &Kustomization, candidates: &[Candidate], kind: &Kustomizations) -> Vec<Claimant> {
+fn unreadable(
+    object: &Kustomization,
+    candidates: &[Candidate],
+    kind: &Kustomizations,
+    filter: &ClaimFilter,
+) -> Vec<Claimant> {
     let own = owner(object);
     let because = || "it cannot be read".to_owned();
     let mut claimants = Vec::new();
@@ -291,10 +304,9 @@ fn unreadable(object: &Kustomization, candidates: &[Candidate], kind: &Kustomiza
             continue;
         }
         let recorded = last.status.as_ref().and_then(|status| status.inventory.as_ref());
-        let inventory = Inventory::from_wire(recorded).unwrap_or_default();
-        let mut ids: Vec<ObjectId> = inventory.ids().cloned().collect();
+        let mut ids = filter.entries(recorded).unwrap_or_default();
         if let Some(built) = kind.context.builds.newest(&Key::new(&namespace, &name)) {
-            ids.extend(built.planned.iter().map(|planned| planned.id.clone()));
+            ids.extend(concerned(&built.planned, filter));
         }
         let doubt = (Relation::of(object, &last) == Relation::SameSource).then(because);
         claimants.push(Claimant { owner: claimed_by, ids, doubt });
