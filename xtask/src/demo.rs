@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use stage::Stage;
-pub use stage::build;
 
 /// How the demo is run.
 #[derive(clap::Args)]

@@ -21,7 +21,8 @@ use plumb_testkit::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::test::say;
+use crate::check::workspace_root;
+use crate::test::{cargo, finish, say, target_folder};
 use memory::{Growth, Samples};
 
 /// How much the last quarter may be above the second, as a factor.
@@ -47,7 +48,7 @@ pub struct Arguments {
     /// Foreign edits per second.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     edits: u32,
-    /// Folder with the controllers; without it they are built with the profile demo.
+    /// Folder with the controllers; without it they are built with the profile release.
     #[arg(long)]
     bin_dir: Option<PathBuf>,
 }
@@ -66,7 +67,7 @@ struct Measured {
 pub fn run(arguments: &Arguments) -> Result<()> {
     let binaries = match &arguments.bin_dir {
         Some(folder) => folder.clone(),
-        None => crate::demo::build()?,
+        None => release_build()?,
     };
     let began = Instant::now();
     let plane = Plane::start(&PlaneOptions::default())?;
@@ -87,6 +88,18 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     say(&table(arguments, &measured))?;
     let missed = misses(&measured);
     if missed.is_empty() { Ok(()) } else { bail!("{}", missed.join("; ")) }
+}
+
+/// Builds the controllers as they are shipped, and says where they lie.
+fn release_build() -> Result<PathBuf> {
+    let root = workspace_root()?;
+    let mut command = cargo(&root);
+    command.args(["build", "--release"]);
+    for name in NAMES {
+        command.args(["--package", name]);
+    }
+    finish(&mut command, "the controllers do not build")?;
+    Ok(target_folder(&root)?.join("release"))
 }
 
 async fn measure(

@@ -1,6 +1,6 @@
 //! What the demo stands on: a control plane, a Git server with the sample, a sink, the three controllers as processes.
 
-use std::process::Command;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
@@ -15,7 +15,6 @@ use super::cluster::{Cluster, outline};
 use super::sample;
 use super::{say, told};
 use crate::check::workspace_root;
-use crate::test::target_folder;
 
 /// The path of an object of the toolkit.
 pub const REPOSITORY: &str = "/apis/source.toolkit.fluxcd.io/v1/namespaces/flux-system/gitrepositories/demo";
@@ -42,8 +41,7 @@ impl Stage {
     pub fn up() -> Result<Self> {
         let began = Instant::now();
         let tell = |line: &str| say(&format!("[{:>6}] {line}", told(began.elapsed())));
-        tell("building the controllers (profile demo)");
-        let binaries = build()?;
+        let binaries = controllers()?;
         tell("starting a control plane");
         let plane = Plane::start(&PlaneOptions {
             tell: |line| say(&format!("         {line}")),
@@ -127,16 +125,14 @@ pub fn short(commit: &str) -> &str {
     commit.get(..8).unwrap_or(commit)
 }
 
-/// Builds the controllers, and says where they lie.
-pub fn build() -> Result<std::path::PathBuf> {
-    let root = workspace_root()?;
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(&root).args(["build", "--quiet", "--profile", "demo"]);
+/// Where the controllers lie: beside this program, which is built together with them.
+fn controllers() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("this program has no path")?;
+    let folder = own.parent().context("this program lies in no folder")?.to_path_buf();
     for name in NAMES {
-        command.args(["--package", name]);
+        if !folder.join(name).is_file() {
+            bail!("{name} is not built: start the demo with `cargo xtask demo`");
+        }
     }
-    if !command.status().context("cannot start cargo")?.success() {
-        bail!("the controllers do not build");
-    }
-    Ok(target_folder(&root)?.join("demo"))
+    Ok(folder)
 }
