@@ -3,6 +3,7 @@
 
 mod deletions;
 mod dependencies;
+mod families;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -69,6 +70,15 @@ fn maps(paths: &[&str]) -> Vec<(String, String)> {
 
 impl World {
     async fn start(files: &[(String, String)], kustomizations: &[Value]) -> Self {
+        Self::scripted(files, kustomizations, |_| {}).await
+    }
+
+    /// The same, with answers of its own.
+    async fn scripted(
+        files: &[(String, String)],
+        kustomizations: &[Value],
+        script: impl FnOnce(&Scenario),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -100,6 +110,7 @@ impl World {
             _folder: folder,
         };
         world.stage(&world.artifact(files, REVISION), (watch, kustomizations_watch));
+        script(&world.api);
         install(&mut runtime, options).await.unwrap();
         let running = tokio::spawn(async move { runtime.run().await.unwrap() });
         Self { running, ..world }

@@ -25,6 +25,7 @@ use super::Context;
 use super::build::{Build, build, build_for_ids, owner};
 use super::error::KustomizationError;
 use super::facts::is_ready;
+use super::leaving::leaving;
 use crate::kind::Kustomizations;
 
 /// How long rendering other Kustomizations may take, all together. One that is not rendered by then may want anything.
@@ -134,23 +135,42 @@ pub async fn ask(question: Question<'_>, visit: &Visit<Kustomizations>, kind: &K
     others.synced().await;
     kind.context.repositories.synced().await;
     let (object, own) = (visit.object(), owner(visit.object()));
-    let filter = ClaimFilter::of(question.candidates.iter().map(|candidate| &candidate.id));
     let deadline = Instant::now() + ASK_MAX;
-    let (mut claimants, mut seen) = (Vec::new(), BTreeMap::new());
-    for other in others.all() {
-        let key = Key::of(other.as_ref());
-        if key == *visit.key() || !is_asked(&other, &own, question.candidates) {
-            continue;
+    let all = others.all();
+    let asked =
+        |other: &Kustomization| Key::of(other) != *visit.key() && is_asked(other, &own, question.candidates);
+    let mut family = leaving(object, question.candidates, &all, &BTreeSet::new());
+    let filter = filter(question.candidates, &family);
+    let mut claimants = unreadable(object, question.candidates, kind, &filter);
+    let mut seen = BTreeMap::new();
+    loop {
+        for other in all.iter().filter(|other| asked(other)) {
+            let key = Key::of(other.as_ref());
+            if family.contains(&key) || seen.contains_key(&key) {
+                continue;
+            }
+            seen.insert(key, other.metadata.resource_version.clone());
+            let relation = Relation::of(object, other);
+            let artifact = match relation {
+                Relation::SameSource => question.artifact.cloned(),
+                Relation::SameNamespace | Relation::Stranger => current_artifact(other, &kind.context),
+            };
+            claimants.push(claimant(other, relation, artifact.as_ref(), (kind, &filter), deadline).await);
         }
-        seen.insert(key, other.metadata.resource_version.clone());
-        let relation = Relation::of(object, &other);
-        let artifact = match relation {
-            Relation::SameSource => question.artifact.cloned(),
-            Relation::SameNamespace | Relation::Stranger => current_artifact(&other, &kind.context),
-        };
-        claimants.push(claimant(&other, relation, artifact.as_ref(), (kind, &filter), deadline).await);
+        // One that somebody else keeps does not go away: it is asked as all the others, and so is what it has applied.
+        let rendered = question.rendered.iter().map(|planned| &planned.id);
+        let claimed = claimants.iter().flat_map(|claimant| &claimant.ids).chain(rendered);
+        let claimed = claimed.filter(|id| is_kustomization(id)).map(|id| Key::new(&id.namespace, &id.name));
+        let rest = leaving(object, question.candidates, &all, &claimed.collect());
+        if rest == family {
+            break;
+        }
+        family = rest;
     }
-    claimants.extend(unreadable(object, question.candidates, kind, &filter));
+    for other in all.iter().filter(|other| asked(other) && family.contains(&Key::of(other.as_ref()))) {
+        seen.insert(Key::of(other.as_ref()), other.metadata.resource_version.clone());
+        claimants.push(claimant(other, Relation::Stranger, None, (kind, &filter), deadline).await);
+    }
     // The watch may not show yet what was applied a moment ago.
     for pending in pending(question.rendered, kind).filter(|planned| question.applied.contains(&planned.id)) {
         let key = Key::new(&pending.id.namespace, &pending.id.name);
@@ -164,19 +184,35 @@ pub async fn ask(question: Question<'_>, visit: &Visit<Kustomizations>, kind: &K
     Asked { claims: Claims::new(filter, claimants, own), seen }
 }
 
+/// What is asked about: the candidates, and the Kustomizations that go away with them.
+fn filter(candidates: &[Candidate], family: &BTreeSet<Key>) -> ClaimFilter {
+    let leaving: Vec<ObjectId> = family
+        .iter()
+        .map(|Key { namespace, name }| ObjectId {
+            namespace: namespace.clone(),
+            name: name.clone(),
+            group: KUSTOMIZE_GROUP.to_owned(),
+            kind: "Kustomization".to_owned(),
+        })
+        .collect();
+    ClaimFilter::of(candidates.iter().map(|candidate| &candidate.id).chain(&leaving))
+}
+
 /// How another Kustomization is related to the one that prunes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Relation {
+pub enum Relation {
     /// One commit can move an object from the one to the other: what it may want is waited for.
     SameSource,
     /// It is rendered where that is possible.
     SameNamespace,
-    /// Only what is known of it already counts: no tenant holds the prunes of another by a broken Kustomization.
+    /// Only what is known of it already counts: no tenant holds the prunes of another by a broken Kustomization, and none that
+    /// goes away with the candidates holds them by what it may want.
     Stranger,
 }
 
 impl Relation {
-    fn of(object: &Kustomization, other: &Kustomization) -> Self {
+    /// How `other` is related to `object`.
+    pub fn of(object: &Kustomization, other: &Kustomization) -> Self {
         if source(object).is_some() && source(object) == source(other) {
             Self::SameSource
         } else if object.metadata.namespace == other.metadata.namespace {
@@ -214,7 +250,8 @@ fn names(id: &ObjectId, namespace: &str, name: &str) -> bool {
     is_kustomization(id) && id.namespace == namespace && id.name == name
 }
 
-fn is_kustomization(id: &ObjectId) -> bool {
+/// Whether an id is that of a Kustomization.
+pub fn is_kustomization(id: &ObjectId) -> bool {
     id.kind == "Kustomization" && id.group == KUSTOMIZE_GROUP
 }
 

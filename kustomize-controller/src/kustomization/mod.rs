@@ -10,6 +10,7 @@ pub mod error;
 pub mod facts;
 pub mod health;
 pub mod identity;
+mod leaving;
 pub mod ledger;
 pub mod reconcile;
 mod record;
