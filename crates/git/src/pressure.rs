@@ -7,17 +7,18 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc::{RecvTimeoutError, Sender, channel},
     },
     time::Duration,
 };
 
 use plumb_memory::{MemoryPool, OverBudget};
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::runtime::Handle;
 
 use crate::bounds::Interrupt;
 
-/// How often the memory is looked at: some tens of megabytes are written in between.
-const POLL: Duration = Duration::from_millis(10);
+/// How often the memory is looked at: a few megabytes are written in between.
+const POLL: Duration = Duration::from_millis(2);
 /// What the process may hold, in percent of its budget. The budget is 60 percent of the container's limit, unless a flag says
 /// otherwise, so that this is three quarters of the limit.
 const PERCENT_OF_BUDGET: u64 = 125;
@@ -26,11 +27,12 @@ const OWN_BYTES: u64 = 64 << 20;
 /// The size of a page, in which the kernel counts.
 const PAGE_BYTES: u64 = 4096;
 
-/// Watches memory until it is dropped.
+/// Watches memory until it is dropped, on a thread of its own: the workers of the runtime may all be busy.
 pub(crate) struct PressureGuard {
     has_interrupted: Arc<AtomicBool>,
     bytes_max: u64,
-    task: JoinHandle<()>,
+    /// Ends the thread when it is dropped.
+    _end: Sender<()>,
 }
 
 impl PressureGuard {
@@ -40,7 +42,8 @@ impl PressureGuard {
         let limit = (bytes_max / 100).saturating_mul(PERCENT_OF_BUDGET).saturating_add(OWN_BYTES);
         let has_interrupted = Arc::new(AtomicBool::new(false));
         let noted = Arc::clone(&has_interrupted);
-        let task = runtime.spawn(async move {
+        let (end, ended) = channel();
+        runtime.spawn_blocking(move || {
             // Where the kernel does not tell, nothing is guarded.
             while let Some(held) = private_bytes() {
                 if held > limit {
@@ -48,10 +51,12 @@ impl PressureGuard {
                     interrupt.raise();
                     return;
                 }
-                tokio::time::sleep(POLL).await;
+                if ended.recv_timeout(POLL) == Err(RecvTimeoutError::Disconnected) {
+                    return;
+                }
             }
         });
-        Self { has_interrupted, bytes_max, task }
+        Self { has_interrupted, bytes_max, _end: end }
     }
 
     /// Why the operation was interrupted, if it was by this.
@@ -62,12 +67,6 @@ impl PressureGuard {
             limit: "objects of a pack while its deltas are resolved",
             bytes_max,
         })
-    }
-}
-
-impl Drop for PressureGuard {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

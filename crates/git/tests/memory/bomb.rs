@@ -9,7 +9,7 @@ use plumb_testkit::hostile::{GIT_RESULT, HostileServer, Hostility, git_handshake
 /// Bytes of each object.
 const OBJECT_BYTES: usize = 2 << 20;
 /// Objects that are the base of others.
-const LEVELS: u32 = 80;
+const LEVELS: u32 = 320;
 const BLOB: u8 = 3;
 const OFS_DELTA: u8 = 6;
 /// The longest content of a packet of a side band.
