@@ -58,8 +58,6 @@ pub(super) struct Stands {
     pub why: String,
     pub telltime: Telltime,
     pub retry: Retry,
-    /// A fight that begins: corrections so far.
-    pub fight: Option<u64>,
     /// Whether a controller holds the fields.
     pub taken: bool,
 }
@@ -82,7 +80,6 @@ impl Stands {
             why: why.to_string(),
             telltime: Telltime::AtOnce,
             retry: Retry::Never,
-            fight: None,
             taken: matches!(why, WhyNot::HeldByController(_)),
         }))
     }

@@ -4,6 +4,7 @@ use plumb_apply::RequestError;
 use plumb_apply::write::{self, Written};
 use plumb_manifests::Object;
 use plumb_planning::diff;
+use plumb_planning::drift::contention::Turn;
 use plumb_planning::drift::correction::{self, controller_may_hold};
 use plumb_planning::drift::standing::Telltime;
 use plumb_planning::drift::{FieldDrift, Finding};
@@ -45,20 +46,21 @@ impl Look {
         expected: Option<Finding>,
         taken: Vec<FieldDrift>,
     ) -> Result<Outcome, RequestError> {
-        match self.pass() {
-            Gate::Open => {}
-            Gate::Shut => return Ok(Outcome::Postponed),
-            Gate::Later { at, begins, count } => {
-                let finding = match expected {
-                    Some(finding) => Some(finding),
-                    None => self.differs(&live).await?.0,
-                };
-                return Ok(match finding {
-                    Some(finding) => contended(finding, Some(live), at, begins.then_some(count)),
-                    // Gone by itself: the next look, when its time comes, says so.
-                    None => Outcome::Clean { live, lacks: true },
-                });
-            }
+        let expected = match expected {
+            // Which fields wait has to be known before a write.
+            None if self.is_contended() => match self.differs(&live).await? {
+                (Some(finding), _) => Some(finding),
+                (None, lacks) => return Ok(Outcome::Clean { live, lacks }),
+            },
+            expected => expected,
+        };
+        if let Some(finding) = &expected
+            && let Turn::Later(at) = self.turn(finding)
+        {
+            return Ok(contended(finding.clone(), live, at));
+        }
+        if self.pass() == Gate::Shut {
+            return Ok(Outcome::Postponed);
         }
         let planned = self.planned_without(&taken);
         let first = live.clone();
@@ -113,12 +115,8 @@ impl Look {
             return Ok(Outcome::Vanished);
         }
         let finding = Finding::missing(self.job.errand.arrived);
-        match self.pass() {
-            Gate::Open => {}
-            Gate::Shut => return Ok(Outcome::Postponed),
-            Gate::Later { at, begins, count } => {
-                return Ok(contended(finding, None, at, begins.then_some(count)));
-            }
+        if self.pass() == Gate::Shut {
+            return Ok(Outcome::Postponed);
         }
         let deps = &self.shared.deps;
         let planned = &self.job.planned;
@@ -147,6 +145,18 @@ impl Look {
         }
     }
 
+    /// Whether corrections of some field of the object are slowed down. What a person asks for is not.
+    fn is_contended(&self) -> bool {
+        let job = &self.job;
+        !job.errand.restore && self.shared.sit(|sitting| sitting.is_contended(job))
+    }
+
+    /// When an object that differs so may be corrected.
+    fn turn(&self, finding: &Finding) -> Turn {
+        let job = &self.job;
+        if job.errand.restore { Turn::Now } else { self.shared.sit(|sitting| sitting.turn(job, finding)) }
+    }
+
     /// Asks the gate, once for each job.
     fn pass(&mut self) -> Gate {
         if self.writing {
@@ -172,14 +182,13 @@ fn held_by(fields: &[FieldDrift]) -> WhyNot {
     WhyNot::HeldByController(manager.unwrap_or_else(|| "another client".to_owned()))
 }
 
-fn contended(finding: Finding, live: Option<Object>, at: jiff::Timestamp, fight: Option<u64>) -> Outcome {
+fn contended(finding: Finding, live: Object, at: jiff::Timestamp) -> Outcome {
     Outcome::Stands(Box::new(Stands {
         finding,
-        live,
+        live: Some(live),
         why: WhyNot::Contended.to_string(),
         telltime: Telltime::AfterGrace,
         retry: Retry::At(at),
-        fight,
         taken: false,
     }))
 }
@@ -192,7 +201,6 @@ fn refused(finding: Finding, live: Option<Object>, error: &RequestError) -> Outc
         // It is tried again: what goes well in a moment is told as corrected alone.
         telltime: Telltime::AfterGrace,
         retry: Retry::Backoff,
-        fight: None,
         taken: false,
     }))
 }

@@ -94,12 +94,22 @@ fn settle(
             let watchfulness = if lacks { kept.flagged() } else { kept.calm() };
             kept.remember(&live, watchfulness);
             settled.tellings = standings.clean(&job.id, now);
+            if let Some(dispute) = kept.contention.ended(now) {
+                settled.tellings.push(standings.contention_ended(&job.id, &dispute, now));
+            }
+            settled.again = kept.contention.next_end();
         }
         Outcome::Corrected { finding, live, rest } => {
             calm_down(kept);
-            if !job.errand.restore {
-                kept.contention.corrected(now);
-            }
+            let dispute = if job.errand.restore {
+                None
+            } else {
+                // It may have stood while its correction waited.
+                let since =
+                    standings.get(&job.id).map_or(finding.seen, |stand| stand.since.min(finding.seen));
+                kept.contention.corrected(&finding, since, now, terms.interval)
+            };
+            settled.again = kept.contention.next_end();
             let watchfulness = if rest.is_some() { kept.flagged() } else { kept.calm() };
             kept.remember(&live, watchfulness);
             let took = Duration::try_from(now.duration_since(job.errand.arrived)).unwrap_or_default();
@@ -113,9 +123,10 @@ fn settle(
                     standings.corrected_in_part(&job.id, &finding, took, (rest, &why), now)
                 }
             };
+            settled.tellings.extend(dispute.map(|dispute| standings.contended(&job.id, &dispute, now)));
         }
         Outcome::Stands(stands) => {
-            let Stands { finding, live, why, telltime, retry, fight, taken } = *stands;
+            let Stands { finding, live, why, telltime, retry, taken } = *stands;
             match &live {
                 Some(live) => {
                     let flagged = kept.flagged();
@@ -125,9 +136,6 @@ fn settle(
             }
             kept.taken = taken;
             settled.again = again(kept, retry, terms.interval, now);
-            if let (Some(count), Retry::At(at)) = (fight, retry) {
-                settled.tellings.push(standings.contended(&job.id, &finding, count, at, now));
-            }
             settled.tellings.extend(standings.stand(&job.id, finding, &why, telltime, now));
         }
         Outcome::Vanished => {

@@ -114,7 +114,10 @@ impl Sitting<'_> {
             kept.epoch = before.epoch + 1;
             kept.phase = before.phase;
             kept.late = before.late;
-            kept.contention = before.contention;
+            // What Git says now may be what the other manager wants.
+            if !moved {
+                kept.contention = before.contention;
+            }
             if let Some(due) = before.due {
                 self.state.times.remove(&(due, Place { key: key.clone(), id: Some(change.id.clone()) }));
             }

@@ -172,19 +172,53 @@ async fn an_attempt_waits_for_the_correction_in_flight() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fight_is_slowed_down_and_told_once() {
+async fn contention_over_a_field_is_slowed_down_and_told_when_it_begins_and_when_it_ends() {
     let stand = Stand::enabled(&["settings"]).await;
     for number in 0..60 {
         stand.api.edit("settings", "a", &format!("x{number}"), "stubborn");
         tokio::time::sleep(Duration::from_millis(1500)).await;
     }
-    let said = stand.said();
-    let count = |reason| said.iter().filter(|(said, _)| *said == reason).count();
-    assert_eq!(count(Reason::DriftContention), 1, "{said:?}");
     let corrections = stand.writes().iter().filter(|line| *line == "PATCH settings").count();
-    assert!((5..=9).contains(&corrections), "{corrections}");
-    let contention = said.iter().find(|(reason, _)| *reason == Reason::DriftContention).unwrap();
-    assert!(contention.1.contains("corrected 3 times, and stubborn changed it again"), "{}", contention.1);
+    assert!((6..=10).contains(&corrections), "{corrections}");
+    tokio::time::sleep(Duration::from_mins(3)).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
+    let said = stand.said();
+    let told: Vec<_> = said.iter().filter(|(reason, _)| *reason == Reason::DriftContention).collect();
+    let [(_, begins), (_, ends)] = told[..] else { panic!("{told:?}") };
+    assert!(begins.contains("stubborn changed .data.a again after each of 4 corrections"), "{begins}");
+    assert!(ends.contains("stubborn has not changed .data.a for 10 s"), "{ends}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_day_is_no_contention() {
+    let stand = Stand::enabled(&["settings"]).await;
+    for number in 0..8 {
+        stand.api.edit("settings", &format!("key-{number}"), "x", "kubectl-edit");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(stand.writes().ends_with(&["PATCH settings".to_owned()]), "edit {number}");
+        stand.api.scenario.forget_calls();
+    }
+    assert!(stand.said().iter().all(|(reason, _)| *reason == Reason::DriftCorrected));
+}
+
+#[tokio::test(start_paused = true)]
+async fn contention_over_one_field_is_no_cover_for_another() {
+    let stand = Stand::enabled(&["settings"]).await;
+    for number in 0..12 {
+        stand.api.edit("settings", "a", &format!("x{number}"), "stubborn");
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+    }
+    stand.api.edit("settings", "a", "stands", "stubborn");
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("stands".to_owned()), "its correction waits");
+    stand.api.scenario.forget_calls();
+    stand.api.edit("settings", "other", "x", "kubectl-edit");
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert!(stand.writes().contains(&"PATCH settings".to_owned()), "{:?}", stand.writes());
+    stand.api.edit("settings", "a", "stands", "stubborn");
+    stand.api.delete("settings");
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()), "a deleted object is recreated");
 }
 
 #[tokio::test(start_paused = true)]

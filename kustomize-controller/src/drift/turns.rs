@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use plumb_manifests::ObjectId;
 use plumb_planning::drift::contention::Turn;
 use plumb_planning::drift::correction::Situation;
+use plumb_planning::drift::{Contention, Finding};
 use plumb_planning::plan::Planned;
 use plumb_runtime::Key;
 use tokio::time::Instant;
@@ -35,12 +35,6 @@ pub(super) struct Job {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Gate {
     Open,
-    /// Others write it again and again.
-    Later {
-        at: Timestamp,
-        begins: bool,
-        count: u64,
-    },
     /// An attempt holds the pen, or has written since the job began.
     Shut,
 }
@@ -184,11 +178,23 @@ impl Sitting<'_> {
         Some(Job { key, id, planned, errand, situation, epoch, deferred })
     }
 
+    /// Whether corrections of some field of the object are slowed down.
+    pub fn is_contended(&self, job: &Job) -> bool {
+        self.contention(job).is_some_and(Contention::is_active)
+    }
+
+    /// When an object that differs so may be corrected.
+    pub fn turn(&self, job: &Job, finding: &Finding) -> Turn {
+        self.contention(job).map_or(Turn::Now, |contention| contention.ask(finding, self.now))
+    }
+
+    fn contention(&self, job: &Job) -> Option<&Contention> {
+        Some(&self.state.books.get(&job.key)?.objects.get(&job.id)?.contention)
+    }
+
     /// Whether a job may write now. An open gate is closed by the job's end.
     pub fn gate(&mut self, job: &Job) -> Gate {
-        let now = self.now;
         let Some(book) = self.state.books.get_mut(&job.key) else { return Gate::Shut };
-        let interval = book.terms.interval;
         if book.holds > 0 || book.terms.suspended {
             return Gate::Shut;
         }
@@ -197,12 +203,6 @@ impl Sitting<'_> {
         };
         if !job.errand.restore && kept.mode != job.situation.mode {
             return Gate::Shut;
-        }
-        if !job.errand.restore {
-            match kept.contention.ask(now, interval) {
-                Turn::Now => {}
-                Turn::Later { at, begins, count } => return Gate::Later { at, begins, count },
-            }
         }
         book.writing += 1;
         Gate::Open

@@ -123,7 +123,7 @@ impl Count {
             Reason::DriftCorrected => "drifted within a second and were corrected",
             Reason::DriftResolved => "say again what Git says, within a second",
             Reason::DriftUnknown => "could not be compared, within a second",
-            Reason::DriftContention => "are fought over, within a second",
+            Reason::DriftContention => "are changed again after each correction, within a second",
             _ => "drifted within a second and stand",
         };
         let names: Vec<String> = named.iter().map(ToString::to_string).collect();

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use plumb_manifests::ObjectId;
 
 use crate::drift::attribution::{Confidence, Writer};
+use crate::drift::contention::{Dispute, REWRITE_WINDOW};
 use crate::drift::finding::{Class, FieldDrift, Finding};
 use crate::prune::WhyNot;
 
@@ -76,16 +77,40 @@ pub fn resolved(id: &ObjectId, class: Class, since: Timestamp, now: Timestamp) -
     )
 }
 
-/// Two writers that fight.
-pub fn contention(id: &ObjectId, finding: &Finding, count: u64, at: Timestamp, now: Timestamp) -> String {
-    let managers = finding.managers();
-    let who = if managers.is_empty() { "an unknown client".to_owned() } else { managers.join(", ") };
-    let wait = at.duration_since(now).unsigned_abs();
+/// Another manager rewrites fields after each correction.
+pub fn contention(id: &ObjectId, dispute: &Dispute) -> String {
+    let Dispute { managers: _, paths, count, delay } = dispute;
     format!(
-        "{}; corrected {count} times, and {who} changed it again: the next correction comes in {}, later ones more slowly",
-        what(id, finding, now),
-        duration(wait)
+        "{id}: {} changed {} again after each of {count} corrections: from now on they are corrected after {}, later ones \
+         more slowly; other fields are corrected at once",
+        who(dispute),
+        few(paths),
+        duration(*delay)
     )
+}
+
+/// Nobody rewrites the fields any more.
+pub fn contention_ended(id: &ObjectId, dispute: &Dispute) -> String {
+    let seconds = REWRITE_WINDOW.as_secs();
+    format!(
+        "{id}: {} has not changed {} for {seconds} s after {} corrections: they are corrected at once again",
+        who(dispute),
+        few(&dispute.paths),
+        dispute.count
+    )
+}
+
+fn who(dispute: &Dispute) -> String {
+    if dispute.managers.is_empty() { "an unknown client".to_owned() } else { dispute.managers.join(", ") }
+}
+
+/// The first paths, and how many more there are.
+fn few(paths: &[String]) -> String {
+    let shown = paths[..paths.len().min(FIELDS_MAX)].join(", ");
+    match paths.len().saturating_sub(FIELDS_MAX) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 /// Why drift stands, for the message and the record.

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use plumb_manifests::ObjectId;
-use plumb_status::Reason;
+use plumb_status::{Reason, Severity};
 
-use crate::drift::contention::later;
+use crate::drift::contention::{Dispute, later};
 use crate::drift::finding::{Class, Finding};
 use crate::drift::message;
 use crate::drift::telling::Telling;
@@ -155,18 +155,17 @@ impl Standings {
         vec![Telling::new(id, &finding, since, &self.revision, Reason::DriftResolved, text)]
     }
 
-    /// Two writers fight over the object, which stands until `at`.
-    pub fn contended(
-        &self,
-        id: &ObjectId,
-        finding: &Finding,
-        count: u64,
-        at: Timestamp,
-        now: Timestamp,
-    ) -> Telling {
-        let since = self.objects.get(id).map_or(finding.seen, |stand| stand.since);
-        let text = message::contention(id, finding, count, at, now);
-        Telling::new(id, finding, since, &self.revision, Reason::DriftContention, text)
+    /// Contention that begins.
+    pub fn contended(&self, id: &ObjectId, dispute: &Dispute, now: Timestamp) -> Telling {
+        Telling::contention(id, dispute, now, &self.revision, message::contention(id, dispute))
+    }
+
+    /// Contention that has ended.
+    pub fn contention_ended(&self, id: &ObjectId, dispute: &Dispute, now: Timestamp) -> Telling {
+        let mut telling =
+            Telling::contention(id, dispute, now, &self.revision, message::contention_ended(id, dispute));
+        telling.occurrence.severity = Severity::Info;
+        telling
     }
 
     /// The object is no longer managed: nothing is told.

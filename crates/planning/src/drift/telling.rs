@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use plumb_manifests::ObjectId;
 use plumb_status::{Occurrence, Reason};
 
+use crate::drift::contention::Dispute;
 use crate::drift::finding::{Class, Finding};
 
 /// Paths in the metadata at most.
@@ -61,6 +62,28 @@ impl Telling {
             occurrence = occurrence.with(PATHS_KEY, few(&paths));
         }
         Self { id: id.clone(), class: finding.class, occurrence }
+    }
+}
+
+impl Telling {
+    /// An event about fields that another manager rewrites after each correction.
+    pub fn contention(
+        id: &ObjectId,
+        dispute: &Dispute,
+        now: Timestamp,
+        revision: &str,
+        message: String,
+    ) -> Self {
+        let mut occurrence = Occurrence::error(Reason::DriftContention, message)
+            .with(CLASS_KEY, Class::Drifted.as_str())
+            .with(SINCE_KEY, super::message::rfc3339(now))
+            .with(REVISION_KEY, revision)
+            .with(PATHS_KEY, few(&dispute.paths));
+        let managers = &dispute.managers;
+        if !managers.is_empty() {
+            occurrence = occurrence.with(MANAGER_KEY, managers[..managers.len().min(MANAGERS_MAX)].join(","));
+        }
+        Self { id: id.clone(), class: Class::Drifted, occurrence }
     }
 }
 

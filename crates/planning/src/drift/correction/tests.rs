@@ -1,11 +1,8 @@
 //! Whether, when and with what drift is corrected; and who is behind a write.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::*;
-use crate::drift::contention::{Contention, FIRST_DELAY, Turn};
 use crate::drift::{Due, Finding, Pace, Restore, attribution};
 use crate::fixtures::{at, deployment, deployment_fields, entry, id};
 use crate::inventory::Inventory;
@@ -94,32 +91,6 @@ fn a_change_is_attributed_exactly_probably_or_not_at_all() {
     );
     let unknown = who(&[ours]);
     assert_eq!(unknown.confidence, attribution::Confidence::Unknown);
-}
-
-#[test]
-fn a_fight_is_slowed_down_told_once_and_forgotten_after_peace() {
-    let mut fight = Contention::default();
-    let interval = Duration::from_secs(4);
-    for second in 0..3 {
-        assert_eq!(fight.ask(at(second), interval), Turn::Now);
-        fight.corrected(at(second));
-    }
-    let first = fight.ask(at(3), interval);
-    assert_eq!(first, Turn::Later { at: at(3) + FIRST_DELAY, begins: true, count: 3 });
-    assert_eq!(fight.ask(at(3), interval), Turn::Later { at: at(4), begins: false, count: 3 });
-    assert_eq!(fight.ask(at(4), interval), Turn::Now);
-    fight.corrected(at(4));
-    for (asked, due) in [(5, 7), (8, 12), (13, 17)] {
-        assert!(
-            matches!(fight.ask(at(asked), interval), Turn::Later { at: when, begins: false, .. } if when == at(due)),
-            "{asked}"
-        );
-        assert_eq!(fight.ask(at(due), interval), Turn::Now);
-        fight.corrected(at(due));
-    }
-    assert!(fight.is_fighting());
-    assert_eq!(fight.ask(at(17 + 601), interval), Turn::Now);
-    assert!(fight.is_calm(at(17 + 601)));
 }
 
 #[test]
