@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use plumb_apply::RequestError;
+use plumb_planning::drift::contention::Dispute;
 use plumb_planning::drift::standing::Telltime;
-use plumb_planning::drift::{Finding, Telling};
+use plumb_planning::drift::{Finding, Standings, Telling};
 use plumb_planning::prune::WhyNot;
 
 use super::book::{Book, Errand, Kept, Phase};
@@ -101,14 +102,7 @@ fn settle(
         }
         Outcome::Corrected { finding, live, rest } => {
             calm_down(kept);
-            let dispute = if job.errand.restore {
-                None
-            } else {
-                // It may have stood while its correction waited.
-                let since =
-                    standings.get(&job.id).map_or(finding.seen, |stand| stand.since.min(finding.seen));
-                kept.contention.corrected(&finding, since, now, terms.interval)
-            };
+            let dispute = dispute(kept, standings, job, &finding, terms.interval, now);
             settled.again = kept.contention.next_end();
             let watchfulness = if rest.is_some() { kept.flagged() } else { kept.calm() };
             kept.remember(&live, watchfulness);
@@ -161,6 +155,20 @@ fn settle(
         }
         Outcome::Abandoned => settled.again = again(kept, Retry::Backoff, terms.interval, now),
     }
+}
+
+/// Contention that begins with a correction. What a person asks for is none.
+fn dispute(
+    kept: &mut Kept,
+    standings: &Standings,
+    job: &Job,
+    finding: &Finding,
+    interval: Duration,
+    now: Timestamp,
+) -> Option<Dispute> {
+    // It may have stood while its correction waited.
+    let since = standings.get(&job.id).map_or(finding.seen, |stand| stand.since.min(finding.seen));
+    if job.errand.restore { None } else { kept.contention.corrected(finding, since, now, interval) }
 }
 
 fn calm_down(kept: &mut Kept) {

@@ -198,9 +198,7 @@ async fn a_writer_that_does_not_give_in_is_named_and_slowed_down() -> Result<()>
     stand.told("DriftContention", &["/settings: kubectl-edit changed .data.greeting again"]).await?;
     // Another field is corrected at once meanwhile.
     stand.edit("ConfigMap", "settings", &json!({"data": {"other": "added"}})).await?;
-    stand
-        .until("ConfigMap", "settings", "has no other", |seen| seen["data"].get("other").is_none())
-        .await?;
+    stand.until("ConfigMap", "settings", "has no other", |seen| seen["data"].get("other").is_none()).await?;
     stand.told("DriftContention", &["/settings: kubectl-edit has not changed .data.greeting"]).await?;
     assert_eq!(stand.events("DriftContention").await?.len(), 2);
     stand.close().await
