@@ -87,7 +87,7 @@ async fn changed(shared: &Shared, glance: &Glance, budget: &Budget) -> Option<Fi
         return None;
     }
     let expected = observe::dry_run(cluster, &planned.object, budget).await.ok()?;
-    Finding::compare(&live, &expected, *seen)
+    Finding::compare_foreign(&live, &expected, *seen)
 }
 
 /// Looks at live objects before an apply whose predecessor is not known.

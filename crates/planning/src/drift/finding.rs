@@ -2,13 +2,19 @@
 //!
 //! A finding of drift shows at least one field, or says that the object is missing: nothing else counts as drift.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use plumb_manifests::Object;
 
 use crate::diff::{self, Change};
 use crate::drift::attribution::{self, Writer};
+use crate::drift::contention::later;
 use crate::managed_fields;
 use crate::ownership::{NAME_LABEL, NAMESPACE_LABEL};
+
+/// How long before it is seen an apply of our own may have been: the times in managedFields have no parts of a second.
+const OWN_APPLY_WINDOW: Duration = Duration::from_secs(2);
 
 /// What kind of drift.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,6 +74,22 @@ impl Finding {
     /// our apply, or to a dry run of it. `None`: they say the same.
     pub fn compare(live: &Object, expected: &Object, seen: Timestamp) -> Option<Self> {
         Self::from_changes(diff::changes(live, expected), live, seen)
+    }
+
+    /// Like [`Finding::compare`], of what others changed alone: an apply of our own may have come in between, and what it wrote
+    /// is no drift.
+    pub fn compare_foreign(live: &Object, expected: &Object, seen: Timestamp) -> Option<Self> {
+        let entries = managed_fields::entries(live.at(&["metadata", "managedFields"]));
+        let mut changes = diff::changes(live, expected);
+        if let Some(own) = entries.iter().find(|entry| entry.is_own()) {
+            let applied_just_now = own.time.is_some_and(|time| later(time, OWN_APPLY_WINDOW) >= seen);
+            changes.retain(|change| match change.live {
+                Some(_) => !own.fields.contains(&change.path),
+                // Nobody is named for a field that went.
+                None => !applied_just_now,
+            });
+        }
+        Self::from_changes(changes, live, seen)
     }
 
     /// A finding from fields that differ.
@@ -140,5 +162,66 @@ pub fn lacks_fields(live: &Object, expected: &Object) -> bool {
         (Some(ours), Some(wanted)) => !ours.covers(&wanted),
         (None, Some(_)) => true,
         (Some(_) | None, None) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::fixtures::at;
+
+    fn map(data: &Value, entries: &[(&str, &str, i64, &[&str])]) -> Object {
+        let entries: Vec<Value> = entries
+            .iter()
+            .map(|(manager, operation, second, keys)| {
+                let fields: serde_json::Map<String, Value> =
+                    keys.iter().map(|key| (format!("f:{key}"), json!({}))).collect();
+                json!({
+                    "manager": manager, "operation": operation, "apiVersion": "v1", "time": at(*second).to_string(),
+                    "fieldsType": "FieldsV1", "fieldsV1": {"f:data": fields},
+                })
+            })
+            .collect();
+        let value = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "data": data,
+            "metadata": {"name": "settings", "namespace": "prod", "managedFields": entries},
+        });
+        Object::new(value).unwrap()
+    }
+
+    fn paths(live: &Object, seen: i64) -> Vec<String> {
+        // What was applied before: a=1, b=1.
+        let expected = map(&json!({"a": "1", "b": "1"}), &[]);
+        let finding = Finding::compare_foreign(live, &expected, at(seen));
+        let paths = finding.map(|finding| finding.paths()).unwrap_or_default();
+        paths.into_iter().filter(|path| path.starts_with(".data")).collect()
+    }
+
+    #[test]
+    fn an_apply_of_our_own_is_no_drift_and_an_edit_beside_it_is() {
+        let ours = ("kustomize-controller", "Apply", 100, &["a", "b"][..]);
+        let pushed = map(&json!({"a": "2", "b": "1"}), &[ours]);
+        assert_eq!(paths(&pushed, 100), Vec::<String>::new(), "a new value");
+        let removed = map(&json!({"a": "1"}), &[("kustomize-controller", "Apply", 100, &["a"])]);
+        assert_eq!(paths(&removed, 101), Vec::<String>::new(), "a field that Git does not have any more");
+        let both =
+            [("kustomize-controller", "Apply", 100, &["a"][..]), ("kubectl-edit", "Update", 100, &["b"])];
+        assert_eq!(paths(&map(&json!({"a": "2", "b": "x"}), &both), 100), [".data.b"]);
+    }
+
+    #[test]
+    fn what_others_change_or_remove_is_drift() {
+        let edit =
+            [("kustomize-controller", "Apply", 10, &["b"][..]), ("kubectl-edit", "Update", 100, &["a"])];
+        assert_eq!(paths(&map(&json!({"a": "x", "b": "1"}), &edit), 100), [".data.a"]);
+        let removed = [("kustomize-controller", "Apply", 10, &["a"][..])];
+        assert_eq!(paths(&map(&json!({"a": "1"}), &removed), 100), [".data.b"]);
+        assert_eq!(
+            paths(&map(&json!({"a": "x", "b": "1"}), &[]), 100),
+            [".data.a"],
+            "our entry was stripped"
+        );
     }
 }
