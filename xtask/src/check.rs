@@ -39,10 +39,10 @@ const STEPS: [Step; 11] = [
     ("unit", unit),
 ];
 
-/// Runs all steps, or those that are named, with commas between the names.
-pub fn run(only: Option<&str>) -> Result<()> {
+/// Runs all steps; those that are named alone, or all but those that are named, with commas between the names.
+pub fn run(only: Option<&str>, without: Option<&str>) -> Result<()> {
     let root = workspace_root()?;
-    let steps = chosen(only)?;
+    let steps = chosen(only, without)?;
     let started = Instant::now();
     let mut lines = Vec::new();
     let mut failed = Vec::new();
@@ -77,16 +77,20 @@ pub fn workspace_root() -> Result<PathBuf> {
     Ok(here.parent().context("xtask lies in the workspace's folder")?.to_path_buf())
 }
 
-fn chosen(only: Option<&str>) -> Result<Vec<Step>> {
-    let Some(only) = only else { return Ok(STEPS.to_vec()) };
-    let mut steps = Vec::new();
-    for wanted in only.split(',').map(str::trim) {
-        let Some(step) = STEPS.iter().find(|(name, _)| *name == wanted) else {
-            bail!("no step {wanted:?}; there are: {}", STEPS.map(|(name, _)| name).join(", "));
-        };
-        steps.push(*step);
-    }
-    Ok(steps)
+fn chosen(only: Option<&str>, without: Option<&str>) -> Result<Vec<Step>> {
+    let omitted = without.map(named).transpose()?.unwrap_or_default();
+    let steps = only.map_or_else(|| Ok(STEPS.to_vec()), named)?;
+    let is_omitted = |step: &Step| omitted.iter().any(|omitted| omitted.0 == step.0);
+    Ok(steps.into_iter().filter(|step| !is_omitted(step)).collect())
+}
+
+fn named(names: &str) -> Result<Vec<Step>> {
+    let step = |wanted: &str| {
+        let step = STEPS.iter().find(|(name, _)| *name == wanted).copied();
+        let known = STEPS.map(|(name, _)| name).join(", ");
+        step.with_context(|| format!("no step {wanted:?}; there are: {known}"))
+    };
+    names.split(',').map(str::trim).map(step).collect()
 }
 
 fn seconds(elapsed: Duration) -> String {
@@ -170,19 +174,27 @@ fn unit(root: &Path) -> Result<Outcome> {
 mod tests {
     use super::*;
 
-    fn names(only: Option<&str>) -> Result<Vec<&'static str>> {
-        Ok(chosen(only)?.into_iter().map(|(name, _)| name).collect())
+    fn names(only: Option<&str>, without: Option<&str>) -> Result<Vec<&'static str>> {
+        Ok(chosen(only, without)?.into_iter().map(|(name, _)| name).collect())
     }
 
     #[test]
     fn steps_are_chosen_by_name_in_the_order_that_is_asked() {
-        assert_eq!(names(None).unwrap().len(), STEPS.len());
-        assert_eq!(names(Some("tidy, fmt")).unwrap(), ["tidy", "fmt"]);
+        assert_eq!(names(None, None).unwrap().len(), STEPS.len());
+        assert_eq!(names(Some("tidy, fmt"), None).unwrap(), ["tidy", "fmt"]);
+    }
+
+    #[test]
+    fn steps_are_left_out_by_name() {
+        let left = names(None, Some("unit, deny")).unwrap();
+        assert_eq!(left.len(), STEPS.len() - 2);
+        assert!(!left.contains(&"unit") && !left.contains(&"deny"), "{left:?}");
+        assert!(names(None, Some("units")).is_err());
     }
 
     #[test]
     fn an_unknown_step_is_refused_with_those_there_are() {
-        let refused = names(Some("fmt,lint")).unwrap_err().to_string();
+        let refused = names(Some("fmt,lint"), None).unwrap_err().to_string();
         assert!(refused.starts_with("no step \"lint\"; there are: fmt, layers"), "{refused}");
     }
 

@@ -36,6 +36,9 @@ enum Task {
         /// The same, as a flag.
         #[arg(long)]
         only: Option<String>,
+        /// Leave out these steps, joined by commas.
+        #[arg(long, conflicts_with_all = ["step", "only"])]
+        without: Option<String>,
     },
     /// Figures beside those of the programs that people use today.
     Bench(bench::Arguments),
@@ -52,7 +55,7 @@ fn main() -> ExitCode {
         Task::Plane(arguments) => plane::run(&arguments),
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
-        Task::Check { step, only } => check::run(step.or(only).as_deref()),
+        Task::Check { step, only, without } => check::run(step.or(only).as_deref(), without.as_deref()),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Gen { check } => r#gen::run(check),
     };
