@@ -9,7 +9,9 @@ use plumb_api::kustomize::DriftStatus;
 use plumb_apply::Change;
 use plumb_manifests::{Object, ObjectId};
 use plumb_planning::drift::record::{Cause, Watchfulness};
-use plumb_planning::drift::{Burst, Contention, Finding, Mode, Pace, Record, Seen, Standings, vanish};
+use plumb_planning::drift::{
+    Burst, Contention, Finding, Mode, Pace, Record, ReportPace, Seen, Standings, vanish,
+};
 use plumb_planning::exclusion::Policy;
 use plumb_planning::managed_fields::Hashes;
 use plumb_planning::plan::Planned;
@@ -71,7 +73,7 @@ pub(super) struct Book {
     pub restoring: Option<Restoring>,
     /// What was reported last; `None`: nothing by this process, and a status of before it says something.
     pub reported: Option<(Option<Detail>, Option<DriftStatus>)>,
-    pub report_pace: Pace,
+    pub report_pace: ReportPace,
     /// When the report is looked at again because it came too soon.
     pub report_at: Option<Timestamp>,
     pub audit_at: Option<Timestamp>,

@@ -30,7 +30,7 @@ use super::{turns, watch};
 pub trait Teller: Send + Sync + 'static {
     /// An event; its involved object is the Kustomization.
     fn tell(&self, key: &Key, occurrence: Occurrence);
-    /// The condition `Drifted` or `status.drift` is another now. At most one a second for each Kustomization.
+    /// The condition `Drifted` or `status.drift` is another now. A few times at once, then at most once a second for each Kustomization.
     fn standing_changed(&self, key: &Key);
     /// Whether there is a Kustomization of this name.
     fn exists(&self, key: &Key) -> bool;

@@ -99,7 +99,7 @@ impl Sitting<'_> {
 }
 
 impl Book {
-    /// Whether what is reported is another now; said at most once a second.
+    /// Whether what is reported is another now; said as the pace of reports allows.
     fn report(&mut self, now: Timestamp) -> bool {
         if self.report_at.is_some_and(|at| at > now) {
             return false;

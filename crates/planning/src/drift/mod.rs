@@ -23,7 +23,7 @@ pub use burst::Burst;
 pub use contention::Contention;
 pub use finding::{Class, FieldDrift, Finding};
 pub use mode::{InvalidMode, Mode};
-pub use pace::{Due, Pace};
+pub use pace::{Due, Pace, ReportPace};
 pub use record::{Record, Seen, Wake, wake};
 pub use restore::Restore;
 pub use standing::Standings;

@@ -31,6 +31,16 @@ async fn in_warn_drift_is_flagged_and_left() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn in_warn_the_first_edit_of_each_of_a_few_objects_is_reported_at_once() {
+    let stand = Stand::with(&["one", "two", "three", "four"], Mode::Warn, false).await;
+    for (edited, name) in (1..).zip(["one", "two", "three", "four"]) {
+        stand.api.edit(name, "a", "2", "kubectl-edit");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(stand.reports(), edited, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn in_warn_a_deleted_object_is_flagged_and_its_return_is_told() {
     let stand = Stand::with(&["settings"], Mode::Warn, false).await;
     stand.api.delete("settings");
