@@ -14,6 +14,7 @@ use kube::Api;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use crate::programs::TESTED;
 use crate::{
     ADMIN, CONTROLLERS, HANDOVER, Programs, certificates,
     components::{self, Ports},
@@ -207,6 +208,7 @@ impl Plane {
             owned.node = Some(Node::start(plane.kubeconfig(ADMIN), delay)?);
         }
         owned.ready = started.elapsed();
+        owned.origin = format!("{}: {}", owned.origin, found(&version(&plane.kubeconfig(ADMIN))?));
         plane.owned = Some(owned);
         Ok(plane)
     }
@@ -241,6 +243,32 @@ impl Plane {
             });
             waiting.join().unwrap_or_else(|_| bail!("the wait for the control plane panicked"))
         })
+    }
+}
+
+/// The version that the API server reports. In a thread of its own, since the caller may be async.
+fn version(kubeconfig: &Path) -> Result<String> {
+    thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let client = kubeconfig::client(kubeconfig).await?;
+                let info = client.apiserver_version().await.context("the API server reports no version")?;
+                Ok(info.git_version)
+            })
+        });
+        asking.join().unwrap_or_else(|_| bail!("the request for the version panicked"))
+    })
+}
+
+/// The version that was found, and the tested ones where it is none of them.
+fn found(version: &str) -> String {
+    let mut numbers = version.trim_start_matches('v').splitn(3, '.');
+    let minor = format!("{}.{}", numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+    if TESTED.contains(&minor.as_str()) {
+        format!("Kubernetes {version}")
+    } else {
+        format!("Kubernetes {version}, which is not tested (tested: {})", TESTED.join(", "))
     }
 }
 
@@ -357,4 +385,19 @@ fn new_folder(durable: bool) -> Result<PathBuf> {
     let folder = folder.or_else(|_| tempfile::Builder::new().prefix("plumb-plane-").tempdir());
     // The reaper removes it.
     Ok(folder.context("cannot create a folder for the control plane")?.keep())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_that_is_not_tested_is_said_to_be_so() {
+        assert_eq!(found("v1.36.3"), "Kubernetes v1.36.3");
+        let newer = found("v1.99.0-rc.1+build");
+        assert!(
+            newer.starts_with("Kubernetes v1.99.0-rc.1+build, which is not tested (tested: 1.36"),
+            "{newer}"
+        );
+    }
 }

@@ -18,6 +18,9 @@ use crate::{
 /// The version of Kubernetes that is built when none is found.
 pub const VERSION: &str = "v1.36.3";
 
+/// The versions of Kubernetes that the plane was tested with.
+pub const TESTED: [&str; 1] = ["1.36"];
+
 /// The environment variables that may name a folder with the components.
 const FOLDERS: [&str; 2] = ["PLUMB_PLANE_DIR", "KUBEBUILDER_ASSETS"];
 const ETCD: &str = "etcd";
