@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use plumb_api::kustomize::DriftStatus;
 use plumb_apply::Change;
 use plumb_manifests::{Object, ObjectId};
-use plumb_planning::drift::record::{Cause, Watchfulness};
+use plumb_planning::drift::record::{Cause, Watchfulness, is_older};
 use plumb_planning::drift::{
     Burst, Contention, Finding, Mode, Pace, Record, ReportPace, Seen, Standings, vanish,
 };
@@ -61,8 +61,8 @@ pub(super) struct Book {
     pub burst: Burst,
     /// Ids that the status of before the restart names, not compared yet: until then nothing new is said of the whole.
     pub recalled: BTreeSet<ObjectId>,
-    /// What an apply after a restart is about to overwrite.
-    pub witnessed: BTreeMap<ObjectId, Finding>,
+    /// What an apply is about to overwrite.
+    pub witnessed: BTreeMap<ObjectId, Witnessed>,
     /// How many attempts hold the pen.
     pub holds: usize,
     /// Cancelled while an attempt holds the pen: corrections that are in flight wait for no slow answer.
@@ -87,6 +87,29 @@ pub(super) struct Book {
 pub(super) struct Restoring {
     pub raw: String,
     pub left: BTreeSet<ObjectId>,
+}
+
+/// Drift that was seen before an apply that may overwrite it.
+pub(super) struct Witnessed {
+    pub finding: Finding,
+    /// The version of the object that shows it, where a watch showed it while the attempt was writing.
+    pub version: Option<Box<str>>,
+}
+
+impl Witnessed {
+    /// Drift of which the watch showed no version: seen before the attempt wrote, or the object is missing.
+    pub fn before(finding: Finding) -> Self {
+        Self { finding, version: None }
+    }
+
+    /// Whether the apply that was answered with this object has overwritten it. A version that is not older is the
+    /// attempt's own write, or somebody's after it.
+    pub fn is_overwritten_by(&self, answered: &Object) -> bool {
+        match (&self.version, answered.text(&["metadata", "resourceVersion"])) {
+            (Some(seen), Some(answered)) => is_older(seen, answered),
+            (None, _) | (_, None) => true,
+        }
+    }
 }
 
 /// One object.

@@ -98,7 +98,8 @@ impl Sitting<'_> {
             restoring.left.remove(id);
         }
         let stood = book.standings.get(id).map(|stand| (stand.finding.clone(), stand.since));
-        let witnessed = book.witnessed.remove(id).map(|finding| (finding.clone(), finding.seen));
+        let witnessed = book.witnessed.remove(id).filter(|one| one.is_overwritten_by(&change.live));
+        let witnessed = witnessed.map(|one| (one.finding.clone(), one.finding.seen));
         let found = stood.or(witnessed);
         match (found, &change.action) {
             (Some((finding, since)), Action::Created | Action::Configured) => {

@@ -19,6 +19,7 @@ use plumb_planning::plan::Planned;
 use plumb_runtime::Key;
 use tokio::time::Instant;
 
+use super::book::Witnessed;
 use super::desk::Shared;
 use super::sitting::{Sitting, State};
 
@@ -74,7 +75,8 @@ pub(super) async fn glance(shared: Arc<Shared>, glance: Glance) {
         };
         let current = book.objects.get(&glance.id).is_some_and(|kept| kept.epoch == glance.epoch);
         if let (Some(finding), true) = (found, current) {
-            book.witnessed.insert(glance.id, finding);
+            let witnessed = Witnessed { finding, version: Some(glance.version) };
+            book.witnessed.insert(glance.id, witnessed);
         }
     });
 }
@@ -100,8 +102,9 @@ pub(super) async fn witness(shared: &Arc<Shared>, key: &Key, objects: &[Planned]
         }
     }
     let looks = stream::iter(looks).buffer_unordered(shared.deps.concurrency.max(1));
-    let found: BTreeMap<ObjectId, Finding> =
-        looks.filter_map(std::future::ready).take(WITNESSED_MAX).collect().await;
+    let found = looks.filter_map(std::future::ready).take(WITNESSED_MAX);
+    let found: BTreeMap<ObjectId, Witnessed> =
+        found.map(|(id, finding)| (id, Witnessed::before(finding))).collect().await;
     shared.sit(|sitting| sitting.book(key).witnessed = found);
 }
 

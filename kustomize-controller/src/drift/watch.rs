@@ -11,7 +11,7 @@ use plumb_status::Reason;
 use serde_json::Value;
 use tokio::sync::mpsc::Receiver;
 
-use super::book::{Errand, Gone, Kind, Phase, word};
+use super::book::{Errand, Gone, Kind, Phase, Witnessed, word};
 use super::desk::Shared;
 use super::sitting::{Sitting, owner};
 
@@ -132,7 +132,7 @@ impl Sitting<'_> {
         if held || kept.phase == Phase::Running {
             kept.late = super::book::Late { seen: None, gone: Some(gone) };
             if held && !vanished && kept.record.is_some() && !kept.is_known_absent() {
-                book.witnessed.insert(id.clone(), Finding::missing(now));
+                book.witnessed.insert(id.clone(), Witnessed::before(Finding::missing(now)));
             }
             return;
         }

@@ -177,7 +177,7 @@ pub fn wake(record: &Record, seen: &Seen) -> Wake {
 }
 
 /// Whether a version is older than another; unknown forms are never older.
-fn is_older(version: &str, than: &str) -> bool {
+pub fn is_older(version: &str, than: &str) -> bool {
     match (version.parse::<u64>(), than.parse::<u64>()) {
         (Ok(version), Ok(than)) => version < than,
         (Err(_), _) | (_, Err(_)) => false,

@@ -232,6 +232,18 @@ async fn an_edit_that_an_attempt_overwrites_while_it_holds_the_pen_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_an_attempt_writes_itself_is_no_drift_although_the_watch_shows_it_before_the_attempt_ends() {
+    let stand = Stand::enabled(&["settings"]).await;
+    // The field `a` changes, and another one comes.
+    let wanted = [settings("settings", &json!({"a": "3", "b": "new"}))];
+    stand.apply_and_go_on(&wanted, "main@sha1:def", MOMENT).await;
+    assert_eq!(stand.said(), []);
+    // And goes again.
+    stand.apply_and_go_on(&[settings("settings", &json!({"a": "3"}))], "main@sha1:fed", MOMENT).await;
+    assert_eq!(stand.said(), []);
+}
+
+#[tokio::test(start_paused = true)]
 async fn terms_that_change_during_a_look_count_for_it() {
     let stand = Stand::with(&["settings"], Mode::Warn, false).await;
     stand.api.slow_down_reads(Duration::from_secs(1));
