@@ -59,6 +59,13 @@ pub enum Outcome {
     Failed,
 }
 
+impl Outcome {
+    /// Whether the client got an answer, from whomever.
+    pub fn reached_the_client(self) -> bool {
+        matches!(self, Self::Answered(_) | Self::Refused(_))
+    }
+}
+
 /// One request and its end: the record that a test compares.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {

@@ -11,7 +11,7 @@ use plumb_testkit::{
     controllers::{KUSTOMIZE, SOURCE},
     proxy::{Proxy, Record},
     repository::Repository,
-    sink::Sink,
+    sink::{Received, Sink},
 };
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
@@ -293,11 +293,22 @@ impl Fixture {
         Ok(())
     }
 
+    /// How many corrections of drift were reported on the wire.
+    pub fn corrections(&self) -> usize {
+        let of_drift = |one: &&Received| one.text("/reason") == "DriftCorrected";
+        self.stand.sink.received().iter().filter(of_drift).count()
+    }
+
     /// What kustomize-controller wrote since then, its own statuses and finalizers aside. A write that changes nothing
-    /// counts too.
+    /// counts too, unless an earlier one of the same object was not answered: that one may still be carried out.
     pub fn object_writes(&self, since: Duration) -> Vec<Record> {
+        let writes = self.kustomize.writes();
+        let unanswered = |path: &str| {
+            writes.iter().any(|one| one.path == path && one.at < since && !one.outcome.reached_the_client())
+        };
         let is_own = |record: &Record| record.path.contains("/kustomizations/");
-        self.kustomize.writes().into_iter().filter(|one| one.at >= since && !is_own(one)).collect()
+        let counts = |one: &&Record| one.at >= since && !is_own(one) && !unanswered(&one.path);
+        writes.iter().filter(counts).cloned().collect()
     }
 
     /// What a failed run shows.

@@ -24,15 +24,22 @@ const HEALED_AFTER_SILENCE_MAX: Duration = Duration::from_mins(1);
 /// How many requests the controllers may try in a second of the outage, on average.
 const REQUESTS_PER_SECOND_MAX: u64 = 40;
 
-/// While the API server is away someone edits an object, and the spec changes.
-async fn away(test: &str, faults: &[Fault], healed_max: Duration) -> Result<()> {
+/// What someone does to an object while the API server is away for the controllers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meanwhile {
+    Edited,
+    Deleted,
+}
+
+/// While the API server is away someone edits or deletes an object, and the spec changes.
+async fn away(test: &str, faults: &[Fault], meanwhile: Meanwhile, healed_max: Duration) -> Result<()> {
     let mut fixture = Fixture::new(test, &[]).await?;
     fixture.create(Variant::Base).await?;
     fixture.switch(Variant::Update).await?;
     let undisturbed = fixture.converged(Variant::Update).await?;
     fixture.switch(Variant::Base).await?;
     fixture.converged(Variant::Base).await?;
-    let known = fixture.uids().await?;
+    let mut known = fixture.uids().await?;
     let requests = |fixture: &Fixture| fixture.source.requests() + fixture.kustomize.requests();
     let before = requests(&fixture);
     for proxy in [&fixture.source, &fixture.kustomize] {
@@ -43,7 +50,15 @@ async fn away(test: &str, faults: &[Fault], healed_max: Duration) -> Result<()> 
             proxy.cut_watches();
         }
     }
-    fixture.stand.edit("ConfigMap", "beta", &json!({"data": {"greeting": "edited"}})).await?;
+    match meanwhile {
+        Meanwhile::Edited => {
+            fixture.stand.edit("ConfigMap", "beta", &json!({"data": {"greeting": "edited"}})).await?;
+        }
+        Meanwhile::Deleted => {
+            fixture.stand.delete("ConfigMap", "beta").await?;
+            known.remove("ConfigMap/beta");
+        }
+    }
     fixture.switch(Variant::Update).await?;
     let outage = if is_whole() { OUTAGE } else { OUTAGE_IN_SAMPLE };
     tokio::time::sleep(outage).await;
@@ -69,10 +84,11 @@ async fn away(test: &str, faults: &[Fault], healed_max: Duration) -> Result<()> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_an_outage_the_controllers_converge() -> Result<()> {
-    away("outage", &[Fault::Reset], HEALED_MAX).await
+    away("outage", &[Fault::Reset], Meanwhile::Edited, HEALED_MAX).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_silent_partition_the_controllers_converge() -> Result<()> {
-    away("partition", &[Fault::DropEvents, Fault::Hang], HEALED_AFTER_SILENCE_MAX).await
+    let faults = [Fault::DropEvents, Fault::Hang];
+    away("partition", &faults, Meanwhile::Deleted, HEALED_AFTER_SILENCE_MAX).await
 }
