@@ -234,13 +234,27 @@ async fn an_edit_that_an_attempt_overwrites_while_it_holds_the_pen_is_told() {
 #[tokio::test(start_paused = true)]
 async fn what_an_attempt_writes_itself_is_no_drift_although_the_watch_shows_it_before_the_attempt_ends() {
     let stand = Stand::enabled(&["settings"]).await;
+    let rest = || tokio::time::sleep(MOMENT);
     // The field `a` changes, and another one comes.
     let wanted = [settings("settings", &json!({"a": "3", "b": "new"}))];
-    stand.apply_and_go_on(&wanted, "main@sha1:def", MOMENT).await;
+    stand.apply_and(&wanted, "main@sha1:def", rest()).await;
     assert_eq!(stand.said(), []);
     // And goes again.
-    stand.apply_and_go_on(&[settings("settings", &json!({"a": "3"}))], "main@sha1:fed", MOMENT).await;
+    stand.apply_and(&[settings("settings", &json!({"a": "3"}))], "main@sha1:fed", rest()).await;
     assert_eq!(stand.said(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edit_after_the_write_of_an_attempt_is_not_overwritten_by_it() {
+    let stand = Stand::enabled(&["settings"]).await;
+    let edit = async {
+        stand.api.edit("settings", "a", "9", "kubectl-edit");
+        tokio::time::sleep(MOMENT).await;
+    };
+    stand.apply_and(&[settings("settings", &json!({"a": "3"}))], "main@sha1:def", edit).await;
+    let said = stand.said();
+    assert!(said.iter().all(|(_, text)| !text.contains("overwritten by revision")), "{said:?}");
+    assert!(said.iter().any(|(_, text)| text.contains(".data.a 3 → 9 by kubectl-edit")), "{said:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -178,14 +178,14 @@ impl Stand {
 
     /// An attempt that applies all of these.
     pub async fn apply(&self, objects: &[Object], revision: &str) {
-        self.apply_and_go_on(objects, revision, Duration::ZERO).await;
+        self.apply_and(objects, revision, async {}).await;
     }
 
-    /// An attempt that applies all of these, and goes on for so long before it ends.
-    pub async fn apply_and_go_on(&self, objects: &[Object], revision: &str, rest: Duration) {
+    /// An attempt that applies all of these, and ends after this.
+    pub async fn apply_and(&self, objects: &[Object], revision: &str, rest: impl Future<Output = ()>) {
         let hold = self.desk.hold(&key()).await;
         let managed = self.applied(objects).await;
-        tokio::time::sleep(rest).await;
+        rest.await;
         let terms = Terms { revision: revision.to_owned(), ..Self::terms(Mode::Warn, false) };
         self.desk.adopt(&key(), Managed { terms, ..managed });
         drop(hold);
