@@ -27,8 +27,9 @@ use crate::e2e::{
 pub const CONVERGED_MAX: Duration = Duration::from_secs(100);
 /// How long nothing may be written for a run to count as over.
 const QUIET: Duration = Duration::from_millis(300);
-/// How long the last status may take after that.
-const FOLLOWS_MAX: Duration = Duration::from_secs(15);
+/// How long the last status may take after that: an object whose write was not answered is kept until that write can come
+/// no more (39 s).
+const FOLLOWS_MAX: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(20);
 /// The label of the owner.
 const OWNER: &str = "kustomize.toolkit.fluxcd.io/name";
