@@ -188,7 +188,7 @@ async fn delete(
     }
     for _ in 0..ATTEMPTS_MAX {
         // An apply of it that was not answered may still create it, whatever is read or deleted now.
-        if cluster.unanswered().is_open(id) {
+        if cluster.unanswered().may_be_created(id) {
             return Ok(Fate::Kept(WhyNot::Unanswered));
         }
         let began = Instant::now();

@@ -13,9 +13,27 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// How long a write is remembered that nobody looks after.
 const KEEP: Duration = Duration::from_hours(1);
 
+/// What a write does to its object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// It may create it.
+    Applies,
+    /// It deletes the very state that was looked at, so it changes nothing for another deletion.
+    Deletes,
+}
+
 /// The writes of one cluster that were not answered, by object. Clones share them. Bounded by the objects that are managed.
 #[derive(Debug, Clone, Default)]
-pub struct Unanswered(Arc<Mutex<BTreeMap<ObjectId, Instant>>>);
+pub struct Unanswered(Arc<Mutex<BTreeMap<ObjectId, Open>>>);
+
+/// The writes of one object.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    /// Until when one may be carried out.
+    until: Instant,
+    /// The same for those that may create the object; none: all are deletions.
+    created_until: Option<Instant>,
+}
 
 impl Unanswered {
     /// Those of the objects that were not verified since, each with the time until which its write may be carried out.
@@ -26,38 +44,43 @@ impl Unanswered {
         }
         ids.into_iter()
             .filter_map(|id| all.get_key_value(id))
-            .map(|(id, until)| (id.clone(), *until))
+            .map(|(id, open)| (id.clone(), open.until))
             .collect()
     }
 
-    /// Whether a write of this object may still be carried out.
-    pub fn is_open(&self, id: &ObjectId) -> bool {
-        self.lock().get(id).is_some_and(|until| *until > Instant::now())
+    /// Whether an apply of this object may still be carried out, and create it.
+    pub fn may_be_created(&self, id: &ObjectId) -> bool {
+        let until = self.lock().get(id).and_then(|open| open.created_until);
+        until.is_some_and(|until| until > Instant::now())
     }
 
     /// The object was written or read by a request that began at this time: what it says is final if no earlier write could
     /// be carried out any more.
     pub(crate) fn verified(&self, id: &ObjectId, began: Instant) {
         let mut all = self.lock();
-        if all.get(id).is_some_and(|until| *until <= began) {
+        if all.get(id).is_some_and(|open| open.until <= began) {
             all.remove(id);
         }
     }
 
     /// A write is about to be sent that the server gives up after `deadline`.
-    pub(crate) fn sending<'a>(&'a self, id: &'a ObjectId, deadline: Duration) -> Sending<'a> {
-        Sending { all: self, id, began: Instant::now(), deadline, answered: false }
+    pub(crate) fn sending<'a>(&'a self, id: &'a ObjectId, effect: Effect, deadline: Duration) -> Sending<'a> {
+        let began = Instant::now();
+        Sending { all: self, id, effect, began, until: Some(began + deadline + SETTLE) }
     }
 
-    fn note(&self, id: &ObjectId, until: Instant) {
+    fn note(&self, id: &ObjectId, effect: Effect, until: Instant) {
         let mut all = self.lock();
         let now = Instant::now();
-        all.retain(|_, until| *until + KEEP > now);
-        let known = all.entry(id.clone()).or_insert(until);
-        *known = until.max(*known);
+        all.retain(|_, open| open.until + KEEP > now);
+        let open = all.entry(id.clone()).or_insert(Open { until, created_until: None });
+        open.until = open.until.max(until);
+        if effect == Effect::Applies {
+            open.created_until = open.created_until.max(Some(until));
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<ObjectId, Instant>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ObjectId, Open>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -67,24 +90,29 @@ impl Unanswered {
 pub(crate) struct Sending<'a> {
     all: &'a Unanswered,
     id: &'a ObjectId,
+    effect: Effect,
     began: Instant,
-    deadline: Duration,
-    answered: bool,
+    /// Until when it may be carried out if nothing is heard of it; none: it was answered.
+    until: Option<Instant>,
 }
 
 impl Sending<'_> {
     /// The server has said what became of it.
     pub(crate) fn answered(mut self) {
-        self.answered = true;
+        self.until = None;
+    }
+
+    /// The connection has ended before the answer: the server gives up on it with that, if it has not carried it out.
+    pub(crate) fn lost(mut self) {
+        self.until = Some(Instant::now());
     }
 }
 
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
-        if self.answered {
-            self.all.verified(self.id, self.began);
-        } else {
-            self.all.note(self.id, self.began + self.deadline + SETTLE);
+        match self.until {
+            None => self.all.verified(self.id, self.began),
+            Some(until) => self.all.note(self.id, self.effect, until),
         }
     }
 }
@@ -97,15 +125,15 @@ mod tests {
     async fn a_write_is_open_until_the_server_has_given_up_and_remembered_until_it_is_verified() {
         let (unanswered, id) =
             (Unanswered::default(), ObjectId::parse_inventory("prod_a__ConfigMap").unwrap());
-        drop(unanswered.sending(&id, Duration::from_secs(10)));
+        drop(unanswered.sending(&id, Effect::Applies, Duration::from_secs(10)));
         let other = ObjectId::parse_inventory("prod_b__ConfigMap").unwrap();
-        assert!(unanswered.is_open(&id) && !unanswered.is_open(&other));
-        unanswered.sending(&id, Duration::from_secs(1)).answered();
-        assert!(unanswered.is_open(&id), "the first write may still come after the second one");
+        assert!(unanswered.may_be_created(&id) && !unanswered.may_be_created(&other));
+        unanswered.sending(&id, Effect::Applies, Duration::from_secs(1)).answered();
+        assert!(unanswered.may_be_created(&id), "the first write may still come after the second one");
         tokio::time::advance(Duration::from_secs(15)).await;
-        assert!(!unanswered.is_open(&id));
+        assert!(!unanswered.may_be_created(&id));
         assert_eq!(unanswered.among([&id, &other]).len(), 1, "nobody knows what became of it");
-        unanswered.sending(&id, Duration::from_secs(1)).answered();
+        unanswered.sending(&id, Effect::Applies, Duration::from_secs(1)).answered();
         assert_eq!(unanswered.among([&id, &other]).len(), 0);
     }
 
@@ -113,10 +141,24 @@ mod tests {
     async fn what_nobody_looks_after_is_forgotten() {
         let (unanswered, id) =
             (Unanswered::default(), ObjectId::parse_inventory("prod_a__ConfigMap").unwrap());
-        drop(unanswered.sending(&id, Duration::from_secs(10)));
+        drop(unanswered.sending(&id, Effect::Applies, Duration::from_secs(10)));
         tokio::time::advance(KEEP * 2).await;
         let other = ObjectId::parse_inventory("prod_b__ConfigMap").unwrap();
-        drop(unanswered.sending(&other, Duration::from_secs(10)));
+        drop(unanswered.sending(&other, Effect::Applies, Duration::from_secs(10)));
         assert_eq!(unanswered.among([&id, &other]).into_keys().collect::<Vec<_>>(), [other]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deletion_creates_nothing_and_a_connection_that_ended_ends_its_requests() {
+        let (unanswered, id) =
+            (Unanswered::default(), ObjectId::parse_inventory("prod_a__ConfigMap").unwrap());
+        drop(unanswered.sending(&id, Effect::Deletes, Duration::from_secs(10)));
+        assert!(!unanswered.may_be_created(&id));
+        assert_eq!(unanswered.among([&id])[&id], Instant::now() + Duration::from_secs(15));
+        let other = ObjectId::parse_inventory("prod_b__ConfigMap").unwrap();
+        unanswered.sending(&other, Effect::Applies, Duration::from_secs(10)).lost();
+        assert!(!unanswered.may_be_created(&other) && unanswered.among([&other]).len() == 1);
+        unanswered.sending(&other, Effect::Applies, Duration::from_secs(10)).answered();
+        assert_eq!(unanswered.among([&other]).len(), 0, "the repetition was answered");
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::budget::Budget;
 use crate::cluster::Cluster;
 use crate::refusal::{Refusal, RequestError};
-use crate::unanswered::Unanswered;
+use crate::unanswered::{Effect, Unanswered};
 
 /// The longest answer that is read; an object in etcd has at most 1.5 MiB.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -135,12 +135,16 @@ async fn repeat(
     for attempt in 1.. {
         budget.check()?;
         let is_write = ask.method != Method::GET;
+        let effect = if ask.method == Method::DELETE { Effect::Deletes } else { Effect::Applies };
         let deadline = is_write.then(|| write_deadline(budget));
-        let sending = noted.zip(deadline).map(|((all, id), deadline)| all.sending(id, deadline));
+        let sending = noted.zip(deadline).map(|((all, id), deadline)| all.sending(id, effect, deadline));
         let outcome =
             in_time(once(client, ask, deadline), is_write, budget).await.and_then(|outcome| outcome);
-        if let Some(sending) = sending.filter(|_| is_answer(&outcome)) {
-            sending.answered();
+        match (sending, &outcome) {
+            (Some(sending), outcome) if is_answer(outcome) => sending.answered(),
+            (Some(sending), Err(RequestError::Unreachable { .. })) => sending.lost(),
+            // What becomes of it is not known.
+            (sending, _) => drop(sending),
         }
         let error = match outcome {
             Ok(answer) => return Ok(answer),

@@ -64,7 +64,7 @@ pub enum WhyNot {
     HeldByController(String),
     /// Two writers fight: corrected later.
     Contended,
-    /// An apply or a deletion of it was not answered, and may still be carried out.
+    /// An apply of it was not answered, and may still be carried out.
     Unanswered,
     /// The live object names no UID or resourceVersion, so a deletion could not be bound to it.
     Unidentified,
