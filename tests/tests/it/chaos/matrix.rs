@@ -48,6 +48,9 @@ enum Phase {
     /// The status at the end of a run.
     Status,
     Drift,
+    /// The deletion of the objects of a Kustomization that is deleted.
+    Teardown,
+    /// Any write for a Kustomization that is deleted.
     Finalize,
 }
 
@@ -145,7 +148,7 @@ impl Phase {
             Self::Fetch => Rule::new("PATCH", SOURCE_STATUS, fault),
             Self::WriteAhead => Rule::new("PATCH", STATUS, fault).when(|seen| names(&seen.json(), "_delta_")),
             Self::Apply | Self::Drift => Rule::new("PATCH", CORE, fault),
-            Self::Prune => Rule::new("DELETE", CORE, fault),
+            Self::Prune | Self::Teardown => Rule::new("DELETE", CORE, fault),
             Self::Settle => Rule::new("GET", "/api/v1/namespaces/*/*", fault)
                 .when(|seen| seen.path.ends_with("/configmaps") || seen.path.ends_with("/services")),
             Self::Status => Rule::new("PATCH", STATUS, fault).when(|seen| is_ready(&seen.json())),
@@ -159,13 +162,13 @@ impl Phase {
             Self::WriteAhead | Self::Apply | Self::Settle | Self::Status => Some(Variant::Update),
             Self::Prune => Some(Variant::Prune),
             Self::Fetch | Self::Drift => Some(Variant::Base),
-            Self::Finalize => None,
+            Self::Teardown | Self::Finalize => None,
         }
     }
 
     /// Whether the requests that are hit write managed objects.
     fn writes_objects(self) -> bool {
-        matches!(self, Self::Apply | Self::Prune | Self::Drift | Self::Finalize)
+        matches!(self, Self::Apply | Self::Prune | Self::Drift | Self::Teardown | Self::Finalize)
     }
 
     fn proxy(self, fixture: &Fixture) -> &Proxy {
@@ -186,7 +189,7 @@ impl Phase {
                 let edit = json!({"data": {"greeting": format!("edit-{round}")}});
                 fixture.stand.edit("ConfigMap", "beta", &edit).await.map(drop)
             }
-            Self::Finalize => fixture.stand.delete("Kustomization", "app").await,
+            Self::Teardown | Self::Finalize => fixture.stand.delete("Kustomization", "app").await,
         }
     }
 
@@ -367,4 +370,9 @@ async fn faults_at_the_correction_of_drift() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_at_the_finalization() -> Result<()> {
     row("chaos-finalize", Phase::Finalize, &[Fault::Gone, Fault::ExpiredWatch]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_at_the_deletion_of_everything() -> Result<()> {
+    row("chaos-teardown", Phase::Teardown, &[Fault::InternalError]).await
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
 use super::fixture::{CONVERGED_MAX, Fixture, Snapshot, Variant, shown};
-use crate::e2e::seen::is_failed;
+use crate::e2e::seen::{is_failed, uid};
 
 /// How long one write of the apply is held up.
 const HELD: Duration = Duration::from_secs(1);
@@ -86,16 +86,19 @@ async fn a_deletion_during_an_apply_leaves_no_orphan() -> Result<()> {
 async fn a_suspension_during_an_apply_ends_the_writes_after_it() -> Result<()> {
     let (fixture, _) = held("flight-suspend").await?;
     fixture.stand.edit("Kustomization", "app", &json!({"spec": {"suspend": true}})).await?;
-    // The attempt in flight may end; after that nothing is corrected.
+    // The attempt in flight may end; after that nothing is applied or corrected.
     tokio::time::sleep(HELD * 2).await;
+    fixture.switch(Variant::Base).await?;
     fixture.stand.edit("ConfigMap", "beta", &json!({"data": {"greeting": "mine"}})).await?;
     fixture
         .stand
         .stays("ConfigMap", "beta", "is left alone", |seen| seen["data"]["greeting"] == "mine")
         .await?;
+    let applied = |seen: &Value| seen["data"]["greeting"] == "two";
+    fixture.stand.stays("ConfigMap", "alpha", "is as the attempt in flight left it", applied).await?;
     fixture.stand.edit("Kustomization", "app", &json!({"spec": {"suspend": false}})).await?;
     fixture.corrected("beta").await?;
-    fixture.converged(Variant::Update).await?;
+    fixture.converged(Variant::Base).await?;
     fixture.stand.close().await
 }
 
@@ -133,6 +136,29 @@ async fn nothing_is_pruned_after_an_apply_that_failed() -> Result<()> {
     fixture.converged(Variant::Update).await?;
     check_nothing_is_deleted(&fixture).await?;
     fixture.check_stable(&known).await?;
+    fixture.stand.close().await
+}
+
+/// How long a deletion is held up until somebody else has taken the object over.
+const TAKEN_WITHIN: Duration = Duration::from_secs(5);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_somebody_takes_over_before_its_deletion_arrives_is_not_deleted() -> Result<()> {
+    let fixture = updated("flight-taken").await?;
+    let before = fixture.stand.get("ConfigMap", "gamma").await?;
+    let held = Rule::new("DELETE", "/api/v1/namespaces/*/configmaps/gamma", Fault::Delay(TAKEN_WITHIN));
+    let rule = fixture.kustomize.add(held.times(1));
+    fixture.switch(Variant::Prune).await?;
+    let deadline = Instant::now() + CONVERGED_MAX;
+    while fixture.kustomize.hits(rule) == 0 {
+        ensure!(Instant::now() < deadline, "nothing is pruned: {}", fixture.evidence().await);
+        tokio::time::sleep(POLL).await;
+    }
+    let owner = json!({"metadata": {"labels": {"kustomize.toolkit.fluxcd.io/name": "another"}}});
+    fixture.stand.edit("ConfigMap", "gamma", &owner).await?;
+    fixture.converged(Variant::Prune).await?;
+    let after = fixture.stand.get("ConfigMap", "gamma").await?;
+    ensure!(uid(&after) == uid(&before), "gamma was recreated");
     fixture.stand.close().await
 }
 
