@@ -21,28 +21,31 @@ pub const GATES: &[Gate] = &[
     Gate { name: "ObjectLevelWorkloadIdentity", default: false },
 ];
 
-/// The flags.
+/// Flags of kustomize-controller.
 #[derive(Debug, Clone, Parser)]
 #[expect(clippy::struct_excessive_bools, reason = "the flags are Flux's")]
-#[command(name = "kustomize-controller", about = "Keeps a cluster as its sources say.")]
+#[command(
+    name = "kustomize-controller",
+    about = "Applies artifacts to clusters and keeps them from drifting."
+)]
 pub struct Options {
-    /// Those of all controllers.
+    /// Common options.
     #[command(flatten)]
     pub common: config::Common,
-    /// Those of the controllers that do work.
+    /// Options of the controllers that emit events.
     #[command(flatten)]
     pub work: config::Work,
-    /// How many objects of a Kustomization are applied at a time.
+    /// Maximum concurrent server-side apply requests per Kustomization.
     #[arg(long = "concurrent-ssa", default_value = "4")]
     pub concurrent_ssa: usize,
-    /// How often a download of an artifact is tried again.
+    /// Maximum number of retries of an artifact download.
     #[arg(long = "http-retry", default_value = "9")]
     pub http_retry: u32,
-    /// Whether kustomizations may name bases elsewhere. They never may here: both values are taken.
+    /// Disallow remote bases. Remote bases are never supported, so both values have the same effect.
     #[arg(long = "no-remote-bases", default_value = "false", default_missing_value = "true",
           num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
     pub no_remote_bases: bool,
-    /// Whether references to other namespaces are refused.
+    /// Disallow references to objects in other namespaces.
     #[arg(long = "no-cross-namespace-refs", default_value = "false", default_missing_value = "true",
           num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
     pub no_cross_namespace_refs: bool,
@@ -51,48 +54,49 @@ pub struct Options {
     #[arg(long = "allow-empty", default_value = "false", default_missing_value = "true",
           num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
     pub allow_empty: bool,
-    /// Further field managers (by the beginning of their name) whose fields are taken over.
+    /// Field manager whose fields are taken over, by prefix. Can be repeated.
     #[arg(long = "override-manager")]
     pub override_manager: Vec<String>,
-    /// A host that artifacts may be fetched from, beside the Services of the controller's own namespace: `HOST[:PORT]`.
+    /// Allow artifact downloads from this host, `HOST[:PORT]`, in addition to the Services in the
+    /// controller's namespace. Can be repeated.
     #[arg(long = "artifact-host")]
     pub artifact_host: Vec<HostPort>,
-    /// Accepted at its default.
+    /// Only the default value is supported.
     #[arg(long = "custom-apply-stage-kinds", default_value = "")]
     pub custom_apply_stage_kinds: String,
-    /// Accepted at its default.
+    /// Only the default value is supported.
     #[arg(long = "default-decryption-service-account", default_value = "")]
     pub default_decryption_service_account: String,
-    /// Accepted at its default.
+    /// Only the default value is supported.
     #[arg(long = "default-kubeconfig-service-account", default_value = "")]
     pub default_kubeconfig_service_account: String,
-    /// Accepted at its default.
+    /// Only the default value is supported.
     #[arg(long = "sops-age-secret", default_value = "")]
     pub sops_age_secret: String,
-    /// Accepted at its default.
+    /// Only the default value is supported.
     #[arg(long = "sops-vault-configmap", default_value = "")]
     pub sops_vault_configmap: String,
-    /// Accepted at its default.
+    /// Only the default value is supported.
     #[arg(long = "insecure-kubeconfig-exec", default_value = "false", default_missing_value = "true",
           num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
     pub insecure_kubeconfig_exec: bool,
-    /// Accepted at its default.
+    /// Only the default value is supported.
     #[arg(long = "insecure-kubeconfig-tls", default_value = "false", default_missing_value = "true",
           num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
     pub insecure_kubeconfig_tls: bool,
-    /// Instead of the host of source-controller's artifacts.
+    /// Overrides the host of source-controller's artifacts.
     #[arg(long = "source-controller-localhost", env = "SOURCE_CONTROLLER_LOCALHOST", hide = true)]
     pub source_controller_localhost: Option<String>,
-    /// Instead of the host of source-watcher's artifacts.
+    /// Overrides the host of source-watcher's artifacts.
     #[arg(long = "source-watcher-localhost", env = "SOURCE_WATCHER_LOCALHOST", hide = true)]
     pub source_watcher_localhost: Option<String>,
-    /// Set in a pod.
+    /// Address of the API server inside a pod.
     #[arg(long = "kubernetes-service-host", env = "KUBERNETES_SERVICE_HOST", hide = true)]
     pub kubernetes_service_host: Option<String>,
 }
 
 impl Options {
-    /// Refuses what is not honoured yet.
+    /// Rejects unsupported values.
     pub fn validate(&self) -> Result<(), Refused> {
         if self.concurrent_ssa == 0 {
             return Err(Refused::Zero { flag: "concurrent-ssa" });
@@ -116,7 +120,7 @@ impl Options {
         ])
     }
 
-    /// Whose fields become ours.
+    /// Field managers whose fields are taken over.
     pub fn takeover(&self) -> Takeover {
         Takeover { overrides: self.override_manager.clone() }
     }

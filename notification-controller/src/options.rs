@@ -15,46 +15,46 @@ pub const GATES: &[Gate] = &[
     Gate { name: "ObjectLevelWorkloadIdentity", default: false },
 ];
 
-/// The flags.
+/// Flags of notification-controller.
 #[derive(Debug, Clone, Parser)]
 #[command(
     name = "notification-controller",
     version,
-    about = "Passes on what happens in the cluster, and lets webhooks ask for reconciliations."
+    about = "Forwards events to notification providers and handles webhooks that trigger reconciliations."
 )]
 pub struct Options {
-    /// Those of all controllers.
+    /// Common options.
     #[command(flatten)]
     pub common: Common,
-    /// Where events are taken; 0 switches it off.
+    /// Address of the event server. 0 disables it.
     #[arg(long = "events-addr", default_value = ":9090")]
     pub events_addr: Listen,
-    /// Where webhooks are taken; 0 switches it off.
+    /// Address of the webhook receiver. 0 disables it.
     #[arg(long = "receiverAddr", default_value = ":9292")]
     pub receiver_addr: Listen,
-    /// File with the token that senders of events must present as a bearer token. Unset: everyone who reaches the port may post
-    /// events, as in Flux.
+    /// File with the bearer token that event senders must present. Unset: events are accepted without
+    /// authentication, as in Flux.
     #[arg(long = "events-token-file", env = "EVENTS_TOKEN_FILE")]
     pub events_token_file: Option<PathBuf>,
-    /// For how long an event that repeats another is dropped.
+    /// Period during which repeated events are dropped.
     #[arg(long = "rate-limit-interval", default_value = "5m")]
     pub rate_limit_interval: GoDuration,
-    /// Whether references to other namespaces are refused.
+    /// Disallow references to objects in other namespaces.
     #[arg(long = "no-cross-namespace-refs", default_value = "false", default_missing_value = "true",
           num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
     pub no_cross_namespace_refs: bool,
-    /// Classes of addresses that Providers may be at although they are rejected by default: loopback, link-local, metadata,
-    /// unspecified, multicast, api-server. Private addresses, as Services have them, are not rejected.
+    /// Allow Providers at addresses of these classes, which are rejected by default: loopback, link-local,
+    /// metadata, unspecified, multicast, api-server. Private addresses are not rejected.
     #[arg(long = "allow-addresses", value_delimiter = ',', value_name = "CLASS")]
     pub allow_addresses: Vec<Addresses>,
-    /// Reject private addresses of Providers (RFC 1918, RFC 6598, unique local).
+    /// Reject Providers at private addresses (RFC 1918, RFC 6598, unique local).
     #[arg(long = "deny-private-addresses", default_value = "false", default_missing_value = "true",
           num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
     pub deny_private_addresses: bool,
-    /// The IP address of the API server's Service, as Kubernetes gives it to each container.
+    /// IP address of the API server's Service.
     #[arg(long = "kubernetes-service-host", env = "KUBERNETES_SERVICE_HOST", hide = true)]
     pub kubernetes_service_host: Option<String>,
-    /// Accepted at its default.
+    /// Only the default value is supported.
     #[arg(long = "export-http-path-metrics", default_value = "false", default_missing_value = "true",
           num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
     pub export_http_path_metrics: bool,
@@ -100,7 +100,7 @@ impl Options {
         self.allow_addresses.iter().fold(policy, |policy, allowed| policy.allow(allowed.class()))
     }
 
-    /// Refuses what is not honoured yet.
+    /// Rejects unsupported values.
     pub fn validate(&self) -> Result<(), Refused> {
         only_defaults(&[Unhonoured::new("export-http-path-metrics", &self.export_http_path_metrics, &false)])
     }

@@ -19,73 +19,73 @@ pub const GATES: &[Gate] = &[
 /// The flag that errors name.
 const ALLOW_LINK_LOCAL: &str = "--allow-link-local-addresses";
 
-/// The flags.
+/// Flags of source-controller.
 #[derive(Debug, Clone, Parser)]
 #[command(
     name = "source-controller",
     version,
-    about = "Keeps commits of Git repositories as artifacts in the cluster."
+    about = "Fetches Git repositories and publishes their revisions as artifacts in the cluster."
 )]
 pub struct Options {
-    /// Those of all controllers.
+    /// Common options.
     #[command(flatten)]
     pub common: Common,
-    /// Those of the controllers that work and tell of it.
+    /// Options of the controllers that emit events.
     #[command(flatten)]
     pub work: Work,
-    /// Where artifacts are stored.
+    /// Directory in which artifacts are stored.
     #[arg(long = "storage-path", env = "STORAGE_PATH", default_value = "/data")]
     pub storage_path: PathBuf,
-    /// Where artifacts are served.
+    /// Address of the artifact server.
     #[arg(long = "storage-addr", env = "STORAGE_ADDRESS", default_value = ":9090")]
     pub storage_addr: Listen,
-    /// The address that artifacts are announced at; empty for the one they are served at.
+    /// Advertised address of the artifact server. Empty: the address that it listens on.
     #[arg(long = "storage-adv-addr", env = "STORAGE_ADV_ADDR", default_value = "")]
     pub storage_adv_addr: String,
-    /// How long artifacts are kept that are not the current one.
+    /// Retention time of artifacts after they were replaced.
     #[arg(long = "artifact-retention-ttl", default_value = "1m")]
     pub artifact_retention_ttl: GoDuration,
-    /// How many artifacts of an object are kept within that time.
+    /// Maximum number of artifacts retained per object within the retention time.
     #[arg(long = "artifact-retention-records", default_value = "2")]
     pub artifact_retention_records: usize,
-    /// Maximum bytes of all Git mirrors on disk, in bytes. Mirrors are kept below the directory for temporary files; those that
-    /// were not used for the longest time are removed first.
+    /// Maximum size of all Git mirrors in the directory for temporary files, in bytes. The least recently used ones are
+    /// evicted first.
     #[arg(long = "git-mirrors-max-size", default_value_t = plumb_git::MIRRORS_BYTES_DEFAULT)]
     pub git_mirrors_max_size: u64,
     /// Allow sources at link-local, metadata service, unspecified and multicast addresses.
     #[arg(long = "allow-link-local-addresses", default_value_t = false)]
     pub allow_link_local_addresses: bool,
-    /// Accepted at its default.
+    /// Only the default value is supported.
     #[arg(long = "artifact-digest-algo", default_value = "sha256")]
     pub artifact_digest_algo: String,
-    /// Accepted at its default.
+    /// Only the default value is supported.
     #[arg(long = "helm-index-max-size", default_value = "52428800")]
     pub helm_index_max_size: i64,
-    /// Accepted at its default.
+    /// Only the default value is supported.
     #[arg(long = "helm-chart-max-size", default_value = "10485760")]
     pub helm_chart_max_size: i64,
-    /// Accepted at its default.
+    /// Only the default value is supported.
     #[arg(long = "helm-chart-file-max-size", default_value = "5242880")]
     pub helm_chart_file_max_size: i64,
-    /// Accepted at its default.
+    /// Only the default value is supported.
     #[arg(long = "helm-cache-max-size", default_value = "0")]
     pub helm_cache_max_size: i64,
-    /// Accepted at its default.
+    /// Only the default value is supported.
     #[arg(long = "helm-cache-ttl", default_value = "15m")]
     pub helm_cache_ttl: GoDuration,
-    /// Accepted at its default.
+    /// Only the default value is supported.
     #[arg(long = "helm-cache-purge-interval", default_value = "1m")]
     pub helm_cache_purge_interval: GoDuration,
-    /// Accepted at its default.
+    /// Only the default value is supported.
     #[arg(long = "ssh-kex-algos", default_value = "")]
     pub ssh_kex_algos: String,
-    /// Accepted at its default.
+    /// Only the default value is supported.
     #[arg(long = "ssh-hostkey-algos", default_value = "")]
     pub ssh_hostkey_algos: String,
 }
 
 impl Options {
-    /// Refuses what is not honoured yet.
+    /// Rejects unsupported values.
     pub fn validate(&self) -> Result<(), Refused> {
         only_defaults(&[
             Unhonoured::new("artifact-digest-algo", &self.artifact_digest_algo, &"sha256"),

@@ -9,7 +9,7 @@ mod trees;
 
 use anyhow::Result;
 
-/// What to measure.
+/// Arguments of `cargo xtask bench`.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -18,9 +18,9 @@ pub struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum What {
-    /// The kustomize engine beside kustomize 5.8.1.
+    /// Compare the kustomize engine with kustomize 5.8.1.
     Build(build::Arguments),
-    /// Memory, drift and events under a steady load.
+    /// Measure memory, drift correction and events under a steady load.
     Load(load::Arguments),
 }
 

@@ -13,10 +13,10 @@ use anyhow::{Context as _, Result, bail};
 
 use stage::Stage;
 
-/// How the demo is run.
+/// Arguments of `cargo xtask demo`.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// End after the last step: 0 only if each step was seen to hold.
+    /// Exit after the last step. The exit status is 0 only if every step succeeded.
     #[arg(long)]
     once: bool,
 }

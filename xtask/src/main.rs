@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// What a developer of Plumb does beside writing code.
+/// Development tasks of Plumb.
 #[derive(Parser)]
 #[command(name = "cargo xtask", version, about)]
 struct Arguments {
@@ -22,29 +22,29 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// A real control plane on this machine: start it, stop it, print how to reach it.
+    /// Start or stop a local control plane, or print its environment.
     Plane(plane::Arguments),
-    /// The main job, on a real control plane: a commit becomes a corrected cluster, step by step.
+    /// Run the demo on a local control plane: from a commit to a corrected drift, step by step.
     Demo(demo::Arguments),
-    /// Every test of the workspace, against one control plane.
+    /// Run all tests of the workspace against one control plane.
     Test(test::Arguments),
-    /// Every habit of the house: format, layers, lints, documents, fast tests.
+    /// Run the checks: format, layers, words, lints, documentation, fast tests.
     Check {
-        /// Run these steps alone, joined by commas.
+        /// Steps to run, comma-separated. Default: all.
         #[arg(conflicts_with = "only")]
         step: Option<String>,
-        /// The same, as a flag.
+        /// Steps to run, comma-separated. Same as the argument.
         #[arg(long)]
         only: Option<String>,
         /// Leave out these steps, joined by commas.
         #[arg(long, conflicts_with_all = ["step", "only"])]
         without: Option<String>,
     },
-    /// Figures beside those of the programs that people use today.
+    /// Run the benchmarks, side by side with kustomize where there is a counterpart.
     Bench(bench::Arguments),
-    /// Writes the generated files; with --check only says whether they are up to date.
+    /// Write the generated files. With --check, only verify that they are up to date.
     Gen {
-        /// Write nothing; fail if a file would change.
+        /// Write nothing. Fail if a file would change.
         #[arg(long)]
         check: bool,
     },

@@ -21,7 +21,7 @@ const POLL: Duration = Duration::from_millis(100);
 const UP_MAX: Duration = Duration::from_mins(30);
 const LOG_LINES: usize = 20;
 
-/// What to do with the plane.
+/// Arguments of `cargo xtask plane`.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -30,7 +30,7 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Start a control plane and leave it running.
+    /// Start a control plane in the background.
     Up {
         /// Write an audit log.
         #[arg(long)]
@@ -41,9 +41,9 @@ enum Action {
     },
     /// Stop the control plane that `up` started.
     Down,
-    /// Print how to reach it, for `eval`.
+    /// Print the environment of the control plane, for `eval`.
     Env,
-    /// Own the plane until SIGTERM; what `up` starts.
+    /// Run the control plane in the foreground until SIGTERM.
     #[command(hide = true)]
     Supervise {
         #[arg(long)]

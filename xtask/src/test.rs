@@ -23,25 +23,25 @@ use crate::{check::workspace_root, proof::results::Recorder};
 /// The packages whose tests need a control plane.
 pub const WITH_PLANE: [&str; 2] = ["plumb-tests", "plumb-plane"];
 
-/// Which tests to run.
+/// Arguments of `cargo xtask test`.
 #[derive(clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Arguments {
-    /// Only tests whose name contains this, e.g. `e2e::`; `vectors` runs the shared cases of the kustomize engine alone.
+    /// Run only tests whose name contains this, e.g. `e2e::`. `vectors` runs the shared cases of the kustomize engine.
     filter: Option<String>,
-    /// Only the tests of this package; may be given several times. Without one that needs it, no control plane is started.
+    /// Run only the tests of this package. Can be repeated. A control plane is started only if a package needs it.
     #[arg(long, short)]
     package: Vec<String>,
-    /// Say which lines of the kustomize engine its tests reach; fail under 90 %.
+    /// Measure the line coverage of the kustomize engine. Fail below 90 %.
     #[arg(long)]
     coverage: bool,
-    /// Break one line of the code at a time, as `tests/mutants` lists them; fail if the test that is named for it passes.
+    /// Apply the mutants of `tests/mutants` one at a time. Fail if the named test passes.
     #[arg(long, conflicts_with_all = ["coverage", "record", "package"])]
     mutants: bool,
-    /// Keep how the tests that `docs/proof.md` names ended, in `tests/proof/results.toml`.
+    /// Record the results of the tests that `docs/proof.md` names in `tests/proof/results.toml`.
     #[arg(long)]
     record: bool,
-    /// Leave out the tests that need a control plane.
+    /// Skip the tests that need a control plane.
     #[arg(long, conflicts_with_all = ["chaos", "coverage", "mutants", "package"])]
     no_plane: bool,
     /// Run every point of the crash sweeps and every cell of the chaos matrix, instead of the sample; takes up to 30

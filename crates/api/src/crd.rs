@@ -83,9 +83,9 @@ fn root(schema: &mut Value) {
     }
     schema["properties"]["apiVersion"] = json!({
         "type": "string",
-        "description": "The API group and version that the object is written in.",
+        "description": "API group and version of the object.",
     });
-    schema["properties"]["kind"] = json!({ "type": "string", "description": "The kind of the object." });
+    schema["properties"]["kind"] = json!({ "type": "string", "description": "Kind of the object." });
     schema["properties"]["metadata"] = json!({ "type": "object" });
 }
 

@@ -14,12 +14,12 @@ use crate::build;
 /// Builds before the clock starts.
 const WARM_UPS: usize = 3;
 
-/// What to build how often.
+/// Arguments of `plumb bench-build`.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The directory that holds the kustomization file.
+    /// Directory with the kustomization file.
     directory: PathBuf,
-    /// How many times.
+    /// Number of builds.
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     turns: u32,
 }

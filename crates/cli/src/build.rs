@@ -12,17 +12,17 @@ use plumb_kustomize::{Build, Options, Reach};
 use crate::disk::DiskTree;
 use crate::{flux, output};
 
-/// What to build.
+/// Arguments of `plumb build`.
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct Arguments {
-    /// The directory that holds the kustomization file.
+    /// Directory with the kustomization file.
     #[arg(value_name = "DIR", default_value = ".")]
     directory: OsString,
-    /// Write to this file; into a directory, one file for each object.
+    /// Output file. If it is a directory, one file per object is written.
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
-    /// Whether a kustomization may read files from outside of its directory.
+    /// Load restrictor: restricts reading files outside of the directory.
     #[arg(long, value_enum, value_name = "RESTRICTOR", default_value_t)]
     load_restrictor: LoadRestrictor,
     #[command(subcommand)]
@@ -31,18 +31,18 @@ pub struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum What {
-    /// Builds a directory as a Flux Kustomization does, with the fields of its spec applied.
+    /// Build a Flux Kustomization from a local directory and print its objects.
     #[command(visible_alias = "ks")]
     Kustomization(flux::Arguments),
 }
 
 #[derive(Clone, Copy, Default, ValueEnum)]
 enum LoadRestrictor {
-    /// Only what lies in and below its directory.
+    /// Files below the directory only.
     #[default]
     #[value(name = "LoadRestrictionsRootOnly")]
     RootOnly,
-    /// Any file.
+    /// All files.
     #[value(name = "LoadRestrictionsNone")]
     Nothing,
 }

@@ -1,4 +1,4 @@
-//! `plumb`: what Plumb does, at a desk. This file only reads the command line; each command has a module.
+//! `plumb`: Plumb on the command line. This file only reads the command line; each command has a module.
 //!
 //! `plumb build DIR` is a pure calculation over files: no async runtime, no TLS and no cluster client is set up for it.
 
@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
-/// GitOps at a desk: builds what the controllers would apply.
+/// GitOps from the command line: build manifests as the controllers do.
 #[derive(Parser)]
 #[command(name = "plumb", version, about, disable_help_subcommand = true)]
 struct Arguments {
@@ -23,9 +23,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Prints the objects that a kustomization directory stands for, as `kustomize build` prints them.
+    /// Build a kustomization directory and print its objects, like `kustomize build`.
     Build(Box<build::Arguments>),
-    /// Builds a directory again and again and prints what that costs.
+    /// Build a directory repeatedly and print time and memory.
     #[command(hide = true)]
     BenchBuild(bench::Arguments),
 }

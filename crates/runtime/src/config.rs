@@ -15,110 +15,111 @@ use plumb_status::cadence::{Backoff, PeriodRange};
 /// The shortest pause between two tries to hold the lease: more would keep the API server busy.
 const LEASE_RETRY_MIN: Duration = Duration::from_millis(100);
 
-/// The flags that all three controllers have.
+/// Flags of all controllers.
 #[derive(Debug, Clone, Args)]
 pub struct Common {
-    /// Where metrics are served; 0 switches them off.
+    /// Address of the metrics endpoint. 0 disables it.
     #[arg(long = "metrics-addr", env = "METRICS_ADDR", default_value = ":8080")]
     pub metrics_addr: Listen,
-    /// Where the probes are served; 0 switches them off.
+    /// Address of the health probes. 0 disables them.
     #[arg(long = "health-addr", default_value = ":9440")]
     pub health_addr: Listen,
-    /// How many objects of a kind are worked on at a time.
+    /// Maximum concurrent reconciliations per kind.
     #[arg(long = "concurrent")]
     pub concurrent: Option<usize>,
-    /// The least level that is logged.
+    /// Log level.
     #[arg(long = "log-level", value_enum, default_value = "info")]
     pub log_level: LogLevel,
-    /// How log lines are written.
+    /// Log encoding.
     #[arg(long = "log-encoding", value_enum, default_value = "json")]
     pub log_encoding: LogEncoding,
-    /// Whether replicas elect one that works.
+    /// Enable leader election.
     #[arg(long = "enable-leader-election", default_value = "false", default_missing_value = "true",
           num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
     pub enable_leader_election: bool,
-    /// Whether a leader gives up its lease when it ends.
+    /// Release the lease on shutdown.
     #[arg(long = "leader-election-release-on-cancel", default_value = "true", default_missing_value = "true",
           num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
     pub leader_election_release_on_cancel: bool,
-    /// How long a lease holds that is not renewed.
+    /// Duration after which a lease that is not renewed expires.
     #[arg(long = "leader-election-lease-duration", default_value = "35s")]
     pub leader_election_lease_duration: GoDuration,
-    /// How long a leader tries to renew before it gives up.
+    /// Deadline for renewing the lease. The leader exits after it.
     #[arg(long = "leader-election-renew-deadline", default_value = "30s")]
     pub leader_election_renew_deadline: GoDuration,
-    /// How long to wait between two tries.
+    /// Wait between attempts to acquire or renew the lease, at least 100ms.
     #[arg(long = "leader-election-retry-period", default_value = "5s")]
     pub leader_election_retry_period: GoDuration,
-    /// Accepted at its default.
+    /// Only the default value is supported.
     #[arg(long = "kube-api-qps", default_value = "50")]
     pub kube_api_qps: f32,
-    /// Accepted at its default.
+    /// Only the default value is supported.
     #[arg(long = "kube-api-burst", default_value = "300")]
     pub kube_api_burst: i64,
-    /// The first wait after a failure.
+    /// Minimum delay before a failed reconciliation is retried.
     #[arg(long = "min-retry-delay", default_value = "750ms")]
     pub min_retry_delay: GoDuration,
-    /// The longest wait after failures.
+    /// Maximum delay before a failed reconciliation is retried.
     #[arg(long = "max-retry-delay", default_value = "15m")]
     pub max_retry_delay: GoDuration,
-    /// Whether all namespaces are watched, or only that of the controller.
+    /// Watch all namespaces. If false, watch only the namespace of the controller.
     #[arg(long = "watch-all-namespaces", default_value = "true", default_missing_value = "true",
           num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
     pub watch_all_namespaces: bool,
-    /// Accepted at its default.
+    /// Only the default value is supported.
     #[arg(long = "watch-configs-label-selector", default_value = WATCH_CONFIGS)]
     pub watch_configs_label_selector: String,
-    /// Gates to open or close, `Name=true,Other=false`.
+    /// Feature gates, `Name=true,Other=false`.
     #[arg(long = "feature-gates", value_delimiter = ',')]
     pub feature_gates: Vec<String>,
-    /// Accepted at its default.
+    /// Only the default value is supported.
     #[arg(long = "token-cache-max-size", default_value = "100")]
     pub token_cache_max_size: i64,
-    /// Accepted at its default.
+    /// Only the default value is supported.
     #[arg(long = "token-cache-max-duration", default_value = "1h")]
     pub token_cache_max_duration: GoDuration,
-    /// Accepted at its default.
+    /// Only the default value is supported.
     #[arg(long = "default-service-account", default_value = "")]
     pub default_service_account: String,
-    /// Memory that input from outside may claim, e.g. 512Mi; 0 for 60 % of the container's memory limit.
+    /// Memory budget for data from outside, in bytes or as a quantity, e.g. 512Mi. 0: 60 % of the container's
+    /// memory limit.
     #[arg(long = "memory-budget", default_value = "0", value_parser = crate::memory::parse_quantity)]
     pub memory_budget: u64,
-    /// The namespace that the controller runs in.
+    /// Namespace of the controller.
     #[arg(long = "runtime-namespace", env = "RUNTIME_NAMESPACE", hide = true)]
     pub runtime_namespace: Option<String>,
 }
 
 const WATCH_CONFIGS: &str = "reconcile.fluxcd.io/watch=Enabled";
 
-/// The flags of the controllers that do work and tell of it.
+/// Flags of the controllers that reconcile objects and emit events.
 #[derive(Debug, Clone, Args)]
 pub struct Work {
-    /// Where events are sent; empty for nowhere.
+    /// Address that events are posted to. Empty: no events are posted.
     #[arg(long = "events-addr", env = "EVENTS_ADDR", default_value = "")]
     pub events_addr: String,
-    /// File with the token that is sent with each event as a bearer token; none if unset. notification-controller asks for it
-    /// with its own --events-token-file.
+    /// File with the bearer token sent with each event. Unset: no token. notification-controller requires it
+    /// if it runs with --events-token-file.
     #[arg(long = "events-token-file", env = "EVENTS_TOKEN_FILE")]
     pub events_token_file: Option<PathBuf>,
-    /// How far an interval is stretched or shortened by chance, in percent.
+    /// Jitter of the reconciliation interval, in percent, less than 100.
     #[arg(long = "interval-jitter-percentage", default_value = "5", value_parser = clap::value_parser!(u8).range(0..100))]
     pub interval_jitter_percentage: u8,
-    /// How soon an object that waits for another is looked at again.
+    /// Interval at which objects with dependencies that are not ready are requeued, at least 1s.
     #[arg(long = "requeue-dependency", default_value = "30s")]
     pub requeue_dependency: GoDuration,
-    /// Which objects this instance works on.
+    /// Label selector for the objects to reconcile. Empty: all.
     #[arg(long = "watch-label-selector", default_value = "")]
     pub watch_label_selector: String,
 }
 
 impl Common {
-    /// How failures are waited for.
+    /// Backoff of failed reconciliations.
     pub fn backoff(&self) -> Backoff {
         Backoff::held(self.min_retry_delay.to_std(), self.max_retry_delay.to_std())
     }
 
-    /// Refuses what is not honoured yet.
+    /// Rejects unsupported values.
     pub fn validate(&self, gates: &[Gate]) -> Result<(), Refused> {
         only_defaults(&[
             Unhonoured::new("kube-api-qps", &self.kube_api_qps, &50.0),
@@ -165,7 +166,12 @@ impl Work {
         let set = self.requeue_dependency.to_std();
         let used = PeriodRange::REQUEUE.clamp(set);
         if used != set {
-            tracing::warn!(flag = "requeue-dependency", ?set, ?used, "a period is outside of its range");
+            tracing::warn!(
+                flag = "requeue-dependency",
+                ?set,
+                ?used,
+                "period out of range, using the nearest limit"
+            );
         }
         used
     }
@@ -180,32 +186,32 @@ pub fn parse_bool(text: &str) -> Result<bool, String> {
     }
 }
 
-/// The least level that is logged.
+/// Log level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogLevel {
-    /// Everything.
+    /// All messages.
     Trace,
-    /// What helps to find faults.
+    /// Messages for debugging.
     Debug,
-    /// What happens.
+    /// Events of normal operation.
     Info,
-    /// What goes wrong.
+    /// Errors only.
     Error,
 }
 
-/// How log lines are written.
+/// Log encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogEncoding {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// For people.
+    /// Human-readable text.
     Console,
 }
 
-/// Why the start is refused.
+/// Error of an invalid or unsupported flag.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// A flag has a value that is not honoured.
+    /// The flag has an unsupported value.
     #[error("--{flag}={value} is not supported yet: only its default {default:?} is")]
     Unhonoured {
         /// The flag.
@@ -256,7 +262,7 @@ pub enum Refused {
     },
 }
 
-/// A flag that is accepted at its default only.
+/// Flag that supports its default value only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unhonoured {
     flag: &'static str,
@@ -271,7 +277,7 @@ impl Unhonoured {
     }
 }
 
-/// Refuses the first flag that is not at its default.
+/// Rejects the first flag that is not at its default.
 pub fn only_defaults(flags: &[Unhonoured]) -> Result<(), Refused> {
     match flags.iter().find(|flag| flag.value != flag.default) {
         None => Ok(()),

@@ -87,16 +87,40 @@ impl Default for Metrics {
         };
         let metrics = Self(Arc::new(inner));
         let all = &metrics.0;
-        metrics.register("gotk_reconcile_duration_seconds", "How long attempts took", all.durations.clone());
-        metrics.register("controller_runtime_reconcile", "Attempts by result", all.reconciles.clone());
-        metrics.register("controller_runtime_reconcile_errors", "Attempts that failed", all.errors.clone());
-        metrics.register("controller_runtime_active_workers", "Workers at work", all.active.clone());
-        metrics.register("controller_runtime_max_concurrent_reconciles", "Workers", all.concurrent.clone());
-        metrics.register("plumb_events_dropped", "Events that were not delivered", all.dropped.clone());
-        let refused = "Connections that were closed for what their client held or sent";
+        metrics.register(
+            "gotk_reconcile_duration_seconds",
+            "Duration of reconciliations in seconds",
+            all.durations.clone(),
+        );
+        metrics.register(
+            "controller_runtime_reconcile",
+            "Total number of reconciliations by result",
+            all.reconciles.clone(),
+        );
+        metrics.register(
+            "controller_runtime_reconcile_errors",
+            "Total number of failed reconciliations",
+            all.errors.clone(),
+        );
+        metrics.register("controller_runtime_active_workers", "Number of active workers", all.active.clone());
+        metrics.register(
+            "controller_runtime_max_concurrent_reconciles",
+            "Maximum number of concurrent reconciliations",
+            all.concurrent.clone(),
+        );
+        metrics.register(
+            "plumb_events_dropped",
+            "Total number of events that were not delivered",
+            all.dropped.clone(),
+        );
+        let refused = "Total number of connections closed because a limit was exceeded";
         metrics.register("plumb_http_connections_refused", refused, all.refused.clone());
-        metrics.register("leader_election_master_status", "Whether this process leads", all.leading.clone());
-        metrics.register("workqueue_depth", "Objects that wait for a worker", all.depth.clone());
+        metrics.register(
+            "leader_election_master_status",
+            "1 if this process is the leader, else 0",
+            all.leading.clone(),
+        );
+        metrics.register("workqueue_depth", "Number of queued objects", all.depth.clone());
         metrics
     }
 }

@@ -118,40 +118,40 @@ impl JsonSchema for Condition {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "One aspect of the state of an object.",
+            "description": "Condition of an object.",
             "type": "object",
             "required": ["lastTransitionTime", "message", "reason", "status", "type"],
             "properties": {
                 "lastTransitionTime": {
-                    "description": "When status, reason or message last changed.",
+                    "description": "Time of the last change of status, reason or message.",
                     "type": "string",
                     "format": "date-time"
                 },
                 "message": {
-                    "description": "A sentence for people; may be empty.",
+                    "description": "Human-readable message. May be empty.",
                     "type": "string",
                     "maxLength": 32768
                 },
                 "observedGeneration": {
-                    "description": "The generation of the object that this condition was said about.",
+                    "description": "Generation of the object that the condition was computed for.",
                     "type": "integer",
                     "format": "int64",
                     "minimum": 0
                 },
                 "reason": {
-                    "description": "A word for machines, in camel case.",
+                    "description": "Machine-readable reason, in CamelCase.",
                     "type": "string",
                     "maxLength": 1024,
                     "minLength": 1,
                     "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
                 },
                 "status": {
-                    "description": "Whether it holds: True, False or Unknown.",
+                    "description": "Status of the condition: True, False or Unknown.",
                     "type": "string",
                     "enum": ["True", "False", "Unknown"]
                 },
                 "type": {
-                    "description": "The name of the aspect, in camel case, with or without a domain before it.",
+                    "description": "Type of the condition, in CamelCase, optionally prefixed with a domain.",
                     "type": "string",
                     "maxLength": 316,
                     "pattern": "^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$"

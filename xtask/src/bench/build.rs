@@ -26,7 +26,7 @@ const GROWTH: [(usize, &str); 4] = [(10, "300"), (100, "60"), (1000, "10"), (10_
 const GROWTH_COMPARED: usize = 100;
 const EXPONENT_MAX: f64 = 1.1;
 
-/// How to measure.
+/// Arguments of `cargo xtask bench build`.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Write the raw figures to this file.

@@ -30,7 +30,7 @@ const GROWTH_MAX: f64 = 1.05;
 /// How long the last edits may take to be corrected after the load has ended.
 const DRAIN_MAX: Duration = Duration::from_mins(2);
 
-/// How much load, and for how long.
+/// Arguments of `cargo xtask bench load`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
     /// Minutes of load, after everything is Ready.
@@ -48,7 +48,7 @@ pub struct Arguments {
     /// Foreign edits per second.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     edits: u32,
-    /// Folder with the controllers; without it they are built with the profile release.
+    /// Directory with the controllers. Default: they are built with the release profile.
     #[arg(long)]
     bin_dir: Option<PathBuf>,
 }

@@ -9,142 +9,143 @@ use crate::meta::LocalObjectReference;
 use crate::words::words;
 
 words! {
-    /// What kustomize notes in annotations.
+    /// Build metadata that kustomize adds as annotations.
     pub enum BuildMetadata {
-        /// Where an object came from.
+        /// Origin of an object.
         OriginAnnotations = "originAnnotations",
-        /// What changed an object.
+        /// Transformers that changed an object.
         TransformerAnnotations = "transformerAnnotations",
     }
 }
 
-/// Labels and annotations for every object; they win over what the object says.
+/// Labels and annotations added to every object. They override those of the object.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct CommonMetadata {
-    /// The annotations.
+    /// Annotations added to every object.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// The labels.
+    /// Labels added to every object.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
 }
 
-/// How to decrypt encrypted manifests.
+/// Decryption of encrypted manifests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct Decryption {
-    /// What they are encrypted with.
+    /// Decryption provider. Only `sops` is supported.
     pub provider: DecryptionProvider,
-    /// A Secret with the keys.
+    /// Secret with the decryption keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalObjectReference>,
-    /// A ServiceAccount whose identity opens a key management service.
+    /// ServiceAccount used for workload identity with a key management service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
 }
 
 words! {
-    /// What manifests are encrypted with.
+    /// Decryption provider.
     pub enum DecryptionProvider {
         /// SOPS.
         Sops = "sops",
     }
 }
 
-/// Which objects are meant: those that fit everything that is set.
+/// Selects objects that match every field that is set.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct Selector {
-    /// A label selector for their annotations.
+    /// Annotation selector, in the syntax of a label selector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub annotation_selector: Option<String>,
-    /// Their API group.
+    /// API group of the objects, a regular expression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// Their kind.
+    /// Kind of the objects, a regular expression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// A label selector.
+    /// Label selector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_selector: Option<String>,
-    /// Their name.
+    /// Name of the objects, a regular expression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Their namespace.
+    /// Namespace of the objects, a regular expression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// The version of their API.
+    /// API version of the objects, a regular expression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
 
-/// An image to replace.
+/// Replacement of an image name, tag or digest.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct Image {
-    /// The digest to set; it wins over the tag.
+    /// New digest. Overrides `newTag`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// The image as the manifests name it, without a tag.
+    /// Image name as used in the manifests, without a tag.
     pub name: String,
-    /// The name to set.
+    /// New image name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_name: Option<String>,
-    /// The tag to set.
+    /// New tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_tag: Option<String>,
 }
 
-/// A patch for built objects.
+/// Patch applied to built objects.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct Patch {
-    /// A strategic merge patch, or a list of JSON patch operations, as YAML.
+    /// Strategic merge patch or list of JSON 6902 operations, in YAML.
     pub patch: String,
-    /// The objects; without it, the one that the patch names.
+    /// Objects to patch. Default: the object that the patch names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Selector>,
 }
 
-/// What to do after the build.
+/// Variable substitution after the build.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct PostBuild {
-    /// Variables by name.
+    /// Variables by name. Overrides `substituteFrom`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub substitute: BTreeMap<String, String>,
-    /// Objects whose data are variables; the last one wins, and substitute wins over all.
+    /// ConfigMaps and Secrets with variables. Later entries override earlier ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub substitute_from: Vec<SubstituteReference>,
-    /// Whether to substitute where there are no variables.
+    /// Substitution strategy: `WithVariables` substitutes only if a variable is given, `Always` in any case.
+    /// Default: `WithVariables`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub substitute_strategy: Option<SubstituteStrategy>,
 }
 
-/// An object whose data are variables.
+/// ConfigMap or Secret with variables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct SubstituteReference {
-    /// Its kind.
+    /// Kind: ConfigMap or Secret.
     pub kind: SubstituteKind,
-    /// Its name.
+    /// Name of the ConfigMap or Secret.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Whether it may be missing.
+    /// Tolerate a missing object.
     #[serde(default)]
     pub optional: bool,
 }
 
 words! {
-    /// The kinds whose data can be variables.
+    /// Kinds of objects that variables are read from.
     pub enum SubstituteKind {
         /// A Secret.
         Secret = "Secret",
@@ -154,9 +155,9 @@ words! {
 }
 
 words! {
-    /// When variables are substituted.
+    /// Substitution strategy.
     pub enum SubstituteStrategy {
-        /// When there are any.
+        /// Only if a variable is given.
         WithVariables = "WithVariables",
         /// Always.
         Always = "Always",

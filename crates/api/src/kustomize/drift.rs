@@ -14,24 +14,25 @@ pub const DRIFT_ENTRIES_MAX: usize = 20;
 /// How many fields of a drifted object are listed.
 pub const DRIFT_FIELDS_MAX: usize = 5;
 
-/// How drift is dealt with.
+/// Drift detection and correction.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct DriftDetection {
-    /// Corrected at once (enabled), told and left (warn), or looked for at the interval alone (disabled).
+    /// Drift mode: `enabled` corrects drift at once, `warn` reports it only, `disabled` checks at the
+    /// interval only. Default: `enabled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<DriftMode>,
 }
 
 words! {
-    /// How drift is dealt with.
+    /// Drift mode.
     #[derive(Default)]
     pub enum DriftMode {
-        /// Seen at once, corrected at once.
+        /// Detected and corrected at once.
         #[default]
         Enabled = "enabled",
-        /// Seen at once, told, and left until someone decides.
+        /// Detected at once and reported, not corrected.
         Warn = "warn",
         /// Corrected at the interval.
         Disabled = "disabled",
@@ -42,12 +43,12 @@ words! {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("annotation {DRIFT_DETECTION} is {value:?}: it must be enabled, warn or disabled")]
 pub struct InvalidDriftMode {
-    /// What it says.
+    /// The value of the annotation.
     pub value: String,
 }
 
 impl Kustomization {
-    /// The mode that is asked for: the annotation wins over the field, and nothing said means enabled.
+    /// The effective mode: the annotation overrides the field; the default is enabled.
     pub fn drift_mode(&self) -> Result<DriftMode, InvalidDriftMode> {
         let annotation = self.metadata.annotations.as_ref().and_then(|all| all.get(DRIFT_DETECTION));
         match annotation {
@@ -57,57 +58,57 @@ impl Kustomization {
     }
 }
 
-/// Drift that stands, and what was done about it.
+/// Open drift.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct DriftStatus {
-    /// The drifted objects, the first of them.
+    /// Drifted objects, at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("maxItems" = DRIFT_ENTRIES_MAX, "x-kubernetes-list-type" = "atomic"))]
     pub entries: Vec<DriftEntry>,
-    /// The value of the restore annotation that was handled last.
+    /// Value of the `kustomize.toolkit.fluxcd.io/restore` annotation that was handled last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_restore: Option<String>,
-    /// How many objects have drifted, listed or not.
+    /// Number of drifted objects, including those that are not listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objects: Option<i64>,
-    /// When this was seen.
+    /// Time of the observation.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "time::optional")]
     #[schemars(schema_with = "time::schema")]
     pub observed_at: Option<Timestamp>,
 }
 
-/// A drifted object.
+/// Drifted object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct DriftEntry {
-    /// In which way.
+    /// Class of the drift.
     pub class: DriftClass,
-    /// The fields that differ, the first of them.
+    /// Fields that differ, at most 5.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("maxItems" = DRIFT_FIELDS_MAX, "x-kubernetes-list-type" = "atomic"))]
     pub fields: Vec<DriftField>,
-    /// Which object, as in the inventory.
+    /// ID of the object, as in the inventory.
     pub id: String,
-    /// How many further fields differ.
+    /// Number of differing fields that are not listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub more: Option<i64>,
-    /// Since when.
+    /// Time at which the drift was detected.
     #[serde(with = "time")]
     #[schemars(schema_with = "time::schema")]
     pub since: Timestamp,
 }
 
 words! {
-    /// In which way an object has drifted.
+    /// Class of a drift.
     pub enum DriftClass {
         /// A field that was applied has another value.
         Drifted = "drifted",
         /// The object was deleted.
         Missing = "missing",
-        /// The labels that say whose it is were taken away or changed.
+        /// The owner labels were removed or changed.
         Disowned = "disowned",
         /// Another tool added a field.
         Extra = "extra",
@@ -116,44 +117,44 @@ words! {
     }
 }
 
-/// A field that differs.
+/// Field that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct DriftField {
-    /// How sure it is who wrote it.
+    /// Confidence in the attribution to the manager: `exact`, `probable` or `unknown`.
     pub confidence: Confidence,
-    /// The value of the source; hidden in a Secret, cut where it is long, absent where the source has none.
+    /// Value in the source. Masked in Secrets, truncated if long, absent if the source has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desired: Option<String>,
-    /// The value in the cluster, with the same care.
+    /// Value in the cluster. Masked in Secrets, truncated if long, absent if the cluster has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<String>,
-    /// The program that wrote it.
+    /// Field manager that wrote the value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manager: Option<String>,
-    /// How it was written: Apply or Update.
+    /// Operation of the write: Apply or Update.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
-    /// Which field.
+    /// Path of the field.
     pub path: String,
-    /// Through which subresource it was written.
+    /// Subresource that the write used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subresource: Option<String>,
-    /// When it was written.
+    /// Time of the write.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "time::optional")]
     #[schemars(schema_with = "time::schema")]
     pub time: Option<Timestamp>,
 }
 
 words! {
-    /// How sure it is who wrote a field.
+    /// Confidence in the attribution of a write to a manager.
     pub enum Confidence {
-        /// The API server says so.
+        /// Recorded by the API server.
         Exact = "exact",
         /// The newest writer of the object.
         Probable = "probable",
-        /// Nobody can say.
+        /// Not known.
         Unknown = "unknown",
     }
 }

@@ -16,14 +16,14 @@ use crate::meta::{
 };
 use crate::words::words;
 
-/// Which manifests to build and apply, and how.
+/// Desired state of a Kustomization.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, CustomResource)]
 #[serde(rename_all = "camelCase")]
 #[kube(
     group = "kustomize.toolkit.fluxcd.io",
     version = "v1",
     kind = "Kustomization",
-    doc = "Manifests of a source, built with kustomize and kept applied to a cluster.",
+    doc = "Builds manifests of a source with kustomize, applies them to a cluster and corrects drift.",
     namespaced,
     status = "KustomizationStatus",
     shortname = "ks",
@@ -37,91 +37,93 @@ use crate::words::words;
 )]
 #[expect(clippy::struct_excessive_bools, reason = "the fields of the wire are Flux's")]
 pub struct KustomizationSpec {
-    /// What kustomize shall note in annotations of the built objects.
+    /// Build metadata that kustomize adds as annotations to the built objects.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub build_metadata: Vec<BuildMetadata>,
-    /// Labels and annotations for every object.
+    /// Labels and annotations added to every object. They override those of the object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub common_metadata: Option<CommonMetadata>,
-    /// Components to add to the build, as relative paths.
+    /// Relative paths of kustomize components to add to the build.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<String>,
-    /// How to decrypt encrypted manifests.
+    /// Decryption of encrypted manifests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decryption: Option<Decryption>,
-    /// What becomes of the applied objects when this one is deleted; without it, what prune says.
+    /// Deletion policy for the applied objects when this Kustomization is deleted. Default: `MirrorPrune`,
+    /// which follows `prune`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
-    /// Kustomizations that must be Ready before this one is applied.
+    /// Kustomizations that must be Ready before this one is reconciled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<DependencyReference>,
-    /// Whether drift is corrected at once, only told, or looked for at the interval alone.
+    /// Drift detection: correct at once, report only, or check at the interval only. Default: correct at
+    /// once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift_detection: Option<DriftDetection>,
-    /// Whether objects are recreated where a field cannot be changed.
+    /// Recreate objects if an immutable field changed. Default: false.
     #[serde(default)]
     pub force: bool,
-    /// Expressions that say when objects of a kind are healthy.
+    /// CEL expressions that compute the health of custom resources.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health_check_exprs: Vec<CustomHealthCheck>,
-    /// Objects that must become healthy.
+    /// Objects to include in the health check.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health_checks: Vec<NamespacedObjectKindReference>,
-    /// Fields that are neither compared nor applied.
+    /// Ignore rules: fields to exclude from drift detection and from apply.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<IgnoreRule>,
-    /// Whether components that are not there are passed over.
+    /// Skip components whose path does not exist in the source. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ignore_missing_components: bool,
-    /// Images to replace.
+    /// Image names, tags or digests to replace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<Image>,
-    /// Interval at which the objects are compared with the source, at least 1s.
+    /// Reconciliation interval, at least 1s.
     #[schemars(extend("pattern" = INTERVAL_PATTERN))]
     pub interval: GoDuration,
-    /// The cluster to apply to; without it, this one.
+    /// Kubeconfig of the target cluster. Default: the local cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kube_config: Option<KubeConfigReference>,
-    /// What to put before every name.
+    /// Prefix for the name of every object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 200))]
     pub name_prefix: Option<String>,
-    /// What to put after every name.
+    /// Suffix for the name of every object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 200))]
     pub name_suffix: Option<String>,
-    /// Patches for the built objects.
+    /// Patches applied to the built objects: strategic merge or JSON 6902.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub patches: Vec<Patch>,
-    /// The directory of the source to build; without it, its root.
+    /// Path of the directory to build, relative to the root of the source. Default: the root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// What to do after the build.
+    /// Variable substitution after the build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub post_build: Option<PostBuild>,
-    /// Whether objects that left the source are deleted.
+    /// Prune objects that were removed from the source.
     pub prune: bool,
-    /// Retry interval after a failure, at least 1s; the interval if unset.
+    /// Retry interval after a failure, at least 1s. Default: the interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = INTERVAL_PATTERN))]
     pub retry_interval: Option<GoDuration>,
-    /// The ServiceAccount to act as.
+    /// ServiceAccount to impersonate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
-    /// Where the manifests come from.
+    /// Source of the manifests.
     pub source_ref: CrossNamespaceSourceReference,
-    /// Whether to leave the objects alone.
+    /// Suspend reconciliation of this Kustomization. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
-    /// The namespace for every object that has one.
+    /// Namespace to set on every namespaced object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub target_namespace: Option<String>,
-    /// Timeout of the health checks, from 30s to 24h; the interval less 30s if unset.
+    /// Timeout of the health checks, from 30s to 24h. Default: the interval less 30s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = INTERVAL_PATTERN, "x-kubernetes-validations" = [{"message": "timeout must be at most 24h", "rule": "duration(self) <= duration('24h')"}]))]
     pub timeout: Option<GoDuration>,
-    /// Whether all applied objects must become healthy.
+    /// Wait for all applied objects to become healthy. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub wait: bool,
 }
@@ -139,12 +141,12 @@ impl Periods for Kustomization {
 }
 
 impl KustomizationSpec {
-    /// How often the objects are compared, within [`PeriodRange::REQUEUE`].
+    /// The reconciliation interval, within [`PeriodRange::REQUEUE`].
     pub fn effective_interval(&self) -> GoDuration {
         self.interval_period().effective()
     }
 
-    /// How long to wait for health: the timeout, else the interval less half a minute; within
+    /// The timeout of the health checks: the field, else the interval less 30s; within
     /// [`PeriodRange::HEALTH_TIMEOUT`].
     pub fn effective_timeout(&self) -> GoDuration {
         let set = self
@@ -153,7 +155,7 @@ impl KustomizationSpec {
         Period::new("spec.timeout", set, PeriodRange::HEALTH_TIMEOUT).effective()
     }
 
-    /// When to try again after a failure, within [`PeriodRange::REQUEUE`].
+    /// The retry interval after a failure, within [`PeriodRange::REQUEUE`].
     pub fn effective_retry_interval(&self) -> GoDuration {
         let set = self.retry_interval.unwrap_or(self.interval);
         Period::new("spec.retryInterval", set, PeriodRange::REQUEUE).effective()
@@ -163,7 +165,7 @@ impl KustomizationSpec {
         Period::new("spec.interval", self.interval, PeriodRange::REQUEUE)
     }
 
-    /// What becomes of the applied objects when the Kustomization is deleted.
+    /// The deletion policy; `MirrorPrune` if unset.
     pub fn effective_deletion_policy(&self) -> DeletionPolicy {
         self.deletion_policy.unwrap_or(DeletionPolicy::MirrorPrune)
     }
@@ -179,30 +181,30 @@ impl KustomizationSpec {
 }
 
 words! {
-    /// What becomes of the applied objects when their Kustomization is deleted.
+    /// Deletion policy for the applied objects when their Kustomization is deleted.
     pub enum DeletionPolicy {
-        /// What prune says.
+        /// Delete if `prune` is set, else keep.
         MirrorPrune = "MirrorPrune",
-        /// They are deleted.
+        /// Delete.
         Delete = "Delete",
-        /// They are deleted and waited for.
+        /// Delete and wait until they are gone.
         WaitForTermination = "WaitForTermination",
-        /// They stay.
+        /// Keep.
         Orphan = "Orphan",
     }
 }
 
-/// A Kustomization that must be Ready first.
+/// Kustomization that must be Ready first.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct DependencyReference {
-    /// Its name.
+    /// Name of the Kustomization.
     pub name: String,
-    /// Its namespace; without it, that of the object that refers to it.
+    /// Namespace of the Kustomization. Default: the namespace of the referring object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// An expression that must hold for it.
+    /// CEL expression that must be true for the dependency to be ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_expr: Option<String>,
 }
@@ -214,39 +216,39 @@ impl DependencyReference {
     }
 }
 
-/// Expressions that say when objects of a kind are healthy.
+/// CEL expressions that compute the health of a custom resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct CustomHealthCheck {
-    /// The API version of the objects.
+    /// API version of the custom resource.
     pub api_version: String,
-    /// Holds when an object is as it should be.
+    /// CEL expression that is true if the object is healthy.
     pub current: String,
-    /// Holds when an object has failed.
+    /// CEL expression that is true if the object failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
-    /// Holds while an object is on its way.
+    /// CEL expression that is true while the object is in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_progress: Option<String>,
-    /// The kind of the objects; without it, every kind of the group.
+    /// Kind of the custom resource. Default: every kind of the API group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
 }
 
-/// Fields that are neither compared nor applied.
+/// Fields to exclude from drift detection and from apply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct IgnoreRule {
-    /// The fields, as JSON pointers.
+    /// JSON pointers (RFC 6901) of the fields.
     pub paths: Vec<String>,
-    /// The objects; without it, all.
+    /// Objects that the rule applies to. Default: all objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Selector>,
 }
 
-/// The cluster to apply to.
+/// Kubeconfig of the target cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
@@ -261,39 +263,39 @@ pub struct IgnoreRule {
     }
 ]))]
 pub struct KubeConfigReference {
-    /// A ConfigMap that says how to reach and enter the cluster with an identity of this one.
+    /// ConfigMap with the address of the cluster and the provider for workload identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<LocalObjectReference>,
-    /// A Secret with a kubeconfig.
+    /// Secret with a kubeconfig.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretKeyReference>,
 }
 
-/// A key of a Secret.
+/// Key of a Secret.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct SecretKeyReference {
-    /// The key; without it, value or value.yaml.
+    /// Key in the Secret. Default: `value`, else `value.yaml`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// The name of the Secret.
+    /// Secret name.
     pub name: String,
 }
 
-/// Where manifests come from.
+/// Source of the manifests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct CrossNamespaceSourceReference {
-    /// The API version of the source.
+    /// API version of the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_version: Option<String>,
-    /// The kind of the source.
+    /// Kind of the source.
     pub kind: SourceKind,
-    /// The name of the source.
+    /// Name of the source.
     pub name: String,
-    /// The namespace of the source; without it, that of the Kustomization.
+    /// Namespace of the source. Default: the namespace of the Kustomization.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
 }
@@ -306,7 +308,7 @@ impl CrossNamespaceSourceReference {
 }
 
 words! {
-    /// The kinds of source that manifests can come from.
+    /// Kinds of sources of manifests.
     pub enum SourceKind {
         /// An artifact of a container registry.
         OciRepository = "OCIRepository",

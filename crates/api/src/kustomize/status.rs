@@ -13,92 +13,93 @@ use crate::meta::{GoDuration, time};
 /// How many entries of history are kept.
 pub const HISTORY_ENTRIES_MAX: usize = 5;
 
-/// What the controller says about a Kustomization.
+/// Observed state of a Kustomization.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct KustomizationStatus {
-    /// The state of the Kustomization, aspect by aspect.
+    /// Current conditions of the object.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
-    /// Drift that stands, and what was done about it.
+    /// Open drift.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<DriftStatus>,
-    /// The last attempts, the newest first; attempts with the same outcome share an entry.
+    /// Reconciliation history, newest first, at most 5 entries. Attempts with the same digest and outcome
+    /// share an entry.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryEntry>,
-    /// The objects that were applied and are looked after.
+    /// Inventory of the applied objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inventory: Option<Inventory>,
-    /// What the last applied artifact was made from, where its producer said so.
+    /// Origin revision of the artifact that was applied last, if its producer reports one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_applied_origin_revision: Option<String>,
-    /// The revision that was applied last, completely.
+    /// Revision that was applied successfully last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_applied_revision: Option<String>,
-    /// The revision of the last attempt.
+    /// Revision of the last attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_attempted_revision: Option<String>,
-    /// The request for a reconciliation that was handled last.
+    /// Value of the `reconcile.fluxcd.io/requestedAt` annotation that was handled last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
-    /// The generation that this status speaks of.
+    /// Generation that was observed last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 }
 
-/// The objects that were applied.
+/// Inventory of the applied objects.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct Inventory {
-    /// One entry for each object.
+    /// Applied objects.
     pub entries: Vec<InventoryEntry>,
 }
 
-/// One object that was applied.
+/// Applied object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct InventoryEntry {
-    /// Which object: namespace, name, group and kind, joined by underscores.
+    /// ID of the object: `namespace_name_group_kind`.
     pub id: String,
-    /// The version of its API.
+    /// API version of the object.
     pub v: String,
 }
 
-/// Attempts that had the same manifests and the same outcome.
+/// Attempts with the same digest and outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct HistoryEntry {
-    /// The digest of what was built.
+    /// Digest of the built objects.
     pub digest: String,
-    /// When the first of them ended.
+    /// Time at which the first attempt ended.
     #[serde(with = "time")]
     #[schemars(schema_with = "time::schema")]
     pub first_reconciled: Timestamp,
-    /// When the last of them ended.
+    /// Time at which the last attempt ended.
     #[serde(with = "time")]
     #[schemars(schema_with = "time::schema")]
     pub last_reconciled: Timestamp,
-    /// How long the last of them took.
+    /// Duration of the last attempt.
     pub last_reconciled_duration: GoDuration,
-    /// How they ended: a reason of the Ready condition.
+    /// Outcome of the last attempt: a reason of the Ready condition.
     pub last_reconciled_status: String,
-    /// Further words: the revision, and what it was made from.
+    /// Metadata of the attempts, such as revision and origin revision.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
-    /// How many there were.
+    /// Number of attempts.
     pub total_reconciliations: i64,
 }
 
-/// What can be said about a Kustomization beside Ready, Reconciling and Stalled.
+/// Conditions of a Kustomization other than Ready, Reconciling and Stalled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KustomizationCondition {
     /// The checked objects are healthy.
     Healthy,
-    /// Objects differ from the source and are left so.
+    /// Objects differ from the source and are not corrected.
     Drifted,
 }
 

@@ -8,29 +8,29 @@ use serde::{Deserialize, Serialize};
 
 use super::{Digest, DigestError, Revision, RevisionError, time};
 
-/// The tarball (or single file) that a source keeps for one revision.
+/// Artifact of one revision of a source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct Artifact {
-    /// The digest of the file, as `algorithm:hex`.
+    /// Digest of the file, `algorithm:hex`.
     #[schemars(extend("pattern" = "^[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+$"))]
     pub digest: String,
-    /// When the file was stored.
+    /// Time at which the artifact was stored.
     #[serde(with = "time")]
     #[schemars(schema_with = "time::schema")]
     pub last_update_time: Timestamp,
-    /// Words about where the content came from, under keys of the OCI image specification.
+    /// Metadata of upstream, such as OCI annotations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
-    /// The path of the file below the root of the storage.
+    /// Path of the file, relative to the root of the storage.
     pub path: String,
-    /// The revision that the content was taken from.
+    /// Revision of the source that the artifact was built from.
     pub revision: String,
-    /// The size of the file in bytes.
+    /// Size of the file in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<i64>,
-    /// Where the file can be fetched inside the cluster.
+    /// URL of the file inside the cluster.
     pub url: String,
 }
 

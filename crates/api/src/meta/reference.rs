@@ -3,12 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// An object of a known kind in the same namespace.
+/// Reference to an object in the same namespace.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct LocalObjectReference {
-    /// Its name.
+    /// Name of the object.
     pub name: String,
 }
 
@@ -19,31 +19,31 @@ impl LocalObjectReference {
     }
 }
 
-/// An object of a known kind, in this namespace unless another is named.
+/// Reference to an object, by default in the same namespace.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct NamespacedObjectReference {
-    /// Its name.
+    /// Name of the object.
     pub name: String,
-    /// Its namespace; without it, that of the object that refers to it.
+    /// Namespace of the object. Default: the namespace of the referring object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
 }
 
-/// An object of any kind, in this namespace unless another is named.
+/// Reference to an object of any kind, by default in the same namespace.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct NamespacedObjectKindReference {
-    /// Its API version; without it, one is chosen that suits the kind.
+    /// API version of the object. Default: the preferred version of the kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_version: Option<String>,
-    /// Its kind.
+    /// Kind of the object.
     pub kind: String,
-    /// Its name.
+    /// Name of the object.
     pub name: String,
-    /// Its namespace; without it, that of the object that refers to it.
+    /// Namespace of the object. Default: the namespace of the referring object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
 }

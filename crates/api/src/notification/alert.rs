@@ -10,14 +10,14 @@ use super::ObjectKind;
 use crate::meta::LocalObjectReference;
 use crate::words::words;
 
-/// Which events are told, and to whom.
+/// Desired state of an Alert.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, CustomResource)]
 #[serde(rename_all = "camelCase")]
 #[kube(
     group = "notification.toolkit.fluxcd.io",
     version = "v1beta3",
     kind = "Alert",
-    doc = "Which events of which objects are told to a provider.",
+    doc = "Forwards events of selected objects to a Provider.",
     namespaced,
     category = "all",
     category = "fluxcd",
@@ -26,60 +26,60 @@ use crate::words::words;
     crates(kube_core = "::kube_core")
 )]
 pub struct AlertSpec {
-    /// Words to add to every event.
+    /// Metadata added to every event.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub event_metadata: BTreeMap<String, String>,
-    /// From which severity on events are told.
+    /// Minimum severity of events to forward: `info` or `error`. Default: `info`.
     #[serde(default)]
     pub event_severity: AlertSeverity,
-    /// The objects whose events are told.
+    /// Objects whose events are forwarded.
     pub event_sources: Vec<EventSource>,
-    /// Regular expressions: an event whose message matches one of them is not told.
+    /// Regular expressions. Events whose message matches one of them are dropped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclusion_list: Vec<String>,
-    /// Regular expressions: only an event whose message matches one of them is told.
+    /// Regular expressions. Only events whose message matches one of them are forwarded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inclusion_list: Vec<String>,
-    /// The provider to tell.
+    /// Provider that receives the notifications.
     pub provider_ref: LocalObjectReference,
-    /// A sentence to add to every event; eventMetadata does the same and more.
+    /// Summary added to every event, at most 255 characters. Deprecated: use `eventMetadata`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 255))]
     pub summary: Option<String>,
-    /// Whether to keep silent.
+    /// Suspend this alert. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
 }
 
 words! {
-    /// From which severity on events are told.
+    /// Minimum severity of events to forward.
     #[derive(Default)]
     pub enum AlertSeverity {
-        /// All.
+        /// All events.
         #[default]
         Info = "info",
-        /// Errors alone.
+        /// Only errors.
         Error = "error",
     }
 }
 
-/// Objects whose events are told.
+/// Objects whose events are forwarded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct EventSource {
-    /// The API version of the objects.
+    /// API version of the objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_version: Option<String>,
-    /// The kind of the objects.
+    /// Kind of the objects.
     pub kind: ObjectKind,
-    /// Labels that the objects must carry.
+    /// Labels that the objects must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub match_labels: BTreeMap<String, String>,
-    /// The name of the object, or * for all.
+    /// Name of the object, or `*` for all objects of the kind.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// The namespace of the objects; without it, that of the Alert.
+    /// Namespace of the objects. Default: the namespace of the Alert.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub namespace: Option<String>,

@@ -12,7 +12,7 @@ pub use receiver::*;
 use crate::words::words;
 
 words! {
-    /// The kinds that events come from and that a webhook may reconcile.
+    /// Kinds of objects that emit events and that a Receiver can reconcile.
     pub enum ObjectKind {
         /// Files of an object store.
         Bucket = "Bucket",

@@ -12,14 +12,14 @@ use crate::words::words;
 /// The timeout of a provider that names none.
 pub const PROVIDER_TIMEOUT: GoDuration = GoDuration::from_secs(15);
 
-/// How a service is reached that events are sent to.
+/// Desired state of a Provider.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, CustomResource)]
 #[serde(rename_all = "camelCase")]
 #[kube(
     group = "notification.toolkit.fluxcd.io",
     version = "v1beta3",
     kind = "Provider",
-    doc = "A service that events are sent to.",
+    doc = "Service that notifications are sent to.",
     namespaced,
     category = "all",
     category = "fluxcd",
@@ -32,48 +32,48 @@ pub const PROVIDER_TIMEOUT: GoDuration = GoDuration::from_secs(15);
     "rule": "self.type == 'github' || self.type == 'gitlab' || self.type == 'gitea' || self.type == 'bitbucketserver' || self.type == 'bitbucket' || self.type == 'azuredevops' || !has(self.commitStatusExpr)"
 }]))]
 pub struct ProviderSpec {
-    /// Where the service is; the address in the Secret wins.
+    /// HTTP or HTTPS address of the service. `address` in the Secret overrides it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub address: Option<String>,
-    /// A Secret with the certificates for the service.
+    /// Secret with the CA bundle (`ca.crt`) and client certificate (`tls.crt`, `tls.key`) for the service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cert_secret_ref: Option<LocalObjectReference>,
-    /// The channel, room, topic or project to post to.
+    /// Channel, room, topic or project to post to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub channel: Option<String>,
-    /// An expression for the identity of a commit status.
+    /// CEL expression that computes the ID of a commit status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit_status_expr: Option<String>,
-    /// Without effect; kept for old manifests.
+    /// Reconciliation interval. No effect; kept for compatibility.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = INTERVAL_PATTERN))]
     pub interval: Option<GoDuration>,
-    /// The address of a proxy; use proxySecretRef instead.
+    /// HTTP or HTTPS address of a proxy. Deprecated: use `proxySecretRef`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048), extend("pattern" = "^(http|https)://.*$"))]
     pub proxy: Option<String>,
-    /// A Secret with the address and credentials of a proxy.
+    /// Secret with the `address`, and optionally `username` and `password`, of an HTTP proxy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_secret_ref: Option<LocalObjectReference>,
-    /// A Secret with the address, the token or other credentials.
+    /// Secret with the address and the credentials of the service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalObjectReference>,
-    /// A ServiceAccount whose identity the service accepts.
+    /// ServiceAccount used for workload identity with the service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
-    /// Whether to send nothing.
+    /// Suspend notifications to this provider. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
-    /// Timeout of one notification with its retries, from 1s to 10m; 15s if unset.
+    /// Timeout of one notification including retries, from 1s to 10m. Default: 15s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = TIMEOUT_PATTERN, "x-kubernetes-validations" = [{"message": "timeout must be at most 10m", "rule": "duration(self) <= duration('10m')"}]))]
     pub timeout: Option<GoDuration>,
-    /// Which service it is.
+    /// Provider type.
     #[serde(rename = "type")]
     pub type_: ProviderType,
-    /// The name to post under.
+    /// Username to post as.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub username: Option<String>,
@@ -91,7 +91,7 @@ impl Periods for Provider {
 }
 
 impl ProviderSpec {
-    /// How long one notification may take, within [`PeriodRange::PROVIDER_TIMEOUT`].
+    /// The timeout of one notification, within [`PeriodRange::PROVIDER_TIMEOUT`].
     pub fn effective_timeout(&self) -> GoDuration {
         let set = self.timeout.unwrap_or(PROVIDER_TIMEOUT);
         Period::new("spec.timeout", set, PeriodRange::PROVIDER_TIMEOUT).effective()
@@ -99,7 +99,7 @@ impl ProviderSpec {
 }
 
 words! {
-    /// The services that events can be sent to.
+    /// Provider type.
     pub enum ProviderType {
         /// Slack.
         Slack = "slack",

@@ -23,14 +23,14 @@ const NAME_OR_ANY_PATTERN: &str = r"^(\*|[a-z0-9]([-a-z0-9.]*[a-z0-9])?)$";
 /// The name of a namespace.
 const NAMESPACE_PATTERN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 
-/// Who may call the webhook, and what it asks for.
+/// Desired state of a Receiver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, CustomResource)]
 #[serde(rename_all = "camelCase")]
 #[kube(
     group = "notification.toolkit.fluxcd.io",
     version = "v1",
     kind = "Receiver",
-    doc = "A webhook that asks for reconciliations of objects.",
+    doc = "Webhook that triggers the reconciliation of objects.",
     namespaced,
     status = "ReceiverStatus",
     category = "all",
@@ -60,35 +60,35 @@ const NAMESPACE_PATTERN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
     }
 ]))]
 pub struct ReceiverSpec {
-    /// The events of the sender that count, as the sender names them; without any, all.
+    /// Event types to handle, as the sender names them. Default: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<String>,
-    /// How often the Receiver itself is looked at.
+    /// Reconciliation interval of the Receiver itself. Default: 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = INTERVAL_PATTERN, "default" = "10m"))]
     pub interval: Option<GoDuration>,
-    /// Issuers whose tokens are accepted.
+    /// OIDC providers whose tokens are accepted. Only for type `generic-oidc`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["issuerURL"]))]
     pub oidc_providers: Vec<OidcProvider>,
-    /// An expression that chooses among the resources.
+    /// CEL expression that filters the resources of a request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_filter: Option<String>,
-    /// The objects to reconcile.
+    /// Objects to reconcile.
     pub resources: Vec<ReceiverResource>,
-    /// A Secret with the token that proves the sender.
+    /// Secret with the `token` that authenticates the sender.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalObjectReference>,
-    /// Whether calls are refused.
+    /// Suspend the receiver: reject requests. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
-    /// Which sender it is.
+    /// Receiver type: the sender of the requests.
     #[serde(rename = "type")]
     pub type_: ReceiverType,
 }
 
 impl ReceiverSpec {
-    /// How often the Receiver itself is looked at.
+    /// The reconciliation interval of the Receiver itself, within [`PeriodRange::REQUEUE`].
     pub fn effective_interval(&self) -> GoDuration {
         let set = self.interval.unwrap_or(RECEIVER_INTERVAL);
         Period::new("spec.interval", set, PeriodRange::REQUEUE).effective()
@@ -105,13 +105,13 @@ impl Periods for Receiver {
 reconciled!(Receiver, |receiver| Some(receiver.spec.effective_interval()));
 
 words! {
-    /// The senders that are understood.
+    /// Receiver type.
     pub enum ReceiverType {
-        /// Anyone who knows the path.
+        /// Any sender that knows the path.
         Generic = "generic",
-        /// Anyone who signs with the token.
+        /// Any sender that signs with the token.
         GenericHmac = "generic-hmac",
-        /// Anyone with a token of an accepted issuer.
+        /// Any sender with a token of an accepted OIDC provider.
         GenericOidc = "generic-oidc",
         /// GitHub.
         Github = "github",
@@ -141,84 +141,84 @@ words! {
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct ReceiverResource {
-    /// The API version of the objects, `group/version`. The group must be that of the kind.
+    /// API version of the objects, `group/version`. The group must be that of the kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 317), extend("pattern" = API_VERSION_PATTERN))]
     pub api_version: Option<String>,
-    /// An expression that chooses among them.
+    /// CEL expression that filters the objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
-    /// The kind of the objects.
+    /// Kind of the objects.
     pub kind: ObjectKind,
-    /// Labels that the objects must carry, where the name is *.
+    /// Labels that the objects must have. Only used if `name` is `*`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub match_labels: BTreeMap<String, String>,
-    /// The name of the object, or * for all that carry matchLabels.
+    /// Name of the object, or `*` for all objects that match `matchLabels`.
     #[schemars(length(min = 1, max = 253), extend("pattern" = NAME_OR_ANY_PATTERN))]
     pub name: String,
-    /// The namespace of the objects; without it, that of the Receiver.
+    /// Namespace of the objects. Default: the namespace of the Receiver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), extend("pattern" = NAMESPACE_PATTERN))]
     pub namespace: Option<String>,
 }
 
-/// An issuer whose tokens are accepted.
+/// OIDC provider whose tokens are accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct OidcProvider {
-    /// The audience that a token must name; without it, notification-controller.
+    /// Required audience of the token. Default: `notification-controller`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
-    /// The issuer.
+    /// Issuer URL of the OIDC provider.
     #[serde(rename = "issuerURL")]
     #[schemars(extend("pattern" = "^https?://"))]
     pub issuer_url: String,
-    /// What must hold for a token.
+    /// CEL validations that a token must pass.
     #[schemars(length(min = 1))]
     pub validations: Vec<OidcValidation>,
-    /// Named expressions for use in the validations.
+    /// CEL variables for use in the validations.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub variables: Vec<OidcVariable>,
 }
 
-/// What must hold for a token.
+/// CEL validation that a token must pass.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct OidcValidation {
-    /// The expression.
+    /// CEL expression that must be true.
     pub expression: String,
-    /// What to say when it does not hold.
+    /// Error message if the expression is false.
     pub message: String,
 }
 
-/// A named expression.
+/// CEL variable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct OidcVariable {
-    /// The expression.
+    /// CEL expression of the variable.
     pub expression: String,
-    /// Its name.
+    /// Name of the variable.
     pub name: String,
 }
 
-/// What the controller says about the Receiver.
+/// Observed state of a Receiver.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct ReceiverStatus {
-    /// The state of the Receiver, aspect by aspect.
+    /// Current conditions of the object.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
-    /// The request for a reconciliation that was handled last.
+    /// Value of the `reconcile.fluxcd.io/requestedAt` annotation that was handled last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
-    /// The generation that this status speaks of.
+    /// Generation that was observed last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The path of the webhook.
+    /// Path of the webhook.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_path: Option<String>,
 }

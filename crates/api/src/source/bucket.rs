@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use crate::meta::{Artifact, GoDuration, INTERVAL_PATTERN, LocalObjectReference, TIMEOUT_PATTERN};
 use crate::words::words;
 
-/// Which files to fetch from an object store, and how often.
+/// Desired state of a Bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, CustomResource)]
 #[serde(rename_all = "camelCase")]
 #[kube(
     group = "source.toolkit.fluxcd.io",
     version = "v1",
     kind = "Bucket",
-    doc = "The files of a bucket of an object store, kept as an artifact in the cluster.",
+    doc = "Produces an artifact from the objects of a bucket.",
     namespaced,
     status = "BucketStatus",
     category = "all",
@@ -58,57 +58,57 @@ use crate::words::words;
     }
 ]))]
 pub struct BucketSpec {
-    /// The name of the bucket.
+    /// Bucket name.
     pub bucket_name: String,
-    /// A Secret with the certificates for the object store.
+    /// Secret with the CA bundle (`ca.crt`) and client certificate (`tls.crt`, `tls.key`) for the endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cert_secret_ref: Option<LocalObjectReference>,
-    /// Where the object store is.
+    /// Endpoint address of the object store.
     pub endpoint: String,
-    /// What to leave out of the artifact, in the syntax of .gitignore; set, it replaces the built-in rules.
+    /// Exclusions from the artifact, in `.gitignore` syntax. Replaces the built-in rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ignore: Option<String>,
-    /// Whether plain HTTP is allowed.
+    /// Allow a plain HTTP endpoint. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub insecure: bool,
-    /// How often the bucket is asked for news.
+    /// Poll interval.
     #[schemars(extend("pattern" = INTERVAL_PATTERN))]
     pub interval: GoDuration,
-    /// Take only files whose names begin with this.
+    /// Prefix that object keys must have to be fetched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
-    /// Whose object store it is.
+    /// Object store provider. Default: `generic`, any S3-compatible object store.
     #[serde(default)]
     pub provider: BucketProvider,
-    /// A Secret with the address and credentials of a proxy.
+    /// Secret with the `address`, and optionally `username` and `password`, of an HTTP proxy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_secret_ref: Option<LocalObjectReference>,
-    /// The region of the bucket.
+    /// Region of the bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
-    /// A Secret with the credentials of the object store.
+    /// Secret with the credentials for the object store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalObjectReference>,
-    /// A ServiceAccount whose identity the provider turns into credentials.
+    /// ServiceAccount used for workload identity with the provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
-    /// A service that issues temporary credentials.
+    /// Security Token Service that issues temporary credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sts: Option<BucketStsSpec>,
-    /// Whether to leave the bucket alone.
+    /// Suspend reconciliation of this bucket. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
-    /// Timeout of one operation on the object store, from 1s to 1h.
+    /// Timeout of one operation on the object store, from 1s to 1h. Default: 60s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = TIMEOUT_PATTERN, "default" = "60s", "x-kubernetes-validations" = [{"message": "timeout must be at most 1h", "rule": "duration(self) <= duration('1h')"}]))]
     pub timeout: Option<GoDuration>,
 }
 
 words! {
-    /// Whose object store it is.
+    /// Object store provider.
     #[derive(Default)]
     pub enum BucketProvider {
-        /// Any that speaks the protocol of S3.
+        /// Any S3-compatible object store.
         #[default]
         Generic = "generic",
         /// Amazon S3.
@@ -120,55 +120,56 @@ words! {
     }
 }
 
-/// A service that issues temporary credentials.
+/// Security Token Service that issues temporary credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct BucketStsSpec {
-    /// A Secret with the certificates for the service.
+    /// Secret with the CA bundle (`ca.crt`) and client certificate (`tls.crt`, `tls.key`) for the STS
+    /// endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cert_secret_ref: Option<LocalObjectReference>,
-    /// Where the service is.
+    /// HTTP or HTTPS endpoint of the STS.
     #[schemars(extend("pattern" = "^(http|https)://.*$"))]
     pub endpoint: String,
-    /// Which protocol it speaks.
+    /// STS provider: `aws` or `ldap`.
     pub provider: StsProvider,
-    /// A Secret with the credentials of the service.
+    /// Secret with the credentials for the STS endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalObjectReference>,
 }
 
 words! {
-    /// Which protocol a service for temporary credentials speaks.
+    /// STS provider.
     pub enum StsProvider {
-        /// That of Amazon.
+        /// AWS STS.
         Aws = "aws",
-        /// That of MinIO with LDAP.
+        /// MinIO STS with LDAP.
         Ldap = "ldap",
     }
 }
 
-/// What the controller says about the bucket.
+/// Observed state of a Bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct BucketStatus {
-    /// The artifact of the last fetch that went well.
+    /// Artifact of the last successful reconciliation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Artifact>,
-    /// The state of the bucket, aspect by aspect.
+    /// Current conditions of the object.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
-    /// The request for a reconciliation that was handled last.
+    /// Value of the `reconcile.fluxcd.io/requestedAt` annotation that was handled last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
-    /// The generation that this status speaks of.
+    /// Generation that was observed last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The ignore rules that the artifact was made with.
+    /// Exclusions that the current artifact was built with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_ignore: Option<String>,
-    /// Where the artifact can be fetched.
+    /// URL of the artifact inside the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::meta::{Artifact, NamespacedObjectKindReference};
 
-/// What the artifact was made from.
+/// Desired state of an ExternalArtifact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, CustomResource)]
 #[serde(rename_all = "camelCase")]
 #[derive(Default)]
@@ -15,7 +15,7 @@ use crate::meta::{Artifact, NamespacedObjectKindReference};
     group = "source.toolkit.fluxcd.io",
     version = "v1",
     kind = "ExternalArtifact",
-    doc = "An artifact that another controller produces and keeps.",
+    doc = "Artifact that another controller produces and stores.",
     namespaced,
     status = "ExternalArtifactStatus",
     shortname = "ea",
@@ -29,20 +29,20 @@ use crate::meta::{Artifact, NamespacedObjectKindReference};
     crates(kube_core = "::kube_core")
 )]
 pub struct ExternalArtifactSpec {
-    /// The object that the artifact was made from.
+    /// Object that the artifact is produced from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_ref: Option<NamespacedObjectKindReference>,
 }
 
-/// What the producer says about the artifact.
+/// Observed state of an ExternalArtifact.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct ExternalArtifactStatus {
-    /// The artifact.
+    /// Artifact that the producer published last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Artifact>,
-    /// The state of the artifact, aspect by aspect.
+    /// Current conditions of the object.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }

@@ -13,14 +13,14 @@ use crate::meta::{
 };
 use crate::words::words;
 
-/// What to fetch from a Git repository, and how often.
+/// Desired state of a GitRepository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, CustomResource)]
 #[serde(rename_all = "camelCase")]
 #[kube(
     group = "source.toolkit.fluxcd.io",
     version = "v1",
     kind = "GitRepository",
-    doc = "A branch, tag or commit of a Git repository, kept as an artifact in the cluster.",
+    doc = "Produces an artifact from a branch, tag or commit of a Git repository.",
     namespaced,
     status = "GitRepositoryStatus",
     shortname = "gitrepo",
@@ -38,56 +38,56 @@ use crate::words::words;
     "rule": "!has(self.serviceAccountName) || (has(self.provider) && (self.provider == 'azure' || self.provider == 'aws'))"
 }]))]
 pub struct GitRepositorySpec {
-    /// What to leave out of the artifact, in the syntax of .gitignore; set, it replaces the built-in rules.
+    /// Exclusions from the artifact, in `.gitignore` syntax. Replaces the built-in rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ignore: Option<String>,
-    /// Artifacts of other GitRepositories of this namespace to place inside this one.
+    /// Artifacts of other GitRepositories in the same namespace to include.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub include: Vec<GitRepositoryInclude>,
-    /// How often the repository is asked for news.
+    /// Poll interval.
     #[schemars(extend("pattern" = INTERVAL_PATTERN))]
     pub interval: GoDuration,
-    /// Who issues the credentials; without it, the Secret alone.
+    /// Authentication provider. `generic` uses `secretRef`. Default: `generic`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<GitProvider>,
-    /// A Secret with the address and credentials of a proxy.
+    /// Secret with the `address`, and optionally `username` and `password`, of an HTTP proxy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_secret_ref: Option<LocalObjectReference>,
-    /// Whether submodules are fetched too.
+    /// Fetch submodules recursively. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recurse_submodules: bool,
-    /// What to check out; without it, the branch master.
+    /// Git reference to check out. Default: the branch `master`.
     #[serde(rename = "ref")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<GitRepositoryRef>,
-    /// A Secret with the credentials of the repository.
+    /// Secret with the credentials for the repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalObjectReference>,
-    /// A ServiceAccount whose identity the provider turns into credentials.
+    /// ServiceAccount used for workload identity with the provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
-    /// Directories to keep; without any, all.
+    /// Directories to check out. Default: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sparse_checkout: Vec<String>,
-    /// Whether to leave the repository alone.
+    /// Suspend reconciliation of this repository. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
-    /// Timeout of one operation on the repository, from 1s to 1h.
+    /// Timeout of one operation on the repository, from 1s to 1h. Default: 60s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = TIMEOUT_PATTERN, "default" = "60s", "x-kubernetes-validations" = [{"message": "timeout must be at most 1h", "rule": "duration(self) <= duration('1h')"}]))]
     pub timeout: Option<GoDuration>,
-    /// Where the repository is.
+    /// Repository URL: `http`, `https` or `ssh`.
     #[schemars(extend("pattern" = "^(http|https|ssh)://.*$"))]
     pub url: String,
-    /// Whose signature the commit or tag must carry.
+    /// Verify the signature of the commit or tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<GitRepositoryVerification>,
 }
 
 words! {
-    /// Who issues the credentials of a Git repository.
+    /// Authentication provider of a Git repository.
     pub enum GitProvider {
-        /// Nobody: they stand in the Secret.
+        /// Credentials of the Secret.
         Generic = "generic",
         /// AWS CodeCommit.
         Aws = "aws",
@@ -98,57 +98,57 @@ words! {
     }
 }
 
-/// What to check out: of several, commit wins over name, semver, tag and branch, in this order.
+/// Git reference to check out. Precedence: `commit`, `name`, `semver`, `tag`, `branch`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct GitRepositoryRef {
-    /// The head of this branch.
+    /// Branch name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
-    /// This commit, by its full hash.
+    /// Commit SHA, in full.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// This reference by its full name, such as refs/pull/1/head.
+    /// Full reference name, e.g. `refs/pull/1/head`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The highest tag in this range of semantic versions.
+    /// Semver range. The highest matching tag is checked out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub semver: Option<String>,
-    /// This tag.
+    /// Tag name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
 }
 
-/// An artifact of another GitRepository, placed inside this one.
+/// Artifact of another GitRepository to include.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct GitRepositoryInclude {
-    /// What to take from it; without it, everything.
+    /// Path to copy from the included artifact. Default: its root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_path: Option<String>,
-    /// The other GitRepository.
+    /// GitRepository to include.
     pub repository: LocalObjectReference,
-    /// Where to put it; without it, a directory with the name of the other one.
+    /// Path to copy to. Default: the name of the included GitRepository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to_path: Option<String>,
 }
 
-/// Whose signature is asked for.
+/// Verification of the signature of a commit or tag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct GitRepositoryVerification {
-    /// What must be signed.
+    /// Git objects to verify: `HEAD`, `Tag` or `TagAndHEAD`.
     #[serde(default)]
     pub mode: GitVerificationMode,
-    /// A Secret with the public keys of those who may sign.
+    /// Secret with the public keys of trusted signers.
     pub secret_ref: LocalObjectReference,
 }
 
 words! {
-    /// What must be signed.
+    /// Git objects to verify.
     #[derive(Default)]
     pub enum GitVerificationMode {
         /// The commit; an old spelling.
@@ -163,39 +163,39 @@ words! {
     }
 }
 
-/// What the controller says about the repository.
+/// Observed state of a GitRepository.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct GitRepositoryStatus {
-    /// The artifact of the last fetch that went well.
+    /// Artifact of the last successful reconciliation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Artifact>,
-    /// The state of the repository, aspect by aspect.
+    /// Current conditions of the object.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
-    /// The artifacts that were placed inside this one.
+    /// Artifacts included in the current artifact.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub included_artifacts: Vec<Artifact>,
-    /// The request for a reconciliation that was handled last.
+    /// Value of the `reconcile.fluxcd.io/requestedAt` annotation that was handled last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
-    /// The generation that this status speaks of.
+    /// Generation that was observed last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The ignore rules that the artifact was made with.
+    /// Exclusions that the current artifact was built with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_ignore: Option<String>,
-    /// The includes that the artifact was made with.
+    /// Includes that the current artifact was built with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub observed_include: Vec<GitRepositoryInclude>,
-    /// Whether the artifact was made with submodules.
+    /// Submodules were fetched for the current artifact.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub observed_recurse_submodules: bool,
-    /// The directories that the artifact was made with.
+    /// Directories that the current artifact was built with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub observed_sparse_checkout: Vec<String>,
-    /// What was verified.
+    /// Verification mode that succeeded last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_verification_mode: Option<String>,
 }
@@ -211,12 +211,12 @@ impl Periods for GitRepository {
 }
 
 impl GitRepositorySpec {
-    /// How often the repository is polled, within [`PeriodRange::REQUEUE`].
+    /// The poll interval, within [`PeriodRange::REQUEUE`].
     pub fn effective_interval(&self) -> GoDuration {
         self.interval_period().effective()
     }
 
-    /// How long one operation may take, within [`PeriodRange::SOURCE_TIMEOUT`].
+    /// The timeout of one operation, within [`PeriodRange::SOURCE_TIMEOUT`].
     pub fn effective_timeout(&self) -> GoDuration {
         let set = self.timeout.unwrap_or(SOURCE_TIMEOUT);
         Period::new("spec.timeout", set, PeriodRange::SOURCE_TIMEOUT).effective()
@@ -226,7 +226,7 @@ impl GitRepositorySpec {
         Period::new("spec.interval", self.interval, PeriodRange::REQUEUE)
     }
 
-    /// Who issues the credentials.
+    /// The authentication provider; `generic` if unset.
     pub fn effective_provider(&self) -> GitProvider {
         self.provider.unwrap_or(GitProvider::Generic)
     }
@@ -239,7 +239,7 @@ impl GitRepository {
     }
 }
 
-/// What can be said about a GitRepository beside Ready, Reconciling and Stalled.
+/// Conditions of a GitRepository other than Ready, Reconciling and Stalled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GitRepositoryCondition {
     /// The storage did not work.

@@ -9,14 +9,14 @@ use super::HelmChartVerification;
 use crate::meta::{Artifact, GoDuration, INTERVAL_PATTERN};
 use crate::words::words;
 
-/// Which chart to take, and where from.
+/// Desired state of a HelmChart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, CustomResource)]
 #[serde(rename_all = "camelCase")]
 #[kube(
     group = "source.toolkit.fluxcd.io",
     version = "v1",
     kind = "HelmChart",
-    doc = "One version of one Helm chart, kept as an artifact in the cluster.",
+    doc = "Produces an artifact from one version of a Helm chart.",
     namespaced,
     status = "HelmChartStatus",
     shortname = "hc",
@@ -37,29 +37,29 @@ use crate::words::words;
     "rule": "!has(self.verify) || self.sourceRef.kind == 'HelmRepository'"
 }]))]
 pub struct HelmChartSpec {
-    /// The name of the chart, or its path in the source.
+    /// Chart name, or path of the chart in the source.
     pub chart: String,
-    /// Whether values files that are not there are passed over.
+    /// Skip values files that do not exist. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ignore_missing_values_files: bool,
-    /// How often the source is asked for news.
+    /// Poll interval.
     #[schemars(extend("pattern" = INTERVAL_PATTERN))]
     pub interval: GoDuration,
-    /// What counts as a new chart.
+    /// Trigger of a new artifact: `ChartVersion` or `Revision`. Default: `ChartVersion`.
     #[serde(default)]
     pub reconcile_strategy: ChartReconcileStrategy,
-    /// Where the chart comes from.
+    /// Source of the chart.
     pub source_ref: LocalHelmChartSourceReference,
-    /// Whether to leave the chart alone.
+    /// Suspend reconciliation of this chart. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
-    /// Values files of the source to merge into the chart, the last one winning.
+    /// Values files in the source to merge into the chart. Later files override earlier ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values_files: Vec<String>,
-    /// Whose signature the chart must carry.
+    /// Verify the signature of the chart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<HelmChartVerification>,
-    /// A version or a range of versions; a chart of a Git repository or bucket has its own.
+    /// Chart version or semver range. Ignored for charts in a Git repository or bucket. Default: `*`.
     #[serde(default = "any_version")]
     pub version: String,
 }
@@ -69,7 +69,7 @@ fn any_version() -> String {
 }
 
 words! {
-    /// What counts as a new chart.
+    /// Trigger of a new artifact.
     #[derive(Default)]
     pub enum ChartReconcileStrategy {
         /// Another version of the chart.
@@ -80,22 +80,22 @@ words! {
     }
 }
 
-/// Where a chart comes from.
+/// Source of a chart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct LocalHelmChartSourceReference {
-    /// The API version of the source.
+    /// API version of the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_version: Option<String>,
-    /// The kind of the source.
+    /// Kind of the source.
     pub kind: ChartSourceKind,
-    /// The name of the source.
+    /// Name of the source.
     pub name: String,
 }
 
 words! {
-    /// The kinds of source that hold charts.
+    /// Kinds of sources of charts.
     pub enum ChartSourceKind {
         /// An index or registry of charts.
         HelmRepository = "HelmRepository",
@@ -106,33 +106,33 @@ words! {
     }
 }
 
-/// What the controller says about the chart.
+/// Observed state of a HelmChart.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct HelmChartStatus {
-    /// The artifact of the last chart that was built well.
+    /// Artifact of the last successful reconciliation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Artifact>,
-    /// The state of the chart, aspect by aspect.
+    /// Current conditions of the object.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
-    /// The request for a reconciliation that was handled last.
+    /// Value of the `reconcile.fluxcd.io/requestedAt` annotation that was handled last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
-    /// The name of the chart that the artifact holds.
+    /// Name of the chart in the current artifact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_chart_name: Option<String>,
-    /// The generation that this status speaks of.
+    /// Generation that was observed last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The revision of the source that the artifact was made from.
+    /// Revision of the source that the current artifact was built from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_source_artifact_revision: Option<String>,
-    /// The values files that were merged.
+    /// Values files that were merged into the current artifact.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub observed_values_files: Vec<String>,
-    /// Where the artifact can be fetched.
+    /// URL of the artifact inside the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }

@@ -11,14 +11,14 @@ use super::CloudProvider;
 use crate::meta::{Artifact, GoDuration, INTERVAL_PATTERN, LocalObjectReference, TIMEOUT_PATTERN};
 use crate::words::words;
 
-/// Where charts come from.
+/// Desired state of a HelmRepository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, CustomResource)]
 #[serde(rename_all = "camelCase")]
 #[kube(
     group = "source.toolkit.fluxcd.io",
     version = "v1",
     kind = "HelmRepository",
-    doc = "An index of Helm charts, kept as an artifact in the cluster, or a registry that holds charts.",
+    doc = "Produces an artifact from the index of a Helm repository, or refers to an OCI registry with charts.",
     namespaced,
     status = "HelmRepositoryStatus",
     shortname = "helmrepo",
@@ -32,46 +32,46 @@ use crate::words::words;
     crates(kube_core = "::kube_core")
 )]
 pub struct HelmRepositorySpec {
-    /// Who may use it from other namespaces; kept for old manifests, without effect.
+    /// Cross-namespace access control list. No effect; kept for compatibility.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_from: Option<AccessFrom>,
-    /// A Secret with the certificates for the server.
+    /// Secret with the CA bundle (`ca.crt`) and client certificate (`tls.crt`, `tls.key`) for the repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cert_secret_ref: Option<LocalObjectReference>,
-    /// Whether plain HTTP is allowed for a registry.
+    /// Allow plain HTTP for an OCI registry. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub insecure: bool,
-    /// How often the index is asked for news.
+    /// Poll interval. Unused for OCI.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = INTERVAL_PATTERN))]
     pub interval: Option<GoDuration>,
-    /// Whether the credentials are sent to other hosts that the index names.
+    /// Send the credentials to other hosts that the index refers to. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pass_credentials: bool,
-    /// Who issues the credentials of a registry.
+    /// Authentication provider of an OCI registry. `generic` uses `secretRef`. Default: `generic`.
     #[serde(default)]
     pub provider: CloudProvider,
-    /// A Secret with the credentials of the server.
+    /// Secret with the credentials for the repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalObjectReference>,
-    /// Whether to leave the repository alone.
+    /// Suspend reconciliation of this repository. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
-    /// Timeout of one operation, from 1s to 1h.
+    /// Timeout of one operation on the repository, from 1s to 1h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = TIMEOUT_PATTERN, "x-kubernetes-validations" = [{"message": "timeout must be at most 1h", "rule": "duration(self) <= duration('1h')"}]))]
     pub timeout: Option<GoDuration>,
-    /// Whether it is an index or a registry; without it, an index.
+    /// Repository type: `default` (an index over HTTP) or `oci`. Default: `default`.
     #[serde(rename = "type")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub type_: Option<HelmRepositoryType>,
-    /// Where it is.
+    /// Repository URL: `http`, `https` or `oci`.
     #[schemars(extend("pattern" = "^(http|https|oci)://.*$"))]
     pub url: String,
 }
 
 words! {
-    /// Whether it is an index or a registry.
+    /// Repository type.
     pub enum HelmRepositoryType {
         /// An index over HTTP.
         Default = "default",
@@ -80,43 +80,43 @@ words! {
     }
 }
 
-/// Who may use an object from other namespaces.
+/// Cross-namespace access control list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct AccessFrom {
-    /// Namespaces, by their labels.
+    /// Namespaces that are allowed, by label.
     pub namespace_selectors: Vec<NamespaceSelector>,
 }
 
-/// Namespaces that carry all these labels.
+/// Selects namespaces by label.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct NamespaceSelector {
-    /// The labels.
+    /// Labels that a namespace must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub match_labels: BTreeMap<String, String>,
 }
 
-/// What the controller says about the repository.
+/// Observed state of a HelmRepository.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct HelmRepositoryStatus {
-    /// The artifact of the last index that was fetched well.
+    /// Artifact of the last successful reconciliation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Artifact>,
-    /// The state of the repository, aspect by aspect.
+    /// Current conditions of the object.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
-    /// The request for a reconciliation that was handled last.
+    /// Value of the `reconcile.fluxcd.io/requestedAt` annotation that was handled last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
-    /// The generation that this status speaks of.
+    /// Generation that was observed last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Where the artifact can be fetched.
+    /// URL of the artifact inside the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }

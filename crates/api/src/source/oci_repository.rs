@@ -9,14 +9,14 @@ use super::{CloudProvider, OCIRepositoryVerification};
 use crate::meta::{Artifact, GoDuration, INTERVAL_PATTERN, LocalObjectReference, TIMEOUT_PATTERN};
 use crate::words::words;
 
-/// What to pull from a container registry, and how often.
+/// Desired state of an OCIRepository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, CustomResource)]
 #[serde(rename_all = "camelCase")]
 #[kube(
     group = "source.toolkit.fluxcd.io",
     version = "v1",
     kind = "OCIRepository",
-    doc = "An artifact of a container registry, kept as an artifact in the cluster.",
+    doc = "Produces an artifact from an OCI artifact of a container registry.",
     namespaced,
     status = "OCIRepositoryStatus",
     shortname = "ocirepo",
@@ -30,118 +30,118 @@ use crate::words::words;
     crates(kube_core = "::kube_core")
 )]
 pub struct OCIRepositorySpec {
-    /// A Secret with the certificates for the registry.
+    /// Secret with the CA bundle (`ca.crt`) and client certificate (`tls.crt`, `tls.key`) for the registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cert_secret_ref: Option<LocalObjectReference>,
-    /// What to leave out of the artifact, in the syntax of .gitignore; set, it replaces the built-in rules.
+    /// Exclusions from the artifact, in `.gitignore` syntax. Replaces the built-in rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ignore: Option<String>,
-    /// Whether plain HTTP is allowed.
+    /// Allow a plain HTTP registry. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub insecure: bool,
-    /// How often the registry is asked for news.
+    /// Poll interval.
     #[schemars(extend("pattern" = INTERVAL_PATTERN))]
     pub interval: GoDuration,
-    /// Which layer to take; without it, the first one, unpacked.
+    /// Layer to use for the artifact. Default: the first layer, extracted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layer_selector: Option<OCILayerSelector>,
-    /// Who issues the credentials.
+    /// Authentication provider. `generic` uses `secretRef`. Default: `generic`.
     #[serde(default)]
     pub provider: CloudProvider,
-    /// A Secret with the address and credentials of a proxy.
+    /// Secret with the `address`, and optionally `username` and `password`, of an HTTP proxy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_secret_ref: Option<LocalObjectReference>,
-    /// What to pull; without it, the tag latest.
+    /// OCI reference to pull. Default: the tag `latest`.
     #[serde(rename = "ref")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<OCIRepositoryRef>,
-    /// A Secret with the credentials of the registry.
+    /// Secret with the credentials for the registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalObjectReference>,
-    /// A ServiceAccount with pull secrets, or whose identity the provider turns into credentials.
+    /// ServiceAccount with image pull secrets, or for workload identity with the provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
-    /// Whether to leave the repository alone.
+    /// Suspend reconciliation of this repository. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
-    /// Timeout of one operation on the registry, from 1s to 1h.
+    /// Timeout of one operation on the registry, from 1s to 1h. Default: 60s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = TIMEOUT_PATTERN, "default" = "60s", "x-kubernetes-validations" = [{"message": "timeout must be at most 1h", "rule": "duration(self) <= duration('1h')"}]))]
     pub timeout: Option<GoDuration>,
-    /// Where the artifact is, without a tag.
+    /// Repository URL, `oci://host/path`, without a tag.
     #[schemars(extend("pattern" = "^oci://.*$"))]
     pub url: String,
-    /// Whose signature the artifact must carry.
+    /// Verify the signature of the artifact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<OCIRepositoryVerification>,
 }
 
-/// What to pull: of several, digest wins over semver and tag, in this order.
+/// OCI reference to pull. Precedence: `digest`, `semver`, `tag`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct OCIRepositoryRef {
-    /// The image with this digest.
+    /// Image digest, `sha256:…`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// The highest tag in this range of semantic versions.
+    /// Semver range. The highest matching tag is pulled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub semver: Option<String>,
-    /// A regular expression for the tags that semver chooses from.
+    /// Regular expression that filters the tags for `semver`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub semver_filter: Option<String>,
-    /// This tag.
+    /// Image tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
 }
 
-/// Which layer to take.
+/// Layer to use for the artifact.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct OCILayerSelector {
-    /// The first layer of this media type.
+    /// Media type of the layer. The first match is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
-    /// Whether it is unpacked or kept as it is.
+    /// Layer operation: `extract` unpacks the layer, `copy` stores it unchanged. Default: `extract`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<OCILayerOperation>,
 }
 
 words! {
-    /// What is done with a layer.
+    /// Layer operation.
     pub enum OCILayerOperation {
-        /// It is unpacked.
+        /// Unpack the layer.
         Extract = "extract",
-        /// It is kept as it is.
+        /// Store the layer unchanged.
         Copy = "copy",
     }
 }
 
-/// What the controller says about the repository.
+/// Observed state of an OCIRepository.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct OCIRepositoryStatus {
-    /// The artifact of the last pull that went well.
+    /// Artifact of the last successful reconciliation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Artifact>,
-    /// The state of the repository, aspect by aspect.
+    /// Current conditions of the object.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
-    /// The request for a reconciliation that was handled last.
+    /// Value of the `reconcile.fluxcd.io/requestedAt` annotation that was handled last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
-    /// The generation that this status speaks of.
+    /// Generation that was observed last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The ignore rules that the artifact was made with.
+    /// Exclusions that the current artifact was built with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_ignore: Option<String>,
-    /// The layer that the artifact was made from.
+    /// Layer selector that the current artifact was built with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_layer_selector: Option<OCILayerSelector>,
-    /// Where the artifact can be fetched.
+    /// URL of the artifact inside the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }

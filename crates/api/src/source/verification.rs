@@ -7,7 +7,7 @@ use crate::meta::LocalObjectReference;
 use crate::words::words;
 
 words! {
-    /// How OCI artifacts are signed.
+    /// Signature format of an OCI artifact.
     #[derive(Default)]
     pub enum SignatureProvider {
         /// Sigstore's cosign.
@@ -19,10 +19,10 @@ words! {
 }
 
 words! {
-    /// Who issues the credentials of a registry or object store.
+    /// Authentication provider of a registry or object store.
     #[derive(Default)]
     pub enum CloudProvider {
-        /// Nobody: they stand in the Secret.
+        /// Credentials of the Secret.
         #[default]
         Generic = "generic",
         /// Amazon Web Services.
@@ -34,52 +34,52 @@ words! {
     }
 }
 
-/// Whose signature an OCI artifact must carry.
+/// Verification of the signature of an OCI artifact.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 #[schemars(extend("required" = ["provider"]))]
 pub struct OCIRepositoryVerification {
-    /// Identities, one of which must have signed without a key.
+    /// Identities for keyless verification. At least one must match.
     #[serde(rename = "matchOIDCIdentity")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub match_oidc_identity: Vec<OidcIdentity>,
-    /// How it is signed.
+    /// Signature provider: `cosign` or `notation`. Default: `cosign`.
     #[serde(default)]
     pub provider: SignatureProvider,
-    /// A Secret with the public keys of those who may sign; without it, the identity counts.
+    /// Secret with the public keys of trusted signers. Unset: keyless verification.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalObjectReference>,
-    /// A Secret with a trusted_root.json of a Sigstore of your own.
+    /// Secret with the `trusted_root.json` of a private Sigstore instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trusted_root_secret_ref: Option<LocalObjectReference>,
 }
 
-/// Whose signature a chart must carry.
+/// Verification of the signature of a chart.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 #[schemars(extend("required" = ["provider"]))]
 pub struct HelmChartVerification {
-    /// Identities, one of which must have signed without a key.
+    /// Identities for keyless verification. At least one must match.
     #[serde(rename = "matchOIDCIdentity")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub match_oidc_identity: Vec<OidcIdentity>,
-    /// How it is signed.
+    /// Signature provider: `cosign` or `notation`. Default: `cosign`.
     #[serde(default)]
     pub provider: SignatureProvider,
-    /// A Secret with the public keys of those who may sign; without it, the identity counts.
+    /// Secret with the public keys of trusted signers. Unset: keyless verification.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalObjectReference>,
 }
 
-/// Who signed without a key.
+/// OIDC identity for keyless verification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct OidcIdentity {
-    /// A regular expression that the issuer of the identity matches.
+    /// Regular expression for the OIDC issuer.
     pub issuer: String,
-    /// A regular expression that the identity matches.
+    /// Regular expression for the identity subject.
     pub subject: String,
 }

@@ -20,33 +20,33 @@ use crate::{build, output};
 
 const GROUP: &str = "kustomize.toolkit.fluxcd.io";
 
-/// What to build.
+/// Arguments of `plumb build kustomization`.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The name of the Kustomization.
+    /// Name of the Kustomization.
     name: String,
-    /// The directory with the manifests.
+    /// Directory with the manifests.
     #[arg(long, value_name = "DIR")]
     path: PathBuf,
-    /// A file with the Kustomization; without it, the one in the cluster is taken.
+    /// File with the Kustomization. Default: it is read from the cluster.
     #[arg(long, value_name = "FILE")]
     kustomization_file: Option<PathBuf>,
-    /// Ask no cluster; variables out of ConfigMaps and Secrets are left out.
+    /// Do not connect to the cluster. Variables from ConfigMaps and Secrets are not substituted.
     #[arg(long, requires = "kustomization_file")]
     dry_run: bool,
-    /// The namespace of the Kustomization.
+    /// Namespace of the Kustomization.
     #[arg(short, long, env = "FLUX_SYSTEM_NAMESPACE", default_value = "flux-system")]
     namespace: String,
-    /// Refuse variables that have no value and no default.
+    /// Fail on variables without a value and without a default.
     #[arg(long)]
     strict_substitute: bool,
-    /// Leave these files out where there is no kustomization file: patterns as in .gitignore, joined by commas.
+    /// Paths to ignore if there is no kustomization file: comma-separated patterns in .gitignore syntax.
     #[arg(long, value_name = "PATTERNS", value_delimiter = ',')]
     ignore_paths: Vec<String>,
-    /// The kubeconfig to reach the cluster with.
+    /// Path of the kubeconfig file.
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// The context of the kubeconfig.
+    /// Context of the kubeconfig.
     #[arg(long)]
     context: Option<String>,
     #[arg(short, long, hide = true)]
