@@ -1,10 +1,11 @@
-//! `cargo xtask check`: every habit of the house, the same at a desk and in CI.
+//! `cargo xtask check`: all checks, the same on a developer's machine and in CI.
 //! It runs all steps, then says which failed; nothing here knows how to fix what it finds, but it says what to run.
 
 mod layers;
 mod links;
 mod processes;
 mod tidy;
+mod words;
 
 use std::{
     path::{Path, PathBuf},
@@ -25,10 +26,11 @@ enum Outcome {
 }
 
 /// The quick ones first: who breaks a rule of the text hears of it in a second.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     ("fmt", fmt),
     ("layers", layers::run),
     ("tidy", tidy::run),
+    ("words", words::run),
     ("processes", processes::run),
     ("gen", generated),
     ("proof", proof),

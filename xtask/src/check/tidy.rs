@@ -17,9 +17,7 @@ const BANNED_NAMES: [&str; 11] =
 
 /// Fails with every file that breaks a rule.
 pub fn run(root: &Path) -> Result<Outcome> {
-    let mut files = Vec::new();
-    collect(root, &mut files)?;
-    files.sort();
+    let files = rust_files(root)?;
     let mut breaches = Vec::new();
     let mut expectations = 0;
     for file in &files {
@@ -41,6 +39,14 @@ pub fn run(root: &Path) -> Result<Outcome> {
     }
     breaches.extend(super::links::broken(root)?);
     if breaches.is_empty() { Ok(Outcome::Passed) } else { bail!("\n  {}", breaches.join("\n  ")) }
+}
+
+/// All Rust files below a directory but those of builds, sorted.
+pub fn rust_files(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    collect(root, &mut files)?;
+    files.sort();
+    Ok(files)
 }
 
 fn collect(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
