@@ -343,7 +343,7 @@ async fn an_object_that_moves_to_a_suspended_kustomization_stays_until_that_one_
     let uid = world.map("a")["metadata"]["uid"].clone();
     world.publish(&maps(&["one/b.yaml", "two/a.yaml", "two/z.yaml"]), NEXT);
     world.until_applied("one", NEXT).await;
-    let kept = "ConfigMap/prod/a is kept: Kustomization/flux-system/two wants it";
+    let kept = "ConfigMap/prod/a is kept: Kustomization/flux-system/two contains it";
     world.until_said("one", kept).await;
     assert_eq!(world.deletions(), [""; 0]);
     assert!(world.inventory("one").contains("prod_a__ConfigMap"), "it stays in the inventory");
@@ -387,7 +387,7 @@ async fn an_object_stays_while_the_kustomization_that_it_may_have_moved_to_canno
     let mut broken = maps(&["one/b.yaml", "two/a.yaml", "two/z.yaml"]);
     broken.push(("two/broken.yaml".to_owned(), "a: [b".to_owned()));
     world.publish(&broken, NEXT);
-    world.until_said("one", "a is kept: Kustomization/flux-system/two may want it: ").await;
+    world.until_said("one", "a is kept: Kustomization/flux-system/two may contain it: ").await;
     assert_eq!(world.deletions(), [""; 0]);
     // The next commit repairs it, and takes one object out for good.
     world.publish(&maps(&["one/c.yaml", "two/a.yaml", "two/z.yaml"]), THIRD);
@@ -411,7 +411,9 @@ async fn an_object_stays_while_the_kustomization_that_it_may_have_moved_to_canno
     world.until_said("two", "the object cannot be read").await;
     world.publish(&maps(&["one/b.yaml", "two/a.yaml", "two/z.yaml"]), NEXT);
     world.until_applied("one", NEXT).await;
-    world.until_said("one", "a is kept: Kustomization/flux-system/two may want it: it cannot be read").await;
+    world
+        .until_said("one", "a is kept: Kustomization/flux-system/two may contain it: it cannot be read")
+        .await;
     assert_eq!(world.deletions(), [""; 0]);
     world.edit("two", &json!({"spec": {"prune": true}}));
     world.until("two owns it", |world| world.owner("a") == "two").await;
@@ -451,7 +453,7 @@ async fn a_kustomization_that_is_renamed_hands_its_objects_over_before_it_goes()
     let renamed = json!({"spec": {"path": "./one", "suspend": true}});
     world.add(&kustomization("renamed", &renamed));
     world.edit("one", &json!({"metadata": {"deletionTimestamp": "2026-11-25T06:30:00Z"}}));
-    world.until_said("one", "a is kept: Kustomization/flux-system/renamed wants it").await;
+    world.until_said("one", "a is kept: Kustomization/flux-system/renamed contains it").await;
     assert_eq!(world.deletions(), [""; 0]);
     world.edit("renamed", &value(RESUMED));
     world.until_applied("renamed", REVISION).await;
@@ -525,7 +527,7 @@ async fn an_object_is_not_applied_again_and_again_on_account_of_a_suspended_old_
     let dropped = format!("{owner}/a.yaml");
     let mut files: Vec<_> = files.into_iter().filter(|(path, _)| *path != dropped).collect();
     world.publish(&files, NEXT);
-    world.until_said(owner, &format!("a is kept: Kustomization/flux-system/{other} wants it")).await;
+    world.until_said(owner, &format!("a is kept: Kustomization/flux-system/{other} contains it")).await;
     world.edit(owner, &value(SUSPENDED));
     let patches = |world: &World| world.api.matching("PATCH", "/api/v1/namespaces/prod/configmaps/a").len();
     let before = patches(&world);

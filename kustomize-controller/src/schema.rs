@@ -21,7 +21,7 @@ pub async fn keeps_drift(runtime: &Runtime) -> bool {
             let error = plumb_status::chain(&error);
             tracing::warn!(
                 error,
-                "the CRD of Kustomization cannot be read: it is assumed to have the fields of drift"
+                "failed to read the CRD of Kustomization, assuming that it has the drift fields"
             );
             return true;
         }

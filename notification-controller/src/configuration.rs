@@ -100,7 +100,7 @@ impl Configuration {
                 namespace = object.metadata.namespace.as_deref().unwrap_or_default(),
                 %reason,
                 error = message,
-                "an object is not honoured as it is"
+                "invalid configuration"
             );
             self.recorder.tell_of(&resource, object.as_ref(), Occurrence::error(reason, message));
         }

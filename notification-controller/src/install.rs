@@ -123,15 +123,15 @@ pub fn install(runtime: &mut Runtime, options: &Options, doors: Doors) -> Result
     Ok(())
 }
 
-async fn listen(address: &Listen, what: &'static str) -> io::Result<Option<TcpListener>> {
+async fn listen(address: &Listen, server: &'static str) -> io::Result<Option<TcpListener>> {
     if address.is_off() {
-        tracing::info!(what, "not taken: switched off");
+        tracing::info!(server, "server disabled");
         return Ok(None);
     }
     let named =
         |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
     let listener = address.bind().await.map_err(named)?;
-    tracing::info!(what, address = %listener.local_addr()?, "taken");
+    tracing::info!(server, address = %listener.local_addr()?, "server listening");
     Ok(Some(listener))
 }
 

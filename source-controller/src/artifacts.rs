@@ -44,8 +44,8 @@ pub async fn sweep_mirrors(git: Git) {
         let swept = git.clone();
         match tokio::task::spawn_blocking(move || swept.sweep(MIRROR_UNUSED_FOR)).await {
             Ok(Ok(0)) | Err(_) => {}
-            Ok(Ok(removed)) => tracing::info!(removed, "mirrors that were not used were removed"),
-            Ok(Err(error)) => tracing::warn!(%error, "mirrors cannot be swept"),
+            Ok(Ok(removed)) => tracing::info!(removed, "expired mirrors removed"),
+            Ok(Err(error)) => tracing::warn!(%error, "failed to remove expired mirrors"),
         }
         tokio::time::sleep(SWEEP_EVERY).await;
     }

@@ -48,7 +48,7 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), Box<dyn 
     let threads = git.clone();
     runtime.metrics().register_read_gauge(
         "plumb_git_abandoned_threads",
-        "Threads of Git operations that nobody waits for any more",
+        "Number of threads of abandoned Git operations",
         move || i64::try_from(threads.abandoned_threads()).unwrap_or(i64::MAX),
     );
     let context = Context {

@@ -173,7 +173,7 @@ impl Waiting {
             Sighting::IsNot(ids) => {
                 for id in &ids {
                     let verdict = if self.vanishing.contains(id) {
-                        Verdict::current("the object was removed when its time had come")
+                        Verdict::current("the object was removed after its TTL expired")
                     } else {
                         Verdict::not_found()
                     };
@@ -352,7 +352,7 @@ impl Following {
             }
             Err(error) => refused(&error).map(|refusal| match refusal {
                 404 => Sighting::IsNot(group.ids()),
-                _ => Sighting::Unreadable(group.ids(), "the API server refuses to show it".to_owned()),
+                _ => Sighting::Unreadable(group.ids(), "the API server denies access to it".to_owned()),
             }),
         }
     }

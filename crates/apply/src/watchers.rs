@@ -187,7 +187,7 @@ impl Task {
                     }
                 }
                 Err(error) => {
-                    tracing::debug!(kind = %self.kind.kind, error = %error, "kind cannot be looked up");
+                    tracing::debug!(kind = %self.kind.kind, error = %error, "failed to look up kind");
                 }
             }
             tokio::select! {
@@ -235,7 +235,7 @@ impl Task {
             watcher::Error::InitialListFailed(kube::Error::Api(status))
             | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status,
             other => {
-                tracing::debug!(kind = %self.kind.kind, error = %other, "watch is resumed");
+                tracing::debug!(kind = %self.kind.kind, error = %other, "watch failed, backing off");
                 return Ok(None);
             }
         };

@@ -163,7 +163,7 @@ async fn repeat(
         if attempt >= ATTEMPTS_MAX || budget.is_hurried() {
             return Err(error);
         }
-        tracing::debug!(method = %ask.method, attempt, error = %error, "request is repeated");
+        tracing::debug!(method = %ask.method, attempt, error = %error, "retrying request");
         // The cause is worth more than "the deadline has passed".
         budget.pause(wanted.unwrap_or(pause).clamp(PAUSE_FIRST, PAUSE_MAX)).await.map_err(|_| error)?;
         pause *= 2;

@@ -203,7 +203,7 @@ impl Fetcher {
             memory.shrink(memory.bytes());
             match self.download(url, hex, memory).await {
                 Err(error) if error.is_transient() && attempt < retries_max => {
-                    tracing::debug!(%url, attempt, error = %plumb_status::chain(&error), "download is repeated");
+                    tracing::debug!(%url, attempt, error = %plumb_status::chain(&error), "retrying download");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(pause_max);
                     attempt += 1;

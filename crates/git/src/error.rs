@@ -105,7 +105,7 @@ pub enum GitError {
     },
     /// All slots are in use.
     #[error(
-        "unable to {action} '{url}': no slot became free in {seconds} s: namespace {consumer:?} may use {consumer_max} of {max} at a time"
+        "unable to {action} '{url}': no slot became free in {seconds} s: namespace {consumer:?} may use {consumer_max} of the maximum of {max} concurrent operations"
     )]
     NoSlot {
         /// What was attempted.

@@ -269,7 +269,7 @@ impl Shared {
     /// Keeps a fault for whoever reads gix's error, and gives gix one.
     fn fail(&self, fault: Fault) -> io::Error {
         let text = match &fault {
-            Fault::Interrupted => "nobody waits for the answer any more".to_owned(),
+            Fault::Interrupted => "the operation was abandoned".to_owned(),
             Fault::TimedOut => "the deadline has passed".to_owned(),
             Fault::Status(status) => format!("the server answered with status {status}"),
             Fault::Rejected(rejected) => rejected.to_string(),

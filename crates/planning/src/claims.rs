@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn an_object_that_another_kustomization_wants_is_claimed() {
-        let claimed = Some("OTHER wants it");
+        let claimed = Some("OTHER contains it");
         check(&["prod_a__ConfigMap"], "prod_a__ConfigMap", claimed);
         check(&["prod_a__ConfigMap"], "test_a__ConfigMap", None);
         check(&["prod_a__ConfigMap"], "prod_a__Secret", None);
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_cluster_scoped_object_is_the_same_under_both_forms_of_its_id() {
-        let claimed = Some("OTHER wants it");
+        let claimed = Some("OTHER contains it");
         check(&["apps_g_net.test_Gate"], "_g_net.test_Gate", claimed);
         check(&["_g_net.test_Gate"], "apps_g_net.test_Gate", claimed);
         check(&["one_g_net.test_Gate"], "two_g_net.test_Gate", None);
@@ -298,9 +298,9 @@ mod tests {
         let broken = other(&["prod_a__ConfigMap"], Some("it cannot be built"));
         let candidates = [id("prod_a__ConfigMap"), id("prod_b__ConfigMap")];
         let claims = Claims::new(ClaimFilter::of(&candidates), [broken], nothing);
-        let wants = "Kustomization/flux-system/other wants it";
+        let wants = "Kustomization/flux-system/other contains it";
         assert_eq!(said(&claims, "prod_a__ConfigMap").as_deref(), Some(wants));
-        let may = "Kustomization/flux-system/other may want it: it cannot be built";
+        let may = "Kustomization/flux-system/other may contain it: it cannot be built";
         assert_eq!(said(&claims, "prod_b__ConfigMap").as_deref(), Some(may));
     }
 

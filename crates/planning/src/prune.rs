@@ -129,10 +129,10 @@ impl fmt::Display for WhyNot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unchanged => f.write_str("nothing changed"),
-            Self::ReconcileDisabled => f.write_str("the object says reconcile: disabled"),
-            Self::SsaIgnore => f.write_str("the object says ssa: Ignore"),
-            Self::Present => f.write_str("the object says ssa: IfNotPresent, and it exists"),
-            Self::PruneDisabled => f.write_str("the object says prune: disabled"),
+            Self::ReconcileDisabled => f.write_str("the object has reconcile: disabled"),
+            Self::SsaIgnore => f.write_str("the object has ssa: Ignore"),
+            Self::Present => f.write_str("the object has ssa: IfNotPresent and exists"),
+            Self::PruneDisabled => f.write_str("the object has prune: disabled"),
             Self::PruneOff => f.write_str("the Kustomization does not prune"),
             Self::OwnedBy(owner) => {
                 write!(f, "it belongs to {owner}")
@@ -153,9 +153,9 @@ impl fmt::Display for WhyNot {
                 "the API server has not answered a write of it, which may still be carried out; looked at again",
             ),
             Self::Unidentified => f.write_str("the live object has no UID or resourceVersion"),
-            Self::NotAsked => f.write_str("the other Kustomizations were not asked whether they want it"),
-            Self::ClaimedBy(owner) => write!(f, "{owner} wants it"),
-            Self::MayBeClaimedBy { owner, because } => write!(f, "{owner} may want it: {because}"),
+            Self::NotAsked => f.write_str("the other Kustomizations were not checked for it"),
+            Self::ClaimedBy(owner) => write!(f, "{owner} contains it"),
+            Self::MayBeClaimedBy { owner, because } => write!(f, "{owner} may contain it: {because}"),
             Self::Contains { object, owner: Some(owner) } => write!(f, "it contains {object} of {owner}"),
             Self::Contains { object, owner: None } => write!(f, "it contains {object}, which is kept"),
         }

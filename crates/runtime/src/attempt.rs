@@ -100,7 +100,7 @@ impl<K: Kind> Driver<K> {
         driver.queue.stop_all("the end of the process");
         visits.close();
         if tokio::time::timeout(DRAIN, visits.wait()).await.is_err() {
-            tracing::warn!(kind = %kind_name::<K>(), open = visits.len(), "attempts were cut off at the end");
+            tracing::warn!(kind = %kind_name::<K>(), open = visits.len(), "shutdown timed out, reconciliations aborted");
         }
     }
 
@@ -110,7 +110,7 @@ impl<K: Kind> Driver<K> {
         let seed = self.seed(&taken);
         if AssertUnwindSafe(self.visit(taken)).catch_unwind().await.is_err() {
             let Key { namespace, name } = &spare.key;
-            tracing::error!(kind = kind_name::<K>(), name, namespace, "a fault ended a visit");
+            tracing::error!(kind = kind_name::<K>(), name, namespace, "reconciliation panicked");
             queue.done(&spare, Again::Backoff { seed });
         }
     }
@@ -258,7 +258,7 @@ impl<K: Kind> Driver<K> {
                 && !suspended
                 && let Err(error) = visit.write_ahead().await
             {
-                tracing::debug!(error = chain(&error), "the early status was not written");
+                tracing::debug!(error = chain(&error), "failed to write early status");
             }
             std::future::pending::<Infallible>().await
         };
@@ -272,13 +272,14 @@ impl<K: Kind> Driver<K> {
             Ok(Err(_)) => {
                 let detail = Detail::new(
                     Reason::InternalError,
-                    "a fault of the controller ended the attempt; its log says more",
+                    "internal error: the reconciliation panicked, see the log of the controller",
                 );
                 Ending::Failed { condition: None, detail, retry: Retry::Backoff }
             }
             Err(_) => {
                 let limit = plumb_api::meta::GoDuration::from(deadline);
-                let detail = Detail::new(Reason::TimedOut, format!("the attempt did not end within {limit}"));
+                let detail =
+                    Detail::new(Reason::TimedOut, format!("reconciliation did not finish within {limit}"));
                 Ending::Failed { condition: None, detail, retry: Retry::Backoff }
             }
         }
@@ -313,7 +314,7 @@ impl<K: Kind> Driver<K> {
         };
         for event in summary.events {
             if event.severity != Severity::Trace {
-                tracing::debug!(reason = event.reason.as_str(), message = event.message, "told");
+                tracing::debug!(reason = event.reason.as_str(), message = event.message, "event emitted");
             }
             self.recorder.tell(visit.object.as_ref(), event);
         }

@@ -69,7 +69,7 @@ impl Background {
         let failed = self.failed.clone();
         self.tracker.spawn(async move {
             let ended = AssertUnwindSafe(task).catch_unwind().await;
-            if let Err(error) = ended.unwrap_or_else(|_| Err("it ended by a fault".into())) {
+            if let Err(error) = ended.unwrap_or_else(|_| Err("panicked".into())) {
                 // One is enough to end the process.
                 let _ = failed.try_send(format!("{name}: {error}").into());
             }
@@ -79,7 +79,7 @@ impl Background {
     pub(crate) async fn end(&self) {
         self.tracker.close();
         if tokio::time::timeout(DRAIN, self.tracker.wait()).await.is_err() {
-            tracing::warn!(open = self.tracker.len(), "background tasks were cut off at the end");
+            tracing::warn!(open = self.tracker.len(), "shutdown timed out, background tasks aborted");
         }
     }
 }

@@ -236,7 +236,7 @@ async fn send_wire(address: EventAddress, mut queue: Queued, metrics: Metrics) {
     {
         Ok(client) => client,
         Err(error) => {
-            tracing::error!(%error, "no events can be sent");
+            tracing::error!(%error, "failed to set up the HTTP client for events");
             return;
         }
     };
@@ -249,7 +249,7 @@ async fn send_wire(address: EventAddress, mut queue: Queued, metrics: Metrics) {
                 name = object.name,
                 namespace = object.namespace,
                 error,
-                "an event was not delivered"
+                "failed to deliver event"
             );
         }
     }
@@ -265,7 +265,7 @@ async fn deliver(client: &reqwest::Client, address: &EventAddress, event: &Event
     }
     let mut pauses = WIRE_PAUSES.iter();
     loop {
-        let again = request.try_clone().ok_or("the event cannot be sent again")?;
+        let again = request.try_clone().ok_or("the event cannot be retried")?;
         let error = match again.send().await {
             Ok(answer) if answer.status().is_success() => return Ok(()),
             // A repetition within the receiver's window: it has heard of it.
@@ -297,7 +297,7 @@ async fn send_cluster(client: Client, mut queue: Queued, metrics: Metrics) {
                 name = object.name,
                 namespace = object.namespace,
                 error,
-                "an event was not noted in the cluster"
+                "failed to write Kubernetes event"
             );
         }
     }

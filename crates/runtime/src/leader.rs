@@ -94,7 +94,7 @@ impl Election {
     pub(crate) async fn end(mut self) {
         self.ending.cancel();
         if tokio::time::timeout(RELEASE_MAX, &mut self.task).await.is_err() {
-            tracing::warn!("the lease was not released within {RELEASE_MAX:?}: it expires by itself");
+            tracing::warn!("failed to release lease within {RELEASE_MAX:?}: it expires by itself");
             self.task.abort();
         }
     }

@@ -64,15 +64,23 @@ impl Collector for MemoryMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
         let usage = self.0.usage();
         for (name, help, bytes) in [
-            ("plumb_memory_budget_bytes", "Memory that input from outside may claim", usage.bytes_max),
-            ("plumb_memory_reserved_bytes", "Memory that input claims now", usage.reserved),
-            ("plumb_memory_reserved_peak_bytes", "The most that input claimed at a time", usage.peak),
+            ("plumb_memory_budget_bytes", "Memory budget for data from outside, in bytes", usage.bytes_max),
+            (
+                "plumb_memory_reserved_bytes",
+                "Memory reserved for data from outside, in bytes",
+                usage.reserved,
+            ),
+            (
+                "plumb_memory_reserved_peak_bytes",
+                "Peak of the memory reserved for data from outside, in bytes",
+                usage.peak,
+            ),
         ] {
             let gauge = ConstGauge::new(i64::try_from(bytes).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
         let rejections = ConstCounter::new(usage.rejections);
-        let help = "Operations rejected because memory was over a limit";
+        let help = "Total number of operations rejected because of a memory limit";
         let descriptor =
             encoder.encode_descriptor("plumb_memory_rejections", help, None, rejections.metric_type())?;
         rejections.encode(descriptor)

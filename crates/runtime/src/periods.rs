@@ -40,7 +40,7 @@ impl PeriodReporter {
                 name = key.name,
                 namespace = key.namespace,
                 warning,
-                "a period is outside of its range"
+                "period out of range, using the nearest limit"
             );
             let event = Occurrence::info(Reason::PeriodLimited, warning).only_for(Audience::Cluster);
             self.recorder.tell(object, event);

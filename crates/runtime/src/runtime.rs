@@ -115,7 +115,7 @@ impl<K: Kind> Handle<K> {
         });
         if let Err(error) = written.await {
             let error = plumb_status::chain(&error);
-            tracing::warn!(name = key.name, namespace = key.namespace, error, "a status was not amended");
+            tracing::warn!(name = key.name, namespace = key.namespace, error, "failed to update status");
         }
     }
 }
@@ -413,7 +413,7 @@ impl Runtime {
         };
         let ended = tokio::select! {
             ended = work => ended,
-            () = lost => if shutdown.is_cancelled() { Ok(()) } else { Err("the lease was lost".into()) },
+            () = lost => if shutdown.is_cancelled() { Ok(()) } else { Err("leader election lost".into()) },
             Some(error) = failure.recv() => Err(error),
         };
         shutdown.cancel();
@@ -432,7 +432,7 @@ impl Runtime {
         let (health, metrics) = (self.common.health_addr.clone(), self.common.metrics_addr.clone());
         if !health.is_off() {
             let listener = health.bind().await?;
-            tracing::info!(address = %listener.local_addr()?, "probes are served");
+            tracing::info!(server = "probes", address = %listener.local_addr()?, "server listening");
             let readiness = self.readiness.clone();
             let server =
                 Server { stop: CancellationToken::new(), ..self.server("probes", listener, admin::LIMITS) };
@@ -440,7 +440,7 @@ impl Runtime {
         }
         if !metrics.is_off() {
             let listener = metrics.bind().await?;
-            tracing::info!(address = %listener.local_addr()?, "metrics are served");
+            tracing::info!(server = "metrics", address = %listener.local_addr()?, "server listening");
             let all = self.metrics.clone();
             let server =
                 Server { stop: CancellationToken::new(), ..self.server("metrics", listener, admin::LIMITS) };
@@ -455,7 +455,7 @@ async fn retry_after_outages(mut ends: OutageEnds, queue: Queue) {
     loop {
         ends.next().await;
         let retried = queue.retry_failed();
-        tracing::info!(retried, "the API server answers again after an outage");
+        tracing::info!(retried, "API server reachable again, retrying failed reconciliations");
     }
 }
 

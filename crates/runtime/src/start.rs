@@ -46,7 +46,7 @@ pub fn start<O: Parser>(
     };
     logs::start(common.log_level, common.log_encoding, identity.controller);
     if let Err(refused) = common.validate(gates).and_then(|()| validate(&options)) {
-        tracing::error!(error = %refused, "the command line is refused");
+        tracing::error!(error = %refused, "invalid command line");
         return ExitCode::from(REFUSED);
     }
     // An error means that one is installed already.
@@ -57,7 +57,7 @@ pub fn start<O: Parser>(
         match tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build() {
             Ok(executor) => executor,
             Err(error) => {
-                tracing::error!(%error, "no threads can be started");
+                tracing::error!(%error, "failed to start threads");
                 return ExitCode::FAILURE;
             }
         };
@@ -67,7 +67,7 @@ pub fn start<O: Parser>(
         let shutdown = runtime.shutdown();
         tokio::spawn(async move {
             signalled().await;
-            tracing::info!("the end was asked for");
+            tracing::info!("shutdown requested");
             shutdown.cancel();
         });
         install(&mut runtime, options).await?;
@@ -76,11 +76,11 @@ pub fn start<O: Parser>(
     executor.shutdown_background();
     match ended {
         Ok(()) => {
-            tracing::info!("ended");
+            tracing::info!("exited");
             ExitCode::SUCCESS
         }
         Err(error) => {
-            tracing::error!(error = chain(error.as_ref()), "ended by a fault");
+            tracing::error!(error = chain(error.as_ref()), "exited with error");
             ExitCode::FAILURE
         }
     }
@@ -92,7 +92,7 @@ async fn signalled() {
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
-        tracing::warn!("signals cannot be heard: only a kill ends this process");
+        tracing::warn!("failed to install signal handlers, only SIGKILL stops this process");
         return std::future::pending().await;
     };
     tokio::select! {

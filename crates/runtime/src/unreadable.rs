@@ -102,11 +102,7 @@ impl UnreadableReporter {
         }
         if state.reports.len() >= WAITING_MAX && !state.reports.contains_key(key) {
             let Key { namespace, name } = key;
-            tracing::warn!(
-                name,
-                namespace,
-                "an unreadable object is not reported: {WAITING_MAX} others wait"
-            );
+            tracing::warn!(name, namespace, "invalid object not reported: {WAITING_MAX} reports are queued");
             return;
         }
         state.reports.insert(key.clone(), report);
@@ -132,12 +128,7 @@ impl UnreadableReporter {
             let outcome = self.write::<O>(&key, &report).await;
             if let Err(error) = &outcome {
                 let Key { namespace, name } = &key;
-                tracing::warn!(
-                    name,
-                    namespace,
-                    error = chain(error),
-                    "failed to report an unreadable object"
-                );
+                tracing::warn!(name, namespace, error = chain(error), "failed to report invalid object");
             }
             self.waiting.settle(&key, report, outcome.is_ok());
         }

@@ -155,7 +155,7 @@ impl<O: Watched> Watch<O> {
                 }
                 Err(error) => {
                     let error = plumb_status::chain(&error);
-                    tracing::warn!(kind = %O::kind(&()), error, "a watch was interrupted and goes on after a pause");
+                    tracing::warn!(kind = %O::kind(&()), error, "watch failed, backing off");
                 }
             }
         }
@@ -170,7 +170,7 @@ impl<O: Watched> Watch<O> {
                 }
             }
             Err(message) => {
-                tracing::error!(kind = %O::kind(&()), name = key.name, namespace = key.namespace, error = message, "an object cannot be read");
+                tracing::error!(kind = %O::kind(&()), name = key.name, namespace = key.namespace, error = message, "failed to decode object");
                 self.store.note_unreadable(&key);
                 (self.on_change)(&Change::Unreadable { key, message, raw: Box::new(object) });
             }

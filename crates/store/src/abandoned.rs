@@ -27,7 +27,7 @@ pub(crate) fn mark(file: &File) -> io::Result<()> {
 fn marked(lock: Result<(), TryLockError>) -> io::Result<()> {
     match lock {
         Err(TryLockError::Error(error)) => {
-            tracing::debug!(%error, "the file system of the storage has no locks");
+            tracing::debug!(%error, "the file system of the storage does not support locks");
             Ok(())
         }
         lock => lock.map_err(io::Error::from),

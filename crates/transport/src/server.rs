@@ -151,13 +151,13 @@ impl Server {
             let (stream, peer, permit) = match next {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
+                    tracing::warn!(%error, "failed to accept connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
             let Some(place) = peers.enter(peer) else {
-                tracing::debug!(%peer, "connection closed: too many of this address");
+                tracing::debug!(%peer, "connection closed: too many connections from this address");
                 (self.on_refused)(Refused::Connections);
                 continue;
             };
@@ -166,7 +166,7 @@ impl Server {
             let (service, on_refused) = (service.clone(), Arc::clone(&self.on_refused));
             tracker.spawn(async move {
                 if let Err(error) = connection(stream, peer, limits, service, stop).await {
-                    tracing::debug!(%error, "a connection broke off");
+                    tracing::debug!(%error, "connection failed");
                     if let Some(refused) = Refused::of(&error) {
                         on_refused(refused);
                     }
@@ -176,7 +176,7 @@ impl Server {
         }
         tracker.close();
         if tokio::time::timeout(DRAIN_TIMEOUT, tracker.wait()).await.is_err() {
-            tracing::warn!(open = tracker.len(), "requests were cut off at the end");
+            tracing::warn!(open = tracker.len(), "shutdown timed out, requests aborted");
         }
     }
 }

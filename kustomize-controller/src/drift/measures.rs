@@ -65,22 +65,22 @@ impl DriftMetrics {
     /// Adds them to what the process shows.
     pub fn register(&self, metrics: &Metrics) {
         let Inner { objects, corrections, detect, correct, managed, unverified } = &*self.0;
-        metrics.register("plumb_drift_objects", "Objects that stand in drift", objects.clone());
-        metrics.register("plumb_drift_corrections", "Objects that were put back", corrections.clone());
+        metrics.register("plumb_drift_objects", "Number of objects with open drift", objects.clone());
+        metrics.register("plumb_drift_corrections", "Total number of corrected objects", corrections.clone());
         metrics.register(
             "plumb_drift_detect_seconds",
-            "From the news of a change to the evidence",
+            "Seconds from the watch event of a change to its detection as drift",
             detect.clone(),
         );
         metrics.register(
             "plumb_drift_correct_seconds",
-            "From the news of a change to its correction",
+            "Seconds from the watch event of a change to its correction",
             correct.clone(),
         );
-        metrics.register("plumb_objects_managed", "Objects that are kept true", managed.clone());
+        metrics.register("plumb_objects_managed", "Number of managed objects", managed.clone());
         metrics.register(
             "plumb_objects_unverified",
-            "Objects not compared since the start",
+            "Number of objects not compared since the start",
             unverified.clone(),
         );
     }

@@ -108,7 +108,7 @@ impl Sitting<'_> {
             Wake::Sleep => record.advance(&seen),
             Wake::Compare(cause) => {
                 record.advance(&seen);
-                tracing::debug!(kustomization = %key, object = %id, cause = word(cause), "looks at an object");
+                tracing::debug!(kustomization = %key, object = %id, cause = word(cause), "comparing object");
                 self.request(key, id, Errand::urgent(now));
             }
         }

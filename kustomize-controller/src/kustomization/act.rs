@@ -133,7 +133,7 @@ fn failed(
     if !visit.is_superseded() || !budget.is_stopped() {
         return Err(error);
     }
-    tracing::warn!(error = chain(&error), "superseded while the API server had not answered");
+    tracing::warn!(error = chain(&error), "superseded while a request to the API server was pending");
     Ok(Pruning::Superseded)
 }
 

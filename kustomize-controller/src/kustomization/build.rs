@@ -184,12 +184,7 @@ fn render(
     let Rendered { objects, digest, reads, warnings } =
         plumb_rendering::render(tree, spec, variables, options)?;
     for warning in warnings {
-        tracing::warn!(
-            name = owner.name,
-            namespace = owner.namespace,
-            warning,
-            "the build is to be looked at"
-        );
+        tracing::warn!(name = owner.name, namespace = owner.namespace, warning, "kustomize build warning");
     }
     let objects = objects.into_iter().map(|built| built.object).collect();
     Ok(Build { planned: plan::prepare(objects, owner, key)?, digest, reads })

@@ -81,7 +81,7 @@ pub enum KustomizationError {
     #[error(transparent)]
     Render(#[from] RenderError),
     /// The work on the manifests ended by a fault.
-    #[error("the build ended by a fault of the controller")]
+    #[error("internal error: the build panicked")]
     BuildFault,
     /// A build took too long.
     #[error("the build took longer than {seconds} s and was stopped: split the Kustomization")]

@@ -37,7 +37,7 @@ pub async fn reread(
 ) -> Result<Reread, KustomizationError> {
     let Some(moved) = changed(visit.object(), artifact, context).await? else { return Ok(Reread::Unchanged) };
     let (what, is_newer) = match moved {
-        Moved::Artifact(revision) => (format!("its source has moved on to {revision}"), true),
+        Moved::Artifact(revision) => (format!("its source has the newer revision {revision}"), true),
         Moved::Other(what) => (what.to_owned(), false),
     };
     // The next attempt goes by the watch: without its news it would only come to this place again.

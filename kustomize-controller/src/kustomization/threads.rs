@@ -51,7 +51,7 @@ impl BuildThreads {
     pub fn register(&self, metrics: &Metrics) {
         metrics.register(
             "plumb_build_abandoned_threads",
-            "Builds that were superseded or timed out and whose thread has not ended",
+            "Number of threads of builds that were superseded or timed out",
             self.0.gauge.clone(),
         );
     }

@@ -253,7 +253,7 @@ async fn a_missing_variable_or_key_holds_only_what_is_wanted_all_the_same() {
         "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: prod}\nsops: {version: 3.9.0}\n";
     for (spec, file) in [(missing, variable), (unset, variable), (json!({}), encrypted)] {
         let world = incomplete(spec.clone(), file).await;
-        world.until_said("one", "a is kept: Kustomization/flux-system/two wants it").await;
+        world.until_said("one", "a is kept: Kustomization/flux-system/two contains it").await;
         world.until_applied("one", NEXT).await;
         assert_eq!(world.deletions(), [path("b")], "{spec}");
         world.stop().await;
@@ -265,7 +265,7 @@ async fn a_missing_variable_in_a_name_holds_everything() {
     let spec = json!({"postBuild": {"substituteFrom": [{"kind": "ConfigMap", "name": "none"}]}});
     let file = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: \"${name}\", namespace: prod}\n";
     let world = incomplete(spec, file).await;
-    world.until_said("one", "b is kept: Kustomization/flux-system/two may want it").await;
+    world.until_said("one", "b is kept: Kustomization/flux-system/two may contain it").await;
     assert_eq!(world.deletions(), [""; 0]);
     world.stop().await;
 }

@@ -76,7 +76,7 @@ async fn a_parent_that_is_deleted_waits_for_a_broken_grandchild_that_somebody_el
     let kept = json!({"metadata": {"annotations": {"kustomize.toolkit.fluxcd.io/prune": "disabled"}}});
     for (three, four) in [(json!({}), keeps), (kept, json!({}))] {
         let world = family(&three, &four).await;
-        world.until_said("one", "a is kept: Kustomization/flux-system/three may want it").await;
+        world.until_said("one", "a is kept: Kustomization/flux-system/three may contain it").await;
         assert_eq!(world.deletions(), [""; 0], "{three} {four}");
         world.stop().await;
     }
@@ -86,7 +86,7 @@ async fn a_parent_that_is_deleted_waits_for_a_broken_grandchild_that_somebody_el
 async fn what_a_grandchild_is_known_to_want_is_kept_until_it_has_gone() {
     let wants = json!({"status": {"inventory": {"entries": [{"id": "prod_a__ConfigMap", "v": "v1"}]}}});
     let world = family(&wants, &json!({})).await;
-    world.until_said("one", "a is kept: Kustomization/flux-system/three wants it").await;
+    world.until_said("one", "a is kept: Kustomization/flux-system/three contains it").await;
     assert_eq!(world.deletions(), [format!("{ROOT}/two")]);
     world.stop().await;
 }

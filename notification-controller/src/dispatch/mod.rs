@@ -161,7 +161,7 @@ impl Dispatcher {
     async fn run(self, id: ProviderId, object: String, job: Job) {
         let mut ended = Ended { dispatcher: self.clone(), id, object, health: Health::Unknown, retry: None };
         if job.offered.elapsed() > WAITING_TIME_MAX {
-            self.drop_one(&ended.id, "it waited for an hour");
+            self.drop_one(&ended.id, "it was queued for more than an hour");
             return;
         }
         if let (Some(deadline), Some(why)) = (job.deadline, &job.last_error)
@@ -261,7 +261,7 @@ impl Drop for Ended {
     fn drop(&mut self) {
         let Self { dispatcher, id, object, health, retry } = self;
         if std::thread::panicking() {
-            tracing::error!(provider = %id, "a send ended by a panic");
+            tracing::error!(provider = %id, "sending a notification panicked");
         }
         let now = Instant::now();
         let woken = match retry.take() {
@@ -270,7 +270,7 @@ impl Drop for Ended {
                 Some(not_before)
             }
             None => dispatcher.lanes().done(id, object, *health, now).map(|pause| {
-                tracing::warn!(provider = %id, pause_s = pause.as_secs(), "the service fails: its notifications wait");
+                tracing::warn!(provider = %id, pause_s = pause.as_secs(), "provider failed, backing off");
                 now + pause
             }),
         };

@@ -66,7 +66,7 @@ pub enum SendError {
         cause: String,
     },
     /// The answer was a refusal.
-    #[error("{host} did not take it")]
+    #[error("{host} rejected the request")]
     Rejected {
         /// Where to.
         host: String,
@@ -75,7 +75,7 @@ pub enum SendError {
         source: Rejection,
     },
     /// The time was up.
-    #[error("{host} did not take it within {} s", limit.as_secs_f32())]
+    #[error("{host} did not respond within {} s", limit.as_secs_f32())]
     TimedOut {
         /// Where to.
         host: String,

@@ -78,7 +78,7 @@ async fn told(statuses: &'static [u16], body: &'static str, type_: &str) -> (Str
 #[tokio::test]
 async fn a_sink_that_keeps_failing_is_given_up_and_told() {
     let (text, asked) = told(&[503], "", "generic").await;
-    let expect = "failed to send notification for Kustomization/prod/apps: 127.0.0.1 did not take it: the server answered 503";
+    let expect = "failed to send notification for Kustomization/prod/apps: 127.0.0.1 rejected the request: the server answered 503";
     assert_eq!((text.as_str(), asked), (expect, 5));
 }
 
@@ -86,7 +86,7 @@ async fn a_sink_that_keeps_failing_is_given_up_and_told() {
 async fn a_refusal_is_not_tried_again_and_its_secrets_are_masked() {
     let (text, asked) = told(&[403], "t0ken may not post to /sink/s3cret-path", "slack").await;
     assert_eq!(asked, 1);
-    assert!(text.ends_with("127.0.0.1 did not take it: the server answered 403"), "{text}");
+    assert!(text.ends_with("127.0.0.1 rejected the request: the server answered 403"), "{text}");
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn a_sink_that_hangs_is_bounded_and_holds_nobody_up() {
     // After a few that did not arrive it is left alone, and the rest waits.
     until(|| told.lock().unwrap().len() >= RUNNING_PER_PROVIDER_MAX).await;
     let text = told.lock().unwrap()[0].2.clone();
-    assert!(text.ends_with("127.0.0.1 did not take it within 1 s"), "{text}");
+    assert!(text.ends_with("127.0.0.1 did not respond within 1 s"), "{text}");
     // The first failures may each have let one more start before it was known that there are so many.
     let started_max = RUNNING_PER_PROVIDER_MAX + usize::try_from(FAILURES_MAX).unwrap();
     assert!(hangs.count() < started_max, "{}", hangs.count());

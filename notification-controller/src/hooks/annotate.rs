@@ -51,7 +51,7 @@ pub enum AnnotateError {
     #[error(transparent)]
     Target(#[from] TargetError),
     /// The API server refused.
-    #[error("cannot {verb} '{object}'")]
+    #[error("failed to {verb} '{object}'")]
     Refused {
         /// `list` or `annotate`.
         verb: &'static str,
@@ -62,7 +62,7 @@ pub enum AnnotateError {
         source: kube::Error,
     },
     /// The API server did not answer.
-    #[error("cannot {verb} '{object}': no answer within {} s", limit.as_secs())]
+    #[error("failed to {verb} '{object}': no answer within {} s", limit.as_secs())]
     Silent {
         /// `list` or `annotate`.
         verb: &'static str,
@@ -72,7 +72,7 @@ pub enum AnnotateError {
         limit: Duration,
     },
     /// The patch that it shared with other webhooks failed.
-    #[error("cannot annotate '{object}': the patch that several webhooks share failed")]
+    #[error("failed to annotate '{object}': the patch shared with other webhooks failed")]
     Shared {
         /// Which.
         object: String,

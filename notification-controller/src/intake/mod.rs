@@ -98,7 +98,7 @@ impl Intake {
     async fn authenticate(&self, headers: &HeaderMap) -> Result<(), Answer> {
         let Some(file) = &self.config.token_file else { return Ok(()) };
         let token = read_event_token(file).await.map_err(|error| {
-            tracing::error!(file = %file.display(), %error, "the token for events cannot be read");
+            tracing::error!(file = %file.display(), %error, "failed to read event token");
             answer(StatusCode::SERVICE_UNAVAILABLE, "the token cannot be read")
         })?;
         let given = headers.get(http::header::AUTHORIZATION).map_or(&[][..], HeaderValue::as_bytes);
@@ -107,8 +107,10 @@ impl Intake {
         if given.is_some_and(|(_, given)| token.matches(given)) {
             return Ok(());
         }
-        let mut rejected =
-            answer(StatusCode::UNAUTHORIZED, "events need the bearer token of --events-token-file");
+        let mut rejected = answer(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized: the bearer token of --events-token-file is required",
+        );
         rejected.headers_mut().insert(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         Err(rejected)
     }
@@ -127,7 +129,7 @@ impl Intake {
         clean(&mut event);
         match self.note(&event) {
             Novelty::Repeated { again_in } => {
-                tracing::debug!(object = %involved(&event), "a repeated event is dropped");
+                tracing::debug!(object = %involved(&event), "duplicate event dropped");
                 too_many(again_in)
             }
             Novelty::New => {

@@ -85,7 +85,7 @@ impl Matching {
         let mut next = Some((namespace, job));
         while let Some((namespace, job)) = next {
             if catch_unwind(AssertUnwindSafe(job)).is_err() {
-                tracing::error!(%namespace, "matching ended by a panic");
+                tracing::error!(%namespace, "event matching panicked");
             }
             let mut state = self.state();
             state.queue.done(&namespace);

@@ -62,7 +62,10 @@ fn ended(result: Result<Receipt, SourceError>, ledger: &Shared) -> Ending<GitRep
     match (result, ledger.lend().stored_detail()) {
         (Ok(receipt), Some(detail)) => Ending::Succeeded { detail, changed: receipt == Receipt::Built },
         (Ok(_), None) => {
-            let detail = Detail::new(Reason::InternalError, "the attempt passed without an artifact");
+            let detail = Detail::new(
+                Reason::InternalError,
+                "internal error: reconciliation finished without an artifact",
+            );
             Ending::Failed { condition: None, detail, retry: Retry::Backoff }
         }
         (Err(error), _) => Ending::of(&error, error.condition(), Retry::Backoff, WAIT),

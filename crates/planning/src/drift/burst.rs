@@ -121,10 +121,10 @@ impl Count {
         let Self { reason, error, objects, named, classes, managers, revision } = self;
         let fact = match reason {
             Reason::DriftCorrected => "drifted within a second and were corrected",
-            Reason::DriftResolved => "say again what Git says, within a second",
+            Reason::DriftResolved => "match Git again, within a second",
             Reason::DriftUnknown => "could not be compared, within a second",
             Reason::DriftContention => "are changed again after each correction, within a second",
-            _ => "drifted within a second and stand",
+            _ => "drifted within a second and are not corrected",
         };
         let names: Vec<String> = named.iter().map(ToString::to_string).collect();
         let kinds: Vec<String> = classes.iter().map(|(class, count)| format!("{count} {class}")).collect();

@@ -23,7 +23,7 @@ const ABSENT: &str = "(absent)";
 pub fn what(id: &ObjectId, finding: &Finding, now: Timestamp) -> String {
     match finding.class {
         Class::Missing => format!(
-            "{id} missing: deleted by an unknown client (the audit log knows), seen at {}",
+            "{id} missing: deleted by an unknown client (see the audit log), seen at {}",
             time(finding.seen, now)
         ),
         Class::Unknown => format!("{id} unknown: {}", finding.obstacle),
@@ -52,7 +52,7 @@ pub fn corrected(
 pub fn detected(id: &ObjectId, finding: &Finding, why: &str, since: Timestamp, now: Timestamp) -> String {
     let mut text = what(id, finding, now);
     if now.duration_since(since) >= SignedDuration::from_mins(1) {
-        let _ = write!(text, "; stands since {}", time(since, now));
+        let _ = write!(text, "; unresolved since {}", time(since, now));
     }
     if !why.is_empty() {
         let _ = write!(text, "; not corrected: {why}");
@@ -64,9 +64,9 @@ pub fn detected(id: &ObjectId, finding: &Finding, why: &str, since: Timestamp, n
 pub fn resolved(id: &ObjectId, class: Class, since: Timestamp, now: Timestamp) -> String {
     let stood = now.duration_since(since).unsigned_abs();
     let fact = match class {
-        Class::Drifted | Class::Disowned => "the live object says again what Git says",
-        Class::Missing => "the object is back",
-        Class::Extra => "what was added is gone",
+        Class::Drifted | Class::Disowned => "the live object matches Git again",
+        Class::Missing => "the object exists again",
+        Class::Extra => "the added fields were removed",
         Class::Unknown => "the object can be compared again",
     };
     format!(

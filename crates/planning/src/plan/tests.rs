@@ -95,8 +95,8 @@ fn what_asks_to_be_left_alone_is_skipped_and_stays_in_the_inventory() {
     assert_eq!(
         words(&plan),
         [
-            "skip ConfigMap/prod/a: the object says reconcile: disabled",
-            "skip ConfigMap/prod/b: the object says ssa: Ignore",
+            "skip ConfigMap/prod/a: the object has reconcile: disabled",
+            "skip ConfigMap/prod/b: the object has ssa: Ignore",
             "skip ConfigMap/prod/old: the Kustomization does not prune",
         ]
     );
@@ -180,9 +180,9 @@ fn only_a_live_object_with_our_labels_may_be_deleted() {
     deletable(&label("infra"), &json!({}), Err("it belongs to Kustomization/flux-system/infra"));
     deletable(&json!({}), &json!({}), Err("it carries no owner labels"));
     let keep = json!({"kustomize.toolkit.fluxcd.io/prune": "disabled"});
-    deletable(&label("apps"), &keep, Err("the object says prune: disabled"));
+    deletable(&label("apps"), &keep, Err("the object has prune: disabled"));
     let off = json!({"kustomize.toolkit.fluxcd.io/reconcile": "disabled"});
-    deletable(&label("apps"), &off, Err("the object says reconcile: disabled"));
+    deletable(&label("apps"), &off, Err("the object has reconcile: disabled"));
 }
 
 #[test]

@@ -41,7 +41,7 @@ async fn a_deleted_config_map_comes_back_and_nobody_is_blamed() -> Result<()> {
     let after = stand.until("ConfigMap", "settings", "is back", |seen| uid(seen) != uid(&before)).await?;
     assert_eq!(after["data"], before["data"]);
     let told = stand.told("DriftCorrected", &["ConfigMap/", "/settings missing"]).await?;
-    assert!(told.contains("deleted by an unknown client (the audit log knows)"), "{told}");
+    assert!(told.contains("deleted by an unknown client (see the audit log)"), "{told}");
     stand.close().await
 }
 

@@ -79,7 +79,9 @@ fn standing_drift_is_told_once_and_again_after_a_day_or_when_it_changes() {
     assert_eq!(standings.due(at(70 + day)).len(), 1);
     assert_eq!(standings.next_due(), Some(at(70 + 2 * day)));
     let told = standings.clean(&web(), at(100 + day));
-    assert!(said(&told)[0].starts_with("DriftResolved: Deployment/prod/web resolved: the object is back"));
+    assert!(
+        said(&told)[0].starts_with("DriftResolved: Deployment/prod/web resolved: the object exists again")
+    );
     assert!(standings.clean(&web(), at(101 + day)).is_empty());
 }
 
