@@ -16,6 +16,8 @@ use crate::e2e::seen::{is_failed, uid};
 /// How long one write of the apply is held up.
 const HELD: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(5);
+/// How long a newer spec may take to be applied while an apply is never answered: less than the limit of one request (65 s).
+const SUPERSEDED_MAX: Duration = Duration::from_secs(40);
 /// How many reconciliations are requested while the apply is held up, and how often an object may be applied then.
 const REQUESTS: usize = 20;
 const APPLIES_MAX: usize = 5;
@@ -68,6 +70,29 @@ async fn a_newer_spec_wins_over_an_apply_in_flight() -> Result<()> {
     let ended = fixture.converged(Variant::Base).await?;
     fixture.check_ends_as(ended, &before).await?;
     fixture.check_stable(&known).await?;
+    fixture.stand.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_spec_waits_for_no_apply_that_is_never_answered() -> Result<()> {
+    let fixture = Fixture::new("flight-hang", &[]).await?;
+    fixture.create(Variant::Base).await?;
+    fixture.stand.edit("Kustomization", "app", &json!({"spec": {"timeout": "1h"}})).await?;
+    let before = fixture.converged(Variant::Base).await?;
+    fixture.kustomize.forget();
+    let rule = fixture.kustomize.add(Rule::new("PATCH", ALPHA, Fault::Hang).times(1));
+    fixture.switch(Variant::Update).await?;
+    let deadline = Instant::now() + CONVERGED_MAX;
+    while fixture.kustomize.hits(rule) == 0 {
+        ensure!(Instant::now() < deadline, "nothing is applied: {}", fixture.evidence().await);
+        tokio::time::sleep(POLL).await;
+    }
+    let began = Instant::now();
+    fixture.switch(Variant::Base).await?;
+    let ended = fixture.converged(Variant::Base).await?;
+    let took = began.elapsed();
+    ensure!(took < SUPERSEDED_MAX, "a newer spec was applied after {took:?}: {}", fixture.evidence().await);
+    fixture.check_ends_as(ended, &before).await?;
     fixture.stand.close().await
 }
 
