@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use plumb_testkit::{
     controllers::{KUSTOMIZE, SOURCE},
-    proxy::{Fault, Rule},
+    proxy::{Fault, Rule, Seen},
 };
 use serde_json::json;
 
@@ -21,6 +21,8 @@ const OUTAGE_IN_SAMPLE: Duration = Duration::from_secs(5);
 const HEALED_MAX: Duration = Duration::from_secs(30);
 /// The same after a silent partition: a dead connection has to be noticed first.
 const HEALED_AFTER_SILENCE_MAX: Duration = Duration::from_mins(1);
+/// How many watches start too late, of each controller: each one at least once.
+const EXPIRED: u32 = 8;
 /// How many requests the controllers may try in a second of the outage, on average.
 const REQUESTS_PER_SECOND_MAX: u64 = 40;
 
@@ -63,8 +65,13 @@ async fn away(test: &str, faults: &[Fault], meanwhile: Meanwhile, healed_max: Du
     let outage = if is_whole() { OUTAGE } else { OUTAGE_IN_SAMPLE };
     tokio::time::sleep(outage).await;
     let tried = requests(&fixture) - before;
-    fixture.source.heal();
-    fixture.kustomize.heal();
+    for proxy in [&fixture.source, &fixture.kustomize] {
+        proxy.heal();
+        if meanwhile == Meanwhile::Deleted {
+            // The events since then are compacted: only a new list shows what is gone.
+            proxy.add(Rule::new("GET", "/*", Fault::Answer(410)).when(Seen::is_watch).times(EXPIRED));
+        }
+    }
     let healed = Instant::now();
     let ended = fixture.converged(Variant::Update).await?;
     fixture.check_ends_as(ended, &undisturbed).await?;
