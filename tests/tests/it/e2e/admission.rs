@@ -76,6 +76,8 @@ async fn of_fifty_objects_those_that_a_policy_and_a_quota_reject_are_named_and_t
     let app = stand.app("enabled").await?;
     stand.edit("Kustomization", "app", &json!({"spec": {"retryInterval": "1s"}})).await?;
     deny(&stand, "CREATE", "map-07").await?;
+    // The controller-manager makes one in each namespace.
+    stand.until("ConfigMap", "kube-root-ca.crt", "is there", |_| true).await?;
     let quota = stand.list("ConfigMap").await?.len() + MAPS - 2;
     stand.create_from_file(&json!({
         "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "maps"},
