@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Result, bail, ensure};
 use plumb_testkit::{
     controllers::{KUSTOMIZE, SOURCE},
-    proxy::{Proxy, Record},
+    proxy::{Outcome, Proxy, Record},
     repository::Repository,
     sink::{Received, Sink},
 };
@@ -27,6 +27,8 @@ use crate::e2e::{
 pub const CONVERGED_MAX: Duration = Duration::from_secs(100);
 /// How long nothing may be written for a run to count as over.
 const QUIET: Duration = Duration::from_millis(300);
+/// How long a write is held up before it is forwarded, at most. One that waits longer is never forwarded.
+const HELD_MAX: Duration = Duration::from_secs(6);
 /// How long the last status may take after that: an object whose write was not answered is kept until that write can come
 /// no more (39 s).
 const FOLLOWS_MAX: Duration = Duration::from_mins(1);
@@ -80,6 +82,15 @@ impl Variant {
             Self::Prune => None,
         }
     }
+}
+
+/// What Ready=True of a Kustomization says of its objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ready {
+    /// They are as it says.
+    Holds,
+    /// They were, and a write of before may have come after.
+    MayBeOvertaken,
 }
 
 /// Everything that a run stands on.
@@ -151,8 +162,17 @@ impl Fixture {
         self.all_converged(&[("app", variant)]).await
     }
 
+    /// The same where a write of an attempt that was given up may arrive last, and is corrected then.
+    pub async fn converged_at_last(&self, variant: Variant) -> Result<Snapshot> {
+        self.settled(&[("app", variant)], Ready::MayBeOvertaken).await
+    }
+
     /// Waits until each of these Kustomizations has applied its variant and nothing is written any more.
     pub async fn all_converged(&self, wanted: &[(&str, Variant)]) -> Result<Snapshot> {
+        self.settled(wanted, Ready::Holds).await
+    }
+
+    async fn settled(&self, wanted: &[(&str, Variant)], claim: Ready) -> Result<Snapshot> {
         let deadline = Instant::now() + CONVERGED_MAX;
         let mut ready = false;
         while Instant::now() < deadline {
@@ -161,7 +181,7 @@ impl Fixture {
             for (name, variant) in wanted {
                 ready &= self.has_applied(name, *variant).await?;
             }
-            if ready && !was_ready {
+            if ready && !was_ready && claim == Ready::Holds {
                 self.check_holds(wanted).await?;
             }
             if ready && self.is_quiet() {
@@ -329,8 +349,10 @@ impl Fixture {
     /// Whether both controllers have written nothing for a while, and wait for no answer to a write.
     fn is_quiet(&self) -> bool {
         [&self.source, &self.kustomize].into_iter().all(|proxy| {
-            let last = proxy.writes().last().map(|record| record.at);
-            last.is_none_or(|at| proxy.now().saturating_sub(at) > QUIET)
+            let age = |record: &Record| proxy.now().saturating_sub(record.at);
+            proxy.writes().iter().all(|record| {
+                age(record) > QUIET && (record.outcome != Outcome::Pending || age(record) > HELD_MAX)
+            })
         })
     }
 }

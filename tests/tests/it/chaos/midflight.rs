@@ -67,7 +67,7 @@ async fn a_newer_spec_wins_over_an_apply_in_flight() -> Result<()> {
     let (fixture, before) = held("flight-spec").await?;
     let known = fixture.uids().await?;
     fixture.switch(Variant::Base).await?;
-    let ended = fixture.converged(Variant::Base).await?;
+    let ended = fixture.converged_at_last(Variant::Base).await?;
     fixture.check_ends_as(ended, &before).await?;
     fixture.check_stable(&known).await?;
     fixture.stand.close().await
