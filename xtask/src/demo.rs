@@ -26,9 +26,9 @@ type Step = (&'static str, fn(&mut Stage) -> Result<()>);
 
 const STEPS: [Step; 6] = [
     ("A repository becomes a cluster", steps::arrive),
-    ("A commit, told by a signed webhook; then `git revert`", steps::commit_and_revert),
-    ("Someone changes the cluster by hand: healed", steps::heal),
-    ("The same where the mode is warn: flagged, and put back when asked", steps::warn),
+    ("A commit, announced by a signed webhook; then `git revert`", steps::commit_and_revert),
+    ("A manual change of the cluster: corrected", steps::heal),
+    ("The same in mode warn: reported, and restored on request", steps::warn),
     ("A file leaves Git; then a broken manifest is pushed", steps::prune_and_break),
     ("The alerts that arrived", steps::alerts),
 ];
@@ -41,8 +41,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         say(&format!("\n{}. {title}", at + 1));
         let started = Instant::now();
         if let Err(error) = step(&mut stage) {
-            say(&format!("   did not hold: {error:#}\n\n{}", stage.report()));
-            bail!("step {} did not hold", at + 1);
+            say(&format!("   failed: {error:#}\n\n{}", stage.report()));
+            bail!("step {} failed", at + 1);
         }
         say(&format!("   step {} took {}", at + 1, told(started.elapsed())));
     }

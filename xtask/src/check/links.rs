@@ -6,12 +6,8 @@ use anyhow::Result;
 
 /// Every link that leads nowhere, with the file it stands in.
 pub fn broken(root: &Path) -> Result<Vec<String>> {
-    let mut files = Vec::new();
-    collect(root, &mut files, Depth::Top)?;
-    collect(&root.join("docs"), &mut files, Depth::All)?;
-    files.sort();
     let mut broken = Vec::new();
-    for file in &files {
+    for file in &documents(root)? {
         let text = std::fs::read_to_string(file)?;
         let folder = file.parent().unwrap_or(root);
         let shown = file.strip_prefix(root).unwrap_or(file).display();
@@ -19,6 +15,15 @@ pub fn broken(root: &Path) -> Result<Vec<String>> {
         broken.extend(dead.map(|target| format!("{shown}: the link to {target} leads nowhere")));
     }
     Ok(broken)
+}
+
+/// The documents in the workspace's folder and all those below `docs`, sorted.
+pub fn documents(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    collect(root, &mut files, Depth::Top)?;
+    collect(&root.join("docs"), &mut files, Depth::All)?;
+    files.sort();
+    Ok(files)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

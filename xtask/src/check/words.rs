@@ -1,12 +1,12 @@
 //! Holds the texts that users read against the project's terms: descriptions of the CustomResourceDefinitions, `--help`,
-//! and the messages in string literals. Names in code and comments never enter.
+//! the messages in string literals, and the documents. Names in code and comments never enter.
 
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::{Outcome, tidy};
+use super::{Outcome, links, tidy};
 
 /// The generated CustomResourceDefinitions.
 const DEFINITIONS: &str = "config/crd";
@@ -33,6 +33,11 @@ pub fn run(root: &Path) -> Result<Outcome> {
         let shown = path.strip_prefix(root).unwrap_or(&path).display();
         let found = source_breaches(&source);
         breaches.extend(found.into_iter().map(|(line, why)| format!("{shown}:{line}: {why}")));
+    }
+    for path in links::documents(root)? {
+        let text = std::fs::read_to_string(&path)?;
+        let shown = path.strip_prefix(root).unwrap_or(&path).display();
+        breaches.extend(unwanted_phrase(&text).into_iter().map(|why| format!("{shown}: {why}")));
     }
     breaches.sort();
     let remedy = "write it in the terms of xtask/src/check/words.txt";

@@ -137,8 +137,8 @@ pub fn warn(stage: &mut Stage) -> Result<()> {
     let heard = heard.context("no alert DriftDetected arrived")?;
     say(&format!("   alert: {}", heard.text("/message")));
     std::thread::sleep(LEFT_ALONE);
-    ensure!(stage.cluster.read(DESK)?["spec"]["replicas"] == 5, "it was put back, though the mode is warn");
-    ensure!(is_ready(&stage.cluster.read(OFFICE)?), "drift that is only flagged must not change Ready");
+    ensure!(stage.cluster.read(DESK)?["spec"]["replicas"] == 5, "it was corrected, though the mode is warn");
+    ensure!(is_ready(&stage.cluster.read(OFFICE)?), "drift that is only reported must not change Ready");
     say(&format!("   {} later it is still 5, and the Kustomization is still Ready", told(LEFT_ALONE)));
     let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
     let restore = format!("kustomize.toolkit.fluxcd.io/restore={now}");
@@ -152,7 +152,7 @@ pub fn warn(stage: &mut Stage) -> Result<()> {
     let took = began.elapsed();
     let resolved = |object: &Value| condition(object, "Drifted").is_none();
     stage.cluster.wait("no drift", OFFICE, |object| object.is_some_and(resolved))?;
-    say(&format!("   asked by the annotation restore: back at 2 after {}; Drifted is gone", told(took)));
+    say(&format!("   restore annotation set: back at 2 after {}; Drifted is gone", told(took)));
     Ok(())
 }
 
