@@ -156,6 +156,8 @@ pub struct Refusal {
     pub immutable: bool,
     /// Whether an item of a list is there twice, as far as the server says.
     pub duplicate: bool,
+    /// The namespace of the object is terminating, so nothing can be created in it.
+    pub terminating: bool,
     /// How long to wait before another attempt, if the server says so.
     pub retry_after: Option<std::time::Duration>,
 }
@@ -182,10 +184,11 @@ impl Refusal {
         let absent = (code == StatusCode::NOT_FOUND).then(|| what_is_absent(&status, is_status));
         let immutable = matches!(code.as_u16(), 409 | 422) && says_immutable(&status, &message);
         let duplicate = says_duplicate(&status, &message);
+        let terminating = code == StatusCode::FORBIDDEN && has_cause(&status, "NamespaceTerminating");
         let message = if confidential && absent.is_none() { WITHHELD.to_owned() } else { cut(message) };
         let retry_after = status.pointer("/details/retryAfterSeconds").and_then(Value::as_u64);
         let retry_after = retry_after.map(std::time::Duration::from_secs);
-        Self { code: code.as_u16(), reason, message, absent, immutable, duplicate, retry_after }
+        Self { code: code.as_u16(), reason, message, absent, immutable, duplicate, terminating, retry_after }
     }
 
     /// What might help, beside the cause.
@@ -197,6 +200,9 @@ impl Refusal {
             Self { immutable: true, .. } => {
                 Some("the field cannot be changed in place: delete the object, or give it another name")
             }
+            Self { terminating: true, .. } => Some(
+                "the namespace is terminating: the object is applied again once the namespace is deleted",
+            ),
             Self { code: 403, .. } => Some("grant the controller's identity this access"),
             _ => None,
         }
@@ -209,10 +215,15 @@ impl fmt::Display for Refusal {
     }
 }
 
-fn says_duplicate(status: &Value, message: &str) -> bool {
+fn has_cause(status: &Value, reason: &str) -> bool {
     let causes = status.pointer("/details/causes").and_then(Value::as_array);
-    let named = causes.into_iter().flatten().any(|cause| cause["reason"] == "FieldValueDuplicate");
-    named || message.contains("Duplicate value") || message.contains("must be unique")
+    causes.into_iter().flatten().any(|cause| cause["reason"] == reason)
+}
+
+fn says_duplicate(status: &Value, message: &str) -> bool {
+    has_cause(status, "FieldValueDuplicate")
+        || message.contains("Duplicate value")
+        || message.contains("must be unique")
 }
 
 fn what_is_absent(status: &Value, is_status: bool) -> Absent {
@@ -356,6 +367,15 @@ mod tests {
         let cause = json!({"causes": [{"field": "spec.selector", "message": "Invalid value: {}: field is immutable"}]});
         assert!(read(422, &status("Invalid", "x is invalid", &cause), false).immutable);
         assert!(!read(422, &status("Invalid", "x is invalid", &json!({})), false).immutable);
+    }
+
+    #[test]
+    fn a_terminating_namespace_is_not_reported_as_missing_access() {
+        let cause = json!({"causes": [{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]});
+        let refusal = failure(read(403, &status("Forbidden", "is being terminated", &cause), false));
+        assert!(refusal.contains("the namespace is terminating") && !refusal.contains("grant"), "{refusal}");
+        let denied = failure(read(403, &status("Forbidden", "cannot create", &json!({})), false));
+        assert!(denied.contains("grant the controller's identity this access"), "{denied}");
     }
 
     #[test]

@@ -93,6 +93,15 @@ fn a_strict_dry_run_refuses_variables_without_a_value() {
 }
 
 #[test]
+fn a_kustomization_file_that_does_not_exist_is_reported_so() {
+    let folder = folder();
+    let expect = "cannot read kustomization file 'none.yaml': No such file or directory";
+    refuses(&folder, &["apps", "--kustomization-file", "none.yaml", "--dry-run"], expect);
+    let expect = "invalid kustomization file 'manifests': it is not a regular file";
+    refuses(&folder, &["apps", "--kustomization-file", "manifests", "--dry-run"], expect);
+}
+
+#[test]
 fn ignored_files_are_left_out_of_the_scan() {
     let folder = folder();
     write(&folder, "manifests/broken.yaml", "no: manifest\n");

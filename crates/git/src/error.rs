@@ -39,7 +39,7 @@ pub enum GitError {
         commit: String,
     },
     /// The server wants other credentials, or some.
-    #[error("unable to list remote for '{url}': authentication required: the server refused the credentials")]
+    #[error("unable to list remote for '{url}': authentication required: set or correct spec.secretRef")]
     Unauthenticated {
         /// The repository.
         url: String,

@@ -91,11 +91,11 @@ fn gather(arguments: &Arguments) -> Result<(Kustomization, BTreeMap<String, Stri
 /// The Kustomization of this name in a file that may hold other objects too.
 fn read(file: &Path, name: &str, namespace: &str) -> Result<Kustomization> {
     let shown = file.display();
-    if !file.is_file() {
-        bail!("invalid kustomization file '{shown}': it is no regular file");
+    let cannot_read = || format!("cannot read kustomization file '{shown}'");
+    if !std::fs::metadata(file).with_context(cannot_read)?.is_file() {
+        bail!("invalid kustomization file '{shown}': it is not a regular file");
     }
-    let text =
-        std::fs::read_to_string(file).with_context(|| format!("cannot read kustomization file '{shown}'"))?;
+    let text = std::fs::read_to_string(file).with_context(cannot_read)?;
     let documents =
         yaml::parse(&text, &yaml::Limits::default()).map_err(|error| anyhow!("'{shown}': {error}"))?;
     let is_wanted = |value: &Value| {
