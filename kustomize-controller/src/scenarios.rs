@@ -318,12 +318,12 @@ async fn a_commit_that_touches_no_file_of_a_kustomization_costs_it_one_status_an
     stand.publish(&[("all.yaml", MANIFESTS), ("notes.md", "new")], NEXT);
     stand.until_revision_is(NEXT).await;
     assert_eq!(stand.writes(), ["PATCH status"]);
-    let reads = stand
-        .api
-        .lines()
-        .into_iter()
-        .filter(|line| line.contains("configmaps") || line.contains("deployments"));
-    assert_eq!(reads.collect::<Vec<_>>(), [""; 0]);
+    // The watches for drift list whole kinds, and may begin as late as now.
+    let is_of_object = |line: &String| {
+        line.contains("/namespaces/") && (line.contains("configmaps") || line.contains("deployments"))
+    };
+    let reads: Vec<String> = stand.api.lines().into_iter().filter(is_of_object).collect();
+    assert_eq!(reads, [""; 0]);
     stand.stop().await;
 }
 
