@@ -236,6 +236,10 @@ mod tests {
         let ask = |key, manager| contention.ask(&changed(key, manager, now), now);
         assert_eq!(ask("a", "stubborn"), Turn::Later(at(3) + FIRST_DELAY));
         assert_eq!(ask("b", "stubborn"), Turn::Now, "another field");
+        let both =
+            [changed("a", "stubborn", now), changed("b", "stubborn", now)].map(|finding| finding.fields);
+        let both = Finding { fields: both.concat(), ..changed("a", "stubborn", now) };
+        assert_eq!(contention.ask(&both, now), Turn::Now, "another field beside it");
         assert_eq!(ask("a", "kubectl-edit"), Turn::Now, "another manager");
         assert_eq!(contention.ask(&Finding::missing(now), now), Turn::Now, "a deleted object");
         assert_eq!(contention.ask(&changed("a", "stubborn", at(4)), at(4)), Turn::Now, "the delay is over");
@@ -249,6 +253,10 @@ mod tests {
         }
         assert!(corrections(&mut contention, "slow", "kubectl-edit", &[100, 111, 122, 133, 144]).is_empty());
         assert!(!contention.is_active());
+        corrections(&mut contention, "a", "stubborn", &[200, 201, 202, 203]);
+        assert!(contention.is_active());
+        corrections(&mut contention, "a", "stubborn", &[260]);
+        assert!(!contention.is_active(), "an edit a minute later is none of it");
     }
 
     #[test]
