@@ -354,47 +354,4 @@ mod tests {
         let too_many = inventory((0..=ENTRIES_MAX).map(|at| format!("prod_m{at}__ConfigMap")));
         assert!(filter.entries(Some(&too_many)).is_err());
     }
-
-    /// `cargo test -p plumb-planning a_prune_reads -- --ignored --nocapture` prints the figures.
-    #[test]
-    #[ignore = "a measurement"]
-    fn a_prune_reads_a_thousand_inventories_without_an_index_of_them() {
-        let wires: Vec<Wire> = (0..1000)
-            .map(|number| {
-                inventory((0..100).map(|at| format!("team-{number}_component-{at}_apps_Deployment")))
-            })
-            .collect();
-        let candidates: Vec<ObjectId> =
-            (0..10).map(|at| id(&format!("prod_gone-{at}_apps_Deployment"))).collect();
-        let fastest = |work: &dyn Fn() -> usize| {
-            let once = || {
-                let began = std::time::Instant::now();
-                (work(), began.elapsed()).1
-            };
-            (0..5).map(|_| once()).min().unwrap_or_default()
-        };
-        let indexed = fastest(&|| {
-            let mut indices = Vec::new();
-            for wire in &wires {
-                let ids: Vec<ObjectId> =
-                    crate::inventory::Inventory::from_wire(Some(wire)).unwrap().ids().cloned().collect();
-                let mut index = Index::default();
-                for id in &ids {
-                    index.insert(id);
-                }
-                indices.push(index);
-            }
-            indices.len()
-        });
-        let filtered = fastest(&|| {
-            let filter = ClaimFilter::of(&candidates);
-            let claimants = wires
-                .iter()
-                .map(|wire| Claimant { ids: filter.entries(Some(wire)).unwrap(), ..other(&[], None) });
-            let nothing: [&ObjectId; 0] = [];
-            Claims::new(filter.clone(), claimants, nothing).claimants.len()
-        });
-        println!("1000 inventories of 100 entries: index {indexed:?}, filter {filtered:?}");
-        assert!(filtered * 2 < indexed, "{filtered:?} {indexed:?}");
-    }
 }
