@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # kube 5.0.0 (crates.io): a watch whose list is refused never backs off. `watcher(…).backoff(b)` resets `b` at every event, and each try
-# begins with the event `Init`, before the list is asked for.
+# begins with the event `Init`, before the list is requested.
 # Guessed: a backoff of 1, 2, 4, 8 … seconds gives pauses of 1, 2, 4, 8 … seconds while the API server answers each list with 403.
 # Seen: each pause is 1 second.
 # Meant for: whoever watches kinds that may be forbidden or not served. Wait yourself after an `Err` (the stream goes on when it is polled

@@ -70,20 +70,10 @@ fn candidates(names: &[&str]) -> Vec<Candidate> {
     names.iter().map(|name| Candidate { id: id(name), version: "v1".to_owned() }).collect()
 }
 
-fn absent(name: &str) -> Answer {
-    Answer::json(
-        404,
-        json!({
-            "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404,
-            "message": "not found", "details": {"name": name, "kind": "configmaps"},
-        }),
-    )
-}
-
 #[tokio::test(start_paused = true)]
 async fn the_absence_of_an_object_counts_only_when_no_apply_of_it_can_come_any_more() {
     let (api, plan) = silent(1);
-    api.on("GET", &format!("{MAPS}/m00"), absent("m00"));
+    api.on("GET", &format!("{MAPS}/m00"), gone("m00"));
     let (cluster, token) = (cluster(&api), CancellationToken::new());
     let order = order(hurried(Duration::from_mins(10), &token));
     let stop = async {

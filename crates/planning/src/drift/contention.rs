@@ -1,5 +1,5 @@
 //! Contention: another manager rewrites the same field after each correction. Corrections of that field are slowed down, and
-//! that is told when it begins and when it ends; never endless writes, never silence. Other fields, other managers, removed
+//! its beginning and its end are reported; never endless writes, never silence. Other fields, other managers, removed
 //! owner labels and a deleted object are corrected at once meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
