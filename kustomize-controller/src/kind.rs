@@ -7,9 +7,11 @@ use plumb_api::kustomize::{Kustomization, KustomizationCondition};
 use plumb_api::meta::{DRIFT_DETECTION, RESTORE, Reconciled as _};
 use plumb_api::source::GitRepository;
 use plumb_planning::drift::mode::Mode;
-use plumb_runtime::{Change, Handle, Key, Kind, Priority, Queue, Store, Visit};
+use plumb_runtime::{
+    Handle, NamespacedName, ObjectCache, ObjectEvent, Priority, Queue, ReconciledKind, Visit,
+};
 use plumb_status::condition::{READY, find};
-use plumb_status::{Ending, Reason};
+use plumb_status::{AttemptOutcome, Reason};
 use serde_json::{Map, Value};
 
 use crate::kustomization::ledger::KustomizationLedger;
@@ -33,7 +35,7 @@ pub struct Kustomizations {
 
 impl Kustomizations {
     /// All Kustomizations that are known.
-    pub fn others(&self) -> Store<Kustomization> {
+    pub fn others(&self) -> ObjectCache<Kustomization> {
         self.handle.get().map(|handle| handle.store.clone()).unwrap_or_default()
     }
 
@@ -45,7 +47,9 @@ impl Kustomizations {
             let applied = (status.inventory, status.last_applied_revision, status.last_attempted_revision);
             (applied, facts::is_ready(object), meta.generation, meta.deletion_timestamp.is_some())
         };
-        let (Some(key), Some(handle)) = (new.or(old).map(Key::of), self.handle.get()) else { return };
+        let (Some(key), Some(handle)) = (new.or(old).map(NamespacedName::of), self.handle.get()) else {
+            return;
+        };
         // Asked first: mostly there are none, and a comparison copies both inventories.
         let holders = self.context.holds.waiting_for(&key);
         if holders.is_empty() || old.map(moves) == new.map(moves) {
@@ -65,7 +69,7 @@ impl Kustomizations {
         for other in handle.store.all() {
             let ready = find(other.conditions(), READY);
             if ready.is_some_and(|ready| ready.reason == Reason::DependencyCycle.as_str()) {
-                handle.queue.add(&Key::of(other.as_ref()), Priority::Revision);
+                handle.queue.add(&NamespacedName::of(other.as_ref()), Priority::Revision);
             }
         }
     }
@@ -78,7 +82,7 @@ impl Kustomizations {
         let news = facts::is_ready(new)
             && old.is_none_or(|old| !facts::is_ready(old) || applied(old) != applied(new));
         let Some(handle) = self.handle.get().filter(|_| news) else { return };
-        let key = Key::of(new);
+        let key = NamespacedName::of(new);
         for dependent in self.references.dependents(&key) {
             let waits = || handle.store.get(&dependent).is_some_and(|object| !facts::is_ready(&object));
             // One that runs may have looked a moment ago; what it will write is not in the store yet.
@@ -89,7 +93,7 @@ impl Kustomizations {
     }
 }
 
-impl Kind for Kustomizations {
+impl ReconciledKind for Kustomizations {
     type Object = Kustomization;
     type Ledger = KustomizationLedger;
 
@@ -97,15 +101,15 @@ impl Kind for Kustomizations {
         KustomizationLedger::of(object, &self.context.desk)
     }
 
-    async fn reconcile(&self, visit: &Visit<Self>) -> Ending<KustomizationCondition> {
+    async fn reconcile(&self, visit: &Visit<Self>) -> AttemptOutcome<KustomizationCondition> {
         reconcile::reconcile(visit, self).await
     }
 
-    async fn rest(&self, visit: &Visit<Self>) -> Option<Duration> {
-        reconcile::rest(visit, self).await
+    async fn reconcile_suspended(&self, visit: &Visit<Self>) -> Option<Duration> {
+        reconcile::reconcile_suspended(visit, self).await
     }
 
-    async fn teardown(&self, visit: &Visit<Self>) -> Ending<KustomizationCondition> {
+    async fn teardown(&self, visit: &Visit<Self>) -> AttemptOutcome<KustomizationCondition> {
         teardown::teardown(visit, self).await
     }
 
@@ -127,34 +131,34 @@ impl Kind for Kustomizations {
         (differs(DRIFT_DETECTION) || differs(RESTORE)).then_some(Priority::Forced)
     }
 
-    fn changed(&self, change: &Change<Kustomization>) {
+    fn changed(&self, change: &ObjectEvent<Kustomization>) {
         match change {
-            Change::Applied { old, new } => {
+            ObjectEvent::Applied { old, new } => {
                 self.references.put(new);
                 if old.as_ref().is_some_and(|old| old.spec.suspend) && !new.spec.suspend {
                     // What it holds then is news to whoever is to take it over.
-                    self.context.holds.forget(&Key::of(new.as_ref()));
+                    self.context.holds.forget(&NamespacedName::of(new.as_ref()));
                 }
                 // A mode that cannot be read corrects nothing: the attempt says what is wrong with it.
                 let mode = validate::mode(new).unwrap_or(Mode::Warn);
                 let (suspended, interval) = (new.spec.suspend, new.spec.effective_interval().to_std());
-                self.context.desk.conduct(&Key::of(new.as_ref()), mode, suspended, interval);
+                self.context.desk.conduct(&NamespacedName::of(new.as_ref()), mode, suspended, interval);
                 self.wake_dependents(old.as_deref(), new);
                 self.wake_holders(old.as_deref(), Some(new));
                 self.wake_cycles(old.as_deref(), Some(new));
             }
-            Change::Deleted { old } => {
-                self.references.remove(&Key::of(old.as_ref()));
-                self.context.desk.forget(&Key::of(old.as_ref()));
+            ObjectEvent::Deleted { old } => {
+                self.references.remove(&NamespacedName::of(old.as_ref()));
+                self.context.desk.forget(&NamespacedName::of(old.as_ref()));
                 self.wake_holders(Some(old), None);
                 self.wake_cycles(Some(old), None);
             }
             // Who cannot be read may have asked to be left alone.
-            Change::Unreadable { key, .. } => self.context.desk.suspend_unreadable(key),
+            ObjectEvent::Unreadable { key, .. } => self.context.desk.suspend_unreadable(key),
         }
     }
 
-    fn forgotten(&self, key: &Key) {
+    fn forgotten(&self, key: &NamespacedName) {
         self.context.desk.forget(key);
         self.context.builds.forget(key);
         self.context.healthy.forget(key);
@@ -164,11 +168,11 @@ impl Kind for Kustomizations {
 
 /// Wakes the Kustomizations of a source that has something new.
 pub fn wake_by_source(
-    change: &Change<GitRepository>,
+    change: &ObjectEvent<GitRepository>,
     handle: &Handle<Kustomizations>,
     references: &References,
 ) {
-    let Change::Applied { old, new } = change else { return };
+    let ObjectEvent::Applied { old, new } = change else { return };
     let revision = |object: &GitRepository| {
         object.artifact().map(|artifact| (artifact.revision.clone(), artifact.digest.clone()))
     };
@@ -176,7 +180,7 @@ pub fn wake_by_source(
     if old.as_deref().and_then(revision).as_ref() == Some(&now) {
         return;
     }
-    let source = Key::of(new.as_ref());
+    let source = NamespacedName::of(new.as_ref());
     let queue: &Queue = &handle.queue;
     for user in references.users(&source) {
         let Some(object) = handle.store.get(&user) else { continue };

@@ -22,7 +22,7 @@ use plumb_planning::drift::Tools;
 use plumb_planning::fingerprint::HashKey;
 use plumb_runtime::{BoxError, Flags, Identity, Runtime, Watching};
 
-use crate::drift::{Desk, DeskDeps, DriftMetrics};
+use crate::drift::{DriftDeps, DriftLoop, DriftMetrics};
 use crate::kind::{Kustomizations, wake_by_source};
 use crate::kustomization::{
     Context,
@@ -65,7 +65,7 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
     };
     let metrics = DriftMetrics::default();
     metrics.register(runtime.metrics());
-    let desk = Desk::open(DeskDeps {
+    let desk = DriftLoop::open(DriftDeps {
         cluster: cluster.clone(),
         teller: Arc::new(KustomizationTeller { recorder: runtime.recorder(), handle: Arc::clone(&handle) }),
         takeover: options.takeover(),

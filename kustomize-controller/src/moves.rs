@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use plumb_runtime::{Clock, Runtime};
-use plumb_store::Store;
+use plumb_store::ArtifactStore;
 use plumb_testkit::scenario::{Answer, Call, Feed, Scenario};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -36,7 +36,7 @@ struct World {
     objects: Objects,
     shutdown: CancellationToken,
     running: tokio::task::JoinHandle<()>,
-    store: Store,
+    store: ArtifactStore,
     host: String,
     sources: Feed,
     kustomizations: Feed,
@@ -80,7 +80,7 @@ impl World {
         script: impl FnOnce(&Scenario),
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
+        let store = ArtifactStore::open(folder.path()).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = format!("http://{}", listener.local_addr().unwrap());
         let served = store.clone();

@@ -3,22 +3,22 @@
 use clap::{ArgAction, Parser};
 use plumb_fetch::HostPort;
 use plumb_planning::takeover::Takeover;
-use plumb_runtime::config::{self, Gate, Refused, Unhonoured, parse_bool};
+use plumb_runtime::config::{self, ConfigError, FeatureGate, UnsupportedFlag, parse_bool};
 
 /// The gates of Flux's kustomize-controller, at their defaults.
-pub const GATES: &[Gate] = &[
-    Gate { name: "CacheSecretsAndConfigMaps", default: false },
-    Gate { name: "DisableStatusPollerCache", default: true },
-    Gate { name: "DisableFailFastBehavior", default: false },
-    Gate { name: "StrictPostBuildSubstitutions", default: true },
-    Gate { name: "GroupChangeLog", default: false },
-    Gate { name: "AdditiveCELDependencyCheck", default: false },
-    Gate { name: "ExternalArtifact", default: false },
-    Gate { name: "CancelHealthCheckOnNewRevision", default: false },
-    Gate { name: "DisableConfigWatchers", default: false },
-    Gate { name: "DirectSourceFetch", default: false },
-    Gate { name: "MigrateAPIVersion", default: false },
-    Gate { name: "ObjectLevelWorkloadIdentity", default: false },
+pub const GATES: &[FeatureGate] = &[
+    FeatureGate { name: "CacheSecretsAndConfigMaps", default: false },
+    FeatureGate { name: "DisableStatusPollerCache", default: true },
+    FeatureGate { name: "DisableFailFastBehavior", default: false },
+    FeatureGate { name: "StrictPostBuildSubstitutions", default: true },
+    FeatureGate { name: "GroupChangeLog", default: false },
+    FeatureGate { name: "AdditiveCELDependencyCheck", default: false },
+    FeatureGate { name: "ExternalArtifact", default: false },
+    FeatureGate { name: "CancelHealthCheckOnNewRevision", default: false },
+    FeatureGate { name: "DisableConfigWatchers", default: false },
+    FeatureGate { name: "DirectSourceFetch", default: false },
+    FeatureGate { name: "MigrateAPIVersion", default: false },
+    FeatureGate { name: "ObjectLevelWorkloadIdentity", default: false },
 ];
 
 /// Flags of kustomize-controller.
@@ -97,26 +97,26 @@ pub struct Options {
 
 impl Options {
     /// Rejects unsupported values.
-    pub fn validate(&self) -> Result<(), Refused> {
+    pub fn validate(&self) -> Result<(), ConfigError> {
         if self.concurrent_ssa == 0 {
-            return Err(Refused::Zero { flag: "concurrent-ssa" });
+            return Err(ConfigError::Zero { flag: "concurrent-ssa" });
         }
         config::only_defaults(&[
-            Unhonoured::new("custom-apply-stage-kinds", &self.custom_apply_stage_kinds, &""),
-            Unhonoured::new(
+            UnsupportedFlag::new("custom-apply-stage-kinds", &self.custom_apply_stage_kinds, &""),
+            UnsupportedFlag::new(
                 "default-decryption-service-account",
                 &self.default_decryption_service_account,
                 &"",
             ),
-            Unhonoured::new(
+            UnsupportedFlag::new(
                 "default-kubeconfig-service-account",
                 &self.default_kubeconfig_service_account,
                 &"",
             ),
-            Unhonoured::new("sops-age-secret", &self.sops_age_secret, &""),
-            Unhonoured::new("sops-vault-configmap", &self.sops_vault_configmap, &""),
-            Unhonoured::new("insecure-kubeconfig-exec", &self.insecure_kubeconfig_exec, &false),
-            Unhonoured::new("insecure-kubeconfig-tls", &self.insecure_kubeconfig_tls, &false),
+            UnsupportedFlag::new("sops-age-secret", &self.sops_age_secret, &""),
+            UnsupportedFlag::new("sops-vault-configmap", &self.sops_vault_configmap, &""),
+            UnsupportedFlag::new("insecure-kubeconfig-exec", &self.insecure_kubeconfig_exec, &false),
+            UnsupportedFlag::new("insecure-kubeconfig-tls", &self.insecure_kubeconfig_tls, &false),
         ])
     }
 

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use plumb_api::kustomize::{Kustomization, SourceKind};
-use plumb_runtime::Key;
+use plumb_runtime::NamespacedName;
 
 /// What a Kustomization refers to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Reference {
-    Dependency(Key),
-    Repository(Key),
+    Dependency(NamespacedName),
+    Repository(NamespacedName),
 }
 
 /// The references of all Kustomizations, both ways.
@@ -20,24 +20,27 @@ pub struct References(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    of: BTreeMap<Key, BTreeSet<Reference>>,
-    to: BTreeMap<Reference, BTreeSet<Key>>,
+    of: BTreeMap<NamespacedName, BTreeSet<Reference>>,
+    to: BTreeMap<Reference, BTreeSet<NamespacedName>>,
 }
 
 impl References {
     /// Takes in what a Kustomization refers to now.
     pub fn put(&self, object: &Kustomization) {
-        let key = Key::of(object);
+        let key = NamespacedName::of(object);
         let own = key.namespace.as_str();
         let mut references: BTreeSet<Reference> = object
             .spec
             .depends_on
             .iter()
-            .map(|dependency| Reference::Dependency(Key::new(dependency.namespace_in(own), &dependency.name)))
+            .map(|dependency| {
+                Reference::Dependency(NamespacedName::new(dependency.namespace_in(own), &dependency.name))
+            })
             .collect();
         let source = &object.spec.source_ref;
         if source.kind == SourceKind::GitRepository {
-            references.insert(Reference::Repository(Key::new(source.namespace_in(own), &source.name)));
+            references
+                .insert(Reference::Repository(NamespacedName::new(source.namespace_in(own), &source.name)));
         }
         let mut inner = self.lock();
         inner.remove(&key);
@@ -48,17 +51,17 @@ impl References {
     }
 
     /// Forgets a Kustomization.
-    pub fn remove(&self, key: &Key) {
+    pub fn remove(&self, key: &NamespacedName) {
         self.lock().remove(key);
     }
 
     /// The Kustomizations that depend on this one.
-    pub fn dependents(&self, key: &Key) -> Vec<Key> {
+    pub fn dependents(&self, key: &NamespacedName) -> Vec<NamespacedName> {
         self.lock().to(&Reference::Dependency(key.clone()))
     }
 
     /// The Kustomizations that apply this GitRepository.
-    pub fn users(&self, repository: &Key) -> Vec<Key> {
+    pub fn users(&self, repository: &NamespacedName) -> Vec<NamespacedName> {
         self.lock().to(&Reference::Repository(repository.clone()))
     }
 
@@ -68,11 +71,11 @@ impl References {
 }
 
 impl Inner {
-    fn to(&self, reference: &Reference) -> Vec<Key> {
+    fn to(&self, reference: &Reference) -> Vec<NamespacedName> {
         self.to.get(reference).into_iter().flatten().cloned().collect()
     }
 
-    fn remove(&mut self, key: &Key) {
+    fn remove(&mut self, key: &NamespacedName) {
         for reference in self.of.remove(key).unwrap_or_default() {
             if let Some(keys) = self.to.get_mut(&reference) {
                 keys.remove(key);
@@ -113,15 +116,15 @@ mod tests {
         references.put(&kustomization("a", json!([{ "name": "base" }]), repository.clone()));
         references.put(&kustomization("b", json!([{ "name": "base", "namespace": "infra" }]), elsewhere));
         references.put(&kustomization("c", json!([{ "name": "base" }]), bucket));
-        let [a, b, c] = ["a", "b", "c"].map(|name| Key::new("apps", name));
-        assert_eq!(references.dependents(&Key::new("apps", "base")), [a.clone(), c.clone()]);
-        assert_eq!(references.dependents(&Key::new("infra", "base")), std::slice::from_ref(&b));
-        assert_eq!(references.users(&Key::new("apps", "web")), std::slice::from_ref(&a));
-        assert_eq!(references.users(&Key::new("flux-system", "web")), std::slice::from_ref(&b));
+        let [a, b, c] = ["a", "b", "c"].map(|name| NamespacedName::new("apps", name));
+        assert_eq!(references.dependents(&NamespacedName::new("apps", "base")), [a.clone(), c.clone()]);
+        assert_eq!(references.dependents(&NamespacedName::new("infra", "base")), std::slice::from_ref(&b));
+        assert_eq!(references.users(&NamespacedName::new("apps", "web")), std::slice::from_ref(&a));
+        assert_eq!(references.users(&NamespacedName::new("flux-system", "web")), std::slice::from_ref(&b));
         references.put(&kustomization("a", json!([]), repository));
         references.remove(&b);
-        assert_eq!(references.dependents(&Key::new("apps", "base")), [c]);
-        assert_eq!(references.users(&Key::new("apps", "web")), [a]);
-        assert_eq!(references.users(&Key::new("flux-system", "web")), [] as [Key; 0]);
+        assert_eq!(references.dependents(&NamespacedName::new("apps", "base")), [c]);
+        assert_eq!(references.users(&NamespacedName::new("apps", "web")), [a]);
+        assert_eq!(references.users(&NamespacedName::new("flux-system", "web")), [] as [NamespacedName; 0]);
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use plumb_filetree::{MemoryTree, RelPath, TreeLimits};
 use plumb_runtime::{Clock, Runtime};
-use plumb_store::{Location, Store, Written};
+use plumb_store::{ArtifactStore, Location, Written};
 use plumb_testkit::scenario::{Answer, Call, Feed, Scenario};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -52,7 +52,7 @@ struct Stand {
     object: Arc<Mutex<Value>>,
     shutdown: CancellationToken,
     running: tokio::task::JoinHandle<()>,
-    store: Store,
+    store: ArtifactStore,
     artifact: Value,
     /// The watch of sources.
     feed: Feed,
@@ -62,7 +62,7 @@ struct Stand {
 impl Stand {
     async fn start(manifests: &str, edit: impl FnOnce(&mut Value), script: impl FnOnce(&Scenario)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
+        let store = ArtifactStore::open(folder.path()).unwrap();
         let artifact = serve(&store, manifests).await;
         let api = Scenario::new();
         let mut object = kustomization();
@@ -153,7 +153,7 @@ fn kustomization() -> Value {
     })
 }
 
-pub(crate) fn put(store: &Store, name: &str, files: &[(&str, &str)]) -> Written {
+pub(crate) fn put(store: &ArtifactStore, name: &str, files: &[(&str, &str)]) -> Written {
     let mut tree = MemoryTree::builder(TreeLimits::default());
     for (path, content) in files {
         tree.file(&RelPath::parse(path).unwrap(), content.as_bytes().to_vec().into(), false).unwrap();
@@ -162,7 +162,7 @@ pub(crate) fn put(store: &Store, name: &str, files: &[(&str, &str)]) -> Written 
 }
 
 /// Stores the manifests as an artifact and serves it; what the source's status says of it.
-async fn serve(store: &Store, manifests: &str) -> Value {
+async fn serve(store: &ArtifactStore, manifests: &str) -> Value {
     let written = put(store, "1.tar.gz", &[("all.yaml", manifests)]);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/{}", listener.local_addr().unwrap(), written.path);

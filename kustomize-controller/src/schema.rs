@@ -5,7 +5,7 @@ use kube::{Api, CustomResourceExt as _};
 use plumb_api::kustomize::Kustomization;
 use plumb_cluster::call;
 use plumb_runtime::Runtime;
-use plumb_status::{Occurrence, Reason};
+use plumb_status::{EventDraft, Reason};
 
 /// What is told when the fields are missing.
 const MISSING: &str = "this CRD has no spec.driftDetection and no status.drift, so the API server drops both: set the mode with \
@@ -34,7 +34,7 @@ pub async fn keeps_drift(runtime: &Runtime) -> bool {
     let keeps = fields(&format!("{root}/status/properties/drift"));
     if !keeps || !fields(&format!("{root}/spec/properties/driftDetection")) {
         tracing::warn!("{MISSING}");
-        runtime.recorder().tell(&crd, Occurrence::error(Reason::DriftFieldMissing, MISSING));
+        runtime.recorder().tell(&crd, EventDraft::error(Reason::DriftFieldMissing, MISSING));
     }
     keeps
 }

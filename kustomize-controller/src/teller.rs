@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use plumb_runtime::{Handle, Key, Recorder};
-use plumb_status::Occurrence;
+use plumb_runtime::{Handle, NamespacedName, Recorder};
+use plumb_status::EventDraft;
 
-use crate::drift::Teller;
+use crate::drift::EventSink;
 use crate::kind::Kustomizations;
 
 /// Speaks in the name of Kustomizations.
@@ -16,18 +16,18 @@ pub struct KustomizationTeller {
     pub handle: Arc<OnceLock<Handle<Kustomizations>>>,
 }
 
-impl Teller for KustomizationTeller {
-    fn tell(&self, key: &Key, occurrence: Occurrence) {
+impl EventSink for KustomizationTeller {
+    fn tell(&self, key: &NamespacedName, occurrence: EventDraft) {
         if let Some(object) = self.handle.get().and_then(|handle| handle.store.get(key)) {
             self.recorder.tell(object.as_ref(), occurrence);
         }
     }
 
-    fn exists(&self, key: &Key) -> bool {
+    fn exists(&self, key: &NamespacedName) -> bool {
         self.handle.get().is_some_and(|handle| handle.store.get(key).is_some())
     }
 
-    fn standing_changed(&self, key: &Key) {
+    fn standing_changed(&self, key: &NamespacedName) {
         if let Some(handle) = self.handle.get().cloned() {
             let key = key.clone();
             tokio::spawn(async move { handle.amend(&key).await });

@@ -8,8 +8,8 @@ use kube::Resource;
 use kube::core::{ApiResource, DynamicObject};
 use plumb_api::meta::{Period, Periods as _};
 use plumb_api::notification::{Alert, Provider};
-use plumb_runtime::{Change, Key, Recorder};
-use plumb_status::{Detail, Occurrence, Reason};
+use plumb_runtime::{NamespacedName, ObjectEvent, Recorder};
+use plumb_status::{Detail, EventDraft, Reason};
 
 use crate::complaints::{Complaints, of_alert, of_provider};
 use crate::directory::Directory;
@@ -34,13 +34,13 @@ impl Configuration {
     }
 
     /// Takes in a change of an Alert.
-    pub fn take_alert(&self, change: &Change<Alert>) {
+    pub fn take_alert(&self, change: &ObjectEvent<Alert>) {
         let put = |alert: &Alert| of_alert(&self.directory.put_alert(alert));
         self.take(change, put, |key| self.directory.drop_alert(&key.namespace, &key.name));
     }
 
     /// Takes in a change of a Provider.
-    pub fn take_provider(&self, change: &Change<Provider>) {
+    pub fn take_provider(&self, change: &ObjectEvent<Provider>) {
         let put = |provider: &Provider| {
             let mut details = of_provider(&self.directory.put_provider(provider));
             let warnings = provider.periods().into_iter().filter_map(Period::warning);
@@ -59,17 +59,17 @@ impl Configuration {
 
     fn take<O: Resource<DynamicType = ()>>(
         &self,
-        change: &Change<O>,
+        change: &ObjectEvent<O>,
         put: impl Fn(&O) -> Vec<Detail>,
-        forget: impl Fn(&Key),
+        forget: impl Fn(&NamespacedName),
     ) {
         match change {
-            Change::Applied { old: _, new } => self.weigh::<O>(new.meta(), put(new)),
-            Change::Deleted { old } => {
-                forget(&Key::of(old.as_ref()));
+            ObjectEvent::Applied { old: _, new } => self.weigh::<O>(new.meta(), put(new)),
+            ObjectEvent::Deleted { old } => {
+                forget(&NamespacedName::of(old.as_ref()));
                 self.complaints.forget(old.meta().uid.as_deref().unwrap_or_default());
             }
-            Change::Unreadable { key, message, raw } => {
+            ObjectEvent::Unreadable { key, message, raw } => {
                 forget(key);
                 let text = format!("the object cannot be read: {message}");
                 self.weigh::<O>(&raw.metadata, vec![Detail::new(Reason::InvalidSpec, text)]);
@@ -102,7 +102,7 @@ impl Configuration {
                 error = message,
                 "invalid configuration"
             );
-            self.recorder.tell_of(&resource, object.as_ref(), Occurrence::error(reason, message));
+            self.recorder.tell_of(&resource, object.as_ref(), EventDraft::error(reason, message));
         }
     }
 }

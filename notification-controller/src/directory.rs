@@ -47,7 +47,7 @@ struct Known {
 
 /// A Provider, as a delivery needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sought {
+pub enum ProviderLookup {
     /// It is there.
     Found(Arc<ProviderSpec>),
     /// It is there and sends nothing: suspended, or it sets something that is not honoured.
@@ -119,12 +119,12 @@ impl Directory {
     }
 
     /// The Provider with this name.
-    pub fn provider(&self, namespace: &str, name: &str) -> Sought {
+    pub fn provider(&self, namespace: &str, name: &str) -> ProviderLookup {
         let id = ProviderId { namespace: namespace.to_owned(), name: name.to_owned() };
         match self.read().providers.get(&id) {
-            Some(Some(spec)) if !spec.suspend => Sought::Found(Arc::clone(spec)),
-            Some(_) => Sought::Silent,
-            None => Sought::Missing,
+            Some(Some(spec)) if !spec.suspend => ProviderLookup::Found(Arc::clone(spec)),
+            Some(_) => ProviderLookup::Silent,
+            None => ProviderLookup::Missing,
         }
     }
 

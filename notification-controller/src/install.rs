@@ -10,8 +10,8 @@ use plumb_alerting::receiver::WEBHOOK_BYTES_MAX;
 use plumb_alerting::rule::AlertId;
 use plumb_api::notification::{Alert, Provider};
 use plumb_runtime::config::Listen;
-use plumb_runtime::{BoxError, Key, Recorder, Runtime, Store, Watching};
-use plumb_status::{Occurrence, Reason};
+use plumb_runtime::{BoxError, NamespacedName, ObjectCache, Recorder, Runtime, Watching};
+use plumb_status::{EventDraft, Reason};
 use plumb_transport::server::Server;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -34,14 +34,14 @@ use crate::server::{BodyLimits, CONNECTIONS, serve};
 const DRAIN: Duration = Duration::from_secs(7);
 
 /// Where the servers listen, where they do.
-pub struct Doors {
+pub struct Listeners {
     /// For events.
     pub events: Option<TcpListener>,
     /// For webhooks.
     pub hooks: Option<TcpListener>,
 }
 
-impl Doors {
+impl Listeners {
     /// Begins to listen where the flags say.
     pub async fn open(options: &Options) -> io::Result<Self> {
         Ok(Self {
@@ -52,7 +52,7 @@ impl Doors {
 }
 
 /// Installs everything.
-pub fn install(runtime: &mut Runtime, options: &Options, doors: Doors) -> Result<(), BoxError> {
+pub fn install(runtime: &mut Runtime, options: &Options, doors: Listeners) -> Result<(), BoxError> {
     let budget = Budget::of(&runtime.memory());
     let matching = Matching::new();
     let directory = Arc::new(Directory::new(budget.patterns.clone()));
@@ -61,11 +61,11 @@ pub fn install(runtime: &mut Runtime, options: &Options, doors: Doors) -> Result
         let configuration = Arc::clone(&configuration);
         PendingAlerts::new(matching.clone(), Arc::new(move |change| configuration.take_alert(change)))
     };
-    let alerts: Store<Alert> = {
+    let alerts: ObjectCache<Alert> = {
         let pending = pending.clone();
         runtime.watch(Watching::default(), move |change| pending.push(change))
     };
-    let providers: Store<Provider> = {
+    let providers: ObjectCache<Provider> = {
         let configuration = Arc::clone(&configuration);
         runtime.watch(Watching::default(), move |change| configuration.take_provider(change))
     };
@@ -139,7 +139,7 @@ fn dispatcher(
     runtime: &Runtime,
     options: &Options,
     budget: &Budget,
-    alerts: &Store<Alert>,
+    alerts: &ObjectCache<Alert>,
 ) -> Result<Dispatcher, BoxError> {
     let metrics = runtime.metrics().clone();
     let addresses = options.address_policy();
@@ -155,10 +155,10 @@ fn dispatcher(
 }
 
 /// Tells what went wrong on the Alert that it went wrong for, if that still exists.
-fn teller(alerts: Store<Alert>, recorder: Recorder) -> Tell {
+fn teller(alerts: ObjectCache<Alert>, recorder: Recorder) -> Tell {
     Arc::new(move |alert: &AlertId, reason: Reason, text: &str| {
-        if let Some(alert) = alerts.get(&Key::new(alert.namespace.as_str(), alert.name.as_str())) {
-            recorder.tell(alert.as_ref(), Occurrence::error(reason, text));
+        if let Some(alert) = alerts.get(&NamespacedName::new(alert.namespace.as_str(), alert.name.as_str())) {
+            recorder.tell(alert.as_ref(), EventDraft::error(reason, text));
         }
     })
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use kube::Client;
 use plumb_api::notification::{Receiver, ReceiverCondition};
-use plumb_runtime::{Change, Key, Kind, Visit};
-use plumb_status::Ending;
+use plumb_runtime::{NamespacedName, ObjectEvent, ReconciledKind, Visit};
+use plumb_status::AttemptOutcome;
 use serde_json::{Map, Value};
 
 use crate::directory::Directory;
@@ -29,7 +29,7 @@ impl Receivers {
     }
 }
 
-impl Kind for Receivers {
+impl ReconciledKind for Receivers {
     type Object = Receiver;
     type Ledger = ReceiverLedger;
 
@@ -37,7 +37,7 @@ impl Kind for Receivers {
         ReceiverLedger::of(object)
     }
 
-    async fn reconcile(&self, visit: &Visit<Self>) -> Ending<ReceiverCondition> {
+    async fn reconcile(&self, visit: &Visit<Self>) -> AttemptOutcome<ReceiverCondition> {
         let attempted = reconcile::attempt(visit.object(), &self.client).await;
         reconcile::conclude(attempted, &mut visit.ledger())
     }
@@ -50,16 +50,16 @@ impl Kind for Receivers {
         DEADLINE
     }
 
-    fn changed(&self, change: &Change<Receiver>) {
-        let forget = |key: &Key| self.directory.drop_receiver(&key.namespace, &key.name);
+    fn changed(&self, change: &ObjectEvent<Receiver>) {
+        let forget = |key: &NamespacedName| self.directory.drop_receiver(&key.namespace, &key.name);
         match change {
             // What is going listens no longer.
-            Change::Applied { old: _, new } if new.metadata.deletion_timestamp.is_some() => {
-                forget(&Key::of(new.as_ref()));
+            ObjectEvent::Applied { old: _, new } if new.metadata.deletion_timestamp.is_some() => {
+                forget(&NamespacedName::of(new.as_ref()));
             }
-            Change::Applied { old: _, new } => self.directory.put_receiver(new),
-            Change::Deleted { old } => forget(&Key::of(old.as_ref())),
-            Change::Unreadable { key, message: _, raw: _ } => forget(key),
+            ObjectEvent::Applied { old: _, new } => self.directory.put_receiver(new),
+            ObjectEvent::Deleted { old } => forget(&NamespacedName::of(old.as_ref())),
+            ObjectEvent::Unreadable { key, message: _, raw: _ } => forget(key),
         }
     }
 }

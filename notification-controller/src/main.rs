@@ -26,7 +26,7 @@ use std::process::ExitCode;
 
 use plumb_runtime::{Flags, Identity, Runtime};
 
-use crate::install::{Doors, install};
+use crate::install::{Listeners, install};
 use crate::options::{GATES, Options};
 
 const IDENTITY: Identity = Identity {
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         |options: &Options| Flags { common: &options.common, work: None },
         Options::validate,
         async |runtime: &mut Runtime, options: Options| {
-            install(runtime, &options, Doors::open(&options).await?)
+            install(runtime, &options, Listeners::open(&options).await?)
         },
     )
 }

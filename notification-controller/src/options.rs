@@ -6,13 +6,15 @@ use clap::{ArgAction, Parser, ValueEnum};
 use plumb_alerting::rule::CrossNamespace;
 use plumb_api::meta::GoDuration;
 use plumb_egress::{AddressClass, AddressPolicy};
-use plumb_runtime::config::{Common, Gate, Listen, Refused, Unhonoured, only_defaults, parse_bool};
+use plumb_runtime::config::{
+    Common, ConfigError, FeatureGate, Listen, UnsupportedFlag, only_defaults, parse_bool,
+};
 
 /// The feature gates, at the only values that are accepted.
-pub const GATES: &[Gate] = &[
-    Gate { name: "CacheSecretsAndConfigMaps", default: false },
-    Gate { name: "DisableConfigWatchers", default: false },
-    Gate { name: "ObjectLevelWorkloadIdentity", default: false },
+pub const GATES: &[FeatureGate] = &[
+    FeatureGate { name: "CacheSecretsAndConfigMaps", default: false },
+    FeatureGate { name: "DisableConfigWatchers", default: false },
+    FeatureGate { name: "ObjectLevelWorkloadIdentity", default: false },
 ];
 
 /// Flags of notification-controller.
@@ -101,8 +103,12 @@ impl Options {
     }
 
     /// Rejects unsupported values.
-    pub fn validate(&self) -> Result<(), Refused> {
-        only_defaults(&[Unhonoured::new("export-http-path-metrics", &self.export_http_path_metrics, &false)])
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        only_defaults(&[UnsupportedFlag::new(
+            "export-http-path-metrics",
+            &self.export_http_path_metrics,
+            &false,
+        )])
     }
 
     /// Whether Alerts and Receivers may reach into other namespaces.

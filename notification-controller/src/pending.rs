@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use plumb_api::notification::Alert;
-use plumb_runtime::{Change, Key};
+use plumb_runtime::{NamespacedName, ObjectEvent};
 
 use crate::matching::Matching;
 
 /// Takes a change in.
-type TakeIn = Arc<dyn Fn(&Change<Alert>) + Send + Sync>;
+type TakeIn = Arc<dyn Fn(&ObjectEvent<Alert>) + Send + Sync>;
 
 /// The changes that are not taken in yet. Clones share it.
 #[derive(Clone)]
@@ -22,7 +22,7 @@ pub struct PendingAlerts {
 
 #[derive(Default)]
 struct State {
-    newest: BTreeMap<Key, Change<Alert>>,
+    newest: BTreeMap<NamespacedName, ObjectEvent<Alert>>,
     /// Those that wait and those that are being taken in.
     open: usize,
     /// Whether everything that the watch first told has been taken in once.
@@ -36,11 +36,11 @@ impl PendingAlerts {
     }
 
     /// An Alert changed.
-    pub fn push(&self, change: &Change<Alert>) {
+    pub fn push(&self, change: &ObjectEvent<Alert>) {
         let key = match change {
-            Change::Applied { old: _, new } => Key::of(new.as_ref()),
-            Change::Deleted { old } => Key::of(old.as_ref()),
-            Change::Unreadable { key, message: _, raw: _ } => key.clone(),
+            ObjectEvent::Applied { old: _, new } => NamespacedName::of(new.as_ref()),
+            ObjectEvent::Deleted { old } => NamespacedName::of(old.as_ref()),
+            ObjectEvent::Unreadable { key, message: _, raw: _ } => key.clone(),
         };
         let mut state = self.state();
         if state.newest.insert(key.clone(), change.clone()).is_some() {
@@ -60,7 +60,7 @@ impl PendingAlerts {
         state.was_filled
     }
 
-    fn take_in(&self, key: &Key) {
+    fn take_in(&self, key: &NamespacedName) {
         let _open = Open(self);
         let newest = self.state().newest.remove(key);
         if let Some(change) = newest {
@@ -91,9 +91,9 @@ mod tests {
     use super::*;
     use crate::stage::alert;
 
-    fn applied(name: &str, summary: &str) -> Change<Alert> {
+    fn applied(name: &str, summary: &str) -> ObjectEvent<Alert> {
         let spec = json!({ "providerRef": { "name": "p" }, "eventSources": [], "summary": summary });
-        Change::Applied { old: None, new: Arc::new(alert(name, spec)) }
+        ObjectEvent::Applied { old: None, new: Arc::new(alert(name, spec)) }
     }
 
     #[tokio::test]
@@ -103,8 +103,8 @@ mod tests {
         let (taken, seen) = mpsc::channel();
         let take_in: TakeIn = {
             let taken = Mutex::new(taken);
-            Arc::new(move |change: &Change<Alert>| {
-                let Change::Applied { old: _, new } = change else { panic!("applied") };
+            Arc::new(move |change: &ObjectEvent<Alert>| {
+                let ObjectEvent::Applied { old: _, new } = change else { panic!("applied") };
                 taken.lock().unwrap().send(new.spec.summary.clone().unwrap()).unwrap();
             })
         };

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::IDENTITY;
-use crate::install::{Doors, install};
+use crate::install::{Listeners, install};
 use crate::options::Options;
 use crate::stage::{Sink, event_json, secret, until};
 
@@ -94,7 +94,7 @@ impl Controller {
         ];
         let options = Options::parse_from([&["notification-controller"][..], &args].concat());
         let mut runtime = Runtime::new(IDENTITY, api.client(), Clock::system(), options.common.clone(), None);
-        let doors = Doors::open(&options).await.unwrap();
+        let doors = Listeners::open(&options).await.unwrap();
         let at = |door: &Option<tokio::net::TcpListener>| door.as_ref().unwrap().local_addr().unwrap();
         let (events, hooks) = (at(&doors.events), at(&doors.hooks));
         install(&mut runtime, &options, doors).unwrap();
@@ -317,6 +317,6 @@ async fn a_port_that_is_taken_ends_the_start_and_is_named() {
     let address = taken.local_addr().unwrap();
     let options =
         Options::parse_from(["notification-controller".to_owned(), format!("--events-addr={address}")]);
-    let error = Doors::open(&options).await.err().unwrap();
+    let error = Listeners::open(&options).await.err().unwrap();
     assert!(error.to_string().starts_with(&format!("cannot listen on {address}: ")), "{error}");
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use plumb_git::Git;
-use plumb_runtime::{Handle, Key, ReadinessGate};
+use plumb_runtime::{Handle, NamespacedName, ReadinessGate};
 use plumb_transport::server::Limits;
 
 use crate::kind::GitRepositories;
@@ -27,7 +27,7 @@ impl Announcement {
         self.handle.store.synced().await;
         for repository in self.handle.store.all() {
             if repository.artifact().is_some() {
-                self.handle.amend(&Key::of(repository.as_ref())).await;
+                self.handle.amend(&NamespacedName::of(repository.as_ref())).await;
             }
         }
         self.gate.open();

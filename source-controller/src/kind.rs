@@ -3,8 +3,8 @@
 use std::{sync::MutexGuard, time::Duration};
 
 use plumb_api::source::{GitRepository, GitRepositoryCondition};
-use plumb_runtime::{Kind, Visit};
-use plumb_status::Ending;
+use plumb_runtime::{ReconciledKind, Visit};
+use plumb_status::AttemptOutcome;
 use serde_json::{Map, Value};
 
 use crate::git_repository::{Context, act::Lender, ledger::GitRepositoryLedger, reconcile};
@@ -24,7 +24,7 @@ impl GitRepositories {
     }
 }
 
-impl Kind for GitRepositories {
+impl ReconciledKind for GitRepositories {
     type Object = GitRepository;
     type Ledger = GitRepositoryLedger;
 
@@ -32,11 +32,11 @@ impl Kind for GitRepositories {
         GitRepositoryLedger::of(object, &self.context.advertised)
     }
 
-    async fn reconcile(&self, visit: &Visit<Self>) -> Ending<GitRepositoryCondition> {
+    async fn reconcile(&self, visit: &Visit<Self>) -> AttemptOutcome<GitRepositoryCondition> {
         reconcile::reconcile(visit.object(), &self.context, visit, visit.now()).await
     }
 
-    async fn teardown(&self, visit: &Visit<Self>) -> Ending<GitRepositoryCondition> {
+    async fn teardown(&self, visit: &Visit<Self>) -> AttemptOutcome<GitRepositoryCondition> {
         reconcile::teardown(visit.object(), &self.context, visit).await
     }
 

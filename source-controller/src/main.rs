@@ -10,7 +10,7 @@ use std::{error::Error, process::ExitCode};
 
 use plumb_git::{Git, Resources};
 use plumb_runtime::{Flags, Identity, Runtime};
-use plumb_store::{Advertised, Store};
+use plumb_store::{Advertised, ArtifactStore};
 
 use crate::{
     artifacts::Announcement,
@@ -42,7 +42,7 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), Box<dyn 
     let listener = options.storage_addr.bind().await?;
     let hostname = std::env::var("HOSTNAME").ok();
     let advertised = Advertised::new(&options.storage_adv_addr, listener.local_addr()?, hostname.as_deref());
-    let store = Store::open(&options.storage_path)?;
+    let store = ArtifactStore::open(&options.storage_path)?;
     let resources = Resources { memory: runtime.memory(), addresses: options.addresses() };
     let git = Git::open(&std::env::temp_dir().join(MIRRORS), options.limits(), resources)?;
     let threads = git.clone();

@@ -7,13 +7,13 @@ use clap::Parser;
 use plumb_api::meta::GoDuration;
 use plumb_egress::AddressPolicy;
 use plumb_git::Limits;
-use plumb_runtime::config::{Common, Gate, Listen, Refused, Unhonoured, Work, only_defaults};
+use plumb_runtime::config::{Common, ConfigError, FeatureGate, Listen, UnsupportedFlag, Work, only_defaults};
 use plumb_store::Retention;
 
 /// The feature gates, at the only values that are accepted.
-pub const GATES: &[Gate] = &[
-    Gate { name: "CacheSecretsAndConfigMaps", default: false },
-    Gate { name: "ObjectLevelWorkloadIdentity", default: false },
+pub const GATES: &[FeatureGate] = &[
+    FeatureGate { name: "CacheSecretsAndConfigMaps", default: false },
+    FeatureGate { name: "ObjectLevelWorkloadIdentity", default: false },
 ];
 
 /// The flag that errors name.
@@ -86,21 +86,21 @@ pub struct Options {
 
 impl Options {
     /// Rejects unsupported values.
-    pub fn validate(&self) -> Result<(), Refused> {
+    pub fn validate(&self) -> Result<(), ConfigError> {
         only_defaults(&[
-            Unhonoured::new("artifact-digest-algo", &self.artifact_digest_algo, &"sha256"),
-            Unhonoured::new("helm-index-max-size", &self.helm_index_max_size, &52_428_800),
-            Unhonoured::new("helm-chart-max-size", &self.helm_chart_max_size, &10_485_760),
-            Unhonoured::new("helm-chart-file-max-size", &self.helm_chart_file_max_size, &5_242_880),
-            Unhonoured::new("helm-cache-max-size", &self.helm_cache_max_size, &0),
-            Unhonoured::new("helm-cache-ttl", &self.helm_cache_ttl, &GoDuration::from_secs(900)),
-            Unhonoured::new(
+            UnsupportedFlag::new("artifact-digest-algo", &self.artifact_digest_algo, &"sha256"),
+            UnsupportedFlag::new("helm-index-max-size", &self.helm_index_max_size, &52_428_800),
+            UnsupportedFlag::new("helm-chart-max-size", &self.helm_chart_max_size, &10_485_760),
+            UnsupportedFlag::new("helm-chart-file-max-size", &self.helm_chart_file_max_size, &5_242_880),
+            UnsupportedFlag::new("helm-cache-max-size", &self.helm_cache_max_size, &0),
+            UnsupportedFlag::new("helm-cache-ttl", &self.helm_cache_ttl, &GoDuration::from_secs(900)),
+            UnsupportedFlag::new(
                 "helm-cache-purge-interval",
                 &self.helm_cache_purge_interval,
                 &GoDuration::from_secs(60),
             ),
-            Unhonoured::new("ssh-kex-algos", &self.ssh_kex_algos, &""),
-            Unhonoured::new("ssh-hostkey-algos", &self.ssh_hostkey_algos, &""),
+            UnsupportedFlag::new("ssh-kex-algos", &self.ssh_kex_algos, &""),
+            UnsupportedFlag::new("ssh-hostkey-algos", &self.ssh_hostkey_algos, &""),
         ])
     }
 

@@ -20,7 +20,7 @@ use crate::cluster::Cluster;
 use crate::mapper::Mapping;
 use crate::observe;
 use crate::refusal::{Attempt, Failure, RequestError};
-use crate::wire::{self, Ask};
+use crate::wire::{self, Request};
 
 /// How often a deletion is tried whose object keeps changing.
 const ATTEMPTS_MAX: usize = 6;
@@ -94,7 +94,7 @@ impl Pruned {
     }
 
     /// Every failure in one line, as Flux writes it.
-    pub fn complaint(&self) -> Option<String> {
+    pub fn error_summary(&self) -> Option<String> {
         if self.failures.is_empty() {
             return None;
         }
@@ -229,7 +229,7 @@ async fn remove(
         "preconditions": {"uid": uid, "resourceVersion": resource_version},
     });
     let path = mapping.path(&id.namespace, &id.name);
-    let ask = Ask::write(Method::DELETE, path, "application/json", &options, observe::is_secret(id));
+    let ask = Request::write(Method::DELETE, path, "application/json", &options, observe::is_secret(id));
     let answer = wire::write(cluster, id, &ask, budget).await?;
     // The server answers with the object itself while something still holds it.
     let gone = answer.body.get("kind").and_then(Value::as_str) == Some("Status")

@@ -7,7 +7,7 @@ use kube::core::discovery::v2::APIGroupDiscoveryList;
 use kube::discovery::ApiResource;
 
 use crate::mapper::Mapping;
-use crate::refusal::{Refusal, RequestError};
+use crate::refusal::{ApiRefusal, RequestError};
 
 /// The kinds of one API server at one time.
 #[derive(Debug, Default)]
@@ -88,7 +88,7 @@ fn failed(error: kube::Error) -> RequestError {
                 http::StatusCode::from_u16(status.code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
             let body =
                 serde_json::json!({"kind": "Status", "reason": status.reason, "message": status.message});
-            RequestError::Refused(Box::new(Refusal::read(code, body.to_string().as_bytes(), false)))
+            RequestError::Refused(Box::new(ApiRefusal::read(code, body.to_string().as_bytes(), false)))
         }
         other => RequestError::Unreachable { cause: other.to_string() },
     }

@@ -23,7 +23,7 @@ use crate::write::{self, Action, Written};
 
 /// How an apply is carried out.
 #[derive(Debug, Clone)]
-pub struct Order {
+pub struct ApplyOptions {
     /// How many objects at a time (`--concurrent-ssa`); at least one.
     pub concurrency: usize,
     /// Whose fields become ours.
@@ -36,7 +36,7 @@ pub struct Order {
 
 /// What was done to one object.
 #[derive(Debug, Clone)]
-pub struct Change {
+pub struct ObjectChange {
     /// Which object.
     pub id: ObjectId,
     /// The version in which it was applied.
@@ -53,7 +53,7 @@ pub struct Change {
     pub resource: ApiResource,
 }
 
-impl Change {
+impl ObjectChange {
     /// `Kind/ns/name created`, as Flux writes it.
     pub fn line(&self) -> String {
         format!("{} {}", self.id, self.action)
@@ -77,7 +77,7 @@ pub enum Ended {
 #[derive(Debug, Clone)]
 pub struct Applied {
     /// What was done, in the order of the plan.
-    pub changes: Vec<Change>,
+    pub changes: Vec<ObjectChange>,
     /// What could not be done, in the order of the plan.
     pub failures: Vec<Failure>,
     /// How it ended.
@@ -94,11 +94,11 @@ impl Applied {
 
     /// The lines of the change event: what was created or configured.
     pub fn lines(&self) -> Vec<String> {
-        self.changes.iter().filter(|change| change.action.changes()).map(Change::line).collect()
+        self.changes.iter().filter(|change| change.action.changes()).map(ObjectChange::line).collect()
     }
 
     /// Every failure, one a line.
-    pub fn complaint(&self) -> Option<String> {
+    pub fn error_summary(&self) -> Option<String> {
         let lines: Vec<String> = self.failures.iter().map(ToString::to_string).collect();
         match (lines.is_empty(), self.ended) {
             (true, Ended::Complete) => None,
@@ -110,7 +110,7 @@ impl Applied {
 }
 
 /// Carries out waves.
-pub async fn execute(cluster: &Cluster, waves: &[Wave], order: &Order) -> Applied {
+pub async fn execute(cluster: &Cluster, waves: &[Wave], order: &ApplyOptions) -> Applied {
     let mut applied =
         Applied { changes: Vec::new(), failures: Vec::new(), ended: Ended::Complete, untouched: 0 };
     for wave in waves {
@@ -128,7 +128,7 @@ pub async fn execute(cluster: &Cluster, waves: &[Wave], order: &Order) -> Applie
     applied
 }
 
-async fn carry_out(cluster: &Cluster, wave: &Wave, order: &Order, applied: &mut Applied) {
+async fn carry_out(cluster: &Cluster, wave: &Wave, order: &ApplyOptions, applied: &mut Applied) {
     // A loop and no closure over references: futures of those are not `Send` to the compiler.
     let mut writes = Vec::with_capacity(wave.objects.len());
     for (place, planned) in wave.objects.iter().enumerate() {
@@ -159,7 +159,7 @@ async fn carry_out(cluster: &Cluster, wave: &Wave, order: &Order, applied: &mut 
     }
 }
 
-async fn apply(cluster: &Cluster, planned: &Planned, order: &Order) -> Result<Change, Failure> {
+async fn apply(cluster: &Cluster, planned: &Planned, order: &ApplyOptions) -> Result<ObjectChange, Failure> {
     let id = &planned.id;
     let failed = |error| Failure { id: id.clone(), attempt: Attempt::Apply, error };
     order.budget.check().map_err(failed)?;
@@ -173,7 +173,7 @@ async fn apply(cluster: &Cluster, planned: &Planned, order: &Order) -> Result<Ch
     let verdict = plumb_health::assess(&live, cluster.now());
     let outline =
         outline(&live).ok_or_else(|| failed(RequestError::Garbled { cause: "no metadata".to_owned() }))?;
-    Ok(Change {
+    Ok(ObjectChange {
         id: id.clone(),
         version: planned.object.version().to_owned(),
         action,

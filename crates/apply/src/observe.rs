@@ -13,7 +13,7 @@ use crate::budget::Budget;
 use crate::cluster::Cluster;
 use crate::mapper::Mapping;
 use crate::refusal::{Absent, RequestError};
-use crate::wire::{self, Answer, Ask};
+use crate::wire::{self, Request, Response};
 
 /// Server-side apply takes JSON under this name, because JSON is YAML.
 pub(crate) const APPLY_PATCH: &str = "application/apply-patch+yaml";
@@ -53,7 +53,7 @@ pub async fn live_as(
     id: &ObjectId,
     budget: &Budget,
 ) -> Result<Option<Object>, RequestError> {
-    let ask = Ask::get(mapping.path(&id.namespace, &id.name), is_secret(id));
+    let ask = Request::get(mapping.path(&id.namespace, &id.name), is_secret(id));
     read(cluster, &ask, budget).await
 }
 
@@ -64,11 +64,14 @@ pub async fn metadata(
     id: &ObjectId,
     budget: &Budget,
 ) -> Result<Option<Object>, RequestError> {
-    let ask = Ask { accept: METADATA_ONLY, ..Ask::get(mapping.path(&id.namespace, &id.name), is_secret(id)) };
+    let ask = Request {
+        accept: METADATA_ONLY,
+        ..Request::get(mapping.path(&id.namespace, &id.name), is_secret(id))
+    };
     read(cluster, &ask, budget).await
 }
 
-async fn read(cluster: &Cluster, ask: &Ask, budget: &Budget) -> Result<Option<Object>, RequestError> {
+async fn read(cluster: &Cluster, ask: &Request, budget: &Budget) -> Result<Option<Object>, RequestError> {
     match wire::ask(cluster.client(), ask, budget).await {
         Ok(answer) => object(answer).map(Some),
         Err(error) => match error.refusal().and_then(|refusal| refusal.absent) {
@@ -86,12 +89,12 @@ async fn read(cluster: &Cluster, ask: &Ask, budget: &Budget) -> Result<Option<Ob
 /// What the server would make of an apply of this object: nothing is written.
 pub async fn dry_run(cluster: &Cluster, desired: &Object, budget: &Budget) -> Result<Object, RequestError> {
     let mapping = cluster.mapper().resolve(&kind_of(desired), budget).await?;
-    object(patch(cluster, &mapping, desired, Mode::DryRun, budget).await?)
+    object(patch(cluster, &mapping, desired, WriteMode::DryRun, budget).await?)
 }
 
 /// Whether an apply is carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub(crate) enum WriteMode {
     Real,
     DryRun,
 }
@@ -101,32 +104,32 @@ pub(crate) async fn patch(
     cluster: &Cluster,
     mapping: &Arc<Mapping>,
     desired: &Object,
-    mode: Mode,
+    mode: WriteMode,
     budget: &Budget,
-) -> Result<Answer, RequestError> {
+) -> Result<Response, RequestError> {
     let namespace = desired.namespace().unwrap_or_default();
     if mapping.namespaced && namespace.is_empty() {
         return Err(RequestError::NamespaceNotSpecified);
     }
     let path = mapping.path(namespace, desired.name());
     let dry = match mode {
-        Mode::Real => "",
-        Mode::DryRun => "&dryRun=All",
+        WriteMode::Real => "",
+        WriteMode::DryRun => "&dryRun=All",
     };
     let target = format!("{path}?fieldManager={FIELD_MANAGER}&force=true{dry}");
     let confidential = fingerprint::is_secret(desired);
-    let ask = Ask::write(Method::PATCH, target, APPLY_PATCH, desired.value(), confidential);
+    let ask = Request::write(Method::PATCH, target, APPLY_PATCH, desired.value(), confidential);
     match mode {
-        Mode::Real => {
+        WriteMode::Real => {
             let namespace = if mapping.namespaced { namespace.to_owned() } else { String::new() };
             wire::write(cluster, &ObjectId { namespace, ..desired.id() }, &ask, budget).await
         }
-        Mode::DryRun => wire::ask(cluster.client(), &ask, budget).await,
+        WriteMode::DryRun => wire::ask(cluster.client(), &ask, budget).await,
     }
 }
 
 /// The object of an answer.
-pub(crate) fn object(answer: Answer) -> Result<Object, RequestError> {
+pub(crate) fn object(answer: Response) -> Result<Object, RequestError> {
     Object::new(answer.body).map_err(|error| RequestError::Garbled { cause: error.to_string() })
 }
 

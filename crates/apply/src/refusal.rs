@@ -39,7 +39,7 @@ pub enum RequestError {
     ClusterScoped,
     /// The server said no.
     #[error("{0}")]
-    Refused(Box<Refusal>),
+    Refused(Box<ApiRefusal>),
     /// No answer.
     #[error("cannot reach the API server: {cause}")]
     Unreachable {
@@ -86,7 +86,7 @@ pub enum RequestError {
 
 impl RequestError {
     /// What the server said, if it said no.
-    pub fn refusal(&self) -> Option<&Refusal> {
+    pub fn refusal(&self) -> Option<&ApiRefusal> {
         match self {
             Self::Refused(refusal) => Some(refusal),
             _ => None,
@@ -143,7 +143,7 @@ pub enum Absent {
 
 /// A no of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct ApiRefusal {
     /// HTTP status.
     pub code: u16,
     /// The server's reason, such as `Invalid`.
@@ -162,7 +162,7 @@ pub struct Refusal {
     pub retry_after: Option<std::time::Duration>,
 }
 
-impl Refusal {
+impl ApiRefusal {
     /// Reads an answer that is not a success. `confidential`: the request was about a Secret.
     pub(crate) fn read(code: StatusCode, body: &[u8], confidential: bool) -> Self {
         let status: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
@@ -209,7 +209,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ApiRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
@@ -315,15 +315,15 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn read(code: u16, body: &Value, confidential: bool) -> Refusal {
-        Refusal::read(StatusCode::from_u16(code).unwrap(), body.to_string().as_bytes(), confidential)
+    fn read(code: u16, body: &Value, confidential: bool) -> ApiRefusal {
+        ApiRefusal::read(StatusCode::from_u16(code).unwrap(), body.to_string().as_bytes(), confidential)
     }
 
     fn status(reason: &str, message: &str, details: &Value) -> Value {
         json!({"kind": "Status", "reason": reason, "message": message, "details": details})
     }
 
-    fn failure(refusal: Refusal) -> String {
+    fn failure(refusal: ApiRefusal) -> String {
         let id = ObjectId::parse_inventory("apps_web_apps_Deployment").unwrap();
         Failure { id, attempt: Attempt::Apply, error: RequestError::Refused(Box::new(refusal)) }.to_string()
     }
@@ -356,7 +356,7 @@ mod tests {
         assert_eq!(read(404, &namespace, false).absent, Some(Absent::Namespace));
         assert_eq!(read(404, &kind, false).absent, Some(Absent::Kind));
         assert_eq!(
-            Refusal::read(StatusCode::NOT_FOUND, b"404 page not found\n", false).absent,
+            ApiRefusal::read(StatusCode::NOT_FOUND, b"404 page not found\n", false).absent,
             Some(Absent::Kind)
         );
         assert!(failure(read(404, &namespace, false)).contains("dependsOn"));

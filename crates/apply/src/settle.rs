@@ -79,7 +79,7 @@ pub struct Settled {
 
 impl Settled {
     /// What Flux says when objects are not healthy; `None` when they are, or when nobody waited to the end.
-    pub fn complaint(&self) -> Option<String> {
+    pub fn error_summary(&self) -> Option<String> {
         match self.end {
             End::Healthy | End::Cancelled => None,
             End::Failed => {

@@ -36,16 +36,16 @@ const RESOLVE_MAX: Duration = Duration::from_secs(30);
 
 /// What was seen of which kind.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sight {
+pub struct WatchEvent {
     /// The kind.
     pub kind: GroupVersionKind,
     /// What was seen.
-    pub news: News,
+    pub news: WatchChange,
 }
 
 /// What a watch tells.
 #[derive(Debug, Clone, PartialEq)]
-pub enum News {
+pub enum WatchChange {
     /// An object is there, or changed.
     Seen {
         /// Its `metadata`, without annotations.
@@ -75,7 +75,7 @@ pub enum News {
 /// The running watches. Dropping it stops them all.
 pub struct Watchers {
     cluster: Cluster,
-    sights: mpsc::Sender<Sight>,
+    sights: mpsc::Sender<WatchEvent>,
     tasks: Mutex<BTreeMap<(String, String, String), DropGuard>>,
     /// Counts signs that the set of served kinds changed.
     served: watch::Sender<u64>,
@@ -85,7 +85,7 @@ pub struct Watchers {
 
 impl Watchers {
     /// No watch yet, and the queue on which all of them will tell.
-    pub fn new(cluster: Cluster) -> (Arc<Self>, mpsc::Receiver<Sight>) {
+    pub fn new(cluster: Cluster) -> (Arc<Self>, mpsc::Receiver<WatchEvent>) {
         let (sights, receiver) = mpsc::channel(QUEUE_MAX);
         let end = CancellationToken::new();
         let watchers = Self {
@@ -161,7 +161,7 @@ enum Break {
 struct Task {
     kind: GroupVersionKind,
     cluster: Cluster,
-    sights: mpsc::Sender<Sight>,
+    sights: mpsc::Sender<WatchEvent>,
     served: watch::Receiver<u64>,
     silence: Silence,
 }
@@ -181,7 +181,7 @@ impl Task {
                 Err(RequestError::NoMatch { .. }) => {
                     if self.silence != Silence::Gone {
                         self.silence = Silence::Gone;
-                        if self.tell(News::Gone).await.is_err() {
+                        if self.tell(WatchChange::Gone).await.is_err() {
                             return;
                         }
                     }
@@ -230,7 +230,7 @@ impl Task {
     }
 
     /// What an error of a watch tells, if anything.
-    fn complain(&mut self, error: &watcher::Error) -> Result<Option<News>, Break> {
+    fn complain(&mut self, error: &watcher::Error) -> Result<Option<WatchChange>, Break> {
         let status = match error {
             watcher::Error::InitialListFailed(kube::Error::Api(status))
             | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status,
@@ -243,21 +243,21 @@ impl Task {
             404 => Err(Break::Gone),
             401 | 403 if self.silence != Silence::Denied => {
                 self.silence = Silence::Denied;
-                Ok(Some(News::Denied { message: status.message.clone() }))
+                Ok(Some(WatchChange::Denied { message: status.message.clone() }))
             }
             _ => Ok(None),
         }
     }
 
-    async fn tell(&self, news: News) -> Result<(), ()> {
-        self.sights.send(Sight { kind: self.kind.clone(), news }).await.map_err(drop)
+    async fn tell(&self, news: WatchChange) -> Result<(), ()> {
+        self.sights.send(WatchEvent { kind: self.kind.clone(), news }).await.map_err(drop)
     }
 }
 
 fn read(
     event: Event<PartialObjectMeta<DynamicObject>>,
     present: &mut BTreeSet<(String, String)>,
-) -> Option<News> {
+) -> Option<WatchChange> {
     match event {
         Event::Init => {
             present.clear();
@@ -269,11 +269,13 @@ fn read(
                 metadata.namespace.clone().unwrap_or_default(),
                 metadata.name.clone().unwrap_or_default(),
             ));
-            strip(metadata).map(|metadata| News::Seen { metadata, listed: true })
+            strip(metadata).map(|metadata| WatchChange::Seen { metadata, listed: true })
         }
-        Event::InitDone => Some(News::Relisted { present: std::mem::take(present) }),
-        Event::Apply(object) => strip(object.metadata).map(|metadata| News::Seen { metadata, listed: false }),
-        Event::Delete(object) => strip(object.metadata).map(|metadata| News::Deleted { metadata }),
+        Event::InitDone => Some(WatchChange::Relisted { present: std::mem::take(present) }),
+        Event::Apply(object) => {
+            strip(object.metadata).map(|metadata| WatchChange::Seen { metadata, listed: false })
+        }
+        Event::Delete(object) => strip(object.metadata).map(|metadata| WatchChange::Deleted { metadata }),
     }
 }
 

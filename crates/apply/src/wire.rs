@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use http::{Method, Request, StatusCode, header};
+use http::{Method, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use jiff::Timestamp;
 use kube::Client;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::budget::Budget;
 use crate::cluster::Cluster;
-use crate::refusal::{Refusal, RequestError};
+use crate::refusal::{ApiRefusal, RequestError};
 use crate::unanswered::{Effect, Unanswered};
 
 /// The longest answer that is read; an object in etcd has at most 1.5 MiB.
@@ -37,7 +37,7 @@ const WRITE_GRACE: Duration = Duration::from_secs(5);
 
 /// What is asked.
 #[derive(Debug, Clone)]
-pub struct Ask {
+pub struct Request {
     /// The method.
     pub method: Method,
     /// Path and query.
@@ -52,7 +52,7 @@ pub struct Ask {
     pub confidential: bool,
 }
 
-impl Ask {
+impl Request {
     /// A read.
     pub fn get(target: String, confidential: bool) -> Self {
         let accept = "application/json";
@@ -79,7 +79,7 @@ impl Ask {
     }
 
     /// `deadline`: when the server is to give up.
-    fn request(&self, deadline: Option<Duration>) -> Result<Request<Body>, RequestError> {
+    fn request(&self, deadline: Option<Duration>) -> Result<http::Request<Body>, RequestError> {
         let target = match deadline {
             None => self.target.clone(),
             Some(deadline) => {
@@ -88,7 +88,7 @@ impl Ask {
             }
         };
         let mut request =
-            Request::builder().method(&self.method).uri(target).header(header::ACCEPT, self.accept);
+            http::Request::builder().method(&self.method).uri(target).header(header::ACCEPT, self.accept);
         if let Some(content_type) = self.content_type {
             request = request.header(header::CONTENT_TYPE, content_type);
         }
@@ -101,7 +101,7 @@ impl Ask {
 
 /// What was answered.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     /// The status, always a success.
     pub code: StatusCode,
     /// The server's clock.
@@ -111,7 +111,7 @@ pub struct Answer {
 }
 
 /// Asks until there is an answer or the budget ends. A no is an error.
-pub async fn ask(client: &Client, ask: &Ask, budget: &Budget) -> Result<Answer, RequestError> {
+pub async fn ask(client: &Client, ask: &Request, budget: &Budget) -> Result<Response, RequestError> {
     repeat(client, ask, None, budget).await
 }
 
@@ -119,18 +119,18 @@ pub async fn ask(client: &Client, ask: &Ask, budget: &Budget) -> Result<Answer, 
 pub async fn write(
     cluster: &Cluster,
     id: &ObjectId,
-    ask: &Ask,
+    ask: &Request,
     budget: &Budget,
-) -> Result<Answer, RequestError> {
+) -> Result<Response, RequestError> {
     repeat(cluster.client(), ask, Some((cluster.unanswered(), id)), budget).await
 }
 
 async fn repeat(
     client: &Client,
-    ask: &Ask,
+    ask: &Request,
     noted: Option<(&Unanswered, &ObjectId)>,
     budget: &Budget,
-) -> Result<Answer, RequestError> {
+) -> Result<Response, RequestError> {
     let mut pause = PAUSE_FIRST;
     for attempt in 1.. {
         budget.check()?;
@@ -203,7 +203,7 @@ async fn in_time<F: Future>(request: F, is_write: bool, budget: &Budget) -> Resu
 
 /// Whether the server has said what became of a request. 502 and 504 are of someone in between, or of the server's deadline:
 /// the request may be carried out all the same.
-fn is_answer(outcome: &Result<Answer, RequestError>) -> bool {
+fn is_answer(outcome: &Result<Response, RequestError>) -> bool {
     match outcome {
         Ok(_) | Err(RequestError::TooLarge { .. } | RequestError::Garbled { .. }) => true,
         Err(RequestError::Refused(refusal)) => !matches!(refusal.code, 502 | 504),
@@ -217,7 +217,7 @@ fn is_late(error: &RequestError) -> bool {
         || error.refusal().is_some_and(|refusal| refusal.code == 504)
 }
 
-async fn once(client: &Client, ask: &Ask, deadline: Option<Duration>) -> Result<Answer, RequestError> {
+async fn once(client: &Client, ask: &Request, deadline: Option<Duration>) -> Result<Response, RequestError> {
     let response = client.send(ask.request(deadline)?).await.map_err(|error| unreachable(&error))?;
     let (head, body) = response.into_parts();
     let body = match Limited::new(body, ANSWER_BYTES_MAX).collect().await {
@@ -228,7 +228,7 @@ async fn once(client: &Client, ask: &Ask, deadline: Option<Duration>) -> Result<
         Err(error) => return Err(unreachable(error.as_ref())),
     };
     if !head.status.is_success() {
-        let mut refusal = Refusal::read(head.status, &body, ask.confidential);
+        let mut refusal = ApiRefusal::read(head.status, &body, ask.confidential);
         let header = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
         let seconds = header.and_then(|text| text.parse().ok()).map(Duration::from_secs);
         refusal.retry_after = refusal.retry_after.or(seconds);
@@ -239,7 +239,7 @@ async fn once(client: &Client, ask: &Ask, deadline: Option<Duration>) -> Result<
     // serde_json's message names a position, never the content.
     let body =
         serde_json::from_slice(&body).map_err(|error| RequestError::Garbled { cause: error.to_string() })?;
-    Ok(Answer { code: head.status, date, body })
+    Ok(Response { code: head.status, date, body })
 }
 
 fn unreachable(error: &(dyn std::error::Error + 'static)) -> RequestError {

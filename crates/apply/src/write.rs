@@ -23,9 +23,9 @@ use tokio::time::Instant;
 use crate::budget::Budget;
 use crate::cluster::Cluster;
 use crate::mapper::Mapping;
-use crate::observe::{self, Mode};
+use crate::observe::{self, WriteMode};
 use crate::refusal::{Absent, RequestError};
-use crate::wire::{self, Answer, Ask};
+use crate::wire::{self, Request, Response};
 
 /// How often a write is tried that others keep overtaking.
 const ATTEMPTS_MAX: usize = 5;
@@ -139,7 +139,7 @@ impl Writer<'_> {
     }
 
     /// Applies, and where the server refuses a value that others left in the way, removes that and applies again.
-    async fn apply(&self, mut mapping: Arc<Mapping>) -> Result<(Arc<Mapping>, Answer, bool), RequestError> {
+    async fn apply(&self, mut mapping: Arc<Mapping>) -> Result<(Arc<Mapping>, Response, bool), RequestError> {
         let mut cleared = false;
         for _ in 0..ATTEMPTS_MAX {
             let bound = self.bound.filter(|_| !cleared);
@@ -209,16 +209,16 @@ impl Writer<'_> {
         Err(RequestError::Contended { attempts: ATTEMPTS_MAX })
     }
 
-    async fn patch(&self, mapping: &Arc<Mapping>, bound: Option<&str>) -> Result<Answer, RequestError> {
+    async fn patch(&self, mapping: &Arc<Mapping>, bound: Option<&str>) -> Result<Response, RequestError> {
         let object = &self.planned.object;
         let Some(version) = bound else {
-            return observe::patch(self.cluster, mapping, object, Mode::Real, self.budget).await;
+            return observe::patch(self.cluster, mapping, object, WriteMode::Real, self.budget).await;
         };
         let mut object = object.clone();
         if let Some(metadata) = object.value_mut().get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.insert("resourceVersion".to_owned(), version.into());
         }
-        observe::patch(self.cluster, mapping, &object, Mode::Real, self.budget).await
+        observe::patch(self.cluster, mapping, &object, WriteMode::Real, self.budget).await
     }
 
     async fn metadata(&self, mapping: &Arc<Mapping>) -> Result<Option<Object>, RequestError> {
@@ -233,8 +233,13 @@ impl Writer<'_> {
     ) -> Result<Option<Object>, RequestError> {
         let id = &self.planned.id;
         let target = format!("{}?fieldManager={FIELD_MANAGER}", mapping.path(&id.namespace, &id.name));
-        let ask =
-            Ask::write(Method::PATCH, target, "application/json-patch+json", patch, observe::is_secret(id));
+        let ask = Request::write(
+            Method::PATCH,
+            target,
+            "application/json-patch+json",
+            patch,
+            observe::is_secret(id),
+        );
         match wire::write(self.cluster, id, &ask, self.budget).await {
             Ok(answer) => observe::object(answer).map(Some),
             Err(error) => match error.refusal().map(|refusal| (refusal.code, refusal.immutable)) {
@@ -248,7 +253,7 @@ impl Writer<'_> {
 }
 
 /// Whether an apply that did not create changed anything. The server moves the time of our entry exactly when it did.
-fn tell(answer: &Answer, known: Option<&Record>, planned: &Planned, took: Duration) -> Action {
+fn tell(answer: &Response, known: Option<&Record>, planned: &Planned, took: Duration) -> Action {
     let metadata = answer.body.get("metadata").unwrap_or(&Value::Null);
     let managers = metadata.get("managedFields");
     if let Some(known) = known {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plumb_apply::{
-    Action, Applied, Budget, Cluster, End, Ended, Fate, Order, RequestError, Target, WATCHES_MAX, Wait,
-    execute, prune, settle, write,
+    Action, Applied, ApplyOptions, Budget, Cluster, End, Ended, Fate, RequestError, Target, WATCHES_MAX,
+    Wait, execute, prune, settle, write,
 };
 use plumb_manifests::{Object, ObjectId};
 use plumb_planning::claims::Claims;
@@ -121,8 +121,8 @@ fn plan(objects: Vec<Object>) -> Plan {
     plan::plan(Request { desired, before: &before, selection: Selection::Everything, prunes: true })
 }
 
-fn order(budget: Budget) -> Order {
-    Order { concurrency: 4, takeover: Takeover::default(), known: BTreeMap::new(), budget }
+fn order(budget: Budget) -> ApplyOptions {
+    ApplyOptions { concurrency: 4, takeover: Takeover::default(), known: BTreeMap::new(), budget }
 }
 
 async fn apply(api: &Scenario, objects: Vec<Object>) -> Applied {
@@ -147,7 +147,7 @@ async fn a_refused_object_lets_its_wave_finish_stops_later_waves_and_all_errors_
     assert_eq!((applied.ended, applied.untouched), (Ended::Refused, 1));
     assert_eq!(names(&applied), ["a", "c"]);
     assert_eq!(
-        applied.complaint().unwrap(),
+        applied.error_summary().unwrap(),
         "ConfigMap/prod/b apply failed (Invalid): data.a: must be a number\n\
          ConfigMap/prod/d apply failed (Forbidden): configmaps \"d\" is forbidden (grant the controller's identity this access)"
     );
@@ -210,7 +210,7 @@ async fn a_busy_server_is_given_the_time_that_it_asks_for() {
     api.on("PATCH", &format!("{MAPS}/a"), Answer::status(503, "ServiceUnavailable", "starting"));
     let applied = apply(&api, vec![map("a")]).await;
     assert!(applied.failures[0].error.is_passing());
-    assert!(applied.complaint().unwrap().contains("starting"));
+    assert!(applied.error_summary().unwrap().contains("starting"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -221,7 +221,7 @@ async fn silence_ends_with_the_deadline_or_a_stop_and_the_grace_of_a_write() {
     let began = Instant::now();
     let applied = execute(&cluster(&api), &waves, &order(Budget::lasting(Duration::from_secs(20)))).await;
     assert_eq!((applied.ended, applied.untouched, began.elapsed().as_secs()), (Ended::TimedOut, 2, 25));
-    assert_eq!(applied.complaint().unwrap(), "apply did not finish in time");
+    assert_eq!(applied.error_summary().unwrap(), "apply did not finish in time");
     let token = CancellationToken::new();
     let budget = Budget::new(Instant::now() + Duration::from_mins(5), token.clone());
     let stop = async {
@@ -256,13 +256,13 @@ async fn an_unknown_kind_and_a_missing_namespace_are_named() {
     let api = api();
     let gadget =
         object(json!({"apiVersion": "none.example.com/v1", "kind": "Gadget", "metadata": {"name": "x"}}));
-    let complaint = apply(&api, vec![gadget]).await.complaint().unwrap();
+    let complaint = apply(&api, vec![gadget]).await.error_summary().unwrap();
     assert_eq!(
         complaint,
         "Gadget/x apply failed: no matches for kind \"Gadget\" in version \"none.example.com/v1\""
     );
     let bare = object(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}));
-    assert_eq!(apply(&api, vec![bare]).await.complaint().unwrap(), "ConfigMap/x namespace not specified");
+    assert_eq!(apply(&api, vec![bare]).await.error_summary().unwrap(), "ConfigMap/x namespace not specified");
     assert_eq!(patches(&api), []);
 }
 
@@ -278,7 +278,7 @@ async fn what_the_server_says_about_a_secret_is_withheld() {
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "login", "namespace": "prod"}, "data": {"password": "x"},
     });
     let applied = apply(&api, vec![object(secret)]).await;
-    assert!(!format!("{applied:?} {:?}", applied.complaint()).contains("hunter2"));
+    assert!(!format!("{applied:?} {:?}", applied.error_summary()).contains("hunter2"));
 }
 
 #[tokio::test]
@@ -380,7 +380,7 @@ async fn an_instance_waits_until_its_definition_is_established() {
         applied = apply(&api, vec![widget(), definition(false)]) => applied,
         () = establish => unreachable!(),
     };
-    assert!(applied.is_complete(), "{:?}", applied.complaint());
+    assert!(applied.is_complete(), "{:?}", applied.error_summary());
     assert_eq!(names(&applied), ["widgets.example.com", "one"]);
 }
 
@@ -495,7 +495,7 @@ async fn a_deletion_that_fails_does_not_stop_the_others_and_stays_in_the_invento
     assert_eq!(pruned.fates.len(), 1);
     assert_eq!(pruned.fates[0].1, Fate::Terminating);
     assert_eq!(pruned.released().count(), 0, "neither is confirmed gone");
-    let complaint = pruned.complaint().unwrap();
+    let complaint = pruned.error_summary().unwrap();
     assert!(
         complaint.starts_with("delete failed, errors: ConfigMap/prod/a delete failed (Forbidden)"),
         "{complaint}"
@@ -525,7 +525,7 @@ async fn nothing_is_pruned_from_a_partial_discovery() {
     });
     let budget = Budget::lasting(Duration::from_mins(1));
     let pruned = prune(&cluster(&api), &candidates, &owner(), Claims::default(), 4, &budget).await;
-    let complaint = pruned.complaint().unwrap();
+    let complaint = pruned.error_summary().unwrap();
     assert!(complaint.contains("Rule/prod/m") && pruned.failures.len() == 1, "{complaint}");
     let released: Vec<_> = pruned.released().map(ToString::to_string).collect();
     assert_eq!(
@@ -592,7 +592,7 @@ async fn waiting_ends_when_the_watch_shows_health() {
         settled = settled(&api, true, 60) => settled,
         () = later => unreachable!(),
     };
-    assert_eq!((settled.end, settled.took.as_secs(), settled.complaint()), (End::Healthy, 7, None));
+    assert_eq!((settled.end, settled.took.as_secs(), settled.error_summary()), (End::Healthy, 7, None));
     let lists = api.matching("GET", DEPLOYMENTS);
     assert_eq!(lists[0].parameter("fieldSelector"), Some("metadata.name%3Dweb"));
 }
@@ -605,17 +605,20 @@ async fn waiting_ends_early_with_a_failed_object_or_late_with_the_deadline() {
     assert_eq!(early.end, End::Failed);
     assert!(
         early
-            .complaint()
+            .error_summary()
             .unwrap()
             .starts_with("failed early due to stalled resources: [Deployment/prod/web status: 'Failed'"),
         "{:?}",
-        early.complaint()
+        early.error_summary()
     );
     let slow = api();
     let _feed = shows(&slow, vec![deployment(1, "")]);
     let late = settled(&slow, true, 30).await;
     assert_eq!((late.end, late.took.as_secs()), (End::TimedOut, 30));
-    assert_eq!(late.complaint().unwrap(), "timeout waiting for: [Deployment/prod/web status: 'InProgress']");
+    assert_eq!(
+        late.error_summary().unwrap(),
+        "timeout waiting for: [Deployment/prod/web status: 'InProgress']"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -631,7 +634,7 @@ async fn what_is_not_there_yet_is_waited_for_and_a_stop_is_no_complaint() {
     let wait = Wait { targets: vec![target()], vanishing: BTreeSet::new(), fail_fast: true, budget };
     let cluster = cluster(&api);
     let (stopped, ()) = tokio::join!(settle(&cluster, wait), stop);
-    assert_eq!((stopped.end, stopped.complaint()), (End::Cancelled, None));
+    assert_eq!((stopped.end, stopped.error_summary()), (End::Cancelled, None));
     drop(feed);
     let feed = shows(&api, Vec::new());
     let later = async {
@@ -678,7 +681,12 @@ async fn a_write_that_is_rejected_never_leads_to_a_deletion() {
         let mut forced = map("a");
         forced.set_annotation("kustomize.toolkit.fluxcd.io/force", "Enabled");
         let applied = apply(&api, vec![forced]).await;
-        assert_eq!((applied.ended, applied.failures.len()), (Ended::Refused, 1), "{:?}", applied.complaint());
+        assert_eq!(
+            (applied.ended, applied.failures.len()),
+            (Ended::Refused, 1),
+            "{:?}",
+            applied.error_summary()
+        );
         assert_eq!(api.matching("DELETE", "*"), []);
     }
 }
@@ -692,7 +700,7 @@ async fn an_object_that_is_never_answered_is_named_and_the_others_of_its_wave_ar
     let applied = execute(&cluster(&api), &plan.waves, &order).await;
     let applied_names: Vec<_> = applied.changes.iter().map(|change| change.id.name.as_str()).collect();
     assert_eq!((applied_names, applied.ended), (vec!["a", "z"], Ended::Refused));
-    let complaint = applied.complaint().unwrap();
+    let complaint = applied.error_summary().unwrap();
     assert!(complaint.contains("ConfigMap/prod/stuck") && complaint.contains("within 65 s"), "{complaint}");
 }
 

@@ -15,12 +15,12 @@ use crate::settings::{GeneratorEntry, GeneratorOptions, Settings};
 
 /// What is generated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum GeneratorKind {
     ConfigMap,
     Secret,
 }
 
-impl Kind {
+impl GeneratorKind {
     fn field(self) -> &'static str {
         match self {
             Self::ConfigMap => "configMapGenerator",
@@ -35,8 +35,8 @@ pub(crate) fn run(
     directory: &RelPath,
     settings: &Settings,
 ) -> Result<Vec<Resource>, BuildError> {
-    let config_maps = settings.config_maps.iter().map(|entry| (Kind::ConfigMap, entry));
-    let secrets = settings.secrets.iter().map(|entry| (Kind::Secret, entry));
+    let config_maps = settings.config_maps.iter().map(|entry| (GeneratorKind::ConfigMap, entry));
+    let secrets = settings.secrets.iter().map(|entry| (GeneratorKind::Secret, entry));
     let generated = config_maps.chain(secrets).map(|(kind, entry)| {
         make(assembly, directory, kind, entry, &settings.generator_options)
             .map_err(|error| error.while_doing(format!("{} {:?}", kind.field(), entry.name)))
@@ -48,7 +48,7 @@ pub(crate) fn run(
 pub(crate) fn make(
     assembly: &Assembly<'_>,
     directory: &RelPath,
-    kind: Kind,
+    kind: GeneratorKind,
     entry: &GeneratorEntry,
     shared: &GeneratorOptions,
 ) -> Result<Resource, BuildError> {
@@ -58,7 +58,7 @@ pub(crate) fn make(
 struct Generator<'g> {
     assembly: &'g Assembly<'g>,
     directory: &'g RelPath,
-    kind: Kind,
+    kind: GeneratorKind,
     entry: &'g GeneratorEntry,
 }
 
@@ -85,8 +85,8 @@ impl Generator<'_> {
             self.add(key, content, &mut data)?;
         }
         let mut value = match self.kind {
-            Kind::ConfigMap => config_map(data),
-            Kind::Secret => secret(data, &entry.secret_type),
+            GeneratorKind::ConfigMap => config_map(data),
+            GeneratorKind::Secret => secret(data, &entry.secret_type),
         };
         let options = merged(shared, entry.options.as_ref());
         let texts = options.labels.iter().chain(&options.annotations);

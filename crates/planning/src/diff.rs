@@ -25,7 +25,7 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// One field that differs. Values are short and masked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct FieldChange {
     /// Which field.
     pub path: FieldPath,
     /// The value that Git wants; absent where Git wants none.
@@ -35,14 +35,14 @@ pub struct Change {
 }
 
 /// The fields that we own in `expected` (the server's answer to our apply or dry run) and that are otherwise in `live`.
-pub fn changes(live: &Object, expected: &Object) -> Vec<Change> {
+pub fn changes(live: &Object, expected: &Object) -> Vec<FieldChange> {
     let owned = managed_fields::own_fields(expected.at(&["metadata", "managedFields"]))
         .unwrap_or_else(|| FieldSet::of_desired(expected.value()));
     changes_in(&owned, live, expected)
 }
 
 /// The fields of `owned` that differ.
-pub fn changes_in(owned: &FieldSet, live: &Object, expected: &Object) -> Vec<Change> {
+pub fn changes_in(owned: &FieldSet, live: &Object, expected: &Object) -> Vec<FieldChange> {
     let mut walk = Walk { secret: fingerprint::is_secret(expected), found: Vec::new() };
     walk.visit(owned, &FieldPath::default(), Some(live.value()), Some(expected.value()));
     walk.found
@@ -50,7 +50,7 @@ pub fn changes_in(owned: &FieldSet, live: &Object, expected: &Object) -> Vec<Cha
 
 /// What other tools, whose fields become ours, added beside what we apply (drift.md §2, `extra`): in `expected`, the server's
 /// answer to our apply or dry run, we do not own it. A list item counts as one.
-pub fn extras(live: &Object, expected: &Object, takeover: &Takeover) -> Vec<Change> {
+pub fn extras(live: &Object, expected: &Object, takeover: &Takeover) -> Vec<FieldChange> {
     let owned = managed_fields::own_fields(expected.at(&["metadata", "managedFields"])).unwrap_or_default();
     let mut walk = Walk { secret: fingerprint::is_secret(expected), found: Vec::new() };
     for entry in managed_fields::entries(live.at(&["metadata", "managedFields"])) {
@@ -62,7 +62,7 @@ pub fn extras(live: &Object, expected: &Object, takeover: &Takeover) -> Vec<Chan
 }
 
 /// Those of [`extras`] that an apply has removed.
-pub fn swept(live: &Object, answered: &Object, takeover: &Takeover) -> Vec<Change> {
+pub fn swept(live: &Object, answered: &Object, takeover: &Takeover) -> Vec<FieldChange> {
     let mut gone = extras(live, answered, takeover);
     gone.retain(|change| change.path.resolve(answered.value()).is_none());
     gone
@@ -70,7 +70,7 @@ pub fn swept(live: &Object, answered: &Object, takeover: &Takeover) -> Vec<Chang
 
 struct Walk {
     secret: bool,
-    found: Vec<Change>,
+    found: Vec<FieldChange>,
 }
 
 impl Walk {
@@ -81,7 +81,11 @@ impl Walk {
         let masked = self.secret && (path.is_under(&["data"]) || path.is_under(&["stringData"]))
             || path.last_field() == Some(LAST_APPLIED);
         let show = |value: &Value| if masked { SENSITIVE.to_owned() } else { shown(value) };
-        self.found.push(Change { path: path.clone(), desired: expected.map(show), live: live.map(show) });
+        self.found.push(FieldChange {
+            path: path.clone(),
+            desired: expected.map(show),
+            live: live.map(show),
+        });
     }
 
     fn beside(&mut self, node: &FieldSet, owned: Option<&FieldSet>, path: &FieldPath, live: &Value) {

@@ -18,16 +18,16 @@ pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, bool>>>);
 
 /// One thing that must be done before the process is ready.
 #[derive(Debug, Clone)]
-pub struct Gate {
+pub struct ReadinessGate {
     name: &'static str,
     readiness: Readiness,
 }
 
 impl Readiness {
     /// A gate that is closed.
-    pub fn gate(&self, name: &'static str) -> Gate {
+    pub fn gate(&self, name: &'static str) -> ReadinessGate {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name, false);
-        Gate { name, readiness: self.clone() }
+        ReadinessGate { name, readiness: self.clone() }
     }
 
     /// The gates that are closed.
@@ -37,7 +37,7 @@ impl Readiness {
     }
 }
 
-impl Gate {
+impl ReadinessGate {
     /// It is done.
     pub fn open(&self) {
         self.set(true);

@@ -15,8 +15,8 @@ use plumb_api::meta::Reconciled as _;
 use plumb_status::cadence::PeriodRange;
 use plumb_status::condition::READY;
 use plumb_status::{
-    ConditionStatus, ConditionType, Detail, Ending, Ledger, Next, Reason, Retry, Severity, Summary, cadence,
-    chain, summarize,
+    AttemptOutcome, ConditionStatus, ConditionType, Detail, Ledger, Next, Reason, RetryPolicy, Severity,
+    Summary, cadence, chain, summarize,
 };
 use serde_json::Map;
 use tokio::time::Instant;
@@ -24,16 +24,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-use crate::Key;
+use crate::NamespacedName;
 use crate::clock::Clock;
 use crate::events::Recorder;
 use crate::finalizer;
-use crate::kind::{ConditionOf, Kind, Object};
+use crate::kind::{ConditionOf, Object, ReconciledKind};
 use crate::metrics::Metrics;
 use crate::periods::PeriodReporter;
 use crate::queue::{Again, Priority, Queue, Taken};
 use crate::report::{Draft, ReportError, Reporter};
-use crate::store::Store;
+use crate::store::ObjectCache;
 use crate::suspension::{self, Suspensions};
 use crate::visit::{Visit, Worker};
 
@@ -43,9 +43,9 @@ const EARLY: Duration = Duration::from_secs(1);
 const DRAIN: Duration = Duration::from_secs(8);
 
 /// What drives the attempts at one kind.
-pub(crate) struct Driver<K: Kind> {
+pub(crate) struct Driver<K: ReconciledKind> {
     pub(crate) kind: Arc<K>,
-    pub(crate) store: Store<K::Object>,
+    pub(crate) store: ObjectCache<K::Object>,
     pub(crate) queue: Queue,
     pub(crate) reporter: Reporter<K::Object>,
     pub(crate) recorder: Recorder,
@@ -82,7 +82,7 @@ struct End {
     again: Again,
 }
 
-impl<K: Kind> Driver<K> {
+impl<K: ReconciledKind> Driver<K> {
     /// Works until the end is asked for; then lets attempts end.
     pub(crate) async fn run(self, shutdown: CancellationToken) {
         let driver = Arc::new(self);
@@ -109,7 +109,7 @@ impl<K: Kind> Driver<K> {
         let (spare, queue) = (taken.clone(), self.queue.clone());
         let seed = self.seed(&taken);
         if AssertUnwindSafe(self.visit(taken)).catch_unwind().await.is_err() {
-            let Key { namespace, name } = &spare.key;
+            let NamespacedName { namespace, name } = &spare.key;
             tracing::error!(kind = kind_name::<K>(), name, namespace, "reconciliation panicked");
             queue.done(&spare, Again::Backoff { seed });
         }
@@ -144,7 +144,7 @@ impl<K: Kind> Driver<K> {
         self.queue.done(&taken, again);
     }
 
-    fn forget(&self, key: &Key) {
+    fn forget(&self, key: &NamespacedName) {
         self.metrics.forget(&kind_name::<K>(), key);
         self.reporter.forget(key);
         self.periods.forget(key);
@@ -152,7 +152,7 @@ impl<K: Kind> Driver<K> {
         self.kind.forgotten(key);
     }
 
-    fn log(&self, key: &Key, end: &End, took: Duration) {
+    fn log(&self, key: &NamespacedName, end: &End, took: Duration) {
         let seconds = took.as_secs_f64();
         let reason = end.reason.map(Reason::as_str).unwrap_or_default();
         if let Some(error) = &end.error {
@@ -199,7 +199,7 @@ impl<K: Kind> Driver<K> {
     }
 
     /// Tells when the object was suspended or resumed since the last visit, and who did it, if that can be found out.
-    async fn report_suspension(&self, key: &Key, object: &K::Object) {
+    async fn report_suspension(&self, key: &NamespacedName, object: &K::Object) {
         let suspended = object.suspended();
         if !self.suspensions.has_changed(key, suspended) {
             return;
@@ -235,7 +235,7 @@ impl<K: Kind> Driver<K> {
     }
 
     /// Makes the attempt, and says how it ended, whatever happened.
-    async fn end(&self, visit: &Visit<K>) -> Ending<ConditionOf<K>> {
+    async fn end(&self, visit: &Visit<K>) -> AttemptOutcome<ConditionOf<K>> {
         let going = visit.object.meta().deletion_timestamp.is_some();
         let suspended = visit.object.suspended() && !going;
         let deadline = self.kind.deadline(&visit.object);
@@ -243,9 +243,9 @@ impl<K: Kind> Driver<K> {
             if going {
                 self.kind.teardown(visit).await
             } else if suspended {
-                let again = self.kind.rest(visit).await;
+                let again = self.kind.reconcile_suspended(visit).await;
                 *visit.rest_again.lock().unwrap_or_else(PoisonError::into_inner) = again;
-                Ending::Suspended
+                AttemptOutcome::Suspended
             } else {
                 self.periods.report(visit.object.as_ref());
                 self.kind.reconcile(visit).await
@@ -274,19 +274,19 @@ impl<K: Kind> Driver<K> {
                     Reason::InternalError,
                     "internal error: the reconciliation panicked, see the log of the controller",
                 );
-                Ending::Failed { condition: None, detail, retry: Retry::Backoff }
+                AttemptOutcome::Failed { condition: None, detail, retry: RetryPolicy::Backoff }
             }
             Err(_) => {
                 let limit = plumb_api::meta::GoDuration::from(deadline);
                 let detail =
                     Detail::new(Reason::TimedOut, format!("reconciliation did not finish within {limit}"));
-                Ending::Failed { condition: None, detail, retry: Retry::Backoff }
+                AttemptOutcome::Failed { condition: None, detail, retry: RetryPolicy::Backoff }
             }
         }
     }
 
     /// Writes the status, tells the events, and says when to look again.
-    async fn settle(&self, visit: &Visit<K>, ending: Ending<ConditionOf<K>>) -> End {
+    async fn settle(&self, visit: &Visit<K>, ending: AttemptOutcome<ConditionOf<K>>) -> End {
         let mut current = visit.current.lock().await;
         let now = self.clock.now();
         let going = visit.object.meta().deletion_timestamp.is_some();
@@ -295,14 +295,14 @@ impl<K: Kind> Driver<K> {
             ending: ending.as_str(),
             reason: ending.detail().map(|detail| detail.reason),
             error: match &ending {
-                Ending::Failed { detail, .. } | Ending::Stalled { detail, .. } => {
+                AttemptOutcome::Failed { detail, .. } | AttemptOutcome::Stalled { detail, .. } => {
                     Some(detail.message.clone())
                 }
                 _ => None,
             },
             again: self.again(visit, &ending, summary.next),
         };
-        let written = if matches!(ending, Ending::Gone) {
+        let written = if matches!(ending, AttemptOutcome::Gone) {
             self.release(visit, &current).await
         } else {
             match self.report(visit, &mut current, &ending, now).await {
@@ -319,7 +319,7 @@ impl<K: Kind> Driver<K> {
             self.recorder.tell(visit.object.as_ref(), event);
         }
         match written {
-            Ok(()) if matches!(ending, Ending::Gone) => end.again = Again::Forget,
+            Ok(()) if matches!(ending, AttemptOutcome::Gone) => end.again = Again::Forget,
             Ok(()) => {}
             Err(ReportError::Gone) if going => end.again = Again::Forget,
             Err(ReportError::Gone) => end.again = Again::Never,
@@ -335,7 +335,7 @@ impl<K: Kind> Driver<K> {
         &self,
         visit: &Visit<K>,
         current: &mut Arc<K::Object>,
-        ending: &Ending<ConditionOf<K>>,
+        ending: &AttemptOutcome<ConditionOf<K>>,
         now: Timestamp,
     ) -> Result<(), ReportError> {
         let compose = |object: &K::Object| {
@@ -360,7 +360,7 @@ impl<K: Kind> Driver<K> {
     ) -> Result<(), ReportError> {
         let message = format!("cannot write the status: {} ({REJECTED_REMEDY})", chain(rejected));
         let detail = Detail::new(Reason::PatchOperationFailed, message);
-        let ending = Ending::Failed { condition: None, detail, retry: Retry::Backoff };
+        let ending = AttemptOutcome::Failed { condition: None, detail, retry: RetryPolicy::Backoff };
         let compose = |object: &K::Object| {
             let before = self.reporter.before(object, visit.object.as_ref(), now);
             let summary = summarize(&before.as_ref(), &Unknown::<ConditionOf<K>>::default(), &ending);
@@ -373,7 +373,7 @@ impl<K: Kind> Driver<K> {
         &self,
         visit: &Visit<K>,
         object: &K::Object,
-        ending: &Ending<ConditionOf<K>>,
+        ending: &AttemptOutcome<ConditionOf<K>>,
         now: Timestamp,
     ) -> Summary {
         let before = self.reporter.before(object, visit.object.as_ref(), now);
@@ -391,7 +391,7 @@ impl<K: Kind> Driver<K> {
     }
 
     /// When to look again. Every wait is held in its range here, whoever asked for it: nothing spins.
-    fn again(&self, visit: &Visit<K>, ending: &Ending<ConditionOf<K>>, next: Next) -> Again {
+    fn again(&self, visit: &Visit<K>, ending: &AttemptOutcome<ConditionOf<K>>, next: Next) -> Again {
         let held = |wait| PeriodRange::REQUEUE.clamp(wait);
         match (next, ending) {
             (Next::Now, _) => Again::Now,
@@ -402,10 +402,10 @@ impl<K: Kind> Driver<K> {
                 }
                 None => Again::Never,
             },
-            (Next::After(delay), Ending::Failed { .. }) => Again::FailedAfter(held(delay)),
+            (Next::After(delay), AttemptOutcome::Failed { .. }) => Again::FailedAfter(held(delay)),
             (Next::After(delay), _) => Again::After(held(delay)),
             (Next::Backoff, _) => Again::Backoff { seed: self.seed(&visit.taken) },
-            (Next::Never, Ending::Suspended) => {
+            (Next::Never, AttemptOutcome::Suspended) => {
                 let again = *visit.rest_again.lock().unwrap_or_else(PoisonError::into_inner);
                 again.map_or(Again::Never, |wait| Again::FailedAfter(held(wait)))
             }
@@ -431,12 +431,16 @@ impl End {
     }
 }
 
-fn kind_name<K: Kind>() -> String {
+fn kind_name<K: ReconciledKind>() -> String {
     K::Object::kind(&()).into_owned()
 }
 
 /// How urgent an attempt is that a change of an object asks for; none if it asks for nothing.
-pub(crate) fn urgency<K: Kind>(kind: &K, old: Option<&K::Object>, new: &K::Object) -> Option<Priority> {
+pub(crate) fn urgency<K: ReconciledKind>(
+    kind: &K,
+    old: Option<&K::Object>,
+    new: &K::Object,
+) -> Option<Priority> {
     let Some(old) = old else {
         return Some(if new.meta().deletion_timestamp.is_some() {
             Priority::Deletion

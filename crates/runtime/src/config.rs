@@ -120,32 +120,32 @@ impl Common {
     }
 
     /// Rejects unsupported values.
-    pub fn validate(&self, gates: &[Gate]) -> Result<(), Refused> {
+    pub fn validate(&self, gates: &[FeatureGate]) -> Result<(), ConfigError> {
         only_defaults(&[
-            Unhonoured::new("kube-api-qps", &self.kube_api_qps, &50.0),
-            Unhonoured::new("kube-api-burst", &self.kube_api_burst, &300),
-            Unhonoured::new(
+            UnsupportedFlag::new("kube-api-qps", &self.kube_api_qps, &50.0),
+            UnsupportedFlag::new("kube-api-burst", &self.kube_api_burst, &300),
+            UnsupportedFlag::new(
                 "watch-configs-label-selector",
                 &self.watch_configs_label_selector,
                 &WATCH_CONFIGS,
             ),
-            Unhonoured::new("token-cache-max-size", &self.token_cache_max_size, &100),
-            Unhonoured::new(
+            UnsupportedFlag::new("token-cache-max-size", &self.token_cache_max_size, &100),
+            UnsupportedFlag::new(
                 "token-cache-max-duration",
                 &self.token_cache_max_duration,
                 &GoDuration::from_secs(3600),
             ),
-            Unhonoured::new("default-service-account", &self.default_service_account, &""),
+            UnsupportedFlag::new("default-service-account", &self.default_service_account, &""),
         ])?;
         if self.concurrent == Some(0) {
-            return Err(Refused::Zero { flag: "concurrent" });
+            return Err(ConfigError::Zero { flag: "concurrent" });
         }
         self.validate_lease()?;
         check_gates(&self.feature_gates, gates)
     }
 
     /// A rival must not acquire while this replica may still write, and one failed renewal must not cost the lease.
-    fn validate_lease(&self) -> Result<(), Refused> {
+    fn validate_lease(&self) -> Result<(), ConfigError> {
         let (lease, renew, retry) = (
             self.leader_election_lease_duration,
             self.leader_election_renew_deadline,
@@ -156,7 +156,7 @@ impl Common {
         {
             return Ok(());
         }
-        Err(Refused::Lease { lease, renew, retry })
+        Err(ConfigError::Lease { lease, renew, retry })
     }
 }
 
@@ -210,7 +210,7 @@ pub enum LogEncoding {
 
 /// Error of an invalid or unsupported flag.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum ConfigError {
     /// The flag has an unsupported value.
     #[error("--{flag}={value} is not supported yet: only its default {default:?} is")]
     Unhonoured {
@@ -264,13 +264,13 @@ pub enum Refused {
 
 /// Flag that supports its default value only.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unhonoured {
+pub struct UnsupportedFlag {
     flag: &'static str,
     value: String,
     default: String,
 }
 
-impl Unhonoured {
+impl UnsupportedFlag {
     /// The flag without dashes, its value and its default.
     pub fn new(flag: &'static str, value: &impl Display, default: &impl Display) -> Self {
         Self { flag, value: value.to_string(), default: default.to_string() }
@@ -278,33 +278,33 @@ impl Unhonoured {
 }
 
 /// Rejects the first flag that is not at its default.
-pub fn only_defaults(flags: &[Unhonoured]) -> Result<(), Refused> {
+pub fn only_defaults(flags: &[UnsupportedFlag]) -> Result<(), ConfigError> {
     match flags.iter().find(|flag| flag.value != flag.default) {
         None => Ok(()),
-        Some(Unhonoured { flag, value, default }) => {
-            Err(Refused::Unhonoured { flag, value: value.clone(), default: default.clone() })
+        Some(UnsupportedFlag { flag, value, default }) => {
+            Err(ConfigError::Unhonoured { flag, value: value.clone(), default: default.clone() })
         }
     }
 }
 
 /// A feature gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gate {
+pub struct FeatureGate {
     /// Its name.
     pub name: &'static str,
     /// Its default, and the only value that is accepted.
     pub default: bool,
 }
 
-fn check_gates(set: &[String], known: &[Gate]) -> Result<(), Refused> {
+fn check_gates(set: &[String], known: &[FeatureGate]) -> Result<(), ConfigError> {
     for text in set.iter().map(|text| text.trim()).filter(|text| !text.is_empty()) {
-        let form = || Refused::GateForm { text: text.to_owned() };
+        let form = || ConfigError::GateForm { text: text.to_owned() };
         let (name, value) = text.split_once('=').ok_or_else(form)?;
         let value = parse_bool(value.trim()).map_err(|_| form())?;
         match known.iter().find(|gate| gate.name == name.trim()) {
-            None => return Err(Refused::GateUnknown { name: name.trim().to_owned() }),
+            None => return Err(ConfigError::GateUnknown { name: name.trim().to_owned() }),
             Some(gate) if gate.default != value => {
-                return Err(Refused::GateUnhonoured { name: gate.name, value });
+                return Err(ConfigError::GateUnhonoured { name: gate.name, value });
             }
             Some(_) => {}
         }
@@ -378,7 +378,7 @@ mod tests {
         Options::try_parse_from([&["controller"], args].concat())
     }
 
-    const GATES: &[Gate] = &[Gate { name: "ExternalArtifact", default: false }];
+    const GATES: &[FeatureGate] = &[FeatureGate { name: "ExternalArtifact", default: false }];
 
     #[test]
     fn without_flags_the_defaults_are_those_of_flux() {

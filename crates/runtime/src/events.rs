@@ -16,7 +16,7 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use plumb_api::event::{Event, ObjectReference, Severity as WireSeverity};
 use plumb_api::meta::EVENT_PREFIX;
 use plumb_status::message::cut;
-use plumb_status::{Audience, Occurrence, Severity};
+use plumb_status::{Audience, EventDraft, Severity};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -132,13 +132,13 @@ impl Recorder {
 
     /// Tells of something that happened to an object. Keys of metadata without a group get that of the object. Never
     /// waits.
-    pub fn tell<O: Resource<DynamicType = ()>>(&self, object: &O, occurrence: Occurrence) {
+    pub fn tell<O: Resource<DynamicType = ()>>(&self, object: &O, occurrence: EventDraft) {
         self.tell_of(&ApiResource::erase::<O>(&()), object, occurrence);
     }
 
     /// The same for an object whose type is known by its resource.
-    pub fn tell_of<O: Resource>(&self, resource: &ApiResource, object: &O, occurrence: Occurrence) {
-        let Occurrence { severity, reason, message, metadata, audience } = occurrence;
+    pub fn tell_of<O: Resource>(&self, resource: &ApiResource, object: &O, occurrence: EventDraft) {
+        let EventDraft { severity, reason, message, metadata, audience } = occurrence;
         let mut words: BTreeMap<String, String> = object
             .annotations()
             .iter()

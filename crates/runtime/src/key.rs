@@ -6,14 +6,14 @@ use kube::Resource;
 
 /// Namespace and name of an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
+pub struct NamespacedName {
     /// The namespace; empty for objects of the cluster.
     pub namespace: String,
     /// The name.
     pub name: String,
 }
 
-impl Key {
+impl NamespacedName {
     /// A key from its two parts.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
@@ -26,7 +26,7 @@ impl Key {
     }
 }
 
-impl fmt::Display for Key {
+impl fmt::Display for NamespacedName {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.namespace.is_empty() {
             out.write_str(&self.name)

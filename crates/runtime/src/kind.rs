@@ -9,14 +9,14 @@ use kube::Resource;
 use kube::core::NamespaceResourceScope;
 use plumb_api::meta::Reconciled;
 use plumb_status::summary::IN_PROGRESS;
-use plumb_status::{Ending, Ledger};
+use plumb_status::{AttemptOutcome, Ledger};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::store::Change;
+use crate::store::ObjectEvent;
 use crate::visit::Visit;
-use crate::{Key, Priority};
+use crate::{NamespacedName, Priority};
 
 /// How long an attempt may take where the kind says nothing.
 pub const DEADLINE: Duration = Duration::from_hours(1);
@@ -49,10 +49,10 @@ impl<O> Object for O where
 }
 
 /// The conditions of a kind.
-pub type ConditionOf<K> = <<K as Kind>::Ledger as Ledger>::Condition;
+pub type ConditionOf<K> = <<K as ReconciledKind>::Ledger as Ledger>::Condition;
 
 /// A kind that is reconciled.
-pub trait Kind: Send + Sync + Sized + 'static {
+pub trait ReconciledKind: Send + Sync + Sized + 'static {
     /// Its objects.
     type Object: Object;
     /// What an attempt has made true so far. It is lent to the attempt and survives its failure.
@@ -65,17 +65,23 @@ pub trait Kind: Send + Sync + Sized + 'static {
     fn ledger(&self, object: &Self::Object) -> Self::Ledger;
 
     /// One attempt.
-    fn reconcile(&self, visit: &Visit<Self>) -> impl Future<Output = Ending<ConditionOf<Self>>> + Send;
+    fn reconcile(
+        &self,
+        visit: &Visit<Self>,
+    ) -> impl Future<Output = AttemptOutcome<ConditionOf<Self>>> + Send;
 
     /// One attempt to take down what was made for an object that is being deleted; [`Ending::Gone`] lets it go.
-    fn teardown(&self, visit: &Visit<Self>) -> impl Future<Output = Ending<ConditionOf<Self>>> + Send {
+    fn teardown(
+        &self,
+        visit: &Visit<Self>,
+    ) -> impl Future<Output = AttemptOutcome<ConditionOf<Self>>> + Send {
         let _ = visit;
-        async { Ending::Gone }
+        async { AttemptOutcome::Gone }
     }
 
     /// What is done at a suspended object, beside writing its status. Nothing may be changed in the world. How soon to
     /// try again, if it did not work.
-    fn rest(&self, visit: &Visit<Self>) -> impl Future<Output = Option<Duration>> + Send {
+    fn reconcile_suspended(&self, visit: &Visit<Self>) -> impl Future<Output = Option<Duration>> + Send {
         let _ = visit;
         async { None }
     }
@@ -102,12 +108,12 @@ pub trait Kind: Send + Sync + Sized + 'static {
     }
 
     /// Sees every change of its objects, before it leads to an attempt.
-    fn changed(&self, change: &Change<Self::Object>) {
+    fn changed(&self, change: &ObjectEvent<Self::Object>) {
         let _ = change;
     }
 
     /// Hears that no object of this name is there any more, and no attempt at it goes on.
-    fn forgotten(&self, key: &Key) {
+    fn forgotten(&self, key: &NamespacedName) {
         let _ = key;
     }
 }

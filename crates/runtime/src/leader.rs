@@ -37,7 +37,7 @@ pub(crate) fn lease_name(controller: &str, selector: &str) -> String {
 
 /// The terms of a lease.
 #[derive(Debug, Clone)]
-pub(crate) struct Terms {
+pub(crate) struct LeaseConfig {
     pub(crate) namespace: String,
     pub(crate) name: String,
     pub(crate) holder: String,
@@ -49,7 +49,7 @@ pub(crate) struct Terms {
 
 /// Where a replica stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum Leadership {
     Candidate,
     Leader,
     Lost,
@@ -57,15 +57,15 @@ enum Standing {
 
 /// The election as seen by the process that takes part in it.
 pub(crate) struct Election {
-    standing: watch::Receiver<Standing>,
+    standing: watch::Receiver<Leadership>,
     ending: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Election {
     /// Takes part from now on, until [`Election::end`]. The client must not be fenced by `guard`.
-    pub(crate) fn begin(client: Client, terms: Terms, clock: Clock, guard: LeaseGuard) -> Self {
-        let (sender, standing) = watch::channel(Standing::Candidate);
+    pub(crate) fn begin(client: Client, terms: LeaseConfig, clock: Clock, guard: LeaseGuard) -> Self {
+        let (sender, standing) = watch::channel(Leadership::Candidate);
         let ending = CancellationToken::new();
         let candidate = Candidate::new(client, terms, clock, guard);
         let task = tokio::spawn(candidate.run(sender, ending.clone()));
@@ -74,15 +74,15 @@ impl Election {
 
     /// Resolves when this replica leads.
     pub(crate) async fn elected(&self) {
-        self.reached(Standing::Leader).await;
+        self.reached(Leadership::Leader).await;
     }
 
     /// Resolves when this replica led, and does no more.
     pub(crate) async fn lost(&self) {
-        self.reached(Standing::Lost).await;
+        self.reached(Leadership::Lost).await;
     }
 
-    async fn reached(&self, wanted: Standing) {
+    async fn reached(&self, wanted: Leadership) {
         let reached = self.standing.clone().wait_for(|standing| *standing == wanted).await.is_ok();
         if !reached {
             // The election ended otherwise: this never happens.
@@ -123,7 +123,7 @@ enum AttemptError {
 /// A candidate for a lease.
 struct Candidate {
     api: Api<Lease>,
-    terms: Terms,
+    terms: LeaseConfig,
     clock: Clock,
     guard: LeaseGuard,
     /// The lease as the API server answered our last write.
@@ -133,17 +133,17 @@ struct Candidate {
 }
 
 impl Candidate {
-    fn new(client: Client, terms: Terms, clock: Clock, guard: LeaseGuard) -> Self {
+    fn new(client: Client, terms: LeaseConfig, clock: Clock, guard: LeaseGuard) -> Self {
         let api = Api::namespaced(client, &terms.namespace);
         Self { api, terms, clock, guard, known: None, seen: None }
     }
 
-    async fn run(mut self, standing: watch::Sender<Standing>, ending: CancellationToken) {
+    async fn run(mut self, standing: watch::Sender<Leadership>, ending: CancellationToken) {
         if self.acquire(&ending).await {
-            standing.send_replace(Standing::Leader);
+            standing.send_replace(Leadership::Leader);
             if self.keep(&ending).await {
                 self.guard.close();
-                standing.send_replace(Standing::Lost);
+                standing.send_replace(Leadership::Lost);
                 return;
             }
         }

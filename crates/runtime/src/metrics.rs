@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets_range};
 use prometheus_client::registry::{Metric, Registry};
 
-use crate::Key;
+use crate::NamespacedName;
 
 /// The bounds of the duration of an attempt, in seconds.
 const SECONDS: (f64, f64) = (0.01, 1800.0);
@@ -161,7 +161,13 @@ impl Metrics {
         text
     }
 
-    pub(crate) fn attempt_ended(&self, kind: &str, key: &Key, result: &'static str, took: Duration) {
+    pub(crate) fn attempt_ended(
+        &self,
+        kind: &str,
+        key: &NamespacedName,
+        result: &'static str,
+        took: Duration,
+    ) {
         let labels =
             ObjectLabels { kind: kind.into(), name: key.name.clone(), namespace: key.namespace.clone() };
         self.0.durations.get_or_create(&labels).observe(took.as_secs_f64());
@@ -176,7 +182,7 @@ impl Metrics {
         self.0.refused.get_or_create(&PortLabels { port, reason }).inc();
     }
 
-    pub(crate) fn forget(&self, kind: &str, key: &Key) {
+    pub(crate) fn forget(&self, kind: &str, key: &NamespacedName) {
         let labels =
             ObjectLabels { kind: kind.into(), name: key.name.clone(), namespace: key.namespace.clone() };
         self.0.durations.remove(&labels);
@@ -240,7 +246,7 @@ mod tests {
     #[test]
     fn the_names_are_those_that_dashboards_ask_for() {
         let metrics = Metrics::default();
-        let key = Key::new("flux-system", "apps");
+        let key = NamespacedName::new("flux-system", "apps");
         metrics.attempt_ended("Kustomization", &key, "success", Duration::from_secs(1));
         metrics.attempt_ended("Kustomization", &key, "error", Duration::from_secs(1));
         metrics.dropped("wire");
@@ -263,7 +269,7 @@ mod tests {
     fn series_go_with_their_objects() {
         let metrics = Metrics::default();
         let visit = |name: &str| {
-            metrics.attempt_ended("Kustomization", &Key::new("a", name), "error", Duration::ZERO);
+            metrics.attempt_ended("Kustomization", &NamespacedName::new("a", name), "error", Duration::ZERO);
         };
         visit("lives");
         let before = metrics.render().lines().count();
@@ -272,7 +278,7 @@ mod tests {
         }
         assert!(metrics.render().lines().count() > before + 1_000);
         for number in 0..1_000 {
-            metrics.forget("Kustomization", &Key::new("a", format!("x-{number}")));
+            metrics.forget("Kustomization", &NamespacedName::new("a", format!("x-{number}")));
         }
         assert_eq!(metrics.render().lines().count(), before);
     }

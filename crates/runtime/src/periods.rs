@@ -6,16 +6,16 @@ use std::sync::{Mutex, PoisonError};
 
 use kube::Resource;
 use plumb_api::meta::{Period, Periods};
-use plumb_status::{Audience, Occurrence, Reason};
+use plumb_status::{Audience, EventDraft, Reason};
 
-use crate::Key;
+use crate::NamespacedName;
 use crate::events::Recorder;
 
 /// Reports clamped periods as Kubernetes events.
 pub(crate) struct PeriodReporter {
     recorder: Recorder,
     /// What was reported last, by object; at most one entry for each object that has a clamped period.
-    reported: Mutex<BTreeMap<Key, Vec<String>>>,
+    reported: Mutex<BTreeMap<NamespacedName, Vec<String>>>,
 }
 
 impl PeriodReporter {
@@ -26,7 +26,7 @@ impl PeriodReporter {
     /// Emits an event for each clamped period of the object, unless the last report said the same.
     pub(crate) fn report<O: Resource<DynamicType = ()> + Periods>(&self, object: &O) {
         let warnings: Vec<String> = object.periods().into_iter().filter_map(Period::warning).collect();
-        let key = Key::of(object);
+        let key = NamespacedName::of(object);
         let before = {
             let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
             if warnings.is_empty() {
@@ -42,13 +42,13 @@ impl PeriodReporter {
                 warning,
                 "period out of range, using the nearest limit"
             );
-            let event = Occurrence::info(Reason::PeriodLimited, warning).only_for(Audience::Cluster);
+            let event = EventDraft::info(Reason::PeriodLimited, warning).only_for(Audience::Cluster);
             self.recorder.tell(object, event);
         }
     }
 
     /// Drops what was reported for an object that is gone.
-    pub(crate) fn forget(&self, key: &Key) {
+    pub(crate) fn forget(&self, key: &NamespacedName) {
         self.reported.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::Key;
+use crate::NamespacedName;
 
 use shares::{Grant, Holds, Shares};
 
@@ -44,11 +44,11 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    entries: BTreeMap<Key, Entry>,
+    entries: BTreeMap<NamespacedName, Entry>,
     /// What may run now, and what runs.
     shares: Shares,
     /// What may run later.
-    timers: BTreeSet<(Instant, Key, Timer)>,
+    timers: BTreeSet<(Instant, NamespacedName, Timer)>,
     arrivals: u64,
 }
 
@@ -83,7 +83,7 @@ struct Running {
 #[derive(Clone)]
 pub struct Taken {
     /// The key.
-    pub key: Key,
+    pub key: NamespacedName,
     /// How urgent it was.
     pub priority: Priority,
     /// How often the visits before this one failed in a row.
@@ -122,19 +122,19 @@ impl Queue {
     }
 
     /// The key is to be visited now. If it waits already, the higher priority holds; if it runs, it runs again after.
-    pub fn add(&self, key: &Key, priority: Priority) {
+    pub fn add(&self, key: &NamespacedName, priority: Priority) {
         self.state().wait(key, priority);
         self.0.changed.notify_one();
     }
 
     /// The key is to be visited after this time; if it was to be visited sooner, that holds.
-    pub fn add_after(&self, key: &Key, delay: Duration, priority: Priority) {
+    pub fn add_after(&self, key: &NamespacedName, delay: Duration, priority: Priority) {
         self.state().schedule(key, Instant::now() + delay, priority);
         self.0.changed.notify_one();
     }
 
     /// Like [`Queue::add`]; a visit that runs is told that something newer makes it pointless.
-    pub fn supersede(&self, key: &Key, priority: Priority, by: impl Into<String>) {
+    pub fn supersede(&self, key: &NamespacedName, priority: Priority, by: impl Into<String>) {
         let running = {
             let mut state = self.state();
             state.wait(key, priority);
@@ -156,7 +156,7 @@ impl Queue {
     }
 
     /// Whether a visit of this key runs.
-    pub fn is_running(&self, key: &Key) -> bool {
+    pub fn is_running(&self, key: &NamespacedName) -> bool {
         self.state().entries.get(key).is_some_and(|entry| entry.running.is_some())
     }
 
@@ -231,7 +231,7 @@ impl Queue {
     pub fn retry_failed(&self) -> usize {
         let mut state = self.state();
         let waits = |entry: &Entry| entry.failures > 0 && entry.due.is_some();
-        let failed: Vec<Key> =
+        let failed: Vec<NamespacedName> =
             state.entries.iter().filter(|(_, entry)| waits(entry)).map(|(key, _)| key.clone()).collect();
         for key in &failed {
             state.wait(key, Priority::Interval);
@@ -283,7 +283,7 @@ impl Running {
 }
 
 impl State {
-    fn wait(&mut self, key: &Key, priority: Priority) {
+    fn wait(&mut self, key: &NamespacedName, priority: Priority) {
         let entry = self.entries.entry(key.clone()).or_default();
         if let Some((due, _)) = entry.due.take() {
             self.timers.remove(&(due, key.clone(), Timer::Due));
@@ -305,7 +305,7 @@ impl State {
         }
     }
 
-    fn schedule(&mut self, key: &Key, due: Instant, priority: Priority) {
+    fn schedule(&mut self, key: &NamespacedName, due: Instant, priority: Priority) {
         let entry = self.entries.entry(key.clone()).or_default();
         if entry.waiting.is_some() {
             return;
@@ -322,7 +322,7 @@ impl State {
     }
 
     /// When the interval has passed; none where it never does.
-    fn set_interval(&mut self, key: &Key, at: Option<Instant>) {
+    fn set_interval(&mut self, key: &NamespacedName, at: Option<Instant>) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         if let Some(before) = std::mem::replace(&mut entry.interval, at) {
             self.timers.remove(&(before, key.clone(), Timer::Interval));
@@ -371,7 +371,7 @@ impl State {
         Some(Taken { key, priority, failures, interval_due, running })
     }
 
-    fn hold(&mut self, key: &Key, now: Holds) {
+    fn hold(&mut self, key: &NamespacedName, now: Holds) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let before = std::mem::replace(&mut entry.holds, now);
         self.shares.hold(&key.namespace, before, now);

@@ -16,9 +16,9 @@ use plumb_status::{Before, Status};
 use serde_json::{Map, Value, json};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
-use crate::Key;
+use crate::NamespacedName;
 use crate::kind::Object;
-use crate::store::{Change, Store, is_newer};
+use crate::store::{ObjectCache, ObjectEvent, is_newer};
 use crate::visit::requested_at;
 use crate::watch::OnChange;
 use plumb_cluster::{CallError, call};
@@ -63,9 +63,9 @@ pub(crate) struct Draft {
 pub(crate) struct Reporter<O: Object> {
     client: Client,
     manager: &'static str,
-    store: Store<O>,
+    store: ObjectCache<O>,
     on_change: OnChange<O>,
-    writes: Arc<Mutex<BTreeMap<Key, Arc<AsyncMutex<Writes>>>>>,
+    writes: Arc<Mutex<BTreeMap<NamespacedName, Arc<AsyncMutex<Writes>>>>>,
 }
 
 /// What is known of the status writes of one object. Locked while one is in flight.
@@ -115,7 +115,7 @@ impl<O: Object> Reporter<O> {
     pub(crate) fn new(
         client: Client,
         manager: &'static str,
-        store: Store<O>,
+        store: ObjectCache<O>,
         on_change: OnChange<O>,
     ) -> Self {
         Self { client, manager, store, on_change, writes: Arc::default() }
@@ -150,7 +150,7 @@ impl<O: Object> Reporter<O> {
         current: &mut Arc<O>,
         compose: impl Fn(&O) -> Draft,
     ) -> Result<(), ReportError> {
-        let key = Key::of(current.as_ref());
+        let key = NamespacedName::of(current.as_ref());
         let mut writes = self.writes(&key).lock_owned().await;
         if writes.in_doubt {
             *current = self.read_again(current).await?;
@@ -183,7 +183,7 @@ impl<O: Object> Reporter<O> {
         Err(ReportError::Refused(CallError::TimedOut))
     }
 
-    fn writes(&self, key: &Key) -> Arc<AsyncMutex<Writes>> {
+    fn writes(&self, key: &NamespacedName) -> Arc<AsyncMutex<Writes>> {
         let mut all = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(all.entry(key.clone()).or_default())
     }
@@ -195,7 +195,7 @@ impl<O: Object> Reporter<O> {
         patch: Value,
         mut writes: OwnedMutexGuard<Writes>,
     ) -> (Result<Arc<O>, CallError>, OwnedMutexGuard<Writes>) {
-        let (key, reporter) = (Key::of(current.as_ref()), self.clone());
+        let (key, reporter) = (NamespacedName::of(current.as_ref()), self.clone());
         let body = json!({ "metadata": { "resourceVersion": current.resource_version() }, "status": patch });
         writes.in_doubt = true;
         let sending = tokio::spawn(async move {
@@ -219,7 +219,7 @@ impl<O: Object> Reporter<O> {
 
     /// The object as it is now, if it is still the same one.
     async fn read_again(&self, current: &Arc<O>) -> Result<Arc<O>, ReportError> {
-        let key = Key::of(current.as_ref());
+        let key = NamespacedName::of(current.as_ref());
         match call(self.api(&key.namespace).get_opt(&key.name)).await? {
             Some(newer) if newer.uid() == current.uid() => Ok(self.observed(newer)),
             _ => Err(ReportError::Gone),
@@ -230,14 +230,14 @@ impl<O: Object> Reporter<O> {
     pub(crate) fn observed(&self, mut answer: O) -> Arc<O> {
         answer.meta_mut().managed_fields = None;
         let change = self.store.put(answer.clone());
-        if let Some(change @ Change::Applied { .. }) = &change {
+        if let Some(change @ ObjectEvent::Applied { .. }) = &change {
             (self.on_change)(change);
         }
         Arc::new(answer)
     }
 
     /// Forgets an object that is gone.
-    pub(crate) fn forget(&self, key: &Key) {
+    pub(crate) fn forget(&self, key: &NamespacedName) {
         self.writes.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 }

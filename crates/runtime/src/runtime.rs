@@ -15,22 +15,22 @@ use plumb_transport::server::{Limits, Refused, Server};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::Key;
-use crate::admin::{self, Gate, Readiness};
+use crate::NamespacedName;
+use crate::admin::{self, Readiness, ReadinessGate};
 use crate::attempt::{Driver, claims_progress, urgency};
 use crate::background::{Background, BoxError, Outcome, Task};
 use crate::clock::Clock;
 use crate::config::{Common, Work};
 use crate::events::{EventAddress, Recorder, Senders};
-use crate::kind::Kind;
-use crate::leader::{Election, Terms, lease_name};
+use crate::kind::ReconciledKind;
+use crate::leader::{Election, LeaseConfig, lease_name};
 use crate::lease::LeaseGuard;
 use crate::memory;
 use crate::metrics::Metrics;
 use crate::periods::PeriodReporter;
 use crate::queue::{Priority, Queue};
 use crate::report::{Draft, Reporter};
-use crate::store::{Change, Store};
+use crate::store::{ObjectCache, ObjectEvent};
 use crate::suspension::Suspensions;
 use crate::unreadable::UnreadableReporter;
 use crate::watch::{OnChange, Watch, WatchHealth, Watched, Watching};
@@ -77,9 +77,9 @@ pub struct Runtime {
 }
 
 /// An installed kind.
-pub struct Handle<K: Kind> {
+pub struct Handle<K: ReconciledKind> {
     /// Its objects.
-    pub store: Store<K::Object>,
+    pub store: ObjectCache<K::Object>,
     /// Its work.
     pub queue: Queue,
     kind: Arc<K>,
@@ -87,7 +87,7 @@ pub struct Handle<K: Kind> {
     clock: Clock,
 }
 
-impl<K: Kind> Clone for Handle<K> {
+impl<K: ReconciledKind> Clone for Handle<K> {
     fn clone(&self) -> Self {
         Self {
             store: self.store.clone(),
@@ -99,10 +99,10 @@ impl<K: Kind> Clone for Handle<K> {
     }
 }
 
-impl<K: Kind> Handle<K> {
+impl<K: ReconciledKind> Handle<K> {
     /// Writes what a fresh ledger says of the conditions that stand beside Ready, and the kind's own fields, whether an
     /// attempt goes on or not: each of the two writes is thought out anew when the other came first.
-    pub async fn amend(&self, key: &Key) {
+    pub async fn amend(&self, key: &NamespacedName) {
         let Some(mut object) = self.store.get(key) else { return };
         let start = Arc::clone(&object);
         let written = self.reporter.write(&mut object, |object| {
@@ -218,7 +218,7 @@ impl Runtime {
     }
 
     /// A gate that keeps the process from being ready until it is opened.
-    pub fn readiness_gate(&self, name: &'static str) -> Gate {
+    pub fn readiness_gate(&self, name: &'static str) -> ReadinessGate {
         self.readiness.gate(name)
     }
 
@@ -263,9 +263,9 @@ impl Runtime {
     pub fn watch<O: Watched>(
         &mut self,
         mut watching: Watching,
-        on_change: impl Fn(&Change<O>) + Send + Sync + 'static,
-    ) -> Store<O> {
-        let store = Store::default();
+        on_change: impl Fn(&ObjectEvent<O>) + Send + Sync + 'static,
+    ) -> ObjectCache<O> {
+        let store = ObjectCache::default();
         watching.namespace = watching.namespace.or_else(|| self.only_namespace());
         self.add_watch(Watch {
             client: self.client(),
@@ -279,15 +279,15 @@ impl Runtime {
     }
 
     /// Installs a kind with a queue of its own.
-    pub fn install<K: Kind>(&mut self, kind: K) -> Handle<K> {
+    pub fn install<K: ReconciledKind>(&mut self, kind: K) -> Handle<K> {
         let queue = self.queue();
         self.install_with(queue, kind)
     }
 
     /// Installs a kind whose queue exists already.
-    pub fn install_with<K: Kind>(&mut self, queue: Queue, kind: K) -> Handle<K> {
+    pub fn install_with<K: ReconciledKind>(&mut self, queue: Queue, kind: K) -> Handle<K> {
         let kind = Arc::new(kind);
-        let store = Store::<K::Object>::default();
+        let store = ObjectCache::<K::Object>::default();
         let unreadable = UnreadableReporter {
             client: self.client(),
             recorder: self.recorder(),
@@ -353,10 +353,10 @@ impl Runtime {
         }));
     }
 
-    fn terms(&self) -> Terms {
+    fn terms(&self) -> LeaseConfig {
         let selector = self.work.as_ref().map(|work| work.watch_label_selector.as_str()).unwrap_or_default();
         let common = &self.common;
-        Terms {
+        LeaseConfig {
             namespace: self.runtime_namespace(),
             name: lease_name(self.identity.controller, selector),
             holder: format!("{}_{}", std::env::var("HOSTNAME").unwrap_or_default(), uuid::Uuid::new_v4()),
@@ -460,23 +460,29 @@ async fn retry_after_outages(mut ends: OutageEnds, queue: Queue) {
 }
 
 /// What follows from the changes of a kind's objects.
-fn on_change<K: Kind>(kind: &Arc<K>, queue: &Queue, unreadable: UnreadableReporter) -> OnChange<K::Object> {
+fn on_change<K: ReconciledKind>(
+    kind: &Arc<K>,
+    queue: &Queue,
+    unreadable: UnreadableReporter,
+) -> OnChange<K::Object> {
     let (kind, queue) = (Arc::clone(kind), queue.clone());
     Arc::new(move |change| {
         kind.changed(change);
         match change {
-            Change::Applied { old, new } => {
+            ObjectEvent::Applied { old, new } => {
                 if let Some(priority) = urgency(kind.as_ref(), old.as_deref(), new.as_ref()) {
                     hurry(&queue, new.as_ref(), priority);
-                } else if claims_progress(new.as_ref()) && !queue.is_running(&Key::of(new.as_ref())) {
+                } else if claims_progress(new.as_ref())
+                    && !queue.is_running(&NamespacedName::of(new.as_ref()))
+                {
                     hurry(&queue, new.as_ref(), Priority::Interval);
                 }
             }
             // A visit that finds nothing tidies up.
-            Change::Deleted { old } => {
-                queue.supersede(&Key::of(old.as_ref()), Priority::Deletion, "deletion");
+            ObjectEvent::Deleted { old } => {
+                queue.supersede(&NamespacedName::of(old.as_ref()), Priority::Deletion, "deletion");
             }
-            Change::Unreadable { key, message: _, raw } => {
+            ObjectEvent::Unreadable { key, message: _, raw } => {
                 // What runs now works for a spec that does not stand any more.
                 queue.supersede(key, Priority::Revision, "a version that cannot be read");
                 unreadable.request(key, raw);
@@ -487,7 +493,7 @@ fn on_change<K: Kind>(kind: &Arc<K>, queue: &Queue, unreadable: UnreadableReport
 
 /// An object asks for an attempt.
 fn hurry<O: kube::Resource<DynamicType = ()>>(queue: &Queue, object: &O, priority: Priority) {
-    let key = Key::of(object);
+    let key = NamespacedName::of(object);
     match priority {
         // What runs now works for something that is no longer wanted.
         Priority::Revision | Priority::Deletion => {

@@ -7,7 +7,7 @@ use plumb_status::chain;
 
 use crate::background::BoxError;
 use crate::clock::Clock;
-use crate::config::{Common, Gate, Refused, Work};
+use crate::config::{Common, ConfigError, FeatureGate, Work};
 use crate::logs;
 use crate::runtime::{Identity, Runtime};
 
@@ -27,9 +27,9 @@ pub struct Flags<'a> {
 /// Runs a controller: parses its flags (2 if they are refused), installs it, runs it until a signal (0) or a fault (1).
 pub fn start<O: Parser>(
     identity: &Identity,
-    gates: &[Gate],
+    gates: &[FeatureGate],
     flags: impl Fn(&O) -> Flags<'_>,
-    validate: impl Fn(&O) -> Result<(), Refused>,
+    validate: impl Fn(&O) -> Result<(), ConfigError>,
     install: impl AsyncFnOnce(&mut Runtime, O) -> Result<(), BoxError>,
 ) -> ExitCode {
     let options = match O::try_parse() {

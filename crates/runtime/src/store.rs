@@ -8,11 +8,11 @@ use kube::Resource;
 use kube::core::DynamicObject;
 use tokio::sync::watch;
 
-use crate::Key;
+use crate::NamespacedName;
 
 /// What changed.
 #[derive(Debug, Clone)]
-pub enum Change<O> {
+pub enum ObjectEvent<O> {
     /// An object is new, or is different from before.
     Applied {
         /// As it was before; none for a new one.
@@ -28,7 +28,7 @@ pub enum Change<O> {
     /// An object cannot be read as its type: the store does not show it any more, all others live on.
     Unreadable {
         /// Its name.
-        key: Key,
+        key: NamespacedName,
         /// Why, with the field.
         message: String,
         /// As it was sent.
@@ -37,7 +37,7 @@ pub enum Change<O> {
 }
 
 /// The objects of a kind. Clones share it.
-pub struct Store<O>(Arc<Inner<O>>);
+pub struct ObjectCache<O>(Arc<Inner<O>>);
 
 struct Inner<O> {
     objects: RwLock<Objects<O>>,
@@ -45,9 +45,9 @@ struct Inner<O> {
 }
 
 struct Objects<O> {
-    readable: BTreeMap<Key, Arc<O>>,
+    readable: BTreeMap<NamespacedName, Arc<O>>,
     /// Objects that are there but cannot be read as their type, as they were when they could be read last.
-    unreadable: BTreeMap<Key, Option<Arc<O>>>,
+    unreadable: BTreeMap<NamespacedName, Option<Arc<O>>>,
 }
 
 impl<O> Default for Objects<O> {
@@ -56,21 +56,21 @@ impl<O> Default for Objects<O> {
     }
 }
 
-impl<O> Clone for Store<O> {
+impl<O> Clone for ObjectCache<O> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<O> Default for Store<O> {
+impl<O> Default for ObjectCache<O> {
     fn default() -> Self {
         Self(Arc::new(Inner { objects: RwLock::default(), synced: watch::Sender::new(false) }))
     }
 }
 
-impl<O: Resource> Store<O> {
+impl<O: Resource> ObjectCache<O> {
     /// The object with this name.
-    pub fn get(&self, key: &Key) -> Option<Arc<O>> {
+    pub fn get(&self, key: &NamespacedName) -> Option<Arc<O>> {
         self.read().readable.get(key).cloned()
     }
 
@@ -96,9 +96,9 @@ impl<O: Resource> Store<O> {
     }
 
     /// Takes in a version of an object, unless a newer or the same one is known.
-    pub(crate) fn put(&self, mut object: O) -> Option<Change<O>> {
+    pub(crate) fn put(&self, mut object: O) -> Option<ObjectEvent<O>> {
         object.meta_mut().managed_fields = None;
-        let key = Key::of(&object);
+        let key = NamespacedName::of(&object);
         let mut objects = self.write();
         let old = objects.readable.get(&key).cloned();
         if old.as_ref().is_some_and(|old| !is_newer(&object, old.as_ref())) {
@@ -107,18 +107,18 @@ impl<O: Resource> Store<O> {
         let new = Arc::new(object);
         objects.unreadable.remove(&key);
         objects.readable.insert(key, Arc::clone(&new));
-        Some(Change::Applied { old, new })
+        Some(ObjectEvent::Applied { old, new })
     }
 
     /// Forgets an object.
-    pub(crate) fn remove(&self, key: &Key) -> Option<Change<O>> {
+    pub(crate) fn remove(&self, key: &NamespacedName) -> Option<ObjectEvent<O>> {
         let mut objects = self.write();
         let unreadable = objects.unreadable.remove(key).flatten();
-        objects.readable.remove(key).or(unreadable).map(|old| Change::Deleted { old })
+        objects.readable.remove(key).or(unreadable).map(|old| ObjectEvent::Deleted { old })
     }
 
     /// An object is there, but cannot be read: nobody gets it from here until it can.
-    pub(crate) fn note_unreadable(&self, key: &Key) {
+    pub(crate) fn note_unreadable(&self, key: &NamespacedName) {
         let mut objects = self.write();
         let last = objects.readable.remove(key);
         let known = objects.unreadable.entry(key.clone()).or_default();
@@ -126,17 +126,17 @@ impl<O: Resource> Store<O> {
     }
 
     /// The objects that are there but cannot be read, as they were when they could be read last, if ever.
-    pub fn unreadable(&self) -> Vec<(Key, Option<Arc<O>>)> {
+    pub fn unreadable(&self) -> Vec<(NamespacedName, Option<Arc<O>>)> {
         self.read().unreadable.iter().map(|(key, last)| (key.clone(), last.clone())).collect()
     }
 
     /// Whether the object with this name is there, but cannot be read.
-    pub fn is_unreadable(&self, key: &Key) -> bool {
+    pub fn is_unreadable(&self, key: &NamespacedName) -> bool {
         self.read().unreadable.contains_key(key)
     }
 
     /// The objects that are known and were not listed.
-    pub(crate) fn missing(&self, listed: &BTreeSet<Key>) -> Vec<Key> {
+    pub(crate) fn missing(&self, listed: &BTreeSet<NamespacedName>) -> Vec<NamespacedName> {
         let objects = self.read();
         let known = objects.readable.keys().chain(objects.unreadable.keys());
         known.filter(|key| !listed.contains(*key)).cloned().collect()
@@ -182,21 +182,21 @@ mod tests {
 
     #[test]
     fn an_older_version_never_replaces_a_newer_one() {
-        let store = Store::default();
-        assert!(matches!(store.put(map("9", "a")), Some(Change::Applied { old: None, .. })));
+        let store = ObjectCache::default();
+        assert!(matches!(store.put(map("9", "a")), Some(ObjectEvent::Applied { old: None, .. })));
         assert!(store.put(map("9", "a")).is_none());
         assert!(store.put(map("8", "a")).is_none());
-        assert!(matches!(store.put(map("10", "a")), Some(Change::Applied { old: Some(_), .. })));
+        assert!(matches!(store.put(map("10", "a")), Some(ObjectEvent::Applied { old: Some(_), .. })));
         assert_eq!(
-            store.get(&Key::new("apps", "settings")).unwrap().metadata.resource_version.as_deref(),
+            store.get(&NamespacedName::new("apps", "settings")).unwrap().metadata.resource_version.as_deref(),
             Some("10")
         );
     }
 
     #[test]
     fn an_object_that_cannot_be_read_is_hidden_until_it_can_and_its_deletion_is_told() {
-        let store = Store::default();
-        let key = Key::new("apps", "settings");
+        let store = ObjectCache::default();
+        let key = NamespacedName::new("apps", "settings");
         store.note_unreadable(&key);
         assert!(store.is_unreadable(&key) && store.remove(&key).is_none());
         store.put(map("9", "a"));
@@ -205,23 +205,23 @@ mod tests {
         assert!(store.get(&key).is_none() && store.is_unreadable(&key));
         assert_eq!(store.missing(&BTreeSet::new()), std::slice::from_ref(&key));
         // New to everybody: what was left alone meanwhile is looked at again.
-        assert!(matches!(store.put(map("10", "a")), Some(Change::Applied { old: None, .. })));
+        assert!(matches!(store.put(map("10", "a")), Some(ObjectEvent::Applied { old: None, .. })));
         assert!(!store.is_unreadable(&key));
         store.note_unreadable(&key);
-        assert!(matches!(store.remove(&key), Some(Change::Deleted { .. })));
+        assert!(matches!(store.remove(&key), Some(ObjectEvent::Deleted { .. })));
         assert!(!store.is_unreadable(&key));
     }
 
     #[test]
     fn an_object_that_was_made_anew_replaces_the_old_one() {
-        let store = Store::default();
+        let store = ObjectCache::default();
         store.put(map("9", "a"));
         assert!(store.put(map("3", "b")).is_some());
     }
 
     #[tokio::test]
     async fn whoever_waits_hears_when_all_is_known() {
-        let store = Store::<ConfigMap>::default();
+        let store = ObjectCache::<ConfigMap>::default();
         let waiting = tokio::spawn({
             let store = store.clone();
             async move { store.synced().await }

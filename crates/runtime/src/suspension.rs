@@ -6,13 +6,13 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
-use plumb_status::{Occurrence, Reason};
+use plumb_status::{EventDraft, Reason};
 
-use crate::Key;
+use crate::NamespacedName;
 
 /// What the last visit of each object saw. An object that no visit of this process saw before is not reported.
 #[derive(Debug, Default)]
-pub(crate) struct Suspensions(Mutex<BTreeMap<Key, bool>>);
+pub(crate) struct Suspensions(Mutex<BTreeMap<NamespacedName, bool>>);
 
 /// Who wrote `spec.suspend` last.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,13 +23,13 @@ pub(crate) struct SuspendWriter {
 
 impl Suspensions {
     /// Whether an object was suspended or resumed since the last visit.
-    pub(crate) fn has_changed(&self, key: &Key, suspended: bool) -> bool {
+    pub(crate) fn has_changed(&self, key: &NamespacedName, suspended: bool) -> bool {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.insert(key.clone(), suspended).is_some_and(|before| before != suspended)
     }
 
     /// Forgets an object that is gone.
-    pub(crate) fn forget(&self, key: &Key) {
+    pub(crate) fn forget(&self, key: &NamespacedName) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 }
@@ -46,7 +46,7 @@ pub(crate) fn suspend_writer(entries: &[ManagedFieldsEntry]) -> Option<SuspendWr
 }
 
 /// The event.
-pub(crate) fn event(suspended: bool, writer: Option<&SuspendWriter>) -> Occurrence {
+pub(crate) fn event(suspended: bool, writer: Option<&SuspendWriter>) -> EventDraft {
     let (reason, done, value) = if suspended {
         (Reason::Suspended, "suspended", "spec.suspend is true")
     } else {
@@ -54,7 +54,7 @@ pub(crate) fn event(suspended: bool, writer: Option<&SuspendWriter>) -> Occurren
     };
     let by = writer.map(|writer| format!(" by {:?}", writer.manager)).unwrap_or_default();
     let at = writer.and_then(|writer| writer.at).map(|at| format!(" at {at}")).unwrap_or_default();
-    Occurrence::info(reason, format!("reconciliation {done}{by}{at}: {value}"))
+    EventDraft::info(reason, format!("reconciliation {done}{by}{at}: {value}"))
 }
 
 #[cfg(test)]
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn only_a_change_is_reported_and_not_what_is_seen_first() {
-        let (seen, key) = (Suspensions::default(), Key::new("apps", "web"));
+        let (seen, key) = (Suspensions::default(), NamespacedName::new("apps", "web"));
         let steps = [(true, false), (true, false), (false, true), (false, false), (true, true)];
         for (suspended, changed) in steps {
             assert_eq!(seen.has_changed(&key, suspended), changed);

@@ -11,13 +11,14 @@ use kube::{Api, Client, ResourceExt as _};
 use plumb_api::meta::RECONCILE_REQUESTED_AT;
 use plumb_status::cadence::Backoff;
 use plumb_status::{
-    Before, Condition, ConditionType, Detail, Ending, Ledger, Polarity, Reason, Status, chain, summarize,
+    AttemptOutcome, Before, Condition, ConditionType, Detail, Ledger, Polarity, Reason, Status, chain,
+    summarize,
 };
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::Key;
+use crate::NamespacedName;
 use crate::clock::Clock;
 use crate::events::Recorder;
 use crate::kind::Object;
@@ -51,7 +52,7 @@ pub(crate) struct Waiting {
 #[derive(Default)]
 struct State {
     /// One report for each object, of its newest version.
-    reports: BTreeMap<Key, Report>,
+    reports: BTreeMap<NamespacedName, Report>,
     /// The generation that was reported last, by uid.
     reported: BTreeMap<String, i64>,
 }
@@ -89,7 +90,7 @@ impl Ledger for Nothing {
 
 impl UnreadableReporter {
     /// Asks for a report, once per generation. Never waits.
-    pub(crate) fn request(&self, key: &Key, raw: &DynamicObject) {
+    pub(crate) fn request(&self, key: &NamespacedName, raw: &DynamicObject) {
         let report = Report {
             uid: raw.uid().unwrap_or_default(),
             generation: raw.metadata.generation.unwrap_or_default(),
@@ -101,7 +102,7 @@ impl UnreadableReporter {
             return;
         }
         if state.reports.len() >= WAITING_MAX && !state.reports.contains_key(key) {
-            let Key { namespace, name } = key;
+            let NamespacedName { namespace, name } = key;
             tracing::warn!(name, namespace, "invalid object not reported: {WAITING_MAX} reports are queued");
             return;
         }
@@ -127,7 +128,7 @@ impl UnreadableReporter {
             }
             let outcome = self.write::<O>(&key, &report).await;
             if let Err(error) = &outcome {
-                let Key { namespace, name } = &key;
+                let NamespacedName { namespace, name } = &key;
                 tracing::warn!(name, namespace, error = chain(error), "failed to report invalid object");
             }
             self.waiting.settle(&key, report, outcome.is_ok());
@@ -135,7 +136,7 @@ impl UnreadableReporter {
     }
 
     /// Reads the object again: only the newest version is reported, if it still cannot be read.
-    async fn write<O: Object>(&self, key: &Key, report: &Report) -> Result<(), CallError> {
+    async fn write<O: Object>(&self, key: &NamespacedName, report: &Report) -> Result<(), CallError> {
         let resource = ApiResource::erase::<O>(&());
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &key.namespace, &resource);
         let Some(raw) = call(api.get_opt(&key.name)).await? else { return Ok(()) };
@@ -152,7 +153,7 @@ impl UnreadableReporter {
             now: self.clock.now(),
         };
         let detail = Detail::new(Reason::InvalidSpec, message(&problem, &raw));
-        let summary = summarize(&before, &Nothing, &Ending::Stalled { condition: None, detail });
+        let summary = summarize(&before, &Nothing, &AttemptOutcome::Stalled { condition: None, detail });
         let Some(status) = summary.status else { return Ok(()) };
         if status == stands {
             return Ok(());
@@ -174,14 +175,14 @@ impl UnreadableReporter {
 
 impl Waiting {
     /// The report that is due first.
-    fn next(&self) -> Option<(Key, Report)> {
+    fn next(&self) -> Option<(NamespacedName, Report)> {
         let state = self.state();
         let next = state.reports.iter().min_by_key(|(_, report)| report.due);
         next.map(|(key, report)| (key.clone(), report.clone()))
     }
 
     /// Takes a report out, or puts it off, unless a newer one was asked for meanwhile.
-    fn settle(&self, key: &Key, report: Report, done: bool) {
+    fn settle(&self, key: &NamespacedName, report: Report, done: bool) {
         let mut state = self.state();
         let same = |waits: &Report| waits.uid == report.uid && waits.generation == report.generation;
         if !state.reports.get(key).is_some_and(same) {

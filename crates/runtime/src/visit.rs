@@ -6,19 +6,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use plumb_api::meta::RECONCILE_REQUESTED_AT;
-use plumb_status::{Ending, Occurrence};
+use plumb_status::{AttemptOutcome, EventDraft};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::Key;
+use crate::NamespacedName;
 use crate::clock::Clock;
 use crate::events::Recorder;
-use crate::kind::{ConditionOf, Kind};
+use crate::kind::{ConditionOf, ReconciledKind};
 use crate::queue::{Priority, Queue, Taken};
 use crate::report::{Draft, ReportError, Reporter};
 
 /// A visit.
-pub struct Visit<K: Kind> {
+pub struct Visit<K: ReconciledKind> {
     pub(crate) kind: Arc<K>,
     pub(crate) taken: Taken,
     pub(crate) object: Arc<K::Object>,
@@ -53,14 +53,14 @@ impl Worker {
     }
 }
 
-impl<K: Kind> Visit<K> {
+impl<K: ReconciledKind> Visit<K> {
     /// The object as it was when the attempt began.
     pub fn object(&self) -> &Arc<K::Object> {
         &self.object
     }
 
     /// Its name.
-    pub fn key(&self) -> &Key {
+    pub fn key(&self) -> &NamespacedName {
         &self.taken.key
     }
 
@@ -157,16 +157,16 @@ impl<K: Kind> Visit<K> {
     pub async fn unless_superseded<T>(
         &self,
         work: impl Future<Output = T>,
-    ) -> Result<T, Ending<ConditionOf<K>>> {
+    ) -> Result<T, AttemptOutcome<ConditionOf<K>>> {
         tokio::select! {
             biased;
             done = work => Ok(done),
-            by = self.superseded() => Err(Ending::Superseded { by }),
+            by = self.superseded() => Err(AttemptOutcome::Superseded { by }),
         }
     }
 
     /// Tells something at once, in the middle of the attempt.
-    pub fn tell(&self, occurrence: Occurrence) {
+    pub fn tell(&self, occurrence: EventDraft) {
         self.recorder.tell(self.object.as_ref(), occurrence);
     }
 }

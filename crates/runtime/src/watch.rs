@@ -17,9 +17,9 @@ use plumb_status::message::cut;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use crate::Key;
-use crate::admin::Gate;
-use crate::store::{Change, Store};
+use crate::NamespacedName;
+use crate::admin::ReadinessGate;
+use crate::store::{ObjectCache, ObjectEvent};
 
 /// After this time of failures a watch makes the process unready; at once where its first list has not come.
 const UNREADY_AFTER: Duration = Duration::from_secs(30);
@@ -63,28 +63,28 @@ pub struct Watching {
 }
 
 /// Who hears of changes.
-pub type OnChange<O> = Arc<dyn Fn(&Change<O>) + Send + Sync>;
+pub type OnChange<O> = Arc<dyn Fn(&ObjectEvent<O>) + Send + Sync>;
 
 /// A watch with its store. It ends only by being dropped.
 pub(crate) struct Watch<O: Watched> {
     pub(crate) client: Client,
     pub(crate) outages: Outages,
     pub(crate) watching: Watching,
-    pub(crate) store: Store<O>,
+    pub(crate) store: ObjectCache<O>,
     pub(crate) on_change: OnChange<O>,
     pub(crate) health: WatchHealth,
 }
 
 /// Whether a watch works, as readiness hears of it.
 pub(crate) struct WatchHealth {
-    gate: Gate,
+    gate: ReadinessGate,
     /// Since when it fails, and when it failed last.
     failing: Option<(Instant, Instant)>,
 }
 
 impl WatchHealth {
     /// A watch that works until it fails.
-    pub(crate) fn new(gate: Gate) -> Self {
+    pub(crate) fn new(gate: ReadinessGate) -> Self {
         gate.open();
         Self { gate, failing: None }
     }
@@ -140,7 +140,10 @@ impl<O: Watched> Watch<O> {
             match event {
                 Ok(Event::Init) => listed.clear(),
                 Ok(Event::InitApply(object)) => {
-                    listed.insert(Key::new(object.namespace().unwrap_or_default(), object.name_any()));
+                    listed.insert(NamespacedName::new(
+                        object.namespace().unwrap_or_default(),
+                        object.name_any(),
+                    ));
                     self.applied(object);
                 }
                 Ok(Event::InitDone) => {
@@ -151,7 +154,10 @@ impl<O: Watched> Watch<O> {
                 }
                 Ok(Event::Apply(object)) => self.applied(object),
                 Ok(Event::Delete(object)) => {
-                    self.deleted(&Key::new(object.namespace().unwrap_or_default(), object.name_any()));
+                    self.deleted(&NamespacedName::new(
+                        object.namespace().unwrap_or_default(),
+                        object.name_any(),
+                    ));
                 }
                 Err(error) => {
                     let error = plumb_status::chain(&error);
@@ -162,7 +168,7 @@ impl<O: Watched> Watch<O> {
     }
 
     fn applied(&self, object: DynamicObject) {
-        let key = Key::new(object.namespace().unwrap_or_default(), object.name_any());
+        let key = NamespacedName::new(object.namespace().unwrap_or_default(), object.name_any());
         match read::<O>(&object) {
             Ok(read) => {
                 if let Some(change) = self.store.put(read) {
@@ -172,12 +178,12 @@ impl<O: Watched> Watch<O> {
             Err(message) => {
                 tracing::error!(kind = %O::kind(&()), name = key.name, namespace = key.namespace, error = message, "failed to decode object");
                 self.store.note_unreadable(&key);
-                (self.on_change)(&Change::Unreadable { key, message, raw: Box::new(object) });
+                (self.on_change)(&ObjectEvent::Unreadable { key, message, raw: Box::new(object) });
             }
         }
     }
 
-    fn deleted(&self, key: &Key) {
+    fn deleted(&self, key: &NamespacedName) {
         if let Some(change) = self.store.remove(key) {
             (self.on_change)(&change);
         }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
-use crate::{Classify, ConditionStatus, ConditionType, Consequence, Detail, Occurrence, Turn};
+use crate::{Classify, ConditionStatus, ConditionType, Consequence, Detail, EventDraft, Transition};
 
 /// How an attempt ends: exactly one of these.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending<C> {
+pub enum AttemptOutcome<C> {
     /// Every step passed. Ready=True iff all standing conditions are healthy.
     Succeeded {
         /// What Ready says.
@@ -30,7 +30,7 @@ pub enum Ending<C> {
         /// What Ready and that condition say.
         detail: Detail,
         /// When to try again.
-        retry: Retry,
+        retry: RetryPolicy,
     },
     /// Only a change of the object can help: Ready=False, Stalled=True, no further attempt.
     Stalled {
@@ -52,16 +52,21 @@ pub enum Ending<C> {
 
 /// When a failed attempt is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retry {
+pub enum RetryPolicy {
     /// Later and later, per object.
     Backoff,
     /// After a fixed time.
     After(Duration),
 }
 
-impl<C> Ending<C> {
+impl<C> AttemptOutcome<C> {
     /// The ending that an error leads to, by its own consequence. `wait` is how soon a wait is looked at again.
-    pub fn of<E: Error + Classify>(error: &E, condition: Option<C>, retry: Retry, wait: Duration) -> Self {
+    pub fn of<E: Error + Classify>(
+        error: &E,
+        condition: Option<C>,
+        retry: RetryPolicy,
+        wait: Duration,
+    ) -> Self {
         let detail = Detail::of(error);
         match error.consequence() {
             Consequence::Retry => Self::Failed { condition, detail, retry },
@@ -97,7 +102,7 @@ impl<C> Ending<C> {
 
 /// What a ledger says about one condition of the vocabulary.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Said {
+pub enum ConditionUpdate {
     /// The attempt learned nothing about it: it stands as before. (A success still clears what contradicts it.)
     Nothing,
     /// It does not apply any more.
@@ -112,9 +117,9 @@ pub trait Ledger {
     type Condition: ConditionType;
 
     /// What is known of this condition now.
-    fn said(&self, condition: Self::Condition) -> Said {
+    fn said(&self, condition: Self::Condition) -> ConditionUpdate {
         let _ = condition;
-        Said::Nothing
+        ConditionUpdate::Nothing
     }
 
     /// What the attempt was doing last, for the Reconciling condition.
@@ -128,22 +133,22 @@ pub trait Ledger {
     }
 
     /// What happened in the world and is told whatever the ending: objects changed, garbage collected, …
-    fn happened(&self) -> Vec<Occurrence> {
+    fn happened(&self) -> Vec<EventDraft> {
         Vec::new()
     }
 
     /// What a success tells. The default tells the detail of Ready when it is news.
-    fn success(&self, turn: Turn, detail: &Detail) -> Vec<Occurrence> {
+    fn success(&self, turn: Transition, detail: &Detail) -> Vec<EventDraft> {
         match turn {
-            Turn::New | Turn::Changed | Turn::Recovered => {
-                vec![Occurrence::info(detail.reason, detail.message.clone())]
+            Transition::New | Transition::Changed | Transition::Recovered => {
+                vec![EventDraft::info(detail.reason, detail.message.clone())]
             }
-            Turn::Unchanged => Vec::new(),
+            Transition::Unchanged => Vec::new(),
         }
     }
 
     /// What a wait tells, when it is news. The default tells the detail of Ready, without alarm.
-    fn waiting(&self, detail: &Detail) -> Vec<Occurrence> {
-        vec![Occurrence::info(detail.reason, detail.message.clone())]
+    fn waiting(&self, detail: &Detail) -> Vec<EventDraft> {
+        vec![EventDraft::info(detail.reason, detail.message.clone())]
     }
 }

@@ -16,8 +16,8 @@ pub mod summary;
 
 pub use condition::{Condition, ConditionStatus, ConditionType, Polarity};
 pub use consequence::{Classify, Consequence, Detail, chain};
-pub use ending::{Ending, Ledger, Retry, Said};
+pub use ending::{AttemptOutcome, ConditionUpdate, Ledger, RetryPolicy};
 pub use lint::breaches;
-pub use occurrence::{Audience, Occurrence, Severity, Turn};
+pub use occurrence::{Audience, EventDraft, Severity, Transition};
 pub use reason::Reason;
 pub use summary::{Before, Next, Status, Summary, in_progress, summarize};

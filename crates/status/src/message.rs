@@ -52,7 +52,7 @@ mod tests {
     fn messages_are_cut_where_they_are_made() {
         let long = "x".repeat(1 << 20);
         let detail = crate::Detail::new(crate::Reason::Failed, long.clone());
-        let event = crate::Occurrence::error(crate::Reason::Failed, long);
+        let event = crate::EventDraft::error(crate::Reason::Failed, long);
         for message in [detail.message, event.message] {
             assert!(
                 message.len() <= MESSAGE_BYTES_MAX && message.ends_with(" bytes more)"),

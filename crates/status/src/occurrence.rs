@@ -29,7 +29,7 @@ pub enum Audience {
 
 /// What a success is, compared with what stood before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Turn {
+pub enum Transition {
     /// The first success of the object.
     New,
     /// The world is different now, and was well before.
@@ -42,7 +42,7 @@ pub enum Turn {
 
 /// The content of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Occurrence {
+pub struct EventDraft {
     /// How loud.
     pub severity: Severity,
     /// Why, for machines.
@@ -55,7 +55,7 @@ pub struct Occurrence {
     pub audience: Audience,
 }
 
-impl Occurrence {
+impl EventDraft {
     /// Good or neutral news for everyone.
     pub fn info(reason: Reason, message: impl Into<String>) -> Self {
         Self::new(Severity::Info, reason, message)

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use crate::condition::{READY, RECONCILING, STALLED, find, whole_seconds};
 use crate::message::{CONDITION_BYTES_MAX, cut};
 use crate::{
-    Condition, ConditionStatus, ConditionType, Detail, Ending, Ledger, Occurrence, Polarity, Reason, Retry,
-    Said, Turn,
+    AttemptOutcome, Condition, ConditionStatus, ConditionType, ConditionUpdate, Detail, EventDraft, Ledger,
+    Polarity, Reason, RetryPolicy, Transition,
 };
 
 /// The part of a status that every kind has.
@@ -77,7 +77,7 @@ pub struct Summary {
     /// The status that should stand; none where there is nothing left to write to.
     pub status: Option<Status>,
     /// What is told.
-    pub events: Vec<Occurrence>,
+    pub events: Vec<EventDraft>,
     /// The next visit.
     pub next: Next,
 }
@@ -86,16 +86,16 @@ pub struct Summary {
 pub fn summarize<L: Ledger + ?Sized>(
     before: &Before<'_>,
     ledger: &L,
-    ending: &Ending<L::Condition>,
+    ending: &AttemptOutcome<L::Condition>,
 ) -> Summary {
     let status = match ending {
-        Ending::Gone => None,
-        Ending::Suspended => Some(echoed(before, amend(before, ledger))),
-        Ending::Superseded { .. } => Some(superseded(before, ledger)),
-        Ending::Succeeded { detail, .. } => Some(succeeded(before, ledger, detail)),
-        Ending::Waiting { on, .. } => Some(retried(before, ledger, None, on)),
-        Ending::Failed { condition, detail, .. } => Some(retried(before, ledger, *condition, detail)),
-        Ending::Stalled { condition, detail } => Some(stalled(before, ledger, *condition, detail)),
+        AttemptOutcome::Gone => None,
+        AttemptOutcome::Suspended => Some(echoed(before, amend(before, ledger))),
+        AttemptOutcome::Superseded { .. } => Some(superseded(before, ledger)),
+        AttemptOutcome::Succeeded { detail, .. } => Some(succeeded(before, ledger, detail)),
+        AttemptOutcome::Waiting { on, .. } => Some(retried(before, ledger, None, on)),
+        AttemptOutcome::Failed { condition, detail, .. } => Some(retried(before, ledger, *condition, detail)),
+        AttemptOutcome::Stalled { condition, detail } => Some(stalled(before, ledger, *condition, detail)),
     };
     let events = told(before, ledger, ending, status.as_ref());
     Summary { status, events, next: next(ending) }
@@ -124,7 +124,7 @@ fn succeeded<L: Ledger + ?Sized>(before: &Before<'_>, ledger: &L, detail: &Detai
     draft.take_all(ledger, None);
     for condition in L::Condition::ALL.iter().copied().filter(|condition| condition.affects_ready()) {
         // Every step passed: what was bad before and not said again is over.
-        if ledger.said(condition) == Said::Nothing && draft.ill(condition).is_some() {
+        if ledger.said(condition) == ConditionUpdate::Nothing && draft.ill(condition).is_some() {
             draft.remove(condition.as_str());
         }
     }
@@ -198,15 +198,14 @@ fn echoed(before: &Before<'_>, status: Status) -> Status {
     Status { last_handled_reconcile_at: before.requested_at.map(str::to_owned).or(kept), ..status }
 }
 
-fn next<C>(ending: &Ending<C>) -> Next {
+fn next<C>(ending: &AttemptOutcome<C>) -> Next {
     match ending {
-        Ending::Succeeded { .. } => Next::Interval,
-        Ending::Waiting { retry, .. } | Ending::Failed { retry: Retry::After(retry), .. } => {
-            Next::After(*retry)
-        }
-        Ending::Failed { retry: Retry::Backoff, .. } => Next::Backoff,
-        Ending::Superseded { .. } => Next::Now,
-        Ending::Stalled { .. } | Ending::Suspended | Ending::Gone => Next::Never,
+        AttemptOutcome::Succeeded { .. } => Next::Interval,
+        AttemptOutcome::Waiting { retry, .. }
+        | AttemptOutcome::Failed { retry: RetryPolicy::After(retry), .. } => Next::After(*retry),
+        AttemptOutcome::Failed { retry: RetryPolicy::Backoff, .. } => Next::Backoff,
+        AttemptOutcome::Superseded { .. } => Next::Now,
+        AttemptOutcome::Stalled { .. } | AttemptOutcome::Suspended | AttemptOutcome::Gone => Next::Never,
     }
 }
 
@@ -214,32 +213,32 @@ fn next<C>(ending: &Ending<C>) -> Next {
 fn told<L: Ledger + ?Sized>(
     before: &Before<'_>,
     ledger: &L,
-    ending: &Ending<L::Condition>,
+    ending: &AttemptOutcome<L::Condition>,
     status: Option<&Status>,
-) -> Vec<Occurrence> {
+) -> Vec<EventDraft> {
     let mut events = ledger.happened();
     let ready = status.and_then(Status::ready);
     match ending {
-        Ending::Succeeded { detail, changed } => match ready {
+        AttemptOutcome::Succeeded { detail, changed } => match ready {
             Some(ready) if !ready.is_true() => {
                 if is_news(before, ready) {
                     let text = &ready.message;
-                    events.push(Occurrence::error(detail.reason, text.clone()));
+                    events.push(EventDraft::error(detail.reason, text.clone()));
                 }
             }
             _ => events.extend(ledger.success(turn(before, ready, *changed), detail)),
         },
-        Ending::Waiting { on, .. } => {
+        AttemptOutcome::Waiting { on, .. } => {
             if ready.is_some_and(|ready| is_news(before, ready)) {
                 events.extend(ledger.waiting(on));
             }
         }
-        Ending::Failed { detail, .. } | Ending::Stalled { detail, .. } => {
+        AttemptOutcome::Failed { detail, .. } | AttemptOutcome::Stalled { detail, .. } => {
             if ready.is_some_and(|ready| is_news(before, ready)) {
-                events.push(Occurrence::error(detail.reason, detail.message.clone()));
+                events.push(EventDraft::error(detail.reason, detail.message.clone()));
             }
         }
-        Ending::Superseded { .. } | Ending::Suspended | Ending::Gone => {}
+        AttemptOutcome::Superseded { .. } | AttemptOutcome::Suspended | AttemptOutcome::Gone => {}
     }
     let metadata = ledger.metadata();
     for event in &mut events {
@@ -254,16 +253,16 @@ fn is_news(before: &Before<'_>, ready: &Condition) -> bool {
     !before.at_start.ready().is_some_and(|was| was.says_the_same(ready))
 }
 
-fn turn(before: &Before<'_>, ready: Option<&Condition>, changed: bool) -> Turn {
+fn turn(before: &Before<'_>, ready: Option<&Condition>, changed: bool) -> Transition {
     match before.at_start.ready() {
-        Some(was) if was.is_false() => Turn::Recovered,
+        Some(was) if was.is_false() => Transition::Recovered,
         Some(was) if was.is_true() => {
             let same = ready.is_some_and(|ready| was.says_the_same(ready));
-            if changed || !same { Turn::Changed } else { Turn::Unchanged }
+            if changed || !same { Transition::Changed } else { Transition::Unchanged }
         }
-        _ if before.at_start.observed_generation < 1 => Turn::New,
-        _ if changed => Turn::Changed,
-        _ => Turn::Unchanged,
+        _ if before.at_start.observed_generation < 1 => Transition::New,
+        _ if changed => Transition::Changed,
+        _ => Transition::Unchanged,
     }
 }
 
@@ -302,21 +301,23 @@ impl<'a> Draft<'a> {
                         Polarity::Negative => ConditionStatus::True,
                         Polarity::Positive => ConditionStatus::False,
                     };
-                    self.take(condition, Said::Stands(status, detail.clone()));
+                    self.take(condition, ConditionUpdate::Stands(status, detail.clone()));
                 }
                 _ => self.take(condition, ledger.said(condition)),
             }
         }
     }
 
-    fn take<C: ConditionType>(&mut self, condition: C, said: Said) {
+    fn take<C: ConditionType>(&mut self, condition: C, said: ConditionUpdate) {
         match (said, condition.polarity()) {
-            (Said::Nothing, _) => {}
-            (Said::Stands(ConditionStatus::True, detail), Polarity::Negative) => {
+            (ConditionUpdate::Nothing, _) => {}
+            (ConditionUpdate::Stands(ConditionStatus::True, detail), Polarity::Negative) => {
                 self.set(condition.as_str(), ConditionStatus::True, detail.reason, &detail.message);
             }
-            (Said::Cleared, _) | (Said::Stands(..), Polarity::Negative) => self.remove(condition.as_str()),
-            (Said::Stands(status, detail), Polarity::Positive) => {
+            (ConditionUpdate::Cleared, _) | (ConditionUpdate::Stands(..), Polarity::Negative) => {
+                self.remove(condition.as_str())
+            }
+            (ConditionUpdate::Stands(status, detail), Polarity::Positive) => {
                 self.set(condition.as_str(), status, detail.reason, &detail.message);
             }
         }

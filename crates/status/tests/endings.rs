@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use plumb_status::{
-    Before, Condition, ConditionStatus, ConditionType, Detail, Ending, Ledger, Polarity, Reason, Retry, Said,
-    Status, breaches, in_progress, summarize,
+    AttemptOutcome, Before, Condition, ConditionStatus, ConditionType, ConditionUpdate, Detail, Ledger,
+    Polarity, Reason, RetryPolicy, Status, breaches, in_progress, summarize,
 };
 use proptest::prelude::*;
 
@@ -87,16 +87,16 @@ impl ConditionType for Applier {
 #[derive(Debug, Clone)]
 struct Book<C> {
     about: Option<C>,
-    said: Said,
+    said: ConditionUpdate,
     progress: Option<String>,
 }
 
 impl<C: ConditionType> Ledger for Book<C> {
     type Condition = C;
 
-    fn said(&self, condition: C) -> Said {
+    fn said(&self, condition: C) -> ConditionUpdate {
         match self.about {
-            Some(about) if about != condition => Said::Nothing,
+            Some(about) if about != condition => ConditionUpdate::Nothing,
             _ => self.said.clone(),
         }
     }
@@ -110,7 +110,7 @@ impl<C: ConditionType> Ledger for Book<C> {
 #[derive(Debug, Clone)]
 struct Attempt<C> {
     book: Book<C>,
-    ending: Ending<C>,
+    ending: AttemptOutcome<C>,
     /// Whether the spec changed before it.
     edited: bool,
     /// Whether it showed that it was at work.
@@ -135,35 +135,35 @@ fn detail(reason: Reason) -> Detail {
     Detail::new(reason, format!("{reason} it is"))
 }
 
-fn endings<C: ConditionType>() -> Vec<Ending<C>> {
+fn endings<C: ConditionType>() -> Vec<AttemptOutcome<C>> {
     let mut all = vec![
-        Ending::Succeeded { detail: detail(Reason::Succeeded), changed: true },
-        Ending::Succeeded { detail: detail(Reason::ReconciliationSucceeded), changed: false },
-        Ending::Waiting { on: detail(Reason::DependencyNotReady), retry: Duration::from_secs(30) },
-        Ending::Superseded { by: "main@sha1:1".to_owned() },
-        Ending::Suspended,
-        Ending::Gone,
+        AttemptOutcome::Succeeded { detail: detail(Reason::Succeeded), changed: true },
+        AttemptOutcome::Succeeded { detail: detail(Reason::ReconciliationSucceeded), changed: false },
+        AttemptOutcome::Waiting { on: detail(Reason::DependencyNotReady), retry: Duration::from_secs(30) },
+        AttemptOutcome::Superseded { by: "main@sha1:1".to_owned() },
+        AttemptOutcome::Suspended,
+        AttemptOutcome::Gone,
     ];
     for condition in std::iter::once(None).chain(C::ALL.iter().copied().map(Some)) {
         let failure = detail(Reason::Failed);
-        all.push(Ending::Failed { condition, detail: failure.clone(), retry: Retry::Backoff });
-        all.push(Ending::Stalled { condition, detail: failure });
+        all.push(AttemptOutcome::Failed { condition, detail: failure.clone(), retry: RetryPolicy::Backoff });
+        all.push(AttemptOutcome::Stalled { condition, detail: failure });
     }
-    let retry = Retry::After(Duration::from_secs(1));
-    all.push(Ending::Failed { condition: None, detail: detail(Reason::BuildFailed), retry });
+    let retry = RetryPolicy::After(Duration::from_secs(1));
+    all.push(AttemptOutcome::Failed { condition: None, detail: detail(Reason::BuildFailed), retry });
     all
 }
 
 fn books<C: ConditionType>() -> Vec<Book<C>> {
     let progress = Some("Building manifests".to_owned());
     let mut all = vec![
-        Book { about: None, said: Said::Nothing, progress: None },
-        Book { about: None, said: Said::Nothing, progress: progress.clone() },
-        Book { about: None, said: Said::Cleared, progress: None },
+        Book { about: None, said: ConditionUpdate::Nothing, progress: None },
+        Book { about: None, said: ConditionUpdate::Nothing, progress: progress.clone() },
+        Book { about: None, said: ConditionUpdate::Cleared, progress: None },
     ];
     for about in C::ALL.iter().copied().map(Some).chain([None]) {
         for status in [ConditionStatus::True, ConditionStatus::False, ConditionStatus::Unknown] {
-            let said = Said::Stands(status, detail(Reason::NewRevision));
+            let said = ConditionUpdate::Stands(status, detail(Reason::NewRevision));
             all.push(Book { about, said, progress: progress.clone() });
         }
     }
@@ -201,12 +201,12 @@ fn step<C: ConditionType>(place: &Place, attempt: &Attempt<C>) -> Option<Place> 
     }
     let summary = summarize(&before, book, ending);
     let Some(status) = summary.status else {
-        assert!(matches!(ending, Ending::Gone), "{ending:?} leaves no status");
+        assert!(matches!(ending, AttemptOutcome::Gone), "{ending:?} leaves no status");
         return None;
     };
     // Suspension leaves a status of before the edit as it is; it is sound for the generation of its conditions.
     sound::<C>(generation, &status, place, attempt);
-    let echoes = !matches!(ending, Ending::Superseded { .. });
+    let echoes = !matches!(ending, AttemptOutcome::Superseded { .. });
     if let Some(asked) = requested_at.filter(|_| echoes) {
         assert_eq!(status.last_handled_reconcile_at.as_deref(), Some(asked), "{attempt:?}");
     }

@@ -5,8 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use plumb_status::message::CONDITION_BYTES_MAX;
 use plumb_status::{
-    Before, Classify, Condition, ConditionStatus, ConditionType, Consequence, Detail, Ending, Ledger, Next,
-    Occurrence, Polarity, Reason, Retry, Said, Severity, Status, Summary, chain, in_progress, summarize,
+    AttemptOutcome, Before, Classify, Condition, ConditionStatus, ConditionType, ConditionUpdate,
+    Consequence, Detail, EventDraft, Ledger, Next, Polarity, Reason, RetryPolicy, Severity, Status, Summary,
+    chain, in_progress, summarize,
 };
 
 /// A small vocabulary: bad news, good news, and one that Ready does not follow.
@@ -41,37 +42,43 @@ impl ConditionType for Kind {
 }
 
 #[derive(Default)]
-struct Book(Vec<(Kind, Said)>);
+struct Book(Vec<(Kind, ConditionUpdate)>);
 
 impl Ledger for Book {
     type Condition = Kind;
 
-    fn said(&self, condition: Kind) -> Said {
-        self.0.iter().find(|(about, _)| *about == condition).map_or(Said::Nothing, |(_, said)| said.clone())
+    fn said(&self, condition: Kind) -> ConditionUpdate {
+        self.0
+            .iter()
+            .find(|(about, _)| *about == condition)
+            .map_or(ConditionUpdate::Nothing, |(_, said)| said.clone())
     }
 }
 
 fn stands(condition: Kind, status: ConditionStatus) -> Book {
-    Book(vec![(condition, Said::Stands(status, Detail::new(Reason::HealthCheckFailed, "web is not ready")))])
+    Book(vec![(
+        condition,
+        ConditionUpdate::Stands(status, Detail::new(Reason::HealthCheckFailed, "web is not ready")),
+    )])
 }
 
-fn applied() -> Ending<Kind> {
-    Ending::Succeeded {
+fn applied() -> AttemptOutcome<Kind> {
+    AttemptOutcome::Succeeded {
         detail: Detail::new(Reason::ReconciliationSucceeded, "Applied revision: main@sha1:1"),
         changed: false,
     }
 }
 
-fn failed(condition: Option<Kind>) -> Ending<Kind> {
-    Ending::Failed {
+fn failed(condition: Option<Kind>) -> AttemptOutcome<Kind> {
+    AttemptOutcome::Failed {
         condition,
         detail: Detail::new(Reason::GitOperationFailed, "cannot reach git.example.com"),
-        retry: Retry::Backoff,
+        retry: RetryPolicy::Backoff,
     }
 }
 
 /// The summary of an attempt at generation 1, `seconds` after the epoch, over what stood before.
-fn attempt(seconds: u64, before: &Status, book: &Book, ending: &Ending<Kind>) -> Summary {
+fn attempt(seconds: u64, before: &Status, book: &Book, ending: &AttemptOutcome<Kind>) -> Summary {
     let before = Before {
         generation: 1,
         requested_at: None,
@@ -89,7 +96,7 @@ fn shown(status: &Status) -> Vec<String> {
 }
 
 #[track_caller]
-fn check(before: &Status, book: &Book, ending: &Ending<Kind>, expect: &[&str], next: Next) -> Status {
+fn check(before: &Status, book: &Book, ending: &AttemptOutcome<Kind>, expect: &[&str], next: Next) -> Status {
     let summary = attempt(9, before, book, ending);
     let status = summary.status.expect("the object is still there");
     assert_eq!(shown(&status), expect);
@@ -97,7 +104,7 @@ fn check(before: &Status, book: &Book, ending: &Ending<Kind>, expect: &[&str], n
     status
 }
 
-fn after(ending: &Ending<Kind>) -> Status {
+fn after(ending: &AttemptOutcome<Kind>) -> Status {
     let summary = attempt(1, &Status::default(), &Book::default(), ending);
     summary.status.expect("the object is still there")
 }
@@ -123,8 +130,10 @@ fn a_failure_names_its_condition_and_is_tried_again() {
 
 #[test]
 fn a_stall_is_observed_and_waits_for_a_change() {
-    let ending =
-        Ending::Stalled { condition: None, detail: Detail::new(Reason::UnsupportedField, "spec.verify") };
+    let ending = AttemptOutcome::Stalled {
+        condition: None,
+        detail: Detail::new(Reason::UnsupportedField, "spec.verify"),
+    };
     let expect = ["Ready=False/UnsupportedField", "Stalled=True/UnsupportedField"];
     let status = check(&after(&failed(None)), &Book::default(), &ending, &expect, Next::Never);
     assert_eq!(status.observed_generation, 1);
@@ -152,8 +161,8 @@ fn drift_stands_beside_ready_and_goes_when_it_is_over() {
     let book = stands(Kind::Drifted, ConditionStatus::True);
     let expect = ["Ready=True/ReconciliationSucceeded", "Drifted=True/HealthCheckFailed"];
     let status = check(&Status::default(), &book, &applied(), &expect, Next::Interval);
-    let over = Book(vec![(Kind::Drifted, Said::Cleared)]);
-    check(&status, &over, &Ending::Suspended, &["Ready=True/ReconciliationSucceeded"], Next::Never);
+    let over = Book(vec![(Kind::Drifted, ConditionUpdate::Cleared)]);
+    check(&status, &over, &AttemptOutcome::Suspended, &["Ready=True/ReconciliationSucceeded"], Next::Never);
 }
 
 #[test]
@@ -203,8 +212,8 @@ fn only_a_newer_attempt_leaves_a_request_open() {
     for (ending, expect) in [
         (applied(), Some("9")),
         (failed(None), Some("9")),
-        (Ending::Suspended, Some("9")),
-        (Ending::Superseded { by: "main@sha1:2".to_owned() }, None),
+        (AttemptOutcome::Suspended, Some("9")),
+        (AttemptOutcome::Superseded { by: "main@sha1:2".to_owned() }, None),
     ] {
         let before = Before {
             generation: 1,
@@ -224,8 +233,8 @@ struct Changed;
 impl Ledger for Changed {
     type Condition = Kind;
 
-    fn happened(&self) -> Vec<Occurrence> {
-        vec![Occurrence::info(Reason::Progressing, "ConfigMap/apps/web configured")]
+    fn happened(&self) -> Vec<EventDraft> {
+        vec![EventDraft::info(Reason::Progressing, "ConfigMap/apps/web configured")]
     }
 }
 
@@ -240,7 +249,7 @@ fn an_attempt_that_was_cut_off_half_way_leaves_no_ready_of_before() {
         current: &stands,
         now: Timestamp::UNIX_EPOCH,
     };
-    let superseded = Ending::Superseded { by: "main@sha1:2".to_owned() };
+    let superseded = AttemptOutcome::Superseded { by: "main@sha1:2".to_owned() };
     let status = summarize(&before, &Changed, &superseded).status.unwrap();
     assert_eq!(status.ready().map(|ready| ready.status), Some(ConditionStatus::Unknown));
     let idle = summarize(&before, &Book::default(), &superseded).status.unwrap();
@@ -250,7 +259,8 @@ fn an_attempt_that_was_cut_off_half_way_leaves_no_ready_of_before() {
 #[test]
 fn a_suspended_object_keeps_what_was_said_of_it() {
     let before = after(&failed(Some(Kind::FetchFailed)));
-    let summary = attempt(5, &before, &stands(Kind::FetchFailed, ConditionStatus::False), &Ending::Suspended);
+    let summary =
+        attempt(5, &before, &stands(Kind::FetchFailed, ConditionStatus::False), &AttemptOutcome::Suspended);
     assert_eq!(summary.status, Some(before));
 }
 
@@ -265,14 +275,14 @@ fn the_time_of_a_condition_moves_only_with_what_it_says() {
 
 #[test]
 fn what_is_gone_has_no_status_and_no_next_visit() {
-    let summary = attempt(1, &after(&applied()), &Book::default(), &Ending::Gone);
+    let summary = attempt(1, &after(&applied()), &Book::default(), &AttemptOutcome::Gone);
     assert_eq!(summary, Summary { status: None, events: Vec::new(), next: Next::Never });
 }
 
 #[test]
 fn an_endless_message_is_cut() {
     let detail = Detail::new(Reason::BuildFailed, "x".repeat(CONDITION_BYTES_MAX * 2));
-    let status = after(&Ending::Failed { condition: None, detail, retry: Retry::Backoff });
+    let status = after(&AttemptOutcome::Failed { condition: None, detail, retry: RetryPolicy::Backoff });
     let message = &status.ready().unwrap().message;
     assert!(message.len() <= CONDITION_BYTES_MAX && message.ends_with("bytes more)"), "{}", message.len());
 }
@@ -305,6 +315,7 @@ fn an_error_is_told_with_its_causes_and_its_advice() {
     assert_eq!(chain(&error), "cannot read the repository: connection refused");
     let message = "cannot read the repository: connection refused (is the host up?)";
     assert_eq!(Detail::of(&error), Detail::new(Reason::GitOperationFailed, message));
-    let ending = Ending::of(&error, Some(Kind::FetchFailed), Retry::Backoff, Duration::from_secs(30));
+    let ending =
+        AttemptOutcome::of(&error, Some(Kind::FetchFailed), RetryPolicy::Backoff, Duration::from_secs(30));
     assert_eq!(ending.as_str(), "failed");
 }

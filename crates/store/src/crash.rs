@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use plumb_filetree::{MemoryTree, RelPath, TreeLimits};
 
-use crate::{Integrity, Location, Store};
+use crate::{ArtifactStore, Integrity, Location};
 
 /// Set for the child: the root of its store.
 const CHILD_ROOT: &str = "PLUMB_STORE_CRASH_ROOT";
@@ -41,7 +41,7 @@ fn tree(write: u64) -> MemoryTree {
 #[test]
 fn child() {
     let Ok(root) = std::env::var(CHILD_ROOT) else { return };
-    let store = Store::open(Path::new(&root)).unwrap();
+    let store = ArtifactStore::open(Path::new(&root)).unwrap();
     let mut out = std::io::stdout();
     for write in 0..WRITES_MAX {
         // Three names, so that files are written over as well.
@@ -87,7 +87,7 @@ fn what_is_advertised_matches_its_digest_after_a_kill_at_any_moment() {
         let delay = Duration::from_micros(seed % DELAY_MICROSECONDS);
         let advertised = advertised_until_killed(root.path(), delay);
         assert!(!advertised.is_empty(), "kill {kill}: the child wrote nothing");
-        let store = Store::open(root.path()).unwrap();
+        let store = ArtifactStore::open(root.path()).unwrap();
         for (path, digest) in &advertised {
             let integrity = store.verify(&location(), path, digest).unwrap();
             assert_eq!(integrity, Integrity::Intact, "kill {kill} after {delay:?}: {path}");

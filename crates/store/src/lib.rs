@@ -14,4 +14,4 @@ pub use archive::ArchiveError;
 pub use layout::{Location, LocationError};
 pub use retention::{Retention, Stored, victims};
 pub use serve::router;
-pub use store::{Advertised, Collected, Integrity, Store, StoreError, Written};
+pub use store::{Advertised, ArtifactStore, Collected, Integrity, StoreError, Written};

@@ -17,17 +17,17 @@ use tokio::{
 };
 use tokio_util::io::ReaderStream;
 
-use crate::{layout::is_artifact, store::Store};
+use crate::{layout::is_artifact, store::ArtifactStore};
 
 /// How much of a file is in memory at a time, for each request.
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// The server's routes.
-pub fn router(store: Store) -> Router {
+pub fn router(store: ArtifactStore) -> Router {
     Router::new().fallback(answer).with_state(store)
 }
 
-async fn answer(State(store): State<Store>, request: Request) -> Response {
+async fn answer(State(store): State<ArtifactStore>, request: Request) -> Response {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response();
     }
@@ -72,7 +72,7 @@ struct Found {
     media_type: &'static str,
 }
 
-async fn open(store: &Store, path: &RelPath) -> Option<Found> {
+async fn open(store: &ArtifactStore, path: &RelPath) -> Option<Found> {
     let full = path.components().fold(store.root().to_owned(), |full, part| full.join(part));
     // A link is not followed: it could lead out of the store.
     if !tokio::fs::symlink_metadata(&full).await.ok()?.is_file() {
@@ -205,16 +205,16 @@ mod tests {
     use super::*;
     use crate::layout::Location;
 
-    struct Desk {
+    struct Fixture {
         router: Router,
         path: String,
         content: Vec<u8>,
         _root: tempfile::TempDir,
     }
 
-    fn desk() -> Desk {
+    fn fixture() -> Fixture {
         let root = tempfile::tempdir().unwrap();
-        let store = Store::open(root.path()).unwrap();
+        let store = ArtifactStore::open(root.path()).unwrap();
         let mut builder = MemoryTree::builder(TreeLimits::DEFAULT);
         builder.file(&RelPath::parse("a").unwrap(), Bytes::from_static(b"content"), false).unwrap();
         let location = Location::new("GitRepository", "ns", "n").unwrap();
@@ -224,11 +224,11 @@ mod tests {
         std::fs::write(root.path().join("gitrepository/ns/n/.abc.tar.gz.1.tmp"), "x").unwrap();
         std::os::unix::fs::symlink("/etc/passwd", root.path().join("gitrepository/ns/n/link.tar.gz"))
             .unwrap();
-        Desk { router: router(store), path: format!("/{}", written.path), content, _root: root }
+        Fixture { router: router(store), path: format!("/{}", written.path), content, _root: root }
     }
 
     async fn ask(
-        desk: &Desk,
+        fixture: &Fixture,
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
@@ -237,42 +237,42 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = desk.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let response = fixture.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         let (parts, body) = response.into_parts();
         (parts.status, parts.headers, axum::body::to_bytes(body, 1 << 20).await.unwrap().to_vec())
     }
 
     #[tokio::test]
     async fn an_artifact_is_served_whole_or_in_part() {
-        let desk = desk();
-        let (status, headers, body) = ask(&desk, "GET", &desk.path, &[]).await;
-        assert_eq!((status, &body), (StatusCode::OK, &desk.content));
-        assert_eq!(headers[header::CONTENT_LENGTH], desk.content.len().to_string());
-        let (status, headers, body) = ask(&desk, "HEAD", &desk.path, &[]).await;
+        let fixture = fixture();
+        let (status, headers, body) = ask(&fixture, "GET", &fixture.path, &[]).await;
+        assert_eq!((status, &body), (StatusCode::OK, &fixture.content));
+        assert_eq!(headers[header::CONTENT_LENGTH], fixture.content.len().to_string());
+        let (status, headers, body) = ask(&fixture, "HEAD", &fixture.path, &[]).await;
         assert_eq!((status, body.len()), (StatusCode::OK, 0));
-        assert_eq!(headers[header::CONTENT_LENGTH], desk.content.len().to_string());
-        let (status, _, body) = ask(&desk, "GET", &desk.path, &[("range", "bytes=2-5")]).await;
-        assert_eq!((status, body.as_slice()), (StatusCode::PARTIAL_CONTENT, &desk.content[2..6]));
-        let (_, _, body) = ask(&desk, "GET", &desk.path, &[("range", "bytes=-3")]).await;
-        assert_eq!(body, desk.content[desk.content.len() - 3..]);
-        let (status, _, _) = ask(&desk, "GET", &desk.path, &[("range", "bytes=99999-")]).await;
+        assert_eq!(headers[header::CONTENT_LENGTH], fixture.content.len().to_string());
+        let (status, _, body) = ask(&fixture, "GET", &fixture.path, &[("range", "bytes=2-5")]).await;
+        assert_eq!((status, body.as_slice()), (StatusCode::PARTIAL_CONTENT, &fixture.content[2..6]));
+        let (_, _, body) = ask(&fixture, "GET", &fixture.path, &[("range", "bytes=-3")]).await;
+        assert_eq!(body, fixture.content[fixture.content.len() - 3..]);
+        let (status, _, _) = ask(&fixture, "GET", &fixture.path, &[("range", "bytes=99999-")]).await;
         assert_eq!(status, StatusCode::RANGE_NOT_SATISFIABLE);
     }
 
     #[tokio::test]
     async fn an_unchanged_artifact_is_not_sent_again() {
-        let desk = desk();
-        let (_, headers, _) = ask(&desk, "GET", &desk.path, &[]).await;
+        let fixture = fixture();
+        let (_, headers, _) = ask(&fixture, "GET", &fixture.path, &[]).await;
         for (name, known) in [("if-none-match", header::ETAG), ("if-modified-since", header::LAST_MODIFIED)] {
             let value = headers[known].to_str().unwrap();
-            assert_eq!(ask(&desk, "GET", &desk.path, &[(name, value)]).await.0, StatusCode::NOT_MODIFIED);
+            assert_eq!(ask(&fixture, "GET", &fixture.path, &[(name, value)]).await.0, StatusCode::NOT_MODIFIED);
         }
     }
 
     #[tokio::test]
     async fn nothing_but_artifacts_is_served() {
-        let desk = desk();
-        let (status, _, body) = ask(&desk, "GET", "/", &[]).await;
+        let fixture = fixture();
+        let (status, _, body) = ask(&fixture, "GET", "/", &[]).await;
         assert_eq!((status, body.len()), (StatusCode::OK, 0));
         for path in [
             "/gitrepository/",
@@ -284,9 +284,9 @@ mod tests {
             "/gitrepository/ns/n/%2e%2e%2f%2e%2e%2f%2e%2e%2f%2e%2e%2fetc%2fpasswd",
             "/../../etc/passwd",
         ] {
-            assert_eq!(ask(&desk, "GET", path, &[]).await.0, StatusCode::NOT_FOUND, "{path}");
+            assert_eq!(ask(&fixture, "GET", path, &[]).await.0, StatusCode::NOT_FOUND, "{path}");
         }
-        assert_eq!(ask(&desk, "POST", &desk.path, &[]).await.0, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(ask(&fixture, "POST", &fixture.path, &[]).await.0, StatusCode::METHOD_NOT_ALLOWED);
     }
 
     #[test]

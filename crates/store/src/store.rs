@@ -29,7 +29,7 @@ const DAMAGED: [i32; 3] = [5, 117, 74];
 
 /// The artifacts below one directory.
 #[derive(Clone, Debug)]
-pub struct Store {
+pub struct ArtifactStore {
     root: PathBuf,
 }
 
@@ -176,7 +176,7 @@ impl Advertised {
     }
 }
 
-impl Store {
+impl ArtifactStore {
     /// A store below a directory, which is made if it is not there. Temporary files of a process that was killed are
     /// removed; files of one that runs stay.
     pub fn open(root: &Path) -> io::Result<Self> {
@@ -396,9 +396,9 @@ mod tests {
         builder.build()
     }
 
-    fn desk() -> (tempfile::TempDir, Store, Location) {
+    fn desk() -> (tempfile::TempDir, ArtifactStore, Location) {
         let root = tempfile::tempdir().unwrap();
-        let store = Store::open(&root.path().join("data")).unwrap();
+        let store = ArtifactStore::open(&root.path().join("data")).unwrap();
         (root, store, Location::new("GitRepository", "default", "podinfo").unwrap())
     }
 
@@ -413,7 +413,7 @@ mod tests {
         assert_eq!(lasting::STEPS.take(), ["sync file", "rename", "sync directory"]);
     }
 
-    fn names(store: &Store, location: &Location) -> Vec<String> {
+    fn names(store: &ArtifactStore, location: &Location) -> Vec<String> {
         let entries = fs::read_dir(store.full(location.path())).unwrap();
         let mut names: Vec<_> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();

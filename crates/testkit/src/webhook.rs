@@ -6,7 +6,7 @@ use anyhow::Result;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use crate::wire::{self, Answer};
+use crate::wire::{self, MockResponse};
 
 /// `sha256=<hex>` of a body under a token.
 pub fn signature(token: &str, body: &[u8]) -> Result<String> {
@@ -20,7 +20,7 @@ pub fn signature(token: &str, body: &[u8]) -> Result<String> {
 }
 
 /// Posts a body to a `generic-hmac` Receiver.
-pub fn send(address: SocketAddr, path: &str, token: &str, body: &[u8]) -> Result<Answer> {
+pub fn send(address: SocketAddr, path: &str, token: &str, body: &[u8]) -> Result<MockResponse> {
     let headers = [("Content-Type", "application/json"), ("X-Signature", &*signature(token, body)?)];
     wire::post(address, path, &headers, body)
 }

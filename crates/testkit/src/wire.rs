@@ -15,7 +15,7 @@ const ANSWER_MAX: u64 = 16 << 20;
 
 /// An answer: its status and its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct MockResponse {
     /// The status code.
     pub code: u16,
     /// The body, as text.
@@ -23,12 +23,12 @@ pub struct Answer {
 }
 
 /// Asks for a path.
-pub fn get(address: SocketAddr, path: &str) -> Result<Answer> {
+pub fn get(address: SocketAddr, path: &str) -> Result<MockResponse> {
     request(address, "GET", path, &[], b"")
 }
 
 /// Sends a body to a path.
-pub fn post(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
+pub fn post(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<MockResponse> {
     request(address, "POST", path, headers, body)
 }
 
@@ -39,7 +39,7 @@ pub fn request(
     path: &str,
     headers: &[(&str, &str)],
     body: &[u8],
-) -> Result<Answer> {
+) -> Result<MockResponse> {
     let mut stream =
         TcpStream::connect_timeout(&address, TIMEOUT).with_context(|| format!("no answer from {address}"))?;
     stream.set_read_timeout(Some(TIMEOUT))?;
@@ -63,5 +63,5 @@ pub fn request(
     };
     let code =
         head.split(' ').nth(1).and_then(|code| code.parse().ok()).context("an answer without a status")?;
-    Ok(Answer { code, body: body.to_owned() })
+    Ok(MockResponse { code, body: body.to_owned() })
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use plumb_api::kustomize::DriftStatus;
-use plumb_apply::Change;
+use plumb_apply::ObjectChange;
 use plumb_manifests::{Object, ObjectId};
 use plumb_planning::drift::record::{Cause, Watchfulness, is_older};
 use plumb_planning::drift::{
-    Burst, Contention, Finding, Mode, Pace, Record, ReportPace, Seen, Standings, vanish,
+    Contention, Debounce, EventAggregator, Finding, Mode, OpenDrift, Record, ReportPace, Seen, vanish,
 };
 use plumb_planning::exclusion::Policy;
 use plumb_planning::managed_fields::Hashes;
@@ -24,7 +24,7 @@ pub(super) type Kind = (String, String, String);
 
 /// Under which terms a Kustomization's objects are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Terms {
+pub struct DriftPolicy {
     /// The revision that is applied: every event names it.
     pub revision: String,
     /// The revision of the artifact's origin, where it has one.
@@ -41,24 +41,24 @@ pub struct Terms {
 #[derive(Debug, Clone, Default)]
 pub struct Managed {
     /// The terms.
-    pub terms: Terms,
+    pub terms: DriftPolicy,
     /// Every desired object, whether it was applied in this attempt or not.
     pub objects: Vec<Planned>,
     /// What the attempt did.
-    pub changes: Vec<Change>,
+    pub changes: Vec<ObjectChange>,
 }
 
 /// One Kustomization.
 #[derive(Default)]
-pub(super) struct Book {
+pub(super) struct KustomizationState {
     /// Whether its objects are known: false after a restart.
     pub adopted: bool,
-    pub terms: Terms,
-    pub objects: BTreeMap<ObjectId, Kept>,
+    pub terms: DriftPolicy,
+    pub objects: BTreeMap<ObjectId, TrackedObject>,
     /// The kinds of those that are watched, as they were counted.
     pub kinds: BTreeSet<Kind>,
-    pub standings: Standings,
-    pub burst: Burst,
+    pub standings: OpenDrift,
+    pub burst: EventAggregator,
     /// Ids that the status of before the restart names, not compared yet: until then nothing new is said of the whole.
     pub recalled: BTreeSet<ObjectId>,
     /// What an apply is about to overwrite.
@@ -113,18 +113,18 @@ impl Witnessed {
 }
 
 /// One object.
-pub(super) struct Kept {
+pub(super) struct TrackedObject {
     /// What was applied last.
     pub planned: Arc<Planned>,
     /// Its own mode.
     pub mode: Mode,
     /// `None`: never compared since the start.
     pub record: Option<Record>,
-    pub pace: Pace,
+    pub pace: Debounce,
     pub contention: Contention,
     pub phase: Phase,
     /// What is to be done once its turn comes.
-    pub errand: Option<Errand>,
+    pub errand: Option<CompareRequest>,
     /// What was seen while it was in hand.
     pub late: Late,
     pub due: Option<Instant>,
@@ -149,7 +149,7 @@ pub(super) enum Phase {
 
 /// Why an object is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Errand {
+pub(super) struct CompareRequest {
     /// When the news arrived.
     pub arrived: Timestamp,
     /// Whether nothing may be written unless a dry run shows a difference.
@@ -178,7 +178,7 @@ pub(super) enum Gone {
     CutShort,
 }
 
-impl Errand {
+impl CompareRequest {
     /// Something was seen just now.
     pub fn urgent(arrived: Timestamp) -> Self {
         Self { arrived, careful: false, restore: false, background: false, gone: Gone::Somehow }
@@ -202,13 +202,13 @@ impl Errand {
     }
 }
 
-impl Kept {
+impl TrackedObject {
     pub fn new(planned: Planned, mode: Mode) -> Self {
         Self {
             planned: Arc::new(planned),
             mode,
             record: None,
-            pace: Pace::default(),
+            pace: Debounce::default(),
             contention: Contention::default(),
             phase: Phase::Idle,
             errand: None,
@@ -281,6 +281,6 @@ pub(super) fn word(cause: Cause) -> &'static str {
 }
 
 /// The mode of an object. One that cannot be read is never taken for `enabled`.
-pub(super) fn mode_of(terms: &Terms, planned: &Planned) -> Mode {
+pub(super) fn mode_of(terms: &DriftPolicy, planned: &Planned) -> Mode {
     terms.mode.of_object(&planned.object).unwrap_or(Mode::Warn)
 }

@@ -10,18 +10,18 @@ use plumb_planning::drift::Finding;
 use plumb_planning::drift::correction::Situation;
 use plumb_planning::drift::finding::lacks_fields;
 use plumb_planning::drift::mode::Mode;
-use plumb_planning::drift::standing::Telltime;
+use plumb_planning::drift::standing::ReportAfter;
 use plumb_planning::drift::vanish;
 use plumb_planning::exclusion::Policy;
 use plumb_planning::fields::FieldSet;
 use plumb_planning::ownership::{Owned, Owner};
 use plumb_planning::prune::WhyNot;
-use plumb_runtime::Key;
+use plumb_runtime::NamespacedName;
 use tokio::time::Instant;
 
 use super::book::Gone;
 use super::desk::Shared;
-use super::turns::Job;
+use super::turns::CompareJob;
 
 /// How long one look may take, its correction included.
 const LOOK_MAX: Duration = Duration::from_mins(1);
@@ -56,15 +56,15 @@ pub(super) struct Stands {
     /// The live object; `None` when there is none, or it could not be read.
     pub live: Option<Object>,
     pub why: String,
-    pub telltime: Telltime,
-    pub retry: Retry,
+    pub telltime: ReportAfter,
+    pub retry: CompareAgain,
     /// Whether a controller holds the fields.
     pub taken: bool,
 }
 
 /// When it is looked at again, though nobody stirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Retry {
+pub(super) enum CompareAgain {
     Never,
     At(jiff::Timestamp),
     Backoff,
@@ -78,8 +78,8 @@ impl Stands {
             finding,
             live,
             why: why.to_string(),
-            telltime: Telltime::AtOnce,
-            retry: Retry::Never,
+            telltime: ReportAfter::AtOnce,
+            retry: CompareAgain::Never,
             taken: matches!(why, WhyNot::HeldByController(_)),
         }))
     }
@@ -88,7 +88,7 @@ impl Stands {
 /// A job under way. However it ends, the desk hears of it.
 pub(super) struct Look {
     pub shared: Arc<Shared>,
-    pub job: Job,
+    pub job: CompareJob,
     pub budget: Budget,
     /// Whether the gate was open to it.
     pub writing: bool,
@@ -97,7 +97,7 @@ pub(super) struct Look {
     done: bool,
 }
 
-pub(super) async fn run(shared: Arc<Shared>, job: Job) {
+pub(super) async fn run(shared: Arc<Shared>, job: CompareJob) {
     let until = Instant::now() + LOOK_MAX;
     let hurry = shared.lock().books.get(&job.key).map(|book| book.hurry.clone()).unwrap_or_default();
     let budget = Budget::new(until, shared.deps.shutdown.clone()).hurried(until, hurry);
@@ -160,10 +160,10 @@ impl Look {
     /// Another Kustomization has applied the object, as when a commit moves it from one to the other: to take it back would
     /// let that one's labels, and then its prune, lose it. Labels that name nobody are only labels that were changed.
     fn belongs_to_another(&self, live: &Object) -> Option<WhyNot> {
-        let Key { namespace, name } = &self.job.key;
+        let NamespacedName { namespace, name } = &self.job.key;
         let own = Owner { name: name.clone(), namespace: namespace.clone() };
         let Owned::Another(other) = own.of(live) else { return None };
-        let key = Key::new(&other.namespace, &other.name);
+        let key = NamespacedName::new(&other.namespace, &other.name);
         self.shared.deps.teller.exists(&key).then_some(WhyNot::OwnedBy(other))
     }
 

@@ -4,15 +4,15 @@ use plumb_apply::RequestError;
 use plumb_apply::write::{self, Written};
 use plumb_manifests::Object;
 use plumb_planning::diff;
-use plumb_planning::drift::contention::Turn;
+use plumb_planning::drift::contention::ContentionChange;
 use plumb_planning::drift::correction::{self, controller_may_hold};
-use plumb_planning::drift::standing::Telltime;
+use plumb_planning::drift::standing::ReportAfter;
 use plumb_planning::drift::{FieldDrift, Finding};
 use plumb_planning::plan::Planned;
 use plumb_planning::prune::WhyNot;
 
-use super::compare::{Look, Outcome, Retry, Stands, is_about_content};
-use super::turns::Gate;
+use super::compare::{CompareAgain, Look, Outcome, Stands, is_about_content};
+use super::turns::WriteGate;
 
 /// From this write on it goes over whatever is there: an object whose status moves all the time must not wait for ever. The
 /// evidence is then as new as one request allows.
@@ -55,11 +55,11 @@ impl Look {
             expected => expected,
         };
         if let Some(finding) = &expected
-            && let Turn::Later(at) = self.turn(finding)
+            && let ContentionChange::Later(at) = self.turn(finding)
         {
             return Ok(contended(finding.clone(), live, at));
         }
-        if self.pass() == Gate::Shut {
+        if self.pass() == WriteGate::Shut {
             return Ok(Outcome::Postponed);
         }
         let planned = self.planned_without(&taken);
@@ -115,7 +115,7 @@ impl Look {
             return Ok(Outcome::Vanished);
         }
         let finding = Finding::missing(self.job.errand.arrived);
-        if self.pass() == Gate::Shut {
+        if self.pass() == WriteGate::Shut {
             return Ok(Outcome::Postponed);
         }
         let deps = &self.shared.deps;
@@ -152,19 +152,23 @@ impl Look {
     }
 
     /// When an object that differs so may be corrected.
-    fn turn(&self, finding: &Finding) -> Turn {
+    fn turn(&self, finding: &Finding) -> ContentionChange {
         let job = &self.job;
-        if job.errand.restore { Turn::Now } else { self.shared.sit(|sitting| sitting.turn(job, finding)) }
+        if job.errand.restore {
+            ContentionChange::Now
+        } else {
+            self.shared.sit(|sitting| sitting.turn(job, finding))
+        }
     }
 
     /// Asks the gate, once for each job.
-    fn pass(&mut self) -> Gate {
+    fn pass(&mut self) -> WriteGate {
         if self.writing {
-            return Gate::Open;
+            return WriteGate::Open;
         }
         let job = &self.job;
         let gate = self.shared.sit(|sitting| sitting.gate(job));
-        self.writing = gate == Gate::Open;
+        self.writing = gate == WriteGate::Open;
         gate
     }
 
@@ -187,8 +191,8 @@ fn contended(finding: Finding, live: Object, at: jiff::Timestamp) -> Outcome {
         finding,
         live: Some(live),
         why: WhyNot::Contended.to_string(),
-        telltime: Telltime::AfterGrace,
-        retry: Retry::At(at),
+        telltime: ReportAfter::AfterGrace,
+        retry: CompareAgain::At(at),
         taken: false,
     }))
 }
@@ -199,8 +203,8 @@ fn refused(finding: Finding, live: Option<Object>, error: &RequestError) -> Outc
         live,
         why: error.to_string(),
         // It is tried again: what goes well in a moment is told as corrected alone.
-        telltime: Telltime::AfterGrace,
-        retry: Retry::Backoff,
+        telltime: ReportAfter::AfterGrace,
+        retry: CompareAgain::Backoff,
         taken: false,
     }))
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use plumb_apply::RequestError;
 use plumb_planning::drift::contention::Dispute;
-use plumb_planning::drift::standing::Telltime;
-use plumb_planning::drift::{Finding, Standings, Telling};
+use plumb_planning::drift::standing::ReportAfter;
+use plumb_planning::drift::{DriftEvent, Finding, OpenDrift};
 use plumb_planning::prune::WhyNot;
 
-use super::book::{Book, Errand, Kept, Phase};
-use super::compare::{Outcome, Retry, Stands};
-use super::sitting::Sitting;
-use super::turns::Job;
+use super::book::{CompareRequest, KustomizationState, Phase, TrackedObject};
+use super::compare::{CompareAgain, Outcome, Stands};
+use super::sitting::Step;
+use super::turns::CompareJob;
 
 /// The first pause after a failure; it doubles, up to the interval.
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
@@ -23,9 +23,9 @@ const DOUBLINGS_MAX: u32 = 16;
 /// Failures in a row that pass by themselves before they are told.
 const FAILURES_UNTOLD: u32 = 3;
 
-impl Sitting<'_> {
+impl Step<'_> {
     /// A job ended.
-    pub fn finish(&mut self, job: &Job, outcome: Outcome, wrote: bool, detected: Option<Duration>) {
+    pub fn finish(&mut self, job: &CompareJob, outcome: Outcome, wrote: bool, detected: Option<Duration>) {
         self.state.running = self.state.running.saturating_sub(1);
         self.state.running_deferred = self.state.running_deferred.saturating_sub(usize::from(job.deferred));
         let now = self.now;
@@ -41,7 +41,7 @@ impl Sitting<'_> {
             || kept.mode != job.situation.mode
             || suspended != job.situation.suspended;
         if overtaken && !matches!(outcome, Outcome::Corrected { .. }) {
-            kept.errand = Some(Errand::joined(kept.errand.take(), job.errand));
+            kept.errand = Some(CompareRequest::joined(kept.errand.take(), job.errand));
             self.catch_up(&job.key, &job.id);
             return;
         }
@@ -62,7 +62,7 @@ impl Sitting<'_> {
                 if let Some(kept) =
                     self.state.books.get_mut(&job.key).and_then(|book| book.objects.get_mut(&job.id))
                 {
-                    kept.errand = Some(Errand::joined(kept.errand.take(), job.errand));
+                    kept.errand = Some(CompareRequest::joined(kept.errand.take(), job.errand));
                 }
             }
             Some(again) => self.set_time(&job.key, &job.id, again),
@@ -74,20 +74,20 @@ impl Sitting<'_> {
 }
 
 struct Settled {
-    tellings: Vec<Telling>,
+    tellings: Vec<DriftEvent>,
     /// When it is looked at again; now: the look counts for nothing.
     again: Option<Timestamp>,
 }
 
 fn settle(
-    book: &mut Book,
-    job: &Job,
+    book: &mut KustomizationState,
+    job: &CompareJob,
     outcome: Outcome,
     now: Timestamp,
     settled: &mut Settled,
     metrics: &super::DriftMetrics,
 ) {
-    let Book { objects, standings, terms, .. } = book;
+    let KustomizationState { objects, standings, terms, .. } = book;
     let Some(kept) = objects.get_mut(&job.id) else { return };
     match outcome {
         Outcome::Clean { live, lacks } => {
@@ -144,24 +144,24 @@ fn settle(
         }
         Outcome::Postponed => settled.again = Some(now),
         Outcome::Failed(error) => {
-            let retry = if is_denied(&error) { Retry::Interval } else { Retry::Backoff };
+            let retry = if is_denied(&error) { CompareAgain::Interval } else { CompareAgain::Backoff };
             // That the API server is away has nothing to do with the object.
             let most = if error.is_away() { terms.interval.min(AWAY_PAUSE_MAX) } else { terms.interval };
             settled.again = again(kept, retry, most, now);
             if !error.is_passing() || kept.failures >= FAILURES_UNTOLD {
                 let finding = Finding::unknown(error.to_string(), job.errand.arrived);
-                settled.tellings = standings.stand(&job.id, finding, "", Telltime::AtOnce, now);
+                settled.tellings = standings.stand(&job.id, finding, "", ReportAfter::AtOnce, now);
             }
         }
-        Outcome::Abandoned => settled.again = again(kept, Retry::Backoff, terms.interval, now),
+        Outcome::Abandoned => settled.again = again(kept, CompareAgain::Backoff, terms.interval, now),
     }
 }
 
 /// Contention that begins with a correction. What a person asks for is none.
 fn dispute(
-    kept: &mut Kept,
-    standings: &Standings,
-    job: &Job,
+    kept: &mut TrackedObject,
+    standings: &OpenDrift,
+    job: &CompareJob,
     finding: &Finding,
     interval: Duration,
     now: Timestamp,
@@ -171,21 +171,26 @@ fn dispute(
     if job.errand.restore { None } else { kept.contention.corrected(finding, since, now, interval) }
 }
 
-fn calm_down(kept: &mut Kept) {
+fn calm_down(kept: &mut TrackedObject) {
     kept.failures = 0;
     kept.taken = false;
 }
 
-fn again(kept: &mut Kept, retry: Retry, interval: Duration, now: Timestamp) -> Option<Timestamp> {
+fn again(
+    kept: &mut TrackedObject,
+    retry: CompareAgain,
+    interval: Duration,
+    now: Timestamp,
+) -> Option<Timestamp> {
     let most = interval.max(PAUSE_FIRST);
     let wait = match retry {
-        Retry::Never => {
+        CompareAgain::Never => {
             kept.failures = 0;
             return None;
         }
-        Retry::At(at) => return Some(at),
-        Retry::Interval => most,
-        Retry::Backoff => {
+        CompareAgain::At(at) => return Some(at),
+        CompareAgain::Interval => most,
+        CompareAgain::Backoff => {
             let pause = PAUSE_FIRST.saturating_mul(1 << kept.failures.min(DOUBLINGS_MAX)).min(most);
             kept.failures = kept.failures.saturating_add(1);
             pause

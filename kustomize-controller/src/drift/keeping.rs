@@ -6,26 +6,26 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use plumb_api::kustomize::DriftStatus;
 use plumb_apply::watchers::KINDS_MAX;
-use plumb_apply::{Action, Change};
+use plumb_apply::{Action, ObjectChange};
 use plumb_manifests::ObjectId;
 use plumb_planning::drift::record::Via;
-use plumb_planning::drift::{Class, Mode, Seen, Telling, report};
+use plumb_planning::drift::{Class, DriftEvent, Mode, Seen, report};
 use plumb_planning::plan::Planned;
-use plumb_runtime::Key;
+use plumb_runtime::NamespacedName;
 use tokio_util::sync::CancellationToken;
 
-use super::book::{Errand, Kept, Kind, Late, Managed, Phase, Terms, mode_of};
-use super::sitting::{Place, Sitting};
+use super::book::{CompareRequest, DriftPolicy, Kind, Late, Managed, Phase, TrackedObject, mode_of};
+use super::sitting::{Step, Timer};
 
 /// How often everything is compared, whatever the watches say; up to a tenth is added by chance of the name.
 const AUDIT_EVERY: Duration = Duration::from_hours(24);
 
-impl Sitting<'_> {
+impl Step<'_> {
     /// Takes over what is desired and what was done. `unverified`: nothing was done, and nothing is known.
-    pub fn adopt(&mut self, key: &Key, managed: Managed, unverified: bool) {
+    pub fn adopt(&mut self, key: &NamespacedName, managed: Managed, unverified: bool) {
         let Managed { terms, objects, changes } = managed;
         let terms = self.in_force(key, terms);
-        let mut changes: BTreeMap<ObjectId, Change> =
+        let mut changes: BTreeMap<ObjectId, ObjectChange> =
             changes.into_iter().map(|change| (change.id.clone(), change)).collect();
         let book = self.book(key);
         book.adopted = true;
@@ -62,7 +62,7 @@ impl Sitting<'_> {
             book.audit_at = Some(next_audit(key, now));
         }
         for id in unseen {
-            self.request(key, &id, Errand::quiet(now));
+            self.request(key, &id, CompareRequest::quiet(now));
         }
         self.tell(key, tellings);
         self.watch_kinds(key);
@@ -70,13 +70,13 @@ impl Sitting<'_> {
 
     fn take(
         &mut self,
-        key: &Key,
+        key: &NamespacedName,
         planned: Planned,
-        before: Option<Kept>,
-        change: Option<Change>,
+        before: Option<TrackedObject>,
+        change: Option<ObjectChange>,
         unverified: bool,
-        tellings: &mut Vec<Telling>,
-    ) -> Option<Kept> {
+        tellings: &mut Vec<DriftEvent>,
+    ) -> Option<TrackedObject> {
         let now = self.now;
         let book = self.book(key);
         let mode = mode_of(&book.terms, &planned);
@@ -84,7 +84,7 @@ impl Sitting<'_> {
             // Not applied: what was applied before is still what counts.
             let mut kept = match before {
                 Some(kept) => kept,
-                None if unverified => Kept::new(planned, mode),
+                None if unverified => TrackedObject::new(planned, mode),
                 None => return None,
             };
             kept.mode = mode_of(&book.terms, &kept.planned);
@@ -109,7 +109,7 @@ impl Sitting<'_> {
             (_, Action::Unchanged) => tellings.extend(book.standings.clean(id, now)),
             (None, _) | (Some(_), Action::Skipped(_)) => {}
         }
-        let mut kept = Kept::new(planned, mode);
+        let mut kept = TrackedObject::new(planned, mode);
         if let Some(before) = before {
             // A job that is under way comes back to find that it was overtaken.
             kept.epoch = before.epoch + 1;
@@ -120,7 +120,7 @@ impl Sitting<'_> {
                 kept.contention = before.contention;
             }
             if let Some(due) = before.due {
-                self.state.times.remove(&(due, Place { key: key.clone(), id: Some(change.id.clone()) }));
+                self.state.times.remove(&(due, Timer { key: key.clone(), id: Some(change.id.clone()) }));
             }
         }
         let calm = kept.calm();
@@ -129,23 +129,23 @@ impl Sitting<'_> {
     }
 
     /// What is no longer desired is no longer ours to compare.
-    fn let_go(&mut self, key: &Key, id: &ObjectId, due: Option<tokio::time::Instant>) {
+    fn let_go(&mut self, key: &NamespacedName, id: &ObjectId, due: Option<tokio::time::Instant>) {
         self.state.strike(id, key);
         if let Some(due) = due {
-            self.state.times.remove(&(due, Place { key: key.clone(), id: Some(id.clone()) }));
+            self.state.times.remove(&(due, Timer { key: key.clone(), id: Some(id.clone()) }));
         }
     }
 
     /// Takes other terms.
-    pub fn conduct(&mut self, key: &Key, mode: Mode, suspended: bool, interval: Duration) {
+    pub fn conduct(&mut self, key: &NamespacedName, mode: Mode, suspended: bool, interval: Duration) {
         self.state.unreadable.remove(key);
         let Some(book) = self.state.books.get(key).filter(|book| book.adopted) else { return };
-        let terms = Terms { mode, suspended, interval, ..book.terms.clone() };
+        let terms = DriftPolicy { mode, suspended, interval, ..book.terms.clone() };
         self.set_terms(key, terms);
     }
 
     /// Nothing is put back until the Kustomization can be read again.
-    pub fn suspend_unreadable(&mut self, key: &Key) {
+    pub fn suspend_unreadable(&mut self, key: &NamespacedName) {
         self.state.unreadable.insert(key.clone());
         if let Some(book) = self.state.books.get(key).filter(|book| book.adopted) {
             let terms = book.terms.clone();
@@ -154,12 +154,12 @@ impl Sitting<'_> {
     }
 
     /// Terms as they count: what cannot be read is suspended.
-    fn in_force(&self, key: &Key, terms: Terms) -> Terms {
-        Terms { suspended: terms.suspended || self.state.unreadable.contains(key), ..terms }
+    fn in_force(&self, key: &NamespacedName, terms: DriftPolicy) -> DriftPolicy {
+        DriftPolicy { suspended: terms.suspended || self.state.unreadable.contains(key), ..terms }
     }
 
     /// Mode, suspension, interval or revision may have changed.
-    pub fn set_terms(&mut self, key: &Key, terms: Terms) {
+    pub fn set_terms(&mut self, key: &NamespacedName, terms: DriftPolicy) {
         let terms = self.in_force(key, terms);
         let now = self.now;
         let Some(book) = self.state.books.get_mut(key).filter(|book| book.adopted) else { return };
@@ -178,9 +178,9 @@ impl Sitting<'_> {
                 book.recalled.remove(id);
             }
             if before == Mode::Disabled && mode != before {
-                again.push((id.clone(), Errand::quiet(now)));
+                again.push((id.clone(), CompareRequest::quiet(now)));
             } else if book.standings.stands(id) && (resumed || before != mode) {
-                again.push((id.clone(), Errand::urgent(now)));
+                again.push((id.clone(), CompareRequest::urgent(now)));
             }
         }
         for (id, errand) in again {
@@ -191,7 +191,7 @@ impl Sitting<'_> {
     }
 
     /// Remembers what was told before a restart.
-    pub fn recall(&mut self, key: &Key, drift: &DriftStatus) {
+    pub fn recall(&mut self, key: &NamespacedName, drift: &DriftStatus) {
         let book = self.book(key);
         if book.adopted || !book.recalled.is_empty() {
             return;
@@ -204,7 +204,7 @@ impl Sitting<'_> {
     }
 
     /// The pen is put down: what was seen meanwhile is judged now.
-    pub fn release(&mut self, key: &Key) {
+    pub fn release(&mut self, key: &NamespacedName) {
         let Some(book) = self.state.books.get_mut(key) else { return };
         book.holds = book.holds.saturating_sub(1);
         if book.holds > 0 {
@@ -225,7 +225,7 @@ impl Sitting<'_> {
     }
 
     /// Judges what was seen of an object while it was in hand.
-    pub fn catch_up(&mut self, key: &Key, id: &ObjectId) {
+    pub fn catch_up(&mut self, key: &NamespacedName, id: &ObjectId) {
         let Some(kept) = self.state.books.get_mut(key).and_then(|book| book.objects.get_mut(id)) else {
             return;
         };
@@ -246,7 +246,7 @@ impl Sitting<'_> {
     }
 
     /// What the reconcile applies at the interval; and what can be compared only then.
-    pub fn at_interval(&mut self, key: &Key) -> BTreeSet<ObjectId> {
+    pub fn at_interval(&mut self, key: &NamespacedName) -> BTreeSet<ObjectId> {
         let now = self.now;
         let Some(book) = self.state.books.get(key).filter(|book| book.adopted) else {
             return BTreeSet::new();
@@ -268,42 +268,42 @@ impl Sitting<'_> {
             }
         }
         for id in look {
-            self.request(key, &id, Errand::quiet(now));
+            self.request(key, &id, CompareRequest::quiet(now));
         }
         apply
     }
 
     /// Compares everything once.
-    pub fn audit(&mut self, key: &Key) {
+    pub fn audit(&mut self, key: &NamespacedName) {
         let now = self.now;
         let Some(book) = self.state.books.get_mut(key).filter(|book| book.adopted) else { return };
         book.audit_at = Some(next_audit(key, now));
         let ids: Vec<ObjectId> = book.objects.keys().cloned().collect();
         for id in ids {
-            self.request(key, &id, Errand::quiet(now));
+            self.request(key, &id, CompareRequest::quiet(now));
         }
         self.touch(key);
     }
 
     /// Lets a Kustomization go.
-    pub fn forget(&mut self, key: &Key) {
+    pub fn forget(&mut self, key: &NamespacedName) {
         self.state.unreadable.remove(key);
         let Some(book) = self.state.books.remove(key) else { return };
         for (id, kept) in &book.objects {
             self.let_go(key, id, kept.due);
         }
         if let Some(due) = book.due {
-            self.state.times.remove(&(due, Place { key: key.clone(), id: None }));
+            self.state.times.remove(&(due, Timer { key: key.clone(), id: None }));
         }
         self.shared.deps.metrics.forget(key, book.counted);
         self.replace_kinds(&book.kinds, &BTreeSet::new());
     }
 
     /// Makes the watched kinds those of the kept objects, after the objects or the terms of one Kustomization changed.
-    fn watch_kinds(&mut self, key: &Key) {
+    fn watch_kinds(&mut self, key: &NamespacedName) {
         let Some(book) = self.state.books.get_mut(key) else { return };
         let watched = book.objects.values().filter(|kept| kept.is_watched());
-        let kinds: BTreeSet<Kind> = watched.map(Kept::kind).collect();
+        let kinds: BTreeSet<Kind> = watched.map(TrackedObject::kind).collect();
         let before = std::mem::replace(&mut book.kinds, kinds.clone());
         self.replace_kinds(&before, &kinds);
     }
@@ -323,7 +323,7 @@ impl Sitting<'_> {
 }
 
 /// Spread by name, so that a restart does not bring all audits at once.
-fn next_audit(key: &Key, now: Timestamp) -> Timestamp {
+fn next_audit(key: &NamespacedName, now: Timestamp) -> Timestamp {
     let spread = key
         .name
         .bytes()

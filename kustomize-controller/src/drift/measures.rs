@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plumb_planning::drift::Class;
-use plumb_runtime::{Key, Metrics};
+use plumb_runtime::{Metrics, NamespacedName};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -89,7 +89,7 @@ impl DriftMetrics {
         self.0.detect.observe(took.as_secs_f64());
     }
 
-    pub(super) fn corrected(&self, key: &Key, took: Duration) {
+    pub(super) fn corrected(&self, key: &NamespacedName, took: Duration) {
         self.0.correct.observe(took.as_secs_f64());
         self.0.corrections.get_or_create(&owner(key)).inc();
     }
@@ -105,7 +105,7 @@ impl DriftMetrics {
         step(&self.0.unverified, before.1, now.1);
     }
 
-    pub(super) fn standing(&self, key: &Key, classes: impl Iterator<Item = Class>) {
+    pub(super) fn standing(&self, key: &NamespacedName, classes: impl Iterator<Item = Class>) {
         let mut counts: BTreeMap<Class, usize> = BTreeMap::new();
         for class in classes {
             *counts.entry(class).or_default() += 1;
@@ -123,18 +123,18 @@ impl DriftMetrics {
         }
     }
 
-    pub(super) fn forget(&self, key: &Key, counted: (usize, usize)) {
+    pub(super) fn forget(&self, key: &NamespacedName, counted: (usize, usize)) {
         self.counted(counted, (0, 0));
         self.standing(key, std::iter::empty());
         self.0.corrections.remove(&owner(key));
     }
 }
 
-fn owner(key: &Key) -> OwnerLabels {
+fn owner(key: &NamespacedName) -> OwnerLabels {
     OwnerLabels { kind: KIND, name: key.name.clone(), namespace: key.namespace.clone() }
 }
 
-fn of_class(key: &Key, class: Class) -> ClassLabels {
+fn of_class(key: &NamespacedName, class: Class) -> ClassLabels {
     ClassLabels {
         kind: KIND,
         name: key.name.clone(),

@@ -21,7 +21,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use book::{Managed, Terms};
-pub use desk::{Desk, DeskDeps, Teller};
+pub use book::{DriftPolicy, Managed};
+pub use desk::{DriftDeps, DriftLoop, EventSink};
 pub use measures::DriftMetrics;
 pub use restoring::RestoreRequest;

@@ -3,11 +3,11 @@
 use plumb_planning::drift::Restore;
 use plumb_planning::drift::restore::RESTORE_ANNOTATION;
 use plumb_planning::inventory::Inventory;
-use plumb_runtime::Key;
-use plumb_status::{Occurrence, Reason};
+use plumb_runtime::NamespacedName;
+use plumb_status::{EventDraft, Reason};
 
-use super::book::{Errand, Restoring};
-use super::sitting::Sitting;
+use super::book::{CompareRequest, Restoring};
+use super::sitting::Step;
 
 /// Ids that one event names.
 const NAMED_MAX: usize = 5;
@@ -25,9 +25,9 @@ pub struct RestoreRequest<'a> {
     pub inventory: &'a Inventory,
 }
 
-impl Sitting<'_> {
+impl Step<'_> {
     /// Begins a restore, if it was not handled yet.
-    pub fn restore(&mut self, key: &Key, request: RestoreRequest<'_>) {
+    pub fn restore(&mut self, key: &NamespacedName, request: RestoreRequest<'_>) {
         let RestoreRequest { raw, echoed, crd_echoes, inventory } = request;
         let (now, started) = (self.now, self.shared.deps.started);
         let Some(book) = self.state.books.get_mut(key).filter(|book| book.adopted && !book.terms.suspended)
@@ -43,7 +43,7 @@ impl Sitting<'_> {
             Err(error) => {
                 // Remembered as handled, so that it is told once.
                 book.restored = Some(raw.to_owned());
-                let occurrence = Occurrence::error(Reason::RestoreFailed, error.to_string())
+                let occurrence = EventDraft::error(Reason::RestoreFailed, error.to_string())
                     .with("revision", book.standings.revision());
                 self.send(key, vec![occurrence]);
                 self.touch(key);
@@ -75,11 +75,11 @@ impl Sitting<'_> {
                 chosen.strangers.len()
             );
             let occurrence =
-                Occurrence::error(Reason::RestoreFailed, message).with("revision", book.standings.revision());
+                EventDraft::error(Reason::RestoreFailed, message).with("revision", book.standings.revision());
             self.send(key, vec![occurrence]);
         }
         for id in objects {
-            self.request(key, &id, Errand { restore: true, ..Errand::urgent(now) });
+            self.request(key, &id, CompareRequest { restore: true, ..CompareRequest::urgent(now) });
         }
         self.touch(key);
     }

@@ -5,40 +5,40 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use plumb_manifests::ObjectId;
-use plumb_planning::drift::{Due, Telling};
+use plumb_planning::drift::{DriftEvent, Due};
 use plumb_planning::ownership::Owner;
-use plumb_runtime::Key;
-use plumb_status::Occurrence;
+use plumb_runtime::NamespacedName;
+use plumb_status::EventDraft;
 use tokio::time::Instant;
 
-use super::book::{Book, Errand, Kind, Phase};
+use super::book::{CompareRequest, Kind, KustomizationState, Phase};
 use super::desk::Shared;
 use super::kinds::KindCounts;
-use super::unverified::Glance;
+use super::unverified::PreApplyRead;
 
 /// A Kustomization, or one object of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    pub key: Key,
+pub(super) struct Timer {
+    pub key: NamespacedName,
     pub id: Option<ObjectId>,
 }
 
 /// Namespace and name of objects of one kind, with who keeps them.
-type Names = BTreeMap<(String, String), Key>;
+type Names = BTreeMap<(String, String), NamespacedName>;
 
 /// Everything that the desk keeps. Each object stands at most once in each queue and has at most one time.
 #[derive(Default)]
 pub(super) struct State {
-    pub books: BTreeMap<Key, Book>,
+    pub books: BTreeMap<NamespacedName, KustomizationState>,
     /// By group and kind.
     pub index: BTreeMap<(String, String), Names>,
-    pub ready: VecDeque<(Key, ObjectId)>,
-    pub deferred: VecDeque<(Key, ObjectId)>,
-    pub times: BTreeSet<(Instant, Place)>,
+    pub ready: VecDeque<(NamespacedName, ObjectId)>,
+    pub deferred: VecDeque<(NamespacedName, ObjectId)>,
+    pub times: BTreeSet<(Instant, Timer)>,
     pub running: usize,
     pub running_deferred: usize,
     /// Looks at what an attempt may be about to overwrite.
-    pub glances: VecDeque<Glance>,
+    pub glances: VecDeque<PreApplyRead>,
     pub glancing: usize,
     /// The kinds that are watched.
     pub kinds: KindCounts,
@@ -47,39 +47,39 @@ pub(super) struct State {
     /// Kinds that are not served.
     pub gone: BTreeSet<Kind>,
     /// Kustomizations that cannot be read: they are suspended whatever their last terms say.
-    pub unreadable: BTreeSet<Key>,
+    pub unreadable: BTreeSet<NamespacedName>,
 }
 
 /// What is passed on after a sitting.
 #[derive(Default)]
-pub(super) struct Post {
-    pub occurrences: Vec<(Key, Occurrence)>,
-    pub changed: BTreeSet<Key>,
+pub(super) struct Effects {
+    pub occurrences: Vec<(NamespacedName, EventDraft)>,
+    pub changed: BTreeSet<NamespacedName>,
 }
 
-pub(super) struct Sitting<'a> {
+pub(super) struct Step<'a> {
     pub shared: &'a Shared,
     pub state: &'a mut State,
     pub now: Timestamp,
     pub at: Instant,
-    post: Post,
+    post: Effects,
     /// Books of which something may have to be told.
-    touched: BTreeSet<Key>,
+    touched: BTreeSet<NamespacedName>,
 }
 
 impl State {
     /// Who keeps an object.
-    pub fn keeper(&self, id: &ObjectId) -> Option<&Key> {
+    pub fn keeper(&self, id: &ObjectId) -> Option<&NamespacedName> {
         let names = self.index.get(&(id.group.clone(), id.kind.clone()))?;
         names.get(&(id.namespace.clone(), id.name.clone()))
     }
 
-    pub fn enter(&mut self, id: &ObjectId, key: &Key) {
+    pub fn enter(&mut self, id: &ObjectId, key: &NamespacedName) {
         let names = self.index.entry((id.group.clone(), id.kind.clone())).or_default();
         names.insert((id.namespace.clone(), id.name.clone()), key.clone());
     }
 
-    pub fn strike(&mut self, id: &ObjectId, key: &Key) {
+    pub fn strike(&mut self, id: &ObjectId, key: &NamespacedName) {
         let kind = (id.group.clone(), id.kind.clone());
         let Some(names) = self.index.get_mut(&kind) else { return };
         let name = (id.namespace.clone(), id.name.clone());
@@ -92,7 +92,7 @@ impl State {
     }
 
     /// All kept objects of a group and kind.
-    pub fn kept_of(&self, group: &str, kind: &str) -> Vec<(Key, ObjectId)> {
+    pub fn kept_of(&self, group: &str, kind: &str) -> Vec<(NamespacedName, ObjectId)> {
         let names = self.index.get(&(group.to_owned(), kind.to_owned()));
         names
             .into_iter()
@@ -110,14 +110,14 @@ impl State {
     }
 }
 
-impl<'a> Sitting<'a> {
+impl<'a> Step<'a> {
     pub fn new(shared: &'a Shared, state: &'a mut State) -> Self {
         let now = shared.deps.cluster.now();
-        Self { shared, state, now, at: Instant::now(), post: Post::default(), touched: BTreeSet::new() }
+        Self { shared, state, now, at: Instant::now(), post: Effects::default(), touched: BTreeSet::new() }
     }
 
     /// What is to be passed on. Reports and times of touched books are looked at once, at the end.
-    pub fn close(mut self) -> Post {
+    pub fn close(mut self) -> Effects {
         for key in std::mem::take(&mut self.touched) {
             if self.may_review(&key) {
                 self.review(&key);
@@ -127,22 +127,22 @@ impl<'a> Sitting<'a> {
     }
 
     /// The book of a Kustomization, a new one if there is none.
-    pub fn book(&mut self, key: &Key) -> &mut Book {
-        let fresh = || Book { reported: Some((None, None)), ..Book::default() };
+    pub fn book(&mut self, key: &NamespacedName) -> &mut KustomizationState {
+        let fresh = || KustomizationState { reported: Some((None, None)), ..KustomizationState::default() };
         self.state.books.entry(key.clone()).or_insert_with(fresh)
     }
 
     /// A book may have something to tell, or another time to wait for.
-    pub fn touch(&mut self, key: &Key) {
+    pub fn touch(&mut self, key: &NamespacedName) {
         self.touched.insert(key.clone());
     }
 
-    pub fn changed(&mut self, key: &Key) {
+    pub fn changed(&mut self, key: &NamespacedName) {
         self.post.changed.insert(key.clone());
     }
 
     /// Tells, many at once if there are many.
-    pub fn tell(&mut self, key: &Key, tellings: Vec<Telling>) {
+    pub fn tell(&mut self, key: &NamespacedName, tellings: Vec<DriftEvent>) {
         let now = self.now;
         let Some(book) = self.state.books.get_mut(key) else { return };
         let occurrences = book.burst.offer(tellings, now);
@@ -151,7 +151,7 @@ impl<'a> Sitting<'a> {
     }
 
     /// Tells at once.
-    pub fn send(&mut self, key: &Key, occurrences: Vec<Occurrence>) {
+    pub fn send(&mut self, key: &NamespacedName, occurrences: Vec<EventDraft>) {
         let origin = self.state.books.get(key).and_then(|book| book.terms.origin_revision.clone());
         let signed = occurrences.into_iter().map(|occurrence| match &origin {
             Some(origin) => (key.clone(), occurrence.with("originRevision", origin)),
@@ -161,14 +161,14 @@ impl<'a> Sitting<'a> {
     }
 
     /// Asks for a look at an object. Further reasons join the look that is already to come.
-    pub fn request(&mut self, key: &Key, id: &ObjectId, errand: Errand) {
+    pub fn request(&mut self, key: &NamespacedName, id: &ObjectId, errand: CompareRequest) {
         let Some(book) = self.state.books.get_mut(key) else { return };
         let held = book.holds > 0;
         let Some(kept) = book.objects.get_mut(id) else { return };
         if !kept.is_watched() && !errand.restore {
             return;
         }
-        kept.errand = Some(Errand::joined(kept.errand.take(), errand));
+        kept.errand = Some(CompareRequest::joined(kept.errand.take(), errand));
         if held {
             return;
         }
@@ -191,12 +191,12 @@ impl<'a> Sitting<'a> {
     }
 
     /// An object is looked at again at this time, or earlier.
-    pub fn set_time(&mut self, key: &Key, id: &ObjectId, when: Timestamp) {
+    pub fn set_time(&mut self, key: &NamespacedName, id: &ObjectId, when: Timestamp) {
         let at = self.instant(when);
         let Some(kept) = self.state.books.get_mut(key).and_then(|book| book.objects.get_mut(id)) else {
             return;
         };
-        let place = Place { key: key.clone(), id: Some(id.clone()) };
+        let place = Timer { key: key.clone(), id: Some(id.clone()) };
         match kept.due {
             Some(due) if due <= at => return,
             Some(due) => {
@@ -209,12 +209,12 @@ impl<'a> Sitting<'a> {
     }
 
     /// An object waits for no time any more.
-    pub fn clear_time(&mut self, key: &Key, id: &ObjectId) {
+    pub fn clear_time(&mut self, key: &NamespacedName, id: &ObjectId) {
         let Some(kept) = self.state.books.get_mut(key).and_then(|book| book.objects.get_mut(id)) else {
             return;
         };
         if let Some(due) = kept.due.take() {
-            self.state.times.remove(&(due, Place { key: key.clone(), id: Some(id.clone()) }));
+            self.state.times.remove(&(due, Timer { key: key.clone(), id: Some(id.clone()) }));
         }
     }
 
@@ -229,6 +229,6 @@ impl<'a> Sitting<'a> {
 const FAR: Duration = Duration::from_hours(24 * 365);
 
 /// A Kustomization as the owner of objects.
-pub(super) fn owner(key: &Key) -> Owner {
+pub(super) fn owner(key: &NamespacedName) -> Owner {
     Owner { name: key.name.clone(), namespace: key.namespace.clone() }
 }

@@ -6,16 +6,16 @@ use jiff::{SignedDuration, Timestamp};
 use plumb_api::kustomize::DriftStatus;
 use plumb_manifests::ObjectId;
 use plumb_planning::drift::{Due, report};
-use plumb_runtime::Key;
+use plumb_runtime::NamespacedName;
 use plumb_status::Detail;
 use tokio::time::Instant;
 
-use super::book::Book;
-use super::sitting::{Place, Sitting};
+use super::book::KustomizationState;
+use super::sitting::{Step, Timer};
 
 /// What stands.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Standing {
+pub struct DriftReport {
     /// The condition `Drifted`; it is removed when nothing stands.
     pub condition: Option<Detail>,
     /// `status.drift`.
@@ -24,9 +24,9 @@ pub struct Standing {
     pub flagged: BTreeSet<ObjectId>,
 }
 
-impl Standing {
+impl DriftReport {
     /// `None` until everything that the status of before a restart names was compared.
-    pub(super) fn of(book: &Book, now: Timestamp) -> Option<Self> {
+    pub(super) fn of(book: &KustomizationState, now: Timestamp) -> Option<Self> {
         if !book.adopted || !book.recalled.is_empty() {
             return None;
         }
@@ -44,9 +44,9 @@ const REVIEWED_AT_ONCE: usize = 256;
 /// The pause between two reviews of a large book: a review looks at all its objects.
 const REVIEW_PAUSE: SignedDuration = SignedDuration::from_millis(100);
 
-impl Sitting<'_> {
+impl Step<'_> {
     /// Whether a book is reviewed now; if not, its time is set.
-    pub fn may_review(&mut self, key: &Key) -> bool {
+    pub fn may_review(&mut self, key: &NamespacedName) -> bool {
         let now = self.now;
         let Some(book) = self.state.books.get_mut(key) else { return false };
         let next = book.reviewed_at.map_or(now, |at| at.saturating_add(REVIEW_PAUSE).unwrap_or(now));
@@ -62,7 +62,7 @@ impl Sitting<'_> {
     }
 
     /// Looks at a book after something happened to it: what to tell, what to report, when to come back.
-    pub fn review(&mut self, key: &Key) {
+    pub fn review(&mut self, key: &NamespacedName) {
         let now = self.now;
         let Some(book) = self.state.books.get_mut(key) else { return };
         if book.restoring.as_ref().is_some_and(|restoring| restoring.left.is_empty()) {
@@ -78,15 +78,15 @@ impl Sitting<'_> {
         self.schedule(key);
     }
 
-    fn schedule(&mut self, key: &Key) {
+    fn schedule(&mut self, key: &NamespacedName) {
         let Some(book) = self.state.books.get(key) else { return };
         let next = [book.burst.next_due(), book.standings.next_due(), book.report_at, book.audit_at];
         let due = next.into_iter().flatten().min().map(|when| self.instant(when));
         self.set_book_time(key, due);
     }
 
-    fn set_book_time(&mut self, key: &Key, due: Option<Instant>) {
-        let place = Place { key: key.clone(), id: None };
+    fn set_book_time(&mut self, key: &NamespacedName, due: Option<Instant>) {
+        let place = Timer { key: key.clone(), id: None };
         let Some(book) = self.state.books.get_mut(key) else { return };
         if book.due == due {
             return;
@@ -98,13 +98,13 @@ impl Sitting<'_> {
     }
 }
 
-impl Book {
+impl KustomizationState {
     /// Whether what is reported is another now; said as the pace of reports allows.
     fn report(&mut self, now: Timestamp) -> bool {
         if self.report_at.is_some_and(|at| at > now) {
             return false;
         }
-        let Some(standing) = Standing::of(self, now) else { return false };
+        let Some(standing) = DriftReport::of(self, now) else { return false };
         let report = Some((standing.condition, standing.drift));
         if report == self.reported {
             self.report_at = None;
@@ -126,7 +126,7 @@ impl Book {
         true
     }
 
-    fn count(&mut self, key: &Key, metrics: &super::DriftMetrics, now: Timestamp) {
+    fn count(&mut self, key: &NamespacedName, metrics: &super::DriftMetrics, now: Timestamp) {
         let unverified =
             self.objects.values().filter(|kept| kept.is_watched() && kept.record.is_none()).count();
         let counts = (self.objects.len(), unverified);

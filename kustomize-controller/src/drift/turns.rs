@@ -3,28 +3,28 @@
 use std::sync::Arc;
 
 use plumb_manifests::ObjectId;
-use plumb_planning::drift::contention::Turn;
+use plumb_planning::drift::contention::ContentionChange;
 use plumb_planning::drift::correction::Situation;
 use plumb_planning::drift::{Contention, Finding};
 use plumb_planning::plan::Planned;
-use plumb_runtime::Key;
+use plumb_runtime::NamespacedName;
 use tokio::time::Instant;
 
-use super::book::{Errand, Phase};
+use super::book::{CompareRequest, Phase};
 use super::desk::Shared;
-use super::sitting::{Place, Sitting};
-use super::unverified::Glance;
+use super::sitting::{Step, Timer};
+use super::unverified::PreApplyRead;
 use super::{compare, unverified};
 
 /// The part of all looks that may be looks without hurry.
 const DEFERRED_PART: usize = 2;
 
 /// One look at one object.
-pub(super) struct Job {
-    pub key: Key,
+pub(super) struct CompareJob {
+    pub key: NamespacedName,
     pub id: ObjectId,
     pub planned: Arc<Planned>,
-    pub errand: Errand,
+    pub errand: CompareRequest,
     /// Without the live object's part: whether it is being deleted.
     pub situation: Situation,
     pub epoch: u64,
@@ -33,7 +33,7 @@ pub(super) struct Job {
 
 /// Whether a job may write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Gate {
+pub(super) enum WriteGate {
     Open,
     /// An attempt holds the pen, or has written since the job began.
     Shut,
@@ -70,17 +70,17 @@ pub(super) async fn take(shared: Arc<Shared>) {
 
 impl Shared {
     /// What starts now, and when something is due next.
-    fn sit_down(&self) -> (Vec<Job>, Vec<Glance>, Option<Instant>) {
+    fn sit_down(&self) -> (Vec<CompareJob>, Vec<PreApplyRead>, Option<Instant>) {
         // Not `sit`: that would stir the very task that is here.
         let mut state = self.lock();
-        let mut sitting = Sitting::new(self, &mut state);
+        let mut sitting = Step::new(self, &mut state);
         sitting.ring();
         let mut jobs = Vec::new();
         while let Some(job) = sitting.next_job() {
             jobs.push(job);
         }
         let post = sitting.close();
-        let glances: Vec<Glance> = state.glances.drain(..).collect();
+        let glances: Vec<PreApplyRead> = state.glances.drain(..).collect();
         state.glancing += glances.len();
         let next = state.times.first().map(|(at, _)| *at);
         drop(state);
@@ -89,12 +89,12 @@ impl Shared {
     }
 }
 
-impl Sitting<'_> {
+impl Step<'_> {
     /// Times that have come.
     fn ring(&mut self) {
         while let Some((at, _)) = self.state.times.first()
             && *at <= self.at
-            && let Some((_, Place { key, id })) = self.state.times.pop_first()
+            && let Some((_, Timer { key, id })) = self.state.times.pop_first()
         {
             match id {
                 Some(id) => self.ring_object(&key, &id),
@@ -103,13 +103,13 @@ impl Sitting<'_> {
         }
     }
 
-    fn ring_object(&mut self, key: &Key, id: &ObjectId) {
+    fn ring_object(&mut self, key: &NamespacedName, id: &ObjectId) {
         let now = self.now;
         let Some(book) = self.state.books.get_mut(key) else { return };
         let held = book.holds > 0;
         let Some(kept) = book.objects.get_mut(id) else { return };
         kept.due = None;
-        kept.errand.get_or_insert_with(|| Errand::urgent(now));
+        kept.errand.get_or_insert_with(|| CompareRequest::urgent(now));
         // The time that was planned has come, whether or not it is used.
         kept.pace.begin(now);
         if !held && matches!(kept.phase, Phase::Idle | Phase::Deferred) {
@@ -118,7 +118,7 @@ impl Sitting<'_> {
         }
     }
 
-    fn ring_book(&mut self, key: &Key) {
+    fn ring_book(&mut self, key: &NamespacedName) {
         let now = self.now;
         let Some(book) = self.state.books.get_mut(key) else { return };
         book.due = None;
@@ -131,7 +131,7 @@ impl Sitting<'_> {
         self.touch(key);
     }
 
-    fn next_job(&mut self) -> Option<Job> {
+    fn next_job(&mut self) -> Option<CompareJob> {
         let most = self.shared.deps.concurrency.max(1);
         while self.state.running < most {
             let (deferred, (key, id)) = if let Some(place) = self.state.ready.pop_front() {
@@ -150,7 +150,7 @@ impl Sitting<'_> {
         None
     }
 
-    fn start(&mut self, key: Key, id: ObjectId, deferred: bool) -> Option<Job> {
+    fn start(&mut self, key: NamespacedName, id: ObjectId, deferred: bool) -> Option<CompareJob> {
         let now = self.now;
         let book = self.state.books.get_mut(&key)?;
         let suspended = book.terms.suspended;
@@ -175,36 +175,36 @@ impl Sitting<'_> {
             Situation { mode: kept.mode, suspended, policy: kept.planned.policy, deleting: false };
         let (planned, epoch) = (kept.planned.clone(), kept.epoch);
         self.clear_time(&key, &id);
-        Some(Job { key, id, planned, errand, situation, epoch, deferred })
+        Some(CompareJob { key, id, planned, errand, situation, epoch, deferred })
     }
 
     /// Whether corrections of some field of the object are slowed down.
-    pub fn is_contended(&self, job: &Job) -> bool {
+    pub fn is_contended(&self, job: &CompareJob) -> bool {
         self.contention(job).is_some_and(Contention::is_active)
     }
 
     /// When an object that differs so may be corrected.
-    pub fn turn(&self, job: &Job, finding: &Finding) -> Turn {
-        self.contention(job).map_or(Turn::Now, |contention| contention.ask(finding, self.now))
+    pub fn turn(&self, job: &CompareJob, finding: &Finding) -> ContentionChange {
+        self.contention(job).map_or(ContentionChange::Now, |contention| contention.ask(finding, self.now))
     }
 
-    fn contention(&self, job: &Job) -> Option<&Contention> {
+    fn contention(&self, job: &CompareJob) -> Option<&Contention> {
         Some(&self.state.books.get(&job.key)?.objects.get(&job.id)?.contention)
     }
 
     /// Whether a job may write now. An open gate is closed by the job's end.
-    pub fn gate(&mut self, job: &Job) -> Gate {
-        let Some(book) = self.state.books.get_mut(&job.key) else { return Gate::Shut };
+    pub fn gate(&mut self, job: &CompareJob) -> WriteGate {
+        let Some(book) = self.state.books.get_mut(&job.key) else { return WriteGate::Shut };
         if book.holds > 0 || book.terms.suspended {
-            return Gate::Shut;
+            return WriteGate::Shut;
         }
         let Some(kept) = book.objects.get_mut(&job.id).filter(|kept| kept.epoch == job.epoch) else {
-            return Gate::Shut;
+            return WriteGate::Shut;
         };
         if !job.errand.restore && kept.mode != job.situation.mode {
-            return Gate::Shut;
+            return WriteGate::Shut;
         }
         book.writing += 1;
-        Gate::Open
+        WriteGate::Open
     }
 }

@@ -16,12 +16,12 @@ use plumb_planning::exclusion::Policy;
 use plumb_planning::fields::FieldSet;
 use plumb_planning::managed_fields::{self, Entry};
 use plumb_planning::plan::Planned;
-use plumb_runtime::Key;
+use plumb_runtime::NamespacedName;
 use tokio::time::Instant;
 
 use super::book::Witnessed;
 use super::desk::Shared;
-use super::sitting::{Sitting, State};
+use super::sitting::{State, Step};
 
 /// Findings that are kept for an apply at most; more are not told one by one anyway.
 const WITNESSED_MAX: usize = 1_000;
@@ -33,8 +33,8 @@ const GLANCES_MAX: usize = 32;
 const GLANCE_MAX: Duration = Duration::from_secs(10);
 
 /// A look at an object that somebody changed while an attempt holds the pen and may overwrite it.
-pub(super) struct Glance {
-    key: Key,
+pub(super) struct PreApplyRead {
+    key: NamespacedName,
     id: ObjectId,
     /// What was applied: the change is told against this.
     planned: Arc<Planned>,
@@ -44,16 +44,16 @@ pub(super) struct Glance {
     seen: Timestamp,
 }
 
-impl Sitting<'_> {
+impl Step<'_> {
     /// Asks for a look at what an attempt may be about to overwrite.
-    pub fn glance(&mut self, key: &Key, id: &ObjectId, version: Box<str>) {
+    pub fn glance(&mut self, key: &NamespacedName, id: &ObjectId, version: Box<str>) {
         let State { books, glances, glancing, .. } = &mut *self.state;
         let Some(kept) = books.get(key).and_then(|book| book.objects.get(id)) else { return };
         if !kept.is_watched() || *glancing + glances.len() >= GLANCES_MAX {
             return;
         }
         let (planned, epoch) = (kept.planned.clone(), kept.epoch);
-        glances.push_back(Glance {
+        glances.push_back(PreApplyRead {
             key: key.clone(),
             id: id.clone(),
             planned,
@@ -65,7 +65,7 @@ impl Sitting<'_> {
 }
 
 /// Looks, and keeps what it shows for the attempt's end, if that has not come meanwhile.
-pub(super) async fn glance(shared: Arc<Shared>, glance: Glance) {
+pub(super) async fn glance(shared: Arc<Shared>, glance: PreApplyRead) {
     let budget = Budget::new(Instant::now() + GLANCE_MAX, shared.deps.shutdown.clone());
     let found = changed(&shared, &glance, &budget).await;
     shared.sit(|sitting| {
@@ -81,8 +81,8 @@ pub(super) async fn glance(shared: Arc<Shared>, glance: Glance) {
     });
 }
 
-async fn changed(shared: &Shared, glance: &Glance, budget: &Budget) -> Option<Finding> {
-    let Glance { key: _, id, planned, epoch: _, version, seen } = glance;
+async fn changed(shared: &Shared, glance: &PreApplyRead, budget: &Budget) -> Option<Finding> {
+    let PreApplyRead { key: _, id, planned, epoch: _, version, seen } = glance;
     let cluster = &shared.deps.cluster;
     let live = observe::live(cluster, id, planned.object.version(), budget).await.ok()??;
     if live.text(&["metadata", "resourceVersion"]) != Some(version) {
@@ -93,7 +93,12 @@ async fn changed(shared: &Shared, glance: &Glance, budget: &Budget) -> Option<Fi
 }
 
 /// Looks at live objects before an apply whose predecessor is not known.
-pub(super) async fn witness(shared: &Arc<Shared>, key: &Key, objects: &[Planned], budget: &Budget) {
+pub(super) async fn witness(
+    shared: &Arc<Shared>,
+    key: &NamespacedName,
+    objects: &[Planned],
+    budget: &Budget,
+) {
     // A loop and no closure over references: futures of those are not `Send` to the compiler.
     let mut looks = Vec::new();
     for planned in objects {

@@ -2,31 +2,31 @@
 
 use std::sync::Arc;
 
-use plumb_apply::{GroupVersionKind, News, Sight};
+use plumb_apply::{GroupVersionKind, WatchChange, WatchEvent};
 use plumb_manifests::ObjectId;
-use plumb_planning::drift::{Class, Finding, Seen, Telling, Wake, vanish, wake};
+use plumb_planning::drift::{Class, DriftEvent, Finding, Seen, Wake, vanish, wake};
 use plumb_planning::stage;
-use plumb_runtime::Key;
+use plumb_runtime::NamespacedName;
 use plumb_status::Reason;
 use serde_json::Value;
 use tokio::sync::mpsc::Receiver;
 
-use super::book::{Errand, Gone, Kind, Phase, Witnessed, word};
+use super::book::{CompareRequest, Gone, Kind, Phase, Witnessed, word};
 use super::desk::Shared;
-use super::sitting::{Sitting, owner};
+use super::sitting::{Step, owner};
 
 /// Hears the watches until the desk closes.
-pub(super) async fn listen(shared: Arc<Shared>, mut sights: Receiver<Sight>) {
+pub(super) async fn listen(shared: Arc<Shared>, mut sights: Receiver<WatchEvent>) {
     let shutdown = shared.deps.shutdown.clone();
     while let Some(Some(sight)) = shutdown.run_until_cancelled(sights.recv()).await {
         hear(&shared, sight);
     }
 }
 
-fn hear(shared: &Shared, sight: Sight) {
-    let Sight { kind, news } = sight;
+fn hear(shared: &Shared, sight: WatchEvent) {
+    let WatchEvent { kind, news } = sight;
     match news {
-        News::Seen { metadata, listed } => {
+        WatchChange::Seen { metadata, listed } => {
             let id = id_of(&kind, &metadata);
             let Some(key) = shared.lock().keeper(&id).cloned() else { return };
             let seen = Seen::of(&metadata, &owner(&key), &shared.deps.takeover, listed);
@@ -41,7 +41,7 @@ fn hear(shared: &Shared, sight: Sight) {
                 shared.watchers.kinds_changed();
             }
         }
-        News::Deleted { metadata } => {
+        WatchChange::Deleted { metadata } => {
             let id = id_of(&kind, &metadata);
             shared.sit(|sitting| {
                 if let Some(key) = sitting.state.keeper(&id).cloned() {
@@ -50,7 +50,7 @@ fn hear(shared: &Shared, sight: Sight) {
                 }
             });
         }
-        News::Relisted { present } => shared.sit(|sitting| {
+        WatchChange::Relisted { present } => shared.sit(|sitting| {
             sitting.state.blind.remove(&names(&kind));
             sitting.state.gone.remove(&names(&kind));
             for (key, id) in sitting.state.kept_of(&kind.group, &kind.kind) {
@@ -59,8 +59,8 @@ fn hear(shared: &Shared, sight: Sight) {
                 }
             }
         }),
-        News::Denied { message } => shared.sit(|sitting| sitting.denied(&kind, &message)),
-        News::Gone => shared.sit(|sitting| {
+        WatchChange::Denied { message } => shared.sit(|sitting| sitting.denied(&kind, &message)),
+        WatchChange::Gone => shared.sit(|sitting| {
             sitting.state.gone.insert(names(&kind));
             for (key, id) in sitting.state.kept_of(&kind.group, &kind.kind) {
                 sitting.missed(&key, &id, Gone::Somehow);
@@ -83,9 +83,9 @@ fn id_of(kind: &GroupVersionKind, metadata: &Value) -> ObjectId {
     }
 }
 
-impl Sitting<'_> {
+impl Step<'_> {
     /// A sight of a kept object.
-    pub fn saw(&mut self, key: &Key, id: &ObjectId, seen: Seen) {
+    pub fn saw(&mut self, key: &NamespacedName, id: &ObjectId, seen: Seen) {
         let now = self.now;
         let Some(book) = self.state.books.get_mut(key) else { return };
         let held = book.holds > 0;
@@ -109,20 +109,20 @@ impl Sitting<'_> {
             Wake::Compare(cause) => {
                 record.advance(&seen);
                 tracing::debug!(kustomization = %key, object = %id, cause = word(cause), "comparing object");
-                self.request(key, id, Errand::urgent(now));
+                self.request(key, id, CompareRequest::urgent(now));
             }
         }
     }
 
     /// Whether the last metadata of a kept object shows that it was deleted before its time.
-    fn how_gone(&self, key: &Key, id: &ObjectId, metadata: &Value) -> Gone {
+    fn how_gone(&self, key: &NamespacedName, id: &ObjectId, metadata: &Value) -> Gone {
         let kept = self.state.books.get(key).and_then(|book| book.objects.get(id));
         let cut_short = kept.is_some_and(|kept| vanish::was_cut_short(&kept.planned.object, metadata));
         if cut_short { Gone::CutShort } else { Gone::Somehow }
     }
 
     /// A kept object left the watch: it was deleted, or its labels were.
-    pub fn missed(&mut self, key: &Key, id: &ObjectId, gone: Gone) {
+    pub fn missed(&mut self, key: &NamespacedName, id: &ObjectId, gone: Gone) {
         let now = self.now;
         let Some(book) = self.state.books.get_mut(key) else { return };
         let held = book.holds > 0;
@@ -145,7 +145,7 @@ impl Sitting<'_> {
             kept.remember_absence();
             return;
         }
-        let errand = Errand { gone, ..Errand::urgent(now) };
+        let errand = CompareRequest { gone, ..CompareRequest::urgent(now) };
         self.request(key, id, errand);
     }
 
@@ -154,7 +154,7 @@ impl Sitting<'_> {
         if !self.state.blind.insert(names(kind)) {
             return;
         }
-        let mut keepers = std::collections::BTreeMap::<Key, (ObjectId, usize)>::new();
+        let mut keepers = std::collections::BTreeMap::<NamespacedName, (ObjectId, usize)>::new();
         for (key, id) in self.state.kept_of(&kind.group, &kind.kind) {
             keepers.entry(key).or_insert((id, 0)).1 += 1;
         }
@@ -166,7 +166,7 @@ impl Sitting<'_> {
                 kind.kind
             );
             let revision = book.standings.revision();
-            let telling = Telling::new(&id, &finding, self.now, revision, Reason::DriftUnknown, text);
+            let telling = DriftEvent::new(&id, &finding, self.now, revision, Reason::DriftUnknown, text);
             self.send(&key, vec![telling.occurrence]);
         }
     }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use plumb_api::kustomize::Kustomization;
 use plumb_api::meta::Artifact;
-use plumb_apply::{Budget, Order, execute, prune};
+use plumb_apply::{ApplyOptions, Budget, execute, prune};
 use plumb_manifests::ObjectId;
 use plumb_planning::drift::mode::Mode;
 use plumb_planning::plan::Planned;
 use plumb_runtime::{Priority, Visit};
-use plumb_status::{Occurrence, Reason, chain};
+use plumb_status::{EventDraft, Reason, chain};
 use tokio::time::Instant;
 
 use super::Context;
@@ -20,7 +20,7 @@ use super::decide::{self, Decision, Memory};
 use super::error::KustomizationError;
 use super::reread::{self, Reread};
 use super::validate::Valid;
-use crate::drift::{Managed, Terms};
+use crate::drift::{DriftPolicy, Managed};
 use crate::kind::Kustomizations;
 
 /// How long applying and pruning may take.
@@ -48,7 +48,7 @@ enum Pruning {
 pub async fn act(
     decision: Decision,
     planned: &[Planned],
-    (terms, artifact): (Terms, &Artifact),
+    (terms, artifact): (DriftPolicy, &Artifact),
     visit: &Visit<Kustomizations>,
     kind: &Kustomizations,
 ) -> Result<Receipt, KustomizationError> {
@@ -79,7 +79,7 @@ pub async fn act(
             return Err(error.into());
         }
     }
-    let order = Order {
+    let order = ApplyOptions {
         concurrency: context.concurrency,
         takeover: context.takeover.clone(),
         known: context.desk.known(key),
@@ -87,7 +87,7 @@ pub async fn act(
     };
     let applied = execute(&context.cluster, &plan.waves, &order).await;
     visit.ledger().note_lines(applied.lines());
-    let (complete, complaint) = (applied.is_complete(), applied.complaint());
+    let (complete, complaint) = (applied.is_complete(), applied.error_summary());
     let outcome = if complete {
         // What is applied, or put back where it is missing: the watch may not show it yet.
         let wanted = match terms.mode {
@@ -184,18 +184,18 @@ async fn delete(
     let deleted = pruned.deletions();
     if decide::is_large(deleted, before) {
         let text = format!("{deleted} of {before} objects left the source and were deleted");
-        ledger.note(Occurrence::error(Reason::LargePrune, text));
+        ledger.note(EventDraft::error(Reason::LargePrune, text));
     }
     drop(ledger);
-    match pruned.complaint() {
+    match pruned.error_summary() {
         None => Ok(Pruning::Done),
         Some(complaint) => failed(KustomizationError::Prune { complaint }, budget, visit),
     }
 }
 
 /// What the desk goes by.
-pub fn terms(object: &Kustomization, valid: &Valid, artifact: &Artifact) -> Terms {
-    Terms {
+pub fn terms(object: &Kustomization, valid: &Valid, artifact: &Artifact) -> DriftPolicy {
+    DriftPolicy {
         revision: artifact.revision.clone(),
         origin_revision: artifact.metadata.get(plumb_api::meta::ORIGIN_REVISION_METADATA).cloned(),
         mode: valid.mode,

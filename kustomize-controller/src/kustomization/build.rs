@@ -14,7 +14,7 @@ use plumb_planning::fingerprint::{Fingerprint, HashKey};
 use plumb_planning::ownership::Owner;
 use plumb_planning::plan::{self, Planned};
 use plumb_rendering::{Encrypted, Options, RenderSpec, Rendered, When};
-use plumb_runtime::{Key, Worker};
+use plumb_runtime::{NamespacedName, Worker};
 
 use super::Context;
 use super::error::KustomizationError;
@@ -46,31 +46,31 @@ struct Kept {
 
 /// The builds that are kept.
 #[derive(Default)]
-pub struct Builds(Mutex<BTreeMap<Key, Kept>>);
+pub struct Builds(Mutex<BTreeMap<NamespacedName, Kept>>);
 
 impl Builds {
     /// Forgets the build of a Kustomization.
-    pub fn forget(&self, key: &Key) {
+    pub fn forget(&self, key: &NamespacedName) {
         self.lock().remove(key);
     }
 
     /// What a Kustomization rendered last, whatever has changed since.
-    pub fn newest(&self, key: &Key) -> Option<Arc<Build>> {
+    pub fn newest(&self, key: &NamespacedName) -> Option<Arc<Build>> {
         self.lock().get(key).map(|kept| Arc::clone(&kept.build))
     }
 
-    fn get(&self, key: &Key, recipe: &Recipe) -> Option<(String, Arc<Build>)> {
+    fn get(&self, key: &NamespacedName, recipe: &Recipe) -> Option<(String, Arc<Build>)> {
         let all = self.lock();
         let kept = all.get(key).filter(|kept| kept.recipe == *recipe)?;
         Some((kept.artifact.clone(), Arc::clone(&kept.build)))
     }
 
-    fn put(&self, key: &Key, recipe: Recipe, artifact: &str, build: &Arc<Build>) {
+    fn put(&self, key: &NamespacedName, recipe: Recipe, artifact: &str, build: &Arc<Build>) {
         let kept = Kept { recipe, artifact: artifact.to_owned(), build: Arc::clone(build) };
         self.lock().insert(key.clone(), kept);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Key, Kept>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<NamespacedName, Kept>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -84,7 +84,7 @@ pub async fn build(
     retry: &str,
     worker: Option<&Worker>,
 ) -> Result<Arc<Build>, KustomizationError> {
-    let key = Key::of(object);
+    let key = NamespacedName::of(object);
     let variables = variables(object, context.cluster.client()).await?;
     let recipe = Recipe {
         variables: Fingerprint::of_value(&serde_json::json!(variables)),

@@ -16,7 +16,7 @@ use plumb_planning::ownership::{Owned, Owner};
 use plumb_planning::plan::Planned;
 use plumb_planning::prune::{Candidate, WhyNot};
 use plumb_rendering::RenderError;
-use plumb_runtime::{Key, Priority, Visit};
+use plumb_runtime::{NamespacedName, Priority, Visit};
 use plumb_status::Detail;
 use serde_json::json;
 use tokio::time::Instant;
@@ -39,19 +39,19 @@ const NAMED_MAX: usize = 5;
 
 /// What is kept for others, by the Kustomization that would prune it.
 #[derive(Default)]
-pub struct Holds(Mutex<BTreeMap<Key, Held>>);
+pub struct Holds(Mutex<BTreeMap<NamespacedName, Held>>);
 
 #[derive(Default)]
 struct Held {
     /// Each object, the Kustomization that it waits for, and whether that one is known to want it.
-    objects: Vec<(ObjectId, Option<Key>, bool)>,
+    objects: Vec<(ObjectId, Option<NamespacedName>, bool)>,
     text: Option<String>,
     tries: u32,
 }
 
 impl Holds {
     /// The Kustomizations that hold a prune on account of this one.
-    pub fn waiting_for(&self, key: &Key) -> Vec<Key> {
+    pub fn waiting_for(&self, key: &NamespacedName) -> Vec<NamespacedName> {
         let all = self.lock();
         let waits = |held: &Held| held.objects.iter().any(|(_, by, _)| by.as_ref() == Some(key));
         all.iter().filter(|(_, held)| waits(held)).map(|(key, _)| key.clone()).collect()
@@ -59,7 +59,11 @@ impl Holds {
 
     /// What this Kustomization is to apply although it did not change: the labels still name the old owner. An old owner
     /// that is not active (suspended) does not look again, so nothing is applied on its account at each attempt.
-    pub fn handed_over_to(&self, key: &Key, is_active: impl Fn(&Key) -> bool) -> BTreeSet<ObjectId> {
+    pub fn handed_over_to(
+        &self,
+        key: &NamespacedName,
+        is_active: impl Fn(&NamespacedName) -> bool,
+    ) -> BTreeSet<ObjectId> {
         let all = self.lock();
         let active = all.iter().filter(|(holder, _)| is_active(holder));
         active
@@ -70,12 +74,12 @@ impl Holds {
     }
 
     /// Forgets a Kustomization.
-    pub fn forget(&self, key: &Key) {
+    pub fn forget(&self, key: &NamespacedName) {
         self.lock().remove(key);
     }
 
     /// Notes what is held now. Whether that is different from before, and after what pause to try again.
-    fn note(&self, key: &Key, held: Held) -> (bool, Option<Duration>) {
+    fn note(&self, key: &NamespacedName, held: Held) -> (bool, Option<Duration>) {
         let mut all = self.lock();
         let before = all.remove(key);
         let changed = before.as_ref().and_then(|before| before.text.as_ref()) != held.text.as_ref();
@@ -88,7 +92,7 @@ impl Holds {
         (changed, Some(pause))
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Held>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NamespacedName, Held>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -113,7 +117,7 @@ pub struct Asked {
     /// What they want.
     pub claims: Claims,
     /// The version in which each was seen.
-    seen: BTreeMap<Key, Option<String>>,
+    seen: BTreeMap<NamespacedName, Option<String>>,
 }
 
 /// What is about to be pruned, and by whom.
@@ -137,15 +141,16 @@ pub async fn ask(question: Question<'_>, visit: &Visit<Kustomizations>, kind: &K
     let (object, own) = (visit.object(), owner(visit.object()));
     let deadline = Instant::now() + ASK_MAX;
     let all = others.all();
-    let asked =
-        |other: &Kustomization| Key::of(other) != *visit.key() && is_asked(other, &own, question.candidates);
+    let asked = |other: &Kustomization| {
+        NamespacedName::of(other) != *visit.key() && is_asked(other, &own, question.candidates)
+    };
     let mut family = leaving(object, question.candidates, &all, &BTreeSet::new());
     let filter = filter(question.candidates, &family);
     let mut claimants = unreadable(object, question.candidates, kind, &filter);
     let mut seen = BTreeMap::new();
     loop {
         for other in all.iter().filter(|other| asked(other)) {
-            let key = Key::of(other.as_ref());
+            let key = NamespacedName::of(other.as_ref());
             if family.contains(&key) || seen.contains_key(&key) {
                 continue;
             }
@@ -160,20 +165,23 @@ pub async fn ask(question: Question<'_>, visit: &Visit<Kustomizations>, kind: &K
         // One that somebody else keeps does not go away: it is asked as all the others, and so is what it has applied.
         let rendered = question.rendered.iter().map(|planned| &planned.id);
         let claimed = claimants.iter().flat_map(|claimant| &claimant.ids).chain(rendered);
-        let claimed = claimed.filter(|id| is_kustomization(id)).map(|id| Key::new(&id.namespace, &id.name));
+        let claimed =
+            claimed.filter(|id| is_kustomization(id)).map(|id| NamespacedName::new(&id.namespace, &id.name));
         let rest = leaving(object, question.candidates, &all, &claimed.collect());
         if rest == family {
             break;
         }
         family = rest;
     }
-    for other in all.iter().filter(|other| asked(other) && family.contains(&Key::of(other.as_ref()))) {
-        seen.insert(Key::of(other.as_ref()), other.metadata.resource_version.clone());
+    for other in
+        all.iter().filter(|other| asked(other) && family.contains(&NamespacedName::of(other.as_ref())))
+    {
+        seen.insert(NamespacedName::of(other.as_ref()), other.metadata.resource_version.clone());
         claimants.push(claimant(other, Relation::Stranger, None, (kind, &filter), deadline).await);
     }
     // The watch may not show yet what was applied a moment ago.
     for pending in pending(question.rendered, kind).filter(|planned| question.applied.contains(&planned.id)) {
-        let key = Key::new(&pending.id.namespace, &pending.id.name);
+        let key = NamespacedName::new(&pending.id.namespace, &pending.id.name);
         let version = others.get(&key).and_then(|other| other.metadata.resource_version.clone());
         seen.insert(key, version);
         let owner = Owner { name: pending.id.name.clone(), namespace: pending.id.namespace.clone() };
@@ -185,10 +193,10 @@ pub async fn ask(question: Question<'_>, visit: &Visit<Kustomizations>, kind: &K
 }
 
 /// What is asked about: the candidates, and the Kustomizations that go away with them.
-fn filter(candidates: &[Candidate], family: &BTreeSet<Key>) -> ClaimFilter {
+fn filter(candidates: &[Candidate], family: &BTreeSet<NamespacedName>) -> ClaimFilter {
     let leaving: Vec<ObjectId> = family
         .iter()
-        .map(|Key { namespace, name }| ObjectId {
+        .map(|NamespacedName { namespace, name }| ObjectId {
             namespace: namespace.clone(),
             name: name.clone(),
             group: KUSTOMIZE_GROUP.to_owned(),
@@ -223,11 +231,11 @@ impl Relation {
     }
 }
 
-fn source(object: &Kustomization) -> Option<Key> {
+fn source(object: &Kustomization) -> Option<NamespacedName> {
     let reference = &object.spec.source_ref;
     let own = object.metadata.namespace.as_deref().unwrap_or_default();
     (reference.kind == SourceKind::GitRepository)
-        .then(|| Key::new(reference.namespace_in(own), &reference.name))
+        .then(|| NamespacedName::new(reference.namespace_in(own), &reference.name))
 }
 
 /// The artifact that the source of a Kustomization has now.
@@ -237,7 +245,7 @@ pub fn current_artifact(object: &Kustomization, context: &Context) -> Option<Art
 
 /// Whether a Kustomization has a say: not one that goes away, or that applies to another cluster.
 fn is_asked(other: &Kustomization, own: &Owner, candidates: &[Candidate]) -> bool {
-    let (meta, key) = (other.meta(), Key::of(other));
+    let (meta, key) = (other.meta(), NamespacedName::of(other));
     let goes_too = || {
         candidates.iter().any(|all| names(&all.id, &key.namespace, &key.name))
             && own.of_labels(Some(&json!(meta.labels))) == Owned::Ours
@@ -263,7 +271,7 @@ async fn claimant(
     (kind, filter): (&Kustomizations, &ClaimFilter),
     deadline: Instant,
 ) -> Claimant {
-    let (context, key) = (kind.context.as_ref(), Key::of(other));
+    let (context, key) = (kind.context.as_ref(), NamespacedName::of(other));
     let status = other.status.as_ref();
     let mut claimant = Claimant { owner: owner(other), ids: Vec::new(), doubt: None };
     match filter.entries(status.and_then(|status| status.inventory.as_ref())) {
@@ -328,7 +336,7 @@ fn unreadable(
     let own = owner(object);
     let because = || "it cannot be read".to_owned();
     let mut claimants = Vec::new();
-    for (Key { namespace, name }, last) in kind.others().unreadable() {
+    for (NamespacedName { namespace, name }, last) in kind.others().unreadable() {
         let claimed_by = Owner { name: name.clone(), namespace: namespace.clone() };
         let Some(last) = last else {
             let goes_too = candidates.iter().any(|all| names(&all.id, &namespace, &name));
@@ -342,7 +350,7 @@ fn unreadable(
         }
         let recorded = last.status.as_ref().and_then(|status| status.inventory.as_ref());
         let mut ids = filter.entries(recorded).unwrap_or_default();
-        if let Some(built) = kind.context.builds.newest(&Key::new(&namespace, &name)) {
+        if let Some(built) = kind.context.builds.newest(&NamespacedName::new(&namespace, &name)) {
             ids.extend(concerned(&built.planned, filter));
         }
         let doubt = (Relation::of(object, &last) == Relation::SameSource).then(because);
@@ -390,7 +398,7 @@ fn pending<'p>(rendered: &'p [Planned], kind: &Kustomizations) -> impl Iterator<
         if !is_kustomization(&planned.id) || !planned.policy.corrects() || !scope.covers(namespace) {
             return false;
         }
-        let Some(live) = others.get(&Key::new(namespace, name)) else { return true };
+        let Some(live) = others.get(&NamespacedName::new(namespace, name)) else { return true };
         let rendered = serde_json::from_value::<Kustomization>(planned.object.value().clone());
         rendered.is_ok_and(|rendered| !renders_alike(&live, &rendered))
     })
@@ -421,12 +429,12 @@ pub fn remember(
 ) -> (Option<String>, bool) {
     let mut held = Held::default();
     for (id, why) in pruned.held() {
-        let by = why.claimant().map(|owner| Key::new(&owner.namespace, &owner.name));
+        let by = why.claimant().map(|owner| NamespacedName::new(&owner.namespace, &owner.name));
         held.objects.push((id.clone(), by, matches!(why, WhyNot::ClaimedBy(_))));
     }
     held.text = text(pruned);
     let said = held.text.clone();
-    let by: BTreeSet<Key> = held.objects.iter().filter_map(|(_, by, _)| by.clone()).collect();
+    let by: BTreeSet<NamespacedName> = held.objects.iter().filter_map(|(_, by, _)| by.clone()).collect();
     let (changed, pause) = kind.context.holds.note(visit.key(), held);
     let Some(handle) = kind.handle.get() else { return (said, changed) };
     for other in &by {
@@ -464,13 +472,13 @@ mod tests {
 
     fn held(by: &str, text: Option<&str>) -> Held {
         let id = ObjectId::parse_inventory("prod_a__ConfigMap").unwrap();
-        let objects = vec![(id, Some(Key::new("flux-system", by)), true)];
+        let objects = vec![(id, Some(NamespacedName::new("flux-system", by)), true)];
         Held { objects, text: text.map(str::to_owned), tries: 0 }
     }
 
     #[test]
     fn a_held_prune_is_tried_again_with_growing_pauses_until_something_changes() {
-        let (holds, key) = (Holds::default(), Key::new("flux-system", "one"));
+        let (holds, key) = (Holds::default(), NamespacedName::new("flux-system", "one"));
         let mut seconds = Vec::new();
         for _ in 0..10 {
             let (_, pause) = holds.note(&key, held("two", Some("a")));
@@ -480,13 +488,16 @@ mod tests {
         assert_eq!(holds.note(&key, held("two", Some("b"))), (true, Some(RETRY_FIRST)));
         assert_eq!(holds.note(&key, held("two", Some("b"))), (false, Some(RETRY_FIRST * 2)));
         assert_eq!(holds.note(&key, held("two", None)), (true, None));
-        assert_eq!(holds.waiting_for(&Key::new("flux-system", "two")), []);
+        assert_eq!(holds.waiting_for(&NamespacedName::new("flux-system", "two")), []);
     }
 
     #[test]
     fn each_side_of_a_hold_finds_the_other() {
-        let (holds, one, two) =
-            (Holds::default(), Key::new("flux-system", "one"), Key::new("flux-system", "two"));
+        let (holds, one, two) = (
+            Holds::default(),
+            NamespacedName::new("flux-system", "one"),
+            NamespacedName::new("flux-system", "two"),
+        );
         holds.note(&one, held("two", Some("a")));
         assert_eq!(holds.waiting_for(&two), std::slice::from_ref(&one));
         assert_eq!(holds.handed_over_to(&two, |holder| *holder == one).len(), 1);

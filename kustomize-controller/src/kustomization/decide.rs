@@ -12,7 +12,7 @@ use plumb_planning::plan::{self, Plan, Planned, Request, Selection};
 use plumb_runtime::Priority;
 
 use super::error::KustomizationError;
-use super::facts::{Facts, Source, Standing};
+use super::facts::{DependencyState, Facts, Source};
 use super::validate::Valid;
 
 /// The share of the inventory from which a prune gets an event of its own, in percent.
@@ -35,14 +35,14 @@ pub fn ready<'a>(facts: &'a Facts, valid: &Valid, retry: &str) -> Result<&'a Art
     }
     for (key, standing) in &facts.dependencies {
         let problem = match standing {
-            Standing::Missing => "not found",
-            Standing::There { ready: false, .. } => "is not ready",
-            Standing::There { source, revision, .. }
+            DependencyState::Missing => "not found",
+            DependencyState::There { ready: false, .. } => "is not ready",
+            DependencyState::There { source, revision, .. }
                 if *source == valid.source && revision.as_ref() != Some(&artifact.revision) =>
             {
                 "revision is not up to date"
             }
-            Standing::There { .. } => continue,
+            DependencyState::There { .. } => continue,
         };
         return Err(KustomizationError::Dependency { name: key.to_string(), problem });
     }

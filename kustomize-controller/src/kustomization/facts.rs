@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use plumb_api::kustomize::Kustomization;
 use plumb_api::meta::{Artifact, Reconciled as _};
 use plumb_api::source::GitRepository;
-use plumb_runtime::{Key, Store};
+use plumb_runtime::{NamespacedName, ObjectCache};
 use plumb_status::Condition;
 use plumb_status::condition::{READY, find};
 
@@ -24,7 +24,7 @@ pub enum Source {
 
 /// What is known of a Kustomization that must come first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum DependencyState {
     /// It is not there.
     Missing,
     /// It is there.
@@ -32,7 +32,7 @@ pub enum Standing {
         /// Whether it is Ready, as of its newest generation.
         ready: bool,
         /// Its source.
-        source: Key,
+        source: NamespacedName,
         /// The revision that it applied last.
         revision: Option<String>,
     },
@@ -44,17 +44,17 @@ pub struct Facts {
     /// The source.
     pub source: Source,
     /// What must come first, in the order of the spec.
-    pub dependencies: Vec<(Key, Standing)>,
+    pub dependencies: Vec<(NamespacedName, DependencyState)>,
     /// A way along `dependsOn` from this Kustomization to itself, both ends included.
-    pub cycle: Option<Vec<Key>>,
+    pub cycle: Option<Vec<NamespacedName>>,
 }
 
 /// Looks around.
 pub fn gather(
-    own: &Key,
+    own: &NamespacedName,
     valid: &Valid,
-    repositories: &Store<GitRepository>,
-    others: &Store<Kustomization>,
+    repositories: &ObjectCache<GitRepository>,
+    others: &ObjectCache<Kustomization>,
 ) -> Facts {
     let source = match repositories.get(&valid.source) {
         None => Source::Missing,
@@ -66,22 +66,28 @@ pub fn gather(
     let dependencies = valid
         .depends_on
         .iter()
-        .map(|key| (key.clone(), others.get(key).as_deref().map_or(Standing::Missing, standing)));
-    let next = |key: &Key| others.get(key).map(|object| dependencies_of(&object)).unwrap_or_default();
+        .map(|key| (key.clone(), others.get(key).as_deref().map_or(DependencyState::Missing, standing)));
+    let next =
+        |key: &NamespacedName| others.get(key).map(|object| dependencies_of(&object)).unwrap_or_default();
     let cycle = cycle(own, &valid.depends_on, next);
     Facts { source, dependencies: dependencies.collect(), cycle }
 }
 
-fn dependencies_of(object: &Kustomization) -> Vec<Key> {
+fn dependencies_of(object: &Kustomization) -> Vec<NamespacedName> {
     let own = object.metadata.namespace.as_deref().unwrap_or_default();
     let references = object.spec.depends_on.iter();
-    references.map(|reference| Key::new(reference.namespace_in(own), &reference.name)).collect()
+    references.map(|reference| NamespacedName::new(reference.namespace_in(own), &reference.name)).collect()
 }
 
 /// The shortest way from a Kustomization to itself. Each one is looked at once, so the search ends.
-fn cycle(own: &Key, first: &[Key], next: impl Fn(&Key) -> Vec<Key>) -> Option<Vec<Key>> {
-    let mut came_from: BTreeMap<Key, Key> = BTreeMap::new();
-    let mut open: VecDeque<(Key, Key)> = first.iter().map(|key| (own.clone(), key.clone())).collect();
+fn cycle(
+    own: &NamespacedName,
+    first: &[NamespacedName],
+    next: impl Fn(&NamespacedName) -> Vec<NamespacedName>,
+) -> Option<Vec<NamespacedName>> {
+    let mut came_from: BTreeMap<NamespacedName, NamespacedName> = BTreeMap::new();
+    let mut open: VecDeque<(NamespacedName, NamespacedName)> =
+        first.iter().map(|key| (own.clone(), key.clone())).collect();
     while let Some((from, key)) = open.pop_front() {
         if key == *own {
             let mut way = vec![key];
@@ -102,12 +108,12 @@ fn cycle(own: &Key, first: &[Key], next: impl Fn(&Key) -> Vec<Key>) -> Option<Ve
     None
 }
 
-fn standing(object: &Kustomization) -> Standing {
+fn standing(object: &Kustomization) -> DependencyState {
     let spec = &object.spec.source_ref;
     let own = object.metadata.namespace.as_deref().unwrap_or_default();
-    Standing::There {
+    DependencyState::There {
         ready: is_ready(object),
-        source: Key::new(spec.namespace_in(own), &spec.name),
+        source: NamespacedName::new(spec.namespace_in(own), &spec.name),
         revision: object.status.as_ref().and_then(|status| status.last_applied_revision.clone()),
     }
 }
@@ -124,8 +130,8 @@ mod tests {
 
     /// The cycle through `a` in a graph of `from: to to`.
     fn found(graph: &[(&str, &[&str])]) -> Option<String> {
-        let key = |name: &str| Key::new("ns", name);
-        let next = |of: &Key| {
+        let key = |name: &str| NamespacedName::new("ns", name);
+        let next = |of: &NamespacedName| {
             let edges = graph.iter().find(|(name, _)| *name == of.name).map_or(&[][..], |(_, to)| to);
             edges.iter().map(|name| key(name)).collect::<Vec<_>>()
         };

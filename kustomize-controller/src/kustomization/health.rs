@@ -11,7 +11,7 @@ use plumb_apply::{Budget, End, GroupVersionKind, RequestError, Target, Wait, set
 use plumb_manifests::ObjectId;
 use plumb_planning::drift::vanish;
 use plumb_planning::plan::Planned;
-use plumb_runtime::{Key, Visit};
+use plumb_runtime::{NamespacedName, Visit};
 use plumb_status::Condition;
 use plumb_status::condition::find;
 use tokio::time::Instant;
@@ -26,16 +26,16 @@ type Versions = BTreeMap<ObjectId, Box<str>>;
 
 /// What was healthy when it was looked at last, by Kustomization.
 #[derive(Default)]
-pub struct Healthy(Mutex<BTreeMap<Key, Versions>>);
+pub struct Healthy(Mutex<BTreeMap<NamespacedName, Versions>>);
 
 impl Healthy {
     /// Forgets a Kustomization.
-    pub fn forget(&self, key: &Key) {
+    pub fn forget(&self, key: &NamespacedName) {
         self.lock().remove(key);
     }
 
     /// Those of the targets that may not be healthy any more.
-    fn doubtful(&self, key: &Key, targets: &[Target], now: &Versions) -> Vec<Target> {
+    fn doubtful(&self, key: &NamespacedName, targets: &[Target], now: &Versions) -> Vec<Target> {
         let all = self.lock();
         let then = all.get(key);
         let same = |target: &&Target| {
@@ -45,11 +45,11 @@ impl Healthy {
         targets.iter().filter(same).cloned().collect()
     }
 
-    fn note(&self, key: &Key, versions: Versions) {
+    fn note(&self, key: &NamespacedName, versions: Versions) {
         self.lock().insert(key.clone(), versions);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Versions>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NamespacedName, Versions>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -90,7 +90,7 @@ pub async fn health(
     let vanishing = vanishing(planned, context.cluster.now());
     let wait = Wait { targets: doubtful, vanishing, fail_fast: true, budget };
     let settled = settle(&context.cluster, wait).await;
-    match (settled.end, settled.complaint()) {
+    match (settled.end, settled.error_summary()) {
         (End::Cancelled, _) => Ok(None),
         (End::Healthy, _) | (_, None) => {
             context.healthy.note(key, versions);
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn only_what_moved_or_is_not_watched_is_doubtful() {
-        let (healthy, key) = (Healthy::default(), Key::new("flux-system", "apps"));
+        let (healthy, key) = (Healthy::default(), NamespacedName::new("flux-system", "apps"));
         let targets: Vec<Target> =
             ["a", "b", "c"].iter().map(|name| Target { id: id(name), version: "v1".into() }).collect();
         let doubtful = |now: &[(&str, &str)]| -> Vec<String> {

@@ -14,7 +14,7 @@ use plumb_planning::claims::Claims;
 use plumb_planning::inventory::Inventory;
 use plumb_planning::ownership::Owner;
 use plumb_planning::prune::{Candidate, WhyNot, may_delete};
-use plumb_runtime::Key;
+use plumb_runtime::NamespacedName;
 
 use super::build::owner;
 use super::claims::{Relation, is_kustomization};
@@ -24,25 +24,26 @@ pub fn leaving(
     object: &Kustomization,
     candidates: &[Candidate],
     others: &[Arc<Kustomization>],
-    claimed: &BTreeSet<Key>,
-) -> BTreeSet<Key> {
+    claimed: &BTreeSet<NamespacedName>,
+) -> BTreeSet<NamespacedName> {
     let mut leaving = BTreeSet::new();
     let first: Vec<&ObjectId> =
         candidates.iter().map(|candidate| &candidate.id).filter(|id| is_kustomization(id)).collect();
     if first.is_empty() {
         return leaving;
     }
-    let known: BTreeMap<Key, &Kustomization> =
-        others.iter().map(|other| (Key::of(other.as_ref()), other.as_ref())).collect();
+    let known: BTreeMap<NamespacedName, &Kustomization> =
+        others.iter().map(|other| (NamespacedName::of(other.as_ref()), other.as_ref())).collect();
     let goes = |id: &ObjectId, parent: &Owner| {
-        let key = Key::new(&id.namespace, &id.name);
-        let child = known.get(&key).filter(|_| !claimed.contains(&key) && key != Key::of(object))?;
+        let key = NamespacedName::new(&id.namespace, &id.name);
+        let child =
+            known.get(&key).filter(|_| !claimed.contains(&key) && key != NamespacedName::of(object))?;
         (Relation::of(object, child) == Relation::SameSource && is_deleted_by(id, child, parent))
             .then_some((key, *child))
     };
     let own = owner(object);
     let mut parents: Vec<_> = first.into_iter().filter_map(|id| goes(id, &own)).collect();
-    let direct: BTreeSet<Key> = parents.iter().map(|(key, _)| key.clone()).collect();
+    let direct: BTreeSet<NamespacedName> = parents.iter().map(|(key, _)| key.clone()).collect();
     while let Some((_, parent)) = parents.pop() {
         let recorded = parent.status.as_ref().and_then(|status| status.inventory.as_ref());
         let Ok(inventory) = Inventory::from_wire(recorded) else { continue };
@@ -105,7 +106,7 @@ mod tests {
         let all = family(patches);
         let id = ObjectId::parse_inventory("apps_child_kustomize.toolkit.fluxcd.io_Kustomization").unwrap();
         let candidates = [Candidate { id, version: "v1".to_owned() }];
-        let claimed = claimed.iter().map(|name| Key::new("apps", *name)).collect();
+        let claimed = claimed.iter().map(|name| NamespacedName::new("apps", *name)).collect();
         let leaving = leaving(&all[0], &candidates, &all, &claimed);
         leaving.into_iter().map(|key| key.name).collect::<Vec<_>>().join(" ")
     }

@@ -11,17 +11,19 @@ use plumb_api::meta::{
     ORIGIN_REVISION_METADATA, REVISION_KEY,
 };
 use plumb_planning::inventory::Inventory;
-use plumb_runtime::Key;
-use plumb_status::{Audience, ConditionStatus, Detail, Ledger, Occurrence, Reason, Said, Turn};
+use plumb_runtime::NamespacedName;
+use plumb_status::{
+    Audience, ConditionStatus, ConditionUpdate, Detail, EventDraft, Ledger, Reason, Transition,
+};
 use serde_json::{Map, Value, json};
 
 use super::record::InventoryRecord;
-use crate::drift::Desk;
+use crate::drift::DriftLoop;
 
 /// What is true now.
 pub struct KustomizationLedger {
-    key: Key,
-    desk: Desk,
+    key: NamespacedName,
+    desk: DriftLoop,
     inventory: InventoryRecord,
     applied: Option<Revision>,
     applied_before: Option<String>,
@@ -29,13 +31,13 @@ pub struct KustomizationLedger {
     current: Option<Revision>,
     digest: Option<String>,
     history: Vec<HistoryEntry>,
-    healthy: Said,
+    healthy: ConditionUpdate,
     progress: Option<String>,
     lines: Vec<String>,
     /// What is not deleted though it left the source.
     kept: Vec<String>,
     /// What is told beside the changes of objects.
-    notices: Vec<Occurrence>,
+    notices: Vec<EventDraft>,
     waiting: Option<String>,
     finished: Option<(Duration, GoDuration)>,
     /// Whether the status holds drift that the desk may not know yet.
@@ -51,11 +53,11 @@ struct Revision {
 
 impl KustomizationLedger {
     /// What the status tells.
-    pub fn of(object: &Kustomization, desk: &Desk) -> Self {
+    pub fn of(object: &Kustomization, desk: &DriftLoop) -> Self {
         let status = object.status.clone().unwrap_or_default();
         let applied = status.last_applied_revision.clone();
         Self {
-            key: Key::of(object),
+            key: NamespacedName::of(object),
             desk: desk.clone(),
             // An inventory that cannot be read ends the attempt before it is used; it is never overwritten.
             inventory: InventoryRecord::of(status.inventory.as_ref()),
@@ -67,7 +69,7 @@ impl KustomizationLedger {
             current: None,
             digest: None,
             history: status.history,
-            healthy: Said::Nothing,
+            healthy: ConditionUpdate::Nothing,
             progress: None,
             lines: Vec::new(),
             kept: Vec::new(),
@@ -104,14 +106,16 @@ impl KustomizationLedger {
     pub fn note_waiting_for_health(&mut self, timeout: GoDuration) {
         self.note_step("Running health checks", timeout);
         let progress = self.progress.clone().unwrap_or_default();
-        self.healthy = Said::Stands(ConditionStatus::Unknown, Detail::new(Reason::Progressing, progress));
+        self.healthy =
+            ConditionUpdate::Stands(ConditionStatus::Unknown, Detail::new(Reason::Progressing, progress));
     }
 
     /// Health is waited for, of kinds among others that the cluster does not serve yet.
     pub fn note_unserved(&mut self, kinds: &str, timeout: GoDuration) {
         self.note_step(&format!("Waiting for the cluster to serve {kinds}, running health checks"), timeout);
         let progress = self.progress.clone().unwrap_or_default();
-        self.healthy = Said::Stands(ConditionStatus::Unknown, Detail::new(Reason::Progressing, progress));
+        self.healthy =
+            ConditionUpdate::Stands(ConditionStatus::Unknown, Detail::new(Reason::Progressing, progress));
     }
 
     /// What the attempt is at, as Flux words it.
@@ -144,7 +148,7 @@ impl KustomizationLedger {
     pub fn note_kept(&mut self, kept: Option<String>, is_news: bool) {
         let Some(kept) = kept else { return };
         if is_news {
-            self.note(Occurrence::info(Reason::PruneHeld, kept.clone()));
+            self.note(EventDraft::info(Reason::PruneHeld, kept.clone()));
         }
         self.kept.push(kept);
     }
@@ -163,17 +167,17 @@ impl KustomizationLedger {
         let why =
             if suspended { "it was suspended when it was deleted" } else { "its spec does not delete them" };
         let text = format!("{count} objects of this Kustomization are left in the cluster: {why}");
-        self.note(Occurrence::info(Reason::ObjectsReleased, text));
+        self.note(EventDraft::info(Reason::ObjectsReleased, text));
     }
 
     /// Something that people should hear of, whatever the ending.
-    pub fn note(&mut self, notice: Occurrence) {
+    pub fn note(&mut self, notice: EventDraft) {
         self.notices.push(notice);
     }
 
     /// Nobody asked for health, or there was nothing to look at.
     pub fn note_health_unasked(&mut self) {
-        self.healthy = Said::Cleared;
+        self.healthy = ConditionUpdate::Cleared;
     }
 
     /// All objects that were asked about are healthy; `stands` is what the condition says already.
@@ -186,7 +190,7 @@ impl KustomizationLedger {
             self.lines.push(text.clone());
             text
         };
-        self.healthy = Said::Stands(ConditionStatus::True, Detail::new(Reason::Succeeded, text));
+        self.healthy = ConditionUpdate::Stands(ConditionStatus::True, Detail::new(Reason::Succeeded, text));
     }
 
     /// What is waited for, for the event.
@@ -277,14 +281,14 @@ fn drift(drift: Option<&plumb_api::kustomize::DriftStatus>) -> Value {
 impl Ledger for KustomizationLedger {
     type Condition = KustomizationCondition;
 
-    fn said(&self, condition: KustomizationCondition) -> Said {
+    fn said(&self, condition: KustomizationCondition) -> ConditionUpdate {
         match condition {
             KustomizationCondition::Healthy => self.healthy.clone(),
             KustomizationCondition::Drifted => match self.desk.standing(&self.key) {
-                None => Said::Nothing,
+                None => ConditionUpdate::Nothing,
                 Some(standing) => match standing.condition {
-                    Some(detail) => Said::Stands(ConditionStatus::True, detail),
-                    None => Said::Cleared,
+                    Some(detail) => ConditionUpdate::Stands(ConditionStatus::True, detail),
+                    None => ConditionUpdate::Cleared,
                 },
             },
         }
@@ -301,18 +305,18 @@ impl Ledger for KustomizationLedger {
         metadata
     }
 
-    fn happened(&self) -> Vec<Occurrence> {
+    fn happened(&self) -> Vec<EventDraft> {
         let mut told = Vec::new();
         if !self.lines.is_empty() {
-            told.push(Occurrence::info(Reason::Progressing, self.lines.join("\n")));
+            told.push(EventDraft::info(Reason::Progressing, self.lines.join("\n")));
         }
         told.extend(self.notices.iter().cloned());
         told
     }
 
-    fn success(&self, turn: Turn, detail: &Detail) -> Vec<Occurrence> {
+    fn success(&self, turn: Transition, detail: &Detail) -> Vec<EventDraft> {
         let current = self.current.as_ref().map(|current| &current.revision);
-        if turn == Turn::Unchanged && current == self.applied_before.as_ref() {
+        if turn == Transition::Unchanged && current == self.applied_before.as_ref() {
             return Vec::new();
         }
         let text = match self.finished {
@@ -322,11 +326,11 @@ impl Ledger for KustomizationLedger {
             None => detail.message.clone(),
         };
         let audience = if self.has_changed() { Audience::Everyone } else { Audience::Wire };
-        let event = Occurrence::info(Reason::ReconciliationSucceeded, text).only_for(audience);
+        let event = EventDraft::info(Reason::ReconciliationSucceeded, text).only_for(audience);
         vec![event.with(COMMIT_STATUS_KEY, COMMIT_STATUS_UPDATE)]
     }
 
-    fn waiting(&self, detail: &Detail) -> Vec<Occurrence> {
-        self.waiting.iter().map(|text| Occurrence::info(detail.reason, text.clone())).collect()
+    fn waiting(&self, detail: &Detail) -> Vec<EventDraft> {
+        self.waiting.iter().map(|text| EventDraft::info(detail.reason, text.clone())).collect()
     }
 }

@@ -28,10 +28,10 @@ use plumb_fetch::Fetcher;
 use plumb_memory::MemoryPool;
 use plumb_planning::fingerprint::HashKey;
 use plumb_planning::takeover::Takeover;
-use plumb_runtime::Store;
+use plumb_runtime::ObjectCache;
 use tokio_util::sync::CancellationToken;
 
-use crate::drift::Desk;
+use crate::drift::DriftLoop;
 
 /// What every attempt works with.
 pub struct Context {
@@ -50,9 +50,9 @@ pub struct Context {
     /// What is not pruned on account of other Kustomizations.
     pub holds: claims::Holds,
     /// Drift between attempts.
-    pub desk: Desk,
+    pub desk: DriftLoop,
     /// The sources.
-    pub repositories: Store<GitRepository>,
+    pub repositories: ObjectCache<GitRepository>,
     /// What digests of Secrets are keyed with.
     pub hash_key: HashKey,
     /// Whose fields become ours.

@@ -6,9 +6,9 @@ use plumb_api::kustomize::{Kustomization, KustomizationCondition};
 use plumb_api::meta::{GoDuration, RESTORE, Reconciled as _};
 use plumb_planning::drift::mode::Mode;
 use plumb_planning::inventory::Inventory;
-use plumb_runtime::{Key, Visit};
+use plumb_runtime::{NamespacedName, Visit};
 use plumb_status::condition::{READY, find};
-use plumb_status::{Classify as _, Consequence, Detail, Ending, Reason, Retry};
+use plumb_status::{AttemptOutcome, Classify as _, Consequence, Detail, Reason, RetryPolicy};
 
 use super::Context;
 use super::act::{self, Receipt};
@@ -32,7 +32,7 @@ enum Course {
 pub async fn reconcile(
     visit: &Visit<Kustomizations>,
     kind: &Kustomizations,
-) -> Ending<KustomizationCondition> {
+) -> AttemptOutcome<KustomizationCondition> {
     let outcome = attempt(visit, kind).await;
     let spec = &visit.object().spec;
     let (took, now) = (visit.took(), visit.now());
@@ -48,11 +48,11 @@ pub async fn reconcile(
                 Some(kept) => format!("Applied revision: {}; {kept}", ledger.applied_revision()),
             };
             let detail = Detail::new(Reason::ReconciliationSucceeded, text);
-            Ending::Succeeded { detail, changed: receipt == Receipt::Changed }
+            AttemptOutcome::Succeeded { detail, changed: receipt == Receipt::Changed }
         }
         // Cut short by the end of the process: the next one goes on, and nothing has failed.
         Err(_) if kind.context.shutdown.is_cancelled() => {
-            Ending::Superseded { by: "the end of the process".to_owned() }
+            AttemptOutcome::Superseded { by: "the end of the process".to_owned() }
         }
         Err(error) => {
             visit.ledger().note_history(error.reason(), now, took);
@@ -66,10 +66,10 @@ pub async fn reconcile(
                     .ledger()
                     .note_waiting(format!("Dependencies do not meet ready condition, retrying in {retry}"));
             }
-            Ending::of(
+            AttemptOutcome::of(
                 &error,
                 error.condition(),
-                Retry::After(spec.effective_retry_interval().to_std()),
+                RetryPolicy::After(spec.effective_retry_interval().to_std()),
                 wait,
             )
         }
@@ -77,10 +77,10 @@ pub async fn reconcile(
 }
 
 /// The next attempt starts at once.
-pub fn superseded(visit: &Visit<Kustomizations>) -> Ending<KustomizationCondition> {
+pub fn superseded(visit: &Visit<Kustomizations>) -> AttemptOutcome<KustomizationCondition> {
     // Where a read was faster than the watch, nobody has said yet by what.
     let by = visit.superseded_by();
-    Ending::Superseded { by: if by.is_empty() { "a newer revision".to_owned() } else { by } }
+    AttemptOutcome::Superseded { by: if by.is_empty() { "a newer revision".to_owned() } else { by } }
 }
 
 async fn attempt(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Result<Course, KustomizationError> {
@@ -157,7 +157,7 @@ fn past(
     let history = object.status.as_ref().and_then(|status| status.history.first());
     let same_manifests = history.is_some_and(|entry| entry.digest == digest);
     let at_interval = decide::is_at_interval(visit.priority(), visit.interval_due());
-    let is_active = |holder: &Key| others.get(holder).is_some_and(|holder| !holder.spec.suspend);
+    let is_active = |holder: &NamespacedName| others.get(holder).is_some_and(|holder| !holder.spec.suspend);
     let mut due = context.holds.handed_over_to(key, is_active);
     if at_interval {
         due.extend(context.desk.at_interval(key));
@@ -208,7 +208,7 @@ fn restore(object: &Kustomization, visit: &Visit<Kustomizations>, kind: &Kustomi
 
 /// A suspended Kustomization: nothing is applied, but drift is seen. What this process does not know yet it looks at
 /// once, if the revision that was applied last is still the source's. How soon to try again, if that did not work.
-pub async fn rest(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Option<Duration> {
+pub async fn reconcile_suspended(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Option<Duration> {
     let (object, context) = (visit.object(), kind.context.as_ref());
     let error = look(visit, object, kind, context).await.err()?;
     let message = Detail::of(&error).message;

@@ -8,7 +8,7 @@ use plumb_apply::prune;
 use plumb_planning::inventory::Inventory;
 use plumb_planning::plan;
 use plumb_runtime::Visit;
-use plumb_status::{Ending, Retry};
+use plumb_status::{AttemptOutcome, RetryPolicy};
 
 use super::act;
 use super::build::owner;
@@ -32,11 +32,11 @@ enum Teardown {
 pub async fn teardown(
     visit: &Visit<Kustomizations>,
     kind: &Kustomizations,
-) -> Ending<KustomizationCondition> {
+) -> AttemptOutcome<KustomizationCondition> {
     match take_down(visit, kind).await {
-        Ok(Teardown::Done) => Ending::Gone,
+        Ok(Teardown::Done) => AttemptOutcome::Gone,
         Ok(Teardown::Superseded) => superseded(visit),
-        Err(error) => Ending::of(&error, None, Retry::Backoff, kind.context.requeue),
+        Err(error) => AttemptOutcome::of(&error, None, RetryPolicy::Backoff, kind.context.requeue),
     }
 }
 
@@ -83,7 +83,7 @@ async fn take_down(
     }
     ledger.note_inventory(rest);
     let said = ledger.kept();
-    match (pruned.complaint(), said) {
+    match (pruned.error_summary(), said) {
         (Some(complaint), _) => Err(KustomizationError::Prune { complaint }),
         (None, Some(kept)) => Err(KustomizationError::PruneHeld { kept }),
         (None, None) => Ok(Teardown::Done),

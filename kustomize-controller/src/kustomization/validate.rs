@@ -8,7 +8,7 @@ use plumb_api::meta::{DRIFT_DETECTION, NamespacedObjectKindReference};
 use plumb_apply::Target;
 use plumb_manifests::ObjectId;
 use plumb_planning::drift::mode::{InvalidMode, Mode};
-use plumb_runtime::Key;
+use plumb_runtime::NamespacedName;
 
 use super::error::KustomizationError;
 
@@ -19,11 +19,11 @@ const HEALTH_CHECK_API: &str = "apps/v1";
 #[derive(Debug, Clone, PartialEq)]
 pub struct Valid {
     /// The source.
-    pub source: Key,
+    pub source: NamespacedName,
     /// The source, as messages name it.
     pub source_ref: String,
     /// What must come first.
-    pub depends_on: Vec<Key>,
+    pub depends_on: Vec<NamespacedName>,
     /// Whether all objects are waited for.
     pub wait: bool,
     /// Further objects that are waited for; not read if all are.
@@ -108,9 +108,14 @@ struct References<'a> {
 }
 
 impl References<'_> {
-    fn resolve(self, kind: &str, namespace: Option<&str>, name: &str) -> Result<Key, KustomizationError> {
+    fn resolve(
+        self,
+        kind: &str,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<NamespacedName, KustomizationError> {
         let namespace = namespace.filter(|namespace| !namespace.is_empty()).unwrap_or(self.own);
-        let key = Key::new(namespace, name);
+        let key = NamespacedName::new(namespace, name);
         if self.no_cross_namespace_refs && key.namespace != self.own {
             return Err(KustomizationError::CrossNamespace { object: format!("{kind}/{key}") });
         }
@@ -122,7 +127,7 @@ impl References<'_> {
 fn source(
     reference: &CrossNamespaceSourceReference,
     references: References<'_>,
-) -> Result<(Key, String), KustomizationError> {
+) -> Result<(NamespacedName, String), KustomizationError> {
     let CrossNamespaceSourceReference { api_version: _, kind, name, namespace } = reference;
     let kind_name = kind.as_str();
     if *kind != SourceKind::GitRepository {
@@ -148,7 +153,7 @@ pub fn mode(object: &Kustomization) -> Result<Mode, InvalidMode> {
 fn dependencies(
     depends_on: &[DependencyReference],
     references: References<'_>,
-) -> Result<Vec<Key>, KustomizationError> {
+) -> Result<Vec<NamespacedName>, KustomizationError> {
     let mut keys = Vec::with_capacity(depends_on.len());
     for (at, DependencyReference { name, namespace, ready_expr }) in depends_on.iter().enumerate() {
         if ready_expr.as_ref().is_some_and(|text| !text.is_empty()) {

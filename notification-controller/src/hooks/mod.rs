@@ -16,7 +16,7 @@ use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, Method, StatusCode};
 use kube::Client;
 use plumb_alerting::receiver::{
-    Expectation, Refusal, Target, WEBHOOK_BYTES_MAX, Webhook, verify, verify_unknown,
+    Expectation, Target, WEBHOOK_BYTES_MAX, Webhook, WebhookRefusal, verify, verify_unknown,
 };
 use plumb_alerting::rule::CrossNamespace;
 use plumb_alerting::validate::{self, Unsupported};
@@ -194,7 +194,7 @@ enum HookError {
     Token(#[from] SecretError),
     /// The webhook is not what it claims to be.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] WebhookRefusal),
 }
 
 /// The one answer to everybody who has not proved anything.

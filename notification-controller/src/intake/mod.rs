@@ -21,7 +21,7 @@ use plumb_runtime::read_event_token;
 use plumb_status::Reason;
 
 use crate::budget::Share;
-use crate::directory::{Directory, Sought};
+use crate::directory::{Directory, ProviderLookup};
 use crate::dispatch::{CountDropped, Dispatcher, Tell};
 use crate::matching::Matching;
 use crate::server::{Answer, Arrived, BodyAccount, Endpoint, answer};
@@ -179,9 +179,9 @@ impl Intake {
     fn offer(&self, event: &Event, delivery: Delivery) {
         let alert = &delivery.alert;
         let provider = match self.config.directory.provider(&alert.namespace, &delivery.provider) {
-            Sought::Found(provider) => provider,
-            Sought::Silent => return,
-            Sought::Missing => {
+            ProviderLookup::Found(provider) => provider,
+            ProviderLookup::Silent => return,
+            ProviderLookup::Missing => {
                 let object = involved(event);
                 let text = format!(
                     "failed to dispatch notification for {object}: failed to read provider: Provider \"{}\" not found",

@@ -16,7 +16,7 @@ pub struct Decision {
 
 /// Why a Receiver does not listen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum InvalidReceiver {
     /// It sets something that is not honoured.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
@@ -25,7 +25,7 @@ pub enum Refusal {
     Token(#[source] TokenError),
 }
 
-impl Classify for Refusal {
+impl Classify for InvalidReceiver {
     fn reason(&self) -> Reason {
         match self {
             Self::Unsupported(unsupported) => unsupported.reason(),
@@ -43,7 +43,7 @@ impl Classify for Refusal {
     }
 }
 
-impl Refusal {
+impl InvalidReceiver {
     /// Whether the path that was there is of no use any more.
     pub fn ends_path(&self) -> bool {
         match self {
@@ -61,7 +61,7 @@ impl Refusal {
 }
 
 /// The path that belongs to the token.
-pub fn decide(facts: Facts, name: &str, namespace: &str) -> Result<Decision, Refusal> {
-    let token = facts.token.map_err(Refusal::Token)?;
+pub fn decide(facts: Facts, name: &str, namespace: &str) -> Result<Decision, InvalidReceiver> {
+    let token = facts.token.map_err(InvalidReceiver::Token)?;
     Ok(Decision { webhook_path: webhook_path(token.expose(), name, namespace) })
 }

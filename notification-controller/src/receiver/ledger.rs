@@ -3,7 +3,7 @@
 
 use plumb_api::meta::GoDuration;
 use plumb_api::notification::{Receiver, ReceiverCondition};
-use plumb_status::{Detail, Ledger, Occurrence, Reason, Turn};
+use plumb_status::{Detail, EventDraft, Ledger, Reason, Transition};
 use serde_json::{Map, Value, json};
 
 /// What is true now.
@@ -41,13 +41,13 @@ impl Ledger for ReceiverLedger {
     type Condition = ReceiverCondition;
 
     // Not the detail of Ready, as usual: it has the path, and events go to more people than statuses.
-    fn success(&self, turn: Turn, _: &Detail) -> Vec<Occurrence> {
+    fn success(&self, turn: Transition, _: &Detail) -> Vec<EventDraft> {
         match turn {
-            Turn::New | Turn::Changed | Turn::Recovered => {
+            Transition::New | Transition::Changed | Transition::Recovered => {
                 let text = format!("Reconciliation finished, next run in {}", self.interval);
-                vec![Occurrence::info(Reason::Succeeded, text)]
+                vec![EventDraft::info(Reason::Succeeded, text)]
             }
-            Turn::Unchanged => Vec::new(),
+            Transition::Unchanged => Vec::new(),
         }
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use kube::Client;
 use plumb_alerting::validate;
 use plumb_api::notification::{Receiver, ReceiverCondition};
-use plumb_status::{Detail, Ending, Reason, Retry};
+use plumb_status::{AttemptOutcome, Detail, Reason, RetryPolicy};
 
-use super::decide::{Decision, Refusal, decide};
+use super::decide::{Decision, InvalidReceiver, decide};
 use super::facts;
 use super::ledger::ReceiverLedger;
 
@@ -15,7 +15,7 @@ use super::ledger::ReceiverLedger;
 const WAIT: Duration = Duration::from_secs(30);
 
 /// One attempt.
-pub async fn attempt(receiver: &Receiver, client: &Client) -> Result<Decision, Refusal> {
+pub async fn attempt(receiver: &Receiver, client: &Client) -> Result<Decision, InvalidReceiver> {
     validate::receiver(&receiver.spec)?;
     let name = receiver.metadata.name.as_deref().unwrap_or_default();
     let namespace = receiver.metadata.namespace.as_deref().unwrap_or_default();
@@ -25,20 +25,20 @@ pub async fn attempt(receiver: &Receiver, client: &Client) -> Result<Decision, R
 
 /// How it ends.
 pub fn conclude(
-    attempted: Result<Decision, Refusal>,
+    attempted: Result<Decision, InvalidReceiver>,
     ledger: &mut ReceiverLedger,
-) -> Ending<ReceiverCondition> {
+) -> AttemptOutcome<ReceiverCondition> {
     match attempted {
         Ok(Decision { webhook_path }) => {
             let changed = ledger.note_path(&webhook_path);
             let text = format!("Receiver initialized for path: {webhook_path}");
-            Ending::Succeeded { detail: Detail::new(Reason::Succeeded, text), changed }
+            AttemptOutcome::Succeeded { detail: Detail::new(Reason::Succeeded, text), changed }
         }
         Err(refusal) => {
             if refusal.ends_path() {
                 ledger.note_no_path();
             }
-            Ending::of(&refusal, None, Retry::Backoff, WAIT)
+            AttemptOutcome::of(&refusal, None, RetryPolicy::Backoff, WAIT)
         }
     }
 }

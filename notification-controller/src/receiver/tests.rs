@@ -14,7 +14,7 @@ const SECRET: &str = "/api/v1/namespaces/prod/secrets/s";
 // printf tokenhookprod | sha256sum
 const PATH: &str = "/hook/50e37e994a5b9d06391419ffb92553abef2b494ad564d7b79a468a2efd3b75c3";
 
-struct Desk {
+struct Fixture {
     api: Scenario,
     object: Value,
     minutes: i64,
@@ -30,7 +30,7 @@ struct Outcome {
     next: Next,
 }
 
-impl Desk {
+impl Fixture {
     fn new() -> Self {
         let object = json!({
             "apiVersion": "notification.toolkit.fluxcd.io/v1", "kind": "Receiver",
@@ -41,9 +41,9 @@ impl Desk {
             },
             "status": { "observedGeneration": -1 }
         });
-        let desk = Self { api: Scenario::new(), object, minutes: 0 };
-        secret(&desk.api, "s", &[("token", "token")]);
-        desk
+        let fixture = Self { api: Scenario::new(), object, minutes: 0 };
+        secret(&fixture.api, "s", &[("token", "token")]);
+        fixture
     }
 
     fn set(&mut self, field: &str, value: Value) {
@@ -101,20 +101,20 @@ const FINISHED: &str = "Succeeded Reconciliation finished, next run in 5m0s";
 
 #[tokio::test]
 async fn a_receiver_listens_under_the_path_of_its_token_and_says_so_once() {
-    let mut desk = Desk::new();
-    assert_eq!(desk.attempt().await, initialized(&[FINISHED]));
-    let before = desk.object.clone();
-    assert_eq!(desk.attempt().await, initialized(&[]));
-    assert_eq!(desk.object, before, "nothing changed, so nothing is written");
-    assert_eq!(desk.api.lines(), [format!("GET {SECRET}"), format!("GET {SECRET}")]);
+    let mut fixture = Fixture::new();
+    assert_eq!(fixture.attempt().await, initialized(&[FINISHED]));
+    let before = fixture.object.clone();
+    assert_eq!(fixture.attempt().await, initialized(&[]));
+    assert_eq!(fixture.object, before, "nothing changed, so nothing is written");
+    assert_eq!(fixture.api.lines(), [format!("GET {SECRET}"), format!("GET {SECRET}")]);
 }
 
 #[tokio::test]
 async fn another_token_leads_to_another_path_at_the_next_look() {
-    let mut desk = Desk::new();
-    desk.attempt().await;
-    secret(&desk.api, "s", &[("token", "other")]);
-    let outcome = desk.attempt().await;
+    let mut fixture = Fixture::new();
+    fixture.attempt().await;
+    secret(&fixture.api, "s", &[("token", "other")]);
+    let outcome = fixture.attempt().await;
     assert_ne!(outcome.path, json!(PATH));
     assert_eq!(
         outcome.ready,
@@ -138,9 +138,9 @@ async fn without_a_token_there_is_no_path_and_it_is_tried_again() {
             "secret 'prod/s' has no key 'token'",
         ),
     ] {
-        let mut desk = Desk::new();
-        desk.attempt().await;
-        desk.api.on("GET", SECRET, answer);
+        let mut fixture = Fixture::new();
+        fixture.attempt().await;
+        fixture.api.on("GET", SECRET, answer);
         let text = format!("unable to read token: {why}");
         let expect = Outcome {
             ready: format!("False TokenNotFound: {text}"),
@@ -149,19 +149,19 @@ async fn without_a_token_there_is_no_path_and_it_is_tried_again() {
             told: vec![format!("TokenNotFound {text}")],
             next: Next::Backoff,
         };
-        assert_eq!(desk.attempt().await, expect);
-        assert_eq!(desk.attempt().await.told, [""; 0], "the same failure is told once");
-        secret(&desk.api, "s", &[("token", "token")]);
-        assert_eq!(desk.attempt().await, initialized(&[FINISHED]));
+        assert_eq!(fixture.attempt().await, expect);
+        assert_eq!(fixture.attempt().await.told, [""; 0], "the same failure is told once");
+        secret(&fixture.api, "s", &[("token", "token")]);
+        assert_eq!(fixture.attempt().await, initialized(&[FINISHED]));
     }
 }
 
 #[tokio::test]
 async fn an_api_server_that_refuses_does_not_cost_the_path() {
-    let mut desk = Desk::new();
-    desk.attempt().await;
-    desk.api.on("GET", SECRET, Answer::forbidden("no"));
-    let outcome = desk.attempt().await;
+    let mut fixture = Fixture::new();
+    fixture.attempt().await;
+    fixture.api.on("GET", SECRET, Answer::forbidden("no"));
+    let outcome = fixture.attempt().await;
     let ready = "False TokenNotFound: unable to read token: failed to get secret 'prod/s': the API server answered 403";
     assert_eq!((outcome.ready.as_str(), &outcome.path), (ready, &json!(PATH)));
 }
@@ -177,8 +177,8 @@ async fn a_field_that_is_not_honoured_stalls_and_no_secret_is_read() {
             "spec.resources[0].filter is not supported by this version of Plumb",
         ),
     ] {
-        let mut desk = Desk::new();
-        desk.set(field, value);
+        let mut fixture = Fixture::new();
+        fixture.set(field, value);
         let expect = Outcome {
             ready: format!("False UnsupportedField: {text}"),
             stalled: true,
@@ -186,16 +186,16 @@ async fn a_field_that_is_not_honoured_stalls_and_no_secret_is_read() {
             told: vec![format!("UnsupportedField {text}")],
             next: Next::Never,
         };
-        assert_eq!(desk.attempt().await, expect);
-        assert_eq!(desk.api.lines(), [""; 0]);
+        assert_eq!(fixture.attempt().await, expect);
+        assert_eq!(fixture.api.lines(), [""; 0]);
     }
 }
 
 #[tokio::test]
 async fn without_a_reference_to_a_secret_only_a_change_helps() {
-    let mut desk = Desk::new();
-    desk.set("secretRef", Value::Null);
-    let outcome = desk.attempt().await;
+    let mut fixture = Fixture::new();
+    fixture.set("secretRef", Value::Null);
+    let outcome = fixture.attempt().await;
     assert_eq!(outcome.ready, "False TokenNotFound: unable to read token: spec.secretRef is not set");
     assert!(outcome.stalled && outcome.next == Next::Never);
 }

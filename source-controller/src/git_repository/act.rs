@@ -9,8 +9,8 @@ use std::{
 use jiff::Timestamp;
 use plumb_api::{meta::Artifact, source::GitRepository};
 use plumb_git::{Checkout, Session};
-use plumb_status::{Occurrence, Reason, chain};
-use plumb_store::{Collected, Store, StoreError};
+use plumb_status::{EventDraft, Reason, chain};
+use plumb_store::{ArtifactStore, Collected, StoreError};
 
 use super::{
     Context,
@@ -90,7 +90,7 @@ pub async fn remove(
     let Collected { artifacts } = context.on_store(move |store| store.remove(&location)).await?;
     if artifacts > 0 {
         let text = "garbage collected artifacts for deleted resource";
-        ledger.lend().note(Occurrence::trace(Reason::GarbageCollectionSucceeded, text));
+        ledger.lend().note(EventDraft::trace(Reason::GarbageCollectionSucceeded, text));
     }
     Ok(())
 }
@@ -105,7 +105,7 @@ async fn store(
     let Checkout { found, summary: _, tree, memory } = checkout;
     let location = location(repository).map_err(|source| StoreError::Location { source })?;
     let file = file_name(&found.commit_hex(), ignore);
-    let put = move |store: &Store| {
+    let put = move |store: &ArtifactStore| {
         let written = store.put(&location, &file, &tree);
         // The files go first, then what they are charged to.
         drop(tree);
@@ -148,11 +148,11 @@ async fn collect(repository: &GitRepository, context: &Context, ledger: &Shared,
         Ok(Collected { artifacts: 0 }) => {}
         Ok(Collected { artifacts }) => {
             let text = format!("garbage collected {artifacts} artifacts");
-            ledger.lend().note(Occurrence::trace(Reason::GarbageCollectionSucceeded, text));
+            ledger.lend().note(EventDraft::trace(Reason::GarbageCollectionSucceeded, text));
         }
         Err(error) => {
             let text = format!("garbage collection failed: {}", chain(&error));
-            ledger.lend().note(Occurrence::error(Reason::GarbageCollectionFailed, text));
+            ledger.lend().note(EventDraft::error(Reason::GarbageCollectionFailed, text));
         }
     }
 }

@@ -7,7 +7,7 @@ use plumb_api::{
     meta::{Artifact, DIGEST_KEY, REVISION_KEY},
     source::{GitRepository, GitRepositoryCondition, GitRepositoryStatus},
 };
-use plumb_status::{ConditionStatus, Detail, Ledger, Occurrence, Reason, Said, Turn};
+use plumb_status::{ConditionStatus, ConditionUpdate, Detail, EventDraft, Ledger, Reason, Transition};
 use plumb_store::{Advertised, Integrity};
 use serde_json::{Map, Value, json};
 
@@ -30,7 +30,7 @@ pub struct GitRepositoryLedger {
     outdated_by: Option<String>,
     subject: Option<String>,
     progress: Option<String>,
-    happened: Vec<Occurrence>,
+    happened: Vec<EventDraft>,
 }
 
 /// What is known of the artifact in the store.
@@ -70,7 +70,7 @@ impl GitRepositoryLedger {
                 if *integrity == Integrity::Mismatch {
                     self.progress = Some(Why::Damaged.progress(""));
                     let text = format!("stored artifact '{path}' did not match its digest and was removed");
-                    self.happened.push(Occurrence::error(Reason::ArtifactVerificationFailed, text));
+                    self.happened.push(EventDraft::error(Reason::ArtifactVerificationFailed, text));
                 }
             }
         }
@@ -96,7 +96,7 @@ impl GitRepositoryLedger {
     }
 
     /// Something happened that is told whatever the ending.
-    pub fn note(&mut self, occurrence: Occurrence) {
+    pub fn note(&mut self, occurrence: EventDraft) {
         self.happened.push(occurrence);
     }
 
@@ -154,28 +154,28 @@ pub fn announced(artifact: Artifact, advertised: &Advertised) -> Artifact {
 impl Ledger for GitRepositoryLedger {
     type Condition = GitRepositoryCondition;
 
-    fn said(&self, condition: GitRepositoryCondition) -> Said {
+    fn said(&self, condition: GitRepositoryCondition) -> ConditionUpdate {
         match condition {
             GitRepositoryCondition::ArtifactInStorage => match (self.storage, self.stored_detail()) {
-                (Storage::Holds, Some(detail)) => Said::Stands(ConditionStatus::True, detail),
-                (Storage::Lost, _) => Said::Cleared,
-                (Storage::Holds | Storage::Unknown, _) => Said::Nothing,
+                (Storage::Holds, Some(detail)) => ConditionUpdate::Stands(ConditionStatus::True, detail),
+                (Storage::Lost, _) => ConditionUpdate::Cleared,
+                (Storage::Holds | Storage::Unknown, _) => ConditionUpdate::Nothing,
             },
             GitRepositoryCondition::ArtifactOutdated => match &self.outdated_by {
                 Some(revision) => {
                     let text = format!("new upstream revision '{revision}'");
-                    Said::Stands(ConditionStatus::True, Detail::new(Reason::NewRevision, text))
+                    ConditionUpdate::Stands(ConditionStatus::True, Detail::new(Reason::NewRevision, text))
                 }
-                None if self.is_found => Said::Cleared,
-                None => Said::Nothing,
+                None if self.is_found => ConditionUpdate::Cleared,
+                None => ConditionUpdate::Nothing,
             },
-            GitRepositoryCondition::FetchFailed if self.is_found => Said::Cleared,
+            GitRepositoryCondition::FetchFailed if self.is_found => ConditionUpdate::Cleared,
             GitRepositoryCondition::FetchFailed | GitRepositoryCondition::StorageOperationFailed => {
-                Said::Nothing
+                ConditionUpdate::Nothing
             }
             // Left behind by Flux: this version refuses the fields that they belong to.
             GitRepositoryCondition::IncludeUnavailable | GitRepositoryCondition::SourceVerified => {
-                if self.is_found { Said::Cleared } else { Said::Nothing }
+                if self.is_found { ConditionUpdate::Cleared } else { ConditionUpdate::Nothing }
             }
         }
     }
@@ -196,20 +196,20 @@ impl Ledger for GitRepositoryLedger {
             .collect()
     }
 
-    fn happened(&self) -> Vec<Occurrence> {
+    fn happened(&self) -> Vec<EventDraft> {
         self.happened.clone()
     }
 
-    fn success(&self, turn: Turn, _detail: &Detail) -> Vec<Occurrence> {
+    fn success(&self, turn: Transition, _detail: &Detail) -> Vec<EventDraft> {
         let Some(artifact) = &self.artifact else { return Vec::new() };
         let commit = self.subject.as_deref().map_or_else(|| artifact.revision.clone(), short);
         let text = format!("stored artifact for commit '{commit}'");
         if self.digest_before.as_ref() != Some(&artifact.digest) {
-            return vec![Occurrence::info(Reason::NewArtifact, text)];
+            return vec![EventDraft::info(Reason::NewArtifact, text)];
         }
         match turn {
-            Turn::Recovered => vec![Occurrence::info(Reason::Succeeded, text)],
-            Turn::New | Turn::Changed | Turn::Unchanged => Vec::new(),
+            Transition::Recovered => vec![EventDraft::info(Reason::Succeeded, text)],
+            Transition::New | Transition::Changed | Transition::Unchanged => Vec::new(),
         }
     }
 }

@@ -15,7 +15,7 @@ pub mod validate;
 use kube::Client;
 use plumb_api::source::GitRepository;
 use plumb_git::Git;
-use plumb_store::{Advertised, Location, LocationError, Retention, Store, StoreError};
+use plumb_store::{Advertised, ArtifactStore, Location, LocationError, Retention, StoreError};
 
 /// The kind, as events, paths and messages name it.
 const KIND: &str = "GitRepository";
@@ -28,7 +28,7 @@ pub struct Context {
     /// Repositories.
     pub git: Git,
     /// Artifacts.
-    pub store: Store,
+    pub store: ArtifactStore,
     /// Where artifacts are announced.
     pub advertised: Advertised,
     /// Which artifacts are kept.
@@ -39,7 +39,7 @@ impl Context {
     /// Runs work on the store on a blocking thread.
     async fn on_store<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&ArtifactStore) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let store = self.store.clone();
         tokio::task::spawn_blocking(move || work(&store)).await.map_err(|_| StoreError::Interrupted)?

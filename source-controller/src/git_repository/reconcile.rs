@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use plumb_api::source::{GitRepository, GitRepositoryCondition};
-use plumb_status::{Detail, Ending, Reason, Retry};
+use plumb_status::{AttemptOutcome, Detail, Reason, RetryPolicy};
 
 use super::{
     Context,
@@ -24,7 +24,7 @@ pub async fn reconcile(
     context: &Context,
     ledger: &Shared,
     now: Timestamp,
-) -> Ending<GitRepositoryCondition> {
+) -> AttemptOutcome<GitRepositoryCondition> {
     ended(attempt(repository, context, ledger, now).await, ledger)
 }
 
@@ -33,10 +33,10 @@ pub async fn teardown(
     repository: &GitRepository,
     context: &Context,
     ledger: &Shared,
-) -> Ending<GitRepositoryCondition> {
+) -> AttemptOutcome<GitRepositoryCondition> {
     match act::remove(repository, context, ledger).await {
-        Ok(()) => Ending::Gone,
-        Err(error) => Ending::of(&error, error.condition(), Retry::Backoff, WAIT),
+        Ok(()) => AttemptOutcome::Gone,
+        Err(error) => AttemptOutcome::of(&error, error.condition(), RetryPolicy::Backoff, WAIT),
     }
 }
 
@@ -58,16 +58,18 @@ async fn attempt(
     act::act(decision, session, repository, &valid, context, ledger, now).await
 }
 
-fn ended(result: Result<Receipt, SourceError>, ledger: &Shared) -> Ending<GitRepositoryCondition> {
+fn ended(result: Result<Receipt, SourceError>, ledger: &Shared) -> AttemptOutcome<GitRepositoryCondition> {
     match (result, ledger.lend().stored_detail()) {
-        (Ok(receipt), Some(detail)) => Ending::Succeeded { detail, changed: receipt == Receipt::Built },
+        (Ok(receipt), Some(detail)) => {
+            AttemptOutcome::Succeeded { detail, changed: receipt == Receipt::Built }
+        }
         (Ok(_), None) => {
             let detail = Detail::new(
                 Reason::InternalError,
                 "internal error: reconciliation finished without an artifact",
             );
-            Ending::Failed { condition: None, detail, retry: Retry::Backoff }
+            AttemptOutcome::Failed { condition: None, detail, retry: RetryPolicy::Backoff }
         }
-        (Err(error), _) => Ending::of(&error, error.condition(), Retry::Backoff, WAIT),
+        (Err(error), _) => AttemptOutcome::of(&error, error.condition(), RetryPolicy::Backoff, WAIT),
     }
 }

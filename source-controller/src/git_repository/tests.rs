@@ -8,8 +8,8 @@ use plumb_api::source::{GitRepository, GitRepositoryCondition};
 use plumb_egress::AddressPolicy;
 use plumb_git::{Git, Limits, Resources};
 use plumb_memory::MemoryPool;
-use plumb_status::{Before, Ending, Reason, Status, Summary, breaches, summarize};
-use plumb_store::{Advertised, Retention, Store};
+use plumb_status::{AttemptOutcome, Before, Reason, Status, Summary, breaches, summarize};
+use plumb_store::{Advertised, ArtifactStore, Retention};
 use plumb_testkit::{
     gitserver::{Credentials, GitServer, GitServerOptions},
     hostile::{HostileServer, Hostility},
@@ -22,7 +22,7 @@ use super::{Context, ledger::GitRepositoryLedger, reconcile};
 
 const SECRET_PATH: &str = "/api/v1/namespaces/apps/secrets/git";
 
-struct Desk {
+struct Fixture {
     context: Context,
     api: Scenario,
     object: Value,
@@ -35,14 +35,14 @@ fn resources() -> Resources {
     Resources { memory: MemoryPool::new(600 << 20), addresses }
 }
 
-impl Desk {
+impl Fixture {
     fn new(url: &str) -> Self {
         let root = tempfile::tempdir().unwrap();
         let api = Scenario::new();
         let context = Context {
             client: api.client(),
             git: Git::open(&root.path().join("plumb-git"), Limits::default(), resources()).unwrap(),
-            store: Store::open(&root.path().join("data")).unwrap(),
+            store: ArtifactStore::open(&root.path().join("data")).unwrap(),
             advertised: Advertised::new(
                 "source-controller.flux-system.svc.",
                 "127.0.0.1:1".parse().unwrap(),
@@ -84,7 +84,7 @@ impl Desk {
         &mut self,
         object: &GitRepository,
         ledger: &GitRepositoryLedger,
-        ending: &Ending<GitRepositoryCondition>,
+        ending: &AttemptOutcome<GitRepositoryCondition>,
     ) -> Summary {
         let status = object.status.clone().unwrap_or_default();
         let before = Status {
@@ -154,8 +154,8 @@ fn closed(tls: bool) -> GitServerOptions {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_becomes_an_artifact_and_stays_until_there_is_another() {
     let (server, repository) = served(&GitServerOptions::default());
-    let mut desk = Desk::new(&server.url("app"));
-    let first = desk.attempt().await;
+    let mut fixture = Fixture::new(&server.url("app"));
+    let first = fixture.attempt().await;
     let revision = repository.revision().unwrap();
     assert_eq!(
         ready(&first),
@@ -166,41 +166,41 @@ async fn a_commit_becomes_an_artifact_and_stays_until_there_is_another() {
     assert!(first.events[0].metadata["digest"].starts_with("sha256:"));
     assert_eq!(condition(&first, "ArtifactInStorage").unwrap(), "True Succeeded");
     let path = format!("gitrepository/apps/app/{}.tar.gz", repository.head().unwrap());
-    assert_eq!(desk.artifact()["path"], path);
-    assert_eq!(desk.artifact()["url"], format!("http://source-controller.flux-system.svc./{path}"));
+    assert_eq!(fixture.artifact()["path"], path);
+    assert_eq!(fixture.artifact()["url"], format!("http://source-controller.flux-system.svc./{path}"));
 
-    desk.now += Duration::from_secs(30);
-    let before = desk.object.clone();
-    let second = desk.attempt().await;
+    fixture.now += Duration::from_secs(30);
+    let before = fixture.object.clone();
+    let second = fixture.attempt().await;
     assert_eq!(told(&second), Vec::<String>::new());
-    assert_eq!(desk.object, before, "nothing changed, so nothing is written");
+    assert_eq!(fixture.object, before, "nothing changed, so nothing is written");
 
     repository.write("app.yaml", "two\n").unwrap();
     repository.push("Go on").unwrap();
-    desk.now += Duration::from_mins(2);
-    let third = desk.attempt().await;
+    fixture.now += Duration::from_mins(2);
+    let third = fixture.attempt().await;
     assert!(
         told(&third).contains(&"NewArtifact stored artifact for commit 'Go on'".to_owned()),
         "{:?}",
         told(&third)
     );
-    assert_eq!(desk.artifact()["revision"], repository.revision().unwrap());
-    assert!(desk.stored().exists());
-    assert_eq!(desk.api.unscripted(), Vec::<String>::new());
+    assert_eq!(fixture.artifact()["revision"], repository.revision().unwrap());
+    assert!(fixture.stored().exists());
+    assert_eq!(fixture.api.unscripted(), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_artifact_that_is_gone_or_damaged_is_rebuilt() {
     let (server, _repository) = served(&GitServerOptions::default());
-    let mut desk = Desk::new(&server.url("app"));
-    desk.attempt().await;
-    let digest = desk.artifact()["digest"].clone();
-    std::fs::remove_file(desk.stored()).unwrap();
-    desk.attempt().await;
-    assert!(desk.stored().exists());
-    std::fs::write(desk.stored(), "garbage").unwrap();
-    let summary = desk.attempt().await;
-    assert_eq!(desk.artifact()["digest"], digest);
+    let mut fixture = Fixture::new(&server.url("app"));
+    fixture.attempt().await;
+    let digest = fixture.artifact()["digest"].clone();
+    std::fs::remove_file(fixture.stored()).unwrap();
+    fixture.attempt().await;
+    assert!(fixture.stored().exists());
+    std::fs::write(fixture.stored(), "garbage").unwrap();
+    let summary = fixture.attempt().await;
+    assert_eq!(fixture.artifact()["digest"], digest);
     assert!(told(&summary)[0].contains("did not match its digest"), "{:?}", told(&summary));
     assert_eq!(ready(&summary).0, "True");
 }
@@ -208,44 +208,44 @@ async fn an_artifact_that_is_gone_or_damaged_is_rebuilt() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storage_that_takes_no_file_keeps_the_old_artifact_and_recovers() {
     let (server, repository) = served(&GitServerOptions::default());
-    let mut desk = Desk::new(&server.url("app"));
-    desk.attempt().await;
-    let (old, stored) = (desk.artifact().clone(), desk.stored());
+    let mut fixture = Fixture::new(&server.url("app"));
+    fixture.attempt().await;
+    let (old, stored) = (fixture.artifact().clone(), fixture.stored());
     repository.write("app.yaml", "two\n").unwrap();
     repository.push("Go on").unwrap();
     // A directory where the file should go: it cannot be written, whoever runs the test.
     let blocked = stored.with_file_name(format!("{}.tar.gz", repository.head().unwrap()));
     std::fs::create_dir(&blocked).unwrap();
-    let failed = desk.attempt().await;
+    let failed = fixture.attempt().await;
     assert_eq!(ready(&failed).0, "False");
     assert_eq!(condition(&failed, "StorageOperationFailed").unwrap(), "True ArchiveOperationFailed");
-    assert_eq!(*desk.artifact(), old);
+    assert_eq!(*fixture.artifact(), old);
     assert!(stored.exists());
     let beside = std::fs::read_dir(stored.parent().unwrap()).unwrap();
     let temporary =
         beside.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with('.'));
     assert_eq!(temporary.count(), 0, "no temporary file is left");
     std::fs::remove_dir(&blocked).unwrap();
-    assert_eq!(ready(&desk.attempt().await).0, "True");
-    assert_eq!(desk.artifact()["revision"], repository.revision().unwrap());
+    assert_eq!(ready(&fixture.attempt().await).0, "True");
+    assert_eq!(fixture.artifact()["revision"], repository.revision().unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_artifact_leaves_the_status_even_when_the_repository_is_down() {
     let (server, _repository) = served(&GitServerOptions::default());
-    let mut desk = Desk::new(&server.url("app"));
-    desk.attempt().await;
-    std::fs::remove_file(desk.stored()).unwrap();
+    let mut fixture = Fixture::new(&server.url("app"));
+    fixture.attempt().await;
+    std::fs::remove_file(fixture.stored()).unwrap();
     server.fault(plumb_testkit::gitserver::Fault::Answer(503));
-    let summary = desk.attempt().await;
+    let summary = fixture.attempt().await;
     assert_eq!(ready(&summary).0, "False");
-    assert_eq!(*desk.artifact(), Value::Null);
+    assert_eq!(*fixture.artifact(), Value::Null);
     assert_eq!(condition(&summary, "ArtifactInStorage"), None);
     assert_eq!(condition(&summary, "FetchFailed").unwrap(), "True GitOperationFailed");
     let reconciling = summary.status.as_ref().unwrap().condition("Reconciling").unwrap().message.clone();
     assert_eq!(reconciling, "building artifact: disappeared from storage");
     server.fault(plumb_testkit::gitserver::Fault::None);
-    let summary = desk.attempt().await;
+    let summary = fixture.attempt().await;
     assert_eq!(told(&summary), ["NewArtifact stored artifact for commit 'Begin'"]);
     assert_eq!(condition(&summary, "FetchFailed"), None);
 }
@@ -253,19 +253,19 @@ async fn a_lost_artifact_leaves_the_status_even_when_the_repository_is_down() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repository_that_is_down_keeps_the_artifact_and_recovers_without_a_new_one() {
     let (server, _repository) = served(&GitServerOptions::default());
-    let mut desk = Desk::new(&server.url("app"));
-    desk.attempt().await;
-    let artifact = desk.artifact().clone();
+    let mut fixture = Fixture::new(&server.url("app"));
+    fixture.attempt().await;
+    let artifact = fixture.artifact().clone();
     server.fault(plumb_testkit::gitserver::Fault::Answer(502));
-    let failed = desk.attempt().await;
+    let failed = fixture.attempt().await;
     assert!(
         ready(&failed).2.starts_with("failed to checkout and determine revision: unable to list remote for")
     );
-    assert_eq!(*desk.artifact(), artifact);
+    assert_eq!(*fixture.artifact(), artifact);
     assert_eq!(failed.next, plumb_status::summary::Next::Backoff);
-    assert_eq!(told(&desk.attempt().await), Vec::<String>::new(), "the same failure is told once");
+    assert_eq!(told(&fixture.attempt().await), Vec::<String>::new(), "the same failure is told once");
     server.fault(plumb_testkit::gitserver::Fault::None);
-    let recovered = desk.attempt().await;
+    let recovered = fixture.attempt().await;
     assert_eq!(told(&recovered).len(), 1);
     assert!(
         told(&recovered)[0].starts_with("Succeeded stored artifact for commit 'main@sha1:"),
@@ -321,35 +321,35 @@ async fn bad_input_has_a_reason_and_a_message() {
         (open.url("gone"), json!({}), None, "GitOperationFailed", "not found"),
         (open.url("empty"), json!({}), None, "EmptyGitRepository", "empty"),
     ] {
-        let mut desk = Desk::new(&url);
-        desk.api.on("GET", SECRET_PATH, Answer::not_found());
+        let mut fixture = Fixture::new(&url);
+        fixture.api.on("GET", SECRET_PATH, Answer::not_found());
         for (field, value) in spec.as_object().unwrap() {
-            desk.set(field, value.clone());
+            fixture.set(field, value.clone());
         }
         if let Some(data) = data {
-            desk.secret(data);
+            fixture.secret(data);
         }
-        let summary = desk.attempt().await;
+        let summary = fixture.attempt().await;
         let (status, actual, message) = ready(&summary);
         assert_eq!((status.as_str(), actual.as_str()), ("False", reason), "{message}");
         assert!(message.contains(needle), "{message}");
         assert!(!format!("{summary:?}").contains("wrong-word"), "{message}");
         assert_eq!(condition(&summary, "FetchFailed").unwrap(), format!("True {reason}"));
-        assert_eq!(*desk.artifact(), Value::Null);
+        assert_eq!(*fixture.artifact(), Value::Null);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_opens_a_closed_repository_over_tls() {
     let (server, _repository) = served(&closed(true));
-    let mut desk = Desk::new(&server.url("app"));
-    desk.set("secretRef", json!({"name": "git"}));
-    desk.secret(&[("username", "bot"), ("password", "s3cret-word"), ("ca.crt", server.ca().unwrap())]);
-    let summary = desk.attempt().await;
+    let mut fixture = Fixture::new(&server.url("app"));
+    fixture.set("secretRef", json!({"name": "git"}));
+    fixture.secret(&[("username", "bot"), ("password", "s3cret-word"), ("ca.crt", server.ca().unwrap())]);
+    let summary = fixture.attempt().await;
     assert_eq!(ready(&summary).0, "True", "{summary:?}");
-    assert_eq!(desk.api.lines(), [format!("GET {SECRET_PATH}")]);
-    desk.secret(&[("username", "bot"), ("password", "s3cret-word")]);
-    let summary = desk.attempt().await;
+    assert_eq!(fixture.api.lines(), [format!("GET {SECRET_PATH}")]);
+    fixture.secret(&[("username", "bot"), ("password", "s3cret-word")]);
+    let summary = fixture.attempt().await;
     assert!(ready(&summary).2.contains("certificate"), "{summary:?}");
 }
 
@@ -357,8 +357,8 @@ async fn a_secret_opens_a_closed_repository_over_tls() {
 async fn a_field_that_is_not_honoured_stalls_before_anything_is_fetched() {
     let (server, _repository) = served(&GitServerOptions::default());
     let asked = server.requests();
-    let mut desk = Desk::new(&server.url("app"));
-    let summary = desk.set("recurseSubmodules", json!(true)).attempt().await;
+    let mut fixture = Fixture::new(&server.url("app"));
+    let summary = fixture.set("recurseSubmodules", json!(true)).attempt().await;
     let (status, reason, message) = ready(&summary);
     assert_eq!((status.as_str(), reason.as_str()), ("False", Reason::UnsupportedField.as_str()));
     assert!(message.contains("spec.recurseSubmodules"), "{message}");
@@ -372,30 +372,30 @@ async fn other_ignore_rules_give_another_artifact_of_the_same_revision() {
     let (server, repository) = served(&GitServerOptions::default());
     repository.write("skip.yaml", "x\n").unwrap();
     repository.push("More").unwrap();
-    let mut desk = Desk::new(&server.url("app"));
-    desk.attempt().await;
-    let before = desk.artifact().clone();
-    desk.set("ignore", json!("/skip.yaml")).attempt().await;
-    assert_eq!(desk.artifact()["revision"], before["revision"]);
-    assert_ne!(desk.artifact()["digest"], before["digest"]);
-    assert_eq!(desk.object["status"]["observedIgnore"], "/skip.yaml");
+    let mut fixture = Fixture::new(&server.url("app"));
+    fixture.attempt().await;
+    let before = fixture.artifact().clone();
+    fixture.set("ignore", json!("/skip.yaml")).attempt().await;
+    assert_eq!(fixture.artifact()["revision"], before["revision"]);
+    assert_ne!(fixture.artifact()["digest"], before["digest"]);
+    assert_eq!(fixture.object["status"]["observedIgnore"], "/skip.yaml");
     // Whoever was told of the first still finds it.
-    assert_ne!(desk.artifact()["path"], before["path"]);
-    let earlier = desk.stored().with_file_name(before["path"].as_str().unwrap().rsplit('/').next().unwrap());
+    assert_ne!(fixture.artifact()["path"], before["path"]);
+    let earlier = fixture.stored().with_file_name(before["path"].as_str().unwrap().rsplit('/').next().unwrap());
     assert!(earlier.is_file(), "{}", earlier.display());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deletion_removes_what_was_stored() {
     let (server, _repository) = served(&GitServerOptions::default());
-    let mut desk = Desk::new(&server.url("app"));
-    desk.attempt().await;
-    let stored = desk.stored();
-    let object: GitRepository = serde_json::from_value(desk.object.clone()).unwrap();
-    let ledger = Mutex::new(GitRepositoryLedger::of(&object, &desk.context.advertised));
-    assert!(matches!(reconcile::teardown(&object, &desk.context, &ledger).await, Ending::Gone));
+    let mut fixture = Fixture::new(&server.url("app"));
+    fixture.attempt().await;
+    let stored = fixture.stored();
+    let object: GitRepository = serde_json::from_value(fixture.object.clone()).unwrap();
+    let ledger = Mutex::new(GitRepositoryLedger::of(&object, &fixture.context.advertised));
+    assert!(matches!(reconcile::teardown(&object, &fixture.context, &ledger).await, AttemptOutcome::Gone));
     assert!(!stored.parent().unwrap().exists());
-    assert!(matches!(reconcile::teardown(&object, &desk.context, &ledger).await, Ending::Gone));
+    assert!(matches!(reconcile::teardown(&object, &fixture.context, &ledger).await, AttemptOutcome::Gone));
 }
 
 /// A lender that notes when the worker was given back.
@@ -417,12 +417,12 @@ impl super::act::Lender for Parking {
 #[tokio::test]
 async fn waiting_for_a_silent_server_holds_no_worker() {
     let server = HostileServer::start(Hostility::Silence).unwrap();
-    let mut desk = Desk::new(&server.url());
-    desk.set("timeout", json!("1s"));
-    let object: GitRepository = serde_json::from_value(desk.object.clone()).unwrap();
-    let ledger = Mutex::new(GitRepositoryLedger::of(&object, &desk.context.advertised));
+    let mut fixture = Fixture::new(&server.url());
+    fixture.set("timeout", json!("1s"));
+    let object: GitRepository = serde_json::from_value(fixture.object.clone()).unwrap();
+    let ledger = Mutex::new(GitRepositoryLedger::of(&object, &fixture.context.advertised));
     let parking = Parking { ledger, parked: std::sync::atomic::AtomicBool::new(false) };
-    let attempt = reconcile::reconcile(&object, &desk.context, &parking, desk.now);
+    let attempt = reconcile::reconcile(&object, &fixture.context, &parking, fixture.now);
     let asked = async {
         while server.requests() == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -431,7 +431,7 @@ async fn waiting_for_a_silent_server_holds_no_worker() {
     };
     let (ending, was_parked) = tokio::join!(attempt, asked);
     assert!(was_parked, "the server was asked by an attempt that held its worker");
-    let summary = desk.finish(&object, &parking.ledger.into_inner().unwrap(), &ending);
+    let summary = fixture.finish(&object, &parking.ledger.into_inner().unwrap(), &ending);
     let text = format!("{summary:?}");
     assert!(text.contains("timed out after 1 s"), "{text}");
 }

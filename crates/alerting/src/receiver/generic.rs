@@ -1,10 +1,10 @@
 //! `generic`: whoever knows the path is let in.
 
-use super::{Expectation, Refusal, Webhook};
+use super::{Expectation, Webhook, WebhookRefusal};
 
-pub(super) fn verify(_: &Webhook<'_>, expectation: &Expectation<'_>) -> Result<(), Refusal> {
+pub(super) fn verify(_: &Webhook<'_>, expectation: &Expectation<'_>) -> Result<(), WebhookRefusal> {
     // Without a token, anyone can work the path out.
-    if expectation.token.is_empty() { Err(Refusal::NoToken) } else { Ok(()) }
+    if expectation.token.is_empty() { Err(WebhookRefusal::NoToken) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
 //! `generic-hmac`: the header `X-Signature` carries an HMAC of the body.
 
 use super::signature::{self, Algorithm};
-use super::{Expectation, Refusal, Webhook};
+use super::{Expectation, Webhook, WebhookRefusal};
 
 const HEADER: &str = "X-Signature";
 
-pub(super) fn verify(webhook: &Webhook<'_>, expectation: &Expectation<'_>) -> Result<(), Refusal> {
+pub(super) fn verify(webhook: &Webhook<'_>, expectation: &Expectation<'_>) -> Result<(), WebhookRefusal> {
     let given = webhook.header("x-signature").unwrap_or_default();
     // Senders of every kind sign for this type, some of them with SHA-1 alone.
     signature::verify(given, webhook.body, expectation.token, Algorithm::ALL)
-        .map_err(|source| Refusal::Signature { header: HEADER, source })
+        .map_err(|source| WebhookRefusal::Signature { header: HEADER, source })
 }
 
 #[cfg(test)]

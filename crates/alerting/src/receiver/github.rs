@@ -2,7 +2,7 @@
 //! is one. The SHA-1 of `X-Hub-Signature`, which GitHub sends beside it, proves nothing here.
 
 use super::signature::{self, Algorithm};
-use super::{Expectation, Refusal, Webhook, is_listed};
+use super::{Expectation, Webhook, WebhookRefusal, is_listed};
 
 const HEADER: &str = "X-Hub-Signature-256";
 /// What GitHub sends: the payload itself, or a form with a field `payload`.
@@ -10,18 +10,18 @@ const CONTENT_TYPES: [&str; 2] = ["application/json", "application/x-www-form-ur
 /// How much of a stranger's word is repeated to it.
 const ECHO_CHARS_MAX: usize = 64;
 
-pub(super) fn verify(webhook: &Webhook<'_>, expectation: &Expectation<'_>) -> Result<(), Refusal> {
+pub(super) fn verify(webhook: &Webhook<'_>, expectation: &Expectation<'_>) -> Result<(), WebhookRefusal> {
     // The signature first: who does not know the token learns nothing else.
     let given = webhook.header("x-hub-signature-256").unwrap_or_default();
     signature::verify(given, webhook.body, expectation.token, &[Algorithm::Sha256])
-        .map_err(|source| Refusal::Signature { header: HEADER, source })?;
+        .map_err(|source| WebhookRefusal::Signature { header: HEADER, source })?;
     let content_type = webhook.header("content-type").unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if !CONTENT_TYPES.contains(&media_type.as_str()) {
-        return Err(Refusal::ContentType(echo(content_type)));
+        return Err(WebhookRefusal::ContentType(echo(content_type)));
     }
     let event = webhook.header("x-github-event").unwrap_or_default();
-    if is_listed(event, expectation.events) { Ok(()) } else { Err(Refusal::Event(echo(event))) }
+    if is_listed(event, expectation.events) { Ok(()) } else { Err(WebhookRefusal::Event(echo(event))) }
 }
 
 fn echo(word: &str) -> String {

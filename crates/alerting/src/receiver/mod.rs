@@ -17,7 +17,7 @@ pub use target::{Objects, Target, TargetError};
 pub const WEBHOOK_BYTES_MAX: usize = 3 << 20;
 
 /// How a webhook of one type is verified.
-pub type Verify = fn(&Webhook<'_>, &Expectation<'_>) -> Result<(), Refusal>;
+pub type Verify = fn(&Webhook<'_>, &Expectation<'_>) -> Result<(), WebhookRefusal>;
 
 /// Every type of Receiver that is honoured.
 pub const RECEIVERS: &[(&str, Verify)] =
@@ -50,7 +50,7 @@ pub struct Expectation<'a> {
 
 /// Why a webhook is refused. The texts go to the log; to the caller only where it has proved who it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum WebhookRefusal {
     /// No such type.
     #[error("receivers of type {0:?} are not supported by this version")]
     UnknownType(String),
@@ -74,7 +74,7 @@ pub enum Refusal {
     Event(String),
 }
 
-impl Refusal {
+impl WebhookRefusal {
     /// Whether the caller has proved that it knows the token: only then it may learn why it is refused.
     pub fn is_authenticated(&self) -> bool {
         match self {
@@ -91,9 +91,13 @@ pub fn verify_unknown(webhook: &Webhook<'_>) {
 }
 
 /// Verifies a webhook for a Receiver of this type.
-pub fn verify(type_: &str, webhook: &Webhook<'_>, expectation: &Expectation<'_>) -> Result<(), Refusal> {
+pub fn verify(
+    type_: &str,
+    webhook: &Webhook<'_>,
+    expectation: &Expectation<'_>,
+) -> Result<(), WebhookRefusal> {
     let known = RECEIVERS.iter().find(|(name, _)| *name == type_);
-    let (_, verify) = known.ok_or_else(|| Refusal::UnknownType(type_.to_owned()))?;
+    let (_, verify) = known.ok_or_else(|| WebhookRefusal::UnknownType(type_.to_owned()))?;
     verify(webhook, expectation)
 }
 

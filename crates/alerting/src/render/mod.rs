@@ -24,20 +24,20 @@ pub struct Provider {
     /// Its name in `spec.type`.
     pub type_: &'static str,
     /// Which events it wants.
-    pub appetite: Appetite,
+    pub appetite: EventFilter,
     render: Render,
 }
 
 /// Every type of Provider that is honoured.
 pub const PROVIDERS: &[Provider] = &[
-    Provider { type_: "generic", appetite: Appetite::Everything, render: generic::render },
-    Provider { type_: "generic-hmac", appetite: Appetite::Everything, render: generic_hmac::render },
-    Provider { type_: "slack", appetite: Appetite::Messages, render: slack::render },
+    Provider { type_: "generic", appetite: EventFilter::Everything, render: generic::render },
+    Provider { type_: "generic-hmac", appetite: EventFilter::Everything, render: generic_hmac::render },
+    Provider { type_: "slack", appetite: EventFilter::Messages, render: slack::render },
 ];
 
 /// Which events a Provider wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Appetite {
+pub enum EventFilter {
     /// All of them: it is a program that reads events.
     Everything,
     /// All but those that only update a commit status: people read it.
@@ -193,8 +193,8 @@ impl Provider {
     /// Whether an event, as it came from its controller, is for this type.
     pub fn wants(&self, event: &Event) -> bool {
         match self.appetite {
-            Appetite::Everything => true,
-            Appetite::Messages => event.group_metadata(COMMIT_STATUS_KEY) != Some(COMMIT_STATUS_UPDATE),
+            EventFilter::Everything => true,
+            EventFilter::Messages => event.group_metadata(COMMIT_STATUS_KEY) != Some(COMMIT_STATUS_UPDATE),
         }
     }
 

@@ -24,7 +24,7 @@ async fn writes_that_are_never_answered_end_an_apply_soon_after_its_deadline_wit
     let applied = execute(&cluster(&api), &plan.waves, &order).await;
     // The writes beside the first one end with it, or after the grace of a write.
     assert!((30 + HURRIED..=35 + HURRIED).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
-    let complaint = applied.complaint().unwrap();
+    let complaint = applied.error_summary().unwrap();
     for name in ["m00", "m01", "m02", "m03"] {
         let named = format!("ConfigMap/prod/{name} apply failed: the API server did not answer within");
         assert!(complaint.contains(&named), "{complaint}");
@@ -114,7 +114,7 @@ async fn a_deletion_that_is_never_answered_ends_a_prune_and_is_named() {
     let pruned = prune(&cluster, &all, &owner(), Claims::default(), 1, &budget).await;
     assert_eq!(began.elapsed().as_secs(), 30 + HURRIED);
     assert_eq!(
-        pruned.complaint().unwrap(),
+        pruned.error_summary().unwrap(),
         "delete failed, errors: ConfigMap/prod/a delete failed: the API server did not answer within 40 s: look at \
          the admission webhooks of the kind;2 more objects are deleted by the next attempt;"
     );

@@ -18,7 +18,7 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 /// `me:s3cret`
 const BASIC: &str = "Basic bWU6czNjcmV0";
 
-struct Desk {
+struct Fixture {
     git: Git,
     root: tempfile::TempDir,
 }
@@ -32,7 +32,7 @@ fn open(root: &Path, limits: Limits) -> Git {
     Git::open(root, limits, resources()).unwrap()
 }
 
-impl Desk {
+impl Fixture {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         Self { git: open(&root.path().join("plumb-git"), Limits::default()), root }
@@ -78,7 +78,7 @@ async fn branch_tag_version_name_and_commit_are_found() {
     let second = repository.commit("Second");
     repository.git(&["tag", "-a", "-m", "annotated", "v1.1.0"]);
     repository.git(&["push", "-q", "origin", "--tags", "HEAD:refs/pull/1/head"]);
-    let desk = Desk::new();
+    let fixture = Fixture::new();
     let endpoint = anonymous(&repository.url);
     let fields = |branch, tag, semver, name, commit| {
         Reference::from_fields(branch, tag, semver, name, commit).unwrap()
@@ -93,25 +93,25 @@ async fn branch_tag_version_name_and_commit_are_found() {
         (fields(None, None, None, None, Some(&first)), "", &first),
         (fields(Some("main"), None, None, None, Some(&first)), "main@", &first),
     ] {
-        let checkout = desk.read(&endpoint, &reference).await.unwrap();
+        let checkout = fixture.read(&endpoint, &reference).await.unwrap();
         assert_eq!(checkout.found.revision(), format!("{name}sha1:{commit}"));
         assert_eq!(text(&checkout, "app.yaml"), if *commit == first { "one" } else { "newer" });
         assert_eq!(checkout.summary, if *commit == first { "First line" } else { "Second" });
     }
-    assert_eq!(desk.mirrors().len(), 1);
+    assert_eq!(fixture.mirrors().len(), 1);
 }
 
 #[tokio::test]
 async fn a_new_commit_is_fetched_into_the_same_mirror() {
     let server = GitServer::start(Rules::default());
     let (repository, _) = sample(&server);
-    let desk = Desk::new();
+    let fixture = Fixture::new();
     let endpoint = anonymous(&repository.url);
-    desk.read(&endpoint, &main()).await.unwrap();
+    fixture.read(&endpoint, &main()).await.unwrap();
     for round in 0..3 {
         repository.write("app.yaml", &format!("round {round}"));
         repository.commit("more");
-        let checkout = desk.read(&endpoint, &main()).await.unwrap();
+        let checkout = fixture.read(&endpoint, &main()).await.unwrap();
         assert_eq!(text(&checkout, "app.yaml"), format!("round {round}"));
         assert_eq!(text(&checkout, "deep/er/x.yaml"), "two");
     }
@@ -121,10 +121,10 @@ async fn a_new_commit_is_fetched_into_the_same_mirror() {
     repository.git(&["branch", "-q", "-m", "main"]);
     repository.write("app.yaml", "rewritten");
     repository.commit("rewritten");
-    assert_eq!(text(&desk.read(&endpoint, &main()).await.unwrap(), "app.yaml"), "rewritten");
-    assert_eq!(desk.mirrors().len(), 1);
+    assert_eq!(text(&fixture.read(&endpoint, &main()).await.unwrap(), "app.yaml"), "rewritten");
+    assert_eq!(fixture.mirrors().len(), 1);
     let asked = server.seen.lock().unwrap().len();
-    desk.git.find("team-a", &endpoint, &main(), TIMEOUT).await.unwrap();
+    fixture.git.find("team-a", &endpoint, &main(), TIMEOUT).await.unwrap();
     assert_eq!(server.seen.lock().unwrap().len(), asked + 2, "a look for news is two requests");
 }
 
@@ -132,18 +132,18 @@ async fn a_new_commit_is_fetched_into_the_same_mirror() {
 async fn a_damaged_mirror_is_thrown_away_and_rebuilt() {
     let server = GitServer::start(Rules::default());
     let (repository, _) = sample(&server);
-    let desk = Desk::new();
+    let fixture = Fixture::new();
     let endpoint = anonymous(&repository.url);
-    desk.read(&endpoint, &main()).await.unwrap();
-    let packs = desk.mirrors()[0].join("objects/pack");
+    fixture.read(&endpoint, &main()).await.unwrap();
+    let packs = fixture.mirrors()[0].join("objects/pack");
     for entry in std::fs::read_dir(packs).unwrap() {
         let path = entry.unwrap().path();
         std::fs::remove_file(&path).unwrap();
         std::fs::write(path, "garbage").unwrap();
     }
-    assert_eq!(text(&desk.read(&endpoint, &main()).await.unwrap(), "app.yaml"), "one");
-    std::fs::remove_dir_all(desk.mirrors()[0].join("objects")).unwrap();
-    assert_eq!(text(&desk.read(&endpoint, &main()).await.unwrap(), "app.yaml"), "one");
+    assert_eq!(text(&fixture.read(&endpoint, &main()).await.unwrap(), "app.yaml"), "one");
+    std::fs::remove_dir_all(fixture.mirrors()[0].join("objects")).unwrap();
+    assert_eq!(text(&fixture.read(&endpoint, &main()).await.unwrap(), "app.yaml"), "one");
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn what_is_missing_or_empty_is_said() {
     let server = GitServer::start(Rules::default());
     let (repository, _) = sample(&server);
     let empty = server.repository("empty.git");
-    let desk = Desk::new();
+    let fixture = Fixture::new();
     for (url, reference, reason, needle) in [
         (&repository.url, Reference::Branch("nope".into()), Reason::GitOperationFailed, "refs/heads/nope"),
         (&repository.url, Reference::Tag("v9".into()), Reason::GitOperationFailed, "refs/tags/v9"),
@@ -164,7 +164,7 @@ async fn what_is_missing_or_empty_is_said() {
             "object not found",
         ),
     ] {
-        let error = desk.read(&anonymous(url), &reference).await.unwrap_err();
+        let error = fixture.read(&anonymous(url), &reference).await.unwrap_err();
         assert_eq!(error.reason(), reason, "{error}");
         assert!(error.to_string().contains(needle), "{error}");
     }
@@ -172,7 +172,7 @@ async fn what_is_missing_or_empty_is_said() {
 
 #[tokio::test]
 async fn passwords_and_tokens_are_sent_and_never_told() {
-    let desk = Desk::new();
+    let fixture = Fixture::new();
     for (header, credential) in [
         (BASIC, Credential::Basic { username: "me".into(), password: "s3cret".into() }),
         ("Bearer s3cret", Credential::Bearer { token: "s3cret".into() }),
@@ -180,16 +180,16 @@ async fn passwords_and_tokens_are_sent_and_never_told() {
         let server = GitServer::start(Rules { authorization: Some(header), ..Rules::default() });
         let (repository, _) = sample(&server);
         let good = Endpoint::new(&repository.url, credential, Trust::default()).unwrap();
-        assert_eq!(text(&desk.read(&good, &main()).await.unwrap(), "app.yaml"), "one");
+        assert_eq!(text(&fixture.read(&good, &main()).await.unwrap(), "app.yaml"), "one");
         let wrong = Credential::Basic { username: "me".into(), password: "wr0ng-word".into() };
         let wrong = Endpoint::new(&repository.url, wrong, Trust::default()).unwrap();
         for endpoint in [wrong, anonymous(&repository.url)] {
-            let error = desk.read(&endpoint, &main()).await.unwrap_err();
+            let error = fixture.read(&endpoint, &main()).await.unwrap_err();
             assert!(matches!(error, GitError::Unauthenticated { .. }), "{error:?}");
             assert!(error.to_string().contains("authentication required"), "{error}");
             assert!(!format!("{error:?} {error}").contains("wr0ng-word"));
         }
-        assert!(desk.mirrors().iter().all(|path| !path.to_string_lossy().contains("s3cret")));
+        assert!(fixture.mirrors().iter().all(|path| !path.to_string_lossy().contains("s3cret")));
     }
 }
 
@@ -201,30 +201,30 @@ async fn credentials_do_not_follow_a_redirect_to_another_host() {
     let path = repository.url.strip_prefix(&target.url).unwrap();
     let credential = Credential::Basic { username: "me".into(), password: "s3cret".into() };
     let endpoint = Endpoint::new(&format!("{}{path}", door.url), credential, Trust::default()).unwrap();
-    assert_eq!(text(&Desk::new().read(&endpoint, &main()).await.unwrap(), "app.yaml"), "one");
+    assert_eq!(text(&Fixture::new().read(&endpoint, &main()).await.unwrap(), "app.yaml"), "one");
     assert!(
         door.seen.lock().unwrap().iter().all(|(_, authorization)| authorization.as_deref() == Some(BASIC))
     );
     assert!(target.seen.lock().unwrap().iter().all(|(_, authorization)| authorization.is_none()));
     let token = Credential::Bearer { token: "s3cret".into() };
     let endpoint = Endpoint::new(&format!("{}{path}", door.url), token, Trust::default()).unwrap();
-    Desk::new().read(&endpoint, &main()).await.unwrap_err();
+    Fixture::new().read(&endpoint, &main()).await.unwrap_err();
     assert!(target.seen.lock().unwrap().iter().all(|(_, authorization)| authorization.is_none()));
 }
 
 #[tokio::test]
 async fn only_a_certificate_of_the_bundle_is_trusted() {
-    let desk = Desk::new();
+    let fixture = Fixture::new();
     for calls_itself_ca in [false, true] {
         let (pem, tls) = self_signed(calls_itself_ca, "localhost");
         let server = GitServer::start(Rules { tls: Some(tls), ..Rules::default() });
         let (repository, _) = sample(&server);
         let with = |ca| Endpoint::new(&repository.url, Credential::None, Trust { ca, client: None }).unwrap();
-        assert_eq!(text(&desk.read(&with(Some(pem)), &main()).await.unwrap(), "app.yaml"), "one");
+        assert_eq!(text(&fixture.read(&with(Some(pem)), &main()).await.unwrap(), "app.yaml"), "one");
         let (other, _) = self_signed(calls_itself_ca, "localhost");
-        let error = desk.read(&with(Some(other)), &main()).await.unwrap_err();
+        let error = fixture.read(&with(Some(other)), &main()).await.unwrap_err();
         assert!(error.to_string().contains("certificate"), "{error}");
-        let error = desk.read(&with(Some(b"nonsense".to_vec())), &main()).await.unwrap_err();
+        let error = fixture.read(&with(Some(b"nonsense".to_vec())), &main()).await.unwrap_err();
         assert!(matches!(error, GitError::Certificate { .. }), "{error:?}");
     }
     let (pem, tls) = self_signed(true, "elsewhere.example");
@@ -232,7 +232,7 @@ async fn only_a_certificate_of_the_bundle_is_trusted() {
     let (repository, _) = sample(&server);
     let endpoint =
         Endpoint::new(&repository.url, Credential::None, Trust { ca: Some(pem), client: None }).unwrap();
-    desk.read(&endpoint, &main()).await.expect_err("the name does not match");
+    fixture.read(&endpoint, &main()).await.expect_err("the name does not match");
 }
 
 #[tokio::test]
@@ -250,10 +250,10 @@ async fn ignored_files_links_and_submodules_stay_out() {
     repository.git(&["add", "app.yaml", "picture.png", "docs", "link"]);
     repository.git(&["commit", "-q", "-m", "all"]);
     repository.git(&["push", "-q", "origin", "HEAD"]);
-    let desk = Desk::new();
+    let fixture = Fixture::new();
     let endpoint = anonymous(&repository.url);
-    let session = desk.git.find("team-a", &endpoint, &main(), TIMEOUT).await.unwrap();
-    let checkout = desk.git.checkout(session, Some("/app.yaml\n"), TIMEOUT).await.unwrap();
+    let session = fixture.git.find("team-a", &endpoint, &main(), TIMEOUT).await.unwrap();
+    let checkout = fixture.git.checkout(session, Some("/app.yaml\n"), TIMEOUT).await.unwrap();
     let names: Vec<&str> = checkout.tree.iter().map(|(path, _)| path.as_str()).collect();
     assert_eq!(names, ["docs", "docs/.sourceignore", "picture.png", "run.sh"]);
     assert!(checkout.tree.file(&RelPath::parse("run.sh").unwrap()).unwrap().executable);
@@ -265,7 +265,7 @@ async fn names_that_are_no_safe_paths_refuse_the_commit() {
     let (repository, _) = sample(&server);
     let blob = repository.git(&["rev-parse", "HEAD:app.yaml"]);
     let tree = repository.git(&["rev-parse", "HEAD:deep"]);
-    let desk = Desk::new();
+    let fixture = Fixture::new();
     for (number, name) in ["..", ".", ".git", ".GIT", ".g\u{200c}it"].into_iter().enumerate() {
         for (kind, mode, id) in [("blob", "100644", &blob), ("tree", "040000", &tree)] {
             let entry = format!("{mode} {kind} {id}\t{name}\n");
@@ -273,13 +273,13 @@ async fn names_that_are_no_safe_paths_refuse_the_commit() {
             let commit = repository.git(&["commit-tree", "-m", "hostile", &hostile]);
             let branch = format!("hostile-{number}-{kind}");
             repository.git(&["push", "-q", "origin", &format!("{commit}:refs/heads/{branch}")]);
-            let read = desk.read(&anonymous(&repository.url), &Reference::Branch(branch)).await;
+            let read = fixture.read(&anonymous(&repository.url), &Reference::Branch(branch)).await;
             let error = read.err().unwrap();
             assert!(
                 matches!(error, GitError::FileName { .. } | GitError::Path { .. }),
                 "{name:?}: {error:?}"
             );
-            assert_eq!(desk.mirrors().len(), 1);
+            assert_eq!(fixture.mirrors().len(), 1);
         }
     }
 }
@@ -292,8 +292,8 @@ async fn attributes_change_no_content() {
     repository.write("app.yaml", "$Format:%H$\n");
     repository.write("kept.txt", "x");
     repository.commit("attributes");
-    let desk = Desk::new();
-    let checkout = desk.read(&anonymous(&repository.url), &main()).await.unwrap();
+    let fixture = Fixture::new();
+    let checkout = fixture.read(&anonymous(&repository.url), &main()).await.unwrap();
     assert_eq!(text(&checkout, "app.yaml"), "$Format:%H$\n");
     assert_eq!(text(&checkout, "kept.txt"), "x");
 }

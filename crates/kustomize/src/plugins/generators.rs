@@ -8,7 +8,7 @@ use super::Plugin;
 use super::decode::{Fields, Keys, Shape, decode};
 use crate::accumulate::Assembly;
 use crate::error::BuildError;
-use crate::generators::{self, Kind};
+use crate::generators::{self, GeneratorKind};
 use crate::resource::Resource;
 use crate::settings::{GeneratorEntry, GeneratorOptions};
 
@@ -22,9 +22,11 @@ pub(super) fn run(
     let shared = GeneratorOptions::default();
     match plugin.id.gvk.kind.as_str() {
         "ConfigMapGenerator" => {
-            generators::make(assembly, directory, Kind::ConfigMap, &entry(CONFIG_MAP)?, &shared)
+            generators::make(assembly, directory, GeneratorKind::ConfigMap, &entry(CONFIG_MAP)?, &shared)
         }
-        "SecretGenerator" => generators::make(assembly, directory, Kind::Secret, &entry(SECRET)?, &shared),
+        "SecretGenerator" => {
+            generators::make(assembly, directory, GeneratorKind::Secret, &entry(SECRET)?, &shared)
+        }
         "IAMPolicyGenerator" => service_account(plugin),
         other => Err(BuildError::unsupported(format!("generator {other}"))),
     }

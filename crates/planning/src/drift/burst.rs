@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use plumb_manifests::ObjectId;
-use plumb_status::{Occurrence, Reason};
+use plumb_status::{EventDraft, Reason};
 
 use crate::drift::contention::later;
-use crate::drift::telling::{self, Telling};
+use crate::drift::telling::{self, DriftEvent};
 
 /// Objects within a second that are told one by one.
 pub const OBJECTS_MAX: usize = 20;
@@ -29,10 +29,10 @@ const MANAGERS_MAX: usize = 5;
 
 /// The events of the present second.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Burst {
+pub struct EventAggregator {
     ends: Option<Timestamp>,
     passed: usize,
-    held: Vec<Telling>,
+    held: Vec<DriftEvent>,
     counts: BTreeMap<&'static str, Count>,
     objects: BTreeSet<ObjectId>,
 }
@@ -48,9 +48,9 @@ struct Count {
     revision: String,
 }
 
-impl Burst {
+impl EventAggregator {
     /// Takes events; gives those that go out now.
-    pub fn offer(&mut self, tellings: Vec<Telling>, now: Timestamp) -> Vec<Occurrence> {
+    pub fn offer(&mut self, tellings: Vec<DriftEvent>, now: Timestamp) -> Vec<EventDraft> {
         let mut out = self.due(now);
         for telling in tellings {
             self.ends.get_or_insert_with(|| later(now, WINDOW));
@@ -68,7 +68,7 @@ impl Burst {
     }
 
     /// Events of a second that ended.
-    pub fn due(&mut self, now: Timestamp) -> Vec<Occurrence> {
+    pub fn due(&mut self, now: Timestamp) -> Vec<EventDraft> {
         if self.ends.is_none_or(|ends| now < ends) {
             return Vec::new();
         }
@@ -86,8 +86,8 @@ impl Burst {
         self.ends.filter(|_| waits)
     }
 
-    fn count(&mut self, telling: &Telling) {
-        let Telling { id, class, occurrence } = telling;
+    fn count(&mut self, telling: &DriftEvent) {
+        let DriftEvent { id, class, occurrence } = telling;
         // The set is bounded: beyond the limit only numbers grow.
         if self.objects.len() <= OBJECTS_MAX {
             self.objects.insert(id.clone());
@@ -117,7 +117,7 @@ impl Burst {
 }
 
 impl Count {
-    fn into_occurrence(self) -> Occurrence {
+    fn into_occurrence(self) -> EventDraft {
         let Self { reason, error, objects, named, classes, managers, revision } = self;
         let fact = match reason {
             Reason::DriftCorrected => "drifted within a second and were corrected",
@@ -138,7 +138,7 @@ impl Count {
         let message =
             format!("{objects} objects {fact} ({}{who}): {}{rest}", kinds.join(", "), names.join(", "));
         let mut occurrence =
-            if error { Occurrence::error(reason, message) } else { Occurrence::info(reason, message) };
+            if error { EventDraft::error(reason, message) } else { EventDraft::info(reason, message) };
         if let [class] = classes.keys().copied().collect::<Vec<_>>()[..] {
             occurrence = occurrence.with(telling::CLASS_KEY, class);
         }

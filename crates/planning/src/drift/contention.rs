@@ -49,7 +49,7 @@ struct Corrections {
 
 /// When a drifted object may be corrected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub enum ContentionChange {
     /// Now.
     Now,
     /// Not before this time.
@@ -76,18 +76,18 @@ impl Contention {
     }
 
     /// When an object that differs so may be corrected.
-    pub fn ask(&self, finding: &Finding, now: Timestamp) -> Turn {
+    pub fn ask(&self, finding: &Finding, now: Timestamp) -> ContentionChange {
         if matches!(finding.class, Class::Missing | Class::Disowned) {
-            return Turn::Now;
+            return ContentionChange::Now;
         }
         let mut earliest = None;
         for field in fields_of(finding) {
             match self.fields.get(&field).and_then(|field| field.until) {
                 Some(until) if until > now => earliest = Some(earliest.map_or(until, |at| until.min(at))),
-                _ => return Turn::Now,
+                _ => return ContentionChange::Now,
             }
         }
-        earliest.map_or(Turn::Now, Turn::Later)
+        earliest.map_or(ContentionChange::Now, ContentionChange::Later)
     }
 
     /// A correction was made of what differed since then; `interval` bounds the delays. Contention that begins with it, if any
@@ -234,15 +234,19 @@ mod tests {
         assert!(contention.is_active());
         let now = at(3);
         let ask = |key, manager| contention.ask(&changed(key, manager, now), now);
-        assert_eq!(ask("a", "stubborn"), Turn::Later(at(3) + FIRST_DELAY));
-        assert_eq!(ask("b", "stubborn"), Turn::Now, "another field");
+        assert_eq!(ask("a", "stubborn"), ContentionChange::Later(at(3) + FIRST_DELAY));
+        assert_eq!(ask("b", "stubborn"), ContentionChange::Now, "another field");
         let both =
             [changed("a", "stubborn", now), changed("b", "stubborn", now)].map(|finding| finding.fields);
         let both = Finding { fields: both.concat(), ..changed("a", "stubborn", now) };
-        assert_eq!(contention.ask(&both, now), Turn::Now, "another field beside it");
-        assert_eq!(ask("a", "kubectl-edit"), Turn::Now, "another manager");
-        assert_eq!(contention.ask(&Finding::missing(now), now), Turn::Now, "a deleted object");
-        assert_eq!(contention.ask(&changed("a", "stubborn", at(4)), at(4)), Turn::Now, "the delay is over");
+        assert_eq!(contention.ask(&both, now), ContentionChange::Now, "another field beside it");
+        assert_eq!(ask("a", "kubectl-edit"), ContentionChange::Now, "another manager");
+        assert_eq!(contention.ask(&Finding::missing(now), now), ContentionChange::Now, "a deleted object");
+        assert_eq!(
+            contention.ask(&changed("a", "stubborn", at(4)), at(4)),
+            ContentionChange::Now,
+            "the delay is over"
+        );
     }
 
     #[test]
@@ -266,7 +270,7 @@ mod tests {
         for (second, wait) in [(3, 1), (4, 2), (6, 4), (10, 4), (14, 4)] {
             corrections(&mut contention, "a", "stubborn", &[second]);
             let asked = contention.ask(&changed("a", "stubborn", at(second)), at(second));
-            assert_eq!(asked, Turn::Later(at(second + wait)), "{second}");
+            assert_eq!(asked, ContentionChange::Later(at(second + wait)), "{second}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use plumb_manifests::Object;
 
-use crate::diff::{self, Change};
+use crate::diff::{self, FieldChange};
 use crate::drift::attribution::{self, Writer};
 use crate::drift::contention::later;
 use crate::managed_fields;
@@ -51,7 +51,7 @@ impl Class {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldDrift {
     /// What differs; values are short and masked.
-    pub change: Change,
+    pub change: FieldChange,
     /// Who.
     pub writer: Writer,
 }
@@ -93,7 +93,7 @@ impl Finding {
     }
 
     /// A finding from fields that differ.
-    pub fn from_changes(changes: Vec<Change>, live: &Object, seen: Timestamp) -> Option<Self> {
+    pub fn from_changes(changes: Vec<FieldChange>, live: &Object, seen: Timestamp) -> Option<Self> {
         if changes.is_empty() {
             return None;
         }

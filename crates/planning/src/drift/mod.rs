@@ -19,13 +19,13 @@ pub mod tools;
 pub mod vanish;
 
 pub use attribution::{Confidence, Writer};
-pub use burst::Burst;
+pub use burst::EventAggregator;
 pub use contention::Contention;
 pub use finding::{Class, FieldDrift, Finding};
 pub use mode::{InvalidMode, Mode};
-pub use pace::{Due, Pace, ReportPace};
+pub use pace::{Debounce, Due, ReportPace};
 pub use record::{Record, Seen, Wake, wake};
 pub use restore::Restore;
-pub use standing::Standings;
-pub use telling::Telling;
+pub use standing::OpenDrift;
+pub use telling::DriftEvent;
 pub use tools::Tools;

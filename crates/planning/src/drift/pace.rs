@@ -12,7 +12,7 @@ pub const STEP: Duration = Duration::from_secs(1);
 
 /// When one object may be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Pace {
+pub struct Debounce {
     last: Option<Timestamp>,
     planned: Option<Timestamp>,
 }
@@ -28,7 +28,7 @@ pub enum Due {
     Joined,
 }
 
-impl Pace {
+impl Debounce {
     /// A wake.
     pub fn ask(&mut self, now: Timestamp) -> Due {
         if self.planned.is_some() {

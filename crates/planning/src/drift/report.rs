@@ -7,13 +7,13 @@ use plumb_status::{Detail, Reason};
 
 use crate::drift::attribution::Confidence;
 use crate::drift::finding::{Class, FieldDrift};
-use crate::drift::standing::{Stand, Standings};
+use crate::drift::standing::{Drift, OpenDrift};
 
 /// Objects that the condition's message names.
 const NAMED_MAX: usize = 3;
 
 /// The condition `Drifted`, while something stands; otherwise it is removed.
-pub fn condition(standings: &Standings, now: Timestamp) -> Option<Detail> {
+pub fn condition(standings: &OpenDrift, now: Timestamp) -> Option<Detail> {
     let names: Vec<String> = standings.visible(now).map(|(id, _)| id.to_string()).collect();
     let total = names.len();
     let shown = names[..total.min(NAMED_MAX)].join(", ");
@@ -27,7 +27,7 @@ pub fn condition(standings: &Standings, now: Timestamp) -> Option<Detail> {
 }
 
 /// `status.drift`; `None` only when there is neither drift nor a handled restore.
-pub fn status(standings: &Standings, restored: Option<&str>, now: Timestamp) -> Option<wire::DriftStatus> {
+pub fn status(standings: &OpenDrift, restored: Option<&str>, now: Timestamp) -> Option<wire::DriftStatus> {
     let total = standings.visible(now).count();
     if total == 0 && restored.is_none() {
         return None;
@@ -42,7 +42,7 @@ pub fn status(standings: &Standings, restored: Option<&str>, now: Timestamp) -> 
     })
 }
 
-fn entry(id: &ObjectId, stand: &Stand) -> wire::DriftEntry {
+fn entry(id: &ObjectId, stand: &Drift) -> wire::DriftEntry {
     let fields = &stand.finding.fields;
     let more = fields.len().saturating_sub(wire::DRIFT_FIELDS_MAX);
     wire::DriftEntry {
@@ -84,7 +84,7 @@ fn field(drift: &FieldDrift) -> wire::DriftField {
 }
 
 /// Takes what a status says into the memory of a new process, so that it is not told again as news.
-pub fn remember(standings: &mut Standings, status: &wire::DriftStatus) {
+pub fn remember(standings: &mut OpenDrift, status: &wire::DriftStatus) {
     for entry in status.entries.iter().take(wire::DRIFT_ENTRIES_MAX) {
         let Ok(id) = ObjectId::parse_inventory(&entry.id) else { continue };
         let class = match entry.class {

@@ -13,7 +13,7 @@ use plumb_status::{Reason, Severity};
 use crate::drift::contention::{Dispute, later};
 use crate::drift::finding::{Class, Finding};
 use crate::drift::message;
-use crate::drift::telling::Telling;
+use crate::drift::telling::DriftEvent;
 
 /// Drift corrected within this time is told once, as corrected.
 pub const GRACE: Duration = Duration::from_secs(5);
@@ -23,7 +23,7 @@ pub const TELL_AGAIN: Duration = Duration::from_hours(24);
 
 /// Whether drift is told at once or may still be corrected silently first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Telltime {
+pub enum ReportAfter {
     /// It stands by decision (warn, suspended, a controller's field): told at once.
     AtOnce,
     /// A correction is on its way: told only when it stands longer than [`GRACE`].
@@ -32,7 +32,7 @@ pub enum Telltime {
 
 /// Drift of one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stand {
+pub struct Drift {
     /// What was found last.
     pub finding: Finding,
     /// Since when the object has stood in drift.
@@ -54,15 +54,15 @@ struct Told {
 
 /// All drift of one Kustomization that stands.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Standings {
-    objects: BTreeMap<ObjectId, Stand>,
+pub struct OpenDrift {
+    objects: BTreeMap<ObjectId, Drift>,
     /// Drift told before a restart, from the status: not told again as new.
     remembered: BTreeMap<ObjectId, (Timestamp, Told)>,
     changed_at: Option<Timestamp>,
     revision: String,
 }
 
-impl Standings {
+impl OpenDrift {
     /// The revision that every event names.
     pub fn set_revision(&mut self, revision: &str) {
         revision.clone_into(&mut self.revision);
@@ -85,9 +85,9 @@ impl Standings {
         id: &ObjectId,
         finding: Finding,
         why: &str,
-        telltime: Telltime,
+        telltime: ReportAfter,
         now: Timestamp,
-    ) -> Vec<Telling> {
+    ) -> Vec<DriftEvent> {
         let remembered = self.remembered.remove(id);
         let before = self.objects.remove(id);
         let since = before
@@ -96,16 +96,16 @@ impl Standings {
             .or_else(|| remembered.as_ref().map(|(since, _)| *since))
             .unwrap_or(finding.seen);
         let visible_from = match (telltime, &before) {
-            (Telltime::AtOnce, _) => now,
-            (Telltime::AfterGrace, Some(stand)) => stand.visible_from,
-            (Telltime::AfterGrace, None) => later(since, GRACE),
+            (ReportAfter::AtOnce, _) => now,
+            (ReportAfter::AfterGrace, Some(stand)) => stand.visible_from,
+            (ReportAfter::AfterGrace, None) => later(since, GRACE),
         };
         let told = before.as_ref().and_then(|stand| stand.told.clone()).or(remembered.map(|(_, told)| told));
         let same = before.as_ref().is_some_and(|stand| stand.finding == finding);
         if !same {
             self.changed_at = Some(now);
         }
-        let stand = Stand { finding, since, why: why.to_owned(), visible_from, told };
+        let stand = Drift { finding, since, why: why.to_owned(), visible_from, told };
         self.objects.insert(id.clone(), stand);
         self.tell(id, now).into_iter().collect()
     }
@@ -118,10 +118,10 @@ impl Standings {
         took: Duration,
         overwritten_by: Option<&str>,
         now: Timestamp,
-    ) -> Vec<Telling> {
+    ) -> Vec<DriftEvent> {
         let since = self.take(id, now).map_or(found.seen, |stand| stand.since);
         let text = message::corrected(id, found, took, overwritten_by, now);
-        vec![Telling::new(id, found, since, &self.revision, Reason::DriftCorrected, text)]
+        vec![DriftEvent::new(id, found, since, &self.revision, Reason::DriftCorrected, text)]
     }
 
     /// A correction was made of all but what a controller holds: that stands on, and is told if it is news.
@@ -132,16 +132,16 @@ impl Standings {
         took: Duration,
         rest: (Finding, &str),
         now: Timestamp,
-    ) -> Vec<Telling> {
+    ) -> Vec<DriftEvent> {
         let text = message::corrected(id, found, took, None, now);
         let mut told =
-            vec![Telling::new(id, found, found.seen, &self.revision, Reason::DriftCorrected, text)];
-        told.extend(self.stand(id, rest.0, rest.1, Telltime::AtOnce, now));
+            vec![DriftEvent::new(id, found, found.seen, &self.revision, Reason::DriftCorrected, text)];
+        told.extend(self.stand(id, rest.0, rest.1, ReportAfter::AtOnce, now));
         told
     }
 
     /// The object says what Git says, without our doing.
-    pub fn clean(&mut self, id: &ObjectId, now: Timestamp) -> Vec<Telling> {
+    pub fn clean(&mut self, id: &ObjectId, now: Timestamp) -> Vec<DriftEvent> {
         let remembered = self.remembered.remove(id).map(|(since, told)| (since, told.class));
         let stood = self.take(id, now).map(|stand| (stand.since, stand.finding));
         let (since, finding) = match (stood, remembered) {
@@ -152,18 +152,18 @@ impl Standings {
             (None, None) => return Vec::new(),
         };
         let text = message::resolved(id, finding.class, since, now);
-        vec![Telling::new(id, &finding, since, &self.revision, Reason::DriftResolved, text)]
+        vec![DriftEvent::new(id, &finding, since, &self.revision, Reason::DriftResolved, text)]
     }
 
     /// Contention that begins.
-    pub fn contended(&self, id: &ObjectId, dispute: &Dispute, now: Timestamp) -> Telling {
-        Telling::contention(id, dispute, now, &self.revision, message::contention(id, dispute))
+    pub fn contended(&self, id: &ObjectId, dispute: &Dispute, now: Timestamp) -> DriftEvent {
+        DriftEvent::contention(id, dispute, now, &self.revision, message::contention(id, dispute))
     }
 
     /// Contention that has ended.
-    pub fn contention_ended(&self, id: &ObjectId, dispute: &Dispute, now: Timestamp) -> Telling {
+    pub fn contention_ended(&self, id: &ObjectId, dispute: &Dispute, now: Timestamp) -> DriftEvent {
         let mut telling =
-            Telling::contention(id, dispute, now, &self.revision, message::contention_ended(id, dispute));
+            DriftEvent::contention(id, dispute, now, &self.revision, message::contention_ended(id, dispute));
         telling.occurrence.severity = Severity::Info;
         telling
     }
@@ -184,7 +184,7 @@ impl Standings {
     }
 
     /// Events whose time has come: grace that ended, and what is told again.
-    pub fn due(&mut self, now: Timestamp) -> Vec<Telling> {
+    pub fn due(&mut self, now: Timestamp) -> Vec<DriftEvent> {
         let ids: Vec<ObjectId> = self.objects.keys().cloned().collect();
         ids.iter().filter_map(|id| self.tell(id, now)).collect()
     }
@@ -206,7 +206,7 @@ impl Standings {
     }
 
     /// What is known of an object that stands.
-    pub fn get(&self, id: &ObjectId) -> Option<&Stand> {
+    pub fn get(&self, id: &ObjectId) -> Option<&Drift> {
         self.objects.get(id)
     }
 
@@ -216,7 +216,7 @@ impl Standings {
     }
 
     /// Drift that stands in the status at this time.
-    pub fn visible(&self, now: Timestamp) -> impl Iterator<Item = (&ObjectId, &Stand)> {
+    pub fn visible(&self, now: Timestamp) -> impl Iterator<Item = (&ObjectId, &Drift)> {
         self.objects.iter().filter(move |(_, stand)| stand.visible_from <= now)
     }
 
@@ -225,7 +225,7 @@ impl Standings {
         self.changed_at
     }
 
-    fn take(&mut self, id: &ObjectId, now: Timestamp) -> Option<Stand> {
+    fn take(&mut self, id: &ObjectId, now: Timestamp) -> Option<Drift> {
         let taken = self.objects.remove(id);
         if taken.is_some() {
             self.changed_at = Some(now);
@@ -233,7 +233,7 @@ impl Standings {
         taken
     }
 
-    fn tell(&mut self, id: &ObjectId, now: Timestamp) -> Option<Telling> {
+    fn tell(&mut self, id: &ObjectId, now: Timestamp) -> Option<DriftEvent> {
         let stand = self.objects.get_mut(id)?;
         let known = stand
             .told
@@ -249,7 +249,7 @@ impl Standings {
             Class::Drifted | Class::Missing | Class::Disowned | Class::Extra => Reason::DriftDetected,
         };
         let text = message::detected(id, finding, &stand.why, stand.since, now);
-        Some(Telling::new(id, finding, stand.since, &self.revision, reason, text))
+        Some(DriftEvent::new(id, finding, stand.since, &self.revision, reason, text))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use plumb_manifests::ObjectId;
-use plumb_status::{Occurrence, Reason};
+use plumb_status::{EventDraft, Reason};
 
 use crate::drift::contention::Dispute;
 use crate::drift::finding::{Class, Finding};
@@ -26,16 +26,16 @@ pub const REVISION_KEY: &str = "revision";
 
 /// An event about one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Telling {
+pub struct DriftEvent {
     /// Which object.
     pub id: ObjectId,
     /// Which class.
     pub class: Class,
     /// The event; its involved object is the Kustomization.
-    pub occurrence: Occurrence,
+    pub occurrence: EventDraft,
 }
 
-impl Telling {
+impl DriftEvent {
     /// An event with the metadata of a finding.
     pub fn new(
         id: &ObjectId,
@@ -46,8 +46,8 @@ impl Telling {
         message: String,
     ) -> Self {
         let mut occurrence = match reason {
-            Reason::DriftCorrected | Reason::DriftResolved => Occurrence::info(reason, message),
-            _ => Occurrence::error(reason, message),
+            Reason::DriftCorrected | Reason::DriftResolved => EventDraft::info(reason, message),
+            _ => EventDraft::error(reason, message),
         };
         occurrence = occurrence
             .with(CLASS_KEY, finding.class.as_str())
@@ -65,7 +65,7 @@ impl Telling {
     }
 }
 
-impl Telling {
+impl DriftEvent {
     /// An event about fields that another manager rewrites after each correction.
     pub fn contention(
         id: &ObjectId,
@@ -74,7 +74,7 @@ impl Telling {
         revision: &str,
         message: String,
     ) -> Self {
-        let mut occurrence = Occurrence::error(Reason::DriftContention, message)
+        let mut occurrence = EventDraft::error(Reason::DriftContention, message)
             .with(CLASS_KEY, Class::Drifted.as_str())
             .with(SINCE_KEY, super::message::rfc3339(now))
             .with(REVISION_KEY, revision)

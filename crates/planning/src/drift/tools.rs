@@ -37,7 +37,7 @@ pub const PATTERNS_MAX: usize = 100;
 
 /// Who is behind a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hand {
+pub enum WriterKind {
     /// A person's tool.
     Person,
     /// A controller: its writes are corrected at the interval only.
@@ -65,24 +65,24 @@ impl Tools {
     }
 
     /// Who is behind a manager that wrote through a subresource (empty: the object itself).
-    pub fn hand(&self, manager: &str, subresource: &str) -> Hand {
+    pub fn hand(&self, manager: &str, subresource: &str) -> WriterKind {
         let name = manager.to_lowercase();
         if self.persons.iter().any(|pattern| fits(pattern, &name)) {
-            return Hand::Person;
+            return WriterKind::Person;
         }
         // Somebody who applies under our own name is not a controller that deserves patience.
         if name == FIELD_MANAGER {
-            return Hand::Other;
+            return WriterKind::Other;
         }
         if subresource == "scale" || CONTROLLERS.iter().any(|pattern| fits(pattern, &name)) {
-            Hand::Controller
+            WriterKind::Controller
         } else {
-            Hand::Other
+            WriterKind::Other
         }
     }
 
     /// Who is behind the writer of a field.
-    pub fn hand_of(&self, writer: &Writer) -> Hand {
+    pub fn hand_of(&self, writer: &Writer) -> WriterKind {
         self.hand(&writer.manager, &writer.subresource)
     }
 }

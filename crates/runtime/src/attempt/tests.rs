@@ -33,7 +33,7 @@ type Script = Box<dyn Fn(&str) -> Step + Send + Sync>;
 /// What an attempt does.
 #[derive(Clone)]
 enum Step {
-    End(Ending<GitRepositoryCondition>),
+    End(AttemptOutcome<GitRepositoryCondition>),
     Panic,
     Sleep(Duration),
     UntilSuperseded,
@@ -45,7 +45,7 @@ struct Scripted {
     deadline: Duration,
 }
 
-impl Kind for Scripted {
+impl ReconciledKind for Scripted {
     type Object = GitRepository;
     type Ledger = Nothing;
 
@@ -53,7 +53,7 @@ impl Kind for Scripted {
         Nothing
     }
 
-    async fn reconcile(&self, visit: &Visit<Self>) -> Ending<GitRepositoryCondition> {
+    async fn reconcile(&self, visit: &Visit<Self>) -> AttemptOutcome<GitRepositoryCondition> {
         match (self.script)(&visit.key().name) {
             Step::End(ending) => ending,
             Step::Panic => panic!("on purpose"),
@@ -61,7 +61,7 @@ impl Kind for Scripted {
                 tokio::time::sleep(time).await;
                 done()
             }
-            Step::UntilSuperseded => Ending::Superseded { by: visit.superseded().await },
+            Step::UntilSuperseded => AttemptOutcome::Superseded { by: visit.superseded().await },
             Step::Park(wake) => {
                 visit.park();
                 wake.notified().await;
@@ -79,7 +79,7 @@ impl Kind for Scripted {
         fields
     }
 
-    async fn rest(&self, visit: &Visit<Self>) -> Option<Duration> {
+    async fn reconcile_suspended(&self, visit: &Visit<Self>) -> Option<Duration> {
         match (self.script)(&visit.key().name) {
             Step::Sleep(again) => Some(again),
             _ => None,
@@ -91,13 +91,13 @@ impl Kind for Scripted {
     }
 }
 
-fn done() -> Ending<GitRepositoryCondition> {
-    Ending::Succeeded { detail: Detail::new(Reason::Succeeded, "done"), changed: true }
+fn done() -> AttemptOutcome<GitRepositoryCondition> {
+    AttemptOutcome::Succeeded { detail: Detail::new(Reason::Succeeded, "done"), changed: true }
 }
 
-fn failed() -> Ending<GitRepositoryCondition> {
+fn failed() -> AttemptOutcome<GitRepositoryCondition> {
     let detail = Detail::new(Reason::GitOperationFailed, "no route");
-    Ending::Failed { condition: None, detail, retry: Retry::Backoff }
+    AttemptOutcome::Failed { condition: None, detail, retry: RetryPolicy::Backoff }
 }
 
 /// The objects that were added, by name.
@@ -107,7 +107,7 @@ type Objects = Arc<Mutex<BTreeMap<String, Value>>>;
 struct Stand {
     api: Scenario,
     objects: Objects,
-    store: Store<GitRepository>,
+    store: ObjectCache<GitRepository>,
     queue: Queue,
     shutdown: CancellationToken,
     senders: Senders,
@@ -130,7 +130,7 @@ impl Stand {
         );
         let kept = Arc::clone(&objects);
         api.on("PATCH", PATH, Answer::with(move |call| Answer::ok(answered(&kept, call, 99))));
-        let store = Store::default();
+        let store = ObjectCache::default();
         let queue = Queue::new(cadence::Backoff::default());
         let metrics = Metrics::default();
         let (recorder, senders) = Recorder::new("c", "i".into(), None, Clock::system(), metrics.clone());
@@ -152,11 +152,11 @@ impl Stand {
         Self { api, objects, store, queue, shutdown, senders }
     }
 
-    fn add(&self, object: Value, priority: Priority) -> Key {
+    fn add(&self, object: Value, priority: Priority) -> NamespacedName {
         let name = object["metadata"]["name"].as_str().unwrap().to_owned();
         self.objects.lock().unwrap().insert(name, object.clone());
         let object: GitRepository = serde_json::from_value(object).unwrap();
-        let key = Key::of(&object);
+        let key = NamespacedName::of(&object);
         self.store.put(object);
         self.queue.add(&key, priority);
         key
@@ -544,8 +544,12 @@ async fn an_interval_beyond_every_timer_is_held_and_reported() {
 async fn no_retry_and_no_wait_of_a_kind_spins() {
     for wait in [Duration::ZERO, Duration::from_nanos(1)] {
         let detail = Detail::new(Reason::GitOperationFailed, "no route");
-        let failed = Ending::Failed { condition: None, detail: detail.clone(), retry: Retry::After(wait) };
-        let waiting = Ending::Waiting { on: detail, retry: wait };
+        let failed = AttemptOutcome::Failed {
+            condition: None,
+            detail: detail.clone(),
+            retry: RetryPolicy::After(wait),
+        };
+        let waiting = AttemptOutcome::Waiting { on: detail, retry: wait };
         for ending in [failed, waiting] {
             let (count, _) = attempts_in_ten_seconds(object("a"), move || Step::End(ending.clone())).await;
             assert_eq!(count, 11, "{wait:?}");
@@ -554,6 +558,6 @@ async fn no_retry_and_no_wait_of_a_kind_spins() {
         assert_eq!(count, 11, "suspended, {wait:?}");
     }
     let detail = Detail::new(Reason::GitOperationFailed, "no route");
-    let far = Ending::Failed { condition: None, detail, retry: Retry::After(Duration::MAX) };
+    let far = AttemptOutcome::Failed { condition: None, detail, retry: RetryPolicy::After(Duration::MAX) };
     assert_eq!(attempts_in_ten_seconds(object("a"), move || Step::End(far.clone())).await.0, 1);
 }

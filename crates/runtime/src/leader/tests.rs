@@ -13,8 +13,8 @@ const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/flux-system/leases/
 const RENEW: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_secs(5);
 
-fn terms(holder: &str) -> Terms {
-    Terms {
+fn terms(holder: &str) -> LeaseConfig {
+    LeaseConfig {
         namespace: "flux-system".into(),
         name: lease_name("kc", ""),
         holder: holder.into(),

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tokio::sync::oneshot;
 
 use super::Priority;
-use crate::Key;
+use crate::NamespacedName;
 
 /// Every so many visits the namespace that waits longest is served, whatever the priorities of the others.
 const FAIR_TURN: u64 = 4;
@@ -36,9 +36,9 @@ pub(super) enum Holds {
 /// Who gets a worker.
 pub(super) enum Grant {
     /// A key, with its priority.
-    Start(Priority, Key),
+    Start(Priority, NamespacedName),
     /// A visit that was parked; it waits for this.
-    Resume(Key, oneshot::Sender<()>),
+    Resume(NamespacedName, oneshot::Sender<()>),
 }
 
 /// Whom a worker is free for.
@@ -74,9 +74,9 @@ pub(super) struct Shares {
 #[derive(Default)]
 struct Share {
     /// The most urgent first, then first come, first served.
-    ready: BTreeSet<(Reverse<Priority>, u64, Key)>,
+    ready: BTreeSet<(Reverse<Priority>, u64, NamespacedName)>,
     /// Visits that were parked and wait for a worker; at most one for each parked visit.
-    resuming: VecDeque<(Key, oneshot::Sender<()>)>,
+    resuming: VecDeque<(NamespacedName, oneshot::Sender<()>)>,
     /// The turn when it was served last, or came to wait.
     served: u64,
     workers: usize,
@@ -85,18 +85,18 @@ struct Share {
 
 impl Shares {
     /// A key may run.
-    pub(super) fn insert(&mut self, key: &Key, priority: Priority, arrival: u64) {
+    pub(super) fn insert(&mut self, key: &NamespacedName, priority: Priority, arrival: u64) {
         self.share(&key.namespace).ready.insert((Reverse(priority), arrival, key.clone()));
     }
 
     /// A key may not run any more.
-    pub(super) fn remove(&mut self, key: &Key, priority: Priority, arrival: u64) {
+    pub(super) fn remove(&mut self, key: &NamespacedName, priority: Priority, arrival: u64) {
         self.share(&key.namespace).ready.remove(&(Reverse(priority), arrival, key.clone()));
         self.tidy(&key.namespace);
     }
 
     /// A parked visit waits for a worker.
-    pub(super) fn resume(&mut self, key: &Key, granted: oneshot::Sender<()>) {
+    pub(super) fn resume(&mut self, key: &NamespacedName, granted: oneshot::Sender<()>) {
         self.share(&key.namespace).resuming.push_back((key.clone(), granted));
     }
 

@@ -11,8 +11,8 @@ fn queue() -> Queue {
     Queue::new(Backoff::default())
 }
 
-fn key(name: &str) -> Key {
-    Key::new("ns", name)
+fn key(name: &str) -> NamespacedName {
+    NamespacedName::new("ns", name)
 }
 
 async fn drain(queue: &Queue) -> Vec<String> {
@@ -200,8 +200,8 @@ proptest! {
     }
 }
 
-fn of(namespace: &str, name: &str) -> Key {
-    Key::new(namespace, name)
+fn of(namespace: &str, name: &str) -> NamespacedName {
+    NamespacedName::new(namespace, name)
 }
 
 /// The namespaces of the next so many visits; each visit ends at once.

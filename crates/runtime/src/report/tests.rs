@@ -25,7 +25,7 @@ fn typed(value: &Value) -> Arc<GitRepository> {
 }
 
 fn reporter(api: &Scenario) -> Reporter<GitRepository> {
-    Reporter::new(api.client(), "source-controller", Store::default(), Arc::new(|_| {}))
+    Reporter::new(api.client(), "source-controller", ObjectCache::default(), Arc::new(|_| {}))
 }
 
 /// Ready with a message that says how many conditions stood before.

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use plumb_api::source::{GitRepository, GitRepositoryCondition};
-use plumb_status::Ending;
+use plumb_status::AttemptOutcome;
 use plumb_testkit::scenario::{Answer, Scenario};
 use serde_json::json;
 
@@ -46,7 +46,7 @@ impl plumb_status::Ledger for Nothing {
     type Condition = GitRepositoryCondition;
 }
 
-impl Kind for Idle {
+impl ReconciledKind for Idle {
     type Object = GitRepository;
     type Ledger = Nothing;
 
@@ -54,8 +54,8 @@ impl Kind for Idle {
         Nothing
     }
 
-    async fn reconcile(&self, _: &crate::Visit<Self>) -> Ending<GitRepositoryCondition> {
-        Ending::Suspended
+    async fn reconcile(&self, _: &crate::Visit<Self>) -> AttemptOutcome<GitRepositoryCondition> {
+        AttemptOutcome::Suspended
     }
 
     fn status(&self, _: &GitRepository, _: &Nothing) -> serde_json::Map<String, serde_json::Value> {
@@ -91,12 +91,12 @@ async fn a_status_that_claims_progress_where_none_is_made_is_reconciled() {
         };
         let on_change = on_change(&Arc::new(Idle), &queue, unreadable);
         let (old, new) = (Some(repository("Succeeded")), repository(reason));
-        on_change(&Change::Applied { old, new: Arc::clone(&new) });
+        on_change(&ObjectEvent::Applied { old, new: Arc::clone(&new) });
         assert_eq!(queue.depth(), queued, "{reason}");
         if queued > 0 {
             // An attempt of this process says so itself.
             let _taken = queue.next().await;
-            on_change(&Change::Applied { old: Some(Arc::clone(&new)), new });
+            on_change(&ObjectEvent::Applied { old: Some(Arc::clone(&new)), new });
             assert_eq!(queue.depth(), 0);
         }
     }
@@ -124,7 +124,7 @@ async fn what_failed_in_an_outage_is_retried_when_it_has_ended() {
     let client = outages.observe(api.client());
     let queue = Queue::new(plumb_status::cadence::Backoff::default());
     let retries = tokio::spawn(retry_after_outages(outages.ends(), queue.clone()));
-    let key = Key::new("apps", "a");
+    let key = NamespacedName::new("apps", "a");
     queue.add(&key, Priority::Revision);
     let taken = queue.next().await;
     assert!(!writes(client.clone()).await);

@@ -53,7 +53,7 @@ async fn it_is_reported_once_a_generation_and_only_by_the_leader() {
     let api = Scenario::new();
     serve(&api);
     let (reporter, _senders) = reporter(&api);
-    let key = Key::new("apps", "web");
+    let key = NamespacedName::new("apps", "web");
     for _ in 0..3 {
         reporter.request(&key, &raw(&broken("web", &Value::Null)));
     }
@@ -82,7 +82,7 @@ async fn many_are_reported_one_after_the_other_and_failures_later_and_later() {
     let (reporter, _senders) = reporter(&api);
     for at in 0..200 {
         let name = format!("web{at}");
-        reporter.request(&Key::new("apps", &name), &raw(&broken(&name, &Value::Null)));
+        reporter.request(&NamespacedName::new("apps", &name), &raw(&broken(&name, &Value::Null)));
     }
     let worker = work(&reporter);
     tokio::time::sleep(Duration::from_mins(10)).await;
@@ -101,7 +101,7 @@ async fn what_was_mended_or_deleted_meanwhile_is_not_reported() {
     api.once("GET", PATH, Answer::not_found());
     let (reporter, _senders) = reporter(&api);
     for name in ["web", "gone"] {
-        reporter.request(&Key::new("apps", name), &raw(&broken(name, &Value::Null)));
+        reporter.request(&NamespacedName::new("apps", name), &raw(&broken(name, &Value::Null)));
     }
     let worker = work(&reporter);
     tokio::time::sleep(Duration::from_mins(1)).await;

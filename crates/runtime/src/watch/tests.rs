@@ -15,7 +15,7 @@ const NOTICED: Duration = Duration::from_mins(1);
 struct Stand {
     api: Scenario,
     readiness: Readiness,
-    store: Store<ConfigMap>,
+    store: ObjectCache<ConfigMap>,
 }
 
 impl Stand {
@@ -23,7 +23,7 @@ impl Stand {
     fn new(answer: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> Self {
         let api = Scenario::new();
         api.on("GET", MAPS, Answer::with(answer));
-        let (readiness, store) = (Readiness::default(), Store::default());
+        let (readiness, store) = (Readiness::default(), ObjectCache::default());
         let watch = Watch {
             client: with_deadlines(api.client(), Deadlines::USUAL),
             outages: plumb_cluster::Outages::default(),
@@ -91,7 +91,7 @@ async fn a_watch_whose_connection_dies_is_noticed_and_goes_on_where_it_was() {
         }),
     );
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert!(stand.store.get(&Key::new("apps", "a")).is_some());
+    assert!(stand.store.get(&NamespacedName::new("apps", "a")).is_some());
 }
 
 #[tokio::test(start_paused = true)]

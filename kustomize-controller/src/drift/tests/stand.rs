@@ -1,14 +1,14 @@
 //! Stand: a desk before the mock API server, with a few objects applied and watched.
 
-use plumb_apply::{Budget, Change, Cluster, Order, execute};
+use plumb_apply::{ApplyOptions, Budget, Cluster, ObjectChange, execute};
 use plumb_manifests::Object;
 use plumb_planning::drift::Tools;
 use plumb_planning::fingerprint::HashKey;
 use plumb_planning::ownership::Owner;
 use plumb_planning::plan::{self, Planned, Request, Selection};
 use plumb_planning::takeover::Takeover;
-use plumb_runtime::Key;
-use plumb_status::Occurrence;
+use plumb_runtime::NamespacedName;
+use plumb_status::EventDraft;
 use plumb_testkit::scenario::Answer;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use super::api::Api;
 use super::*;
 
-pub fn key() -> Key {
-    Key::new("flux-system", "apps")
+pub fn key() -> NamespacedName {
+    NamespacedName::new("flux-system", "apps")
 }
 
 pub fn settings(name: &str, data: &Value) -> Object {
@@ -30,7 +30,7 @@ pub fn settings(name: &str, data: &Value) -> Object {
 
 pub struct Stand {
     pub api: Api,
-    pub desk: Desk,
+    pub desk: DriftLoop,
     pub shutdown: CancellationToken,
     ear: Arc<Ear>,
     cluster: Cluster,
@@ -42,21 +42,21 @@ pub const NEIGHBOUR: &str = "neighbour";
 
 #[derive(Default)]
 struct Ear {
-    said: Mutex<Vec<Occurrence>>,
+    said: Mutex<Vec<EventDraft>>,
     reports: Mutex<usize>,
 }
 
-impl Teller for Ear {
-    fn tell(&self, key: &Key, occurrence: Occurrence) {
+impl EventSink for Ear {
+    fn tell(&self, key: &NamespacedName, occurrence: EventDraft) {
         assert_eq!(*key, self::key());
         self.said.lock().unwrap().push(occurrence);
     }
 
-    fn exists(&self, key: &Key) -> bool {
+    fn exists(&self, key: &NamespacedName) -> bool {
         key.name == NEIGHBOUR
     }
 
-    fn standing_changed(&self, _: &Key) {
+    fn standing_changed(&self, _: &NamespacedName) {
         *self.reports.lock().unwrap() += 1;
     }
 }
@@ -99,7 +99,7 @@ impl Stand {
             (Arc::new(Ear::default()), CancellationToken::new(), DriftMetrics::default());
         let measures = plumb_runtime::Metrics::default();
         metrics.register(&measures);
-        let deps = DeskDeps {
+        let deps = DriftDeps {
             cluster: cluster.clone(),
             teller: ear.clone(),
             takeover: Takeover::default(),
@@ -109,7 +109,7 @@ impl Stand {
             shutdown: shutdown.clone(),
             metrics,
         };
-        let stand = Self { api, desk: Desk::open(deps), shutdown, ear, cluster, measures };
+        let stand = Self { api, desk: DriftLoop::open(deps), shutdown, ear, cluster, measures };
         let managed = stand.applied(objects).await;
         let terms = Self::terms(mode, suspended);
         stand.desk.adopt(&key(), Managed { terms, ..managed });
@@ -118,8 +118,8 @@ impl Stand {
         stand
     }
 
-    pub fn terms(mode: Mode, suspended: bool) -> Terms {
-        Terms {
+    pub fn terms(mode: Mode, suspended: bool) -> DriftPolicy {
+        DriftPolicy {
             revision: "main@sha1:abc".to_owned(),
             origin_revision: Some("v1.0@sha1:000".to_owned()),
             mode,
@@ -164,16 +164,16 @@ impl Stand {
             selection: Selection::Everything,
             prunes: true,
         };
-        let order = Order {
+        let order = ApplyOptions {
             concurrency: 4,
             takeover: Takeover::default(),
             known: self.desk.known(&key()),
             budget: Budget::lasting(Duration::from_mins(1)),
         };
         let applied = execute(&self.cluster, &plan::plan(request).waves, &order).await;
-        let complaint = applied.complaint();
-        let changes: Vec<Change> = applied.changes;
-        (Managed { terms: Terms::default(), objects: desired, changes }, complaint)
+        let complaint = applied.error_summary();
+        let changes: Vec<ObjectChange> = applied.changes;
+        (Managed { terms: DriftPolicy::default(), objects: desired, changes }, complaint)
     }
 
     /// An attempt that applies all of these.
@@ -186,7 +186,7 @@ impl Stand {
         let hold = self.desk.hold(&key()).await;
         let managed = self.applied(objects).await;
         rest.await;
-        let terms = Terms { revision: revision.to_owned(), ..Self::terms(Mode::Warn, false) };
+        let terms = DriftPolicy { revision: revision.to_owned(), ..Self::terms(Mode::Warn, false) };
         self.desk.adopt(&key(), Managed { terms, ..managed });
         drop(hold);
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -217,7 +217,7 @@ impl Stand {
     pub fn is_at_rest(&self) -> bool {
         let state = self.desk.0.lock();
         let idle = state.books.values().all(|book| {
-            let quiet = |kept: &book::Kept| {
+            let quiet = |kept: &book::TrackedObject| {
                 kept.phase == book::Phase::Idle
                     && kept.errand.is_none()
                     && kept.late.seen.is_none()

@@ -3,7 +3,7 @@
 use plumb_manifests::Object;
 use plumb_planning::fingerprint::HashKey;
 use plumb_planning::ownership::Owner;
-use plumb_runtime::Key;
+use plumb_runtime::NamespacedName;
 use serde_json::json;
 
 use super::*;
@@ -127,11 +127,14 @@ fn only_a_prune_of_nearly_everything_is_large() {
     assert!(!small.iter().any(|(deleted, before)| is_large(*deleted, *before)));
 }
 
-fn facts(source: Source, dependency: Option<Standing>) -> Facts {
+fn facts(source: Source, dependency: Option<DependencyState>) -> Facts {
     Facts {
         source,
         cycle: None,
-        dependencies: dependency.map(|standing| (Key::new("apps", "base"), standing)).into_iter().collect(),
+        dependencies: dependency
+            .map(|standing| (NamespacedName::new("apps", "base"), standing))
+            .into_iter()
+            .collect(),
     }
 }
 
@@ -150,22 +153,22 @@ fn artifact() -> Source {
 #[test]
 fn an_attempt_waits_for_its_source_and_for_what_comes_first() {
     let valid = Valid {
-        source: Key::new("flux-system", "repo"),
+        source: NamespacedName::new("flux-system", "repo"),
         source_ref: "GitRepository/repo".into(),
         depends_on: Vec::new(),
         wait: false,
         health_checks: Vec::new(),
         mode: Mode::Enabled,
     };
-    let there = |ready, source: &str, revision: &str| Standing::There {
+    let there = |ready, source: &str, revision: &str| DependencyState::There {
         ready,
-        source: Key::new("flux-system", source),
+        source: NamespacedName::new("flux-system", source),
         revision: Some(revision.to_owned()),
     };
     for (facts, text) in [
         (facts(Source::Missing, None), "Source 'GitRepository/repo' not found"),
         (facts(Source::Empty, None), "Source artifact not found, retrying in 30s"),
-        (facts(artifact(), Some(Standing::Missing)), "dependency 'apps/base' not found"),
+        (facts(artifact(), Some(DependencyState::Missing)), "dependency 'apps/base' not found"),
         (facts(artifact(), Some(there(false, "repo", "main@sha1:2"))), "dependency 'apps/base' is not ready"),
         (
             facts(artifact(), Some(there(true, "repo", "main@sha1:1"))),

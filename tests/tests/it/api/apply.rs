@@ -19,7 +19,7 @@ fn actions(applied: &plumb_apply::Applied) -> Vec<(String, Action)> {
 
 #[track_caller]
 fn complete(applied: &plumb_apply::Applied) {
-    assert_eq!(applied.ended, Ended::Complete, "{:?}", applied.complaint());
+    assert_eq!(applied.ended, Ended::Complete, "{:?}", applied.error_summary());
 }
 
 /// Entries have whole seconds: what was written longer ago than this is told apart by its time alone.
@@ -48,8 +48,9 @@ async fn an_object_is_created_then_unchanged_then_configured() {
 async fn what_was_seen_before_makes_unchanged_exact_even_at_once() {
     let stand = Stand::new("known").await;
     let first = stand.apply(&[settings(json!({"a": "1"}))]).await;
-    let record =
-        |change: &plumb_apply::Change| Record::baseline(&change.live, change.digest, Watchfulness::Calm);
+    let record = |change: &plumb_apply::ObjectChange| {
+        Record::baseline(&change.live, change.digest, Watchfulness::Calm)
+    };
     let known: BTreeMap<_, _> =
         first.changes.iter().map(|change| (change.id.clone(), record(change))).collect();
     let again = stand.apply_knowing(&[settings(json!({"a": "1"}))], known.clone()).await;
@@ -114,7 +115,7 @@ async fn a_refused_object_lets_its_wave_finish_and_stops_later_waves() {
     assert_eq!(applied.untouched, 1, "the Service's wave is not begun");
     let done: Vec<_> = applied.changes.iter().map(|change| change.id.name.as_str()).collect();
     assert_eq!(done, ["a", "c"]);
-    let complaint = applied.complaint().unwrap();
+    let complaint = applied.error_summary().unwrap();
     assert!(complaint.starts_with(&format!("ConfigMap/{}/b apply failed (", stand.namespace)), "{complaint}");
     assert!(stand.live("NS_web__Service", "v1").await.is_none());
 }
@@ -124,7 +125,7 @@ async fn an_unknown_kind_is_named_as_users_know_it() {
     let stand = Stand::new("unknown").await;
     let gadget = json!({"apiVersion": "none.example.com/v1", "kind": "Gadget", "metadata": {"name": "x", "namespace": "NS"}});
     let applied = stand.apply(&[gadget]).await;
-    let complaint = applied.complaint().unwrap();
+    let complaint = applied.error_summary().unwrap();
     assert!(
         complaint.ends_with("no matches for kind \"Gadget\" in version \"none.example.com/v1\""),
         "{complaint}"
@@ -136,11 +137,11 @@ async fn a_missing_namespace_is_named_with_a_hint() {
     let stand = Stand::new("nowhere").await;
     let lost =
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "not-there"}});
-    let complaint = stand.apply(&[lost]).await.complaint().unwrap();
+    let complaint = stand.apply(&[lost]).await.error_summary().unwrap();
     assert!(complaint.contains("namespaces \"not-there\" not found"), "{complaint}");
     assert!(complaint.contains("dependsOn"), "{complaint}");
     let bare = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}});
-    assert_eq!(stand.apply(&[bare]).await.complaint().unwrap(), "ConfigMap/x namespace not specified");
+    assert_eq!(stand.apply(&[bare]).await.error_summary().unwrap(), "ConfigMap/x namespace not specified");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,7 +161,7 @@ async fn an_immutable_change_is_refused_with_a_hint_and_harms_nothing() {
     };
     complete(&stand.apply(&[deployment("one")]).await);
     let before = stand.live("NS_web_apps_Deployment", "v1").await.unwrap();
-    let complaint = stand.apply(&[deployment("two")]).await.complaint().unwrap();
+    let complaint = stand.apply(&[deployment("two")]).await.error_summary().unwrap();
     assert!(complaint.contains("apply failed (Invalid)") && complaint.contains("immutable"), "{complaint}");
     let after = stand.live("NS_web_apps_Deployment", "v1").await.unwrap();
     // The status is the deployment controller's, and moves.
@@ -177,7 +178,7 @@ async fn the_values_of_a_refused_secret_are_not_told() {
         "data": {"password": "hunter2 is not base64"},
     });
     let applied = stand.apply(&[secret]).await;
-    let complaint = applied.complaint().unwrap();
+    let complaint = applied.error_summary().unwrap();
     assert!(
         complaint.starts_with(&format!("Secret/{}/login apply failed (", stand.namespace)),
         "{complaint}"

@@ -46,7 +46,7 @@ async fn deployments_settle_when_their_pods_are_ready() {
     manifests
         .push(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "NS"}}));
     let applied = stand.apply(&manifests).await;
-    assert!(applied.is_complete(), "{:?}", applied.complaint());
+    assert!(applied.is_complete(), "{:?}", applied.error_summary());
     let current = applied.changes.iter().filter(|change| change.verdict.is_current()).count();
     assert_eq!(current, 1, "a ConfigMap is healthy as soon as it is applied");
 
@@ -54,15 +54,15 @@ async fn deployments_settle_when_their_pods_are_ready() {
     let mut ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     ids.push("NS_x__ConfigMap");
     let settled = settle(&stand, &ids, true, Budget::lasting(Duration::from_mins(1))).await;
-    assert_eq!(settled.end, End::Healthy, "{:?}", settled.complaint());
-    assert_eq!(settled.complaint(), None);
+    assert_eq!(settled.end, End::Healthy, "{:?}", settled.error_summary());
+    assert_eq!(settled.error_summary(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_of_the_cluster_settles_whatever_namespace_was_named_with_it() {
     let stand = Stand::new("wide").await;
     let settled = settle(&stand, &["NS_NS__Namespace"], true, Budget::lasting(Duration::from_secs(20))).await;
-    assert_eq!(settled.end, End::Healthy, "{:?}", settled.complaint());
+    assert_eq!(settled.end, End::Healthy, "{:?}", settled.error_summary());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,7 +77,7 @@ async fn waiting_ends_with_the_time_and_names_what_is_late() {
         "timeout waiting for: [Deployment/{namespace}/held status: 'InProgress', \
          Relic/{namespace}/none status: 'NotFound', ConfigMap/{namespace}/nowhere status: 'NotFound']"
     );
-    assert_eq!(settled.complaint().unwrap(), expected);
+    assert_eq!(settled.error_summary().unwrap(), expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,7 +91,7 @@ async fn a_stalled_deployment_ends_the_waiting_early() {
         "failed early due to stalled resources: [Deployment/{}/held status: 'Failed']",
         stand.namespace
     );
-    assert_eq!(settled.complaint().unwrap(), expected);
+    assert_eq!(settled.error_summary().unwrap(), expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]

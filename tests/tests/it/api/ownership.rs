@@ -32,7 +32,7 @@ async fn what_kubectl_applied_becomes_ours_and_goes_when_git_does_not_want_it() 
     assert_eq!(managers(&stand).await, ["kubectl-client-side-apply Update"]);
 
     let applied = stand.apply(&[settings(json!({"kept": "git"}))]).await;
-    assert_eq!(applied.ended, Ended::Complete, "{:?}", applied.complaint());
+    assert_eq!(applied.ended, Ended::Complete, "{:?}", applied.error_summary());
     assert_eq!(applied.lines(), [format!("ConfigMap/{}/settings configured", stand.namespace)]);
     assert_eq!(data(&stand).await, json!({"kept": "git"}));
     assert_eq!(managers(&stand).await, ["kustomize-controller Apply"]);

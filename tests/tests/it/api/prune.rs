@@ -34,7 +34,7 @@ async fn what_is_ours_is_deleted_and_what_is_gone_counts_as_deleted() {
     let stand = Stand::new("prune").await;
     stand.apply(&[map("ours", json!({}))]).await;
     let pruned = prune(&stand, &[("NS_ours__ConfigMap", "v1"), ("NS_gone__ConfigMap", "v1")]).await;
-    assert_eq!(pruned.complaint(), None);
+    assert_eq!(pruned.error_summary(), None);
     assert_eq!(fate(&pruned, "ours"), Fate::Deleted);
     assert_eq!(fate(&pruned, "gone"), Fate::Absent);
     assert_eq!(pruned.lines(), [format!("ConfigMap/{}/ours deleted", stand.namespace)]);
@@ -86,7 +86,7 @@ async fn an_object_that_a_finalizer_holds_stays_in_the_inventory() {
 async fn objects_whose_kind_is_not_served_any_more_count_as_gone() {
     let stand = Stand::new("kindless").await;
     let pruned = prune(&stand, &[("NS_x_prune.example.com_Relic", "v1"), ("NS_y__ConfigMap", "v9")]).await;
-    assert_eq!(pruned.complaint(), None);
+    assert_eq!(pruned.error_summary(), None);
     assert_eq!(fate(&pruned, "x"), Fate::Absent);
     assert_eq!(fate(&pruned, "y"), Fate::Absent, "the kind is served in another version");
 }
@@ -112,7 +112,7 @@ async fn a_change_of_somebody_else_does_not_stop_the_deletion() {
         }
     };
     let (pruned, ()) = tokio::join!(prune(&stand, &[("NS_moving__ConfigMap", "v1")]), busy);
-    assert_eq!(pruned.complaint(), None);
+    assert_eq!(pruned.error_summary(), None);
     assert!(stand.live("NS_moving__ConfigMap", "v1").await.is_none());
 }
 
@@ -148,8 +148,8 @@ async fn nothing_of_a_group_whose_server_is_down_counts_as_gone() {
     let pruned = prune(&stand, &ids).await;
     stand.kubectl(&["delete", "apiservice", &name], None).await;
     assert_eq!(fate(&pruned, "ours"), Fate::Deleted, "the others are pruned");
-    assert_eq!((pruned.failures.len(), pruned.released().count()), (1, 1), "{:?}", pruned.complaint());
-    assert!(pruned.complaint().unwrap().contains(&group), "{:?}", pruned.complaint());
+    assert_eq!((pruned.failures.len(), pruned.released().count()), (1, 1), "{:?}", pruned.error_summary());
+    assert!(pruned.error_summary().unwrap().contains(&group), "{:?}", pruned.error_summary());
     // Without the service the kind is known not to be served.
     let deadline = Instant::now() + KNOWN_MAX;
     while prune(&stand, &ids[..1]).await.fates.is_empty() {

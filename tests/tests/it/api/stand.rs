@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DynamicObject, PostParams};
 use kube::core::ObjectMeta;
 use kube::{Api, Client};
-use plumb_apply::{Applied, Budget, Cluster, Order, execute};
+use plumb_apply::{Applied, ApplyOptions, Budget, Cluster, execute};
 use plumb_manifests::{Object, ObjectId};
 use plumb_plane::Plane;
 use plumb_planning::drift::record::Record;
@@ -63,8 +63,8 @@ impl Stand {
         plan::plan(Request { desired, before: &before, selection: Selection::Everything, prunes: true })
     }
 
-    pub fn order() -> Order {
-        Order {
+    pub fn order() -> ApplyOptions {
+        ApplyOptions {
             concurrency: 4,
             takeover: Takeover::default(),
             known: BTreeMap::new(),
@@ -77,7 +77,7 @@ impl Stand {
     }
 
     pub async fn apply_knowing(&self, manifests: &[Value], known: BTreeMap<ObjectId, Record>) -> Applied {
-        execute(&self.cluster, &self.plan(manifests).waves, &Order { known, ..Self::order() }).await
+        execute(&self.cluster, &self.plan(manifests).waves, &ApplyOptions { known, ..Self::order() }).await
     }
 
     /// A live object of the namespace, or a cluster-scoped one.

@@ -89,7 +89,7 @@ fn written(live: &Value) -> Value {
 
 #[track_caller]
 fn complete(applied: &Applied) {
-    assert_eq!(applied.ended, Ended::Complete, "{:?}", applied.complaint());
+    assert_eq!(applied.ended, Ended::Complete, "{:?}", applied.error_summary());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,7 +149,7 @@ async fn take_over(stand: &Stand, manifest: &Value) -> Result<(), String> {
         plumb_apply::prune(&stand.cluster, &[candidate], &stand.owner, Claims::default(), 1, &budget).await;
     match pruned.fates.first() {
         Some((_, Fate::Deleted | Fate::Terminating)) => Ok(()),
-        other => Err(format!("prune: {other:?} {:?}", pruned.complaint())),
+        other => Err(format!("prune: {other:?} {:?}", pruned.error_summary())),
     }
 }
 
@@ -171,7 +171,7 @@ async fn adopt(stand: &Stand, manifest: &Value) -> Result<(), String> {
 }
 
 fn expect(applied: &Applied, action: &Action, step: &str) -> Result<(), String> {
-    match (applied.complaint(), applied.changes.first()) {
+    match (applied.error_summary(), applied.changes.first()) {
         (None, Some(change)) if change.action == *action => Ok(()),
         (complaint, change) => {
             Err(format!("{step}: {complaint:?} {:?}", change.map(|change| change.action.clone())))

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plumb_apply::{News, Sight, Watchers};
+use plumb_apply::{WatchChange, WatchEvent, Watchers};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Receiver;
 
@@ -12,7 +12,7 @@ use super::stand::Stand;
 
 struct Ear {
     watchers: Arc<Watchers>,
-    sights: Receiver<Sight>,
+    sights: Receiver<WatchEvent>,
     namespace: String,
 }
 
@@ -28,13 +28,13 @@ impl Ear {
     }
 
     /// The next news that fit, of this test's namespace where they are about an object.
-    async fn hear<T>(&mut self, what: &str, fits: impl Fn(&News) -> Option<T>) -> T {
+    async fn hear<T>(&mut self, what: &str, fits: impl Fn(&WatchChange) -> Option<T>) -> T {
         let wait = async {
             loop {
                 let sight = self.sights.recv().await.expect("the watchers live");
                 let metadata = match &sight.news {
-                    News::Seen { metadata, .. } | News::Deleted { metadata } => Some(metadata),
-                    News::Relisted { .. } | News::Denied { .. } | News::Gone => None,
+                    WatchChange::Seen { metadata, .. } | WatchChange::Deleted { metadata } => Some(metadata),
+                    WatchChange::Relisted { .. } | WatchChange::Denied { .. } | WatchChange::Gone => None,
                 };
                 if metadata.is_some_and(|metadata| metadata["namespace"] != self.namespace.as_str()) {
                     continue;
@@ -50,9 +50,9 @@ impl Ear {
     }
 }
 
-fn seen(news: &News, listed_only: Option<bool>) -> Option<Value> {
+fn seen(news: &WatchChange, listed_only: Option<bool>) -> Option<Value> {
     match news {
-        News::Seen { metadata, listed } if listed_only.is_none_or(|only| only == *listed) => {
+        WatchChange::Seen { metadata, listed } if listed_only.is_none_or(|only| only == *listed) => {
             Some(metadata.clone())
         }
         _ => None,
@@ -75,7 +75,7 @@ async fn an_edit_a_stripped_label_and_a_deletion_are_told() {
     assert_eq!(listed["name"], "settings");
     let key = (stand.namespace.clone(), "settings".to_owned());
     let present = ear.hear("the end of the list", |news| match news {
-        News::Relisted { present } => Some(present.clone()),
+        WatchChange::Relisted { present } => Some(present.clone()),
         _ => None,
     });
     assert!(present.await.contains(&key));
@@ -89,7 +89,7 @@ async fn an_edit_a_stripped_label_and_a_deletion_are_told() {
     assert_eq!(edited.get("annotations"), None);
 
     stand.kubectl(&["label", "configmap", "settings", "kustomize.toolkit.fluxcd.io/name-"], None).await;
-    let deleted = |news: &News| matches!(news, News::Deleted { .. }).then_some(());
+    let deleted = |news: &WatchChange| matches!(news, WatchChange::Deleted { .. }).then_some(());
     ear.hear("the stripped label", deleted).await;
     stand.apply(&[settings()]).await;
     ear.hear("the restored label", |news| seen(news, Some(false))).await;
@@ -127,11 +127,11 @@ async fn a_kind_that_goes_is_told_once_and_watched_again_when_it_comes_back() {
     let metadata = json!({"name": "one", "namespace": "NS"});
     let relic = json!({"apiVersion": format!("{group}/v1"), "kind": "Relic", "metadata": metadata});
     let mut ear = Ear::of(&stand, &[(group.as_str(), "v1", "Relic")]);
-    let gone = |news: &News| (*news == News::Gone).then_some(());
+    let gone = |news: &WatchChange| (*news == WatchChange::Gone).then_some(());
     ear.hear("the absence of the kind", gone).await;
 
     let applied = stand.apply(&[definition.clone(), relic.clone()]).await;
-    assert!(applied.is_complete(), "{:?}", applied.complaint());
+    assert!(applied.is_complete(), "{:?}", applied.error_summary());
     ear.watchers.kinds_changed();
     ear.hear("the object of the new kind", |news| seen(news, None)).await;
 

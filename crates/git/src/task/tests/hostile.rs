@@ -28,15 +28,15 @@ fn hostilities(content_type: &'static str) -> Vec<(&'static str, Hostility)> {
 }
 
 async fn ends_within_its_bounds(what: &str, server: &HostileServer) {
-    let desk = Desk::new();
+    let fixture = Fixture::new();
     let started = Instant::now();
-    let found = desk.git.find("team-a", &anonymous(&server.url()), &main(), SHORT).await;
+    let found = fixture.git.find("team-a", &anonymous(&server.url()), &main(), SHORT).await;
     let error = found.err().unwrap();
     assert!(matches!(error, GitError::TimedOut { .. } | GitError::Transport { .. }), "{what}: {error:?}");
     assert!(started.elapsed() < PATIENCE, "{what} took {:?}", started.elapsed());
     assert!(server.wait_until_closed(PATIENCE), "{what}: the connection is still open");
     let all_ended = tokio::time::timeout(PATIENCE, async {
-        while desk.git.abandoned_threads() > 0 || desk.git.inner.lists.used() > 0 {
+        while fixture.git.abandoned_threads() > 0 || fixture.git.inner.lists.used() > 0 {
             tokio::task::yield_now().await;
         }
     });
@@ -75,7 +75,7 @@ async fn an_endless_list_ends_at_its_limit() {
     let (first, again) = (references(1), references(2000));
     let server = git_server(Hostility::Endless { content_type: GIT_RESULT, first, again }).unwrap();
     let error =
-        Desk::new().git.find("team-a", &anonymous(&server.url()), &main(), TIMEOUT).await.err().unwrap();
+        Fixture::new().git.find("team-a", &anonymous(&server.url()), &main(), TIMEOUT).await.err().unwrap();
     assert!(matches!(error, GitError::TooManyReferences { max: 16_777_216, .. }), "{error:?}");
     assert!(error.to_string().contains("more than 16777216 bytes of references"), "{error}");
 }
@@ -85,21 +85,21 @@ async fn a_namespace_on_silent_servers_leaves_slots_to_others() {
     let server = HostileServer::start(Hostility::Silence).unwrap();
     let good = GitServer::start(Rules::default());
     let (repository, _) = sample(&good);
-    let mut desk = Desk::new();
+    let mut fixture = Fixture::new();
     let hasty = Limits { slot_wait_max: SHORT, ..Limits::default() };
-    desk.git = open(&desk.root.path().join("plumb-git"), hasty);
+    fixture.git = open(&fixture.root.path().join("plumb-git"), hasty);
     let hoard: Vec<_> = (0..2 * LISTS_MAX)
         .map(|_| {
-            let (git, endpoint) = (desk.git.clone(), anonymous(&server.url()));
+            let (git, endpoint) = (fixture.git.clone(), anonymous(&server.url()));
             tokio::spawn(async move { git.find("team-a", &endpoint, &main(), TIMEOUT).await.map(|_| ()) })
         })
         .collect();
-    while desk.git.inner.lists.used() < LISTS_MAX / 2 {
+    while fixture.git.inner.lists.used() < LISTS_MAX / 2 {
         tokio::task::yield_now().await;
     }
-    desk.git.find("team-b", &anonymous(&repository.url), &main(), TIMEOUT).await.unwrap();
-    assert_eq!(desk.git.inner.lists.used(), LISTS_MAX / 2, "team-a holds half");
-    let error = desk.git.find("team-a", &anonymous(&repository.url), &main(), TIMEOUT).await.err().unwrap();
+    fixture.git.find("team-b", &anonymous(&repository.url), &main(), TIMEOUT).await.unwrap();
+    assert_eq!(fixture.git.inner.lists.used(), LISTS_MAX / 2, "team-a holds half");
+    let error = fixture.git.find("team-a", &anonymous(&repository.url), &main(), TIMEOUT).await.err().unwrap();
     assert!(error.to_string().contains("namespace \"team-a\" may use 8 of the maximum of 16"), "{error}");
     for task in hoard {
         task.abort();
@@ -109,9 +109,9 @@ async fn a_namespace_on_silent_servers_leaves_slots_to_others() {
 
 #[tokio::test]
 async fn addresses_that_sources_may_not_be_at_are_never_asked() {
-    let desk = Desk::new();
+    let fixture = Fixture::new();
     for url in ["http://169.254.169.254/x", "http://[fd00:ec2::254]/x", "http://0.0.0.0:1/x"] {
-        let error = desk.git.find("team-a", &anonymous(url), &main(), TIMEOUT).await.err().unwrap();
+        let error = fixture.git.find("team-a", &anonymous(url), &main(), TIMEOUT).await.err().unwrap();
         assert!(matches!(error, GitError::Address { .. }), "{url}: {error:?}");
         assert!(plumb_status::chain(&error).contains("--allow-x"), "{}", plumb_status::chain(&error));
     }
@@ -122,6 +122,6 @@ async fn a_redirect_to_a_rejected_address_is_not_followed() {
     let target: SocketAddr = "169.254.169.254:80".parse().unwrap();
     let door = GitServer::start(Rules { redirect: Some(format!("http://{target}")), ..Rules::default() });
     let url = format!("{}/x.git", door.url);
-    let error = Desk::new().git.find("team-a", &anonymous(&url), &main(), TIMEOUT).await.err().unwrap();
+    let error = Fixture::new().git.find("team-a", &anonymous(&url), &main(), TIMEOUT).await.err().unwrap();
     assert!(matches!(error, GitError::Address { .. }), "{error:?}");
 }

@@ -19,7 +19,7 @@ async fn a_commit_has_to_be_on_the_branch_that_is_named_with_it() {
         repository.git(&["checkout", "-q", "-b", "side", &first]);
         repository.write("app.yaml", "aside");
         let aside = repository.commit("Aside");
-        let desk = Desk::new();
+        let fixture = Fixture::new();
         let endpoint = anonymous(&repository.url);
         for (branch, commit, is_on_it) in [
             ("main", &first, true),
@@ -29,7 +29,7 @@ async fn a_commit_has_to_be_on_the_branch_that_is_named_with_it() {
             ("main", &aside, false),
             ("side", &second, false),
         ] {
-            let result = desk.read(&endpoint, &on_branch(branch, commit)).await;
+            let result = fixture.read(&endpoint, &on_branch(branch, commit)).await;
             match result {
                 Ok(checkout) => {
                     assert!(is_on_it, "{commit} is not on {branch}");
@@ -43,7 +43,7 @@ async fn a_commit_has_to_be_on_the_branch_that_is_named_with_it() {
                 }
             }
         }
-        assert_eq!(desk.mirrors().len(), 1, "nothing stays of the histories");
+        assert_eq!(fixture.mirrors().len(), 1, "nothing stays of the histories");
     }
 }
 
@@ -55,7 +55,7 @@ async fn a_tag_on_a_file_or_directory_is_named_and_harms_no_other() {
     repository.git(&["tag", "v9.0.0", "HEAD:app.yaml"]);
     repository.git(&["tag", "-a", "-m", "annotated", "v9.1.0", "HEAD:deep"]);
     repository.git(&["push", "-q", "origin", "--tags"]);
-    let desk = Desk::new();
+    let fixture = Fixture::new();
     let endpoint = anonymous(&repository.url);
     let version = |range| Reference::from_fields(None, None, Some(range), None, None).unwrap();
     for (reference, name, kind) in [
@@ -63,12 +63,12 @@ async fn a_tag_on_a_file_or_directory_is_named_and_harms_no_other() {
         (Reference::Tag("v9.1.0".into()), "v9.1.0", "tree"),
         (version(">=9"), "v9.1.0", "tree"),
     ] {
-        let error = desk.read(&endpoint, &reference).await.unwrap_err();
+        let error = fixture.read(&endpoint, &reference).await.unwrap_err();
         let expected =
             format!("reference {name:?} of '{}' leads to a {kind}, not to a commit", repository.url);
         assert_eq!(error.to_string(), expected);
     }
-    let checkout = desk.read(&endpoint, &version("1.x")).await.unwrap();
+    let checkout = fixture.read(&endpoint, &version("1.x")).await.unwrap();
     assert_eq!(checkout.found.revision(), format!("v1.0.0@sha1:{first}"));
 }
 
@@ -141,16 +141,16 @@ async fn a_large_object_of_an_older_pack_is_read_without_a_new_mirror() {
     let repository = server.repository("sample.git");
     repository.write("zeros", &"0".repeat(17 << 20));
     repository.commit("large");
-    let desk = Desk::new();
+    let fixture = Fixture::new();
     let endpoint = anonymous(&repository.url);
-    assert_eq!(desk.read(&endpoint, &main()).await.unwrap().tree.bytes(), 17 << 20);
-    let packs = || std::fs::read_dir(desk.mirrors()[0].join("objects/pack")).unwrap().count();
+    assert_eq!(fixture.read(&endpoint, &main()).await.unwrap().tree.bytes(), 17 << 20);
+    let packs = || std::fs::read_dir(fixture.mirrors()[0].join("objects/pack")).unwrap().count();
     let before = packs();
-    assert_eq!(desk.read(&endpoint, &main()).await.unwrap().tree.bytes(), 17 << 20, "the same commit");
+    assert_eq!(fixture.read(&endpoint, &main()).await.unwrap().tree.bytes(), 17 << 20, "the same commit");
     assert_eq!(packs(), before, "nothing is fetched again");
     repository.write("app.yaml", "one");
     repository.commit("small");
-    assert_eq!(desk.read(&endpoint, &main()).await.unwrap().tree.bytes(), (17 << 20) + 3);
+    assert_eq!(fixture.read(&endpoint, &main()).await.unwrap().tree.bytes(), (17 << 20) + 3);
     assert!(packs() > before, "the mirror is kept");
 }
 
@@ -163,7 +163,7 @@ async fn a_large_object_in_the_history_of_a_branch_keeps_no_commit_from_being_fo
     let first = repository.commit("small");
     repository.write("zeros", &"0".repeat(17 << 20));
     repository.commit("large");
-    let checkout = Desk::new().read(&anonymous(&repository.url), &on_branch("main", &first)).await.unwrap();
+    let checkout = Fixture::new().read(&anonymous(&repository.url), &on_branch("main", &first)).await.unwrap();
     assert_eq!(checkout.found.revision(), format!("main@sha1:{first}"));
 }
 
@@ -178,17 +178,17 @@ async fn a_missing_branch_is_named_where_the_server_has_more_references_than_may
     std::fs::write(server.root.join("sample.git/packed-refs"), format!("{header}{packed}")).unwrap();
     let endpoint = anonymous(&repository.url);
     let missing = Reference::Branch("missing".into());
-    let error = Desk::new().read(&endpoint, &missing).await.unwrap_err();
+    let error = Fixture::new().read(&endpoint, &missing).await.unwrap_err();
     assert!(matches!(error, GitError::ReferenceNotFound { .. }), "{error:?}");
 }
 
 #[tokio::test]
 async fn waiting_for_a_slot_uses_up_no_timeout() {
-    let desk = Desk::new();
-    let acquired = (0..LISTS_MAX / 2).map(|_| desk.git.inner.lists.acquire("team-a"));
+    let fixture = Fixture::new();
+    let acquired = (0..LISTS_MAX / 2).map(|_| fixture.git.inner.lists.acquire("team-a"));
     let held = futures_util::future::join_all(acquired).await;
     let (endpoint, reference) = (anonymous("http://127.0.0.1:1/x"), main());
-    let found = desk.git.find("team-a", &endpoint, &reference, Duration::ZERO);
+    let found = fixture.git.find("team-a", &endpoint, &reference, Duration::ZERO);
     let release = async {
         // The clock goes on, and the timeout is over.
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -206,17 +206,17 @@ async fn a_server_that_is_unavailable_costs_no_mirror() {
     let is_unavailable = std::sync::Arc::clone(&rules.is_unavailable);
     let server = GitServer::start(rules);
     let (repository, _) = sample(&server);
-    let desk = Desk::new();
+    let fixture = Fixture::new();
     let endpoint = anonymous(&repository.url);
-    desk.read(&endpoint, &main()).await.unwrap();
+    fixture.read(&endpoint, &main()).await.unwrap();
     repository.write("app.yaml", "newer");
     repository.commit("Second");
     is_unavailable.store(true, std::sync::atomic::Ordering::Relaxed);
-    let error = desk.read(&endpoint, &main()).await.unwrap_err();
+    let error = fixture.read(&endpoint, &main()).await.unwrap_err();
     let expected = format!("unable to fetch from '{}': the server answered with status 503", repository.url);
     assert_eq!(error.to_string(), expected);
-    let packs = std::fs::read_dir(desk.mirrors()[0].join("objects/pack")).unwrap().count();
+    let packs = std::fs::read_dir(fixture.mirrors()[0].join("objects/pack")).unwrap().count();
     assert!(packs > 0, "the mirror is kept");
     is_unavailable.store(false, std::sync::atomic::Ordering::Relaxed);
-    assert_eq!(text(&desk.read(&endpoint, &main()).await.unwrap(), "app.yaml"), "newer");
+    assert_eq!(text(&fixture.read(&endpoint, &main()).await.unwrap(), "app.yaml"), "newer");
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::drift::{Due, Finding, Pace, Restore, attribution};
+use crate::drift::{Debounce, Due, Finding, Restore, attribution};
 use crate::fixtures::{at, deployment, deployment_fields, entry, id};
 use crate::inventory::Inventory;
 
@@ -37,16 +37,16 @@ fn a_mode_comes_from_the_annotation_before_the_field_and_never_from_a_typo() {
 fn hands_are_told_apart_by_manager_and_subresource() {
     let tools = Tools::default();
     for (manager, subresource, expect) in [
-        ("kubectl-edit", "", Hand::Person),
-        ("kubectl", "scale", Hand::Person),
-        ("OpenLens", "", Hand::Person),
-        ("Mozilla", "", Hand::Person),
-        ("kube-controller-manager", "scale", Hand::Controller),
-        ("horizontal-pod-autoscaler", "", Hand::Controller),
-        ("my-operator", "", Hand::Controller),
-        ("whoever", "scale", Hand::Controller),
-        ("whoever", "", Hand::Other),
-        ("kustomize-controller", "", Hand::Other),
+        ("kubectl-edit", "", WriterKind::Person),
+        ("kubectl", "scale", WriterKind::Person),
+        ("OpenLens", "", WriterKind::Person),
+        ("Mozilla", "", WriterKind::Person),
+        ("kube-controller-manager", "scale", WriterKind::Controller),
+        ("horizontal-pod-autoscaler", "", WriterKind::Controller),
+        ("my-operator", "", WriterKind::Controller),
+        ("whoever", "scale", WriterKind::Controller),
+        ("whoever", "", WriterKind::Other),
+        ("kustomize-controller", "", WriterKind::Other),
     ] {
         assert_eq!(tools.hand(manager, subresource), expect, "{manager}/{subresource}");
     }
@@ -95,7 +95,7 @@ fn a_change_is_attributed_exactly_probably_or_not_at_all() {
 
 #[test]
 fn comparisons_of_one_object_are_joined_to_one_a_second_after_the_first() {
-    let mut pace = Pace::default();
+    let mut pace = Debounce::default();
     assert_eq!(pace.ask(at(0)), Due::Now);
     assert_eq!(pace.ask(at(0)), Due::At(at(1)));
     assert_eq!(pace.ask(at(0)), Due::Joined);

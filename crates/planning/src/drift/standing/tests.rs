@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::drift::{Burst, burst, report};
+use crate::drift::{EventAggregator, burst, report};
 use crate::fixtures::{at, deployment, deployment_fields, entry, id};
 
 fn web() -> ObjectId {
@@ -18,15 +18,15 @@ fn scaled(to: i64) -> Finding {
     Finding::compare(&live, &deployment(3, "web:1", &[ours]), at(3)).unwrap()
 }
 
-fn said(tellings: &[Telling]) -> Vec<String> {
+fn said(tellings: &[DriftEvent]) -> Vec<String> {
     tellings
         .iter()
         .map(|telling| format!("{}: {}", telling.occurrence.reason, telling.occurrence.message))
         .collect()
 }
 
-fn standings() -> Standings {
-    let mut standings = Standings::default();
+fn standings() -> OpenDrift {
+    let mut standings = OpenDrift::default();
     standings.set_revision("main@sha1:abc");
     standings
 }
@@ -54,7 +54,7 @@ fn a_correction_says_what_who_when_and_how_long() {
 #[test]
 fn drift_that_is_corrected_within_the_grace_never_stands() {
     let mut standings = standings();
-    assert!(standings.stand(&web(), scaled(8), "", Telltime::AfterGrace, at(3)).is_empty());
+    assert!(standings.stand(&web(), scaled(8), "", ReportAfter::AfterGrace, at(3)).is_empty());
     assert_eq!(report::condition(&standings, at(4)), None);
     assert!(standings.due(at(7)).is_empty());
     assert_eq!(standings.next_due(), Some(at(8)));
@@ -68,11 +68,11 @@ fn drift_that_is_corrected_within_the_grace_never_stands() {
 #[test]
 fn standing_drift_is_told_once_and_again_after_a_day_or_when_it_changes() {
     let mut standings = standings();
-    let first = standings.stand(&web(), scaled(8), "the mode is warn", Telltime::AtOnce, at(3));
+    let first = standings.stand(&web(), scaled(8), "the mode is warn", ReportAfter::AtOnce, at(3));
     assert!(said(&first)[0].ends_with("; not corrected: the mode is warn"), "{:?}", said(&first));
-    assert!(standings.stand(&web(), scaled(9), "the mode is warn", Telltime::AtOnce, at(60)).is_empty());
+    assert!(standings.stand(&web(), scaled(9), "the mode is warn", ReportAfter::AtOnce, at(60)).is_empty());
     let missing =
-        standings.stand(&web(), Finding::missing(at(70)), "the mode is warn", Telltime::AtOnce, at(70));
+        standings.stand(&web(), Finding::missing(at(70)), "the mode is warn", ReportAfter::AtOnce, at(70));
     assert_eq!(missing.len(), 1);
     assert!(standings.due(at(71)).is_empty());
     let day = 24 * 3600;
@@ -88,11 +88,11 @@ fn standing_drift_is_told_once_and_again_after_a_day_or_when_it_changes() {
 #[test]
 fn what_a_status_remembers_is_not_told_again_after_a_restart() {
     let mut before = standings();
-    before.stand(&web(), scaled(8), "the mode is warn", Telltime::AtOnce, at(3));
+    before.stand(&web(), scaled(8), "the mode is warn", ReportAfter::AtOnce, at(3));
     let status = report::status(&before, None, at(4)).unwrap();
     let mut after = standings();
     report::remember(&mut after, &status);
-    assert!(after.stand(&web(), scaled(8), "the mode is warn", Telltime::AtOnce, at(600)).is_empty());
+    assert!(after.stand(&web(), scaled(8), "the mode is warn", ReportAfter::AtOnce, at(600)).is_empty());
     assert_eq!(after.get(&web()).unwrap().since, at(3));
     let mut other = standings();
     report::remember(&mut other, &status);
@@ -104,7 +104,7 @@ fn the_status_lists_a_bounded_number_and_counts_all() {
     let mut standings = standings();
     for number in 0..30 {
         let id = id(&format!("prod_web{number:02}_apps_Deployment"));
-        standings.stand(&id, scaled(8), "", Telltime::AtOnce, at(3));
+        standings.stand(&id, scaled(8), "", ReportAfter::AtOnce, at(3));
     }
     let condition = report::condition(&standings, at(3)).unwrap();
     assert_eq!(
@@ -115,21 +115,21 @@ fn the_status_lists_a_bounded_number_and_counts_all() {
     assert_eq!((status.entries.len(), status.objects), (20, Some(30)));
     let field = &status.entries[0].fields[0];
     assert_eq!((field.desired.as_deref(), field.live.as_deref()), (Some("3"), Some("8")));
-    assert_eq!(report::status(&super::Standings::default(), None, at(3)), None);
+    assert_eq!(report::status(&super::OpenDrift::default(), None, at(3)), None);
 }
 
 #[test]
 fn more_than_twenty_objects_in_a_second_are_told_in_one_event() {
-    let tellings = |count: usize| -> Vec<Telling> {
+    let tellings = |count: usize| -> Vec<DriftEvent> {
         let mut standings = standings();
         let ids = (0..count).map(|number| id(&format!("prod_web{number:02}_apps_Deployment")));
-        ids.flat_map(|id| standings.stand(&id, scaled(8), "", Telltime::AtOnce, at(3))).collect()
+        ids.flat_map(|id| standings.stand(&id, scaled(8), "", ReportAfter::AtOnce, at(3))).collect()
     };
-    let mut few = Burst::default();
+    let mut few = EventAggregator::default();
     assert_eq!(few.offer(tellings(20), at(3)).len(), burst::AT_ONCE);
     assert_eq!(few.next_due(), Some(at(4)));
     assert_eq!(few.due(at(4)).len(), 20 - burst::AT_ONCE);
-    let mut many = Burst::default();
+    let mut many = EventAggregator::default();
     many.offer(tellings(50), at(3));
     let summary = many.due(at(4));
     assert_eq!(summary.len(), 1);
@@ -141,7 +141,7 @@ fn more_than_twenty_objects_in_a_second_are_told_in_one_event() {
 #[test]
 fn what_a_controller_holds_stands_on_untold_while_the_rest_is_corrected() {
     let mut standings = standings();
-    assert_eq!(standings.stand(&web(), scaled(8), "held", Telltime::AtOnce, at(3)).len(), 1);
+    assert_eq!(standings.stand(&web(), scaled(8), "held", ReportAfter::AtOnce, at(3)).len(), 1);
     let image = Finding { seen: at(9), ..scaled(5) };
     let told = standings.corrected_in_part(&web(), &image, Duration::ZERO, (scaled(8), "held"), at(9));
     assert_eq!(
