@@ -98,7 +98,7 @@ impl ReconciledKind for Kustomizations {
     type Ledger = KustomizationLedger;
 
     fn ledger(&self, object: &Kustomization) -> KustomizationLedger {
-        KustomizationLedger::of(object, &self.context.desk)
+        KustomizationLedger::of(object, &self.context.drift)
     }
 
     async fn reconcile(&self, visit: &Visit<Self>) -> AttemptOutcome<KustomizationCondition> {
@@ -142,24 +142,24 @@ impl ReconciledKind for Kustomizations {
                 // A mode that cannot be read corrects nothing: the attempt says what is wrong with it.
                 let mode = validate::mode(new).unwrap_or(Mode::Warn);
                 let (suspended, interval) = (new.spec.suspend, new.spec.effective_interval().to_std());
-                self.context.desk.conduct(&NamespacedName::of(new.as_ref()), mode, suspended, interval);
+                self.context.drift.set_mode(&NamespacedName::of(new.as_ref()), mode, suspended, interval);
                 self.wake_dependents(old.as_deref(), new);
                 self.wake_holders(old.as_deref(), Some(new));
                 self.wake_cycles(old.as_deref(), Some(new));
             }
             ObjectEvent::Deleted { old } => {
                 self.references.remove(&NamespacedName::of(old.as_ref()));
-                self.context.desk.forget(&NamespacedName::of(old.as_ref()));
+                self.context.drift.forget(&NamespacedName::of(old.as_ref()));
                 self.wake_holders(Some(old), None);
                 self.wake_cycles(Some(old), None);
             }
             // Who cannot be read may have asked to be left alone.
-            ObjectEvent::Unreadable { key, .. } => self.context.desk.suspend_unreadable(key),
+            ObjectEvent::Unreadable { key, .. } => self.context.drift.suspend_unreadable(key),
         }
     }
 
     fn forgotten(&self, key: &NamespacedName) {
-        self.context.desk.forget(key);
+        self.context.drift.forget(key);
         self.context.builds.forget(key);
         self.context.healthy.forget(key);
         self.context.holds.forget(key);

@@ -2,6 +2,7 @@
 //! runtime runs it. What the kind does never enters.
 
 mod drift;
+mod event_sink;
 mod kind;
 mod kustomization;
 #[cfg(test)]
@@ -11,7 +12,6 @@ mod references;
 #[cfg(test)]
 mod scenarios;
 mod schema;
-mod teller;
 
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -23,6 +23,7 @@ use plumb_planning::fingerprint::HashKey;
 use plumb_runtime::{BoxError, Flags, Identity, Runtime, Watching};
 
 use crate::drift::{DriftDeps, DriftLoop, DriftMetrics};
+use crate::event_sink::KustomizationEvents;
 use crate::kind::{Kustomizations, wake_by_source};
 use crate::kustomization::{
     Context,
@@ -33,7 +34,6 @@ use crate::kustomization::{
 };
 use crate::options::{GATES, Options};
 use crate::references::References;
-use crate::teller::KustomizationTeller;
 
 /// Where the resolver says which domains are the cluster's.
 const RESOLVER: &str = "/etc/resolv.conf";
@@ -65,9 +65,9 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
     };
     let metrics = DriftMetrics::default();
     metrics.register(runtime.metrics());
-    let desk = DriftLoop::open(DriftDeps {
+    let desk = DriftLoop::start(DriftDeps {
         cluster: cluster.clone(),
-        teller: Arc::new(KustomizationTeller { recorder: runtime.recorder(), handle: Arc::clone(&handle) }),
+        events: Arc::new(KustomizationEvents { recorder: runtime.recorder(), handle: Arc::clone(&handle) }),
         takeover: options.takeover(),
         tools: Tools::default(),
         concurrency: DRIFT_CONCURRENCY,
@@ -99,7 +99,7 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
         builds: Builds::default(),
         healthy: Healthy::default(),
         holds: Holds::default(),
-        desk,
+        drift: desk,
         repositories,
         hash_key: random_key(),
         takeover: options.takeover(),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use plumb_runtime::{Clock, Runtime};
 use plumb_store::ArtifactStore;
-use plumb_testkit::scenario::{Answer, Call, Feed, Scenario};
+use plumb_testkit::scenario::{Call, Feed, Response, Scenario};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -91,8 +91,8 @@ impl World {
             let path = format!("{ROOT}/{}", object["metadata"]["name"].as_str().unwrap());
             objects.lock().unwrap().insert(path, Arc::new(Mutex::new(object.clone())));
         }
-        let (sources, watch) = Answer::feed();
-        let (kustomizations, kustomizations_watch) = Answer::feed();
+        let (sources, watch) = Response::feed();
+        let (kustomizations, kustomizations_watch) = Response::feed();
         let options = Options::try_parse_from(["kc", "--metrics-addr=0", "--health-addr=0"]).unwrap();
         let (common, work) = (options.common.clone(), options.work.clone());
         let mut runtime = Runtime::new(IDENTITY, api.client(), Clock::system(), common, Some(work));
@@ -130,14 +130,14 @@ impl World {
         })
     }
 
-    fn stage(&self, artifact: &Value, (sources, kustomizations): (Answer, Answer)) {
+    fn stage(&self, artifact: &Value, (sources, kustomizations): (Response, Response)) {
         let api = &self.api;
         let current = Arc::new(Mutex::new(source(artifact)));
         self.objects.lock().unwrap().insert("source".to_owned(), Arc::clone(&current));
         api.on("GET", SOURCES, sources);
-        api.once("GET", SOURCES, Answer::list("v1", "GitRepositoryList", &[source(artifact)]));
+        api.once("GET", SOURCES, Response::list("v1", "GitRepositoryList", &[source(artifact)]));
         let reading = Arc::clone(&current);
-        api.on("GET", SOURCE, Answer::with(move |_| Answer::ok(reading.lock().unwrap().clone())));
+        api.on("GET", SOURCE, Response::with(move |_| Response::ok(reading.lock().unwrap().clone())));
         let all: Vec<Value> = self
             .objects
             .lock()
@@ -147,17 +147,17 @@ impl World {
             .map(|(_, object)| object.lock().unwrap().clone())
             .collect();
         api.on("GET", LIST, kustomizations);
-        api.once("GET", LIST, Answer::list("v1", "KustomizationList", &all));
-        api.on("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/*", Answer::not_found());
-        api.on("POST", "/api/v1/namespaces/flux-system/events", Answer::echo());
+        api.once("GET", LIST, Response::list("v1", "KustomizationList", &all));
+        api.on("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/*", Response::not_found());
+        api.on("POST", "/api/v1/namespaces/flux-system/events", Response::echo());
         discovery(api);
         for path in ["/api/v1/namespaces", "/api/v1/configmaps"] {
-            api.on("GET", path, Answer::silence());
+            api.on("GET", path, Response::silence());
         }
         for path in ["/api/v1/namespaces/*", "/api/v1/namespaces/prod/configmaps/*", &format!("{ROOT}/*")] {
             for method in ["GET", "PATCH", "DELETE"] {
                 let objects = Arc::clone(&self.objects);
-                api.on(method, path, Answer::with(move |call| serve(&objects, call)));
+                api.on(method, path, Response::with(move |call| serve(&objects, call)));
             }
         }
     }
@@ -260,22 +260,22 @@ fn bump(object: &mut Value) {
 }
 
 /// As the server says that an object is not there.
-fn absent(path: &str) -> Answer {
+fn absent(path: &str) -> Response {
     let name = path.rsplit('/').next();
     let details = json!({"name": name, "kind": "configmaps"});
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404,
         "message": "not found", "details": details,
     });
-    Answer::json(404, status)
+    Response::json(404, status)
 }
 
 /// As the server, in small.
-fn serve(objects: &Objects, call: &Call) -> Answer {
+fn serve(objects: &Objects, call: &Call) -> Response {
     let path = call.path.trim_end_matches("/status");
     let known = objects.lock().unwrap().get(path).cloned();
     if path.starts_with(ROOT) && call.method == "PATCH" && !call.content_type.contains("apply") {
-        let Some(known) = known else { return Answer::not_found() };
+        let Some(known) = known else { return Response::not_found() };
         let answer = merged(&known, call);
         let released = known.lock().unwrap()["metadata"]["deletionTimestamp"].is_string()
             && known.lock().unwrap()["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty);
@@ -285,16 +285,16 @@ fn serve(objects: &Objects, call: &Call) -> Answer {
         return answer;
     }
     match (call.method.as_str(), known) {
-        ("GET", Some(known)) => Answer::ok(known.lock().unwrap().clone()),
+        ("GET", Some(known)) => Response::ok(known.lock().unwrap().clone()),
         ("DELETE", Some(known)) if known.lock().unwrap()["metadata"]["finalizers"].is_array() => {
             let mut known = known.lock().unwrap();
             known["metadata"]["deletionTimestamp"] = "2026-11-25T06:30:00Z".into();
             bump(&mut known);
-            Answer::ok(known.clone())
+            Response::ok(known.clone())
         }
         ("DELETE", Some(_)) => {
             objects.lock().unwrap().remove(path);
-            Answer::status(200, "", "")
+            Response::status(200, "", "")
         }
         ("PATCH", known) => {
             let mut object = call.body.clone();
@@ -314,7 +314,7 @@ fn serve(objects: &Objects, call: &Call) -> Answer {
             if call.parameter("dryRun").is_none() {
                 objects.lock().unwrap().insert(path.to_owned(), Arc::new(Mutex::new(object.clone())));
             }
-            Answer::ok(object)
+            Response::ok(object)
         }
         (_, _) => absent(path),
     }

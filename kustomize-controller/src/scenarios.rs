@@ -9,7 +9,7 @@ use clap::Parser as _;
 use plumb_filetree::{MemoryTree, RelPath, TreeLimits};
 use plumb_runtime::{Clock, Runtime};
 use plumb_store::{ArtifactStore, Location, Written};
-use plumb_testkit::scenario::{Answer, Call, Feed, Scenario};
+use plumb_testkit::scenario::{Call, Feed, Response, Scenario};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -68,7 +68,7 @@ impl Stand {
         let mut object = kustomization();
         edit(&mut object);
         let object = Arc::new(Mutex::new(object));
-        let (feed, watch) = Answer::feed();
+        let (feed, watch) = Response::feed();
         stage(&api, &object, &artifact, watch);
         script(&api);
         let options = Options::try_parse_from(["kc", "--metrics-addr=0", "--health-addr=0"]).unwrap();
@@ -91,7 +91,7 @@ impl Stand {
         artifact["revision"] = revision.into();
         let mut source = source(&artifact);
         source["metadata"]["resourceVersion"] = "10".into();
-        self.api.on("GET", SOURCE, Answer::ok(source.clone()));
+        self.api.on("GET", SOURCE, Response::ok(source.clone()));
         self.feed.send("MODIFIED", &source);
     }
 
@@ -182,32 +182,32 @@ pub(crate) fn source(artifact: &Value) -> Value {
     })
 }
 
-fn stage(api: &Scenario, object: &Arc<Mutex<Value>>, artifact: &Value, watch: Answer) {
+fn stage(api: &Scenario, object: &Arc<Mutex<Value>>, artifact: &Value, watch: Response) {
     let source = source(artifact);
     api.on("GET", SOURCES, watch);
-    api.on("GET", SOURCE, Answer::ok(source.clone()));
-    api.once("GET", SOURCES, Answer::list("v1", "GitRepositoryList", &[source]));
+    api.on("GET", SOURCE, Response::ok(source.clone()));
+    api.once("GET", SOURCES, Response::list("v1", "GitRepositoryList", &[source]));
     let listing = Arc::clone(object);
     listed(api, LIST, "KustomizationList", move || listing.lock().unwrap().clone());
     for path in [KUSTOMIZATION, STATUS] {
         let object = Arc::clone(object);
-        api.on("PATCH", path, Answer::with(move |call| merged(&object, call)));
+        api.on("PATCH", path, Response::with(move |call| merged(&object, call)));
     }
     let reading = Arc::clone(object);
-    api.on("GET", KUSTOMIZATION, Answer::with(move |_| Answer::ok(reading.lock().unwrap().clone())));
-    api.on("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/*", Answer::not_found());
-    api.on("POST", "/api/v1/namespaces/flux-system/events", Answer::echo());
+    api.on("GET", KUSTOMIZATION, Response::with(move |_| Response::ok(reading.lock().unwrap().clone())));
+    api.on("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/*", Response::not_found());
+    api.on("POST", "/api/v1/namespaces/flux-system/events", Response::echo());
     discovery(api);
     for path in [
         "/api/v1/namespaces/*",
         "/api/v1/namespaces/prod/configmaps/*",
         "/apis/apps/v1/namespaces/prod/deployments/*",
     ] {
-        api.on("PATCH", path, Answer::with(applied));
+        api.on("PATCH", path, Response::with(applied));
     }
     // The drift desk sees nothing here: it has tests of its own.
     for path in ["/api/v1/namespaces", "/api/v1/configmaps", "/apis/apps/v1/deployments"] {
-        api.on("GET", path, Answer::silence());
+        api.on("GET", path, Response::silence());
     }
 }
 
@@ -220,28 +220,28 @@ fn listed(
     api.on(
         "GET",
         path,
-        Answer::with(move |call| {
+        Response::with(move |call| {
             if call.parameter("watch").is_some() {
-                Answer::watch(Vec::new())
+                Response::watch(Vec::new())
             } else {
-                Answer::list("v1", kind, &[object()])
+                Response::list("v1", kind, &[object()])
             }
         }),
     );
 }
 
 /// As the server: a merge patch with the version that it was thought out for.
-pub(crate) fn merged(object: &Mutex<Value>, call: &Call) -> Answer {
+pub(crate) fn merged(object: &Mutex<Value>, call: &Call) -> Response {
     let mut object = object.lock().unwrap();
     if let Some(version) = call.body["metadata"].get("resourceVersion")
         && *version != object["metadata"]["resourceVersion"]
     {
-        return Answer::conflict("modified");
+        return Response::conflict("modified");
     }
     let next = object["metadata"]["resourceVersion"].as_str().unwrap().parse::<u32>().unwrap() + 1;
     json_patch::merge(&mut object, &call.body);
     object["metadata"]["resourceVersion"] = next.to_string().into();
-    Answer::ok(object.clone())
+    Response::ok(object.clone())
 }
 
 /// The fields of a value, as an entry of managedFields holds them.
@@ -253,7 +253,7 @@ pub(crate) fn fields(value: &Value) -> Value {
 }
 
 /// As the server: what was applied, with the server's own fields.
-fn applied(call: &Call) -> Answer {
+fn applied(call: &Call) -> Response {
     let mut object = call.body.clone();
     let owned = fields(&object);
     object["metadata"]["uid"] = call.path.clone().into();
@@ -263,7 +263,7 @@ fn applied(call: &Call) -> Answer {
         "manager": "kustomize-controller", "operation": "Apply", "apiVersion": object["apiVersion"], "fieldsType": "FieldsV1",
         "time": "2026-11-25T06:30:00Z", "fieldsV1": owned
     }]);
-    Answer::created(object)
+    Response::created(object)
 }
 
 pub(crate) fn discovery(api: &Scenario) {
@@ -283,9 +283,9 @@ pub(crate) fn discovery(api: &Scenario) {
         resource("namespaces", "Namespace", "Cluster"),
         resource("configmaps", "ConfigMap", "Namespaced")
     ]);
-    api.on("GET", "/api", Answer::ok(group(json!({}), core)));
+    api.on("GET", "/api", Response::ok(group(json!({}), core)));
     let apps = json!([resource("deployments", "Deployment", "Namespaced")]);
-    api.on("GET", "/apis", Answer::ok(group(json!({ "name": "apps" }), apps)));
+    api.on("GET", "/apis", Response::ok(group(json!({ "name": "apps" }), apps)));
 }
 
 pub(crate) fn ids(status: &Value) -> BTreeSet<String> {
@@ -333,7 +333,7 @@ async fn nothing_is_applied_when_the_inventory_cannot_be_written() {
         MANIFESTS,
         |_| {},
         |api| {
-            api.once("PATCH", STATUS, Answer::status(500, "InternalError", "etcd is away"));
+            api.once("PATCH", STATUS, Response::status(500, "InternalError", "etcd is away"));
         },
     )
     .await;
@@ -367,7 +367,7 @@ fn applied_before(object: &mut Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_inventory_that_is_too_large_ends_the_old_ready_and_keeps_the_old_inventory() {
-    let too_large = Answer::status(413, "RequestEntityTooLarge", "limit is 3145728");
+    let too_large = Response::status(413, "RequestEntityTooLarge", "limit is 3145728");
     let stand = Stand::start(MANIFESTS, applied_before, |api| {
         api.once("PATCH", STATUS, too_large);
     })
@@ -394,7 +394,7 @@ async fn a_rejected_object_lets_its_wave_finish_and_stops_the_rest() {
             api.on(
                 "PATCH",
                 &format!("/api/v1/namespaces/prod/configmaps/{name}"),
-                Answer::invalid(&format!("{name} is bad")),
+                Response::invalid(&format!("{name} is bad")),
             );
         }
     })

@@ -34,7 +34,7 @@ pub async fn keeps_drift(runtime: &Runtime) -> bool {
     let keeps = fields(&format!("{root}/status/properties/drift"));
     if !keeps || !fields(&format!("{root}/spec/properties/driftDetection")) {
         tracing::warn!("{MISSING}");
-        runtime.recorder().tell(&crd, EventDraft::error(Reason::DriftFieldMissing, MISSING));
+        runtime.recorder().emit(&crd, EventDraft::error(Reason::DriftFieldMissing, MISSING));
     }
     keeps
 }

@@ -9,7 +9,7 @@ use http::{HeaderValue, Method, StatusCode};
 use plumb_alerting::rule::{AlertId, CrossNamespace, Delivery};
 use plumb_memory::MemoryPool;
 use plumb_runtime::config::LogLevel;
-use plumb_testkit::scenario::{Answer as ApiAnswer, Scenario};
+use plumb_testkit::scenario::{Response as ApiAnswer, Scenario};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;

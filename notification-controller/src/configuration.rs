@@ -11,17 +11,17 @@ use plumb_api::notification::{Alert, Provider};
 use plumb_runtime::{NamespacedName, ObjectEvent, Recorder};
 use plumb_status::{Detail, EventDraft, Reason};
 
-use crate::complaints::{Complaints, of_alert, of_provider};
+use crate::config_errors::{ReportedErrors, of_alert, of_provider};
 use crate::directory::Directory;
 
 /// What takes the changes in.
 pub struct Configuration {
     directory: Arc<Directory>,
     recorder: Recorder,
-    complaints: Complaints<Complaint>,
+    reported: ReportedErrors<ConfigError>,
 }
 
-struct Complaint {
+struct ConfigError {
     resource: ApiResource,
     object: Box<DynamicObject>,
     details: Vec<Detail>,
@@ -30,7 +30,7 @@ struct Complaint {
 impl Configuration {
     /// Fills this directory, and complains through this recorder once it leads.
     pub fn new(directory: Arc<Directory>, recorder: Recorder) -> Self {
-        Self { directory, recorder, complaints: Complaints::default() }
+        Self { directory, recorder, reported: ReportedErrors::default() }
     }
 
     /// Takes in a change of an Alert.
@@ -52,8 +52,8 @@ impl Configuration {
 
     /// From now on this process complains: at once of everything that was kept.
     pub fn lead(&self) {
-        for complaint in self.complaints.lead() {
-            self.tell(complaint);
+        for error in self.reported.lead() {
+            self.report(error);
         }
     }
 
@@ -67,7 +67,7 @@ impl Configuration {
             ObjectEvent::Applied { old: _, new } => self.weigh::<O>(new.meta(), put(new)),
             ObjectEvent::Deleted { old } => {
                 forget(&NamespacedName::of(old.as_ref()));
-                self.complaints.forget(old.meta().uid.as_deref().unwrap_or_default());
+                self.reported.forget(old.meta().uid.as_deref().unwrap_or_default());
             }
             ObjectEvent::Unreadable { key, message, raw } => {
                 forget(key);
@@ -80,19 +80,19 @@ impl Configuration {
     fn weigh<O: Resource<DynamicType = ()>>(&self, meta: &ObjectMeta, details: Vec<Detail>) {
         let uid = meta.uid.as_deref().unwrap_or_default();
         if details.is_empty() {
-            self.complaints.settle(uid);
+            self.reported.settle(uid);
             return;
         }
         let metadata = ObjectMeta { managed_fields: None, ..meta.clone() };
         let object = Box::new(DynamicObject { types: None, metadata, data: serde_json::Value::Null });
-        let complaint = Complaint { resource: ApiResource::erase::<O>(&()), object, details };
-        if let Some(due) = self.complaints.note(uid, meta.generation.unwrap_or_default(), complaint) {
-            self.tell(due);
+        let error = ConfigError { resource: ApiResource::erase::<O>(&()), object, details };
+        if let Some(due) = self.reported.note(uid, meta.generation.unwrap_or_default(), error) {
+            self.report(due);
         }
     }
 
-    fn tell(&self, complaint: Complaint) {
-        let Complaint { resource, object, details } = complaint;
+    fn report(&self, error: ConfigError) {
+        let ConfigError { resource, object, details } = error;
         for Detail { reason, message } in details {
             tracing::warn!(
                 controllerKind = resource.kind,

@@ -158,7 +158,7 @@ fn dispatcher(
 fn teller(alerts: ObjectCache<Alert>, recorder: Recorder) -> Tell {
     Arc::new(move |alert: &AlertId, reason: Reason, text: &str| {
         if let Some(alert) = alerts.get(&NamespacedName::new(alert.namespace.as_str(), alert.name.as_str())) {
-            recorder.tell(alert.as_ref(), EventDraft::error(reason, text));
+            recorder.emit(alert.as_ref(), EventDraft::error(reason, text));
         }
     })
 }

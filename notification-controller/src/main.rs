@@ -4,7 +4,7 @@
 mod budget;
 #[cfg(test)]
 mod canary;
-mod complaints;
+mod config_errors;
 mod configuration;
 mod directory;
 mod dispatch;

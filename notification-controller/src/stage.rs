@@ -11,7 +11,7 @@ use plumb_api::notification::{Alert, Provider, Receiver};
 use plumb_egress::AddressPolicy;
 use plumb_memory::MemoryPool;
 use plumb_status::Reason;
-use plumb_testkit::scenario::{Answer as ApiAnswer, Scenario};
+use plumb_testkit::scenario::{Response as ApiAnswer, Scenario};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Parser as _;
 use plumb_runtime::{Clock, Runtime};
-use plumb_testkit::scenario::{Answer, Feed, Scenario};
+use plumb_testkit::scenario::{Feed, Response, Scenario};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -46,16 +46,16 @@ fn alert(name: &str, changes: &Value) -> Value {
 
 /// A list, and a watch that the test feeds.
 fn serve(api: &Scenario, path: &str, items: Vec<Value>) -> Feed {
-    let (feed, watch) = Answer::feed();
+    let (feed, watch) = Response::feed();
     let watch = Mutex::new(watch);
     api.on(
         "GET",
         path,
-        Answer::with(move |call| {
+        Response::with(move |call| {
             if call.parameter("watch").is_some() {
                 watch.lock().unwrap().clone()
             } else {
-                Answer::list("notification.toolkit.fluxcd.io/v1", "List", &items)
+                Response::list("notification.toolkit.fluxcd.io/v1", "List", &items)
             }
         }),
     );
@@ -80,8 +80,8 @@ impl Controller {
         let kept = receivers.first().cloned();
         let (alerts, providers) = (serve(&api, ALERTS, alerts), serve(&api, PROVIDERS, providers));
         let receivers = serve(&api, RECEIVERS, receivers);
-        api.on("POST", EVENTS, Answer::echo());
-        api.on("PATCH", GIT, Answer::echo());
+        api.on("POST", EVENTS, Response::echo());
+        api.on("PATCH", GIT, Response::echo());
         if let Some(object) = kept {
             keep(&api, object);
         }
@@ -163,9 +163,9 @@ fn keep(api: &Scenario, object: Value) {
         } else {
             kept["metadata"]["finalizers"] = json!(["finalizers.fluxcd.io"]);
         }
-        Answer::ok(kept.clone())
+        Response::ok(kept.clone())
     };
-    let answer = Answer::with(answer);
+    let answer = Response::with(answer);
     api.on("PATCH", RECEIVER, answer.clone());
     api.on("PATCH", &format!("{RECEIVER}/status"), answer);
 }

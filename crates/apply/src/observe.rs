@@ -72,7 +72,7 @@ pub async fn metadata(
 }
 
 async fn read(cluster: &Cluster, ask: &Request, budget: &Budget) -> Result<Option<Object>, RequestError> {
-    match wire::ask(cluster.client(), ask, budget).await {
+    match wire::send(cluster.client(), ask, budget).await {
         Ok(answer) => object(answer).map(Some),
         Err(error) => match error.refusal().and_then(|refusal| refusal.absent) {
             Some(Absent::Object | Absent::Namespace) => Ok(None),
@@ -124,7 +124,7 @@ pub(crate) async fn patch(
             let namespace = if mapping.namespaced { namespace.to_owned() } else { String::new() };
             wire::write(cluster, &ObjectId { namespace, ..desired.id() }, &ask, budget).await
         }
-        WriteMode::DryRun => wire::ask(cluster.client(), &ask, budget).await,
+        WriteMode::DryRun => wire::send(cluster.client(), &ask, budget).await,
     }
 }
 

@@ -107,13 +107,13 @@ pub async fn settle(cluster: &Cluster, wait: Wait) -> Settled {
         let alarm = waiting.alarm(cluster.now());
         let step = async {
             tokio::select! {
-                sight = window.next(&waiting) => Some(sight),
+                event = window.next(&waiting) => Some(event),
                 () = tokio::time::sleep(alarm.unwrap_or(Duration::MAX)), if alarm.is_some() => None,
             }
         };
         match budget.run(step).await {
-            Ok(Some(sight)) => {
-                waiting.take(sight, cluster);
+            Ok(Some(event)) => {
+                waiting.take(event, cluster);
                 window.make_room(&waiting);
             }
             Ok(None) => waiting.ring(cluster),
@@ -126,7 +126,7 @@ pub async fn settle(cluster: &Cluster, wait: Wait) -> Settled {
 
 struct Waiting {
     verdicts: BTreeMap<ObjectId, Verdict>,
-    /// How many are not current: asked after every sight, so it is counted.
+    /// How many are not current: asked after every event, so it is counted.
     open: usize,
     failed: usize,
     vanishing: BTreeSet<ObjectId>,
@@ -164,8 +164,8 @@ impl Waiting {
         }
     }
 
-    fn take(&mut self, sight: Sighting, cluster: &Cluster) {
-        match sight {
+    fn take(&mut self, event: Sighting, cluster: &Cluster) {
+        match event {
             Sighting::Is(id, object) => {
                 let verdict = plumb_health::assess(&object, cluster.now());
                 self.set(&id, verdict);
@@ -299,8 +299,8 @@ impl Search {
         loop {
             if let Some(following) = &mut self.following {
                 while let Some(event) = following.events.next().await {
-                    if let Some(sight) = following.read(event, &self.group) {
-                        return Some((sight, self));
+                    if let Some(event) = following.read(event, &self.group) {
+                        return Some((event, self));
                     }
                 }
                 self.following = None;
@@ -335,9 +335,9 @@ impl Following {
             }
             Ok(Event::InitApply(object)) => {
                 let name = object.metadata.name.clone().unwrap_or_default();
-                let sight = self.sight(object, group);
+                let event = self.event(object, group);
                 self.listed.insert(name);
-                sight
+                event
             }
             Ok(Event::InitDone) => {
                 let missing = group.names.iter().filter(|name| !self.listed.contains(*name));
@@ -345,7 +345,7 @@ impl Following {
                 self.listed.clear();
                 (!missing.is_empty()).then_some(Sighting::IsNot(missing))
             }
-            Ok(Event::Apply(object)) => self.sight(object, group),
+            Ok(Event::Apply(object)) => self.event(object, group),
             Ok(Event::Delete(object)) => {
                 let name = object.metadata.name.filter(|name| group.names.contains(name))?;
                 Some(Sighting::IsNot(vec![group.id(&name)]))
@@ -357,7 +357,7 @@ impl Following {
         }
     }
 
-    fn sight(&self, object: DynamicObject, group: &Group) -> Option<Sighting> {
+    fn event(&self, object: DynamicObject, group: &Group) -> Option<Sighting> {
         let name = object.metadata.name.as_ref().filter(|name| group.names.contains(*name))?.clone();
         // A list names the kind once, not on each item.
         let unreadable = |why: String| Some(Sighting::Unreadable(vec![group.id(&name)], why));

@@ -1,6 +1,6 @@
 //! Watchers: one metadata watch for each managed kind, with its own task and its own backoff. They keep nothing per object.
 //!
-//! What a sight means is decided elsewhere (planning's drift); no body of an object is ever read here.
+//! What a event means is decided elsewhere (planning's drift); no body of an object is ever read here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +23,7 @@ use crate::cluster::Cluster;
 use crate::mapper::Mapping;
 use crate::refusal::RequestError;
 
-/// How many sights may wait for their reader; a full queue slows the watches down, it loses nothing.
+/// How many events may wait for their reader; a full queue slows the watches down, it loses nothing.
 pub const QUEUE_MAX: usize = 1024;
 /// How many kinds are watched at most.
 pub const KINDS_MAX: usize = 512;
@@ -40,7 +40,7 @@ pub struct WatchEvent {
     /// The kind.
     pub kind: GroupVersionKind,
     /// What was seen.
-    pub news: WatchChange,
+    pub change: WatchChange,
 }
 
 /// What a watch tells.
@@ -75,7 +75,7 @@ pub enum WatchChange {
 /// The running watches. Dropping it stops them all.
 pub struct Watchers {
     cluster: Cluster,
-    sights: mpsc::Sender<WatchEvent>,
+    events: mpsc::Sender<WatchEvent>,
     tasks: Mutex<BTreeMap<(String, String, String), DropGuard>>,
     /// Counts signs that the set of served kinds changed.
     served: watch::Sender<u64>,
@@ -86,11 +86,11 @@ pub struct Watchers {
 impl Watchers {
     /// No watch yet, and the queue on which all of them will tell.
     pub fn new(cluster: Cluster) -> (Arc<Self>, mpsc::Receiver<WatchEvent>) {
-        let (sights, receiver) = mpsc::channel(QUEUE_MAX);
+        let (events, receiver) = mpsc::channel(QUEUE_MAX);
         let end = CancellationToken::new();
         let watchers = Self {
             cluster,
-            sights,
+            events,
             tasks: Mutex::default(),
             served: watch::Sender::new(0),
             _guard: end.clone().drop_guard(),
@@ -118,7 +118,7 @@ impl Watchers {
             let task = Task {
                 kind,
                 cluster: self.cluster.clone(),
-                sights: self.sights.clone(),
+                events: self.events.clone(),
                 served: self.served.subscribe(),
                 silence: Silence::None,
             };
@@ -161,7 +161,7 @@ enum Break {
 struct Task {
     kind: GroupVersionKind,
     cluster: Cluster,
-    sights: mpsc::Sender<WatchEvent>,
+    events: mpsc::Sender<WatchEvent>,
     served: watch::Receiver<u64>,
     silence: Silence,
 }
@@ -181,7 +181,7 @@ impl Task {
                 Err(RequestError::NoMatch { .. }) => {
                     if self.silence != Silence::Gone {
                         self.silence = Silence::Gone;
-                        if self.tell(WatchChange::Gone).await.is_err() {
+                        if self.send(WatchChange::Gone).await.is_err() {
                             return;
                         }
                     }
@@ -215,13 +215,13 @@ impl Task {
                     }
                     read(event, &mut present)
                 }
-                Err(error) => match self.complain(&error) {
+                Err(error) => match self.error_event(&error) {
                     Ok(news) => news,
                     Err(ended) => return ended,
                 },
             };
             if let Some(news) = news
-                && self.tell(news).await.is_err()
+                && self.send(news).await.is_err()
             {
                 return Break::Closed;
             }
@@ -230,7 +230,7 @@ impl Task {
     }
 
     /// What an error of a watch tells, if anything.
-    fn complain(&mut self, error: &watcher::Error) -> Result<Option<WatchChange>, Break> {
+    fn error_event(&mut self, error: &watcher::Error) -> Result<Option<WatchChange>, Break> {
         let status = match error {
             watcher::Error::InitialListFailed(kube::Error::Api(status))
             | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status,
@@ -249,8 +249,8 @@ impl Task {
         }
     }
 
-    async fn tell(&self, news: WatchChange) -> Result<(), ()> {
-        self.sights.send(WatchEvent { kind: self.kind.clone(), news }).await.map_err(drop)
+    async fn send(&self, news: WatchChange) -> Result<(), ()> {
+        self.events.send(WatchEvent { kind: self.kind.clone(), change: news }).await.map_err(drop)
     }
 }
 

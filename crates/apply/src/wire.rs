@@ -79,7 +79,7 @@ impl Request {
     }
 
     /// `deadline`: when the server is to give up.
-    fn request(&self, deadline: Option<Duration>) -> Result<http::Request<Body>, RequestError> {
+    fn http(&self, deadline: Option<Duration>) -> Result<http::Request<Body>, RequestError> {
         let target = match deadline {
             None => self.target.clone(),
             Some(deadline) => {
@@ -111,35 +111,35 @@ pub struct Response {
 }
 
 /// Asks until there is an answer or the budget ends. A no is an error.
-pub async fn ask(client: &Client, ask: &Request, budget: &Budget) -> Result<Response, RequestError> {
-    repeat(client, ask, None, budget).await
+pub async fn send(client: &Client, request: &Request, budget: &Budget) -> Result<Response, RequestError> {
+    repeat(client, request, None, budget).await
 }
 
 /// The same for a write of an object. One that is not answered is noted: see [`Cluster::unanswered`].
 pub async fn write(
     cluster: &Cluster,
     id: &ObjectId,
-    ask: &Request,
+    request: &Request,
     budget: &Budget,
 ) -> Result<Response, RequestError> {
-    repeat(cluster.client(), ask, Some((cluster.unanswered(), id)), budget).await
+    repeat(cluster.client(), request, Some((cluster.unanswered(), id)), budget).await
 }
 
 async fn repeat(
     client: &Client,
-    ask: &Request,
+    request: &Request,
     noted: Option<(&Unanswered, &ObjectId)>,
     budget: &Budget,
 ) -> Result<Response, RequestError> {
     let mut pause = PAUSE_FIRST;
     for attempt in 1.. {
         budget.check()?;
-        let is_write = ask.method != Method::GET;
-        let effect = if ask.method == Method::DELETE { Effect::Deletes } else { Effect::Applies };
+        let is_write = request.method != Method::GET;
+        let effect = if request.method == Method::DELETE { Effect::Deletes } else { Effect::Applies };
         let deadline = is_write.then(|| write_deadline(budget));
         let sending = noted.zip(deadline).map(|((all, id), deadline)| all.sending(id, effect, deadline));
         let outcome =
-            in_time(once(client, ask, deadline), is_write, budget).await.and_then(|outcome| outcome);
+            in_time(once(client, request, deadline), is_write, budget).await.and_then(|outcome| outcome);
         match (sending, &outcome) {
             (Some(sending), outcome) if is_answer(outcome) => sending.answered(),
             (Some(sending), Err(RequestError::Unreachable { .. })) => sending.lost(),
@@ -163,7 +163,7 @@ async fn repeat(
         if attempt >= ATTEMPTS_MAX || budget.is_hurried() {
             return Err(error);
         }
-        tracing::debug!(method = %ask.method, attempt, error = %error, "retrying request");
+        tracing::debug!(method = %request.method, attempt, error = %error, "retrying request");
         // The cause is worth more than "the deadline has passed".
         budget.pause(wanted.unwrap_or(pause).clamp(PAUSE_FIRST, PAUSE_MAX)).await.map_err(|_| error)?;
         pause *= 2;
@@ -217,8 +217,12 @@ fn is_late(error: &RequestError) -> bool {
         || error.refusal().is_some_and(|refusal| refusal.code == 504)
 }
 
-async fn once(client: &Client, ask: &Request, deadline: Option<Duration>) -> Result<Response, RequestError> {
-    let response = client.send(ask.request(deadline)?).await.map_err(|error| unreachable(&error))?;
+async fn once(
+    client: &Client,
+    request: &Request,
+    deadline: Option<Duration>,
+) -> Result<Response, RequestError> {
+    let response = client.send(request.http(deadline)?).await.map_err(|error| unreachable(&error))?;
     let (head, body) = response.into_parts();
     let body = match Limited::new(body, ANSWER_BYTES_MAX).collect().await {
         Ok(body) => body.to_bytes(),
@@ -228,7 +232,7 @@ async fn once(client: &Client, ask: &Request, deadline: Option<Duration>) -> Res
         Err(error) => return Err(unreachable(error.as_ref())),
     };
     if !head.status.is_success() {
-        let mut refusal = ApiRefusal::read(head.status, &body, ask.confidential);
+        let mut refusal = ApiRefusal::read(head.status, &body, request.confidential);
         let header = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
         let seconds = header.and_then(|text| text.parse().ok()).map(Duration::from_secs);
         refusal.retry_after = refusal.retry_after.or(seconds);

@@ -126,7 +126,7 @@ impl Writer<'_> {
         let action = match answer.code {
             StatusCode::CREATED => Action::Created,
             _ if cleared => Action::Configured,
-            _ => tell(&answer, known, planned, began.elapsed()),
+            _ => action_of(&answer, known, planned, began.elapsed()),
         };
         let live = observe::object(answer)?;
         match self.take_over(&mapping, &live).await? {
@@ -202,7 +202,7 @@ impl Writer<'_> {
             }
             match observe::live_as(self.cluster, mapping, &self.planned.id, self.budget).await? {
                 Some(newer) => live = newer,
-                // Deleted meanwhile: the next sight of it is a drift.
+                // Deleted meanwhile: the next event of it is a drift.
                 None => return Ok(None),
             }
         }
@@ -253,7 +253,7 @@ impl Writer<'_> {
 }
 
 /// Whether an apply that did not create changed anything. The server moves the time of our entry exactly when it did.
-fn tell(answer: &Response, known: Option<&Record>, planned: &Planned, took: Duration) -> Action {
+fn action_of(answer: &Response, known: Option<&Record>, planned: &Planned, took: Duration) -> Action {
     let metadata = answer.body.get("metadata").unwrap_or(&Value::Null);
     let managers = metadata.get("managedFields");
     if let Some(known) = known {

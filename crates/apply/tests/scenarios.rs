@@ -17,7 +17,7 @@ use plumb_planning::ownership::Owner;
 use plumb_planning::plan::{self, Plan, Planned, Request, Selection};
 use plumb_planning::prune::Candidate;
 use plumb_planning::takeover::Takeover;
-use plumb_testkit::scenario::{Answer, Call, Scenario};
+use plumb_testkit::scenario::{Call, Response, Scenario};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -43,8 +43,8 @@ fn served(group: &str, version: &str, kinds: &[(&str, &str, &str)]) -> Value {
     json!({"metadata": name, "versions": [{"version": version, "freshness": "Current", "resources": resources}]})
 }
 
-fn list(items: &[Value]) -> Answer {
-    Answer::ok(json!({
+fn list(items: &[Value]) -> Response {
+    Response::ok(json!({
         "apiVersion": "apidiscovery.k8s.io/v2", "kind": "APIGroupDiscoveryList", "metadata": {}, "items": items,
     }))
 }
@@ -77,7 +77,7 @@ fn api() -> Scenario {
             ),
         ]),
     );
-    api.on("PATCH", "*", Answer::with(|call| Answer::created(live(&call.body))));
+    api.on("PATCH", "*", Response::with(|call| Response::created(live(&call.body))));
     api
 }
 
@@ -140,8 +140,8 @@ fn names(applied: &Applied) -> Vec<&str> {
 #[tokio::test]
 async fn a_refused_object_lets_its_wave_finish_stops_later_waves_and_all_errors_are_listed() {
     let api = api();
-    api.on("PATCH", &format!("{MAPS}/b"), Answer::invalid("data.a: must be a number"));
-    api.on("PATCH", &format!("{MAPS}/d"), Answer::forbidden("configmaps \"d\" is forbidden"));
+    api.on("PATCH", &format!("{MAPS}/b"), Response::invalid("data.a: must be a number"));
+    api.on("PATCH", &format!("{MAPS}/d"), Response::forbidden("configmaps \"d\" is forbidden"));
     let objects = vec![service("web"), map("a"), map("b"), map("c"), map("d")];
     let applied = apply(&api, objects).await;
     assert_eq!((applied.ended, applied.untouched), (Ended::Refused, 1));
@@ -157,14 +157,14 @@ async fn a_refused_object_lets_its_wave_finish_stops_later_waves_and_all_errors_
 #[tokio::test]
 async fn what_is_refused_for_its_content_changes_nothing() {
     let api = api();
-    api.on("PATCH", &format!("{MAPS}/a"), Answer::invalid("data.a: must be a number"));
+    api.on("PATCH", &format!("{MAPS}/a"), Response::invalid("data.a: must be a number"));
     // A live object in which something could be taken for an obstruction.
     let mut stands = live(map("a").value());
     stands["metadata"]["managedFields"] = json!([{
         "manager": "kubectl-edit", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1",
         "fieldsV1": {"f:data": {"f:a": {}}}
     }]);
-    api.on("GET", &format!("{MAPS}/a"), Answer::ok(stands));
+    api.on("GET", &format!("{MAPS}/a"), Response::ok(stands));
     assert!(!apply(&api, vec![map("a")]).await.is_complete());
     assert_eq!(patches(&api).len(), 1, "{:?}", api.lines());
 }
@@ -187,10 +187,10 @@ async fn one_object_that_needs_nothing_more_costs_one_request() {
 #[tokio::test(start_paused = true)]
 async fn a_conflict_is_tried_again_and_given_up_in_the_end() {
     let api = api();
-    api.once("PATCH", &format!("{MAPS}/a"), Answer::conflict("modified meanwhile"));
+    api.once("PATCH", &format!("{MAPS}/a"), Response::conflict("modified meanwhile"));
     assert!(apply(&api, vec![map("a")]).await.is_complete());
     assert_eq!(patches(&api).len(), 2);
-    api.on("PATCH", &format!("{MAPS}/a"), Answer::conflict("modified meanwhile"));
+    api.on("PATCH", &format!("{MAPS}/a"), Response::conflict("modified meanwhile"));
     let applied = apply(&api, vec![map("a")]).await;
     assert_eq!(applied.ended, Ended::Refused);
     assert!(matches!(applied.failures[0].error, RequestError::Contended { .. }), "{:?}", applied.failures);
@@ -203,11 +203,11 @@ async fn a_busy_server_is_given_the_time_that_it_asks_for() {
         "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "TooManyRequests", "code": 429,
         "message": "too many requests", "details": {"retryAfterSeconds": 3},
     });
-    api.once("PATCH", &format!("{MAPS}/a"), Answer::json(429, busy));
+    api.once("PATCH", &format!("{MAPS}/a"), Response::json(429, busy));
     let began = Instant::now();
     assert!(apply(&api, vec![map("a")]).await.is_complete());
     assert!((3..4).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
-    api.on("PATCH", &format!("{MAPS}/a"), Answer::status(503, "ServiceUnavailable", "starting"));
+    api.on("PATCH", &format!("{MAPS}/a"), Response::status(503, "ServiceUnavailable", "starting"));
     let applied = apply(&api, vec![map("a")]).await;
     assert!(applied.failures[0].error.is_passing());
     assert!(applied.error_summary().unwrap().contains("starting"));
@@ -216,7 +216,7 @@ async fn a_busy_server_is_given_the_time_that_it_asks_for() {
 #[tokio::test(start_paused = true)]
 async fn silence_ends_with_the_deadline_or_a_stop_and_the_grace_of_a_write() {
     let api = api();
-    api.on("PATCH", &format!("{MAPS}/a"), Answer::silence());
+    api.on("PATCH", &format!("{MAPS}/a"), Response::silence());
     let waves = plan(vec![map("a"), service("web")]).waves;
     let began = Instant::now();
     let applied = execute(&cluster(&api), &waves, &order(Budget::lasting(Duration::from_secs(20)))).await;
@@ -236,7 +236,7 @@ async fn silence_ends_with_the_deadline_or_a_stop_and_the_grace_of_a_write() {
 #[tokio::test(start_paused = true)]
 async fn a_write_that_is_in_flight_at_a_stop_is_awaited() {
     let api = api();
-    let answer = Answer::with(|call| Answer::created(call.body.clone()));
+    let answer = Response::with(|call| Response::created(call.body.clone()));
     api.on("PATCH", &format!("{MAPS}/a"), answer.after(Duration::from_secs(2)));
     let waves = plan(vec![map("a"), service("web")]).waves;
     let token = CancellationToken::new();
@@ -256,9 +256,9 @@ async fn an_unknown_kind_and_a_missing_namespace_are_named() {
     let api = api();
     let gadget =
         object(json!({"apiVersion": "none.example.com/v1", "kind": "Gadget", "metadata": {"name": "x"}}));
-    let complaint = apply(&api, vec![gadget]).await.error_summary().unwrap();
+    let summary = apply(&api, vec![gadget]).await.error_summary().unwrap();
     assert_eq!(
-        complaint,
+        summary,
         "Gadget/x apply failed: no matches for kind \"Gadget\" in version \"none.example.com/v1\""
     );
     let bare = object(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}));
@@ -272,7 +272,7 @@ async fn what_the_server_says_about_a_secret_is_withheld() {
     api.on(
         "PATCH",
         "/api/v1/namespaces/prod/secrets/*",
-        Answer::invalid("data.password: Invalid value: \"hunter2\""),
+        Response::invalid("data.password: Invalid value: \"hunter2\""),
     );
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "login", "namespace": "prod"}, "data": {"password": "x"},
@@ -293,15 +293,15 @@ async fn what_another_tool_left_becomes_ours_and_goes_with_a_second_apply() {
     api.once(
         "PATCH",
         &path,
-        Answer::with(move |call| {
+        Response::with(move |call| {
             let mut live = live(&call.body);
             live["metadata"]["managedFields"] = taken.clone();
             live["metadata"]["annotations"] =
                 json!({"kubectl.kubernetes.io/last-applied-configuration": "{}"});
-            Answer::ok(live)
+            Response::ok(live)
         }),
     );
-    api.once("PATCH", &path, Answer::ok(live(map("a").value())));
+    api.once("PATCH", &path, Response::ok(live(map("a").value())));
     let applied = apply(&api, vec![map("a")]).await;
     assert_eq!(applied.lines(), ["ConfigMap/prod/a configured"]);
     let calls = patches(&api);
@@ -327,7 +327,7 @@ async fn a_write_over_evidence_is_bound_to_its_version_and_a_conflict_comes_back
     over().await.unwrap();
     assert_eq!(patches(&api)[0].body["metadata"]["resourceVersion"], "1");
     api.forget_calls();
-    api.on("PATCH", &format!("{MAPS}/a"), Answer::conflict("modified meanwhile"));
+    api.on("PATCH", &format!("{MAPS}/a"), Response::conflict("modified meanwhile"));
     let error = over().await.unwrap_err();
     assert_eq!((error.refusal().map(|refusal| refusal.code), patches(&api).len()), (Some(409), 1));
 }
@@ -356,14 +356,14 @@ fn widget() -> Object {
 #[tokio::test(start_paused = true)]
 async fn an_instance_waits_until_its_definition_is_established() {
     let api = api();
-    api.on("PATCH", &format!("{DEFINITIONS}/*"), Answer::ok(definition(false).into_value()));
-    let (feed, watch) = Answer::feed();
+    api.on("PATCH", &format!("{DEFINITIONS}/*"), Response::ok(definition(false).into_value()));
+    let (feed, watch) = Response::feed();
     api.on(
         "GET",
         DEFINITIONS,
-        Answer::with(move |call| match call.parameter("watch") {
+        Response::with(move |call| match call.parameter("watch") {
             Some(_) => watch.clone(),
-            None => Answer::list(
+            None => Response::list(
                 "apiextensions.k8s.io/v1",
                 "CustomResourceDefinitionList",
                 &[definition(false).into_value()],
@@ -387,13 +387,13 @@ async fn an_instance_waits_until_its_definition_is_established() {
 #[tokio::test(start_paused = true)]
 async fn a_definition_that_is_never_established_stops_what_follows() {
     let api = api();
-    api.on("PATCH", &format!("{DEFINITIONS}/*"), Answer::ok(definition(false).into_value()));
+    api.on("PATCH", &format!("{DEFINITIONS}/*"), Response::ok(definition(false).into_value()));
     api.on(
         "GET",
         DEFINITIONS,
-        Answer::with(|call| match call.parameter("watch") {
-            Some(_) => Answer::watch(Vec::new()),
-            None => Answer::list(
+        Response::with(|call| match call.parameter("watch") {
+            Some(_) => Response::watch(Vec::new()),
+            None => Response::list(
                 "apiextensions.k8s.io/v1",
                 "CustomResourceDefinitionList",
                 &[definition(false).into_value()],
@@ -433,8 +433,8 @@ fn found(name: &str, owner: &str, version: &str) -> Value {
     })
 }
 
-fn gone(name: &str) -> Answer {
-    Answer::json(
+fn gone(name: &str) -> Response {
+    Response::json(
         404,
         json!({
             "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404,
@@ -446,10 +446,10 @@ fn gone(name: &str) -> Answer {
 #[tokio::test(start_paused = true)]
 async fn only_what_is_ours_is_deleted_and_only_as_it_was_looked_at() {
     let api = api();
-    api.on("GET", &format!("{MAPS}/ours"), Answer::ok(found("ours", "apps", "7")));
-    api.on("GET", &format!("{MAPS}/theirs"), Answer::ok(found("theirs", "infra", "8")));
+    api.on("GET", &format!("{MAPS}/ours"), Response::ok(found("ours", "apps", "7")));
+    api.on("GET", &format!("{MAPS}/theirs"), Response::ok(found("theirs", "infra", "8")));
     api.on("GET", &format!("{MAPS}/gone"), gone("gone"));
-    api.on("DELETE", &format!("{MAPS}/ours"), Answer::status(200, "", ""));
+    api.on("DELETE", &format!("{MAPS}/ours"), Response::status(200, "", ""));
     let budget = Budget::lasting(Duration::from_mins(1));
     let pruned =
         prune(&cluster(&api), &stale(&["ours", "theirs", "gone"]), &owner(), Claims::default(), 4, &budget)
@@ -470,10 +470,10 @@ async fn only_what_is_ours_is_deleted_and_only_as_it_was_looked_at() {
 async fn an_object_that_changed_is_looked_at_again_before_it_is_deleted() {
     let api = api();
     let path = format!("{MAPS}/a");
-    api.once("GET", &path, Answer::ok(found("a", "apps", "7")));
-    api.once("DELETE", &path, Answer::conflict("the resourceVersion in the precondition does not match"));
+    api.once("GET", &path, Response::ok(found("a", "apps", "7")));
+    api.once("DELETE", &path, Response::conflict("the resourceVersion in the precondition does not match"));
     // Meanwhile somebody gave it to another Kustomization.
-    api.once("GET", &path, Answer::ok(found("a", "infra", "8")));
+    api.once("GET", &path, Response::ok(found("a", "infra", "8")));
     let budget = Budget::lasting(Duration::from_mins(1));
     let pruned = prune(&cluster(&api), &stale(&["a"]), &owner(), Claims::default(), 4, &budget).await;
     assert!(matches!(pruned.fates[0].1, Fate::Kept(_)), "{:?}", pruned.fates);
@@ -484,21 +484,21 @@ async fn an_object_that_changed_is_looked_at_again_before_it_is_deleted() {
 async fn a_deletion_that_fails_does_not_stop_the_others_and_stays_in_the_inventory() {
     let api = api();
     for name in ["a", "b"] {
-        api.on("GET", &format!("{MAPS}/{name}"), Answer::ok(found(name, "apps", "7")));
+        api.on("GET", &format!("{MAPS}/{name}"), Response::ok(found(name, "apps", "7")));
     }
-    api.on("DELETE", &format!("{MAPS}/a"), Answer::forbidden("configmaps \"a\" is forbidden"));
+    api.on("DELETE", &format!("{MAPS}/a"), Response::forbidden("configmaps \"a\" is forbidden"));
     let mut going = found("b", "apps", "8");
     going["metadata"]["deletionTimestamp"] = "2026-05-01T12:00:00Z".into();
-    api.on("DELETE", &format!("{MAPS}/b"), Answer::ok(going));
+    api.on("DELETE", &format!("{MAPS}/b"), Response::ok(going));
     let budget = Budget::lasting(Duration::from_mins(1));
     let pruned = prune(&cluster(&api), &stale(&["a", "b"]), &owner(), Claims::default(), 1, &budget).await;
     assert_eq!(pruned.fates.len(), 1);
     assert_eq!(pruned.fates[0].1, Fate::Terminating);
     assert_eq!(pruned.released().count(), 0, "neither is confirmed gone");
-    let complaint = pruned.error_summary().unwrap();
+    let summary = pruned.error_summary().unwrap();
     assert!(
-        complaint.starts_with("delete failed, errors: ConfigMap/prod/a delete failed (Forbidden)"),
-        "{complaint}"
+        summary.starts_with("delete failed, errors: ConfigMap/prod/a delete failed (Forbidden)"),
+        "{summary}"
     );
 }
 
@@ -511,8 +511,8 @@ async fn nothing_is_pruned_from_a_partial_discovery() {
     api.on("GET", "/apis", list(&[stale]));
     let core = [("configmaps", "ConfigMap", "Namespaced"), ("namespaces", "Namespace", "Cluster")];
     api.on("GET", "/api", list(&[served("", "v1", &core)]));
-    api.on("GET", &format!("{MAPS}/a"), Answer::ok(found("a", "apps", "7")));
-    api.on("DELETE", &format!("{MAPS}/a"), Answer::status(200, "", ""));
+    api.on("GET", &format!("{MAPS}/a"), Response::ok(found("a", "apps", "7")));
+    api.on("DELETE", &format!("{MAPS}/a"), Response::status(200, "", ""));
     let id = |text: &str| ObjectId::parse_inventory(text).unwrap();
     let candidates: Vec<Candidate> =
         ["prod_m_metrics.example.com_Rule", "prod_a__ConfigMap", "_prod__Namespace"]
@@ -521,12 +521,12 @@ async fn nothing_is_pruned_from_a_partial_discovery() {
     api.on("GET", "/api/v1/namespaces/prod", {
         let mut namespace = found("prod", "apps", "3");
         namespace["kind"] = "Namespace".into();
-        Answer::ok(namespace)
+        Response::ok(namespace)
     });
     let budget = Budget::lasting(Duration::from_mins(1));
     let pruned = prune(&cluster(&api), &candidates, &owner(), Claims::default(), 4, &budget).await;
-    let complaint = pruned.error_summary().unwrap();
-    assert!(complaint.contains("Rule/prod/m") && pruned.failures.len() == 1, "{complaint}");
+    let summary = pruned.error_summary().unwrap();
+    assert!(summary.contains("Rule/prod/m") && pruned.failures.len() == 1, "{summary}");
     let released: Vec<_> = pruned.released().map(ToString::to_string).collect();
     assert_eq!(
         released,
@@ -561,13 +561,13 @@ fn target() -> Target {
 
 /// Lists these, then feeds the rest.
 fn shows(api: &Scenario, listed: Vec<Value>) -> plumb_testkit::scenario::Feed {
-    let (feed, watch) = Answer::feed();
+    let (feed, watch) = Response::feed();
     api.on(
         "GET",
         DEPLOYMENTS,
-        Answer::with(move |call| match call.parameter("watch") {
+        Response::with(move |call| match call.parameter("watch") {
             Some(_) => watch.clone(),
-            None => Answer::list("apps/v1", "DeploymentList", &listed),
+            None => Response::list("apps/v1", "DeploymentList", &listed),
         }),
     );
     feed
@@ -670,11 +670,11 @@ async fn a_write_that_is_rejected_never_leads_to_a_deletion() {
         "details": {"causes": [{"field": "spec.selector", "message": "field is immutable"}]},
     });
     for answer in [
-        Answer::invalid("spec.replicas: Invalid value: -1: must be greater than or equal to 0"),
-        Answer::json(422, immutable),
-        Answer::conflict("the object has been modified"),
-        Answer::forbidden("configmaps is forbidden"),
-        Answer::status(400, "BadRequest", "strict decoding error"),
+        Response::invalid("spec.replicas: Invalid value: -1: must be greater than or equal to 0"),
+        Response::json(422, immutable),
+        Response::conflict("the object has been modified"),
+        Response::forbidden("configmaps is forbidden"),
+        Response::status(400, "BadRequest", "strict decoding error"),
     ] {
         let api = api();
         api.on("PATCH", &format!("{MAPS}/a"), answer);
@@ -694,14 +694,14 @@ async fn a_write_that_is_rejected_never_leads_to_a_deletion() {
 #[tokio::test(start_paused = true)]
 async fn an_object_that_is_never_answered_is_named_and_the_others_of_its_wave_are_applied() {
     let api = api();
-    api.on("PATCH", &format!("{MAPS}/stuck"), Answer::silence());
+    api.on("PATCH", &format!("{MAPS}/stuck"), Response::silence());
     let plan = plan(vec![map("a"), map("stuck"), map("z")]);
     let order = order(Budget::lasting(Duration::from_mins(10)));
     let applied = execute(&cluster(&api), &plan.waves, &order).await;
     let applied_names: Vec<_> = applied.changes.iter().map(|change| change.id.name.as_str()).collect();
     assert_eq!((applied_names, applied.ended), (vec!["a", "z"], Ended::Refused));
-    let complaint = applied.error_summary().unwrap();
-    assert!(complaint.contains("ConfigMap/prod/stuck") && complaint.contains("within 65 s"), "{complaint}");
+    let summary = applied.error_summary().unwrap();
+    assert!(summary.contains("ConfigMap/prod/stuck") && summary.contains("within 65 s"), "{summary}");
 }
 
 /// An API server that shows one Deployment in each namespace; from namespace number `healthy` on it is not healthy.
@@ -709,19 +709,19 @@ fn deployments(healthy: usize) -> Scenario {
     let api = api();
     let answer = move |call: &Call| {
         if call.parameter("watch").is_some() {
-            return Answer::silence();
+            return Response::silence();
         }
         let namespace = call.path.split('/').nth(5).expect("the path names a namespace");
         let mut shown = deployment_in(namespace);
         if namespace.trim_start_matches("ns-").parse::<usize>().expect("ns-NUMBER") >= healthy {
             shown["status"] = json!({});
         }
-        Answer::ok(json!({
+        Response::ok(json!({
             "apiVersion": "apps/v1", "kind": "DeploymentList", "metadata": {"resourceVersion": "1"},
             "items": [shown],
         }))
     };
-    api.on("GET", "/apis/apps/v1/namespaces/*/deployments", Answer::with(answer));
+    api.on("GET", "/apis/apps/v1/namespaces/*/deployments", Response::with(answer));
     api
 }
 

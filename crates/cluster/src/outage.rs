@@ -114,7 +114,7 @@ mod tests {
     use k8s_openapi::api::core::v1::ConfigMap;
     use kube::Api;
     use kube::api::ListParams;
-    use plumb_testkit::scenario::{Answer, Scenario};
+    use plumb_testkit::scenario::{Response, Scenario};
     use serde_json::json;
 
     use super::*;
@@ -135,10 +135,10 @@ mod tests {
                 "apiVersion": "v1", "kind": "ConfigMapList", "metadata": { "resourceVersion": "7" }, "items": [],
             });
             let answer = move |_: &_| match answered.load(Ordering::SeqCst) {
-                200 => Answer::ok(list.clone()),
-                code => Answer::status(code, "InternalError", "broken"),
+                200 => Response::ok(list.clone()),
+                code => Response::status(code, "InternalError", "broken"),
             };
-            api.on("GET", "/api/v1/namespaces/apps/configmaps", Answer::with(answer));
+            api.on("GET", "/api/v1/namespaces/apps/configmaps", Response::with(answer));
             let outages = Outages::default();
             let maps = Api::namespaced(outages.observe(api.client()), "apps");
             Self { _api: api, maps, code, ends: outages.ends() }

@@ -47,7 +47,7 @@ pub fn resumed<K: Send + 'static>(
 mod tests {
     use k8s_openapi::api::core::v1::ConfigMap;
     use kube::{Api, Client};
-    use plumb_testkit::scenario::{Answer, Scenario};
+    use plumb_testkit::scenario::{Response, Scenario};
     use tokio::time::Instant;
 
     use super::*;
@@ -70,7 +70,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_list_that_fails_is_not_asked_again_at_once() {
         let api = Scenario::new();
-        api.on("GET", MAPS, Answer::status(503, "ServiceUnavailable", "away"));
+        api.on("GET", MAPS, Response::status(503, "ServiceUnavailable", "away"));
         let mut events = watch(api.client(), &Outages::default());
         let _ = tokio::time::timeout(Duration::from_mins(1), errors(&mut events, usize::MAX)).await;
         assert!((8..12).contains(&api.calls().len()), "{} requests in a minute", api.calls().len());
@@ -79,8 +79,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn after_an_outage_a_watch_goes_on_at_once() {
         let api = Scenario::new();
-        api.on("GET", MAPS, Answer::status(503, "ServiceUnavailable", "away"));
-        api.on("GET", "/version", Answer::ok(serde_json::json!({})));
+        api.on("GET", MAPS, Response::status(503, "ServiceUnavailable", "away"));
+        api.on("GET", "/version", Response::ok(serde_json::json!({})));
         let outages = Outages::default();
         let client = outages.observe(api.client());
         let mut events = watch(client.clone(), &outages);

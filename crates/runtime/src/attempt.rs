@@ -30,10 +30,10 @@ use crate::events::Recorder;
 use crate::finalizer;
 use crate::kind::{ConditionOf, Object, ReconciledKind};
 use crate::metrics::Metrics;
+use crate::object_cache::ObjectCache;
 use crate::periods::PeriodReporter;
 use crate::queue::{Again, Priority, Queue, Taken};
 use crate::report::{Draft, ReportError, Reporter};
-use crate::store::ObjectCache;
 use crate::suspension::{self, Suspensions};
 use crate::visit::{Visit, Worker};
 
@@ -215,7 +215,7 @@ impl<K: ReconciledKind> Driver<K> {
                 None
             }
         };
-        self.recorder.tell(object, suspension::event(suspended, writer.as_ref()));
+        self.recorder.emit(object, suspension::event(suspended, writer.as_ref()));
     }
 
     /// The object with our finalizer. None if it is gone, or is going and was never ours.
@@ -316,7 +316,7 @@ impl<K: ReconciledKind> Driver<K> {
             if event.severity != Severity::Trace {
                 tracing::debug!(reason = event.reason.as_str(), message = event.message, "event emitted");
             }
-            self.recorder.tell(visit.object.as_ref(), event);
+            self.recorder.emit(visit.object.as_ref(), event);
         }
         match written {
             Ok(()) if matches!(ending, AttemptOutcome::Gone) => end.again = Again::Forget,

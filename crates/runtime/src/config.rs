@@ -213,7 +213,7 @@ pub enum LogEncoding {
 pub enum ConfigError {
     /// The flag has an unsupported value.
     #[error("--{flag}={value} is not supported yet: only its default {default:?} is")]
-    Unhonoured {
+    UnsupportedFlag {
         /// The flag.
         flag: &'static str,
         /// Its value.
@@ -254,7 +254,7 @@ pub enum ConfigError {
     },
     /// The gate cannot be set so yet.
     #[error("--feature-gates: {name}={value} is not supported yet: only its default is")]
-    GateUnhonoured {
+    UnsupportedGate {
         /// Its name.
         name: &'static str,
         /// What it was set to.
@@ -282,7 +282,7 @@ pub fn only_defaults(flags: &[UnsupportedFlag]) -> Result<(), ConfigError> {
     match flags.iter().find(|flag| flag.value != flag.default) {
         None => Ok(()),
         Some(UnsupportedFlag { flag, value, default }) => {
-            Err(ConfigError::Unhonoured { flag, value: value.clone(), default: default.clone() })
+            Err(ConfigError::UnsupportedFlag { flag, value: value.clone(), default: default.clone() })
         }
     }
 }
@@ -304,7 +304,7 @@ fn check_gates(set: &[String], known: &[FeatureGate]) -> Result<(), ConfigError>
         match known.iter().find(|gate| gate.name == name.trim()) {
             None => return Err(ConfigError::GateUnknown { name: name.trim().to_owned() }),
             Some(gate) if gate.default != value => {
-                return Err(ConfigError::GateUnhonoured { name: gate.name, value });
+                return Err(ConfigError::UnsupportedGate { name: gate.name, value });
             }
             Some(_) => {}
         }

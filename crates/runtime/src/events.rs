@@ -44,7 +44,7 @@ const WIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const WIRE_PAUSES: [Duration; 4] =
     [Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(15)];
 
-/// Tells of occurrences. Clones share the queues.
+/// Tells of events. Clones share the queues.
 #[derive(Clone)]
 pub struct Recorder(Arc<Inner>);
 
@@ -132,13 +132,13 @@ impl Recorder {
 
     /// Tells of something that happened to an object. Keys of metadata without a group get that of the object. Never
     /// waits.
-    pub fn tell<O: Resource<DynamicType = ()>>(&self, object: &O, occurrence: EventDraft) {
-        self.tell_of(&ApiResource::erase::<O>(&()), object, occurrence);
+    pub fn emit<O: Resource<DynamicType = ()>>(&self, object: &O, event: EventDraft) {
+        self.tell_of(&ApiResource::erase::<O>(&()), object, event);
     }
 
     /// The same for an object whose type is known by its resource.
-    pub fn tell_of<O: Resource>(&self, resource: &ApiResource, object: &O, occurrence: EventDraft) {
-        let EventDraft { severity, reason, message, metadata, audience } = occurrence;
+    pub fn tell_of<O: Resource>(&self, resource: &ApiResource, object: &O, event: EventDraft) {
+        let EventDraft { severity, reason, message, metadata, audience } = event;
         let mut words: BTreeMap<String, String> = object
             .annotations()
             .iter()

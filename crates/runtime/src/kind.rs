@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::store::ObjectEvent;
+use crate::object_cache::ObjectEvent;
 use crate::visit::Visit;
 use crate::{NamespacedName, Priority};
 

@@ -43,7 +43,7 @@ impl PeriodReporter {
                 "period out of range, using the nearest limit"
             );
             let event = EventDraft::info(Reason::PeriodLimited, warning).only_for(Audience::Cluster);
-            self.recorder.tell(object, event);
+            self.recorder.emit(object, event);
         }
     }
 

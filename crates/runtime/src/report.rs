@@ -18,7 +18,7 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use crate::NamespacedName;
 use crate::kind::Object;
-use crate::store::{ObjectCache, ObjectEvent, is_newer};
+use crate::object_cache::{ObjectCache, ObjectEvent, is_newer};
 use crate::visit::requested_at;
 use crate::watch::OnChange;
 use plumb_cluster::{CallError, call};

@@ -166,8 +166,8 @@ impl<K: ReconciledKind> Visit<K> {
     }
 
     /// Tells something at once, in the middle of the attempt.
-    pub fn tell(&self, occurrence: EventDraft) {
-        self.recorder.tell(self.object.as_ref(), occurrence);
+    pub fn emit(&self, event: EventDraft) {
+        self.recorder.emit(self.object.as_ref(), event);
     }
 }
 

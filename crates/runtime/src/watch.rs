@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::NamespacedName;
 use crate::admin::ReadinessGate;
-use crate::store::{ObjectCache, ObjectEvent};
+use crate::object_cache::{ObjectCache, ObjectEvent};
 
 /// After this time of failures a watch makes the process unready; at once where its first list has not come.
 const UNREADY_AFTER: Duration = Duration::from_secs(30);

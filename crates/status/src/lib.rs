@@ -7,17 +7,17 @@
 pub mod cadence;
 pub mod condition;
 pub mod consequence;
-pub mod ending;
+pub mod event;
 pub mod lint;
 pub mod message;
-pub mod occurrence;
+pub mod outcome;
 pub mod reason;
 pub mod summary;
 
 pub use condition::{Condition, ConditionStatus, ConditionType, Polarity};
 pub use consequence::{Classify, Consequence, Detail, chain};
-pub use ending::{AttemptOutcome, ConditionUpdate, Ledger, RetryPolicy};
+pub use event::{Audience, EventDraft, Severity, Transition};
 pub use lint::breaches;
-pub use occurrence::{Audience, EventDraft, Severity, Transition};
+pub use outcome::{AttemptOutcome, ConditionUpdate, Ledger, RetryPolicy};
 pub use reason::Reason;
 pub use summary::{Before, Next, Status, Summary, in_progress, summarize};

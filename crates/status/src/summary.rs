@@ -97,7 +97,7 @@ pub fn summarize<L: Ledger + ?Sized>(
         AttemptOutcome::Failed { condition, detail, .. } => Some(retried(before, ledger, *condition, detail)),
         AttemptOutcome::Stalled { condition, detail } => Some(stalled(before, ledger, *condition, detail)),
     };
-    let events = told(before, ledger, ending, status.as_ref());
+    let events = events(before, ledger, ending, status.as_ref());
     Summary { status, events, next: next(ending) }
 }
 
@@ -114,7 +114,7 @@ pub fn in_progress(before: &Before<'_>, ready: &str, progress: &str) -> Status {
 pub fn amend<L: Ledger + ?Sized>(before: &Before<'_>, ledger: &L) -> Status {
     let mut draft = Draft::from(before);
     for condition in L::Condition::ALL.iter().copied().filter(|condition| !condition.affects_ready()) {
-        draft.take(condition, ledger.said(condition));
+        draft.take(condition, ledger.condition(condition));
     }
     draft.finish(before.current.observed_generation, before.current.last_handled_reconcile_at.clone())
 }
@@ -124,7 +124,7 @@ fn succeeded<L: Ledger + ?Sized>(before: &Before<'_>, ledger: &L, detail: &Detai
     draft.take_all(ledger, None);
     for condition in L::Condition::ALL.iter().copied().filter(|condition| condition.affects_ready()) {
         // Every step passed: what was bad before and not said again is over.
-        if ledger.said(condition) == ConditionUpdate::Nothing && draft.ill(condition).is_some() {
+        if ledger.condition(condition) == ConditionUpdate::Unchanged && draft.ill(condition).is_some() {
             draft.remove(condition.as_str());
         }
     }
@@ -180,7 +180,7 @@ fn superseded<L: Ledger + ?Sized>(before: &Before<'_>, ledger: &L) -> Status {
     draft.take_all(ledger, None);
     let ready = before.current.ready().is_some_and(Condition::is_true);
     let ill = worst::<L::Condition>(&draft);
-    if ready && (ill.is_some() || !ledger.happened().is_empty()) {
+    if ready && (ill.is_some() || !ledger.events().is_empty()) {
         let progress = ledger.progress().or(ill.map(|ill| ill.message)).unwrap_or(IN_PROGRESS.to_owned());
         draft.set(READY, ConditionStatus::Unknown, Reason::Progressing, IN_PROGRESS);
         draft.set(RECONCILING, ConditionStatus::True, Reason::Progressing, &progress);
@@ -210,13 +210,13 @@ fn next<C>(ending: &AttemptOutcome<C>) -> Next {
 }
 
 /// What is told: first what happened in the world, then what the ending means, if it is news.
-fn told<L: Ledger + ?Sized>(
+fn events<L: Ledger + ?Sized>(
     before: &Before<'_>,
     ledger: &L,
     ending: &AttemptOutcome<L::Condition>,
     status: Option<&Status>,
 ) -> Vec<EventDraft> {
-    let mut events = ledger.happened();
+    let mut events = ledger.events();
     let ready = status.and_then(Status::ready);
     match ending {
         AttemptOutcome::Succeeded { detail, changed } => match ready {
@@ -301,23 +301,23 @@ impl<'a> Draft<'a> {
                         Polarity::Negative => ConditionStatus::True,
                         Polarity::Positive => ConditionStatus::False,
                     };
-                    self.take(condition, ConditionUpdate::Stands(status, detail.clone()));
+                    self.take(condition, ConditionUpdate::Set(status, detail.clone()));
                 }
-                _ => self.take(condition, ledger.said(condition)),
+                _ => self.take(condition, ledger.condition(condition)),
             }
         }
     }
 
     fn take<C: ConditionType>(&mut self, condition: C, said: ConditionUpdate) {
         match (said, condition.polarity()) {
-            (ConditionUpdate::Nothing, _) => {}
-            (ConditionUpdate::Stands(ConditionStatus::True, detail), Polarity::Negative) => {
+            (ConditionUpdate::Unchanged, _) => {}
+            (ConditionUpdate::Set(ConditionStatus::True, detail), Polarity::Negative) => {
                 self.set(condition.as_str(), ConditionStatus::True, detail.reason, &detail.message);
             }
-            (ConditionUpdate::Cleared, _) | (ConditionUpdate::Stands(..), Polarity::Negative) => {
+            (ConditionUpdate::Clear, _) | (ConditionUpdate::Set(..), Polarity::Negative) => {
                 self.remove(condition.as_str())
             }
-            (ConditionUpdate::Stands(status, detail), Polarity::Positive) => {
+            (ConditionUpdate::Set(status, detail), Polarity::Positive) => {
                 self.set(condition.as_str(), status, detail.reason, &detail.message);
             }
         }

@@ -94,9 +94,9 @@ struct Book<C> {
 impl<C: ConditionType> Ledger for Book<C> {
     type Condition = C;
 
-    fn said(&self, condition: C) -> ConditionUpdate {
+    fn condition(&self, condition: C) -> ConditionUpdate {
         match self.about {
-            Some(about) if about != condition => ConditionUpdate::Nothing,
+            Some(about) if about != condition => ConditionUpdate::Unchanged,
             _ => self.said.clone(),
         }
     }
@@ -157,13 +157,13 @@ fn endings<C: ConditionType>() -> Vec<AttemptOutcome<C>> {
 fn books<C: ConditionType>() -> Vec<Book<C>> {
     let progress = Some("Building manifests".to_owned());
     let mut all = vec![
-        Book { about: None, said: ConditionUpdate::Nothing, progress: None },
-        Book { about: None, said: ConditionUpdate::Nothing, progress: progress.clone() },
-        Book { about: None, said: ConditionUpdate::Cleared, progress: None },
+        Book { about: None, said: ConditionUpdate::Unchanged, progress: None },
+        Book { about: None, said: ConditionUpdate::Unchanged, progress: progress.clone() },
+        Book { about: None, said: ConditionUpdate::Clear, progress: None },
     ];
     for about in C::ALL.iter().copied().map(Some).chain([None]) {
         for status in [ConditionStatus::True, ConditionStatus::False, ConditionStatus::Unknown] {
-            let said = ConditionUpdate::Stands(status, detail(Reason::NewRevision));
+            let said = ConditionUpdate::Set(status, detail(Reason::NewRevision));
             all.push(Book { about, said, progress: progress.clone() });
         }
     }

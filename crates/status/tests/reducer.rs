@@ -47,18 +47,18 @@ struct Book(Vec<(Kind, ConditionUpdate)>);
 impl Ledger for Book {
     type Condition = Kind;
 
-    fn said(&self, condition: Kind) -> ConditionUpdate {
+    fn condition(&self, condition: Kind) -> ConditionUpdate {
         self.0
             .iter()
             .find(|(about, _)| *about == condition)
-            .map_or(ConditionUpdate::Nothing, |(_, said)| said.clone())
+            .map_or(ConditionUpdate::Unchanged, |(_, said)| said.clone())
     }
 }
 
 fn stands(condition: Kind, status: ConditionStatus) -> Book {
     Book(vec![(
         condition,
-        ConditionUpdate::Stands(status, Detail::new(Reason::HealthCheckFailed, "web is not ready")),
+        ConditionUpdate::Set(status, Detail::new(Reason::HealthCheckFailed, "web is not ready")),
     )])
 }
 
@@ -161,7 +161,7 @@ fn drift_stands_beside_ready_and_goes_when_it_is_over() {
     let book = stands(Kind::Drifted, ConditionStatus::True);
     let expect = ["Ready=True/ReconciliationSucceeded", "Drifted=True/HealthCheckFailed"];
     let status = check(&Status::default(), &book, &applied(), &expect, Next::Interval);
-    let over = Book(vec![(Kind::Drifted, ConditionUpdate::Cleared)]);
+    let over = Book(vec![(Kind::Drifted, ConditionUpdate::Clear)]);
     check(&status, &over, &AttemptOutcome::Suspended, &["Ready=True/ReconciliationSucceeded"], Next::Never);
 }
 
@@ -233,7 +233,7 @@ struct Changed;
 impl Ledger for Changed {
     type Condition = Kind;
 
-    fn happened(&self) -> Vec<EventDraft> {
+    fn events(&self) -> Vec<EventDraft> {
         vec![EventDraft::info(Reason::Progressing, "ConfigMap/apps/web configured")]
     }
 }

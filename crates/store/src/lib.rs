@@ -12,6 +12,6 @@ mod store;
 
 pub use archive::ArchiveError;
 pub use layout::{Location, LocationError};
-pub use retention::{Retention, Stored, victims};
+pub use retention::{Retention, Stored, expired};
 pub use serve::router;
 pub use store::{Advertised, ArtifactStore, Collected, Integrity, StoreError, Written};

@@ -21,7 +21,7 @@ pub struct Stored {
 }
 
 /// The names to delete, oldest first. The current file always stays.
-pub fn victims(stored: &[Stored], current: Option<&str>, retention: Retention) -> Vec<String> {
+pub fn expired(stored: &[Stored], current: Option<&str>, retention: Retention) -> Vec<String> {
     let mut others: Vec<&Stored> = stored.iter().filter(|file| Some(file.name.as_str()) != current).collect();
     // The name breaks ties, so that the choice does not depend on the order of a directory.
     others.sort_by(|a, b| b.age.cmp(&a.age).then_with(|| a.name.cmp(&b.name)));
@@ -43,7 +43,7 @@ mod tests {
             .iter()
             .map(|(name, seconds)| Stored { name: (*name).to_owned(), age: Duration::from_secs(*seconds) })
             .collect();
-        assert_eq!(victims(&stored, current, Retention { ttl: Duration::from_mins(1), records }), expect);
+        assert_eq!(expired(&stored, current, Retention { ttl: Duration::from_mins(1), records }), expect);
     }
 
     #[test]

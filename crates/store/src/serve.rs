@@ -265,7 +265,10 @@ mod tests {
         let (_, headers, _) = ask(&fixture, "GET", &fixture.path, &[]).await;
         for (name, known) in [("if-none-match", header::ETAG), ("if-modified-since", header::LAST_MODIFIED)] {
             let value = headers[known].to_str().unwrap();
-            assert_eq!(ask(&fixture, "GET", &fixture.path, &[(name, value)]).await.0, StatusCode::NOT_MODIFIED);
+            assert_eq!(
+                ask(&fixture, "GET", &fixture.path, &[(name, value)]).await.0,
+                StatusCode::NOT_MODIFIED
+            );
         }
     }
 

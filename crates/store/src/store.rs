@@ -16,7 +16,7 @@ use crate::{
     abandoned,
     archive::{self, ArchiveError},
     layout::{LOCK_SUFFIX, Location, LocationError, TEMPORARY_SUFFIX},
-    retention::{Retention, Stored, victims},
+    retention::{Retention, Stored, expired},
 };
 
 /// Files of one object that are looked at in one collection.
@@ -265,12 +265,12 @@ impl ArtifactStore {
             }
         }
         let current = current.and_then(|path| path.rsplit('/').next());
-        let victims = victims(&stored, current, retention);
-        for name in &victims {
+        let expired = expired(&stored, current, retention);
+        for name in &expired {
             remove_file(&directory.join(name)).map_err(failed)?;
             remove_file(&directory.join(format!("{name}{LOCK_SUFFIX}"))).map_err(failed)?;
         }
-        Ok(Collected { artifacts: victims.len() })
+        Ok(Collected { artifacts: expired.len() })
     }
 
     /// Removes everything of an object; how many artifacts there were.

@@ -47,7 +47,7 @@ impl Repository {
         fs::read_to_string(self.work.join(path)).with_context(|| format!("cannot read {path}"))
     }
 
-    /// Replaces the first occurrence of a text in a file; an error if there is none.
+    /// Replaces the first event of a text in a file; an error if there is none.
     pub fn replace(&self, path: &str, old: &str, new: &str) -> Result<()> {
         let before = self.read(path)?;
         if !before.contains(old) {

@@ -4,7 +4,7 @@
 mod answer;
 pub(crate) mod pattern;
 
-pub use answer::{Answer, Feed};
+pub use answer::{Feed, Response};
 
 use std::{
     collections::VecDeque,
@@ -14,7 +14,7 @@ use std::{
 };
 
 use axum::body::Body;
-use http::{Request, Response};
+use http::Request;
 use pattern::Pattern;
 use serde_json::Value;
 use tower::service_fn;
@@ -43,8 +43,8 @@ pub struct Scenario(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    once: VecDeque<(Pattern, Answer)>,
-    standing: Vec<(Pattern, Answer)>,
+    once: VecDeque<(Pattern, Response)>,
+    standing: Vec<(Pattern, Response)>,
     calls: Vec<Call>,
     unscripted: Vec<String>,
 }
@@ -99,13 +99,13 @@ impl Scenario {
 
     /// Answers every call that matches, from now on. Of several that match, the newest is taken.
     /// In `path`, `*` stands for one segment, and at the end for the rest; the query is not looked at.
-    pub fn on(&self, method: &str, path: &str, answer: Answer) -> &Self {
+    pub fn on(&self, method: &str, path: &str, answer: Response) -> &Self {
         self.state().standing.push((Pattern::new(method, path), answer));
         self
     }
 
     /// Answers the first call that matches, once, before any standing answer; several are used up in order.
-    pub fn once(&self, method: &str, path: &str, answer: Answer) -> &Self {
+    pub fn once(&self, method: &str, path: &str, answer: Response) -> &Self {
         self.state().once.push_back((Pattern::new(method, path), answer));
         self
     }
@@ -161,7 +161,7 @@ impl Scenario {
         Ok(Listening(Server::start(router, None)?))
     }
 
-    async fn serve(self, request: Request<kube::client::Body>) -> Response<Body> {
+    async fn serve(self, request: Request<kube::client::Body>) -> http::Response<Body> {
         let (head, body) = request.into_parts();
         let bytes = body.collect_bytes().await.unwrap_or_default();
         let content_type = head.headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -175,7 +175,7 @@ impl Scenario {
         self.choose(&call).respond(&call).await
     }
 
-    fn choose(&self, call: &Call) -> Answer {
+    fn choose(&self, call: &Call) -> Response {
         let mut state = self.state();
         state.calls.push(call.clone());
         if let Some(at) = state.once.iter().position(|(pattern, _)| pattern.fits(&call.method, &call.path))
@@ -189,7 +189,7 @@ impl Scenario {
             return answer.clone();
         }
         state.unscripted.push(call.to_string());
-        Answer::status(501, "NotImplemented", &format!("the scenario has no answer to {call}"))
+        Response::status(501, "NotImplemented", &format!("the scenario has no answer to {call}"))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -218,8 +218,8 @@ mod tests {
     #[tokio::test]
     async fn calls_are_recorded_and_answered_by_script() {
         let api = Scenario::new();
-        api.on("*", "/api/v1/namespaces/*/configmaps/settings", Answer::ok(settings()));
-        api.once("PATCH", "/api/v1/namespaces/apps/configmaps/*", Answer::conflict("modified meanwhile"));
+        api.on("*", "/api/v1/namespaces/*/configmaps/settings", Response::ok(settings()));
+        api.once("PATCH", "/api/v1/namespaces/apps/configmaps/*", Response::conflict("modified meanwhile"));
         let maps: Api<ConfigMap> = Api::namespaced(api.client(), "apps");
         let patch = Patch::Apply(json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "b"}}));
         let refused = maps.patch("settings", &PatchParams::apply("tester"), &patch).await.unwrap_err();
@@ -244,7 +244,7 @@ mod tests {
     #[tokio::test]
     async fn a_feed_streams_watch_events_as_they_are_sent() {
         let api = Scenario::new();
-        let (feed, answer) = Answer::feed();
+        let (feed, answer) = Response::feed();
         api.on("GET", "/api/v1/namespaces/apps/configmaps", answer);
         let maps: Api<ConfigMap> = Api::namespaced(api.client(), "apps");
         let mut events = Box::pin(maps.watch(&WatchParams::default(), "0").await.unwrap());

@@ -164,7 +164,7 @@ impl Look {
         let own = Owner { name: name.clone(), namespace: namespace.clone() };
         let Owned::Another(other) = own.of(live) else { return None };
         let key = NamespacedName::new(&other.namespace, &other.name);
-        self.shared.deps.teller.exists(&key).then_some(WhyNot::OwnedBy(other))
+        self.shared.deps.events.exists(&key).then_some(WhyNot::OwnedBy(other))
     }
 
     /// The live object, before anything is done to it.

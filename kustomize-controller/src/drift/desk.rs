@@ -29,9 +29,9 @@ use super::{turns, watch};
 /// Who passes on what the desk has to say. Called without any lock held; must not block.
 pub trait EventSink: Send + Sync + 'static {
     /// An event; its involved object is the Kustomization.
-    fn tell(&self, key: &NamespacedName, occurrence: EventDraft);
+    fn emit(&self, key: &NamespacedName, event: EventDraft);
     /// The condition `Drifted` or `status.drift` is another now. A few times at once, then at most once a second for each Kustomization.
-    fn standing_changed(&self, key: &NamespacedName);
+    fn drift_changed(&self, key: &NamespacedName);
     /// Whether there is a Kustomization of this name.
     fn exists(&self, key: &NamespacedName) -> bool;
 }
@@ -42,7 +42,7 @@ pub struct DriftDeps {
     /// The cluster.
     pub cluster: Cluster,
     /// Who passes on what is found.
-    pub teller: Arc<dyn EventSink>,
+    pub events: Arc<dyn EventSink>,
     /// Whose fields become ours.
     pub takeover: Takeover,
     /// Which managers are people's tools.
@@ -74,7 +74,7 @@ pub(super) struct Shared {
 
 impl DriftLoop {
     /// Opens the desk inside a tokio runtime; its tasks end with `shutdown`.
-    pub fn open(deps: DriftDeps) -> Self {
+    pub fn start(deps: DriftDeps) -> Self {
         let (watchers, sights) = Watchers::new(deps.cluster.clone());
         let shared = Arc::new(Shared {
             deps,
@@ -91,7 +91,7 @@ impl DriftLoop {
 
     /// Takes the pen for an attempt: waits until no correction of this Kustomization is in flight; none begins until the
     /// guard is dropped, and what is seen meanwhile is judged then.
-    pub async fn hold(&self, key: &NamespacedName) -> ReconcileLock {
+    pub async fn lock_for_attempt(&self, key: &NamespacedName) -> ReconcileLock {
         self.0.sit(|sitting| {
             let book = sitting.book(key);
             book.holds += 1;
@@ -121,13 +121,13 @@ impl DriftLoop {
     }
 
     /// Mode, suspension, interval or revision may have changed.
-    pub fn set_terms(&self, key: &NamespacedName, terms: DriftPolicy) {
+    pub fn set_policy(&self, key: &NamespacedName, terms: DriftPolicy) {
         self.0.sit(|sitting| sitting.set_terms(key, terms));
     }
 
     /// Mode, suspension or interval as the Kustomization says them now, whatever becomes of its attempts: what the user
     /// asks to be left alone is left alone at once.
-    pub fn conduct(&self, key: &NamespacedName, mode: Mode, suspended: bool, interval: Duration) {
+    pub fn set_mode(&self, key: &NamespacedName, mode: Mode, suspended: bool, interval: Duration) {
         self.0.sit(|sitting| sitting.conduct(key, mode, suspended, interval));
     }
 
@@ -143,12 +143,12 @@ impl DriftLoop {
     }
 
     /// Takes what a status says into the memory of a new process.
-    pub fn recall(&self, key: &NamespacedName, drift: &DriftStatus) {
+    pub fn restore_status(&self, key: &NamespacedName, drift: &DriftStatus) {
         self.0.sit(|sitting| sitting.recall(key, drift));
     }
 
     /// After a restart, when the revision has moved: looks at what the coming apply will overwrite, so that it can be told.
-    pub async fn witness(&self, key: &NamespacedName, objects: &[Planned], budget: &Budget) {
+    pub async fn read_before_apply(&self, key: &NamespacedName, objects: &[Planned], budget: &Budget) {
         super::unverified::witness(&self.0, key, objects, budget).await;
     }
 
@@ -193,7 +193,7 @@ impl DriftLoop {
     }
 
     /// What stands; `None` while it is not known yet.
-    pub fn standing(&self, key: &NamespacedName) -> Option<DriftReport> {
+    pub fn report(&self, key: &NamespacedName) -> Option<DriftReport> {
         let now = self.0.deps.cluster.now();
         self.0.lock().books.get(key).and_then(|book| DriftReport::of(book, now))
     }
@@ -237,11 +237,11 @@ impl Shared {
     }
 
     pub fn pass_on(&self, post: Effects) {
-        for (key, occurrence) in post.occurrences {
-            self.deps.teller.tell(&key, occurrence);
+        for (key, event) in post.events {
+            self.deps.events.emit(&key, event);
         }
         for key in post.changed {
-            self.deps.teller.standing_changed(&key);
+            self.deps.events.drift_changed(&key);
         }
     }
 

@@ -130,7 +130,7 @@ fn settle(
             }
             kept.taken = taken;
             settled.again = again(kept, retry, terms.interval, now);
-            settled.tellings.extend(standings.stand(&job.id, finding, &why, telltime, now));
+            settled.tellings.extend(standings.open(&job.id, finding, &why, telltime, now));
         }
         Outcome::Vanished => {
             calm_down(kept);
@@ -150,7 +150,7 @@ fn settle(
             settled.again = again(kept, retry, most, now);
             if !error.is_passing() || kept.failures >= FAILURES_UNTOLD {
                 let finding = Finding::unknown(error.to_string(), job.errand.arrived);
-                settled.tellings = standings.stand(&job.id, finding, "", ReportAfter::AtOnce, now);
+                settled.tellings = standings.open(&job.id, finding, "", ReportAfter::AtOnce, now);
             }
         }
         Outcome::Abandoned => settled.again = again(kept, CompareAgain::Backoff, terms.interval, now),

@@ -179,7 +179,7 @@ impl Step<'_> {
             }
             if before == Mode::Disabled && mode != before {
                 again.push((id.clone(), CompareRequest::quiet(now)));
-            } else if book.standings.stands(id) && (resumed || before != mode) {
+            } else if book.standings.is_open(id) && (resumed || before != mode) {
                 again.push((id.clone(), CompareRequest::urgent(now)));
             }
         }

@@ -43,9 +43,9 @@ impl Step<'_> {
             Err(error) => {
                 // Remembered as handled, so that it is told once.
                 book.restored = Some(raw.to_owned());
-                let occurrence = EventDraft::error(Reason::RestoreFailed, error.to_string())
+                let event = EventDraft::error(Reason::RestoreFailed, error.to_string())
                     .with("revision", book.standings.revision());
-                self.send(key, vec![occurrence]);
+                self.send(key, vec![event]);
                 self.touch(key);
                 return;
             }
@@ -60,7 +60,7 @@ impl Step<'_> {
             .objects
             .into_iter()
             .filter(|id| book.objects.get(id).is_some_and(|kept| kept.planned.policy.corrects()))
-            .filter(|id| !everything || book.standings.stands(id))
+            .filter(|id| !everything || book.standings.is_open(id))
             .collect();
         let objects: Vec<_> = left.iter().cloned().collect();
         // One request that comes while another goes on takes what that has left.
@@ -74,9 +74,9 @@ impl Step<'_> {
                 "{} of the objects named in {RESTORE_ANNOTATION} are not in the inventory: {names}",
                 chosen.strangers.len()
             );
-            let occurrence =
+            let event =
                 EventDraft::error(Reason::RestoreFailed, message).with("revision", book.standings.revision());
-            self.send(key, vec![occurrence]);
+            self.send(key, vec![event]);
         }
         for id in objects {
             self.request(key, &id, CompareRequest { restore: true, ..CompareRequest::urgent(now) });

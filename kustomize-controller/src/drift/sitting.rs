@@ -53,7 +53,7 @@ pub(super) struct State {
 /// What is passed on after a sitting.
 #[derive(Default)]
 pub(super) struct Effects {
-    pub occurrences: Vec<(NamespacedName, EventDraft)>,
+    pub events: Vec<(NamespacedName, EventDraft)>,
     pub changed: BTreeSet<NamespacedName>,
 }
 
@@ -145,19 +145,19 @@ impl<'a> Step<'a> {
     pub fn tell(&mut self, key: &NamespacedName, tellings: Vec<DriftEvent>) {
         let now = self.now;
         let Some(book) = self.state.books.get_mut(key) else { return };
-        let occurrences = book.burst.offer(tellings, now);
-        self.send(key, occurrences);
+        let events = book.burst.offer(tellings, now);
+        self.send(key, events);
         self.touch(key);
     }
 
     /// Tells at once.
-    pub fn send(&mut self, key: &NamespacedName, occurrences: Vec<EventDraft>) {
+    pub fn send(&mut self, key: &NamespacedName, events: Vec<EventDraft>) {
         let origin = self.state.books.get(key).and_then(|book| book.terms.origin_revision.clone());
-        let signed = occurrences.into_iter().map(|occurrence| match &origin {
-            Some(origin) => (key.clone(), occurrence.with("originRevision", origin)),
-            None => (key.clone(), occurrence),
+        let signed = events.into_iter().map(|event| match &origin {
+            Some(origin) => (key.clone(), event.with("originRevision", origin)),
+            None => (key.clone(), event),
         });
-        self.post.occurrences.extend(signed);
+        self.post.events.extend(signed);
     }
 
     /// Asks for a look at an object. Further reasons join the look that is already to come.
@@ -179,7 +179,7 @@ impl<'a> Step<'a> {
                 self.state.deferred.push_back((key.clone(), id.clone()));
             }
             Phase::Deferred if errand.background => {}
-            Phase::Idle | Phase::Deferred => match kept.pace.ask(self.now) {
+            Phase::Idle | Phase::Deferred => match kept.pace.request(self.now) {
                 Due::Now => {
                     kept.phase = Phase::Queued;
                     self.state.ready.push_back((key.clone(), id.clone()));

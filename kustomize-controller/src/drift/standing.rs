@@ -68,10 +68,10 @@ impl Step<'_> {
         if book.restoring.as_ref().is_some_and(|restoring| restoring.left.is_empty()) {
             book.restored = book.restoring.take().map(|restoring| restoring.raw);
         }
-        let occurrences = book.burst.due(now);
+        let events = book.burst.due(now);
         let changed = book.report(now);
         book.count(key, &self.shared.deps.metrics, now);
-        self.send(key, occurrences);
+        self.send(key, events);
         if changed {
             self.changed(key);
         }

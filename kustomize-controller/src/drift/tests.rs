@@ -46,7 +46,7 @@ async fn an_edit_is_put_back_at_once_and_told_with_its_author() {
     // Corrected at once: no status.
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(stand.reports(), 0);
-    assert_eq!(stand.desk.standing(&key()).unwrap().condition, None);
+    assert_eq!(stand.desk.report(&key()).unwrap().condition, None);
     // Our own write came back as an event, and led to nothing.
     assert_eq!(stand.writes(), ["GET settings", "PATCH settings"]);
 }
@@ -147,7 +147,7 @@ async fn looks_at_one_object_are_joined_to_one_a_second() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_written_while_an_attempt_holds_the_pen() {
     let stand = Stand::enabled(&["settings"]).await;
-    let hold = stand.desk.hold(&key()).await;
+    let hold = stand.desk.lock_for_attempt(&key()).await;
     stand.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(5)).await;
     // The attempt may overwrite it: what would be lost is looked at.
@@ -166,7 +166,7 @@ async fn an_attempt_waits_for_the_correction_in_flight() {
     stand.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(stand.api.value("settings", "a"), Some("2".to_owned()), "the write is under way");
-    let hold = stand.desk.hold(&key()).await;
+    let hold = stand.desk.lock_for_attempt(&key()).await;
     assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()), "the write has ended");
     drop(hold);
 }
@@ -230,7 +230,7 @@ async fn a_new_revision_tells_what_it_overwrote() {
     let said = stand.said();
     assert_eq!(reasons(&said), [Reason::DriftDetected, Reason::DriftCorrected]);
     assert!(said[1].1.ends_with("; overwritten by revision main@sha1:def"), "{}", said[1].1);
-    assert_eq!(stand.desk.standing(&key()).unwrap().flagged.len(), 0);
+    assert_eq!(stand.desk.report(&key()).unwrap().flagged.len(), 0);
 }
 
 #[tokio::test(start_paused = true)]

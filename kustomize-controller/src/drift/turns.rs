@@ -185,7 +185,7 @@ impl Step<'_> {
 
     /// When an object that differs so may be corrected.
     pub fn turn(&self, job: &CompareJob, finding: &Finding) -> ContentionChange {
-        self.contention(job).map_or(ContentionChange::Now, |contention| contention.ask(finding, self.now))
+        self.contention(job).map_or(ContentionChange::Now, |contention| contention.check(finding, self.now))
     }
 
     fn contention(&self, job: &CompareJob) -> Option<&Contention> {

@@ -24,7 +24,7 @@ pub(super) async fn listen(shared: Arc<Shared>, mut sights: Receiver<WatchEvent>
 }
 
 fn hear(shared: &Shared, sight: WatchEvent) {
-    let WatchEvent { kind, news } = sight;
+    let WatchEvent { kind, change: news } = sight;
     match news {
         WatchChange::Seen { metadata, listed } => {
             let id = id_of(&kind, &metadata);
@@ -167,7 +167,7 @@ impl Step<'_> {
             );
             let revision = book.standings.revision();
             let telling = DriftEvent::new(&id, &finding, self.now, revision, Reason::DriftUnknown, text);
-            self.send(&key, vec![telling.occurrence]);
+            self.send(&key, vec![telling.event]);
         }
     }
 }

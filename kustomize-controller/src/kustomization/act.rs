@@ -56,7 +56,7 @@ pub async fn act(
     let Decision { plan, memory } = decision;
     let managed = |changes| Managed { terms: terms.clone(), objects: planned.to_vec(), changes };
     if memory == Memory::Unverified {
-        context.desk.adopt_unverified(key, managed(Vec::new()));
+        context.drift.adopt_unverified(key, managed(Vec::new()));
     }
     let recorded = visit.ledger().inventory();
     if plan.prune.is_empty() {
@@ -66,9 +66,9 @@ pub async fn act(
         return Ok(Receipt::Kept);
     }
     let budget = budget(visit, context, APPLY_MAX);
-    let hold = context.desk.hold(key).await;
+    let hold = context.drift.lock_for_attempt(key).await;
     if memory == Memory::Witnessed {
-        context.desk.witness(key, planned, &budget).await;
+        context.drift.read_before_apply(key, planned, &budget).await;
     }
     let before = recorded.len();
     if recorded != plan.write_ahead {
@@ -82,12 +82,12 @@ pub async fn act(
     let order = ApplyOptions {
         concurrency: context.concurrency,
         takeover: context.takeover.clone(),
-        known: context.desk.known(key),
+        known: context.drift.known(key),
         budget: budget.clone(),
     };
     let applied = execute(&context.cluster, &plan.waves, &order).await;
     visit.ledger().note_lines(applied.lines());
-    let (complete, complaint) = (applied.is_complete(), applied.error_summary());
+    let (complete, summary) = (applied.is_complete(), applied.error_summary());
     let outcome = if complete {
         // What is applied, or put back where it is missing: the watch may not show it yet.
         let wanted = match terms.mode {
@@ -102,11 +102,11 @@ pub async fn act(
         };
         delete(question, &budget, visit, kind, (before, plan.desired.clone())).await
     } else {
-        let complaint = complaint.unwrap_or_default();
-        failed(KustomizationError::Apply { complaint }, &budget, visit)
+        let summary = summary.unwrap_or_default();
+        failed(KustomizationError::Apply { summary }, &budget, visit)
     };
     // Whatever was applied is known from now on, also when the rest failed.
-    context.desk.adopt(key, managed(applied.changes));
+    context.drift.adopt(key, managed(applied.changes));
     drop(hold);
     verify_later(plan.write_ahead.ids(), visit, kind);
     match outcome? {
@@ -168,7 +168,7 @@ async fn delete(
     if reread::reread(visit, question.artifact, context).await? == Reread::Superseded {
         return Ok(Pruning::Superseded);
     }
-    let asked = claims::ask(question, visit, kind).await;
+    let asked = claims::check(question, visit, kind).await;
     let (owner, claims) = (owner(visit.object()), asked.claims.clone());
     let pruned = prune(&context.cluster, candidates, &owner, claims, context.concurrency, budget).await;
     let (said, is_news) = claims::remember(&pruned, &asked, visit, kind);
@@ -189,7 +189,7 @@ async fn delete(
     drop(ledger);
     match pruned.error_summary() {
         None => Ok(Pruning::Done),
-        Some(complaint) => failed(KustomizationError::Prune { complaint }, budget, visit),
+        Some(summary) => failed(KustomizationError::Prune { summary }, budget, visit),
     }
 }
 

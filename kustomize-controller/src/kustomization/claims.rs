@@ -133,7 +133,7 @@ pub struct Question<'a> {
 }
 
 /// Asks every other Kustomization that is known.
-pub async fn ask(question: Question<'_>, visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Asked {
+pub async fn check(question: Question<'_>, visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Asked {
     let others = kind.others();
     // An empty store is no proof that nobody wants anything.
     others.synced().await;

@@ -121,16 +121,16 @@ pub enum KustomizationError {
     #[error("cannot record what is about to be applied")]
     Record(#[from] ReportError),
     /// Objects were not applied.
-    #[error("{complaint}")]
+    #[error("{summary}")]
     Apply {
         /// Each object, one a line.
-        complaint: String,
+        summary: String,
     },
     /// Objects were not deleted.
-    #[error("{complaint}")]
+    #[error("{summary}")]
     Prune {
         /// Each object.
-        complaint: String,
+        summary: String,
     },
     /// The dependencies lead back to this Kustomization.
     #[error("dependency cycle: {way}: remove one of these from spec.dependsOn")]
@@ -160,12 +160,12 @@ pub enum KustomizationError {
         kept: String,
     },
     /// Objects did not become healthy.
-    #[error("health check failed after {took}: {complaint}")]
+    #[error("health check failed after {took}: {summary}")]
     Unhealthy {
         /// How long was waited.
         took: String,
         /// Which.
-        complaint: String,
+        summary: String,
     },
 }
 

@@ -70,7 +70,7 @@ pub async fn health(
     let stands = find(object.conditions(), "Healthy").filter(|condition| condition.is_true());
     let stands = stands.map(|Condition { message, .. }| message.as_str());
     // As they are before anybody looks: what moves meanwhile is doubtful again.
-    let versions = context.desk.watched_versions(key);
+    let versions = context.drift.watched_versions(key);
     let doubtful = context.healthy.doubtful(key, &targets, &versions);
     if doubtful.is_empty() && stands.is_some() {
         visit.ledger().note_healthy(Duration::ZERO, stands);
@@ -97,23 +97,23 @@ pub async fn health(
             visit.ledger().note_healthy(settled.took, stands);
             Ok(Some(()))
         }
-        (End::Failed | End::TimedOut, Some(complaint)) => {
+        (End::Failed | End::TimedOut, Some(summary)) => {
             context.healthy.forget(key);
             let took = GoDuration::from(settled.took).to_string();
-            let complaint = named(complaint, &unserved);
-            Err(KustomizationError::Unhealthy { took, complaint })
+            let summary = named(summary, &unserved);
+            Err(KustomizationError::Unhealthy { took, summary })
         }
     }
 }
 
 /// A failure of the wait, with the kinds that the cluster does not serve.
-fn named(complaint: String, unserved: &[String]) -> String {
+fn named(summary: String, unserved: &[String]) -> String {
     if unserved.is_empty() {
-        return complaint;
+        return summary;
     }
     let kinds = unserved.join(", ");
     format!(
-        "{complaint}; not served by the cluster: {kinds} (install the definition, or correct spec.healthChecks)"
+        "{summary}; not served by the cluster: {kinds} (install the definition, or correct spec.healthChecks)"
     )
 }
 
@@ -148,7 +148,7 @@ async fn unserved(
         };
         return Err(KustomizationError::Unhealthy {
             took: "0s".to_owned(),
-            complaint: format!("{error}: {remedy}"),
+            summary: format!("{error}: {remedy}"),
         });
     }
     Ok(open.into_iter().collect())

@@ -23,7 +23,7 @@ use crate::drift::DriftLoop;
 /// What is true now.
 pub struct KustomizationLedger {
     key: NamespacedName,
-    desk: DriftLoop,
+    drift_loop: DriftLoop,
     inventory: InventoryRecord,
     applied: Option<Revision>,
     applied_before: Option<String>,
@@ -58,7 +58,7 @@ impl KustomizationLedger {
         let applied = status.last_applied_revision.clone();
         Self {
             key: NamespacedName::of(object),
-            desk: desk.clone(),
+            drift_loop: desk.clone(),
             // An inventory that cannot be read ends the attempt before it is used; it is never overwritten.
             inventory: InventoryRecord::of(status.inventory.as_ref()),
             applied: applied
@@ -69,7 +69,7 @@ impl KustomizationLedger {
             current: None,
             digest: None,
             history: status.history,
-            healthy: ConditionUpdate::Nothing,
+            healthy: ConditionUpdate::Unchanged,
             progress: None,
             lines: Vec::new(),
             kept: Vec::new(),
@@ -107,7 +107,7 @@ impl KustomizationLedger {
         self.note_step("Running health checks", timeout);
         let progress = self.progress.clone().unwrap_or_default();
         self.healthy =
-            ConditionUpdate::Stands(ConditionStatus::Unknown, Detail::new(Reason::Progressing, progress));
+            ConditionUpdate::Set(ConditionStatus::Unknown, Detail::new(Reason::Progressing, progress));
     }
 
     /// Health is waited for, of kinds among others that the cluster does not serve yet.
@@ -115,7 +115,7 @@ impl KustomizationLedger {
         self.note_step(&format!("Waiting for the cluster to serve {kinds}, running health checks"), timeout);
         let progress = self.progress.clone().unwrap_or_default();
         self.healthy =
-            ConditionUpdate::Stands(ConditionStatus::Unknown, Detail::new(Reason::Progressing, progress));
+            ConditionUpdate::Set(ConditionStatus::Unknown, Detail::new(Reason::Progressing, progress));
     }
 
     /// What the attempt is at, as Flux words it.
@@ -177,7 +177,7 @@ impl KustomizationLedger {
 
     /// Nobody asked for health, or there was nothing to look at.
     pub fn note_health_unasked(&mut self) {
-        self.healthy = ConditionUpdate::Cleared;
+        self.healthy = ConditionUpdate::Clear;
     }
 
     /// All objects that were asked about are healthy; `stands` is what the condition says already.
@@ -190,7 +190,7 @@ impl KustomizationLedger {
             self.lines.push(text.clone());
             text
         };
-        self.healthy = ConditionUpdate::Stands(ConditionStatus::True, Detail::new(Reason::Succeeded, text));
+        self.healthy = ConditionUpdate::Set(ConditionStatus::True, Detail::new(Reason::Succeeded, text));
     }
 
     /// What is waited for, for the event.
@@ -257,7 +257,7 @@ impl KustomizationLedger {
         if !self.history.is_empty() {
             patch.insert("history".into(), json!(self.history));
         }
-        if let Some(standing) = self.desk.standing(&self.key)
+        if let Some(standing) = self.drift_loop.report(&self.key)
             && (self.drift_stands || standing.drift.is_some())
         {
             patch.insert("drift".into(), drift(standing.drift.as_ref()));
@@ -281,14 +281,14 @@ fn drift(drift: Option<&plumb_api::kustomize::DriftStatus>) -> Value {
 impl Ledger for KustomizationLedger {
     type Condition = KustomizationCondition;
 
-    fn said(&self, condition: KustomizationCondition) -> ConditionUpdate {
+    fn condition(&self, condition: KustomizationCondition) -> ConditionUpdate {
         match condition {
             KustomizationCondition::Healthy => self.healthy.clone(),
-            KustomizationCondition::Drifted => match self.desk.standing(&self.key) {
-                None => ConditionUpdate::Nothing,
+            KustomizationCondition::Drifted => match self.drift_loop.report(&self.key) {
+                None => ConditionUpdate::Unchanged,
                 Some(standing) => match standing.condition {
-                    Some(detail) => ConditionUpdate::Stands(ConditionStatus::True, detail),
-                    None => ConditionUpdate::Cleared,
+                    Some(detail) => ConditionUpdate::Set(ConditionStatus::True, detail),
+                    None => ConditionUpdate::Clear,
                 },
             },
         }
@@ -305,7 +305,7 @@ impl Ledger for KustomizationLedger {
         metadata
     }
 
-    fn happened(&self) -> Vec<EventDraft> {
+    fn events(&self) -> Vec<EventDraft> {
         let mut told = Vec::new();
         if !self.lines.is_empty() {
             told.push(EventDraft::info(Reason::Progressing, self.lines.join("\n")));

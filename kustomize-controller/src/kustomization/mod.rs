@@ -50,7 +50,7 @@ pub struct Context {
     /// What is not pruned on account of other Kustomizations.
     pub holds: claims::Holds,
     /// Drift between attempts.
-    pub desk: DriftLoop,
+    pub drift: DriftLoop,
     /// The sources.
     pub repositories: ObjectCache<GitRepository>,
     /// What digests of Secrets are keyed with.

@@ -110,7 +110,7 @@ async fn attempt(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Result
     }
     let terms = act::terms(object, &valid, artifact);
     recall(object, visit, context);
-    context.desk.set_terms(visit.key(), terms.clone());
+    context.drift.set_policy(visit.key(), terms.clone());
     let Identified { planned, before } = identify(&built.planned, before, context).await?;
     decide::refuse_empty(object, &planned, &before, context.allow_empty)?;
     note_unreadable(&before, visit);
@@ -125,7 +125,7 @@ async fn attempt(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Result
     }
     restore(object, visit, kind);
     if visit.forced() && valid.mode != Mode::Disabled {
-        context.desk.audit(visit.key());
+        context.drift.audit(visit.key());
     }
     match health::health(&valid, &planned, visit, context).await? {
         Some(()) => Ok(Course::Done(receipt)),
@@ -160,14 +160,14 @@ fn past(
     let is_active = |holder: &NamespacedName| others.get(holder).is_some_and(|holder| !holder.spec.suspend);
     let mut due = context.holds.handed_over_to(key, is_active);
     if at_interval {
-        due.extend(context.desk.at_interval(key));
+        due.extend(context.drift.at_interval(key));
     }
     Past {
         inventory,
         revision: object.status.as_ref().and_then(|status| status.last_applied_revision.clone()),
         whole: same_manifests && (facts::is_ready(object) || is_underway(object)),
-        known: context.desk.is_known(key),
-        applied: context.desk.applied(key),
+        known: context.drift.is_known(key),
+        applied: context.drift.applied(key),
         due,
     }
 }
@@ -186,7 +186,7 @@ fn is_underway(object: &Kustomization) -> bool {
 /// After a restart: drift that was told already is not told again.
 pub fn recall(object: &Kustomization, visit: &Visit<Kustomizations>, context: &Context) {
     if let Some(drift) = object.status.as_ref().and_then(|status| status.drift.as_ref()) {
-        context.desk.recall(visit.key(), drift);
+        context.drift.restore_status(visit.key(), drift);
     }
 }
 
@@ -195,7 +195,7 @@ fn restore(object: &Kustomization, visit: &Visit<Kustomizations>, kind: &Kustomi
     let Some(raw) = object.metadata.annotations.as_ref().and_then(|all| all.get(RESTORE)) else { return };
     let drift = object.status.as_ref().and_then(|status| status.drift.as_ref());
     let inventory = visit.ledger().inventory();
-    kind.context.desk.restore(
+    kind.context.drift.restore(
         visit.key(),
         RestoreRequest {
             raw,
@@ -231,13 +231,15 @@ async fn look(
         return Ok(());
     }
     let terms = act::terms(object, &valid, artifact);
-    if context.desk.is_known(visit.key()) {
-        context.desk.set_terms(visit.key(), terms);
+    if context.drift.is_known(visit.key()) {
+        context.drift.set_policy(visit.key(), terms);
         return Ok(());
     }
     let built = build(object, artifact, context, "", Some(visit.worker())).await?;
     recall(object, visit, context);
     let objects = identify(&built.planned, Inventory::default(), context).await?.planned.into_owned();
-    context.desk.adopt_unverified(visit.key(), crate::drift::Managed { terms, objects, changes: Vec::new() });
+    context
+        .drift
+        .adopt_unverified(visit.key(), crate::drift::Managed { terms, objects, changes: Vec::new() });
     Ok(())
 }

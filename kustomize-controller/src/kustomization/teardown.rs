@@ -46,8 +46,8 @@ async fn take_down(
 ) -> Result<Teardown, KustomizationError> {
     let (object, context) = (visit.object(), kind.context.as_ref());
     // From here on nothing of it is put back.
-    let hold = context.desk.hold(visit.key()).await;
-    context.desk.forget(visit.key());
+    let hold = context.drift.lock_for_attempt(visit.key()).await;
+    context.drift.forget(visit.key());
     drop(hold);
     let before = Inventory::from_wire(object.status.as_ref().and_then(|status| status.inventory.as_ref()))?;
     if object.spec.suspend || !object.spec.deletes_objects() {
@@ -67,7 +67,7 @@ async fn take_down(
         applied: BTreeSet::new(),
         artifact: artifact.as_ref(),
     };
-    let asked = claims::ask(question, visit, kind).await;
+    let asked = claims::check(question, visit, kind).await;
     let (owner, wanted) = (owner(object), asked.claims.clone());
     let pruned = prune(&context.cluster, &plan.prune, &owner, wanted, context.concurrency, &budget).await;
     let (said, is_news) = claims::remember(&pruned, &asked, visit, kind);
@@ -84,7 +84,7 @@ async fn take_down(
     ledger.note_inventory(rest);
     let said = ledger.kept();
     match (pruned.error_summary(), said) {
-        (Some(complaint), _) => Err(KustomizationError::Prune { complaint }),
+        (Some(summary), _) => Err(KustomizationError::Prune { summary }),
         (None, Some(kept)) => Err(KustomizationError::PruneHeld { kept }),
         (None, None) => Ok(Teardown::Done),
     }

@@ -58,7 +58,7 @@ async fn of_config_map(
 
 #[cfg(test)]
 mod tests {
-    use plumb_testkit::scenario::{Answer, Scenario};
+    use plumb_testkit::scenario::{Response, Scenario};
     use serde_json::{Value, json};
 
     use super::*;
@@ -81,18 +81,18 @@ mod tests {
         api.on(
             "GET",
             "/api/v1/namespaces/prod/configmaps/any",
-            Answer::ok(json!({
+            Response::ok(json!({
                 "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": { "a": "1", "b": "1" }
             })),
         );
         api.on(
             "GET",
             "/api/v1/namespaces/prod/configmaps/text",
-            Answer::ok(json!({
+            Response::ok(json!({
                 "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": { "b": "2" }
             })),
         );
-        api.on("GET", "/api/v1/namespaces/prod/configmaps/none", Answer::not_found());
+        api.on("GET", "/api/v1/namespaces/prod/configmaps/none", Response::not_found());
         api
     }
 

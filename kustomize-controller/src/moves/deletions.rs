@@ -96,7 +96,7 @@ async fn a_source_that_moves_on_between_apply_and_prune_supersedes_the_attempt_w
     let uid = world.map("a")["metadata"]["uid"].clone();
     world.api.forget_calls();
     let both = maps(&["one/a.yaml", "one/b.yaml"]);
-    world.api.on("GET", SOURCE, Answer::ok(source(&world.artifact(&both, THIRD))));
+    world.api.on("GET", SOURCE, Response::ok(source(&world.artifact(&both, THIRD))));
     world.publish(&maps(&["one/b.yaml"]), NEXT);
     world.until("the source is read again", |world| !world.api.matching("GET", SOURCE).is_empty()).await;
     // The watch is slower than the read.
@@ -115,7 +115,7 @@ async fn a_source_that_moves_on_between_apply_and_prune_supersedes_the_attempt_w
 async fn a_prune_stops_where_the_watch_does_not_show_that_the_source_has_moved_on() {
     let world = one(&json!({})).await;
     let newest = source(&world.artifact(&maps(&["one/a.yaml", "one/b.yaml"]), THIRD));
-    world.api.on("GET", SOURCE, Answer::ok(newest));
+    world.api.on("GET", SOURCE, Response::ok(newest));
     world.publish(&maps(&["one/b.yaml"]), NEXT);
     world.until("it is read twice", |world| world.api.matching("GET", SOURCE).len() == 2).await;
     assert_eq!((world.deletions(), world.inventory("one").len()), (Vec::new(), 2));

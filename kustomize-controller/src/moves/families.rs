@@ -23,7 +23,7 @@ fn serve_kustomizations(api: &Scenario) {
         "apiVersion": "apidiscovery.k8s.io/v2", "kind": "APIGroupDiscoveryList", "metadata": {},
         "items": [{"metadata": {"name": group}, "versions": [version]}],
     });
-    api.on("GET", "/apis", Answer::ok(list));
+    api.on("GET", "/apis", Response::ok(list));
 }
 
 /// `one` is being deleted; it has applied `a` and `two`, which has applied `three`, which cannot be built. `four` is suspended.

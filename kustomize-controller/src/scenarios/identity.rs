@@ -28,12 +28,12 @@ fn gates(api: &Scenario) {
     api.on(
         "GET",
         "/apis",
-        Answer::ok(json!({
+        Response::ok(json!({
             "apiVersion": "apidiscovery.k8s.io/v2", "kind": "APIGroupDiscoveryList", "metadata": {}, "items": groups
         })),
     );
-    api.on("PATCH", &format!("{GATES}/*"), Answer::with(applied));
-    api.on("GET", GATES, Answer::silence());
+    api.on("PATCH", &format!("{GATES}/*"), Response::with(applied));
+    api.on("GET", GATES, Response::silence());
 }
 
 fn in_namespace(inventory: &'static [&'static str]) -> impl FnOnce(&mut Value) {
@@ -76,16 +76,16 @@ async fn an_entry_with_a_namespace_of_an_earlier_version_is_the_same_object() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn drift_of_a_cluster_scoped_custom_object_under_a_target_namespace_is_corrected() {
-    let (feed, watch) = Answer::feed();
+    let (feed, watch) = Response::feed();
     let stand = Stand::start(GATE, in_namespace(&[]), |api| {
         gates(api);
         let gone = json!({
             "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404,
             "message": "gates \"g1\" not found", "details": { "name": "g1", "kind": "gates", "group": "net.test" }
         });
-        api.on("GET", &format!("{GATES}/g1"), Answer::json(404, gone));
+        api.on("GET", &format!("{GATES}/g1"), Response::json(404, gone));
         api.on("GET", GATES, watch);
-        api.once("GET", GATES, Answer::list("meta.k8s.io/v1", "PartialObjectMetadataList", &[]));
+        api.once("GET", GATES, Response::list("meta.k8s.io/v1", "PartialObjectMetadataList", &[]));
     })
     .await;
     let status = stand.until_ready_is("True").await;
@@ -116,20 +116,20 @@ metadata: {name: 'team:b'}
         &["apps_team__b_rbac.authorization.k8s.io_Role", "apps_team%5F%5Fb_rbac.authorization.k8s.io_Role"];
     let stand = Stand::start(role, in_namespace(recorded), |api| {
         gates(api);
-        api.on("PATCH", &format!("{ROLES}/*"), Answer::with(applied));
-        api.on("GET", "/apis/rbac.authorization.k8s.io/v1/roles", Answer::silence());
+        api.on("PATCH", &format!("{ROLES}/*"), Response::with(applied));
+        api.on("GET", "/apis/rbac.authorization.k8s.io/v1/roles", Response::silence());
         let labels = json!({
             "kustomize.toolkit.fluxcd.io/name": "apps", "kustomize.toolkit.fluxcd.io/namespace": "flux-system"
         });
         api.on(
             "GET",
             &format!("{ROLES}/team__b"),
-            Answer::ok(json!({
+            Response::ok(json!({
                 "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
                 "metadata": { "name": "team__b", "namespace": "apps", "uid": "u2", "resourceVersion": "3", "labels": labels }
             })),
         );
-        api.on("DELETE", &format!("{ROLES}/team__b"), Answer::ok(json!({ "kind": "Status", "status": "Success" })));
+        api.on("DELETE", &format!("{ROLES}/team__b"), Response::ok(json!({ "kind": "Status", "status": "Success" })));
     })
     .await;
     let status = stand.until_ready_is("True").await;

@@ -41,7 +41,7 @@ impl Stand {
 async fn an_apply_that_is_never_answered_ends_the_attempt_soon_after_its_timeout_and_is_named() {
     let edit = |object: &mut Value| object["spec"]["timeout"] = "30s".into();
     let stand = Stand::start(MANIFESTS, edit, |api| {
-        api.on("PATCH", A, Answer::silence());
+        api.on("PATCH", A, Response::silence());
     })
     .await;
     stand.until_a_is_asked_for().await;
@@ -60,7 +60,7 @@ async fn a_newer_revision_waits_for_no_old_write_and_repeats_it_when_it_can_come
         MANIFESTS,
         |_| {},
         |api| {
-            api.once("PATCH", A, Answer::silence());
+            api.once("PATCH", A, Response::silence());
         },
     )
     .await;
@@ -87,13 +87,13 @@ async fn what_leaves_git_while_its_apply_is_unanswered_stays_in_the_inventory_un
         MANIFESTS,
         |_| {},
         |api| {
-            api.on("PATCH", A, Answer::silence());
+            api.on("PATCH", A, Response::silence());
             let details = json!({ "name": "a", "kind": "configmaps" });
             let absent = json!({
                 "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404,
                 "message": "configmaps \"a\" not found", "details": details
             });
-            api.on("GET", A, Answer::json(404, absent));
+            api.on("GET", A, Response::json(404, absent));
         },
     )
     .await;

@@ -62,12 +62,12 @@ spec: {ttlSecondsAfterFinished: 0, template: {spec: {restartPolicy: Never, conta
         api.on(
             "GET",
             "/apis",
-            Answer::ok(json!({
+            Response::ok(json!({
                 "apiVersion": "apidiscovery.k8s.io/v2", "kind": "APIGroupDiscoveryList", "metadata": {}, "items": [kinds]
             })),
         );
-        api.on("PATCH", "/apis/batch/v1/namespaces/prod/jobs/*", Answer::with(applied));
-        api.on("GET", "/apis/batch/v1/jobs", Answer::silence());
+        api.on("PATCH", "/apis/batch/v1/namespaces/prod/jobs/*", Response::with(applied));
+        api.on("GET", "/apis/batch/v1/jobs", Response::silence());
         listed_as_none(api, "/apis/batch/v1/namespaces/prod/jobs");
     })
     .await;
@@ -79,11 +79,11 @@ fn listed_as_none(api: &Scenario, path: &str) {
     api.on(
         "GET",
         path,
-        Answer::with(|call| {
+        Response::with(|call| {
             if call.parameter("watch").is_some() {
-                Answer::silence()
+                Response::silence()
             } else {
-                Answer::list("batch/v1", "JobList", &[])
+                Response::list("batch/v1", "JobList", &[])
             }
         }),
     );

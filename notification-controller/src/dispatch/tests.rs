@@ -106,7 +106,7 @@ async fn a_redirect_is_not_followed() {
 #[tokio::test]
 async fn a_missing_secret_and_a_missing_server_are_told() {
     let api = Scenario::new();
-    api.on("GET", "/api/v1/namespaces/prod/secrets/*", plumb_testkit::scenario::Answer::not_found());
+    api.on("GET", "/api/v1/namespaces/prod/secrets/*", plumb_testkit::scenario::Response::not_found());
     let (tell, told) = teller();
     let (dispatcher, _) = dispatcher(&api, tell);
     dispatcher.offer(delivery("p"), spec(json!({ "type": "generic", "secretRef": { "name": "ghost" } })));

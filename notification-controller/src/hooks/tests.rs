@@ -1,6 +1,6 @@
 //! Webhooks against the server, over HTTP, with a mock API server behind it.
 
-use plumb_testkit::scenario::{Answer as ApiAnswer, Scenario};
+use plumb_testkit::scenario::{Response as ApiAnswer, Scenario};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 

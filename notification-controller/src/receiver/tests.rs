@@ -3,7 +3,7 @@
 
 use plumb_api::notification::{Receiver, ReceiverCondition};
 use plumb_status::{Before, Next, Status, breaches, summarize};
-use plumb_testkit::scenario::{Answer, Scenario};
+use plumb_testkit::scenario::{Response, Scenario};
 use serde_json::{Value, json};
 
 use super::ledger::ReceiverLedger;
@@ -126,13 +126,13 @@ async fn another_token_leads_to_another_path_at_the_next_look() {
 #[tokio::test]
 async fn without_a_token_there_is_no_path_and_it_is_tried_again() {
     for (answer, why) in [
-        (Answer::not_found(), "failed to get secret 'prod/s': secrets \"s\" not found"),
+        (Response::not_found(), "failed to get secret 'prod/s': secrets \"s\" not found"),
         (
-            Answer::ok(json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s" } })),
+            Response::ok(json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s" } })),
             "secret 'prod/s' has no key 'token'",
         ),
         (
-            Answer::ok(json!({
+            Response::ok(json!({
                 "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s" }, "data": { "token": "" }
             })),
             "secret 'prod/s' has no key 'token'",
@@ -160,7 +160,7 @@ async fn without_a_token_there_is_no_path_and_it_is_tried_again() {
 async fn an_api_server_that_refuses_does_not_cost_the_path() {
     let mut fixture = Fixture::new();
     fixture.attempt().await;
-    fixture.api.on("GET", SECRET, Answer::forbidden("no"));
+    fixture.api.on("GET", SECRET, Response::forbidden("no"));
     let outcome = fixture.attempt().await;
     let ready = "False TokenNotFound: unable to read token: failed to get secret 'prod/s': the API server answered 403";
     assert_eq!((outcome.ready.as_str(), &outcome.path), (ready, &json!(PATH)));

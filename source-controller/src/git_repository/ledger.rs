@@ -96,8 +96,8 @@ impl GitRepositoryLedger {
     }
 
     /// Something happened that is told whatever the ending.
-    pub fn note(&mut self, occurrence: EventDraft) {
-        self.happened.push(occurrence);
+    pub fn note(&mut self, event: EventDraft) {
+        self.happened.push(event);
     }
 
     /// The artifact as it stands.
@@ -154,28 +154,28 @@ pub fn announced(artifact: Artifact, advertised: &Advertised) -> Artifact {
 impl Ledger for GitRepositoryLedger {
     type Condition = GitRepositoryCondition;
 
-    fn said(&self, condition: GitRepositoryCondition) -> ConditionUpdate {
+    fn condition(&self, condition: GitRepositoryCondition) -> ConditionUpdate {
         match condition {
             GitRepositoryCondition::ArtifactInStorage => match (self.storage, self.stored_detail()) {
-                (Storage::Holds, Some(detail)) => ConditionUpdate::Stands(ConditionStatus::True, detail),
-                (Storage::Lost, _) => ConditionUpdate::Cleared,
-                (Storage::Holds | Storage::Unknown, _) => ConditionUpdate::Nothing,
+                (Storage::Holds, Some(detail)) => ConditionUpdate::Set(ConditionStatus::True, detail),
+                (Storage::Lost, _) => ConditionUpdate::Clear,
+                (Storage::Holds | Storage::Unknown, _) => ConditionUpdate::Unchanged,
             },
             GitRepositoryCondition::ArtifactOutdated => match &self.outdated_by {
                 Some(revision) => {
                     let text = format!("new upstream revision '{revision}'");
-                    ConditionUpdate::Stands(ConditionStatus::True, Detail::new(Reason::NewRevision, text))
+                    ConditionUpdate::Set(ConditionStatus::True, Detail::new(Reason::NewRevision, text))
                 }
-                None if self.is_found => ConditionUpdate::Cleared,
-                None => ConditionUpdate::Nothing,
+                None if self.is_found => ConditionUpdate::Clear,
+                None => ConditionUpdate::Unchanged,
             },
-            GitRepositoryCondition::FetchFailed if self.is_found => ConditionUpdate::Cleared,
+            GitRepositoryCondition::FetchFailed if self.is_found => ConditionUpdate::Clear,
             GitRepositoryCondition::FetchFailed | GitRepositoryCondition::StorageOperationFailed => {
-                ConditionUpdate::Nothing
+                ConditionUpdate::Unchanged
             }
             // Left behind by Flux: this version refuses the fields that they belong to.
             GitRepositoryCondition::IncludeUnavailable | GitRepositoryCondition::SourceVerified => {
-                if self.is_found { ConditionUpdate::Cleared } else { ConditionUpdate::Nothing }
+                if self.is_found { ConditionUpdate::Clear } else { ConditionUpdate::Unchanged }
             }
         }
     }
@@ -196,7 +196,7 @@ impl Ledger for GitRepositoryLedger {
             .collect()
     }
 
-    fn happened(&self) -> Vec<EventDraft> {
+    fn events(&self) -> Vec<EventDraft> {
         self.happened.clone()
     }
 

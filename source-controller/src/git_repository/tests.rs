@@ -14,7 +14,7 @@ use plumb_testkit::{
     gitserver::{Credentials, GitServer, GitServerOptions},
     hostile::{HostileServer, Hostility},
     repository::Repository,
-    scenario::{Answer, Scenario},
+    scenario::{Response, Scenario},
 };
 use serde_json::{Value, json};
 
@@ -69,7 +69,7 @@ impl Fixture {
     fn secret(&self, data: &[(&str, &str)]) {
         let data: Value = data.iter().map(|(key, value)| ((*key).to_owned(), json!(base64(value)))).collect();
         let body = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "git"}, "data": data});
-        self.api.on("GET", SECRET_PATH, Answer::ok(body));
+        self.api.on("GET", SECRET_PATH, Response::ok(body));
     }
 
     /// One attempt; its status is stored as the runtime would store it.
@@ -322,7 +322,7 @@ async fn bad_input_has_a_reason_and_a_message() {
         (open.url("empty"), json!({}), None, "EmptyGitRepository", "empty"),
     ] {
         let mut fixture = Fixture::new(&url);
-        fixture.api.on("GET", SECRET_PATH, Answer::not_found());
+        fixture.api.on("GET", SECRET_PATH, Response::not_found());
         for (field, value) in spec.as_object().unwrap() {
             fixture.set(field, value.clone());
         }
@@ -381,7 +381,8 @@ async fn other_ignore_rules_give_another_artifact_of_the_same_revision() {
     assert_eq!(fixture.object["status"]["observedIgnore"], "/skip.yaml");
     // Whoever was told of the first still finds it.
     assert_ne!(fixture.artifact()["path"], before["path"]);
-    let earlier = fixture.stored().with_file_name(before["path"].as_str().unwrap().rsplit('/').next().unwrap());
+    let earlier =
+        fixture.stored().with_file_name(before["path"].as_str().unwrap().rsplit('/').next().unwrap());
     assert!(earlier.is_file(), "{}", earlier.display());
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Window {
     slots: Arc<Semaphore>,
     waiting: VecDeque<Group>,
     watched: VecDeque<Watched>,
-    sights: SelectAll<BoxStream<'static, Sighting>>,
+    events: SelectAll<BoxStream<'static, Sighting>>,
     rotates: Instant,
 }
 
@@ -54,7 +54,7 @@ impl Window {
             slots: Arc::clone(cluster.watch_slots()),
             waiting: groups.into(),
             watched: VecDeque::new(),
-            sights: SelectAll::new(),
+            events: SelectAll::new(),
             rotates: Instant::now() + ROTATION,
         };
         window.fill();
@@ -66,7 +66,7 @@ impl Window {
         loop {
             let rotates = !self.waiting.is_empty();
             tokio::select! {
-                Some(sight) = self.sights.next() => return sight,
+                Some(event) = self.events.next() => return event,
                 () = tokio::time::sleep_until(self.rotates), if rotates => self.rotate(verdicts),
                 else => std::future::pending().await,
             }
@@ -102,9 +102,9 @@ impl Window {
                 return;
             }
             let Some(group) = self.waiting.pop_front() else { return };
-            let sights = group.clone().watch(self.cluster.clone(), self.budget.clone());
-            let (sights, stop) = stream::abortable(sights);
-            self.sights.push(sights.boxed());
+            let events = group.clone().watch(self.cluster.clone(), self.budget.clone());
+            let (events, stop) = stream::abortable(events);
+            self.events.push(events.boxed());
             self.watched.push_back(Watched { ids: group.ids(), group, stop, _slot: slot });
         }
     }

@@ -12,7 +12,7 @@ fn hurried(after: Duration, token: &CancellationToken) -> Budget {
 
 fn silent(count: usize) -> (Scenario, Plan) {
     let api = api();
-    api.on("PATCH", &format!("{MAPS}/*"), Answer::silence());
+    api.on("PATCH", &format!("{MAPS}/*"), Response::silence());
     (api, plan((0..count).map(|at| map(&format!("m{at:02}"))).collect()))
 }
 
@@ -24,10 +24,10 @@ async fn writes_that_are_never_answered_end_an_apply_soon_after_its_deadline_wit
     let applied = execute(&cluster(&api), &plan.waves, &order).await;
     // The writes beside the first one end with it, or after the grace of a write.
     assert!((30 + HURRIED..=35 + HURRIED).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
-    let complaint = applied.error_summary().unwrap();
+    let summary = applied.error_summary().unwrap();
     for name in ["m00", "m01", "m02", "m03"] {
         let named = format!("ConfigMap/prod/{name} apply failed: the API server did not answer within");
-        assert!(complaint.contains(&named), "{complaint}");
+        assert!(summary.contains(&named), "{summary}");
     }
     assert_eq!((applied.ended, applied.untouched, patches(&api).len()), (Ended::Refused, 8, 4));
     // The server gives up first, so that its answer says what became of the write.
@@ -56,7 +56,7 @@ async fn a_newer_revision_waits_for_no_write_that_is_never_answered() {
 #[tokio::test(start_paused = true)]
 async fn an_apply_whose_writes_are_answered_goes_on_after_its_deadline() {
     let api = api();
-    let answer = Answer::with(|call| Answer::created(live(&call.body)));
+    let answer = Response::with(|call| Response::created(live(&call.body)));
     api.on("PATCH", &format!("{MAPS}/*"), answer.after(Duration::from_secs(8)));
     let plan = plan((0..12).map(|at| map(&format!("m{at:02}"))).collect());
     let token = CancellationToken::new();
@@ -105,9 +105,9 @@ async fn a_deletion_that_is_never_answered_ends_a_prune_and_is_named() {
             "name": name, "namespace": "prod", "uid": "u", "resourceVersion": "7", "labels": labels,
         });
         let live = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata});
-        api.on("GET", &format!("{MAPS}/{name}"), Answer::ok(live));
+        api.on("GET", &format!("{MAPS}/{name}"), Response::ok(live));
     }
-    api.on("DELETE", &format!("{MAPS}/*"), Answer::silence());
+    api.on("DELETE", &format!("{MAPS}/*"), Response::silence());
     let (began, token, cluster) = (Instant::now(), CancellationToken::new(), cluster(&api));
     let budget = hurried(Duration::from_secs(30), &token);
     let all = candidates(&["a", "b", "c"]);

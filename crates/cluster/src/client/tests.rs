@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
-use plumb_testkit::scenario::{Answer, Scenario};
+use plumb_testkit::scenario::{Response, Scenario};
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -18,7 +18,7 @@ fn maps(client: Client) -> Api<ConfigMap> {
 #[tokio::test(start_paused = true)]
 async fn a_list_that_is_never_answered_ends() {
     let api = Scenario::new();
-    api.on("GET", MAPS, Answer::silence());
+    api.on("GET", MAPS, Response::silence());
     let began = Instant::now();
     let listed = maps(with_deadlines(api.client(), Deadlines::USUAL)).list(&ListParams::default()).await;
     let error = plumb_status::chain(&listed.unwrap_err());
@@ -29,7 +29,7 @@ async fn a_list_that_is_never_answered_ends() {
 #[tokio::test(start_paused = true)]
 async fn a_list_that_never_ends_ends() {
     let api = Scenario::new();
-    let (_feed, endless) = Answer::feed();
+    let (_feed, endless) = Response::feed();
     api.on("GET", MAPS, endless);
     let began = Instant::now();
     let listed = maps(with_deadlines(api.client(), Deadlines::USUAL)).list(&ListParams::default()).await;
@@ -41,7 +41,7 @@ async fn a_list_that_never_ends_ends() {
 #[tokio::test(start_paused = true)]
 async fn a_write_is_waited_for_longer_than_the_server_takes_at_most() {
     let api = Scenario::new();
-    api.on("PATCH", &format!("{MAPS}/a"), Answer::silence());
+    api.on("PATCH", &format!("{MAPS}/a"), Response::silence());
     let began = Instant::now();
     let patch = Patch::Merge(json!({}));
     let maps = maps(with_deadlines(api.client(), Deadlines::USUAL));

@@ -57,7 +57,7 @@ impl EventAggregator {
             self.count(&telling);
             if self.passed < AT_ONCE {
                 self.passed += 1;
-                out.push(telling.occurrence);
+                out.push(telling.event);
             } else if self.objects.len() <= OBJECTS_MAX {
                 self.held.push(telling);
             } else {
@@ -76,7 +76,7 @@ impl EventAggregator {
         if objects.len() > OBJECTS_MAX {
             counts.into_values().map(Count::into_occurrence).collect()
         } else {
-            held.into_iter().map(|telling| telling.occurrence).collect()
+            held.into_iter().map(|telling| telling.event).collect()
         }
     }
 
@@ -87,15 +87,15 @@ impl EventAggregator {
     }
 
     fn count(&mut self, telling: &DriftEvent) {
-        let DriftEvent { id, class, occurrence } = telling;
+        let DriftEvent { id, class, event } = telling;
         // The set is bounded: beyond the limit only numbers grow.
         if self.objects.len() <= OBJECTS_MAX {
             self.objects.insert(id.clone());
         }
-        let text = |key: &str| occurrence.metadata.get(key).cloned().unwrap_or_default();
-        let count = self.counts.entry(occurrence.reason.as_str()).or_insert_with(|| Count {
-            reason: occurrence.reason,
-            error: occurrence.severity == plumb_status::Severity::Error,
+        let text = |key: &str| event.metadata.get(key).cloned().unwrap_or_default();
+        let count = self.counts.entry(event.reason.as_str()).or_insert_with(|| Count {
+            reason: event.reason,
+            error: event.severity == plumb_status::Severity::Error,
             objects: 0,
             named: Vec::new(),
             classes: BTreeMap::new(),
@@ -137,15 +137,14 @@ impl Count {
         };
         let message =
             format!("{objects} objects {fact} ({}{who}): {}{rest}", kinds.join(", "), names.join(", "));
-        let mut occurrence =
+        let mut event =
             if error { EventDraft::error(reason, message) } else { EventDraft::info(reason, message) };
         if let [class] = classes.keys().copied().collect::<Vec<_>>()[..] {
-            occurrence = occurrence.with(telling::CLASS_KEY, class);
+            event = event.with(telling::CLASS_KEY, class);
         }
         if !managers.is_empty() {
-            occurrence =
-                occurrence.with(telling::MANAGER_KEY, managers.into_iter().collect::<Vec<_>>().join(","));
+            event = event.with(telling::MANAGER_KEY, managers.into_iter().collect::<Vec<_>>().join(","));
         }
-        occurrence.with(telling::REVISION_KEY, revision)
+        event.with(telling::REVISION_KEY, revision)
     }
 }

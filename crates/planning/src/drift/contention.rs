@@ -76,7 +76,7 @@ impl Contention {
     }
 
     /// When an object that differs so may be corrected.
-    pub fn ask(&self, finding: &Finding, now: Timestamp) -> ContentionChange {
+    pub fn check(&self, finding: &Finding, now: Timestamp) -> ContentionChange {
         if matches!(finding.class, Class::Missing | Class::Disowned) {
             return ContentionChange::Now;
         }
@@ -233,17 +233,17 @@ mod tests {
         assert_eq!(corrections(&mut contention, "a", "stubborn", &[3]), [3]);
         assert!(contention.is_active());
         let now = at(3);
-        let ask = |key, manager| contention.ask(&changed(key, manager, now), now);
+        let ask = |key, manager| contention.check(&changed(key, manager, now), now);
         assert_eq!(ask("a", "stubborn"), ContentionChange::Later(at(3) + FIRST_DELAY));
         assert_eq!(ask("b", "stubborn"), ContentionChange::Now, "another field");
         let both =
             [changed("a", "stubborn", now), changed("b", "stubborn", now)].map(|finding| finding.fields);
         let both = Finding { fields: both.concat(), ..changed("a", "stubborn", now) };
-        assert_eq!(contention.ask(&both, now), ContentionChange::Now, "another field beside it");
+        assert_eq!(contention.check(&both, now), ContentionChange::Now, "another field beside it");
         assert_eq!(ask("a", "kubectl-edit"), ContentionChange::Now, "another manager");
-        assert_eq!(contention.ask(&Finding::missing(now), now), ContentionChange::Now, "a deleted object");
+        assert_eq!(contention.check(&Finding::missing(now), now), ContentionChange::Now, "a deleted object");
         assert_eq!(
-            contention.ask(&changed("a", "stubborn", at(4)), at(4)),
+            contention.check(&changed("a", "stubborn", at(4)), at(4)),
             ContentionChange::Now,
             "the delay is over"
         );
@@ -269,7 +269,7 @@ mod tests {
         corrections(&mut contention, "a", "stubborn", &[0, 1, 2]);
         for (second, wait) in [(3, 1), (4, 2), (6, 4), (10, 4), (14, 4)] {
             corrections(&mut contention, "a", "stubborn", &[second]);
-            let asked = contention.ask(&changed("a", "stubborn", at(second)), at(second));
+            let asked = contention.check(&changed("a", "stubborn", at(second)), at(second));
             assert_eq!(asked, ContentionChange::Later(at(second + wait)), "{second}");
         }
     }

@@ -30,7 +30,7 @@ pub enum Due {
 
 impl Debounce {
     /// A wake.
-    pub fn ask(&mut self, now: Timestamp) -> Due {
+    pub fn request(&mut self, now: Timestamp) -> Due {
         if self.planned.is_some() {
             return Due::Joined;
         }

@@ -69,7 +69,7 @@ pub enum Via {
     Event,
 }
 
-/// What a sight of an object leads to.
+/// What a event of an object leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wake {
     /// Older than what is known, or the same: ignore it, keep the record.
@@ -129,7 +129,7 @@ impl Record {
         Self { uid, version, generation, hashes, applied, watchfulness }
     }
 
-    /// Takes a sight into the record, whether or not it leads to a comparison: what explains the next event is this one.
+    /// Takes a event into the record, whether or not it leads to a comparison: what explains the next event is this one.
     pub fn advance(&mut self, seen: &Seen) {
         let Seen { uid, version, generation, hashes, owned: _, deleting: _, leftovers: _, via: _ } = seen;
         self.uid.clone_from(uid);
@@ -139,7 +139,7 @@ impl Record {
     }
 }
 
-/// Whether a sight of an object wakes us.
+/// Whether a event of an object wakes us.
 pub fn wake(record: &Record, seen: &Seen) -> Wake {
     if seen.uid != record.uid {
         return if seen.deleting { Wake::Stale } else { Wake::Compare(Cause::Recreated) };

@@ -80,7 +80,7 @@ impl OpenDrift {
     }
 
     /// Drift that is not corrected now.
-    pub fn stand(
+    pub fn open(
         &mut self,
         id: &ObjectId,
         finding: Finding,
@@ -107,7 +107,7 @@ impl OpenDrift {
         }
         let stand = Drift { finding, since, why: why.to_owned(), visible_from, told };
         self.objects.insert(id.clone(), stand);
-        self.tell(id, now).into_iter().collect()
+        self.report(id, now).into_iter().collect()
     }
 
     /// A correction was made. `found` is what was corrected; the object stands no more.
@@ -136,7 +136,7 @@ impl OpenDrift {
         let text = message::corrected(id, found, took, None, now);
         let mut told =
             vec![DriftEvent::new(id, found, found.seen, &self.revision, Reason::DriftCorrected, text)];
-        told.extend(self.stand(id, rest.0, rest.1, ReportAfter::AtOnce, now));
+        told.extend(self.open(id, rest.0, rest.1, ReportAfter::AtOnce, now));
         told
     }
 
@@ -164,7 +164,7 @@ impl OpenDrift {
     pub fn contention_ended(&self, id: &ObjectId, dispute: &Dispute, now: Timestamp) -> DriftEvent {
         let mut telling =
             DriftEvent::contention(id, dispute, now, &self.revision, message::contention_ended(id, dispute));
-        telling.occurrence.severity = Severity::Info;
+        telling.event.severity = Severity::Info;
         telling
     }
 
@@ -186,7 +186,7 @@ impl OpenDrift {
     /// Events whose time has come: grace that ended, and what is told again.
     pub fn due(&mut self, now: Timestamp) -> Vec<DriftEvent> {
         let ids: Vec<ObjectId> = self.objects.keys().cloned().collect();
-        ids.iter().filter_map(|id| self.tell(id, now)).collect()
+        ids.iter().filter_map(|id| self.report(id, now)).collect()
     }
 
     /// When [`Self::due`] has something next.
@@ -201,7 +201,7 @@ impl OpenDrift {
     }
 
     /// Whether the object stands in drift, told or not.
-    pub fn stands(&self, id: &ObjectId) -> bool {
+    pub fn is_open(&self, id: &ObjectId) -> bool {
         self.objects.contains_key(id)
     }
 
@@ -233,7 +233,7 @@ impl OpenDrift {
         taken
     }
 
-    fn tell(&mut self, id: &ObjectId, now: Timestamp) -> Option<DriftEvent> {
+    fn report(&mut self, id: &ObjectId, now: Timestamp) -> Option<DriftEvent> {
         let stand = self.objects.get_mut(id)?;
         let known = stand
             .told

@@ -32,7 +32,7 @@ pub struct DriftEvent {
     /// Which class.
     pub class: Class,
     /// The event; its involved object is the Kustomization.
-    pub occurrence: EventDraft,
+    pub event: EventDraft,
 }
 
 impl DriftEvent {
@@ -45,23 +45,23 @@ impl DriftEvent {
         reason: Reason,
         message: String,
     ) -> Self {
-        let mut occurrence = match reason {
+        let mut event = match reason {
             Reason::DriftCorrected | Reason::DriftResolved => EventDraft::info(reason, message),
             _ => EventDraft::error(reason, message),
         };
-        occurrence = occurrence
+        event = event
             .with(CLASS_KEY, finding.class.as_str())
             .with(SINCE_KEY, super::message::rfc3339(since))
             .with(REVISION_KEY, revision);
         let managers = finding.managers();
         if !managers.is_empty() {
-            occurrence = occurrence.with(MANAGER_KEY, managers[..managers.len().min(MANAGERS_MAX)].join(","));
+            event = event.with(MANAGER_KEY, managers[..managers.len().min(MANAGERS_MAX)].join(","));
         }
         let paths = finding.paths();
         if !paths.is_empty() {
-            occurrence = occurrence.with(PATHS_KEY, few(&paths));
+            event = event.with(PATHS_KEY, few(&paths));
         }
-        Self { id: id.clone(), class: finding.class, occurrence }
+        Self { id: id.clone(), class: finding.class, event }
     }
 }
 
@@ -74,16 +74,16 @@ impl DriftEvent {
         revision: &str,
         message: String,
     ) -> Self {
-        let mut occurrence = EventDraft::error(Reason::DriftContention, message)
+        let mut event = EventDraft::error(Reason::DriftContention, message)
             .with(CLASS_KEY, Class::Drifted.as_str())
             .with(SINCE_KEY, super::message::rfc3339(now))
             .with(REVISION_KEY, revision)
             .with(PATHS_KEY, few(&dispute.paths));
         let managers = &dispute.managers;
         if !managers.is_empty() {
-            occurrence = occurrence.with(MANAGER_KEY, managers[..managers.len().min(MANAGERS_MAX)].join(","));
+            event = event.with(MANAGER_KEY, managers[..managers.len().min(MANAGERS_MAX)].join(","));
         }
-        Self { id: id.clone(), class: Class::Drifted, occurrence }
+        Self { id: id.clone(), class: Class::Drifted, event }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use plumb_api::source::{GitRepository, GitRepositoryCondition};
 use plumb_status::Ledger;
-use plumb_testkit::scenario::{Answer, Call, Scenario};
+use plumb_testkit::scenario::{Call, Response, Scenario};
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 
@@ -122,14 +122,14 @@ impl Stand {
         api.on(
             "PATCH",
             STATUS,
-            Answer::with(move |call| {
+            Response::with(move |call| {
                 let mut version = version.lock().unwrap();
                 *version += 1;
-                Answer::ok(answered(&kept, call, *version))
+                Response::ok(answered(&kept, call, *version))
             }),
         );
         let kept = Arc::clone(&objects);
-        api.on("PATCH", PATH, Answer::with(move |call| Answer::ok(answered(&kept, call, 99))));
+        api.on("PATCH", PATH, Response::with(move |call| Response::ok(answered(&kept, call, 99))));
         let store = ObjectCache::default();
         let queue = Queue::new(cadence::Backoff::default());
         let metrics = Metrics::default();
@@ -179,7 +179,7 @@ impl Stand {
     /// The messages of the Kubernetes events about clamped periods so far.
     async fn period_events(self) -> Vec<String> {
         const EVENTS: &str = "/api/v1/namespaces/apps/events";
-        self.api.on("POST", EVENTS, Answer::with(|call| Answer::ok(call.body.clone())));
+        self.api.on("POST", EVENTS, Response::with(|call| Response::ok(call.body.clone())));
         self.shutdown.cancel();
         let closing = CancellationToken::new();
         closing.cancel();
@@ -371,8 +371,8 @@ async fn a_suspension_and_its_end_are_told_with_who_did_it() {
     meta["kind"] = "PartialObjectMetadata".into();
     meta["metadata"]["managedFields"] =
         json!([{ "manager": "flux", "operation": "Update", "fieldsV1": { "f:spec": { "f:suspend": {} } } }]);
-    stand.api.on("GET", PATH, Answer::ok(meta));
-    stand.api.on("POST", "/api/v1/namespaces/apps/events", Answer::echo());
+    stand.api.on("GET", PATH, Response::ok(meta));
+    stand.api.on("POST", "/api/v1/namespaces/apps/events", Response::echo());
     for (version, suspend) in [("200", false), ("201", true), ("202", true), ("203", false)] {
         let mut next = object("a");
         next["metadata"]["resourceVersion"] = version.into();
@@ -417,7 +417,7 @@ fn settled(name: &str) -> Value {
 async fn an_early_status_that_is_answered_late_does_not_stay() {
     let stand = Stand::new(|_| Step::Sleep(EARLY + Duration::from_millis(200)), 1);
     let objects = Arc::clone(&stand.objects);
-    let late = Answer::with(move |call| Answer::ok(answered(&objects, call, 100)));
+    let late = Response::with(move |call| Response::ok(answered(&objects, call, 100)));
     stand.api.once("PATCH", STATUS, late.after(Duration::from_millis(1500)));
     let began = Instant::now();
     stand.add(settled("a"), Priority::Interval);
@@ -436,9 +436,9 @@ async fn a_status_that_is_never_taken_leaves_no_older_ready() {
     stand.api.on(
         "PATCH",
         STATUS,
-        Answer::with(move |call| match call.body["status"].get("observedIgnore") {
-            Some(_) => Answer::status(413, "RequestEntityTooLarge", "limit is 3145728"),
-            None => Answer::ok(answered(&objects, call, 101)),
+        Response::with(move |call| match call.body["status"].get("observedIgnore") {
+            Some(_) => Response::status(413, "RequestEntityTooLarge", "limit is 3145728"),
+            None => Response::ok(answered(&objects, call, 101)),
         }),
     );
     stand.add(settled(LARGE), Priority::Interval);
@@ -454,9 +454,13 @@ async fn a_status_that_is_never_taken_leaves_no_older_ready() {
 async fn a_status_that_cannot_be_written_is_tried_again_later_and_later() {
     let stand = Stand::new(|_| Step::End(done()), 1);
     for _ in 0..4 {
-        stand.api.once("PATCH", STATUS, Answer::status(500, "InternalError", "no"));
+        stand.api.once("PATCH", STATUS, Response::status(500, "InternalError", "no"));
     }
-    stand.api.on("GET", PATH, Answer::with(|call| Answer::ok(object(call.path.split('/').nth(7).unwrap()))));
+    stand.api.on(
+        "GET",
+        PATH,
+        Response::with(|call| Response::ok(object(call.path.split('/').nth(7).unwrap()))),
+    );
     let began = Instant::now();
     stand.add(object("a"), Priority::Revision);
     let statuses = stand.statuses("a", 5).await;

@@ -2,7 +2,7 @@
 
 use plumb_api::source::GitRepository;
 use plumb_status::Reason;
-use plumb_testkit::scenario::{Answer, Scenario};
+use plumb_testkit::scenario::{Response, Scenario};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -35,11 +35,11 @@ fn recorder_to(address: Option<EventAddress>, metrics: &Metrics) -> (Recorder, S
 #[tokio::test]
 async fn an_event_in_the_cluster_is_written_once_and_then_counted() {
     let api = Scenario::new();
-    api.on("POST", EVENTS, Answer::echo());
-    api.on("PATCH", "/api/v1/namespaces/apps/events/*", Answer::echo());
+    api.on("POST", EVENTS, Response::echo());
+    api.on("PATCH", "/api/v1/namespaces/apps/events/*", Response::echo());
     let (recorder, senders) = recorder(None, &Metrics::default());
     for _ in 0..3 {
-        recorder.tell(
+        recorder.emit(
             &repository(),
             EventDraft::error(Reason::GitOperationFailed, "no route").with("revision", "main@sha1:1"),
         );
@@ -88,9 +88,9 @@ async fn an_event_on_the_wire_has_the_form_that_notification_controller_reads() 
     let (address, heard) = sink("HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n").await;
     let api = Scenario::new();
     let (recorder, senders) = recorder(Some(address), &Metrics::default());
-    recorder.tell(&repository(), EventDraft::info(Reason::NewArtifact, "stored").only_for(Audience::Wire));
+    recorder.emit(&repository(), EventDraft::info(Reason::NewArtifact, "stored").only_for(Audience::Wire));
     recorder
-        .tell(&repository(), EventDraft::trace(Reason::ArtifactUpToDate, "same").only_for(Audience::Wire));
+        .emit(&repository(), EventDraft::trace(Reason::ArtifactUpToDate, "same").only_for(Audience::Wire));
     drop(recorder);
     senders.run(api.client(), CancellationToken::new()).await;
     let event = heard.await.unwrap();
@@ -105,7 +105,7 @@ async fn a_sink_that_refuses_is_counted_and_not_asked_again() {
     let (address, heard) = sink("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
     let metrics = Metrics::default();
     let (recorder, senders) = recorder(Some(address), &metrics);
-    recorder.tell(&repository(), EventDraft::info(Reason::NewArtifact, "stored").only_for(Audience::Wire));
+    recorder.emit(&repository(), EventDraft::info(Reason::NewArtifact, "stored").only_for(Audience::Wire));
     drop(recorder);
     senders.run(Scenario::new().client(), CancellationToken::new()).await;
     heard.await.unwrap();
@@ -117,7 +117,7 @@ async fn what_finds_no_room_is_counted_and_nobody_waits() {
     let metrics = Metrics::default();
     let (recorder, _senders) = recorder(Some("http://127.0.0.1:9/".into()), &metrics);
     for _ in 0..=QUEUED_MAX {
-        recorder.tell(&repository(), EventDraft::info(Reason::NewArtifact, "stored"));
+        recorder.emit(&repository(), EventDraft::info(Reason::NewArtifact, "stored"));
     }
     let text = metrics.render();
     assert!(text.contains(r#"plumb_events_dropped_total{queue="wire"} 1"#), "{text}");
@@ -127,14 +127,14 @@ async fn what_finds_no_room_is_counted_and_nobody_waits() {
 #[tokio::test]
 async fn large_events_take_room_by_their_bytes_and_give_it_back() {
     let api = Scenario::new();
-    api.on("POST", EVENTS, Answer::echo());
+    api.on("POST", EVENTS, Response::echo());
     let mut large = repository();
     let annotation = ("event.toolkit.fluxcd.io/notes".to_owned(), "x".repeat(200 << 10));
     large.metadata.annotations.get_or_insert_default().extend([annotation]);
     let metrics = Metrics::default();
     let (recorder, senders) = recorder(None, &metrics);
     for at in 0..40 {
-        recorder.tell(&large, EventDraft::info(Reason::NewArtifact, format!("stored {at}")));
+        recorder.emit(&large, EventDraft::info(Reason::NewArtifact, format!("stored {at}")));
     }
     let text = metrics.render();
     assert!(text.contains(r#"plumb_events_dropped_total{queue="cluster"} 20"#), "{text}");
@@ -148,10 +148,10 @@ async fn large_events_take_room_by_their_bytes_and_give_it_back() {
 #[tokio::test]
 async fn at_the_end_what_is_queued_still_leaves() {
     let api = Scenario::new();
-    api.on("POST", EVENTS, Answer::echo());
+    api.on("POST", EVENTS, Response::echo());
     let (recorder, senders) = recorder(None, &Metrics::default());
-    recorder.tell(&repository(), EventDraft::error(Reason::GitOperationFailed, "one"));
-    recorder.tell(&repository(), EventDraft::error(Reason::GitOperationFailed, "two"));
+    recorder.emit(&repository(), EventDraft::error(Reason::GitOperationFailed, "one"));
+    recorder.emit(&repository(), EventDraft::error(Reason::GitOperationFailed, "two"));
     let closing = CancellationToken::new();
     closing.cancel();
     senders.run(api.client(), closing).await;
@@ -172,7 +172,7 @@ async fn an_event_on_the_wire_carries_the_token_of_the_file_as_it_is_now() {
     let sending = tokio::spawn(senders.run(Scenario::new().client(), CancellationToken::new()));
     for token in ["old", "new"] {
         std::fs::write(&file, token).unwrap();
-        recorder.tell(&repository(), EventDraft::info(Reason::NewArtifact, token).only_for(Audience::Wire));
+        recorder.emit(&repository(), EventDraft::info(Reason::NewArtifact, token).only_for(Audience::Wire));
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut bytes = vec![0; 4096];
         let read = stream.read(&mut bytes).await.unwrap();
@@ -183,7 +183,7 @@ async fn an_event_on_the_wire_carries_the_token_of_the_file_as_it_is_now() {
     }
     // Without a token nothing is sent, and it is counted.
     std::fs::remove_file(&file).unwrap();
-    recorder.tell(&repository(), EventDraft::info(Reason::NewArtifact, "none").only_for(Audience::Wire));
+    recorder.emit(&repository(), EventDraft::info(Reason::NewArtifact, "none").only_for(Audience::Wire));
     drop(recorder);
     sending.await.unwrap();
     assert!(metrics.render().contains(r#"plumb_events_dropped_total{queue="wire"} 1"#));

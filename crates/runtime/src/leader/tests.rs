@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use plumb_testkit::scenario::{Answer, Scenario};
+use plumb_testkit::scenario::{Response, Scenario};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -61,8 +61,8 @@ fn each_shard_has_a_lease_of_its_own() {
 #[tokio::test]
 async fn a_lease_that_nobody_holds_is_taken() {
     let api = Scenario::new();
-    api.on("GET", LEASE, Answer::not_found());
-    api.on("POST", LEASES, Answer::echo());
+    api.on("GET", LEASE, Response::not_found());
+    api.on("POST", LEASES, Response::echo());
     let mut candidate = candidate(&api, "a");
     assert!(candidate.acquire(&never()).await);
     assert!(candidate.guard.is_held());
@@ -72,8 +72,8 @@ async fn a_lease_that_nobody_holds_is_taken() {
 #[tokio::test(start_paused = true)]
 async fn another_s_lease_is_taken_only_when_it_was_not_renewed_for_its_whole_time() {
     let api = Scenario::new();
-    api.on("GET", LEASE, Answer::ok(lease("b")));
-    api.on("PUT", LEASE, Answer::echo());
+    api.on("GET", LEASE, Response::ok(lease("b")));
+    api.on("PUT", LEASE, Response::echo());
     let began = Instant::now();
     assert!(candidate(&api, "a").acquire(&never()).await);
     assert!(began.elapsed() >= Duration::from_secs(35), "{:?}", began.elapsed());
@@ -84,7 +84,7 @@ async fn another_s_lease_is_taken_only_when_it_was_not_renewed_for_its_whole_tim
 #[tokio::test(start_paused = true)]
 async fn a_renewal_is_one_request_over_the_version_that_is_known() {
     let api = Scenario::new();
-    api.on("PUT", LEASE, Answer::echo());
+    api.on("PUT", LEASE, Response::echo());
     let ending = never();
     let mut leader = leader(&api, "a");
     let keeping = tokio::spawn({
@@ -100,8 +100,8 @@ async fn a_renewal_is_one_request_over_the_version_that_is_known() {
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_another_took_is_lost_at_once() {
     let api = Scenario::new();
-    api.on("PUT", LEASE, Answer::conflict("modified"));
-    api.on("GET", LEASE, Answer::ok(lease("b")));
+    api.on("PUT", LEASE, Response::conflict("modified"));
+    api.on("GET", LEASE, Response::ok(lease("b")));
     let began = Instant::now();
     assert!(leader(&api, "a").keep(&never()).await);
     assert!(began.elapsed() < RETRY * 2, "{:?}", began.elapsed());
@@ -110,7 +110,7 @@ async fn a_lease_that_another_took_is_lost_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_cannot_be_renewed_in_time_is_lost() {
     let api = Scenario::new();
-    api.on("PUT", LEASE, Answer::status(500, "InternalError", "no"));
+    api.on("PUT", LEASE, Response::status(500, "InternalError", "no"));
     let began = Instant::now();
     assert!(leader(&api, "a").keep(&never()).await);
     assert!(began.elapsed() >= RENEW && began.elapsed() < RENEW + RETRY, "{:?}", began.elapsed());
@@ -121,15 +121,15 @@ async fn conflicts_errors_and_silence_end_nothing_while_the_lease_is_held() {
     let api = Scenario::new();
     let began = Instant::now();
     let storm = move |seconds: u64| began.elapsed() < Duration::from_secs(seconds);
-    api.on("GET", LEASE, Answer::ok(lease("a")));
+    api.on("GET", LEASE, Response::ok(lease("a")));
     api.on(
         "PUT",
         LEASE,
-        Answer::with(move |call| match () {
-            () if storm(8) => Answer::conflict("modified"),
-            () if storm(12) => Answer::status(500, "InternalError", "no"),
-            () if storm(16) => Answer::silence(),
-            () => Answer::ok(call.body.clone()),
+        Response::with(move |call| match () {
+            () if storm(8) => Response::conflict("modified"),
+            () if storm(12) => Response::status(500, "InternalError", "no"),
+            () if storm(16) => Response::silence(),
+            () => Response::ok(call.body.clone()),
         }),
     );
     let ending = never();
@@ -148,9 +148,9 @@ async fn conflicts_errors_and_silence_end_nothing_while_the_lease_is_held() {
 #[tokio::test(start_paused = true)]
 async fn a_renewal_counts_from_before_its_request() {
     let api = Scenario::new();
-    api.on("GET", LEASE, Answer::not_found().after(Duration::from_secs(1)));
-    api.on("POST", LEASES, Answer::echo().after(Duration::from_secs(20)));
-    api.on("PUT", LEASE, Answer::silence());
+    api.on("GET", LEASE, Response::not_found().after(Duration::from_secs(1)));
+    api.on("POST", LEASES, Response::echo().after(Duration::from_secs(20)));
+    api.on("PUT", LEASE, Response::silence());
     let began = Instant::now();
     let mut candidate = candidate(&api, "a");
     assert!(candidate.acquire(&never()).await);
@@ -165,7 +165,7 @@ async fn a_renewal_counts_from_before_its_request() {
 #[tokio::test(start_paused = true)]
 async fn slow_answers_cost_no_lease_while_they_come_within_half_of_the_deadline() {
     let api = Scenario::new();
-    api.on("PUT", LEASE, Answer::echo().after(Duration::from_secs(14)));
+    api.on("PUT", LEASE, Response::echo().after(Duration::from_secs(14)));
     let ending = never();
     let mut leader = leader(&api, "a");
     let keeping = tokio::spawn({
@@ -180,8 +180,8 @@ async fn slow_answers_cost_no_lease_while_they_come_within_half_of_the_deadline(
 #[tokio::test(start_paused = true)]
 async fn at_the_end_the_lease_is_given_up() {
     let api = Scenario::new();
-    api.on("GET", LEASE, Answer::ok(lease("a")));
-    api.on("PUT", LEASE, Answer::echo());
+    api.on("GET", LEASE, Response::ok(lease("a")));
+    api.on("PUT", LEASE, Response::echo());
     let client = api.client();
     let terms = terms("a");
     let guard = LeaseGuard::new(terms.lease, terms.renew);
@@ -226,17 +226,17 @@ fn server(kept: &Arc<Mutex<Option<(u32, Value)>>>, faults: &[(u8, u8)]) -> Scena
     let answer = move |call: &plumb_testkit::scenario::Call| {
         let mut kept = kept.lock().unwrap();
         if call.method == "GET" {
-            return kept.as_ref().map_or_else(Answer::not_found, |(_, lease)| Answer::ok(lease.clone()));
+            return kept.as_ref().map_or_else(Response::not_found, |(_, lease)| Response::ok(lease.clone()));
         }
         let version = kept.as_ref().map_or(0, |(version, _)| *version);
         let given = call.body["metadata"]["resourceVersion"].as_str();
         if given.unwrap_or("0") != version.to_string() {
-            return Answer::conflict("modified");
+            return Response::conflict("modified");
         }
         let mut lease = call.body.clone();
         lease["metadata"]["resourceVersion"] = (version + 1).to_string().into();
         *kept = Some((version + 1, lease.clone()));
-        Answer::ok(lease)
+        Response::ok(lease)
     };
     let answer = Arc::new(answer);
     let respond = move |call: &plumb_testkit::scenario::Call| {
@@ -248,19 +248,19 @@ fn server(kept: &Arc<Mutex<Option<(u32, Value)>>>, faults: &[(u8, u8)]) -> Scena
             // Carried out late.
             1 => {
                 let (answer, call) = (Arc::clone(&answer), call.clone());
-                Answer::with(move |_| answer(&call)).after(late)
+                Response::with(move |_| answer(&call)).after(late)
             }
-            2 => Answer::conflict("storm"),
-            3 => Answer::status(500, "InternalError", "no"),
+            2 => Response::conflict("storm"),
+            3 => Response::status(500, "InternalError", "no"),
             // Carried out, and the answer is lost.
             4 => {
                 answer(call);
-                Answer::silence()
+                Response::silence()
             }
-            _ => Answer::silence(),
+            _ => Response::silence(),
         }
     };
-    api.on("*", "/apis/coordination.k8s.io/v1/namespaces/flux-system/*", Answer::with(respond));
+    api.on("*", "/apis/coordination.k8s.io/v1/namespaces/flux-system/*", Response::with(respond));
     api
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use plumb_testkit::scenario::{Answer, Scenario};
+use plumb_testkit::scenario::{Response, Scenario};
 use serde_json::json;
 
 use super::*;
@@ -14,10 +14,10 @@ const MAP: &str = "/api/v1/namespaces/apps/configmaps/settings";
 const LEASE: Duration = Duration::from_secs(35);
 const RENEW: Duration = Duration::from_secs(30);
 
-fn api(answer: Answer) -> Scenario {
+fn api(answer: Response) -> Scenario {
     let api = Scenario::new();
     let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "settings" } });
-    api.on("GET", MAP, Answer::ok(map));
+    api.on("GET", MAP, Response::ok(map));
     api.on("PATCH", MAP, answer);
     api
 }
@@ -36,7 +36,7 @@ fn fenced(answer: Result<ConfigMap, kube::Error>) -> Option<Fenced> {
 
 #[tokio::test(start_paused = true)]
 async fn writes_pass_from_the_renewal_to_the_renew_deadline_and_reads_always() {
-    let api = api(Answer::echo());
+    let api = api(Response::echo());
     let guard = LeaseGuard::new(LEASE, RENEW);
     let client = guard.fence(api.client());
     assert_eq!(fenced(write(&client, PatchParams::default()).await), Some(Fenced::NotHeld));
@@ -55,7 +55,7 @@ async fn writes_pass_from_the_renewal_to_the_renew_deadline_and_reads_always() {
 #[tokio::test(start_paused = true)]
 async fn a_write_in_flight_is_abandoned_before_a_rival_may_write() {
     let guard = LeaseGuard::new(LEASE, RENEW);
-    let client = guard.fence(api(Answer::silence()).client());
+    let client = guard.fence(api(Response::silence()).client());
     guard.renewed(guard.now());
     let began = Instant::now();
     assert_eq!(fenced(write(&client, PatchParams::default()).await), Some(Fenced::RanOut));
@@ -65,7 +65,7 @@ async fn a_write_in_flight_is_abandoned_before_a_rival_may_write() {
 #[tokio::test(start_paused = true)]
 async fn a_renewal_prolongs_a_write_in_flight() {
     let guard = LeaseGuard::new(LEASE, RENEW);
-    let client = guard.fence(api(Answer::echo().after(Duration::from_secs(40))).client());
+    let client = guard.fence(api(Response::echo().after(Duration::from_secs(40))).client());
     guard.renewed(guard.now());
     let writing = tokio::spawn(async move { write(&client, PatchParams::default()).await });
     tokio::time::sleep(Duration::from_secs(20)).await;
@@ -93,7 +93,7 @@ fn jumping() -> (LeaseGuard, Arc<AtomicU64>) {
 
 #[tokio::test(start_paused = true)]
 async fn after_a_stop_of_the_process_nothing_is_written() {
-    let api = api(Answer::echo().after(Duration::from_millis(10)));
+    let api = api(Response::echo().after(Duration::from_millis(10)));
     let (guard, seconds) = jumping();
     let client = guard.fence(api.client());
     guard.renewed(guard.now());
@@ -111,7 +111,7 @@ async fn after_a_stop_of_the_process_nothing_is_written() {
 #[tokio::test(start_paused = true)]
 async fn a_closed_guard_lets_nothing_begin_and_waits_for_what_is_in_flight() {
     let guard = LeaseGuard::new(LEASE, RENEW);
-    let client = guard.fence(api(Answer::echo().after(Duration::from_secs(3))).client());
+    let client = guard.fence(api(Response::echo().after(Duration::from_secs(3))).client());
     guard.renewed(guard.now());
     let writing = tokio::spawn({
         let client = client.clone();

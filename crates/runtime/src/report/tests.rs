@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use plumb_api::source::GitRepository;
 use plumb_status::{ConditionStatus, Reason};
-use plumb_testkit::scenario::{Answer, Scenario};
+use plumb_testkit::scenario::{Response, Scenario};
 
 use super::*;
 
@@ -48,9 +48,9 @@ fn compose(object: &GitRepository) -> Draft {
 #[tokio::test]
 async fn a_write_that_was_overtaken_is_thought_out_anew() {
     let api = Scenario::new();
-    api.once("PATCH", STATUS, Answer::conflict("modified"));
-    api.on("GET", PATH, Answer::ok(repository("8", &json!({}))));
-    api.on("PATCH", STATUS, Answer::ok(repository("9", &json!({ "observedGeneration": 1 }))));
+    api.once("PATCH", STATUS, Response::conflict("modified"));
+    api.on("GET", PATH, Response::ok(repository("8", &json!({}))));
+    api.on("PATCH", STATUS, Response::ok(repository("9", &json!({ "observedGeneration": 1 }))));
     let mut current = typed(&repository("7", &json!({})));
     reporter(&api).write(&mut current, compose).await.unwrap();
     let sent = api.matching("PATCH", STATUS);
@@ -76,7 +76,7 @@ async fn what_would_change_nothing_is_not_written() {
 async fn a_field_that_the_schema_drops_is_not_sent_again_and_again() {
     let api = Scenario::new();
     let stands = json!({ "observedGeneration": 1, "conditions": compose(&typed(&repository("7", &json!({})))).status.conditions });
-    api.on("PATCH", STATUS, Answer::ok(repository("8", &stands)));
+    api.on("PATCH", STATUS, Response::ok(repository("8", &stands)));
     let reporter = reporter(&api);
     let mut current = typed(&repository("7", &json!({})));
     let compose = |object: &GitRepository| {
@@ -92,8 +92,8 @@ async fn a_field_that_the_schema_drops_is_not_sent_again_and_again() {
 #[tokio::test]
 async fn an_object_that_is_gone_is_told_from_one_that_cannot_be_written() {
     let api = Scenario::new();
-    api.once("PATCH", STATUS, Answer::not_found());
-    api.once("PATCH", STATUS, Answer::forbidden("no"));
+    api.once("PATCH", STATUS, Response::not_found());
+    api.once("PATCH", STATUS, Response::forbidden("no"));
     let mut current = typed(&repository("7", &json!({})));
     let gone = reporter(&api).write(&mut current, compose).await.unwrap_err();
     assert!(matches!(gone, ReportError::Gone));
@@ -104,10 +104,10 @@ async fn an_object_that_is_gone_is_told_from_one_that_cannot_be_written() {
 #[tokio::test]
 async fn an_object_that_was_made_anew_is_not_written_for_the_old_one() {
     let api = Scenario::new();
-    api.on("PATCH", STATUS, Answer::conflict("modified"));
+    api.on("PATCH", STATUS, Response::conflict("modified"));
     let mut anew = repository("9", &json!({}));
     anew["metadata"]["uid"] = "v".into();
-    api.on("GET", PATH, Answer::ok(anew));
+    api.on("GET", PATH, Response::ok(anew));
     let mut current = typed(&repository("7", &json!({})));
     assert!(matches!(reporter(&api).write(&mut current, compose).await, Err(ReportError::Gone)));
 }
@@ -126,8 +126,8 @@ fn saying(message: &str) -> impl Fn(&GitRepository) -> Draft {
 async fn a_write_whose_caller_is_gone_is_awaited_before_the_next() {
     let api = Scenario::new();
     let committed = json!({ "observedGeneration": 1, "conditions": saying("goes on")(&typed(&repository("7", &json!({})))).status.conditions });
-    api.once("PATCH", STATUS, Answer::ok(repository("8", &committed)).after(Duration::from_millis(1500)));
-    api.on("PATCH", STATUS, Answer::ok(repository("9", &json!({}))));
+    api.once("PATCH", STATUS, Response::ok(repository("8", &committed)).after(Duration::from_millis(1500)));
+    api.on("PATCH", STATUS, Response::ok(repository("9", &json!({}))));
     let reporter = reporter(&api);
     let stands = json!({ "observedGeneration": 1, "conditions": saying("done")(&typed(&repository("7", &json!({})))).status.conditions, "lastHandledReconcileAt": "7" });
     let mut current = typed(&repository("7", &stands));
@@ -145,11 +145,11 @@ async fn a_write_whose_caller_is_gone_is_awaited_before_the_next() {
 
 #[tokio::test(start_paused = true)]
 async fn after_a_write_without_an_answer_the_object_is_read_again() {
-    for lost in [Answer::silence(), Answer::status(504, "Timeout", "no")] {
+    for lost in [Response::silence(), Response::status(504, "Timeout", "no")] {
         let api = Scenario::new();
         api.once("PATCH", STATUS, lost);
-        api.on("GET", PATH, Answer::ok(repository("8", &json!({}))));
-        api.on("PATCH", STATUS, Answer::ok(repository("9", &json!({}))));
+        api.on("GET", PATH, Response::ok(repository("8", &json!({}))));
+        api.on("PATCH", STATUS, Response::ok(repository("9", &json!({}))));
         let reporter = reporter(&api);
         let mut current = typed(&repository("7", &json!({})));
         assert!(reporter.write(&mut current, saying("done")).await.is_err());
@@ -163,8 +163,8 @@ async fn after_a_write_without_an_answer_the_object_is_read_again() {
 #[tokio::test]
 async fn what_another_writer_of_this_process_wrote_is_compared_with() {
     let api = Scenario::new();
-    api.once("PATCH", STATUS, Answer::ok(repository("8", &json!({ "observedGeneration": 1 }))));
-    api.on("PATCH", STATUS, Answer::ok(repository("9", &json!({}))));
+    api.once("PATCH", STATUS, Response::ok(repository("8", &json!({ "observedGeneration": 1 }))));
+    api.on("PATCH", STATUS, Response::ok(repository("9", &json!({}))));
     let reporter = reporter(&api);
     let mut stale = typed(&repository("7", &json!({})));
     reporter.write(&mut stale.clone(), saying("first")).await.unwrap();
@@ -176,9 +176,9 @@ async fn what_another_writer_of_this_process_wrote_is_compared_with() {
 #[tokio::test]
 async fn a_status_that_the_api_server_never_takes_is_told_with_its_size() {
     for answer in [
-        Answer::status(413, "RequestEntityTooLarge", "limit is 3145728"),
-        Answer::status(500, "InternalError", "etcdserver: request is too large"),
-        Answer::invalid("status.inventory: Too long"),
+        Response::status(413, "RequestEntityTooLarge", "limit is 3145728"),
+        Response::status(500, "InternalError", "etcdserver: request is too large"),
+        Response::invalid("status.inventory: Too long"),
     ] {
         let api = Scenario::new();
         api.on("PATCH", STATUS, answer);

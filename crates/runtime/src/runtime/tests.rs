@@ -6,7 +6,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use plumb_api::source::{GitRepository, GitRepositoryCondition};
 use plumb_status::AttemptOutcome;
-use plumb_testkit::scenario::{Answer, Scenario};
+use plumb_testkit::scenario::{Response, Scenario};
 use serde_json::json;
 
 use super::*;
@@ -29,7 +29,7 @@ async fn a_replica_that_does_not_lead_writes_nothing_but_for_webhooks() {
     for (args, may_write) in [(&["c", "--enable-leader-election"][..], false), (&["c"], true)] {
         let api = Scenario::new();
         let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "settings" } });
-        api.on("PATCH", "/api/v1/namespaces/apps/configmaps/settings", Answer::ok(map));
+        api.on("PATCH", "/api/v1/namespaces/apps/configmaps/settings", Response::ok(map));
         let common = Options::try_parse_from(args).unwrap().common;
         let runtime = Runtime::new(IDENTITY, api.client(), Clock::system(), common, None);
         assert_eq!(writes(runtime.client()).await, may_write, "{args:?}");
@@ -119,7 +119,7 @@ fn times_that_would_let_two_replicas_write_are_rejected() {
 async fn what_failed_in_an_outage_is_retried_when_it_has_ended() {
     let api = Scenario::new();
     let path = "/api/v1/namespaces/apps/configmaps/settings";
-    api.on("PATCH", path, Answer::status(503, "ServiceUnavailable", "away"));
+    api.on("PATCH", path, Response::status(503, "ServiceUnavailable", "away"));
     let outages = Outages::default();
     let client = outages.observe(api.client());
     let queue = Queue::new(plumb_status::cadence::Backoff::default());
@@ -131,7 +131,7 @@ async fn what_failed_in_an_outage_is_retried_when_it_has_ended() {
     queue.done(&taken, crate::Again::FailedAfter(Duration::from_hours(1)));
     tokio::time::sleep(plumb_cluster::outage::OUTAGE_MIN).await;
     let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "settings" } });
-    api.on("PATCH", path, Answer::ok(map));
+    api.on("PATCH", path, Response::ok(map));
     assert!(writes(client).await);
     let visited = tokio::time::timeout(Duration::from_secs(1), queue.next()).await;
     assert_eq!(visited.map(|taken| taken.key).ok(), Some(key));

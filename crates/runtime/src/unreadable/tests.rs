@@ -1,7 +1,7 @@
 //! What is reported of objects that cannot be read, by whom and how often.
 
 use plumb_api::source::GitRepository;
-use plumb_testkit::scenario::{Answer, Scenario};
+use plumb_testkit::scenario::{Response, Scenario};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -39,12 +39,12 @@ fn serve(api: &Scenario) {
     api.on(
         "GET",
         PATH,
-        Answer::with(|call| Answer::ok(broken(call.path.split('/').nth(7).unwrap(), &Value::Null))),
+        Response::with(|call| Response::ok(broken(call.path.split('/').nth(7).unwrap(), &Value::Null))),
     );
     api.on(
         "PATCH",
         STATUS,
-        Answer::with(|call| Answer::ok(broken(call.path.split('/').nth(7).unwrap(), &Value::Null))),
+        Response::with(|call| Response::ok(broken(call.path.split('/').nth(7).unwrap(), &Value::Null))),
     );
 }
 
@@ -78,7 +78,7 @@ async fn many_are_reported_one_after_the_other_and_failures_later_and_later() {
     let api = Scenario::new();
     serve(&api);
     let failing = "/apis/source.toolkit.fluxcd.io/v1/namespaces/apps/gitrepositories/web7/status";
-    api.on("PATCH", failing, Answer::status(500, "InternalError", "no"));
+    api.on("PATCH", failing, Response::status(500, "InternalError", "no"));
     let (reporter, _senders) = reporter(&api);
     for at in 0..200 {
         let name = format!("web{at}");
@@ -97,8 +97,8 @@ async fn what_was_mended_or_deleted_meanwhile_is_not_reported() {
     let api = Scenario::new();
     let mut mended = broken("web", &Value::Null);
     mended["spec"]["interval"] = "1m".into();
-    api.once("GET", PATH, Answer::ok(mended));
-    api.once("GET", PATH, Answer::not_found());
+    api.once("GET", PATH, Response::ok(mended));
+    api.once("GET", PATH, Response::not_found());
     let (reporter, _senders) = reporter(&api);
     for name in ["web", "gone"] {
         reporter.request(&NamespacedName::new("apps", name), &raw(&broken(name, &Value::Null)));

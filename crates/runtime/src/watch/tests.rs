@@ -1,7 +1,7 @@
 //! Watches of an API server that is silent, quiet, or back again.
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use plumb_testkit::scenario::{Answer, Call, Scenario};
+use plumb_testkit::scenario::{Call, Response, Scenario};
 use serde_json::json;
 
 use super::*;
@@ -20,9 +20,9 @@ struct Stand {
 
 impl Stand {
     /// A watch of an API server that answers reads so.
-    fn new(answer: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> Self {
+    fn new(answer: impl Fn(&Call) -> Response + Send + Sync + 'static) -> Self {
         let api = Scenario::new();
-        api.on("GET", MAPS, Answer::with(answer));
+        api.on("GET", MAPS, Response::with(answer));
         let (readiness, store) = (Readiness::default(), ObjectCache::default());
         let watch = Watch {
             client: with_deadlines(api.client(), Deadlines::USUAL),
@@ -46,15 +46,15 @@ fn is_watch(call: &Call) -> bool {
     call.parameter("watch").is_some()
 }
 
-fn list() -> Answer {
+fn list() -> Response {
     let mut list = json!({ "apiVersion": "v1", "kind": "ConfigMapList", "items": [] });
     list["metadata"] = json!({ "resourceVersion": "7" });
-    Answer::ok(list)
+    Response::ok(list)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_list_that_is_never_answered_makes_the_process_unready_and_is_asked_again() {
-    let stand = Stand::new(|_| Answer::silence());
+    let stand = Stand::new(|_| Response::silence());
     tokio::time::sleep(NOTICED).await;
     assert_eq!(stand.readiness.closed(), ["ConfigMap"]);
     assert_eq!(stand.count(false), 2);
@@ -62,7 +62,7 @@ async fn a_list_that_is_never_answered_makes_the_process_unready_and_is_asked_ag
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_whose_connection_dies_is_noticed_and_goes_on_where_it_was() {
-    let (feed, alive) = Answer::feed();
+    let (feed, alive) = Response::feed();
     let begun = std::sync::atomic::AtomicUsize::new(0);
     let stand = Stand::new(move |call| {
         if !is_watch(call) {
@@ -71,7 +71,7 @@ async fn a_watch_whose_connection_dies_is_noticed_and_goes_on_where_it_was() {
         match begun.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
             // It starts, and then nothing comes any more: its sender is kept and never used.
             0 => {
-                let (dead, silent) = Answer::feed();
+                let (dead, silent) = Response::feed();
                 std::mem::forget(dead);
                 silent
             }
@@ -101,9 +101,9 @@ async fn a_watch_that_cannot_start_again_makes_the_process_unready_until_it_can(
     let stand =
         Stand::new(move |call| match (is_watch(call), flag.load(std::sync::atomic::Ordering::SeqCst)) {
             (false, _) => list(),
-            (true, true) => Answer::status(503, "ServiceUnavailable", "no backend"),
+            (true, true) => Response::status(503, "ServiceUnavailable", "no backend"),
             (true, false) => {
-                let (quiet, silent) = Answer::feed();
+                let (quiet, silent) = Response::feed();
                 std::mem::forget(quiet);
                 silent
             }
@@ -125,7 +125,7 @@ async fn a_quiet_watch_is_never_listed_again() {
             return list();
         }
         let seconds: u64 = call.parameter("timeoutSeconds").and_then(|text| text.parse().ok()).unwrap_or(0);
-        let (feed, answer) = Answer::feed();
+        let (feed, answer) = Response::feed();
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(seconds)).await;
             drop(feed);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 use crate::{
-    scenario::{Answer, Feed, Listening, Scenario},
+    scenario::{Feed, Listening, Response, Scenario},
     wire,
 };
 
@@ -20,7 +20,7 @@ struct Fixture {
 
 fn fixture() -> Fixture {
     let api = Scenario::new();
-    api.on("*", "/api/v1/namespaces/apps/configmaps/*", Answer::ok(json!({"kind": "ConfigMap"})));
+    api.on("*", "/api/v1/namespaces/apps/configmaps/*", Response::ok(json!({"kind": "ConfigMap"})));
     let listening = api.listen().unwrap();
     let upstream = Upstream { server: listening.url(), ca: None, token: Some("token".to_owned()) };
     Fixture { api, proxy: Proxy::start(upstream).unwrap(), _listening: listening }
@@ -190,7 +190,7 @@ struct Watching {
 
 fn watching(fixture: &Fixture) -> Watching {
     use std::io::{BufRead as _, Write as _};
-    let (feed, answer) = Answer::feed();
+    let (feed, answer) = Response::feed();
     fixture.api.once("GET", MAPS, answer);
     let mut stream = std::net::TcpStream::connect(fixture.proxy.address()).unwrap();
     stream.write_all(format!("GET {MAPS}?watch=true HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();

@@ -10,18 +10,18 @@ use std::{
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
-use http::{Response, StatusCode};
+use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::Call;
 
-type Compute = Arc<dyn Fn(&Call) -> Answer + Send + Sync>;
+type Compute = Arc<dyn Fn(&Call) -> Response + Send + Sync>;
 type Events = Arc<Mutex<Option<mpsc::UnboundedReceiver<Value>>>>;
 
 /// One answer of the mock API server.
 #[derive(Clone)]
-pub struct Answer {
+pub struct Response {
     delay: Duration,
     content: Content,
 }
@@ -35,7 +35,7 @@ enum Content {
     Compute(Compute),
 }
 
-impl fmt::Debug for Answer {
+impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.content {
             Content::Json(code, body) => write!(f, "{code} {body}"),
@@ -47,7 +47,7 @@ impl fmt::Debug for Answer {
     }
 }
 
-impl Answer {
+impl Response {
     /// 200 with this body.
     pub fn ok(body: Value) -> Self {
         Self::json(200, body)
@@ -136,7 +136,7 @@ impl Answer {
         self
     }
 
-    pub(super) async fn respond(self, call: &Call) -> Response<Body> {
+    pub(super) async fn respond(self, call: &Call) -> http::Response<Body> {
         let mut answer = self;
         loop {
             if !answer.delay.is_zero() {
@@ -156,7 +156,7 @@ impl Answer {
     }
 }
 
-impl From<Content> for Answer {
+impl From<Content> for Response {
     fn from(content: Content) -> Self {
         Self { delay: Duration::ZERO, content }
     }
@@ -173,8 +173,8 @@ impl Feed {
     }
 }
 
-fn respond_with(code: u16, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
+fn respond_with(code: u16, body: Body) -> http::Response<Body> {
+    let mut response = http::Response::new(body);
     *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let json = http::HeaderValue::from_static("application/json");
     response.headers_mut().insert(http::header::CONTENT_TYPE, json);

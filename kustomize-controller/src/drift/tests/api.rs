@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use plumb_testkit::scenario::{Answer, Call, Feed, Scenario};
+use plumb_testkit::scenario::{Call, Feed, Response, Scenario};
 use serde_json::{Value, json};
 
 const OURS: &str = "kustomize-controller";
@@ -46,28 +46,28 @@ impl Api {
         });
         let served = discovery(group, plural, kind);
         let (core, groups) = if group.is_empty() { (served, nothing) } else { (nothing, served) };
-        scenario.on("GET", "/api", Answer::ok(core));
-        scenario.on("GET", "/apis", Answer::ok(groups));
+        scenario.on("GET", "/api", Response::ok(core));
+        scenario.on("GET", "/apis", Response::ok(groups));
         let root = if group.is_empty() { "/api/v1".to_owned() } else { format!("/apis/{group}/v1") };
         let (listed, got, patched) = (state.clone(), state.clone(), state.clone());
         scenario.on(
             "GET",
             &format!("{root}/{plural}"),
-            Answer::with(move |call| listed.lock().unwrap().list(call)),
+            Response::with(move |call| listed.lock().unwrap().list(call)),
         );
         let one = format!("{root}/namespaces/prod/{plural}/*");
-        scenario.on("GET", &one, Answer::with(move |call| got.lock().unwrap().get(call)));
+        scenario.on("GET", &one, Response::with(move |call| got.lock().unwrap().get(call)));
         scenario.on(
             "PATCH",
             &one,
-            Answer::with(move |call| {
+            Response::with(move |call| {
                 let (delay, state) = (patched.lock().unwrap().delay, patched.clone());
                 let dry = call.parameter("dryRun").is_some();
                 let delay = if dry { Duration::ZERO } else { delay };
                 // After the delay, so that a write is seen only when it is done.
                 let call = call.clone();
-                let late = Answer::with(move |_| state.lock().unwrap().patch(&call, kind));
-                let scripted = Answer::with(move |_| late.clone());
+                let late = Response::with(move |_| state.lock().unwrap().patch(&call, kind));
+                let scripted = Response::with(move |_| late.clone());
                 scripted.after(delay)
             }),
         );
@@ -92,7 +92,7 @@ impl Api {
     pub fn slow_down_reads(&self, delay: Duration) {
         let state = self.state.clone();
         let one = format!("{}/namespaces/prod/{}/*", self.root, self.plural);
-        let answer = Answer::with(move |call| state.lock().unwrap().get(call));
+        let answer = Response::with(move |call| state.lock().unwrap().get(call));
         self.scenario.on("GET", &one, answer.after(delay));
     }
 
@@ -221,25 +221,25 @@ impl Kept {
         }
     }
 
-    fn list(&mut self, call: &Call) -> Answer {
+    fn list(&mut self, call: &Call) -> Response {
         if call.parameter("watch").is_some() {
-            let (feed, answer) = Answer::feed();
+            let (feed, answer) = Response::feed();
             self.feeds.push(feed);
             return answer;
         }
         let items: Vec<Value> =
             self.objects.values().filter(|object| has_labels(object)).map(partial).collect();
-        Answer::ok(json!({
+        Response::ok(json!({
             "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList",
             "metadata": {"resourceVersion": self.version.to_string()}, "items": items,
         }))
     }
 
-    fn get(&mut self, call: &Call) -> Answer {
+    fn get(&mut self, call: &Call) -> Response {
         let name = call.path.rsplit('/').next().unwrap();
         match self.objects.get(name) {
-            Some(object) => Answer::ok(object.clone()),
-            None => Answer::json(
+            Some(object) => Response::ok(object.clone()),
+            None => Response::json(
                 404,
                 json!({
                     "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404,
@@ -250,7 +250,7 @@ impl Kept {
     }
 
     /// Server-side apply with force of `data` and labels; a JSON patch is the takeover of managers.
-    fn patch(&mut self, call: &Call, kind: &str) -> Answer {
+    fn patch(&mut self, call: &Call, kind: &str) -> Response {
         let name = call.path.rsplit('/').next().unwrap().to_owned();
         let before = self.objects.get(&name).cloned();
         if call.body.is_array() {
@@ -259,7 +259,7 @@ impl Kept {
         let bound = call.body["metadata"]["resourceVersion"].as_str();
         let version = before.as_ref().and_then(|object| object["metadata"]["resourceVersion"].as_str());
         if bound.is_some() && bound != version {
-            return Answer::conflict("the object has been modified");
+            return Response::conflict("the object has been modified");
         }
         let mut object = before.clone().unwrap_or_else(|| {
             json!({
@@ -270,14 +270,14 @@ impl Kept {
         self.merge(&mut object, &call.body);
         let code = if before.is_none() { 201 } else { 200 };
         if call.parameter("dryRun").is_some() {
-            return Answer::json(code, object);
+            return Response::json(code, object);
         }
         if before.as_ref() != Some(&object) {
             let what = if before.is_none() { "ADDED" } else { "MODIFIED" };
             self.objects.insert(name.clone(), object);
             self.tell(&name, what);
         }
-        Answer::json(code, self.objects[&name].clone())
+        Response::json(code, self.objects[&name].clone())
     }
 
     fn merge(&self, object: &mut Value, desired: &Value) {
@@ -315,15 +315,15 @@ impl Kept {
         }
     }
 
-    fn json_patch(&mut self, name: &str, call: &Call) -> Answer {
-        let Some(object) = self.objects.get_mut(name) else { return Answer::not_found() };
+    fn json_patch(&mut self, name: &str, call: &Call) -> Response {
+        let Some(object) = self.objects.get_mut(name) else { return Response::not_found() };
         for operation in call.body.as_array().unwrap() {
             if operation["op"] == "replace" && operation["path"] == "/metadata/managedFields" {
                 object["metadata"]["managedFields"] = operation["value"].clone();
             }
         }
         self.tell(name, "MODIFIED");
-        Answer::ok(self.objects[name].clone())
+        Response::ok(self.objects[name].clone())
     }
 }
 

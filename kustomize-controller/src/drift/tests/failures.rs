@@ -1,6 +1,6 @@
 //! What goes wrong: refusals, conflicts, silence, kinds that may not be watched.
 
-use plumb_testkit::scenario::Answer;
+use plumb_testkit::scenario::Response;
 
 use super::*;
 
@@ -13,7 +13,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(16);
 #[tokio::test(start_paused = true)]
 async fn a_change_between_evidence_and_write_is_looked_at_again() {
     let stand = Stand::enabled(&["settings"]).await;
-    stand.api.scenario.once("PATCH", AT, Answer::conflict("the object has been modified"));
+    stand.api.scenario.once("PATCH", AT, Response::conflict("the object has been modified"));
     stand.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(stand.writes(), ["GET settings", "PATCH settings", "GET settings", "PATCH settings"]);
@@ -26,7 +26,7 @@ async fn what_the_server_refuses_is_flagged_with_its_reason_and_tried_again() {
     // Each look is a write, and a dry run that should show what differs.
     let refuse = |looks: usize| {
         for _ in 0..2 * looks {
-            stand.api.scenario.once("PATCH", AT, Answer::invalid("a webhook says no"));
+            stand.api.scenario.once("PATCH", AT, Response::invalid("a webhook says no"));
         }
     };
     refuse(1);
@@ -47,13 +47,13 @@ async fn what_the_server_refuses_is_flagged_with_its_reason_and_tried_again() {
 #[tokio::test(start_paused = true)]
 async fn what_may_not_be_read_is_unknown_once_and_looked_at_after_the_interval() {
     let stand = Stand::enabled(&["settings"]).await;
-    stand.api.scenario.once("GET", AT, Answer::forbidden("configmaps is forbidden"));
+    stand.api.scenario.once("GET", AT, Response::forbidden("configmaps is forbidden"));
     stand.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(30)).await;
     let said = stand.said();
     assert_eq!(reasons(&said), [Reason::DriftUnknown]);
     assert!(said[0].1.contains("configmaps is forbidden"));
-    let drift = stand.desk.standing(&key()).unwrap().drift.unwrap();
+    let drift = stand.desk.report(&key()).unwrap().drift.unwrap();
     assert_eq!(drift.entries[0].class.as_str(), "unknown");
     tokio::time::sleep(Duration::from_mins(1)).await;
     assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
@@ -77,7 +77,7 @@ async fn a_kind_that_may_not_be_watched_is_told_once_and_compared_at_the_interva
 #[tokio::test(start_paused = true)]
 async fn a_silent_server_holds_nobody_up_for_ever() {
     let stand = Stand::enabled(&["settings"]).await;
-    stand.api.scenario.once("GET", AT, Answer::silence());
+    stand.api.scenario.once("GET", AT, Response::silence());
     stand.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(90)).await;
     assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
@@ -87,7 +87,7 @@ async fn a_silent_server_holds_nobody_up_for_ever() {
 async fn however_long_an_outage_is_the_pauses_between_looks_stay_short() {
     let stand = Stand::enabled(&["settings"]).await;
     for _ in 0..UNANSWERED {
-        stand.api.scenario.once("GET", AT, Answer::status(503, "ServiceUnavailable", "starting"));
+        stand.api.scenario.once("GET", AT, Response::status(503, "ServiceUnavailable", "starting"));
     }
     stand.api.edit("settings", "a", "2", "kubectl-edit");
     let mut asked = 0;
@@ -103,11 +103,11 @@ async fn however_long_an_outage_is_the_pauses_between_looks_stay_short() {
 #[tokio::test(start_paused = true)]
 async fn an_attempt_waits_for_no_correction_that_is_never_answered() {
     let stand = Stand::enabled(&["settings"]).await;
-    stand.api.scenario.once("PATCH", AT, Answer::silence());
+    stand.api.scenario.once("PATCH", AT, Response::silence());
     stand.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(1)).await;
     let began = tokio::time::Instant::now();
-    let hold = stand.desk.hold(&key()).await;
+    let hold = stand.desk.lock_for_attempt(&key()).await;
     assert!(began.elapsed() <= Duration::from_secs(10), "{:?}", began.elapsed());
     drop(hold);
     tokio::time::sleep(Duration::from_secs(30)).await;
@@ -118,7 +118,7 @@ async fn an_attempt_waits_for_no_correction_that_is_never_answered() {
 async fn an_unreachable_server_is_asked_again_until_it_answers() {
     let stand = Stand::enabled(&["settings"]).await;
     for _ in 0..10 {
-        stand.api.scenario.once("GET", AT, Answer::status(503, "ServiceUnavailable", "starting"));
+        stand.api.scenario.once("GET", AT, Response::status(503, "ServiceUnavailable", "starting"));
     }
     stand.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(Duration::from_mins(1)).await;

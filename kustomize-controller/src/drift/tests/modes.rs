@@ -12,7 +12,7 @@ async fn in_warn_drift_is_flagged_and_left() {
     let said = stand.said();
     assert_eq!(reasons(&said), [Reason::DriftDetected]);
     assert!(said[0].1.ends_with("; not corrected: the mode is warn"), "{}", said[0].1);
-    let standing = stand.desk.standing(&key()).unwrap();
+    let standing = stand.desk.report(&key()).unwrap();
     assert_eq!(standing.condition.unwrap().message, "1 object drifted: ConfigMap/prod/settings");
     let field = &standing.drift.unwrap().entries[0].fields[0];
     assert_eq!((field.path.as_str(), field.live.as_deref()), (".data.a", Some("2")));
@@ -20,14 +20,14 @@ async fn in_warn_drift_is_flagged_and_left() {
     // Another edit of the field, which our entry does not hold any more.
     stand.api.edit("settings", "a", "3", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let drift = stand.desk.standing(&key()).unwrap().drift.unwrap();
+    let drift = stand.desk.report(&key()).unwrap().drift.unwrap();
     assert_eq!(drift.entries[0].fields[0].live.as_deref(), Some("3"));
     assert_eq!(stand.said().len(), 1, "the same path is no news");
     // Put back by hand.
     stand.api.edit("settings", "a", "1", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(reasons(&stand.said()), [Reason::DriftDetected, Reason::DriftResolved]);
-    assert_eq!(stand.desk.standing(&key()).unwrap().condition, None);
+    assert_eq!(stand.desk.report(&key()).unwrap().condition, None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -59,7 +59,7 @@ async fn what_is_suspended_is_flagged_and_corrected_when_it_resumes() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(stand.api.value("settings", "a"), Some("2".to_owned()));
     assert!(stand.said()[0].1.ends_with("; not corrected: the Kustomization is suspended"));
-    stand.desk.set_terms(&key(), Stand::terms(Mode::Enabled, false));
+    stand.desk.set_policy(&key(), Stand::terms(Mode::Enabled, false));
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
     assert_eq!(reasons(&stand.said()), [Reason::DriftDetected, Reason::DriftCorrected]);
@@ -73,10 +73,10 @@ async fn a_kustomization_that_cannot_be_read_is_suspended_until_it_can() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(stand.api.value("settings", "a"), Some("2".to_owned()));
     // An attempt that began before says what its version said.
-    stand.desk.set_terms(&key(), Stand::terms(Mode::Enabled, false));
+    stand.desk.set_policy(&key(), Stand::terms(Mode::Enabled, false));
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(stand.api.value("settings", "a"), Some("2".to_owned()));
-    stand.desk.conduct(&key(), Mode::Enabled, false, Duration::from_mins(1));
+    stand.desk.set_mode(&key(), Mode::Enabled, false, Duration::from_mins(1));
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
 }
@@ -87,7 +87,7 @@ async fn disabled_looks_at_nothing_until_it_is_enabled_again() {
     stand.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(stand.writes(), Vec::<String>::new());
-    stand.desk.set_terms(&key(), Stand::terms(Mode::Enabled, false));
+    stand.desk.set_policy(&key(), Stand::terms(Mode::Enabled, false));
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
 }
@@ -108,12 +108,12 @@ async fn an_object_that_is_disabled_by_itself_is_applied_at_the_interval() {
 #[tokio::test(start_paused = true)]
 async fn what_the_user_asks_to_be_left_alone_is_left_alone_at_once() {
     let stand = Stand::enabled(&["settings"]).await;
-    stand.desk.conduct(&key(), Mode::Enabled, true, Duration::from_mins(1));
+    stand.desk.set_mode(&key(), Mode::Enabled, true, Duration::from_mins(1));
     stand.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(stand.api.value("settings", "a"), Some("2".to_owned()));
-    assert_eq!(stand.desk.standing(&key()).unwrap().flagged.len(), 1);
-    stand.desk.conduct(&key(), Mode::Enabled, false, Duration::from_mins(1));
+    assert_eq!(stand.desk.report(&key()).unwrap().flagged.len(), 1);
+    stand.desk.set_mode(&key(), Mode::Enabled, false, Duration::from_mins(1));
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
 }
@@ -132,7 +132,7 @@ async fn a_restore_puts_back_once_and_is_echoed() {
     let said = stand.said();
     assert_eq!(reasons(&said), [Reason::DriftDetected, Reason::RestoreFailed, Reason::DriftCorrected]);
     assert!(said[1].1.contains("prod_ghost__ConfigMap"));
-    let drift = stand.desk.standing(&key()).unwrap().drift.unwrap();
+    let drift = stand.desk.report(&key()).unwrap().drift.unwrap();
     assert_eq!((drift.last_handled_restore.as_deref(), drift.objects), (Some(raw), Some(0)));
     // The same request again does nothing.
     stand.api.edit("settings", "a", "2", "kubectl-edit");
@@ -184,16 +184,16 @@ async fn after_a_restart_the_status_stays_until_what_it_names_was_compared() {
     let stand = Stand::with(&["settings"], Mode::Warn, false).await;
     stand.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let drift = stand.desk.standing(&key()).unwrap().drift.unwrap();
+    let drift = stand.desk.report(&key()).unwrap().drift.unwrap();
     stand.desk.forget(&key());
-    stand.desk.recall(&key(), &drift);
-    assert_eq!(stand.desk.standing(&key()), None);
+    stand.desk.restore_status(&key(), &drift);
+    assert_eq!(stand.desk.report(&key()), None);
     let objects = Stand::planned(&[settings("settings", &json!({"a": "1"}))]);
     let terms = Stand::terms(Mode::Warn, false);
     stand.desk.adopt_unverified(&key(), Managed { terms, objects, changes: Vec::new() });
-    assert_eq!(stand.desk.standing(&key()), None);
+    assert_eq!(stand.desk.report(&key()), None);
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let again = stand.desk.standing(&key()).unwrap().drift.unwrap();
+    let again = stand.desk.report(&key()).unwrap().drift.unwrap();
     assert_eq!((again.objects, again.entries[0].since), (Some(1), drift.entries[0].since));
     assert_eq!(reasons(&stand.said()), [Reason::DriftDetected], "not told again as news");
 }
@@ -205,9 +205,9 @@ async fn after_a_restart_a_new_revision_tells_the_foreign_values_that_it_overwri
     stand.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(MOMENT).await;
     let wanted = [settings("settings", &json!({"a": "3", "b": "new"}))];
-    let hold = stand.desk.hold(&key()).await;
+    let hold = stand.desk.lock_for_attempt(&key()).await;
     let budget = plumb_apply::Budget::lasting(Duration::from_secs(30));
-    stand.desk.witness(&key(), &Stand::planned(&wanted), &budget).await;
+    stand.desk.read_before_apply(&key(), &Stand::planned(&wanted), &budget).await;
     drop(hold);
     stand.apply(&wanted, "main@sha1:def").await;
     let said = stand.said();
@@ -219,7 +219,7 @@ async fn after_a_restart_a_new_revision_tells_the_foreign_values_that_it_overwri
 #[tokio::test(start_paused = true)]
 async fn an_edit_that_an_attempt_overwrites_while_it_holds_the_pen_is_told() {
     let stand = Stand::enabled(&["settings"]).await;
-    let hold = stand.desk.hold(&key()).await;
+    let hold = stand.desk.lock_for_attempt(&key()).await;
     stand.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(MOMENT).await;
     stand.apply(&[settings("settings", &json!({"a": "3"}))], "main@sha1:def").await;
@@ -263,7 +263,7 @@ async fn terms_that_change_during_a_look_count_for_it() {
     stand.api.slow_down_reads(Duration::from_secs(1));
     stand.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(MOMENT).await;
-    stand.desk.set_terms(&key(), Stand::terms(Mode::Enabled, false));
+    stand.desk.set_policy(&key(), Stand::terms(Mode::Enabled, false));
     tokio::time::sleep(Duration::from_secs(9)).await;
     assert_eq!(stand.api.value("settings", "a"), Some("1".to_owned()));
     assert_eq!(reasons(&stand.said()), [Reason::DriftCorrected]);
@@ -285,9 +285,9 @@ async fn what_kubectl_adds_is_removed_and_told_or_flagged_in_warn() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(stand.api.value("settings", "added"), Some("x".to_owned()));
     assert_eq!(reasons(&stand.said()), [Reason::DriftDetected]);
-    let drift = stand.desk.standing(&key()).unwrap().drift.unwrap();
+    let drift = stand.desk.report(&key()).unwrap().drift.unwrap();
     assert_eq!(drift.entries[0].class.as_str(), "extra");
-    stand.desk.set_terms(&key(), Stand::terms(Mode::Enabled, false));
+    stand.desk.set_policy(&key(), Stand::terms(Mode::Enabled, false));
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(stand.api.value("settings", "added"), None);
     assert_eq!(reasons(&stand.said()), [Reason::DriftDetected, Reason::DriftCorrected]);

@@ -10,7 +10,7 @@ async fn no_value_of_a_secret_is_told_or_kept_in_a_status() {
     let said = stand.said();
     assert_eq!(reasons(&said), [Reason::DriftDetected]);
     assert!(said[0].1.contains(".data.password (sensitive) → (sensitive) by kubectl-edit"), "{}", said[0].1);
-    let all = format!("{said:?} {:?} {:?}", stand.desk.standing(&key()), stand.desk.known(&key()));
+    let all = format!("{said:?} {:?} {:?}", stand.desk.report(&key()), stand.desk.known(&key()));
     for value in ["hunter", "aHVudGVy"] {
         assert!(!all.contains(value), "{all}");
     }
@@ -45,7 +45,7 @@ async fn what_is_managed_corrected_and_flagged_is_counted() {
     for line in [flagged, "plumb_objects_managed 2", "plumb_objects_unverified 0"] {
         assert!(text.contains(line), "{line}\n{text}");
     }
-    stand.desk.set_terms(&key(), Stand::terms(Mode::Enabled, false));
+    stand.desk.set_policy(&key(), Stand::terms(Mode::Enabled, false));
     tokio::time::sleep(Duration::from_secs(2)).await;
     let text = stand.metrics();
     let corrected =

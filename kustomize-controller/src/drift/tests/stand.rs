@@ -9,7 +9,7 @@ use plumb_planning::plan::{self, Planned, Request, Selection};
 use plumb_planning::takeover::Takeover;
 use plumb_runtime::NamespacedName;
 use plumb_status::EventDraft;
-use plumb_testkit::scenario::Answer;
+use plumb_testkit::scenario::Response;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -47,16 +47,16 @@ struct Ear {
 }
 
 impl EventSink for Ear {
-    fn tell(&self, key: &NamespacedName, occurrence: EventDraft) {
+    fn emit(&self, key: &NamespacedName, event: EventDraft) {
         assert_eq!(*key, self::key());
-        self.said.lock().unwrap().push(occurrence);
+        self.said.lock().unwrap().push(event);
     }
 
     fn exists(&self, key: &NamespacedName) -> bool {
         key.name == NEIGHBOUR
     }
 
-    fn standing_changed(&self, _: &NamespacedName) {
+    fn drift_changed(&self, _: &NamespacedName) {
         *self.reports.lock().unwrap() += 1;
     }
 }
@@ -75,7 +75,7 @@ impl Stand {
     /// The same, but the kind may not be watched.
     pub async fn blind(names: &[&str]) -> Self {
         let api = Api::new("configmaps", "ConfigMap");
-        api.scenario.on("GET", "/api/v1/configmaps", Answer::forbidden("cannot list resource configmaps"));
+        api.scenario.on("GET", "/api/v1/configmaps", Response::forbidden("cannot list resource configmaps"));
         let objects: Vec<Object> = names.iter().map(|name| settings(name, &json!({"a": "1"}))).collect();
         Self::of(&objects, Mode::Enabled, false, api).await
     }
@@ -101,7 +101,7 @@ impl Stand {
         metrics.register(&measures);
         let deps = DriftDeps {
             cluster: cluster.clone(),
-            teller: ear.clone(),
+            events: ear.clone(),
             takeover: Takeover::default(),
             tools: Tools::default(),
             concurrency: 4,
@@ -109,7 +109,7 @@ impl Stand {
             shutdown: shutdown.clone(),
             metrics,
         };
-        let stand = Self { api, desk: DriftLoop::open(deps), shutdown, ear, cluster, measures };
+        let stand = Self { api, desk: DriftLoop::start(deps), shutdown, ear, cluster, measures };
         let managed = stand.applied(objects).await;
         let terms = Self::terms(mode, suspended);
         stand.desk.adopt(&key(), Managed { terms, ..managed });
@@ -141,7 +141,7 @@ impl Stand {
 
     /// An attempt that may fail.
     pub async fn try_apply(&self, objects: &[Object]) {
-        let hold = self.desk.hold(&key()).await;
+        let hold = self.desk.lock_for_attempt(&key()).await;
         let (managed, _) = self.attempt(objects).await;
         let terms = self.desk.0.lock().books[&key()].terms.clone();
         self.desk.adopt(&key(), Managed { terms, ..managed });
@@ -183,7 +183,7 @@ impl Stand {
 
     /// An attempt that applies all of these, and ends after this.
     pub async fn apply_and(&self, objects: &[Object], revision: &str, rest: impl Future<Output = ()>) {
-        let hold = self.desk.hold(&key()).await;
+        let hold = self.desk.lock_for_attempt(&key()).await;
         let managed = self.applied(objects).await;
         rest.await;
         let terms = DriftPolicy { revision: revision.to_owned(), ..Self::terms(Mode::Warn, false) };
@@ -198,11 +198,11 @@ impl Stand {
 
     pub fn said(&self) -> Vec<(Reason, String)> {
         let said = self.ear.said.lock().unwrap();
-        said.iter().map(|occurrence| (occurrence.reason, occurrence.message.clone())).collect()
+        said.iter().map(|event| (event.reason, event.message.clone())).collect()
     }
 
     pub fn metadata(&self) -> Vec<BTreeMap<String, String>> {
-        self.ear.said.lock().unwrap().iter().map(|occurrence| occurrence.metadata.clone()).collect()
+        self.ear.said.lock().unwrap().iter().map(|event| event.metadata.clone()).collect()
     }
 
     pub fn reports(&self) -> usize {

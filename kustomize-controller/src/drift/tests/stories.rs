@@ -1,7 +1,7 @@
 //! Stories: long sequences by chance, from a seed. Whatever happened: in the end the cluster says what Git says, everything
 //! was told, and nobody is at work.
 
-use plumb_testkit::scenario::Answer;
+use plumb_testkit::scenario::Response;
 
 use super::*;
 
@@ -25,12 +25,12 @@ impl Dice {
     }
 }
 
-fn refusal(which: u64) -> Answer {
+fn refusal(which: u64) -> Response {
     match which {
-        0 => Answer::conflict("the object has been modified"),
-        1 => Answer::status(503, "ServiceUnavailable", "starting"),
-        2 => Answer::invalid("a webhook says no"),
-        _ => Answer::status(500, "InternalError", "oops"),
+        0 => Response::conflict("the object has been modified"),
+        1 => Response::status(503, "ServiceUnavailable", "starting"),
+        2 => Response::invalid("a webhook says no"),
+        _ => Response::status(500, "InternalError", "oops"),
     }
 }
 
@@ -53,7 +53,7 @@ async fn step(stand: &Stand, dice: &mut Dice, desired: &mut u64) {
         }
         9 => {
             let mode = [Mode::Enabled, Mode::Warn, Mode::Disabled][usize::try_from(dice.roll(3)).unwrap()];
-            stand.desk.set_terms(&key(), Stand::terms(mode, dice.roll(4) == 0));
+            stand.desk.set_policy(&key(), Stand::terms(mode, dice.roll(4) == 0));
         }
         10 => {
             *desired += 1;
@@ -62,7 +62,7 @@ async fn step(stand: &Stand, dice: &mut Dice, desired: &mut u64) {
             stand.try_apply(&wanted).await;
         }
         _ => {
-            let hold = stand.desk.hold(&key()).await;
+            let hold = stand.desk.lock_for_attempt(&key()).await;
             tokio::time::sleep(Duration::from_millis(dice.roll(3000))).await;
             drop(hold);
         }
@@ -77,7 +77,7 @@ async fn play(seed: u64) {
         step(&stand, &mut dice, &mut desired).await;
     }
     // Peace: what the script still holds back is used up by the retries, and an attempt succeeds.
-    stand.desk.set_terms(&key(), Stand::terms(Mode::Enabled, false));
+    stand.desk.set_policy(&key(), Stand::terms(Mode::Enabled, false));
     stand.api.end_watches();
     tokio::time::sleep(Duration::from_mins(30)).await;
     for _ in 0..10 {
@@ -96,7 +96,7 @@ async fn play(seed: u64) {
         assert_eq!(value, stand.desired(name), "seed {seed}: {name} {:?}", stand.said());
         assert!(stand.api.is_labelled(name), "seed {seed}: {name}");
     }
-    let standing = stand.desk.standing(&key()).unwrap();
+    let standing = stand.desk.report(&key()).unwrap();
     assert_eq!((standing.condition, standing.drift), (None, None), "seed {seed}");
     assert!(stand.is_at_rest(), "seed {seed}");
     // At rest nothing is asked.

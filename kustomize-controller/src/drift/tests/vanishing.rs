@@ -42,7 +42,7 @@ async fn a_finished_job_that_its_ttl_removed_does_not_run_again() {
     tokio::time::sleep(MOMENT).await;
     assert_eq!(stand.writes(), ["GET migrate"]);
     assert_eq!(stand.said(), []);
-    assert_eq!(stand.desk.standing(&key()).unwrap().condition, None);
+    assert_eq!(stand.desk.report(&key()).unwrap().condition, None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use plumb_apply::{Action, Budget, Ended, observe};
 use plumb_planning::drift::record::{Record, Watchfulness};
 use serde_json::{Value, json};
 
-use super::stand::Stand;
+use super::cluster::Stand;
 
 fn settings(data: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings", "namespace": "NS"}, "data": data})

@@ -6,7 +6,7 @@ use plumb_apply::{Budget, End, Settled, Target, Wait};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::stand::Stand;
+use super::cluster::Stand;
 
 /// A pod with this annotation stays Pending on the fake node.
 const HOLD: &str = plumb_plane::node::HOLD;

@@ -10,10 +10,10 @@
 )]
 
 mod apply;
+mod cluster;
 mod definitions;
 mod health;
 mod ownership;
 mod prune;
-mod stand;
 mod takeover;
 mod watchers;

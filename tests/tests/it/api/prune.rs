@@ -7,7 +7,7 @@ use plumb_planning::claims::Claims;
 use plumb_planning::prune::{Candidate, WhyNot};
 use serde_json::{Value, json};
 
-use super::stand::Stand;
+use super::cluster::Stand;
 
 fn map(name: &str, metadata: Value) -> Value {
     let mut object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {}});

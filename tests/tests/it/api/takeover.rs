@@ -16,7 +16,7 @@ use plumb_planning::plan::{self, Request, Selection};
 use plumb_planning::prune::Candidate;
 use serde_json::{Value, json};
 
-use super::stand::Stand;
+use super::cluster::Stand;
 
 const MANIFESTS: &str = include_str!("../../../../crates/planning/src/typed_form/manifests.jsonl");
 const FLUX: &str = include_str!("../../../../crates/planning/src/typed_form/flux.jsonl");

@@ -8,7 +8,7 @@ use plumb_apply::{WatchChange, WatchEvent, Watchers};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Receiver;
 
-use super::stand::Stand;
+use super::cluster::Stand;
 
 struct Ear {
     watchers: Arc<Watchers>,
@@ -32,14 +32,14 @@ impl Ear {
         let wait = async {
             loop {
                 let sight = self.sights.recv().await.expect("the watchers live");
-                let metadata = match &sight.news {
+                let metadata = match &sight.change {
                     WatchChange::Seen { metadata, .. } | WatchChange::Deleted { metadata } => Some(metadata),
                     WatchChange::Relisted { .. } | WatchChange::Denied { .. } | WatchChange::Gone => None,
                 };
                 if metadata.is_some_and(|metadata| metadata["namespace"] != self.namespace.as_str()) {
                     continue;
                 }
-                if let Some(found) = fits(&sight.news) {
+                if let Some(found) = fits(&sight.change) {
                     return found;
                 }
             }

@@ -17,10 +17,10 @@ use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
 use crate::e2e::{
-    crew::{Events, Overrides},
+    cluster::Stand,
+    harness::{Events, Overrides},
     sample::config_map,
     seen::{inventory, is_ready, message, text, uid},
-    stand::Stand,
 };
 
 /// How long a run may take to converge after its fault is over. Longer than the timeout of one apply (65 s).

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::is_whole;
 use crate::e2e::{
+    cluster::Stand,
     sample::config_map,
     seen::{self, inventory, is_ready, uid},
-    stand::Stand,
 };
 
 /// How often they move, and how often in a sample.

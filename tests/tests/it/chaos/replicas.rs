@@ -17,8 +17,8 @@ use tokio::task::block_in_place;
 
 use super::fixture::{CONVERGED_MAX, Fixture, Variant, shown};
 use crate::e2e::{
-    crew::{Crew, Events, Overrides},
-    stand::Stand,
+    cluster::Stand,
+    harness::{Crew, Events, Overrides},
 };
 
 /// A lease that goes quickly. The deadline leaves a second of room, as Flux's defaults leave five.

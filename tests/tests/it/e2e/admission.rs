@@ -6,9 +6,9 @@ use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 use super::{
+    cluster::Stand,
     sample::config_map,
     seen::{self, inventory, is_failed},
-    stand::Stand,
 };
 
 /// How many ConfigMaps one commit has: one is denied, one is over the quota.

@@ -6,9 +6,9 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::{
+    cluster::Stand,
     sample::{SETTINGS, WEB, config_map},
     seen::{is_ready, is_true, message, reason, text},
-    stand::Stand,
 };
 
 /// Well below the 30 s after which dependencies are looked at anyway.

@@ -4,10 +4,10 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{
+    cluster::Stand,
     main_loop::gauge,
     sample::config_map,
     seen::{self, is_failed, is_ready},
-    stand::Stand,
 };
 
 /// A finalizer of a person's tool would be drift.

@@ -4,8 +4,8 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::{
+    cluster::Stand,
     seen::{self, uid},
-    stand::Stand,
 };
 
 const OWNER: &str = "kustomize.toolkit.fluxcd.io/name";

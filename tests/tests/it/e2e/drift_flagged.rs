@@ -4,9 +4,9 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{
+    cluster::Stand,
     sample::{SETTINGS, config_map},
     seen::{condition, drift, is_ready, is_true, text, uid},
-    stand::Stand,
 };
 
 const RESTORE: &str = "kustomize.toolkit.fluxcd.io/restore";

@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
 use super::{
-    crew::Events,
+    cluster::Stand,
+    harness::Events,
     notification,
     sample::{SETTINGS, config_map},
     seen::{condition, inventory, is_ready, uid},
-    stand::Stand,
 };
 
 /// How long after a commit the controller is killed, round by round.

@@ -4,9 +4,9 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{
+    cluster::Stand,
     sample::{SETTINGS, config_map},
     seen::{self, inventory, is_ready, uid},
-    stand::Stand,
 };
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,11 +2,12 @@
 //! What one crate can show alone does not belong here.
 
 mod admission;
+pub(crate) mod cluster;
 mod control;
-pub(crate) mod crew;
 mod deletion;
 mod drift_corrected;
 mod drift_flagged;
+pub(crate) mod harness;
 mod kills;
 mod main_loop;
 mod moves;
@@ -16,4 +17,3 @@ mod refusals;
 pub(crate) mod sample;
 pub(crate) mod seen;
 mod sources;
-pub(crate) mod stand;

@@ -6,9 +6,9 @@ use plumb_testkit::repository::Repository;
 use serde_json::{Value, json};
 
 use super::{
+    cluster::Stand,
     sample::config_map,
     seen::{self, inventory, uid},
-    stand::Stand,
 };
 
 const OWNER: &str = "/metadata/labels/kustomize.toolkit.fluxcd.io~1name";

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
 use super::{
-    crew::Events,
+    cluster::Stand,
+    harness::Events,
     sample::SETTINGS,
     seen::{is_ready, text},
-    stand::Stand,
 };
 
 const TOKEN: &str = "webhook-token";

@@ -4,9 +4,9 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::{
+    cluster::Stand,
     sample::config_map,
     seen::{inventory, uid},
-    stand::Stand,
 };
 
 #[tokio::test(flavor = "multi_thread")]

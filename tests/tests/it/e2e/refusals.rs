@@ -4,9 +4,9 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{
+    cluster::Stand,
     sample::{App, SETTINGS, WEB, config_map},
     seen::{self, inventory, is_true},
-    stand::Stand,
 };
 
 /// Pushes what cannot be applied; returns the message. The cluster must be as before, and the way back must work.

@@ -4,7 +4,7 @@ use anyhow::Result;
 use plumb_testkit::repository::Repository;
 use serde_json::json;
 
-use super::stand::Stand;
+use super::cluster::Stand;
 
 /// The ConfigMap `settings`.
 pub const SETTINGS: &str = "deploy/settings.yaml";

@@ -4,9 +4,9 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{
+    cluster::Stand,
     sample::SETTINGS,
     seen::{is_failed, is_ready, is_true, message, reason},
-    stand::Stand,
 };
 
 /// Creates a source that must fail for this reason, with all these words in its message.
@@ -85,7 +85,7 @@ async fn a_missing_secret_is_named() -> Result<()> {
     source["spec"]["secretRef"]["name"] = json!("nowhere");
     fails(&stand, source, "AuthenticationFailed", &["nowhere", "not found"]).await?;
     stand
-        .edit("GitRepository", "app", &json!({"spec": {"secretRef": {"name": super::stand::SECRET}}}))
+        .edit("GitRepository", "app", &json!({"spec": {"secretRef": {"name": super::cluster::SECRET}}}))
         .await?;
     stand.until("GitRepository", "app", "is ready", is_ready).await?;
     stand.close().await

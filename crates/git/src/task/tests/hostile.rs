@@ -99,7 +99,8 @@ async fn a_namespace_on_silent_servers_leaves_slots_to_others() {
     }
     fixture.git.find("team-b", &anonymous(&repository.url), &main(), TIMEOUT).await.unwrap();
     assert_eq!(fixture.git.inner.lists.used(), LISTS_MAX / 2, "team-a holds half");
-    let error = fixture.git.find("team-a", &anonymous(&repository.url), &main(), TIMEOUT).await.err().unwrap();
+    let error =
+        fixture.git.find("team-a", &anonymous(&repository.url), &main(), TIMEOUT).await.err().unwrap();
     assert!(error.to_string().contains("namespace \"team-a\" may use 8 of the maximum of 16"), "{error}");
     for task in hoard {
         task.abort();

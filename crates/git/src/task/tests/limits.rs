@@ -163,7 +163,8 @@ async fn a_large_object_in_the_history_of_a_branch_keeps_no_commit_from_being_fo
     let first = repository.commit("small");
     repository.write("zeros", &"0".repeat(17 << 20));
     repository.commit("large");
-    let checkout = Fixture::new().read(&anonymous(&repository.url), &on_branch("main", &first)).await.unwrap();
+    let checkout =
+        Fixture::new().read(&anonymous(&repository.url), &on_branch("main", &first)).await.unwrap();
     assert_eq!(checkout.found.revision(), format!("main@sha1:{first}"));
 }
 

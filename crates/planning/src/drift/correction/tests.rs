@@ -96,11 +96,11 @@ fn a_change_is_attributed_exactly_probably_or_not_at_all() {
 #[test]
 fn comparisons_of_one_object_are_joined_to_one_a_second_after_the_first() {
     let mut pace = Debounce::default();
-    assert_eq!(pace.ask(at(0)), Due::Now);
-    assert_eq!(pace.ask(at(0)), Due::At(at(1)));
-    assert_eq!(pace.ask(at(0)), Due::Joined);
+    assert_eq!(pace.request(at(0)), Due::Now);
+    assert_eq!(pace.request(at(0)), Due::At(at(1)));
+    assert_eq!(pace.request(at(0)), Due::Joined);
     pace.begin(at(1));
-    assert_eq!(pace.ask(at(5)), Due::Now);
+    assert_eq!(pace.request(at(5)), Due::Now);
 }
 
 #[test]

@@ -19,10 +19,7 @@ fn scaled(to: i64) -> Finding {
 }
 
 fn said(tellings: &[DriftEvent]) -> Vec<String> {
-    tellings
-        .iter()
-        .map(|telling| format!("{}: {}", telling.occurrence.reason, telling.occurrence.message))
-        .collect()
+    tellings.iter().map(|telling| format!("{}: {}", telling.event.reason, telling.event.message)).collect()
 }
 
 fn standings() -> OpenDrift {
@@ -41,7 +38,7 @@ fn a_correction_says_what_who_when_and_how_long() {
             "DriftCorrected: Deployment/prod/web drifted: .spec.replicas 3 → 8 by kubectl (Update, /scale) seen at 12:00:03Z; corrected in 14 ms"
         ]
     );
-    let metadata = &told[0].occurrence.metadata;
+    let metadata = &told[0].event.metadata;
     assert_eq!(metadata["event.toolkit.fluxcd.io/drift-class"], "drifted");
     assert_eq!(metadata["event.toolkit.fluxcd.io/drift-manager"], "kubectl");
     assert_eq!(metadata["event.toolkit.fluxcd.io/drift-paths"], ".spec.replicas");
@@ -54,7 +51,7 @@ fn a_correction_says_what_who_when_and_how_long() {
 #[test]
 fn drift_that_is_corrected_within_the_grace_never_stands() {
     let mut standings = standings();
-    assert!(standings.stand(&web(), scaled(8), "", ReportAfter::AfterGrace, at(3)).is_empty());
+    assert!(standings.open(&web(), scaled(8), "", ReportAfter::AfterGrace, at(3)).is_empty());
     assert_eq!(report::condition(&standings, at(4)), None);
     assert!(standings.due(at(7)).is_empty());
     assert_eq!(standings.next_due(), Some(at(8)));
@@ -62,17 +59,17 @@ fn drift_that_is_corrected_within_the_grace_never_stands() {
     assert!(report::condition(&standings, at(8)).is_some());
     let told = standings.corrected(&web(), &scaled(8), Duration::from_secs(7), None, at(10));
     assert!(said(&told)[0].starts_with("DriftCorrected"));
-    assert!(!standings.stands(&web()));
+    assert!(!standings.is_open(&web()));
 }
 
 #[test]
 fn standing_drift_is_told_once_and_again_after_a_day_or_when_it_changes() {
     let mut standings = standings();
-    let first = standings.stand(&web(), scaled(8), "the mode is warn", ReportAfter::AtOnce, at(3));
+    let first = standings.open(&web(), scaled(8), "the mode is warn", ReportAfter::AtOnce, at(3));
     assert!(said(&first)[0].ends_with("; not corrected: the mode is warn"), "{:?}", said(&first));
-    assert!(standings.stand(&web(), scaled(9), "the mode is warn", ReportAfter::AtOnce, at(60)).is_empty());
+    assert!(standings.open(&web(), scaled(9), "the mode is warn", ReportAfter::AtOnce, at(60)).is_empty());
     let missing =
-        standings.stand(&web(), Finding::missing(at(70)), "the mode is warn", ReportAfter::AtOnce, at(70));
+        standings.open(&web(), Finding::missing(at(70)), "the mode is warn", ReportAfter::AtOnce, at(70));
     assert_eq!(missing.len(), 1);
     assert!(standings.due(at(71)).is_empty());
     let day = 24 * 3600;
@@ -88,11 +85,11 @@ fn standing_drift_is_told_once_and_again_after_a_day_or_when_it_changes() {
 #[test]
 fn what_a_status_remembers_is_not_told_again_after_a_restart() {
     let mut before = standings();
-    before.stand(&web(), scaled(8), "the mode is warn", ReportAfter::AtOnce, at(3));
+    before.open(&web(), scaled(8), "the mode is warn", ReportAfter::AtOnce, at(3));
     let status = report::status(&before, None, at(4)).unwrap();
     let mut after = standings();
     report::remember(&mut after, &status);
-    assert!(after.stand(&web(), scaled(8), "the mode is warn", ReportAfter::AtOnce, at(600)).is_empty());
+    assert!(after.open(&web(), scaled(8), "the mode is warn", ReportAfter::AtOnce, at(600)).is_empty());
     assert_eq!(after.get(&web()).unwrap().since, at(3));
     let mut other = standings();
     report::remember(&mut other, &status);
@@ -104,7 +101,7 @@ fn the_status_lists_a_bounded_number_and_counts_all() {
     let mut standings = standings();
     for number in 0..30 {
         let id = id(&format!("prod_web{number:02}_apps_Deployment"));
-        standings.stand(&id, scaled(8), "", ReportAfter::AtOnce, at(3));
+        standings.open(&id, scaled(8), "", ReportAfter::AtOnce, at(3));
     }
     let condition = report::condition(&standings, at(3)).unwrap();
     assert_eq!(
@@ -123,7 +120,7 @@ fn more_than_twenty_objects_in_a_second_are_told_in_one_event() {
     let tellings = |count: usize| -> Vec<DriftEvent> {
         let mut standings = standings();
         let ids = (0..count).map(|number| id(&format!("prod_web{number:02}_apps_Deployment")));
-        ids.flat_map(|id| standings.stand(&id, scaled(8), "", ReportAfter::AtOnce, at(3))).collect()
+        ids.flat_map(|id| standings.open(&id, scaled(8), "", ReportAfter::AtOnce, at(3))).collect()
     };
     let mut few = EventAggregator::default();
     assert_eq!(few.offer(tellings(20), at(3)).len(), burst::AT_ONCE);
@@ -141,12 +138,9 @@ fn more_than_twenty_objects_in_a_second_are_told_in_one_event() {
 #[test]
 fn what_a_controller_holds_stands_on_untold_while_the_rest_is_corrected() {
     let mut standings = standings();
-    assert_eq!(standings.stand(&web(), scaled(8), "held", ReportAfter::AtOnce, at(3)).len(), 1);
+    assert_eq!(standings.open(&web(), scaled(8), "held", ReportAfter::AtOnce, at(3)).len(), 1);
     let image = Finding { seen: at(9), ..scaled(5) };
     let told = standings.corrected_in_part(&web(), &image, Duration::ZERO, (scaled(8), "held"), at(9));
-    assert_eq!(
-        told.iter().map(|telling| telling.occurrence.reason).collect::<Vec<_>>(),
-        [Reason::DriftCorrected]
-    );
+    assert_eq!(told.iter().map(|telling| telling.event.reason).collect::<Vec<_>>(), [Reason::DriftCorrected]);
     assert_eq!(standings.get(&web()).unwrap().since, at(3));
 }

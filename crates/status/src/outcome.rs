@@ -104,11 +104,11 @@ impl<C> AttemptOutcome<C> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConditionUpdate {
     /// The attempt learned nothing about it: it stands as before. (A success still clears what contradicts it.)
-    Nothing,
+    Unchanged,
     /// It does not apply any more.
-    Cleared,
+    Clear,
     /// It stands, with this detail. A negative condition that is not True is cleared.
-    Stands(ConditionStatus, Detail),
+    Set(ConditionStatus, Detail),
 }
 
 /// What an attempt has made true so far. It is lent to the attempt, so it survives an error, a cancel and a panic.
@@ -117,9 +117,9 @@ pub trait Ledger {
     type Condition: ConditionType;
 
     /// What is known of this condition now.
-    fn said(&self, condition: Self::Condition) -> ConditionUpdate {
+    fn condition(&self, condition: Self::Condition) -> ConditionUpdate {
         let _ = condition;
-        ConditionUpdate::Nothing
+        ConditionUpdate::Unchanged
     }
 
     /// What the attempt was doing last, for the Reconciling condition.
@@ -133,7 +133,7 @@ pub trait Ledger {
     }
 
     /// What happened in the world and is told whatever the ending: objects changed, garbage collected, …
-    fn happened(&self) -> Vec<EventDraft> {
+    fn events(&self) -> Vec<EventDraft> {
         Vec::new()
     }
 

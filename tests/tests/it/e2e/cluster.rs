@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tokio::{sync::OnceCell, task::block_in_place};
 
 use super::{
-    crew::{Crew, Events, Overrides},
+    harness::{Crew, Events, Overrides},
     seen,
 };
 

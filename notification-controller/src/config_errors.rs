@@ -14,7 +14,7 @@ const REMEMBERED_MAX: usize = 16_384;
 const PATTERNS_TOLD_MAX: usize = 5;
 
 /// Which generation of which object was told of last, and what is still to be told once this process leads.
-pub struct Complaints<C>(Mutex<State<C>>);
+pub struct ReportedErrors<C>(Mutex<State<C>>);
 
 struct State<C> {
     leads: bool,
@@ -22,24 +22,24 @@ struct State<C> {
     waiting: BTreeMap<String, (i64, C)>,
 }
 
-impl<C> Default for Complaints<C> {
+impl<C> Default for ReportedErrors<C> {
     fn default() -> Self {
         Self(Mutex::new(State { leads: false, told: BTreeMap::new(), waiting: BTreeMap::new() }))
     }
 }
 
-impl<C> Complaints<C> {
+impl<C> ReportedErrors<C> {
     /// Takes what is wrong with this generation of an object, and gives it back if it is to be told now.
-    pub fn note(&self, uid: &str, generation: i64, complaint: C) -> Option<C> {
+    pub fn note(&self, uid: &str, generation: i64, error: C) -> Option<C> {
         let mut state = self.state();
         if !state.leads {
             if state.waiting.len() >= REMEMBERED_MAX {
                 state.waiting.clear();
             }
-            state.waiting.insert(uid.to_owned(), (generation, complaint));
+            state.waiting.insert(uid.to_owned(), (generation, error));
             return None;
         }
-        state.is_due(uid, generation).then_some(complaint)
+        state.is_due(uid, generation).then_some(error)
     }
 
     /// Nothing is wrong with an object any more.
@@ -61,7 +61,7 @@ impl<C> Complaints<C> {
         let waiting = std::mem::take(&mut state.waiting);
         let due = waiting
             .into_iter()
-            .filter_map(|(uid, (generation, complaint))| state.is_due(&uid, generation).then_some(complaint));
+            .filter_map(|(uid, (generation, error))| state.is_due(&uid, generation).then_some(error));
         due.collect()
     }
 
@@ -114,28 +114,28 @@ mod tests {
 
     #[test]
     fn a_generation_is_told_of_once() {
-        let complaints = Complaints::default();
-        assert_eq!(complaints.lead(), [""; 0]);
-        assert_eq!(complaints.note("u", 1, "a"), Some("a"));
-        assert_eq!(complaints.note("u", 1, "a"), None);
-        assert_eq!(complaints.note("v", 1, "b"), Some("b"));
-        assert_eq!(complaints.note("u", 2, "c"), Some("c"));
-        complaints.forget("u");
-        assert_eq!(complaints.note("u", 2, "c"), Some("c"));
+        let errors = ReportedErrors::default();
+        assert_eq!(errors.lead(), [""; 0]);
+        assert_eq!(errors.note("u", 1, "a"), Some("a"));
+        assert_eq!(errors.note("u", 1, "a"), None);
+        assert_eq!(errors.note("v", 1, "b"), Some("b"));
+        assert_eq!(errors.note("u", 2, "c"), Some("c"));
+        errors.forget("u");
+        assert_eq!(errors.note("u", 2, "c"), Some("c"));
     }
 
     #[test]
     fn who_does_not_lead_keeps_the_newest_word_until_it_does() {
-        let complaints = Complaints::default();
+        let errors = ReportedErrors::default();
         for (uid, generation, text) in [("u", 1, "old"), ("u", 2, "new"), ("fine", 1, "x"), ("gone", 1, "y")]
         {
-            assert_eq!(complaints.note(uid, generation, text), None);
+            assert_eq!(errors.note(uid, generation, text), None);
         }
-        complaints.settle("fine");
-        complaints.forget("gone");
-        assert_eq!(complaints.lead(), ["new"]);
-        assert_eq!(complaints.note("u", 2, "new"), None);
-        assert_eq!(complaints.lead(), [""; 0]);
+        errors.settle("fine");
+        errors.forget("gone");
+        assert_eq!(errors.lead(), ["new"]);
+        assert_eq!(errors.note("u", 2, "new"), None);
+        assert_eq!(errors.lead(), [""; 0]);
     }
 
     #[test]

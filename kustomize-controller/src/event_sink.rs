@@ -9,17 +9,17 @@ use crate::drift::EventSink;
 use crate::kind::Kustomizations;
 
 /// Speaks in the name of Kustomizations.
-pub struct KustomizationTeller {
+pub struct KustomizationEvents {
     /// For events.
     pub recorder: Recorder,
     /// For statuses; filled when the kind is installed.
     pub handle: Arc<OnceLock<Handle<Kustomizations>>>,
 }
 
-impl EventSink for KustomizationTeller {
-    fn tell(&self, key: &NamespacedName, occurrence: EventDraft) {
+impl EventSink for KustomizationEvents {
+    fn emit(&self, key: &NamespacedName, occurrence: EventDraft) {
         if let Some(object) = self.handle.get().and_then(|handle| handle.store.get(key)) {
-            self.recorder.tell(object.as_ref(), occurrence);
+            self.recorder.emit(object.as_ref(), occurrence);
         }
     }
 
@@ -27,7 +27,7 @@ impl EventSink for KustomizationTeller {
         self.handle.get().is_some_and(|handle| handle.store.get(key).is_some())
     }
 
-    fn standing_changed(&self, key: &NamespacedName) {
+    fn drift_changed(&self, key: &NamespacedName) {
         if let Some(handle) = self.handle.get().cloned() {
             let key = key.clone();
             tokio::spawn(async move { handle.amend(&key).await });
