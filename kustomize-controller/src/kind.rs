@@ -161,6 +161,7 @@ impl ReconciledKind for Kustomizations {
     fn forgotten(&self, key: &NamespacedName) {
         self.context.drift.forget(key);
         self.context.builds.forget(key);
+        self.context.build_warnings.forget(key);
         self.context.healthy.forget(key);
         self.context.holds.forget(key);
     }

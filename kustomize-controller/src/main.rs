@@ -31,6 +31,7 @@ use crate::kustomization::{
     claims::{Holds, Scope},
     health::Healthy,
     threads::BuildThreads,
+    warnings::ReportedWarnings,
 };
 use crate::options::{GATES, Options};
 use crate::references::References;
@@ -97,6 +98,7 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
         threads,
         memory: runtime.memory(),
         builds: Builds::default(),
+        build_warnings: ReportedWarnings::default(),
         healthy: Healthy::default(),
         holds: Holds::default(),
         drift: desk,

@@ -461,3 +461,4 @@ async fn a_suspended_kustomization_is_not_applied() {
 mod identity;
 mod unanswered;
 mod waiting;
+mod warnings;

@@ -12,7 +12,7 @@ use plumb_manifests::{Object, scope, yaml};
 const SEPARATOR: &str = "---\n";
 
 /// Says on standard error what should be looked at.
-pub fn warn(warnings: &[String]) {
+pub fn warn(warnings: &[impl std::fmt::Display]) {
     for warning in warnings {
         eprintln!("# Warning: {warning}");
     }

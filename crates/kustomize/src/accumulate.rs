@@ -18,6 +18,7 @@ use crate::settings::{self, Blank, FILE_NAMES, OpenApiEntry, Role, Settings};
 use crate::transformers::names::Affix;
 use crate::transformers::{annotations, images, labels, names, namespace, replicas};
 use crate::vars::Vars;
+use crate::warning::{Origin, Warnings};
 use crate::{generators, load, patches, plugins, replacements};
 
 /// What has been gathered so far.
@@ -62,8 +63,10 @@ pub(crate) struct Assembly<'t> {
     pub reader: &'t Reader<'t>,
     pub provenance: Provenance,
     reach: Reach,
-    warnings: RefCell<Vec<String>>,
+    pub warnings: Warnings,
     schema: RefCell<Known>,
+    /// Whether a kustomization has named the built-in schema: then no document of another one counts.
+    is_builtin_fixed: Cell<bool>,
     has_read_objects: Cell<bool>,
 }
 
@@ -71,31 +74,13 @@ impl<'t> Assembly<'t> {
     pub(crate) fn new(reader: &'t Reader<'t>, reach: Reach, provenance: Provenance) -> Self {
         let schema = RefCell::new(Known::Builtin);
         let has_read_objects = Cell::new(false);
-        Self { reader, provenance, reach, warnings: RefCell::default(), schema, has_read_objects }
+        let (warnings, is_builtin_fixed) = (Warnings::default(), Cell::new(false));
+        Self { reader, provenance, reach, warnings, schema, is_builtin_fixed, has_read_objects }
     }
 
     /// How lists are merged, as far as it is known by now.
     pub(crate) fn schema(&self) -> Known {
         self.schema.borrow().clone()
-    }
-
-    /// Notes something for the caller, once. What would be too much is left out.
-    pub(crate) fn warn(&self, warning: String) {
-        const WARNINGS_MAX: usize = 1000;
-        const WARNING_BYTES_MAX: usize = 4096;
-        let mut warning = warning;
-        if warning.len() > WARNING_BYTES_MAX {
-            warning.truncate(warning.floor_char_boundary(WARNING_BYTES_MAX));
-            warning.push('…');
-        }
-        let mut warnings = self.warnings.borrow_mut();
-        if warnings.len() < WARNINGS_MAX && !warnings.contains(&warning) {
-            warnings.push(warning);
-        }
-    }
-
-    pub(crate) fn into_warnings(self) -> Vec<String> {
-        self.warnings.into_inner()
     }
 
     /// Adds what a kustomization gathers, and transforms all that is there then.
@@ -114,7 +99,7 @@ impl<'t> Assembly<'t> {
     fn gather(&self, place: &Place, settings: &Settings, into: &mut Accumulated) -> Result<(), BuildError> {
         let file = place.file.as_ref().unwrap_or(&place.directory);
         for warning in &settings.warnings {
-            self.warn(format!("/{file}: {warning}"));
+            self.warnings.notice(format!("/{file}: {warning}"));
         }
         self.read_schema(place, settings)?;
         for reference in &settings.resources {
@@ -125,8 +110,9 @@ impl<'t> Assembly<'t> {
         self.warn_lost(place, into.config.add(own)?);
         self.gather_generated(place, settings, into)?;
         plugins::generate(self, place, &settings.generators, &mut into.set)?;
-        for reference in &settings.components {
-            self.add_component(place, reference, into)?;
+        for (index, reference) in settings.components.iter().enumerate() {
+            self.add_component(place, reference, into)
+                .map_err(|error| error.in_field(settings.fields.component(index)))?;
         }
         self.check_count(into)
     }
@@ -187,27 +173,32 @@ impl<'t> Assembly<'t> {
     fn warn_lost(&self, place: &Place, lost: Vec<String>) {
         let file = place.file.as_ref().unwrap_or(&place.directory);
         for lost in lost {
-            self.warn(format!("/{file}: {lost}"));
+            self.warnings.silent_at(format_args!("/{file}"), lost);
         }
     }
 
-    /// Takes the schema that a kustomization names, unless another one holds already. Once objects have been read, it
-    /// adds to the built-in one; before, it stands in its place (never in Flux).
+    /// Takes the schema that a kustomization names, a document or the built-in one by its version, unless another
+    /// kustomization has named one already. Once objects have been read, a document adds to the built-in one; before, it
+    /// stands in its place (never in Flux).
     fn read_schema(&self, place: &Place, settings: &Settings) -> Result<(), BuildError> {
         const VERSION: &str = "v1.21.2";
+        if self.is_builtin_fixed.get() || matches!(*self.schema.borrow(), Known::Own(_)) {
+            return Ok(());
+        }
         let OpenApiEntry { path, version } = &settings.openapi;
         let Some(reference) = path.as_deref().filter(|path| !path.is_empty()) else {
             return match version.as_deref() {
-                None | Some("" | VERSION) => Ok(()),
+                None | Some("") => Ok(()),
+                Some(VERSION) => {
+                    self.is_builtin_fixed.set(true);
+                    Ok(())
+                }
                 Some(other) => Err(BuildError::invalid(format!(
                     "the specified OpenAPI version is not built in: {other:?}, only {VERSION:?} is"
                 ))),
             };
         };
-        if matches!(*self.schema.borrow(), Known::Own(_)) {
-            return Ok(());
-        }
-        if version.as_deref().is_some_and(|version| !version.is_empty()) {
+        if version.is_some() {
             let message = "openapi: builtin version and custom schema provided, cannot use both";
             return Err(BuildError::invalid(message));
         }
@@ -343,6 +334,19 @@ impl<'t> Assembly<'t> {
         settings: &Settings,
         into: &mut Accumulated,
     ) -> Result<(), BuildError> {
+        let origin = Origin { file: place.author("").file, ..Origin::default() };
+        let outer = self.warnings.enter(origin);
+        let done = self.transform_here(place, settings, into);
+        self.warnings.enter(outer);
+        done
+    }
+
+    fn transform_here(
+        &self,
+        place: &Place,
+        settings: &Settings,
+        into: &mut Accumulated,
+    ) -> Result<(), BuildError> {
         let config = into.config.config();
         let set = &mut into.set;
         self.reader.spend(set.len(), 0)?;
@@ -371,7 +375,8 @@ impl<'t> Assembly<'t> {
         let walk = if settings.images.is_empty() { 0 } else { values(set) / VALUES_PER_STEP + 1 };
         for entry in &settings.images {
             self.reader.spend(walk, config.images.len())?;
-            images::replace(set, entry, &config.images, self.reader)?;
+            images::replace(set, entry, &config.images, self.reader)
+                .map_err(|error| error.in_field(&entry.label))?;
             self.note(place, set, "ImageTagTransformer")?;
         }
         if !settings.replacements.is_empty() {
@@ -391,20 +396,23 @@ impl<'t> Assembly<'t> {
         walk: usize,
         set: &mut ResourceSet,
     ) -> Result<(), BuildError> {
-        let Settings { namespace, name_prefix, name_suffix, .. } = settings;
+        let Settings { namespace, name_prefix, name_suffix, fields, .. } = settings;
         if !namespace.is_empty() {
             self.reader.spend(walk, config.namespace.len() + namespace.len())?;
-            namespace::set_all(set, namespace, &config.namespace, self.reader)?;
+            namespace::set_all(set, namespace, &config.namespace, self.reader)
+                .map_err(|error| error.in_field(&fields.namespace))?;
             self.note(place, set, "NamespaceTransformer")?;
         }
         if !name_prefix.is_empty() {
             self.reader.spend(walk, config.name_prefix.len())?;
-            names::add(set, Affix::Prefix, name_prefix, &config.name_prefix, self.reader)?;
+            names::add(set, Affix::Prefix, name_prefix, &config.name_prefix, self.reader)
+                .map_err(|error| error.in_field(&fields.name_prefix))?;
             self.note(place, set, "PrefixTransformer")?;
         }
         if !name_suffix.is_empty() {
             self.reader.spend(walk, config.name_suffix.len())?;
-            names::add(set, Affix::Suffix, name_suffix, &config.name_suffix, self.reader)?;
+            names::add(set, Affix::Suffix, name_suffix, &config.name_suffix, self.reader)
+                .map_err(|error| error.in_field(&fields.name_suffix))?;
             self.note(place, set, "SuffixTransformer")?;
         }
         Ok(())

@@ -17,6 +17,7 @@ use crate::reading::{ReadSet, Reader};
 use crate::resource::{Resource, scalar_text};
 use crate::settings::{self, Blank, ImageEntry, PatchEntry, Settings};
 use crate::transformers::hash;
+use crate::warning::Warning;
 use crate::{order, references, replacements};
 
 /// How a build is done.
@@ -76,7 +77,7 @@ pub struct Build {
     /// What the result depends on.
     pub reads: ReadSet,
     /// What was accepted but should be looked at.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 impl Build {
@@ -93,6 +94,15 @@ impl Build {
     }
 }
 
+/// A text of the caller, and the field of his that it stands in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Named {
+    /// The text.
+    pub text: String,
+    /// What errors and warnings call it.
+    pub field: String,
+}
+
 /// What a caller adds to the kustomization of the directory that is built.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Additions {
@@ -101,17 +111,17 @@ pub struct Additions {
     /// The resources of a directory that has no kustomization file; `None` if it must have one.
     pub generated: Option<Vec<String>>,
     /// Replaces the namespace.
-    pub namespace: Option<String>,
+    pub namespace: Option<Named>,
     /// Replaces the prefix of names.
-    pub name_prefix: Option<String>,
+    pub name_prefix: Option<Named>,
     /// Replaces the suffix of names.
-    pub name_suffix: Option<String>,
+    pub name_suffix: Option<Named>,
     /// Replace the entries of the same name, or follow the file's own.
     pub images: Vec<ImageEntry>,
     /// Follow the file's own.
     pub patches: Vec<PatchEntry>,
     /// Follow the file's own.
-    pub components: Vec<String>,
+    pub components: Vec<Named>,
     /// Added to the file's own, each once.
     pub build_metadata: Vec<String>,
 }
@@ -147,7 +157,7 @@ pub fn build_with(
             Some(file) => error.in_file(file),
             None => error,
         })?;
-    let warnings = assembly.into_warnings();
+    let warnings = assembly.warnings.into_vec();
     Ok(Build { objects, reads: reader.into_reads(), warnings })
 }
 
@@ -163,13 +173,15 @@ fn extend(settings: &mut Settings, additions: &Additions) {
         components,
         build_metadata,
     } = additions;
-    for (own, new) in [
-        (&mut settings.namespace, namespace),
-        (&mut settings.name_prefix, name_prefix),
-        (&mut settings.name_suffix, name_suffix),
+    let fields = &mut settings.fields;
+    for (own, own_field, new) in [
+        (&mut settings.namespace, &mut fields.namespace, namespace),
+        (&mut settings.name_prefix, &mut fields.name_prefix, name_prefix),
+        (&mut settings.name_suffix, &mut fields.name_suffix, name_suffix),
     ] {
-        if let Some(new) = new {
-            own.clone_from(new);
+        if let Some(Named { text, field }) = new {
+            own.clone_from(text);
+            own_field.clone_from(field);
         }
     }
     for image in images {
@@ -179,7 +191,9 @@ fn extend(settings: &mut Settings, additions: &Additions) {
         }
     }
     settings.patches.extend(patches.iter().cloned());
-    settings.components.extend(components.iter().cloned());
+    fields.components_start = settings.components.len();
+    settings.components.extend(components.iter().map(|component| component.text.clone()));
+    fields.components = components.iter().map(|component| component.field.clone()).collect();
     for one in build_metadata {
         if !settings.build_metadata.contains(one) {
             settings.build_metadata.push(one.clone());
@@ -227,10 +241,11 @@ fn finish(
         let id = resource.current_id();
         let mut node = resource.into_finished();
         if let Some(Refolded { key }) = passage::rewrite(&mut node) {
-            assembly.warn(format!(
+            let text = format!(
                 "{id}: the folded text of {key:?} is printed with other line breaks than it has, as by kustomize: write \
                  it as a literal block, with `|`"
-            ));
+            );
+            assembly.warnings.silent_at(&origin, text);
         }
         passage::print(&mut node).map_err(|error| error.while_doing(id))?;
         reader.limits().interrupt.check()?;

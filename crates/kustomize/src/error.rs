@@ -29,6 +29,8 @@ pub struct BuildError(
 struct Reason {
     refusal: Refusal,
     place: Option<Place>,
+    /// A field outside of the tree that asks for what failed; then there is no place.
+    field: Option<String>,
     message: String,
 }
 
@@ -41,7 +43,7 @@ struct Place {
 
 impl BuildError {
     fn new(refusal: Refusal, place: Option<Place>, message: String) -> Self {
-        Self(Box::new(Reason { refusal, place, message }))
+        Self(Box::new(Reason { refusal, place, field: None, message }))
     }
 
     /// The input is wrong.
@@ -71,15 +73,28 @@ impl BuildError {
         Self::new(Refusal::Invalid, Some(place), message)
     }
 
-    /// Names the file, unless a deeper one is named already.
-    pub(crate) fn in_file(mut self, file: &RelPath) -> Self {
-        self.0.place.get_or_insert_with(|| Place { file: file.clone(), position: None });
-        self
+    /// Names the file, unless a deeper one, or a field outside of all files, is named already.
+    pub(crate) fn in_file(self, file: &RelPath) -> Self {
+        self.at(Place { file: file.clone(), position: None })
     }
 
     /// Names the line, unless one is named already.
-    pub(crate) fn at_line(mut self, file: &RelPath, line: usize) -> Self {
-        self.0.place.get_or_insert_with(|| Place { file: file.clone(), position: Some((line, 1)) });
+    pub(crate) fn at_line(self, file: &RelPath, line: usize) -> Self {
+        self.at(Place { file: file.clone(), position: Some((line, 1)) })
+    }
+
+    fn at(mut self, place: Place) -> Self {
+        if self.0.field.is_none() {
+            self.0.place.get_or_insert(place);
+        }
+        self
+    }
+
+    /// Names the field of the caller that asks for what failed, unless a file is named already.
+    pub(crate) fn in_field(mut self, field: &str) -> Self {
+        if self.0.place.is_none() && !field.is_empty() {
+            self.0.field.get_or_insert_with(|| field.to_owned());
+        }
         self
     }
 
@@ -99,6 +114,11 @@ impl BuildError {
         self.0.place.as_ref().map(|place| &place.file)
     }
 
+    /// The field of the caller's additions that asks for what failed; then no file of the tree is to blame.
+    pub fn field(&self) -> Option<&str> {
+        self.0.field.as_deref()
+    }
+
     /// What is wrong, without the place.
     pub fn message(&self) -> &str {
         &self.0.message
@@ -113,6 +133,9 @@ impl fmt::Display for BuildError {
                 write!(f, ":{line}:{column}")?;
             }
             write!(f, ": ")?;
+        }
+        if let Some(field) = &self.0.field {
+            write!(f, "{field}: ")?;
         }
         f.write_str(&self.0.message)
     }

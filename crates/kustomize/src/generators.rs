@@ -112,7 +112,7 @@ impl Generator<'_> {
             "" | "create" => Behavior::Create,
             other => {
                 let message = format!("behavior {other:?} of {:?} is taken as create", entry.name);
-                self.assembly.warn(format!("/{}: {message}", self.directory));
+                self.assembly.warnings.silent_at(format_args!("/{}", self.directory), message);
                 Behavior::Create
             }
         };
@@ -146,8 +146,10 @@ impl Generator<'_> {
             let line = line.strip_suffix('\r').unwrap_or(line);
             let (key, value) = line.split_once('=').unwrap_or((line, ""));
             if key.is_empty() {
+                let place = format!("/{file}:{}", index + 1);
                 self.assembly
-                    .warn(format!("/{file}:{}: kustomize leaves out a line whose key is empty", index + 1));
+                    .warnings
+                    .silent_at(place, "kustomize leaves out a line whose key is empty: write KEY=VALUE");
                 continue;
             }
             self.add(key, value.as_bytes().to_vec(), data)

@@ -108,11 +108,13 @@ mod shape;
 mod shares;
 mod transformers;
 mod vars;
+mod warning;
 
-pub use build::{Additions, Build, Built, Options, Order, Reach, build, build_with};
+pub use build::{Additions, Build, Built, Named, Options, Order, Reach, build, build_with};
 pub use error::{BuildError, Refusal};
 pub use interrupt::{Charge, Interrupt};
 pub use limits::Limits;
 pub use provenance::Transformation;
 pub use reading::{ReadSet, Seen};
 pub use settings::{Blank, FILE_NAMES, ImageEntry as Image, PatchEntry as Patch, SelectorEntry as Selector};
+pub use warning::{Warning, WarningKind};

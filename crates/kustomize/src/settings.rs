@@ -58,6 +58,27 @@ pub(crate) struct Settings {
     pub sort_options: Option<SortOptions>,
     /// Notes about old fields, for the caller's warnings.
     pub warnings: Vec<String>,
+    /// Where the caller has written something in.
+    pub fields: AddedFields,
+}
+
+/// What errors call the fields that the caller added; empty where the file says it.
+#[derive(Debug, Default)]
+pub(crate) struct AddedFields {
+    pub namespace: String,
+    pub name_prefix: String,
+    pub name_suffix: String,
+    /// One for each component from `components_start` on.
+    pub components: Vec<String>,
+    pub components_start: usize,
+}
+
+impl AddedFields {
+    /// That of the component at a place in the list; empty for those of the file.
+    pub(crate) fn component(&self, index: usize) -> &str {
+        let added = index.checked_sub(self.components_start);
+        added.and_then(|index| self.components.get(index)).map_or("", String::as_str)
+    }
 }
 
 /// Where the schema of the objects comes from; other keys mean nothing to kustomize.
@@ -137,6 +158,9 @@ pub struct ImageEntry {
     pub tag_suffix: String,
     /// The new digest.
     pub digest: String,
+    /// What errors call it, where it does not stand in a kustomization file.
+    #[serde(skip)]
+    pub label: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -143,7 +143,9 @@ impl Vars {
         let unused: Vec<&str> =
             self.by_name.keys().map(String::as_str).filter(|name| !used.contains(*name)).collect();
         if !unused.is_empty() {
-            assembly.warn(format!("well-defined vars that were never replaced: {}", unused.join(",")));
+            assembly
+                .warnings
+                .notice(format!("well-defined vars that were never replaced: {}", unused.join(",")));
         }
         Ok(())
     }

@@ -75,6 +75,12 @@ impl Classify for RenderError {
     }
 
     fn hint(&self) -> Option<String> {
+        if let Self::Build(error) = self
+            && let Some(field) = error.field()
+            && error.refusal() == Refusal::Invalid
+        {
+            return Some(format!("correct {field} of the Kustomization object"));
+        }
         let text = match self {
             Self::Path { .. } => "set spec.path to a directory of the source",
             Self::Scan(_) => {

@@ -11,8 +11,8 @@ mod substitute;
 use std::collections::{BTreeMap, BTreeSet};
 
 use plumb_filetree::{EntryKind, FileTree, RelPath, digest};
-pub use plumb_kustomize::ReadSet;
 use plumb_kustomize::{BuildError, Order, build_with};
+pub use plumb_kustomize::{ReadSet, Warning, WarningKind};
 use plumb_manifests::{Object, yaml};
 
 pub use error::RenderError;
@@ -48,7 +48,7 @@ pub struct Rendered {
     /// What of the tree the result depends on.
     pub reads: ReadSet,
     /// What was accepted but should be looked at.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 /// Builds the spec's directory of the tree, with the spec's own fields applied and variables put in. `vars` are those

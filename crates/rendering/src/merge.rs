@@ -2,7 +2,7 @@
 
 use plumb_api::kustomize;
 use plumb_filetree::{EntryKind, FileTree, RelPath};
-use plumb_kustomize::{Additions, Blank, Image, Patch, ReadSet, Selector};
+use plumb_kustomize::{Additions, Blank, Image, Named, Patch, ReadSet, Selector};
 
 use crate::spec::{MissingComponents, RenderSpec};
 
@@ -14,29 +14,35 @@ pub(crate) fn additions(
     generated: Option<Vec<String>>,
     reads: &mut ReadSet,
 ) -> Additions {
-    let mut is_there = |component: &&String| {
-        let path = directory.resolve(component);
+    let mut is_there = |component: &Named| {
+        let path = directory.resolve(&component.text);
         path.is_ok_and(|path| reads.kind(tree, &path) == Some(EntryKind::Dir))
     };
-    let components = spec.components.iter();
+    let components = spec.components.iter().enumerate();
+    let components = components.map(|(index, text)| named(text, format!("spec.components[{index}]")));
     let components = match spec.missing_components {
-        MissingComponents::Refused => components.cloned().collect(),
-        MissingComponents::Ignored => components.filter(&mut is_there).cloned().collect(),
+        MissingComponents::Refused => components.collect(),
+        MissingComponents::Ignored => components.filter(&mut is_there).collect(),
     };
+    let added = |text: &Option<String>, field: &str| text.as_ref().map(|text| named(text, field));
     Additions {
         blank: Blank::Allowed,
         generated,
-        namespace: spec.target_namespace.clone(),
-        name_prefix: spec.name_prefix.clone(),
-        name_suffix: spec.name_suffix.clone(),
-        images: spec.images.iter().map(image).collect(),
+        namespace: added(&spec.target_namespace, "spec.targetNamespace"),
+        name_prefix: added(&spec.name_prefix, "spec.namePrefix"),
+        name_suffix: added(&spec.name_suffix, "spec.nameSuffix"),
+        images: spec.images.iter().enumerate().map(|(index, entry)| image(entry, index)).collect(),
         patches: spec.patches.iter().enumerate().map(|(index, entry)| patch(entry, index)).collect(),
         components,
         build_metadata: spec.build_metadata.clone(),
     }
 }
 
-fn image(image: &kustomize::Image) -> Image {
+fn named(text: &str, field: impl Into<String>) -> Named {
+    Named { text: text.to_owned(), field: field.into() }
+}
+
+fn image(image: &kustomize::Image, index: usize) -> Image {
     let kustomize::Image { digest, name, new_name, new_tag } = image;
     Image {
         name: name.clone(),
@@ -44,6 +50,7 @@ fn image(image: &kustomize::Image) -> Image {
         new_tag: new_tag.clone().unwrap_or_default(),
         tag_suffix: String::new(),
         digest: digest.clone().unwrap_or_default(),
+        label: format!("spec.images[{index}]"),
     }
 }
 

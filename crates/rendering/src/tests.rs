@@ -72,6 +72,89 @@ fn a_directory_without_a_kustomization_is_scanned() {
     assert_eq!(result.objects[0].origin, "/apps/b.yaml");
 }
 
+/// The object in the cluster is wrong, and no commit corrects it.
+#[test]
+fn errors_of_the_objects_own_fields_name_the_field_and_no_file() {
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: [x]}]}\n";
+    let two = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: x}\n---\napiVersion: v1\nkind: \
+               ConfigMap\nmetadata: {name: a, namespace: y}\n";
+    let with = |object: &str, spec: RenderSpec| {
+        let files = [("kustomization.yaml", "resources: [a.yaml]\n"), ("a.yaml", object)];
+        let error = rendered(&files, &spec).unwrap_err();
+        (error.to_string(), error.hint().unwrap())
+    };
+    let patch = |text: &str| Patch { patch: text.to_owned(), target: None };
+    let gone = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: gone}\n";
+    for (object, spec, field, part) in [
+        (
+            CONFIG_MAP,
+            RenderSpec { patches: vec![patch("foo: bar")], ..RenderSpec::default() },
+            "spec.patches[0]",
+            "unable to parse SM or JSON patch from",
+        ),
+        (
+            CONFIG_MAP,
+            RenderSpec {
+                patches: vec![patch(&named("ConfigMap", "a")), patch(gone)],
+                ..RenderSpec::default()
+            },
+            "spec.patches[1]",
+            "no resource matches",
+        ),
+        (
+            CONFIG_MAP,
+            RenderSpec { components: vec!["gone".to_owned()], ..RenderSpec::default() },
+            "spec.components[0]",
+            "no directory \"gone\"",
+        ),
+        (
+            pod,
+            RenderSpec {
+                images: vec![Image {
+                    name: "x".to_owned(),
+                    new_tag: Some("1".to_owned()),
+                    ..Image::default()
+                }],
+                ..RenderSpec::default()
+            },
+            "spec.images[0]",
+            "image",
+        ),
+        (
+            two,
+            RenderSpec { target_namespace: Some("z".to_owned()), ..RenderSpec::default() },
+            "spec.targetNamespace",
+            "ID conflict",
+        ),
+    ] {
+        let (error, hint) = with(object, spec);
+        assert!(
+            error.starts_with(&format!("kustomize build failed: {field}: ")) && error.contains(part),
+            "{error}"
+        );
+        assert_eq!(hint, format!("correct {field} of the Kustomization object"));
+    }
+    let (error, hint) = with("kind: [\n", RenderSpec::default());
+    assert!(error.contains("/a.yaml:") && hint == "correct the file and commit it", "{error}: {hint}");
+}
+
+/// What fails in the file of a component is corrected there.
+#[test]
+fn errors_in_the_file_of_a_component_name_the_file() {
+    let files = [
+        ("kustomization.yaml", "resources: [a.yaml]\n"),
+        ("a.yaml", CONFIG_MAP),
+        (
+            "c/kustomization.yaml",
+            "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\npatches: [{patch: 'foo: bar'}]\n",
+        ),
+    ];
+    let spec = RenderSpec { components: vec!["c".to_owned()], ..RenderSpec::default() };
+    let error = rendered(&files, &spec).unwrap_err();
+    assert!(error.to_string().contains("/c/kustomization.yaml: patches[0]: "), "{error}");
+    assert_eq!(error.hint().unwrap(), "correct the file and commit it");
+}
+
 #[test]
 fn an_empty_directory_renders_nothing() {
     check(&[("apps/notes.txt", "x")], &RenderSpec { path: "apps".to_owned(), ..RenderSpec::default() }, "");

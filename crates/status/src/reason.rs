@@ -54,6 +54,7 @@ reasons! {
     DependencyCycle "DependencyCycle" "The dependencies of the object form a cycle." "Remove one of the dependencies that the message names."
     ArtifactFailed "ArtifactFailed" "The source has no artifact, or the artifact could not be fetched or used." "Check the source, spec.path and the network between the controllers."
     BuildFailed "BuildFailed" "The manifests could not be built." "Correct the file that the message names."
+    BuildWarning "BuildWarning" "The manifests were built, but kustomize may have changed something that nobody asked for." "Read the message: it names the file or field, the object and what to write instead."
     HealthCheckFailed "HealthCheckFailed" "Applied objects did not become healthy in time." "Check the objects that the message names."
     HealthCheckCanceled "HealthCheckCanceled" "The health checks were canceled because of a newer revision or spec." ""
     ReconciliationSucceeded "ReconciliationSucceeded" "The cluster matches the source." ""

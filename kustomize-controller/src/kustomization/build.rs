@@ -8,7 +8,7 @@ use plumb_api::kustomize::Kustomization;
 use plumb_api::meta::Artifact;
 use plumb_fetch::ArtifactTree;
 use plumb_filetree::MemoryTree;
-use plumb_kustomize::{Charge, Interrupt, Limits, ReadSet};
+use plumb_kustomize::{Charge, Interrupt, Limits, ReadSet, Warning};
 use plumb_memory::{Limit, MemoryReservation};
 use plumb_planning::fingerprint::{Fingerprint, HashKey};
 use plumb_planning::ownership::Owner;
@@ -27,6 +27,8 @@ pub struct Build {
     pub planned: Vec<Planned>,
     /// Of the manifests as they were rendered.
     pub digest: String,
+    /// What was accepted but should be looked at.
+    pub warnings: Vec<Warning>,
     reads: ReadSet,
 }
 
@@ -183,9 +185,15 @@ fn render(
 ) -> Result<Build, KustomizationError> {
     let Rendered { objects, digest, reads, warnings } =
         plumb_rendering::render(tree, spec, variables, options)?;
-    for warning in warnings {
-        tracing::warn!(name = owner.name, namespace = owner.namespace, warning, "kustomize build warning");
+    for warning in &warnings {
+        let text = warning.text.as_str();
+        tracing::warn!(
+            name = owner.name,
+            namespace = owner.namespace,
+            warning = text,
+            "kustomize build warning"
+        );
     }
     let objects = objects.into_iter().map(|built| built.object).collect();
-    Ok(Build { planned: plan::prepare(objects, owner, key)?, digest, reads })
+    Ok(Build { planned: plan::prepare(objects, owner, key)?, digest, warnings, reads })
 }

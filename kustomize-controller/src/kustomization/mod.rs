@@ -19,6 +19,7 @@ pub mod teardown;
 pub mod threads;
 pub mod validate;
 pub mod variables;
+pub mod warnings;
 
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ pub struct Context {
     pub memory: MemoryPool,
     /// Builds that may be used again.
     pub builds: build::Builds,
+    /// Warnings of builds that were reported.
+    pub build_warnings: warnings::ReportedWarnings,
     /// What was healthy when it was looked at last.
     pub healthy: health::Healthy,
     /// What is not pruned on account of other Kustomizations.

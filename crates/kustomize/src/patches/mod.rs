@@ -29,10 +29,15 @@ pub(crate) fn run(
     set: &mut ResourceSet,
 ) -> Result<(), BuildError> {
     for (index, entry) in entries.iter().enumerate() {
-        let label = if entry.label.is_empty() { format!("patches[{index}]") } else { entry.label.clone() };
-        run_trimmed(assembly, &place.directory, entry, set).map_err(|error| error.while_doing(&label))?;
+        let label = format!("patches[{index}]");
+        assembly.warnings.enter_entry(label.as_str(), &entry.label);
+        run_trimmed(assembly, &place.directory, entry, set).map_err(|error| match entry.label.as_str() {
+            "" => error.while_doing(&label),
+            field => error.in_field(field),
+        })?;
         assembly.note(place, set, "PatchTransformer")?;
     }
+    assembly.warnings.enter_entry("", "");
     Ok(())
 }
 
@@ -44,13 +49,16 @@ pub(crate) fn run_json6902(
     set: &mut ResourceSet,
 ) -> Result<(), BuildError> {
     for (index, entry) in entries.iter().enumerate() {
-        let doing = |error: BuildError| error.while_doing(format!("patchesJson6902[{index}]"));
+        let label = format!("patchesJson6902[{index}]");
+        assembly.warnings.enter_entry(label.as_str(), "");
+        let doing = |error: BuildError| error.while_doing(&label);
         if entry.target.as_ref().is_none_or(|target| target.name.is_empty()) {
             return Err(doing(BuildError::invalid("must specify the target name")));
         }
         run_entry(assembly, &place.directory, entry, Remembers::Nothing, set).map_err(doing)?;
         assembly.note(place, set, "PatchJson6902Transformer")?;
     }
+    assembly.warnings.enter_entry("", "");
     Ok(())
 }
 
@@ -140,12 +148,14 @@ pub(crate) fn run_entry(
     };
     match (patch, selector.is_some()) {
         (Patch::Empty, _) => Ok(()),
-        (Patch::Json(_), false) => Err(named(BuildError::invalid("must specify a target for a JSON patch"))),
+        (Patch::Json(_), false) => {
+            Err(named(BuildError::invalid(format!("must specify a target for JSON patch {}", source.name()))))
+        }
         (Patch::Json(_), true) if selected.is_empty() => Ok(()),
         (Patch::Json(items), true) => {
             let operations = json::operations(items).map_err(named)?;
             for operation in operations.iter().filter(|operation| !operation.has_slash()) {
-                assembly.warn(format!(
+                assembly.warnings.silent(format!(
                     "JSON patch: kustomize drops the first part of a path that has no slash in front: {operation}"
                 ));
             }
@@ -184,16 +194,28 @@ pub(crate) fn run_entry(
 
 struct Source {
     text: String,
+    /// As the entry names its file; empty for a text.
+    path: String,
     file: Option<RelPath>,
+}
+
+impl Source {
+    /// As kustomize names it, but without the text: it may hold a secret.
+    fn name(&self) -> String {
+        match &self.file {
+            Some(_) => format!("[path: {:?}]", self.path),
+            None => format!("[patch: {} bytes]", self.text.len()),
+        }
+    }
 }
 
 fn read(assembly: &Assembly<'_>, directory: &RelPath, entry: &PatchEntry) -> Result<Source, BuildError> {
     match (entry.path.trim(), entry.patch.trim()) {
-        ("", "") => Err(BuildError::invalid("must specify one of patch and path")),
-        ("", _) => Ok(Source { text: entry.patch.clone(), file: None }),
+        ("", "") => Err(BuildError::invalid("must specify one of patch and path in this entry")),
+        ("", _) => Ok(Source { text: entry.patch.clone(), path: String::new(), file: None }),
         (_, "") => {
             let file = assembly.file(directory, &entry.path)?;
-            Ok(Source { text: assembly.reader.text(&file)?, file: Some(file) })
+            Ok(Source { text: assembly.reader.text(&file)?, path: entry.path.clone(), file: Some(file) })
         }
         _ => Err(BuildError::invalid("patch and path can't be set at the same time")),
     }
@@ -209,26 +231,30 @@ enum Patch {
 
 fn parse(assembly: &Assembly<'_>, source: &Source) -> Result<Patch, BuildError> {
     let limits = assembly.reader.limits();
-    let named = |error: BuildError| match &source.file {
-        Some(file) => error.in_file(file),
-        None => error,
+    let named = |error: BuildError| {
+        let error = error.while_doing(format!("unable to parse SM or JSON patch from {}", source.name()));
+        match &source.file {
+            Some(file) => error.in_file(file),
+            None => error,
+        }
     };
     if source.text.trim_start().starts_with('[') {
         let value = serde_json::from_str(&source.text)
-            .map_err(|error| named(BuildError::invalid(format!("unable to parse JSON patch: {error}"))))?;
+            .map_err(|error| named(BuildError::invalid(format!("no JSON: {error}"))))?;
         return json::items(value).map(Patch::Json).map_err(named);
     }
-    let refused = |error: yaml::YamlError| match &source.file {
-        Some(file) => BuildError::yaml(file, &error),
-        None => BuildError::invalid(format!("unable to parse SM or JSON patch: line {error}")),
+    let refused = |error: yaml::YamlError| {
+        named(match &source.file {
+            Some(file) => BuildError::yaml(file, &error),
+            None => BuildError::invalid(format!("line {error}")),
+        })
     };
     let documents = yaml::parse(&source.text, &limits.yaml).map_err(refused)?;
-    let doing = |error: BuildError| named(error.while_doing("unable to parse SM or JSON patch"));
     if documents.iter().any(|document| document.node.is_array()) {
         let value = yaml::parse_settings(&source.text, &limits.yaml).map_err(refused)?;
         return json::items(value).map(Patch::Json).map_err(named);
     }
-    let resources = load::of_documents(documents, source.file.as_ref(), limits).map_err(doing)?;
+    let resources = load::of_documents(documents, source.file.as_ref(), limits).map_err(named)?;
     Ok(if resources.is_empty() { Patch::Empty } else { Patch::Strategic(resources) })
 }
 
@@ -328,8 +354,9 @@ const PAIRS_PER_STEP: usize = 64;
 fn make_texts(assembly: &Assembly<'_>, resource: &Resource, metadata: &mut Map, field: &str) {
     let tell = |what: String| {
         let id = resource.current_id();
-        assembly
-            .warn(format!("patching {id}: kustomize {what}; write the patch in `patches`, without a target"));
+        assembly.warnings.silent(format!(
+            "patching {id}: kustomize {what}; write the patch in `patches`, without a target"
+        ));
     };
     let Some(node) = metadata.get_mut(field) else { return };
     let Some(map) = node.as_object_mut().filter(|map| !map.is_empty()) else {
@@ -362,7 +389,7 @@ fn apply_strategic(
         resource.remember_id();
     }
     if strategic::replaces_all(&patch) {
-        assembly.warn(format!(
+        assembly.warnings.silent(format!(
             "patching {before}: kustomize leaves an object as it is when a patch says `$patch: replace` at its top"
         ));
         return Ok(false);
@@ -384,7 +411,7 @@ fn apply_strategic(
         merger.merge(value, patch, &gvk).map_err(|error| error.while_doing(format!("patching {before}")))?;
     assembly.reader.spend(merger.pairs / PAIRS_PER_STEP, 0)?;
     for loss in merger.losses {
-        assembly.warn(format!("patching {before}: {loss}"));
+        assembly.warnings.silent(format!("patching {before}: {loss}"));
     }
     let Some(value) = result else {
         resource.value = Node::object();
@@ -426,11 +453,13 @@ fn apply_json(
         }
         let patched = json::apply(&mut resource.value, operations);
         if reads_notes && resource.erase_notes() {
-            assembly.warn(format!("patching {id}: kustomize copies annotations of its own into the object"));
+            assembly
+                .warnings
+                .silent(format!("patching {id}: kustomize copies annotations of its own into the object"));
         }
         let annotations = resource.value.at(&["metadata", "annotations"]).and_then(Node::as_object);
         for (key, text) in annotations.into_iter().flat_map(Map::iter).filter_map(exponent) {
-            assembly.warn(format!(
+            assembly.warnings.silent(format!(
                 "patching {id}: kustomize writes annotation {key:?} as {text:?}: put it in quotes"
             ));
         }

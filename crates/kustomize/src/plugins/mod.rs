@@ -17,6 +17,7 @@ use crate::load;
 use crate::provenance::Author;
 use crate::resource::Resource;
 use crate::set::ResourceSet;
+use crate::warning::Origin;
 
 /// One configuration of a built-in.
 struct Plugin {
@@ -69,7 +70,10 @@ pub(crate) fn transform(
     set: &mut ResourceSet,
 ) -> Result<(), BuildError> {
     for plugin in load(assembly, place, references, Purpose::Transformer)? {
-        plugin.name(transformers::run(assembly, &place.directory, &plugin, set))?;
+        let outer = assembly.warnings.enter(plugin.origin());
+        let done = transformers::run(assembly, &place.directory, &plugin, set);
+        assembly.warnings.enter(outer);
+        plugin.name(done)?;
         set.drop_empties();
         assembly.provenance.note_transformer(assembly.reader, set, &plugin.author)?;
     }
@@ -227,6 +231,12 @@ impl Plugin {
             namespace: id.namespace.to_string(),
         };
         Ok(Self { config: resource.value.to_json(), author, id })
+    }
+
+    /// What warnings call it.
+    fn origin(&self) -> Origin {
+        let entry = format!("plugin {}", self.id);
+        Origin { file: self.author.file.clone(), entry, ..Origin::default() }
     }
 
     /// Names the configuration in an error.

@@ -199,7 +199,7 @@ impl Run<'_, '_> {
         }
         for note in outcome.notes {
             let text = format!("replacement of {:?} in {id} with {}: {note}", path.written, source.label);
-            self.assembly.warn(text);
+            self.assembly.warnings.silent(text);
         }
         // What is copied as it stands changes with the place where it stands.
         if let Some((at, from)) = source.shared

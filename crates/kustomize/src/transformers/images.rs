@@ -103,7 +103,7 @@ impl Change<'_> {
         self.reader.spend(self.pattern.cost(), image.len())?;
         let is_match = self.pattern.is_match(image);
         if is_match {
-            let ImageEntry { name: _, new_name, new_tag, tag_suffix, digest } = self.entry;
+            let ImageEntry { name: _, label: _, new_name, new_tag, tag_suffix, digest } = self.entry;
             let texts = [new_name, new_tag, tag_suffix, digest];
             self.reader.spend(1, texts.map(String::len).iter().sum())?;
         }
@@ -112,7 +112,7 @@ impl Change<'_> {
 
     fn changed(&self, image: &str) -> String {
         let (name, tag, digest) = split(image);
-        let ImageEntry { name: _, new_name, new_tag, tag_suffix, digest: new_digest } = self.entry;
+        let ImageEntry { name: _, label: _, new_name, new_tag, tag_suffix, digest: new_digest } = self.entry;
         let name = if new_name.is_empty() { name } else { new_name };
         // A suffix goes behind the tag that is there, never behind a new one.
         let (tag, suffix, digest) = match (new_tag.as_str(), new_digest.as_str()) {
@@ -168,6 +168,7 @@ mod tests {
             new_tag: own(new_tag),
             tag_suffix: String::new(),
             digest: own(digest),
+            label: String::new(),
         }
     }
 

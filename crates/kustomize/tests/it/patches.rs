@@ -26,7 +26,8 @@ fn check(kustomization: &str, object: &str, patch: &str, expect: &str, told: &st
     let patch = if patch.starts_with(['-', '[']) { patch.to_owned() } else { headed(patch) };
     let build = built(kustomization, &headed(object), &patch).unwrap();
     assert_eq!(build.to_yaml(), headed(expect));
-    let warnings = build.warnings.join("\n");
+    let warnings: Vec<String> = build.warnings.iter().map(ToString::to_string).collect();
+    let warnings = warnings.join("\n");
     assert!(warnings.contains(told), "{warnings}");
 }
 
@@ -189,4 +190,36 @@ fn plugins_that_stand_in_the_kustomization_run_before_those_in_files() {
                 patch: '[{\"op\": \"add\", \"path\": \"/x\", \"value\": 2}]'\n";
     let build = built(kustomization, &format!("{HEAD}  name: a\n"), file).unwrap();
     assert_eq!(build.to_yaml(), format!("{HEAD}  name: a\nx: 2\n"));
+}
+
+/// Tools look for these phrases of kustomize in what a build prints. A text is not repeated: it may hold a secret.
+#[test]
+fn the_phrases_that_tools_match_are_those_of_kustomize() {
+    let object = "  name: a\n";
+    let with = |entry: &str| format!("resources: [a.yaml]\npatches: [{entry}]\n");
+    for entry in ["{}", "{target: {kind: A}}"] {
+        refuse(&with(entry), object, "", "patches[0]: must specify one of patch and path in this entry");
+    }
+    refuse(
+        &with("{path: p.yaml, patch: 'x: y'}"),
+        object,
+        "",
+        "patch and path can't be set at the same time",
+    );
+    let operations = "- op: add\n  path: /x\n  value: 1\n";
+    refuse(BY_NAME, object, operations, "must specify a target for JSON patch [path: \"p.yaml\"]");
+    let text = "- {op: add, path: /x, value: hunter2}";
+    refuse(
+        &with(&format!("{{patch: '{text}'}}")),
+        object,
+        "",
+        "must specify a target for JSON patch [patch: 37 bytes]",
+    );
+    for patch in ["foo: bar\n", "a: b: c\n", "[1", "[1]", "- 1\n"] {
+        refuse(BY_TARGET, object, patch, "unable to parse SM or JSON patch from [path: \"p.yaml\"]: ");
+        let inline =
+            with(&format!("{{target: {{kind: A}}, patch: {}}}", serde_json::to_string(patch).unwrap()));
+        refuse(&inline, object, "", "unable to parse SM or JSON patch from [patch: ");
+    }
+    refuse(BY_TARGET, object, "a: b: c\n", "/p.yaml:1:");
 }

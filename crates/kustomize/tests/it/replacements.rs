@@ -164,7 +164,8 @@ fn what_leads_nowhere_is_refused() {
 #[test]
 fn what_is_lost_in_silence_is_noted() {
     let warned = |d: &str, from: &str, to: &str, options: &str| {
-        replaced(d, from, to, options).unwrap().warnings.join("\n")
+        let build = replaced(d, from, to, options).unwrap();
+        build.warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     };
     assert!(warned("old", "v.m", "d", NONE).contains("leaves it empty"));
     assert!(warned("{a: null}", "v.s", "d.a.b", CREATE).contains("holds null"));
@@ -269,7 +270,7 @@ fn vars_without_use_are_noted_and_vars_without_an_object_refused() {
     };
     let warnings = with("c").unwrap().warnings;
     assert!(
-        warnings.iter().any(|warning| warning == "well-defined vars that were never replaced: V"),
+        warnings.iter().any(|warning| warning.text == "well-defined vars that were never replaced: V"),
         "{warnings:?}"
     );
     assert!(

@@ -206,5 +206,5 @@ fn warnings_are_short() {
     let settings = "resources: [a.yaml]\npatches: [{path: p.yaml, target: {kind: ConfigMap}}]\n";
     let files: Files<'_> = &[("kustomization.yaml", settings), ("a.yaml", A), ("p.yaml", &patch)];
     let build = built_with(files, Limits::default()).unwrap();
-    assert!(!build.warnings.is_empty() && build.warnings.iter().all(|warning| warning.len() < 5_000));
+    assert!(!build.warnings.is_empty() && build.warnings.iter().all(|warning| warning.text.len() < 5_000));
 }

@@ -85,7 +85,7 @@ fn a_json_patch_with_half_a_character_is_refused() {
     let patch = r#"[{"op": "add", "path": "/a", "value": "\ud83d"}]"#;
     let settings = format!("resources: [a.yaml]\npatches: [{{patch: '{patch}', target: {{kind: X}}}}]\n");
     let error = built_beside(settings.as_bytes(), X.as_bytes()).unwrap_err().to_string();
-    assert!(error.contains("unable to parse JSON patch"), "{error}");
+    assert!(error.contains("unable to parse SM or JSON patch from [patch: 48 bytes]: no JSON"), "{error}");
 }
 
 #[test]

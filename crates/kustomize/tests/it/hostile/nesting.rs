@@ -78,7 +78,7 @@ fn nesting_is_refused_in_json_patches_and_their_values() {
         refuse(
             &files,
             Refusal::Invalid,
-            "/p: patches[0]: unable to parse JSON patch: recursion limit exceeded at line 1 column",
+            "/p: patches[0]: unable to parse SM or JSON patch from [path: \"p\"]: no JSON: recursion limit exceeded at line 1 column",
         );
     }
     // One operation after the other.

@@ -1,0 +1,46 @@
+//! Warnings of a build: one Kubernetes event for each revision.
+
+use super::*;
+
+/// The texts of the events of a reason.
+fn events(stand: &Stand, reason: &str) -> Vec<String> {
+    let posted = stand.api.matching("POST", "/api/v1/namespaces/flux-system/events");
+    let of_reason = posted.iter().filter(|call| call.body["reason"] == reason);
+    of_reason.map(|call| call.body["message"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+async fn until_events(stand: &Stand, reason: &str, count: usize) -> Vec<String> {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        while events(stand, reason).len() < count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    waited.await.unwrap_or_else(|_| panic!("{:#?}", events(stand, reason)));
+    events(stand, reason)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn warnings_of_a_build_become_one_normal_event_for_each_revision() {
+    const NEXT: &str = "main@sha1:2222222222222222222222222222222222222222";
+    let patched = |object: &mut Value| {
+        let patch =
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: prod}\n$patch: replace\n";
+        object["spec"]["patches"] = json!([{ "patch": patch }]);
+    };
+    let stand = Stand::start(MANIFESTS, patched, |_| {}).await;
+    stand.until_ready_is("True").await;
+    let first = until_events(&stand, "BuildWarning", 1).await;
+    assert!(
+        first[0].starts_with(&format!("built revision {REVISION} with warnings (1)\nspec.patches[0]: ")),
+        "{first:?}"
+    );
+    stand.publish(&[("all.yaml", MANIFESTS), ("notes.md", "new")], NEXT);
+    stand.until_revision_is(NEXT).await;
+    let all = until_events(&stand, "BuildWarning", 2).await;
+    assert!(all[1].contains(NEXT), "{all:?}");
+    assert_eq!(all.len(), 2, "{all:?}");
+    let posted = stand.api.matching("POST", "/api/v1/namespaces/flux-system/events");
+    let warned = posted.iter().find(|call| call.body["reason"] == "BuildWarning").unwrap();
+    assert_eq!(warned.body["type"], "Normal");
+    stand.stop().await;
+}
