@@ -106,7 +106,7 @@ async fn attempt(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Result
     })?;
     visit.ledger().note_built(&built.digest, timeout);
     if let Some(event) = context.build_warnings.event(object, &artifact.revision, &built.warnings) {
-        visit.tell(event);
+        visit.emit(event);
     }
     for planned in &built.planned {
         valid.mode.of_object(&planned.object)?;

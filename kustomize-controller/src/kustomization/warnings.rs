@@ -7,21 +7,21 @@ use std::sync::{Mutex, PoisonError};
 use plumb_api::kustomize::Kustomization;
 use plumb_api::meta::Reconciled as _;
 use plumb_kustomize::{Warning, WarningKind};
-use plumb_runtime::Key;
-use plumb_status::{Audience, Occurrence, Reason};
+use plumb_runtime::NamespacedName;
+use plumb_status::{Audience, EventDraft, Reason};
 
 /// Warnings in one event; the others are counted.
 const WARNINGS_MAX: usize = 10;
 
 /// What was reported last, by Kustomization: at most one entry for each that has warnings.
 #[derive(Default)]
-pub struct ReportedWarnings(Mutex<BTreeMap<Key, String>>);
+pub struct ReportedWarnings(Mutex<BTreeMap<NamespacedName, String>>);
 
 impl ReportedWarnings {
     /// The event for the warnings of a build, unless it was emitted for this revision already: by this process, or by
     /// one before it, which the status shows. What kustomize prints as well is left to the log.
-    pub fn event(&self, object: &Kustomization, revision: &str, warnings: &[Warning]) -> Option<Occurrence> {
-        let key = Key::of(object);
+    pub fn event(&self, object: &Kustomization, revision: &str, warnings: &[Warning]) -> Option<EventDraft> {
+        let key = NamespacedName::of(object);
         let mut reported = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(text) = text(revision, warnings) else {
             reported.remove(&key);
@@ -29,12 +29,12 @@ impl ReportedWarnings {
         };
         let before = reported.insert(key, text.clone());
         let is_news = before.map_or_else(|| !was_attempted(object, revision), |before| before != text);
-        let event = Occurrence::info(Reason::BuildWarning, text).only_for(Audience::Cluster);
+        let event = EventDraft::info(Reason::BuildWarning, text).only_for(Audience::Cluster);
         is_news.then_some(event)
     }
 
     /// Drops what was reported for a Kustomization that is gone.
-    pub fn forget(&self, key: &Key) {
+    pub fn forget(&self, key: &NamespacedName) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 }
