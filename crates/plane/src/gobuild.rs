@@ -1,36 +1,30 @@
 //! Builds the control plane from Go modules: one small program of ours that imports the components' own commands,
 //! with exact versions. It takes minutes once per machine, so it says how far it is.
 
-use std::{
-    fs,
-    io::{BufRead as _, BufReader},
-    path::Path,
-    process::{Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{VERSION, process::on_path};
+use crate::{TELL_EVERY, VERSION};
 
 const MAIN: &str = include_str!("../go/main.go");
 const MODULE: &str = include_str!("../go/go.mod");
 const SUMS: &str = include_str!("../go/go.sum");
 /// About how many packages are compiled: only for the progress line.
 const PACKAGES: usize = 2710;
-/// How often progress is told.
-const TELL_EVERY: Duration = Duration::from_secs(10);
+/// How many lines of the compiler wait to be read.
+const LINES_WAITING_MAX: usize = 1024;
 /// How many of the compiler's own lines an error shows.
 const ERROR_LINES_MAX: usize = 30;
 
-/// Builds into `folder` and renames the finished program to `binary`.
-pub fn build(folder: &Path, binary: &Path, tell: &dyn Fn(&str)) -> Result<()> {
-    let Some(go) = on_path("go") else {
-        bail!(
-            "no control plane was found, and no Go to build one. Install Go 1.26 or newer, or provide etcd, \
-             kube-apiserver and kube-controller-manager in PATH, KUBEBUILDER_ASSETS or PLUMB_PLANE_DIR"
-        );
-    };
+/// Builds with this `go` into `folder` and renames the finished program to `binary`.
+pub fn build(go: &Path, folder: &Path, binary: &Path, tell: &dyn Fn(&str)) -> Result<()> {
     let source =
         tempfile::Builder::new().prefix("source-").tempdir_in(folder).context("cannot create a folder")?;
     for (name, content) in [("main.go", MAIN), ("go.mod", MODULE), ("go.sum", SUMS)] {
@@ -46,32 +40,44 @@ pub fn build(folder: &Path, binary: &Path, tell: &dyn Fn(&str)) -> Result<()> {
         .args(["build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", &link_flags(), "-o"])
         .arg(&output)
         .arg(".");
-    run(command, tell)?;
+    run(command, TELL_EVERY, tell)?;
     // Renamed only when whole: another process sees all of it, or nothing.
     fs::rename(&output, binary).with_context(|| format!("cannot rename to {}", binary.display()))
 }
 
-fn run(mut command: Command, tell: &dyn Fn(&str)) -> Result<()> {
+/// Runs the compiler to its end, and says how far it is, also while it prints nothing.
+fn run(mut command: Command, every: Duration, tell: &dyn Fn(&str)) -> Result<()> {
     let started = Instant::now();
     let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().context("cannot start go")?;
-    let lines = child.stderr.take().context("go has no stderr")?;
-    let (mut compiled, mut told, mut last) = (0, Instant::now(), Vec::new());
-    // With -v the compiler names each package on a line of its own; a download starts with "go: downloading".
-    for line in BufReader::new(lines).lines().map_while(Result::ok) {
-        if line.contains(' ') {
-            last.push(line);
-        } else {
-            compiled += 1;
+    let output = child.stderr.take().context("go has no stderr")?;
+    let (sender, lines) = sync_channel(LINES_WAITING_MAX);
+    let reader = thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
         }
-        if told.elapsed() >= TELL_EVERY {
-            told = Instant::now();
+    });
+    let (mut compiled, mut last, mut next) = (0, Vec::new(), started + every);
+    // With -v the compiler names each package on a line of its own; a download starts with "go: downloading".
+    loop {
+        match lines.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            Ok(line) if line.contains(' ') => last.push(line),
+            Ok(_) => compiled += 1,
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if Instant::now() >= next {
             let seconds = started.elapsed().as_secs();
             match compiled {
                 0 => tell(&format!("downloading modules: {} so far, {seconds} s", last.len())),
                 _ => tell(&format!("compiled {compiled} of about {PACKAGES} packages, {seconds} s")),
             }
+            next = Instant::now() + every;
         }
     }
+    // It has ended: it was what held the sender.
+    let _ = reader.join();
     if !child.wait().context("go cannot be waited for")?.success() {
         let from = last.len().saturating_sub(ERROR_LINES_MAX);
         bail!("go build failed:\n{}", last[from..].join("\n"));
@@ -96,6 +102,22 @@ fn link_flags() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn progress_is_told_while_the_compiler_prints_nothing() {
+        let told = std::cell::Cell::new(0);
+        let (mut command, every) = (Command::new("/bin/sh"), Duration::from_millis(1));
+        // It goes on only when something was told meanwhile.
+        let folder = tempfile::tempdir().unwrap();
+        let wait = "for i in $(seq 1000); do [ -e told ] && exit 0; sleep 0.01; done; exit 1";
+        command.current_dir(folder.path()).args(["-c", wait]);
+        run(command, every, &|_| {
+            told.set(told.get() + 1);
+            fs::write(folder.path().join("told"), "").unwrap();
+        })
+        .unwrap();
+        assert!(told.get() >= 2, "progress, and the end");
+    }
 
     #[test]
     fn the_version_is_that_of_the_module() {

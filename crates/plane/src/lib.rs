@@ -1,22 +1,29 @@
 //! A real control plane (etcd, kube-apiserver, kube-controller-manager) on this machine, for tests, the demo and
-//! benchmarks: found, or built from Go modules once, started on free ports, and gone with the process that started it.
+//! benchmarks: found, downloaded or built from Go modules once, started on free ports, and gone with the process that started it.
 //!
 //! Nothing here knows Plumb's own kinds, and nothing here is ever linked into a controller.
 
 mod certificates;
 mod components;
+mod download;
 mod gobuild;
 mod kubeconfig;
+#[cfg(test)]
+mod mirror;
 pub mod node;
 mod plane;
 pub mod process;
 mod programs;
 mod reaper;
+mod release;
 
 pub use kubeconfig::client;
 pub use plane::{Plane, PlaneOptions, User};
 pub use programs::{Program, Programs, VERSION, cache_folder};
 pub use reaper::Reaper;
+
+/// How long after one line of progress the next is told.
+const TELL_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// The environment variable that hands a running plane to another process: the path of its description.
 pub const HANDOVER: &str = "PLUMB_PLANE_STATE";

@@ -394,9 +394,10 @@ mod tests {
     #[test]
     fn a_version_that_is_not_tested_is_said_to_be_so() {
         assert_eq!(found("v1.36.3"), "Kubernetes v1.36.3");
+        assert_eq!(found("v1.37.2"), "Kubernetes v1.37.2");
         let newer = found("v1.99.0-rc.1+build");
         assert!(
-            newer.starts_with("Kubernetes v1.99.0-rc.1+build, which is not tested (tested: 1.36"),
+            newer.starts_with("Kubernetes v1.99.0-rc.1+build, which is not tested (tested: 1.36, 1.37)"),
             "{newer}"
         );
     }

@@ -5,7 +5,7 @@
 
 use std::{
     collections::VecDeque,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::{self, File},
     io::{self, BufRead as _, BufReader},
     os::unix::process::CommandExt as _,
@@ -178,8 +178,12 @@ fn guarded(argv: &[OsString]) -> Result<Command> {
 
 /// Looks a program up on PATH.
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| is_executable(file))
+    program_in(&std::env::var_os("PATH")?, program)
+}
+
+/// Looks a program up in the folders of a search path.
+pub(crate) fn program_in(path: &OsStr, program: &str) -> Option<PathBuf> {
+    std::env::split_paths(path).map(|folder| folder.join(program)).find(|file| is_executable(file))
 }
 
 /// Whether this is a file that may be run.

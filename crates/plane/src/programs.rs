@@ -1,26 +1,28 @@
 //! Where etcd, kube-apiserver, kube-controller-manager and kubectl come from: folders that the environment names,
-//! the user's cache, or a build of the Go module beside this crate.
+//! PATH, the user's cache, the official release binaries, or a build of the Go module beside this crate.
 
-use std::{
-    env,
-    ffi::OsString,
-    fs::{self, File},
-    path::{Path, PathBuf},
-};
+use std::env;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{
-    gobuild,
-    process::{is_executable, on_path},
-};
+use crate::download::DownloadError;
+use crate::process::{is_executable, on_path, program_in};
+use crate::release::{self, ReleaseSource};
+use crate::{TELL_EVERY, gobuild};
 
-/// The version of Kubernetes that is built when none is found.
+/// The version of Kubernetes that is built where no binaries are found.
 pub const VERSION: &str = "v1.36.3";
 
 /// The versions of Kubernetes that the plane was tested with.
-pub const TESTED: [&str; 1] = ["1.36"];
+pub const TESTED: [&str; 2] = ["1.36", "1.37"];
 
+/// The environment variable that chooses where the components come from.
+const CHOICE: &str = "PLUMB_PLANE_BINARIES";
 /// The environment variables that may name a folder with the components.
 const FOLDERS: [&str; 2] = ["PLUMB_PLANE_DIR", "KUBEBUILDER_ASSETS"];
 const ETCD: &str = "etcd";
@@ -29,6 +31,8 @@ const CONTROLLER_MANAGER: &str = "kube-controller-manager";
 const KUBECTL: &str = "kubectl";
 /// The one binary that is all of them; the component is its first argument.
 const PLANE: &str = "plane";
+/// How often a lock that another process holds is tried.
+const LOCK_POLL: Duration = Duration::from_millis(200);
 
 /// How to run one component: a program, and the arguments that come before its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,38 +49,17 @@ pub struct Programs {
     pub controller_manager: Program,
     /// The stock command of users.
     pub kubectl: Option<Program>,
-    /// Which way was taken, as a sentence for people.
+    /// Where the components come from and how to choose, as a sentence.
     pub origin: String,
 }
 
 impl Programs {
-    /// Finds the components, or builds them. `tell` receives progress, a line each.
-    pub fn find(tell: &dyn Fn(&str)) -> Result<Self> {
-        for variable in FOLDERS {
-            let Some(folder) = env::var_os(variable).filter(|value| !value.is_empty()) else { continue };
-            let found = Self::in_folder(Path::new(&folder), variable);
-            return found.with_context(|| {
-                format!("{variable} names a folder without {ETCD}, {API_SERVER} and {CONTROLLER_MANAGER}")
-            });
-        }
-        if let (Some(etcd), Some(server), Some(manager)) =
-            (on_path(ETCD), on_path(API_SERVER), on_path(CONTROLLER_MANAGER))
-        {
-            return Ok(Self {
-                etcd: alone(etcd),
-                api_server: alone(server),
-                controller_manager: alone(manager),
-                kubectl: on_path(KUBECTL).map(alone),
-                origin: "the control plane's components are those of PATH".to_owned(),
-            });
-        }
-        let binary = cached(tell)?;
-        let origin = format!("the control plane's components are {}", binary.display());
-        Ok(Self::of_one(&binary, origin))
+    /// Finds, downloads or builds the components. `tell` receives progress, a line each.
+    pub fn find(tell: &(dyn Fn(&str) + Sync)) -> Result<Self> {
+        Search::from_env()?.find(tell)
     }
 
-    fn in_folder(folder: &Path, variable: &str) -> Option<Self> {
-        let origin = format!("the control plane's components are those of {variable}");
+    fn in_folder(folder: &Path, origin: String) -> Option<Self> {
         let one = folder.join(PLANE);
         if is_executable(&one) {
             return Some(Self::of_one(&one, origin));
@@ -107,64 +90,220 @@ fn alone(file: PathBuf) -> Program {
     Program(vec![file.into_os_string()])
 }
 
-/// The user's cache of built planes: `$XDG_CACHE_HOME/plumb/plane/<version>/plane`.
-fn cached(tell: &dyn Fn(&str)) -> Result<PathBuf> {
-    let folder = cache_folder()?.join("plane").join(VERSION);
-    let binary = folder.join(PLANE);
-    if is_executable(&binary) {
-        return Ok(binary);
-    }
-    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let lock_file = folder.join("lock");
-    let lock = File::create(&lock_file).with_context(|| format!("cannot write {}", lock_file.display()))?;
-    if lock.try_lock().is_err() {
-        tell("another process builds the control plane; waiting for it");
-        lock.lock().context("cannot lock the cache of control planes")?;
-    }
-    // Whoever held the lock before us may have built it.
-    if !is_executable(&binary) {
-        gobuild::build(&folder, &binary, tell)?;
-    }
-    Ok(binary)
+/// Which ways may be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Choice {
+    /// Whichever is there first: a named folder, PATH, the cache, a download, a build.
+    Any,
+    /// Only a named folder or PATH.
+    Path,
+    /// Only the release binaries.
+    Download,
+    /// Only the build from Go modules.
+    Build,
 }
+
+impl Choice {
+    fn parse(text: &str) -> Result<Self> {
+        match text {
+            "" => Ok(Self::Any),
+            "path" => Ok(Self::Path),
+            "download" => Ok(Self::Download),
+            "build" => Ok(Self::Build),
+            other => bail!("{CHOICE} is {other:?}; it takes path, download or build, or is unset"),
+        }
+    }
+}
+
+/// What the environment says of the components.
+struct Search {
+    choice: Choice,
+    /// A folder, and the variable that names it.
+    folder: Option<(&'static str, PathBuf)>,
+    path: Option<OsString>,
+    /// `$XDG_CACHE_HOME/plumb/plane`, if there is a place for it.
+    cache: Option<PathBuf>,
+    release: ReleaseSource,
+}
+
+impl Search {
+    fn from_env() -> Result<Self> {
+        let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+        let text = |name: &str| set(name).map(|value| value.to_string_lossy().into_owned());
+        Ok(Self {
+            choice: Choice::parse(&text(CHOICE).unwrap_or_default())?,
+            folder: FOLDERS.into_iter().find_map(|name| Some((name, set(name)?.into()))),
+            path: env::var_os("PATH"),
+            cache: cache_folder().ok().map(|folder| folder.join("plane")),
+            release: ReleaseSource::of(text),
+        })
+    }
+
+    fn find(&self, tell: &(dyn Fn(&str) + Sync)) -> Result<Programs> {
+        match self.choice {
+            Choice::Path => self.provided()?.with_context(|| {
+                format!(
+                    "{CHOICE} is path, but {ETCD}, {API_SERVER} and {CONTROLLER_MANAGER} are not in PATH, and \
+                     {} names no folder with them",
+                    FOLDERS.join(" or ")
+                )
+            }),
+            Choice::Download => self.downloaded(tell).map_err(|error| or_build(&error)),
+            Choice::Build => self.built(tell),
+            Choice::Any => match self.provided()? {
+                Some(found) => Ok(found),
+                None => self.cached_or_made(tell),
+            },
+        }
+    }
+
+    /// What the user provides: a folder that a variable names, or PATH.
+    fn provided(&self) -> Result<Option<Programs>> {
+        if let Some((variable, folder)) = &self.folder {
+            let found = Programs::in_folder(folder, origin(&format!("those of {variable}")));
+            return found.map(Some).with_context(|| {
+                format!("{variable} names a folder without {ETCD}, {API_SERVER} and {CONTROLLER_MANAGER}")
+            });
+        }
+        let (Some(etcd), Some(server), Some(manager)) =
+            (self.on_path(ETCD), self.on_path(API_SERVER), self.on_path(CONTROLLER_MANAGER))
+        else {
+            return Ok(None);
+        };
+        Ok(Some(Programs {
+            etcd: alone(etcd),
+            api_server: alone(server),
+            controller_manager: alone(manager),
+            kubectl: self.on_path(KUBECTL).map(alone),
+            origin: origin("those of PATH"),
+        }))
+    }
+
+    fn on_path(&self, program: &str) -> Option<PathBuf> {
+        program_in(self.path.as_deref()?, program)
+    }
+
+    /// What an earlier run left in the cache, else a download, else a build.
+    fn cached_or_made(&self, tell: &(dyn Fn(&str) + Sync)) -> Result<Programs> {
+        let built = self.build_folder()?.join(PLANE);
+        if is_executable(&built) {
+            return Ok(of_build(&built));
+        }
+        match self.downloaded(tell) {
+            Ok(found) => Ok(found),
+            Err(error @ DownloadError::Unavailable { .. }) => {
+                tell(&format!("{error}"));
+                tell(&format!(
+                    "no release binaries, so Kubernetes {VERSION} is built from Go modules ({CHOICE}=download or \
+                     build chooses; {} and {} name mirrors)",
+                    release::KUBERNETES_URL,
+                    release::ETCD_URL,
+                ));
+                self.built(tell).with_context(|| format!("no release binaries ({error})"))
+            }
+            Err(error) => Err(or_build(&error)),
+        }
+    }
+
+    /// The release binaries: from the cache, or downloaded into it.
+    fn downloaded(&self, tell: &(dyn Fn(&str) + Sync)) -> Result<Programs, DownloadError> {
+        let cache = self.cache().map_err(DownloadError::Local)?;
+        let folder = cache.join(self.release.folder_name());
+        let found = || {
+            let origin = format!("the release binaries of Kubernetes and etcd in {}", folder.display());
+            Programs::in_folder(&folder, self::origin(&origin))
+        };
+        if let Some(found) = found() {
+            return Ok(found);
+        }
+        let lock = beside(&folder, "lock");
+        let _lock = locked(&lock, tell).map_err(DownloadError::Local)?;
+        // Whoever held the lock before us may have downloaded them.
+        if found().is_none() {
+            self.release.install(&folder, tell)?;
+        }
+        let incomplete = || DownloadError::Local(anyhow::anyhow!("{} lacks a component", folder.display()));
+        found().ok_or_else(incomplete)
+    }
+
+    /// The build from Go modules: from the cache, or built into it.
+    fn built(&self, tell: &dyn Fn(&str)) -> Result<Programs> {
+        let folder = self.build_folder()?;
+        let binary = folder.join(PLANE);
+        if !is_executable(&binary) {
+            fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+            let _lock = locked(&folder.join("lock"), tell)?;
+            // Whoever held the lock before us may have built it.
+            if !is_executable(&binary) {
+                let go = self.on_path("go").with_context(|| {
+                    format!(
+                        "no control plane was found, and no Go to build one. Install Go 1.26 or newer, or provide \
+                         {ETCD}, {API_SERVER} and {CONTROLLER_MANAGER} in PATH, {}",
+                        FOLDERS.join(" or ")
+                    )
+                })?;
+                gobuild::build(&go, &folder, &binary, tell)?;
+            }
+        }
+        Ok(of_build(&binary))
+    }
+
+    fn build_folder(&self) -> Result<PathBuf> {
+        Ok(self.cache()?.join(VERSION))
+    }
+
+    fn cache(&self) -> Result<&Path> {
+        self.cache.as_deref().context(NO_CACHE)
+    }
+}
+
+/// The error of a download, and what may be done instead.
+fn or_build(error: &DownloadError) -> anyhow::Error {
+    anyhow::anyhow!("{error}. {CHOICE}=build builds the control plane from Go modules instead")
+}
+
+fn of_build(binary: &Path) -> Programs {
+    Programs::of_one(binary, origin(&format!("the build from Go modules {}", binary.display())))
+}
+
+fn origin(what: &str) -> String {
+    format!("the control plane's components are {what} ({CHOICE}=path, download or build chooses)")
+}
+
+/// A file beside a folder, named after it.
+pub fn beside(folder: &Path, name: &str) -> PathBuf {
+    let of = folder.file_name().unwrap_or_default().to_string_lossy();
+    folder.with_file_name(format!("{of}-{name}"))
+}
+
+/// Waits until no other process holds the lock, and says so now and then. It is free again when the file is dropped.
+fn locked(file: &Path, tell: &dyn Fn(&str)) -> Result<File> {
+    let parent = file.parent().context("a lock needs a folder")?;
+    fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+    let lock = File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
+    let (started, mut told) = (Instant::now(), None::<Instant>);
+    while let Err(error) = lock.try_lock() {
+        if let fs::TryLockError::Error(error) = error {
+            return Err(error).with_context(|| format!("cannot lock {}", file.display()));
+        }
+        if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+            told = Some(Instant::now());
+            let seconds = started.elapsed().as_secs();
+            tell(&format!("waiting for another process that provides the control plane, {seconds} s"));
+        }
+        thread::sleep(LOCK_POLL);
+    }
+    Ok(lock)
+}
+
+const NO_CACHE: &str = "neither XDG_CACHE_HOME nor HOME is set: there is no place to keep a control plane";
 
 /// The folder of everything that Plumb's tools keep between runs.
 pub fn cache_folder() -> Result<PathBuf> {
     let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    match set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache"))) {
-        Some(folder) => Ok(folder.join("plumb")),
-        None => bail!("neither XDG_CACHE_HOME nor HOME is set: there is no place to keep a control plane"),
-    }
+    let folder = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
+    Ok(folder.context(NO_CACHE)?.join("plumb"))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::*;
-
-    fn executable(folder: &Path, name: &str) {
-        let file = folder.join(name);
-        fs::write(&file, "#!/bin/sh\n").unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
-    }
-
-    #[test]
-    fn a_folder_needs_all_three_components() {
-        let folder = tempfile::tempdir().unwrap();
-        executable(folder.path(), ETCD);
-        executable(folder.path(), API_SERVER);
-        assert!(Programs::in_folder(folder.path(), "X").is_none());
-        executable(folder.path(), CONTROLLER_MANAGER);
-        let found = Programs::in_folder(folder.path(), "X").unwrap();
-        assert_eq!(found.etcd, alone(folder.path().join(ETCD)));
-    }
-
-    #[test]
-    fn one_binary_is_called_with_the_component_first() {
-        let folder = tempfile::tempdir().unwrap();
-        executable(folder.path(), PLANE);
-        let found = Programs::in_folder(folder.path(), "X").unwrap();
-        assert_eq!(found.api_server.0[1], API_SERVER);
-    }
-}
+mod tests;
