@@ -20,8 +20,8 @@ use plumb_testkit::{controllers::BINARIES, skip::SKIPS};
 
 use crate::{check::workspace_root, proof::results::Recorder};
 
-/// The packages whose tests need a control plane.
-pub const WITH_PLANE: [&str; 2] = ["plumb-tests", "plumb-plane"];
+/// The integration tests that need a control plane: the package and the target.
+pub const WITH_PLANE: [(&str, &str); 2] = [("plumb-tests", "it"), ("plumb-plane", "whole")];
 
 /// Arguments of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -125,7 +125,7 @@ fn without_plane(root: &Path, arguments: &Arguments) -> Result<()> {
     let skips = tempfile::NamedTempFile::new().context("no temporary file")?;
     let mut recorder = Recorder::new(built.clone());
     let mut sum = Sum::default();
-    for program in built.iter().filter(|program| !WITH_PLANE.contains(&program.package.as_str())) {
+    for program in built.iter().filter(|program| !program.needs_plane()) {
         let started = format!("Running {} ({})", program.package, program.executable.display());
         say(&started)?;
         recorder.read(&started);
@@ -159,7 +159,8 @@ fn conclude(mut sum: Sum, reasons: &str) -> Result<()> {
 
 impl Arguments {
     fn needs_plane(&self) -> bool {
-        self.package.is_empty() || self.package.iter().any(|package| WITH_PLANE.contains(&package.as_str()))
+        let needs = |package: &String| WITH_PLANE.iter().any(|(of, _)| of == package);
+        self.package.is_empty() || self.package.iter().any(needs)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context as _, Result};
 
-use crate::test::{cargo, programs};
+use crate::test::{WITH_PLANE, cargo, programs};
 
 /// So many lines above a function may hold its other attributes and its docs.
 const ATTRIBUTE_LINES_MAX: usize = 8;
@@ -39,14 +39,28 @@ impl Tests {
         let Some(files) = self.0.get(package) else {
             return Some(format!("there is no package {package:?}"));
         };
-        let (modules, name) = test.rsplit_once("::").unwrap_or(("", test));
-        let modules: Vec<&str> = modules.split("::").filter(|module| !module.is_empty()).collect();
-        let found = files.iter().any(|file| file.has_modules(&modules) && has_test(&file.text, name));
+        let found = files.iter().any(|file| file.has(test));
         (!found).then(|| format!("{package} has no test {test}"))
+    }
+
+    /// Whether a test stands only in a target that needs a control plane.
+    pub fn needs_plane(&self, package: &str, test: &str) -> bool {
+        let Some((_, target)) = WITH_PLANE.iter().find(|(of, _)| *of == package) else { return false };
+        let folder = Path::new("tests").join(target);
+        let stands_there = |file: &SourceFile| Path::new(&file.path).with_extension("").starts_with(&folder);
+        let mut files = self.0.get(package).into_iter().flatten().filter(|file| file.has(test)).peekable();
+        files.peek().is_some() && files.all(stands_there)
     }
 }
 
 impl SourceFile {
+    /// Whether it holds a test of this full name.
+    fn has(&self, test: &str) -> bool {
+        let (modules, name) = test.rsplit_once("::").unwrap_or(("", test));
+        let modules: Vec<&str> = modules.split("::").filter(|module| !module.is_empty()).collect();
+        self.has_modules(&modules) && has_test(&self.text, name)
+    }
+
     fn has_modules(&self, modules: &[&str]) -> bool {
         let path = self.path.strip_suffix(".rs").unwrap_or(&self.path);
         modules.iter().all(|module| {
@@ -117,5 +131,24 @@ mod tests {
             assert_eq!(found.is_none(), test == "fair", "{test}: {found:?}");
         }
         assert_eq!(tests.missing("q", "a").as_deref(), Some("there is no package \"q\""));
+    }
+
+    #[test]
+    fn a_test_needs_a_control_plane_where_it_stands_in_such_a_target_only() {
+        let file = |path: &str, name: &str| SourceFile {
+            path: path.to_owned(),
+            text: format!("#[test]\nfn {name}() {{}}\n"),
+        };
+        let plane = vec![file("tests/whole.rs", "starts"), file("src/programs.rs", "found")];
+        let it = vec![file("tests/it/api/apply.rs", "applies"), file("src/lib.rs", "pure")];
+        let tests =
+            Tests(BTreeMap::from([("plumb-plane".to_owned(), plane), ("plumb-tests".to_owned(), it)]));
+        assert!(tests.needs_plane("plumb-plane", "starts"));
+        assert!(tests.needs_plane("plumb-tests", "api::apply::applies"));
+        for (package, test) in
+            [("plumb-plane", "programs::found"), ("plumb-tests", "pure"), ("plumb-api", "starts")]
+        {
+            assert!(!tests.needs_plane(package, test), "{package} {test}");
+        }
     }
 }

@@ -9,6 +9,8 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
+use super::WITH_PLANE;
+
 /// The target of a package that a test program was made of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
@@ -48,6 +50,12 @@ impl Program {
     /// The last part of the executable's path; cargo makes it unique.
     pub fn file_name(&self) -> String {
         self.executable.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// Whether its tests need a control plane.
+    pub fn needs_plane(&self) -> bool {
+        let Target::Integration(target) = &self.target else { return false };
+        WITH_PLANE.contains(&(&*self.package, &**target))
     }
 
     /// A command that runs it as `cargo test` does.
@@ -129,6 +137,10 @@ mod tests {
         assert_eq!(program.package, "plumb-a");
         assert_eq!(program.target, Target::Integration("it".to_owned()));
         assert_eq!(program.file_name(), "it-01");
+        assert!(!program.needs_plane());
+        assert!(Program { package: "plumb-tests".to_owned(), ..program.clone() }.needs_plane());
+        let unit = Program { package: "plumb-plane".to_owned(), target: Target::Library, ..program };
+        assert!(!unit.needs_plane(), "only its integration test does");
         assert_eq!(read(&line("lib", true), &packages).unwrap().target.words(), ["--lib"]);
         assert_eq!(read(&line("bin", false), &packages), None);
         assert_eq!(read("   Compiling plumb-a", &packages), None);
