@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use plumb_runtime::{Handle, NamespacedName, Recorder};
+use plumb_cluster::NamespacedName;
+use plumb_runtime::{Handle, Recorder};
 use plumb_status::EventDraft;
 
 use crate::drift::EventSink;

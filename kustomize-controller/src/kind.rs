@@ -6,10 +6,9 @@ use std::time::Duration;
 use plumb_api::kustomize::{Kustomization, KustomizationCondition};
 use plumb_api::meta::{DRIFT_DETECTION, RESTORE, Reconciled as _};
 use plumb_api::source::GitRepository;
+use plumb_cluster::{NamespacedName, ObjectCache, ObjectEvent};
 use plumb_planning::drift::mode::Mode;
-use plumb_runtime::{
-    Handle, NamespacedName, ObjectCache, ObjectEvent, Priority, Queue, ReconciledKind, Visit,
-};
+use plumb_runtime::{Handle, Priority, Queue, ReconciledKind, Visit};
 use plumb_status::condition::{READY, find};
 use plumb_status::{AttemptOutcome, Reason};
 use serde_json::{Map, Value};

@@ -16,7 +16,7 @@ mod schema;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
-use plumb_apply::Cluster;
+use plumb_cluster::Cluster;
 use plumb_fetch::{FetchLimits, Fetcher, HostPolicy, RetryPolicy, cluster_domains};
 use plumb_planning::drift::Tools;
 use plumb_planning::fingerprint::HashKey;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use plumb_api::kustomize::{Kustomization, SourceKind};
-use plumb_runtime::NamespacedName;
+use plumb_cluster::NamespacedName;
 
 /// What a Kustomization refers to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

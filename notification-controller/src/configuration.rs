@@ -8,7 +8,8 @@ use kube::Resource;
 use kube::core::{ApiResource, DynamicObject};
 use plumb_api::meta::{Period, Periods as _};
 use plumb_api::notification::{Alert, Provider};
-use plumb_runtime::{NamespacedName, ObjectEvent, Recorder};
+use plumb_cluster::{NamespacedName, ObjectEvent};
+use plumb_runtime::Recorder;
 use plumb_status::{Detail, EventDraft, Reason};
 
 use crate::config_errors::{ReportedErrors, of_alert, of_provider};

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use kube::Client;
 use plumb_api::notification::{Receiver, ReceiverCondition};
-use plumb_runtime::{NamespacedName, ObjectEvent, ReconciledKind, Visit};
+use plumb_cluster::{NamespacedName, ObjectEvent};
+use plumb_runtime::{ReconciledKind, Visit};
 use plumb_status::AttemptOutcome;
 use serde_json::{Map, Value};
 

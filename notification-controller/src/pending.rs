@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use plumb_api::notification::Alert;
-use plumb_runtime::{NamespacedName, ObjectEvent};
+use plumb_cluster::{NamespacedName, ObjectEvent};
 
 use crate::matching::Matching;
 

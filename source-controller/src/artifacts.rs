@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use plumb_cluster::NamespacedName;
 use plumb_git::Git;
-use plumb_runtime::{Handle, NamespacedName, ReadinessGate};
+use plumb_runtime::{Handle, ReadinessGate};
 use plumb_transport::server::Limits;
 
 use crate::kind::GitRepositories;

@@ -7,6 +7,10 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use http::Method;
 use kube::core::GroupVersionKind;
+use plumb_cluster::error::{Attempt, Failure, RequestError};
+use plumb_cluster::mapper::Mapping;
+use plumb_cluster::request::{self, Request};
+use plumb_cluster::{Budget, Cluster};
 use plumb_manifests::ObjectId;
 use plumb_planning::claims::Claims;
 use plumb_planning::ownership::Owner;
@@ -15,12 +19,7 @@ use plumb_planning::stage::deletion_rank;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::budget::Budget;
-use crate::cluster::Cluster;
-use crate::mapper::Mapping;
 use crate::observe;
-use crate::refusal::{Attempt, Failure, RequestError};
-use crate::wire::{self, Request};
 
 /// How often a deletion is tried whose object keeps changing.
 const ATTEMPTS_MAX: usize = 6;
@@ -230,7 +229,7 @@ async fn remove(
     });
     let path = mapping.path(&id.namespace, &id.name);
     let ask = Request::write(Method::DELETE, path, "application/json", &options, observe::is_secret(id));
-    let answer = wire::write(cluster, id, &ask, budget).await?;
+    let answer = request::write(cluster, id, &ask, budget).await?;
     // The server answers with the object itself while something still holds it.
     let gone = answer.body.get("kind").and_then(Value::as_str) == Some("Status")
         || answer.body.pointer("/metadata/deletionTimestamp").is_none();

@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use plumb_cluster::error::{Attempt, Failure, RequestError};
+use plumb_cluster::{Budget, Cluster};
 use plumb_manifests::ObjectId;
 
-use crate::budget::Budget;
-use crate::cluster::Cluster;
-use crate::refusal::{Attempt, Failure, RequestError};
 use crate::settle::{self, Target, Wait};
 
 /// How long definitions may take to become established.

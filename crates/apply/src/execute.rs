@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, stream};
 use kube::discovery::ApiResource;
+use plumb_cluster::error::{Attempt, Failure, RequestError};
+use plumb_cluster::{Budget, Cluster};
 use plumb_health::Verdict;
 use plumb_manifests::{Object, ObjectId};
 use plumb_planning::drift::record::Record;
@@ -14,11 +16,8 @@ use plumb_planning::plan::Planned;
 use plumb_planning::stage::{self, Wave};
 use plumb_planning::takeover::Takeover;
 
-use crate::budget::Budget;
-use crate::cluster::Cluster;
 use crate::establish;
 use crate::observe::outline;
-use crate::refusal::{Attempt, Failure, RequestError};
 use crate::write::{self, Action, Written};
 
 /// How an apply is carried out.

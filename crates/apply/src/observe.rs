@@ -4,16 +4,14 @@ use std::sync::Arc;
 
 use http::Method;
 use kube::core::GroupVersionKind;
+use plumb_cluster::error::{Absent, RequestError};
+use plumb_cluster::mapper::Mapping;
+use plumb_cluster::request::{self, Request, Response};
+use plumb_cluster::{Budget, Cluster};
 use plumb_manifests::{Object, ObjectId};
 use plumb_planning::fingerprint;
 use plumb_planning::ownership::FIELD_MANAGER;
 use serde_json::Value;
-
-use crate::budget::Budget;
-use crate::cluster::Cluster;
-use crate::mapper::Mapping;
-use crate::refusal::{Absent, RequestError};
-use crate::wire::{self, Request, Response};
 
 /// Server-side apply takes JSON under this name, because JSON is YAML.
 pub(crate) const APPLY_PATCH: &str = "application/apply-patch+yaml";
@@ -72,7 +70,7 @@ pub async fn metadata(
 }
 
 async fn read(cluster: &Cluster, ask: &Request, budget: &Budget) -> Result<Option<Object>, RequestError> {
-    match wire::send(cluster.client(), ask, budget).await {
+    match request::send(cluster.client(), ask, budget).await {
         Ok(answer) => object(answer).map(Some),
         Err(error) => match error.refusal().and_then(|refusal| refusal.absent) {
             Some(Absent::Object | Absent::Namespace) => Ok(None),
@@ -122,9 +120,9 @@ pub(crate) async fn patch(
     match mode {
         WriteMode::Real => {
             let namespace = if mapping.namespaced { namespace.to_owned() } else { String::new() };
-            wire::write(cluster, &ObjectId { namespace, ..desired.id() }, &ask, budget).await
+            request::write(cluster, &ObjectId { namespace, ..desired.id() }, &ask, budget).await
         }
-        WriteMode::DryRun => wire::send(cluster.client(), &ask, budget).await,
+        WriteMode::DryRun => request::send(cluster.client(), &ask, budget).await,
     }
 }
 

@@ -17,13 +17,13 @@ use plumb_manifests::{Object, ObjectId};
 use plumb_status::cadence::WATCH_SECONDS;
 use tokio::time::Instant;
 
-use crate::budget::Budget;
-use crate::cluster::Cluster;
-use crate::mapper::Mapping;
-use crate::refusal::RequestError;
+use plumb_cluster::Budget;
+use plumb_cluster::Cluster;
+use plumb_cluster::error::RequestError;
+use plumb_cluster::mapper::Mapping;
 
+pub use window::WATCHES_MAX;
 use window::Window;
-pub use window::{WATCHES_CLUSTER_MAX, WATCHES_MAX};
 
 /// Up to so many objects of a kind in a namespace are watched one by one; more are watched together.
 const SINGLE_WATCHES_MAX: usize = 4;

@@ -8,6 +8,10 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use jiff::SignedDuration;
+use plumb_cluster::error::{Absent, RequestError};
+use plumb_cluster::mapper::Mapping;
+use plumb_cluster::request::{self, Request, Response};
+use plumb_cluster::{Budget, Cluster};
 use plumb_manifests::Object;
 use plumb_planning::drift::record::Record;
 use plumb_planning::exclusion::Policy;
@@ -20,12 +24,7 @@ use plumb_planning::takeover::Takeover;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::budget::Budget;
-use crate::cluster::Cluster;
-use crate::mapper::Mapping;
 use crate::observe::{self, WriteMode};
-use crate::refusal::{Absent, RequestError};
-use crate::wire::{self, Request, Response};
 
 /// How often a write is tried that others keep overtaking.
 const ATTEMPTS_MAX: usize = 5;
@@ -240,7 +239,7 @@ impl Writer<'_> {
             patch,
             observe::is_secret(id),
         );
-        match wire::write(self.cluster, id, &ask, self.budget).await {
+        match request::write(self.cluster, id, &ask, self.budget).await {
             Ok(answer) => observe::object(answer).map(Some),
             Err(error) => match error.refusal().map(|refusal| (refusal.code, refusal.immutable)) {
                 // 422 is a test of the patch that failed, unless it names an immutable field.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plumb_apply::{
-    Action, Applied, ApplyOptions, Budget, Cluster, End, Ended, Fate, RequestError, Target, WATCHES_MAX,
-    Wait, execute, prune, settle, write,
+    Action, Applied, ApplyOptions, End, Ended, Fate, Target, WATCHES_MAX, Wait, execute, prune, settle, write,
 };
+use plumb_cluster::{Budget, Cluster, RequestError};
 use plumb_manifests::{Object, ObjectId};
 use plumb_planning::claims::Claims;
 use plumb_planning::fingerprint::HashKey;

@@ -1,12 +1,35 @@
-//! The connection to one API server: the time that each call may take, outages, and watches that go on after an error.
+//! One API server as one identity sees it: the time that each call may take, outages, what it serves, requests and their
+//! errors, watches, and what is known of its objects.
+//!
+//! Adapter: what to apply, delete or correct is decided elsewhere (planning, drift) and carried out by apply; status, events and
+//! logs of a kind never enter. Every call has a deadline and can be cancelled.
 
+pub mod budget;
 pub mod client;
+pub mod cluster;
+mod discovery;
+pub mod error;
+pub mod mapper;
+mod namespaced_name;
+mod object_cache;
 pub mod outage;
 mod pauses;
+pub mod request;
+pub mod unanswered;
 pub mod watch;
+pub mod watchers;
 
+pub use budget::Budget;
 pub use client::{CallError, ConnectError, call, connect};
+pub use cluster::{Clock, Cluster};
+pub use error::{Absent, ApiRefusal, Attempt, Failure, RequestError};
+pub use kube::core::GroupVersionKind;
+pub use mapper::{Mapper, Mapping};
+pub use namespaced_name::NamespacedName;
+pub use object_cache::{ObjectCache, ObjectEvent, is_newer};
 pub use outage::{OutageEnds, Outages};
+pub use unanswered::Unanswered;
+pub use watchers::{KINDS_MAX, WatchChange, WatchEvent, Watchers};
 
 /// An error of any kind.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -10,10 +10,10 @@ use crate::outage::{OutageEnds, Outages};
 use crate::pauses::Pauses;
 
 /// What a watch tells: an event, or an error after which it goes on.
-pub type WatchEvent<K> = Result<Event<K>, watcher::Error>;
+pub type WatchResult<K> = Result<Event<K>, watcher::Error>;
 
 struct Resumed<K> {
-    events: BoxStream<'static, WatchEvent<K>>,
+    events: BoxStream<'static, WatchResult<K>>,
     ends: OutageEnds,
     pauses: Pauses,
     /// Before the watch goes on.
@@ -23,9 +23,9 @@ struct Resumed<K> {
 /// The events of one of kube's watchers. After each error it waits before it goes on: until the outage has ended, or until
 /// a pause has passed that grows from 800 milliseconds to 10 seconds, or to 30 where the API server refuses the watch.
 pub fn resumed<K: Send + 'static>(
-    events: impl Stream<Item = WatchEvent<K>> + Send + 'static,
+    events: impl Stream<Item = WatchResult<K>> + Send + 'static,
     outages: &Outages,
-) -> BoxStream<'static, WatchEvent<K>> {
+) -> BoxStream<'static, WatchResult<K>> {
     let resumed =
         Resumed { events: events.boxed(), ends: outages.ends(), pauses: Pauses::default(), pause: None };
     stream::unfold(resumed, |mut resumed| async move {
@@ -55,12 +55,12 @@ mod tests {
 
     const MAPS: &str = "/api/v1/namespaces/apps/configmaps";
 
-    fn watch(client: Client, outages: &Outages) -> BoxStream<'static, WatchEvent<ConfigMap>> {
+    fn watch(client: Client, outages: &Outages) -> BoxStream<'static, WatchResult<ConfigMap>> {
         let api: Api<ConfigMap> = Api::namespaced(client, "apps");
         resumed(watcher::watcher(api, watcher::Config::default()), outages)
     }
 
-    async fn errors(events: &mut BoxStream<'static, WatchEvent<ConfigMap>>, count: usize) {
+    async fn errors(events: &mut BoxStream<'static, WatchResult<ConfigMap>>, count: usize) {
         let mut seen = 0;
         while seen < count {
             seen += usize::from(events.next().await.unwrap().is_err());

@@ -12,6 +12,7 @@ use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use kube::{Resource as _, ResourceExt as _};
 use plumb_api::meta::Reconciled as _;
+use plumb_cluster::{NamespacedName, ObjectCache};
 use plumb_status::cadence::PeriodRange;
 use plumb_status::condition::READY;
 use plumb_status::{
@@ -24,13 +25,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-use crate::NamespacedName;
 use crate::clock::Clock;
 use crate::events::Recorder;
 use crate::finalizer;
 use crate::kind::{ConditionOf, Object, ReconciledKind};
 use crate::metrics::Metrics;
-use crate::object_cache::ObjectCache;
 use crate::periods::PeriodReporter;
 use crate::queue::{Again, Priority, Queue, Taken};
 use crate::report::{Draft, ReportError, Reporter};

@@ -8,15 +8,15 @@ use std::time::Duration;
 use kube::Resource;
 use kube::core::NamespaceResourceScope;
 use plumb_api::meta::Reconciled;
+use plumb_cluster::{NamespacedName, ObjectEvent};
 use plumb_status::summary::IN_PROGRESS;
 use plumb_status::{AttemptOutcome, Ledger};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::object_cache::ObjectEvent;
+use crate::Priority;
 use crate::visit::Visit;
-use crate::{NamespacedName, Priority};
 
 /// How long an attempt may take where the kind says nothing.
 pub const DEADLINE: Duration = Duration::from_hours(1);
@@ -70,7 +70,7 @@ pub trait ReconciledKind: Send + Sync + Sized + 'static {
         visit: &Visit<Self>,
     ) -> impl Future<Output = AttemptOutcome<ConditionOf<Self>>> + Send;
 
-    /// One attempt to take down what was made for an object that is being deleted; [`Ending::Gone`] lets it go.
+    /// One attempt to take down what was made for an object that is being deleted; [`AttemptOutcome::Gone`] lets it go.
     fn teardown(
         &self,
         visit: &Visit<Self>,

@@ -1,7 +1,7 @@
 //! What every controller stands on: watches, a work queue, one attempt at a time per object, one status write per
 //! attempt, events, leader election, probes and metrics. What a kind does with its objects never enters.
 //!
-//! A controller hands [`start()`] its flags and a function that installs its kinds; see [`Kind`] for what a kind says.
+//! A controller hands [`start()`] its flags and a function that installs its kinds; see [`ReconciledKind`] for what a kind says.
 
 pub mod admin;
 mod attempt;
@@ -17,8 +17,6 @@ mod lease;
 mod logs;
 mod memory;
 mod metrics;
-mod namespaced_name;
-mod object_cache;
 mod periods;
 mod queue;
 mod report;
@@ -37,8 +35,6 @@ pub use events::Recorder;
 pub use kind::{ConditionOf, DEADLINE, Object, ReconciledKind};
 pub use logs::filter as log_filter;
 pub use metrics::Metrics;
-pub use namespaced_name::NamespacedName;
-pub use object_cache::{ObjectCache, ObjectEvent};
 pub use queue::{Again, Priority, Queue, Taken};
 pub use report::ReportError;
 pub use runtime::{Handle, Identity, Runtime};

@@ -6,9 +6,9 @@ use std::sync::{Mutex, PoisonError};
 
 use kube::Resource;
 use plumb_api::meta::{Period, Periods};
+use plumb_cluster::NamespacedName;
 use plumb_status::{Audience, EventDraft, Reason};
 
-use crate::NamespacedName;
 use crate::events::Recorder;
 
 /// Reports clamped periods as Kubernetes events.

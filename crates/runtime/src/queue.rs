@@ -8,14 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use plumb_cluster::NamespacedName;
 use plumb_status::cadence::Backoff;
+use shares::{Grant, Holds, Shares};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-
-use crate::NamespacedName;
-
-use shares::{Grant, Holds, Shares};
 
 /// How urgent a visit is; later variants go first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -12,16 +12,14 @@ use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
 use plumb_api::meta::Reconciled;
+use plumb_cluster::{CallError, NamespacedName, ObjectCache, ObjectEvent, call, is_newer};
 use plumb_status::{Before, Status};
 use serde_json::{Map, Value, json};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
-use crate::NamespacedName;
 use crate::kind::Object;
-use crate::object_cache::{ObjectCache, ObjectEvent, is_newer};
 use crate::visit::requested_at;
 use crate::watch::OnChange;
-use plumb_cluster::{CallError, call};
 
 /// How often the same write is recomputed because something else was written in between.
 const TRIES: u32 = 8;

@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use kube::Client;
-use plumb_cluster::{OutageEnds, Outages};
+use plumb_cluster::{NamespacedName, ObjectCache, ObjectEvent, OutageEnds, Outages};
 use plumb_memory::MemoryPool;
 use plumb_transport::server::{Limits, Refused, Server};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::NamespacedName;
 use crate::admin::{self, Readiness, ReadinessGate};
 use crate::attempt::{Driver, claims_progress, urgency};
 use crate::background::{Background, BoxError, Outcome, Task};
@@ -27,7 +26,6 @@ use crate::leader::{Election, LeaseConfig, lease_name};
 use crate::lease::LeaseGuard;
 use crate::memory;
 use crate::metrics::Metrics;
-use crate::object_cache::{ObjectCache, ObjectEvent};
 use crate::periods::PeriodReporter;
 use crate::queue::{Priority, Queue};
 use crate::report::{Draft, Reporter};

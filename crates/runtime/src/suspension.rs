@@ -6,9 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use plumb_cluster::NamespacedName;
 use plumb_status::{EventDraft, Reason};
-
-use crate::NamespacedName;
 
 /// What the last visit of each object saw. An object that no visit of this process saw before is not reported.
 #[derive(Debug, Default)]

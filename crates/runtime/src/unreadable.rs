@@ -9,6 +9,7 @@ use kube::api::{Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, ResourceExt as _};
 use plumb_api::meta::RECONCILE_REQUESTED_AT;
+use plumb_cluster::{CallError, NamespacedName, call};
 use plumb_status::cadence::Backoff;
 use plumb_status::{
     AttemptOutcome, Before, Condition, ConditionType, Detail, Ledger, Polarity, Reason, Status, chain,
@@ -18,12 +19,10 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::NamespacedName;
 use crate::clock::Clock;
 use crate::events::Recorder;
 use crate::kind::Object;
 use crate::watch::read;
-use plumb_cluster::{CallError, call};
 
 /// How many objects of a kind wait to be reported; more are logged only.
 const WAITING_MAX: usize = 4096;

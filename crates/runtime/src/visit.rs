@@ -6,11 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use plumb_api::meta::RECONCILE_REQUESTED_AT;
+use plumb_cluster::NamespacedName;
 use plumb_status::{AttemptOutcome, EventDraft};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::NamespacedName;
 use crate::clock::Clock;
 use crate::events::Recorder;
 use crate::kind::{ConditionOf, ReconciledKind};
@@ -23,7 +23,7 @@ pub struct Visit<K: ReconciledKind> {
     pub(crate) taken: Taken,
     pub(crate) object: Arc<K::Object>,
     pub(crate) ledger: Mutex<K::Ledger>,
-    /// When to come back to a suspended object whose [`Kind::rest`] did not work.
+    /// When to come back to a suspended object whose [`ReconciledKind::reconcile_suspended`] did not work.
     pub(crate) rest_again: Mutex<Option<Duration>>,
     pub(crate) reporter: Reporter<K::Object>,
     pub(crate) recorder: Recorder,

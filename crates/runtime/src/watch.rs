@@ -10,16 +10,14 @@ use futures_util::StreamExt as _;
 use kube::core::{ApiResource, DynamicObject, NamespaceResourceScope};
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource, ResourceExt as _};
-use plumb_cluster::Outages;
 use plumb_cluster::watch::resumed;
+use plumb_cluster::{NamespacedName, ObjectCache, ObjectEvent, Outages};
 use plumb_status::cadence::WATCH_SECONDS;
 use plumb_status::message::cut;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use crate::NamespacedName;
 use crate::admin::ReadinessGate;
-use crate::object_cache::{ObjectCache, ObjectEvent};
 
 /// After this time of failures a watch makes the process unready; at once where its first list has not come.
 const UNREADY_AFTER: Duration = Duration::from_secs(30);

@@ -315,7 +315,7 @@ impl<'a> Draft<'a> {
                 self.set(condition.as_str(), ConditionStatus::True, detail.reason, &detail.message);
             }
             (ConditionUpdate::Clear, _) | (ConditionUpdate::Set(..), Polarity::Negative) => {
-                self.remove(condition.as_str())
+                self.remove(condition.as_str());
             }
             (ConditionUpdate::Set(status, detail), Polarity::Positive) => {
                 self.set(condition.as_str(), status, detail.reason, &detail.message);

@@ -3,20 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plumb_apply::{Budget, RequestError, observe};
+use plumb_apply::observe;
+use plumb_cluster::{Budget, NamespacedName, RequestError};
 use plumb_manifests::Object;
 use plumb_planning::diff;
-use plumb_planning::drift::Finding;
 use plumb_planning::drift::correction::Situation;
 use plumb_planning::drift::finding::lacks_fields;
 use plumb_planning::drift::mode::Mode;
 use plumb_planning::drift::standing::ReportAfter;
-use plumb_planning::drift::vanish;
+use plumb_planning::drift::{Finding, vanish};
 use plumb_planning::exclusion::Policy;
 use plumb_planning::fields::FieldSet;
 use plumb_planning::ownership::{Owned, Owner};
 use plumb_planning::prune::WhyNot;
-use plumb_runtime::NamespacedName;
 use tokio::time::Instant;
 
 use super::book::Gone;

@@ -1,7 +1,7 @@
 //! Correct: puts an object back: the evidence first, then the write over exactly that evidence, then the difference.
 
-use plumb_apply::RequestError;
 use plumb_apply::write::{self, Written};
+use plumb_cluster::RequestError;
 use plumb_manifests::Object;
 use plumb_planning::diff;
 use plumb_planning::drift::contention::ContentionChange;

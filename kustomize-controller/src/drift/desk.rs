@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use plumb_api::kustomize::DriftStatus;
-use plumb_apply::{Budget, Cluster, Watchers};
+use plumb_cluster::{Budget, Cluster, NamespacedName, Watchers};
 use plumb_manifests::ObjectId;
 use plumb_planning::drift::mode::Mode;
 use plumb_planning::drift::{Record, Tools};
 use plumb_planning::fingerprint::Fingerprint;
 use plumb_planning::plan::Planned;
 use plumb_planning::takeover::Takeover;
-use plumb_runtime::NamespacedName;
 use plumb_status::EventDraft;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -75,7 +74,8 @@ pub(super) struct Shared {
 impl DriftLoop {
     /// Opens the desk inside a tokio runtime; its tasks end with `shutdown`.
     pub fn start(deps: DriftDeps) -> Self {
-        let (watchers, sights) = Watchers::new(deps.cluster.clone());
+        let (watchers, sights) =
+            Watchers::new(deps.cluster.clone(), &plumb_planning::ownership::Owner::selector());
         let shared = Arc::new(Shared {
             deps,
             watchers,
@@ -131,7 +131,7 @@ impl DriftLoop {
         self.0.sit(|sitting| sitting.conduct(key, mode, suspended, interval));
     }
 
-    /// The Kustomization cannot be read: nothing of it is put back until [`Desk::conduct`] says how to go on, whatever an
+    /// The Kustomization cannot be read: nothing of it is put back until [`DriftLoop::set_mode`] says how to go on, whatever an
     /// attempt that still runs says.
     pub fn suspend_unreadable(&self, key: &NamespacedName) {
         self.0.sit(|sitting| sitting.suspend_unreadable(key));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use plumb_apply::RequestError;
+use plumb_cluster::RequestError;
 use plumb_planning::drift::contention::Dispute;
 use plumb_planning::drift::standing::ReportAfter;
 use plumb_planning::drift::{DriftEvent, Finding, OpenDrift};

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use plumb_api::kustomize::DriftStatus;
-use plumb_apply::watchers::KINDS_MAX;
 use plumb_apply::{Action, ObjectChange};
+use plumb_cluster::{KINDS_MAX, NamespacedName};
 use plumb_manifests::ObjectId;
 use plumb_planning::drift::record::Via;
 use plumb_planning::drift::{Class, DriftEvent, Mode, Seen, report};
 use plumb_planning::plan::Planned;
-use plumb_runtime::NamespacedName;
 use tokio_util::sync::CancellationToken;
 
 use super::book::{CompareRequest, DriftPolicy, Kind, Late, Managed, Phase, TrackedObject, mode_of};

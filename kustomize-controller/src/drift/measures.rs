@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use plumb_cluster::NamespacedName;
 use plumb_planning::drift::Class;
-use plumb_runtime::{Metrics, NamespacedName};
+use plumb_runtime::Metrics;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;

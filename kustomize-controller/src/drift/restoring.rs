@@ -1,9 +1,9 @@
 //! Restoring: a person asks by annotation to put flagged objects back once. The request is echoed when all had their turn.
 
+use plumb_cluster::NamespacedName;
 use plumb_planning::drift::Restore;
 use plumb_planning::drift::restore::RESTORE_ANNOTATION;
 use plumb_planning::inventory::Inventory;
-use plumb_runtime::NamespacedName;
 use plumb_status::{EventDraft, Reason};
 
 use super::book::{CompareRequest, Restoring};

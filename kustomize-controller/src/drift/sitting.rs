@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use plumb_cluster::NamespacedName;
 use plumb_manifests::ObjectId;
 use plumb_planning::drift::{DriftEvent, Due};
 use plumb_planning::ownership::Owner;
-use plumb_runtime::NamespacedName;
 use plumb_status::EventDraft;
 use tokio::time::Instant;
 

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use plumb_api::kustomize::DriftStatus;
+use plumb_cluster::NamespacedName;
 use plumb_manifests::ObjectId;
 use plumb_planning::drift::{Due, report};
-use plumb_runtime::NamespacedName;
 use plumb_status::Detail;
 use tokio::time::Instant;
 

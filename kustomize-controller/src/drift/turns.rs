@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use plumb_cluster::NamespacedName;
 use plumb_manifests::ObjectId;
 use plumb_planning::drift::contention::ContentionChange;
 use plumb_planning::drift::correction::Situation;
 use plumb_planning::drift::{Contention, Finding};
 use plumb_planning::plan::Planned;
-use plumb_runtime::NamespacedName;
 use tokio::time::Instant;
 
 use super::book::{CompareRequest, Phase};

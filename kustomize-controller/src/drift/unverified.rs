@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
-use plumb_apply::{Budget, observe};
+use plumb_apply::observe;
+use plumb_cluster::{Budget, NamespacedName};
 use plumb_manifests::{Object, ObjectId};
 use plumb_planning::diff;
 use plumb_planning::drift::Finding;
@@ -16,7 +17,6 @@ use plumb_planning::exclusion::Policy;
 use plumb_planning::fields::FieldSet;
 use plumb_planning::managed_fields::{self, Entry};
 use plumb_planning::plan::Planned;
-use plumb_runtime::NamespacedName;
 use tokio::time::Instant;
 
 use super::book::Witnessed;

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use plumb_apply::{GroupVersionKind, WatchChange, WatchEvent};
+use plumb_cluster::{GroupVersionKind, NamespacedName, WatchChange, WatchEvent};
 use plumb_manifests::ObjectId;
 use plumb_planning::drift::{Class, DriftEvent, Finding, Seen, Wake, vanish, wake};
 use plumb_planning::stage;
-use plumb_runtime::NamespacedName;
 use plumb_status::Reason;
 use serde_json::Value;
 use tokio::sync::mpsc::Receiver;

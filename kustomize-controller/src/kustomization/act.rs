@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use plumb_api::kustomize::Kustomization;
 use plumb_api::meta::Artifact;
-use plumb_apply::{ApplyOptions, Budget, execute, prune};
+use plumb_apply::{ApplyOptions, execute, prune};
+use plumb_cluster::Budget;
 use plumb_manifests::ObjectId;
 use plumb_planning::drift::mode::Mode;
 use plumb_planning::plan::Planned;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use plumb_api::kustomize::Kustomization;
 use plumb_api::meta::Artifact;
+use plumb_cluster::NamespacedName;
 use plumb_fetch::ArtifactTree;
 use plumb_filetree::MemoryTree;
 use plumb_kustomize::{Charge, Interrupt, Limits, ReadSet, Warning};
@@ -14,7 +15,7 @@ use plumb_planning::fingerprint::{Fingerprint, HashKey};
 use plumb_planning::ownership::Owner;
 use plumb_planning::plan::{self, Planned};
 use plumb_rendering::{Encrypted, Options, RenderSpec, Rendered, When};
-use plumb_runtime::{NamespacedName, Worker};
+use plumb_runtime::Worker;
 
 use super::Context;
 use super::error::KustomizationError;

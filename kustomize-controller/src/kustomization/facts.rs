@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use plumb_api::kustomize::Kustomization;
 use plumb_api::meta::{Artifact, Reconciled as _};
 use plumb_api::source::GitRepository;
-use plumb_runtime::{NamespacedName, ObjectCache};
+use plumb_cluster::{NamespacedName, ObjectCache};
 use plumb_status::Condition;
 use plumb_status::condition::{READY, find};
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use plumb_api::kustomize::Kustomization;
 use plumb_api::meta::{GoDuration, KUSTOMIZE_GROUP, Reconciled as _};
-use plumb_apply::{Budget, End, GroupVersionKind, RequestError, Target, Wait, settle};
+use plumb_apply::{End, Target, Wait, settle};
+use plumb_cluster::{Budget, GroupVersionKind, NamespacedName, RequestError};
 use plumb_manifests::ObjectId;
 use plumb_planning::drift::vanish;
 use plumb_planning::plan::Planned;
-use plumb_runtime::{NamespacedName, Visit};
+use plumb_runtime::Visit;
 use plumb_status::Condition;
 use plumb_status::condition::find;
 use tokio::time::Instant;

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use plumb_apply::{Budget, GroupVersionKind};
+use plumb_cluster::{Budget, GroupVersionKind};
 use plumb_planning::identity::{self, Scopes, VersionedKind};
 use plumb_planning::inventory::Inventory;
 use plumb_planning::plan::Planned;

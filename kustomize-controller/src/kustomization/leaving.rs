@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use plumb_api::kustomize::Kustomization;
+use plumb_cluster::NamespacedName;
 use plumb_manifests::{Object, ObjectId};
 use plumb_planning::claims::Claims;
 use plumb_planning::inventory::Inventory;
 use plumb_planning::ownership::Owner;
 use plumb_planning::prune::{Candidate, WhyNot, may_delete};
-use plumb_runtime::NamespacedName;
 
 use super::build::owner;
 use super::claims::{Relation, is_kustomization};

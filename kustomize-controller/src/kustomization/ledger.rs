@@ -10,8 +10,8 @@ use plumb_api::meta::{
     Artifact, COMMIT_STATUS_KEY, COMMIT_STATUS_UPDATE, GoDuration, ORIGIN_REVISION_KEY,
     ORIGIN_REVISION_METADATA, REVISION_KEY,
 };
+use plumb_cluster::NamespacedName;
 use plumb_planning::inventory::Inventory;
-use plumb_runtime::NamespacedName;
 use plumb_status::{
     Audience, ConditionStatus, ConditionUpdate, Detail, EventDraft, Ledger, Reason, Transition,
 };

@@ -24,12 +24,11 @@ pub mod warnings;
 use std::time::Duration;
 
 use plumb_api::source::GitRepository;
-use plumb_apply::Cluster;
+use plumb_cluster::{Cluster, ObjectCache};
 use plumb_fetch::Fetcher;
 use plumb_memory::MemoryPool;
 use plumb_planning::fingerprint::HashKey;
 use plumb_planning::takeover::Takeover;
-use plumb_runtime::ObjectCache;
 use tokio_util::sync::CancellationToken;
 
 use crate::drift::DriftLoop;

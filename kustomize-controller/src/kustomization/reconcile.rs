@@ -4,21 +4,20 @@ use std::time::Duration;
 
 use plumb_api::kustomize::{Kustomization, KustomizationCondition};
 use plumb_api::meta::{GoDuration, RESTORE, Reconciled as _};
+use plumb_cluster::NamespacedName;
 use plumb_planning::drift::mode::Mode;
 use plumb_planning::inventory::Inventory;
-use plumb_runtime::{NamespacedName, Visit};
+use plumb_runtime::Visit;
 use plumb_status::condition::{READY, find};
 use plumb_status::{AttemptOutcome, Classify as _, Consequence, Detail, Reason, RetryPolicy};
 
-use super::Context;
 use super::act::{self, Receipt};
 use super::build::build;
 use super::decide::{self, Past};
 use super::error::KustomizationError;
-use super::facts;
-use super::health;
 use super::identity::{Identified, identify};
 use super::validate::validate;
+use super::{Context, facts, health};
 use crate::drift::RestoreRequest;
 use crate::kind::Kustomizations;
 

@@ -6,9 +6,9 @@ use plumb_api::kustomize::{
 };
 use plumb_api::meta::{DRIFT_DETECTION, NamespacedObjectKindReference};
 use plumb_apply::Target;
+use plumb_cluster::NamespacedName;
 use plumb_manifests::ObjectId;
 use plumb_planning::drift::mode::{InvalidMode, Mode};
-use plumb_runtime::NamespacedName;
 
 use super::error::KustomizationError;
 

@@ -7,18 +7,15 @@ use std::time::Duration;
 
 use futures_util::stream::{AbortHandle, BoxStream, SelectAll};
 use futures_util::{StreamExt, stream};
+use plumb_cluster::{Budget, Cluster};
 use plumb_manifests::ObjectId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::{Group, Sighting, Waiting};
-use crate::budget::Budget;
-use crate::cluster::Cluster;
 
 /// How many watches one wait has at a time; each is a connection.
 pub const WATCHES_MAX: usize = 64;
-/// How many watches all waits at one cluster have at a time, beside the first one of each.
-pub const WATCHES_CLUSTER_MAX: usize = 512;
 /// How long a group is watched before it makes room for one that waits.
 const ROTATION: Duration = Duration::from_secs(15);
 

@@ -4,10 +4,10 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use plumb_cluster::NamespacedName;
 use tokio::sync::oneshot;
 
 use super::Priority;
-use crate::NamespacedName;
 
 /// Every so many visits the namespace that waits longest is served, whatever the priorities of the others.
 const FAIR_TURN: u64 = 4;

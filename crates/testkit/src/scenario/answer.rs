@@ -162,7 +162,7 @@ impl From<Content> for Response {
     }
 }
 
-/// The sending end of a watch; see [`Answer::feed`].
+/// The sending end of a watch; see [`Response::feed`].
 pub struct Feed(mpsc::UnboundedSender<Value>);
 
 impl Feed {

@@ -206,7 +206,7 @@ async fn after_a_restart_a_new_revision_tells_the_foreign_values_that_it_overwri
     tokio::time::sleep(MOMENT).await;
     let wanted = [settings("settings", &json!({"a": "3", "b": "new"}))];
     let hold = stand.desk.lock_for_attempt(&key()).await;
-    let budget = plumb_apply::Budget::lasting(Duration::from_secs(30));
+    let budget = plumb_cluster::Budget::lasting(Duration::from_secs(30));
     stand.desk.read_before_apply(&key(), &Stand::planned(&wanted), &budget).await;
     drop(hold);
     stand.apply(&wanted, "main@sha1:def").await;

@@ -1,13 +1,13 @@
 //! Stand: a desk before the mock API server, with a few objects applied and watched.
 
-use plumb_apply::{ApplyOptions, Budget, Cluster, ObjectChange, execute};
+use plumb_apply::{ApplyOptions, ObjectChange, execute};
+use plumb_cluster::{Budget, Cluster, NamespacedName};
 use plumb_manifests::Object;
 use plumb_planning::drift::Tools;
 use plumb_planning::fingerprint::HashKey;
 use plumb_planning::ownership::Owner;
 use plumb_planning::plan::{self, Planned, Request, Selection};
 use plumb_planning::takeover::Takeover;
-use plumb_runtime::NamespacedName;
 use plumb_status::EventDraft;
 use plumb_testkit::scenario::Response;
 use serde_json::{Value, json};

@@ -1,9 +1,9 @@
 //! What is waited for, what is applied, what is pruned: from every past that an attempt can have.
 
+use plumb_cluster::NamespacedName;
 use plumb_manifests::Object;
 use plumb_planning::fingerprint::HashKey;
 use plumb_planning::ownership::Owner;
-use plumb_runtime::NamespacedName;
 use serde_json::json;
 
 use super::*;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use plumb_apply::{Action, Budget, Ended, observe};
+use plumb_apply::{Action, Ended, observe};
+use plumb_cluster::Budget;
 use plumb_planning::drift::record::{Record, Watchfulness};
 use serde_json::{Value, json};
 

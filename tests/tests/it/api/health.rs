@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use plumb_apply::{Budget, End, Settled, Target, Wait};
+use plumb_apply::{End, Settled, Target, Wait};
+use plumb_cluster::Budget;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use plumb_apply::{Budget, Fate, GroupVersionKind, Pruned, RequestError};
+use plumb_apply::{Fate, Pruned};
+use plumb_cluster::{Budget, GroupVersionKind, RequestError};
 use plumb_planning::claims::Claims;
 use plumb_planning::prune::{Candidate, WhyNot};
 use serde_json::{Value, json};

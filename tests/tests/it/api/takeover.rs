@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use kube::Api;
 use kube::api::{DynamicObject, Patch, PatchParams};
-use plumb_apply::{Action, Applied, Budget, Ended, Fate, GroupVersionKind};
+use plumb_apply::{Action, Applied, Ended, Fate};
+use plumb_cluster::{Budget, GroupVersionKind};
 use plumb_manifests::Object;
 use plumb_manifests::scope::Scope;
 use plumb_planning::claims::Claims;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plumb_apply::{WatchChange, WatchEvent, Watchers};
+use plumb_cluster::{WatchChange, WatchEvent, Watchers};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Receiver;
 
@@ -18,7 +18,8 @@ struct Ear {
 
 impl Ear {
     fn of(stand: &Stand, kinds: &[(&str, &str, &str)]) -> Self {
-        let (watchers, sights) = Watchers::new(stand.cluster.clone());
+        let (watchers, sights) =
+            Watchers::new(stand.cluster.clone(), &plumb_planning::ownership::Owner::selector());
         let own = |(group, version, kind): &(&str, &str, &str)| {
             ((*group).to_owned(), (*version).to_owned(), (*kind).to_owned())
         };

@@ -125,7 +125,8 @@ impl RequestError {
         }
     }
 
-    pub(crate) fn is_cut_short(&self) -> bool {
+    /// Whether the request was given up before its outcome was known.
+    pub fn is_cut_short(&self) -> bool {
         matches!(self, Self::Cancelled | Self::TimedOut)
     }
 }
@@ -164,7 +165,7 @@ pub struct ApiRefusal {
 
 impl ApiRefusal {
     /// Reads an answer that is not a success. `confidential`: the request was about a Secret.
-    pub(crate) fn read(code: StatusCode, body: &[u8], confidential: bool) -> Self {
+    pub fn read(code: StatusCode, body: &[u8], confidential: bool) -> Self {
         let status: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
         let said = |key: &str| status.get(key).and_then(Value::as_str).unwrap_or_default();
         let is_status = said("kind") == "Status";

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::budget::Budget;
 use crate::cluster::Cluster;
-use crate::refusal::{ApiRefusal, RequestError};
+use crate::error::{ApiRefusal, RequestError};
 use crate::unanswered::{Effect, Unanswered};
 
 /// The longest answer that is read; an object in etcd has at most 1.5 MiB.

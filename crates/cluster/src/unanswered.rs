@@ -15,7 +15,7 @@ const KEEP: Duration = Duration::from_hours(1);
 
 /// What a write does to its object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Effect {
+pub enum Effect {
     /// It may create it.
     Applies,
     /// It deletes the very state that was looked at, so it changes nothing for another deletion.
@@ -56,7 +56,7 @@ impl Unanswered {
 
     /// The object was written or read by a request that began at this time: what it says is final if no earlier write could
     /// be carried out any more.
-    pub(crate) fn verified(&self, id: &ObjectId, began: Instant) {
+    pub fn verified(&self, id: &ObjectId, began: Instant) {
         let mut all = self.lock();
         if all.get(id).is_some_and(|open| open.until <= began) {
             all.remove(id);
@@ -64,7 +64,7 @@ impl Unanswered {
     }
 
     /// A write is about to be sent that the server gives up after `deadline`.
-    pub(crate) fn sending<'a>(&'a self, id: &'a ObjectId, effect: Effect, deadline: Duration) -> Sending<'a> {
+    pub fn sending<'a>(&'a self, id: &'a ObjectId, effect: Effect, deadline: Duration) -> Sending<'a> {
         let began = Instant::now();
         Sending { all: self, id, effect, began, until: Some(began + deadline + SETTLE) }
     }
@@ -87,7 +87,7 @@ impl Unanswered {
 
 /// A write that is in flight. Dropped without an answer, it counts as unanswered, also where whoever sent it is gone.
 #[must_use]
-pub(crate) struct Sending<'a> {
+pub struct Sending<'a> {
     all: &'a Unanswered,
     id: &'a ObjectId,
     effect: Effect,
@@ -98,12 +98,12 @@ pub(crate) struct Sending<'a> {
 
 impl Sending<'_> {
     /// The server has said what became of it.
-    pub(crate) fn answered(mut self) {
+    pub fn answered(mut self) {
         self.until = None;
     }
 
     /// The connection has ended before the answer: the server gives up on it with that, if it has not carried it out.
-    pub(crate) fn lost(mut self) {
+    pub fn lost(mut self) {
         self.until = Some(Instant::now());
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::refusal::RequestError;
+use crate::error::RequestError;
 
 /// A deadline and a way to stop earlier. Cheap to clone; children end with their parent.
 #[derive(Debug, Clone)]
@@ -50,12 +50,12 @@ impl Budget {
     }
 
     /// Whether no answer is awaited for long any more.
-    pub(crate) fn is_hurried(&self) -> bool {
+    pub fn is_hurried(&self) -> bool {
         self.hurry.as_ref().is_some_and(|hurry| hurry.token.is_cancelled() || Instant::now() >= hurry.from)
     }
 
     /// Resolves when no answer is to be awaited for long any more.
-    pub(crate) async fn hurry(&self) {
+    pub async fn hurry(&self) {
         match &self.hurry {
             None => std::future::pending().await,
             Some(hurry) => tokio::select! {
@@ -67,7 +67,7 @@ impl Budget {
 
     /// How long a request that begins now is awaited at most, if it may take `limit`, but only `hurried` once there is hurry,
     /// and `grace` longer than the budget.
-    pub(crate) fn longest(&self, limit: Duration, hurried: Duration, grace: Duration) -> Duration {
+    pub fn longest(&self, limit: Duration, hurried: Duration, grace: Duration) -> Duration {
         let now = Instant::now();
         let end = self.until.saturating_duration_since(now).saturating_add(grace);
         let soon = match &self.hurry {
@@ -79,7 +79,7 @@ impl Budget {
     }
 
     /// Ends the work because a request was left unanswered when there was hurry.
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         if self.hurry.is_some() {
             self.cancel.cancel();
         }

@@ -11,8 +11,6 @@ use kube::Api;
 use kube::api::{DynamicObject, PartialObjectMeta};
 use kube::core::GroupVersionKind;
 use kube::runtime::watcher::{self, Event};
-use plumb_cluster::watch::resumed;
-use plumb_planning::ownership::Owner;
 use plumb_status::cadence::WATCH_SECONDS;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
@@ -20,8 +18,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::budget::Budget;
 use crate::cluster::Cluster;
+use crate::error::RequestError;
 use crate::mapper::Mapping;
-use crate::refusal::RequestError;
+use crate::watch::resumed;
 
 /// How many events may wait for their reader; a full queue slows the watches down, it loses nothing.
 pub const QUEUE_MAX: usize = 1024;
@@ -72,9 +71,10 @@ pub enum WatchChange {
     Gone,
 }
 
-/// The running watches. Dropping it stops them all.
+/// Watches of the metadata of all objects that a label selector selects, one for each kind. Dropping it stops them all.
 pub struct Watchers {
     cluster: Cluster,
+    selector: Arc<str>,
     events: mpsc::Sender<WatchEvent>,
     tasks: Mutex<BTreeMap<(String, String, String), DropGuard>>,
     /// Counts signs that the set of served kinds changed.
@@ -84,12 +84,13 @@ pub struct Watchers {
 }
 
 impl Watchers {
-    /// No watch yet, and the queue on which all of them will tell.
-    pub fn new(cluster: Cluster) -> (Arc<Self>, mpsc::Receiver<WatchEvent>) {
+    /// No watch yet, and the queue on which all of them will report objects with these labels.
+    pub fn new(cluster: Cluster, selector: &str) -> (Arc<Self>, mpsc::Receiver<WatchEvent>) {
         let (events, receiver) = mpsc::channel(QUEUE_MAX);
         let end = CancellationToken::new();
         let watchers = Self {
             cluster,
+            selector: selector.into(),
             events,
             tasks: Mutex::default(),
             served: watch::Sender::new(0),
@@ -118,6 +119,7 @@ impl Watchers {
             let task = Task {
                 kind,
                 cluster: self.cluster.clone(),
+                selector: Arc::clone(&self.selector),
                 events: self.events.clone(),
                 served: self.served.subscribe(),
                 silence: Silence::None,
@@ -161,6 +163,7 @@ enum Break {
 struct Task {
     kind: GroupVersionKind,
     cluster: Cluster,
+    selector: Arc<str>,
     events: mpsc::Sender<WatchEvent>,
     served: watch::Receiver<u64>,
     silence: Silence,
@@ -201,8 +204,7 @@ impl Task {
     async fn follow(&mut self, mapping: &Mapping, pause: &mut Duration) -> Break {
         let api: Api<PartialObjectMeta<DynamicObject>> =
             Api::all_with(self.cluster.client().clone(), &mapping.resource);
-        let config =
-            watcher::Config::default().labels(&Owner::selector()).timeout(WATCH_SECONDS).page_size(PAGE);
+        let config = watcher::Config::default().labels(&self.selector).timeout(WATCH_SECONDS).page_size(PAGE);
         let mut events = resumed(watcher::watcher(api, config), self.cluster.outages());
         let mut present = BTreeSet::new();
         while let Some(event) = events.next().await {

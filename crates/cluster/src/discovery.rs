@@ -6,8 +6,8 @@ use kube::Client;
 use kube::core::discovery::v2::APIGroupDiscoveryList;
 use kube::discovery::ApiResource;
 
+use crate::error::{ApiRefusal, RequestError};
 use crate::mapper::Mapping;
-use crate::refusal::{ApiRefusal, RequestError};
 
 /// The kinds of one API server at one time.
 #[derive(Debug, Default)]

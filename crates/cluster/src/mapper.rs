@@ -16,8 +16,8 @@ use tokio::time::Instant;
 
 use crate::budget::Budget;
 use crate::discovery::Snapshot;
-use crate::refusal::RequestError;
-use crate::wire::segment;
+use crate::error::RequestError;
+use crate::request::segment;
 
 /// After a look at everything that is served, an unknown kind leads to another look no sooner than this.
 const REFRESH_PAUSE: Duration = Duration::from_secs(2);

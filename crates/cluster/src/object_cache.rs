@@ -91,12 +91,13 @@ impl<O: Resource> ObjectCache<O> {
         *self.0.synced.borrow()
     }
 
-    pub(crate) fn note_synced(&self) {
+    /// Notes that all objects that there were at the start are known.
+    pub fn note_synced(&self) {
         self.0.synced.send_replace(true);
     }
 
     /// Takes in a version of an object, unless a newer or the same one is known.
-    pub(crate) fn put(&self, mut object: O) -> Option<ObjectEvent<O>> {
+    pub fn put(&self, mut object: O) -> Option<ObjectEvent<O>> {
         object.meta_mut().managed_fields = None;
         let key = NamespacedName::of(&object);
         let mut objects = self.write();
@@ -111,14 +112,14 @@ impl<O: Resource> ObjectCache<O> {
     }
 
     /// Forgets an object.
-    pub(crate) fn remove(&self, key: &NamespacedName) -> Option<ObjectEvent<O>> {
+    pub fn remove(&self, key: &NamespacedName) -> Option<ObjectEvent<O>> {
         let mut objects = self.write();
         let unreadable = objects.unreadable.remove(key).flatten();
         objects.readable.remove(key).or(unreadable).map(|old| ObjectEvent::Deleted { old })
     }
 
     /// An object is there, but cannot be read: nobody gets it from here until it can.
-    pub(crate) fn note_unreadable(&self, key: &NamespacedName) {
+    pub fn note_unreadable(&self, key: &NamespacedName) {
         let mut objects = self.write();
         let last = objects.readable.remove(key);
         let known = objects.unreadable.entry(key.clone()).or_default();
@@ -136,7 +137,7 @@ impl<O: Resource> ObjectCache<O> {
     }
 
     /// The objects that are known and were not listed.
-    pub(crate) fn missing(&self, listed: &BTreeSet<NamespacedName>) -> Vec<NamespacedName> {
+    pub fn missing(&self, listed: &BTreeSet<NamespacedName>) -> Vec<NamespacedName> {
         let objects = self.read();
         let known = objects.readable.keys().chain(objects.unreadable.keys());
         known.filter(|key| !listed.contains(*key)).cloned().collect()
@@ -153,7 +154,7 @@ impl<O: Resource> ObjectCache<O> {
 
 /// Versions are numbers that grow (Kubernetes promises it since 1.35, and it was so before). What is no number, and
 /// an object that was made anew, counts as newer.
-pub(crate) fn is_newer<O: Resource>(object: &O, known: &O) -> bool {
+pub fn is_newer<O: Resource>(object: &O, known: &O) -> bool {
     if object.meta().uid != known.meta().uid {
         return true;
     }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::Client;
-use plumb_cluster::Outages;
 use tokio::sync::Semaphore;
 
 use crate::mapper::Mapper;
-use crate::settle::WATCHES_CLUSTER_MAX;
+use crate::outage::Outages;
 use crate::unanswered::Unanswered;
+
+/// How many watches all waits for health at one cluster have at a time, beside the first one of each.
+pub const WATCHES_CLUSTER_MAX: usize = 512;
 
 /// Where the time comes from.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -48,7 +50,7 @@ impl Cluster {
     }
 
     /// The outages of the API server.
-    pub(crate) fn outages(&self) -> &Outages {
+    pub fn outages(&self) -> &Outages {
         &self.outages
     }
 
@@ -68,7 +70,7 @@ impl Cluster {
     }
 
     /// The room for the watches of all waits for health.
-    pub(crate) fn watch_slots(&self) -> &Arc<Semaphore> {
+    pub fn watch_slots(&self) -> &Arc<Semaphore> {
         &self.watch_slots
     }
 
