@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use plumb_api::kustomize::Kustomization;
 use plumb_api::meta::Reconciled as _;
+use plumb_cluster::NamespacedName;
 use plumb_kustomize::{Warning, WarningKind};
-use plumb_runtime::NamespacedName;
 use plumb_status::{Audience, EventDraft, Reason};
 
 /// Warnings in one event; the others are counted.
