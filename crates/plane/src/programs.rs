@@ -23,8 +23,11 @@ pub const TESTED: [&str; 2] = ["1.36", "1.37"];
 
 /// The environment variable that chooses where the components come from.
 const CHOICE: &str = "PLUMB_PLANE_BINARIES";
-/// The environment variables that may name a folder with the components.
-const FOLDERS: [&str; 2] = ["PLUMB_PLANE_DIR", "KUBEBUILDER_ASSETS"];
+/// The environment variables that may name a folder with the components, the first one first.
+const FOLDERS: [&str; 2] = ["PLUMB_PLANE_DIR", ASSETS];
+/// The variable of controller-runtime's envtest. Its folder often lacks kube-controller-manager, which envtest does not
+/// need and `setup-envtest` does not install.
+const ASSETS: &str = "KUBEBUILDER_ASSETS";
 const ETCD: &str = "etcd";
 const API_SERVER: &str = "kube-apiserver";
 const CONTROLLER_MANAGER: &str = "kube-controller-manager";
@@ -86,6 +89,13 @@ impl Programs {
     }
 }
 
+/// The components that a folder lacks.
+fn missing_in(folder: &Path) -> Vec<&'static str> {
+    let mut names = vec![ETCD, API_SERVER, CONTROLLER_MANAGER];
+    names.retain(|name| !is_executable(&folder.join(name)));
+    names
+}
+
 fn alone(file: PathBuf) -> Program {
     Program(vec![file.into_os_string()])
 }
@@ -141,7 +151,7 @@ impl Search {
 
     fn find(&self, tell: &(dyn Fn(&str) + Sync)) -> Result<Programs> {
         match self.choice {
-            Choice::Path => self.provided()?.with_context(|| {
+            Choice::Path => self.provided(tell)?.with_context(|| {
                 format!(
                     "{CHOICE} is path, but {ETCD}, {API_SERVER} and {CONTROLLER_MANAGER} are not in PATH, and \
                      {} names no folder with them",
@@ -150,7 +160,7 @@ impl Search {
             }),
             Choice::Download => self.downloaded(tell).map_err(|error| or_build(&error)),
             Choice::Build => self.built(tell),
-            Choice::Any => match self.provided()? {
+            Choice::Any => match self.provided(tell)? {
                 Some(found) => Ok(found),
                 None => self.cached_or_made(tell),
             },
@@ -158,12 +168,17 @@ impl Search {
     }
 
     /// What the user provides: a folder that a variable names, or PATH.
-    fn provided(&self) -> Result<Option<Programs>> {
+    fn provided(&self, tell: &dyn Fn(&str)) -> Result<Option<Programs>> {
         if let Some((variable, folder)) = &self.folder {
-            let found = Programs::in_folder(folder, origin(&format!("those of {variable}")));
-            return found.map(Some).with_context(|| {
-                format!("{variable} names a folder without {ETCD}, {API_SERVER} and {CONTROLLER_MANAGER}")
-            });
+            if let Some(found) = Programs::in_folder(folder, origin(&format!("those of {variable}"))) {
+                return Ok(Some(found));
+            }
+            let lacks = format!("{variable} names a folder without {}", missing_in(folder).join(", "));
+            if *variable != ASSETS || self.choice == Choice::Path {
+                bail!("{lacks}");
+            }
+            // It was set for something else.
+            tell(&format!("{lacks}; looking elsewhere"));
         }
         let (Some(etcd), Some(server), Some(manager)) =
             (self.on_path(ETCD), self.on_path(API_SERVER), self.on_path(CONTROLLER_MANAGER))

@@ -155,6 +155,24 @@ fn components_in_path_are_taken_before_anything_is_asked_for() {
 }
 
 #[test]
+fn a_folder_of_envtest_without_a_controller_manager_is_passed_over() {
+    let mut machine = Machine::bare(&nowhere()).with_go();
+    for name in [ETCD, API_SERVER] {
+        executable(machine.folder.path(), name);
+    }
+    machine.search.folder = Some((ASSETS, machine.folder.path().to_owned()));
+    let lacks = "names a folder without kube-controller-manager";
+    assert_holds(&machine.find().unwrap().origin, &["the build from Go modules"]);
+    assert_holds(&machine.told(), &["KUBEBUILDER_ASSETS", lacks]);
+    // A folder that was named for us, or a way that allows no other, is meant.
+    machine.search.choice = Choice::Path;
+    assert_holds(&machine.failure(), &["KUBEBUILDER_ASSETS", lacks]);
+    machine.search.choice = Choice::Any;
+    machine.search.folder = Some((FOLDERS[0], machine.folder.path().to_owned()));
+    assert_holds(&machine.failure(), &["PLUMB_PLANE_DIR", lacks]);
+}
+
+#[test]
 fn path_alone_neither_downloads_nor_builds() {
     let mirror = Mirror::start(Manner::Serve);
     let machine = Machine::of(&mirror).with_go().choosing(Choice::Path);
