@@ -25,6 +25,9 @@ pub struct Arguments {
     /// Load restrictor: restricts reading files outside of the directory.
     #[arg(long, value_enum, value_name = "RESTRICTOR", default_value_t)]
     load_restrictor: LoadRestrictor,
+    /// Treat warnings as errors: write no objects and exit with status 1.
+    #[arg(long)]
+    strict: bool,
     #[command(subcommand)]
     what: Option<What>,
 }
@@ -74,7 +77,7 @@ pub fn refusal(option: &str) -> Option<String> {
 
 /// Builds and prints.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let Arguments { directory, output, load_restrictor, what } = arguments;
+    let Arguments { directory, output, load_restrictor, strict, what } = arguments;
     if let Some(What::Kustomization(arguments)) = what {
         return flux::run(arguments);
     }
@@ -84,7 +87,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     let directory = locate(Path::new(directory))?;
     let build = build(&directory, reach)?;
-    output::warn(&build.warnings);
+    output::warn(&build.warnings, *strict)?;
     output::write(&build.to_yaml(), output.as_deref())?;
     // The process ends here; taking thousands of objects apart first would only take time.
     std::mem::forget(build);

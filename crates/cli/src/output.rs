@@ -11,11 +11,15 @@ use plumb_manifests::{Object, scope, yaml};
 /// Stands between the documents of a stream.
 const SEPARATOR: &str = "---\n";
 
-/// Says on standard error what should be looked at.
-pub fn warn(warnings: &[impl std::fmt::Display]) {
+/// Prints warnings on standard error. With `strict` any of them is an error.
+pub fn warn(warnings: &[impl std::fmt::Display], strict: bool) -> Result<()> {
     for warning in warnings {
         eprintln!("# Warning: {warning}");
     }
+    if strict && !warnings.is_empty() {
+        bail!("warnings: {}, which --strict treats as errors; no objects are written", warnings.len());
+    }
+    Ok(())
 }
 
 /// Writes the documents where they are wanted.
@@ -50,7 +54,7 @@ fn write_each(text: &str, folder: &Path) -> Result<()> {
         let path = folder.join(&name);
         fs::write(&path, document).with_context(|| format!("cannot write '{}'", path.display()))?;
         if !written.insert(name.clone()) {
-            warn(&[format!("{}: overwrote the file of another object, {name}", object.id())]);
+            warn(&[format!("{}: overwrote the file of another object, {name}", object.id())], false)?;
         }
     }
     Ok(())

@@ -99,6 +99,25 @@ fn warnings_go_to_standard_error() {
 }
 
 #[test]
+fn strict_treats_warnings_as_errors_and_prints_no_object() {
+    let folder = folder();
+    let patch = "patches: [{target: {name: none}, patch: '[{\"op\": \"remove\", \"path\": \"/x\"}]'}]\n";
+    write(&folder, "idle/kustomization.yaml", &format!("resources: [../base]\n{patch}"));
+    let lenient = plumb(folder.path(), &["build", "idle"]);
+    assert_eq!(lenient.status.code(), Some(0));
+    assert!(String::from_utf8(lenient.stdout).unwrap().starts_with("apiVersion: v1\n"));
+    let strict = plumb(folder.path(), &["build", "idle", "--strict"]);
+    assert_eq!((strict.status.code(), strict.stdout.len()), (Some(1), 0));
+    let told = String::from_utf8(strict.stderr).unwrap();
+    assert!(
+        told.starts_with("# Warning: ") && told.contains("/idle/kustomization.yaml: patches[0]: "),
+        "{told}"
+    );
+    assert!(told.contains("Error: warnings: 1, which --strict treats as errors"), "{told}");
+    prints(&folder, &["build", "overlays/prod", "--strict"], BUILT);
+}
+
+#[test]
 fn what_is_no_kustomization_directory_is_refused() {
     let folder = folder();
     fs::create_dir(folder.path().join("empty")).unwrap();

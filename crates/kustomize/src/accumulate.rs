@@ -15,7 +15,9 @@ use crate::reading::Reader;
 use crate::schema::{self, Known};
 use crate::set::ResourceSet;
 use crate::settings::{self, Blank, FILE_NAMES, OpenApiEntry, Role, Settings};
+use crate::shares::Spread;
 use crate::transformers::names::Affix;
+use crate::transformers::namespace::MovedSubject;
 use crate::transformers::{annotations, images, labels, names, namespace, replicas};
 use crate::vars::Vars;
 use crate::warning::{Origin, Warnings};
@@ -354,8 +356,10 @@ impl<'t> Assembly<'t> {
         let is_much = settings.labels.len() > LABELS_FEW || into.config.len() > 0;
         let walk = set.len() + if is_much { values(set) / VALUES_PER_STEP } else { 0 };
         if !settings.patches_strategic_merge.is_empty() {
-            patches::run_strategic(self, &place.directory, &settings.patches_strategic_merge, set)?;
-            self.note(place, set, "PatchStrategicMergeTransformer")?;
+            self.warnings.within("patchesStrategicMerge", "", || {
+                patches::run_strategic(self, &place.directory, &settings.patches_strategic_merge, set)?;
+                self.note(place, set, "PatchStrategicMergeTransformer")
+            })?;
         }
         patches::run(self, place, &settings.patches, set)?;
         self.set_namespace_and_names(place, settings, config, walk, set)?;
@@ -399,8 +403,9 @@ impl<'t> Assembly<'t> {
         let Settings { namespace, name_prefix, name_suffix, fields, .. } = settings;
         if !namespace.is_empty() {
             self.reader.spend(walk, config.namespace.len() + namespace.len())?;
-            namespace::set_all(set, namespace, &config.namespace, self.reader)
+            let moved = namespace::set_all(set, namespace, &config.namespace, self.reader)
                 .map_err(|error| error.in_field(&fields.namespace))?;
+            self.warnings.within("namespace", &fields.namespace, || self.warn_moved(namespace, moved));
             self.note(place, set, "NamespaceTransformer")?;
         }
         if !name_prefix.is_empty() {
@@ -418,6 +423,17 @@ impl<'t> Assembly<'t> {
         Ok(())
     }
 
+    /// Reports accounts of other namespaces to which a binding gave something before.
+    pub(crate) fn warn_moved(&self, namespace: &str, moved: Vec<MovedSubject>) {
+        for MovedSubject { binding, index, before } in moved {
+            self.warnings.silent(format!(
+                "{binding}: subjects[{index}] named \"default\" is moved from namespace {before:?}, in which nothing else \
+                 of this build is, to {namespace:?}: kustomize moves every subject of this name; set the namespace of this \
+                 subject with a patch behind it, or use an account of another name"
+            ));
+        }
+    }
+
     fn label(
         &self,
         place: &Place,
@@ -429,12 +445,14 @@ impl<'t> Assembly<'t> {
         if settings.labels.is_empty() && settings.common_labels.is_empty() {
             return Ok(());
         }
-        for entry in &settings.labels {
+        for (index, entry) in settings.labels.iter().enumerate() {
             let specs = labels::fields(entry, config)?;
-            self.set_labels(place, &entry.pairs, &specs, walk, set)?;
+            let label = format!("labels[{index}]");
+            self.warnings.within(&label, "", || self.set_labels(place, &entry.pairs, &specs, walk, set))?;
         }
         // kustomize runs the last one even if there are no common labels, and says so.
-        self.set_labels(place, &settings.common_labels, &config.selector_labels, walk, set)
+        let (pairs, specs) = (&settings.common_labels, &config.selector_labels);
+        self.warnings.within("commonLabels", "", || self.set_labels(place, pairs, specs, walk, set))
     }
 
     fn set_labels(
@@ -452,7 +470,20 @@ impl<'t> Assembly<'t> {
 
     /// Notes that all objects went through a built-in that a field asks for.
     pub(crate) fn note(&self, place: &Place, set: &mut ResourceSet, kind: &str) -> Result<(), BuildError> {
+        self.warn_spreads(set);
         self.provenance.note_transformer(self.reader, set, &place.author(kind))
+    }
+
+    /// Reports what changed because kustomize keeps one value for several fields.
+    pub(crate) fn warn_spreads(&self, set: &mut ResourceSet) {
+        for (id, Spread { field, value, others }) in set.take_spreads() {
+            self.warnings.silent(format!(
+                "{id}: writing {field} = {value:?} also changes {}: kustomize keeps one value for all fields that `labels` \
+                 or `commonLabels` have written, and the selector of an existing object cannot change; a JSON 6902 patch \
+                 of {field} changes that field only",
+                others.join(", ")
+            ));
+        }
     }
 
     pub(crate) fn spend(&self, set: &ResourceSet, bytes_each: usize) -> Result<(), BuildError> {

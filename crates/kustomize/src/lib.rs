@@ -98,6 +98,7 @@ mod plugins;
 mod provenance;
 mod reading;
 mod references;
+mod reordered;
 mod replacements;
 mod resource;
 mod schema;

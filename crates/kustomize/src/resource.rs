@@ -9,6 +9,7 @@ use crate::error::BuildError;
 use crate::field::overwrite;
 use crate::identity::{Gvk, ResId};
 use crate::provenance::Trail;
+use crate::reordered::Reordered;
 
 /// What happens if a generated object is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,6 +35,8 @@ pub(crate) struct Resource {
     pub shares: u32,
     /// Whether there are such.
     pub has_shares: bool,
+    /// Lists that patches have put into another order.
+    pub reordered: Vec<Reordered>,
     /// Whether replacements may have put texts into fields of another kind.
     pub may_be_odd: bool,
     /// The vars whose values it holds.
@@ -62,6 +65,7 @@ impl Resource {
             is_generated: false,
             shares: 0,
             has_shares: false,
+            reordered: Vec::new(),
             may_be_odd: false,
             vars: Vec::new(),
             file: file.to_owned(),

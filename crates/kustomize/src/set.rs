@@ -11,7 +11,7 @@ use crate::field::check_key;
 use crate::identity::ResId;
 use crate::provenance;
 use crate::resource::{Behavior, Resource};
-use crate::shares;
+use crate::shares::{self, Spread};
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ResourceSet {
@@ -20,7 +20,12 @@ pub(crate) struct ResourceSet {
     index: Option<Index>,
     /// Whether an object may have been emptied.
     may_have_empties: bool,
+    /// What changed in objects that nobody wrote, since it was taken last; at most `SPREADS_MAX`.
+    spreads: Vec<(ResId, Spread)>,
 }
+
+/// Spreads that are kept until they are reported.
+const SPREADS_MAX: usize = 1000;
 
 impl ResourceSet {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Resource> {
@@ -55,12 +60,28 @@ impl ResourceSet {
         let resource = &mut self.resources[index];
         let before = (resource.current_id(), resource.previous.len());
         let result = change(resource);
-        shares::settle(resource);
+        let spreads = shares::settle(resource);
+        if !spreads.is_empty() {
+            let id = resource.current_id();
+            self.note_spreads(&id, spreads);
+        }
+        let resource = &self.resources[index];
         self.may_have_empties |= !is_full(resource);
         if before != (resource.current_id(), resource.previous.len()) {
             self.index = None;
         }
         result
+    }
+
+    /// Notes what changed in an object that nobody wrote.
+    pub(crate) fn note_spreads(&mut self, id: &ResId, spreads: Vec<Spread>) {
+        let room = SPREADS_MAX.saturating_sub(self.spreads.len());
+        self.spreads.extend(spreads.into_iter().take(room).map(|spread| (id.clone(), spread)));
+    }
+
+    /// What was noted since the last call.
+    pub(crate) fn take_spreads(&mut self) -> Vec<(ResId, Spread)> {
+        std::mem::take(&mut self.spreads)
     }
 
     /// Adds an object whose id is new.

@@ -135,6 +135,26 @@ pub struct SelectorEntry {
     pub annotation_selector: String,
 }
 
+impl std::fmt::Display for SelectorEntry {
+    /// What is said of the object: `kind=ConfigMap, name=a`.
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { group, version, kind, name, namespace, label_selector, annotation_selector } = self;
+        let parts = [
+            ("group", group),
+            ("version", version),
+            ("kind", kind),
+            ("name", name),
+            ("namespace", namespace),
+            ("labelSelector", label_selector),
+            ("annotationSelector", annotation_selector),
+        ];
+        let said = parts.iter().filter(|(_, text)| !text.is_empty());
+        let said: Vec<String> = said.map(|(name, text)| format!("{name}={text}")).collect();
+        out.write_str(if said.is_empty() { "any object" } else { "" })?;
+        out.write_str(&said.join(", "))
+    }
+}
+
 impl SelectorEntry {
     /// Bytes of all its texts.
     pub(crate) fn size(&self) -> usize {

@@ -4,22 +4,64 @@
 //! three places, and a later patch of any of them changes them all. Only a JSON patch, which reads the object anew,
 //! parts them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use plumb_manifests::yaml::{Node, Share};
 
 use crate::resource::Resource;
 
+/// What a write to one field did to others that hold the same value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Spread {
+    /// The field that was written.
+    pub field: String,
+    /// What was written.
+    pub value: String,
+    /// The fields that changed with it, which nobody wrote.
+    pub others: Vec<String>,
+}
+
 /// Tells all scalars that are one what was written to one of them. The one that was written last, in the order in which
-/// an object is walked through, has its way.
-pub(crate) fn settle(resource: &mut Resource) {
+/// an object is walked through, has its way. Gives what changed that nobody wrote.
+pub(crate) fn settle(resource: &mut Resource) -> Vec<Spread> {
     if !resource.has_shares {
-        return;
+        return Vec::new();
     }
     let mut written = HashMap::new();
     find(&resource.value, &mut written);
-    if !written.is_empty() {
-        tell(&mut resource.value, &written);
+    if written.is_empty() {
+        return Vec::new();
+    }
+    let mut told = Told::default();
+    tell(&mut resource.value, &written, &mut told);
+    told.into_spreads()
+}
+
+/// Fields that changed with the value of one number.
+#[derive(Debug, Default)]
+struct Told {
+    path: Vec<String>,
+    /// By number: the field that was written with the value that holds, and those that changed.
+    by_number: BTreeMap<u32, Spread>,
+}
+
+impl Told {
+    fn see(&mut self, number: u32, old: &Node, new: &Node) {
+        let path = || self.path.join(".");
+        let spread = self.by_number.entry(number).or_insert_with(|| Spread {
+            field: String::new(),
+            value: new.scalar().unwrap_or_default().to_owned(),
+            others: Vec::new(),
+        });
+        if old != new {
+            spread.others.push(path());
+        } else if old.share().is_written() && spread.field.is_empty() {
+            spread.field = path();
+        }
+    }
+
+    fn into_spreads(self) -> Vec<Spread> {
+        self.by_number.into_values().filter(|spread| !spread.others.is_empty()).collect()
     }
 }
 
@@ -38,13 +80,27 @@ fn find(node: &Node, written: &mut HashMap<u32, Node>) {
     }
 }
 
-fn tell(node: &mut Node, written: &HashMap<u32, Node>) {
+fn tell(node: &mut Node, written: &HashMap<u32, Node>, told: &mut Told) {
     match node {
-        Node::Array(items) => items.iter_mut().for_each(|item| tell(item, written)),
-        Node::Object(map) => map.values_mut().for_each(|inner| tell(inner, written)),
+        Node::Array(items) => {
+            for (place, item) in items.iter_mut().enumerate() {
+                told.path.push(place.to_string());
+                tell(item, written, told);
+                told.path.pop();
+            }
+        }
+        Node::Object(map) => {
+            for (key, inner) in map.iter_mut() {
+                told.path.push(key.to_owned());
+                tell(inner, written, told);
+                told.path.pop();
+            }
+        }
         Node::Null(_) => {}
         Node::Plain(_) | Node::String(_) => {
-            if let Some(new) = node.share().number().and_then(|number| written.get(&number)) {
+            let number = node.share().number();
+            if let Some((number, new)) = number.and_then(|number| Some((number, written.get(&number)?))) {
+                told.see(number, node, new);
                 node.clone_from(new);
             }
         }
@@ -81,7 +137,8 @@ mod tests {
     fn what_is_written_to_one_place_reaches_the_others_and_no_more() {
         let mut resource = resource();
         resource.value.get_mut("c").unwrap().write(Node::from(5));
-        settle(&mut resource);
+        let spread = Spread { field: "c".to_owned(), value: "5".to_owned(), others: vec!["a".to_owned()] };
+        assert_eq!(settle(&mut resource), [spread]);
         assert_eq!(resource.value, json!({"a": 5, "b": ["x", "x"], "c": 5}));
         resource.value.get_mut("a").unwrap().write(Node::text("z"));
         settle(&mut resource);
@@ -93,7 +150,18 @@ mod tests {
         let mut resource = resource();
         part(&mut resource.value);
         resource.value.get_mut("c").unwrap().write(Node::from(5));
-        settle(&mut resource);
+        assert_eq!(settle(&mut resource), []);
         assert_eq!(resource.value["a"], json!("x"));
+    }
+
+    #[test]
+    fn a_value_that_is_written_to_all_places_or_is_the_same_spreads_to_none() {
+        let mut resource = resource();
+        for path in ["a", "c"] {
+            resource.value.get_mut(path).unwrap().write(Node::from(5));
+        }
+        assert_eq!(settle(&mut resource), []);
+        resource.value.get_mut("a").unwrap().write(Node::from(5));
+        assert_eq!(settle(&mut resource), []);
     }
 }

@@ -70,11 +70,15 @@ impl Warnings {
         self.at.replace(origin)
     }
 
-    /// Names the entry that runs now.
-    pub(crate) fn enter_entry(&self, entry: impl Into<String>, field: &str) {
-        let mut at = self.at.borrow_mut();
-        at.entry = entry.into();
-        field.clone_into(&mut at.field);
+    /// Runs something that an entry of the file asks for, or, if it is not empty, a field outside of all files.
+    pub(crate) fn within<T>(&self, entry: &str, field: &str, run: impl FnOnce() -> T) -> T {
+        let outer = self.at.borrow().clone();
+        let entry =
+            if outer.entry.is_empty() { entry.to_owned() } else { format!("{}: {entry}", outer.entry) };
+        self.enter(Origin { file: outer.file.clone(), entry, field: field.to_owned() });
+        let done = run();
+        self.enter(outer);
+        done
     }
 
     /// Adds a warning about what runs now: kustomize says nothing.
@@ -130,12 +134,13 @@ mod tests {
         let warnings = Warnings::default();
         let file = RelPath::parse("a/kustomization.yaml").unwrap();
         warnings.enter(Origin { file, ..Origin::default() });
-        warnings.enter_entry("patches[0]", "");
-        for number in 0..=WARNINGS_MAX {
-            warnings.silent(number);
-            warnings.silent(number);
-        }
-        warnings.silent("x".repeat(2 * WARNING_BYTES_MAX));
+        warnings.within("patches[0]", "", || {
+            for number in 0..=WARNINGS_MAX {
+                warnings.silent(number);
+                warnings.silent(number);
+            }
+        });
+        warnings.within("plugin p", "", || warnings.within("targets[1]", "", || warnings.silent("x")));
         let all = warnings.into_vec();
         assert_eq!(all[0].text, "/a/kustomization.yaml: patches[0]: 0");
         assert_eq!(all[WARNINGS_MAX].text, "3 more warnings are left out: a build keeps 1000");
@@ -144,9 +149,11 @@ mod tests {
     #[test]
     fn a_field_that_the_caller_added_stands_in_the_place_of_the_file() {
         let warnings = Warnings::default();
-        warnings.enter_entry("patches[3]", "spec.patches[0]");
-        warnings.silent("x".repeat(2 * WARNING_BYTES_MAX));
+        warnings
+            .within("patches[3]", "spec.patches[0]", || warnings.silent("x".repeat(2 * WARNING_BYTES_MAX)));
+        warnings.within("plugin p", "", || warnings.within("targets[1]", "", || warnings.silent("y")));
         let all = warnings.into_vec();
+        assert_eq!(all[1].text, "/: plugin p: targets[1]: y");
         assert!(all[0].text.starts_with("spec.patches[0]: xxx"), "{}", all[0]);
         assert_eq!(all[0].text.len(), WARNING_BYTES_MAX + '…'.len_utf8());
     }

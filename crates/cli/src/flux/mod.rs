@@ -21,6 +21,7 @@ use crate::{build, output};
 const GROUP: &str = "kustomize.toolkit.fluxcd.io";
 
 /// Arguments of `plumb build kustomization`.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Name of the Kustomization.
@@ -49,6 +50,9 @@ pub struct Arguments {
     /// Context of the kubeconfig.
     #[arg(long)]
     context: Option<String>,
+    /// Treat warnings as errors: write no objects and exit with status 1.
+    #[arg(long)]
+    strict: bool,
     #[arg(short, long, hide = true)]
     recursive: bool,
     #[arg(long, hide = true)]
@@ -70,7 +74,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let tree = scan::Sifted::new(&disk, directory, &arguments.ignore_paths)?;
     let rendered = plumb_rendering::render(&tree, &spec, &variables, &options)
         .map_err(|error| build::explain(error.into(), &disk))?;
-    output::warn(&rendered.warnings);
+    output::warn(&rendered.warnings, arguments.strict)?;
     output::write(&print(rendered, &kustomization), None)
 }
 

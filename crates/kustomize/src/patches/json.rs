@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::error::BuildError;
 use crate::passage;
+use crate::reordered::{Reordered, Touch, Watch};
 
 /// What one patch may cost on one object: each value that is copied or moved, every eighth byte of it, and every
 /// sixteenth item that makes room.
@@ -121,26 +122,111 @@ pub(super) fn reads_metadata(operations: &[Operation]) -> bool {
     })
 }
 
-/// Applies all operations in order, and gives the work that it took. After an error the value is half changed.
-pub(super) fn apply(value: &mut Node, operations: &[Operation]) -> Result<usize, BuildError> {
-    apply_within(value, operations, WORK_MAX)
+/// What a JSON patch did to an object, beside what it says.
+#[derive(Debug)]
+pub(super) struct Applied {
+    /// The work that it took.
+    pub work: usize,
+    /// Integers that are others now, with their places.
+    pub rounded: Vec<String>,
+    /// Indices that lead to other items than before the patches in front.
+    pub surprises: Vec<String>,
+    /// The lists that are still in the order of the patches in front.
+    pub reordered: Vec<Reordered>,
 }
 
-fn apply_within(value: &mut Node, operations: &[Operation], max: usize) -> Result<usize, BuildError> {
+/// Applies all operations in order. After an error the value is half changed.
+pub(super) fn apply(
+    value: &mut Node,
+    operations: &[Operation],
+    reordered: Vec<Reordered>,
+) -> Result<Applied, BuildError> {
+    apply_within(value, operations, reordered, WORK_MAX)
+}
+
+fn apply_within(
+    value: &mut Node,
+    operations: &[Operation],
+    reordered: Vec<Reordered>,
+    max: usize,
+) -> Result<Applied, BuildError> {
     // Go's library works on JSON, so every spelling that JSON does not have is lost here.
     passage::rewrite(value);
     passage::check_finite(value)?;
     *value = Node::from(value.to_json());
     let mut work = Work { done: 0, max };
+    let mut watch = Watch::new(reordered);
     for operation in operations {
+        operation.show(value, &mut watch);
         operation.apply(value, &mut work).map_err(|error| {
             let doing = format!("{} operation does not apply: {:?}", operation.act.name(), operation.path);
             error.while_doing(doing)
         })?;
     }
+    let rounded = rounded(value);
     settle(value);
-    Ok(work.done)
+    let (reordered, surprises) = watch.finish();
+    Ok(Applied { work: work.done, rounded, surprises, reordered })
 }
+
+/// Places of integers that are named; further ones are counted.
+const PLACES_MAX: usize = 8;
+
+/// The integers that change because kustomize makes floats of them.
+fn rounded(value: &Node) -> Vec<String> {
+    if !holds_inexact(value) {
+        return Vec::new();
+    }
+    let mut places = Vec::new();
+    find_inexact(value, &mut Vec::new(), &mut places);
+    let count = places.len();
+    places.truncate(PLACES_MAX);
+    if count > PLACES_MAX {
+        places.push(format!("{} more integers change", count - PLACES_MAX));
+    }
+    places
+}
+
+/// The nesting is limited by the reader, and so are these recursions.
+fn holds_inexact(value: &Node) -> bool {
+    match value {
+        Node::Array(items) => items.iter().any(holds_inexact),
+        Node::Object(map) => map.values().any(holds_inexact),
+        scalar => inexact(scalar).is_some(),
+    }
+}
+
+fn find_inexact(value: &Node, path: &mut Vec<String>, places: &mut Vec<String>) {
+    let mut below = |key: String, value: &Node| {
+        path.push(key);
+        find_inexact(value, path, places);
+        path.pop();
+    };
+    match value {
+        Node::Array(items) => {
+            items.iter().enumerate().for_each(|(place, item)| below(place.to_string(), item));
+        }
+        Node::Object(map) => map.iter().for_each(|(key, value)| below(key.to_owned(), value)),
+        scalar => {
+            if let Some((before, after)) = inexact(scalar) {
+                places.push(format!("{} becomes {after} instead of {before}", path.join(".")));
+            }
+        }
+    }
+}
+
+/// An integer that a float does not hold, and the float.
+fn inexact(node: &Node) -> Option<(&str, String)> {
+    let Node::Plain(plain) = node else { return None };
+    if plain.kind != PlainKind::Integer || plain.text.len() < EXACT_DIGITS {
+        return None;
+    }
+    let float = format!("{:.0}", plain.text.parse::<f64>().ok()?);
+    (float != plain.text).then_some((plain.text.as_str(), float))
+}
+
+/// Integers of fewer digits are floats exactly.
+const EXACT_DIGITS: usize = 16;
 
 /// kustomize prints the result and reads it again: a text is in quotes where its printer wants them, and a number has
 /// become a float on the way. The depth is limited by the reader, and so is this recursion.
@@ -182,6 +268,22 @@ impl Work {
 }
 
 impl Operation {
+    /// Shows where it leads before it is applied.
+    fn show(&self, root: &Node, watch: &mut Watch) {
+        let (before, touch) = match &self.act {
+            Act::Add(_) => (None, Touch::Insert),
+            Act::Remove => (None, Touch::Remove),
+            Act::Replace(_) => (None, Touch::Use),
+            Act::Move(from) => (Some((from, Touch::Remove)), Touch::Insert),
+            Act::Copy(from) => (Some((from, Touch::Use)), Touch::Insert),
+            Act::Test(_) => (None, Touch::Test),
+        };
+        if let Some((from, touch)) = before {
+            watch.look(root, touch, from);
+        }
+        watch.look(root, touch, &self.steps);
+    }
+
     fn apply(&self, root: &mut Node, work: &mut Work) -> Result<(), BuildError> {
         match &self.act {
             Act::Add(value) => self.add(root, value.clone(), work),
@@ -337,7 +439,7 @@ mod tests {
 
     fn patched(patch: Value) -> Result<Value, BuildError> {
         let mut value = Node::from(json!({"a": {"b": 1}, "l": [1, 2, 3]}));
-        apply(&mut value, &operations(items(patch)?)?)?;
+        apply(&mut value, &operations(items(patch)?)?, Vec::new())?;
         Ok(value.to_json())
     }
 
@@ -400,8 +502,8 @@ mod tests {
         let double = json!({"op": "copy", "from": "/l", "path": "/l/-"});
         let patch = operations(items(Value::Array(vec![double; 8])).unwrap()).unwrap();
         let object = || Node::from(json!({"l": [1, 2, 3]}));
-        assert!(apply_within(&mut object(), &patch, WORK_MAX).is_ok());
-        let refused = apply_within(&mut object(), &patch, 200).unwrap_err();
+        assert!(apply_within(&mut object(), &patch, Vec::new(), WORK_MAX).is_ok());
+        let refused = apply_within(&mut object(), &patch, Vec::new(), 200).unwrap_err();
         assert!(refused.to_string().contains("more than 200 values"), "{refused}");
     }
 }

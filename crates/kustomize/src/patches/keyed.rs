@@ -10,6 +10,7 @@ use plumb_manifests::yaml::{Node, Text};
 
 use super::strategic::{DIRECTIVE, Merger, node_kind};
 use crate::error::BuildError;
+use crate::reordered::{Reordered, Step};
 use crate::schema::Spot;
 
 /// Pairs of items that are compared to merge the lists of one object step by step.
@@ -88,15 +89,21 @@ impl KeyedList<'_, '_> {
             keys.iter().enumerate().map(|(place, key)| (key, place)).collect();
         let mut slots: Vec<Option<Node>> = old.into_iter().map(Some).collect();
         let mut front = Vec::with_capacity(patch.len());
-        let mut is_merged = std::collections::HashSet::new();
+        let (mut is_merged, mut deleted) =
+            (std::collections::HashSet::new(), std::collections::HashSet::new());
         for (key, item) in patch_keys.iter().zip(patch) {
             let place = places.get(key).copied();
             let before = place.and_then(|place| slots[place].take()).unwrap_or_default();
+            self.enter(key);
             let merged = self
                 .merger
                 .value(before, item, Some(self.item))
-                .map_err(|error| error.while_doing(self.describe(key)))?
+                .map_err(|error| error.while_doing(self.step_to(key)))?
                 .filter(|item| item.as_object().is_none_or(|map| !map.is_empty()));
+            self.merger.path.pop();
+            if merged.is_none() {
+                deleted.extend(place);
+            }
             is_merged.extend(place);
             match place {
                 Some(place) if stated > 1 => slots[place] = merged,
@@ -106,19 +113,36 @@ impl KeyedList<'_, '_> {
         for (place, slot) in slots.into_iter().enumerate() {
             let Some(mut item) = slot else { continue };
             if !is_merged.contains(&place) {
+                self.enter(&keys[place]);
                 self.merger.sweep(&mut item, Some(self.item))?;
+                self.merger.path.pop();
             }
             if !is_nothing(&item) {
                 front.push(item);
             }
         }
+        let before = keys.into_iter().enumerate().filter(|(place, _)| !deleted.contains(place));
+        self.note_order(before.map(|(_, key)| key).collect(), &front);
         Ok(front)
     }
 
-    fn describe(&self, key: &ItemKey) -> String {
+    /// Notes whether items that were there have other places now.
+    fn note_order(&mut self, before: Vec<ItemKey>, items: &[Node]) {
+        let keys = self.keys.iter().map(Text::from).collect();
+        let order = Reordered { list: self.merger.path.clone(), keys, before };
+        if order.moves(items) {
+            self.merger.reordered.push(order);
+        }
+    }
+
+    fn enter(&mut self, key: &ItemKey) {
+        let step = self.step_to(key);
+        self.merger.path.push(step);
+    }
+
+    fn step_to(&self, key: &ItemKey) -> Step {
         let stated = self.keys.iter().zip(key).filter(|(_, text)| !text.is_empty());
-        let parts: Vec<String> = stated.map(|(name, text)| format!("{name}={text}")).collect();
-        format!("[{}]", parts.join(","))
+        Step::Item(stated.map(|(name, text)| (name.into(), text.clone())).collect())
     }
 
     fn step_by_step(
@@ -157,7 +181,9 @@ impl KeyedList<'_, '_> {
         let stated = self.stated(&tuples);
         let mut steps = Steps { arena, dest, patch, items: Vec::new(), is_one_list: !is_merge };
         for tuple in &tuples {
+            self.enter(tuple);
             self.step(&mut steps, tuple, &stated)?;
+            self.merger.path.pop();
         }
         steps.close(&stated)?;
         let Steps { mut arena, items, .. } = steps;
@@ -165,6 +191,9 @@ impl KeyedList<'_, '_> {
         let result: Vec<Node> = items.iter().map(|&at| arena[at].clone()).collect();
         arena.clear();
         self.note_losses(&wanted, &kept, &result);
+        let remains = |key: &ItemKey| result.iter().any(|item| self.key_of(item) == *key);
+        let before = kept.into_iter().filter(remains).collect();
+        self.note_order(before, &result);
         Ok(Node::Array(result))
     }
 

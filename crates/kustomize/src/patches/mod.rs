@@ -18,6 +18,9 @@ use crate::selector::Selector;
 use crate::set::ResourceSet;
 use crate::settings::{PatchEntry, SelectorEntry};
 
+use crate::identity::ResId;
+use crate::reordered::Reordered;
+
 use json::Operation;
 use strategic::Merger;
 
@@ -30,14 +33,16 @@ pub(crate) fn run(
 ) -> Result<(), BuildError> {
     for (index, entry) in entries.iter().enumerate() {
         let label = format!("patches[{index}]");
-        assembly.warnings.enter_entry(label.as_str(), &entry.label);
-        run_trimmed(assembly, &place.directory, entry, set).map_err(|error| match entry.label.as_str() {
-            "" => error.while_doing(&label),
-            field => error.in_field(field),
+        assembly.warnings.within(&label, &entry.label, || {
+            run_trimmed(assembly, &place.directory, entry, set).map_err(|error| {
+                match entry.label.as_str() {
+                    "" => error.while_doing(&label),
+                    field => error.in_field(field),
+                }
+            })?;
+            assembly.note(place, set, "PatchTransformer")
         })?;
-        assembly.note(place, set, "PatchTransformer")?;
     }
-    assembly.warnings.enter_entry("", "");
     Ok(())
 }
 
@@ -50,15 +55,15 @@ pub(crate) fn run_json6902(
 ) -> Result<(), BuildError> {
     for (index, entry) in entries.iter().enumerate() {
         let label = format!("patchesJson6902[{index}]");
-        assembly.warnings.enter_entry(label.as_str(), "");
         let doing = |error: BuildError| error.while_doing(&label);
         if entry.target.as_ref().is_none_or(|target| target.name.is_empty()) {
             return Err(doing(BuildError::invalid("must specify the target name")));
         }
-        run_entry(assembly, &place.directory, entry, Remembers::Nothing, set).map_err(doing)?;
-        assembly.note(place, set, "PatchJson6902Transformer")?;
+        assembly.warnings.within(&label, "", || {
+            run_entry(assembly, &place.directory, entry, Remembers::Nothing, set).map_err(doing)?;
+            assembly.note(place, set, "PatchJson6902Transformer")
+        })?;
     }
-    assembly.warnings.enter_entry("", "");
     Ok(())
 }
 
@@ -151,7 +156,10 @@ pub(crate) fn run_entry(
         (Patch::Json(_), false) => {
             Err(named(BuildError::invalid(format!("must specify a target for JSON patch {}", source.name()))))
         }
-        (Patch::Json(_), true) if selected.is_empty() => Ok(()),
+        (Patch::Json(_), true) if selected.is_empty() => {
+            warn_idle(assembly, entry.target.as_ref());
+            Ok(())
+        }
         (Patch::Json(items), true) => {
             let operations = json::operations(items).map_err(named)?;
             for operation in operations.iter().filter(|operation| !operation.has_slash()) {
@@ -171,6 +179,10 @@ pub(crate) fn run_entry(
             apply_by_id(assembly, set, document, allowed).map_err(named)
         }),
         (Patch::Strategic(documents), true) => match documents.as_slice() {
+            [_] if selected.is_empty() => {
+                warn_idle(assembly, entry.target.as_ref());
+                Ok(())
+            }
             [document] => selected.into_iter().try_for_each(|index| {
                 set.change(index, |resource| apply_selected(assembly, resource, document, allowed))
                     .map_err(named)
@@ -190,6 +202,15 @@ pub(crate) fn run_entry(
         ))),
         None => Ok(()),
     }
+}
+
+/// A patch that is for no object is passed over by kustomize without a word.
+fn warn_idle(assembly: &Assembly<'_>, target: Option<&SelectorEntry>) {
+    let target = target.map(ToString::to_string).unwrap_or_default();
+    assembly.warnings.silent(format!(
+        "the target ({target}) selects no object, and kustomize passes over the patch: correct the target or remove the \
+         patch"
+    ));
 }
 
 struct Source {
@@ -406,10 +427,11 @@ fn apply_strategic(
     {
         gvk.kind = kind.into();
     }
-    let mut merger = Merger::new(&schema);
+    let mut merger = Merger::new(&schema, gvk);
     let result =
-        merger.merge(value, patch, &gvk).map_err(|error| error.while_doing(format!("patching {before}")))?;
+        merger.merge(value, patch).map_err(|error| error.while_doing(format!("patching {before}")))?;
     assembly.reader.spend(merger.pairs / PAIRS_PER_STEP, 0)?;
+    Reordered::note(&mut resource.reordered, merger.reordered);
     for loss in merger.losses {
         assembly.warnings.silent(format!("patching {before}: {loss}"));
     }
@@ -451,7 +473,8 @@ fn apply_json(
         if reads_notes {
             resource.write_notes();
         }
-        let patched = json::apply(&mut resource.value, operations);
+        let reordered = std::mem::take(&mut resource.reordered);
+        let patched = json::apply(&mut resource.value, operations, reordered);
         if reads_notes && resource.erase_notes() {
             assembly
                 .warnings
@@ -464,11 +487,28 @@ fn apply_json(
             ));
         }
         patched
-            .and_then(|work| assembly.reader.spend(work, 0))
+            .and_then(|applied| {
+                warn_of_json(assembly, &id, &applied);
+                resource.reordered = applied.reordered;
+                assembly.reader.spend(applied.work, 0)
+            })
             .and_then(|()| resource.check_named())
             .and_then(|()| resource.settle_annotations())
             .map_err(|error| error.while_doing(format!("patching {id}")))
     })
+}
+
+/// What a JSON patch changes beside what it says.
+fn warn_of_json(assembly: &Assembly<'_>, id: &ResId, applied: &json::Applied) {
+    for rounded in &applied.rounded {
+        assembly.warnings.silent(format!(
+            "patching {id}: kustomize takes an object with a JSON patch through floating point: {rounded}; write a \
+             strategic merge patch, which leaves other fields alone"
+        ));
+    }
+    for surprise in &applied.surprises {
+        assembly.warnings.silent(format!("patching {id}: {surprise}"));
+    }
 }
 
 /// A number among the annotations that got an exponent.

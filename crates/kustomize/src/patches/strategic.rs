@@ -10,8 +10,9 @@ use plumb_manifests::yaml::{Map, Node, Null, Str, Text};
 use super::keyed::KeyedList;
 use crate::error::BuildError;
 use crate::identity::Gvk;
+use crate::reordered::{Reordered, Step, written};
 use crate::resource::scalar_text;
-use crate::schema::{Merge, Schema, Spot};
+use crate::schema::{Merge, Schema, Spot, newer};
 
 pub(super) const DIRECTIVE: &str = "$patch";
 
@@ -53,24 +54,29 @@ pub(super) fn replaces_all(patch: &Node) -> bool {
 /// Merges one patch into one object, and notes what got lost on the way.
 pub(super) struct Merger<'s> {
     schema: &'s Schema,
+    /// What is patched.
+    gvk: Gvk,
     /// Where the merge is, for the notes.
-    path: Vec<String>,
+    pub path: Vec<Step>,
     /// How many maps and lists there are around it that the object did not have.
     added_around: usize,
     /// What kustomize drops without a word.
     pub losses: Vec<String>,
+    /// The lists whose items have other places now.
+    pub reordered: Vec<Reordered>,
     /// How many pairs of items it compared.
     pub pairs: usize,
 }
 
 impl<'s> Merger<'s> {
-    pub(super) fn new(schema: &'s Schema) -> Self {
-        Self { schema, path: Vec::new(), added_around: 0, losses: Vec::new(), pairs: 0 }
+    pub(super) fn new(schema: &'s Schema, gvk: Gvk) -> Self {
+        let (path, losses, reordered) = (Vec::new(), Vec::new(), Vec::new());
+        Self { schema, gvk, path, added_around: 0, losses, reordered, pairs: 0 }
     }
 
     /// Merges a patch into an object of a kind; `None` if the patch deletes it.
-    pub(super) fn merge(&mut self, object: Node, patch: Node, gvk: &Gvk) -> Result<Option<Node>, BuildError> {
-        let root = self.schema.of_kind(gvk);
+    pub(super) fn merge(&mut self, object: Node, patch: Node) -> Result<Option<Node>, BuildError> {
+        let root = self.schema.of_kind(&self.gvk);
         self.value(object, patch, Some(root))
     }
 
@@ -122,6 +128,9 @@ impl<'s> Merger<'s> {
         let field = self.own_type(&changing.old, &patch).or(field);
         for (key, node) in patch.iter_mut() {
             let inner = self.enter(key, field);
+            if let (Some(Node::Array(old)), Node::Array(new)) = (changing.old.get(key), &*node) {
+                self.note_newer(key, field, inner, (old, new));
+            }
             match self.value(changing.take(key), node.take(), inner) {
                 Ok(merged) => changing.put(key, merged),
                 Err(error) => return Err(error.while_doing(key)),
@@ -132,7 +141,7 @@ impl<'s> Merger<'s> {
     }
 
     fn enter(&mut self, key: &str, field: Option<Spot<'s>>) -> Option<Spot<'s>> {
-        self.path.push(key.to_owned());
+        self.path.push(Step::Field(key.into()));
         field.and_then(|field| self.schema.field(field, key))
     }
 
@@ -179,7 +188,7 @@ impl<'s> Merger<'s> {
                 continue;
             }
             let inner = field.and_then(|field| self.schema.field(field, key));
-            self.path.push(key.to_owned());
+            self.path.push(Step::Field(key.into()));
             let is_left = self.sweep(node, inner);
             self.path.pop();
             if !is_left.map_err(|error| error.while_doing(key))? {
@@ -271,7 +280,42 @@ impl<'s> Merger<'s> {
 
     /// Notes that kustomize loses something here.
     pub(super) fn lose(&mut self, what: &str) {
-        self.losses.push(format!("{}: {what}", self.path.join(".")));
+        self.losses.push(format!("{}: {what}", written(&self.path)));
+    }
+
+    /// Notes that a list is replaced that Kubernetes merges by now, if that loses an item.
+    fn note_newer(
+        &mut self,
+        name: &str,
+        parent: Option<Spot<'s>>,
+        field: Option<Spot<'s>>,
+        (old, new): (&[Node], &[Node]),
+    ) {
+        if keyed(field).is_some() {
+            return;
+        }
+        let of_definition = parent.and_then(|parent| newer::of_definition(parent.definition?, name));
+        let Some(key) = of_definition.or_else(|| self.newer_of_kind()) else { return };
+        let text = |item: &Node| item.get(key).and_then(Node::scalar).unwrap_or_default().to_owned();
+        let kept: HashSet<String> = new.iter().map(text).collect();
+        let is_meant = new.iter().any(|item| item.get(DIRECTIVE).is_some());
+        let lost: Vec<String> = old.iter().map(text).filter(|text| !kept.contains(text)).collect();
+        if !lost.is_empty() && !is_meant {
+            self.lose(&format!(
+                "kustomize knows the lists of Kubernetes 1.21 and replaces this one, where the API server would add to it: \
+                 {} with {key} {} gone; repeat in the patch what is to stay",
+                if lost.len() == 1 { "the item" } else { "the items" },
+                if lost.len() == 1 { format!("{:?} is", lost[0]) } else { format!("{} are", lost.join(", ")) },
+            ));
+        }
+    }
+
+    fn newer_of_kind(&self) -> Option<&'static str> {
+        let fields = self.path.iter().filter_map(|step| match step {
+            Step::Field(name) => Some(name.as_str()),
+            Step::Item(_) => None,
+        });
+        newer::of_kind(&self.gvk.group, &self.gvk.kind, &fields.collect::<Vec<_>>())
     }
 }
 

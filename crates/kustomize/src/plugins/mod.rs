@@ -72,6 +72,7 @@ pub(crate) fn transform(
     for plugin in load(assembly, place, references, Purpose::Transformer)? {
         let outer = assembly.warnings.enter(plugin.origin());
         let done = transformers::run(assembly, &place.directory, &plugin, set);
+        assembly.warn_spreads(set);
         assembly.warnings.enter(outer);
         plugin.name(done)?;
         set.drop_empties();

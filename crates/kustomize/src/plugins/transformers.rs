@@ -132,7 +132,9 @@ fn set_namespace(assembly: &Assembly<'_>, plugin: &Plugin, set: &mut ResourceSet
     // The namespace is that of the configuration itself.
     let setting = Setting { namespace: &plugin.id.namespace, subjects, present };
     spend(assembly, set, &specs, setting.namespace.len())?;
-    namespace::apply(set, &setting, &specs, assembly.reader)
+    let moved = namespace::apply(set, &setting, &specs, assembly.reader)?;
+    assembly.warn_moved(setting.namespace, moved);
+    Ok(())
 }
 
 fn add_affixes(assembly: &Assembly<'_>, plugin: &Plugin, set: &mut ResourceSet) -> Result<(), BuildError> {

@@ -36,23 +36,24 @@ pub(crate) fn run(
 ) -> Result<(), BuildError> {
     let entries = read(assembly, directory, entries)?;
     let mut run = Run { assembly, set, index: None, made: Made::new(), odd: Vec::new() };
-    for entry in &entries {
-        run.replace(entry)?;
+    for (entry, label) in &entries {
+        assembly.warnings.within(label, "", || run.replace(entry))?;
     }
     run.finish();
     Ok(())
 }
 
-/// Puts the entries of files in the places of those that name them.
+/// Puts the entries of files in the places of those that name them, each with what warnings call it.
 fn read(
     assembly: &Assembly<'_>,
     directory: &RelPath,
     entries: &[ReplacementEntry],
-) -> Result<Vec<ReplacementEntry>, BuildError> {
+) -> Result<Vec<(ReplacementEntry, String)>, BuildError> {
     let mut all = Vec::new();
-    for entry in entries {
+    for (index, entry) in entries.iter().enumerate() {
+        let label = format!("replacements[{index}]");
         if entry.path.is_empty() {
-            all.push(entry.clone());
+            all.push((entry.clone(), label));
             continue;
         }
         if entry.source.is_some() || !entry.targets.is_empty() {
@@ -63,7 +64,8 @@ fn read(
         let value = yaml::parse_settings(&text, &assembly.reader.limits().yaml);
         let value = value.map_err(|error| BuildError::yaml(&file, &error))?;
         assembly.reader.spend(1, text.len())?;
-        all.extend(entry::entries(value).map_err(|error| error.in_file(&file))?);
+        let inner = entry::entries(value).map_err(|error| error.in_file(&file))?.into_iter().enumerate();
+        all.extend(inner.map(|(at, entry)| (entry, format!("{label}: /{file}: [{at}]"))));
     }
     Ok(all)
 }
@@ -88,8 +90,10 @@ struct Source<'e> {
 impl Run<'_, '_> {
     fn replace(&mut self, entry: &ReplacementEntry) -> Result<(), BuildError> {
         let mut source = self.source(entry)?;
-        for target in &entry.targets {
-            self.write(&mut source, target)?;
+        let warnings = &self.assembly.warnings;
+        for (index, target) in entry.targets.iter().enumerate() {
+            let label = format!("targets[{index}]");
+            warnings.within(&label, "", || self.write(&mut source, target))?;
         }
         Ok(())
     }
@@ -123,6 +127,9 @@ impl Run<'_, '_> {
         let Some(resource) = self.set.get(position) else {
             return Err(BuildError::invalid(format!("nothing selected by {}", choice::name(source))));
         };
+        if let Some(surprise) = path::surprise(resource, path) {
+            assembly.warnings.silent(format!("source {}: {surprise}", choice::name(source)));
+        }
         let found = path::find(&resource.value, path)
             .map_err(|error| error.while_doing("error looking up replacement source"))?;
         let Some(value) = found else {
@@ -156,6 +163,11 @@ impl Run<'_, '_> {
             None => Vec::new(),
         };
         if positions.is_empty() {
+            let select = target.select.as_ref().map(ToString::to_string).unwrap_or_default();
+            let but = if target.reject.is_empty() { "" } else { ", or reject leaves none over" };
+            self.assembly.warnings.silent(format!(
+                "select ({select}) finds no object{but}, and kustomize passes over the target: correct it or remove it"
+            ));
             return Ok(());
         }
         let mut paths = Vec::with_capacity(written.len());
@@ -181,6 +193,12 @@ impl Run<'_, '_> {
         path: &TargetPath,
         options: &FieldOptions,
     ) -> Result<(), BuildError> {
+        if let Some(resource) = self.set.get(position)
+            && let Some(surprise) = path::surprise(resource, &path.written)
+        {
+            let id = resource.current_id();
+            self.assembly.warnings.silent(format!("replacement of {:?} in {id}: {surprise}", path.written));
+        }
         let (reader, made) = (self.assembly.reader, &mut self.made);
         let value = &source.value;
         let (outcome, has_new_id, id) = self.set.change(position, |resource| {

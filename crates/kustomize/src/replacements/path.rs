@@ -3,6 +3,8 @@
 use plumb_manifests::yaml::{DEPTH_MAX, Node, Text};
 
 use crate::error::BuildError;
+use crate::reordered;
+use crate::resource::Resource;
 use crate::selector::Pattern;
 
 /// One part of the path of a target.
@@ -35,6 +37,16 @@ impl TargetPath {
         let steps = parts.into_iter().map(step).collect::<Result<_, _>>()?;
         Ok(Self { written: path.to_owned(), steps })
     }
+}
+
+/// What an index of a path leads to, if a patch in front has put another item there.
+pub(super) fn surprise(resource: &Resource, path: &str) -> Option<String> {
+    if resource.reordered.is_empty() {
+        return None;
+    }
+    let steps: Vec<String> =
+        parts(path).ok()?.into_iter().take_while(|part| in_brackets(part).is_none()).collect();
+    reordered::surprise(&resource.reordered, &resource.value, &steps)
 }
 
 fn step(part: String) -> Result<Step, BuildError> {

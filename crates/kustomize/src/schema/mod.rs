@@ -3,6 +3,7 @@
 
 mod document;
 mod merge_keys_table;
+pub(crate) mod newer;
 
 use std::collections::HashMap;
 use std::ops::Deref;

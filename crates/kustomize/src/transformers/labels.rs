@@ -12,7 +12,7 @@ use crate::reading::Reader;
 use crate::resource::Resource;
 use crate::set::ResourceSet;
 use crate::settings::LabelEntry;
-use crate::shares;
+use crate::shares::{self, Spread};
 
 /// Where the labels of one entry go.
 pub(crate) fn fields(entry: &LabelEntry, config: &Config) -> Result<Vec<FieldSpec>, BuildError> {
@@ -41,8 +41,15 @@ pub(crate) fn set_all(
         return Ok(());
     }
     let bytes = texts.iter().map(|(key, text)| key.len() + text.len()).sum();
+    let mut spread = Vec::new();
     for resource in set.iter_mut() {
-        set_in_resource(resource, texts, specs, &|| reader.spend(1, bytes))?;
+        let spreads = set_in_resource(resource, texts, specs, &|| reader.spend(1, bytes))?;
+        if !spreads.is_empty() {
+            spread.push((resource.current_id(), spreads));
+        }
+    }
+    for (id, spreads) in spread {
+        set.note_spreads(&id, spreads);
     }
     Ok(())
 }
@@ -53,7 +60,7 @@ fn set_in_resource(
     texts: &BTreeMap<String, String>,
     specs: &[FieldSpec],
     spend: &dyn Fn() -> Result<(), BuildError>,
-) -> Result<(), BuildError> {
+) -> Result<Vec<Spread>, BuildError> {
     let first = resource.shares.saturating_add(1);
     let mut added_to = 0_usize;
     for spec in specs {
@@ -68,8 +75,7 @@ fn set_in_resource(
             u32::try_from(texts.len()).map_or(u32::MAX, |count| resource.shares.saturating_add(count));
     }
     resource.has_shares |= added_to > 1;
-    shares::settle(resource);
-    Ok(())
+    Ok(shares::settle(resource))
 }
 
 /// Sets texts in one map; whether a key is new there.

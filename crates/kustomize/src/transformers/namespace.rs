@@ -1,10 +1,12 @@
 //! The namespace of all objects, of the accounts that bindings name, and of what else holds one.
 
-use plumb_manifests::yaml::{self, Node};
+use std::collections::HashSet;
+
+use plumb_manifests::yaml::{self, Node, Text};
 
 use crate::error::BuildError;
 use crate::field::{FieldSpec, Make, check_scalar};
-use crate::identity::Gvk;
+use crate::identity::{Gvk, ResId};
 use crate::reading::Reader;
 use crate::resource::Resource;
 use crate::set::ResourceSet;
@@ -34,13 +36,25 @@ pub(crate) struct Setting<'s> {
     pub present: Present,
 }
 
-/// Sets a namespace wherever one belongs.
+/// A subject named `default` whose own namespace was replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MovedSubject {
+    pub binding: ResId,
+    pub index: usize,
+    /// The namespace that the manifest says.
+    pub before: String,
+}
+
+/// Moved subjects of one transformation that are reported.
+const MOVED_MAX: usize = 100;
+
+/// Sets a namespace wherever one belongs. Gives the subjects that were moved out of a namespace of others.
 pub(crate) fn set_all(
     set: &mut ResourceSet,
     namespace: &str,
     specs: &[FieldSpec],
     reader: &Reader<'_>,
-) -> Result<(), BuildError> {
+) -> Result<Vec<MovedSubject>, BuildError> {
     let setting = Setting { namespace, subjects: Subjects::default(), present: Present::default() };
     apply(set, &setting, specs, reader)
 }
@@ -51,18 +65,34 @@ pub(crate) fn apply(
     setting: &Setting<'_>,
     specs: &[FieldSpec],
     reader: &Reader<'_>,
-) -> Result<(), BuildError> {
+) -> Result<Vec<MovedSubject>, BuildError> {
     if setting.namespace.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
+    let own = own_namespaces(set);
+    let mut moved = Vec::new();
     for resource in set.iter_mut() {
         resource.remember_id();
-        setting.apply(resource, specs, reader)?;
+        let binding = resource.current_id();
+        for (index, before) in setting.apply(resource, specs, reader)? {
+            if moved.len() < MOVED_MAX && !own.contains(before.as_str()) {
+                moved.push(MovedSubject { binding: binding.clone(), index, before });
+            }
+        }
     }
     match set.duplicate() {
         Some(id) => Err(BuildError::invalid(format!("namespace transformation produces ID conflict: {id}"))),
-        None => Ok(()),
+        None => Ok(moved),
     }
+}
+
+/// The namespaces of the objects, which all move: a subject of one of them moves along with what it belongs to.
+fn own_namespaces(set: &ResourceSet) -> HashSet<Text> {
+    let of = |resource: &Resource| {
+        let id = resource.current_id();
+        if id.gvk.kind == "Namespace" { id.name } else { id.effective_namespace().into() }
+    };
+    set.iter().map(of).collect()
 }
 
 /// Whether an error may repeat what stands in the object.
@@ -85,7 +115,7 @@ impl Setting<'_> {
         resource: &mut Resource,
         specs: &[FieldSpec],
         reader: &Reader<'_>,
-    ) -> Result<(), BuildError> {
+    ) -> Result<Vec<(usize, String)>, BuildError> {
         let gvk = resource.gvk();
         let shows = if gvk.kind == "Secret" { Shows::Nothing } else { Shows::Contents };
         if !gvk.is_certainly_cluster_scoped() {
@@ -93,9 +123,7 @@ impl Setting<'_> {
             own.visit_resource(resource, Make::Scalar, &mut |field| self.set(shows, field))?;
         }
         let is_binding = matches!(gvk.kind.as_str(), "RoleBinding" | "ClusterRoleBinding");
-        if is_binding {
-            self.apply_to_subjects(resource, reader)?;
-        }
+        let moved = if is_binding { self.apply_to_subjects(resource, reader)? } else { Vec::new() };
         for spec in specs {
             let is_done = spec.path == METADATA_NAMESPACE || (is_binding && spec.path == SUBJECT_NAMESPACE);
             let is_other_namespace_kind = spec.path == "metadata/name"
@@ -111,12 +139,18 @@ impl Setting<'_> {
             spec.visit_resource(resource, Make::Scalar, set)
                 .map_err(|error| error.while_doing("namespace field specs must target scalar nodes"))?;
         }
-        Ok(())
+        Ok(moved)
     }
 
-    fn apply_to_subjects(&self, resource: &mut Resource, reader: &Reader<'_>) -> Result<(), BuildError> {
+    /// Gives the service accounts named `default` that had another namespace.
+    fn apply_to_subjects(
+        &self,
+        resource: &mut Resource,
+        reader: &Reader<'_>,
+    ) -> Result<Vec<(usize, String)>, BuildError> {
+        let mut moved = Vec::new();
         let subjects = match resource.value.get_mut(SUBJECTS) {
-            None | Some(Node::Null(_)) => return Ok(()),
+            None | Some(Node::Null(_)) => return Ok(moved),
             Some(Node::Array(subjects)) => subjects,
             Some(other) => {
                 let message =
@@ -142,10 +176,17 @@ impl Setting<'_> {
             };
             if is_meant {
                 reader.spend(1, self.namespace.len())?;
-                self.set(Shows::Contents, subject.entry_or("namespace", || Node::text("")))?;
+                let is_default = is("kind", "ServiceAccount") && is("name", "default");
+                let field = subject.entry_or("namespace", || Node::text(""));
+                let before = field.scalar().unwrap_or_default().to_owned();
+                self.set(Shows::Contents, field)?;
+                let is_moved = !before.is_empty() && field.scalar() != Some(&before);
+                if is_moved && is_default && self.subjects == Subjects::Default {
+                    moved.push((index, before));
+                }
             }
         }
-        Ok(())
+        Ok(moved)
     }
 
     fn set(&self, shows: Shows, field: &mut Node) -> Result<(), BuildError> {

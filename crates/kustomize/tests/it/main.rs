@@ -11,3 +11,4 @@ mod interrupt;
 mod patches;
 mod replacements;
 mod vectors;
+mod warnings;

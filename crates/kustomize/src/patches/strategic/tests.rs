@@ -9,15 +9,15 @@ fn node(json: &str) -> Node {
 fn merged(old: &str, patch: &str, kind: &str) -> Result<Option<Node>, BuildError> {
     let api_version = if kind == "Any" { "example.com/v1" } else { "v1" };
     let under_spec = |text: &str| node(&format!("{{\"spec\": {text}}}"));
-    Merger::new(Schema::builtin()).merge(under_spec(old), under_spec(patch), &Gvk::new(api_version, kind))
+    Merger::new(Schema::builtin(), Gvk::new(api_version, kind)).merge(under_spec(old), under_spec(patch))
 }
 
 /// What kustomize makes of a patch that it does not apply as one expects, and that this is told.
 #[track_caller]
 fn lose(kind: &str, old: &str, patch: &str, expect: &str, told: &str) {
     let under_spec = |text: &str| node(&format!("{{\"spec\": {text}}}"));
-    let mut merger = Merger::new(Schema::builtin());
-    let result = merger.merge(under_spec(old), under_spec(patch), &Gvk::new("v1", kind)).unwrap().unwrap();
+    let mut merger = Merger::new(Schema::builtin(), Gvk::new("v1", kind));
+    let result = merger.merge(under_spec(old), under_spec(patch)).unwrap().unwrap();
     assert_eq!(result["spec"], node(expect));
     let losses = merger.losses.join("\n");
     assert!(losses.contains(told) && losses.is_empty() == told.is_empty(), "{losses}");
@@ -89,8 +89,8 @@ fn directives_delete_and_replace() {
     );
     refuse("Pod", old, r#"{"$patch": "keep"}"#, "spec: unknown patch strategy \"keep\"");
     let whole = node(r#"{"$patch": "delete"}"#);
-    let mut merger = Merger::new(Schema::builtin());
-    assert_eq!(merger.merge(Node::object(), whole, &Gvk::new("v1", "Pod")).unwrap(), None);
+    let mut merger = Merger::new(Schema::builtin(), Gvk::new("v1", "Pod"));
+    assert_eq!(merger.merge(Node::object(), whole).unwrap(), None);
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn quotes_stay_where_a_patch_changes_what_is_in_them() {
     let patched = |old: Node, patch: Node| {
         let object = |field: Node| Node::Object([("a".into(), field)].into_iter().collect());
         let gvk = Gvk::new("example.com/v1", "Any");
-        let merged = Merger::new(Schema::builtin()).merge(object(old), object(patch), &gvk);
+        let merged = Merger::new(Schema::builtin(), gvk.clone()).merge(object(old), object(patch));
         merged.unwrap().unwrap()["a"].clone()
     };
     assert_eq!(patched(Node::quoted("1"), Node::from(2)), Node::text("2"));
@@ -241,7 +241,7 @@ fn long_lists_with_repeated_keys_are_refused_before_they_take_long() {
         Node::Object([("containers".into(), Node::Array(vec![item.clone(); count]))].into_iter().collect())
     };
     let spec = |count: usize| Node::Object([("spec".into(), list(count))].into_iter().collect());
-    let mut merger = Merger::new(Schema::builtin());
-    let error = merger.merge(spec(2000), spec(1000), &Gvk::new("v1", "Pod")).unwrap_err().to_string();
+    let mut merger = Merger::new(Schema::builtin(), Gvk::new("v1", "Pod"));
+    let error = merger.merge(spec(2000), spec(1000)).unwrap_err().to_string();
     assert!(error.contains("3000 items are too many"), "{error}");
 }
