@@ -1,9 +1,8 @@
-//! source-controller: repositories in, artifacts out. Flags are read once, the kinds are installed, the runtime runs them. What a
-//! kind does never enters.
+//! source-controller: sources in, artifacts out. Flags are read once, the kinds are installed, the runtime runs them. What a kind
+//! does never enters.
 
-mod artifacts;
+mod artifact;
 mod git_repository;
-mod kind;
 mod options;
 
 use std::{error::Error, process::ExitCode};
@@ -11,16 +10,20 @@ use std::{error::Error, process::ExitCode};
 use plumb_git::{Git, Resources};
 use plumb_runtime::{Flags, Identity, Runtime};
 use plumb_store::{Advertised, ArtifactStore};
+use plumb_transport::server::Limits;
 
 use crate::{
-    artifacts::Announcement,
-    git_repository::Context,
-    kind::GitRepositories,
+    artifact::{SourceKind, Storage},
+    git_repository::{GitSource, mirrors},
     options::{GATES, Options},
 };
 
 /// Below the directory for temporary files: repositories as they were fetched last.
 const MIRRORS: &str = "plumb-git";
+
+/// What the clients of the artifact server may hold: a replica of the consumers holds a few connections.
+const SERVER_LIMITS: Limits =
+    Limits { connections_per_peer_max: 256, header_bytes_max: 16 << 10, ..Limits::of_connections(1024) };
 
 const IDENTITY: Identity = Identity {
     controller: "source-controller",
@@ -51,21 +54,17 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), Box<dyn 
         "Number of threads of abandoned Git operations",
         move || i64::try_from(threads.abandoned_threads()).unwrap_or(i64::MAX),
     );
-    let context = Context {
-        client: runtime.client(),
-        git: git.clone(),
-        store: store.clone(),
-        advertised,
-        retention: options.retention(),
-    };
+    let storage = Storage { store: store.clone(), advertised, retention: options.retention() };
+    let source = GitSource { client: runtime.client(), git: git.clone() };
     let gate = runtime.readiness_gate("storage");
-    let handle = runtime.install(GitRepositories::new(context));
-    // On the leader only, and after the URLs: whoever is not ready serves nothing, as with Flux.
-    let server = runtime.server("artifacts", listener, artifacts::LIMITS);
+    let repositories = runtime.install(SourceKind { source, storage });
+    // On the leader only, and after the URLs: a process that is not ready serves nothing, as with Flux.
+    let server = runtime.server("artifacts", listener, SERVER_LIMITS);
     runtime.spawn_leading("artifact server", async move {
-        Announcement { handle, gate }.renew().await;
+        artifact::renew_urls(&repositories).await;
+        gate.open();
         server.serve_router(plumb_store::router(store)).await;
     });
-    runtime.spawn_leading("mirrors", artifacts::sweep_mirrors(git));
+    runtime.spawn_leading("mirrors", mirrors::sweep(git));
     Ok(())
 }

@@ -13,6 +13,7 @@ pub mod message;
 pub mod outcome;
 pub mod reason;
 pub mod summary;
+pub mod unsupported;
 
 pub use condition::{Condition, ConditionStatus, ConditionType, Polarity};
 pub use consequence::{Classify, Consequence, Detail, chain};
@@ -21,3 +22,4 @@ pub use lint::breaches;
 pub use outcome::{AttemptOutcome, ConditionUpdate, Ledger, RetryPolicy};
 pub use reason::Reason;
 pub use summary::{Before, Next, Status, Summary, in_progress, summarize};
+pub use unsupported::{UnsupportedField, UnsupportedFields};

@@ -46,6 +46,14 @@ pub(crate) fn write(tree: &MemoryTree, out: impl Write) -> Result<(String, u64),
     Ok((metered.hasher.finish_hex(), metered.bytes))
 }
 
+/// Writes bytes as they are; their hexadecimal SHA-256 and their size.
+pub(crate) fn copy(bytes: &[u8], out: impl Write) -> io::Result<(String, u64)> {
+    let mut metered = Metered { inner: out, hasher: Hasher::default(), bytes: 0 };
+    metered.write_all(bytes)?;
+    metered.flush()?;
+    Ok((metered.hasher.finish_hex(), metered.bytes))
+}
+
 fn append<W: Write>(
     tar: &mut tar::Builder<W>,
     path: &RelPath,

@@ -193,8 +193,27 @@ impl ArtifactStore {
         &self.root
     }
 
-    /// Writes a tree as the file of an object: to a temporary name first, then to the disk, then to its own name.
+    /// Writes a tree as a `tar.gz`, the file of an object.
     pub fn put(&self, location: &Location, file: &str, tree: &MemoryTree) -> Result<Written, StoreError> {
+        self.place(location, file, |_, out| {
+            archive::write(tree, out).map_err(|source| StoreError::Archive { source })
+        })
+    }
+
+    /// Writes bytes as they are, as the file of an object.
+    pub fn put_bytes(&self, location: &Location, file: &str, bytes: &[u8]) -> Result<Written, StoreError> {
+        self.place(location, file, |path, out| {
+            archive::copy(bytes, out).map_err(|source| StoreError::Write { path: path.to_string(), source })
+        })
+    }
+
+    /// Writes to a temporary name first, then to the disk, then to the file's own name.
+    fn place(
+        &self,
+        location: &Location,
+        file: &str,
+        write: impl FnOnce(&RelPath, BufWriter<&File>) -> Result<(String, u64), StoreError>,
+    ) -> Result<Written, StoreError> {
         let path = location.file(file).map_err(|source| StoreError::Location { source })?;
         let failed = |source| StoreError::Write { path: path.to_string(), source };
         let directory = self.full(location.path());
@@ -204,10 +223,9 @@ impl ArtifactStore {
             .suffix(TEMPORARY_SUFFIX)
             .tempfile_in(&directory)
             .map_err(failed)?;
-        // Until the rename: whoever collects sees by it that the file has a writer.
+        // Until the rename: the collection sees by it that the file has a writer.
         abandoned::mark(temporary.as_file()).map_err(failed)?;
-        let (hex, size) = archive::write(tree, BufWriter::new(temporary.as_file()))
-            .map_err(|source| StoreError::Archive { source })?;
+        let (hex, size) = write(&path, BufWriter::new(temporary.as_file()))?;
         lasting::sync_file(temporary.as_file()).map_err(failed)?;
         lasting::rename(temporary, &self.full(&path)).map_err(failed)?;
         lasting::sync_directory(&directory).map_err(failed)?;
@@ -433,6 +451,21 @@ mod tests {
         fs::write(store.root().join(&written.path), "other").unwrap();
         assert_eq!(verify(), Integrity::Mismatch);
         assert_eq!(verify(), Integrity::Missing);
+    }
+
+    #[test]
+    fn bytes_are_stored_as_they_are_in_the_same_safe_way() {
+        let (_root, store, location) = desk();
+        let written = store.put_bytes(&location, "index.yaml", b"entries: {}\n").unwrap();
+        assert_eq!(fs::read(store.root().join(&written.path)).unwrap(), b"entries: {}\n");
+        assert_eq!(
+            written.digest,
+            format!("sha256:{}", plumb_filetree::digest::sha256_hex(b"entries: {}\n"))
+        );
+        assert_eq!(written.size, 12);
+        assert!(lasting::STEPS.take().ends_with(&["sync file", "rename", "sync directory"]));
+        assert_eq!(store.verify(&location, &written.path, &written.digest).unwrap(), Integrity::Intact);
+        assert!(store.put_bytes(&location, "../x.yaml", b"x").is_err());
     }
 
     #[test]

@@ -1,102 +1,75 @@
-//! What can end an attempt at a GitRepository early, and the condition that it belongs to. The rooms below have their own errors;
-//! here they get the words that tools look for.
+//! What can end a step of a GitRepository early, and the condition that it breaks. The rooms below have their own errors; here
+//! they get the words that tools look for.
 
 use plumb_api::source::GitRepositoryCondition;
 use plumb_git::GitError;
 use plumb_secrets::SecretError;
-use plumb_status::{Classify, Consequence, Reason};
-use plumb_store::StoreError;
+use plumb_status::{Classify, Consequence, Reason, UnsupportedFields};
 
-/// What can end an attempt early.
+use crate::artifact::BreaksCondition;
+
+/// What can end a step early.
 #[derive(Debug, thiserror::Error)]
-pub enum SourceError {
-    /// The spec sets what this version does not honour.
-    #[error("spec.{field} is not supported by this version{detail}")]
-    Unsupported {
-        /// The field below `spec`.
-        field: &'static str,
-        /// What about it, from a colon on; empty where the field as a whole is meant.
-        detail: &'static str,
-    },
+pub enum GitSourceError {
+    /// The spec sets what this version does not support.
+    #[error(transparent)]
+    Unsupported(#[from] UnsupportedFields),
     /// The Secret does not help.
-    #[error("{source}")]
-    Secret {
-        /// Why.
-        source: SecretError,
-    },
+    #[error(transparent)]
+    Secret(SecretError),
     /// URL or certificates cannot be used.
-    #[error("{source}")]
-    Settings {
-        /// Why.
-        source: GitError,
-    },
+    #[error(transparent)]
+    Settings(GitError),
     /// The commit could not be found or fetched.
     #[error("failed to checkout and determine revision")]
-    Checkout {
-        /// Why.
-        #[source]
-        source: GitError,
-    },
-    /// The store failed.
-    #[error("{source}")]
-    Storage {
-        /// Why.
-        source: StoreError,
-    },
+    Checkout(#[source] GitError),
 }
 
-impl SourceError {
+impl GitSourceError {
     /// An error of the git room under the right heading.
     pub fn of_git(source: GitError) -> Self {
         match &source {
-            GitError::Endpoint { .. } | GitError::Certificate { .. } => Self::Settings { source },
-            _ => Self::Checkout { source },
+            GitError::Endpoint { .. } | GitError::Certificate { .. } => Self::Settings(source),
+            _ => Self::Checkout(source),
         }
     }
+}
 
-    /// The condition that the step belongs to.
-    pub fn condition(&self) -> Option<GitRepositoryCondition> {
+impl BreaksCondition for GitSourceError {
+    type Condition = GitRepositoryCondition;
+
+    fn condition(&self) -> Option<GitRepositoryCondition> {
         match self {
-            Self::Unsupported { .. } => None,
-            Self::Secret { .. } | Self::Settings { .. } | Self::Checkout { .. } => {
+            Self::Unsupported(_) => None,
+            Self::Secret(_) | Self::Settings(_) | Self::Checkout(_) => {
                 Some(GitRepositoryCondition::FetchFailed)
             }
-            Self::Storage { .. } => Some(GitRepositoryCondition::StorageOperationFailed),
         }
     }
 }
 
-impl From<StoreError> for SourceError {
-    fn from(source: StoreError) -> Self {
-        Self::Storage { source }
-    }
-}
-
-impl Classify for SourceError {
+impl Classify for GitSourceError {
     fn reason(&self) -> Reason {
         match self {
-            Self::Unsupported { .. } => Reason::UnsupportedField,
-            Self::Secret { source } => source.reason(),
-            Self::Settings { source } | Self::Checkout { source } => source.reason(),
-            Self::Storage { source } => source.reason(),
+            Self::Unsupported(error) => error.reason(),
+            Self::Secret(error) => error.reason(),
+            Self::Settings(error) | Self::Checkout(error) => error.reason(),
         }
     }
 
     fn consequence(&self) -> Consequence {
         match self {
-            Self::Unsupported { .. } => Consequence::Stall,
-            Self::Secret { source } => source.consequence(),
-            Self::Settings { source } | Self::Checkout { source } => source.consequence(),
-            Self::Storage { source } => source.consequence(),
+            Self::Unsupported(error) => error.consequence(),
+            Self::Secret(error) => error.consequence(),
+            Self::Settings(error) | Self::Checkout(error) => error.consequence(),
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Unsupported { .. } => Some("remove the field".to_owned()),
-            Self::Secret { source } => source.hint(),
-            Self::Settings { source } | Self::Checkout { source } => source.hint(),
-            Self::Storage { source } => source.hint(),
+            Self::Unsupported(error) => error.hint(),
+            Self::Secret(error) => error.hint(),
+            Self::Settings(error) | Self::Checkout(error) => error.hint(),
         }
     }
 }

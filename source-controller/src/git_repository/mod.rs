@@ -1,57 +1,87 @@
-//! GitRepository: a commit of a Git repository kept as an artifact. The phases of an attempt, one file each: `validate`, `facts`,
-//! `decide`, `act`, joined by `reconcile`; the `ledger` is what an attempt has made true so far. Watches, queues and the writing of
-//! status belong to the runtime.
+//! GitRepository: a commit of a Git repository as an artifact, in three steps: `validate`, `resolve`, `fetch`. What becomes of the
+//! content, and what status and events say of it, is the business of `artifact`.
 
-pub mod act;
-pub mod decide;
-pub mod error;
-pub mod facts;
-pub mod ledger;
-pub mod reconcile;
+mod error;
+mod fetch;
+pub mod mirrors;
+mod resolve;
 #[cfg(test)]
 mod tests;
-pub mod validate;
+mod validate;
+
+use std::time::Duration;
 
 use kube::Client;
-use plumb_api::source::GitRepository;
-use plumb_git::Git;
-use plumb_store::{Advertised, ArtifactStore, Location, LocationError, Retention, StoreError};
+use plumb_api::{
+    meta::Artifact,
+    source::{GitRepository, GitRepositoryCondition},
+};
+use plumb_git::{Git, Session};
+use plumb_status::{Detail, Reason};
 
-/// The kind, as events, paths and messages name it.
-const KIND: &str = "GitRepository";
+use self::{error::GitSourceError, validate::Valid};
+use crate::artifact::{ArtifactCondition, Fetched, Resolved, Source, SourceObject, Validated};
 
-/// What every attempt works with.
+/// The steps of a GitRepository, and what they work with.
 #[derive(Clone)]
-pub struct Context {
+pub struct GitSource {
     /// The API server: only Secrets are read from it here.
     pub client: Client,
     /// Repositories.
     pub git: Git,
-    /// Artifacts.
-    pub store: ArtifactStore,
-    /// Where artifacts are announced.
-    pub advertised: Advertised,
-    /// Which artifacts are kept.
-    pub retention: Retention,
 }
 
-impl Context {
-    /// Runs work on the store on a blocking thread.
-    async fn on_store<T: Send + 'static>(
+impl Source for GitSource {
+    type Object = GitRepository;
+    type Valid = Valid;
+    type Remote = Session;
+    type Error = GitSourceError;
+
+    fn validate(object: &GitRepository) -> Result<Validated<Valid>, GitSourceError> {
+        validate::validate(&object.spec).map(Validated::Artifact)
+    }
+
+    async fn resolve(
         &self,
-        work: impl FnOnce(&ArtifactStore) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let store = self.store.clone();
-        tokio::task::spawn_blocking(move || work(&store)).await.map_err(|_| StoreError::Interrupted)?
+        object: &GitRepository,
+        valid: &Valid,
+    ) -> Result<Resolved<Session, GitRepositoryCondition>, GitSourceError> {
+        resolve::resolve(self, object, valid).await
+    }
+
+    async fn fetch(
+        &self,
+        _object: &GitRepository,
+        valid: &Valid,
+        remote: Session,
+    ) -> Result<Fetched<GitRepositoryCondition>, GitSourceError> {
+        fetch::fetch(self, valid, remote).await
     }
 }
 
-/// The directory of a GitRepository's artifacts.
-fn location(repository: &GitRepository) -> Result<Location, LocationError> {
-    let metadata = &repository.metadata;
-    Location::new(
-        KIND,
-        metadata.namespace.as_deref().unwrap_or_default(),
-        metadata.name.as_deref().unwrap_or_default(),
-    )
+impl SourceObject for GitRepository {
+    type Condition = GitRepositoryCondition;
+
+    fn artifact(&self) -> Option<&Artifact> {
+        Self::artifact(self)
+    }
+
+    fn timeout(&self) -> Duration {
+        self.spec.effective_timeout().to_std()
+    }
+
+    fn stored_detail(&self, artifact: &Artifact) -> Detail {
+        Detail::new(Reason::Succeeded, format!("stored artifact for revision '{}'", artifact.revision))
+    }
+
+    fn recovered_message(&self, artifact: &Artifact) -> String {
+        fetch::stored_message(&artifact.revision)
+    }
+}
+
+impl ArtifactCondition for GitRepositoryCondition {
+    const STORAGE_OPERATION_FAILED: Self = Self::StorageOperationFailed;
+    const FETCH_FAILED: Self = Self::FetchFailed;
+    const ARTIFACT_OUTDATED: Self = Self::ArtifactOutdated;
+    const ARTIFACT_IN_STORAGE: Self = Self::ArtifactInStorage;
 }

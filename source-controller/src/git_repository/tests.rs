@@ -18,12 +18,16 @@ use plumb_testkit::{
 };
 use serde_json::{Value, json};
 
-use super::{Context, ledger::GitRepositoryLedger, reconcile};
+use super::GitSource;
+use crate::artifact::{ArtifactLedger, Lender, Storage, reconcile, teardown};
+
+type Ledger = ArtifactLedger<GitRepositoryCondition>;
 
 const SECRET_PATH: &str = "/api/v1/namespaces/apps/secrets/git";
 
 struct Fixture {
-    context: Context,
+    source: GitSource,
+    storage: Storage,
     api: Scenario,
     object: Value,
     root: tempfile::TempDir,
@@ -39,15 +43,13 @@ impl Fixture {
     fn new(url: &str) -> Self {
         let root = tempfile::tempdir().unwrap();
         let api = Scenario::new();
-        let context = Context {
-            client: api.client(),
-            git: Git::open(&root.path().join("plumb-git"), Limits::default(), resources()).unwrap(),
+        let git = Git::open(&root.path().join("plumb-git"), Limits::default(), resources()).unwrap();
+        let source = GitSource { client: api.client(), git };
+        let advertised =
+            Advertised::new("source-controller.flux-system.svc.", "127.0.0.1:1".parse().unwrap(), None);
+        let storage = Storage {
             store: ArtifactStore::open(&root.path().join("data")).unwrap(),
-            advertised: Advertised::new(
-                "source-controller.flux-system.svc.",
-                "127.0.0.1:1".parse().unwrap(),
-                None,
-            ),
+            advertised,
             retention: Retention { ttl: Duration::from_mins(1), records: 2 },
         };
         let object = json!({
@@ -56,7 +58,7 @@ impl Fixture {
             "spec": {"url": url, "interval": "1m", "ref": {"branch": "main"}},
             "status": {"observedGeneration": -1},
         });
-        Self { context, api, object, root, now: "2026-01-01T00:00:00Z".parse().unwrap() }
+        Self { source, storage, api, object, root, now: "2026-01-01T00:00:00Z".parse().unwrap() }
     }
 
     fn set(&mut self, field: &str, value: Value) -> &mut Self {
@@ -75,15 +77,15 @@ impl Fixture {
     /// One attempt; its status is stored as the runtime would store it.
     async fn attempt(&mut self) -> Summary {
         let object: GitRepository = serde_json::from_value(self.object.clone()).unwrap();
-        let ledger = Mutex::new(GitRepositoryLedger::of(&object, &self.context.advertised));
-        let ending = reconcile::reconcile(&object, &self.context, &ledger, self.now).await;
+        let ledger = Mutex::new(Ledger::of(&object, &self.storage));
+        let ending = reconcile(&self.source, &object, &self.storage, &ledger, self.now).await;
         self.finish(&object, &ledger.into_inner().unwrap(), &ending)
     }
 
     fn finish(
         &mut self,
         object: &GitRepository,
-        ledger: &GitRepositoryLedger,
+        ledger: &Ledger,
         ending: &AttemptOutcome<GitRepositoryCondition>,
     ) -> Summary {
         let status = object.status.clone().unwrap_or_default();
@@ -98,8 +100,14 @@ impl Fixture {
         let summary = summarize(&view, ledger, ending);
         let after = summary.status.clone().unwrap();
         assert_eq!(breaches::<GitRepositoryCondition>(generation, &after), Vec::<&str>::new(), "{after:?}");
-        for (field, value) in ledger.status(object) {
-            self.object["status"][&field] = value;
+        for (field, value) in ledger.status() {
+            // A merge patch: null removes a field.
+            let status = self.object["status"].as_object_mut().unwrap();
+            if value.is_null() {
+                status.remove(&field)
+            } else {
+                status.insert(field, value)
+            };
         }
         self.object["status"]["conditions"] = json!(after.conditions);
         self.object["status"]["observedGeneration"] = json!(after.observed_generation);
@@ -393,20 +401,20 @@ async fn deletion_removes_what_was_stored() {
     fixture.attempt().await;
     let stored = fixture.stored();
     let object: GitRepository = serde_json::from_value(fixture.object.clone()).unwrap();
-    let ledger = Mutex::new(GitRepositoryLedger::of(&object, &fixture.context.advertised));
-    assert!(matches!(reconcile::teardown(&object, &fixture.context, &ledger).await, AttemptOutcome::Gone));
+    let ledger = Mutex::new(Ledger::of(&object, &fixture.storage));
+    assert!(matches!(teardown::<GitSource>(&object, &fixture.storage, &ledger).await, AttemptOutcome::Gone));
     assert!(!stored.parent().unwrap().exists());
-    assert!(matches!(reconcile::teardown(&object, &fixture.context, &ledger).await, AttemptOutcome::Gone));
+    assert!(matches!(teardown::<GitSource>(&object, &fixture.storage, &ledger).await, AttemptOutcome::Gone));
 }
 
 /// A lender that notes when the worker was given back.
 struct Parking {
-    ledger: Mutex<GitRepositoryLedger>,
+    ledger: Mutex<Ledger>,
     parked: std::sync::atomic::AtomicBool,
 }
 
-impl super::act::Lender for Parking {
-    fn lend(&self) -> std::sync::MutexGuard<'_, GitRepositoryLedger> {
+impl Lender<Ledger> for Parking {
+    fn lend(&self) -> std::sync::MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap()
     }
 
@@ -421,9 +429,9 @@ async fn waiting_for_a_silent_server_holds_no_worker() {
     let mut fixture = Fixture::new(&server.url());
     fixture.set("timeout", json!("1s"));
     let object: GitRepository = serde_json::from_value(fixture.object.clone()).unwrap();
-    let ledger = Mutex::new(GitRepositoryLedger::of(&object, &fixture.context.advertised));
+    let ledger = Mutex::new(Ledger::of(&object, &fixture.storage));
     let parking = Parking { ledger, parked: std::sync::atomic::AtomicBool::new(false) };
-    let attempt = reconcile::reconcile(&object, &fixture.context, &parking, fixture.now);
+    let attempt = reconcile(&fixture.source, &object, &fixture.storage, &parking, fixture.now);
     let asked = async {
         while server.requests() == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;

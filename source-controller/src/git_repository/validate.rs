@@ -1,21 +1,25 @@
-//! The spec of a GitRepository, checked once: what is not honoured is refused by name, never ignored. Pure; whether the repository
-//! exists is not asked here.
+//! The spec of a GitRepository, checked once: what is not supported is rejected by name, all fields at once, never ignored. Pure;
+//! whether the repository exists is not looked at here.
 
 use std::time::Duration;
 
 use plumb_api::source::{GitProvider, GitRepositoryRef, GitRepositorySpec};
 use plumb_git::Reference;
+use plumb_status::{UnsupportedField, UnsupportedFields};
 
-use super::error::SourceError;
+use super::error::GitSourceError;
 
-/// A spec that this version honours in full.
+/// What takes the place of a URL that is not supported.
+const SSH_REMEDY: &str = "use the http:// or https:// URL of the repository";
+
+/// A spec that this version supports in full.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Valid {
     /// The repository, perhaps with credentials in it.
     pub url: String,
     /// Which commit.
     pub reference: Reference,
-    /// The Secret to be let in with.
+    /// The Secret with the credentials.
     pub secret: Option<String>,
     /// What to leave out.
     pub ignore: Option<String>,
@@ -24,7 +28,7 @@ pub struct Valid {
 }
 
 /// Checks a spec. Every field is named, so that a new one is noticed.
-pub fn validate(spec: &GitRepositorySpec) -> Result<Valid, SourceError> {
+pub fn validate(spec: &GitRepositorySpec) -> Result<Valid, GitSourceError> {
     let GitRepositorySpec {
         ignore,
         include,
@@ -41,28 +45,25 @@ pub fn validate(spec: &GitRepositorySpec) -> Result<Valid, SourceError> {
         url,
         verify,
     } = spec;
-    let refuse = |field, detail| Err(SourceError::Unsupported { field, detail });
-    for (is_set, field) in [
-        (!include.is_empty(), "include"),
-        (proxy_secret_ref.is_some(), "proxySecretRef"),
-        (*recurse_submodules, "recurseSubmodules"),
-        (service_account_name.as_ref().is_some_and(|name| !name.is_empty()), "serviceAccountName"),
-        (!sparse_checkout.is_empty(), "sparseCheckout"),
-        (verify.is_some(), "verify"),
-    ] {
-        if is_set {
-            return refuse(field, "");
-        }
-    }
-    match provider {
-        None | Some(GitProvider::Generic) => {}
-        Some(GitProvider::Aws) => return refuse("provider", ": aws"),
-        Some(GitProvider::Azure) => return refuse("provider", ": azure"),
-        Some(GitProvider::Github) => return refuse("provider", ": github"),
+    let mut unsupported: Vec<_> = [
+        (!include.is_empty(), "spec.include"),
+        (proxy_secret_ref.is_some(), "spec.proxySecretRef"),
+        (*recurse_submodules, "spec.recurseSubmodules"),
+        (service_account_name.as_ref().is_some_and(|name| !name.is_empty()), "spec.serviceAccountName"),
+        (!sparse_checkout.is_empty(), "spec.sparseCheckout"),
+        (verify.is_some(), "spec.verify"),
+    ]
+    .into_iter()
+    .filter(|(is_set, _)| *is_set)
+    .map(|(_, field)| UnsupportedField::new(field))
+    .collect();
+    if let Some(provider @ (GitProvider::Aws | GitProvider::Azure | GitProvider::Github)) = provider {
+        unsupported.push(UnsupportedField::with_value("spec.provider", provider.as_str()));
     }
     if url.starts_with("ssh://") {
-        return refuse("url", ": ssh, only http and https are");
+        unsupported.push(UnsupportedField::with_value("spec.url", "ssh://…").remedy(SSH_REMEDY));
     }
+    UnsupportedFields::reject(unsupported)?;
     let GitRepositoryRef { branch, commit, name, semver, tag } = reference.clone().unwrap_or_default();
     let reference = Reference::from_fields(
         branch.as_deref(),
@@ -71,7 +72,7 @@ pub fn validate(spec: &GitRepositorySpec) -> Result<Valid, SourceError> {
         name.as_deref(),
         commit.as_deref(),
     )
-    .map_err(SourceError::of_git)?;
+    .map_err(GitSourceError::of_git)?;
     Ok(Valid {
         url: url.clone(),
         reference,
@@ -83,19 +84,19 @@ pub fn validate(spec: &GitRepositorySpec) -> Result<Valid, SourceError> {
 
 #[cfg(test)]
 mod tests {
-    use plumb_status::{Classify, Consequence, Reason};
+    use plumb_status::{Classify, Consequence, Detail, Reason};
     use serde_json::{Value, json};
 
     use super::*;
 
-    fn checked(field: &str, value: &Value) -> Result<Valid, SourceError> {
+    fn checked(field: &str, value: &Value) -> Result<Valid, GitSourceError> {
         let mut spec = json!({"url": "https://host/x", "interval": "1m"});
         spec[field] = value.clone();
         validate(&serde_json::from_value(spec).unwrap())
     }
 
     #[test]
-    fn every_field_is_honoured_or_refused() {
+    fn every_field_is_supported_or_rejected() {
         for (field, value) in [
             ("ignore", json!("/*")),
             ("interval", json!("5m")),
@@ -124,6 +125,23 @@ mod tests {
             assert_eq!((error.reason(), error.consequence()), (Reason::UnsupportedField, Consequence::Stall));
             assert!(error.to_string().contains(&format!("spec.{field} ")), "{error}");
         }
+    }
+
+    #[test]
+    fn all_unsupported_fields_are_named_at_once_each_with_a_remedy_that_helps() {
+        let spec = json!({
+            "url": "ssh://git@host/y", "interval": "1m", "provider": "github", "recurseSubmodules": true,
+            "include": [{"repository": {"name": "r"}}],
+        });
+        let error = validate(&serde_json::from_value(spec).unwrap()).unwrap_err();
+        assert_eq!(
+            Detail::of(&error).message,
+            "spec.include, spec.recurseSubmodules, spec.provider \"github\" and spec.url \"ssh://…\" are not supported by \
+             this version of Plumb (remove spec.include, spec.recurseSubmodules, spec.provider; spec.url: use the http:// or \
+             https:// URL of the repository)"
+        );
+        let error = checked("url", &json!("ssh://git@host/y")).unwrap_err();
+        assert!(!Detail::of(&error).message.contains("remove"), "{error}");
     }
 
     #[test]

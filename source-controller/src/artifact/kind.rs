@@ -1,0 +1,71 @@
+//! A source as the runtime sees it. Every method is one line: what an attempt does is in `reconcile` and in the kind.
+
+use std::{sync::MutexGuard, time::Duration};
+
+use plumb_cluster::NamespacedName;
+use plumb_runtime::{Handle, ReconciledKind, Visit};
+use plumb_status::AttemptOutcome;
+use serde_json::{Map, Value};
+
+use super::{
+    ledger::ArtifactLedger,
+    reconcile::{self, Lender},
+    source::{ConditionOf, Source, SourceObject},
+    storage::Storage,
+};
+
+/// What an attempt may take beside its two operations on the source: Secrets, the storage.
+const STORAGE_ALLOWANCE: Duration = Duration::from_mins(1);
+
+/// A kind of source with the storage of its artifacts.
+pub struct SourceKind<S> {
+    /// The steps of the kind.
+    pub source: S,
+    /// Where its artifacts are.
+    pub storage: Storage,
+}
+
+impl<S: Source> ReconciledKind for SourceKind<S> {
+    type Object = S::Object;
+    type Ledger = ArtifactLedger<ConditionOf<S>>;
+
+    fn ledger(&self, object: &S::Object) -> Self::Ledger {
+        ArtifactLedger::of(object, &self.storage)
+    }
+
+    async fn reconcile(&self, visit: &Visit<Self>) -> AttemptOutcome<ConditionOf<S>> {
+        reconcile::reconcile(&self.source, visit.object(), &self.storage, visit, visit.now()).await
+    }
+
+    async fn teardown(&self, visit: &Visit<Self>) -> AttemptOutcome<ConditionOf<S>> {
+        reconcile::teardown::<S>(visit.object(), &self.storage, visit).await
+    }
+
+    fn status(&self, _object: &S::Object, ledger: &Self::Ledger) -> Map<String, Value> {
+        ledger.status()
+    }
+
+    fn deadline(&self, object: &S::Object) -> Duration {
+        object.timeout().saturating_mul(2).saturating_add(STORAGE_ALLOWANCE)
+    }
+}
+
+impl<S: Source> Lender<ArtifactLedger<ConditionOf<S>>> for Visit<SourceKind<S>> {
+    fn lend(&self) -> MutexGuard<'_, ArtifactLedger<ConditionOf<S>>> {
+        self.ledger()
+    }
+
+    fn park(&self) {
+        Visit::park(self);
+    }
+}
+
+/// Writes the URLs that hold today into every status of the kind that has another one. Once, at the start.
+pub async fn renew_urls<S: Source>(handle: &Handle<SourceKind<S>>) {
+    handle.store.synced().await;
+    for object in handle.store.all() {
+        if object.artifact().is_some() {
+            handle.amend(&NamespacedName::of(object.as_ref())).await;
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! What an attempt has made true so far, and what status and events say of it: the artifact, conditions, events. It outlives an
+//! attempt that fails. Nothing is read or written here.
+
+use std::collections::BTreeMap;
+
+use plumb_api::meta::{Artifact, DIGEST_KEY, REVISION_KEY};
+use plumb_status::{
+    ConditionStatus, ConditionType, ConditionUpdate, Detail, EventDraft, Ledger, Reason, Transition,
+};
+use plumb_store::Collected;
+use serde_json::{Map, Value, json};
+
+use super::{
+    decide::{BuildReason, Decision, Loss, Stored},
+    inputs::Inputs,
+    source::{Resolved, SourceObject},
+    storage::Storage,
+};
+
+/// The conditions that every kind of source has; further ones are the kind's own.
+pub trait ArtifactCondition: ConditionType + Send + Sync {
+    /// The storage failed.
+    const STORAGE_OPERATION_FAILED: Self;
+    /// The source could not be fetched.
+    const FETCH_FAILED: Self;
+    /// The artifact is not that of the newest revision.
+    const ARTIFACT_OUTDATED: Self;
+    /// The artifact of the revision is stored.
+    const ARTIFACT_IN_STORAGE: Self;
+}
+
+/// What is true now.
+#[derive(Clone, Debug)]
+pub struct ArtifactLedger<C> {
+    current: Option<Current>,
+    digest_before: Option<String>,
+    new_artifact: Reason,
+    in_storage: InStorage,
+    is_resolved: bool,
+    outdated_by: Option<String>,
+    own: Vec<(C, ConditionUpdate)>,
+    built: Option<Built>,
+    progress: Option<String>,
+    events: Vec<EventDraft>,
+}
+
+/// The artifact that the status announces, and what is said of it.
+#[derive(Clone, Debug)]
+struct Current {
+    artifact: Artifact,
+    detail: Detail,
+    recovered: String,
+}
+
+/// What a new artifact changes beside the artifact itself.
+#[derive(Clone, Debug)]
+struct Built {
+    message: String,
+    status: Map<String, Value>,
+}
+
+/// What is known of the artifact in the storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum InStorage {
+    Unknown,
+    Yes,
+    No,
+}
+
+impl Current {
+    fn new<O: SourceObject>(object: &O, artifact: Artifact) -> Self {
+        let (detail, recovered) = (object.stored_detail(&artifact), object.recovered_message(&artifact));
+        Self { artifact, detail, recovered }
+    }
+}
+
+impl<C: ArtifactCondition> ArtifactLedger<C> {
+    /// What the status says, with the artifact's URL as it is today.
+    pub fn of<O: SourceObject<Condition = C>>(object: &O, storage: &Storage) -> Self {
+        let artifact = object.artifact().cloned().map(|artifact| storage.announced(artifact));
+        Self {
+            digest_before: artifact.as_ref().map(|artifact| artifact.digest.clone()),
+            current: artifact.map(|artifact| Current::new(object, artifact)),
+            new_artifact: O::NEW_ARTIFACT,
+            in_storage: InStorage::Unknown,
+            is_resolved: false,
+            outdated_by: None,
+            own: Vec::new(),
+            built: None,
+            progress: None,
+            events: Vec::new(),
+        }
+    }
+
+    /// The storage was compared with the status.
+    pub(super) fn note_stored(&mut self, stored: &Stored) {
+        match stored {
+            Stored::Never => {}
+            Stored::Intact { .. } => self.in_storage = InStorage::Yes,
+            Stored::Lost(loss) => {
+                let path = self.current.take().map(|current| current.artifact.path).unwrap_or_default();
+                self.in_storage = InStorage::No;
+                self.progress = Some(BuildReason::Lost(*loss).progress());
+                if *loss == Loss::Damaged {
+                    let text = format!("stored artifact '{path}' did not match its digest and was removed");
+                    self.events.push(EventDraft::error(Reason::ArtifactVerificationFailed, text));
+                }
+            }
+        }
+    }
+
+    /// The revision was resolved, and it was decided what to do.
+    pub(super) fn note_resolved<R>(&mut self, decision: &Decision, resolved: &Resolved<R, C>) {
+        self.is_resolved = true;
+        self.note_conditions(resolved.conditions.clone());
+        if let Decision::Build(reason) = decision {
+            self.outdated_by = Some(resolved.revision.clone());
+            self.progress = Some(reason.progress());
+        }
+    }
+
+    /// What conditions the kind sets or clears. One that is not mentioned stands as before.
+    pub(super) fn note_conditions(&mut self, updates: Vec<(C, ConditionUpdate)>) {
+        for (condition, update) in updates {
+            self.own.retain(|(noted, _)| *noted != condition);
+            self.own.push((condition, update));
+        }
+    }
+
+    /// A new artifact is in the storage.
+    pub(super) fn note_built<O: SourceObject<Condition = C>>(
+        &mut self,
+        object: &O,
+        artifact: Artifact,
+        message: String,
+        inputs: &Inputs,
+        mut status: Map<String, Value>,
+    ) {
+        status.extend(inputs.patch());
+        self.current = Some(Current::new(object, artifact));
+        self.built = Some(Built { message, status });
+        self.in_storage = InStorage::Yes;
+        self.outdated_by = None;
+        self.progress = None;
+    }
+
+    /// The spec asks for no artifact: what was stored for an earlier one is removed.
+    pub(super) fn note_no_artifact(&mut self) {
+        self.current = None;
+        self.in_storage = InStorage::No;
+        self.is_resolved = true;
+    }
+
+    /// What a collection of expired artifacts, or of all, came to.
+    pub(super) fn note_collected(&mut self, collected: Collected, message: &str) {
+        if collected != Collected::default() {
+            self.events.push(EventDraft::trace(Reason::GarbageCollectionSucceeded, message));
+        }
+    }
+
+    /// An event that is emitted however the attempt ends.
+    pub(super) fn note_event(&mut self, event: EventDraft) {
+        self.events.push(event);
+    }
+
+    /// The path of the artifact that the status announces.
+    pub(super) fn path(&self) -> Option<String> {
+        self.current.as_ref().map(|current| current.artifact.path.clone())
+    }
+
+    /// What Ready and ArtifactInStorage say.
+    pub(super) fn stored_detail(&self) -> Option<Detail> {
+        self.current.as_ref().map(|current| current.detail.clone())
+    }
+
+    /// The fields of the status that every kind of source has, and those that the kind changes with an artifact, as a merge patch.
+    pub fn status(&self) -> Map<String, Value> {
+        let mut patch = self.built.as_ref().map(|built| built.status.clone()).unwrap_or_default();
+        let artifact = self.current.as_ref().map(|current| &current.artifact);
+        patch.insert("artifact".to_owned(), json!(artifact));
+        patch
+    }
+
+    fn own(&self, condition: C) -> Option<ConditionUpdate> {
+        self.own.iter().find(|(noted, _)| *noted == condition).map(|(_, update)| update.clone())
+    }
+}
+
+impl<C: ArtifactCondition> Ledger for ArtifactLedger<C> {
+    type Condition = C;
+
+    fn condition(&self, condition: C) -> ConditionUpdate {
+        if let Some(update) = self.own(condition) {
+            return update;
+        }
+        if condition == C::ARTIFACT_IN_STORAGE {
+            return match (self.in_storage, self.stored_detail()) {
+                (InStorage::Yes, Some(detail)) => ConditionUpdate::Set(ConditionStatus::True, detail),
+                (InStorage::No, _) => ConditionUpdate::Clear,
+                (InStorage::Yes | InStorage::Unknown, _) => ConditionUpdate::Unchanged,
+            };
+        }
+        if condition == C::ARTIFACT_OUTDATED
+            && let Some(revision) = &self.outdated_by
+        {
+            let text = format!("new upstream revision '{revision}'");
+            return ConditionUpdate::Set(ConditionStatus::True, Detail::new(Reason::NewRevision, text));
+        }
+        let is_settled = [C::ARTIFACT_OUTDATED, C::FETCH_FAILED].contains(&condition);
+        if self.is_resolved && is_settled { ConditionUpdate::Clear } else { ConditionUpdate::Unchanged }
+    }
+
+    fn progress(&self) -> Option<String> {
+        self.progress.clone()
+    }
+
+    fn metadata(&self) -> BTreeMap<String, String> {
+        let Some(Current { artifact, .. }) = &self.current else { return BTreeMap::new() };
+        BTreeMap::from([
+            (REVISION_KEY.to_owned(), artifact.revision.clone()),
+            (DIGEST_KEY.to_owned(), artifact.digest.clone()),
+        ])
+    }
+
+    fn events(&self) -> Vec<EventDraft> {
+        self.events.clone()
+    }
+
+    fn success(&self, transition: Transition, _detail: &Detail) -> Vec<EventDraft> {
+        let Some(Current { artifact, recovered, .. }) = &self.current else { return Vec::new() };
+        let message = self.built.as_ref().map_or(recovered, |built| &built.message).clone();
+        if self.digest_before.as_ref() != Some(&artifact.digest) {
+            return vec![EventDraft::info(self.new_artifact, message)];
+        }
+        match transition {
+            Transition::Recovered => vec![EventDraft::info(Reason::Succeeded, message)],
+            Transition::New | Transition::Changed | Transition::Unchanged => Vec::new(),
+        }
+    }
+}

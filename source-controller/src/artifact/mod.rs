@@ -1,0 +1,27 @@
+//! The life of an artifact, whatever the kind of its source: looked at, resolved, fetched, stored, announced, collected, removed.
+//! A kind supplies three steps and nothing else ([`Source`]): `validate` its spec, `resolve` which revision is there now, `fetch`
+//! its content. Ledger, conditions, events, retention, storage errors, restarts and teardown are here, once. Git, registries and
+//! buckets never enter.
+
+mod decide;
+mod error;
+mod inputs;
+mod kind;
+mod ledger;
+mod reconcile;
+mod source;
+mod storage;
+#[cfg(test)]
+mod tests;
+
+pub use inputs::{Input, Inputs};
+pub use kind::{SourceKind, renew_urls};
+pub use ledger::ArtifactCondition;
+#[cfg(test)]
+pub use ledger::ArtifactLedger;
+#[cfg(test)]
+pub use reconcile::{Lender, reconcile, teardown};
+#[cfg(test)]
+pub use source::MediaType;
+pub use source::{BreaksCondition, Content, Fetched, Payload, Resolved, Source, SourceObject, Validated};
+pub use storage::Storage;

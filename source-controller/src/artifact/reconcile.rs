@@ -1,0 +1,220 @@
+//! One attempt at a source: a table of contents. Policy is in the kind's `validate` and in `decide`.
+
+use std::{
+    error::Error,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use plumb_api::meta::Artifact;
+use plumb_runtime::Object;
+use plumb_status::{
+    AttemptOutcome, Classify, ConditionStatus, ConditionType, ConditionUpdate, Consequence, Detail,
+    EventDraft, Polarity, Reason, RetryPolicy, chain,
+};
+use plumb_store::Collected;
+use serde_json::Value;
+
+use super::{
+    decide::{Decision, decide},
+    error::SourceError,
+    ledger::{ArtifactCondition, ArtifactLedger},
+    source::{BreaksCondition, ConditionOf, Fetched, Resolved, Source, Validated},
+    storage::Storage,
+};
+
+/// How soon a source is tried again that waits for another object.
+const DEPENDENCY_WAIT: Duration = Duration::from_secs(30);
+
+/// Lends a ledger to an attempt: the runtime's visit, or a test. The guard is never held across an await.
+pub trait Lender<L>: Sync {
+    /// The ledger, until the guard is dropped.
+    fn lend(&self) -> MutexGuard<'_, L>;
+    /// Gives the worker back before a slow peer is waited for; the attempt goes on. From here on the kind bounds how many
+    /// attempts run, each namespace by its share.
+    fn park(&self);
+}
+
+impl<L: Send> Lender<L> for Mutex<L> {
+    fn lend(&self) -> MutexGuard<'_, L> {
+        // Each change of a ledger is whole before anything can panic.
+        self.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn park(&self) {}
+}
+
+/// What lends the ledger of a kind.
+pub(super) type LedgerOf<S> = dyn Lender<ArtifactLedger<ConditionOf<S>>>;
+
+/// Whether the world is different now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Receipt {
+    /// Nothing was built.
+    Kept,
+    /// A new artifact is stored.
+    Built,
+}
+
+/// How an attempt at a source that has, or shall have, an artifact went.
+enum Done {
+    Artifact(Receipt),
+    NoArtifact { detail: Detail, removed: Collected },
+}
+
+/// One attempt, and how it ends.
+pub async fn reconcile<S: Source>(
+    source: &S,
+    object: &S::Object,
+    storage: &Storage,
+    ledger: &LedgerOf<S>,
+    now: Timestamp,
+) -> AttemptOutcome<ConditionOf<S>> {
+    match attempt(source, object, storage, ledger, now).await {
+        Ok(done) => succeeded(done, ledger.lend().stored_detail()),
+        Err(error) => failed(&error),
+    }
+}
+
+/// The attempt for an object that is being deleted.
+pub async fn teardown<S: Source>(
+    object: &S::Object,
+    storage: &Storage,
+    ledger: &LedgerOf<S>,
+) -> AttemptOutcome<ConditionOf<S>> {
+    match storage.remove(object).await {
+        Ok(removed) => {
+            ledger.lend().note_collected(removed, "garbage collected artifacts for deleted resource");
+            AttemptOutcome::Gone
+        }
+        Err(error) => failed(&SourceError::<S::Error>::Storage(error)),
+    }
+}
+
+async fn attempt<S: Source>(
+    source: &S,
+    object: &S::Object,
+    storage: &Storage,
+    ledger: &LedgerOf<S>,
+    now: Timestamp,
+) -> Result<Done, SourceError<S::Error>> {
+    let valid = match S::validate(object).map_err(SourceError::Step)? {
+        Validated::Artifact(valid) => valid,
+        Validated::NoArtifact(detail) => return without_artifact::<S>(object, storage, ledger, detail).await,
+    };
+    let stored = storage.check(object).await.map_err(SourceError::Storage)?;
+    ledger.lend().note_stored(&stored);
+    // A server may be silent for the whole timeout: that must not hold a worker.
+    ledger.park();
+    let resolved = source.resolve(object, &valid).await.map_err(|error| waited::<S>(error, ledger))?;
+    let decision = decide(&stored, &resolved.revision, &resolved.inputs, &status_of(object));
+    ledger.lend().note_resolved(&decision, &resolved);
+    // Before anything is built: the artifact that the status announces stays until another one is announced.
+    collect::<S>(object, storage, ledger, now).await;
+    match decision {
+        Decision::Keep => Ok(Done::Artifact(Receipt::Kept)),
+        Decision::Build(_) => build(source, object, &valid, resolved, storage, ledger, now).await,
+    }
+}
+
+async fn build<S: Source>(
+    source: &S,
+    object: &S::Object,
+    valid: &S::Valid,
+    resolved: Resolved<S::Remote, ConditionOf<S>>,
+    storage: &Storage,
+    ledger: &LedgerOf<S>,
+    now: Timestamp,
+) -> Result<Done, SourceError<S::Error>> {
+    let Resolved { revision, inputs, conditions: _, remote } = resolved;
+    let fetched = source.fetch(object, valid, remote).await.map_err(|error| waited::<S>(error, ledger))?;
+    let Fetched { file_stem, content, metadata, message, status, conditions } = fetched;
+    ledger.lend().note_conditions(conditions);
+    let written = storage.put(object, &file_stem, content).await.map_err(SourceError::Storage)?;
+    let artifact = storage.announced(Artifact {
+        digest: written.digest,
+        last_update_time: now,
+        metadata,
+        path: written.path,
+        revision,
+        size: i64::try_from(written.size).ok(),
+        url: String::new(),
+    });
+    ledger.lend().note_built(object, artifact, message, &inputs, status);
+    Ok(Done::Artifact(Receipt::Built))
+}
+
+async fn without_artifact<S: Source>(
+    object: &S::Object,
+    storage: &Storage,
+    ledger: &LedgerOf<S>,
+    detail: Detail,
+) -> Result<Done, SourceError<S::Error>> {
+    let removed = storage.remove(object).await.map_err(SourceError::Storage)?;
+    let mut ledger = ledger.lend();
+    ledger.note_no_artifact();
+    ledger.note_collected(removed, "garbage collected artifacts of a resource that has none any more");
+    Ok(Done::NoArtifact { detail, removed })
+}
+
+/// Files that are left over do no harm, so a failure is reported and not more.
+async fn collect<S: Source>(object: &S::Object, storage: &Storage, ledger: &LedgerOf<S>, now: Timestamp) {
+    let current = ledger.lend().path();
+    let collected = storage.collect(object, current, now).await;
+    let mut ledger = ledger.lend();
+    match collected {
+        Ok(collected) => {
+            let message = format!("garbage collected {} artifacts", collected.artifacts);
+            ledger.note_collected(collected, &message);
+        }
+        Err(error) => {
+            let text = format!("garbage collection failed: {}", chain(&error));
+            ledger.note_event(EventDraft::error(Reason::GarbageCollectionFailed, text));
+        }
+    }
+}
+
+fn succeeded<C>(done: Done, stored: Option<Detail>) -> AttemptOutcome<C> {
+    match (done, stored) {
+        (Done::Artifact(receipt), Some(detail)) => {
+            AttemptOutcome::Succeeded { detail, changed: receipt == Receipt::Built }
+        }
+        (Done::NoArtifact { detail, removed }, _) => {
+            AttemptOutcome::Succeeded { detail, changed: removed != Collected::default() }
+        }
+        (Done::Artifact(_), None) => {
+            let text = "internal error: reconciliation finished without an artifact";
+            let detail = Detail::new(Reason::InternalError, text);
+            AttemptOutcome::Failed { condition: None, detail, retry: RetryPolicy::Backoff }
+        }
+    }
+}
+
+fn failed<E>(error: &SourceError<E>) -> AttemptOutcome<E::Condition>
+where
+    E: Error + Classify + BreaksCondition<Condition: ArtifactCondition>,
+{
+    AttemptOutcome::of(error, error.condition(), RetryPolicy::Backoff, DEPENDENCY_WAIT)
+}
+
+/// An attempt that waits breaks its condition as well, but its outcome does not carry one: the ledger does.
+fn waited<S: Source>(error: S::Error, ledger: &LedgerOf<S>) -> SourceError<S::Error> {
+    if error.consequence() == Consequence::Wait
+        && let Some(condition) = error.condition()
+    {
+        let status = match condition.polarity() {
+            Polarity::Negative => ConditionStatus::True,
+            Polarity::Positive => ConditionStatus::False,
+        };
+        ledger.lend().note_conditions(vec![(condition, ConditionUpdate::Set(status, Detail::of(&error)))]);
+    }
+    SourceError::Step(error)
+}
+
+/// The status, for a comparison of single fields.
+fn status_of<O: Object>(object: &O) -> Value {
+    // An object that came from the API server can be written as JSON.
+    let mut object = serde_json::to_value(object).unwrap_or_default();
+    object.get_mut("status").map(Value::take).unwrap_or_default()
+}

@@ -1,0 +1,182 @@
+//! What a kind of source supplies, and the values that pass between its steps.
+
+use std::{collections::BTreeMap, error::Error, future::Future, time::Duration};
+
+use bytes::Bytes;
+use plumb_api::meta::Artifact;
+use plumb_filetree::MemoryTree;
+use plumb_memory::MemoryReservation;
+use plumb_runtime::Object;
+use plumb_status::{Classify, ConditionUpdate, Detail, Reason};
+use serde_json::{Map, Value};
+
+use super::{inputs::Inputs, ledger::ArtifactCondition};
+
+/// An object that has an artifact in its status.
+pub trait SourceObject: Object {
+    /// The conditions of the kind.
+    type Condition: ArtifactCondition;
+    /// The reason of the event for a new artifact.
+    const NEW_ARTIFACT: Reason = Reason::NewArtifact;
+
+    /// The artifact of the status.
+    fn artifact(&self) -> Option<&Artifact>;
+    /// Timeout of one operation on the source: `resolve` and `fetch` are one each.
+    fn timeout(&self) -> Duration;
+    /// What Ready and ArtifactInStorage say of this artifact.
+    fn stored_detail(&self, artifact: &Artifact) -> Detail;
+    /// The event of a recovery that needed no new artifact.
+    fn recovered_message(&self, artifact: &Artifact) -> String;
+}
+
+/// A kind of source: three steps. Each is dropped when its attempt ends early, and holds no worker while it waits.
+pub trait Source: Send + Sync + 'static {
+    /// Its objects.
+    type Object: SourceObject;
+    /// A spec that is supported in full.
+    type Valid: Send + Sync;
+    /// What `resolve` leaves for `fetch`: an open session, a parsed index.
+    type Remote: Send;
+    /// Why a step failed. `Consequence::Wait` where another object has to be ready first.
+    type Error: Error + Classify + BreaksCondition<Condition = ConditionOf<Self>> + Send + Sync + 'static;
+
+    /// Checks the spec: what is not supported is rejected, all fields at once. Pure.
+    fn validate(object: &Self::Object) -> Result<Validated<Self::Valid>, Self::Error>;
+
+    /// Finds the revision that is there now.
+    fn resolve(
+        &self,
+        object: &Self::Object,
+        valid: &Self::Valid,
+    ) -> impl Future<Output = Result<Resolved<Self::Remote, ConditionOf<Self>>, Self::Error>> + Send;
+
+    /// Fetches the content of the revision that was resolved. Called only when a new artifact is needed.
+    fn fetch(
+        &self,
+        object: &Self::Object,
+        valid: &Self::Valid,
+        remote: Self::Remote,
+    ) -> impl Future<Output = Result<Fetched<ConditionOf<Self>>, Self::Error>> + Send;
+}
+
+/// The conditions of a kind of source.
+pub type ConditionOf<S> = <<S as Source>::Object as SourceObject>::Condition;
+
+/// An error that belongs to a condition.
+pub trait BreaksCondition {
+    /// The conditions of the kind.
+    type Condition;
+    /// The condition that it breaks; none where only Ready and Stalled say it.
+    fn condition(&self) -> Option<Self::Condition>;
+}
+
+/// What a spec asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Validated<V> {
+    /// An artifact.
+    Artifact(V),
+    /// No artifact: the object only holds settings for others, such as a HelmRepository of type `oci`. One that an earlier spec
+    /// had is removed.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "no kind of this version needs it; the double of the tests does")
+    )]
+    NoArtifact(Detail),
+}
+
+/// The revision that is there now.
+#[derive(Debug)]
+pub struct Resolved<R, C> {
+    /// As it stands in the status: `main@sha1:…`, `latest@sha256:…`, `sha256:…`, `6.5.4`.
+    pub revision: String,
+    /// What an artifact is made with beside the revision.
+    pub inputs: Inputs,
+    /// What the kind's own conditions say now.
+    pub conditions: Vec<(C, ConditionUpdate)>,
+    /// What `fetch` goes on with.
+    pub remote: R,
+}
+
+/// What a new artifact is made of.
+#[derive(Debug)]
+pub struct Fetched<C> {
+    /// The file name without its extension, which the content has. Names differ wherever contents do: an artifact that the
+    /// status announces is never written over.
+    pub file_stem: String,
+    /// The content.
+    pub content: Content,
+    /// Metadata of upstream for the artifact, such as OCI annotations.
+    pub metadata: BTreeMap<String, String>,
+    /// The event for a new artifact.
+    pub message: String,
+    /// Further fields of the kind's status; null removes one.
+    pub status: Map<String, Value>,
+    /// What the kind's own conditions say now.
+    pub conditions: Vec<(C, ConditionUpdate)>,
+}
+
+/// Content in memory, and what it is charged to.
+#[derive(Debug)]
+pub struct Content {
+    /// What is stored.
+    pub payload: Payload,
+    /// Held as long as the payload is.
+    pub memory: MemoryReservation,
+}
+
+/// What is stored.
+#[derive(Debug)]
+pub enum Payload {
+    /// Files: stored as `tar.gz`, the same bytes for the same files.
+    Tree(MemoryTree),
+    /// Bytes, stored as they are.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "no kind of this version needs it; the double of the tests does")
+    )]
+    Bytes {
+        /// What they are.
+        media_type: MediaType,
+        /// The bytes.
+        bytes: Bytes,
+    },
+}
+
+/// What stored bytes are. The artifact server tells it from the extension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "no kind of this version stores bytes; the double of the tests does")
+)]
+pub enum MediaType {
+    /// `application/gzip`: a chart, or a layer that is copied.
+    Gzip,
+    /// `application/yaml`: an index of charts.
+    Yaml,
+}
+
+impl Payload {
+    /// The extension of its file, from the dot on.
+    pub fn extension(&self) -> &'static str {
+        match self {
+            Self::Tree(_) => ".tar.gz",
+            Self::Bytes { media_type: MediaType::Gzip, .. } => ".tgz",
+            Self::Bytes { media_type: MediaType::Yaml, .. } => ".yaml",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use plumb_filetree::TreeLimits;
+
+    use super::*;
+
+    #[test]
+    fn the_extension_tells_what_a_file_is() {
+        let bytes = |media_type| Payload::Bytes { media_type, bytes: Bytes::new() };
+        let tree = Payload::Tree(MemoryTree::builder(TreeLimits::DEFAULT).build());
+        let extensions = [tree, bytes(MediaType::Gzip), bytes(MediaType::Yaml)].map(|one| one.extension());
+        assert_eq!(extensions, [".tar.gz", ".tgz", ".yaml"]);
+    }
+}

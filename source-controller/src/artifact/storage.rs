@@ -1,0 +1,100 @@
+//! The storage of artifacts, as attempts use it: each operation on a blocking thread, for one object.
+
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use plumb_api::meta::Artifact;
+use plumb_cluster::NamespacedName;
+use plumb_runtime::Object;
+use plumb_store::{Advertised, ArtifactStore, Collected, Location, Retention, StoreError, Written};
+
+use super::{
+    decide::{Loss, Stored},
+    source::{Content, Payload, SourceObject},
+};
+
+/// Where artifacts are stored, announced and how long they are retained.
+#[derive(Clone)]
+pub struct Storage {
+    /// The files.
+    pub store: ArtifactStore,
+    /// The address of the artifact server.
+    pub advertised: Advertised,
+    /// Which artifacts are retained.
+    pub retention: Retention,
+}
+
+impl Storage {
+    /// The artifact with the URL that holds today.
+    pub fn announced(&self, artifact: Artifact) -> Artifact {
+        Artifact { url: self.advertised.url(&artifact.path), ..artifact }
+    }
+
+    /// Compares the artifact of the status with the storage. A stored file that is not what its digest says is removed at once: it
+    /// must not be served.
+    pub(super) async fn check<O: SourceObject>(&self, object: &O) -> Result<Stored, StoreError> {
+        let Some(artifact) = object.artifact() else { return Ok(Stored::Never) };
+        let location = location(object)?;
+        let (path, digest) = (artifact.path.clone(), artifact.digest.clone());
+        let integrity = self.on_thread(move |store| store.verify(&location, &path, &digest)).await?;
+        Ok(match Loss::of(integrity) {
+            Some(loss) => Stored::Lost(loss),
+            None => Stored::Intact { revision: artifact.revision.clone() },
+        })
+    }
+
+    /// Stores content under a name.
+    pub(super) async fn put<O: Object>(
+        &self,
+        object: &O,
+        file_stem: &str,
+        content: Content,
+    ) -> Result<Written, StoreError> {
+        let location = location(object)?;
+        let Content { payload, memory } = content;
+        let file = format!("{file_stem}{}", payload.extension());
+        self.on_thread(move |store| {
+            let written = match &payload {
+                Payload::Tree(tree) => store.put(&location, &file, tree),
+                Payload::Bytes { media_type: _, bytes } => store.put_bytes(&location, &file, bytes),
+            };
+            // The content goes first, then what it is charged to.
+            drop(payload);
+            drop(memory);
+            written
+        })
+        .await
+    }
+
+    /// Removes expired artifacts of an object; the current one stays.
+    pub(super) async fn collect<O: Object>(
+        &self,
+        object: &O,
+        current: Option<String>,
+        now: Timestamp,
+    ) -> Result<Collected, StoreError> {
+        let location = location(object)?;
+        let (retention, now) = (self.retention, SystemTime::from(now));
+        self.on_thread(move |store| store.collect(&location, current.as_deref(), retention, now)).await
+    }
+
+    /// Removes everything that was stored for an object.
+    pub(super) async fn remove<O: Object>(&self, object: &O) -> Result<Collected, StoreError> {
+        let location = location(object)?;
+        self.on_thread(move |store| store.remove(&location)).await
+    }
+
+    async fn on_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&ArtifactStore) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.store.clone();
+        tokio::task::spawn_blocking(move || work(&store)).await.map_err(|_| StoreError::Interrupted)?
+    }
+}
+
+/// The directory of an object's artifacts.
+fn location<O: Object>(object: &O) -> Result<Location, StoreError> {
+    let NamespacedName { namespace, name } = NamespacedName::of(object);
+    Location::new(&O::kind(&()), &namespace, &name).map_err(|source| StoreError::Location { source })
+}

@@ -1,0 +1,67 @@
+//! The files of a commit.
+
+use std::collections::BTreeMap;
+
+use plumb_api::source::GitRepositoryCondition;
+use plumb_git::{Checkout, Session};
+use serde_json::Value;
+
+use super::{GitSource, error::GitSourceError, resolve::inputs, validate::Valid};
+use crate::artifact::{Content, Fetched, Inputs, Payload};
+
+/// The longest part of a commit's subject that an event quotes.
+const SUBJECT_CHARACTERS_MAX: usize = 50;
+/// Fields of the status that Flux wrote about an artifact and that do not hold for one that was built here.
+const FOREIGN_FIELDS: [&str; 2] = ["includedArtifacts", "sourceVerificationMode"];
+
+/// Fetches the commit that a session found.
+pub async fn fetch(
+    source: &GitSource,
+    valid: &Valid,
+    session: Session,
+) -> Result<Fetched<GitRepositoryCondition>, GitSourceError> {
+    let checkout = source.git.checkout(session, valid.ignore.as_deref(), valid.timeout).await;
+    let Checkout { found, summary, tree, memory } = checkout.map_err(GitSourceError::of_git)?;
+    Ok(Fetched {
+        file_stem: file_stem(&found.commit_hex(), &inputs(valid)),
+        content: Content { payload: Payload::Tree(tree), memory },
+        metadata: BTreeMap::new(),
+        message: stored_message(&short(&summary)),
+        status: FOREIGN_FIELDS.map(|field| (field.to_owned(), Value::Null)).into_iter().collect(),
+        conditions: Vec::new(),
+    })
+}
+
+/// The event for an artifact of this commit or revision.
+pub fn stored_message(commit: &str) -> String {
+    format!("stored artifact for commit '{commit}'")
+}
+
+/// The file of a commit, as Flux names it. Other inputs make another file of the same commit.
+fn file_stem(commit: &str, inputs: &Inputs) -> String {
+    match inputs.fingerprint() {
+        None => commit.to_owned(),
+        Some(fingerprint) => format!("{commit}-{fingerprint}"),
+    }
+}
+
+/// A subject in at most as many characters as an event quotes.
+fn short(subject: &str) -> String {
+    if subject.chars().count() <= SUBJECT_CHARACTERS_MAX {
+        return subject.to_owned();
+    }
+    let kept: String = subject.chars().take(SUBJECT_CHARACTERS_MAX - 3).collect();
+    format!("{kept}...")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_subject_is_cut() {
+        assert_eq!(short("Short"), "Short");
+        assert_eq!(short(&"ä".repeat(60)), format!("{}...", "ä".repeat(47)));
+        assert_eq!(short(&"a".repeat(50)), "a".repeat(50));
+    }
+}
