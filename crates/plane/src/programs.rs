@@ -278,7 +278,7 @@ fn or_build(error: &DownloadError) -> anyhow::Error {
 }
 
 fn of_build(binary: &Path) -> Programs {
-    Programs::of_one(binary, origin(&format!("the build from Go modules {}", binary.display())))
+    Programs::of_one(binary, origin(&format!("those built from Go modules, {}", binary.display())))
 }
 
 fn origin(what: &str) -> String {

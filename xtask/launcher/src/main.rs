@@ -69,21 +69,25 @@ fn build_with_progress(root: &Path) -> std::io::Result<bool> {
         }
     });
     let mut progress = Progress { compiled: 0, crates: crates(root), now: "starting cargo".to_owned() };
-    let mut next = started + FIRST_TELLING;
+    let (mut next, mut told) = (started + FIRST_TELLING, false);
     loop {
         match lines.recv_timeout(next.saturating_duration_since(Instant::now())) {
             Ok(line) if progress.read(&line) => {}
             Ok(line) => eprintln!("{line}"),
             Err(RecvTimeoutError::Timeout) => {
                 eprintln!("{}", progress.line(started.elapsed()));
-                next = Instant::now() + TELL_EVERY;
+                (next, told) = (Instant::now() + TELL_EVERY, true);
             }
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
     // It has ended: it was what held the sender.
     let _ = reader.join();
-    Ok(child.wait()?.success())
+    let built = child.wait()?.success();
+    if built && told {
+        eprintln!("{}", progress.end(started.elapsed()));
+    }
+    Ok(built)
 }
 
 /// How many packages Cargo.lock names; 0 if it cannot be read.
@@ -121,6 +125,10 @@ impl Progress {
         let Self { compiled, crates, now } = self;
         format!("[{:>4} s] building: {compiled} of at most {crates} crates, {now}", elapsed.as_secs())
     }
+
+    fn end(&self, elapsed: Duration) -> String {
+        format!("[{:>4} s] built: {} crates", elapsed.as_secs(), self.compiled)
+    }
 }
 
 #[cfg(test)]
@@ -142,6 +150,7 @@ mod tests {
             progress.line(Duration::from_secs(61)),
             "[  61 s] building: 2 of at most 400 crates, blocking waiting for file lock on build directory"
         );
+        assert_eq!(progress.end(Duration::from_secs(75)), "[  75 s] built: 2 crates");
         for line in ["warning: unused import", "error[E0425]: cannot find value", "", "Compiling nothing"] {
             assert!(!progress.read(line), "{line}");
         }

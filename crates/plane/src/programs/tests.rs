@@ -162,7 +162,7 @@ fn a_folder_of_envtest_without_a_controller_manager_is_passed_over() {
     }
     machine.search.folder = Some((ASSETS, machine.folder.path().to_owned()));
     let lacks = "names a folder without kube-controller-manager";
-    assert_holds(&machine.find().unwrap().origin, &["the build from Go modules"]);
+    assert_holds(&machine.find().unwrap().origin, &["those built from Go modules"]);
     assert_holds(&machine.told(), &["KUBEBUILDER_ASSETS", lacks]);
     // A folder that was named for us, or a way that allows no other, is meant.
     machine.search.choice = Choice::Path;
@@ -202,7 +202,7 @@ fn a_build_of_an_earlier_run_needs_no_network() {
     let mirror = Mirror::start(Manner::Serve);
     let machine = Machine::of(&mirror).with_go();
     machine.search.built(&|_| {}).unwrap();
-    assert_holds(&machine.find().unwrap().origin, &["the build from Go modules"]);
+    assert_holds(&machine.find().unwrap().origin, &["those built from Go modules"]);
     assert_eq!(mirror.transfers(), []);
 }
 
@@ -231,7 +231,7 @@ fn a_platform_without_digests_is_built() {
     let mirror = Mirror::start(Manner::Serve);
     let mut machine = Machine::bare(&mirror.url).with_go();
     machine.search.release.platform = "linux-riscv64".to_owned();
-    assert_holds(&machine.find().unwrap().origin, &["the build from Go modules"]);
+    assert_holds(&machine.find().unwrap().origin, &["those built from Go modules"]);
     assert_holds(&machine.told(), &["etcd-v3.6.14-linux-riscv64.tar.gz", "PLUMB_PLANE_DIGESTS"]);
 }
 
@@ -277,7 +277,7 @@ fn without_an_answer_the_build_is_taken_and_said() {
     for (url, cause) in [(&silent.url, "no answer within 0.1 s"), (&nowhere(), "refused")] {
         let mut machine = Machine::bare(url).with_go();
         machine.search.release.limits.probe = AT_ONCE;
-        assert_holds(&machine.find().unwrap().origin, &["the build from Go modules"]);
+        assert_holds(&machine.find().unwrap().origin, &["those built from Go modules"]);
         assert_holds(
             &machine.told(),
             &[url, cause, "built from Go modules", "PLUMB_PLANE_BINARIES=download", "PLUMB_PLANE_ETCD_URL"],
@@ -289,7 +289,7 @@ fn without_an_answer_the_build_is_taken_and_said() {
 fn a_mirror_without_the_file_is_told_and_the_build_is_taken() {
     let mirror = Mirror::start(Manner::Missing);
     let machine = Machine::of(&mirror).with_go();
-    assert_holds(&machine.find().unwrap().origin, &["the build from Go modules"]);
+    assert_holds(&machine.find().unwrap().origin, &["those built from Go modules"]);
     assert_holds(&machine.told(), &[&mirror.url, "404"]);
 }
 
@@ -313,7 +313,7 @@ fn a_transfer_that_stalls_is_given_up_and_kept_for_the_next_run() {
     let mirror = Mirror::start(Manner::Stall(50));
     let mut machine = Machine::of(&mirror).with_go();
     machine.search.release.limits.silence = Duration::from_millis(300);
-    assert_holds(&machine.find().unwrap().origin, &["the build from Go modules"]);
+    assert_holds(&machine.find().unwrap().origin, &["those built from Go modules"]);
     assert_holds(&machine.told(), &["no byte for 0.3 s", "gave up after 3 tries"]);
     let part = format!("etcd-{}-linux-amd64.tar.gz.part", release::ETCD);
     // Up to 50 bytes a try.
