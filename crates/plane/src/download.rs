@@ -1,5 +1,6 @@
 //! One file over HTTP: resumed where an earlier transfer ended, and held against a digest that is known beforehand.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -34,6 +35,8 @@ pub struct Limits {
     pub pause: Duration,
     /// How long one file may take, all tries together.
     pub total: Duration,
+    /// How long after one line of progress the next is told.
+    pub tell_every: Duration,
 }
 
 impl Default for Limits {
@@ -44,6 +47,7 @@ impl Default for Limits {
             tries: 8,
             pause: Duration::from_secs(1),
             total: Duration::from_mins(20),
+            tell_every: TELL_EVERY,
         }
     }
 }
@@ -155,20 +159,40 @@ pub async fn fetch(
     limits: Limits,
     tell: &dyn Fn(&str),
 ) -> Result<(), DownloadError> {
+    let (started, told) = (Instant::now(), Cell::new(Instant::now()));
+    let tell = |line: &str| {
+        told.set(Instant::now());
+        tell(line);
+    };
     let trying = async {
         let resumed = length(part) > 0;
-        transfer_with_retries(client, url, part, limits, tell).await?;
+        transfer_with_retries(client, url, part, limits, &tell).await?;
         match held_against(url, part, expected) {
             // What lay there may have been of another file.
             Err(DownloadError::Mismatch { .. }) if resumed => {
-                transfer_with_retries(client, url, part, limits, tell).await?;
+                transfer_with_retries(client, url, part, limits, &tell).await?;
                 held_against(url, part, expected)
             }
             done => done,
         }
     };
-    let late = |_| unavailable(url, format!("not complete after {} s", limits.total.as_secs()));
-    timeout(limits.total, trying).await.map_err(late)?
+    // While a server does not answer, and in the pauses, nothing else is told.
+    let waiting = async {
+        loop {
+            tokio::time::sleep(limits.tell_every.saturating_sub(told.get().elapsed())).await;
+            if told.get().elapsed() >= limits.tell_every {
+                let host = url.host_str().unwrap_or_default();
+                tell(&format!("waiting for {host}, {} s", started.elapsed().as_secs()));
+            }
+        }
+    };
+    tokio::select! {
+        done = trying => done,
+        never = waiting => never,
+        () = tokio::time::sleep(limits.total) => {
+            Err(unavailable(url, format!("not complete after {} s", limits.total.as_secs())))
+        }
+    }
 }
 
 async fn transfer_with_retries(
@@ -236,40 +260,33 @@ async fn transfer(
     };
     let mut file = File::options().create(true).append(true).open(part).map_err(local)?;
     file.set_len(from).map_err(local)?;
-    let mut progress = Progress::new(url, from, response.content_length());
+    let mut progress = Progress::new(url, from, response.content_length(), limits.tell_every);
     receive(response, limits, |bytes| {
-        if let Some(bytes) = bytes {
-            progress.have += bytes.len() as u64;
-            if progress.have > ARCHIVE_BYTES_MAX {
-                let _ = fs::remove_file(part); // its content is of no use
-                let limit = format!("larger than {} MB (ARCHIVE_BYTES_MAX)", ARCHIVE_BYTES_MAX / MEGABYTE);
-                return Err(Broken::Final(unavailable(url, limit)));
-            }
-            file.write_all(bytes).map_err(local)?;
+        progress.have += bytes.len() as u64;
+        if progress.have > ARCHIVE_BYTES_MAX {
+            let _ = fs::remove_file(part); // its content is of no use
+            let limit = format!("larger than {} MB (ARCHIVE_BYTES_MAX)", ARCHIVE_BYTES_MAX / MEGABYTE);
+            return Err(Broken::Final(unavailable(url, limit)));
         }
+        file.write_all(bytes).map_err(local)?;
         progress.tell(tell);
         Ok(())
     })
     .await
 }
 
-/// Hands over each piece of a body, and `None` now and then while there is none.
+/// Hands over each piece of a body.
 async fn receive(
     mut response: Response,
     limits: Limits,
-    mut take: impl FnMut(Option<&[u8]>) -> Result<(), Broken>,
+    mut take: impl FnMut(&[u8]) -> Result<(), Broken>,
 ) -> Result<(), Broken> {
-    let mut last = Instant::now();
     loop {
-        match timeout(limits.silence.min(TELL_EVERY), response.chunk()).await {
-            Ok(Ok(Some(bytes))) => {
-                last = Instant::now();
-                take(Some(&bytes))?;
-            }
+        match timeout(limits.silence, response.chunk()).await {
+            Ok(Ok(Some(bytes))) => take(&bytes)?,
             Ok(Ok(None)) => return Ok(()),
             Ok(Err(error)) => return Err(Broken::Fault(cause(error))),
-            Err(_) if last.elapsed() >= limits.silence => return Err(Broken::Fault(silent(limits))),
-            Err(_) => take(None)?,
+            Err(_) => return Err(Broken::Fault(silent(limits))),
         }
     }
 }
@@ -279,18 +296,19 @@ struct Progress {
     name: String,
     have: u64,
     total: Option<u64>,
+    every: Duration,
     told: Instant,
 }
 
 impl Progress {
-    fn new(url: &Url, from: u64, rest: Option<u64>) -> Self {
+    fn new(url: &Url, from: u64, rest: Option<u64>, every: Duration) -> Self {
         let name = url.path_segments().and_then(|mut parts| parts.next_back()).unwrap_or_default().to_owned();
-        Self { name, have: from, total: rest.map(|rest| from + rest), told: Instant::now() }
+        Self { name, have: from, total: rest.map(|rest| from + rest), every, told: Instant::now() }
     }
 
     /// Says how far it is, if that was not said lately.
     fn tell(&mut self, tell: &dyn Fn(&str)) {
-        if self.told.elapsed() < TELL_EVERY {
+        if self.told.elapsed() < self.every {
             return;
         }
         self.told = Instant::now();

@@ -26,6 +26,8 @@ pub enum Manner {
     Stall(usize),
     /// Takes connections and never answers.
     Silent,
+    /// Answers the probe and then nothing.
+    SilentAfterProbe,
     /// Has no file.
     Missing,
 }
@@ -134,7 +136,7 @@ fn answer(
     let Some(file) = file.filter(|_| manner != Manner::Missing) else {
         return stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     };
-    if manner == Manner::Silent {
+    if manner == Manner::Silent || (manner == Manner::SilentAfterProbe && !probe) {
         // Until the client leaves.
         return reader.read_line(&mut line).map(|_| ());
     }

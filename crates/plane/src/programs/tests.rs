@@ -15,6 +15,7 @@ const LIMITS: Limits = Limits {
     tries: 3,
     pause: Duration::from_millis(1),
     total: Duration::from_mins(1),
+    tell_every: Duration::from_secs(5),
 };
 /// Where nothing ever comes.
 const AT_ONCE: Duration = Duration::from_millis(100);
@@ -306,6 +307,28 @@ fn a_chosen_download_does_not_become_a_build() {
     let machine = Machine::bare(&url).with_go().choosing(Choice::Download);
     assert_holds(&machine.failure(), &[&url, "refused", "PLUMB_PLANE_BINARIES=build"]);
     assert!(!machine.search.build_folder().unwrap().exists());
+}
+
+#[test]
+fn a_server_that_falls_silent_is_given_up_and_meanwhile_told_of() {
+    let mirror = Mirror::start(Manner::SilentAfterProbe);
+    let mut machine = Machine::of(&mirror).with_go();
+    machine.search.release.limits.silence = Duration::from_millis(100);
+    machine.search.release.limits.tell_every = Duration::from_millis(1);
+    assert_holds(&machine.find().unwrap().origin, &["those built from Go modules"]);
+    assert_holds(
+        &machine.told(),
+        &["waiting for 127.0.0.1, 0 s", "no byte for 0.1 s", "gave up after 3 tries"],
+    );
+}
+
+#[test]
+fn a_download_that_takes_too_long_is_given_up() {
+    let mirror = Mirror::start(Manner::SilentAfterProbe);
+    let mut machine = Machine::of(&mirror).with_go();
+    machine.search.release.limits.total = AT_ONCE;
+    assert_holds(&machine.find().unwrap().origin, &["those built from Go modules"]);
+    assert_holds(&machine.told(), &["not complete after 0 s"]);
 }
 
 #[test]
