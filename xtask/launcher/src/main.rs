@@ -12,7 +12,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// After so long the first line of progress is told.
+/// After so long the first line of progress is told, where little is left to build.
 const FIRST_TELLING: Duration = Duration::from_secs(1);
 /// How long after one line of progress the next is told.
 const TELL_EVERY: Duration = Duration::from_secs(5);
@@ -35,12 +35,17 @@ fn main() -> ExitCode {
 
 /// Becomes `xtask`, which lies beside this program. Returns only if that fails.
 fn hand_over() -> std::io::Error {
-    let xtask: PathBuf = match env::current_exe() {
-        Ok(launcher) => launcher.with_file_name("xtask"),
+    let xtask = match xtask() {
+        Ok(xtask) => xtask,
         Err(error) => return error,
     };
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
     Command::new(xtask).args(arguments).exec()
+}
+
+/// Where the program is that does the work.
+fn xtask() -> std::io::Result<PathBuf> {
+    Ok(env::current_exe()?.with_file_name("xtask"))
 }
 
 fn build_command(root: &Path) -> Command {
@@ -69,7 +74,9 @@ fn build_with_progress(root: &Path) -> std::io::Result<bool> {
         }
     });
     let mut progress = Progress { compiled: 0, crates: crates(root), now: "starting cargo".to_owned() };
-    let (mut next, mut told) = (started + FIRST_TELLING, false);
+    // Where nothing was built yet, a build of minutes is certain; else it may end before anybody wonders.
+    let first = if xtask().is_ok_and(|xtask| xtask.exists()) { FIRST_TELLING } else { Duration::ZERO };
+    let (mut next, mut told) = (started + first, false);
     loop {
         match lines.recv_timeout(next.saturating_duration_since(Instant::now())) {
             Ok(line) if progress.read(&line) => {}
