@@ -283,3 +283,28 @@ fn unpack_all(archives: &[Archive], folder: &Path, tell: &dyn Fn(&str)) -> Resul
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_platform_of_the_pins_has_both_archives() {
+        for platform in ["linux-amd64", "linux-arm64"] {
+            let official = ReleaseSource { platform: platform.to_owned(), ..ReleaseSource::of(|_| None) };
+            let [etcd, kubernetes] = official.archives().unwrap();
+            assert_eq!(
+                etcd.url.as_str(),
+                format!(
+                    "https://github.com/etcd-io/etcd/releases/download/{ETCD}/etcd-{ETCD}-{platform}.tar.gz"
+                )
+            );
+            assert_eq!(
+                kubernetes.url.as_str(),
+                format!("https://dl.k8s.io/{KUBERNETES}/kubernetes-server-{platform}.tar.gz")
+            );
+        }
+        let pinned = PINS.iter().filter(|(_, digest)| FileDigest::parse(digest).is_some());
+        assert_eq!(pinned.count(), PINS.len());
+    }
+}
