@@ -1,5 +1,7 @@
 //! Why rendering was refused, and what that means for the Kustomization.
 
+use std::fmt;
+
 use plumb_kustomize::{BuildError, Refusal};
 use plumb_status::{Classify, Consequence, Reason};
 
@@ -38,16 +40,49 @@ pub enum RenderError {
         /// What is wrong with it.
         message: String,
     },
-    /// A variable could not be put in.
-    #[error("post build failed for '{object}' of {file}: {message}")]
+    /// Variables could not be put in.
+    #[error("{}", listed(refused, *more))]
     Substitute {
-        /// Which object.
-        object: String,
-        /// The file that it comes from, with a leading slash.
-        file: String,
-        /// What is wrong; never a value.
-        message: String,
+        /// The objects, in the order of the build; the first ones.
+        refused: Vec<Refused>,
+        /// How many more there are.
+        more: usize,
     },
+    /// A variable has a name that no expression can have.
+    #[error(
+        "post build failed: envsubst error: '{name}' var name is invalid, must match '^[_[:alpha:]][_[:alpha:][:digit:]]*$'"
+    )]
+    VariableName {
+        /// As written.
+        name: String,
+    },
+}
+
+/// An object into which variables could not be put.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Which object.
+    pub object: String,
+    /// The file that it comes from, with a leading slash.
+    pub file: String,
+    /// What is wrong, with the field; never a value.
+    pub message: String,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { object, file, message } = self;
+        write!(out, "post build failed for '{object}' of {file}: {message}")
+    }
+}
+
+/// One a line.
+fn listed(refused: &[Refused], more: usize) -> String {
+    let mut lines: Vec<String> = refused.iter().map(ToString::to_string).collect();
+    if more > 0 {
+        lines.push(format!("post build failed for {more} more objects"));
+    }
+    lines.join("\n")
 }
 
 impl Classify for RenderError {
@@ -58,6 +93,7 @@ impl Classify for RenderError {
             | Self::ScanLimit { .. }
             | Self::Build(_)
             | Self::Object { .. }
+            | Self::VariableName { .. }
             | Self::Substitute { .. } => Reason::BuildFailed,
         }
     }
@@ -70,6 +106,7 @@ impl Classify for RenderError {
             | Self::ScanLimit { .. }
             | Self::Build(_)
             | Self::Object { .. }
+            | Self::VariableName { .. }
             | Self::Substitute { .. } => Consequence::Retry,
         }
     }
@@ -94,9 +131,13 @@ impl Classify for RenderError {
                 Refusal::Interrupted => "it is built again at the next attempt",
             },
             Self::Object { .. } => "correct the file and commit it",
+            Self::VariableName { .. } => {
+                "rename the variable in spec.postBuild or in what substituteFrom names"
+            }
             Self::Substitute { .. } => {
-                "set the variable in spec.postBuild, give it a default as in ${name:=default}, or switch \
-                 substitution off for the object with kustomize.toolkit.fluxcd.io/substitute: disabled"
+                "set the variable in spec.postBuild, give it a default as in ${name:=default}, write $${name} where the \
+                 text is meant, or switch substitution off for the object with kustomize.toolkit.fluxcd.io/substitute: \
+                 disabled"
             }
         };
         Some(text.to_owned())

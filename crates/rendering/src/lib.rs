@@ -5,18 +5,20 @@
 mod error;
 mod generate;
 mod merge;
+mod path;
 mod spec;
 mod substitute;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use plumb_filetree::{EntryKind, FileTree, RelPath, digest};
+use plumb_filetree::{FileTree, RelPath, digest};
 use plumb_kustomize::{BuildError, Order, build_with};
 pub use plumb_kustomize::{ReadSet, Warning, WarningKind};
 use plumb_manifests::{Object, yaml};
 
-pub use error::RenderError;
+pub use error::{Refused, RenderError};
 pub use spec::{Encrypted, MissingComponents, RenderSpec, Unset, When};
+pub use substitute::{Retyped, Substituted, Usage};
 
 /// How rendering is done.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -49,6 +51,8 @@ pub struct Rendered {
     pub reads: ReadSet,
     /// What was accepted but should be looked at.
     pub warnings: Vec<Warning>,
+    /// What became of the variables.
+    pub substituted: Substituted,
 }
 
 /// Builds the spec's directory of the tree, with the spec's own fields applied and variables put in. `vars` are those
@@ -59,7 +63,7 @@ pub fn render(
     vars: &BTreeMap<String, String>,
     options: &Options,
 ) -> Result<Rendered, RenderError> {
-    let directory = directory(tree, &spec.path)?;
+    let directory = path::directory(tree, &spec.path)?;
     let mut reads = ReadSet::default();
     let generated = generate::resources(tree, &directory, &mut reads, &options.build.limits.interrupt)?;
     let additions = merge::additions(tree, &directory, spec, generated, &mut reads);
@@ -68,7 +72,7 @@ pub fn render(
         .map_err(|error| refused(error, &directory, additions.generated.as_deref()))?;
     reads.extend(build.reads);
     let objects = build.objects.into_iter().map(object).collect::<Result<_, _>>()?;
-    let mut objects = substitute::all(objects, spec, vars, options)?;
+    let (mut objects, substituted) = substitute::all(objects, spec, vars, options)?;
     objects.retain(|built| !is_kustomization(built));
     check_complete(&objects, options.encrypted)?;
     let digest = digest(&objects);
@@ -80,19 +84,7 @@ pub fn render(
             built.object.set_annotation(key, text);
         }
     }
-    Ok(Rendered { objects, digest, reads, warnings: build.warnings })
-}
-
-/// The directory that `spec.path` means: slashes at its ends and `./` make no difference.
-fn directory(tree: &dyn FileTree, path: &str) -> Result<RelPath, RenderError> {
-    let refuse = |message: String| RenderError::Path { path: path.to_owned(), message };
-    let directory =
-        RelPath::root().resolve(path.trim_start_matches('/')).map_err(|error| refuse(error.to_string()))?;
-    match tree.kind(&directory) {
-        Some(EntryKind::Dir) => Ok(directory),
-        Some(EntryKind::File) => Err(refuse("it is a file".to_owned())),
-        None => Err(refuse("no such directory in the source".to_owned())),
-    }
+    Ok(Rendered { objects, digest, reads, warnings: build.warnings, substituted })
 }
 
 /// A file that nobody named is refused as one that the scan found.

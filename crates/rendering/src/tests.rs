@@ -264,11 +264,15 @@ fn failures_name_object_file_and_variable_but_no_value() {
         &substituting(&[("v", "1")]),
         Reason::BuildFailed,
         "post build failed for 'ConfigMap/b/a' of /dir/a.yaml: envsubst error: variable substitution failed: variable \
-         not set (strict mode): \"missing\"",
+         not set (strict mode): \"missing\" in data.k",
     );
     let error =
         rendered(&[("a.yaml", file)], &substituting(&[("missing", "[secret")])).unwrap_err().to_string();
-    assert!(error.contains("not YAML: line") && !error.contains("secret"), "{error}");
+    assert!(
+        error.contains("the result is not YAML: data.k with the value of ${missing}: put quotes"),
+        "{error}"
+    );
+    assert!(!error.contains("secret"), "{error}");
     let error = rendered(&[("a.yaml", file)], &substituting(&[("a-b", "1")])).unwrap_err().to_string();
     assert!(error.contains("'a-b' var name is invalid"), "{error}");
 }
@@ -276,14 +280,100 @@ fn failures_name_object_file_and_variable_but_no_value() {
 #[test]
 fn paths_that_lead_nowhere_are_refused() {
     for (path, why) in [
-        ("./gone", "no such directory in the source"),
+        ("./gone", "no such directory in the source; \"./\" has the directories clusters"),
         ("a.yaml", "it is a file"),
-        ("../x", "path \"../x\" leaves the tree"),
+        ("../x", "no such directory in the source; \"./\" has the directories clusters"),
+        ("clusters/gone", "no such directory in the source; \"./clusters\" has the directories prod, test"),
+        ("clusters\\prod", "no such directory in the source; did you mean \"./clusters/prod\"?"),
+        ("./Clusters/Prod/", "no such directory in the source; did you mean \"./clusters/prod\"?"),
+        (" clusters/prod ", "no such directory in the source; did you mean \"./clusters/prod\"?"),
     ] {
         let spec = RenderSpec { path: path.to_owned(), ..RenderSpec::default() };
         let expect = format!("kustomization path not found: {path:?}: {why}");
-        refuse(&[("a.yaml", CONFIG_MAP)], &spec, Reason::ArtifactFailed, &expect);
+        let files = [
+            ("a.yaml", CONFIG_MAP),
+            ("clusters/prod/a.yaml", CONFIG_MAP),
+            ("clusters/test/a.yaml", CONFIG_MAP),
+        ];
+        refuse(&files, &spec, Reason::ArtifactFailed, &expect);
     }
+}
+
+/// Flux joins the path to the root of the artifact, which it does not leave.
+#[test]
+fn a_path_above_the_root_stays_at_the_root() {
+    for path in ["../apps", "./../../apps", "/../apps/.", "x/../../apps"] {
+        let spec = RenderSpec { path: path.to_owned(), ..RenderSpec::default() };
+        check(&[("apps/a.yaml", &named("ConfigMap", "a"))], &spec, &named("ConfigMap", "a"));
+    }
+}
+
+#[test]
+fn all_objects_that_fail_are_named_with_all_their_fields_within_a_limit() {
+    let object = |name: &str, data: &str| {
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n{data}")
+    };
+    let file = [
+        object("good", "  k: ${v}\n"),
+        object("one", "  a: ${x}\n  b: fine\n  c: ${y}-${v}\n"),
+        object("two", "  open: '${v'\n"),
+        object("three", "  list: [ok, '${x}']\n"),
+    ]
+    .join("---\n");
+    let error = rendered(&[("a.yaml", &file)], &substituting(&[("v", "1")])).unwrap_err();
+    let said = error.to_string();
+    let lines: Vec<&str> = said.lines().collect();
+    let start = "of /a.yaml: envsubst error: variable substitution failed:";
+    assert_eq!(
+        lines,
+        [
+            format!(
+                "post build failed for 'ConfigMap/one' {start} variable not set (strict mode): \"x\" in data.a; data.c: variable not set \
+                 (strict mode): \"y\""
+            ),
+            format!("post build failed for 'ConfigMap/two' {start} missing closing brace in data.open"),
+            format!(
+                "post build failed for 'ConfigMap/three' {start} variable not set (strict mode): \"x\" in data.list[1]"
+            ),
+        ]
+    );
+    assert!(error.hint().unwrap().contains("write $${name} where the text is meant"));
+    let many: Vec<String> = (0..50).map(|number| object(&format!("n{number}"), "  k: ${x}\n")).collect();
+    let error =
+        rendered(&[("a.yaml", &many.join("---\n"))], &substituting(&[("v", "1")])).unwrap_err().to_string();
+    assert_eq!(error.lines().count(), 21, "{error}");
+    assert!(error.ends_with("post build failed for 30 more objects"), "{error}");
+}
+
+#[test]
+fn variables_are_listed_with_their_objects_and_with_what_is_missing() {
+    let file = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  k: ${v}\n  l: ${x}${y:=d}\n";
+    let options = Options { unset: Unset::Empty, ..Options::default() };
+    let spec = substituting(&[("v", "1"), ("unused", "1")]);
+    let result = render(&tree(&[("a.yaml", file)]), &spec, &BTreeMap::new(), &options).unwrap();
+    let listed: Vec<_> = result
+        .substituted
+        .variables
+        .iter()
+        .map(|(name, usage)| (name.as_str(), usage.is_set, usage.objects.len(), usage.missed_in.len()))
+        .collect();
+    assert_eq!(listed, [("v", true, 1, 0), ("x", false, 1, 1), ("y", false, 1, 0)]);
+}
+
+#[test]
+fn texts_that_a_substitution_turns_into_something_else_are_known_by_field_and_variable() {
+    let file = "apiVersion: v1\nkind: A\nmetadata:\n  name: a\ndata:\n  n: '${n}'\n  t: ${t}\n  list: [{env: '${n}'}]\n";
+    let result = rendered(&[("a.yaml", file)], &substituting(&[("n", "5"), ("t", "text")])).unwrap();
+    let retyped = |field: &str| Retyped {
+        object: "A/a".to_owned(),
+        field: field.to_owned(),
+        variables: vec!["n".to_owned()],
+    };
+    assert_eq!(result.substituted.retyped, [retyped(".data.list.env"), retyped(".data.n")]);
+    // Quotes in the value are what helps, those in the manifest do not.
+    let result = rendered(&[("a.yaml", file)], &substituting(&[("n", "\"5\""), ("t", "text")])).unwrap();
+    assert_eq!(result.substituted.retyped, []);
+    assert_eq!(result.objects[0].object.text(&["data", "n"]), Some("5"));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use plumb_memory::{Limit, MemoryReservation};
 use plumb_planning::fingerprint::{Fingerprint, HashKey};
 use plumb_planning::ownership::Owner;
 use plumb_planning::plan::{self, Planned};
-use plumb_rendering::{Encrypted, Options, RenderSpec, Rendered, When};
+use plumb_rendering::{Encrypted, Options, RenderSpec, Rendered, Retyped, When};
 use plumb_runtime::Worker;
 
 use super::Context;
@@ -30,6 +30,8 @@ pub struct Build {
     pub digest: String,
     /// What was accepted but should be looked at.
     pub warnings: Vec<Warning>,
+    /// Texts that a substitution has turned into something else.
+    pub retyped: Vec<Retyped>,
     reads: ReadSet,
 }
 
@@ -184,7 +186,7 @@ fn render(
     key: &HashKey,
     options: &Options,
 ) -> Result<Build, KustomizationError> {
-    let Rendered { objects, digest, reads, warnings } =
+    let Rendered { objects, digest, reads, warnings, substituted } =
         plumb_rendering::render(tree, spec, variables, options)?;
     for warning in &warnings {
         let text = warning.text.as_str();
@@ -196,5 +198,11 @@ fn render(
         );
     }
     let objects = objects.into_iter().map(|built| built.object).collect();
-    Ok(Build { planned: plan::prepare(objects, owner, key)?, digest, warnings, reads })
+    Ok(Build {
+        planned: plan::prepare(objects, owner, key)?,
+        digest,
+        warnings,
+        retyped: substituted.retyped,
+        reads,
+    })
 }

@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod reconcile;
 mod record;
 pub mod reread;
+pub mod retyped;
 pub mod teardown;
 pub mod threads;
 pub mod validate;

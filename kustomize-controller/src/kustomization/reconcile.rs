@@ -16,6 +16,7 @@ use super::build::build;
 use super::decide::{self, Past};
 use super::error::KustomizationError;
 use super::identity::{Identified, identify};
+use super::retyped;
 use super::validate::validate;
 use super::{Context, facts, health};
 use crate::drift::RestoreRequest;
@@ -121,7 +122,9 @@ async fn attempt(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Result
     let unanswered = context.cluster.unanswered().among(planned.iter().map(|planned| &planned.id));
     past.due.extend(unanswered.into_keys());
     let decision = decide::decide(planned.to_vec(), &past, &artifact.revision, valid.mode, object.spec.prune);
-    let receipt = act::act(decision, &planned, (terms, artifact), visit, kind).await?;
+    let receipt = act::act(decision, &planned, (terms, artifact), visit, kind)
+        .await
+        .map_err(|error| retyped::explain(error, &built.retyped))?;
     if receipt == Receipt::Superseded {
         return Ok(Course::Superseded);
     }

@@ -44,3 +44,27 @@ async fn warnings_of_a_build_become_one_normal_event_for_each_revision() {
     assert_eq!(warned.body["type"], "Normal");
     stand.stop().await;
 }
+
+/// The API server sees a number where a text is wanted, and neither its message nor the manifest says where it is from.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_a_substitution_made_a_number_is_rejected_with_its_variable_and_the_quotes() {
+    const MANIFEST: &str =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: prod}\ndata: {n: \"${n}\"}\n";
+    let substitute =
+        |object: &mut Value| object["spec"]["postBuild"] = json!({ "substitute": { "n": "999991" } });
+    let refuse = |api: &Scenario| {
+        let message = "failed to create typed patch object (prod/a; /v1, Kind=ConfigMap): .data.n: expected string, got \
+                       &value.valueUnstructured{Value:999991}";
+        let path = "/api/v1/namespaces/prod/configmaps/a";
+        api.on("PATCH", path, Response::status(500, "InternalError", message));
+    };
+    let stand = Stand::start(MANIFEST, substitute, refuse).await;
+    let status = stand.until_ready_is("False").await;
+    let message = status["conditions"][0]["message"].as_str().unwrap();
+    assert!(
+        message.contains(".data.n holds ${n}, whose value is not a text")
+            && message.contains("as in n: '\"value\"'"),
+        "{message}"
+    );
+    stand.stop().await;
+}

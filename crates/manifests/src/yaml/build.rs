@@ -101,7 +101,13 @@ pub(super) fn parsed(chunk: &Chunk<'_>, dialect: Dialect, budget: &mut Budget) -
         column: marker.col() + 1,
         message,
     };
-    let refused = |error: ScanError| at(error.marker(), error.info());
+    let refused = |error: ScanError| {
+        let message = error.info();
+        match tab_behind(chunk.text, error.marker(), &message) {
+            Some((line, column)) => YamlError { line: chunk.line + line - 1, column, message },
+            None => at(error.marker(), message),
+        }
+    };
     let mut parser = Parser::new_from_str_with_options(chunk.text, options);
     let mut builder = Builder {
         dialect,
@@ -119,6 +125,22 @@ pub(super) fn parsed(chunk: &Chunk<'_>, dialect: Dialect, budget: &mut Budget) -
         builder.take(event, span).map_err(|message| at(&span.start, message))?;
     }
     Ok(builder.root.unwrap_or_default())
+}
+
+/// Line and column, from 1, of the tab that an error is about, where the parser names the scalar in front of it:
+/// the tab stands at the beginning of one of the lines that follow.
+fn tab_behind(text: &str, marker: &Marker, message: &str) -> Option<(usize, usize)> {
+    if !message.contains("tab") {
+        return None;
+    }
+    let mut lines = text.lines().enumerate().skip(marker.line().saturating_sub(1));
+    let (_, first) = lines.next()?;
+    if first.chars().skip(marker.col()).any(|c| c == '\t') {
+        return None;
+    }
+    let (index, line) = lines.find(|(_, line)| !line.trim_matches([' ', '\t']).is_empty())?;
+    let column = line.chars().take_while(|c| *c == ' ').count();
+    line.chars().nth(column).filter(|c| *c == '\t').map(|_| (index + 1, column + 1))
 }
 
 /// Where a text ends whose last line has content and no line break, in characters. A block that ends there has no line

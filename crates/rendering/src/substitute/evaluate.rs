@@ -1,7 +1,7 @@
 //! What a template says with given variables.
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::glob;
 use super::template::{Act, Case, End, Expression, Part, Reach, Where};
@@ -23,11 +23,23 @@ pub(super) struct Variables {
     unset: Unset,
     work: Cell<usize>,
     output: Cell<usize>,
+    /// Names without a value and without a default since they were taken last, where those are allowed.
+    missed: RefCell<BTreeSet<String>>,
 }
 
 impl Variables {
     pub(super) fn new(values: BTreeMap<String, String>, unset: Unset) -> Self {
-        Self { values, unset, work: Cell::new(0), output: Cell::new(0) }
+        Self { values, unset, work: Cell::new(0), output: Cell::new(0), missed: RefCell::default() }
+    }
+
+    /// The names without a value and without a default that were passed over since the last call.
+    pub(super) fn take_missed(&self) -> BTreeSet<String> {
+        self.missed.take()
+    }
+
+    /// Whether a name has a value.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.values.contains_key(name)
     }
 
     fn spend(&self, work: usize) -> Result<(), String> {
@@ -81,7 +93,10 @@ fn value(expression: &Expression, variables: &Variables) -> Result<String, Strin
     }
     let value = match (known, variables.unset) {
         (Some(value), _) => value.as_str(),
-        (None, Unset::Empty) => "",
+        (None, Unset::Empty) => {
+            variables.missed.borrow_mut().insert(name.clone());
+            ""
+        }
         (None, Unset::Refused) => return Err(format!("variable not set (strict mode): {name:?}")),
     };
     variables.spend(value.len())?;

@@ -1,5 +1,7 @@
 //! Reads a text with `${…}` in it.
 
+use std::collections::BTreeSet;
+
 /// Expressions inside each other.
 const DEPTH_MAX: usize = 50;
 
@@ -15,6 +17,24 @@ pub(super) enum Part {
 pub(super) struct Expression {
     pub name: String,
     pub act: Act,
+}
+
+/// Adds the names of all variables, those inside of defaults and patterns too. The nesting is limited by the parser.
+pub(super) fn names(parts: &[Part], into: &mut BTreeSet<String>) {
+    for part in parts {
+        let Part::Expression(Expression { name, act }) = part else { continue };
+        into.insert(name.clone());
+        let mut one = |part: &Part| names(std::slice::from_ref(part), into);
+        match act {
+            Act::Plain | Act::Length | Act::Case(_) => {}
+            Act::Default(parts) => parts.iter().for_each(one),
+            Act::Slice(first, second) | Act::Replace(_, first, second) => {
+                one(first);
+                second.iter().for_each(|part| one(part));
+            }
+            Act::Trim(_, _, part) => one(part),
+        }
+    }
 }
 
 /// What is done with the value.

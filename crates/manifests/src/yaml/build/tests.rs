@@ -170,3 +170,13 @@ fn a_block_at_the_end_of_a_text_without_a_line_break_has_none() {
         assert_eq!(value(text), expect, "{text:?}");
     }
 }
+
+#[test]
+fn a_tab_is_reported_at_its_own_line_and_column() {
+    let scalar = "while scanning a plain scalar, found a tab";
+    let block = "tabs disallowed within this context (block indentation)";
+    refuse("a:\n  b: c\n\td: e\n", &format!("3:1: {scalar}"));
+    refuse("a:\n  b: c\n\n  \td: e\n", &format!("4:3: {scalar}"));
+    refuse("a:\n\tb: c\n", &format!("2:2: {block}"));
+    refuse("x: y\n---\na:\n  b: c\n\td: e\n", &format!("5:1: {scalar}"));
+}
