@@ -98,12 +98,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 pub fn build(directory: &RelPath, reach: Reach) -> Result<Build> {
     let tree = DiskTree::new(reach);
     let options = Options { reach, ..Options::default() };
-    plumb_kustomize::build(&tree, directory, &options).map_err(|error| explain(error.into(), &tree))
+    plumb_kustomize::build(&tree, directory, &options).map_err(|error| explain(error.into(), &tree.notes()))
 }
 
-/// Adds what the tree knows about the way to the error.
-pub fn explain(error: anyhow::Error, tree: &DiskTree) -> anyhow::Error {
-    let notes = tree.notes();
+/// Adds what a tree knows about the way to the error.
+pub fn explain(error: anyhow::Error, notes: &[String]) -> anyhow::Error {
     if notes.is_empty() {
         return error;
     }

@@ -50,6 +50,10 @@ fn answer(mut stream: TcpStream, references: &str) {
             "{\"metadata\": {\"name\": \"binary\"}, \"data\": {\"who\": \"/////w==\"}}".to_owned(),
         ),
     ];
+    let source = "{\"apiVersion\": \"source.toolkit.fluxcd.io/v1\", \"kind\": \"GitRepository\", \"metadata\": {\"name\": \
+                  \"r\"}, \"spec\": {\"ignore\": \"/broken.yaml\"}}";
+    let sources = "/apis/source.toolkit.fluxcd.io/v1/namespaces/prod/gitrepositories/r";
+    let known = [&known[..], &[(sources.to_owned(), source.to_owned())]].concat();
     let found = known.iter().find(|(known, _)| known == path);
     let missing =
         "{\"kind\": \"Status\", \"code\": 404, \"reason\": \"NotFound\", \"message\": \"it is not there\"}";
@@ -101,6 +105,18 @@ fn the_kustomization_and_its_variables_come_from_the_cluster() {
 }
 
 #[test]
+fn spec_ignore_of_the_source_and_the_references_of_variables_are_known() {
+    let folder = folder(serve(BOTH));
+    fs::write(folder.path().join("manifests/broken.yaml"), "no: manifest\n").unwrap();
+    let (status, output, message) = plumb(&folder, &["apps", "--list-variables"]);
+    assert_eq!((status, message.as_str()), (Some(0), ""));
+    let expect = "NAME  VALUE FROM      OBJECTS\n\
+                  only  ConfigMap/vars  ConfigMap/live-a\n\
+                  who   Secret/vars     ConfigMap/live-a\n";
+    assert_eq!(output, expect);
+}
+
+#[test]
 fn a_file_wins_over_what_is_in_the_cluster() {
     let folder = folder(serve("[]"));
     let text = "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: apps}\nspec: {interval: \
@@ -108,7 +124,8 @@ fn a_file_wins_over_what_is_in_the_cluster() {
                 me}, substituteFrom: [{kind: ConfigMap, name: vars}]}}\n";
     fs::write(folder.path().join("apps.yaml"), text).unwrap();
     let (status, output, message) = plumb(&folder, &["apps", "--kustomization-file", "apps.yaml"]);
-    assert_eq!((status, message.as_str()), (Some(0), ""));
+    let told = "# Warning: Bucket 'prod/b' is not found: its spec.ignore is not known\n";
+    assert_eq!((status, message.as_str()), (Some(0), told));
     assert!(output.contains("  name: a-file\n") && output.contains("  x: me-one\n"), "{output}");
 }
 

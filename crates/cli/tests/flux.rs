@@ -41,6 +41,11 @@ metadata:
 ---
 ";
 
+/// What is said of the one variable that has no value.
+const UNSET: &str = "# Warning: variable \"nobody\" has no value and no default, and is replaced by nothing in ConfigMap/shop/a; \
+                     Secret/not-asked is not read with --dry-run: set it in spec.postBuild.substitute, or write a default as \
+                     in ${nobody:=default}, or $${nobody} where the text is meant\n";
+
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     write(&folder, "apps.yaml", KUSTOMIZATION);
@@ -78,7 +83,7 @@ fn refuses(folder: &TempDir, words: &[&str], expect: &str) {
 #[test]
 fn a_dry_run_renders_a_directory_as_the_spec_says() {
     let folder = folder();
-    assert_eq!(plumb(&folder, &DRY), (Some(0), BUILT.to_owned(), String::new()));
+    assert_eq!(plumb(&folder, &DRY), (Some(0), BUILT.to_owned(), UNSET.to_owned()));
     assert!(
         !folder.path().join("manifests/kustomization.yaml").exists(),
         "nothing is written beside the manifests"
@@ -89,7 +94,11 @@ fn a_dry_run_renders_a_directory_as_the_spec_says() {
 fn a_strict_dry_run_refuses_variables_without_a_value() {
     let folder = folder();
     let words = [&DRY[..], &["--strict-substitute"]].concat();
-    refuses(&folder, &words, "nobody");
+    refuses(
+        &folder,
+        &words,
+        "variable not set (strict mode): \"nobody\" in data.y\n  set the variable in spec.postBuild",
+    );
 }
 
 #[test]
@@ -108,7 +117,75 @@ fn ignored_files_are_left_out_of_the_scan() {
     write(&folder, "manifests/tests/broken.yml", "no: manifest\n");
     refuses(&folder, &DRY, "/manifests/broken.yaml");
     let words = [&DRY[..], &["--ignore-paths", "/broken.yaml,tests/"]].concat();
-    assert_eq!(plumb(&folder, &words), (Some(0), BUILT.to_owned(), String::new()));
+    assert_eq!(plumb(&folder, &words), (Some(0), BUILT.to_owned(), UNSET.to_owned()));
+}
+
+/// As the source-controller leaves them out of the artifact: a file that is no manifest is no reason to fail.
+#[test]
+fn files_that_the_artifact_lacks_are_left_out() {
+    let folder = folder();
+    write(&folder, ".git/HEAD", "");
+    write(&folder, "manifests/.sops.yaml", "creation_rules: []\n");
+    assert_eq!(plumb(&folder, &DRY), (Some(0), BUILT.to_owned(), UNSET.to_owned()), "by the defaults");
+    write(&folder, "manifests/deep/broken.yaml", "no: manifest\n");
+    refuses(&folder, &DRY, "/manifests/deep/broken.yaml");
+    for (file, text) in [
+        (".sourceignore", "broken.yaml\n.sops.yaml\n"),
+        (".sourceignore", "/*\n!/manifests\n/manifests/deep/broken.yaml\n.sops.yaml\n"),
+        ("manifests/deep/.sourceignore", "/broken.yaml\n"),
+    ] {
+        write(&folder, file, text);
+        if file != ".sourceignore" {
+            // A pattern anywhere takes the place of the defaults.
+            refuses(&folder, &DRY, "/manifests/.sops.yaml");
+            fs::remove_file(folder.path().join("manifests/.sops.yaml")).unwrap();
+        }
+        assert_eq!(plumb(&folder, &DRY), (Some(0), BUILT.to_owned(), UNSET.to_owned()), "{file}: {text}");
+        fs::remove_file(folder.path().join(file)).unwrap();
+    }
+}
+
+#[test]
+fn a_file_that_is_named_and_that_the_artifact_lacks_is_missing_as_in_the_cluster() {
+    let folder = folder();
+    write(&folder, "manifests/kustomization.yaml", "resources: [deep/cm.yaml]\n");
+    write(&folder, ".sourceignore", "deep/\n");
+    // Without a repository, the directory is the root, and what is above it says nothing.
+    assert_eq!(plumb(&folder, &DRY).0, Some(0));
+    let words = [&DRY[..], &["--source-root", "."]].concat();
+    refuses(&folder, &words, "no such file or directory: ");
+    refuses(&folder, &words, "/manifests/deep/cm.yaml' is left out of the artifact: by .sourceignore in");
+    refuses(&folder, &[&DRY[..], &["--source-root", "manifests/deep"]].concat(), "is not in the source root");
+}
+
+#[test]
+fn variables_are_listed_without_their_values() {
+    let folder = folder();
+    write(
+        &folder,
+        "manifests/other.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\ndata: {x: \"${who}\", y: \"${size:=1}\"}\n",
+    );
+    let words = [&DRY[..], &["--list-variables"]].concat();
+    let expect = "NAME    VALUE FROM                 OBJECTS\n\
+                  nobody  not set                    ConfigMap/shop/a\n\
+                  size    default                    ConfigMap/shop/b\n\
+                  who     spec.postBuild.substitute  ConfigMap/shop/a, ConfigMap/shop/b\n";
+    assert_eq!(plumb(&folder, &words), (Some(0), expect.to_owned(), UNSET.to_owned()));
+}
+
+#[test]
+fn references_that_are_not_read_are_told_where_nothing_else_is_known() {
+    let folder = folder();
+    write(&folder, "apps.yaml", &KUSTOMIZATION.replace("    substitute: {who: me}\n", ""));
+    let (status, output, message) = plumb(&folder, &DRY);
+    assert!(status == Some(0) && output.contains("x: ${who}"), "{output}");
+    assert_eq!(
+        message,
+        "# Warning: no variable has a value, so none is substituted: Secret/not-asked is not read with --dry-run\n"
+    );
+    let (status, output, _) = plumb(&folder, &[&DRY[..], &["--strict"]].concat());
+    assert_eq!((status, output.as_str()), (Some(1), ""));
 }
 
 #[test]

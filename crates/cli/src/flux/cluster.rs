@@ -8,8 +8,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client, Config};
 use plumb_api::kustomize::{Kustomization, SubstituteKind, SubstituteReference};
+use serde_json::Value;
 
 /// How long one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -24,12 +26,44 @@ pub struct Wanted<'w> {
     pub from_file: Option<Kustomization>,
 }
 
+/// What a build needs beside the manifests.
+#[derive(Debug)]
+pub struct Gathered {
+    /// The Kustomization.
+    pub kustomization: Kustomization,
+    /// The variables of `spec.postBuild.substituteFrom`.
+    pub variables: BTreeMap<String, String>,
+    /// Which reference each of them is from.
+    pub origins: BTreeMap<String, String>,
+    /// References that were not read, each with the reason.
+    pub unread: Vec<String>,
+    /// `spec.ignore` of the source.
+    pub ignore: Option<String>,
+    /// What else should be known.
+    pub notes: Vec<String>,
+}
+
+impl Gathered {
+    /// A Kustomization about which no cluster is asked.
+    pub fn offline(kustomization: Kustomization) -> Self {
+        Self {
+            kustomization,
+            variables: BTreeMap::new(),
+            origins: BTreeMap::new(),
+            unread: Vec::new(),
+            ignore: None,
+            notes: Vec::new(),
+        }
+    }
+}
+
+/// The references of a Kustomization to variables.
+pub fn references(kustomization: &Kustomization) -> &[SubstituteReference] {
+    kustomization.spec.post_build.as_ref().map_or(&[], |post_build| &post_build.substitute_from)
+}
+
 /// Asks the cluster for all that the build needs.
-pub fn gather(
-    wanted: Wanted<'_>,
-    kubeconfig: Option<&Path>,
-    context: Option<&str>,
-) -> Result<(Kustomization, BTreeMap<String, String>)> {
+pub fn gather(wanted: Wanted<'_>, kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Gathered> {
     // Another provider can only have been installed by ourselves, and it would be the same one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -40,8 +74,10 @@ pub fn gather(
         let live = call(api.get(name)).await;
         let live = live.with_context(|| format!("cannot get Kustomization '{namespace}/{name}'"))?;
         let kustomization = from_file.unwrap_or(live);
-        let variables = variables(&client, &kustomization, namespace).await?;
-        Ok((kustomization, variables))
+        let mut gathered = Gathered::offline(kustomization);
+        variables(&client, &mut gathered, namespace).await?;
+        ignore(&client, &mut gathered, namespace).await;
+        Ok(gathered)
     })
 }
 
@@ -65,29 +101,57 @@ async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Cli
 }
 
 /// A later reference wins over an earlier one.
-async fn variables(
-    client: &Client,
-    kustomization: &Kustomization,
-    namespace: &str,
-) -> Result<BTreeMap<String, String>> {
-    let post_build = kustomization.spec.post_build.as_ref();
-    let references = post_build.map_or(&[][..], |post_build| &post_build.substitute_from);
-    let mut all = BTreeMap::new();
-    for SubstituteReference { kind, name, optional } in references {
+async fn variables(client: &Client, gathered: &mut Gathered, namespace: &str) -> Result<()> {
+    for SubstituteReference { kind, name, optional } in references(&gathered.kustomization).to_vec() {
         let read = match kind {
-            SubstituteKind::ConfigMap => of_config_map(client, namespace, name).await,
-            SubstituteKind::Secret => of_secret(client, namespace, name).await,
+            SubstituteKind::ConfigMap => of_config_map(client, namespace, &name).await,
+            SubstituteKind::Secret => of_secret(client, namespace, &name).await,
         };
         let reference = format!("{}/{name}", kind.as_str());
         match read.with_context(|| format!("substitute from '{reference}'"))? {
-            Some(read) => all.extend(read),
-            None if *optional => {}
+            Some(read) => {
+                for (name, value) in read {
+                    gathered.origins.insert(name.clone(), reference.clone());
+                    gathered.variables.insert(name, value);
+                }
+            }
+            None if optional => {
+                gathered
+                    .unread
+                    .push(format!("{reference} is optional and not found in namespace '{namespace}'"));
+            }
             None => {
                 return Err(anyhow!("substitute from '{reference}': not found in namespace '{namespace}'"));
             }
         }
     }
-    Ok(all)
+    Ok(())
+}
+
+/// The kinds of sources that have `spec.ignore`.
+const IGNORING: [(&str, &str); 3] =
+    [("GitRepository", "gitrepositories"), ("OCIRepository", "ocirepositories"), ("Bucket", "buckets")];
+
+/// `spec.ignore` of the source. A source that cannot be read is no reason not to build, but is told.
+async fn ignore(client: &Client, gathered: &mut Gathered, namespace: &str) {
+    let source = &gathered.kustomization.spec.source_ref;
+    let kind = source.kind.as_str();
+    let Some((_, plural)) = IGNORING.iter().find(|(known, _)| *known == kind) else { return };
+    let namespace = source.namespace_in(namespace);
+    let gvk = GroupVersionKind::gvk("source.toolkit.fluxcd.io", "v1", kind);
+    let resource = ApiResource::from_gvk_with_plural(&gvk, plural);
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    let id = format!("{kind} '{namespace}/{}'", source.name);
+    match call(api.get_opt(&source.name)).await {
+        Ok(Some(object)) => {
+            let ignore = object.data.pointer("/spec/ignore").and_then(Value::as_str);
+            gathered.ignore = ignore.map(str::to_owned);
+        }
+        Ok(None) => gathered.notes.push(format!("{id} is not found: its spec.ignore is not known")),
+        Err(error) => {
+            gathered.notes.push(format!("{id} cannot be read, so its spec.ignore is not known: {error:#}"));
+        }
+    }
 }
 
 async fn of_config_map(

@@ -1,19 +1,22 @@
 //! `plumb build kustomization NAME`: what `flux build kustomization NAME` prints. The Kustomization comes from a file or
 //! from the cluster, the manifests from a directory of this machine; `spec.path` says nothing here.
 
+mod artifact;
 mod cluster;
 mod mask;
-mod scan;
+mod variables;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use plumb_api::kustomize::Kustomization;
 use plumb_kustomize::Reach;
 use plumb_manifests::{Object, yaml};
-use plumb_rendering::{Encrypted, Options, RenderSpec, Rendered, Unset};
+use plumb_rendering::{Encrypted, Options, RenderError, RenderSpec, Rendered, Unset};
+use plumb_status::Classify as _;
 use serde_json::Value;
+
+use cluster::Gathered;
 
 use crate::disk::DiskTree;
 use crate::{build, output};
@@ -26,13 +29,18 @@ const GROUP: &str = "kustomize.toolkit.fluxcd.io";
 pub struct Arguments {
     /// Name of the Kustomization.
     name: String,
-    /// Directory with the manifests.
+    /// Directory with the manifests. Files that .sourceignore files of the source, its spec.ignore or the defaults leave out of
+    /// the artifact are left out here too.
     #[arg(long, value_name = "DIR")]
     path: PathBuf,
+    /// Root of the source: .sourceignore files in it and below it count. Default: the nearest directory with .git from --path
+    /// up, else --path.
+    #[arg(long, value_name = "DIR")]
+    source_root: Option<PathBuf>,
     /// File with the Kustomization. Default: it is read from the cluster.
     #[arg(long, value_name = "FILE")]
     kustomization_file: Option<PathBuf>,
-    /// Do not connect to the cluster. Variables from ConfigMaps and Secrets are not substituted.
+    /// Do not connect to the cluster. Variables from ConfigMaps and Secrets, and spec.ignore of the source, are not known.
     #[arg(long, requires = "kustomization_file")]
     dry_run: bool,
     /// Namespace of the Kustomization.
@@ -50,6 +58,11 @@ pub struct Arguments {
     /// Context of the kubeconfig.
     #[arg(long)]
     context: Option<String>,
+    /// List the variables of the manifests instead of the objects: name, where the value is from, and the objects that use it.
+    /// Values are not printed. A variable with neither value nor default is a warning, and replaced by nothing, unless
+    /// --strict-substitute is set.
+    #[arg(long)]
+    list_variables: bool,
     /// Treat warnings as errors: write no objects and exit with status 1.
     #[arg(long)]
     strict: bool,
@@ -65,28 +78,58 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         bail!("--recursive and --local-sources are not supported: build each Kustomization by its name");
     }
     let directory = build::locate(&arguments.path).context("invalid resource path")?;
-    let (kustomization, variables) = gather(arguments)?;
-    let spec =
-        RenderSpec { path: directory.as_str().to_owned(), ..RenderSpec::from_spec(&kustomization.spec) };
+    let gathered = gather(arguments)?;
+    let spec = RenderSpec {
+        path: directory.as_str().to_owned(),
+        ..RenderSpec::from_spec(&gathered.kustomization.spec)
+    };
     let unset = if arguments.strict_substitute { Unset::Refused } else { Unset::Empty };
     let options = Options { unset, encrypted: Encrypted::Kept, ..Options::default() };
     let disk = DiskTree::new(Reach::Tree);
-    let tree = scan::Sifted::new(&disk, directory, &arguments.ignore_paths)?;
-    let rendered = plumb_rendering::render(&tree, &spec, &variables, &options)
-        .map_err(|error| build::explain(error.into(), &disk))?;
-    output::warn(&rendered.warnings, arguments.strict)?;
-    output::write(&print(rendered, &kustomization), None)
+    let rules = artifact::Rules {
+        root: arguments.source_root.as_deref(),
+        spec: gathered.ignore.as_deref(),
+        scan: &arguments.ignore_paths,
+    };
+    let tree = artifact::ArtifactTree::new(&disk, directory, &rules)?;
+    let rendered = plumb_rendering::render(&tree, &spec, &gathered.variables, &options)
+        .map_err(|error| build::explain(explained(&error), &[disk.notes(), tree.notes()].concat()))?;
+    let mut warnings: Vec<String> = rendered.warnings.iter().map(ToString::to_string).collect();
+    warnings.extend(gathered.notes.iter().cloned());
+    warnings.extend(variables::warnings(&rendered.substituted, &gathered));
+    output::warn(&warnings, arguments.strict)?;
+    if arguments.list_variables {
+        return output::write(&variables::table(&rendered.substituted, &gathered), None);
+    }
+    output::write(&print(rendered, &gathered.kustomization), None)
 }
 
-/// The Kustomization, and the variables that its spec refers to.
-fn gather(arguments: &Arguments) -> Result<(Kustomization, BTreeMap<String, String>)> {
+/// With the remedy, where it is one for who sits in front of the files.
+fn explained(error: &RenderError) -> anyhow::Error {
+    let is_about_variables =
+        matches!(error, RenderError::Substitute { .. } | RenderError::VariableName { .. });
+    match error.hint().filter(|_| is_about_variables) {
+        Some(hint) => anyhow!("{error}\n  {hint}"),
+        None => anyhow!("{error}"),
+    }
+}
+
+/// The Kustomization, and what its spec refers to.
+fn gather(arguments: &Arguments) -> Result<Gathered> {
     let Arguments { name, namespace, kustomization_file, dry_run, kubeconfig, context, .. } = arguments;
     let from_file = match kustomization_file {
         Some(file) => Some(read(file, name, namespace)?),
         None => None,
     };
     if let (true, Some(kustomization)) = (*dry_run, &from_file) {
-        return Ok((kustomization.clone(), BTreeMap::new()));
+        let mut gathered = Gathered::offline(kustomization.clone());
+        let unread = cluster::references(kustomization).iter();
+        gathered.unread = unread
+            .map(|reference| {
+                format!("{}/{} is not read with --dry-run", reference.kind.as_str(), reference.name)
+            })
+            .collect();
+        return Ok(gathered);
     }
     let wanted = cluster::Wanted { name, namespace, from_file };
     cluster::gather(wanted, kubeconfig.as_deref(), context.as_deref())

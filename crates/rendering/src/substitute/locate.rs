@@ -127,7 +127,7 @@ fn each_text(value: &Value, field: &mut String, tell: &mut dyn FnMut(&str, &str)
         Value::Array(items) => {
             for (place, item) in items.iter().enumerate() {
                 let length = field.len();
-                field.push_str(&format!("[{place}]"));
+                field.extend(["[", &place.to_string(), "]"]);
                 each_text(item, field, tell);
                 field.truncate(length);
             }

@@ -30,7 +30,9 @@ pub(super) fn names(parts: &[Part], into: &mut BTreeSet<String>) {
             Act::Default(parts) => parts.iter().for_each(one),
             Act::Slice(first, second) | Act::Replace(_, first, second) => {
                 one(first);
-                second.iter().for_each(|part| one(part));
+                if let Some(second) = second {
+                    one(second);
+                }
             }
             Act::Trim(_, _, part) => one(part),
         }
