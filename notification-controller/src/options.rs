@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, ValueEnum};
 use plumb_alerting::rule::CrossNamespace;
 use plumb_api::meta::GoDuration;
-use plumb_egress::{AddressClass, AddressPolicy};
 use plumb_runtime::config::{
     Common, ConfigError, FeatureGate, Listen, UnsupportedFlag, only_defaults, parse_bool,
 };
+use plumb_transport::address::{AddressClass, AddressPolicy};
 
 /// The feature gates, at the only values that are accepted.
 pub const GATES: &[FeatureGate] = &[

@@ -8,10 +8,10 @@ use http::{Response, StatusCode};
 use plumb_alerting::rule::AlertId;
 use plumb_api::event::Event;
 use plumb_api::notification::{Alert, Provider, Receiver};
-use plumb_egress::AddressPolicy;
 use plumb_memory::MemoryPool;
 use plumb_status::Reason;
 use plumb_testkit::scenario::{Response as ApiAnswer, Scenario};
+use plumb_transport::address::AddressPolicy;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 

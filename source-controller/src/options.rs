@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use plumb_api::meta::GoDuration;
-use plumb_egress::AddressPolicy;
 use plumb_git::Limits;
 use plumb_runtime::config::{Common, ConfigError, FeatureGate, Listen, UnsupportedFlag, Work, only_defaults};
 use plumb_store::Retention;
+use plumb_transport::address::AddressPolicy;
 
 /// The feature gates, at the only values that are accepted.
 pub const GATES: &[FeatureGate] = &[

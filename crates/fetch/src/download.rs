@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::StreamExt;
 use plumb_api::meta::Artifact;
 use plumb_filetree::digest::Hasher;
 use plumb_memory::{Limit, MemoryPool, MemoryReservation};
-use reqwest::{Response, StatusCode, redirect};
+use plumb_transport::{BodyError, ClientConfig, ConnectionError, Proxy, Redirects, read_body};
+use reqwest::StatusCode;
 use tokio::sync::Semaphore;
 use url::Url;
 
@@ -95,13 +95,14 @@ impl Fetcher {
         limits: FetchLimits,
         memory: MemoryPool,
     ) -> Result<Self, FetchError> {
-        let client = reqwest::Client::builder()
-            .redirect(redirect::Policy::none())
-            // Artifacts are served inside of the cluster.
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .build()
-            .map_err(|source| FetchError::Client { source })?;
+        // Artifacts are served inside of the cluster, by hosts that the policy lists.
+        let config = ClientConfig {
+            proxy: Proxy::None,
+            connect_timeout: CONNECT_TIMEOUT,
+            redirects: Redirects::None,
+            ..ClientConfig::default()
+        };
+        let client = config.build().map_err(|source| FetchError::Client { source })?;
         let cache = Cache::new(limits.cache_bytes_max, memory.clone());
         Ok(Self {
             inner: Arc::new(Inner {
@@ -171,9 +172,7 @@ impl Fetcher {
 
     async fn fetch_once(&self, consumer: &str, url: &Url, hex: &str) -> Result<ArtifactTree, FetchError> {
         let limits = self.inner.limits.unpack;
-        let bytes_max = self.inner.limits.archive_bytes_max;
-        let archive_limit = Limit { name: "archive of an artifact", bytes_max };
-        let mut packed = self.inner.memory.reservation(consumer, archive_limit);
+        let mut packed = self.inner.memory.reservation(consumer, self.archive_limit());
         let archive = self.download_with_retry(url, hex, &mut packed).await?;
         let files_limit = Limit { name: "files of an artifact", bytes_max: limits.unpacked_bytes_max };
         let mut memory = self.inner.memory.reservation(consumer, files_limit);
@@ -188,6 +187,10 @@ impl Fetcher {
             source => FetchError::Unpack { url: url.to_string(), source },
         })?;
         Ok(self.inner.cache.take_over(tree, memory))
+    }
+
+    fn archive_limit(&self) -> Limit {
+        Limit { name: "archive of an artifact", bytes_max: self.inner.limits.archive_bytes_max }
     }
 
     async fn download_with_retry(
@@ -219,11 +222,9 @@ impl Fetcher {
         hex: &str,
         memory: &mut MemoryReservation,
     ) -> Result<Vec<u8>, FetchError> {
-        let transfer = |source: reqwest::Error| FetchError::Transfer {
-            url: url.to_string(),
-            source: source.without_url(),
-        };
-        let response = self.inner.client.get(url.clone()).send().await.map_err(transfer)?;
+        let transfer = |source| FetchError::Transfer { url: url.to_string(), source };
+        let sent = self.inner.client.get(url.clone()).send().await;
+        let response = sent.map_err(|error| transfer(ConnectionError::of(&error)))?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND | StatusCode::GONE => {
@@ -231,7 +232,14 @@ impl Fetcher {
             }
             status => return Err(FetchError::Status { status: status.as_u16(), url: url.to_string() }),
         }
-        let (archive, actual) = self.read_body(url, response, memory).await?;
+        let mut hasher = Hasher::default();
+        let read = read_body(response, self.archive_limit(), memory, |piece| hasher.update(piece)).await;
+        let archive = read.map_err(|error| match error {
+            BodyError::TooLarge { name: _, max } => FetchError::TooLarge { url: url.to_string(), max },
+            BodyError::OverBudget(source) => FetchError::OverBudget { url: url.to_string(), source },
+            BodyError::Connection(source) => transfer(source),
+        })?;
+        let actual = hasher.finish_hex();
         if actual == hex {
             Ok(archive)
         } else {
@@ -241,41 +249,6 @@ impl Fetcher {
                 actual,
             })
         }
-    }
-
-    async fn read_body(
-        &self,
-        url: &Url,
-        response: Response,
-        memory: &mut MemoryReservation,
-    ) -> Result<(Vec<u8>, String), FetchError> {
-        let max = self.inner.limits.archive_bytes_max;
-        let too_large = || FetchError::TooLarge { url: url.to_string(), max };
-        let announced = response.content_length();
-        if announced.is_some_and(|length| length > max) {
-            return Err(too_large());
-        }
-        // Nothing is allocated because a server says that it will send it.
-        let mut archive = Vec::new();
-        let mut hasher = Hasher::default();
-        let mut body = response.bytes_stream();
-        while let Some(piece) = body.next().await {
-            let piece = piece.map_err(|source| FetchError::Transfer {
-                url: url.to_string(),
-                source: source.without_url(),
-            })?;
-            if u64::try_from(archive.len() + piece.len()).map_or(true, |length| length > max) {
-                return Err(too_large());
-            }
-            // A buffer that grows is copied into one of twice its size.
-            let buffers = ((archive.len() + piece.len()).saturating_mul(2) as u64).min(max);
-            memory
-                .try_grow(buffers.saturating_sub(memory.bytes()))
-                .map_err(|source| FetchError::OverBudget { url: url.to_string(), source })?;
-            hasher.update(&piece);
-            archive.extend_from_slice(&piece);
-        }
-        Ok((archive, hasher.finish_hex()))
     }
 }
 

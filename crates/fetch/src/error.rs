@@ -2,6 +2,7 @@
 
 use plumb_memory::OverBudget;
 use plumb_status::{Classify, Consequence, Reason};
+use plumb_transport::{ClientError, ConnectionError};
 
 use crate::unpack::UnpackError;
 
@@ -33,7 +34,7 @@ pub enum FetchError {
     Client {
         /// Why.
         #[source]
-        source: reqwest::Error,
+        source: ClientError,
     },
     /// The server does not have the file.
     #[error("artifact not found at {url}")]
@@ -56,7 +57,7 @@ pub enum FetchError {
         url: String,
         /// Why.
         #[source]
-        source: reqwest::Error,
+        source: ConnectionError,
     },
     /// No answer in time.
     #[error("download of {url} took longer than {seconds} s")]

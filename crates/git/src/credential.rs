@@ -1,81 +1,51 @@
-//! Where a repository is and how to be let in. Passwords and tokens have no Debug and no Display; they are read in three places
-//! only: the request, the name of a mirror, and the scrubbing of error texts.
-
-use std::fmt;
+//! Where a repository is, and the credentials for it. They are read in three places only: the request, the name of a mirror, and
+//! the scrubbing of error texts.
 
 use hmac::{Hmac, KeyInit, Mac};
-use plumb_api::sealed::Sealed;
+use plumb_transport::{Credential, OriginCredential, Trust, shown_text};
 use sha2::Sha256;
 use url::Url;
 
 /// A secret shorter than this is not scrubbed from texts: it would eat ordinary words.
 const SCRUBBED_LENGTH_MIN: usize = 4;
 
-/// How to be let in.
-#[derive(Clone, Default)]
-pub enum Credential {
-    /// Without credentials.
-    #[default]
-    None,
-    /// HTTP basic auth.
-    Basic {
-        /// The name.
-        username: String,
-        /// The password.
-        password: Sealed,
-    },
-    /// A bearer token.
-    Bearer {
-        /// The token.
-        token: Sealed,
-    },
-}
-
-impl fmt::Debug for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "None",
-            Self::Basic { .. } => "Basic",
-            Self::Bearer { .. } => "Bearer",
-        })
-    }
-}
-
-/// Whom to trust, and as whom to be trusted, in TLS.
-#[derive(Clone, Default)]
-pub struct Trust {
-    /// PEM certificates to trust instead of the system's.
-    pub ca: Option<Vec<u8>>,
-    /// PEM certificate chain and key to present.
-    pub client: Option<(Vec<u8>, Sealed)>,
-}
-
-impl fmt::Debug for Trust {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Trust {{ ca: {}, client: {} }}", self.ca.is_some(), self.client.is_some())
-    }
-}
-
 /// A repository and how to reach it.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     url: Url,
     credential: Credential,
+    origin: CredentialOrigin,
+    bound: OriginCredential,
     trust: Trust,
+}
+
+/// Where the credentials of a request came from, for the remedy when a server rejects them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialOrigin {
+    /// None were sent.
+    None,
+    /// The user info of the URL.
+    Url,
+    /// The caller: a Secret.
+    Given,
 }
 
 /// A URL is not one of a repository over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// It does not parse or has no host.
-    #[error("repository URL is not valid: {problem}")]
+    #[error("repository URL '{url}' is not valid: {problem}")]
     BadUrl {
+        /// The URL, as far as it may be shown.
+        url: String,
         /// What is wrong.
         problem: String,
     },
     /// Another scheme than http and https.
-    #[error("repository URL has the scheme {scheme:?}, this version only reads http and https")]
+    #[error("repository URL '{url}' is not valid: scheme {scheme:?} is not supported, use http or https")]
     Scheme {
+        /// The URL, as far as it may be shown.
+        url: String,
         /// The scheme.
         scheme: String,
     },
@@ -84,24 +54,25 @@ pub enum EndpointError {
 impl Endpoint {
     /// A repository. Credentials in the URL count where none are given.
     pub fn new(url: &str, credential: Credential, trust: Trust) -> Result<Self, EndpointError> {
-        let mut url =
-            Url::parse(url).map_err(|error| EndpointError::BadUrl { problem: error.to_string() })?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(EndpointError::Scheme { scheme: url.scheme().to_owned() });
+        let bad = |problem: String| EndpointError::BadUrl { url: shown_text(url), problem };
+        let mut parsed = Url::parse(url).map_err(|error| bad(error.to_string()))?;
+        if !matches!(parsed.scheme(), "http" | "https") {
+            let scheme = parsed.scheme().to_owned();
+            return Err(EndpointError::Scheme { url: shown_text(url), scheme });
         }
-        if url.host_str().is_none_or(str::is_empty) {
-            return Err(EndpointError::BadUrl { problem: "it has no host".to_owned() });
+        if parsed.host_str().is_none_or(str::is_empty) {
+            return Err(bad("it has no host".to_owned()));
         }
-        let from_url = userinfo(&url);
-        let without_userinfo = url.set_username("").and_then(|()| url.set_password(None));
-        without_userinfo.map_err(|()| EndpointError::BadUrl {
-            problem: "its credentials cannot be set apart".to_owned(),
-        })?;
-        let credential = match credential {
-            Credential::None => from_url,
-            given => given,
+        let from_url = userinfo(&parsed);
+        let without_userinfo = parsed.set_username("").and_then(|()| parsed.set_password(None));
+        without_userinfo.map_err(|()| bad("its credentials cannot be set apart".to_owned()))?;
+        let (credential, origin) = match credential {
+            Credential::None if from_url.is_some() => (from_url, CredentialOrigin::Url),
+            Credential::None => (Credential::None, CredentialOrigin::None),
+            given => (given, CredentialOrigin::Given),
         };
-        Ok(Self { url, credential, trust })
+        let bound = OriginCredential::new(&parsed, &credential).map_err(|error| bad(error.to_string()))?;
+        Ok(Self { url: parsed, credential, origin, bound, trust })
     }
 
     /// The URL, without credentials.
@@ -111,11 +82,15 @@ impl Endpoint {
 
     /// Whether credentials go over an unencrypted connection.
     pub fn is_exposed(&self) -> bool {
-        self.url.scheme() == "http" && !matches!(self.credential, Credential::None)
+        self.url.scheme() == "http" && self.credential.is_some()
     }
 
-    pub(crate) fn credential(&self) -> &Credential {
-        &self.credential
+    pub(crate) fn credential_origin(&self) -> CredentialOrigin {
+        self.origin
+    }
+
+    pub(crate) fn bound_credential(&self) -> &OriginCredential {
+        &self.bound
     }
 
     pub(crate) fn trust(&self) -> &Trust {
@@ -218,14 +193,36 @@ mod tests {
     fn credentials_of_the_url_are_a_fallback_and_never_shown() {
         let one = endpoint("http://me:p%40ss+w=x&y@host/repo", Credential::None);
         assert!(
-            matches!(one.credential(), Credential::Basic { username, password } if username == "me" && password.matches(b"p@ss+w=x&y"))
+            matches!(&one.credential, Credential::Basic { username, password } if username == "me" && password.matches(b"p@ss+w=x&y"))
         );
         assert_eq!(one.url().as_str(), "http://host/repo");
         assert!(!format!("{one:?}").contains("ss+w"));
         assert!(one.is_exposed());
         let two = endpoint("http://me:other@host/repo", basic("given"));
-        assert!(matches!(two.credential(), Credential::Basic { password, .. } if password.matches(b"given")));
+        assert!(matches!(&two.credential, Credential::Basic { password, .. } if password.matches(b"given")));
         assert!(!endpoint("http://host/repo", Credential::None).is_exposed());
+    }
+
+    #[test]
+    fn a_url_that_is_not_valid_is_shown_without_its_credentials() {
+        for (url, expect) in [
+            ("http://h:99999/x", "repository URL 'http://h:99999/x' is not valid: invalid port number"),
+            (
+                "http://me:s3cret@h:99999/x",
+                "repository URL 'http://…@h:99999/x' is not valid: invalid port number",
+            ),
+            (
+                "http://me:s3cret%0A@h/x",
+                "repository URL 'http://…@h/x' is not valid: the password ends with a line break",
+            ),
+            (
+                "ftp://h/x",
+                "repository URL 'ftp://h/x' is not valid: scheme \"ftp\" is not supported, use http or https",
+            ),
+        ] {
+            let error = Endpoint::new(url, Credential::None, Trust::default()).unwrap_err();
+            assert_eq!(error.to_string(), expect);
+        }
     }
 
     #[test]

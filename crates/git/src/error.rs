@@ -1,11 +1,14 @@
 //! What can go wrong with a repository. Texts of servers and libraries arrive scrubbed; no error carries a credential.
 
-use plumb_egress::RejectedAddress;
 use plumb_filetree::{PathError, TreeError, ignore::TooManyPatterns};
 use plumb_memory::OverBudget;
 use plumb_status::{Classify, Consequence, Reason};
+use plumb_transport::{ClientError, ConnectionError, address::RejectedAddress};
 
-use crate::{constraint::ConstraintError, credential::EndpointError};
+use crate::{
+    constraint::ConstraintError,
+    credential::{CredentialOrigin, EndpointError},
+};
 
 /// What can go wrong with a repository.
 #[derive(Debug, thiserror::Error)]
@@ -16,15 +19,14 @@ pub enum GitError {
         /// Why.
         source: EndpointError,
     },
-    /// The certificates or keys for TLS cannot be used.
-    #[error("the {what} for {url} cannot be used: {detail}")]
-    Certificate {
+    /// The HTTP client cannot be set up.
+    #[error("unable to connect to '{url}'")]
+    Client {
         /// The repository.
         url: String,
-        /// Which part.
-        what: &'static str,
         /// Why.
-        detail: String,
+        #[source]
+        source: ClientError,
     },
     /// The semver range does not parse.
     #[error("{source}")]
@@ -39,22 +41,34 @@ pub enum GitError {
         commit: String,
     },
     /// The server wants other credentials, or some.
-    #[error("unable to list remote for '{url}': authentication required: set or correct spec.secretRef")]
+    #[error(
+        "unable to list remote for '{url}': authentication required: {}",
+        match sent {
+            CredentialOrigin::None => "no credentials were sent",
+            CredentialOrigin::Url | CredentialOrigin::Given => "the server rejected the credentials",
+        }
+    )]
     Unauthenticated {
         /// The repository.
         url: String,
+        /// Which credentials were sent.
+        sent: CredentialOrigin,
     },
-    /// The server knows who asks and refuses.
+    /// The server does not let these credentials, or a request without any, read the repository.
     #[error("unable to list remote for '{url}': authorization failed")]
     Forbidden {
         /// The repository.
         url: String,
+        /// Which credentials were sent.
+        sent: CredentialOrigin,
     },
-    /// There is no such repository.
+    /// There is no such repository, or none that these credentials may know of.
     #[error("unable to list remote for '{url}': repository not found")]
     RepositoryNotFound {
         /// The repository.
         url: String,
+        /// Which credentials were sent.
+        sent: CredentialOrigin,
     },
     /// The repository has no commit.
     #[error("git repository at '{url}' is empty")]
@@ -69,12 +83,18 @@ pub enum GitError {
         url: String,
         /// What was looked for.
         reference: String,
+        /// The field that names it; none where it is the default.
+        field: Option<&'static str>,
+        /// The branch that the repository has as its default, where the server tells.
+        default_branch: Option<String>,
     },
     /// No tag meets the range.
     #[error("no match found for semver: {range}")]
     NoVersion {
         /// The range.
         range: String,
+        /// The tag with the highest version, if any tag is a version.
+        highest: Option<String>,
     },
     /// The commit does not exist, or the server does not hand it out.
     #[error("object not found: commit {commit} in '{url}'")]
@@ -162,7 +182,33 @@ pub enum GitError {
         /// What it leads to.
         kind: String,
     },
-    /// Talking to the server failed.
+    /// The connection failed.
+    #[error("unable to {action} '{url}': {source}")]
+    Connection {
+        /// What was attempted.
+        action: &'static str,
+        /// The repository.
+        url: String,
+        /// Why.
+        source: ConnectionError,
+    },
+    /// The server redirects to something else.
+    #[error(
+        "unable to list remote for '{url}': the server redirects to {target}, which is not the same repository"
+    )]
+    OtherRepository {
+        /// The repository.
+        url: String,
+        /// Where to, as far as it may be shown.
+        target: String,
+    },
+    /// The server answers with something else than Git's protocol.
+    #[error("unable to list remote for '{url}': the response is not one of a Git server")]
+    NotGit {
+        /// The repository.
+        url: String,
+    },
+    /// The exchange with the server failed.
     #[error("unable to {action} '{url}': {detail}")]
     Transport {
         /// What was attempted.
@@ -263,7 +309,10 @@ impl GitError {
         match self {
             Self::Mirror { .. } | Self::Object { .. } | Self::Transport { .. } => true,
             Self::Endpoint { .. }
-            | Self::Certificate { .. }
+            | Self::Client { .. }
+            | Self::Connection { .. }
+            | Self::OtherRepository { .. }
+            | Self::NotGit { .. }
             | Self::Range { .. }
             | Self::CommitId { .. }
             | Self::Unauthenticated { .. }
@@ -295,12 +344,15 @@ impl Classify for GitError {
     fn reason(&self) -> Reason {
         match self {
             Self::Endpoint { .. } => Reason::UrlInvalid,
-            Self::Certificate { .. } => Reason::AuthenticationFailed,
             Self::Empty { .. } => Reason::EmptyGitRepository,
             Self::FileName { .. } | Self::Path { .. } => Reason::InvalidPath,
             Self::Ignore { .. } => Reason::SourceIgnoreError,
             Self::Mirror { .. } => Reason::CacheOperationFailed,
-            Self::Range { .. }
+            Self::Client { .. }
+            | Self::Connection { .. }
+            | Self::OtherRepository { .. }
+            | Self::NotGit { .. }
+            | Self::Range { .. }
             | Self::CommitId { .. }
             | Self::Unauthenticated { .. }
             | Self::Forbidden { .. }
@@ -328,7 +380,10 @@ impl Classify for GitError {
         match self {
             // Only another spec helps.
             Self::Endpoint { .. } | Self::CommitId { .. } => Consequence::Stall,
-            Self::Certificate { .. }
+            Self::Client { .. }
+            | Self::Connection { .. }
+            | Self::OtherRepository { .. }
+            | Self::NotGit { .. }
             | Self::Range { .. }
             | Self::Unauthenticated { .. }
             | Self::Forbidden { .. }
@@ -356,5 +411,9 @@ impl Classify for GitError {
             | Self::Ignore { .. }
             | Self::Interrupted { .. } => Consequence::Retry,
         }
+    }
+
+    fn hint(&self) -> Option<String> {
+        crate::remedy::of(self)
     }
 }

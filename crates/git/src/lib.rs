@@ -10,16 +10,16 @@ mod leftovers;
 mod mirror;
 mod pressure;
 mod reference;
+mod remedy;
 mod session;
 mod slots;
 mod task;
 mod threads;
-mod tls;
 mod transport;
 mod tree;
 
 pub use constraint::{Constraint, ConstraintError};
-pub use credential::{Credential, Endpoint, EndpointError, Trust};
+pub use credential::{CredentialOrigin, Endpoint, EndpointError};
 pub use error::GitError;
 pub use reference::{Found, Reference};
 pub use task::{Checkout, Git, Limits, MIRRORS_BYTES_DEFAULT, Resources, Session};

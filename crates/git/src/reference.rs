@@ -17,6 +17,8 @@ const DEFAULT_BRANCH: &str = "master";
 pub enum Reference {
     /// The tip of a branch.
     Branch(String),
+    /// The tip of the branch `master`: no reference is named.
+    Unset,
     /// A tag.
     Tag(String),
     /// The highest tag in a range of versions.
@@ -83,8 +85,19 @@ impl Reference {
                 Self::Version(Constraint::parse(range).map_err(|source| GitError::Range { source })?)
             }
             (_, _, _, Some(tag)) => Self::Tag(tag.to_owned()),
-            _ => Self::Branch(branch.unwrap_or(DEFAULT_BRANCH).to_owned()),
+            _ => branch.map_or(Self::Unset, |branch| Self::Branch(branch.to_owned())),
         })
+    }
+
+    /// The field of the spec that names what is looked for in the list.
+    fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::Unset => None,
+            Self::Branch(_) | Self::Commit { .. } => Some("spec.ref.branch"),
+            Self::Tag(_) => Some("spec.ref.tag"),
+            Self::Version(_) => Some("spec.ref.semver"),
+            Self::Name(_) => Some("spec.ref.name"),
+        }
     }
 
     /// The branch that the commit has to be on, and the branch's tip, where the commit is not that tip itself.
@@ -103,6 +116,7 @@ impl Reference {
             Self::Branch(branch) | Self::Commit { branch: Some(branch), .. } => {
                 Some(format!("refs/heads/{branch}"))
             }
+            Self::Unset => Some(format!("refs/heads/{DEFAULT_BRANCH}")),
             Self::Tag(tag) => Some(format!("refs/tags/{tag}")),
             Self::Version(_) => Some("refs/tags/".to_owned()),
             Self::Name(name) => Some(name.clone()),
@@ -112,7 +126,12 @@ impl Reference {
 
     /// The commit among the listed references; an error names what is missing.
     pub(crate) fn choose(&self, url: &str, refs: &[Ref]) -> Result<Found, GitError> {
-        let missing = |reference: String| GitError::ReferenceNotFound { url: url.to_owned(), reference };
+        let missing = |reference: String| GitError::ReferenceNotFound {
+            url: url.to_owned(),
+            reference,
+            field: self.field(),
+            default_branch: default_branch(refs),
+        };
         let exact = |full: String, name: &str| {
             let target =
                 refs.iter().find_map(|listed| target(listed).filter(|(listed, _, _)| *listed == full));
@@ -121,6 +140,7 @@ impl Reference {
         };
         match self {
             Self::Branch(branch) => exact(format!("refs/heads/{branch}"), branch),
+            Self::Unset => exact(format!("refs/heads/{DEFAULT_BRANCH}"), DEFAULT_BRANCH),
             Self::Tag(tag) => exact(format!("refs/tags/{tag}"), tag),
             Self::Name(name) => exact(name.clone(), name),
             Self::Version(range) => highest(range, refs),
@@ -146,8 +166,32 @@ fn highest(range: &Constraint, refs: &[Ref]) -> Result<Found, GitError> {
     });
     let (_, tag, want, commit) = candidates
         .max_by(|(a, a_tag, ..), (b, b_tag, ..)| a.cmp(b).then_with(|| a_tag.cmp(b_tag)))
-        .ok_or_else(|| GitError::NoVersion { range: range.as_str().to_owned() })?;
+        .ok_or_else(|| GitError::NoVersion {
+            range: range.as_str().to_owned(),
+            highest: highest_tag(refs),
+        })?;
     Ok(Found { name: Some(tag), commit, want, tip: None })
+}
+
+/// The tag with the highest version, in a range or not.
+fn highest_tag(refs: &[Ref]) -> Option<String> {
+    let versions = refs.iter().filter_map(|listed| {
+        let (full, ..) = target(listed)?;
+        let tag = full.strip_prefix("refs/tags/")?.to_owned();
+        Some((parse_tag(&tag)?, tag))
+    });
+    versions.max().map(|(_, tag)| tag)
+}
+
+/// The branch that `HEAD` stands for, if it is listed.
+pub(crate) fn default_branch(refs: &[Ref]) -> Option<String> {
+    refs.iter().find_map(|listed| match listed {
+        Ref::Symbolic { full_ref_name, target, .. } | Ref::Unborn { full_ref_name, target } => {
+            let branch = target.to_string().strip_prefix("refs/heads/")?.to_owned();
+            (full_ref_name == "HEAD").then_some(branch)
+        }
+        Ref::Peeled { .. } | Ref::Direct { .. } => None,
+    })
 }
 
 /// A listed reference as (full name, what to ask for, the commit it leads to).
@@ -220,10 +264,7 @@ mod tests {
         assert!(matches!(all(None).unwrap(), Reference::Name(_)));
         let fields = Reference::from_fields(Some("main"), Some("t"), Some("1.x"), Some(""), None);
         assert!(matches!(fields.unwrap(), Reference::Version(_)));
-        assert_eq!(
-            Reference::from_fields(None, None, None, None, None).unwrap(),
-            Reference::Branch("master".into())
-        );
+        assert_eq!(Reference::from_fields(None, None, None, None, None).unwrap(), Reference::Unset);
     }
 
     #[test]

@@ -5,8 +5,7 @@ use std::{
     io::{self, BufRead, Read},
     num::NonZeroU32,
     path::Path,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
+    sync::atomic::AtomicBool,
 };
 
 use gix::{
@@ -21,23 +20,18 @@ use gix::{
         handshake::Ref,
         ls_refs::RefPrefixes,
     },
-    sec::identity::Account,
 };
-use gix_transport::{
-    Protocol, Service,
-    client::{TransportWithoutIO, blocking_io::http::Transport},
-};
-use plumb_api::sealed::Sealed;
-use plumb_egress::{AddressPolicy, CheckedResolver};
+use gix_transport::{Protocol, Service, client::blocking_io::http::Transport};
 use plumb_memory::{Limit, MemoryReservation};
-use reqwest::{StatusCode, header::HeaderValue};
+use plumb_transport::{ClientConfig, ConnectionError, Redirects, address::AddressPolicy};
+use reqwest::StatusCode;
 use tokio::runtime::Handle;
 
 use crate::{
     bounds::Bounds,
-    credential::{Credential, Endpoint},
+    credential::Endpoint,
     error::GitError,
-    tls,
+    reference::default_branch,
     transport::{Control, Fault, HttpTransport},
 };
 
@@ -45,8 +39,6 @@ use crate::{
 const AGENT: &str = concat!("plumb/", env!("CARGO_PKG_VERSION"));
 /// History is not needed: one commit is fetched.
 const DEPTH: NonZeroU32 = NonZeroU32::MIN;
-/// How long a connection may take to come up.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Bytes of a handshake or of a list of references, as they come over the network.
 pub(crate) const REFERENCES_BYTES_MAX: u64 = 16 << 20;
 /// References in one list.
@@ -101,30 +93,14 @@ pub(crate) enum Extent {
 impl Conversation {
     /// Connects and shakes hands.
     pub(crate) fn open(endpoint: &Endpoint, dialer: &Dialer, bounds: &Bounds) -> Result<Self, GitError> {
-        let bearer = match endpoint.credential() {
-            Credential::Bearer { token } => Some(bearer(endpoint, token)?),
-            Credential::None | Credential::Basic { .. } => None,
-        };
         let client = client(endpoint, dialer)?;
         let (runtime, policy) = (dialer.runtime.clone(), dialer.policy);
+        let credential = endpoint.bound_credential().clone();
         let (http, control) =
-            HttpTransport::new(client, runtime, policy, bearer, bounds, REFERENCES_BYTES_MAX);
+            HttpTransport::new(client, runtime, policy, credential, bounds, REFERENCES_BYTES_MAX);
         let failed = |error: gix::Error| refine(endpoint, &control, bounds, &error);
         let url = gix::url::parse(endpoint.url().as_str()).map_err(failed)?;
         let mut transport = Transport::new_http(http, url, Protocol::V2, false);
-        if let Credential::Basic { username, password } = endpoint.credential() {
-            let password = text(endpoint, "password", password)?;
-            let account = Account {
-                username: username.clone(),
-                password: password.to_owned(),
-                oauth_refresh_token: None,
-            };
-            transport.set_identity(account).map_err(|error| GitError::Transport {
-                action: bounds.action,
-                url: endpoint.url().to_string(),
-                detail: endpoint.scrub(&plumb_status::chain(&error)),
-            })?;
-        }
         let handshake =
             protocol::handshake(&mut transport, Service::UploadPack, |_| Ok(None), Vec::new(), &mut Discard)
                 .map_err(failed)?;
@@ -157,6 +133,33 @@ impl Conversation {
             return Err(GitError::TooManyReferences { url, max, unit: "references" });
         }
         Ok(refs)
+    }
+
+    /// An error for a missing reference, with what else the repository has: nothing at all, or another default branch. `listed` is
+    /// what was listed for the reference.
+    pub(crate) fn explain(
+        &mut self,
+        missing: GitError,
+        listed: &[Ref],
+        bounds: &Bounds,
+        memory: impl Fn() -> MemoryReservation,
+    ) -> GitError {
+        // Where nothing was listed, only the whole list tells whether the repository is empty.
+        let prefix = if listed.is_empty() { None } else { Some("HEAD") };
+        match self.list(prefix, bounds, memory()) {
+            Ok(all) if listed.is_empty() && all.iter().all(|listed| matches!(listed, Ref::Unborn { .. })) => {
+                GitError::Empty { url: self.endpoint.url().to_string() }
+            }
+            Ok(all) => match missing {
+                GitError::ReferenceNotFound { url, reference, field, default_branch: _ } => {
+                    let default_branch = default_branch(&all);
+                    GitError::ReferenceNotFound { url, reference, field, default_branch }
+                }
+                other => other,
+            },
+            Err(GitError::TooManyReferences { .. }) => missing,
+            Err(error) => error,
+        }
     }
 
     /// Gives back what [`Self::list`] was charged: its references are no longer held.
@@ -228,43 +231,14 @@ fn agent() -> protocol::command::Feature {
 }
 
 fn client(endpoint: &Endpoint, dialer: &Dialer) -> Result<reqwest::Client, GitError> {
-    let refused = |what, detail| GitError::Certificate { url: endpoint.url().to_string(), what, detail };
-    let trust = endpoint.trust();
-    let tls = tls::client_config(trust).map_err(|error| refused(error.what, error.detail))?;
-    let builder = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT)
-        .dns_resolver(Arc::new(CheckedResolver::new(dialer.policy)));
-    let builder = match (tls, &trust.client) {
-        (Some(tls), _) => builder.tls_backend_preconfigured(tls),
-        (None, Some((chain, key))) => {
-            let pem = [chain.as_slice(), b"\n", key.expose()].concat();
-            let bad = |_| refused("client certificate", "it does not parse".to_owned());
-            builder.identity(reqwest::Identity::from_pem(&pem).map_err(bad)?)
-        }
-        (None, None) => builder,
+    // Redirects are followed by the transport, by Git's rule; its waits have the deadline of the operation.
+    let config = ClientConfig {
+        trust: endpoint.trust().clone(),
+        addresses: Some(dialer.policy),
+        redirects: Redirects::None,
+        ..ClientConfig::default()
     };
-    builder.build().map_err(|error| refused("TLS settings", plumb_status::chain(&error)))
-}
-
-fn bearer(endpoint: &Endpoint, token: &Sealed) -> Result<HeaderValue, GitError> {
-    let token = text(endpoint, "bearer token", token)?;
-    let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| GitError::Certificate {
-        url: endpoint.url().to_string(),
-        what: "bearer token",
-        detail: "it is not a line of text".to_owned(),
-    })?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-/// A secret as it goes into a header: one line of text.
-fn text<'a>(endpoint: &Endpoint, what: &'static str, secret: &'a Sealed) -> Result<&'a str, GitError> {
-    secret.expose_str().filter(|text| !text.contains(char::is_control)).ok_or_else(|| GitError::Certificate {
-        url: endpoint.url().to_string(),
-        what,
-        detail: "it is not a line of text".to_owned(),
-    })
+    config.build().map_err(|source| GitError::Client { url: endpoint.url().to_string(), source })
 }
 
 fn receive_pack(
@@ -383,33 +357,38 @@ pub(crate) fn has_object(repository: &gix::Repository, id: ObjectId) -> bool {
 /// The typed error for what the transport says: the cause that it kept, else gix's own text.
 fn refine(endpoint: &Endpoint, control: &Control, bounds: &Bounds, error: &gix::Error) -> GitError {
     let (action, url) = (bounds.action, endpoint.url().to_string());
+    let sent = endpoint.credential_origin();
     match control.take_fault() {
         Some(Fault::Interrupted) => return bounds.interrupted(),
         Some(Fault::TimedOut) => return bounds.timed_out(),
-        Some(Fault::Rejected(source)) => return GitError::Address { url, source },
+        Some(Fault::Connection(ConnectionError::Address(source))) => {
+            return GitError::Address { url, source };
+        }
+        Some(Fault::Connection(source)) => return GitError::Connection { action, url, source },
         Some(Fault::OverBudget(source)) => return GitError::OverBudget { action, url, source },
         Some(Fault::TooLarge { bytes_max }) if bytes_max == REFERENCES_BYTES_MAX => {
             return GitError::TooManyReferences { url, max: bytes_max, unit: "bytes of references" };
         }
-        Some(Fault::Status(StatusCode::UNAUTHORIZED)) => return GitError::Unauthenticated { url },
-        Some(Fault::Status(StatusCode::FORBIDDEN)) => return GitError::Forbidden { url },
+        Some(Fault::Status(StatusCode::UNAUTHORIZED)) => return GitError::Unauthenticated { url, sent },
+        Some(Fault::Status(StatusCode::FORBIDDEN)) => return GitError::Forbidden { url, sent },
         Some(Fault::Status(StatusCode::NOT_FOUND | StatusCode::GONE)) => {
-            return GitError::RepositoryNotFound { url };
+            return GitError::RepositoryNotFound { url, sent };
         }
         Some(Fault::Status(status)) => return GitError::Status { action, url, status: status.as_u16() },
+        Some(Fault::OtherRepository { target }) => return GitError::OtherRepository { url, target },
+        Some(Fault::NotGit) => return GitError::NotGit { url },
         Some(Fault::TooLarge { .. }) | None => {}
     }
     if let Err(over) = bounds.check() {
         return over;
     }
-    let mut detail = String::new();
-    for part in error.iter_errors().flat_map(successors) {
-        let text = part.to_string();
-        if !text.is_empty() && !detail.contains(&text) {
-            detail = if detail.is_empty() { text } else { format!("{detail}: {text}") };
-        }
-    }
-    GitError::Transport { action, url, detail: endpoint.scrub(&detail) }
+    GitError::Transport { action, url, detail: endpoint.scrub(&innermost(error)) }
+}
+
+/// The last cause that says something: those above it only tell which layer met it.
+fn innermost(error: &gix::Error) -> String {
+    let parts = error.iter_errors().flat_map(successors).map(ToString::to_string);
+    parts.filter(|text| !text.is_empty()).last().unwrap_or_else(|| error.to_string())
 }
 
 fn successors<'a>(

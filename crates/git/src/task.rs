@@ -4,9 +4,9 @@
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
-use plumb_egress::AddressPolicy;
 use plumb_filetree::{MemoryTree, TreeLimits};
 use plumb_memory::{Limit, MemoryPool, MemoryReservation};
+use plumb_transport::address::AddressPolicy;
 use tokio::runtime::Handle;
 
 use crate::{
@@ -236,13 +236,7 @@ impl Inner {
                 conversation.discharge();
                 Ok(Session { conversation, found, reference, consumer })
             }
-            Err(missing) if refs.is_empty() => match conversation.list(None, bounds, memory()) {
-                // A repository without any reference is empty: the error says that rather than that one of them is missing.
-                Ok(all) if is_empty(&all) => Err(GitError::Empty { url: url.to_owned() }),
-                Ok(_) | Err(GitError::TooManyReferences { .. }) => Err(missing),
-                Err(error) => Err(error),
-            },
-            Err(error) => Err(error),
+            Err(missing) => Err(conversation.explain(missing, &refs, bounds, memory)),
         }
     }
 
@@ -340,10 +334,6 @@ impl Inner {
         let bytes_max = self.limits.tree.bytes_max.saturating_add(PATHS_BYTES_MAX);
         Limit { name: "files and paths of a commit", bytes_max }
     }
-}
-
-fn is_empty(refs: &[gix::protocol::handshake::Ref]) -> bool {
-    refs.iter().all(|listed| matches!(listed, gix::protocol::handshake::Ref::Unborn { .. }))
 }
 
 /// A server that does not have a commit says so in a line of its own.

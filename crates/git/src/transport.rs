@@ -10,19 +10,20 @@ use std::{
 
 use bytes::Bytes;
 use gix_transport::client::blocking_io::http::{GetResponse, Http, PostBodyDataKind, PostResponse};
-use plumb_egress::{AddressPolicy, RejectedAddress};
 use plumb_memory::{MemoryReservation, OverBudget};
+use plumb_transport::{
+    ConnectionError, OriginCredential, REDIRECTS_MAX, RedirectError, address::AddressPolicy, redirect_target,
+    shown_url,
+};
 use reqwest::{
     StatusCode,
-    header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION},
+    header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue},
 };
 use tokio::runtime::Handle;
 use url::Url;
 
 use crate::bounds::Bounds;
 
-/// Redirects of one handshake.
-const REDIRECTS_MAX: usize = 10;
 /// Bytes of a request: a list of wanted and known commits.
 const UPLOAD_BYTES_MAX: usize = 1 << 20;
 
@@ -35,8 +36,15 @@ pub(crate) enum Fault {
     TimedOut,
     /// A status other than success.
     Status(StatusCode),
-    /// The address is not allowed.
-    Rejected(RejectedAddress),
+    /// The connection failed, its address is not allowed, or it redirects to where it is not followed.
+    Connection(ConnectionError),
+    /// A redirect that leads to something else than the same repository.
+    OtherRepository {
+        /// Where to, as far as it may be shown.
+        target: String,
+    },
+    /// The answer has another content type than Git's.
+    NotGit,
     /// The memory of the process for what input can grow is in use.
     OverBudget(OverBudget),
     /// The body is larger than the operation may read.
@@ -66,7 +74,7 @@ struct State {
 pub(crate) struct HttpTransport {
     shared: Shared,
     policy: AddressPolicy,
-    bearer: Option<HeaderValue>,
+    credential: OriginCredential,
     redirected: Option<String>,
     has_begun: bool,
 }
@@ -106,7 +114,7 @@ impl HttpTransport {
         client: reqwest::Client,
         runtime: Handle,
         policy: AddressPolicy,
-        bearer: Option<HeaderValue>,
+        credential: OriginCredential,
         bounds: &Bounds,
         bytes_max: u64,
     ) -> (Self, Control) {
@@ -114,32 +122,35 @@ impl HttpTransport {
         let state = State { client, runtime, bounds, bytes_left, bytes_max, memory: None, fault: None };
         let shared = Shared(Arc::new(Mutex::new(state)));
         let control = Control(shared.clone());
-        (Self { shared, policy, bearer, redirected: None, has_begun: false }, control)
+        (Self { shared, policy, credential, redirected: None, has_begun: false }, control)
     }
 
     fn check(&self, url: &Url) -> io::Result<()> {
-        self.policy.check_url(url).map_err(|rejected| self.shared.fail(Fault::Rejected(rejected)))
+        let checked = self.policy.check_url(url).map_err(ConnectionError::Address);
+        checked.map_err(|rejected| self.shared.fail(Fault::Connection(rejected)))
     }
 
-    fn headers<S: AsRef<str>>(&self, lines: impl IntoIterator<Item = S>) -> io::Result<HeaderMap> {
+    /// gix's headers, with the credential where the URL has its origin.
+    fn headers<S: AsRef<str>>(&self, url: &Url, lines: impl IntoIterator<Item = S>) -> io::Result<HeaderMap> {
         let mut headers = HeaderMap::new();
         for line in lines {
             let Some((name, value)) = line.as_ref().split_once(':') else { continue };
             let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(io::Error::other)?;
-            let mut value = HeaderValue::from_str(value.trim()).map_err(io::Error::other)?;
-            value.set_sensitive(name == AUTHORIZATION);
-            headers.insert(name, value);
+            headers.insert(name, HeaderValue::from_str(value.trim()).map_err(io::Error::other)?);
         }
-        if let Some(bearer) = &self.bearer {
-            headers.insert(AUTHORIZATION, bearer.clone());
-        }
+        self.authorize(url, &mut headers);
         Ok(headers)
     }
 
+    fn authorize(&self, url: &Url, headers: &mut HeaderMap) {
+        match self.credential.authorization(url) {
+            Some(authorization) => drop(headers.insert(AUTHORIZATION, authorization.clone())),
+            None => drop(headers.remove(AUTHORIZATION)),
+        }
+    }
+
     /// A GET that follows redirects whose target ends like the request.
-    fn follow(&mut self, url: &str, base: &str, mut headers: HeaderMap) -> io::Result<reqwest::Response> {
-        let tail = url.strip_prefix(base).unwrap_or_default().to_owned();
-        let mut url = Url::parse(url).map_err(io::Error::other)?;
+    fn follow(&mut self, mut url: Url, tail: &str, mut headers: HeaderMap) -> io::Result<reqwest::Response> {
         for _ in 0..=REDIRECTS_MAX {
             self.check(&url)?;
             let request = self.shared.client().get(url.clone()).headers(headers.clone());
@@ -147,48 +158,21 @@ impl HttpTransport {
             if !response.status().is_redirection() {
                 return Ok(response);
             }
-            let target = target(&url, response.headers())
-                .ok_or_else(|| io::Error::other("the server sent a redirect without a usable target"))?;
-            if !target.as_str().ends_with(&tail) || (url.scheme() == "https" && target.scheme() != "https") {
-                let target = shown(&target);
-                return Err(io::Error::other(format!(
-                    "the redirect to {target} is not one of the same repository over a connection as safe"
-                )));
+            let target = redirect_target(&url, response.headers()).map_err(|error| self.redirect(error))?;
+            if !target.as_str().ends_with(tail) {
+                let target = shown_url(&target);
+                return Err(self.shared.fail(Fault::OtherRepository { target }));
             }
-            if !keeps_credentials(&url, &target) {
-                if self.bearer.is_some() {
-                    let target = shown(&target);
-                    return Err(io::Error::other(format!(
-                        "the redirect to {target} leads a bearer token to another host"
-                    )));
-                }
-                headers.remove(AUTHORIZATION);
-            }
-            self.redirected = target.as_str().strip_suffix(&tail).map(str::to_owned);
+            self.authorize(&target, &mut headers);
+            self.redirected = target.as_str().strip_suffix(tail).map(str::to_owned);
             url = target;
         }
-        Err(io::Error::other(format!("the server redirected more than {REDIRECTS_MAX} times")))
+        Err(self.redirect(RedirectError::TooMany))
     }
-}
 
-fn target(from: &Url, headers: &HeaderMap) -> Option<Url> {
-    let target = from.join(headers.get(LOCATION)?.to_str().ok()?).ok()?;
-    matches!(target.scheme(), "http" | "https").then_some(target)
-}
-
-/// A URL as errors show it: what a server puts into user info, query and fragment can be a secret.
-fn shown(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    format!("{}://{host}{port}{}", url.scheme(), url.path())
-}
-
-/// Credentials go to the same host and port, or to the same host when http became https on the usual ports.
-fn keeps_credentials(from: &Url, to: &Url) -> bool {
-    let ports = (from.port_or_known_default(), to.port_or_known_default());
-    let is_same_place = from.scheme() == to.scheme() && ports.0 == ports.1;
-    let is_upgrade = (from.scheme(), to.scheme()) == ("http", "https") && ports == (Some(80), Some(443));
-    from.host_str() == to.host_str() && (is_same_place || is_upgrade)
+    fn redirect(&self, error: RedirectError) -> io::Error {
+        self.shared.fail(Fault::Connection(ConnectionError::Redirect(error)))
+    }
 }
 
 impl Http for HttpTransport {
@@ -207,8 +191,10 @@ impl Http for HttpTransport {
             self.redirected = None;
         }
         self.has_begun = true;
-        let headers = self.headers(headers).map_err(gix::Error::from_error)?;
-        let response = self.follow(url, base_url, headers).map_err(gix::Error::from_error)?;
+        let tail = url.strip_prefix(base_url).unwrap_or_default();
+        let url = Url::parse(url).map_err(gix::Error::from_error)?;
+        let headers = self.headers(&url, headers).map_err(gix::Error::from_error)?;
+        let response = self.follow(url, tail, headers).map_err(gix::Error::from_error)?;
         let response = self.shared.successful(response).map_err(gix::Error::from_error)?;
         let headers = Cursor::new(header_text(response.headers()));
         let body = Body { shared: self.shared.clone(), source: Source::Open(response), chunk: Bytes::new() };
@@ -224,7 +210,7 @@ impl Http for HttpTransport {
     ) -> gix::Result<PostResponse<Self::Headers, Self::ResponseBody, Self::PostBody>> {
         let url = Url::parse(url).map_err(gix::Error::from_error)?;
         self.check(&url).map_err(gix::Error::from_error)?;
-        let headers = self.headers(headers).map_err(gix::Error::from_error)?;
+        let headers = self.headers(&url, headers).map_err(gix::Error::from_error)?;
         let expected = headers.get(reqwest::header::ACCEPT).cloned();
         let request = self.shared.client().post(url).headers(headers);
         let upload = Upload::default();
@@ -272,7 +258,9 @@ impl Shared {
             Fault::Interrupted => "the operation was abandoned".to_owned(),
             Fault::TimedOut => "the deadline has passed".to_owned(),
             Fault::Status(status) => format!("the server answered with status {status}"),
-            Fault::Rejected(rejected) => rejected.to_string(),
+            Fault::Connection(error) => error.to_string(),
+            Fault::OtherRepository { .. } => "the redirect is not one of the same repository".to_owned(),
+            Fault::NotGit => "the answer is not one of a Git server".to_owned(),
             Fault::OverBudget(over) => over.to_string(),
             Fault::TooLarge { bytes_max } => format!("the answer is larger than {bytes_max} bytes"),
         };
@@ -294,18 +282,9 @@ impl Shared {
                 done = work => Ok(done),
             }
         });
-        outcome.map_err(|fault| self.fail(fault))?.map_err(|error| self.refine(error))
-    }
-
-    /// A name that leads to a rejected address is one among the sources of an error of the connection.
-    fn refine(&self, error: reqwest::Error) -> io::Error {
-        let first: &(dyn std::error::Error + 'static) = &error;
-        let mut sources = std::iter::successors(Some(first), |error| error.source());
-        let rejected = sources.find_map(|source| source.downcast_ref::<RejectedAddress>().cloned());
-        match rejected {
-            Some(rejected) => self.fail(Fault::Rejected(rejected)),
-            None => io::Error::other(error.without_url()),
-        }
+        outcome
+            .map_err(|fault| self.fail(fault))?
+            .map_err(|error| self.fail(Fault::Connection(ConnectionError::of(&error))))
     }
 
     fn send(&self, request: reqwest::RequestBuilder) -> io::Result<reqwest::Response> {
@@ -386,9 +365,7 @@ impl Body {
         let response = self.shared.successful(response)?;
         let found = response.headers().get(reqwest::header::CONTENT_TYPE);
         if expected.is_some() && found != expected.as_ref() {
-            return Err(io::Error::other(
-                "the answer is not one of a Git server: its content type is another",
-            ));
+            return Err(self.shared.fail(Fault::NotGit));
         }
         self.source = Source::Open(response);
         Ok(())
@@ -423,33 +400,5 @@ impl Read for Body {
         buffer[..read].copy_from_slice(&available[..read]);
         self.consume(read);
         Ok(read)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_target_of_a_redirect_is_shown_without_what_can_be_a_secret() {
-        let url = Url::parse("https://me:s3cret@login.example:8443/sign_in?code=s3cret#s3cret").unwrap();
-        assert_eq!(shown(&url), "https://login.example:8443/sign_in");
-    }
-
-    #[test]
-    fn credentials_stay_with_their_host() {
-        let url = |text: &str| Url::parse(text).unwrap();
-        for (from, to, keeps) in [
-            ("http://a/x", "http://a/y", true),
-            ("http://a/x", "http://a:80/y", true),
-            ("http://a/x", "https://a/y", true),
-            ("http://a:8080/x", "https://a/y", false),
-            ("https://a/x", "http://a/y", false),
-            ("https://a/x", "https://a:8443/y", false),
-            ("https://a/x", "https://b/y", false),
-            ("https://a/x", "https://a.b/y", false),
-        ] {
-            assert_eq!(keeps_credentials(&url(from), &url(to)), keeps, "{from} to {to}");
-        }
     }
 }

@@ -4,10 +4,10 @@
 
 use std::time::{Duration, Instant};
 
-use plumb_egress::AddressPolicy;
-use plumb_git::{Credential, Endpoint, Git, Limits, Reference, Resources, Trust};
+use plumb_git::{Endpoint, Git, Limits, Reference, Resources};
 use plumb_memory::MemoryPool;
 use plumb_testkit::hostile::{HostileServer, Hostility};
+use plumb_transport::{Credential, Trust, address::AddressPolicy};
 
 const TIMEOUTS: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(10);

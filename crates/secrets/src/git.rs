@@ -5,15 +5,15 @@ use plumb_api::sealed::Sealed;
 
 use crate::read::{SecretContent, SecretError};
 
-/// How to be let into a Git repository, and whom to trust there.
+/// Credentials, CA bundle and client certificate for a Git repository.
 #[derive(Clone, Default)]
 pub struct GitSecret {
     /// Name and password.
     pub basic: Option<(String, Sealed)>,
     /// A bearer token; a name and password win over it.
     pub bearer: Option<Sealed>,
-    /// PEM certificates to trust.
-    pub ca: Option<Vec<u8>>,
+    /// PEM certificates to trust, and the key that they are under.
+    pub ca: Option<(&'static str, Vec<u8>)>,
     /// PEM certificate and key to present.
     pub client: Option<(Vec<u8>, Sealed)>,
 }
@@ -26,16 +26,18 @@ impl GitSecret {
             (Some(username), password) => {
                 Some((username, password.cloned().unwrap_or_else(|| Sealed::from(""))))
             }
-            (None, Some(_)) => return Err(content.bad("password", "it requires 'username' to be set")),
+            (None, Some(_)) => return Err(content.rejected("password", "it requires 'username' to be set")),
             (None, None) => None,
         };
         let client = match (content.get("tls.crt"), content.get("tls.key")) {
             (Some(certificate), Some(key)) => Some((certificate.expose().to_vec(), key.clone())),
-            (Some(_), None) => return Err(content.bad("tls.crt", "it requires 'tls.key' to be set")),
-            (None, Some(_)) => return Err(content.bad("tls.key", "it requires 'tls.crt' to be set")),
+            (Some(_), None) => return Err(content.rejected("tls.crt", "it requires 'tls.key' to be set")),
+            (None, Some(_)) => return Err(content.rejected("tls.key", "it requires 'tls.crt' to be set")),
             (None, None) => None,
         };
-        let ca = content.get("ca.crt").or_else(|| content.get("caFile")).map(|ca| ca.expose().to_vec());
+        let ca = ["ca.crt", "caFile"]
+            .into_iter()
+            .find_map(|key| content.get(key).map(|ca| (key, ca.expose().to_vec())));
         Ok(Self { basic, bearer: content.get("bearerToken").cloned(), ca, client })
     }
 }
@@ -52,12 +54,12 @@ mod tests {
                 .unwrap();
         let (username, password) = secret.basic.unwrap();
         assert!(username == "me" && password.matches(b"pw"));
-        assert_eq!(secret.ca.as_deref(), Some(&b"pem"[..]));
+        assert_eq!(secret.ca, Some(("caFile", b"pem".to_vec())));
         let secret =
             GitSecret::from_content(&content(&[("bearerToken", "t"), ("ca.crt", "a"), ("caFile", "b")]))
                 .unwrap();
         assert!(secret.basic.is_none() && secret.bearer.unwrap().matches(b"t"));
-        assert_eq!(secret.ca.as_deref(), Some(&b"a"[..]));
+        assert_eq!(secret.ca, Some(("ca.crt", b"a".to_vec())));
         let secret = GitSecret::from_content(&content(&[("tls.crt", "c"), ("tls.key", "k")])).unwrap();
         assert!(secret.client.is_some());
     }

@@ -47,13 +47,13 @@ fn headers(content: &SecretContent) -> Result<BTreeMap<String, Sealed>, SecretEr
     const KEY: &str = "headers";
     let Some(text) = content.text(KEY)? else { return Ok(BTreeMap::new()) };
     if text.len() > HEADERS_BYTES_MAX {
-        return Err(content.bad(KEY, "it is too large"));
+        return Err(content.rejected(KEY, "it is too large"));
     }
     // The parser's words are left out: they quote the text.
     let map: BTreeMap<String, String> =
-        serde_saphyr::from_str(&text).map_err(|_| content.bad(KEY, "it is not a YAML map of texts"))?;
+        serde_saphyr::from_str(&text).map_err(|_| content.rejected(KEY, "it is not a YAML map of texts"))?;
     if map.len() > HEADERS_MAX {
-        return Err(content.bad(KEY, "it has too many entries"));
+        return Err(content.rejected(KEY, "it has too many entries"));
     }
     Ok(map.into_iter().map(|(name, value)| (name, Sealed::from(value))).collect())
 }

@@ -58,7 +58,7 @@ pub enum SecretError {
         /// The key.
         key: &'static str,
         /// Why, without the value.
-        problem: &'static str,
+        problem: String,
     },
 }
 
@@ -68,7 +68,7 @@ impl Classify for SecretError {
     }
 
     fn consequence(&self) -> Consequence {
-        // A Secret may appear or change at any time, and nothing tells of it.
+        // A Secret may appear or change at any time, and no watch reports it.
         Consequence::Retry
     }
 }
@@ -81,15 +81,17 @@ pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<Secret
         problem,
     };
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let answer = tokio::time::timeout(READ_TIMEOUT, api.get_opt(name))
+    let response = tokio::time::timeout(READ_TIMEOUT, api.get_opt(name))
         .await
-        .map_err(|_| unreadable(format!("no answer within {} s", READ_TIMEOUT.as_secs())))?;
-    match answer {
+        .map_err(|_| unreadable(format!("no response within {} s", READ_TIMEOUT.as_secs())))?;
+    match response {
         Ok(Some(secret)) => Ok(SecretContent::new(secret, namespace, name)),
         Ok(None) => Err(SecretError::NotFound { namespace: namespace.to_owned(), name: name.to_owned() }),
-        Err(kube::Error::Api(status)) => Err(unreadable(format!("the API server answered {}", status.code))),
+        Err(kube::Error::Api(status)) => {
+            Err(unreadable(format!("the API server responded with status {}", status.code)))
+        }
         Err(_) => {
-            Err(unreadable("the API server cannot be reached or does not answer as expected".to_owned()))
+            Err(unreadable("the API server cannot be reached or does not respond as expected".to_owned()))
         }
     }
 }
@@ -119,7 +121,7 @@ impl SecretContent {
     pub fn text(&self, key: &'static str) -> Result<Option<String>, SecretError> {
         self.get(key)
             .map(|value| {
-                value.expose_str().map(str::to_owned).ok_or_else(|| self.bad(key, "it is not UTF-8"))
+                value.expose_str().map(str::to_owned).ok_or_else(|| self.rejected(key, "it is not UTF-8"))
             })
             .transpose()
     }
@@ -133,8 +135,14 @@ impl SecretContent {
         })
     }
 
-    pub(crate) fn bad(&self, key: &'static str, problem: &'static str) -> SecretError {
-        SecretError::BadKey { namespace: self.namespace.clone(), name: self.name.clone(), key, problem }
+    /// The error for a key whose value cannot be used. `problem` never holds the value.
+    pub fn rejected(&self, key: &'static str, problem: impl Into<String>) -> SecretError {
+        SecretError::BadKey {
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            key,
+            problem: problem.into(),
+        }
     }
 }
 

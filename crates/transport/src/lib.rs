@@ -1,3 +1,23 @@
-//! HTTP between the controllers and everyone else.
+//! HTTP between the controllers and everyone else, bounded in both directions. For requests: which addresses connections may go
+//! to, which servers are trusted, a client with proxy, timeouts and redirects, credentials that stay with their origin, a bounded
+//! body, and one cause for each connection that fails. For answers: the bounded server. What is sent and what it means never enter.
 
+pub mod address;
+mod body;
+mod client;
+mod connection;
+mod credential;
+mod redirect;
 pub mod server;
+mod shown;
+#[cfg(test)]
+mod tests;
+mod trust;
+
+pub use body::{BodyError, read_body};
+pub use client::{ClientConfig, ClientError, Proxy, ProxyAddress, ProxyError};
+pub use connection::ConnectionError;
+pub use credential::{Credential, CredentialError, CredentialPart, Origin, OriginCredential};
+pub use redirect::{REDIRECTS_MAX, RedirectError, Redirects, redirect_target};
+pub use shown::{shown_text, shown_url};
+pub use trust::{Trust, TrustError, TrustPart};

@@ -43,7 +43,7 @@ pub struct DispatcherConfig {
     /// For the Providers.
     pub http: reqwest::Client,
     /// Which literal addresses are allowed.
-    pub addresses: plumb_egress::AddressPolicy,
+    pub addresses: plumb_transport::address::AddressPolicy,
     /// How often and how soon to try again.
     pub retry: RetryPolicy,
     /// For notifications that wait.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plumb_alerting::render::{ANSWER_BYTES_MAX, OutboundRequest, Rejection};
-use plumb_egress::{AddressPolicy, CheckedResolver};
 use plumb_status::chain;
+use plumb_transport::address::{AddressPolicy, CheckedResolver};
 use reqwest::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use tokio::time::Instant;
 

@@ -234,8 +234,8 @@ async fn what_is_left_at_the_end_is_counted() {
 async fn a_service_at_a_rejected_address_is_never_connected_to() {
     let (api, sink) = (Scenario::new(), Sink::start(&[200]).await);
     let (tell, told) = teller();
-    let addresses = plumb_egress::AddressPolicy::reject_link_local("--allow-addresses")
-        .reject(plumb_egress::AddressClass::Loopback);
+    let addresses = plumb_transport::address::AddressPolicy::reject_link_local("--allow-addresses")
+        .reject(plumb_transport::address::AddressClass::Loopback);
     let dispatcher = Dispatcher::new(DispatcherConfig {
         cluster: api.client(),
         http: http_client(addresses).unwrap(),

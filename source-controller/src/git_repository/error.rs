@@ -29,7 +29,7 @@ impl GitSourceError {
     /// An error of the git room under the right heading.
     pub fn of_git(source: GitError) -> Self {
         match &source {
-            GitError::Endpoint { .. } | GitError::Certificate { .. } => Self::Settings(source),
+            GitError::Endpoint { .. } => Self::Settings(source),
             _ => Self::Checkout(source),
         }
     }

@@ -2,9 +2,10 @@
 
 use kube::ResourceExt;
 use plumb_api::source::{GitRepository, GitRepositoryCondition, GitRepositoryInclude};
-use plumb_git::{Credential, Endpoint, Session, Trust};
-use plumb_secrets::GitSecret;
+use plumb_git::{Endpoint, GitError, Session};
+use plumb_secrets::{GitSecret, SecretContent, SecretError};
 use plumb_status::ConditionUpdate;
+use plumb_transport::{Credential, CredentialPart, Trust, TrustPart};
 
 use super::{GitSource, error::GitSourceError, validate::Valid};
 use crate::artifact::{Input, Inputs, Resolved};
@@ -34,21 +35,44 @@ pub async fn resolve(
 }
 
 async fn endpoint(source: &GitSource, namespace: &str, valid: &Valid) -> Result<Endpoint, GitSourceError> {
-    let secret = match &valid.secret {
-        None => GitSecret::default(),
+    let (credential, trust) = match &valid.secret {
+        None => (Credential::None, Trust::default()),
         Some(name) => {
-            let read = plumb_secrets::read(&source.client, namespace, name).await;
-            read.and_then(|keys| GitSecret::from_content(&keys)).map_err(GitSourceError::Secret)?
+            let content = plumb_secrets::read(&source.client, namespace, name).await;
+            content.and_then(|content| authentication(&content)).map_err(GitSourceError::Secret)?
         }
     };
-    let GitSecret { basic, bearer, ca, client } = secret;
+    Endpoint::new(&valid.url, credential, trust)
+        .map_err(|source| GitSourceError::Settings(GitError::Endpoint { source }))
+}
+
+/// Credentials and trust of a Secret. Each value is checked here, where Secret and key are known.
+fn authentication(content: &SecretContent) -> Result<(Credential, Trust), SecretError> {
+    let GitSecret { basic, bearer, ca, client } = GitSecret::from_content(content)?;
     let credential = match (basic, bearer) {
         (Some((username, password)), _) => Credential::Basic { username, password },
         (None, Some(token)) => Credential::Bearer { token },
         (None, None) => Credential::None,
     };
-    Endpoint::new(&valid.url, credential, Trust { ca, client })
-        .map_err(|source| GitSourceError::Settings(plumb_git::GitError::Endpoint { source }))
+    credential.authorization().map_err(|error| {
+        let key = match error.part {
+            CredentialPart::Username => "username",
+            CredentialPart::Password => "password",
+            CredentialPart::Token => "bearerToken",
+        };
+        content.rejected(key, format!("it {}", error.problem))
+    })?;
+    let (ca_key, ca) = ca.unzip();
+    let client = client.as_ref().map(|(chain, key)| (chain.as_slice(), key));
+    let trust = Trust::parse(ca.as_deref(), client).map_err(|error| {
+        let key = match error.part {
+            TrustPart::CaBundle => ca_key.unwrap_or("ca.crt"),
+            TrustPart::ClientCertificate => "tls.crt",
+            TrustPart::ClientKey => "tls.key",
+        };
+        content.rejected(key, error.problem)
+    })?;
+    Ok((credential, trust))
 }
 
 /// What an artifact is made with. An artifact that Flux made with what this version does not support is not the artifact of this

@@ -5,7 +5,6 @@ use std::{sync::Mutex, time::Duration};
 
 use jiff::Timestamp;
 use plumb_api::source::{GitRepository, GitRepositoryCondition};
-use plumb_egress::AddressPolicy;
 use plumb_git::{Git, Limits, Resources};
 use plumb_memory::MemoryPool;
 use plumb_status::{AttemptOutcome, Before, Reason, Status, Summary, breaches, summarize};
@@ -16,12 +15,15 @@ use plumb_testkit::{
     repository::Repository,
     scenario::{Response, Scenario},
 };
+use plumb_transport::address::AddressPolicy;
 use serde_json::{Value, json};
 
 use super::GitSource;
 use crate::artifact::{ArtifactLedger, Lender, Storage, reconcile, teardown};
 
 type Ledger = ArtifactLedger<GitRepositoryCondition>;
+
+mod messages;
 
 const SECRET_PATH: &str = "/api/v1/namespaces/apps/secrets/git";
 

@@ -12,7 +12,7 @@ use server::{GitServer, Repository, Rules, git, self_signed};
 use std::time::Instant;
 
 use super::*;
-use crate::credential::{Credential, Trust};
+use plumb_transport::{Credential, Trust};
 
 const TIMEOUT: Duration = Duration::from_mins(1);
 /// `me:s3cret`
@@ -208,7 +208,7 @@ async fn credentials_do_not_follow_a_redirect_to_another_host() {
     assert!(target.seen.lock().unwrap().iter().all(|(_, authorization)| authorization.is_none()));
     let token = Credential::Bearer { token: "s3cret".into() };
     let endpoint = Endpoint::new(&format!("{}{path}", door.url), token, Trust::default()).unwrap();
-    Fixture::new().read(&endpoint, &main()).await.unwrap_err();
+    assert_eq!(text(&Fixture::new().read(&endpoint, &main()).await.unwrap(), "app.yaml"), "one");
     assert!(target.seen.lock().unwrap().iter().all(|(_, authorization)| authorization.is_none()));
 }
 
@@ -219,19 +219,24 @@ async fn only_a_certificate_of_the_bundle_is_trusted() {
         let (pem, tls) = self_signed(calls_itself_ca, "localhost");
         let server = GitServer::start(Rules { tls: Some(tls), ..Rules::default() });
         let (repository, _) = sample(&server);
-        let with = |ca| Endpoint::new(&repository.url, Credential::None, Trust { ca, client: None }).unwrap();
-        assert_eq!(text(&fixture.read(&with(Some(pem)), &main()).await.unwrap(), "app.yaml"), "one");
+        let with = |ca: &[u8]| {
+            Endpoint::new(&repository.url, Credential::None, Trust::parse(Some(ca), None).unwrap()).unwrap()
+        };
+        assert_eq!(text(&fixture.read(&with(&pem), &main()).await.unwrap(), "app.yaml"), "one");
         let (other, _) = self_signed(calls_itself_ca, "localhost");
-        let error = fixture.read(&with(Some(other)), &main()).await.unwrap_err();
-        assert!(error.to_string().contains("certificate"), "{error}");
-        let error = fixture.read(&with(Some(b"nonsense".to_vec())), &main()).await.unwrap_err();
-        assert!(matches!(error, GitError::Certificate { .. }), "{error:?}");
+        let error = fixture.read(&with(&other), &main()).await.unwrap_err();
+        let expect = format!(
+            "unable to list remote for '{}': certificate signed by unknown authority",
+            repository.url
+        );
+        assert_eq!(error.to_string(), expect);
+        Trust::parse(Some(b"nonsense"), None).unwrap_err();
     }
     let (pem, tls) = self_signed(true, "elsewhere.example");
     let server = GitServer::start(Rules { tls: Some(tls), ..Rules::default() });
     let (repository, _) = sample(&server);
     let endpoint =
-        Endpoint::new(&repository.url, Credential::None, Trust { ca: Some(pem), client: None }).unwrap();
+        Endpoint::new(&repository.url, Credential::None, Trust::parse(Some(&pem), None).unwrap()).unwrap();
     fixture.read(&endpoint, &main()).await.expect_err("the name does not match");
 }
 

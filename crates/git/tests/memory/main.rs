@@ -6,14 +6,14 @@ mod bomb;
 
 use std::{path::Path, time::Duration};
 
-use plumb_egress::AddressPolicy;
-use plumb_git::{Credential, Endpoint, Git, GitError, Limits, Reference, Resources, Trust};
+use plumb_git::{Endpoint, Git, GitError, Limits, Reference, Resources};
 use plumb_memory::MemoryPool;
 use plumb_testkit::{
     gitserver::{GitServer, GitServerOptions},
     hostile::{GIT_RESULT, Hostility, git_server, packet},
     repository::Repository,
 };
+use plumb_transport::{Credential, Trust, address::AddressPolicy};
 
 const BUDGET_BYTES: u64 = 160 << 20;
 /// The budget under which a chain of deltas that needs 640 MiB is interrupted: its guard allows 84 MiB.

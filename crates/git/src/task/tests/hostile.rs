@@ -32,7 +32,10 @@ async fn ends_within_its_bounds(what: &str, server: &HostileServer) {
     let started = Instant::now();
     let found = fixture.git.find("team-a", &anonymous(&server.url()), &main(), SHORT).await;
     let error = found.err().unwrap();
-    assert!(matches!(error, GitError::TimedOut { .. } | GitError::Transport { .. }), "{what}: {error:?}");
+    assert!(
+        matches!(error, GitError::TimedOut { .. } | GitError::Transport { .. } | GitError::Connection { .. }),
+        "{what}: {error:?}"
+    );
     assert!(started.elapsed() < PATIENCE, "{what} took {:?}", started.elapsed());
     assert!(server.wait_until_closed(PATIENCE), "{what}: the connection is still open");
     let all_ended = tokio::time::timeout(PATIENCE, async {

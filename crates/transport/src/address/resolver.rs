@@ -4,10 +4,13 @@ use std::{error::Error, net::SocketAddr};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use crate::policy::{AddressPolicy, RejectedAddress};
+use super::policy::{AddressPolicy, RejectedAddress};
 
 /// Answers looked at for one name.
 const ADDRESSES_MAX: usize = 64;
+
+/// What the standard library puts before the words of the system's resolver.
+const LOOKUP_FAILED: &str = "failed to lookup address information: ";
 
 /// Resolves names by the system's resolver and leaves out addresses that the policy rejects. When none is left, the
 /// connection fails with [`RejectedAddress`] among the sources of its error.
@@ -24,13 +27,26 @@ impl CheckedResolver {
     }
 }
 
+/// A name does not lead to an address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("host {host:?} cannot be resolved: {}", problem.strip_prefix(LOOKUP_FAILED).unwrap_or(problem))]
+pub struct Unresolved {
+    /// The host of the URL.
+    pub host: String,
+    /// What the system's resolver said.
+    problem: String,
+}
+
 impl Resolve for CheckedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let policy = self.policy;
         Box::pin(async move {
             let host = name.as_str().to_owned();
             // The port is set by the connector.
-            let found = tokio::net::lookup_host((host.as_str(), 0)).await?;
+            let found = tokio::net::lookup_host((host.as_str(), 0));
+            let found = found
+                .await
+                .map_err(|source| Unresolved { host: host.clone(), problem: source.to_string() })?;
             let allowed = allowed(&policy, &host, found)?;
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })
@@ -59,7 +75,7 @@ fn allowed(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::class::AddressClass;
+    use crate::address::AddressClass;
 
     #[test]
     fn rejected_answers_are_left_out_and_an_empty_rest_is_an_error() {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
-use crate::class::AddressClass;
+use super::class::AddressClass;
 
 /// Which classes of addresses connections may not go to. Copied into each client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl AddressPolicy {
     }
 
     /// Checks a URL whose host is a literal address: a resolver is never asked for those. A host name passes here and is
-    /// checked by [`crate::CheckedResolver`]. Ask it for the first URL and for the target of each redirect.
+    /// checked by [`super::CheckedResolver`]. Ask it for the first URL and for the target of each redirect.
     pub fn check_url(&self, url: &Url) -> Result<(), RejectedAddress> {
         let host = url.host_str().unwrap_or_default();
         match url.host() {

@@ -4,6 +4,7 @@
 
 use std::{fmt, sync::Arc};
 
+use plumb_api::sealed::Sealed;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{
@@ -16,24 +17,106 @@ use rustls::{
     server::ParsedCertificate,
 };
 
-use crate::credential::Trust;
-
-/// Certificates in a bundle beyond this count are refused.
+/// Certificates in a bundle beyond this count are rejected.
 const BUNDLE_CERTIFICATES_MAX: usize = 1000;
 /// How the verifier calls a CA's certificate that a server presents as its own. It looks at the dates before.
 const CA_AS_LEAF: &str = "CaUsedAsEndEntity";
 
-/// A part of the TLS settings cannot be used.
-pub(crate) struct TlsError {
-    pub(crate) what: &'static str,
-    pub(crate) detail: String,
+/// Which servers are trusted, and the certificate that this client presents. Parsed once; the default trusts the system's
+/// certificates and presents none.
+#[derive(Clone, Default)]
+pub struct Trust {
+    settings: Settings,
 }
 
-/// The settings for a bundle of the user's own; none where the system's certificates are to be trusted.
-pub(crate) fn client_config(trust: &Trust) -> Result<Option<ClientConfig>, TlsError> {
-    let Some(bundle) = &trust.ca else { return Ok(None) };
-    let bad_bundle = |detail: String| TlsError { what: "CA bundle", detail };
-    let bundle = certificates(bundle).map_err(bad_bundle)?;
+#[derive(Clone, Default)]
+enum Settings {
+    #[default]
+    System,
+    SystemWithClient(reqwest::Identity),
+    Bundle(Box<ClientConfig>),
+}
+
+/// A part of the TLS settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrustPart {
+    /// The certificates that are trusted.
+    CaBundle,
+    /// The certificate that the client presents, with its chain.
+    ClientCertificate,
+    /// The key of that certificate.
+    ClientKey,
+}
+
+/// A part of the TLS settings cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}")]
+pub struct TrustError {
+    /// Which part.
+    pub part: TrustPart,
+    /// What is wrong with it, without its content: `"it is not PEM"`.
+    pub problem: String,
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.settings {
+            Settings::System => "Trust(system)",
+            Settings::SystemWithClient(_) => "Trust(system, client certificate)",
+            Settings::Bundle(_) => "Trust(bundle)",
+        })
+    }
+}
+
+impl Trust {
+    /// From PEM: the certificates to trust instead of the system's, and the chain and key of a client certificate.
+    pub fn parse(ca: Option<&[u8]>, client: Option<(&[u8], &Sealed)>) -> Result<Self, TrustError> {
+        let client = client.map(|(chain, key)| parse_client(chain, key)).transpose()?;
+        let settings = match (ca, client) {
+            (None, None) => Settings::System,
+            (None, Some(client)) => Settings::SystemWithClient(client.identity()?),
+            (Some(ca), client) => Settings::Bundle(Box::new(bundle_config(ca, client)?)),
+        };
+        Ok(Self { settings })
+    }
+
+    pub(crate) fn apply(self, builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
+        match self.settings {
+            Settings::System => builder,
+            Settings::SystemWithClient(identity) => builder.identity(identity),
+            Settings::Bundle(config) => builder.tls_backend_preconfigured(*config),
+        }
+    }
+}
+
+struct ClientCertificate<'a> {
+    pem: (&'a [u8], &'a Sealed),
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl ClientCertificate<'_> {
+    fn identity(&self) -> Result<reqwest::Identity, TrustError> {
+        let (chain, key) = self.pem;
+        let pem = [chain, b"\n", key.expose()].concat();
+        reqwest::Identity::from_pem(&pem).map_err(|_| part(TrustPart::ClientCertificate, "it does not parse"))
+    }
+}
+
+fn part(part: TrustPart, problem: impl Into<String>) -> TrustError {
+    TrustError { part, problem: problem.into() }
+}
+
+fn parse_client<'a>(chain: &'a [u8], key: &'a Sealed) -> Result<ClientCertificate<'a>, TrustError> {
+    let parsed = certificates(chain).map_err(|problem| part(TrustPart::ClientCertificate, problem))?;
+    let parsed_key = PrivateKeyDer::from_pem_slice(key.expose())
+        .map_err(|_| part(TrustPart::ClientKey, "it is not a private key in PEM without a passphrase"))?;
+    Ok(ClientCertificate { pem: (chain, key), chain: parsed, key: parsed_key })
+}
+
+fn bundle_config(ca: &[u8], client: Option<ClientCertificate<'_>>) -> Result<ClientConfig, TrustError> {
+    let bad_bundle = |problem: String| part(TrustPart::CaBundle, problem);
+    let bundle = certificates(ca).map_err(bad_bundle)?;
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = BundleVerifier::new(bundle, Arc::clone(&provider)).map_err(bad_bundle)?;
     let builder = ClientConfig::builder_with_provider(provider)
@@ -41,12 +124,12 @@ pub(crate) fn client_config(trust: &Trust) -> Result<Option<ClientConfig>, TlsEr
         .map_err(|error| bad_bundle(error.to_string()))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
-    let Some((chain, key)) = &trust.client else { return Ok(Some(builder.with_no_client_auth())) };
-    let bad_client = |detail: String| TlsError { what: "client certificate", detail };
-    let chain = certificates(chain).map_err(bad_client)?;
-    let key = PrivateKeyDer::from_pem_slice(key.expose())
-        .map_err(|_| bad_client("the key does not parse".to_owned()))?;
-    builder.with_client_auth_cert(chain, key).map(Some).map_err(|error| bad_client(error.to_string()))
+    let Some(ClientCertificate { pem: _, chain, key }) = client else {
+        return Ok(builder.with_no_client_auth());
+    };
+    builder
+        .with_client_auth_cert(chain, key)
+        .map_err(|error| part(TrustPart::ClientKey, format!("it does not go with the certificate: {error}")))
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -105,11 +188,14 @@ impl ServerCertVerifier for BundleVerifier {
         // Only the refusal for being a CA is overruled: an expired certificate stays refused.
         let is_ca_as_leaf = matches!(&refusal, Error::InvalidCertificate(CertificateError::Other(other))
             if other.0.to_string() == CA_AS_LEAF);
-        if is_ca_as_leaf && self.bundle.iter().any(|entry| entry.as_ref() == end_entity.as_ref()) {
-            verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
-            return Ok(ServerCertVerified::assertion());
+        if !is_ca_as_leaf {
+            return Err(refusal);
         }
-        Err(refusal)
+        if !self.bundle.iter().any(|entry| entry.as_ref() == end_entity.as_ref()) {
+            return Err(Error::InvalidCertificate(CertificateError::UnknownIssuer));
+        }
+        verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

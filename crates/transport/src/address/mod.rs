@@ -9,4 +9,4 @@ mod resolver;
 
 pub use class::AddressClass;
 pub use policy::{AddressPolicy, RejectedAddress};
-pub use resolver::CheckedResolver;
+pub use resolver::{CheckedResolver, Unresolved};

@@ -1,0 +1,152 @@
+//! An HTTP client from its settings: trust, proxy, addresses, timeouts, redirects. It is the only place where one is built for a
+//! server outside of the cluster.
+
+use std::{sync::Arc, time::Duration};
+
+use plumb_api::sealed::Sealed;
+use url::Url;
+
+use crate::{
+    address::{AddressPolicy, CheckedResolver, RejectedAddress},
+    redirect::Redirects,
+    shown::{shown_text, shown_url},
+    trust::Trust,
+};
+
+/// How long a connection may take to come up.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The settings of a client.
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    /// Which servers are trusted, and the client certificate.
+    pub trust: Trust,
+    /// The proxy.
+    pub proxy: Proxy,
+    /// Which addresses connections may go to, however a name is resolved; none where the caller has its own list of hosts. A
+    /// literal address of the first URL is checked by the caller: [`AddressPolicy::check_url`].
+    pub addresses: Option<AddressPolicy>,
+    /// How long a connection may take to come up.
+    pub connect_timeout: Duration,
+    /// How long the server may be silent between two parts of an answer; none where the caller bounds its waits.
+    pub read_timeout: Option<Duration>,
+    /// Whether redirects are followed.
+    pub redirects: Redirects,
+}
+
+impl Default for ClientConfig {
+    /// The system's certificates, the proxy of the environment, no redirects, and a connection within 20 s.
+    fn default() -> Self {
+        Self {
+            trust: Trust::default(),
+            proxy: Proxy::Environment,
+            addresses: None,
+            connect_timeout: CONNECT_TIMEOUT,
+            read_timeout: None,
+            redirects: Redirects::None,
+        }
+    }
+}
+
+/// The proxy of a client.
+#[derive(Clone, Debug, Default)]
+pub enum Proxy {
+    /// What `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say.
+    #[default]
+    Environment,
+    /// None, whatever the environment says.
+    None,
+    /// One for every request.
+    Address(ProxyAddress),
+}
+
+/// An HTTP proxy.
+#[derive(Clone)]
+pub struct ProxyAddress {
+    url: Url,
+    credential: Option<(String, Sealed)>,
+}
+
+impl std::fmt::Debug for ProxyAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "ProxyAddress {{ url: {:?}, credential: {} }}",
+            shown_url(&self.url),
+            self.credential.is_some()
+        )
+    }
+}
+
+/// An address is not one of an HTTP proxy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProxyError {
+    /// It is no http or https URL, or has user info.
+    #[error("{address:?} is not the address of a proxy: {problem}")]
+    BadAddress {
+        /// The address, as far as it may be shown.
+        address: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// It is at an address that connections may not go to.
+    #[error(transparent)]
+    Rejected(RejectedAddress),
+}
+
+/// Why a client cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The proxy is at an address that connections may not go to.
+    #[error(transparent)]
+    Proxy(ProxyError),
+    /// The settings do not go together.
+    #[error("cannot set up the HTTP client")]
+    Settings(#[source] reqwest::Error),
+}
+
+impl ProxyAddress {
+    /// The proxy at this address. A name and password are given apart from it: addresses are shown in errors.
+    pub fn parse(address: &str, credential: Option<(String, Sealed)>) -> Result<Self, ProxyError> {
+        let bad = |problem| ProxyError::BadAddress { address: shown_text(address), problem };
+        let url = Url::parse(address).map_err(|_| bad("it does not parse as a URL"))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(bad("its scheme is neither http nor https"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(bad("it has credentials in it: use the keys username and password"));
+        }
+        Ok(Self { url, credential })
+    }
+}
+
+impl ClientConfig {
+    /// The client. Cheap to clone; connections are kept in it.
+    pub fn build(self) -> Result<reqwest::Client, ClientError> {
+        let Self { trust, proxy, addresses, connect_timeout, read_timeout, redirects } = self;
+        let mut builder =
+            reqwest::Client::builder().redirect(redirects.policy(addresses)).connect_timeout(connect_timeout);
+        if let Some(addresses) = addresses {
+            builder = builder.dns_resolver(Arc::new(CheckedResolver::new(addresses)));
+        }
+        if let Some(read_timeout) = read_timeout {
+            builder = builder.read_timeout(read_timeout);
+        }
+        builder = match proxy {
+            Proxy::Environment => builder,
+            Proxy::None => builder.no_proxy(),
+            Proxy::Address(ProxyAddress { url, credential }) => {
+                let checked = addresses.map_or(Ok(()), |addresses| addresses.check_url(&url));
+                checked.map_err(|rejected| ClientError::Proxy(ProxyError::Rejected(rejected)))?;
+                let proxy = reqwest::Proxy::all(url).map_err(ClientError::Settings)?;
+                builder.proxy(match credential {
+                    Some((username, password)) => {
+                        proxy.basic_auth(&username, password.expose_str().unwrap_or_default())
+                    }
+                    None => proxy,
+                })
+            }
+        };
+        trust.apply(builder).build().map_err(ClientError::Settings)
+    }
+}
