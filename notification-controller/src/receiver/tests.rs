@@ -162,7 +162,7 @@ async fn an_api_server_that_refuses_does_not_cost_the_path() {
     fixture.attempt().await;
     fixture.api.on("GET", SECRET, Response::forbidden("no"));
     let outcome = fixture.attempt().await;
-    let ready = "False TokenNotFound: unable to read token: failed to get secret 'prod/s': the API server answered 403";
+    let ready = "False TokenNotFound: unable to read token: failed to get secret 'prod/s': the API server responded with status 403";
     assert_eq!((outcome.ready.as_str(), &outcome.path), (ready, &json!(PATH)));
 }
 
