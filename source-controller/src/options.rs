@@ -1,4 +1,4 @@
-//! The flags that source-controller has beside those of all controllers. What is not honoured yet is accepted at its default only;
+//! The flags that source-controller has beside those of all controllers. An unsupported flag is accepted at its default only;
 //! another value ends the start.
 
 use std::path::PathBuf;

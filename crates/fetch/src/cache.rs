@@ -68,7 +68,7 @@ impl Cache {
         Self { memory, bytes_max, inner: Mutex::default() }
     }
 
-    /// What a tree is charged to from now on, if it may be kept: the cache in place of the namespace that asked for it.
+    /// What a tree is charged to from now on, if it may be kept: the cache in place of the namespace that fetched it.
     pub(crate) fn take_over(&self, tree: MemoryTree, memory: MemoryReservation) -> ArtifactTree {
         let limit = Limit { name: "cached artifacts", bytes_max: self.bytes_max };
         let mut cached = self.memory.reservation(CONSUMER, limit);
@@ -78,7 +78,7 @@ impl Cache {
         }
     }
 
-    /// Gives up everything, to make room.
+    /// Drops everything, to free memory.
     pub(crate) fn clear(&self) {
         let mut inner = self.lock();
         inner.trees.clear();
@@ -114,7 +114,7 @@ impl Cache {
         }
     }
 
-    /// One download per digest at a time: whoever comes second waits and then finds the tree here.
+    /// One download per digest at a time: the second waits and then finds the tree here.
     pub(crate) fn gate(&self, digest: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut inner = self.lock();
         inner.gates.retain(|_, gate| gate.strong_count() > 0);

@@ -157,7 +157,7 @@ impl Fetcher {
         let _slot = slot.map_err(|_| FetchError::Interrupted { url: url.to_string() })?;
         let started = Instant::now();
         let tree = match self.fetch_once(consumer, url, hex).await {
-            // The cache is only there while nobody needs its memory.
+            // The cache gives way when its memory is needed.
             Err(error) if error.is_over_budget_now() => {
                 inner.cache.clear();
                 self.fetch_once(consumer, url, hex).await

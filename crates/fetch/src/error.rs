@@ -39,7 +39,7 @@ pub enum FetchError {
     /// The server does not have the file.
     #[error("artifact not found at {url}")]
     NotFound {
-        /// The URL that was asked.
+        /// The URL of the request.
         url: String,
     },
     /// The server answered with a status that is no success.
@@ -47,13 +47,13 @@ pub enum FetchError {
     Status {
         /// The code.
         status: u16,
-        /// The URL that was asked.
+        /// The URL of the request.
         url: String,
     },
     /// The transfer failed.
     #[error("cannot download {url}")]
     Transfer {
-        /// The URL that was asked.
+        /// The URL of the request.
         url: String,
         /// Why.
         #[source]
@@ -62,7 +62,7 @@ pub enum FetchError {
     /// No answer in time.
     #[error("download of {url} took longer than {seconds} s")]
     TimedOut {
-        /// The URL that was asked.
+        /// The URL of the request.
         url: String,
         /// The limit.
         seconds: u64,
@@ -70,7 +70,7 @@ pub enum FetchError {
     /// The file is larger than allowed.
     #[error("artifact {url} is larger than the limit of {max} bytes")]
     TooLarge {
-        /// The URL that was asked.
+        /// The URL of the request.
         url: String,
         /// The limit.
         max: u64,
@@ -78,7 +78,7 @@ pub enum FetchError {
     /// What was downloaded is not what was announced.
     #[error("artifact {url} has digest sha256:{actual}, want {expected}")]
     DigestMismatch {
-        /// The URL that was asked.
+        /// The URL of the request.
         url: String,
         /// Announced.
         expected: String,
@@ -88,7 +88,7 @@ pub enum FetchError {
     /// The archive cannot be used.
     #[error("cannot unpack artifact {url}")]
     Unpack {
-        /// The URL that was asked.
+        /// The URL of the request.
         url: String,
         /// Why.
         #[source]
@@ -97,7 +97,7 @@ pub enum FetchError {
     /// The memory budget does not allow it.
     #[error("no memory for artifact {url}")]
     OverBudget {
-        /// The URL that was asked.
+        /// The URL of the request.
         url: String,
         /// Which limit.
         #[source]
@@ -106,7 +106,7 @@ pub enum FetchError {
     /// The task that unpacks ended early.
     #[error("unpacking of artifact {url} was interrupted")]
     Interrupted {
-        /// The URL that was asked.
+        /// The URL of the request.
         url: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Which hosts artifacts are fetched from. A status can be forged by whoever may write it, so its URL is not believed. Pure: the
+//! Which hosts artifacts are fetched from. A status can be forged by any of its writers, so its URL is not trusted. Pure: the
 //! environment and the resolver's configuration are arguments.
 
 use std::{collections::BTreeSet, fmt, net::IpAddr, str::FromStr};
@@ -27,7 +27,7 @@ pub struct HostPolicy {
     pub in_pod: bool,
 }
 
-/// A host, with the one port that is meant or with any.
+/// A host, with one port or with any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPort {
     host: String,
@@ -96,7 +96,7 @@ pub fn allowed_host(url: &str, policy: &HostPolicy) -> Result<Url, FetchError> {
     }
 }
 
-/// The cluster's DNS domains as the `search` lines of a resolver configuration tell them.
+/// The cluster's DNS domains as the `search` lines of a resolver configuration list them.
 pub fn cluster_domains(resolver_configuration: &str) -> BTreeSet<String> {
     resolver_configuration
         .lines()
@@ -146,7 +146,7 @@ fn plain_host(host: &str) -> String {
     host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
-/// A URL for an error text. What stands before an `@` may be a password.
+/// A URL for an error text. The part before an `@` may be a password.
 fn without_credentials(url: &str) -> String {
     match url.rsplit_once('@') {
         Some((_, rest)) => format!("…@{rest}"),

@@ -1,4 +1,4 @@
-//! Artifacts over HTTP, into memory: which hosts may be asked, a bounded download whose digest is checked before a byte of it is
+//! Artifacts over HTTP, into memory: which hosts are allowed, a bounded download whose digest is checked before a byte of it is
 //! parsed, unpacking under limits, and a cache by digest. What is done with the files never enters.
 
 mod cache;

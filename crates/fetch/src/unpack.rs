@@ -1,5 +1,5 @@
 //! A gzipped tar into a tree, under limits. Only regular files and directories are taken; links and special files are skipped,
-//! a path that leads out of the tree refuses the whole archive. Nothing is ever written to a disk.
+//! a path that leads out of the tree rejects the whole archive. Nothing is ever written to a disk.
 
 use std::{
     cell::Cell,
@@ -46,7 +46,7 @@ impl Default for UnpackLimits {
     }
 }
 
-/// Why an archive was refused.
+/// Why an archive was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackError {
     /// It is not a gzipped tar, or it is cut off.
@@ -355,7 +355,7 @@ pub(crate) mod tests {
 
     #[test]
     fn content_is_never_read_as_an_entry_when_sizes_disagree() {
-        // The extension says 512 bytes, the header none: whoever believes the header takes the content for an entry.
+        // The extension says 512 bytes, the header none: a reader of the header takes the content for an entry.
         let inner = raw("smuggled", tar::EntryType::Regular, 0, b"");
         let record = b"12 size=512\n";
         let pax = raw("pax", tar::EntryType::XHeader, 12, record);

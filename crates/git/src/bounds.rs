@@ -1,5 +1,5 @@
-//! What bounds an operation on a blocking thread: a deadline for all of it, and an interrupt that is raised when nobody waits for it
-//! any more. Everything that may take long asks here: reads of the network wait for both, loops check both.
+//! What bounds an operation on a blocking thread: a deadline for all of it, and an interrupt that is raised when its caller is
+//! gone. Everything that may take long checks here: reads of the network wait for both, loops check both.
 
 use std::{
     sync::{
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_operation_ends_at_its_deadline_or_when_nobody_waits() {
+    fn an_operation_ends_at_its_deadline_or_when_its_caller_is_gone() {
         let open = Bounds::new("fetch from", "http://x".into(), Duration::from_mins(1));
         open.check().unwrap();
         drop(InterruptOnDrop(open.interrupt.clone()));

@@ -3,7 +3,7 @@
 
 use semver::{BuildMetadata, Prerelease, Version};
 
-/// A longer constraint is refused.
+/// A longer constraint is rejected.
 const CONSTRAINT_BYTES_MAX: usize = 1024;
 
 /// Alternatives, each of which is a list of comparisons that all hold.

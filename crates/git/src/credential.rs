@@ -97,7 +97,7 @@ impl Endpoint {
         &self.trust
     }
 
-    /// A name for what is kept of this repository for this credential: whoever has another credential gets another mirror.
+    /// The name of the mirror of this repository for this credential: another credential has another mirror.
     pub(crate) fn keyed_name(&self, key: &[u8; 32]) -> String {
         // HMAC takes keys of any length.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return String::new() };
@@ -183,7 +183,7 @@ mod tests {
         ] {
             assert!(Endpoint::new(bad, Credential::None, Trust::default()).is_err(), "{bad}");
         }
-        // What is asked is what was parsed: no second host and no header comes of a line break or a backslash.
+        // What is requested is what was parsed: no second host and no header comes of a line break or a backslash.
         for (odd, plain) in [("http://ho\r\nst/a", "http://host/a"), ("http://h\\@x:y/", "http://h/@x:y/")] {
             assert_eq!(endpoint(odd, Credential::None).url().as_str(), plain);
         }

@@ -85,7 +85,7 @@ pub enum GitError {
         reference: String,
         /// The field that names it; none where it is the default.
         field: Option<&'static str>,
-        /// The branch that the repository has as its default, where the server tells.
+        /// The branch that the repository has as its default, where the server lists it.
         default_branch: Option<String>,
     },
     /// No tag meets the range.
@@ -96,7 +96,7 @@ pub enum GitError {
         /// The tag with the highest version, if any tag is a version.
         highest: Option<String>,
     },
-    /// The commit does not exist, or the server does not hand it out.
+    /// The commit does not exist, or the server does not serve it.
     #[error("object not found: commit {commit} in '{url}'")]
     CommitNotFound {
         /// The repository.

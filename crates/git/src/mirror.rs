@@ -1,5 +1,5 @@
 //! A bare repository on disk that is kept per URL and credential, so that the next fetch only brings what is new. It can be thrown
-//! away at any time. Its name is a keyed hash: nobody learns a credential from it. What is served to others never comes from here.
+//! away at any time. Its name is a keyed hash: it does not reveal a credential. What is served to others never comes from here.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
@@ -28,7 +28,7 @@ const PACKS_MAX: usize = 64;
 const GROWTH_MAX: u64 = 2;
 /// Below this size growth is not looked at.
 const GROWTH_FROM_BYTES: u64 = 4 << 20;
-/// Tips that are told to the server as known.
+/// Tips that are sent to the server as known.
 const TIPS_MAX: usize = 16;
 /// How often a lock that someone else holds is tried.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
@@ -165,7 +165,7 @@ impl Mirrors {
         Ok(is_held)
     }
 
-    /// Removes mirrors that nobody used for a while; how many were removed.
+    /// Removes mirrors that were not used for a while; returns their number.
     pub(crate) fn sweep(&self, unused_for: Duration) -> io::Result<usize> {
         let mut removed = 0;
         for entry in fs::read_dir(&self.root)? {
@@ -206,7 +206,7 @@ impl Mirrors {
         Ok(removed)
     }
 
-    /// Removes a mirror that nobody holds; whether there was one. The lock file stays: whoever waits for it must not be left
+    /// Removes a mirror that is not held; whether there was one. The lock file stays: a waiter must not be left
     /// holding a file that is gone.
     fn remove(&self, name: &str) -> io::Result<bool> {
         let held = self.try_hold(name, "").map_err(io::Error::other)?;
@@ -279,8 +279,8 @@ impl Mirror {
         Ok(repository)
     }
 
-    /// Clears what a process left that was killed while it held this mirror. The lock ended with that process, so whoever
-    /// holds it now knows that every other lock and temporary file in here belongs to nobody.
+    /// Clears what a process left that was killed while it held this mirror. The lock ended with that process, so its
+    /// new holder knows that every other lock and temporary file in here is abandoned.
     fn clear_leftovers(&self) -> Result<(), GitError> {
         if !self.directory.exists() {
             return Ok(());

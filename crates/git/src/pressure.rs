@@ -44,7 +44,7 @@ impl PressureGuard {
         let noted = Arc::clone(&has_interrupted);
         let (end, ended) = channel();
         runtime.spawn_blocking(move || {
-            // Where the kernel does not tell, nothing is guarded.
+            // Where the kernel does not report it, nothing is guarded.
             while let Some(held) = private_bytes() {
                 if held > limit {
                     noted.store(true, Ordering::Relaxed);
@@ -70,7 +70,7 @@ impl PressureGuard {
     }
 }
 
-/// Resident memory of this process that no file stands behind, in bytes.
+/// Resident memory of this process without that of mapped files, in bytes.
 fn private_bytes() -> Option<u64> {
     let text = fs::read_to_string("/proc/self/statm").ok()?;
     let mut pages = text.split(' ').skip(1).map_while(|field| field.trim().parse::<u64>().ok());

@@ -1,4 +1,4 @@
-//! Which commit is meant: a branch, a tag, a version range, a full name or a commit, and the choice among what a server lists.
+//! The reference of a spec: a branch, a tag, a version range, a full name or a commit, and the choice among what a server lists.
 //! Pure: the list is an argument.
 
 use gix::{ObjectId, protocol::handshake::Ref};
@@ -9,10 +9,10 @@ use crate::{
     error::GitError,
 };
 
-/// The branch that is meant where nothing is said.
+/// The branch where no reference is set.
 const DEFAULT_BRANCH: &str = "master";
 
-/// Which commit is meant.
+/// A reference that leads to a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reference {
     /// The tip of a branch.
@@ -29,7 +29,7 @@ pub enum Reference {
     Commit {
         /// The full hexadecimal id.
         commit: String,
-        /// The branch it is said to be on.
+        /// The branch that the commit must be on.
         branch: Option<String>,
     },
 }
@@ -37,11 +37,11 @@ pub enum Reference {
 /// The commit that a reference leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// What stands before the `@` of a revision; none for a bare commit.
+    /// The part of a revision before the `@`; none for a bare commit.
     pub name: Option<String>,
     /// The commit.
     pub(crate) commit: ObjectId,
-    /// What to ask the server for: the commit, or the tag object that leads to it.
+    /// What is requested from the server: the commit, or the tag object that leads to it.
     pub(crate) want: ObjectId,
     /// For a commit on a branch: the tip of that branch.
     pub(crate) tip: Option<ObjectId>,
@@ -53,7 +53,7 @@ impl Found {
         self.commit.to_string()
     }
 
-    /// The revision as it stands in a status: `main@sha1:…`.
+    /// The revision as a status has it: `main@sha1:…`.
     pub fn revision(&self) -> String {
         let algorithm = self.commit.kind();
         match &self.name {
@@ -183,7 +183,7 @@ fn highest_tag(refs: &[Ref]) -> Option<String> {
     versions.max().map(|(_, tag)| tag)
 }
 
-/// The branch that `HEAD` stands for, if it is listed.
+/// The target of `HEAD`, if it is listed.
 pub(crate) fn default_branch(refs: &[Ref]) -> Option<String> {
     refs.iter().find_map(|listed| match listed {
         Ref::Symbolic { full_ref_name, target, .. } | Ref::Unborn { full_ref_name, target } => {
@@ -194,7 +194,7 @@ pub(crate) fn default_branch(refs: &[Ref]) -> Option<String> {
     })
 }
 
-/// A listed reference as (full name, what to ask for, the commit it leads to).
+/// A listed reference as (full name, what to request, the commit it leads to).
 fn target(listed: &Ref) -> Option<(String, ObjectId, ObjectId)> {
     match listed {
         Ref::Peeled { full_ref_name, tag, object } => Some((full_ref_name.to_string(), *tag, *object)),

@@ -91,7 +91,7 @@ pub(crate) enum Extent {
 }
 
 impl Conversation {
-    /// Connects and shakes hands.
+    /// Connects and performs the handshake.
     pub(crate) fn open(endpoint: &Endpoint, dialer: &Dialer, bounds: &Bounds) -> Result<Self, GitError> {
         let client = client(endpoint, dialer)?;
         let (runtime, policy) = (dialer.runtime.clone(), dialer.policy);
@@ -144,7 +144,7 @@ impl Conversation {
         bounds: &Bounds,
         memory: impl Fn() -> MemoryReservation,
     ) -> GitError {
-        // Where nothing was listed, only the whole list tells whether the repository is empty.
+        // Where nothing was listed, only the whole list shows whether the repository is empty.
         let prefix = if listed.is_empty() { None } else { Some("HEAD") };
         match self.list(prefix, bounds, memory()) {
             Ok(all) if listed.is_empty() && all.iter().all(|listed| matches!(listed, Ref::Unborn { .. })) => {
@@ -272,7 +272,7 @@ fn receive_pack(
     Ok(true)
 }
 
-/// The negotiation of somebody who knows exactly what they want: one round, with all they have.
+/// The negotiation for one known object: one round, with all known tips.
 struct Wanted<'a> {
     want: ObjectId,
     haves: &'a [ObjectId],
@@ -385,7 +385,7 @@ fn refine(endpoint: &Endpoint, control: &Control, bounds: &Bounds, error: &gix::
     GitError::Transport { action, url, detail: endpoint.scrub(&innermost(error)) }
 }
 
-/// The last cause that says something: those above it only tell which layer met it.
+/// The innermost cause that has a text: those around it only name the layer that met it.
 fn innermost(error: &gix::Error) -> String {
     let parts = error.iter_errors().flat_map(successors).map(ToString::to_string);
     parts.filter(|text| !text.is_empty()).last().unwrap_or_else(|| error.to_string())

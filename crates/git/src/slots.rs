@@ -68,7 +68,7 @@ impl Slots {
         }
     }
 
-    /// Gives free slots to those who wait: the namespace that holds the fewest first, then whoever waits longest.
+    /// Hands out free slots: to the namespace that holds the fewest first, then to the longest wait.
     fn hand_out(&self) {
         loop {
             let Some((waiter, slot)) = self.next() else { return };

@@ -1,6 +1,6 @@
 //! The asynchronous face: each conversation runs on a blocking thread, a few at a time and a share of them for each namespace, with a
-//! deadline and an interrupt that is raised when nobody waits for it any more. Protocol and objects are the business of the other
-//! rooms.
+//! deadline and an interrupt that is raised when its caller is gone. Protocol and objects are in the other
+//! modules.
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
@@ -61,7 +61,7 @@ impl Default for Limits {
     }
 }
 
-/// Bytes of all mirrors on the disk unless said otherwise. The volume of the deployment leaves room for a pack beside them.
+/// Bytes of all mirrors on the disk by default. The volume of the deployment has space for a pack beside them.
 pub const MIRRORS_BYTES_DEFAULT: u64 = 2 << 30;
 
 /// What all operations share and are bounded by.
@@ -106,7 +106,7 @@ impl Session {
 /// The files of a commit.
 #[derive(Debug)]
 pub struct Checkout {
-    /// What was asked for and where it leads.
+    /// The reference and the commit it leads to.
     pub found: Found,
     /// The first line of the commit's message.
     pub summary: String,
@@ -169,7 +169,7 @@ impl Git {
             + self.inner.mirrors.evict(self.inner.limits.mirrors_bytes_max)?)
     }
 
-    /// Threads that nobody waits for any more and that have not ended yet. Each keeps its slot.
+    /// Number of threads whose caller is gone and that have not ended yet. Each keeps its slot.
     pub fn abandoned_threads(&self) -> usize {
         self.inner.abandoned.count()
     }
@@ -178,8 +178,8 @@ impl Git {
         Dialer { policy: self.inner.resources.addresses, runtime: Handle::current() }
     }
 
-    /// Runs work on a blocking thread. The slot goes into the thread and is free when that has really ended, not when nobody waits
-    /// for it any more. The timeout of the work begins when it has its slot: other operations cannot use it up.
+    /// Runs work on a blocking thread. The slot goes into the thread and is free when that has really ended, not when its caller
+    /// is gone. The timeout of the work begins when it has its slot: other operations cannot use it up.
     async fn run<T: Send + 'static>(
         &self,
         slots: &Slots,
@@ -250,7 +250,7 @@ impl Inner {
         let Session { conversation, found, reference, consumer } = session;
         let endpoint = conversation.endpoint().clone();
         let mut conversation = Some(conversation);
-        // A fetch that failed leaves the rest of an answer unread: the next one shakes hands anew.
+        // A fetch that failed leaves the rest of an answer unread: the next one opens a new session.
         let mut conversation = || match conversation.take() {
             Some(open) => Ok(open),
             None => Conversation::open(&endpoint, dialer, bounds),

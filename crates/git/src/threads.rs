@@ -1,4 +1,4 @@
-//! Blocking threads that nobody waits for any more. A thread cannot be ended from outside: it sees its interrupt and ends by itself,
+//! Blocking threads whose caller is gone. A thread cannot be ended from outside: it sees its interrupt and ends by itself,
 //! and keeps its slot until then. Here they are counted.
 
 use std::sync::{
@@ -10,11 +10,11 @@ const RUNNING: u8 = 0;
 const LEFT: u8 = 1;
 const ENDED: u8 = 2;
 
-/// How many blocking threads go on although nobody waits for their result.
+/// Number of blocking threads that continue after their caller is gone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AbandonedThreads(Arc<AtomicUsize>);
 
-/// Held by whoever waits for a thread.
+/// Held by the caller of a thread.
 pub(crate) struct Waiting(Shared);
 
 /// Held by the thread.

@@ -1,5 +1,5 @@
-//! HTTP under gix's protocol, on the runtime's own client: every wait ends at the operation's deadline or when nobody waits for it any
-//! more, a body is counted while it is read, and each address is checked before it is connected to. Git's rule for redirects holds:
+//! HTTP under gix's protocol, on the runtime's own client: every wait ends at the operation's deadline or when its caller is
+//! gone, a body is counted while it is read, and each address is checked before it is connected to. Git's rule for redirects holds:
 //! only the handshake follows them, and credentials stay with the host that they were given for. What the bytes mean never enters.
 
 use std::{
@@ -30,7 +30,7 @@ const UPLOAD_BYTES_MAX: usize = 1 << 20;
 /// Why the transport ended an exchange. gix carries errors as text; here the cause is kept as it is.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// Nobody waits any more.
+    /// The caller is gone.
     Interrupted,
     /// The deadline of the operation has passed.
     TimedOut,
@@ -187,7 +187,7 @@ impl Http for HttpTransport {
         headers: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> gix::Result<GetResponse<Self::Headers, Self::ResponseBody>> {
         if self.has_begun {
-            // A second handshake is asked where the first one led to.
+            // A second handshake begins at the URL of the first one.
             self.redirected = None;
         }
         self.has_begun = true;
@@ -252,7 +252,7 @@ impl Shared {
         self.state().client.clone()
     }
 
-    /// Keeps a fault for whoever reads gix's error, and gives gix one.
+    /// Keeps a fault for the reader of gix's error, and returns one for gix.
     fn fail(&self, fault: Fault) -> io::Error {
         let text = match &fault {
             Fault::Interrupted => "the operation was abandoned".to_owned(),

@@ -1,5 +1,5 @@
 //! A commit's tree into memory, from the object database: no checkout. Ignore rules are applied to names first, so that what is
-//! left out is never read. Links and submodules are skipped; a name that is not a safe path refuses the commit.
+//! left out is never read. Links and submodules are skipped; a name that is not a safe path rejects the commit.
 
 use bytes::Bytes;
 use gix::{
@@ -14,7 +14,7 @@ use crate::{bounds::Bounds, error::GitError, reference::Found};
 
 /// Entries of trees that are looked at, left out or not. A tree that contains itself many times over ends here.
 const ENTRIES_VISITED_MAX: usize = 500_000;
-/// An ignore file larger than this is refused.
+/// An ignore file larger than this is rejected.
 const IGNORE_FILE_BYTES_MAX: u64 = 1 << 20;
 /// What an entry holds in memory beside its path: in the list of entries and in the tree.
 const ENTRY_BYTES: u64 = 192;
@@ -83,7 +83,7 @@ enum Kind {
 }
 
 impl Reader<'_> {
-    /// A tag may lead to a file or a directory: that is said, rather than that the commit is broken.
+    /// A tag may lead to a file or a directory: the error says that, rather than that the commit is broken.
     fn must_be_commit(&self, found: &Found) -> Result<(), GitError> {
         let header = self.repository.find_header(self.commit).map_err(|error| self.broken(&error))?;
         if header.kind() == gix::objs::Kind::Commit {

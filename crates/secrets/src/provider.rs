@@ -6,9 +6,9 @@ use plumb_api::sealed::Sealed;
 
 use crate::read::{SecretContent, SecretError};
 
-/// Headers beyond this count are refused.
+/// Headers beyond this count are rejected.
 const HEADERS_MAX: usize = 100;
-/// A larger `headers` key is refused.
+/// A larger `headers` key is rejected.
 const HEADERS_BYTES_MAX: usize = 64 << 10;
 
 /// Where and how to deliver.
@@ -24,7 +24,7 @@ pub struct ProviderSecret {
     pub password: Option<Sealed>,
     /// More headers.
     pub headers: BTreeMap<String, Sealed>,
-    /// A proxy; kept apart so that it can be refused rather than ignored.
+    /// A proxy; kept apart so that it can be rejected rather than ignored.
     pub proxy: Option<Sealed>,
 }
 

@@ -1,4 +1,4 @@
-//! One GET for one Secret, and its keys as sealed bytes. What the keys mean is said in a file per use.
+//! One GET for one Secret, and its keys as sealed bytes. What the keys mean is in a file per use.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -28,7 +28,7 @@ pub enum SecretError {
         /// Its name.
         name: String,
     },
-    /// It cannot be read. What the server said is left out: it may quote what was sent.
+    /// It cannot be read. The text of the server is left out: it may quote what was sent.
     #[error("failed to get secret '{namespace}/{name}': {problem}")]
     Unreadable {
         /// Its namespace.

@@ -1,5 +1,5 @@
 //! Temporary files of a writer that was killed. A writer holds a lock on its temporary file; the lock ends with the process, so
-//! a temporary file without a lock belongs to nobody, however young it is. What is complete is never looked at here.
+//! a temporary file without a lock is abandoned, however young it is. What is complete is never looked at here.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},

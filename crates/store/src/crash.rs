@@ -1,4 +1,4 @@
-//! A process that is killed in the middle of a write, at seeded moments: what was told of matches its digest, and nothing of
+//! A process that is killed in the middle of a write, at seeded moments: what was announced matches its digest, and nothing of
 //! the killed process stays.
 
 use std::{
@@ -37,7 +37,7 @@ fn tree(write: u64) -> MemoryTree {
     builder.build()
 }
 
-/// The process that is killed: it tells of each artifact after it was written.
+/// The process that is killed: it announces each artifact after it was written.
 #[test]
 fn child() {
     let Ok(root) = std::env::var(CHILD_ROOT) else { return };

@@ -1,4 +1,4 @@
-//! Artifacts on disk: written as a whole or not at all, served over HTTP, collected when nobody needs them any more. What goes into
+//! Artifacts on disk: written as a whole or not at all, served over HTTP, garbage-collected when they have expired. What goes into
 //! an artifact, and when, is decided elsewhere.
 
 mod abandoned;

@@ -232,7 +232,7 @@ impl ArtifactStore {
         Ok(Written { path: path.to_string(), digest: format!("sha256:{hex}"), size })
     }
 
-    /// Compares a stored file with the digest that its status tells. One that differs is removed: it must not be served.
+    /// Compares a stored file with the digest of its status. One that differs is removed: it must not be served.
     pub fn verify(&self, location: &Location, path: &str, digest: &str) -> Result<Integrity, StoreError> {
         let Some(path) = RelPath::parse(path).ok().filter(|path| location.holds(path.as_str())) else {
             return Ok(Integrity::Missing);
@@ -324,7 +324,7 @@ impl ArtifactStore {
     }
 }
 
-/// A file that cannot be read is as good as lost: it is written anew, rather than asked for again until someone helps. Any other
+/// A file that cannot be read is as good as lost: it is written anew, rather than tried again until someone helps. Any other
 /// error is one of this process, such as too many open files, and passes.
 fn compare(actual: io::Result<String>, digest: &str) -> io::Result<Integrity> {
     match actual {
@@ -414,7 +414,7 @@ mod tests {
         builder.build()
     }
 
-    fn desk() -> (tempfile::TempDir, ArtifactStore, Location) {
+    fn fixture() -> (tempfile::TempDir, ArtifactStore, Location) {
         let root = tempfile::tempdir().unwrap();
         let store = ArtifactStore::open(&root.path().join("data")).unwrap();
         (root, store, Location::new("GitRepository", "default", "podinfo").unwrap())
@@ -422,7 +422,7 @@ mod tests {
 
     #[test]
     fn a_file_is_on_the_disk_before_it_has_its_name_and_its_name_before_it_is_announced() {
-        let (_root, store, location) = desk();
+        let (_root, store, location) = fixture();
         store.put(&location, "a.tar.gz", &tree("x")).unwrap();
         let steps = lasting::STEPS.take();
         let directories = ["sync directory"; 3];
@@ -441,7 +441,7 @@ mod tests {
 
     #[test]
     fn what_was_put_is_intact_until_someone_touches_it() {
-        let (_root, store, location) = desk();
+        let (_root, store, location) = fixture();
         let written = store.put(&location, "abc.tar.gz", &tree("one")).unwrap();
         assert_eq!(written.path, "gitrepository/default/podinfo/abc.tar.gz");
         assert_eq!(store.put(&location, "abc.tar.gz", &tree("one")).unwrap(), written);
@@ -455,7 +455,7 @@ mod tests {
 
     #[test]
     fn bytes_are_stored_as_they_are_in_the_same_safe_way() {
-        let (_root, store, location) = desk();
+        let (_root, store, location) = fixture();
         let written = store.put_bytes(&location, "index.yaml", b"entries: {}\n").unwrap();
         assert_eq!(fs::read(store.root().join(&written.path)).unwrap(), b"entries: {}\n");
         assert_eq!(
@@ -477,16 +477,16 @@ mod tests {
         assert_eq!(compare(Err(io::ErrorKind::NotFound.into()), "sha256:0").unwrap(), Integrity::Missing);
         let too_many_open_files = io::Error::from_raw_os_error(24);
         compare(Err(too_many_open_files), "sha256:0").unwrap_err();
-        let (_root, store, location) = desk();
+        let (_root, store, location) = fixture();
         let written = store.put(&location, "a.tar.gz", &tree("one")).unwrap();
-        // What stands in the file's place is replaced as a whole.
+        // What is in the file's place is replaced as a whole.
         assert_eq!(store.put(&location, "a.tar.gz", &tree("one")).unwrap(), written);
         assert_eq!(store.verify(&location, &written.path, &written.digest).unwrap(), Integrity::Intact);
     }
 
     #[test]
     fn storage_that_refuses_is_asked_again_and_recovers() {
-        let (root, store, location) = desk();
+        let (root, store, location) = fixture();
         // A file in the place of the folder: a failure that holds for root too.
         let kind = store.root().join("gitrepository");
         fs::write(&kind, "in the way").unwrap();
@@ -499,7 +499,7 @@ mod tests {
 
     #[test]
     fn a_forged_path_is_never_looked_at() {
-        let (root, store, location) = desk();
+        let (root, store, location) = fixture();
         let outside = root.path().join("outside");
         fs::write(&outside, "x").unwrap();
         let own = store.put(&location, "abc.tar.gz", &tree("one")).unwrap();
@@ -513,7 +513,7 @@ mod tests {
 
     #[test]
     fn collection_keeps_the_current_file_and_drops_leftovers() {
-        let (_root, store, location) = desk();
+        let (_root, store, location) = fixture();
         let now = SystemTime::now();
         let current = store.put(&location, "c.tar.gz", &tree("c")).unwrap();
         store.put(&location, "a.tar.gz", &tree("a")).unwrap();

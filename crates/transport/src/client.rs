@@ -1,5 +1,4 @@
-//! An HTTP client from its settings: trust, proxy, addresses, timeouts, redirects. It is the only place where one is built for a
-//! server outside of the cluster.
+//! An HTTP client from its settings: trust, proxy, addresses, timeouts, redirects.
 
 use std::{sync::Arc, time::Duration};
 

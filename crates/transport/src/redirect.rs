@@ -40,7 +40,7 @@ pub enum RedirectError {
     Address(RejectedAddress),
 }
 
-/// The target of a redirect that an answer to a request for `from` tells.
+/// The target of a redirect: the header `Location` of the response to a request for `from`.
 pub fn redirect_target(from: &Url, headers: &HeaderMap) -> Result<Url, RedirectError> {
     let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
     let target = location.and_then(|location| from.join(location).ok()).ok_or(RedirectError::NoTarget)?;

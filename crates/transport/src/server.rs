@@ -36,7 +36,7 @@ pub const HEADER_BYTES_MAX: usize = 64 << 10;
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take nothing of an answer.
 pub const SEND_STALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long open requests may go on after the end was asked for.
+/// How long open requests may go on after the shutdown was requested.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// The pause after the system refused a connection, e.g. for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -69,7 +69,7 @@ impl Limits {
     }
 }
 
-/// Why a connection was closed before its client had all that it asked for.
+/// Why a connection was closed before its client had its whole response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Refused {
     /// Its address has too many connections already.
@@ -103,16 +103,16 @@ impl Refused {
     }
 }
 
-/// Who hears of each connection that was refused or broke off.
+/// Called for each connection that was refused or broke off.
 pub type OnRefused = Arc<dyn Fn(Refused) + Send + Sync>;
 
-/// One port: where it listens, what its clients may hold, who hears of refusals, and when it ends.
+/// One port: where it listens, what its clients may hold, what is called for refusals, and when it ends.
 pub struct Server {
     /// Where clients connect.
     pub listener: TcpListener,
     /// What they may hold.
     pub limits: Limits,
-    /// Who hears of refusals.
+    /// Called for each refusal.
     pub on_refused: OnRefused,
     /// Cancelled when the server is to end. Requests that are open then may go on for five seconds.
     pub stop: CancellationToken,
@@ -181,7 +181,7 @@ impl Server {
     }
 }
 
-/// The room of one connection, until it is dropped.
+/// The place of one connection, until it is dropped.
 struct Held {
     _permit: OwnedSemaphorePermit,
     _place: Place,

@@ -9,7 +9,7 @@ pub fn shown_url(url: &Url) -> String {
     format!("{}://{host}{port}{}", url.scheme(), url.path())
 }
 
-/// A text that is no URL but was meant as one, without what may be user info, query and fragment.
+/// A text that does not parse as a URL, without what may be user info, query and fragment.
 pub fn shown_text(text: &str) -> String {
     let end = text.find(['?', '#']).unwrap_or(text.len());
     let text = &text[..end];

@@ -185,7 +185,7 @@ impl ServerCertVerifier for BundleVerifier {
                 Ok(verified) => return Ok(verified),
                 Err(refusal) => refusal,
             };
-        // Only the refusal for being a CA is overruled: an expired certificate stays refused.
+        // Only the rejection for being a CA is overruled: an expired certificate stays rejected.
         let is_ca_as_leaf = matches!(&refusal, Error::InvalidCertificate(CertificateError::Other(other))
             if other.0.to_string() == CA_AS_LEAF);
         if !is_ca_as_leaf {

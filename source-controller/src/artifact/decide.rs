@@ -24,7 +24,7 @@ pub enum Stored {
 pub enum Loss {
     /// The file is gone.
     Disappeared,
-    /// The file was not what its digest said, and was removed.
+    /// The file did not match its digest, and was removed.
     Damaged,
     /// The file is there but cannot be read.
     Unreadable,

@@ -44,7 +44,7 @@ pub struct ArtifactLedger<C> {
     events: Vec<EventDraft>,
 }
 
-/// The artifact that the status announces, and what is said of it.
+/// The artifact that the status announces, and its texts.
 #[derive(Clone, Debug)]
 struct Current {
     artifact: Artifact,
@@ -119,7 +119,7 @@ impl<C: ArtifactCondition> ArtifactLedger<C> {
         }
     }
 
-    /// What conditions the kind sets or clears. One that is not mentioned stands as before.
+    /// What conditions the kind sets or clears. One that is not mentioned remains as before.
     pub(super) fn note_conditions(&mut self, updates: Vec<(C, ConditionUpdate)>) {
         for (condition, update) in updates {
             self.own.retain(|(noted, _)| *noted != condition);
@@ -144,7 +144,7 @@ impl<C: ArtifactCondition> ArtifactLedger<C> {
         self.progress = None;
     }
 
-    /// The spec asks for no artifact: what was stored for an earlier one is removed.
+    /// The spec has no artifact: what was stored for an earlier one is removed.
     pub(super) fn note_no_artifact(&mut self) {
         self.current = None;
         self.in_storage = InStorage::No;

@@ -70,7 +70,7 @@ pub trait BreaksCondition {
     fn condition(&self) -> Option<Self::Condition>;
 }
 
-/// What a spec asks for.
+/// What a valid spec leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Validated<V> {
     /// An artifact.
@@ -87,7 +87,7 @@ pub enum Validated<V> {
 /// The revision that is there now.
 #[derive(Debug)]
 pub struct Resolved<R, C> {
-    /// As it stands in the status: `main@sha1:…`, `latest@sha256:…`, `sha256:…`, `6.5.4`.
+    /// As the status has it: `main@sha1:…`, `latest@sha256:…`, `sha256:…`, `6.5.4`.
     pub revision: String,
     /// What an artifact is made with beside the revision.
     pub inputs: Inputs,
@@ -142,7 +142,7 @@ pub enum Payload {
     },
 }
 
-/// What stored bytes are. The artifact server tells it from the extension.
+/// What stored bytes are. The artifact server derives it from the extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
     not(test),

@@ -416,9 +416,9 @@ async fn an_artifact_of_another_object_is_waited_for_with_the_condition_of_the_k
     fixture.serve(|registry| registry.resolves = Err(BlobError::NotReady));
     let waiting = fixture.attempt().await;
     assert_eq!(waiting.next, Next::After(Duration::from_secs(30)));
-    let said = conditions(&waiting);
-    assert!(said.contains(&"SourceUnavailable True DependencyNotReady".to_owned()), "{said:?}");
-    assert!(said.contains(&"ArtifactInStorage True Succeeded".to_owned()), "{said:?}");
+    let actual = conditions(&waiting);
+    assert!(actual.contains(&"SourceUnavailable True DependencyNotReady".to_owned()), "{actual:?}");
+    assert!(actual.contains(&"ArtifactInStorage True Succeeded".to_owned()), "{actual:?}");
     fixture.serve(|registry| registry.resolves = Ok(()));
     let ready = fixture.attempt().await;
     assert_eq!(conditions(&ready)[0], "Ready True Succeeded");
@@ -431,8 +431,8 @@ async fn a_signature_that_does_not_verify_makes_the_condition_of_the_kind_false(
     let mut fixture = Fixture::new();
     fixture.serve(|registry| registry.resolves = Err(BlobError::Unverified));
     let summary = fixture.attempt().await;
-    let said = conditions(&summary);
-    assert!(said.contains(&"SourceVerified False VerificationError".to_owned()), "{said:?}");
+    let actual = conditions(&summary);
+    assert!(actual.contains(&"SourceVerified False VerificationError".to_owned()), "{actual:?}");
     assert_eq!((summary.next, fixture.fetches()), (Next::Backoff, 0));
     assert_eq!(fixture.object.status.artifact, None);
 }
@@ -447,9 +447,9 @@ async fn an_object_that_only_holds_settings_has_no_artifact_any_more() {
     assert!(!stored.exists());
     assert_eq!(fixture.object.status.artifact, None);
     assert_eq!(fixture.fetches(), 1);
-    let said = conditions(&summary);
+    let actual = conditions(&summary);
     assert_eq!(
-        (said[0].as_str(), said.iter().any(|one| one.contains("Storage"))),
+        (actual[0].as_str(), actual.iter().any(|one| one.contains("Storage"))),
         ("Ready True Succeeded", false)
     );
     assert_eq!(events(&fixture.attempt().await), Vec::<String>::new());
@@ -461,8 +461,8 @@ async fn storage_that_fails_is_reported_and_deletion_removes_what_was_stored() {
     // A file in the place of the folder: a failure that holds for root too.
     std::fs::write(fixture.root.path().join("blob"), "in the way").unwrap();
     let failed = fixture.attempt().await;
-    let said = conditions(&failed);
-    assert!(said.contains(&"StorageOperationFailed True DirectoryCreationFailed".to_owned()), "{said:?}");
+    let actual = conditions(&failed);
+    assert!(actual.contains(&"StorageOperationFailed True DirectoryCreationFailed".to_owned()), "{actual:?}");
     std::fs::remove_file(fixture.root.path().join("blob")).unwrap();
     assert_eq!(conditions(&fixture.attempt().await)[0], "Ready True Succeeded");
     let stored = fixture.stored();

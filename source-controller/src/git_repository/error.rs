@@ -1,4 +1,4 @@
-//! What can end a step of a GitRepository early, and the condition that it breaks. The rooms below have their own errors; here
+//! What can end a step of a GitRepository early, and the condition that it breaks. The crates below have their own errors; here
 //! they get the words that tools look for.
 
 use plumb_api::source::GitRepositoryCondition;
@@ -26,7 +26,7 @@ pub enum GitSourceError {
 }
 
 impl GitSourceError {
-    /// An error of the git room under the right heading.
+    /// An error of the git crate under the right heading.
     pub fn of_git(source: GitError) -> Self {
         match &source {
             GitError::Endpoint { .. } => Self::Settings(source),

@@ -1,4 +1,4 @@
-//! Mirrors of repositories that nobody uses any more are removed.
+//! Unused mirrors of repositories are removed.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Which commit the spec means now: the Secret is read, the references of the repository are listed.
+//! Which commit the reference of the spec leads to now: the Secret is read, the references of the repository are listed.
 
 use kube::ResourceExt;
 use plumb_api::source::{GitRepository, GitRepositoryCondition, GitRepositoryInclude};

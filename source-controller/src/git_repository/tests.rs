@@ -135,7 +135,7 @@ fn ready(summary: &Summary) -> (String, String, String) {
     (ready.status.as_str().to_owned(), ready.reason.clone(), ready.message.clone())
 }
 
-fn told(summary: &Summary) -> Vec<String> {
+fn emitted(summary: &Summary) -> Vec<String> {
     summary.events.iter().map(|event| format!("{} {}", event.reason, event.message)).collect()
 }
 
@@ -171,7 +171,7 @@ async fn a_commit_becomes_an_artifact_and_stays_until_there_is_another() {
         ready(&first),
         ("True".into(), "Succeeded".into(), format!("stored artifact for revision '{revision}'"))
     );
-    assert_eq!(told(&first), ["NewArtifact stored artifact for commit 'Begin'"]);
+    assert_eq!(emitted(&first), ["NewArtifact stored artifact for commit 'Begin'"]);
     assert_eq!(first.events[0].metadata["revision"], revision);
     assert!(first.events[0].metadata["digest"].starts_with("sha256:"));
     assert_eq!(condition(&first, "ArtifactInStorage").unwrap(), "True Succeeded");
@@ -182,7 +182,7 @@ async fn a_commit_becomes_an_artifact_and_stays_until_there_is_another() {
     fixture.now += Duration::from_secs(30);
     let before = fixture.object.clone();
     let second = fixture.attempt().await;
-    assert_eq!(told(&second), Vec::<String>::new());
+    assert_eq!(emitted(&second), Vec::<String>::new());
     assert_eq!(fixture.object, before, "nothing changed, so nothing is written");
 
     repository.write("app.yaml", "two\n").unwrap();
@@ -190,9 +190,9 @@ async fn a_commit_becomes_an_artifact_and_stays_until_there_is_another() {
     fixture.now += Duration::from_mins(2);
     let third = fixture.attempt().await;
     assert!(
-        told(&third).contains(&"NewArtifact stored artifact for commit 'Go on'".to_owned()),
+        emitted(&third).contains(&"NewArtifact stored artifact for commit 'Go on'".to_owned()),
         "{:?}",
-        told(&third)
+        emitted(&third)
     );
     assert_eq!(fixture.artifact()["revision"], repository.revision().unwrap());
     assert!(fixture.stored().exists());
@@ -211,7 +211,7 @@ async fn an_artifact_that_is_gone_or_damaged_is_rebuilt() {
     std::fs::write(fixture.stored(), "garbage").unwrap();
     let summary = fixture.attempt().await;
     assert_eq!(fixture.artifact()["digest"], digest);
-    assert!(told(&summary)[0].contains("did not match its digest"), "{:?}", told(&summary));
+    assert!(emitted(&summary)[0].contains("did not match its digest"), "{:?}", emitted(&summary));
     assert_eq!(ready(&summary).0, "True");
 }
 
@@ -223,7 +223,7 @@ async fn a_storage_that_takes_no_file_keeps_the_old_artifact_and_recovers() {
     let (old, stored) = (fixture.artifact().clone(), fixture.stored());
     repository.write("app.yaml", "two\n").unwrap();
     repository.push("Go on").unwrap();
-    // A directory where the file should go: it cannot be written, whoever runs the test.
+    // A directory where the file should go: it cannot be written, not even by root.
     let blocked = stored.with_file_name(format!("{}.tar.gz", repository.head().unwrap()));
     std::fs::create_dir(&blocked).unwrap();
     let failed = fixture.attempt().await;
@@ -256,7 +256,7 @@ async fn a_lost_artifact_leaves_the_status_even_when_the_repository_is_down() {
     assert_eq!(reconciling, "building artifact: disappeared from storage");
     server.fault(plumb_testkit::gitserver::Fault::None);
     let summary = fixture.attempt().await;
-    assert_eq!(told(&summary), ["NewArtifact stored artifact for commit 'Begin'"]);
+    assert_eq!(emitted(&summary), ["NewArtifact stored artifact for commit 'Begin'"]);
     assert_eq!(condition(&summary, "FetchFailed"), None);
 }
 
@@ -273,12 +273,12 @@ async fn a_repository_that_is_down_keeps_the_artifact_and_recovers_without_a_new
     );
     assert_eq!(*fixture.artifact(), artifact);
     assert_eq!(failed.next, plumb_status::summary::Next::Backoff);
-    assert_eq!(told(&fixture.attempt().await), Vec::<String>::new(), "the same failure is told once");
+    assert_eq!(emitted(&fixture.attempt().await), Vec::<String>::new(), "the same failure is reported once");
     server.fault(plumb_testkit::gitserver::Fault::None);
     let recovered = fixture.attempt().await;
-    assert_eq!(told(&recovered).len(), 1);
+    assert_eq!(emitted(&recovered).len(), 1);
     assert!(
-        told(&recovered)[0].starts_with("Succeeded stored artifact for commit 'main@sha1:"),
+        emitted(&recovered)[0].starts_with("Succeeded stored artifact for commit 'main@sha1:"),
         "{recovered:?}"
     );
 }
@@ -364,7 +364,7 @@ async fn a_secret_opens_a_closed_repository_over_tls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_field_that_is_not_honoured_stalls_before_anything_is_fetched() {
+async fn an_unsupported_field_stalls_before_anything_is_fetched() {
     let (server, _repository) = served(&GitServerOptions::default());
     let asked = server.requests();
     let mut fixture = Fixture::new(&server.url("app"));
@@ -389,7 +389,7 @@ async fn other_ignore_rules_give_another_artifact_of_the_same_revision() {
     assert_eq!(fixture.artifact()["revision"], before["revision"]);
     assert_ne!(fixture.artifact()["digest"], before["digest"]);
     assert_eq!(fixture.object["status"]["observedIgnore"], "/skip.yaml");
-    // Whoever was told of the first still finds it.
+    // A consumer of the first one still finds it.
     assert_ne!(fixture.artifact()["path"], before["path"]);
     let earlier =
         fixture.stored().with_file_name(before["path"].as_str().unwrap().rsplit('/').next().unwrap());
@@ -441,7 +441,7 @@ async fn waiting_for_a_silent_server_holds_no_worker() {
         parking.parked.load(std::sync::atomic::Ordering::SeqCst)
     };
     let (ending, was_parked) = tokio::join!(attempt, asked);
-    assert!(was_parked, "the server was asked by an attempt that held its worker");
+    assert!(was_parked, "the request was sent by an attempt that held its worker");
     let summary = fixture.finish(&object, &parking.ledger.into_inner().unwrap(), &ending);
     let text = format!("{summary:?}");
     assert!(text.contains("timed out after 1 s"), "{text}");

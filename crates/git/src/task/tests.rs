@@ -1,4 +1,4 @@
-//! Against a real `git http-backend` over HTTP: each form of a reference, each way to be let in or kept out, each kind of mirror.
+//! Against a real `git http-backend` over HTTP: each form of a reference, accepted and rejected credentials, each kind of mirror.
 
 mod crash;
 mod hostile;
@@ -125,7 +125,7 @@ async fn a_new_commit_is_fetched_into_the_same_mirror() {
     assert_eq!(fixture.mirrors().len(), 1);
     let asked = server.seen.lock().unwrap().len();
     fixture.git.find("team-a", &endpoint, &main(), TIMEOUT).await.unwrap();
-    assert_eq!(server.seen.lock().unwrap().len(), asked + 2, "a look for news is two requests");
+    assert_eq!(server.seen.lock().unwrap().len(), asked + 2, "a poll is two requests");
 }
 
 #[tokio::test]
@@ -171,7 +171,7 @@ async fn what_is_missing_or_empty_is_said() {
 }
 
 #[tokio::test]
-async fn passwords_and_tokens_are_sent_and_never_told() {
+async fn passwords_and_tokens_are_sent_and_never_shown() {
     let fixture = Fixture::new();
     for (header, credential) in [
         (BASIC, Credential::Basic { username: "me".into(), password: "s3cret".into() }),

@@ -28,7 +28,7 @@ pub enum AddressClass {
     Unspecified,
     /// Multicast and broadcast.
     Multicast,
-    /// The API server's own Service, where it is known: [`AddressClass::of`] does not tell it.
+    /// The API server's own Service, where it is known: [`AddressClass::of`] never returns it.
     ApiServer,
 }
 
@@ -94,7 +94,7 @@ fn of_v6(address: Ipv6Addr) -> AddressClass {
     }
 }
 
-/// The IPv4 address that an IPv6 address stands for: mapped, compatible, NAT64 (64:ff9b::/96), 6to4 (2002::/16).
+/// The IPv4 address that an IPv6 address embeds: mapped, compatible, NAT64 (64:ff9b::/96), 6to4 (2002::/16).
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let segments = address.segments();
     let join = |at: usize| {

@@ -72,8 +72,8 @@ impl AddressPolicy {
         Err(RejectedAddress { host: host.to_owned(), address, class, flag: self.flag })
     }
 
-    /// Checks a URL whose host is a literal address: a resolver is never asked for those. A host name passes here and is
-    /// checked by [`super::CheckedResolver`]. Ask it for the first URL and for the target of each redirect.
+    /// Checks a URL whose host is a literal address: those are never resolved. A host name passes here and is
+    /// checked by [`super::CheckedResolver`]. Call it for the first URL and for the target of each redirect.
     pub fn check_url(&self, url: &Url) -> Result<(), RejectedAddress> {
         let host = url.host_str().unwrap_or_default();
         match url.host() {

@@ -33,7 +33,7 @@ impl CheckedResolver {
 pub struct Unresolved {
     /// The host of the URL.
     pub host: String,
-    /// What the system's resolver said.
+    /// The text of the system's resolver.
     problem: String,
 }
 
@@ -97,7 +97,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_leads_to_a_rejected_address_is_never_connected_to() {
-        // `localhost` stands for any name: here loopback is the class that is rejected.
+        // `localhost` is an example of any name: here loopback is the class that is rejected.
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://localhost:{}/", listener.local_addr().expect("bound").port());
         let policy = AddressPolicy::reject_link_local("--allow-x").reject(AddressClass::Loopback);

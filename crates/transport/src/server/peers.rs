@@ -1,10 +1,10 @@
-//! How many connections each address has: one that opens many leaves room for the others.
+//! How many connections each address has: one that opens many leaves places for the others.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The connections by address. Only asked by key, never walked. Clones share it.
+/// The connections by address. Only read by key, never iterated. Clones share it.
 #[derive(Clone)]
 pub struct Peers {
     connections_max: usize,

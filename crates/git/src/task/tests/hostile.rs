@@ -108,7 +108,7 @@ async fn a_namespace_on_silent_servers_leaves_slots_to_others() {
     for task in hoard {
         task.abort();
     }
-    assert!(server.wait_until_closed(PATIENCE), "whoever is not waited for hangs up");
+    assert!(server.wait_until_closed(PATIENCE), "an abandoned connection is closed");
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ pub struct Rules {
     pub stall: Arc<Mutex<Option<Arc<Stall>>>>,
 }
 
-/// Stops one answer after some of its body, tells so, and keeps the connection open without another byte.
+/// Stops one response after a part of its body, reports it, and keeps the connection open without another byte.
 pub struct Stall {
     /// Which request, from zero.
     pub request: usize,
