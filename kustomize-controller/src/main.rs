@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
 use plumb_cluster::Cluster;
-use plumb_fetch::{FetchLimits, Fetcher, HostPolicy, RetryPolicy, cluster_domains};
+use plumb_fetch::{DownloadRetries, FetchLimits, Fetcher, HostPolicy, cluster_domains};
 use plumb_planning::drift::Tools;
 use plumb_planning::fingerprint::HashKey;
 use plumb_runtime::{BoxError, Flags, Identity, Runtime, Watching};
@@ -134,8 +134,8 @@ fn fetcher(runtime: &Runtime, options: &Options) -> Result<Fetcher, BoxError> {
         artifact_hosts: options.artifact_host.clone(),
         in_pod: options.kubernetes_service_host.is_some(),
     };
-    let retry = RetryPolicy { retries_max: options.http_retry, ..RetryPolicy::default() };
-    Ok(Fetcher::new(policy, retry, FetchLimits::default(), runtime.memory())?)
+    let retries = DownloadRetries { retries_max: options.http_retry, ..DownloadRetries::default() };
+    Ok(Fetcher::new(policy, retries, FetchLimits::default(), runtime.memory())?)
 }
 
 /// A key that no other process has: digests of Secrets cannot be looked up in tables.

@@ -9,6 +9,7 @@ use std::{
 use plumb_api::meta::Artifact;
 use plumb_filetree::digest::Hasher;
 use plumb_memory::{Limit, MemoryPool, MemoryReservation};
+use plumb_status::cadence::Backoff;
 use plumb_transport::{BodyError, ClientConfig, ConnectionError, Proxy, Redirects, read_body};
 use reqwest::StatusCode;
 use tokio::sync::Semaphore;
@@ -30,20 +31,19 @@ const DIGEST_HEX_LENGTH: usize = 64;
 /// How long a connection may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often and how fast a failed request is repeated.
+/// How often a failed request is repeated, and after which pauses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RetryPolicy {
+pub struct DownloadRetries {
     /// Repetitions after the first attempt (`--http-retry`).
     pub retries_max: u32,
-    /// The pause before the first repetition; each next one is twice as long.
-    pub pause_min: Duration,
-    /// The longest pause.
-    pub pause_max: Duration,
+    /// The pauses before them.
+    pub backoff: Backoff,
 }
 
-impl Default for RetryPolicy {
+impl Default for DownloadRetries {
     fn default() -> Self {
-        Self { retries_max: 9, pause_min: Duration::from_millis(250), pause_max: Duration::from_secs(10) }
+        let backoff = Backoff { min: Duration::from_millis(250), max: Duration::from_secs(10) };
+        Self { retries_max: 9, backoff }
     }
 }
 
@@ -80,7 +80,7 @@ pub struct Fetcher {
 struct Inner {
     client: reqwest::Client,
     policy: HostPolicy,
-    retry: RetryPolicy,
+    retries: DownloadRetries,
     limits: FetchLimits,
     cache: Cache,
     slots: Semaphore,
@@ -91,7 +91,7 @@ impl Fetcher {
     /// A fetcher with its own connection pool and cache. Archives and files are charged to `memory`.
     pub fn new(
         policy: HostPolicy,
-        retry: RetryPolicy,
+        retries: DownloadRetries,
         limits: FetchLimits,
         memory: MemoryPool,
     ) -> Result<Self, FetchError> {
@@ -108,7 +108,7 @@ impl Fetcher {
             inner: Arc::new(Inner {
                 client,
                 policy,
-                retry,
+                retries,
                 limits,
                 cache,
                 slots: Semaphore::new(DOWNLOADS_MAX),
@@ -199,17 +199,15 @@ impl Fetcher {
         hex: &str,
         memory: &mut MemoryReservation,
     ) -> Result<Vec<u8>, FetchError> {
-        let RetryPolicy { retries_max, pause_min, pause_max } = self.inner.retry;
-        let mut pause = pause_min;
-        let mut attempt = 0;
+        let DownloadRetries { retries_max, backoff } = self.inner.retries;
+        let mut failures = 0;
         loop {
             memory.shrink(memory.bytes());
             match self.download(url, hex, memory).await {
-                Err(error) if error.is_transient() && attempt < retries_max => {
-                    tracing::debug!(%url, attempt, error = %plumb_status::chain(&error), "retrying download");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(pause_max);
-                    attempt += 1;
+                Err(error) if error.is_transient() && failures < retries_max => {
+                    failures += 1;
+                    tracing::debug!(%url, failures, error = %plumb_status::chain(&error), "retrying download");
+                    tokio::time::sleep(backoff.after(failures, seed(hex))).await;
                 }
                 result => return result,
             }
@@ -250,6 +248,11 @@ impl Fetcher {
             })
         }
     }
+}
+
+/// Spreads the pauses of different artifacts.
+fn seed(hex: &str) -> u64 {
+    hex.get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_default()
 }
 
 fn parse_digest(digest: &str) -> Result<&str, FetchError> {

@@ -8,7 +8,7 @@ mod host;
 mod unpack;
 
 pub use cache::ArtifactTree;
-pub use download::{FetchLimits, Fetcher, RetryPolicy};
+pub use download::{DownloadRetries, FetchLimits, Fetcher};
 pub use error::FetchError;
 pub use host::{HostPolicy, HostPort, HostPortError, allowed_host, cluster_domains};
 pub use unpack::{UnpackError, UnpackLimits, unpack};

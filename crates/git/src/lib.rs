@@ -12,7 +12,6 @@ mod pressure;
 mod reference;
 mod remedy;
 mod session;
-mod slots;
 mod task;
 mod threads;
 mod transport;

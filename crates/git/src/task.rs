@@ -6,7 +6,7 @@ use std::{io, path::Path, sync::Arc, time::Duration};
 
 use plumb_filetree::{MemoryTree, TreeLimits};
 use plumb_memory::{Limit, MemoryPool, MemoryReservation};
-use plumb_transport::address::AddressPolicy;
+use plumb_transport::{Slots, address::AddressPolicy};
 use tokio::runtime::Handle;
 
 use crate::{
@@ -17,7 +17,6 @@ use crate::{
     pressure::PressureGuard,
     reference::{Found, Reference},
     session::{Conversation, Dialer, REFERENCES},
-    slots::Slots,
     threads::AbandonedThreads,
     tree,
 };

@@ -1,14 +1,12 @@
 //! One GET for one Secret, and its keys as sealed bytes. What the keys mean is in a file per use.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use plumb_api::sealed::Sealed;
+use plumb_cluster::{CallError, call, client::CALL_TIMEOUT};
 use plumb_status::{Classify, Consequence, Reason};
-
-/// How long the API server may take for one Secret.
-const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The content of a Secret.
 pub struct SecretContent {
@@ -81,16 +79,16 @@ pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<Secret
         problem,
     };
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let response = tokio::time::timeout(READ_TIMEOUT, api.get_opt(name))
-        .await
-        .map_err(|_| unreadable(format!("no response within {} s", READ_TIMEOUT.as_secs())))?;
-    match response {
+    match call(api.get_opt(name)).await {
         Ok(Some(secret)) => Ok(SecretContent::new(secret, namespace, name)),
         Ok(None) => Err(SecretError::NotFound { namespace: namespace.to_owned(), name: name.to_owned() }),
-        Err(kube::Error::Api(status)) => {
+        Err(CallError::TimedOut) => {
+            Err(unreadable(format!("no response within {} s", CALL_TIMEOUT.as_secs())))
+        }
+        Err(CallError::Failed(kube::Error::Api(status))) => {
             Err(unreadable(format!("the API server responded with status {}", status.code)))
         }
-        Err(_) => {
+        Err(CallError::Failed(_)) => {
             Err(unreadable("the API server cannot be reached or does not respond as expected".to_owned()))
         }
     }

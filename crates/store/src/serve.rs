@@ -1,7 +1,10 @@
 //! Artifacts over HTTP: files by their path, whole or in part. There is no listing; `GET /` answers 200 with nothing, which is what
 //! probes ask for. Only what has the place and name of an artifact is ever opened.
 
-use std::{fmt::Write, io::SeekFrom, time::SystemTime};
+use std::{
+    io::SeekFrom,
+    time::{Duration, SystemTime},
+};
 
 use axum::{
     Router,
@@ -10,6 +13,8 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use httpdate::{fmt_http_date, parse_http_date};
+use percent_encoding::percent_decode_str;
 use plumb_filetree::RelPath;
 use tokio::{
     fs::File,
@@ -19,6 +24,8 @@ use tokio_util::io::ReaderStream;
 
 use crate::{layout::is_artifact, store::ArtifactStore};
 
+/// The last second of the year 9999, in seconds of Unix time: HTTP cannot write a later one.
+const HTTP_SECONDS_MAX: u64 = 253_402_300_799;
 /// How much of a file is in memory at a time, for each request.
 const CHUNK_BYTES: usize = 64 << 10;
 
@@ -45,24 +52,8 @@ async fn answer(State(store): State<ArtifactStore>, request: Request) -> Respons
 
 /// Names of artifacts need no percent-encoding, but a client may use it.
 fn artifact_path(path: &str) -> Option<RelPath> {
-    let decoded = percent_decode(path.strip_prefix('/')?)?;
+    let decoded = percent_decode_str(path.strip_prefix('/')?).decode_utf8().ok()?;
     RelPath::parse(&decoded).ok().filter(is_artifact)
-}
-
-fn percent_decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        if first == b'%' {
-            let digits = std::str::from_utf8(after.get(..2)?).ok()?;
-            bytes.push(u8::from_str_radix(digits, 16).ok()?);
-            rest = &after[2..];
-        } else {
-            bytes.push(first);
-            rest = after;
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 struct Found {
@@ -97,7 +88,7 @@ async fn send(found: Found, request: &HeaderMap, is_head: bool) -> Response {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     insert(&mut headers, header::ETAG, &tag);
-    insert(&mut headers, header::LAST_MODIFIED, &http_date(modified));
+    insert(&mut headers, header::LAST_MODIFIED, &fmt_http_date(time(modified)));
     if is_unchanged(request, &tag, modified) {
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
@@ -142,8 +133,15 @@ fn is_unchanged(request: &HeaderMap, tag: &str, modified: u64) -> bool {
         Some(tags) => {
             tags.split(',').any(|known| matches!(known.trim(), known if known == tag || known == "*"))
         }
-        None => text(request, header::IF_MODIFIED_SINCE).is_some_and(|since| since == http_date(modified)),
+        None => text(request, header::IF_MODIFIED_SINCE)
+            .and_then(|since| parse_http_date(since).ok())
+            .is_some_and(|since| since >= time(modified)),
     }
+}
+
+/// A time that HTTP can write: no later than its last year.
+fn time(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(HTTP_SECONDS_MAX))
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -172,28 +170,6 @@ fn range(request: &HeaderMap, size: u64) -> Range {
         }
         _ => Range::Whole,
     }
-}
-
-/// A time as HTTP writes it. Days are counted from the first of March, so that the leap day is the last of a year.
-fn http_date(seconds: u64) -> String {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 { march_month + 2 } else { march_month - 10 };
-    let year = era * 400 + year_of_era + u64::from(march_month >= 10);
-    let (weekday, month) =
-        (WEEKDAYS[usize::try_from(days % 7).unwrap_or(0)], MONTHS[usize::try_from(month).unwrap_or(0)]);
-    let mut text = format!("{weekday}, {day:02} {month} {year:04} ");
-    // Writing to a String cannot fail.
-    let _ = write!(text, "{:02}:{:02}:{:02} GMT", rest / 3600, rest / 60 % 60, rest % 60);
-    text
 }
 
 #[cfg(test)]
@@ -293,9 +269,16 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_written_as_http_wants_them() {
-        assert_eq!(http_date(0), "Thu, 01 Jan 1970 00:00:00 GMT");
-        assert_eq!(http_date(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
-        assert_eq!(http_date(1_709_164_800), "Thu, 29 Feb 2024 00:00:00 GMT");
+    fn a_file_is_unchanged_since_its_own_time_and_any_later_one() {
+        let unchanged = |since: &str| {
+            let request = HeaderMap::from_iter([(header::IF_MODIFIED_SINCE, since.parse().unwrap())]);
+            is_unchanged(&request, "\"x\"", 784_111_777)
+        };
+        assert!(unchanged("Sun, 06 Nov 1994 08:49:37 GMT"));
+        assert!(unchanged("Thu, 29 Feb 2024 00:00:00 GMT"));
+        assert!(!unchanged("Sun, 06 Nov 1994 08:49:36 GMT"));
+        assert!(!unchanged("yesterday"));
+        // The time of a file can be anything.
+        assert_eq!(fmt_http_date(time(u64::MAX)), "Fri, 31 Dec 9999 23:59:59 GMT");
     }
 }

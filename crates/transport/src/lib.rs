@@ -1,6 +1,6 @@
 //! HTTP between the controllers and everyone else, bounded in both directions. For requests: which addresses connections may go
 //! to, which servers are trusted, a client with proxy, timeouts and redirects, credentials that stay with their origin, a bounded
-//! body, and one cause for each connection that fails. For answers: the bounded server. What is sent and what it means never enter.
+//! body, one cause for each connection that fails, and slots shared fairly. For answers: the bounded server. What is sent and what it means never enter.
 
 pub mod address;
 mod body;
@@ -10,6 +10,7 @@ mod credential;
 mod redirect;
 pub mod server;
 mod shown;
+mod slots;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -20,4 +21,5 @@ pub use connection::ConnectionError;
 pub use credential::{Credential, CredentialError, CredentialPart, Origin, OriginCredential};
 pub use redirect::{REDIRECTS_MAX, RedirectError, Redirects, redirect_target};
 pub use shown::{shown_text, shown_url};
+pub use slots::{Slot, Slots};
 pub use trust::{Trust, TrustError, TrustPart};

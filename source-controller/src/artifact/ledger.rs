@@ -34,7 +34,7 @@ pub trait ArtifactCondition: ConditionType + Send + Sync {
 pub struct ArtifactLedger<C> {
     current: Option<Current>,
     digest_before: Option<String>,
-    new_artifact: Reason,
+    has_url: bool,
     in_storage: InStorage,
     is_resolved: bool,
     outdated_by: Option<String>,
@@ -49,13 +49,13 @@ pub struct ArtifactLedger<C> {
 struct Current {
     artifact: Artifact,
     detail: Detail,
-    recovered: String,
+    recovered: Detail,
 }
 
 /// What a new artifact changes beside the artifact itself.
 #[derive(Clone, Debug)]
 struct Built {
-    message: String,
+    announcement: Detail,
     status: Map<String, Value>,
 }
 
@@ -69,7 +69,7 @@ enum InStorage {
 
 impl Current {
     fn new<O: SourceObject>(object: &O, artifact: Artifact) -> Self {
-        let (detail, recovered) = (object.stored_detail(&artifact), object.recovered_message(&artifact));
+        let (detail, recovered) = (object.stored_detail(&artifact), object.recovered(&artifact));
         Self { artifact, detail, recovered }
     }
 }
@@ -81,7 +81,7 @@ impl<C: ArtifactCondition> ArtifactLedger<C> {
         Self {
             digest_before: artifact.as_ref().map(|artifact| artifact.digest.clone()),
             current: artifact.map(|artifact| Current::new(object, artifact)),
-            new_artifact: O::NEW_ARTIFACT,
+            has_url: O::HAS_URL,
             in_storage: InStorage::Unknown,
             is_resolved: false,
             outdated_by: None,
@@ -132,13 +132,13 @@ impl<C: ArtifactCondition> ArtifactLedger<C> {
         &mut self,
         object: &O,
         artifact: Artifact,
-        message: String,
+        announcement: Detail,
         inputs: &Inputs,
         mut status: Map<String, Value>,
     ) {
         status.extend(inputs.patch());
         self.current = Some(Current::new(object, artifact));
-        self.built = Some(Built { message, status });
+        self.built = Some(Built { announcement, status });
         self.in_storage = InStorage::Yes;
         self.outdated_by = None;
         self.progress = None;
@@ -178,6 +178,9 @@ impl<C: ArtifactCondition> ArtifactLedger<C> {
         let mut patch = self.built.as_ref().map(|built| built.status.clone()).unwrap_or_default();
         let artifact = self.current.as_ref().map(|current| &current.artifact);
         patch.insert("artifact".to_owned(), json!(artifact));
+        if self.has_url {
+            patch.insert("url".to_owned(), json!(artifact.map(|artifact| &artifact.url)));
+        }
         patch
     }
 
@@ -228,12 +231,17 @@ impl<C: ArtifactCondition> Ledger for ArtifactLedger<C> {
 
     fn success(&self, transition: Transition, _detail: &Detail) -> Vec<EventDraft> {
         let Some(Current { artifact, recovered, .. }) = &self.current else { return Vec::new() };
-        let message = self.built.as_ref().map_or(recovered, |built| &built.message).clone();
-        if self.digest_before.as_ref() != Some(&artifact.digest) {
-            return vec![EventDraft::info(self.new_artifact, message)];
+        let announcement = self.built.as_ref().map(|built| &built.announcement);
+        if let Some(Detail { reason, message }) = announcement
+            && self.digest_before.as_ref() != Some(&artifact.digest)
+        {
+            return vec![EventDraft::info(*reason, message.clone())];
         }
         match transition {
-            Transition::Recovered => vec![EventDraft::info(Reason::Succeeded, message)],
+            Transition::Recovered => {
+                let message = &announcement.unwrap_or(recovered).message;
+                vec![EventDraft::info(recovered.reason, message.clone())]
+            }
             Transition::New | Transition::Changed | Transition::Unchanged => Vec::new(),
         }
     }

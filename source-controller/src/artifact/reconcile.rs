@@ -129,7 +129,7 @@ async fn build<S: Source>(
 ) -> Result<Done, SourceError<S::Error>> {
     let Resolved { revision, inputs, conditions: _, remote } = resolved;
     let fetched = source.fetch(object, valid, remote).await.map_err(|error| waited::<S>(error, ledger))?;
-    let Fetched { file_stem, content, metadata, message, status, conditions } = fetched;
+    let Fetched { file_stem, content, metadata, announcement, status, conditions } = fetched;
     ledger.lend().note_conditions(conditions);
     let written = storage.put(object, &file_stem, content).await.map_err(SourceError::Storage)?;
     let artifact = storage.announced(Artifact {
@@ -141,7 +141,7 @@ async fn build<S: Source>(
         size: i64::try_from(written.size).ok(),
         url: String::new(),
     });
-    ledger.lend().note_built(object, artifact, message, &inputs, status);
+    ledger.lend().note_built(object, artifact, announcement, &inputs, status);
     Ok(Done::Artifact(Receipt::Built))
 }
 

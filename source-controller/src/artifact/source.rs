@@ -7,7 +7,7 @@ use plumb_api::meta::Artifact;
 use plumb_filetree::MemoryTree;
 use plumb_memory::MemoryReservation;
 use plumb_runtime::Object;
-use plumb_status::{Classify, ConditionUpdate, Detail, Reason};
+use plumb_status::{Classify, ConditionUpdate, Detail};
 use serde_json::{Map, Value};
 
 use super::{inputs::Inputs, ledger::ArtifactCondition};
@@ -16,8 +16,8 @@ use super::{inputs::Inputs, ledger::ArtifactCondition};
 pub trait SourceObject: Object {
     /// The conditions of the kind.
     type Condition: ArtifactCondition;
-    /// The reason of the event for a new artifact.
-    const NEW_ARTIFACT: Reason = Reason::NewArtifact;
+    /// Whether the status has the field `url`, the URL of the artifact that is served now.
+    const HAS_URL: bool = false;
 
     /// The artifact of the status.
     fn artifact(&self) -> Option<&Artifact>;
@@ -26,10 +26,11 @@ pub trait SourceObject: Object {
     /// What Ready and ArtifactInStorage say of this artifact.
     fn stored_detail(&self, artifact: &Artifact) -> Detail;
     /// The event of a recovery that needed no new artifact.
-    fn recovered_message(&self, artifact: &Artifact) -> String;
+    fn recovered(&self, artifact: &Artifact) -> Detail;
 }
 
-/// A kind of source: three steps. Each is dropped when its attempt ends early, and holds no worker while it waits.
+/// A kind of source: three steps. `resolve` and `fetch` hold no worker of the queue and are dropped when their attempt ends early; how
+/// many of them run at a time the kind bounds, fairly by namespace: [`plumb_transport::Slots`].
 pub trait Source: Send + Sync + 'static {
     /// Its objects.
     type Object: SourceObject;
@@ -107,8 +108,8 @@ pub struct Fetched<C> {
     pub content: Content,
     /// Metadata of upstream for the artifact, such as OCI annotations.
     pub metadata: BTreeMap<String, String>,
-    /// The event for a new artifact.
-    pub message: String,
+    /// The event for a new artifact. Where its bytes are those of the one before, a recovery has its message, too.
+    pub announcement: Detail,
     /// Further fields of the kind's status; null removes one.
     pub status: Map<String, Value>,
     /// What the kind's own conditions say now.

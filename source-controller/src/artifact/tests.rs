@@ -51,6 +51,7 @@ struct BlobStatus {
     observed_generation: i64,
     observed_layer: Option<String>,
     chart: Option<String>,
+    url: Option<String>,
 }
 
 impl kube::Resource for Blob {
@@ -161,7 +162,7 @@ impl ArtifactCondition for BlobCondition {
 
 impl SourceObject for Blob {
     type Condition = BlobCondition;
-    const NEW_ARTIFACT: Reason = Reason::GitOperationSucceeded;
+    const HAS_URL: bool = true;
 
     fn artifact(&self) -> Option<&Artifact> {
         self.status.artifact.as_ref()
@@ -175,8 +176,8 @@ impl SourceObject for Blob {
         Detail::new(Reason::Succeeded, format!("stored artifact for digest '{}'", artifact.revision))
     }
 
-    fn recovered_message(&self, artifact: &Artifact) -> String {
-        format!("'{}' is there again", artifact.revision)
+    fn recovered(&self, artifact: &Artifact) -> Detail {
+        Detail::new(Reason::Resumed, format!("'{}' is there again", artifact.revision))
     }
 }
 
@@ -281,7 +282,7 @@ impl Source for BlobSource {
                 "org.opencontainers.image.revision".to_owned(),
                 "main@sha1:1".to_owned(),
             )]),
-            message: "pulled 'blob' chart with version '1'".to_owned(),
+            announcement: Detail::new(Reason::GitOperationSucceeded, "pulled 'blob' chart with version '1'"),
             status: json!({"chart": "blob"}).as_object().unwrap().clone(),
             conditions: Vec::new(),
         })
@@ -377,6 +378,7 @@ async fn bytes_of_another_kind_become_an_artifact_and_are_kept() {
     assert_eq!(artifact.digest, format!("sha256:{digest}"));
     assert_eq!(artifact.path, format!("blob/apps/blob/{digest}.tgz"));
     assert_eq!(artifact.url, format!("http://host/blob/apps/blob/{digest}.tgz"));
+    assert_eq!(fixture.object.status.url.as_ref(), Some(&artifact.url));
     assert_eq!(artifact.origin_revision(), Some("main@sha1:1"));
     assert_eq!(fixture.object.status.chart.as_deref(), Some("blob"));
     assert_eq!(std::fs::read(fixture.stored()).unwrap(), b"one");
@@ -423,7 +425,8 @@ async fn an_artifact_of_another_object_is_waited_for_with_the_condition_of_the_k
     let ready = fixture.attempt().await;
     assert_eq!(conditions(&ready)[0], "Ready True Succeeded");
     assert_eq!(conditions(&ready).len(), 3, "{ready:?}");
-    assert!(events(&ready)[0].ends_with("is there again"), "{:?}", events(&ready));
+    let revision = fixture.object.status.artifact.unwrap().revision;
+    assert_eq!(events(&ready), [format!("Resumed '{revision}' is there again")]);
 }
 
 #[tokio::test]
@@ -445,7 +448,7 @@ async fn an_object_that_only_holds_settings_has_no_artifact_any_more() {
     fixture.spec(|spec| spec.without_artifact = true);
     let summary = fixture.attempt().await;
     assert!(!stored.exists());
-    assert_eq!(fixture.object.status.artifact, None);
+    assert_eq!((&fixture.object.status.artifact, &fixture.object.status.url), (&None, &None));
     assert_eq!(fixture.fetches(), 1);
     let actual = conditions(&summary);
     assert_eq!(
@@ -481,5 +484,6 @@ fn a_new_address_of_the_server_is_in_the_status_after_a_restart() {
     });
     fixture.object.status.artifact = serde_json::from_value(artifact).unwrap();
     let status = ArtifactLedger::of(&fixture.object, &fixture.storage).status();
+    assert_eq!(status["url"], status["artifact"]["url"]);
     assert_eq!(status["artifact"]["url"], Value::from("http://host/blob/apps/blob/x.tgz"));
 }

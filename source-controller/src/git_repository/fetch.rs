@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use plumb_api::source::GitRepositoryCondition;
 use plumb_git::{Checkout, Session};
+use plumb_status::{Detail, Reason};
 use serde_json::Value;
 
 use super::{GitSource, error::GitSourceError, resolve::inputs, validate::Valid};
@@ -26,13 +27,13 @@ pub async fn fetch(
         file_stem: file_stem(&found.commit_hex(), &inputs(valid)),
         content: Content { payload: Payload::Tree(tree), memory },
         metadata: BTreeMap::new(),
-        message: stored_message(&short(&summary)),
+        announcement: Detail::new(Reason::NewArtifact, stored_message(&short(&summary))),
         status: FOREIGN_FIELDS.map(|field| (field.to_owned(), Value::Null)).into_iter().collect(),
         conditions: Vec::new(),
     })
 }
 
-/// The event for an artifact of this commit or revision.
+/// The message of the event for an artifact of this commit or revision.
 pub fn stored_message(commit: &str) -> String {
     format!("stored artifact for commit '{commit}'")
 }

@@ -74,8 +74,8 @@ impl SourceObject for GitRepository {
         Detail::new(Reason::Succeeded, format!("stored artifact for revision '{}'", artifact.revision))
     }
 
-    fn recovered_message(&self, artifact: &Artifact) -> String {
-        fetch::stored_message(&artifact.revision)
+    fn recovered(&self, artifact: &Artifact) -> Detail {
+        Detail::new(Reason::Succeeded, fetch::stored_message(&artifact.revision))
     }
 }
 

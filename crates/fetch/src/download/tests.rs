@@ -48,12 +48,9 @@ fn status(line: &str) -> Vec<u8> {
 }
 
 fn fetcher(limits: FetchLimits) -> Fetcher {
-    let retry = RetryPolicy {
-        retries_max: 2,
-        pause_min: Duration::from_millis(1),
-        pause_max: Duration::from_millis(2),
-    };
-    Fetcher::new(HostPolicy::default(), retry, limits, MemoryPool::new(1 << 30)).unwrap()
+    let backoff = Backoff { min: Duration::from_millis(1), max: Duration::from_millis(2) };
+    let retries = DownloadRetries { retries_max: 2, backoff };
+    Fetcher::new(HostPolicy::default(), retries, limits, MemoryPool::new(1 << 30)).unwrap()
 }
 
 fn digest_of(body: &[u8]) -> String {

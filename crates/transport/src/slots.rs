@@ -8,9 +8,9 @@ use std::{
 
 use tokio::sync::oneshot;
 
-/// A number of slots. Clones share them.
+/// A number of slots for operations that wait for a peer. Clones share them.
 #[derive(Clone)]
-pub(crate) struct Slots(Arc<Inner>);
+pub struct Slots(Arc<Inner>);
 
 struct Inner {
     max: usize,
@@ -30,34 +30,34 @@ struct Waiter {
 }
 
 /// A slot that a namespace holds until it is dropped.
-pub(crate) struct Slot {
+pub struct Slot {
     slots: Slots,
     consumer: Arc<str>,
 }
 
 impl Slots {
-    pub(crate) fn new(max: usize) -> Self {
+    /// So many slots.
+    pub fn new(max: usize) -> Self {
         Self(Arc::new(Inner { max, state: Mutex::default() }))
     }
 
     /// How many there are.
-    pub(crate) fn max(&self) -> usize {
+    pub fn max(&self) -> usize {
         self.0.max
     }
 
     /// How many a namespace may hold: half, and one at least.
-    pub(crate) fn consumer_max(&self) -> usize {
+    pub fn consumer_max(&self) -> usize {
         (self.0.max / 2).max(1)
     }
 
     /// How many are held.
-    #[cfg(test)]
-    pub(crate) fn used(&self) -> usize {
+    pub fn used(&self) -> usize {
         self.state().used
     }
 
     /// Waits for a slot. Dropping the future leaves the queue.
-    pub(crate) async fn acquire(&self, consumer: &str) -> Slot {
+    pub async fn acquire(&self, consumer: &str) -> Slot {
         loop {
             let (grant, granted) = oneshot::channel();
             self.state().waiting.push_back(Waiter { consumer: consumer.into(), grant });
