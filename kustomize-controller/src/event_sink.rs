@@ -1,15 +1,15 @@
-//! Passes on what the drift desk has to say: events, and the wish for a status write.
+//! Passes on what the drift loop reports: events, and changes of the status.
 
 use std::sync::{Arc, OnceLock};
 
-use plumb_cluster::NamespacedName;
+use plumb_drift::EventSink;
+use plumb_drift::state::OwnerRef;
 use plumb_runtime::{Handle, Recorder};
 use plumb_status::EventDraft;
 
-use crate::drift::EventSink;
 use crate::kind::Kustomizations;
 
-/// Speaks in the name of Kustomizations.
+/// Emits events of Kustomizations, and asks for writes of their status.
 pub struct KustomizationEvents {
     /// For events.
     pub recorder: Recorder,
@@ -18,19 +18,19 @@ pub struct KustomizationEvents {
 }
 
 impl EventSink for KustomizationEvents {
-    fn emit(&self, key: &NamespacedName, occurrence: EventDraft) {
-        if let Some(object) = self.handle.get().and_then(|handle| handle.store.get(key)) {
-            self.recorder.emit(object.as_ref(), occurrence);
+    fn emit(&self, owner: &OwnerRef, event: EventDraft) {
+        if let Some(object) = self.handle.get().and_then(|handle| handle.store.get(&owner.name)) {
+            self.recorder.emit(object.as_ref(), event);
         }
     }
 
-    fn exists(&self, key: &NamespacedName) -> bool {
-        self.handle.get().is_some_and(|handle| handle.store.get(key).is_some())
+    fn exists(&self, owner: &OwnerRef) -> bool {
+        self.handle.get().is_some_and(|handle| handle.store.get(&owner.name).is_some())
     }
 
-    fn drift_changed(&self, key: &NamespacedName) {
+    fn drift_changed(&self, owner: &OwnerRef) {
         if let Some(handle) = self.handle.get().cloned() {
-            let key = key.clone();
+            let key = owner.name.clone();
             tokio::spawn(async move { handle.amend(&key).await });
         }
     }

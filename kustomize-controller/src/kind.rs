@@ -3,18 +3,18 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use plumb_api::kustomize::{Kustomization, KustomizationCondition};
+use plumb_api::kustomize::{DriftMode, Kustomization, KustomizationCondition};
 use plumb_api::meta::{DRIFT_DETECTION, RESTORE, Reconciled as _};
 use plumb_api::source::GitRepository;
 use plumb_cluster::{NamespacedName, ObjectCache, ObjectEvent};
-use plumb_planning::drift::mode::Mode;
+use plumb_drift::state::{Input, OwnerRef};
 use plumb_runtime::{Handle, Priority, Queue, ReconciledKind, Visit};
 use plumb_status::condition::{READY, find};
 use plumb_status::{AttemptOutcome, Reason};
 use serde_json::{Map, Value};
 
 use crate::kustomization::ledger::KustomizationLedger;
-use crate::kustomization::{Context, facts, reconcile, teardown, validate};
+use crate::kustomization::{Context, facts, reconcile, teardown};
 use crate::references::References;
 
 /// What an attempt may take beside waiting for health.
@@ -139,26 +139,30 @@ impl ReconciledKind for Kustomizations {
                     self.context.holds.forget(&NamespacedName::of(new.as_ref()));
                 }
                 // A mode that cannot be read corrects nothing: the attempt says what is wrong with it.
-                let mode = validate::mode(new).unwrap_or(Mode::Warn);
+                let mode = new.drift_mode().unwrap_or(DriftMode::Warn);
                 let (suspended, interval) = (new.spec.suspend, new.spec.effective_interval().to_std());
-                self.context.drift.set_mode(&NamespacedName::of(new.as_ref()), mode, suspended, interval);
+                let owner = OwnerRef::kustomization(&NamespacedName::of(new.as_ref()));
+                self.context.drift.step(Input::Spec { owner, mode, suspended, interval });
                 self.wake_dependents(old.as_deref(), new);
                 self.wake_holders(old.as_deref(), Some(new));
                 self.wake_cycles(old.as_deref(), Some(new));
             }
             ObjectEvent::Deleted { old } => {
                 self.references.remove(&NamespacedName::of(old.as_ref()));
-                self.context.drift.forget(&NamespacedName::of(old.as_ref()));
+                let owner = OwnerRef::kustomization(&NamespacedName::of(old.as_ref()));
+                self.context.drift.step(Input::Forget(owner));
                 self.wake_holders(Some(old), None);
                 self.wake_cycles(Some(old), None);
             }
             // Who cannot be read may have asked to be left alone.
-            ObjectEvent::Unreadable { key, .. } => self.context.drift.suspend_unreadable(key),
+            ObjectEvent::Unreadable { key, .. } => {
+                self.context.drift.step(Input::Unreadable(OwnerRef::kustomization(key)));
+            }
         }
     }
 
     fn forgotten(&self, key: &NamespacedName) {
-        self.context.drift.forget(key);
+        self.context.drift.step(Input::Forget(OwnerRef::kustomization(key)));
         self.context.builds.forget(key);
         self.context.build_warnings.forget(key);
         self.context.healthy.forget(key);

@@ -1,7 +1,6 @@
 //! kustomize-controller: artifacts in, a cluster that is as they say. Flags are read once, the kind is installed, the
 //! runtime runs it. What the kind does never enters.
 
-mod drift;
 mod event_sink;
 mod kind;
 mod kustomization;
@@ -17,12 +16,12 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
 use plumb_cluster::Cluster;
+use plumb_drift::rules::Tools;
+use plumb_drift::{DriftDeps, DriftLoop, DriftMetrics};
 use plumb_fetch::{DownloadRetries, FetchLimits, Fetcher, HostPolicy, cluster_domains};
-use plumb_planning::drift::Tools;
 use plumb_planning::fingerprint::HashKey;
 use plumb_runtime::{BoxError, Flags, Identity, Runtime, Watching};
 
-use crate::drift::{DriftDeps, DriftLoop, DriftMetrics};
 use crate::event_sink::KustomizationEvents;
 use crate::kind::{Kustomizations, wake_by_source};
 use crate::kustomization::{
@@ -66,7 +65,7 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
     };
     let metrics = DriftMetrics::default();
     metrics.register(runtime.metrics());
-    let desk = DriftLoop::start(DriftDeps {
+    let drift = DriftLoop::start(DriftDeps {
         cluster: cluster.clone(),
         events: Arc::new(KustomizationEvents { recorder: runtime.recorder(), handle: Arc::clone(&handle) }),
         takeover: options.takeover(),
@@ -76,7 +75,7 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
         shutdown: runtime.shutdown(),
         metrics,
     });
-    let (closing, shutdown) = (desk.clone(), runtime.shutdown());
+    let (closing, shutdown) = (drift.clone(), runtime.shutdown());
     runtime.spawn_draining("drift", async move {
         shutdown.cancelled().await;
         closing.closed().await;
@@ -101,7 +100,7 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
         build_warnings: ReportedWarnings::default(),
         healthy: Healthy::default(),
         holds: Holds::default(),
-        drift: desk,
+        drift,
         repositories,
         hash_key: random_key(),
         takeover: options.takeover(),

@@ -10,9 +10,9 @@ use plumb_cluster::error::{Attempt, Failure, RequestError};
 use plumb_cluster::{Budget, Cluster};
 use plumb_health::Verdict;
 use plumb_manifests::{Object, ObjectId};
-use plumb_planning::drift::record::Record;
 use plumb_planning::fingerprint::Fingerprint;
 use plumb_planning::plan::Planned;
+use plumb_planning::record::Record;
 use plumb_planning::stage::{self, Wave};
 use plumb_planning::takeover::Takeover;
 

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use http::Method;
 use kube::core::GroupVersionKind;
+use plumb_api::meta::KUSTOMIZE_MANAGER;
 use plumb_cluster::error::{Absent, RequestError};
 use plumb_cluster::mapper::Mapping;
 use plumb_cluster::request::{self, Request, Response};
 use plumb_cluster::{Budget, Cluster};
 use plumb_manifests::{Object, ObjectId};
 use plumb_planning::fingerprint;
-use plumb_planning::ownership::FIELD_MANAGER;
 use serde_json::Value;
 
 /// Server-side apply takes JSON under this name, because JSON is YAML.
@@ -114,7 +114,7 @@ pub(crate) async fn patch(
         WriteMode::Real => "",
         WriteMode::DryRun => "&dryRun=All",
     };
-    let target = format!("{path}?fieldManager={FIELD_MANAGER}&force=true{dry}");
+    let target = format!("{path}?fieldManager={KUSTOMIZE_MANAGER}&force=true{dry}");
     let confidential = fingerprint::is_secret(desired);
     let ask = Request::write(Method::PATCH, target, APPLY_PATCH, desired.value(), confidential);
     match mode {

@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use jiff::SignedDuration;
+use plumb_api::meta::KUSTOMIZE_MANAGER;
 use plumb_cluster::error::{Absent, RequestError};
 use plumb_cluster::mapper::Mapping;
 use plumb_cluster::request::{self, Request, Response};
 use plumb_cluster::{Budget, Cluster};
 use plumb_manifests::Object;
-use plumb_planning::drift::record::Record;
 use plumb_planning::exclusion::Policy;
 use plumb_planning::managed_fields::{self, Hashes};
 use plumb_planning::obstruction;
-use plumb_planning::ownership::FIELD_MANAGER;
 use plumb_planning::plan::Planned;
 use plumb_planning::prune::WhyNot;
+use plumb_planning::record::Record;
 use plumb_planning::takeover::Takeover;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -231,7 +231,7 @@ impl Writer<'_> {
         patch: &Value,
     ) -> Result<Option<Object>, RequestError> {
         let id = &self.planned.id;
-        let target = format!("{}?fieldManager={FIELD_MANAGER}", mapping.path(&id.namespace, &id.name));
+        let target = format!("{}?fieldManager={KUSTOMIZE_MANAGER}", mapping.path(&id.namespace, &id.name));
         let ask = Request::write(
             Method::PATCH,
             target,

@@ -3,6 +3,7 @@
 //! The server compares, not we: both sides come from it (live, and the answer to an apply or a dry run), so defaults,
 //! quantities and webhooks are already in both. Values leave this room short and masked; raw ones are not kept.
 
+use plumb_api::meta::RESTARTED_AT;
 use plumb_manifests::Object;
 use serde_json::Value;
 
@@ -16,9 +17,6 @@ pub const VALUE_CHARS_MAX: usize = 80;
 
 /// What stands in place of a secret value.
 pub const SENSITIVE: &str = "(sensitive)";
-
-/// The annotation of `kubectl rollout restart`: never drift, and never taken away (drift.md §2).
-pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
 /// The annotation in which kubectl keeps what it applied: a whole manifest.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";

@@ -2,9 +2,8 @@
 //!
 //! A key counts in annotations or in labels; values are compared without case.
 
+use plumb_api::meta::{DISABLED, ENABLED, FORCE, PRUNE, RECONCILE, SSA};
 use plumb_manifests::Object;
-
-const GROUP: &str = "kustomize.toolkit.fluxcd.io";
 
 /// How an object wants to be applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,13 +24,13 @@ pub enum Policy {
 impl Policy {
     /// What this object asks for.
     pub fn of(object: &Object) -> Self {
-        if says(object, "reconcile", "disabled") {
+        if says(object, RECONCILE, DISABLED) {
             return Self::Disabled;
         }
         match () {
-            () if says(object, "ssa", "Ignore") => Self::Ignore,
-            () if says(object, "ssa", "IfNotPresent") => Self::IfNotPresent,
-            () if says(object, "ssa", "Merge") => Self::Merge,
+            () if says(object, SSA, "Ignore") => Self::Ignore,
+            () if says(object, SSA, "IfNotPresent") => Self::IfNotPresent,
+            () if says(object, SSA, "Merge") => Self::Merge,
             () => Self::Override,
         }
     }
@@ -47,19 +46,18 @@ impl Policy {
 
 /// Whether the object asks to be kept when it leaves Git.
 pub fn keeps_from_prune(object: &Object) -> bool {
-    says(object, "prune", "disabled")
+    says(object, PRUNE, DISABLED)
 }
 
 /// Whether the object asks to be recreated where a change is not allowed in place.
 pub fn forces(object: &Object) -> bool {
-    says(object, "force", "enabled")
+    says(object, FORCE, ENABLED)
 }
 
-fn says(object: &Object, name: &str, expected: &str) -> bool {
-    let key = format!("{GROUP}/{name}");
+fn says(object: &Object, key: &str, expected: &str) -> bool {
     ["annotations", "labels"].iter().any(|place| {
         object
-            .at(&["metadata", place, &key])
+            .at(&["metadata", place, key])
             .and_then(serde_json::Value::as_str)
             .is_some_and(|value| value.eq_ignore_ascii_case(expected))
     })

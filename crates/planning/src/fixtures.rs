@@ -1,4 +1,10 @@
-//! Fixtures: small objects for the tests of this crate.
+//! Small objects for the tests of this crate and of drift.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "what cannot be built fails the test that wants it"
+)]
 
 use jiff::{SignedDuration, Timestamp};
 use plumb_manifests::{Object, ObjectId};
@@ -6,18 +12,22 @@ use serde_json::{Value, json};
 
 use crate::ownership::Owner;
 
+/// An object from its JSON.
 pub fn object(value: Value) -> Object {
     Object::new(value).unwrap()
 }
 
+/// An ID from its form in the inventory.
 pub fn id(inventory: &str) -> ObjectId {
     ObjectId::parse_inventory(inventory).unwrap()
 }
 
+/// The Kustomization `flux-system/apps`.
 pub fn owner() -> Owner {
     Owner { name: "apps".to_owned(), namespace: "flux-system".to_owned() }
 }
 
+/// The ConfigMap `prod/settings` with this data.
 pub fn settings(data: &Value) -> Object {
     object(json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings", "namespace": "prod"}, "data": data,

@@ -1,12 +1,11 @@
 //! Planning: from what Git wants and what the cluster shows to what should be done, as values.
 //!
 //! Pure: nothing here awaits, reads a clock, the environment, a file or the network; `now` is an argument.
-//! Decisions about apply order, inventory, prune, field ownership and drift live here; carrying them out does not.
+//! Decisions about apply order, inventory, prune and field ownership live here; carrying them out does not.
 
 pub mod claims;
 pub mod computed;
 pub mod diff;
-pub mod drift;
 pub mod exclusion;
 pub mod fields;
 mod fields_table;
@@ -18,9 +17,10 @@ pub mod obstruction;
 pub mod ownership;
 pub mod plan;
 pub mod prune;
+pub mod record;
 pub mod stage;
 pub mod takeover;
 pub mod typed_form;
 
-#[cfg(test)]
-mod fixtures;
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fixtures;

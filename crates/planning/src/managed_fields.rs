@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::fields::{FieldPath, FieldSet};
 use crate::fingerprint::Fingerprint;
-use crate::ownership::FIELD_MANAGER;
+use plumb_api::meta::KUSTOMIZE_MANAGER;
 
 /// How an entry came to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub struct Entry {
 impl Entry {
     /// Whether this is the entry of our own apply.
     pub fn is_own(&self) -> bool {
-        self.manager == FIELD_MANAGER && self.operation == Operation::Apply && self.subresource.is_empty()
+        self.manager == KUSTOMIZE_MANAGER && self.operation == Operation::Apply && self.subresource.is_empty()
     }
 
     /// Whether the entry holds nothing but status.
@@ -103,7 +103,7 @@ pub fn own_fields(managed_fields: Option<&Value>) -> Option<FieldSet> {
 }
 
 fn is_own(entry: &Value) -> bool {
-    text(entry, "manager") == FIELD_MANAGER
+    text(entry, "manager") == KUSTOMIZE_MANAGER
         && text(entry, "operation") == "Apply"
         && text(entry, "subresource").is_empty()
 }

@@ -4,15 +4,9 @@
 
 use std::fmt;
 
+use plumb_api::meta::{OWNER_NAME_LABEL, OWNER_NAMESPACE_LABEL};
 use plumb_manifests::Object;
 use serde_json::Value;
-
-/// The manager under which we apply.
-pub const FIELD_MANAGER: &str = "kustomize-controller";
-/// Label that names the owning Kustomization.
-pub const NAME_LABEL: &str = "kustomize.toolkit.fluxcd.io/name";
-/// Label that names the owning Kustomization's namespace.
-pub const NAMESPACE_LABEL: &str = "kustomize.toolkit.fluxcd.io/namespace";
 
 /// A Kustomization as the owner of objects.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,8 +37,8 @@ impl fmt::Display for Owner {
 impl Owner {
     /// Labels an object as ours.
     pub fn label(&self, object: &mut Object) {
-        object.set_label(NAME_LABEL, &self.name);
-        object.set_label(NAMESPACE_LABEL, &self.namespace);
+        object.set_label(OWNER_NAME_LABEL, &self.name);
+        object.set_label(OWNER_NAMESPACE_LABEL, &self.namespace);
     }
 
     /// Whose an object is.
@@ -55,7 +49,7 @@ impl Owner {
     /// Whose an object with these labels is.
     pub fn of_labels(&self, labels: Option<&Value>) -> Owned {
         let label = |key: &str| labels.and_then(|all| all.get(key)).and_then(Value::as_str);
-        match (label(NAME_LABEL), label(NAMESPACE_LABEL)) {
+        match (label(OWNER_NAME_LABEL), label(OWNER_NAMESPACE_LABEL)) {
             (Some(name), Some(namespace)) if name == self.name && namespace == self.namespace => Owned::Ours,
             (Some(name), Some(namespace)) => {
                 Owned::Another(Owner { name: name.to_owned(), namespace: namespace.to_owned() })
@@ -66,7 +60,7 @@ impl Owner {
 
     /// The label selector that finds all objects of all Kustomizations (a metadata watch serves every owner of a kind).
     pub fn selector() -> String {
-        format!("{NAME_LABEL},{NAMESPACE_LABEL}")
+        format!("{OWNER_NAME_LABEL},{OWNER_NAMESPACE_LABEL}")
     }
 }
 
@@ -79,9 +73,9 @@ mod tests {
     #[test]
     fn a_namesake_in_another_namespace_is_another_owner() {
         let owner = |namespace: &str| Owner { name: "apps".to_owned(), namespace: namespace.to_owned() };
-        let labels = json!({ NAME_LABEL: "apps", NAMESPACE_LABEL: "team-b" });
+        let labels = json!({ OWNER_NAME_LABEL: "apps", OWNER_NAMESPACE_LABEL: "team-b" });
         assert_eq!(owner("team-b").of_labels(Some(&labels)), Owned::Ours);
         assert_eq!(owner("team-a").of_labels(Some(&labels)), Owned::Another(owner("team-b")));
-        assert_eq!(owner("team-a").of_labels(Some(&json!({ NAME_LABEL: "apps" }))), Owned::Nobody);
+        assert_eq!(owner("team-a").of_labels(Some(&json!({ OWNER_NAME_LABEL: "apps" }))), Owned::Nobody);
     }
 }

@@ -2,24 +2,13 @@
 //!
 //! `kubectl rollout restart` survives: its annotation stays with whoever set it (drift.md §2).
 
+use plumb_api::meta::{KUSTOMIZE_MANAGER, REMOVED_ANNOTATIONS, REMOVED_LABELS, RESTARTED_AT};
 use plumb_manifests::Object;
 use serde_json::{Value, json};
 
-use crate::diff::RESTARTED_AT;
 use crate::exclusion::Policy;
 use crate::fields::FieldSet;
 use crate::managed_fields::{self, Entry};
-use crate::ownership::FIELD_MANAGER;
-
-/// Annotations of other deployment tools, removed on apply.
-const ANNOTATIONS: [&str; 3] = [
-    "kubectl.kubernetes.io/last-applied-configuration",
-    "kustomize.toolkit.fluxcd.io/checksum",
-    "fluxcd.io/sync-checksum",
-];
-
-/// Labels of other deployment tools, removed on apply.
-const LABELS: [&str; 1] = ["fluxcd.io/sync-gc-mark"];
 
 /// Managers whose entries are taken over, beside those fixed by Flux.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,7 +26,8 @@ impl Takeover {
         let applies = operation == "Apply";
         let updates = operation == "Update";
         let fixed = (applies || updates) && manager.starts_with("kubectl")
-            || updates && (manager.starts_with("before-first-apply") || manager.starts_with(FIELD_MANAGER));
+            || updates
+                && (manager.starts_with("before-first-apply") || manager.starts_with(KUSTOMIZE_MANAGER));
         fixed || (applies || updates) && self.overrides.iter().any(|name| manager.starts_with(name.as_str()))
     }
 
@@ -71,7 +61,7 @@ impl Takeover {
         if let Some(entries) = self.merged(live.at(&["metadata", "managedFields"])) {
             operations.push(json!({"op": "replace", "path": "/metadata/managedFields", "value": entries}));
         }
-        for (place, keys) in [("annotations", &ANNOTATIONS[..]), ("labels", &LABELS[..])] {
+        for (place, keys) in [("annotations", REMOVED_ANNOTATIONS), ("labels", REMOVED_LABELS)] {
             for key in keys.iter().filter(|key| live.at(&["metadata", place, **key]).is_some()) {
                 let pointer = format!("/metadata/{place}/{}", escape(key));
                 operations.push(json!({"op": "remove", "path": pointer}));
@@ -124,7 +114,7 @@ fn absorb(ours: Option<Value>, entry: &Value, theirs: &FieldSet) -> Value {
     fields.extend(theirs);
     let mut merged = ours.unwrap_or_else(|| {
         let mut first = entry.clone();
-        first["manager"] = Value::from(FIELD_MANAGER);
+        first["manager"] = Value::from(KUSTOMIZE_MANAGER);
         first["operation"] = Value::from("Apply");
         first
     });
@@ -133,7 +123,7 @@ fn absorb(ours: Option<Value>, entry: &Value, theirs: &FieldSet) -> Value {
 }
 
 fn is_ours(entry: &Value) -> bool {
-    word(entry, "manager") == FIELD_MANAGER
+    word(entry, "manager") == KUSTOMIZE_MANAGER
         && word(entry, "operation") == "Apply"
         && word(entry, "subresource").is_empty()
 }

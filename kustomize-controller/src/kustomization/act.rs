@@ -1,14 +1,15 @@
 //! Carries a decision out: record, apply, prune. It makes no choice. What it has done stands in the
 //! ledger at once, so that nothing true is lost if the next step fails.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use plumb_api::kustomize::Kustomization;
+use plumb_api::kustomize::{DriftMode, Kustomization};
 use plumb_api::meta::Artifact;
-use plumb_apply::{ApplyOptions, execute, prune};
+use plumb_apply::{ApplyOptions, ObjectChange, execute, prune};
 use plumb_cluster::Budget;
+use plumb_drift::state::{DriftPolicy, Input, Managed, OwnerRef};
 use plumb_manifests::ObjectId;
-use plumb_planning::drift::mode::Mode;
 use plumb_planning::plan::Planned;
 use plumb_runtime::{Priority, Visit};
 use plumb_status::{EventDraft, Reason, chain};
@@ -21,7 +22,6 @@ use super::decide::{self, Decision, Memory};
 use super::error::KustomizationError;
 use super::reread::{self, Reread};
 use super::validate::Valid;
-use crate::drift::{DriftPolicy, Managed};
 use crate::kind::Kustomizations;
 
 /// How long applying and pruning may take.
@@ -49,15 +49,20 @@ enum Pruning {
 pub async fn act(
     decision: Decision,
     planned: &[Planned],
-    (terms, artifact): (DriftPolicy, &Artifact),
+    (policy, artifact): (DriftPolicy, &Artifact),
     visit: &Visit<Kustomizations>,
     kind: &Kustomizations,
 ) -> Result<Receipt, KustomizationError> {
     let (key, context) = (visit.key(), kind.context.as_ref());
     let Decision { plan, memory } = decision;
-    let managed = |changes| Managed { terms: terms.clone(), objects: planned.to_vec(), changes };
+    let owner = OwnerRef::kustomization(key);
+    let managed = |changes: Vec<ObjectChange>| Managed {
+        policy: policy.clone(),
+        objects: planned.iter().cloned().map(Arc::new).collect(),
+        applied: changes.into_iter().map(Into::into).collect(),
+    };
     if memory == Memory::Unverified {
-        context.drift.adopt_unverified(key, managed(Vec::new()));
+        context.drift.step(Input::AdoptUnverified(owner.clone(), managed(Vec::new())));
     }
     let recorded = visit.ledger().inventory();
     if plan.prune.is_empty() {
@@ -67,9 +72,10 @@ pub async fn act(
         return Ok(Receipt::Kept);
     }
     let budget = budget(visit, context, APPLY_MAX);
-    let hold = context.drift.lock_for_attempt(key).await;
+    let attempt = context.drift.begin(&owner).await;
     if memory == Memory::Witnessed {
-        context.drift.read_before_apply(key, planned, &budget).await;
+        let planned: Vec<_> = planned.iter().cloned().map(Arc::new).collect();
+        attempt.read_before_apply(&planned, &budget).await;
     }
     let before = recorded.len();
     if recorded != plan.write_ahead {
@@ -83,7 +89,7 @@ pub async fn act(
     let order = ApplyOptions {
         concurrency: context.concurrency,
         takeover: context.takeover.clone(),
-        known: context.drift.known(key),
+        known: attempt.known(),
         budget: budget.clone(),
     };
     let applied = execute(&context.cluster, &plan.waves, &order).await;
@@ -91,9 +97,9 @@ pub async fn act(
     let (complete, summary) = (applied.is_complete(), applied.error_summary());
     let outcome = if complete {
         // What is applied, or put back where it is missing: the watch may not show it yet.
-        let wanted = match terms.mode {
-            Mode::Enabled => planned.iter().map(|planned| &planned.id).collect(),
-            Mode::Warn | Mode::Disabled => plan.applies().collect(),
+        let wanted = match policy.mode {
+            DriftMode::Enabled => planned.iter().map(|planned| &planned.id).collect(),
+            DriftMode::Warn | DriftMode::Disabled => plan.applies().collect(),
         };
         let question = Question {
             candidates: &plan.prune,
@@ -107,8 +113,7 @@ pub async fn act(
         failed(KustomizationError::Apply { summary }, &budget, visit)
     };
     // Whatever was applied is known from now on, also when the rest failed.
-    context.drift.adopt(key, managed(applied.changes));
-    drop(hold);
+    attempt.finish(managed(applied.changes));
     verify_later(plan.write_ahead.ids(), visit, kind);
     match outcome? {
         Pruning::Superseded => Ok(Receipt::Superseded),
@@ -194,8 +199,8 @@ async fn delete(
     }
 }
 
-/// What the desk goes by.
-pub fn terms(object: &Kustomization, valid: &Valid, artifact: &Artifact) -> DriftPolicy {
+/// How drift of it is handled.
+pub fn policy(object: &Kustomization, valid: &Valid, artifact: &Artifact) -> DriftPolicy {
     DriftPolicy {
         revision: artifact.revision.clone(),
         origin_revision: artifact.metadata.get(plumb_api::meta::ORIGIN_REVISION_METADATA).cloned(),

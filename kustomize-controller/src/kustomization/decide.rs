@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use plumb_api::kustomize::Kustomization;
+use plumb_api::kustomize::{DriftMode, Kustomization};
 use plumb_api::meta::{ALLOW_EMPTY, Artifact};
 use plumb_manifests::ObjectId;
-use plumb_planning::drift::mode::Mode;
 use plumb_planning::fingerprint::Fingerprint;
 use plumb_planning::inventory::Inventory;
 use plumb_planning::plan::{self, Plan, Planned, Request, Selection};
@@ -116,7 +115,7 @@ pub enum Memory {
 }
 
 /// Decides.
-pub fn decide(planned: Vec<Planned>, past: &Past, revision: &str, mode: Mode, prunes: bool) -> Decision {
+pub fn decide(planned: Vec<Planned>, past: &Past, revision: &str, mode: DriftMode, prunes: bool) -> Decision {
     let memory = if past.known {
         Memory::Kept
     } else if past.whole
@@ -132,7 +131,7 @@ pub fn decide(planned: Vec<Planned>, past: &Past, revision: &str, mode: Mode, pr
     let adopted: BTreeMap<ObjectId, Fingerprint>;
     let selection = match memory {
         // Without watches only applying everything corrects drift, as Flux does.
-        Memory::Kept | Memory::Unverified if mode == Mode::Disabled => Selection::Everything,
+        Memory::Kept | Memory::Unverified if mode == DriftMode::Disabled => Selection::Everything,
         Memory::Kept => Selection::Changed { applied: &past.applied, also: &past.due },
         Memory::Unverified => {
             adopted = planned.iter().map(|planned| (planned.id.clone(), planned.digest)).collect();

@@ -1,9 +1,8 @@
 //! Why an attempt at a Kustomization did not succeed, and what follows. Errors of the steps keep their own texts.
 
-use plumb_api::kustomize::KustomizationCondition;
+use plumb_api::kustomize::{InvalidDriftMode, KustomizationCondition};
 use plumb_api::meta::ALLOW_EMPTY;
 use plumb_fetch::FetchError;
-use plumb_planning::drift::mode::InvalidMode;
 use plumb_planning::inventory::InventoryError;
 use plumb_planning::plan::DuplicateId;
 use plumb_rendering::RenderError;
@@ -39,7 +38,7 @@ pub enum KustomizationError {
     },
     /// The mode of drift detection is no mode.
     #[error(transparent)]
-    DriftMode(#[from] InvalidMode),
+    DriftMode(#[from] InvalidDriftMode),
     /// The source is not there.
     #[error("Source '{source_ref}' not found")]
     SourceMissing {

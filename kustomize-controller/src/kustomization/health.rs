@@ -9,8 +9,9 @@ use plumb_api::kustomize::Kustomization;
 use plumb_api::meta::{GoDuration, KUSTOMIZE_GROUP, Reconciled as _};
 use plumb_apply::{End, Target, Wait, settle};
 use plumb_cluster::{Budget, GroupVersionKind, NamespacedName, RequestError};
+use plumb_drift::rules::vanish;
+use plumb_drift::state::OwnerRef;
 use plumb_manifests::ObjectId;
-use plumb_planning::drift::vanish;
 use plumb_planning::plan::Planned;
 use plumb_runtime::Visit;
 use plumb_status::Condition;
@@ -71,7 +72,7 @@ pub async fn health(
     let stands = find(object.conditions(), "Healthy").filter(|condition| condition.is_true());
     let stands = stands.map(|Condition { message, .. }| message.as_str());
     // As they are before anybody looks: what moves meanwhile is doubtful again.
-    let versions = context.drift.watched_versions(key);
+    let versions = context.drift.watched_versions(&OwnerRef::kustomization(key));
     let doubtful = context.healthy.doubtful(key, &targets, &versions);
     if doubtful.is_empty() && stands.is_some() {
         visit.ledger().note_healthy(Duration::ZERO, stands);

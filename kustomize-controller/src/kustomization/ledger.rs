@@ -1,5 +1,5 @@
 //! What an attempt at a Kustomization has made true so far, and how it is told: inventory, revisions, conditions,
-//! history, events. It outlives an attempt that fails. What stands of drift is asked of the desk at each write.
+//! history, events. It outlives an attempt that fails. Open drift is read from a snapshot at each write.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,6 +11,8 @@ use plumb_api::meta::{
     ORIGIN_REVISION_METADATA, REVISION_KEY,
 };
 use plumb_cluster::NamespacedName;
+use plumb_drift::state::OwnerRef;
+use plumb_drift::{DriftLoop, DriftSnapshot};
 use plumb_planning::inventory::Inventory;
 use plumb_status::{
     Audience, ConditionStatus, ConditionUpdate, Detail, EventDraft, Ledger, Reason, Transition,
@@ -18,12 +20,10 @@ use plumb_status::{
 use serde_json::{Map, Value, json};
 
 use super::record::InventoryRecord;
-use crate::drift::DriftLoop;
 
 /// What is true now.
 pub struct KustomizationLedger {
-    key: NamespacedName,
-    drift_loop: DriftLoop,
+    drift: DriftSnapshot,
     inventory: InventoryRecord,
     applied: Option<Revision>,
     applied_before: Option<String>,
@@ -40,7 +40,7 @@ pub struct KustomizationLedger {
     notices: Vec<EventDraft>,
     waiting: Option<String>,
     finished: Option<(Duration, GoDuration)>,
-    /// Whether the status holds drift that the desk may not know yet.
+    /// Whether the status holds drift that the drift loop may not know yet.
     drift_stands: bool,
 }
 
@@ -53,12 +53,11 @@ struct Revision {
 
 impl KustomizationLedger {
     /// What the status tells.
-    pub fn of(object: &Kustomization, desk: &DriftLoop) -> Self {
+    pub fn of(object: &Kustomization, drift: &DriftLoop) -> Self {
         let status = object.status.clone().unwrap_or_default();
         let applied = status.last_applied_revision.clone();
         Self {
-            key: NamespacedName::of(object),
-            drift_loop: desk.clone(),
+            drift: drift.snapshot(&OwnerRef::kustomization(&NamespacedName::of(object))),
             // An inventory that cannot be read ends the attempt before it is used; it is never overwritten.
             inventory: InventoryRecord::of(status.inventory.as_ref()),
             applied: applied
@@ -257,7 +256,7 @@ impl KustomizationLedger {
         if !self.history.is_empty() {
             patch.insert("history".into(), json!(self.history));
         }
-        if let Some(standing) = self.drift_loop.report(&self.key)
+        if let Some(standing) = self.drift.get()
             && (self.drift_stands || standing.drift.is_some())
         {
             patch.insert("drift".into(), drift(standing.drift.as_ref()));
@@ -284,7 +283,7 @@ impl Ledger for KustomizationLedger {
     fn condition(&self, condition: KustomizationCondition) -> ConditionUpdate {
         match condition {
             KustomizationCondition::Healthy => self.healthy.clone(),
-            KustomizationCondition::Drifted => match self.drift_loop.report(&self.key) {
+            KustomizationCondition::Drifted => match self.drift.get() {
                 None => ConditionUpdate::Unchanged,
                 Some(standing) => match standing.condition {
                     Some(detail) => ConditionUpdate::Set(ConditionStatus::True, detail),

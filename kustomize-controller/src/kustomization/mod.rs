@@ -26,13 +26,12 @@ use std::time::Duration;
 
 use plumb_api::source::GitRepository;
 use plumb_cluster::{Cluster, ObjectCache};
+use plumb_drift::DriftLoop;
 use plumb_fetch::Fetcher;
 use plumb_memory::MemoryPool;
 use plumb_planning::fingerprint::HashKey;
 use plumb_planning::takeover::Takeover;
 use tokio_util::sync::CancellationToken;
-
-use crate::drift::DriftLoop;
 
 /// What every attempt works with.
 pub struct Context {

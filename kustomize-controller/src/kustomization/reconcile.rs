@@ -1,11 +1,13 @@
 //! One attempt at a Kustomization: a table of contents. Policy lives in `validate` and `decide`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use plumb_api::kustomize::{Kustomization, KustomizationCondition};
+use plumb_api::kustomize::{DriftMode, Kustomization, KustomizationCondition};
 use plumb_api::meta::{GoDuration, RESTORE, Reconciled as _};
 use plumb_cluster::NamespacedName;
-use plumb_planning::drift::mode::Mode;
+use plumb_drift::rules::correction;
+use plumb_drift::state::{Input, Managed, OwnerRef, RestoreRequest};
 use plumb_planning::inventory::Inventory;
 use plumb_runtime::Visit;
 use plumb_status::condition::{READY, find};
@@ -19,7 +21,6 @@ use super::identity::{Identified, identify};
 use super::retyped;
 use super::validate::validate;
 use super::{Context, facts, health};
-use crate::drift::RestoreRequest;
 use crate::kind::Kustomizations;
 
 /// How an attempt that did not fail went.
@@ -109,11 +110,12 @@ async fn attempt(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Result
         visit.emit(event);
     }
     for planned in &built.planned {
-        valid.mode.of_object(&planned.object)?;
+        correction::mode_of(valid.mode, &planned.object)?;
     }
-    let terms = act::terms(object, &valid, artifact);
-    recall(object, visit, context);
-    context.drift.set_policy(visit.key(), terms.clone());
+    let policy = act::policy(object, &valid, artifact);
+    let owner = OwnerRef::kustomization(visit.key());
+    remember(object, &owner, context);
+    context.drift.step(Input::Policy(owner.clone(), policy.clone()));
     let Identified { planned, before } = identify(&built.planned, before, context).await?;
     decide::refuse_empty(object, &planned, &before, context.allow_empty)?;
     note_unreadable(&before, visit);
@@ -122,15 +124,15 @@ async fn attempt(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Result
     let unanswered = context.cluster.unanswered().among(planned.iter().map(|planned| &planned.id));
     past.due.extend(unanswered.into_keys());
     let decision = decide::decide(planned.to_vec(), &past, &artifact.revision, valid.mode, object.spec.prune);
-    let receipt = act::act(decision, &planned, (terms, artifact), visit, kind)
+    let receipt = act::act(decision, &planned, (policy, artifact), visit, kind)
         .await
         .map_err(|error| retyped::explain(error, &built.retyped))?;
     if receipt == Receipt::Superseded {
         return Ok(Course::Superseded);
     }
     restore(object, visit, kind);
-    if visit.forced() && valid.mode != Mode::Disabled {
-        context.drift.audit(visit.key());
+    if visit.forced() && valid.mode != DriftMode::Disabled {
+        context.drift.step(Input::Audit(owner));
     }
     match health::health(&valid, &planned, visit, context).await? {
         Some(()) => Ok(Course::Done(receipt)),
@@ -163,16 +165,17 @@ fn past(
     let same_manifests = history.is_some_and(|entry| entry.digest == digest);
     let at_interval = decide::is_at_interval(visit.priority(), visit.interval_due());
     let is_active = |holder: &NamespacedName| others.get(holder).is_some_and(|holder| !holder.spec.suspend);
+    let owner = OwnerRef::kustomization(key);
     let mut due = context.holds.handed_over_to(key, is_active);
     if at_interval {
-        due.extend(context.drift.at_interval(key));
+        due.extend(context.drift.at_interval(&owner));
     }
     Past {
         inventory,
         revision: object.status.as_ref().and_then(|status| status.last_applied_revision.clone()),
         whole: same_manifests && (facts::is_ready(object) || is_underway(object)),
-        known: context.drift.is_known(key),
-        applied: context.drift.applied(key),
+        known: context.drift.is_known(&owner),
+        applied: context.drift.applied(&owner),
         due,
     }
 }
@@ -189,9 +192,9 @@ fn is_underway(object: &Kustomization) -> bool {
 }
 
 /// After a restart: drift that was told already is not told again.
-pub fn recall(object: &Kustomization, visit: &Visit<Kustomizations>, context: &Context) {
+pub fn remember(object: &Kustomization, owner: &OwnerRef, context: &Context) {
     if let Some(drift) = object.status.as_ref().and_then(|status| status.drift.as_ref()) {
-        context.drift.restore_status(visit.key(), drift);
+        context.drift.step(Input::Remember(owner.clone(), drift.clone()));
     }
 }
 
@@ -200,15 +203,13 @@ fn restore(object: &Kustomization, visit: &Visit<Kustomizations>, kind: &Kustomi
     let Some(raw) = object.metadata.annotations.as_ref().and_then(|all| all.get(RESTORE)) else { return };
     let drift = object.status.as_ref().and_then(|status| status.drift.as_ref());
     let inventory = visit.ledger().inventory();
-    kind.context.drift.restore(
-        visit.key(),
-        RestoreRequest {
-            raw,
-            echoed: drift.and_then(|drift| drift.last_handled_restore.as_deref()),
-            crd_echoes: kind.crd_echoes,
-            inventory: &inventory,
-        },
-    );
+    let request = RestoreRequest {
+        raw: raw.clone(),
+        echoed: drift.and_then(|drift| drift.last_handled_restore.clone()),
+        crd_echoes: kind.crd_echoes,
+        inventory,
+    };
+    kind.context.drift.step(Input::Restore(OwnerRef::kustomization(visit.key()), request));
 }
 
 /// A suspended Kustomization: nothing is applied, but drift is seen. What this process does not know yet it looks at
@@ -235,16 +236,16 @@ async fn look(
     if applied != Some(&artifact.revision) {
         return Ok(());
     }
-    let terms = act::terms(object, &valid, artifact);
-    if context.drift.is_known(visit.key()) {
-        context.drift.set_policy(visit.key(), terms);
+    let policy = act::policy(object, &valid, artifact);
+    let owner = OwnerRef::kustomization(visit.key());
+    if context.drift.is_known(&owner) {
+        context.drift.step(Input::Policy(owner, policy));
         return Ok(());
     }
     let built = build(object, artifact, context, "", Some(visit.worker())).await?;
-    recall(object, visit, context);
+    remember(object, &owner, context);
     let objects = identify(&built.planned, Inventory::default(), context).await?.planned.into_owned();
-    context
-        .drift
-        .adopt_unverified(visit.key(), crate::drift::Managed { terms, objects, changes: Vec::new() });
+    let objects = objects.into_iter().map(Arc::new).collect();
+    context.drift.step(Input::AdoptUnverified(owner, Managed { policy, objects, applied: Vec::new() }));
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use plumb_api::kustomize::KustomizationCondition;
 use plumb_apply::prune;
+use plumb_drift::state::{Input, OwnerRef};
 use plumb_planning::inventory::Inventory;
 use plumb_planning::plan;
 use plumb_runtime::Visit;
@@ -46,9 +47,10 @@ async fn take_down(
 ) -> Result<Teardown, KustomizationError> {
     let (object, context) = (visit.object(), kind.context.as_ref());
     // From here on nothing of it is put back.
-    let hold = context.drift.lock_for_attempt(visit.key()).await;
-    context.drift.forget(visit.key());
-    drop(hold);
+    let drift_owner = OwnerRef::kustomization(visit.key());
+    let attempt = context.drift.begin(&drift_owner).await;
+    context.drift.step(Input::Forget(drift_owner));
+    drop(attempt);
     let before = Inventory::from_wire(object.status.as_ref().and_then(|status| status.inventory.as_ref()))?;
     if object.spec.suspend || !object.spec.deletes_objects() {
         visit.ledger().note_released(&before, object.spec.suspend);

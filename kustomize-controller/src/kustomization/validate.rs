@@ -1,14 +1,13 @@
 //! Whether a spec can be honoured, before anything is fetched: a set field that is not honoured is refused by name. Pure.
 
 use plumb_api::kustomize::{
-    CrossNamespaceSourceReference, DeletionPolicy, DependencyReference, DriftDetection, Kustomization,
+    CrossNamespaceSourceReference, DeletionPolicy, DependencyReference, DriftMode, Kustomization,
     KustomizationSpec, PostBuild, SourceKind, SubstituteKind,
 };
-use plumb_api::meta::{DRIFT_DETECTION, NamespacedObjectKindReference};
+use plumb_api::meta::NamespacedObjectKindReference;
 use plumb_apply::Target;
 use plumb_cluster::NamespacedName;
 use plumb_manifests::ObjectId;
-use plumb_planning::drift::mode::{InvalidMode, Mode};
 
 use super::error::KustomizationError;
 
@@ -29,7 +28,7 @@ pub struct Valid {
     /// Further objects that are waited for; not read if all are.
     pub health_checks: Vec<Target>,
     /// What is done about drift.
-    pub mode: Mode,
+    pub mode: DriftMode,
 }
 
 /// Looks at every field of the spec.
@@ -94,7 +93,7 @@ pub fn validate(object: &Kustomization, no_cross_namespace_refs: bool) -> Result
         depends_on: dependencies(depends_on, references)?,
         wait: *wait,
         health_checks: targets(health_checks, references)?,
-        mode: mode(object)?,
+        mode: object.drift_mode()?,
     })
 }
 
@@ -141,13 +140,6 @@ fn source(
         None => format!("{kind_name}/{name}"),
     };
     Ok((key, text))
-}
-
-/// The mode of drift detection that an object asks for.
-pub fn mode(object: &Kustomization) -> Result<Mode, InvalidMode> {
-    let annotation = object.metadata.annotations.as_ref().and_then(|all| all.get(DRIFT_DETECTION));
-    let DriftDetection { mode } = object.spec.drift_detection.clone().unwrap_or_default();
-    Mode::resolve(annotation.map(String::as_str), mode.map(plumb_api::kustomize::DriftMode::as_str))
 }
 
 fn dependencies(

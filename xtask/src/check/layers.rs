@@ -16,6 +16,18 @@ struct Layers {
     #[serde(rename = "crate")]
     rooms: BTreeMap<String, Room>,
     forbidden: BTreeMap<String, BTreeSet<String>>,
+    #[serde(default)]
+    pure_parts: Vec<PurePart>,
+}
+
+/// Part of a crate that is pure though the crate is not.
+#[derive(Deserialize)]
+struct PurePart {
+    /// Files, and folders with all that is in them; from the root.
+    paths: Vec<String>,
+    /// Paths of the language that are allowed although their crate is not pure.
+    #[serde(default)]
+    allowed: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -47,8 +59,52 @@ pub fn run(root: &Path) -> Result<Outcome> {
         bail!("cargo metadata failed: {}", String::from_utf8_lossy(&metadata.stderr));
     }
     let metadata: Value = serde_json::from_slice(&metadata.stdout)?;
-    let breaches = breaches(&layers, &metadata);
+    let mut breaches = breaches(&layers, &metadata);
+    for part in &layers.pure_parts {
+        breaches.extend(impure_lines(root, &layers, part)?);
+    }
     if breaches.is_empty() { Ok(Outcome::Passed) } else { bail!("\n  {}", breaches.join("\n  ")) }
+}
+
+/// The lines of a pure part that name a crate which a pure crate must not use. Tests may.
+fn impure_lines(root: &Path, layers: &Layers, part: &PurePart) -> Result<Vec<String>> {
+    let names = impure_names(layers);
+    let mut found = Vec::new();
+    for file in super::tidy::rust_files(root)? {
+        let path = file.strip_prefix(root).unwrap_or(&file);
+        if !part.paths.iter().any(|part| path.starts_with(part)) || is_test(path) {
+            continue;
+        }
+        let text =
+            std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", path.display()))?;
+        for (number, line) in (1..).zip(text.lines()) {
+            if let Some(name) = impure_name(line, &names, &part.allowed) {
+                found.push(format!("{}:{number}: a pure part must not use {name}", path.display()));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn is_test(path: &Path) -> bool {
+    let names = path.iter().filter_map(|name| name.to_str()).map(|name| name.trim_end_matches(".rs"));
+    names.into_iter().any(|name| matches!(name, "tests" | "stories"))
+}
+
+/// Crates that a pure crate must not use, as they stand in code.
+fn impure_names(layers: &Layers) -> Vec<String> {
+    let pure = |room: &Room| matches!(room.kind.as_str(), "pure" | "words");
+    let impure = layers.rooms.iter().filter(|(_, room)| !pure(room)).map(|(name, _)| format!("plumb_{name}"));
+    let outside = layers.forbidden.get("pure").into_iter().flatten().cloned();
+    impure.chain(outside).map(|name| name.replace('-', "_")).collect()
+}
+
+fn impure_name<'n>(line: &str, names: &'n [String], allowed: &[String]) -> Option<&'n String> {
+    if line.trim_start().starts_with("//") {
+        return None;
+    }
+    let rest = allowed.iter().fold(line.to_owned(), |line, allowed| line.replace(allowed.as_str(), ""));
+    names.iter().find(|name| rest.contains(&format!("{name}::")))
 }
 
 fn breaches(layers: &Layers, metadata: &Value) -> Vec<String> {
@@ -137,5 +193,22 @@ mod tests {
     fn a_pure_crate_has_no_runtime_but_may_test_with_one() {
         check(&serde_json::json!({"name": "tokio"}), Some("planning (pure) must not use tokio"));
         check(&serde_json::json!({"name": "tokio", "kind": "dev"}), None);
+    }
+
+    #[test]
+    fn a_pure_part_names_no_impure_crate() {
+        let text = "[crate.planning]\nkind = \"pure\"\nuses = []\n[crate.cluster]\nkind = \"adapter\"\nuses = []\n\
+                    [forbidden]\npure = [\"tokio\"]\n";
+        let names = impure_names(&toml::from_str(text).unwrap());
+        let allowed = ["plumb_cluster::Name".to_owned()];
+        for (line, expect) in [
+            ("use plumb_planning::plan;", None),
+            ("use plumb_cluster::Name;", None),
+            ("use plumb_cluster::Cluster;", Some("plumb_cluster")),
+            ("    tokio::spawn(work);", Some("tokio")),
+            ("// tokio::spawn is not used here", None),
+        ] {
+            assert_eq!(impure_name(line, &names, &allowed).map(String::as_str), expect, "{line}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! enter.
 
 use jiff::Timestamp;
+use plumb_status::{Classify, Consequence, Reason};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -39,12 +40,36 @@ words! {
     }
 }
 
-/// An annotation that names no mode.
+/// A value that is no drift mode.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("annotation {DRIFT_DETECTION} is {value:?}: it must be enabled, warn or disabled")]
+#[error("drift detection mode {value:?} in {place} is not one of enabled, warn, disabled")]
 pub struct InvalidDriftMode {
-    /// The value of the annotation.
+    /// The value.
     pub value: String,
+    /// Where it was read: a field, or an annotation of an object.
+    pub place: String,
+}
+
+impl Classify for InvalidDriftMode {
+    fn reason(&self) -> Reason {
+        Reason::InvalidDriftDetection
+    }
+
+    fn consequence(&self) -> Consequence {
+        Consequence::Stall
+    }
+}
+
+impl DriftMode {
+    /// The mode that the annotation [`DRIFT_DETECTION`] of an object names. Case does not matter, as with the other
+    /// annotations that switch something. A value that is no mode is an error, never read as `enabled`.
+    pub fn of_annotation(value: &str, object: impl std::fmt::Display) -> Result<Self, InvalidDriftMode> {
+        let known = Self::ALL.iter().copied().find(|mode| mode.as_str().eq_ignore_ascii_case(value));
+        known.ok_or_else(|| InvalidDriftMode {
+            value: value.to_owned(),
+            place: format!("the annotation {DRIFT_DETECTION} of {object}"),
+        })
+    }
 }
 
 impl Kustomization {
@@ -52,7 +77,7 @@ impl Kustomization {
     pub fn drift_mode(&self) -> Result<DriftMode, InvalidDriftMode> {
         let annotation = self.metadata.annotations.as_ref().and_then(|all| all.get(DRIFT_DETECTION));
         match annotation {
-            Some(value) => DriftMode::parse(value).ok_or_else(|| InvalidDriftMode { value: value.clone() }),
+            Some(value) => DriftMode::of_annotation(value, "the Kustomization"),
             None => Ok(self.spec.drift_detection.as_ref().and_then(|drift| drift.mode).unwrap_or_default()),
         }
     }
@@ -191,12 +216,13 @@ mod tests {
     #[test]
     fn the_annotation_wins_over_the_field() {
         check(Some("enabled"), Some("warn"), Ok(DriftMode::Enabled));
+        check(Some("Disabled"), Some("warn"), Ok(DriftMode::Disabled));
         check(Some("warn"), None, Ok(DriftMode::Warn));
     }
 
     #[test]
     fn an_unknown_mode_is_never_read_as_enabled() {
-        check(Some("Warn"), None, Err("Warn"));
+        check(Some("wran"), None, Err("wran"));
         check(Some(""), Some("warn"), Err(""));
     }
 }

@@ -44,7 +44,7 @@ const BOTH: &[(&str, &str)] = &[("a", "1"), ("b", "1")];
 
 #[test]
 fn nothing_is_applied_when_nothing_changed() {
-    let decision = decide(planned(BOTH), &past(BOTH), "main@sha1:2", Mode::Enabled, true);
+    let decision = decide(planned(BOTH), &past(BOTH), "main@sha1:2", DriftMode::Enabled, true);
     assert!(decision.plan.is_idle(), "{decision:?}");
     assert_eq!(decision.memory, Memory::Kept);
 }
@@ -52,7 +52,7 @@ fn nothing_is_applied_when_nothing_changed() {
 #[test]
 fn only_what_changed_is_applied_and_what_left_is_pruned() {
     let decision =
-        decide(planned(&[("a", "2"), ("c", "1")]), &past(BOTH), "main@sha1:2", Mode::Enabled, true);
+        decide(planned(&[("a", "2"), ("c", "1")]), &past(BOTH), "main@sha1:2", DriftMode::Enabled, true);
     assert_eq!(applies(&decision), ["a", "c"]);
     let pruned: Vec<_> = decision.plan.prune.iter().map(|candidate| candidate.id.name.as_str()).collect();
     assert_eq!(pruned, ["b"]);
@@ -61,7 +61,7 @@ fn only_what_changed_is_applied_and_what_left_is_pruned() {
 
 #[test]
 fn without_prune_what_left_stays() {
-    let decision = decide(planned(&[("a", "1")]), &past(BOTH), "main@sha1:2", Mode::Enabled, false);
+    let decision = decide(planned(&[("a", "1")]), &past(BOTH), "main@sha1:2", DriftMode::Enabled, false);
     assert!(decision.plan.prune.is_empty());
 }
 
@@ -69,32 +69,35 @@ fn without_prune_what_left_stays() {
 fn what_a_controller_took_is_applied_when_it_is_due() {
     let mut past = past(BOTH);
     past.due = planned(&[("b", "1")]).into_iter().map(|planned| planned.id).collect();
-    assert_eq!(applies(&decide(planned(BOTH), &past, "main@sha1:1", Mode::Enabled, true)), ["b"]);
+    assert_eq!(applies(&decide(planned(BOTH), &past, "main@sha1:1", DriftMode::Enabled, true)), ["b"]);
 }
 
 #[test]
 fn without_watches_everything_is_applied_each_time() {
-    let decision = decide(planned(BOTH), &past(BOTH), "main@sha1:1", Mode::Disabled, true);
+    let decision = decide(planned(BOTH), &past(BOTH), "main@sha1:1", DriftMode::Disabled, true);
     assert_eq!(applies(&decision), ["a", "b"]);
 }
 
 #[test]
 fn after_a_restart_at_the_same_revision_nothing_is_applied_but_all_is_compared() {
-    let decision = decide(planned(BOTH), &restarted(BOTH), "main@sha1:1", Mode::Enabled, true);
+    let decision = decide(planned(BOTH), &restarted(BOTH), "main@sha1:1", DriftMode::Enabled, true);
     assert!(decision.plan.is_idle());
     assert_eq!(decision.memory, Memory::Unverified);
 }
 
 #[test]
 fn after_a_restart_everything_is_applied_where_it_cannot_be_known_what_was() {
-    let moved = decide(planned(BOTH), &restarted(BOTH), "main@sha1:2", Mode::Warn, true);
+    let moved = decide(planned(BOTH), &restarted(BOTH), "main@sha1:2", DriftMode::Warn, true);
     assert_eq!((applies(&moved), moved.memory), (vec!["a", "b"], Memory::Witnessed));
     let failed = Past { whole: false, ..restarted(BOTH) };
-    assert_eq!(applies(&decide(planned(BOTH), &failed, "main@sha1:1", Mode::Enabled, true)), ["a", "b"]);
+    assert_eq!(applies(&decide(planned(BOTH), &failed, "main@sha1:1", DriftMode::Enabled, true)), ["a", "b"]);
     let unrecorded = restarted(&[("a", "1")]);
-    assert_eq!(applies(&decide(planned(BOTH), &unrecorded, "main@sha1:1", Mode::Enabled, true)), ["a", "b"]);
+    assert_eq!(
+        applies(&decide(planned(BOTH), &unrecorded, "main@sha1:1", DriftMode::Enabled, true)),
+        ["a", "b"]
+    );
     let never = Past { revision: None, whole: false, ..restarted(&[]) };
-    assert_eq!(decide(planned(BOTH), &never, "main@sha1:1", Mode::Enabled, true).memory, Memory::Fresh);
+    assert_eq!(decide(planned(BOTH), &never, "main@sha1:1", DriftMode::Enabled, true).memory, Memory::Fresh);
 }
 
 #[test]
@@ -158,7 +161,7 @@ fn an_attempt_waits_for_its_source_and_for_what_comes_first() {
         depends_on: Vec::new(),
         wait: false,
         health_checks: Vec::new(),
-        mode: Mode::Enabled,
+        mode: DriftMode::Enabled,
     };
     let there = |ready, source: &str, revision: &str| DependencyState::There {
         ready,

@@ -1,5 +1,6 @@
 //! Each field of the spec in turn: it is honoured, or it is refused by name. None is passed over.
 
+use plumb_api::meta::DRIFT_DETECTION;
 use serde_json::{Value, json};
 
 use super::*;
@@ -150,8 +151,8 @@ fn the_annotation_decides_the_mode_and_a_word_that_is_none_is_refused() {
         )
         .map(|valid| valid.mode)
     };
-    assert_eq!(mode("warn", "enabled").unwrap(), Mode::Warn);
-    assert_eq!(mode("disabled", "warn").unwrap(), Mode::Disabled);
+    assert_eq!(mode("warn", "enabled").unwrap(), DriftMode::Warn);
+    assert_eq!(mode("disabled", "warn").unwrap(), DriftMode::Disabled);
     let error = mode("of course", "warn").unwrap_err();
     assert_eq!(plumb_status::Classify::reason(&error), plumb_status::Reason::InvalidDriftDetection);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use plumb_apply::{Action, Ended, observe};
 use plumb_cluster::Budget;
-use plumb_planning::drift::record::{Record, Watchfulness};
+use plumb_planning::record::{Record, Watchfulness};
 use serde_json::{Value, json};
 
 use super::cluster::Stand;

@@ -13,11 +13,11 @@ use plumb_apply::{Applied, ApplyOptions, execute};
 use plumb_cluster::{Budget, Cluster};
 use plumb_manifests::{Object, ObjectId};
 use plumb_plane::Plane;
-use plumb_planning::drift::record::Record;
 use plumb_planning::fingerprint::HashKey;
 use plumb_planning::inventory::Inventory;
 use plumb_planning::ownership::Owner;
 use plumb_planning::plan::{self, Plan, Request, Selection};
+use plumb_planning::record::Record;
 use plumb_planning::takeover::Takeover;
 use serde_json::Value;
 

@@ -1,0 +1,267 @@
+//! Standing: drift of one Kustomization that is not corrected, and what has been told of it.
+//!
+//! A state machine over findings: each step answers with the events that it causes. Drift that is put right within
+//! [`GRACE`] is told once, as corrected, and never stands in a status.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use plumb_manifests::ObjectId;
+use plumb_status::{Reason, Severity};
+
+use crate::rules::contention::{Dispute, later};
+use plumb_api::kustomize::DriftClass;
+
+use crate::rules::event::DriftEvent;
+use crate::rules::finding::Finding;
+use crate::rules::message;
+
+/// Drift corrected within this time is told once, as corrected.
+pub const GRACE: Duration = Duration::from_secs(5);
+
+/// Standing drift is told again after this time.
+pub const TELL_AGAIN: Duration = Duration::from_hours(24);
+
+/// Whether drift is told at once or may still be corrected silently first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReportAfter {
+    /// It stands by decision (warn, suspended, a controller's field): told at once.
+    AtOnce,
+    /// A correction is on its way: told only when it stands longer than [`GRACE`].
+    AfterGrace,
+}
+
+/// Drift of one object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drift {
+    /// What was found last.
+    pub finding: Finding,
+    /// Since when the object has stood in drift.
+    pub since: Timestamp,
+    /// Why it is not corrected, in words.
+    pub why: String,
+    /// From when on it is told and stands in the status.
+    visible_from: Timestamp,
+    /// What was told last, and when.
+    told: Option<Told>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Told {
+    class: DriftClass,
+    paths: Vec<String>,
+    at: Timestamp,
+}
+
+/// All drift of one Kustomization that stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OpenDrift {
+    objects: BTreeMap<ObjectId, Drift>,
+    /// Drift told before a restart, from the status: not told again as new.
+    remembered: BTreeMap<ObjectId, (Timestamp, Told)>,
+    changed_at: Option<Timestamp>,
+    revision: String,
+}
+
+impl OpenDrift {
+    /// The revision that every event names.
+    pub fn set_revision(&mut self, revision: &str) {
+        revision.clone_into(&mut self.revision);
+    }
+
+    /// The revision that every event names.
+    pub fn revision(&self) -> &str {
+        &self.revision
+    }
+
+    /// Remembers drift that was told before a restart.
+    pub fn remember(&mut self, id: ObjectId, class: DriftClass, since: Timestamp, mut paths: Vec<String>) {
+        paths.sort();
+        self.remembered.insert(id, (since, Told { class, paths, at: since }));
+    }
+
+    /// Drift that is not corrected now.
+    pub fn open(
+        &mut self,
+        id: &ObjectId,
+        finding: Finding,
+        why: &str,
+        telltime: ReportAfter,
+        now: Timestamp,
+    ) -> Vec<DriftEvent> {
+        let remembered = self.remembered.remove(id);
+        let before = self.objects.remove(id);
+        let since = before
+            .as_ref()
+            .map(|stand| stand.since)
+            .or_else(|| remembered.as_ref().map(|(since, _)| *since))
+            .unwrap_or(finding.seen);
+        let visible_from = match (telltime, &before) {
+            (ReportAfter::AtOnce, _) => now,
+            (ReportAfter::AfterGrace, Some(stand)) => stand.visible_from,
+            (ReportAfter::AfterGrace, None) => later(since, GRACE),
+        };
+        let told = before.as_ref().and_then(|stand| stand.told.clone()).or(remembered.map(|(_, told)| told));
+        let same = before.as_ref().is_some_and(|stand| stand.finding == finding);
+        if !same {
+            self.changed_at = Some(now);
+        }
+        let stand = Drift { finding, since, why: why.to_owned(), visible_from, told };
+        self.objects.insert(id.clone(), stand);
+        self.report(id, now).into_iter().collect()
+    }
+
+    /// A correction was made. `found` is what was corrected; the object stands no more.
+    pub fn corrected(
+        &mut self,
+        id: &ObjectId,
+        found: &Finding,
+        took: Duration,
+        overwritten_by: Option<&str>,
+        now: Timestamp,
+    ) -> Vec<DriftEvent> {
+        let since = self.take(id, now).map_or(found.seen, |stand| stand.since);
+        let text = message::corrected(id, found, took, overwritten_by, now);
+        vec![DriftEvent::new(id, found, since, &self.revision, Reason::DriftCorrected, text)]
+    }
+
+    /// A correction was made of all but what a controller holds: that stands on, and is told if it is news.
+    pub fn corrected_in_part(
+        &mut self,
+        id: &ObjectId,
+        found: &Finding,
+        took: Duration,
+        rest: (Finding, &str),
+        now: Timestamp,
+    ) -> Vec<DriftEvent> {
+        let text = message::corrected(id, found, took, None, now);
+        let mut told =
+            vec![DriftEvent::new(id, found, found.seen, &self.revision, Reason::DriftCorrected, text)];
+        told.extend(self.open(id, rest.0, rest.1, ReportAfter::AtOnce, now));
+        told
+    }
+
+    /// The object says what Git says, without our doing.
+    pub fn clean(&mut self, id: &ObjectId, now: Timestamp) -> Vec<DriftEvent> {
+        let remembered = self.remembered.remove(id).map(|(since, told)| (since, told.class));
+        let stood = self.take(id, now).map(|stand| (stand.since, stand.finding));
+        let (since, finding) = match (stood, remembered) {
+            (Some((since, finding)), _) => (since, finding),
+            (None, Some((since, class))) => {
+                (since, Finding { class, fields: Vec::new(), obstacle: String::new(), seen: since })
+            }
+            (None, None) => return Vec::new(),
+        };
+        let text = message::resolved(id, finding.class, since, now);
+        vec![DriftEvent::new(id, &finding, since, &self.revision, Reason::DriftResolved, text)]
+    }
+
+    /// Contention that begins.
+    pub fn contended(&self, id: &ObjectId, dispute: &Dispute, now: Timestamp) -> DriftEvent {
+        DriftEvent::contention(id, dispute, now, &self.revision, message::contention(id, dispute))
+    }
+
+    /// Contention that has ended.
+    pub fn contention_ended(&self, id: &ObjectId, dispute: &Dispute, now: Timestamp) -> DriftEvent {
+        let mut telling =
+            DriftEvent::contention(id, dispute, now, &self.revision, message::contention_ended(id, dispute));
+        telling.event.severity = Severity::Info;
+        telling
+    }
+
+    /// The object is no longer managed: nothing is told.
+    pub fn forget(&mut self, id: &ObjectId, now: Timestamp) {
+        self.remembered.remove(id);
+        self.take(id, now);
+    }
+
+    /// Forgets what is not managed any more.
+    pub fn retain(&mut self, keeps: impl Fn(&ObjectId) -> bool, now: Timestamp) {
+        let gone: Vec<ObjectId> =
+            self.objects.keys().chain(self.remembered.keys()).filter(|id| !keeps(id)).cloned().collect();
+        for id in gone {
+            self.forget(&id, now);
+        }
+    }
+
+    /// Events whose time has come: grace that ended, and what is told again.
+    pub fn due(&mut self, now: Timestamp) -> Vec<DriftEvent> {
+        let ids: Vec<ObjectId> = self.objects.keys().cloned().collect();
+        ids.iter().filter_map(|id| self.report(id, now)).collect()
+    }
+
+    /// When [`Self::due`] has something next.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.objects
+            .values()
+            .map(|stand| match &stand.told {
+                Some(told) if told.matches(&stand.finding) => later(told.at, TELL_AGAIN),
+                Some(_) | None => stand.visible_from,
+            })
+            .min()
+    }
+
+    /// Whether the object stands in drift, told or not.
+    pub fn is_open(&self, id: &ObjectId) -> bool {
+        self.objects.contains_key(id)
+    }
+
+    /// What is known of an object that stands.
+    pub fn get(&self, id: &ObjectId) -> Option<&Drift> {
+        self.objects.get(id)
+    }
+
+    /// Every object that stands, told or not.
+    pub fn ids(&self) -> impl Iterator<Item = &ObjectId> {
+        self.objects.keys()
+    }
+
+    /// Drift that stands in the status at this time.
+    pub fn visible(&self, now: Timestamp) -> impl Iterator<Item = (&ObjectId, &Drift)> {
+        self.objects.iter().filter(move |(_, stand)| stand.visible_from <= now)
+    }
+
+    /// When something changed last.
+    pub fn changed_at(&self) -> Option<Timestamp> {
+        self.changed_at
+    }
+
+    fn take(&mut self, id: &ObjectId, now: Timestamp) -> Option<Drift> {
+        let taken = self.objects.remove(id);
+        if taken.is_some() {
+            self.changed_at = Some(now);
+        }
+        taken
+    }
+
+    fn report(&mut self, id: &ObjectId, now: Timestamp) -> Option<DriftEvent> {
+        let stand = self.objects.get_mut(id)?;
+        let known = stand
+            .told
+            .as_ref()
+            .is_some_and(|told| told.matches(&stand.finding) && now < later(told.at, TELL_AGAIN));
+        if known || now < stand.visible_from {
+            return None;
+        }
+        let finding = &stand.finding;
+        stand.told = Some(Told { class: finding.class, paths: finding.paths(), at: now });
+        let reason = match finding.class {
+            DriftClass::Unknown => Reason::DriftUnknown,
+            DriftClass::Drifted | DriftClass::Missing | DriftClass::Disowned | DriftClass::Extra => {
+                Reason::DriftDetected
+            }
+        };
+        let text = message::detected(id, finding, &stand.why, stand.since, now);
+        Some(DriftEvent::new(id, finding, stand.since, &self.revision, reason, text))
+    }
+}
+
+impl Told {
+    fn matches(&self, finding: &Finding) -> bool {
+        self.class == finding.class && self.paths == finding.paths()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+//! What is told of drift that stands, once and again, and what the status says.
+
+use serde_json::json;
+
+use super::*;
+use crate::rules::{EventAggregator, aggregate, report};
+use plumb_planning::fixtures::{at, deployment, deployment_fields, entry, id};
+
+fn web() -> ObjectId {
+    id("prod_web_apps_Deployment")
+}
+
+/// Replicas went from 3 to this number through `/scale`, as kubectl does.
+fn scaled(to: i64) -> Finding {
+    let ours = entry("kustomize-controller", "Apply", "", Some(-60), &deployment_fields());
+    let scale = entry("kubectl", "Update", "scale", None, &json!({"f:spec": {"f:replicas": {}}}));
+    let live = deployment(to, "web:1", &[scale]);
+    Finding::compare(&live, &deployment(3, "web:1", &[ours]), at(3)).unwrap()
+}
+
+fn said(tellings: &[DriftEvent]) -> Vec<String> {
+    tellings.iter().map(|telling| format!("{}: {}", telling.event.reason, telling.event.message)).collect()
+}
+
+fn standings() -> OpenDrift {
+    let mut standings = OpenDrift::default();
+    standings.set_revision("main@sha1:abc");
+    standings
+}
+
+#[test]
+fn a_correction_says_what_who_when_and_how_long() {
+    let mut standings = standings();
+    let told = standings.corrected(&web(), &scaled(8), Duration::from_millis(14), None, at(3));
+    assert_eq!(
+        said(&told),
+        [
+            "DriftCorrected: Deployment/prod/web drifted: .spec.replicas 3 → 8 by kubectl (Update, /scale) seen at 12:00:03Z; corrected in 14 ms"
+        ]
+    );
+    let metadata = &told[0].event.metadata;
+    assert_eq!(metadata["event.toolkit.fluxcd.io/drift-class"], "drifted");
+    assert_eq!(metadata["event.toolkit.fluxcd.io/drift-manager"], "kubectl");
+    assert_eq!(metadata["event.toolkit.fluxcd.io/drift-paths"], ".spec.replicas");
+    assert_eq!(metadata["event.toolkit.fluxcd.io/drift-since"], "2026-05-01T12:00:03Z");
+    assert_eq!(metadata["revision"], "main@sha1:abc");
+    let told = standings.corrected(&web(), &scaled(8), Duration::ZERO, Some("main@sha1:def"), at(3));
+    assert!(said(&told)[0].ends_with("; overwritten by revision main@sha1:def"));
+}
+
+#[test]
+fn drift_that_is_corrected_within_the_grace_never_stands() {
+    let mut standings = standings();
+    assert!(standings.open(&web(), scaled(8), "", ReportAfter::AfterGrace, at(3)).is_empty());
+    assert_eq!(report::condition(&standings, at(4)), None);
+    assert!(standings.due(at(7)).is_empty());
+    assert_eq!(standings.next_due(), Some(at(8)));
+    assert_eq!(said(&standings.due(at(8))).len(), 1);
+    assert!(report::condition(&standings, at(8)).is_some());
+    let told = standings.corrected(&web(), &scaled(8), Duration::from_secs(7), None, at(10));
+    assert!(said(&told)[0].starts_with("DriftCorrected"));
+    assert!(!standings.is_open(&web()));
+}
+
+#[test]
+fn standing_drift_is_told_once_and_again_after_a_day_or_when_it_changes() {
+    let mut standings = standings();
+    let first = standings.open(&web(), scaled(8), "the mode is warn", ReportAfter::AtOnce, at(3));
+    assert!(said(&first)[0].ends_with("; not corrected: the mode is warn"), "{:?}", said(&first));
+    assert!(standings.open(&web(), scaled(9), "the mode is warn", ReportAfter::AtOnce, at(60)).is_empty());
+    let missing =
+        standings.open(&web(), Finding::missing(at(70)), "the mode is warn", ReportAfter::AtOnce, at(70));
+    assert_eq!(missing.len(), 1);
+    assert!(standings.due(at(71)).is_empty());
+    let day = 24 * 3600;
+    assert_eq!(standings.due(at(70 + day)).len(), 1);
+    assert_eq!(standings.next_due(), Some(at(70 + 2 * day)));
+    let told = standings.clean(&web(), at(100 + day));
+    assert!(
+        said(&told)[0].starts_with("DriftResolved: Deployment/prod/web resolved: the object exists again")
+    );
+    assert!(standings.clean(&web(), at(101 + day)).is_empty());
+}
+
+#[test]
+fn what_a_status_remembers_is_not_told_again_after_a_restart() {
+    let mut before = standings();
+    before.open(&web(), scaled(8), "the mode is warn", ReportAfter::AtOnce, at(3));
+    let status = report::status(&before, None, at(4)).unwrap();
+    let mut after = standings();
+    report::remember(&mut after, &status);
+    assert!(after.open(&web(), scaled(8), "the mode is warn", ReportAfter::AtOnce, at(600)).is_empty());
+    assert_eq!(after.get(&web()).unwrap().since, at(3));
+    let mut other = standings();
+    report::remember(&mut other, &status);
+    assert_eq!(said(&other.clean(&web(), at(600))).len(), 1);
+}
+
+#[test]
+fn the_status_lists_a_bounded_number_and_counts_all() {
+    let mut standings = standings();
+    for number in 0..30 {
+        let id = id(&format!("prod_web{number:02}_apps_Deployment"));
+        standings.open(&id, scaled(8), "", ReportAfter::AtOnce, at(3));
+    }
+    let condition = report::condition(&standings, at(3)).unwrap();
+    assert_eq!(
+        condition.message,
+        "30 objects drifted: Deployment/prod/web00, Deployment/prod/web01, Deployment/prod/web02 and 27 more"
+    );
+    let status = report::status(&standings, Some("2026-05-01T12:00:00Z"), at(3)).unwrap();
+    assert_eq!((status.entries.len(), status.objects), (20, Some(30)));
+    let field = &status.entries[0].fields[0];
+    assert_eq!((field.desired.as_deref(), field.live.as_deref()), (Some("3"), Some("8")));
+    assert_eq!(report::status(&super::OpenDrift::default(), None, at(3)), None);
+}
+
+#[test]
+fn more_than_twenty_objects_in_a_second_are_told_in_one_event() {
+    let tellings = |count: usize| -> Vec<DriftEvent> {
+        let mut standings = standings();
+        let ids = (0..count).map(|number| id(&format!("prod_web{number:02}_apps_Deployment")));
+        ids.flat_map(|id| standings.open(&id, scaled(8), "", ReportAfter::AtOnce, at(3))).collect()
+    };
+    let mut few = EventAggregator::default();
+    assert_eq!(few.offer(tellings(20), at(3)).len(), aggregate::AT_ONCE);
+    assert_eq!(few.next_due(), Some(at(4)));
+    assert_eq!(few.due(at(4)).len(), 20 - aggregate::AT_ONCE);
+    let mut many = EventAggregator::default();
+    many.offer(tellings(50), at(3));
+    let summary = many.due(at(4));
+    assert_eq!(summary.len(), 1);
+    assert!(summary[0].message.starts_with("50 objects drifted within a second"), "{}", summary[0].message);
+    assert_eq!(summary[0].metadata["event.toolkit.fluxcd.io/drift-manager"], "kubectl");
+    assert!(many.due(at(9)).is_empty());
+}
+
+#[test]
+fn what_a_controller_holds_stands_on_untold_while_the_rest_is_corrected() {
+    let mut standings = standings();
+    assert_eq!(standings.open(&web(), scaled(8), "held", ReportAfter::AtOnce, at(3)).len(), 1);
+    let image = Finding { seen: at(9), ..scaled(5) };
+    let told = standings.corrected_in_part(&web(), &image, Duration::ZERO, (scaled(8), "held"), at(9));
+    assert_eq!(told.iter().map(|telling| telling.event.reason).collect::<Vec<_>>(), [Reason::DriftCorrected]);
+    assert_eq!(standings.get(&web()).unwrap().since, at(3));
+}

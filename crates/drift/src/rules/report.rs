@@ -1,0 +1,78 @@
+//! Report: standing drift as `status.drift` and as the message of the condition `Drifted` (drift.md §5).
+
+use jiff::Timestamp;
+use plumb_api::kustomize as wire;
+use plumb_manifests::ObjectId;
+use plumb_status::{Detail, Reason};
+
+use crate::rules::finding::FieldDrift;
+use crate::rules::open::{Drift, OpenDrift};
+
+/// Objects that the condition's message names.
+const NAMED_MAX: usize = 3;
+
+/// The condition `Drifted`, while something stands; otherwise it is removed.
+pub fn condition(standings: &OpenDrift, now: Timestamp) -> Option<Detail> {
+    let names: Vec<String> = standings.visible(now).map(|(id, _)| id.to_string()).collect();
+    let total = names.len();
+    let shown = names[..total.min(NAMED_MAX)].join(", ");
+    let message = match total {
+        0 => return None,
+        1 => format!("1 object drifted: {shown}"),
+        2..=NAMED_MAX => format!("{total} objects drifted: {shown}"),
+        _ => format!("{total} objects drifted: {shown} and {} more", total - NAMED_MAX),
+    };
+    Some(Detail::new(Reason::DriftDetected, message))
+}
+
+/// `status.drift`; `None` only when there is neither drift nor a handled restore.
+pub fn status(standings: &OpenDrift, restored: Option<&str>, now: Timestamp) -> Option<wire::DriftStatus> {
+    let total = standings.visible(now).count();
+    if total == 0 && restored.is_none() {
+        return None;
+    }
+    let entries: Vec<wire::DriftEntry> =
+        standings.visible(now).take(wire::DRIFT_ENTRIES_MAX).map(|(id, stand)| entry(id, stand)).collect();
+    Some(wire::DriftStatus {
+        entries,
+        last_handled_restore: restored.map(str::to_owned),
+        objects: Some(i64::try_from(total).unwrap_or(i64::MAX)),
+        observed_at: standings.changed_at(),
+    })
+}
+
+fn entry(id: &ObjectId, stand: &Drift) -> wire::DriftEntry {
+    let fields = &stand.finding.fields;
+    let more = fields.len().saturating_sub(wire::DRIFT_FIELDS_MAX);
+    wire::DriftEntry {
+        class: stand.finding.class,
+        fields: fields.iter().take(wire::DRIFT_FIELDS_MAX).map(field).collect(),
+        id: id.to_inventory(),
+        more: (more > 0).then(|| i64::try_from(more).unwrap_or(i64::MAX)),
+        since: stand.since,
+    }
+}
+
+fn field(drift: &FieldDrift) -> wire::DriftField {
+    let FieldDrift { change, writer } = drift;
+    let said = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    wire::DriftField {
+        confidence: writer.confidence,
+        desired: change.desired.clone(),
+        live: change.live.clone(),
+        manager: said(&writer.manager),
+        operation: said(&writer.operation),
+        path: change.path.to_string(),
+        subresource: said(&writer.subresource),
+        time: writer.time,
+    }
+}
+
+/// Takes what a status says into the memory of a new process, so that it is not told again as news.
+pub fn remember(standings: &mut OpenDrift, status: &wire::DriftStatus) {
+    for entry in status.entries.iter().take(wire::DRIFT_ENTRIES_MAX) {
+        let Ok(id) = ObjectId::parse_inventory(&entry.id) else { continue };
+        let paths = entry.fields.iter().map(|field| field.path.clone()).collect();
+        standings.remember(id, entry.class, entry.since, paths);
+    }
+}

@@ -1,0 +1,105 @@
+//! Tools: which managers are a person's tool and which a controller, by name.
+
+use crate::rules::attribution::Writer;
+use plumb_api::meta::KUSTOMIZE_MANAGER;
+
+/// Tools by which people write, as patterns; `*` stands for any text. One flag replaces them.
+pub const PERSONS: [&str; 13] = [
+    "kubectl*",
+    "k9s*",
+    "*lens*",
+    "headlamp*",
+    "mozilla*",
+    "helm",
+    "curl*",
+    "python*",
+    "node-fetch*",
+    "okhttp*",
+    "oc",
+    "flux-client-side-apply",
+    "plumb*",
+];
+
+/// Programs that write for reasons of their own.
+const CONTROLLERS: [&str; 8] = [
+    "kube-controller-manager",
+    "*-controller-manager",
+    "*autoscaler*",
+    "keda*",
+    "vpa-*",
+    "*-controller",
+    "*-operator",
+    "kubelet",
+];
+
+/// Patterns given at once, at most; more are refused by the flag's parser.
+pub const PATTERNS_MAX: usize = 100;
+
+/// Who is behind a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriterKind {
+    /// A person's tool.
+    Person,
+    /// A controller: its writes are corrected at the interval only.
+    Controller,
+    /// Neither by name: corrected at once.
+    Other,
+}
+
+/// The names of people's tools.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tools {
+    persons: Vec<String>,
+}
+
+impl Default for Tools {
+    fn default() -> Self {
+        Self::new(PERSONS)
+    }
+}
+
+impl Tools {
+    /// From patterns.
+    pub fn new<P: Into<String>>(patterns: impl IntoIterator<Item = P>) -> Self {
+        Self { persons: patterns.into_iter().map(|pattern| pattern.into().to_lowercase()).collect() }
+    }
+
+    /// Who is behind a manager that wrote through a subresource (empty: the object itself).
+    pub fn hand(&self, manager: &str, subresource: &str) -> WriterKind {
+        let name = manager.to_lowercase();
+        if self.persons.iter().any(|pattern| fits(pattern, &name)) {
+            return WriterKind::Person;
+        }
+        // Somebody who applies under our own name is not a controller that deserves patience.
+        if name == KUSTOMIZE_MANAGER {
+            return WriterKind::Other;
+        }
+        if subresource == "scale" || CONTROLLERS.iter().any(|pattern| fits(pattern, &name)) {
+            WriterKind::Controller
+        } else {
+            WriterKind::Other
+        }
+    }
+
+    /// Who is behind the writer of a field.
+    pub fn hand_of(&self, writer: &Writer) -> WriterKind {
+        self.hand(&writer.manager, &writer.subresource)
+    }
+}
+
+fn fits(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    let mut last = None;
+    for part in parts {
+        if let Some(middle) = last.replace(part) {
+            let Some(at) = rest.find(middle) else { return false };
+            rest = &rest[at + middle.len()..];
+        }
+    }
+    match last {
+        Some(end) => rest.ends_with(end),
+        None => rest.is_empty(),
+    }
+}

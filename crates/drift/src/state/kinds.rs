@@ -1,0 +1,119 @@
+//! Which kinds are managed, and by whom each object is: what one owner changes is counted without a look at the others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use plumb_manifests::ObjectId;
+
+use super::input::{Kind, OwnerRef};
+
+/// Kinds with the number of owners that have objects of them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct KindCounts(BTreeMap<Kind, usize>);
+
+impl KindCounts {
+    /// One owner has objects of these kinds instead of those. Whether a kind came or went altogether.
+    pub(super) fn replace(&mut self, before: &BTreeSet<Kind>, after: &BTreeSet<Kind>) -> bool {
+        let mut moved = false;
+        for kind in after.difference(before) {
+            let count = self.0.entry(kind.clone()).or_default();
+            *count += 1;
+            moved |= *count == 1;
+        }
+        for kind in before.difference(after) {
+            let Some(count) = self.0.get_mut(kind) else { continue };
+            *count -= 1;
+            if *count == 0 {
+                self.0.remove(kind);
+                moved = true;
+            }
+        }
+        moved
+    }
+
+    /// All kinds.
+    pub(super) fn kinds(&self) -> BTreeSet<Kind> {
+        self.0.keys().cloned().collect()
+    }
+
+    /// Whether any owner has objects of a kind.
+    pub(super) fn contains(&self, kind: &Kind) -> bool {
+        self.0.contains_key(kind)
+    }
+}
+
+/// Namespace and name of objects of one kind, with their owners.
+type Names = BTreeMap<(String, String), OwnerRef>;
+
+/// The owner of each object, by group and kind. An object has one owner: the one that took it last.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Index(BTreeMap<(String, String), Names>);
+
+impl Index {
+    /// The owner of an object.
+    pub fn owner(&self, id: &ObjectId) -> Option<&OwnerRef> {
+        let names = self.0.get(&(id.group.clone(), id.kind.clone()))?;
+        names.get(&(id.namespace.clone(), id.name.clone()))
+    }
+
+    /// An owner takes an object.
+    pub fn insert(&mut self, id: &ObjectId, owner: &OwnerRef) {
+        let names = self.0.entry((id.group.clone(), id.kind.clone())).or_default();
+        names.insert((id.namespace.clone(), id.name.clone()), owner.clone());
+    }
+
+    /// An owner lets an object go, unless another one has taken it.
+    pub fn remove(&mut self, id: &ObjectId, owner: &OwnerRef) {
+        let kind = (id.group.clone(), id.kind.clone());
+        let Some(names) = self.0.get_mut(&kind) else { return };
+        let name = (id.namespace.clone(), id.name.clone());
+        if names.get(&name) == Some(owner) {
+            names.remove(&name);
+        }
+        if names.is_empty() {
+            self.0.remove(&kind);
+        }
+    }
+
+    /// All objects of a group and kind, with their owners.
+    pub fn objects_of(&self, kind: &Kind) -> Vec<(OwnerRef, ObjectId)> {
+        let names = self.0.get(&(kind.0.clone(), kind.2.clone()));
+        names
+            .into_iter()
+            .flatten()
+            .map(|((namespace, name), owner)| {
+                let id = ObjectId {
+                    namespace: namespace.clone(),
+                    name: name.clone(),
+                    group: kind.0.clone(),
+                    kind: kind.2.clone(),
+                };
+                (owner.clone(), id)
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(names: &str) -> BTreeSet<Kind> {
+        names.split_whitespace().map(|name| (String::new(), "v1".to_owned(), name.to_owned())).collect()
+    }
+
+    #[test]
+    fn a_kind_stays_until_its_last_owner_is_gone() {
+        let mut counts = KindCounts::default();
+        for (before, after, moved, all) in [
+            ("", "ConfigMap Secret", true, "ConfigMap Secret"),
+            ("", "ConfigMap", false, "ConfigMap Secret"),
+            ("ConfigMap", "ConfigMap", false, "ConfigMap Secret"),
+            ("ConfigMap Secret", "Service", true, "ConfigMap Service"),
+            ("ConfigMap", "", true, "Service"),
+            ("Service", "", true, ""),
+        ] {
+            assert_eq!(counts.replace(&kinds(before), &kinds(after)), moved, "{before} -> {after}");
+            assert_eq!(counts.kinds(), kinds(all), "{before} -> {after}");
+        }
+    }
+}

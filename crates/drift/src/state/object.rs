@@ -1,0 +1,242 @@
+//! One managed object: what is known of it, and what has to be done about it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use plumb_api::kustomize::DriftMode;
+use plumb_manifests::{Object, ObjectId};
+use plumb_planning::exclusion::Policy;
+use plumb_planning::managed_fields::Hashes;
+use plumb_planning::plan::Planned;
+use plumb_planning::record::{Cause, Record, Seen, Wake, Watchfulness, is_older, wake};
+
+use super::input::Kind;
+use crate::rules::{Contention, Debounce, Finding, vanish};
+
+/// One managed object.
+#[derive(Debug, Clone)]
+pub(super) struct TrackedObject {
+    /// What was applied last.
+    pub planned: Arc<Planned>,
+    /// Its own mode.
+    pub mode: DriftMode,
+    /// What was seen last; `None`: never compared since the start.
+    pub record: Option<Record>,
+    pub debounce: Debounce,
+    pub contention: Contention,
+    pub phase: Phase,
+    /// What is to be compared once its turn comes.
+    pub request: Option<CompareRequest>,
+    /// What was seen while it could not be looked at.
+    pub late: Late,
+    /// When it is looked at again without a further reason.
+    pub due: Option<Timestamp>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Counts applies by attempts: a look from before one counts for nothing after it.
+    pub epoch: u64,
+    /// Whether a controller holds fields of it, which are applied at the interval.
+    pub held_by_controller: bool,
+}
+
+/// Where an object is on its way to a look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Phase {
+    #[default]
+    Idle,
+    Queued,
+    /// Queued behind everything that is urgent.
+    Deferred,
+    Running,
+}
+
+/// Why an object is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompareRequest {
+    /// When the event arrived.
+    pub arrived: Timestamp,
+    /// Nothing may be written unless a dry run shows a difference.
+    pub careful: bool,
+    /// A person asked to restore it, whatever the mode.
+    pub restore: bool,
+    /// It can wait for everything that is urgent.
+    pub background: bool,
+    /// How the object left its watch, if it did.
+    pub gone: Gone,
+    /// What a watch showed, if that was the reason.
+    pub cause: Option<Cause>,
+}
+
+/// How an object left its watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    /// What was seen of its end does not say why.
+    Unexplained,
+    /// It was deleted before its time had come.
+    CutShort,
+}
+
+/// Events of an object that could not be looked at.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Late {
+    pub seen: Option<Seen>,
+    pub gone: Option<Gone>,
+}
+
+/// Drift that was seen before an apply that may overwrite it.
+#[derive(Debug, Clone)]
+pub(super) struct BeforeApply {
+    pub finding: Finding,
+    /// The version of the object that shows it, where a watch showed it while the attempt was writing.
+    pub version: Option<Box<str>>,
+}
+
+impl BeforeApply {
+    /// Whether the apply that was answered with this object has overwritten it. A version that is not older is the
+    /// attempt's own write, or somebody's after it.
+    pub fn is_overwritten_by(&self, answered: &Object) -> bool {
+        match (&self.version, answered.text(&["metadata", "resourceVersion"])) {
+            (Some(seen), Some(answered)) => is_older(seen, answered),
+            (None, _) | (_, None) => true,
+        }
+    }
+}
+
+impl CompareRequest {
+    /// Something was seen just now.
+    pub fn urgent(arrived: Timestamp) -> Self {
+        Self {
+            arrived,
+            careful: false,
+            restore: false,
+            background: false,
+            gone: Gone::Unexplained,
+            cause: None,
+        }
+    }
+
+    /// Nothing was seen; a look, when there is time.
+    pub fn background(arrived: Timestamp) -> Self {
+        Self {
+            arrived,
+            careful: true,
+            restore: false,
+            background: true,
+            gone: Gone::Unexplained,
+            cause: None,
+        }
+    }
+
+    /// Two reasons to look, in one look.
+    pub fn joined(before: Option<Self>, other: Self) -> Self {
+        let Some(before) = before else { return other };
+        Self {
+            arrived: before.arrived.min(other.arrived),
+            careful: before.careful && other.careful,
+            restore: before.restore || other.restore,
+            background: before.background && other.background,
+            gone: if before.gone == Gone::CutShort { before.gone } else { other.gone },
+            cause: before.cause.or(other.cause),
+        }
+    }
+}
+
+impl TrackedObject {
+    pub fn new(planned: Arc<Planned>, mode: DriftMode) -> Self {
+        Self {
+            planned,
+            mode,
+            record: None,
+            debounce: Debounce::default(),
+            contention: Contention::default(),
+            phase: Phase::Idle,
+            request: None,
+            late: Late::default(),
+            due: None,
+            failures: 0,
+            epoch: 0,
+            held_by_controller: false,
+        }
+    }
+
+    /// Whether drift of it is detected between intervals.
+    pub fn is_watched(&self) -> bool {
+        self.mode != DriftMode::Disabled && self.planned.policy.corrects()
+    }
+
+    /// Group, version and kind.
+    pub fn kind(&self) -> Kind {
+        let object = &self.planned.object;
+        (object.group().to_owned(), object.version().to_owned(), object.kind().to_owned())
+    }
+
+    /// How closely it is watched when it does not drift.
+    pub fn calm(&self) -> Watchfulness {
+        if self.planned.policy == Policy::Merge { Watchfulness::ByVersion } else { Watchfulness::Calm }
+    }
+
+    /// How closely it is watched while it drifts.
+    pub fn flagged(&self) -> Watchfulness {
+        if self.planned.policy == Policy::Merge { Watchfulness::ByVersion } else { Watchfulness::Flagged }
+    }
+
+    /// Takes a live object as what is known.
+    pub fn remember(&mut self, live: &Object, watchfulness: Watchfulness) {
+        self.record = Some(Record::baseline(live, self.planned.digest, watchfulness));
+    }
+
+    /// Takes its absence as what is known: whatever is seen next is another incarnation.
+    pub fn remember_absence(&mut self) {
+        self.record = Some(Record {
+            uid: Box::default(),
+            version: Box::default(),
+            generation: None,
+            hashes: Hashes::default(),
+            applied: self.planned.digest,
+            watchfulness: self.flagged(),
+        });
+    }
+
+    /// Whether its absence is no drift: objects like it are removed when their time has come.
+    pub fn may_vanish(&self, now: Timestamp) -> bool {
+        vanish::may_vanish(&self.planned.object, now)
+    }
+
+    pub fn is_known_absent(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.uid.is_empty())
+    }
+
+    /// Takes an event into the record. Whether it is a reason to compare; one that was never compared waits for its first
+    /// comparison, which sees all that came before.
+    pub fn sees(&mut self, seen: &Seen) -> Option<Cause> {
+        let record = self.record.as_mut()?;
+        let woken = wake(record, seen);
+        if woken != Wake::Stale {
+            record.advance(seen);
+        }
+        match woken {
+            Wake::Compare(cause) => Some(cause),
+            Wake::Stale | Wake::Sleep => None,
+        }
+    }
+
+    /// Whether an event would be a reason to compare.
+    pub fn would_wake(&self, seen: &Seen) -> bool {
+        self.record.as_ref().is_some_and(|record| matches!(wake(record, seen), Wake::Compare(_)))
+    }
+
+    /// Whether nothing is to be done about it.
+    pub fn is_idle(&self) -> bool {
+        self.phase == Phase::Idle && self.request.is_none() && !self.has_late()
+    }
+
+    /// Whether something was seen while it could not be looked at.
+    pub fn has_late(&self) -> bool {
+        self.late.seen.is_some() || self.late.gone.is_some()
+    }
+}
+
+/// The IDs of those that are watched and have never been compared.
+pub(super) fn is_unverified((_, object): &(&ObjectId, &TrackedObject)) -> bool {
+    object.is_watched() && object.record.is_none()
+}

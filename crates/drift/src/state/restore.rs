@@ -1,0 +1,68 @@
+//! A person asks by annotation to restore objects once. The request is echoed when all had their turn.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use plumb_api::meta::{RESTORE, REVISION_KEY};
+use plumb_manifests::ObjectId;
+use plumb_status::{EventDraft, Reason};
+
+use super::input::RestoreRequest;
+use super::owner::{OwnerState, Restoring};
+use crate::rules::Restore;
+
+/// IDs that one event names.
+const NAMED_MAX: usize = 5;
+
+/// Begins a restore, if it was not handled yet: the objects to look at, and what is to be reported. `None`: nothing is to be
+/// done.
+pub(super) fn begin(
+    owner: &mut OwnerState,
+    request: &RestoreRequest,
+    started: Timestamp,
+) -> Option<(BTreeSet<ObjectId>, Vec<EventDraft>)> {
+    let RestoreRequest { raw, echoed, crd_echoes, inventory } = request;
+    if !owner.adopted || owner.policy.suspended {
+        return None;
+    }
+    let under_way = owner.restoring.as_ref().is_some_and(|restoring| restoring.raw == *raw);
+    if under_way || owner.restored.as_ref() == Some(raw) {
+        return None;
+    }
+    let wanted = match Restore::parse(raw) {
+        Ok(wanted) => wanted,
+        Err(error) => {
+            // Remembered as handled, so that it is reported once.
+            owner.restored = Some(raw.clone());
+            return Some((BTreeSet::new(), vec![failed(owner, error.to_string())]));
+        }
+    };
+    if wanted.is_handled(echoed.as_deref(), owner.restored.as_deref(), *crd_echoes, started) {
+        owner.restored = Some(raw.clone());
+        return None;
+    }
+    let chosen = wanted.choose(inventory);
+    let everything = wanted.ids.is_empty();
+    let objects: BTreeSet<ObjectId> = chosen
+        .objects
+        .into_iter()
+        .filter(|id| owner.objects.get(id).is_some_and(|object| object.planned.policy.corrects()))
+        .filter(|id| !everything || owner.open.is_open(id))
+        .collect();
+    // One request that comes while another goes on takes what that has left.
+    let before = owner.restoring.take().map(|before| before.left).unwrap_or_default();
+    let left = objects.union(&before).cloned().collect();
+    owner.restoring = Some(Restoring { raw: raw.clone(), left });
+    let mut events = Vec::new();
+    if !chosen.strangers.is_empty() {
+        let names = chosen.strangers[..chosen.strangers.len().min(NAMED_MAX)].join(", ");
+        let count = chosen.strangers.len();
+        let message = format!("{count} of the objects named in {RESTORE} are not in the inventory: {names}");
+        events.push(failed(owner, message));
+    }
+    Some((objects, events))
+}
+
+fn failed(owner: &OwnerState, message: String) -> EventDraft {
+    EventDraft::error(Reason::RestoreFailed, message).with(REVISION_KEY, owner.open.revision())
+}

@@ -1,0 +1,127 @@
+//! Stories of the machine alone: a simulated cluster, watch, worker and controller, and everything that happens in them by chance
+//! from a seed. No server and no runtime: time is a number.
+
+mod world;
+
+use plumb_api::kustomize::DriftMode;
+
+use self::world::{NAMES, World};
+use crate::dice::Dice;
+
+/// How many stories are told.
+const SEEDS: u64 = 10_000;
+/// How many things happen in one.
+const STEPS: usize = 20;
+
+fn happen(world: &mut World, dice: &mut Dice) {
+    let name = NAMES[dice.index(NAMES.len())];
+    match dice.roll(16) {
+        0..=4 => {
+            let manager = ["kubectl-edit", "stubborn", "kubectl"][dice.index(3)];
+            world.edit(name, &format!("x{}", dice.roll(4)), manager);
+        }
+        5 => world.delete(name, true),
+        6 => world.strip(name),
+        7 => world.delete(name, false),
+        8 => world.relist(),
+        9 => world.fail_next(name),
+        10 => {
+            let mode = DriftMode::ALL[dice.index(3)];
+            let suspended = dice.one_in(4);
+            world.set_policy(mode, suspended);
+        }
+        11 | 12 => world.begin_attempt(dice.one_in(4)),
+        13 => world.restart(),
+        14 => world.restore(),
+        _ => world.slow_down(),
+    }
+    world.run(dice.roll(1_500));
+}
+
+/// What was in the way is over: failures, an attempt that goes on, lost events.
+fn settle(world: &mut World, mode: DriftMode) {
+    world.heal();
+    world.run(120_000);
+    world.set_policy(mode, false);
+    world.relist_if_lost();
+    // Longer than every backoff and every delay of contention.
+    for _ in 0..3 {
+        world.at_interval();
+        world.run(world::INTERVAL_MS);
+    }
+}
+
+/// In `enabled`, what is live in the end is what was applied last, and nothing is left to do.
+fn converges(seed: u64) {
+    let mut dice = Dice(seed);
+    let mut world = World::new(seed);
+    for _ in 0..STEPS {
+        happen(&mut world, &mut dice);
+    }
+    settle(&mut world, DriftMode::Enabled);
+    for name in NAMES {
+        assert_eq!(world.live_value(name), world.applied_value(name), "seed {seed}: {name}\n{}", world.log());
+        assert!(world.is_owned(name), "seed {seed}: {name}\n{}", world.log());
+    }
+    let report = world.report().expect("everything was compared");
+    assert_eq!((&report.condition, report.open.len()), (&None, 0), "seed {seed}\n{}", world.log());
+    assert!(world.state.is_idle(), "seed {seed}: {:?}\n{}", world.state, world.log());
+    // At rest nothing is looked at.
+    let looks = world.looks;
+    world.run(5 * 3_600_000);
+    assert_eq!(world.looks, looks, "seed {seed}\n{}", world.log());
+    // And it is still awake.
+    world.edit("one", "late", "kubectl-edit");
+    world.run(100);
+    assert_eq!(world.live_value("one"), world.applied_value("one"), "seed {seed}\n{}", world.log());
+}
+
+/// In `warn`, what is reported in the end is what differs, and nothing was written for it.
+fn reports(seed: u64) {
+    let mut dice = Dice(seed);
+    let mut world = World::new(seed);
+    for _ in 0..STEPS {
+        happen(&mut world, &mut dice);
+    }
+    settle(&mut world, DriftMode::Warn);
+    let writes = world.writes;
+    world.edit("two", "late", "kubectl-edit");
+    world.run(5_000);
+    let open = world.report().expect("everything was compared").open;
+    for name in NAMES {
+        let differs = world.live_value(name) != world.applied_value(name) || !world.is_owned(name);
+        let reported = open.iter().any(|id| id.name == name);
+        assert_eq!(reported, differs, "seed {seed}: {name}\n{}", world.log());
+    }
+    assert_eq!(world.writes, writes, "seed {seed}\n{}", world.log());
+    assert!(world.state.is_idle(), "seed {seed}\n{}", world.log());
+}
+
+#[test]
+fn ten_thousand_stories_end_as_git_says_or_with_a_true_report() {
+    let halves = [(0..SEEDS / 2, converges as fn(u64)), (SEEDS / 2..SEEDS, reports as fn(u64))];
+    std::thread::scope(|scope| {
+        for (seeds, story) in halves {
+            scope.spawn(move || seeds.for_each(story));
+        }
+    });
+    println!("{SEEDS} seeds of {STEPS} steps each");
+}
+
+#[test]
+fn an_owner_that_goes_leaves_nothing_behind() {
+    for seed in 0..200 {
+        let mut dice = Dice(seed);
+        let mut world = World::new(seed);
+        for _ in 0..STEPS {
+            happen(&mut world, &mut dice);
+        }
+        world.heal();
+        world.run(120_000);
+        world.forget();
+        world.run(120_000);
+        assert!(world.state.owners.is_empty() && world.state.is_idle(), "seed {seed}: {:?}", world.state);
+        assert_eq!(world.state.schedule.first(), None, "seed {seed}");
+        assert!(world.state.kinds.kinds().is_empty(), "seed {seed}");
+    }
+}

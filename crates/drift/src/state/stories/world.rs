@@ -1,0 +1,656 @@
+//! The simulated world of a story: live objects, their watch, the looks that are under way, and attempts. Everything takes a
+//! time by chance, so that everything overtakes everything else somewhere.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use plumb_api::kustomize::DriftMode;
+use plumb_cluster::NamespacedName;
+use plumb_manifests::{Object, ObjectId};
+use plumb_planning::fingerprint::HashKey;
+use plumb_planning::inventory::Inventory;
+use plumb_planning::plan::{self, Planned};
+use plumb_planning::prune::WhyNot;
+use plumb_planning::takeover::Takeover;
+use serde_json::{Value, json};
+
+use super::super::*;
+use crate::dice::Dice;
+use crate::rules::contention::ContentionChange;
+use crate::rules::open::ReportAfter;
+
+pub const NAMES: [&str; 3] = ["one", "two", "three"];
+/// The interval of the Kustomization.
+pub const INTERVAL_MS: u64 = 60_000;
+/// When a story begins: 2026-05-01T12:00:00Z.
+const NOON: Timestamp = Timestamp::constant(1_777_636_800, 0);
+/// How many looks may run at a time.
+const CONCURRENCY: usize = 2;
+
+/// An object as it lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Live {
+    uid: u64,
+    version: u64,
+    value: String,
+    writer: &'static str,
+    owned: bool,
+}
+
+/// A look under way.
+#[derive(Debug, Clone)]
+struct Running {
+    job: CompareJob,
+    evidence: Option<Live>,
+    wrote: bool,
+    conflicts: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Happening {
+    /// The oldest event of the watch arrives.
+    Deliver,
+    /// The look reads.
+    LookReads(Box<Running>),
+    /// The look wants to write.
+    LookAsks(Box<Running>),
+    /// The write of the look is carried out.
+    LookWrites(Box<Running>),
+    /// The read for an attempt is answered.
+    ReadEnds(Box<PreApplyRead>),
+    /// The attempt applies its next object, or ends.
+    AttemptGoesOn(Attempt),
+    /// The attempt is over.
+    AttemptReleases,
+    Tick,
+}
+
+#[derive(Debug, Clone)]
+struct Attempt {
+    left: VecDeque<&'static str>,
+    applied: Vec<Applied>,
+    fails: bool,
+    began: bool,
+}
+
+#[expect(clippy::struct_excessive_bools, reason = "each is a state of its own")]
+pub struct World {
+    pub state: State,
+    pub looks: usize,
+    pub writes: usize,
+    dice: Dice,
+    now: u64,
+    next: u64,
+    queue: BTreeMap<(u64, u64), Happening>,
+    live: BTreeMap<&'static str, Live>,
+    watch: VecDeque<Input>,
+    /// What was applied last, as Git said it then.
+    applied: BTreeMap<&'static str, Arc<Planned>>,
+    desired: u64,
+    policy: DriftPolicy,
+    published: Option<DriftReport>,
+    faults: BTreeSet<String>,
+    attempt: bool,
+    /// Nothing of the worker may write.
+    locked: bool,
+    slow: bool,
+    looking: BTreeSet<ObjectId>,
+    /// Counts restarts: what was under way before one is gone.
+    process: u64,
+    /// Something went unseen that no list has shown since.
+    lost: bool,
+    /// What was planned before, by name and value.
+    plans: BTreeMap<(&'static str, String), Arc<Planned>>,
+    log: Vec<String>,
+}
+
+fn owner() -> OwnerRef {
+    OwnerRef::kustomization(&NamespacedName::new("flux-system", "apps"))
+}
+
+fn kind() -> Kind {
+    (String::new(), "v1".to_owned(), "ConfigMap".to_owned())
+}
+
+fn plan_of(name: &str, value: &str) -> Arc<Planned> {
+    let object = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "prod"},
+        "data": {"a": value},
+    });
+    let objects = vec![Object::new(object).unwrap()];
+    let planned = plan::prepare(objects, &owner().labels(), &HashKey::new([7; 32])).unwrap();
+    Arc::new(planned.into_iter().next().unwrap())
+}
+
+impl Live {
+    fn metadata(&self, name: &str) -> Value {
+        let entry = |manager: &str, operation: &str, fields: Value| {
+            json!({
+                "manager": manager, "operation": operation, "apiVersion": "v1", "fieldsType": "FieldsV1",
+                "fieldsV1": fields, "time": "2026-05-01T12:00:00Z",
+            })
+        };
+        let labels = json!({"f:labels": {
+            "f:kustomize.toolkit.fluxcd.io/name": {}, "f:kustomize.toolkit.fluxcd.io/namespace": {},
+        }});
+        let data = json!({"f:a": {}});
+        let (mut ours, mut entries) = (json!({}), Vec::new());
+        if self.owned {
+            ours["f:metadata"] = labels;
+        }
+        if self.writer == "ours" {
+            ours["f:data"] = data;
+        } else {
+            // The time of a write of the same manager moves: what changes is the version.
+            entries.push(entry(self.writer, "Update", json!({"f:data": data})));
+        }
+        entries.push(entry("kustomize-controller", "Apply", ours));
+        let owner = owner().labels();
+        let labels = if self.owned {
+            json!({
+                "kustomize.toolkit.fluxcd.io/name": owner.name,
+                "kustomize.toolkit.fluxcd.io/namespace": owner.namespace,
+            })
+        } else {
+            json!({})
+        };
+        json!({
+            "name": name, "namespace": "prod", "uid": format!("u{}", self.uid),
+            "resourceVersion": self.version.to_string(), "labels": labels, "managedFields": entries,
+        })
+    }
+
+    fn object(&self, name: &str) -> Object {
+        let value = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": self.metadata(name),
+            "data": {"a": self.value},
+        });
+        Object::new(value).unwrap()
+    }
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let mut world = Self {
+            state: State::new(settings()),
+            looks: 0,
+            writes: 0,
+            dice: Dice(seed ^ 0x5eed),
+            now: 0,
+            next: 0,
+            queue: BTreeMap::new(),
+            live: BTreeMap::new(),
+            watch: VecDeque::new(),
+            applied: BTreeMap::new(),
+            desired: 0,
+            policy: DriftPolicy {
+                revision: "main@sha1:0".to_owned(),
+                interval: Duration::from_millis(INTERVAL_MS),
+                ..DriftPolicy::default()
+            },
+            published: None,
+            faults: BTreeSet::new(),
+            attempt: false,
+            locked: false,
+            slow: false,
+            looking: BTreeSet::new(),
+            process: 0,
+            lost: false,
+            plans: BTreeMap::new(),
+            log: Vec::new(),
+        };
+        world.begin_attempt(false);
+        world.run(2_000);
+        world
+    }
+
+    // What a story does.
+
+    pub fn edit(&mut self, name: &'static str, value: &str, manager: &'static str) {
+        self.note(&format!("edit {name}={value} by {manager}"));
+        let Some(live) = self.live.get(name).filter(|live| live.value != value).cloned() else { return };
+        let live = Live { value: value.to_owned(), writer: manager, ..live };
+        self.put(name, live);
+    }
+
+    /// Somebody deletes an object; the event of it may be lost.
+    pub fn delete(&mut self, name: &'static str, seen: bool) {
+        self.note(&format!("delete {name}, seen {seen}"));
+        self.lost |= !seen;
+        if let Some(live) = self.live.remove(name)
+            && seen
+            && live.owned
+        {
+            self.shows(Input::Missed(kind(), id(name), live.metadata(name)));
+        }
+    }
+
+    /// Somebody removes the owner labels: the object leaves the watch.
+    pub fn strip(&mut self, name: &'static str) {
+        self.note(&format!("strip {name}"));
+        let Some(live) = self.live.get(name).filter(|live| live.owned).cloned() else { return };
+        let metadata = live.metadata(name);
+        let version = self.version();
+        self.live.insert(name, Live { owned: false, version, ..live });
+        self.shows(Input::Missed(kind(), id(name), metadata));
+    }
+
+    /// The watch begins anew: what it had not shown yet is lost, and all is listed.
+    pub fn relist(&mut self) {
+        self.note("relist");
+        self.watch.clear();
+        self.lost = false;
+        let owned: Vec<(&'static str, Live)> = self
+            .live
+            .iter()
+            .filter(|(_, live)| live.owned)
+            .map(|(name, live)| (*name, live.clone()))
+            .collect();
+        for (name, live) in &owned {
+            self.shows(seen(name, live, true));
+        }
+        let present = owned.iter().map(|(name, _)| ("prod".to_owned(), (*name).to_owned())).collect();
+        self.shows(Input::Listed(kind(), present));
+    }
+
+    /// The watch begins anew, if something went unseen.
+    pub fn relist_if_lost(&mut self) {
+        if self.lost {
+            self.relist();
+        }
+    }
+
+    pub fn fail_next(&mut self, name: &str) {
+        self.faults.insert(name.to_owned());
+    }
+
+    pub fn slow_down(&mut self) {
+        self.slow = true;
+    }
+
+    pub fn set_policy(&mut self, mode: DriftMode, suspended: bool) {
+        self.note(&format!("policy {mode} suspended {suspended}"));
+        self.policy = DriftPolicy { mode, suspended, ..self.policy.clone() };
+        self.pass(Input::Policy(owner(), self.policy.clone()));
+    }
+
+    /// A new revision is applied, or the attempt fails on the way.
+    pub fn begin_attempt(&mut self, fails: bool) {
+        if self.attempt || self.policy.suspended {
+            return;
+        }
+        self.note(&format!("attempt, fails {fails}"));
+        self.attempt = true;
+        self.desired += 1;
+        self.pass(Input::Hold(owner()));
+        let attempt = Attempt { left: NAMES.into(), applied: Vec::new(), fails, began: false };
+        self.later(Happening::AttemptGoesOn(attempt));
+    }
+
+    /// The process ends and a new one begins: it knows what the status says, and what was applied.
+    pub fn restart(&mut self) {
+        if self.attempt || self.applied.len() < NAMES.len() {
+            return;
+        }
+        self.note("restart");
+        self.process += 1;
+        self.queue.clear();
+        self.looking.clear();
+        self.locked = false;
+        self.state = State::new(Settings { started: self.time(), ..settings() });
+        let status = self.published.take().and_then(|report| report.drift);
+        if let Some(status) = status {
+            self.pass(Input::Remember(owner(), status));
+        }
+        let objects = self.applied.values().cloned().collect();
+        let managed = Managed { policy: self.policy.clone(), objects, applied: Vec::new() };
+        self.pass(Input::AdoptUnverified(owner(), managed));
+        self.relist();
+    }
+
+    pub fn restore(&mut self) {
+        self.note("restore");
+        let request = RestoreRequest {
+            raw: self.time().to_string(),
+            echoed: None,
+            crd_echoes: true,
+            inventory: NAMES.iter().map(|name| (id(name), "v1".to_owned())).collect::<Inventory>(),
+        };
+        self.pass(Input::Restore(owner(), request));
+    }
+
+    pub fn at_interval(&mut self) {
+        self.pass(Input::Interval(owner()));
+    }
+
+    pub fn forget(&mut self) {
+        self.pass(Input::Forget(owner()));
+    }
+
+    /// Nothing fails and nothing is slow any more.
+    pub fn heal(&mut self) {
+        self.faults.clear();
+        self.slow = false;
+    }
+
+    // What a story asks.
+
+    pub fn live_value(&self, name: &str) -> Option<String> {
+        self.live.get(name).map(|live| live.value.clone())
+    }
+
+    pub fn applied_value(&self, name: &str) -> Option<String> {
+        self.applied.get(name).and_then(|planned| planned.object.text(&["data", "a"])).map(str::to_owned)
+    }
+
+    pub fn is_owned(&self, name: &str) -> bool {
+        self.live.get(name).is_some_and(|live| live.owned)
+    }
+
+    pub fn report(&self) -> Option<DriftReport> {
+        assert_eq!(self.published, self.state.report(&owner(), self.time()), "what is published is as new");
+        self.published.clone()
+    }
+
+    pub fn log(&self) -> String {
+        self.log[self.log.len().saturating_sub(80)..].join("\n")
+    }
+
+    // Time.
+
+    fn time(&self) -> Timestamp {
+        NOON + SignedDuration::from_millis(i64::try_from(self.now).unwrap())
+    }
+
+    pub fn run(&mut self, milliseconds: u64) {
+        let end = self.now + milliseconds;
+        while let Some(((at, _), _)) = self.queue.first_key_value()
+            && *at <= end
+            && let Some(((at, _), happening)) = self.queue.pop_first()
+        {
+            self.now = self.now.max(at);
+            self.happens(happening);
+        }
+        self.now = end;
+    }
+
+    fn at(&mut self, at: u64, happening: Happening) {
+        self.next += 1;
+        self.queue.insert((at, self.next), happening);
+    }
+
+    fn later(&mut self, happening: Happening) {
+        let slow = self.slow && self.dice.one_in(4);
+        let wait = if slow { 2_000 + self.dice.roll(3_000) } else { 1 + self.dice.roll(20) };
+        self.at(self.now + wait, happening);
+    }
+
+    fn note(&mut self, text: &str) {
+        self.log.push(format!("{:>9} {text}", self.now));
+    }
+
+    // The cluster.
+
+    fn version(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn put(&mut self, name: &'static str, live: Live) {
+        let live = Live { version: self.version(), ..live };
+        if live.owned {
+            self.shows(seen(name, &live, false));
+        }
+        self.live.insert(name, live);
+    }
+
+    /// We apply: value, fields and labels are ours.
+    fn apply(&mut self, name: &'static str, value: &str) -> bool {
+        let before = self.live.get(name).cloned();
+        if before.as_ref().is_some_and(|live| live.value == value && live.owned && live.writer == "ours") {
+            return false;
+        }
+        let uid = before.map_or_else(|| self.version(), |live| live.uid);
+        let live = Live { uid, version: 0, value: value.to_owned(), writer: "ours", owned: true };
+        self.put(name, live);
+        true
+    }
+
+    fn planned(&mut self, name: &'static str, value: &str) -> Arc<Planned> {
+        let plan = || plan_of(name, value);
+        self.plans.entry((name, value.to_owned())).or_insert_with(plan).clone()
+    }
+
+    /// An event joins those that the watch has still to show.
+    fn shows(&mut self, input: Input) {
+        self.watch.push_back(input);
+        self.later(Happening::Deliver);
+    }
+
+    // What happens by itself.
+
+    fn happens(&mut self, happening: Happening) {
+        match happening {
+            Happening::Deliver => {
+                if let Some(input) = self.watch.pop_front() {
+                    self.pass(input);
+                }
+            }
+            Happening::LookReads(running) => self.look_reads(*running),
+            Happening::LookAsks(running) => self.look_asks(*running),
+            Happening::LookWrites(running) => self.look_writes(*running),
+            Happening::ReadEnds(read) => {
+                let name = name_of(&read.id);
+                let found = self.live.get(name).filter(|live| live.version.to_string() == *read.version);
+                let found = found.and_then(|live| {
+                    let desired = desired(name, &read.planned);
+                    crate::rules::Finding::compare_foreign(&live.object(name), &desired, read.seen)
+                });
+                self.pass(Input::Read(read, found));
+            }
+            Happening::AttemptGoesOn(attempt) => self.attempt_goes_on(attempt),
+            Happening::AttemptReleases => {
+                self.locked = false;
+                self.attempt = false;
+                self.pass(Input::Release(owner()));
+            }
+            Happening::Tick => self.pass(Input::Tick),
+        }
+    }
+
+    fn attempt_goes_on(&mut self, mut attempt: Attempt) {
+        if !attempt.began && self.state.is_writing(&owner()) {
+            self.later(Happening::AttemptGoesOn(attempt));
+            return;
+        }
+        attempt.began = true;
+        self.locked = true;
+        let stops = attempt.fails && attempt.left.len() == 1;
+        if let Some(name) = attempt.left.pop_front().filter(|_| !stops) {
+            let value = self.desired.to_string();
+            let change = if self.apply(name, &value) { ApplyChange::Written } else { ApplyChange::Unchanged };
+            let live = self.live[name].object(name);
+            let planned = self.planned(name, &value);
+            self.applied.insert(name, planned);
+            attempt.applied.push(Applied { id: id(name), change, live });
+            self.later(Happening::AttemptGoesOn(attempt));
+        } else {
+            self.policy.revision = format!("main@sha1:{}", self.desired);
+            let value = self.desired.to_string();
+            let objects = NAMES.map(|name| self.planned(name, &value)).into();
+            let managed = Managed { policy: self.policy.clone(), objects, applied: attempt.applied };
+            self.pass(Input::Adopt(owner(), managed));
+            self.later(Happening::AttemptReleases);
+        }
+    }
+
+    // The worker.
+
+    fn fault(&mut self, name: &str) -> Option<LookFailure> {
+        let failure = |passing| LookFailure {
+            message: "the server says no".to_owned(),
+            denied: false,
+            passing,
+            away: false,
+        };
+        self.faults.remove(name).then(|| failure(self.dice.one_in(2)))
+    }
+
+    fn look_reads(&mut self, mut running: Running) {
+        let name = name_of(&running.job.id);
+        if let Some(failure) = self.fault(name) {
+            return self.look_ends(running, Outcome::Failed(failure));
+        }
+        running.evidence = self.live.get(name).cloned();
+        let job = &running.job;
+        let restore = job.request.restore;
+        let finding = finding(job, running.evidence.as_ref());
+        let Some(finding) = finding else {
+            let live = self.live[name].object(name);
+            return self.look_ends(running, Outcome::Clean { live, lacks_fields: false });
+        };
+        let mode = if restore { DriftMode::Enabled } else { job.situation.mode };
+        let open = |why: &WhyNot, report, again| {
+            Outcome::Open(Box::new(OpenOutcome {
+                finding: finding.clone(),
+                live: running.evidence.as_ref().map(|live| live.object(name)),
+                why: why.to_string(),
+                report,
+                again,
+                held_by_controller: false,
+            }))
+        };
+        let outcome = match (Situation { mode, ..job.situation }).allows() {
+            Err(why) => open(&why, ReportAfter::AtOnce, CompareAgain::Never),
+            Ok(()) => match job.contention.check(&finding, self.time()) {
+                ContentionChange::Later(at) if !restore => {
+                    open(&WhyNot::Contended, ReportAfter::AfterGrace, CompareAgain::At(at))
+                }
+                ContentionChange::Later(_) | ContentionChange::Now => {
+                    return self.later(Happening::LookAsks(Box::new(running)));
+                }
+            },
+        };
+        self.look_ends(running, outcome);
+    }
+
+    fn look_asks(&mut self, mut running: Running) {
+        if !running.wrote {
+            running.wrote = self.state.may_write(&running.job);
+            if !running.wrote {
+                return self.look_ends(running, Outcome::Postponed);
+            }
+            let allowed = self.policy.mode == DriftMode::Enabled || running.job.request.restore;
+            assert!(allowed && !self.policy.suspended, "a write that nobody allows\n{}", self.log());
+        }
+        self.later(Happening::LookWrites(Box::new(running)));
+    }
+
+    fn look_writes(&mut self, mut running: Running) {
+        assert!(!self.locked, "a write while an attempt runs\n{}", self.log());
+        let name = name_of(&running.job.id);
+        if let Some(failure) = self.fault(name) {
+            return self.look_ends(running, Outcome::Failed(failure));
+        }
+        let live = self.live.get(name).cloned();
+        if live.as_ref().map(|live| live.version) != running.evidence.as_ref().map(|live| live.version)
+            && running.conflicts == 0
+        {
+            running.conflicts += 1;
+            return self.look_reads(running);
+        }
+        let finding = finding(&running.job, live.as_ref());
+        let value = running.job.planned.object.text(&["data", "a"]).unwrap().to_owned();
+        self.apply(name, &value);
+        self.writes += 1;
+        self.note(&format!("correct {name}={value}"));
+        let live = self.live[name].object(name);
+        let outcome = match finding {
+            Some(finding) => Outcome::Corrected { finding, live, rest: None },
+            None => Outcome::Clean { live, lacks_fields: false },
+        };
+        self.look_ends(running, outcome);
+    }
+
+    fn look_ends(&mut self, running: Running, outcome: Outcome) {
+        let Running { job, wrote, .. } = running;
+        self.looking.remove(&job.id);
+        self.pass(Input::Finished(Box::new(Finished { job, outcome, wrote, detected: None })));
+    }
+
+    // The shell.
+
+    fn pass(&mut self, input: Input) {
+        let effects = self.state.step(input, self.time());
+        for effect in effects {
+            match effect {
+                Effect::Look(job) => {
+                    self.looks += 1;
+                    assert!(self.looking.insert(job.id.clone()), "two looks at {}\n{}", job.id, self.log());
+                    assert!(self.looking.len() <= CONCURRENCY, "too many looks\n{}", self.log());
+                    let running = Running { job: *job, evidence: None, wrote: false, conflicts: 0 };
+                    self.later(Happening::LookReads(Box::new(running)));
+                }
+                Effect::Read(read) => self.later(Happening::ReadEnds(read)),
+                Effect::Report(_, event) => {
+                    self.note(&format!("{}: {}", event.reason.as_str(), event.message));
+                }
+                Effect::Publish(_, report) => self.published = report.map(|report| *report),
+                Effect::WakeAt(at) => {
+                    let wait = at.duration_since(self.time()).as_millis().max(0);
+                    // Timers are not exact: one comes early now and then.
+                    let wait = u64::try_from(wait).unwrap() + 1;
+                    let early = if self.dice.one_in(8) { wait / 2 } else { wait };
+                    self.at(self.now + early, Happening::Tick);
+                }
+                Effect::WriteStatus(_)
+                | Effect::WatchKinds(_)
+                | Effect::KindsChanged
+                | Effect::Hurry(_)
+                | Effect::Measure(_) => {}
+            }
+        }
+    }
+}
+
+fn settings() -> Settings {
+    Settings { concurrency: CONCURRENCY, started: "2026-05-01T11:00:00Z".parse().unwrap() }
+}
+
+fn id(name: &str) -> ObjectId {
+    ObjectId {
+        namespace: "prod".to_owned(),
+        name: name.to_owned(),
+        group: String::new(),
+        kind: "ConfigMap".to_owned(),
+    }
+}
+
+fn name_of(id: &ObjectId) -> &'static str {
+    NAMES.into_iter().find(|name| *name == id.name).unwrap()
+}
+
+fn finding(job: &CompareJob, live: Option<&Live>) -> Option<crate::rules::Finding> {
+    let name = name_of(&job.id);
+    match live {
+        None => Some(crate::rules::Finding::missing(job.request.arrived)),
+        Some(live) => crate::rules::Finding::compare(
+            &live.object(name),
+            &desired(name, &job.planned),
+            job.request.arrived,
+        ),
+    }
+}
+
+/// What the server would make of the desired object.
+fn desired(name: &str, planned: &Planned) -> Object {
+    let value = planned.object.text(&["data", "a"]).unwrap().to_owned();
+    Live { uid: 0, version: 0, value, writer: "ours", owned: true }.object(name)
+}
+
+fn seen(name: &str, live: &Live, listed: bool) -> Input {
+    let seen = Seen::of(&live.metadata(name), &owner().labels(), &Takeover::default(), listed);
+    Input::Seen(kind(), id(name), Box::new(seen))
+}

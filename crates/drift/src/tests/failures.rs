@@ -1,0 +1,131 @@
+//! What goes wrong: refusals, conflicts, silence, kinds that may not be watched.
+
+use plumb_testkit::scenario::Response;
+
+use super::*;
+
+const AT: &str = "/api/v1/namespaces/prod/configmaps/settings";
+/// How many requests an outage leaves unanswered.
+const UNANSWERED: usize = 100;
+/// How long after one of them the next follows at most, where a look has failed.
+const PAUSE_MAX: Duration = Duration::from_secs(16);
+
+#[tokio::test(start_paused = true)]
+async fn a_change_between_evidence_and_write_is_looked_at_again() {
+    let fixture = Fixture::enabled(&["settings"]).await;
+    fixture.api.scenario.once("PATCH", AT, Response::conflict("the object has been modified"));
+    fixture.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(fixture.writes(), ["GET settings", "PATCH settings", "GET settings", "PATCH settings"]);
+    assert_eq!(reasons(&fixture.said()), [Reason::DriftCorrected]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_server_refuses_is_flagged_with_its_reason_and_tried_again() {
+    let fixture = Fixture::enabled(&["settings"]).await;
+    // Each look is a write, and a dry run that should show what differs.
+    let refuse = |looks: usize| {
+        for _ in 0..2 * looks {
+            fixture.api.scenario.once("PATCH", AT, Response::invalid("a webhook says no"));
+        }
+    };
+    refuse(1);
+    fixture.api.edit("settings", "a", "2", "some-tool");
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    assert_eq!(
+        reasons(&fixture.said()),
+        [Reason::DriftCorrected],
+        "the second look went well, after a second"
+    );
+    refuse(4);
+    fixture.api.edit("settings", "a", "2", "some-tool");
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let said = fixture.said();
+    assert_eq!(reasons(&said), [Reason::DriftCorrected, Reason::DriftDetected]);
+    assert!(said[1].1.ends_with("; not corrected: a webhook says no"), "{}", said[1].1);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(fixture.api.value("settings", "a"), Some("1".to_owned()));
+    assert_eq!(reasons(&fixture.said())[2..], [Reason::DriftCorrected]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_not_be_read_is_unknown_once_and_looked_at_after_the_interval() {
+    let fixture = Fixture::enabled(&["settings"]).await;
+    fixture.api.scenario.once("GET", AT, Response::forbidden("configmaps is forbidden"));
+    fixture.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let said = fixture.said();
+    assert_eq!(reasons(&said), [Reason::DriftUnknown]);
+    assert!(said[0].1.contains("configmaps is forbidden"));
+    let drift = fixture.report().unwrap().drift.unwrap();
+    assert_eq!(drift.entries[0].class.as_str(), "unknown");
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(fixture.api.value("settings", "a"), Some("1".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_may_not_be_watched_is_told_once_and_compared_at_the_interval() {
+    let fixture = Fixture::blind(&["settings"]).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let said = fixture.said();
+    assert_eq!(reasons(&said), [Reason::DriftUnknown], "{said:?}");
+    assert!(said[0].1.starts_with("ConfigMap cannot be watched for drift (1 managed here)"), "{}", said[0].1);
+    fixture.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(fixture.api.value("settings", "a"), Some("2".to_owned()));
+    assert!(fixture.at_interval().is_empty());
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(fixture.api.value("settings", "a"), Some("1".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_server_holds_nobody_up_for_ever() {
+    let fixture = Fixture::enabled(&["settings"]).await;
+    fixture.api.scenario.once("GET", AT, Response::silence());
+    fixture.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    assert_eq!(fixture.api.value("settings", "a"), Some("1".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_long_an_outage_is_the_pauses_between_looks_stay_short() {
+    let fixture = Fixture::enabled(&["settings"]).await;
+    for _ in 0..UNANSWERED {
+        fixture.api.scenario.once("GET", AT, Response::status(503, "ServiceUnavailable", "starting"));
+    }
+    fixture.api.edit("settings", "a", "2", "kubectl-edit");
+    let mut asked = 0;
+    while fixture.api.value("settings", "a") != Some("1".to_owned()) {
+        tokio::time::sleep(PAUSE_MAX).await;
+        let calls = fixture.api.scenario.calls().len();
+        assert!(calls > asked, "a pause of more than {PAUSE_MAX:?}");
+        asked = calls;
+    }
+    assert!(asked > UNANSWERED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_waits_for_no_correction_that_is_never_answered() {
+    let fixture = Fixture::enabled(&["settings"]).await;
+    fixture.api.scenario.once("PATCH", AT, Response::silence());
+    fixture.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let began = tokio::time::Instant::now();
+    let attempt = fixture.begin().await;
+    assert!(began.elapsed() <= Duration::from_secs(10), "{:?}", began.elapsed());
+    drop(attempt);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(fixture.api.value("settings", "a"), Some("1".to_owned()), "it is looked at again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreachable_server_is_asked_again_until_it_answers() {
+    let fixture = Fixture::enabled(&["settings"]).await;
+    for _ in 0..10 {
+        fixture.api.scenario.once("GET", AT, Response::status(503, "ServiceUnavailable", "starting"));
+    }
+    fixture.api.edit("settings", "a", "2", "kubectl-edit");
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(fixture.api.value("settings", "a"), Some("1".to_owned()));
+    assert_eq!(reasons(&fixture.said()), [Reason::DriftCorrected]);
+}
