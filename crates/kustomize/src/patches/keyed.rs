@@ -129,8 +129,10 @@ impl KeyedList<'_, '_> {
     /// Notes whether items that were there have other places now.
     fn note_order(&mut self, before: Vec<ItemKey>, items: &[Node]) {
         let keys = self.keys.iter().map(Text::from).collect();
-        let order = Reordered { list: self.merger.path.clone(), keys, before };
+        let mut order = Reordered { list: Vec::new(), keys, before };
+        // The way is copied for the few lists that are reordered only.
         if order.moves(items) {
+            order.list.clone_from(&self.merger.path);
             self.merger.reordered.push(order);
         }
     }

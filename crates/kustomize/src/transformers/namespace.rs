@@ -86,8 +86,12 @@ pub(crate) fn apply(
     }
 }
 
-/// The namespaces of the objects, which all move: a subject of one of them moves along with what it belongs to.
+/// The namespaces of the objects, which all move: a subject of one of them moves along with what it belongs to. Nothing
+/// where there is no binding.
 fn own_namespaces(set: &ResourceSet) -> HashSet<Text> {
+    if !set.iter().any(|resource| is_binding(resource.kind())) {
+        return HashSet::new();
+    }
     let of = |resource: &Resource| {
         let id = resource.current_id();
         if id.gvk.kind == "Namespace" { id.name } else { id.effective_namespace().into() }
@@ -109,6 +113,10 @@ const METADATA_NAMESPACE: &str = "metadata/namespace";
 const SUBJECTS: &str = "subjects";
 const SUBJECT_NAMESPACE: &str = "subjects/namespace";
 
+fn is_binding(kind: &str) -> bool {
+    matches!(kind, "RoleBinding" | "ClusterRoleBinding")
+}
+
 impl Setting<'_> {
     fn apply(
         &self,
@@ -122,7 +130,7 @@ impl Setting<'_> {
             let own = FieldSpec::new(Gvk::default(), METADATA_NAMESPACE, true);
             own.visit_resource(resource, Make::Scalar, &mut |field| self.set(shows, field))?;
         }
-        let is_binding = matches!(gvk.kind.as_str(), "RoleBinding" | "ClusterRoleBinding");
+        let is_binding = is_binding(&gvk.kind);
         let moved = if is_binding { self.apply_to_subjects(resource, reader)? } else { Vec::new() };
         for spec in specs {
             let is_done = spec.path == METADATA_NAMESPACE || (is_binding && spec.path == SUBJECT_NAMESPACE);

@@ -220,3 +220,36 @@ async fn a_source_that_is_emptied_deletes_nothing() -> Result<()> {
     stand.applied("app", &app.revision).await?;
     stand.close().await
 }
+
+/// The remedy that the message names is carried out, too: it is the only one that helps.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_a_variable_turns_into_a_number_is_named_and_quotes_in_its_value_help() -> Result<()> {
+    let stand = Stand::new("retyped").await?;
+    let repository = stand.sample("app")?;
+    repository.replace(SETTINGS, "greeting: hello", "greeting: '${n}'")?;
+    repository.push("with a variable")?;
+    stand.create(stand.source("app")).await?;
+    let fields = json!({
+        "patches": [{ "target": {"kind": "Nothing"}, "patch": "- {op: remove, path: /x}" }],
+        "postBuild": {"substitute": {"n": "999991"}},
+    });
+    stand.create(stand.kustomization("app", &fields)).await?;
+    let message = stand.failed("app", "ReconciliationFailed").await?;
+    assert!(
+        message.contains(".data.greeting: expected string, got ")
+            && message.contains("(.data.greeting holds ${n}, whose value is not a text: ")
+            && message.contains("as in n: '\"value\"'"),
+        "{message}"
+    );
+    let quoted = json!({"spec": {"postBuild": {"substitute": {"n": "\"999991\""}}}});
+    stand.edit("Kustomization", "app", &quoted).await?;
+    stand.applied("app", &repository.revision()?).await?;
+    assert_eq!(stand.get("ConfigMap", "settings").await?["data"]["greeting"], "999991");
+    let warned = stand.events("BuildWarning").await?;
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(
+        warned[0].contains("\nspec.patches[0]: the target (kind=Nothing) selects no object"),
+        "{warned:?}"
+    );
+    stand.close().await
+}
