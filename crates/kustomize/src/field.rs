@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use plumb_manifests::yaml::{self, Dialect, Node, Plain, Scalar, Text};
+use plumb_manifests::yaml::{self, Dialect, Node, Plain, Scalar, Str, Text, is_plain};
 
 use crate::error::BuildError;
 use crate::identity::Gvk;
@@ -236,6 +236,28 @@ pub(crate) fn steps(path: &str) -> Vec<String> {
     }
     steps.retain(|step| !step.is_empty());
     steps
+}
+
+/// A text that kustomize writes where there was none: in quotes if YAML 1.1 reads it as anything but a text, and then a
+/// number that a patch puts in its place becomes a text, too.
+pub(crate) fn made_text(text: impl Into<Text>) -> Node {
+    let text = text.into();
+    let is_quoted = !is_read_as_text(&text);
+    Node::String(Str::new(text, is_quoted))
+}
+
+/// What is not YAML at all counts as a text; several lines are written as a block, which is like quotes.
+fn is_read_as_text(text: &str) -> bool {
+    /// A longer text is no number, and is not read.
+    const READ_BYTES_MAX: usize = 1024;
+    if text.contains('\n') {
+        return false;
+    }
+    text.is_empty()
+        || text.len() > READ_BYTES_MAX
+        || is_plain(text)
+        || yaml::resolve(text, Dialect::Settings) != Scalar::NotFinite
+            && yaml::parse_settings(text, &yaml::Limits::default()).map_or(true, |value| value.is_string())
 }
 
 /// Writes a text over a scalar: in quotes it stays a text, else it is what it means, and so is what replaces it.

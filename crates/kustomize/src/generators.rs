@@ -9,7 +9,7 @@ use plumb_manifests::yaml::{Map, Node, Text};
 
 use crate::accumulate::Assembly;
 use crate::error::BuildError;
-use crate::field::check_key;
+use crate::field::{check_key, made_text};
 use crate::resource::{Behavior, Resource};
 use crate::settings::{GeneratorEntry, GeneratorOptions, Settings};
 
@@ -196,8 +196,8 @@ fn config_map(data: Data) -> Map {
     let (mut texts, mut binaries) = (Map::new(), Map::new());
     for (key, content) in data {
         match String::from_utf8(content) {
-            Ok(text) => texts.insert(key, text),
-            Err(error) => binaries.insert(key, folded_base64(error.as_bytes())),
+            Ok(text) => texts.insert(key, made_text(text)),
+            Err(error) => binaries.insert(key, made_text(folded_base64(error.as_bytes()))),
         };
     }
     let mut object = typed("ConfigMap");
@@ -212,7 +212,7 @@ fn config_map(data: Data) -> Map {
 fn secret(data: Data, secret_type: &str) -> Map {
     let secret_type = if secret_type.is_empty() { "Opaque" } else { secret_type };
     let encoded: Map =
-        data.into_iter().map(|(key, content)| (key.into(), folded_base64(&content).into())).collect();
+        data.into_iter().map(|(key, content)| (key.into(), made_text(folded_base64(&content)))).collect();
     let mut object = typed("Secret");
     object.insert("type", secret_type);
     object.insert("data", encoded);

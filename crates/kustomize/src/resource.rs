@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use plumb_manifests::yaml::{Dialect, Map, Node, Scalar, Text, resolve};
 
 use crate::error::BuildError;
-use crate::field::overwrite;
+use crate::field::{made_text, overwrite};
 use crate::identity::{Gvk, ResId};
 use crate::provenance::Trail;
 use crate::reordered::Reordered;
@@ -266,7 +266,7 @@ impl Resource {
             self.metadata().remove(field);
             return;
         }
-        let map: Map = texts.into_iter().map(|(key, text)| (key.into(), text.into())).collect();
+        let map: Map = texts.into_iter().map(|(key, text)| (key.into(), made_text(text))).collect();
         self.metadata().insert(field, map);
     }
 

@@ -7,7 +7,7 @@ use std::hash::BuildHasher;
 use plumb_manifests::yaml::{Map, Node};
 
 use crate::error::BuildError;
-use crate::field::check_key;
+use crate::field::{check_key, made_text};
 use crate::identity::ResId;
 use crate::provenance;
 use crate::resource::{Behavior, Resource};
@@ -240,7 +240,7 @@ fn replaced(old: &Resource, mut new: Resource) -> Result<Resource, BuildError> {
             let mut texts = data(old, field);
             texts.extend(data(&new, field));
             texts.keys().try_for_each(|key| check_key(key))?;
-            let map: Map = texts.into_iter().map(|(key, text)| (key.into(), text.into())).collect();
+            let map: Map = texts.into_iter().map(|(key, text)| (key.into(), made_text(text))).collect();
             if let Some(object) = new.value.as_object_mut() {
                 if map.is_empty() {
                     object.remove(field);

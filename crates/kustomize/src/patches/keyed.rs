@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use plumb_manifests::yaml::{Node, Text};
+use plumb_manifests::yaml::{Node, Null, Text};
 
 use super::strategic::{DIRECTIVE, Merger, node_kind};
 use crate::error::BuildError;
@@ -315,7 +315,8 @@ impl Steps {
                     return Err(BuildError::invalid(message));
                 }
                 match item.get(name) {
-                    None | Some(Node::Null(_)) => self.items.push(at),
+                    // A null that is written has a text, and does not count as missing here.
+                    None | Some(Node::Null(Null::Empty | Null::FlowEmpty)) => self.items.push(at),
                     Some(field) => texts.push(value_text(field).to_owned()),
                 }
             }

@@ -6,7 +6,7 @@ use plumb_manifests::yaml::{Node, Share};
 
 use crate::config::{Config, merge_specs};
 use crate::error::BuildError;
-use crate::field::{FieldSpec, Make, check_key};
+use crate::field::{FieldSpec, Make, check_key, made_text};
 use crate::identity::Gvk;
 use crate::reading::Reader;
 use crate::resource::Resource;
@@ -92,11 +92,12 @@ fn set_in(field: &mut Node, texts: &BTreeMap<String, String>, first: u32) -> Res
     let mut new = Vec::new();
     for (number, (key, text)) in (first..).zip(texts) {
         if let Some(old) = map.get_mut(key) {
-            old.write(Node::text(text));
+            let is_quoted = old.is_quoted();
+            old.write(if is_quoted { Node::quoted(text) } else { Node::text(text) });
             continue;
         }
         check_key(key)?;
-        new.push((key.into(), Node::text(text).shared(Share::new(number))));
+        new.push((key.into(), made_text(text).shared(Share::new(number))));
     }
     let is_any_new = !new.is_empty();
     map.extend(new);

@@ -19,7 +19,6 @@ const EXCEPTIONS: &[Exception] = &[
     Exception { name: "annotations-as-reference", fits: refers_by_annotations },
     Exception { name: "hash-of-another-kind", fits: hashes_another_kind },
     Exception { name: "made-between-brackets", fits: makes_between_brackets },
-    Exception { name: "null-merge-key", fits: merges_by_null },
     Exception { name: "hash-of-a-large-number", fits: hashes_large_number },
     Exception { name: "labels-among-annotations", fits: labels_annotations },
 ];
@@ -75,18 +74,6 @@ fn makes_between_brackets(case: &Case, own: &Own, verdict: &Verdict) -> bool {
     case.mentions("{")
         && own.lines().count() == theirs.lines().count()
         && own.lines().zip(theirs.lines()).all(is_made)
-}
-
-/// Ports in another order, of which one has no number.
-fn merges_by_null(_: &Case, own: &Own, verdict: &Verdict) -> bool {
-    let (Own::Built(own), Verdict::Built(theirs)) = (own, verdict) else { return false };
-    let sorted = |text: &str| {
-        let mut lines: Vec<String> =
-            text.lines().map(|line| line.trim_start_matches([' ', '-']).to_owned()).collect();
-        lines.sort_unstable();
-        lines
-    };
-    own.contains("containerPort: null\n") && sorted(own) == sorted(theirs)
 }
 
 /// Nothing but hashes differs, and there is the one number of the generator that no float holds.
