@@ -162,6 +162,16 @@ pub enum GitError {
         /// The limit, in bytes.
         max: u64,
     },
+    /// The server sends more than a pack may have.
+    #[error(
+        "unable to fetch from '{url}': the pack is larger than {max} bytes, which is the limit for a pack"
+    )]
+    PackTooLarge {
+        /// The repository.
+        url: String,
+        /// The limit, in bytes.
+        max: u64,
+    },
     /// The commit is not part of the branch's history.
     #[error("commit {commit} is not on branch {branch:?} of '{url}'")]
     NotOnBranch {
@@ -327,6 +337,7 @@ impl GitError {
             | Self::NoSlot { .. }
             | Self::OverBudget { .. }
             | Self::ObjectTooLarge { .. }
+            | Self::PackTooLarge { .. }
             | Self::NotOnBranch { .. }
             | Self::NotACommit { .. }
             | Self::Status { .. }
@@ -365,6 +376,7 @@ impl Classify for GitError {
             | Self::NoSlot { .. }
             | Self::OverBudget { .. }
             | Self::ObjectTooLarge { .. }
+            | Self::PackTooLarge { .. }
             | Self::NotOnBranch { .. }
             | Self::NotACommit { .. }
             | Self::Transport { .. }
@@ -398,6 +410,7 @@ impl Classify for GitError {
             | Self::NoSlot { .. }
             | Self::OverBudget { .. }
             | Self::ObjectTooLarge { .. }
+            | Self::PackTooLarge { .. }
             | Self::NotOnBranch { .. }
             | Self::NotACommit { .. }
             | Self::Transport { .. }

@@ -40,6 +40,7 @@ pub(crate) fn of(error: &GitError) -> Option<String> {
         | GitError::NoSlot { .. }
         | GitError::OverBudget { .. }
         | GitError::ObjectTooLarge { .. }
+        | GitError::PackTooLarge { .. }
         | GitError::NotACommit { .. }
         | GitError::Transport { .. }
         | GitError::Status { .. }

@@ -2,6 +2,7 @@
 //! interrupt flag. Choosing among references and keeping what was fetched are not done here.
 
 use std::{
+    cell::Cell,
     io::{self, BufRead, Read},
     num::NonZeroU32,
     path::Path,
@@ -191,9 +192,11 @@ impl Conversation {
         let pack_directory = repository.objects.store_ref().path().join("pack");
         let filter = (request.extent == Extent::History && self.can_filter()).then_some(COMMITS_ONLY);
         let mut wanted = Wanted { want: request.want, haves: request.haves, filter };
+        let is_over = Cell::new(false);
         let receive =
             |reader: &mut dyn BufRead, progress: &mut dyn gix::DynNestedProgress, interrupt: &AtomicBool| {
-                receive_pack(reader, progress, interrupt, &pack_directory, repository, request)
+                let mut bounded = Bounded { inner: reader, left: request.pack_bytes_max, is_over: &is_over };
+                receive_pack(&mut bounded, progress, interrupt, &pack_directory, repository, request)
             };
         let context = fetch::Context {
             handshake: &mut self.handshake,
@@ -214,6 +217,9 @@ impl Conversation {
         protocol::fetch(&mut wanted, receive, Discard, bounds.interrupt.flag(), context, options)
             .map(|_| ())
             .map_err(|error| match refine(&self.endpoint, &self.control, bounds, &error) {
+                GitError::Transport { url, .. } if is_over.get() => {
+                    GitError::PackTooLarge { url, max: request.pack_bytes_max }
+                }
                 GitError::Transport { url, .. } if error.is_resource_exhausted() => {
                     GitError::ObjectTooLarge { url, max: request.object_bytes_max }
                 }
@@ -242,14 +248,13 @@ fn client(endpoint: &Endpoint, dialer: &Dialer) -> Result<reqwest::Client, GitEr
 }
 
 fn receive_pack(
-    reader: &mut dyn BufRead,
+    reader: &mut Bounded<'_>,
     progress: &mut dyn gix::DynNestedProgress,
     interrupt: &AtomicBool,
     directory: &Path,
     repository: &gix::Repository,
     request: Request<'_>,
 ) -> gix::Result<bool> {
-    let mut bounded = Bounded { inner: reader, left: request.pack_bytes_max };
     let options = pack::bundle::write::Options {
         // One fetch does not take all cores: several run at the same time.
         thread_limit: Some(1),
@@ -257,7 +262,7 @@ fn receive_pack(
         ..pack::bundle::write::Options::default()
     };
     let outcome = pack::Bundle::write_to_directory(
-        &mut bounded,
+        reader,
         Some(directory),
         progress,
         interrupt,
@@ -311,10 +316,11 @@ impl Negotiate for Wanted<'_> {
     }
 }
 
-/// A reader that ends with an error at its limit.
+/// A reader that ends with an error at its limit, and notes that it did: gix carries errors as text.
 struct Bounded<'a> {
     inner: &'a mut dyn BufRead,
     left: u64,
+    is_over: &'a Cell<bool>,
 }
 
 impl Read for Bounded<'_> {
@@ -328,7 +334,7 @@ impl Read for Bounded<'_> {
 impl BufRead for Bounded<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.left == 0 {
-            return Err(io::Error::other("the pack is over its limit"));
+            return Err(self.over());
         }
         self.inner.fill_buf()
     }
@@ -341,11 +347,13 @@ impl BufRead for Bounded<'_> {
 
 impl Bounded<'_> {
     fn spend(&mut self, read: usize) -> io::Result<()> {
-        self.left = self
-            .left
-            .checked_sub(read as u64)
-            .ok_or_else(|| io::Error::other("the pack is over its limit"))?;
+        self.left = self.left.checked_sub(read as u64).ok_or_else(|| self.over())?;
         Ok(())
+    }
+
+    fn over(&self) -> io::Error {
+        self.is_over.set(true);
+        io::Error::other("the pack is over its limit")
     }
 }
 

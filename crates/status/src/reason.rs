@@ -62,7 +62,7 @@ reasons! {
     InvalidCelExpression "InvalidCELExpression" "A CEL expression of the spec does not compile." "Correct the expression."
     FeatureGateDisabled "FeatureGateDisabled" "The spec uses a feature whose feature gate is disabled." "Enable the gate or remove the field."
     AccessDenied "AccessDenied" "The spec refers to another namespace, which this controller does not allow." "Move the referenced object, or start the controller without --no-cross-namespace-refs."
-    UnsupportedField "UnsupportedField" "The spec sets a field that this version does not support." "Remove the field that the message names."
+    UnsupportedField "UnsupportedField" "The spec sets fields that this version does not support." "Remove or change the fields that the message names."
     InvalidSpec "InvalidSpec" "The object cannot be read: a field has an invalid value." "Correct the field that the message names."
     PeriodLimited "PeriodLimited" "A period of the spec is out of range: the nearest limit is used." "Set the field that the message names to a value within the range."
     InternalError "InternalError" "The controller failed unexpectedly." "Report it, with the controller's log."

@@ -309,7 +309,10 @@ async fn limits_of_pack_and_tree_are_kept() {
     let (repository, _) = sample(&server);
     let endpoint = anonymous(&repository.url);
     for (limits, needle) in [
-        (Limits { pack_bytes_max: 20, ..Limits::default() }, "over its limit"),
+        (
+            Limits { pack_bytes_max: 20, ..Limits::default() },
+            "the pack is larger than 20 bytes, which is the limit for a pack",
+        ),
         (
             Limits { tree: TreeLimits { file_bytes_max: 2, ..TreeLimits::DEFAULT }, ..Limits::default() },
             "the limit is 2",

@@ -221,3 +221,24 @@ async fn a_server_that_is_unavailable_costs_no_mirror() {
     is_unavailable.store(false, std::sync::atomic::Ordering::Relaxed);
     assert_eq!(text(&fixture.read(&endpoint, &main()).await.unwrap(), "app.yaml"), "newer");
 }
+
+#[tokio::test]
+async fn a_pack_over_its_limit_costs_no_mirror() {
+    let server = GitServer::start(Rules::default());
+    let (repository, _) = sample(&server);
+    let root = tempfile::tempdir().unwrap();
+    let limits = Limits { pack_bytes_max: 1 << 20, ..Limits::default() };
+    let fixture = Fixture { git: open(&root.path().join("plumb-git"), limits), root };
+    let endpoint = anonymous(&repository.url);
+    fixture.read(&endpoint, &main()).await.unwrap();
+    // Digests do not compress.
+    let digest = |index: u32| plumb_filetree::digest::sha256_hex(&index.to_be_bytes());
+    repository.write("large", &(0..50_000).map(digest).collect::<String>());
+    repository.commit("large");
+    let packs = || std::fs::read_dir(fixture.mirrors()[0].join("objects/pack")).unwrap().count();
+    let (before, posts) = (packs(), server.seen.lock().unwrap().len());
+    let error = fixture.read(&endpoint, &main()).await.unwrap_err();
+    assert!(matches!(error, GitError::PackTooLarge { max, .. } if max == 1 << 20), "{error:?}");
+    assert_eq!(packs(), before, "the mirror is kept");
+    assert_eq!(server.seen.lock().unwrap().len(), posts + 3, "the pack is fetched once");
+}
