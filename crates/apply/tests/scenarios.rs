@@ -111,14 +111,14 @@ fn service(name: &str) -> Object {
     object(json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "prod"}}))
 }
 
-fn planned(objects: Vec<Object>) -> Vec<Planned> {
+fn planned(objects: Vec<Object>) -> Vec<Arc<Planned>> {
     plan::prepare(objects, &owner(), &HashKey::new([7; 32])).expect("no id stands twice")
 }
 
 fn plan(objects: Vec<Object>) -> Plan {
     let before = Inventory::default();
     let desired = planned(objects);
-    plan::plan(Request { desired, before: &before, selection: Selection::Everything, prunes: true })
+    plan::plan(Request { desired: &desired, before: &before, selection: Selection::Everything, prunes: true })
 }
 
 fn order(budget: Budget) -> ApplyOptions {

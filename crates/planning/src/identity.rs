@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use plumb_manifests::scope::{self, Scope};
 use plumb_manifests::{Object, ObjectId};
@@ -33,7 +34,7 @@ pub struct VersionedKind {
 pub struct Scopes(BTreeMap<String, BTreeMap<String, Scope>>);
 
 /// The kinds whose scope must be known before ids count: those of objects that carry a namespace and are not built in.
-pub fn open_kinds(desired: &[Planned], before: &Inventory) -> BTreeSet<VersionedKind> {
+pub fn open_kinds(desired: &[Arc<Planned>], before: &Inventory) -> BTreeSet<VersionedKind> {
     let wanted = desired.iter().filter(|planned| !planned.id.namespace.is_empty());
     let wanted =
         wanted.map(|planned| (planned.id.group.as_str(), planned.object.version(), &planned.id.kind));
@@ -68,7 +69,7 @@ impl Scopes {
     /// Adds what the definitions among the desired objects say, and then what the inventory shows, of kinds whose scope was
     /// not noted.
     #[must_use]
-    pub fn completed(mut self, desired: &[Planned], before: &Inventory) -> Self {
+    pub fn completed(mut self, desired: &[Arc<Planned>], before: &Inventory) -> Self {
         for planned in desired.iter().filter(|planned| stage::is_definition(&planned.id)) {
             if let Some((group, kind, scope)) = defined(&planned.object) {
                 self.suggest(group, kind, scope);
@@ -109,17 +110,21 @@ fn defined(definition: &Object) -> Option<(&str, &str, Scope)> {
 
 /// Desired objects under the ids by which the cluster knows them. Rejects two manifests of one object.
 pub fn desired<'p>(
-    planned: &'p [Planned],
+    planned: &'p [Arc<Planned>],
     scopes: &Scopes,
     key: &HashKey,
-) -> Result<Cow<'p, [Planned]>, DuplicateId> {
+) -> Result<Cow<'p, [Arc<Planned>]>, DuplicateId> {
     let drops = |planned: &Planned| scopes.drops_namespace(&planned.id, planned.object.version());
-    if !planned.iter().any(drops) {
+    if !planned.iter().any(|planned| drops(planned)) {
         return Ok(Cow::Borrowed(planned));
     }
-    let all: Vec<Planned> = planned
+    let all: Vec<Arc<Planned>> = planned
         .iter()
-        .map(|planned| if drops(planned) { without_namespace(planned, key) } else { planned.clone() })
+        .map(
+            |planned| {
+                if drops(planned) { Arc::new(without_namespace(planned, key)) } else { Arc::clone(planned) }
+            },
+        )
         .collect();
     let mut seen = BTreeSet::new();
     match all.iter().find(|planned| !seen.insert(&planned.id)) {
@@ -196,7 +201,7 @@ mod tests {
         let planned = super::desired(&planned, &scopes, &key()).unwrap().into_owned();
         let recorded = super::recorded(recorded, &scopes);
         let request =
-            Request { desired: planned, before: &recorded, selection: Selection::Everything, prunes: true };
+            Request { desired: &planned, before: &recorded, selection: Selection::Everything, prunes: true };
         let Plan { desired: inventory, prune: candidates, waves, .. } = plan::plan(request);
         let ids: Vec<String> = inventory.ids().map(ObjectId::to_inventory).collect();
         assert_eq!(ids, desired);

@@ -3,20 +3,20 @@
 //! Built from a complete, error-free set of desired objects only; a plan from a part of a build would delete the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use plumb_manifests::{Object, ObjectId};
 use serde_json::Value;
 
-use crate::computed;
 use crate::exclusion::Policy;
 use crate::fingerprint::{self, Fingerprint, HashKey};
 use crate::inventory::Inventory;
 use crate::ownership::Owner;
 use crate::prune::{self, Candidate, WhyNot};
 use crate::stage::{self, Wave};
-use crate::typed_form;
+use crate::{computed, typed_form};
 
 /// A desired object, ready to be applied.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,7 +76,7 @@ pub enum Selection<'a> {
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
     /// The complete output of an error-free build, prepared by [`prepare`].
-    pub desired: Vec<Planned>,
+    pub desired: &'a [Arc<Planned>],
     /// The inventory of the status.
     pub before: &'a Inventory,
     /// What needs applying.
@@ -94,7 +94,7 @@ pub struct DuplicateId {
 }
 
 /// Makes desired objects ready: owner labels, normal form, digest, policy. Refuses two objects with one id.
-pub fn prepare(objects: Vec<Object>, owner: &Owner, key: &HashKey) -> Result<Vec<Planned>, DuplicateId> {
+pub fn prepare(objects: Vec<Object>, owner: &Owner, key: &HashKey) -> Result<Vec<Arc<Planned>>, DuplicateId> {
     let mut seen = BTreeSet::new();
     let mut ready = Vec::with_capacity(objects.len());
     for mut object in objects {
@@ -106,7 +106,7 @@ pub fn prepare(objects: Vec<Object>, owner: &Owner, key: &HashKey) -> Result<Vec
         }
         let digest = fingerprint::of_object(&object, key);
         let policy = Policy::of(&object);
-        ready.push(Planned { id, object, digest, policy });
+        ready.push(Arc::new(Planned { id, object, digest, policy }));
     }
     Ok(ready)
 }
@@ -120,9 +120,9 @@ pub fn plan(request: Request<'_>) -> Plan {
     let mut apply = Vec::new();
     let mut skipped = Vec::new();
     for planned in desired {
-        match why_not_applied(&planned, selection) {
-            Some(why) => skipped.push((planned.id, why)),
-            None => apply.push(planned),
+        match why_not_applied(planned, selection) {
+            Some(why) => skipped.push((planned.id.clone(), why)),
+            None => apply.push(Arc::clone(planned)),
         }
     }
     let stale = prune::candidates(before, &inventory);
@@ -153,7 +153,7 @@ fn why_not_applied(planned: &Planned, selection: Selection<'_>) -> Option<WhyNot
 
 /// The plan of a Kustomization that goes away: nothing is desired.
 pub fn teardown(before: &Inventory, prunes: bool) -> Plan {
-    plan(Request { desired: Vec::new(), before, selection: Selection::Everything, prunes })
+    plan(Request { desired: &[], before, selection: Selection::Everything, prunes })
 }
 
 /// Brings an object into the form that the server keeps: no fields that only the server writes, and a Secret's `stringData`

@@ -4,6 +4,7 @@
 //! stops later waves is the executor's business.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use plumb_manifests::ObjectId;
 
@@ -51,7 +52,7 @@ pub struct Wave {
     /// The place of this wave in the order.
     pub rank: Rank,
     /// What is applied, ordered by group, kind, namespace, name.
-    pub objects: Vec<Planned>,
+    pub objects: Vec<Arc<Planned>>,
 }
 
 impl Wave {
@@ -118,7 +119,7 @@ fn key(id: &ObjectId) -> (Rank, &str, &str, &str, &str) {
 }
 
 /// Sorts planned objects into waves, first to last.
-pub fn waves(mut objects: Vec<Planned>) -> Vec<Wave> {
+pub fn waves(mut objects: Vec<Arc<Planned>>) -> Vec<Wave> {
     objects.sort_by(|left, right| order(&left.id, &right.id));
     let mut waves: Vec<Wave> = Vec::new();
     for planned in objects {

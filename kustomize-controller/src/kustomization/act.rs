@@ -48,7 +48,7 @@ enum Pruning {
 /// Carries out what is decided about objects.
 pub async fn act(
     decision: Decision,
-    planned: &[Planned],
+    planned: &[Arc<Planned>],
     (policy, artifact): (DriftPolicy, &Artifact),
     visit: &Visit<Kustomizations>,
     kind: &Kustomizations,
@@ -58,7 +58,7 @@ pub async fn act(
     let owner = OwnerRef::kustomization(key);
     let managed = |changes: Vec<ObjectChange>| Managed {
         policy: policy.clone(),
-        objects: planned.iter().cloned().map(Arc::new).collect(),
+        objects: planned.to_vec(),
         applied: changes.into_iter().map(Into::into).collect(),
     };
     if memory == Memory::Unverified {
@@ -74,8 +74,7 @@ pub async fn act(
     let budget = budget(visit, context, APPLY_MAX);
     let attempt = context.drift.begin(&owner).await;
     if memory == Memory::Witnessed {
-        let planned: Vec<_> = planned.iter().cloned().map(Arc::new).collect();
-        attempt.read_before_apply(&planned, &budget).await;
+        attempt.read_before_apply(planned, &budget).await;
     }
     let before = recorded.len();
     if recorded != plan.write_ahead {

@@ -25,7 +25,7 @@ use super::variables::variables;
 #[derive(Debug)]
 pub struct Build {
     /// Every object, ready to be applied.
-    pub planned: Vec<Planned>,
+    pub planned: Vec<Arc<Planned>>,
     /// Of the manifests as they were rendered.
     pub digest: String,
     /// What was accepted but should be looked at.

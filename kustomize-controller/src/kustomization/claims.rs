@@ -126,7 +126,7 @@ pub struct Question<'a> {
     /// What left the desired state.
     pub candidates: &'a [Candidate],
     /// What the pruning Kustomization renders itself.
-    pub rendered: &'a [Planned],
+    pub rendered: &'a [Arc<Planned>],
     /// What of it the cluster has, or is about to have.
     pub applied: BTreeSet<&'a ObjectId>,
     /// The artifact that it works with.
@@ -320,7 +320,7 @@ async fn claimant(
 
 /// What is rendered that concerns a candidate.
 fn concerned<'a>(
-    planned: &'a [Planned],
+    planned: &'a [Arc<Planned>],
     filter: &'a ClaimFilter,
 ) -> impl Iterator<Item = ObjectId> + use<'a> {
     planned.iter().map(|planned| &planned.id).filter(|id| filter.concerns(id)).cloned()
@@ -392,7 +392,10 @@ fn has_variable(id: &ObjectId) -> bool {
 }
 
 /// Kustomizations among rendered objects that the cluster does not have, or has in a form that renders other objects.
-fn pending<'p>(rendered: &'p [Planned], kind: &Kustomizations) -> impl Iterator<Item = &'p Planned> {
+fn pending<'p>(
+    rendered: &'p [Arc<Planned>],
+    kind: &Kustomizations,
+) -> impl Iterator<Item = &'p Arc<Planned>> {
     let (others, scope) = (kind.others(), kind.context.scope.clone());
     rendered.iter().filter(move |planned| {
         let ObjectId { namespace, name, .. } = &planned.id;

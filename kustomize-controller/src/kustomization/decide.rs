@@ -1,6 +1,7 @@
 //! What is done, from what is the case. Pure: every choice of an attempt is made here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use plumb_api::kustomize::{DriftMode, Kustomization};
 use plumb_api::meta::{ALLOW_EMPTY, Artifact};
@@ -52,7 +53,7 @@ pub fn ready<'a>(facts: &'a Facts, valid: &Valid, retry: &str) -> Result<&'a Art
 /// that is allowed.
 pub fn refuse_empty(
     object: &Kustomization,
-    planned: &[Planned],
+    planned: &[Arc<Planned>],
     before: &Inventory,
     allow_empty: bool,
 ) -> Result<(), KustomizationError> {
@@ -115,12 +116,18 @@ pub enum Memory {
 }
 
 /// Decides.
-pub fn decide(planned: Vec<Planned>, past: &Past, revision: &str, mode: DriftMode, prunes: bool) -> Decision {
+pub fn decide(
+    planned: &[Arc<Planned>],
+    past: &Past,
+    revision: &str,
+    mode: DriftMode,
+    prunes: bool,
+) -> Decision {
     let memory = if past.known {
         Memory::Kept
     } else if past.whole
         && past.revision.as_deref() == Some(revision)
-        && is_recorded(&planned, &past.inventory)
+        && is_recorded(planned, &past.inventory)
     {
         Memory::Unverified
     } else if past.revision.is_some() {
@@ -143,7 +150,7 @@ pub fn decide(planned: Vec<Planned>, past: &Past, revision: &str, mode: DriftMod
     Decision { plan, memory }
 }
 
-fn is_recorded(planned: &[Planned], inventory: &Inventory) -> bool {
+fn is_recorded(planned: &[Arc<Planned>], inventory: &Inventory) -> bool {
     planned.iter().all(|planned| inventory.version(&planned.id) == Some(planned.object.version()))
 }
 

@@ -2,7 +2,7 @@
 //! version of each object that is kept, so an interval in which nothing changed asks nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use plumb_api::kustomize::Kustomization;
@@ -59,7 +59,7 @@ impl Healthy {
 /// Waits until the objects that the spec asks about are healthy. None if something newer arrived.
 pub async fn health(
     valid: &Valid,
-    planned: &[Planned],
+    planned: &[Arc<Planned>],
     visit: &Visit<Kustomizations>,
     context: &Context,
 ) -> Result<Option<()>, KustomizationError> {
@@ -120,7 +120,7 @@ fn named(summary: String, unserved: &[String]) -> String {
 }
 
 /// Objects whose absence is no failure.
-fn vanishing(planned: &[Planned], now: jiff::Timestamp) -> BTreeSet<ObjectId> {
+fn vanishing(planned: &[Arc<Planned>], now: jiff::Timestamp) -> BTreeSet<ObjectId> {
     let all = planned.iter().filter(|planned| vanish::may_vanish(&planned.object, now));
     all.map(|planned| planned.id.clone()).collect()
 }
@@ -157,9 +157,11 @@ async fn unserved(
 }
 
 /// Which objects are waited for. A Kustomization never waits for itself.
-fn targets(valid: &Valid, planned: &[Planned], object: &Kustomization) -> Vec<Target> {
-    let target =
-        |planned: &Planned| Target { id: planned.id.clone(), version: planned.object.version().to_owned() };
+fn targets(valid: &Valid, planned: &[Arc<Planned>], object: &Kustomization) -> Vec<Target> {
+    let target = |planned: &Arc<Planned>| Target {
+        id: planned.id.clone(),
+        version: planned.object.version().to_owned(),
+    };
     let all = if valid.wait {
         planned.iter().filter(|planned| planned.policy.corrects()).map(target).collect()
     } else {

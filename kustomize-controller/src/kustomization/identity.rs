@@ -2,6 +2,7 @@
 //! kinds that are not built in; what follows from it is decided in `plumb_planning::identity`.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use plumb_cluster::{Budget, GroupVersionKind};
@@ -19,14 +20,14 @@ const SCOPES_MAX: Duration = Duration::from_secs(30);
 /// What is desired and what was recorded, object by object under one id.
 pub struct Identified<'b> {
     /// The desired objects, ready to be applied.
-    pub planned: Cow<'b, [Planned]>,
+    pub planned: Cow<'b, [Arc<Planned>]>,
     /// The inventory.
     pub before: Inventory,
 }
 
 /// Gives each object its id. No request where every kind is built in or known already.
 pub async fn identify<'b>(
-    planned: &'b [Planned],
+    planned: &'b [Arc<Planned>],
     before: Inventory,
     context: &Context,
 ) -> Result<Identified<'b>, KustomizationError> {

@@ -1,6 +1,5 @@
 //! One attempt at a Kustomization: a table of contents. Policy lives in `validate` and `decide`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use plumb_api::kustomize::{DriftMode, Kustomization, KustomizationCondition};
@@ -18,9 +17,8 @@ use super::build::build;
 use super::decide::{self, Past};
 use super::error::KustomizationError;
 use super::identity::{Identified, identify};
-use super::retyped;
 use super::validate::validate;
-use super::{Context, facts, health};
+use super::{Context, facts, health, retyped};
 use crate::kind::Kustomizations;
 
 /// How an attempt that did not fail went.
@@ -123,7 +121,7 @@ async fn attempt(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Result
     // What became of a write that was not answered is found out by another one.
     let unanswered = context.cluster.unanswered().among(planned.iter().map(|planned| &planned.id));
     past.due.extend(unanswered.into_keys());
-    let decision = decide::decide(planned.to_vec(), &past, &artifact.revision, valid.mode, object.spec.prune);
+    let decision = decide::decide(&planned, &past, &artifact.revision, valid.mode, object.spec.prune);
     let receipt = act::act(decision, &planned, (policy, artifact), visit, kind)
         .await
         .map_err(|error| retyped::explain(error, &built.retyped))?;
@@ -245,7 +243,6 @@ async fn look(
     let built = build(object, artifact, context, "", Some(visit.worker())).await?;
     remember(object, &owner, context);
     let objects = identify(&built.planned, Inventory::default(), context).await?.planned.into_owned();
-    let objects = objects.into_iter().map(Arc::new).collect();
     context.drift.step(Input::AdoptUnverified(owner, Managed { policy, objects, applied: Vec::new() }));
     Ok(())
 }

@@ -20,8 +20,7 @@ fn owner() -> OwnerRef {
 
 fn planned(value: Value) -> Arc<Planned> {
     let objects = vec![Object::new(value).unwrap()];
-    let planned = plan::prepare(objects, &owner().labels(), &HashKey::new([7; 32])).unwrap();
-    Arc::new(planned.into_iter().next().unwrap())
+    plan::prepare(objects, &owner().labels(), &HashKey::new([7; 32])).unwrap().remove(0)
 }
 
 fn settings(value: &str) -> Arc<Planned> {

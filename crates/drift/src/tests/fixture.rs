@@ -195,8 +195,7 @@ impl Fixture {
     }
 
     pub fn planned(objects: &[Object]) -> Vec<Arc<Planned>> {
-        let planned = plan::prepare(objects.to_vec(), &owner().labels(), &HashKey::new([7; 32])).unwrap();
-        planned.into_iter().map(Arc::new).collect()
+        plan::prepare(objects.to_vec(), &owner().labels(), &HashKey::new([7; 32])).unwrap()
     }
 
     async fn apply_all(&self, objects: &[Object]) -> Managed {
@@ -222,12 +221,8 @@ impl Fixture {
 
     async fn attempt(&self, objects: &[Object]) -> (Managed, Option<String>) {
         let (before, desired) = (Inventory::default(), Self::planned(objects));
-        let request = Request {
-            desired: desired.iter().map(|planned| Planned::clone(planned)).collect(),
-            before: &before,
-            selection: Selection::Everything,
-            prunes: true,
-        };
+        let request =
+            Request { desired: &desired, before: &before, selection: Selection::Everything, prunes: true };
         let order = ApplyOptions {
             concurrency: 4,
             takeover: Takeover::default(),

@@ -26,7 +26,7 @@ fn words(plan: &Plan) -> Vec<String> {
     waves.chain(prune).chain(skipped).collect()
 }
 
-fn ready(objects: Vec<Object>) -> Vec<Planned> {
+fn ready(objects: Vec<Object>) -> Vec<Arc<Planned>> {
     prepare(objects, &owner(), &key()).unwrap()
 }
 
@@ -47,7 +47,8 @@ fn kinds_are_applied_in_waves_and_pruned_in_reverse() {
     ]);
     let before =
         before(&["prod_old__ConfigMap", "prod_old_apps_Deployment", "_old__Namespace", "prod_a__ConfigMap"]);
-    let plan = plan(Request { desired, before: &before, selection: Selection::Everything, prunes: true });
+    let plan =
+        plan(Request { desired: &desired, before: &before, selection: Selection::Everything, prunes: true });
     assert_eq!(
         words(&plan),
         [
@@ -75,11 +76,11 @@ fn only_what_changed_in_git_or_is_asked_for_is_applied() {
     let changed = Selection::Changed { applied: &applied, also: &nothing };
     let empty = Inventory::default();
     let planned =
-        plan(Request { desired: desired.clone(), before: &empty, selection: changed, prunes: true });
+        plan(Request { desired: &desired.clone(), before: &empty, selection: changed, prunes: true });
     assert_eq!(words(&planned), ["apply ConfigMap/prod/settings", "skip Service/prod/web: nothing changed"]);
     let also = BTreeSet::from([id("prod_web__Service")]);
     let asked = Selection::Changed { applied: &applied, also: &also };
-    let planned = plan(Request { desired, before: &empty, selection: asked, prunes: true });
+    let planned = plan(Request { desired: &desired, before: &empty, selection: asked, prunes: true });
     assert_eq!(words(&planned), ["apply ConfigMap/prod/settings", "apply Service/prod/web"]);
 }
 
@@ -91,7 +92,8 @@ fn what_asks_to_be_left_alone_is_skipped_and_stays_in_the_inventory() {
     ignored.set_label("kustomize.toolkit.fluxcd.io/ssa", "ignore");
     let before = before(&["prod_old__ConfigMap"]);
     let desired = ready(vec![disabled, ignored]);
-    let plan = plan(Request { desired, before: &before, selection: Selection::Everything, prunes: false });
+    let plan =
+        plan(Request { desired: &desired, before: &before, selection: Selection::Everything, prunes: false });
     assert_eq!(
         words(&plan),
         [
@@ -265,4 +267,16 @@ fn a_port_whose_key_was_edited_stands_in_the_way() {
     edited.value_mut()["spec"]["ports"][1]["name"] = "http".into();
     assert_eq!(patch(&edited), Some(json!([test, {"op": "remove", "path": "/spec/ports/1"}, replace])));
     assert_eq!(patch(&service(80, "7")), None);
+}
+
+#[test]
+fn a_plan_shares_its_objects_and_copies_none() {
+    let desired = ready(vec![named("ConfigMap", "v1", "a"), named("ConfigMap", "v1", "b")]);
+    let applied: BTreeMap<_, _> =
+        desired.iter().map(|planned| (planned.id.clone(), planned.digest)).collect();
+    let also = BTreeSet::from([desired[1].id.clone()]);
+    let selection = Selection::Changed { applied: &applied, also: &also };
+    let plan = plan(Request { desired: &desired, before: &Inventory::default(), selection, prunes: true });
+    assert!(Arc::ptr_eq(&plan.waves[0].objects[0], &desired[1]));
+    assert_eq!((Arc::strong_count(&desired[0]), Arc::strong_count(&desired[1])), (1, 2));
 }

@@ -1,5 +1,7 @@
 //! What is waited for, what is applied, what is pruned: from every past that an attempt can have.
 
+use std::sync::Arc;
+
 use plumb_cluster::NamespacedName;
 use plumb_manifests::Object;
 use plumb_planning::fingerprint::HashKey;
@@ -8,7 +10,7 @@ use serde_json::json;
 
 use super::*;
 
-fn planned(values: &[(&str, &str)]) -> Vec<Planned> {
+fn planned(values: &[(&str, &str)]) -> Vec<Arc<Planned>> {
     let objects = values.iter().map(|(name, value)| {
         Object::try_from(json!({
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name, "namespace": "apps" }, "data": { "a": value }
@@ -27,7 +29,7 @@ fn past(applied: &[(&str, &str)]) -> Past {
         revision: Some("main@sha1:1".into()),
         whole: true,
         known: true,
-        applied: planned.into_iter().map(|planned| (planned.id, planned.digest)).collect(),
+        applied: planned.into_iter().map(|planned| (planned.id.clone(), planned.digest)).collect(),
         due: BTreeSet::new(),
     }
 }
@@ -44,7 +46,7 @@ const BOTH: &[(&str, &str)] = &[("a", "1"), ("b", "1")];
 
 #[test]
 fn nothing_is_applied_when_nothing_changed() {
-    let decision = decide(planned(BOTH), &past(BOTH), "main@sha1:2", DriftMode::Enabled, true);
+    let decision = decide(&planned(BOTH), &past(BOTH), "main@sha1:2", DriftMode::Enabled, true);
     assert!(decision.plan.is_idle(), "{decision:?}");
     assert_eq!(decision.memory, Memory::Kept);
 }
@@ -52,7 +54,7 @@ fn nothing_is_applied_when_nothing_changed() {
 #[test]
 fn only_what_changed_is_applied_and_what_left_is_pruned() {
     let decision =
-        decide(planned(&[("a", "2"), ("c", "1")]), &past(BOTH), "main@sha1:2", DriftMode::Enabled, true);
+        decide(&planned(&[("a", "2"), ("c", "1")]), &past(BOTH), "main@sha1:2", DriftMode::Enabled, true);
     assert_eq!(applies(&decision), ["a", "c"]);
     let pruned: Vec<_> = decision.plan.prune.iter().map(|candidate| candidate.id.name.as_str()).collect();
     assert_eq!(pruned, ["b"]);
@@ -61,43 +63,46 @@ fn only_what_changed_is_applied_and_what_left_is_pruned() {
 
 #[test]
 fn without_prune_what_left_stays() {
-    let decision = decide(planned(&[("a", "1")]), &past(BOTH), "main@sha1:2", DriftMode::Enabled, false);
+    let decision = decide(&planned(&[("a", "1")]), &past(BOTH), "main@sha1:2", DriftMode::Enabled, false);
     assert!(decision.plan.prune.is_empty());
 }
 
 #[test]
 fn what_a_controller_took_is_applied_when_it_is_due() {
     let mut past = past(BOTH);
-    past.due = planned(&[("b", "1")]).into_iter().map(|planned| planned.id).collect();
-    assert_eq!(applies(&decide(planned(BOTH), &past, "main@sha1:1", DriftMode::Enabled, true)), ["b"]);
+    past.due = planned(&[("b", "1")]).into_iter().map(|planned| planned.id.clone()).collect();
+    assert_eq!(applies(&decide(&planned(BOTH), &past, "main@sha1:1", DriftMode::Enabled, true)), ["b"]);
 }
 
 #[test]
 fn without_watches_everything_is_applied_each_time() {
-    let decision = decide(planned(BOTH), &past(BOTH), "main@sha1:1", DriftMode::Disabled, true);
+    let decision = decide(&planned(BOTH), &past(BOTH), "main@sha1:1", DriftMode::Disabled, true);
     assert_eq!(applies(&decision), ["a", "b"]);
 }
 
 #[test]
 fn after_a_restart_at_the_same_revision_nothing_is_applied_but_all_is_compared() {
-    let decision = decide(planned(BOTH), &restarted(BOTH), "main@sha1:1", DriftMode::Enabled, true);
+    let decision = decide(&planned(BOTH), &restarted(BOTH), "main@sha1:1", DriftMode::Enabled, true);
     assert!(decision.plan.is_idle());
     assert_eq!(decision.memory, Memory::Unverified);
 }
 
 #[test]
 fn after_a_restart_everything_is_applied_where_it_cannot_be_known_what_was() {
-    let moved = decide(planned(BOTH), &restarted(BOTH), "main@sha1:2", DriftMode::Warn, true);
+    let moved = decide(&planned(BOTH), &restarted(BOTH), "main@sha1:2", DriftMode::Warn, true);
     assert_eq!((applies(&moved), moved.memory), (vec!["a", "b"], Memory::Witnessed));
     let failed = Past { whole: false, ..restarted(BOTH) };
-    assert_eq!(applies(&decide(planned(BOTH), &failed, "main@sha1:1", DriftMode::Enabled, true)), ["a", "b"]);
+    assert_eq!(
+        applies(&decide(&planned(BOTH), &failed, "main@sha1:1", DriftMode::Enabled, true)),
+        ["a", "b"]
+    );
     let unrecorded = restarted(&[("a", "1")]);
     assert_eq!(
-        applies(&decide(planned(BOTH), &unrecorded, "main@sha1:1", DriftMode::Enabled, true)),
+        applies(&decide(&planned(BOTH), &unrecorded, "main@sha1:1", DriftMode::Enabled, true)),
         ["a", "b"]
     );
     let never = Past { revision: None, whole: false, ..restarted(&[]) };
-    assert_eq!(decide(planned(BOTH), &never, "main@sha1:1", DriftMode::Enabled, true).memory, Memory::Fresh);
+    assert_eq!(decide(&planned(BOTH), &never, "main@sha1:1", DriftMode::Enabled, true).memory, Memory::Fresh);
 }
 
 #[test]
@@ -111,7 +116,7 @@ fn a_rendering_without_objects_is_refused_where_it_would_prune_everything() {
         .unwrap()
     };
     let (nothing, before) = (Inventory::default(), past(BOTH).inventory);
-    let refused = |object: &Kustomization, planned: &[Planned], before: &Inventory, flag: bool| {
+    let refused = |object: &Kustomization, planned: &[Arc<Planned>], before: &Inventory, flag: bool| {
         refuse_empty(object, planned, before, flag).is_err()
     };
     assert!(refused(&object(true, "false"), &[], &before, false));

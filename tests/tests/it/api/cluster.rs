@@ -61,7 +61,12 @@ impl Stand {
         let key = HashKey::new([7; 32]);
         let desired = plan::prepare(self.objects(manifests), &self.owner, &key).unwrap();
         let before = Inventory::default();
-        plan::plan(Request { desired, before: &before, selection: Selection::Everything, prunes: true })
+        plan::plan(Request {
+            desired: &desired,
+            before: &before,
+            selection: Selection::Everything,
+            prunes: true,
+        })
     }
 
     pub fn order() -> ApplyOptions {

@@ -220,7 +220,8 @@ async fn a_cluster_scoped_custom_object_of_flux_keeps_its_uid_under_a_target_nam
     let scopes = scopes.completed(&planned, &recorded);
     let desired = identity::desired(&planned, &scopes, &key).unwrap().into_owned();
     let recorded = identity::recorded(recorded, &scopes);
-    let request = Request { desired, before: &recorded, selection: Selection::Everything, prunes: true };
+    let request =
+        Request { desired: &desired, before: &recorded, selection: Selection::Everything, prunes: true };
     let plan = plan::plan(request);
     complete(&plumb_apply::execute(&stand.cluster, &plan.waves, &Stand::order()).await);
     let pruned =

@@ -120,8 +120,7 @@ fn plan_of(name: &str, value: &str) -> Arc<Planned> {
         "data": {"a": value},
     });
     let objects = vec![Object::new(object).unwrap()];
-    let planned = plan::prepare(objects, &owner().labels(), &HashKey::new([7; 32])).unwrap();
-    Arc::new(planned.into_iter().next().unwrap())
+    plan::prepare(objects, &owner().labels(), &HashKey::new([7; 32])).unwrap().remove(0)
 }
 
 impl Live {
