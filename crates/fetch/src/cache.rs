@@ -157,9 +157,9 @@ mod tests {
         let cache = Cache::new(100_000, pool.clone());
         let mut builder = MemoryTree::builder(TreeLimits::DEFAULT);
         builder.file(&RelPath::parse("a").unwrap(), Bytes::from(vec![0; 50_000]), false).unwrap();
-        let mut asked = pool.reservation("team-a", Limit { name: "files", bytes_max: 1 << 20 });
-        asked.try_grow(300_000).unwrap();
-        let used = Arc::new(cache.take_over(builder.build(), asked));
+        let mut reservation = pool.reservation("team-a", Limit { name: "files", bytes_max: 1 << 20 });
+        reservation.try_grow(300_000).unwrap();
+        let used = Arc::new(cache.take_over(builder.build(), reservation));
         cache.put("a", &used);
         assert!((50_000..200_000).contains(&pool.usage().reserved), "{:?}", pool.usage());
         cache.clear();

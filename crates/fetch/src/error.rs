@@ -43,7 +43,7 @@ pub enum FetchError {
         url: String,
     },
     /// The server answered with a status that is no success.
-    #[error("artifact server answered {status} for {url}")]
+    #[error("artifact server responded with status {status} for {url}")]
     Status {
         /// The code.
         status: u16,
@@ -59,7 +59,7 @@ pub enum FetchError {
         #[source]
         source: ConnectionError,
     },
-    /// No answer in time.
+    /// No response in time.
     #[error("download of {url} took longer than {seconds} s")]
     TimedOut {
         /// The URL of the request.

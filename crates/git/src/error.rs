@@ -212,7 +212,7 @@ pub enum GitError {
         /// Where to, as far as it may be shown.
         target: String,
     },
-    /// The server answers with something else than Git's protocol.
+    /// The server responds with something else than Git's protocol.
     #[error("unable to list remote for '{url}': the response is not one of a Git server")]
     NotGit {
         /// The repository.
@@ -229,7 +229,7 @@ pub enum GitError {
         detail: String,
     },
     /// The server answered with a status of failure.
-    #[error("unable to {action} '{url}': the server answered with status {status}")]
+    #[error("unable to {action} '{url}': the server responded with status {status}")]
     Status {
         /// What was attempted.
         action: &'static str,

@@ -249,7 +249,7 @@ impl Inner {
         let Session { conversation, found, reference, consumer } = session;
         let endpoint = conversation.endpoint().clone();
         let mut conversation = Some(conversation);
-        // A fetch that failed leaves the rest of an answer unread: the next one opens a new session.
+        // A fetch that failed leaves the rest of a response unread: the next one opens a new session.
         let mut conversation = || match conversation.take() {
             Some(open) => Ok(open),
             None => Conversation::open(&endpoint, dialer, bounds),

@@ -43,7 +43,7 @@ pub(crate) enum Fault {
         /// Where to, as far as it may be shown.
         target: String,
     },
-    /// The answer has another content type than Git's.
+    /// The response has another content type than Git's.
     NotGit,
     /// The memory of the process for what input can grow is in use.
     OverBudget(OverBudget),
@@ -216,7 +216,7 @@ impl Http for HttpTransport {
         let upload = Upload::default();
         let source = Source::Pending { request: Some(request), upload: upload.clone(), expected };
         let body = Body { shared: self.shared.clone(), source, chunk: Bytes::new() };
-        // The answer's head is not known before the request is sent, which the first read of the body does; its content type is
+        // The response's head is not known before the request is sent, which the first read of the body does; its content type is
         // checked there. gix looks for it here.
         let headers = Cursor::new(b"content-type:application/x-git-upload-pack-result\n".to_vec());
         Ok(PostResponse { post_body: upload, headers, body })
@@ -257,12 +257,12 @@ impl Shared {
         let text = match &fault {
             Fault::Interrupted => "the operation was abandoned".to_owned(),
             Fault::TimedOut => "the deadline has passed".to_owned(),
-            Fault::Status(status) => format!("the server answered with status {status}"),
+            Fault::Status(status) => format!("the server responded with status {status}"),
             Fault::Connection(error) => error.to_string(),
             Fault::OtherRepository { .. } => "the redirect is not one of the same repository".to_owned(),
-            Fault::NotGit => "the answer is not one of a Git server".to_owned(),
+            Fault::NotGit => "the response is not one of a Git server".to_owned(),
             Fault::OverBudget(over) => over.to_string(),
-            Fault::TooLarge { bytes_max } => format!("the answer is larger than {bytes_max} bytes"),
+            Fault::TooLarge { bytes_max } => format!("the response is larger than {bytes_max} bytes"),
         };
         self.state().fault = Some(fault);
         io::Error::other(text)
@@ -338,7 +338,7 @@ impl Write for Upload {
     }
 }
 
-/// The body of an answer, read as it arrives.
+/// The body of a response, read as it arrives.
 pub(crate) struct Body {
     shared: Shared,
     source: Source,

@@ -10,7 +10,7 @@ use plumb_testkit::hostile::{HostileServer, Hostility};
 use plumb_transport::{Credential, Trust, address::AddressPolicy};
 
 const TIMEOUTS: usize = 20;
-const PATIENCE: Duration = Duration::from_secs(10);
+const WAIT_MAX: Duration = Duration::from_secs(10);
 
 fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").unwrap().count()
@@ -29,13 +29,13 @@ async fn twenty_timeouts_leave_no_thread_behind() {
     for round in 0..=TIMEOUTS {
         git.find("team-a", &endpoint, &branch, Duration::from_millis(50)).await.err().unwrap();
         // The server has a thread for each connection: those are not counted.
-        assert!(server.wait_until_closed(PATIENCE), "round {round}");
+        assert!(server.wait_until_closed(WAIT_MAX), "round {round}");
         if round == 0 {
             before = threads();
         }
     }
     // A thread closes its connection a little before it ends.
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_MAX;
     // The runtime may keep one more of its blocking threads for a while.
     while git.abandoned_threads() > 0 || threads() > before + 2 {
         assert!(

@@ -1,5 +1,5 @@
-//! Artifacts over HTTP: files by their path, whole or in part. There is no listing; `GET /` answers 200 with nothing, which is what
-//! probes ask for. Only what has the place and name of an artifact is ever opened.
+//! Artifacts over HTTP: files by their path, whole or in part. There is no listing; `GET /` responds 200 with nothing, which is what
+//! probes request. Only what has the place and name of an artifact is ever opened.
 
 use std::{
     io::SeekFrom,
@@ -31,10 +31,10 @@ const CHUNK_BYTES: usize = 64 << 10;
 
 /// The server's routes.
 pub fn router(store: ArtifactStore) -> Router {
-    Router::new().fallback(answer).with_state(store)
+    Router::new().fallback(respond).with_state(store)
 }
 
-async fn answer(State(store): State<ArtifactStore>, request: Request) -> Response {
+async fn respond(State(store): State<ArtifactStore>, request: Request) -> Response {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response();
     }
@@ -203,7 +203,7 @@ mod tests {
         Fixture { router: router(store), path: format!("/{}", written.path), content, _root: root }
     }
 
-    async fn ask(
+    async fn request(
         fixture: &Fixture,
         method: &str,
         path: &str,
@@ -221,28 +221,28 @@ mod tests {
     #[tokio::test]
     async fn an_artifact_is_served_whole_or_in_part() {
         let fixture = fixture();
-        let (status, headers, body) = ask(&fixture, "GET", &fixture.path, &[]).await;
+        let (status, headers, body) = request(&fixture, "GET", &fixture.path, &[]).await;
         assert_eq!((status, &body), (StatusCode::OK, &fixture.content));
         assert_eq!(headers[header::CONTENT_LENGTH], fixture.content.len().to_string());
-        let (status, headers, body) = ask(&fixture, "HEAD", &fixture.path, &[]).await;
+        let (status, headers, body) = request(&fixture, "HEAD", &fixture.path, &[]).await;
         assert_eq!((status, body.len()), (StatusCode::OK, 0));
         assert_eq!(headers[header::CONTENT_LENGTH], fixture.content.len().to_string());
-        let (status, _, body) = ask(&fixture, "GET", &fixture.path, &[("range", "bytes=2-5")]).await;
+        let (status, _, body) = request(&fixture, "GET", &fixture.path, &[("range", "bytes=2-5")]).await;
         assert_eq!((status, body.as_slice()), (StatusCode::PARTIAL_CONTENT, &fixture.content[2..6]));
-        let (_, _, body) = ask(&fixture, "GET", &fixture.path, &[("range", "bytes=-3")]).await;
+        let (_, _, body) = request(&fixture, "GET", &fixture.path, &[("range", "bytes=-3")]).await;
         assert_eq!(body, fixture.content[fixture.content.len() - 3..]);
-        let (status, _, _) = ask(&fixture, "GET", &fixture.path, &[("range", "bytes=99999-")]).await;
+        let (status, _, _) = request(&fixture, "GET", &fixture.path, &[("range", "bytes=99999-")]).await;
         assert_eq!(status, StatusCode::RANGE_NOT_SATISFIABLE);
     }
 
     #[tokio::test]
     async fn an_unchanged_artifact_is_not_sent_again() {
         let fixture = fixture();
-        let (_, headers, _) = ask(&fixture, "GET", &fixture.path, &[]).await;
+        let (_, headers, _) = request(&fixture, "GET", &fixture.path, &[]).await;
         for (name, known) in [("if-none-match", header::ETAG), ("if-modified-since", header::LAST_MODIFIED)] {
             let value = headers[known].to_str().unwrap();
             assert_eq!(
-                ask(&fixture, "GET", &fixture.path, &[(name, value)]).await.0,
+                request(&fixture, "GET", &fixture.path, &[(name, value)]).await.0,
                 StatusCode::NOT_MODIFIED
             );
         }
@@ -251,7 +251,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_but_artifacts_is_served() {
         let fixture = fixture();
-        let (status, _, body) = ask(&fixture, "GET", "/", &[]).await;
+        let (status, _, body) = request(&fixture, "GET", "/", &[]).await;
         assert_eq!((status, body.len()), (StatusCode::OK, 0));
         for path in [
             "/gitrepository/",
@@ -263,9 +263,9 @@ mod tests {
             "/gitrepository/ns/n/%2e%2e%2f%2e%2e%2f%2e%2e%2f%2e%2e%2fetc%2fpasswd",
             "/../../etc/passwd",
         ] {
-            assert_eq!(ask(&fixture, "GET", path, &[]).await.0, StatusCode::NOT_FOUND, "{path}");
+            assert_eq!(request(&fixture, "GET", path, &[]).await.0, StatusCode::NOT_FOUND, "{path}");
         }
-        assert_eq!(ask(&fixture, "POST", &fixture.path, &[]).await.0, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(request(&fixture, "POST", &fixture.path, &[]).await.0, StatusCode::METHOD_NOT_ALLOWED);
     }
 
     #[test]

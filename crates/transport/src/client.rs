@@ -27,7 +27,7 @@ pub struct ClientConfig {
     pub addresses: Option<AddressPolicy>,
     /// How long a connection may take to come up.
     pub connect_timeout: Duration,
-    /// How long the server may be silent between two parts of an answer; none where the caller bounds its waits.
+    /// How long the server may be silent between two parts of a response; none where the caller bounds its waits.
     pub read_timeout: Option<Duration>,
     /// Whether redirects are followed.
     pub redirects: Redirects,

@@ -28,13 +28,13 @@ pub enum ConnectionError {
     /// The network does not lead there.
     #[error("no route to host")]
     Unreachable,
-    /// The connection or the answer took too long.
+    /// The connection or the response took too long.
     #[error("connection timed out")]
     TimedOut,
     /// The server ended the connection.
     #[error("connection reset by peer")]
     Reset,
-    /// The answer has an end before its end.
+    /// The response has an end before its end.
     #[error("unexpected end of the response")]
     Truncated,
     /// The certificate is signed by none that is trusted.
@@ -52,7 +52,7 @@ pub enum ConnectionError {
         /// Why.
         problem: String,
     },
-    /// The answer is no HTTP.
+    /// The response is no HTTP.
     #[error("malformed HTTP response")]
     Malformed,
     /// None of these; the innermost cause.
@@ -147,7 +147,7 @@ fn of_tls(error: &rustls::Error) -> ConnectionError {
             other => certificate(&other.to_string()),
         },
         rustls::Error::InvalidMessage(_) => {
-            ConnectionError::Tls { problem: "the server does not answer with TLS".to_owned() }
+            ConnectionError::Tls { problem: "the server does not speak TLS".to_owned() }
         }
         other => ConnectionError::Tls { problem: other.to_string() },
     }

@@ -1,6 +1,7 @@
 //! HTTP between the controllers and everyone else, bounded in both directions. For requests: which addresses connections may go
 //! to, which servers are trusted, a client with proxy, timeouts and redirects, credentials that stay with their origin, a bounded
-//! body, one cause for each connection that fails, and slots shared fairly. For answers: the bounded server. What is sent and what it means never enter.
+//! body, one cause for each connection that fails, and slots shared fairly. For responses: the bounded server. What is sent and
+//! what it means never enter.
 
 pub mod address;
 mod body;

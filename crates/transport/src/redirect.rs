@@ -14,7 +14,7 @@ pub const REDIRECTS_MAX: usize = 10;
 /// Whether a client follows redirects by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Redirects {
-    /// A redirect is an answer like any other.
+    /// A redirect is a response like any other.
     None,
     /// At most [`REDIRECTS_MAX`] are followed. Headers with credentials go to the same host and port only.
     Follow,

@@ -1,6 +1,6 @@
 //! The HTTP server under every port. Whoever reaches a port may connect, so what a client can make it hold is bounded:
 //! connections in all and of one address, the bytes and the time of the headers, the time of a whole request, and the
-//! time that a client may take nothing of an answer. What a request means never enters.
+//! time that a client may take nothing of a response. What a request means never enters.
 
 mod peers;
 mod stall;
@@ -34,7 +34,7 @@ use stall::NeverStalled;
 pub const HEADER_BYTES_MAX: usize = 64 << 10;
 /// How long the headers of a request may take, and how long a connection may be idle.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a client may take nothing of an answer.
+/// How long a client may take nothing of a response.
 pub const SEND_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long open requests may go on after the shutdown was requested.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,7 +52,7 @@ pub struct Limits {
     pub header_bytes_max: usize,
     /// How long the headers of a request may take, and how long a connection may be idle.
     pub header_timeout: Duration,
-    /// How long a client may take nothing of an answer.
+    /// How long a client may take nothing of a response.
     pub send_stall_timeout: Duration,
 }
 
@@ -76,7 +76,7 @@ pub enum Refused {
     Connections,
     /// Its headers were too large, or no HTTP.
     Headers,
-    /// It took nothing of its answer.
+    /// It took nothing of its response.
     Stalled,
 }
 
@@ -119,13 +119,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Answers every request as the router says.
+    /// Responds to every request as the router says.
     pub async fn serve_router(self, router: Router) {
         let service = move |request: Request<Incoming>, _: IpAddr| {
-            let answer = router.clone().oneshot(request.map(axum::body::Body::new));
+            let response = router.clone().oneshot(request.map(axum::body::Body::new));
             async move {
-                match answer.await {
-                    Ok(answer) => answer,
+                match response.await {
+                    Ok(response) => response,
                     Err(never) => match never {},
                 }
             }
@@ -133,7 +133,7 @@ impl Server {
         self.serve(service).await;
     }
 
-    /// Answers every request with what `service` makes of it and of the address that it came from.
+    /// Responds to every request with what `service` makes of it and of the address that it came from.
     pub async fn serve<S, F, B>(self, service: S)
     where
         S: Fn(Request<Incoming>, IpAddr) -> F + Clone + Send + Sync + 'static,
@@ -209,8 +209,8 @@ where
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     let service = service_fn(move |request| {
-        let answer = service(request, peer);
-        async { Ok::<_, Infallible>(answer.await) }
+        let response = service(request, peer);
+        async { Ok::<_, Infallible>(response.await) }
     });
     let stream = NeverStalled::new(stream, limits.send_stall_timeout);
     let mut builder = http1::Builder::new();

@@ -17,14 +17,14 @@ use crate::{
     read_body,
 };
 
-/// A server that answers each connection with the bytes that `answer` makes of the head of its request, and what it saw.
+/// A server that responds to each connection with the bytes that `response` makes of the head of its request, and what it saw.
 struct Server {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
-    fn start(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Self {
+    fn start(response: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -33,7 +33,7 @@ impl Server {
             for stream in listener.incoming() {
                 let Ok(mut stream) = stream else { return };
                 let head = read_head(&mut stream);
-                let bytes = answer(&head);
+                let bytes = response(&head);
                 heads.lock().unwrap().push(head);
                 let _ = stream.write_all(&bytes);
             }
@@ -127,7 +127,7 @@ async fn each_trouble_of_a_connection_is_one_cause_in_one_text() {
         (ends.url("/"), "unexpected end of the response"),
         (truncates.url("/"), "unexpected end of the response"),
         (garbage.url("/"), "malformed HTTP response"),
-        (format!("https://{without_tls}/"), "TLS handshake failed: the server does not answer with TLS"),
+        (format!("https://{without_tls}/"), "TLS handshake failed: the server does not speak TLS"),
         (format!("https://localhost:{tls}/"), "certificate signed by unknown authority"),
     ] {
         for _ in 0..2 {
@@ -226,8 +226,8 @@ async fn a_proxy_is_asked_with_its_own_credentials_and_may_not_be_at_a_rejected_
     let proxy = ProxyAddress::parse(&server.url(""), credential).unwrap();
     assert!(!format!("{proxy:?}").contains("s3cret"));
     let client = ClientConfig { proxy: Proxy::Address(proxy), ..config() }.build().unwrap();
-    let answer = client.get("http://git.invalid/app").send().await.unwrap().text().await.unwrap();
-    assert_eq!(answer, "by proxy");
+    let response = client.get("http://git.invalid/app").send().await.unwrap().text().await.unwrap();
+    assert_eq!(response, "by proxy");
     let head = server.seen().remove(0);
     assert!(head.starts_with("GET http://git.invalid/app "), "{head}");
     assert!(head.contains("proxy-authorization: Basic bWU6czNjcmV0\r\n"), "{head}");

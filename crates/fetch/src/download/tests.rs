@@ -1,4 +1,4 @@
-//! Downloads from a server of our own on loopback that plays a list of answers.
+//! Downloads from a server of our own on loopback that plays a list of responses.
 
 use std::sync::{
     Arc,
@@ -14,8 +14,8 @@ use tokio::{
 use super::*;
 use crate::unpack::tests::archive;
 
-/// Serves the answers in order, the last one for ever; each on its own connection.
-async fn serve(answers: Vec<Vec<u8>>) -> (String, Arc<AtomicUsize>) {
+/// Serves the responses in order, the last one for ever; each on its own connection.
+async fn serve(responses: Vec<Vec<u8>>) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let count = Arc::new(AtomicUsize::new(0));
@@ -24,11 +24,11 @@ async fn serve(answers: Vec<Vec<u8>>) -> (String, Arc<AtomicUsize>) {
         loop {
             let (mut socket, _) = listener.accept().await.unwrap();
             let at = counted.fetch_add(1, Ordering::SeqCst);
-            let answer = answers[at.min(answers.len() - 1)].clone();
+            let response = responses[at.min(responses.len() - 1)].clone();
             tokio::spawn(async move {
                 let mut request = [0; 2048];
                 let _ = socket.read(&mut request).await;
-                let _ = socket.write_all(&answer).await;
+                let _ = socket.write_all(&response).await;
             });
         }
     });
@@ -36,11 +36,11 @@ async fn serve(answers: Vec<Vec<u8>>) -> (String, Arc<AtomicUsize>) {
 }
 
 fn ok(body: &[u8]) -> Vec<u8> {
-    let mut answer =
+    let mut response =
         format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len())
             .into_bytes();
-    answer.extend_from_slice(body);
-    answer
+    response.extend_from_slice(body);
+    response
 }
 
 fn status(line: &str) -> Vec<u8> {
@@ -123,9 +123,9 @@ async fn a_server_error_is_repeated_until_it_passes_or_the_tries_are_used_up() {
 
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
-    let answer =
+    let response =
         b"HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n".to_vec();
-    let (url, _) = serve(vec![answer]).await;
+    let (url, _) = serve(vec![response]).await;
     let error = fetcher(FetchLimits::default()).fetch_from("apps", &url, &digest_of(b"x")).await.unwrap_err();
     assert!(matches!(error, FetchError::Status { status: 302, .. }), "{error:?}");
 }
@@ -135,8 +135,8 @@ async fn a_body_over_the_limit_is_refused_announced_or_not() {
     let limits = FetchLimits { archive_bytes_max: 8, ..FetchLimits::default() };
     let mut unannounced = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_vec();
     unannounced.extend_from_slice(&[0; 100]);
-    for answer in [ok(&[0; 100]), unannounced] {
-        let (url, _) = serve(vec![answer]).await;
+    for response in [ok(&[0; 100]), unannounced] {
+        let (url, _) = serve(vec![response]).await;
         let error = fetcher(limits).fetch_from("apps", &url, &digest_of(b"x")).await.unwrap_err();
         assert!(matches!(error, FetchError::TooLarge { max: 8, .. }), "{error:?}");
     }

@@ -123,9 +123,9 @@ async fn a_new_commit_is_fetched_into_the_same_mirror() {
     repository.commit("rewritten");
     assert_eq!(text(&fixture.read(&endpoint, &main()).await.unwrap(), "app.yaml"), "rewritten");
     assert_eq!(fixture.mirrors().len(), 1);
-    let asked = server.seen.lock().unwrap().len();
+    let requests = server.seen.lock().unwrap().len();
     fixture.git.find("team-a", &endpoint, &main(), TIMEOUT).await.unwrap();
-    assert_eq!(server.seen.lock().unwrap().len(), asked + 2, "a poll is two requests");
+    assert_eq!(server.seen.lock().unwrap().len(), requests + 2, "a poll is two requests");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! DNS with the policy applied to each answer: what is rejected is never connected to.
+//! DNS with the policy applied to each response: what is rejected is never connected to.
 
 use std::{error::Error, net::SocketAddr};
 

@@ -1,4 +1,4 @@
-//! A connection whose client may take nothing of an answer for a bounded time only.
+//! A connection whose client may take nothing of a response for a bounded time only.
 
 use std::{
     future::Future as _,

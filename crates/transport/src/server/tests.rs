@@ -16,17 +16,17 @@ const USUAL: Limits = Limits::of_connections(64);
 const LARGE_BYTES: usize = 64 << 20;
 
 /// A server that counts what it refuses.
-struct Stand {
+struct Fixture {
     address: std::net::SocketAddr,
     refused: Arc<Mutex<Vec<Refused>>>,
     stop: CancellationToken,
     /// A request to `/waits` has come.
     arrived: Arc<Notify>,
-    /// It is to be answered.
+    /// It is to be responded.
     go_on: Arc<Notify>,
 }
 
-async fn start(limits: Limits) -> Stand {
+async fn start(limits: Limits) -> Fixture {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, refused) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
     let (counted, stop) = (Arc::clone(&refused), CancellationToken::new());
@@ -49,10 +49,10 @@ async fn start(limits: Limits) -> Stand {
             Response::new(Full::new(body))
         }
     }));
-    Stand { address, refused, stop, arrived, go_on }
+    Fixture { address, refused, stop, arrived, go_on }
 }
 
-impl Stand {
+impl Fixture {
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
@@ -70,13 +70,13 @@ impl Stand {
     }
 }
 
-async fn ask(stream: &mut TcpStream, path: &str) {
+async fn request(stream: &mut TcpStream, path: &str) {
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
 }
 
-async fn answered(mut stream: TcpStream) -> String {
-    ask(&mut stream, "/small").await;
+async fn responded(mut stream: TcpStream) -> String {
+    request(&mut stream, "/small").await;
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();
     text
@@ -90,14 +90,14 @@ async fn ended(mut stream: TcpStream) -> bool {
 #[tokio::test]
 async fn clients_that_send_no_request_are_cut_off_and_the_next_is_served() {
     let limits = Limits { connections_max: 3, header_timeout: Duration::from_millis(50), ..USUAL };
-    let stand = start(limits).await;
-    let silent = stand.connect().await;
-    let mut slow = stand.connect().await;
+    let server = start(limits).await;
+    let silent = server.connect().await;
+    let mut slow = server.connect().await;
     slow.write_all(b"GET /small HT").await.unwrap();
-    let mut idle = stand.connect().await;
+    let mut idle = server.connect().await;
     idle.write_all(b"GET /small HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    let waits = stand.connect().await;
-    assert!(answered(waits).await.ends_with("artifact"));
+    let waits = server.connect().await;
+    assert!(responded(waits).await.ends_with("artifact"));
     assert!(ended(silent).await && ended(slow).await);
     let mut text = String::new();
     idle.read_to_string(&mut text).await.unwrap();
@@ -107,27 +107,27 @@ async fn clients_that_send_no_request_are_cut_off_and_the_next_is_served() {
 #[tokio::test]
 async fn a_client_that_reads_nothing_is_cut_off_and_the_next_is_served() {
     let limits = Limits { connections_max: 1, send_stall_timeout: Duration::from_millis(50), ..USUAL };
-    let stand = start(limits).await;
-    let mut greedy = stand.connect().await;
-    ask(&mut greedy, "/large").await;
-    let waits = stand.connect().await;
-    assert!(answered(waits).await.ends_with("artifact"));
+    let server = start(limits).await;
+    let mut greedy = server.connect().await;
+    request(&mut greedy, "/large").await;
+    let waits = server.connect().await;
+    assert!(responded(waits).await.ends_with("artifact"));
     let mut whole = Vec::new();
     let _ = greedy.read_to_end(&mut whole).await;
     assert!(whole.len() < LARGE_BYTES, "{}", whole.len());
-    assert_eq!(stand.refused(1).await, [Refused::Stalled]);
+    assert_eq!(server.refused(1).await, [Refused::Stalled]);
 }
 
 #[tokio::test]
 async fn one_address_holds_no_more_than_its_share() {
-    let stand = start(Limits { connections_per_peer_max: 1, ..USUAL }).await;
-    let mut first = stand.connect().await;
+    let server = start(Limits { connections_per_peer_max: 1, ..USUAL }).await;
+    let mut first = server.connect().await;
     first.write_all(b"GET /small HT").await.unwrap();
-    assert!(ended(stand.connect().await).await);
-    assert_eq!(stand.refused(1).await, [Refused::Connections]);
+    assert!(ended(server.connect().await).await);
+    assert_eq!(server.refused(1).await, [Refused::Connections]);
     let other = TcpSocket::new_v4().unwrap();
     other.bind("127.0.0.2:0".parse().unwrap()).unwrap();
-    assert!(answered(other.connect(stand.address).await.unwrap()).await.ends_with("artifact"));
+    assert!(responded(other.connect(server.address).await.unwrap()).await.ends_with("artifact"));
     first.write_all(b"TP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut text = String::new();
     first.read_to_string(&mut text).await.unwrap();
@@ -136,12 +136,12 @@ async fn one_address_holds_no_more_than_its_share() {
 
 #[tokio::test]
 async fn what_is_no_request_is_refused_and_whoever_goes_is_not() {
-    let stand = start(USUAL).await;
-    drop(stand.connect().await);
-    let mut garbled = stand.connect().await;
+    let server = start(USUAL).await;
+    drop(server.connect().await);
+    let mut garbled = server.connect().await;
     garbled.write_all(b"\0\0\0\0\r\n\r\n").await.unwrap();
     assert!(ended_after_an_answer(garbled).await.starts_with("HTTP/1.1 400"));
-    assert_eq!(stand.refused(1).await, [Refused::Headers]);
+    assert_eq!(server.refused(1).await, [Refused::Headers]);
 }
 
 async fn ended_after_an_answer(mut stream: TcpStream) -> String {
@@ -152,12 +152,12 @@ async fn ended_after_an_answer(mut stream: TcpStream) -> String {
 
 #[tokio::test]
 async fn requests_that_are_open_at_the_end_are_answered() {
-    let stand = start(USUAL).await;
-    let mut open = stand.connect().await;
-    ask(&mut open, "/waits").await;
-    stand.arrived.notified().await;
-    stand.stop.cancel();
-    stand.go_on.notify_one();
+    let server = start(USUAL).await;
+    let mut open = server.connect().await;
+    request(&mut open, "/waits").await;
+    server.arrived.notified().await;
+    server.stop.cancel();
+    server.go_on.notify_one();
     assert!(ended_after_an_answer(open).await.ends_with("artifact"));
 }
 
@@ -168,5 +168,5 @@ async fn a_router_answers() {
     let (on_refused, stop): (OnRefused, _) = (Arc::new(|_| {}), CancellationToken::new());
     let router = Router::new().route("/small", axum::routing::get(async || "routed"));
     tokio::spawn(Server { listener, limits: USUAL, on_refused, stop }.serve_router(router));
-    assert!(answered(TcpStream::connect(address).await.unwrap()).await.ends_with("routed"));
+    assert!(responded(TcpStream::connect(address).await.unwrap()).await.ends_with("routed"));
 }

@@ -150,7 +150,7 @@ async fn a_connection_that_fails_has_one_cause_and_the_same_text_each_time() {
         ),
         (
             as_tls,
-            "TLS handshake failed: the server does not answer with TLS (use the http:// URL if the server has no TLS)",
+            "TLS handshake failed: the server does not speak TLS (use the http:// URL if the server has no TLS)",
         ),
     ] {
         let mut fixture = Fixture::new(&url);

@@ -22,7 +22,7 @@ const REQUESTS: u64 = 3;
 /// How long the child may go on after the bytes of the moment arrived. Written files and renames fall into it.
 const AFTERMATH_MICROSECONDS: u64 = 12_000;
 /// A child that does not come as far as its moment.
-const PATIENCE: Duration = Duration::from_secs(30);
+const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The process that is killed: started by the test below, from the same binary.
 #[tokio::test]
@@ -75,12 +75,12 @@ fn kill_at(root: &Path, repository: &Repository, server: &GitServer, seeded: &mu
     });
     server.stall(Some(stall));
     let mut child = start_child(root, &repository.url);
-    arrived.recv_timeout(PATIENCE).expect("the child fetches");
+    arrived.recv_timeout(WAIT_MAX).expect("the child fetches");
     std::thread::sleep(Duration::from_micros(aftermath));
     child.kill().unwrap();
     child.wait().unwrap();
     server.stall(None);
-    format!("request {request}, {thousandths}/1000 of the answer, {aftermath} µs later")
+    format!("request {request}, {thousandths}/1000 of the response, {aftermath} µs later")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,7 +8,7 @@ use super::*;
 
 const SHORT: Duration = Duration::from_millis(300);
 /// Longer than any operation here may take, for a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(10);
+const WAIT_MAX: Duration = Duration::from_secs(10);
 const ADVERTISEMENT: &str = "application/x-git-upload-pack-advertisement";
 
 /// Some references, as a server lists them.
@@ -36,9 +36,9 @@ async fn ends_within_its_bounds(what: &str, server: &HostileServer) {
         matches!(error, GitError::TimedOut { .. } | GitError::Transport { .. } | GitError::Connection { .. }),
         "{what}: {error:?}"
     );
-    assert!(started.elapsed() < PATIENCE, "{what} took {:?}", started.elapsed());
-    assert!(server.wait_until_closed(PATIENCE), "{what}: the connection is still open");
-    let all_ended = tokio::time::timeout(PATIENCE, async {
+    assert!(started.elapsed() < WAIT_MAX, "{what} took {:?}", started.elapsed());
+    assert!(server.wait_until_closed(WAIT_MAX), "{what}: the connection is still open");
+    let all_ended = tokio::time::timeout(WAIT_MAX, async {
         while fixture.git.abandoned_threads() > 0 || fixture.git.inner.lists.used() > 0 {
             tokio::task::yield_now().await;
         }
@@ -69,7 +69,7 @@ async fn a_wait_ends_by_itself_at_the_deadline() {
     let endpoint = anonymous(&server.url());
     let thread =
         tokio::task::spawn_blocking(move || Conversation::open(&endpoint, &dialer, &bounds).map(|_| ()));
-    let error = tokio::time::timeout(PATIENCE, thread).await.expect("it ends").unwrap().unwrap_err();
+    let error = tokio::time::timeout(WAIT_MAX, thread).await.expect("it ends").unwrap().unwrap_err();
     assert!(matches!(error, GitError::TimedOut { .. }), "{error:?}");
 }
 
@@ -108,7 +108,7 @@ async fn a_namespace_on_silent_servers_leaves_slots_to_others() {
     for task in hoard {
         task.abort();
     }
-    assert!(server.wait_until_closed(PATIENCE), "an abandoned connection is closed");
+    assert!(server.wait_until_closed(WAIT_MAX), "an abandoned connection is closed");
 }
 
 #[tokio::test]

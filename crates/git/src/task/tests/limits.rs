@@ -214,7 +214,7 @@ async fn a_server_that_is_unavailable_costs_no_mirror() {
     repository.commit("Second");
     is_unavailable.store(true, std::sync::atomic::Ordering::Relaxed);
     let error = fixture.read(&endpoint, &main()).await.unwrap_err();
-    let expected = format!("unable to fetch from '{}': the server answered with status 503", repository.url);
+    let expected = format!("unable to fetch from '{}': the server responded with status 503", repository.url);
     assert_eq!(error.to_string(), expected);
     let packs = std::fs::read_dir(fixture.mirrors()[0].join("objects/pack")).unwrap().count();
     assert!(packs > 0, "the mirror is kept");

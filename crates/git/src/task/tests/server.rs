@@ -23,7 +23,7 @@ pub struct Rules {
     pub redirect: Option<String>,
     /// Whether packs are answered with 503.
     pub is_unavailable: Arc<AtomicBool>,
-    /// An answer that stops in the middle.
+    /// A response that stops in the middle.
     pub stall: Arc<Mutex<Option<Arc<Stall>>>>,
 }
 
@@ -76,7 +76,7 @@ impl GitServer {
         Self { root, url, seen, stall, _directory: directory }
     }
 
-    /// From now on, stops this answer in its middle, or none.
+    /// From now on, stops this response in its middle, or none.
     pub fn stall(&self, stall: Option<Arc<Stall>>) {
         *self.stall.lock().unwrap() = stall;
     }
