@@ -165,3 +165,14 @@ async fn a_hanging_server_costs_no_more_than_the_timeout() {
     assert!(matches!(error, FetchError::TimedOut { .. }), "{error:?}");
     assert!(fetcher(limits).fetch_from("apps", &url, &digest_of(b"x")).await.is_err());
 }
+
+#[tokio::test]
+async fn a_server_that_is_gone_is_reported_by_one_cause_in_the_same_text_each_time() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let url = format!("http://{closed}/a.tar.gz");
+    let fetcher = fetcher(FetchLimits::default());
+    for _ in 0..2 {
+        let error = fetcher.fetch_from("apps", &url, &digest_of(b"x")).await.unwrap_err();
+        assert_eq!(plumb_status::chain(&error), format!("cannot download {url}: connection refused"));
+    }
+}
