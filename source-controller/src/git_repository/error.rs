@@ -68,7 +68,13 @@ impl Classify for GitSourceError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Unsupported(error) => error.hint(),
-            Self::Secret(error) => error.hint(),
+            Self::Secret(SecretError::NotFound { .. }) => {
+                Some("create the Secret or correct spec.secretRef".to_owned())
+            }
+            Self::Secret(SecretError::BadKey { .. } | SecretError::MissingKey { .. }) => {
+                Some("correct the Secret of spec.secretRef".to_owned())
+            }
+            Self::Secret(error @ SecretError::Unreadable { .. }) => error.hint(),
             Self::Settings(error) | Self::Checkout(error) => error.hint(),
         }
     }

@@ -110,6 +110,13 @@ async fn a_rejected_request_says_whether_credentials_were_sent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_of_a_secret_that_cannot_be_used_is_named_by_secret_and_key() {
+    let mut fixture = Fixture::new("https://127.0.0.1:1/app");
+    fixture.set("secretRef", json!({"name": "git"}));
+    fixture.api.on("GET", SECRET_PATH, Response::not_found());
+    assert_eq!(
+        message(&mut fixture, "").await,
+        "failed to get secret 'apps/git': secrets \"git\" not found (create the Secret or correct spec.secretRef)"
+    );
     let client_key = "-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n";
     for (data, expect) in [
         (
@@ -126,7 +133,7 @@ async fn a_value_of_a_secret_that_cannot_be_used_is_named_by_secret_and_key() {
         fixture.secret(data);
         let summary = fixture.attempt().await;
         let expect = expect.replace("{}", "of secret 'apps/git' cannot be used");
-        let text = format!("key {expect}");
+        let text = format!("key {expect} (correct the Secret of spec.secretRef)");
         assert_eq!(ready(&summary), ("False".into(), "AuthenticationFailed".into(), text));
         assert!(!format!("{summary:?}").contains("s3cret-word"));
     }
