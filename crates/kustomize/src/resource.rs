@@ -108,6 +108,14 @@ impl Resource {
         (self.prefixes, self.suffixes) = (prefixes, suffixes);
     }
 
+    /// Whether kustomize keeps a note of it among the annotations, which are there then.
+    pub(crate) fn has_own_notes(&self) -> bool {
+        let Self { previous, prefixes, suffixes, needs_hash, is_generated, behavior, .. } = self;
+        !(previous.is_empty() && prefixes.is_empty() && suffixes.is_empty())
+            || *needs_hash
+            || *is_generated && *behavior == Behavior::Create
+    }
+
     /// Writes kustomize's notes among the annotations, for those who look there.
     pub(crate) fn write_notes(&mut self) {
         let ids =

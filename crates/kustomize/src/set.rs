@@ -262,6 +262,10 @@ fn replaced(old: &Resource, mut new: Resource) -> Result<Resource, BuildError> {
     new.suffixes.clone_from(&old.suffixes);
     new.vars.clone_from(&old.vars);
     new.needs_hash &= old.needs_hash;
+    if old.is_generated {
+        // What kustomize noted when it was made stays among its annotations.
+        new.behavior = old.behavior;
+    }
     new.is_generated |= old.is_generated;
     Ok(new)
 }

@@ -466,7 +466,9 @@ fn apply_json(
         replacements::check(resource)?;
         if remembers == Remembers::Id {
             resource.remember_id();
-            // kustomize notes the id among the annotations, so they are there, and so are its notes for those who look.
+        }
+        // kustomize notes ids among the annotations, so they are there, and so are its notes for those who look.
+        if resource.has_own_notes() {
             resource.annotations();
         }
         let reads_notes = json::reads_metadata(operations);
