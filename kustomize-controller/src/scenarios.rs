@@ -47,7 +47,7 @@ spec: {replicas: 1}
 ";
 
 /// A controller at work on one Kustomization.
-struct Stand {
+struct Fixture {
     api: Scenario,
     object: Arc<Mutex<Value>>,
     shutdown: CancellationToken,
@@ -59,7 +59,7 @@ struct Stand {
     _folder: tempfile::TempDir,
 }
 
-impl Stand {
+impl Fixture {
     async fn start(manifests: &str, edit: impl FnOnce(&mut Value), script: impl FnOnce(&Scenario)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = ArtifactStore::open(folder.path()).unwrap();
@@ -295,41 +295,41 @@ pub(crate) fn ids(status: &Value) -> BTreeSet<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_inventory_is_written_before_the_first_object_and_waves_follow_each_other() {
-    let stand = Stand::start(MANIFESTS, |_| {}, |_| {}).await;
-    let status = stand.until_ready_is("True").await;
-    let writes = stand.writes();
+    let fixture = Fixture::start(MANIFESTS, |_| {}, |_| {}).await;
+    let status = fixture.until_ready_is("True").await;
+    let writes = fixture.writes();
     assert_eq!(writes[..3], ["PATCH apps", "PATCH status", "PATCH prod"], "{writes:?}");
     assert_eq!(BTreeSet::from([writes[3].as_str(), &writes[4]]), BTreeSet::from(["PATCH a", "PATCH b"]));
     assert_eq!(writes[5..], ["PATCH web", "PATCH status"], "{writes:?}");
-    let ahead = &stand.api.matching("PATCH", STATUS)[0].body["status"];
+    let ahead = &fixture.api.matching("PATCH", STATUS)[0].body["status"];
     assert_eq!(ids(ahead), ids(&status));
     assert_eq!(ids(&status).len(), 4);
     assert_eq!(status["lastAppliedRevision"], REVISION);
-    assert_eq!(stand.api.unscripted(), [""; 0]);
-    stand.stop().await;
+    assert_eq!(fixture.api.unscripted(), [""; 0]);
+    fixture.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_touches_no_file_of_a_kustomization_costs_it_one_status_and_no_object() {
     const NEXT: &str = "main@sha1:2222222222222222222222222222222222222222";
-    let stand = Stand::start(MANIFESTS, |_| {}, |_| {}).await;
-    stand.until_ready_is("True").await;
-    stand.api.forget_calls();
-    stand.publish(&[("all.yaml", MANIFESTS), ("notes.md", "new")], NEXT);
-    stand.until_revision_is(NEXT).await;
-    assert_eq!(stand.writes(), ["PATCH status"]);
+    let fixture = Fixture::start(MANIFESTS, |_| {}, |_| {}).await;
+    fixture.until_ready_is("True").await;
+    fixture.api.forget_calls();
+    fixture.publish(&[("all.yaml", MANIFESTS), ("notes.md", "new")], NEXT);
+    fixture.until_revision_is(NEXT).await;
+    assert_eq!(fixture.writes(), ["PATCH status"]);
     // The watches for drift list whole kinds, and may begin as late as now.
     let is_of_object = |line: &String| {
         line.contains("/namespaces/") && (line.contains("configmaps") || line.contains("deployments"))
     };
-    let reads: Vec<String> = stand.api.lines().into_iter().filter(is_of_object).collect();
+    let reads: Vec<String> = fixture.api.lines().into_iter().filter(is_of_object).collect();
     assert_eq!(reads, [""; 0]);
-    stand.stop().await;
+    fixture.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_applied_when_the_inventory_cannot_be_written() {
-    let stand = Stand::start(
+    let fixture = Fixture::start(
         MANIFESTS,
         |_| {},
         |api| {
@@ -337,7 +337,7 @@ async fn nothing_is_applied_when_the_inventory_cannot_be_written() {
         },
     )
     .await;
-    let status = stand.until_ready_is("False").await;
+    let status = fixture.until_ready_is("False").await;
     assert!(
         status["conditions"][0]["message"]
             .as_str()
@@ -346,11 +346,11 @@ async fn nothing_is_applied_when_the_inventory_cannot_be_written() {
         "{status}"
     );
     assert!(
-        stand.writes().iter().all(|write| write == "PATCH apps" || write == "PATCH status"),
+        fixture.writes().iter().all(|write| write == "PATCH apps" || write == "PATCH status"),
         "{:?}",
-        stand.writes()
+        fixture.writes()
     );
-    stand.stop().await;
+    fixture.stop().await;
 }
 
 /// An older revision stands as applied, with one object.
@@ -368,11 +368,11 @@ fn applied_before(object: &mut Value) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_inventory_that_is_too_large_ends_the_old_ready_and_keeps_the_old_inventory() {
     let too_large = Response::status(413, "RequestEntityTooLarge", "limit is 3145728");
-    let stand = Stand::start(MANIFESTS, applied_before, |api| {
+    let fixture = Fixture::start(MANIFESTS, applied_before, |api| {
         api.once("PATCH", STATUS, too_large);
     })
     .await;
-    let status = stand.until_ready_is("False").await;
+    let status = fixture.until_ready_is("False").await;
     let message = status["conditions"][0]["message"].as_str().unwrap();
     for part in
         ["cannot record what is about to be applied", "bytes", "limit is 3145728", "split this Kustomization"]
@@ -380,16 +380,16 @@ async fn an_inventory_that_is_too_large_ends_the_old_ready_and_keeps_the_old_inv
         assert!(message.contains(part), "{message}");
     }
     assert_eq!(ids(&status), BTreeSet::from(["prod_old__ConfigMap".to_owned()]));
-    let writes = stand.writes();
+    let writes = fixture.writes();
     assert!(writes.iter().all(|write| write == "PATCH apps" || write == "PATCH status"), "{writes:?}");
-    stand.stop().await;
+    fixture.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rejected_object_lets_its_wave_finish_and_stops_the_rest() {
     let gone = json!({ "entries": [{ "id": "prod_old__ConfigMap", "v": "v1" }] });
     let edit = move |object: &mut Value| object["status"] = json!({ "inventory": gone });
-    let stand = Stand::start(MANIFESTS, edit, |api| {
+    let fixture = Fixture::start(MANIFESTS, edit, |api| {
         for name in ["a", "b"] {
             api.on(
                 "PATCH",
@@ -399,14 +399,14 @@ async fn a_rejected_object_lets_its_wave_finish_and_stops_the_rest() {
         }
     })
     .await;
-    let status = stand.until_ready_is("False").await;
+    let status = fixture.until_ready_is("False").await;
     let message = status["conditions"][0]["message"].as_str().unwrap();
     assert!(
         message.contains("ConfigMap/prod/a") && message.contains("ConfigMap/prod/b"),
         "all errors are listed: {message}"
     );
     assert_eq!(status["conditions"][0]["reason"], "ReconciliationFailed");
-    let writes = stand.writes();
+    let writes = fixture.writes();
     assert!(
         !writes.contains(&"PATCH web".to_owned()) && !writes.iter().any(|write| write.starts_with("DELETE")),
         "{writes:?}"
@@ -415,29 +415,29 @@ async fn a_rejected_object_lets_its_wave_finish_and_stops_the_rest() {
     assert_eq!(ids(&status).len(), 5);
     assert_eq!(status["lastAppliedRevision"], Value::Null);
     assert_eq!(status["lastAttemptedRevision"], REVISION);
-    stand.stop().await;
+    fixture.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_manifest_that_cannot_be_read_changes_nothing() {
-    let stand = Stand::start("a: [b", |_| {}, |_| {}).await;
-    let status = stand.until_ready_is("False").await;
+    let fixture = Fixture::start("a: [b", |_| {}, |_| {}).await;
+    let status = fixture.until_ready_is("False").await;
     assert_eq!(status["conditions"][0]["reason"], "BuildFailed");
     assert!(status["conditions"][0]["message"].as_str().unwrap().contains("/all.yaml:1:4"), "{status}");
-    assert_eq!(stand.writes(), ["PATCH apps", "PATCH status"]);
-    stand.stop().await;
+    assert_eq!(fixture.writes(), ["PATCH apps", "PATCH status"]);
+    fixture.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_field_that_is_not_honoured_stalls_before_anything_is_fetched() {
-    let stand =
-        Stand::start(MANIFESTS, |object| object["spec"]["serviceAccountName"] = "tenant".into(), |_| {})
+    let fixture =
+        Fixture::start(MANIFESTS, |object| object["spec"]["serviceAccountName"] = "tenant".into(), |_| {})
             .await;
-    let status = stand.until_ready_is("False").await;
+    let status = fixture.until_ready_is("False").await;
     assert_eq!(status["conditions"][0]["reason"], "UnsupportedField");
     assert!(status["conditions"].as_array().unwrap().iter().any(|condition| condition["type"] == "Stalled"));
-    assert_eq!(stand.writes(), ["PATCH apps", "PATCH status"]);
-    stand.stop().await;
+    assert_eq!(fixture.writes(), ["PATCH apps", "PATCH status"]);
+    fixture.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -446,16 +446,16 @@ async fn a_suspended_kustomization_is_not_applied() {
         object["spec"]["suspend"] = true.into();
         object["metadata"]["annotations"] = json!({ "reconcile.fluxcd.io/requestedAt": "now" });
     };
-    let stand = Stand::start(MANIFESTS, edit, |_| {}).await;
+    let fixture = Fixture::start(MANIFESTS, edit, |_| {}).await;
     tokio::time::timeout(PATIENCE, async {
-        while stand.status()["lastHandledReconcileAt"] != "now" {
+        while fixture.status()["lastHandledReconcileAt"] != "now" {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     })
     .await
     .unwrap();
-    assert_eq!(stand.writes(), ["PATCH apps", "PATCH status"]);
-    stand.stop().await;
+    assert_eq!(fixture.writes(), ["PATCH apps", "PATCH status"]);
+    fixture.stop().await;
 }
 
 mod identity;

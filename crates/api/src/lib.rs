@@ -3,7 +3,9 @@
 //!
 //! Words only: no clock, no environment, no network, no client. How a kind is reconciled never enters.
 
-mod words;
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
+mod string_enum;
 
 pub mod crd;
 pub mod event;

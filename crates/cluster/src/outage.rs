@@ -120,14 +120,14 @@ mod tests {
     use super::*;
 
     /// An API server whose answers are of the code that `code` holds at the time.
-    struct Stand {
+    struct Fixture {
         _api: Scenario,
         maps: Api<ConfigMap>,
         code: Arc<AtomicU16>,
         ends: OutageEnds,
     }
 
-    impl Stand {
+    impl Fixture {
         fn new() -> Self {
             let (api, code) = (Scenario::new(), Arc::new(AtomicU16::new(200)));
             let answered = Arc::clone(&code);
@@ -157,27 +157,27 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_end_of_an_outage_is_told_once() {
-        let mut stand = Stand::new();
-        stand.ask(200).await;
-        stand.ask(503).await;
+        let mut fixture = Fixture::new();
+        fixture.ask(200).await;
+        fixture.ask(503).await;
         tokio::time::sleep(OUTAGE_MIN).await;
-        stand.ask(504).await;
-        assert!(!stand.has_ended(), "it goes on");
-        stand.ask(200).await;
-        assert!(stand.has_ended());
-        stand.ask(200).await;
-        assert!(!stand.has_ended(), "told already");
+        fixture.ask(504).await;
+        assert!(!fixture.has_ended(), "it goes on");
+        fixture.ask(200).await;
+        assert!(fixture.has_ended());
+        fixture.ask(200).await;
+        assert!(!fixture.has_ended(), "told already");
     }
 
     #[tokio::test(start_paused = true)]
     async fn short_failures_and_answers_that_refuse_are_no_outage() {
-        let mut stand = Stand::new();
+        let mut fixture = Fixture::new();
         for code in [503, 200, 403, 500, 429] {
-            stand.ask(code).await;
+            fixture.ask(code).await;
             tokio::time::sleep(OUTAGE_MIN / 2).await;
         }
-        stand.ask(200).await;
-        assert!(!stand.has_ended());
+        fixture.ask(200).await;
+        assert!(!fixture.has_ended());
     }
 
     #[tokio::test(start_paused = true)]

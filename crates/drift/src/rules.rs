@@ -2,6 +2,8 @@
 //!
 //! Pure: everything is a value and a function of values; `now` is an argument.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 pub mod aggregate;
 pub mod attribution;
 pub mod contention;

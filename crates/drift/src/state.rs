@@ -3,6 +3,8 @@
 //!
 //! The rules (what a difference is, who made it, whether it may be corrected, when it is reported) are in [`crate::rules`].
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 mod adopt;
 mod input;
 mod kinds;

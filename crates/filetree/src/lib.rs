@@ -1,6 +1,8 @@
 //! A tree of files held in memory, and the rules for what belongs into one: paths that cannot escape, limits, ignore files,
 //! digests. Sources are read into a tree, builds read from it. No filesystem, no network and no clock ever enter here.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 pub mod digest;
 pub mod ignore;
 mod path;

@@ -3,6 +3,8 @@
 //! Pure: the object and the time are arguments. The rules are kstatus's, as Flux uses them (a Job counts once it is done, not
 //! once it runs). Waiting, watching and timeouts never enter; they belong to the adapter that reads the cluster.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 mod builtin;
 pub mod kstatus;
 mod reading;

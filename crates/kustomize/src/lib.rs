@@ -81,6 +81,8 @@
 //! more. The bytes are the same here, and [`Build::warnings`] says what happened. Differences that are left stand in
 //! `EXCEPTIONS.md` beside this crate.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 mod accumulate;
 mod build;
 mod config;

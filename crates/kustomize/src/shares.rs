@@ -33,7 +33,7 @@ pub(crate) fn settle(resource: &mut Resource) -> Vec<Spread> {
         return Vec::new();
     }
     let mut told = Told::default();
-    tell(&mut resource.value, &written, &mut told);
+    write_all(&mut resource.value, &written, &mut told);
     told.into_spreads()
 }
 
@@ -80,19 +80,19 @@ fn find(node: &Node, written: &mut HashMap<u32, Node>) {
     }
 }
 
-fn tell(node: &mut Node, written: &HashMap<u32, Node>, told: &mut Told) {
+fn write_all(node: &mut Node, written: &HashMap<u32, Node>, told: &mut Told) {
     match node {
         Node::Array(items) => {
             for (place, item) in items.iter_mut().enumerate() {
                 told.path.push(place.to_string());
-                tell(item, written, told);
+                write_all(item, written, told);
                 told.path.pop();
             }
         }
         Node::Object(map) => {
             for (key, inner) in map.iter_mut() {
                 told.path.push(key.to_owned());
-                tell(inner, written, told);
+                write_all(inner, written, told);
                 told.path.pop();
             }
         }

@@ -2,6 +2,8 @@
 //!
 //! Pure. Typed structs of Kubernetes kinds never enter: a field that we do not know must survive unchanged.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 pub mod id;
 pub mod mask;
 pub mod object;

@@ -2,6 +2,8 @@
 //! events, request bodies. Whoever holds such bytes reserves them first; what does not fit is rejected with the name of
 //! the limit and disturbs nothing else. Fixed costs of the process are not counted here.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 mod pool;
 
 pub use pool::{Limit, MemoryPool, MemoryReservation, OverBudget, Usage};

@@ -269,7 +269,7 @@ async fn transfer(
             return Err(Broken::Final(unavailable(url, limit)));
         }
         file.write_all(bytes).map_err(local)?;
-        progress.tell(tell);
+        progress.report(tell);
         Ok(())
     })
     .await
@@ -307,7 +307,7 @@ impl Progress {
     }
 
     /// Says how far it is, if that was not said lately.
-    fn tell(&mut self, tell: &dyn Fn(&str)) {
+    fn report(&mut self, tell: &dyn Fn(&str)) {
         if self.told.elapsed() < self.every {
             return;
         }

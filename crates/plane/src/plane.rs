@@ -214,7 +214,7 @@ impl Plane {
     }
 
     /// Waits in a thread of its own, since the caller may be async.
-    fn wait(&self, owned: &mut Owned, what: &str, ask: Ask) -> Result<()> {
+    fn wait(&self, owned: &mut Owned, what: &str, ask: Probe) -> Result<()> {
         let kubeconfig = self.kubeconfig(ADMIN);
         thread::scope(|scope| {
             let waiting = scope.spawn(|| {
@@ -272,7 +272,7 @@ fn found(version: &str) -> String {
     }
 }
 
-type Ask = fn(kube::Client) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send>>;
+type Probe = fn(kube::Client) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send>>;
 
 async fn is_ready(client: kube::Client) -> bool {
     let Ok(request) = http::Request::get("/readyz").body(Vec::new()) else { return false };

@@ -1,10 +1,6 @@
 //! Small objects for the tests of this crate and of drift.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::missing_panics_doc,
-    reason = "what cannot be built fails the test that wants it"
-)]
+#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "what cannot be built fails its test")]
 
 use jiff::{SignedDuration, Timestamp};
 use plumb_manifests::{Object, ObjectId};

@@ -3,6 +3,8 @@
 //! Pure: nothing here awaits, reads a clock, the environment, a file or the network; `now` is an argument.
 //! Decisions about apply order, inventory, prune and field ownership live here; carrying them out does not.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 pub mod claims;
 pub mod computed;
 pub mod diff;

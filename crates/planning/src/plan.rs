@@ -73,7 +73,7 @@ pub enum Selection<'a> {
 }
 
 /// What a plan is made from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// The complete output of an error-free build, prepared by [`prepare`].
     pub desired: &'a [Arc<Planned>],

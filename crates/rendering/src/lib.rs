@@ -2,6 +2,8 @@
 //!
 //! Pure: the variables come as an argument; reading ConfigMaps and Secrets is the caller's part.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 mod error;
 mod generate;
 mod merge;

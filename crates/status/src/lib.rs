@@ -2,7 +2,9 @@
 //! next visit it leads to.
 //!
 //! Words only: no clock, no network, no runtime. `now` and seeds are arguments, so every rule here is a table that
-//! can be tested at a desk. Wire types of single kinds and the sending of anything never enter.
+//! needs no cluster to be tested. Wire types of single kinds and the sending of anything never enter.
+
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 pub mod cadence;
 pub mod condition;

@@ -85,13 +85,13 @@ impl ConditionType for Applier {
 
 /// What an attempt has learned: one thing about one condition, the same about all, or nothing.
 #[derive(Debug, Clone)]
-struct Book<C> {
+struct Facts<C> {
     about: Option<C>,
     said: ConditionUpdate,
     progress: Option<String>,
 }
 
-impl<C: ConditionType> Ledger for Book<C> {
+impl<C: ConditionType> Ledger for Facts<C> {
     type Condition = C;
 
     fn condition(&self, condition: C) -> ConditionUpdate {
@@ -109,7 +109,7 @@ impl<C: ConditionType> Ledger for Book<C> {
 /// One attempt.
 #[derive(Debug, Clone)]
 struct Attempt<C> {
-    book: Book<C>,
+    book: Facts<C>,
     ending: AttemptOutcome<C>,
     /// Whether the spec changed before it.
     edited: bool,
@@ -154,17 +154,17 @@ fn endings<C: ConditionType>() -> Vec<AttemptOutcome<C>> {
     all
 }
 
-fn books<C: ConditionType>() -> Vec<Book<C>> {
+fn books<C: ConditionType>() -> Vec<Facts<C>> {
     let progress = Some("Building manifests".to_owned());
     let mut all = vec![
-        Book { about: None, said: ConditionUpdate::Unchanged, progress: None },
-        Book { about: None, said: ConditionUpdate::Unchanged, progress: progress.clone() },
-        Book { about: None, said: ConditionUpdate::Clear, progress: None },
+        Facts { about: None, said: ConditionUpdate::Unchanged, progress: None },
+        Facts { about: None, said: ConditionUpdate::Unchanged, progress: progress.clone() },
+        Facts { about: None, said: ConditionUpdate::Clear, progress: None },
     ];
     for about in C::ALL.iter().copied().map(Some).chain([None]) {
         for status in [ConditionStatus::True, ConditionStatus::False, ConditionStatus::Unknown] {
             let said = ConditionUpdate::Set(status, detail(Reason::NewRevision));
-            all.push(Book { about, said, progress: progress.clone() });
+            all.push(Facts { about, said, progress: progress.clone() });
         }
     }
     all

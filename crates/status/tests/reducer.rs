@@ -42,9 +42,9 @@ impl ConditionType for Kind {
 }
 
 #[derive(Default)]
-struct Book(Vec<(Kind, ConditionUpdate)>);
+struct Facts(Vec<(Kind, ConditionUpdate)>);
 
-impl Ledger for Book {
+impl Ledger for Facts {
     type Condition = Kind;
 
     fn condition(&self, condition: Kind) -> ConditionUpdate {
@@ -55,8 +55,8 @@ impl Ledger for Book {
     }
 }
 
-fn stands(condition: Kind, status: ConditionStatus) -> Book {
-    Book(vec![(
+fn stands(condition: Kind, status: ConditionStatus) -> Facts {
+    Facts(vec![(
         condition,
         ConditionUpdate::Set(status, Detail::new(Reason::HealthCheckFailed, "web is not ready")),
     )])
@@ -78,7 +78,7 @@ fn failed(condition: Option<Kind>) -> AttemptOutcome<Kind> {
 }
 
 /// The summary of an attempt at generation 1, `seconds` after the epoch, over what stood before.
-fn attempt(seconds: u64, before: &Status, book: &Book, ending: &AttemptOutcome<Kind>) -> Summary {
+fn attempt(seconds: u64, before: &Status, book: &Facts, ending: &AttemptOutcome<Kind>) -> Summary {
     let before = Before {
         generation: 1,
         requested_at: None,
@@ -96,7 +96,13 @@ fn shown(status: &Status) -> Vec<String> {
 }
 
 #[track_caller]
-fn check(before: &Status, book: &Book, ending: &AttemptOutcome<Kind>, expect: &[&str], next: Next) -> Status {
+fn check(
+    before: &Status,
+    book: &Facts,
+    ending: &AttemptOutcome<Kind>,
+    expect: &[&str],
+    next: Next,
+) -> Status {
     let summary = attempt(9, before, book, ending);
     let status = summary.status.expect("the object is still there");
     assert_eq!(shown(&status), expect);
@@ -105,14 +111,14 @@ fn check(before: &Status, book: &Book, ending: &AttemptOutcome<Kind>, expect: &[
 }
 
 fn after(ending: &AttemptOutcome<Kind>) -> Status {
-    let summary = attempt(1, &Status::default(), &Book::default(), ending);
+    let summary = attempt(1, &Status::default(), &Facts::default(), ending);
     summary.status.expect("the object is still there")
 }
 
 #[test]
 fn a_success_is_ready_at_its_generation() {
     let expect = ["Ready=True/ReconciliationSucceeded"];
-    let status = check(&Status::default(), &Book::default(), &applied(), &expect, Next::Interval);
+    let status = check(&Status::default(), &Facts::default(), &applied(), &expect, Next::Interval);
     assert_eq!(status.observed_generation, 1);
 }
 
@@ -124,7 +130,7 @@ fn a_failure_names_its_condition_and_is_tried_again() {
         "Reconciling=True/ProgressingWithRetry",
     ];
     let ending = failed(Some(Kind::FetchFailed));
-    let status = check(&Status::default(), &Book::default(), &ending, &expect, Next::Backoff);
+    let status = check(&Status::default(), &Facts::default(), &ending, &expect, Next::Backoff);
     assert_eq!(status.observed_generation, -1, "what failed is not observed");
 }
 
@@ -135,14 +141,14 @@ fn a_stall_is_observed_and_waits_for_a_change() {
         detail: Detail::new(Reason::UnsupportedField, "spec.verify"),
     };
     let expect = ["Ready=False/UnsupportedField", "Stalled=True/UnsupportedField"];
-    let status = check(&after(&failed(None)), &Book::default(), &ending, &expect, Next::Never);
+    let status = check(&after(&failed(None)), &Facts::default(), &ending, &expect, Next::Never);
     assert_eq!(status.observed_generation, 1);
 }
 
 #[test]
 fn a_success_clears_what_failed_before() {
     let before = after(&failed(Some(Kind::FetchFailed)));
-    check(&before, &Book::default(), &applied(), &["Ready=True/ReconciliationSucceeded"], Next::Interval);
+    check(&before, &Facts::default(), &applied(), &["Ready=True/ReconciliationSucceeded"], Next::Interval);
 }
 
 #[test]
@@ -161,32 +167,32 @@ fn drift_stands_beside_ready_and_goes_when_it_is_over() {
     let book = stands(Kind::Drifted, ConditionStatus::True);
     let expect = ["Ready=True/ReconciliationSucceeded", "Drifted=True/HealthCheckFailed"];
     let status = check(&Status::default(), &book, &applied(), &expect, Next::Interval);
-    let over = Book(vec![(Kind::Drifted, ConditionUpdate::Clear)]);
+    let over = Facts(vec![(Kind::Drifted, ConditionUpdate::Clear)]);
     check(&status, &over, &AttemptOutcome::Suspended, &["Ready=True/ReconciliationSucceeded"], Next::Never);
 }
 
 #[test]
 fn the_same_success_again_changes_nothing_and_tells_nothing() {
-    let first = attempt(1, &Status::default(), &Book::default(), &applied());
+    let first = attempt(1, &Status::default(), &Facts::default(), &applied());
     assert_eq!(first.events.len(), 1, "the first is told");
     let status = first.status.unwrap();
-    let again = attempt(2, &status, &Book::default(), &applied());
+    let again = attempt(2, &status, &Facts::default(), &applied());
     assert_eq!((again.status, again.events), (Some(status), Vec::new()));
 }
 
 #[test]
 fn the_same_failure_again_is_told_once() {
-    let first = attempt(1, &Status::default(), &Book::default(), &failed(None));
+    let first = attempt(1, &Status::default(), &Facts::default(), &failed(None));
     let told: Vec<_> = first.events.iter().map(|event| (event.severity, event.reason)).collect();
     assert_eq!(told, [(Severity::Error, Reason::GitOperationFailed)]);
     let status = first.status.unwrap();
-    let again = attempt(2, &status, &Book::default(), &failed(None));
+    let again = attempt(2, &status, &Facts::default(), &failed(None));
     assert_eq!((again.status, again.events), (Some(status), Vec::new()));
 }
 
 #[test]
 fn a_recovery_is_told() {
-    let events = attempt(2, &after(&failed(None)), &Book::default(), &applied()).events;
+    let events = attempt(2, &after(&failed(None)), &Facts::default(), &applied()).events;
     let told: Vec<_> = events.iter().map(|event| (event.severity, event.message.as_str())).collect();
     assert_eq!(told, [(Severity::Info, "Applied revision: main@sha1:1")]);
 }
@@ -203,7 +209,7 @@ fn work_shown_in_between_does_not_make_the_same_failure_news() {
     };
     let working = in_progress(&before, "Reconciliation in progress", "Fetching");
     assert_eq!(shown(&working), ["Ready=Unknown/Progressing", "Reconciling=True/Progressing"]);
-    let summary = summarize(&Before { current: &working, ..before }, &Book::default(), &failed(None));
+    let summary = summarize(&Before { current: &working, ..before }, &Facts::default(), &failed(None));
     assert!(summary.events.is_empty(), "news is judged by what stood when the attempt began");
 }
 
@@ -222,7 +228,7 @@ fn only_a_newer_attempt_leaves_a_request_open() {
             current: &Status::default(),
             now: Timestamp::UNIX_EPOCH,
         };
-        let status = summarize(&before, &Book::default(), &ending).status.unwrap();
+        let status = summarize(&before, &Facts::default(), &ending).status.unwrap();
         assert_eq!(status.last_handled_reconcile_at.as_deref(), expect, "{ending:?}");
     }
 }
@@ -240,7 +246,7 @@ impl Ledger for Changed {
 
 #[test]
 fn an_attempt_that_was_cut_off_half_way_leaves_no_ready_of_before() {
-    let stands = attempt(0, &Status::default(), &Book::default(), &applied()).status.unwrap();
+    let stands = attempt(0, &Status::default(), &Facts::default(), &applied()).status.unwrap();
     assert!(stands.ready().is_some_and(Condition::is_true));
     let before = Before {
         generation: 1,
@@ -252,7 +258,7 @@ fn an_attempt_that_was_cut_off_half_way_leaves_no_ready_of_before() {
     let superseded = AttemptOutcome::Superseded { by: "main@sha1:2".to_owned() };
     let status = summarize(&before, &Changed, &superseded).status.unwrap();
     assert_eq!(status.ready().map(|ready| ready.status), Some(ConditionStatus::Unknown));
-    let idle = summarize(&before, &Book::default(), &superseded).status.unwrap();
+    let idle = summarize(&before, &Facts::default(), &superseded).status.unwrap();
     assert!(idle.ready().is_some_and(Condition::is_true), "what changed nothing leaves what stands");
 }
 
@@ -267,15 +273,15 @@ fn a_suspended_object_keeps_what_was_said_of_it() {
 #[test]
 fn the_time_of_a_condition_moves_only_with_what_it_says() {
     let first = after(&failed(None));
-    let again = attempt(7, &first, &Book::default(), &failed(None)).status.unwrap();
+    let again = attempt(7, &first, &Facts::default(), &failed(None)).status.unwrap();
     assert_eq!(again.ready().unwrap().last_transition_time.as_second(), 1);
-    let other = attempt(7, &first, &Book::default(), &applied()).status.unwrap();
+    let other = attempt(7, &first, &Facts::default(), &applied()).status.unwrap();
     assert_eq!(other.ready().unwrap().last_transition_time.as_second(), 7);
 }
 
 #[test]
 fn what_is_gone_has_no_status_and_no_next_visit() {
-    let summary = attempt(1, &after(&applied()), &Book::default(), &AttemptOutcome::Gone);
+    let summary = attempt(1, &after(&applied()), &Facts::default(), &AttemptOutcome::Gone);
     assert_eq!(summary, Summary { status: None, events: Vec::new(), next: Next::Never });
 }
 

@@ -22,7 +22,7 @@ use super::{Context, facts, health, retyped};
 use crate::kind::Kustomizations;
 
 /// How an attempt that did not fail went.
-enum Course {
+enum AttemptEnd {
     Done(Receipt),
     Superseded,
 }
@@ -36,8 +36,8 @@ pub async fn reconcile(
     let spec = &visit.object().spec;
     let (took, now) = (visit.took(), visit.now());
     match outcome {
-        Ok(Course::Superseded) => superseded(visit),
-        Ok(Course::Done(receipt)) => {
+        Ok(AttemptEnd::Superseded) => superseded(visit),
+        Ok(AttemptEnd::Done(receipt)) => {
             let mut ledger = visit.ledger();
             ledger.note_history(Reason::ReconciliationSucceeded, now, took);
             ledger.note_applied();
@@ -82,7 +82,10 @@ pub fn superseded(visit: &Visit<Kustomizations>) -> AttemptOutcome<Kustomization
     AttemptOutcome::Superseded { by: if by.is_empty() { "a newer revision".to_owned() } else { by } }
 }
 
-async fn attempt(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Result<Course, KustomizationError> {
+async fn attempt(
+    visit: &Visit<Kustomizations>,
+    kind: &Kustomizations,
+) -> Result<AttemptEnd, KustomizationError> {
     let (object, context) = (visit.object(), kind.context.as_ref());
     let timeout = object.spec.effective_timeout();
     let retry = GoDuration::from(context.requeue).to_string();
@@ -95,7 +98,7 @@ async fn attempt(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Result
     let Ok(built) =
         visit.unless_superseded(build(object, artifact, context, &retry, Some(visit.worker()))).await
     else {
-        return Ok(Course::Superseded);
+        return Ok(AttemptEnd::Superseded);
     };
     let built = built.inspect_err(|error| {
         // Found, but not built: the revision was tried.
@@ -126,15 +129,15 @@ async fn attempt(visit: &Visit<Kustomizations>, kind: &Kustomizations) -> Result
         .await
         .map_err(|error| retyped::explain(error, &built.retyped))?;
     if receipt == Receipt::Superseded {
-        return Ok(Course::Superseded);
+        return Ok(AttemptEnd::Superseded);
     }
     restore(object, visit, kind);
     if visit.forced() && valid.mode != DriftMode::Disabled {
         context.drift.step(Input::Audit(owner));
     }
     match health::health(&valid, &planned, visit, context).await? {
-        Some(()) => Ok(Course::Done(receipt)),
-        None => Ok(Course::Superseded),
+        Some(()) => Ok(AttemptEnd::Done(receipt)),
+        None => Ok(AttemptEnd::Superseded),
     }
 }
 

@@ -45,39 +45,39 @@ fn in_namespace(inventory: &'static [&'static str]) -> impl FnOnce(&mut Value) {
     }
 }
 
-fn on_gates(stand: &Stand) -> Vec<String> {
-    let lines = stand.api.lines();
+fn on_gates(fixture: &Fixture) -> Vec<String> {
+    let lines = fixture.api.lines();
     lines.into_iter().filter(|line| line.contains("gates") && !line.starts_with("GET")).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_flux_recorded_without_a_namespace_is_taken_over_and_not_deleted() {
-    let stand = Stand::start(GATE, in_namespace(&["_g1_net.test_Gate"]), gates).await;
-    let status = stand.until_ready_is("True").await;
-    assert_eq!(on_gates(&stand), [format!("PATCH {GATES}/g1")]);
+    let fixture = Fixture::start(GATE, in_namespace(&["_g1_net.test_Gate"]), gates).await;
+    let status = fixture.until_ready_is("True").await;
+    assert_eq!(on_gates(&fixture), [format!("PATCH {GATES}/g1")]);
     assert_eq!(
-        stand.api.matching("PATCH", &format!("{GATES}/g1"))[0].body["metadata"].get("namespace"),
+        fixture.api.matching("PATCH", &format!("{GATES}/g1"))[0].body["metadata"].get("namespace"),
         None
     );
     assert_eq!(ids(&status), BTreeSet::from(["_g1_net.test_Gate".to_owned()]));
-    assert_eq!(stand.api.unscripted(), [""; 0]);
-    stand.stop().await;
+    assert_eq!(fixture.api.unscripted(), [""; 0]);
+    fixture.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_entry_with_a_namespace_of_an_earlier_version_is_the_same_object() {
     let both = &["apps_g1_net.test_Gate", "_g1_net.test_Gate", "other_g1_net.test_Gate"];
-    let stand = Stand::start(GATE, in_namespace(both), gates).await;
-    let status = stand.until_ready_is("True").await;
-    assert_eq!(on_gates(&stand), [format!("PATCH {GATES}/g1")]);
+    let fixture = Fixture::start(GATE, in_namespace(both), gates).await;
+    let status = fixture.until_ready_is("True").await;
+    assert_eq!(on_gates(&fixture), [format!("PATCH {GATES}/g1")]);
     assert_eq!(ids(&status), BTreeSet::from(["_g1_net.test_Gate".to_owned()]));
-    stand.stop().await;
+    fixture.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn drift_of_a_cluster_scoped_custom_object_under_a_target_namespace_is_corrected() {
     let (feed, watch) = Response::feed();
-    let stand = Stand::start(GATE, in_namespace(&[]), |api| {
+    let fixture = Fixture::start(GATE, in_namespace(&[]), |api| {
         gates(api);
         let gone = json!({
             "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404,
@@ -88,20 +88,20 @@ async fn drift_of_a_cluster_scoped_custom_object_under_a_target_namespace_is_cor
         api.once("GET", GATES, Response::list("meta.k8s.io/v1", "PartialObjectMetadataList", &[]));
     })
     .await;
-    let status = stand.until_ready_is("True").await;
+    let status = fixture.until_ready_is("True").await;
     assert_eq!(ids(&status), BTreeSet::from(["_g1_net.test_Gate".to_owned()]));
     let metadata = json!({ "name": "g1", "uid": "u", "resourceVersion": "5" });
     let gone =
         json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata });
     let waited = tokio::time::timeout(PATIENCE, async {
-        while on_gates(&stand).len() < 2 {
+        while on_gates(&fixture).len() < 2 {
             feed.send("DELETED", &gone);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
-    waited.await.unwrap_or_else(|_| panic!("not recreated: {:#?}", stand.api.lines()));
-    assert_eq!(on_gates(&stand)[1], format!("PATCH {GATES}/g1"));
-    stand.stop().await;
+    waited.await.unwrap_or_else(|_| panic!("not recreated: {:#?}", fixture.api.lines()));
+    assert_eq!(on_gates(&fixture)[1], format!("PATCH {GATES}/g1"));
+    fixture.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,7 +114,7 @@ metadata: {name: 'team:b'}
 ";
     let recorded =
         &["apps_team__b_rbac.authorization.k8s.io_Role", "apps_team%5F%5Fb_rbac.authorization.k8s.io_Role"];
-    let stand = Stand::start(role, in_namespace(recorded), |api| {
+    let fixture = Fixture::start(role, in_namespace(recorded), |api| {
         gates(api);
         api.on("PATCH", &format!("{ROLES}/*"), Response::with(applied));
         api.on("GET", "/apis/rbac.authorization.k8s.io/v1/roles", Response::silence());
@@ -132,8 +132,8 @@ metadata: {name: 'team:b'}
         api.on("DELETE", &format!("{ROLES}/team__b"), Response::ok(json!({ "kind": "Status", "status": "Success" })));
     })
     .await;
-    let status = stand.until_ready_is("True").await;
-    let writes: Vec<String> = stand
+    let status = fixture.until_ready_is("True").await;
+    let writes: Vec<String> = fixture
         .api
         .lines()
         .into_iter()
@@ -143,5 +143,5 @@ metadata: {name: 'team:b'}
     assert!(writes[0].starts_with("PATCH") && !writes[0].contains("__"), "{writes:?}");
     assert_eq!(writes[1], format!("DELETE {ROLES}/team__b"));
     assert_eq!(ids(&status), BTreeSet::from(["apps_team__b_rbac.authorization.k8s.io_Role".to_owned()]));
-    stand.stop().await;
+    fixture.stop().await;
 }

@@ -6,7 +6,7 @@ use super::*;
 const NEXT: &str = "main@sha1:2222222222222222222222222222222222222222";
 const A: &str = "/api/v1/namespaces/prod/configmaps/a";
 
-impl Stand {
+impl Fixture {
     /// Moves the clock on until this fits, second by second. How many seconds that took, or none if it took more than `most`.
     async fn seconds_until(&self, most: u64, fits: impl Fn(&Self) -> bool) -> Option<u64> {
         for second in 0..=most {
@@ -40,23 +40,23 @@ impl Stand {
 #[tokio::test]
 async fn an_apply_that_is_never_answered_ends_the_attempt_soon_after_its_timeout_and_is_named() {
     let edit = |object: &mut Value| object["spec"]["timeout"] = "30s".into();
-    let stand = Stand::start(MANIFESTS, edit, |api| {
+    let fixture = Fixture::start(MANIFESTS, edit, |api| {
         api.on("PATCH", A, Response::silence());
     })
     .await;
-    stand.until_a_is_asked_for().await;
-    let failed = |stand: &Stand| stand.status()["conditions"][0]["status"] == "False";
-    assert!(stand.seconds_until(45, failed).await.is_some(), "{:#}", stand.status());
-    let message = stand.status()["conditions"][0]["message"].to_string();
+    fixture.until_a_is_asked_for().await;
+    let failed = |fixture: &Fixture| fixture.status()["conditions"][0]["status"] == "False";
+    assert!(fixture.seconds_until(45, failed).await.is_some(), "{:#}", fixture.status());
+    let message = fixture.status()["conditions"][0]["message"].to_string();
     // 40 s, and what passes while the clock is not moved by hand.
     let named = "ConfigMap/prod/a apply failed: the API server did not answer within 4";
     assert!(message.contains(named), "{message}");
-    stand.stop().await;
+    fixture.stop().await;
 }
 
 #[tokio::test]
 async fn a_newer_revision_waits_for_no_old_write_and_repeats_it_when_it_can_come_no_more() {
-    let stand = Stand::start(
+    let fixture = Fixture::start(
         MANIFESTS,
         |_| {},
         |api| {
@@ -64,26 +64,30 @@ async fn a_newer_revision_waits_for_no_old_write_and_repeats_it_when_it_can_come
         },
     )
     .await;
-    stand.until_a_is_asked_for().await;
-    stand.publish(&[("all.yaml", MANIFESTS), ("notes.md", "new")], NEXT);
-    let applied = |stand: &Stand| stand.status()["lastAppliedRevision"] == NEXT;
-    let took = stand.seconds_until(30, applied).await;
-    assert!(took.is_some(), "{:#}\n{:#?}", stand.status(), stand.api.lines());
-    assert_eq!(stand.applies_of_a(), 2, "the same content is applied again");
+    fixture.until_a_is_asked_for().await;
+    fixture.publish(&[("all.yaml", MANIFESTS), ("notes.md", "new")], NEXT);
+    let applied = |fixture: &Fixture| fixture.status()["lastAppliedRevision"] == NEXT;
+    let took = fixture.seconds_until(30, applied).await;
+    assert!(took.is_some(), "{:#}\n{:#?}", fixture.status(), fixture.api.lines());
+    assert_eq!(fixture.applies_of_a(), 2, "the same content is applied again");
     // Until the server has given up on the first one, it may still come after the second one.
-    let repeated = stand.seconds_until(70, |stand| stand.applies_of_a() == 3).await;
-    assert!(repeated.is_some_and(|seconds| seconds > 30), "{repeated:?} {:#?}", stand.api.lines());
-    assert_eq!(stand.seconds_until(100, |stand| stand.applies_of_a() > 3).await, None, "once is enough");
+    let repeated = fixture.seconds_until(70, |fixture| fixture.applies_of_a() == 3).await;
+    assert!(repeated.is_some_and(|seconds| seconds > 30), "{repeated:?} {:#?}", fixture.api.lines());
+    assert_eq!(
+        fixture.seconds_until(100, |fixture| fixture.applies_of_a() > 3).await,
+        None,
+        "once is enough"
+    );
     let failed = |call: &Call| call.body["status"]["conditions"][0]["status"] == "False";
-    assert!(!stand.api.matching("PATCH", STATUS).iter().any(failed));
-    stand.stop().await;
+    assert!(!fixture.api.matching("PATCH", STATUS).iter().any(failed));
+    fixture.stop().await;
 }
 
 #[tokio::test]
 async fn what_leaves_git_while_its_apply_is_unanswered_stays_in_the_inventory_until_it_can_come_no_more() {
     let without_a =
         MANIFESTS.replace("metadata: {name: a, namespace: prod}", "metadata: {name: c, namespace: prod}");
-    let stand = Stand::start(
+    let fixture = Fixture::start(
         MANIFESTS,
         |_| {},
         |api| {
@@ -97,18 +101,18 @@ async fn what_leaves_git_while_its_apply_is_unanswered_stays_in_the_inventory_un
         },
     )
     .await;
-    stand.until_a_is_asked_for().await;
-    stand.publish(&[("all.yaml", &without_a)], NEXT);
-    let applied = |stand: &Stand| stand.status()["lastAppliedRevision"] == NEXT;
-    assert!(stand.seconds_until(30, applied).await.is_some(), "{:#}", stand.status());
-    let has_a = |stand: &Stand| ids(&stand.status()).contains("prod_a__ConfigMap");
-    assert!(has_a(&stand), "the server may still create it");
-    let said = stand.status()["conditions"][0]["message"].to_string();
+    fixture.until_a_is_asked_for().await;
+    fixture.publish(&[("all.yaml", &without_a)], NEXT);
+    let applied = |fixture: &Fixture| fixture.status()["lastAppliedRevision"] == NEXT;
+    assert!(fixture.seconds_until(30, applied).await.is_some(), "{:#}", fixture.status());
+    let has_a = |fixture: &Fixture| ids(&fixture.status()).contains("prod_a__ConfigMap");
+    assert!(has_a(&fixture), "the server may still create it");
+    let said = fixture.status()["conditions"][0]["message"].to_string();
     assert!(
         said.contains("ConfigMap/prod/a is kept: the API server has not answered a write of it"),
         "{said}"
     );
-    let released = stand.seconds_until(120, |stand| !has_a(stand)).await;
+    let released = fixture.seconds_until(120, |fixture| !has_a(fixture)).await;
     assert!(released.is_some_and(|seconds| seconds > 30), "{released:?}");
-    stand.stop().await;
+    fixture.stop().await;
 }

@@ -16,8 +16,8 @@ async fn a_health_check_on_a_kind_that_cannot_exist_fails_at_once_with_the_remed
         checks("v1", "Deployment")(object);
         object["spec"]["timeout"] = "1h".into();
     };
-    let stand = Stand::start(MANIFESTS, edit, |_| {}).await;
-    let status = stand.until_ready_is("False").await;
+    let fixture = Fixture::start(MANIFESTS, edit, |_| {}).await;
+    let status = fixture.until_ready_is("False").await;
     let ready = &status["conditions"][0];
     assert_eq!(ready["reason"], "HealthCheckFailed");
     assert_eq!(
@@ -25,22 +25,22 @@ async fn a_health_check_on_a_kind_that_cannot_exist_fails_at_once_with_the_remed
         "health check failed after 0s: no matches for kind \"Deployment\" in version \"v1\": set \
          spec.healthChecks[0].apiVersion to apps/v1"
     );
-    stand.stop().await;
+    fixture.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_health_check_on_a_kind_that_may_come_says_what_it_waits_for() {
-    let stand = Stand::start(MANIFESTS, checks("net.test/v1", "Gate"), |_| {}).await;
+    let fixture = Fixture::start(MANIFESTS, checks("net.test/v1", "Gate"), |_| {}).await;
     let waited = tokio::time::timeout(PATIENCE, async {
         let waits = |call: &Call| {
             call.body.to_string().contains("Waiting for the cluster to serve Gate (net.test/v1)")
         };
-        while !stand.api.matching("PATCH", STATUS).iter().any(waits) {
+        while !fixture.api.matching("PATCH", STATUS).iter().any(waits) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
-    waited.await.unwrap_or_else(|_| panic!("nothing is said: {:#}", stand.status()));
-    stand.stop().await;
+    waited.await.unwrap_or_else(|_| panic!("nothing is said: {:#}", fixture.status()));
+    fixture.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,7 +52,7 @@ metadata: {name: migrate, namespace: prod}
 spec: {ttlSecondsAfterFinished: 0, template: {spec: {restartPolicy: Never, containers: [{name: a, image: a}]}}}
 ";
     let edit = |object: &mut Value| object["spec"]["wait"] = true.into();
-    let stand = Stand::start(job, edit, |api| {
+    let fixture = Fixture::start(job, edit, |api| {
         let kinds = json!({ "metadata": { "name": "batch" }, "versions": [{
             "version": "v1", "freshness": "Current", "resources": [{
                 "resource": "jobs", "responseKind": { "group": "batch", "version": "v1", "kind": "Job" },
@@ -71,8 +71,8 @@ spec: {ttlSecondsAfterFinished: 0, template: {spec: {restartPolicy: Never, conta
         listed_as_none(api, "/apis/batch/v1/namespaces/prod/jobs");
     })
     .await;
-    stand.until_ready_is("True").await;
-    stand.stop().await;
+    fixture.until_ready_is("True").await;
+    fixture.stop().await;
 }
 
 fn listed_as_none(api: &Scenario, path: &str) {

@@ -3,20 +3,20 @@
 use super::*;
 
 /// The texts of the events of a reason.
-fn events(stand: &Stand, reason: &str) -> Vec<String> {
-    let posted = stand.api.matching("POST", "/api/v1/namespaces/flux-system/events");
+fn events(fixture: &Fixture, reason: &str) -> Vec<String> {
+    let posted = fixture.api.matching("POST", "/api/v1/namespaces/flux-system/events");
     let of_reason = posted.iter().filter(|call| call.body["reason"] == reason);
     of_reason.map(|call| call.body["message"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
-async fn until_events(stand: &Stand, reason: &str, count: usize) -> Vec<String> {
+async fn until_events(fixture: &Fixture, reason: &str, count: usize) -> Vec<String> {
     let waited = tokio::time::timeout(PATIENCE, async {
-        while events(stand, reason).len() < count {
+        while events(fixture, reason).len() < count {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
-    waited.await.unwrap_or_else(|_| panic!("{:#?}", events(stand, reason)));
-    events(stand, reason)
+    waited.await.unwrap_or_else(|_| panic!("{:#?}", events(fixture, reason)));
+    events(fixture, reason)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -27,22 +27,22 @@ async fn warnings_of_a_build_become_one_normal_event_for_each_revision() {
             "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: prod}\n$patch: replace\n";
         object["spec"]["patches"] = json!([{ "patch": patch }]);
     };
-    let stand = Stand::start(MANIFESTS, patched, |_| {}).await;
-    stand.until_ready_is("True").await;
-    let first = until_events(&stand, "BuildWarning", 1).await;
+    let fixture = Fixture::start(MANIFESTS, patched, |_| {}).await;
+    fixture.until_ready_is("True").await;
+    let first = until_events(&fixture, "BuildWarning", 1).await;
     assert!(
         first[0].starts_with(&format!("built revision {REVISION} with warnings (1)\nspec.patches[0]: ")),
         "{first:?}"
     );
-    stand.publish(&[("all.yaml", MANIFESTS), ("notes.md", "new")], NEXT);
-    stand.until_revision_is(NEXT).await;
-    let all = until_events(&stand, "BuildWarning", 2).await;
+    fixture.publish(&[("all.yaml", MANIFESTS), ("notes.md", "new")], NEXT);
+    fixture.until_revision_is(NEXT).await;
+    let all = until_events(&fixture, "BuildWarning", 2).await;
     assert!(all[1].contains(NEXT), "{all:?}");
     assert_eq!(all.len(), 2, "{all:?}");
-    let posted = stand.api.matching("POST", "/api/v1/namespaces/flux-system/events");
+    let posted = fixture.api.matching("POST", "/api/v1/namespaces/flux-system/events");
     let warned = posted.iter().find(|call| call.body["reason"] == "BuildWarning").unwrap();
     assert_eq!(warned.body["type"], "Normal");
-    stand.stop().await;
+    fixture.stop().await;
 }
 
 /// The API server sees a number where a text is wanted, and neither its message nor the manifest says where it is from.
@@ -58,13 +58,13 @@ async fn a_text_that_a_substitution_made_a_number_is_rejected_with_its_variable_
         let path = "/api/v1/namespaces/prod/configmaps/a";
         api.on("PATCH", path, Response::status(500, "InternalError", message));
     };
-    let stand = Stand::start(MANIFEST, substitute, refuse).await;
-    let status = stand.until_ready_is("False").await;
+    let fixture = Fixture::start(MANIFEST, substitute, refuse).await;
+    let status = fixture.until_ready_is("False").await;
     let message = status["conditions"][0]["message"].as_str().unwrap();
     assert!(
         message.contains(".data.n holds ${n}, whose value is not a text")
             && message.contains("as in n: '\"value\"'"),
         "{message}"
     );
-    stand.stop().await;
+    fixture.stop().await;
 }

@@ -18,6 +18,19 @@ struct Layers {
     forbidden: BTreeMap<String, BTreeSet<String>>,
     #[serde(default)]
     pure_parts: Vec<PurePart>,
+    #[serde(default)]
+    only_in: Vec<OnlyIn>,
+}
+
+/// Code that stands in these files alone.
+#[derive(Deserialize)]
+struct OnlyIn {
+    /// The text.
+    text: String,
+    /// Where it may stand: files, and folders with all that is in them; from the root. Tests may have it everywhere.
+    files: Vec<String>,
+    /// What that keeps true.
+    reason: String,
 }
 
 /// Part of a crate that is pure though the crate is not.
@@ -63,6 +76,8 @@ pub fn run(root: &Path) -> Result<Outcome> {
     for part in &layers.pure_parts {
         breaches.extend(impure_lines(root, &layers, part)?);
     }
+    breaches.extend(unguarded(root, &layers)?);
+    breaches.extend(strays(root, &layers)?);
     if breaches.is_empty() { Ok(Outcome::Passed) } else { bail!("\n  {}", breaches.join("\n  ")) }
 }
 
@@ -80,6 +95,51 @@ fn impure_lines(root: &Path, layers: &Layers, part: &PurePart) -> Result<Vec<Str
         for (number, line) in (1..).zip(text.lines()) {
             if let Some(name) = impure_name(line, &names, &part.allowed) {
                 found.push(format!("{}:{number}: a pure part must not use {name}", path.display()));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The attribute with which clippy holds a pure crate to `clippy.toml`.
+const GUARD: &str = "#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]";
+
+/// Roots of pure crates and parts without [`GUARD`].
+fn unguarded(root: &Path, layers: &Layers) -> Result<Vec<String>> {
+    let crates = layers.rooms.iter().filter(|(_, room)| matches!(room.kind.as_str(), "pure" | "words"));
+    let roots = crates.map(|(name, _)| format!("crates/{name}/src/lib.rs"));
+    let parts = layers
+        .pure_parts
+        .iter()
+        .flat_map(|part| &part.paths)
+        .filter(|path| Path::new(path).extension().is_some())
+        .cloned();
+    let mut found = Vec::new();
+    for path in roots.chain(parts) {
+        let text =
+            std::fs::read_to_string(root.join(&path)).with_context(|| format!("cannot read {path}"))?;
+        if !text.contains(GUARD) {
+            found.push(format!("{path}: it is pure and lacks {GUARD}"));
+        }
+    }
+    Ok(found)
+}
+
+/// Lines with a text that may stand in other files only.
+fn strays(root: &Path, layers: &Layers) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for file in super::tidy::rust_files(root)? {
+        let path = file.strip_prefix(root).unwrap_or(&file);
+        let is_ours =
+            !path.starts_with("tests") && !path.starts_with("xtask") && !path.starts_with("crates/testkit");
+        if !is_ours || is_test(path) || path.starts_with("crates/plane") {
+            continue;
+        }
+        let text =
+            std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", path.display()))?;
+        for rule in &layers.only_in {
+            if text.contains(&rule.text) && !rule.files.iter().any(|file| path.starts_with(file)) {
+                found.push(format!("{}: {} stands here: {}", path.display(), rule.text, rule.reason));
             }
         }
     }
@@ -117,8 +177,16 @@ fn breaches(layers: &Layers, metadata: &Value) -> Vec<String> {
             breaches.push(format!("crate {name} stands in no row of layers.toml"));
             continue;
         };
-        for dependency in package["dependencies"].as_array().into_iter().flatten() {
+        let dependencies = || package["dependencies"].as_array().into_iter().flatten();
+        for dependency in dependencies() {
             breaches.extend(judge(layers, name, room, dependency));
+        }
+        if let Uses::List(allowed) = &room.uses {
+            let used: BTreeSet<&str> =
+                dependencies().filter_map(|dependency| dependency["name"].as_str()).map(room_name).collect();
+            for unused in allowed.iter().filter(|allowed| !used.contains(allowed.as_str())) {
+                breaches.push(format!("layers.toml allows {name} to use {unused}, which it does not"));
+            }
         }
     }
     for name in layers.rooms.keys().filter(|name| !seen.contains(*name)) {

@@ -1,5 +1,5 @@
 //! Holds the texts that users read against the project's terms: descriptions of the CustomResourceDefinitions, `--help`,
-//! the messages in string literals, and the documents. Names in code and comments never enter.
+//! the messages in string literals, and the documents; and the names that code defines. Comments never enter.
 
 use std::path::Path;
 
@@ -17,6 +17,52 @@ const DERIVES: [&str; 4] = ["Parser", "Args", "Subcommand", "ValueEnum"];
 /// Phrases that no text for users may contain, one per line; lines with `#` are comments.
 const PHRASES: &str = include_str!("words.txt");
 
+/// Names that code must not define, with the term to use instead.
+const NAMES: [(&str, &str); 40] = [
+    ("Desk", "DriftLoop"),
+    ("Book", "OwnerState"),
+    ("Sitting", "Step"),
+    ("Post", "Effects"),
+    ("Errand", "CompareRequest"),
+    ("Glance", "PreApplyRead"),
+    ("Terms", "DriftPolicy or LeaseConfig"),
+    ("Teller", "EventSink"),
+    ("Telling", "DriftEvent"),
+    ("Telltime", "ReportAfter"),
+    ("Stand", "Drift or Fixture"),
+    ("Standing", "DriftReport"),
+    ("Standings", "OpenDrift"),
+    ("Hold", "Attempt"),
+    ("Appetite", "EventFilter"),
+    ("complaint", "error_summary"),
+    ("complaints", "config_errors"),
+    ("Sought", "ProviderLookup"),
+    ("Ask", "Request"),
+    ("Patience", "WatchBackoff"),
+    ("patience", "backoff"),
+    ("Pace", "Debounce"),
+    ("Burst", "EventAggregator"),
+    ("Hand", "WriterKind"),
+    ("Sight", "WatchEvent"),
+    ("News", "WatchChange"),
+    ("Occurrence", "EventDraft"),
+    ("Said", "ConditionUpdate"),
+    ("Turn", "Transition"),
+    ("Means", "DispatcherConfig"),
+    ("Doors", "Listeners"),
+    ("Lane", "ProviderQueue"),
+    ("Course", "AttemptOutcome"),
+    ("victims", "expired"),
+    ("Unhonoured", "UnsupportedFlag"),
+    ("crew", "harness"),
+    ("Crew", "Harness"),
+    ("stand", "cluster or fixture"),
+    ("desk", "drift_loop or fixture"),
+    ("tell", "report or emit"),
+];
+/// What defines a name.
+const DEFINE: [&str; 7] = ["struct", "enum", "trait", "type", "fn", "mod", "macro_rules!"];
+
 /// Fails with every description, flag or message that breaks a rule.
 pub fn run(root: &Path) -> Result<Outcome> {
     let mut breaches = Vec::new();
@@ -31,8 +77,9 @@ pub fn run(root: &Path) -> Result<Outcome> {
     for path in tidy::rust_files(root)? {
         let source = std::fs::read_to_string(&path)?;
         let shown = path.strip_prefix(root).unwrap_or(&path).display();
-        let found = source_breaches(&source);
-        breaches.extend(found.into_iter().map(|(line, why)| format!("{shown}:{line}: {why}")));
+        let names = if path.ends_with("check/words.rs") { Vec::new() } else { name_breaches(&source) };
+        let found = source_breaches(&source).into_iter().chain(names);
+        breaches.extend(found.map(|(line, why)| format!("{shown}:{line}: {why}")));
     }
     for path in links::documents(root)? {
         let text = std::fs::read_to_string(&path)?;
@@ -82,6 +129,22 @@ fn source_breaches(source: &str) -> Vec<(usize, String)> {
         help_texts(source).into_iter().filter_map(|(line, text)| Some((line, description_breach(&text)?)));
     let said = literals(source).into_iter().filter_map(|(line, text)| Some((line, unwanted_phrase(&text)?)));
     helped.chain(said).collect()
+}
+
+/// The definitions of names that are not the project's terms, with their lines.
+fn name_breaches(source: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (at, line) in (1..).zip(source.lines()) {
+        let mut words = line.split_whitespace().skip_while(|word| !DEFINE.contains(word)).skip(1);
+        let name = words.next().unwrap_or_default();
+        let name =
+            name.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next().unwrap_or_default();
+        let is_comment = line.trim_start().starts_with("//");
+        if let Some((_, term)) = NAMES.iter().find(|(known, _)| *known == name && !is_comment) {
+            found.push((at, format!("{name} is not one of the project's terms: {term}")));
+        }
+    }
+    found
 }
 
 /// The documentation of command line items, with the line at which each begins.
@@ -231,6 +294,23 @@ mod tests {
         assert_eq!(source_breaches("f();\n\"asked for \\\n   news\"")[0].0, 2);
         for code in ["// \"OLD\"\n", "/* \"OLD\" */", "OLD", "f(\"polled\")"] {
             assert_eq!(source_breaches(&source(code)), [], "{code}");
+        }
+    }
+
+    #[test]
+    fn code_defines_no_name_that_the_field_does_not_know() {
+        for (line, expect) in [
+            ("pub struct Desk(Arc<Shared>);", Some("Desk is not one of the project's terms: DriftLoop")),
+            (
+                "    pub(crate) async fn tell<T>(&self) {",
+                Some("tell is not one of the project's terms: report or emit"),
+            ),
+            ("pub struct DeskLamp;", None),
+            ("// struct Desk {", None),
+            ("    let desk = Desk::new();", None),
+        ] {
+            let found = name_breaches(line);
+            assert_eq!(found.first().map(|(_, why)| why.as_str()), expect, "{line}");
         }
     }
 }

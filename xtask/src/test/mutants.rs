@@ -74,14 +74,14 @@ pub fn run(root: &Path, filter: Option<&str>) -> Result<()> {
     if chosen.is_empty() {
         bail!("no mutant of {FOLDER} matches");
     }
-    let stand = Stand::prepare(root)?;
+    let sandbox = Sandbox::prepare(root)?;
     let mut verdicts: Vec<(Mutant, Verdict, Duration)> = Vec::new();
     for (package, mutants) in by_package(chosen) {
         eprintln!("== {package} ({:.0} s)", started.elapsed().as_secs_f32());
-        let programs = stand.unmutated(&package, &mutants)?;
+        let programs = sandbox.unmutated(&package, &mutants)?;
         for mutant in mutants {
             let began = Instant::now();
-            let verdict = stand.judge(&mutant, &programs)?;
+            let verdict = sandbox.judge(&mutant, &programs)?;
             eprintln!("  {:<9} {}", verdict.word(), mutant.name);
             verdicts.push((mutant, verdict, began.elapsed()));
         }
@@ -197,14 +197,14 @@ impl Verdict {
 }
 
 /// The copy of the workspace, and what is needed to build and run in it.
-struct Stand {
+struct Sandbox {
     scratch: Scratch,
     build: PathBuf,
     shared: PathBuf,
     packages: BTreeMap<String, PathBuf>,
 }
 
-impl Stand {
+impl Sandbox {
     fn prepare(root: &Path) -> Result<Self> {
         let folder = target_folder(root)?.join("mutants");
         let scratch = Scratch::copy(root, &folder.join("tree"))?;

@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::meta::LocalObjectReference;
-use crate::words::words;
+use crate::string_enum::string_enum;
 
-words! {
+string_enum! {
     /// Build metadata that kustomize adds as annotations.
     pub enum BuildMetadata {
         /// Origin of an object.
@@ -46,7 +46,7 @@ pub struct Decryption {
     pub service_account_name: Option<String>,
 }
 
-words! {
+string_enum! {
     /// Decryption provider.
     pub enum DecryptionProvider {
         /// SOPS.
@@ -144,7 +144,7 @@ pub struct SubstituteReference {
     pub optional: bool,
 }
 
-words! {
+string_enum! {
     /// Kinds of objects that variables are read from.
     pub enum SubstituteKind {
         /// A Secret.
@@ -154,7 +154,7 @@ words! {
     }
 }
 
-words! {
+string_enum! {
     /// Substitution strategy.
     pub enum SubstituteStrategy {
         /// Only if a variable is given.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Kustomization;
 use crate::meta::{DRIFT_DETECTION, time};
-use crate::words::words;
+use crate::string_enum::string_enum;
 
 /// How many drifted objects are listed.
 pub const DRIFT_ENTRIES_MAX: usize = 20;
@@ -26,7 +26,7 @@ pub struct DriftDetection {
     pub mode: Option<DriftMode>,
 }
 
-words! {
+string_enum! {
     /// Drift mode.
     #[derive(Default)]
     pub enum DriftMode {
@@ -126,7 +126,7 @@ pub struct DriftEntry {
     pub since: Timestamp,
 }
 
-words! {
+string_enum! {
     /// Class of a drift.
     pub enum DriftClass {
         /// A field that was applied has another value.
@@ -172,7 +172,7 @@ pub struct DriftField {
     pub time: Option<Timestamp>,
 }
 
-words! {
+string_enum! {
     /// Confidence in the attribution of a write to a manager.
     pub enum Confidence {
         /// Recorded by the API server.

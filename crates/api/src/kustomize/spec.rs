@@ -14,7 +14,7 @@ use crate::meta::{
     GoDuration, INTERVAL_PATTERN, LocalObjectReference, NamespacedObjectKindReference, Period, Periods,
     reconciled,
 };
-use crate::words::words;
+use crate::string_enum::string_enum;
 
 /// Desired state of a Kustomization.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, CustomResource)]
@@ -180,7 +180,7 @@ impl KustomizationSpec {
     }
 }
 
-words! {
+string_enum! {
     /// Deletion policy for the applied objects when their Kustomization is deleted.
     pub enum DeletionPolicy {
         /// Delete if `prune` is set, else keep.
@@ -307,7 +307,7 @@ impl CrossNamespaceSourceReference {
     }
 }
 
-words! {
+string_enum! {
     /// Kinds of sources of manifests.
     pub enum SourceKind {
         /// An artifact of a container registry.

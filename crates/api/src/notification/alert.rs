@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ObjectKind;
 use crate::meta::LocalObjectReference;
-use crate::words::words;
+use crate::string_enum::string_enum;
 
 /// Desired state of an Alert.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, CustomResource)]
@@ -51,7 +51,7 @@ pub struct AlertSpec {
     pub suspend: bool,
 }
 
-words! {
+string_enum! {
     /// Minimum severity of events to forward.
     #[derive(Default)]
     pub enum AlertSeverity {

@@ -9,9 +9,9 @@ pub use alert::*;
 pub use provider::*;
 pub use receiver::*;
 
-use crate::words::words;
+use crate::string_enum::string_enum;
 
-words! {
+string_enum! {
     /// Kinds of objects that emit events and that a Receiver can reconcile.
     pub enum ObjectKind {
         /// Files of an object store.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use plumb_status::cadence::PeriodRange;
 
 use crate::meta::{GoDuration, INTERVAL_PATTERN, LocalObjectReference, Period, Periods, TIMEOUT_PATTERN};
-use crate::words::words;
+use crate::string_enum::string_enum;
 
 /// The timeout of a provider that names none.
 pub const PROVIDER_TIMEOUT: GoDuration = GoDuration::from_secs(15);
@@ -98,7 +98,7 @@ impl ProviderSpec {
     }
 }
 
-words! {
+string_enum! {
     /// Provider type.
     pub enum ProviderType {
         /// Slack.

@@ -11,7 +11,7 @@ use super::ObjectKind;
 use plumb_status::cadence::PeriodRange;
 
 use crate::meta::{GoDuration, INTERVAL_PATTERN, LocalObjectReference, Period, Periods, reconciled};
-use crate::words::words;
+use crate::string_enum::string_enum;
 
 /// The interval of a Receiver that names none.
 pub const RECEIVER_INTERVAL: GoDuration = GoDuration::from_secs(600);
@@ -104,7 +104,7 @@ impl Periods for Receiver {
 
 reconciled!(Receiver, |receiver| Some(receiver.spec.effective_interval()));
 
-words! {
+string_enum! {
     /// Receiver type.
     pub enum ReceiverType {
         /// Any sender that knows the path.

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::meta::{Artifact, GoDuration, INTERVAL_PATTERN, LocalObjectReference, TIMEOUT_PATTERN};
-use crate::words::words;
+use crate::string_enum::string_enum;
 
 /// Desired state of a Bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, CustomResource)]
@@ -104,7 +104,7 @@ pub struct BucketSpec {
     pub timeout: Option<GoDuration>,
 }
 
-words! {
+string_enum! {
     /// Object store provider.
     #[derive(Default)]
     pub enum BucketProvider {
@@ -139,7 +139,7 @@ pub struct BucketStsSpec {
     pub secret_ref: Option<LocalObjectReference>,
 }
 
-words! {
+string_enum! {
     /// STS provider.
     pub enum StsProvider {
         /// AWS STS.

@@ -11,7 +11,7 @@ use crate::meta::{
     Artifact, GoDuration, INTERVAL_PATTERN, LocalObjectReference, Period, Periods, TIMEOUT_PATTERN,
     reconciled,
 };
-use crate::words::words;
+use crate::string_enum::string_enum;
 
 /// Desired state of a GitRepository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, CustomResource)]
@@ -84,7 +84,7 @@ pub struct GitRepositorySpec {
     pub verify: Option<GitRepositoryVerification>,
 }
 
-words! {
+string_enum! {
     /// Authentication provider of a Git repository.
     pub enum GitProvider {
         /// Credentials of the Secret.
@@ -147,7 +147,7 @@ pub struct GitRepositoryVerification {
     pub secret_ref: LocalObjectReference,
 }
 
-words! {
+string_enum! {
     /// Git objects to verify.
     #[derive(Default)]
     pub enum GitVerificationMode {

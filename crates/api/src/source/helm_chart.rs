@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::HelmChartVerification;
 use crate::meta::{Artifact, GoDuration, INTERVAL_PATTERN};
-use crate::words::words;
+use crate::string_enum::string_enum;
 
 /// Desired state of a HelmChart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, CustomResource)]
@@ -68,7 +68,7 @@ fn any_version() -> String {
     "*".to_owned()
 }
 
-words! {
+string_enum! {
     /// Trigger of a new artifact.
     #[derive(Default)]
     pub enum ChartReconcileStrategy {
@@ -94,7 +94,7 @@ pub struct LocalHelmChartSourceReference {
     pub name: String,
 }
 
-words! {
+string_enum! {
     /// Kinds of sources of charts.
     pub enum ChartSourceKind {
         /// An index or registry of charts.

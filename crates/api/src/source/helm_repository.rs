@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CloudProvider;
 use crate::meta::{Artifact, GoDuration, INTERVAL_PATTERN, LocalObjectReference, TIMEOUT_PATTERN};
-use crate::words::words;
+use crate::string_enum::string_enum;
 
 /// Desired state of a HelmRepository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, CustomResource)]
@@ -70,7 +70,7 @@ pub struct HelmRepositorySpec {
     pub url: String,
 }
 
-words! {
+string_enum! {
     /// Repository type.
     pub enum HelmRepositoryType {
         /// An index over HTTP.

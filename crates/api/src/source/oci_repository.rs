@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CloudProvider, OCIRepositoryVerification};
 use crate::meta::{Artifact, GoDuration, INTERVAL_PATTERN, LocalObjectReference, TIMEOUT_PATTERN};
-use crate::words::words;
+use crate::string_enum::string_enum;
 
 /// Desired state of an OCIRepository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, CustomResource)]
@@ -108,7 +108,7 @@ pub struct OCILayerSelector {
     pub operation: Option<OCILayerOperation>,
 }
 
-words! {
+string_enum! {
     /// Layer operation.
     pub enum OCILayerOperation {
         /// Unpack the layer.

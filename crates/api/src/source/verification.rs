@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::meta::LocalObjectReference;
-use crate::words::words;
+use crate::string_enum::string_enum;
 
-words! {
+string_enum! {
     /// Signature format of an OCI artifact.
     #[derive(Default)]
     pub enum SignatureProvider {
@@ -18,7 +18,7 @@ words! {
     }
 }
 
-words! {
+string_enum! {
     /// Authentication provider of a registry or object store.
     #[derive(Default)]
     pub enum CloudProvider {

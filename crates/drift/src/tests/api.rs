@@ -122,7 +122,7 @@ impl Api {
         let entries = object["metadata"]["managedFields"].as_array_mut().unwrap();
         entries.retain(|entry| entry["manager"] != manager);
         entries.push(entry(manager, "Update", &time, &json!({"f:data": {format!("f:{field}"): {}}})));
-        state.tell(name, "MODIFIED");
+        state.emit(name, "MODIFIED");
     }
 
     /// Somebody removes the owner labels: the selector does not show the object any more.
@@ -134,7 +134,7 @@ impl Api {
         for entry in entries {
             entry["fieldsV1"].as_object_mut().unwrap().remove("f:metadata");
         }
-        state.tell(name, "DELETED");
+        state.emit(name, "DELETED");
     }
 
     /// Another Kustomization applies it: the owner labels are that one's now.
@@ -145,7 +145,7 @@ impl Api {
         for entry in object["metadata"]["managedFields"].as_array_mut().unwrap() {
             entry["fieldsV1"].as_object_mut().unwrap().remove("f:metadata");
         }
-        state.tell(name, "MODIFIED");
+        state.emit(name, "MODIFIED");
     }
 
     /// A controller writes the status.
@@ -158,12 +158,12 @@ impl Api {
         let entries = object["metadata"]["managedFields"].as_array_mut().unwrap();
         entries.retain(|entry| entry["subresource"] != "status");
         entries.push(written);
-        state.tell(name, "MODIFIED");
+        state.emit(name, "MODIFIED");
     }
 
     pub fn delete(&self, name: &str) {
         let mut state = self.state.lock().unwrap();
-        state.tell(name, "DELETED");
+        state.emit(name, "DELETED");
         state.objects.remove(name);
     }
 
@@ -197,7 +197,7 @@ impl Api {
             "data": {"a": value},
         });
         state.objects.insert(name.to_owned(), object);
-        state.tell(name, "ADDED");
+        state.emit(name, "ADDED");
     }
 }
 
@@ -207,7 +207,7 @@ impl Kept {
         jiff::Timestamp::from_second(now.as_second()).unwrap().to_string()
     }
 
-    fn tell(&mut self, name: &str, what: &str) {
+    fn emit(&mut self, name: &str, what: &str) {
         self.version += 1;
         let version = self.version.to_string();
         let Some(object) = self.objects.get_mut(name) else { return };
@@ -275,7 +275,7 @@ impl Kept {
         if before.as_ref() != Some(&object) {
             let what = if before.is_none() { "ADDED" } else { "MODIFIED" };
             self.objects.insert(name.clone(), object);
-            self.tell(&name, what);
+            self.emit(&name, what);
         }
         Response::json(code, self.objects[&name].clone())
     }
@@ -322,7 +322,7 @@ impl Kept {
                 object["metadata"]["managedFields"] = operation["value"].clone();
             }
         }
-        self.tell(name, "MODIFIED");
+        self.emit(name, "MODIFIED");
         Response::ok(self.objects[name].clone())
     }
 }

@@ -104,7 +104,7 @@ fn failed() -> AttemptOutcome<GitRepositoryCondition> {
 type Objects = Arc<Mutex<BTreeMap<String, Value>>>;
 
 /// An API server that keeps objects, and a driver that runs against it.
-struct Stand {
+struct Fixture {
     api: Scenario,
     objects: Objects,
     store: ObjectCache<GitRepository>,
@@ -113,7 +113,7 @@ struct Stand {
     senders: Senders,
 }
 
-impl Stand {
+impl Fixture {
     fn new(script: impl Fn(&str) -> Step + Send + Sync + 'static, concurrent: usize) -> Self {
         let api = Scenario::new();
         let objects = Objects::default();
@@ -175,7 +175,7 @@ impl Stand {
     }
 }
 
-impl Stand {
+impl Fixture {
     /// The messages of the Kubernetes events about clamped periods so far.
     async fn period_events(self) -> Vec<String> {
         const EVENTS: &str = "/api/v1/namespaces/apps/events";
@@ -221,41 +221,41 @@ fn ready(status: &Value) -> (&str, &str) {
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_told_and_tried_again_later_and_later() {
-    let stand = Stand::new(|_| Step::End(failed()), 1);
+    let fixture = Fixture::new(|_| Step::End(failed()), 1);
     let began = Instant::now();
-    stand.add(object("a"), Priority::Revision);
-    let statuses = stand.statuses("a", 1).await;
+    fixture.add(object("a"), Priority::Revision);
+    let statuses = fixture.statuses("a", 1).await;
     assert_eq!(ready(&statuses[0]), ("False", "GitOperationFailed"));
     tokio::time::sleep(Duration::from_secs(20)).await;
-    assert_eq!(stand.statuses("a", 1).await.len(), 1, "the same failure is not written again");
+    assert_eq!(fixture.statuses("a", 1).await.len(), 1, "the same failure is not written again");
     assert!(began.elapsed() >= Duration::from_secs(20));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_ends_one_attempt_and_no_other() {
-    let stand = Stand::new(|name| if name == "a" { Step::Panic } else { Step::End(done()) }, 1);
-    stand.add(object("a"), Priority::Revision);
-    stand.add(object("b"), Priority::Revision);
-    assert_eq!(ready(&stand.statuses("a", 1).await[0]), ("False", "InternalError"));
-    assert_eq!(ready(&stand.statuses("b", 1).await[0]), ("True", "Succeeded"));
+    let fixture = Fixture::new(|name| if name == "a" { Step::Panic } else { Step::End(done()) }, 1);
+    fixture.add(object("a"), Priority::Revision);
+    fixture.add(object("b"), Priority::Revision);
+    assert_eq!(ready(&fixture.statuses("a", 1).await[0]), ("False", "InternalError"));
+    assert_eq!(ready(&fixture.statuses("b", 1).await[0]), ("True", "Succeeded"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_takes_too_long_is_ended_and_says_early_that_it_goes_on() {
-    let stand = Stand::new(|_| Step::Sleep(Duration::from_mins(10)), 1);
-    stand.add(object("a"), Priority::Revision);
-    let statuses = stand.statuses("a", 2).await;
+    let fixture = Fixture::new(|_| Step::Sleep(Duration::from_mins(10)), 1);
+    fixture.add(object("a"), Priority::Revision);
+    let statuses = fixture.statuses("a", 2).await;
     assert_eq!(ready(&statuses[0]), ("Unknown", "Progressing"));
     assert_eq!(ready(&statuses[1]), ("False", "TimedOut"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_suspended_object_is_left_alone_but_its_request_is_answered() {
-    let stand = Stand::new(|_| Step::Panic, 1);
+    let fixture = Fixture::new(|_| Step::Panic, 1);
     let mut suspended = object(RESTING);
     suspended["metadata"]["annotations"] = json!({ "reconcile.fluxcd.io/requestedAt": "now" });
-    stand.add(suspended, Priority::Forced);
-    let statuses = stand.statuses(RESTING, 1).await;
+    fixture.add(suspended, Priority::Forced);
+    let statuses = fixture.statuses(RESTING, 1).await;
     assert_eq!(statuses[0]["lastHandledReconcileAt"], "now");
     assert_eq!(statuses[0]["conditions"], json!([]));
 }
@@ -264,37 +264,37 @@ async fn a_suspended_object_is_left_alone_but_its_request_is_answered() {
 async fn a_suspended_object_that_could_not_be_looked_at_is_looked_at_again() {
     let looks = Arc::new(Mutex::new(0));
     let counted = Arc::clone(&looks);
-    let stand = Stand::new(
+    let fixture = Fixture::new(
         move |_| {
             *counted.lock().unwrap() += 1;
             Step::Sleep(Duration::from_mins(1))
         },
         1,
     );
-    stand.add(object(RESTING), Priority::Interval);
+    fixture.add(object(RESTING), Priority::Interval);
     tokio::time::sleep(Duration::from_secs(150)).await;
     assert_eq!(*looks.lock().unwrap(), 3, "at once, and each minute");
-    assert_eq!(stand.statuses(RESTING, 1).await.len(), 1, "the same status is not written again");
+    assert_eq!(fixture.statuses(RESTING, 1).await.len(), 1, "the same status is not written again");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_fault_of_the_driver_loses_no_key() {
-    let stand = Stand::new(|_| Step::End(done()), 1);
-    let key = stand.add(object("faulty"), Priority::Revision);
+    let fixture = Fixture::new(|_| Step::End(done()), 1);
+    let key = fixture.add(object("faulty"), Priority::Revision);
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert!(!stand.queue.is_running(&key));
-    stand.add(object("b"), Priority::Revision);
-    assert_eq!(ready(&stand.statuses("b", 1).await[0]), ("True", "Succeeded"));
+    assert!(!fixture.queue.is_running(&key));
+    fixture.add(object("b"), Priority::Revision);
+    assert_eq!(ready(&fixture.statuses("b", 1).await[0]), ("True", "Succeeded"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn something_newer_ends_an_attempt_and_the_next_begins_at_once() {
     let runs = Mutex::new(VecDeque::from([Step::UntilSuperseded, Step::End(done())]));
-    let stand = Stand::new(move |_| runs.lock().unwrap().pop_front().unwrap(), 1);
-    let key = stand.add(object("a"), Priority::Revision);
+    let fixture = Fixture::new(move |_| runs.lock().unwrap().pop_front().unwrap(), 1);
+    let key = fixture.add(object("a"), Priority::Revision);
     tokio::time::sleep(Duration::from_millis(10)).await;
-    stand.queue.supersede(&key, Priority::Revision, "GitRepository/apps/a");
-    let statuses = stand.statuses("a", 1).await;
+    fixture.queue.supersede(&key, Priority::Revision, "GitRepository/apps/a");
+    let statuses = fixture.statuses("a", 1).await;
     assert_eq!(ready(statuses.last().unwrap()), ("True", "Succeeded"));
 }
 
@@ -302,27 +302,27 @@ async fn something_newer_ends_an_attempt_and_the_next_begins_at_once() {
 async fn whoever_waits_parked_holds_no_worker() {
     let wake = Arc::new(Notify::new());
     let parked = Arc::clone(&wake);
-    let stand = Stand::new(
+    let fixture = Fixture::new(
         move |name| if name == "a" { Step::Park(Arc::clone(&parked)) } else { Step::End(done()) },
         1,
     );
-    stand.add(object("a"), Priority::Revision);
-    stand.add(object("b"), Priority::Revision);
-    assert_eq!(ready(&stand.statuses("b", 1).await[0]), ("True", "Succeeded"));
+    fixture.add(object("a"), Priority::Revision);
+    fixture.add(object("b"), Priority::Revision);
+    assert_eq!(ready(&fixture.statuses("b", 1).await[0]), ("True", "Succeeded"));
     wake.notify_one();
-    let statuses = stand.statuses("a", 1).await;
+    let statuses = fixture.statuses("a", 1).await;
     assert_eq!(ready(statuses.last().unwrap()).0, "True");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_object_that_is_deleted_is_let_go_when_it_is_torn_down() {
-    let stand = Stand::new(|_| Step::Panic, 1);
+    let fixture = Fixture::new(|_| Step::Panic, 1);
     let mut going = object("a");
     going["metadata"]["deletionTimestamp"] = "2026-11-25T06:30:00Z".into();
-    stand.add(going, Priority::Deletion);
+    fixture.add(going, Priority::Deletion);
     let path = "/apis/source.toolkit.fluxcd.io/v1/namespaces/apps/gitrepositories/a";
     loop {
-        if let Some(call) = stand.api.matching("PATCH", path).first() {
+        if let Some(call) = fixture.api.matching("PATCH", path).first() {
             assert_eq!(call.body["metadata"], json!({ "resourceVersion": "7", "finalizers": [] }));
             break;
         }
@@ -332,56 +332,56 @@ async fn an_object_that_is_deleted_is_let_go_when_it_is_torn_down() {
 
 #[tokio::test(start_paused = true)]
 async fn the_finalizer_comes_before_the_first_attempt() {
-    let stand = Stand::new(|_| Step::End(done()), 1);
+    let fixture = Fixture::new(|_| Step::End(done()), 1);
     let mut bare = object("a");
     bare["metadata"]["finalizers"] = json!([]);
-    stand.add(bare, Priority::Revision);
-    stand.statuses("a", 1).await;
-    let lines = stand.api.lines();
+    fixture.add(bare, Priority::Revision);
+    fixture.statuses("a", 1).await;
+    let lines = fixture.api.lines();
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(!lines[0].ends_with("/status") && lines[1].ends_with("/status"), "{lines:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_end_of_the_process_ends_what_goes_on() {
-    let stand = Stand::new(|_| Step::UntilSuperseded, 1);
-    let key = stand.add(object("a"), Priority::Revision);
+    let fixture = Fixture::new(|_| Step::UntilSuperseded, 1);
+    let key = fixture.add(object("a"), Priority::Revision);
     tokio::time::sleep(Duration::from_millis(10)).await;
-    assert!(stand.queue.is_running(&key));
-    stand.shutdown.cancel();
+    assert!(fixture.queue.is_running(&key));
+    fixture.shutdown.cancel();
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert!(!stand.queue.is_running(&key));
+    assert!(!fixture.queue.is_running(&key));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_object_that_cannot_be_read_is_neither_visited_nor_forgotten() {
-    let stand = Stand::new(|_| Step::Panic, 1);
-    let key = stand.add(object("a"), Priority::Interval);
-    stand.store.note_unreadable(&key);
+    let fixture = Fixture::new(|_| Step::Panic, 1);
+    let key = fixture.add(object("a"), Priority::Interval);
+    fixture.store.note_unreadable(&key);
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(stand.api.lines(), [""; 0]);
-    assert!(!stand.queue.is_running(&key) && stand.store.is_unreadable(&key));
+    assert_eq!(fixture.api.lines(), [""; 0]);
+    assert!(!fixture.queue.is_running(&key) && fixture.store.is_unreadable(&key));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_suspension_and_its_end_are_told_with_who_did_it() {
-    let stand = Stand::new(|_| Step::End(done()), 1);
+    let fixture = Fixture::new(|_| Step::End(done()), 1);
     let mut meta = object("a");
     meta["apiVersion"] = "meta.k8s.io/v1".into();
     meta["kind"] = "PartialObjectMetadata".into();
     meta["metadata"]["managedFields"] =
         json!([{ "manager": "flux", "operation": "Update", "fieldsV1": { "f:spec": { "f:suspend": {} } } }]);
-    stand.api.on("GET", PATH, Response::ok(meta));
-    stand.api.on("POST", "/api/v1/namespaces/apps/events", Response::echo());
+    fixture.api.on("GET", PATH, Response::ok(meta));
+    fixture.api.on("POST", "/api/v1/namespaces/apps/events", Response::echo());
     for (version, suspend) in [("200", false), ("201", true), ("202", true), ("203", false)] {
         let mut next = object("a");
         next["metadata"]["resourceVersion"] = version.into();
         next["spec"]["suspend"] = suspend.into();
-        stand.add(next, Priority::Revision);
+        fixture.add(next, Priority::Revision);
         tokio::time::sleep(Duration::from_secs(3)).await;
     }
-    assert_eq!(stand.api.matching("GET", PATH).len(), 2, "one look at each change");
-    let Stand { api, senders, .. } = stand;
+    assert_eq!(fixture.api.matching("GET", PATH).len(), 2, "one look at each change");
+    let Fixture { api, senders, .. } = fixture;
     let closing = CancellationToken::new();
     closing.cancel();
     senders.run(api.client(), closing).await;
@@ -415,25 +415,25 @@ fn settled(name: &str) -> Value {
 
 #[tokio::test(start_paused = true)]
 async fn an_early_status_that_is_answered_late_does_not_stay() {
-    let stand = Stand::new(|_| Step::Sleep(EARLY + Duration::from_millis(200)), 1);
-    let objects = Arc::clone(&stand.objects);
+    let fixture = Fixture::new(|_| Step::Sleep(EARLY + Duration::from_millis(200)), 1);
+    let objects = Arc::clone(&fixture.objects);
     let late = Response::with(move |call| Response::ok(answered(&objects, call, 100)));
-    stand.api.once("PATCH", STATUS, late.after(Duration::from_millis(1500)));
+    fixture.api.once("PATCH", STATUS, late.after(Duration::from_millis(1500)));
     let began = Instant::now();
-    stand.add(settled("a"), Priority::Interval);
-    let statuses = stand.statuses("a", 2).await;
+    fixture.add(settled("a"), Priority::Interval);
+    let statuses = fixture.statuses("a", 2).await;
     assert!(began.elapsed() < Duration::from_secs(5), "not only at the next interval");
     assert_eq!(ready(&statuses[0]), ("Unknown", "Progressing"));
     assert_eq!(ready(&statuses[1]), ("True", "Succeeded"));
     let path = "/apis/source.toolkit.fluxcd.io/v1/namespaces/apps/gitrepositories/a/status";
-    assert_eq!(stand.api.matching("PATCH", path)[1].body["metadata"]["resourceVersion"], "100");
+    assert_eq!(fixture.api.matching("PATCH", path)[1].body["metadata"]["resourceVersion"], "100");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_status_that_is_never_taken_leaves_no_older_ready() {
-    let stand = Stand::new(|_| Step::End(done()), 1);
-    let objects = Arc::clone(&stand.objects);
-    stand.api.on(
+    let fixture = Fixture::new(|_| Step::End(done()), 1);
+    let objects = Arc::clone(&fixture.objects);
+    fixture.api.on(
         "PATCH",
         STATUS,
         Response::with(move |call| match call.body["status"].get("observedIgnore") {
@@ -441,8 +441,8 @@ async fn a_status_that_is_never_taken_leaves_no_older_ready() {
             None => Response::ok(answered(&objects, call, 101)),
         }),
     );
-    stand.add(settled(LARGE), Priority::Interval);
-    let statuses = stand.statuses(LARGE, 2).await;
+    fixture.add(settled(LARGE), Priority::Interval);
+    let statuses = fixture.statuses(LARGE, 2).await;
     assert_eq!(ready(&statuses[1]), ("False", "PatchOperationFailed"));
     let message = statuses[1]["conditions"][0]["message"].as_str().unwrap();
     assert!(message.contains("bytes") && message.contains("limit is 3145728"), "{message}");
@@ -452,18 +452,18 @@ async fn a_status_that_is_never_taken_leaves_no_older_ready() {
 
 #[tokio::test(start_paused = true)]
 async fn a_status_that_cannot_be_written_is_tried_again_later_and_later() {
-    let stand = Stand::new(|_| Step::End(done()), 1);
+    let fixture = Fixture::new(|_| Step::End(done()), 1);
     for _ in 0..4 {
-        stand.api.once("PATCH", STATUS, Response::status(500, "InternalError", "no"));
+        fixture.api.once("PATCH", STATUS, Response::status(500, "InternalError", "no"));
     }
-    stand.api.on(
+    fixture.api.on(
         "GET",
         PATH,
         Response::with(|call| Response::ok(object(call.path.split('/').nth(7).unwrap()))),
     );
     let began = Instant::now();
-    stand.add(object("a"), Priority::Revision);
-    let statuses = stand.statuses("a", 5).await;
+    fixture.add(object("a"), Priority::Revision);
+    let statuses = fixture.statuses("a", 5).await;
     assert_eq!(ready(&statuses[4]), ("True", "Succeeded"));
     assert!(began.elapsed() > Duration::from_secs(5), "{:?}", began.elapsed());
 }
@@ -500,10 +500,10 @@ const SPINS: usize = 1_000;
 async fn attempts_in_ten_seconds(
     object: Value,
     ending: impl Fn() -> Step + Send + Sync + 'static,
-) -> (usize, Stand) {
+) -> (usize, Fixture) {
     let attempts = Arc::new(Mutex::new(0));
     let counted = Arc::clone(&attempts);
-    let stand = Stand::new(
+    let fixture = Fixture::new(
         move |_| {
             let mut counted = counted.lock().unwrap();
             *counted += 1;
@@ -512,10 +512,10 @@ async fn attempts_in_ten_seconds(
         },
         1,
     );
-    stand.add(object, Priority::Revision);
+    fixture.add(object, Priority::Revision);
     tokio::time::sleep(Duration::from_millis(10_500)).await;
     let count = *attempts.lock().unwrap();
-    (count, stand)
+    (count, fixture)
 }
 
 fn with_interval(interval: &str) -> Value {
@@ -527,9 +527,9 @@ fn with_interval(interval: &str) -> Value {
 #[tokio::test(start_paused = true)]
 async fn an_interval_below_the_minimum_is_looked_at_once_a_second_and_reported_once() {
     for interval in ["0s", "-1s", "1ns", "-9223372036854775808ns"] {
-        let (count, stand) = attempts_in_ten_seconds(with_interval(interval), || Step::End(done())).await;
+        let (count, fixture) = attempts_in_ten_seconds(with_interval(interval), || Step::End(done())).await;
         assert_eq!(count, 11, "{interval}");
-        let events = stand.period_events().await;
+        let events = fixture.period_events().await;
         assert_eq!(events.len(), 1, "{interval}: {events:?}");
         assert!(events[0].contains("below the minimum of 1s; 1s is used"), "{events:?}");
     }
@@ -537,10 +537,10 @@ async fn an_interval_below_the_minimum_is_looked_at_once_a_second_and_reported_o
 
 #[tokio::test(start_paused = true)]
 async fn an_interval_beyond_every_timer_is_held_and_reported() {
-    let (count, stand) =
+    let (count, fixture) =
         attempts_in_ten_seconds(with_interval("9223372036854775807ns"), || Step::End(done())).await;
     assert_eq!(count, 1);
-    let events = stand.period_events().await;
+    let events = fixture.period_events().await;
     assert!(events.len() == 1 && events[0].contains("above the maximum of 87648h0m0s"), "{events:?}");
 }
 

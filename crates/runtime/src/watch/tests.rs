@@ -12,13 +12,13 @@ const MAPS: &str = "/api/v1/configmaps";
 /// What a dead connection may stay unnoticed.
 const NOTICED: Duration = Duration::from_mins(1);
 
-struct Stand {
+struct Fixture {
     api: Scenario,
     readiness: Readiness,
     store: ObjectCache<ConfigMap>,
 }
 
-impl Stand {
+impl Fixture {
     /// A watch of an API server that answers reads so.
     fn new(answer: impl Fn(&Call) -> Response + Send + Sync + 'static) -> Self {
         let api = Scenario::new();
@@ -54,17 +54,17 @@ fn list() -> Response {
 
 #[tokio::test(start_paused = true)]
 async fn a_list_that_is_never_answered_makes_the_process_unready_and_is_asked_again() {
-    let stand = Stand::new(|_| Response::silence());
+    let fixture = Fixture::new(|_| Response::silence());
     tokio::time::sleep(NOTICED).await;
-    assert_eq!(stand.readiness.closed(), ["ConfigMap"]);
-    assert_eq!(stand.count(false), 2);
+    assert_eq!(fixture.readiness.closed(), ["ConfigMap"]);
+    assert_eq!(fixture.count(false), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_whose_connection_dies_is_noticed_and_goes_on_where_it_was() {
     let (feed, alive) = Response::feed();
     let begun = std::sync::atomic::AtomicUsize::new(0);
-    let stand = Stand::new(move |call| {
+    let fixture = Fixture::new(move |call| {
         if !is_watch(call) {
             return list();
         }
@@ -78,10 +78,10 @@ async fn a_watch_whose_connection_dies_is_noticed_and_goes_on_where_it_was() {
             _ => alive.clone(),
         }
     });
-    stand.store.synced().await;
+    fixture.store.synced().await;
     tokio::time::sleep(NOTICED).await;
-    assert_eq!((stand.count(false), stand.count(true)), (1, 2), "watched again, not listed again");
-    let calls = stand.api.calls();
+    assert_eq!((fixture.count(false), fixture.count(true)), (1, 2), "watched again, not listed again");
+    let calls = fixture.api.calls();
     assert_eq!(calls.last().unwrap().parameter("resourceVersion"), Some("7"));
     feed.send(
         "ADDED",
@@ -91,15 +91,15 @@ async fn a_watch_whose_connection_dies_is_noticed_and_goes_on_where_it_was() {
         }),
     );
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert!(stand.store.get(&NamespacedName::new("apps", "a")).is_some());
+    assert!(fixture.store.get(&NamespacedName::new("apps", "a")).is_some());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_cannot_start_again_makes_the_process_unready_until_it_can() {
     let broken = Arc::new(std::sync::atomic::AtomicBool::new(true));
     let flag = Arc::clone(&broken);
-    let stand =
-        Stand::new(move |call| match (is_watch(call), flag.load(std::sync::atomic::Ordering::SeqCst)) {
+    let fixture =
+        Fixture::new(move |call| match (is_watch(call), flag.load(std::sync::atomic::Ordering::SeqCst)) {
             (false, _) => list(),
             (true, true) => Response::status(503, "ServiceUnavailable", "no backend"),
             (true, false) => {
@@ -108,19 +108,19 @@ async fn a_watch_that_cannot_start_again_makes_the_process_unready_until_it_can(
                 silent
             }
         });
-    stand.store.synced().await;
-    assert_eq!(stand.readiness.closed(), [""; 0], "one failure is nothing");
+    fixture.store.synced().await;
+    assert_eq!(fixture.readiness.closed(), [""; 0], "one failure is nothing");
     tokio::time::sleep(Duration::from_mins(2)).await;
-    assert_eq!(stand.readiness.closed(), ["ConfigMap"]);
+    assert_eq!(fixture.readiness.closed(), ["ConfigMap"]);
     broken.store(false, std::sync::atomic::Ordering::SeqCst);
     tokio::time::sleep(Duration::from_mins(3)).await;
-    assert_eq!(stand.readiness.closed(), [""; 0], "a quiet watch is healthy");
+    assert_eq!(fixture.readiness.closed(), [""; 0], "a quiet watch is healthy");
 }
 
 /// The server ends a quiet watch after `timeoutSeconds`.
 #[tokio::test(start_paused = true)]
 async fn a_quiet_watch_is_never_listed_again() {
-    let stand = Stand::new(|call| {
+    let fixture = Fixture::new(|call| {
         if !is_watch(call) {
             return list();
         }
@@ -132,8 +132,8 @@ async fn a_quiet_watch_is_never_listed_again() {
         });
         answer
     });
-    stand.store.synced().await;
+    fixture.store.synced().await;
     tokio::time::sleep(Duration::from_hours(1)).await;
-    assert_eq!((stand.count(false), stand.readiness.closed().len()), (1, 0));
-    assert!((88..=91).contains(&stand.count(true)), "{}", stand.count(true));
+    assert_eq!((fixture.count(false), fixture.readiness.closed().len()), (1, 0));
+    assert!((88..=91).contains(&fixture.count(true)), "{}", fixture.count(true));
 }

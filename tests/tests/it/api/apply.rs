@@ -8,7 +8,7 @@ use plumb_cluster::Budget;
 use plumb_planning::record::{Record, Watchfulness};
 use serde_json::{Value, json};
 
-use super::cluster::Stand;
+use super::cluster::Fixture;
 
 fn settings(data: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings", "namespace": "NS"}, "data": data})
@@ -28,43 +28,43 @@ const APART: Duration = Duration::from_millis(3200);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_is_created_then_unchanged_then_configured() {
-    let stand = Stand::new("apply").await;
-    let first = stand.apply(&[settings(json!({"a": "1"}))]).await;
+    let fixture = Fixture::new("apply").await;
+    let first = fixture.apply(&[settings(json!({"a": "1"}))]).await;
     complete(&first);
-    assert_eq!(first.lines(), [format!("ConfigMap/{}/settings created", stand.namespace)]);
-    let live = stand.live("NS_settings__ConfigMap", "v1").await.unwrap();
+    assert_eq!(first.lines(), [format!("ConfigMap/{}/settings created", fixture.namespace)]);
+    let live = fixture.live("NS_settings__ConfigMap", "v1").await.unwrap();
     assert_eq!(live.label("kustomize.toolkit.fluxcd.io/name"), Some("apps"));
-    assert_eq!(live.label("kustomize.toolkit.fluxcd.io/namespace"), Some(stand.namespace.as_str()));
+    assert_eq!(live.label("kustomize.toolkit.fluxcd.io/namespace"), Some(fixture.namespace.as_str()));
 
     tokio::time::sleep(APART).await;
-    let again = stand.apply(&[settings(json!({"a": "1"}))]).await;
+    let again = fixture.apply(&[settings(json!({"a": "1"}))]).await;
     assert_eq!(actions(&again), [("ConfigMap".to_owned(), Action::Unchanged)]);
     assert_eq!(again.lines(), Vec::<String>::new());
 
-    let changed = stand.apply(&[settings(json!({"a": "2"}))]).await;
-    assert_eq!(changed.lines(), [format!("ConfigMap/{}/settings configured", stand.namespace)]);
+    let changed = fixture.apply(&[settings(json!({"a": "2"}))]).await;
+    assert_eq!(changed.lines(), [format!("ConfigMap/{}/settings configured", fixture.namespace)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_seen_before_makes_unchanged_exact_even_at_once() {
-    let stand = Stand::new("known").await;
-    let first = stand.apply(&[settings(json!({"a": "1"}))]).await;
+    let fixture = Fixture::new("known").await;
+    let first = fixture.apply(&[settings(json!({"a": "1"}))]).await;
     let record = |change: &plumb_apply::ObjectChange| {
         Record::baseline(&change.live, change.digest, Watchfulness::Calm)
     };
     let known: BTreeMap<_, _> =
         first.changes.iter().map(|change| (change.id.clone(), record(change))).collect();
-    let again = stand.apply_knowing(&[settings(json!({"a": "1"}))], known.clone()).await;
+    let again = fixture.apply_knowing(&[settings(json!({"a": "1"}))], known.clone()).await;
     assert_eq!(actions(&again), [("ConfigMap".to_owned(), Action::Unchanged)]);
     // Somebody else's annotation moves the version, and is none of our business.
-    stand.kubectl(&["annotate", "configmap", "settings", "note=x"], None).await;
-    let noted = stand.apply_knowing(&[settings(json!({"a": "1"}))], known.clone()).await;
+    fixture.kubectl(&["annotate", "configmap", "settings", "note=x"], None).await;
+    let noted = fixture.apply_knowing(&[settings(json!({"a": "1"}))], known.clone()).await;
     assert_eq!(
         actions(&noted),
         [("ConfigMap".to_owned(), Action::Configured)],
         "kubectl's field is taken over"
     );
-    let changed = stand.apply_knowing(&[settings(json!({"a": "2"}))], known).await;
+    let changed = fixture.apply_knowing(&[settings(json!({"a": "2"}))], known).await;
     assert_eq!(actions(&changed), [("ConfigMap".to_owned(), Action::Configured)]);
 }
 
@@ -89,21 +89,21 @@ fn definition(plural: &str, group: &str, kind: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_definition_and_its_instance_are_applied_in_one_plan() {
-    let stand = Stand::new("crd").await;
+    let fixture = Fixture::new("crd").await;
     let widget = json!({
         "apiVersion": "apply.example.com/v1", "kind": "Widget",
         "metadata": {"name": "one", "namespace": "NS"}, "spec": {"size": 3},
     });
-    let applied = stand.apply(&[widget, definition("widgets", "apply.example.com", "Widget")]).await;
+    let applied = fixture.apply(&[widget, definition("widgets", "apply.example.com", "Widget")]).await;
     complete(&applied);
     let kinds: Vec<_> = applied.changes.iter().map(|change| change.id.kind.as_str()).collect();
     assert_eq!(kinds, ["CustomResourceDefinition", "Widget"]);
-    assert!(stand.live("NS_one_apply.example.com_Widget", "v1").await.is_some());
+    assert!(fixture.live("NS_one_apply.example.com_Widget", "v1").await.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_object_lets_its_wave_finish_and_stops_later_waves() {
-    let stand = Stand::new("refused").await;
+    let fixture = Fixture::new("refused").await;
     let map = |name: &str, data: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "NS"}, "data": data});
     let service = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "NS"},
@@ -111,21 +111,24 @@ async fn a_refused_object_lets_its_wave_finish_and_stops_later_waves() {
     });
     let manifests =
         [map("a", json!({"k": "v"})), map("b", json!({"k": 5})), map("c", json!({"k": "v"})), service];
-    let applied = stand.apply(&manifests).await;
+    let applied = fixture.apply(&manifests).await;
     assert_eq!(applied.ended, Ended::Refused);
     assert_eq!(applied.untouched, 1, "the Service's wave is not begun");
     let done: Vec<_> = applied.changes.iter().map(|change| change.id.name.as_str()).collect();
     assert_eq!(done, ["a", "c"]);
     let complaint = applied.error_summary().unwrap();
-    assert!(complaint.starts_with(&format!("ConfigMap/{}/b apply failed (", stand.namespace)), "{complaint}");
-    assert!(stand.live("NS_web__Service", "v1").await.is_none());
+    assert!(
+        complaint.starts_with(&format!("ConfigMap/{}/b apply failed (", fixture.namespace)),
+        "{complaint}"
+    );
+    assert!(fixture.live("NS_web__Service", "v1").await.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_kind_is_named_as_users_know_it() {
-    let stand = Stand::new("unknown").await;
+    let fixture = Fixture::new("unknown").await;
     let gadget = json!({"apiVersion": "none.example.com/v1", "kind": "Gadget", "metadata": {"name": "x", "namespace": "NS"}});
-    let applied = stand.apply(&[gadget]).await;
+    let applied = fixture.apply(&[gadget]).await;
     let complaint = applied.error_summary().unwrap();
     assert!(
         complaint.ends_with("no matches for kind \"Gadget\" in version \"none.example.com/v1\""),
@@ -135,19 +138,19 @@ async fn an_unknown_kind_is_named_as_users_know_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_namespace_is_named_with_a_hint() {
-    let stand = Stand::new("nowhere").await;
+    let fixture = Fixture::new("nowhere").await;
     let lost =
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "not-there"}});
-    let complaint = stand.apply(&[lost]).await.error_summary().unwrap();
+    let complaint = fixture.apply(&[lost]).await.error_summary().unwrap();
     assert!(complaint.contains("namespaces \"not-there\" not found"), "{complaint}");
     assert!(complaint.contains("dependsOn"), "{complaint}");
     let bare = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}});
-    assert_eq!(stand.apply(&[bare]).await.error_summary().unwrap(), "ConfigMap/x namespace not specified");
+    assert_eq!(fixture.apply(&[bare]).await.error_summary().unwrap(), "ConfigMap/x namespace not specified");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_immutable_change_is_refused_with_a_hint_and_harms_nothing() {
-    let stand = Stand::new("immutable").await;
+    let fixture = Fixture::new("immutable").await;
     let deployment = |label: &str| {
         json!({
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "NS"},
@@ -160,11 +163,11 @@ async fn an_immutable_change_is_refused_with_a_hint_and_harms_nothing() {
             },
         })
     };
-    complete(&stand.apply(&[deployment("one")]).await);
-    let before = stand.live("NS_web_apps_Deployment", "v1").await.unwrap();
-    let complaint = stand.apply(&[deployment("two")]).await.error_summary().unwrap();
+    complete(&fixture.apply(&[deployment("one")]).await);
+    let before = fixture.live("NS_web_apps_Deployment", "v1").await.unwrap();
+    let complaint = fixture.apply(&[deployment("two")]).await.error_summary().unwrap();
     assert!(complaint.contains("apply failed (Invalid)") && complaint.contains("immutable"), "{complaint}");
-    let after = stand.live("NS_web_apps_Deployment", "v1").await.unwrap();
+    let after = fixture.live("NS_web_apps_Deployment", "v1").await.unwrap();
     // The status is the deployment controller's, and moves.
     for part in [&["spec"][..], &["metadata", "uid"], &["metadata", "generation"]] {
         assert_eq!(after.at(part), before.at(part));
@@ -173,15 +176,15 @@ async fn an_immutable_change_is_refused_with_a_hint_and_harms_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_values_of_a_refused_secret_are_not_told() {
-    let stand = Stand::new("secret").await;
+    let fixture = Fixture::new("secret").await;
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "login", "namespace": "NS"},
         "data": {"password": "hunter2 is not base64"},
     });
-    let applied = stand.apply(&[secret]).await;
+    let applied = fixture.apply(&[secret]).await;
     let complaint = applied.error_summary().unwrap();
     assert!(
-        complaint.starts_with(&format!("Secret/{}/login apply failed (", stand.namespace)),
+        complaint.starts_with(&format!("Secret/{}/login apply failed (", fixture.namespace)),
         "{complaint}"
     );
     assert!(!format!("{complaint} {applied:?}").contains("hunter2"));
@@ -189,7 +192,7 @@ async fn the_values_of_a_refused_secret_are_not_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_says_if_not_present_is_created_once_and_never_touched() {
-    let stand = Stand::new("once").await;
+    let fixture = Fixture::new("once").await;
     let once = |value: &str| {
         json!({
             "apiVersion": "v1", "kind": "ConfigMap",
@@ -200,41 +203,41 @@ async fn an_object_that_says_if_not_present_is_created_once_and_never_touched() 
             "data": {"k": value},
         })
     };
-    assert_eq!(stand.apply(&[once("first")]).await.lines().len(), 1);
-    let second = stand.apply(&[once("second")]).await;
+    assert_eq!(fixture.apply(&[once("first")]).await.lines().len(), 1);
+    let second = fixture.apply(&[once("second")]).await;
     assert!(matches!(second.changes[0].action, Action::Skipped(_)), "{:?}", second.changes[0].action);
-    let live = stand.live("NS_seed__ConfigMap", "v1").await.unwrap();
+    let live = fixture.live("NS_seed__ConfigMap", "v1").await.unwrap();
     assert_eq!(live.text(&["data", "k"]), Some("first"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_shows_the_outcome_and_changes_nothing() {
-    let stand = Stand::new("dry").await;
-    complete(&stand.apply(&[settings(json!({"a": "1"}))]).await);
-    let before = stand.live("NS_settings__ConfigMap", "v1").await;
-    let desired = stand.objects(&[settings(json!({"a": "2"}))]).remove(0);
+    let fixture = Fixture::new("dry").await;
+    complete(&fixture.apply(&[settings(json!({"a": "1"}))]).await);
+    let before = fixture.live("NS_settings__ConfigMap", "v1").await;
+    let desired = fixture.objects(&[settings(json!({"a": "2"}))]).remove(0);
     let budget = Budget::lasting(Duration::from_secs(20));
-    let outcome = observe::dry_run(&stand.cluster, &desired, &budget).await.unwrap();
+    let outcome = observe::dry_run(&fixture.cluster, &desired, &budget).await.unwrap();
     assert_eq!(outcome.text(&["data", "a"]), Some("2"));
-    assert_eq!(stand.live("NS_settings__ConfigMap", "v1").await, before);
+    assert_eq!(fixture.live("NS_settings__ConfigMap", "v1").await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_whose_port_number_was_edited_is_restored() {
-    let stand = Stand::new("port").await;
+    let fixture = Fixture::new("port").await;
     let service = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "NS"},
         "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]},
     });
-    complete(&stand.apply(std::slice::from_ref(&service)).await);
+    complete(&fixture.apply(std::slice::from_ref(&service)).await);
     let edit = r#"[{"op": "replace", "path": "/spec/ports/0/port", "value": 81}]"#;
-    stand
+    fixture
         .kubectl(&["patch", "service", "web", "--type=json", "--field-manager=editor", "-p", edit], None)
         .await;
-    let restored = stand.apply(&[service]).await;
+    let restored = fixture.apply(&[service]).await;
     complete(&restored);
     assert_eq!(actions(&restored), [("Service".to_owned(), Action::Configured)]);
-    let live = stand.live("NS_web__Service", "v1").await.unwrap();
+    let live = fixture.live("NS_web__Service", "v1").await.unwrap();
     let ports = live.at(&["spec", "ports"]).unwrap();
     assert_eq!((ports.as_array().unwrap().len(), ports[0]["port"].as_i64()), (1, Some(80)));
 }

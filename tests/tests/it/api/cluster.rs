@@ -27,14 +27,14 @@ pub async fn plane() -> &'static Plane {
 }
 
 /// One namespace of a real cluster.
-pub struct Stand {
+pub struct Fixture {
     pub cluster: Cluster,
     pub client: Client,
     pub namespace: String,
     pub owner: Owner,
 }
 
-impl Stand {
+impl Fixture {
     pub async fn new(test: &str) -> Self {
         let client = plane().await.client().await.unwrap();
         let namespaces: Api<Namespace> = Api::all(client.clone());

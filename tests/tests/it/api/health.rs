@@ -7,7 +7,7 @@ use plumb_cluster::Budget;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::cluster::Stand;
+use super::cluster::Fixture;
 
 /// A pod with this annotation stays Pending on the fake node.
 const HOLD: &str = plumb_plane::node::HOLD;
@@ -25,10 +25,10 @@ fn deployment(name: &str, annotations: Value, deadline: i64) -> Value {
     })
 }
 
-async fn settle(stand: &Stand, ids: &[&str], fail_fast: bool, budget: Budget) -> Settled {
-    let target = |id: &&str| Target { id: stand.id(id), version: "v1".to_owned() };
+async fn settle(fixture: &Fixture, ids: &[&str], fail_fast: bool, budget: Budget) -> Settled {
+    let target = |id: &&str| Target { id: fixture.id(id), version: "v1".to_owned() };
     plumb_apply::settle(
-        &stand.cluster,
+        &fixture.cluster,
         Wait {
             targets: ids.iter().map(target).collect(),
             vanishing: std::collections::BTreeSet::new(),
@@ -41,12 +41,12 @@ async fn settle(stand: &Stand, ids: &[&str], fail_fast: bool, budget: Budget) ->
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deployments_settle_when_their_pods_are_ready() {
-    let stand = Stand::new("settle").await;
+    let fixture = Fixture::new("settle").await;
     let names: Vec<String> = (0..6).map(|number| format!("web{number}")).collect();
     let mut manifests: Vec<_> = names.iter().map(|name| deployment(name, json!({}), 600)).collect();
     manifests
         .push(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "NS"}}));
-    let applied = stand.apply(&manifests).await;
+    let applied = fixture.apply(&manifests).await;
     assert!(applied.is_complete(), "{:?}", applied.error_summary());
     let current = applied.changes.iter().filter(|change| change.verdict.is_current()).count();
     assert_eq!(current, 1, "a ConfigMap is healthy as soon as it is applied");
@@ -54,26 +54,27 @@ async fn deployments_settle_when_their_pods_are_ready() {
     let ids: Vec<String> = names.iter().map(|name| format!("NS_{name}_apps_Deployment")).collect();
     let mut ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     ids.push("NS_x__ConfigMap");
-    let settled = settle(&stand, &ids, true, Budget::lasting(Duration::from_mins(1))).await;
+    let settled = settle(&fixture, &ids, true, Budget::lasting(Duration::from_mins(1))).await;
     assert_eq!(settled.end, End::Healthy, "{:?}", settled.error_summary());
     assert_eq!(settled.error_summary(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_of_the_cluster_settles_whatever_namespace_was_named_with_it() {
-    let stand = Stand::new("wide").await;
-    let settled = settle(&stand, &["NS_NS__Namespace"], true, Budget::lasting(Duration::from_secs(20))).await;
+    let fixture = Fixture::new("wide").await;
+    let settled =
+        settle(&fixture, &["NS_NS__Namespace"], true, Budget::lasting(Duration::from_secs(20))).await;
     assert_eq!(settled.end, End::Healthy, "{:?}", settled.error_summary());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_ends_with_the_time_and_names_what_is_late() {
-    let stand = Stand::new("late").await;
-    stand.apply(&[deployment("held", json!({HOLD: "true"}), 600)]).await;
+    let fixture = Fixture::new("late").await;
+    fixture.apply(&[deployment("held", json!({HOLD: "true"}), 600)]).await;
     let ids = ["NS_held_apps_Deployment", "NS_nowhere__ConfigMap", "NS_none_health.example.com_Relic"];
-    let settled = settle(&stand, &ids, true, Budget::lasting(Duration::from_secs(3))).await;
+    let settled = settle(&fixture, &ids, true, Budget::lasting(Duration::from_secs(3))).await;
     assert_eq!(settled.end, End::TimedOut);
-    let namespace = &stand.namespace;
+    let namespace = &fixture.namespace;
     let expected = format!(
         "timeout waiting for: [Deployment/{namespace}/held status: 'InProgress', \
          Relic/{namespace}/none status: 'NotFound', ConfigMap/{namespace}/nowhere status: 'NotFound']"
@@ -83,24 +84,24 @@ async fn waiting_ends_with_the_time_and_names_what_is_late() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stalled_deployment_ends_the_waiting_early() {
-    let stand = Stand::new("stalled").await;
-    stand.apply(&[deployment("held", json!({HOLD: "true"}), 1)]).await;
+    let fixture = Fixture::new("stalled").await;
+    fixture.apply(&[deployment("held", json!({HOLD: "true"}), 1)]).await;
     let settled =
-        settle(&stand, &["NS_held_apps_Deployment"], true, Budget::lasting(Duration::from_mins(1))).await;
+        settle(&fixture, &["NS_held_apps_Deployment"], true, Budget::lasting(Duration::from_mins(1))).await;
     assert_eq!(settled.end, End::Failed);
     let expected = format!(
         "failed early due to stalled resources: [Deployment/{}/held status: 'Failed']",
-        stand.namespace
+        fixture.namespace
     );
     assert_eq!(settled.error_summary().unwrap(), expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_revision_ends_the_waiting_at_once() {
-    let stand = Stand::new("newer").await;
+    let fixture = Fixture::new("newer").await;
     let token = CancellationToken::new();
     let until = tokio::time::Instant::now() + Duration::from_mins(1);
-    let waiting = settle(&stand, &["NS_nowhere__ConfigMap"], true, Budget::new(until, token.clone()));
+    let waiting = settle(&fixture, &["NS_nowhere__ConfigMap"], true, Budget::new(until, token.clone()));
     let cancel = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         token.cancel();
@@ -112,13 +113,13 @@ async fn a_newer_revision_ends_the_waiting_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_comes_later_is_seen_when_it_comes() {
-    let stand = Stand::new("later").await;
-    let waiting = settle(&stand, &["NS_late__ConfigMap"], true, Budget::lasting(Duration::from_secs(30)));
+    let fixture = Fixture::new("later").await;
+    let waiting = settle(&fixture, &["NS_late__ConfigMap"], true, Budget::lasting(Duration::from_secs(30)));
     let create = async {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let late =
             json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "late", "namespace": "NS"}});
-        stand.create(&late).await;
+        fixture.create(&late).await;
     };
     let (settled, ()) = tokio::join!(waiting, create);
     assert_eq!(settled.end, End::Healthy);

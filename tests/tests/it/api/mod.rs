@@ -2,7 +2,7 @@
 
 #![expect(
     clippy::unwrap_used,
-    reason = "what a stand's own functions unwrap fails the test that called them"
+    reason = "what a fixture's own functions unwrap fails the test that called them"
 )]
 #![expect(
     clippy::needless_pass_by_value,

@@ -8,7 +8,7 @@ use plumb_planning::claims::Claims;
 use plumb_planning::prune::{Candidate, WhyNot};
 use serde_json::{Value, json};
 
-use super::cluster::Stand;
+use super::cluster::Fixture;
 
 fn map(name: &str, metadata: Value) -> Value {
     let mut object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {}});
@@ -17,12 +17,12 @@ fn map(name: &str, metadata: Value) -> Value {
     object
 }
 
-async fn prune(stand: &Stand, ids: &[(&str, &str)]) -> Pruned {
+async fn prune(fixture: &Fixture, ids: &[(&str, &str)]) -> Pruned {
     let candidate =
-        |(id, version): &(&str, &str)| Candidate { id: stand.id(id), version: (*version).to_owned() };
+        |(id, version): &(&str, &str)| Candidate { id: fixture.id(id), version: (*version).to_owned() };
     let candidates: Vec<_> = ids.iter().map(candidate).collect();
     let budget = Budget::lasting(Duration::from_mins(1));
-    plumb_apply::prune(&stand.cluster, &candidates, &stand.owner, Claims::default(), 4, &budget).await
+    plumb_apply::prune(&fixture.cluster, &candidates, &fixture.owner, Claims::default(), 4, &budget).await
 }
 
 #[track_caller]
@@ -32,61 +32,61 @@ fn fate(pruned: &Pruned, name: &str) -> Fate {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_ours_is_deleted_and_what_is_gone_counts_as_deleted() {
-    let stand = Stand::new("prune").await;
-    stand.apply(&[map("ours", json!({}))]).await;
-    let pruned = prune(&stand, &[("NS_ours__ConfigMap", "v1"), ("NS_gone__ConfigMap", "v1")]).await;
+    let fixture = Fixture::new("prune").await;
+    fixture.apply(&[map("ours", json!({}))]).await;
+    let pruned = prune(&fixture, &[("NS_ours__ConfigMap", "v1"), ("NS_gone__ConfigMap", "v1")]).await;
     assert_eq!(pruned.error_summary(), None);
     assert_eq!(fate(&pruned, "ours"), Fate::Deleted);
     assert_eq!(fate(&pruned, "gone"), Fate::Absent);
-    assert_eq!(pruned.lines(), [format!("ConfigMap/{}/ours deleted", stand.namespace)]);
+    assert_eq!(pruned.lines(), [format!("ConfigMap/{}/ours deleted", fixture.namespace)]);
     assert_eq!(pruned.released().count(), 2);
-    assert!(stand.live("NS_ours__ConfigMap", "v1").await.is_none());
+    assert!(fixture.live("NS_ours__ConfigMap", "v1").await.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_belongs_to_another_or_to_nobody_is_kept() {
-    let stand = Stand::new("foreign").await;
+    let fixture = Fixture::new("foreign").await;
     let labels = json!({
         "kustomize.toolkit.fluxcd.io/name": "other", "kustomize.toolkit.fluxcd.io/namespace": "elsewhere",
     });
-    stand.create(&map("theirs", json!({"labels": labels}))).await;
-    stand.create(&map("nobodys", json!({}))).await;
-    let pruned = prune(&stand, &[("NS_theirs__ConfigMap", "v1"), ("NS_nobodys__ConfigMap", "v1")]).await;
+    fixture.create(&map("theirs", json!({"labels": labels}))).await;
+    fixture.create(&map("nobodys", json!({}))).await;
+    let pruned = prune(&fixture, &[("NS_theirs__ConfigMap", "v1"), ("NS_nobodys__ConfigMap", "v1")]).await;
     assert!(matches!(fate(&pruned, "theirs"), Fate::Kept(WhyNot::OwnedBy(_))));
     assert_eq!(fate(&pruned, "nobodys"), Fate::Kept(WhyNot::NotOwned));
-    assert!(stand.live("NS_theirs__ConfigMap", "v1").await.is_some());
-    assert!(stand.live("NS_nobodys__ConfigMap", "v1").await.is_some());
+    assert!(fixture.live("NS_theirs__ConfigMap", "v1").await.is_some());
+    assert!(fixture.live("NS_nobodys__ConfigMap", "v1").await.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_asks_to_be_kept_is_kept() {
-    let stand = Stand::new("kept").await;
+    let fixture = Fixture::new("kept").await;
     let annotations = json!({"kustomize.toolkit.fluxcd.io/prune": "disabled"});
-    stand.apply(&[map("kept", json!({"annotations": annotations}))]).await;
-    let pruned = prune(&stand, &[("NS_kept__ConfigMap", "v1")]).await;
+    fixture.apply(&[map("kept", json!({"annotations": annotations}))]).await;
+    let pruned = prune(&fixture, &[("NS_kept__ConfigMap", "v1")]).await;
     assert_eq!(fate(&pruned, "kept"), Fate::Kept(WhyNot::PruneDisabled));
-    assert!(stand.live("NS_kept__ConfigMap", "v1").await.is_some());
+    assert!(fixture.live("NS_kept__ConfigMap", "v1").await.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_a_finalizer_holds_stays_in_the_inventory() {
-    let stand = Stand::new("held").await;
-    stand.apply(&[map("held", json!({"finalizers": ["example.com/hold"]}))]).await;
-    let pruned = prune(&stand, &[("NS_held__ConfigMap", "v1")]).await;
+    let fixture = Fixture::new("held").await;
+    fixture.apply(&[map("held", json!({"finalizers": ["example.com/hold"]}))]).await;
+    let pruned = prune(&fixture, &[("NS_held__ConfigMap", "v1")]).await;
     assert_eq!(fate(&pruned, "held"), Fate::Terminating);
     assert_eq!(pruned.released().count(), 0);
-    let again = prune(&stand, &[("NS_held__ConfigMap", "v1")]).await;
+    let again = prune(&fixture, &[("NS_held__ConfigMap", "v1")]).await;
     assert_eq!(fate(&again, "held"), Fate::Kept(WhyNot::BeingDeleted));
     assert_eq!(again.released().count(), 0);
     let release = r#"{"metadata": {"finalizers": null}}"#;
-    stand.kubectl(&["patch", "configmap", "held", "--type=merge", "-p", release], None).await;
-    assert_eq!(fate(&prune(&stand, &[("NS_held__ConfigMap", "v1")]).await, "held"), Fate::Absent);
+    fixture.kubectl(&["patch", "configmap", "held", "--type=merge", "-p", release], None).await;
+    assert_eq!(fate(&prune(&fixture, &[("NS_held__ConfigMap", "v1")]).await, "held"), Fate::Absent);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn objects_whose_kind_is_not_served_any_more_count_as_gone() {
-    let stand = Stand::new("kindless").await;
-    let pruned = prune(&stand, &[("NS_x_prune.example.com_Relic", "v1"), ("NS_y__ConfigMap", "v9")]).await;
+    let fixture = Fixture::new("kindless").await;
+    let pruned = prune(&fixture, &[("NS_x_prune.example.com_Relic", "v1"), ("NS_y__ConfigMap", "v9")]).await;
     assert_eq!(pruned.error_summary(), None);
     assert_eq!(fate(&pruned, "x"), Fate::Absent);
     assert_eq!(fate(&pruned, "y"), Fate::Absent, "the kind is served in another version");
@@ -94,17 +94,17 @@ async fn objects_whose_kind_is_not_served_any_more_count_as_gone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_somebody_else_does_not_stop_the_deletion() {
-    let stand = Stand::new("moving").await;
-    stand.apply(&[map("moving", json!({}))]).await;
+    let fixture = Fixture::new("moving").await;
+    fixture.apply(&[map("moving", json!({}))]).await;
     let busy = async {
         for round in 0..5 {
             let edit = format!(r#"{{"data": {{"round": "{round}"}}}}"#);
-            let gone = stand.live("NS_moving__ConfigMap", "v1").await.is_none();
+            let gone = fixture.live("NS_moving__ConfigMap", "v1").await.is_none();
             if gone {
                 break;
             }
             let api: kube::Api<k8s_openapi::api::core::v1::ConfigMap> =
-                kube::Api::namespaced(stand.client.clone(), &stand.namespace);
+                kube::Api::namespaced(fixture.client.clone(), &fixture.namespace);
             let patch: Value = serde_json::from_str(&edit).unwrap();
             // A refusal means that it is gone by now.
             let _ = api
@@ -112,9 +112,9 @@ async fn a_change_of_somebody_else_does_not_stop_the_deletion() {
                 .await;
         }
     };
-    let (pruned, ()) = tokio::join!(prune(&stand, &[("NS_moving__ConfigMap", "v1")]), busy);
+    let (pruned, ()) = tokio::join!(prune(&fixture, &[("NS_moving__ConfigMap", "v1")]), busy);
     assert_eq!(pruned.error_summary(), None);
-    assert!(stand.live("NS_moving__ConfigMap", "v1").await.is_none());
+    assert!(fixture.live("NS_moving__ConfigMap", "v1").await.is_none());
 }
 
 /// How long the server may take to say that the API of a group cannot be reached, or that there is none.
@@ -122,40 +122,40 @@ const KNOWN_MAX: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_a_group_whose_server_is_down_counts_as_gone() {
-    let stand = Stand::new("partial").await;
-    let group = format!("{}.example.com", stand.namespace);
+    let fixture = Fixture::new("partial").await;
+    let group = format!("{}.example.com", fixture.namespace);
     let (kind, name) = (GroupVersionKind::gvk(&group, "v1", "Relic"), format!("v1.{group}"));
     let service = json!({
         "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": name},
         "spec": {
             "group": group, "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 10,
-            "insecureSkipTLSVerify": true, "service": {"name": "nowhere", "namespace": stand.namespace},
+            "insecureSkipTLSVerify": true, "service": {"name": "nowhere", "namespace": fixture.namespace},
         },
     });
-    stand.kubectl(&["create", "-f", "-"], Some(&service)).await;
+    fixture.kubectl(&["create", "-f", "-"], Some(&service)).await;
     let budget = Budget::lasting(KNOWN_MAX);
     let deadline = Instant::now() + KNOWN_MAX;
     loop {
-        stand.cluster.mapper().doubt();
-        match stand.cluster.mapper().resolve_any(&kind, &budget).await {
+        fixture.cluster.mapper().doubt();
+        match fixture.cluster.mapper().resolve_any(&kind, &budget).await {
             Err(RequestError::StaleDiscovery { .. }) => break,
             other => assert!(Instant::now() < deadline, "{other:?}"),
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    stand.apply(&[map("ours", json!({}))]).await;
+    fixture.apply(&[map("ours", json!({}))]).await;
     let relic = format!("NS_x_{group}_Relic");
     let ids = [(relic.as_str(), "v1"), ("NS_ours__ConfigMap", "v1")];
-    let pruned = prune(&stand, &ids).await;
-    stand.kubectl(&["delete", "apiservice", &name], None).await;
+    let pruned = prune(&fixture, &ids).await;
+    fixture.kubectl(&["delete", "apiservice", &name], None).await;
     assert_eq!(fate(&pruned, "ours"), Fate::Deleted, "the others are pruned");
     assert_eq!((pruned.failures.len(), pruned.released().count()), (1, 1), "{:?}", pruned.error_summary());
     assert!(pruned.error_summary().unwrap().contains(&group), "{:?}", pruned.error_summary());
     // Without the service the kind is known not to be served.
     let deadline = Instant::now() + KNOWN_MAX;
-    while prune(&stand, &ids[..1]).await.fates.is_empty() {
+    while prune(&fixture, &ids[..1]).await.fates.is_empty() {
         assert!(Instant::now() < deadline, "it never counts as gone");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert_eq!(fate(&prune(&stand, &ids[..1]).await, "x"), Fate::Absent);
+    assert_eq!(fate(&prune(&fixture, &ids[..1]).await, "x"), Fate::Absent);
 }

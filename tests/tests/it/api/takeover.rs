@@ -17,7 +17,7 @@ use plumb_planning::plan::{self, Request, Selection};
 use plumb_planning::prune::Candidate;
 use serde_json::{Value, json};
 
-use super::cluster::Stand;
+use super::cluster::Fixture;
 
 const MANIFESTS: &str = include_str!("../../../../crates/planning/src/typed_form/manifests.jsonl");
 const FLUX: &str = include_str!("../../../../crates/planning/src/typed_form/flux.jsonl");
@@ -29,14 +29,14 @@ const LOOKS_MAX: usize = 10;
 
 /// The vectors, each under a name of its own in the namespace of the test; volumes and claims that the server would reject
 /// on their own are left out.
-fn vectors(stand: &Stand, lines: &str) -> Vec<Value> {
+fn vectors(fixture: &Fixture, lines: &str) -> Vec<Value> {
     let mut all = Vec::new();
     for (at, line) in lines.lines().enumerate() {
         let mut value: Value = serde_json::from_str(line).unwrap();
         let metadata = value["metadata"].as_object_mut().unwrap();
-        let unique = format!("{}-{at}", stand.namespace);
+        let unique = format!("{}-{at}", fixture.namespace);
         if metadata.get("namespace").is_some() {
-            metadata.insert("namespace".into(), stand.namespace.clone().into());
+            metadata.insert("namespace".into(), fixture.namespace.clone().into());
         }
         metadata.insert("name".into(), unique.clone().into());
         let kind = value["kind"].as_str().unwrap().to_owned();
@@ -51,12 +51,12 @@ fn vectors(stand: &Stand, lines: &str) -> Vec<Value> {
     all
 }
 
-async fn api(stand: &Stand, value: &Value) -> Api<DynamicObject> {
+async fn api(fixture: &Fixture, value: &Value) -> Api<DynamicObject> {
     let object = Object::new(value.clone()).unwrap();
     let kind = GroupVersionKind::gvk(object.group(), object.version(), object.kind());
     let budget = Budget::lasting(Duration::from_secs(20));
-    let mapping = stand.cluster.mapper().resolve(&kind, &budget).await.unwrap();
-    let client = stand.client.clone();
+    let mapping = fixture.cluster.mapper().resolve(&kind, &budget).await.unwrap();
+    let client = fixture.client.clone();
     if mapping.namespaced {
         Api::namespaced_with(client, object.namespace().unwrap(), &mapping.resource)
     } else {
@@ -65,20 +65,20 @@ async fn api(stand: &Stand, value: &Value) -> Api<DynamicObject> {
 }
 
 /// As kustomize-controller of Flux: its manager, its options, its labels.
-async fn apply_as_flux(stand: &Stand, value: &Value) -> Result<(), String> {
+async fn apply_as_flux(fixture: &Fixture, value: &Value) -> Result<(), String> {
     let mut value = value.clone();
     let name = value["metadata"]["name"].as_str().unwrap().to_owned();
     let mut object = Object::new(value.take()).unwrap();
-    stand.owner.label(&mut object);
+    fixture.owner.label(&mut object);
     let parameters = PatchParams::apply("kustomize-controller").force();
-    let api = api(stand, object.value()).await;
+    let api = api(fixture, object.value()).await;
     let applied = api.patch(&name, &parameters, &Patch::Apply(object.value())).await;
     applied.map(drop).map_err(|error| format!("{} {name}: {error}", object.kind()))
 }
 
-async fn live(stand: &Stand, value: &Value) -> Value {
+async fn live(fixture: &Fixture, value: &Value) -> Value {
     let name = value["metadata"]["name"].as_str().unwrap();
-    serde_json::to_value(api(stand, value).await.get(name).await.unwrap()).unwrap()
+    serde_json::to_value(api(fixture, value).await.get(name).await.unwrap()).unwrap()
 }
 
 /// The managers' entries of an apply, and what an apply moves.
@@ -95,12 +95,12 @@ fn complete(applied: &Applied) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_flux_applied_is_adopted_healed_changed_and_pruned() {
-    let stand = Stand::new("flux").await;
-    let (manifests, sent) = (vectors(&stand, MANIFESTS), vectors(&stand, FLUX));
+    let fixture = Fixture::new("flux").await;
+    let (manifests, sent) = (vectors(&fixture, MANIFESTS), vectors(&fixture, FLUX));
     let mut rejected = Vec::new();
     let mut pairs = Vec::new();
     for (manifest, flux) in manifests.iter().zip(&sent) {
-        match apply_as_flux(&stand, flux).await {
+        match apply_as_flux(&fixture, flux).await {
             Ok(()) => pairs.push((manifest.clone(), flux.clone())),
             Err(error) => rejected.push(error),
         }
@@ -109,36 +109,36 @@ async fn what_flux_applied_is_adopted_healed_changed_and_pruned() {
     tokio::time::sleep(APART).await;
     let mut wrong = Vec::new();
     for (manifest, _) in &pairs {
-        if let Err(error) = take_over(&stand, manifest).await {
+        if let Err(error) = take_over(&fixture, manifest).await {
             wrong.push(format!("{} {}: {error}", manifest["kind"], manifest["metadata"]["name"]));
         }
     }
     assert_eq!(wrong, [""; 0]);
 }
 
-async fn take_over(stand: &Stand, manifest: &Value) -> Result<(), String> {
-    adopt(stand, manifest).await?;
+async fn take_over(fixture: &Fixture, manifest: &Value) -> Result<(), String> {
+    adopt(fixture, manifest).await?;
     let name = manifest["metadata"]["name"].as_str().unwrap();
     // Heal: somebody changes our label and a field beside it.
     let edit = json!({"metadata": {"labels": {"kustomize.toolkit.fluxcd.io/name": "nobody"}}});
     let by_hand = PatchParams { field_manager: Some("editor".to_owned()), ..PatchParams::default() };
-    let before = live(stand, manifest).await;
-    api(stand, manifest)
+    let before = live(fixture, manifest).await;
+    api(fixture, manifest)
         .await
         .patch(name, &by_hand, &Patch::Merge(&edit))
         .await
         .map_err(|error| error.to_string())?;
-    let healed = stand.apply(std::slice::from_ref(manifest)).await;
+    let healed = fixture.apply(std::slice::from_ref(manifest)).await;
     expect(&healed, &Action::Configured, "heal")?;
-    let after = live(stand, manifest).await;
+    let after = live(fixture, manifest).await;
     if after["metadata"]["labels"] != before["metadata"]["labels"] || after["spec"] != before["spec"] {
         return Err(format!("healed to {}", after["spec"]));
     }
     // Change: a new annotation.
     let mut changed = manifest.clone();
     changed["metadata"]["annotations"]["changed"] = "yes".into();
-    expect(&stand.apply(&[changed]).await, &Action::Configured, "change")?;
-    let after = live(stand, manifest).await;
+    expect(&fixture.apply(&[changed]).await, &Action::Configured, "change")?;
+    let after = live(fixture, manifest).await;
     if after["metadata"]["uid"] != before["metadata"]["uid"] {
         return Err("recreated".to_owned());
     }
@@ -147,7 +147,8 @@ async fn take_over(stand: &Stand, manifest: &Value) -> Result<(), String> {
     let candidate = Candidate { id: object.id(), version: object.version().to_owned() };
     let budget = Budget::lasting(Duration::from_mins(1));
     let pruned =
-        plumb_apply::prune(&stand.cluster, &[candidate], &stand.owner, Claims::default(), 1, &budget).await;
+        plumb_apply::prune(&fixture.cluster, &[candidate], &fixture.owner, Claims::default(), 1, &budget)
+            .await;
     match pruned.fates.first() {
         Some((_, Fate::Deleted | Fate::Terminating)) => Ok(()),
         other => Err(format!("prune: {other:?} {:?}", pruned.error_summary())),
@@ -155,12 +156,12 @@ async fn take_over(stand: &Stand, manifest: &Value) -> Result<(), String> {
 }
 
 /// Applies over what Flux applied: nothing may move. A controller may write the status at the same time.
-async fn adopt(stand: &Stand, manifest: &Value) -> Result<(), String> {
+async fn adopt(fixture: &Fixture, manifest: &Value) -> Result<(), String> {
     for _ in 0..LOOKS_MAX {
-        let before = live(stand, manifest).await;
-        let adopted = stand.apply(std::slice::from_ref(manifest)).await;
+        let before = live(fixture, manifest).await;
+        let adopted = fixture.apply(std::slice::from_ref(manifest)).await;
         expect(&adopted, &Action::Unchanged, "adopt")?;
-        let after = live(stand, manifest).await;
+        let after = live(fixture, manifest).await;
         if written(&before) != written(&after) {
             return Err(format!("adoption wrote: {} became {}", written(&before), written(&after)));
         }
@@ -197,23 +198,23 @@ fn gates(group: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_scoped_custom_object_of_flux_keeps_its_uid_under_a_target_namespace() {
-    let stand = Stand::new("gate").await;
-    let group = format!("{}.test", stand.namespace);
-    complete(&stand.apply(&[gates(&group)]).await);
+    let fixture = Fixture::new("gate").await;
+    let group = format!("{}.test", fixture.namespace);
+    complete(&fixture.apply(&[gates(&group)]).await);
     let gate = |metadata: Value| json!({"apiVersion": format!("{group}/v1"), "kind": "Gate", "metadata": metadata, "spec": {"open": true}});
     let bare = gate(json!({"name": "g1"}));
-    apply_as_flux(&stand, &bare).await.unwrap();
-    let before = live(&stand, &bare).await;
+    apply_as_flux(&fixture, &bare).await.unwrap();
+    let before = live(&fixture, &bare).await;
 
     let (budget, key) = (Budget::lasting(Duration::from_secs(30)), HashKey::new([7; 32]));
-    let given = stand.objects(&[gate(json!({"name": "g1", "namespace": "NS"}))]);
-    let planned = plan::prepare(given, &stand.owner, &key).unwrap();
+    let given = fixture.objects(&[gate(json!({"name": "g1", "namespace": "NS"}))]);
+    let planned = plan::prepare(given, &fixture.owner, &key).unwrap();
     let recorded: Inventory =
-        [(stand.id(&format!("_g1_{group}_Gate")), "v1".to_owned())].into_iter().collect();
+        [(fixture.id(&format!("_g1_{group}_Gate")), "v1".to_owned())].into_iter().collect();
     let mut scopes = Scopes::default();
     for kind in identity::open_kinds(&planned, &recorded) {
         let asked = GroupVersionKind::gvk(&kind.group, &kind.version, &kind.kind);
-        let scope = stand.cluster.mapper().scope(&asked, &budget).await.unwrap();
+        let scope = fixture.cluster.mapper().scope(&asked, &budget).await.unwrap();
         assert_eq!(scope, Some(Scope::Cluster));
         scopes.note(&kind.group, &kind.kind, scope.unwrap());
     }
@@ -223,11 +224,12 @@ async fn a_cluster_scoped_custom_object_of_flux_keeps_its_uid_under_a_target_nam
     let request =
         Request { desired: &desired, before: &recorded, selection: Selection::Everything, prunes: true };
     let plan = plan::plan(request);
-    complete(&plumb_apply::execute(&stand.cluster, &plan.waves, &Stand::order()).await);
+    complete(&plumb_apply::execute(&fixture.cluster, &plan.waves, &Fixture::order()).await);
     let pruned =
-        plumb_apply::prune(&stand.cluster, &plan.prune, &stand.owner, Claims::default(), 1, &budget).await;
+        plumb_apply::prune(&fixture.cluster, &plan.prune, &fixture.owner, Claims::default(), 1, &budget)
+            .await;
     assert_eq!(pruned.fates, []);
-    let after = live(&stand, &bare).await;
+    let after = live(&fixture, &bare).await;
     assert_eq!(before["metadata"]["uid"], after["metadata"]["uid"]);
     assert_eq!(before["metadata"]["resourceVersion"], after["metadata"]["resourceVersion"]);
 }

@@ -8,7 +8,7 @@ use plumb_cluster::{WatchChange, WatchEvent, Watchers};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Receiver;
 
-use super::cluster::Stand;
+use super::cluster::Fixture;
 
 struct Ear {
     watchers: Arc<Watchers>,
@@ -17,15 +17,15 @@ struct Ear {
 }
 
 impl Ear {
-    fn of(stand: &Stand, kinds: &[(&str, &str, &str)]) -> Self {
+    fn of(fixture: &Fixture, kinds: &[(&str, &str, &str)]) -> Self {
         let (watchers, sights) =
-            Watchers::new(stand.cluster.clone(), &plumb_planning::ownership::Owner::selector());
+            Watchers::new(fixture.cluster.clone(), &plumb_planning::ownership::Owner::selector());
         let own = |(group, version, kind): &(&str, &str, &str)| {
             ((*group).to_owned(), (*version).to_owned(), (*kind).to_owned())
         };
         let kinds: BTreeSet<_> = kinds.iter().map(own).collect();
         assert_eq!(watchers.watch(&kinds), []);
-        Self { watchers, sights, namespace: stand.namespace.clone() }
+        Self { watchers, sights, namespace: fixture.namespace.clone() }
     }
 
     /// The next news that fit, of this test's namespace where they are about an object.
@@ -69,19 +69,19 @@ fn settings() -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edit_a_stripped_label_and_a_deletion_are_told() {
-    let stand = Stand::new("watch").await;
-    stand.apply(&[settings()]).await;
-    let mut ear = Ear::of(&stand, &[("", "v1", "ConfigMap")]);
+    let fixture = Fixture::new("watch").await;
+    fixture.apply(&[settings()]).await;
+    let mut ear = Ear::of(&fixture, &[("", "v1", "ConfigMap")]);
     let listed = ear.hear("the listed object", |news| seen(news, Some(true))).await;
     assert_eq!(listed["name"], "settings");
-    let key = (stand.namespace.clone(), "settings".to_owned());
+    let key = (fixture.namespace.clone(), "settings".to_owned());
     let present = ear.hear("the end of the list", |news| match news {
         WatchChange::Relisted { present } => Some(present.clone()),
         _ => None,
     });
     assert!(present.await.contains(&key));
 
-    stand
+    fixture
         .kubectl(&["patch", "configmap", "settings", "--type=merge", "-p", r#"{"data": {"a": "2"}}"#], None)
         .await;
     let edited = ear.hear("the edit", |news| seen(news, Some(false))).await;
@@ -89,19 +89,19 @@ async fn an_edit_a_stripped_label_and_a_deletion_are_told() {
     assert!(managers.iter().any(|entry| entry["manager"] == "kubectl-patch"), "{managers:?}");
     assert_eq!(edited.get("annotations"), None);
 
-    stand.kubectl(&["label", "configmap", "settings", "kustomize.toolkit.fluxcd.io/name-"], None).await;
+    fixture.kubectl(&["label", "configmap", "settings", "kustomize.toolkit.fluxcd.io/name-"], None).await;
     let deleted = |news: &WatchChange| matches!(news, WatchChange::Deleted { .. }).then_some(());
     ear.hear("the stripped label", deleted).await;
-    stand.apply(&[settings()]).await;
+    fixture.apply(&[settings()]).await;
     ear.hear("the restored label", |news| seen(news, Some(false))).await;
-    stand.kubectl(&["delete", "configmap", "settings"], None).await;
+    fixture.kubectl(&["delete", "configmap", "settings"], None).await;
     ear.hear("the deletion", deleted).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kind_that_is_not_wanted_any_more_is_not_watched() {
-    let stand = Stand::new("unwatch").await;
-    let ear = Ear::of(&stand, &[("", "v1", "ConfigMap"), ("apps", "v1", "Deployment")]);
+    let fixture = Fixture::new("unwatch").await;
+    let ear = Ear::of(&fixture, &[("", "v1", "ConfigMap"), ("apps", "v1", "Deployment")]);
     assert_eq!(ear.watchers.watched().len(), 2);
     ear.watchers.watch(&BTreeSet::new());
     assert_eq!(ear.watchers.watched().len(), 0);
@@ -109,9 +109,9 @@ async fn a_kind_that_is_not_wanted_any_more_is_not_watched() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kind_that_goes_is_told_once_and_watched_again_when_it_comes_back() {
-    let stand = Stand::new("kindgone").await;
+    let fixture = Fixture::new("kindgone").await;
     // A group of this run's own: on a plane that lives longer, an earlier run has left nothing behind.
-    let group = format!("{}.example.com", stand.namespace);
+    let group = format!("{}.example.com", fixture.namespace);
     let name = format!("relics.{group}");
     let definition = json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
@@ -127,19 +127,19 @@ async fn a_kind_that_goes_is_told_once_and_watched_again_when_it_comes_back() {
     });
     let metadata = json!({"name": "one", "namespace": "NS"});
     let relic = json!({"apiVersion": format!("{group}/v1"), "kind": "Relic", "metadata": metadata});
-    let mut ear = Ear::of(&stand, &[(group.as_str(), "v1", "Relic")]);
+    let mut ear = Ear::of(&fixture, &[(group.as_str(), "v1", "Relic")]);
     let gone = |news: &WatchChange| (*news == WatchChange::Gone).then_some(());
     ear.hear("the absence of the kind", gone).await;
 
-    let applied = stand.apply(&[definition.clone(), relic.clone()]).await;
+    let applied = fixture.apply(&[definition.clone(), relic.clone()]).await;
     assert!(applied.is_complete(), "{:?}", applied.error_summary());
     ear.watchers.kinds_changed();
     ear.hear("the object of the new kind", |news| seen(news, None)).await;
 
-    stand.kubectl(&["delete", "crd", &name], None).await;
+    fixture.kubectl(&["delete", "crd", &name], None).await;
     ear.hear("the end of the kind", gone).await;
-    stand.apply(&[definition, relic]).await;
+    fixture.apply(&[definition, relic]).await;
     ear.watchers.kinds_changed();
     ear.hear("the object of the kind that came back", |news| seen(news, None)).await;
-    stand.kubectl(&["delete", "crd", &name, "--wait=false"], None).await;
+    fixture.kubectl(&["delete", "crd", &name, "--wait=false"], None).await;
 }

@@ -73,15 +73,15 @@ const LOST: Accident = Accident::LostAnswer;
 impl Action {
     /// Brings about the state that the run begins with.
     async fn prepare(self, fixture: &Fixture) -> Result<()> {
-        if fixture.stand.find("Kustomization", OTHER).await?.is_some() {
-            fixture.stand.delete("Kustomization", OTHER).await?;
-            fixture.stand.gone("Kustomization", OTHER).await?;
+        if fixture.environment.find("Kustomization", OTHER).await?.is_some() {
+            fixture.environment.delete("Kustomization", OTHER).await?;
+            fixture.environment.gone("Kustomization", OTHER).await?;
         }
-        let found = fixture.stand.find("Kustomization", "app").await?;
+        let found = fixture.environment.find("Kustomization", "app").await?;
         match (self, found) {
             (Self::Create, None) => {}
             (Self::Create, Some(_)) => {
-                fixture.stand.delete("Kustomization", "app").await?;
+                fixture.environment.delete("Kustomization", "app").await?;
                 fixture.removed().await?;
             }
             (_, None) => {
@@ -101,7 +101,7 @@ impl Action {
             Self::Create => fixture.create(Variant::Base).await,
             Self::Update | Self::Revert => fixture.switch(Variant::Update).await,
             Self::Prune => fixture.switch(Variant::Prune).await,
-            Self::Finalize => fixture.stand.delete("Kustomization", "app").await,
+            Self::Finalize => fixture.environment.delete("Kustomization", "app").await,
             Self::Move(Order::NewOwnerFirst) => {
                 fixture.create_with(OTHER, Variant::Moved, false).await?;
                 fixture.switch(Variant::Prune).await
@@ -110,7 +110,7 @@ impl Action {
                 fixture.create_with(OTHER, Variant::Moved, true).await?;
                 fixture.switch(Variant::Prune).await?;
                 let resumed = json!({"spec": {"suspend": false}});
-                fixture.stand.edit("Kustomization", OTHER, &resumed).await.map(drop)
+                fixture.environment.edit("Kustomization", OTHER, &resumed).await.map(drop)
             }
         }
     }
@@ -156,7 +156,7 @@ async fn sweep(test: &str, action: Action, sample: &[(u32, Accident)]) -> Result
         let ended = run(&mut fixture, action, (number, total), accident).await.with_context(what)?;
         fixture.check_ends_as(ended, &undisturbed).await.with_context(what)?;
     }
-    fixture.stand.close().await
+    fixture.environment.close().await
 }
 
 async fn run(
@@ -178,17 +178,18 @@ async fn run(
             action.follow(fixture).await?;
         }
         Accident::Kill(moment) => {
-            let process = fixture.stand.crew.id(KUSTOMIZE).context("kustomize-controller does not run")?;
+            let process =
+                fixture.environment.harness.id(KUSTOMIZE).context("kustomize-controller does not run")?;
             fixture.kustomize.kill_at_write(number, moment, process);
             action.begin(fixture).await?;
             let has_come = come(fixture, |fixture| fixture.kustomize.has_sprung()).await;
             ensure!(has_come || number + SPARE > total, "the run has fewer writes");
             if has_come {
-                fixture.stand.crew.kill(KUSTOMIZE);
+                fixture.environment.harness.kill(KUSTOMIZE);
                 known.extend(fixture.uids().await?);
                 action.follow(fixture).await?;
                 fixture.kustomize.open();
-                block_in_place(|| fixture.stand.crew.restart(KUSTOMIZE))?;
+                block_in_place(|| fixture.environment.harness.restart(KUSTOMIZE))?;
             } else {
                 action.follow(fixture).await?;
             }
@@ -200,7 +201,7 @@ async fn run(
     if !matches!(action, Action::Finalize) {
         fixture.check_stable(&known).await?;
     }
-    ensure!(!fixture.stand.crew.has_ended(KUSTOMIZE), "kustomize-controller has ended by itself");
+    ensure!(!fixture.environment.harness.has_ended(KUSTOMIZE), "kustomize-controller has ended by itself");
     Ok(ended)
 }
 
@@ -275,14 +276,14 @@ async fn kills_at_seeded_moments_end_as_if_undisturbed() -> Result<()> {
         let mut known = fixture.uids().await?;
         fixture.switch(CYCLE[at]).await?;
         tokio::time::sleep(moment(seed)).await;
-        fixture.stand.crew.kill(KUSTOMIZE);
+        fixture.environment.harness.kill(KUSTOMIZE);
         known.extend(fixture.uids().await?);
-        block_in_place(|| fixture.stand.crew.restart(KUSTOMIZE))?;
+        block_in_place(|| fixture.environment.harness.restart(KUSTOMIZE))?;
         let ended = fixture.converged(CYCLE[at]).await.with_context(what)?;
         fixture.check_ends_as(ended, &undisturbed[at]).await.with_context(what)?;
         fixture.check_stable(&known).await.with_context(what)?;
     }
-    fixture.stand.close().await
+    fixture.environment.close().await
 }
 
 /// source-controller, at its n-th write after a commit.
@@ -303,26 +304,27 @@ async fn a_fetch_that_is_cut_short_ends_as_if_undisturbed() -> Result<()> {
                 fixture.source.add(Rule::writes("/*", Fault::LostAnswer).after(number - 1).times(1));
             }
             Accident::Kill(moment) => {
-                let process = fixture.stand.crew.id(SOURCE).context("source-controller does not run")?;
+                let process =
+                    fixture.environment.harness.id(SOURCE).context("source-controller does not run")?;
                 fixture.source.kill_at_write(number, moment, process);
             }
         }
         fixture.repository.write("round", &round.to_string())?;
-        fixture.stand.commit(&fixture.repository, "a round").await?;
+        fixture.environment.commit(&fixture.repository, "a round").await?;
         if matches!(accident, Accident::Kill(_))
             && come(&fixture, |fixture| fixture.source.has_sprung()).await
         {
-            fixture.stand.crew.kill(SOURCE);
+            fixture.environment.harness.kill(SOURCE);
             fixture.source.open();
-            block_in_place(|| fixture.stand.crew.restart(SOURCE))?;
+            block_in_place(|| fixture.environment.harness.restart(SOURCE))?;
         }
         let what = || format!("{accident:?} at write {number} of source-controller");
         let ended = fixture.converged(Variant::Base).await.with_context(what)?;
         fixture.check_ends_as(ended, &undisturbed).await.with_context(what)?;
-        fixture.stand.until("GitRepository", "app", "is ready", is_ready).await?;
+        fixture.environment.until("GitRepository", "app", "is ready", is_ready).await?;
         fixture.source.open();
         fixture.source.heal();
         fixture.check_stable(&known).await.with_context(what)?;
     }
-    fixture.stand.close().await
+    fixture.environment.close().await
 }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
 use crate::e2e::{
-    cluster::Stand,
+    environment::Environment,
     harness::{Events, Overrides},
     sample::config_map,
     seen::{inventory, is_ready, message, text, uid},
@@ -96,7 +96,7 @@ enum Ready {
 /// Everything that a run stands on.
 pub struct Fixture {
     /// The namespace, the Git server, the controllers.
-    pub stand: Stand,
+    pub environment: Environment,
     /// In front of source-controller.
     pub source: Proxy,
     /// In front of kustomize-controller.
@@ -127,15 +127,15 @@ impl Fixture {
         let overrides = Overrides { kubeconfigs, flags, without: Vec::new() };
         let sink = Sink::start()?;
         let address = sink.address();
-        let stand = Stand::changed(test, sink, Events::Sink(address), &overrides).await?;
-        let repository = stand.git.repository("app")?;
+        let environment = Environment::changed(test, sink, Events::Sink(address), &overrides).await?;
+        let repository = environment.git.repository("app")?;
         for variant in [Variant::Base, Variant::Update, Variant::Prune, Variant::Moved] {
             write(&repository, variant)?;
         }
         repository.push("first")?;
-        stand.create(stand.source("app")).await?;
-        stand.until("GitRepository", "app", "is ready", is_ready).await?;
-        Ok(Self { stand, source, kustomize, repository })
+        environment.create(environment.source("app")).await?;
+        environment.until("GitRepository", "app", "is ready", is_ready).await?;
+        Ok(Self { environment, source, kustomize, repository })
     }
 
     /// Creates the Kustomization `app`.
@@ -149,12 +149,15 @@ impl Fixture {
             "path": variant.path(), "retryInterval": "1s", "timeout": "30s", "wait": true, "suspend": suspend,
             "driftDetection": {"mode": "enabled"},
         });
-        self.stand.create(self.stand.kustomization(name, &fields)).await.map(drop)
+        self.environment.create(self.environment.kustomization(name, &fields)).await.map(drop)
     }
 
     /// Makes the Kustomization apply another folder.
     pub async fn switch(&self, variant: Variant) -> Result<()> {
-        self.stand.edit("Kustomization", "app", &json!({"spec": {"path": variant.path()}})).await.map(drop)
+        self.environment
+            .edit("Kustomization", "app", &json!({"spec": {"path": variant.path()}}))
+            .await
+            .map(drop)
     }
 
     /// Waits until `app` has applied this variant and nothing is written any more.
@@ -198,12 +201,12 @@ impl Fixture {
     async fn check_holds(&self, wanted: &[(&str, Variant)]) -> Result<()> {
         for (owner, variant) in wanted {
             for (name, value) in variant.maps().iter().filter(|(name, _)| *name != "beta") {
-                let found = self.stand.find("ConfigMap", name).await?;
+                let found = self.environment.find("ConfigMap", name).await?;
                 let holds = found.as_ref().is_some_and(|found| found["data"]["greeting"] == *value);
                 ensure!(holds, "{owner} is Ready, but {name} is {found:#?}: {}", self.evidence().await);
             }
             let Some(value) = variant.service() else { continue };
-            let found = self.stand.find("Service", "front").await?;
+            let found = self.environment.find("Service", "front").await?;
             let annotation = |found: &Value| found["metadata"]["annotations"]["example.com/value"] == value;
             let holds = found.as_ref().is_some_and(annotation);
             ensure!(holds, "{owner} is Ready, but front is {found:#?}: {}", self.evidence().await);
@@ -213,7 +216,7 @@ impl Fixture {
 
     async fn has_applied(&self, name: &str, variant: Variant) -> Result<bool> {
         let revision = self.repository.revision()?;
-        let found = self.stand.find("Kustomization", name).await?;
+        let found = self.environment.find("Kustomization", name).await?;
         Ok(found.is_some_and(|object| {
             is_ready(&object)
                 && object["spec"]["path"] == variant.path()
@@ -223,7 +226,7 @@ impl Fixture {
 
     /// How many attempts at the Kustomization failed, as far as its history goes back.
     pub async fn failures(&self) -> Result<u64> {
-        let found = self.stand.find("Kustomization", "app").await?;
+        let found = self.environment.find("Kustomization", "app").await?;
         let history = found.as_ref().and_then(|found| found["status"]["history"].as_array());
         let failed = |entry: &&Value| entry["lastReconciledStatus"] != "ReconciliationSucceeded";
         let entries = history.into_iter().flatten().filter(failed);
@@ -233,7 +236,7 @@ impl Fixture {
     /// Waits until an edited ConfigMap is as in the repository again.
     pub async fn corrected(&self, name: &str) -> Result<()> {
         let deadline = Instant::now() + CONVERGED_MAX;
-        while self.stand.get("ConfigMap", name).await?["data"]["greeting"] != "one" {
+        while self.environment.get("ConfigMap", name).await?["data"]["greeting"] != "one" {
             ensure!(Instant::now() < deadline, "{name} is not corrected: {}", self.evidence().await);
             tokio::time::sleep(POLL).await;
         }
@@ -244,7 +247,7 @@ impl Fixture {
     pub async fn removed(&self) -> Result<Snapshot> {
         let deadline = Instant::now() + CONVERGED_MAX;
         while Instant::now() < deadline {
-            if self.stand.find("Kustomization", "app").await?.is_none() {
+            if self.environment.find("Kustomization", "app").await?.is_none() {
                 let snapshot = self.snapshot().await?;
                 ensure!(snapshot.objects.is_empty(), "orphans: {snapshot:#?}");
                 return Ok(snapshot);
@@ -271,7 +274,7 @@ impl Fixture {
     pub async fn snapshot(&self) -> Result<Snapshot> {
         let objects = self.objects().await?;
         let objects = objects.into_iter().map(|(name, object)| (name, normalized(&object))).collect();
-        let found = self.stand.list("Kustomization").await?;
+        let found = self.environment.list("Kustomization").await?;
         let named = |object: &Value| (text(object, "/metadata/name").to_owned(), status(object));
         Ok(Snapshot { objects, statuses: found.iter().map(named).collect() })
     }
@@ -280,7 +283,7 @@ impl Fixture {
     pub async fn objects(&self) -> Result<BTreeMap<String, Value>> {
         let mut found = BTreeMap::new();
         for kind in KINDS {
-            for object in self.stand.list(kind).await? {
+            for object in self.environment.list(kind).await? {
                 if object["metadata"]["labels"][OWNER].is_string() {
                     found.insert(format!("{kind}/{}", text(&object, "/metadata/name")), object);
                 }
@@ -304,9 +307,9 @@ impl Fixture {
             }
         }
         let requested = self.kustomize.now();
-        let token = self.stand.request("Kustomization", "app").await?;
+        let token = self.environment.request("Kustomization", "app").await?;
         let handled = |seen: &Value| is_ready(seen) && seen["status"]["lastHandledReconcileAt"] == *token;
-        self.stand.until("Kustomization", "app", "has handled the request", handled).await?;
+        self.environment.until("Kustomization", "app", "has handled the request", handled).await?;
         let written = self.object_writes(requested);
         ensure!(written.is_empty(), "a reconciliation without news wrote objects:\n{}", shown(&written));
         let after = self.objects().await?;
@@ -317,7 +320,7 @@ impl Fixture {
     /// How many corrections of drift were reported on the wire.
     pub fn corrections(&self) -> usize {
         let of_drift = |one: &&Received| one.text("/reason") == "DriftCorrected";
-        self.stand.sink.received().iter().filter(of_drift).count()
+        self.environment.sink.received().iter().filter(of_drift).count()
     }
 
     /// What kustomize-controller wrote since then, its own statuses and finalizers aside. A write that changes nothing
@@ -337,12 +340,12 @@ impl Fixture {
         let lines = |name: &str, records: Vec<Record>| {
             format!("{name}:\n{}", shown(&records[records.len().saturating_sub(60)..]))
         };
-        let objects = self.stand.list("Kustomization").await;
+        let objects = self.environment.list("Kustomization").await;
         format!(
             "{objects:#?}\n{}\n{}\n{}",
             lines(SOURCE, self.source.writes()),
             lines(KUSTOMIZE, self.kustomize.writes()),
-            self.stand.crew.last_lines(),
+            self.environment.harness.last_lines(),
         )
     }
 

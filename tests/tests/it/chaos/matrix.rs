@@ -184,13 +184,13 @@ impl Phase {
             Self::Prune => fixture.switch(Variant::Prune).await,
             Self::Fetch => {
                 fixture.repository.write("round", &round.to_string())?;
-                fixture.stand.commit(&fixture.repository, "a round").await.map(drop)
+                fixture.environment.commit(&fixture.repository, "a round").await.map(drop)
             }
             Self::Drift => {
                 let edit = json!({"data": {"greeting": format!("edit-{round}")}});
-                fixture.stand.edit("ConfigMap", "beta", &edit).await.map(drop)
+                fixture.environment.edit("ConfigMap", "beta", &edit).await.map(drop)
             }
-            Self::Teardown | Self::Finalize => fixture.stand.delete("Kustomization", "app").await,
+            Self::Teardown | Self::Finalize => fixture.environment.delete("Kustomization", "app").await,
         }
     }
 
@@ -244,7 +244,7 @@ async fn row(test: &str, phase: Phase, sample: &[Fault]) -> Result<()> {
         }
     }
     ensure!(failed.is_empty(), "{} cells failed:\n{}", failed.len(), failed.join("\n\n"));
-    fixture.stand.close().await
+    fixture.environment.close().await
 }
 
 /// One cell; the number of requests that both controllers made in it.
@@ -294,7 +294,11 @@ async fn cell(
     let count = requests() - before;
     ensure!(count <= REQUESTS_MAX, "{count} requests, at most {REQUESTS_MAX}: {}", fixture.evidence().await);
     for name in [SOURCE, KUSTOMIZE] {
-        ensure!(!fixture.stand.crew.has_ended(name), "{name} has ended: {}", fixture.evidence().await);
+        ensure!(
+            !fixture.environment.harness.has_ended(name),
+            "{name} has ended: {}",
+            fixture.evidence().await
+        );
     }
     if phase.ends_with().is_some() {
         fixture.check_stable(&known).await?;
@@ -315,11 +319,11 @@ async fn lasts(rules: &[(&Proxy, RuleId)]) -> Result<()> {
 
 async fn begin_with_base(fixture: &Fixture, phase: Phase) -> Result<()> {
     // An object that is edited again and again is corrected more and more slowly: each cell has a new one.
-    if phase == Phase::Drift && fixture.stand.find("Kustomization", "app").await?.is_some() {
-        fixture.stand.delete("Kustomization", "app").await?;
+    if phase == Phase::Drift && fixture.environment.find("Kustomization", "app").await?.is_some() {
+        fixture.environment.delete("Kustomization", "app").await?;
         fixture.removed().await?;
     }
-    match fixture.stand.find("Kustomization", "app").await? {
+    match fixture.environment.find("Kustomization", "app").await? {
         None => fixture.create(Variant::Base).await?,
         Some(_) => fixture.switch(Variant::Base).await?,
     }

@@ -70,14 +70,14 @@ async fn a_newer_spec_wins_over_an_apply_in_flight() -> Result<()> {
     let ended = fixture.converged_at_last(Variant::Base).await?;
     fixture.check_ends_as(ended, &before).await?;
     fixture.check_stable(&known).await?;
-    fixture.stand.close().await
+    fixture.environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_spec_waits_for_no_apply_that_is_never_answered() -> Result<()> {
     let fixture = Fixture::new("flight-hang", &[]).await?;
     fixture.create(Variant::Base).await?;
-    fixture.stand.edit("Kustomization", "app", &json!({"spec": {"timeout": "1h"}})).await?;
+    fixture.environment.edit("Kustomization", "app", &json!({"spec": {"timeout": "1h"}})).await?;
     let before = fixture.converged(Variant::Base).await?;
     fixture.kustomize.forget();
     let rule = fixture.kustomize.add(Rule::new("PATCH", ALPHA, Fault::Hang).times(1));
@@ -93,38 +93,38 @@ async fn a_newer_spec_waits_for_no_apply_that_is_never_answered() -> Result<()> 
     let took = began.elapsed();
     ensure!(took < SUPERSEDED_MAX, "a newer spec was applied after {took:?}: {}", fixture.evidence().await);
     fixture.check_ends_as(ended, &before).await?;
-    fixture.stand.close().await
+    fixture.environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_during_an_apply_leaves_no_orphan() -> Result<()> {
     let (fixture, _) = held("flight-delete").await?;
-    fixture.stand.delete("Kustomization", "app").await?;
+    fixture.environment.delete("Kustomization", "app").await?;
     fixture.removed().await?;
     // What was held up is not applied afterwards.
     tokio::time::sleep(HELD).await;
     fixture.removed().await?;
-    fixture.stand.close().await
+    fixture.environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspension_during_an_apply_ends_the_writes_after_it() -> Result<()> {
     let (fixture, _) = held("flight-suspend").await?;
-    fixture.stand.edit("Kustomization", "app", &json!({"spec": {"suspend": true}})).await?;
+    fixture.environment.edit("Kustomization", "app", &json!({"spec": {"suspend": true}})).await?;
     // The attempt in flight may end; after that nothing is applied or corrected.
     tokio::time::sleep(HELD * 2).await;
     fixture.switch(Variant::Base).await?;
-    fixture.stand.edit("ConfigMap", "beta", &json!({"data": {"greeting": "mine"}})).await?;
+    fixture.environment.edit("ConfigMap", "beta", &json!({"data": {"greeting": "mine"}})).await?;
     fixture
-        .stand
+        .environment
         .stays("ConfigMap", "beta", "is left alone", |seen| seen["data"]["greeting"] == "mine")
         .await?;
     let applied = |seen: &Value| seen["data"]["greeting"] == "two";
-    fixture.stand.stays("ConfigMap", "alpha", "is as the attempt in flight left it", applied).await?;
-    fixture.stand.edit("Kustomization", "app", &json!({"spec": {"suspend": false}})).await?;
+    fixture.environment.stays("ConfigMap", "alpha", "is as the attempt in flight left it", applied).await?;
+    fixture.environment.edit("Kustomization", "app", &json!({"spec": {"suspend": false}})).await?;
     fixture.corrected("beta").await?;
     fixture.converged(Variant::Base).await?;
-    fixture.stand.close().await
+    fixture.environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,15 +132,15 @@ async fn a_storm_of_requests_applies_nothing_twice() -> Result<()> {
     let (fixture, _) = held("flight-storm").await?;
     let mut last = String::new();
     for _ in 0..REQUESTS {
-        last = fixture.stand.request("Kustomization", "app").await?;
+        last = fixture.environment.request("Kustomization", "app").await?;
     }
     fixture.converged(Variant::Update).await?;
     let handled = |seen: &Value| seen["status"]["lastHandledReconcileAt"] == *last;
-    fixture.stand.until("Kustomization", "app", "has handled the last request", handled).await?;
+    fixture.environment.until("Kustomization", "app", "has handled the last request", handled).await?;
     let writes = fixture.kustomize.writes();
     let applies = writes.iter().filter(|one| one.path.ends_with("/configmaps/alpha")).count();
     ensure!(applies <= APPLIES_MAX, "{applies} applies of one object: {}", fixture.evidence().await);
-    fixture.stand.close().await
+    fixture.environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,7 +153,7 @@ async fn nothing_is_pruned_after_an_apply_that_failed() -> Result<()> {
     let failed = |seen: &Value| {
         is_failed(seen, "ReconciliationFailed") && seen["spec"]["path"] == Variant::Prune.path()
     };
-    fixture.stand.until("Kustomization", "app", "cannot be applied", failed).await?;
+    fixture.environment.until("Kustomization", "app", "cannot be applied", failed).await?;
     check_nothing_is_deleted(&fixture).await?;
     // The spec is taken back: everything is still there.
     fixture.switch(Variant::Update).await?;
@@ -161,7 +161,7 @@ async fn nothing_is_pruned_after_an_apply_that_failed() -> Result<()> {
     fixture.converged(Variant::Update).await?;
     check_nothing_is_deleted(&fixture).await?;
     fixture.check_stable(&known).await?;
-    fixture.stand.close().await
+    fixture.environment.close().await
 }
 
 /// How long a deletion is held up until somebody else has taken the object over.
@@ -170,7 +170,7 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(5);
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_somebody_takes_over_before_its_deletion_arrives_is_not_deleted() -> Result<()> {
     let fixture = updated("flight-taken").await?;
-    let before = fixture.stand.get("ConfigMap", "gamma").await?;
+    let before = fixture.environment.get("ConfigMap", "gamma").await?;
     let held = Rule::new("DELETE", "/api/v1/namespaces/*/configmaps/gamma", Fault::Delay(TAKEN_WITHIN));
     let rule = fixture.kustomize.add(held.times(1));
     fixture.switch(Variant::Prune).await?;
@@ -180,11 +180,11 @@ async fn an_object_that_somebody_takes_over_before_its_deletion_arrives_is_not_d
         tokio::time::sleep(POLL).await;
     }
     let owner = json!({"metadata": {"labels": {"kustomize.toolkit.fluxcd.io/name": "another"}}});
-    fixture.stand.edit("ConfigMap", "gamma", &owner).await?;
+    fixture.environment.edit("ConfigMap", "gamma", &owner).await?;
     fixture.converged(Variant::Prune).await?;
-    let after = fixture.stand.get("ConfigMap", "gamma").await?;
+    let after = fixture.environment.get("ConfigMap", "gamma").await?;
     ensure!(uid(&after) == uid(&before), "gamma was recreated");
-    fixture.stand.close().await
+    fixture.environment.close().await
 }
 
 /// Changes the Kustomization while the only apply of `Prune` is held up, unseen by the watches of the controller: the
@@ -201,7 +201,7 @@ async fn changed_unseen(fixture: &Fixture, newest: &Value) -> Result<()> {
     fixture.switch(Variant::Prune).await?;
     block_in_place(|| has_arrived.recv_timeout(CONVERGED_MAX))?;
     fixture.kustomize.add(Rule::new("GET", "/*", Fault::DropEvents));
-    fixture.stand.edit("Kustomization", "app", newest).await?;
+    fixture.environment.edit("Kustomization", "app", newest).await?;
     // Before a prune it is read again. What follows then depends on who is first, the answer to a status write, which shows the
     // newer Kustomization too, or the end of the wait for the watch.
     let reread = fixture.kustomize.add(Rule::new("GET", APP, Fault::Delay(Duration::ZERO)));
@@ -227,9 +227,9 @@ async fn nothing_is_pruned_for_a_spec_that_is_old() -> Result<()> {
     check_nothing_is_deleted(&fixture).await?;
     changed_unseen(&fixture, &json!({"spec": {"suspend": true}})).await?;
     let resumed = json!({"spec": {"suspend": false, "path": Variant::Update.path()}});
-    fixture.stand.edit("Kustomization", "app", &resumed).await?;
+    fixture.environment.edit("Kustomization", "app", &resumed).await?;
     fixture.converged(Variant::Update).await?;
     check_nothing_is_deleted(&fixture).await?;
     fixture.check_stable(&known).await?;
-    fixture.stand.close().await
+    fixture.environment.close().await
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::is_whole;
 use crate::e2e::{
-    cluster::Stand,
+    environment::Environment,
     sample::config_map,
     seen::{self, inventory, is_ready, uid},
 };
@@ -32,36 +32,42 @@ enum First {
 
 const ORDERS: [First; 3] = [First::Either, First::OldOwner, First::NewOwner];
 
-async fn uids(stand: &Stand) -> Result<Vec<String>> {
+async fn uids(environment: &Environment) -> Result<Vec<String>> {
     let mut all = Vec::new();
     for name in MAPS {
-        all.push(uid(&stand.get("ConfigMap", name).await?).to_owned());
+        all.push(uid(&environment.get("ConfigMap", name).await?).to_owned());
     }
     Ok(all)
 }
 
-async fn suspend(stand: &Stand, name: &str, suspended: bool) -> Result<()> {
-    stand.edit("Kustomization", name, &json!({"spec": {"suspend": suspended}})).await.map(drop)
+async fn suspend(environment: &Environment, name: &str, suspended: bool) -> Result<()> {
+    environment.edit("Kustomization", name, &json!({"spec": {"suspend": suspended}})).await.map(drop)
 }
 
 /// One commit takes the objects from one folder to the other. Ends when the new owner has them and the old one has not.
-async fn shift(stand: &Stand, repository: &Repository, from: &str, to: &str, first: First) -> Result<()> {
+async fn shift(
+    environment: &Environment,
+    repository: &Repository,
+    from: &str,
+    to: &str,
+    first: First,
+) -> Result<()> {
     let held = match first {
         First::Either => None,
         First::OldOwner => Some((to, from)),
         First::NewOwner => Some((from, to)),
     };
     if let Some((held, _)) = held {
-        suspend(stand, held, true).await?;
+        suspend(environment, held, true).await?;
     }
     for name in MAPS {
         repository.remove(&format!("{from}/{name}.yaml"))?;
         repository.write(&format!("{to}/{name}.yaml"), &config_map(name, "hello"))?;
     }
-    let revision = stand.commit(repository, &format!("from {from} to {to}")).await?;
+    let revision = environment.commit(repository, &format!("from {from} to {to}")).await?;
     if let Some((held, first)) = held {
-        stand.applied(first, &revision).await?;
-        suspend(stand, held, false).await?;
+        environment.applied(first, &revision).await?;
+        suspend(environment, held, false).await?;
     }
     for (name, count) in [(from, 1), (to, 1 + MAPS.len())] {
         let what = format!("has {count} objects at {revision}");
@@ -70,19 +76,19 @@ async fn shift(stand: &Stand, repository: &Repository, from: &str, to: &str, fir
                 && seen["status"]["lastAppliedRevision"] == revision
                 && inventory(seen).len() == count
         };
-        stand.until("Kustomization", name, &what, fits).await?;
+        environment.until("Kustomization", name, &what, fits).await?;
     }
     for name in MAPS {
         let what = format!("belongs to {to}");
-        stand.until("ConfigMap", name, &what, |seen| seen::text(seen, OWNER) == to).await?;
+        environment.until("ConfigMap", name, &what, |seen| seen::text(seen, OWNER) == to).await?;
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn objects_that_move_again_and_again_stay_the_same() -> Result<()> {
-    let mut stand = Stand::new("moves").await?;
-    let repository = stand.git.repository("app")?;
+    let mut environment = Environment::new("moves").await?;
+    let repository = environment.git.repository("app")?;
     for owner in OWNERS {
         let anchor = format!("anchor-{owner}");
         repository.write(&format!("{owner}/{anchor}.yaml"), &config_map(&anchor, "a"))?;
@@ -91,23 +97,23 @@ async fn objects_that_move_again_and_again_stay_the_same() -> Result<()> {
         repository.write(&format!("one/{name}.yaml"), &config_map(name, "hello"))?;
     }
     repository.push("first")?;
-    stand.create(stand.source("app")).await?;
+    environment.create(environment.source("app")).await?;
     for owner in OWNERS {
-        stand.create(stand.kustomization(owner, &json!({"path": format!("./{owner}")}))).await?;
+        environment.create(environment.kustomization(owner, &json!({"path": format!("./{owner}")}))).await?;
     }
     let revision = repository.revision()?;
     for owner in OWNERS {
-        stand.applied(owner, &revision).await?;
+        environment.applied(owner, &revision).await?;
     }
-    let before = uids(&stand).await?;
+    let before = uids(&environment).await?;
     let moves = if is_whole() { MOVES } else { MOVES_IN_SAMPLE };
     for number in 0..moves {
         let (from, to) = (OWNERS[number % 2], OWNERS[(number + 1) % 2]);
         let first = ORDERS[(number / 2) % ORDERS.len()];
-        shift(&stand, &repository, from, to, first).await?;
-        let after = uids(&stand).await?;
+        shift(&environment, &repository, from, to, first).await?;
+        let after = uids(&environment).await?;
         ensure!(after == before, "move {number} ({first:?}): {before:?} are now {after:?}");
     }
-    ensure!(!stand.crew.has_ended(SOURCE), "source-controller has ended");
-    stand.close().await
+    ensure!(!environment.harness.has_ended(SOURCE), "source-controller has ended");
+    environment.close().await
 }

@@ -54,10 +54,10 @@ async fn away(test: &str, faults: &[Fault], meanwhile: Meanwhile, healed_max: Du
     }
     match meanwhile {
         Meanwhile::Edited => {
-            fixture.stand.edit("ConfigMap", "beta", &json!({"data": {"greeting": "edited"}})).await?;
+            fixture.environment.edit("ConfigMap", "beta", &json!({"data": {"greeting": "edited"}})).await?;
         }
         Meanwhile::Deleted => {
-            fixture.stand.delete("ConfigMap", "beta").await?;
+            fixture.environment.delete("ConfigMap", "beta").await?;
             known.remove("ConfigMap/beta");
         }
     }
@@ -83,10 +83,14 @@ async fn away(test: &str, faults: &[Fault], meanwhile: Meanwhile, healed_max: Du
         fixture.evidence().await
     );
     for name in [SOURCE, KUSTOMIZE] {
-        ensure!(!fixture.stand.crew.has_ended(name), "{name} has ended: {}", fixture.evidence().await);
+        ensure!(
+            !fixture.environment.harness.has_ended(name),
+            "{name} has ended: {}",
+            fixture.evidence().await
+        );
     }
     fixture.check_stable(&known).await?;
-    fixture.stand.close().await
+    fixture.environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

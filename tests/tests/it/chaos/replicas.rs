@@ -17,8 +17,8 @@ use tokio::task::block_in_place;
 
 use super::fixture::{CONVERGED_MAX, Fixture, Variant, shown};
 use crate::e2e::{
-    cluster::Stand,
-    harness::{Crew, Events, Overrides},
+    environment::Environment,
+    harness::{Events, Harness, Overrides},
 };
 
 /// A lease that goes quickly. The deadline leaves a second of room, as Flux's defaults leave five.
@@ -39,11 +39,11 @@ const EDIT: Duration = Duration::from_millis(150);
 /// The fixture's controller leads; this one waits for the lease.
 struct Standby {
     proxy: Proxy,
-    crew: Crew,
+    harness: Harness,
 }
 
 impl Standby {
-    fn start(stand: &Stand) -> Result<Self> {
+    fn start(environment: &Environment) -> Result<Self> {
         let plane = plumb_testkit::plane();
         let proxy = Proxy::to_plane(plane, KUSTOMIZE)?;
         let overrides = Overrides {
@@ -51,8 +51,8 @@ impl Standby {
             flags: BTreeMap::from([(KUSTOMIZE, FLAGS.map(str::to_owned).to_vec())]),
             without: vec![SOURCE],
         };
-        let events = Events::Sink(stand.sink.address());
-        Ok(Self { crew: Crew::start(plane, &stand.namespace, events, &overrides)?, proxy })
+        let events = Events::Sink(environment.sink.address());
+        Ok(Self { harness: Harness::start(plane, &environment.namespace, events, &overrides)?, proxy })
     }
 
     /// Waits until this replica writes.
@@ -63,7 +63,7 @@ impl Standby {
                 return Ok(first);
             }
             if Instant::now() > deadline {
-                bail!("the second replica does not lead:\n{}", self.crew.last_lines());
+                bail!("the second replica does not lead:\n{}", self.harness.last_lines());
             }
             tokio::time::sleep(POLL).await;
         }
@@ -76,8 +76,8 @@ async fn stopped_at(write: u32) -> Result<()> {
     fixture.create(Variant::Base).await?;
     fixture.converged(Variant::Base).await?;
     let known = fixture.uids().await?;
-    let standby = block_in_place(|| Standby::start(&fixture.stand))?;
-    let leader = fixture.stand.crew.id(KUSTOMIZE).context("the leader does not run")?;
+    let standby = block_in_place(|| Standby::start(&fixture.environment))?;
+    let leader = fixture.environment.harness.id(KUSTOMIZE).context("the leader does not run")?;
     // The answer reaches a process that is stopped: it is the first thing that the process finds when it runs again.
     fixture.kustomize.at_write(write, Moment::After, move || process::pause(leader));
     fixture.switch(Variant::Update).await?;
@@ -90,8 +90,13 @@ async fn stopped_at(write: u32) -> Result<()> {
     ensure!(fixture.kustomize.has_sprung(), "the leader was not stopped");
     tokio::time::sleep(WATCHED).await;
     let late: Vec<_> = fixture.kustomize.writes().into_iter().filter(|one| one.at >= resumed).collect();
-    ensure!(late.is_empty(), "the old leader wrote:\n{}\n{}", shown(&late), fixture.stand.crew.last_lines());
-    ensure!(fixture.stand.crew.has_ended(KUSTOMIZE), "the old leader did not end");
+    ensure!(
+        late.is_empty(),
+        "the old leader wrote:\n{}\n{}",
+        shown(&late),
+        fixture.environment.harness.last_lines()
+    );
+    ensure!(fixture.environment.harness.has_ended(KUSTOMIZE), "the old leader did not end");
     fixture.check_stable(&known).await
 }
 
@@ -110,7 +115,7 @@ async fn a_leader_that_cannot_renew_stops_before_another_one_writes() -> Result<
     let fixture = Fixture::new("replicas-cut", &FLAGS).await?;
     fixture.create(Variant::Base).await?;
     fixture.converged(Variant::Base).await?;
-    let standby = block_in_place(|| Standby::start(&fixture.stand))?;
+    let standby = block_in_place(|| Standby::start(&fixture.environment))?;
     // No request for the lease is answered; everything else is.
     fixture.kustomize.add(Rule::new("*", "/apis/coordination.k8s.io/*", Fault::Hang));
     let deadline = Instant::now() + CONVERGED_MAX;
@@ -118,10 +123,10 @@ async fn a_leader_that_cannot_renew_stops_before_another_one_writes() -> Result<
         ensure!(
             Instant::now() < deadline,
             "the second replica does not lead:\n{}",
-            standby.crew.last_lines()
+            standby.harness.last_lines()
         );
         let edit = json!({"data": {"greeting": format!("edit-{round}")}});
-        fixture.stand.edit("ConfigMap", "beta", &edit).await?;
+        fixture.environment.edit("ConfigMap", "beta", &edit).await?;
         if standby.proxy.writes().len() > 2 {
             break;
         }
@@ -136,7 +141,7 @@ async fn a_leader_that_cannot_renew_stops_before_another_one_writes() -> Result<
     ensure!(!fixture.kustomize.writes().is_empty(), "the first replica wrote nothing");
     ensure!(late.is_empty(), "two replicas wrote at a time:\n{}\nsince {first}", shown(&late));
     fixture.corrected("beta").await?;
-    fixture.stand.close().await
+    fixture.environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,12 +163,12 @@ async fn a_storm_of_conflicts_on_the_lease_ends_no_leader() -> Result<()> {
         fixture.switch(Variant::Base).await?;
         fixture.converged(Variant::Base).await?;
         ensure!(
-            !fixture.stand.crew.has_ended(KUSTOMIZE),
+            !fixture.environment.harness.has_ended(KUSTOMIZE),
             "the leader has ended:\n{}",
-            fixture.stand.crew.last_lines()
+            fixture.environment.harness.last_lines()
         );
     }
-    fixture.stand.close().await
+    fixture.environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,13 +177,17 @@ async fn a_leader_that_is_terminated_in_an_apply_gives_its_lease_up_after_its_la
     fixture.create(Variant::Base).await?;
     fixture.converged(Variant::Base).await?;
     let known = fixture.uids().await?;
-    let standby = block_in_place(|| Standby::start(&fixture.stand))?;
-    let leader = fixture.stand.crew.id(KUSTOMIZE).context("the leader does not run")?;
+    let standby = block_in_place(|| Standby::start(&fixture.environment))?;
+    let leader = fixture.environment.harness.id(KUSTOMIZE).context("the leader does not run")?;
     fixture.kustomize.at_write(2, Moment::Before, move || process::terminate(leader));
     fixture.switch(Variant::Update).await?;
     let deadline = Instant::now() + GRACE;
-    while !fixture.stand.crew.has_ended(KUSTOMIZE) {
-        ensure!(Instant::now() < deadline, "the leader does not end:\n{}", fixture.stand.crew.last_lines());
+    while !fixture.environment.harness.has_ended(KUSTOMIZE) {
+        ensure!(
+            Instant::now() < deadline,
+            "the leader does not end:\n{}",
+            fixture.environment.harness.last_lines()
+        );
         tokio::time::sleep(POLL).await;
     }
     let records = fixture.kustomize.records();
@@ -191,5 +200,5 @@ async fn a_leader_that_is_terminated_in_an_apply_gives_its_lease_up_after_its_la
     for (name, uid) in fixture.uids().await? {
         ensure!(known.get(&name).is_none_or(|known| *known == uid), "{name} was recreated");
     }
-    fixture.stand.close().await
+    fixture.environment.close().await
 }

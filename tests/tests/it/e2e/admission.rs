@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 use super::{
-    cluster::Stand,
+    environment::Environment,
     sample::config_map,
     seen::{self, inventory, is_failed},
 };
@@ -19,13 +19,13 @@ const POLL: Duration = Duration::from_millis(100);
 const DENIED: &str = "the test denies it";
 
 /// Denies an operation on one ConfigMap of the test's namespace.
-async fn deny(stand: &Stand, operation: &str, name: &str) -> Result<()> {
-    let policy = stand.namespace.as_str();
+async fn deny(environment: &Environment, operation: &str, name: &str) -> Result<()> {
+    let policy = environment.namespace.as_str();
     let object = if operation == "DELETE" { "oldObject" } else { "object" };
     let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": [operation], "resources": ["configmaps"]});
     let namespace = json!({"matchLabels": {"kubernetes.io/metadata.name": policy}});
     let expression = format!("{object}.metadata.name != '{name}'");
-    stand.create_from_file(&json!({
+    environment.create_from_file(&json!({
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
         "metadata": {"name": policy},
         "spec": {
@@ -33,27 +33,27 @@ async fn deny(stand: &Stand, operation: &str, name: &str) -> Result<()> {
             "validations": [{"expression": expression, "message": DENIED}],
         },
     }))?;
-    stand.create_from_file(&json!({
+    environment.create_from_file(&json!({
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
         "metadata": {"name": policy}, "spec": {"policyName": policy, "validationActions": ["Deny"]},
     }))?;
-    is_denied(stand, operation, name, true).await
+    is_denied(environment, operation, name, true).await
 }
 
 /// Ends what [`deny`] began.
-async fn allow(stand: &Stand, operation: &str, name: &str) -> Result<()> {
+async fn allow(environment: &Environment, operation: &str, name: &str) -> Result<()> {
     for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
-        stand.kubectl(&["delete", kind, &stand.namespace])?;
+        environment.kubectl(&["delete", kind, &environment.namespace])?;
     }
-    is_denied(stand, operation, name, false).await
+    is_denied(environment, operation, name, false).await
 }
 
 /// Waits until the API server answers as it should: a policy takes a moment to be known to it.
-async fn is_denied(stand: &Stand, operation: &str, name: &str, wanted: bool) -> Result<()> {
+async fn is_denied(environment: &Environment, operation: &str, name: &str, wanted: bool) -> Result<()> {
     let verb = if operation == "DELETE" { "delete" } else { "create" };
     let deadline = Instant::now() + ENFORCED_MAX;
     loop {
-        let tried = stand.kubectl(&[verb, "configmap", name, "--dry-run=server"]);
+        let tried = environment.kubectl(&[verb, "configmap", name, "--dry-run=server"]);
         let denied = tried.as_ref().is_err_and(|error| error.to_string().contains(DENIED));
         if denied == wanted {
             return Ok(());
@@ -72,81 +72,81 @@ fn names(objects: &[Value]) -> Vec<&str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_fifty_objects_those_that_a_policy_and_a_quota_reject_are_named_and_the_others_applied()
 -> Result<()> {
-    let stand = Stand::new("rejects").await?;
-    let app = stand.app("enabled").await?;
-    stand.edit("Kustomization", "app", &json!({"spec": {"retryInterval": "1s"}})).await?;
-    deny(&stand, "CREATE", "map-07").await?;
+    let environment = Environment::new("rejects").await?;
+    let app = environment.app("enabled").await?;
+    environment.edit("Kustomization", "app", &json!({"spec": {"retryInterval": "1s"}})).await?;
+    deny(&environment, "CREATE", "map-07").await?;
     // The controller-manager makes one in each namespace.
-    stand.until("ConfigMap", "kube-root-ca.crt", "is there", |_| true).await?;
-    let quota = stand.list("ConfigMap").await?.len() + MAPS - 2;
-    stand.create_from_file(&json!({
+    environment.until("ConfigMap", "kube-root-ca.crt", "is there", |_| true).await?;
+    let quota = environment.list("ConfigMap").await?.len() + MAPS - 2;
+    environment.create_from_file(&json!({
         "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "maps"},
         "spec": {"hard": {"count/configmaps": quota.to_string()}},
     }))?;
-    stand.kubectl(&["wait", "--for=jsonpath={.status.hard}", "--timeout=60s", "resourcequota/maps"])?;
+    environment.kubectl(&["wait", "--for=jsonpath={.status.hard}", "--timeout=60s", "resourcequota/maps"])?;
     for number in 0..MAPS {
         let name = format!("map-{number:02}");
         app.repository.write(&format!("deploy/{name}.yaml"), &config_map(&name, "a"))?;
     }
-    let revision = stand.commit(&app.repository, "fifty more").await?;
+    let revision = environment.commit(&app.repository, "fifty more").await?;
     let failed = |seen: &Value| {
         is_failed(seen, "ReconciliationFailed") && seen["status"]["lastAttemptedRevision"] == revision
     };
-    let failed = stand.until("Kustomization", "app", "has failed", failed).await?;
+    let failed = environment.until("Kustomization", "app", "has failed", failed).await?;
     let message = seen::message(&failed, "Ready");
     let lines = |text: &str| message.lines().filter(|line| line.contains(text)).count();
     assert_eq!((lines(DENIED), lines("exceeded quota"), message.lines().count()), (1, 1, 2), "{message}");
     assert!(message.contains("/map-07 "), "{message}");
-    let there = stand.list("ConfigMap").await?;
+    let there = environment.list("ConfigMap").await?;
     let applied = names(&there).into_iter().filter(|name| name.starts_with("map-")).count();
     assert_eq!(applied, MAPS - 2, "{:?}", names(&there));
-    stand.told("ReconciliationFailed", &["/map-07 ", DENIED, "exceeded quota"]).await?;
+    environment.told("ReconciliationFailed", &["/map-07 ", DENIED, "exceeded quota"]).await?;
 
-    allow(&stand, "CREATE", "map-07").await?;
-    stand.kubectl(&["delete", "resourcequota", "maps"])?;
-    let applied = stand.applied("app", &revision).await?;
+    allow(&environment, "CREATE", "map-07").await?;
+    environment.kubectl(&["delete", "resourcequota", "maps"])?;
+    let applied = environment.applied("app", &revision).await?;
     assert_eq!(inventory(&applied).len(), MAPS + 2);
-    stand.close().await
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_deleted_stays_in_the_inventory_and_the_rest_is_pruned() -> Result<()> {
-    let stand = Stand::new("obstacles").await?;
-    let app = stand.app("enabled").await?;
-    stand.edit("Kustomization", "app", &json!({"spec": {"retryInterval": "1s"}})).await?;
+    let environment = Environment::new("obstacles").await?;
+    let app = environment.app("enabled").await?;
+    environment.edit("Kustomization", "app", &json!({"spec": {"retryInterval": "1s"}})).await?;
     let all = ["free", "guarded", "held"];
     for name in all {
         app.repository.write(&format!("deploy/{name}.yaml"), &config_map(name, "a"))?;
     }
-    let second = stand.commit(&app.repository, "three more").await?;
-    stand.applied("app", &second).await?;
+    let second = environment.commit(&app.repository, "three more").await?;
+    environment.applied("app", &second).await?;
     // A finalizer of a person's tool would be drift.
     let finalizer = json!({"metadata": {"finalizers": ["example.com/hold"]}});
-    stand.edit_as("example-controller", "ConfigMap", "held", &finalizer).await?;
-    deny(&stand, "DELETE", "guarded").await?;
+    environment.edit_as("example-controller", "ConfigMap", "held", &finalizer).await?;
+    deny(&environment, "DELETE", "guarded").await?;
     for name in all {
         app.repository.remove(&format!("deploy/{name}.yaml"))?;
     }
-    let third = stand.commit(&app.repository, "three less").await?;
-    let message = stand.failed("app", "PruneFailed").await?;
+    let third = environment.commit(&app.repository, "three less").await?;
+    let message = environment.failed("app", "PruneFailed").await?;
     assert!(message.contains("/guarded") && message.contains(DENIED), "{message}");
-    stand.gone("ConfigMap", "free").await?;
-    let id = |name: &str| format!("{}_{name}__ConfigMap", stand.namespace);
+    environment.gone("ConfigMap", "free").await?;
+    let id = |name: &str| format!("{}_{name}__ConfigMap", environment.namespace);
     let tracked = |seen: &Value| {
         let ids = inventory(seen);
         [("free", false), ("guarded", true), ("held", true)]
             .iter()
             .all(|(name, wanted)| ids.contains(&&*id(name)) == *wanted)
     };
-    stand.stays("Kustomization", "app", "keeps track of what is left", tracked).await?;
+    environment.stays("Kustomization", "app", "keeps track of what is left", tracked).await?;
 
-    allow(&stand, "DELETE", "guarded").await?;
-    stand.gone("ConfigMap", "guarded").await?;
+    allow(&environment, "DELETE", "guarded").await?;
+    environment.gone("ConfigMap", "guarded").await?;
     let held = |seen: &Value| seen::message(seen, "Ready").contains("/held is terminating");
-    stand.until("Kustomization", "app", "names the object that a finalizer holds", held).await?;
-    stand.edit("ConfigMap", "held", &json!({"metadata": {"finalizers": null}})).await?;
-    stand.gone("ConfigMap", "held").await?;
+    environment.until("Kustomization", "app", "names the object that a finalizer holds", held).await?;
+    environment.edit("ConfigMap", "held", &json!({"metadata": {"finalizers": null}})).await?;
+    environment.gone("ConfigMap", "held").await?;
     let rest = |seen: &Value| inventory(seen).len() == 2 && seen["status"]["lastAppliedRevision"] == third;
-    stand.until("Kustomization", "app", "has only what is left", rest).await?;
-    stand.close().await
+    environment.until("Kustomization", "app", "has only what is left", rest).await?;
+    environment.close().await
 }

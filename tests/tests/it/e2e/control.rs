@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::{
-    cluster::Stand,
+    environment::Environment,
     sample::{SETTINGS, WEB, config_map},
     seen::{is_ready, is_true, message, reason, text},
 };
@@ -16,154 +16,163 @@ const WOKEN_MAX: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspended_object_rests_until_it_is_resumed() -> Result<()> {
-    let stand = Stand::new("suspend").await?;
-    let app = stand.app("enabled").await?;
-    stand.edit("Kustomization", "app", &json!({"spec": {"suspend": true}})).await?;
+    let environment = Environment::new("suspend").await?;
+    let app = environment.app("enabled").await?;
+    environment.edit("Kustomization", "app", &json!({"spec": {"suspend": true}})).await?;
     app.repository.replace(SETTINGS, "hello", "hola")?;
-    let second = stand.commit(&app.repository, "second").await?;
+    let second = environment.commit(&app.repository, "second").await?;
     let revision = |seen: &serde_json::Value| seen["status"]["artifact"]["revision"].clone();
-    stand.until("GitRepository", "app", "has the commit", |seen| revision(seen) == second.as_str()).await?;
-    stand.request("Kustomization", "app").await?;
-    stand.stays("ConfigMap", "settings", "says hello", |seen| seen["data"]["greeting"] == "hello").await?;
-    stand.edit("Kustomization", "app", &json!({"spec": {"suspend": false}})).await?;
-    stand.applied("app", &second).await?;
+    environment
+        .until("GitRepository", "app", "has the commit", |seen| revision(seen) == second.as_str())
+        .await?;
+    environment.request("Kustomization", "app").await?;
+    environment
+        .stays("ConfigMap", "settings", "says hello", |seen| seen["data"]["greeting"] == "hello")
+        .await?;
+    environment.edit("Kustomization", "app", &json!({"spec": {"suspend": false}})).await?;
+    environment.applied("app", &second).await?;
 
-    stand.edit("GitRepository", "app", &json!({"spec": {"suspend": true}})).await?;
+    environment.edit("GitRepository", "app", &json!({"spec": {"suspend": true}})).await?;
     app.repository.replace(SETTINGS, "hola", "salut")?;
-    let third = stand.commit(&app.repository, "third").await?;
-    stand
+    let third = environment.commit(&app.repository, "third").await?;
+    environment
         .stays("GitRepository", "app", "keeps its artifact", |seen| revision(seen) == second.as_str())
         .await?;
-    stand.edit("GitRepository", "app", &json!({"spec": {"suspend": false}})).await?;
-    stand.applied("app", &third).await?;
-    stand.close().await
+    environment.edit("GitRepository", "app", &json!({"spec": {"suspend": false}})).await?;
+    environment.applied("app", &third).await?;
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_echoed_by_both_kinds() -> Result<()> {
-    let stand = Stand::new("echo").await?;
-    stand.app("enabled").await?;
+    let environment = Environment::new("echo").await?;
+    environment.app("enabled").await?;
     for kind in ["GitRepository", "Kustomization"] {
-        let token = stand.request(kind, "app").await?;
+        let token = environment.request(kind, "app").await?;
         let echoed = |seen: &serde_json::Value| {
             text(seen, "/status/lastHandledReconcileAt") == token && is_ready(seen)
         };
-        stand.until(kind, "app", "echoes the request", echoed).await?;
+        environment.until(kind, "app", "echoes the request", echoed).await?;
     }
-    stand.close().await
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_echoed_by_what_fails_too() -> Result<()> {
-    let stand = Stand::new("echo-failed").await?;
-    let app = stand.app("enabled").await?;
+    let environment = Environment::new("echo-failed").await?;
+    let app = environment.app("enabled").await?;
     app.repository.write(SETTINGS, "data: [unclosed\n")?;
-    stand.commit(&app.repository, "cannot be built").await?;
-    stand.failed("app", "BuildFailed").await?;
-    stand.git.fault(plumb_testkit::gitserver::Fault::Answer(500));
+    environment.commit(&app.repository, "cannot be built").await?;
+    environment.failed("app", "BuildFailed").await?;
+    environment.git.fault(plumb_testkit::gitserver::Fault::Answer(500));
     for kind in ["GitRepository", "Kustomization"] {
-        let token = stand.request(kind, "app").await?;
+        let token = environment.request(kind, "app").await?;
         let echoed = |seen: &serde_json::Value| {
             text(seen, "/status/lastHandledReconcileAt") == token
                 && ["BuildFailed", "GitOperationFailed"].contains(&reason(seen, "Ready"))
         };
-        stand.until(kind, "app", "echoes the request", echoed).await?;
+        environment.until(kind, "app", "echoes the request", echoed).await?;
     }
-    stand.close().await
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dependency_comes_first_and_wakes_who_waits_for_it() -> Result<()> {
-    let stand = Stand::new("depends").await?;
-    let repository = stand.sample("app")?;
+    let environment = Environment::new("depends").await?;
+    let repository = environment.sample("app")?;
     repository.write("base/base.yaml", &config_map("base", "a"))?;
     repository.push("a base")?;
-    stand.create(stand.source("app")).await?;
-    stand.until("GitRepository", "app", "is ready", is_ready).await?;
-    stand.create(stand.kustomization("app", &json!({"dependsOn": [{"name": "base"}]}))).await?;
-    let waiting = stand
+    environment.create(environment.source("app")).await?;
+    environment.until("GitRepository", "app", "is ready", is_ready).await?;
+    environment.create(environment.kustomization("app", &json!({"dependsOn": [{"name": "base"}]}))).await?;
+    let waiting = environment
         .until("Kustomization", "app", "waits", |seen| reason(seen, "Ready") == "DependencyNotReady")
         .await?;
-    assert!(message(&waiting, "Ready").contains(&format!("dependency '{}/base' not found", stand.namespace)));
-    assert!(stand.find("ConfigMap", "settings").await?.is_none());
+    assert!(
+        message(&waiting, "Ready")
+            .contains(&format!("dependency '{}/base' not found", environment.namespace))
+    );
+    assert!(environment.find("ConfigMap", "settings").await?.is_none());
     let started = Instant::now();
-    stand.create(stand.kustomization("base", &json!({"path": "./base"}))).await?;
-    stand.applied("app", &repository.revision()?).await?;
+    environment.create(environment.kustomization("base", &json!({"path": "./base"}))).await?;
+    environment.applied("app", &repository.revision()?).await?;
     assert!(started.elapsed() < WOKEN_MAX, "it was not woken: {:?}", started.elapsed());
     // A new commit goes the same way.
     repository.replace("base/base.yaml", "greeting: a", "greeting: b")?;
     let started = Instant::now();
-    let second = stand.commit(&repository, "through both").await?;
-    stand.applied("base", &second).await?;
-    stand.applied("app", &second).await?;
+    let second = environment.commit(&repository, "through both").await?;
+    environment.applied("base", &second).await?;
+    environment.applied("app", &second).await?;
     assert!(started.elapsed() < WOKEN_MAX, "it was not woken: {:?}", started.elapsed());
-    stand.close().await
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_wait_ready_means_that_the_workload_runs() -> Result<()> {
-    let stand = Stand::new("wait").await?;
-    let repository = stand.sample("app")?;
-    stand.create(stand.source("app")).await?;
-    stand.create(stand.kustomization("app", &json!({"wait": true, "timeout": "1m"}))).await?;
-    let ready = stand.applied("app", &repository.revision()?).await?;
+    let environment = Environment::new("wait").await?;
+    let repository = environment.sample("app")?;
+    environment.create(environment.source("app")).await?;
+    environment.create(environment.kustomization("app", &json!({"wait": true, "timeout": "1m"}))).await?;
+    let ready = environment.applied("app", &repository.revision()?).await?;
     assert!(is_true(&ready, "Healthy"), "{ready:#}");
-    assert_eq!(stand.get("Deployment", "web").await?["status"]["availableReplicas"], 3);
-    stand.close().await
+    assert_eq!(environment.get("Deployment", "web").await?["status"]["availableReplicas"], 3);
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_workload_that_failed_is_told_before_the_timeout() -> Result<()> {
-    let stand = Stand::new("unhealthy").await?;
-    let repository = stand.sample("app")?;
+    let environment = Environment::new("unhealthy").await?;
+    let repository = environment.sample("app")?;
     let pods_are_refused = "    spec:\n      priorityClassName: nowhere\n";
     repository.replace(WEB, "    spec:\n", pods_are_refused)?;
     repository.replace(WEB, "  replicas: 3\n", "  replicas: 3\n  progressDeadlineSeconds: 5\n")?;
     repository.push("no pod can run")?;
-    stand.create(stand.source("app")).await?;
+    environment.create(environment.source("app")).await?;
     let started = Instant::now();
-    stand.create(stand.kustomization("app", &json!({"wait": true, "timeout": "10m"}))).await?;
-    let message = stand.failed("app", "HealthCheckFailed").await?;
+    environment.create(environment.kustomization("app", &json!({"wait": true, "timeout": "10m"}))).await?;
+    let message = environment.failed("app", "HealthCheckFailed").await?;
     assert!(message.contains("Deployment/") && message.contains("web"), "{message}");
-    let failed = stand.get("Kustomization", "app").await?;
+    let failed = environment.get("Kustomization", "app").await?;
     assert!(!is_true(&failed, "Healthy"), "{failed:#}");
     assert!(started.elapsed() < Duration::from_mins(1));
     // A commit that repairs it need not wait for the timeout either.
     repository.replace(WEB, pods_are_refused, "    spec:\n")?;
-    let repaired = stand.commit(&repository, "repaired").await?;
-    stand.applied("app", &repaired).await?;
-    stand.close().await
+    let repaired = environment.commit(&repository, "repaired").await?;
+    environment.applied("app", &repaired).await?;
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_health_check_that_is_not_met_ends_at_the_timeout() -> Result<()> {
-    let stand = Stand::new("checks").await?;
-    let repository = stand.sample("app")?;
-    stand.create(stand.source("app")).await?;
-    let check = json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": "nowhere", "namespace": stand.namespace}]);
-    stand.create(stand.kustomization("app", &json!({"healthChecks": check, "timeout": "30s"}))).await?;
-    let message = stand.failed("app", "HealthCheckFailed").await?;
+    let environment = Environment::new("checks").await?;
+    let repository = environment.sample("app")?;
+    environment.create(environment.source("app")).await?;
+    let check = json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": "nowhere", "namespace": environment.namespace}]);
+    environment
+        .create(environment.kustomization("app", &json!({"healthChecks": check, "timeout": "30s"})))
+        .await?;
+    let message = environment.failed("app", "HealthCheckFailed").await?;
     assert!(message.contains("nowhere"), "{message}");
     // The objects are applied all the same, and a new commit ends the wait.
-    stand.get("ConfigMap", "settings").await?;
-    let check =
-        json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "namespace": stand.namespace}]);
-    stand.edit("Kustomization", "app", &json!({"spec": {"healthChecks": check}})).await?;
-    stand.applied("app", &repository.revision()?).await?;
-    stand.close().await
+    environment.get("ConfigMap", "settings").await?;
+    let check = json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "namespace": environment.namespace}]);
+    environment.edit("Kustomization", "app", &json!({"spec": {"healthChecks": check}})).await?;
+    environment.applied("app", &repository.revision()?).await?;
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_commit_ends_a_wait_for_health() -> Result<()> {
-    let stand = Stand::new("superseded").await?;
-    let repository = stand.sample("app")?;
-    stand.create(stand.source("app")).await?;
-    let check =
-        json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "late", "namespace": stand.namespace}]);
-    stand.create(stand.kustomization("app", &json!({"healthChecks": check, "timeout": "10m"}))).await?;
-    stand.until("ConfigMap", "settings", "is applied", |_| true).await?;
+    let environment = Environment::new("superseded").await?;
+    let repository = environment.sample("app")?;
+    environment.create(environment.source("app")).await?;
+    let check = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "late", "namespace": environment.namespace}]);
+    environment
+        .create(environment.kustomization("app", &json!({"healthChecks": check, "timeout": "10m"})))
+        .await?;
+    environment.until("ConfigMap", "settings", "is applied", |_| true).await?;
     repository.write("deploy/late.yaml", &config_map("late", "a"))?;
-    let second = stand.commit(&repository, "what was waited for").await?;
-    stand.applied("app", &second).await?;
-    stand.close().await
+    let second = environment.commit(&repository, "what was waited for").await?;
+    environment.applied("app", &second).await?;
+    environment.close().await
 }

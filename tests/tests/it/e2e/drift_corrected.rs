@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::{
-    cluster::Stand,
+    environment::Environment,
     seen::{self, uid},
 };
 
@@ -12,14 +12,15 @@ const OWNER: &str = "kustomize.toolkit.fluxcd.io/name";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scaled_deployment_is_scaled_back_and_the_event_says_by_whom() -> Result<()> {
-    let stand = Stand::new("scale").await?;
-    let app = stand.app("enabled").await?;
-    stand.kubectl(&["scale", "deployment/web", "--replicas=8"])?;
-    let told =
-        stand.told("DriftCorrected", &["Deployment/", "/web drifted: ", ".spec.replicas 3 → 8"]).await?;
+    let environment = Environment::new("scale").await?;
+    let app = environment.app("enabled").await?;
+    environment.kubectl(&["scale", "deployment/web", "--replicas=8"])?;
+    let told = environment
+        .told("DriftCorrected", &["Deployment/", "/web drifted: ", ".spec.replicas 3 → 8"])
+        .await?;
     assert!(told.contains("by kubectl (Update, /scale)") && told.contains("; corrected in "), "{told}");
-    stand.stays("Deployment", "web", "has 3 replicas", |seen| seen["spec"]["replicas"] == 3).await?;
-    let event = stand
+    environment.stays("Deployment", "web", "has 3 replicas", |seen| seen["spec"]["replicas"] == 3).await?;
+    let event = environment
         .sink
         .wait_for(std::time::Duration::from_secs(10), |event| event.text("/reason") == "DriftCorrected");
     let event = event.expect("the event goes out too").body;
@@ -29,100 +30,103 @@ async fn a_scaled_deployment_is_scaled_back_and_the_event_says_by_whom() -> Resu
     assert_eq!(metadata["event.toolkit.fluxcd.io/drift-manager"], "kubectl", "{event:#}");
     assert_eq!(metadata["event.toolkit.fluxcd.io/drift-paths"], ".spec.replicas", "{event:#}");
     assert_eq!(metadata["kustomize.toolkit.fluxcd.io/revision"], app.revision.as_str(), "{event:#}");
-    stand.close().await
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_config_map_comes_back_and_nobody_is_blamed() -> Result<()> {
-    let stand = Stand::new("deleted").await?;
-    stand.app("enabled").await?;
-    let before = stand.get("ConfigMap", "settings").await?;
-    stand.kubectl(&["delete", "configmap/settings"])?;
-    let after = stand.until("ConfigMap", "settings", "is back", |seen| uid(seen) != uid(&before)).await?;
+    let environment = Environment::new("deleted").await?;
+    environment.app("enabled").await?;
+    let before = environment.get("ConfigMap", "settings").await?;
+    environment.kubectl(&["delete", "configmap/settings"])?;
+    let after =
+        environment.until("ConfigMap", "settings", "is back", |seen| uid(seen) != uid(&before)).await?;
     assert_eq!(after["data"], before["data"]);
-    let told = stand.told("DriftCorrected", &["ConfigMap/", "/settings missing"]).await?;
+    let told = environment.told("DriftCorrected", &["ConfigMap/", "/settings missing"]).await?;
     assert!(told.contains("deleted by an unknown client (see the audit log)"), "{told}");
-    stand.close().await
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_edited_twice_within_a_second_is_put_back() -> Result<()> {
-    let stand = Stand::new("twice").await?;
-    stand.app("enabled").await?;
+    let environment = Environment::new("twice").await?;
+    environment.app("enabled").await?;
     for value in ["one", "two"] {
-        stand.edit("ConfigMap", "settings", &json!({"data": {"greeting": value}})).await?;
+        environment.edit("ConfigMap", "settings", &json!({"data": {"greeting": value}})).await?;
     }
     let is_back = |seen: &serde_json::Value| seen["data"]["greeting"] == "hello";
-    stand.until("ConfigMap", "settings", "says hello", is_back).await?;
-    stand.stays("ConfigMap", "settings", "says hello", is_back).await?;
-    let told = stand.told("DriftCorrected", &[".data.greeting hello → "]).await?;
+    environment.until("ConfigMap", "settings", "says hello", is_back).await?;
+    environment.stays("ConfigMap", "settings", "says hello", is_back).await?;
+    let told = environment.told("DriftCorrected", &[".data.greeting hello → "]).await?;
     assert!(told.contains("by kubectl-edit (Update) at "), "{told}");
     // And at once after a correction, in the same second.
-    stand.edit("ConfigMap", "settings", &json!({"data": {"greeting": "three"}})).await?;
-    stand.until("ConfigMap", "settings", "says hello", is_back).await?;
-    stand.edit("ConfigMap", "settings", &json!({"data": {"greeting": "four"}})).await?;
-    stand.until("ConfigMap", "settings", "says hello", is_back).await?;
-    stand.close().await
+    environment.edit("ConfigMap", "settings", &json!({"data": {"greeting": "three"}})).await?;
+    environment.until("ConfigMap", "settings", "says hello", is_back).await?;
+    environment.edit("ConfigMap", "settings", &json!({"data": {"greeting": "four"}})).await?;
+    environment.until("ConfigMap", "settings", "says hello", is_back).await?;
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stripped_owner_labels_are_restored() -> Result<()> {
-    let stand = Stand::new("labels").await?;
-    stand.app("enabled").await?;
-    let before = stand.get("ConfigMap", "settings").await?;
+    let environment = Environment::new("labels").await?;
+    environment.app("enabled").await?;
+    let before = environment.get("ConfigMap", "settings").await?;
     let none = json!({"metadata": {"labels": {OWNER: null, "kustomize.toolkit.fluxcd.io/namespace": null}}});
-    stand.edit("ConfigMap", "settings", &none).await?;
-    let after = stand
+    environment.edit("ConfigMap", "settings", &none).await?;
+    let after = environment
         .until("ConfigMap", "settings", "has its labels", |seen| seen["metadata"]["labels"][OWNER] == "app")
         .await?;
     assert_eq!((uid(&after), &after["metadata"]["labels"]), (uid(&before), &before["metadata"]["labels"]));
-    stand.told("DriftCorrected", &["ConfigMap/", "/settings disowned: "]).await?;
-    stand.close().await
+    environment.told("DriftCorrected", &["ConfigMap/", "/settings disowned: "]).await?;
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_another_tool_adds_is_left_alone() -> Result<()> {
-    let stand = Stand::new("extra").await?;
-    stand.app("enabled").await?;
+    let environment = Environment::new("extra").await?;
+    environment.app("enabled").await?;
     let more = json!({"metadata": {"annotations": {"team": "blue"}}, "data": {"added": "by a tool"}});
-    stand.edit_as("tool", "ConfigMap", "settings", &more).await?;
-    stand
+    environment.edit_as("tool", "ConfigMap", "settings", &more).await?;
+    environment
         .stays("ConfigMap", "settings", "keeps the key", |seen| seen["data"]["added"] == "by a tool")
         .await?;
-    stand.kubectl(&["rollout", "restart", "deployment/web"])?;
-    stand
+    environment.kubectl(&["rollout", "restart", "deployment/web"])?;
+    environment
         .stays("Deployment", "web", "keeps the restart", |seen| {
             seen["spec"]["template"]["metadata"]["annotations"]
                 .get("kubectl.kubernetes.io/restartedAt")
                 .is_some()
         })
         .await?;
-    assert_eq!(stand.events("DriftCorrected").await?, Vec::<String>::new());
-    stand.close().await
+    assert_eq!(environment.events("DriftCorrected").await?, Vec::<String>::new());
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_kubectl_adds_is_removed_as_flux_does() -> Result<()> {
-    let stand = Stand::new("takeover").await?;
-    stand.app("enabled").await?;
-    stand.edit("ConfigMap", "settings", &json!({"data": {"added": "by hand"}})).await?;
-    stand
+    let environment = Environment::new("takeover").await?;
+    environment.app("enabled").await?;
+    environment.edit("ConfigMap", "settings", &json!({"data": {"added": "by hand"}})).await?;
+    environment
         .until("ConfigMap", "settings", "has lost the key", |seen| seen["data"].get("added").is_none())
         .await?;
-    stand.told("DriftCorrected", &["/settings extra: .data.added (absent) → ", "by kubectl-edit"]).await?;
-    stand.close().await
+    environment
+        .told("DriftCorrected", &["/settings extra: .data.added (absent) → ", "by kubectl-edit"])
+        .await?;
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_was_recreated_by_hand_is_ours_again() -> Result<()> {
-    let stand = Stand::new("recreated").await?;
-    stand.app("enabled").await?;
-    let before = stand.get("ConfigMap", "settings").await?;
-    stand.delete("ConfigMap", "settings").await?;
+    let environment = Environment::new("recreated").await?;
+    environment.app("enabled").await?;
+    let before = environment.get("ConfigMap", "settings").await?;
+    environment.delete("ConfigMap", "settings").await?;
     // Whoever is first, the result is the same.
     let by_hand = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"greeting": "mine"}});
-    let made = stand.create(by_hand).await;
-    let after = stand
+    let made = environment.create(by_hand).await;
+    let after = environment
         .until("ConfigMap", "settings", "is as Git says", |seen| {
             uid(seen) != uid(&before)
                 && seen["data"] == before["data"]
@@ -130,32 +134,36 @@ async fn an_object_that_was_recreated_by_hand_is_ours_again() -> Result<()> {
         })
         .await?;
     assert!(made.is_err() || made.is_ok_and(|made| uid(&made) == uid(&after)));
-    stand.close().await
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_the_mode_disabled_drift_waits_for_the_next_reconciliation() -> Result<()> {
-    let stand = Stand::new("disabled").await?;
-    stand.app("disabled").await?;
-    stand.edit("ConfigMap", "settings", &json!({"data": {"greeting": "mine"}})).await?;
-    stand.stays("ConfigMap", "settings", "says mine", |seen| seen["data"]["greeting"] == "mine").await?;
-    stand.request("Kustomization", "app").await?;
-    stand.until("ConfigMap", "settings", "says hello", |seen| seen["data"]["greeting"] == "hello").await?;
-    let kustomization = stand.get("Kustomization", "app").await?;
+    let environment = Environment::new("disabled").await?;
+    environment.app("disabled").await?;
+    environment.edit("ConfigMap", "settings", &json!({"data": {"greeting": "mine"}})).await?;
+    environment
+        .stays("ConfigMap", "settings", "says mine", |seen| seen["data"]["greeting"] == "mine")
+        .await?;
+    environment.request("Kustomization", "app").await?;
+    environment
+        .until("ConfigMap", "settings", "says hello", |seen| seen["data"]["greeting"] == "hello")
+        .await?;
+    let kustomization = environment.get("Kustomization", "app").await?;
     assert!(seen::condition(&kustomization, "Drifted").is_none());
-    stand.close().await
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fields_of_all_shapes_are_put_back() -> Result<()> {
-    let stand = Stand::new("shapes").await?;
-    let app = stand.app("enabled").await?;
+    let environment = Environment::new("shapes").await?;
+    let app = environment.app("enabled").await?;
     let service = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec:\n  selector: {app: web}\n  ports: [{name: http, port: 80, targetPort: 8080}]\n";
     app.repository.write("deploy/service.yaml", service)?;
     let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: keys}\nstringData: {key: from-git}\n";
     app.repository.write("deploy/keys.yaml", secret)?;
-    let revision = stand.commit(&app.repository, "a service and a secret").await?;
-    stand.applied("app", &revision).await?;
+    let revision = environment.commit(&app.repository, "a service and a secret").await?;
+    environment.applied("app", &revision).await?;
     let edits = [
         (
             "Service",
@@ -175,31 +183,33 @@ async fn fields_of_all_shapes_are_put_back() -> Result<()> {
         ),
     ];
     for (kind, name, pointer, edit) in edits {
-        let before = stand.get(kind, name).await?;
-        stand.edit(kind, name, &edit).await?;
+        let before = environment.get(kind, name).await?;
+        environment.edit(kind, name, &edit).await?;
         let what = format!("has its {pointer} again");
-        stand.until(kind, name, &what, |seen| seen.pointer(pointer) == before.pointer(pointer)).await?;
-        stand.stays(kind, name, &what, |seen| seen.pointer(pointer) == before.pointer(pointer)).await?;
+        environment.until(kind, name, &what, |seen| seen.pointer(pointer) == before.pointer(pointer)).await?;
+        environment.stays(kind, name, &what, |seen| seen.pointer(pointer) == before.pointer(pointer)).await?;
     }
-    stand.close().await
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_writer_that_does_not_give_in_is_named_and_slowed_down() -> Result<()> {
-    let stand = Stand::new("contention").await?;
-    stand.app("enabled").await?;
+    let environment = Environment::new("contention").await?;
+    environment.app("enabled").await?;
     for round in 0..5 {
         let value = format!("round-{round}");
-        stand.edit("ConfigMap", "settings", &json!({"data": {"greeting": value}})).await?;
-        stand
+        environment.edit("ConfigMap", "settings", &json!({"data": {"greeting": value}})).await?;
+        environment
             .until("ConfigMap", "settings", "says hello", |seen| seen["data"]["greeting"] == "hello")
             .await?;
     }
-    stand.told("DriftContention", &["/settings: kubectl-edit changed .data.greeting again"]).await?;
+    environment.told("DriftContention", &["/settings: kubectl-edit changed .data.greeting again"]).await?;
     // Another field is corrected at once meanwhile.
-    stand.edit("ConfigMap", "settings", &json!({"data": {"other": "added"}})).await?;
-    stand.until("ConfigMap", "settings", "has no other", |seen| seen["data"].get("other").is_none()).await?;
-    stand.told("DriftContention", &["/settings: kubectl-edit has not changed .data.greeting"]).await?;
-    assert_eq!(stand.events("DriftContention").await?.len(), 2);
-    stand.close().await
+    environment.edit("ConfigMap", "settings", &json!({"data": {"other": "added"}})).await?;
+    environment
+        .until("ConfigMap", "settings", "has no other", |seen| seen["data"].get("other").is_none())
+        .await?;
+    environment.told("DriftContention", &["/settings: kubectl-edit has not changed .data.greeting"]).await?;
+    assert_eq!(environment.events("DriftContention").await?.len(), 2);
+    environment.close().await
 }

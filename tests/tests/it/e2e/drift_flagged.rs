@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{
-    cluster::Stand,
+    environment::Environment,
     sample::{SETTINGS, config_map},
     seen::{condition, drift, is_ready, is_true, text, uid},
 };
@@ -26,15 +26,15 @@ fn told_live(seen: &Value) -> &str {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scaled_deployment_is_flagged_and_not_reverted() -> Result<()> {
-    let stand = Stand::new("warn").await?;
-    stand.app("warn").await?;
-    stand.kubectl(&["scale", "deployment/web", "--replicas=8"])?;
-    let flagged = stand.until("Kustomization", "app", "is flagged", is_flagged).await?;
+    let environment = Environment::new("warn").await?;
+    environment.app("warn").await?;
+    environment.kubectl(&["scale", "deployment/web", "--replicas=8"])?;
+    let flagged = environment.until("Kustomization", "app", "is flagged", is_flagged).await?;
     assert!(is_ready(&flagged), "drift is no failure: {flagged:#}");
     let ready = condition(&flagged, "Drifted").expect("it is flagged");
     assert_eq!(ready["reason"], "DriftDetected");
     let entry = &drift(&flagged)[0];
-    assert_eq!(entry["id"], format!("{}_web_apps_Deployment", stand.namespace));
+    assert_eq!(entry["id"], format!("{}_web_apps_Deployment", environment.namespace));
     assert_eq!((&entry["class"], &flagged["status"]["drift"]["objects"]), (&json!("drifted"), &json!(1)));
     let field = &entry["fields"][0];
     assert_eq!(
@@ -42,123 +42,132 @@ async fn a_scaled_deployment_is_flagged_and_not_reverted() -> Result<()> {
         (".spec.replicas", "3", "8")
     );
     assert_eq!((text(field, "/manager"), text(field, "/subresource")), ("kubectl", "scale"));
-    stand.told("DriftDetected", &["/web drifted: .spec.replicas 3 → 8 by kubectl"]).await?;
-    stand.stays("Deployment", "web", "has 8 replicas", |seen| seen["spec"]["replicas"] == 8).await?;
-    assert_eq!(stand.events("DriftCorrected").await?, Vec::<String>::new());
-    stand.close().await
+    environment.told("DriftDetected", &["/web drifted: .spec.replicas 3 → 8 by kubectl"]).await?;
+    environment.stays("Deployment", "web", "has 8 replicas", |seen| seen["spec"]["replicas"] == 8).await?;
+    assert_eq!(environment.events("DriftCorrected").await?, Vec::<String>::new());
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn further_edits_update_the_flag_and_the_way_back_by_hand_resolves_it() -> Result<()> {
-    let stand = Stand::new("further").await?;
-    stand.app("warn").await?;
+    let environment = Environment::new("further").await?;
+    environment.app("warn").await?;
     for replicas in ["8", "9"] {
-        stand.kubectl(&["scale", "deployment/web", &format!("--replicas={replicas}")])?;
+        environment.kubectl(&["scale", "deployment/web", &format!("--replicas={replicas}")])?;
         let what = format!("tells {replicas}");
-        stand
+        environment
             .until("Kustomization", "app", &what, |seen| is_flagged(seen) && told_live(seen) == replicas)
             .await?;
     }
-    stand.kubectl(&["scale", "deployment/web", "--replicas=3"])?;
-    stand.until("Kustomization", "app", "is clean", is_clean).await?;
-    stand.told("DriftResolved", &["/web resolved: "]).await?;
+    environment.kubectl(&["scale", "deployment/web", "--replicas=3"])?;
+    environment.until("Kustomization", "app", "is clean", is_clean).await?;
+    environment.told("DriftResolved", &["/web resolved: "]).await?;
     // The field is ours again: the next edit is seen as the first was.
-    stand.kubectl(&["scale", "deployment/web", "--replicas=5"])?;
-    stand.until("Kustomization", "app", "tells 5", |seen| told_live(seen) == "5").await?;
-    stand.close().await
+    environment.kubectl(&["scale", "deployment/web", "--replicas=5"])?;
+    environment.until("Kustomization", "app", "tells 5", |seen| told_live(seen) == "5").await?;
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restore_puts_everything_back_once_and_is_echoed() -> Result<()> {
-    let stand = Stand::new("restore").await?;
-    stand.app("warn").await?;
-    let before = stand.get("ConfigMap", "settings").await?;
-    stand.kubectl(&["scale", "deployment/web", "--replicas=8"])?;
-    stand.delete("ConfigMap", "settings").await?;
+    let environment = Environment::new("restore").await?;
+    environment.app("warn").await?;
+    let before = environment.get("ConfigMap", "settings").await?;
+    environment.kubectl(&["scale", "deployment/web", "--replicas=8"])?;
+    environment.delete("ConfigMap", "settings").await?;
     let both = |seen: &Value| is_flagged(seen) && seen["status"]["drift"]["objects"] == 2;
-    stand.until("Kustomization", "app", "tells two objects", both).await?;
+    environment.until("Kustomization", "app", "tells two objects", both).await?;
     let request = jiff::Timestamp::now().to_string();
-    stand.annotate("Kustomization", "app", RESTORE, &request).await?;
-    stand
+    environment.annotate("Kustomization", "app", RESTORE, &request).await?;
+    environment
         .until("Kustomization", "app", "is clean, and echoes", |seen| {
             is_ready(seen)
                 && is_clean(seen)
                 && seen["status"]["drift"]["lastHandledRestore"] == request.as_str()
         })
         .await?;
-    assert_eq!(stand.get("Deployment", "web").await?["spec"]["replicas"], 3);
-    let back = stand.get("ConfigMap", "settings").await?;
+    assert_eq!(environment.get("Deployment", "web").await?["spec"]["replicas"], 3);
+    let back = environment.get("ConfigMap", "settings").await?;
     assert!(back["data"] == before["data"] && uid(&back) != uid(&before));
     // Once: what drifts after it is flagged again.
-    stand.edit("ConfigMap", "settings", &json!({"data": {"greeting": "mine"}})).await?;
-    stand.until("Kustomization", "app", "is flagged again", is_flagged).await?;
-    stand.stays("ConfigMap", "settings", "says mine", |seen| seen["data"]["greeting"] == "mine").await?;
-    stand.close().await
+    environment.edit("ConfigMap", "settings", &json!({"data": {"greeting": "mine"}})).await?;
+    environment.until("Kustomization", "app", "is flagged again", is_flagged).await?;
+    environment
+        .stays("ConfigMap", "settings", "says mine", |seen| seen["data"]["greeting"] == "mine")
+        .await?;
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_revision_leaves_flagged_objects_that_it_does_not_change() -> Result<()> {
-    let stand = Stand::new("revision").await?;
-    let app = stand.app("warn").await?;
-    stand.kubectl(&["scale", "deployment/web", "--replicas=8"])?;
-    stand.until("Kustomization", "app", "is flagged", is_flagged).await?;
+    let environment = Environment::new("revision").await?;
+    let app = environment.app("warn").await?;
+    environment.kubectl(&["scale", "deployment/web", "--replicas=8"])?;
+    environment.until("Kustomization", "app", "is flagged", is_flagged).await?;
     app.repository.replace(SETTINGS, "hello", "hola")?;
-    let revision = stand.commit(&app.repository, "another object").await?;
-    let applied = stand.applied("app", &revision).await?;
+    let revision = environment.commit(&app.repository, "another object").await?;
+    let applied = environment.applied("app", &revision).await?;
     assert!(is_flagged(&applied));
-    assert_eq!(stand.get("ConfigMap", "settings").await?["data"]["greeting"], "hola");
-    stand.stays("Deployment", "web", "has 8 replicas", |seen| seen["spec"]["replicas"] == 8).await?;
-    stand.close().await
+    assert_eq!(environment.get("ConfigMap", "settings").await?["data"]["greeting"], "hola");
+    environment.stays("Deployment", "web", "has 8 replicas", |seen| seen["spec"]["replicas"] == 8).await?;
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn drift_while_suspended_is_seen_and_corrected_only_after_the_resumption() -> Result<()> {
-    let stand = Stand::new("suspended").await?;
-    stand.app("enabled").await?;
-    stand.edit("Kustomization", "app", &json!({"spec": {"suspend": true}})).await?;
-    stand.stays("Kustomization", "app", "is ready", |seen| is_true(seen, "Ready")).await?;
-    stand.edit("ConfigMap", "settings", &json!({"data": {"greeting": "mine"}})).await?;
-    stand.until("Kustomization", "app", "is flagged", is_flagged).await?;
-    stand.stays("ConfigMap", "settings", "says mine", |seen| seen["data"]["greeting"] == "mine").await?;
-    stand.edit("Kustomization", "app", &json!({"spec": {"suspend": false}})).await?;
-    stand.until("ConfigMap", "settings", "says hello", |seen| seen["data"]["greeting"] == "hello").await?;
-    stand.until("Kustomization", "app", "is clean", |seen| is_clean(seen) && is_ready(seen)).await?;
-    stand.close().await
+    let environment = Environment::new("suspended").await?;
+    environment.app("enabled").await?;
+    environment.edit("Kustomization", "app", &json!({"spec": {"suspend": true}})).await?;
+    environment.stays("Kustomization", "app", "is ready", |seen| is_true(seen, "Ready")).await?;
+    environment.edit("ConfigMap", "settings", &json!({"data": {"greeting": "mine"}})).await?;
+    environment.until("Kustomization", "app", "is flagged", is_flagged).await?;
+    environment
+        .stays("ConfigMap", "settings", "says mine", |seen| seen["data"]["greeting"] == "mine")
+        .await?;
+    environment.edit("Kustomization", "app", &json!({"spec": {"suspend": false}})).await?;
+    environment
+        .until("ConfigMap", "settings", "says hello", |seen| seen["data"]["greeting"] == "hello")
+        .await?;
+    environment.until("Kustomization", "app", "is clean", |seen| is_clean(seen) && is_ready(seen)).await?;
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn values_of_secrets_are_never_told() -> Result<()> {
-    let stand = Stand::new("secrets").await?;
-    let app = stand.app("warn").await?;
+    let environment = Environment::new("secrets").await?;
+    let app = environment.app("warn").await?;
     let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: keys}\nstringData: {key: from-git-7f3a}\n";
     app.repository.write("deploy/keys.yaml", secret)?;
-    let revision = stand.commit(&app.repository, "a secret").await?;
-    stand.applied("app", &revision).await?;
-    stand.edit("Secret", "keys", &json!({"stringData": {"key": "by-hand-91c2"}})).await?;
-    let flagged = stand.until("Kustomization", "app", "is flagged", is_flagged).await?;
+    let revision = environment.commit(&app.repository, "a secret").await?;
+    environment.applied("app", &revision).await?;
+    environment.edit("Secret", "keys", &json!({"stringData": {"key": "by-hand-91c2"}})).await?;
+    let flagged = environment.until("Kustomization", "app", "is flagged", is_flagged).await?;
     assert_eq!(told_live(&flagged), "(sensitive)");
-    let told = stand.told("DriftDetected", &["/keys drifted: .data.key"]).await?;
-    let events = stand.sink.received().into_iter().map(|one| String::from_utf8_lossy(&one.raw).into_owned());
-    let all: String = events.chain([told, flagged.to_string(), stand.crew.last_lines()]).collect();
+    let told = environment.told("DriftDetected", &["/keys drifted: .data.key"]).await?;
+    let events =
+        environment.sink.received().into_iter().map(|one| String::from_utf8_lossy(&one.raw).into_owned());
+    let all: String = events.chain([told, flagged.to_string(), environment.harness.last_lines()]).collect();
     // In plain, and as the API server keeps it.
     for value in ["from-git-7f3a", "by-hand-91c2", "ZnJvbS1naXQtN2YzYQ", "YnktaGFuZC05MWMy"] {
         assert!(!all.contains(value), "{value} was told: {all}");
     }
-    stand.close().await
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_mode_is_refused_and_never_read_as_enabled() -> Result<()> {
-    let stand = Stand::new("mode").await?;
-    let app = stand.app("warn").await?;
-    stand.annotate("Kustomization", "app", "kustomize.toolkit.fluxcd.io/drift-detection", "Enabled!").await?;
-    stand.request("Kustomization", "app").await?;
-    stand.failed("app", "InvalidDriftDetection").await?;
-    let stalled = stand.get("Kustomization", "app").await?;
+    let environment = Environment::new("mode").await?;
+    let app = environment.app("warn").await?;
+    environment
+        .annotate("Kustomization", "app", "kustomize.toolkit.fluxcd.io/drift-detection", "Enabled!")
+        .await?;
+    environment.request("Kustomization", "app").await?;
+    environment.failed("app", "InvalidDriftDetection").await?;
+    let stalled = environment.get("Kustomization", "app").await?;
     assert!(is_true(&stalled, "Stalled"));
     app.repository.write("deploy/other.yaml", &config_map("other", "new"))?;
-    stand.commit(&app.repository, "not applied").await?;
-    stand.stays("Kustomization", "app", "stays stalled", |seen| is_true(seen, "Stalled")).await?;
-    assert!(stand.find("ConfigMap", "other").await?.is_none());
-    stand.close().await
+    environment.commit(&app.repository, "not applied").await?;
+    environment.stays("Kustomization", "app", "stays stalled", |seen| is_true(seen, "Stalled")).await?;
+    assert!(environment.find("ConfigMap", "other").await?.is_none());
+    environment.close().await
 }

@@ -52,7 +52,7 @@ pub struct Overrides {
 }
 
 /// The processes. They are killed, and their files removed, when this is dropped.
-pub struct Crew {
+pub struct Harness {
     running: BTreeMap<&'static str, Process>,
     recipes: BTreeMap<&'static str, Recipe>,
     ports: Ports,
@@ -90,10 +90,10 @@ struct Ports {
     metrics: [SocketAddr; 3],
 }
 
-impl Crew {
+impl Harness {
     /// Starts the controllers and waits until each says that it is ready. Blocks a thread.
     pub fn start(plane: &Plane, namespace: &str, events: Events, overrides: &Overrides) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("plumb-crew-").tempdir()?.keep();
+        let folder = tempfile::Builder::new().prefix("plumb-harness-").tempdir()?.keep();
         let reaper = Reaper::of(&folder)?;
         fs::create_dir_all(folder.join("tmp"))?;
         fs::create_dir_all(folder.join("storage"))?;
@@ -104,18 +104,18 @@ impl Crew {
         };
         let wanted = names.iter().filter(|name| !overrides.without.contains(name));
         let names: Vec<&'static str> = wanted.copied().collect();
-        let mut crew = Self { running: BTreeMap::new(), recipes: BTreeMap::new(), ports, folder, reaper };
+        let mut harness = Self { running: BTreeMap::new(), recipes: BTreeMap::new(), ports, folder, reaper };
         let binaries = Controllers::binaries()?;
         for (at, name) in names.iter().enumerate() {
-            let mut recipe = crew.recipe(&binaries, plane, namespace, events, (name, at))?;
+            let mut recipe = harness.recipe(&binaries, plane, namespace, events, (name, at))?;
             recipe.change(name, overrides);
-            crew.recipes.insert(name, recipe);
-            crew.launch(name)?;
+            harness.recipes.insert(name, recipe);
+            harness.launch(name)?;
         }
         for name in names {
-            crew.await_ready(name)?;
+            harness.await_ready(name)?;
         }
-        Ok(crew)
+        Ok(harness)
     }
 
     /// Sends SIGKILL: no handler runs, nothing is flushed.

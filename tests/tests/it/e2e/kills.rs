@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
 use super::{
-    cluster::Stand,
+    environment::Environment,
     harness::Events,
     notification,
     sample::{SETTINGS, config_map},
@@ -24,16 +24,16 @@ const MOMENTS: [u64; 8] = [0, 15, 40, 70, 110, 160, 240, 400];
 
 /// Commits, kills, restarts, again and again, and compares the end with what an undisturbed run ends with.
 async fn ends_as_if_undisturbed(test: &str, victim: &'static str) -> Result<()> {
-    let mut stand = Stand::new(test).await?;
-    let app = stand.app("enabled").await?;
-    stand.edit("GitRepository", "app", &json!({"spec": {"interval": "1s"}})).await?;
+    let mut environment = Environment::new(test).await?;
+    let app = environment.app("enabled").await?;
+    environment.edit("GitRepository", "app", &json!({"spec": {"interval": "1s"}})).await?;
     app.repository.write("deploy/constant.yaml", &config_map("constant", "always"))?;
-    let revision = stand.commit(&app.repository, "constant").await?;
-    stand.applied("app", &revision).await?;
+    let revision = environment.commit(&app.repository, "constant").await?;
+    environment.applied("app", &revision).await?;
     let before = [
-        stand.get("ConfigMap", "constant").await?,
-        stand.get("ConfigMap", "settings").await?,
-        stand.get("Deployment", "web").await?,
+        environment.get("ConfigMap", "constant").await?,
+        environment.get("ConfigMap", "settings").await?,
+        environment.get("Deployment", "web").await?,
     ];
     let mut revision = String::new();
     for (round, moment) in MOMENTS.into_iter().enumerate() {
@@ -42,30 +42,30 @@ async fn ends_as_if_undisturbed(test: &str, victim: &'static str) -> Result<()> 
         if round > 0 {
             app.repository.remove(&format!("deploy/of-{}.yaml", round - 1))?;
         }
-        revision = stand.commit(&app.repository, &format!("round {round}")).await?;
+        revision = environment.commit(&app.repository, &format!("round {round}")).await?;
         tokio::time::sleep(Duration::from_millis(moment)).await;
-        stand.crew.kill(victim);
-        block_in_place(|| stand.crew.restart(victim))?;
+        environment.harness.kill(victim);
+        block_in_place(|| environment.harness.restart(victim))?;
     }
     let last = MOMENTS.len() - 1;
-    let applied = stand.applied("app", &revision).await?;
+    let applied = environment.applied("app", &revision).await?;
     let mut found = inventory(&applied);
     let mut expected: Vec<_> = ["constant", "settings", &format!("of-{last}")]
-        .map(|name| format!("{}_{name}__ConfigMap", stand.namespace))
+        .map(|name| format!("{}_{name}__ConfigMap", environment.namespace))
         .into();
-    expected.push(format!("{}_web_apps_Deployment", stand.namespace));
+    expected.push(format!("{}_web_apps_Deployment", environment.namespace));
     found.sort_unstable();
     expected.sort();
     assert_eq!(found, expected);
-    stand.until("GitRepository", "app", "is ready", is_ready).await?;
+    environment.until("GitRepository", "app", "is ready", is_ready).await?;
     for round in 0..last {
-        stand.gone("ConfigMap", &format!("of-{round}")).await?;
+        environment.gone("ConfigMap", &format!("of-{round}")).await?;
     }
-    stand.get("ConfigMap", &format!("of-{last}")).await?;
+    environment.get("ConfigMap", &format!("of-{last}")).await?;
     let after = [
-        stand.get("ConfigMap", "constant").await?,
-        stand.get("ConfigMap", "settings").await?,
-        stand.get("Deployment", "web").await?,
+        environment.get("ConfigMap", "constant").await?,
+        environment.get("ConfigMap", "settings").await?,
+        environment.get("Deployment", "web").await?,
     ];
     assert_eq!(before.each_ref().map(uid), after.each_ref().map(uid));
     assert_eq!(after[1]["data"]["greeting"], format!("round-{last}"));
@@ -73,7 +73,7 @@ async fn ends_as_if_undisturbed(test: &str, victim: &'static str) -> Result<()> 
     assert_eq!(after[0]["data"], before[0]["data"]);
     assert_eq!(after[2]["metadata"]["generation"], before[2]["metadata"]["generation"]);
     assert!(condition(&applied, "Drifted").is_none());
-    stand.close().await
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,91 +88,95 @@ async fn source_controller_killed_in_the_middle_ends_as_if_undisturbed() -> Resu
 
 #[tokio::test(flavor = "multi_thread")]
 async fn drift_done_while_the_controller_is_down_is_found_at_its_start() -> Result<()> {
-    let mut stand = Stand::new("kill-drift").await?;
-    stand.app("enabled").await?;
-    let before = stand.get("ConfigMap", "settings").await?;
-    stand.crew.kill(KUSTOMIZE);
-    stand.delete("ConfigMap", "settings").await?;
-    stand.kubectl(&["scale", "deployment/web", "--replicas=8"])?;
-    block_in_place(|| stand.crew.restart(KUSTOMIZE))?;
+    let mut environment = Environment::new("kill-drift").await?;
+    environment.app("enabled").await?;
+    let before = environment.get("ConfigMap", "settings").await?;
+    environment.harness.kill(KUSTOMIZE);
+    environment.delete("ConfigMap", "settings").await?;
+    environment.kubectl(&["scale", "deployment/web", "--replicas=8"])?;
+    block_in_place(|| environment.harness.restart(KUSTOMIZE))?;
     let back = |seen: &Value| seen["data"] == before["data"];
-    stand.until("ConfigMap", "settings", "is back", back).await?;
-    stand.until("Deployment", "web", "has 3 replicas", |seen| seen["spec"]["replicas"] == 3).await?;
-    stand.told("DriftCorrected", &["/settings missing"]).await?;
-    stand.told("DriftCorrected", &["/web drifted: .spec.replicas 3 → 8 by kubectl"]).await?;
-    stand.close().await
+    environment.until("ConfigMap", "settings", "is back", back).await?;
+    environment.until("Deployment", "web", "has 3 replicas", |seen| seen["spec"]["replicas"] == 3).await?;
+    environment.told("DriftCorrected", &["/settings missing"]).await?;
+    environment.told("DriftCorrected", &["/web drifted: .spec.replicas 3 → 8 by kubectl"]).await?;
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flag_survives_a_restart_and_is_not_told_twice() -> Result<()> {
-    let mut stand = Stand::new("kill-flag").await?;
-    stand.app("warn").await?;
-    stand.kubectl(&["scale", "deployment/web", "--replicas=8"])?;
+    let mut environment = Environment::new("kill-flag").await?;
+    environment.app("warn").await?;
+    environment.kubectl(&["scale", "deployment/web", "--replicas=8"])?;
     let flagged =
         |seen: &Value| condition(seen, "Drifted").is_some_and(|drifted| drifted["status"] == "True");
-    stand.until("Kustomization", "app", "is flagged", flagged).await?;
-    stand.told("DriftDetected", &["/web drifted"]).await?;
-    stand.crew.kill(KUSTOMIZE);
-    block_in_place(|| stand.crew.restart(KUSTOMIZE))?;
-    stand.stays("Kustomization", "app", "stays flagged", flagged).await?;
-    assert_eq!(stand.get("Deployment", "web").await?["spec"]["replicas"], 8);
-    assert_eq!(stand.events("DriftDetected").await?.len(), 1);
-    stand.close().await
+    environment.until("Kustomization", "app", "is flagged", flagged).await?;
+    environment.told("DriftDetected", &["/web drifted"]).await?;
+    environment.harness.kill(KUSTOMIZE);
+    block_in_place(|| environment.harness.restart(KUSTOMIZE))?;
+    environment.stays("Kustomization", "app", "stays flagged", flagged).await?;
+    assert_eq!(environment.get("Deployment", "web").await?["spec"]["replicas"], 8);
+    assert_eq!(environment.events("DriftDetected").await?.len(), 1);
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_restart_writes_no_object() -> Result<()> {
-    let mut stand = Stand::new("kill-idle").await?;
-    let app = stand.app("enabled").await?;
-    let before = stand.get("ConfigMap", "settings").await?;
+    let mut environment = Environment::new("kill-idle").await?;
+    let app = environment.app("enabled").await?;
+    let before = environment.get("ConfigMap", "settings").await?;
     for victim in [SOURCE, KUSTOMIZE] {
-        stand.crew.kill(victim);
-        block_in_place(|| stand.crew.restart(victim))?;
+        environment.harness.kill(victim);
+        block_in_place(|| environment.harness.restart(victim))?;
     }
-    stand.stays("Kustomization", "app", "is ready", |seen| condition(seen, "Stalled").is_none()).await?;
-    stand.applied("app", &app.revision).await?;
-    let after = stand.get("ConfigMap", "settings").await?;
+    environment
+        .stays("Kustomization", "app", "is ready", |seen| condition(seen, "Stalled").is_none())
+        .await?;
+    environment.applied("app", &app.revision).await?;
+    let after = environment.get("ConfigMap", "settings").await?;
     assert_eq!(after["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"]);
-    assert_eq!(stand.events("DriftCorrected").await?, Vec::<String>::new());
-    stand.close().await
+    assert_eq!(environment.events("DriftCorrected").await?, Vec::<String>::new());
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn notification_controller_killed_holds_up_nobody_and_goes_on_after_its_restart() -> Result<()> {
-    let mut stand = Stand::with("kill-alerts", Sink::start()?, Events::Notification).await?;
-    let app = stand.app("enabled").await?;
-    notification::alert(&stand, "all", &stand.sink.url(), "info").await?;
+    let mut environment = Environment::with("kill-alerts", Sink::start()?, Events::Notification).await?;
+    let app = environment.app("enabled").await?;
+    notification::alert(&environment, "all", &environment.sink.url(), "info").await?;
     for (round, moment) in MOMENTS.into_iter().enumerate() {
         app.repository.write(SETTINGS, &config_map("settings", &format!("round-{round}")))?;
-        let revision = stand.commit(&app.repository, &format!("round {round}")).await?;
+        let revision = environment.commit(&app.repository, &format!("round {round}")).await?;
         tokio::time::sleep(Duration::from_millis(moment)).await;
-        stand.crew.kill(NOTIFICATION);
-        stand.applied("app", &revision).await?;
-        block_in_place(|| stand.crew.restart(NOTIFICATION))?;
+        environment.harness.kill(NOTIFICATION);
+        environment.applied("app", &revision).await?;
+        block_in_place(|| environment.harness.restart(NOTIFICATION))?;
     }
     app.repository.write(SETTINGS, &config_map("settings", "at last"))?;
-    let revision = stand.commit(&app.repository, "told").await?;
-    stand.applied("app", &revision).await?;
-    notification::delivered(&stand.sink, |one| one.text("/metadata/revision") == revision)?;
-    stand.close().await
+    let revision = environment.commit(&app.repository, "told").await?;
+    environment.applied("app", &revision).await?;
+    notification::delivered(&environment.sink, |one| one.text("/metadata/revision") == revision)?;
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn drift_is_corrected_while_source_controller_is_down() -> Result<()> {
-    let mut stand = Stand::new("kill-alone").await?;
-    let app = stand.app("enabled").await?;
-    stand.crew.kill(SOURCE);
-    stand.edit("ConfigMap", "settings", &json!({"data": {"greeting": "mine"}})).await?;
-    stand.until("ConfigMap", "settings", "says hello", |seen| seen["data"]["greeting"] == "hello").await?;
+    let mut environment = Environment::new("kill-alone").await?;
+    let app = environment.app("enabled").await?;
+    environment.harness.kill(SOURCE);
+    environment.edit("ConfigMap", "settings", &json!({"data": {"greeting": "mine"}})).await?;
+    environment
+        .until("ConfigMap", "settings", "says hello", |seen| seen["data"]["greeting"] == "hello")
+        .await?;
     // A controller that starts without it waits for it, and harms nothing.
-    stand.crew.kill(KUSTOMIZE);
-    stand.delete("ConfigMap", "settings").await?;
-    block_in_place(|| stand.crew.restart(KUSTOMIZE))?;
-    stand.stays("Deployment", "web", "stays", |_| true).await?;
-    block_in_place(|| stand.crew.restart(SOURCE))?;
-    stand.until("ConfigMap", "settings", "is back", |seen| seen["data"]["greeting"] == "hello").await?;
-    stand.applied("app", &app.revision).await?;
-    stand.close().await
+    environment.harness.kill(KUSTOMIZE);
+    environment.delete("ConfigMap", "settings").await?;
+    block_in_place(|| environment.harness.restart(KUSTOMIZE))?;
+    environment.stays("Deployment", "web", "stays", |_| true).await?;
+    block_in_place(|| environment.harness.restart(SOURCE))?;
+    environment.until("ConfigMap", "settings", "is back", |seen| seen["data"]["greeting"] == "hello").await?;
+    environment.applied("app", &app.revision).await?;
+    environment.close().await
 }
 
 /// How many Kustomizations are reconciled, and how often, while notification-controller is stopped.
@@ -183,25 +187,25 @@ const TOLD_MAX: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_reconciliations_do_not_wait_for_a_notification_controller_that_is_stopped() -> Result<()> {
-    let stand = Stand::with("stopped", Sink::start()?, Events::Notification).await?;
-    let app = stand.app("enabled").await?;
-    notification::alert(&stand, "all", &stand.sink.url(), "info").await?;
+    let environment = Environment::with("stopped", Sink::start()?, Events::Notification).await?;
+    let app = environment.app("enabled").await?;
+    notification::alert(&environment, "all", &environment.sink.url(), "info").await?;
     let name = |team: usize| format!("team-{team}");
     for team in 0..TEAMS {
         let fields = json!({"path": "./deploy", "namePrefix": format!("t{team}-")});
-        stand.create(stand.kustomization(&name(team), &fields)).await?;
+        environment.create(environment.kustomization(&name(team), &fields)).await?;
     }
     for team in 0..TEAMS {
-        stand.applied(&name(team), &app.revision).await?;
+        environment.applied(&name(team), &app.revision).await?;
     }
-    let notifier = stand.crew.id(NOTIFICATION).context("notification-controller does not run")?;
+    let notifier = environment.harness.id(NOTIFICATION).context("notification-controller does not run")?;
     process::pause(notifier);
     let mut revisions = Vec::new();
     for round in 0..ROUNDS {
         app.repository.write(SETTINGS, &config_map("settings", &format!("round-{round}")))?;
-        let revision = stand.commit(&app.repository, &format!("round {round}")).await?;
+        let revision = environment.commit(&app.repository, &format!("round {round}")).await?;
         for team in 0..TEAMS {
-            stand.applied(&name(team), &revision).await?;
+            environment.applied(&name(team), &revision).await?;
         }
         revisions.push(revision);
     }
@@ -209,7 +213,7 @@ async fn a_hundred_reconciliations_do_not_wait_for_a_notification_controller_tha
     // What was not told is counted, and the last of it arrives.
     let told = |revision: &str| {
         let of = |one: &Received| one.text("/metadata/revision") == revision;
-        stand.sink.received().iter().filter(|one| of(one)).count()
+        environment.sink.received().iter().filter(|one| of(one)).count()
     };
     let last = revisions.last().context("there was a round")?;
     let deadline = Instant::now() + TOLD_MAX;
@@ -218,7 +222,7 @@ async fn a_hundred_reconciliations_do_not_wait_for_a_notification_controller_tha
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let missing = revisions.iter().filter(|revision| told(revision) == 0).count();
-    let dropped = stand.crew.counted(KUSTOMIZE, "plumb_events_dropped_total", "queue=\"wire\"")?;
+    let dropped = environment.harness.counted(KUSTOMIZE, "plumb_events_dropped_total", "queue=\"wire\"")?;
     ensure!(missing == 0 || dropped > 0.0, "{missing} rounds are not told, and no drop is counted");
-    stand.close().await
+    environment.close().await
 }

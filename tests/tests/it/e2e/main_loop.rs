@@ -4,73 +4,73 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{
-    cluster::Stand,
+    environment::Environment,
     sample::{SETTINGS, config_map},
     seen::{self, inventory, is_ready, uid},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_is_applied_and_git_revert_takes_it_back() -> Result<()> {
-    let stand = Stand::new("loop").await?;
-    let app = stand.app("enabled").await?;
-    let first = stand.get("ConfigMap", "settings").await?;
+    let environment = Environment::new("loop").await?;
+    let app = environment.app("enabled").await?;
+    let first = environment.get("ConfigMap", "settings").await?;
     assert_eq!(first["data"], json!({"greeting": "hello", "mode": "plain"}));
-    let source = stand.get("GitRepository", "app").await?;
+    let source = environment.get("GitRepository", "app").await?;
     assert_eq!(source["status"]["artifact"]["revision"], app.revision.as_str());
     assert!(is_ready(&source) && seen::is_true(&source, "ArtifactInStorage"));
 
     app.repository.replace(SETTINGS, "hello", "hola")?;
-    let second = stand.commit(&app.repository, "second").await?;
-    stand.applied("app", &second).await?;
-    assert_eq!(stand.get("ConfigMap", "settings").await?["data"]["greeting"], "hola");
+    let second = environment.commit(&app.repository, "second").await?;
+    environment.applied("app", &second).await?;
+    assert_eq!(environment.get("ConfigMap", "settings").await?["data"]["greeting"], "hola");
 
     app.repository.revert()?;
     let third = app.repository.revision()?;
     assert!(third != app.revision && third != second);
-    stand.request("GitRepository", "app").await?;
-    stand.applied("app", &third).await?;
-    let back = stand.get("ConfigMap", "settings").await?;
+    environment.request("GitRepository", "app").await?;
+    environment.applied("app", &third).await?;
+    let back = environment.get("ConfigMap", "settings").await?;
     assert_eq!((&back["data"]["greeting"], uid(&back)), (&json!("hello"), uid(&first)));
-    stand.close().await
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_applied_names_its_owner_and_stands_in_the_inventory() -> Result<()> {
-    let stand = Stand::new("owner").await?;
-    stand.app("enabled").await?;
-    let namespace = &stand.namespace;
+    let environment = Environment::new("owner").await?;
+    environment.app("enabled").await?;
+    let namespace = &environment.namespace;
     let mut expected =
         vec![format!("{namespace}_settings__ConfigMap"), format!("{namespace}_web_apps_Deployment")];
-    let kustomization = stand.get("Kustomization", "app").await?;
+    let kustomization = environment.get("Kustomization", "app").await?;
     let mut found = inventory(&kustomization);
     expected.sort();
     found.sort_unstable();
     assert_eq!(found, expected);
     for (kind, name) in [("ConfigMap", "settings"), ("Deployment", "web")] {
-        let labels = &stand.get(kind, name).await?["metadata"]["labels"];
+        let labels = &environment.get(kind, name).await?["metadata"]["labels"];
         assert_eq!(labels["kustomize.toolkit.fluxcd.io/name"], "app");
         assert_eq!(labels["kustomize.toolkit.fluxcd.io/namespace"], namespace.as_str());
     }
-    stand.close().await
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_did_not_change_is_not_written_again() -> Result<()> {
-    let stand = Stand::new("unchanged").await?;
-    let app = stand.app("enabled").await?;
-    let before = stand.get("ConfigMap", "settings").await?;
-    let token = stand.request("Kustomization", "app").await?;
-    stand
+    let environment = Environment::new("unchanged").await?;
+    let app = environment.app("enabled").await?;
+    let before = environment.get("ConfigMap", "settings").await?;
+    let token = environment.request("Kustomization", "app").await?;
+    environment
         .until("Kustomization", "app", "answers a request", |seen| {
             is_ready(seen) && seen["status"]["lastHandledReconcileAt"] == token.as_str()
         })
         .await?;
     app.repository.write("deploy/other.yaml", &config_map("other", "new"))?;
-    let second = stand.commit(&app.repository, "another object").await?;
-    stand.applied("app", &second).await?;
-    let after = stand.get("ConfigMap", "settings").await?;
+    let second = environment.commit(&app.repository, "another object").await?;
+    environment.applied("app", &second).await?;
+    let after = environment.get("ConfigMap", "settings").await?;
     assert_eq!(after["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"]);
-    stand.close().await
+    environment.close().await
 }
 
 /// The definition of the kind Gauge in this group, and a Gauge.
@@ -92,72 +92,77 @@ pub fn gauge(group: &str) -> (Value, Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_definition_and_its_custom_resource_arrive_in_one_commit() -> Result<()> {
-    let stand = Stand::new("definition").await?;
-    let group = format!("{}.example.com", stand.namespace);
-    let app = stand.app("enabled").await?;
+    let environment = Environment::new("definition").await?;
+    let group = format!("{}.example.com", environment.namespace);
+    let app = environment.app("enabled").await?;
     let (definition, resource) = gauge(&group);
     app.repository.write("deploy/a-resource.yaml", &resource.to_string())?;
     app.repository.write("deploy/z-definition.yaml", &definition.to_string())?;
-    let revision = stand.commit(&app.repository, "definition and resource").await?;
-    let applied = stand.applied("app", &revision).await?;
-    assert!(inventory(&applied).contains(&&*format!("{}_a_{group}_Gauge", stand.namespace)));
-    stand.kubectl(&["get", &format!("gauges.{group}"), "a"])?;
-    stand.close().await
+    let revision = environment.commit(&app.repository, "definition and resource").await?;
+    let applied = environment.applied("app", &revision).await?;
+    assert!(inventory(&applied).contains(&&*format!("{}_a_{group}_Gauge", environment.namespace)));
+    environment.kubectl(&["get", &format!("gauges.{group}"), "a"])?;
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_definition_whose_names_are_taken_is_named_and_definition_and_object_leave_no_entry() -> Result<()>
 {
-    let stand = Stand::new("taken").await?;
-    let group = format!("{}.example.com", stand.namespace);
-    let app = stand.app("enabled").await?;
-    stand.edit("Kustomization", "app", &json!({"spec": {"retryInterval": "1s"}})).await?;
+    let environment = Environment::new("taken").await?;
+    let group = format!("{}.example.com", environment.namespace);
+    let app = environment.app("enabled").await?;
+    environment.edit("Kustomization", "app", &json!({"spec": {"retryInterval": "1s"}})).await?;
     let (definition, resource) = gauge(&group);
     // Another definition has the kind already: ours is stored and not established.
     let mut rival = definition.clone();
     rival["metadata"]["name"] = json!(format!("rivals.{group}"));
     rival["spec"]["names"]["plural"] = json!("rivals");
-    stand.create_from_file(&rival)?;
+    environment.create_from_file(&rival)?;
     let rival = format!("crd/rivals.{group}");
-    stand.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &rival])?;
+    environment.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &rival])?;
     let files = ["deploy/a-resource.yaml", "deploy/z-definition.yaml"];
     app.repository.write(files[0], &resource.to_string())?;
     app.repository.write(files[1], &definition.to_string())?;
-    let second = stand.commit(&app.repository, "definition and resource").await?;
-    let message = stand.failed("app", "ReconciliationFailed").await?;
+    let second = environment.commit(&app.repository, "definition and resource").await?;
+    let message = environment.failed("app", "ReconciliationFailed").await?;
     assert!(message.contains(&format!("CustomResourceDefinition/gauges.{group}")), "{message}");
     assert!(message.contains("is already in use"), "{message}");
-    stand.kubectl(&["delete", &rival])?;
-    stand.applied("app", &second).await?;
+    environment.kubectl(&["delete", &rival])?;
+    environment.applied("app", &second).await?;
     let gauge = format!("gauges.{group}");
-    stand.kubectl(&["get", &gauge, "a"])?;
+    environment.kubectl(&["get", &gauge, "a"])?;
 
     // The definition is deleted by hand, and its objects with it: both come back.
-    stand.kubectl(&["delete", "crd", &gauge])?;
-    stand.kubectl(&["wait", "--for=create", "--timeout=60s", &format!("crd/{gauge}")])?;
-    stand.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &format!("crd/{gauge}")])?;
-    stand.kubectl(&["wait", "--for=create", "--timeout=60s", &format!("{gauge}/a")])?;
+    environment.kubectl(&["delete", "crd", &gauge])?;
+    environment.kubectl(&["wait", "--for=create", "--timeout=60s", &format!("crd/{gauge}")])?;
+    environment.kubectl(&[
+        "wait",
+        "--for=condition=Established",
+        "--timeout=60s",
+        &format!("crd/{gauge}"),
+    ])?;
+    environment.kubectl(&["wait", "--for=create", "--timeout=60s", &format!("{gauge}/a")])?;
 
     // Deleted by hand while nothing is corrected, and then from Git: no entry of either stays.
-    stand.edit("Kustomization", "app", &json!({"spec": {"suspend": true}})).await?;
-    stand.kubectl(&["delete", "crd", &gauge])?;
+    environment.edit("Kustomization", "app", &json!({"spec": {"suspend": true}})).await?;
+    environment.kubectl(&["delete", "crd", &gauge])?;
     for file in files {
         app.repository.remove(file)?;
     }
-    let third = stand.commit(&app.repository, "neither").await?;
-    stand.edit("Kustomization", "app", &json!({"spec": {"suspend": false}})).await?;
+    let third = environment.commit(&app.repository, "neither").await?;
+    environment.edit("Kustomization", "app", &json!({"spec": {"suspend": false}})).await?;
     // A definition that terminates is kept in the inventory until it is gone.
     let rest = |seen: &Value| {
         is_ready(seen) && inventory(seen).len() == 2 && seen["status"]["lastAppliedRevision"] == third
     };
-    stand.until("Kustomization", "app", "has entries of neither", rest).await?;
-    stand.close().await
+    environment.until("Kustomization", "app", "has entries of neither", rest).await?;
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tags_commits_and_version_ranges_are_sources_too() -> Result<()> {
-    let stand = Stand::new("refs").await?;
-    let repository = stand.sample("app")?;
+    let environment = Environment::new("refs").await?;
+    let repository = environment.sample("app")?;
     let head = repository.head()?;
     for tag in ["v1.2.0", "v1.10.0", "v2.0.0"] {
         repository.git(&["tag", tag])?;
@@ -169,21 +174,21 @@ async fn tags_commits_and_version_ranges_are_sources_too() -> Result<()> {
         ("commit", json!({"branch": "main", "commit": head}), format!("main@sha1:{head}")),
         ("name", json!({"name": "refs/heads/main"}), format!("refs/heads/main@sha1:{head}")),
     ] {
-        let mut source = stand.source("app");
+        let mut source = environment.source("app");
         source["metadata"]["name"] = json!(name);
         source["spec"]["ref"] = reference;
-        stand.create(source).await?;
-        let ready = stand.until("GitRepository", name, "is ready", is_ready).await?;
+        environment.create(source).await?;
+        let ready = environment.until("GitRepository", name, "is ready", is_ready).await?;
         assert_eq!(ready["status"]["artifact"]["revision"], revision.as_str());
     }
-    stand.close().await
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_and_what_is_in_it_come_and_go_with_one_commit() -> Result<()> {
-    let stand = Stand::new("namespace").await?;
-    let app = stand.app("enabled").await?;
-    let inner = format!("{}-inner", stand.namespace);
+    let environment = Environment::new("namespace").await?;
+    let app = environment.app("enabled").await?;
+    let inner = format!("{}-inner", environment.namespace);
     let namespace = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {inner}}}\n");
     let inside =
         config_map("inside", "a").replace("metadata:\n", &format!("metadata:\n  namespace: {inner}\n"));
@@ -193,32 +198,34 @@ async fn a_namespace_and_what_is_in_it_come_and_go_with_one_commit() -> Result<(
     app.repository.write(
         "team/c.yaml",
         &config_map("beside", "a")
-            .replace("metadata:\n", &format!("metadata:\n  namespace: {}\n", stand.namespace)),
+            .replace("metadata:\n", &format!("metadata:\n  namespace: {}\n", environment.namespace)),
     )?;
-    let second = stand.commit(&app.repository, "a namespace").await?;
-    stand.create(stand.kustomization("team", &json!({"path": "./team", "targetNamespace": null}))).await?;
-    let applied = stand.applied("team", &second).await?;
+    let second = environment.commit(&app.repository, "a namespace").await?;
+    environment
+        .create(environment.kustomization("team", &json!({"path": "./team", "targetNamespace": null})))
+        .await?;
+    let applied = environment.applied("team", &second).await?;
     assert!(inventory(&applied).contains(&&*format!("{inner}_inside__ConfigMap")));
     assert!(inventory(&applied).contains(&&*format!("_{inner}__Namespace")));
     for file in ["team/a.yaml", "team/b.yaml"] {
         app.repository.remove(file)?;
     }
-    let third = stand.commit(&app.repository, "no namespace").await?;
-    let pruned = stand.applied("team", &third).await?;
+    let third = environment.commit(&app.repository, "no namespace").await?;
+    let pruned = environment.applied("team", &third).await?;
     assert!(!inventory(&pruned).contains(&&*format!("{inner}_inside__ConfigMap")));
-    stand.kubectl(&["wait", "--for=delete", "--timeout=60s", &format!("namespace/{inner}")])?;
-    stand.close().await
+    environment.kubectl(&["wait", "--for=delete", "--timeout=60s", &format!("namespace/{inner}")])?;
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fields_of_the_spec_shape_what_is_applied() -> Result<()> {
-    let stand = Stand::new("fields").await?;
-    let repository = stand.sample("app")?;
+    let environment = Environment::new("fields").await?;
+    let repository = environment.sample("app")?;
     repository.replace(SETTINGS, "greeting: hello", "greeting: ${greeting}, ${name:=nobody}")?;
     repository.write("deploy/ignored.yaml", "this: is\n  no: [manifest\n")?;
     repository.write(".sourceignore", "ignored.yaml\n")?;
     repository.push("with variables")?;
-    stand.create(stand.source("app")).await?;
+    environment.create(environment.source("app")).await?;
     let fields = json!({
         "namePrefix": "a-", "nameSuffix": "-z",
         "commonMetadata": {"labels": {"team": "blue"}, "annotations": {"note": "x"}},
@@ -229,14 +236,14 @@ async fn the_fields_of_the_spec_shape_what_is_applied() -> Result<()> {
         }],
         "postBuild": {"substitute": {"greeting": "hola"}},
     });
-    stand.create(stand.kustomization("app", &fields)).await?;
-    stand.applied("app", &repository.revision()?).await?;
-    let settings = stand.get("ConfigMap", "a-settings-z").await?;
+    environment.create(environment.kustomization("app", &fields)).await?;
+    environment.applied("app", &repository.revision()?).await?;
+    let settings = environment.get("ConfigMap", "a-settings-z").await?;
     assert_eq!(settings["data"]["greeting"], "hola, nobody");
     assert_eq!(settings["metadata"]["labels"]["team"], "blue");
     assert_eq!(settings["metadata"]["annotations"]["note"], "x");
-    let web = stand.get("Deployment", "a-web-z").await?;
+    let web = environment.get("Deployment", "a-web-z").await?;
     assert_eq!((&web["spec"]["replicas"], &web["metadata"]["labels"]["team"]), (&json!(2), &json!("blue")));
     assert_eq!(web["spec"]["template"]["spec"]["containers"][0]["image"], "example.com/web:2.0.0");
-    stand.close().await
+    environment.close().await
 }

@@ -2,11 +2,11 @@
 //! What one crate can show alone does not belong here.
 
 mod admission;
-pub(crate) mod cluster;
 mod control;
 mod deletion;
 mod drift_corrected;
 mod drift_flagged;
+pub(crate) mod environment;
 pub(crate) mod harness;
 mod kills;
 mod main_loop;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
 use super::{
-    cluster::Stand,
+    environment::Environment,
     harness::Events,
     sample::SETTINGS,
     seen::{is_ready, text},
@@ -23,14 +23,14 @@ const DELIVERED_MAX: Duration = Duration::from_secs(30);
 /// Larger than any webhook.
 const GIANT: usize = 40 << 20;
 
-async fn stand(test: &str) -> Result<Stand> {
-    Stand::with(test, Sink::start()?, Events::Notification).await
+async fn environment(test: &str) -> Result<Environment> {
+    Environment::with(test, Sink::start()?, Events::Notification).await
 }
 
 /// A Receiver for the GitRepository `app`; returns its path.
-async fn receiver(stand: &Stand) -> Result<String> {
+async fn receiver(environment: &Environment) -> Result<String> {
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hook"}, "stringData": {"token": TOKEN}});
-    stand.create(secret).await?;
+    environment.create(secret).await?;
     let receiver = json!({
         "apiVersion": "notification.toolkit.fluxcd.io/v1", "kind": "Receiver", "metadata": {"name": "hook"},
         "spec": {
@@ -38,21 +38,21 @@ async fn receiver(stand: &Stand) -> Result<String> {
             "resources": [{"kind": "GitRepository", "name": "app"}],
         },
     });
-    stand.create(receiver).await?;
-    let ready = stand.until("Receiver", "hook", "is ready", is_ready).await?;
+    environment.create(receiver).await?;
+    let ready = environment.until("Receiver", "hook", "is ready", is_ready).await?;
     let path = text(&ready, "/status/webhookPath").to_owned();
     assert!(path.starts_with("/hook/"), "{ready:#}");
     Ok(path)
 }
 
 /// A generic Provider with this address, and an Alert that sends it what the Kustomization `app` tells.
-pub async fn alert(stand: &Stand, name: &str, address: &str, severity: &str) -> Result<()> {
+pub async fn alert(environment: &Environment, name: &str, address: &str, severity: &str) -> Result<()> {
     let api = "notification.toolkit.fluxcd.io/v1beta3";
     let provider = json!({
         "apiVersion": api, "kind": "Provider", "metadata": {"name": name},
         "spec": {"type": "generic", "address": address},
     });
-    stand.create(provider).await?;
+    environment.create(provider).await?;
     let alert = json!({
         "apiVersion": api, "kind": "Alert", "metadata": {"name": name},
         "spec": {
@@ -60,7 +60,7 @@ pub async fn alert(stand: &Stand, name: &str, address: &str, severity: &str) -> 
             "eventSources": [{"kind": "Kustomization", "name": "*"}],
         },
     });
-    stand.create(alert).await.map(drop)
+    environment.create(alert).await.map(drop)
 }
 
 /// The body of the first request that fits, once it is there.
@@ -72,27 +72,27 @@ pub fn delivered(sink: &Sink, fits: impl Fn(&Received) -> bool) -> Result<Value>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signed_webhook_refreshes_the_source() -> Result<()> {
-    let stand = stand("webhook").await?;
-    let app = stand.app("enabled").await?;
-    let path = receiver(&stand).await?;
+    let environment = environment("webhook").await?;
+    let app = environment.app("enabled").await?;
+    let path = receiver(&environment).await?;
     app.repository.replace(SETTINGS, "hello", "hola")?;
     app.repository.push("told by a webhook alone")?;
     let body = br#"{"ref": "refs/heads/main"}"#;
-    let answer = block_in_place(|| webhook::send(stand.crew.receiver(), &path, TOKEN, body))?;
+    let answer = block_in_place(|| webhook::send(environment.harness.receiver(), &path, TOKEN, body))?;
     assert_eq!(answer.code, 200, "{answer:?}");
-    stand.applied("app", &app.repository.revision()?).await?;
-    assert_eq!(stand.get("ConfigMap", "settings").await?["data"]["greeting"], "hola");
-    stand.close().await
+    environment.applied("app", &app.repository.revision()?).await?;
+    assert_eq!(environment.get("ConfigMap", "settings").await?["data"]["greeting"], "hola");
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_signatures_and_giant_bodies_are_refused_and_change_nothing() -> Result<()> {
-    let stand = stand("hostile").await?;
-    stand.app("enabled").await?;
-    let path = receiver(&stand).await?;
-    let before = stand.get("GitRepository", "app").await?;
-    let requests = stand.git.requests();
-    let address = stand.crew.receiver();
+    let environment = environment("hostile").await?;
+    environment.app("enabled").await?;
+    let path = receiver(&environment).await?;
+    let before = environment.get("GitRepository", "app").await?;
+    let requests = environment.git.requests();
+    let address = environment.harness.receiver();
     let giant = vec![b'a'; GIANT];
     let signed = webhook::signature(TOKEN, &giant)?;
     let answers = block_in_place(|| {
@@ -106,24 +106,25 @@ async fn wrong_signatures_and_giant_bodies_are_refused_and_change_nothing() -> R
     })?;
     assert!(answers.iter().all(|code| (400..500).contains(code)), "{answers:?}");
     let same = |seen: &Value| seen["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"];
-    stand.stays("GitRepository", "app", "is untouched", same).await?;
-    assert_eq!(stand.git.requests(), requests);
+    environment.stays("GitRepository", "app", "is untouched", same).await?;
+    assert_eq!(environment.git.requests(), requests);
     // The next honest one is served.
     let answer = block_in_place(|| webhook::send(address, &path, TOKEN, b"{}"))?;
     assert_eq!(answer.code, 200, "{answer:?}");
-    stand.until("GitRepository", "app", "was asked to look", |seen| !same(seen)).await?;
-    stand.close().await
+    environment.until("GitRepository", "app", "was asked to look", |seen| !same(seen)).await?;
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn drift_reaches_the_provider_of_an_alert() -> Result<()> {
-    let stand = stand("alert").await?;
-    alert(&stand, "all", &format!("{}/all", stand.sink.url()), "info").await?;
-    alert(&stand, "errors", &format!("{}/errors", stand.sink.url()), "error").await?;
-    let app = stand.app("warn").await?;
-    stand.kubectl(&["scale", "deployment/web", "--replicas=8"])?;
+    let environment = environment("alert").await?;
+    alert(&environment, "all", &format!("{}/all", environment.sink.url()), "info").await?;
+    alert(&environment, "errors", &format!("{}/errors", environment.sink.url()), "error").await?;
+    let app = environment.app("warn").await?;
+    environment.kubectl(&["scale", "deployment/web", "--replicas=8"])?;
     for path in ["/all", "/errors"] {
-        let event = delivered(&stand.sink, |one| one.path == path && one.text("/reason") == "DriftDetected")?;
+        let event =
+            delivered(&environment.sink, |one| one.path == path && one.text("/reason") == "DriftDetected")?;
         assert_eq!(event["involvedObject"]["name"], "app");
         assert!(
             text(&event, "/message").contains("/web drifted: .spec.replicas 3 → 8 by kubectl"),
@@ -131,33 +132,33 @@ async fn drift_reaches_the_provider_of_an_alert() -> Result<()> {
         );
         assert_eq!(event["metadata"]["revision"], app.revision.as_str(), "{event:#}");
     }
-    let received = stand.sink.received();
+    let received = environment.sink.received();
     let severities = |path: &str| -> Vec<_> {
         let of = received.iter().filter(|one| one.path == path);
         of.map(|one| one.text("/severity").to_owned()).collect()
     };
     assert!(severities("/all").contains(&"info".to_owned()));
     assert!(severities("/errors").iter().all(|severity| severity == "error"));
-    stand.close().await
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_that_hangs_delays_nobody() -> Result<()> {
-    let stand = stand("hangs").await?;
+    let environment = environment("hangs").await?;
     let hanging = Sink::start()?;
     hanging.behave(Behaviour::Hang);
-    alert(&stand, "hanging", &hanging.url(), "info").await?;
-    alert(&stand, "healthy", &stand.sink.url(), "info").await?;
-    let app = stand.app("enabled").await?;
+    alert(&environment, "hanging", &hanging.url(), "info").await?;
+    alert(&environment, "healthy", &environment.sink.url(), "info").await?;
+    let app = environment.app("enabled").await?;
     for value in ["one", "two", "three"] {
         app.repository.write(SETTINGS, &super::sample::config_map("settings", value))?;
-        let revision = stand.commit(&app.repository, value).await?;
-        stand.applied("app", &revision).await?;
+        let revision = environment.commit(&app.repository, value).await?;
+        environment.applied("app", &revision).await?;
         let fits = |one: &Received| text(&one.body, "/metadata/revision") == revision;
-        delivered(&stand.sink, fits)?;
+        delivered(&environment.sink, fits)?;
     }
     assert!(block_in_place(|| hanging.wait_for(DELIVERED_MAX, |_| true)).is_some());
-    stand.close().await
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,12 +166,12 @@ async fn a_source_is_fetched_while_nobody_takes_the_events() -> Result<()> {
     let sink = Sink::start()?;
     sink.behave(Behaviour::Hang);
     let address = sink.address();
-    let stand = Stand::with("no-events", sink, Events::Sink(address)).await?;
-    let app = stand.app("enabled").await?;
+    let environment = Environment::with("no-events", sink, Events::Sink(address)).await?;
+    let app = environment.app("enabled").await?;
     for value in ["one", "two", "three"] {
         app.repository.write(SETTINGS, &super::sample::config_map("settings", value))?;
-        let revision = stand.commit(&app.repository, value).await?;
-        stand.applied("app", &revision).await?;
+        let revision = environment.commit(&app.repository, value).await?;
+        environment.applied("app", &revision).await?;
     }
-    stand.close().await
+    environment.close().await
 }

@@ -4,101 +4,101 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{
-    cluster::Stand,
+    environment::Environment,
     sample::{App, SETTINGS, WEB, config_map},
     seen::{self, inventory, is_true},
 };
 
 /// Pushes what cannot be applied; returns the message. The cluster must be as before, and the way back must work.
-async fn refused(stand: &Stand, app: &App, reason: &str) -> Result<String> {
-    let settings = stand.get("ConfigMap", "settings").await?;
-    let web = stand.get("Deployment", "web").await?;
-    let before = stand.get("Kustomization", "app").await?;
-    stand.commit(&app.repository, "cannot be applied").await?;
-    let message = stand.failed("app", reason).await?;
-    let failed = stand.get("Kustomization", "app").await?;
+async fn refused(environment: &Environment, app: &App, reason: &str) -> Result<String> {
+    let settings = environment.get("ConfigMap", "settings").await?;
+    let web = environment.get("Deployment", "web").await?;
+    let before = environment.get("Kustomization", "app").await?;
+    environment.commit(&app.repository, "cannot be applied").await?;
+    let message = environment.failed("app", reason).await?;
+    let failed = environment.get("Kustomization", "app").await?;
     assert_eq!(failed["status"]["lastAppliedRevision"], app.revision.as_str());
     for id in inventory(&before) {
         assert!(inventory(&failed).contains(&id), "{id} is forgotten: {failed:#}");
     }
     let version = |seen: &Value| seen["metadata"]["resourceVersion"].clone();
-    assert_eq!(version(&stand.get("ConfigMap", "settings").await?), version(&settings));
+    assert_eq!(version(&environment.get("ConfigMap", "settings").await?), version(&settings));
     assert_eq!(
-        stand.get("Deployment", "web").await?["metadata"]["generation"],
+        environment.get("Deployment", "web").await?["metadata"]["generation"],
         web["metadata"]["generation"]
     );
     app.repository.revert()?;
-    stand.request("GitRepository", "app").await?;
-    stand.applied("app", &app.repository.revision()?).await?;
+    environment.request("GitRepository", "app").await?;
+    environment.applied("app", &app.repository.revision()?).await?;
     Ok(message)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn broken_yaml_is_named_by_file_and_line_and_changes_nothing() -> Result<()> {
-    let stand = Stand::new("broken").await?;
-    let app = stand.app("enabled").await?;
+    let environment = Environment::new("broken").await?;
+    let app = environment.app("enabled").await?;
     app.repository
         .write(SETTINGS, "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: settings\ndata: [unclosed\n")?;
     app.repository.replace(WEB, "replicas: 3", "replicas: 4")?;
-    let message = refused(&stand, &app, "BuildFailed").await?;
+    let message = refused(&environment, &app, "BuildFailed").await?;
     assert!(message.contains("/deploy/settings.yaml:5:"), "{message}");
-    stand.told("BuildFailed", &["deploy/settings.yaml"]).await?;
-    stand.close().await
+    environment.told("BuildFailed", &["deploy/settings.yaml"]).await?;
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_field_of_a_kustomization_file_that_is_not_known_is_named() -> Result<()> {
-    let stand = Stand::new("file-field").await?;
-    let app = stand.app("enabled").await?;
+    let environment = Environment::new("file-field").await?;
+    let app = environment.app("enabled").await?;
     let file = "resources: [settings.yaml, web.yaml]\nhelmCharts: [{name: chart}]\n";
     app.repository.write("deploy/kustomization.yaml", file)?;
-    let message = refused(&stand, &app, "BuildFailed").await?;
+    let message = refused(&environment, &app, "BuildFailed").await?;
     assert!(message.contains("deploy/kustomization.yaml") && message.contains("helmCharts"), "{message}");
-    stand.close().await
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_is_there_twice_is_named() -> Result<()> {
-    let stand = Stand::new("duplicate").await?;
-    let app = stand.app("enabled").await?;
+    let environment = Environment::new("duplicate").await?;
+    let app = environment.app("enabled").await?;
     app.repository.write("deploy/again.yaml", &config_map("settings", "again"))?;
-    let message = refused(&stand, &app, "BuildFailed").await?;
+    let message = refused(&environment, &app, "BuildFailed").await?;
     assert!(message.contains("settings"), "{message}");
-    stand.close().await
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kind_that_nobody_serves_is_named() -> Result<()> {
-    let stand = Stand::new("unknown-kind").await?;
-    let app = stand.app("enabled").await?;
+    let environment = Environment::new("unknown-kind").await?;
+    let app = environment.app("enabled").await?;
     let widget = "apiVersion: nowhere.example.com/v1\nkind: Widget\nmetadata: {name: w}\n";
     app.repository.write("deploy/widget.yaml", widget)?;
-    let message = refused(&stand, &app, "ReconciliationFailed").await?;
+    let message = refused(&environment, &app, "ReconciliationFailed").await?;
     assert!(
         message.contains("no matches for kind \"Widget\" in version \"nowhere.example.com/v1\""),
         "{message}"
     );
-    stand.close().await
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_field_that_cannot_change_is_named_and_the_object_lives_on() -> Result<()> {
-    let stand = Stand::new("immutable").await?;
-    let app = stand.app("enabled").await?;
+    let environment = Environment::new("immutable").await?;
+    let app = environment.app("enabled").await?;
     app.repository.replace(WEB, "matchLabels: {app: web}", "matchLabels: {app: other}")?;
     app.repository.replace(WEB, "labels: {app: web}", "labels: {app: other}")?;
-    let message = refused(&stand, &app, "ReconciliationFailed").await?;
+    let message = refused(&environment, &app, "ReconciliationFailed").await?;
     assert!(message.contains("Deployment/") && message.contains("field is immutable"), "{message}");
-    stand.close().await
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn objects_that_are_rejected_in_the_middle_are_all_listed_and_nothing_is_pruned() -> Result<()> {
-    let stand = Stand::new("rejected").await?;
-    let app = stand.app("enabled").await?;
+    let environment = Environment::new("rejected").await?;
+    let app = environment.app("enabled").await?;
     app.repository.write("deploy/old.yaml", &config_map("old", "a"))?;
-    let second = stand.commit(&app.repository, "one more").await?;
-    stand.applied("app", &second).await?;
+    let second = environment.commit(&app.repository, "one more").await?;
+    environment.applied("app", &second).await?;
     app.repository.remove("deploy/old.yaml")?;
     for name in ["bad-one", "bad-two"] {
         let file = config_map(name, "a").replace("greeting:", "'not a key':");
@@ -106,135 +106,137 @@ async fn objects_that_are_rejected_in_the_middle_are_all_listed_and_nothing_is_p
     }
     app.repository.write("deploy/good.yaml", &config_map("good", "a"))?;
     app.repository.replace(WEB, "replicas: 3", "replicas: 4")?;
-    stand.commit(&app.repository, "two are rejected").await?;
-    let message = stand.failed("app", "ReconciliationFailed").await?;
+    environment.commit(&app.repository, "two are rejected").await?;
+    let message = environment.failed("app", "ReconciliationFailed").await?;
     for name in ["bad-one", "bad-two"] {
-        assert!(message.contains(&format!("ConfigMap/{}/{name}", stand.namespace)), "{message}");
+        assert!(message.contains(&format!("ConfigMap/{}/{name}", environment.namespace)), "{message}");
     }
-    stand.get("ConfigMap", "old").await?;
-    stand.get("ConfigMap", "good").await?;
+    environment.get("ConfigMap", "old").await?;
+    environment.get("ConfigMap", "good").await?;
     // A wave after that of the rejected objects does not begin.
-    assert_eq!(stand.get("Deployment", "web").await?["spec"]["replicas"], 3);
-    let failed = stand.get("Kustomization", "app").await?;
+    assert_eq!(environment.get("Deployment", "web").await?["spec"]["replicas"], 3);
+    let failed = environment.get("Kustomization", "app").await?;
     let known = inventory(&failed);
     for id in ["old__ConfigMap", "good__ConfigMap", "settings__ConfigMap", "web_apps_Deployment"] {
-        assert!(known.contains(&&*format!("{}_{id}", stand.namespace)), "{id} is forgotten: {known:?}");
+        assert!(known.contains(&&*format!("{}_{id}", environment.namespace)), "{id} is forgotten: {known:?}");
     }
     for name in ["bad-one", "bad-two"] {
         app.repository.remove(&format!("deploy/{name}.yaml"))?;
     }
-    let repaired = stand.commit(&app.repository, "repaired").await?;
-    stand.applied("app", &repaired).await?;
-    stand.gone("ConfigMap", "old").await?;
-    assert_eq!(stand.get("Deployment", "web").await?["spec"]["replicas"], 4);
-    stand.close().await
+    let repaired = environment.commit(&app.repository, "repaired").await?;
+    environment.applied("app", &repaired).await?;
+    environment.gone("ConfigMap", "old").await?;
+    assert_eq!(environment.get("Deployment", "web").await?["spec"]["replicas"], 4);
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_path_that_is_not_in_the_source_is_named() -> Result<()> {
-    let stand = Stand::new("path").await?;
-    let app = stand.app("enabled").await?;
-    stand.edit("Kustomization", "app", &json!({"spec": {"path": "./nowhere"}})).await?;
-    let message = stand.failed("app", "ArtifactFailed").await?;
+    let environment = Environment::new("path").await?;
+    let app = environment.app("enabled").await?;
+    environment.edit("Kustomization", "app", &json!({"spec": {"path": "./nowhere"}})).await?;
+    let message = environment.failed("app", "ArtifactFailed").await?;
     assert!(message.contains("kustomization path not found") && message.contains("nowhere"), "{message}");
-    stand.get("ConfigMap", "settings").await?;
-    stand.edit("Kustomization", "app", &json!({"spec": {"path": "./deploy"}})).await?;
-    stand.applied("app", &app.revision).await?;
-    stand.close().await
+    environment.get("ConfigMap", "settings").await?;
+    environment.edit("Kustomization", "app", &json!({"spec": {"path": "./deploy"}})).await?;
+    environment.applied("app", &app.revision).await?;
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_field_that_is_not_honoured_is_refused_and_nothing_is_applied() -> Result<()> {
-    let stand = Stand::new("unsupported").await?;
-    let repository = stand.sample("app")?;
-    stand.create(stand.source("app")).await?;
-    stand.create(stand.kustomization("app", &json!({"decryption": {"provider": "sops"}}))).await?;
-    let message = stand.failed("app", "UnsupportedField").await?;
+    let environment = Environment::new("unsupported").await?;
+    let repository = environment.sample("app")?;
+    environment.create(environment.source("app")).await?;
+    environment
+        .create(environment.kustomization("app", &json!({"decryption": {"provider": "sops"}})))
+        .await?;
+    let message = environment.failed("app", "UnsupportedField").await?;
     assert!(message.contains("spec.decryption"), "{message}");
-    assert!(is_true(&stand.get("Kustomization", "app").await?, "Stalled"));
-    assert!(stand.find("ConfigMap", "settings").await?.is_none());
-    stand.edit("Kustomization", "app", &json!({"spec": {"decryption": null}})).await?;
-    stand.applied("app", &repository.revision()?).await?;
-    stand.close().await
+    assert!(is_true(&environment.get("Kustomization", "app").await?, "Stalled"));
+    assert!(environment.find("ConfigMap", "settings").await?.is_none());
+    environment.edit("Kustomization", "app", &json!({"spec": {"decryption": null}})).await?;
+    environment.applied("app", &repository.revision()?).await?;
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_is_not_there_is_waited_for() -> Result<()> {
-    let stand = Stand::new("no-source").await?;
-    stand.create(stand.kustomization("app", &json!({}))).await?;
-    let missing = stand
+    let environment = Environment::new("no-source").await?;
+    environment.create(environment.kustomization("app", &json!({}))).await?;
+    let missing = environment
         .until("Kustomization", "app", "misses its source", |seen| {
             seen::reason(seen, "Ready") == "ArtifactFailed"
         })
         .await?;
     assert!(seen::message(&missing, "Ready").contains("'GitRepository/app' not found"), "{missing:#}");
-    let repository = stand.sample("app")?;
-    stand.create(stand.source("app")).await?;
-    stand.applied("app", &repository.revision()?).await?;
-    stand.close().await
+    let repository = environment.sample("app")?;
+    environment.create(environment.source("app")).await?;
+    environment.applied("app", &repository.revision()?).await?;
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revision_that_cannot_be_built_counts_as_attempted() -> Result<()> {
-    let stand = Stand::new("attempted").await?;
-    let app = stand.app("enabled").await?;
+    let environment = Environment::new("attempted").await?;
+    let app = environment.app("enabled").await?;
     app.repository.write(SETTINGS, "data: [unclosed\n")?;
-    let broken = stand.commit(&app.repository, "cannot be built").await?;
-    stand.failed("app", "BuildFailed").await?;
-    let failed = stand.get("Kustomization", "app").await?;
+    let broken = environment.commit(&app.repository, "cannot be built").await?;
+    environment.failed("app", "BuildFailed").await?;
+    let failed = environment.get("Kustomization", "app").await?;
     assert_eq!(failed["status"]["lastAttemptedRevision"], broken.as_str(), "{failed:#}");
-    stand.close().await
+    environment.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_is_emptied_deletes_nothing() -> Result<()> {
-    let stand = Stand::new("emptied").await?;
-    let app = stand.app("enabled").await?;
+    let environment = Environment::new("emptied").await?;
+    let app = environment.app("enabled").await?;
     let repository = &app.repository;
     let first = repository.head()?;
     let unharmed = async |reason: &str, text: &str| {
         let said =
             |seen: &Value| seen::is_failed(seen, reason) && seen::message(seen, "Ready").contains(text);
-        let failed = stand.until("Kustomization", "app", &format!("says {text}"), said).await?;
+        let failed = environment.until("Kustomization", "app", &format!("says {text}"), said).await?;
         assert_eq!(inventory(&failed).len(), 2, "{failed:#}");
-        stand.get("ConfigMap", "settings").await?;
-        stand.get("Deployment", "web").await
+        environment.get("ConfigMap", "settings").await?;
+        environment.get("Deployment", "web").await
     };
     repository.write("deploy/kustomization.yaml", "resources: []\n")?;
-    stand.commit(repository, "no resources").await?;
+    environment.commit(repository, "no resources").await?;
     unharmed("PruneBlocked", "renders no objects").await?;
 
     repository.git(&["checkout", "--quiet", "--orphan", "wiped"])?;
     repository.git(&["rm", "--quiet", "-r", "--force", "."])?;
     repository.git(&["commit", "--quiet", "--allow-empty", "--message", "an empty commit"])?;
     repository.git(&["push", "--quiet", "--force", "origin", "wiped:main"])?;
-    stand.request("GitRepository", "app").await?;
+    environment.request("GitRepository", "app").await?;
     unharmed("ArtifactFailed", "kustomization path not found").await?;
-    stand.edit("Kustomization", "app", &json!({"spec": {"path": "./"}})).await?;
+    environment.edit("Kustomization", "app", &json!({"spec": {"path": "./"}})).await?;
     unharmed("PruneBlocked", "renders no objects").await?;
-    stand.told("PruneBlocked", &["allow-empty"]).await?;
+    environment.told("PruneBlocked", &["allow-empty"]).await?;
 
     repository.git(&["push", "--quiet", "--force", "origin", &format!("{first}:main")])?;
-    stand.request("GitRepository", "app").await?;
-    stand.edit("Kustomization", "app", &json!({"spec": {"path": "./deploy"}})).await?;
-    stand.applied("app", &app.revision).await?;
-    stand.close().await
+    environment.request("GitRepository", "app").await?;
+    environment.edit("Kustomization", "app", &json!({"spec": {"path": "./deploy"}})).await?;
+    environment.applied("app", &app.revision).await?;
+    environment.close().await
 }
 
 /// The remedy that the message names is carried out, too: it is the only one that helps.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_text_that_a_variable_turns_into_a_number_is_named_and_quotes_in_its_value_help() -> Result<()> {
-    let stand = Stand::new("retyped").await?;
-    let repository = stand.sample("app")?;
+    let environment = Environment::new("retyped").await?;
+    let repository = environment.sample("app")?;
     repository.replace(SETTINGS, "greeting: hello", "greeting: '${n}'")?;
     repository.push("with a variable")?;
-    stand.create(stand.source("app")).await?;
+    environment.create(environment.source("app")).await?;
     let fields = json!({
         "patches": [{ "target": {"kind": "Nothing"}, "patch": "- {op: remove, path: /x}" }],
         "postBuild": {"substitute": {"n": "999991"}},
     });
-    stand.create(stand.kustomization("app", &fields)).await?;
-    let message = stand.failed("app", "ReconciliationFailed").await?;
+    environment.create(environment.kustomization("app", &fields)).await?;
+    let message = environment.failed("app", "ReconciliationFailed").await?;
     assert!(
         message.contains(".data.greeting: expected string, got ")
             && message.contains("(.data.greeting holds ${n}, whose value is not a text: ")
@@ -242,14 +244,14 @@ async fn a_text_that_a_variable_turns_into_a_number_is_named_and_quotes_in_its_v
         "{message}"
     );
     let quoted = json!({"spec": {"postBuild": {"substitute": {"n": "\"999991\""}}}});
-    stand.edit("Kustomization", "app", &quoted).await?;
-    stand.applied("app", &repository.revision()?).await?;
-    assert_eq!(stand.get("ConfigMap", "settings").await?["data"]["greeting"], "999991");
-    let warned = stand.events("BuildWarning").await?;
+    environment.edit("Kustomization", "app", &quoted).await?;
+    environment.applied("app", &repository.revision()?).await?;
+    assert_eq!(environment.get("ConfigMap", "settings").await?["data"]["greeting"], "999991");
+    let warned = environment.events("BuildWarning").await?;
     assert_eq!(warned.len(), 1, "{warned:?}");
     assert!(
         warned[0].contains("\nspec.patches[0]: the target (kind=Nothing) selects no object"),
         "{warned:?}"
     );
-    stand.close().await
+    environment.close().await
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use plumb_testkit::repository::Repository;
 use serde_json::json;
 
-use super::cluster::Stand;
+use super::environment::Environment;
 
 /// The ConfigMap `settings`.
 pub const SETTINGS: &str = "deploy/settings.yaml";
@@ -44,7 +44,7 @@ pub fn config_map(name: &str, value: &str) -> String {
     )
 }
 
-impl Stand {
+impl Environment {
     /// A repository with the sample in it, pushed.
     pub fn sample(&self, name: &str) -> Result<Repository> {
         let repository = self.git.repository(name)?;

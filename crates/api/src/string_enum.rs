@@ -2,7 +2,7 @@
 //! Sets that are open to users never enter.
 
 /// Builds an enum of fixed words: `as_str`, `ALL`, `Display`, serde and a schema with exactly these values.
-macro_rules! words {
+macro_rules! string_enum {
     ($(#[$outer:meta])* pub enum $name:ident { $($(#[$inner:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$outer])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,4 +62,4 @@ macro_rules! words {
     };
 }
 
-pub(crate) use words;
+pub(crate) use string_enum;

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tokio::{sync::OnceCell, task::block_in_place};
 
 use super::{
-    harness::{Crew, Events, Overrides},
+    harness::{Events, Harness, Overrides},
     seen,
 };
 
@@ -40,7 +40,7 @@ static DEFINITIONS: OnceCell<()> = OnceCell::const_new();
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
 
 /// The stand of one test.
-pub struct Stand {
+pub struct Environment {
     /// The namespace.
     pub namespace: String,
     /// The Git server.
@@ -48,11 +48,11 @@ pub struct Stand {
     /// Where events arrive, unless notification-controller takes them.
     pub sink: Sink,
     /// The controllers.
-    pub crew: Crew,
+    pub harness: Harness,
     client: Client,
 }
 
-impl Stand {
+impl Environment {
     /// source-controller and kustomize-controller, with events to the sink.
     pub async fn new(test: &str) -> Result<Self> {
         let sink = Sink::start()?;
@@ -73,13 +73,13 @@ impl Stand {
         let namespace = plumb_testkit::namespace(&client, test).await?;
         let credentials = Credentials { username: "bot".to_owned(), password: "pass-word".to_owned() };
         let git = GitServer::start(&GitServerOptions { tls: true, credentials: Some(credentials) })?;
-        let crew = block_in_place(|| Crew::start(plane, &namespace, events, overrides))?;
-        let stand = Self { namespace, git, sink, crew, client };
-        let data = json!({"username": "bot", "password": "pass-word", "ca.crt": stand.git.ca()});
+        let harness = block_in_place(|| Harness::start(plane, &namespace, events, overrides))?;
+        let environment = Self { namespace, git, sink, harness, client };
+        let data = json!({"username": "bot", "password": "pass-word", "ca.crt": environment.git.ca()});
         let secret =
             json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "stringData": data});
-        stand.create(secret).await?;
-        Ok(stand)
+        environment.create(secret).await?;
+        Ok(environment)
     }
 
     /// The end of a test: every status that is left is sound.
@@ -302,7 +302,7 @@ impl Stand {
         let line =
             |event: &Value| format!("{}: {}", seen::text(event, "/reason"), seen::text(event, "/message"));
         let events: Vec<_> = events.iter().map(line).collect();
-        format!("events: {events:#?}\n{}", self.crew.last_lines())
+        format!("events: {events:#?}\n{}", self.harness.last_lines())
     }
 
     fn api(&self, kind: &str) -> Result<Api<DynamicObject>> {
@@ -317,7 +317,7 @@ impl Stand {
             "Receiver" => ("notification.toolkit.fluxcd.io", "v1", "receivers"),
             "Secret" => ("", "v1", "secrets"),
             "Service" => ("", "v1", "services"),
-            other => bail!("the stand does not know the kind {other}"),
+            other => bail!("the environment does not know the kind {other}"),
         };
         let resource =
             ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
