@@ -217,6 +217,7 @@ async fn no_secret_of_a_receiver_is_seen_whatever_a_webhook_says() {
         memory: Budget::of(&MemoryPool::new(256 << 20)).bodies,
         shares: PathShares::default(),
         coalescer: crate::hooks::Coalescer::default(),
+        events_at: ":9090".to_owned(),
     });
     let mut answers = Vec::new();
     for (type_, secret_name) in

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use plumb_alerting::rule::BadPattern;
-use plumb_alerting::validate::Unsupported;
-use plumb_status::{Classify as _, Detail, Reason, chain};
+use plumb_status::{Detail, Reason, UnsupportedFields, chain};
 
 /// How many objects are remembered; beyond that the memory starts anew, and something may be told twice.
 const REMEMBERED_MAX: usize = 16_384;
@@ -85,9 +84,9 @@ impl<C> State<C> {
 }
 
 /// What is told of an Alert.
-pub fn of_alert(judged: &Result<Vec<BadPattern>, Unsupported>) -> Vec<Detail> {
+pub fn of_alert(judged: &Result<Vec<BadPattern>, UnsupportedFields>) -> Vec<Detail> {
     match judged {
-        Err(unsupported) => vec![of_field(unsupported)],
+        Err(unsupported) => vec![Detail::of(unsupported)],
         Ok(bad) => {
             let texts = bad.iter().take(PATTERNS_TOLD_MAX).map(|bad| chain(bad));
             texts.map(|text| Detail::new(Reason::InvalidConfig, text)).collect()
@@ -96,12 +95,8 @@ pub fn of_alert(judged: &Result<Vec<BadPattern>, Unsupported>) -> Vec<Detail> {
 }
 
 /// What is told of a Provider.
-pub fn of_provider(judged: &Result<(), Unsupported>) -> Vec<Detail> {
-    judged.as_ref().err().map(of_field).into_iter().collect()
-}
-
-fn of_field(unsupported: &Unsupported) -> Detail {
-    Detail::new(unsupported.reason(), unsupported.to_string())
+pub fn of_provider(judged: &Result<(), UnsupportedFields>) -> Vec<Detail> {
+    judged.as_ref().err().map(Detail::of).into_iter().collect()
 }
 
 #[cfg(test)]
@@ -149,8 +144,7 @@ mod tests {
         let labelled = json!([{ "kind": "Bucket", "name": "*", "matchLabels": { "a": "b" } }]);
         let reference = json!({ "name": "p" });
         assert_eq!(told(json!({ "providerRef": reference, "eventSources": source })), [""; 0]);
-        let field =
-            "UnsupportedField: spec.eventSources[0].matchLabels is not supported by this version of Plumb";
+        let field = "UnsupportedField: spec.eventSources[0].matchLabels is not supported by this version of Plumb (remove the field)";
         assert_eq!(told(json!({ "providerRef": reference, "eventSources": labelled })), [field]);
         let pattern = "InvalidConfig: failed to compile exclusion regex: (: unclosed group";
         assert_eq!(
@@ -163,7 +157,8 @@ mod tests {
     fn a_provider_is_told_of_by_field() {
         let judged = Directory::default().put_provider(&provider("p", json!({ "type": "discord" })));
         let details = of_provider(&judged);
-        let text = "spec.type is not supported by this version of Plumb: \"discord\"";
+        let text = "spec.type \"discord\" is not supported by this version of Plumb (spec.type: use generic, \
+                    generic-hmac, slack)";
         assert_eq!(details, [Detail::new(Reason::UnsupportedField, text)]);
     }
 }

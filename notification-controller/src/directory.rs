@@ -6,9 +6,10 @@ use std::ops::Deref;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use plumb_alerting::rule::{AlertId, BadPattern, Rule};
-use plumb_alerting::validate::{self, Unsupported};
+use plumb_alerting::validate;
 use plumb_api::notification::{Alert, Provider, ProviderSpec, Receiver};
 use plumb_memory::Limit;
+use plumb_status::UnsupportedFields;
 
 use crate::budget::{Held, Share};
 use crate::dispatch::ProviderId;
@@ -63,7 +64,7 @@ impl Directory {
     }
 
     /// Takes in an Alert as it is now, and returns what is wrong with it. Compiling its patterns can take long.
-    pub fn put_alert(&self, alert: &Alert) -> Result<Vec<BadPattern>, Unsupported> {
+    pub fn put_alert(&self, alert: &Alert) -> Result<Vec<BadPattern>, UnsupportedFields> {
         let id = alert_id(alert);
         let mut held = self.memory.hold(&id.namespace, PATTERNS);
         let mut charge = |bytes| held.try_grow(bytes).map_err(|over| over.to_string());
@@ -80,7 +81,7 @@ impl Directory {
     }
 
     /// Takes in a Provider as it is now.
-    pub fn put_provider(&self, provider: &Provider) -> Result<(), Unsupported> {
+    pub fn put_provider(&self, provider: &Provider) -> Result<(), UnsupportedFields> {
         let id = ProviderId {
             namespace: provider.metadata.namespace.clone().unwrap_or_default(),
             name: provider.metadata.name.clone().unwrap_or_default(),

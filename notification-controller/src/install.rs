@@ -70,7 +70,8 @@ pub fn install(runtime: &mut Runtime, options: &Options, doors: Listeners) -> Re
         let configuration = Arc::clone(&configuration);
         runtime.watch(Watching::default(), move |change| configuration.take_provider(change))
     };
-    let receivers = runtime.install(Receivers::new(runtime.client(), Arc::clone(&directory))).store;
+    let kind = Receivers::new(runtime.client(), Arc::clone(&directory), options.cross_namespace());
+    let receivers = runtime.install(kind).store;
     runtime.spawn_leading("complaints", async move { configuration.lead() });
 
     let dispatcher = dispatcher(runtime, options, &budget, &alerts)?;
@@ -89,6 +90,7 @@ pub fn install(runtime: &mut Runtime, options: &Options, doors: Listeners) -> Re
         },
         interval: options.rate_limit_interval.to_std(),
         token_file: options.events_token_file.clone(),
+        webhooks_at: options.receiver_addr.to_string(),
     });
     let clock = runtime.clock();
     let hooks = Hooks {
@@ -103,6 +105,7 @@ pub fn install(runtime: &mut Runtime, options: &Options, doors: Listeners) -> Re
         memory: budget.bodies,
         shares: PathShares::default(),
         coalescer: Coalescer::default(),
+        events_at: options.events_addr.to_string(),
     };
     if let Some(listener) = doors.events {
         let shutdown = runtime.shutdown();

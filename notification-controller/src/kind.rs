@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
+use plumb_alerting::rule::CrossNamespace;
 use plumb_api::notification::{Receiver, ReceiverCondition};
 use plumb_cluster::{NamespacedName, ObjectEvent};
 use plumb_runtime::{ReconciledKind, Visit};
@@ -21,12 +22,13 @@ const DEADLINE: Duration = Duration::from_mins(1);
 pub struct Receivers {
     client: Client,
     directory: Arc<Directory>,
+    cross_namespace: CrossNamespace,
 }
 
 impl Receivers {
     /// The kind: Secrets are read with this client, the receiver server finds Receivers in this directory.
-    pub fn new(client: Client, directory: Arc<Directory>) -> Self {
-        Self { client, directory }
+    pub fn new(client: Client, directory: Arc<Directory>, cross_namespace: CrossNamespace) -> Self {
+        Self { client, directory, cross_namespace }
     }
 }
 
@@ -39,7 +41,7 @@ impl ReconciledKind for Receivers {
     }
 
     async fn reconcile(&self, visit: &Visit<Self>) -> AttemptOutcome<ReceiverCondition> {
-        let attempted = reconcile::attempt(visit.object(), &self.client).await;
+        let attempted = reconcile::attempt(visit.object(), &self.client, self.cross_namespace).await;
         reconcile::conclude(attempted, &mut visit.ledger())
     }
 

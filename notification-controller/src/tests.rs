@@ -225,7 +225,8 @@ async fn what_is_not_honoured_is_told_once_and_sends_nothing() {
     told.sort();
     assert_eq!(
         told[0],
-        "Alert/labels Warning UnsupportedField: spec.eventSources[0].matchLabels is not supported by this version of Plumb"
+        "Alert/labels Warning UnsupportedField: spec.eventSources[0].matchLabels is not supported by this version of Plumb \
+         (remove the field)"
     );
     assert!(
         told[1].starts_with("Provider/odd Warning InvalidSpec: the object cannot be read: "),
@@ -233,8 +234,15 @@ async fn what_is_not_honoured_is_told_once_and_sends_nothing() {
         told[1]
     );
     let text = "is not supported by this version of Plumb";
-    assert_eq!(told[2], format!("Provider/sink Warning UnsupportedField: spec.proxySecretRef {text}"));
-    assert_eq!(told[3], format!("Provider/sink Warning UnsupportedField: spec.type {text}: \"discord\""));
+    assert_eq!(
+        told[2],
+        format!("Provider/sink Warning UnsupportedField: spec.proxySecretRef {text} (remove the field)")
+    );
+    let remedy = "(spec.type: use generic, generic-hmac, slack)";
+    assert_eq!(
+        told[3],
+        format!("Provider/sink Warning UnsupportedField: spec.type \"discord\" {text} {remedy}")
+    );
     assert_eq!(sink.count(), 0);
     controller.stop().await;
 }
@@ -294,7 +302,7 @@ async fn a_notification_that_does_not_arrive_is_told_on_its_alert() {
     assert_eq!(controller.event("Applied").await, 202);
     until(|| controller.told().len() == 1).await;
     let told = controller.told().remove(0);
-    let text = "Alert/all Warning NotificationDispatchFailed: failed to send notification for Kustomization/prod/apps: ";
+    let text = "Alert/all Warning NotificationDispatchFailed: failed to send notification for Kustomization/prod/apps to Provider/";
     assert!(told.starts_with(text) && !told.contains("s3cret"), "{told}");
     controller.stop().await;
 }

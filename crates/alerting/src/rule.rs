@@ -6,11 +6,12 @@ use std::fmt;
 
 use plumb_api::event::{Event, Severity};
 use plumb_api::notification::{ANY_NAME, AlertSeverity, AlertSpec, EventSource};
+use plumb_status::UnsupportedFields;
 
 use crate::incoming::{involved, strip_internal};
 use crate::metadata::{Conflict, merge};
 use crate::pattern::{Pattern, PatternError};
-use crate::validate::{self, Unsupported};
+use crate::validate;
 
 /// How many patterns each list of an Alert may have.
 pub const PATTERNS_MAX: usize = 256;
@@ -128,7 +129,7 @@ impl Rule {
         alert: AlertId,
         spec: &AlertSpec,
         charge: Charge<'_>,
-    ) -> Result<(Self, Vec<BadPattern>), Unsupported> {
+    ) -> Result<(Self, Vec<BadPattern>), UnsupportedFields> {
         validate::alert(spec)?;
         let mut bad = Vec::new();
         let inclusion = compile("inclusion", &spec.inclusion_list, charge, &mut bad);

@@ -1,34 +1,14 @@
-//! What Flux honours and this version does not is refused, by name, and never ignored. Each spec is taken apart completely, so
-//! that a new field is noticed here. What the fields do never enters.
+//! Rejects fields that Flux supports and this version does not: all of an object at once, by name. Each spec is taken apart
+//! completely, so that a new field is noticed here. What the fields do never enters.
 
 use plumb_api::notification::{AlertSpec, EventSource, ProviderSpec, ReceiverResource, ReceiverSpec};
-use plumb_status::{Classify, Consequence, Reason};
+use plumb_status::{UnsupportedField, UnsupportedFields};
 
 use crate::receiver::RECEIVERS;
 use crate::render::PROVIDERS;
 
-/// A field that is set and not honoured.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field} is not supported by this version of Plumb{}", value.as_ref().map(|value| format!(": {value:?}")).unwrap_or_default())]
-pub struct Unsupported {
-    /// Its path.
-    pub field: String,
-    /// Its value, where only this value is refused.
-    pub value: Option<String>,
-}
-
-impl Classify for Unsupported {
-    fn reason(&self) -> Reason {
-        Reason::UnsupportedField
-    }
-
-    fn consequence(&self) -> Consequence {
-        Consequence::Stall
-    }
-}
-
 /// Whether everything that the Alert sets is honoured.
-pub fn alert(spec: &AlertSpec) -> Result<(), Unsupported> {
+pub fn alert(spec: &AlertSpec) -> Result<(), UnsupportedFields> {
     let AlertSpec {
         event_metadata: _,
         event_severity: _,
@@ -39,16 +19,17 @@ pub fn alert(spec: &AlertSpec) -> Result<(), Unsupported> {
         summary: _,
         suspend: _,
     } = spec;
+    let mut fields = Vec::new();
     for (at, source) in event_sources.iter().enumerate() {
         // A source matches whatever API version its kind has, as in Flux.
         let EventSource { api_version: _, kind: _, match_labels, name: _, namespace: _ } = source;
-        refuse_if(!match_labels.is_empty(), || format!("spec.eventSources[{at}].matchLabels"))?;
+        reject_if(&mut fields, !match_labels.is_empty(), || format!("spec.eventSources[{at}].matchLabels"));
     }
-    Ok(())
+    UnsupportedFields::reject(fields)
 }
 
 /// Whether everything that the Provider sets is honoured.
-pub fn provider(spec: &ProviderSpec) -> Result<(), Unsupported> {
+pub fn provider(spec: &ProviderSpec) -> Result<(), UnsupportedFields> {
     let ProviderSpec {
         address: _,
         cert_secret_ref,
@@ -65,17 +46,22 @@ pub fn provider(spec: &ProviderSpec) -> Result<(), Unsupported> {
         type_,
         username: _,
     } = spec;
-    let honoured = PROVIDERS.iter().any(|known| known.type_ == type_.as_str());
-    refuse_value_unless(honoured, "spec.type", type_.as_str())?;
-    refuse_if(cert_secret_ref.is_some(), || "spec.certSecretRef".to_owned())?;
-    refuse_if(commit_status_expr.is_some(), || "spec.commitStatusExpr".to_owned())?;
-    refuse_if(proxy.is_some(), || "spec.proxy".to_owned())?;
-    refuse_if(proxy_secret_ref.is_some(), || "spec.proxySecretRef".to_owned())?;
-    refuse_if(service_account_name.is_some(), || "spec.serviceAccountName".to_owned())
+    let mut fields = Vec::new();
+    reject_type(&mut fields, type_.as_str(), PROVIDERS.iter().map(|known| known.type_));
+    for (set, field) in [
+        (cert_secret_ref.is_some(), "spec.certSecretRef"),
+        (commit_status_expr.is_some(), "spec.commitStatusExpr"),
+        (proxy.is_some(), "spec.proxy"),
+        (proxy_secret_ref.is_some(), "spec.proxySecretRef"),
+        (service_account_name.is_some(), "spec.serviceAccountName"),
+    ] {
+        reject_if(&mut fields, set, || field.to_owned());
+    }
+    UnsupportedFields::reject(fields)
 }
 
 /// Whether everything that the Receiver sets is honoured.
-pub fn receiver(spec: &ReceiverSpec) -> Result<(), Unsupported> {
+pub fn receiver(spec: &ReceiverSpec) -> Result<(), UnsupportedFields> {
     let ReceiverSpec {
         events: _,
         interval: _,
@@ -86,29 +72,32 @@ pub fn receiver(spec: &ReceiverSpec) -> Result<(), Unsupported> {
         suspend: _,
         type_,
     } = spec;
-    let honoured = RECEIVERS.iter().any(|(known, _)| *known == type_.as_str());
-    refuse_value_unless(honoured, "spec.type", type_.as_str())?;
-    refuse_if(!oidc_providers.is_empty(), || "spec.oidcProviders".to_owned())?;
-    refuse_if(resource_filter.is_some(), || "spec.resourceFilter".to_owned())?;
+    let mut fields = Vec::new();
+    reject_type(&mut fields, type_.as_str(), RECEIVERS.iter().map(|(known, _)| *known));
+    reject_if(&mut fields, !oidc_providers.is_empty(), || "spec.oidcProviders".to_owned());
+    reject_if(&mut fields, resource_filter.is_some(), || "spec.resourceFilter".to_owned());
     for (at, resource) in resources.iter().enumerate() {
         // Labels choose among all objects of a kind; beside a name Flux passes over them, and so does
         // `Target::resolve`.
         let ReceiverResource { api_version: _, filter, kind: _, match_labels: _, name: _, namespace: _ } =
             resource;
-        refuse_if(filter.is_some(), || format!("spec.resources[{at}].filter"))?;
+        reject_if(&mut fields, filter.is_some(), || format!("spec.resources[{at}].filter"));
     }
-    Ok(())
+    UnsupportedFields::reject(fields)
 }
 
-fn refuse_if(set: bool, field: impl FnOnce() -> String) -> Result<(), Unsupported> {
-    if set { Err(Unsupported { field: field(), value: None }) } else { Ok(()) }
+fn reject_if(fields: &mut Vec<UnsupportedField>, set: bool, field: impl FnOnce() -> String) {
+    if set {
+        fields.push(UnsupportedField::new(field()));
+    }
 }
 
-fn refuse_value_unless(honoured: bool, field: &str, value: &str) -> Result<(), Unsupported> {
-    if honoured {
-        Ok(())
-    } else {
-        Err(Unsupported { field: field.to_owned(), value: Some(value.to_owned()) })
+/// The type is required, so the remedy is another one.
+fn reject_type(fields: &mut Vec<UnsupportedField>, type_: &str, known: impl Iterator<Item = &'static str>) {
+    let known: Vec<_> = known.collect();
+    if !known.contains(&type_) {
+        let field = UnsupportedField::with_value("spec.type", type_);
+        fields.push(field.remedy(format!("use {}", known.join(", "))));
     }
 }
 
@@ -116,10 +105,13 @@ fn refuse_value_unless(honoured: bool, field: &str, value: &str) -> Result<(), U
 mod tests {
     use std::collections::BTreeSet;
 
+    use plumb_status::Detail;
     use serde::de::DeserializeOwned;
     use serde_json::{Value, json};
 
     use super::*;
+
+    const NOT_SUPPORTED: &str = "is not supported by this version of Plumb";
 
     /// The fields of the spec of a kind, as its definition has them.
     fn fields(kind: &str) -> BTreeSet<String> {
@@ -135,7 +127,7 @@ mod tests {
     #[track_caller]
     fn check<S: DeserializeOwned>(
         kind: &str,
-        judge: fn(&S) -> Result<(), Unsupported>,
+        judge: fn(&S) -> Result<(), UnsupportedFields>,
         least: &Value,
         rows: &[(&str, Value, &str)],
     ) {
@@ -143,8 +135,10 @@ mod tests {
             let mut spec = least.clone();
             spec[*field] = value.clone();
             let spec: S = serde_json::from_value(spec).unwrap_or_else(|error| panic!("{field}: {error}"));
-            let said = judge(&spec).map_or_else(|unsupported| unsupported.field, |()| String::new());
-            assert_eq!(said, *refused, "{field}");
+            let said = judge(&spec).map_or_else(|unsupported| unsupported.to_string(), |()| String::new());
+            let expect =
+                if refused.is_empty() { String::new() } else { format!("{refused} {NOT_SUPPORTED}") };
+            assert_eq!(said, expect, "{field}");
         }
         let named: BTreeSet<_> = rows.iter().map(|(field, ..)| (*field).to_owned()).collect();
         assert_eq!(named, fields(kind), "every field has a row");
@@ -190,7 +184,7 @@ mod tests {
             &[
                 ("type", json!("generic-hmac"), ""),
                 ("type", json!("slack"), ""),
-                ("type", json!("discord"), "spec.type"),
+                ("type", json!("discord"), "spec.type \"discord\""),
                 ("address", json!("http://h"), ""),
                 ("certSecretRef", json!({ "name": "a" }), "spec.certSecretRef"),
                 ("channel", json!("a"), ""),
@@ -220,7 +214,7 @@ mod tests {
             &[
                 ("type", json!("generic"), ""),
                 ("type", json!("generic-hmac"), ""),
-                ("type", json!("gitlab"), "spec.type"),
+                ("type", json!("gitlab"), "spec.type \"gitlab\""),
                 ("events", json!(["push"]), ""),
                 ("interval", json!("1m"), ""),
                 ("oidcProviders", json!([issuer]), "spec.oidcProviders"),
@@ -248,9 +242,23 @@ mod tests {
     }
 
     #[test]
-    fn the_refusal_names_field_and_value() {
-        let spec = serde_json::from_value(json!({ "type": "discord" })).unwrap();
-        let said = provider(&spec).unwrap_err().to_string();
-        assert_eq!(said, "spec.type is not supported by this version of Plumb: \"discord\"");
+    fn all_unsupported_fields_are_named_at_once_with_a_remedy() {
+        let spec = json!({ "type": "discord", "proxy": "http://p", "serviceAccountName": "a" });
+        let error = provider(&serde_json::from_value(spec).unwrap()).unwrap_err();
+        assert_eq!(
+            Detail::of(&error).message,
+            "spec.type \"discord\", spec.proxy and spec.serviceAccountName are not supported by this version of Plumb \
+             (remove spec.proxy, spec.serviceAccountName; spec.type: use generic, generic-hmac, slack)"
+        );
+        let spec = json!({
+            "type": "gitlab", "resourceFilter": "true",
+            "resources": [{ "kind": "Bucket", "name": "a", "filter": "true" }]
+        });
+        let error = receiver(&serde_json::from_value(spec).unwrap()).unwrap_err();
+        assert_eq!(
+            Detail::of(&error).message,
+            "spec.type \"gitlab\", spec.resourceFilter and spec.resources[0].filter are not supported by this version of \
+             Plumb (remove spec.resourceFilter, spec.resources[0].filter; spec.type: use generic, generic-hmac, github)"
+        );
     }
 }

@@ -141,7 +141,11 @@ fn names(applied: &Applied) -> Vec<&str> {
 async fn a_refused_object_lets_its_wave_finish_stops_later_waves_and_all_errors_are_listed() {
     let api = api();
     api.on("PATCH", &format!("{MAPS}/b"), Response::invalid("data.a: must be a number"));
-    api.on("PATCH", &format!("{MAPS}/d"), Response::forbidden("configmaps \"d\" is forbidden"));
+    api.on(
+        "PATCH",
+        &format!("{MAPS}/d"),
+        Response::forbidden("configmaps \"d\" is forbidden: User \"u\" cannot patch it"),
+    );
     let objects = vec![service("web"), map("a"), map("b"), map("c"), map("d")];
     let applied = apply(&api, objects).await;
     assert_eq!((applied.ended, applied.untouched), (Ended::Refused, 1));
@@ -149,7 +153,8 @@ async fn a_refused_object_lets_its_wave_finish_stops_later_waves_and_all_errors_
     assert_eq!(
         applied.error_summary().unwrap(),
         "ConfigMap/prod/b apply failed (Invalid): data.a: must be a number\n\
-         ConfigMap/prod/d apply failed (Forbidden): configmaps \"d\" is forbidden (grant the controller's identity this access)"
+         ConfigMap/prod/d apply failed (Forbidden): configmaps \"d\" is forbidden: User \"u\" cannot patch it \
+         (grant the controller's identity this access)"
     );
     assert_eq!(api.matching("*", "/api/v1/namespaces/prod/services/*"), []);
 }

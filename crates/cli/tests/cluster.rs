@@ -130,6 +130,26 @@ fn a_file_wins_over_what_is_in_the_cluster() {
 }
 
 #[test]
+fn the_cause_of_a_cluster_that_is_not_there_is_said_once() {
+    // The port is free again: nobody listens there.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let closed = folder(port);
+    let (status, _, message) = plumb(&closed, &["apps"]);
+    let expect = format!(
+        "Error: cannot get Kustomization 'prod/apps' from http://127.0.0.1:{port}/: tcp connect error: Connection refused (os \
+         error 111)\n"
+    );
+    assert_eq!((status, message), (Some(1), expect));
+    let (_, _, message) = plumb(&closed, &["apps", "--kubeconfig", "gone"]);
+    assert_eq!(message, "Error: kubeconfig 'gone' does not exist: correct --kubeconfig\n");
+    fs::write(closed.path().join("config"), "apiVersion: v1\nkind: Config\n").unwrap();
+    let (_, _, message) = plumb(&closed, &["apps"]);
+    let expect = "Error: cannot find a cluster: failed to determine current context (set --kubeconfig, or use \
+                  --kustomization-file with --dry-run)\n";
+    assert_eq!(message, expect);
+}
+
+#[test]
 fn what_is_not_there_is_named_and_no_value_is_told() {
     let folder_of = |references| folder(serve(references));
     let (status, _, message) = plumb(&folder_of("[]"), &["other"]);

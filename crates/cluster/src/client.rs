@@ -30,11 +30,11 @@ pub enum ConnectError {
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// No answer in time.
-    #[error("the API server did not answer within {CALL_TIMEOUT:?}")]
+    #[error("the API server did not answer within {} s", CALL_TIMEOUT.as_secs())]
     TimedOut,
     /// An answer that is an error, or none.
-    #[error(transparent)]
-    Failed(#[from] kube::Error),
+    #[error("{}", crate::cause(.0))]
+    Failed(kube::Error),
 }
 
 impl CallError {
@@ -153,7 +153,7 @@ async fn answer(
 /// The call, within its time.
 pub async fn call<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, CallError> {
     match tokio::time::timeout(CALL_TIMEOUT, call).await {
-        Ok(answer) => Ok(answer?),
+        Ok(answer) => answer.map_err(CallError::Failed),
         Err(_) => Err(CallError::TimedOut),
     }
 }

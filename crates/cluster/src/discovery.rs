@@ -6,8 +6,10 @@ use kube::Client;
 use kube::core::discovery::v2::APIGroupDiscoveryList;
 use kube::discovery::ApiResource;
 
+use crate::cause::cause;
 use crate::error::{ApiRefusal, RequestError};
 use crate::mapper::Mapping;
+use crate::repeatable::repeatable;
 
 /// The kinds of one API server at one time.
 #[derive(Debug, Default)]
@@ -90,6 +92,6 @@ fn failed(error: kube::Error) -> RequestError {
                 serde_json::json!({"kind": "Status", "reason": status.reason, "message": status.message});
             RequestError::Refused(Box::new(ApiRefusal::read(code, body.to_string().as_bytes(), false)))
         }
-        other => RequestError::Unreachable { cause: other.to_string() },
+        other => RequestError::Unreachable { cause: repeatable(cause(&other)) },
     }
 }

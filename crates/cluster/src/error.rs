@@ -8,6 +8,8 @@ use http::StatusCode;
 use plumb_manifests::ObjectId;
 use serde_json::Value;
 
+use crate::repeatable::sorted;
+
 /// The longest message of a server that is repeated.
 pub const MESSAGE_BYTES_MAX: usize = 4096;
 
@@ -143,6 +145,7 @@ pub enum Absent {
 }
 
 /// A no of the server.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about one answer")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiRefusal {
     /// HTTP status.
@@ -159,6 +162,8 @@ pub struct ApiRefusal {
     pub duplicate: bool,
     /// The namespace of the object is terminating, so nothing can be created in it.
     pub terminating: bool,
+    /// The identity may not do this: no policy, quota or webhook was asked yet.
+    pub unauthorized: bool,
     /// How long to wait before another attempt, if the server says so.
     pub retry_after: Option<std::time::Duration>,
 }
@@ -186,10 +191,25 @@ impl ApiRefusal {
         let immutable = matches!(code.as_u16(), 409 | 422) && says_immutable(&status, &message);
         let duplicate = says_duplicate(&status, &message);
         let terminating = code == StatusCode::FORBIDDEN && has_cause(&status, "NamespaceTerminating");
-        let message = if confidential && absent.is_none() { WITHHELD.to_owned() } else { cut(message) };
+        let unauthorized = code == StatusCode::FORBIDDEN && says_unauthorized(&message);
+        let message = if confidential && absent.is_none() {
+            WITHHELD.to_owned()
+        } else {
+            cut(sorted(message, &status))
+        };
         let retry_after = status.pointer("/details/retryAfterSeconds").and_then(Value::as_u64);
         let retry_after = retry_after.map(std::time::Duration::from_secs);
-        Self { code: code.as_u16(), reason, message, absent, immutable, duplicate, terminating, retry_after }
+        Self {
+            code: code.as_u16(),
+            reason,
+            message,
+            absent,
+            immutable,
+            duplicate,
+            terminating,
+            unauthorized,
+            retry_after,
+        }
     }
 
     /// What might help, beside the cause.
@@ -204,7 +224,7 @@ impl ApiRefusal {
             Self { terminating: true, .. } => Some(
                 "the namespace is terminating: the object is applied again once the namespace is deleted",
             ),
-            Self { code: 403, .. } => Some("grant the controller's identity this access"),
+            Self { unauthorized: true, .. } => Some("grant the controller's identity this access"),
             _ => None,
         }
     }
@@ -214,6 +234,12 @@ impl fmt::Display for ApiRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
+}
+
+/// Whether a 403 is of the authorizer. Quotas, policies and webhooks answer with the same code and reason.
+fn says_unauthorized(message: &str) -> bool {
+    let names_user = message.contains("User \"") && message.contains(" cannot ");
+    names_user || message.contains("is attempting to grant RBAC permissions not currently held")
 }
 
 fn has_cause(status: &Value, reason: &str) -> bool {
@@ -375,8 +401,28 @@ mod tests {
         let cause = json!({"causes": [{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]});
         let refusal = failure(read(403, &status("Forbidden", "is being terminated", &cause), false));
         assert!(refusal.contains("the namespace is terminating") && !refusal.contains("grant"), "{refusal}");
-        let denied = failure(read(403, &status("Forbidden", "cannot create", &json!({})), false));
-        assert!(denied.contains("grant the controller's identity this access"), "{denied}");
+    }
+
+    #[test]
+    fn only_a_refusal_of_the_authorizer_asks_to_grant_access() {
+        let hint = |message: &str, confidential| {
+            read(403, &status("Forbidden", message, &json!({})), confidential).hint()
+        };
+        let grant = Some("grant the controller's identity this access");
+        let user = "secrets is forbidden: User \"system:serviceaccount:a:b\" cannot create resource \"secrets\" in API \
+                    group \"\" in the namespace \"prod\"";
+        assert_eq!(hint(user, false), grant);
+        assert_eq!(hint(user, true), grant, "the message is withheld, the hint is not");
+        let role = "roles \"r\" is forbidden: user \"u\" (groups=[\"g\"]) is attempting to grant RBAC permissions not \
+                    currently held:\n{APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\"]}";
+        assert_eq!(hint(role, false), grant);
+        for other in [
+            "pods \"web\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=3, limited: pods=3",
+            "admission webhook \"policy.example.com\" denied the request: no",
+            "pods \"web\" is forbidden: violates PodSecurity \"restricted:latest\": privileged",
+        ] {
+            assert_eq!(hint(other, false), None, "{other}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! logs of a kind never enter. Every call has a deadline and can be cancelled.
 
 pub mod budget;
+mod cause;
 pub mod client;
 pub mod cluster;
 mod discovery;
@@ -14,12 +15,14 @@ mod namespaced_name;
 mod object_cache;
 pub mod outage;
 mod pauses;
+mod repeatable;
 pub mod request;
 pub mod unanswered;
 pub mod watch;
 pub mod watchers;
 
 pub use budget::Budget;
+pub use cause::cause;
 pub use client::{CallError, ConnectError, call, connect};
 pub use cluster::{Clock, Cluster};
 pub use error::{Absent, ApiRefusal, Attempt, Failure, RequestError};

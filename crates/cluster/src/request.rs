@@ -14,8 +14,10 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::budget::Budget;
+use crate::cause::said_once;
 use crate::cluster::Cluster;
 use crate::error::{ApiRefusal, RequestError};
+use crate::repeatable::repeatable;
 use crate::unanswered::{Effect, Unanswered};
 
 /// The longest answer that is read; an object in etcd has at most 1.5 MiB.
@@ -247,17 +249,7 @@ async fn once(
 }
 
 fn unreachable(error: &(dyn std::error::Error + 'static)) -> RequestError {
-    let mut cause = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        let text = error.to_string();
-        if !cause.contains(&text) {
-            cause.push_str(": ");
-            cause.push_str(&text);
-        }
-        next = error.source();
-    }
-    RequestError::Unreachable { cause }
+    RequestError::Unreachable { cause: repeatable(said_once(error)) }
 }
 
 /// A part of a path, with what has a meaning in a URL escaped.

@@ -1,6 +1,7 @@
 //! Fields of a spec that this version does not support: one error for all of them, in one text for every kind. Which fields these
 //! are is decided by the validation of each kind.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::{Classify, Consequence, Reason};
@@ -10,7 +11,7 @@ use crate::{Classify, Consequence, Reason};
 pub struct UnsupportedField {
     field: String,
     value: Option<String>,
-    remedy: Option<&'static str>,
+    remedy: Option<Cow<'static, str>>,
 }
 
 impl UnsupportedField {
@@ -26,8 +27,8 @@ impl UnsupportedField {
 
     /// The remedy where removing the field does not help, for a required one: `"use an http or https URL"`.
     #[must_use]
-    pub fn remedy(self, remedy: &'static str) -> Self {
-        Self { remedy: Some(remedy), ..self }
+    pub fn remedy(self, remedy: impl Into<Cow<'static, str>>) -> Self {
+        Self { remedy: Some(remedy.into()), ..self }
     }
 }
 
@@ -90,7 +91,7 @@ impl Classify for UnsupportedFields {
             }
         }
         for field in &self.0 {
-            if let Some(remedy) = field.remedy {
+            if let Some(remedy) = &field.remedy {
                 remedies.push(format!("{}: {remedy}", field.field));
             }
         }

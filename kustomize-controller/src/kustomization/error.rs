@@ -7,21 +7,21 @@ use plumb_planning::inventory::InventoryError;
 use plumb_planning::plan::DuplicateId;
 use plumb_rendering::RenderError;
 use plumb_runtime::ReportError;
-use plumb_status::{Classify, Consequence, Reason};
+use plumb_status::{Classify, Consequence, Reason, UnsupportedFields};
 
 /// What helps where the inventory cannot be recorded.
 const INVENTORY_REMEDY: &str =
     "split this Kustomization so that each inventory is smaller, or raise etcd's --max-request-bytes";
 
+/// Begins the text of a failed health check; a duration and the summary follow.
+pub const HEALTH_CHECK_FAILED: &str = "health check failed after";
+
 /// Why an attempt did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum KustomizationError {
-    /// A field is set that is not honoured.
-    #[error("{field} is not supported by this version of Plumb")]
-    UnsupportedField {
-        /// The field, from `spec`.
-        field: String,
-    },
+    /// Fields are set that are not supported.
+    #[error(transparent)]
+    Unsupported(#[from] UnsupportedFields),
     /// A field has a value that cannot be meant.
     #[error("{field} is invalid: {problem}")]
     InvalidField {
@@ -159,7 +159,7 @@ pub enum KustomizationError {
         kept: String,
     },
     /// Objects did not become healthy.
-    #[error("health check failed after {took}: {summary}")]
+    #[error("{HEALTH_CHECK_FAILED} {took}: {summary}")]
     Unhealthy {
         /// How long was waited.
         took: String,
@@ -178,7 +178,7 @@ impl KustomizationError {
 impl Classify for KustomizationError {
     fn reason(&self) -> Reason {
         match self {
-            Self::UnsupportedField { .. } => Reason::UnsupportedField,
+            Self::Unsupported(fields) => fields.reason(),
             Self::InvalidField { .. } => Reason::InvalidSpec,
             Self::CrossNamespace { .. } => Reason::AccessDenied,
             Self::DriftMode(error) => error.reason(),
@@ -207,10 +207,10 @@ impl Classify for KustomizationError {
 
     fn consequence(&self) -> Consequence {
         match self {
-            Self::UnsupportedField { .. }
-            | Self::InvalidField { .. }
-            | Self::CrossNamespace { .. }
-            | Self::DependencyCycle { .. } => Consequence::Stall,
+            Self::Unsupported(fields) => fields.consequence(),
+            Self::InvalidField { .. } | Self::CrossNamespace { .. } | Self::DependencyCycle { .. } => {
+                Consequence::Stall
+            }
             Self::DriftMode(error) => error.consequence(),
             Self::SourceMissing { .. }
             | Self::ArtifactMissing { .. }
@@ -238,6 +238,7 @@ impl Classify for KustomizationError {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Unsupported(fields) => fields.hint(),
             Self::Fetch(error) => error.hint(),
             Self::Render(error) => error.hint(),
             Self::Record(ReportError::Rejected { .. }) => Some(INVENTORY_REMEDY.to_owned()),

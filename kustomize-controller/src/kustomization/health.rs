@@ -19,7 +19,7 @@ use plumb_status::condition::find;
 use tokio::time::Instant;
 
 use super::Context;
-use super::error::KustomizationError;
+use super::error::{HEALTH_CHECK_FAILED, KustomizationError};
 use super::validate::Valid;
 use crate::kind::Kustomizations;
 
@@ -102,10 +102,21 @@ pub async fn health(
         (End::Failed | End::TimedOut, Some(summary)) => {
             context.healthy.forget(key);
             let took = GoDuration::from(settled.took).to_string();
-            let summary = named(summary, &unserved);
-            Err(KustomizationError::Unhealthy { took, summary })
+            let error = KustomizationError::Unhealthy { took, summary: named(summary, &unserved) };
+            Err(as_told(error, find(object.conditions(), "Healthy")))
         }
     }
+}
+
+/// The failure with the duration that the condition has, where it tells of the same one: another duration alone is no news.
+fn as_told(error: KustomizationError, stands: Option<&Condition>) -> KustomizationError {
+    let KustomizationError::Unhealthy { took, summary } = error else { return error };
+    let told = stands.filter(|condition| condition.is_false()).and_then(|condition| {
+        let text = condition.message.strip_prefix(HEALTH_CHECK_FAILED)?.strip_prefix(' ')?;
+        text.strip_suffix(summary.as_str())?.strip_suffix(": ")
+    });
+    let took = told.filter(|told| told.parse::<GoDuration>().is_ok()).map_or(took, str::to_owned);
+    KustomizationError::Unhealthy { took, summary }
 }
 
 /// A failure of the wait, with the kinds that the cluster does not serve.
@@ -178,6 +189,8 @@ fn targets(valid: &Valid, planned: &[Arc<Planned>], object: &Kustomization) -> V
 
 #[cfg(test)]
 mod tests {
+    use plumb_status::ConditionStatus;
+
     use super::*;
 
     fn id(name: &str) -> ObjectId {
@@ -204,6 +217,34 @@ mod tests {
                  spec.healthChecks)"
             )
         );
+    }
+
+    #[test]
+    fn the_same_failure_keeps_the_duration_that_was_told() {
+        let condition = |status, message: &str| Condition {
+            type_: "Healthy".into(),
+            status,
+            observed_generation: None,
+            last_transition_time: jiff::Timestamp::UNIX_EPOCH,
+            reason: "HealthCheckFailed".into(),
+            message: message.into(),
+        };
+        let text = |stands: Option<&Condition>| {
+            let (took, summary) = ("30.5s".to_owned(), "timeout waiting for: [a]".to_owned());
+            as_told(KustomizationError::Unhealthy { took, summary }, stands).to_string()
+        };
+        let [first, now] = ["30.1s", "30.5s"]
+            .map(|took| format!("health check failed after {took}: timeout waiting for: [a]"));
+        assert_eq!(text(None), now);
+        assert_eq!(text(Some(&condition(ConditionStatus::False, &first))), first);
+        for (status, message) in [
+            (ConditionStatus::True, first.as_str()),
+            (ConditionStatus::False, "health check failed after 30.1s: timeout waiting for: [b]"),
+            (ConditionStatus::False, "health check failed after 30.1s: b: timeout waiting for: [a]"),
+            (ConditionStatus::False, "timeout waiting for: [a]"),
+        ] {
+            assert_eq!(text(Some(&condition(status, message))), now, "{message}");
+        }
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! Whether a spec can be honoured, before anything is fetched: a set field that is not honoured is refused by name. Pure.
+//! Validates a spec, before anything is fetched: fields that are set and not supported are rejected by name, all at once. Pure.
 
 use plumb_api::kustomize::{
     CrossNamespaceSourceReference, DeletionPolicy, DependencyReference, DriftMode, Kustomization,
-    KustomizationSpec, PostBuild, SourceKind, SubstituteKind,
+    KustomizationSpec, PostBuild, SourceKind, SubstituteKind, SubstituteReference,
 };
 use plumb_api::meta::NamespacedObjectKindReference;
 use plumb_apply::Target;
 use plumb_cluster::NamespacedName;
 use plumb_manifests::ObjectId;
+use plumb_status::{UnsupportedField, UnsupportedFields};
 
 use super::error::KustomizationError;
 
@@ -64,27 +65,25 @@ pub fn validate(object: &Kustomization, no_cross_namespace_refs: bool) -> Result
         timeout: _,
         wait,
     } = &object.spec;
-    let refuse = |is_set: bool, field: &str| {
-        if is_set { Err(KustomizationError::UnsupportedField { field: field.to_owned() }) } else { Ok(()) }
-    };
-    refuse(decryption.is_some(), "spec.decryption")?;
-    refuse(
-        *deletion_policy == Some(DeletionPolicy::WaitForTermination),
-        "spec.deletionPolicy=WaitForTermination",
-    )?;
-    refuse(*force, "spec.force")?;
-    refuse(!health_check_exprs.is_empty(), "spec.healthCheckExprs")?;
-    refuse(!ignore.is_empty(), "spec.ignore")?;
-    refuse(kube_config.is_some(), "spec.kubeConfig")?;
-    refuse(service_account_name.as_ref().is_some_and(|name| !name.is_empty()), "spec.serviceAccountName")?;
-    if let Some(PostBuild { substitute: _, substitute_from, substitute_strategy }) = post_build {
-        // Until what a Secret brings into other objects is kept out of events and statuses.
-        let secret = substitute_from.iter().position(|reference| reference.kind == SubstituteKind::Secret);
-        if let Some(at) = secret {
-            refuse(true, &format!("spec.postBuild.substituteFrom[{at}].kind=Secret"))?;
+    let mut fields = Vec::new();
+    for (is_set, field) in [
+        (decryption.is_some(), "spec.decryption"),
+        (*force, "spec.force"),
+        (!health_check_exprs.is_empty(), "spec.healthCheckExprs"),
+        (!ignore.is_empty(), "spec.ignore"),
+        (kube_config.is_some(), "spec.kubeConfig"),
+        (service_account_name.as_ref().is_some_and(|name| !name.is_empty()), "spec.serviceAccountName"),
+    ] {
+        if is_set {
+            fields.push(UnsupportedField::new(field));
         }
-        refuse(substitute_strategy.is_some(), "spec.postBuild.substituteStrategy")?;
     }
+    if *deletion_policy == Some(DeletionPolicy::WaitForTermination) {
+        fields.push(UnsupportedField::with_value("spec.deletionPolicy", "WaitForTermination"));
+    }
+    unsupported_variables(post_build.as_ref(), &mut fields);
+    unsupported_references(source_ref, depends_on, &mut fields);
+    UnsupportedFields::reject(fields)?;
     let references = References { own: &own, no_cross_namespace_refs };
     let (source, source_ref) = source(source_ref, references)?;
     Ok(Valid {
@@ -95,6 +94,36 @@ pub fn validate(object: &Kustomization, no_cross_namespace_refs: bool) -> Result
         health_checks: targets(health_checks, references)?,
         mode: object.drift_mode()?,
     })
+}
+
+fn unsupported_variables(post_build: Option<&PostBuild>, fields: &mut Vec<UnsupportedField>) {
+    let Some(PostBuild { substitute: _, substitute_from, substitute_strategy }) = post_build else { return };
+    // Until what a Secret brings into other objects is kept out of events and statuses.
+    let of_secret = |reference: &SubstituteReference| reference.kind == SubstituteKind::Secret;
+    for (at, _) in substitute_from.iter().enumerate().filter(|(_, reference)| of_secret(reference)) {
+        let field =
+            UnsupportedField::with_value(format!("spec.postBuild.substituteFrom[{at}].kind"), "Secret");
+        fields.push(field.remedy("use a ConfigMap"));
+    }
+    if substitute_strategy.is_some() {
+        fields.push(UnsupportedField::new("spec.postBuild.substituteStrategy"));
+    }
+}
+
+fn unsupported_references(
+    source: &CrossNamespaceSourceReference,
+    depends_on: &[DependencyReference],
+    fields: &mut Vec<UnsupportedField>,
+) {
+    if source.kind != SourceKind::GitRepository {
+        let field = UnsupportedField::with_value("spec.sourceRef.kind", source.kind.as_str());
+        fields.push(field.remedy("use a GitRepository"));
+    }
+    for (at, dependency) in depends_on.iter().enumerate() {
+        if dependency.ready_expr.as_ref().is_some_and(|text| !text.is_empty()) {
+            fields.push(UnsupportedField::new(format!("spec.dependsOn[{at}].readyExpr")));
+        }
+    }
 }
 
 /// The only way from a reference of a spec to the object that it names.
@@ -129,11 +158,6 @@ fn source(
 ) -> Result<(NamespacedName, String), KustomizationError> {
     let CrossNamespaceSourceReference { api_version: _, kind, name, namespace } = reference;
     let kind_name = kind.as_str();
-    if *kind != SourceKind::GitRepository {
-        return Err(KustomizationError::UnsupportedField {
-            field: format!("spec.sourceRef.kind={kind_name}"),
-        });
-    }
     let key = references.resolve(kind_name, namespace.as_deref(), name)?;
     let text = match namespace {
         Some(namespace) => format!("{kind_name}/{namespace}/{name}"),
@@ -147,12 +171,7 @@ fn dependencies(
     references: References<'_>,
 ) -> Result<Vec<NamespacedName>, KustomizationError> {
     let mut keys = Vec::with_capacity(depends_on.len());
-    for (at, DependencyReference { name, namespace, ready_expr }) in depends_on.iter().enumerate() {
-        if ready_expr.as_ref().is_some_and(|text| !text.is_empty()) {
-            return Err(KustomizationError::UnsupportedField {
-                field: format!("spec.dependsOn[{at}].readyExpr"),
-            });
-        }
+    for DependencyReference { name, namespace, ready_expr: _ } in depends_on {
         keys.push(references.resolve("Kustomization", namespace.as_deref(), name)?);
     }
     Ok(keys)

@@ -226,7 +226,7 @@ impl Dispatcher {
     fn report(&self, id: &ProviderId, delivery: &Delivery, why: &str) {
         let object = involved(&delivery.event);
         tracing::error!(alert = %delivery.alert, provider = %id, error = why, "failed to send notification");
-        let text = format!("failed to send notification for {object}: {why}");
+        let text = format!("failed to send notification for {object} to Provider/{id}: {why}");
         (self.0.config.tell)(&delivery.alert, Reason::NotificationDispatchFailed, &text);
     }
 

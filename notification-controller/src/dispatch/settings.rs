@@ -1,7 +1,7 @@
 //! What a Provider and its Secret say together. The Secret is read when it is needed and kept nowhere.
 
 use kube::Client;
-use plumb_alerting::render::Settings;
+use plumb_alerting::render::{AddressOrigin, Settings};
 use plumb_api::notification::ProviderSpec;
 use plumb_api::sealed::Sealed;
 use plumb_secrets::{ProviderSecret, SecretError};
@@ -40,9 +40,16 @@ pub async fn gather(
             secret
         }
     };
+    let address_origin = match (&spec.secret_ref, &secret.address) {
+        (Some(reference), Some(_)) => {
+            AddressOrigin::Secret { namespace: namespace.to_owned(), name: reference.name.clone() }
+        }
+        _ => AddressOrigin::Spec,
+    };
     let address = spec.address.as_deref().filter(|address| !address.is_empty()).map(Sealed::from);
     Ok(Settings {
         address: secret.address.or(address),
+        address_origin,
         channel: spec.channel.clone().unwrap_or_default(),
         username: secret.username.or_else(|| spec.username.clone()).unwrap_or_default(),
         token: secret.token,

@@ -78,8 +78,27 @@ async fn told(statuses: &'static [u16], body: &'static str, type_: &str) -> (Str
 #[tokio::test]
 async fn a_sink_that_keeps_failing_is_given_up_and_told() {
     let (text, asked) = told(&[503], "", "generic").await;
-    let expect = "failed to send notification for Kustomization/prod/apps: 127.0.0.1 rejected the request: the server answered 503";
+    let expect = "failed to send notification for Kustomization/prod/apps to Provider/prod/p: 127.0.0.1 rejected the request: the server answered 503";
     assert_eq!((text.as_str(), asked), (expect, 5));
+}
+
+#[tokio::test]
+async fn an_address_that_is_no_url_is_named_by_provider_and_key() {
+    let api = Scenario::new();
+    secret(&api, "s", &[("address", "hooks.example.com/s3cret")]);
+    let of_spec = json!({ "type": "generic", "address": "hooks.example.com/s3cret" });
+    let of_secret = json!({ "type": "generic", "address": "http://h", "secretRef": { "name": "s" } });
+    for (provider, origin) in [(of_spec, "spec.address"), (of_secret, "key 'address' of secret 'prod/s'")] {
+        let (tell, told) = teller();
+        let (dispatcher, _) = dispatcher(&api, tell);
+        dispatcher.offer(delivery("p"), spec(provider));
+        until(|| !told.lock().unwrap().is_empty()).await;
+        let expect = format!(
+            "failed to send notification for Kustomization/prod/apps to Provider/prod/p: {origin} is not a valid URL that \
+             begins with http:// or https://"
+        );
+        assert_eq!(told.lock().unwrap()[0].2, expect);
+    }
 }
 
 #[tokio::test]

@@ -51,15 +51,14 @@ pub enum AnnotateError {
     #[error(transparent)]
     Target(#[from] TargetError),
     /// The API server refused.
-    #[error("failed to {verb} '{object}'")]
+    #[error("failed to {verb} '{object}': {cause}")]
     Refused {
         /// `list` or `annotate`.
         verb: &'static str,
         /// Which.
         object: String,
         /// What it said.
-        #[source]
-        source: kube::Error,
+        cause: String,
     },
     /// The API server did not answer.
     #[error("failed to {verb} '{object}': no answer within {} s", limit.as_secs())]
@@ -83,6 +82,18 @@ pub enum AnnotateError {
         /// Which.
         object: String,
     },
+}
+
+impl AnnotateError {
+    /// What the caller of a webhook is told: what it says of the Receiver, and nothing that the API server said.
+    pub fn public_text(&self) -> String {
+        match self {
+            Self::Refused { verb, object, cause: _ } => format!("failed to {verb} '{object}'"),
+            Self::Target(_) | Self::Silent { .. } | Self::Shared { .. } | Self::TooMany { .. } => {
+                self.to_string()
+            }
+        }
+    }
 }
 
 /// The objects of a target. Those chosen by labels are listed, metadata only; none at all is no error.
@@ -151,7 +162,33 @@ async fn answered<T>(
 ) -> Result<T, AnnotateError> {
     match tokio::time::timeout(limit, request).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(source)) => Err(AnnotateError::Refused { verb, object: object.to_owned(), source }),
+        Ok(Err(error)) => Err(AnnotateError::Refused {
+            verb,
+            object: object.to_owned(),
+            cause: plumb_cluster::cause(&error),
+        }),
         Err(_) => Err(AnnotateError::Silent { verb, object: object.to_owned(), limit }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use plumb_alerting::rule::CrossNamespace;
+    use plumb_testkit::scenario::{Response, Scenario};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_refusal_of_the_api_server_is_its_message_and_stays_in_the_log() {
+        let api = Scenario::new();
+        let buckets = "/apis/source.toolkit.fluxcd.io/v1/namespaces/prod/buckets";
+        api.on("GET", buckets, Response::forbidden("buckets is forbidden: no"));
+        let resource = json!({ "kind": "Bucket", "name": "*", "matchLabels": { "team": "a" } });
+        let resource = serde_json::from_value(resource).unwrap();
+        let target = Target::resolve(&resource, "prod", CrossNamespace::Allowed).unwrap();
+        let error = find(&api.client(), target).await.unwrap_err();
+        let failed = "failed to list 'Bucket/prod/*'";
+        assert_eq!(plumb_status::chain(&error), format!("{failed}: buckets is forbidden: no"));
+        assert_eq!(error.public_text(), failed);
     }
 }

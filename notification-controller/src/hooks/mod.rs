@@ -16,20 +16,22 @@ use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, Method, StatusCode};
 use kube::Client;
 use plumb_alerting::receiver::{
-    Expectation, Target, WEBHOOK_BYTES_MAX, Webhook, WebhookRefusal, verify, verify_unknown,
+    Expectation, Target, WEBHOOK_BYTES_MAX, WEBHOOK_PATH_PREFIX, Webhook, WebhookRefusal, verify,
+    verify_unknown,
 };
 use plumb_alerting::rule::CrossNamespace;
-use plumb_alerting::validate::{self, Unsupported};
+use plumb_alerting::validate;
 use plumb_api::notification::{Receiver, ReceiverResource, ReceiverSpec};
 use plumb_api::sealed::Sealed;
 use plumb_memory::Limit;
 use plumb_secrets::{SecretError, receiver_token};
-use plumb_status::chain;
 use plumb_status::condition::{READY, find};
+use plumb_status::{UnsupportedFields, chain};
 use tokio::time::Instant;
 
 use crate::budget::Share;
 use crate::directory::Directory;
+use crate::receiver::decide;
 use crate::server::{Answer, Arrived, BodyAccount, Endpoint, answer};
 
 use annotate::{AnnotateError, Annotation};
@@ -44,6 +46,9 @@ const WEBHOOK: Limit = Limit { name: "body of a webhook", bytes_max: WEBHOOK_BYT
 /// A rejected webhook is answered at a multiple of this time after its body arrived, so that the time does not tell how far
 /// it came: reading a Secret and an HMAC over the largest body take less.
 const REJECTION_STEP: Duration = Duration::from_millis(500);
+
+/// How many failures an answer names.
+const FAILURES_NAMED_MAX: usize = 10;
 
 /// Where the time comes from.
 pub type Now = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
@@ -66,6 +71,8 @@ pub struct Hooks {
     pub shares: PathShares,
     /// Patches of objects for which many webhooks come.
     pub coalescer: Coalescer,
+    /// The address of the event server, for whoever posts an event here.
+    pub events_at: String,
 }
 
 impl Endpoint for Hooks {
@@ -91,6 +98,10 @@ impl Hooks {
         }
         if !(self.is_filled)() {
             return answer(StatusCode::SERVICE_UNAVAILABLE, "not ready yet");
+        }
+        // Said to everybody: no Receiver can have such a path.
+        if !arrived.path.starts_with(WEBHOOK_PATH_PREFIX) {
+            return answer(StatusCode::NOT_FOUND, &self.not_a_webhook());
         }
         let began = Instant::now();
         let Some(receiver) = self.directory.receiver_at(&arrived.path) else {
@@ -126,6 +137,15 @@ impl Hooks {
         answer
     }
 
+    /// What is answered at a path outside of that of webhooks.
+    fn not_a_webhook(&self) -> String {
+        format!(
+            "not found: this is the receiver server (--receiverAddr), webhooks are posted to the status.webhookPath of a \
+             Receiver; events are posted to the event server (--events-addr={})",
+            self.events_at
+        )
+    }
+
     /// Whether the caller knows the token.
     async fn authenticate(
         &self,
@@ -143,7 +163,8 @@ impl Hooks {
         Ok(verify(spec.type_.as_str(), &webhook, &expectation)?)
     }
 
-    /// Asks every resource; one that fails does not keep the others from being asked.
+    /// Requests a reconciliation of every resource; one that fails does not keep the others from being reconciled. The caller has
+    /// proved that it knows the token, so it is told which failed.
     async fn ask(&self, spec: &ReceiverSpec, namespace: &str, name: &str) -> Answer {
         let find = async |resource: &ReceiverResource| {
             let target = Target::resolve(resource, namespace, self.cross_namespace)?;
@@ -165,7 +186,9 @@ impl Hooks {
         if failures.is_empty() {
             answer(StatusCode::OK, "")
         } else {
-            let text = format!("{} resources could not be annotated", failures.len());
+            let whys: Vec<_> =
+                failures.iter().take(FAILURES_NAMED_MAX).map(AnnotateError::public_text).collect();
+            let text = format!("{} resources could not be annotated: {}", failures.len(), whys.join("; "));
             answer(StatusCode::INTERNAL_SERVER_ERROR, &text)
         }
     }
@@ -185,7 +208,7 @@ impl Hooks {
 enum HookError {
     /// The Receiver sets something that is not honoured.
     #[error(transparent)]
-    Unsupported(#[from] Unsupported),
+    Unsupported(#[from] UnsupportedFields),
     /// The Receiver has no token.
     #[error("spec.secretRef is not set")]
     NoSecretRef,
@@ -216,10 +239,10 @@ fn partition<T, E>(outcomes: Vec<Result<T, E>>) -> (Vec<T>, Vec<E>) {
     (good, bad)
 }
 
-/// Whether it was not found wanting. While it is looked at once more, it goes on as before.
+/// Whether its webhooks are let in. While it is looked at once more, it goes on as before.
 fn is_usable(receiver: &Receiver) -> bool {
     let conditions = receiver.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    find(conditions, READY).is_some_and(|ready| !ready.is_false())
+    find(conditions, READY).is_some_and(decide::is_usable)
 }
 
 fn lower(headers: &HeaderMap) -> Vec<(String, String)> {

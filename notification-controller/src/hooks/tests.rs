@@ -40,6 +40,7 @@ impl Stage {
             memory: bodies(),
             shares: PathShares::default(),
             coalescer: Coalescer::default(),
+            events_at: ":9090".to_owned(),
         });
         let (address, stop) = local::start(BodyLimits::of_body(WEBHOOK_BYTES_MAX), hooks).await;
         Self { address, api, directory, _stop: stop }
@@ -59,12 +60,23 @@ impl Stage {
     }
 
     async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> u16 {
+        self.answer(path, headers, body).await.0
+    }
+
+    /// Status and text of the answer to a POST.
+    async fn answer(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> (u16, String) {
         let url = format!("http://{}{path}", self.address);
         let mut request = crate::stage::http().post(url).body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        request.send().await.unwrap().status().as_u16()
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
     fn patches(&self) -> usize {
@@ -174,6 +186,7 @@ async fn the_time_of_a_rejection_does_not_tell_how_far_a_webhook_came() {
         memory: bodies(),
         shares: PathShares::default(),
         coalescer: Coalescer::default(),
+        events_at: ":9090".to_owned(),
     };
     let took = async |path: &str, signature: &'static str| {
         let began = Instant::now();
@@ -223,6 +236,9 @@ async fn an_event_of_github_outside_of_the_list_is_refused() {
     let signature =
         ("X-Hub-Signature-256", "sha256=77325902caca812dc259733aacd046b73817372c777b8d95b402647474516e13");
     assert_eq!(stage.post(PATH, &[json, signature, ("X-GitHub-Event", "ping")], "{}").await, 400);
+    let missing = "the header X-GitHub-Event is missing: it must name one of the events of spec.events\n";
+    assert_eq!(stage.answer(PATH, &[json, signature], "{}").await, (400, missing.to_owned()));
+    assert_eq!(stage.answer(PATH, &[json], "{}").await, (404, "not found\n".to_owned()));
     assert_eq!(stage.post(PATH, &[json, signature, ("X-GitHub-Event", "push")], "{}").await, 200);
     assert_eq!(stage.patches(), 1);
 }
@@ -247,6 +263,38 @@ async fn one_failing_resource_does_not_keep_the_others_from_being_asked() {
     assert_eq!(stage.post(PATH, &[], "{}").await, 500);
     assert_eq!(stage.api.matching("PATCH", GIT).len(), 1);
     assert_eq!(stage.patches(), 2);
+}
+
+#[tokio::test]
+async fn a_receiver_with_a_resource_that_leads_to_no_object_reconciles_the_others_and_names_it_in_the_answer()
+{
+    let stage = Stage::start(CrossNamespace::Allowed).await;
+    let spec = json!({
+        "type": "generic", "secretRef": { "name": "s" },
+        "resources": [{ "kind": "Bucket", "name": "*" }, { "kind": "GitRepository", "name": "repo" }]
+    });
+    let mut stalled = receiver("hook", PATH, spec);
+    let ready = &mut stalled.status.as_mut().unwrap().conditions[0];
+    ready.status = plumb_status::ConditionStatus::False;
+    ready.reason = "InvalidSpec".to_owned();
+    stage.directory.put_receiver(&stalled);
+    let expect = "1 resources could not be annotated: matchLabels field not set when using wildcard '*' as name of Bucket: \
+                  set matchLabels, or name one object\n";
+    assert_eq!(stage.answer(PATH, &[], "{}").await, (500, expect.to_owned()));
+    assert_eq!(stage.patches(), 1);
+}
+
+#[tokio::test]
+async fn an_event_that_is_posted_here_is_sent_to_the_event_server() {
+    let stage = Stage::start(CrossNamespace::Allowed).await;
+    for path in ["/", "/events", "/hook"] {
+        let (status, text) = stage.answer(path, &[], crate::stage::event_json("Applied").to_string()).await;
+        assert_eq!(status, 404);
+        assert!(
+            text.contains("events are posted to the event server (--events-addr=:9090)"),
+            "{path}: {text}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use plumb_alerting::incoming::{DedupKey, EVENT_BYTES_MAX, clean, involved};
+use plumb_alerting::receiver::WEBHOOK_PATH_PREFIX;
 use plumb_alerting::render;
 use plumb_alerting::rule::{CrossNamespace, Delivery, Rule, Verdict};
 use plumb_api::event::Event;
@@ -59,6 +60,8 @@ pub struct IntakeConfig {
     pub interval: Duration,
     /// The file with the token that senders must present; none where everyone may post events.
     pub token_file: Option<PathBuf>,
+    /// The address of the receiver server, for whoever posts a webhook here.
+    pub webhooks_at: String,
 }
 
 /// The event server.
@@ -82,6 +85,10 @@ impl Endpoint for Intake {
     async fn take(self: Arc<Self>, arrived: Arrived) -> Answer {
         match self.authenticate(&arrived.headers).await {
             Ok(()) => self.answer(arrived),
+            // Whoever posts a webhook has no token of this server.
+            Err(_) if arrived.path.starts_with(WEBHOOK_PATH_PREFIX) => {
+                answer(StatusCode::UNAUTHORIZED, &self.not_an_event("unauthorized"))
+            }
             Err(rejected) => rejected,
         }
     }
@@ -124,7 +131,12 @@ impl Intake {
             return answer(StatusCode::SERVICE_UNAVAILABLE, "not ready yet");
         }
         let Ok(mut event) = serde_json::from_slice::<Event>(&arrived.body) else {
-            return answer(StatusCode::BAD_REQUEST, "the body is not an event");
+            let text = "the body is not an event";
+            return if arrived.path.starts_with(WEBHOOK_PATH_PREFIX) {
+                answer(StatusCode::BAD_REQUEST, &self.not_an_event(text))
+            } else {
+                answer(StatusCode::BAD_REQUEST, text)
+            };
         };
         clean(&mut event);
         match self.note(&event) {
@@ -137,6 +149,15 @@ impl Intake {
                 answer(StatusCode::ACCEPTED, "")
             }
         }
+    }
+
+    /// What is answered at the path of a webhook.
+    fn not_an_event(&self, problem: &str) -> String {
+        format!(
+            "{problem}: this is the event server (--events-addr); webhooks are posted to the receiver server \
+             (--receiverAddr={})",
+            self.config.webhooks_at
+        )
     }
 
     fn note(&self, event: &Event) -> Novelty {

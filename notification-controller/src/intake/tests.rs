@@ -59,6 +59,7 @@ impl Stage {
             is_filled: Arc::new(move || filled),
             interval: Duration::from_mins(5),
             token_file,
+            webhooks_at: ":9292".to_owned(),
         }));
         let (address, stop) = local::start(BodyLimits::of_body(EVENT_BYTES_MAX), intake).await;
         let url = format!("http://{address}/any/path");
@@ -111,6 +112,21 @@ async fn what_is_no_event_is_refused() {
     }
     let get = crate::stage::http().get(&stage.url).send().await.unwrap();
     assert_eq!(get.status().as_u16(), 405);
+}
+
+#[tokio::test]
+async fn a_webhook_that_is_posted_here_is_sent_to_the_receiver_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "s3cret\n").unwrap();
+    for token_file in [None, Some(file)] {
+        let mut stage = Stage::with_token(CrossNamespace::Allowed, true, token_file).await;
+        stage.url = stage.url.replace("/any/path", "/hook/0123");
+        let answer = stage.post("{}").await;
+        let (status, text) = (answer.status().as_u16(), answer.text().await.unwrap());
+        assert!(matches!(status, 400 | 401), "{status}");
+        assert!(text.contains("webhooks are posted to the receiver server (--receiverAddr=:9292)"), "{text}");
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kube::Client;
+use plumb_alerting::rule::CrossNamespace;
 use plumb_alerting::validate;
 use plumb_api::notification::{Receiver, ReceiverCondition};
 use plumb_status::{AttemptOutcome, Detail, Reason, RetryPolicy};
@@ -15,12 +16,16 @@ use super::ledger::ReceiverLedger;
 const WAIT: Duration = Duration::from_secs(30);
 
 /// One attempt.
-pub async fn attempt(receiver: &Receiver, client: &Client) -> Result<Decision, InvalidReceiver> {
+pub async fn attempt(
+    receiver: &Receiver,
+    client: &Client,
+    cross_namespace: CrossNamespace,
+) -> Result<Decision, InvalidReceiver> {
     validate::receiver(&receiver.spec)?;
     let name = receiver.metadata.name.as_deref().unwrap_or_default();
     let namespace = receiver.metadata.namespace.as_deref().unwrap_or_default();
     let facts = facts::gather(client, namespace, &receiver.spec).await;
-    decide(facts, name, namespace)
+    decide(facts, &receiver.spec, name, namespace, cross_namespace)
 }
 
 /// How it ends.
@@ -29,7 +34,11 @@ pub fn conclude(
     ledger: &mut ReceiverLedger,
 ) -> AttemptOutcome<ReceiverCondition> {
     match attempted {
-        Ok(Decision { webhook_path }) => {
+        Ok(Decision { webhook_path, invalid: Some(invalid) }) => {
+            ledger.note_path(&webhook_path);
+            AttemptOutcome::of(&invalid, None, RetryPolicy::Backoff, WAIT)
+        }
+        Ok(Decision { webhook_path, invalid: None }) => {
             let changed = ledger.note_path(&webhook_path);
             let text = format!("Receiver initialized for path: {webhook_path}");
             AttemptOutcome::Succeeded { detail: Detail::new(Reason::Succeeded, text), changed }

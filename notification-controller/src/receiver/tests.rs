@@ -1,6 +1,7 @@
 //! Scenario tests (T1) of whole attempts at a Receiver: a mock API server for Secrets; every resulting status passes the
 //! lint.
 
+use plumb_alerting::rule::CrossNamespace;
 use plumb_api::notification::{Receiver, ReceiverCondition};
 use plumb_status::{Before, Next, Status, breaches, summarize};
 use plumb_testkit::scenario::{Response, Scenario};
@@ -18,6 +19,7 @@ struct Fixture {
     api: Scenario,
     object: Value,
     minutes: i64,
+    cross_namespace: CrossNamespace,
 }
 
 /// What an attempt led to.
@@ -41,7 +43,8 @@ impl Fixture {
             },
             "status": { "observedGeneration": -1 }
         });
-        let fixture = Self { api: Scenario::new(), object, minutes: 0 };
+        let fixture =
+            Self { api: Scenario::new(), object, minutes: 0, cross_namespace: CrossNamespace::Allowed };
         secret(&fixture.api, "s", &[("token", "token")]);
         fixture
     }
@@ -56,7 +59,7 @@ impl Fixture {
     async fn attempt(&mut self) -> Outcome {
         let receiver: Receiver = serde_json::from_value(self.object.clone()).unwrap();
         let mut ledger = ReceiverLedger::of(&receiver);
-        let attempted = reconcile::attempt(&receiver, &self.api.client()).await;
+        let attempted = reconcile::attempt(&receiver, &self.api.client(), self.cross_namespace).await;
         let ending = reconcile::conclude(attempted, &mut ledger);
         let status = receiver.status.clone().unwrap_or_default();
         let before = Status {
@@ -169,12 +172,21 @@ async fn an_api_server_that_refuses_does_not_cost_the_path() {
 #[tokio::test]
 async fn a_field_that_is_not_honoured_stalls_and_no_secret_is_read() {
     for (field, value, text) in [
-        ("type", json!("gitlab"), "spec.type is not supported by this version of Plumb: \"gitlab\""),
-        ("resourceFilter", json!("true"), "spec.resourceFilter is not supported by this version of Plumb"),
+        (
+            "type",
+            json!("gitlab"),
+            "spec.type \"gitlab\" is not supported by this version of Plumb (spec.type: use generic, generic-hmac, \
+             github)",
+        ),
+        (
+            "resourceFilter",
+            json!("true"),
+            "spec.resourceFilter is not supported by this version of Plumb (remove the field)",
+        ),
         (
             "resources",
             json!([{ "kind": "Bucket", "name": "a", "filter": "true" }]),
-            "spec.resources[0].filter is not supported by this version of Plumb",
+            "spec.resources[0].filter is not supported by this version of Plumb (remove the field)",
         ),
     ] {
         let mut fixture = Fixture::new();
@@ -198,4 +210,38 @@ async fn without_a_reference_to_a_secret_only_a_change_helps() {
     let outcome = fixture.attempt().await;
     assert_eq!(outcome.ready, "False TokenNotFound: unable to read token: spec.secretRef is not set");
     assert!(outcome.stalled && outcome.next == Next::Never);
+}
+
+#[tokio::test]
+async fn a_resource_that_leads_to_no_object_is_named_in_condition_and_event_and_the_path_stays() {
+    let labels = "matchLabels field not set when using wildcard '*' as name of Bucket: set matchLabels, or name one object";
+    let blocked = "'Bucket/dev/a' is in another namespace, cross-namespace references have been blocked";
+    let [repo, all, other] = [
+        json!({ "kind": "GitRepository", "name": "repo" }),
+        json!({ "kind": "Bucket", "name": "*" }),
+        json!({ "kind": "Bucket", "name": "a", "namespace": "dev" }),
+    ];
+    for (resources, reason, text) in [
+        (json!([repo, all]), "InvalidSpec", format!("spec.resources[1]: {labels}")),
+        (json!([repo, other]), "AccessDenied", format!("spec.resources[1]: {blocked}")),
+        (
+            json!([all, repo, other]),
+            "InvalidSpec",
+            format!("spec.resources[0]: {labels}; spec.resources[2]: {blocked}"),
+        ),
+    ] {
+        let mut fixture = Fixture::new();
+        fixture.cross_namespace = CrossNamespace::Blocked;
+        fixture.set("resources", resources);
+        let expect = Outcome {
+            ready: format!("False {reason}: {text}"),
+            stalled: true,
+            path: json!(PATH),
+            told: vec![format!("{reason} {text}")],
+            next: Next::Never,
+        };
+        assert_eq!(fixture.attempt().await, expect);
+        fixture.set("resources", json!([repo]));
+        assert_eq!(fixture.attempt().await, initialized(&[FINISHED]));
+    }
 }

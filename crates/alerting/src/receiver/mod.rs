@@ -16,6 +16,9 @@ pub use target::{Objects, Target, TargetError};
 /// How many bytes the body of a webhook may have.
 pub const WEBHOOK_BYTES_MAX: usize = 3 << 20;
 
+/// What every webhook path begins with.
+pub const WEBHOOK_PATH_PREFIX: &str = "/hook/";
+
 /// How a webhook of one type is verified.
 pub type Verify = fn(&Webhook<'_>, &Expectation<'_>) -> Result<(), WebhookRefusal>;
 
@@ -57,7 +60,13 @@ pub enum WebhookRefusal {
     /// The token is empty, so that nothing proves anything.
     #[error("the token is empty")]
     NoToken,
-    /// The signature is missing or wrong.
+    /// The header with the signature is missing.
+    #[error("the header {header} with the signature is missing")]
+    NoSignature {
+        /// The header that should carry it.
+        header: &'static str,
+    },
+    /// The signature is wrong.
     #[error("the header {header} is not valid")]
     Signature {
         /// The header that should carry it.
@@ -69,6 +78,12 @@ pub enum WebhookRefusal {
     /// The body is of a kind that the sender does not use.
     #[error("content type {0:?} is not supported")]
     ContentType(String),
+    /// The header with the event is missing, and only some events are let in.
+    #[error("the header {header} is missing: it must name one of the events of spec.events")]
+    NoEvent {
+        /// The header that should carry it.
+        header: &'static str,
+    },
     /// The event is not in the list.
     #[error("the event {0:?} is not authorised")]
     Event(String),
@@ -78,8 +93,8 @@ impl WebhookRefusal {
     /// Whether the caller has proved that it knows the token: only then it may learn why it is refused.
     pub fn is_authenticated(&self) -> bool {
         match self {
-            Self::UnknownType(_) | Self::NoToken | Self::Signature { .. } => false,
-            Self::ContentType(_) | Self::Event(_) => true,
+            Self::UnknownType(_) | Self::NoToken | Self::NoSignature { .. } | Self::Signature { .. } => false,
+            Self::ContentType(_) | Self::NoEvent { .. } | Self::Event(_) => true,
         }
     }
 }
@@ -107,7 +122,7 @@ pub fn webhook_path(token: &[u8], name: &str, namespace: &str) -> String {
     digest.update(token);
     digest.update(name.as_bytes());
     digest.update(namespace.as_bytes());
-    format!("/hook/{}", crate::hex(&digest.finalize()))
+    format!("{WEBHOOK_PATH_PREFIX}{}", crate::hex(&digest.finalize()))
 }
 
 /// A path as a key of a map: its SHA-256. What is kept this way is not the secret.

@@ -57,7 +57,9 @@ pub enum TargetError {
         group: &'static str,
     },
     /// All objects of a kind are meant, but nothing chooses among them.
-    #[error("matchLabels field not set when using wildcard '*' as name of {kind}")]
+    #[error(
+        "matchLabels field not set when using wildcard '*' as name of {kind}: set matchLabels, or name one object"
+    )]
     NoLabels {
         /// The kind.
         kind: &'static str,

@@ -6,6 +6,7 @@ mod generic_hmac;
 mod slack;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use plumb_api::event::Event;
 use plumb_api::meta::{COMMIT_STATUS_KEY, COMMIT_STATUS_UPDATE};
@@ -49,6 +50,8 @@ pub enum EventFilter {
 pub struct Settings {
     /// Where to send to.
     pub address: Option<Sealed>,
+    /// Where the address is from.
+    pub address_origin: AddressOrigin,
     /// The channel, where there are several.
     pub channel: String,
     /// The name to post under.
@@ -57,6 +60,30 @@ pub struct Settings {
     pub token: Option<Sealed>,
     /// Further headers.
     pub headers: BTreeMap<String, Sealed>,
+}
+
+/// Where the address of a Provider is from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum AddressOrigin {
+    /// The spec of the Provider.
+    #[default]
+    Spec,
+    /// The key `address` of its Secret.
+    Secret {
+        /// The namespace of the Secret.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+impl fmt::Display for AddressOrigin {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Spec => out.write_str("spec.address"),
+            Self::Secret { namespace, name } => write!(out, "key 'address' of secret '{namespace}/{name}'"),
+        }
+    }
 }
 
 impl Settings {
@@ -69,11 +96,11 @@ impl Settings {
     fn url(&self) -> Result<Url, RenderError> {
         let address =
             self.address.as_ref().filter(|address| !address.is_empty()).ok_or(RenderError::NoAddress)?;
-        let text = address.expose_str().ok_or(RenderError::BadAddress)?;
-        let url = Url::parse(text.trim()).map_err(|_| RenderError::BadAddress)?;
+        let bad = || RenderError::BadAddress { origin: self.address_origin.clone() };
+        let url = Url::parse(address.expose_str().ok_or_else(bad)?.trim()).map_err(|_| bad())?;
         match (url.scheme(), url.has_host()) {
             ("http" | "https", true) => Ok(url),
-            _ => Err(RenderError::BadAddress),
+            _ => Err(bad()),
         }
     }
 }
@@ -163,8 +190,11 @@ pub enum RenderError {
     #[error("no address: neither spec.address nor the key address of the Secret is set")]
     NoAddress,
     /// It is not a URL of HTTP.
-    #[error("the address is not a valid URL that begins with http:// or https://")]
-    BadAddress,
+    #[error("{origin} is not a valid URL that begins with http:// or https://")]
+    BadAddress {
+        /// The field or key that it is from.
+        origin: AddressOrigin,
+    },
     /// The type needs a credential.
     #[error("no token: the Secret of a provider of type {0} needs the key token")]
     NoToken(&'static str),
@@ -264,10 +294,14 @@ mod tests {
     #[test]
     fn an_address_must_be_a_url_of_http() {
         let text = |address: &str| golden::text("generic", &event(), &golden::settings(address, ""));
-        let bad = "the address is not a valid URL that begins with http:// or https://";
+        let bad = "spec.address is not a valid URL that begins with http:// or https://";
         for address in ["ftp://h/", "hooks.example.com", "file:///etc/passwd", "http://"] {
             assert_eq!(text(address), bad, "{address}");
         }
+        let origin = AddressOrigin::Secret { namespace: "prod".into(), name: "hook".into() };
+        let settings = Settings { address_origin: origin, ..golden::settings("hooks.example.com", "") };
+        let of_secret = bad.replace("spec.address", "key 'address' of secret 'prod/hook'");
+        assert_eq!(golden::text("generic", &event(), &settings), of_secret);
         assert_eq!(text(""), "no address: neither spec.address nor the key address of the Secret is set");
     }
 

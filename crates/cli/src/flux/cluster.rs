@@ -2,10 +2,11 @@
 //! Nothing is ever written, and no message repeats a value.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
@@ -68,11 +69,12 @@ pub fn gather(wanted: Wanted<'_>, kubeconfig: Option<&Path>, context: Option<&st
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("no runtime for calls to the cluster")?.block_on(async {
-        let client = connect(kubeconfig, context).await?;
+        let (client, server) = connect(kubeconfig, context).await?;
         let Wanted { name, namespace, from_file } = wanted;
         let api: Api<Kustomization> = Api::namespaced(client.clone(), namespace);
         let live = call(api.get(name)).await;
-        let live = live.with_context(|| format!("cannot get Kustomization '{namespace}/{name}'"))?;
+        let live =
+            live.with_context(|| format!("cannot get Kustomization '{namespace}/{name}' from {server}"))?;
         let kustomization = from_file.unwrap_or(live);
         let mut gathered = Gathered::offline(kustomization);
         variables(&client, &mut gathered, namespace).await?;
@@ -81,23 +83,36 @@ pub fn gather(wanted: Wanted<'_>, kubeconfig: Option<&Path>, context: Option<&st
     })
 }
 
-async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client> {
+/// A client, and the address of its server.
+async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<(Client, String)> {
     let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
     let mut config = match (kubeconfig, context) {
         (Some(file), _) => {
             let shown = file.display();
+            if !file.exists() {
+                bail!("kubeconfig '{shown}' does not exist: correct --kubeconfig");
+            }
             let read =
                 Kubeconfig::read_from(file).with_context(|| format!("cannot read kubeconfig '{shown}'"))?;
             Config::from_custom_kubeconfig(read, &options).await?
         }
         (None, Some(_)) => Config::from_kubeconfig(&options).await?,
         (None, None) => {
-            Config::infer().await.context("cannot find a cluster: set --kubeconfig, or use --dry-run")?
+            // Whoever works at a terminal is not in a pod: why that failed is not said.
+            let no_cluster = |error: kube::config::InferConfigError| {
+                let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+                anyhow!(
+                    "cannot find a cluster: {cause} (set --kubeconfig, or use --kustomization-file with --dry-run)"
+                )
+            };
+            Config::infer().await.map_err(no_cluster)?
         }
     };
-    // Who waits at a desk is told at once.
+    // Whoever waits at a terminal hears of a failure at once.
     config.default_retry = false;
-    Client::try_from(config).context("cannot prepare the connection to the cluster")
+    let server = config.cluster_url.to_string();
+    let client = Client::try_from(config).context("cannot prepare the connection to the cluster")?;
+    Ok((client, server))
 }
 
 /// A later reference wins over an earlier one.
@@ -175,9 +190,11 @@ async fn of_secret(client: &Client, namespace: &str, name: &str) -> Result<Optio
     texts.collect::<Result<_>>().map(Some)
 }
 
+/// The call, within its time. The cause of a failure is said once.
 async fn call<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T> {
     match tokio::time::timeout(CALL_TIMEOUT, call).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err(anyhow!("the cluster did not answer within {CALL_TIMEOUT:?}")),
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(anyhow!("{}", plumb_cluster::cause(&error))),
+        Err(_) => Err(anyhow!("the cluster did not answer within {} s", CALL_TIMEOUT.as_secs())),
     }
 }

@@ -33,7 +33,7 @@ fn judged(path: &str, value: &Value) -> Option<String> {
 fn each_field_is_honoured_or_refused_by_name() {
     let refused = [
         ("decryption", json!({ "provider": "sops" }), "spec.decryption"),
-        ("deletionPolicy", json!("WaitForTermination"), "spec.deletionPolicy=WaitForTermination"),
+        ("deletionPolicy", json!("WaitForTermination"), "spec.deletionPolicy \"WaitForTermination\""),
         ("force", json!(true), "spec.force"),
         (
             "healthCheckExprs",
@@ -46,10 +46,10 @@ fn each_field_is_honoured_or_refused_by_name() {
         (
             "postBuild.substituteFrom",
             json!([{ "kind": "ConfigMap", "name": "s" }, { "kind": "Secret", "name": "s" }]),
-            "spec.postBuild.substituteFrom[1].kind=Secret",
+            "spec.postBuild.substituteFrom[1].kind \"Secret\"",
         ),
         ("postBuild.substituteStrategy", json!("Always"), "spec.postBuild.substituteStrategy"),
-        ("sourceRef.kind", json!("Bucket"), "spec.sourceRef.kind=Bucket"),
+        ("sourceRef.kind", json!("Bucket"), "spec.sourceRef.kind \"Bucket\""),
         (
             "dependsOn",
             json!([{ "name": "a" }, { "name": "b", "readyExpr": "true" }]),
@@ -83,6 +83,23 @@ fn each_field_is_honoured_or_refused_by_name() {
     for (path, value) in honoured {
         assert_eq!(judged(path, &value), None, "{path}");
     }
+}
+
+#[test]
+fn all_unsupported_fields_are_named_at_once_with_a_remedy() {
+    let object = object(|object| {
+        object["spec"]["decryption"] = json!({ "provider": "sops" });
+        object["spec"]["force"] = json!(true);
+        object["spec"]["sourceRef"]["kind"] = json!("Bucket");
+        object["spec"]["dependsOn"] = json!([{ "name": "a", "readyExpr": "true" }]);
+    });
+    let error = validate(&object, false).unwrap_err();
+    assert_eq!(
+        plumb_status::Detail::of(&error).message,
+        "spec.decryption, spec.force, spec.sourceRef.kind \"Bucket\" and spec.dependsOn[0].readyExpr are not supported by \
+         this version of Plumb (remove spec.decryption, spec.force, spec.dependsOn[0].readyExpr; spec.sourceRef.kind: use a \
+         GitRepository)"
+    );
 }
 
 #[test]
