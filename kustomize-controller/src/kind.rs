@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use plumb_api::kustomize::{DriftMode, Kustomization, KustomizationCondition};
+use plumb_api::kustomize::{DriftMode, Kustomization, KustomizationCondition, SourceKind};
 use plumb_api::meta::{DRIFT_DETECTION, RESTORE, Reconciled as _};
 use plumb_api::source::GitRepository;
 use plumb_cluster::{NamespacedName, ObjectCache, ObjectEvent};
@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use crate::kustomization::ledger::KustomizationLedger;
 use crate::kustomization::{Context, facts, reconcile, teardown};
 use crate::references::References;
+use crate::source_ref::SourceRef;
 
 /// What an attempt may take beside waiting for health.
 const WORK_ALLOWANCE: Duration = Duration::from_mins(45);
@@ -184,14 +185,14 @@ pub fn wake_by_source(
     if old.as_deref().and_then(revision).as_ref() == Some(&now) {
         return;
     }
-    let source = NamespacedName::of(new.as_ref());
+    let source = SourceRef::new(SourceKind::GitRepository, NamespacedName::of(new.as_ref()));
     let queue: &Queue = &handle.queue;
     for user in references.users(&source) {
         let Some(object) = handle.store.get(&user) else { continue };
         let attempted = object.status.as_ref().and_then(|status| status.last_attempted_revision.as_ref());
         let done = attempted == Some(&now.0) && facts::is_ready(&object);
         if !done {
-            queue.supersede(&user, Priority::Revision, format!("GitRepository/{source}"));
+            queue.supersede(&user, Priority::Revision, source.to_string());
         }
     }
 }

@@ -11,6 +11,7 @@ mod references;
 #[cfg(test)]
 mod scenarios;
 mod schema;
+mod source_ref;
 
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};

@@ -4,14 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use plumb_api::kustomize::{Kustomization, SourceKind};
+use plumb_api::kustomize::Kustomization;
 use plumb_cluster::NamespacedName;
+
+use crate::source_ref::SourceRef;
 
 /// What a Kustomization refers to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Reference {
     Dependency(NamespacedName),
-    Repository(NamespacedName),
+    Source(SourceRef),
 }
 
 /// The references of all Kustomizations, both ways.
@@ -37,11 +39,7 @@ impl References {
                 Reference::Dependency(NamespacedName::new(dependency.namespace_in(own), &dependency.name))
             })
             .collect();
-        let source = &object.spec.source_ref;
-        if source.kind == SourceKind::GitRepository {
-            references
-                .insert(Reference::Repository(NamespacedName::new(source.namespace_in(own), &source.name)));
-        }
+        references.insert(Reference::Source(SourceRef::of(object)));
         let mut inner = self.lock();
         inner.remove(&key);
         for reference in &references {
@@ -60,9 +58,9 @@ impl References {
         self.lock().to(&Reference::Dependency(key.clone()))
     }
 
-    /// The Kustomizations that apply this GitRepository.
-    pub fn users(&self, repository: &NamespacedName) -> Vec<NamespacedName> {
-        self.lock().to(&Reference::Repository(repository.clone()))
+    /// The Kustomizations that apply this source.
+    pub fn users(&self, source: &SourceRef) -> Vec<NamespacedName> {
+        self.lock().to(&Reference::Source(source.clone()))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -89,6 +87,7 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
+    use plumb_api::kustomize::SourceKind;
     use serde_json::json;
 
     use super::*;
@@ -119,12 +118,15 @@ mod tests {
         let [a, b, c] = ["a", "b", "c"].map(|name| NamespacedName::new("apps", name));
         assert_eq!(references.dependents(&NamespacedName::new("apps", "base")), [a.clone(), c.clone()]);
         assert_eq!(references.dependents(&NamespacedName::new("infra", "base")), std::slice::from_ref(&b));
-        assert_eq!(references.users(&NamespacedName::new("apps", "web")), std::slice::from_ref(&a));
-        assert_eq!(references.users(&NamespacedName::new("flux-system", "web")), std::slice::from_ref(&b));
+        let users =
+            |kind, namespace| references.users(&SourceRef::new(kind, NamespacedName::new(namespace, "web")));
+        assert_eq!(users(SourceKind::GitRepository, "apps"), std::slice::from_ref(&a));
+        assert_eq!(users(SourceKind::GitRepository, "flux-system"), std::slice::from_ref(&b));
+        assert_eq!(users(SourceKind::Bucket, "apps"), std::slice::from_ref(&c), "the kind counts");
         references.put(&kustomization("a", json!([]), repository));
         references.remove(&b);
         assert_eq!(references.dependents(&NamespacedName::new("apps", "base")), [c]);
-        assert_eq!(references.users(&NamespacedName::new("apps", "web")), [a]);
-        assert_eq!(references.users(&NamespacedName::new("flux-system", "web")), [] as [NamespacedName; 0]);
+        assert_eq!(users(SourceKind::GitRepository, "apps"), [a]);
+        assert_eq!(users(SourceKind::GitRepository, "flux-system"), []);
     }
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use plumb_alerting::rule::{AlertId, BadPattern, Rule};
 use plumb_alerting::validate;
 use plumb_api::notification::{Alert, Provider, ProviderSpec, Receiver};
+use plumb_cluster::NamespacedName;
 use plumb_memory::Limit;
 use plumb_status::UnsupportedFields;
 
@@ -43,7 +44,7 @@ struct Known {
     rules: BTreeMap<AlertId, Arc<CompiledRule>>,
     /// None for a Provider that sets something that is not honoured: it is there, but sends nothing.
     providers: BTreeMap<ProviderId, Option<Arc<ProviderSpec>>>,
-    receivers: BTreeMap<(String, String), Arc<Receiver>>,
+    receivers: BTreeMap<NamespacedName, Arc<Receiver>>,
 }
 
 /// A Provider, as a delivery needs it.
@@ -94,9 +95,7 @@ impl Directory {
 
     /// Takes in a Receiver as it is now.
     pub fn put_receiver(&self, receiver: &Receiver) {
-        let meta = &receiver.metadata;
-        let key = (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
-        self.write().receivers.insert(key, Arc::new(receiver.clone()));
+        self.write().receivers.insert(NamespacedName::of(receiver), Arc::new(receiver.clone()));
     }
 
     /// Forgets an Alert that is gone or cannot be read.
@@ -111,7 +110,7 @@ impl Directory {
 
     /// Forgets a Receiver that is gone or cannot be read.
     pub fn drop_receiver(&self, namespace: &str, name: &str) {
-        self.write().receivers.remove(&(namespace.to_owned(), name.to_owned()));
+        self.write().receivers.remove(&NamespacedName::new(namespace, name));
     }
 
     /// All rules, by name.

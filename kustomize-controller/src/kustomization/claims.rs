@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kube::Resource as _;
-use plumb_api::kustomize::{Kustomization, SourceKind};
+use plumb_api::kustomize::Kustomization;
 use plumb_api::meta::{Artifact, KUSTOMIZE_GROUP};
 use plumb_apply::Pruned;
 use plumb_cluster::NamespacedName;
@@ -28,6 +28,7 @@ use super::error::KustomizationError;
 use super::facts::is_ready;
 use super::leaving::leaving;
 use crate::kind::Kustomizations;
+use crate::source_ref::SourceRef;
 
 /// How long rendering other Kustomizations may take, all together. One that is not rendered by then may want anything.
 const ASK_MAX: Duration = Duration::from_mins(2);
@@ -222,7 +223,8 @@ pub enum Relation {
 impl Relation {
     /// How `other` is related to `object`.
     pub fn of(object: &Kustomization, other: &Kustomization) -> Self {
-        if source(object).is_some() && source(object) == source(other) {
+        let source = SourceRef::of(object);
+        if source.git_repository().is_some() && source == SourceRef::of(other) {
             Self::SameSource
         } else if object.metadata.namespace == other.metadata.namespace {
             Self::SameNamespace
@@ -232,16 +234,9 @@ impl Relation {
     }
 }
 
-fn source(object: &Kustomization) -> Option<NamespacedName> {
-    let reference = &object.spec.source_ref;
-    let own = object.metadata.namespace.as_deref().unwrap_or_default();
-    (reference.kind == SourceKind::GitRepository)
-        .then(|| NamespacedName::new(reference.namespace_in(own), &reference.name))
-}
-
 /// The artifact that the source of a Kustomization has now.
 pub fn current_artifact(object: &Kustomization, context: &Context) -> Option<Artifact> {
-    context.repositories.get(&source(object)?)?.status.as_ref()?.artifact.clone()
+    context.repositories.get(&SourceRef::of(object).git_repository()?)?.status.as_ref()?.artifact.clone()
 }
 
 /// Whether a Kustomization has a say: not one that goes away, or that applies to another cluster.

@@ -10,6 +10,7 @@ use plumb_status::Condition;
 use plumb_status::condition::{READY, find};
 
 use super::validate::Valid;
+use crate::source_ref::SourceRef;
 
 /// What is known of the source.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +33,7 @@ pub enum DependencyState {
         /// Whether it is Ready, as of its newest generation.
         ready: bool,
         /// Its source.
-        source: NamespacedName,
+        source: SourceRef,
         /// The revision that it applied last.
         revision: Option<String>,
     },
@@ -56,7 +57,7 @@ pub fn gather(
     repositories: &ObjectCache<GitRepository>,
     others: &ObjectCache<Kustomization>,
 ) -> Facts {
-    let source = match repositories.get(&valid.source) {
+    let source = match valid.source.git_repository().and_then(|name| repositories.get(&name)) {
         None => Source::Missing,
         Some(repository) => match repository.artifact() {
             None => Source::Empty,
@@ -109,11 +110,9 @@ fn cycle(
 }
 
 fn standing(object: &Kustomization) -> DependencyState {
-    let spec = &object.spec.source_ref;
-    let own = object.metadata.namespace.as_deref().unwrap_or_default();
     DependencyState::There {
         ready: is_ready(object),
-        source: NamespacedName::new(spec.namespace_in(own), &spec.name),
+        source: SourceRef::of(object),
         revision: object.status.as_ref().and_then(|status| status.last_applied_revision.clone()),
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use kube::Api;
-use plumb_api::kustomize::{Kustomization, SourceKind};
+use plumb_api::kustomize::Kustomization;
 use plumb_api::meta::Artifact;
 use plumb_api::source::GitRepository;
 use plumb_cluster::{CallError, call};
@@ -14,6 +14,7 @@ use plumb_status::chain;
 use super::Context;
 use super::error::KustomizationError;
 use crate::kind::Kustomizations;
+use crate::source_ref::SourceRef;
 
 /// How long news that a read has shown already is awaited from the watch.
 const WATCH_LAG_MAX: Duration = Duration::from_secs(5);
@@ -69,12 +70,11 @@ async fn changed(
     if let Some(what) = moved(object, live.as_ref()) {
         return Ok(Some(Moved::Other(what)));
     }
-    let Some(artifact) = artifact.filter(|_| object.spec.source_ref.kind == SourceKind::GitRepository) else {
+    let (Some(artifact), Some(repository)) = (artifact, SourceRef::of(object).git_repository()) else {
         return Ok(None);
     };
-    let reference = &object.spec.source_ref;
-    let api: Api<GitRepository> = Api::namespaced(client.clone(), reference.namespace_in(namespace));
-    let live = call(api.get_opt(&reference.name)).await.map_err(|error| unread("its source", &error))?;
+    let api: Api<GitRepository> = Api::namespaced(client.clone(), &repository.namespace);
+    let live = call(api.get_opt(&repository.name)).await.map_err(|error| unread("its source", &error))?;
     let same = |now: &Artifact| now.revision == artifact.revision && now.digest == artifact.digest;
     Ok(match live.as_ref().and_then(GitRepository::artifact) {
         Some(now) if same(now) => None,

@@ -11,6 +11,7 @@ use plumb_manifests::ObjectId;
 use plumb_status::{UnsupportedField, UnsupportedFields};
 
 use super::error::KustomizationError;
+use crate::source_ref::SourceRef;
 
 /// The API version of a health check that names none, as Flux has it.
 const HEALTH_CHECK_API: &str = "apps/v1";
@@ -19,7 +20,7 @@ const HEALTH_CHECK_API: &str = "apps/v1";
 #[derive(Debug, Clone, PartialEq)]
 pub struct Valid {
     /// The source.
-    pub source: NamespacedName,
+    pub source: SourceRef,
     /// The source, as messages name it.
     pub source_ref: String,
     /// What must come first.
@@ -155,7 +156,7 @@ impl References<'_> {
 fn source(
     reference: &CrossNamespaceSourceReference,
     references: References<'_>,
-) -> Result<(NamespacedName, String), KustomizationError> {
+) -> Result<(SourceRef, String), KustomizationError> {
     let CrossNamespaceSourceReference { api_version: _, kind, name, namespace } = reference;
     let kind_name = kind.as_str();
     let key = references.resolve(kind_name, namespace.as_deref(), name)?;
@@ -163,7 +164,7 @@ fn source(
         Some(namespace) => format!("{kind_name}/{namespace}/{name}"),
         None => format!("{kind_name}/{name}"),
     };
-    Ok((key, text))
+    Ok((SourceRef::new(*kind, key), text))
 }
 
 fn dependencies(

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use plumb_api::kustomize::SourceKind;
 use plumb_cluster::NamespacedName;
 use plumb_manifests::Object;
 use plumb_planning::fingerprint::HashKey;
@@ -9,6 +10,7 @@ use plumb_planning::ownership::Owner;
 use serde_json::json;
 
 use super::*;
+use crate::source_ref::SourceRef;
 
 fn planned(values: &[(&str, &str)]) -> Vec<Arc<Planned>> {
     let objects = values.iter().map(|(name, value)| {
@@ -161,18 +163,19 @@ fn artifact() -> Source {
 #[test]
 fn an_attempt_waits_for_its_source_and_for_what_comes_first() {
     let valid = Valid {
-        source: NamespacedName::new("flux-system", "repo"),
+        source: SourceRef::new(SourceKind::GitRepository, NamespacedName::new("flux-system", "repo")),
         source_ref: "GitRepository/repo".into(),
         depends_on: Vec::new(),
         wait: false,
         health_checks: Vec::new(),
         mode: DriftMode::Enabled,
     };
-    let there = |ready, source: &str, revision: &str| DependencyState::There {
+    let of = |kind, ready, source: &str, revision: &str| DependencyState::There {
         ready,
-        source: NamespacedName::new("flux-system", source),
+        source: SourceRef::new(kind, NamespacedName::new("flux-system", source)),
         revision: Some(revision.to_owned()),
     };
+    let there = |ready, source: &str, revision: &str| of(SourceKind::GitRepository, ready, source, revision);
     for (facts, text) in [
         (facts(Source::Missing, None), "Source 'GitRepository/repo' not found"),
         (facts(Source::Empty, None), "Source artifact not found, retrying in 30s"),
@@ -187,6 +190,9 @@ fn an_attempt_waits_for_its_source_and_for_what_comes_first() {
     }
     assert!(ready(&facts(artifact(), Some(there(true, "repo", "main@sha1:2"))), &valid, "30s").is_ok());
     assert!(ready(&facts(artifact(), Some(there(true, "another", "main@sha1:1"))), &valid, "30s").is_ok());
+    // A source of another kind with the same name is another source: its revision is not compared.
+    let bucket = of(SourceKind::Bucket, true, "repo", "latest@sha256:1");
+    assert!(ready(&facts(artifact(), Some(bucket)), &valid, "30s").is_ok());
 }
 
 #[test]
