@@ -2,7 +2,7 @@
 //!
 //! A key counts in annotations or in labels; values are compared without case.
 
-use plumb_api::meta::{DISABLED, ENABLED, FORCE, PRUNE, RECONCILE, SSA};
+use plumb_api::meta::{DISABLED, PRUNE, RECONCILE, SSA};
 use plumb_manifests::Object;
 
 /// How an object wants to be applied.
@@ -47,11 +47,6 @@ impl Policy {
 /// Whether the object asks to be kept when it leaves Git.
 pub fn keeps_from_prune(object: &Object) -> bool {
     says(object, PRUNE, DISABLED)
-}
-
-/// Whether the object asks to be recreated where a change is not allowed in place.
-pub fn forces(object: &Object) -> bool {
-    says(object, FORCE, ENABLED)
 }
 
 fn says(object: &Object, key: &str, expected: &str) -> bool {

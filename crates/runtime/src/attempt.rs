@@ -186,7 +186,6 @@ impl<K: ReconciledKind> Driver<K> {
             reporter: self.reporter.clone(),
             recorder: self.recorder.clone(),
             clock: self.clock.clone(),
-            started: self.clock.now(),
             worker: Worker { queue: self.queue.clone(), taken: taken.clone() },
             began,
             object,

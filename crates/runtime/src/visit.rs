@@ -29,7 +29,6 @@ pub struct Visit<K: ReconciledKind> {
     pub(crate) recorder: Recorder,
     pub(crate) clock: Clock,
     pub(crate) began: Instant,
-    pub(crate) started: Timestamp,
     /// The object as the API server answered last. Held over each write, so that writes come one after the other.
     pub(crate) current: tokio::sync::Mutex<Arc<K::Object>>,
     pub(crate) worker: Worker,
@@ -89,11 +88,6 @@ impl<K: ReconciledKind> Visit<K> {
     /// Now.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
-    }
-
-    /// When the visit began.
-    pub fn started(&self) -> Timestamp {
-        self.started
     }
 
     /// How long the visit has lasted.

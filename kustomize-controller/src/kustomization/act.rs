@@ -71,6 +71,9 @@ pub async fn act(
     if plan.is_idle() && recorded == plan.desired && matches!(memory, Memory::Kept | Memory::Unverified) {
         return Ok(Receipt::Kept);
     }
+    for (id, why) in &plan.skipped {
+        tracing::debug!(object = %id, reason = %why, "object is not applied");
+    }
     let budget = budget(visit, context, APPLY_MAX);
     let attempt = context.drift.begin(&owner).await;
     if memory == Memory::Witnessed {
@@ -94,6 +97,9 @@ pub async fn act(
     let applied = execute(&context.cluster, &plan.waves, &order).await;
     visit.ledger().note_lines(applied.lines());
     let (complete, summary) = (applied.is_complete(), applied.error_summary());
+    if applied.untouched > 0 {
+        tracing::info!(kustomization = %key, objects = applied.untouched, "the apply ended before these objects were begun");
+    }
     let outcome = if complete {
         // What is applied, or put back where it is missing: the watch may not show it yet.
         let wanted = match policy.mode {

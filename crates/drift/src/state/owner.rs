@@ -27,8 +27,6 @@ pub struct DriftReport {
     pub condition: Option<Detail>,
     /// `status.drift`.
     pub drift: Option<DriftStatus>,
-    /// The objects with open drift.
-    pub open: BTreeSet<ObjectId>,
 }
 
 /// One owner.
@@ -87,7 +85,6 @@ impl OwnerState {
         Some(DriftReport {
             condition: report::condition(&self.open, now),
             drift: report::status(&self.open, self.restored.as_deref(), now),
-            open: self.open.visible(now).map(|(id, _)| id.clone()).collect(),
         })
     }
 

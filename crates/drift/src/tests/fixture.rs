@@ -115,6 +115,11 @@ impl Fixture {
         report
     }
 
+    /// How many objects drift.
+    pub fn open(&self) -> usize {
+        self.report().unwrap().drift.map_or(0, |drift| drift.entries.len())
+    }
+
     pub fn is_known(&self) -> bool {
         self.drift.is_known(&owner())
     }
