@@ -10,7 +10,7 @@ use plumb_apply::{ApplyOptions, ObjectChange, execute, prune};
 use plumb_cluster::Budget;
 use plumb_drift::state::{DriftPolicy, Input, Managed, OwnerRef};
 use plumb_manifests::ObjectId;
-use plumb_planning::plan::Planned;
+use plumb_planning::plan::{Plan, Planned};
 use plumb_runtime::{Priority, Visit};
 use plumb_status::{EventDraft, Reason, chain};
 use tokio::time::Instant;
@@ -71,9 +71,7 @@ pub async fn act(
     if plan.is_idle() && recorded == plan.desired && matches!(memory, Memory::Kept | Memory::Unverified) {
         return Ok(Receipt::Kept);
     }
-    for (id, why) in &plan.skipped {
-        tracing::debug!(object = %id, reason = %why, "object is not applied");
-    }
+    log_skipped(&plan);
     let budget = budget(visit, context, APPLY_MAX);
     let attempt = context.drift.begin(&owner).await;
     if memory == Memory::Witnessed {
@@ -124,6 +122,12 @@ pub async fn act(
         Pruning::Superseded => Ok(Receipt::Superseded),
         Pruning::Done if visit.ledger().has_changed() => Ok(Receipt::Changed),
         Pruning::Done => Ok(Receipt::Kept),
+    }
+}
+
+fn log_skipped(plan: &Plan) {
+    for (id, why) in &plan.skipped {
+        tracing::debug!(object = %id, reason = %why, "object is not applied");
     }
 }
 
