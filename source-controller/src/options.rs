@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_honoured_is_named() {
+    fn unsupported_flags_are_named() {
         for flag in ["--helm-cache-max-size=5", "--artifact-digest-algo=sha512", "--ssh-kex-algos=a,b"] {
             let refused = parse(&[flag]).validate().unwrap_err();
             assert!(refused.to_string().contains(flag), "{refused}");

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_are_chosen_by_name_in_the_order_that_is_asked() {
+    fn steps_are_chosen_by_name_in_the_requested_order() {
         assert_eq!(names(None, None).unwrap().len(), STEPS.len());
         assert_eq!(names(Some("tidy, fmt"), None).unwrap(), ["tidy", "fmt"]);
     }
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_step_is_refused_with_those_there_are() {
+    fn an_unknown_step_is_rejected_with_those_there_are() {
         let refused = names(Some("fmt,lint"), None).unwrap_err().to_string();
         assert!(refused.starts_with("no step \"lint\"; there are: fmt, layers"), "{refused}");
     }

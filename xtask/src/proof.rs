@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn files_with_unknown_fields_are_refused() {
+    fn files_with_unknown_fields_are_rejected() {
         let mut proof = Proof::default();
         assert!(
             proof

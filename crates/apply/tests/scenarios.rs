@@ -138,7 +138,7 @@ fn names(applied: &Applied) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_refused_object_lets_its_wave_finish_stops_later_waves_and_all_errors_are_listed() {
+async fn a_rejected_object_lets_its_wave_finish_stops_later_waves_and_all_errors_are_listed() {
     let api = api();
     api.on("PATCH", &format!("{MAPS}/b"), Response::invalid("data.a: must be a number"));
     api.on(
@@ -160,7 +160,7 @@ async fn a_refused_object_lets_its_wave_finish_stops_later_waves_and_all_errors_
 }
 
 #[tokio::test]
-async fn what_is_refused_for_its_content_changes_nothing() {
+async fn an_object_rejected_for_its_content_changes_nothing() {
     let api = api();
     api.on("PATCH", &format!("{MAPS}/a"), Response::invalid("data.a: must be a number"));
     // A live object in which something could be taken for an obstruction.
@@ -190,7 +190,7 @@ async fn one_object_that_needs_nothing_more_costs_one_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_conflict_is_tried_again_and_given_up_in_the_end() {
+async fn a_conflict_is_retried_a_bounded_number_of_times() {
     let api = api();
     api.once("PATCH", &format!("{MAPS}/a"), Response::conflict("modified meanwhile"));
     assert!(apply(&api, vec![map("a")]).await.is_complete());
@@ -202,7 +202,7 @@ async fn a_conflict_is_tried_again_and_given_up_in_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_busy_server_is_given_the_time_that_it_asks_for() {
+async fn retry_after_of_a_busy_server_is_respected() {
     let api = api();
     let busy = json!({
         "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "TooManyRequests", "code": 429,
@@ -272,7 +272,7 @@ async fn an_unknown_kind_and_a_missing_namespace_are_named() {
 }
 
 #[tokio::test]
-async fn what_the_server_says_about_a_secret_is_withheld() {
+async fn server_messages_about_a_secret_are_withheld() {
     let api = api();
     api.on(
         "PATCH",
@@ -322,7 +322,7 @@ async fn what_another_tool_left_becomes_ours_and_goes_with_a_second_apply() {
 }
 
 #[tokio::test]
-async fn a_write_over_evidence_is_bound_to_its_version_and_a_conflict_comes_back_at_once() {
+async fn a_write_over_evidence_is_bound_to_its_version_and_a_conflict_is_returned_at_once() {
     let api = api();
     let planned = planned(vec![map("a")]).remove(0);
     let seen = object(live(map("a").value()));
@@ -486,7 +486,7 @@ async fn an_object_that_changed_is_looked_at_again_before_it_is_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deletion_that_fails_does_not_stop_the_others_and_stays_in_the_inventory() {
+async fn a_failed_deletion_does_not_stop_the_others_and_stays_in_the_inventory() {
     let api = api();
     for name in ["a", "b"] {
         api.on("GET", &format!("{MAPS}/{name}"), Response::ok(found(name, "apps", "7")));
@@ -655,7 +655,7 @@ async fn what_is_not_there_yet_is_waited_for_and_a_stop_is_no_complaint() {
 }
 
 #[tokio::test]
-async fn what_is_kept_of_an_answer_holds_no_content() {
+async fn the_stored_part_of_a_response_has_no_content() {
     let api = api();
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "login", "namespace": "prod", "annotations": {"note": "hunter2"}},
@@ -697,7 +697,7 @@ async fn a_write_that_is_rejected_never_leads_to_a_deletion() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_that_is_never_answered_is_named_and_the_others_of_its_wave_are_applied() {
+async fn an_object_without_a_response_is_named_and_the_others_of_its_wave_are_applied() {
     let api = api();
     api.on("PATCH", &format!("{MAPS}/stuck"), Response::silence());
     let plan = plan(vec![map("a"), map("stuck"), map("z")]);
@@ -754,7 +754,7 @@ async fn a_wait_has_no_more_watches_than_its_limit_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn healthy_objects_make_room_for_the_next_at_once() {
+async fn healthy_objects_free_their_slot_at_once() {
     let namespaces = 2 * WATCHES_MAX + 9;
     let api = deployments(namespaces);
     let settled = settled_in(&api, namespaces, Duration::from_secs(5)).await;

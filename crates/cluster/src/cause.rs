@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_that_each_layer_repeats_is_said_once() {
+    fn a_cause_that_each_layer_repeats_is_printed_once() {
         for (texts, expect) in [
             (
                 &[
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_its_message_and_never_the_debug_form_of_a_type() {
+    fn a_rejection_is_its_message_and_never_the_debug_form_of_a_type() {
         let mut status = kube::core::Status::failure("buckets is forbidden", "Forbidden").with_code(403);
         assert_eq!(cause(&kube::Error::Api(status.clone().boxed())), "buckets is forbidden");
         status.message.clear();

@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_object_reason_and_cause() {
+    fn a_rejection_names_object_reason_and_cause() {
         let refusal = read(422, &status("Invalid", "spec.replicas: must be positive", &json!({})), false);
         assert_eq!(
             failure(refusal),
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_says_about_a_secret_is_withheld() {
+    fn server_messages_about_a_secret_are_withheld() {
         let cause = json!({"causes": [{"message": "Invalid value: \"hunter2\""}]});
         let refusal = read(422, &status("Invalid", "data: Invalid value: \"hunter2\"", &cause), true);
         assert!(!format!("{refusal:?} {refusal}").contains("hunter2"));
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_404_tells_what_is_absent() {
+    fn a_404_names_what_is_absent() {
         let object =
             status("NotFound", "configmaps \"a\" not found", &json!({"name": "a", "kind": "configmaps"}));
         let namespace =
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_refusal_of_the_authorizer_asks_to_grant_access() {
+    fn only_a_rejection_by_the_authorizer_suggests_to_grant_access() {
         let hint = |message: &str, confidential| {
             read(403, &status("Forbidden", message, &json!({})), confidential).hint()
         };

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_cannot_be_read_is_hidden_until_it_can_and_its_deletion_is_told() {
+    fn an_unreadable_object_is_hidden_until_it_can_be_read_and_its_deletion_is_reported() {
         let store = ObjectCache::default();
         let key = NamespacedName::new("apps", "settings");
         store.note_unreadable(&key);
@@ -214,14 +214,14 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_was_made_anew_replaces_the_old_one() {
+    fn a_recreated_object_replaces_the_old_one() {
         let store = ObjectCache::default();
         store.put(map("9", "a"));
         assert!(store.put(map("3", "b")).is_some());
     }
 
     #[tokio::test]
-    async fn whoever_waits_hears_when_all_is_known() {
+    async fn waiters_are_notified_when_the_cache_is_complete() {
         let store = ObjectCache::<ConfigMap>::default();
         let waiting = tokio::spawn({
             let store = store.clone();

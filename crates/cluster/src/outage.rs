@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_end_of_an_outage_is_told_once() {
+    async fn the_end_of_an_outage_is_reported_once() {
         let mut fixture = Fixture::new();
         fixture.ask(200).await;
         fixture.ask(503).await;
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn short_failures_and_answers_that_refuse_are_no_outage() {
+    async fn short_failures_and_error_responses_are_no_outage() {
         let mut fixture = Fixture::new();
         for code in [503, 200, 403, 500, 429] {
             fixture.ask(code).await;
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_that_fails_while_others_are_answered_is_no_outage() {
+    async fn a_request_that_fails_while_others_get_responses_is_no_outage() {
         let outages = Outages::default();
         let mut ends = outages.ends();
         let began = Instant::now();
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_to_a_request_from_before_the_outage_does_not_end_it() {
+    async fn a_response_to_a_request_from_before_the_outage_does_not_end_it() {
         let outages = Outages::default();
         let mut ends = outages.ends();
         let early = Instant::now();

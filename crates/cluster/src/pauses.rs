@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_is_away_is_asked_more_often_than_one_that_refuses() {
+    async fn an_unreachable_server_is_retried_more_often_than_one_that_rejects() {
         for (error, longest) in [
             (answered(403), REFUSED.max),
             (answered(404), REFUSED.max),

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_fields_come_in_one_order() {
+    fn invalid_fields_are_sorted() {
         let [b, a] =
             [("spec.b", "Required value"), ("spec.a", "Invalid value: \"x, y\": must be one, not two")];
         one_text(
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_the_schema_does_not_know_come_in_one_order() {
+    fn fields_unknown_to_the_schema_are_sorted() {
         let text = "failed to create typed patch object (prod/web; apps/v1, Kind=Deployment): errors:\n";
         let [one, other] =
             ["  .spec.a: field not declared in schema", "  .spec.b: field not declared in schema"];
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn policies_that_deny_come_in_one_order_and_other_lines_stay() {
+    fn policies_that_deny_are_sorted_and_other_lines_keep_their_order() {
         let text = "admission webhook \"policy.example.com\" denied the request: ";
         let of = |lines: &str| format!("{text}{lines}");
         one_text([&of("[b] no\n[a] no"), &of("[a] no\n[b] no")], [&[], &[]], &of("[a] no\n[b] no"));

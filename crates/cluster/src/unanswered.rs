@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_write_is_open_until_the_server_has_given_up_and_remembered_until_it_is_verified() {
+    async fn a_write_is_open_until_the_server_timed_out_and_recorded_until_it_is_verified() {
         let (unanswered, id) =
             (Unanswered::default(), ObjectId::parse_inventory("prod_a__ConfigMap").unwrap());
         drop(unanswered.sending(&id, Effect::Applies, Duration::from_secs(10)));
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_nobody_looks_after_is_forgotten() {
+    async fn unused_entries_are_dropped() {
         let (unanswered, id) =
             (Unanswered::default(), ObjectId::parse_inventory("prod_a__ConfigMap").unwrap());
         drop(unanswered.sending(&id, Effect::Applies, Duration::from_secs(10)));

@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_list_that_fails_is_not_asked_again_at_once() {
+    async fn a_failed_list_is_not_retried_at_once() {
         let api = Scenario::new();
         api.on("GET", MAPS, Response::status(503, "ServiceUnavailable", "away"));
         let mut events = watch(api.client(), &Outages::default());
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_an_outage_a_watch_goes_on_at_once() {
+    async fn after_an_outage_a_watch_continues_at_once() {
         let api = Scenario::new();
         api.on("GET", MAPS, Response::status(503, "ServiceUnavailable", "away"));
         api.on("GET", "/version", Response::ok(serde_json::json!({})));

@@ -31,7 +31,7 @@ fn reasons(said: &[(Reason, String)]) -> Vec<Reason> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_edit_is_put_back_at_once_and_told_with_its_author() {
+async fn an_edit_is_corrected_at_once_and_reported_with_its_author() {
     let fixture = Fixture::enabled(&["settings"]).await;
     fixture.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(MOMENT).await;
@@ -119,7 +119,7 @@ async fn what_a_relist_does_not_show_is_recreated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_objects_within_a_second_are_told_in_one_event() {
+async fn many_objects_within_a_second_are_reported_in_one_event() {
     let names: Vec<String> = (0..40).map(|number| format!("settings{number:02}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let fixture = Fixture::enabled(&names).await;
@@ -147,7 +147,7 @@ async fn looks_at_one_object_are_joined_to_one_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_written_while_an_attempt_holds_the_pen() {
+async fn nothing_is_written_while_an_attempt_holds_the_lock() {
     let fixture = Fixture::enabled(&["settings"]).await;
     let attempt = fixture.begin().await;
     fixture.api.edit("settings", "a", "2", "kubectl-edit");
@@ -174,7 +174,7 @@ async fn an_attempt_waits_for_the_correction_in_flight() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn contention_over_a_field_is_slowed_down_and_told_when_it_begins_and_when_it_ends() {
+async fn contention_over_a_field_backs_off_and_is_reported_when_it_begins_and_ends() {
     let fixture = Fixture::enabled(&["settings"]).await;
     for number in 0..60 {
         fixture.api.edit("settings", "a", &format!("x{number}"), "stubborn");
@@ -224,7 +224,7 @@ async fn contention_over_one_field_is_no_cover_for_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_revision_tells_what_it_overwrote() {
+async fn a_new_revision_reports_what_it_overwrote() {
     let fixture = Fixture::with(&["settings"], DriftMode::Warn, false).await;
     fixture.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(MOMENT).await;
@@ -236,7 +236,7 @@ async fn a_new_revision_tells_what_it_overwrote() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_desk_ends_with_the_process_and_lets_go_of_what_is_forgotten() {
+async fn the_drift_loop_ends_with_the_process_and_releases_deleted_owners() {
     let fixture = Fixture::enabled(&["settings"]).await;
     fixture.forget();
     fixture.api.edit("settings", "a", "2", "kubectl-edit");

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_refused() {
+    fn everything_else_is_rejected() {
         for (url, text) in [
             ("http://source-controller.other.svc.cluster.local./x", "not allowed"),
             ("http://source-controller.flux-system.evil.com/x", "not allowed"),
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_resolver_knows_the_cluster_domain() {
+    fn the_resolver_resolves_the_cluster_domain() {
         let domains =
             cluster_domains("nameserver 10.0.0.1\nsearch flux-system.svc.corp.lan svc.corp.lan corp.lan\n");
         assert_eq!(domains, BTreeSet::from(["corp.lan".to_owned()]));

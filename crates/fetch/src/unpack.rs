@@ -283,7 +283,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn files_and_executable_bits_are_kept() {
+    fn files_and_executable_bits_are_preserved() {
         let tree =
             unpack(&archive(&[("./a/b.yaml", b"x", 0o600), ("run.sh", b"y", 0o700)]), &UnpackLimits::DEFAULT)
                 .unwrap();
@@ -293,7 +293,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_path_that_leads_out_refuses_the_archive() {
+    fn a_path_that_leads_out_rejects_the_archive() {
         for bad in ["../x", "a/../../x", "/etc/passwd", "a/../b"] {
             let error = unpack(&archive(&[(bad, b"x", 0o600)]), &UnpackLimits::DEFAULT).unwrap_err();
             assert!(matches!(error, UnpackError::Path { .. }), "{bad}: {error:?}");
@@ -364,14 +364,14 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_stands_behind_a_link_is_a_file_of_the_tree() {
+    fn the_target_of_a_link_is_a_file_of_the_tree() {
         let link = raw("d", tar::EntryType::Symlink, 0, b"");
         let below = raw("d/x", tar::EntryType::Regular, 1, b"x");
         assert_eq!(names(&[link, below]).unwrap(), ["d/x"]);
     }
 
     #[test]
-    fn of_equal_names_the_later_stays_and_a_file_is_no_directory() {
+    fn of_equal_names_the_later_wins_and_a_file_is_no_directory() {
         let one = raw("a", tar::EntryType::Regular, 1, b"1");
         let two = raw("a", tar::EntryType::Regular, 1, b"2");
         assert_eq!(names(&[one, two]).unwrap(), ["a"]);
@@ -381,7 +381,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn each_limit_is_kept() {
+    fn each_limit_is_enforced() {
         let zeros = vec![0u8; 4 << 20];
         let bomb = archive(&[("zeros", &zeros, 0o600)]);
         let base = UnpackLimits::DEFAULT;
@@ -404,7 +404,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_damaged_archive_is_refused_wherever_the_damage_is() {
+    fn a_damaged_archive_is_rejected_wherever_the_damage_is() {
         let whole = archive(&[("a", &[7u8; 5000], 0o600)]);
         for length in [0, 1, 10, whole.len() / 2, whole.len() - 1] {
             assert!(unpack(&whole[..length], &UnpackLimits::DEFAULT).is_err(), "{length}");

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_hold_while_nothing_is_said() {
+    fn defaults_apply_where_nothing_is_set() {
         for ignore in [rules(&[], None), rules(&[("", "# only a comment\n\n")], Some("\n"))] {
             check(&ignore, "a.png", true);
             check(&ignore, "deep/.sops.yaml", true);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_speaks_for_its_own_directory_and_the_field_wins() {
+    fn an_ignore_file_applies_to_its_own_directory_and_the_field_wins() {
         let ignore = rules(&[("apps", "/x.yaml"), ("", "keep.yaml")], Some("!/keep.yaml"));
         check(&ignore, "apps/x.yaml", true);
         check(&ignore, "x.yaml", false);

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn parse_refuses_every_way_out() {
+    fn parse_rejects_every_path_that_leaves_the_root() {
         for bad in ["/", "/a", "..", "a/../b", "./a", "a//b", "a/", "a/..", "a\0b"] {
             assert!(RelPath::parse(bad).is_err(), "{bad:?}");
         }

@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_kept() {
+    fn limits_are_enforced() {
         let limits = TreeLimits { entries_max: 4, bytes_max: 10, file_bytes_max: 6, depth_max: 2 };
         let mut builder = MemoryTree::builder(limits);
         assert!(matches!(add(&mut builder, "a", "1234567"), Err(TreeError::FileTooLarge { .. })));

@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_operation_ends_at_its_deadline_or_when_its_caller_is_gone() {
+    fn an_operation_ends_at_its_deadline_or_when_its_caller_is_dropped() {
         let open = Bounds::new("fetch from", "http://x".into(), Duration::from_mins(1));
         open.check().unwrap();
         drop(InterruptOnDrop(open.interrupt.clone()));

@@ -259,13 +259,13 @@ mod tests {
     }
 
     #[test]
-    fn pre_releases_only_where_asked_for() {
+    fn pre_releases_only_where_requested() {
         check(">=1.0.0-0", &["1.0.0-rc.1", "1.0.0", "2.0.0-alpha"], &["0.9.0"]);
         check("^1.0.0-rc.1", &["1.0.0-rc.2", "1.1.0"], &["1.0.0-alpha"]);
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn invalid_texts_are_rejected() {
         for bad in ["", "||", "1 ||", "a.b.c", ">>1", "1.2.3.4", "1..2", "-1", ">=", &"1 ".repeat(1000)] {
             assert!(Constraint::parse(bad).is_err(), "{bad:?}");
         }

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn locks_temporary_files_and_half_packs_are_cleared_and_the_rest_stays() {
+    fn locks_temporary_files_and_half_packs_are_deleted_and_the_rest_stays() {
         let root = tempfile::tempdir().unwrap();
         let write = |names: &[&str]| {
             for name in names {

@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_for_a_mirror_leaves_when_nobody_waits_for_them() {
+    fn a_waiter_for_a_mirror_leaves_the_queue_when_its_caller_is_dropped() {
         let root = tempfile::tempdir().unwrap();
         let mirrors = Mirrors::open(root.path()).unwrap();
         let _first = held(&mirrors, "a").unwrap();

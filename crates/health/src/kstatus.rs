@@ -67,19 +67,19 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_says_nothing_is_current() {
+    fn an_object_without_status_is_current() {
         check(json!({}), json!(null), Status::Current);
         check(json!({"generation": 2}), json!({}), Status::Current);
     }
 
     #[test]
-    fn an_object_being_deleted_is_terminating_whatever_else_it_says() {
+    fn an_object_being_deleted_is_terminating_whatever_its_status() {
         let stalled = json!({"conditions": [condition("Stalled", "True")]});
         check(json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}), stalled, Status::Terminating);
     }
 
     #[test]
-    fn a_generation_that_nobody_observed_is_in_progress() {
+    fn a_generation_that_no_controller_observed_is_in_progress() {
         check(json!({"generation": 2}), json!({"observedGeneration": 1}), Status::InProgress);
         check(json!({"generation": 2}), json!({"observedGeneration": 2}), Status::Current);
         let stale = json!({"observedGeneration": 1, "conditions": [condition("Stalled", "True")]});

@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_maps_are_made_only_where_asked() {
+    fn missing_maps_are_created_only_where_requested() {
         check("a/b", true, Make::Scalar, json!({}), &json!({"a": {"b": "new"}}));
         check("a/b", true, Make::Scalar, json!({"a": null}), &json!({"a": {"b": "new"}}));
         check("a/b", true, Make::Nothing, json!({}), &json!({}));

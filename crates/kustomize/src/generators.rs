@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_literal_is_not_repeated() {
+    fn a_rejected_literal_is_not_repeated() {
         assert!(!parse_literal("secret").unwrap_err().to_string().contains("secret"));
     }
 

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn items_of_lists_stand_behind_all_other_documents() {
+    fn items_of_lists_come_after_all_other_documents() {
         let text =
             "kind: List\nitems:\n- kind: A\n  metadata: {name: a}\n---\nkind: B\nmetadata: {name: b}\n";
         assert_eq!(names(text), ["b", "a"]);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_without_a_name_are_refused_with_their_line() {
+    fn objects_without_a_name_are_rejected_with_their_line() {
         let file = RelPath::parse("dir/a.yaml").unwrap();
         let refuse = |text: &str| resources(text, &file, &Limits::default()).unwrap_err().to_string();
         assert_eq!(

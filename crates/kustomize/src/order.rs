@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_that_is_none_is_refused() {
+    fn an_unknown_order_is_rejected() {
         let options = SortOptions { order: "random".to_owned(), legacy_sort_options: None };
         assert!(sort(&mut [], Some(&options)).is_err());
     }

@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_refused_with_its_field() {
+    fn a_field_that_cannot_be_written_is_rejected_by_name() {
         let refuse = |value: Node| {
             let mut node = Node::Object(Map::from_iter([(Text::from("a"), value)]));
             print(&mut node).unwrap_err().to_string()

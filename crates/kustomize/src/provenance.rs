@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn trails_are_kept_whether_or_not_annotations_are_asked_for() {
+    fn origins_are_recorded_with_and_without_annotations() {
         let notes = notes("", &[]);
         let mut set = set_of_one();
         for kind in ["PatchTransformer", "PrefixTransformer"] {
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn an_annotation_of_another_form_is_refused() {
+    fn an_annotation_of_another_form_is_rejected() {
         let notes = notes("", &["originAnnotations"]);
         let mut set = set_of_one();
         set.iter_mut().for_each(|resource| {

@@ -346,13 +346,13 @@ mod tests {
     }
 
     #[test]
-    fn a_name_means_the_object_in_the_same_namespace() {
+    fn a_name_refers_to_the_object_in_the_same_namespace() {
         let expect = json!([{"configMap": {"name": "p-c"}}, {"configMap": {"name": "other"}}]);
         assert_eq!(updated("a"), expect);
     }
 
     #[test]
-    fn a_name_that_means_nothing_in_its_namespace_stays() {
+    fn a_name_that_refers_to_nothing_in_its_namespace_is_unchanged() {
         let expect = json!([{"configMap": {"name": "c"}}, {"configMap": {"name": "other"}}]);
         assert_eq!(updated("elsewhere"), expect);
     }

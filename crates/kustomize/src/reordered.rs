@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_which_item_it_means_or_changes_the_positions_itself_is_no_surprise() {
+    fn no_warning_for_a_patch_that_tests_its_item_or_changes_the_positions_itself() {
         check(&[(Touch::Test, "/spec/c/0/name"), (Touch::Use, "/spec/c/0/image")], 0);
         check(&[(Touch::Insert, "/spec/c/-")], 0);
         check(&[(Touch::Insert, "/spec/c/0"), (Touch::Use, "/spec/c/1/image")], 0);

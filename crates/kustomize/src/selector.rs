@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn selectors_that_are_none_are_refused() {
+    fn invalid_selectors_are_rejected() {
         for selector in ["a b", "in (x)", "a=b=c", "a in x", ",a"] {
             assert!(requirements(selector).is_err(), "{selector}");
         }

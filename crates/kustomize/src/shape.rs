@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn other_fields_and_other_types_are_refused_by_name() {
+    fn other_fields_and_other_types_are_rejected_by_name() {
         refuse(json!({"odd": null}), "json: unknown field \"odd\"");
         refuse(json!({"items": [{}, {"odd": null}]}), "json: unknown field \"odd\" in items[1]");
         let into = "json: cannot unmarshal";

@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn dollars_are_escaped_by_dollars_and_the_unknown_stays() {
+    fn dollars_are_escaped_by_dollars_and_unknown_variables_are_unchanged() {
         check("$$(V)", &json!("$(V)"));
         check("$$$(V) $$ $", &json!("$value $ $"));
         check("$(U) $(V $V $()", &json!("$(U) $(V $V $()"));

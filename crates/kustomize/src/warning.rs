@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn warnings_are_kept_once_bounded_and_the_rest_is_counted() {
+    fn warnings_are_recorded_once_bounded_and_the_rest_is_counted() {
         let warnings = Warnings::default();
         let file = RelPath::parse("a/kustomization.yaml").unwrap();
         warnings.enter(Origin { file, ..Origin::default() });
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_the_caller_added_stands_in_the_place_of_the_file() {
+    fn a_field_that_the_caller_added_has_the_position_in_the_file() {
         let warnings = Warnings::default();
         warnings
             .within("patches[3]", "spec.patches[0]", || warnings.silent("x".repeat(2 * WARNING_BYTES_MAX)));

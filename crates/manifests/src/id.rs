@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_with_parts_missing_are_refused() {
+    fn ids_with_parts_missing_are_rejected() {
         for text in ["", "a", "a_b", "a_b_c", "___", "a__b_"] {
             assert!(ObjectId::parse_inventory(text).is_err(), "{text}");
         }

@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn other_kinds_are_left_alone() {
+    fn other_kinds_are_unchanged() {
         let object = json!({"kind": "ConfigMap", "data": {"a": "x"}});
         assert_eq!(hide(&object), object);
     }

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_without_kind_or_name_is_refused_by_field() {
+    fn an_object_without_kind_or_name_is_rejected_by_field() {
         let refuse = |value| Object::new(value).unwrap_err().to_string();
         assert_eq!(refuse(json!(1)), "not a map but a number");
         assert_eq!(refuse(json!({"metadata": {"name": "n"}})), "missing kind");

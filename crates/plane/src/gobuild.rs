@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn progress_is_told_while_the_compiler_prints_nothing() {
+    fn progress_is_reported_while_the_compiler_prints_nothing() {
         let told = std::cell::Cell::new(0);
         let (mut command, every) = (Command::new("/bin/sh"), Duration::from_millis(1));
         // It goes on only when something was told meanwhile.

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_is_bound_then_made_ready_then_left_alone() {
+    fn a_pod_is_bound_then_made_ready_then_unchanged() {
         check(json!({"metadata": {"name": "a"}}), Some(Act::Bind));
         check(json!({"spec": {"nodeName": NAME, "containers": []}}), Some(Act::Ready));
         check(json!({"spec": {"nodeName": NAME, "containers": []}, "status": {"phase": "Running"}}), None);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_of_a_job_completes_and_a_deleted_one_is_let_go() {
+    fn a_pod_of_a_job_completes_and_a_deleted_one_is_finalized() {
         let owner = json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "1"}]);
         check(
             json!({"metadata": {"ownerReferences": owner}, "spec": {"nodeName": NAME, "containers": []}}),

@@ -392,7 +392,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_that_is_not_tested_is_said_to_be_so() {
+    fn a_version_that_is_not_tested_is_reported() {
         assert_eq!(found("v1.36.3"), "Kubernetes v1.36.3");
         assert_eq!(found("v1.37.2"), "Kubernetes v1.37.2");
         let newer = found("v1.99.0-rc.1+build");

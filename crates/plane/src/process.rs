@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_outlives_the_thread_that_asked_for_it() {
+    fn a_child_outlives_the_thread_that_spawned_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_owned();
         let mut process = thread::spawn(move || sleeper(&path)).join().unwrap();
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_child_is_gone() {
+    fn a_dropped_child_is_terminated() {
         let folder = tempfile::tempdir().unwrap();
         let process = sleeper(folder.path());
         let id = process.id();

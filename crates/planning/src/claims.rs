@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_another_kustomization_wants_is_claimed() {
+    fn an_object_in_the_desired_set_of_another_kustomization_is_claimed() {
         let claimed = Some("OTHER contains it");
         check(&["prod_a__ConfigMap"], "prod_a__ConfigMap", claimed);
         check(&["prod_a__ConfigMap"], "test_a__ConfigMap", None);
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_by_the_kustomization_itself_keeps_its_namespace() {
+    fn an_object_that_stays_keeps_its_namespace() {
         let mut claims = Claims::default();
         assert_eq!(said(&claims, "_prod__Namespace"), None);
         claims.keep(&id("prod_a__ConfigMap"));
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn in_doubt_everything_is_kept_and_a_known_claim_is_named_first() {
+    fn in_doubt_nothing_is_pruned_and_a_known_claim_is_named_first() {
         let nothing: [&ObjectId; 0] = [];
         let broken = other(&["prod_a__ConfigMap"], Some("it cannot be built"));
         let candidates = [id("prod_a__ConfigMap"), id("prod_b__ConfigMap")];
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_of_which_nobody_was_asked_is_not_deleted() {
+    fn an_object_whose_claims_were_not_read_is_not_deleted() {
         let nothing: [&ObjectId; 0] = [];
         let claims = Claims::new(ClaimFilter::of([&id("prod_a__ConfigMap")]), [], nothing);
         assert_eq!(said(&claims, "prod_a__ConfigMap"), None);

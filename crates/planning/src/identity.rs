@@ -232,14 +232,14 @@ mod tests {
     }
 
     #[test]
-    fn a_definition_in_the_set_tells_the_scope_before_it_is_applied() {
+    fn a_definition_in_the_set_gives_the_scope_before_it_is_applied() {
         let set = vec![definition("Cluster"), gate("apps", "g1")];
         let ids = ["_g1_net.test_Gate", "_gates.net.test_apiextensions.k8s.io_CustomResourceDefinition"];
         check(set, &["apps_g1_net.test_Gate"], Scopes::default(), &ids, &[]);
     }
 
     #[test]
-    fn what_the_server_serves_counts_before_what_a_definition_in_the_set_says() {
+    fn the_discovered_scope_wins_over_a_definition_in_the_set() {
         let set = vec![definition("Cluster"), gate("apps", "g1")];
         let ids = ["_gates.net.test_apiextensions.k8s.io_CustomResourceDefinition", "apps_g1_net.test_Gate"];
         let live = served(Scope::Namespaced);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_serves_the_kind_the_inventory_tells_its_scope() {
+    fn the_inventory_gives_the_scope_of_a_kind_that_is_not_served() {
         let recorded = ["_g1_net.test_Gate"];
         check(vec![gate("apps", "g1")], &recorded, Scopes::default(), &["_g1_net.test_Gate"], &[]);
         let live = Scopes::default();
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn only_kinds_that_are_not_built_in_are_asked_for() {
+    fn only_kinds_that_are_not_built_in_are_discovered() {
         let set = vec![gate("apps", "g1"), role("r"), definition("Cluster")];
         let planned = plan::prepare(set, &owner(), &key()).unwrap();
         let recorded = before(&["x_a_example.com_Widget", "_b_example.com_Thing", "x_c__ConfigMap"]);

@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_completed_stays_as_it_is() {
+    fn a_complete_object_is_unchanged() {
         for input in INPUTS.lines() {
             let mut once = object(input);
             complete(&mut once);
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_no_type_knows_survives() {
+    fn a_field_unknown_to_the_types_is_preserved() {
         let mut pod = object(
             r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"new": false, "hostNetwork": false}}"#,
         );

@@ -161,7 +161,7 @@ fn an_empty_directory_renders_nothing() {
 }
 
 #[test]
-fn a_kustomization_that_says_nothing_renders_nothing() {
+fn an_empty_kustomization_renders_nothing() {
     check(&[("kustomization.yaml", "kind: Kustomization\n")], &RenderSpec::default(), "");
     check(&[("kustomization.yaml", "")], &RenderSpec::default(), "");
 }
@@ -278,7 +278,7 @@ fn failures_name_object_file_and_variable_but_no_value() {
 }
 
 #[test]
-fn paths_that_lead_nowhere_are_refused() {
+fn missing_paths_are_rejected() {
     for (path, why) in [
         ("./gone", "no such directory in the source; \"./\" has the directories clusters"),
         ("a.yaml", "it is a file"),
@@ -361,7 +361,7 @@ fn variables_are_listed_with_their_objects_and_with_what_is_missing() {
 }
 
 #[test]
-fn texts_that_a_substitution_turns_into_something_else_are_known_by_field_and_variable() {
+fn texts_that_a_substitution_turns_into_another_type_are_named_by_field_and_variable() {
     let file = "apiVersion: v1\nkind: A\nmetadata:\n  name: a\ndata:\n  n: '${n}'\n  t: ${t}\n  list: [{env: '${n}'}]\n";
     let result = rendered(&[("a.yaml", file)], &substituting(&[("n", "5"), ("t", "text")])).unwrap();
     let retyped = |field: &str| Retyped {
@@ -377,7 +377,7 @@ fn texts_that_a_substitution_turns_into_something_else_are_known_by_field_and_va
 }
 
 #[test]
-fn broken_manifests_are_refused_with_file_and_line() {
+fn broken_manifests_are_rejected_with_file_and_line() {
     refuse(
         &[("a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {}\n")],
         &RenderSpec::default(),
@@ -416,7 +416,7 @@ fn an_encrypted_secret_is_not_rendered() {
 }
 
 #[test]
-fn two_objects_that_substitution_makes_one_are_refused() {
+fn two_objects_that_substitution_makes_one_are_rejected() {
     let twice = [
         ("a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: ${v}\n"),
         ("b.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: x\n"),

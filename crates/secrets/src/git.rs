@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn halves_are_refused() {
+    fn incomplete_credentials_are_rejected() {
         for (keys, expect) in [
             (&[("password", "pw")][..], "'username'"),
             (&[("tls.crt", "c")], "'tls.key'"),

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_headers_are_refused_without_quoting_them() {
+    fn bad_headers_are_rejected_without_quoting_them() {
         let error = ProviderSecret::from_content(&content(&[("headers", "- s3cret\n- list")])).err().unwrap();
         assert!(error.to_string().contains("'headers'") && !error.to_string().contains("s3cret"), "{error}");
     }

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_locks_files_are_written_and_their_age_tells_who_left_them() {
+    fn without_locks_files_are_written_and_stale_ones_are_found_by_age() {
         let unsupported = || Err(TryLockError::Error(io::ErrorKind::Unsupported.into()));
         marked(unsupported()).unwrap();
         marked(Err(TryLockError::WouldBlock)).unwrap_err();

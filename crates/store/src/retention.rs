@@ -47,14 +47,14 @@ mod tests {
     }
 
     #[test]
-    fn old_files_go_and_the_current_one_stays() {
+    fn expired_files_are_deleted_and_the_current_one_stays() {
         check(&[("a", 500), ("b", 100), ("c", 10)], Some("a"), 2, &["b"]);
         check(&[("a", 500), ("b", 100)], None, 2, &["a", "b"]);
         check(&[("a", 60)], None, 2, &[]);
     }
 
     #[test]
-    fn of_young_files_only_as_many_as_wanted_stay() {
+    fn of_recent_files_only_the_configured_number_stays() {
         check(&[("a", 40), ("b", 30), ("c", 20), ("d", 10)], Some("d"), 2, &["a", "b"]);
         check(&[("a", 40), ("b", 30), ("c", 20)], None, 2, &["a"]);
         check(&[("b", 10), ("a", 10), ("c", 1)], Some("c"), 1, &["a", "b"]);

@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_put_is_intact_until_someone_touches_it() {
+    fn a_stored_artifact_is_intact_until_it_is_modified() {
         let (_root, store, location) = fixture();
         let written = store.put(&location, "abc.tar.gz", &tree("one")).unwrap();
         assert_eq!(written.path, "gitrepository/default/podinfo/abc.tar.gz");
@@ -469,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_is_written_anew() {
+    fn an_unreadable_file_is_rewritten() {
         for code in [5, 13, 117, 74] {
             let failed = io::Error::from_raw_os_error(code);
             assert_eq!(compare(Err(failed), "sha256:0").unwrap(), Integrity::Unreadable, "{code}");
@@ -485,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn storage_that_refuses_is_asked_again_and_recovers() {
+    fn failing_storage_is_retried_and_recovers() {
         let (root, store, location) = fixture();
         // A file in the place of the folder: a failure that holds for root too.
         let kind = store.root().join("gitrepository");

@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn calls_are_recorded_and_answered_by_script() {
+    async fn calls_are_recorded_and_get_scripted_responses() {
         let api = Scenario::new();
         api.on("*", "/api/v1/namespaces/*/configmaps/settings", Response::ok(settings()));
         api.once("PATCH", "/api/v1/namespaces/apps/configmaps/*", Response::conflict("modified meanwhile"));
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_scripted_is_answered_with_501_and_noted() {
+    async fn an_unscripted_request_gets_501_and_is_noted() {
         let api = Scenario::new();
         let maps: Api<ConfigMap> = Api::namespaced(api.client(), "apps");
         assert!(matches!(maps.get("x").await, Err(kube::Error::Api(status)) if status.code == 501));

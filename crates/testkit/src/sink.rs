@@ -127,7 +127,7 @@ mod tests {
     use crate::wire;
 
     #[test]
-    fn requests_are_kept_and_answered_as_told() {
+    fn requests_are_recorded_and_get_the_configured_responses() {
         let sink = Sink::start().unwrap();
         let answer =
             wire::post(sink.address(), "/hook?a=b", &[("X-Kind", "test")], br#"{"reason": "R"}"#).unwrap();

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_left_the_queue_costs_no_slot() {
+    fn a_waiter_that_left_the_queue_costs_no_slot() {
         let slots = Slots::new(2);
         let held = [try_acquire(&slots, "a"), try_acquire(&slots, "b")];
         assert!(try_acquire(&slots, "c").is_none());

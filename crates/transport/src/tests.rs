@@ -152,7 +152,7 @@ async fn a_name_that_leads_nowhere_is_named_with_the_words_of_the_resolver() {
 }
 
 #[tokio::test]
-async fn a_silent_server_is_given_up_after_the_timeout() {
+async fn a_silent_server_fails_after_the_timeout() {
     // Connections wait in the kernel: nobody accepts them.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let config = ClientConfig { read_timeout: Some(Duration::from_millis(50)), ..config() };
@@ -178,7 +178,7 @@ async fn only_a_certificate_of_the_bundle_for_this_host_is_trusted() {
 }
 
 #[test]
-fn each_part_of_the_trust_that_cannot_be_used_is_told_apart() {
+fn each_unusable_part_of_the_certificates_has_its_own_error() {
     let pair = || {
         let signed = rcgen::generate_simple_self_signed(vec!["client".to_owned()]).unwrap();
         (signed.cert.pem().into_bytes(), Sealed::from(signed.signing_key.serialize_pem().as_str()))
@@ -194,7 +194,7 @@ fn each_part_of_the_trust_that_cannot_be_used_is_told_apart() {
 }
 
 #[tokio::test]
-async fn redirects_are_followed_only_if_that_is_asked_for_and_leave_credentials_behind() {
+async fn redirects_are_followed_only_if_enabled_and_drop_credentials() {
     let target = Server::start(|_| ok("there"));
     let to = target.url("/x");
     let door = Server::start(move |_| redirect(&to));
@@ -220,7 +220,7 @@ async fn redirects_are_followed_only_if_that_is_asked_for_and_leave_credentials_
 }
 
 #[tokio::test]
-async fn a_proxy_is_asked_with_its_own_credentials_and_may_not_be_at_a_rejected_address() {
+async fn a_proxy_gets_its_own_credentials_and_may_not_be_at_a_rejected_address() {
     let server = Server::start(|_| ok("by proxy"));
     let credential = Some(("me".to_owned(), Sealed::from("s3cret")));
     let proxy = ProxyAddress::parse(&server.url(""), credential).unwrap();

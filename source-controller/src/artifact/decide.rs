@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn an_artifact_is_kept_only_if_nothing_is_different() {
+    fn an_artifact_is_reused_only_if_nothing_is_different() {
         let intact = |revision: &str| Stored::Intact { revision: revision.to_owned() };
         let (plain, observed) = (json!({}), json!({"observedIgnore": "/x"}));
         check(&intact("main@sha1:b"), None, &plain, None);

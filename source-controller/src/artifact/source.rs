@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_extension_tells_what_a_file_is() {
+    fn the_extension_gives_the_type_of_a_file() {
         let bytes = |media_type| Payload::Bytes { media_type, bytes: Bytes::new() };
         let tree = Payload::Tree(MemoryTree::builder(TreeLimits::DEFAULT).build());
         let extensions = [tree, bytes(MediaType::Gzip), bytes(MediaType::Yaml)].map(|one| one.extension());

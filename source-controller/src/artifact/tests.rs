@@ -369,7 +369,7 @@ fn conditions(summary: &Summary) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn bytes_of_another_kind_become_an_artifact_and_are_kept() {
+async fn bytes_of_another_kind_become_an_artifact_and_are_reused() {
     let mut fixture = Fixture::new();
     let summary = fixture.attempt().await;
     let artifact = fixture.object.status.artifact.clone().unwrap();

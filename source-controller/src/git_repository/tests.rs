@@ -162,7 +162,7 @@ fn closed(tls: bool) -> GitServerOptions {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_becomes_an_artifact_and_stays_until_there_is_another() {
+async fn a_commit_becomes_an_artifact_and_is_stored_until_there_is_another() {
     let (server, repository) = served(&GitServerOptions::default());
     let mut fixture = Fixture::new(&server.url("app"));
     let first = fixture.attempt().await;
@@ -200,7 +200,7 @@ async fn a_commit_becomes_an_artifact_and_stays_until_there_is_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_artifact_that_is_gone_or_damaged_is_rebuilt() {
+async fn a_missing_or_damaged_artifact_is_rebuilt() {
     let (server, _repository) = served(&GitServerOptions::default());
     let mut fixture = Fixture::new(&server.url("app"));
     fixture.attempt().await;

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_tells_its_time_its_memory_and_its_output() {
+    fn a_run_reports_its_time_its_memory_and_its_output() {
         let run = run(Path::new("/bin/sh"), &["-c", "head -c 300000 /dev/zero"]).unwrap();
         assert_eq!(run.output.len(), 300_000);
         assert!(run.peak_mib > 0.1 && run.milliseconds > 0.0);

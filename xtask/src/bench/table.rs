@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_says_the_ratio_and_whether_it_is_enough() {
+    fn a_row_shows_the_ratio_and_whether_it_is_enough() {
         check(0.5, Some(60.0), Target::Times(100.0), "it | 0.500 ms | 60.0 ms | 120× | ≥ 100× | met");
         check(1.0, Some(60.0), Target::Times(100.0), "it | 1.00 ms | 60.0 ms | 60.0× | ≥ 100× | missed");
         check(1.2, None, Target::AtMost(1.1), "it | 1.20 ms | – | – | ≤ 1.1 | missed");
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_measured_is_said_and_counted() {
+    fn missing_measurements_are_listed_and_counted() {
         let row = Row {
             what: "a".to_owned(),
             ours: 1.0,

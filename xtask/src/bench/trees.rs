@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tree_has_as_many_objects_as_it_is_asked_for() {
+    fn a_tree_has_the_requested_number_of_objects() {
         let folder = tempfile::tempdir().unwrap();
         let count = |name: &str| -> usize {
             let files = fs::read_dir(folder.path().join(name)).unwrap();

@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_library_may_stand_in_a_test_and_a_binary_may_not() {
+    fn a_library_may_be_in_a_test_and_a_binary_may_not() {
         check(&serde_json::json!({"name": "plumb-store", "path": "/x", "kind": "dev"}), None);
         check(
             &serde_json::json!({"name": "source-controller", "path": "/x", "kind": "dev"}),

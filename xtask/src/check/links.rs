@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_to_a_file_that_is_not_there_is_told() {
+    fn a_link_to_a_missing_file_is_reported() {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join("docs")).unwrap();
         std::fs::write(root.path().join("README.md"), "[a](docs/a.md) [b](docs/b.md)").unwrap();

@@ -156,25 +156,25 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_docs_is_told() {
+    fn a_file_without_docs_is_reported() {
         check("crates/a/src/queue.rs", "fn a() {}\n", &["no module docs"]);
     }
 
     #[test]
-    fn a_banned_name_is_told_in_files_and_folders() {
+    fn a_banned_name_is_reported_in_files_and_folders() {
         check("crates/a/src/utils/x.rs", "//! Docs.\n", &["utils"]);
         check("crates/a/src/helper.rs", "//! Docs.\n", &["helper"]);
     }
 
     #[test]
-    fn a_long_file_is_told_unless_it_is_a_table() {
+    fn a_long_file_is_reported_unless_it_is_a_table() {
         let long = format!("//! Docs.\n{}", "x\n".repeat(LINES_MAX));
         check("a/src/b.rs", &long, &["801 lines"]);
         check("a/src/b_table.rs", &long, &[]);
     }
 
     #[test]
-    fn a_file_is_an_orphan_unless_someone_takes_it_in() {
+    fn a_file_is_an_orphan_unless_a_module_includes_it() {
         let root = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {
             let file = root.path().join(path);

@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn code_defines_no_name_that_the_field_does_not_know() {
+    fn code_defines_no_name_that_the_terms_replace() {
         for (line, expect) in [
             ("pub struct Desk(Arc<Shared>);", Some("Desk is not one of the project's terms: DriftLoop")),
             (

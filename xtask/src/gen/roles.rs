@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_a_receiver_can_be_asked() {
+    fn every_kind_of_a_receiver_can_be_annotated() {
         let rules = notification();
         for kind in ObjectKind::ALL {
             let KindResource { group, version: _, plural } = kind.resource();
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_webhook_may_ask_is_never_read_created_or_deleted() {
+    fn receiver_resources_are_never_read_created_or_deleted() {
         for (group, resources, verbs) in notification() {
             if group != NOTIFICATION_GROUP && !group.is_empty() {
                 assert_eq!(verbs, ASK, "{group} {resources:?}");

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn results_are_kept_by_package_and_a_test_that_skipped_itself_did_not_pass() {
+    fn results_are_stored_by_package_and_a_test_that_skipped_itself_did_not_pass() {
         let mut recorder = recorder();
         for line in [
             "     Running unittests src/lib.rs (target/debug/deps/plumb_a-01)",

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_needs_a_control_plane_where_it_stands_in_such_a_target_only() {
+    fn a_test_needs_a_control_plane_only_in_such_a_target() {
         let file = |path: &str, name: &str| SourceFile {
             path: path.to_owned(),
             text: format!("#[test]\nfn {name}() {{}}\n"),

@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_told_by_their_names_and_summed() {
+    fn files_are_classified_by_their_names_and_summed() {
         let written = r#"{"files": [
             {"path": ["/", "w", "crates", "kustomize", "src", "set.rs"], "content": "", "traces": [], "covered": 9, "coverable": 10},
             {"path": ["/", "w", "crates", "kustomize", "src", "a", "mod.rs"], "covered": 40, "coverable": 40},

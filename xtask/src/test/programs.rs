@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programs_are_read_from_what_cargo_says_of_its_artifacts() {
+    fn programs_are_read_from_the_artifact_messages_of_cargo() {
         let packages = BTreeMap::from([("plumb-a".to_owned(), PathBuf::from("/w/crates/a"))]);
         let line = |kind: &str, test: bool| {
             format!(

@@ -17,7 +17,7 @@ fn silent(count: usize) -> (Scenario, Plan) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn writes_that_are_never_answered_end_an_apply_soon_after_its_deadline_with_their_names() {
+async fn writes_without_a_response_end_an_apply_soon_after_its_deadline_with_their_names() {
     let (api, plan) = silent(12);
     let (began, token) = (Instant::now(), CancellationToken::new());
     let order = order(hurried(Duration::from_secs(30), &token));
@@ -35,7 +35,7 @@ async fn writes_that_are_never_answered_end_an_apply_soon_after_its_deadline_wit
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_newer_revision_waits_for_no_write_that_is_never_answered() {
+async fn a_newer_revision_waits_for_no_write_without_a_response() {
     let (api, plan) = silent(2);
     let (began, token) = (Instant::now(), CancellationToken::new());
     let order = order(hurried(Duration::from_mins(10), &token));
@@ -54,7 +54,7 @@ async fn a_newer_revision_waits_for_no_write_that_is_never_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_apply_whose_writes_are_answered_goes_on_after_its_deadline() {
+async fn an_apply_whose_writes_get_responses_continues_after_its_deadline() {
     let api = api();
     let answer = Response::with(|call| Response::created(live(&call.body)));
     api.on("PATCH", &format!("{MAPS}/*"), answer.after(Duration::from_secs(8)));
@@ -71,7 +71,7 @@ fn candidates(names: &[&str]) -> Vec<Candidate> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_absence_of_an_object_counts_only_when_no_apply_of_it_can_come_any_more() {
+async fn the_absence_of_an_object_counts_only_when_no_apply_of_it_is_pending() {
     let (api, plan) = silent(1);
     api.on("GET", &format!("{MAPS}/m00"), gone("m00"));
     let (cluster, token) = (cluster(&api), CancellationToken::new());
@@ -95,7 +95,7 @@ async fn the_absence_of_an_object_counts_only_when_no_apply_of_it_can_come_any_m
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deletion_that_is_never_answered_ends_a_prune_and_is_named() {
+async fn a_deletion_without_a_response_ends_a_prune_and_is_named() {
     let api = api();
     for name in ["a", "b", "c"] {
         let labels = json!({

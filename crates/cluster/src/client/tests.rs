@@ -16,7 +16,7 @@ fn maps(client: Client) -> Api<ConfigMap> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_is_never_answered_ends() {
+async fn a_list_without_a_response_times_out() {
     let api = Scenario::new();
     api.on("GET", MAPS, Response::silence());
     let began = Instant::now();
@@ -51,7 +51,7 @@ async fn a_write_is_waited_for_longer_than_the_server_takes_at_most() {
 
 /// A real connection: the peer takes it, and reads, and says nothing.
 #[tokio::test]
-async fn a_peer_that_takes_the_connection_and_is_silent_is_given_up() {
+async fn a_peer_that_accepts_the_connection_and_sends_nothing_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let connections = tokio::spawn(async move {

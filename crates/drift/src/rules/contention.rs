@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn it_ends_when_the_field_was_left_alone_for_the_window() {
+    fn it_ends_when_the_field_was_not_written_for_the_window() {
         let mut contention = Contention::default();
         corrections(&mut contention, "a", "stubborn", &[0, 1, 2, 3]);
         assert_eq!(contention.next_end(), Some(at(14)));
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn the_recorded_state_is_bounded() {
         let mut contention = Contention::default();
         for field in 0..10 * FIELDS_MAX {
             corrections(&mut contention, &format!("key-{field}"), "busy", &[0]);

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn an_apply_of_our_own_is_no_drift_and_an_edit_beside_it_is() {
+    fn our_own_apply_is_no_drift_and_an_edit_next_to_it_is() {
         let ours = ("kustomize-controller", "Apply", 100, &["a", "b"][..]);
         let pushed = map(&json!({"a": "2", "b": "1"}), &[ours]);
         assert_eq!(paths(&pushed, 100), Vec::<String>::new(), "a new value");

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_stays_until_its_last_owner_is_gone() {
+    fn a_kind_is_watched_until_its_last_owner_is_deleted() {
         let mut counts = KindCounts::default();
         for (before, after, moved, all) in [
             ("", "ConfigMap Secret", true, "ConfigMap Secret"),

@@ -104,7 +104,7 @@ fn reports(seed: u64) {
 }
 
 #[test]
-fn ten_thousand_stories_end_as_git_says_or_with_a_true_report() {
+fn ten_thousand_random_runs_end_as_in_git_or_with_a_correct_report() {
     let halves = [(0..SEEDS / 2, converges as fn(u64)), (SEEDS / 2..SEEDS, reports as fn(u64))];
     std::thread::scope(|scope| {
         for (seeds, story) in halves {

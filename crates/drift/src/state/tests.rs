@@ -124,7 +124,7 @@ fn a_restore_that_an_attempt_overtakes_does_not_run_again_over_a_newer_edit() {
 }
 
 #[test]
-fn what_failed_for_want_of_a_namespace_is_tried_at_once_when_it_is_back() {
+fn objects_that_failed_without_their_namespace_are_retried_at_once_when_it_is_back() {
     let (namespace, settings) = (namespace(), settings("1"));
     let mut state = begun(DriftMode::Enabled, &[namespace.clone(), settings.clone()]);
     let failure = LookFailure {

@@ -21,7 +21,7 @@ async fn a_change_between_evidence_and_write_is_looked_at_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_server_refuses_is_flagged_with_its_reason_and_tried_again() {
+async fn a_correction_that_the_server_rejects_is_flagged_with_its_reason_and_retried() {
     let fixture = Fixture::enabled(&["settings"]).await;
     // Each look is a write, and a dry run that should show what differs.
     let refuse = |looks: usize| {
@@ -64,7 +64,7 @@ async fn what_may_not_be_read_is_unknown_once_and_looked_at_after_the_interval()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kind_that_may_not_be_watched_is_told_once_and_compared_at_the_interval() {
+async fn a_kind_that_may_not_be_watched_is_reported_once_and_compared_at_the_interval() {
     let fixture = Fixture::blind(&["settings"]).await;
     tokio::time::sleep(Duration::from_secs(30)).await;
     let said = fixture.said();
@@ -79,7 +79,7 @@ async fn a_kind_that_may_not_be_watched_is_told_once_and_compared_at_the_interva
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_server_holds_nobody_up_for_ever() {
+async fn a_server_without_responses_blocks_the_loop_for_a_bounded_time() {
     let fixture = Fixture::enabled(&["settings"]).await;
     fixture.api.scenario.once("GET", AT, Response::silence());
     fixture.api.edit("settings", "a", "2", "kubectl-edit");
@@ -105,7 +105,7 @@ async fn however_long_an_outage_is_the_pauses_between_looks_stay_short() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_waits_for_no_correction_that_is_never_answered() {
+async fn an_attempt_waits_for_no_correction_without_a_response() {
     let fixture = Fixture::enabled(&["settings"]).await;
     fixture.api.scenario.once("PATCH", AT, Response::silence());
     fixture.api.edit("settings", "a", "2", "kubectl-edit");
@@ -119,7 +119,7 @@ async fn an_attempt_waits_for_no_correction_that_is_never_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unreachable_server_is_asked_again_until_it_answers() {
+async fn an_unreachable_server_is_retried_until_it_responds() {
     let fixture = Fixture::enabled(&["settings"]).await;
     for _ in 0..10 {
         fixture.api.scenario.once("GET", AT, Response::status(503, "ServiceUnavailable", "starting"));

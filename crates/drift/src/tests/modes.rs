@@ -41,7 +41,7 @@ async fn in_warn_the_first_edit_of_each_of_a_few_objects_is_reported_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_warn_a_deleted_object_is_flagged_and_its_return_is_told() {
+async fn in_warn_a_deleted_object_is_flagged_and_its_return_is_reported() {
     let fixture = Fixture::with(&["settings"], DriftMode::Warn, false).await;
     fixture.api.delete("settings");
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -106,7 +106,7 @@ async fn an_object_that_is_disabled_by_itself_is_applied_at_the_interval() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_user_asks_to_be_left_alone_is_left_alone_at_once() {
+async fn an_object_that_the_user_excludes_is_excluded_at_once() {
     let fixture = Fixture::enabled(&["settings"]).await;
     fixture.set_mode(DriftMode::Enabled, true, Duration::from_mins(1));
     fixture.api.edit("settings", "a", "2", "kubectl-edit");
@@ -119,7 +119,7 @@ async fn what_the_user_asks_to_be_left_alone_is_left_alone_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restore_puts_back_once_and_is_echoed() {
+async fn a_restore_corrects_once_and_is_acknowledged() {
     let fixture = Fixture::with(&["settings", "extra"], DriftMode::Warn, false).await;
     fixture.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -180,7 +180,7 @@ async fn after_a_restart_each_object_is_compared_once_and_only_drift_is_written(
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_restart_the_status_stays_until_what_it_names_was_compared() {
+async fn after_a_restart_the_status_stays_until_its_objects_were_compared() {
     let fixture = Fixture::with(&["settings"], DriftMode::Warn, false).await;
     fixture.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -199,7 +199,7 @@ async fn after_a_restart_the_status_stays_until_what_it_names_was_compared() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_restart_a_new_revision_tells_the_foreign_values_that_it_overwrites() {
+async fn after_a_restart_a_new_revision_reports_the_foreign_values_that_it_overwrites() {
     let fixture = Fixture::enabled(&["settings"]).await;
     fixture.forget();
     fixture.api.edit("settings", "a", "2", "kubectl-edit");
@@ -217,7 +217,7 @@ async fn after_a_restart_a_new_revision_tells_the_foreign_values_that_it_overwri
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_edit_that_an_attempt_overwrites_while_it_holds_the_pen_is_told() {
+async fn an_edit_that_an_attempt_overwrites_under_its_lock_is_reported() {
     let fixture = Fixture::enabled(&["settings"]).await;
     let attempt = fixture.begin().await;
     fixture.api.edit("settings", "a", "2", "kubectl-edit");
@@ -270,7 +270,7 @@ async fn terms_that_change_during_a_look_count_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_kubectl_adds_is_removed_and_told_or_flagged_in_warn() {
+async fn fields_that_kubectl_adds_are_removed_and_reported_or_flagged_in_warn() {
     let fixture = Fixture::enabled(&["settings"]).await;
     fixture.api.edit("settings", "added", "x", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(2)).await;

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn no_value_of_a_secret_is_told_or_kept_in_a_status() {
+async fn no_value_of_a_secret_is_reported_or_stored_in_a_status() {
     let fixture = Fixture::secret("hunter1").await;
     fixture.api.edit("login", "password", "aHVudGVyMg==", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(2)).await;

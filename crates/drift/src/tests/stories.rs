@@ -104,7 +104,7 @@ async fn play(seed: u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_happens_the_cluster_says_in_the_end_what_git_says() {
+async fn after_random_faults_the_cluster_converges_to_git() {
     for seed in 0..20 {
         play(seed).await;
     }

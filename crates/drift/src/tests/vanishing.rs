@@ -57,7 +57,7 @@ async fn a_job_that_was_deleted_while_it_ran_is_recreated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_without_ttl_is_recreated_whatever_it_has_done() {
+async fn a_job_without_ttl_is_recreated_in_every_state() {
     let fixture = with_job(&json!({})).await;
     fixture.api.write_status("migrate", &done());
     tokio::time::sleep(MOMENT).await;
@@ -81,7 +81,7 @@ async fn another_revision_of_a_vanished_job_runs_it_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_vanished_job_stays_away_after_a_restart_and_comes_back_when_a_person_asks() {
+async fn a_vanished_job_stays_absent_after_a_restart_and_is_recreated_on_request() {
     let fixture = with_job(&json!({"ttlSecondsAfterFinished": 0})).await;
     fixture.api.vanish("migrate");
     fixture.forget();

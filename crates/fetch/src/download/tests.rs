@@ -80,7 +80,7 @@ async fn a_wrong_digest_is_found_before_anything_is_parsed() {
 }
 
 #[tokio::test]
-async fn an_archive_that_was_altered_in_any_way_is_refused() {
+async fn an_archive_that_was_altered_in_any_way_is_rejected() {
     let body = archive(&[("a.yaml", b"x", 0o600)]);
     let other = archive(&[("a.yaml", b"y", 0o600)]);
     let mut flipped = body.clone();
@@ -100,7 +100,7 @@ async fn an_archive_that_was_altered_in_any_way_is_refused() {
 }
 
 #[tokio::test]
-async fn a_missing_file_is_told_apart_and_not_asked_for_again() {
+async fn a_missing_file_has_its_own_error_and_is_not_requested_again() {
     let (url, count) = serve(vec![status("404 Not Found")]).await;
     let error = fetcher(FetchLimits::default()).fetch_from("apps", &url, &digest_of(b"x")).await.unwrap_err();
     assert!(error.is_not_found(), "{error:?}");
@@ -131,7 +131,7 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_refused_announced_or_not() {
+async fn a_body_over_the_limit_is_rejected_announced_or_not() {
     let limits = FetchLimits { archive_bytes_max: 8, ..FetchLimits::default() };
     let mut unannounced = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_vec();
     unannounced.extend_from_slice(&[0; 100]);
@@ -143,7 +143,7 @@ async fn a_body_over_the_limit_is_refused_announced_or_not() {
 }
 
 #[tokio::test]
-async fn an_empty_or_weak_digest_is_refused() {
+async fn an_empty_or_weak_digest_is_rejected() {
     for digest in
         ["", "sha1:abc", "sha256:", "sha256:zz", "sha256:ab", "md5:d41d8cd98f00b204e9800998ecf8427e"]
     {
@@ -167,7 +167,7 @@ async fn a_hanging_server_costs_no_more_than_the_timeout() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_gone_is_reported_by_one_cause_in_the_same_text_each_time() {
+async fn an_unreachable_server_is_reported_by_one_cause_in_the_same_text_each_time() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let url = format!("http://{closed}/a.tar.gz");
     let fetcher = fetcher(FetchLimits::default());

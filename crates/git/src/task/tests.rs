@@ -147,7 +147,7 @@ async fn a_damaged_mirror_is_thrown_away_and_rebuilt() {
 }
 
 #[tokio::test]
-async fn what_is_missing_or_empty_is_said() {
+async fn missing_and_empty_keys_are_named() {
     let server = GitServer::start(Rules::default());
     let (repository, _) = sample(&server);
     let empty = server.repository("empty.git");
@@ -265,7 +265,7 @@ async fn ignored_files_links_and_submodules_stay_out() {
 }
 
 #[tokio::test]
-async fn names_that_are_no_safe_paths_refuse_the_commit() {
+async fn names_that_are_no_safe_paths_reject_the_commit() {
     let server = GitServer::start(Rules::default());
     let (repository, _) = sample(&server);
     let blob = repository.git(&["rev-parse", "HEAD:app.yaml"]);
@@ -304,7 +304,7 @@ async fn attributes_change_no_content() {
 }
 
 #[tokio::test]
-async fn limits_of_pack_and_tree_are_kept() {
+async fn limits_of_pack_and_tree_are_enforced() {
     let server = GitServer::start(Rules::default());
     let (repository, _) = sample(&server);
     let endpoint = anonymous(&repository.url);

@@ -90,7 +90,7 @@ fn a_deployment_without_deadline_needs_no_progressing_condition() {
 }
 
 #[test]
-fn a_workload_nobody_looked_at_is_in_progress() {
+fn a_workload_that_no_controller_observed_is_in_progress() {
     check("Deployment", json!({}), json!({}), Status::InProgress, "Replicas: 0/1");
     check("ReplicaSet", json!({}), json!({}), Status::InProgress, "Labelled: 0/1");
     check("StatefulSet", json!({}), json!({}), Status::InProgress, "Replicas: 0/1");
@@ -136,7 +136,7 @@ fn a_partitioned_stateful_set_waits_for_its_part_only() {
 }
 
 #[test]
-fn a_stateful_set_updated_by_hand_is_current() {
+fn a_stateful_set_updated_on_delete_is_current() {
     let spec = json!({"updateStrategy": {"type": "OnDelete"}});
     check("StatefulSet", spec, json!({}), Status::Current, "the StatefulSet is updated by hand (OnDelete)");
 }

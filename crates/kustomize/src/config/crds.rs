@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_custom_resource_definition_is_refused_with_what_is_expected() {
+    fn a_custom_resource_definition_is_rejected_with_what_is_expected() {
         let error = config("apiVersion: v1\nkind: CustomResourceDefinition\n").unwrap_err().to_string();
         assert!(error.starts_with("/crd.json: loading CRDs: unable to parse open API definition"), "{error}");
     }

@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_specification_for_any_kind_is_lost_beside_one_for_a_single_kind() {
+    fn a_specification_for_any_kind_is_lost_next_to_one_for_a_single_kind() {
         check(&["- * * * a"], &["- * * Foo a"], Some(&["- * * Foo a"]));
         check(&["- * * Foo a"], &["- * * * a"], Some(&["- * * Foo a"]));
         check(&["- * * * a"], &["- * * Foo b"], Some(&["- * * * a", "- * * Foo b"]));
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn specifications_that_differ_in_what_they_create_are_refused() {
+    fn specifications_that_differ_in_what_they_create_are_rejected() {
         check(&["+ * * * a"], &["- * * Foo a"], None);
         check(&["+ * * Foo a"], &["- * * * a"], None);
         check(&["+ * * Foo a"], &["- * * Bar a"], Some(&["+ * * Foo a", "- * * Bar a"]));

@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn every_operation_does_what_it_says() {
+    fn every_operation_has_its_effect() {
         check(
             json!([{"op": "add", "path": "/a/c", "value": 2}]),
             &json!({"a": {"b": 1, "c": 2}, "l": [1, 2, 3]}),
@@ -477,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_apply_is_refused_with_operation_and_path() {
+    fn a_patch_that_does_not_apply_is_rejected_with_operation_and_path() {
         refuse(
             json!([{"op": "remove", "path": "/x"}]),
             "remove operation does not apply: \"/x\": Unable to remove nonexistent key: x",

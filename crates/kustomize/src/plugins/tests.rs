@@ -49,7 +49,7 @@ fn field_specifications_are_those_of_the_configuration_alone() {
 }
 
 #[test]
-fn affixes_know_their_keys_only_as_they_are_spelled() {
+fn affixes_match_their_keys_only_as_they_are_spelled() {
     let unchanged = object("  name: cm\n", "  a: b\n");
     check("kind: PrefixTransformer, Prefix: p-, fieldSpecs: [{path: metadata/name}]", &unchanged);
     check(
@@ -140,7 +140,7 @@ fn paths_in_configurations_start_at_the_kustomization_that_names_them() {
 }
 
 #[test]
-fn what_is_not_built_in_is_refused_by_name() {
+fn what_is_not_built_in_is_rejected_by_name() {
     for (list, config, part) in [
         ("transformers", "kind: Foo", "unable to load builtin Foo.builtin.[noGrp]"),
         ("transformers", "kind: SortOrderTransformer", "unable to load builtin SortOrderTransformer"),
@@ -174,7 +174,7 @@ fn validators_may_set_one_label_and_nothing_else() {
 }
 
 #[test]
-fn transformers_are_told_for_every_object_and_written_where_asked() {
+fn transformers_are_recorded_for_every_object_and_written_where_requested() {
     let text = "resources: [cm.yaml]\nnamePrefix: p-\ntransformers: [t.yaml]\n";
     let files = [(
         "t.yaml",
@@ -215,7 +215,7 @@ fn a_merged_object_keeps_its_origin_and_a_replaced_one_does_not() {
 }
 
 #[test]
-fn annotations_that_nobody_asked_for_are_taken_away_whoever_wrote_them() {
+fn annotations_that_were_not_requested_are_removed_regardless_of_author() {
     let mark = "kind: AnnotationsTransformer, annotations: {config.kubernetes.io/origin: text}, fieldSpecs: [{path: \
                 metadata/annotations, create: true}]";
     check(mark, &object("  name: cm\n", "  a: b\n"));

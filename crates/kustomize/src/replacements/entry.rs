@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_holds_a_list_or_one_map_and_may_say_too_much() {
+    fn a_file_contains_a_list_or_one_map_and_may_have_unknown_fields() {
         let one = entries(json!({"SourceValue": 5, "foo": 1, "targets": [{"fieldpaths": [true]}]})).unwrap();
         assert_eq!(one[0].source_value.as_deref(), Some("5"));
         assert_eq!(one[0].targets[0].field_paths, ["true"]);
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_is_refused() {
+    fn neither_a_list_nor_a_map_is_rejected() {
         for (value, noun) in [(json!(null), "invalid"), (json!("x"), "string")] {
             let error = entries(value).unwrap_err().to_string();
             assert_eq!(

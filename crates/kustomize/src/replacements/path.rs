@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_path_that_cannot_be_gone_is_refused() {
+    fn a_source_path_that_cannot_be_followed_is_rejected() {
         found("v.l.*", &json!("error: wildcard is not supported in PathGetter"));
         found("v.l.-1", &json!("error: array index -1 cannot be negative"));
         found("v.s.x", &json!("error: wrong node kind: expected MappingNode but got ScalarNode"));

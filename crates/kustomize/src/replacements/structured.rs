@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn deep_and_long_texts_are_kept_too() {
+    fn deep_and_long_texts_are_preserved_too() {
         let deep = (0..90).fold(String::new(), |text, level| text + &" ".repeat(2 * level) + "a:\n");
         let deep = format!("{deep}{}x: old", " ".repeat(180));
         check(&deep, &deep.replace("old", "new"));
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_are_too_deep_are_refused() {
+    fn texts_that_are_too_deep_are_rejected() {
         for text in [format!("a: {}{}", "[".repeat(400), "]".repeat(400)), "- ".repeat(400) + "x: old"] {
             let error = Inner::parse(&text, &yaml::Limits::default()).err().unwrap().to_string();
             assert_eq!(error, "a text holds more than 100 maps and lists inside each other");

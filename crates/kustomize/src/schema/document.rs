@@ -157,14 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn built_in_kinds_are_unknown_beside_a_document_unless_it_is_read_over_them() {
+    fn built_in_kinds_are_unknown_with_a_document_unless_it_extends_them() {
         let pod = Gvk::new("v1", "Pod");
         assert_eq!(schema(DOCUMENT, false).unwrap().of_kind(&pod).definition, None);
         assert_eq!(schema(DOCUMENT, true).unwrap().of_kind(&pod).definition, Some("core.v1.Pod"));
     }
 
     #[test]
-    fn what_is_no_document_is_refused_with_its_file() {
+    fn an_invalid_document_is_rejected_with_its_file() {
         let error = schema("[]", false).unwrap_err().to_string();
         assert_eq!(error, "/schema.yaml: not an OpenAPI document: a map with `definitions` is expected");
     }

@@ -36,7 +36,7 @@ mod tests {
 
     /// Once kustomize knows them, they do not belong here any more.
     #[test]
-    fn the_built_in_schema_knows_none_of_them() {
+    fn the_built_in_schema_contains_none_of_them() {
         let schema = Schema::builtin();
         for field in ["resourceClaims", "schedulingGates"] {
             assert!(of_definition("core.v1.PodSpec", field).is_some());

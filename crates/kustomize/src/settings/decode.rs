@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_and_unsupported_fields_are_refused_with_file_and_line() {
+    fn unknown_and_unsupported_fields_are_rejected_with_file_and_line() {
         refuse("a: 1\n", "/kustomization.yaml:1:1: invalid Kustomization: json: unknown field \"a\"");
         refuse(
             "namespace: x\nhelmCharts:\n- name: y\n",
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_types_are_refused() {
+    fn wrong_types_are_rejected() {
         for text in [
             "namePrefix: 1\n",
             "commonLabels: {on: yes}\n",
@@ -265,14 +265,14 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_says_something() {
+    fn an_empty_list_is_a_setting() {
         for text in ["patches: []\n", "metadata: {}\n", "commonLabels: {}\n", "helmCharts: []\n"] {
             assert!(read(text).is_ok(), "{text}");
         }
     }
 
     #[test]
-    fn a_file_that_says_nothing_is_refused() {
+    fn an_empty_file_is_rejected() {
         for text in ["resources:\n", "namePrefix: \"\"\n", "bases: []\nimageTags: []\n"] {
             refuse(text, "/kustomization.yaml: kustomization.yaml is empty");
         }

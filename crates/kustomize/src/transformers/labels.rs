@@ -134,14 +134,14 @@ mod tests {
     }
 
     #[test]
-    fn labels_reach_templates_and_selectors_only_where_asked() {
+    fn labels_reach_templates_and_selectors_only_where_requested() {
         check(false, false, [true, false, false]);
         check(false, true, [true, true, false]);
         check(true, false, [true, true, true]);
     }
 
     #[test]
-    fn keys_that_are_no_texts_are_refused() {
+    fn keys_that_are_no_strings_are_rejected() {
         for (key, is_text) in [("yes", true), ("n", true), ("12:30", true), ("true", false), ("1.5", false)] {
             let texts = BTreeMap::from([(key.to_owned(), "v".to_owned())]);
             assert_eq!(set_in(&mut Node::object(), &texts, 1).is_ok(), is_text, "{key}");
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scalar_in_the_place_of_labels_is_refused() {
+    fn a_scalar_in_the_place_of_labels_is_rejected() {
         let mut field = Node::text("text");
         let texts = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
         assert!(set_in(&mut field, &texts, 1).is_err());

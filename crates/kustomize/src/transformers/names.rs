@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn the_former_names_are_remembered() {
+    fn the_former_names_are_recorded() {
         let mut set = ResourceSet::default();
         let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
         set.append(Resource::new(value, "")).unwrap();

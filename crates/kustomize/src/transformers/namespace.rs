@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn two_objects_that_become_one_are_refused() {
+    fn two_objects_that_become_one_are_rejected() {
         let mut set = ResourceSet::default();
         for namespace in ["a", "b"] {
             let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "n", "namespace": namespace}});

@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_nothing_has_is_refused() {
+    fn a_name_that_no_object_has_is_rejected() {
         let error = set_count("nope").unwrap_err().to_string();
         assert!(
             error.starts_with("resource with name nope does not match a config with the following GVK [")

@@ -99,7 +99,7 @@ fn a_configuration_adds_fields_that_hold_names() {
 }
 
 #[test]
-fn every_object_tells_the_file_that_it_comes_from() {
+fn every_object_names_the_file_that_it_comes_from() {
     let files = tree(&[
         ("top/kustomization.yaml", "resources: [../base/a.yaml]\nconfigMapGenerator:\n- name: g\n"),
         ("base/a.yaml", A),
@@ -111,7 +111,7 @@ fn every_object_tells_the_file_that_it_comes_from() {
 }
 
 #[test]
-fn files_outside_of_the_directory_are_refused_where_asked() {
+fn files_outside_of_the_directory_are_rejected_where_requested() {
     let files = tree(&[("top/kustomization.yaml", "resources: [../a.yaml]\n"), ("a.yaml", A)]);
     let options = Options { reach: Reach::OwnDirectory, ..Options::default() };
     let error = build(&files, &RelPath::parse("top").unwrap(), &options).unwrap_err();
@@ -156,7 +156,7 @@ fn broken_files_are_named_with_their_line() {
 }
 
 #[test]
-fn what_the_engine_does_not_do_is_refused_by_file_and_field() {
+fn unsupported_features_are_rejected_by_file_and_field() {
     for field in ["helmCharts", "helmChartInflationGenerator"] {
         let text = format!("resources: [a.yaml]\n{field}: [x]\n");
         let expect = format!("/kustomization.yaml:2:1: field \"{field}\" is not supported");
@@ -171,7 +171,7 @@ fn what_the_engine_does_not_do_is_refused_by_file_and_field() {
 }
 
 #[test]
-fn cycles_are_refused_with_the_way_that_leads_round() {
+fn cycles_are_rejected_with_their_path() {
     refuse(
         &[
             ("kustomization.yaml", "resources: [a]\n"),
@@ -185,7 +185,7 @@ fn cycles_are_refused_with_the_way_that_leads_round() {
 }
 
 #[test]
-fn paths_that_leave_the_tree_are_refused() {
+fn paths_that_leave_the_tree_are_rejected() {
     for path in ["../../etc/shadow", "/etc/shadow"] {
         for text in [
             format!("resources: ['{path}']\n"),
@@ -200,7 +200,7 @@ fn paths_that_leave_the_tree_are_refused() {
 }
 
 #[test]
-fn texts_that_are_built_to_hurt_are_refused() {
+fn hostile_texts_are_rejected() {
     let deep = "[".repeat(100_000);
     let laughs: String = (1..9).fold("a0: &a0 x\n".to_owned(), |text, level| {
         let below = format!("*a{},", level - 1).repeat(10);
@@ -217,7 +217,7 @@ fn texts_that_are_built_to_hurt_are_refused() {
 }
 
 #[test]
-fn patterns_and_paths_without_measure_are_refused() {
+fn oversized_patterns_and_paths_are_rejected() {
     refuse_with(
         &[
             (
@@ -247,7 +247,7 @@ fn deep_objects_are_merged_within_the_stack() {
 }
 
 #[test]
-fn every_limit_is_named_in_the_refusal() {
+fn every_limit_is_named_in_the_error() {
     let files: Files<'_> = &[
         ("kustomization.yaml", "resources: [a.yaml, b]\nnamespace: ns\n"),
         ("a.yaml", A),
@@ -330,7 +330,7 @@ fn a_kind_without_a_schema_takes_that_of_the_kind_in_the_patch() {
 }
 
 #[test]
-fn a_map_in_the_place_of_an_image_is_refused() {
+fn a_map_in_the_place_of_an_image_is_rejected() {
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{image: {a: b}}]}\n";
     refuse_with(
         &[("kustomization.yaml", "resources: [a.yaml]\nimages: [{name: x}]\n"), ("a.yaml", pod)],

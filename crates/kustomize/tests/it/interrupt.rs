@@ -23,7 +23,7 @@ fn built(maps: usize, limits: Limits) -> Result<Build, BuildError> {
 }
 
 #[test]
-fn a_build_that_was_asked_to_end_does_so_at_its_next_step() {
+fn a_canceled_build_ends_at_its_next_step() {
     let interrupt = Interrupt::default();
     let (asked, calls) = (interrupt.clone(), Arc::new(AtomicU64::new(0)));
     let counted = Arc::clone(&calls);
@@ -39,7 +39,7 @@ fn a_build_that_was_asked_to_end_does_so_at_its_next_step() {
 }
 
 #[test]
-fn a_build_says_what_it_holds_and_ends_where_that_is_rejected() {
+fn a_build_reserves_its_memory_and_ends_where_that_is_rejected() {
     let all = |maps| {
         let bytes = Arc::new(AtomicU64::new(0));
         let sum = Arc::clone(&bytes);

@@ -58,7 +58,7 @@ fn labels_of_a_patch_become_texts_unless_it_names_its_object_in_patches() {
 }
 
 #[test]
-fn an_object_that_is_selected_keeps_name_and_namespace_whatever_the_patch_says() {
+fn a_selected_object_keeps_name_and_namespace_whatever_the_patch_sets() {
     let object = "  name: 1\n  namespace: b\nx: 1\n";
     let patch = "  name: other\n  namespace: []\nx: 2\n";
     check(BY_TARGET, object, patch, "  name: 1\n  namespace: b\nx: 2\n", "");
@@ -100,7 +100,7 @@ fn a_text_in_patches_loses_the_white_space_around_it() {
 }
 
 #[test]
-fn texts_that_were_booleans_are_in_quotes_once_a_patch_has_come_by() {
+fn texts_that_were_booleans_are_quoted_after_a_patch() {
     let twice = "resources: [a.yaml]\npatches:\n- patch: '{apiVersion: a/v1, kind: A, metadata: {name: a}}'\n  \
                  target: {kind: A}\n- path: p.yaml\n";
     let patch = "  name: a\nx: {a: 54, b: 54}\n";
@@ -127,7 +127,7 @@ fn operations_are_looked_at_when_there_is_an_object_for_them() {
 }
 
 #[test]
-fn what_stands_before_the_first_slash_of_a_path_does_not_count() {
+fn the_text_before_the_first_slash_of_a_path_does_not_count() {
     let told = "no slash in front: add \"metadata/x\"";
     check(BY_TARGET, "  name: a\n", "- {op: add, path: metadata/x, value: 1}", "  name: a\nx: 1\n", told);
     refuse(BY_TARGET, "  name: a\n", "- {op: add, path: x, value: 1}", "doc is missing path");
@@ -147,7 +147,7 @@ fn a_copy_of_what_a_map_does_not_have_is_null() {
 }
 
 #[test]
-fn a_json_patch_sees_the_annotations_that_kustomize_makes() {
+fn a_json_patch_finds_the_annotations_that_kustomize_adds() {
     let expect = "  name: a\nx:\n  internal.config.kubernetes.io/previousKinds: A\n  \
                   internal.config.kubernetes.io/previousNames: a\n  \
                   internal.config.kubernetes.io/previousNamespaces: default\n";
@@ -182,7 +182,7 @@ fn annotations_are_a_map_of_texts_after_a_json_patch() {
 }
 
 #[test]
-fn plugins_that_stand_in_the_kustomization_run_before_those_in_files() {
+fn inline_plugins_run_before_those_in_files() {
     let kustomization = "resources: [a.yaml]\ntransformers:\n- p.yaml\n- '{apiVersion: builtin, kind: PatchTransformer, \
                          metadata: {name: p}, target: {kind: A}, patch: \"[{\\\"op\\\": \\\"add\\\", \\\"path\\\": \
                          \\\"/x\\\", \\\"value\\\": 1}]\"}'\n";

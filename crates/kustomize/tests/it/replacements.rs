@@ -66,7 +66,7 @@ fn a_field_keeps_its_kind_and_takes_the_text() {
 }
 
 #[test]
-fn a_made_field_means_what_its_text_says() {
+fn a_created_field_has_the_type_of_its_text() {
     check("{}", "v.t", "d.new", CREATE, "\n  new: 5");
     check("{}", "v.s", "d.a.0.[k=x].b", CREATE, "\n  a:\n  - - b: hello\n      k: x");
     check("[x]", "v.l", "d.1", CREATE, "\n- x\n- - one\n  - two");
@@ -128,7 +128,7 @@ fn parts_between_delimiters_are_replaced() {
 }
 
 #[test]
-fn what_leads_nowhere_is_refused() {
+fn a_path_to_nothing_is_rejected() {
     let invalid = Refusal::Invalid;
     for (from, to, options, part) in [
         ("v.s", "d.zz", NONE, "unable to find field \"d.zz\" in replacement target"),
@@ -260,7 +260,7 @@ fn vars_flow_up_and_meet_only_once() {
 }
 
 #[test]
-fn vars_without_use_are_noted_and_vars_without_an_object_refused() {
+fn unused_vars_are_noted_and_vars_without_an_object_rejected() {
     let object = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n";
     let with = |name: &str| {
         let file = format!(

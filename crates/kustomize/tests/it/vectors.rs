@@ -28,7 +28,7 @@ enum Outcome {
 }
 
 #[test]
-fn every_vector_is_printed_as_kustomize_prints_it_or_refused_by_name() {
+fn every_vector_is_printed_as_kustomize_prints_it_or_rejected_by_name() {
     let root = shared().join("vectors/kustomize");
     let Ok(entries) = std::fs::read_dir(&root) else {
         println!("skipped: no vectors at {}", root.display());

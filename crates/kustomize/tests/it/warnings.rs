@@ -150,7 +150,7 @@ fn an_index_behind_a_patch_that_puts_items_in_front_is_a_warning() {
 }
 
 #[test]
-fn an_index_into_a_list_that_nobody_reordered_is_quiet() {
+fn an_index_into_a_list_in_its_order_gives_no_warning() {
     let index = "- {target: {kind: Deployment}, patch: '[{\"op\": \"replace\", \"path\": \"/spec/template/spec/containers/0/image\", \"value\": \"new\"}]'}\n";
     let first = "spec: {template: {spec: {containers: [{name: app, image: other}]}}}";
     is_quiet(&texts(&over(PLAIN, &format!("{}{index}", patch(first)))));

@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn content_on_the_separator_line_is_refused_with_its_line() {
+    fn content_on_the_separator_line_is_rejected_with_its_line() {
         let error = split("a: 1\n--- foo\n").unwrap_err();
         assert_eq!(error.to_string(), "2:1: invalid document separator: --- foo");
     }

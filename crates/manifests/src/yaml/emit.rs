@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn maps_and_lists_stand_as_kustomize_prints_them() {
+    fn maps_and_lists_are_indented_as_kustomize_prints_them() {
         check(
             &json!({"a": {"b": [1, {"c": 2, "d": []}, [3, [4]]]}, "e": {}, "f": null}),
             "a:\n  b:\n  - 1\n  - c: 2\n    d: []\n  - - 3\n    - - 4\ne: {}\nf: null\n",
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_tell_their_indentation_and_their_end() {
+    fn blocks_declare_their_indentation_and_their_end() {
         check(&json!({"a": "x\ny"}), "a: |-\n  x\n  y\n");
         check(&json!({"a": "x\n"}), "a: |\n  x\n");
         check(&json!({"a": "x\n\n"}), "a: |+\n  x\n\n");

@@ -720,7 +720,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_kept_in_order_and_once() {
+    fn keys_are_stored_in_order_and_once() {
         let mut map = map(&[("b", 1), ("a", 2), ("b", 3)]);
         assert_eq!(Node::Object(map.clone()).to_json(), json!({"a": 2, "b": 3}));
         assert_eq!(map.insert("a", "new"), Some(Node::from(2)));
@@ -756,7 +756,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_numbers_that_print_as_they_stand_are_known() {
+    fn whole_numbers_in_canonical_form_are_recognized() {
         let is = |text: &str| Plain::new(PlainKind::Integer, text).is_canonical_integer();
         assert!(["0", "8080", "-1", "123456789012345678"].into_iter().all(is));
         assert!(!["-0", "00", "017", "+1", "1_0", "0x1", "1234567890123456789", ""].into_iter().any(is));

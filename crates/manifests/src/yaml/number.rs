@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_shaped_like_floats_are_told_from_others() {
+    fn texts_shaped_like_floats_are_distinguished_from_others() {
         for text in ["1e3", ".5", "5.", "-1.5E-3", "089"] {
             assert!(parse_float(text).is_some(), "{text}");
         }

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn words_numbers_and_marks_are_told_apart() {
+    fn words_numbers_and_marks_are_distinguished() {
         check("", Scalar::Null, Scalar::Null);
         check("~", Scalar::Null, Scalar::Null);
         check("1e3", FLOAT, FLOAT);

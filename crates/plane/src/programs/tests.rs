@@ -141,7 +141,7 @@ fn a_choice_is_one_of_three_words_or_unset() {
 }
 
 #[test]
-fn components_in_path_are_taken_before_anything_is_asked_for() {
+fn components_in_path_are_used_before_any_download() {
     let mirror = Mirror::start(Manner::Serve);
     let mut machine = Machine::of(&mirror).with_go();
     for name in [ETCD, API_SERVER, CONTROLLER_MANAGER] {
@@ -208,7 +208,7 @@ fn a_build_of_an_earlier_run_needs_no_network() {
 }
 
 #[test]
-fn a_wrong_digest_is_an_error_and_nothing_is_kept_or_built() {
+fn a_wrong_digest_is_an_error_and_nothing_is_stored_or_built() {
     let mirror = Mirror::start(Manner::Serve);
     let mut machine = Machine::of(&mirror).with_go();
     machine.search.release.digests = Some(mirror.digests(machine.folder.path(), true));
@@ -237,7 +237,7 @@ fn a_platform_without_digests_is_built() {
 }
 
 #[test]
-fn a_truncated_transfer_goes_on_where_it_ended() {
+fn a_truncated_transfer_resumes_where_it_ended() {
     let mirror = Mirror::start(Manner::CutFirst(100));
     let machine = Machine::of(&mirror);
     machine.find().unwrap();
@@ -259,7 +259,7 @@ fn a_server_without_ranges_sends_the_whole_again() {
 }
 
 #[test]
-fn what_lay_there_of_another_file_is_downloaded_anew() {
+fn a_partial_download_of_another_file_is_restarted() {
     for old in [3, 1 << 20] {
         let mirror = Mirror::start(Manner::Serve);
         let machine = Machine::of(&mirror);
@@ -273,7 +273,7 @@ fn what_lay_there_of_another_file_is_downloaded_anew() {
 }
 
 #[test]
-fn without_an_answer_the_build_is_taken_and_said() {
+fn without_a_response_the_build_is_used_and_reported() {
     let silent = Mirror::start(Manner::Silent);
     for (url, cause) in [(&silent.url, "no answer within 0.1 s"), (&nowhere(), "refused")] {
         let mut machine = Machine::bare(url).with_go();
@@ -287,7 +287,7 @@ fn without_an_answer_the_build_is_taken_and_said() {
 }
 
 #[test]
-fn a_mirror_without_the_file_is_told_and_the_build_is_taken() {
+fn a_mirror_without_the_file_is_reported_and_the_build_is_used() {
     let mirror = Mirror::start(Manner::Missing);
     let machine = Machine::of(&mirror).with_go();
     assert_holds(&machine.find().unwrap().origin, &["those built from Go modules"]);
@@ -310,7 +310,7 @@ fn a_chosen_download_does_not_become_a_build() {
 }
 
 #[test]
-fn a_server_that_falls_silent_is_given_up_and_meanwhile_told_of() {
+fn a_silent_server_times_out_and_the_stall_is_reported() {
     let mirror = Mirror::start(Manner::SilentAfterProbe);
     let mut machine = Machine::of(&mirror).with_go();
     machine.search.release.limits.silence = Duration::from_millis(100);
@@ -323,7 +323,7 @@ fn a_server_that_falls_silent_is_given_up_and_meanwhile_told_of() {
 }
 
 #[test]
-fn a_download_that_takes_too_long_is_given_up() {
+fn a_download_that_takes_too_long_times_out() {
     let mirror = Mirror::start(Manner::SilentAfterProbe);
     let mut machine = Machine::of(&mirror).with_go();
     machine.search.release.limits.total = AT_ONCE;
@@ -332,7 +332,7 @@ fn a_download_that_takes_too_long_is_given_up() {
 }
 
 #[test]
-fn a_transfer_that_stalls_is_given_up_and_kept_for_the_next_run() {
+fn a_stalled_transfer_times_out_and_is_resumed_by_the_next_run() {
     let mirror = Mirror::start(Manner::Stall(50));
     let mut machine = Machine::of(&mirror).with_go();
     machine.search.release.limits.silence = Duration::from_millis(300);

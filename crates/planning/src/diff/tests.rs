@@ -39,7 +39,7 @@ fn fields_that_we_own_are_compared_by_their_keys_and_the_rest_is_not() {
 }
 
 #[test]
-fn an_item_that_is_gone_is_one_change() {
+fn a_removed_item_is_one_change() {
     let mut live = deployment(3, "web:1", &[]);
     live.value_mut()["spec"]["template"]["spec"]["containers"][0]["name"] = "renamed".into();
     let item = r#"{"image":"web:1","name":"web"}"#;
@@ -72,7 +72,7 @@ fn a_restart_is_no_change() {
 }
 
 #[test]
-fn a_field_of_kubectl_that_an_apply_removed_is_told() {
+fn a_field_of_kubectl_that_an_apply_removed_is_reported() {
     let kubectl =
         entry("kubectl-edit", "Update", "", Some(5), &json!({"f:data": {"f:extra": {}, "f:kept": {}}}));
     let mut live = settings(&json!({"extra": "x", "kept": "y"}));
@@ -113,7 +113,7 @@ fn field_sets_read_back_as_the_server_writes_them() {
 }
 
 #[test]
-fn what_kubectl_added_beside_ours_is_extra_and_an_item_counts_as_one() {
+fn what_kubectl_added_next_to_ours_is_extra_and_an_item_counts_as_one() {
     let containers = json!({
         "k:{\"name\":\"web\"}": {"f:image": {}},
         "k:{\"name\":\"spy\"}": {".": {}, "f:image": {}, "f:name": {}},

@@ -68,7 +68,7 @@ fn kinds_are_applied_in_waves_and_pruned_in_reverse() {
 }
 
 #[test]
-fn only_what_changed_in_git_or_is_asked_for_is_applied() {
+fn only_what_changed_in_git_or_is_requested_is_applied() {
     let first = ready(vec![settings(&json!({"a": "1"})), named("Service", "v1", "web")]);
     let applied: BTreeMap<_, _> = first.iter().map(|planned| (planned.id.clone(), planned.digest)).collect();
     let desired = ready(vec![settings(&json!({"a": "2"})), named("Service", "v1", "web")]);
@@ -85,7 +85,7 @@ fn only_what_changed_in_git_or_is_asked_for_is_applied() {
 }
 
 #[test]
-fn what_asks_to_be_left_alone_is_skipped_and_stays_in_the_inventory() {
+fn an_excluded_object_is_skipped_and_stays_in_the_inventory() {
     let mut disabled = named("ConfigMap", "v1", "a");
     disabled.set_annotation("kustomize.toolkit.fluxcd.io/reconcile", "Disabled");
     let mut ignored = named("ConfigMap", "v1", "b");
@@ -107,7 +107,7 @@ fn what_asks_to_be_left_alone_is_skipped_and_stays_in_the_inventory() {
 }
 
 #[test]
-fn two_objects_of_one_id_are_refused() {
+fn two_objects_of_one_id_are_rejected() {
     let twice = vec![settings(&json!({"a": "1"})), settings(&json!({"a": "2"}))];
     assert_eq!(
         prepare(twice, &owner(), &key()).unwrap_err().to_string(),
@@ -154,7 +154,7 @@ fn a_custom_kind_that_is_named_like_a_namespace_goes_before_namespaces() {
 }
 
 #[test]
-fn a_teardown_wants_nothing_and_deletes_only_where_pruning_is_on() {
+fn a_teardown_has_an_empty_desired_set_and_deletes_only_where_pruning_is_on() {
     let before = before(&["prod_a__ConfigMap", "_prod__Namespace"]);
     assert_eq!(words(&teardown(&before, true)), ["prune ConfigMap/prod/a", "prune Namespace/prod"]);
     assert!(teardown(&before, false).is_idle());
@@ -188,7 +188,7 @@ fn only_a_live_object_with_our_labels_may_be_deleted() {
 }
 
 #[test]
-fn an_entry_that_cannot_be_read_is_neither_pruned_nor_forgotten() {
+fn an_unreadable_entry_is_neither_pruned_nor_dropped() {
     use plumb_api::kustomize::{Inventory as Wire, InventoryEntry};
     let entry = |id: &str| InventoryEntry { id: id.to_owned(), v: "v1".to_owned() };
     let good = Wire { entries: vec![entry("_prod__Namespace"), entry("prod_a__ConfigMap")] };
@@ -203,7 +203,7 @@ fn an_entry_that_cannot_be_read_is_neither_pruned_nor_forgotten() {
 }
 
 #[test]
-fn leftovers_of_kubectl_become_ours_and_a_restart_stays_with_its_author() {
+fn fields_of_kubectl_apply_become_ours_and_a_restart_keeps_its_manager() {
     let restart = json!({"f:spec": {"f:template": {"f:metadata": {"f:annotations": {
         ".": {}, "f:kubectl.kubernetes.io/restartedAt": {}}}}}});
     let live = object(json!({
@@ -248,7 +248,7 @@ fn an_object_that_only_we_wrote_needs_no_takeover() {
 }
 
 #[test]
-fn a_port_whose_key_was_edited_stands_in_the_way() {
+fn a_port_whose_key_was_edited_is_a_conflicting_item() {
     let service = |port: i64, version: &str| {
         object(json!({
             "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "resourceVersion": version},

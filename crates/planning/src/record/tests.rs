@@ -53,7 +53,7 @@ fn an_older_or_known_version_is_stale() {
 }
 
 #[test]
-fn a_change_of_our_entry_wakes_even_if_only_its_time_moved() {
+fn a_change_of_our_entry_triggers_even_if_only_its_time_changed() {
     check(
         Watchfulness::Calm,
         &metadata(10, 0, 0, &[]),
@@ -63,7 +63,7 @@ fn a_change_of_our_entry_wakes_even_if_only_its_time_moved() {
 }
 
 #[test]
-fn with_a_generation_a_move_that_no_foreign_entry_explains_wakes() {
+fn with_a_generation_an_unexplained_change_triggers() {
     let before = metadata(10, 3, 0, &[]);
     check(Watchfulness::Calm, &before, &metadata(11, 4, 0, &[]), Wake::Compare(Cause::Generation));
     check(Watchfulness::Calm, &before, &metadata(11, 4, 0, &[foreign(1)]), Wake::Sleep);
@@ -71,7 +71,7 @@ fn with_a_generation_a_move_that_no_foreign_entry_explains_wakes() {
 }
 
 #[test]
-fn without_a_generation_a_version_that_no_entry_explains_wakes() {
+fn without_a_generation_an_unexplained_version_triggers() {
     let before = metadata(10, 0, 0, &[]);
     check(Watchfulness::Calm, &before, &metadata(11, 0, 0, &[]), Wake::Compare(Cause::Version));
     check(Watchfulness::Calm, &before, &metadata(11, 0, 0, &[foreign(1)]), Wake::Sleep);
@@ -79,7 +79,7 @@ fn without_a_generation_a_version_that_no_entry_explains_wakes() {
 }
 
 #[test]
-fn a_flagged_object_wakes_more_easily() {
+fn a_flagged_object_triggers_on_more_changes() {
     let before = metadata(10, 3, 0, &[]);
     check(Watchfulness::Flagged, &before, &metadata(11, 4, 0, &[foreign(1)]), Wake::Compare(Cause::Flagged));
     check(Watchfulness::Flagged, &before, &metadata(11, 3, 0, &[foreign(1)]), Wake::Compare(Cause::Flagged));
@@ -90,7 +90,7 @@ fn a_flagged_object_wakes_more_easily() {
 }
 
 #[test]
-fn another_incarnation_lost_labels_and_a_deletion_are_told_apart() {
+fn a_new_uid_lost_labels_and_a_deletion_are_distinguished() {
     let before = metadata(10, 0, 0, &[]);
     let mut again = metadata(11, 0, 0, &[]);
     again["uid"] = "u2".into();
@@ -104,7 +104,7 @@ fn another_incarnation_lost_labels_and_a_deletion_are_told_apart() {
 }
 
 #[test]
-fn what_kubectl_adds_wakes_once_and_a_restart_does_not() {
+fn what_kubectl_adds_triggers_once_and_a_restart_does_not() {
     let kubectl = |second, fields: &Value| entry("kubectl-edit", "Update", "", Some(second), fields);
     let added = kubectl(1, &json!({"f:data": {"f:b": {}}}));
     let before = metadata(10, 3, 0, &[]);

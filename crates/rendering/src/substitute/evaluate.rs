@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_set_is_refused_unless_told_otherwise() {
+    fn an_unset_variable_is_rejected_unless_configured_otherwise() {
         refuse(&[
             ("${x}", "variable not set (strict mode): \"x\""),
             ("${x^^}", "variable not set (strict mode): \"x\""),
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_expression_is_refused() {
+    fn an_invalid_expression_is_rejected() {
         refuse(&[
             ("${", "unable to parse variable name"),
             ("${}", "unable to parse variable name"),
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_that_grows_without_bounds_is_refused() {
+    fn a_result_over_the_limit_is_rejected() {
         let mut values = BTreeMap::from([("big".to_owned(), "x".repeat(1 << 20))]);
         let parts = parse(&"${big}".repeat(20)).unwrap();
         let big = Variables::new(values.clone(), Unset::Refused);

@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_element_fits_what_it_means() {
+    fn every_element_has_the_expected_type() {
         for (pattern, text, expect) in [
             ("*", "", true),
             ("a*c", "abbc", true),

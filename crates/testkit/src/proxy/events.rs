@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_lines_pass_as_the_fault_says() {
+    fn whole_lines_pass_as_the_fault_configures() {
         assert_eq!(run(None), "a b c");
         assert_eq!(run(Some(Fault::DuplicateEvents)), "a a b b c c");
         assert_eq!(run(Some(Fault::ReorderEvents)), "b a c");

@@ -72,7 +72,7 @@ fn a_condition_looks_at_the_body() {
 }
 
 #[test]
-fn a_retry_after_is_said_in_the_header() {
+fn a_retry_after_is_sent_in_the_header() {
     let fixture = fixture();
     fixture.proxy.add(Rule::writes("/*", Fault::RetryAfter(429, 3600)));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -82,7 +82,7 @@ fn a_retry_after_is_said_in_the_header() {
 }
 
 #[test]
-fn a_lost_answer_was_written_and_a_reset_was_not() {
+fn a_lost_response_was_written_and_a_reset_was_not() {
     let fixture = fixture();
     fixture.proxy.add(Rule::writes("/*", Fault::LostAnswer).times(1));
     fixture.proxy.add(Rule::writes("/*", Fault::Reset).times(1));
@@ -96,7 +96,7 @@ fn a_lost_answer_was_written_and_a_reset_was_not() {
 }
 
 #[test]
-fn a_body_above_the_limit_is_refused() {
+fn a_body_above_the_limit_is_rejected() {
     let fixture = fixture();
     fixture.proxy.add(Rule::writes(&format!("{MAPS}/a"), Fault::RefuseAbove(7)));
     fixture.proxy.add(Rule::writes(&format!("{MAPS}/b"), Fault::RefuseAbove(8)));
@@ -104,7 +104,7 @@ fn a_body_above_the_limit_is_refused() {
 }
 
 #[test]
-fn what_hangs_is_answered_by_nobody_and_what_is_delayed_is_answered_later() {
+fn a_hanging_request_gets_no_response_and_a_delayed_one_gets_it_later() {
     let fixture = fixture();
     let hung = fixture.proxy.add(Rule::writes(&format!("{MAPS}/a"), Fault::Hang));
     fixture.proxy.add(Rule::writes(&format!("{MAPS}/b"), Fault::Delay(Duration::from_millis(200))));
@@ -143,7 +143,7 @@ fn victim() -> std::process::Child {
 }
 
 #[test]
-fn a_process_is_killed_before_the_nth_write_and_nothing_comes_after_it() {
+fn a_process_is_killed_before_the_nth_write_and_no_request_follows() {
     let fixture = fixture();
     let mut victim = victim();
     fixture.proxy.kill_at_write(2, Moment::Before, victim.id());
@@ -160,7 +160,7 @@ fn a_process_is_killed_before_the_nth_write_and_nothing_comes_after_it() {
 }
 
 #[test]
-fn a_process_is_killed_after_the_nth_write_was_answered() {
+fn a_process_is_killed_after_the_response_to_the_nth_write() {
     let fixture = fixture();
     let mut victim = victim();
     fixture.proxy.kill_at_write(1, Moment::After, victim.id());

@@ -78,7 +78,7 @@ mod tests {
     use crate::address::AddressClass;
 
     #[test]
-    fn rejected_answers_are_left_out_and_an_empty_rest_is_an_error() {
+    fn rejected_addresses_are_left_out_and_an_empty_rest_is_an_error() {
         let policy = AddressPolicy::reject_link_local("--allow-x");
         let addresses = |texts: &[&str]| -> Vec<SocketAddr> {
             texts.iter().map(|text| SocketAddr::new(text.parse().expect("an address"), 0)).collect()

@@ -135,34 +135,34 @@ async fn one_address_holds_no_more_than_its_share() {
 }
 
 #[tokio::test]
-async fn what_is_no_request_is_refused_and_whoever_goes_is_not() {
+async fn an_invalid_request_is_rejected_and_a_client_that_disconnects_is_not() {
     let server = start(USUAL).await;
     drop(server.connect().await);
     let mut garbled = server.connect().await;
     garbled.write_all(b"\0\0\0\0\r\n\r\n").await.unwrap();
-    assert!(ended_after_an_answer(garbled).await.starts_with("HTTP/1.1 400"));
+    assert!(ended_after_a_response(garbled).await.starts_with("HTTP/1.1 400"));
     assert_eq!(server.refused(1).await, [Refused::Headers]);
 }
 
-async fn ended_after_an_answer(mut stream: TcpStream) -> String {
+async fn ended_after_a_response(mut stream: TcpStream) -> String {
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();
     text
 }
 
 #[tokio::test]
-async fn requests_that_are_open_at_the_end_are_answered() {
+async fn requests_that_are_open_at_the_end_get_a_response() {
     let server = start(USUAL).await;
     let mut open = server.connect().await;
     request(&mut open, "/waits").await;
     server.arrived.notified().await;
     server.stop.cancel();
     server.go_on.notify_one();
-    assert!(ended_after_an_answer(open).await.ends_with("artifact"));
+    assert!(ended_after_a_response(open).await.ends_with("artifact"));
 }
 
 #[tokio::test]
-async fn a_router_answers() {
+async fn a_router_responds() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (on_refused, stop): (OnRefused, _) = (Arc::new(|_| {}), CancellationToken::new());

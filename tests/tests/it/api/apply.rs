@@ -102,7 +102,7 @@ async fn a_definition_and_its_instance_are_applied_in_one_plan() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_object_lets_its_wave_finish_and_stops_later_waves() {
+async fn a_rejected_object_lets_its_wave_finish_and_stops_later_waves() {
     let fixture = Fixture::new("refused").await;
     let map = |name: &str, data: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "NS"}, "data": data});
     let service = json!({
@@ -125,7 +125,7 @@ async fn a_refused_object_lets_its_wave_finish_and_stops_later_waves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_kind_is_named_as_users_know_it() {
+async fn an_unknown_kind_is_named_with_its_api_version() {
     let fixture = Fixture::new("unknown").await;
     let gadget = json!({"apiVersion": "none.example.com/v1", "kind": "Gadget", "metadata": {"name": "x", "namespace": "NS"}});
     let applied = fixture.apply(&[gadget]).await;
@@ -149,7 +149,7 @@ async fn a_missing_namespace_is_named_with_a_hint() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_immutable_change_is_refused_with_a_hint_and_harms_nothing() {
+async fn an_immutable_change_is_rejected_with_a_hint_and_changes_nothing() {
     let fixture = Fixture::new("immutable").await;
     let deployment = |label: &str| {
         json!({
@@ -175,7 +175,7 @@ async fn an_immutable_change_is_refused_with_a_hint_and_harms_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_values_of_a_refused_secret_are_not_told() {
+async fn the_values_of_a_rejected_secret_are_not_reported() {
     let fixture = Fixture::new("secret").await;
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "login", "namespace": "NS"},
@@ -191,7 +191,7 @@ async fn the_values_of_a_refused_secret_are_not_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_that_says_if_not_present_is_created_once_and_never_touched() {
+async fn an_object_with_if_not_present_is_created_once_and_never_changed() {
     let fixture = Fixture::new("once").await;
     let once = |value: &str| {
         json!({

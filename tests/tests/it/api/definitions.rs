@@ -98,7 +98,7 @@ async fn the_least_that_a_kind_needs_is_accepted_and_defaulted() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_no_controller_could_honour_is_refused_at_the_door() -> Result<()> {
+async fn unsupported_values_are_rejected_by_admission() -> Result<()> {
     let bench = Bench::new().await?;
     let git = |more| repository(more);
     bench.refuses(SOURCE, "GitRepository", git(json!({"url": "git@example.com:a/b"})), "spec.url").await?;
@@ -132,7 +132,7 @@ async fn what_no_controller_could_honour_is_refused_at_the_door() -> Result<()> 
 }
 
 #[tokio::test]
-async fn our_additions_are_kept_not_pruned() -> Result<()> {
+async fn our_additions_are_stored_not_pruned() -> Result<()> {
     let bench = Bench::new().await?;
     let made =
         bench.create(KUSTOMIZE, "Kustomization", kustomization(json!({"driftDetection": {"mode": "warn"}})));

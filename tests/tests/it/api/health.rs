@@ -60,7 +60,7 @@ async fn deployments_settle_when_their_pods_are_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_of_the_cluster_settles_whatever_namespace_was_named_with_it() {
+async fn a_cluster_scoped_object_settles_whatever_namespace_was_named_with_it() {
     let fixture = Fixture::new("wide").await;
     let settled =
         settle(&fixture, &["NS_NS__Namespace"], true, Budget::lasting(Duration::from_secs(20))).await;
@@ -112,7 +112,7 @@ async fn a_newer_revision_ends_the_waiting_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_that_comes_later_is_seen_when_it_comes() {
+async fn an_object_that_is_created_later_is_observed() {
     let fixture = Fixture::new("later").await;
     let waiting = settle(&fixture, &["NS_late__ConfigMap"], true, Budget::lasting(Duration::from_secs(30)));
     let create = async {

@@ -25,7 +25,7 @@ async fn managers(fixture: &Fixture) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_kubectl_applied_becomes_ours_and_goes_when_git_does_not_want_it() {
+async fn what_kubectl_applied_becomes_ours_and_is_removed_when_git_removes_it() {
     let fixture = Fixture::new("own").await;
     let mine = settings(json!({"kept": "kubectl", "dropped": "kubectl"}));
     fixture.kubectl(&["apply", "-f", "-"], Some(&mine)).await;
@@ -62,7 +62,7 @@ async fn the_fields_of_another_manager_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_that_says_merge_keeps_what_kubectl_added() {
+async fn an_object_with_merge_keeps_what_kubectl_added() {
     let fixture = Fixture::new("merge").await;
     let merge = || {
         let mut object = settings(json!({"ours": "git"}));

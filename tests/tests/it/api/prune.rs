@@ -31,7 +31,7 @@ fn fate(pruned: &Pruned, name: &str) -> Fate {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_ours_is_deleted_and_what_is_gone_counts_as_deleted() {
+async fn our_objects_are_deleted_and_missing_ones_count_as_deleted() {
     let fixture = Fixture::new("prune").await;
     fixture.apply(&[map("ours", json!({}))]).await;
     let pruned = prune(&fixture, &[("NS_ours__ConfigMap", "v1"), ("NS_gone__ConfigMap", "v1")]).await;
@@ -44,7 +44,7 @@ async fn what_is_ours_is_deleted_and_what_is_gone_counts_as_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_belongs_to_another_or_to_nobody_is_kept() {
+async fn objects_of_another_owner_or_without_one_are_not_pruned() {
     let fixture = Fixture::new("foreign").await;
     let labels = json!({
         "kustomize.toolkit.fluxcd.io/name": "other", "kustomize.toolkit.fluxcd.io/namespace": "elsewhere",
@@ -59,7 +59,7 @@ async fn what_belongs_to_another_or_to_nobody_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_asks_to_be_kept_is_kept() {
+async fn objects_with_prune_disabled_are_not_pruned() {
     let fixture = Fixture::new("kept").await;
     let annotations = json!({"kustomize.toolkit.fluxcd.io/prune": "disabled"});
     fixture.apply(&[map("kept", json!({"annotations": annotations}))]).await;
@@ -84,7 +84,7 @@ async fn an_object_that_a_finalizer_holds_stays_in_the_inventory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn objects_whose_kind_is_not_served_any_more_count_as_gone() {
+async fn objects_whose_kind_is_not_served_any_more_count_as_deleted() {
     let fixture = Fixture::new("kindless").await;
     let pruned = prune(&fixture, &[("NS_x_prune.example.com_Relic", "v1"), ("NS_y__ConfigMap", "v9")]).await;
     assert_eq!(pruned.error_summary(), None);
@@ -93,7 +93,7 @@ async fn objects_whose_kind_is_not_served_any_more_count_as_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_of_somebody_else_does_not_stop_the_deletion() {
+async fn a_change_by_another_manager_does_not_stop_the_deletion() {
     let fixture = Fixture::new("moving").await;
     fixture.apply(&[map("moving", json!({}))]).await;
     let busy = async {
@@ -121,7 +121,7 @@ async fn a_change_of_somebody_else_does_not_stop_the_deletion() {
 const KNOWN_MAX: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_of_a_group_whose_server_is_down_counts_as_gone() {
+async fn nothing_of_a_group_whose_server_is_down_counts_as_deleted() {
     let fixture = Fixture::new("partial").await;
     let group = format!("{}.example.com", fixture.namespace);
     let (kind, name) = (GroupVersionKind::gvk(&group, "v1", "Relic"), format!("v1.{group}"));

@@ -68,7 +68,7 @@ fn settings() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_edit_a_stripped_label_and_a_deletion_are_told() {
+async fn an_edit_a_stripped_label_and_a_deletion_are_reported() {
     let fixture = Fixture::new("watch").await;
     fixture.apply(&[settings()]).await;
     let mut ear = Ear::of(&fixture, &[("", "v1", "ConfigMap")]);
@@ -99,7 +99,7 @@ async fn an_edit_a_stripped_label_and_a_deletion_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kind_that_is_not_wanted_any_more_is_not_watched() {
+async fn a_kind_without_owners_is_not_watched() {
     let fixture = Fixture::new("unwatch").await;
     let ear = Ear::of(&fixture, &[("", "v1", "ConfigMap"), ("apps", "v1", "Deployment")]);
     assert_eq!(ear.watchers.watched().len(), 2);
@@ -108,7 +108,7 @@ async fn a_kind_that_is_not_wanted_any_more_is_not_watched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kind_that_goes_is_told_once_and_watched_again_when_it_comes_back() {
+async fn a_kind_that_is_removed_is_reported_once_and_watched_again_when_it_is_back() {
     let fixture = Fixture::new("kindgone").await;
     // A group of this run's own: on a plane that lives longer, an earlier run has left nothing behind.
     let group = format!("{}.example.com", fixture.namespace);

@@ -248,7 +248,7 @@ async fn a_move_that_is_cut_short_recreates_nothing() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_move_that_the_old_owner_sees_first_recreates_nothing_when_it_is_cut_short() -> Result<()> {
+async fn an_interrupted_move_that_the_old_owner_observes_first_recreates_nothing() -> Result<()> {
     sweep("crash-moved", Action::Move(Order::OldOwnerFirst), &[(2, AFTER), (4, BEFORE), (3, LOST)]).await
 }
 

@@ -130,7 +130,7 @@ impl Fault {
 
     /// Whether requests stay without an answer while their connection stands: what becomes of a write is not known. Where the
     /// connection ends, the repetition is answered, and the cell after that waits for nothing.
-    fn is_unanswered(self) -> bool {
+    fn has_no_response(self) -> bool {
         self == Self::Hang
     }
 
@@ -232,7 +232,7 @@ async fn row(test: &str, phase: Phase, sample: &[Fault]) -> Result<()> {
         let took = started.elapsed().as_secs_f32();
         fixture.source.heal();
         fixture.kustomize.heal();
-        if fault.is_unanswered() && phase.writes_objects() {
+        if fault.has_no_response() && phase.writes_objects() {
             unanswered = Some(Instant::now());
         }
         match done {

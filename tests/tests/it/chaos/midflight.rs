@@ -74,7 +74,7 @@ async fn a_newer_spec_wins_over_an_apply_in_flight() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_newer_spec_waits_for_no_apply_that_is_never_answered() -> Result<()> {
+async fn a_newer_spec_waits_for_no_apply_without_a_response() -> Result<()> {
     let fixture = Fixture::new("flight-hang", &[]).await?;
     fixture.create(Variant::Base).await?;
     fixture.environment.edit("Kustomization", "app", &json!({"spec": {"timeout": "1h"}})).await?;
@@ -168,7 +168,7 @@ async fn nothing_is_pruned_after_an_apply_that_failed() -> Result<()> {
 const TAKEN_WITHIN: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_that_somebody_takes_over_before_its_deletion_arrives_is_not_deleted() -> Result<()> {
+async fn an_object_with_a_new_owner_before_its_deletion_arrives_is_not_deleted() -> Result<()> {
     let fixture = updated("flight-taken").await?;
     let before = fixture.environment.get("ConfigMap", "gamma").await?;
     let held = Rule::new("DELETE", "/api/v1/namespaces/*/configmaps/gamma", Fault::Delay(TAKEN_WITHIN));

@@ -77,7 +77,7 @@ async fn a_request_is_echoed_by_what_fails_too() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dependency_comes_first_and_wakes_who_waits_for_it() -> Result<()> {
+async fn a_dependency_is_applied_first_and_requeues_its_dependents() -> Result<()> {
     let environment = Environment::new("depends").await?;
     let repository = environment.sample("app")?;
     repository.write("base/base.yaml", &config_map("base", "a"))?;
@@ -120,7 +120,7 @@ async fn with_wait_ready_means_that_the_workload_runs() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_workload_that_failed_is_told_before_the_timeout() -> Result<()> {
+async fn a_failed_workload_is_reported_before_the_timeout() -> Result<()> {
     let environment = Environment::new("unhealthy").await?;
     let repository = environment.sample("app")?;
     let pods_are_refused = "    spec:\n      priorityClassName: nowhere\n";

@@ -57,7 +57,7 @@ async fn the_policy_orphan_wins_over_prune() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_policy_that_is_not_honoured_is_refused() -> Result<()> {
+async fn an_unsupported_policy_is_rejected() -> Result<()> {
     let environment = Environment::new("policy").await?;
     environment.sample("app")?;
     environment.create(environment.source("app")).await?;
@@ -101,7 +101,8 @@ async fn a_deleted_source_takes_nothing_from_the_cluster() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kustomization_is_deleted_although_its_namespace_terminates_and_its_kind_is_gone() -> Result<()> {
+async fn a_kustomization_is_deleted_although_its_namespace_terminates_and_its_kind_is_removed() -> Result<()>
+{
     let environment = Environment::new("ending").await?;
     let (inner, group) =
         (format!("{}-inner", environment.namespace), format!("{}.example.com", environment.namespace));

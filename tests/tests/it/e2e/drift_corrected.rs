@@ -34,7 +34,7 @@ async fn a_scaled_deployment_is_scaled_back_and_the_event_says_by_whom() -> Resu
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_config_map_comes_back_and_nobody_is_blamed() -> Result<()> {
+async fn a_deleted_config_map_is_recreated_and_no_manager_is_named() -> Result<()> {
     let environment = Environment::new("deleted").await?;
     environment.app("enabled").await?;
     let before = environment.get("ConfigMap", "settings").await?;
@@ -48,7 +48,7 @@ async fn a_deleted_config_map_comes_back_and_nobody_is_blamed() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_is_edited_twice_within_a_second_is_put_back() -> Result<()> {
+async fn a_key_that_is_edited_twice_within_a_second_is_corrected() -> Result<()> {
     let environment = Environment::new("twice").await?;
     environment.app("enabled").await?;
     for value in ["one", "two"] {
@@ -83,7 +83,7 @@ async fn stripped_owner_labels_are_restored() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_tool_adds_is_left_alone() -> Result<()> {
+async fn what_another_tool_adds_is_not_changed() -> Result<()> {
     let environment = Environment::new("extra").await?;
     environment.app("enabled").await?;
     let more = json!({"metadata": {"annotations": {"team": "blue"}}, "data": {"added": "by a tool"}});
@@ -118,7 +118,7 @@ async fn what_kubectl_adds_is_removed_as_flux_does() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_that_was_recreated_by_hand_is_ours_again() -> Result<()> {
+async fn an_object_that_a_user_recreated_is_ours_again() -> Result<()> {
     let environment = Environment::new("recreated").await?;
     environment.app("enabled").await?;
     let before = environment.get("ConfigMap", "settings").await?;
@@ -155,7 +155,7 @@ async fn in_the_mode_disabled_drift_waits_for_the_next_reconciliation() -> Resul
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fields_of_all_shapes_are_put_back() -> Result<()> {
+async fn fields_of_all_shapes_are_corrected() -> Result<()> {
     let environment = Environment::new("shapes").await?;
     let app = environment.app("enabled").await?;
     let service = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec:\n  selector: {app: web}\n  ports: [{name: http, port: 80, targetPort: 8080}]\n";

@@ -49,7 +49,7 @@ async fn a_scaled_deployment_is_flagged_and_not_reverted() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn further_edits_update_the_flag_and_the_way_back_by_hand_resolves_it() -> Result<()> {
+async fn further_edits_update_the_flag_and_a_manual_revert_resolves_it() -> Result<()> {
     let environment = Environment::new("further").await?;
     environment.app("warn").await?;
     for replicas in ["8", "9"] {
@@ -133,7 +133,7 @@ async fn drift_while_suspended_is_seen_and_corrected_only_after_the_resumption()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn values_of_secrets_are_never_told() -> Result<()> {
+async fn values_of_secrets_are_never_reported() -> Result<()> {
     let environment = Environment::new("secrets").await?;
     let app = environment.app("warn").await?;
     let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: keys}\nstringData: {key: from-git-7f3a}\n";
@@ -155,7 +155,7 @@ async fn values_of_secrets_are_never_told() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_mode_is_refused_and_never_read_as_enabled() -> Result<()> {
+async fn an_unknown_mode_is_rejected_and_never_read_as_enabled() -> Result<()> {
     let environment = Environment::new("mode").await?;
     let app = environment.app("warn").await?;
     environment

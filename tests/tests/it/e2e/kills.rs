@@ -104,7 +104,7 @@ async fn drift_done_while_the_controller_is_down_is_found_at_its_start() -> Resu
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flag_survives_a_restart_and_is_not_told_twice() -> Result<()> {
+async fn a_flag_survives_a_restart_and_is_not_reported_twice() -> Result<()> {
     let mut environment = Environment::new("kill-flag").await?;
     environment.app("warn").await?;
     environment.kubectl(&["scale", "deployment/web", "--replicas=8"])?;
@@ -140,7 +140,8 @@ async fn an_idle_restart_writes_no_object() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn notification_controller_killed_holds_up_nobody_and_goes_on_after_its_restart() -> Result<()> {
+async fn notification_controller_killed_blocks_no_other_controller_and_resumes_after_its_restart()
+-> Result<()> {
     let mut environment = Environment::with("kill-alerts", Sink::start()?, Events::Notification).await?;
     let app = environment.app("enabled").await?;
     notification::alert(&environment, "all", &environment.sink.url(), "info").await?;

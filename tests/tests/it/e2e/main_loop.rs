@@ -35,7 +35,7 @@ async fn a_commit_is_applied_and_git_revert_takes_it_back() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_applied_names_its_owner_and_stands_in_the_inventory() -> Result<()> {
+async fn applied_objects_name_their_owner_and_are_in_the_inventory() -> Result<()> {
     let environment = Environment::new("owner").await?;
     environment.app("enabled").await?;
     let namespace = &environment.namespace;
@@ -106,8 +106,7 @@ async fn a_definition_and_its_custom_resource_arrive_in_one_commit() -> Result<(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_definition_whose_names_are_taken_is_named_and_definition_and_object_leave_no_entry() -> Result<()>
-{
+async fn a_definition_with_conflicting_names_is_named_and_leaves_no_entry() -> Result<()> {
     let environment = Environment::new("taken").await?;
     let group = format!("{}.example.com", environment.namespace);
     let app = environment.app("enabled").await?;
@@ -185,7 +184,7 @@ async fn tags_commits_and_version_ranges_are_sources_too() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_namespace_and_what_is_in_it_come_and_go_with_one_commit() -> Result<()> {
+async fn a_namespace_and_its_objects_are_created_and_pruned_with_one_commit() -> Result<()> {
     let environment = Environment::new("namespace").await?;
     let app = environment.app("enabled").await?;
     let inner = format!("{}-inner", environment.namespace);

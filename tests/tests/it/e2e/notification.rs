@@ -86,7 +86,7 @@ async fn a_signed_webhook_refreshes_the_source() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_signatures_and_giant_bodies_are_refused_and_change_nothing() -> Result<()> {
+async fn wrong_signatures_and_giant_bodies_are_rejected_and_change_nothing() -> Result<()> {
     let environment = environment("hostile").await?;
     environment.app("enabled").await?;
     let path = receiver(&environment).await?;
@@ -143,7 +143,7 @@ async fn drift_reaches_the_provider_of_an_alert() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receiver_that_hangs_delays_nobody() -> Result<()> {
+async fn a_hanging_receiver_delays_no_other() -> Result<()> {
     let environment = environment("hangs").await?;
     let hanging = Sink::start()?;
     hanging.behave(Behaviour::Hang);
@@ -162,7 +162,7 @@ async fn a_receiver_that_hangs_delays_nobody() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_source_is_fetched_while_nobody_takes_the_events() -> Result<()> {
+async fn a_source_is_fetched_while_no_event_receiver_responds() -> Result<()> {
     let sink = Sink::start()?;
     sink.behave(Behaviour::Hang);
     let address = sink.address();

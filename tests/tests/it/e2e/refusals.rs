@@ -68,7 +68,7 @@ async fn an_object_that_is_there_twice_is_named() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kind_that_nobody_serves_is_named() -> Result<()> {
+async fn a_kind_that_is_not_served_is_named() -> Result<()> {
     let environment = Environment::new("unknown-kind").await?;
     let app = environment.app("enabled").await?;
     let widget = "apiVersion: nowhere.example.com/v1\nkind: Widget\nmetadata: {name: w}\n";
@@ -82,7 +82,7 @@ async fn a_kind_that_nobody_serves_is_named() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_field_that_cannot_change_is_named_and_the_object_lives_on() -> Result<()> {
+async fn an_immutable_field_is_named_and_the_object_stays() -> Result<()> {
     let environment = Environment::new("immutable").await?;
     let app = environment.app("enabled").await?;
     app.repository.replace(WEB, "matchLabels: {app: web}", "matchLabels: {app: other}")?;
@@ -144,7 +144,7 @@ async fn a_path_that_is_not_in_the_source_is_named() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_field_that_is_not_honoured_is_refused_and_nothing_is_applied() -> Result<()> {
+async fn an_unsupported_field_is_rejected_and_nothing_is_applied() -> Result<()> {
     let environment = Environment::new("unsupported").await?;
     let repository = environment.sample("app")?;
     environment.create(environment.source("app")).await?;

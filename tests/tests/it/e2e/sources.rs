@@ -61,7 +61,7 @@ async fn a_missing_repository_is_found_once_it_is_there() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_password_is_told_without_showing_it() -> Result<()> {
+async fn a_wrong_password_is_reported_without_showing_it() -> Result<()> {
     let environment = Environment::new("password").await?;
     environment.sample("app")?;
     let data = json!({"username": "bot", "password": "not-the-pass-word", "ca.crt": environment.git.ca()});
@@ -92,7 +92,7 @@ async fn a_missing_secret_is_named() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_empty_repository_is_told_and_fetched_once_it_has_a_commit() -> Result<()> {
+async fn an_empty_repository_is_reported_and_fetched_once_it_has_a_commit() -> Result<()> {
     let environment = Environment::new("empty").await?;
     let repository = environment.git.repository("app")?;
     let source = environment.source("app");
@@ -123,7 +123,7 @@ async fn a_missing_branch_is_named() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_field_that_is_not_honoured_is_refused_and_nothing_is_fetched() -> Result<()> {
+async fn an_unsupported_field_is_rejected_and_nothing_is_fetched() -> Result<()> {
     let environment = Environment::new("source-field").await?;
     environment.sample("app")?;
     let before = environment.git.requests();
@@ -158,7 +158,7 @@ async fn a_source_that_fails_later_keeps_its_artifact() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_that_is_too_large_is_refused_and_the_artifact_stays() -> Result<()> {
+async fn a_commit_that_is_too_large_is_rejected_and_the_artifact_stays() -> Result<()> {
     let environment = Environment::new("large").await?;
     let app = environment.app("enabled").await?;
     // One byte more than one file may have, and more than one object of a pack.

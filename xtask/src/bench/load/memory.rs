@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_memory_can_be_read_and_that_of_nobody_cannot() {
+    fn our_own_memory_can_be_read_and_that_of_no_process_cannot() {
         assert!(resident(std::process::id()).is_some_and(|mib| mib > 0.1));
         assert_eq!(resident(u32::MAX), None);
     }

@@ -35,7 +35,7 @@ fn the_mode_of_an_object_comes_from_its_annotation_and_never_from_a_typo() {
 }
 
 #[test]
-fn hands_are_told_apart_by_manager_and_subresource() {
+fn writers_differ_by_manager_and_subresource() {
     let tools = Tools::default();
     for (manager, subresource, expect) in [
         ("kubectl-edit", "", WriterKind::Person),
@@ -102,7 +102,7 @@ fn comparisons_of_one_object_are_joined_to_one_a_second_after_the_first() {
 }
 
 #[test]
-fn a_restore_names_objects_or_means_all() {
+fn a_restore_names_objects_or_selects_all() {
     let inventory: Inventory =
         ["prod_a__ConfigMap", "prod_b__ConfigMap"].iter().map(|text| (id(text), "v1".to_owned())).collect();
     let all = Restore::parse("2026-05-01T12:00:00Z").unwrap();

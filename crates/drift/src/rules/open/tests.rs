@@ -49,7 +49,7 @@ fn a_correction_says_what_who_when_and_how_long() {
 }
 
 #[test]
-fn drift_that_is_corrected_within_the_grace_never_stands() {
+fn drift_that_is_corrected_within_the_grace_is_never_open() {
     let mut standings = standings();
     assert!(standings.open(&web(), scaled(8), "", ReportAfter::AfterGrace, at(3)).is_empty());
     assert_eq!(report::condition(&standings, at(4)), None);
@@ -63,7 +63,7 @@ fn drift_that_is_corrected_within_the_grace_never_stands() {
 }
 
 #[test]
-fn standing_drift_is_told_once_and_again_after_a_day_or_when_it_changes() {
+fn open_drift_is_reported_once_and_again_after_a_day_or_when_it_changes() {
     let mut standings = standings();
     let first = standings.open(&web(), scaled(8), "the mode is warn", ReportAfter::AtOnce, at(3));
     assert!(said(&first)[0].ends_with("; not corrected: the mode is warn"), "{:?}", said(&first));
@@ -83,7 +83,7 @@ fn standing_drift_is_told_once_and_again_after_a_day_or_when_it_changes() {
 }
 
 #[test]
-fn what_a_status_remembers_is_not_told_again_after_a_restart() {
+fn drift_in_the_status_is_not_reported_again_after_a_restart() {
     let mut before = standings();
     before.open(&web(), scaled(8), "the mode is warn", ReportAfter::AtOnce, at(3));
     let status = report::status(&before, None, at(4)).unwrap();
@@ -116,7 +116,7 @@ fn the_status_lists_a_bounded_number_and_counts_all() {
 }
 
 #[test]
-fn more_than_twenty_objects_in_a_second_are_told_in_one_event() {
+fn more_than_twenty_objects_in_a_second_are_reported_in_one_event() {
     let tellings = |count: usize| -> Vec<DriftEvent> {
         let mut standings = standings();
         let ids = (0..count).map(|number| id(&format!("prod_web{number:02}_apps_Deployment")));
@@ -136,7 +136,7 @@ fn more_than_twenty_objects_in_a_second_are_told_in_one_event() {
 }
 
 #[test]
-fn what_a_controller_holds_stands_on_untold_while_the_rest_is_corrected() {
+fn drift_held_by_a_controller_stays_open_and_unreported_while_the_rest_is_corrected() {
     let mut standings = standings();
     assert_eq!(standings.open(&web(), scaled(8), "held", ReportAfter::AtOnce, at(3)).len(), 1);
     let image = Finding { seen: at(9), ..scaled(5) };

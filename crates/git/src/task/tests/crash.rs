@@ -84,7 +84,7 @@ fn kill_at(root: &Path, repository: &Repository, server: &GitServer, seeded: &mu
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fetch_that_was_killed_at_any_moment_needs_no_hand() {
+async fn a_fetch_that_was_killed_at_any_moment_recovers_by_itself() {
     let kills = std::env::var(KILLS).ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS_SAMPLED);
     let server = GitServer::start(Rules::default());
     let repository = server.repository("sample.git");

@@ -112,7 +112,7 @@ async fn a_namespace_on_silent_servers_leaves_slots_to_others() {
 }
 
 #[tokio::test]
-async fn addresses_that_sources_may_not_be_at_are_never_asked() {
+async fn rejected_addresses_get_no_request() {
     let fixture = Fixture::new();
     for url in ["http://169.254.169.254/x", "http://[fd00:ec2::254]/x", "http://0.0.0.0:1/x"] {
         let error = fixture.git.find("team-a", &anonymous(url), &main(), TIMEOUT).await.err().unwrap();

@@ -114,7 +114,7 @@ async fn entries_of_a_tree_are_charged_before_they_are_held() {
 }
 
 #[tokio::test]
-async fn an_object_over_the_limit_of_one_is_refused_by_its_size() {
+async fn an_object_over_the_limit_of_one_is_rejected_by_its_size() {
     let server = GitServer::start(Rules::default());
     let repository = server.repository("sample.git");
     repository.write("zeros", &"0".repeat(17 << 20));

@@ -177,7 +177,7 @@ fn items_without_a_key_or_with_the_same_one_push_others_out() {
 }
 
 #[test]
-fn directives_in_new_lists_are_taken_out_or_refused() {
+fn directives_in_new_lists_are_removed_or_rejected() {
     let new = r#"{"containers": [{"name": "z"}, {"name": "a", "$patch": "replace"}]}"#;
     lose("Pod", "{}", new, r#"{"containers": [{"name": "z"}, {"name": "a"}]}"#, "");
     let around = |list: &str| format!(r#"{{"containers": [{{"name": "a", "env": {list}}}]}}"#);
@@ -214,7 +214,7 @@ fn an_empty_item_of_a_new_list_takes_those_behind_it_along() {
 }
 
 #[test]
-fn empty_keys_are_refused_where_a_merge_comes_by() {
+fn empty_keys_are_rejected_where_a_merge_reads_them() {
     let told = "spec: a map with an empty key cannot be merged: remove the key";
     refuse("Any", "{}", r#"{"": 1}"#, told);
     refuse("Any", r#"{"": 1}"#, r#"{"a": 1}"#, told);
@@ -235,7 +235,7 @@ fn quotes_stay_where_a_patch_changes_what_is_in_them() {
 }
 
 #[test]
-fn long_lists_with_repeated_keys_are_refused_before_they_take_long() {
+fn long_lists_with_repeated_keys_are_rejected_before_they_take_long() {
     let item = node(r#"{"name": "a"}"#);
     let list = |count: usize| {
         Node::Object([("containers".into(), Node::Array(vec![item.clone(); count]))].into_iter().collect())

@@ -30,7 +30,7 @@ pub fn find(case: &Case, own: &Own, verdict: &Verdict) -> Option<&'static str> {
 
 fn has_empty_targets(case: &Case, own: &Own, verdict: &Verdict) -> bool {
     let text = "replacements must specify a source and at least one target";
-    refused_by_us(own, verdict, text) && case.mentions("targets: []")
+    rejected_by_us(own, verdict, text) && case.mentions("targets: []")
 }
 
 fn has_custom_tag(case: &Case, own: &Own, verdict: &Verdict) -> bool {
@@ -45,7 +45,9 @@ fn writes_merge_key(case: &Case, own: &Own, verdict: &Verdict) -> bool {
 }
 
 fn has_odd_key(_: &Case, own: &Own, verdict: &Verdict) -> bool {
-    ["is not a text: it needs quotes", "already defined"].iter().any(|text| refused_by_us(own, verdict, text))
+    ["is not a text: it needs quotes", "already defined"]
+        .iter()
+        .any(|text| rejected_by_us(own, verdict, text))
 }
 
 fn refers_by_annotations(case: &Case, own: &Own, verdict: &Verdict) -> bool {
@@ -108,7 +110,7 @@ fn without_hash(document: &str) -> Vec<&str> {
     document.lines().map(line).collect()
 }
 
-fn refused_by_us(own: &Own, verdict: &Verdict, text: &str) -> bool {
+fn rejected_by_us(own: &Own, verdict: &Verdict, text: &str) -> bool {
     matches!((own, verdict), (Own::Refused(message), Verdict::Built(_)) if message.contains(text))
 }
 

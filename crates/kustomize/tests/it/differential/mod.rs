@@ -50,7 +50,7 @@ const TRIES_OF_A_SERVER: usize = 1500;
 const TRIES_OF_A_COMMAND: usize = 300;
 
 #[test]
-fn random_kustomizations_are_built_or_refused_as_kustomize_does() {
+fn random_kustomizations_are_built_or_rejected_as_kustomize_does() {
     let Some(program) = oracle::find() else {
         println!("skipped: no kustomize; PLUMB_KUSTOMIZE may name it");
         return;

@@ -30,7 +30,7 @@ fn check(object: &str, expect: &str) {
 const X: &str = "kind: X\nmetadata:\n  name: x\n";
 
 #[test]
-fn bytes_that_are_no_utf_8_are_refused_with_the_file() {
+fn bytes_that_are_no_utf_8_are_rejected_with_the_file() {
     refuse(b"kind: X\nmetadata: {name: x}\na: \xff\n", "/a.yaml:3:1: the content is not UTF-8");
     refuse(b"\xc3\x28", "/a.yaml:1:1: the content is not UTF-8");
     // A surrogate, and a slash that is longer than it needs to be.
@@ -41,7 +41,7 @@ fn bytes_that_are_no_utf_8_are_refused_with_the_file() {
 }
 
 #[test]
-fn characters_that_yaml_does_not_know_are_refused_with_their_place() {
+fn characters_that_yaml_does_not_allow_are_rejected_with_their_position() {
     refuse(b"kind: X\nmetadata: {name: x}\na: b\0c\n", "/a.yaml:3:");
     refuse(b"kind: X\nmetadata: {name: x}\na: \x01\n", "/a.yaml:3:");
     refuse(b"kind: X\nmetadata: {name: x}\na: \"\x07\"\n", "/a.yaml:3:");
@@ -81,7 +81,7 @@ fn escaped_characters_are_printed_so_that_they_can_be_read() {
 }
 
 #[test]
-fn a_json_patch_with_half_a_character_is_refused() {
+fn a_json_patch_with_half_a_character_is_rejected() {
     let patch = r#"[{"op": "add", "path": "/a", "value": "\ud83d"}]"#;
     let settings = format!("resources: [a.yaml]\npatches: [{{patch: '{patch}', target: {{kind: X}}}}]\n");
     let error = built_beside(settings.as_bytes(), X.as_bytes()).unwrap_err().to_string();

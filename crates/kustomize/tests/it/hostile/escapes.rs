@@ -92,7 +92,7 @@ fn no_path_is_too_long_or_too_deep() {
 }
 
 #[test]
-fn files_outside_of_the_own_directory_are_refused_by_every_field() {
+fn files_outside_of_the_own_directory_are_rejected_by_every_field() {
     let secret = "kind: Secret\napiVersion: v1\nmetadata: {name: s}\nstringData: {k: CANARY}\n";
     let options = Options { reach: Reach::OwnDirectory, ..Options::default() };
     for field in FIELDS {
@@ -145,7 +145,7 @@ fn a_link_does_not_lead_out_of_the_own_directory() {
 }
 
 #[test]
-fn a_directory_or_nothing_in_the_place_of_a_file_is_refused() {
+fn a_directory_or_nothing_in_the_place_of_a_file_is_rejected() {
     for path in ["d", "d/", ".", "gone", "gone/x", "a.yaml/x", "", " "] {
         for field in FIELDS {
             let text = with_path(field, path);

@@ -11,7 +11,7 @@ use crate::hostile::{A, built, many, refuse, tree};
 const DEEP: usize = 2_000;
 
 #[test]
-fn nesting_is_refused_by_every_reader() {
+fn nesting_is_rejected_by_every_reader() {
     let refused = ["nested deeper than 500 levels", "limit", "cannot be a key here"];
     for text in [
         "[".repeat(DEEP),
@@ -33,7 +33,7 @@ fn nesting_is_refused_by_every_reader() {
 }
 
 #[test]
-fn nesting_is_refused_in_texts_inside_of_the_kustomization_file() {
+fn nesting_is_rejected_in_texts_inside_of_the_kustomization_file() {
     let deep = ["[".repeat(DEEP), "{\"a\":".repeat(DEEP), "- ".repeat(DEEP)];
     for text in &deep {
         for settings in [
@@ -64,7 +64,7 @@ fn nesting_is_refused_in_texts_inside_of_the_kustomization_file() {
 }
 
 #[test]
-fn nesting_is_refused_in_json_patches_and_their_values() {
+fn nesting_is_rejected_in_json_patches_and_their_values() {
     let settings = "resources: [a.yaml]\npatches: [{path: p, target: {kind: ConfigMap}}]\n";
     let value = |open: &str, close: &str, depth: usize| {
         format!(
@@ -97,7 +97,7 @@ fn nesting_is_refused_in_json_patches_and_their_values() {
 }
 
 #[test]
-fn nesting_is_refused_in_texts_that_replacements_go_on_in() {
+fn nesting_is_rejected_in_texts_that_replacements_parse() {
     for text in ["[".repeat(DEEP), format!("a: {}", "{a: ".repeat(DEEP)), "{\"a\":".repeat(DEEP)] {
         let object = format!("{A}data: {{t: '{text}'}}\n");
         let settings = "resources: [a.yaml]\nreplacements:\n- sourceValue: x\n  targets: [{select: {kind: ConfigMap}, \
@@ -107,7 +107,7 @@ fn nesting_is_refused_in_texts_that_replacements_go_on_in() {
 }
 
 #[test]
-fn nesting_is_refused_in_annotations_that_are_read() {
+fn nesting_is_rejected_in_annotations_that_are_read() {
     for name in ["config.kubernetes.io/origin", "alpha.config.kubernetes.io/transformations"] {
         let object = format!(
             "kind: X\nmetadata: {{name: x, annotations: {{config.kubernetes.io/origin: 'path: a', {name}: '{}'}}}}\n",

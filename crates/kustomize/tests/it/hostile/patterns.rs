@@ -18,7 +18,7 @@ fn nested_quantifiers_are_matched_in_linear_time() {
 }
 
 #[test]
-fn repetitions_without_measure_are_refused_wherever_a_pattern_can_stand() {
+fn oversized_repetitions_are_rejected_wherever_a_pattern_is_accepted() {
     let bomb = "((a{100}){100}){100}";
     for field in ["group", "version", "kind", "name", "namespace"] {
         let text =
@@ -58,7 +58,7 @@ fn repetitions_without_measure_are_refused_wherever_a_pattern_can_stand() {
 }
 
 #[test]
-fn patterns_that_are_none_are_refused_and_image_names_taken_as_they_stand() {
+fn invalid_patterns_are_rejected_and_image_names_taken_literally() {
     for pattern in ["(", "[", "a{2,1}", "*", "(?<n", "\\", "(?=a)", "\\1", "[z-a]", "(?P<a>x)(?P<a>y)"] {
         refuse(
             &[("kustomization.yaml", &selecting(pattern)), ("a.yaml", A)],
@@ -122,7 +122,7 @@ fn a_label_selector_is_paid_for_by_its_values_and_the_labels() {
 }
 
 #[test]
-fn selectors_that_are_none_are_refused() {
+fn invalid_selectors_are_rejected() {
     for selector in
         ["a in (", "a in )", "((", "a=b,,", "!!a", "a>>1", "a in (x) y", "=", "\u{2028}=b", "a\u{0}"]
     {

@@ -50,7 +50,7 @@ fn refuse_everywhere_within(text: &str, parts: &[&str], limits: &Limits) {
 }
 
 #[test]
-fn an_alias_to_nothing_is_refused_with_its_place() {
+fn an_alias_to_nothing_is_rejected_with_its_position() {
     refuse_everywhere("a: *never\n", &["1:4", "line 1"]);
 }
 
@@ -123,7 +123,7 @@ fn a_default_build_takes_no_document_that_is_too_large() {
 }
 
 #[test]
-fn keys_that_are_repeated_or_no_texts_are_refused_with_their_line() {
+fn keys_that_are_repeated_or_no_strings_are_rejected_with_their_line() {
     for (text, part) in [
         ("a: 1\na: 2\n", "2:1: mapping key \"a\" already defined"),
         ("a: 1\n1: 2\n", "2:1: key \"1\" is not a text"),

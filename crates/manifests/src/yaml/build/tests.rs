@@ -25,13 +25,13 @@ fn scalars_are_typed_as_in_kubernetes_objects() {
 }
 
 #[test]
-fn settings_know_old_booleans_and_take_the_last_of_equal_keys() {
+fn settings_accept_old_booleans_and_take_the_last_of_equal_keys() {
     let value = parse_settings("a: yes\na: off\n1: 2020-01-02\n---\nb: 1\n", &Limits::default()).unwrap();
     assert_eq!(value, json!({"a": false, "1": "2020-01-02"}));
 }
 
 #[test]
-fn spellings_are_kept_until_json_is_wanted() {
+fn spellings_are_preserved_until_json_is_requested() {
     let documents = parse("a: 0x10\nb: 1.10\nc: 2020-01-02\nd: True\n", &Limits::default()).unwrap();
     let spelled = |key: &str| documents[0].node.get(key).and_then(crate::yaml::Node::scalar);
     assert_eq!(
@@ -41,7 +41,7 @@ fn spellings_are_kept_until_json_is_wanted() {
 }
 
 #[test]
-fn nothing_is_told_from_null() {
+fn absence_differs_from_null() {
     let documents = parse("a:\nb: ~\nc: null\nd: {e: , f}\n", &Limits::default()).unwrap();
     let node = &documents[0].node;
     let spelled = [&node["a"], &node["b"], &node["c"], &node["d"]["e"], &node["d"]["f"]]
@@ -65,7 +65,7 @@ fn a_block_ends_with_a_line_break_only_where_the_text_does() {
 }
 
 #[test]
-fn keys_of_large_maps_are_found_wherever_they_stand() {
+fn keys_of_large_maps_are_found_at_every_position() {
     let lines: Vec<String> = (0..100).rev().map(|number| format!("k{number:03}: {number}\n")).collect();
     let text = lines.concat();
     assert_eq!(read(&text)[0]["k042"], json!(42));
@@ -98,7 +98,7 @@ fn errors_name_line_and_column_in_the_whole_text() {
 }
 
 #[test]
-fn hostile_aliases_are_refused() {
+fn hostile_aliases_are_rejected() {
     let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned();
     for level in 1..5 {
         let alias = format!("*a{}", level - 1);
@@ -111,7 +111,7 @@ fn hostile_aliases_are_refused() {
 
 /// By the events of the parser, not by a text: some readers never come back from one.
 #[test]
-fn an_alias_inside_of_what_it_refers_to_is_refused() {
+fn an_alias_inside_of_what_it_refers_to_is_rejected() {
     let limits = Limits::default();
     let mut budget = Budget::new(&limits, "");
     let mut builder = Builder {
@@ -128,7 +128,7 @@ fn an_alias_inside_of_what_it_refers_to_is_refused() {
 }
 
 #[test]
-fn hostile_nesting_is_refused_in_flow_in_block_and_by_aliases() {
+fn hostile_nesting_is_rejected_in_flow_in_block_and_by_aliases() {
     let flow = "[".repeat(2_000);
     let block = "- ".repeat(2_000);
     let mut chain = "a0: &a0 [x]\n".to_owned();
@@ -142,7 +142,7 @@ fn hostile_nesting_is_refused_in_flow_in_block_and_by_aliases() {
 }
 
 #[test]
-fn limits_are_named_in_the_refusal() {
+fn limits_are_named_in_the_error() {
     let limits = Limits { bytes_max: 4, ..Limits::default() };
     let error = parse("a: 123", &limits).unwrap_err();
     assert_eq!(error.message, "6 bytes of YAML are over the limit of 4");
