@@ -205,7 +205,7 @@ fn stage(api: &Scenario, object: &Arc<Mutex<Value>>, artifact: &Value, watch: Re
     ] {
         api.on("PATCH", path, Response::with(applied));
     }
-    // The drift desk sees nothing here: it has tests of its own.
+    // The drift loop sees nothing here: it has tests of its own.
     for path in ["/api/v1/namespaces", "/api/v1/configmaps", "/apis/apps/v1/deployments"] {
         api.on("GET", path, Response::silence());
     }

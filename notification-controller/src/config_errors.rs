@@ -1,4 +1,4 @@
-//! What is wrong with Alerts and Providers. They have no status, so it is told by an event, once per generation. Pure:
+//! What is wrong with Alerts and Providers. They have no status, so it is reported by an event, once per generation. Pure:
 //! the sending never enters.
 
 use std::collections::BTreeMap;
@@ -7,12 +7,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use plumb_alerting::rule::BadPattern;
 use plumb_status::{Detail, Reason, UnsupportedFields, chain};
 
-/// How many objects are remembered; beyond that the memory starts anew, and something may be told twice.
+/// How many objects are remembered; beyond that the memory starts anew, and something may be reported twice.
 const REMEMBERED_MAX: usize = 16_384;
-/// How many patterns of one Alert are told of.
+/// How many patterns of one Alert are reported.
 const PATTERNS_TOLD_MAX: usize = 5;
 
-/// Which generation of which object was told of last, and what is still to be told once this process leads.
+/// The generation of each object that was reported last, and what is to be reported once this process leads.
 pub struct ReportedErrors<C>(Mutex<State<C>>);
 
 struct State<C> {
@@ -28,7 +28,7 @@ impl<C> Default for ReportedErrors<C> {
 }
 
 impl<C> ReportedErrors<C> {
-    /// Takes what is wrong with this generation of an object, and gives it back if it is to be told now.
+    /// Takes what is wrong with this generation of an object, and gives it back if it is to be reported now.
     pub fn note(&self, uid: &str, generation: i64, error: C) -> Option<C> {
         let mut state = self.state();
         if !state.leads {
@@ -53,7 +53,7 @@ impl<C> ReportedErrors<C> {
         state.told.remove(uid);
     }
 
-    /// This process leads from now on: what is to be told.
+    /// This process leads from now on: what is to be reported.
     pub fn lead(&self) -> Vec<C> {
         let mut state = self.state();
         state.leads = true;
@@ -70,7 +70,7 @@ impl<C> ReportedErrors<C> {
 }
 
 impl<C> State<C> {
-    /// Whether this generation of the object is still to be told of; from now on it is not.
+    /// Whether this generation of the object is still to be reported; from now on it is not.
     fn is_due(&mut self, uid: &str, generation: i64) -> bool {
         if self.told.get(uid) == Some(&generation) {
             return false;
@@ -83,7 +83,7 @@ impl<C> State<C> {
     }
 }
 
-/// What is told of an Alert.
+/// What is reported of an Alert.
 pub fn of_alert(judged: &Result<Vec<BadPattern>, UnsupportedFields>) -> Vec<Detail> {
     match judged {
         Err(unsupported) => vec![Detail::of(unsupported)],
@@ -94,7 +94,7 @@ pub fn of_alert(judged: &Result<Vec<BadPattern>, UnsupportedFields>) -> Vec<Deta
     }
 }
 
-/// What is told of a Provider.
+/// What is reported of a Provider.
 pub fn of_provider(judged: &Result<(), UnsupportedFields>) -> Vec<Detail> {
     judged.as_ref().err().map(Detail::of).into_iter().collect()
 }

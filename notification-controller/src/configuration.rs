@@ -1,5 +1,5 @@
 //! Alerts and Providers as watches bring them: into the directory, and what is wrong with them to their owners. Only the
-//! process that leads complains; the others keep what they would say, in case they come to lead.
+//! process that leads reports; the others keep what they would say, in case they come to lead.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ struct ConfigError {
 }
 
 impl Configuration {
-    /// Fills this directory, and complains through this recorder once it leads.
+    /// Fills this directory, and reports errors through this recorder once it leads.
     pub fn new(directory: Arc<Directory>, recorder: Recorder) -> Self {
         Self { directory, recorder, reported: ReportedErrors::default() }
     }
@@ -51,7 +51,7 @@ impl Configuration {
         self.take(change, put, |key| self.directory.drop_provider(&key.namespace, &key.name));
     }
 
-    /// From now on this process complains: at once of everything that was kept.
+    /// From now on this process reports errors, at once all that were kept.
     pub fn lead(&self) {
         for error in self.reported.lead() {
             self.report(error);

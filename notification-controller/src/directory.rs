@@ -128,7 +128,7 @@ impl Directory {
         }
     }
 
-    /// The Receiver that listens under this path. Every Receiver is asked, each in the same time: the path is secret.
+    /// The Receiver that listens under this path. Every Receiver is compared, each in the same time: the path is secret.
     pub fn receiver_at(&self, path: &str) -> Option<Arc<Receiver>> {
         let known = self.read();
         let listens = |receiver: &&Arc<Receiver>| {

@@ -1,5 +1,5 @@
 //! Puts the controller together: watches fill the directory, both servers ask it. The servers run on every replica;
-//! statuses and complaints are for the one that leads.
+//! statuses and reports of errors are for the one that leads.
 
 use std::io;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use crate::options::Options;
 use crate::pending::PendingAlerts;
 use crate::server::{BodyLimits, CONNECTIONS, serve};
 
-/// How long the event server and what it has taken may last after the end was asked for: the runtime gives its tasks a
+/// How long the event server and what it has taken may last after the shutdown was requested: the runtime gives its tasks a
 /// second more.
 const DRAIN: Duration = Duration::from_secs(7);
 
@@ -167,7 +167,7 @@ fn teller(alerts: ObjectCache<Alert>, recorder: Recorder) -> Tell {
     })
 }
 
-/// Takes events until the end is asked for, then lets what was taken leave.
+/// Accepts events until the shutdown is requested, then sends what was accepted.
 async fn take_events(server: Server, intake: Intake, dispatcher: Dispatcher, shutdown: CancellationToken) {
     let asked = async {
         shutdown.cancelled().await;

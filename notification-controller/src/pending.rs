@@ -25,7 +25,7 @@ struct State {
     newest: BTreeMap<NamespacedName, ObjectEvent<Alert>>,
     /// Those that wait and those that are being taken in.
     open: usize,
-    /// Whether everything that the watch first told has been taken in once.
+    /// Whether everything of the first list of the watch has been taken in once.
     was_filled: bool,
 }
 
@@ -52,7 +52,7 @@ impl PendingAlerts {
         self.matching.push(&key.namespace.clone(), move || pending.take_in(&key));
     }
 
-    /// Whether the directory has every Alert: `is_synced` says whether the watch has told all of them. Once it is true it
+    /// Whether the directory has every Alert: `is_synced` says whether the watch has listed all of them. Once it is true it
     /// stays so.
     pub fn is_filled(&self, is_synced: bool) -> bool {
         let mut state = self.state();

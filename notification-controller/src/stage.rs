@@ -34,7 +34,7 @@ pub fn http() -> reqwest::Client {
 /// What arrived at a sink: path, headers, body.
 pub type Got = Arc<Mutex<Vec<(String, BTreeMap<String, String>, Value)>>>;
 
-/// What was told: Alert, reason, text.
+/// What was reported: Alert, reason, text.
 pub type Told = Arc<Mutex<Vec<(String, Reason, String)>>>;
 
 /// A sink that answers with these statuses in turn, then with the last one for ever.

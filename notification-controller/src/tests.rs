@@ -145,7 +145,7 @@ impl Controller {
     }
 }
 
-/// An API server that keeps one Receiver: finalizer and status are patched as asked.
+/// An API server that keeps one Receiver: finalizer and status are patched as requested.
 fn keep(api: &Scenario, object: Value) {
     let version = AtomicU64::new(1);
     let kept = Mutex::new(object);
@@ -208,7 +208,7 @@ async fn what_is_not_honoured_is_told_once_and_sends_nothing() {
     .await;
     until(|| controller.told().len() == 3).await;
     assert_eq!(controller.event("Applied").await, 202);
-    // The same generation once more: nothing is told.
+    // The same generation once more: nothing is reported.
     let mut again = object("Provider", "sink", &proxied);
     again["metadata"]["resourceVersion"] = "2".into();
     again["metadata"]["annotations"] = json!({ "a": "b" });

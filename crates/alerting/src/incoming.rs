@@ -10,7 +10,7 @@ pub const EVENT_BYTES_MAX: usize = 3 << 20;
 
 /// Metadata of the object's group that never goes on.
 const DROPPED: [&str; 2] = ["checksum", DIGEST_KEY];
-/// Metadata that only tells repetitions apart.
+/// Metadata that only distinguishes repetitions.
 const TOKEN_KEY: &str = "token";
 
 /// Drops metadata that is neither of the object's group nor meant for events, and what is only for machines.

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 use plumb_api::sealed::Sealed;
 use url::Url;
 
-/// What stands where a secret stood.
+/// Replaces a secret.
 pub const MASK: &str = "*****";
 
 /// Schemes whose URLs are cut after the host.
@@ -22,7 +22,7 @@ const PARTS_MAX: usize = 256;
 /// Words in front of the credential in a header: they are no secret.
 const AUTH_SCHEMES: [&str; 5] = ["basic", "bearer", "digest", "token", "genie"];
 
-/// Masks the secrets that it was told of.
+/// Masks the secrets that it was made with.
 #[derive(Clone, Default)]
 pub struct Redactor {
     /// Every way a secret may be written; the longest first, so that no part of one is left over.
@@ -99,7 +99,7 @@ fn url_parts(text: &str, url: &Url) -> Vec<Vec<u8>> {
     long.flat_map(|(part, _)| [part.as_bytes().to_vec(), percent_decoded(part)]).collect()
 }
 
-/// The words of a header's value, and what a word in base64 stands for: `user:password` of `Basic …`.
+/// The words of a header's value, and what a word in base64 decodes to: `user:password` of `Basic …`.
 fn words(text: &str) -> Vec<Vec<u8>> {
     let is_scheme = |word: &str| AUTH_SCHEMES.contains(&word.to_ascii_lowercase().as_str());
     let mut parts = Vec::new();

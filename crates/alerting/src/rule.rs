@@ -31,7 +31,7 @@ impl fmt::Display for AlertId {
     }
 }
 
-/// Whether Alerts may tell of objects in other namespaces.
+/// Whether Alerts may forward events of objects in other namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CrossNamespace {
     /// They may.

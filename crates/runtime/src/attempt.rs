@@ -1,5 +1,5 @@
 //! The driver of attempts: it takes keys from the queue, makes one attempt at each, and whatever happens writes one
-//! status, tells the events and settles when to look again. What an attempt does never enters.
+//! status, emits the events and decides when to reconcile again. What an attempt does never enters.
 
 use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -82,7 +82,7 @@ struct End {
 }
 
 impl<K: ReconciledKind> Driver<K> {
-    /// Works until the end is asked for; then lets attempts end.
+    /// Works until the shutdown is requested; then lets attempts end.
     pub(crate) async fn run(self, shutdown: CancellationToken) {
         let driver = Arc::new(self);
         let visits = TaskTracker::new();
@@ -283,7 +283,7 @@ impl<K: ReconciledKind> Driver<K> {
         }
     }
 
-    /// Writes the status, tells the events, and says when to look again.
+    /// Writes the status, emits the events, and says when to reconcile again.
     async fn settle(&self, visit: &Visit<K>, ending: AttemptOutcome<ConditionOf<K>>) -> End {
         let mut current = visit.current.lock().await;
         let now = self.clock.now();
@@ -388,7 +388,7 @@ impl<K: ReconciledKind> Driver<K> {
         Ok(())
     }
 
-    /// When to look again. Every wait is held in its range here, whoever asked for it: nothing spins.
+    /// When to look again. Every wait is held in its range here, whoever requested it: nothing spins.
     fn again(&self, visit: &Visit<K>, ending: &AttemptOutcome<ConditionOf<K>>, next: Next) -> Again {
         let held = |wait| PeriodRange::REQUEUE.clamp(wait);
         match (next, ending) {

@@ -1,4 +1,4 @@
-//! The token by which notification-controller tells the controllers from others that post events. Read anew at each use, so
+//! The token by which notification-controller distinguishes the controllers from others that post events. Read anew at each use, so
 //! that a changed Secret that is mounted counts at once.
 
 use std::io;

@@ -255,7 +255,7 @@ async fn send_wire(address: EventAddress, mut queue: Queued, metrics: Metrics) {
     }
 }
 
-/// One delivery. A receiver that says no is not asked again: only silence and faults of its own are worth a try.
+/// One delivery. A rejected event is not sent again: only a missing response and faults of the receiver are retried.
 async fn deliver(client: &reqwest::Client, address: &EventAddress, event: &Event) -> Result<(), String> {
     let mut request = client.post(&address.url).json(event);
     if let Some(file) = &address.token_file {

@@ -47,7 +47,7 @@ pub(crate) struct LeaseConfig {
     pub(crate) release: bool,
 }
 
-/// Where a replica stands.
+/// The state of a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Leadership {
     Candidate,

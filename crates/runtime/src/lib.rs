@@ -1,4 +1,4 @@
-//! What every controller stands on: watches, a work queue, one attempt at a time per object, one status write per
+//! What every controller is built on: watches, a work queue, one attempt at a time per object, one status write per
 //! attempt, events, leader election, probes and metrics. What a kind does with its objects never enters.
 //!
 //! A controller hands [`start()`] its flags and a function that installs its kinds; see [`ReconciledKind`] for what a kind says.

@@ -24,7 +24,7 @@ pub enum Priority {
     Interval,
     /// There is something new: a revision, a generation.
     Revision,
-    /// Someone asked for it.
+    /// It was requested.
     Forced,
     /// The object is to be torn down.
     Deletion,
@@ -131,7 +131,7 @@ impl Queue {
         self.0.changed.notify_one();
     }
 
-    /// Like [`Queue::add`]; a visit that runs is told that something newer makes it pointless.
+    /// Like [`Queue::add`]; a visit that runs is notified that something newer makes it pointless.
     pub fn supersede(&self, key: &NamespacedName, priority: Priority, by: impl Into<String>) {
         let running = {
             let mut state = self.state();

@@ -1,7 +1,7 @@
 //! The only writer of status. A write is one merge patch with the version that it was computed for; when that was
 //! overtaken, the newer object is read and the status is recomputed. What would change nothing is not written.
 //!
-//! Writes of one object come one after the other. A write that was sent is awaited even if whoever asked for it is
+//! Writes of one object come one after the other. A write that was sent is awaited even if whoever requested it is
 //! gone: it may be carried out all the same, and nothing may be compared with what stood before it. Where no answer
 //! says whether it was carried out, the object is read again first.
 

@@ -204,7 +204,7 @@ impl Runtime {
         self.shutdown.clone()
     }
 
-    /// Tells of things that no attempt tells of.
+    /// Emits events that no attempt emits.
     pub fn recorder(&self) -> Recorder {
         self.recorder.clone()
     }
@@ -365,7 +365,7 @@ impl Runtime {
         }
     }
 
-    /// Runs until the end is asked for, or something that must go on ends.
+    /// Runs until the shutdown is requested, or something that must go on ends.
     pub async fn run(mut self) -> Result<(), BoxError> {
         self.serve_admin().await?;
         let election = self

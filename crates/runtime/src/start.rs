@@ -35,7 +35,7 @@ pub fn start<O: Parser>(
     let options = match O::try_parse() {
         Ok(options) => options,
         Err(error) => {
-            // If even that cannot be written there is nobody to tell.
+            // If even that cannot be written, nothing can be reported.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(REFUSED));
         }
@@ -86,7 +86,7 @@ pub fn start<O: Parser>(
     }
 }
 
-/// Resolves when the process is asked to end.
+/// Resolves when the shutdown of the process is requested.
 async fn signalled() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut terminate), Ok(mut interrupt)) =

@@ -180,7 +180,7 @@ impl Waiting {
         next.map(|(key, report)| (key.clone(), report.clone()))
     }
 
-    /// Takes a report out, or puts it off, unless a newer one was asked for meanwhile.
+    /// Takes a report out, or puts it off, unless a newer one was requested meanwhile.
     fn settle(&self, key: &NamespacedName, report: Report, done: bool) {
         let mut state = self.state();
         let same = |waits: &Report| waits.uid == report.uid && waits.generation == report.generation;

@@ -78,7 +78,7 @@ impl<K: ReconciledKind> Visit<K> {
         self.taken.interval_due
     }
 
-    /// Whether someone asked for this visit and was not answered yet.
+    /// Whether this visit was requested and the request was not answered yet.
     pub fn forced(&self) -> bool {
         requested_at(self.object.as_ref()).is_some_and(|asked| {
             plumb_api::meta::Reconciled::last_handled_reconcile_at(self.object.as_ref()) != Some(asked)

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 /// The type of the summary condition.
 pub const READY: &str = "Ready";
-/// The type of the condition that stands while work goes on or will be tried again.
+/// The type of the condition that is set while work goes on or will be tried again.
 pub const RECONCILING: &str = "Reconciling";
-/// The type of the condition that stands while only a change of the object can help.
+/// The type of the condition that is set while only a change of the object can help.
 pub const STALLED: &str = "Stalled";
 
 /// The condition types of one kind, without Ready, Reconciling and Stalled: those belong to the summary alone.
@@ -31,7 +31,7 @@ pub trait ConditionType: Copy + Eq + Ord + Debug + 'static {
 /// Whether True is good or bad news.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Polarity {
-    /// True is healthy; False stands as well.
+    /// True is healthy; False is shown as well.
     Positive,
     /// True is unhealthy; a condition that is not True is not shown at all.
     Negative,
@@ -96,7 +96,7 @@ impl Condition {
     }
 }
 
-/// The condition of this type, where it stands.
+/// The condition of this type, if it is set.
 pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
     conditions.iter().find(|condition| condition.type_ == type_)
 }

@@ -1,4 +1,4 @@
-//! What an error leads to, and how it is told. Single errors and their texts stand in the modules that raise them.
+//! What an error leads to, and how it is reported. Single errors and their texts are in the modules that raise them.
 
 use std::error::Error;
 

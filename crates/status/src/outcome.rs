@@ -103,11 +103,11 @@ impl<C> AttemptOutcome<C> {
 /// What a ledger says about one condition of the vocabulary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConditionUpdate {
-    /// The attempt learned nothing about it: it stands as before. (A success still clears what contradicts it.)
+    /// The attempt learned nothing about it: it stays as before. (A success still clears what contradicts it.)
     Unchanged,
     /// It does not apply any more.
     Clear,
-    /// It stands, with this detail. A negative condition that is not True is cleared.
+    /// It is set, with this detail. A negative condition that is not True is cleared.
     Set(ConditionStatus, Detail),
 }
 
@@ -132,12 +132,12 @@ pub trait Ledger {
         BTreeMap::new()
     }
 
-    /// What happened in the world and is told whatever the ending: objects changed, garbage collected, …
+    /// What happened in the world and is emitted whatever the ending: objects changed, garbage collected, …
     fn events(&self) -> Vec<EventDraft> {
         Vec::new()
     }
 
-    /// What a success tells. The default tells the detail of Ready when it is news.
+    /// The events of a success. The default emits the detail of Ready when it is news.
     fn success(&self, turn: Transition, detail: &Detail) -> Vec<EventDraft> {
         match turn {
             Transition::New | Transition::Changed | Transition::Recovered => {
@@ -147,7 +147,7 @@ pub trait Ledger {
         }
     }
 
-    /// What a wait tells, when it is news. The default tells the detail of Ready, without alarm.
+    /// The events of a wait, when it is news. The default emits the detail of Ready, without alarm.
     fn waiting(&self, detail: &Detail) -> Vec<EventDraft> {
         vec![EventDraft::info(detail.reason, detail.message.clone())]
     }

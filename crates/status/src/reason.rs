@@ -4,7 +4,7 @@
 /// Builds the enum and its tables from one list, so that no reason lacks a meaning or a remedy.
 macro_rules! reasons {
     ($($variant:ident $name:literal $meaning:literal $remedy:literal)*) => {
-        /// Why a condition stands or an event was sent.
+        /// Why a condition is set or an event was sent.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Reason {
             $(#[doc = $meaning] $variant,)*

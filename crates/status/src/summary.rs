@@ -30,12 +30,12 @@ impl Default for Status {
 }
 
 impl Status {
-    /// The condition of this type, where it stands.
+    /// The condition of this type, if it is set.
     pub fn condition(&self, type_: &str) -> Option<&Condition> {
         find(&self.conditions, type_)
     }
 
-    /// The Ready condition, where it stands.
+    /// The Ready condition, if it is set.
     pub fn ready(&self) -> Option<&Condition> {
         self.condition(READY)
     }
@@ -76,7 +76,7 @@ pub enum Next {
 pub struct Summary {
     /// The status that should stand; none where there is nothing left to write to.
     pub status: Option<Status>,
-    /// What is told.
+    /// The events to emit.
     pub events: Vec<EventDraft>,
     /// The next visit.
     pub next: Next,
@@ -173,7 +173,7 @@ fn stalled<L: Ledger + ?Sized>(
     echoed(before, draft.finish(before.generation, None))
 }
 
-/// The next attempt starts at once, so what stands is left standing, unless the ledger contradicts a Ready=True: by an
+/// The next attempt starts at once, so the conditions are left as they are, unless the ledger contradicts a Ready=True: by an
 /// unhealthy condition, or by changes to the world that no revision accounts for yet.
 fn superseded<L: Ledger + ?Sized>(before: &Before<'_>, ledger: &L) -> Status {
     let mut draft = Draft::from(before);
@@ -209,7 +209,7 @@ fn next<C>(ending: &AttemptOutcome<C>) -> Next {
     }
 }
 
-/// What is told: first what happened in the world, then what the ending means, if it is news.
+/// The events to emit: first what happened in the world, then what the ending means, if it is news.
 fn events<L: Ledger + ?Sized>(
     before: &Before<'_>,
     ledger: &L,
@@ -347,7 +347,7 @@ impl<'a> Draft<'a> {
         self.conditions.retain(|condition| condition.type_ != type_);
     }
 
-    /// The condition of this type, if it stands and is unhealthy.
+    /// The condition of this type, if it is set and unhealthy.
     fn ill<C: ConditionType>(&self, type_: C) -> Option<Condition> {
         let healthy = match type_.polarity() {
             Polarity::Positive => ConditionStatus::True,

@@ -70,7 +70,7 @@ pub fn is_large(deleted: usize, before: usize) -> bool {
     deleted >= LARGE_PRUNE_MIN && deleted.saturating_mul(100) >= before.saturating_mul(LARGE_PRUNE_PERCENT)
 }
 
-/// What is remembered of earlier attempts, in the status and at the desk.
+/// What is remembered of earlier attempts, in the status and in the drift loop.
 #[derive(Debug, Clone)]
 pub struct Past {
     /// What the status says is ours.
@@ -98,11 +98,11 @@ pub fn is_at_interval(priority: Priority, interval_due: bool) -> bool {
 pub struct Decision {
     /// What is applied and pruned.
     pub plan: Plan,
-    /// How the desk comes to know the objects.
+    /// How the drift loop comes to know the objects.
     pub memory: Memory,
 }
 
-/// How the desk comes to know the objects.
+/// How the drift loop comes to know the objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Memory {
     /// It knows them.

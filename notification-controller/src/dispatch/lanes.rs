@@ -102,7 +102,7 @@ pub enum Health {
     Answers,
     /// It did not answer, or answered that it cannot.
     Fails,
-    /// It was not asked.
+    /// It was not called.
     Unknown,
 }
 

@@ -60,7 +60,7 @@ async fn a_sink_that_recovers_is_tried_again() {
     assert_eq!(*told.lock().unwrap(), []);
 }
 
-/// What is told after a delivery to a sink with these answers, and how often the sink was asked.
+/// What is reported after a delivery to a sink with these responses, and how often the sink was called.
 async fn told(statuses: &'static [u16], body: &'static str, type_: &str) -> (String, usize) {
     let (api, sink) = (Scenario::new(), Sink::with_body(statuses, body).await);
     secret(&api, "s", &[("address", &sink.url), ("token", "t0ken")]);

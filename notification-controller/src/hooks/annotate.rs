@@ -85,7 +85,7 @@ pub enum AnnotateError {
 }
 
 impl AnnotateError {
-    /// What the caller of a webhook is told: what it says of the Receiver, and nothing that the API server said.
+    /// The text for the caller of a webhook: it names the resource of the Receiver, and repeats nothing of the API server.
     pub fn public_text(&self) -> String {
         match self {
             Self::Refused { verb, object, cause: _ } => format!("failed to {verb} '{object}'"),

@@ -13,7 +13,7 @@ const PATCH_PAUSE: Duration = Duration::from_secs(1);
 /// From so many objects on, those that need not be remembered any more are forgotten.
 const REMEMBERED_MAX: usize = 4096;
 
-/// The last patch of each object. Only asked by key, never in order. Clones share it.
+/// The last patch of each object. Only looked up by key, never iterated. Clones share it.
 #[derive(Clone, Default)]
 pub struct Coalescer(Arc<Mutex<HashMap<Annotation, Slot>>>);
 

@@ -43,7 +43,7 @@ pub use shares::PathShares;
 const REQUESTS_AT_ONCE: usize = 8;
 /// Bytes of one webhook.
 const WEBHOOK: Limit = Limit { name: "body of a webhook", bytes_max: WEBHOOK_BYTES_MAX as u64 };
-/// A rejected webhook is answered at a multiple of this time after its body arrived, so that the time does not tell how far
+/// A rejected webhook is answered at a multiple of this time after its body arrived, so that the time does not reveal how far
 /// it came: reading a Secret and an HMAC over the largest body take less.
 const REJECTION_STEP: Duration = Duration::from_millis(500);
 

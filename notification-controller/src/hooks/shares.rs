@@ -1,4 +1,4 @@
-//! What the bodies of webhooks hold: a share per path, known or not, so that a full one tells nothing, and for a known path
+//! What the bodies of webhooks hold: a share per path, known or not, so that a full one reveals nothing, and for a known path
 //! the memory budget of its Receiver's namespace.
 
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use crate::server::BodyAccount;
 /// How many bytes of bodies to one path are under way at once.
 pub const PATH_BYTES_MAX: u64 = 4 * WEBHOOK_BYTES_MAX as u64;
 
-/// Bytes under way by digest of the path. Only asked by key, never walked; as many entries as connections at most. Clones
+/// Bytes under way by digest of the path. Only looked up by key, never iterated; as many entries as connections at most. Clones
 /// share it.
 #[derive(Clone, Default)]
 pub struct PathShares(Arc<Mutex<HashMap<[u8; 32], u64>>>);

@@ -29,7 +29,7 @@ use crate::server::{Answer, Arrived, BodyAccount, Endpoint, answer};
 
 use repeats::{Novelty, Repeats};
 
-/// How many conflicting keys of metadata are told at most.
+/// How many conflicting keys of metadata are reported at most.
 const CONFLICTS_TOLD_MAX: usize = 20;
 
 /// Bytes of one event, from its first byte on until it is matched.
@@ -52,7 +52,7 @@ pub struct IntakeConfig {
     pub tell: Tell,
     /// For what finds no room to be matched.
     pub count_dropped: CountDropped,
-    /// Whether Alerts may tell of objects in other namespaces.
+    /// Whether Alerts may forward events of objects in other namespaces.
     pub cross_namespace: CrossNamespace,
     /// Whether every watch has spoken: before that, an Alert could be missed.
     pub is_filled: Arc<dyn Fn() -> bool + Send + Sync>,
@@ -101,7 +101,7 @@ impl Intake {
         Self { config, repeats }
     }
 
-    /// Whether the sender knows the token, where one is asked for.
+    /// Whether the sender knows the token, where one is required.
     async fn authenticate(&self, headers: &HeaderMap) -> Result<(), Answer> {
         let Some(file) = &self.config.token_file else { return Ok(()) };
         let token = read_event_token(file).await.map_err(|error| {

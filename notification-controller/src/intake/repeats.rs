@@ -12,7 +12,7 @@ const REMEMBERED_MAX: usize = 65_536;
 /// The events of the last interval.
 pub struct Repeats {
     interval: Duration,
-    /// When each was first seen: only asked by key, never walked.
+    /// When each was first seen: only looked up by key, never iterated.
     seen: HashMap<DedupKey, Instant>,
     /// The same in the order of time, which is also the order in which they are forgotten.
     order: VecDeque<(Instant, DedupKey)>,

@@ -114,7 +114,7 @@ impl InvalidReceiver {
                 SecretError::NotFound { .. }
                 | SecretError::MissingKey { .. }
                 | SecretError::BadKey { .. } => true,
-                // The token is not known to be gone: it could not be asked for.
+                // The token is not known to be gone: it could not be read.
                 SecretError::Unreadable { .. } => false,
             },
         }

@@ -14,7 +14,7 @@ pub struct ReceiverLedger {
 }
 
 impl ReceiverLedger {
-    /// What the status tells.
+    /// Read from the status.
     pub fn of(receiver: &Receiver) -> Self {
         let path = receiver.status.as_ref().and_then(|status| status.webhook_path.clone());
         Self { path, interval: receiver.spec.effective_interval() }

@@ -32,7 +32,7 @@ pub enum Unread {
 }
 
 impl Unread {
-    /// What the sender is told.
+    /// The response to the sender.
     pub fn answer(self, limits: BodyLimits) -> Answer {
         let mut answer = match self {
             Self::TooLarge => {

@@ -99,7 +99,7 @@ impl WebhookRefusal {
     }
 }
 
-/// Does the work of a verification for a path that no Receiver has, so that the time does not tell that there is none.
+/// Does the work of a verification for a path that no Receiver has, so that the time does not reveal that there is none.
 pub fn verify_unknown(webhook: &Webhook<'_>) {
     // The verdict is of no use: the key is known to everybody.
     let _ = std::hint::black_box(signature::verify_with_sha256(webhook.body, b"no receiver"));

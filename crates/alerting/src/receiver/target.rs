@@ -73,7 +73,7 @@ pub enum TargetError {
 }
 
 impl Target {
-    /// What a resource of a Receiver in the namespace `home` stands for.
+    /// Resolves a resource of a Receiver in the namespace `home`.
     pub fn resolve(
         resource: &ReceiverResource,
         home: &str,

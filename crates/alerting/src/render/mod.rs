@@ -228,7 +228,7 @@ impl Provider {
         }
     }
 
-    /// The request that tells of the event.
+    /// The request that carries the event.
     pub fn render(&self, event: &Event, settings: &Settings) -> Result<OutboundRequest, RenderError> {
         (self.render)(event, settings)
     }
