@@ -81,9 +81,15 @@ impl Kustomizations {
         };
         let news = facts::is_ready(new)
             && old.is_none_or(|old| !facts::is_ready(old) || applied(old) != applied(new));
-        let Some(handle) = self.handle.get().filter(|_| news) else { return };
-        let key = NamespacedName::of(new);
-        for dependent in self.references.dependents(&key) {
+        if news {
+            self.wake_waiting(&NamespacedName::of(new));
+        }
+    }
+
+    /// Those that wait for this one are reconciled at once.
+    fn wake_waiting(&self, key: &NamespacedName) {
+        let Some(handle) = self.handle.get() else { return };
+        for dependent in self.references.dependents(key) {
             let waits = || handle.store.get(&dependent).is_some_and(|object| !facts::is_ready(&object));
             // One that runs may have looked a moment ago; what it will write is not in the store yet.
             if handle.queue.is_running(&dependent) || waits() {
@@ -152,6 +158,8 @@ impl ReconciledKind for Kustomizations {
                 self.references.remove(&NamespacedName::of(old.as_ref()));
                 let owner = OwnerRef::kustomization(&NamespacedName::of(old.as_ref()));
                 self.context.drift.step(Input::Forget(owner));
+                // Whoever waits for it says now that it is gone.
+                self.wake_waiting(&NamespacedName::of(old.as_ref()));
                 self.wake_holders(Some(old), None);
                 self.wake_cycles(Some(old), None);
             }

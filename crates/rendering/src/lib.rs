@@ -1,6 +1,7 @@
 //! Flux's layer over kustomize: what a Kustomization's spec adds to the files in Git.
 //!
-//! Pure: the variables come as an argument; reading ConfigMaps and Secrets is the caller's part.
+//! Pure, in two phases: [`prepare`] builds and says which objects are encrypted, the caller reads what comes from outside (variables,
+//! keys), and [`Prepared::render`] puts it in.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
@@ -19,7 +20,7 @@ pub use plumb_kustomize::{ReadSet, Warning, WarningKind};
 use plumb_manifests::{Object, yaml};
 
 pub use error::{Refused, RenderError};
-pub use spec::{Encrypted, MissingComponents, RenderSpec, Unset, When};
+pub use spec::{MissingComponents, RenderSpec, Unset, When};
 pub use substitute::{Retyped, Substituted, Usage};
 
 /// How rendering is done.
@@ -29,8 +30,6 @@ pub struct Options {
     pub build: plumb_kustomize::Options,
     /// Strict substitution is the default, as in Flux.
     pub unset: Unset,
-    /// What becomes of encrypted Secrets.
-    pub encrypted: Encrypted,
 }
 
 /// One object that a Kustomization wants in the cluster.
@@ -57,14 +56,16 @@ pub struct Rendered {
     pub substituted: Substituted,
 }
 
-/// Builds the spec's directory of the tree, with the spec's own fields applied and variables put in. `vars` are those
-/// of `substituteFrom`, already read, the later reference winning.
-pub fn render(
-    tree: &dyn FileTree,
-    spec: &RenderSpec,
-    vars: &BTreeMap<String, String>,
-    options: &Options,
-) -> Result<Rendered, RenderError> {
+/// What the tree says, before anything from outside is put in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prepared {
+    objects: Vec<Built>,
+    reads: ReadSet,
+    warnings: Vec<Warning>,
+}
+
+/// Builds the spec's directory of the tree, with the spec's own fields applied: the first phase.
+pub fn prepare(tree: &dyn FileTree, spec: &RenderSpec, options: &Options) -> Result<Prepared, RenderError> {
     let directory = path::directory(tree, &spec.path)?;
     let mut reads = ReadSet::default();
     let generated = generate::resources(tree, &directory, &mut reads, &options.build.limits.interrupt)?;
@@ -74,19 +75,52 @@ pub fn render(
         .map_err(|error| refused(error, &directory, additions.generated.as_deref()))?;
     reads.extend(build.reads);
     let objects = build.objects.into_iter().map(object).collect::<Result<_, _>>()?;
-    let (mut objects, substituted) = substitute::all(objects, spec, vars, options)?;
-    objects.retain(|built| !is_kustomization(built));
-    check_complete(&objects, options.encrypted)?;
-    let digest = digest(&objects);
-    for built in &mut objects {
-        for (key, text) in &spec.common_metadata.labels {
-            built.object.set_label(key, text);
-        }
-        for (key, text) in &spec.common_metadata.annotations {
-            built.object.set_annotation(key, text);
+    Ok(Prepared { objects, reads, warnings: build.warnings })
+}
+
+impl Prepared {
+    /// The Secrets that SOPS has encrypted. A cluster would take them with the wrong content.
+    pub fn encrypted(&self) -> impl Iterator<Item = &Built> {
+        self.objects.iter().filter(|Built { object, .. }| {
+            object.kind() == "Secret" && object.group().is_empty() && object.at(&["sops"]).is_some()
+        })
+    }
+
+    /// Rejects encrypted Secrets, where nobody can decrypt them.
+    pub fn reject_encrypted(&self) -> Result<(), RenderError> {
+        match self.encrypted().next() {
+            None => Ok(()),
+            Some(Built { object, origin }) => Err(RenderError::Object {
+                object: object.id().to_string(),
+                file: origin.clone(),
+                message: "it is SOPS encrypted, configuring decryption is required for this secret to be reconciled"
+                    .to_owned(),
+            }),
         }
     }
-    Ok(Rendered { objects, digest, reads, warnings: build.warnings, substituted })
+
+    /// Puts variables in: the second phase. `variables` are those of `substituteFrom`, already read, the later reference winning.
+    pub fn render(
+        self,
+        spec: &RenderSpec,
+        variables: &BTreeMap<String, String>,
+        options: &Options,
+    ) -> Result<Rendered, RenderError> {
+        let Self { objects, reads, warnings } = self;
+        let (mut objects, substituted) = substitute::all(objects, spec, variables, options)?;
+        objects.retain(|built| !is_kustomization(built));
+        check_complete(&objects)?;
+        let digest = digest(&objects);
+        for built in &mut objects {
+            for (key, text) in &spec.common_metadata.labels {
+                built.object.set_label(key, text);
+            }
+            for (key, text) in &spec.common_metadata.annotations {
+                built.object.set_annotation(key, text);
+            }
+        }
+        Ok(Rendered { objects, digest, reads, warnings, substituted })
+    }
 }
 
 /// A file that nobody named is refused as one that the scan found.
@@ -113,9 +147,8 @@ fn is_kustomization(built: &Built) -> bool {
     built.object.group() == "kustomize.config.k8s.io"
 }
 
-/// No cluster takes an object without an API version, and none takes two of the same name. An encrypted Secret would be
-/// taken, but with the wrong content.
-fn check_complete(objects: &[Built], encrypted: Encrypted) -> Result<(), RenderError> {
+/// No cluster takes an object without an API version, and none takes two of the same name.
+fn check_complete(objects: &[Built]) -> Result<(), RenderError> {
     let mut seen = BTreeSet::new();
     for Built { object, origin } in objects {
         let refuse = |message: &str| RenderError::Object {
@@ -125,13 +158,6 @@ fn check_complete(objects: &[Built], encrypted: Encrypted) -> Result<(), RenderE
         };
         if object.api_version().is_empty() {
             return Err(refuse("apiVersion is missing"));
-        }
-        let is_encrypted =
-            object.kind() == "Secret" && object.group().is_empty() && object.at(&["sops"]).is_some();
-        if is_encrypted && encrypted == Encrypted::Refused {
-            let message =
-                "it is SOPS encrypted, configuring decryption is required for this secret to be reconciled";
-            return Err(refuse(message));
         }
         let id = object.versioned_id();
         if !seen.insert((id.id, id.version)) {

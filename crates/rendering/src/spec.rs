@@ -65,16 +65,6 @@ pub enum Unset {
     Empty,
 }
 
-/// What a Secret that is still encrypted leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Encrypted {
-    /// An error: a cluster would take it with the wrong content.
-    #[default]
-    Refused,
-    /// It is rendered as it is, to be looked at and not to be applied.
-    Kept,
-}
-
 impl RenderSpec {
     /// Takes what rendering needs from a spec. What it does not honour is the caller's to refuse.
     pub fn from_spec(spec: &KustomizationSpec) -> Self {

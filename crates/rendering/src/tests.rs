@@ -18,7 +18,9 @@ fn tree(files: &[(&str, &str)]) -> MemoryTree {
 }
 
 fn rendered(files: &[(&str, &str)], spec: &RenderSpec) -> Result<Rendered, RenderError> {
-    render(&tree(files), spec, &BTreeMap::new(), &Options::default())
+    let prepared = prepare(&tree(files), spec, &Options::default())?;
+    prepared.reject_encrypted()?;
+    prepared.render(spec, &BTreeMap::new(), &Options::default())
 }
 
 fn text(rendered: &Rendered) -> String {
@@ -225,7 +227,8 @@ fn inline_variables_win_over_those_that_were_read() {
     let read = BTreeMap::from([("v".to_owned(), "read".to_owned())]);
     let inline = substituting(&[("v", "inline")]);
     let value = |spec: &RenderSpec| {
-        let result = render(&files, spec, &read, &Options::default()).unwrap();
+        let result = prepare(&files, spec, &Options::default()).unwrap();
+        let result = result.render(spec, &read, &Options::default()).unwrap();
         result.objects[0].object.text(&["data", "k"]).unwrap().to_owned()
     };
     assert_eq!(value(&inline), "inline");
@@ -350,7 +353,8 @@ fn variables_are_listed_with_their_objects_and_with_what_is_missing() {
     let file = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  k: ${v}\n  l: ${x}${y:=d}\n";
     let options = Options { unset: Unset::Empty, ..Options::default() };
     let spec = substituting(&[("v", "1"), ("unused", "1")]);
-    let result = render(&tree(&[("a.yaml", file)]), &spec, &BTreeMap::new(), &options).unwrap();
+    let result = prepare(&tree(&[("a.yaml", file)]), &spec, &options).unwrap();
+    let result = result.render(&spec, &BTreeMap::new(), &options).unwrap();
     let listed: Vec<_> = result
         .substituted
         .variables
@@ -405,7 +409,16 @@ fn a_patch_of_the_spec_is_named_as_such() {
 }
 
 #[test]
-fn an_encrypted_secret_is_not_rendered() {
+fn an_encrypted_secret_is_named_by_the_first_phase() {
+    let file = format!("{}sops:\n  mac: ENC[y]\n", named("Secret", "s"));
+    let files = tree(&[("s.yaml", &file), ("a.yaml", CONFIG_MAP)]);
+    let prepared = prepare(&files, &RenderSpec::default(), &Options::default()).unwrap();
+    let encrypted: Vec<_> = prepared.encrypted().map(|built| built.origin.as_str()).collect();
+    assert_eq!(encrypted, ["/s.yaml"]);
+}
+
+#[test]
+fn an_encrypted_secret_is_rejected_where_it_cannot_be_decrypted() {
     let file = format!("{}data:\n  k: ENC[x]\nsops:\n  mac: ENC[y]\n", named("Secret", "s"));
     refuse(
         &[("s.yaml", &file)],

@@ -14,7 +14,7 @@ use plumb_memory::{Limit, MemoryReservation};
 use plumb_planning::fingerprint::{Fingerprint, HashKey};
 use plumb_planning::ownership::Owner;
 use plumb_planning::plan::{self, Planned};
-use plumb_rendering::{Encrypted, Options, RenderSpec, Rendered, Retyped, When};
+use plumb_rendering::{Options, RenderSpec, Rendered, Retyped, When};
 use plumb_runtime::Worker;
 
 use super::Context;
@@ -122,7 +122,7 @@ pub async fn build(
         return Ok(build);
     }
     let spec = RenderSpec::from_spec(&object.spec);
-    let build = Arc::new(rendered(object, tree, (spec, variables, Encrypted::Refused), context).await?);
+    let build = Arc::new(rendered(object, tree, (spec, variables, Encrypted::Rejected), context).await?);
     context.builds.put(&key, recipe, &artifact.digest, &build);
     Ok(build)
 }
@@ -140,6 +140,15 @@ pub async fn build_for_ids(
     rendered(object, tree, (spec, BTreeMap::new(), Encrypted::Kept), context).await
 }
 
+/// What a Secret leads to that is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encrypted {
+    /// An error: a cluster would take it with the wrong content.
+    Rejected,
+    /// It is rendered as it is, for its ID: nothing of it may be applied.
+    Kept,
+}
+
 /// Renders on a thread of its own.
 async fn rendered(
     object: &Kustomization,
@@ -151,8 +160,8 @@ async fn rendered(
     let hash_key = context.hash_key.clone();
     let reservation = context.memory.reservation(&namespace, OBJECTS);
     let rendered = context.threads.run(&namespace, move |interrupt| {
-        let options = Options { encrypted, ..options(interrupt, reservation) };
-        render((tree.as_ref(), &spec, &variables), &owner, &hash_key, &options)
+        let options = options(interrupt, reservation);
+        render((tree.as_ref(), &spec, &variables, encrypted), &owner, &hash_key, &options)
     });
     rendered.await?
 }
@@ -181,13 +190,17 @@ fn options(interrupt: &Interrupt, reservation: MemoryReservation) -> Options {
 }
 
 fn render(
-    (tree, spec, variables): (&MemoryTree, &RenderSpec, &BTreeMap<String, String>),
+    (tree, spec, variables, encrypted): (&MemoryTree, &RenderSpec, &BTreeMap<String, String>, Encrypted),
     owner: &Owner,
     key: &HashKey,
     options: &Options,
 ) -> Result<Build, KustomizationError> {
+    let prepared = plumb_rendering::prepare(tree, spec, options)?;
+    if encrypted == Encrypted::Rejected {
+        prepared.reject_encrypted()?;
+    }
     let Rendered { objects, digest, reads, warnings, substituted } =
-        plumb_rendering::render(tree, spec, variables, options)?;
+        prepared.render(spec, variables, options)?;
     for warning in &warnings {
         let text = warning.text.as_str();
         tracing::warn!(

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use plumb_api::kustomize::Kustomization;
 use plumb_kustomize::Reach;
 use plumb_manifests::{Object, yaml};
-use plumb_rendering::{Encrypted, Options, RenderError, RenderSpec, Rendered, Unset};
+use plumb_rendering::{Options, RenderError, RenderSpec, Rendered, Unset};
 use plumb_status::Classify as _;
 use serde_json::Value;
 
@@ -84,7 +84,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         ..RenderSpec::from_spec(&gathered.kustomization.spec)
     };
     let unset = if arguments.strict_substitute { Unset::Refused } else { Unset::Empty };
-    let options = Options { unset, encrypted: Encrypted::Kept, ..Options::default() };
+    let options = Options { unset, ..Options::default() };
     let disk = DiskTree::new(Reach::Tree);
     let rules = artifact::Rules {
         root: arguments.source_root.as_deref(),
@@ -92,7 +92,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         scan: &arguments.ignore_paths,
     };
     let tree = artifact::ArtifactTree::new(&disk, directory, &rules)?;
-    let rendered = plumb_rendering::render(&tree, &spec, &gathered.variables, &options)
+    let rendered = plumb_rendering::prepare(&tree, &spec, &options)
+        .and_then(|prepared| prepared.render(&spec, &gathered.variables, &options))
         .map_err(|error| build::explain(explained(&error), &[disk.notes(), tree.notes()].concat()))?;
     let mut warnings: Vec<String> = rendered.warnings.iter().map(ToString::to_string).collect();
     warnings.extend(gathered.notes.iter().cloned());

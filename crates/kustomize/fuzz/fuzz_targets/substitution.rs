@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use libfuzzer_sys::fuzz_target;
 use plumb_kustomize_fuzz::tree;
 use plumb_manifests::yaml::{self, Map, Node};
-use plumb_rendering::{Options, RenderSpec, Unset, When, render};
+use plumb_rendering::{Options, RenderError, RenderSpec, Rendered, Unset, When, prepare};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else {
@@ -25,10 +25,11 @@ fuzz_target!(|bytes: &[u8]| {
     let spec = RenderSpec { when: When::Always, ..RenderSpec::default() };
     for unset in [Unset::Refused, Unset::Empty] {
         let options = Options { unset, ..Options::default() };
-        match render(&tree, &spec, &vars, &options) {
+        let render = || -> Result<Rendered, RenderError> { prepare(&tree, &spec, &options)?.render(&spec, &vars, &options) };
+        match render() {
             Ok(rendered) => {
                 assert!(rendered.reads.holds_in(&tree));
-                let again = render(&tree, &spec, &vars, &options);
+                let again = render();
                 assert!(again.is_ok_and(|again| again.digest == rendered.digest));
                 for built in &rendered.objects {
                     drop(yaml::json_to_string(built.object.value()));
