@@ -1,4 +1,4 @@
-//! Delete: removes what left Git, if the live object says that it is ours, and only the very state that was looked at.
+//! Delete: deletes objects that were removed from Git, if the live object has our owner labels, bound to the version that was read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,13 +29,13 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// What became of a candidate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
-    /// Deleted by us and gone.
+    /// Deleted by us, and absent now.
     Deleted,
     /// The server took the deletion; the object goes when its finalizers let it.
     Terminating,
-    /// It was gone already, or its kind was.
+    /// It was absent already, or its kind was.
     Absent,
-    /// Left alone.
+    /// Not deleted.
     Kept(WhyNot),
 }
 
@@ -46,12 +46,12 @@ pub struct Pruned {
     pub fates: Vec<(ObjectId, Fate)>,
     /// What could not be decided or done.
     pub failures: Vec<Failure>,
-    /// How many were not begun, because the server has left a request unanswered when there was hurry.
+    /// Deletions that were not started, because the server left a request without a response when there was hurry.
     pub untouched: usize,
 }
 
 impl Pruned {
-    /// The lines of the event: what was deleted, what is being deleted, and what was given up.
+    /// The lines of the event: what was deleted, what is being deleted, and what was released.
     pub fn lines(&self) -> Vec<String> {
         let line = |(id, fate): &(ObjectId, Fate)| match fate {
             Fate::Deleted => Some(format!("{id} deleted")),
@@ -67,7 +67,7 @@ impl Pruned {
         self.fates.iter().filter(|(_, fate)| matches!(fate, Fate::Deleted | Fate::Terminating)).count()
     }
 
-    /// What is kept and stays in the inventory, though the server has not begun to delete it.
+    /// Objects that stay in the inventory although the server has not started to delete them.
     pub fn held(&self) -> impl Iterator<Item = (&ObjectId, &WhyNot)> {
         self.fates.iter().filter_map(|(id, fate)| match fate {
             Fate::Kept(WhyNot::BeingDeleted) | Fate::Deleted | Fate::Terminating | Fate::Absent => None,
@@ -83,7 +83,7 @@ impl Pruned {
         })
     }
 
-    /// What leaves the inventory: confirmed gone, or not ours to delete.
+    /// Ids that leave the inventory: confirmed deleted, or not ours to delete.
     pub fn released(&self) -> impl Iterator<Item = &ObjectId> {
         self.fates.iter().filter_map(|(id, fate)| match fate {
             Fate::Deleted | Fate::Absent => Some(id),
@@ -174,19 +174,19 @@ async fn delete(
     let failed = |attempt| move |error| Failure { id: id.clone(), attempt, error };
     let mapping = match mapping {
         Ok(mapping) => mapping,
-        // Discovery was asked anew and knows no such kind: its objects went with it.
+        // Fresh discovery has no such kind: its objects were deleted with it.
         Err(RequestError::NoMatch { .. }) => return Ok(Fate::Absent),
         Err(error) => return Err(failed(Attempt::Query)(error)),
     };
     match (mapping.namespaced, id.namespace.is_empty()) {
         // No object of a namespaced kind is without a namespace: it went with an earlier definition of the kind.
         (true, true) => return Ok(Fate::Absent),
-        // Without its namespace the id may be that of an object that is desired: the next attempt knows the scope.
+        // Without its namespace the id may be that of a desired object: the next attempt has the scope.
         (false, false) => return Err(failed(Attempt::Query)(RequestError::ClusterScoped)),
         (true, false) | (false, true) => {}
     }
     for _ in 0..ATTEMPTS_MAX {
-        // An apply of it that was not answered may still create it, whatever is read or deleted now.
+        // An apply of it without a response may still create it, regardless of what is read or deleted now.
         if cluster.unanswered().may_be_created(id) {
             return Ok(Fate::Kept(WhyNot::Unanswered));
         }
@@ -230,7 +230,7 @@ async fn remove(
     let path = mapping.path(&id.namespace, &id.name);
     let ask = Request::write(Method::DELETE, path, "application/json", &options, observe::is_secret(id));
     let answer = request::write(cluster, id, &ask, budget).await?;
-    // The server answers with the object itself while something still holds it.
+    // The server responds with the object itself while a finalizer still holds it.
     let gone = answer.body.get("kind").and_then(Value::as_str) == Some("Status")
         || answer.body.pointer("/metadata/deletionTimestamp").is_none();
     Ok(if gone { Fate::Deleted } else { Fate::Terminating })

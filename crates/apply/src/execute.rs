@@ -1,6 +1,6 @@
 //! Execute: applies the waves of a plan, one after the other, each in parallel.
 //!
-//! A refused object lets its wave finish; later waves do not start. What was applied stays, and is told.
+//! A rejected object lets its wave finish; later waves do not start. What was applied stays, and is reported.
 
 use std::collections::BTreeMap;
 
@@ -42,11 +42,11 @@ pub struct ObjectChange {
     pub version: String,
     /// What was done.
     pub action: Action,
-    /// What it says (D, and from now on A).
+    /// Its desired content (D, and from now on A).
     pub digest: Fingerprint,
-    /// Identity, labels and managers as the server answered them; no content, no annotations.
+    /// Identity, labels and managers from the server's response; no content, no annotations.
     pub live: Object,
-    /// Its health as of the answer.
+    /// Its health according to the response.
     pub verdict: Verdict,
     /// How its kind is served.
     pub resource: ApiResource,
@@ -64,7 +64,7 @@ impl ObjectChange {
 pub enum Ended {
     /// Every wave was carried out.
     Complete,
-    /// Objects were refused; the waves after theirs were not begun.
+    /// Objects were rejected; later waves were not started.
     Refused,
     /// The time was up.
     TimedOut,

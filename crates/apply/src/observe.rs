@@ -1,4 +1,4 @@
-//! Observe: looks at live objects, and asks the server what an apply would make of one. Changes nothing.
+//! Observe: reads live objects, and requests dry runs of applies. Changes nothing.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 /// Server-side apply takes JSON under this name, because JSON is YAML.
 pub(crate) const APPLY_PATCH: &str = "application/apply-patch+yaml";
-/// Asks for the metadata alone.
+/// Requests the metadata alone.
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 
 /// The kind of an object in the version that it is written in.
@@ -33,7 +33,7 @@ pub async fn live(
     let kind = GroupVersionKind::gvk(&id.group, version, &id.kind);
     let mapping = match cluster.mapper().resolve(&kind, budget).await {
         Ok(mapping) => mapping,
-        // The version may have gone while the kind stays.
+        // The version may have been removed while the kind stays.
         Err(RequestError::NoMatch { .. }) => match cluster.mapper().resolve_any(&kind, budget).await {
             Ok(mapping) => mapping,
             Err(RequestError::NoMatch { .. }) => return Ok(None),
@@ -75,7 +75,7 @@ async fn read(cluster: &Cluster, ask: &Request, budget: &Budget) -> Result<Optio
         Err(error) => match error.refusal().and_then(|refusal| refusal.absent) {
             Some(Absent::Object | Absent::Namespace) => Ok(None),
             Some(Absent::Kind) => {
-                // The path is not served any more: whoever asks next looks again.
+                // The path is not served any more: the next lookup discovers it again.
                 cluster.mapper().doubt();
                 Err(error)
             }
@@ -126,12 +126,12 @@ pub(crate) async fn patch(
     }
 }
 
-/// The object of an answer.
+/// The object of a response.
 pub(crate) fn object(answer: Response) -> Result<Object, RequestError> {
     Object::new(answer.body).map_err(|error| RequestError::Garbled { cause: error.to_string() })
 }
 
-/// What is kept of a live object when its content does not matter: identity, labels, managers. No annotations, no content.
+/// The stored part of a live object when its content does not matter: identity, labels, managers. No annotations, no content.
 pub(crate) fn outline(live: &Object) -> Option<Object> {
     let Value::Object(mut root) = live.value().clone() else { return None };
     root.retain(|key, _| matches!(key.as_str(), "apiVersion" | "kind" | "metadata"));
@@ -141,7 +141,7 @@ pub(crate) fn outline(live: &Object) -> Option<Object> {
     Object::new(Value::Object(root)).ok()
 }
 
-/// Whether answers about an object may quote secret values.
+/// Whether responses about an object may quote secret values.
 pub(crate) fn is_secret(id: &ObjectId) -> bool {
     id.kind == "Secret" && id.group.is_empty()
 }

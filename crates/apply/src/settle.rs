@@ -1,4 +1,4 @@
-//! Settle: waits until objects are healthy, told by watches. Nothing is polled; per object only its verdict is kept.
+//! Settle: waits until objects are healthy, by watches. Nothing is polled; per object only its verdict is stored.
 
 mod window;
 
@@ -44,7 +44,7 @@ pub struct Target {
 pub struct Wait {
     /// The objects.
     pub targets: Vec<Target>,
-    /// Those of them that are removed when their time has come: they are not waited for once they are gone.
+    /// Those of them that are deleted after they finish: the wait does not require them once they are absent.
     pub vanishing: BTreeSet<ObjectId>,
     /// Whether one failed object ends the waiting.
     pub fail_fast: bool,
@@ -78,7 +78,7 @@ pub struct Settled {
 }
 
 impl Settled {
-    /// What Flux says when objects are not healthy; `None` when they are, or when nobody waited to the end.
+    /// Flux's message when objects are not healthy; `None` when they are, or when the wait was cancelled.
     pub fn error_summary(&self) -> Option<String> {
         match self.end {
             End::Healthy | End::Cancelled => None,
@@ -126,7 +126,7 @@ pub async fn settle(cluster: &Cluster, wait: Wait) -> Settled {
 
 struct Waiting {
     verdicts: BTreeMap<ObjectId, Verdict>,
-    /// How many are not current: asked after every event, so it is counted.
+    /// How many are not current: read after every event, so it is counted.
     open: usize,
     failed: usize,
     vanishing: BTreeSet<ObjectId>,
@@ -368,14 +368,14 @@ impl Following {
         value["apiVersion"] = self.api_version.clone().into();
         value["kind"] = group.kind.kind.clone().into();
         match Object::new(value) {
-            // By the id that was asked for: an object of the cluster has no namespace, whatever was asked.
+            // By the requested id: a cluster-scoped object has no namespace, whatever the request has.
             Ok(object) => Some(Sighting::Is(group.id(&name), Box::new(object))),
             Err(error) => unreadable(error.to_string()),
         }
     }
 }
 
-/// The status with which a list or watch was refused; `None` for what passes by itself.
+/// The status with which a list or watch was rejected; `None` for transient errors.
 fn refused(error: &watcher::Error) -> Option<u16> {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))

@@ -1,6 +1,6 @@
-//! Write: applies one object, takes over what other tools left on it, clears what stands in the way, and tells what changed.
+//! Write: applies one object, takes over fields of other tools, removes conflicting items, and reports what changed.
 //!
-//! An object that needs nothing costs one request. Whether it was changed is read from the answer, not from a read before.
+//! An unchanged object costs one request. Whether it was changed is read from the response, not from an earlier read.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use crate::observe::{self, WriteMode};
 const ATTEMPTS_MAX: usize = 5;
 /// The pause between two such tries.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How far the time of an entry may lie behind the answer that carries it: both have whole seconds.
+/// How far the time of an entry may be before the response that contains it: both have whole seconds.
 const SAME_WRITE: SignedDuration = SignedDuration::from_secs(2);
 
 /// What was done to an object.
@@ -42,7 +42,7 @@ pub enum Action {
     Configured,
     /// It was as desired.
     Unchanged,
-    /// It was left alone.
+    /// It was skipped.
     Skipped(WhyNot),
 }
 
@@ -69,7 +69,7 @@ impl fmt::Display for Action {
 pub struct Written {
     /// What was done.
     pub action: Action,
-    /// The live object as the server answered it, whole.
+    /// The whole live object from the server's response.
     pub live: Object,
     /// How its kind is served.
     pub mapping: Arc<Mapping>,
@@ -137,7 +137,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Applies, and where the server refuses a value that others left in the way, removes that and applies again.
+    /// Applies, and where the server rejects the object because of items that others left, removes those and applies again.
     async fn apply(&self, mut mapping: Arc<Mapping>) -> Result<(Arc<Mapping>, Response, bool), RequestError> {
         let mut cleared = false;
         for _ in 0..ATTEMPTS_MAX {
@@ -155,10 +155,10 @@ impl Writer<'_> {
                     self.budget.pause(PAUSE * 4).await?;
                     mapping = self.cluster.mapper().resolve(&kind, self.budget).await?;
                 }
-                // Only where an item stands in the way of its own successor: what is refused for anything else changes
+                // Only where an item conflicts with its own successor: an object that is rejected for anything else changes
                 // nothing.
                 (422, _) if !cleared && refusal.duplicate => {
-                    // Whatever comes in between, what the server said about the object is worth more.
+                    // Later errors are ignored: the server's first message about the object is more useful.
                     cleared = self.clear(&mapping).await.unwrap_or(false);
                     if !cleared {
                         return Err(error);
@@ -171,7 +171,7 @@ impl Writer<'_> {
         Err(RequestError::Contended { attempts: ATTEMPTS_MAX })
     }
 
-    /// Removes what stands in the way of an apply; false when nothing is found.
+    /// Removes the items that conflict with an apply; false when none is found.
     async fn clear(&self, mapping: &Arc<Mapping>) -> Result<bool, RequestError> {
         let mut cleared = false;
         for _ in 0..ATTEMPTS_MAX {
@@ -187,7 +187,7 @@ impl Writer<'_> {
         Ok(cleared)
     }
 
-    /// Makes other tools' leftovers ours and applies again, so that what Git does not want goes. `None`: there were none.
+    /// Takes over the fields of other tools and applies again, so that fields that are not in Git are removed. `None`: there were none.
     async fn take_over(
         &self,
         mapping: &Arc<Mapping>,

@@ -1,4 +1,4 @@
-//! Scenarios: which requests the adapter sends, and what it makes of each refusal. What the API server means by them is
+//! Scenarios: which requests the adapter sends, and how it handles each error. The meaning of the requests is
 //! tested on a real one.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,7 +49,7 @@ fn list(items: &[Value]) -> Response {
     }))
 }
 
-/// An API server that takes whatever is applied.
+/// An API server that accepts every apply.
 fn api() -> Scenario {
     let api = Scenario::new();
     api.on(
@@ -477,7 +477,7 @@ async fn an_object_that_changed_is_looked_at_again_before_it_is_deleted() {
     let path = format!("{MAPS}/a");
     api.once("GET", &path, Response::ok(found("a", "apps", "7")));
     api.once("DELETE", &path, Response::conflict("the resourceVersion in the precondition does not match"));
-    // Meanwhile somebody gave it to another Kustomization.
+    // Meanwhile a user gave it to another Kustomization.
     api.once("GET", &path, Response::ok(found("a", "infra", "8")));
     let budget = Budget::lasting(Duration::from_mins(1));
     let pruned = prune(&cluster(&api), &stale(&["a"]), &owner(), Claims::default(), 4, &budget).await;
@@ -510,7 +510,7 @@ async fn a_failed_deletion_does_not_stop_the_others_and_stays_in_the_inventory()
 #[tokio::test(start_paused = true)]
 async fn nothing_is_pruned_from_a_partial_discovery() {
     let api = api();
-    // The server of this group does not answer, so its kinds are not listed.
+    // The server of this group does not respond, so its kinds are not listed.
     let mut stale = served("metrics.example.com", "v1", &[]);
     stale["versions"][0]["freshness"] = "Stale".into();
     api.on("GET", "/apis", list(&[stale]));

@@ -1,4 +1,4 @@
-//! Budget: until when, and until whose word, a piece of work may go on, and from when on it waits for no slow answer.
+//! Budget: the deadline and the cancellation of a piece of work, and the time from which it waits for no slow response.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub struct Budget {
     hurry: Option<Hurry>,
 }
 
-/// From when on no answer is awaited for long.
+/// From then on no response is awaited for long.
 #[derive(Debug, Clone)]
 struct Hurry {
     from: Instant,
@@ -41,20 +41,20 @@ impl Budget {
         Self { until: self.until.min(Instant::now() + time), ..self.clone() }
     }
 
-    /// The same, but from a time on, or once the token is cancelled, no answer is awaited for long. The work goes on as long
-    /// as the server answers, and ends with the first request that it leaves unanswered.
+    /// The same, but from a time on, or once the token is cancelled, no response is awaited for long. The work goes on as long
+    /// as the server responds, and ends with the first request without a response.
     #[must_use]
     pub fn hurried(self, from: Instant, token: CancellationToken) -> Self {
         let outer = self.cancel;
         Self { cancel: outer.child_token(), hurry: Some(Hurry { from, token, outer }), ..self }
     }
 
-    /// Whether no answer is awaited for long any more.
+    /// Whether no response is awaited for long any more.
     pub fn is_hurried(&self) -> bool {
         self.hurry.as_ref().is_some_and(|hurry| hurry.token.is_cancelled() || Instant::now() >= hurry.from)
     }
 
-    /// Resolves when no answer is to be awaited for long any more.
+    /// Resolves when no response is to be awaited for long any more.
     pub async fn hurry(&self) {
         match &self.hurry {
             None => std::future::pending().await,
@@ -78,14 +78,14 @@ impl Budget {
         limit.min(end).min(soon)
     }
 
-    /// Ends the work because a request was left unanswered when there was hurry.
+    /// Ends the work because a request got no response when there was hurry.
     pub fn stop(&self) {
         if self.hurry.is_some() {
             self.cancel.cancel();
         }
     }
 
-    /// Whether the work ended because a request was left unanswered when there was hurry.
+    /// Whether the work ended because a request got no response when there was hurry.
     pub fn is_stopped(&self) -> bool {
         let outer = self.hurry.as_ref().map(|hurry| &hurry.outer);
         outer.is_some_and(|outer| self.cancel.is_cancelled() && !outer.is_cancelled())

@@ -1,9 +1,9 @@
-//! Why a call to the API server failed, in one sentence. The client repeats the cause at each of its layers, and shows a refusal
+//! Why a call to the API server failed, in one sentence. The client repeats the cause at each of its layers, and prints a rejection
 //! in the debug form of its type.
 
 use std::error::Error;
 
-/// The cause of an error of the client, once. A refusal of the API server is its message.
+/// The cause of an error of the client, once. A rejection by the API server is its message.
 pub fn cause(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if status.message.is_empty() => {
@@ -16,7 +16,7 @@ pub fn cause(error: &kube::Error) -> String {
     }
 }
 
-/// Names that the client gives to its layers: they say nothing of the cause.
+/// Names that the client gives to its layers: they are no part of the cause.
 const LAYERS: [&str; 4] =
     ["ServiceError: ", "HyperError: ", "client error (Connect): ", "client error (SendRequest): "];
 

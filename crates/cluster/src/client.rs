@@ -29,16 +29,16 @@ pub enum ConnectError {
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// No answer in time.
+    /// No response in time.
     #[error("the API server did not answer within {} s", CALL_TIMEOUT.as_secs())]
     TimedOut,
-    /// An answer that is an error, or none.
+    /// A response that is an error, or none.
     #[error("{}", crate::cause(.0))]
     Failed(kube::Error),
 }
 
 impl CallError {
-    /// The status code of the answer, if there was one.
+    /// The status code of the response, if there was one.
     pub fn code(&self) -> Option<u16> {
         match self {
             Self::Failed(kube::Error::Api(status)) => Some(status.code),
@@ -65,18 +65,18 @@ fn client(mut config: Config, deadlines: Deadlines) -> Result<Client, ConnectErr
     Ok(with_deadlines(client, deadlines))
 }
 
-/// How long a client waits for what. A watch has no end here: kube ends one that is silent for longer than
+/// Timeouts of a client. A watch has no end here: kube ends one that is silent for longer than
 /// `timeoutSeconds` and a few seconds, see [`plumb_status::cadence::WATCH_SECONDS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
-    /// Until a connection stands.
+    /// Until a connection is established.
     pub connect: Duration,
-    /// Until the head of the answer to a read, or to the start of a watch.
+    /// Until the head of the response to a read, or to the start of a watch.
     pub read: Duration,
-    /// Until the head of the answer to a write: the server's own limit of 60 seconds has to pass first, so that its
-    /// answer tells whether the write happened.
+    /// Until the head of the response to a write: the server's own limit of 60 seconds has to pass first, so that its
+    /// response shows whether the write happened.
     pub write: Duration,
-    /// Until the last byte of an answer that is not a watch.
+    /// Until the last byte of a response that is not a watch.
     pub body: Duration,
     /// Between two bytes, of a watch too.
     pub silence: Duration,
@@ -97,7 +97,7 @@ impl Deadlines {
     }
 }
 
-/// An answer that did not come in time.
+/// The error of a response that did not arrive in time.
 #[derive(Debug, thiserror::Error)]
 #[error("the API server sent no {what} within {limit:?}")]
 struct Silent {
@@ -105,7 +105,7 @@ struct Silent {
     limit: Duration,
 }
 
-/// The same client, which gives up on an answer after its deadline.
+/// The same client, with a deadline for each response.
 pub fn with_deadlines(client: Client, deadlines: Deadlines) -> Client {
     let namespace = client.default_namespace().to_owned();
     let valid_until = client.valid_until().to_owned();
@@ -139,7 +139,7 @@ fn is_watch(request: &Request<Body>) -> bool {
     request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"))
 }
 
-/// The head of an answer, in time.
+/// The head of a response, in time.
 async fn answer(
     client: &Client,
     request: Request<Body>,

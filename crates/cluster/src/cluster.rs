@@ -11,7 +11,7 @@ use crate::mapper::Mapper;
 use crate::outage::Outages;
 use crate::unanswered::Unanswered;
 
-/// How many watches all waits for health at one cluster have at a time, beside the first one of each.
+/// Concurrent watches of all health waits at one cluster, at most, in addition to the first one of each.
 pub const WATCHES_CLUSTER_MAX: usize = 512;
 
 /// Where the time comes from.
@@ -29,7 +29,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// A cluster behind a client. Nothing is asked yet.
+    /// A cluster behind a client. No request is sent yet.
     pub fn new(client: Client, clock: Clock) -> Self {
         let mapper = Mapper::new(client.clone());
         let watch_slots = Arc::new(Semaphore::new(WATCHES_CLUSTER_MAX));
@@ -43,7 +43,7 @@ impl Cluster {
         }
     }
 
-    /// The same cluster, whose watches go on as soon as an outage has ended. Without it they wait for their pauses.
+    /// The same cluster, whose watches reconnect as soon as an outage has ended. Without it they wait for their backoff.
     #[must_use]
     pub fn with_outages(self, outages: Outages) -> Self {
         Self { outages, ..self }
@@ -64,12 +64,12 @@ impl Cluster {
         &self.mapper
     }
 
-    /// The writes that were not answered.
+    /// The writes without a response.
     pub fn unanswered(&self) -> &Unanswered {
         &self.unanswered
     }
 
-    /// The room for the watches of all waits for health.
+    /// The watch slots of all health waits.
     pub fn watch_slots(&self) -> &Arc<Semaphore> {
         &self.watch_slots
     }

@@ -16,12 +16,12 @@ use crate::repeatable::repeatable;
 pub struct Snapshot {
     /// By group, kind and version; versions of a kind in the server's order of preference.
     kinds: BTreeMap<(String, String), Vec<std::sync::Arc<Mapping>>>,
-    /// Group versions whose own server did not answer.
+    /// Group versions whose own server did not respond.
     stale: BTreeSet<(String, String)>,
 }
 
 impl Snapshot {
-    /// Asks the server: two requests, however many groups there are.
+    /// Reads them from the server: two requests, however many groups there are.
     pub async fn read(client: &Client) -> Result<Self, RequestError> {
         let core = client.list_core_api_versions_aggregated();
         let groups = client.list_api_groups_aggregated();
@@ -72,7 +72,7 @@ impl Snapshot {
         named.filter_map(|(_, versions)| Some(versions.first()?.resource.api_version.clone())).collect()
     }
 
-    /// Whether the server of a group did not answer, so that absence proves nothing.
+    /// Whether the server of a group did not respond, so that absence proves nothing.
     pub fn is_stale(&self, group: &str, version: &str) -> bool {
         self.stale.contains(&(group.to_owned(), version.to_owned()))
     }

@@ -1,6 +1,6 @@
-//! Refusal: why a request did not do what was asked, in words that carry no secret.
+//! Request errors: why a request failed, in a text without secrets.
 //!
-//! What the server says about a Secret is never repeated: a validation message quotes the value that it refuses.
+//! Messages of the server about a Secret are never repeated: a validation message quotes the value that it rejects.
 
 use std::fmt;
 
@@ -13,10 +13,10 @@ use crate::repeatable::sorted;
 /// The longest message of a server that is repeated.
 pub const MESSAGE_BYTES_MAX: usize = 4096;
 
-/// Stands in for what the server said about a Secret.
+/// Placeholder for a server's message about a Secret.
 const WITHHELD: &str = "the server's message is withheld, because it may quote secret values";
 
-/// What came of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// The cluster serves no such kind.
@@ -39,10 +39,10 @@ pub enum RequestError {
     /// An id with a namespace of a kind that turned out to be cluster-scoped.
     #[error("the kind is cluster-scoped, but the id has a namespace; retried under its id without one")]
     ClusterScoped,
-    /// The server said no.
+    /// The server rejected it.
     #[error("{0}")]
     Refused(Box<ApiRefusal>),
-    /// No answer.
+    /// No response.
     #[error("cannot reach the API server: {cause}")]
     Unreachable {
         /// The chain of causes.
@@ -54,7 +54,7 @@ pub enum RequestError {
         /// The limit.
         limit: usize,
     },
-    /// An answer that is not an object.
+    /// A response that is not an object.
     #[error("the API server's answer is not an object: {cause}")]
     Garbled {
         /// What is wrong with it.
@@ -63,10 +63,10 @@ pub enum RequestError {
     /// A definition that did not become established in time.
     #[error("the definition is not established: {cause}")]
     NotEstablished {
-        /// What it says.
+        /// The details.
         cause: String,
     },
-    /// The object kept changing under our hands.
+    /// The object changed during every attempt.
     #[error("the object kept changing, given up after {attempts} attempts")]
     Contended {
         /// How often it was tried.
@@ -87,7 +87,7 @@ pub enum RequestError {
 }
 
 impl RequestError {
-    /// What the server said, if it said no.
+    /// The server's rejection, if it is one.
     pub fn refusal(&self) -> Option<&ApiRefusal> {
         match self {
             Self::Refused(refusal) => Some(refusal),
@@ -104,7 +104,7 @@ impl RequestError {
         }
     }
 
-    /// Whether another attempt at the same thing can help without a change from outside.
+    /// Whether a retry of the same request can help without a change from outside.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. }
@@ -118,7 +118,7 @@ impl RequestError {
         }
     }
 
-    /// Whether the API server was not there: it says nothing of the object.
+    /// Whether the API server was unreachable: the error is not about the object.
     pub fn is_away(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
@@ -127,20 +127,20 @@ impl RequestError {
         }
     }
 
-    /// Whether the request was given up before its outcome was known.
+    /// Whether the request ended before its outcome was known.
     pub fn is_cut_short(&self) -> bool {
         matches!(self, Self::Cancelled | Self::TimedOut)
     }
 }
 
-/// What a 404 says is not there.
+/// What is absent according to a 404.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Absent {
     /// The object.
     Object,
     /// Its namespace.
     Namespace,
-    /// Its kind: nothing answers at this path.
+    /// Its kind: the path is not served.
     Kind,
 }
 
@@ -158,18 +158,18 @@ pub struct ApiRefusal {
     pub absent: Option<Absent>,
     /// Whether a field that cannot be changed was to be changed.
     pub immutable: bool,
-    /// Whether an item of a list is there twice, as far as the server says.
+    /// Whether an item of a list is duplicate, according to the server.
     pub duplicate: bool,
     /// The namespace of the object is terminating, so nothing can be created in it.
     pub terminating: bool,
-    /// The identity may not do this: no policy, quota or webhook was asked yet.
+    /// The identity may not do this: no policy, quota or webhook was evaluated.
     pub unauthorized: bool,
-    /// How long to wait before another attempt, if the server says so.
+    /// How long to wait before a retry, if the server sets it.
     pub retry_after: Option<std::time::Duration>,
 }
 
 impl ApiRefusal {
-    /// Reads an answer that is not a success. `confidential`: the request was about a Secret.
+    /// Parses an error response. `confidential`: the request was about a Secret.
     pub fn read(code: StatusCode, body: &[u8], confidential: bool) -> Self {
         let status: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
         let said = |key: &str| status.get(key).and_then(Value::as_str).unwrap_or_default();
@@ -212,7 +212,7 @@ impl ApiRefusal {
         }
     }
 
-    /// What might help, beside the cause.
+    /// A remedy, in addition to the cause.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self { absent: Some(Absent::Namespace), .. } => Some(
@@ -236,7 +236,7 @@ impl fmt::Display for ApiRefusal {
     }
 }
 
-/// Whether a 403 is of the authorizer. Quotas, policies and webhooks answer with the same code and reason.
+/// Whether a 403 is of the authorizer. Quotas, policies and webhooks respond with the same code and reason.
 fn says_unauthorized(message: &str) -> bool {
     let names_user = message.contains("User \"") && message.contains(" cannot ");
     names_user || message.contains("is attempting to grant RBAC permissions not currently held")

@@ -1,5 +1,5 @@
 //! One API server as one identity sees it: the time that each call may take, outages, what it serves, requests and their
-//! errors, watches, and what is known of its objects.
+//! errors, watches, and a cache of its objects.
 //!
 //! Adapter: what to apply, delete or correct is decided elsewhere (planning, drift) and carried out by apply; status, events and
 //! logs of a kind never enter. Every call has a deadline and can be cancelled.

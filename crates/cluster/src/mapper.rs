@@ -1,4 +1,4 @@
-//! Mapper: from a kind to the path under which the server serves it, remembered until there is reason to doubt.
+//! Mapper: from a kind to the path under which the server serves it, cached until it may be outdated.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -55,7 +55,7 @@ impl Mapping {
     }
 }
 
-/// What one API server serves. Clones share what they know.
+/// What one API server serves. Clones share the cache.
 #[derive(Clone)]
 pub struct Mapper(Arc<Shared>);
 
@@ -73,7 +73,7 @@ struct Shared {
 }
 
 impl Mapper {
-    /// Knows nothing yet, asks when it is asked.
+    /// Starts empty; discovers on first use.
     pub fn new(client: Client) -> Self {
         Self(Arc::new(Shared {
             client,
@@ -85,7 +85,7 @@ impl Mapper {
         }))
     }
 
-    /// How a kind is served in this version. An unknown kind is looked up anew, but not more than once in two seconds.
+    /// How a kind is served in this version. For an unknown kind discovery is repeated, at most once in two seconds.
     pub async fn resolve(
         &self,
         kind: &GroupVersionKind,
@@ -107,7 +107,7 @@ impl Mapper {
         .await
     }
 
-    /// How a kind is served in whatever version, preferably this one. Its absence is certain: the server is asked first.
+    /// How a kind is served in whatever version, preferably this one. Its absence is certain: discovery runs first.
     pub async fn resolve_any(
         &self,
         kind: &GroupVersionKind,
@@ -137,7 +137,7 @@ impl Mapper {
         }
     }
 
-    /// The scope of a kind, in whatever version it is served. `None`: the server does not serve it, or cannot tell at the
+    /// The scope of a kind, in whatever version it is served. `None`: the server does not serve it, or discovery fails at the
     /// moment. Costs a request only while the kind is not known; an unreachable server is an error.
     pub async fn scope(
         &self,
@@ -172,7 +172,7 @@ impl Mapper {
         self.0.snapshot.load().api_versions_of(kind)
     }
 
-    /// Something does not fit what is known: the next question is answered from a fresh look.
+    /// Marks the cache as outdated: the next lookup discovers again.
     pub fn doubt(&self) {
         self.0.doubted.store(true, Ordering::Release);
     }
@@ -193,7 +193,7 @@ impl Mapper {
         self.doubt();
     }
 
-    /// The server does not serve this kind any more, whatever a definition said a moment ago.
+    /// The server does not serve this kind any more, even if a definition was applied a moment ago.
     pub fn forget(&self, kind: &GroupVersionKind) {
         let GroupVersionKind { group, version, kind } = kind;
         let mut learned = self.0.learned.lock().unwrap_or_else(PoisonError::into_inner);
@@ -223,7 +223,7 @@ impl Mapper {
         look(&self.0.snapshot.load())
     }
 
-    /// Takes a snapshot, unless somebody took one after `epoch`, or one was taken a moment ago and nobody doubts it.
+    /// Runs discovery, unless another task did after `epoch`, or it ran a moment ago and the cache is not marked as outdated.
     async fn refresh_after(&self, epoch: u64, budget: &Budget) -> Result<(), RequestError> {
         let mut last = budget.run(self.0.gate.lock()).await?;
         if self.0.epoch.load(Ordering::Acquire) > epoch && !self.0.doubted.load(Ordering::Acquire) {

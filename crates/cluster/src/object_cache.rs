@@ -1,5 +1,5 @@
-//! What is known of the objects of a kind: the newest version of each that was seen, from a watch or from the answer
-//! to a write of our own. Nothing is asked of the API server here.
+//! A cache of the objects of a kind: the newest known version of each, from a watch or from the response
+//! to a write of our own. Sends no requests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -20,7 +20,7 @@ pub enum ObjectEvent<O> {
         /// As it is now.
         new: Arc<O>,
     },
-    /// An object is gone.
+    /// An object was deleted.
     Deleted {
         /// As it was last.
         old: Arc<O>,
@@ -82,7 +82,7 @@ impl<O: Resource> ObjectCache<O> {
     /// Resolves when all objects that there were at the start are known.
     pub async fn synced(&self) {
         let mut synced = self.0.synced.subscribe();
-        // The sender lives in the store itself, so it cannot be gone.
+        // The sender lives in the store itself, so it cannot be dropped.
         let _ = synced.wait_for(|synced| *synced).await;
     }
 
@@ -111,14 +111,14 @@ impl<O: Resource> ObjectCache<O> {
         Some(ObjectEvent::Applied { old, new })
     }
 
-    /// Forgets an object.
+    /// Removes an object.
     pub fn remove(&self, key: &NamespacedName) -> Option<ObjectEvent<O>> {
         let mut objects = self.write();
         let unreadable = objects.unreadable.remove(key).flatten();
         objects.readable.remove(key).or(unreadable).map(|old| ObjectEvent::Deleted { old })
     }
 
-    /// An object is there, but cannot be read: nobody gets it from here until it can.
+    /// An object exists but cannot be read: it is hidden until it can.
     pub fn note_unreadable(&self, key: &NamespacedName) {
         let mut objects = self.write();
         let last = objects.readable.remove(key);
@@ -153,7 +153,7 @@ impl<O: Resource> ObjectCache<O> {
 }
 
 /// Versions are numbers that grow (Kubernetes promises it since 1.35, and it was so before). What is no number, and
-/// an object that was made anew, counts as newer.
+/// a recreated object, counts as newer.
 pub fn is_newer<O: Resource>(object: &O, known: &O) -> bool {
     if object.meta().uid != known.meta().uid {
         return true;
@@ -205,7 +205,7 @@ mod tests {
         store.note_unreadable(&key);
         assert!(store.get(&key).is_none() && store.is_unreadable(&key));
         assert_eq!(store.missing(&BTreeSet::new()), std::slice::from_ref(&key));
-        // New to everybody: what was left alone meanwhile is looked at again.
+        // New for all subscribers: skipped events are compared again.
         assert!(matches!(store.put(map("10", "a")), Some(ObjectEvent::Applied { old: None, .. })));
         assert!(!store.is_unreadable(&key));
         store.note_unreadable(&key);

@@ -1,5 +1,5 @@
-//! Outages of an API server: every request of a client tells whether it answers. What waits before it tries again can
-//! try as soon as an outage has ended.
+//! Outages of an API server: every request of a client shows whether it responds. Retries that wait
+//! can run as soon as an outage has ended.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tower::service_fn;
 
 use crate::BoxError;
 
-/// An API server that did not answer for a shorter time had no outage: the first pauses after an error are as short.
+/// An API server without a response for a shorter time had no outage: the first pauses after an error are as short.
 pub const OUTAGE_MIN: Duration = Duration::from_secs(5);
 
 /// What is known of the outages of one API server. Clones share it.
@@ -29,13 +29,13 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// When the last request began that was answered.
+    /// Start of the latest request that got a response.
     answered: Option<Instant>,
-    /// When the first request began that was not answered, where none was answered that began later.
+    /// Start of the first request without a response after which none got one.
     since: Option<Instant>,
 }
 
-/// Tells of the end of each outage.
+/// Notifies of the end of each outage.
 #[derive(Debug, Clone)]
 pub struct OutageEnds(watch::Receiver<u64>);
 
@@ -66,7 +66,7 @@ impl Outages {
         Client::new(service, namespace).with_valid_until(valid_until)
     }
 
-    /// Tells of the outages that end from now on.
+    /// Receives the ends of outages from now on.
     pub fn ends(&self) -> OutageEnds {
         OutageEnds(self.0.ended.subscribe())
     }
@@ -84,21 +84,21 @@ impl Outages {
 
     fn note_failure(&self, began: Instant) {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        // One request of many that is not answered is no outage.
+        // One request of many without a response is no outage.
         if state.answered.is_none_or(|answered| answered <= began) {
             state.since.get_or_insert(began);
         }
     }
 }
 
-/// Whether the answer says that the API server is not there, rather than what it thinks of the request.
+/// Whether the response comes from a proxy for an unavailable API server, rather than from the server.
 fn is_away(answer: &Response<Body>) -> bool {
     let codes = [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
     codes.contains(&answer.status())
 }
 
 impl OutageEnds {
-    /// Resolves when an outage has ended that was not told of yet; never when nobody observes the API server any more.
+    /// Resolves when an outage has ended that was not returned yet; never after the observer was dropped.
     pub async fn next(&mut self) {
         if self.0.changed().await.is_err() {
             std::future::pending::<()>().await;
@@ -119,7 +119,7 @@ mod tests {
 
     use super::*;
 
-    /// An API server whose answers are of the code that `code` holds at the time.
+    /// An API server whose responses have the status code in `code`.
     struct Fixture {
         _api: Scenario,
         maps: Api<ConfigMap>,

@@ -1,5 +1,5 @@
-//! How long a watch waits after an error. kube's own backoff begins anew with every event, and a list that is refused
-//! begins with one: it would be asked again every second for ever.
+//! How long a watch waits after an error. kube's own backoff resets with every event, and a list that is rejected
+//! begins with one: it would be retried every second for ever.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use plumb_status::cadence::Backoff;
 use tokio::time::Instant;
 
 const FIRST: Duration = Duration::from_millis(800);
-/// How the pauses grow while the API server refuses the watch: that is seldom over soon.
+/// How the pauses grow while the API server rejects the watch: that seldom ends soon.
 const REFUSED: Backoff = Backoff { min: FIRST, max: Duration::from_secs(30) };
-/// How the pauses grow while it does not answer, or is overloaded: with 512 watches, about 50 requests a second that
-/// reach nobody.
+/// How the pauses grow while it does not respond, or is overloaded: with 512 watches, about 50 requests a second that
+/// without effect.
 const AWAY: Backoff = Backoff { min: FIRST, max: Duration::from_secs(10) };
 /// After so long without an error the first pause holds again.
 const CALM: Duration = Duration::from_mins(2);
@@ -36,7 +36,7 @@ impl Pauses {
     }
 }
 
-/// Whether the API server answered, and would answer a next request alike.
+/// Whether the API server responded, and would respond the same to the next request.
 fn is_refused(error: &watcher::Error) -> bool {
     let code = match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))

@@ -1,5 +1,5 @@
-//! One trouble is one text. The API server writes some of its lists in the order of a hash map, and connections have another local
-//! port each time. A condition or an event that repeats such a text would be news at each retry.
+//! One cause is one text. The API server writes some of its lists in the order of a hash map, and connections have another local
+//! port each time. A condition or an event that repeats such a text would change at each retry.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use serde_json::Value;
 
 /// Begins the list of what does not fit the schema; each line of it is indented.
 const TYPED_ERRORS: &str = "errors:\n";
-/// Begins what an admission webhook says.
+/// Prefix of a message of an admission webhook.
 const DENIED: &str = " denied the request: ";
 
-/// The message of a refusal with its lists sorted. `status` is the whole answer, whose causes name the items of a list.
+/// The message of a rejection with its lists sorted. `status` is the whole response, whose causes name the items of a list.
 pub fn sorted(message: String, status: &Value) -> String {
     let message = sorted_causes(message, status);
     let message = sorted_lines(message, TYPED_ERRORS, |line| line.starts_with("  "));

@@ -1,4 +1,4 @@
-//! Wire: one request and its answer as JSON, within a budget, with the retries that every client of an API server owes it.
+//! One request and its response as JSON, within a budget, with the retries that a client of an API server needs.
 //!
 //! Requests here are safe to repeat: reads, server-side apply, patches and deletions bound to a version.
 
@@ -20,24 +20,24 @@ use crate::error::{ApiRefusal, RequestError};
 use crate::repeatable::repeatable;
 use crate::unanswered::{Effect, Unanswered};
 
-/// The longest answer that is read; an object in etcd has at most 1.5 MiB.
+/// The longest response that is read; an object in etcd has at most 1.5 MiB.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// How often a request is sent at most.
 const ATTEMPTS_MAX: u32 = 6;
 /// The first pause between two attempts; it doubles.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
-/// The longest pause between two attempts, also where the server asks for more.
+/// The longest pause between two attempts, also where the server requests more.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
-/// The longest that one request may take. The server is told to give up on a write [`WRITE_GRACE`] before, so that its answer
-/// says what became of it.
+/// The longest that one request may take. The server gets a timeout for a write that ends [`WRITE_GRACE`] earlier, so that its answer
+/// response shows its result.
 const REQUEST_MAX: Duration = Duration::from_secs(65);
-/// How long an answer is awaited once there is hurry: no worker is held for longer than that after the timeout of its attempt.
+/// How long a response is awaited once there is hurry: no worker is blocked for longer than that after the timeout of its attempt.
 const HURRIED_MAX: Duration = Duration::from_secs(10);
 /// How long a write in flight is awaited when the budget ends: what is dropped may still be carried out. Shorter than
 /// the time that the process has for its end.
 const WRITE_GRACE: Duration = Duration::from_secs(5);
 
-/// What is asked.
+/// The request.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The method.
@@ -50,7 +50,7 @@ pub struct Request {
     pub accept: &'static str,
     /// The body.
     pub body: Vec<u8>,
-    /// Whether the answer may quote secret values.
+    /// Whether the response may quote secret values.
     pub confidential: bool,
 }
 
@@ -80,7 +80,7 @@ impl Request {
         }
     }
 
-    /// `deadline`: when the server is to give up.
+    /// `deadline`: the timeout of the server.
     fn http(&self, deadline: Option<Duration>) -> Result<http::Request<Body>, RequestError> {
         let target = match deadline {
             None => self.target.clone(),
@@ -94,14 +94,14 @@ impl Request {
         if let Some(content_type) = self.content_type {
             request = request.header(header::CONTENT_TYPE, content_type);
         }
-        // A name that cannot stand in a path is refused before it is sent.
+        // A name that is not allowed in a path is rejected before the request.
         request
             .body(Body::from(self.body.clone()))
             .map_err(|error| RequestError::Garbled { cause: error.to_string() })
     }
 }
 
-/// What was answered.
+/// The response.
 #[derive(Debug)]
 pub struct Response {
     /// The status, always a success.
@@ -112,12 +112,12 @@ pub struct Response {
     pub body: Value,
 }
 
-/// Asks until there is an answer or the budget ends. A no is an error.
+/// Retries until there is a response or the budget ends. A rejection is an error.
 pub async fn send(client: &Client, request: &Request, budget: &Budget) -> Result<Response, RequestError> {
     repeat(client, request, None, budget).await
 }
 
-/// The same for a write of an object. One that is not answered is noted: see [`Cluster::unanswered`].
+/// The same for a write of an object. One without a response is recorded: see [`Cluster::unanswered`].
 pub async fn write(
     cluster: &Cluster,
     id: &ObjectId,
@@ -150,7 +150,7 @@ async fn repeat(
         }
         let error = match outcome {
             Ok(answer) => return Ok(answer),
-            // It concerns this object alone: it is named, and the others go on, unless there is hurry.
+            // It concerns this object alone: it is named, and the others continue, unless there is hurry.
             Err(error) if is_late(&error) && budget.is_hurried() => {
                 budget.stop();
                 return Err(error);
@@ -173,13 +173,13 @@ async fn repeat(
     Err(RequestError::TimedOut)
 }
 
-/// When the server is to give up on a write that is sent now, in whole seconds: before nobody waits for its answer any more.
+/// The server's timeout for a write that is sent now, in whole seconds: it ends before the wait for the response does.
 fn write_deadline(budget: &Budget) -> Duration {
     let longest = budget.longest(REQUEST_MAX, HURRIED_MAX, WRITE_GRACE);
     Duration::from_secs(longest.saturating_sub(WRITE_GRACE).as_secs().max(1))
 }
 
-/// Awaits the answer to one request, no longer than one may take.
+/// Awaits the response to one request, no longer than one may take.
 async fn in_time<F: Future>(request: F, is_write: bool, budget: &Budget) -> Result<F::Output, RequestError> {
     let began = Instant::now();
     let limited = async {
@@ -198,13 +198,13 @@ async fn in_time<F: Future>(request: F, is_write: bool, budget: &Budget) -> Resu
     match done {
         Ok(Some(done)) => Ok(done),
         Err(ended) if !budget.is_stopped() => Err(ended),
-        // Stopped on account of another request that was not answered: neither was this one.
+        // Stopped because of another request without a response: this one got none either.
         Ok(None) | Err(_) => Err(RequestError::NoAnswer { limit: began.elapsed() }),
     }
 }
 
-/// Whether the server has said what became of a request. 502 and 504 are of someone in between, or of the server's deadline:
-/// the request may be carried out all the same.
+/// Whether the response shows the result of a request. 502 and 504 are of a proxy, or of the server's deadline:
+/// the request may still be carried out.
 fn is_answer(outcome: &Result<Response, RequestError>) -> bool {
     match outcome {
         Ok(_) | Err(RequestError::TooLarge { .. } | RequestError::Garbled { .. }) => true,

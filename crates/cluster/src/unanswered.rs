@@ -1,4 +1,4 @@
-//! Unanswered: writes that were sent, and of which no answer says whether they were carried out. The server may carry one out
+//! Unanswered: writes that were sent without a response that shows whether they were carried out. The server may carry one out
 //! until its own deadline has passed. Until then nothing is concluded from the object as it is, and an apply is repeated after.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 /// How long after its deadline the server may still carry a write out: the way to it, and one transaction of etcd.
 const SETTLE: Duration = Duration::from_secs(5);
-/// How long a write is remembered that nobody looks after.
+/// How long a write without a follow-up is recorded.
 const KEEP: Duration = Duration::from_hours(1);
 
 /// What a write does to its object.
@@ -22,7 +22,7 @@ pub enum Effect {
     Deletes,
 }
 
-/// The writes of one cluster that were not answered, by object. Clones share them. Bounded by the objects that are managed.
+/// The writes of one cluster without a response, by object. Clones share them. Bounded by the objects that are managed.
 #[derive(Debug, Clone, Default)]
 pub struct Unanswered(Arc<Mutex<BTreeMap<ObjectId, Open>>>);
 
@@ -54,7 +54,7 @@ impl Unanswered {
         until.is_some_and(|until| until > Instant::now())
     }
 
-    /// The object was written or read by a request that began at this time: what it says is final if no earlier write could
+    /// The object was written or read by a request that began at this time: its content is final if no earlier write can
     /// be carried out any more.
     pub fn verified(&self, id: &ObjectId, began: Instant) {
         let mut all = self.lock();
@@ -63,7 +63,7 @@ impl Unanswered {
         }
     }
 
-    /// A write is about to be sent that the server gives up after `deadline`.
+    /// A write is about to be sent whose server timeout ends at `deadline`.
     pub fn sending<'a>(&'a self, id: &'a ObjectId, effect: Effect, deadline: Duration) -> Sending<'a> {
         let began = Instant::now();
         Sending { all: self, id, effect, began, until: Some(began + deadline + SETTLE) }
@@ -85,24 +85,24 @@ impl Unanswered {
     }
 }
 
-/// A write that is in flight. Dropped without an answer, it counts as unanswered, also where whoever sent it is gone.
+/// A write that is in flight. Dropped without a response, it counts as unanswered, also where its sender was dropped.
 #[must_use]
 pub struct Sending<'a> {
     all: &'a Unanswered,
     id: &'a ObjectId,
     effect: Effect,
     began: Instant,
-    /// Until when it may be carried out if nothing is heard of it; none: it was answered.
+    /// Until when it may be carried out if there is no response; none: it got one.
     until: Option<Instant>,
 }
 
 impl Sending<'_> {
-    /// The server has said what became of it.
+    /// The response shows the result.
     pub fn answered(mut self) {
         self.until = None;
     }
 
-    /// The connection has ended before the answer: the server gives up on it with that, if it has not carried it out.
+    /// The connection ended before the response: the server aborts the request then, if it has not carried it out.
     pub fn lost(mut self) {
         self.until = Some(Instant::now());
     }

@@ -1,4 +1,4 @@
-//! Watches that go on after an error: at once where it was an outage that has ended, else after a pause.
+//! Watches that reconnect after an error: at once after an outage has ended, else after a pause.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use kube::runtime::watcher::{self, Event};
 use crate::outage::{OutageEnds, Outages};
 use crate::pauses::Pauses;
 
-/// What a watch tells: an event, or an error after which it goes on.
+/// An item of a watch: an event, or an error after which it continues.
 pub type WatchResult<K> = Result<Event<K>, watcher::Error>;
 
 struct Resumed<K> {
     events: BoxStream<'static, WatchResult<K>>,
     ends: OutageEnds,
     pauses: Pauses,
-    /// Before the watch goes on.
+    /// Before the watch continues.
     pause: Option<Duration>,
 }
 
-/// The events of one of kube's watchers. After each error it waits before it goes on: until the outage has ended, or until
-/// a pause has passed that grows from 800 milliseconds to 10 seconds, or to 30 where the API server refuses the watch.
+/// The events of one of kube's watchers. After each error it waits before it continues: until the outage has ended, or until
+/// a pause has passed that grows from 800 milliseconds to 10 seconds, or to 30 where the API server rejects the watch.
 pub fn resumed<K: Send + 'static>(
     events: impl Stream<Item = WatchResult<K>> + Send + 'static,
     outages: &Outages,

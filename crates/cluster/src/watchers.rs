@@ -42,7 +42,7 @@ pub struct WatchEvent {
     pub change: WatchChange,
 }
 
-/// What a watch tells.
+/// An event of the watched kinds.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WatchChange {
     /// An object is there, or changed.
@@ -62,12 +62,12 @@ pub enum WatchChange {
         /// Namespace and name of everything that is there.
         present: BTreeSet<(String, String)>,
     },
-    /// The kind may not be watched; told once until it may.
+    /// The kind may not be watched; emitted once until it may.
     Denied {
-        /// What the server says.
+        /// The server's message.
         message: String,
     },
-    /// The kind is not served; told once until it is. The watch comes back with it.
+    /// The kind is not served; emitted once until it is. The watch starts again with it.
     Gone,
 }
 
@@ -100,7 +100,7 @@ impl Watchers {
         (Arc::new(watchers), receiver)
     }
 
-    /// Makes the watched kinds exactly these: starts what is missing, stops what is not wanted.
+    /// Makes the watched kinds exactly these: starts missing watches, stops the others.
     /// Kinds over the limit are returned: they are not watched.
     pub fn watch(&self, kinds: &BTreeSet<(String, String, String)>) -> Vec<GroupVersionKind> {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -137,14 +137,14 @@ impl Watchers {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
-    /// The set of served kinds may have changed (a definition was seen): kinds that were gone are looked up at once.
+    /// The set of served kinds may have changed (a definition was seen): missing kinds are looked up at once.
     pub fn kinds_changed(&self) {
         self.cluster.mapper().doubt();
         self.served.send_modify(|count| *count += 1);
     }
 }
 
-/// What was told last, so that it is not told again.
+/// What was emitted last, so that it is not emitted again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Silence {
     None,
@@ -156,7 +156,7 @@ enum Silence {
 enum Break {
     /// The kind is not served any more.
     Gone,
-    /// Nobody listens.
+    /// The receiver was dropped.
     Closed,
 }
 
@@ -173,7 +173,7 @@ impl Task {
     async fn run(mut self) {
         let mut pause = GONE_PAUSE.0;
         loop {
-            // Before the look-up, so that a sign during it is not lost.
+            // Before the look-up, so that a notification during it is not lost.
             self.served.mark_unchanged();
             match self.cluster.mapper().resolve(&self.kind, &Budget::lasting(RESOLVE_MAX)).await {
                 Ok(mapping) => match self.follow(&mapping, &mut pause).await {
@@ -210,7 +210,7 @@ impl Task {
         while let Some(event) = events.next().await {
             let news = match event {
                 Ok(event) => {
-                    // The beginning of a list is no answer yet.
+                    // The beginning of a list is no response yet.
                     if !matches!(event, Event::Init) {
                         self.silence = Silence::None;
                         *pause = GONE_PAUSE.0;
@@ -231,7 +231,7 @@ impl Task {
         Break::Gone
     }
 
-    /// What an error of a watch tells, if anything.
+    /// The event for an error of a watch, if any.
     fn error_event(&mut self, error: &watcher::Error) -> Result<Option<WatchChange>, Break> {
         let status = match error {
             watcher::Error::InitialListFailed(kube::Error::Api(status))
@@ -281,7 +281,7 @@ fn read(
     }
 }
 
-/// Annotations can hold a whole manifest of a Secret; nobody here needs them.
+/// Annotations can contain a whole manifest of a Secret, and are not needed here.
 fn strip(mut metadata: kube::core::ObjectMeta) -> Option<Value> {
     metadata.annotations = None;
     metadata.owner_references = None;

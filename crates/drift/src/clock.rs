@@ -5,13 +5,13 @@ use std::sync::{Mutex, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-/// Follows a wall clock forward. Where the wall clock is set back, it goes on from where it was, as fast as time passes, until the
-/// wall clock has caught up: what waits for a time waits no longer than it was to.
+/// A clock that never runs backward. Where the wall clock is set back, it continues from its last value, as fast as time passes,
+/// until the wall clock has caught up: no timer fires later than planned.
 #[derive(Debug, Default)]
 pub(crate) struct MonotonicClock(Mutex<Option<(Timestamp, Instant)>>);
 
 impl MonotonicClock {
-    /// The time now, where the wall clock says `wall`.
+    /// The current time, given the wall clock `wall`.
     pub fn now(&self, wall: Timestamp) -> Timestamp {
         let at = Instant::now();
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);

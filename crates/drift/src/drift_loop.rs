@@ -1,5 +1,5 @@
-//! The loop at one cluster: passes what happens to the state, carries out what the state asks for, and is the handle by which a
-//! controller speaks to it. Cheap to clone; all clones are one loop.
+//! The drift loop of one cluster: passes inputs to the state machine and carries out its effects. It is the handle of a
+//! controller. Cheap to clone; all clones are one loop.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -72,7 +72,7 @@ pub(crate) struct Shared {
     watchers: Arc<Watchers>,
     clock: MonotonicClock,
     snapshots: Mutex<BTreeMap<OwnerRef, DriftSnapshot>>,
-    /// By owner: cancelled when the looks at its objects are to wait for no slow answer.
+    /// By owner: cancelled when its comparisons must no longer wait for slow responses.
     hurry: Mutex<BTreeMap<OwnerRef, CancellationToken>>,
     wake_at: watch::Sender<Option<Timestamp>>,
     /// A look that was allowed to write has ended.
@@ -157,7 +157,7 @@ impl DriftLoop {
     }
 }
 
-/// An attempt at an owner. While it lives, no correction of its objects begins.
+/// An attempt of an owner. While it is held, no correction of its objects begins.
 #[must_use]
 pub struct Attempt {
     shared: Arc<Shared>,
@@ -217,8 +217,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Passes an input to the state, then carries out what came of it. What depends on the order of steps is carried out
-    /// under the lock, what may call back or wake others after it.
+    /// Passes an input to the state, then carries out its effects. Effects that depend on the order of steps are carried out
+    /// under the lock; effects that may call back or wake tasks are carried out after it is released.
     pub fn step(self: &Arc<Self>, input: Input) {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
@@ -295,7 +295,7 @@ impl Shared {
         drop(snapshot);
         if is_gone {
             let mut snapshots = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
-            // Whoever still holds one keeps it.
+            // A holder of an older lock keeps it.
             if snapshots.get(owner).is_some_and(|snapshot| Arc::strong_count(&snapshot.0) == 1) {
                 snapshots.remove(owner);
             }
@@ -311,7 +311,7 @@ impl Shared {
 enum InOrder {
     /// It was carried out; what it leads to.
     Done(Vec<Input>),
-    /// It is carried out after the lock is released. A look waits for no slow answer once the token is cancelled.
+    /// It is carried out after the lock is released. A comparison waits for no slow response once the token is cancelled.
     Later(Effect, CancellationToken),
 }
 
@@ -320,7 +320,7 @@ fn too_many(kind: &GroupVersionKind) -> Input {
     Input::Denied(kind, format!("{KINDS_MAX} kinds are watched already"))
 }
 
-/// Sends a tick when the state wants one, until the loop ends.
+/// Sends a tick when the state requests one, until the loop ends.
 async fn keep_time(shared: Arc<Shared>) {
     let shutdown = shared.deps.shutdown.clone();
     let mut wake_at = shared.wake_at.subscribe();
@@ -346,7 +346,7 @@ async fn keep_time(shared: Arc<Shared>) {
     }
 }
 
-/// Stands for a time that will not come.
+/// A time that is never reached.
 const FAR: std::time::Duration = std::time::Duration::from_hours(24 * 365);
 
 fn after(wait: jiff::SignedDuration) -> Instant {

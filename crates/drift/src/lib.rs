@@ -2,7 +2,7 @@
 //!
 //! [`rules`] and [`state`] are pure: values and functions of values, with the time as an argument. [`state::State`] is a machine
 //! that takes inputs and returns effects. The rest carries the effects out at one cluster: `drift_loop` (the handle of a
-//! controller), `worker` (looks and corrections), `watches`, `metrics`. No Secret value is kept or reported.
+//! controller), `worker` (comparisons and corrections), `watches`, `metrics`. No Secret value is stored or reported.
 
 mod clock;
 mod drift_loop;

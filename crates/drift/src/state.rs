@@ -1,7 +1,7 @@
-//! The state of drift detection at one cluster, as a pure machine: [`State::step`] takes what happened and the time, and returns
-//! what is to be done. Nothing here awaits, reads a clock or asks a server; the worker does, and reports back.
+//! The state of drift detection at one cluster, as a pure machine: [`State::step`] takes an input and the time, and returns
+//! effects. Nothing here awaits, reads a clock or sends a request; the worker does, and reports back.
 //!
-//! The rules (what a difference is, who made it, whether it may be corrected, when it is reported) are in [`crate::rules`].
+//! The rules (what is a difference, which manager made it, whether it may be corrected, when it is reported) are in [`crate::rules`].
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
@@ -64,15 +64,15 @@ pub struct State {
     denied: BTreeSet<Kind>,
     /// Kinds that are not served.
     unserved: BTreeSet<Kind>,
-    /// Owners that cannot be read: they are suspended whatever their last policy says.
+    /// Owners that cannot be read: they are suspended regardless of their last policy.
     unreadable: BTreeSet<OwnerRef>,
     /// Reads of what attempts may overwrite that are under way.
     reads: usize,
-    /// The time that was asked for last.
+    /// The last requested tick.
     wake_at: Option<Timestamp>,
 }
 
-/// One step: the time, and what came of it.
+/// One step: the time and the effects.
 struct Step {
     now: Timestamp,
     effects: Vec<Effect>,
@@ -117,7 +117,7 @@ impl State {
     pub fn step(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
         let mut step = Step { now, effects: Vec::new(), touched: BTreeSet::new() };
         if matches!(input, Input::Tick) {
-            // The time that was asked for has been used, also if it came too early.
+            // The requested tick was used, also if it came too early.
             self.wake_at = None;
         }
         self.take(input, &mut step);
@@ -142,7 +142,7 @@ impl State {
         match input {
             Input::Hold(owner) => {
                 self.owner(&owner).holds += 1;
-                // A correction in flight is awaited, but no slow answer to it.
+                // A correction in flight is awaited, but no slow response to it.
                 step.effects.push(Effect::Hurry(owner));
             }
             Input::Release(owner) => self.release(&owner, step),
@@ -307,7 +307,7 @@ impl State {
         self.replace_kinds(&owner.kinds, &BTreeSet::new(), step);
     }
 
-    /// Remembers what was reported before a restart.
+    /// Records drift that was reported before a restart.
     fn remember(&mut self, owner: &OwnerRef, status: &DriftStatus) {
         let owner = self.owner(owner);
         if owner.adopted || !owner.remembered.is_empty() {
@@ -485,7 +485,7 @@ impl State {
             return;
         }
         if vanished && open.is_none() {
-            // Nothing to report, and nothing to look at: whatever comes back under its name is compared.
+            // Nothing to report or compare: an object that is recreated under its name is compared.
             object.remember_absence();
             return;
         }
@@ -502,7 +502,7 @@ impl State {
         if let Some(gone) = gone {
             self.missed(owner, id, gone, step);
         } else if let Some(seen) = seen {
-            // A list that was begun before our write shows what was before it: no news of a restored cluster.
+            // A list that began before our write shows the state before it: no sign of a restored cluster.
             self.saw(owner, id, Seen { via: Via::Event, ..seen }, step);
         }
         if let Some(request) = request {
@@ -540,7 +540,7 @@ impl State {
 
     // Looks.
 
-    /// Asks for a look at an object. Further reasons join the look that is already to come.
+    /// Requests a comparison of an object. Further reasons join the one that is already queued.
     fn request(&mut self, owner_ref: &OwnerRef, id: &ObjectId, request: CompareRequest, now: Timestamp) {
         let Some(owner) = self.owners.get_mut(owner_ref) else { return };
         let held = owner.holds > 0;
@@ -612,7 +612,7 @@ impl State {
         let suspended = owner.policy.suspended;
         let Some(object) = owner.objects.get_mut(&job.id) else { return };
         object.phase = Phase::Idle;
-        // An attempt applied it in between: that was the restore, if one was asked for.
+        // An attempt applied it in between: that was the restore, if one was requested.
         let reapplied = object.epoch != job.epoch;
         let overtaken =
             reapplied || object.mode != job.situation.mode || suspended != job.situation.suspended;
@@ -647,7 +647,7 @@ impl State {
         }
     }
 
-    /// A namespace is there (again): what failed for want of it is tried at once.
+    /// A namespace is there (again): objects that failed without it are retried at once.
     fn end_backoffs_in(&mut self, namespace: &str, step: &mut Step) {
         let mut waiting = Vec::new();
         for (owner_ref, owner) in &mut self.owners {
@@ -702,7 +702,7 @@ impl State {
     fn interval(&mut self, owner_ref: &OwnerRef, step: &mut Step) {
         let Some(owner) = self.owners.get(owner_ref).filter(|owner| owner.adopted) else { return };
         let applied = self.applied_at_interval(owner_ref);
-        // No watch shows what lost its labels, or is of a kind that may not be watched.
+        // No watch shows objects that lost their labels, or kinds that may not be watched.
         let is_unwatched = |id: &ObjectId, object: &TrackedObject| {
             let class = owner.open.get(id).map(|drift| drift.finding.class);
             matches!(class, Some(DriftClass::Disowned | DriftClass::Unknown | DriftClass::Missing))

@@ -49,7 +49,7 @@ async fn an_edit_is_corrected_at_once_and_reported_with_its_author() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(fixture.reports(), 0);
     assert_eq!(fixture.report().unwrap().condition, None);
-    // Our own write came back as an event, and led to nothing.
+    // Our own write arrived as an event and triggered nothing.
     assert_eq!(fixture.writes(), ["GET settings", "PATCH settings"]);
 }
 
@@ -88,7 +88,7 @@ async fn what_another_kustomization_has_taken_over_is_left_to_it() {
     let said = fixture.said();
     assert_eq!(reasons(&said), [Reason::DriftDetected]);
     assert!(said[0].1.contains("it belongs to Kustomization/flux-system/neighbour"), "{}", said[0].1);
-    // A name that no Kustomization has is only a label that somebody changed.
+    // A name that no Kustomization has is only a label that a user changed.
     let fixture = Fixture::enabled(&["settings"]).await;
     fixture.api.hand_over("settings", "nobody");
     tokio::time::sleep(MOMENT).await;
@@ -152,7 +152,7 @@ async fn nothing_is_written_while_an_attempt_holds_the_lock() {
     let attempt = fixture.begin().await;
     fixture.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(5)).await;
-    // The attempt may overwrite it: what would be lost is looked at.
+    // The attempt may overwrite it: the values that would be lost are read.
     assert_eq!(fixture.writes(), ["GET settings", "PATCH settings dry"]);
     fixture.api.scenario.forget_calls();
     drop(attempt);

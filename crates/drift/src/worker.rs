@@ -1,5 +1,5 @@
-//! The worker: carries out the looks that the state asks for, and reports back. Requests to the API server, and nothing that
-//! decides.
+//! The worker: carries out the comparisons that the state requests, and reports back. Sends requests to the API server and makes
+//! no decisions.
 
 mod compare;
 mod correct;

@@ -1,5 +1,5 @@
-//! Trees by the digest of their archive. What the digest names cannot change, so an entry never goes stale; the oldest use is
-//! given up first when the bytes run out. Where a tree came from plays no part here.
+//! Trees by the digest of their archive. The content of a digest cannot change, so an entry is never stale; the least recently used is
+//! evicted first when the bytes run out. The origin of a tree is irrelevant here.
 
 use std::{
     collections::BTreeMap,
@@ -9,17 +9,17 @@ use std::{
 use plumb_filetree::MemoryTree;
 use plumb_memory::{Limit, MemoryPool, MemoryReservation};
 
-/// What an entry costs beside the bytes of its files: paths, maps, headers.
+/// Memory of an entry in addition to the bytes of its files: paths, maps, headers.
 const ENTRY_OVERHEAD_BYTES: u64 = 256;
 
-/// Whom the trees of the cache are charged to: they belong to no namespace.
+/// The owner that trees of the cache are charged to: they belong to no namespace.
 const CONSUMER: &str = "(artifact cache)";
 
 /// The files of an artifact, with what they are charged to.
 #[derive(Debug)]
 pub struct ArtifactTree {
     tree: MemoryTree,
-    /// Returns when the last user of the tree is gone.
+    /// Returns when the last user of the tree was dropped.
     _memory: MemoryReservation,
 }
 
@@ -68,7 +68,7 @@ impl Cache {
         Self { memory, bytes_max, inner: Mutex::default() }
     }
 
-    /// What a tree is charged to from now on, if it may be kept: the cache in place of the namespace that fetched it.
+    /// What a tree is charged to from now on, if it may be cached: the cache instead of the namespace that fetched it.
     pub(crate) fn take_over(&self, tree: MemoryTree, memory: MemoryReservation) -> ArtifactTree {
         let limit = Limit { name: "cached artifacts", bytes_max: self.bytes_max };
         let mut cached = self.memory.reservation(CONSUMER, limit);

@@ -54,7 +54,7 @@ pub struct FetchLimits {
     pub archive_bytes_max: u64,
     /// What it may unpack to.
     pub unpack: UnpackLimits,
-    /// Bytes of unpacked trees kept.
+    /// Cached bytes of unpacked trees, at most.
     pub cache_bytes_max: u64,
     /// How long one fetch may take, repetitions included.
     pub timeout: Duration,

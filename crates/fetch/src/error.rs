@@ -42,7 +42,7 @@ pub enum FetchError {
         /// The URL of the request.
         url: String,
     },
-    /// The server answered with a status that is no success.
+    /// The server responded with an error status.
     #[error("artifact server responded with status {status} for {url}")]
     Status {
         /// The code.
@@ -112,7 +112,7 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    /// Whether the server says that the file is gone: the source is likely to announce another one soon.
+    /// Whether the server reports the file as absent: the source is likely to advertise another one soon.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })
     }

@@ -15,7 +15,7 @@ const DEFAULT_CLUSTER_DOMAIN: &str = "cluster.local";
 pub struct HostPolicy {
     /// The namespace of this controller: each Service in it may serve artifacts.
     pub runtime_namespace: Option<String>,
-    /// DNS domains of the cluster, beside `cluster.local`.
+    /// DNS domains of the cluster, in addition to `cluster.local`.
     pub cluster_domains: BTreeSet<String>,
     /// Replaces the host of artifacts of source-controller (`SOURCE_CONTROLLER_LOCALHOST`).
     pub source_controller_localhost: Option<String>,
@@ -65,7 +65,7 @@ impl fmt::Display for HostPort {
     }
 }
 
-/// The URL to fetch an artifact from, its host replaced where the environment says so; an error when the host is not allowed.
+/// The URL to fetch an artifact from, its host replaced where the environment sets one; an error when the host is not allowed.
 pub fn allowed_host(url: &str, policy: &HostPolicy) -> Result<Url, FetchError> {
     let refused = |problem| FetchError::BadUrl { url: without_credentials(url), problem };
     let mut parsed = Url::parse(url).map_err(|_| refused("it does not parse"))?;

@@ -11,7 +11,7 @@ use flate2::read::MultiGzDecoder;
 use plumb_filetree::{MemoryTree, PathError, RelPath, TreeError, TreeLimits};
 use plumb_memory::{MemoryReservation, OverBudget};
 
-/// What an entry of a tree holds in memory beside its content and its path.
+/// Memory of an entry of a tree in addition to its content and its path.
 const ENTRY_BYTES: u64 = 192;
 
 /// What an archive may unpack to.
@@ -317,7 +317,7 @@ pub(crate) mod tests {
         assert_eq!(tree.kind(&RelPath::root()), Some(EntryKind::Dir));
     }
 
-    /// A raw entry of a tar: its header, whatever it says, and its bytes filled up to whole blocks.
+    /// A raw entry of a tar: its header, unchecked, and its bytes padded to whole blocks.
     fn raw(name: &str, kind: tar::EntryType, said_size: u64, content: &[u8]) -> Vec<u8> {
         let mut header = tar::Header::new_ustar();
         header.as_ustar_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());

@@ -1,5 +1,5 @@
-//! What of a source is left out of its artifact: `.sourceignore` files, `spec.ignore`, and defaults that hold while neither says
-//! anything. Later lines win over earlier ones; the field is last. Reading the files is the caller's.
+//! What of a source is left out of its artifact: `.sourceignore` files, `spec.ignore`, and defaults where neither matches.
+//! Later lines win over earlier ones; the field is last. The caller reads the files.
 
 use crate::{path::RelPath, pattern::Pattern, tree::EntryKind};
 
@@ -33,7 +33,7 @@ const DEFAULTS: [&str; 20] = [
     "**/.flux.yaml",
 ];
 
-/// More patterns than this in one source are refused.
+/// More patterns than this in one source are rejected.
 pub const PATTERNS_MAX: usize = 10_000;
 
 /// The source has too many patterns.

@@ -1,11 +1,11 @@
-//! `RelPath`: a path below some root that cannot leave it. Parsed once where it enters; nobody checks it again. Nothing here
+//! `RelPath`: a path below some root that cannot leave it. Parsed once at the boundary and not checked again. Nothing here
 //! touches a filesystem, so links play no part.
 
 use std::fmt;
 
-/// A path longer than this is refused.
+/// A longer path is rejected.
 pub const PATH_BYTES_MAX: usize = 4096;
-/// A path with more components than this is refused.
+/// A path with more components is rejected.
 pub const COMPONENTS_MAX: usize = 256;
 
 /// A relative path of plain components joined by `/`; empty for the root itself.
@@ -32,7 +32,7 @@ pub enum PathError {
     Component {
         /// The text as given.
         path: String,
-        /// The refused component.
+        /// The rejected component.
         component: String,
     },
     /// The path contains a NUL byte.

@@ -77,7 +77,7 @@ impl Pattern {
                         return false;
                     }
                     rest = below;
-                    // A file where the pattern still wants a directory below does not match.
+                    // A file where the pattern still requires a directory below does not match.
                     matched = !rest.is_empty() || is_last;
                 }
             }

@@ -22,25 +22,25 @@ pub enum ReadError {
     /// Nothing is there.
     #[error("no such file or directory: '/{path}'")]
     NotFound {
-        /// The path asked for.
+        /// The requested path.
         path: RelPath,
     },
     /// A directory is there.
     #[error("'/{path}' is a directory")]
     IsDirectory {
-        /// The path asked for.
+        /// The requested path.
         path: RelPath,
     },
     /// A file is there.
     #[error("'/{path}' is not a directory")]
     NotADirectory {
-        /// The path asked for.
+        /// The requested path.
         path: RelPath,
     },
     /// Something is there that is never opened.
     #[error("'/{path}' is {what}; only regular files are read")]
     NotRegular {
-        /// The path asked for.
+        /// The requested path.
         path: RelPath,
         /// With its article: `a FIFO`.
         what: &'static str,
@@ -48,7 +48,7 @@ pub enum ReadError {
     /// The file is over a limit; nothing of it was read.
     #[error("'/{path}' has {bytes} bytes, the limit is {max}")]
     TooLarge {
-        /// The path asked for.
+        /// The requested path.
         path: RelPath,
         /// Its size.
         bytes: u64,
@@ -58,17 +58,17 @@ pub enum ReadError {
     /// A link leads out of the directory that the reader may read in.
     #[error("security; file '/{path}' is not in or below '/{root}': a link leads out of it")]
     Outside {
-        /// The path asked for.
+        /// The requested path.
         path: RelPath,
         /// Where it should have stayed.
         root: RelPath,
     },
-    /// Whatever holds the files refused.
+    /// The storage of the files returned an error.
     #[error("cannot read '/{path}': {kind}")]
     Failed {
-        /// The path asked for.
+        /// The requested path.
         path: RelPath,
-        /// What it said.
+        /// The error text.
         kind: std::io::ErrorKind,
     },
 }
@@ -78,7 +78,7 @@ pub trait FileTree {
     /// What is at a path, if anything.
     fn kind(&self, path: &RelPath) -> Option<EntryKind>;
     /// The same place without links on the way: what `..` of a directory is, and whether a file lies below another, is
-    /// asked of this path. A tree without links gives the path back.
+    /// resolved from this path. A tree without links returns the path unchanged.
     fn follow(&self, path: &RelPath) -> RelPath {
         path.clone()
     }
@@ -176,7 +176,7 @@ pub struct MemoryTree {
     bytes: u64,
 }
 
-/// Collects a [`MemoryTree`] and refuses what goes over its limits.
+/// Collects a [`MemoryTree`] and rejects input over its limits.
 #[derive(Clone, Debug)]
 pub struct TreeBuilder {
     tree: MemoryTree,
@@ -257,7 +257,7 @@ impl TreeBuilder {
         Ok(self)
     }
 
-    /// Whether a file of this size would be taken: asked before its bytes are allocated.
+    /// Whether a file of this size would be accepted: checked before its bytes are allocated.
     pub fn admit(&self, path: &RelPath, size: u64) -> Result<(), TreeError> {
         let TreeLimits { entries_max: _, bytes_max, file_bytes_max, depth_max } = self.limits;
         if path.depth() > depth_max {

@@ -1,6 +1,6 @@
 //! Kstatus: the rules that hold for every kind, then those of the built-in kinds.
 //!
-//! Order matters: deletion, then the generation, then the two standard conditions, then the kind, then "nothing speaks against it".
+//! Order matters: deletion, then the generation, then the two standard conditions, then the kind; otherwise the object is current.
 
 use jiff::Timestamp;
 use plumb_manifests::Object;
@@ -10,7 +10,7 @@ use crate::builtin;
 use crate::reading::conditions;
 use crate::verdict::{Status, Verdict};
 
-/// What a live object says about its health. `now` decides only how long a Pod may stay unschedulable.
+/// The health of a live object. `now` decides only how long a Pod may stay unschedulable.
 pub fn assess(object: &Object, now: Timestamp) -> Verdict {
     if object.text(&["metadata", "deletionTimestamp"]).is_some_and(|time| !time.is_empty()) {
         return Verdict::new(Status::Terminating, "the object is being deleted");
@@ -21,7 +21,7 @@ pub fn assess(object: &Object, now: Timestamp) -> Verdict {
         .unwrap_or_else(|| Verdict::current("nothing speaks against it"))
 }
 
-/// A controller that has not looked at this generation yet has said nothing about it.
+/// The status of an older generation does not describe this one.
 fn unobserved(object: &Object) -> Option<Verdict> {
     let generation = object.at(&["metadata", "generation"]).and_then(Value::as_i64)?;
     let observed = object.at(&["status", "observedGeneration"]).and_then(Value::as_i64)?;

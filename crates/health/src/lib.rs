@@ -1,4 +1,4 @@
-//! Health: whether a live object has become what its spec asks for, told from the object alone.
+//! Health: whether a live object is in the state that its spec requires, from the object alone.
 //!
 //! Pure: the object and the time are arguments. The rules are kstatus's, as Flux uses them (a Job counts once it is done, not
 //! once it runs). Waiting, watching and timeouts never enter; they belong to the adapter that reads the cluster.

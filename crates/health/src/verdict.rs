@@ -8,7 +8,7 @@ use plumb_manifests::ObjectId;
 /// How far an object has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
-    /// It is what its spec asks for.
+    /// It is in the state that its spec requires.
     Current,
     /// It is on its way.
     InProgress,
@@ -18,7 +18,7 @@ pub enum Status {
     Terminating,
     /// It is not in the cluster.
     NotFound,
-    /// It could not be read, or says something that no rule understands.
+    /// It could not be read, or no rule applies to its status.
     Unknown,
 }
 
@@ -59,7 +59,7 @@ impl Verdict {
         Self { status, message: message.into(), fails_at: None }
     }
 
-    /// The object is what its spec asks for.
+    /// The object is in the state that its spec requires.
     pub fn current(message: impl Into<String>) -> Self {
         Self::new(Status::Current, message)
     }

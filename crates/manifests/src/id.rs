@@ -32,10 +32,10 @@ pub struct IdError {
     pub text: String,
 }
 
-/// Stands for `:` in the names of RBAC objects, as in Flux's inventory.
+/// Replaces `:` in the names of RBAC objects, as in Flux's inventory.
 const COLON_STAND_IN: &str = "__";
 
-/// Stands for `_` in a name that would otherwise read back as another one. Names of objects hold no `%`.
+/// Replaces `_` in a name that would otherwise be parsed as another one. Names of objects contain no `%`.
 const UNDERSCORE_STAND_IN: &str = "%5F";
 
 impl ObjectId {

@@ -1,6 +1,6 @@
-//! What is said about Kubernetes objects without asking a cluster: the dynamic object, its identity, its YAML.
+//! Kubernetes objects without a cluster: the dynamic object, its identity, its YAML.
 //!
-//! Pure. Typed structs of Kubernetes kinds never enter: a field that we do not know must survive unchanged.
+//! Pure. Typed structs of Kubernetes kinds never enter: an unknown field must be preserved unchanged.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// Stands where a value was.
+/// Replaces a value.
 pub const SENSITIVE: &str = "(sensitive)";
 
 /// The annotation in which kubectl repeats the whole object.

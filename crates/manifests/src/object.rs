@@ -1,6 +1,6 @@
-//! One Kubernetes object as it is written: JSON, with names for the few places that everyone reads.
+//! One Kubernetes object as it is written: JSON, with accessors for common fields.
 //!
-//! No schema and no defaults: what was not said stays unsaid.
+//! No schema and no defaults: missing fields stay missing.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ pub enum NotAnObject {
     /// The value is a scalar or a list.
     #[error("not a map but {found}")]
     NotAMap {
-        /// What stands there instead.
+        /// The value found instead.
         found: &'static str,
     },
     /// A field that identifies the object is missing, empty or not a string.
@@ -187,7 +187,7 @@ fn map_under<'v>(value: &'v mut Value, key: &str) -> &'v mut Map<String, Value> 
     as_map(as_map(value).entry(key).or_insert_with(|| Value::Object(Map::new())))
 }
 
-/// The map in a place, replacing whatever else stands there.
+/// The map at a path, replacing any other value there.
 fn as_map(value: &mut Value) -> &mut Map<String, Value> {
     if !value.is_object() {
         *value = Value::Object(Map::new());

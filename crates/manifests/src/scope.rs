@@ -1,4 +1,4 @@
-//! Whether a built-in kind lives in a namespace, as far as that is known without a cluster.
+//! Whether a built-in kind is namespaced, as far as that is known without a cluster.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;

@@ -1,7 +1,7 @@
-//! Claims: what other Kustomizations want, asked before anything is pruned.
+//! Claims: objects in the desired sets of other Kustomizations, read before anything is pruned.
 //!
 //! The owner labels of a live object name one Kustomization only. While an object moves to another one they still name the
-//! old owner, so its inventory and its rendering are asked too. Where the answer is unknown, nothing is deleted.
+//! old owner, so its inventory and its rendering are read too. Where they are unknown, nothing is deleted.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,7 +65,7 @@ impl ClaimFilter {
         let Some((namespace, rest)) = text.split_once('_') else { return false };
         let Some((rest, kind)) = rest.rsplit_once('_') else { return false };
         let Some((name, group)) = rest.rsplit_once('_') else { return false };
-        // The name stands there as `written` makes it, but for its stand-ins.
+        // The inventory has the name as `written` encodes it, but for its placeholders.
         let is_plain = !name.contains(['%', ':']);
         self.contains(namespace, group)
             || if is_plain {
@@ -85,7 +85,7 @@ impl ClaimFilter {
         names.is_some_and(|names| names.contains(name))
     }
 
-    /// Whether this object is a candidate, as far as the filter knows.
+    /// Whether this object is a candidate, as far as the filter shows.
     fn covers(&self, id: &ObjectId) -> bool {
         self.has(&id.kind, &id.group, &written(&id.name))
     }
@@ -98,16 +98,16 @@ pub struct Claimant {
     pub owner: Owner,
     /// The objects of its inventory and of its newest rendering, at least those that concern a candidate.
     pub ids: Vec<ObjectId>,
-    /// Why its newest rendering is unknown; then it may want any object.
+    /// Why its newest rendering is unknown; then it may claim any object.
     pub doubt: Option<String>,
 }
 
-/// What must not be deleted, and for whom.
+/// What must not be deleted, and which Kustomization claims it.
 #[derive(Debug, Clone, Default)]
 pub struct Claims {
-    /// For which candidates the others were asked; none: nobody was asked, and nobody claims anything.
+    /// The candidates whose claims were read; none: no claims were read, and there are none.
     asked: Option<ClaimFilter>,
-    /// Those that want what concerns a candidate.
+    /// The Kustomizations that claim something related to a candidate.
     claimants: Vec<(Owner, Index)>,
     doubts: Vec<(Owner, String)>,
     /// What the pruning Kustomization itself keeps.
@@ -194,7 +194,7 @@ impl Claims {
         self.own.insert(id);
     }
 
-    /// Why this object is not deleted, if someone wants it, may want it, or wants what is deleted with it.
+    /// Why this object is not deleted: another Kustomization claims it, may claim it, or claims what is deleted with it.
     pub fn on(&self, id: &ObjectId, live: &Object) -> Option<WhyNot> {
         if self.asked.as_ref().is_some_and(|asked| !asked.covers(id)) {
             return Some(WhyNot::NotAsked);

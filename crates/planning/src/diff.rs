@@ -1,7 +1,7 @@
-//! Diff: which of the fields that we apply differ between what is live and what the server makes of our desired object.
+//! Diff: which of the fields that we apply differ between the live object and the server's result for our desired object.
 //!
-//! The server compares, not we: both sides come from it (live, and the answer to an apply or a dry run), so defaults,
-//! quantities and webhooks are already in both. Values leave this room short and masked; raw ones are not kept.
+//! The server compares, not we: both sides come from it (live, and the response to an apply or a dry run), so defaults,
+//! quantities and webhooks are already in both. Values leave this module shortened and masked; raw ones are not stored.
 
 use plumb_api::meta::RESTARTED_AT;
 use plumb_manifests::Object;
@@ -15,7 +15,7 @@ use crate::takeover::Takeover;
 /// Characters of a value that are shown.
 pub const VALUE_CHARS_MAX: usize = 80;
 
-/// What stands in place of a secret value.
+/// Placeholder for a secret value.
 pub const SENSITIVE: &str = "(sensitive)";
 
 /// The annotation in which kubectl keeps what it applied: a whole manifest.
@@ -26,13 +26,13 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 pub struct FieldChange {
     /// Which field.
     pub path: FieldPath,
-    /// The value that Git wants; absent where Git wants none.
+    /// The desired value; absent where Git has none.
     pub desired: Option<String>,
-    /// The value that is live; absent where the field is gone.
+    /// The value that is live; absent where the field is missing.
     pub live: Option<String>,
 }
 
-/// The fields that we own in `expected` (the server's answer to our apply or dry run) and that are otherwise in `live`.
+/// The fields that we own in `expected` (the response to our apply or dry run) and that differ in `live`.
 pub fn changes(live: &Object, expected: &Object) -> Vec<FieldChange> {
     let owned = managed_fields::own_fields(expected.at(&["metadata", "managedFields"]))
         .unwrap_or_else(|| FieldSet::of_desired(expected.value()));
@@ -46,8 +46,8 @@ pub fn changes_in(owned: &FieldSet, live: &Object, expected: &Object) -> Vec<Fie
     walk.found
 }
 
-/// What other tools, whose fields become ours, added beside what we apply (drift.md §2, `extra`): in `expected`, the server's
-/// answer to our apply or dry run, we do not own it. A list item counts as one.
+/// What other tools, whose fields become ours, added to what we apply (drift.md §2, `extra`): in `expected`, the
+/// response to our apply or dry run, we do not own it. A list item counts as one.
 pub fn extras(live: &Object, expected: &Object, takeover: &Takeover) -> Vec<FieldChange> {
     let owned = managed_fields::own_fields(expected.at(&["metadata", "managedFields"])).unwrap_or_default();
     let mut walk = Walk { secret: fingerprint::is_secret(expected), found: Vec::new() };
@@ -126,7 +126,7 @@ impl Walk {
     }
 }
 
-/// What is never drift: status, and a restart that a person asked for.
+/// What is never drift: status, and a restart that a user requested.
 fn is_passed_over(path: &FieldPath) -> bool {
     path.is_under(&["status"]) || path.last_field() == Some(RESTARTED_AT)
 }

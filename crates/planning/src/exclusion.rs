@@ -13,7 +13,7 @@ pub enum Policy {
     Override,
     /// Apply, and leave other managers' entries alone.
     Merge,
-    /// Create when absent, never touch afterwards.
+    /// Create when absent, never change afterwards.
     IfNotPresent,
     /// Neither apply nor delete (`ssa: Ignore`).
     Ignore,

@@ -1,6 +1,6 @@
-//! Fields: sets of field paths, as the API server keeps them per manager (`fieldsV1`), and paths as it prints them.
+//! Fields: sets of field paths, as the API server stores them per manager (`fieldsV1`), and paths as it prints them.
 //!
-//! Only structure lives here; no values and no decision.
+//! Only structure is here; no values and no decision.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -181,7 +181,7 @@ impl FieldSet {
         Value::Object(map)
     }
 
-    /// The set that an apply of this object would own, as well as it can be told without the server's schema: lists whose
+    /// The set that an apply of this object would own, as far as it is known without the server's schema: lists whose
     /// merge keys are known are followed, all others count as one field.
     pub fn of_desired(object: &Value) -> Self {
         let mut root = Self::default();
@@ -256,7 +256,7 @@ impl FieldSet {
         !self.member && self.children.is_empty()
     }
 
-    /// Whether nothing lies under this node: the field is owned as a whole.
+    /// Whether the node has no children: the field is owned as a whole.
     pub fn is_leaf(&self) -> bool {
         self.children.is_empty()
     }
@@ -339,7 +339,7 @@ impl FieldSet {
         }
     }
 
-    /// Takes one name out wherever it stands, and gives the set of what was taken.
+    /// Removes one name everywhere, and returns the set of what was removed.
     #[must_use]
     pub fn take_named(&mut self, name: &str) -> Self {
         let mut taken = Self::default();

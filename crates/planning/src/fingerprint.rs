@@ -1,7 +1,7 @@
-//! Fingerprint: what an object says, as a short value that can be kept and compared.
+//! Fingerprint: the content of an object, as a short value that can be stored and compared.
 //!
-//! Secrets are hashed with a key of this process, so that a fingerprint in memory or in a dump cannot be guessed back.
-//! No content ever leaves this room.
+//! Secrets are hashed with a key of this process, so that a fingerprint in memory or in a dump does not reveal the value.
+//! No content leaves this module.
 
 use std::fmt;
 

@@ -49,7 +49,7 @@ pub fn entry(manager: &str, operation: &str, subresource: &str, time: Option<i64
     entry
 }
 
-/// A Deployment as it lives, with these replicas, image and entries.
+/// A live Deployment with these replicas, image and entries.
 pub fn deployment(replicas: i64, image: &str, entries: &[Value]) -> Object {
     object(json!({
         "apiVersion": "apps/v1", "kind": "Deployment",

@@ -1,6 +1,6 @@
-//! Identity: one object has one id, whatever namespace its manifest or an inventory gives to a cluster-scoped kind.
+//! Identity: one object has one id, regardless of the namespace that its manifest or an inventory gives to a cluster-scoped kind.
 //!
-//! kustomize puts a namespace on every kind that it does not know. The API server drops it from a cluster-scoped object, so
+//! kustomize sets a namespace on every kind that it does not know. The API server drops it from a cluster-scoped object, so
 //! an id with it names no live object: watches, inventories of Flux and other manifests name the same object without it.
 //! The scope of a kind is taken from, in this order: the built-in table, the API server, the definitions among the desired
 //! objects, the inventory (an entry without namespace was applied as cluster-scoped).
@@ -66,7 +66,7 @@ impl Scopes {
         self.0.entry(group.to_owned()).or_default().insert(kind.to_owned(), scope);
     }
 
-    /// Adds what the definitions among the desired objects say, and then what the inventory shows, of kinds whose scope was
+    /// Adds the scopes from the definitions among the desired objects, and then from the inventory, for kinds whose scope was
     /// not noted.
     #[must_use]
     pub fn completed(mut self, desired: &[Arc<Planned>], before: &Inventory) -> Self {
@@ -91,7 +91,7 @@ impl Scopes {
         self.0.get(group)?.get(kind).copied()
     }
 
-    /// Whether an id with a namespace names an object that lives outside any namespace.
+    /// Whether an id with a namespace names a cluster-scoped object.
     fn drops_namespace(&self, id: &ObjectId, version: &str) -> bool {
         let scope = || builtin(&id.group, version, &id.kind).or_else(|| self.noted(&id.group, &id.kind));
         !id.namespace.is_empty() && scope() == Some(Scope::Cluster)
@@ -108,7 +108,7 @@ fn defined(definition: &Object) -> Option<(&str, &str, Scope)> {
     Some((definition.text(&["spec", "group"])?, definition.text(&["spec", "names", "kind"])?, scope))
 }
 
-/// Desired objects under the ids by which the cluster knows them. Rejects two manifests of one object.
+/// Desired objects by the ids that the cluster uses. Rejects two manifests of one object.
 pub fn desired<'p>(
     planned: &'p [Arc<Planned>],
     scopes: &Scopes,
@@ -142,7 +142,7 @@ fn without_namespace(planned: &Planned, key: &HashKey) -> Planned {
     Planned { id: object.id(), digest, object, policy: planned.policy }
 }
 
-/// An inventory under the ids by which the cluster knows its objects: entries with and without the namespace of a
+/// An inventory under the ids that the cluster uses: entries with and without the namespace of a
 /// cluster-scoped object are one.
 pub fn recorded(before: Inventory, scopes: &Scopes) -> Inventory {
     before.renamed(|id, version| {
@@ -297,7 +297,7 @@ mod tests {
         check(vec![role("team:b"), role("team__b")], &[], none(), &[colon, plain], &[]);
         check(vec![role("team:b")], &[colon, plain], none(), &[colon], &[plain]);
         check(vec![role("team__b")], &[colon, plain], none(), &[plain], &[colon]);
-        // An entry of Flux may mean either; what is not there, or not ours, is left alone by the prune itself.
+        // An entry of Flux may mean either; the prune itself skips objects that are missing or not ours.
         check(vec![], &[colon], none(), &[], &[plain, colon]);
         check(vec![role("team__b")], &[colon], none(), &[plain], &[colon]);
         check(vec![role("team:b")], &[colon], none(), &[colon], &[]);

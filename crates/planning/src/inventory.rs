@@ -1,6 +1,6 @@
-//! Inventory: the objects that a Kustomization answers for, as set algebra over Flux's id format.
+//! Inventory: the objects that a Kustomization manages, as set algebra over Flux's id format.
 //!
-//! An object enters before it is first applied and leaves only when it is confirmed gone or released. Nothing here decides
+//! An object is added before it is first applied and removed only when it is confirmed deleted or released. Nothing here decides
 //! what may be deleted: see `prune`.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ pub const ENTRIES_MAX: usize = 100_000;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inventory {
     entries: BTreeMap<ObjectId, String>,
-    /// Entries whose id cannot be read, as they stand, with their version.
+    /// Entries whose id cannot be parsed, unchanged, with their version.
     unreadable: BTreeMap<String, String>,
 }
 
@@ -33,8 +33,8 @@ pub enum InventoryError {
 }
 
 impl Inventory {
-    /// Reads the inventory of a status. An entry whose id cannot be read names no object, so it can neither be pruned nor
-    /// be forgotten: it is carried along until somebody corrects it.
+    /// Reads the inventory of a status. An entry whose id cannot be parsed names no object, so it can neither be pruned nor
+    /// dropped: it stays until a user corrects it.
     pub fn from_wire(wire: Option<&Wire>) -> Result<Self, InventoryError> {
         let Some(wire) = wire else { return Ok(Self::default()) };
         if wire.entries.len() > ENTRIES_MAX {
@@ -74,7 +74,7 @@ impl Inventory {
         self.entries.insert(id, version.into());
     }
 
-    /// Takes an object out: it is confirmed gone, or released.
+    /// Takes an object out: it is confirmed deleted, or released.
     pub fn remove(&mut self, id: &ObjectId) -> bool {
         self.entries.remove(id).is_some()
     }
@@ -109,7 +109,7 @@ impl Inventory {
         Self { entries, unreadable }
     }
 
-    /// Ids that cannot be read, as they stand.
+    /// Ids that cannot be parsed, unchanged.
     pub fn unreadable(&self) -> impl Iterator<Item = &str> {
         self.unreadable.keys().map(String::as_str)
     }

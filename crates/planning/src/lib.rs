@@ -1,7 +1,7 @@
-//! Planning: from what Git wants and what the cluster shows to what should be done, as values.
+//! Planning: from the desired state and the observed state to the actions, as values.
 //!
 //! Pure: nothing here awaits, reads a clock, the environment, a file or the network; `now` is an argument.
-//! Decisions about apply order, inventory, prune and field ownership live here; carrying them out does not.
+//! Decisions about apply order, inventory, prune and field ownership are made here; other crates carry them out.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 

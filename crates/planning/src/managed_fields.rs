@@ -1,4 +1,4 @@
-//! Managed fields: who wrote what, as the API server keeps it in `metadata.managedFields`.
+//! Managed fields: which manager wrote which fields, from `metadata.managedFields`.
 //!
 //! Reads only. An entry is a program's, not a person's; times have whole seconds, and entries through `/scale` have none.
 
@@ -11,7 +11,7 @@ use crate::fields::{FieldPath, FieldSet};
 use crate::fingerprint::Fingerprint;
 use plumb_api::meta::KUSTOMIZE_MANAGER;
 
-/// How an entry came to be.
+/// The operation of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
     /// Server-side apply.
@@ -118,7 +118,7 @@ pub fn owners<'e>(entries: &'e [Entry], path: &FieldPath) -> Vec<&'e Entry> {
 pub struct Hashes {
     /// Our own entry, its time included; all zero when there is none.
     pub own: Fingerprint,
-    /// Everybody else's, without status.
+    /// The entries of all other managers, without status.
     pub foreign: Fingerprint,
     /// All entries.
     pub all: Fingerprint,

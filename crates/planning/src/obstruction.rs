@@ -1,7 +1,7 @@
-//! Obstruction: foreign list items that stand in the way of an apply (drift.md §4).
+//! Obstruction: foreign list items that conflict with an apply (drift.md §4).
 //!
-//! When a list item's merge key was edited, the server keeps both the edited item and ours, and then refuses the pair (a
-//! Service with two ports of one name). Exactly such items are cleared, nothing else.
+//! When a list item's merge key was edited, the server keeps both the edited item and ours, and then rejects the pair (a
+//! Service with two ports of one name). Exactly such items are removed, nothing else.
 
 use plumb_manifests::Object;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ const UNIQUE: [&str; 3] = ["name", "nodePort", "mountPath"];
 /// How deep objects are searched.
 const DEPTH_MAX: usize = 32;
 
-/// The JSON patch, bound to the live resourceVersion, that clears the items in the way; `None` when there is none. The first
+/// The JSON patch, bound to the live resourceVersion, that removes the conflicting items; `None` when there is none. The first
 /// of them becomes the wanted item again, since a list that must not be empty could not lose its last one.
 pub fn patch(desired: &Object, live: &Object) -> Option<Value> {
     let mut found = Vec::new();
@@ -66,7 +66,7 @@ fn list(
     found: &mut Vec<Obstacle>,
 ) {
     let Some(keys) = fields_table::merge_keys(name, wanted) else { return };
-    // Wanted items that nothing live stands for yet.
+    // Desired items without a live item.
     let mut absent: Vec<&Value> = wanted
         .iter()
         .filter(|want| !present.iter().any(|item| matches_key(item, &key_of(want, keys))))
@@ -84,7 +84,7 @@ fn list(
     }
 }
 
-/// The live item with the wanted fields; what the server allocated in it stays.
+/// The live item with the desired fields; fields that the server allocated are preserved.
 fn overlaid(item: &Value, want: &Value, keys: &[&str]) -> Value {
     let mut merged = item.clone();
     for (field, value) in want.as_object().into_iter().flatten() {

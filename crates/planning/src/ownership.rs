@@ -17,10 +17,10 @@ pub struct Owner {
     pub namespace: String,
 }
 
-/// What an object's labels say about its owner.
+/// The owner according to the labels of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owned {
-    /// By the Kustomization that asks.
+    /// The given Kustomization.
     Ours,
     /// By another Kustomization.
     Another(Owner),

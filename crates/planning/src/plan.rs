@@ -25,9 +25,9 @@ pub struct Planned {
     pub id: ObjectId,
     /// What to apply: labelled, normalised.
     pub object: Object,
-    /// What it says (D), to compare with what was applied (A).
+    /// The desired content (D), to compare with what was applied (A).
     pub digest: Fingerprint,
-    /// How it wants to be applied.
+    /// Apply policy.
     pub policy: Policy,
 }
 
@@ -38,7 +38,7 @@ pub struct Plan {
     pub waves: Vec<Wave>,
     /// What left the desired state, in deletion order. Permission is given by the live object: [`prune::may_delete`].
     pub prune: Vec<Candidate>,
-    /// What is left alone, and why.
+    /// Skipped objects, and why.
     pub skipped: Vec<(ObjectId, WhyNot)>,
     /// Every desired object, skipped ones included: the inventory after success.
     pub desired: Inventory,
@@ -61,9 +61,9 @@ impl Plan {
 /// Which of the desired objects need applying.
 #[derive(Debug, Clone, Copy)]
 pub enum Selection<'a> {
-    /// All of them: nothing is known about the cluster (first time, asked for, drift detection disabled).
+    /// All of them: nothing is known about the cluster (first time, requested, drift detection disabled).
     Everything,
-    /// Those whose desired state differs from what was applied, and those named beside.
+    /// Those whose desired state differs from what was applied, and the listed ones.
     Changed {
         /// What was last applied, per object (A).
         applied: &'a BTreeMap<ObjectId, Fingerprint>,
@@ -93,7 +93,7 @@ pub struct DuplicateId {
     pub id: ObjectId,
 }
 
-/// Makes desired objects ready: owner labels, normal form, digest, policy. Refuses two objects with one id.
+/// Prepares desired objects: owner labels, normal form, digest, policy. Rejects two objects with one id.
 pub fn prepare(objects: Vec<Object>, owner: &Owner, key: &HashKey) -> Result<Vec<Arc<Planned>>, DuplicateId> {
     let mut seen = BTreeSet::new();
     let mut ready = Vec::with_capacity(objects.len());
@@ -156,8 +156,8 @@ pub fn teardown(before: &Inventory, prunes: bool) -> Plan {
     plan(Request { desired: &[], before, selection: Selection::Everything, prunes })
 }
 
-/// Brings an object into the form that the server keeps: no fields that only the server writes, and a Secret's `stringData`
-/// folded into `data` (else a later edit of `data` would not touch our entry, and drift would go unseen).
+/// Brings an object into the form that the server stores: no fields that only the server writes, and a Secret's `stringData`
+/// folded into `data` (else a later edit of `data` would not change our entry, and drift would not be detected).
 ///
 /// Fields of built-in kinds are those that Flux sends, see [`typed_form`], without those that a controller computes, see
 /// [`computed`].

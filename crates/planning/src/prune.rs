@@ -1,7 +1,7 @@
 //! Prune: what may be deleted, in which order, and why not.
 //!
 //! A candidate comes from two inventories; permission comes from the live object alone (security.md I-20): our owner labels
-//! on it, and a deletion bound to the UID and resourceVersion that were looked at. A claim of another Kustomization forbids
+//! on it, and a deletion bound to the UID and resourceVersion that were read. A claim of another Kustomization forbids
 //! what the labels permit: see `claims`.
 
 use std::fmt;
@@ -64,11 +64,11 @@ pub enum WhyNot {
     HeldByController(String),
     /// Two writers fight: corrected later.
     Contended,
-    /// An apply of it was not answered, and may still be carried out.
+    /// An apply of it got no response, and may still be carried out.
     Unanswered,
     /// The live object names no UID or resourceVersion, so a deletion could not be bound to it.
     Unidentified,
-    /// The other Kustomizations were not asked whether they want it.
+    /// The claims of other Kustomizations were not read.
     NotAsked,
     /// Another Kustomization has it in its inventory or renders it.
     ClaimedBy(Owner),
@@ -79,17 +79,17 @@ pub enum WhyNot {
         /// Why its rendering is unknown.
         because: String,
     },
-    /// Deleting it would delete an object that is kept.
+    /// Deleting it would delete an object that stays.
     Contains {
         /// Such an object.
         object: Box<ObjectId>,
-        /// Who wants it; none: the pruning Kustomization itself.
+        /// The Kustomization that claims it; none: the pruning Kustomization itself.
         owner: Option<Owner>,
     },
 }
 
 impl WhyNot {
-    /// The Kustomization on whose account an object is kept.
+    /// The Kustomization because of which an object is not deleted.
     pub fn claimant(&self) -> Option<&Owner> {
         match self {
             Self::ClaimedBy(owner) | Self::MayBeClaimedBy { owner, .. } => Some(owner),
@@ -98,7 +98,7 @@ impl WhyNot {
         }
     }
 
-    /// Whether a prune candidate that is kept for this reason leaves the inventory (it is not ours to delete any more).
+    /// Whether a prune candidate that is not deleted for this reason leaves the inventory (it is not ours to delete any more).
     pub fn releases(&self) -> bool {
         match self {
             Self::OwnedBy(_)
@@ -162,8 +162,8 @@ impl fmt::Display for WhyNot {
     }
 }
 
-/// What left the desired state, in the order of deletion: the reverse of the apply order. An inventory of Flux writes the
-/// names `a:b` and `a__b` alike: such an entry stands for both, as far as neither is desired.
+/// Objects that left the desired state, in the order of deletion: the reverse of the apply order. An inventory of Flux writes the
+/// names `a:b` and `a__b` alike: such an entry means both, as far as neither is desired.
 pub fn candidates(before: &Inventory, desired: &Inventory) -> Vec<Candidate> {
     let gone = before.without(desired);
     let alike: Inventory = gone

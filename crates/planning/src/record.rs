@@ -1,6 +1,6 @@
-//! Record: the few bytes kept of each managed object, and the rule by which a watch event wakes us (drift.md §3).
+//! Record: the few bytes stored of each managed object, and the rule by which a watch event triggers a comparison (drift.md §3).
 //!
-//! No body is kept and none is read to decide. A wake only leads to a comparison; it is never itself a finding.
+//! No body is stored or read to decide. A trigger only leads to a comparison; it is never itself a finding.
 
 use plumb_manifests::Object;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::managed_fields::Hashes;
 use crate::ownership::{Owned, Owner};
 use crate::takeover::Takeover;
 
-/// What is kept of a managed object: about 150 bytes.
+/// The record of a managed object: about 150 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Which incarnation.
@@ -23,19 +23,19 @@ pub struct Record {
     pub hashes: Hashes,
     /// What we applied (A).
     pub applied: Fingerprint,
-    /// How easily it wakes us.
+    /// How sensitive it is to events.
     pub watchfulness: Watchfulness,
 }
 
-/// How easily an object wakes us.
+/// How sensitive an object is to events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Watchfulness {
     /// Our entry holds every field that we apply.
     #[default]
     Calm,
-    /// Something stands (warn, suspended, backoff, a controller's field), or our entry lacks a field of the desired object.
+    /// Drift is open (warn, suspended, backoff, a controller's field), or our entry lacks a field of the desired object.
     Flagged,
-    /// Entries say nothing here (the server strips them, or the object is applied with `ssa: Merge`).
+    /// Entries give no information (the server strips them, or the object is applied with `ssa: Merge`).
     ByVersion,
 }
 
@@ -56,14 +56,14 @@ pub struct Seen {
     pub deleting: bool,
     /// Whether other tools left fields that become ours.
     pub leftovers: bool,
-    /// How it came to be seen.
+    /// The origin of the observation.
     pub via: Via,
 }
 
-/// How an object came to be seen.
+/// The origin of an observation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Via {
-    /// By a list: an older version is news (a restored cluster).
+    /// By a list: an older version is a change (a restored cluster).
     List,
     /// By an event: an older version is a late one.
     Event,
@@ -74,7 +74,7 @@ pub enum Via {
 pub enum Wake {
     /// Older than what is known, or the same: ignore it, keep the record.
     Stale,
-    /// News that explains itself: take it into the record, do nothing.
+    /// An explained change: update the record, do nothing.
     Sleep,
     /// Compare the object.
     Compare(Cause),
@@ -83,17 +83,17 @@ pub enum Wake {
 /// Why an object is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// Our entry changed: somebody changed or removed a field that we applied, or applied under our name.
+    /// Our entry changed: another manager changed or removed a field that we applied, or applied under our name.
     OwnEntry,
     /// The generation moved, and no foreign entry explains it.
     Generation,
     /// The version moved, and no entry explains it.
     Version,
-    /// Something stands already, and the object changed.
+    /// Drift is open already, and the object changed.
     Flagged,
-    /// Another incarnation: deleted and recreated by hand.
+    /// Another incarnation: deleted and recreated.
     Recreated,
-    /// Our owner labels are gone.
+    /// Our owner labels are missing.
     Unlabelled,
     /// Another tool, whose fields become ours, added or changed some.
     Leftover,
@@ -120,7 +120,7 @@ impl Seen {
 }
 
 impl Record {
-    /// The baseline after a write of ours, or after a comparison: from what the server answered.
+    /// The baseline after a write of ours, or after a comparison: from the server's response.
     pub fn baseline(live: &Object, applied: Fingerprint, watchfulness: Watchfulness) -> Self {
         let nobody = Owner { name: String::new(), namespace: String::new() };
         let metadata = live.at(&["metadata"]).unwrap_or(&Value::Null);
@@ -139,7 +139,7 @@ impl Record {
     }
 }
 
-/// Whether a event of an object wakes us.
+/// Whether an event of an object triggers a comparison.
 pub fn wake(record: &Record, seen: &Seen) -> Wake {
     if seen.uid != record.uid {
         return if seen.deleting { Wake::Stale } else { Wake::Compare(Cause::Recreated) };
@@ -147,7 +147,7 @@ pub fn wake(record: &Record, seen: &Seen) -> Wake {
     if seen.version == record.version || seen.via == Via::Event && is_older(&seen.version, &record.version) {
         return Wake::Stale;
     }
-    // It goes anyway: its deletion wakes us.
+    // It terminates anyway: its deletion triggers one.
     if seen.deleting {
         return Wake::Sleep;
     }

@@ -40,10 +40,10 @@ const FIRST: [&str; 23] = [
     "PodDisruptionBudget",
 ];
 
-/// Position in [`FIRST`] after which kinds that end in `Class` and stand nowhere in the list are applied.
+/// Position in [`FIRST`] after which kinds that end in `Class` and are not in the list are applied.
 const CLASSES_AFTER: usize = 9;
 
-/// Kinds applied after everything else: an admission webhook must not stand in the way of its own workload.
+/// Kinds applied after everything else: an admission webhook must not block its own workload.
 const LAST: [&str; 2] = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
 
 /// Objects that are applied together.
@@ -56,7 +56,7 @@ pub struct Wave {
 }
 
 impl Wave {
-    /// Whether the executor waits after this wave until every definition is established, and looks up the served kinds anew.
+    /// Whether the executor waits after this wave until every definition is established, and discovers the served kinds again.
     pub fn defines_kinds(&self) -> bool {
         self.objects.iter().any(|planned| is_definition(&planned.id))
     }

@@ -1,6 +1,6 @@
-//! Takeover: the patch by which other tools' leftovers become ours, so that the next apply can remove them (flux-api.md §2.12).
+//! Takeover: the patch by which fields of other tools become ours, so that the next apply can remove them (flux-api.md §2.12).
 //!
-//! `kubectl rollout restart` survives: its annotation stays with whoever set it (drift.md §2).
+//! `kubectl rollout restart` survives: its annotation stays with its manager (drift.md §2).
 
 use plumb_api::meta::{KUSTOMIZE_MANAGER, REMOVED_ANNOTATIONS, REMOVED_LABELS, RESTARTED_AT};
 use plumb_manifests::Object;
@@ -10,7 +10,7 @@ use crate::exclusion::Policy;
 use crate::fields::FieldSet;
 use crate::managed_fields::{self, Entry};
 
-/// Managers whose entries are taken over, beside those fixed by Flux.
+/// Managers whose entries are taken over, in addition to those fixed by Flux.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Takeover {
     /// Each `--override-manager`: taken over whether it applied or updated.
@@ -52,7 +52,7 @@ impl Takeover {
     }
 
     /// The JSON patch for a live object, bound to its resourceVersion; `None` when nothing is to be taken over.
-    /// The object should be applied again afterwards: only then are fields removed that Git does not want.
+    /// The object should be applied again afterwards: only then are fields removed that are not in Git.
     pub fn patch(&self, live: &Object) -> Option<Value> {
         if Policy::of(live) == Policy::Merge {
             return None;

@@ -5,7 +5,7 @@
 //! optional fields (`hostNetwork: false`, `args: []`). The managed fields of Flux's entry follow from that. An apply without
 //! those structs gives up fields that the entry owns: the server then removes them with all that is in them, and rejects it
 //! where they cannot change (the pod template of a Job). So the same is done here. Unlike in Flux, fields that the type does
-//! not know survive: the server decides about them.
+//! not know are preserved: the server decides about them.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -35,7 +35,7 @@ enum Rule {
     List { required: bool, inner: Option<usize> },
     /// A map from names to values of a type: dropped when empty, unless `required`.
     Map { required: bool, inner: Option<usize> },
-    /// A value behind a pointer: kept as it is written, or null where it is `required`.
+    /// A value behind a pointer: stored as written, or null where it is `required`.
     Pointer { required: bool, inner: Option<usize> },
     /// A struct that is always written.
     Struct { inner: Option<usize> },
@@ -67,7 +67,7 @@ impl Zero {
             Self::False => value == &Value::Bool(false),
             Self::Number => value.as_f64() == Some(0.0),
             Self::Text => value.as_str() == Some(""),
-            // Written whatever its value is.
+            // Written regardless of its value.
             Self::Quantity => false,
         }
     }
@@ -193,7 +193,7 @@ impl Table {
                 self.fill_inner(map, inner, depth);
                 !map.is_empty()
             }
-            // Of another form than the type: the server says what is wrong with it.
+            // Of another form than the type: the server reports what is wrong with it.
             (_, _) => true,
         }
     }
@@ -206,7 +206,7 @@ impl Table {
 }
 
 impl Rule {
-    /// What is written where nothing stands.
+    /// The default that is written where the field is missing.
     fn absent(self) -> Option<Value> {
         match self {
             Self::Scalar { zero, required: true } => Some(zero.value()),

@@ -24,7 +24,7 @@ pub struct ProviderSecret {
     pub password: Option<Sealed>,
     /// More headers.
     pub headers: BTreeMap<String, Sealed>,
-    /// A proxy; kept apart so that it can be rejected rather than ignored.
+    /// A proxy; parsed so that it can be rejected rather than ignored.
     pub proxy: Option<Sealed>,
 }
 

@@ -105,7 +105,7 @@ impl SecretContent {
         Self { namespace: namespace.to_owned(), name: name.to_owned(), data }
     }
 
-    /// A content as it would be read, for tests of those who use it.
+    /// Data as it would be read, for tests of other crates.
     pub fn from_parts(namespace: &str, name: &str, data: impl IntoIterator<Item = (String, Sealed)>) -> Self {
         Self { namespace: namespace.to_owned(), name: name.to_owned(), data: data.into_iter().collect() }
     }

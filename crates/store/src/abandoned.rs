@@ -18,8 +18,8 @@ const ENTRIES_MAX: usize = 100_000;
 /// Where the file system has no locks, a temporary file older than this was left behind by a process that ended.
 const ABANDONED_AFTER: Duration = Duration::from_hours(1);
 
-/// Marks a temporary file as one that has a writer. A file system without locks is no reason not to write: there the age of the
-/// file tells.
+/// Marks a temporary file as one that has a writer. Files are written also on a file system without locks: there the age of the
+/// file decides.
 pub(crate) fn mark(file: &File) -> io::Result<()> {
     marked(file.try_lock())
 }

@@ -21,7 +21,7 @@ const KILLS: &str = "PLUMB_KILLS";
 const KILLS_SAMPLED: u64 = 24;
 /// The longest time from an announcement to the kill: some writes.
 const DELAY_MICROSECONDS: u64 = 20_000;
-/// Writes until the child gives up by itself.
+/// Writes until the child stops by itself.
 const WRITES_MAX: u64 = 100_000;
 
 fn location() -> Location {

@@ -1,4 +1,4 @@
-//! Where an artifact lies: `<kind>/<namespace>/<name>/<file>`. Every part is checked once, here; no disk is touched.
+//! The path of an artifact: `<kind>/<namespace>/<name>/<file>`. Every part is checked once, here; no disk is accessed.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! The store itself: atomic put, integrity check, collection, removal. Blocking; callers put it on a blocking thread. A file that
-//! was announced is complete and on the disk, whatever happens to the machine.
+//! The store itself: atomic put, integrity check, collection, removal. Blocking; callers run it on a blocking thread. An advertised
+//! file is complete and on the disk, also after a crash of the machine.
 
 use std::{
     fs::{self, DirBuilder, File},
@@ -44,7 +44,7 @@ pub struct Written {
     pub size: u64,
 }
 
-/// Whether a stored file is what its status says.
+/// Whether a stored file matches its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Integrity {
     /// It is.
@@ -223,7 +223,7 @@ impl ArtifactStore {
             .suffix(TEMPORARY_SUFFIX)
             .tempfile_in(&directory)
             .map_err(failed)?;
-        // Until the rename: the collection sees by it that the file has a writer.
+        // Until the rename: the lock shows the collection that the file has a writer.
         abandoned::mark(temporary.as_file()).map_err(failed)?;
         let (hex, size) = write(&path, BufWriter::new(temporary.as_file()))?;
         lasting::sync_file(temporary.as_file()).map_err(failed)?;
@@ -251,7 +251,7 @@ impl ArtifactStore {
         Ok(integrity)
     }
 
-    /// Removes what an object does not need beside its current file.
+    /// Removes files of an object other than its current one.
     pub fn collect(
         &self,
         location: &Location,
@@ -324,7 +324,7 @@ impl ArtifactStore {
     }
 }
 
-/// A file that cannot be read is as good as lost: it is written anew, rather than tried again until someone helps. Any other
+/// A file that cannot be read is as good as lost: it is rewritten, rather than retried until an operator helps. Any other
 /// error is one of this process, such as too many open files, and passes.
 fn compare(actual: io::Result<String>, digest: &str) -> io::Result<Integrity> {
     match actual {

@@ -36,7 +36,7 @@ pub async fn read_body(
     if response.content_length().is_some_and(|length| length > max) {
         return Err(BodyError::TooLarge { name, max });
     }
-    // Nothing is allocated because a server says that it will send it.
+    // Nothing is allocated for an announced length.
     let mut body = Vec::new();
     loop {
         let piece =

@@ -50,10 +50,10 @@ impl Default for ClientConfig {
 /// The proxy of a client.
 #[derive(Clone, Debug, Default)]
 pub enum Proxy {
-    /// What `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say.
+    /// The proxies of `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
     #[default]
     Environment,
-    /// None, whatever the environment says.
+    /// None, regardless of the environment.
     None,
     /// One for every request.
     Address(ProxyAddress),
@@ -120,7 +120,7 @@ impl ProxyAddress {
 }
 
 impl ClientConfig {
-    /// The client. Cheap to clone; connections are kept in it.
+    /// The client. Cheap to clone; connections are pooled in it.
     pub fn build(self) -> Result<reqwest::Client, ClientError> {
         let Self { trust, proxy, addresses, connect_timeout, read_timeout, redirects } = self;
         let mut builder =

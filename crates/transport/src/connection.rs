@@ -1,5 +1,5 @@
 //! Why a connection failed, as one cause: the libraries below wrap it up to four times, and their wording differs with the layer.
-//! The same trouble is the same text: no address of a moment, no number of the system, no duration.
+//! The same cause is the same text: no ephemeral address, no error number, no duration.
 
 use std::{error::Error, io};
 
@@ -22,7 +22,7 @@ pub enum ConnectionError {
     /// A redirect that is not followed.
     #[error(transparent)]
     Redirect(RedirectError),
-    /// Nobody listens there.
+    /// No process listens there.
     #[error("connection refused")]
     Refused,
     /// The network does not lead there.
@@ -46,7 +46,7 @@ pub enum ConnectionError {
         /// What is wrong with it.
         problem: String,
     },
-    /// There is no TLS there, or not one that both sides know.
+    /// No TLS there, or no common version.
     #[error("TLS handshake failed: {problem}")]
     Tls {
         /// Why.

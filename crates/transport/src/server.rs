@@ -1,4 +1,4 @@
-//! The HTTP server under every port. Whoever reaches a port may connect, so what a client can make it hold is bounded:
+//! The HTTP server of every port. Every client that reaches a port may connect, so what it can use up is bounded:
 //! connections in all and of one address, the bytes and the time of the headers, the time of a whole request, and the
 //! time that a client may take nothing of a response. What a request means never enters.
 
@@ -36,7 +36,7 @@ pub const HEADER_BYTES_MAX: usize = 64 << 10;
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take nothing of a response.
 pub const SEND_STALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long open requests may go on after the shutdown was requested.
+/// How long open requests may continue after the shutdown was requested.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// The pause after the system refused a connection, e.g. for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -103,18 +103,18 @@ impl Refused {
     }
 }
 
-/// Called for each connection that was refused or broke off.
+/// Called for each connection that was rejected or closed early.
 pub type OnRefused = Arc<dyn Fn(Refused) + Send + Sync>;
 
-/// One port: where it listens, what its clients may hold, what is called for refusals, and when it ends.
+/// One port: where it listens, what its clients may hold, what is called for rejections, and when it ends.
 pub struct Server {
     /// Where clients connect.
     pub listener: TcpListener,
     /// What they may hold.
     pub limits: Limits,
-    /// Called for each refusal.
+    /// Called for each rejection.
     pub on_refused: OnRefused,
-    /// Cancelled when the server is to end. Requests that are open then may go on for five seconds.
+    /// Cancelled when the server is to end. Requests that are open then may continue for five seconds.
     pub stop: CancellationToken,
 }
 

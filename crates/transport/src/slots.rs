@@ -1,5 +1,5 @@
 //! How many operations run at a time, shared fairly: a namespace holds half of the slots at most, so that one that waits for silent
-//! servers leaves room for the others, and a free slot goes to the namespace that holds the fewest.
+//! servers leaves slots for the others, and a free slot goes to the namespace that has the fewest.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -68,11 +68,11 @@ impl Slots {
         }
     }
 
-    /// Hands out free slots: to the namespace that holds the fewest first, then to the longest wait.
+    /// Assigns free slots: to the namespace that has the fewest first, then to the longest wait.
     fn hand_out(&self) {
         loop {
             let Some((waiter, slot)) = self.next() else { return };
-            // A waiter that has left gives the slot back, outside of the lock: dropping it hands out again.
+            // A waiter that has left returns the slot, outside of the lock: dropping it assigns again.
             if let Err(unused) = waiter.grant.send(slot) {
                 drop(unused);
             }

@@ -153,7 +153,7 @@ async fn a_name_that_leads_nowhere_is_named_with_the_words_of_the_resolver() {
 
 #[tokio::test]
 async fn a_silent_server_fails_after_the_timeout() {
-    // Connections wait in the kernel: nobody accepts them.
+    // Connections wait in the kernel: no process accepts them.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let config = ClientConfig { read_timeout: Some(Duration::from_millis(50)), ..config() };
     let url = format!("http://{}/", silent.local_addr().unwrap());

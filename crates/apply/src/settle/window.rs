@@ -1,5 +1,5 @@
-//! Which groups of objects are watched now: at most so many in one wait and in the whole process. A group whose objects
-//! are healthy makes room for the next one; where none is, the one that was watched longest does.
+//! Which groups of objects are watched now: a bounded number in one wait and in the whole process. A group whose objects
+//! are healthy frees its slot for the next one; where none is, the one that was watched longest does.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::{Group, Sighting, Waiting};
 
 /// How many watches one wait has at a time; each is a connection.
 pub const WATCHES_MAX: usize = 64;
-/// How long a group is watched before it makes room for one that waits.
+/// How long a group is watched before it frees its slot for one that waits.
 const ROTATION: Duration = Duration::from_secs(15);
 
 /// The groups of one wait.
@@ -70,7 +70,7 @@ impl Window {
         }
     }
 
-    /// Groups whose objects are all healthy make room, where others wait for it.
+    /// Groups whose objects are all healthy free their slots, where others wait.
     pub(super) fn make_room(&mut self, verdicts: &Waiting) {
         if self.waiting.is_empty() {
             return;
@@ -94,7 +94,7 @@ impl Window {
     fn fill(&mut self) {
         while self.watched.len() < WATCHES_MAX {
             let slot = Arc::clone(&self.slots).try_acquire_owned().ok();
-            // The first one needs none: no wait stands still because others fill the cluster's room.
+            // The first one needs no slot: no wait is blocked because others use up the cluster's slots.
             if slot.is_none() && !self.watched.is_empty() {
                 return;
             }

@@ -1,5 +1,5 @@
-//! Writes that the API server does not answer: they end soon once there is hurry, with the name of their object, and nothing is
-//! concluded from the object before the server has given up on them.
+//! Writes without a response of the API server: they end soon once there is hurry, with the name of their object, and nothing is
+//! concluded from the object before the server's own deadline.
 
 use super::*;
 
@@ -22,7 +22,7 @@ async fn writes_without_a_response_end_an_apply_soon_after_its_deadline_with_the
     let (began, token) = (Instant::now(), CancellationToken::new());
     let order = order(hurried(Duration::from_secs(30), &token));
     let applied = execute(&cluster(&api), &plan.waves, &order).await;
-    // The writes beside the first one end with it, or after the grace of a write.
+    // The writes next to the first one end with it, or after the grace of a write.
     assert!((30 + HURRIED..=35 + HURRIED).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     let summary = applied.error_summary().unwrap();
     for name in ["m00", "m01", "m02", "m03"] {
@@ -30,7 +30,7 @@ async fn writes_without_a_response_end_an_apply_soon_after_its_deadline_with_the
         assert!(summary.contains(&named), "{summary}");
     }
     assert_eq!((applied.ended, applied.untouched, patches(&api).len()), (Ended::Refused, 8, 4));
-    // The server gives up first, so that its answer says what became of the write.
+    // The server times out first, so that its response shows the result of the write.
     assert_eq!(patches(&api)[0].parameter("timeout"), Some("35s"));
 }
 

@@ -1,4 +1,4 @@
-//! Peers that take a request and say nothing, or never end.
+//! Peers that accept a request and do not respond, or never end.
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
@@ -49,7 +49,7 @@ async fn a_write_is_waited_for_longer_than_the_server_takes_at_most() {
     assert!(began.elapsed() > Duration::from_mins(1) && began.elapsed() <= Deadlines::USUAL.write);
 }
 
-/// A real connection: the peer takes it, and reads, and says nothing.
+/// A real connection: the peer accepts it, reads, and does not respond.
 #[tokio::test]
 async fn a_peer_that_accepts_the_connection_and_sends_nothing_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -63,7 +63,7 @@ async fn a_peer_that_accepts_the_connection_and_sends_nothing_times_out() {
     let short = Duration::from_millis(100);
     for deadlines in [
         Deadlines { read: short, ..Deadlines::USUAL },
-        // The connection itself gives up where nobody watches the request.
+        // The connection itself times out where the request has no timeout.
         Deadlines { silence: short, ..Deadlines::USUAL },
     ] {
         let config = Config::new(format!("http://{address}").parse().unwrap());

@@ -1,6 +1,6 @@
-//! Burst: more than [`OBJECTS_MAX`] objects within a second are told in one event per reason, not one by one.
+//! Event aggregation: more than [`OBJECTS_MAX`] objects within a second are reported in one event per reason.
 //!
-//! The first few go out at once, so that a single edit is told without delay; the rest waits for the end of its second.
+//! The first few are emitted at once, so that a single edit is reported without delay; the rest waits for the end of its second.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use plumb_status::{EventDraft, Reason};
 use crate::rules::contention::later;
 use crate::rules::event::{self, DriftEvent};
 
-/// Objects within a second that are told one by one.
+/// Objects within a second that are reported one by one.
 pub const OBJECTS_MAX: usize = 20;
 
 /// Events of one second that go out at once.

@@ -1,6 +1,6 @@
 //! Attribution: which program changed a field, by which operation and when, and how sure that is.
 //!
-//! A manager is a program, not a person: it is told as it stands. Who deleted an object stands nowhere.
+//! A manager is a program, not a person: its name is reported unchanged. `managedFields` does not show who deleted an object.
 
 use jiff::Timestamp;
 use plumb_api::kustomize::Confidence;
@@ -8,7 +8,7 @@ use plumb_api::kustomize::Confidence;
 use plumb_planning::fields::FieldPath;
 use plumb_planning::managed_fields::{Entry, Operation};
 
-/// Who changed a field.
+/// The manager that changed a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Writer {
     /// The program; empty when unknown.
@@ -26,7 +26,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Nobody known.
+    /// The manager is unknown.
     pub fn unknown(seen: Timestamp) -> Self {
         Self {
             manager: String::new(),
@@ -50,7 +50,7 @@ impl Writer {
     }
 }
 
-/// Who changed the field at this path, from the entries of the live object.
+/// The manager that changed the field at this path, from the entries of the live object.
 pub fn attribute(entries: &[Entry], path: &FieldPath, seen: Timestamp) -> Writer {
     let holder = entries
         .iter()

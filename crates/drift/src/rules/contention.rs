@@ -20,7 +20,7 @@ pub const REWRITE_WINDOW: Duration = Duration::from_secs(10);
 /// The first delay; each further one is twice the one before, up to the interval.
 pub const FIRST_DELAY: Duration = Duration::from_secs(1);
 
-/// How many fields of one object are remembered.
+/// Tracked fields per object, at most.
 const FIELDS_MAX: usize = 64;
 
 /// The corrections of one object, by manager and field.
@@ -29,7 +29,7 @@ pub struct Contention {
     fields: BTreeMap<Contended, Corrections>,
 }
 
-/// A field, and who changes it.
+/// A field and the managers that change it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Contended {
     manager: String,
@@ -61,7 +61,7 @@ pub enum ContentionChange {
 /// Contention that begins or ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dispute {
-    /// Who rewrites the fields, sorted, each once; empty where nobody is known.
+    /// The managers that rewrite the fields, sorted, each once; empty where none is known.
     pub managers: Vec<String>,
     /// The fields, sorted.
     pub paths: Vec<String>,
@@ -129,8 +129,8 @@ impl Contention {
         self.dispute(begun)
     }
 
-    /// Contention that has ended: its fields were not rewritten for [`REWRITE_WINDOW`]. To be asked when the object was seen
-    /// to be as it should be.
+    /// Contention that has ended: its fields were not rewritten for [`REWRITE_WINDOW`]. Call it when the object was observed
+    /// in its desired state.
     pub fn ended(&mut self, now: Timestamp) -> Option<Dispute> {
         let ended: Vec<Contended> = self
             .fields

@@ -23,7 +23,7 @@ pub struct Situation {
     pub mode: DriftMode,
     /// Whether the Kustomization is suspended.
     pub suspended: bool,
-    /// How the object wants to be applied.
+    /// Apply policy of the object.
     pub policy: Policy,
     /// Whether the live object is being deleted.
     pub deleting: bool,

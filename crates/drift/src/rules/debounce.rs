@@ -1,4 +1,4 @@
-//! Pace: the first comparison of an object is immediate; further ones are joined to one a second. Reports of a Kustomization are
+//! Debounce: the first comparison of an object is immediate; further ones are joined to one a second. Reports of a Kustomization are
 //! immediate while few objects drift, and joined to one a second when many do.
 
 use std::time::Duration;
@@ -17,19 +17,19 @@ pub struct Debounce {
     planned: Option<Timestamp>,
 }
 
-/// What a wake of an object leads to.
+/// What a trigger of an object leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
     /// Compare now.
     Now,
     /// Compare at this time.
     At(Timestamp),
-    /// A comparison is planned already: this wake is part of it.
+    /// A comparison is planned already: this trigger joins it.
     Joined,
 }
 
 impl Debounce {
-    /// A wake.
+    /// A trigger.
     pub fn request(&mut self, now: Timestamp) -> Due {
         if self.planned.is_some() {
             return Due::Joined;
@@ -61,7 +61,7 @@ pub const REPORTS_AT_ONCE: u32 = 5;
 pub struct ReportPace {
     /// Reports that may be made at once.
     left: u32,
-    /// Up to when what was used came back, one for each second.
+    /// The time up to which used slots were returned, one per second.
     refilled: Option<Timestamp>,
     planned: Option<Timestamp>,
 }

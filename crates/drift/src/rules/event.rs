@@ -1,4 +1,4 @@
-//! Telling: an event about one object's drift, with the keys by which alerts route it (drift.md §5).
+//! An event about one object's drift, with the keys by which alerts route it (drift.md §5).
 
 use jiff::Timestamp;
 use plumb_manifests::ObjectId;

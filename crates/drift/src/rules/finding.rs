@@ -1,6 +1,6 @@
-//! Finding: what a comparison found; which class, which fields, who.
+//! Finding: the result of a comparison: the class of drift, the fields, and their managers.
 //!
-//! A finding of drift shows at least one field, or says that the object is missing: nothing else counts as drift.
+//! A finding of drift shows at least one field, or that the object is missing: nothing else is drift.
 
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ use plumb_planning::managed_fields;
 /// How long before it is seen an apply of our own may have been: the times in managedFields have no parts of a second.
 const OWN_APPLY_WINDOW: Duration = Duration::from_secs(2);
 
-/// A field that differs, and who changed it.
+/// A field that differs, and the manager that changed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldDrift {
     /// What differs; values are short and masked.
     pub change: FieldChange,
-    /// Who.
+    /// The manager.
     pub writer: Writer,
 }
 
@@ -40,8 +40,8 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// Compares the live object, as it was before a correction, with what the server makes of the desired one: its answer to
-    /// our apply, or to a dry run of it. `None`: they say the same.
+    /// Compares the live object, as it was before a correction, with the result of applying the desired one: the response to
+    /// our apply, or to a dry run of it. `None`: no difference.
     pub fn compare(live: &Object, expected: &Object, seen: Timestamp) -> Option<Self> {
         Self::from_changes(diff::changes(live, expected), live, seen)
     }
@@ -55,7 +55,7 @@ impl Finding {
             let applied_just_now = own.time.is_some_and(|time| later(time, OWN_APPLY_WINDOW) >= seen);
             changes.retain(|change| match change.live {
                 Some(_) => !own.fields.contains(&change.path),
-                // Nobody is named for a field that went.
+                // No manager is reported for a removed field.
                 None => !applied_just_now,
             });
         }
@@ -95,7 +95,7 @@ impl Finding {
         Self { class: DriftClass::Unknown, fields: Vec::new(), obstacle: obstacle.into(), seen }
     }
 
-    /// The paths, as text, sorted: a finding with the same class and paths is the same news.
+    /// The paths, as text, sorted: a finding with the same class and paths is the same drift.
     pub fn paths(&self) -> Vec<String> {
         let mut paths: Vec<String> = self.fields.iter().map(|field| field.change.path.to_string()).collect();
         paths.sort();
@@ -125,7 +125,7 @@ fn is_owner_label(field: &FieldDrift) -> bool {
 }
 
 /// Whether our entry in the live object lacks a field that an apply would own: then an apply that changes no value owns it
-/// again, and until then the object wakes us easily.
+/// again, and until then more events trigger a comparison.
 pub fn lacks_fields(live: &Object, expected: &Object) -> bool {
     let fields = |object: &Object| managed_fields::own_fields(object.at(&["metadata", "managedFields"]));
     match (fields(live), fields(expected)) {

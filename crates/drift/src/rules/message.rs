@@ -1,6 +1,6 @@
-//! Message: drift in words (drift.md §5): what, who, when, and what was done.
+//! Messages about drift (drift.md §5): object, fields, manager, time, and what was done.
 //!
-//! Values arrive here masked and short; nothing here reads an object.
+//! Values are already masked and shortened; nothing here reads an object.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -18,10 +18,10 @@ use plumb_planning::prune::WhyNot;
 /// Fields that one message names.
 pub const FIELDS_MAX: usize = 5;
 
-/// What stands for a value that is not there.
+/// Placeholder for an absent value.
 const ABSENT: &str = "(absent)";
 
-/// The object, its class, its fields, and who.
+/// The object, its class, its fields, and the manager.
 pub fn what(id: &ObjectId, finding: &Finding, now: Timestamp) -> String {
     match finding.class {
         DriftClass::Missing => format!(
@@ -50,7 +50,7 @@ pub fn corrected(
     }
 }
 
-/// Drift that stands.
+/// Open drift.
 pub fn detected(id: &ObjectId, finding: &Finding, why: &str, since: Timestamp, now: Timestamp) -> String {
     let mut text = what(id, finding, now);
     if now.duration_since(since) >= SignedDuration::from_mins(1) {
@@ -62,7 +62,7 @@ pub fn detected(id: &ObjectId, finding: &Finding, why: &str, since: Timestamp, n
     text
 }
 
-/// Drift that is gone without our doing.
+/// Drift that was resolved without a correction.
 pub fn resolved(id: &ObjectId, class: DriftClass, since: Timestamp, now: Timestamp) -> String {
     let stood = now.duration_since(since).unsigned_abs();
     let fact = match class {
@@ -91,7 +91,7 @@ pub fn contention(id: &ObjectId, dispute: &Dispute) -> String {
     )
 }
 
-/// Nobody rewrites the fields any more.
+/// The fields are no longer rewritten.
 pub fn contention_ended(id: &ObjectId, dispute: &Dispute) -> String {
     let seconds = REWRITE_WINDOW.as_secs();
     format!(
@@ -115,7 +115,7 @@ fn few(paths: &[String]) -> String {
     }
 }
 
-/// Why drift stands, for the message and the record.
+/// The reason why drift is open, for the message and the record.
 pub fn why(reason: &WhyNot) -> String {
     reason.to_string()
 }

@@ -1,7 +1,7 @@
-//! Standing: drift of one Kustomization that is not corrected, and what has been told of it.
+//! Open drift: drift of one Kustomization that is not corrected, and what was reported of it.
 //!
-//! A state machine over findings: each step answers with the events that it causes. Drift that is put right within
-//! [`GRACE`] is told once, as corrected, and never stands in a status.
+//! A state machine over findings: each step returns the events that it causes. Drift that is corrected within
+//! [`GRACE`] is reported once, as corrected, and never appears in a status.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,18 +17,18 @@ use crate::rules::event::DriftEvent;
 use crate::rules::finding::Finding;
 use crate::rules::message;
 
-/// Drift corrected within this time is told once, as corrected.
+/// Drift corrected within this time is reported once, as corrected.
 pub const GRACE: Duration = Duration::from_secs(5);
 
-/// Standing drift is told again after this time.
+/// Open drift is reported again after this time.
 pub const TELL_AGAIN: Duration = Duration::from_hours(24);
 
-/// Whether drift is told at once or may still be corrected silently first.
+/// Whether drift is reported at once or only if it is not corrected soon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReportAfter {
-    /// It stands by decision (warn, suspended, a controller's field): told at once.
+    /// It stays open by decision (warn, suspended, a controller's field): reported at once.
     AtOnce,
-    /// A correction is on its way: told only when it stands longer than [`GRACE`].
+    /// A correction is under way: reported only when it is open longer than [`GRACE`].
     AfterGrace,
 }
 
@@ -37,13 +37,13 @@ pub enum ReportAfter {
 pub struct Drift {
     /// What was found last.
     pub finding: Finding,
-    /// Since when the object has stood in drift.
+    /// Time since which the object has drifted.
     pub since: Timestamp,
     /// Why it is not corrected, in words.
     pub why: String,
-    /// From when on it is told and stands in the status.
+    /// Time from which it is reported and listed in the status.
     visible_from: Timestamp,
-    /// What was told last, and when.
+    /// The last report and its time.
     told: Option<Told>,
 }
 
@@ -54,11 +54,11 @@ struct Told {
     at: Timestamp,
 }
 
-/// All drift of one Kustomization that stands.
+/// All open drift of one Kustomization.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OpenDrift {
     objects: BTreeMap<ObjectId, Drift>,
-    /// Drift told before a restart, from the status: not told again as new.
+    /// Drift reported before a restart, from the status: not reported again as new.
     remembered: BTreeMap<ObjectId, (Timestamp, Told)>,
     changed_at: Option<Timestamp>,
     revision: String,
@@ -75,7 +75,7 @@ impl OpenDrift {
         &self.revision
     }
 
-    /// Remembers drift that was told before a restart.
+    /// Records drift that was reported before a restart.
     pub fn remember(&mut self, id: ObjectId, class: DriftClass, since: Timestamp, mut paths: Vec<String>) {
         paths.sort();
         self.remembered.insert(id, (since, Told { class, paths, at: since }));
@@ -112,7 +112,7 @@ impl OpenDrift {
         self.report(id, now).into_iter().collect()
     }
 
-    /// A correction was made. `found` is what was corrected; the object stands no more.
+    /// A correction was made. `found` is what was corrected; its drift is no longer open.
     pub fn corrected(
         &mut self,
         id: &ObjectId,
@@ -126,7 +126,7 @@ impl OpenDrift {
         vec![DriftEvent::new(id, found, since, &self.revision, Reason::DriftCorrected, text)]
     }
 
-    /// A correction was made of all but what a controller holds: that stands on, and is told if it is news.
+    /// All was corrected but the fields of a controller: their drift stays open, and is reported if it is new.
     pub fn corrected_in_part(
         &mut self,
         id: &ObjectId,
@@ -142,7 +142,7 @@ impl OpenDrift {
         told
     }
 
-    /// The object says what Git says, without our doing.
+    /// The object matches Git without a correction.
     pub fn clean(&mut self, id: &ObjectId, now: Timestamp) -> Vec<DriftEvent> {
         let remembered = self.remembered.remove(id).map(|(since, told)| (since, told.class));
         let stood = self.take(id, now).map(|stand| (stand.since, stand.finding));
@@ -170,13 +170,13 @@ impl OpenDrift {
         telling
     }
 
-    /// The object is no longer managed: nothing is told.
+    /// The object is no longer managed: nothing is reported.
     pub fn forget(&mut self, id: &ObjectId, now: Timestamp) {
         self.remembered.remove(id);
         self.take(id, now);
     }
 
-    /// Forgets what is not managed any more.
+    /// Drops objects that are no longer managed.
     pub fn retain(&mut self, keeps: impl Fn(&ObjectId) -> bool, now: Timestamp) {
         let gone: Vec<ObjectId> =
             self.objects.keys().chain(self.remembered.keys()).filter(|id| !keeps(id)).cloned().collect();
@@ -185,7 +185,7 @@ impl OpenDrift {
         }
     }
 
-    /// Events whose time has come: grace that ended, and what is told again.
+    /// Due events: the grace has ended, or a repeated report is due.
     pub fn due(&mut self, now: Timestamp) -> Vec<DriftEvent> {
         let ids: Vec<ObjectId> = self.objects.keys().cloned().collect();
         ids.iter().filter_map(|id| self.report(id, now)).collect()
@@ -202,22 +202,22 @@ impl OpenDrift {
             .min()
     }
 
-    /// Whether the object stands in drift, told or not.
+    /// Whether the drift of the object is open, reported or not.
     pub fn is_open(&self, id: &ObjectId) -> bool {
         self.objects.contains_key(id)
     }
 
-    /// What is known of an object that stands.
+    /// The open drift of the object.
     pub fn get(&self, id: &ObjectId) -> Option<&Drift> {
         self.objects.get(id)
     }
 
-    /// Every object that stands, told or not.
+    /// Every object with open drift, reported or not.
     pub fn ids(&self) -> impl Iterator<Item = &ObjectId> {
         self.objects.keys()
     }
 
-    /// Drift that stands in the status at this time.
+    /// Drift that is listed in the status at this time.
     pub fn visible(&self, now: Timestamp) -> impl Iterator<Item = (&ObjectId, &Drift)> {
         self.objects.iter().filter(move |(_, stand)| stand.visible_from <= now)
     }

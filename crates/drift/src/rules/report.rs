@@ -1,4 +1,4 @@
-//! Report: standing drift as `status.drift` and as the message of the condition `Drifted` (drift.md §5).
+//! Report: open drift as `status.drift` and as the message of the condition `Drifted` (drift.md §5).
 
 use jiff::Timestamp;
 use plumb_api::kustomize as wire;
@@ -11,7 +11,7 @@ use crate::rules::open::{Drift, OpenDrift};
 /// Objects that the condition's message names.
 const NAMED_MAX: usize = 3;
 
-/// The condition `Drifted`, while something stands; otherwise it is removed.
+/// The condition `Drifted`, while drift is open; otherwise it is removed.
 pub fn condition(standings: &OpenDrift, now: Timestamp) -> Option<Detail> {
     let names: Vec<String> = standings.visible(now).map(|(id, _)| id.to_string()).collect();
     let total = names.len();
@@ -68,7 +68,7 @@ fn field(drift: &FieldDrift) -> wire::DriftField {
     }
 }
 
-/// Takes what a status says into the memory of a new process, so that it is not told again as news.
+/// Loads the drift of a status into a new process, so that it is not reported again as new.
 pub fn remember(standings: &mut OpenDrift, status: &wire::DriftStatus) {
     for entry in status.entries.iter().take(wire::DRIFT_ENTRIES_MAX) {
         let Ok(id) = ObjectId::parse_inventory(&entry.id) else { continue };

@@ -1,4 +1,4 @@
-//! Restore: a person asks, by annotation, to put flagged objects back once (drift.md §1).
+//! Restore: a user requests, by annotation, that flagged objects be corrected once (drift.md §1).
 
 use std::collections::BTreeSet;
 
@@ -11,14 +11,14 @@ use plumb_planning::inventory::Inventory;
 /// Ids in one request at most.
 pub const IDS_MAX: usize = 1_000;
 
-/// What is asked for.
+/// The request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restore {
-    /// The annotation as it stands: echoed in the status.
+    /// The annotation, unchanged: copied to the status.
     pub raw: String,
-    /// When it was asked.
+    /// Time of the request.
     pub at: Timestamp,
-    /// Inventory ids as they stand; none: everything.
+    /// Inventory ids, unchanged; none: everything.
     pub ids: Vec<String>,
 }
 
@@ -28,7 +28,7 @@ pub enum RestoreError {
     /// It does not begin with a time.
     #[error("annotation {RESTORE} must begin with an RFC 3339 time, not {word:?}")]
     NoTime {
-        /// What stands there.
+        /// The value.
         word: String,
     },
     /// It names too many objects.
@@ -44,7 +44,7 @@ pub enum RestoreError {
 pub struct Chosen {
     /// Objects to restore.
     pub objects: BTreeSet<ObjectId>,
-    /// Ids that are not in the inventory: told.
+    /// Ids that are not in the inventory: reported.
     pub strangers: Vec<String>,
 }
 
@@ -62,8 +62,8 @@ impl Restore {
         Ok(Self { raw: raw.to_owned(), at, ids })
     }
 
-    /// Whether the request was handled: it is the one echoed in the status, the one remembered, or, where the installed CRD
-    /// cannot echo it, one that is older than this process.
+    /// Whether the request was handled: it is the one in the status, the one recorded, or, where the installed CRD
+    /// has no such field, one that is older than this process.
     pub fn is_handled(
         &self,
         echoed: Option<&str>,

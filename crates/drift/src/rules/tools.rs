@@ -3,7 +3,7 @@
 use crate::rules::attribution::Writer;
 use plumb_api::meta::KUSTOMIZE_MANAGER;
 
-/// Tools by which people write, as patterns; `*` stands for any text. One flag replaces them.
+/// Managers of tools that users run, as patterns; `*` matches any text. One flag replaces them.
 pub const PERSONS: [&str; 13] = [
     "kubectl*",
     "k9s*",
@@ -32,10 +32,10 @@ const CONTROLLERS: [&str; 8] = [
     "kubelet",
 ];
 
-/// Patterns given at once, at most; more are refused by the flag's parser.
+/// Patterns in the flag, at most; its parser rejects more.
 pub const PATTERNS_MAX: usize = 100;
 
-/// Who is behind a write.
+/// The kind of a writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriterKind {
     /// A person's tool.
@@ -64,13 +64,13 @@ impl Tools {
         Self { persons: patterns.into_iter().map(|pattern| pattern.into().to_lowercase()).collect() }
     }
 
-    /// Who is behind a manager that wrote through a subresource (empty: the object itself).
+    /// The kind of writer of a manager that wrote through a subresource (empty: the object itself).
     pub fn hand(&self, manager: &str, subresource: &str) -> WriterKind {
         let name = manager.to_lowercase();
         if self.persons.iter().any(|pattern| fits(pattern, &name)) {
             return WriterKind::Person;
         }
-        // Somebody who applies under our own name is not a controller that deserves patience.
+        // A writer under our own manager name is not a controller whose fields are left to it.
         if name == KUSTOMIZE_MANAGER {
             return WriterKind::Other;
         }
@@ -81,7 +81,7 @@ impl Tools {
         }
     }
 
-    /// Who is behind the writer of a field.
+    /// The kind of writer of a field.
     pub fn hand_of(&self, writer: &Writer) -> WriterKind {
         self.hand(&writer.manager, &writer.subresource)
     }

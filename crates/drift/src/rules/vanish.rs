@@ -1,7 +1,7 @@
-//! Vanish: desired objects that come to an end by themselves. Their absence is not drift.
+//! Vanish: desired objects that are deleted by design after they finish. Their absence is not drift.
 //!
-//! A metadata watch shows no status, but the entries of `managedFields` show who wrote which part of it: that is how a Job
-//! that finished is distinguished from one that was deleted while it ran.
+//! A metadata watch shows no status, but the entries of `managedFields` show which manager wrote which part of it: so a Job
+//! that finished can be distinguished from one that was deleted while it ran.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -41,8 +41,8 @@ fn expiration(secret: &Object) -> Option<Timestamp> {
     String::from_utf8(text).ok()?.trim().parse().ok()
 }
 
-/// Whether the last metadata of a deleted object shows that its time had not come: a Job that had not ended. Where the
-/// metadata does not tell, it may have.
+/// Whether the last metadata of a deleted object shows that it had not finished, such as a running Job. Where the
+/// metadata does not show it, it may have.
 pub fn was_cut_short(desired: &Object, metadata: &Value) -> bool {
     if (desired.group(), desired.kind()) != ("batch", "Job") || !has_ttl(desired) {
         return false;

@@ -17,7 +17,7 @@ pub(super) struct Taken {
     pub planned: Arc<Planned>,
     /// What was known of it.
     pub before: Option<TrackedObject>,
-    /// What the attempt did to it, if it came so far.
+    /// What the attempt did to it, if it got that far.
     pub applied: Option<Applied>,
     /// Nothing was done, and nothing is known.
     pub unverified: bool,
@@ -56,7 +56,7 @@ pub(super) fn take(
         object.phase = before.phase;
         object.late = before.late;
         object.due = before.due;
-        // What Git says now may be what the other manager wants.
+        // The desired object may now be what the other manager wrote.
         if !moved {
             object.contention = before.contention;
         }

@@ -67,7 +67,7 @@ pub struct Applied {
     pub id: ObjectId,
     /// What was done.
     pub change: ApplyChange,
-    /// Its metadata as the API server answered it.
+    /// Its metadata from the response of the API server.
     pub live: Object,
 }
 
@@ -78,11 +78,11 @@ pub enum ApplyChange {
     Written,
     /// It was as it should be.
     Unchanged,
-    /// It was left alone.
+    /// It was excluded.
     Skipped,
 }
 
-/// A restore that an annotation asks for.
+/// A restore that an annotation requests.
 #[derive(Debug, Clone)]
 pub struct RestoreRequest {
     /// The annotation.
@@ -110,7 +110,7 @@ pub enum Input {
     BeforeApply(OwnerRef, BTreeMap<ObjectId, Finding>),
     /// Mode, suspension, interval or revision may have changed.
     Policy(OwnerRef, DriftPolicy),
-    /// Mode, suspension or interval as the owner's spec says them now, whatever becomes of its attempts.
+    /// Mode, suspension or interval of the owner's current spec, regardless of its attempts.
     Spec {
         /// Whose.
         owner: OwnerRef,
@@ -123,15 +123,15 @@ pub enum Input {
     },
     /// The owner cannot be read: nothing of it is corrected until the next [`Input::Spec`].
     Unreadable(OwnerRef),
-    /// After a restart: what the status says was reported.
+    /// After a restart: the drift in the status, which was reported.
     Remember(OwnerRef, DriftStatus),
     /// The interval has passed: what no watch shows is compared.
     Interval(OwnerRef),
     /// Everything is compared once, in the background.
     Audit(OwnerRef),
-    /// A person asks to restore objects once.
+    /// A user requests to restore objects once.
     Restore(OwnerRef, RestoreRequest),
-    /// The owner is gone.
+    /// The owner was deleted.
     Forget(OwnerRef),
     /// A watch shows an object.
     Seen(Kind, ObjectId, Box<Seen>),
@@ -168,11 +168,11 @@ pub enum Effect {
     WatchKinds(BTreeSet<Kind>),
     /// A definition was seen while a kind is not served.
     KindsChanged,
-    /// Do not wait for slow answers to the looks at the objects of this owner.
+    /// Do not wait for slow responses in the comparisons of this owner's objects.
     Hurry(OwnerRef),
     /// Count something.
     Measure(Measurement),
-    /// Send [`Input::Tick`] at this time; an earlier one does no harm.
+    /// Send [`Input::Tick`] at this time; an earlier one is harmless.
     WakeAt(Timestamp),
 }
 
@@ -194,7 +194,7 @@ pub enum Measurement {
         /// Open drift.
         open: Vec<DriftClass>,
     },
-    /// The owner is gone, with what was counted of it.
+    /// The owner was deleted: drop its counters.
     Forgotten(OwnerRef, (usize, usize)),
 }
 
@@ -222,20 +222,20 @@ pub struct CompareJob {
 pub struct Finished {
     /// The look.
     pub job: CompareJob,
-    /// What came of it.
+    /// The outcome.
     pub outcome: Outcome,
     /// Whether it was allowed to write.
     pub wrote: bool,
-    /// The time from the event until the evidence was at hand.
+    /// The time from the event until the evidence was complete.
     pub detected: Option<Duration>,
 }
 
-/// What came of a look.
+/// The outcome of a comparison.
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// Live and desired are the same.
     Clean {
-        /// As it lives.
+        /// The live object.
         live: Object,
         /// Our entry lacks fields of it, so that it has to be watched more closely.
         lacks_fields: bool,
@@ -244,7 +244,7 @@ pub enum Outcome {
     Corrected {
         /// What differed.
         finding: Finding,
-        /// As it lives now.
+        /// The live object after it.
         live: Object,
         /// What a controller holds.
         rest: Option<Finding>,
@@ -255,7 +255,7 @@ pub enum Outcome {
     Vanished,
     /// It is being deleted: its end will be seen.
     Deleting {
-        /// As it lives.
+        /// The live object.
         live: Object,
     },
     /// An attempt was faster: look again.
@@ -305,11 +305,11 @@ pub struct LookFailure {
     pub denied: bool,
     /// It passes by itself.
     pub passing: bool,
-    /// The API server does not answer.
+    /// The API server does not respond.
     pub away: bool,
 }
 
-/// A read of an object that somebody changed while an attempt may overwrite it.
+/// A read of an object that another manager changed while an attempt may overwrite it.
 #[derive(Debug, Clone)]
 pub struct PreApplyRead {
     /// Whose object.
@@ -344,7 +344,7 @@ impl fmt::Display for OwnerRef {
 }
 
 impl CompareJob {
-    /// Whether the absence of the object is no drift: a controller removed it when its time had come. A person who asks for
+    /// Whether the absence of the object is no drift: a controller deleted it after it finished. A user who requests
     /// it gets it back.
     pub fn has_vanished(&self, now: Timestamp) -> bool {
         let request = &self.request;

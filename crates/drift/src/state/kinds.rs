@@ -1,4 +1,4 @@
-//! Which kinds are managed, and by whom each object is: what one owner changes is counted without a look at the others.
+//! Which kinds are managed, and by which owners: a change of one owner is counted without a scan of the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use super::input::{Kind, OwnerRef};
 pub(super) struct KindCounts(BTreeMap<Kind, usize>);
 
 impl KindCounts {
-    /// One owner has objects of these kinds instead of those. Whether a kind came or went altogether.
+    /// Replaces the kinds of one owner's objects. Returns whether a kind was added or removed.
     pub(super) fn replace(&mut self, before: &BTreeSet<Kind>, after: &BTreeSet<Kind>) -> bool {
         let mut moved = false;
         for kind in after.difference(before) {

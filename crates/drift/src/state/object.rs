@@ -57,7 +57,7 @@ pub struct CompareRequest {
     pub arrived: Timestamp,
     /// Nothing may be written unless a dry run shows a difference.
     pub careful: bool,
-    /// A person asked to restore it, whatever the mode.
+    /// A user requested to restore it, regardless of the mode.
     pub restore: bool,
     /// It can wait for everything that is urgent.
     pub background: bool,
@@ -70,7 +70,7 @@ pub struct CompareRequest {
 /// How an object left its watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gone {
-    /// What was seen of its end does not say why.
+    /// The observed metadata does not show why it was deleted.
     Unexplained,
     /// It was deleted before its time had come.
     CutShort,
@@ -92,8 +92,8 @@ pub(super) struct BeforeApply {
 }
 
 impl BeforeApply {
-    /// Whether the apply that was answered with this object has overwritten it. A version that is not older is the
-    /// attempt's own write, or somebody's after it.
+    /// Whether the apply whose response is this object has overwritten it. A version that is not older is the
+    /// attempt's own write, or one of another manager after it.
     pub fn is_overwritten_by(&self, answered: &Object) -> bool {
         match (&self.version, answered.text(&["metadata", "resourceVersion"])) {
             (Some(seen), Some(answered)) => is_older(seen, answered),
@@ -185,7 +185,7 @@ impl TrackedObject {
         self.record = Some(Record::baseline(live, self.planned.digest, watchfulness));
     }
 
-    /// Takes its absence as what is known: whatever is seen next is another incarnation.
+    /// Records its absence: the next object seen is another incarnation.
     pub fn remember_absence(&mut self) {
         self.record = Some(Record {
             uid: Box::default(),
@@ -206,8 +206,8 @@ impl TrackedObject {
         self.record.as_ref().is_some_and(|record| record.uid.is_empty())
     }
 
-    /// Takes an event into the record. Whether it is a reason to compare; one that was never compared waits for its first
-    /// comparison, which sees all that came before.
+    /// Takes an event into the record. Returns whether it triggers a comparison; an object that was never compared waits for its first
+    /// comparison, which covers all earlier events.
     pub fn sees(&mut self, seen: &Seen) -> Option<Cause> {
         let record = self.record.as_mut()?;
         let woken = wake(record, seen);

@@ -17,7 +17,7 @@ const REVIEWED_AT_ONCE: usize = 256;
 /// The pause between two reviews of a large owner: a review reads all its objects.
 const REVIEW_PAUSE: SignedDuration = SignedDuration::from_millis(100);
 
-/// How often everything is compared, whatever the watches say; up to a tenth is added by the name of the owner.
+/// Interval of the full comparison, regardless of watches; up to a tenth is added by a hash of the owner's name.
 const AUDIT_EVERY: Duration = Duration::from_hours(24);
 
 /// What is reported of an owner's drift as a whole.
@@ -51,10 +51,10 @@ pub(super) struct OwnerState {
     /// The request for a restore that was handled last.
     pub restored: Option<String>,
     pub restoring: Option<Restoring>,
-    /// What was reported last; `None`: nothing by this process, and a status of before it says something.
+    /// The last report; `None`: nothing by this process, and the status has one of an earlier process.
     pub reported: Option<(Option<Detail>, Option<DriftStatus>)>,
     pub report_pace: ReportPace,
-    /// When the report is looked at again because it came too soon.
+    /// When the report is tried again because it was rate-limited.
     pub report_at: Option<Timestamp>,
     pub audit_at: Option<Timestamp>,
     reviewed_at: Option<Timestamp>,
@@ -64,7 +64,7 @@ pub(super) struct OwnerState {
     pub counted: (usize, usize),
 }
 
-/// A restore that goes on.
+/// A restore under way.
 #[derive(Debug, Clone)]
 pub(super) struct Restoring {
     pub raw: String,
@@ -102,7 +102,7 @@ impl OwnerState {
         }
     }
 
-    /// Whether this report is to be written: it differs from the last one, and the pace of reports allows it.
+    /// Whether this report is to be written: it differs from the last one, and the rate limit of reports allows it.
     pub fn is_due(&mut self, report: &DriftReport, now: Timestamp) -> bool {
         if self.report_at.is_some_and(|at| at > now) {
             return false;

@@ -1,4 +1,4 @@
-//! A person asks by annotation to restore objects once. The request is echoed when all had their turn.
+//! A user requests by annotation to restore objects once. The request is copied to the status when all were handled.
 
 use std::collections::BTreeSet;
 
@@ -32,7 +32,7 @@ pub(super) fn begin(
     let wanted = match Restore::parse(raw) {
         Ok(wanted) => wanted,
         Err(error) => {
-            // Remembered as handled, so that it is reported once.
+            // Recorded as handled, so that it is reported once.
             owner.restored = Some(raw.clone());
             return Some((BTreeSet::new(), vec![failed(owner, error.to_string())]));
         }
@@ -49,7 +49,7 @@ pub(super) fn begin(
         .filter(|id| owner.objects.get(id).is_some_and(|object| object.planned.policy.corrects()))
         .filter(|id| !everything || owner.open.is_open(id))
         .collect();
-    // One request that comes while another goes on takes what that has left.
+    // A request during another one takes over what is left of that.
     let before = owner.restoring.take().map(|before| before.left).unwrap_or_default();
     let left = objects.union(&before).cloned().collect();
     owner.restoring = Some(Restoring { raw: raw.clone(), left });

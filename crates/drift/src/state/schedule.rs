@@ -1,5 +1,5 @@
-//! The queues of looks, and the times at which something is due. Each object stands at most once in each queue and has at most
-//! one time.
+//! The queues of comparisons, and the times at which something is due. Each object is in each queue at most once and has
+//! at most one time.
 
 use std::collections::{BTreeSet, VecDeque};
 

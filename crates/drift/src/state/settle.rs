@@ -1,4 +1,4 @@
-//! What a look leads to: what is remembered of the object, what is reported, and when it is looked at again.
+//! The result of a comparison: what is recorded of the object, what is reported, and when it is compared again.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::rules::{DriftEvent, Finding, OpenDrift};
 
 /// The first pause after a failure; it doubles, up to the interval.
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
-/// The longest pause while the API server does not answer.
+/// The longest pause while the API server does not respond.
 const AWAY_PAUSE_MAX: Duration = Duration::from_secs(15);
 /// Doublings at most.
 const DOUBLINGS_MAX: u32 = 16;
@@ -119,7 +119,7 @@ fn fail(
     }
 }
 
-/// Contention that begins with a correction. What a person asks for is none.
+/// Contention that begins with a correction. A requested restore is none.
 fn dispute(
     object: &mut TrackedObject,
     open: &OpenDrift,

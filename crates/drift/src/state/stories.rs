@@ -1,4 +1,4 @@
-//! Stories of the machine alone: a simulated cluster, watch, worker and controller, and everything that happens in them by chance
+//! Randomized runs of the machine alone: a simulated cluster, watch, worker and controller, with random events
 //! from a seed. No server and no runtime: time is a number.
 
 mod world;
@@ -8,9 +8,9 @@ use plumb_api::kustomize::DriftMode;
 use self::world::{NAMES, World};
 use crate::dice::Dice;
 
-/// How many stories are told.
+/// Number of runs.
 const SEEDS: u64 = 10_000;
-/// How many things happen in one.
+/// Number of events in a run.
 const STEPS: usize = 20;
 
 fn happen(world: &mut World, dice: &mut Dice) {
@@ -38,7 +38,7 @@ fn happen(world: &mut World, dice: &mut Dice) {
     world.run(dice.roll(1_500));
 }
 
-/// What was in the way is over: failures, an attempt that goes on, lost events.
+/// Ends all faults: failures, an attempt under way, lost events.
 fn settle(world: &mut World, mode: DriftMode) {
     world.heal();
     world.run(120_000);

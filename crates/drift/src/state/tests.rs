@@ -34,7 +34,7 @@ fn namespace() -> Arc<Planned> {
     planned(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "prod"}}))
 }
 
-/// The object as it lives, in this version.
+/// The live object, in this version.
 fn live(planned: &Planned, version: u32) -> Object {
     let mut value = planned.object.value().clone();
     value["metadata"]["uid"] = "u1".into();
@@ -58,7 +58,7 @@ fn begun(mode: DriftMode, objects: &[Arc<Planned>]) -> State {
     state
 }
 
-/// What a watch shows of an object that somebody else wrote.
+/// A watch event of an object that another manager wrote.
 fn edited(planned: &Planned, version: u32) -> Input {
     let mut value = live(planned, version).value().clone();
     value["metadata"]["managedFields"] = json!([{
@@ -110,7 +110,7 @@ fn a_restore_that_an_attempt_overtakes_does_not_run_again_over_a_newer_edit() {
     };
     let restoring = looks(state.step(Input::Restore(owner(), request), at(5)));
     assert!(restoring[0].request.restore);
-    // An attempt applies a new revision, and somebody edits the object after that, before the look comes back.
+    // An attempt applies a new revision, and a user edits the object after that, before the comparison returns.
     let after = settings("2");
     state.step(Input::Hold(owner()), at(5));
     assert!(!state.may_write(&restoring[0]));

@@ -1,4 +1,4 @@
-//! What is known, for those who ask: nothing changes.
+//! Read-only views of the state.
 
 use std::collections::{BTreeMap, BTreeSet};
 

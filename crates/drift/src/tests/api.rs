@@ -100,7 +100,7 @@ impl Api {
         self.state.lock().unwrap().delay = delay;
     }
 
-    /// Somebody sets one field.
+    /// A user sets one field.
     pub fn edit(&self, name: &str, field: &str, value: &str, manager: &str) {
         let mut state = self.state.lock().unwrap();
         let time = state.time();
@@ -125,7 +125,7 @@ impl Api {
         state.emit(name, "MODIFIED");
     }
 
-    /// Somebody removes the owner labels: the selector does not show the object any more.
+    /// A user removes the owner labels: the selector does not show the object any more.
     pub fn strip(&self, name: &str) {
         let mut state = self.state.lock().unwrap();
         let Some(object) = state.objects.get_mut(name).filter(|object| has_labels(object)) else { return };
@@ -167,12 +167,12 @@ impl Api {
         state.objects.remove(name);
     }
 
-    /// It goes, and no event says so.
+    /// It is deleted without an event.
     pub fn vanish(&self, name: &str) {
         self.state.lock().unwrap().objects.remove(name);
     }
 
-    /// All watches expire, so that the objects are listed anew.
+    /// All watches expire, so that the objects are listed again.
     pub fn end_watches(&self) {
         let mut state = self.state.lock().unwrap();
         let expired = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired",
@@ -182,7 +182,7 @@ impl Api {
         }
     }
 
-    /// Somebody creates it by hand, labels included.
+    /// A user creates it, labels included.
     pub fn create(&self, name: &str, value: &str) {
         let mut state = self.state.lock().unwrap();
         let (time, uid) = (state.time(), format!("uid-{}", state.version));
@@ -212,7 +212,7 @@ impl Kept {
         let version = self.version.to_string();
         let Some(object) = self.objects.get_mut(name) else { return };
         object["metadata"]["resourceVersion"] = version.into();
-        // What lost its labels left the selection.
+        // An object without its labels is not in the selection.
         if what == "MODIFIED" && !has_labels(object) {
             return;
         }

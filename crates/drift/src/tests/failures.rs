@@ -1,11 +1,11 @@
-//! What goes wrong: refusals, conflicts, silence, kinds that may not be watched.
+//! Failures: rejections, conflicts, missing responses, kinds that may not be watched.
 
 use plumb_testkit::scenario::Response;
 
 use super::*;
 
 const AT: &str = "/api/v1/namespaces/prod/configmaps/settings";
-/// How many requests an outage leaves unanswered.
+/// Number of requests without a response in an outage.
 const UNANSWERED: usize = 100;
 /// How long after one of them the next follows at most, where a look has failed.
 const PAUSE_MAX: Duration = Duration::from_secs(16);

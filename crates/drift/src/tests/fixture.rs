@@ -217,7 +217,7 @@ impl Fixture {
         attempt.finish(Managed { policy, ..managed });
     }
 
-    /// What was applied last says of the field `a`.
+    /// The value of the field `a` that was applied last.
     pub fn desired(&self, name: &str) -> Option<String> {
         let state = self.drift.0.lock();
         let planned = state.desired(&owner()).find(|planned| planned.id.name == name)?;

@@ -23,7 +23,7 @@ async fn in_warn_drift_is_flagged_and_left() {
     let drift = fixture.report().unwrap().drift.unwrap();
     assert_eq!(drift.entries[0].fields[0].live.as_deref(), Some("3"));
     assert_eq!(fixture.said().len(), 1, "the same path is no news");
-    // Put back by hand.
+    // Reverted by a user.
     fixture.api.edit("settings", "a", "1", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(reasons(&fixture.said()), [Reason::DriftDetected, Reason::DriftResolved]);
@@ -72,7 +72,7 @@ async fn a_kustomization_that_cannot_be_read_is_suspended_until_it_can() {
     fixture.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(fixture.api.value("settings", "a"), Some("2".to_owned()));
-    // An attempt that began before says what its version said.
+    // An attempt that began earlier has the spec of its version.
     fixture.set_policy(Fixture::policy(DriftMode::Enabled, false));
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(fixture.api.value("settings", "a"), Some("2".to_owned()));

@@ -1,4 +1,4 @@
-//! What is told must not say too much, and what is counted must be right.
+//! Reports must not leak values, and counters must be correct.
 
 use super::*;
 

@@ -1,5 +1,5 @@
-//! Stories: long sequences by chance, from a seed. Whatever happened: in the end the cluster says what Git says, everything
-//! was told, and nobody is at work.
+//! Long random runs from a seed. In the end the cluster matches Git, everything
+//! was reported, and no work is left.
 
 use plumb_testkit::scenario::Response;
 
@@ -85,14 +85,14 @@ async fn play(seed: u64) {
     let standing = fixture.report().unwrap();
     assert_eq!((standing.condition, standing.drift), (None, None), "seed {seed}");
     assert!(fixture.is_at_rest(), "seed {seed}");
-    // At rest nothing is asked.
+    // When idle, no requests are sent.
     fixture.api.scenario.forget_calls();
     tokio::time::sleep(Duration::from_hours(5)).await;
     assert_eq!(fixture.writes(), Vec::<String>::new(), "seed {seed}");
     // And it is still awake.
     let told = fixture.said().len();
     fixture.api.edit("one", "a", "late", "kubectl-edit");
-    // Refusals of the script that nobody ran into yet come now.
+    // Scripted errors that no request has met yet are dropped.
     tokio::time::sleep(Duration::from_mins(1)).await;
     assert_eq!(
         fixture.api.value("one", "a"),

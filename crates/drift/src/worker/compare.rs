@@ -26,19 +26,19 @@ use crate::state::{CompareAgain, CompareJob, Finished, Input, LookFailure, OpenO
 /// How long one look may take, its correction included.
 const LOOK_MAX: Duration = Duration::from_mins(1);
 
-/// A look under way. However it ends, the state hears of it.
+/// A comparison under way. The state is informed of every outcome.
 pub(super) struct Look {
     pub shared: Arc<Shared>,
     pub job: CompareJob,
     pub budget: Budget,
     /// Whether it was allowed to write.
     pub writing: bool,
-    /// The time from the event until the evidence was at hand.
+    /// The time from the event until the evidence was complete.
     pub detected: Option<Duration>,
     done: bool,
 }
 
-/// Carries out one look. It waits for no slow answer once `hurry` is cancelled.
+/// Carries out one comparison. It waits for no slow response once `hurry` is cancelled.
 pub(crate) async fn run(shared: Arc<Shared>, job: CompareJob, hurry: CancellationToken) {
     let cause = job.request.cause.map_or("no event", describe);
     tracing::debug!(owner = %job.owner, object = %job.id, cause, "comparing object");
@@ -113,8 +113,8 @@ impl Look {
         }
     }
 
-    /// Another Kustomization has applied the object, as when a commit moves it from one to the other: to take it back would
-    /// let that one's labels, and then its prune, lose it. Labels that name nobody are only labels that were changed.
+    /// Another Kustomization has applied the object, as when a commit moves it from one to the other: to apply it again would
+    /// overwrite the new owner's labels. Labels that name no Kustomization are only labels that were changed.
     fn belongs_to_another(&self, live: &Object) -> Option<WhyNot> {
         let Owned::Another(other) = self.job.owner.labels().of(live) else { return None };
         let name = NamespacedName::new(&other.namespace, &other.name);
@@ -144,8 +144,8 @@ impl Look {
         })
     }
 
-    /// What a dry run of the desired object would change, and whether our entry lacks fields. Where the server refuses even
-    /// to try, the fields that are set are compared as they stand.
+    /// What a dry run of the desired object would change, and whether our entry lacks fields. Where the server rejects
+    /// the dry run, the fields that are set are compared unchanged.
     pub async fn differs(&self, live: &Object) -> Result<(Option<Finding>, bool), RequestError> {
         let (desired, arrived) = (&self.job.planned.object, self.job.request.arrived);
         match observe::dry_run(&self.shared.deps.cluster, desired, &self.budget).await {
@@ -169,7 +169,7 @@ impl Look {
     }
 }
 
-/// Whether the server refuses what the object says, and would again.
+/// Whether the server rejects the content of the object, and would again.
 pub(super) fn is_about_content(error: &RequestError) -> bool {
     error.refusal().is_some_and(|refusal| matches!(refusal.code, 400 | 409 | 422) || refusal.immutable)
 }

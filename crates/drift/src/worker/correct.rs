@@ -15,12 +15,12 @@ use crate::rules::open::ReportAfter;
 use crate::rules::{FieldDrift, Finding};
 use crate::state::{CompareAgain, OpenOutcome, Outcome};
 
-/// From this write on it goes over whatever is there: an object whose status moves all the time must not wait for ever. The
+/// From this write on no version is required: an object whose status changes all the time must not wait for ever. The
 /// evidence is then as new as one request allows.
 const UNBOUND_FROM: usize = 2;
 
 impl Look {
-    /// Puts back what may be put back now.
+    /// Corrects what may be corrected now.
     pub async fn correct(&mut self, live: Option<Object>) -> Result<Outcome, RequestError> {
         let Some(live) = live else { return self.recreate().await };
         let restore = self.job.request.restore;
@@ -97,7 +97,7 @@ impl Look {
             changes.extend(diff::swept(evidence, &answered, &self.shared.deps.takeover));
             Finding::from_changes(changes, evidence, arrived)
         };
-        // Where an answer was lost and the write repeated, the first look is the one that shows the drift.
+        // Where a response was lost and the write repeated, the first comparison shows the drift.
         let finding = found(live).or_else(|| found(first));
         let rest = (!taken.is_empty()).then(|| Finding {
             class: DriftClass::Drifted,
@@ -146,7 +146,7 @@ impl Look {
         }
     }
 
-    /// Whether corrections of some field of the object are slowed down. What a person asks for is not.
+    /// Whether corrections of some field of the object back off. A requested restore does not.
     fn is_contended(&self) -> bool {
         !self.job.request.restore && self.job.contention.is_active()
     }
@@ -160,7 +160,7 @@ impl Look {
         }
     }
 
-    /// Whether it may write: not while an attempt holds the owner, nor after one has applied the object. Asked once.
+    /// Whether it may write: not while an attempt holds the owner, nor after one has applied the object. Checked once.
     fn may_write(&mut self) -> bool {
         if !self.writing {
             self.writing = self.shared.lock().may_write(&self.job);

@@ -1,5 +1,5 @@
 //! Reads of what an apply is about to overwrite, so that it can be reported: after a restart, when nothing is known, and when
-//! somebody writes while an attempt runs.
+//! another manager writes while an attempt runs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::drift_loop::Shared;
 use crate::rules::Finding;
 use crate::state::{Input, PreApplyRead};
 
-/// Findings that are kept for an apply at most; more are not reported one by one anyway.
+/// Findings recorded for an apply, at most; more are aggregated in the report anyway.
 const FINDINGS_MAX: usize = 1_000;
 /// How long the read of one object may take.
 const READ_MAX: Duration = Duration::from_secs(10);
@@ -60,13 +60,13 @@ pub(crate) async fn overwritten(
     reads.filter_map(std::future::ready).take(FINDINGS_MAX).collect().await
 }
 
-/// What an apply will overwrite that others wrote. What our own entry holds is what we applied ourselves, and no news.
+/// Values of other managers that an apply will overwrite. Fields of our own entry were applied by us and are not reported.
 async fn overwritten_of(shared: &Shared, planned: &Planned, budget: &Budget) -> Option<(ObjectId, Finding)> {
     let cluster = &shared.deps.cluster;
     let seen = shared.now();
     let live = observe::live(cluster, &planned.id, planned.object.version(), budget).await.ok()??;
     let entries = managed_fields::entries(live.at(&["metadata", "managedFields"]));
-    // Never applied by us: taken over as a whole, which the change event says.
+    // Never applied by us: taken over as a whole, which the change event reports.
     let own = entries.iter().find(|entry| entry.is_own())?;
     let takeover = &shared.deps.takeover;
     let leftovers = entries.iter().any(|entry| takeover.takes_entry(entry));

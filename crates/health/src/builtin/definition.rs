@@ -10,7 +10,7 @@ pub fn assess(object: &Object) -> Verdict {
         if condition.is_false("NamesAccepted") {
             return Verdict::failed(condition.message);
         }
-        // A definition that is still installing says Established=False with this reason.
+        // A definition that is still installing has Established=False with this reason.
         if condition.is_false("Established") && condition.reason != "Installing" {
             return Verdict::failed(condition.message);
         }

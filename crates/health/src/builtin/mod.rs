@@ -1,4 +1,4 @@
-//! Builtin: the rules of the kinds that Kubernetes itself brings, one room per family.
+//! Builtin: the rules of the kinds of Kubernetes itself, one module per family.
 
 mod claim;
 mod definition;

@@ -1,4 +1,4 @@
-//! What a `!!binary` scalar stands for.
+//! The content of a `!!binary` scalar.
 
 /// Base64 in the standard alphabet, blanks and line breaks left out of account.
 pub(super) fn decoded(text: &str) -> Result<String, String> {

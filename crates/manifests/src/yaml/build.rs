@@ -78,7 +78,7 @@ impl Budget {
     }
 }
 
-/// Reads the first document of a chunk; what stands behind it is not looked at.
+/// Reads the first document of a chunk; later ones are ignored.
 pub(super) fn first_document(
     chunk: &Chunk<'_>,
     dialect: Dialect,
@@ -128,7 +128,7 @@ pub(super) fn parsed(chunk: &Chunk<'_>, dialect: Dialect, budget: &mut Budget) -
 }
 
 /// Line and column, from 1, of the tab that an error is about, where the parser names the scalar in front of it:
-/// the tab stands at the beginning of one of the lines that follow.
+/// the tab is at the beginning of one of the lines that follow.
 fn tab_behind(text: &str, marker: &Marker, message: &str) -> Option<(usize, usize)> {
     if !message.contains("tab") {
         return None;
@@ -162,7 +162,7 @@ struct Builder<'b> {
 /// A map or list that is not closed yet.
 struct Frame {
     content: Content,
-    /// Whether it stands between brackets or inside of such.
+    /// Whether it is in a flow collection.
     is_flow: bool,
     anchor: usize,
     nodes: usize,
@@ -182,7 +182,7 @@ enum Content {
 pub(super) struct Keys {
     entries: Vec<(Text, Node)>,
     is_unsorted: bool,
-    /// Where each key stands, once there are too many to look through.
+    /// The position of each key, once there are too many to scan.
     index: Option<HashMap<Text, usize>>,
 }
 
@@ -246,7 +246,7 @@ impl Built {
 impl Builder<'_> {
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), String> {
         match event {
-            // The parser spells out what stands nowhere.
+            // The parser expands a missing value.
             Event::Scalar(text, style, anchor, tag)
                 if span.start.index() == span.end.index() && text == "~" =>
             {
@@ -445,7 +445,7 @@ fn becomes_text_in_flow(meaning: &Meaning, text: &str) -> bool {
     matches!(meaning, Meaning::Plain(PlainKind::Time)) && text.contains(':')
 }
 
-/// What an alias stands for, as it is read between brackets. The nesting is limited, and so is this recursion.
+/// The value of an alias, as it is read in a flow collection. The nesting is limited, and so is this recursion.
 fn put_into_flow(node: &mut Node) {
     match node {
         Node::Array(items) => items.iter_mut().for_each(put_into_flow),
@@ -474,12 +474,12 @@ fn add_merge(merges: &mut Vec<Map>, node: Node) -> Result<(), String> {
     Ok(())
 }
 
-/// Keys that are written out win over merged ones, wherever they stand; of two merges the earlier wins.
+/// Keys that are written out win over merged ones, at any position; of two merges the earlier wins.
 fn merged(map: Map, mut merges: Vec<Map>) -> Map {
     if merges.is_empty() {
         return map;
     }
-    // The last entry of a key is kept, so the strongest comes last.
+    // The last entry of a key wins, so the strongest comes last.
     merges.reverse();
     merges.push(map);
     merges.into_iter().flatten().collect()

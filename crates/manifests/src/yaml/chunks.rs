@@ -1,6 +1,6 @@
 //! Cuts a text at its document separators, by lines, before anything is parsed.
 //!
-//! kustomize does this textually: what stands behind `...` inside a chunk is therefore never read.
+//! kustomize does this textually: so text after `...` inside a chunk is never read.
 
 use super::YamlError;
 

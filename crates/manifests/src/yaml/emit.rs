@@ -49,7 +49,7 @@ struct Printer<'o> {
     keeps_quotes: bool,
 }
 
-/// Where a value stands.
+/// The position of a value.
 #[derive(Clone, Copy)]
 struct Place {
     /// The indentation of the map or list that holds it.
@@ -127,7 +127,7 @@ impl Printer<'_> {
     }
 
     fn list(&mut self, items: &[Node], place: Place) {
-        // A list under a key stands at the key's own column.
+        // A list under a key is at the key's own column.
         let indent = match (place.is_root, place.in_list) {
             (true, _) => 0,
             (false, true) => place.indent + INDENT,
@@ -144,7 +144,7 @@ impl Printer<'_> {
         }
     }
 
-    /// Goes to where the first entry of a map or list is written; true if that is on the line at hand.
+    /// Goes to where the first entry of a map or list is written; true if that is on the current line.
     fn begin(&mut self, place: Place) -> bool {
         if place.in_list {
             self.push(" ");

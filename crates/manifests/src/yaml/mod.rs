@@ -26,13 +26,13 @@ pub use resolve::{Scalar, resolve};
 /// Which library of Go reads the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
-    /// go-yaml v3: Kubernetes objects. `yes` is text; a key that is repeated is refused.
+    /// go-yaml v3: Kubernetes objects. `yes` is text; a repeated key is rejected.
     Objects,
     /// go-yaml v2 by way of JSON: kustomization files and JSON patches. `yes` is true; the last key wins.
     Settings,
 }
 
-/// What a text may ask of us.
+/// Limits of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of text.
@@ -65,7 +65,7 @@ pub const DEPTH_MAX: usize = 500;
 /// One document of a text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
-    /// What it says; `Null` for an empty one.
+    /// Its content; `Null` for an empty one.
     pub node: Node,
     /// The line on which it begins, from 1.
     pub line: usize,
@@ -83,7 +83,7 @@ pub struct YamlError {
     pub message: String,
 }
 
-/// Reads every document of a text of Kubernetes objects. Empty documents are kept as `Null`.
+/// Reads every document of a text of Kubernetes objects. Empty documents are `Null`.
 pub fn parse(text: &str, limits: &Limits) -> Result<Vec<Document>, YamlError> {
     parse_as(text, Dialect::Objects, limits)
 }

@@ -46,7 +46,7 @@ pub enum Null {
     Word,
     /// `~`.
     Tilde,
-    /// Nothing stands behind the key.
+    /// The key has no value.
     Empty,
     /// The same in a flow map or list.
     FlowEmpty,
@@ -63,12 +63,12 @@ impl PartialEq for Null {
 }
 
 /// Which scalars of an object are one and the same, so that writing to one changes all of them: kustomize puts one
-/// value into several places of an object. Copies of an object keep it; 0 stands for a scalar of its own.
+/// value into several places of an object. Copies of an object keep it; 0 means a scalar of its own.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Share(u32);
 
 const WRITTEN: u32 = 1 << 31;
-/// The scalar means what its text says, whatever text is put into it.
+/// The type of the scalar follows from its text, also after the text is replaced.
 const BARE: u32 = 1 << 30;
 
 impl Share {
@@ -82,7 +82,7 @@ impl Share {
         Some(self.0 & !(WRITTEN | BARE)).filter(|number| *number != 0)
     }
 
-    /// Whether this one was written to, and the others do not know yet.
+    /// Whether this one was written to, and the others are not updated yet.
     pub fn is_written(self) -> bool {
         self.0 & WRITTEN != 0
     }
@@ -129,7 +129,7 @@ impl Plain {
         Self { kind, text: text.into(), share: Share::default() }
     }
 
-    /// Whether this is an infinity or not-a-number, which JSON cannot say.
+    /// Whether this is an infinity or not-a-number, which JSON cannot express.
     pub fn is_finite(&self) -> bool {
         self.kind != PlainKind::Float || parse_float(&self.text).is_some()
     }
@@ -148,7 +148,7 @@ impl Plain {
         }
     }
 
-    /// Whether the text is what JSON would say, too.
+    /// Whether the text is the same in JSON.
     pub(super) fn is_canonical_integer(&self) -> bool {
         const DIGITS_MAX: usize = 18;
         let digits = self.text.strip_prefix('-').unwrap_or(&self.text).as_bytes();
@@ -174,19 +174,19 @@ fn float(text: &str) -> Value {
     parse_float(text).and_then(json_number).unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
-/// A text, and whether it stands in quotes or in a block.
+/// A text, and whether it is quoted or in a block.
 ///
 /// kustomize keeps the quotes of a field when a patch changes its value: `"1"` patched with `2` is the text `"2"`.
 /// Texts are equal whatever their quotes.
 #[derive(Debug, Clone, Default)]
 pub struct Str {
-    /// What it says.
+    /// Its content.
     pub text: Text,
-    /// Whether it would be a text whatever it said.
+    /// Whether it is a text whatever its content.
     pub is_quoted: bool,
     /// Whether it is written as a folded block. Such a text changes when kustomize writes and reads it.
     pub is_folded: bool,
-    /// Whether it is written in base64, as `!!binary`, and means what that stands for.
+    /// Whether it is written in base64, as `!!binary`, and stands for the decoded bytes.
     pub is_binary: bool,
     share: Share,
 }
@@ -272,7 +272,7 @@ impl Node {
         }
     }
 
-    /// Writes a scalar over this one: it stays one with those that it was one with, who are to be told.
+    /// Writes a scalar over this one: it stays shared with the same scalars, which are updated later.
     pub fn write(&mut self, new: Self) {
         let (share, is_bare) = (self.share().written(), new.is_bare());
         *self = new.shared(share);
@@ -281,8 +281,8 @@ impl Node {
         }
     }
 
-    /// The same scalar, which from now on means what its text says, whatever text is put into it: kustomize has written
-    /// it without saying what it is. Quotes say that it is a text.
+    /// The same scalar, whose type from now on follows from its text, also after the text is replaced: kustomize has written
+    /// it without a type. Quotes make it a text.
     #[must_use]
     pub fn bare(mut self) -> Self {
         if !self.is_quoted()
@@ -293,7 +293,7 @@ impl Node {
         self
     }
 
-    /// Whether a scalar means what its text says, whatever text is put into it.
+    /// Whether the type of a scalar follows from its text.
     pub fn is_bare(&self) -> bool {
         self.share().0 & BARE != 0
     }
@@ -407,7 +407,7 @@ impl Node {
         path.iter().try_fold(self, |node, key| node.get_mut(key))
     }
 
-    /// The map, made in the place of whatever else stands here.
+    /// The map; replaces any other value.
     pub fn make_object(&mut self) -> &mut Map {
         if !self.is_object() {
             *self = Self::object();
@@ -470,7 +470,7 @@ impl Node {
     }
 }
 
-/// What stands where nothing is.
+/// The value of a missing node.
 static NOTHING: Node = Node::NULL;
 
 impl Index<&str> for Node {
@@ -682,7 +682,7 @@ impl IntoIterator for Map {
 }
 
 impl FromIterator<(Text, Node)> for Map {
-    /// The last value of a key that comes more than once is kept.
+    /// The last value of a repeated key wins.
     fn from_iter<I: IntoIterator<Item = (Text, Node)>>(entries: I) -> Self {
         let mut entries: Vec<_> = entries.into_iter().collect();
         if !entries.is_sorted_by(|(left, _), (right, _)| left < right) {

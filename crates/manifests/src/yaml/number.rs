@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Number, Value};
 
 /// A float as it arrives after Go has printed it as JSON and read it back: whole numbers become integers, of no more
-/// digits than it takes to tell the float from others. `None` for infinities and not-a-number, which JSON cannot say.
+/// digits than distinguish the float from others. `None` for infinities and not-a-number, which JSON cannot express.
 pub fn json_number(float: f64) -> Option<Value> {
     // From here on Go prints an exponent, which makes a float of it.
     const EXPONENT_MIN: f64 = 1e21;

@@ -12,7 +12,7 @@ pub(super) enum Style {
     Literal,
 }
 
-/// What stands in the way of each style.
+/// What rules out each style.
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is found on its own while the text is read once")]
 struct Traits {
@@ -54,7 +54,7 @@ pub(super) fn style(text: &str, is_key: bool) -> Style {
     }
 }
 
-/// Whether a text is plain at first sight, as most are: a letter, then what is never special, and no word or number of
+/// Whether a text is plain without further checks, as most are: a letter, then what is never special, and no word or number of
 /// YAML.
 fn is_simple(text: &str) -> bool {
     /// The longest word that means something else: `false`.

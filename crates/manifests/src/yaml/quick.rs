@@ -2,8 +2,8 @@
 //! blocks, flow collections on one line.
 //!
 //! Everything else (anchors, tags, folded texts, escapes, scalars over several lines, whatever is wrong) makes this reader
-//! give up, and the parser reads the text from its beginning. So it never has an opinion of its own: where it does not
-//! give up, the parser says the same, which tests and a fuzz target compare.
+//! return nothing, and the parser reads the text from its beginning. So it never decides by itself: where it returns a
+//! value, the parser returns the same, which tests and a fuzz target compare.
 
 use super::Dialect;
 use super::build::{Budget, Keys};
@@ -98,7 +98,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Where the line at hand ends, its break left out.
+    /// The end of the current line, without its line break.
     fn line_end(&self) -> usize {
         let rest = &self.bytes[self.at..];
         self.at + rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len())
@@ -138,7 +138,7 @@ impl<'t> Reader<'t> {
         self.peek() == Some(b'-') && matches!(self.bytes.get(self.at + 1), None | Some(b' ' | b'\n'))
     }
 
-    /// A map whose first key stands here, at this column.
+    /// A map whose first key is here, at this column.
     fn map(&mut self, indent: usize, depth: usize) -> Option<Node> {
         self.values += 1;
         let mut keys = Keys::default();
@@ -190,7 +190,7 @@ impl<'t> Reader<'t> {
         (is_key && resolve(word, self.dialect) == Scalar::Text).then_some(word)
     }
 
-    /// What stands behind a key, on its line or below; the map is at this column.
+    /// The value after a key, on its line or below; the map is at this column.
     fn value(&mut self, indent: usize, depth: usize) -> Option<Node> {
         let before = self.at;
         self.skip_blanks();
@@ -227,14 +227,14 @@ impl<'t> Reader<'t> {
             _ => self.plain()?,
         };
         self.end_of_line()?;
-        // What stands deeper would belong to the scalar.
+        // A deeper line would belong to the scalar.
         if self.next_line().is_some_and(|line| line.indent > indent) {
             return None;
         }
         Some(node)
     }
 
-    /// A list whose first item stands here, at this column.
+    /// A list whose first item is here, at this column.
     fn list(&mut self, indent: usize, depth: usize) -> Option<Node> {
         self.values += 1;
         let mut items = Vec::new();
@@ -258,7 +258,7 @@ impl<'t> Reader<'t> {
         Some(Node::Array(items))
     }
 
-    /// What stands behind the dash of an item; the dash is at this column.
+    /// The value after the dash of an item; the dash is at this column.
     fn item(&mut self, indent: usize, depth: usize) -> Option<Node> {
         let behind = self.at;
         self.skip_blanks();
@@ -282,7 +282,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Whether a key stands here, and not only a scalar.
+    /// Whether a key is here, and not only a scalar.
     fn is_at_key(&self) -> bool {
         let mut ahead = Reader { ..*self };
         ahead.key().is_some()
@@ -411,7 +411,7 @@ impl<'t> Reader<'t> {
         is_end
     }
 
-    /// Goes on behind an entry: true at the end of the collection.
+    /// Continues after an entry: true at the end of the collection.
     fn flow_next(&mut self, close: u8) -> Option<bool> {
         if self.flow_end(close) {
             return Some(true);
@@ -424,7 +424,7 @@ impl<'t> Reader<'t> {
         Some(false)
     }
 
-    /// A scalar in a flow collection, of harmless characters only.
+    /// A scalar in a flow collection, of characters without special meaning only.
     fn flow_plain(&mut self) -> Option<Node> {
         let start = self.at;
         let is_start =
@@ -451,7 +451,7 @@ impl<'t> Reader<'t> {
         self.scalar(text)
     }
 
-    /// A literal block, its header at hand; what holds it is at this column.
+    /// A literal block, starting at its header; its parent is at this column.
     fn literal(&mut self, indent: usize) -> Option<Node> {
         self.at += 1;
         let is_stripped = self.peek() == Some(b'-');

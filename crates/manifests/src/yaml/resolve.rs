@@ -7,7 +7,7 @@ use super::number::{parse_float, parse_integer};
 /// The meaning of a plain scalar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scalar {
-    /// Text that stands for itself.
+    /// Literal text.
     Text,
     /// `null`, `~` or nothing.
     Null,

@@ -1,4 +1,4 @@
-//! Which events of an object wake us: the table of the design, row by row.
+//! Which events of an object trigger a comparison: the table of the design, row by row.
 
 use serde_json::json;
 

@@ -56,7 +56,7 @@ impl AddressPolicy {
         Self { rejected: self.rejected & !bit(class), ..self }
     }
 
-    /// Rejects the address of the API server's Service, whatever class it has: a private one, usually.
+    /// Rejects the address of the API server's Service, whatever its class: usually a private one.
     #[must_use]
     pub const fn reject_api_server(self, address: IpAddr) -> Self {
         Self { api_server: Some(address), ..self }.reject(AddressClass::ApiServer)

@@ -6,7 +6,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::policy::{AddressPolicy, RejectedAddress};
 
-/// Answers looked at for one name.
+/// Addresses of one name that are used, at most.
 const ADDRESSES_MAX: usize = 64;
 
 /// What the standard library puts before the words of the system's resolver.

@@ -27,7 +27,7 @@ impl NeverStalled {
         Self { stream, timeout, stalled: None }
     }
 
-    /// Passes on what a write came to; one that waits too long is an error.
+    /// Passes on the result of a write; one that waits too long is an error.
     fn bound<T>(&mut self, context: &mut Context<'_>, wrote: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if wrote.is_ready() {
             self.stalled = None;

@@ -15,7 +15,7 @@ const USUAL: Limits = Limits::of_connections(64);
 /// More than the buffers of both sides hold.
 const LARGE_BYTES: usize = 64 << 20;
 
-/// A server that counts what it refuses.
+/// A server that counts its rejections.
 struct Fixture {
     address: std::net::SocketAddr,
     refused: Arc<Mutex<Vec<Refused>>>,
@@ -57,7 +57,7 @@ impl Fixture {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// What was refused, as soon as it is so much.
+    /// The rejections, once there are that many.
     async fn refused(&self, count: usize) -> Vec<Refused> {
         for _ in 0..1_000 {
             let refused = self.refused.lock().unwrap().clone();

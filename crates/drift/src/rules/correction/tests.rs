@@ -1,4 +1,4 @@
-//! Whether, when and with what drift is corrected; and who is behind a write.
+//! Whether, when and with what drift is corrected, and which kind of writer is behind a write.
 
 use plumb_api::kustomize::Confidence;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! What is told of drift that stands, once and again, and what the status says.
+//! When open drift is reported first and again, and what the status lists.
 
 use serde_json::json;
 

@@ -1,5 +1,5 @@
-//! The simulated world of a story: live objects, their watch, the looks that are under way, and attempts. Everything takes a
-//! time by chance, so that everything overtakes everything else somewhere.
+//! The simulated world of a run: live objects, their watch, the comparisons under way, and attempts. Everything takes a
+//! random time, so that every order of events occurs.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -24,12 +24,12 @@ use crate::rules::open::ReportAfter;
 pub const NAMES: [&str; 3] = ["one", "two", "three"];
 /// The interval of the Kustomization.
 pub const INTERVAL_MS: u64 = 60_000;
-/// When a story begins: 2026-05-01T12:00:00Z.
+/// Start of a run: 2026-05-01T12:00:00Z.
 const NOON: Timestamp = Timestamp::constant(1_777_636_800, 0);
 /// How many looks may run at a time.
 const CONCURRENCY: usize = 2;
 
-/// An object as it lives.
+/// A live object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Live {
     uid: u64,
@@ -54,11 +54,11 @@ enum Happening {
     Deliver,
     /// The look reads.
     LookReads(Box<Running>),
-    /// The look wants to write.
+    /// The worker requests to write.
     LookAsks(Box<Running>),
     /// The write of the look is carried out.
     LookWrites(Box<Running>),
-    /// The read for an attempt is answered.
+    /// The response to the read for an attempt.
     ReadEnds(Box<PreApplyRead>),
     /// The attempt applies its next object, or ends.
     AttemptGoesOn(Attempt),
@@ -86,7 +86,7 @@ pub struct World {
     queue: BTreeMap<(u64, u64), Happening>,
     live: BTreeMap<&'static str, Live>,
     watch: VecDeque<Input>,
-    /// What was applied last, as Git said it then.
+    /// What was applied last, with its desired state at that time.
     applied: BTreeMap<&'static str, Arc<Planned>>,
     desired: u64,
     policy: DriftPolicy,
@@ -97,7 +97,7 @@ pub struct World {
     locked: bool,
     slow: bool,
     looking: BTreeSet<ObjectId>,
-    /// Counts restarts: what was under way before one is gone.
+    /// Counts restarts: work of an earlier process is dropped.
     process: u64,
     /// Something went unseen that no list has shown since.
     lost: bool,
@@ -205,7 +205,7 @@ impl World {
         world
     }
 
-    // What a story does.
+    // Events of a run.
 
     pub fn edit(&mut self, name: &'static str, value: &str, manager: &'static str) {
         self.note(&format!("edit {name}={value} by {manager}"));
@@ -214,7 +214,7 @@ impl World {
         self.put(name, live);
     }
 
-    /// Somebody deletes an object; the event of it may be lost.
+    /// A user deletes an object; its event may be lost.
     pub fn delete(&mut self, name: &'static str, seen: bool) {
         self.note(&format!("delete {name}, seen {seen}"));
         self.lost |= !seen;
@@ -226,7 +226,7 @@ impl World {
         }
     }
 
-    /// Somebody removes the owner labels: the object leaves the watch.
+    /// A user removes the owner labels: the object leaves the watch.
     pub fn strip(&mut self, name: &'static str) {
         self.note(&format!("strip {name}"));
         let Some(live) = self.live.get(name).filter(|live| live.owned).cloned() else { return };
@@ -236,7 +236,7 @@ impl World {
         self.shows(Input::Missed(kind(), id(name), metadata));
     }
 
-    /// The watch begins anew: what it had not shown yet is lost, and all is listed.
+    /// The watch restarts: undelivered events are lost, and all objects are listed.
     pub fn relist(&mut self) {
         self.note("relist");
         self.watch.clear();
@@ -254,7 +254,7 @@ impl World {
         self.shows(Input::Listed(kind(), present));
     }
 
-    /// The watch begins anew, if something went unseen.
+    /// The watch restarts, if an event was lost.
     pub fn relist_if_lost(&mut self) {
         if self.lost {
             self.relist();
@@ -288,7 +288,7 @@ impl World {
         self.later(Happening::AttemptGoesOn(attempt));
     }
 
-    /// The process ends and a new one begins: it knows what the status says, and what was applied.
+    /// The process restarts: the new one has the status and the applied objects.
     pub fn restart(&mut self) {
         if self.attempt || self.applied.len() < NAMES.len() {
             return;
@@ -334,7 +334,7 @@ impl World {
         self.slow = false;
     }
 
-    // What a story asks.
+    // Queries of a run.
 
     pub fn live_value(&self, name: &str) -> Option<String> {
         self.live.get(name).map(|live| live.value.clone())

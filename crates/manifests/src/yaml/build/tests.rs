@@ -1,4 +1,4 @@
-//! What texts are read as, and which are refused, with the place.
+//! How texts are parsed, and which are rejected, with the position.
 
 use serde_json::{Value, json};
 

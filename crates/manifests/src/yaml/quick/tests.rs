@@ -1,11 +1,11 @@
-//! Where the quick reader does not give up, it says what the parser says.
+//! Where the quick reader returns a value, it is that of the parser.
 
 use super::*;
 use crate::yaml::Limits;
 use crate::yaml::build::parsed;
 use crate::yaml::chunks::Chunk;
 
-/// What both say; none if the quick one gives up.
+/// The value of both; none if the quick one returns none.
 fn both(text: &str) -> Option<(Node, Node)> {
     let limits = Limits::default();
     let (mut own, mut other) = (Budget::new(&limits, text), Budget::new(&limits, text));
@@ -16,7 +16,7 @@ fn both(text: &str) -> Option<(Node, Node)> {
     Some((quick, slow))
 }
 
-/// Equality does not tell quotes and nulls apart, their debug form does.
+/// Equality ignores quotes and kinds of nulls, their debug form does not.
 #[track_caller]
 fn check(text: &str, is_quick: bool) {
     let both = both(text);
