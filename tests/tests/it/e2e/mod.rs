@@ -7,6 +7,7 @@ mod deletion;
 mod drift_corrected;
 mod drift_flagged;
 pub(crate) mod environment;
+mod guides;
 pub(crate) mod harness;
 mod kills;
 mod main_loop;
