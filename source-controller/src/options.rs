@@ -1,4 +1,4 @@
-//! The flags that source-controller has beside those of all controllers. An unsupported flag is accepted at its default only;
+//! The flags of source-controller in addition to the common options. An unsupported flag is accepted at its default only;
 //! another value ends the start.
 
 use std::path::PathBuf;
@@ -118,7 +118,7 @@ impl Options {
         }
     }
 
-    /// Which artifacts are kept.
+    /// Retention of artifacts.
     pub fn retention(&self) -> Retention {
         Retention { ttl: self.artifact_retention_ttl.to_std(), records: self.artifact_retention_records }
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask bench …`: figures, measured beside the program that people use today, in one run and on the same inputs.
+//! `cargo xtask bench …`: figures, measured next to the program that users run today, in one run and on the same inputs.
 
 mod build;
 mod load;

@@ -1,5 +1,5 @@
 //! `cargo xtask check`: all checks, the same on a developer's machine and in CI.
-//! It runs all steps, then says which failed; nothing here knows how to fix what it finds, but it says what to run.
+//! It runs all steps, then lists those that failed, with the command to run.
 
 mod layers;
 mod links;
@@ -25,7 +25,7 @@ enum Outcome {
     Skipped(String),
 }
 
-/// The quick ones first: who breaks a rule of the text hears of it in a second.
+/// The quick ones first: a breach of a text rule is reported in a second.
 const STEPS: [Step; 12] = [
     ("fmt", fmt),
     ("layers", layers::run),
@@ -164,7 +164,7 @@ fn has_advisories() -> bool {
 /// T0 and T1: everything that needs no control plane.
 fn unit(root: &Path) -> Result<Outcome> {
     let remedy = "a test failed; see above";
-    // The tests of these two beside their code are quick; those in their folders start control planes.
+    // The unit tests of these two are quick; those in their folders start control planes.
     let planes = ["--exclude", "plumb-tests", "--exclude", "plumb-plane"];
     let args = ["test", "--quiet", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"];
     let others = succeed(cargo(root, &args).args(planes), remedy);

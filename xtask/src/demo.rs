@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: the main job on a real control plane, told step by step. What is claimed is read from the API
+//! `cargo xtask demo`: the main job on a real control plane, reported step by step. All statements are read from the API
 //! server, never from a controller's log.
 
 mod cluster;
@@ -62,7 +62,7 @@ fn told(time: Duration) -> String {
     if milliseconds < 1000 { format!("{milliseconds} ms") } else { format!("{:.1} s", time.as_secs_f64()) }
 }
 
-/// A line of the story. A terminal that is gone is no reason to stop before everything is taken down.
+/// A line of output. A closed terminal is no reason to stop before everything is taken down.
 fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }

@@ -101,7 +101,7 @@ fn up(folder: &Path, audit: bool, ready_after: u64) -> Result<()> {
     print_environment(folder)
 }
 
-/// Passes on what the supervisor has said since; returns how many bytes that was.
+/// Passes on the new output of the supervisor; returns how many bytes that was.
 fn tell_news(log: &Path, told: usize) -> Result<usize> {
     let text = fs::read(log).context("the supervisor has no log")?;
     let news = text.get(told..).unwrap_or_default();
@@ -143,7 +143,7 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// The state, if its supervisor lives: only a living one holds the lock.
+/// The state, if its supervisor runs: only a running one holds the lock.
 fn running(folder: &Path) -> Result<Option<State>> {
     let lock = File::create(folder.join("lock")).context("cannot write the lock")?;
     if lock.try_lock().is_ok() {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 pub use page::page;
 
-/// Where rows, claims and results are kept.
+/// The folder of rows, claims and results.
 const FOLDER: &str = "tests/proof";
 const ROWS: &str = "rows.toml";
 const RESULTS: &str = "results.toml";

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: builds, starts one control plane, hands it to every test, and says the sum in its last line.
+//! `cargo xtask test`: builds, starts one control plane, passes it to every test, and prints the sum in its last line.
 
 mod coverage;
 pub mod mutants;
@@ -50,7 +50,7 @@ pub struct Arguments {
     chaos: bool,
 }
 
-/// The environment variable that asks the chaos tests for all of it.
+/// The environment variable that enables all chaos tests.
 const CHAOS: &str = "PLUMB_CHAOS";
 /// The tests behind `--chaos`, and their package.
 const CHAOS_TESTS: (&str, &str) = ("chaos::", "plumb-tests");
@@ -144,7 +144,7 @@ fn without_plane(root: &Path, arguments: &Arguments) -> Result<()> {
     conclude(sum, &reasons)
 }
 
-/// Says the reasons of the skips and the sum; an error if a test failed.
+/// Prints the reasons of the skips and the sum; an error if a test failed.
 fn conclude(mut sum: Sum, reasons: &str) -> Result<()> {
     for reason in reasons.lines() {
         say(reason)?;
@@ -253,7 +253,7 @@ pub fn target_folder(root: &Path) -> Result<PathBuf> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Streams {
     Output,
-    /// What cargo says of the programs that it starts goes to the error stream.
+    /// Output of cargo about the programs that it starts goes to the error stream.
     Both,
 }
 
@@ -276,7 +276,7 @@ fn watch(mut command: Command, streams: Streams, mut look: impl FnMut(&str)) -> 
     Ok((child.wait()?, sum))
 }
 
-/// What lies beside this repository: vectors and peers. `$PLUMB_SHARED`, else `../shared`.
+/// Data next to this repository: vectors and peers. `$PLUMB_SHARED`, else `../shared`.
 pub fn shared_folder(root: &Path) -> PathBuf {
     std::env::var_os("PLUMB_SHARED").map_or_else(|| root.join("../shared"), PathBuf::from)
 }

@@ -1,5 +1,5 @@
-//! What bounds an operation on a blocking thread: a deadline for all of it, and an interrupt that is raised when its caller is
-//! gone. Everything that may take long checks here: reads of the network wait for both, loops check both.
+//! Bounds of an operation on a blocking thread: a deadline for all of it, and an interrupt that is raised when its caller is
+//! dropped. All slow code checks here: reads of the network wait for both, loops check both.
 
 use std::{
     sync::{
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::GitError;
 
-/// Raised once; loops and gix look at the flag, waits are woken by the token.
+/// Raised once; loops and gix check the flag, the token ends waits.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Interrupt {
     flag: Arc<AtomicBool>,
@@ -26,7 +26,7 @@ pub(crate) struct InterruptOnDrop(pub(crate) Interrupt);
 /// The bounds of one operation. Clones share the interrupt.
 #[derive(Clone, Debug)]
 pub(crate) struct Bounds {
-    /// What is attempted, as errors say it: `"fetch from"`.
+    /// What is attempted, as errors print it: `"fetch from"`.
     pub(crate) action: &'static str,
     /// The repository, as errors name it.
     pub(crate) url: String,

@@ -19,7 +19,7 @@ pub struct Endpoint {
     trust: Trust,
 }
 
-/// Where the credentials of a request came from, for the remedy when a server rejects them.
+/// The source of the credentials of a request, for the remedy when a server rejects them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialOrigin {
     /// None were sent.

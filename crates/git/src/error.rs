@@ -40,7 +40,7 @@ pub enum GitError {
         /// As given.
         commit: String,
     },
-    /// The server wants other credentials, or some.
+    /// The server requires other credentials, or some.
     #[error(
         "unable to list remote for '{url}': authentication required: {}",
         match sent {
@@ -62,7 +62,7 @@ pub enum GitError {
         /// Which credentials were sent.
         sent: CredentialOrigin,
     },
-    /// There is no such repository, or none that these credentials may know of.
+    /// There is no such repository, or none that is visible with these credentials.
     #[error("unable to list remote for '{url}': repository not found")]
     RepositoryNotFound {
         /// The repository.
@@ -228,7 +228,7 @@ pub enum GitError {
         /// Why, scrubbed.
         detail: String,
     },
-    /// The server answered with a status of failure.
+    /// The server responded with an error status.
     #[error("unable to {action} '{url}': the server responded with status {status}")]
     Status {
         /// What was attempted.

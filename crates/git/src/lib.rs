@@ -1,6 +1,6 @@
-//! Git over HTTP: list references, fetch a commit into a bare repository that is kept, read its tree from the object database.
-//! No working tree is ever written, no program is ever started, no configuration of user or system is read. What becomes of the
-//! files never enters.
+//! Git over HTTP: list references, fetch a commit into a cached bare repository, read its tree from the object database.
+//! No working tree is ever written, no program is ever started, no configuration of user or system is read. The use of the
+//! files is up to the caller.
 
 mod bounds;
 mod constraint;

@@ -1,5 +1,5 @@
-//! A bare repository on disk that is kept per URL and credential, so that the next fetch only brings what is new. It can be thrown
-//! away at any time. Its name is a keyed hash: it does not reveal a credential. What is served to others never comes from here.
+//! A bare repository on disk, cached per URL and credential, so that the next fetch transfers only new objects. It can be deleted
+//! at any time. Its name is a keyed hash: it does not reveal a credential. Artifacts are never served from here.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
@@ -22,20 +22,20 @@ use crate::{
     session::{Conversation, Extent, Request, has_object},
 };
 
-/// More packs than this, and the mirror is fetched anew from empty: nothing else ever joins packs.
+/// With more packs than this the mirror is fetched again from empty: packs are never merged otherwise.
 const PACKS_MAX: usize = 64;
-/// A mirror this many times as large as when it was fresh is fetched anew.
+/// A mirror this many times as large as when it was fresh is fetched again.
 const GROWTH_MAX: u64 = 2;
 /// Below this size growth is not looked at.
 const GROWTH_FROM_BYTES: u64 = 4 << 20;
 /// Tips that are sent to the server as known.
 const TIPS_MAX: usize = 16;
-/// How often a lock that someone else holds is tried.
+/// How often a lock that another operation holds is tried.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
-/// Bytes of bases that are kept between reads of a mirror.
+/// Cached bytes of delta bases between reads of a mirror, at most.
 const BASE_CACHE_BYTES_MAX: u64 = 8 << 20;
-/// The repository that a branch's history is looked at in, beside the mirror.
+/// The repository for reading a branch's history, next to the mirror.
 const HISTORY_SUFFIX: &str = ".history";
 const LOCK_SUFFIX: &str = ".lock";
 
@@ -92,7 +92,7 @@ pub(crate) struct Mirror {
 }
 
 impl Mirrors {
-    /// Opens or makes the directory, with a key for names that is kept in it.
+    /// Opens or creates the directory, with a stored key for names.
     pub(crate) fn open(root: &Path) -> io::Result<Self> {
         make_directory(root)?;
         let path = root.join(KEY_FILE);
@@ -112,7 +112,7 @@ impl Mirrors {
         &self.key
     }
 
-    /// Takes hold of a mirror; waits within the bounds while someone else has it.
+    /// Locks a mirror; waits within the bounds while another operation holds it.
     pub(crate) fn hold(&self, name: &str, bounds: &Bounds) -> Result<Mirror, GitError> {
         loop {
             if let Some(mirror) = self.try_hold(name, &bounds.url)? {
@@ -124,7 +124,7 @@ impl Mirrors {
         }
     }
 
-    /// Takes hold of a mirror unless someone else has it.
+    /// Locks a mirror unless another operation holds it.
     fn try_hold(&self, name: &str, url: &str) -> Result<Option<Mirror>, GitError> {
         let failed = |error: io::Error| failure("lock", url, &error);
         let lock = OpenOptions::new()
@@ -206,8 +206,8 @@ impl Mirrors {
         Ok(removed)
     }
 
-    /// Removes a mirror that is not held; whether there was one. The lock file stays: a waiter must not be left
-    /// holding a file that is gone.
+    /// Removes a mirror that is not locked; returns whether there was one. The lock file stays: a waiter must not
+    /// hold a deleted file.
     fn remove(&self, name: &str) -> io::Result<bool> {
         let held = self.try_hold(name, "").map_err(io::Error::other)?;
         let Some(mirror) = held.filter(|mirror| mirror.directory.exists()) else { return Ok(false) };
@@ -262,7 +262,7 @@ impl Mirror {
             return Ok(repository);
         }
         fetching.fetch(&repository, found.want, &state.tips, Extent::Commit)?;
-        // Packs that came in after the repository was opened are found by opening it again.
+        // Packs that were added after the repository was opened are found by opening it again.
         let repository = self
             .open(kind, object_bytes_max)
             .ok_or_else(|| self.failed("open", &io::ErrorKind::InvalidData.into()))?;
@@ -279,8 +279,8 @@ impl Mirror {
         Ok(repository)
     }
 
-    /// Clears what a process left that was killed while it held this mirror. The lock ended with that process, so its
-    /// new holder knows that every other lock and temporary file in here is abandoned.
+    /// Deletes the leftovers of a process that was killed while it held this mirror. The lock ended with that process, so
+    /// every other lock and temporary file in here is stale.
     fn clear_leftovers(&self) -> Result<(), GitError> {
         if !self.directory.exists() {
             return Ok(());
@@ -314,7 +314,7 @@ impl Mirror {
         self.directory.join(TIPS_FILE).exists()
     }
 
-    /// Opens the repository. No object over the limit is read from it, and what is kept of objects between reads is small.
+    /// Opens the repository. No object over the limit is read from it, and its object cache is small.
     fn open(&self, kind: Kind, object_bytes_max: u64) -> Option<gix::Repository> {
         let options =
             gix::open::Options::isolated().open_path_as_is(true).strict_config(false).config_overrides([
@@ -371,7 +371,7 @@ impl Mirror {
     }
 }
 
-/// What a mirror knows about itself: its size when it was fresh, and the commits that are complete in it, newest first.
+/// The metadata of a mirror: its size when it was fresh, and the commits that are complete in it, newest first.
 #[derive(Default)]
 struct State {
     fresh_bytes: u64,

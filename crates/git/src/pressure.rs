@@ -19,7 +19,7 @@ use crate::bounds::Interrupt;
 
 /// How often the memory is looked at: a few megabytes are written in between.
 const POLL: Duration = Duration::from_millis(2);
-/// What the process may hold, in percent of its budget. The budget is 60 percent of the container's limit, unless a flag says
+/// Memory of the process, in percent of its budget. The budget is 60 percent of the container's limit, unless a flag sets it
 /// otherwise, so that this is three quarters of the limit.
 const PERCENT_OF_BUDGET: u64 = 125;
 /// What the process holds by itself.

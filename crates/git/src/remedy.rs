@@ -4,7 +4,7 @@ use plumb_transport::ConnectionError;
 
 use crate::{credential::CredentialOrigin, error::GitError};
 
-/// The remedy; none where the text of the error already says it, or where only the server can help.
+/// The remedy; none where the text of the error already contains it, or where only the server's operator can help.
 pub(crate) fn of(error: &GitError) -> Option<String> {
     Some(match error {
         GitError::Endpoint { .. } => "correct spec.url".to_owned(),

@@ -48,7 +48,7 @@ pub(crate) const REFERENCES_MAX: usize = 200_000;
 pub(crate) const REFERENCES: Limit =
     Limit { name: "references of a repository", bytes_max: REFERENCES_BYTES_MAX * REFERENCE_FACTOR };
 const REFERENCE_FACTOR: u64 = 4;
-/// What a server leaves out of a history when only commits are wanted.
+/// The filter for a history of commits only.
 const COMMITS_ONLY: &str = "tree:0";
 /// Bytes of the protocol around a pack.
 const PROTOCOL_BYTES_MAX: u64 = 16 << 20;
@@ -271,7 +271,7 @@ fn receive_pack(
         options,
     )?;
     if let Some(keep) = outcome.keep_path {
-        // Nothing collects garbage here, so the marker against that is not needed; leaving it does no harm.
+        // Garbage is never collected here, so the marker against that is not needed; leaving it is harmless.
         let _ = std::fs::remove_file(keep);
     }
     Ok(true)
@@ -362,7 +362,7 @@ pub(crate) fn has_object(repository: &gix::Repository, id: ObjectId) -> bool {
     repository.objects.try_header(&id).is_ok_and(|header| header.is_some())
 }
 
-/// The typed error for what the transport says: the cause that it kept, else gix's own text.
+/// The typed error of the transport: its recorded cause, else gix's own text.
 fn refine(endpoint: &Endpoint, control: &Control, bounds: &Bounds, error: &gix::Error) -> GitError {
     let (action, url) = (bounds.action, endpoint.url().to_string());
     let sent = endpoint.credential_origin();

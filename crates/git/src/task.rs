@@ -1,5 +1,5 @@
-//! The asynchronous face: each conversation runs on a blocking thread, a few at a time and a share of them for each namespace, with a
-//! deadline and an interrupt that is raised when its caller is gone. Protocol and objects are in the other
+//! The asynchronous API: each session runs on a blocking thread, a few at a time and a share of them for each namespace, with a
+//! deadline and an interrupt that is raised when its caller is dropped. Protocol and objects are in the other
 //! modules.
 
 use std::{io, path::Path, sync::Arc, time::Duration};
@@ -33,7 +33,7 @@ const OBJECT_COPIES: u64 = 3;
 const SLOT_WAIT_MAX: Duration = Duration::from_mins(10);
 /// What is charged while a pack is received.
 const PACK: Limit = Limit { name: "objects of a pack", bytes_max: u64::MAX };
-/// What the files and paths of a commit may hold in memory beside the limits of the tree.
+/// Memory of the files and paths of a commit in addition to the limits of the tree.
 const PATHS_BYTES_MAX: u64 = 128 << 20;
 
 /// What a repository may cost.
@@ -60,7 +60,7 @@ impl Default for Limits {
     }
 }
 
-/// Bytes of all mirrors on the disk by default. The volume of the deployment has space for a pack beside them.
+/// Bytes of all mirrors on the disk by default. The volume of the deployment has space for a pack in addition.
 pub const MIRRORS_BYTES_DEFAULT: u64 = 2 << 30;
 
 /// What all operations share and are bounded by.
@@ -87,7 +87,7 @@ struct Inner {
     abandoned: AbandonedThreads,
 }
 
-/// An open conversation with a server that found the commit; a fetch goes on with it.
+/// An open session with a server that found the commit; a fetch continues with it.
 pub struct Session {
     conversation: Conversation,
     found: Found,
@@ -168,7 +168,7 @@ impl Git {
             + self.inner.mirrors.evict(self.inner.limits.mirrors_bytes_max)?)
     }
 
-    /// Number of threads whose caller is gone and that have not ended yet. Each keeps its slot.
+    /// Number of threads whose caller was dropped and that have not ended yet. Each keeps its slot.
     pub fn abandoned_threads(&self) -> usize {
         self.inner.abandoned.count()
     }
@@ -177,8 +177,8 @@ impl Git {
         Dialer { policy: self.inner.resources.addresses, runtime: Handle::current() }
     }
 
-    /// Runs work on a blocking thread. The slot goes into the thread and is free when that has really ended, not when its caller
-    /// is gone. The timeout of the work begins when it has its slot: other operations cannot use it up.
+    /// Runs work on a blocking thread. The thread owns the slot and frees it when the thread ends, not when its caller
+    /// is dropped. The timeout of the work begins when it has its slot: other operations cannot use it up.
     async fn run<T: Send + 'static>(
         &self,
         slots: &Slots,
@@ -335,7 +335,7 @@ impl Inner {
     }
 }
 
-/// A server that does not have a commit says so in a line of its own.
+/// A server without the commit reports that in a line of its own.
 fn not_handed_out(error: GitError, found: &Found) -> GitError {
     match error {
         GitError::Transport { url, detail, .. } if detail.contains("not our ref") => {

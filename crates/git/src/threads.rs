@@ -1,4 +1,4 @@
-//! Blocking threads whose caller is gone. A thread cannot be ended from outside: it sees its interrupt and ends by itself,
+//! Blocking threads whose caller was dropped. A thread cannot be ended from outside: it checks its interrupt and ends by itself,
 //! and keeps its slot until then. Here they are counted.
 
 use std::sync::{
@@ -10,7 +10,7 @@ const RUNNING: u8 = 0;
 const LEFT: u8 = 1;
 const ENDED: u8 = 2;
 
-/// Number of blocking threads that continue after their caller is gone.
+/// Number of blocking threads that continue after their caller was dropped.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AbandonedThreads(Arc<AtomicUsize>);
 

@@ -1,6 +1,6 @@
 //! HTTP under gix's protocol, on the runtime's own client: every wait ends at the operation's deadline or when its caller is
-//! gone, a body is counted while it is read, and each address is checked before it is connected to. Git's rule for redirects holds:
-//! only the handshake follows them, and credentials stay with the host that they were given for. What the bytes mean never enters.
+//! dropped, a body is counted while it is read, and each address is checked before it is connected to. Git's rule for redirects holds:
+//! only the handshake follows them, and credentials stay with their host. The bytes are not interpreted.
 
 use std::{
     any::Any,
@@ -24,13 +24,13 @@ use url::Url;
 
 use crate::bounds::Bounds;
 
-/// Bytes of a request: a list of wanted and known commits.
+/// Bytes of a request, at most: a list of wanted and known commits.
 const UPLOAD_BYTES_MAX: usize = 1 << 20;
 
-/// Why the transport ended an exchange. gix carries errors as text; here the cause is kept as it is.
+/// Why the transport ended an exchange. gix passes errors as text; this is the typed cause.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// The caller is gone.
+    /// The caller was dropped.
     Interrupted,
     /// The deadline of the operation has passed.
     TimedOut,

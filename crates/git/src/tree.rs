@@ -16,7 +16,7 @@ use crate::{bounds::Bounds, error::GitError, reference::Found};
 const ENTRIES_VISITED_MAX: usize = 500_000;
 /// An ignore file larger than this is rejected.
 const IGNORE_FILE_BYTES_MAX: u64 = 1 << 20;
-/// What an entry holds in memory beside its path: in the list of entries and in the tree.
+/// Memory of an entry in addition to its path: in the list of entries and in the tree.
 const ENTRY_BYTES: u64 = 192;
 /// The path of an entry is in memory as often as this: in the list, in the tree, in its directory.
 const PATH_COPIES: u64 = 3;
@@ -24,13 +24,13 @@ const PATH_COPIES: u64 = 3;
 /// The text of an ignore file is in memory as often as this: as bytes, as text, as rules.
 const RULE_COPIES: u64 = 3;
 
-/// What is known of a commit beside its tree.
+/// The metadata of a commit.
 pub(crate) struct Subject {
     /// The first line of its message.
     pub(crate) summary: String,
 }
 
-/// Reads the tree of a commit, without what is ignored. Whatever it holds is charged to `memory` before it is allocated.
+/// Reads the tree of a commit, without what is ignored. Its memory is charged to `memory` before it is allocated.
 /// `object_bytes_max` is the limit of one object that the repository was opened with.
 pub(crate) fn read(
     repository: &gix::Repository,
@@ -83,7 +83,7 @@ enum Kind {
 }
 
 impl Reader<'_> {
-    /// A tag may lead to a file or a directory: the error says that, rather than that the commit is broken.
+    /// A tag may point to a file or a directory: the error names that, rather than a broken commit.
     fn must_be_commit(&self, found: &Found) -> Result<(), GitError> {
         let header = self.repository.find_header(self.commit).map_err(|error| self.broken(&error))?;
         if header.kind() == gix::objs::Kind::Commit {

@@ -33,7 +33,7 @@ pub(crate) struct Accumulated {
     pub vars: Vars,
 }
 
-/// Where a kustomization stands.
+/// The location of a kustomization.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub directory: RelPath,
@@ -44,7 +44,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The built-in that a field of its file asks for.
+    /// The built-in for a field of its file.
     pub(crate) fn author(&self, kind: &str) -> Author {
         match &self.file {
             Some(file) => Author::field(file, kind),
@@ -158,7 +158,7 @@ impl<'t> Assembly<'t> {
         self.open(place, &directory, Role::Component)
     }
 
-    /// What the files of a kustomization say about where transformers write.
+    /// The transformer configuration from the files of a kustomization.
     fn configuration(&self, place: &Place, settings: &Settings) -> Result<Gathered, BuildError> {
         let mut files = Config::default();
         for reference in &settings.configurations {
@@ -179,9 +179,9 @@ impl<'t> Assembly<'t> {
         }
     }
 
-    /// Takes the schema that a kustomization names, a document or the built-in one by its version, unless another
-    /// kustomization has named one already. Once objects have been read, a document adds to the built-in one; before, it
-    /// stands in its place (never in Flux).
+    /// Uses the schema that a kustomization names, a document or the built-in one by its version, unless another
+    /// kustomization named one earlier. Once objects have been read, a document extends the built-in one; before, it
+    /// replaces it (never in Flux).
     fn read_schema(&self, place: &Place, settings: &Settings) -> Result<(), BuildError> {
         const VERSION: &str = "v1.21.2";
         if self.is_builtin_fixed.get() || matches!(*self.schema.borrow(), Known::Own(_)) {
@@ -247,7 +247,7 @@ impl<'t> Assembly<'t> {
     fn add_file(&self, path: &RelPath, into: &mut Accumulated) -> Result<(), BuildError> {
         let text = self.reader.text(path)?;
         let resources = load::resources(&text, path, self.reader.limits())?;
-        // For the kinds that kustomize knows, it does not look into the schema.
+        // For built-in kinds, kustomize does not read the schema.
         if resources.iter().any(|resource| !resource.is_builtin()) {
             self.has_read_objects.set(true);
         }
@@ -283,7 +283,7 @@ impl<'t> Assembly<'t> {
         directory: &RelPath,
         expected: Role,
     ) -> Result<Box<(Place, Settings)>, BuildError> {
-        // What `..` means in it, and whether it is one that is open already, is a matter of where it really lies.
+        // The meaning of `..` in it, and whether it is open already, follow from its real path.
         let directory = self.reader.follow(directory);
         let mut chain = from.chain.clone();
         let is_cycle = chain.iter().any(|visited| visited.starts_with(&directory));
@@ -310,7 +310,7 @@ impl<'t> Assembly<'t> {
         }
     }
 
-    /// Where a reference leads, whatever stands there.
+    /// The target of a reference, of any type.
     fn locate(&self, directory: &RelPath, reference: &str) -> Result<RelPath, BuildError> {
         let located = directory.resolve(reference);
         let is_there = located.as_ref().is_ok_and(|path| self.reader.kind(path).is_some());
@@ -352,7 +352,7 @@ impl<'t> Assembly<'t> {
         let config = into.config.config();
         let set = &mut into.set;
         self.reader.spend(set.len(), 0)?;
-        // To look for the fields of the defaults costs little, whatever the objects.
+        // The search for the default fields is cheap for every object.
         let is_much = settings.labels.len() > LABELS_FEW || into.config.len() > 0;
         let walk = set.len() + if is_much { values(set) / VALUES_PER_STEP } else { 0 };
         if !settings.patches_strategic_merge.is_empty() {
@@ -450,7 +450,7 @@ impl<'t> Assembly<'t> {
             let label = format!("labels[{index}]");
             self.warnings.within(&label, "", || self.set_labels(place, &entry.pairs, &specs, walk, set))?;
         }
-        // kustomize runs the last one even if there are no common labels, and says so.
+        // kustomize runs the last one even if there are no common labels, and warns.
         let (pairs, specs) = (&settings.common_labels, &config.selector_labels);
         self.warnings.within("commonLabels", "", || self.set_labels(place, pairs, specs, walk, set))
     }
@@ -468,7 +468,7 @@ impl<'t> Assembly<'t> {
         self.note(place, set, "LabelTransformer")
     }
 
-    /// Notes that all objects went through a built-in that a field asks for.
+    /// Records that all objects went through the built-in of a field.
     pub(crate) fn note(&self, place: &Place, set: &mut ResourceSet, kind: &str) -> Result<(), BuildError> {
         self.warn_spreads(set);
         self.provenance.note_transformer(self.reader, set, &place.author(kind))

@@ -1,4 +1,4 @@
-//! The entrance: from a directory of a tree to the objects that it stands for.
+//! The entry point: from a directory of a tree to its objects.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub struct Options {
     pub reach: Reach,
     /// The order of the objects where the kustomization file names none.
     pub order: Order,
-    /// What a build may ask for.
+    /// Limits of a build.
     pub limits: Limits,
 }
 
@@ -94,7 +94,7 @@ impl Build {
     }
 }
 
-/// A text of the caller, and the field of his that it stands in.
+/// A text of the caller, and the field of the caller that contains it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Named {
     /// The text.
@@ -106,7 +106,7 @@ pub struct Named {
 /// What a caller adds to the kustomization of the directory that is built.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Additions {
-    /// What a kustomization file that says nothing leads to.
+    /// The error for an empty kustomization file.
     pub blank: Blank,
     /// The resources of a directory that has no kustomization file; `None` if it must have one.
     pub generated: Option<Vec<String>>,

@@ -1,27 +1,27 @@
-//! Why a build was refused, with the place in the tree where the reason stands.
+//! Why a build was rejected, with the position of the cause in the tree.
 
 use std::fmt;
 
 use plumb_filetree::RelPath;
 use plumb_manifests::yaml::YamlError;
 
-/// What a refusal means for the one who wrote the input.
+/// The meaning of an error for the author of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// The input is wrong; kustomize refuses it too.
+    /// The input is wrong; kustomize rejects it too.
     Invalid,
     /// kustomize may accept the input; this engine does not do it.
     Unsupported,
-    /// The input asks for more than a limit allows.
+    /// The input exceeds a limit.
     OverLimit,
-    /// Nothing is wrong with the input: whoever started the build asked it to end.
+    /// The input is valid: the caller canceled the build.
     Interrupted,
 }
 
-/// A build that was refused.
+/// A rejected build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildError(
-    /// Boxed, because results are handed through recursions that go as deep as objects do.
+    /// Boxed, because results are returned through recursions as deep as objects.
     Box<Reason>,
 );
 
@@ -29,7 +29,7 @@ pub struct BuildError(
 struct Reason {
     refusal: Refusal,
     place: Option<Place>,
-    /// A field outside of the tree that asks for what failed; then there is no place.
+    /// A field outside of the tree that caused the error; then there is no position.
     field: Option<String>,
     message: String,
 }
@@ -61,7 +61,7 @@ impl BuildError {
         Self::new(Refusal::OverLimit, None, message.into())
     }
 
-    /// The build was asked to end.
+    /// The build was canceled.
     pub(crate) fn interrupted() -> Self {
         Self::new(Refusal::Interrupted, None, "the build was interrupted".to_owned())
     }
@@ -90,7 +90,7 @@ impl BuildError {
         self
     }
 
-    /// Names the field of the caller that asks for what failed, unless a file is named already.
+    /// Names the field of the caller that caused the error, unless a file is named already.
     pub(crate) fn in_field(mut self, field: &str) -> Self {
         if self.0.place.is_none() && !field.is_empty() {
             self.0.field.get_or_insert_with(|| field.to_owned());
@@ -104,17 +104,17 @@ impl BuildError {
         self
     }
 
-    /// What the refusal means.
+    /// The meaning of the error.
     pub fn refusal(&self) -> Refusal {
         self.0.refusal
     }
 
-    /// The file that the refusal is about, if it is about one.
+    /// The file of the error, if there is one.
     pub fn file(&self) -> Option<&RelPath> {
         self.0.place.as_ref().map(|place| &place.file)
     }
 
-    /// The field of the caller's additions that asks for what failed; then no file of the tree is to blame.
+    /// The field of the caller's additions that caused the error; then it is in no file of the tree.
     pub fn field(&self) -> Option<&str> {
         self.0.field.as_deref()
     }

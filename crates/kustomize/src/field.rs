@@ -24,7 +24,7 @@ pub(crate) struct FieldSpec {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Step {
     name: Text,
-    /// Whether the path says that a list stands there.
+    /// Whether the path requires a list there.
     is_list: bool,
 }
 
@@ -79,14 +79,14 @@ impl FieldSpec {
         }
     }
 
-    /// The same, whatever the kind of the resource.
+    /// The same for every kind of resource.
     pub(crate) fn visit_resource_of_any_kind(
         &self,
         resource: &mut Resource,
         make: Make,
         visit: &mut Visit<'_>,
     ) -> Result<(), BuildError> {
-        // kustomize's notes are annotations, so that there are some, whatever a patch has put into their place.
+        // kustomize's notes are annotations, so there are some, even if a patch replaced them.
         let has_notes = self.path.starts_with("metadata/annotations") && resource.has_notes();
         let own = resource.value.at(&["metadata", "annotations"]);
         let is_bare = has_notes && own.is_none_or(|own| !own.is_object());
@@ -219,7 +219,7 @@ impl FieldTree {
     }
 }
 
-/// Cuts a path at its slashes; `\/` stands for a slash in a name.
+/// Cuts a path at its slashes; `\/` is a slash in a name.
 pub(crate) fn steps(path: &str) -> Vec<String> {
     let mut steps = vec![String::new()];
     let mut characters = path.chars().peekable();
@@ -265,7 +265,7 @@ pub(crate) fn overwrite(field: &mut Node, text: &str) {
     *field = if field.is_quoted() { Node::quoted(text) } else { plain(text).bare() };
 }
 
-/// Refuses a list or map in the place of a scalar.
+/// Rejects a list or map instead of a scalar.
 pub(crate) fn check_scalar(field: &Node) -> Result<(), BuildError> {
     let noun = match field {
         Node::Array(_) => "SequenceNode",
@@ -275,7 +275,7 @@ pub(crate) fn check_scalar(field: &Node) -> Result<(), BuildError> {
     Err(BuildError::invalid(format!("wrong node kind: expected ScalarNode but got {noun}")))
 }
 
-/// Refuses a key that kustomize would write without quotes, and that is no text then.
+/// Rejects a key that kustomize would write without quotes, and that is no string then.
 pub(crate) fn check_key(key: &str) -> Result<(), BuildError> {
     if yaml::resolve(key, Dialect::Objects) == Scalar::Text {
         return Ok(());
@@ -284,7 +284,7 @@ pub(crate) fn check_key(key: &str) -> Result<(), BuildError> {
     Err(BuildError::invalid(message))
 }
 
-/// What a text means where it stands without quotes.
+/// The value of a text without quotes.
 pub(crate) fn plain(text: &str) -> Node {
     match yaml::resolve(text, Dialect::Objects) {
         Scalar::Plain(kind) => Node::Plain(Plain::new(kind, text)),

@@ -29,7 +29,7 @@ impl GeneratorKind {
     }
 }
 
-/// Makes all objects that a kustomization asks for.
+/// Creates all objects of the generators of a kustomization.
 pub(crate) fn run(
     assembly: &Assembly<'_>,
     directory: &RelPath,
@@ -120,7 +120,7 @@ impl Generator<'_> {
     }
 
     fn add(&self, key: &str, value: Vec<u8>, data: &mut Data) -> Result<(), BuildError> {
-        // What a cluster takes as a key is for the cluster to say, as in kustomize.
+        // The API server validates keys, as with kustomize.
         if key.is_empty() {
             return Err(BuildError::invalid("a key is empty"));
         }

@@ -1,4 +1,4 @@
-//! Who an object is while it is being built: group, version, kind, name and namespace, as kustomize compares and
+//! The identity of an object while it is built: group, version, kind, name and namespace, as kustomize compares and
 //! prints them.
 
 use std::fmt;
@@ -52,7 +52,7 @@ pub(crate) struct ResId {
     pub namespace: Text,
 }
 
-/// Stands for the namespace of what has none.
+/// Placeholder for an absent namespace.
 const NOT_NAMESPACED: &str = "_non_namespaceable_";
 const DEFAULT_NAMESPACE: &str = "default";
 

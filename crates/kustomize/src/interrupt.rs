@@ -1,4 +1,4 @@
-//! Interrupt: how whoever started a build ends it, and hears of what it takes. A build looks at it before each file and each
+//! Interrupt: how the caller cancels a build and accounts for its memory. A build checks it before each file and each
 //! step; nothing here waits.
 
 use std::fmt;
@@ -12,23 +12,23 @@ use crate::error::BuildError;
 pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Asks the build to end. It does so at its next step.
+    /// Cancels the build. It ends at its next step.
     pub fn set(&self) {
         self.0.store(true, Ordering::Release);
     }
 
-    /// Whether the build was asked to end.
+    /// Whether the build was canceled.
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 
-    /// An error with [`Refusal::Interrupted`](crate::Refusal::Interrupted), if the build was asked to end.
+    /// An error with [`Refusal::Interrupted`](crate::Refusal::Interrupted), if the build was canceled.
     pub fn check(&self) -> Result<(), BuildError> {
         if self.is_set() { Err(BuildError::interrupted()) } else { Ok(()) }
     }
 }
 
-/// Compares what they say now.
+/// Compares the current flags.
 impl PartialEq for Interrupt {
     fn eq(&self, other: &Self) -> bool {
         self.is_set() == other.is_set()
@@ -37,15 +37,15 @@ impl PartialEq for Interrupt {
 
 impl Eq for Interrupt {}
 
-/// Takes a number of bytes, or says why not.
+/// Reserves a number of bytes, or returns an error.
 type Take = dyn Fn(u64) -> Result<(), String> + Send + Sync;
 
-/// Hears how many bytes a build is about to hold, and may reject them. The default takes any number.
+/// Is called with the number of bytes that a build is about to allocate, and may reject them. The default accepts any number.
 #[derive(Clone, Default)]
 pub struct Charge(Option<Arc<Take>>);
 
 impl Charge {
-    /// Charges this function; its error says which limit was reached.
+    /// Charges this function; its error names the limit that was reached.
     pub fn new(take: impl Fn(u64) -> Result<(), String> + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(take)))
     }
@@ -64,7 +64,7 @@ impl fmt::Debug for Charge {
     }
 }
 
-/// Compares whether anybody is charged.
+/// Compares whether memory is charged.
 impl PartialEq for Charge {
     fn eq(&self, other: &Self) -> bool {
         self.0.is_some() == other.0.is_some()

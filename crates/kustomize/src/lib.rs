@@ -1,7 +1,7 @@
 //! kustomize, natively: what `kustomize build` 5.8.1 prints for a directory of a tree, byte for byte, or why it cannot.
 //!
 //! The crate is pure: the tree is a value that the caller brings along, nothing else is read, nothing is executed, and
-//! nothing is remembered between two builds. Any number of builds may run at once.
+//! no state is shared between two builds. Any number of builds may run at once.
 //!
 //! # A build
 //!
@@ -27,12 +27,12 @@
 //! # }
 //! ```
 //!
-//! A tree is whatever implements [`FileTree`](plumb_filetree::FileTree): a tarball in memory, or a directory that is read
+//! A tree is any implementation of [`FileTree`](plumb_filetree::FileTree): a tarball in memory, or a directory that is read
 //! on demand. Paths in errors and origins begin with a slash at the tree's root.
 //!
 //! # What a result depends on
 //!
-//! [`Build::reads`] lists every path that was looked at and what was there, paths where nothing was included. As long as
+//! [`Build::reads`] lists every path that was read and what was there, including missing paths. As long as
 //! [`ReadSet::holds_in`] a newer tree, the same build gives the same result, and need not be done.
 //!
 //! ```
@@ -54,9 +54,9 @@
 //! # }
 //! ```
 //!
-//! # What is refused
+//! # What is rejected
 //!
-//! [`BuildError`] names file, line where it is known, object and field. [`BuildError::refusal`] tells what is wrong in the
+//! [`BuildError`] names file, line where it is known, object and field. [`BuildError::refusal`] distinguishes what is wrong in the
 //! input from what this engine does not do and from what is over a [limit](Limits):
 //!
 //! ```
@@ -73,13 +73,13 @@
 //! # }
 //! ```
 //!
-//! Not executed, and refused by name: exec and container functions, Go plugins, Helm charts, bases at a URL.
+//! Not executed, and rejected by name: exec and container functions, Go plugins, Helm charts, bases at a URL.
 //!
 //! # Where kustomize loses something
 //!
 //! kustomize drops list items whose keys are missing or repeated, changes selectors through values that it shares, and
-//! more. The bytes are the same here, and [`Build::warnings`] says what happened. Differences that are left stand in
-//! `EXCEPTIONS.md` beside this crate.
+//! more. The bytes are the same here, and [`Build::warnings`] reports it. Remaining differences are listed in
+//! `EXCEPTIONS.md` of this crate.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 

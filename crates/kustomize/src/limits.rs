@@ -1,4 +1,4 @@
-//! What a build may ask for. Each limit is named in the refusal that it leads to.
+//! The limits of a build. Each is named in its error.
 
 use plumb_manifests::yaml;
 
@@ -27,7 +27,7 @@ pub struct Limits {
     pub yaml: yaml::Limits,
     /// Ends the build from outside.
     pub interrupt: Interrupt,
-    /// Is charged for the bytes of the objects, before they are kept.
+    /// Is charged for the bytes of the objects before they are stored.
     pub charge: Charge,
 }
 

@@ -9,13 +9,13 @@ use crate::limits::Limits;
 use crate::passage;
 use crate::resource::Resource;
 
-/// The objects of a file, lists taken apart. Those out of a list stand behind all others, as kustomize puts them.
+/// The objects of a file, lists taken apart. Those out of a list come after all others, as in kustomize.
 pub(crate) fn resources(text: &str, file: &RelPath, limits: &Limits) -> Result<Vec<Resource>, BuildError> {
     let documents = yaml::parse(text, &limits.yaml).map_err(|error| BuildError::yaml(file, &error))?;
     of_documents(documents, Some(file), limits)
 }
 
-/// The objects of a text that stands in a kustomization file.
+/// The objects of an inline text of a kustomization file.
 pub(crate) fn inline(text: &str, origin: &str, limits: &Limits) -> Result<Vec<Resource>, BuildError> {
     let documents =
         yaml::parse(text, &limits.yaml).map_err(|error| BuildError::invalid(error.to_string()))?;

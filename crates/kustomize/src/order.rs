@@ -35,7 +35,7 @@ const FIRST: [&str; 22] = [
 ];
 const LAST: [&str; 2] = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
 
-/// Sorts as the kustomization asks, by kind where it does not ask.
+/// Sorts as the kustomization configures, by kind by default.
 pub(crate) fn sort(resources: &mut [Resource], options: Option<&SortOptions>) -> Result<(), BuildError> {
     let legacy = match options.map(|options| (options.order.as_str(), &options.legacy_sort_options)) {
         None | Some(("legacy", None)) => None,
@@ -74,7 +74,7 @@ fn ranks(legacy: Option<&LegacySortOptions>) -> Ranks {
 #[derive(PartialEq, Eq)]
 struct Key {
     rank: isize,
-    /// Whether this is a Namespace of another group, which stands behind the real ones.
+    /// Whether this is a Namespace of another group, which comes after the core ones.
     is_other_namespace: bool,
     id: ResId,
 }

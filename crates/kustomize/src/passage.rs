@@ -1,5 +1,5 @@
-//! What objects go through on their way out of kustomize: it writes each of them and reads it again, twice, with two
-//! libraries, and what they do not agree about changes or is refused.
+//! The round trips at the end of kustomize: it writes each object and reads it again, twice, with two
+//! libraries, and values that they treat differently change or are rejected.
 
 use plumb_manifests::yaml::{Map, Node, Null, Str};
 
@@ -8,11 +8,11 @@ use crate::error::BuildError;
 /// What happened to an object that is hardly meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refolded {
-    /// The key of the text, or of the list that it stands in.
+    /// The key of the text, or of the list that contains it.
     pub key: String,
 }
 
-/// The first time: what base64 stands for takes its place, folded texts change their line breaks, and nothing between brackets becomes an empty text. The
+/// The first time: base64 is decoded, folded texts change their line breaks, and nothing between brackets becomes an empty text. The
 /// nesting is limited by the reader, and so is this recursion.
 pub(crate) fn rewrite(node: &mut Node) -> Option<Refolded> {
     rewrite_below(node, "")
@@ -43,7 +43,7 @@ fn rewrite_below(node: &mut Node, key: &str) -> Option<Refolded> {
     }
 }
 
-/// A folded text as go-yaml writes it and reads it again. Behind a line that does not begin with a blank it writes an
+/// A folded text as go-yaml writes it and reads it again. After a line that does not begin with a blank it writes an
 /// empty line, which is lost in front of another such line and stays everywhere else.
 fn refolded(text: &str) -> String {
     let content = text.trim_end_matches('\n');
@@ -54,7 +54,7 @@ fn refolded(text: &str) -> String {
     // The library looks at the first character of the whole text where it means the next line's.
     let adds = !content.trim_start_matches('\n').starts_with([' ', '\t']);
     let mut out = String::with_capacity(text.len() + 1);
-    // What stands in front of the first line counts as indented.
+    // Text before the first line counts as indented.
     let mut is_last_indented = true;
     let mut breaks = 0_usize;
     for (index, line) in content.split('\n').enumerate() {
@@ -85,7 +85,7 @@ fn push_breaks(out: &mut String, count: usize) {
     out.extend(std::iter::repeat_n('\n', count));
 }
 
-/// What is left of a value that is JSON in between: numbers and times are spelled anew, and all texts stand in quotes.
+/// What is left of a value that is JSON in between: numbers and times are formatted again, and all texts are quoted.
 pub(crate) fn through_json(node: &Node) -> Result<Node, BuildError> {
     check_finite(node)?;
     let mut read = Node::from(node.to_json());
@@ -93,7 +93,7 @@ pub(crate) fn through_json(node: &Node) -> Result<Node, BuildError> {
     Ok(read)
 }
 
-/// Refuses numbers that JSON does not have.
+/// Rejects numbers that JSON does not have.
 pub(crate) fn check_finite(node: &Node) -> Result<(), BuildError> {
     match node {
         Node::Plain(plain) if !plain.is_finite() => {
@@ -114,7 +114,7 @@ fn quote(node: &mut Node) {
     }
 }
 
-/// The second time: line breaks of old fold as others do in quotes, and what no JSON or no YAML holds is refused.
+/// The second time: line breaks of old fold as others do in quotes, and what JSON or YAML cannot represent is rejected.
 pub(crate) fn print(node: &mut Node) -> Result<(), BuildError> {
     match node {
         Node::String(text) if is_odd(text) => {

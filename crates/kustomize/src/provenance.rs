@@ -22,7 +22,7 @@ const TRANSFORMATIONS: &str = "alpha.config.kubernetes.io/transformations";
 /// every transformer that ran while the object was there, whether or not it changed anything.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Transformation {
-    /// The file that asks for it, with a leading slash.
+    /// The file that configures it, with a leading slash.
     pub configured_in: String,
     /// What kustomize calls it, such as `PrefixTransformer`.
     pub kind: String,
@@ -32,7 +32,7 @@ pub struct Transformation {
     pub namespace: String,
 }
 
-/// What a kustomization can ask for in `buildMetadata`.
+/// The options of `buildMetadata`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Metadata {
     Origins,
@@ -57,7 +57,7 @@ pub(crate) struct Trail(usize);
 #[derive(Debug, Default)]
 struct Trails {
     transformations: Vec<Arc<Transformation>>,
-    /// What was before, and what came then.
+    /// The state before and after.
     steps: Vec<(Trail, usize)>,
 }
 
@@ -93,8 +93,8 @@ impl Trails {
 #[derive(Debug)]
 pub(crate) struct Provenance {
     root: RelPath,
-    /// The root's `buildMetadata`. If there is any, even what nobody knows, kustomize annotates, and takes away in the end
-    /// what was not asked for.
+    /// The root's `buildMetadata`. If there is any, even an unknown value, kustomize annotates, and removes in the end
+    /// what was not requested.
     asked: Vec<String>,
     trails: RefCell<Trails>,
     /// Annotations of ours, which need no second look.
@@ -111,7 +111,7 @@ pub(crate) struct Author {
 }
 
 impl Author {
-    /// What a field of a kustomization file asks for.
+    /// The built-in of a field of a kustomization file.
     pub(crate) fn field(file: &RelPath, kind: &str) -> Self {
         Self { file: file.clone(), kind: kind.to_owned(), name: String::new(), namespace: String::new() }
     }
@@ -122,7 +122,7 @@ impl Provenance {
         Self { root, asked: build_metadata.to_vec(), trails: RefCell::default(), known: RefCell::default() }
     }
 
-    /// Whether the root asks for it.
+    /// Whether the root requests it.
     pub(crate) fn asks_for(&self, metadata: Metadata) -> bool {
         self.asked.iter().any(|name| name == metadata.name())
     }
@@ -135,7 +135,7 @@ impl Provenance {
         }
     }
 
-    /// Notes who made an object.
+    /// Records the creator of an object.
     pub(crate) fn note_generator(&self, resource: &mut Resource, author: &Author) {
         if !self.asked.is_empty() {
             let stated = self.stated(author);
@@ -183,7 +183,7 @@ impl Provenance {
         found.into()
     }
 
-    /// Takes away the annotations that nobody asked for, whoever wrote them.
+    /// Removes the annotations that were not requested, regardless of their author.
     pub(crate) fn strip(&self, resource: &mut Resource) {
         let Some(annotations) =
             resource.value.at_mut(&["metadata", "annotations"]).and_then(Node::as_object_mut)
@@ -197,7 +197,7 @@ impl Provenance {
         }
     }
 
-    /// What was lost by the transformer comes from it, as kustomize sees it; the rest went through it. Gives the bytes
+    /// Objects whose origin the transformer lost come from it, as in kustomize; the rest went through it. Returns the bytes
     /// that were written.
     fn annotate_transformer(
         &self,
@@ -230,7 +230,7 @@ impl Provenance {
     fn annotate(&self, resource: &mut Resource, name: &str, text: String) {
         let text = Text::from(text);
         let annotations = resource.annotations();
-        // All of them are written anew, as texts.
+        // All of them are rewritten, as texts.
         for node in annotations.values_mut() {
             if let Node::Plain(plain) = node {
                 *node = Node::quoted(plain.text.clone());
@@ -271,7 +271,7 @@ pub(crate) fn origin(resource: &Resource) -> Option<Text> {
     annotation(resource, ORIGIN).map(Text::from)
 }
 
-/// Puts a kept annotation back.
+/// Restores a saved annotation.
 pub(crate) fn set_origin(resource: &mut Resource, origin: Text) {
     resource.annotations().insert(ORIGIN, Node::text(origin));
 }
@@ -280,7 +280,7 @@ fn annotation<'r>(resource: &'r Resource, name: &str) -> Option<&'r str> {
     resource.value.at(&["metadata", "annotations", name]).and_then(Node::as_str)
 }
 
-/// What an annotation says, in the order in which kustomize writes it.
+/// The content of an annotation, in the order in which kustomize writes it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Stated {

@@ -1,5 +1,5 @@
-//! The only way in which the engine looks at the tree: everything seen is recorded, so that a caller can tell later
-//! whether the result still holds.
+//! The only access of the engine to the tree: everything read is recorded, so that a caller can check later
+//! whether the result is still valid.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -56,7 +56,7 @@ impl ReadSet {
         }
     }
 
-    /// Notes what is at a path, and tells it.
+    /// Records what is at a path, and returns it.
     pub fn kind(&mut self, tree: &dyn FileTree, path: &RelPath) -> Option<EntryKind> {
         let kind = tree.kind(path);
         self.add(path, Seen::of(kind));
@@ -74,7 +74,7 @@ impl ReadSet {
         Ok(entries)
     }
 
-    /// Whether a build of this tree would see the same.
+    /// Whether a build of this tree would read the same.
     pub fn holds_in(&self, tree: &dyn FileTree) -> bool {
         self.seen.iter().all(|(path, seen)| match (seen, tree.kind(path)) {
             (Seen::Absent, None)
@@ -110,7 +110,7 @@ pub(crate) struct Reader<'t> {
     text_bytes: Cell<usize>,
 }
 
-/// What a value takes beside its text, in bytes.
+/// Memory of a value in addition to its text, in bytes.
 const BYTES_PER_VALUE: usize = 32;
 
 /// This many bytes written to an object count as much as looking at one.
@@ -187,7 +187,7 @@ impl<'t> Reader<'t> {
         kind
     }
 
-    /// The same place without links on the way, where the tree knows links.
+    /// The same path with links resolved, where the tree has links.
     pub(crate) fn follow(&self, path: &RelPath) -> RelPath {
         self.tree.follow(path)
     }

@@ -23,7 +23,7 @@ pub(crate) fn update(
     let mut fields = Fields::new(references);
     for (position, resource) in set.iter_mut().enumerate() {
         let referrer = Referrer::new(&referrals, position, resource, reader);
-        // The kind of the beginning decides, whatever the object has become since.
+        // The original kind decides, even if the object has another one now.
         let tree = fields.of_kind(&referrer.facts().original.gvk, reader)?;
         reader.spend(1, 0)?;
         let role = role_ref(resource);
@@ -74,7 +74,7 @@ impl<'c> Fields<'c> {
     }
 }
 
-/// What the search needs to know of an object.
+/// The part of an object that the search needs.
 struct Facts {
     previous: Vec<ResId>,
     original: ResId,
@@ -125,7 +125,7 @@ impl Referrals {
 /// Which objects a field may name.
 struct Wanted<'w> {
     target: &'w Gvk,
-    /// What stands beside the name in a roleRef.
+    /// The fields next to the name in a roleRef.
     role: Option<&'w Gvk>,
 }
 
@@ -258,7 +258,7 @@ impl<'r> Referrer<'r> {
         }
     }
 
-    /// A namespace beside a name means the first namespace of the object, else that of today.
+    /// A namespace next to a name means the original namespace of the object, else the current one.
     fn namespace_filter(&self, namespace: Option<&str>) -> Result<Filter, BuildError> {
         let Some(namespace) = namespace.map(str::to_owned) else {
             return Ok(Box::new(|_| true));
@@ -311,7 +311,7 @@ fn is_compatible(one: &Facts, other: &Facts, empty: Empty) -> bool {
 
 const ROLE_NAME: &str = "roleRef/name";
 
-/// The kind that a `roleRef` names beside the name.
+/// The kind next to the name in a `roleRef`.
 fn role_ref(resource: &Resource) -> Option<Gvk> {
     let role = resource.value.get("roleRef")?;
     let field = |name: &str| role.get(name).map(scalar_text);

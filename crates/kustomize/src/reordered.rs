@@ -1,12 +1,12 @@
 //! Lists that a strategic merge patch has put into another order. kustomize puts the items that a patch mentions in front,
-//! so a later path with an index may lead to another item than the one that its author saw.
+//! so a later path with an index may lead to another item than its author expected.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use plumb_manifests::yaml::{Node, Text};
 
-/// Lists of one object that are remembered; further ones are not looked at.
+/// Recorded lists of one object, at most; further ones are ignored.
 const LISTS_MAX: usize = 64;
 
 /// A part of the way to a list: a field, or the item whose fields have these values.
@@ -38,9 +38,9 @@ pub(crate) fn written(way: &[Step]) -> String {
 pub(crate) struct Reordered {
     /// The way to it.
     pub list: Vec<Step>,
-    /// The fields that tell its items apart.
+    /// The fields that identify its items.
     pub keys: Vec<Text>,
-    /// Their values as the items stood before; without items that the patch has deleted.
+    /// Their values in the original order; without items that the patch has deleted.
     pub before: Vec<Vec<Text>>,
 }
 
@@ -51,7 +51,7 @@ impl Reordered {
         places.any(|(place, before)| items.get(place).is_none_or(|item| self.key_of(item) != *before))
     }
 
-    /// Adds what a patch did to what earlier ones did: what the author of a later one saw is the oldest order.
+    /// Adds the changes of a patch to those of earlier ones: the author of a later one expects the oldest order.
     pub(crate) fn note(all: &mut Vec<Self>, new: Vec<Self>) {
         for one in new {
             if all.len() < LISTS_MAX && all.iter().all(|old| old.list != one.list) {
@@ -112,11 +112,11 @@ fn text(node: Option<&Node>) -> Text {
 /// What an operation does where its path leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Touch {
-    /// It compares: who has compared an item knows which one it is.
+    /// It tests: an author who tests an item knows its position.
     Test,
     /// It reads or replaces.
     Use,
-    /// It makes room for a new item.
+    /// It inserts a new item.
     Insert,
     Remove,
 }

@@ -1,4 +1,4 @@
-//! An object on its way through the build, with what kustomize remembers of it: former names, prefixes, whether its
+//! An object during the build, with its recorded former names and prefixes, and whether its
 //! name gets a hash.
 
 use std::collections::BTreeMap;
@@ -116,7 +116,7 @@ impl Resource {
             || *is_generated && *behavior == Behavior::Create
     }
 
-    /// Writes kustomize's notes among the annotations, for those who look there.
+    /// Writes kustomize's notes into the annotations, for transformers that read them.
     pub(crate) fn write_notes(&mut self) {
         let ids =
             |part: fn(&ResId) -> &Text| -> Vec<Text> { self.previous.iter().map(part).cloned().collect() };
@@ -137,7 +137,7 @@ impl Resource {
     }
 
     /// Makes a map of texts of the annotations, as kustomize does when it writes its notes into them: a list of scalars
-    /// is keys and values in turn, and whatever else is no map says nothing.
+    /// is keys and values in turn, and any other type counts as empty.
     pub(crate) fn settle_annotations(&mut self) -> Result<(), BuildError> {
         let Some(annotations) = self.value.at_mut(&["metadata", "annotations"]) else { return Ok(()) };
         let text = |node: &Node| node.scalar().unwrap_or_default().to_owned();
@@ -216,7 +216,7 @@ impl Resource {
         })
     }
 
-    /// Former ids, then the one at hand.
+    /// Former ids, then the current one.
     pub(crate) fn all_ids(&self) -> impl Iterator<Item = ResId> {
         self.previous_ids().chain(std::iter::once(self.current_id()))
     }
@@ -226,7 +226,7 @@ impl Resource {
         self.is_generated || self.needs_hash || !self.previous.is_empty()
     }
 
-    /// Notes the id at hand before it changes.
+    /// Records the current id before it changes.
     pub(crate) fn remember_id(&mut self) {
         let current = self.current_id();
         let namespace = current.effective_namespace().into();
@@ -278,7 +278,7 @@ impl Resource {
         self.metadata().insert(field, map);
     }
 
-    /// Says who built the object, in the words of the version that this engine stands for.
+    /// Adds the label `managed-by` with the version of kustomize that this engine implements.
     pub(crate) fn set_managed_by(&mut self) -> Result<(), BuildError> {
         let labels = self.metadata().entry_or("labels", Node::object);
         if !labels.is_object() && !labels.is_null() {
@@ -316,13 +316,13 @@ impl Resource {
                     }
                 }
             }
-            // Whatever else stands there, kustomize does not print it.
+            // Any other value there is not printed by kustomize.
             _ => drop(metadata.remove("annotations")),
         }
         self.value
     }
 
-    /// Refuses what has lost its kind or its name on the way.
+    /// Rejects an object that has lost its kind or its name.
     pub(crate) fn check_complete(&self) -> Result<(), BuildError> {
         let missing = match self.kind() {
             "" => "kind",
@@ -335,7 +335,7 @@ impl Resource {
         Err(BuildError::invalid(message))
     }
 
-    /// Refuses what cannot be named.
+    /// Rejects an object without a name.
     pub(crate) fn check_named(&self) -> Result<(), BuildError> {
         let kind = self.kind();
         if kind.is_empty() {

@@ -16,15 +16,15 @@ use crate::shares::{self, Spread};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ResourceSet {
     resources: Vec<Resource>,
-    /// Where the objects stand that have or had an id; `None` after ids may have changed.
+    /// The positions of the objects that have or had an id; `None` after ids may have changed.
     index: Option<Index>,
     /// Whether an object may have been emptied.
     may_have_empties: bool,
-    /// What changed in objects that nobody wrote, since it was taken last; at most `SPREADS_MAX`.
+    /// Indirect changes of objects since they were last reported; at most `SPREADS_MAX`.
     spreads: Vec<(ResId, Spread)>,
 }
 
-/// Spreads that are kept until they are reported.
+/// Recorded spreads until they are reported, at most.
 const SPREADS_MAX: usize = 1000;
 
 impl ResourceSet {
@@ -73,7 +73,7 @@ impl ResourceSet {
         result
     }
 
-    /// Notes what changed in an object that nobody wrote.
+    /// Records an indirect change of an object.
     pub(crate) fn note_spreads(&mut self, id: &ResId, spreads: Vec<Spread>) {
         let room = SPREADS_MAX.saturating_sub(self.spreads.len());
         self.spreads.extend(spreads.into_iter().take(room).map(|spread| (id.clone(), spread)));
@@ -136,7 +136,7 @@ impl ResourceSet {
         }
     }
 
-    /// Where objects stand that have or had an id.
+    /// The positions of objects that have or had an id.
     pub(crate) fn indices_of_any(&mut self, id: &ResId) -> Vec<usize> {
         self.fill_index();
         let standing = self.index.iter().flat_map(|index| index.at(id));
@@ -179,7 +179,7 @@ impl ResourceSet {
     }
 }
 
-/// Where objects stand, by the hashes of the ids that they have or had. Different ids may share one.
+/// The positions of objects, by the hashes of the ids that they have or had. Different ids may share one.
 #[derive(Debug, Clone, Default)]
 struct Index {
     hasher: RandomState,
@@ -219,12 +219,12 @@ fn is_full(resource: &Resource) -> bool {
 /// A generated object in the place of an old one: metadata are joined, the new one winning; name, namespace and
 /// history stay. A merge joins the data too.
 fn replaced(old: &Resource, mut new: Resource) -> Result<Resource, BuildError> {
-    // What a merged object came from is where it was first.
+    // The origin of a merged object is that of the first one.
     let kept_origin = if new.behavior == Behavior::Merge { provenance::origin(old) } else { None };
     for field in ["labels", "annotations"] {
         let path = ["metadata", field];
         let mut texts = old.texts(&path);
-        // What is neither text nor number is lost.
+        // Values other than texts and numbers are lost.
         let lists = old.value.at(&path).and_then(Node::as_object).into_iter().flat_map(Map::iter);
         texts.extend(
             lists.filter(|(_, node)| !node.is_scalar()).map(|(key, _)| (key.to_owned(), String::new())),

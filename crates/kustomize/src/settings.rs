@@ -1,4 +1,4 @@
-//! The kustomization file: found, read, and refused where it says something that is not understood.
+//! The kustomization file: found, parsed, and rejected where it has unknown content.
 
 mod decode;
 mod fields;
@@ -26,7 +26,7 @@ pub(crate) enum Role {
     Component,
 }
 
-/// Everything that a kustomization file can say.
+/// All fields of a kustomization file.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
     pub role: Role,
@@ -62,7 +62,7 @@ pub(crate) struct Settings {
     pub fields: AddedFields,
 }
 
-/// What errors call the fields that the caller added; empty where the file says it.
+/// The name in errors of fields that the caller added; empty for fields of the file.
 #[derive(Debug, Default)]
 pub(crate) struct AddedFields {
     pub namespace: String,
@@ -98,7 +98,7 @@ pub(crate) struct LabelEntry {
     pub fields: Vec<SpecEntry>,
 }
 
-/// A patch: its text or the file that holds it, and whom it is for.
+/// A patch: its text or the file that contains it, and its target.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct PatchEntry {
@@ -110,7 +110,7 @@ pub struct PatchEntry {
     pub target: Option<SelectorEntry>,
     /// `allowNameChange` and `allowKindChange`.
     pub options: BTreeMap<String, bool>,
-    /// What errors call it, where it does not stand in a kustomization file.
+    /// Its name in errors, where it is not in a kustomization file.
     #[serde(skip)]
     pub label: String,
 }
@@ -136,7 +136,7 @@ pub struct SelectorEntry {
 }
 
 impl std::fmt::Display for SelectorEntry {
-    /// What is said of the object: `kind=ConfigMap, name=a`.
+    /// The description of the object: `kind=ConfigMap, name=a`.
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { group, version, kind, name, namespace, label_selector, annotation_selector } = self;
         let parts = [
@@ -178,7 +178,7 @@ pub struct ImageEntry {
     pub tag_suffix: String,
     /// The new digest.
     pub digest: String,
-    /// What errors call it, where it does not stand in a kustomization file.
+    /// Its name in errors, where it is not in a kustomization file.
     #[serde(skip)]
     pub label: String,
 }
@@ -247,7 +247,7 @@ pub(crate) fn find(reader: &Reader<'_>, directory: &RelPath) -> Result<RelPath, 
     }
 }
 
-/// What a kustomization file that says nothing leads to.
+/// The error for an empty kustomization file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Blank {
     /// An error, as in kustomize.

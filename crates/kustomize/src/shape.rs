@@ -14,7 +14,7 @@ pub(crate) enum Shape {
     Integer,
     /// Texts under the user's own keys.
     Texts,
-    /// Whatever it says: nobody looks at it.
+    /// Any value: it is not read.
     Any,
     List(&'static Shape),
     Record(Fields),
@@ -98,7 +98,7 @@ fn fitted_value(value: Value, shape: &'static Shape, place: &str) -> Result<Valu
 }
 
 impl Shape {
-    /// What a null stands for where something must stand.
+    /// The value of a null where one is required.
     fn nothing(&self) -> Value {
         match self {
             Self::Text => Value::String(String::new()),

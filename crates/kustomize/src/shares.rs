@@ -1,8 +1,8 @@
 //! Scalars that are one and the same in several places of an object.
 //!
 //! Where kustomize adds a label to the metadata, the selector and the template of an object, it puts one value into all
-//! three places, and a later patch of any of them changes them all. Only a JSON patch, which reads the object anew,
-//! parts them.
+//! three places, and a later patch of any of them changes them all. Only a JSON patch, which parses the object again,
+//! separates them.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,12 +17,12 @@ pub(crate) struct Spread {
     pub field: String,
     /// What was written.
     pub value: String,
-    /// The fields that changed with it, which nobody wrote.
+    /// The fields that changed with it indirectly.
     pub others: Vec<String>,
 }
 
-/// Tells all scalars that are one what was written to one of them. The one that was written last, in the order in which
-/// an object is walked through, has its way. Gives what changed that nobody wrote.
+/// Copies the value written to one shared scalar to the others. The last write, in the order in which
+/// an object is walked, wins. Returns the indirect changes.
 pub(crate) fn settle(resource: &mut Resource) -> Vec<Spread> {
     if !resource.has_shares {
         return Vec::new();

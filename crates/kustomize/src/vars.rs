@@ -58,7 +58,7 @@ impl std::fmt::Display for Var {
 }
 
 impl Vars {
-    /// Takes in the vars of a base, whose objects know already what they are for.
+    /// Adds the vars of a base, whose objects have their references already.
     pub(crate) fn merge(&mut self, other: Self) -> Result<(), BuildError> {
         other.by_name.into_iter().try_for_each(|(name, var)| self.insert(name, var))
     }
@@ -71,7 +71,7 @@ impl Vars {
         Ok(())
     }
 
-    /// Takes in the vars of a kustomization, and tells the objects at hand which of them they are for.
+    /// Adds the vars of a kustomization, and records in the current objects which of them refer to them.
     pub(crate) fn add(
         &mut self,
         entries: &[VarEntry],
@@ -241,7 +241,7 @@ fn child<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
     }
 }
 
-/// What Go makes of the value: numbers are written anew, dates are texts.
+/// The value as Go prints it: numbers are formatted again, dates are texts.
 fn typed(value: &Node) -> Node {
     let Node::Plain(plain) = value else {
         return match value {
@@ -262,7 +262,7 @@ fn typed(value: &Node) -> Node {
     }
 }
 
-/// A number whose leading zeros say nothing, as kustomize reads it here.
+/// A number whose leading zeros are ignored, as kustomize reads it here.
 fn decimal(text: &str) -> Text {
     let (sign, digits) = match text.strip_prefix('-') {
         Some(digits) => ("-", digits),
@@ -310,7 +310,7 @@ fn expand(
         return Ok(());
     };
     reader.spend(1, text.len())?;
-    // It is written anew, in no style of its own.
+    // It is rewritten without a style of its own.
     text.is_folded = false;
     if !text.contains('$') {
         return Ok(());
@@ -329,7 +329,7 @@ fn expand(
     Ok(())
 }
 
-/// `$(NAME)` is replaced if the name is known, `$$` is a dollar sign, and everything else stands for itself.
+/// `$(NAME)` is replaced if the name is known, `$$` is a dollar sign, and everything else is literal.
 fn expanded(
     text: &str,
     values: &Values,

@@ -8,18 +8,18 @@ use plumb_filetree::RelPath;
 /// One warning of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// Whether kustomize says it too.
+    /// Whether kustomize reports it too.
     pub kind: WarningKind,
-    /// The file or field that asks for it, the object, the field, and the remedy.
+    /// The file or field that causes it, the object, the field, and the remedy.
     pub text: String,
 }
 
-/// Whether kustomize says it too.
+/// Whether kustomize reports it too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WarningKind {
     /// kustomize prints this as well: old fields, variables that nothing uses. The objects are as expected.
     Notice,
-    /// kustomize says nothing, and the objects may be other than the author expects.
+    /// kustomize reports nothing, and the objects may differ from what the author expects.
     Silent,
 }
 
@@ -29,7 +29,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Warnings of one build: more are counted, not kept.
+/// Warnings of one build, at most: more are only counted.
 const WARNINGS_MAX: usize = 1000;
 /// Bytes of one warning.
 const WARNING_BYTES_MAX: usize = 4096;
@@ -42,14 +42,14 @@ pub(crate) struct Warnings {
     at: RefCell<Origin>,
 }
 
-/// What asks for the transformation that runs now.
+/// The cause of the current transformation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Origin {
     /// The kustomization file, or that of a plugin's configuration.
     pub file: RelPath,
     /// The entry in it, such as `patches[0]`.
     pub entry: String,
-    /// A field outside of all files, which the caller has added. It stands in the place of file and entry.
+    /// A field outside of all files, which the caller has added. It replaces file and entry.
     pub field: String,
 }
 
@@ -65,12 +65,12 @@ impl fmt::Display for Origin {
 }
 
 impl Warnings {
-    /// Sets what asks for the next transformations, and gives what did so far.
+    /// Sets the cause of the next transformations, and returns the previous one.
     pub(crate) fn enter(&self, origin: Origin) -> Origin {
         self.at.replace(origin)
     }
 
-    /// Runs something that an entry of the file asks for, or, if it is not empty, a field outside of all files.
+    /// Runs the action of an entry of the file, or, if it is not empty, of a field outside of all files.
     pub(crate) fn within<T>(&self, entry: &str, field: &str, run: impl FnOnce() -> T) -> T {
         let outer = self.at.borrow().clone();
         let entry =
@@ -81,7 +81,7 @@ impl Warnings {
         done
     }
 
-    /// Adds a warning about what runs now: kustomize says nothing.
+    /// Adds a warning about the current transformation: kustomize reports nothing.
     pub(crate) fn silent(&self, text: impl fmt::Display) {
         let text = format!("{}: {text}", self.at.borrow());
         self.add(Warning { kind: WarningKind::Silent, text });

@@ -11,10 +11,10 @@ use anyhow::{Context as _, Result};
 
 use crate::{Program, certificates};
 
-/// Records who did what, without bodies.
+/// Records users and requests, without bodies.
 const AUDIT_POLICY: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [{"level": "Metadata"}]}"#;
-/// What only makes sense with real machines. Those that need a cloud provider do not start without one; Kubernetes 1.37
-/// does not know their names any more, and ends at a name that it does not know.
+/// Controllers that need real machines. Those that need a cloud provider do not start without one; Kubernetes 1.37
+/// does not have their names any more, and exits at an unknown name.
 const CONTROLLERS: &str = "*,-node-ipam-controller,-node-lifecycle-controller";
 
 /// How much etcd may store.
@@ -25,7 +25,7 @@ pub const TOKENS: &str = "tokens.csv";
 pub const AUDIT_LOG: &str = "audit.log";
 const POLICY: &str = "audit-policy.json";
 
-/// Ports that were free a moment ago. Whoever takes one meanwhile makes the start fail, and it is tried again.
+/// Ports that were free a moment ago. Another process that takes one meanwhile makes the start fail, and it is retried.
 #[derive(Clone, Copy, Debug)]
 pub struct Ports {
     pub client: u16,
@@ -52,7 +52,7 @@ pub fn etcd(program: &Program, folder: &Path, ports: Ports, durable: bool) -> Ve
     command.option("--listen-client-urls", &client).option("--advertise-client-urls", &client);
     command.option("--listen-peer-urls", &peer).option("--initial-advertise-peer-urls", &peer);
     command.option("--initial-cluster", &format!("default={peer}"));
-    // etcd's own default, but said: without it etcd maps 10 GB at once, which fails where address space is limited.
+    // etcd's own default, but explicit: without it etcd maps 10 GB at once, which fails where address space is limited.
     command.option("--quota-backend-bytes", &STORE_BYTES_MAX.to_string());
     if !durable {
         command.0.push("--unsafe-no-fsync".into());

@@ -25,7 +25,7 @@ const MEGABYTE: u64 = 1_000_000;
 /// How long a download waits, and how often it tries.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How long a host may take to answer the first request.
+    /// Timeout of the first response of a host.
     pub probe: Duration,
     /// How long a transfer may carry no byte.
     pub silence: Duration,
@@ -35,7 +35,7 @@ pub struct Limits {
     pub pause: Duration,
     /// How long one file may take, all tries together.
     pub total: Duration,
-    /// How long after one line of progress the next is told.
+    /// Time between two lines of progress.
     pub tell_every: Duration,
 }
 
@@ -52,7 +52,7 @@ impl Default for Limits {
     }
 }
 
-/// A SHA-256 or SHA-512, in lower-case hexadecimal digits. The length tells which.
+/// A SHA-256 or SHA-512, in lower-case hexadecimal digits. The length decides which.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileDigest(String);
 
@@ -103,25 +103,25 @@ fn hashed<Hash: sha2::Digest>(file: &Path) -> io::Result<FileDigest> {
 /// Why a file could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
-    /// The host does not answer, or has no such file. Another way may be taken.
+    /// The host does not respond, or has no such file. Another source may be used.
     #[error("cannot download {url}: {cause}")]
     Unavailable {
-        /// Where it was asked for, without credentials.
+        /// The requested URL, without credentials.
         url: String,
         /// What went wrong.
         cause: String,
     },
-    /// The content is not what was pinned. No other way is taken: somebody has to look at it.
+    /// The content does not match the pinned digest. No other source is used: an operator has to check it.
     #[error(
         "{url} is not the file that is pinned: expected {expected}, got {found}. Nothing of it was kept. Check the \
          mirror or proxy in between"
     )]
     Mismatch {
-        /// Where it came from, without credentials.
+        /// The URL, without credentials.
         url: String,
         /// The pinned digest.
         expected: FileDigest,
-        /// The digest of what came.
+        /// The digest of the received content.
         found: FileDigest,
     },
     /// A fault on this machine.
@@ -129,7 +129,7 @@ pub enum DownloadError {
     Local(anyhow::Error),
 }
 
-/// A client for downloads. It honours `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
+/// A client for downloads. It supports `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
 pub fn client(limits: Limits) -> Result<Client, DownloadError> {
     // Decoded content would not have the digest of the file.
     let builder = Client::builder().no_gzip().no_brotli().no_deflate().no_zstd();
@@ -138,7 +138,7 @@ pub fn client(limits: Limits) -> Result<Client, DownloadError> {
     builder.build().map_err(|error| DownloadError::Local(anyhow::Error::new(error).context("no HTTP client")))
 }
 
-/// Asks for the first byte of a file: whether the host answers in time and has it.
+/// Requests the first byte of a file: whether the host responds in time and has it.
 pub async fn probe(client: &Client, url: &Url, limits: Limits) -> Result<(), DownloadError> {
     let request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity").header(RANGE, "bytes=0-0");
     let answer = match timeout(limits.probe, request.send()).await {
@@ -150,7 +150,7 @@ pub async fn probe(client: &Client, url: &Url, limits: Limits) -> Result<(), Dow
     Err(unavailable(url, answer))
 }
 
-/// Downloads to `part`, goes on where that file ends, and returns when it has the digest. On a mismatch it is removed.
+/// Downloads to `part`, resumes where that file ends, and returns when it has the digest. On a mismatch it is removed.
 pub async fn fetch(
     client: &Client,
     url: &Url,
@@ -168,7 +168,7 @@ pub async fn fetch(
         let resumed = length(part) > 0;
         transfer_with_retries(client, url, part, limits, &tell).await?;
         match held_against(url, part, expected) {
-            // What lay there may have been of another file.
+            // The existing bytes may be of another file.
             Err(DownloadError::Mismatch { .. }) if resumed => {
                 transfer_with_retries(client, url, part, limits, &tell).await?;
                 held_against(url, part, expected)
@@ -176,7 +176,7 @@ pub async fn fetch(
             done => done,
         }
     };
-    // While a server does not answer, and in the pauses, nothing else is told.
+    // While a server does not respond, and in the pauses, no other progress is reported.
     let waiting = async {
         loop {
             tokio::time::sleep(limits.tell_every.saturating_sub(told.get().elapsed())).await;
@@ -221,7 +221,7 @@ async fn transfer_with_retries(
 
 /// How a transfer ended before its end.
 enum Broken {
-    /// It may go on.
+    /// It may be resumed.
     Fault(String),
     /// It will not get better.
     Final(DownloadError),
@@ -247,7 +247,7 @@ async fn transfer(
     let from = match response.status() {
         StatusCode::OK => 0,
         StatusCode::PARTIAL_CONTENT if starts_at(&response) == Some(have) => have,
-        // Nothing is left to send: the digest tells whether it is the file.
+        // Nothing is left to send: the digest shows whether it is the file.
         StatusCode::RANGE_NOT_SATISFIABLE if have > 0 => return Ok(()),
         StatusCode::PARTIAL_CONTENT => {
             fs::remove_file(part).map_err(local)?;
@@ -275,7 +275,7 @@ async fn transfer(
     .await
 }
 
-/// Hands over each piece of a body.
+/// Passes on each piece of a body.
 async fn receive(
     mut response: Response,
     limits: Limits,
@@ -306,7 +306,7 @@ impl Progress {
         Self { name, have: from, total: rest.map(|rest| from + rest), every, told: Instant::now() }
     }
 
-    /// Says how far it is, if that was not said lately.
+    /// Reports the progress, if it was not reported recently.
     fn report(&mut self, tell: &dyn Fn(&str)) {
         if self.told.elapsed() < self.every {
             return;
@@ -327,7 +327,7 @@ fn held_against(url: &Url, part: &Path, expected: &FileDigest) -> Result<(), Dow
     Err(DownloadError::Mismatch { url: shown(url), expected: expected.clone(), found })
 }
 
-/// Where the range of an answer starts: `bytes 100-199/200`.
+/// Where the range of a response starts: `bytes 100-199/200`.
 fn starts_at(response: &Response) -> Option<u64> {
     let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
     range.strip_prefix("bytes ")?.split('-').next()?.parse().ok()
@@ -350,7 +350,7 @@ fn no_write(error: io::Error, file: &Path) -> anyhow::Error {
     anyhow::Error::new(error).context(format!("cannot write {}", file.display()))
 }
 
-/// The innermost cause: the layers above it only say that a request failed.
+/// The innermost cause: the layers above it only add that a request failed.
 fn cause(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut inner: &dyn std::error::Error = &error;

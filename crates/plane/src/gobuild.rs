@@ -1,5 +1,5 @@
 //! Builds the control plane from Go modules: one small program of ours that imports the components' own commands,
-//! with exact versions. It takes minutes once per machine, so it says how far it is.
+//! with exact versions. It takes minutes once per machine, so it reports its progress.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -41,11 +41,11 @@ pub fn build(go: &Path, folder: &Path, binary: &Path, tell: &dyn Fn(&str)) -> Re
         .arg(&output)
         .arg(".");
     run(command, TELL_EVERY, tell)?;
-    // Renamed only when whole: another process sees all of it, or nothing.
+    // Renamed only when complete: another process finds all of it, or nothing.
     fs::rename(&output, binary).with_context(|| format!("cannot rename to {}", binary.display()))
 }
 
-/// Runs the compiler to its end, and says how far it is, also while it prints nothing.
+/// Runs the compiler to its end, and reports its progress, also while it prints nothing.
 fn run(mut command: Command, every: Duration, tell: &dyn Fn(&str)) -> Result<()> {
     let started = Instant::now();
     let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().context("cannot start go")?;
@@ -107,7 +107,7 @@ mod tests {
     fn progress_is_reported_while_the_compiler_prints_nothing() {
         let told = std::cell::Cell::new(0);
         let (mut command, every) = (Command::new("/bin/sh"), Duration::from_millis(1));
-        // It goes on only when something was told meanwhile.
+        // It continues only when something was reported meanwhile.
         let folder = tempfile::tempdir().unwrap();
         let wait = "for i in $(seq 1000); do [ -e told ] && exit 0; sleep 0.01; done; exit 1";
         command.current_dir(folder.path()).args(["-c", wait]);

@@ -1,7 +1,7 @@
 //! A real control plane (etcd, kube-apiserver, kube-controller-manager) on this machine, for tests, the demo and
-//! benchmarks: found, downloaded or built from Go modules once, started on free ports, and gone with the process that started it.
+//! benchmarks: found, downloaded or built from Go modules once, started on free ports, and ended with the process that started it.
 //!
-//! Nothing here knows Plumb's own kinds, and nothing here is ever linked into a controller.
+//! Nothing here depends on Plumb's own kinds, and nothing here is ever linked into a controller.
 
 mod certificates;
 mod components;
@@ -22,13 +22,13 @@ pub use plane::{Plane, PlaneOptions, User};
 pub use programs::{Program, Programs, VERSION, cache_folder};
 pub use reaper::Reaper;
 
-/// How long after one line of progress the next is told.
+/// Time between two lines of progress.
 const TELL_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// The environment variable that hands a running plane to another process: the path of its description.
+/// The environment variable that passes a running plane to another process: the path of its description.
 pub const HANDOVER: &str = "PLUMB_PLANE_STATE";
 
-/// The users that every plane knows beside its admin: one per controller, so that the audit log tells them apart.
+/// The users of every plane in addition to its admin: one per controller, so that the audit log distinguishes them.
 pub const CONTROLLERS: [&str; 3] = ["source-controller", "kustomize-controller", "notification-controller"];
 
 /// The user that everything else acts as.

@@ -16,17 +16,17 @@ use crate::release::ETCD;
 /// What the mirror does with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
-    /// Answers, whole or in the range that was asked for.
+    /// Responds, with the whole file or the requested range.
     Serve,
-    /// Knows no ranges.
+    /// Supports no ranges.
     Whole,
     /// Closes the first transfer of each archive after so many bytes.
     CutFirst(usize),
     /// Sends so many bytes of an archive and then none, but keeps the connection.
     Stall(usize),
-    /// Takes connections and never answers.
+    /// Accepts connections and never responds.
     Silent,
-    /// Answers the probe and then nothing.
+    /// Responds to the probe only.
     SilentAfterProbe,
     /// Has no file.
     Missing,
@@ -39,7 +39,7 @@ struct Offered {
     content: Vec<u8>,
 }
 
-/// What the mirror was asked for: the path, and the range.
+/// A request to the mirror: the path, and the range.
 pub type Asked = (String, Option<String>);
 
 /// The mirror. It serves as long as the test runs.

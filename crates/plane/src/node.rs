@@ -1,7 +1,7 @@
 //! A node without a machine: it binds pods to itself, makes them Running and Ready after a delay, completes those of
-//! Jobs, and lets go of those that are deleted. It stands for scheduler and kubelet, so that Deployments become Available.
+//! Jobs, and finalizes those that are deleted. It replaces scheduler and kubelet, so that Deployments become Available.
 //!
-//! The annotation `fake-node.plumb.dev/hold` on a pod keeps it Pending: what a test needs to see a rollout hang.
+//! The annotation `fake-node.plumb.dev/hold` on a pod keeps it Pending: for tests of a rollout that hangs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +21,7 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-/// The delay that planes use unless they are told another.
+/// The default delay of planes.
 pub const READY_AFTER: Duration = Duration::from_millis(200);
 /// The node's name.
 pub const NAME: &str = "plumb-fake-node";
@@ -34,7 +34,7 @@ const PODS_MAX: &str = "10000";
 /// How often an action on a pod is tried, and how long it waits between.
 const TRIES_MAX: u32 = 5;
 const TRY_AGAIN: Duration = Duration::from_millis(100);
-/// How many acts are remembered. Beyond, all are forgotten: doing one twice is harmless.
+/// Recorded actions, at most. Beyond, all are dropped: doing one twice is harmless.
 const BEGUN_MAX: usize = 100_000;
 
 /// Runs the node until it is dropped.
@@ -45,7 +45,7 @@ pub async fn run(client: Client, ready_after: Duration) {
     }
     let pods = watcher(Api::<Pod>::all(client.clone()), watcher::Config::default());
     let mut pods = pods.default_backoff().applied_objects().boxed();
-    // What was started for a pod, by uid: each action once, however often the watch tells the pod.
+    // What was started for a pod, by uid: each action once, however many events the watch has for the pod.
     let mut begun: BTreeSet<(String, Act)> = BTreeSet::new();
     let mut acts = JoinSet::new();
     let mut address = 1_u16;
@@ -111,7 +111,7 @@ async fn perform(client: Client, pod: Pod, act: Act, ready_after: Duration, addr
         };
         match done {
             Ok(()) => return,
-            // Gone meanwhile, or bound by another: nothing left to do.
+            // Deleted meanwhile, or bound by another: nothing left to do.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return,
             Err(error) => tracing::debug!("the fake node cannot {act:?} {name}: {error}"),
         }

@@ -25,7 +25,7 @@ use crate::{
 
 /// How long a plane may take to be ready.
 const START_MAX: Duration = Duration::from_secs(90);
-/// How often readiness is asked for.
+/// Polling interval of readiness.
 const READY_POLL: Duration = Duration::from_millis(50);
 /// How often a start is tried: another process may take a port that was free a moment ago.
 const TRIES_MAX: u32 = 3;
@@ -38,7 +38,7 @@ const DESCRIPTION: &str = "plane.json";
 /// A user of the plane, known by a token.
 #[derive(Clone, Debug)]
 pub struct User {
-    /// The name, as the audit log and admission see it.
+    /// The name in the audit log and in admission.
     pub name: String,
     /// The groups; `system:masters` may do everything.
     pub groups: Vec<String>,
@@ -47,15 +47,15 @@ pub struct User {
 /// How a plane is to be.
 #[derive(Clone, Debug)]
 pub struct PlaneOptions {
-    /// Users beside the admin and the three controllers.
+    /// Users in addition to the admin and the three controllers.
     pub users: Vec<User>,
-    /// Write an audit log: who did what. Complete when the response arrives.
+    /// Write an audit log of users and requests. Complete when the response arrives.
     pub audit: bool,
     /// Run a fake node, on which pods become Ready after this delay.
     pub node: Option<Duration>,
     /// Let etcd fsync, and keep its data on a disk.
     pub durable: bool,
-    /// Where progress is told, a line each.
+    /// Receives progress, a line each.
     pub tell: fn(&str),
 }
 
@@ -106,7 +106,7 @@ impl Plane {
         }
     }
 
-    /// The plane that the environment hands over, if it does.
+    /// The plane of the environment, if there is one.
     pub fn from_env() -> Result<Option<Self>> {
         let Some(file) = std::env::var_os(HANDOVER).filter(|value| !value.is_empty()) else {
             return Ok(None);
@@ -122,7 +122,7 @@ impl Plane {
         Ok(Self { description, owned: None })
     }
 
-    /// The description of this plane; its path in `PLUMB_PLANE_STATE` hands the plane to another process.
+    /// The description of this plane; its path in `PLUMB_PLANE_STATE` passes the plane to another process.
     pub fn description(&self) -> PathBuf {
         self.description.folder.join(DESCRIPTION)
     }
@@ -152,7 +152,7 @@ impl Plane {
         self.description.kubectl.iter().map(OsString::from).collect()
     }
 
-    /// The audit log, if one was asked for.
+    /// The audit log, if one was requested.
     pub fn audit_log(&self) -> Option<&Path> {
         self.description.audit.as_deref()
     }
@@ -162,7 +162,7 @@ impl Plane {
         self.owned.as_ref().map_or(Duration::ZERO, |owned| owned.ready)
     }
 
-    /// Where the components came from, as a sentence.
+    /// The origin of the components, as a sentence.
     pub fn origin(&self) -> &str {
         self.owned.as_ref().map_or("the control plane is borrowed", |owned| &owned.origin)
     }
@@ -332,7 +332,7 @@ impl Drop for Node {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A node that panicked is told by the tests that miss their pods.
+            // A node that panicked is reported by the tests that miss their pods.
             let _ = thread.join();
         }
     }

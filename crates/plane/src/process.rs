@@ -1,4 +1,4 @@
-//! Child processes that cannot outlive us: each dies when this process does, however it ends.
+//! Child processes that cannot outlive us: each is killed when this process ends, however it ends.
 //!
 //! The kernel sends the parent-death signal when the *thread* that spawned the child ends, so one thread that lives
 //! as long as the process spawns them all: a test harness gives each test a thread of its own.
@@ -22,7 +22,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use rustix::process::Signal;
 
-/// How long a killed process may take to be gone.
+/// How long a killed process may take to end.
 const KILL_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How often an ending process is looked at.
 const KILL_POLL: Duration = Duration::from_millis(5);
@@ -35,7 +35,7 @@ pub struct Start<'a> {
     pub name: &'a str,
     /// The program and its arguments.
     pub argv: Vec<OsString>,
-    /// Environment variables beside ours.
+    /// Environment variables in addition to ours.
     pub environment: Vec<(OsString, OsString)>,
     /// Where stdout and stderr are appended.
     pub log: PathBuf,
@@ -76,7 +76,7 @@ impl Process {
         self.child.try_wait().ok().flatten()
     }
 
-    /// Sends SIGKILL and waits until the process is gone.
+    /// Sends SIGKILL and waits until the process has ended.
     pub fn kill(&mut self) {
         // Both fail only when the process has ended already.
         let _ = self.child.kill();
@@ -137,7 +137,7 @@ fn signal(id: u32, signal: Signal) {
     }
 }
 
-/// Waits until a process that is not our child is gone; false if it stays.
+/// Waits until a process that is not our child has ended; false if it still runs.
 pub fn wait_until_gone(id: u32) -> bool {
     let deadline = Instant::now() + KILL_WAIT_MAX;
     while Path::new(&format!("/proc/{id}")).exists() {
@@ -149,7 +149,7 @@ pub fn wait_until_gone(id: u32) -> bool {
     true
 }
 
-/// The last lines of a log file; says so when it cannot be read.
+/// The last lines of a log file; a note when it cannot be read.
 pub fn last_lines(log: &Path, count: usize) -> String {
     let Ok(file) = File::open(log) else { return format!("({} cannot be read)", log.display()) };
     let mut lines = VecDeque::with_capacity(count + 1);

@@ -1,5 +1,5 @@
 //! Where etcd, kube-apiserver, kube-controller-manager and kubectl come from: folders that the environment names,
-//! PATH, the user's cache, the official release binaries, or a build of the Go module beside this crate.
+//! PATH, the user's cache, the official release binaries, or a build of the Go module next to this crate.
 
 use std::env;
 use std::ffi::OsString;
@@ -125,7 +125,7 @@ impl Choice {
     }
 }
 
-/// What the environment says of the components.
+/// The components in the environment.
 struct Search {
     choice: Choice,
     /// A folder, and the variable that names it.
@@ -233,7 +233,7 @@ impl Search {
         }
         let lock = beside(&folder, "lock");
         let _lock = locked(&lock, tell).map_err(DownloadError::Local)?;
-        // Whoever held the lock before us may have downloaded them.
+        // The previous holder of the lock may have downloaded them.
         if found().is_none() {
             self.release.install(&folder, tell)?;
         }
@@ -248,7 +248,7 @@ impl Search {
         if !is_executable(&binary) {
             fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
             let _lock = locked(&folder.join("lock"), tell)?;
-            // Whoever held the lock before us may have built it.
+            // The previous holder of the lock may have built it.
             if !is_executable(&binary) {
                 let go = self.on_path("go").with_context(|| {
                     format!(
@@ -285,13 +285,13 @@ fn origin(what: &str) -> String {
     format!("the control plane's components are {what} ({CHOICE}=path, download or build chooses)")
 }
 
-/// A file beside a folder, named after it.
+/// A file next to a folder, named after it.
 pub fn beside(folder: &Path, name: &str) -> PathBuf {
     let of = folder.file_name().unwrap_or_default().to_string_lossy();
     folder.with_file_name(format!("{of}-{name}"))
 }
 
-/// Waits until no other process holds the lock, and says so now and then. It is free again when the file is dropped.
+/// Waits until no other process holds the lock, and reports that now and then. It is free again when the file is dropped.
 fn locked(file: &Path, tell: &dyn Fn(&str)) -> Result<File> {
     let parent = file.parent().context("a lock needs a folder")?;
     fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;

@@ -1,7 +1,7 @@
-//! The last one out: a small shell that waits until we are gone, by whatever way, then removes what we left.
+//! Cleanup: a small shell that waits until this process has ended, in any way, then removes its leftovers.
 //!
-//! It reads process ids from a pipe that only we hold. When the pipe ends (we closed it, or died), it kills
-//! those processes and removes the folder. A destructor cannot promise that: statics have none, and SIGKILL runs none.
+//! It reads process ids from a pipe that only we hold. When the pipe ends (we closed it, or were killed), it kills
+//! those processes and removes the folder. A destructor cannot guarantee that: statics have none, and SIGKILL runs none.
 
 use std::{
     io::Write as _,
@@ -46,7 +46,7 @@ impl Reaper {
 impl Drop for Reaper {
     fn drop(&mut self) {
         drop(self.pipe.take());
-        // It ends by itself; an error means that somebody else has ended it.
+        // It ends by itself; an error means that another process has ended it.
         let _ = self.shell.wait();
     }
 }

@@ -1,7 +1,7 @@
-//! The official release binaries: which archives, with which digests, and what of them is kept.
+//! The official release binaries: which archives, with which digests, and which of their files are used.
 //!
 //! Kubernetes publishes the SHA-512 of a release's archives in the changelog, which the source of the *next* release
-//! holds; that source is a Go module, and `go.sum` pins it. So the release here is the one before [`crate::VERSION`].
+//! contains; that source is a Go module, and `go.sum` pins it. So the release here is the one before [`crate::VERSION`].
 //! The digests of etcd are those of the SHA256SUMS file of its release.
 
 use std::collections::BTreeMap;
@@ -55,9 +55,9 @@ const PINS: [(&str, &str); 4] = [
 /// Where the archives come from.
 #[derive(Clone, Debug)]
 pub struct ReleaseSource {
-    /// What stands for `https://dl.k8s.io`.
+    /// Replaces `https://dl.k8s.io`.
     pub kubernetes_url: String,
-    /// What stands for etcd's release downloads.
+    /// Replaces etcd's release downloads.
     pub etcd_url: String,
     /// A file of digests that take precedence over those in this program.
     pub digests: Option<PathBuf>,
@@ -99,8 +99,8 @@ impl ReleaseSource {
         format!("{KUBERNETES}-etcd-{ETCD}-{}", self.platform)
     }
 
-    /// Downloads, verifies and unpacks the programs into `folder`, which is there with all of them or not at all.
-    /// What was downloaded of the archives stays beside it until then, for the next call to go on.
+    /// Downloads, verifies and unpacks the programs into `folder`, which exists with all of them or not at all.
+    /// Downloaded parts of the archives stay next to it until then, so that the next call can resume.
     pub fn install(&self, folder: &Path, tell: &(dyn Fn(&str) + Sync)) -> Result<(), DownloadError> {
         let archives = self.archives()?;
         // In a thread of its own, since the caller may be async.
@@ -210,7 +210,7 @@ async fn download_all(
 }
 
 impl Archive {
-    /// Where it lies when it is whole and verified.
+    /// Its path when it is complete and verified.
     fn file(&self, folder: &Path) -> PathBuf {
         beside(folder, &self.name)
     }

@@ -1,11 +1,11 @@
-//! Why rendering was refused, and what that means for the Kustomization.
+//! Why rendering was rejected, and the consequence for the Kustomization.
 
 use std::fmt;
 
 use plumb_kustomize::{BuildError, Refusal};
 use plumb_status::{Classify, Consequence, Reason};
 
-/// A rendering that was refused.
+/// A rejected rendering.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RenderError {
     /// `spec.path` does not lead to a directory of the artifact.
@@ -27,7 +27,7 @@ pub enum RenderError {
         /// Which limit.
         message: String,
     },
-    /// kustomize refused.
+    /// kustomize rejected it.
     #[error("kustomize build failed: {0}")]
     Build(BuildError),
     /// A built object is none that could be applied.
@@ -98,7 +98,7 @@ impl Classify for RenderError {
         }
     }
 
-    /// The next commit may mend any of these.
+    /// The next commit may fix any of these.
     fn consequence(&self) -> Consequence {
         match self {
             Self::Path { .. }

@@ -1,6 +1,6 @@
 //! Flux's layer over kustomize: what a Kustomization's spec adds to the files in Git.
 //!
-//! Pure, in two phases: [`prepare`] builds and says which objects are encrypted, the caller reads what comes from outside (variables,
+//! Pure, in two phases: [`prepare`] builds and lists the encrypted objects, the caller reads what comes from outside (variables,
 //! keys), and [`Prepared::render`] puts it in.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
@@ -32,7 +32,7 @@ pub struct Options {
     pub unset: Unset,
 }
 
-/// One object that a Kustomization wants in the cluster.
+/// One desired object of a Kustomization.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Built {
     /// The object.
@@ -41,7 +41,7 @@ pub struct Built {
     pub origin: String,
 }
 
-/// The objects that a Kustomization wants in the cluster.
+/// The desired objects of a Kustomization.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rendered {
     /// In the order of the build.
@@ -56,7 +56,7 @@ pub struct Rendered {
     pub substituted: Substituted,
 }
 
-/// What the tree says, before anything from outside is put in.
+/// The build of the tree, before anything from outside is put in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prepared {
     objects: Vec<Built>,
@@ -86,7 +86,7 @@ impl Prepared {
         })
     }
 
-    /// Rejects encrypted Secrets, where nobody can decrypt them.
+    /// Rejects encrypted Secrets, where no key can decrypt them.
     pub fn reject_encrypted(&self) -> Result<(), RenderError> {
         match self.encrypted().next() {
             None => Ok(()),
@@ -123,7 +123,7 @@ impl Prepared {
     }
 }
 
-/// A file that nobody named is refused as one that the scan found.
+/// A file that is not listed is rejected as one that the scan found.
 fn refused(error: BuildError, directory: &RelPath, generated: Option<&[String]>) -> RenderError {
     let is_scanned = error.file().is_some_and(|file| {
         let mut scanned = generated.into_iter().flatten();

@@ -32,8 +32,8 @@ fn clamped(path: &str) -> String {
     parts.join("/")
 }
 
-/// A directory that is there under nearly this name: with slashes for backslashes, without white space at its ends, in
-/// another case; else those that stand where the path goes wrong.
+/// An existing directory with nearly this name: with slashes for backslashes, without white space at its ends, in
+/// another case; else the entries where the path stops to exist.
 fn meant(tree: &dyn FileTree, path: &str) -> String {
     let path = clamped(&path.trim().replace('\\', "/"));
     let mut at = RelPath::root();

@@ -66,7 +66,7 @@ pub enum Unset {
 }
 
 impl RenderSpec {
-    /// Takes what rendering needs from a spec. What it does not honour is the caller's to refuse.
+    /// Takes what rendering needs from a spec. The caller rejects unsupported fields.
     pub fn from_spec(spec: &KustomizationSpec) -> Self {
         let post_build = spec.post_build.as_ref();
         let when = match post_build.map(|post_build| post_build.substitute_strategy) {

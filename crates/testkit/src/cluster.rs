@@ -19,11 +19,11 @@ pub const MANAGER: &str = "plumb-testkit";
 /// How long a definition may take to be served.
 const ESTABLISHED_MAX: Duration = Duration::from_secs(30);
 
-/// The plane of this test process: the one that `cargo xtask test` hands over, else one of its own.
-/// It dies with the process.
+/// The plane of this test process: the one that `cargo xtask test` passes on, else one of its own.
+/// It ends with the process.
 ///
 /// # Panics
-/// If there is no plane: no test can go on without it.
+/// If there is no plane: no test can continue without it.
 pub fn plane() -> &'static Plane {
     static PLANE: OnceLock<Plane> = OnceLock::new();
     PLANE.get_or_init(|| {
@@ -43,7 +43,7 @@ pub async fn namespace(client: &Client, prefix: &str) -> Result<String> {
     Ok(name)
 }
 
-/// Installs our definitions and waits until they are served. Twice is harmless.
+/// Installs our definitions and waits until they are served. Calling it twice is harmless.
 pub async fn install_crds(client: &Client) -> Result<()> {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     let mut names = Vec::new();

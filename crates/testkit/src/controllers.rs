@@ -64,7 +64,7 @@ struct Ports {
 }
 
 impl Controllers {
-    /// Starts all three and waits until each says that it is ready. Blocks a thread.
+    /// Starts all three and waits until each is ready. Blocks a thread.
     pub fn start(plane: &Plane, binaries: &Path) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("plumb-controllers-").tempdir()?.keep();
         let reaper = Reaper::of(&folder)?;
@@ -96,7 +96,7 @@ impl Controllers {
         Ok(all)
     }
 
-    /// Where the binaries lie: what the environment says, else beside the running test.
+    /// The folder of the binaries: from the environment, else next to the running test.
     pub fn binaries() -> Result<PathBuf> {
         if let Some(folder) = env::var_os(BINARIES) {
             return Ok(folder.into());
@@ -146,7 +146,7 @@ impl Controllers {
         Ok(wire::get(local(self.ports.metrics[at]), "/metrics")?.body)
     }
 
-    /// The log of one, over all its lives.
+    /// The log of one, over all its restarts.
     pub fn log(&self, name: &str) -> String {
         fs::read_to_string(self.log_file(name)).unwrap_or_default()
     }

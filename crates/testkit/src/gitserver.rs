@@ -29,7 +29,7 @@ use crate::{
 /// The largest pack that a test may push.
 const BODY_MAX: usize = 256 << 20;
 
-/// Who may read and push.
+/// Access control.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     /// The user.
@@ -41,9 +41,9 @@ pub struct Credentials {
 /// How the server is to be.
 #[derive(Clone, Debug, Default)]
 pub struct GitServerOptions {
-    /// Speak TLS, with a certificate of a CA of its own.
+    /// Use TLS, with a certificate of a CA of its own.
     pub tls: bool,
-    /// Ask for these credentials; without, everybody may read and push.
+    /// Require these credentials; without, every client may read and push.
     pub credentials: Option<Credentials>,
 }
 
@@ -69,9 +69,9 @@ pub enum Fault {
     /// Nothing.
     #[default]
     None,
-    /// Every answer is this status code.
+    /// Every response has this status code.
     Answer(u16),
-    /// Every answer comes this much later.
+    /// Every response is delayed by this.
     Delay(Duration),
 }
 
@@ -101,7 +101,7 @@ impl GitServer {
         format!("{scheme}://{}/{name}.git", self.server.address())
     }
 
-    /// The CA of the server's certificate, if it speaks TLS.
+    /// The CA of the server's certificate, if it uses TLS.
     pub fn ca(&self) -> Option<&str> {
         self.identity.as_ref().map(|identity| identity.ca.as_str())
     }
@@ -174,7 +174,7 @@ fn refusal(code: StatusCode) -> Response<Body> {
     response
 }
 
-/// Runs `git http-backend` for one request, as CGI asks for it.
+/// Runs `git http-backend` for one request, as CGI specifies.
 async fn backend(
     root: &Path,
     method: &Method,
@@ -198,7 +198,7 @@ async fn backend(
     let mut child = command.spawn().context("cannot start git http-backend")?;
     let mut stdin = child.stdin.take().context("git http-backend has no stdin")?;
     let input = async {
-        // It may answer an error before it has read everything.
+        // It may respond with an error before it has read everything.
         let _ = stdin.write_all(body).await;
         drop(stdin);
     };
@@ -206,7 +206,7 @@ async fn backend(
     parse(&output.context("git http-backend cannot be read")?.stdout)
 }
 
-/// A CGI answer: header lines, an empty line, the body. `Status:` is the status.
+/// A CGI response: header lines, an empty line, the body. `Status:` is the status.
 fn parse(output: &[u8]) -> Result<Response<Body>> {
     let end = output.windows(4).position(|window| window == b"\r\n\r\n");
     let Some(end) = end else { bail!("git http-backend answered nothing") };

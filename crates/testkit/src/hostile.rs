@@ -1,6 +1,6 @@
-//! A peer that misbehaves below HTTP: silence, trickle, endless answers, sizes that are not true, truncation. It stands for a Git
-//! server, an artifact server or a receiver of webhooks; what it answers before it misbehaves is the test's. Each connection
-//! has a thread of its own, which ends when the peer hangs up or the server is dropped.
+//! A peer that misbehaves below HTTP: silence, trickle, endless responses, wrong sizes, truncation. It replaces a Git
+//! server, an artifact server or a receiver of webhooks; the test sets its responses before it misbehaves. Each connection
+//! has a thread of its own, which ends when the peer disconnects or the server is dropped.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -23,49 +23,49 @@ const REQUEST_BYTES_MAX: u64 = 1 << 20;
 /// What the peer does with a request.
 #[derive(Clone, Debug)]
 pub enum Hostility {
-    /// Accepts the connection and never answers.
+    /// Accepts the connection and never responds.
     Silence,
-    /// Answers the head, then one byte after each pause, without end: a space, or the bytes of `body` over and over.
+    /// Sends the head, then one byte after each pause, without end: a space, or the bytes of `body` over and over.
     Trickle {
-        /// The content type of the answer.
+        /// The content type of the response.
         content_type: &'static str,
         /// The bytes to begin with, at once.
         body: Vec<u8>,
         /// The pause before each further byte.
         pause: Duration,
     },
-    /// Answers the head and `first`, then `again` over and over as fast as it is read.
+    /// Sends the head and `first`, then `again` repeatedly as fast as it is read.
     Endless {
-        /// The content type of the answer.
+        /// The content type of the response.
         content_type: &'static str,
         /// The bytes to begin with.
         first: Vec<u8>,
         /// The bytes that follow without end.
         again: Vec<u8>,
     },
-    /// Says that the body has `claimed` bytes, sends `body` and keeps the connection open.
+    /// Announces a body of `claimed` bytes, sends `body` and keeps the connection open.
     LyingLength {
-        /// The content type of the answer.
+        /// The content type of the response.
         content_type: &'static str,
-        /// What the head says.
+        /// The size in the head.
         claimed: u64,
         /// What is sent.
         body: Vec<u8>,
     },
     /// Sends `body` in chunked encoding and hangs up without the last chunk.
     Truncation {
-        /// The content type of the answer.
+        /// The content type of the response.
         content_type: &'static str,
         /// What is sent.
         body: Vec<u8>,
     },
-    /// Answers properly.
+    /// Responds properly.
     Whole {
         /// The status code.
         status: u16,
-        /// Header lines beside those of length and type, each without its end.
+        /// Header lines in addition to those of length and type, each without its end.
         headers: Vec<String>,
-        /// The content type of the answer.
+        /// The content type of the response.
         content_type: &'static str,
         /// The body.
         body: Vec<u8>,
@@ -158,7 +158,7 @@ impl HostileServer {
 impl Drop for HostileServer {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::Relaxed);
-        // Wakes the thread that accepts; if that fails it has ended already.
+        // Unblocks the thread that accepts; if that fails it has ended already.
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -229,7 +229,7 @@ impl Shared {
         }
     }
 
-    /// Reads without an answer until the client hangs up.
+    /// Reads without a response until the client disconnects.
     fn wait_for_end(&self, stream: &TcpStream) -> io::Result<()> {
         io::copy(&mut Patient { stream, shared: self }, &mut io::sink())?;
         Err(io::ErrorKind::ConnectionAborted.into())
@@ -326,7 +326,7 @@ pub fn packet(content: &str) -> Vec<u8> {
     format!("{:04x}{content}", content.len() + 4).into_bytes()
 }
 
-/// The answer of a Git server of protocol version 2 to a handshake (`info/refs`): what it is able to do.
+/// The response of a Git server of protocol version 2 to a handshake (`info/refs`): its capabilities.
 pub fn git_handshake() -> Hostility {
     let lines = [
         "version 2\n",
@@ -343,10 +343,10 @@ pub fn git_handshake() -> Hostility {
     Hostility::Whole { status: 200, headers: Vec::new(), content_type, body }
 }
 
-/// The content type of a Git server's answers to a command.
+/// The content type of a Git server's responses to a command.
 pub const GIT_RESULT: &str = "application/x-git-upload-pack-result";
 
-/// A Git server that shakes hands properly and then treats each command with this hostility.
+/// A Git server that completes the handshake and then treats each command with this hostility.
 pub fn git_server(after_handshake: Hostility) -> Result<HostileServer> {
     HostileServer::scripted(
         move |line, _| {
@@ -372,7 +372,7 @@ mod tests {
         stream
     }
 
-    /// The answer as far as this text, which must come.
+    /// The response up to this text, which must arrive.
     fn answered(server: &HostileServer, text: &str) -> String {
         let (mut stream, mut answer, mut byte) = (asked(server), Vec::new(), [0; 1]);
         while !answer.ends_with(text.as_bytes()) {

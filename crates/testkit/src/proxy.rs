@@ -1,8 +1,8 @@
-//! A proxy between one controller and the API server. It breaks what the test tells it to break, and records every
+//! A proxy between one controller and the API server. It injects the faults that the test configures, and records every
 //! request: the record is the audit log of this controller alone.
 //!
-//! The controller speaks plain HTTP/1.1 to it through a kubeconfig of its own; the proxy adds the credentials and
-//! speaks TLS to the API server. Watches pass line by line.
+//! The controller uses plain HTTP/1.1 to it through a kubeconfig of its own; the proxy adds the credentials and
+//! uses TLS to the API server. Watches are forwarded line by line.
 
 mod events;
 mod forward;
@@ -44,7 +44,7 @@ pub const RECORDS_MAX: usize = 200_000;
 pub struct Upstream {
     /// The URL of the API server, without a slash at the end.
     pub server: String,
-    /// The certificate of its CA (PEM), if it speaks TLS.
+    /// The certificate of its CA (PEM), if it uses TLS.
     pub ca: Option<Vec<u8>>,
     /// The bearer token of the user, if it has one.
     pub token: Option<String>,
@@ -90,7 +90,7 @@ struct Shared {
 struct State {
     rules: Vec<Armed>,
     records: Vec<Record>,
-    /// How many records were forgotten before the first one that is kept.
+    /// How many records were dropped before the first one that is stored.
     forgotten: usize,
     requests: u64,
     trap: Option<Trap>,
@@ -175,7 +175,7 @@ impl Proxy {
         self.shared.state().rules.get(id.0).map_or(0, |armed| armed.hit)
     }
 
-    /// Ends all faults. A request that hangs stays so until its client gives up: that is what a dead peer looks like.
+    /// Ends all faults. A request that hangs stays so until its client times out, as with a dead peer.
     pub fn heal(&self) {
         for armed in &mut self.shared.state().rules {
             armed.rule = armed.rule.clone().times(0);
@@ -189,13 +189,13 @@ impl Proxy {
     }
 
     /// Runs `action` at the n-th write from now on, counted from 1: when it has arrived and is not forwarded yet, or
-    /// when it was answered and the controller does not know yet. Until then, writes are forwarded one at a time.
+    /// when it has a response that the controller has not received yet. Until then, writes are forwarded one at a time.
     /// Every request after it passes.
     pub fn at_write(&self, number: u32, moment: Moment, action: impl FnOnce() + Send + 'static) {
         self.set_trap(Trap::new(number, moment, false, Box::new(action)));
     }
 
-    /// Sends SIGKILL to a process at its n-th write from now on, see [`Proxy::at_write`]. Nothing that comes later is
+    /// Sends SIGKILL to a process at its n-th write from now on, see [`Proxy::at_write`]. Later requests are not
     /// forwarded until [`Proxy::open`].
     pub fn kill_at_write(&self, number: u32, moment: Moment, process: u32) {
         let kill = move || plumb_plane::process::kill(process);
@@ -207,7 +207,7 @@ impl Proxy {
         self.shared.state().sprung
     }
 
-    /// Forgets a trap that is set, and forwards again.
+    /// Drops a trap that is set, and forwards again.
     pub fn open(&self) {
         let mut state = self.shared.state();
         (state.trap, state.closed) = (None, false);
@@ -228,7 +228,7 @@ impl Proxy {
         self.shared.state().requests
     }
 
-    /// Forgets the records so far.
+    /// Drops the records so far.
     pub fn forget(&self) {
         let mut state = self.shared.state();
         state.forgotten += state.records.len();
@@ -250,7 +250,7 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A proxy that panicked shows itself as missing answers.
+            // A proxy that panicked shows itself as missing responses.
             let _ = thread.join();
         }
     }

@@ -1,4 +1,4 @@
-//! A repository on the Git server and a working tree beside it, both driven by the stock `git` command.
+//! A repository on the Git server and a working tree next to it, both driven by the stock `git` command.
 
 use std::{
     fs,
@@ -81,7 +81,7 @@ impl Repository {
         Ok(self.git(&["rev-parse", "HEAD"])?.trim().to_owned())
     }
 
-    /// The revision as sources tell it: `main@sha1:<id>`.
+    /// The revision as sources report it: `main@sha1:<id>`.
     pub fn revision(&self) -> Result<String> {
         Ok(format!("{BRANCH}@sha1:{}", self.head()?))
     }

@@ -1,5 +1,5 @@
-//! A mock API server for scenario tests (T1): it records every call of a `kube::Client` and answers by script.
-//! It holds no semantics of Kubernetes (no defaults, no ownership, no watch cache): what needs those is a test of a plane.
+//! A mock API server for scenario tests (T1): it records every call of a `kube::Client` and sends scripted responses.
+//! It has no semantics of Kubernetes (no defaults, no ownership, no watch cache): tests that need those use a plane.
 
 mod answer;
 pub(crate) mod pattern;
@@ -27,14 +27,14 @@ const BODY_MAX: usize = 64 << 20;
 /// The script and the record of one mock API server. Clones share both.
 ///
 /// ```
-/// use plumb_testkit::scenario::{Answer, Scenario};
+/// use plumb_testkit::scenario::{Response, Scenario};
 /// use serde_json::json;
 ///
 /// let api = Scenario::new();
-/// api.on("GET", "/api/v1/namespaces/apps/configmaps/settings", Answer::ok(json!({
+/// api.on("GET", "/api/v1/namespaces/apps/configmaps/settings", Response::ok(json!({
 ///     "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings", "namespace": "apps"},
 /// })));
-/// api.once("PATCH", "/api/v1/namespaces/apps/configmaps/*", Answer::conflict("modified"));
+/// api.once("PATCH", "/api/v1/namespaces/apps/configmaps/*", Response::conflict("modified"));
 /// // let client = api.client();   // inside a tokio runtime
 /// assert!(api.calls().is_empty());
 /// ```
@@ -92,25 +92,25 @@ impl Call {
 }
 
 impl Scenario {
-    /// An API server that knows nothing yet: whatever is not scripted is answered with 501 and noted.
+    /// An API server without a script: requests that are not scripted get a 501 and are noted.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Answers every call that matches, from now on. Of several that match, the newest is taken.
-    /// In `path`, `*` stands for one segment, and at the end for the rest; the query is not looked at.
+    /// Sends this response to every matching call from now on. Of several that match, the newest is used.
+    /// In `path`, `*` matches one segment, and at the end the rest; the query is ignored.
     pub fn on(&self, method: &str, path: &str, answer: Response) -> &Self {
         self.state().standing.push((Pattern::new(method, path), answer));
         self
     }
 
-    /// Answers the first call that matches, once, before any standing answer; several are used up in order.
+    /// Sends this response to the first matching call, once, before any permanent response; several are used up in order.
     pub fn once(&self, method: &str, path: &str, answer: Response) -> &Self {
         self.state().once.push_back((Pattern::new(method, path), answer));
         self
     }
 
-    /// A client that speaks to this API server. Its default namespace is `default`. Needs a tokio runtime.
+    /// A client of this API server. Its default namespace is `default`. Needs a tokio runtime.
     pub fn client(&self) -> kube::Client {
         let scenario = self.clone();
         let service = service_fn(move |request: Request<kube::client::Body>| {
@@ -142,12 +142,12 @@ impl Scenario {
         self.state().unscripted.clone()
     }
 
-    /// Forgets the calls so far, and keeps the script.
+    /// Drops the recorded calls, and keeps the script.
     pub fn forget_calls(&self) {
         self.state().calls.clear();
     }
 
-    /// Serves the script over TCP, on a free port of 127.0.0.1, until the answer is dropped.
+    /// Serves the script over TCP, on a free port of 127.0.0.1, until the returned value is dropped.
     pub fn listen(&self) -> anyhow::Result<Listening> {
         let scenario = self.clone();
         let router = axum::Router::new().fallback(move |request: Request<Body>| {

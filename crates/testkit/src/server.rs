@@ -66,7 +66,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A server that panicked is told by the test that misses its answer.
+            // A server that panicked is reported by the test that misses its response.
             let _ = thread.join();
         }
     }

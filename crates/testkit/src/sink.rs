@@ -1,4 +1,4 @@
-//! Where alerts and events arrive: a server that keeps every request, and answers as it is told.
+//! A receiver of alerts and events: a server that records every request, and sends the configured response.
 
 use std::{
     net::SocketAddr,
@@ -25,7 +25,7 @@ pub struct Received {
     pub path: String,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body, as it came.
+    /// The body, unchanged.
     pub raw: Vec<u8>,
     /// The body as JSON; null if it is none.
     pub body: Value,
@@ -38,7 +38,7 @@ impl Received {
     }
 }
 
-/// How the sink answers.
+/// The response of the sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
     /// With this status code.
@@ -59,7 +59,7 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Starts on a free port and answers 200.
+    /// Starts on a free port and responds with 200.
     pub fn start() -> Result<Self> {
         let shared = Arc::new(Mutex::new(Shared { received: Vec::new(), behaviour: Behaviour::Answer(200) }));
         let router = Router::new().fallback(receive).with_state(shared.clone());
@@ -76,7 +76,7 @@ impl Sink {
         self.server.address()
     }
 
-    /// From now on, answers like this.
+    /// From now on, sends this response.
     pub fn behave(&self, behaviour: Behaviour) {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner).behaviour = behaviour;
     }

@@ -1,14 +1,14 @@
-//! Tests that cannot run here (data that is not part of the repository) say so, and are counted.
+//! Tests that cannot run here (data that is not part of the repository) print so, and are counted.
 
 use std::{fs::File, io::Write as _};
 
 /// The environment variable with the file that skips are counted in; `cargo xtask test` sets it.
 pub const SKIPS: &str = "PLUMB_SKIPS";
 
-/// Says that the running test proves nothing, and why. The test returns after it.
+/// Prints that the running test shows nothing, and why. The test returns after it.
 ///
 /// # Panics
-/// If the file that counts skips cannot be written: a skip that nobody sees is a lie.
+/// If the file that counts skips cannot be written: a skip must not go unnoticed.
 #[expect(clippy::print_stdout, reason = "the line belongs to the test's output, which the harness captures")]
 pub fn skip(reason: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();

@@ -1,4 +1,4 @@
-//! The least of an HTTP client: one request over plain TCP, one answer. For probes and webhooks of tests.
+//! A minimal HTTP client: one request over plain TCP, one response. For probes and webhooks of tests.
 
 use std::{
     io::{Read as _, Write as _},
@@ -10,10 +10,10 @@ use anyhow::{Context as _, Result};
 
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// How many bytes of an answer are read.
+/// Bytes of a response that are read, at most.
 const ANSWER_MAX: u64 = 16 << 20;
 
-/// An answer: its status and its body.
+/// A response: its status and its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MockResponse {
     /// The status code.
@@ -22,7 +22,7 @@ pub struct MockResponse {
     pub body: String,
 }
 
-/// Asks for a path.
+/// Requests a path.
 pub fn get(address: SocketAddr, path: &str) -> Result<MockResponse> {
     request(address, "GET", path, &[], b"")
 }
@@ -51,7 +51,7 @@ pub fn request(
     }
     head.push_str("Connection: close\r\n\r\n");
     stream.write_all(head.as_bytes())?;
-    // A server that refuses a body may close before it has read all of it; its answer counts.
+    // A server that rejects a body may close before it has read all of it; its response counts.
     let sent = stream.write_all(body);
     let mut answer = Vec::new();
     let read = stream.take(ANSWER_MAX).read_to_end(&mut answer);

@@ -1,8 +1,8 @@
 //! HTTP between the controllers and other programs, bounded in both directions. For requests: which addresses connections may go
 //! to, which servers are trusted, a client with proxy, timeouts and redirects, credentials that stay with their origin, a bounded
-//! body, one cause for each connection that fails, and slots shared fairly. For responses: the bounded server. What is sent and
-//! body, one cause for each connection that fails, and fairly shared slots. For responses: the bounded server. The content and meaning
-//! of messages are up to the caller.
+//! body, one cause for each connection that fails, and fairly shared slots. For responses: the bounded server. The content and
+//! meaning of messages are up to the caller.
+
 pub mod address;
 mod body;
 mod client;

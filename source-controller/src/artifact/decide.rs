@@ -15,14 +15,14 @@ pub enum Stored {
         /// The revision that it was built from.
         revision: String,
     },
-    /// It was announced, but is gone or was damaged.
+    /// It was advertised, but is missing or was damaged.
     Lost(Loss),
 }
 
-/// What became of an artifact that is lost.
+/// How an artifact was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
-    /// The file is gone.
+    /// The file is missing.
     Disappeared,
     /// The file did not match its digest, and was removed.
     Damaged,
@@ -31,7 +31,7 @@ pub enum Loss {
 }
 
 impl Loss {
-    /// What an integrity check that did not find the artifact intact says.
+    /// The text for a failed integrity check.
     pub fn of(integrity: Integrity) -> Option<Self> {
         match integrity {
             Integrity::Intact => None,
@@ -63,7 +63,7 @@ pub enum BuildReason {
 }
 
 impl BuildReason {
-    /// How the Reconciling condition says it.
+    /// The text for the Reconciling condition.
     pub fn progress(&self) -> String {
         match self {
             Self::NewRevision(revision) => format!("building artifact: new upstream revision '{revision}'"),

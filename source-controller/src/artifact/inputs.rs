@@ -1,5 +1,5 @@
-//! What an artifact is made with beside its revision: fields of the spec, revisions of other artifacts. The status notes them
-//! (`observedIgnore`, `observedInclude`, …); when one differs, the artifact is built anew. Pure.
+//! The inputs of an artifact other than its revision: fields of the spec, revisions of other artifacts. The status records them
+//! (`observedIgnore`, `observedInclude`, …); when one differs, the artifact is rebuilt. Pure.
 
 use plumb_filetree::digest::sha256_hex;
 use serde::Serialize;
@@ -28,7 +28,7 @@ impl Input {
     }
 }
 
-/// All inputs of an artifact beside its revision. A field of the status that is not among them is not looked at.
+/// All inputs of an artifact other than its revision. Other fields of the status are ignored.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Inputs(pub Vec<Input>);
 

@@ -1,4 +1,4 @@
-//! A source as the runtime sees it. Every method is one line: what an attempt does is in `reconcile` and in the kind.
+//! A source as the runtime uses it. Every method is one line: what an attempt does is in `reconcile` and in the kind.
 
 use std::{sync::MutexGuard, time::Duration};
 
@@ -14,7 +14,7 @@ use super::{
     storage::Storage,
 };
 
-/// What an attempt may take beside its two operations on the source: Secrets, the storage.
+/// What an attempt may use in addition to its two operations on the source: Secrets, the storage.
 const STORAGE_ALLOWANCE: Duration = Duration::from_mins(1);
 
 /// A kind of source with the storage of its artifacts.

@@ -1,4 +1,4 @@
-//! What an attempt has made true so far, and what status and events say of it: the artifact, conditions, events. It outlives an
+//! What an attempt has done so far, with its status and events: the artifact, conditions, events. It outlives an
 //! attempt that fails. Nothing is read or written here.
 
 use std::collections::BTreeMap;
@@ -52,7 +52,7 @@ struct Current {
     recovered: Detail,
 }
 
-/// What a new artifact changes beside the artifact itself.
+/// Changes with a new artifact, other than the artifact itself.
 #[derive(Clone, Debug)]
 struct Built {
     announcement: Detail,
@@ -75,7 +75,7 @@ impl Current {
 }
 
 impl<C: ArtifactCondition> ArtifactLedger<C> {
-    /// What the status says, with the artifact's URL as it is today.
+    /// The artifact of the status, with its current URL.
     pub fn of<O: SourceObject<Condition = C>>(object: &O, storage: &Storage) -> Self {
         let artifact = object.artifact().cloned().map(|artifact| storage.announced(artifact));
         Self {
@@ -151,7 +151,7 @@ impl<C: ArtifactCondition> ArtifactLedger<C> {
         self.is_resolved = true;
     }
 
-    /// What a collection of expired artifacts, or of all, came to.
+    /// The result of a collection of expired artifacts, or of all.
     pub(super) fn note_collected(&mut self, collected: Collected, message: &str) {
         if collected != Collected::default() {
             self.events.push(EventDraft::trace(Reason::GarbageCollectionSucceeded, message));
@@ -168,7 +168,7 @@ impl<C: ArtifactCondition> ArtifactLedger<C> {
         self.current.as_ref().map(|current| current.artifact.path.clone())
     }
 
-    /// What Ready and ArtifactInStorage say.
+    /// The text of Ready and ArtifactInStorage.
     pub(super) fn stored_detail(&self) -> Option<Detail> {
         self.current.as_ref().map(|current| current.detail.clone())
     }

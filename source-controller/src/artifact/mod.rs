@@ -1,4 +1,4 @@
-//! The life of an artifact, whatever the kind of its source: looked at, resolved, fetched, stored, announced, collected, removed.
+//! The life of an artifact, for every kind of source: checked, resolved, fetched, stored, advertised, collected, removed.
 //! A kind supplies three steps and nothing else ([`Source`]): `validate` its spec, `resolve` which revision is there now, `fetch`
 //! its content. Ledger, conditions, events, retention, storage errors, restarts and teardown are here, once. Git, registries and
 //! buckets never enter.

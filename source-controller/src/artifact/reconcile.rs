@@ -31,7 +31,7 @@ const DEPENDENCY_WAIT: Duration = Duration::from_secs(30);
 pub trait Lender<L>: Sync {
     /// The ledger, until the guard is dropped.
     fn lend(&self) -> MutexGuard<'_, L>;
-    /// Gives the worker back before a slow peer is waited for; the attempt goes on. From here on the kind bounds how many
+    /// Releases the worker before it waits for a slow peer; the attempt continues. From here on the kind bounds how many
     /// attempts run, each namespace by its share.
     fn park(&self);
 }
@@ -105,7 +105,7 @@ async fn attempt<S: Source>(
     };
     let stored = storage.check(object).await.map_err(SourceError::Storage)?;
     ledger.lend().note_stored(&stored);
-    // A server may be silent for the whole timeout: that must not hold a worker.
+    // A server may be silent for the whole timeout: that must not block a worker.
     ledger.park();
     let resolved = source.resolve(object, &valid).await.map_err(|error| waited::<S>(error, ledger))?;
     let decision = decide(&stored, &resolved.revision, &resolved.inputs, &status_of(object));
@@ -158,7 +158,7 @@ async fn without_artifact<S: Source>(
     Ok(Done::NoArtifact { detail, removed })
 }
 
-/// Files that are left over do no harm, so a failure is reported and not more.
+/// Leftover files are harmless, so a failure is only reported.
 async fn collect<S: Source>(object: &S::Object, storage: &Storage, ledger: &LedgerOf<S>, now: Timestamp) {
     let current = ledger.lend().path();
     let collected = storage.collect(object, current, now).await;
@@ -214,7 +214,7 @@ fn waited<S: Source>(error: S::Error, ledger: &LedgerOf<S>) -> SourceError<S::Er
 
 /// The status, for a comparison of single fields.
 fn status_of<O: Object>(object: &O) -> Value {
-    // An object that came from the API server can be written as JSON.
+    // An object from the API server can be written as JSON.
     let mut object = serde_json::to_value(object).unwrap_or_default();
     object.get_mut("status").map(Value::take).unwrap_or_default()
 }

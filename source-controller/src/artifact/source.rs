@@ -23,7 +23,7 @@ pub trait SourceObject: Object {
     fn artifact(&self) -> Option<&Artifact>;
     /// Timeout of one operation on the source: `resolve` and `fetch` are one each.
     fn timeout(&self) -> Duration;
-    /// What Ready and ArtifactInStorage say of this artifact.
+    /// The text of Ready and ArtifactInStorage for this artifact.
     fn stored_detail(&self, artifact: &Artifact) -> Detail;
     /// The event of a recovery that needed no new artifact.
     fn recovered(&self, artifact: &Artifact) -> Detail;
@@ -67,7 +67,7 @@ pub type ConditionOf<S> = <<S as Source>::Object as SourceObject>::Condition;
 pub trait BreaksCondition {
     /// The conditions of the kind.
     type Condition;
-    /// The condition that it breaks; none where only Ready and Stalled say it.
+    /// The condition that it sets to False; none where only Ready and Stalled report it.
     fn condition(&self) -> Option<Self::Condition>;
 }
 
@@ -90,11 +90,11 @@ pub enum Validated<V> {
 pub struct Resolved<R, C> {
     /// As the status has it: `main@sha1:…`, `latest@sha256:…`, `sha256:…`, `6.5.4`.
     pub revision: String,
-    /// What an artifact is made with beside the revision.
+    /// The inputs of an artifact other than the revision.
     pub inputs: Inputs,
-    /// What the kind's own conditions say now.
+    /// The current text of the kind's own conditions.
     pub conditions: Vec<(C, ConditionUpdate)>,
-    /// What `fetch` goes on with.
+    /// The input of `fetch`.
     pub remote: R,
 }
 
@@ -112,7 +112,7 @@ pub struct Fetched<C> {
     pub announcement: Detail,
     /// Further fields of the kind's status; null removes one.
     pub status: Map<String, Value>,
-    /// What the kind's own conditions say now.
+    /// The current text of the kind's own conditions.
     pub conditions: Vec<(C, ConditionUpdate)>,
 }
 

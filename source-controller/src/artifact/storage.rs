@@ -30,7 +30,7 @@ impl Storage {
         Artifact { url: self.advertised.url(&artifact.path), ..artifact }
     }
 
-    /// Compares the artifact of the status with the storage. A stored file that is not what its digest says is removed at once: it
+    /// Compares the artifact of the status with the storage. A stored file that does not match its digest is removed at once: it
     /// must not be served.
     pub(super) async fn check<O: SourceObject>(&self, object: &O) -> Result<Stored, StoreError> {
         let Some(artifact) = object.artifact() else { return Ok(Stored::Never) };

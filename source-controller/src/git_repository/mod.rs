@@ -1,5 +1,5 @@
-//! GitRepository: a commit of a Git repository as an artifact, in three steps: `validate`, `resolve`, `fetch`. What becomes of the
-//! content, and what status and events say of it, is the business of `artifact`.
+//! GitRepository: a commit of a Git repository as an artifact, in three steps: `validate`, `resolve`, `fetch`. The artifact of the
+//! content, and its status and events, are up to `artifact`.
 
 mod error;
 mod fetch;

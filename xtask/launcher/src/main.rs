@@ -1,4 +1,4 @@
-//! `cargo xtask …`: builds the workspace's programs, tells how far it is, and hands over to `xtask`. It has no dependencies:
+//! `cargo xtask …`: builds the workspace's programs, reports the progress, and executes `xtask`. It has no dependencies:
 //! cargo is silent while it compiles this program, so it has to compile in a second or two.
 
 use std::env;
@@ -12,9 +12,9 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// After so long the first line of progress is told, where little is left to build.
+/// Time until the first line of progress, where little is left to build.
 const FIRST_TELLING: Duration = Duration::from_secs(1);
-/// How long after one line of progress the next is told.
+/// Time between two lines of progress.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Becomes `xtask`, which lies beside this program. Returns only if that fails.
+/// Executes `xtask`, which is in the same folder. Returns only if that fails.
 fn hand_over() -> std::io::Error {
     let xtask = match xtask() {
         Ok(xtask) => xtask,
@@ -60,7 +60,7 @@ fn build_on_terminal(root: &Path) -> std::io::Result<bool> {
     Ok(build_command(root).status()?.success())
 }
 
-/// Tells every few seconds what cargo does, how far it is, and since when.
+/// Reports every few seconds the action of cargo, its progress, and the elapsed time.
 fn build_with_progress(root: &Path) -> std::io::Result<bool> {
     let started = Instant::now();
     let mut child = build_command(root).stderr(Stdio::piped()).spawn()?;
@@ -74,7 +74,7 @@ fn build_with_progress(root: &Path) -> std::io::Result<bool> {
         }
     });
     let mut progress = Progress { compiled: 0, crates: crates(root), now: "starting cargo".to_owned() };
-    // Where nothing was built yet, a build of minutes is certain; else it may end before anybody wonders.
+    // Where nothing was built yet, a build of minutes is certain; else it may end soon.
     let first = if xtask().is_ok_and(|xtask| xtask.exists()) { FIRST_TELLING } else { Duration::ZERO };
     let (mut next, mut told) = (started + first, false);
     loop {
@@ -113,7 +113,7 @@ struct Progress {
 }
 
 impl Progress {
-    /// Takes a line of cargo's that tells what it does; false for any other line, which is for people.
+    /// Parses a line of cargo's that reports its action; false for any other line, which is for users.
     fn read(&mut self, line: &str) -> bool {
         let Some((verb, what)) = line.trim_start().split_once(' ') else { return false };
         let tells = ["Compiling", "Downloading", "Downloaded", "Updating", "Locking", "Blocking", "Finished"];

@@ -14,13 +14,13 @@ use super::trees::{Family, write_family, write_mixed};
 use crate::check::workspace_root;
 use crate::test::{cargo, finish, shared_folder, target_folder};
 
-/// Objects, turns of ours, turns of the peer, times that ours is to be faster: all in process.
+/// Objects, runs of ours, runs of the peer, times that ours is to be faster: all in process.
 const LOOPS: [(usize, &str, &str, f64); 3] =
     [(9, "300", "15", 100.0), (99, "100", "10", 100.0), (999, "20", "3", 30.0)];
 const LARGE: usize = 4000;
 const LARGE_MILLISECONDS_MAX: f64 = 100.0;
 const SMALL: usize = 9;
-/// Objects, and turns that together take some tenths of a second.
+/// Objects, and runs that together take some tenths of a second.
 const GROWTH: [(usize, &str); 4] = [(10, "300"), (100, "60"), (1000, "10"), (10_000, "3")];
 /// Of these folders, the one that kustomize builds too: larger ones take it minutes.
 const GROWTH_COMPARED: usize = 100;
@@ -34,7 +34,7 @@ pub struct Arguments {
     json: Option<PathBuf>,
 }
 
-/// The programs; a peer that cannot be had says why.
+/// The programs; for a missing peer, the reason.
 struct Programs {
     plumb: PathBuf,
     kustomize: Result<PathBuf, String>,
@@ -121,7 +121,7 @@ fn in_process(programs: &Programs, folder: &Path, objects: usize, turns: [&str; 
     measured().map_err(|why| (what.clone(), why))
 }
 
-/// The median of a loop, and everything that it says.
+/// The median of a loop, and its whole output.
 fn looped(program: &Path, words: &[&str]) -> Result<(f64, Value), String> {
     let report = report(program, words).map_err(|error| format!("{error:#}"))?;
     let median = report["wall_ms_median"].as_f64().ok_or("the loop says no median")?;

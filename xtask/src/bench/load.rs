@@ -90,7 +90,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if missed.is_empty() { Ok(()) } else { bail!("{}", missed.join("; ")) }
 }
 
-/// Builds the controllers as they are shipped, and says where they lie.
+/// Builds the controllers in release mode, and returns their folder.
 fn release_build() -> Result<PathBuf> {
     let root = workspace_root()?;
     let mut command = cargo(&root);
@@ -129,7 +129,7 @@ fn notified(sink: &Sink) -> u64 {
     all.iter().filter(|one| one.text("/reason") == "DriftCorrected").count() as u64
 }
 
-/// How many events the controllers say that they dropped.
+/// Dropped events according to the controllers' metrics.
 fn dropped(controllers: &Controllers) -> Result<u64> {
     let mut sum = 0;
     for name in NAMES {

@@ -18,9 +18,9 @@ pub struct Run {
     pub output: Vec<u8>,
 }
 
-/// Runs a program that prints more than a pipe holds, once, and watches its memory.
+/// Runs a program that prints more than fits into a pipe, once, and measures its memory.
 ///
-/// The peak is asked for before each piece of output is taken: what is left to print at the last question fits into the pipe.
+/// The peak is read before each piece of output is taken: the output after the last read fits into the pipe.
 pub fn run(program: &Path, words: &[&str]) -> Result<Run> {
     let shown = program.display();
     let started = Instant::now();
@@ -87,7 +87,7 @@ pub fn exponent(points: &[(f64, f64)]) -> f64 {
     up / along
 }
 
-/// `VmHWM` of a process, in KiB; 0 if it has gone.
+/// `VmHWM` of a process, in KiB; 0 if it has ended.
 fn peak(process: u32) -> u32 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -1,4 +1,4 @@
-//! The programs that we measure ourselves beside: built from their own sources into the user's cache, once.
+//! The programs that we compare with: built from their own sources into the user's cache, once.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub fn kustomize() -> Result<PathBuf> {
     Ok(program)
 }
 
-/// The loop that builds as kustomize-controller does; its source lies beside this repository.
+/// The loop that builds as kustomize-controller does; its source is next to this repository.
 pub fn kbuild(shared: &Path) -> Result<PathBuf> {
     let source = shared.join("peers/kbuild");
     if !source.is_dir() {

@@ -32,7 +32,7 @@ pub enum Target {
 /// A row, or why there is none.
 pub type Outcome = Result<Row, (String, String)>;
 
-/// How a row stands to its target.
+/// The result of a row against its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Reached.
@@ -108,7 +108,7 @@ pub fn render(outcomes: &[Outcome]) -> String {
     lines.join("\n")
 }
 
-/// Three digits that say something.
+/// Three significant digits.
 fn rounded(number: f64) -> String {
     let decimals = match number.abs() {
         size if size >= 100.0 => 0,

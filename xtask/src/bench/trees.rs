@@ -1,4 +1,4 @@
-//! Kustomization folders of any size: the mixed ones that are built beside the peer, and those that grow in one respect.
+//! Kustomization folders of any size: mixed ones that the peer builds too, and those that grow in one respect.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Holds the dependency graph that cargo sees against `layers.toml`.
+//! Checks cargo's dependency graph against `layers.toml`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,12 +22,12 @@ struct Layers {
     only_in: Vec<OnlyIn>,
 }
 
-/// Code that stands in these files alone.
+/// Code that is allowed in these files alone.
 #[derive(Deserialize)]
 struct OnlyIn {
     /// The text.
     text: String,
-    /// Where it may stand: files, and folders with all that is in them; from the root. Tests may have it everywhere.
+    /// Where it is allowed: files, and folders with all files in them; from the root. Tests may have it everywhere.
     files: Vec<String>,
     /// What that keeps true.
     reason: String,
@@ -57,7 +57,7 @@ enum Uses {
 }
 
 impl Layers {
-    /// Whether tests may use a crate: every library may stand in a test, a binary never.
+    /// Whether tests may use a crate: every library is allowed in a test, a binary never.
     fn serves_tests(&self, name: &str) -> bool {
         self.rooms.get(name).is_some_and(|room| room.kind != "binary")
     }
@@ -125,7 +125,7 @@ fn unguarded(root: &Path, layers: &Layers) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Lines with a text that may stand in other files only.
+/// Lines with a text that is allowed in other files only.
 fn strays(root: &Path, layers: &Layers) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for file in super::tidy::rust_files(root)? {
@@ -151,7 +151,7 @@ fn is_test(path: &Path) -> bool {
     names.into_iter().any(|name| matches!(name, "tests" | "stories"))
 }
 
-/// Crates that a pure crate must not use, as they stand in code.
+/// Crates that a pure crate must not use, as they are written in code.
 fn impure_names(layers: &Layers) -> Vec<String> {
     let pure = |room: &Room| matches!(room.kind.as_str(), "pure" | "words");
     let impure = layers.rooms.iter().filter(|(_, room)| !pure(room)).map(|(name, _)| format!("plumb_{name}"));

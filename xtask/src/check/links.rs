@@ -1,10 +1,10 @@
-//! The links of the documents that lead to files of the repository. Addresses outside are not asked.
+//! The links of the documents to files of the repository. Outside addresses are not requested.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-/// Every link that leads nowhere, with the file it stands in.
+/// Every broken link, with its file.
 pub fn broken(root: &Path) -> Result<Vec<String>> {
     let mut broken = Vec::new();
     for file in &documents(root)? {

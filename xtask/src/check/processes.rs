@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{Outcome, cargo};
 
-/// What starts a process or loads code, as it stands in a source.
+/// Calls that start a process or load code, as they are written in a source.
 const STARTERS: [&str; 8] = [
     "process::Command",
     "CommandExt",
@@ -113,7 +113,7 @@ fn starters(text: &str) -> impl Iterator<Item = (usize, &'static str)> {
     })
 }
 
-/// Whether the word stands in the code, and not as the end of a longer one.
+/// Whether the word is in the code, and not the end of a longer one.
 fn names(code: &str, word: &str) -> bool {
     code.match_indices(word).any(|(at, _)| !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
 }

@@ -1,4 +1,4 @@
-//! Holds the source files against the house rules that no compiler knows: size, names, module docs, orphans, and the
+//! Checks the source files against the house rules that no compiler checks: size, names, module docs, orphans, and the
 //! links of documents.
 
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use super::Outcome;
 
 const LINES_MAX: usize = 800;
-/// Above this a file is named, so that someone looks for its second room.
+/// A longer file is named, so that it is split.
 const LINES_SOFT: usize = 400;
 /// Exceptions to lints, workspace-wide. The number may only fall.
 const EXPECTATIONS_MAX: usize = 40;
@@ -126,7 +126,7 @@ fn is_orphan(file: &Path) -> bool {
     !declared && !by_cargo
 }
 
-/// Whether a file beside it takes it in under another name.
+/// Whether a file next to it includes it under another name.
 fn is_included_by_path(file: &Path) -> bool {
     let (Some(name), Some(folder)) = (file.file_name().and_then(|name| name.to_str()), file.parent()) else {
         return false;

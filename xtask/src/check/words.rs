@@ -244,7 +244,7 @@ fn raw(text: &str) -> Option<(usize, Option<&str>)> {
     Some((2 + hashes + length + end.len(), Some(&content[..length])))
 }
 
-/// A literal that goes on in the next line, as it is read.
+/// A literal that continues in the next line, as it is read.
 fn joined(literal: &str) -> String {
     let mut parts = literal.split("\\\n");
     let first = parts.next().unwrap_or_default().to_owned();

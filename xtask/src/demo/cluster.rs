@@ -122,7 +122,7 @@ pub fn is_ready(object: &Value) -> bool {
         && object["status"]["observedGeneration"] == object["metadata"]["generation"]
 }
 
-/// What a person would want to know of an object that is not as it should be.
+/// Details for the diagnosis of an object that is not in the expected state.
 pub fn outline(object: &Value) -> String {
     let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
     let told = conditions.into_iter().flatten().map(|condition| {

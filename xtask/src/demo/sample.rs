@@ -1,4 +1,4 @@
-//! The sample repository and the objects that point at it, as files beside this one.
+//! The sample repository and the objects that point at it, as files next to this one.
 
 use anyhow::Result;
 use plumb_testkit::repository::Repository;

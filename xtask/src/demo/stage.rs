@@ -1,4 +1,4 @@
-//! What the demo stands on: a control plane, a Git server with the sample, a sink, the three controllers as processes.
+//! The environment of the demo: a control plane, a Git server with the sample, a sink, the three controllers as processes.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -26,7 +26,7 @@ pub const OFFICE: &str = "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/flux-s
 pub const RECEIVER: &str =
     "/apis/notification.toolkit.fluxcd.io/v1/namespaces/flux-system/receivers/git-host";
 
-/// Everything that runs. Fields are dropped in this order: whoever uses something goes before it.
+/// Everything that runs. Fields are dropped in this order: users of something before it.
 pub struct Stage {
     pub controllers: Controllers,
     pub repository: Repository,
@@ -73,7 +73,7 @@ impl Stage {
         Ok(Self { controllers, repository, sink, cluster, _git: git, plane })
     }
 
-    /// Tells the Receiver of a push, as the Git host would.
+    /// Sends the Receiver a push event, as the Git host would.
     pub fn webhook(&self) -> Result<()> {
         let receiver = self.cluster.read(RECEIVER)?;
         let path = receiver["status"]["webhookPath"].as_str().context("the Receiver has no path yet")?;
@@ -89,7 +89,7 @@ impl Stage {
         Ok(())
     }
 
-    /// What stands, for somebody who looks for a fault.
+    /// The running parts, for the diagnosis of a fault.
     pub fn report(&self) -> String {
         let object = |path: &str| match self.cluster.get(path) {
             Ok(Some(object)) => outline(&object),
@@ -125,7 +125,7 @@ pub fn short(commit: &str) -> &str {
     commit.get(..8).unwrap_or(commit)
 }
 
-/// Where the controllers lie: beside this program, which is built together with them.
+/// The folder of the controllers: that of this program, which is built together with them.
 fn controllers() -> Result<PathBuf> {
     let own = std::env::current_exe().context("this program has no path")?;
     let folder = own.parent().context("this program lies in no folder")?.to_path_buf();

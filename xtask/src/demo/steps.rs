@@ -1,4 +1,4 @@
-//! The six steps. Each does what a person would do, reads from the API server what came of it, and says so.
+//! The six steps. Each does what a user would do, reads the result from the API server, and reports it.
 
 use std::time::{Duration, Instant};
 
@@ -91,13 +91,13 @@ fn arrives(stage: &Stage, what: &str, commit: &str, colour: &str) -> Result<()> 
     Ok(())
 }
 
-/// 3: a scaled Deployment and a deleted ConfigMap are put back, and told.
+/// 3: a scaled Deployment and a deleted ConfigMap are corrected, and reported.
 pub fn heal(stage: &mut Stage) -> Result<()> {
     let settings = stage.cluster.read(SETTINGS)?["metadata"]["uid"].clone();
     let before = stage.cluster.read(WEB)?["metadata"]["generation"].as_i64().unwrap_or_default();
     stage.cluster.kubectl(&["-n", "shop", "scale", "deployment/web", "--replicas=8"], "")?;
     let began = Instant::now();
-    // Scaled and put back: two generations.
+    // Scaled and corrected: two generations.
     let back = |object: &Value| {
         object["spec"]["replicas"] == 3 && object["metadata"]["generation"].as_i64() >= Some(before + 2)
     };
@@ -116,7 +116,7 @@ pub fn heal(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-/// 4: flagged, told, left alone; then put back on request.
+/// 4: flagged, reported, not corrected; then corrected on request.
 pub fn warn(stage: &mut Stage) -> Result<()> {
     stage.cluster.kubectl(&["-n", "office", "scale", "deployment/desk", "--replicas=5"], "")?;
     let began = Instant::now();
@@ -205,7 +205,7 @@ pub fn prune_and_break(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-/// 6: what a person would have been told.
+/// 6: the notifications of a user.
 pub fn alerts(stage: &mut Stage) -> Result<()> {
     let wanted = ["NewArtifact", "ReconciliationSucceeded", "DriftCorrected", "DriftDetected", "BuildFailed"];
     for reason in wanted {

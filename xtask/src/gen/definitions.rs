@@ -1,4 +1,4 @@
-//! The CustomResourceDefinitions as files, one for each kind, and a kustomization of them all. What a definition says
+//! The CustomResourceDefinitions as files, one for each kind, and a kustomization of them all. The content of a definition
 //! is decided in `crates/api`.
 
 use anyhow::{Context as _, Result};

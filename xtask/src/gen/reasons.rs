@@ -1,4 +1,4 @@
-//! `docs/reasons.md`: every reason with its meaning and its remedy. The words stand beside the reasons, in
+//! `docs/reasons.md`: every reason with its meaning and its remedy. The texts are next to the reasons, in
 //! `crates/status`.
 
 use plumb_status::Reason;

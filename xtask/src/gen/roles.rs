@@ -1,5 +1,5 @@
-//! Who may do what: a ServiceAccount and the least ClusterRole for each controller, the Role for leader election, and
-//! the roles for people. A controller that calls something new needs a line here.
+//! RBAC: a ServiceAccount and the least ClusterRole for each controller, the Role for leader election, and
+//! the roles for users. A controller with a new kind of request needs a line here.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use super::{Files, kustomization, yaml};
 const FOLDER: &str = "config/rbac";
 const ORIGIN: &str = "xtask/src/gen/roles.rs";
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
-/// Where the controllers run unless a kustomization says otherwise.
+/// The default namespace of the controllers.
 const NAMESPACE: &str = "flux-system";
 
 const SOURCE: &str = "source-controller";
@@ -86,7 +86,7 @@ fn notification() -> Vec<Rule<'static>> {
         (NOTIFICATION_GROUP, vec!["receivers/status"], STATUS),
         ("", vec!["events"], TELL),
     ];
-    // A webhook asks for a reconciliation by a patch of one annotation, without reading the object; a Receiver of all objects
+    // A webhook requests a reconciliation by a patch of one annotation, without reading the object; a Receiver of all objects
     // with a label lists their metadata.
     let mut groups: BTreeMap<&'static str, Vec<&'static str>> = BTreeMap::new();
     for kind in ObjectKind::ALL {
@@ -113,7 +113,7 @@ fn whole_cluster() -> Vec<Value> {
     vec![binding("plumb-cluster-reconciler", "cluster-admin", KUSTOMIZE)]
 }
 
-/// Secrets of Providers and Receivers are in any namespace. The role stands alone, so that its binding can be replaced by one
+/// Secrets of Providers and Receivers are in any namespace. It is a role of its own, so that its binding can be replaced by one
 /// RoleBinding in each namespace that has them.
 fn secrets_of_notification() -> Vec<Value> {
     let name = "plumb-notification-controller-secrets";
@@ -142,7 +142,7 @@ fn leader_election() -> Vec<Value> {
     ]
 }
 
-/// Whoever may view, edit or administer a namespace may do the same with the toolkit's objects in it.
+/// Users who may view, edit or administer a namespace may do the same with the toolkit's objects in it.
 fn people() -> Vec<Value> {
     // Not their status: it is the controllers' to write.
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();

@@ -17,7 +17,7 @@ pub enum Outcome {
     Passed,
     /// It did not.
     Failed,
-    /// It ran, and said that it can show nothing here.
+    /// It ran, and reported that it can show nothing here.
     Skipped,
 }
 

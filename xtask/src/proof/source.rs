@@ -1,4 +1,4 @@
-//! Which tests stand in the source of each package, without compiling it: a claim or a mutant that names a test that was
+//! The tests in the source of each package, without compiling it: a claim or a mutant that names a test that was
 //! renamed or removed is found in a second.
 
 use std::{collections::BTreeMap, fs, path::Path};
@@ -9,7 +9,7 @@ use crate::test::{WITH_PLANE, cargo, programs};
 
 /// So many lines above a function may hold its other attributes and its docs.
 const ATTRIBUTE_LINES_MAX: usize = 8;
-/// A module of this name may stand in a file of any name (`#[path]`).
+/// A module of this name may be in a file of any name (`#[path]`).
 const ANY_FILE: &str = "tests";
 
 /// The source files of each package of the workspace.
@@ -43,7 +43,7 @@ impl Tests {
         (!found).then(|| format!("{package} has no test {test}"))
     }
 
-    /// Whether a test stands only in a target that needs a control plane.
+    /// Whether a test is only in a target that needs a control plane.
     pub fn needs_plane(&self, package: &str, test: &str) -> bool {
         let Some((_, target)) = WITH_PLANE.iter().find(|(of, _)| *of == package) else { return false };
         let folder = Path::new("tests").join(target);

@@ -50,7 +50,7 @@ pub fn run(root: &Path) -> Result<()> {
         "900",
     ]);
     command.args(["--include-files", &format!("{FOLDER}/*"), "--out", "Json", "--output-dir"]).arg(&folder);
-    // Apart from the usual target folder: other flags of the compiler would make it build everything anew.
+    // Apart from the usual target folder: other flags of the compiler would make it rebuild everything.
     command.arg("--target-dir").arg(folder.join("target"));
     finish(&mut command, "the tests failed under cargo-tarpaulin; see above")?;
     let written = fs::read_to_string(folder.join("tarpaulin-report.json"));

@@ -1,5 +1,5 @@
-//! `cargo xtask test --mutants`: breaks one line of the code at a time, in a copy of the workspace, and asks of each that
-//! the test that is named for it fails. A mutant that no test notices marks a promise that nothing holds.
+//! `cargo xtask test --mutants`: breaks one line of the code at a time, in a copy of the workspace, and checks for each that
+//! the test that is named for it fails. A mutant that no test notices marks a guarantee without a test.
 
 mod scratch;
 
@@ -39,7 +39,7 @@ struct Mutant {
     file: String,
     /// Text that occurs exactly once in it.
     find: String,
-    /// What stands there instead.
+    /// The replacement.
     replace: String,
     /// The package of the test.
     package: String,
@@ -63,7 +63,7 @@ enum Verdict {
     TimedOut,
     /// The test passed all the same.
     Survived,
-    /// It cannot be judged, and this is why.
+    /// It cannot be tried, with the reason.
     Stale(String),
 }
 
@@ -113,7 +113,7 @@ pub fn run(root: &Path, filter: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// Fails with every mutant that no longer fits the code: its text does not occur exactly once, or its test is gone.
+/// Fails with every mutant that no longer fits the code: its text does not occur exactly once, or its test is missing.
 pub fn check(root: &Path) -> Result<()> {
     let tests = Tests::read(root)?;
     let mut breaches = Vec::new();
@@ -213,11 +213,11 @@ impl Sandbox {
         Ok(Self { scratch, build: folder.join("build"), shared, packages })
     }
 
-    /// Which program holds which of the named tests, of those that exist and pass as the code stands.
+    /// Which program contains which of the named tests, of those that exist and pass with the unchanged code.
     fn unmutated(&self, package: &str, mutants: &[Mutant]) -> Result<BTreeMap<String, Program>> {
         let named: BTreeSet<&str> = mutants.iter().map(|mutant| mutant.test.as_str()).collect();
         let words = ["--lib", "--bins", "--tests"].map(str::to_owned);
-        // A package without a library has no `--lib`; cargo says so, and the rest is asked for alone.
+        // A package without a library has no `--lib`; cargo reports that, and the rest is requested alone.
         let built = self.compile(package, &words).or_else(|_| self.compile(package, &words[1..]));
         let mut passing = BTreeMap::new();
         let built = built.with_context(|| format!("{package} does not compile as it stands"))?;
@@ -260,7 +260,7 @@ impl Sandbox {
     fn compile(&self, package: &str, targets: &[String]) -> Result<Vec<Program>> {
         let mut command = cargo(self.scratch.folder());
         command.args(["test", "--quiet", "--no-run", "--message-format", "json", "--package", package]);
-        // Each mutant changes one file of one crate: what the compiler knows of the rest is worth keeping.
+        // Each mutant changes one file of one crate: the compiler's cache of the rest is kept.
         command.args(targets).arg("--target-dir").arg(&self.build).env("CARGO_INCREMENTAL", "1");
         programs::build(&mut command, &self.packages)
     }

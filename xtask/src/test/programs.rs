@@ -1,4 +1,4 @@
-//! The test programs that cargo built: which package and target each belongs to, and where it lies.
+//! The test programs that cargo built: which package and target each belongs to, and its path.
 
 use std::{
     collections::BTreeMap,
@@ -31,7 +31,7 @@ pub struct Program {
     pub folder: PathBuf,
     /// What it was made of.
     pub target: Target,
-    /// Where it lies.
+    /// Its path.
     pub executable: PathBuf,
 }
 
@@ -85,7 +85,7 @@ pub fn packages(cargo: &mut Command) -> Result<BTreeMap<String, PathBuf>> {
     Ok(packages)
 }
 
-/// Builds with `cargo test --no-run …` and says which programs there are; an error that holds cargo's own words if it
+/// Builds with `cargo test --no-run …` and returns the programs; an error with cargo's own message if it
 /// does not compile.
 pub fn build(command: &mut Command, packages: &BTreeMap<String, PathBuf>) -> Result<Vec<Program>> {
     let output =

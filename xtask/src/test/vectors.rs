@@ -28,7 +28,7 @@ pub fn run(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What the test says in its line of summary.
+/// The summary line of the test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Tally {
     all: usize,

@@ -115,7 +115,7 @@ async fn a_new_commit_is_fetched_into_the_same_mirror() {
         assert_eq!(text(&checkout, "app.yaml"), format!("round {round}"));
         assert_eq!(text(&checkout, "deep/er/x.yaml"), "two");
     }
-    // A history that was rewritten shares nothing with what is kept.
+    // A rewritten history shares nothing with the cached one.
     repository.git(&["checkout", "-q", "--orphan", "fresh"]);
     repository.git(&["branch", "-q", "-D", "main"]);
     repository.git(&["branch", "-q", "-m", "main"]);

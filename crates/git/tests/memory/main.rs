@@ -18,7 +18,7 @@ use plumb_transport::{Credential, Trust, address::AddressPolicy};
 const BUDGET_BYTES: u64 = 160 << 20;
 /// The budget under which a chain of deltas that needs 640 MiB is interrupted: its guard allows 84 MiB.
 const CHAIN_BUDGET_BYTES: u64 = 16 << 20;
-/// What the process may hold then: the guard's limit, and what is written between two looks, also where the machine is busy
+/// Memory of the process, at most: the guard's limit, and what is written between two checks, also where the machine is busy
 /// with other things.
 const CHAIN_BYTES_MAX: u64 = 256 << 20;
 const TIMEOUT: Duration = Duration::from_mins(1);

@@ -1,4 +1,4 @@
-//! Any bytes as a kustomization file, beside fixed files that it may name.
+//! Any bytes as a kustomization file, next to fixed files that it may name.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Any bytes as YAML, in both dialects: what is accepted is printed, and the print says the same. What the quick reader
-//! reads, the parser reads too, and as the same.
+//! Any bytes as YAML, in both dialects: what is accepted is printed, and the output parses to the same value. What the quick reader
+//! accepts, the parser accepts too, with the same value.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -67,6 +67,6 @@ fn check_readers(text: &str, dialect: Dialect) {
         panic!("the parser reads no map");
     };
     slow.remove("zzzz");
-    // The debug form tells quotes and kinds of nulls apart.
+    // The debug form distinguishes quotes and kinds of nulls.
     assert_eq!(format!("{map:?}"), format!("{slow:?}"), "quick and slow");
 }

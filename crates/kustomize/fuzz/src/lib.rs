@@ -73,7 +73,7 @@ fn check_build(tree: &dyn FileTree, build: &Build, options: &Options) {
     assert!(again.is_ok_and(|again| again.to_yaml() == printed), "a build can be repeated");
 }
 
-/// What is printed says the same when it is read again, in both dialects.
+/// The output parses to the same value again, in both dialects.
 pub fn check_printed(node: &Node) {
     let printed = yaml::to_string(node);
     let limits = yaml::Limits::default();

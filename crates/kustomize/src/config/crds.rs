@@ -1,4 +1,4 @@
-//! Files named in `crds`: descriptions of types that say which of their fields hold names, labels or annotations.
+//! Files named in `crds`: descriptions of types with the fields that contain names, labels or annotations.
 
 use std::collections::BTreeMap;
 

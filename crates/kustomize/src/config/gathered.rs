@@ -1,5 +1,5 @@
-//! What the `configurations` of a kustomization and of those below it make of the defaults, in kustomize's order of
-//! merging, which decides what is lost and what is refused.
+//! The defaults merged with the `configurations` of a kustomization and of those below it, in kustomize's order of
+//! merging, which decides what is lost and what is rejected.
 
 use super::Config;
 use crate::error::BuildError;
@@ -17,7 +17,7 @@ pub(crate) enum Gathered {
 }
 
 impl Gathered {
-    /// What a kustomization brings along whose files say this.
+    /// The configuration from the files of a kustomization.
     pub(crate) fn of(files: Config) -> Result<Self, BuildError> {
         if files == Config::default() {
             return Ok(Self::Defaults);
@@ -35,7 +35,7 @@ impl Gathered {
         }
     }
 
-    /// How many specifications there are beside, or with, the defaults; 0 if there are only those.
+    /// How many specifications there are next to, or with, the defaults; 0 if there are only those.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Nothing | Self::Defaults => 0,
@@ -43,7 +43,7 @@ impl Gathered {
         }
     }
 
-    /// Takes in what comes from below, or from the files. What is lost on the way is reported.
+    /// Merges the configuration from below, or from the files. Lost entries are reported.
     pub(crate) fn add(&mut self, other: Self) -> Result<Vec<String>, BuildError> {
         match (&mut *self, other) {
             (_, Self::Nothing) | (Self::Defaults, Self::Defaults) => {}

@@ -144,18 +144,18 @@ impl Config {
         }
         for ((_, known), (_, new)) in self.lists().into_iter().zip(other.lists()) {
             merge_specs(known, std::mem::take(new))?;
-            // kustomize sorts them, and those for a single kind stand first then.
+            // kustomize sorts them, and those for a single kind come first then.
             known.sort_by_key(breadth);
         }
         Ok(())
     }
 
-    /// Merges the specifications into nothing, as kustomize does: one for any kind is lost beside one for a single
+    /// Merges the specifications into an empty list, as kustomize does: one for any kind is lost next to one for a single
     /// kind that has the same path.
     pub(crate) fn settle(&mut self) -> Result<Vec<String>, BuildError> {
         let mut lost = Vec::new();
         for (name, specs) in self.lists() {
-            // One that is lost beside the same for a single version or group is missed by no one.
+            // The loss of one next to the same for a single version or group has no effect.
             for spec in settle(specs)?.into_iter().filter(|spec| spec.gvk.kind.is_empty()) {
                 lost.push(format!(
                     "{name} no longer writes {} of {}: a configuration names that path for one kind; list every kind \
@@ -227,7 +227,7 @@ fn is_known<'k>(
     }
 }
 
-/// Takes out those that are lost when the ones for fewer kinds come first.
+/// Removes those that are lost when the ones for fewer kinds come first.
 fn settle(specs: &mut Vec<FieldSpec>) -> Result<Vec<FieldSpec>, BuildError> {
     specs.sort_by_key(breadth);
     let mut by_path: HashMap<&str, Vec<FieldSpec>> = HashMap::new();

@@ -10,8 +10,8 @@ use crate::error::BuildError;
 use crate::passage;
 use crate::reordered::{Reordered, Touch, Watch};
 
-/// What one patch may cost on one object: each value that is copied or moved, every eighth byte of it, and every
-/// sixteenth item that makes room.
+/// The cost limit of one patch on one object: each value that is copied or moved, every eighth byte of it, and every
+/// sixteenth item that is shifted.
 const WORK_MAX: usize = 200_000;
 const ITEMS_PER_WORK: usize = 16;
 const BYTES_PER_WORK: usize = 8;
@@ -104,7 +104,7 @@ fn operation(mut item: Value, index: usize) -> Result<Operation, BuildError> {
     Ok(Operation { act, path, steps, has_slash })
 }
 
-/// The keys and indices of a path. What stands before the first slash does not count, as in Go's library.
+/// The keys and indices of a path. Text before the first slash is ignored, as in Go's library.
 fn steps(path: &str) -> Vec<String> {
     path.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~")).collect()
 }
@@ -122,7 +122,7 @@ pub(super) fn reads_metadata(operations: &[Operation]) -> bool {
     })
 }
 
-/// What a JSON patch did to an object, beside what it says.
+/// Effects of a JSON patch on an object beyond its operations.
 #[derive(Debug)]
 pub(super) struct Applied {
     /// The work that it took.
@@ -228,7 +228,7 @@ fn inexact(node: &Node) -> Option<(&str, String)> {
 /// Integers of fewer digits are floats exactly.
 const EXACT_DIGITS: usize = 16;
 
-/// kustomize prints the result and reads it again: a text is in quotes where its printer wants them, and a number has
+/// kustomize prints the result and reads it again: a text is quoted where its printer quotes it, and a number has
 /// become a float on the way. The depth is limited by the reader, and so is this recursion.
 fn settle(value: &mut Node) {
     match value {

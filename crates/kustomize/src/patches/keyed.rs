@@ -1,7 +1,7 @@
-//! Lists whose items are told apart by keys, as kustomize merges them.
+//! Lists whose items are identified by keys, as kustomize merges them.
 //!
-//! Where every item of both lists states the same keys and no two of a list are equal, the result is what everyone
-//! expects, and found in one pass. Everything else goes step by step through what kustomize does, which loses and
+//! Where every item of both lists has the same keys and no two of a list are equal, the result is the usual
+//! one, and computed in one pass. Everything else follows kustomize's algorithm step by step, which loses and
 //! doubles items; such losses are noted.
 
 use std::collections::HashMap;
@@ -75,8 +75,8 @@ impl KeyedList<'_, '_> {
         is_regular.then_some(keys)
     }
 
-    /// Where one key tells items apart, those of the patch come first, in its order. Where it takes more, items of the
-    /// object keep their places, and new ones come first.
+    /// Where one key identifies items, those of the patch come first, in its order. Where it takes more, items of the
+    /// object keep their positions, and new ones come first.
     fn merge_regular(
         &mut self,
         old: Vec<Node>,
@@ -163,7 +163,7 @@ impl KeyedList<'_, '_> {
         }
         let mut wanted: Vec<Node> = patch.iter().map(|&at| arena[at].clone()).collect();
         if !is_merge {
-            // Where there is nothing to replace, the directive is all that is lost.
+            // Where there is nothing to replace, only the directive is lost.
             for item in wanted.iter_mut().filter_map(Node::as_object_mut) {
                 item.remove(DIRECTIVE);
             }
@@ -216,7 +216,7 @@ impl KeyedList<'_, '_> {
     ) -> Result<(), BuildError> {
         let criteria: Vec<(&str, &str)> =
             stated.iter().map(|(index, name)| (name.as_str(), tuple[*index].as_str())).collect();
-        // Items are looked up by what the tuple says; if it says nothing, by keys that are there and empty.
+        // Items are looked up by the values of the tuple; without values, by keys that are present and empty.
         let says: Vec<_> = criteria.iter().copied().filter(|(_, text)| !text.is_empty()).collect();
         let sought = if says.is_empty() { &criteria } else { &says };
         let (old, new) = (steps.find(&steps.dest, sought), steps.find(&steps.patch, sought));
@@ -256,7 +256,7 @@ impl KeyedList<'_, '_> {
         Ok(())
     }
 
-    /// Compares what a patch asked for with what came out.
+    /// Compares the items of a patch with the result.
     fn note_losses(&mut self, wanted: &[Node], kept: &[ItemKey], result: &[Node]) {
         let is_there = |item: &Node| match item.as_object() {
             None => true,
@@ -295,7 +295,7 @@ struct Steps {
 }
 
 impl Steps {
-    /// The first item whose fields say this.
+    /// The first item whose fields have these values.
     fn find(&self, list: &[usize], criteria: &[(&str, &str)]) -> Option<usize> {
         let says = |item: &Node| {
             criteria.iter().all(|(name, text)| item.get(name).is_some_and(|field| value_text(field) == *text))
@@ -331,9 +331,9 @@ impl Steps {
     }
 }
 
-/// Replaces the items of a list that say this, or appends where none does; without a new item they are removed. An
-/// empty text fits every field that is there. On the way nulls and empty maps vanish, and where nothing is sought,
-/// everything does.
+/// Replaces the items of a list with these values, or appends where there is none; without a new item they are removed. An
+/// empty text matches every present field. Nulls and empty maps are removed too, and without values,
+/// everything is.
 fn set_in(
     arena: &[Node],
     list: &mut Vec<usize>,
@@ -379,8 +379,8 @@ fn set_in(
     Ok(())
 }
 
-/// Tuples that share a part and contradict each other in none become the same. Each is compared as it was before its own
-/// turn, so one that says little ends up as the last of those that it fits.
+/// Tuples that share a part and differ in none become the same. Each is compared as it was before its own
+/// step, so one with few values ends up as the last of those that it matches.
 fn unify(tuples: &mut [ItemKey]) {
     for one in 0..tuples.len() {
         let before = tuples[one].clone();

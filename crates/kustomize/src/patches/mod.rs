@@ -1,4 +1,4 @@
-//! Patches: read, told apart by what they say, and applied to whom they are for.
+//! Patches: parsed, classified by their content, and applied to their targets.
 
 mod json;
 mod keyed;
@@ -302,13 +302,13 @@ fn apply_by_id(
 ) -> Result<(), BuildError> {
     let index = find(set, patch)?;
     if allowed.name || allowed.kind {
-        // The index of the objects is made anew.
+        // The index of the objects is rebuilt.
         assembly.reader.spend(set.len(), 0)?;
     }
     set.change(index, |resource| apply_strategic(assembly, resource, patch.value.clone(), allowed)).map(drop)
 }
 
-/// Where the one object stands that a patch names.
+/// The position of the one object that a patch names.
 fn find(set: &mut ResourceSet, patch: &Resource) -> Result<usize, BuildError> {
     let id = patch.original_id();
     match set.indices_of_any(&id)[..] {
@@ -361,7 +361,7 @@ fn apply_selected(
     Ok(())
 }
 
-/// kustomize writes the field anew, even if it is the same.
+/// kustomize rewrites the field, even if it is the same.
 fn make_bare(resource: &mut Resource, field: &str) {
     if let Some(node) = resource.value.get_mut(field) {
         *node = node.take().bare();
@@ -467,7 +467,7 @@ fn apply_json(
         if remembers == Remembers::Id {
             resource.remember_id();
         }
-        // kustomize notes ids among the annotations, so they are there, and so are its notes for those who look.
+        // kustomize notes ids in the annotations, so they exist, and patches can read its notes.
         if resource.has_own_notes() {
             resource.annotations();
         }
@@ -500,7 +500,7 @@ fn apply_json(
     })
 }
 
-/// What a JSON patch changes beside what it says.
+/// Changes of a JSON patch beyond its operations.
 fn warn_of_json(assembly: &Assembly<'_>, id: &ResId, applied: &json::Applied) {
     for rounded in &applied.rounded {
         assembly.warnings.silent(format!(

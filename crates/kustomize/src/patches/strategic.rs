@@ -16,7 +16,7 @@ use crate::schema::{Merge, Schema, Spot, newer};
 
 pub(super) const DIRECTIVE: &str = "$patch";
 
-/// What a map or an item of a list says about itself.
+/// The directive of a map or an item of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Directive {
     Merge,
@@ -46,12 +46,12 @@ impl Directive {
     }
 }
 
-/// Whether a patch says that it stands for all of the object.
+/// Whether a patch replaces the whole object.
 pub(super) fn replaces_all(patch: &Node) -> bool {
     patch.get(DIRECTIVE).and_then(Directive::parse) == Some(Directive::Replace)
 }
 
-/// Merges one patch into one object, and notes what got lost on the way.
+/// Merges one patch into one object, and records what was lost.
 pub(super) struct Merger<'s> {
     schema: &'s Schema,
     /// What is patched.
@@ -86,7 +86,7 @@ impl<'s> Merger<'s> {
         patch: Node,
         field: Option<Spot<'s>>,
     ) -> Result<Option<Node>, BuildError> {
-        // Maps go deep, so what they need on the stack is kept apart from what the others need.
+        // Maps nest deeply, so their stack frames are separate from the others.
         match (old, patch) {
             (Node::Object(old), Node::Object(mut patch)) => match Directive::take(&mut patch) {
                 Ok(Directive::Merge) => self.map(old, patch, field),
@@ -145,7 +145,7 @@ impl<'s> Merger<'s> {
         field.and_then(|field| self.schema.field(field, key))
     }
 
-    /// What a map is that says so itself: a manifest inside of another object is merged by its own kind.
+    /// The kind of a map that has one: a manifest inside of another object is merged by its own kind.
     fn own_type(&self, old: &Map, patch: &Map) -> Option<Spot<'s>> {
         [old, patch].into_iter().find_map(|map| {
             let text = |key: &str| map.get(key).and_then(Node::as_str);
@@ -204,13 +204,13 @@ impl<'s> Merger<'s> {
         Ok(())
     }
 
-    /// What a patch says where there was nothing: nulls mean nothing, directives that are known are not content.
+    /// The value of a patch where there was none: nulls are removed, known directives are no content.
     pub(super) fn added(&mut self, patch: Node, field: Option<Spot<'s>>) -> Result<Option<Node>, BuildError> {
         match patch {
             Node::Null(_) => Ok(None),
             Node::Object(mut map) => {
                 let directive = match map.get(DIRECTIVE).and_then(Directive::parse) {
-                    // kustomize leaves one that it does not know where it is, but not further down.
+                    // kustomize leaves an unknown directive at this level, but not further down.
                     None if self.added_around == 0 => Directive::Merge,
                     _ => Directive::take(&mut map)?,
                 };
@@ -237,7 +237,7 @@ impl<'s> Merger<'s> {
         let Some(merge) = keyed(field) else {
             return Ok(Some(Node::Array(items)));
         };
-        // As with maps: kustomize sees what is said about a list only further down.
+        // As with maps: kustomize applies directives for a list only further down.
         if self.added_around > 0 && take_list_directive(&mut items)? == Directive::Delete {
             return Ok(None);
         }
@@ -327,7 +327,7 @@ struct Changing {
 }
 
 impl Changing {
-    /// Looked up in place: most patches touch few of many keys.
+    /// Looked up in place: most patches change few of many keys.
     fn take(&mut self, key: &str) -> Node {
         self.old.get_mut(key).map(Node::take).unwrap_or_default()
     }
@@ -351,12 +351,12 @@ impl Changing {
     }
 }
 
-/// How the items of a list are told apart, if they are.
+/// How the items of a list are identified, if they are.
 fn keyed(field: Option<Spot<'_>>) -> Option<&Merge> {
     field.map(|field| field.merge).filter(|merge| **merge != Merge::Whole)
 }
 
-/// A text that YAML 1.1 takes for a boolean is in quotes once a patch has come by, and stays a text from then on.
+/// A text that YAML 1.1 reads as a boolean is quoted after any patch, and stays a text from then on.
 fn settle(text: &mut Str) {
     text.is_quoted |= is_old_boolean(text);
 }

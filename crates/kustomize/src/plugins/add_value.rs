@@ -1,4 +1,4 @@
-//! One value for many fields, or for one part of the paths that stand in them.
+//! One value for many fields, or for one part of the paths in them.
 
 use plumb_filetree::RelPath;
 use plumb_manifests::yaml::{self, Node};
@@ -37,7 +37,7 @@ const TARGETS: Shape = Shape::List(&Shape::Record(&[
 ]));
 const FIELDS: Fields = &[("value", Shape::Text), ("targets", TARGETS), ("targetFilePath", Shape::Text)];
 
-/// Adds the value wherever the targets say.
+/// Adds the value to every target.
 pub(super) fn run(
     assembly: &Assembly<'_>,
     directory: &RelPath,
@@ -130,7 +130,7 @@ impl Target {
             Ok(0) | Err(_) => value.to_owned(),
             Ok(position) => in_path(old, position - 1, value),
         };
-        // A name is a text, whatever it looks like.
+        // A name is a text, also if it looks like another type.
         *field = if self.field_path == "metadata/namespace" { Node::text(new) } else { plain(&new) };
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::error::BuildError;
 
 /// What a field holds.
 pub(super) enum Shape {
-    /// Taken as it is; of another type it is refused.
+    /// Accepted unchanged; another type is rejected.
     Strict,
     /// A text; other scalars are written as one.
     Text,
@@ -39,7 +39,7 @@ pub(super) const FIELD_SPECS: Shape = Shape::List(&Shape::Record(&[
     ("create", Shape::Strict),
 ]));
 
-/// Whom a patch or a value is for.
+/// The target of a patch or a value.
 pub(super) const SELECTOR: Shape = Shape::Record(&[
     ("group", Shape::Strict),
     ("version", Shape::Strict),
@@ -103,8 +103,8 @@ fn text(value: &Value, keys: Keys) -> String {
     }
 }
 
-/// The shortest text that tells a float of 32 bits, with an exponent where Go writes one: so many digits are left of a
-/// number that stands in the place of a text.
+/// The shortest text that identifies a float of 32 bits, with an exponent where Go writes one: the digits of a
+/// number in a text field.
 #[expect(clippy::cast_possible_truncation, reason = "kustomize drops the digits, too")]
 fn short_float(number: f64) -> String {
     let single = number as f32;

@@ -12,7 +12,7 @@ use crate::generators::{self, GeneratorKind};
 use crate::resource::Resource;
 use crate::settings::{GeneratorEntry, GeneratorOptions};
 
-/// Makes what a configuration asks for.
+/// Creates the objects of a configuration.
 pub(super) fn run(
     assembly: &Assembly<'_>,
     directory: &RelPath,
@@ -63,7 +63,7 @@ const SECRET: Fields = &[
 ];
 
 fn entry(plugin: &Plugin, fields: Fields) -> Result<GeneratorEntry, BuildError> {
-    // What stands in the wrong place may be a secret, and the reason would repeat it.
+    // A misplaced value may be a secret, and the reason would repeat it.
     let mut entry: GeneratorEntry = decode(&plugin.config, fields, Keys::AnyCase).map_err(|_| {
         BuildError::invalid("fails configuration: a field is of another type than the generator takes")
     })?;
@@ -98,7 +98,7 @@ const POLICY: Fields = &[
     ("serviceAccount", Shape::Record(&[("name", Shape::Strict), ("projectId", Shape::Strict)])),
 ];
 
-/// A service account that stands for one of Google's cloud.
+/// A service account for one of Google's cloud.
 fn service_account(plugin: &Plugin) -> Result<Resource, BuildError> {
     let Policy { cloud, kubernetes_service: own, service_account: theirs } =
         decode(&plugin.config, POLICY, Keys::AnyCase)?;

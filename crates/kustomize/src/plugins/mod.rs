@@ -1,5 +1,5 @@
 //! Entries of `generators`, `transformers` and `validators`: kustomize's built-ins with a configuration of their own.
-//! Nothing is executed here; whatever is not built in is refused by name.
+//! Nothing is executed here; anything else is rejected by name.
 
 mod add_value;
 mod decode;
@@ -22,7 +22,7 @@ use crate::warning::Origin;
 /// One configuration of a built-in.
 struct Plugin {
     id: ResId,
-    /// What stands in the file, in JSON.
+    /// The entry of the file, in JSON.
     config: Value,
     author: Author,
 }
@@ -107,7 +107,7 @@ fn spend_on_walk(assembly: &Assembly<'_>, set: &ResourceSet) -> Result<(), Build
     assembly.reader.spend(values / VALUES_PER_STEP + 1, 0)
 }
 
-/// Refuses any difference, that of notes included, as kustomize does.
+/// Rejects any difference, that of notes included, as kustomize does.
 fn check_unchanged(before: &ResourceSet, after: &ResourceSet) -> Result<(), BuildError> {
     let refuse = |id: ResId| {
         let message = format!("validator shouldn't modify the resource map: {id} is not what it was");
@@ -163,7 +163,7 @@ fn load(
             Err(_) => elsewhere.push(reference),
         }
     }
-    // kustomize runs texts first, wherever they stand.
+    // kustomize runs texts first, at any position.
     for reference in elsewhere {
         assembly.add_resource(place, reference, &mut gathered)?;
     }

@@ -1,4 +1,4 @@
-//! The transformers. Their field specifications are their own: none is added to those that stand in the
+//! The transformers. Their field specifications are their own: none is added to those of the
 //! configuration.
 
 use std::collections::BTreeMap;
@@ -153,7 +153,7 @@ fn add_affixes(assembly: &Assembly<'_>, plugin: &Plugin, set: &mut ResourceSet) 
         ("create", Shape::Strict),
     ]));
     const FIELDS: Fields = &[("prefix", Shape::Text), ("suffix", Shape::Text), ("fieldSpecs", LOOSE_SPECS)];
-    // These three read their configuration with another library, which knows keys only as they are spelled.
+    // These three read their configuration with another library, which is case-sensitive.
     let Config { prefix, suffix, field_specs } = decode(&plugin.config, FIELDS, Keys::Exact)?;
     let Some(field_specs) = field_specs else {
         return Err(BuildError::invalid("fails configuration: fieldSpecs is not expected to be nil"));

@@ -21,16 +21,16 @@ pub(super) enum Key {
     Index(usize),
 }
 
-/// Fields that replacements have made, by the position of the object. What they hold means what its text says, so
+/// Fields created by replacements, by the position of the object. Their type follows from their text, so
 /// that it changes with the text.
 pub(super) type Made = HashSet<(usize, Vec<Key>)>;
 
-/// What went on while a value was put into an object.
+/// Side effects while a value was put into an object.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Outcome {
     /// Fields that were found or made.
     pub found: usize,
-    /// Whether a text stands now in a field of a kind that it is not of.
+    /// Whether a field of another type now contains a text.
     pub is_odd: bool,
     pub notes: BTreeSet<Note>,
 }
@@ -44,7 +44,7 @@ pub(super) enum Note {
     EndsInNull,
     /// A text that holds other values could not be written again, and was left as it is.
     Unwritable,
-    /// A text that holds other values was not looked into: it stands in another such text, or a pattern led to it.
+    /// A structured text was not parsed: it is inside another such text, or a pattern led to it.
     PassedOver,
 }
 
@@ -66,22 +66,22 @@ pub(super) struct Change<'c> {
     pub value: &'c Node,
     pub options: &'c FieldOptions,
     pub reader: &'c Reader<'c>,
-    /// Where the object stands.
+    /// The position of the object.
     pub position: usize,
     pub made: &'c mut Made,
     pub outcome: Outcome,
     trail: Vec<Key>,
     way: Way,
-    /// Whether this goes on in a text.
+    /// Whether the path continues in a text.
     is_inside: bool,
 }
 
-/// How the way went so far, which decides whether it can go on in a text.
+/// The path so far, which decides whether it can continue in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// By names, indexes and exact texts: it goes on in texts.
+    /// By names, indexes and exact texts: it continues in texts.
     Exact,
-    /// By a pattern: kustomize looks for the text with the pattern as if it were one, does not find it, and says
+    /// By a pattern: kustomize looks up the text with the pattern as a literal, does not find it, and reports
     /// nothing.
     ByPattern,
     /// By all items of a list: it ends before texts.
@@ -271,7 +271,7 @@ impl<'c> Change<'c> {
         Ok(condition.pattern.is_match(text))
     }
 
-    /// What stands at a missing field before the way goes on from it.
+    /// The new value at a missing field before the path continues.
     fn make(&mut self, rest: &[Step]) -> Node {
         match rest.first() {
             None => {
@@ -322,7 +322,7 @@ impl<'c> Change<'c> {
                 return Ok(());
             }
             Ok(put) if !is_odd(&put) => put,
-            // An annotation becomes a text when it is printed, whatever it was.
+            // An annotation becomes a text when it is printed, of any type before.
             _ if !self.is_inside && self.is_below(&["annotations"]) => Node::text(text),
             put => put?,
         };
@@ -356,7 +356,7 @@ impl<'c> Change<'c> {
         Ok(())
     }
 
-    /// Goes on in the value that a text holds.
+    /// Continues in the value inside a text.
     fn inside(&mut self, node: &mut Node, steps: &[Step]) -> Result<(), Failure> {
         let Node::String(text) = &*node else {
             return Ok(());
@@ -403,7 +403,7 @@ impl<'c> Change<'c> {
     }
 }
 
-/// To go on in a text costs so much more than to write it.
+/// The cost of parsing a text, relative to writing it.
 const STEPS_PER_TEXT: usize = 8;
 
 struct Condition<'m> {
@@ -424,9 +424,9 @@ impl Condition<'_> {
     }
 }
 
-/// Why the way was not gone to its end.
+/// Why a path was not followed to its end.
 pub(super) enum Failure {
-    /// Because of what stands there.
+    /// Because of the value there.
     Walk(BuildError),
     /// Because of something else.
     Other(BuildError),

@@ -155,7 +155,7 @@ struct Matcher {
     kind: Pattern,
     name: Pattern,
     namespace: Pattern,
-    /// None if nothing is said about labels and annotations.
+    /// None if there are no conditions on labels and annotations.
     metadata: Option<Selector>,
     is_about_ids: bool,
 }

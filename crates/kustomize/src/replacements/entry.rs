@@ -1,4 +1,4 @@
-//! What a replacement says, as it is written in a kustomization file or in a file of its own.
+//! A replacement, as it is written in a kustomization file or in a file of its own.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};

@@ -24,7 +24,7 @@ use path::TargetPath;
 
 pub(crate) use entry::ReplacementEntry;
 
-/// Where the value or the target is if nothing else is said.
+/// The default position of the value or the target.
 const DEFAULT_PATH: &str = "metadata.name";
 
 /// Carries out replacements in their order; files that they name are looked for from the directory.
@@ -80,7 +80,7 @@ struct Run<'r, 't> {
     odd: Vec<usize>,
 }
 
-/// What is copied, and the object that it stands in if it is copied as it stands.
+/// The copied value, and its object if the value is copied literally.
 struct Source<'e> {
     value: Node,
     shared: Option<(usize, &'e str)>,
@@ -173,7 +173,7 @@ impl Run<'_, '_> {
         let mut paths = Vec::with_capacity(written.len());
         for path in written {
             reader.spend(1, path.len())?;
-            // A path that cannot be read is only refused where it would be gone.
+            // An invalid path is only rejected where it would be followed.
             let verb = if options.create { "find or create" } else { "find" };
             let doing = format!("unable to {verb} field {path:?} in replacement target");
             paths.push(TargetPath::new(path).map_err(|error| error.while_doing(doing))?);
@@ -219,7 +219,7 @@ impl Run<'_, '_> {
             let text = format!("replacement of {:?} in {id} with {}: {note}", path.written, source.label);
             self.assembly.warnings.silent(text);
         }
-        // What is copied as it stands changes with the place where it stands.
+        // A literal copy changes with its source.
         if let Some((at, from)) = source.shared
             && at == position
             && let Some(resource) = self.set.get(position)
@@ -239,7 +239,7 @@ impl Run<'_, '_> {
     }
 }
 
-/// Refuses an object that holds a text in a field of another kind: it can neither be printed nor become JSON.
+/// Rejects an object with a text in a field of another type: it can neither be printed nor become JSON.
 pub(crate) fn check(resource: &Resource) -> Result<(), BuildError> {
     let found = if resource.may_be_odd { first_odd(&resource.value) } else { None };
     let Some(path) = found else { return Ok(()) };
@@ -257,7 +257,7 @@ fn fill(index: &mut Option<Index>, set: &ResourceSet, assembly: &Assembly<'_>) -
     Ok(())
 }
 
-/// The part of a value that an option asks for.
+/// The part of a value that an option selects.
 fn part(
     value: &Node,
     options: &FieldOptions,

@@ -81,7 +81,7 @@ fn in_brackets(part: &str) -> Option<&str> {
     part.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'))
 }
 
-/// Cuts a path at its dots. `\.` is a dot in a name, and what stands in square brackets is one part.
+/// Cuts a path at its dots. `\.` is a dot in a name, and text in square brackets is one part.
 fn parts(path: &str) -> Result<Vec<String>, BuildError> {
     let mut parts: Vec<String> = Vec::new();
     let mut is_open = false;
@@ -113,7 +113,7 @@ fn parts(path: &str) -> Result<Vec<String>, BuildError> {
     Ok(parts)
 }
 
-/// Takes the brackets from a key with dots in it: `annotations.[example.com/a]`. Without a dot they stay, and are refused.
+/// Removes the brackets of a key with dots: `annotations.[example.com/a]`. Without a dot they stay, and are rejected.
 fn strip_key(part: &mut String) {
     if !part.contains('=') {
         *part = part.trim_start_matches('[').trim_end_matches(']').to_owned();
@@ -197,7 +197,7 @@ pub(super) fn no_pair() -> BuildError {
     BuildError::invalid("list path element must contain fieldName=fieldValue for element to match")
 }
 
-/// Something stands where a path cannot go on. What it is may be a secret, and is not said.
+/// A path cannot continue at this value. It may be a secret, and is not quoted.
 pub(super) fn wrong_kind(expected: &str, node: &Node) -> BuildError {
     let got = match node {
         Node::Object(_) => "MappingNode",

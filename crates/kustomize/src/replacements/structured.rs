@@ -1,4 +1,4 @@
-//! Values inside texts: JSON or YAML that stands in a string of an object.
+//! Values inside texts: JSON or YAML in a string of an object.
 
 use std::fmt::Write;
 
@@ -24,7 +24,7 @@ enum Form {
     Indented,
     /// The value as it was, and the text in its own style.
     Yaml(Node, Box<StyledText>),
-    /// JSON that says a key twice, which is not written again.
+    /// JSON with a repeated key, which is not written again.
     Unwritable,
 }
 
@@ -110,7 +110,7 @@ fn update(styled: &mut Styled, old: &Node, new: &Node) -> Option<()> {
             }
             Some(())
         }
-        // What an alias stands for is changed where it is defined.
+        // The value of an alias is changed where it is defined.
         (Content::Alias(_), _, new) if !new.is_scalar() => None,
         (_, _, new) => {
             *styled = if new.is_scalar() { written(new, Style::Plain) } else { Styled::from_node(new) };
@@ -128,7 +128,7 @@ fn update_map(items: &mut Vec<Item>, old: &Map, new: &Map) -> Option<()> {
         };
         match (items.iter_mut().find(is_own), old.get(key)) {
             (Some(item), Some(old)) => update(&mut item.value, old, node)?,
-            // It came with a merge key.
+            // It is from a merge key.
             (None, Some(_)) => return None,
             (_, None) => items.push(item(Some(key), node)),
         }
@@ -256,7 +256,7 @@ fn number_text(number: &serde_json::Number) -> String {
 mod tests {
     use super::*;
 
-    /// Puts a text into the field `x`, wherever it stands.
+    /// Puts a text into the field `x`, at any position.
     fn put(node: &mut Node) {
         match node {
             Node::Object(map) => {

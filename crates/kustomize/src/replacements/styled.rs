@@ -138,7 +138,7 @@ impl StyledText {
         let (event, span) = reading.events.next()?;
         let (line, column) = (span.start.line(), span.start.col());
         let mut groups = reading.groups_before(line);
-        // What stands right above the first value belongs to it, everything else to the document.
+        // A comment right above the first value belongs to it, everything else to the document.
         let own = match groups.last() {
             Some(last) if last.end + 1 == line && last.column == column => groups.pop(),
             _ => None,
@@ -327,7 +327,7 @@ impl Reading<'_> {
         joined(groups)
     }
 
-    /// Comments behind the last item that stand as deep as it does.
+    /// Comments after the last item with its indentation.
     fn last_feet(&mut self, items: &mut [Item], column: Option<usize>, shape: Shape) {
         let (Some(last), Some(column), Shape::Block) = (items.last_mut(), column, shape) else {
             return;
@@ -365,7 +365,7 @@ impl Reading<'_> {
         }
     }
 
-    /// Whether a line, counted from 1, says something.
+    /// Whether a line, counted from 1, has content.
     fn is_content(&self, line: usize) -> bool {
         let first = self.line(line).iter().find(|c| !c.is_whitespace());
         first.is_some_and(|&c| c != '#')
@@ -378,7 +378,7 @@ impl Reading<'_> {
         rest.get(..end).unwrap_or_default()
     }
 
-    /// Line and column of the dash before an item: on its line, or on the last one before it that says something.
+    /// Line and column of the dash before an item: on its line, or on the last one before it with content.
     fn dash(&self, span: &Span) -> (usize, usize) {
         let (mut line, column) = (span.start.line(), span.start.col());
         let before = self.line(line).get(..column).unwrap_or_default();

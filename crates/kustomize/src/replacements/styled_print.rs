@@ -25,7 +25,7 @@ struct Printer {
     foot_indent: Option<usize>,
 }
 
-/// What stands before a value on its line.
+/// The text before a value on its line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Root,
@@ -273,7 +273,7 @@ fn is_printable(c: char) -> bool {
     matches!(c, ' '..='~' | '\u{a0}'..='\u{2027}' | '\u{202a}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}')
 }
 
-/// Whether a text can stand without quotes.
+/// Whether a text needs no quotes.
 fn is_plain(text: &str, within: Shape) -> bool {
     let is_blank = |c: Option<char>| c.is_none_or(|c| c == ' ' || c == '\n');
     if text.starts_with(' ') || text.ends_with(' ') || text.starts_with("---") || text.starts_with("...") {

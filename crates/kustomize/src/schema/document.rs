@@ -14,7 +14,7 @@ use crate::reading::Reader;
 const REFERENCES_MAX: usize = 16;
 const REFERENCE: &str = "#/definitions/";
 
-/// Reads a document. Built-in kinds are unknown beside it, unless it is read over them.
+/// Parses a document. Built-in kinds are unknown then, unless it extends them.
 pub(crate) fn read(reader: &Reader<'_>, file: &RelPath, is_over_builtin: bool) -> Result<Schema, BuildError> {
     let text = reader.text(file)?;
     let value = yaml::parse_settings(&text, &reader.limits().yaml);
@@ -44,7 +44,7 @@ pub(crate) fn read(reader: &Reader<'_>, file: &RelPath, is_over_builtin: bool) -
 
 const KINDS: &str = "x-kubernetes-group-version-kind";
 
-/// Adds the fields of a definition, and of those that stand inside of it without a name. The nesting is limited by the
+/// Adds the fields of a definition, and of the unnamed ones inside of it. The nesting is limited by the
 /// parser, and so is this recursion.
 fn add(schema: &mut Schema, name: Text, definition: &Value, all: &serde_json::Map<String, Value>) {
     let mut fields = HashMap::new();
@@ -64,7 +64,7 @@ fn add(schema: &mut Schema, name: Text, definition: &Value, all: &serde_json::Ma
     schema.definitions.insert(name, fields);
 }
 
-/// Adds what is known of a value that stands inside of a definition. Others are added on their own.
+/// Adds the schema of a value inside of a definition. Others are added on their own.
 fn add_unnamed(schema: &mut Schema, name: &Text, value: &Value, all: &serde_json::Map<String, Value>) {
     if value.get("properties").is_some() && !all.contains_key(name.as_str()) {
         add(schema, name.clone(), value, all);
@@ -97,7 +97,7 @@ fn short(name: &str) -> Text {
     PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name).into()
 }
 
-/// How a list is merged: what stands beside a reference counts, then what it leads to.
+/// How a list is merged: fields next to a reference count first, then its target.
 fn merge(property: &Value, resolved: &Value) -> Merge {
     let text = |name: &str| property.get(name).or_else(|| resolved.get(name)).and_then(Value::as_str);
     let is_merged = text("x-kubernetes-patch-strategy")

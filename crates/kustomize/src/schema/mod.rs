@@ -62,7 +62,7 @@ pub(crate) struct Schema {
 }
 
 impl Schema {
-    /// What kustomize knows by itself.
+    /// The built-in schema of kustomize.
     pub(crate) fn builtin() -> &'static Self {
         static BUILTIN: OnceLock<Schema> = OnceLock::new();
         BUILTIN.get_or_init(|| Self {

@@ -1,7 +1,7 @@
-//! Lists that Kubernetes merges today, up to 1.36, and that the schema of Kubernetes 1.21 does not know. kustomize replaces
-//! them, where the API server and `kubectl patch` add to them. Lists of a status are left out: nobody applies them.
+//! Lists that Kubernetes merges today, up to 1.36, and that are not in the schema of Kubernetes 1.21. kustomize replaces
+//! them, where the API server and `kubectl patch` add to them. Lists of a status are left out: they are never applied.
 
-/// The field that tells the items of such a list apart, by the definition that holds the list.
+/// The field that identifies the items of such a list, by the definition that contains the list.
 pub(crate) fn of_definition(definition: &str, field: &str) -> Option<&'static str> {
     match (definition, field) {
         ("core.v1.PodSpec", "resourceClaims" | "schedulingGates") => Some("name"),
@@ -9,7 +9,7 @@ pub(crate) fn of_definition(definition: &str, field: &str) -> Option<&'static st
     }
 }
 
-/// The same for kinds of which the old schema knows nothing, or nothing below a list: by the fields on the way.
+/// The same for kinds that the old schema does not contain, or not below a list: by the path of fields.
 pub(crate) fn of_kind(group: &str, kind: &str, way: &[&str]) -> Option<&'static str> {
     match (group, kind, way) {
         (
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
     use crate::schema::Schema;
 
-    /// Once kustomize knows them, they do not belong here any more.
+    /// Once kustomize supports them, they are removed here.
     #[test]
     fn the_built_in_schema_contains_none_of_them() {
         let schema = Schema::builtin();

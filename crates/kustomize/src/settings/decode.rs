@@ -1,4 +1,4 @@
-//! From a YAML value to settings: keys in any case, unknown keys refused, old fields moved to their successors.
+//! From a YAML value to settings: keys in any case, unknown keys rejected, old fields moved to their successors.
 
 use plumb_filetree::RelPath;
 use serde::de::DeserializeOwned;
@@ -127,7 +127,7 @@ impl Fields<'_> {
         })
     }
 
-    /// Names what does not fit, and where. In the place of a field of a secret may stand the secret.
+    /// Names the wrong value and its position. A field for a secret may contain the secret.
     fn refuse(&self, misfit: Misfit) -> BuildError {
         let (place, misfit) = match misfit {
             Misfit::Unknown { field, inside } if inside.is_empty() => {
@@ -188,7 +188,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Whether a field says nothing for kustomize: an empty list says something, unless it is moved to another one.
+/// Whether a field is unset for kustomize: an empty list is a setting, unless it is moved to another one.
 fn is_blank(name: &str, value: &Value) -> bool {
     match value {
         Value::String(text) => text.is_empty(),

@@ -1,4 +1,4 @@
-//! The suffix that tells the content of a generated ConfigMap or Secret.
+//! The content hash in the name of a generated ConfigMap or Secret.
 
 use plumb_manifests::yaml::Node;
 use serde_json::Value;
@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::resource::Resource;
 use crate::set::ResourceSet;
 
-/// Appends the hash to the names of all objects that ask for it.
+/// Appends the hash to the names of all objects that need it.
 pub(crate) fn add(set: &mut ResourceSet) {
     for resource in set.iter_mut().filter(|resource| resource.needs_hash) {
         let name = format!("{}-{}", resource.name(), suffix(resource));

@@ -37,7 +37,7 @@ struct Change<'e> {
     reader: &'e Reader<'e>,
 }
 
-/// The name is a pattern, as in kustomize; where it is none it is taken as it stands.
+/// The name is a pattern, as in kustomize; an invalid one is taken literally.
 fn pattern(name: &str) -> Result<Pattern, BuildError> {
     let compile = |name: &str| {
         let rest = "(:[a-zA-Z0-9_.{}-]*)?(@sha256:[a-zA-Z0-9_.{}-]*)?";

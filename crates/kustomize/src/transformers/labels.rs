@@ -54,7 +54,7 @@ pub(crate) fn set_all(
     Ok(())
 }
 
-/// What is new in several fields is one value for kustomize: see [`shares`].
+/// A value added to several fields is shared in kustomize: see [`shares`].
 fn set_in_resource(
     resource: &mut Resource,
     texts: &BTreeMap<String, String>,

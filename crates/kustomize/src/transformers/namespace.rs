@@ -41,7 +41,7 @@ pub(crate) struct Setting<'s> {
 pub(crate) struct MovedSubject {
     pub binding: ResId,
     pub index: usize,
-    /// The namespace that the manifest says.
+    /// The namespace of the manifest.
     pub before: String,
 }
 
@@ -99,7 +99,7 @@ fn own_namespaces(set: &ResourceSet) -> HashSet<Text> {
     set.iter().map(of).collect()
 }
 
-/// Whether an error may repeat what stands in the object.
+/// Whether an error may quote the content of the object.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shows {
     Contents,

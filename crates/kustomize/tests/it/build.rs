@@ -1,4 +1,4 @@
-//! Cases of our own: what a kustomization says, and what comes of it.
+//! Our own cases: a kustomization and its result.
 #![expect(clippy::unwrap_used, reason = "a case that cannot be set up fails the test")]
 
 use bytes::Bytes;

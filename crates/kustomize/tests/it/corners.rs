@@ -11,7 +11,7 @@ use plumb_filetree::{MemoryTree, RelPath, TreeLimits};
 use plumb_kustomize::{Build, BuildError, Options, build};
 
 /// A case begins with `#### name`, a file of its tree with `== path`, and what is printed with `=>`; a case without
-/// that must be refused.
+/// that must be rejected.
 #[track_caller]
 fn check(table: &str) {
     let mut cases = 0;

@@ -1,4 +1,4 @@
-//! How a build is ended from outside, and how it says what it takes.
+//! How a build is canceled from outside, and how it reserves memory.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

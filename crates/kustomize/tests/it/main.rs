@@ -1,7 +1,7 @@
-//! Whole builds, through the crate's own door.
+//! Whole builds, through the crate's public API.
 //!
-//! `vectors` are the shared cases, `corners` our own in tables, `differential` random trees beside kustomize itself, `hostile`
-//! what is built to hurt.
+//! `vectors` are the shared cases, `corners` our own in tables, `differential` random trees compared with kustomize itself,
+//! `hostile` hostile input.
 
 mod build;
 mod corners;

@@ -1,4 +1,4 @@
-//! Replacements and vars: what comes of them, byte by byte as kustomize prints it, and what they refuse.
+//! Replacements and vars: their results, byte by byte as kustomize prints them, and what they reject.
 #![expect(clippy::unwrap_used, reason = "a case that cannot be set up fails the test")]
 
 use std::time::{Duration, Instant};

@@ -1,8 +1,8 @@
 //! Every case of the shared vectors: what builds must be what the kustomize program prints, byte by byte; what is not
-//! built must be refused by name.
+//! built must be rejected by name.
 //!
-//! The vectors lie outside of this repository: in `$PLUMB_SHARED`, else in `../shared` beside it. Without them the
-//! test says so and passes.
+//! The vectors are outside of this repository: in `$PLUMB_SHARED`, else in `../shared` next to it. Without them the
+//! test prints that and passes.
 
 #![expect(clippy::unwrap_used, reason = "a case that cannot be read fails the test")]
 
@@ -17,7 +17,7 @@ use serde_json::Value;
 /// Cases that differ on purpose, each with its reason.
 const EXCEPTIONS: &[(&str, &str)] = &[];
 
-/// The fields that a case may be skipped for; a refusal that names anything else is a failure.
+/// The fields that a case may be skipped for; an error that names anything else is a failure.
 const NOT_SUPPORTED: &[&str] = &["remote resource"];
 
 enum Outcome {

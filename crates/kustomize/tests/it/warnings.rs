@@ -1,5 +1,5 @@
-//! What kustomize changes without a word: the bytes are those of kustomize 5.8.1, and a warning names file, object, field
-//! and remedy. Beside each danger stands what looks like it and is none.
+//! Silent changes by kustomize: the bytes are those of kustomize 5.8.1, and a warning names file, object, field
+//! and remedy. Next to each danger is a similar case without one.
 #![expect(clippy::unwrap_used, reason = "a case that cannot be set up fails the test")]
 
 use bytes::Bytes;

@@ -8,7 +8,7 @@ use super::*;
 use crate::download::Limits;
 use crate::mirror::{Manner, Mirror};
 
-/// Short enough for a test, long enough for a busy machine where an answer is expected.
+/// Short enough for a test, long enough for a response on a loaded machine.
 const LIMITS: Limits = Limits {
     probe: Duration::from_secs(10),
     silence: Duration::from_secs(10),
@@ -20,7 +20,7 @@ const LIMITS: Limits = Limits {
 /// Where nothing ever comes.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
-/// A machine with a cache of its own, and what was told on it.
+/// A machine with a cache of its own, and the progress that was reported on it.
 struct Machine {
     folder: tempfile::TempDir,
     search: Search,
@@ -47,7 +47,7 @@ impl Machine {
         Self { folder, search, told: Mutex::default() }
     }
 
-    /// Knows the digests of a mirror.
+    /// Has the digests of a mirror.
     fn of(mirror: &Mirror) -> Self {
         let mut machine = Self::bare(&mirror.url);
         machine.search.release.digests = Some(mirror.digests(machine.folder.path(), false));
@@ -82,7 +82,7 @@ impl Machine {
         self.search.cache.as_ref().unwrap().join(self.search.release.folder_name())
     }
 
-    /// What lies in the cache, without the locks.
+    /// The content of the cache, without the locks.
     fn cached(&self) -> Vec<String> {
         let entries = fs::read_dir(self.search.cache.as_ref().unwrap()).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
@@ -377,7 +377,7 @@ fn downloads_in_the_environment_of_the_test_below() {
 
 #[test]
 fn the_proxy_and_the_mirrors_of_the_environment_are_used() {
-    // A proxy for plain HTTP is asked for absolute URLs; this one answers itself.
+    // A proxy for plain HTTP gets requests for absolute URLs; this one responds itself.
     let mirror = Mirror::start(Manner::Serve);
     let folder = tempfile::tempdir().unwrap();
     let mut command = std::process::Command::new(env::current_exe().unwrap());

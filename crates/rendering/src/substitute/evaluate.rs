@@ -1,4 +1,4 @@
-//! What a template says with given variables.
+//! The result of a template with given variables.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ const TRIMMED_BYTES_MAX: usize = 4096;
 /// What all expressions of all objects may cost: bytes read and written, and steps of patterns.
 const WORK_MAX: usize = 1 << 30;
 
-/// The values at hand.
+/// The given values.
 #[derive(Debug, Clone)]
 pub(super) struct Variables {
     values: BTreeMap<String, String>,

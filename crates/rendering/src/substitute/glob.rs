@@ -31,7 +31,7 @@ pub(super) fn fitting_beginnings(pattern: &[char], text: &[char]) -> Vec<bool> {
     fits
 }
 
-/// Where the pattern goes on if its next element fits a character.
+/// Where the pattern continues if its next element matches a character.
 fn step(pattern: &[char], at: usize, c: char) -> Option<usize> {
     match pattern.get(at)? {
         '?' => Some(at + 1),

@@ -67,7 +67,7 @@ pub struct Retyped {
     pub variables: Vec<String>,
 }
 
-/// Retyped fields of one object that are kept.
+/// Recorded retyped fields of one object, at most.
 const RETYPED_MAX: usize = 100;
 
 /// The texts of an object that a substitution has turned into something else.

@@ -22,7 +22,7 @@ pub use locate::Retyped;
 const OBJECTS_MAX: usize = 20;
 /// Retyped texts of all objects, beyond which no further object is looked at.
 const RETYPED_MAX: usize = 1000;
-/// Objects that are kept for each variable.
+/// Recorded objects for each variable, at most.
 const USERS_MAX: usize = 20;
 
 /// What became of the variables.
@@ -78,7 +78,7 @@ pub(crate) fn all(
     if refused.is_empty() { Ok((done, substituted)) } else { Err(RenderError::Substitute { refused, more }) }
 }
 
-/// What the spec says wins over what was read; line breaks are not part of a value.
+/// Inline values win over referenced ones; line breaks are not part of a value.
 fn variables(spec: &RenderSpec, vars: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let all = vars.iter().chain(&spec.substitute);
     all.map(|(name, value)| (name.clone(), value.replace('\n', ""))).collect()
@@ -123,7 +123,7 @@ fn one(built: Built, variables: &Variables, substituted: &mut Substituted) -> Re
     let done = evaluate::evaluate(&parts, variables).map_err(failed)?;
     variables.admit(&done).map_err(failed)?;
     note(&parts, variables, &object, substituted);
-    // What the parser says may repeat the value of a variable, so only the line is told, and what stands in it.
+    // The parser's message may quote the value of a variable, so only the line and its template are reported.
     let value = yaml::parse_settings(&done, &yaml::Limits::default())
         .map_err(|error| refuse(not_yaml(&object, variables, error.line)))?;
     if substituted.retyped.len() < RETYPED_MAX {

@@ -88,7 +88,7 @@ pub(super) enum Where {
     Back,
 }
 
-/// Reads a template. `$$` stands for a dollar sign, `$name` for itself.
+/// Parses a template. `$$` is a dollar sign, `$name` is literal.
 pub(super) fn parse(text: &str) -> Result<Vec<Part>, String> {
     let mut scanner = Scanner { text, position: 0, depth: 0 };
     let mut parts = Vec::new();

@@ -1,4 +1,4 @@
-//! One request on its way: the faults that hit it, the API server's answer, the end that is recorded.
+//! One request through the proxy: the faults that it meets, the API server's response, the recorded outcome.
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,7 +35,7 @@ const OWN_HEADERS: [header::HeaderName; 7] = [
     header::UPGRADE,
 ];
 
-/// The connection is cut, without an answer.
+/// The connection is cut, without a response.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection is cut")]
 pub(super) struct Cut;
@@ -115,7 +115,7 @@ impl Call {
         }
     }
 
-    /// Forwards and waits for the whole answer. What has begun goes on when the client gives up: so does an API server.
+    /// Forwards and waits for the whole response. A request continues when the client disconnects, as in an API server.
     async fn forward(self, head: Parts, delivery: Delivery) -> Result<Answer, Cut> {
         let whole = async move {
             let counted = self.seen.is_write() && self.shared.state().trap.is_some();
@@ -210,7 +210,7 @@ async fn pass_lines(
             _ = changed.changed() => {
                 let healed = passage.has_dropped() && !shared.drops_events_of(&seen);
                 if changed.borrow_and_update().cuts != cuts || healed {
-                    // Nobody listens when the client is gone too.
+                    // No receiver when the client has disconnected too.
                     let _ = to.send(Err(Cut)).await;
                     return;
                 }

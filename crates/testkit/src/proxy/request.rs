@@ -1,4 +1,4 @@
-//! What the proxy sees of a request, and what it keeps of it.
+//! A request to the proxy, and its record.
 
 use std::time::Duration;
 
@@ -45,22 +45,22 @@ impl Seen {
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing was answered yet.
+    /// No response yet.
     Pending,
-    /// The API server's own answer arrived at the controller.
+    /// The API server's own response arrived at the controller.
     Answered(u16),
-    /// The API server answered this, the controller never learnt it.
+    /// The API server responded with this, and the controller never received it.
     Lost(u16),
-    /// The proxy answered this; the API server saw nothing.
+    /// The proxy responded with this; the API server did not receive the request.
     Refused(u16),
-    /// The connection was reset; the API server saw nothing.
+    /// The connection was reset; the API server did not receive the request.
     Reset,
-    /// Forwarded, but the API server gave no answer.
+    /// Forwarded, but the API server sent no response.
     Failed,
 }
 
 impl Outcome {
-    /// Whether the client got an answer, from whomever.
+    /// Whether the client got a response, of the API server or of the proxy.
     pub fn reached_the_client(self) -> bool {
         matches!(self, Self::Answered(_) | Self::Refused(_))
     }
@@ -101,7 +101,7 @@ impl Record {
         }
     }
 
-    /// Whether the API server saw it and accepted it.
+    /// Whether the API server received and accepted it.
     pub fn took_effect(&self) -> bool {
         matches!(self.outcome, Outcome::Answered(code) | Outcome::Lost(code) if (200..300).contains(&code))
     }

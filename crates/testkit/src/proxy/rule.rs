@@ -12,19 +12,19 @@ use crate::scenario::pattern::Pattern;
 pub enum Fault {
     /// The request is forwarded this much later.
     Delay(Duration),
-    /// No answer, and nothing is forwarded. The connection stays open until the client closes it.
+    /// No response, and nothing is forwarded. The connection stays open until the client closes it.
     Hang,
-    /// The proxy answers this status code.
+    /// The proxy responds with this status code.
     Answer(u16),
-    /// The proxy answers this status code with a `Retry-After` of this many seconds.
+    /// The proxy responds with this status code and a `Retry-After` of this many seconds.
     RetryAfter(u16, u64),
-    /// The request is forwarded; its answer is dropped and the connection closed.
+    /// The request is forwarded; its response is dropped and the connection closed.
     LostAnswer,
     /// The connection is closed before anything is forwarded.
     Reset,
-    /// Bodies above this many bytes are answered with 413; others are forwarded.
+    /// Bodies above this many bytes get a 413; others are forwarded.
     RefuseAbove(usize),
-    /// Watches deliver nothing while the rule stands, bookmarks included. A watch that dropped something ends when the
+    /// Watches deliver nothing while the rule is set, bookmarks included. A watch that dropped something ends when the
     /// rule is removed.
     DropEvents,
     /// Watches deliver each event twice.
@@ -42,7 +42,7 @@ impl Fault {
 
 type Condition = Arc<dyn Fn(&Seen) -> bool + Send + Sync>;
 
-/// A fault and the requests that it hits: all that match, unless [`Rule::after`] or [`Rule::times`] say otherwise.
+/// A fault and the requests that it hits: all that match, unless [`Rule::after`] or [`Rule::times`] limit it.
 #[derive(Clone)]
 pub struct Rule {
     pattern: Pattern,

@@ -5,7 +5,7 @@
 pub enum Moment {
     /// The write has arrived and is not forwarded yet.
     Before,
-    /// The write was answered and the answer is not delivered yet.
+    /// The write has a response that is not delivered yet.
     After,
 }
 

@@ -1,4 +1,4 @@
-//! What the mock API server answers: a value, a Kubernetes error, a stream of watch events, silence.
+//! Responses of the mock API server: a value, a Kubernetes error, a stream of watch events, no response.
 
 use std::{
     convert::Infallible,
@@ -19,7 +19,7 @@ use super::Call;
 type Compute = Arc<dyn Fn(&Call) -> Response + Send + Sync>;
 type Events = Arc<Mutex<Option<mpsc::UnboundedReceiver<Value>>>>;
 
-/// One answer of the mock API server.
+/// One response of the mock API server.
 #[derive(Clone)]
 pub struct Response {
     delay: Duration,
@@ -63,7 +63,7 @@ impl Response {
         Content::Json(code, body).into()
     }
 
-    /// A `Status` object, as the API server answers an error.
+    /// A `Status` object, as in an error response of the API server.
     pub fn status(code: u16, reason: &str, message: &str) -> Self {
         let status = if code < 400 { "Success" } else { "Failure" };
         Self::json(
@@ -114,22 +114,22 @@ impl Response {
         (Feed(sender), Content::Feed(Arc::new(Mutex::new(Some(receiver)))).into())
     }
 
-    /// No answer, ever.
+    /// No response, ever.
     pub fn silence() -> Self {
         Content::Silence.into()
     }
 
-    /// An answer that depends on the call.
+    /// A response that depends on the call.
     pub fn with(compute: impl Fn(&Call) -> Self + Send + Sync + 'static) -> Self {
         Content::Compute(Arc::new(compute)).into()
     }
 
-    /// The body of the call as the answer: what a create or an apply without surprises returns.
+    /// The body of the call as the response: what a create or an apply without surprises returns.
     pub fn echo() -> Self {
         Self::with(|call| Self::ok(call.body.clone()))
     }
 
-    /// The same answer, later (tokio's clock, so a paused one works).
+    /// The same response, later (tokio's clock, so a paused one works).
     #[must_use]
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
@@ -168,7 +168,7 @@ pub struct Feed(mpsc::UnboundedSender<Value>);
 impl Feed {
     /// Sends one watch event: `ADDED`, `MODIFIED`, `DELETED`, `BOOKMARK` or `ERROR`, and its object.
     pub fn send(&self, kind: &str, object: &Value) {
-        // A reader that has gone away is the end of the test, not an error of the feed.
+        // A dropped reader is the end of the test, not an error of the feed.
         let _ = self.0.send(json!({"type": kind, "object": object}));
     }
 }

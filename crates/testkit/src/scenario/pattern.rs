@@ -1,4 +1,4 @@
-//! Which calls an answer is for: a method and a path with stars.
+//! The calls that a response is for: a method and a path with stars.
 
 /// A method (`*` is any) and a path in which `*` is one segment, or at the end the rest.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! Apply, on a real API server: what is created, changed, left, refused, and in which order.
+//! Apply, on a real API server: what is created, changed, unchanged, rejected, and in which order.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,7 +23,7 @@ fn complete(applied: &plumb_apply::Applied) {
     assert_eq!(applied.ended, Ended::Complete, "{:?}", applied.error_summary());
 }
 
-/// Entries have whole seconds: what was written longer ago than this is told apart by its time alone.
+/// Entries have whole seconds: what was written longer ago than this is distinguished by its time alone.
 const APART: Duration = Duration::from_millis(3200);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,7 +56,7 @@ async fn what_was_seen_before_makes_unchanged_exact_even_at_once() {
         first.changes.iter().map(|change| (change.id.clone(), record(change))).collect();
     let again = fixture.apply_knowing(&[settings(json!({"a": "1"}))], known.clone()).await;
     assert_eq!(actions(&again), [("ConfigMap".to_owned(), Action::Unchanged)]);
-    // Somebody else's annotation moves the version, and is none of our business.
+    // An annotation of another manager changes the version, and is ignored.
     fixture.kubectl(&["annotate", "configmap", "settings", "note=x"], None).await;
     let noted = fixture.apply_knowing(&[settings(json!({"a": "1"}))], known.clone()).await;
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Stand: what the tests of the apply crate stand on: a real API server, a namespace of their own, plans made from text.
+//! Fixture of the tests of the apply crate: a real API server, a namespace of their own, plans made from text.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -47,7 +47,7 @@ impl Fixture {
         Self { cluster, client, namespace, owner }
     }
 
-    /// Objects written as JSON; `NS` stands for the namespace of the test.
+    /// Objects written as JSON; `NS` is replaced by the namespace of the test.
     pub fn objects(&self, manifests: &[Value]) -> Vec<Object> {
         let text = |value: &Value| value.to_string().replace("NS", &self.namespace);
         manifests

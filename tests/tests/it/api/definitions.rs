@@ -1,4 +1,4 @@
-//! Our definitions as the API server reads them: accepted, established, defaulted, and refusing what they must refuse.
+//! Our definitions on the API server: accepted, established, defaulted, and rejecting invalid objects.
 
 use anyhow::{Context as _, Result};
 use kube::{

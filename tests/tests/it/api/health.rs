@@ -1,4 +1,4 @@
-//! Health, on a real API server with a fake node: how waiting ends, and what it says.
+//! Health, on a real API server with a fake node: how waiting ends, and with which message.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Prune, on a real API server: what is deleted, what is kept, and what counts as gone.
+//! Prune, on a real API server: what is deleted, what is not pruned, and what counts as deleted.
 
 use std::time::{Duration, Instant};
 
@@ -106,7 +106,7 @@ async fn a_change_by_another_manager_does_not_stop_the_deletion() {
             let api: kube::Api<k8s_openapi::api::core::v1::ConfigMap> =
                 kube::Api::namespaced(fixture.client.clone(), &fixture.namespace);
             let patch: Value = serde_json::from_str(&edit).unwrap();
-            // A refusal means that it is gone by now.
+            // An error means that it is deleted by now.
             let _ = api
                 .patch("moving", &kube::api::PatchParams::default(), &kube::api::Patch::Merge(patch))
                 .await;
@@ -117,7 +117,7 @@ async fn a_change_by_another_manager_does_not_stop_the_deletion() {
     assert!(fixture.live("NS_moving__ConfigMap", "v1").await.is_none());
 }
 
-/// How long the server may take to say that the API of a group cannot be reached, or that there is none.
+/// How long the server may take to report that the API of a group cannot be reached, or does not exist.
 const KNOWN_MAX: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,7 +22,7 @@ use super::cluster::Fixture;
 const MANIFESTS: &str = include_str!("../../../../crates/planning/src/typed_form/manifests.jsonl");
 const FLUX: &str = include_str!("../../../../crates/planning/src/typed_form/flux.jsonl");
 
-/// Entries have whole seconds: what was written longer ago than this is told apart by its time alone.
+/// Entries have whole seconds: what was written longer ago than this is distinguished by its time alone.
 const APART: Duration = Duration::from_millis(3200);
 /// How often an adoption is looked at whose object a controller writes at the same time.
 const LOOKS_MAX: usize = 10;
@@ -119,7 +119,7 @@ async fn what_flux_applied_is_adopted_healed_changed_and_pruned() {
 async fn take_over(fixture: &Fixture, manifest: &Value) -> Result<(), String> {
     adopt(fixture, manifest).await?;
     let name = manifest["metadata"]["name"].as_str().unwrap();
-    // Heal: somebody changes our label and a field beside it.
+    // Correction: another manager changes our label and a field next to it.
     let edit = json!({"metadata": {"labels": {"kustomize.toolkit.fluxcd.io/name": "nobody"}}});
     let by_hand = PatchParams { field_manager: Some("editor".to_owned()), ..PatchParams::default() };
     let before = live(fixture, manifest).await;

@@ -1,4 +1,4 @@
-//! Watchers, on a real API server: what they tell, and how they follow a kind that goes and comes back.
+//! Watchers, on a real API server: their events, and how they follow a kind that is removed and added again.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ impl Ear {
         Self { watchers, sights, namespace: fixture.namespace.clone() }
     }
 
-    /// The next news that fit, of this test's namespace where they are about an object.
+    /// The next events that match, of this test's namespace where they are about an object.
     async fn hear<T>(&mut self, what: &str, fits: impl Fn(&WatchChange) -> Option<T>) -> T {
         let wait = async {
             loop {
@@ -110,7 +110,7 @@ async fn a_kind_without_owners_is_not_watched() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kind_that_is_removed_is_reported_once_and_watched_again_when_it_is_back() {
     let fixture = Fixture::new("kindgone").await;
-    // A group of this run's own: on a plane that lives longer, an earlier run has left nothing behind.
+    // A group of this run's own: on a long-running plane, an earlier run has left nothing behind.
     let group = format!("{}.example.com", fixture.namespace);
     let name = format!("relics.{group}");
     let definition = json!({

@@ -1,5 +1,5 @@
-//! kustomize-controller is killed (-9) before or after its n-th write, or the answer to that write is lost. A run has
-//! one action; the end of each run is held against the end of one without a fault.
+//! kustomize-controller is killed (-9) before or after its n-th write, or the response to that write is lost. A run has
+//! one action; the end of each run is compared with the end of one without a fault.
 
 use std::{
     collections::BTreeMap,

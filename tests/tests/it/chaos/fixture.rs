@@ -29,8 +29,8 @@ pub const CONVERGED_MAX: Duration = Duration::from_secs(100);
 const QUIET: Duration = Duration::from_millis(300);
 /// How long a write is held up before it is forwarded, at most. One that waits longer is never forwarded.
 const HELD_MAX: Duration = Duration::from_secs(6);
-/// How long the last status may take after that: an object whose write was not answered is kept until that write can come
-/// no more (39 s).
+/// How long the last status may take after that: an object whose write got no response is not pruned until that write can
+/// no longer arrive (39 s).
 const FOLLOWS_MAX: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(20);
 /// The label of the owner.
@@ -45,7 +45,7 @@ pub enum Variant {
     Base,
     /// One ConfigMap and the Service are different, one ConfigMap is new.
     Update,
-    /// One ConfigMap and the Service are gone.
+    /// One ConfigMap and the Service are absent.
     Prune,
     /// What `Prune` lacks of `Base`: another Kustomization takes it over.
     Moved,
@@ -84,16 +84,16 @@ impl Variant {
     }
 }
 
-/// What Ready=True of a Kustomization says of its objects.
+/// The state of a Kustomization's objects according to Ready=True.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ready {
-    /// They are as it says.
+    /// They are as applied.
     Holds,
     /// They were, and a write of before may have come after.
     MayBeOvertaken,
 }
 
-/// Everything that a run stands on.
+/// The environment of a run.
 pub struct Fixture {
     /// The namespace, the Git server, the controllers.
     pub environment: Environment,
@@ -165,7 +165,7 @@ impl Fixture {
         self.all_converged(&[("app", variant)]).await
     }
 
-    /// The same where a write of an attempt that was given up may arrive last, and is corrected then.
+    /// The same where a write of an aborted attempt may arrive last, and is corrected then.
     pub async fn converged_at_last(&self, variant: Variant) -> Result<Snapshot> {
         self.settled(&[("app", variant)], Ready::MayBeOvertaken).await
     }
@@ -196,8 +196,8 @@ impl Fixture {
         bail!("the namespace {what}: {}", self.evidence().await)
     }
 
-    /// Fails if an object is not as a variant says whose Kustomization says that it is applied. What is corrected later
-    /// counts as a lie. `beta` is left out: tests edit it.
+    /// Fails if an object differs from a variant whose Kustomization reports it as applied. A later correction
+    /// does not excuse a wrong report. `beta` is left out: tests edit it.
     async fn check_holds(&self, wanted: &[(&str, Variant)]) -> Result<()> {
         for (owner, variant) in wanted {
             for (name, value) in variant.maps().iter().filter(|(name, _)| *name != "beta") {
@@ -243,7 +243,7 @@ impl Fixture {
         Ok(())
     }
 
-    /// Waits until the Kustomization and everything that it managed is gone.
+    /// Waits until the Kustomization and everything that it managed is deleted.
     pub async fn removed(&self) -> Result<Snapshot> {
         let deadline = Instant::now() + CONVERGED_MAX;
         while Instant::now() < deadline {
@@ -324,7 +324,7 @@ impl Fixture {
     }
 
     /// What kustomize-controller wrote since then, its own statuses and finalizers aside. A write that changes nothing
-    /// counts too, unless an earlier one of the same object was not answered: that one may still be carried out.
+    /// counts too, unless an earlier one of the same object got no response: that one may still be carried out.
     pub fn object_writes(&self, since: Duration) -> Vec<Record> {
         let writes = self.kustomize.writes();
         let unanswered = |path: &str| {
@@ -349,7 +349,7 @@ impl Fixture {
         )
     }
 
-    /// Whether both controllers have written nothing for a while, and wait for no answer to a write.
+    /// Whether both controllers have written nothing for a while, and wait for no response to a write.
     fn is_quiet(&self) -> bool {
         [&self.source, &self.kustomize].into_iter().all(|proxy| {
             let age = |record: &Record| proxy.now().saturating_sub(record.at);

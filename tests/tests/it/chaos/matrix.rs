@@ -18,19 +18,19 @@ use super::{
     is_whole,
 };
 
-/// How long a fault goes on after it has hit the first time.
+/// How long a fault continues after its first hit.
 const FAULT_LASTS: Duration = Duration::from_millis(1500);
 /// How long the first hit may take.
 const HIT_MAX: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(10);
-/// How long a write that was not answered keeps its object from being pruned: the deadline that it was sent with (34 s),
+/// How long a write without a response keeps its object from being pruned: the deadline that it was sent with (34 s),
 /// and 5 s more. See docs/decisions/0008.
 const UNANSWERED: Duration = Duration::from_secs(40);
-/// How many requests one cell may have, both controllers together. A run has about twenty, one with conflicts eighty, a busy loop thousands.
+/// How many requests one cell may have, both controllers together. A run has about twenty, one with conflicts eighty, a hot loop thousands.
 const REQUESTS_MAX: u64 = 200;
 /// A `Retry-After` that no one waits for, in seconds.
 const RETRY_AFTER: u64 = 3600;
-/// How many requests of a phase one such answer may meet before it is over: each object is tried once, then left alone.
+/// How many requests of a phase one such response may meet before it is over: each object is tried once, then skipped.
 const REFUSED_MAX: u32 = 5;
 /// What the status of a larger Kustomization would exceed, in bytes.
 const STATUS_BYTES_MAX: usize = 64;
@@ -60,7 +60,7 @@ enum Fault {
     Delay,
     Hang,
     Conflict,
-    /// One conflict alone, as when somebody else has just written: no attempt fails for it.
+    /// One conflict alone, as after a write by another manager: no attempt fails for it.
     SingleConflict,
     Gone,
     TooManyRequests,
@@ -89,7 +89,7 @@ const FAULTS: [Fault; 15] = [
     Fault::DuplicatedEvents,
     Fault::ReorderedEvents,
     Fault::ExpiredWatch,
-    // Last, for what they leave unanswered.
+    // Last, because they leave requests without a response.
     Fault::LostAnswer,
     Fault::Reset,
     Fault::Hang,
@@ -120,7 +120,7 @@ impl Fault {
         }
     }
 
-    /// Whether it hits all watches of both controllers, whatever the phase.
+    /// Whether it hits all watches of both controllers, in every phase.
     fn is_of_watches(self) -> bool {
         matches!(
             self,
@@ -128,8 +128,8 @@ impl Fault {
         )
     }
 
-    /// Whether requests stay without an answer while their connection stands: what becomes of a write is not known. Where the
-    /// connection ends, the repetition is answered, and the cell after that waits for nothing.
+    /// Whether requests get no response while their connection is open: the result of a write is unknown. Where the
+    /// connection ends, the retry gets a response, and the cell after that waits for nothing.
     fn has_no_response(self) -> bool {
         self == Self::Hang
     }

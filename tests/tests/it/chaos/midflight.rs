@@ -16,7 +16,7 @@ use crate::e2e::seen::{is_failed, uid};
 /// How long one write of the apply is held up.
 const HELD: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(5);
-/// How long a newer spec may take to be applied while an apply is never answered: less than the limit of one request (65 s).
+/// How long a newer spec may take to be applied while an apply gets no response: less than the limit of one request (65 s).
 const SUPERSEDED_MAX: Duration = Duration::from_secs(40);
 /// How many reconciliations are requested while the apply is held up, and how often an object may be applied then.
 const REQUESTS: usize = 20;
@@ -54,7 +54,7 @@ async fn updated(test: &str) -> Result<Fixture> {
     Ok(fixture)
 }
 
-/// Fails if a deletion was asked for since the records were forgotten.
+/// Fails if a deletion was requested since the records were dropped.
 async fn check_nothing_is_deleted(fixture: &Fixture) -> Result<()> {
     let mut deletions = fixture.kustomize.writes();
     deletions.retain(|record| record.method == "DELETE");
@@ -164,7 +164,7 @@ async fn nothing_is_pruned_after_an_apply_that_failed() -> Result<()> {
     fixture.environment.close().await
 }
 
-/// How long a deletion is held up until somebody else has taken the object over.
+/// How long a deletion is held up until another manager has taken the object over.
 const TAKEN_WITHIN: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,14 +187,14 @@ async fn an_object_with_a_new_owner_before_its_deletion_arrives_is_not_deleted()
     fixture.environment.close().await
 }
 
-/// Changes the Kustomization while the only apply of `Prune` is held up, unseen by the watches of the controller: the
-/// deletions that would follow are not wanted any more.
+/// Changes the Kustomization while the only apply of `Prune` is held up, before the watches of the controller show it: the
+/// deletions that would follow are obsolete.
 async fn changed_unseen(fixture: &Fixture, newest: &Value) -> Result<()> {
     fixture.kustomize.forget();
     let (arrived, has_arrived) = mpsc::channel();
     let (release, is_released) = mpsc::channel();
     fixture.kustomize.at_write(1, Moment::Before, move || {
-        // The ends of a test that failed are gone.
+        // The connections of a failed test are closed.
         let _ = arrived.send(());
         let _ = is_released.recv_timeout(CONVERGED_MAX);
     });
@@ -202,7 +202,7 @@ async fn changed_unseen(fixture: &Fixture, newest: &Value) -> Result<()> {
     block_in_place(|| has_arrived.recv_timeout(CONVERGED_MAX))?;
     fixture.kustomize.add(Rule::new("GET", "/*", Fault::DropEvents));
     fixture.environment.edit("Kustomization", "app", newest).await?;
-    // Before a prune it is read again. What follows then depends on who is first, the answer to a status write, which shows the
+    // Before a prune it is read again. What follows then depends on what arrives first, the response to a status write, which has the
     // newer Kustomization too, or the end of the wait for the watch.
     let reread = fixture.kustomize.add(Rule::new("GET", APP, Fault::Delay(Duration::ZERO)));
     release.send(())?;

@@ -1,4 +1,4 @@
-//! Objects move between two Kustomizations by one commit, again and again: they stay the same objects, whoever is
+//! Objects move between two Kustomizations by one commit, again and again: they stay the same objects, whichever is
 //! reconciled first.
 
 use anyhow::{Result, ensure};
@@ -20,7 +20,7 @@ const MAPS: [&str; 2] = ["alpha", "beta"];
 const OWNERS: [&str; 2] = ["one", "two"];
 const OWNER: &str = "/metadata/labels/kustomize.toolkit.fluxcd.io~1name";
 
-/// Who is reconciled first.
+/// The one that is reconciled first.
 #[derive(Clone, Copy, Debug)]
 enum First {
     /// Both at once.

@@ -1,4 +1,4 @@
-//! The API server is away for both controllers at once: it refuses connections, or takes them and stays silent.
+//! The API server is unreachable for both controllers at once: it rejects connections, or accepts them without a response.
 
 use std::time::{Duration, Instant};
 
@@ -26,14 +26,14 @@ const EXPIRED: u32 = 8;
 /// How many requests the controllers may try in a second of the outage, on average.
 const REQUESTS_PER_SECOND_MAX: u64 = 40;
 
-/// What someone does to an object while the API server is away for the controllers.
+/// A user's change to an object while the API server is unreachable for the controllers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meanwhile {
     Edited,
     Deleted,
 }
 
-/// While the API server is away someone edits or deletes an object, and the spec changes.
+/// While the API server is unreachable a user edits or deletes an object, and the spec changes.
 async fn away(test: &str, faults: &[Fault], meanwhile: Meanwhile, healed_max: Duration) -> Result<()> {
     let mut fixture = Fixture::new(test, &[]).await?;
     fixture.create(Variant::Base).await?;
@@ -68,7 +68,7 @@ async fn away(test: &str, faults: &[Fault], meanwhile: Meanwhile, healed_max: Du
     for proxy in [&fixture.source, &fixture.kustomize] {
         proxy.heal();
         if meanwhile == Meanwhile::Deleted {
-            // The events since then are compacted: only a new list shows what is gone.
+            // The events since then are compacted: only a new list shows what was deleted.
             proxy.add(Rule::new("GET", "/*", Fault::Answer(410)).when(Seen::is_watch).times(EXPIRED));
         }
     }

@@ -21,7 +21,7 @@ use crate::e2e::{
     harness::{Events, Harness, Overrides},
 };
 
-/// A lease that goes quickly. The deadline leaves a second of room, as Flux's defaults leave five.
+/// A lease that expires quickly. The deadline leaves a margin of a second, as Flux's defaults leave five.
 const FLAGS: [&str; 4] = [
     "--enable-leader-election=true",
     "--leader-election-lease-duration=4s",
@@ -33,7 +33,7 @@ const WATCHED: Duration = Duration::from_secs(5);
 /// How long a terminated leader may take to end; a pod has 30 s.
 const GRACE: Duration = Duration::from_secs(25);
 const POLL: Duration = Duration::from_millis(10);
-/// How often someone edits an object while the leader is cut off from its lease.
+/// How often a user edits an object while the leader is cut off from its lease.
 const EDIT: Duration = Duration::from_millis(150);
 
 /// The fixture's controller leads; this one waits for the lease.
@@ -70,7 +70,7 @@ impl Standby {
     }
 }
 
-/// Stops the leader when its n-th write was answered, and lets it run again when another replica has done its work.
+/// Stops the leader after the response to its n-th write, and lets it run again when another replica has done its work.
 async fn stopped_at(write: u32) -> Result<()> {
     let mut fixture = Fixture::new("replicas-stop", &FLAGS).await?;
     fixture.create(Variant::Base).await?;
@@ -78,7 +78,7 @@ async fn stopped_at(write: u32) -> Result<()> {
     let known = fixture.uids().await?;
     let standby = block_in_place(|| Standby::start(&fixture.environment))?;
     let leader = fixture.environment.harness.id(KUSTOMIZE).context("the leader does not run")?;
-    // The answer reaches a process that is stopped: it is the first thing that the process finds when it runs again.
+    // The response reaches a stopped process: it is the first one that the process receives when it runs again.
     fixture.kustomize.at_write(write, Moment::After, move || process::pause(leader));
     fixture.switch(Variant::Update).await?;
     let first = standby.leads().await;
@@ -116,7 +116,7 @@ async fn a_leader_that_cannot_renew_stops_before_another_one_writes() -> Result<
     fixture.create(Variant::Base).await?;
     fixture.converged(Variant::Base).await?;
     let standby = block_in_place(|| Standby::start(&fixture.environment))?;
-    // No request for the lease is answered; everything else is.
+    // Requests for the lease get no response; all others do.
     fixture.kustomize.add(Rule::new("*", "/apis/coordination.k8s.io/*", Fault::Hang));
     let deadline = Instant::now() + CONVERGED_MAX;
     for round in 0.. {

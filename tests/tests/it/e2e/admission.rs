@@ -48,7 +48,7 @@ async fn allow(environment: &Environment, operation: &str, name: &str) -> Result
     is_denied(environment, operation, name, false).await
 }
 
-/// Waits until the API server answers as it should: a policy takes a moment to be known to it.
+/// Waits until the API server responds as expected: a policy takes a moment to become active.
 async fn is_denied(environment: &Environment, operation: &str, name: &str, wanted: bool) -> Result<()> {
     let verb = if operation == "DELETE" { "delete" } else { "create" };
     let deadline = Instant::now() + ENFORCED_MAX;

@@ -13,7 +13,7 @@ use super::{
 /// A finalizer of a person's tool would be drift.
 const MANAGER: &str = "--field-manager=example-controller";
 
-/// Deletes a Kustomization with these fields, and says whether its objects are still there.
+/// Deletes a Kustomization with these fields, and returns whether its objects still exist.
 async fn objects_stay(fields: &Value) -> Result<bool> {
     let environment = Environment::new("deletion").await?;
     let repository = environment.sample("app")?;

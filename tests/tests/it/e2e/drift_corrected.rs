@@ -1,4 +1,4 @@
-//! Drift in the mode `enabled`: put back at once, and told with what, who and when.
+//! Drift in the mode `enabled`: corrected at once, and reported with object, fields, manager and time.
 
 use anyhow::Result;
 use serde_json::json;
@@ -123,7 +123,7 @@ async fn an_object_that_a_user_recreated_is_ours_again() -> Result<()> {
     environment.app("enabled").await?;
     let before = environment.get("ConfigMap", "settings").await?;
     environment.delete("ConfigMap", "settings").await?;
-    // Whoever is first, the result is the same.
+    // The result is the same in either order.
     let by_hand = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"greeting": "mine"}});
     let made = environment.create(by_hand).await;
     let after = environment

@@ -1,4 +1,4 @@
-//! Drift that is not corrected: in the mode `warn` and while suspended. Flagged, told, left, and put back on request.
+//! Drift that is not corrected: in the mode `warn` and while suspended. Flagged, reported, left, and corrected on request.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ fn is_clean(seen: &Value) -> bool {
     condition(seen, "Drifted").is_none() && drift(seen).is_empty()
 }
 
-/// The live value that the first field of the first entry tells.
+/// The live value in the first field of the first entry.
 fn told_live(seen: &Value) -> &str {
     drift(seen).first().map(|entry| text(entry, "/fields/0/live")).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What every test stands on: a namespace, a Git server, a sink for events, controllers that see this namespace alone.
+//! The environment of every test: a namespace, a Git server, a sink for events, controllers that watch this namespace alone.
 
 use std::{
     io::Write as _,
@@ -33,13 +33,13 @@ const POLL: Duration = Duration::from_millis(20);
 const QUIET: Duration = Duration::from_millis(1500);
 /// The Secret with the credentials of the Git server.
 pub const SECRET: &str = "git-auth";
-/// The annotation that asks for a reconciliation.
+/// The annotation that requests a reconciliation.
 const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
 
 static DEFINITIONS: OnceCell<()> = OnceCell::const_new();
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
 
-/// The stand of one test.
+/// The environment of one test.
 pub struct Environment {
     /// The namespace.
     pub namespace: String,
@@ -60,12 +60,12 @@ impl Environment {
         Self::with(test, sink, Events::Sink(address)).await
     }
 
-    /// A stand whose events go there.
+    /// An environment whose events go there.
     pub async fn with(test: &str, sink: Sink, events: Events) -> Result<Self> {
         Self::changed(test, sink, events, &Overrides::default()).await
     }
 
-    /// A stand whose controllers are started with these changes.
+    /// An environment whose controllers are started with these changes.
     pub async fn changed(test: &str, sink: Sink, events: Events, overrides: &Overrides) -> Result<Self> {
         let plane = block_in_place(plumb_testkit::plane);
         let client = plane.client().await?;
@@ -116,14 +116,14 @@ impl Environment {
         object
     }
 
-    /// Commits and pushes everything, asks the source `app` to look, returns the revision.
+    /// Commits and pushes everything, requests a reconciliation of the source `app`, returns the revision.
     pub async fn commit(&self, repository: &Repository, message: &str) -> Result<String> {
         repository.push(message)?;
         self.request("GitRepository", "app").await?;
         repository.revision()
     }
 
-    /// Asks for a reconciliation; returns what must be echoed.
+    /// Requests a reconciliation; returns the token that must appear in the status.
     pub async fn request(&self, kind: &str, name: &str) -> Result<String> {
         let token = format!("request-{}", REQUESTS.fetch_add(1, Ordering::Relaxed));
         self.annotate(kind, name, REQUESTED_AT, &token).await?;
@@ -296,7 +296,7 @@ impl Environment {
         self.kubectl(&["create", "-f", path])
     }
 
-    /// What a failed test shows beside its complaint.
+    /// Details of a failed test.
     async fn evidence(&self) -> String {
         let events = self.list("Event").await.unwrap_or_default();
         let line =

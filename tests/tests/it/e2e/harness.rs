@@ -1,4 +1,4 @@
-//! The controllers of one test, as processes that look at one namespace alone, so that tests beside each other do not meet.
+//! The controllers of one test, as processes that watch one namespace alone, so that parallel tests do not interfere.
 
 use std::{
     collections::BTreeMap,
@@ -91,7 +91,7 @@ struct Ports {
 }
 
 impl Harness {
-    /// Starts the controllers and waits until each says that it is ready. Blocks a thread.
+    /// Starts the controllers and waits until each is ready. Blocks a thread.
     pub fn start(plane: &Plane, namespace: &str, events: Events, overrides: &Overrides) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("plumb-harness-").tempdir()?.keep();
         let reaper = Reaper::of(&folder)?;
@@ -214,7 +214,7 @@ impl Harness {
     }
 }
 
-/// A port that no other test of this process has had, and below those that the kernel gives to whoever asks: a controller
+/// A port that no other test of this process has had, and below those that the kernel assigns: a controller
 /// that was killed must find its ports free again.
 fn free_port() -> Result<SocketAddr> {
     static GIVEN: AtomicU32 = AtomicU32::new(0);

@@ -69,7 +69,7 @@ async fn ends_as_if_undisturbed(test: &str, victim: &'static str) -> Result<()> 
     ];
     assert_eq!(before.each_ref().map(uid), after.each_ref().map(uid));
     assert_eq!(after[1]["data"]["greeting"], format!("round-{last}"));
-    // What no commit touched was never changed.
+    // Objects that no commit changed were never written.
     assert_eq!(after[0]["data"], before[0]["data"]);
     assert_eq!(after[2]["metadata"]["generation"], before[2]["metadata"]["generation"]);
     assert!(condition(&applied, "Drifted").is_none());
@@ -169,7 +169,7 @@ async fn drift_is_corrected_while_source_controller_is_down() -> Result<()> {
     environment
         .until("ConfigMap", "settings", "says hello", |seen| seen["data"]["greeting"] == "hello")
         .await?;
-    // A controller that starts without it waits for it, and harms nothing.
+    // A controller that starts without it waits for it, and changes nothing.
     environment.harness.kill(KUSTOMIZE);
     environment.delete("ConfigMap", "settings").await?;
     block_in_place(|| environment.harness.restart(KUSTOMIZE))?;
@@ -211,7 +211,7 @@ async fn a_hundred_reconciliations_do_not_wait_for_a_notification_controller_tha
         revisions.push(revision);
     }
     process::resume(notifier);
-    // What was not told is counted, and the last of it arrives.
+    // Events that were not delivered are counted, and the last of them arrives.
     let told = |revision: &str| {
         let of = |one: &Received| one.text("/metadata/revision") == revision;
         environment.sink.received().iter().filter(|one| of(one)).count()

@@ -131,7 +131,7 @@ async fn a_definition_with_conflicting_names_is_named_and_leaves_no_entry() -> R
     let gauge = format!("gauges.{group}");
     environment.kubectl(&["get", &gauge, "a"])?;
 
-    // The definition is deleted by hand, and its objects with it: both come back.
+    // A user deletes the definition, and its objects with it: both are recreated.
     environment.kubectl(&["delete", "crd", &gauge])?;
     environment.kubectl(&["wait", "--for=create", "--timeout=60s", &format!("crd/{gauge}")])?;
     environment.kubectl(&[
@@ -142,7 +142,7 @@ async fn a_definition_with_conflicting_names_is_named_and_leaves_no_entry() -> R
     ])?;
     environment.kubectl(&["wait", "--for=create", "--timeout=60s", &format!("{gauge}/a")])?;
 
-    // Deleted by hand while nothing is corrected, and then from Git: no entry of either stays.
+    // A user deletes both while nothing is corrected, and then they are removed from Git: no entry of either stays.
     environment.edit("Kustomization", "app", &json!({"spec": {"suspend": true}})).await?;
     environment.kubectl(&["delete", "crd", &gauge])?;
     for file in files {
@@ -150,7 +150,7 @@ async fn a_definition_with_conflicting_names_is_named_and_leaves_no_entry() -> R
     }
     let third = environment.commit(&app.repository, "neither").await?;
     environment.edit("Kustomization", "app", &json!({"spec": {"suspend": false}})).await?;
-    // A definition that terminates is kept in the inventory until it is gone.
+    // A definition that terminates stays in the inventory until it is deleted.
     let rest = |seen: &Value| {
         is_ready(seen) && inventory(seen).len() == 2 && seen["status"]["lastAppliedRevision"] == third
     };

@@ -1,4 +1,4 @@
-//! Objects that move between Kustomizations by a commit: they stay the same objects, whoever is reconciled first and whatever
+//! Objects that move between Kustomizations by a commit: they stay the same objects, in every order of reconciliation and whatever
 //! is wrong with the new owner.
 
 use anyhow::Result;
@@ -149,7 +149,7 @@ async fn an_object_that_moves_survives_either_order_and_a_new_owner_that_is_susp
     answers_for(&environment, "one", 2).await?;
 
     assert_eq!(uids(&environment).await?, before);
-    // What nobody wants still goes.
+    // Objects without a claim are still deleted.
     take(&repository, "one", &["m3"])?;
     environment.commit(&repository, "m3 goes").await?;
     environment.gone("ConfigMap", "m3").await?;

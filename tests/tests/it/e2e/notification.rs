@@ -1,4 +1,4 @@
-//! Webhooks that wake sources, and alerts that reach their receivers. Hostile senders and dead receivers harm nobody.
+//! Webhooks that requeue sources, and alerts that reach their receivers. Hostile senders and dead receivers have no effect on others.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use super::{
 };
 
 const TOKEN: &str = "webhook-token";
-/// How long a notification may take on a busy machine.
+/// How long a notification may take on a loaded machine.
 const DELIVERED_MAX: Duration = Duration::from_secs(30);
 /// Larger than any webhook.
 const GIANT: usize = 40 << 20;
@@ -45,7 +45,7 @@ async fn receiver(environment: &Environment) -> Result<String> {
     Ok(path)
 }
 
-/// A generic Provider with this address, and an Alert that sends it what the Kustomization `app` tells.
+/// A generic Provider with this address, and an Alert that sends it the events of the Kustomization `app`.
 pub async fn alert(environment: &Environment, name: &str, address: &str, severity: &str) -> Result<()> {
     let api = "notification.toolkit.fluxcd.io/v1beta3";
     let provider = json!({

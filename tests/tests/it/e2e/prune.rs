@@ -1,4 +1,4 @@
-//! What leaves the source leaves the cluster, unless somebody says otherwise.
+//! Objects that are removed from the source are deleted from the cluster, with the exceptions of the spec and annotations.
 
 use anyhow::Result;
 use serde_json::json;
@@ -23,7 +23,7 @@ async fn a_file_that_is_removed_takes_its_object_along() -> Result<()> {
     environment.gone("ConfigMap", "other").await?;
     let still = environment.get("ConfigMap", "settings").await?;
     assert_eq!(still["metadata"]["resourceVersion"], kept["metadata"]["resourceVersion"]);
-    // A deletion that Git asks for is not drift.
+    // A deletion because of Git is not drift.
     assert_eq!(environment.events("DriftCorrected").await?, Vec::<String>::new());
     environment.close().await
 }

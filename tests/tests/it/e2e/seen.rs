@@ -12,27 +12,27 @@ pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// A condition, if it stands.
+/// A condition, if it is set.
 pub fn condition<'a>(object: &'a Value, type_: &str) -> Option<&'a Value> {
     object.pointer("/status/conditions")?.as_array()?.iter().find(|condition| condition["type"] == type_)
 }
 
-/// Whether a condition stands and is True.
+/// Whether a condition is set and True.
 pub fn is_true(object: &Value, type_: &str) -> bool {
     condition(object, type_).is_some_and(|condition| condition["status"] == "True")
 }
 
-/// The reason of a condition; empty if it does not stand.
+/// The reason of a condition; empty if it is not set.
 pub fn reason<'a>(object: &'a Value, type_: &str) -> &'a str {
     condition(object, type_).map(|condition| text(condition, "/reason")).unwrap_or_default()
 }
 
-/// The message of a condition; empty if it does not stand.
+/// The message of a condition; empty if it is not set.
 pub fn message<'a>(object: &'a Value, type_: &str) -> &'a str {
     condition(object, type_).map(|condition| text(condition, "/message")).unwrap_or_default()
 }
 
-/// Whether Ready=True speaks of the present spec.
+/// Whether Ready=True is of the current generation.
 pub fn is_ready(object: &Value) -> bool {
     is_true(object, "Ready") && object["status"]["observedGeneration"] == object["metadata"]["generation"]
 }

@@ -1,4 +1,4 @@
-//! Sources that fail: each says why, disturbs no other, and recovers.
+//! Sources that fail: each reports why, disturbs no other, and recovers.
 
 use anyhow::Result;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Foreign edits at a steady rate, and the watch that sees each of them corrected.
+//! Foreign edits at a steady rate, and the watch for the correction of each.
 
 use std::{
     collections::HashMap,
@@ -30,7 +30,7 @@ const POLL: Duration = Duration::from_millis(50);
 pub struct Tally {
     /// How many edits were made.
     pub made: u64,
-    /// How many were put back.
+    /// How many were corrected.
     pub corrected: u64,
     /// The median time from an edit to its correction.
     pub median: Duration,
@@ -39,7 +39,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// How many edits still stand.
+    /// How many edits are still uncorrected.
     pub fn missed(self) -> u64 {
         self.made - self.corrected
     }
@@ -115,7 +115,7 @@ impl Edits {
         Ok(edits)
     }
 
-    /// Edits one object after the other until the end. An object whose edit still stands is left out.
+    /// Edits one object after the other until the end. An object with an uncorrected edit is skipped.
     pub async fn run(self, rate: u32, end: CancellationToken) -> Result<()> {
         let (api, parameters) = (self.api(), PatchParams::default());
         let mut ticks = interval(Duration::from_secs(1) / rate);

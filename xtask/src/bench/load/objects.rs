@@ -1,4 +1,4 @@
-//! The repositories and objects that the load stands on.
+//! The repositories and objects of the load test.
 
 use std::time::{Duration, Instant};
 

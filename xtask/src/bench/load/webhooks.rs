@@ -8,15 +8,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::objects::TOKEN;
 
-/// How many webhooks may wait for their answer; the rate falls behind then.
+/// Webhooks that may wait for their response, at most; the rate falls behind then.
 const OPEN_MAX: usize = 64;
 
-/// How the webhooks were answered.
+/// The responses to the webhooks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// How many were sent.
     pub sent: u64,
-    /// How many were not answered with 200.
+    /// How many got a status other than 200.
     pub refused: u64,
 }
 

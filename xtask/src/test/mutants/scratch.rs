@@ -1,4 +1,4 @@
-//! The copy of the workspace that mutants are tried in. The user's own files are never touched, and the copy is kept, so
+//! The copy of the workspace that mutants are tried in. The user's own files are never changed, and the copy stays, so
 //! that the next run builds only what changed.
 
 use std::{
@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-/// A copy of the files that git knows or would take.
+/// A copy of the files that git tracks or would add.
 pub struct Scratch(PathBuf);
 
 /// Puts a file's text back when it is dropped.
@@ -38,12 +38,12 @@ impl Scratch {
         Ok(Self(folder.to_path_buf()))
     }
 
-    /// Where the copy lies.
+    /// The path of the copy.
     pub fn folder(&self) -> &Path {
         &self.0
     }
 
-    /// Writes `mutated` into the file until the returned value is dropped; then `text` stands there again.
+    /// Writes `mutated` into the file until the returned value is dropped; then `text` is restored.
     pub fn replace(&self, name: &str, text: &str, mutated: &str) -> Result<Restored> {
         let file = self.0.join(name);
         let restored = Restored { file: file.clone(), text: text.to_owned() };

@@ -1,4 +1,4 @@
-//! A process that is killed in the middle of a fetch, at seeded moments: the next process fetches without anybody's help.
+//! A process that is killed in the middle of a fetch, at seeded moments: the next process fetches without a manual repair.
 
 use std::{
     process::{Child, Command, Stdio},
@@ -19,7 +19,7 @@ const KILLS: &str = "PLUMB_KILLS";
 const KILLS_SAMPLED: u64 = 24;
 /// The requests of a fetch: handshake, list, pack.
 const REQUESTS: u64 = 3;
-/// How long the child may go on after the bytes of the moment arrived. Written files and renames fall into it.
+/// How long the child may continue after the bytes of the moment arrived. Written files and renames fall into it.
 const AFTERMATH_MICROSECONDS: u64 = 12_000;
 /// A child that does not come as far as its moment.
 const WAIT_MAX: Duration = Duration::from_secs(30);

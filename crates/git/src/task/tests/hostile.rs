@@ -1,4 +1,4 @@
-//! Servers that misbehave: each operation ends at its deadline or at a limit, its thread ends with it, and other namespaces go on.
+//! Servers that misbehave: each operation ends at its deadline or at a limit, its thread ends with it, and other namespaces continue.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use plumb_testkit::hostile::{GIT_RESULT, HostileServer, Hostility, git_server, p
 use super::*;
 
 const SHORT: Duration = Duration::from_millis(300);
-/// Longer than any operation here may take, for a machine that is busy.
+/// Longer than any operation here may take on a loaded machine.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 const ADVERTISEMENT: &str = "application/x-git-upload-pack-advertisement";
 

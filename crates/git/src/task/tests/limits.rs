@@ -191,7 +191,7 @@ async fn waiting_for_a_slot_uses_up_no_timeout() {
     let (endpoint, reference) = (anonymous("http://127.0.0.1:1/x"), main());
     let found = fixture.git.find("team-a", &endpoint, &reference, Duration::ZERO);
     let release = async {
-        // The clock goes on, and the timeout is over.
+        // The clock advances past the timeout.
         tokio::time::sleep(Duration::from_millis(5)).await;
         drop(held);
     };

@@ -14,14 +14,14 @@ use std::{
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-/// What a request must carry, and how the server speaks.
+/// What a request must contain, and the behavior of the server.
 #[derive(Clone, Default)]
 pub struct Rules {
     pub authorization: Option<&'static str>,
     pub tls: Option<Arc<ServerConfig>>,
     /// Requests are sent on to this base URL.
     pub redirect: Option<String>,
-    /// Whether packs are answered with 503.
+    /// Whether requests for packs get a 503.
     pub is_unavailable: Arc<AtomicBool>,
     /// A response that stops in the middle.
     pub stall: Arc<Mutex<Option<Arc<Stall>>>>,
@@ -81,7 +81,7 @@ impl GitServer {
         *self.stall.lock().unwrap() = stall;
     }
 
-    /// A new bare repository with a work tree beside it.
+    /// A new bare repository with a work tree next to it.
     pub fn repository(&self, name: &str) -> Repository {
         let bare = self.root.join(name);
         git(&self.root, &["init", "-q", "--bare", "-b", "main", name]);
@@ -212,7 +212,7 @@ fn answer<S: Read + Write>(stream: S, rules: &Rules, root: &Path, seen: &Seen) {
     if let Some(stall) = stall {
         let _ = stall.reached.send(());
         if sent < body.len() {
-            // Until the client is gone.
+            // Until the client disconnects.
             let _ = stream.read(&mut [0]);
         }
     }

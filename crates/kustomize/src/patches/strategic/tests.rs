@@ -1,4 +1,4 @@
-//! Strategic merge patches: what is merged, what is refused.
+//! Strategic merge patches: what is merged, what is rejected.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn merged(old: &str, patch: &str, kind: &str) -> Result<Option<Node>, BuildError
     Merger::new(Schema::builtin(), Gvk::new(api_version, kind)).merge(under_spec(old), under_spec(patch))
 }
 
-/// What kustomize makes of a patch that it does not apply as one expects, and that this is told.
+/// The result of a patch that kustomize does not apply as expected, and its warning.
 #[track_caller]
 fn lose(kind: &str, old: &str, patch: &str, expect: &str, told: &str) {
     let under_spec = |text: &str| node(&format!("{{\"spec\": {text}}}"));

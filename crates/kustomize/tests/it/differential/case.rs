@@ -55,7 +55,7 @@ impl Case {
         Some(builder.build())
     }
 
-    /// Whether a word stands in any file.
+    /// Whether a word is in any file.
     pub fn mentions(&self, word: &str) -> bool {
         let word = word.as_bytes();
         self.files

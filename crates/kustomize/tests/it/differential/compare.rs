@@ -9,7 +9,7 @@ use crate::differential::case::Case;
 use crate::differential::oracle::Verdict;
 use crate::differential::{NOT_SUPPORTED, exceptions};
 
-/// What this engine says.
+/// The result of this engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Own {
     Built(String),
@@ -23,9 +23,9 @@ pub enum Own {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
     Bytes,
-    /// Ours refuses what kustomize builds; the message without names and numbers.
+    /// Ours rejects what kustomize builds; the message without names and numbers.
     RefusedByUs(String),
-    /// Ours builds what kustomize refuses; its message without names and numbers.
+    /// Ours builds what kustomize rejects; its message without names and numbers.
     BuiltByUs(String),
     Panic(String),
 }
@@ -36,7 +36,7 @@ pub enum Outcome {
     BothBuilt,
     BothRefused,
     NotSupported(&'static str),
-    /// They differ, but as a row of `EXCEPTIONS.md` says.
+    /// They differ as a row of `EXCEPTIONS.md` describes.
     Excepted(&'static str),
     /// kustomize itself failed.
     NoVerdict,

@@ -1,11 +1,11 @@
-//! Differences that are meant: each is a row of `EXCEPTIONS.md` beside the crate, which says why, and is told by what
-//! both programs said of a case, so that no other difference hides behind it.
+//! Intended differences: each is a row of `EXCEPTIONS.md` of the crate, which has the reason, and is recognized by what
+//! both programs print for a case, so that it hides no other difference.
 
 use crate::differential::case::Case;
 use crate::differential::compare::Own;
 use crate::differential::oracle::Verdict;
 
-/// A row of the table, and how it is told.
+/// A row of the table, and how it is recognized.
 struct Exception {
     name: &'static str,
     fits: fn(&Case, &Own, &Verdict) -> bool,
@@ -66,7 +66,7 @@ fn hashes_another_kind(_: &Case, own: &Own, verdict: &Verdict) -> bool {
         })
 }
 
-/// Fields for which kustomize says `""` and ours `null`, and nothing else.
+/// Fields for which kustomize prints `""` and ours `null`, and nothing else.
 fn makes_between_brackets(case: &Case, own: &Own, verdict: &Verdict) -> bool {
     let (Own::Built(own), Verdict::Built(theirs)) = (own, verdict) else { return false };
     let is_made = |(own, theirs): (&str, &str)| {

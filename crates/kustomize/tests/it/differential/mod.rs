@@ -1,18 +1,18 @@
-//! Random kustomizations, built here and by kustomize 5.8.1: the same bytes, or both refuse.
+//! Random kustomizations, built here and by kustomize 5.8.1: the same bytes, or both reject.
 //!
-//! kustomize is what `PLUMB_KUSTOMIZE` says (a command line, to which the directory is added), else the `kubectl` of a
-//! control plane in the cache; without either the test says so and passes. More of the environment:
+//! kustomize is the program in `PLUMB_KUSTOMIZE` (a command line, to which the directory is added), else the `kubectl` of a
+//! control plane in the cache; without either the test prints that and passes. More of the environment:
 //!
-//! - `PLUMB_DIFFERENTIAL_CASES`: how many cases, 300 if nothing is said; a nightly run takes 10 000.
-//! - `PLUMB_DIFFERENTIAL_SEED`: another seed than the usual one. Each case has a seed of its own, `SEED:NUMBER`, which
+//! - `PLUMB_DIFFERENTIAL_CASES`: how many cases, 300 by default; a nightly run uses 10 000.
+//! - `PLUMB_DIFFERENTIAL_SEED`: another seed than the default. Each case has a seed of its own, `SEED:NUMBER`, which
 //!   is printed with a difference; the same text in this variable repeats that case alone.
-//! - `PLUMB_DIFFERENTIAL_REPORT`: a folder for all differences, made small; else they are only printed.
+//! - `PLUMB_DIFFERENTIAL_REPORT`: a folder for all differences, reduced; else they are only printed.
 //! - `PLUMB_DIFFERENTIAL_REPLAY`: such a folder; only its cases are built again.
-//! - `PLUMB_DIFFERENTIAL_STOP`: after how many differences the run stops, 5 if nothing is said.
-//! - `PLUMB_DIFFERENTIAL_TRIES`: how many smaller cases are tried to make a difference small.
-//! - `PLUMB_DIFFERENTIAL_REFUSALS`: if set, what kustomize refuses is counted by kind, to see whether the generator
-//!   makes too much that is refused.
-//! - `PLUMB_KUSTOMIZE_SERVER`: a program that answers many builds, see `oracle.rs`.
+//! - `PLUMB_DIFFERENTIAL_STOP`: after how many differences the run stops, 5 by default.
+//! - `PLUMB_DIFFERENTIAL_TRIES`: how many smaller cases are tried to reduce a difference.
+//! - `PLUMB_DIFFERENTIAL_REFUSALS`: if set, what kustomize rejects is counted by kind, to see whether the generator
+//!   makes too much that is rejected.
+//! - `PLUMB_KUSTOMIZE_SERVER`: a program that serves many builds, see `oracle.rs`.
 
 #![expect(clippy::unwrap_used, reason = "a run that cannot be set up fails the test")]
 
@@ -37,7 +37,7 @@ use crate::differential::compare::{Outcome, compare, ours};
 use crate::differential::oracle::{Oracle, Program};
 use crate::differential::report::{Found, Tally};
 
-/// Fields that this engine does not know yet: refused by name, counted, thrown seldom.
+/// Fields that this engine does not support yet: rejected by name, counted, generated seldom.
 pub const NOT_SUPPORTED: &[&str] = &[];
 
 const CASES: usize = 300;

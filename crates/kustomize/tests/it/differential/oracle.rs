@@ -1,4 +1,4 @@
-//! kustomize itself: where it is found, and what it says of a tree.
+//! kustomize itself: how it is found, and its result for a tree.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -10,17 +10,17 @@ use crate::differential::case::Case;
 
 /// A command line to which the directory is added.
 const COMMAND: &str = "PLUMB_KUSTOMIZE";
-/// The same for a program that answers many builds: see [`Server`].
+/// The same for a program that serves many builds: see [`Server`].
 const SERVER: &str = "PLUMB_KUSTOMIZE_SERVER";
 /// A build that takes longer has not ended.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What kustomize says.
+/// The result of kustomize.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     Built(String),
     Refused(String),
-    /// It panicked, died or did not end: nobody is asked to do the same.
+    /// It panicked, died or did not end: the case is skipped.
     Failed(String),
 }
 
@@ -71,7 +71,7 @@ impl Oracle {
         Ok(Self { program, folder, server: None })
     }
 
-    /// What kustomize says of the case. Paths of this machine are cut out of its messages.
+    /// The result of kustomize for the case. Paths of this machine are cut out of its messages.
     pub fn ask(&mut self, case: &Case) -> io::Result<Verdict> {
         let tree = self.folder.join("tree");
         if tree.exists() {
@@ -109,7 +109,7 @@ impl Drop for Oracle {
     }
 }
 
-/// The text with the version that we say, in the label of `managedByLabel`: a build of one's own says another.
+/// The text with our version in the label of `managedByLabel`: a custom build has another.
 fn of_version(text: &str) -> String {
     const LABEL: &str = "app.kubernetes.io/managed-by: kustomize-";
     let lines = text.split_inclusive('\n').map(|line| match line.split_once(LABEL) {
@@ -156,7 +156,7 @@ fn run(words: &[String], directory: &Path) -> io::Result<Verdict> {
     })
 }
 
-/// A program that reads a line `root DIRECTORY` and answers `ok LENGTH`, `err LENGTH` or `panic LENGTH`, a line break
+/// A program that reads a line `root DIRECTORY` and responds `ok LENGTH`, `err LENGTH` or `panic LENGTH`, a line break
 /// and as many bytes. It saves the start of a process for each build.
 struct Server {
     child: Killed,
@@ -177,7 +177,7 @@ impl Server {
         }
     }
 
-    /// Asks, and gives the server back if it still lives.
+    /// Sends a request, and returns the server if it still runs.
     fn ask(self, directory: &Path) -> (Verdict, Option<Self>) {
         let Self { child, mut input, mut output } = self;
         let line = format!("root {}\n", directory.display());

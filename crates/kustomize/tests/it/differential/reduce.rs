@@ -96,7 +96,7 @@ impl Reducer<'_> {
         }
     }
 
-    /// Each line with all that stands below it, the outermost first.
+    /// Each line with all lines below it, the outermost first.
     fn blocks(&mut self) {
         for (path, text) in self.texts() {
             let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
@@ -223,7 +223,7 @@ fn without_pieces(line: &str) -> Vec<String> {
             if inner.trim().is_empty() || !closes('{', '}') || !closes('[', ']') {
                 continue;
             }
-            // An entry goes with one of the commas beside it.
+            // An entry is removed with one of the commas next to it.
             let (head, tail) = match (&line[start..=start], &line[end..=end]) {
                 (",", _) => (&line[..start], &line[end..]),
                 (_, ",") => (&line[..=start], &line[end + 1..]),

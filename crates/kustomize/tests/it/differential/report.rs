@@ -58,7 +58,7 @@ impl Tally {
         self.found.len()
     }
 
-    /// Whether the same refusal or acceptance was found already; bytes are never the same.
+    /// Whether the same rejection or acceptance was found already; bytes are never the same.
     pub fn is_known(&self, difference: &Difference) -> bool {
         *difference != Difference::Bytes && self.found.iter().any(|found| found.difference == *difference)
     }
@@ -76,7 +76,7 @@ impl Tally {
         self.found.push(found);
     }
 
-    /// Why kustomize refused, the most frequent first.
+    /// Why kustomize rejected cases, the most frequent first.
     pub fn refusals(&self) -> String {
         let mut all: Vec<&(usize, String)> = self.refusals.values().collect();
         all.sort_by_key(|(count, _)| std::cmp::Reverse(*count));

@@ -1,4 +1,4 @@
-//! Little input that stands for much: what is copied is counted, in values and in bytes.
+//! Small input that expands to much: copies are counted, in values and in bytes.
 
 use plumb_kustomize::{Limits, Refusal};
 

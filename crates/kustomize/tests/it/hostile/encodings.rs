@@ -1,4 +1,4 @@
-//! Bytes that are no plain text: refused with their place, or built as kustomize builds them.
+//! Bytes that are no plain text: rejected with their position, or built as kustomize builds them.
 
 use bytes::Bytes;
 use plumb_filetree::{MemoryTree, RelPath, TreeLimits};

@@ -6,7 +6,7 @@ use plumb_kustomize::{Options, Reach, Refusal, build};
 
 use crate::hostile::{A, built, tree};
 
-/// Every field in which a path can stand, which is `PATH`.
+/// Every field that accepts a path, which is `PATH`.
 const FIELDS: [&str; 26] = [
     "resources: [PATH]\n",
     "bases: [PATH]\n",
@@ -178,7 +178,7 @@ fn nothing_is_fetched() {
     ] {
         for field in FIELDS {
             if field.contains("files:") && address.contains('=') {
-                // What stands before an equals sign is a key.
+                // Text before an equals sign is a key.
                 continue;
             }
             let text = with_path(field, address);

@@ -1,5 +1,5 @@
-//! Input that is built to hurt: it is refused with its place or with the limit that it passes, or it is built within a
-//! bound of steps. A test that takes long has failed, whatever it says in the end.
+//! Hostile input: it is rejected with its position or with the limit that it exceeds, or it is built within a
+//! bounded number of steps. A test that takes long has failed, regardless of its result.
 #![expect(clippy::unwrap_used, reason = "a case that cannot be set up fails the test")]
 
 mod amplification;
@@ -36,7 +36,7 @@ fn built(files: Files<'_>) -> Result<Build, BuildError> {
     built_with(files, Limits::default())
 }
 
-/// Refused, with this in the message.
+/// Rejected, with this in the message.
 #[track_caller]
 fn refuse(files: Files<'_>, refusal: Refusal, part: &str) {
     let error = built(files).unwrap_err();

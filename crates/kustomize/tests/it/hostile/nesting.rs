@@ -1,4 +1,4 @@
-//! Depth: what is deeper than the limit is refused where it is read, and what is not fits on a small stack.
+//! Depth: input deeper than the limit is rejected where it is read, and other input fits on a small stack.
 
 use plumb_filetree::{MemoryTree, RelPath};
 use plumb_kustomize::{Options, Refusal, build};
@@ -7,7 +7,7 @@ use plumb_manifests::yaml;
 use crate::hostile::texts::refuse_everywhere;
 use crate::hostile::{A, built, many, refuse, tree};
 
-/// Four times the limit: no reader gets that far, and nothing is harmed that has no limit.
+/// Four times the limit: no reader gets that far, and code without a limit is not crashed.
 const DEEP: usize = 2_000;
 
 #[test]

@@ -1,4 +1,4 @@
-//! Patterns that are built to hurt: they are matched in linear time, within a size, and what is large is paid for.
+//! Hostile patterns: they are matched in linear time, within a size limit, and large ones are counted.
 
 use plumb_kustomize::Refusal;
 

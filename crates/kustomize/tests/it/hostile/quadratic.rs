@@ -1,4 +1,4 @@
-//! Much of one thing times much of another: cheap where it can be looked up, paid for where each must be looked at.
+//! Products of two large inputs: cheap where they can be indexed, counted where each pair must be visited.
 
 use std::collections::BTreeMap;
 
@@ -31,13 +31,13 @@ fn many_patches_that_look_at_many_objects_are_paid_for() {
     for patch in [
         "- {patch: '[]', target: {kind: None}}\n",
         "- {patch: '[]', target: {labelSelector: a=b}}\n",
-        // No object is looked at, but each is told that a transformer ran.
+        // No object is read, but the transformer is recorded in each.
         "- {patch: '{kind: ConfigMap, apiVersion: v1, metadata: {name: c0}}'}\n",
     ] {
         let text = format!("resources: [a.yaml]\npatches:\n{}", patch.repeat(1_000));
         charged(&[("kustomization.yaml", &text), ("a.yaml", &objects)], 50_000);
     }
-    // Each renames, so that all names are looked up anew.
+    // Each renames, so that all names are looked up again.
     let patch = "- {patch: '{kind: ConfigMap, apiVersion: v1, metadata: {name: c0}}', options: {allowNameChange: true}}\n";
     let text = format!("resources: [a.yaml]\npatches:\n{}", patch.repeat(300));
     charged(&[("kustomization.yaml", &text), ("a.yaml", &objects)], 200_000);
@@ -132,7 +132,7 @@ fn keyed_lists_with_equal_keys_are_limited_and_paid_for() {
         Refusal::OverLimit,
         "too many to be merged where keys are missing or repeated",
     );
-    // Many patches of one such list, whose items state different keys and are all kept.
+    // Many patches of one such list, whose items have different keys and all stay.
     let ports = many(250, |index| format!("{{port: {index}}}, {{port: {}, protocol: TCP}}, ", 1_000 + index));
     let patch = "- {patch: '{kind: Service, apiVersion: v1, metadata: {name: s}}'}\n";
     let text = format!("resources: [a.yaml]\npatches:\n{}", patch.repeat(30));

@@ -1,4 +1,4 @@
-//! YAML and JSON that is built to hurt, in every file that a build reads.
+//! Hostile YAML and JSON, in every file that a build reads.
 
 use plumb_kustomize::{Limits, Refusal};
 
@@ -22,7 +22,7 @@ pub const READERS: [&str; 14] = [
     "resources: [a.yaml]\ncomponents: [base]\n",
 ];
 
-/// Refused by every reader, with a place in the file.
+/// Rejected by every reader, with a position in the file.
 #[track_caller]
 pub fn refuse_everywhere(text: &str, parts: &[&str]) {
     refuse_everywhere_within(text, parts, &Limits::default());

@@ -1,4 +1,4 @@
-//! Files that say where the transformers look, and what kinds look like.
+//! Files that configure the fields of the transformers and the schemas of kinds.
 
 use super::dice::Dice;
 use super::node::Node;

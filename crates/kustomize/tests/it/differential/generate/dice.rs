@@ -6,9 +6,9 @@ use proptest::test_runner::TestRng;
 /// Chance, and which fields it may throw.
 pub struct Dice {
     rng: TestRng,
-    /// Fields that the engine does not know yet; they are thrown seldom.
+    /// Fields that the engine does not support yet; they are generated seldom.
     rare: &'static [&'static str],
-    /// Whether what is seldom is left out: most of it makes trees that nobody builds.
+    /// Whether rare features are left out: most of them make trees that fail to build.
     pub is_calm: bool,
 }
 

@@ -8,7 +8,7 @@ use super::node::{Node, Style, write};
 use super::objects::Object;
 use super::{configurations, maps, patches, plugins, replacements, words};
 
-/// What a kustomization can speak of.
+/// The objects and files that a kustomization can name.
 pub struct Context<'c> {
     /// Its directory.
     pub directory: &'c str,
@@ -32,7 +32,7 @@ impl Context<'_> {
         (!self.below.is_empty()).then(|| self.below[dice.below(self.below.len())].clone())
     }
 
-    /// Writes a file beside the kustomization; its name there.
+    /// Writes a file next to the kustomization; returns its name there.
     pub fn file(&mut self, stem: &str, extension: &str, content: impl Into<Vec<u8>>) -> String {
         let free = (0..).map(|number| format!("{stem}{number}.{extension}"));
         let mut free = free.map(|name| (join(self.directory, &name), name));

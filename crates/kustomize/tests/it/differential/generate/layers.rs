@@ -7,7 +7,7 @@ use super::objects::{self, Object};
 use super::words;
 use crate::differential::case::Case;
 
-/// How the layers of a tree stand over each other; the last one is built.
+/// How the layers of a tree depend on each other; the last one is built.
 struct Plan {
     directory: &'static str,
     bases: &'static [usize],

@@ -5,7 +5,7 @@ use super::dice::Dice;
 /// A value as it will be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Node {
-    /// One line, exactly as it stands.
+    /// One line, literally.
     Text(String),
     /// A block scalar: its header and its lines.
     Block(String, Vec<String>),
@@ -99,11 +99,11 @@ impl Node {
 /// How one file is written.
 #[derive(Debug, Clone, Copy)]
 pub struct Style {
-    /// Whether lists stand deeper than their key.
+    /// Whether lists are indented deeper than their key.
     pub indents_lists: bool,
     /// How often a small map or list is written in one line.
     pub flow: usize,
-    /// How often a comment stands before an entry.
+    /// How often a comment precedes an entry.
     pub comments: usize,
 }
 
@@ -193,7 +193,7 @@ impl Writer<'_> {
         }
     }
 
-    /// What stands behind its key or its dash.
+    /// The value after its key or its dash.
     fn inline(&mut self, node: &Node, indent: usize) {
         match node {
             Node::Text(text) => {

@@ -5,7 +5,7 @@ use super::node::Node;
 use super::pods;
 use super::words;
 
-/// An object as it stands in its file.
+/// An object as it is written in its file.
 #[derive(Debug, Clone)]
 pub struct Object {
     pub api: String,

@@ -174,7 +174,7 @@ pub fn strategic(object: &Object, dice: &mut Dice) -> Node {
     node
 }
 
-/// Something that can be laid over a value: parts of it changed, removed, added.
+/// A patch for a value: parts of it changed, removed, added.
 fn piece(value: &Node, key: &str, dice: &mut Dice) -> Node {
     if dice.once_in(40) {
         return Node::text("null");
@@ -325,7 +325,7 @@ fn operation(paths: &[String], dice: &mut Dice) -> Node {
     Node::Map(entries)
 }
 
-/// Where something new can be put beside `path`.
+/// Where a new field can be added next to `path`.
 fn added(path: &str, dice: &mut Dice) -> String {
     let (parent, last) = path.rsplit_once('/').unwrap_or(("", path));
     if last.parse::<usize>().is_ok() {

@@ -60,7 +60,7 @@ fn document(kind: &str, context: &mut Context<'_>, dice: &mut Dice) -> Option<No
     Some(Node::Map(entries))
 }
 
-/// The fields of a transformer that speaks of no object.
+/// The fields of a transformer that names no object.
 fn simple(kind: &str, dice: &mut Dice) -> Option<Vec<(String, Node)>> {
     let mut own: Vec<(String, Node)> = Vec::new();
     let specs = |dice: &mut Dice, usual: &str| {
@@ -106,7 +106,7 @@ fn simple(kind: &str, dice: &mut Dice) -> Option<Vec<(String, Node)>> {
     Some(own)
 }
 
-/// The fields of those that speak of objects or files.
+/// The fields of those that name objects or files.
 fn of_context(kind: &str, context: &mut Context<'_>, dice: &mut Dice) -> Option<Vec<(String, Node)>> {
     let mut own: Vec<(String, Node)> = Vec::new();
     match kind {

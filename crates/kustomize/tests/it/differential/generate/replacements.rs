@@ -111,7 +111,7 @@ const INVENTED: &[&str] = &[
     "spec.list.-",
 ];
 
-/// A field path of the object, in quotes where YAML wants it.
+/// A field path of the object, in quotes where YAML needs them.
 fn path(object: &Object, dice: &mut Dice, is_source: bool) -> String {
     let mut paths = Vec::new();
     collect(&object.node, "", dice, &mut paths);

@@ -207,7 +207,7 @@ pub fn odd(dice: &mut Dice) -> Node {
     }
 }
 
-/// A scalar that is mostly harmless.
+/// A scalar that is mostly without special meaning.
 pub fn value(dice: &mut Dice) -> Node {
     match dice.below(10) {
         0..=2 => odd(dice),
@@ -230,7 +230,7 @@ pub fn block(dice: &mut Dice) -> Node {
     Node::Block(header.to_owned(), lines)
 }
 
-/// Something that is not a scalar, or a scalar where none is wanted.
+/// A value that is not a scalar, or a scalar where another type is expected.
 pub fn anything(dice: &mut Dice) -> Node {
     match dice.below(9) {
         0 => Node::text("null"),
