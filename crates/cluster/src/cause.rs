@@ -3,6 +3,8 @@
 
 use std::error::Error;
 
+use kube::runtime::watcher;
+
 /// The cause of an error of the client, once. A rejection by the API server is its message.
 pub fn cause(error: &kube::Error) -> String {
     match error {
@@ -13,6 +15,17 @@ pub fn cause(error: &kube::Error) -> String {
         }
         kube::Error::Api(status) => status.message.clone(),
         other => said_once(other),
+    }
+}
+
+/// The cause of a list or watch that failed, once.
+pub fn watch_cause(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(error) => format!("failed to list: {}", cause(error)),
+        watcher::Error::WatchStartFailed(error) => format!("failed to watch: {}", cause(error)),
+        watcher::Error::WatchError(status) => format!("the API server ended the watch: {}", status.message),
+        watcher::Error::WatchFailed(error) => format!("the watch broke off: {}", cause(error)),
+        watcher::Error::NoResourceVersion => "the list has no metadata.resourceVersion".to_owned(),
     }
 }
 
@@ -68,6 +81,29 @@ mod tests {
             (&["alone"], "alone"),
         ] {
             assert_eq!(said_once(layers(texts).unwrap().as_ref()), expect);
+        }
+    }
+
+    #[test]
+    fn a_watch_that_fails_has_one_cause_without_the_debug_form_of_a_type() {
+        let status =
+            kube::core::Status::failure("too old resource version", "Expired").with_code(410).boxed();
+        for (error, expect) in [
+            (
+                watcher::Error::InitialListFailed(kube::Error::Api(status.clone())),
+                "failed to list: too old resource version",
+            ),
+            (
+                watcher::Error::WatchStartFailed(kube::Error::Api(status.clone())),
+                "failed to watch: too old resource version",
+            ),
+            (
+                watcher::Error::WatchFailed(kube::Error::Api(status.clone())),
+                "the watch broke off: too old resource version",
+            ),
+            (watcher::Error::WatchError(status), "the API server ended the watch: too old resource version"),
+        ] {
+            assert_eq!(watch_cause(&error), expect);
         }
     }
 

@@ -19,11 +19,11 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// Neither a kubeconfig nor a service account.
-    #[error("cannot find the API server")]
-    Config(#[source] kube::config::InferConfigError),
+    #[error("cannot find the API server: {0}")]
+    Config(kube::config::InferConfigError),
     /// The connection cannot be prepared.
-    #[error("cannot prepare the connection to the API server")]
-    Client(#[source] kube::Error),
+    #[error("cannot prepare the connection to the API server: {}", crate::cause(.0))]
+    Client(kube::Error),
 }
 
 /// Why a call failed.

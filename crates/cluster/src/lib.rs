@@ -22,7 +22,7 @@ pub mod watch;
 pub mod watchers;
 
 pub use budget::Budget;
-pub use cause::cause;
+pub use cause::{cause, watch_cause};
 pub use client::{CallError, ConnectError, call, connect};
 pub use cluster::{Clock, Cluster};
 pub use error::{Absent, ApiRefusal, Attempt, Failure, RequestError};

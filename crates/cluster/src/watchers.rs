@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::budget::Budget;
+use crate::cause::watch_cause;
 use crate::cluster::Cluster;
 use crate::error::RequestError;
 use crate::mapper::Mapping;
@@ -237,7 +238,7 @@ impl Task {
             watcher::Error::InitialListFailed(kube::Error::Api(status))
             | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status,
             other => {
-                tracing::debug!(kind = %self.kind.kind, error = %other, "watch failed, backing off");
+                tracing::debug!(kind = %self.kind.kind, error = watch_cause(other), "watch failed, backing off");
                 return Ok(None);
             }
         };

@@ -158,7 +158,7 @@ impl<O: Watched> Watch<O> {
                     ));
                 }
                 Err(error) => {
-                    let error = plumb_status::chain(&error);
+                    let error = plumb_cluster::watch_cause(&error);
                     tracing::warn!(kind = %O::kind(&()), error, "watch failed, backing off");
                 }
             }
