@@ -108,7 +108,7 @@ mod tests {
     use crate::stage::{alert, provider};
 
     #[test]
-    fn a_generation_is_told_of_once() {
+    fn a_generation_is_reported_once() {
         let errors = ReportedErrors::default();
         assert_eq!(errors.lead(), [""; 0]);
         assert_eq!(errors.note("u", 1, "a"), Some("a"));
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alert_is_told_of_by_field_or_by_pattern() {
+    fn an_alert_is_reported_by_field_or_by_pattern() {
         let directory = Directory::default();
         let told = |spec| {
             let details = of_alert(&directory.put_alert(&alert("a", spec)));
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_is_told_of_by_field() {
+    fn a_provider_is_reported_by_field() {
         let judged = Directory::default().put_provider(&provider("p", json!({ "type": "discord" })));
         let details = of_provider(&judged);
         let text = "spec.type \"discord\" is not supported by this version of Plumb (spec.type: use generic, \

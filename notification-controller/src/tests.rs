@@ -194,7 +194,7 @@ async fn an_event_goes_through_an_alert_to_its_provider() {
 }
 
 #[tokio::test]
-async fn what_is_not_honoured_is_told_once_and_sends_nothing() {
+async fn unsupported_fields_are_reported_once_and_nothing_is_sent() {
     let sink = Sink::start(&[200]).await;
     let labels =
         json!({ "eventSources": [{ "kind": "Kustomization", "name": "*", "matchLabels": { "a": "b" } }] });
@@ -248,7 +248,7 @@ async fn what_is_not_honoured_is_told_once_and_sends_nothing() {
 }
 
 #[tokio::test]
-async fn a_receiver_becomes_ready_and_its_webhook_asks_for_a_reconciliation() {
+async fn a_receiver_becomes_ready_and_its_webhook_requests_a_reconciliation() {
     let spec = json!({
         "type": "generic-hmac", "secretRef": { "name": "s" },
         "resources": [{ "kind": "GitRepository", "name": "repo" }]
@@ -294,7 +294,7 @@ async fn a_receiver_becomes_ready_and_its_webhook_asks_for_a_reconciliation() {
 }
 
 #[tokio::test]
-async fn a_notification_that_does_not_arrive_is_told_on_its_alert() {
+async fn a_notification_that_does_not_arrive_is_reported_on_its_alert() {
     // Port 1 is reserved: nobody listens there.
     let spec = json!({ "type": "generic", "address": "http://127.0.0.1:1/s3cret", "timeout": "1s" });
     let provider = object("Provider", "sink", &spec);

@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn without_conflict_nothing_is_told() {
+    fn without_conflict_nothing_is_reported() {
         let (metadata, conflicts) = merge(&event(), &BTreeMap::new(), "");
         assert_eq!(metadata, pairs(&[("revision", "main@sha1:1")]));
         assert_eq!(conflicts, []);

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_secret_is_masked_wherever_it_stands() {
+    fn a_known_secret_is_masked_wherever_it_occurs() {
         check(&["xoxb-1"], "token xoxb-1 and xoxb-1!", "token ***** and *****!");
         check(&["ab", "abc"], "abc ab", "***** *****");
         check(&[""], "nothing to hide", "nothing to hide");

@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_does_not_compile_is_told_and_the_others_count() {
+    fn a_pattern_that_does_not_compile_is_reported_and_the_others_count() {
         check(&json!({ "inclusionList": ["(", "App"] }), same, true);
         check(&json!({ "inclusionList": ["("] }), same, false);
         check(&json!({ "exclusionList": ["("] }), same, true);
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_over_budget_are_told_with_their_limit_and_those_before_count() {
+    fn patterns_over_budget_are_reported_with_their_limit_and_those_before_count() {
         let spec = json!({
             "providerRef": { "name": "p" }, "eventSources": [{ "kind": "Kustomization", "name": "*" }],
             "inclusionList": ["App", "Never"], "exclusionList": ["Applied"]

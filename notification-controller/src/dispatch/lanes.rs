@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_fails_is_left_alone_longer_and_longer_and_asked_once() {
+    fn a_failing_service_backs_off_and_is_probed_once() {
         let (mut lanes, mut now) = (Lanes::new(), Instant::now());
         let provider = id("a", "x");
         fill(&mut lanes, &provider, 50);

@@ -76,7 +76,7 @@ async fn told(statuses: &'static [u16], body: &'static str, type_: &str) -> (Str
 }
 
 #[tokio::test]
-async fn a_sink_that_keeps_failing_is_given_up_and_told() {
+async fn a_sink_that_keeps_failing_is_given_up_and_reported() {
     let (text, asked) = told(&[503], "", "generic").await;
     let expect = "failed to send notification for Kustomization/prod/apps to Provider/prod/p: 127.0.0.1 rejected the request: the server answered 503";
     assert_eq!((text.as_str(), asked), (expect, 5));
@@ -123,7 +123,7 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_missing_secret_and_a_missing_server_are_told() {
+async fn a_missing_secret_and_a_missing_server_are_reported() {
     let api = Scenario::new();
     api.on("GET", "/api/v1/namespaces/prod/secrets/*", plumb_testkit::scenario::Response::not_found());
     let (tell, told) = teller();
@@ -314,7 +314,7 @@ async fn ten_thousand_events_for_a_service_that_hangs_hold_a_bounded_part_and_ev
 }
 
 #[tokio::test]
-async fn a_notification_whose_time_ran_out_between_tries_tells_why_the_last_one_failed() {
+async fn a_notification_whose_time_ran_out_between_tries_reports_why_the_last_one_failed() {
     let (api, sink) = (Scenario::new(), Sink::start(&[200]).await);
     secret(&api, "s", &[("address", &sink.url)]);
     let (tell, told) = teller();

@@ -85,7 +85,7 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn a_webhook_asks_for_a_reconciliation() {
+async fn a_webhook_requests_a_reconciliation() {
     let stage = Stage::start(CrossNamespace::Allowed).await;
     stage.receiver(json!({}));
     assert_eq!(stage.post(PATH, &[], "{}").await, 200);
@@ -171,7 +171,7 @@ async fn unknown_forbidden_and_wrong_token_are_answered_alike() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_time_of_a_rejection_does_not_tell_how_far_a_webhook_came() {
+async fn the_time_of_a_rejection_does_not_reveal_how_far_a_webhook_came() {
     let api = Scenario::new();
     secret(&api, "s", &[("token", "secret")]);
     let directory = Arc::new(Directory::default());
@@ -252,7 +252,7 @@ async fn a_giant_body_is_refused() {
 }
 
 #[tokio::test]
-async fn one_failing_resource_does_not_keep_the_others_from_being_asked() {
+async fn one_failing_resource_does_not_keep_the_others_from_being_annotated() {
     let stage = Stage::start(CrossNamespace::Allowed).await;
     stage.api.on("PATCH", "/apis/*/v1/namespaces/prod/*/ghost", ApiAnswer::not_found());
     stage.receiver(json!({ "resources": [
@@ -316,7 +316,7 @@ fn page(names: &[&str], next: &str) -> ApiAnswer {
 }
 
 #[tokio::test]
-async fn all_objects_with_the_labels_are_asked_over_all_pages() {
+async fn all_objects_with_the_labels_are_annotated_over_all_pages() {
     let stage = Stage::start(CrossNamespace::Allowed).await;
     stage.api.once("GET", BUCKETS, page(&["a", "b"], "more"));
     stage.api.on("GET", BUCKETS, page(&["c"], ""));

@@ -138,13 +138,13 @@ async fn a_giant_event_is_refused() {
 }
 
 #[tokio::test]
-async fn before_the_watches_have_spoken_the_sender_is_asked_to_come_back() {
+async fn before_the_watches_have_synced_the_sender_is_asked_to_retry() {
     let stage = Stage::start(CrossNamespace::Allowed, false).await;
     assert_eq!(stage.event(&event_json("Applied")).await, 503);
 }
 
 #[tokio::test]
-async fn another_namespace_is_told_where_it_is_blocked() {
+async fn another_namespace_is_reported_where_it_is_blocked() {
     let stage = Stage::start(CrossNamespace::Blocked, true).await;
     let mut event = event_json("Applied");
     event["involvedObject"]["namespace"] = "dev".into();
@@ -157,7 +157,7 @@ async fn another_namespace_is_told_where_it_is_blocked() {
 }
 
 #[tokio::test]
-async fn a_missing_provider_is_told_and_a_silent_one_is_not() {
+async fn a_missing_provider_is_reported_and_a_silent_one_is_not() {
     let stage = Stage::usual().await;
     stage.directory.put_provider(&provider("p", json!({ "type": "generic", "suspend": true }))).unwrap();
     assert_eq!(stage.event(&event_json("one")).await, 202);
@@ -185,7 +185,7 @@ async fn an_alert_that_is_not_honoured_or_gone_sends_nothing() {
 }
 
 #[tokio::test]
-async fn conflicting_metadata_is_told_and_the_event_goes_out() {
+async fn conflicting_metadata_is_reported_and_the_event_is_sent() {
     let stage = Stage::usual().await;
     let sources = json!([{ "kind": "Kustomization", "name": "*" }]);
     let spec = json!({ "providerRef": { "name": "p" }, "eventSources": sources, "eventMetadata": { "revision": "x" } });

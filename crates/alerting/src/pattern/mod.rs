@@ -472,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_tells_how_much_memory_it_takes() {
+    fn a_pattern_knows_how_much_memory_it_takes() {
         let bytes = |go: &str| Pattern::parse(go).unwrap().bytes();
         assert!(bytes("abc") < 64 << 10, "{}", bytes("abc"));
         let large = bytes(r"\w{100}(x|y){500}");

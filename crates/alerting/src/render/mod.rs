@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_status_of_an_answer_is_told_and_a_passing_one_is_tried_again() {
+    fn only_the_status_of_a_response_is_reported_and_a_transient_one_is_retried() {
         check(404, "", "the server answered 404", false);
         check(400, "POST /services/T0/secret: no such channel", "the server answered 400", false);
         check(302, "", "the server answered 302", false);

@@ -220,7 +220,7 @@ fn ready(status: &Value) -> (&str, &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_told_and_tried_again_later_and_later() {
+async fn a_failure_is_reported_and_retried_with_backoff() {
     let fixture = Fixture::new(|_| Step::End(failed()), 1);
     let began = Instant::now();
     fixture.add(object("a"), Priority::Revision);
@@ -364,7 +364,7 @@ async fn an_object_that_cannot_be_read_is_neither_visited_nor_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_suspension_and_its_end_are_told_with_who_did_it() {
+async fn a_suspension_and_its_end_are_reported_with_who_did_it() {
     let fixture = Fixture::new(|_| Step::End(done()), 1);
     let mut meta = object("a");
     meta["apiVersion"] = "meta.k8s.io/v1".into();

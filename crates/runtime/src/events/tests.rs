@@ -101,7 +101,7 @@ async fn an_event_on_the_wire_has_the_form_that_notification_controller_reads() 
 }
 
 #[tokio::test]
-async fn a_sink_that_refuses_is_counted_and_not_asked_again() {
+async fn a_sink_that_rejects_is_counted_and_not_called_again() {
     let (address, heard) = sink("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
     let metrics = Metrics::default();
     let (recorder, senders) = recorder(Some(address), &metrics);

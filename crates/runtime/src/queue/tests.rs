@@ -107,7 +107,7 @@ async fn of_two_delays_the_sooner_wins() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_superseded_visit_is_told_by_whom_and_runs_again() {
+async fn a_superseded_visit_is_notified_by_whom_and_runs_again() {
     let queue = queue();
     queue.add(&key("a"), Priority::Interval);
     let taken = queue.next().await;
@@ -455,7 +455,7 @@ async fn an_interval_that_passes_during_a_visit_is_visited_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_failed_is_retried_at_once_when_asked_and_its_failures_are_counted_on() {
+async fn what_failed_is_retried_at_once_on_request_and_its_failures_are_counted_on() {
     let queue = queue();
     for (name, again) in [
         ("backoff", Again::Backoff { seed: 1 }),

@@ -90,7 +90,7 @@ async fn a_field_that_the_schema_drops_is_not_sent_again_and_again() {
 }
 
 #[tokio::test]
-async fn an_object_that_is_gone_is_told_from_one_that_cannot_be_written() {
+async fn an_object_that_is_gone_is_distinguished_from_one_that_cannot_be_written() {
     let api = Scenario::new();
     api.once("PATCH", STATUS, Response::not_found());
     api.once("PATCH", STATUS, Response::forbidden("no"));
@@ -174,7 +174,7 @@ async fn what_another_writer_of_this_process_wrote_is_compared_with() {
 }
 
 #[tokio::test]
-async fn a_status_that_the_api_server_never_takes_is_told_with_its_size() {
+async fn a_status_that_the_api_server_never_accepts_is_reported_with_its_size() {
     for answer in [
         Response::status(413, "RequestEntityTooLarge", "limit is 3145728"),
         Response::status(500, "InternalError", "etcdserver: request is too large"),

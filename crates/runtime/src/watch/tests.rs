@@ -53,7 +53,7 @@ fn list() -> Response {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_is_never_answered_makes_the_process_unready_and_is_asked_again() {
+async fn a_list_without_response_makes_the_process_unready_and_is_retried() {
     let fixture = Fixture::new(|_| Response::silence());
     tokio::time::sleep(NOTICED).await;
     assert_eq!(fixture.readiness.closed(), ["ConfigMap"]);
