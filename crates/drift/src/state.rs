@@ -68,6 +68,8 @@ pub struct State {
     unreadable: BTreeSet<OwnerRef>,
     /// Reads of what attempts may overwrite that are under way.
     reads: usize,
+    /// Incarnations of tracked objects that were numbered.
+    incarnations: u64,
     /// The last requested tick.
     wake_at: Option<Timestamp>,
 }
@@ -109,6 +111,7 @@ impl State {
             unserved: BTreeSet::new(),
             unreadable: BTreeSet::new(),
             reads: 0,
+            incarnations: 0,
             wake_at: None,
         }
     }
@@ -210,13 +213,15 @@ impl State {
     /// Whether a look may write now. It counts as a correction in flight until it has [`Finished`].
     pub fn may_write(&mut self, job: &CompareJob) -> bool {
         let Some(owner) = self.owners.get_mut(&job.owner) else { return false };
+        let incarnation = job.incarnation;
         if owner.holds > 0 || owner.policy.suspended {
             return false;
         }
         let current = owner.objects.get(&job.id).is_some_and(|object| {
-            object.epoch == job.epoch && (job.request.restore || object.mode == job.situation.mode)
+            let same = object.incarnation == incarnation && object.epoch == job.epoch;
+            same && (job.request.restore || object.mode == job.situation.mode)
         });
-        owner.writing += usize::from(current);
+        owner.writing.extend(current.then_some(incarnation));
         current
     }
 
@@ -252,16 +257,20 @@ impl State {
         for planned in objects {
             let id = planned.id.clone();
             let is_applied = applied.contains_key(&id);
+            self.incarnations += 1;
             let taken = adopt::Taken {
                 planned,
                 before: before.remove(&id),
                 applied: applied.remove(&id),
                 unverified,
+                incarnation: self.incarnations,
             };
             let owner = self.owner(owner_ref);
             let Some(mut object) = adopt::take(owner, taken, step.now, &mut events) else { continue };
             if is_applied {
-                self.schedule.set(timer_of(owner_ref, &id), &mut object.due, None);
+                // That contention has ended is found by a look.
+                let end = object.contention.next_end();
+                self.schedule.set(timer_of(owner_ref, &id), &mut object.due, end);
             }
             if object.record.is_none() {
                 unseen.push(id.clone());
@@ -270,13 +279,14 @@ impl State {
             kept.insert(id, object);
         }
         for (id, object) in before {
-            self.let_go(owner_ref, &id, object);
+            self.let_go(owner_ref, &id, object, step);
         }
         let now = step.now;
         let owner = self.owner(owner_ref);
         owner.before_apply.clear();
         owner.open.retain(|id| kept.contains_key(id), now);
-        owner.remembered.retain(|id| kept.contains_key(id));
+        // What is not watched is not compared: nothing waits for it.
+        owner.remembered.retain(|id| kept.get(id).is_some_and(TrackedObject::is_watched));
         if let Some(restoring) = &mut owner.restoring {
             restoring.left.retain(|id| kept.contains_key(id));
         }
@@ -289,17 +299,19 @@ impl State {
         self.watch_kinds(owner_ref, step);
     }
 
-    /// What is no longer desired is no longer compared.
-    fn let_go(&mut self, owner: &OwnerRef, id: &ObjectId, mut object: TrackedObject) {
-        self.index.remove(id, owner);
+    /// What is no longer desired is no longer compared. Another owner that has it as well did not see its events.
+    fn let_go(&mut self, owner: &OwnerRef, id: &ObjectId, mut object: TrackedObject, step: &mut Step) {
         self.schedule.set(timer_of(owner, id), &mut object.due, None);
+        if let Some(heir) = self.index.remove(id, owner) {
+            self.request(&heir, id, CompareRequest::background(step.now), step.now);
+        }
     }
 
     fn forget(&mut self, owner_ref: &OwnerRef, step: &mut Step) {
         self.unreadable.remove(owner_ref);
         let Some(mut owner) = self.owners.remove(owner_ref) else { return };
         for (id, object) in std::mem::take(&mut owner.objects) {
-            self.let_go(owner_ref, &id, object);
+            self.let_go(owner_ref, &id, object, step);
         }
         self.schedule.set(Timer { owner: owner_ref.clone(), id: None }, &mut owner.due, None);
         step.effects.push(Effect::Measure(Measurement::Forgotten(owner_ref.clone(), owner.counted)));
@@ -393,7 +405,7 @@ impl State {
 
     /// A kind may not be watched: reported once for each owner, and compared at the interval from now on.
     fn deny(&mut self, kind: &Kind, message: &str, step: &mut Step) {
-        if !self.denied.insert(kind.clone()) {
+        if !self.kinds.contains(kind) || !self.denied.insert(kind.clone()) {
             return;
         }
         let mut owners = BTreeMap::<OwnerRef, (ObjectId, usize)>::new();
@@ -522,6 +534,7 @@ impl State {
             planned: object.planned.clone(),
             version,
             seen: step.now,
+            incarnation: object.incarnation,
             epoch: object.epoch,
         };
         self.reads += 1;
@@ -531,7 +544,9 @@ impl State {
     fn note_read(&mut self, read: PreApplyRead, found: Option<Finding>) {
         self.reads = self.reads.saturating_sub(1);
         let Some(owner) = self.owners.get_mut(&read.owner).filter(|owner| owner.holds > 0) else { return };
-        let current = owner.objects.get(&read.id).is_some_and(|object| object.epoch == read.epoch);
+        let of = (read.incarnation, read.epoch);
+        let current =
+            owner.objects.get(&read.id).is_some_and(|object| (object.incarnation, object.epoch) == of);
         if let (Some(finding), true) = (found, current) {
             let before = BeforeApply { finding, version: Some(read.version) };
             owner.before_apply.insert(read.id, before);
@@ -588,7 +603,8 @@ impl State {
         if held {
             return None;
         }
-        let request = object.request.take()?;
+        let mut request = object.request.take()?;
+        request.restore |= std::mem::take(&mut object.restore_again);
         if !object.is_watched() && !request.restore {
             return None;
         }
@@ -598,7 +614,9 @@ impl State {
         let policy = object.planned.policy;
         let situation = Situation { mode: object.mode, suspended, policy, deleting: false };
         let (planned, contention, epoch) = (object.planned.clone(), object.contention.clone(), object.epoch);
-        Some(CompareJob { owner: owner_ref, id, planned, request, situation, contention, epoch, deferred })
+        let incarnation = object.incarnation;
+        let owner = owner_ref;
+        Some(CompareJob { owner, id, planned, request, situation, contention, incarnation, epoch, deferred })
     }
 
     fn finish(&mut self, finished: Finished, step: &mut Step) {
@@ -607,10 +625,12 @@ impl State {
         let now = step.now;
         let Some(owner) = self.owners.get_mut(&job.owner) else { return };
         if wrote {
-            owner.writing = owner.writing.saturating_sub(1);
+            owner.writing.remove(&job.incarnation);
         }
         let suspended = owner.policy.suspended;
-        let Some(object) = owner.objects.get_mut(&job.id) else { return };
+        let object = owner.objects.get_mut(&job.id);
+        // One that was let go meanwhile, and is managed again, has looks of its own.
+        let Some(object) = object.filter(|object| object.incarnation == job.incarnation) else { return };
         object.phase = Phase::Idle;
         // An attempt applied it in between: that was the restore, if one was requested.
         let reapplied = object.epoch != job.epoch;
@@ -629,12 +649,15 @@ impl State {
         let settled = settle::settle(owner, &job, outcome, now);
         step.effects.extend(settled.measured.map(Effect::Measure));
         if !settled.repeat {
-            owner.remembered.remove(&job.id);
-            if job.request.restore {
+            if !settled.undecided || owner.open.is_open(&job.id) {
+                owner.remembered.remove(&job.id);
+            }
+            if job.request.restore && !settled.undecided {
                 owner.note_restored(&job.id);
             }
         }
         let Some(object) = owner.objects.get_mut(&job.id) else { return };
+        object.restore_again = job.request.restore && settled.undecided;
         if settled.repeat {
             object.request = Some(CompareRequest::joined(object.request.take(), job.request));
         } else if let Some(again) = settled.again {
@@ -644,21 +667,6 @@ impl State {
         self.catch_up(&job.owner, &job.id, step);
         if back {
             self.end_backoffs_in(&job.id.name, step);
-        }
-    }
-
-    /// A namespace is there (again): objects that failed without it are retried at once.
-    fn end_backoffs_in(&mut self, namespace: &str, step: &mut Step) {
-        let mut waiting = Vec::new();
-        for (owner_ref, owner) in &mut self.owners {
-            let inside = owner.objects.iter_mut().filter(|(id, _)| id.namespace == namespace);
-            for (id, object) in inside.filter(|(_, object)| object.failures > 0 && object.due.is_some()) {
-                object.failures = 0;
-                waiting.push((owner_ref.clone(), id.clone()));
-            }
-        }
-        for (owner, id) in waiting {
-            self.request(&owner, &id, CompareRequest::urgent(step.now), step.now);
         }
     }
 
@@ -678,7 +686,8 @@ impl State {
         let held = owner.holds > 0;
         let Some(object) = owner.objects.get_mut(id) else { return };
         object.due = None;
-        object.request.get_or_insert_with(|| CompareRequest::urgent(step.now));
+        let request = object.request.get_or_insert_with(|| CompareRequest::urgent(step.now));
+        request.restore |= std::mem::take(&mut object.restore_again);
         // The time that was planned has come, whether or not it is used.
         object.debounce.begin(step.now);
         if !held && matches!(object.phase, Phase::Idle | Phase::Deferred) {
@@ -726,19 +735,6 @@ impl State {
         let ids: Vec<ObjectId> = owner.objects.keys().cloned().collect();
         for id in ids {
             self.request(owner_ref, &id, CompareRequest::background(now), now);
-        }
-        step.touch(owner_ref);
-    }
-
-    fn restore(&mut self, owner_ref: &OwnerRef, request: &RestoreRequest, step: &mut Step) {
-        let (now, started) = (step.now, self.settings.started);
-        let Some(owner) = self.owners.get_mut(owner_ref) else { return };
-        let Some((objects, events)) = restore::begin(owner, request, started) else { return };
-        let origin = owner.policy.origin_revision.clone();
-        step.report(owner_ref, origin.as_ref(), events);
-        for id in objects {
-            let request = CompareRequest { restore: true, ..CompareRequest::urgent(now) };
-            self.request(owner_ref, &id, request, now);
         }
         step.touch(owner_ref);
     }

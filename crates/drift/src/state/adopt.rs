@@ -21,6 +21,8 @@ pub(super) struct Taken {
     pub applied: Option<Applied>,
     /// Nothing was done, and nothing is known.
     pub unverified: bool,
+    /// Its number, if it was not managed before.
+    pub incarnation: u64,
 }
 
 /// Takes one object over. `None`: it was never applied, so there is nothing to compare it with.
@@ -30,14 +32,14 @@ pub(super) fn take(
     now: Timestamp,
     events: &mut Vec<DriftEvent>,
 ) -> Option<TrackedObject> {
-    let Taken { planned, before, applied, unverified } = taken;
+    let Taken { planned, before, applied, unverified, incarnation } = taken;
     let Some(applied) = applied else {
         // Not applied: what was applied before is still what counts.
         let mut object = match before {
             Some(object) => object,
             None if unverified => {
                 let mode = owner.mode_of(&planned.object);
-                TrackedObject::new(planned, mode)
+                TrackedObject::new(planned, mode, incarnation)
             }
             None => return None,
         };
@@ -49,10 +51,11 @@ pub(super) fn take(
     owner.note_restored(&applied.id);
     report(owner, &applied, moved, now, events);
     let mode = owner.mode_of(&planned.object);
-    let mut object = TrackedObject::new(planned, mode);
+    let mut object = TrackedObject::new(planned, mode, incarnation);
     if let Some(before) = before {
         // A look that is under way comes back to find that it was overtaken.
         object.epoch = before.epoch + 1;
+        object.incarnation = before.incarnation;
         object.phase = before.phase;
         object.late = before.late;
         object.due = before.due;

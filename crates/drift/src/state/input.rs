@@ -213,6 +213,7 @@ pub struct CompareJob {
     pub situation: Situation,
     /// Which corrections wait.
     pub contention: Contention,
+    pub(super) incarnation: u64,
     pub(super) epoch: u64,
     pub(super) deferred: bool,
 }
@@ -322,6 +323,7 @@ pub struct PreApplyRead {
     pub version: Box<str>,
     /// When it was seen.
     pub seen: Timestamp,
+    pub(super) incarnation: u64,
     pub(super) epoch: u64,
 }
 

@@ -42,9 +42,9 @@ impl KindCounts {
 }
 
 /// Namespace and name of objects of one kind, with their owners.
-type Names = BTreeMap<(String, String), OwnerRef>;
+type Names = BTreeMap<(String, String), Vec<OwnerRef>>;
 
-/// The owner of each object, by group and kind. An object has one owner: the one that took it last.
+/// The owners of each object, by group and kind. It is shown to one of them: the one that took it last.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Index(BTreeMap<(String, String), Names>);
 
@@ -52,26 +52,35 @@ impl Index {
     /// The owner of an object.
     pub fn owner(&self, id: &ObjectId) -> Option<&OwnerRef> {
         let names = self.0.get(&(id.group.clone(), id.kind.clone()))?;
-        names.get(&(id.namespace.clone(), id.name.clone()))
+        names.get(&(id.namespace.clone(), id.name.clone()))?.last()
     }
 
     /// An owner takes an object.
     pub fn insert(&mut self, id: &ObjectId, owner: &OwnerRef) {
         let names = self.0.entry((id.group.clone(), id.kind.clone())).or_default();
-        names.insert((id.namespace.clone(), id.name.clone()), owner.clone());
+        let owners = names.entry((id.namespace.clone(), id.name.clone())).or_default();
+        if owners.last() != Some(owner) {
+            owners.retain(|other| other != owner);
+            owners.push(owner.clone());
+        }
     }
 
-    /// An owner lets an object go, unless another one has taken it.
-    pub fn remove(&mut self, id: &ObjectId, owner: &OwnerRef) {
+    /// An owner lets an object go. Returns the owner to which it is shown from now on, if that is another one than before.
+    pub fn remove(&mut self, id: &ObjectId, owner: &OwnerRef) -> Option<OwnerRef> {
         let kind = (id.group.clone(), id.kind.clone());
-        let Some(names) = self.0.get_mut(&kind) else { return };
+        let names = self.0.get_mut(&kind)?;
         let name = (id.namespace.clone(), id.name.clone());
-        if names.get(&name) == Some(owner) {
+        let owners = names.get_mut(&name)?;
+        let was_shown = owners.last() == Some(owner);
+        owners.retain(|other| other != owner);
+        let heir = owners.last().filter(|_| was_shown).cloned();
+        if owners.is_empty() {
             names.remove(&name);
         }
         if names.is_empty() {
             self.0.remove(&kind);
         }
+        heir
     }
 
     /// All objects of a group and kind, with their owners.
@@ -80,14 +89,15 @@ impl Index {
         names
             .into_iter()
             .flatten()
-            .map(|((namespace, name), owner)| {
+            .filter_map(|((namespace, name), owners)| {
+                let owner = owners.last()?;
                 let id = ObjectId {
                     namespace: namespace.clone(),
                     name: name.clone(),
                     group: kind.0.clone(),
                     kind: kind.2.clone(),
                 };
-                (owner.clone(), id)
+                Some((owner.clone(), id))
             })
             .collect()
     }

@@ -35,6 +35,10 @@ pub(super) struct TrackedObject {
     pub failures: u32,
     /// Counts applies by attempts: a look from before one counts for nothing after it.
     pub epoch: u64,
+    /// Tells it from one of the same ID that was managed before. A number of its own in the whole state.
+    pub incarnation: u64,
+    /// The next look is the requested restore of which the last one found nothing out.
+    pub restore_again: bool,
     /// Whether a controller holds fields of it, which are applied at the interval.
     pub held_by_controller: bool,
 }
@@ -142,7 +146,7 @@ impl CompareRequest {
 }
 
 impl TrackedObject {
-    pub fn new(planned: Arc<Planned>, mode: DriftMode) -> Self {
+    pub fn new(planned: Arc<Planned>, mode: DriftMode, incarnation: u64) -> Self {
         Self {
             planned,
             mode,
@@ -155,6 +159,8 @@ impl TrackedObject {
             due: None,
             failures: 0,
             epoch: 0,
+            incarnation,
+            restore_again: false,
             held_by_controller: false,
         }
     }

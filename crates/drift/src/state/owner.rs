@@ -46,8 +46,8 @@ pub(super) struct OwnerState {
     pub before_apply: BTreeMap<ObjectId, BeforeApply>,
     /// How many attempts hold it.
     pub holds: usize,
-    /// How many corrections are in flight.
-    pub writing: usize,
+    /// Objects whose corrections are in flight, by incarnation.
+    pub writing: BTreeSet<u64>,
     /// The request for a restore that was handled last.
     pub restored: Option<String>,
     pub restoring: Option<Restoring>,

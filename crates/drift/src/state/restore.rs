@@ -7,16 +7,34 @@ use plumb_api::meta::{RESTORE, REVISION_KEY};
 use plumb_manifests::ObjectId;
 use plumb_status::{EventDraft, Reason};
 
-use super::input::RestoreRequest;
+use super::input::{OwnerRef, RestoreRequest};
+use super::object::CompareRequest;
 use super::owner::{OwnerState, Restoring};
+use super::{State, Step};
 use crate::rules::Restore;
 
 /// IDs that one event names.
 const NAMED_MAX: usize = 5;
 
+impl State {
+    /// A user requests to restore objects.
+    pub(super) fn restore(&mut self, owner_ref: &OwnerRef, request: &RestoreRequest, step: &mut Step) {
+        let (now, started) = (step.now, self.settings.started);
+        let Some(owner) = self.owners.get_mut(owner_ref) else { return };
+        let Some((objects, events)) = begin(owner, request, started) else { return };
+        let origin = owner.policy.origin_revision.clone();
+        step.report(owner_ref, origin.as_ref(), events);
+        for id in objects {
+            let request = CompareRequest { restore: true, ..CompareRequest::urgent(now) };
+            self.request(owner_ref, &id, request, now);
+        }
+        step.touch(owner_ref);
+    }
+}
+
 /// Begins a restore, if it was not handled yet: the objects to look at, and what is to be reported. `None`: nothing is to be
 /// done.
-pub(super) fn begin(
+fn begin(
     owner: &mut OwnerState,
     request: &RestoreRequest,
     started: Timestamp,

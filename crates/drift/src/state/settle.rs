@@ -6,8 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use plumb_planning::prune::WhyNot;
 
 use super::input::{CompareAgain, CompareJob, LookFailure, Measurement, OpenOutcome, Outcome};
-use super::object::TrackedObject;
+use super::object::{CompareRequest, TrackedObject};
 use super::owner::OwnerState;
+use super::{State, Step};
 use crate::rules::contention::Dispute;
 use crate::rules::open::ReportAfter;
 use crate::rules::{DriftEvent, Finding, OpenDrift};
@@ -29,7 +30,26 @@ pub(super) struct Settled {
     pub again: Option<Timestamp>,
     /// The look counts for nothing: the same again.
     pub repeat: bool,
+    /// Nothing was found out, and that passes: what waits for a comparison still does.
+    pub undecided: bool,
     pub measured: Option<Measurement>,
+}
+
+impl State {
+    /// A namespace is there (again): objects that failed without it are retried at once.
+    pub(super) fn end_backoffs_in(&mut self, namespace: &str, step: &mut Step) {
+        let mut waiting = Vec::new();
+        for (owner_ref, owner) in &mut self.owners {
+            let inside = owner.objects.iter_mut().filter(|(id, _)| id.namespace == namespace);
+            for (id, object) in inside.filter(|(_, object)| object.failures > 0 && object.due.is_some()) {
+                object.failures = 0;
+                waiting.push((owner_ref.clone(), id.clone()));
+            }
+        }
+        for (owner, id) in waiting {
+            self.request(&owner, &id, CompareRequest::urgent(step.now), step.now);
+        }
+    }
 }
 
 /// Takes the outcome of a look into what is known.
@@ -93,6 +113,7 @@ pub(super) fn settle(owner: &mut OwnerState, job: &CompareJob, outcome: Outcome,
         Outcome::Postponed => settled.repeat = true,
         Outcome::Failed(failure) => fail(object, open, job, failure, policy.interval, now, &mut settled),
         Outcome::Abandoned => {
+            settled.undecided = true;
             settled.again = look_again(object, CompareAgain::Backoff, policy.interval, now);
         }
     }
@@ -109,6 +130,7 @@ fn fail(
     settled: &mut Settled,
 ) {
     let LookFailure { message, denied, passing, away } = failure;
+    settled.undecided = passing;
     let again = if denied { CompareAgain::Interval } else { CompareAgain::Backoff };
     // That the API server is away has nothing to do with the object.
     let most = if away { interval.min(AWAY_PAUSE_MAX) } else { interval };

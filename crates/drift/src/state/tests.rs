@@ -1,5 +1,7 @@
 //! Single steps of the machine.
 
+mod lifetimes;
+
 use std::sync::Arc;
 use std::time::Duration;
 

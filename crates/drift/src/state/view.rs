@@ -26,7 +26,7 @@ impl State {
 
     /// Whether corrections of the objects of an owner are in flight.
     pub fn is_writing(&self, owner: &OwnerRef) -> bool {
-        self.owners.get(owner).is_some_and(|owner| owner.writing > 0)
+        self.owners.get(owner).is_some_and(|owner| !owner.writing.is_empty())
     }
 
     /// What was applied last, for each object of an owner; empty after a restart.
@@ -65,7 +65,7 @@ impl State {
     /// Whether nothing is under way and nothing waits, except for its time.
     pub fn is_idle(&self) -> bool {
         let idle = |owner: &OwnerState| {
-            owner.holds == 0 && owner.writing == 0 && owner.objects.values().all(TrackedObject::is_idle)
+            owner.holds == 0 && owner.writing.is_empty() && owner.objects.values().all(TrackedObject::is_idle)
         };
         self.schedule.is_idle() && self.reads == 0 && self.owners.values().all(idle)
     }
