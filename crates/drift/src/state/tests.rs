@@ -1,6 +1,7 @@
 //! Single steps of the machine.
 
 mod lifetimes;
+mod owners;
 
 use std::sync::Arc;
 use std::time::Duration;

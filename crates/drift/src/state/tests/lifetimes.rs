@@ -6,7 +6,7 @@ fn other() -> OwnerRef {
     OwnerRef::kustomization(&NamespacedName::new("flux-system", "other"))
 }
 
-fn config_maps() -> Kind {
+pub(super) fn config_maps() -> Kind {
     (String::new(), "v1".to_owned(), "ConfigMap".to_owned())
 }
 
