@@ -174,8 +174,8 @@ mod tests {
     #[test]
     fn unsupported_flags_are_named() {
         for flag in ["--helm-cache-max-size=5", "--artifact-digest-algo=sha512", "--ssh-kex-algos=a,b"] {
-            let refused = parse(&[flag]).validate().unwrap_err();
-            assert!(refused.to_string().contains(flag), "{refused}");
+            let rejected = parse(&[flag]).validate().unwrap_err();
+            assert!(rejected.to_string().contains(flag), "{rejected}");
         }
     }
 }

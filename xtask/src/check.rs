@@ -140,8 +140,8 @@ fn doc(root: &Path) -> Result<Outcome> {
 
 /// Bans, licences and sources always; advisories only where their database is present, for it comes from outside.
 fn deny(root: &Path) -> Result<Outcome> {
-    let asked = cargo(root, &["deny", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if !asked.is_ok_and(|status| status.success()) {
+    let requested = cargo(root, &["deny", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if !requested.is_ok_and(|status| status.success()) {
         let how = "cargo-deny is not installed: `cargo install cargo-deny --locked`";
         return Ok(Outcome::Skipped(how.to_owned()));
     }
@@ -196,8 +196,8 @@ mod tests {
 
     #[test]
     fn an_unknown_step_is_rejected_with_those_there_are() {
-        let refused = names(Some("fmt,lint"), None).unwrap_err().to_string();
-        assert!(refused.starts_with("no step \"lint\"; there are: fmt, layers"), "{refused}");
+        let rejected = names(Some("fmt,lint"), None).unwrap_err().to_string();
+        assert!(rejected.starts_with("no step \"lint\"; there are: fmt, layers"), "{rejected}");
     }
 
     #[test]

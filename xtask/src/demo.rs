@@ -38,31 +38,31 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let began = Instant::now();
     let mut stage = Stage::up()?;
     for (at, (title, step)) in STEPS.iter().enumerate() {
-        say(&format!("\n{}. {title}", at + 1));
+        print_line(&format!("\n{}. {title}", at + 1));
         let started = Instant::now();
         if let Err(error) = step(&mut stage) {
-            say(&format!("   failed: {error:#}\n\n{}", stage.report()));
+            print_line(&format!("   failed: {error:#}\n\n{}", stage.report()));
             bail!("step {} failed", at + 1);
         }
-        say(&format!("   step {} took {}", at + 1, told(started.elapsed())));
+        print_line(&format!("   step {} took {}", at + 1, seconds_text(started.elapsed())));
     }
-    say(&format!("\nAll six steps held, {} after the start.", told(began.elapsed())));
+    print_line(&format!("\nAll six steps held, {} after the start.", seconds_text(began.elapsed())));
     if arguments.once {
         return Ok(());
     }
-    say(&stage.invitation());
+    print_line(&stage.invitation());
     crate::plane::wait_for_the_end().context("cannot wait for Ctrl-C")?;
-    say("\nEverything is taken down.");
+    print_line("\nEverything is taken down.");
     Ok(())
 }
 
 /// A duration as people read it.
-fn told(time: Duration) -> String {
+fn seconds_text(time: Duration) -> String {
     let milliseconds = time.as_millis();
     if milliseconds < 1000 { format!("{milliseconds} ms") } else { format!("{:.1} s", time.as_secs_f64()) }
 }
 
 /// A line of output. A closed terminal is no reason to stop before everything is taken down.
-fn say(line: &str) {
+fn print_line(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }

@@ -88,7 +88,7 @@ fn up(folder: &Path, audit: bool, ready_after: u64) -> Result<()> {
     let mut supervisor = command.spawn().context("cannot start the supervisor")?;
     let (deadline, mut told) = (Instant::now() + UP_MAX, 0);
     while running(folder)?.is_none() {
-        told += tell_news(&log, told)?;
+        told += print_output(&log, told)?;
         if let Some(status) = supervisor.try_wait()? {
             bail!("the control plane did not start ({status}):\n{}", process::last_lines(&log, LOG_LINES));
         }
@@ -97,16 +97,16 @@ fn up(folder: &Path, audit: bool, ready_after: u64) -> Result<()> {
         }
         thread::sleep(POLL);
     }
-    tell_news(&log, told)?;
+    print_output(&log, told)?;
     print_environment(folder)
 }
 
 /// Passes on the new output of the supervisor; returns how many bytes that was.
-fn tell_news(log: &Path, told: usize) -> Result<usize> {
+fn print_output(log: &Path, told: usize) -> Result<usize> {
     let text = fs::read(log).context("the supervisor has no log")?;
-    let news = text.get(told..).unwrap_or_default();
-    std::io::stderr().write_all(news)?;
-    Ok(news.len())
+    let new_output = text.get(told..).unwrap_or_default();
+    std::io::stderr().write_all(new_output)?;
+    Ok(new_output.len())
 }
 
 fn down(folder: &Path) -> Result<()> {
@@ -165,7 +165,7 @@ fn supervise(folder: &Path, audit: bool, ready_after: u64) -> Result<()> {
     let plane = Plane::start(&PlaneOptions {
         audit,
         node,
-        tell: |line| eprintln!("{line}"),
+        progress: |line| eprintln!("{line}"),
         ..PlaneOptions::default()
     })?;
     eprintln!("{}; ready in {:.1} s", plane.origin(), plane.started_in().as_secs_f32());

@@ -168,7 +168,7 @@ fn started(stage: &Stages) -> Result<Plane> {
     stage.begins("control plane");
     let plane = Plane::start(&PlaneOptions {
         audit: true,
-        tell: |line| eprintln!("  {line}"),
+        progress: |line| eprintln!("  {line}"),
         ..PlaneOptions::default()
     })?;
     eprintln!("  {}; ready in {:.1} s", plane.origin(), plane.started_in().as_secs_f32());

@@ -125,7 +125,7 @@ pub async fn prune(
                 slot.insert(cluster.mapper().resolve_any(&kind, budget).await);
             }
         }
-        let (kinds, asked) = (&kinds, &claims);
+        let (kinds, claims_read) = (&kinds, &claims);
         // A loop and no closure over references: futures of those are not `Send` to the compiler.
         let mut deletions = Vec::with_capacity(group.len());
         for candidate in group {
@@ -133,7 +133,7 @@ pub async fn prune(
                 let kind = kind_of(candidate);
                 let mapping = kinds.get(&(kind.group, kind.version, kind.kind)).cloned();
                 let mapping = mapping.unwrap_or(Err(RequestError::TimedOut));
-                (&candidate.id, delete(cluster, candidate, mapping, (owner, asked), budget).await)
+                (&candidate.id, delete(cluster, candidate, mapping, (owner, claims_read), budget).await)
             });
         }
         let outcomes: Vec<_> = stream::iter(deletions).buffered(concurrency.max(1)).collect().await;
@@ -204,7 +204,7 @@ async fn delete(
             Ok(fate) => return Ok(fate),
             Err(error) if error.is_absence() => return Ok(Fate::Absent),
             // The object is not what was looked at any more: look again.
-            Err(error) if error.refusal().is_some_and(|refusal| refusal.code == 409) => {
+            Err(error) if error.rejection().is_some_and(|rejection| rejection.code == 409) => {
                 budget.pause(PAUSE).await.map_err(failed(Attempt::Delete))?;
             }
             Err(error) => return Err(failed(Attempt::Delete)(error)),
@@ -228,10 +228,10 @@ async fn remove(
         "preconditions": {"uid": uid, "resourceVersion": resource_version},
     });
     let path = mapping.path(&id.namespace, &id.name);
-    let ask = Request::write(Method::DELETE, path, "application/json", &options, observe::is_secret(id));
-    let answer = request::write(cluster, id, &ask, budget).await?;
+    let request = Request::write(Method::DELETE, path, "application/json", &options, observe::is_secret(id));
+    let response = request::write(cluster, id, &request, budget).await?;
     // The server responds with the object itself while a finalizer still holds it.
-    let gone = answer.body.get("kind").and_then(Value::as_str) == Some("Status")
-        || answer.body.pointer("/metadata/deletionTimestamp").is_none();
+    let gone = response.body.get("kind").and_then(Value::as_str) == Some("Status")
+        || response.body.pointer("/metadata/deletionTimestamp").is_none();
     Ok(if gone { Fate::Deleted } else { Fate::Terminating })
 }

@@ -51,8 +51,8 @@ pub async fn live_as(
     id: &ObjectId,
     budget: &Budget,
 ) -> Result<Option<Object>, RequestError> {
-    let ask = Request::get(mapping.path(&id.namespace, &id.name), is_secret(id));
-    read(cluster, &ask, budget).await
+    let request = Request::get(mapping.path(&id.namespace, &id.name), is_secret(id));
+    read(cluster, &request, budget).await
 }
 
 /// The metadata of the live object alone.
@@ -62,17 +62,17 @@ pub async fn metadata(
     id: &ObjectId,
     budget: &Budget,
 ) -> Result<Option<Object>, RequestError> {
-    let ask = Request {
+    let request = Request {
         accept: METADATA_ONLY,
         ..Request::get(mapping.path(&id.namespace, &id.name), is_secret(id))
     };
-    read(cluster, &ask, budget).await
+    read(cluster, &request, budget).await
 }
 
-async fn read(cluster: &Cluster, ask: &Request, budget: &Budget) -> Result<Option<Object>, RequestError> {
-    match request::send(cluster.client(), ask, budget).await {
-        Ok(answer) => object(answer).map(Some),
-        Err(error) => match error.refusal().and_then(|refusal| refusal.absent) {
+async fn read(cluster: &Cluster, request: &Request, budget: &Budget) -> Result<Option<Object>, RequestError> {
+    match request::send(cluster.client(), request, budget).await {
+        Ok(response) => object(response).map(Some),
+        Err(error) => match error.rejection().and_then(|rejection| rejection.absent) {
             Some(Absent::Object | Absent::Namespace) => Ok(None),
             Some(Absent::Kind) => {
                 // The path is not served any more: the next lookup discovers it again.
@@ -116,19 +116,19 @@ pub(crate) async fn patch(
     };
     let target = format!("{path}?fieldManager={KUSTOMIZE_MANAGER}&force=true{dry}");
     let confidential = fingerprint::is_secret(desired);
-    let ask = Request::write(Method::PATCH, target, APPLY_PATCH, desired.value(), confidential);
+    let request = Request::write(Method::PATCH, target, APPLY_PATCH, desired.value(), confidential);
     match mode {
         WriteMode::Real => {
             let namespace = if mapping.namespaced { namespace.to_owned() } else { String::new() };
-            request::write(cluster, &ObjectId { namespace, ..desired.id() }, &ask, budget).await
+            request::write(cluster, &ObjectId { namespace, ..desired.id() }, &request, budget).await
         }
-        WriteMode::DryRun => request::send(cluster.client(), &ask, budget).await,
+        WriteMode::DryRun => request::send(cluster.client(), &request, budget).await,
     }
 }
 
 /// The object of a response.
-pub(crate) fn object(answer: Response) -> Result<Object, RequestError> {
-    Object::new(answer.body).map_err(|error| RequestError::Garbled { cause: error.to_string() })
+pub(crate) fn object(response: Response) -> Result<Object, RequestError> {
+    Object::new(response.body).map_err(|error| RequestError::Garbled { cause: error.to_string() })
 }
 
 /// The stored part of a live object when its content does not matter: identity, labels, managers. No annotations, no content.

@@ -350,7 +350,7 @@ impl Following {
                 let name = object.metadata.name.filter(|name| group.names.contains(name))?;
                 Some(Sighting::IsNot(vec![group.id(&name)]))
             }
-            Err(error) => refused(&error).map(|refusal| match refusal {
+            Err(error) => refused(&error).map(|rejection| match rejection {
                 404 => Sighting::IsNot(group.ids()),
                 _ => Sighting::Unreadable(group.ids(), "the API server denies access to it".to_owned()),
             }),

@@ -121,13 +121,13 @@ impl Writer<'_> {
             return Ok(Written { action: Action::Skipped(WhyNot::Present), live, mapping });
         }
         let began = Instant::now();
-        let (mapping, answer, cleared) = self.apply(mapping).await?;
-        let action = match answer.code {
+        let (mapping, response, cleared) = self.apply(mapping).await?;
+        let action = match response.code {
             StatusCode::CREATED => Action::Created,
             _ if cleared => Action::Configured,
-            _ => action_of(&answer, known, planned, began.elapsed()),
+            _ => action_of(&response, known, planned, began.elapsed()),
         };
-        let live = observe::object(answer)?;
+        let live = observe::object(response)?;
         match self.take_over(&mapping, &live).await? {
             None => Ok(Written { action, live, mapping }),
             Some(live) => {
@@ -143,11 +143,11 @@ impl Writer<'_> {
         for _ in 0..ATTEMPTS_MAX {
             let bound = self.bound.filter(|_| !cleared);
             let error = match self.patch(&mapping, bound).await {
-                Ok(answer) => return Ok((mapping, answer, cleared)),
+                Ok(response) => return Ok((mapping, response, cleared)),
                 Err(error) => error,
             };
-            let Some(refusal) = error.refusal() else { return Err(error) };
-            match (refusal.code, refusal.absent) {
+            let Some(rejection) = error.rejection() else { return Err(error) };
+            match (rejection.code, rejection.absent) {
                 // A definition is established a moment before its path is served everywhere.
                 (404, Some(Absent::Kind)) => {
                     self.cluster.mapper().doubt();
@@ -157,14 +157,14 @@ impl Writer<'_> {
                 }
                 // Only where an item conflicts with its own successor: an object that is rejected for anything else changes
                 // nothing.
-                (422, _) if !cleared && refusal.duplicate => {
+                (422, _) if !cleared && rejection.duplicate => {
                     // Later errors are ignored: the server's first message about the object is more useful.
                     cleared = self.clear(&mapping).await.unwrap_or(false);
                     if !cleared {
                         return Err(error);
                     }
                 }
-                (409, _) if !refusal.immutable && bound.is_none() => self.budget.pause(PAUSE).await?,
+                (409, _) if !rejection.immutable && bound.is_none() => self.budget.pause(PAUSE).await?,
                 _ => return Err(error),
             }
         }
@@ -191,9 +191,9 @@ impl Writer<'_> {
     async fn take_over(
         &self,
         mapping: &Arc<Mapping>,
-        answered: &Object,
+        response: &Object,
     ) -> Result<Option<Object>, RequestError> {
-        let mut live = answered.clone();
+        let mut live = response.clone();
         for _ in 0..ATTEMPTS_MAX {
             let Some(patch) = self.takeover.patch(&live) else { return Ok(None) };
             if self.json_patch(mapping, &patch).await?.is_some() {
@@ -232,16 +232,16 @@ impl Writer<'_> {
     ) -> Result<Option<Object>, RequestError> {
         let id = &self.planned.id;
         let target = format!("{}?fieldManager={KUSTOMIZE_MANAGER}", mapping.path(&id.namespace, &id.name));
-        let ask = Request::write(
+        let request = Request::write(
             Method::PATCH,
             target,
             "application/json-patch+json",
             patch,
             observe::is_secret(id),
         );
-        match request::write(self.cluster, id, &ask, self.budget).await {
-            Ok(answer) => observe::object(answer).map(Some),
-            Err(error) => match error.refusal().map(|refusal| (refusal.code, refusal.immutable)) {
+        match request::write(self.cluster, id, &request, self.budget).await {
+            Ok(response) => observe::object(response).map(Some),
+            Err(error) => match error.rejection().map(|rejection| (rejection.code, rejection.immutable)) {
                 // 422 is a test of the patch that failed, unless it names an immutable field.
                 Some((409, _) | (422, false)) => Ok(None),
                 Some((404, _)) if error.is_absence() => Ok(None),
@@ -252,8 +252,8 @@ impl Writer<'_> {
 }
 
 /// Whether an apply that did not create changed anything. The server moves the time of our entry exactly when it did.
-fn action_of(answer: &Response, known: Option<&Record>, planned: &Planned, took: Duration) -> Action {
-    let metadata = answer.body.get("metadata").unwrap_or(&Value::Null);
+fn action_of(response: &Response, known: Option<&Record>, planned: &Planned, took: Duration) -> Action {
+    let metadata = response.body.get("metadata").unwrap_or(&Value::Null);
     let managers = metadata.get("managedFields");
     if let Some(known) = known {
         let version = metadata.get("resourceVersion").and_then(Value::as_str).unwrap_or_default();
@@ -269,7 +269,7 @@ fn action_of(answer: &Response, known: Option<&Record>, planned: &Planned, took:
         }
     }
     let entry = managed_fields::entries(managers).into_iter().find(managed_fields::Entry::is_own);
-    let (Some(entry), Some(date)) = (entry.and_then(|entry| entry.time), answer.date) else {
+    let (Some(entry), Some(date)) = (entry.and_then(|entry| entry.time), response.date) else {
         return Action::Configured;
     };
     let took = SignedDuration::try_from(took).unwrap_or(SignedDuration::MAX).saturating_add(SAME_WRITE);

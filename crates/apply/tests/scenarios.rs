@@ -334,7 +334,7 @@ async fn a_write_over_evidence_is_bound_to_its_version_and_a_conflict_is_returne
     api.forget_calls();
     api.on("PATCH", &format!("{MAPS}/a"), Response::conflict("modified meanwhile"));
     let error = over().await.unwrap_err();
-    assert_eq!((error.refusal().map(|refusal| refusal.code), patches(&api).len()), (Some(409), 1));
+    assert_eq!((error.rejection().map(|rejection| rejection.code), patches(&api).len()), (Some(409), 1));
 }
 
 fn definition(established: bool) -> Object {
@@ -663,8 +663,8 @@ async fn the_stored_part_of_a_response_has_no_content() {
     });
     let applied = apply(&api, vec![object(secret)]).await;
     assert_eq!(applied.changes[0].action, Action::Created);
-    let kept = format!("{:?}", applied.changes[0]);
-    assert!(!kept.contains("aHVudGVyMg") && !kept.contains("hunter2"), "{kept}");
+    let remaining = format!("{:?}", applied.changes[0]);
+    assert!(!remaining.contains("aHVudGVyMg") && !remaining.contains("hunter2"), "{remaining}");
 }
 
 #[tokio::test(start_paused = true)]

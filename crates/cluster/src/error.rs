@@ -88,9 +88,9 @@ pub enum RequestError {
 
 impl RequestError {
     /// The server's rejection, if it is one.
-    pub fn refusal(&self) -> Option<&ApiRefusal> {
+    pub fn rejection(&self) -> Option<&ApiRefusal> {
         match self {
-            Self::Refused(refusal) => Some(refusal),
+            Self::Refused(rejection) => Some(rejection),
             _ => None,
         }
     }
@@ -99,7 +99,7 @@ impl RequestError {
     pub fn is_absence(&self) -> bool {
         match self {
             Self::NoMatch { .. } => true,
-            Self::Refused(refusal) => matches!(refusal.absent, Some(Absent::Object | Absent::Namespace)),
+            Self::Refused(rejection) => matches!(rejection.absent, Some(Absent::Object | Absent::Namespace)),
             _ => false,
         }
     }
@@ -113,7 +113,9 @@ impl RequestError {
             | Self::TimedOut
             | Self::ClusterScoped
             | Self::Contended { .. } => true,
-            Self::Refused(refusal) => refusal.code == 429 || refusal.code >= 500 || refusal.code == 409,
+            Self::Refused(rejection) => {
+                rejection.code == 429 || rejection.code >= 500 || rejection.code == 409
+            }
             _ => false,
         }
     }
@@ -122,7 +124,7 @@ impl RequestError {
     pub fn is_away(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::Refused(refusal) => matches!(refusal.code, 502..=504),
+            Self::Refused(rejection) => matches!(rejection.code, 502..=504),
             _ => false,
         }
     }
@@ -172,10 +174,10 @@ impl ApiRefusal {
     /// Parses an error response. `confidential`: the request was about a Secret.
     pub fn read(code: StatusCode, body: &[u8], confidential: bool) -> Self {
         let status: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
-        let said = |key: &str| status.get(key).and_then(Value::as_str).unwrap_or_default();
-        let is_status = said("kind") == "Status";
+        let text_of = |key: &str| status.get(key).and_then(Value::as_str).unwrap_or_default();
+        let is_status = text_of("kind") == "Status";
         let (message, reason) = if is_status {
-            (said("message").to_owned(), said("reason").to_owned())
+            (text_of("message").to_owned(), text_of("reason").to_owned())
         } else {
             (
                 String::from_utf8_lossy(&body[..body.len().min(MESSAGE_BYTES_MAX)]).trim().to_owned(),
@@ -324,9 +326,9 @@ impl fmt::Display for Failure {
         let Self { id, attempt, error } = self;
         match error {
             RequestError::NamespaceNotSpecified => write!(f, "{id} {error}"),
-            RequestError::Refused(refusal) => {
-                write!(f, "{id} {attempt} failed ({}): {error}", refusal.reason)?;
-                refusal.hint().map_or(Ok(()), |hint| write!(f, " ({hint})"))
+            RequestError::Refused(rejection) => {
+                write!(f, "{id} {attempt} failed ({}): {error}", rejection.reason)?;
+                rejection.hint().map_or(Ok(()), |hint| write!(f, " ({hint})"))
             }
             _ => write!(f, "{id} {attempt} failed: {error}"),
         }
@@ -350,16 +352,16 @@ mod tests {
         json!({"kind": "Status", "reason": reason, "message": message, "details": details})
     }
 
-    fn failure(refusal: ApiRefusal) -> String {
+    fn failure(rejection: ApiRefusal) -> String {
         let id = ObjectId::parse_inventory("apps_web_apps_Deployment").unwrap();
-        Failure { id, attempt: Attempt::Apply, error: RequestError::Refused(Box::new(refusal)) }.to_string()
+        Failure { id, attempt: Attempt::Apply, error: RequestError::Refused(Box::new(rejection)) }.to_string()
     }
 
     #[test]
     fn a_rejection_names_object_reason_and_cause() {
-        let refusal = read(422, &status("Invalid", "spec.replicas: must be positive", &json!({})), false);
+        let rejection = read(422, &status("Invalid", "spec.replicas: must be positive", &json!({})), false);
         assert_eq!(
-            failure(refusal),
+            failure(rejection),
             "Deployment/apps/web apply failed (Invalid): spec.replicas: must be positive"
         );
     }
@@ -367,9 +369,9 @@ mod tests {
     #[test]
     fn server_messages_about_a_secret_are_withheld() {
         let cause = json!({"causes": [{"message": "Invalid value: \"hunter2\""}]});
-        let refusal = read(422, &status("Invalid", "data: Invalid value: \"hunter2\"", &cause), true);
-        assert!(!format!("{refusal:?} {refusal}").contains("hunter2"));
-        assert_eq!(refusal.reason, "Invalid");
+        let rejection = read(422, &status("Invalid", "data: Invalid value: \"hunter2\"", &cause), true);
+        assert!(!format!("{rejection:?} {rejection}").contains("hunter2"));
+        assert_eq!(rejection.reason, "Invalid");
     }
 
     #[test]
@@ -399,8 +401,11 @@ mod tests {
     #[test]
     fn a_terminating_namespace_is_not_reported_as_missing_access() {
         let cause = json!({"causes": [{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]});
-        let refusal = failure(read(403, &status("Forbidden", "is being terminated", &cause), false));
-        assert!(refusal.contains("the namespace is terminating") && !refusal.contains("grant"), "{refusal}");
+        let rejection = failure(read(403, &status("Forbidden", "is being terminated", &cause), false));
+        assert!(
+            rejection.contains("the namespace is terminating") && !rejection.contains("grant"),
+            "{rejection}"
+        );
     }
 
     #[test]
@@ -427,7 +432,8 @@ mod tests {
 
     #[test]
     fn an_endless_message_is_cut() {
-        let refusal = read(500, &status("InternalError", &"ä".repeat(MESSAGE_BYTES_MAX), &json!({})), false);
-        assert!(refusal.message.len() <= MESSAGE_BYTES_MAX + '…'.len_utf8());
+        let rejection =
+            read(500, &status("InternalError", &"ä".repeat(MESSAGE_BYTES_MAX), &json!({})), false);
+        assert!(rejection.message.len() <= MESSAGE_BYTES_MAX + '…'.len_utf8());
     }
 }

@@ -30,7 +30,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     /// Start of the latest request that got a response.
-    answered: Option<Instant>,
+    responded: Option<Instant>,
     /// Start of the first request without a response after which none got one.
     since: Option<Instant>,
 }
@@ -55,12 +55,12 @@ impl Outages {
             let (client, outages) = (client.clone(), outages.clone());
             async move {
                 let began = Instant::now();
-                let answer = client.send(request).await;
-                match &answer {
-                    Ok(answer) if !is_away(answer) => outages.note_answer(began),
+                let response = client.send(request).await;
+                match &response {
+                    Ok(response) if !is_away(response) => outages.note_response(began),
                     Ok(_) | Err(_) => outages.note_failure(began),
                 }
-                answer.map_err(BoxError::from)
+                response.map_err(BoxError::from)
             }
         });
         Client::new(service, namespace).with_valid_until(valid_until)
@@ -71,10 +71,10 @@ impl Outages {
         OutageEnds(self.0.ended.subscribe())
     }
 
-    fn note_answer(&self, began: Instant) {
+    fn note_response(&self, began: Instant) {
         let outage = {
             let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.answered = state.answered.max(Some(began));
+            state.responded = state.responded.max(Some(began));
             state.since.take_if(|since| *since <= began)
         };
         if outage.is_some_and(|since| since.elapsed() >= OUTAGE_MIN) {
@@ -85,16 +85,16 @@ impl Outages {
     fn note_failure(&self, began: Instant) {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         // One request of many without a response is no outage.
-        if state.answered.is_none_or(|answered| answered <= began) {
+        if state.responded.is_none_or(|responded| responded <= began) {
             state.since.get_or_insert(began);
         }
     }
 }
 
 /// Whether the response comes from a proxy for an unavailable API server, rather than from the server.
-fn is_away(answer: &Response<Body>) -> bool {
+fn is_away(response: &Response<Body>) -> bool {
     let codes = [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
-    codes.contains(&answer.status())
+    codes.contains(&response.status())
 }
 
 impl OutageEnds {
@@ -130,24 +130,24 @@ mod tests {
     impl Fixture {
         fn new() -> Self {
             let (api, code) = (Scenario::new(), Arc::new(AtomicU16::new(200)));
-            let answered = Arc::clone(&code);
+            let responded = Arc::clone(&code);
             let list = json!({
                 "apiVersion": "v1", "kind": "ConfigMapList", "metadata": { "resourceVersion": "7" }, "items": [],
             });
-            let answer = move |_: &_| match answered.load(Ordering::SeqCst) {
+            let response = move |_: &_| match responded.load(Ordering::SeqCst) {
                 200 => Response::ok(list.clone()),
                 code => Response::status(code, "InternalError", "broken"),
             };
-            api.on("GET", "/api/v1/namespaces/apps/configmaps", Response::with(answer));
+            api.on("GET", "/api/v1/namespaces/apps/configmaps", Response::with(response));
             let outages = Outages::default();
             let maps = Api::namespaced(outages.observe(api.client()), "apps");
             Self { _api: api, maps, code, ends: outages.ends() }
         }
 
-        async fn ask(&self, code: u16) {
+        async fn send_request(&self, code: u16) {
             self.code.store(code, Ordering::SeqCst);
-            let answer = self.maps.list(&ListParams::default()).await;
-            assert_eq!(answer.is_ok(), code == 200);
+            let response = self.maps.list(&ListParams::default()).await;
+            assert_eq!(response.is_ok(), code == 200);
         }
 
         fn has_ended(&mut self) -> bool {
@@ -158,14 +158,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_end_of_an_outage_is_reported_once() {
         let mut fixture = Fixture::new();
-        fixture.ask(200).await;
-        fixture.ask(503).await;
+        fixture.send_request(200).await;
+        fixture.send_request(503).await;
         tokio::time::sleep(OUTAGE_MIN).await;
-        fixture.ask(504).await;
+        fixture.send_request(504).await;
         assert!(!fixture.has_ended(), "it goes on");
-        fixture.ask(200).await;
+        fixture.send_request(200).await;
         assert!(fixture.has_ended());
-        fixture.ask(200).await;
+        fixture.send_request(200).await;
         assert!(!fixture.has_ended(), "told already");
     }
 
@@ -173,10 +173,10 @@ mod tests {
     async fn short_failures_and_error_responses_are_no_outage() {
         let mut fixture = Fixture::new();
         for code in [503, 200, 403, 500, 429] {
-            fixture.ask(code).await;
+            fixture.send_request(code).await;
             tokio::time::sleep(OUTAGE_MIN / 2).await;
         }
-        fixture.ask(200).await;
+        fixture.send_request(200).await;
         assert!(!fixture.has_ended());
     }
 
@@ -186,10 +186,10 @@ mod tests {
         let mut ends = outages.ends();
         let began = Instant::now();
         tokio::time::sleep(OUTAGE_MIN).await;
-        outages.note_answer(Instant::now());
+        outages.note_response(Instant::now());
         outages.note_failure(began);
         tokio::time::sleep(OUTAGE_MIN).await;
-        outages.note_answer(Instant::now());
+        outages.note_response(Instant::now());
         assert!(ends.next().now_or_never().is_none());
     }
 
@@ -201,9 +201,9 @@ mod tests {
         tokio::time::sleep(OUTAGE_MIN).await;
         outages.note_failure(Instant::now());
         tokio::time::sleep(OUTAGE_MIN).await;
-        outages.note_answer(early);
+        outages.note_response(early);
         assert!(ends.next().now_or_never().is_none());
-        outages.note_answer(Instant::now());
+        outages.note_response(Instant::now());
         assert!(ends.next().now_or_never().is_some());
     }
 }

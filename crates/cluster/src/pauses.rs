@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 const FIRST: Duration = Duration::from_millis(800);
 /// How the pauses grow while the API server rejects the watch: that seldom ends soon.
-const REFUSED: Backoff = Backoff { min: FIRST, max: Duration::from_secs(30) };
+const REJECTED: Backoff = Backoff { min: FIRST, max: Duration::from_secs(30) };
 /// How the pauses grow while it does not respond, or is overloaded: with 512 watches, about 50 requests a second that
 /// without effect.
 const AWAY: Backoff = Backoff { min: FIRST, max: Duration::from_secs(10) };
@@ -26,12 +26,12 @@ pub(crate) struct Pauses {
 impl Pauses {
     /// How long to wait after this error. What was seen since the last one is no sign of health.
     pub(crate) fn after(&mut self, error: &watcher::Error) -> Duration {
-        if self.last.is_some_and(|last| last.elapsed() > CALM + REFUSED.max) {
+        if self.last.is_some_and(|last| last.elapsed() > CALM + REJECTED.max) {
             self.failures = 0;
         }
         self.failures = self.failures.saturating_add(1);
         self.last = Some(Instant::now());
-        let backoff = if is_refused(error) { REFUSED } else { AWAY };
+        let backoff = if is_refused(error) { REJECTED } else { AWAY };
         backoff.after(self.failures, u64::from(self.failures))
     }
 }
@@ -52,28 +52,28 @@ mod tests {
 
     use super::*;
 
-    fn answered(code: u16) -> watcher::Error {
+    fn responded(code: u16) -> watcher::Error {
         let status = Status::failure("no", "Forbidden").with_code(code).boxed();
         watcher::Error::InitialListFailed(kube::Error::Api(status))
     }
 
     #[tokio::test(start_paused = true)]
     async fn pauses_grow_and_shrink_after_calm() {
-        let (mut pauses, refused) = (Pauses::default(), answered(403));
-        let grown: Vec<_> = (0..7).map(|_| pauses.after(&refused)).collect();
+        let (mut pauses, rejected) = (Pauses::default(), responded(403));
+        let grown: Vec<_> = (0..7).map(|_| pauses.after(&rejected)).collect();
         assert!(grown.windows(2).take(5).all(|pair| pair[0] < pair[1]), "{grown:?}");
-        assert!(grown[0] <= FIRST && grown[6] > REFUSED.max * 8 / 10, "{grown:?}");
-        tokio::time::sleep(CALM + REFUSED.max + FIRST).await;
-        assert_eq!(pauses.after(&refused), grown[0]);
+        assert!(grown[0] <= FIRST && grown[6] > REJECTED.max * 8 / 10, "{grown:?}");
+        tokio::time::sleep(CALM + REJECTED.max + FIRST).await;
+        assert_eq!(pauses.after(&rejected), grown[0]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_unreachable_server_is_retried_more_often_than_one_that_rejects() {
         for (error, longest) in [
-            (answered(403), REFUSED.max),
-            (answered(404), REFUSED.max),
-            (answered(429), AWAY.max),
-            (answered(503), AWAY.max),
+            (responded(403), REJECTED.max),
+            (responded(404), REJECTED.max),
+            (responded(429), AWAY.max),
+            (responded(503), AWAY.max),
             (watcher::Error::NoResourceVersion, AWAY.max),
         ] {
             let mut pauses = Pauses::default();

@@ -34,9 +34,9 @@ fn sorted_causes(message: String, status: &Value) -> String {
     if items.len() < 2 {
         return message;
     }
-    let as_said = format!("[{}]", items.join(", "));
+    let verbatim = format!("[{}]", items.join(", "));
     items.sort();
-    message.replace(&as_said, &format!("[{}]", items.join(", ")))
+    message.replace(&verbatim, &format!("[{}]", items.join(", ")))
 }
 
 /// Sorts the lines after `begin`, where all of them are items.
@@ -53,9 +53,11 @@ fn sorted_lines(message: String, begin: &str, is_item: impl Fn(&str) -> bool) ->
 /// The text without the local ports of connections: `read tcp 10.0.0.1:45678->10.0.0.2:443` has another one each time.
 pub fn repeatable(text: String) -> String {
     let Some((head, rest)) = text.split_once("->") else { return text };
-    let kept = head.trim_end_matches(|letter: char| letter.is_ascii_digit());
-    match kept.strip_suffix(':') {
-        Some(address) if kept.len() < head.len() => format!("{address}->{}", repeatable(rest.to_owned())),
+    let address_part = head.trim_end_matches(|letter: char| letter.is_ascii_digit());
+    match address_part.strip_suffix(':') {
+        Some(address) if address_part.len() < head.len() => {
+            format!("{address}->{}", repeatable(rest.to_owned()))
+        }
         _ => format!("{head}->{}", repeatable(rest.to_owned())),
     }
 }

@@ -21,7 +21,7 @@ use crate::repeatable::repeatable;
 use crate::unanswered::{Effect, Unanswered};
 
 /// The longest response that is read; an object in etcd has at most 1.5 MiB.
-const ANSWER_BYTES_MAX: usize = 16 << 20;
+const RESPONSE_BYTES_MAX: usize = 16 << 20;
 /// How often a request is sent at most.
 const ATTEMPTS_MAX: u32 = 6;
 /// The first pause between two attempts; it doubles.
@@ -143,13 +143,13 @@ async fn repeat(
         let outcome =
             in_time(once(client, request, deadline), is_write, budget).await.and_then(|outcome| outcome);
         match (sending, &outcome) {
-            (Some(sending), outcome) if is_answer(outcome) => sending.answered(),
+            (Some(sending), outcome) if is_response(outcome) => sending.responded(),
             (Some(sending), Err(RequestError::Unreachable { .. })) => sending.lost(),
             // What becomes of it is not known.
             (sending, _) => drop(sending),
         }
         let error = match outcome {
-            Ok(answer) => return Ok(answer),
+            Ok(success) => return Ok(success),
             // It concerns this object alone: it is named, and the others continue, unless there is hurry.
             Err(error) if is_late(&error) && budget.is_hurried() => {
                 budget.stop();
@@ -158,7 +158,9 @@ async fn repeat(
             Err(error) => error,
         };
         let wanted = match &error {
-            RequestError::Refused(refusal) if matches!(refusal.code, 429 | 503 | 504) => refusal.retry_after,
+            RequestError::Refused(rejection) if matches!(rejection.code, 429 | 503 | 504) => {
+                rejection.retry_after
+            }
             RequestError::Unreachable { .. } => None,
             _ => return Err(error),
         };
@@ -205,10 +207,10 @@ async fn in_time<F: Future>(request: F, is_write: bool, budget: &Budget) -> Resu
 
 /// Whether the response shows the result of a request. 502 and 504 are of a proxy, or of the server's deadline:
 /// the request may still be carried out.
-fn is_answer(outcome: &Result<Response, RequestError>) -> bool {
+fn is_response(outcome: &Result<Response, RequestError>) -> bool {
     match outcome {
         Ok(_) | Err(RequestError::TooLarge { .. } | RequestError::Garbled { .. }) => true,
-        Err(RequestError::Refused(refusal)) => !matches!(refusal.code, 502 | 504),
+        Err(RequestError::Refused(rejection)) => !matches!(rejection.code, 502 | 504),
         Err(_) => false,
     }
 }
@@ -216,7 +218,7 @@ fn is_answer(outcome: &Result<Response, RequestError>) -> bool {
 /// Whether a request took all the time that it had.
 fn is_late(error: &RequestError) -> bool {
     matches!(error, RequestError::NoAnswer { .. })
-        || error.refusal().is_some_and(|refusal| refusal.code == 504)
+        || error.rejection().is_some_and(|rejection| rejection.code == 504)
 }
 
 async fn once(
@@ -226,19 +228,19 @@ async fn once(
 ) -> Result<Response, RequestError> {
     let response = client.send(request.http(deadline)?).await.map_err(|error| unreachable(&error))?;
     let (head, body) = response.into_parts();
-    let body = match Limited::new(body, ANSWER_BYTES_MAX).collect().await {
+    let body = match Limited::new(body, RESPONSE_BYTES_MAX).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-            return Err(RequestError::TooLarge { limit: ANSWER_BYTES_MAX });
+            return Err(RequestError::TooLarge { limit: RESPONSE_BYTES_MAX });
         }
         Err(error) => return Err(unreachable(error.as_ref())),
     };
     if !head.status.is_success() {
-        let mut refusal = ApiRefusal::read(head.status, &body, request.confidential);
+        let mut rejection = ApiRefusal::read(head.status, &body, request.confidential);
         let header = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
         let seconds = header.and_then(|text| text.parse().ok()).map(Duration::from_secs);
-        refusal.retry_after = refusal.retry_after.or(seconds);
-        return Err(RequestError::Refused(Box::new(refusal)));
+        rejection.retry_after = rejection.retry_after.or(seconds);
+        return Err(RequestError::Refused(Box::new(rejection)));
     }
     let date = head.headers.get(header::DATE).and_then(|value| value.to_str().ok());
     let date = date.and_then(|text| jiff::fmt::rfc2822::parse(text).ok()).map(|zoned| zoned.timestamp());

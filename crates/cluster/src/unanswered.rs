@@ -98,7 +98,7 @@ pub struct Sending<'a> {
 
 impl Sending<'_> {
     /// The response shows the result.
-    pub fn answered(mut self) {
+    pub fn responded(mut self) {
         self.until = None;
     }
 
@@ -128,12 +128,12 @@ mod tests {
         drop(unanswered.sending(&id, Effect::Applies, Duration::from_secs(10)));
         let other = ObjectId::parse_inventory("prod_b__ConfigMap").unwrap();
         assert!(unanswered.may_be_created(&id) && !unanswered.may_be_created(&other));
-        unanswered.sending(&id, Effect::Applies, Duration::from_secs(1)).answered();
+        unanswered.sending(&id, Effect::Applies, Duration::from_secs(1)).responded();
         assert!(unanswered.may_be_created(&id), "the first write may still come after the second one");
         tokio::time::advance(Duration::from_secs(15)).await;
         assert!(!unanswered.may_be_created(&id));
         assert_eq!(unanswered.among([&id, &other]).len(), 1, "nobody knows what became of it");
-        unanswered.sending(&id, Effect::Applies, Duration::from_secs(1)).answered();
+        unanswered.sending(&id, Effect::Applies, Duration::from_secs(1)).responded();
         assert_eq!(unanswered.among([&id, &other]).len(), 0);
     }
 
@@ -158,7 +158,7 @@ mod tests {
         let other = ObjectId::parse_inventory("prod_b__ConfigMap").unwrap();
         unanswered.sending(&other, Effect::Applies, Duration::from_secs(10)).lost();
         assert!(!unanswered.may_be_created(&other) && unanswered.among([&other]).len() == 1);
-        unanswered.sending(&other, Effect::Applies, Duration::from_secs(10)).answered();
+        unanswered.sending(&other, Effect::Applies, Duration::from_secs(10)).responded();
         assert_eq!(unanswered.among([&other]).len(), 0, "the repetition was answered");
     }
 }

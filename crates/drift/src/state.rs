@@ -279,7 +279,7 @@ impl State {
             kept.insert(id, object);
         }
         for (id, object) in before {
-            self.let_go(owner_ref, &id, object, step);
+            self.drop_object(owner_ref, &id, object, step);
         }
         let now = step.now;
         let owner = self.owner(owner_ref);
@@ -300,7 +300,7 @@ impl State {
     }
 
     /// What is no longer desired is no longer compared. Another owner that has it as well did not see its events.
-    fn let_go(&mut self, owner: &OwnerRef, id: &ObjectId, mut object: TrackedObject, step: &mut Step) {
+    fn drop_object(&mut self, owner: &OwnerRef, id: &ObjectId, mut object: TrackedObject, step: &mut Step) {
         self.schedule.set(timer_of(owner, id), &mut object.due, None);
         if let Some(heir) = self.index.remove(id, owner) {
             self.request(&heir, id, CompareRequest::background(step.now), step.now);
@@ -311,7 +311,7 @@ impl State {
         self.unreadable.remove(owner_ref);
         let Some(mut owner) = self.owners.remove(owner_ref) else { return };
         for (id, object) in std::mem::take(&mut owner.objects) {
-            self.let_go(owner_ref, &id, object, step);
+            self.drop_object(owner_ref, &id, object, step);
         }
         self.schedule.set(Timer { owner: owner_ref.clone(), id: None }, &mut owner.due, None);
         step.effects.push(Effect::Measure(Measurement::Forgotten(owner_ref.clone(), owner.counted)));
@@ -438,23 +438,23 @@ impl State {
         if is_namespace(id) && !seen.deleting {
             self.end_backoffs_in(&id.name, step);
         }
-        self.saw(&owner, id, seen, step);
+        self.observe(&owner, id, seen, step);
     }
 
-    fn saw(&mut self, owner_ref: &OwnerRef, id: &ObjectId, seen: Seen, step: &mut Step) {
+    fn observe(&mut self, owner_ref: &OwnerRef, id: &ObjectId, seen: Seen, step: &mut Step) {
         let Some(owner) = self.owners.get_mut(owner_ref) else { return };
         let held = owner.holds > 0;
         let Some(object) = owner.objects.get_mut(id) else { return };
         if held || object.phase == Phase::Running {
-            let wakes = object.would_wake(&seen);
+            let triggers = object.would_trigger(&seen);
             let version = seen.version.clone();
             object.late = Late { seen: Some(seen), gone: None };
-            if held && wakes {
+            if held && triggers {
                 self.read_before_apply(owner_ref, id, version, step);
             }
             return;
         }
-        if let Some(cause) = object.sees(&seen) {
+        if let Some(cause) = object.record_event(&seen) {
             let request = CompareRequest { cause: Some(cause), ..CompareRequest::urgent(step.now) };
             self.request(owner_ref, id, request, step.now);
         }
@@ -515,7 +515,7 @@ impl State {
             self.missed(owner, id, gone, step);
         } else if let Some(seen) = seen {
             // A list that began before our write shows the state before it: no sign of a restored cluster.
-            self.saw(owner, id, Seen { via: Via::Event, ..seen }, step);
+            self.observe(owner, id, Seen { via: Via::Event, ..seen }, step);
         }
         if let Some(request) = request {
             self.request(owner, id, request, step.now);

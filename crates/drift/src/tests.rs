@@ -26,8 +26,8 @@ mod vanishing;
 /// Long enough for everything that is due at once.
 const MOMENT: Duration = Duration::from_millis(300);
 
-fn reasons(said: &[(Reason, String)]) -> Vec<Reason> {
-    said.iter().map(|(reason, _)| *reason).collect()
+fn reasons(emitted: &[(Reason, String)]) -> Vec<Reason> {
+    emitted.iter().map(|(reason, _)| *reason).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -37,14 +37,16 @@ async fn an_edit_is_corrected_at_once_and_reported_with_its_author() {
     tokio::time::sleep(MOMENT).await;
     assert_eq!(fixture.api.value("settings", "a"), Some("1".to_owned()));
     assert_eq!(fixture.writes(), ["GET settings", "PATCH settings"]);
-    let said = fixture.said();
-    assert_eq!(reasons(&said), [Reason::DriftCorrected]);
+    let emitted = fixture.emitted();
+    assert_eq!(reasons(&emitted), [Reason::DriftCorrected]);
     assert!(
-        said[0].1.starts_with("ConfigMap/prod/settings drifted: .data.a 1 → 2 by kubectl-edit (Update) at"),
+        emitted[0]
+            .1
+            .starts_with("ConfigMap/prod/settings drifted: .data.a 1 → 2 by kubectl-edit (Update) at"),
         "{}",
-        said[0].1
+        emitted[0].1
     );
-    assert!(said[0].1.contains("; corrected in "), "{}", said[0].1);
+    assert!(emitted[0].1.contains("; corrected in "), "{}", emitted[0].1);
     // Corrected at once: no status.
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(fixture.reports(), 0);
@@ -59,12 +61,12 @@ async fn a_deleted_object_is_recreated() {
     fixture.api.delete("settings");
     tokio::time::sleep(MOMENT).await;
     assert_eq!(fixture.api.value("settings", "a"), Some("1".to_owned()));
-    let said = fixture.said();
-    assert_eq!(reasons(&said), [Reason::DriftCorrected]);
+    let emitted = fixture.emitted();
+    assert_eq!(reasons(&emitted), [Reason::DriftCorrected]);
     assert!(
-        said[0].1.starts_with("ConfigMap/prod/settings missing: deleted by an unknown client"),
+        emitted[0].1.starts_with("ConfigMap/prod/settings missing: deleted by an unknown client"),
         "{}",
-        said[0].1
+        emitted[0].1
     );
 }
 
@@ -73,27 +75,31 @@ async fn stripped_owner_labels_are_restored() {
     let fixture = Fixture::enabled(&["settings"]).await;
     fixture.api.strip("settings");
     tokio::time::sleep(MOMENT).await;
-    let said = fixture.said();
-    assert_eq!(reasons(&said), [Reason::DriftCorrected]);
-    assert!(said[0].1.starts_with("ConfigMap/prod/settings disowned: .metadata.labels"), "{}", said[0].1);
+    let emitted = fixture.emitted();
+    assert_eq!(reasons(&emitted), [Reason::DriftCorrected]);
+    assert!(
+        emitted[0].1.starts_with("ConfigMap/prod/settings disowned: .metadata.labels"),
+        "{}",
+        emitted[0].1
+    );
     assert!(fixture.api.is_labelled("settings"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_another_kustomization_has_taken_over_is_left_to_it() {
     let fixture = Fixture::enabled(&["settings"]).await;
-    fixture.api.hand_over("settings", fixture::NEIGHBOUR);
+    fixture.api.change_owner("settings", fixture::NEIGHBOUR);
     tokio::time::sleep(MOMENT).await;
     assert_eq!(fixture.writes(), ["GET settings", "PATCH settings dry"], "looked at, not written");
-    let said = fixture.said();
-    assert_eq!(reasons(&said), [Reason::DriftDetected]);
-    assert!(said[0].1.contains("it belongs to Kustomization/flux-system/neighbour"), "{}", said[0].1);
+    let emitted = fixture.emitted();
+    assert_eq!(reasons(&emitted), [Reason::DriftDetected]);
+    assert!(emitted[0].1.contains("it belongs to Kustomization/flux-system/neighbour"), "{}", emitted[0].1);
     // A name that no Kustomization has is only a label that a user changed.
     let fixture = Fixture::enabled(&["settings"]).await;
-    fixture.api.hand_over("settings", "nobody");
+    fixture.api.change_owner("settings", "nobody");
     tokio::time::sleep(MOMENT).await;
     assert!(fixture.api.is_labelled("settings"));
-    assert_eq!(reasons(&fixture.said()), [Reason::DriftCorrected]);
+    assert_eq!(reasons(&fixture.emitted()), [Reason::DriftCorrected]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -105,7 +111,7 @@ async fn writes_that_touch_nothing_of_ours_cost_no_request() {
     }
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(fixture.writes(), Vec::<String>::new());
-    assert_eq!(fixture.said(), []);
+    assert_eq!(fixture.emitted(), []);
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,7 +121,7 @@ async fn what_a_relist_does_not_show_is_recreated() {
     fixture.api.end_watches();
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(fixture.api.value("settings", "a"), Some("1".to_owned()));
-    assert_eq!(reasons(&fixture.said()), [Reason::DriftCorrected]);
+    assert_eq!(reasons(&fixture.emitted()), [Reason::DriftCorrected]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -127,10 +133,10 @@ async fn many_objects_within_a_second_are_reported_in_one_event() {
         fixture.api.edit(name, "a", "2", "kubectl-edit");
     }
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let said = fixture.said();
+    let emitted = fixture.emitted();
     let summaries =
-        said.iter().filter(|(_, text)| text.starts_with("40 objects drifted within a second")).count();
-    assert_eq!((summaries, said.len()), (1, 6), "{said:?}");
+        emitted.iter().filter(|(_, text)| text.starts_with("40 objects drifted within a second")).count();
+    assert_eq!((summaries, emitted.len()), (1, 6), "{emitted:?}");
     assert!(names.iter().all(|name| fixture.api.value(name, "a") == Some("1".to_owned())));
 }
 
@@ -184,9 +190,9 @@ async fn contention_over_a_field_backs_off_and_is_reported_when_it_begins_and_en
     assert!((6..=10).contains(&corrections), "{corrections}");
     tokio::time::sleep(Duration::from_mins(3)).await;
     assert_eq!(fixture.api.value("settings", "a"), Some("1".to_owned()));
-    let said = fixture.said();
-    let told: Vec<_> = said.iter().filter(|(reason, _)| *reason == Reason::DriftContention).collect();
-    let [(_, begins), (_, ends)] = told[..] else { panic!("{told:?}") };
+    let emitted = fixture.emitted();
+    let reported: Vec<_> = emitted.iter().filter(|(reason, _)| *reason == Reason::DriftContention).collect();
+    let [(_, begins), (_, ends)] = reported[..] else { panic!("{reported:?}") };
     assert!(begins.contains("stubborn changed .data.a again after each of 4 corrections"), "{begins}");
     assert!(ends.contains("stubborn has not changed .data.a for 10 s"), "{ends}");
 }
@@ -200,7 +206,7 @@ async fn a_busy_day_is_no_contention() {
         assert!(fixture.writes().ends_with(&["PATCH settings".to_owned()]), "edit {number}");
         fixture.api.scenario.forget_calls();
     }
-    assert!(fixture.said().iter().all(|(reason, _)| *reason == Reason::DriftCorrected));
+    assert!(fixture.emitted().iter().all(|(reason, _)| *reason == Reason::DriftCorrected));
 }
 
 #[tokio::test(start_paused = true)]
@@ -229,9 +235,9 @@ async fn a_new_revision_reports_what_it_overwrote() {
     fixture.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(MOMENT).await;
     fixture.apply(&[settings("settings", &json!({"a": "3"}))], "main@sha1:def").await;
-    let said = fixture.said();
-    assert_eq!(reasons(&said), [Reason::DriftDetected, Reason::DriftCorrected]);
-    assert!(said[1].1.ends_with("; overwritten by revision main@sha1:def"), "{}", said[1].1);
+    let emitted = fixture.emitted();
+    assert_eq!(reasons(&emitted), [Reason::DriftDetected, Reason::DriftCorrected]);
+    assert!(emitted[1].1.ends_with("; overwritten by revision main@sha1:def"), "{}", emitted[1].1);
     assert_eq!(fixture.open(), 0);
 }
 

@@ -45,13 +45,13 @@ impl FromStr for HostPort {
     type Err = HostPortError;
 
     fn from_str(text: &str) -> Result<Self, HostPortError> {
-        let refused = || HostPortError { text: text.to_owned() };
+        let rejected = || HostPortError { text: text.to_owned() };
         if text.is_empty() || text.contains(['/', '@', '?', '#', ' ']) {
-            return Err(refused());
+            return Err(rejected());
         }
         // A scheme without a default port: else `:80` would read as no port.
-        let url = Url::parse(&format!("artifact://{text}/")).map_err(|_| refused())?;
-        let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(refused)?;
+        let url = Url::parse(&format!("artifact://{text}/")).map_err(|_| rejected())?;
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(rejected)?;
         Ok(Self { host: plain_host(host), port: url.port() })
     }
 }
@@ -67,20 +67,20 @@ impl fmt::Display for HostPort {
 
 /// The URL to fetch an artifact from, its host replaced where the environment sets one; an error when the host is not allowed.
 pub fn allowed_host(url: &str, policy: &HostPolicy) -> Result<Url, FetchError> {
-    let refused = |problem| FetchError::BadUrl { url: without_credentials(url), problem };
-    let mut parsed = Url::parse(url).map_err(|_| refused("it does not parse"))?;
+    let rejected = |problem| FetchError::BadUrl { url: without_credentials(url), problem };
+    let mut parsed = Url::parse(url).map_err(|_| rejected("it does not parse"))?;
     if !matches!(parsed.scheme(), "http" | "https") {
-        return Err(refused("only http and https are served"));
+        return Err(rejected("only http and https are served"));
     }
     if !parsed.username().is_empty() || parsed.password().is_some() {
-        return Err(refused("it carries credentials"));
+        return Err(rejected("it carries credentials"));
     }
-    let host = parsed.host_str().map(plain_host).ok_or_else(|| refused("it has no host"))?;
+    let host = parsed.host_str().map(plain_host).ok_or_else(|| rejected("it has no host"))?;
     if let Some(replacement) = replacement(&host, policy) {
         let target =
-            replacement.parse::<HostPort>().map_err(|_| refused("its replacement is not HOST[:PORT]"))?;
-        parsed.set_host(Some(&target.host)).map_err(|_| refused("its replacement is not a host"))?;
-        parsed.set_port(target.port).map_err(|()| refused("its replacement is not a port"))?;
+            replacement.parse::<HostPort>().map_err(|_| rejected("its replacement is not HOST[:PORT]"))?;
+        parsed.set_host(Some(&target.host)).map_err(|_| rejected("its replacement is not a host"))?;
+        parsed.set_port(target.port).map_err(|()| rejected("its replacement is not a port"))?;
         return Ok(parsed);
     }
     let is_allowed = is_own_service(&host, policy)

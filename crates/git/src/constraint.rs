@@ -52,15 +52,15 @@ struct Comparison {
 impl Constraint {
     /// Parses a constraint.
     pub fn parse(text: &str) -> Result<Self, ConstraintError> {
-        let refuse = |problem: String| ConstraintError {
+        let reject = |problem: String| ConstraintError {
             text: text.chars().take(CONSTRAINT_BYTES_MAX).collect(),
             problem,
         };
         if text.len() > CONSTRAINT_BYTES_MAX {
-            return Err(refuse(format!("it is longer than {CONSTRAINT_BYTES_MAX} bytes")));
+            return Err(reject(format!("it is longer than {CONSTRAINT_BYTES_MAX} bytes")));
         }
         let alternatives =
-            text.split("||").map(parse_all).collect::<Result<Vec<_>, String>>().map_err(refuse)?;
+            text.split("||").map(parse_all).collect::<Result<Vec<_>, String>>().map_err(reject)?;
         Ok(Self { text: text.to_owned(), alternatives })
     }
 
@@ -127,7 +127,7 @@ fn parse_operator(sign: &str) -> Result<Operator, String> {
 }
 
 fn parse_comparison(operator: Operator, text: &str) -> Result<Comparison, String> {
-    let refuse = || format!("{text:?} is not a version");
+    let reject = || format!("{text:?} is not a version");
     let body = text.strip_prefix('v').unwrap_or(text);
     let (body, build) = body.split_once('+').map_or((body, ""), |(body, build)| (body, build));
     let (numbers, pre) = body.split_once('-').map_or((body, ""), |(numbers, pre)| (numbers, pre));
@@ -135,11 +135,11 @@ fn parse_comparison(operator: Operator, text: &str) -> Result<Comparison, String
     let mut precision = Precision::Nothing;
     for (index, part) in numbers.split('.').enumerate() {
         let next =
-            [Precision::Major, Precision::Minor, Precision::Patch].get(index).copied().ok_or_else(refuse)?;
+            [Precision::Major, Precision::Minor, Precision::Patch].get(index).copied().ok_or_else(reject)?;
         if matches!(part, "x" | "X" | "*") {
             continue;
         }
-        let number = part.parse().map_err(|_| refuse())?;
+        let number = part.parse().map_err(|_| reject())?;
         // `1.x.3` means `1.x`: what follows a wildcard is one too.
         if usize::from(precision != Precision::Nothing) + usize::from(precision > Precision::Major) == index {
             written[index] = number;
@@ -147,8 +147,8 @@ fn parse_comparison(operator: Operator, text: &str) -> Result<Comparison, String
         }
     }
     let [major, minor, patch] = written;
-    let pre = Prerelease::new(pre).map_err(|_| refuse())?;
-    let build = BuildMetadata::new(build).map_err(|_| refuse())?;
+    let pre = Prerelease::new(pre).map_err(|_| reject())?;
+    let build = BuildMetadata::new(build).map_err(|_| reject())?;
     Ok(Comparison { operator, version: Version { major, minor, patch, pre, build }, precision })
 }
 

@@ -56,7 +56,7 @@ pub(crate) fn read(
     let tree = object.tree_id().map_err(|error| reader.broken(&error))?.detach();
     let entries = reader.walk(tree)?;
     let ignore = reader.ignore(&entries, spec_ignore)?;
-    let tree = reader.read_kept(&entries, &ignore)?;
+    let tree = reader.read_included(&entries, &ignore)?;
     Ok((Subject { summary }, tree, reader.memory))
 }
 
@@ -143,7 +143,7 @@ impl Reader<'_> {
     }
 
     fn child(&self, directory: &RelPath, name: &BStr) -> Result<RelPath, GitError> {
-        let refused = |why: String| {
+        let rejected = |why: String| {
             let detail = format!("{:?} in {:?}: {why}", name.to_str_lossy(), directory.as_str());
             GitError::FileName { commit: self.commit.to_string(), detail }
         };
@@ -152,8 +152,8 @@ impl Reader<'_> {
             protect_hfs: true,
             protect_ntfs: false,
         };
-        gix::validate::path::component(name, None, options).map_err(|error| refused(error.to_string()))?;
-        let name = name.to_str().map_err(|_| refused("it is not UTF-8".to_owned()))?;
+        gix::validate::path::component(name, None, options).map_err(|error| rejected(error.to_string()))?;
+        let name = name.to_str().map_err(|_| rejected("it is not UTF-8".to_owned()))?;
         directory.child(name).map_err(|source| GitError::Path { commit: self.commit.to_string(), source })
     }
 
@@ -175,7 +175,7 @@ impl Reader<'_> {
         builder.build(spec).map_err(|source| GitError::Ignore { commit: self.commit.to_string(), source })
     }
 
-    fn read_kept(&mut self, entries: &[Entry], ignore: &Ignore) -> Result<MemoryTree, GitError> {
+    fn read_included(&mut self, entries: &[Entry], ignore: &Ignore) -> Result<MemoryTree, GitError> {
         let commit = self.commit.to_string();
         let too_large = |source| GitError::TooLarge { commit: commit.clone(), source };
         let mut builder = MemoryTree::builder(self.limits);

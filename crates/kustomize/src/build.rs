@@ -227,7 +227,7 @@ fn finish(
     let mut trails: HashMap<Trail, Arc<[Arc<Transformation>]>> = HashMap::new();
     resources.iter().try_for_each(Resource::check_complete)?;
     resources.iter().try_for_each(replacements::check)?;
-    let is_managed = provenance.asks_for(Metadata::ManagedBy);
+    let is_managed = provenance.requests(Metadata::ManagedBy);
     let bytes_max = reader.limits().output_bytes_max;
     let mut bytes = 0_usize;
     let finished = resources.into_iter().map(|mut resource| {

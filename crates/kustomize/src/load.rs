@@ -159,13 +159,13 @@ mod tests {
     #[test]
     fn objects_without_a_name_are_rejected_with_their_line() {
         let file = RelPath::parse("dir/a.yaml").unwrap();
-        let refuse = |text: &str| resources(text, &file, &Limits::default()).unwrap_err().to_string();
+        let reject = |text: &str| resources(text, &file, &Limits::default()).unwrap_err().to_string();
         assert_eq!(
-            refuse("kind: A\nmetadata: {name: a}\n---\nkind: B\nmetadata: {}\n"),
+            reject("kind: A\nmetadata: {name: a}\n---\nkind: B\nmetadata: {}\n"),
             "/dir/a.yaml:4:1: missing metadata.name in object"
         );
-        assert_eq!(refuse("kind: A\n"), "/dir/a.yaml:1:1: missing Resource metadata");
-        assert_eq!(refuse("- a\n"), "/dir/a.yaml:1:1: a Kubernetes object is expected, not a list");
-        assert_eq!(refuse("a: b: c\n").split(' ').next(), Some("/dir/a.yaml:1:5:"));
+        assert_eq!(reject("kind: A\n"), "/dir/a.yaml:1:1: missing Resource metadata");
+        assert_eq!(reject("- a\n"), "/dir/a.yaml:1:1: a Kubernetes object is expected, not a list");
+        assert_eq!(reject("a: b: c\n").split(' ').next(), Some("/dir/a.yaml:1:5:"));
     }
 }

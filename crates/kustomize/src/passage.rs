@@ -151,9 +151,9 @@ fn is_odd(text: &str) -> bool {
 }
 
 fn check_characters(text: &str) -> Result<(), BuildError> {
-    let is_refused =
+    let is_rejected =
         |c: char| matches!(c, '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}');
-    match text.chars().find(|&c| is_refused(c)) {
+    match text.chars().find(|&c| is_rejected(c)) {
         Some(c) => {
             Err(BuildError::invalid(format!("control characters are not allowed: U+{:04X}", u32::from(c))))
         }
@@ -233,12 +233,12 @@ mod tests {
 
     #[test]
     fn a_field_that_cannot_be_written_is_rejected_by_name() {
-        let refuse = |value: Node| {
+        let reject = |value: Node| {
             let mut node = Node::Object(Map::from_iter([(Text::from("a"), value)]));
             print(&mut node).unwrap_err().to_string()
         };
-        assert_eq!(refuse(Node::text("x\u{7f}")), "field \"a\": control characters are not allowed: U+007F");
+        assert_eq!(reject(Node::text("x\u{7f}")), "field \"a\": control characters are not allowed: U+007F");
         let infinite = Plain::new(PlainKind::Float, ".inf");
-        assert_eq!(refuse(Node::Plain(infinite)), "field \"a\": json: unsupported value: .inf");
+        assert_eq!(reject(Node::Plain(infinite)), "field \"a\": json: unsupported value: .inf");
     }
 }

@@ -95,7 +95,7 @@ pub(crate) struct Provenance {
     root: RelPath,
     /// The root's `buildMetadata`. If there is any, even an unknown value, kustomize annotates, and removes in the end
     /// what was not requested.
-    asked: Vec<String>,
+    requested: Vec<String>,
     trails: RefCell<Trails>,
     /// Annotations of ours, which need no second look.
     known: RefCell<HashSet<Text>>,
@@ -119,17 +119,22 @@ impl Author {
 
 impl Provenance {
     pub(crate) fn new(root: RelPath, build_metadata: &[String]) -> Self {
-        Self { root, asked: build_metadata.to_vec(), trails: RefCell::default(), known: RefCell::default() }
+        Self {
+            root,
+            requested: build_metadata.to_vec(),
+            trails: RefCell::default(),
+            known: RefCell::default(),
+        }
     }
 
     /// Whether the root requests it.
-    pub(crate) fn asks_for(&self, metadata: Metadata) -> bool {
-        self.asked.iter().any(|name| name == metadata.name())
+    pub(crate) fn requests(&self, metadata: Metadata) -> bool {
+        self.requested.iter().any(|name| name == metadata.name())
     }
 
     /// Notes the file that an object was read from.
     pub(crate) fn note_file(&self, resource: &mut Resource, file: &RelPath) {
-        if !self.asked.is_empty() {
+        if !self.requested.is_empty() {
             let stated = Stated { path: self.relative(file), ..Stated::default() };
             self.annotate(resource, ORIGIN, stated.to_text(""));
         }
@@ -137,7 +142,7 @@ impl Provenance {
 
     /// Records the creator of an object.
     pub(crate) fn note_generator(&self, resource: &mut Resource, author: &Author) {
-        if !self.asked.is_empty() {
+        if !self.requested.is_empty() {
             let stated = self.stated(author);
             self.annotate(resource, ORIGIN, stated.to_text(""));
         }
@@ -155,7 +160,7 @@ impl Provenance {
         let new_steps = self.trails.borrow_mut().lengthen(set, transformation);
         reader.spend(new_steps, STEP_BYTES)?;
         reader.spend(set.len() / OBJECTS_PER_STEP, 0)?;
-        if self.asked.is_empty() {
+        if self.requested.is_empty() {
             return Ok(());
         }
         let stated = self.stated(author);
@@ -191,7 +196,7 @@ impl Provenance {
             return;
         };
         for (name, metadata) in [(ORIGIN, Metadata::Origins), (TRANSFORMATIONS, Metadata::Transformers)] {
-            if !self.asks_for(metadata) {
+            if !self.requests(metadata) {
                 annotations.remove(name);
             }
         }
@@ -331,13 +336,13 @@ impl Stated {
 }
 
 fn parse<T: serde::de::DeserializeOwned + Default>(text: &str, name: &str) -> Result<T, BuildError> {
-    let refuse = |reason: String| {
+    let reject = |reason: String| {
         BuildError::invalid(format!("annotation {name} is kustomize's own, and not in its form: {reason}"))
     };
     let value = yaml::parse_settings(text, &yaml::Limits::default());
-    match value.map_err(|error| refuse(error.to_string()))? {
+    match value.map_err(|error| reject(error.to_string()))? {
         Value::Null => Ok(T::default()),
-        value => serde_json::from_value(value).map_err(|error| refuse(error.to_string())),
+        value => serde_json::from_value(value).map_err(|error| reject(error.to_string())),
     }
 }
 
@@ -348,9 +353,9 @@ mod tests {
     use super::*;
     use crate::limits::Limits;
 
-    fn notes(root: &str, asked: &[&str]) -> Provenance {
-        let asked: Vec<String> = asked.iter().map(|&name| name.to_owned()).collect();
-        Provenance::new(RelPath::parse(root).unwrap(), &asked)
+    fn notes(root: &str, requested: &[&str]) -> Provenance {
+        let requested: Vec<String> = requested.iter().map(|&name| name.to_owned()).collect();
+        Provenance::new(RelPath::parse(root).unwrap(), &requested)
     }
 
     fn path(text: &str) -> RelPath {

@@ -214,12 +214,12 @@ impl<'t> Reader<'t> {
     pub(crate) fn text(&self, path: &RelPath) -> Result<String, BuildError> {
         let bytes = self.bytes(path)?;
         if let Some(of_pair) = utf_16(&bytes) {
-            let refuse = || {
+            let reject = || {
                 BuildError::invalid("the content has the mark of UTF-16, and is something else").in_file(path)
             };
             let (pairs, rest) = bytes.as_chunks::<2>();
             let units: Vec<u16> = pairs.iter().skip(1).map(|pair| of_pair(*pair)).collect();
-            return String::from_utf16(&units).ok().filter(|_| rest.is_empty()).ok_or_else(refuse);
+            return String::from_utf16(&units).ok().filter(|_| rest.is_empty()).ok_or_else(reject);
         }
         String::from_utf8(bytes).map_err(|error| {
             let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];

@@ -227,7 +227,7 @@ impl Resource {
     }
 
     /// Records the current id before it changes.
-    pub(crate) fn remember_id(&mut self) {
+    pub(crate) fn record_id(&mut self) {
         let current = self.current_id();
         let namespace = current.effective_namespace().into();
         self.previous.push(ResId { namespace, ..current });

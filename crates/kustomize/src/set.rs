@@ -89,9 +89,9 @@ impl ResourceSet {
         let id = resource.current_id();
         let position = self.resources.len();
         self.fill_index();
-        let standing = self.index.iter().flat_map(|index| index.at(&id));
+        let positions = self.index.iter().flat_map(|index| index.at(&id));
         let is_same = |at: &usize| self.resources[*at].current_id().is_same(&id);
-        let first = standing.filter(is_same).min();
+        let first = positions.filter(is_same).min();
         if let Some(at) = first {
             let (first, second) = (&self.resources[at].file, &resource.file);
             let places = if first == second {
@@ -139,9 +139,9 @@ impl ResourceSet {
     /// The positions of objects that have or had an id.
     pub(crate) fn indices_of_any(&mut self, id: &ResId) -> Vec<usize> {
         self.fill_index();
-        let standing = self.index.iter().flat_map(|index| index.at(id));
+        let positions = self.index.iter().flat_map(|index| index.at(id));
         let mut found: Vec<usize> =
-            standing.filter(|&at| self.resources[at].all_ids().any(|own| own.is_same(id))).collect();
+            positions.filter(|&at| self.resources[at].all_ids().any(|own| own.is_same(id))).collect();
         found.dedup();
         found
     }

@@ -167,16 +167,16 @@ mod tests {
     }
 
     #[track_caller]
-    fn refuse(value: Value, expect: &str) {
+    fn reject(value: Value, expect: &str) {
         assert_eq!(fitted(value).unwrap_err().to_string(), expect);
     }
 
     #[test]
     fn other_fields_and_other_types_are_rejected_by_name() {
-        refuse(json!({"odd": null}), "json: unknown field \"odd\"");
-        refuse(json!({"items": [{}, {"odd": null}]}), "json: unknown field \"odd\" in items[1]");
+        reject(json!({"odd": null}), "json: unknown field \"odd\"");
+        reject(json!({"items": [{}, {"odd": null}]}), "json: unknown field \"odd\" in items[1]");
         let into = "json: cannot unmarshal";
-        let check = |value, rest: &str| refuse(value, &format!("{into} {rest}"));
+        let check = |value, rest: &str| reject(value, &format!("{into} {rest}"));
         check(json!({"name": 1}), "number into Go struct field name of type string: it needs quotes");
         check(
             json!({"labels": {"a": 1}}),

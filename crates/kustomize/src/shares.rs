@@ -32,20 +32,20 @@ pub(crate) fn settle(resource: &mut Resource) -> Vec<Spread> {
     if written.is_empty() {
         return Vec::new();
     }
-    let mut told = Told::default();
-    write_all(&mut resource.value, &written, &mut told);
-    told.into_spreads()
+    let mut spreads = Spreads::default();
+    write_all(&mut resource.value, &written, &mut spreads);
+    spreads.into_spreads()
 }
 
 /// Fields that changed with the value of one number.
 #[derive(Debug, Default)]
-struct Told {
+struct Spreads {
     path: Vec<String>,
     /// By number: the field that was written with the value that holds, and those that changed.
     by_number: BTreeMap<u32, Spread>,
 }
 
-impl Told {
+impl Spreads {
     fn see(&mut self, number: u32, old: &Node, new: &Node) {
         let path = || self.path.join(".");
         let spread = self.by_number.entry(number).or_insert_with(|| Spread {
@@ -80,27 +80,27 @@ fn find(node: &Node, written: &mut HashMap<u32, Node>) {
     }
 }
 
-fn write_all(node: &mut Node, written: &HashMap<u32, Node>, told: &mut Told) {
+fn write_all(node: &mut Node, written: &HashMap<u32, Node>, spreads: &mut Spreads) {
     match node {
         Node::Array(items) => {
             for (place, item) in items.iter_mut().enumerate() {
-                told.path.push(place.to_string());
-                write_all(item, written, told);
-                told.path.pop();
+                spreads.path.push(place.to_string());
+                write_all(item, written, spreads);
+                spreads.path.pop();
             }
         }
         Node::Object(map) => {
             for (key, inner) in map.iter_mut() {
-                told.path.push(key.to_owned());
-                write_all(inner, written, told);
-                told.path.pop();
+                spreads.path.push(key.to_owned());
+                write_all(inner, written, spreads);
+                spreads.path.pop();
             }
         }
         Node::Null(_) => {}
         Node::Plain(_) | Node::String(_) => {
             let number = node.share().number();
             if let Some((number, new)) = number.and_then(|number| Some((number, written.get(&number)?))) {
-                told.see(number, node, new);
+                spreads.see(number, node, new);
                 node.clone_from(new);
             }
         }

@@ -59,12 +59,12 @@ impl ObjectId {
     /// Reads what `to_inventory` writes, and what Flux writes. Namespaces, groups and kinds hold no underscore, so the
     /// ends are safe.
     pub fn parse_inventory(text: &str) -> Result<Self, IdError> {
-        let refuse = || IdError { text: text.to_owned() };
-        let (namespace, rest) = text.split_once('_').ok_or_else(refuse)?;
-        let (rest, kind) = rest.rsplit_once('_').ok_or_else(refuse)?;
-        let (name, group) = rest.rsplit_once('_').ok_or_else(refuse)?;
+        let reject = || IdError { text: text.to_owned() };
+        let (namespace, rest) = text.split_once('_').ok_or_else(reject)?;
+        let (rest, kind) = rest.rsplit_once('_').ok_or_else(reject)?;
+        let (name, group) = rest.rsplit_once('_').ok_or_else(reject)?;
         if name.is_empty() || kind.is_empty() {
-            return Err(refuse());
+            return Err(reject());
         }
         Ok(Self {
             namespace: namespace.to_owned(),

@@ -225,10 +225,10 @@ mod tests {
 
     #[test]
     fn an_object_without_kind_or_name_is_rejected_by_field() {
-        let refuse = |value| Object::new(value).unwrap_err().to_string();
-        assert_eq!(refuse(json!(1)), "not a map but a number");
-        assert_eq!(refuse(json!({"metadata": {"name": "n"}})), "missing kind");
-        assert_eq!(refuse(json!({"kind": "K", "metadata": {"name": ""}})), "missing metadata.name");
+        let reject = |value| Object::new(value).unwrap_err().to_string();
+        assert_eq!(reject(json!(1)), "not a map but a number");
+        assert_eq!(reject(json!({"metadata": {"name": "n"}})), "missing kind");
+        assert_eq!(reject(json!({"kind": "K", "metadata": {"name": ""}})), "missing metadata.name");
     }
 
     #[test]

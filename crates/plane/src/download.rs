@@ -13,7 +13,7 @@ use reqwest::{Client, Response, StatusCode, Url};
 use sha2::{Sha256, Sha512};
 use tokio::time::timeout;
 
-use crate::TELL_EVERY;
+use crate::PROGRESS_EVERY;
 
 /// How large a downloaded file may be.
 pub const ARCHIVE_BYTES_MAX: u64 = 1 << 30;
@@ -36,7 +36,7 @@ pub struct Limits {
     /// How long one file may take, all tries together.
     pub total: Duration,
     /// Time between two lines of progress.
-    pub tell_every: Duration,
+    pub progress_every: Duration,
 }
 
 impl Default for Limits {
@@ -47,7 +47,7 @@ impl Default for Limits {
             tries: 8,
             pause: Duration::from_secs(1),
             total: Duration::from_mins(20),
-            tell_every: TELL_EVERY,
+            progress_every: PROGRESS_EVERY,
         }
     }
 }
@@ -157,20 +157,20 @@ pub async fn fetch(
     part: &Path,
     expected: &FileDigest,
     limits: Limits,
-    tell: &dyn Fn(&str),
+    report_progress: &dyn Fn(&str),
 ) -> Result<(), DownloadError> {
-    let (started, told) = (Instant::now(), Cell::new(Instant::now()));
-    let tell = |line: &str| {
-        told.set(Instant::now());
-        tell(line);
+    let (started, reported) = (Instant::now(), Cell::new(Instant::now()));
+    let report_progress = |line: &str| {
+        reported.set(Instant::now());
+        report_progress(line);
     };
     let trying = async {
         let resumed = length(part) > 0;
-        transfer_with_retries(client, url, part, limits, &tell).await?;
+        transfer_with_retries(client, url, part, limits, &report_progress).await?;
         match held_against(url, part, expected) {
             // The existing bytes may be of another file.
             Err(DownloadError::Mismatch { .. }) if resumed => {
-                transfer_with_retries(client, url, part, limits, &tell).await?;
+                transfer_with_retries(client, url, part, limits, &report_progress).await?;
                 held_against(url, part, expected)
             }
             done => done,
@@ -179,10 +179,10 @@ pub async fn fetch(
     // While a server does not respond, and in the pauses, no other progress is reported.
     let waiting = async {
         loop {
-            tokio::time::sleep(limits.tell_every.saturating_sub(told.get().elapsed())).await;
-            if told.get().elapsed() >= limits.tell_every {
+            tokio::time::sleep(limits.progress_every.saturating_sub(reported.get().elapsed())).await;
+            if reported.get().elapsed() >= limits.progress_every {
                 let host = url.host_str().unwrap_or_default();
-                tell(&format!("waiting for {host}, {} s", started.elapsed().as_secs()));
+                report_progress(&format!("waiting for {host}, {} s", started.elapsed().as_secs()));
             }
         }
     };
@@ -200,11 +200,11 @@ async fn transfer_with_retries(
     url: &Url,
     part: &Path,
     limits: Limits,
-    tell: &dyn Fn(&str),
+    report_progress: &dyn Fn(&str),
 ) -> Result<(), DownloadError> {
     let mut pause = limits.pause;
     for tried in 1.. {
-        let cause = match transfer(client, url, part, limits, tell).await {
+        let cause = match transfer(client, url, part, limits, report_progress).await {
             Ok(()) => break,
             Err(Broken::Fault(cause)) => cause,
             Err(Broken::Final(error)) => return Err(error),
@@ -212,7 +212,11 @@ async fn transfer_with_retries(
         if tried >= limits.tries {
             return Err(unavailable(url, format!("{cause}; gave up after {tried} tries")));
         }
-        tell(&format!("{cause}; going on at {} MB in {:.0} s", length(part) / MEGABYTE, pause.as_secs_f32()));
+        report_progress(&format!(
+            "{cause}; going on at {} MB in {:.0} s",
+            length(part) / MEGABYTE,
+            pause.as_secs_f32()
+        ));
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
@@ -232,7 +236,7 @@ async fn transfer(
     url: &Url,
     part: &Path,
     limits: Limits,
-    tell: &dyn Fn(&str),
+    report_progress: &dyn Fn(&str),
 ) -> Result<(), Broken> {
     let local = |error: io::Error| Broken::Final(DownloadError::Local(no_write(error, part)));
     let have = length(part);
@@ -260,7 +264,7 @@ async fn transfer(
     };
     let mut file = File::options().create(true).append(true).open(part).map_err(local)?;
     file.set_len(from).map_err(local)?;
-    let mut progress = Progress::new(url, from, response.content_length(), limits.tell_every);
+    let mut progress = Progress::new(url, from, response.content_length(), limits.progress_every);
     receive(response, limits, |bytes| {
         progress.have += bytes.len() as u64;
         if progress.have > ARCHIVE_BYTES_MAX {
@@ -269,7 +273,7 @@ async fn transfer(
             return Err(Broken::Final(unavailable(url, limit)));
         }
         file.write_all(bytes).map_err(local)?;
-        progress.report(tell);
+        progress.report(report_progress);
         Ok(())
     })
     .await
@@ -297,23 +301,23 @@ struct Progress {
     have: u64,
     total: Option<u64>,
     every: Duration,
-    told: Instant,
+    reported: Instant,
 }
 
 impl Progress {
     fn new(url: &Url, from: u64, rest: Option<u64>, every: Duration) -> Self {
         let name = url.path_segments().and_then(|mut parts| parts.next_back()).unwrap_or_default().to_owned();
-        Self { name, have: from, total: rest.map(|rest| from + rest), every, told: Instant::now() }
+        Self { name, have: from, total: rest.map(|rest| from + rest), every, reported: Instant::now() }
     }
 
     /// Reports the progress, if it was not reported recently.
-    fn report(&mut self, tell: &dyn Fn(&str)) {
-        if self.told.elapsed() < self.every {
+    fn report(&mut self, report_progress: &dyn Fn(&str)) {
+        if self.reported.elapsed() < self.every {
             return;
         }
-        self.told = Instant::now();
+        self.reported = Instant::now();
         let of = self.total.map(|total| format!(" of {}", total / MEGABYTE)).unwrap_or_default();
-        tell(&format!("downloading {}: {}{of} MB", self.name, self.have / MEGABYTE));
+        report_progress(&format!("downloading {}: {}{of} MB", self.name, self.have / MEGABYTE));
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{TELL_EVERY, VERSION};
+use crate::{PROGRESS_EVERY, VERSION};
 
 const MAIN: &str = include_str!("../go/main.go");
 const MODULE: &str = include_str!("../go/go.mod");
@@ -24,14 +24,14 @@ const LINES_WAITING_MAX: usize = 1024;
 const ERROR_LINES_MAX: usize = 30;
 
 /// Builds with this `go` into `folder` and renames the finished program to `binary`.
-pub fn build(go: &Path, folder: &Path, binary: &Path, tell: &dyn Fn(&str)) -> Result<()> {
+pub fn build(go: &Path, folder: &Path, binary: &Path, progress: &dyn Fn(&str)) -> Result<()> {
     let source =
         tempfile::Builder::new().prefix("source-").tempdir_in(folder).context("cannot create a folder")?;
     for (name, content) in [("main.go", MAIN), ("go.mod", MODULE), ("go.sum", SUMS)] {
         fs::write(source.path().join(name), content).with_context(|| format!("cannot write {name}"))?;
     }
     let output = source.path().join("plane");
-    tell(&format!(
+    progress(&format!(
         "building Kubernetes {VERSION} from Go modules: once per machine, 4 to 10 minutes on two cores"
     ));
     let mut command = Command::new(go);
@@ -40,13 +40,13 @@ pub fn build(go: &Path, folder: &Path, binary: &Path, tell: &dyn Fn(&str)) -> Re
         .args(["build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", &link_flags(), "-o"])
         .arg(&output)
         .arg(".");
-    run(command, TELL_EVERY, tell)?;
+    run(command, PROGRESS_EVERY, progress)?;
     // Renamed only when complete: another process finds all of it, or nothing.
     fs::rename(&output, binary).with_context(|| format!("cannot rename to {}", binary.display()))
 }
 
 /// Runs the compiler to its end, and reports its progress, also while it prints nothing.
-fn run(mut command: Command, every: Duration, tell: &dyn Fn(&str)) -> Result<()> {
+fn run(mut command: Command, every: Duration, progress: &dyn Fn(&str)) -> Result<()> {
     let started = Instant::now();
     let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().context("cannot start go")?;
     let output = child.stderr.take().context("go has no stderr")?;
@@ -70,8 +70,8 @@ fn run(mut command: Command, every: Duration, tell: &dyn Fn(&str)) -> Result<()>
         if Instant::now() >= next {
             let seconds = started.elapsed().as_secs();
             match compiled {
-                0 => tell(&format!("downloading modules: {} so far, {seconds} s", last.len())),
-                _ => tell(&format!("compiled {compiled} of about {PACKAGES} packages, {seconds} s")),
+                0 => progress(&format!("downloading modules: {} so far, {seconds} s", last.len())),
+                _ => progress(&format!("compiled {compiled} of about {PACKAGES} packages, {seconds} s")),
             }
             next = Instant::now() + every;
         }
@@ -82,7 +82,7 @@ fn run(mut command: Command, every: Duration, tell: &dyn Fn(&str)) -> Result<()>
         let from = last.len().saturating_sub(ERROR_LINES_MAX);
         bail!("go build failed:\n{}", last[from..].join("\n"));
     }
-    tell(&format!("built the control plane in {} s", started.elapsed().as_secs()));
+    progress(&format!("built the control plane in {} s", started.elapsed().as_secs()));
     Ok(())
 }
 
@@ -105,18 +105,18 @@ mod tests {
 
     #[test]
     fn progress_is_reported_while_the_compiler_prints_nothing() {
-        let told = std::cell::Cell::new(0);
+        let reported = std::cell::Cell::new(0);
         let (mut command, every) = (Command::new("/bin/sh"), Duration::from_millis(1));
         // It continues only when something was reported meanwhile.
         let folder = tempfile::tempdir().unwrap();
         let wait = "for i in $(seq 1000); do [ -e told ] && exit 0; sleep 0.01; done; exit 1";
         command.current_dir(folder.path()).args(["-c", wait]);
         run(command, every, &|_| {
-            told.set(told.get() + 1);
+            reported.set(reported.get() + 1);
             fs::write(folder.path().join("told"), "").unwrap();
         })
         .unwrap();
-        assert!(told.get() >= 2, "progress, and the end");
+        assert!(reported.get() >= 2, "progress, and the end");
     }
 
     #[test]

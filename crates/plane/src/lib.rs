@@ -23,7 +23,7 @@ pub use programs::{Program, Programs, VERSION, cache_folder};
 pub use reaper::Reaper;
 
 /// Time between two lines of progress.
-const TELL_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
+const PROGRESS_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// The environment variable that passes a running plane to another process: the path of its description.
 pub const HANDOVER: &str = "PLUMB_PLANE_STATE";

@@ -40,14 +40,14 @@ struct Offered {
 }
 
 /// A request to the mirror: the path, and the range.
-pub type Asked = (String, Option<String>);
+pub type MirrorRequest = (String, Option<String>);
 
 /// The mirror. It serves as long as the test runs.
 pub struct Mirror {
     /// Its URL.
     pub url: String,
     files: Vec<Offered>,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    requests: Arc<Mutex<Vec<MirrorRequest>>>,
 }
 
 impl Mirror {
@@ -68,8 +68,8 @@ impl Mirror {
         ];
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let asked = Arc::<Mutex<Vec<Asked>>>::default();
-        let (offered, noted) = (files.clone(), Arc::clone(&asked));
+        let requests = Arc::<Mutex<Vec<MirrorRequest>>>::default();
+        let (offered, noted) = (files.clone(), Arc::clone(&requests));
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (offered, noted) = (offered.clone(), Arc::clone(&noted));
@@ -77,7 +77,7 @@ impl Mirror {
                 thread::spawn(move || answer(stream, manner, &offered, &noted).ok());
             }
         });
-        Self { url, files, asked }
+        Self { url, files, requests }
     }
 
     /// Writes a file with the digests of the archives; with `wrong`, digests of nothing here.
@@ -94,9 +94,9 @@ impl Mirror {
     }
 
     /// The transfers since the start, without the probes.
-    pub fn transfers(&self) -> Vec<Asked> {
-        let asked = self.asked.lock().unwrap();
-        asked.iter().filter(|(_, range)| range.as_deref() != Some("bytes=0-0")).cloned().collect()
+    pub fn transfers(&self) -> Vec<MirrorRequest> {
+        let requests = self.requests.lock().unwrap();
+        requests.iter().filter(|(_, range)| range.as_deref() != Some("bytes=0-0")).cloned().collect()
     }
 }
 
@@ -116,7 +116,7 @@ fn answer(
     mut stream: TcpStream,
     manner: Manner,
     files: &[Offered],
-    asked: &Mutex<Vec<Asked>>,
+    requests: &Mutex<Vec<MirrorRequest>>,
 ) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let (mut first, mut range) = (String::new(), None);
@@ -129,9 +129,9 @@ fn answer(
         line.clear();
     }
     let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
-    let before = asked.lock().unwrap().iter().filter(|(of, _)| *of == path).count();
+    let before = requests.lock().unwrap().iter().filter(|(of, _)| *of == path).count();
     let probe = range.as_deref() == Some("bytes=0-0");
-    asked.lock().unwrap().push((path.clone(), range.clone()));
+    requests.lock().unwrap().push((path.clone(), range.clone()));
     let file = files.iter().find(|file| path.ends_with(&format!("/{}", file.name)));
     let Some(file) = file.filter(|_| manner != Manner::Missing) else {
         return stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");

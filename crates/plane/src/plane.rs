@@ -56,12 +56,18 @@ pub struct PlaneOptions {
     /// Let etcd fsync, and keep its data on a disk.
     pub durable: bool,
     /// Receives progress, a line each.
-    pub tell: fn(&str),
+    pub progress: fn(&str),
 }
 
 impl Default for PlaneOptions {
     fn default() -> Self {
-        Self { users: Vec::new(), audit: false, node: Some(node::READY_AFTER), durable: false, tell: |_| {} }
+        Self {
+            users: Vec::new(),
+            audit: false,
+            node: Some(node::READY_AFTER),
+            durable: false,
+            progress: |_| {},
+        }
     }
 }
 
@@ -92,7 +98,7 @@ struct Owned {
 impl Plane {
     /// Starts a plane and waits until it serves. Blocks; call it outside of async code.
     pub fn start(options: &PlaneOptions) -> Result<Self> {
-        let programs = Programs::find(&options.tell)?;
+        let programs = Programs::find(&options.progress)?;
         let mut tries = 1;
         loop {
             match Self::start_once(&programs, options) {

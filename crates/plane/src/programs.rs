@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::download::DownloadError;
 use crate::process::{is_executable, on_path, program_in};
 use crate::release::{self, ReleaseSource};
-use crate::{TELL_EVERY, gobuild};
+use crate::{PROGRESS_EVERY, gobuild};
 
 /// The version of Kubernetes that is built where no binaries are found.
 pub const VERSION: &str = "v1.36.3";
@@ -58,8 +58,8 @@ pub struct Programs {
 
 impl Programs {
     /// Finds, downloads or builds the components. `tell` receives progress, a line each.
-    pub fn find(tell: &(dyn Fn(&str) + Sync)) -> Result<Self> {
-        Search::from_env()?.find(tell)
+    pub fn find(progress: &(dyn Fn(&str) + Sync)) -> Result<Self> {
+        Search::from_env()?.find(progress)
     }
 
     fn in_folder(folder: &Path, origin: String) -> Option<Self> {
@@ -149,26 +149,26 @@ impl Search {
         })
     }
 
-    fn find(&self, tell: &(dyn Fn(&str) + Sync)) -> Result<Programs> {
+    fn find(&self, progress: &(dyn Fn(&str) + Sync)) -> Result<Programs> {
         match self.choice {
-            Choice::Path => self.provided(tell)?.with_context(|| {
+            Choice::Path => self.provided(progress)?.with_context(|| {
                 format!(
                     "{CHOICE} is path, but {ETCD}, {API_SERVER} and {CONTROLLER_MANAGER} are not in PATH, and \
                      {} names no folder with them",
                     FOLDERS.join(" or ")
                 )
             }),
-            Choice::Download => self.downloaded(tell).map_err(|error| or_build(&error)),
-            Choice::Build => self.built(tell),
-            Choice::Any => match self.provided(tell)? {
+            Choice::Download => self.downloaded(progress).map_err(|error| or_build(&error)),
+            Choice::Build => self.built(progress),
+            Choice::Any => match self.provided(progress)? {
                 Some(found) => Ok(found),
-                None => self.cached_or_made(tell),
+                None => self.cached_or_made(progress),
             },
         }
     }
 
     /// What the user provides: a folder that a variable names, or PATH.
-    fn provided(&self, tell: &dyn Fn(&str)) -> Result<Option<Programs>> {
+    fn provided(&self, progress: &dyn Fn(&str)) -> Result<Option<Programs>> {
         if let Some((variable, folder)) = &self.folder {
             if let Some(found) = Programs::in_folder(folder, origin(&format!("those of {variable}"))) {
                 return Ok(Some(found));
@@ -178,7 +178,7 @@ impl Search {
                 bail!("{lacks}");
             }
             // It was set for something else.
-            tell(&format!("{lacks}; looking elsewhere"));
+            progress(&format!("{lacks}; looking elsewhere"));
         }
         let (Some(etcd), Some(server), Some(manager)) =
             (self.on_path(ETCD), self.on_path(API_SERVER), self.on_path(CONTROLLER_MANAGER))
@@ -199,29 +199,29 @@ impl Search {
     }
 
     /// What an earlier run left in the cache, else a download, else a build.
-    fn cached_or_made(&self, tell: &(dyn Fn(&str) + Sync)) -> Result<Programs> {
+    fn cached_or_made(&self, progress: &(dyn Fn(&str) + Sync)) -> Result<Programs> {
         let built = self.build_folder()?.join(PLANE);
         if is_executable(&built) {
             return Ok(of_build(&built));
         }
-        match self.downloaded(tell) {
+        match self.downloaded(progress) {
             Ok(found) => Ok(found),
             Err(error @ DownloadError::Unavailable { .. }) => {
-                tell(&format!("{error}"));
-                tell(&format!(
+                progress(&format!("{error}"));
+                progress(&format!(
                     "no release binaries, so Kubernetes {VERSION} is built from Go modules ({CHOICE}=download or \
                      build chooses; {} and {} name mirrors)",
                     release::KUBERNETES_URL,
                     release::ETCD_URL,
                 ));
-                self.built(tell).with_context(|| format!("no release binaries ({error})"))
+                self.built(progress).with_context(|| format!("no release binaries ({error})"))
             }
             Err(error) => Err(or_build(&error)),
         }
     }
 
     /// The release binaries: from the cache, or downloaded into it.
-    fn downloaded(&self, tell: &(dyn Fn(&str) + Sync)) -> Result<Programs, DownloadError> {
+    fn downloaded(&self, progress: &(dyn Fn(&str) + Sync)) -> Result<Programs, DownloadError> {
         let cache = self.cache().map_err(DownloadError::Local)?;
         let folder = cache.join(self.release.folder_name());
         let found = || {
@@ -231,23 +231,23 @@ impl Search {
         if let Some(found) = found() {
             return Ok(found);
         }
-        let lock = beside(&folder, "lock");
-        let _lock = locked(&lock, tell).map_err(DownloadError::Local)?;
+        let lock = sibling(&folder, "lock");
+        let _lock = locked(&lock, progress).map_err(DownloadError::Local)?;
         // The previous holder of the lock may have downloaded them.
         if found().is_none() {
-            self.release.install(&folder, tell)?;
+            self.release.install(&folder, progress)?;
         }
         let incomplete = || DownloadError::Local(anyhow::anyhow!("{} lacks a component", folder.display()));
         found().ok_or_else(incomplete)
     }
 
     /// The build from Go modules: from the cache, or built into it.
-    fn built(&self, tell: &dyn Fn(&str)) -> Result<Programs> {
+    fn built(&self, progress: &dyn Fn(&str)) -> Result<Programs> {
         let folder = self.build_folder()?;
         let binary = folder.join(PLANE);
         if !is_executable(&binary) {
             fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-            let _lock = locked(&folder.join("lock"), tell)?;
+            let _lock = locked(&folder.join("lock"), progress)?;
             // The previous holder of the lock may have built it.
             if !is_executable(&binary) {
                 let go = self.on_path("go").with_context(|| {
@@ -257,7 +257,7 @@ impl Search {
                         FOLDERS.join(" or ")
                     )
                 })?;
-                gobuild::build(&go, &folder, &binary, tell)?;
+                gobuild::build(&go, &folder, &binary, progress)?;
             }
         }
         Ok(of_build(&binary))
@@ -286,25 +286,25 @@ fn origin(what: &str) -> String {
 }
 
 /// A file next to a folder, named after it.
-pub fn beside(folder: &Path, name: &str) -> PathBuf {
+pub fn sibling(folder: &Path, name: &str) -> PathBuf {
     let of = folder.file_name().unwrap_or_default().to_string_lossy();
     folder.with_file_name(format!("{of}-{name}"))
 }
 
 /// Waits until no other process holds the lock, and reports that now and then. It is free again when the file is dropped.
-fn locked(file: &Path, tell: &dyn Fn(&str)) -> Result<File> {
+fn locked(file: &Path, progress: &dyn Fn(&str)) -> Result<File> {
     let parent = file.parent().context("a lock needs a folder")?;
     fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
     let lock = File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
-    let (started, mut told) = (Instant::now(), None::<Instant>);
+    let (started, mut reported) = (Instant::now(), None::<Instant>);
     while let Err(error) = lock.try_lock() {
         if let fs::TryLockError::Error(error) = error {
             return Err(error).with_context(|| format!("cannot lock {}", file.display()));
         }
-        if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
-            told = Some(Instant::now());
+        if reported.is_none_or(|reported| reported.elapsed() >= PROGRESS_EVERY) {
+            reported = Some(Instant::now());
             let seconds = started.elapsed().as_secs();
-            tell(&format!("waiting for another process that provides the control plane, {seconds} s"));
+            progress(&format!("waiting for another process that provides the control plane, {seconds} s"));
         }
         thread::sleep(LOCK_POLL);
     }

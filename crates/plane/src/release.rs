@@ -15,7 +15,7 @@ use flate2::read::GzDecoder;
 use reqwest::{Client, Url};
 
 use crate::download::{self, DownloadError, FileDigest, Limits};
-use crate::programs::beside;
+use crate::programs::sibling;
 
 /// The release of Kubernetes that is downloaded.
 pub const KUBERNETES: &str = "v1.36.2";
@@ -101,14 +101,14 @@ impl ReleaseSource {
 
     /// Downloads, verifies and unpacks the programs into `folder`, which exists with all of them or not at all.
     /// Downloaded parts of the archives stay next to it until then, so that the next call can resume.
-    pub fn install(&self, folder: &Path, tell: &(dyn Fn(&str) + Sync)) -> Result<(), DownloadError> {
+    pub fn install(&self, folder: &Path, progress: &(dyn Fn(&str) + Sync)) -> Result<(), DownloadError> {
         let archives = self.archives()?;
         // In a thread of its own, since the caller may be async.
         let downloaded = std::thread::scope(|scope| {
             let downloading = scope.spawn(|| {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 let runtime = runtime.context("no runtime").map_err(DownloadError::Local)?;
-                let done = runtime.block_on(download_all(&archives, folder, self.limits, tell));
+                let done = runtime.block_on(download_all(&archives, folder, self.limits, progress));
                 // A name that is still being resolved would hold the end of the runtime.
                 runtime.shutdown_background();
                 done
@@ -117,7 +117,7 @@ impl ReleaseSource {
             downloading.join().unwrap_or_else(panicked)
         });
         downloaded?;
-        unpack_all(&archives, folder, tell).map_err(DownloadError::Local)
+        unpack_all(&archives, folder, progress).map_err(DownloadError::Local)
     }
 
     fn archives(&self) -> Result<[Archive; 2], DownloadError> {
@@ -194,7 +194,7 @@ async fn download_all(
     archives: &[Archive],
     folder: &Path,
     limits: Limits,
-    tell: &dyn Fn(&str),
+    progress: &dyn Fn(&str),
 ) -> Result<(), DownloadError> {
     let client = download::client(limits)?;
     let missing: Vec<&Archive> = archives.iter().filter(|archive| !archive.file(folder).exists()).collect();
@@ -204,7 +204,7 @@ async fn download_all(
     )
     .await?;
     for archive in missing {
-        archive.download(&client, folder, limits, tell).await?;
+        archive.download(&client, folder, limits, progress).await?;
     }
     Ok(())
 }
@@ -212,7 +212,7 @@ async fn download_all(
 impl Archive {
     /// Its path when it is complete and verified.
     fn file(&self, folder: &Path) -> PathBuf {
-        beside(folder, &self.name)
+        sibling(folder, &self.name)
     }
 
     async fn download(
@@ -220,18 +220,18 @@ impl Archive {
         client: &Client,
         folder: &Path,
         limits: Limits,
-        tell: &dyn Fn(&str),
+        progress: &dyn Fn(&str),
     ) -> Result<(), DownloadError> {
-        tell(&format!("downloading {}", download::shown(&self.url)));
-        let part = beside(folder, &format!("{}.part", self.name));
-        download::fetch(client, &self.url, &part, &self.digest, limits, tell).await?;
+        progress(&format!("downloading {}", download::shown(&self.url)));
+        let part = sibling(folder, &format!("{}.part", self.name));
+        download::fetch(client, &self.url, &part, &self.digest, limits, progress).await?;
         let file = self.file(folder);
         let renamed = fs::rename(&part, &file).with_context(|| format!("cannot write {}", file.display()));
         renamed.map_err(DownloadError::Local)
     }
 
     /// Writes the programs, each executable, and fails if one is missing.
-    fn unpack(&self, from: &Path, to: &Path, tell: &dyn Fn(&str)) -> Result<()> {
+    fn unpack(&self, from: &Path, to: &Path, progress: &dyn Fn(&str)) -> Result<()> {
         let archive = from.display();
         let file = File::open(from).with_context(|| format!("cannot read {archive}"))?;
         let mut tar = tar::Archive::new(GzDecoder::new(io::BufReader::with_capacity(1 << 16, file)));
@@ -242,7 +242,7 @@ impl Archive {
             let found = missing.iter().position(|name| path == Path::new(&self.folder).join(name));
             let Some(found) = found.filter(|_| entry.header().entry_type().is_file()) else { continue };
             let name = missing.swap_remove(found);
-            tell(&format!("unpacking {name}"));
+            progress(&format!("unpacking {name}"));
             let program = to.join(name);
             if entry.size() > PROGRAM_BYTES_MAX {
                 bail!(
@@ -264,12 +264,12 @@ impl Archive {
     }
 }
 
-fn unpack_all(archives: &[Archive], folder: &Path, tell: &dyn Fn(&str)) -> Result<()> {
+fn unpack_all(archives: &[Archive], folder: &Path, progress: &dyn Fn(&str)) -> Result<()> {
     let parent = folder.parent().context("the cache has no folder")?;
     let new = tempfile::Builder::new().prefix("unpacked-").tempdir_in(parent);
     let new = new.with_context(|| format!("cannot write into {}", parent.display()))?;
     for archive in archives {
-        archive.unpack(&archive.file(folder), new.path(), tell)?;
+        archive.unpack(&archive.file(folder), new.path(), progress)?;
     }
     if folder.exists() {
         // Of a call that lost some of its programs.

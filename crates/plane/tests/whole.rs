@@ -46,8 +46,8 @@ fn children(folder: &str) -> Result<Vec<u32>> {
 
 #[test]
 fn a_plane_starts_carries_pods_and_leaves_nothing_behind() {
-    let tell = |line: &str| println!("{line}");
-    let options = PlaneOptions { audit: true, tell, ..PlaneOptions::default() };
+    let progress = |line: &str| println!("{line}");
+    let options = PlaneOptions { audit: true, progress, ..PlaneOptions::default() };
     let plane = Plane::start(&options).unwrap();
     println!("{}; ready in {:.1} s", plane.origin(), plane.started_in().as_secs_f32());
     let folder = plane.description().parent().unwrap().to_owned();

@@ -106,7 +106,7 @@ pub struct Claimant {
 #[derive(Debug, Clone, Default)]
 pub struct Claims {
     /// The candidates whose claims were read; none: no claims were read, and there are none.
-    asked: Option<ClaimFilter>,
+    covered: Option<ClaimFilter>,
     /// The Kustomizations that claim something related to a candidate.
     claimants: Vec<(Owner, Index)>,
     doubts: Vec<(Owner, String)>,
@@ -167,14 +167,14 @@ fn written(name: &str) -> Cow<'_, str> {
 impl Claims {
     /// Claims of these on the candidates of the filter, while the pruning Kustomization itself keeps applying `own`.
     pub fn new<'a>(
-        asked: ClaimFilter,
+        covered: ClaimFilter,
         claimants: impl IntoIterator<Item = Claimant>,
         own: impl IntoIterator<Item = &'a ObjectId>,
     ) -> Self {
         let mut claims = Self::default();
         for Claimant { owner, ids, doubt } in claimants {
             let mut index = Index::default();
-            for id in ids.iter().filter(|id| asked.concerns(id)) {
+            for id in ids.iter().filter(|id| covered.concerns(id)) {
                 index.insert(id);
             }
             if !index.kinds.is_empty() {
@@ -182,10 +182,10 @@ impl Claims {
             }
             claims.doubts.extend(doubt.map(|because| (owner, because)));
         }
-        for id in own.into_iter().filter(|id| asked.concerns(id)) {
+        for id in own.into_iter().filter(|id| covered.concerns(id)) {
             claims.keep(id);
         }
-        claims.asked = Some(asked);
+        claims.covered = Some(covered);
         claims
     }
 
@@ -196,7 +196,7 @@ impl Claims {
 
     /// Why this object is not deleted: another Kustomization claims it, may claim it, or claims what is deleted with it.
     pub fn on(&self, id: &ObjectId, live: &Object) -> Option<WhyNot> {
-        if self.asked.as_ref().is_some_and(|asked| !asked.covers(id)) {
+        if self.covered.as_ref().is_some_and(|covered| !covered.covers(id)) {
             return Some(WhyNot::NotAsked);
         }
         let claimed = self.claimants.iter().find(|(_, ids)| ids.names(id));
@@ -228,7 +228,7 @@ mod tests {
         Claimant { owner, ids: ids.iter().map(|text| id(text)).collect(), doubt: doubt.map(str::to_owned) }
     }
 
-    fn said(claims: &Claims, text: &str) -> Option<String> {
+    fn reason_text(claims: &Claims, text: &str) -> Option<String> {
         let live = object(json!({
             "apiVersion": "v1", "kind": "Any", "metadata": {"name": "a"},
             "spec": {"group": "example.com", "names": {"kind": "Widget"}},
@@ -241,7 +241,7 @@ mod tests {
         let nothing: [&ObjectId; 0] = [];
         let claims = Claims::new(ClaimFilter::of([&id(candidate)]), [other(ids, None)], nothing);
         let expect = expect.map(|text| text.replace("OTHER", "Kustomization/flux-system/other"));
-        assert_eq!(said(&claims, candidate), expect, "{ids:?} {candidate}");
+        assert_eq!(reason_text(&claims, candidate), expect, "{ids:?} {candidate}");
     }
 
     #[test]
@@ -285,11 +285,11 @@ mod tests {
     #[test]
     fn an_object_that_stays_keeps_its_namespace() {
         let mut claims = Claims::default();
-        assert_eq!(said(&claims, "_prod__Namespace"), None);
+        assert_eq!(reason_text(&claims, "_prod__Namespace"), None);
         claims.keep(&id("prod_a__ConfigMap"));
         let kept = "it contains ConfigMap/prod/a, which is kept";
-        assert_eq!(said(&claims, "_prod__Namespace").as_deref(), Some(kept));
-        assert_eq!(said(&claims, "prod_a__ConfigMap"), None, "one's own claim is no obstacle");
+        assert_eq!(reason_text(&claims, "_prod__Namespace").as_deref(), Some(kept));
+        assert_eq!(reason_text(&claims, "prod_a__ConfigMap"), None, "one's own claim is no obstacle");
     }
 
     #[test]
@@ -299,17 +299,17 @@ mod tests {
         let candidates = [id("prod_a__ConfigMap"), id("prod_b__ConfigMap")];
         let claims = Claims::new(ClaimFilter::of(&candidates), [broken], nothing);
         let wants = "Kustomization/flux-system/other contains it";
-        assert_eq!(said(&claims, "prod_a__ConfigMap").as_deref(), Some(wants));
+        assert_eq!(reason_text(&claims, "prod_a__ConfigMap").as_deref(), Some(wants));
         let may = "Kustomization/flux-system/other may contain it: it cannot be built";
-        assert_eq!(said(&claims, "prod_b__ConfigMap").as_deref(), Some(may));
+        assert_eq!(reason_text(&claims, "prod_b__ConfigMap").as_deref(), Some(may));
     }
 
     #[test]
     fn an_object_whose_claims_were_not_read_is_not_deleted() {
         let nothing: [&ObjectId; 0] = [];
         let claims = Claims::new(ClaimFilter::of([&id("prod_a__ConfigMap")]), [], nothing);
-        assert_eq!(said(&claims, "prod_a__ConfigMap"), None);
-        assert!(said(&claims, "prod_b__ConfigMap").is_some());
+        assert_eq!(reason_text(&claims, "prod_a__ConfigMap"), None);
+        assert!(reason_text(&claims, "prod_b__ConfigMap").is_some());
     }
 
     fn inventory(ids: impl IntoIterator<Item = String>) -> Wire {

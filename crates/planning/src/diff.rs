@@ -60,10 +60,10 @@ pub fn extras(live: &Object, expected: &Object, takeover: &Takeover) -> Vec<Fiel
 }
 
 /// Those of [`extras`] that an apply has removed.
-pub fn swept(live: &Object, answered: &Object, takeover: &Takeover) -> Vec<FieldChange> {
-    let mut gone = extras(live, answered, takeover);
-    gone.retain(|change| change.path.resolve(answered.value()).is_none());
-    gone
+pub fn swept(live: &Object, response: &Object, takeover: &Takeover) -> Vec<FieldChange> {
+    let mut removed = extras(live, response, takeover);
+    removed.retain(|change| change.path.resolve(response.value()).is_none());
+    removed
 }
 
 struct Walk {

@@ -24,13 +24,13 @@ pub enum Policy {
 impl Policy {
     /// What this object asks for.
     pub fn of(object: &Object) -> Self {
-        if says(object, RECONCILE, DISABLED) {
+        if has_value(object, RECONCILE, DISABLED) {
             return Self::Disabled;
         }
         match () {
-            () if says(object, SSA, "Ignore") => Self::Ignore,
-            () if says(object, SSA, "IfNotPresent") => Self::IfNotPresent,
-            () if says(object, SSA, "Merge") => Self::Merge,
+            () if has_value(object, SSA, "Ignore") => Self::Ignore,
+            () if has_value(object, SSA, "IfNotPresent") => Self::IfNotPresent,
+            () if has_value(object, SSA, "Merge") => Self::Merge,
             () => Self::Override,
         }
     }
@@ -46,10 +46,10 @@ impl Policy {
 
 /// Whether the object asks to be kept when it leaves Git.
 pub fn keeps_from_prune(object: &Object) -> bool {
-    says(object, PRUNE, DISABLED)
+    has_value(object, PRUNE, DISABLED)
 }
 
-fn says(object: &Object, key: &str, expected: &str) -> bool {
+fn has_value(object: &Object, key: &str, expected: &str) -> bool {
     ["annotations", "labels"].iter().any(|place| {
         object
             .at(&["metadata", place, key])

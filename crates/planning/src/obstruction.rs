@@ -46,12 +46,12 @@ fn search(desired: &Value, live: &Value, pointer: &str, depth: usize, found: &mu
     if depth >= DEPTH_MAX {
         return;
     }
-    let (Some(wanted), Some(present)) = (desired.as_object(), live.as_object()) else { return };
-    for (name, value) in wanted {
+    let (Some(desired_items), Some(present)) = (desired.as_object(), live.as_object()) else { return };
+    for (name, value) in desired_items {
         let Some(there) = present.get(name) else { continue };
         let next = format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"));
         match (value.as_array(), there.as_array()) {
-            (Some(wanted), Some(present)) => list(name, wanted, present, &next, depth, found),
+            (Some(desired_items), Some(present)) => list(name, desired_items, present, &next, depth, found),
             (None, _) | (_, None) => search(value, there, &next, depth + 1, found),
         }
     }
@@ -59,38 +59,41 @@ fn search(desired: &Value, live: &Value, pointer: &str, depth: usize, found: &mu
 
 fn list(
     name: &str,
-    wanted: &[Value],
+    desired_items: &[Value],
     present: &[Value],
     pointer: &str,
     depth: usize,
     found: &mut Vec<Obstacle>,
 ) {
-    let Some(keys) = fields_table::merge_keys(name, wanted) else { return };
+    let Some(keys) = fields_table::merge_keys(name, desired_items) else { return };
     // Desired items without a live item.
-    let mut absent: Vec<&Value> = wanted
+    let mut absent: Vec<&Value> = desired_items
         .iter()
-        .filter(|want| !present.iter().any(|item| matches_key(item, &key_of(want, keys))))
+        .filter(|desired_item| !present.iter().any(|item| matches_key(item, &key_of(desired_item, keys))))
         .collect();
     for (at, item) in present.iter().enumerate() {
         let path = format!("{pointer}/{at}");
-        if let Some(want) = wanted.iter().find(|want| matches_key(item, &key_of(want, keys))) {
-            search(want, item, &path, depth + 1, found);
-        } else if let Some(place) = absent.iter().position(|want| collides(want, item, keys)) {
+        if let Some(desired_item) =
+            desired_items.iter().find(|desired_item| matches_key(item, &key_of(desired_item, keys)))
+        {
+            search(desired_item, item, &path, depth + 1, found);
+        } else if let Some(place) = absent.iter().position(|desired_item| collides(desired_item, item, keys))
+        {
             let becomes = Some(overlaid(item, absent.remove(place), keys));
             found.push(Obstacle { path, becomes });
-        } else if wanted.iter().any(|want| collides(want, item, keys)) {
+        } else if desired_items.iter().any(|desired_item| collides(desired_item, item, keys)) {
             found.push(Obstacle { path, becomes: None });
         }
     }
 }
 
 /// The live item with the desired fields; fields that the server allocated are preserved.
-fn overlaid(item: &Value, want: &Value, keys: &[&str]) -> Value {
+fn overlaid(item: &Value, desired_item: &Value, keys: &[&str]) -> Value {
     let mut merged = item.clone();
-    for (field, value) in want.as_object().into_iter().flatten() {
+    for (field, value) in desired_item.as_object().into_iter().flatten() {
         merged[field] = value.clone();
     }
-    for key in keys.iter().filter(|key| want.get(key).is_none()) {
+    for key in keys.iter().filter(|key| desired_item.get(key).is_none()) {
         if let Some(value) = fields_table::key_default(key) {
             merged[*key] = value;
         }
@@ -98,9 +101,9 @@ fn overlaid(item: &Value, want: &Value, keys: &[&str]) -> Value {
     merged
 }
 
-fn collides(want: &Value, item: &Value, keys: &[&str]) -> bool {
+fn collides(desired_item: &Value, item: &Value, keys: &[&str]) -> bool {
     UNIQUE
         .iter()
         .filter(|field| !keys.contains(field))
-        .any(|field| want.get(field).is_some_and(|value| item.get(field) == Some(value)))
+        .any(|field| desired_item.get(field).is_some_and(|value| item.get(field) == Some(value)))
 }

@@ -80,11 +80,11 @@ impl Takeover {
     fn merged(&self, managed_fields: Option<&Value>) -> Option<Vec<Value>> {
         let entries = managed_fields?.as_array()?;
         let mut ours: Option<Value> = entries.iter().find(|entry| is_ours(entry)).cloned();
-        let mut kept = Vec::new();
+        let mut remaining = Vec::new();
         let mut moved = false;
         for entry in entries.iter().filter(|entry| !is_ours(entry)) {
             if !self.takes(word(entry, "manager"), word(entry, "operation"), word(entry, "subresource")) {
-                kept.push(entry.clone());
+                remaining.push(entry.clone());
                 continue;
             }
             let mut theirs = entry.get("fieldsV1").map(FieldSet::from_wire).unwrap_or_default();
@@ -92,7 +92,7 @@ impl Takeover {
             if !restart.is_empty() {
                 let mut rest = entry.clone();
                 rest["fieldsV1"] = restart.to_wire();
-                kept.push(rest);
+                remaining.push(rest);
             }
             if theirs.is_empty() && !restart.is_empty() {
                 continue;
@@ -103,8 +103,8 @@ impl Takeover {
         if !moved {
             return None;
         }
-        kept.extend(ours);
-        Some(kept)
+        remaining.extend(ours);
+        Some(remaining)
     }
 }
 

@@ -41,10 +41,10 @@ pub enum RenderError {
         message: String,
     },
     /// Variables could not be put in.
-    #[error("{}", listed(refused, *more))]
+    #[error("{}", listed(rejected, *more))]
     Substitute {
         /// The objects, in the order of the build; the first ones.
-        refused: Vec<Refused>,
+        rejected: Vec<Refused>,
         /// How many more there are.
         more: usize,
     },
@@ -77,8 +77,8 @@ impl fmt::Display for Refused {
 }
 
 /// One a line.
-fn listed(refused: &[Refused], more: usize) -> String {
-    let mut lines: Vec<String> = refused.iter().map(ToString::to_string).collect();
+fn listed(rejected: &[Refused], more: usize) -> String {
+    let mut lines: Vec<String> = rejected.iter().map(ToString::to_string).collect();
     if more > 0 {
         lines.push(format!("post build failed for {more} more objects"));
     }

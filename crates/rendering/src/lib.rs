@@ -72,7 +72,7 @@ pub fn prepare(tree: &dyn FileTree, spec: &RenderSpec, options: &Options) -> Res
     let additions = merge::additions(tree, &directory, spec, generated, &mut reads);
     let how = plumb_kustomize::Options { order: Order::AsRead, ..options.build.clone() };
     let build = build_with(tree, &directory, &additions, &how)
-        .map_err(|error| refused(error, &directory, additions.generated.as_deref()))?;
+        .map_err(|error| rejected(error, &directory, additions.generated.as_deref()))?;
     reads.extend(build.reads);
     let objects = build.objects.into_iter().map(object).collect::<Result<_, _>>()?;
     Ok(Prepared { objects, reads, warnings: build.warnings })
@@ -124,7 +124,7 @@ impl Prepared {
 }
 
 /// A file that is not listed is rejected as one that the scan found.
-fn refused(error: BuildError, directory: &RelPath, generated: Option<&[String]>) -> RenderError {
+fn rejected(error: BuildError, directory: &RelPath, generated: Option<&[String]>) -> RenderError {
     let is_scanned = error.file().is_some_and(|file| {
         let mut scanned = generated.into_iter().flatten();
         scanned.any(|reference| directory.resolve(reference).is_ok_and(|path| &path == file))
@@ -151,17 +151,17 @@ fn is_kustomization(built: &Built) -> bool {
 fn check_complete(objects: &[Built]) -> Result<(), RenderError> {
     let mut seen = BTreeSet::new();
     for Built { object, origin } in objects {
-        let refuse = |message: &str| RenderError::Object {
+        let reject = |message: &str| RenderError::Object {
             object: object.id().to_string(),
             file: origin.clone(),
             message: message.to_owned(),
         };
         if object.api_version().is_empty() {
-            return Err(refuse("apiVersion is missing"));
+            return Err(reject("apiVersion is missing"));
         }
         let id = object.versioned_id();
         if !seen.insert((id.id, id.version)) {
-            return Err(refuse("another object has the same name after substitution"));
+            return Err(reject("another object has the same name after substitution"));
         }
     }
     Ok(())

@@ -11,12 +11,12 @@ const NAMED_MAX: usize = 5;
 
 /// The directory of a path: slashes at its ends and `./` make no difference, and `..` at the root stays there, as in Flux.
 pub(crate) fn directory(tree: &dyn FileTree, path: &str) -> Result<RelPath, RenderError> {
-    let refuse = |message: String| RenderError::Path { path: path.to_owned(), message };
-    let directory = RelPath::parse(&clamped(path)).map_err(|error| refuse(error.to_string()))?;
+    let reject = |message: String| RenderError::Path { path: path.to_owned(), message };
+    let directory = RelPath::parse(&clamped(path)).map_err(|error| reject(error.to_string()))?;
     match tree.kind(&directory) {
         Some(EntryKind::Dir) => Ok(directory),
-        Some(EntryKind::File) => Err(refuse("it is a file".to_owned())),
-        None => Err(refuse(format!("no such directory in the source{}", meant(tree, path)))),
+        Some(EntryKind::File) => Err(reject("it is a file".to_owned())),
+        None => Err(reject(format!("no such directory in the source{}", meant(tree, path)))),
     }
 }
 

@@ -35,7 +35,7 @@ fn check(files: &[(&str, &str)], spec: &RenderSpec, expect: &str) {
 }
 
 #[track_caller]
-fn refuse(files: &[(&str, &str)], spec: &RenderSpec, reason: Reason, expect: &str) {
+fn reject(files: &[(&str, &str)], spec: &RenderSpec, reason: Reason, expect: &str) {
     let error = rendered(files, spec).unwrap_err();
     assert_eq!((error.to_string().as_str(), error.reason()), (expect, reason));
     assert!(error.hint().is_some());
@@ -262,7 +262,7 @@ fn an_object_may_opt_out_of_substitution() {
 fn failures_name_object_file_and_variable_but_no_value() {
     let file =
         "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n  namespace: b\ndata:\n  k: ${missing}\n";
-    refuse(
+    reject(
         &[("dir/a.yaml", file)],
         &substituting(&[("v", "1")]),
         Reason::BuildFailed,
@@ -298,7 +298,7 @@ fn missing_paths_are_rejected() {
             ("clusters/prod/a.yaml", CONFIG_MAP),
             ("clusters/test/a.yaml", CONFIG_MAP),
         ];
-        refuse(&files, &spec, Reason::ArtifactFailed, &expect);
+        reject(&files, &spec, Reason::ArtifactFailed, &expect);
     }
 }
 
@@ -382,13 +382,13 @@ fn texts_that_a_substitution_turns_into_another_type_are_named_by_field_and_vari
 
 #[test]
 fn broken_manifests_are_rejected_with_file_and_line() {
-    refuse(
+    reject(
         &[("a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {}\n")],
         &RenderSpec::default(),
         Reason::BuildFailed,
         "failed to decode Kubernetes YAML from /a.yaml:1:1: missing metadata.name in object",
     );
-    refuse(
+    reject(
         &[("kustomization.yaml", "resources: [b.yaml]\n"), ("b.yaml", "kind: A\nmetadata:\n  name: b\n")],
         &RenderSpec::default(),
         Reason::BuildFailed,
@@ -420,7 +420,7 @@ fn an_encrypted_secret_is_named_by_the_first_phase() {
 #[test]
 fn an_encrypted_secret_is_rejected_where_it_cannot_be_decrypted() {
     let file = format!("{}data:\n  k: ENC[x]\nsops:\n  mac: ENC[y]\n", named("Secret", "s"));
-    refuse(
+    reject(
         &[("s.yaml", &file)],
         &RenderSpec::default(),
         Reason::BuildFailed,

@@ -26,9 +26,9 @@ pub fn expired(stored: &[Stored], current: Option<&str>, retention: Retention) -
     // The name breaks ties, so that the choice does not depend on the order of a directory.
     others.sort_by(|a, b| b.age.cmp(&a.age).then_with(|| a.name.cmp(&b.name)));
     let is_current_stored = stored.iter().any(|file| Some(file.name.as_str()) == current);
-    let kept_beside = retention.records.saturating_sub(usize::from(is_current_stored));
+    let also_kept = retention.records.saturating_sub(usize::from(is_current_stored));
     let young = others.iter().filter(|file| file.age <= retention.ttl).count();
-    let surplus = young.saturating_sub(kept_beside);
+    let surplus = young.saturating_sub(also_kept);
     let old = others.len() - young;
     others.into_iter().take(old + surplus).map(|file| file.name.clone()).collect()
 }

@@ -28,8 +28,8 @@ pub fn plane() -> &'static Plane {
     static PLANE: OnceLock<Plane> = OnceLock::new();
     PLANE.get_or_init(|| {
         let borrowed = Plane::from_env().expect("the plane that the environment names can be used");
-        let tell = |line: &str| eprintln!("plane: {line}");
-        let options = PlaneOptions { audit: true, tell, ..PlaneOptions::default() };
+        let progress = |line: &str| eprintln!("plane: {line}");
+        let options = PlaneOptions { audit: true, progress, ..PlaneOptions::default() };
         borrowed.unwrap_or_else(|| Plane::start(&options).expect("a control plane starts"))
     })
 }

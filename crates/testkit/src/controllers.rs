@@ -177,7 +177,7 @@ impl Controllers {
     fn await_ready(&mut self, name: &'static str) -> Result<()> {
         let health = local(self.recipes.get(name).context("no such controller")?.health);
         let deadline = Instant::now() + READY_MAX;
-        while !wire::get(health, "/readyz").is_ok_and(|answer| answer.code == 200) {
+        while !wire::get(health, "/readyz").is_ok_and(|response| response.code == 200) {
             let process = self.running.get_mut(name).context("it was not started")?;
             if let Some(status) = process.ended() {
                 bail!("{name} ended at its start ({status}):\n{}", process.last_lines(LOG_LINES));

@@ -70,7 +70,7 @@ pub enum Fault {
     #[default]
     None,
     /// Every response has this status code.
-    Answer(u16),
+    Respond(u16),
     /// Every response is delayed by this.
     Delay(Duration),
 }
@@ -144,11 +144,13 @@ async fn serve(
     let fault = *shared.fault.lock().unwrap_or_else(PoisonError::into_inner);
     match fault {
         Fault::None => {}
-        Fault::Answer(code) => return refusal(StatusCode::from_u16(code).unwrap_or(StatusCode::BAD_GATEWAY)),
+        Fault::Respond(code) => {
+            return rejection(StatusCode::from_u16(code).unwrap_or(StatusCode::BAD_GATEWAY));
+        }
         Fault::Delay(delay) => tokio::time::sleep(delay).await,
     }
     if !is_known(&shared, &headers) {
-        let mut response = refusal(StatusCode::UNAUTHORIZED);
+        let mut response = rejection(StatusCode::UNAUTHORIZED);
         let ask = http::HeaderValue::from_static("Basic realm=\"git\"");
         response.headers_mut().insert(header::WWW_AUTHENTICATE, ask);
         return response;
@@ -157,7 +159,7 @@ async fn serve(
         Ok(response) => response,
         Err(error) => {
             eprintln!("git server: {error:#}");
-            refusal(StatusCode::INTERNAL_SERVER_ERROR)
+            rejection(StatusCode::INTERNAL_SERVER_ERROR)
         }
     }
 }
@@ -168,7 +170,7 @@ fn is_known(shared: &Shared, headers: &HeaderMap) -> bool {
     headers.get(header::AUTHORIZATION).is_some_and(|value| value.as_bytes() == expected.as_bytes())
 }
 
-fn refusal(code: StatusCode) -> Response<Body> {
+fn rejection(code: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::from(code.to_string()));
     *response.status_mut() = code;
     response
@@ -250,8 +252,8 @@ mod tests {
         let server = GitServer::start(&closed()).unwrap();
         let repository = server.repository("app").unwrap();
         let url = server.url("app");
-        let refused = repository.git(&["-c", "credential.helper=", "ls-remote", &url]).unwrap_err();
-        assert!(format!("{refused:#}").contains("could not read Username"), "{refused:#}");
+        let rejected = repository.git(&["-c", "credential.helper=", "ls-remote", &url]).unwrap_err();
+        assert!(format!("{rejected:#}").contains("could not read Username"), "{rejected:#}");
     }
 
     #[test]

@@ -363,24 +363,24 @@ mod tests {
 
     /// How long nothing must come to count as silence, and how long anything else may take.
     const SILENCE: Duration = Duration::from_millis(200);
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const TIMEOUT: Duration = Duration::from_secs(20);
 
-    fn asked(server: &HostileServer) -> TcpStream {
+    fn requested(server: &HostileServer) -> TcpStream {
         let mut stream = TcpStream::connect(server.address()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         stream.write_all(b"GET /x HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
         stream
     }
 
     /// The response up to this text, which must arrive.
     fn answered(server: &HostileServer, text: &str) -> String {
-        let (mut stream, mut answer, mut byte) = (asked(server), Vec::new(), [0; 1]);
-        while !answer.ends_with(text.as_bytes()) {
+        let (mut stream, mut response, mut byte) = (requested(server), Vec::new(), [0; 1]);
+        while !response.ends_with(text.as_bytes()) {
             let count = stream.read(&mut byte).unwrap_or_default();
-            assert!(count > 0 && answer.len() < 10_000, "{}", String::from_utf8_lossy(&answer));
-            answer.extend_from_slice(&byte);
+            assert!(count > 0 && response.len() < 10_000, "{}", String::from_utf8_lossy(&response));
+            response.extend_from_slice(&byte);
         }
-        String::from_utf8_lossy(&answer).into_owned()
+        String::from_utf8_lossy(&response).into_owned()
     }
 
     fn is_silent(stream: &mut TcpStream) -> bool {
@@ -393,15 +393,15 @@ mod tests {
         let content_type = "text/plain";
         let started = |hostility| HostileServer::start(hostility).unwrap();
         let silent = started(Hostility::Silence);
-        let mut stream = asked(&silent);
-        let deadline = Instant::now() + PATIENCE;
+        let mut stream = requested(&silent);
+        let deadline = Instant::now() + TIMEOUT;
         while silent.requests() == 0 {
             assert!(Instant::now() < deadline, "the request does not arrive");
             thread::sleep(Duration::from_millis(1));
         }
         assert!(is_silent(&mut stream));
         drop(stream);
-        assert!(silent.wait_until_closed(PATIENCE));
+        assert!(silent.wait_until_closed(TIMEOUT));
         assert_eq!((silent.requests(), silent.open_connections()), (1, 0));
         let endless =
             started(Hostility::Endless { content_type, first: b"a".to_vec(), again: b"b".to_vec() });
@@ -409,11 +409,11 @@ mod tests {
         let lying = started(Hostility::LyingLength { content_type, claimed: 1 << 40, body: b"x".to_vec() });
         answered(&lying, "content-length: 1099511627776\r\n\r\nx");
         let cut = started(Hostility::Truncation { content_type, body: b"half".to_vec() });
-        let mut stream = asked(&cut);
-        let mut answer = String::new();
+        let mut stream = requested(&cut);
+        let mut response = String::new();
         // A connection that is reset is closed as well.
-        let _ = stream.read_to_string(&mut answer);
-        assert!(answer.ends_with("\r\n\r\n4\r\nhalf\r\n"), "{answer}");
+        let _ = stream.read_to_string(&mut response);
+        assert!(response.ends_with("\r\n\r\n4\r\nhalf\r\n"), "{response}");
         let pause = Duration::from_millis(1);
         let trickle = started(Hostility::Trickle { content_type, body: Vec::new(), pause });
         answered(&trickle, "1\r\n \r\n1\r\n \r\n");

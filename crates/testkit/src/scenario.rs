@@ -1,10 +1,10 @@
 //! A mock API server for scenario tests (T1): it records every call of a `kube::Client` and sends scripted responses.
 //! It has no semantics of Kubernetes (no defaults, no ownership, no watch cache): tests that need those use a plane.
 
-mod answer;
 pub(crate) mod pattern;
+mod response;
 
-pub use answer::{Feed, Response};
+pub use response::{Feed, Response};
 
 use std::{
     collections::VecDeque,
@@ -44,7 +44,7 @@ pub struct Scenario(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     once: VecDeque<(Pattern, Response)>,
-    standing: Vec<(Pattern, Response)>,
+    permanent: Vec<(Pattern, Response)>,
     calls: Vec<Call>,
     unscripted: Vec<String>,
 }
@@ -99,14 +99,14 @@ impl Scenario {
 
     /// Sends this response to every matching call from now on. Of several that match, the newest is used.
     /// In `path`, `*` matches one segment, and at the end the rest; the query is ignored.
-    pub fn on(&self, method: &str, path: &str, answer: Response) -> &Self {
-        self.state().standing.push((Pattern::new(method, path), answer));
+    pub fn on(&self, method: &str, path: &str, response: Response) -> &Self {
+        self.state().permanent.push((Pattern::new(method, path), response));
         self
     }
 
     /// Sends this response to the first matching call, once, before any permanent response; several are used up in order.
-    pub fn once(&self, method: &str, path: &str, answer: Response) -> &Self {
-        self.state().once.push_back((Pattern::new(method, path), answer));
+    pub fn once(&self, method: &str, path: &str, response: Response) -> &Self {
+        self.state().once.push_back((Pattern::new(method, path), response));
         self
     }
 
@@ -179,14 +179,14 @@ impl Scenario {
         let mut state = self.state();
         state.calls.push(call.clone());
         if let Some(at) = state.once.iter().position(|(pattern, _)| pattern.fits(&call.method, &call.path))
-            && let Some((_, answer)) = state.once.remove(at)
+            && let Some((_, response)) = state.once.remove(at)
         {
-            return answer;
+            return response;
         }
-        let standing =
-            state.standing.iter().rev().find(|(pattern, _)| pattern.fits(&call.method, &call.path));
-        if let Some((_, answer)) = standing {
-            return answer.clone();
+        let permanent =
+            state.permanent.iter().rev().find(|(pattern, _)| pattern.fits(&call.method, &call.path));
+        if let Some((_, response)) = permanent {
+            return response.clone();
         }
         state.unscripted.push(call.to_string());
         Response::status(501, "NotImplemented", &format!("the scenario has no answer to {call}"))
@@ -222,8 +222,8 @@ mod tests {
         api.once("PATCH", "/api/v1/namespaces/apps/configmaps/*", Response::conflict("modified meanwhile"));
         let maps: Api<ConfigMap> = Api::namespaced(api.client(), "apps");
         let patch = Patch::Apply(json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "b"}}));
-        let refused = maps.patch("settings", &PatchParams::apply("tester"), &patch).await.unwrap_err();
-        assert!(matches!(refused, kube::Error::Api(status) if status.code == 409));
+        let rejected = maps.patch("settings", &PatchParams::apply("tester"), &patch).await.unwrap_err();
+        assert!(matches!(rejected, kube::Error::Api(status) if status.code == 409));
         maps.patch("settings", &PatchParams::apply("tester"), &patch).await.unwrap();
         assert_eq!(maps.get("settings").await.unwrap().metadata.resource_version.as_deref(), Some("7"));
         let at = "/api/v1/namespaces/apps/configmaps/settings";
@@ -244,8 +244,8 @@ mod tests {
     #[tokio::test]
     async fn a_feed_streams_watch_events_as_they_are_sent() {
         let api = Scenario::new();
-        let (feed, answer) = Response::feed();
-        api.on("GET", "/api/v1/namespaces/apps/configmaps", answer);
+        let (feed, response) = Response::feed();
+        api.on("GET", "/api/v1/namespaces/apps/configmaps", response);
         let maps: Api<ConfigMap> = Api::namespaced(api.client(), "apps");
         let mut events = Box::pin(maps.watch(&WatchParams::default(), "0").await.unwrap());
         feed.send("ADDED", &settings());

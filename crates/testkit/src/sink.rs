@@ -42,7 +42,7 @@ impl Received {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
     /// With this status code.
-    Answer(u16),
+    Respond(u16),
     /// Never: the connection stays open.
     Hang,
 }
@@ -61,7 +61,8 @@ pub struct Sink {
 impl Sink {
     /// Starts on a free port and responds with 200.
     pub fn start() -> Result<Self> {
-        let shared = Arc::new(Mutex::new(Shared { received: Vec::new(), behaviour: Behaviour::Answer(200) }));
+        let shared =
+            Arc::new(Mutex::new(Shared { received: Vec::new(), behaviour: Behaviour::Respond(200) }));
         let router = Router::new().fallback(receive).with_state(shared.clone());
         Ok(Self { server: Server::start(router, None)?, shared })
     }
@@ -116,7 +117,7 @@ async fn receive(
         shared.behaviour
     };
     match behaviour {
-        Behaviour::Answer(code) => StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        Behaviour::Respond(code) => StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         Behaviour::Hang => std::future::pending().await,
     }
 }
@@ -129,10 +130,10 @@ mod tests {
     #[test]
     fn requests_are_recorded_and_get_the_configured_responses() {
         let sink = Sink::start().unwrap();
-        let answer =
+        let reply =
             wire::post(sink.address(), "/hook?a=b", &[("X-Kind", "test")], br#"{"reason": "R"}"#).unwrap();
-        assert_eq!(answer.code, 200);
-        sink.behave(Behaviour::Answer(503));
+        assert_eq!(reply.code, 200);
+        sink.behave(Behaviour::Respond(503));
         assert_eq!(wire::get(sink.address(), "/").unwrap().code, 503);
         let first = sink.wait_for(Duration::from_secs(1), |one| one.method == "POST").unwrap();
         assert_eq!((first.path.as_str(), first.text("/reason")), ("/hook?a=b", "R"));

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of a response that are read, at most.
-const ANSWER_MAX: u64 = 16 << 20;
+const RESPONSE_BYTES_MAX: u64 = 16 << 20;
 
 /// A response: its status and its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,9 +53,9 @@ pub fn request(
     stream.write_all(head.as_bytes())?;
     // A server that rejects a body may close before it has read all of it; its response counts.
     let sent = stream.write_all(body);
-    let mut answer = Vec::new();
-    let read = stream.take(ANSWER_MAX).read_to_end(&mut answer);
-    let text = String::from_utf8_lossy(&answer);
+    let mut response = Vec::new();
+    let read = stream.take(RESPONSE_BYTES_MAX).read_to_end(&mut response);
+    let text = String::from_utf8_lossy(&response);
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
         sent?;
         read?;

@@ -231,9 +231,9 @@ async fn a_storage_that_takes_no_file_keeps_the_old_artifact_and_recovers() {
     assert_eq!(condition(&failed, "StorageOperationFailed").unwrap(), "True ArchiveOperationFailed");
     assert_eq!(*fixture.artifact(), old);
     assert!(stored.exists());
-    let beside = std::fs::read_dir(stored.parent().unwrap()).unwrap();
+    let leftovers = std::fs::read_dir(stored.parent().unwrap()).unwrap();
     let temporary =
-        beside.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with('.'));
+        leftovers.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with('.'));
     assert_eq!(temporary.count(), 0, "no temporary file is left");
     std::fs::remove_dir(&blocked).unwrap();
     assert_eq!(ready(&fixture.attempt().await).0, "True");
@@ -246,7 +246,7 @@ async fn a_lost_artifact_leaves_the_status_even_when_the_repository_is_down() {
     let mut fixture = Fixture::new(&server.url("app"));
     fixture.attempt().await;
     std::fs::remove_file(fixture.stored()).unwrap();
-    server.fault(plumb_testkit::gitserver::Fault::Answer(503));
+    server.fault(plumb_testkit::gitserver::Fault::Respond(503));
     let summary = fixture.attempt().await;
     assert_eq!(ready(&summary).0, "False");
     assert_eq!(*fixture.artifact(), Value::Null);
@@ -266,7 +266,7 @@ async fn a_repository_that_is_down_keeps_the_artifact_and_recovers_without_a_new
     let mut fixture = Fixture::new(&server.url("app"));
     fixture.attempt().await;
     let artifact = fixture.artifact().clone();
-    server.fault(plumb_testkit::gitserver::Fault::Answer(502));
+    server.fault(plumb_testkit::gitserver::Fault::Respond(502));
     let failed = fixture.attempt().await;
     assert!(
         ready(&failed).2.starts_with("failed to checkout and determine revision: unable to list remote for")
@@ -366,7 +366,7 @@ async fn a_secret_opens_a_closed_repository_over_tls() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unsupported_field_stalls_before_anything_is_fetched() {
     let (server, _repository) = served(&GitServerOptions::default());
-    let asked = server.requests();
+    let requested = server.requests();
     let mut fixture = Fixture::new(&server.url("app"));
     let summary = fixture.set("recurseSubmodules", json!(true)).attempt().await;
     let (status, reason, message) = ready(&summary);
@@ -374,7 +374,7 @@ async fn an_unsupported_field_stalls_before_anything_is_fetched() {
     assert!(message.contains("spec.recurseSubmodules"), "{message}");
     assert_eq!(condition(&summary, "Stalled").unwrap(), "True UnsupportedField");
     assert_eq!(summary.next, plumb_status::summary::Next::Never);
-    assert_eq!(server.requests(), asked);
+    assert_eq!(server.requests(), requested);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -434,13 +434,13 @@ async fn waiting_for_a_silent_server_holds_no_worker() {
     let ledger = Mutex::new(Ledger::of(&object, &fixture.storage));
     let parking = Parking { ledger, parked: std::sync::atomic::AtomicBool::new(false) };
     let attempt = reconcile(&fixture.source, &object, &fixture.storage, &parking, fixture.now);
-    let asked = async {
+    let requested = async {
         while server.requests() == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         parking.parked.load(std::sync::atomic::Ordering::SeqCst)
     };
-    let (ending, was_parked) = tokio::join!(attempt, asked);
+    let (ending, was_parked) = tokio::join!(attempt, requested);
     assert!(was_parked, "the request was sent by an attempt that held its worker");
     let summary = fixture.finish(&object, &parking.ledger.into_inner().unwrap(), &ending);
     let text = format!("{summary:?}");

@@ -13,9 +13,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Time until the first line of progress, where little is left to build.
-const FIRST_TELLING: Duration = Duration::from_secs(1);
+const FIRST_PROGRESS: Duration = Duration::from_secs(1);
 /// Time between two lines of progress.
-const TELL_EVERY: Duration = Duration::from_secs(5);
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -28,13 +28,13 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
-    let error = hand_over();
+    let error = execute_xtask();
     eprintln!("error: cannot start xtask: {error}");
     ExitCode::FAILURE
 }
 
 /// Executes `xtask`, which is in the same folder. Returns only if that fails.
-fn hand_over() -> std::io::Error {
+fn execute_xtask() -> std::io::Error {
     let xtask = match xtask() {
         Ok(xtask) => xtask,
         Err(error) => return error,
@@ -75,7 +75,7 @@ fn build_with_progress(root: &Path) -> std::io::Result<bool> {
     });
     let mut progress = Progress { compiled: 0, crates: crates(root), now: "starting cargo".to_owned() };
     // Where nothing was built yet, a build of minutes is certain; else it may end soon.
-    let first = if xtask().is_ok_and(|xtask| xtask.exists()) { FIRST_TELLING } else { Duration::ZERO };
+    let first = if xtask().is_ok_and(|xtask| xtask.exists()) { FIRST_PROGRESS } else { Duration::ZERO };
     let (mut next, mut told) = (started + first, false);
     loop {
         match lines.recv_timeout(next.saturating_duration_since(Instant::now())) {
@@ -83,7 +83,7 @@ fn build_with_progress(root: &Path) -> std::io::Result<bool> {
             Ok(line) => eprintln!("{line}"),
             Err(RecvTimeoutError::Timeout) => {
                 eprintln!("{}", progress.line(started.elapsed()));
-                (next, told) = (Instant::now() + TELL_EVERY, true);
+                (next, told) = (Instant::now() + PROGRESS_EVERY, true);
             }
             Err(RecvTimeoutError::Disconnected) => break,
         }
@@ -116,8 +116,9 @@ impl Progress {
     /// Parses a line of cargo's that reports its action; false for any other line, which is for users.
     fn read(&mut self, line: &str) -> bool {
         let Some((verb, what)) = line.trim_start().split_once(' ') else { return false };
-        let tells = ["Compiling", "Downloading", "Downloaded", "Updating", "Locking", "Blocking", "Finished"];
-        if !tells.contains(&verb) || !line.starts_with(' ') {
+        let actions =
+            ["Compiling", "Downloading", "Downloaded", "Updating", "Locking", "Blocking", "Finished"];
+        if !actions.contains(&verb) || !line.starts_with(' ') {
             return false;
         }
         if verb == "Compiling" {

@@ -154,8 +154,8 @@ fn misses(measured: &Measured) -> Vec<String> {
     if edits.missed() > 0 {
         missed.push(format!("{} of {} foreign edits were not corrected", edits.missed(), edits.made));
     }
-    if webhooks.refused > 0 {
-        missed.push(format!("{} of {} webhooks were refused", webhooks.refused, webhooks.sent));
+    if webhooks.rejected > 0 {
+        missed.push(format!("{} of {} webhooks were refused", webhooks.rejected, webhooks.sent));
     }
     if notified + dropped < edits.corrected {
         let lost = edits.corrected - notified - dropped;
@@ -191,7 +191,7 @@ fn table(arguments: &Arguments, measured: &Measured) -> String {
     lines.push(format!("| corrected | {} |", edits.corrected));
     lines.push(format!("| missed | {} |", edits.missed()));
     lines.push(format!("| median and longest time to correct | {:?}, {:?} |", edits.median, edits.longest));
-    lines.push(format!("| webhooks sent, refused | {}, {} |", webhooks.sent, webhooks.refused));
+    lines.push(format!("| webhooks sent, refused | {}, {} |", webhooks.sent, webhooks.rejected));
     lines.push(format!("| notifications of corrections | {notified} |"));
     lines.push(format!("| events dropped and counted | {dropped} |"));
     lines.join("\n")
@@ -206,7 +206,7 @@ mod tests {
         Measured {
             memory: vec![("source-controller", growth)],
             edits: edits::Tally { made: 10, corrected: 10, ..edits::Tally::default() },
-            webhooks: webhooks::Tally { sent: 20, refused: 0 },
+            webhooks: webhooks::Tally { sent: 20, rejected: 0 },
             notified: 8,
             dropped: 2,
         }
@@ -222,7 +222,7 @@ mod tests {
         let growth = Growth { second: 40.0, last: 43.0, peak: 50.0 };
         let worse: [fn(&mut Measured); 4] = [
             |measured| measured.edits.corrected = 9,
-            |measured| measured.webhooks.refused = 1,
+            |measured| measured.webhooks.rejected = 1,
             |measured| measured.dropped = 1,
             |_| {},
         ];

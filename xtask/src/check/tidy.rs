@@ -132,8 +132,8 @@ fn is_included_by_path(file: &Path) -> bool {
         return false;
     };
     let attribute = format!("#[path = \"{name}\"]");
-    let beside = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    beside
+    let siblings = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    siblings
         .filter_map(|entry| std::fs::read_to_string(entry.path()).ok())
         .any(|text| text.lines().any(|line| line.trim() == attribute))
 }

@@ -127,8 +127,9 @@ fn definition_breaches(value: &Value) -> Vec<String> {
 fn source_breaches(source: &str) -> Vec<(usize, String)> {
     let helped =
         help_texts(source).into_iter().filter_map(|(line, text)| Some((line, description_breach(&text)?)));
-    let said = literals(source).into_iter().filter_map(|(line, text)| Some((line, unwanted_phrase(&text)?)));
-    helped.chain(said).collect()
+    let literal_breaches =
+        literals(source).into_iter().filter_map(|(line, text)| Some((line, unwanted_phrase(&text)?)));
+    helped.chain(literal_breaches).collect()
 }
 
 /// The definitions of names that are not the project's terms, with their lines.

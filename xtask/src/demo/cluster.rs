@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 /// How long anything is waited for.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// How often it is looked at.
 const POLL: Duration = Duration::from_millis(5);
 
@@ -59,9 +59,9 @@ impl Cluster {
             if holds(object.as_ref()) {
                 return Ok((object, began.elapsed()));
             }
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > TIMEOUT {
                 let state = object.map_or_else(|| "it is not there".to_owned(), |object| outline(&object));
-                bail!("waited {} s for {what} in vain; {path}: {state}", PATIENCE.as_secs());
+                bail!("waited {} s for {what} in vain; {path}: {state}", TIMEOUT.as_secs());
             }
             std::thread::sleep(POLL);
         }
@@ -125,10 +125,10 @@ pub fn is_ready(object: &Value) -> bool {
 /// Details for the diagnosis of an object that is not in the expected state.
 pub fn outline(object: &Value) -> String {
     let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
-    let told = conditions.into_iter().flatten().map(|condition| {
+    let seconds_text = conditions.into_iter().flatten().map(|condition| {
         let text = |key: &str| condition[key].as_str().unwrap_or_default().to_owned();
         format!("{}={} {}: {}", text("type"), text("status"), text("reason"), text("message"))
     });
-    let told: Vec<String> = told.collect();
-    if told.is_empty() { "no conditions".to_owned() } else { told.join("; ") }
+    let seconds_text: Vec<String> = seconds_text.collect();
+    if seconds_text.is_empty() { "no conditions".to_owned() } else { seconds_text.join("; ") }
 }

@@ -13,7 +13,7 @@ use plumb_testkit::webhook;
 
 use super::cluster::{Cluster, outline};
 use super::sample;
-use super::{say, told};
+use super::{print_line, seconds_text};
 use crate::check::workspace_root;
 
 /// The path of an object of the toolkit.
@@ -40,14 +40,14 @@ impl Stage {
     /// Builds and starts everything, and applies the objects.
     pub fn up() -> Result<Self> {
         let began = Instant::now();
-        let tell = |line: &str| say(&format!("[{:>6}] {line}", told(began.elapsed())));
+        let progress = |line: &str| print_line(&format!("[{:>6}] {line}", seconds_text(began.elapsed())));
         let binaries = controllers()?;
-        tell("starting a control plane");
+        progress("starting a control plane");
         let plane = Plane::start(&PlaneOptions {
-            tell: |line| say(&format!("         {line}")),
+            progress: |line| print_line(&format!("         {line}")),
             ..PlaneOptions::default()
         })?;
-        tell(&format!("{}; ready in {}", plane.origin(), told(plane.started_in())));
+        progress(&format!("{}; ready in {}", plane.origin(), seconds_text(plane.started_in())));
         let cluster = Cluster::of(&plane)?;
         let definitions = workspace_root()?.join("config/crd");
         let definitions = definitions.to_str().context("the path of the workspace is not UTF-8")?;
@@ -60,11 +60,11 @@ impl Stage {
         let repository = git.repository("demo")?;
         sample::write(&repository)?;
         let commit = repository.push("The shop, and the office")?;
-        tell(&format!("a Git server at {} holds commit {}", git.url("demo"), short(&commit)));
+        progress(&format!("a Git server at {} holds commit {}", git.url("demo"), short(&commit)));
         let sink = Sink::start()?;
         let controllers = Controllers::start(&plane, &binaries)?;
         for name in NAMES {
-            tell(&format!("{name} is ready, process {}", controllers.id(name).unwrap_or_default()));
+            progress(&format!("{name} is ready, process {}", controllers.id(name).unwrap_or_default()));
         }
         cluster.kubectl(
             &["apply", "--server-side", "-f", "-"],

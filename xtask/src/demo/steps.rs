@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use super::cluster::{condition, is_ready};
 use super::stage::{OFFICE, RECEIVER, REPOSITORY, SHOP, Stage, short};
-use super::{say, told};
+use super::{print_line, seconds_text};
 
 const SETTINGS: &str = "/api/v1/namespaces/shop/configmaps/settings";
 const WEB: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
 const SERVICE: &str = "/api/v1/namespaces/shop/services/web";
 const SALE: &str = "/apis/demo.plumb.dev/v1/namespaces/shop/sales/winter";
-const DESK: &str = "/apis/apps/v1/namespaces/office/deployments/desk";
+const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/office/deployments/desk";
 /// How long a drift that must not be corrected is looked at.
 const LEFT_ALONE: Duration = Duration::from_secs(2);
 /// How long an alert may take to arrive.
@@ -30,11 +30,11 @@ pub fn arrive(stage: &mut Stage) -> Result<()> {
         "the artifact is of {}, not {revision}",
         artifact["revision"]
     );
-    say(&format!(
+    print_line(&format!(
         "   GitRepository/demo is Ready: {}, {} ({})",
         artifact["revision"],
         artifact["digest"],
-        told(took)
+        seconds_text(took)
     ));
     for (path, name) in [(SHOP, "shop"), (OFFICE, "office")] {
         let at =
@@ -44,7 +44,10 @@ pub fn arrive(stage: &mut Stage) -> Result<()> {
         let object = object.context("no Kustomization")?;
         let entries = object["status"]["inventory"]["entries"].as_array().map_or(0, Vec::len);
         let (_, _, message) = condition(&object, "Ready").unwrap_or_default();
-        say(&format!("   Kustomization/{name} is Ready: {message}, {entries} objects ({})", told(took)));
+        print_line(&format!(
+            "   Kustomization/{name} is Ready: {message}, {entries} objects ({})",
+            seconds_text(took)
+        ));
     }
     stage.cluster.wait("the Receiver", RECEIVER, |object| object.is_some_and(is_ready))?;
     let web = stage.cluster.read(WEB)?;
@@ -57,7 +60,7 @@ pub fn arrive(stage: &mut Stage) -> Result<()> {
         web["status"]
     );
     ensure!(stage.cluster.read(SALE)?["spec"]["percent"] == 25, "the overlay's patch is not there");
-    say(&format!(
+    print_line(&format!(
         "   Deployment/shop/web runs {image}, 3 of 3 available; the overlay's patch is in Sale/shop/winter"
     ));
     Ok(())
@@ -82,11 +85,11 @@ fn arrives(stage: &Stage, what: &str, commit: &str, colour: &str) -> Result<()> 
     let applied =
         |object: &Value| is_ready(object) && object["status"]["lastAppliedRevision"] == revision.as_str();
     stage.cluster.wait("the revision", SHOP, |object| object.is_some_and(applied))?;
-    say(&format!(
+    print_line(&format!(
         "   {what} {}; webhook answered; ConfigMap/shop/settings says {colour} after {}, Kustomization/shop Ready at the revision after {}",
         short(commit),
-        told(seen),
-        told(began.elapsed())
+        seconds_text(seen),
+        seconds_text(began.elapsed())
     ));
     Ok(())
 }
@@ -102,17 +105,27 @@ pub fn heal(stage: &mut Stage) -> Result<()> {
         object["spec"]["replicas"] == 3 && object["metadata"]["generation"].as_i64() >= Some(before + 2)
     };
     stage.cluster.wait("3 replicas", WEB, |object| object.is_some_and(back))?;
-    say(&format!("   kubectl scale 3 → 8: back at 3, seen {} after kubectl returned", told(began.elapsed())));
-    say(&format!("   event: {}", stage.cluster.event("shop", "DriftCorrected", "Deployment/shop/web")?));
+    print_line(&format!(
+        "   kubectl scale 3 → 8: back at 3, seen {} after kubectl returned",
+        seconds_text(began.elapsed())
+    ));
+    print_line(&format!(
+        "   event: {}",
+        stage.cluster.event("shop", "DriftCorrected", "Deployment/shop/web")?
+    ));
     stage.cluster.kubectl(&["-n", "shop", "delete", "configmap/settings"], "")?;
     let began = Instant::now();
-    let anew = |object: &Value| object["metadata"]["uid"] != settings && object["data"]["colour"] == "blue";
-    stage.cluster.wait("the ConfigMap", SETTINGS, |object| object.is_some_and(anew))?;
-    say(&format!(
+    let recreated =
+        |object: &Value| object["metadata"]["uid"] != settings && object["data"]["colour"] == "blue";
+    stage.cluster.wait("the ConfigMap", SETTINGS, |object| object.is_some_and(recreated))?;
+    print_line(&format!(
         "   kubectl delete configmap: recreated, seen {} after kubectl returned",
-        told(began.elapsed())
+        seconds_text(began.elapsed())
     ));
-    say(&format!("   event: {}", stage.cluster.event("shop", "DriftCorrected", "ConfigMap/shop/settings")?));
+    print_line(&format!(
+        "   event: {}",
+        stage.cluster.event("shop", "DriftCorrected", "ConfigMap/shop/settings")?
+    ));
     Ok(())
 }
 
@@ -127,32 +140,44 @@ pub fn warn(stage: &mut Stage) -> Result<()> {
     let (object, _) = stage.cluster.wait("Drifted=True", OFFICE, |object| object.is_some_and(flagged))?;
     let object = object.context("no Kustomization")?;
     let (_, _, message) = condition(&object, "Drifted").unwrap_or_default();
-    say(&format!("   kubectl scale 2 → 5: Drifted=True after {}: {message}", told(began.elapsed())));
+    print_line(&format!(
+        "   kubectl scale 2 → 5: Drifted=True after {}: {message}",
+        seconds_text(began.elapsed())
+    ));
     let field = object.pointer("/status/drift/entries/0/fields/0").cloned().unwrap_or_default();
-    say(&format!(
+    print_line(&format!(
         "   status.drift: {} is {}, Git says {}, by {}",
         field["path"], field["live"], field["desired"], field["manager"]
     ));
-    let heard = stage.sink.wait_for(ALERT_MAX, |got| got.text("/reason") == "DriftDetected");
-    let heard = heard.context("no alert DriftDetected arrived")?;
-    say(&format!("   alert: {}", heard.text("/message")));
+    let alert = stage.sink.wait_for(ALERT_MAX, |got| got.text("/reason") == "DriftDetected");
+    let alert = alert.context("no alert DriftDetected arrived")?;
+    print_line(&format!("   alert: {}", alert.text("/message")));
     std::thread::sleep(LEFT_ALONE);
-    ensure!(stage.cluster.read(DESK)?["spec"]["replicas"] == 5, "it was corrected, though the mode is warn");
+    ensure!(
+        stage.cluster.read(DEPLOYMENT)?["spec"]["replicas"] == 5,
+        "it was corrected, though the mode is warn"
+    );
     ensure!(is_ready(&stage.cluster.read(OFFICE)?), "drift that is only reported must not change Ready");
-    say(&format!("   {} later it is still 5, and the Kustomization is still Ready", told(LEFT_ALONE)));
+    print_line(&format!(
+        "   {} later it is still 5, and the Kustomization is still Ready",
+        seconds_text(LEFT_ALONE)
+    ));
     let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
     let restore = format!("kustomize.toolkit.fluxcd.io/restore={now}");
     stage
         .cluster
         .kubectl(&["-n", "flux-system", "annotate", "--overwrite", "kustomization/office", &restore], "")?;
     let began = Instant::now();
-    stage
-        .cluster
-        .wait("2 replicas", DESK, |object| object.is_some_and(|object| object["spec"]["replicas"] == 2))?;
+    stage.cluster.wait("2 replicas", DEPLOYMENT, |object| {
+        object.is_some_and(|object| object["spec"]["replicas"] == 2)
+    })?;
     let took = began.elapsed();
     let resolved = |object: &Value| condition(object, "Drifted").is_none();
     stage.cluster.wait("no drift", OFFICE, |object| object.is_some_and(resolved))?;
-    say(&format!("   restore annotation set: back at 2 after {}; Drifted is gone", told(took)));
+    print_line(&format!(
+        "   restore annotation set: back at 2 after {}; Drifted is gone",
+        seconds_text(took)
+    ));
     Ok(())
 }
 
@@ -164,10 +189,10 @@ pub fn prune_and_break(stage: &mut Stage) -> Result<()> {
     let began = Instant::now();
     stage.webhook()?;
     stage.cluster.wait("the prune", SERVICE, |object| object.is_none())?;
-    say(&format!(
+    print_line(&format!(
         "   pushed {} without service.yaml: Service/shop/web is gone after {}",
         short(&commit),
-        told(began.elapsed())
+        seconds_text(began.elapsed())
     ));
     stage.cluster.wait("Ready", SHOP, |object| object.is_some_and(is_ready))?;
     let before = (stage.cluster.read(WEB)?, stage.cluster.read(SETTINGS)?);
@@ -182,10 +207,10 @@ pub fn prune_and_break(stage: &mut Stage) -> Result<()> {
     let (_, reason, message) =
         object.as_ref().and_then(|object| condition(object, "Ready")).unwrap_or_default();
     ensure!(message.contains("settings.yaml:"), "the message names no file and line: {message}");
-    say(&format!(
+    print_line(&format!(
         "   pushed {} with a broken manifest: Ready=False after {}\n   {reason}: {message}",
         short(&commit),
-        told(took)
+        seconds_text(took)
     ));
     let after = (stage.cluster.read(WEB)?, stage.cluster.read(SETTINGS)?);
     let same = |one: &Value, other: &Value| {
@@ -194,14 +219,14 @@ pub fn prune_and_break(stage: &mut Stage) -> Result<()> {
             && one["data"] == other["data"]
     };
     ensure!(same(&before.0, &after.0) && same(&before.1, &after.1), "the cluster is not as it was");
-    say("   the cluster is as it was");
+    print_line("   the cluster is as it was");
     let commit = stage.repository.revert()?;
     stage.webhook()?;
     let revision = format!("main@sha1:{commit}");
     let healthy =
         |object: &Value| is_ready(object) && object["status"]["lastAppliedRevision"] == revision.as_str();
     stage.cluster.wait("Ready again", SHOP, |object| object.is_some_and(healthy))?;
-    say(&format!("   git revert, pushed {}: Ready again", short(&commit)));
+    print_line(&format!("   git revert, pushed {}: Ready again", short(&commit)));
     Ok(())
 }
 
@@ -217,7 +242,7 @@ pub fn alerts(stage: &mut Stage) -> Result<()> {
     for got in stage.sink.received() {
         let object = format!("{}/{}", got.text("/involvedObject/kind"), got.text("/involvedObject/name"));
         let first = got.text("/message").lines().next().unwrap_or_default().to_owned();
-        say(&format!("   {:<5} {object}: {} — {first}", got.text("/severity"), got.text("/reason")));
+        print_line(&format!("   {:<5} {object}: {} — {first}", got.text("/severity"), got.text("/reason")));
     }
     Ok(())
 }

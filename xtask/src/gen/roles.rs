@@ -30,9 +30,9 @@ const WATCH: &[&str] = &["get", "list", "watch"];
 const RECONCILE: &[&str] = &["get", "list", "patch", "watch"];
 const STATUS: &[&str] = &["patch"];
 /// An annotation is patched; objects with a label are listed.
-const ASK: &[&str] = &["list", "patch"];
+const REQUEST_RECONCILE: &[&str] = &["list", "patch"];
 /// Events are created, and counted up by a patch.
-const TELL: &[&str] = &["create", "patch"];
+const EMIT_EVENTS: &[&str] = &["create", "patch"];
 
 /// Secrets are read one by one.
 const READ: &[&str] = &["get"];
@@ -63,7 +63,7 @@ fn source() -> Vec<Rule<'static>> {
         (SOURCE_GROUP, vec!["gitrepositories"], RECONCILE),
         (SOURCE_GROUP, vec!["gitrepositories/status"], STATUS),
         ("", vec!["secrets"], &["get"]),
-        ("", vec!["events"], TELL),
+        ("", vec!["events"], EMIT_EVENTS),
     ]
 }
 
@@ -75,7 +75,7 @@ fn kustomize() -> Vec<Rule<'static>> {
         (SOURCE_GROUP, vec!["gitrepositories"], WATCH),
         // After a definition is applied it is waited for; at start its own is looked at for the fields of drift.
         ("apiextensions.k8s.io", vec!["customresourcedefinitions"], WATCH),
-        ("", vec!["events"], TELL),
+        ("", vec!["events"], EMIT_EVENTS),
     ]
 }
 
@@ -84,7 +84,7 @@ fn notification() -> Vec<Rule<'static>> {
         (NOTIFICATION_GROUP, vec!["alerts", "providers"], WATCH),
         (NOTIFICATION_GROUP, vec!["receivers"], RECONCILE),
         (NOTIFICATION_GROUP, vec!["receivers/status"], STATUS),
-        ("", vec!["events"], TELL),
+        ("", vec!["events"], EMIT_EVENTS),
     ];
     // A webhook requests a reconciliation by a patch of one annotation, without reading the object; a Receiver of all objects
     // with a label lists their metadata.
@@ -93,7 +93,7 @@ fn notification() -> Vec<Rule<'static>> {
         let KindResource { group, version: _, plural } = kind.resource();
         groups.entry(group).or_default().push(plural);
     }
-    rules.extend(groups.into_iter().map(|(group, resources)| (group, resources, ASK)));
+    rules.extend(groups.into_iter().map(|(group, resources)| (group, resources, REQUEST_RECONCILE)));
     rules
 }
 
@@ -247,7 +247,7 @@ mod tests {
     fn receiver_resources_are_never_read_created_or_deleted() {
         for (group, resources, verbs) in notification() {
             if group != NOTIFICATION_GROUP && !group.is_empty() {
-                assert_eq!(verbs, ASK, "{group} {resources:?}");
+                assert_eq!(verbs, REQUEST_RECONCILE, "{group} {resources:?}");
             }
         }
     }

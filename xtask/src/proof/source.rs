@@ -47,9 +47,9 @@ impl Tests {
     pub fn needs_plane(&self, package: &str, test: &str) -> bool {
         let Some((_, target)) = WITH_PLANE.iter().find(|(of, _)| *of == package) else { return false };
         let folder = Path::new("tests").join(target);
-        let stands_there = |file: &SourceFile| Path::new(&file.path).with_extension("").starts_with(&folder);
+        let is_below = |file: &SourceFile| Path::new(&file.path).with_extension("").starts_with(&folder);
         let mut files = self.0.get(package).into_iter().flatten().filter(|file| file.has(test)).peekable();
-        files.peek().is_some() && files.all(stands_there)
+        files.peek().is_some() && files.all(is_below)
     }
 }
 

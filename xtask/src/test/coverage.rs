@@ -70,9 +70,9 @@ pub fn run(root: &Path) -> Result<()> {
 fn tarpaulin(root: &Path) -> Result<PathBuf> {
     let cached = cache_folder()?.join("tools");
     for program in [PathBuf::from("cargo-tarpaulin"), cached.join("bin/cargo-tarpaulin")] {
-        let asked =
+        let llvm_cov_version =
             Command::new(&program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        if asked.is_ok_and(|status| status.success()) {
+        if llvm_cov_version.is_ok_and(|status| status.success()) {
             return Ok(program);
         }
     }

@@ -86,8 +86,8 @@ async fn the_absence_of_an_object_counts_only_when_no_apply_of_it_is_pending() {
         let budget = Budget::lasting(Duration::from_mins(1));
         prune(&cluster, &candidates(&["m00"]), &owner(), Claims::default(), 4, &budget).await
     };
-    let kept = pruned().await;
-    assert_eq!((kept.released().count(), kept.held().count()), (0, 1), "it may still be created");
+    let remaining = pruned().await;
+    assert_eq!((remaining.released().count(), remaining.held().count()), (0, 1), "it may still be created");
     tokio::time::advance(Duration::from_mins(1)).await;
     let gone = pruned().await;
     assert_eq!(gone.fates[0].1, Fate::Absent);

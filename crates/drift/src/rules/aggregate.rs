@@ -50,16 +50,16 @@ struct Count {
 
 impl EventAggregator {
     /// Takes events; gives those that go out now.
-    pub fn offer(&mut self, tellings: Vec<DriftEvent>, now: Timestamp) -> Vec<EventDraft> {
+    pub fn offer(&mut self, drift_events: Vec<DriftEvent>, now: Timestamp) -> Vec<EventDraft> {
         let mut out = self.due(now);
-        for telling in tellings {
+        for drift_event in drift_events {
             self.ends.get_or_insert_with(|| later(now, WINDOW));
-            self.count(&telling);
+            self.count(&drift_event);
             if self.passed < AT_ONCE {
                 self.passed += 1;
-                out.push(telling.event);
+                out.push(drift_event.event);
             } else if self.objects.len() <= OBJECTS_MAX {
-                self.held.push(telling);
+                self.held.push(drift_event);
             } else {
                 self.held.clear();
             }
@@ -76,7 +76,7 @@ impl EventAggregator {
         if objects.len() > OBJECTS_MAX {
             counts.into_values().map(Count::into_occurrence).collect()
         } else {
-            held.into_iter().map(|telling| telling.event).collect()
+            held.into_iter().map(|drift_event| drift_event.event).collect()
         }
     }
 
@@ -86,8 +86,8 @@ impl EventAggregator {
         self.ends.filter(|_| waits)
     }
 
-    fn count(&mut self, telling: &DriftEvent) {
-        let DriftEvent { id, class, event } = telling;
+    fn count(&mut self, drift_event: &DriftEvent) {
+        let DriftEvent { id, class, event } = drift_event;
         // The set is bounded: beyond the limit only numbers grow.
         if self.objects.len() <= OBJECTS_MAX {
             self.objects.insert(id.clone());

@@ -271,8 +271,8 @@ mod tests {
         corrections(&mut contention, "a", "stubborn", &[0, 1, 2]);
         for (second, wait) in [(3, 1), (4, 2), (6, 4), (10, 4), (14, 4)] {
             corrections(&mut contention, "a", "stubborn", &[second]);
-            let asked = contention.check(&changed("a", "stubborn", at(second)), at(second));
-            assert_eq!(asked, ContentionChange::Later(at(second + wait)), "{second}");
+            let outcome = contention.check(&changed("a", "stubborn", at(second)), at(second));
+            assert_eq!(outcome, ContentionChange::Later(at(second + wait)), "{second}");
         }
     }
 

@@ -67,7 +67,7 @@ pub fn controller_may_hold(desired: &Object, live: &Object, tools: &Tools) -> bo
     let suspects: Vec<_> = entries
         .iter()
         .filter(|entry| !entry.is_own() && !entry.is_status_only())
-        .filter(|entry| tools.hand(&entry.manager, &entry.subresource) == WriterKind::Controller)
+        .filter(|entry| tools.writer_kind(&entry.manager, &entry.subresource) == WriterKind::Controller)
         .collect();
     if suspects.is_empty() {
         return false;
@@ -81,7 +81,7 @@ pub fn controller_may_hold(desired: &Object, live: &Object, tools: &Tools) -> bo
 
 /// Parts the fields that are corrected now from those that a controller took: (now, at the interval).
 pub fn split(fields: Vec<FieldDrift>, tools: &Tools) -> (Vec<FieldDrift>, Vec<FieldDrift>) {
-    fields.into_iter().partition(|field| tools.hand_of(&field.writer) != WriterKind::Controller)
+    fields.into_iter().partition(|field| tools.kind_of(&field.writer) != WriterKind::Controller)
 }
 
 /// The desired object without the fields that a controller took, for a correction of the rest.

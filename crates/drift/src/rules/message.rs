@@ -64,7 +64,7 @@ pub fn detected(id: &ObjectId, finding: &Finding, why: &str, since: Timestamp, n
 
 /// Drift that was resolved without a correction.
 pub fn resolved(id: &ObjectId, class: DriftClass, since: Timestamp, now: Timestamp) -> String {
-    let stood = now.duration_since(since).unsigned_abs();
+    let open_for = now.duration_since(since).unsigned_abs();
     let fact = match class {
         DriftClass::Drifted | DriftClass::Disowned => "the live object matches Git again",
         DriftClass::Missing => "the object exists again",
@@ -75,7 +75,7 @@ pub fn resolved(id: &ObjectId, class: DriftClass, since: Timestamp, now: Timesta
         "{id} resolved: {fact}; it was {} since {} ({})",
         class.as_str(),
         time(since, now),
-        duration(stood)
+        duration(open_for)
     )
 }
 

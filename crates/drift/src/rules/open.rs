@@ -21,7 +21,7 @@ use crate::rules::message;
 pub const GRACE: Duration = Duration::from_secs(5);
 
 /// Open drift is reported again after this time.
-pub const TELL_AGAIN: Duration = Duration::from_hours(24);
+pub const REPORT_AGAIN: Duration = Duration::from_hours(24);
 
 /// Whether drift is reported at once or only if it is not corrected soon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,11 +44,11 @@ pub struct Drift {
     /// Time from which it is reported and listed in the status.
     visible_from: Timestamp,
     /// The last report and its time.
-    told: Option<Told>,
+    reported: Option<Reported>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Told {
+struct Reported {
     class: DriftClass,
     paths: Vec<String>,
     at: Timestamp,
@@ -59,7 +59,7 @@ struct Told {
 pub struct OpenDrift {
     objects: BTreeMap<ObjectId, Drift>,
     /// Drift reported before a restart, from the status: not reported again as new.
-    remembered: BTreeMap<ObjectId, (Timestamp, Told)>,
+    recorded: BTreeMap<ObjectId, (Timestamp, Reported)>,
     changed_at: Option<Timestamp>,
     revision: String,
 }
@@ -78,7 +78,7 @@ impl OpenDrift {
     /// Records drift that was reported before a restart.
     pub fn remember(&mut self, id: ObjectId, class: DriftClass, since: Timestamp, mut paths: Vec<String>) {
         paths.sort();
-        self.remembered.insert(id, (since, Told { class, paths, at: since }));
+        self.recorded.insert(id, (since, Reported { class, paths, at: since }));
     }
 
     /// Drift that is not corrected now.
@@ -90,25 +90,28 @@ impl OpenDrift {
         telltime: ReportAfter,
         now: Timestamp,
     ) -> Vec<DriftEvent> {
-        let remembered = self.remembered.remove(id);
+        let recorded = self.recorded.remove(id);
         let before = self.objects.remove(id);
         let since = before
             .as_ref()
-            .map(|stand| stand.since)
-            .or_else(|| remembered.as_ref().map(|(since, _)| *since))
+            .map(|drift| drift.since)
+            .or_else(|| recorded.as_ref().map(|(since, _)| *since))
             .unwrap_or(finding.seen);
         let visible_from = match (telltime, &before) {
             (ReportAfter::AtOnce, _) => now,
-            (ReportAfter::AfterGrace, Some(stand)) => stand.visible_from,
+            (ReportAfter::AfterGrace, Some(drift)) => drift.visible_from,
             (ReportAfter::AfterGrace, None) => later(since, GRACE),
         };
-        let told = before.as_ref().and_then(|stand| stand.told.clone()).or(remembered.map(|(_, told)| told));
-        let same = before.as_ref().is_some_and(|stand| stand.finding == finding);
+        let reported = before
+            .as_ref()
+            .and_then(|drift| drift.reported.clone())
+            .or(recorded.map(|(_, reported)| reported));
+        let same = before.as_ref().is_some_and(|drift| drift.finding == finding);
         if !same {
             self.changed_at = Some(now);
         }
-        let stand = Drift { finding, since, why: why.to_owned(), visible_from, told };
-        self.objects.insert(id.clone(), stand);
+        let drift = Drift { finding, since, why: why.to_owned(), visible_from, reported };
+        self.objects.insert(id.clone(), drift);
         self.report(id, now).into_iter().collect()
     }
 
@@ -121,7 +124,7 @@ impl OpenDrift {
         overwritten_by: Option<&str>,
         now: Timestamp,
     ) -> Vec<DriftEvent> {
-        let since = self.take(id, now).map_or(found.seen, |stand| stand.since);
+        let since = self.take(id, now).map_or(found.seen, |drift| drift.since);
         let text = message::corrected(id, found, took, overwritten_by, now);
         vec![DriftEvent::new(id, found, since, &self.revision, Reason::DriftCorrected, text)]
     }
@@ -136,17 +139,17 @@ impl OpenDrift {
         now: Timestamp,
     ) -> Vec<DriftEvent> {
         let text = message::corrected(id, found, took, None, now);
-        let mut told =
+        let mut reported =
             vec![DriftEvent::new(id, found, found.seen, &self.revision, Reason::DriftCorrected, text)];
-        told.extend(self.open(id, rest.0, rest.1, ReportAfter::AtOnce, now));
-        told
+        reported.extend(self.open(id, rest.0, rest.1, ReportAfter::AtOnce, now));
+        reported
     }
 
     /// The object matches Git without a correction.
     pub fn clean(&mut self, id: &ObjectId, now: Timestamp) -> Vec<DriftEvent> {
-        let remembered = self.remembered.remove(id).map(|(since, told)| (since, told.class));
-        let stood = self.take(id, now).map(|stand| (stand.since, stand.finding));
-        let (since, finding) = match (stood, remembered) {
+        let recorded = self.recorded.remove(id).map(|(since, reported)| (since, reported.class));
+        let previous = self.take(id, now).map(|drift| (drift.since, drift.finding));
+        let (since, finding) = match (previous, recorded) {
             (Some((since, finding)), _) => (since, finding),
             (None, Some((since, class))) => {
                 (since, Finding { class, fields: Vec::new(), obstacle: String::new(), seen: since })
@@ -164,22 +167,22 @@ impl OpenDrift {
 
     /// Contention that has ended.
     pub fn contention_ended(&self, id: &ObjectId, dispute: &Dispute, now: Timestamp) -> DriftEvent {
-        let mut telling =
+        let mut drift_event =
             DriftEvent::contention(id, dispute, now, &self.revision, message::contention_ended(id, dispute));
-        telling.event.severity = Severity::Info;
-        telling
+        drift_event.event.severity = Severity::Info;
+        drift_event
     }
 
     /// The object is no longer managed: nothing is reported.
     pub fn forget(&mut self, id: &ObjectId, now: Timestamp) {
-        self.remembered.remove(id);
+        self.recorded.remove(id);
         self.take(id, now);
     }
 
     /// Drops objects that are no longer managed.
     pub fn retain(&mut self, keeps: impl Fn(&ObjectId) -> bool, now: Timestamp) {
         let gone: Vec<ObjectId> =
-            self.objects.keys().chain(self.remembered.keys()).filter(|id| !keeps(id)).cloned().collect();
+            self.objects.keys().chain(self.recorded.keys()).filter(|id| !keeps(id)).cloned().collect();
         for id in gone {
             self.forget(&id, now);
         }
@@ -195,9 +198,9 @@ impl OpenDrift {
     pub fn next_due(&self) -> Option<Timestamp> {
         self.objects
             .values()
-            .map(|stand| match &stand.told {
-                Some(told) if told.matches(&stand.finding) => later(told.at, TELL_AGAIN),
-                Some(_) | None => stand.visible_from,
+            .map(|drift| match &drift.reported {
+                Some(reported) if reported.matches(&drift.finding) => later(reported.at, REPORT_AGAIN),
+                Some(_) | None => drift.visible_from,
             })
             .min()
     }
@@ -219,7 +222,7 @@ impl OpenDrift {
 
     /// Drift that is listed in the status at this time.
     pub fn visible(&self, now: Timestamp) -> impl Iterator<Item = (&ObjectId, &Drift)> {
-        self.objects.iter().filter(move |(_, stand)| stand.visible_from <= now)
+        self.objects.iter().filter(move |(_, drift)| drift.visible_from <= now)
     }
 
     /// When something changed last.
@@ -236,28 +239,27 @@ impl OpenDrift {
     }
 
     fn report(&mut self, id: &ObjectId, now: Timestamp) -> Option<DriftEvent> {
-        let stand = self.objects.get_mut(id)?;
-        let known = stand
-            .told
-            .as_ref()
-            .is_some_and(|told| told.matches(&stand.finding) && now < later(told.at, TELL_AGAIN));
-        if known || now < stand.visible_from {
+        let drift = self.objects.get_mut(id)?;
+        let known = drift.reported.as_ref().is_some_and(|reported| {
+            reported.matches(&drift.finding) && now < later(reported.at, REPORT_AGAIN)
+        });
+        if known || now < drift.visible_from {
             return None;
         }
-        let finding = &stand.finding;
-        stand.told = Some(Told { class: finding.class, paths: finding.paths(), at: now });
+        let finding = &drift.finding;
+        drift.reported = Some(Reported { class: finding.class, paths: finding.paths(), at: now });
         let reason = match finding.class {
             DriftClass::Unknown => Reason::DriftUnknown,
             DriftClass::Drifted | DriftClass::Missing | DriftClass::Disowned | DriftClass::Extra => {
                 Reason::DriftDetected
             }
         };
-        let text = message::detected(id, finding, &stand.why, stand.since, now);
-        Some(DriftEvent::new(id, finding, stand.since, &self.revision, reason, text))
+        let text = message::detected(id, finding, &drift.why, drift.since, now);
+        Some(DriftEvent::new(id, finding, drift.since, &self.revision, reason, text))
     }
 }
 
-impl Told {
+impl Reported {
     fn matches(&self, finding: &Finding) -> bool {
         self.class == finding.class && self.paths == finding.paths()
     }

@@ -12,8 +12,8 @@ use crate::rules::open::{Drift, OpenDrift};
 const NAMED_MAX: usize = 3;
 
 /// The condition `Drifted`, while drift is open; otherwise it is removed.
-pub fn condition(standings: &OpenDrift, now: Timestamp) -> Option<Detail> {
-    let names: Vec<String> = standings.visible(now).map(|(id, _)| id.to_string()).collect();
+pub fn condition(open_drift: &OpenDrift, now: Timestamp) -> Option<Detail> {
+    let names: Vec<String> = open_drift.visible(now).map(|(id, _)| id.to_string()).collect();
     let total = names.len();
     let shown = names[..total.min(NAMED_MAX)].join(", ");
     let message = match total {
@@ -26,30 +26,30 @@ pub fn condition(standings: &OpenDrift, now: Timestamp) -> Option<Detail> {
 }
 
 /// `status.drift`; `None` only when there is neither drift nor a handled restore.
-pub fn status(standings: &OpenDrift, restored: Option<&str>, now: Timestamp) -> Option<wire::DriftStatus> {
-    let total = standings.visible(now).count();
+pub fn status(open_drift: &OpenDrift, restored: Option<&str>, now: Timestamp) -> Option<wire::DriftStatus> {
+    let total = open_drift.visible(now).count();
     if total == 0 && restored.is_none() {
         return None;
     }
     let entries: Vec<wire::DriftEntry> =
-        standings.visible(now).take(wire::DRIFT_ENTRIES_MAX).map(|(id, stand)| entry(id, stand)).collect();
+        open_drift.visible(now).take(wire::DRIFT_ENTRIES_MAX).map(|(id, drift)| entry(id, drift)).collect();
     Some(wire::DriftStatus {
         entries,
         last_handled_restore: restored.map(str::to_owned),
         objects: Some(i64::try_from(total).unwrap_or(i64::MAX)),
-        observed_at: standings.changed_at(),
+        observed_at: open_drift.changed_at(),
     })
 }
 
-fn entry(id: &ObjectId, stand: &Drift) -> wire::DriftEntry {
-    let fields = &stand.finding.fields;
+fn entry(id: &ObjectId, drift: &Drift) -> wire::DriftEntry {
+    let fields = &drift.finding.fields;
     let more = fields.len().saturating_sub(wire::DRIFT_FIELDS_MAX);
     wire::DriftEntry {
-        class: stand.finding.class,
+        class: drift.finding.class,
         fields: fields.iter().take(wire::DRIFT_FIELDS_MAX).map(field).collect(),
         id: id.to_inventory(),
         more: (more > 0).then(|| i64::try_from(more).unwrap_or(i64::MAX)),
-        since: stand.since,
+        since: drift.since,
     }
 }
 
@@ -69,10 +69,10 @@ fn field(drift: &FieldDrift) -> wire::DriftField {
 }
 
 /// Loads the drift of a status into a new process, so that it is not reported again as new.
-pub fn remember(standings: &mut OpenDrift, status: &wire::DriftStatus) {
+pub fn remember(open_drift: &mut OpenDrift, status: &wire::DriftStatus) {
     for entry in status.entries.iter().take(wire::DRIFT_ENTRIES_MAX) {
         let Ok(id) = ObjectId::parse_inventory(&entry.id) else { continue };
         let paths = entry.fields.iter().map(|field| field.path.clone()).collect();
-        standings.remember(id, entry.class, entry.since, paths);
+        open_drift.remember(id, entry.class, entry.since, paths);
     }
 }

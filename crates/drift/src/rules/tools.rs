@@ -65,7 +65,7 @@ impl Tools {
     }
 
     /// The kind of writer of a manager that wrote through a subresource (empty: the object itself).
-    pub fn hand(&self, manager: &str, subresource: &str) -> WriterKind {
+    pub fn writer_kind(&self, manager: &str, subresource: &str) -> WriterKind {
         let name = manager.to_lowercase();
         if self.persons.iter().any(|pattern| fits(pattern, &name)) {
             return WriterKind::Person;
@@ -82,8 +82,8 @@ impl Tools {
     }
 
     /// The kind of writer of a field.
-    pub fn hand_of(&self, writer: &Writer) -> WriterKind {
-        self.hand(&writer.manager, &writer.subresource)
+    pub fn kind_of(&self, writer: &Writer) -> WriterKind {
+        self.writer_kind(&writer.manager, &writer.subresource)
     }
 }
 

@@ -214,20 +214,20 @@ impl TrackedObject {
 
     /// Takes an event into the record. Returns whether it triggers a comparison; an object that was never compared waits for its first
     /// comparison, which covers all earlier events.
-    pub fn sees(&mut self, seen: &Seen) -> Option<Cause> {
+    pub fn record_event(&mut self, seen: &Seen) -> Option<Cause> {
         let record = self.record.as_mut()?;
-        let woken = wake(record, seen);
-        if woken != Wake::Stale {
+        let trigger = wake(record, seen);
+        if trigger != Wake::Stale {
             record.advance(seen);
         }
-        match woken {
+        match trigger {
             Wake::Compare(cause) => Some(cause),
             Wake::Stale | Wake::Sleep => None,
         }
     }
 
     /// Whether an event would be a reason to compare.
-    pub fn would_wake(&self, seen: &Seen) -> bool {
+    pub fn would_trigger(&self, seen: &Seen) -> bool {
         self.record.as_ref().is_some_and(|record| matches!(wake(record, seen), Wake::Compare(_)))
     }
 

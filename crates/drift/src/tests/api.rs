@@ -138,7 +138,7 @@ impl Api {
     }
 
     /// Another Kustomization applies it: the owner labels are that one's now.
-    pub fn hand_over(&self, name: &str, owner: &str) {
+    pub fn change_owner(&self, name: &str, owner: &str) {
         let mut state = self.state.lock().unwrap();
         let Some(object) = state.objects.get_mut(name) else { return };
         object["metadata"]["labels"] = json!({ LABELS[0]: owner, LABELS[1]: "flux-system" });

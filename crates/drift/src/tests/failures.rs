@@ -17,7 +17,7 @@ async fn a_change_between_evidence_and_write_is_looked_at_again() {
     fixture.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(fixture.writes(), ["GET settings", "PATCH settings", "GET settings", "PATCH settings"]);
-    assert_eq!(reasons(&fixture.said()), [Reason::DriftCorrected]);
+    assert_eq!(reasons(&fixture.emitted()), [Reason::DriftCorrected]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -33,19 +33,19 @@ async fn a_correction_that_the_server_rejects_is_flagged_with_its_reason_and_ret
     fixture.api.edit("settings", "a", "2", "some-tool");
     tokio::time::sleep(Duration::from_secs(9)).await;
     assert_eq!(
-        reasons(&fixture.said()),
+        reasons(&fixture.emitted()),
         [Reason::DriftCorrected],
         "the second look went well, after a second"
     );
     refuse(4);
     fixture.api.edit("settings", "a", "2", "some-tool");
     tokio::time::sleep(Duration::from_secs(6)).await;
-    let said = fixture.said();
-    assert_eq!(reasons(&said), [Reason::DriftCorrected, Reason::DriftDetected]);
-    assert!(said[1].1.ends_with("; not corrected: a webhook says no"), "{}", said[1].1);
+    let emitted = fixture.emitted();
+    assert_eq!(reasons(&emitted), [Reason::DriftCorrected, Reason::DriftDetected]);
+    assert!(emitted[1].1.ends_with("; not corrected: a webhook says no"), "{}", emitted[1].1);
     tokio::time::sleep(Duration::from_secs(20)).await;
     assert_eq!(fixture.api.value("settings", "a"), Some("1".to_owned()));
-    assert_eq!(reasons(&fixture.said())[2..], [Reason::DriftCorrected]);
+    assert_eq!(reasons(&fixture.emitted())[2..], [Reason::DriftCorrected]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,9 +54,9 @@ async fn what_may_not_be_read_is_unknown_once_and_looked_at_after_the_interval()
     fixture.api.scenario.once("GET", AT, Response::forbidden("configmaps is forbidden"));
     fixture.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(30)).await;
-    let said = fixture.said();
-    assert_eq!(reasons(&said), [Reason::DriftUnknown]);
-    assert!(said[0].1.contains("configmaps is forbidden"));
+    let emitted = fixture.emitted();
+    assert_eq!(reasons(&emitted), [Reason::DriftUnknown]);
+    assert!(emitted[0].1.contains("configmaps is forbidden"));
     let drift = fixture.report().unwrap().drift.unwrap();
     assert_eq!(drift.entries[0].class.as_str(), "unknown");
     tokio::time::sleep(Duration::from_mins(1)).await;
@@ -67,9 +67,13 @@ async fn what_may_not_be_read_is_unknown_once_and_looked_at_after_the_interval()
 async fn a_kind_that_may_not_be_watched_is_reported_once_and_compared_at_the_interval() {
     let fixture = Fixture::blind(&["settings"]).await;
     tokio::time::sleep(Duration::from_secs(30)).await;
-    let said = fixture.said();
-    assert_eq!(reasons(&said), [Reason::DriftUnknown], "{said:?}");
-    assert!(said[0].1.starts_with("ConfigMap cannot be watched for drift (1 managed here)"), "{}", said[0].1);
+    let emitted = fixture.emitted();
+    assert_eq!(reasons(&emitted), [Reason::DriftUnknown], "{emitted:?}");
+    assert!(
+        emitted[0].1.starts_with("ConfigMap cannot be watched for drift (1 managed here)"),
+        "{}",
+        emitted[0].1
+    );
     fixture.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(fixture.api.value("settings", "a"), Some("2".to_owned()));
@@ -94,14 +98,14 @@ async fn however_long_an_outage_is_the_pauses_between_looks_stay_short() {
         fixture.api.scenario.once("GET", AT, Response::status(503, "ServiceUnavailable", "starting"));
     }
     fixture.api.edit("settings", "a", "2", "kubectl-edit");
-    let mut asked = 0;
+    let mut sent = 0;
     while fixture.api.value("settings", "a") != Some("1".to_owned()) {
         tokio::time::sleep(PAUSE_MAX).await;
         let calls = fixture.api.scenario.calls().len();
-        assert!(calls > asked, "a pause of more than {PAUSE_MAX:?}");
-        asked = calls;
+        assert!(calls > sent, "a pause of more than {PAUSE_MAX:?}");
+        sent = calls;
     }
-    assert!(asked > UNANSWERED);
+    assert!(sent > UNANSWERED);
 }
 
 #[tokio::test(start_paused = true)]
@@ -127,5 +131,5 @@ async fn an_unreachable_server_is_retried_until_it_responds() {
     fixture.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(Duration::from_mins(1)).await;
     assert_eq!(fixture.api.value("settings", "a"), Some("1".to_owned()));
-    assert_eq!(reasons(&fixture.said()), [Reason::DriftCorrected]);
+    assert_eq!(reasons(&fixture.emitted()), [Reason::DriftCorrected]);
 }

@@ -34,7 +34,7 @@ pub struct Fixture {
     pub api: Api,
     pub drift: DriftLoop,
     pub shutdown: CancellationToken,
-    ear: Arc<Ear>,
+    recorder: Arc<EventRecorder>,
     cluster: Cluster,
     measures: plumb_runtime::Metrics,
 }
@@ -43,15 +43,15 @@ pub struct Fixture {
 pub const NEIGHBOUR: &str = "neighbour";
 
 #[derive(Default)]
-struct Ear {
-    said: Mutex<Vec<EventDraft>>,
+struct EventRecorder {
+    emitted: Mutex<Vec<EventDraft>>,
     reports: Mutex<usize>,
 }
 
-impl EventSink for Ear {
+impl EventSink for EventRecorder {
     fn emit(&self, owner: &OwnerRef, event: EventDraft) {
         assert_eq!(*owner, self::owner());
-        self.said.lock().unwrap().push(event);
+        self.emitted.lock().unwrap().push(event);
     }
 
     fn exists(&self, owner: &OwnerRef) -> bool {
@@ -167,13 +167,13 @@ impl Fixture {
         let clock = move || start + jiff::SignedDuration::try_from(began.elapsed()).unwrap();
         api.set_clock(Arc::new(clock));
         let cluster = Cluster::new(api.scenario.client(), Arc::new(clock));
-        let (ear, shutdown, metrics) =
-            (Arc::new(Ear::default()), CancellationToken::new(), DriftMetrics::default());
+        let (recorder, shutdown, metrics) =
+            (Arc::new(EventRecorder::default()), CancellationToken::new(), DriftMetrics::default());
         let measures = plumb_runtime::Metrics::default();
         metrics.register(&measures);
         let deps = DriftDeps {
             cluster: cluster.clone(),
-            events: ear.clone(),
+            events: recorder.clone(),
             takeover: Takeover::default(),
             tools: Tools::default(),
             concurrency: 4,
@@ -181,7 +181,7 @@ impl Fixture {
             shutdown: shutdown.clone(),
             metrics,
         };
-        let fixture = Self { api, drift: DriftLoop::start(deps), shutdown, ear, cluster, measures };
+        let fixture = Self { api, drift: DriftLoop::start(deps), shutdown, recorder, cluster, measures };
         let managed = fixture.apply_all(objects).await;
         fixture.adopt(Managed { policy: Self::policy(mode, suspended), ..managed });
         tokio::time::sleep(MOMENT).await;
@@ -259,17 +259,17 @@ impl Fixture {
         self.applied().into_keys().map(|id| (id, "v1".to_owned())).collect()
     }
 
-    pub fn said(&self) -> Vec<(Reason, String)> {
-        let said = self.ear.said.lock().unwrap();
-        said.iter().map(|event| (event.reason, event.message.clone())).collect()
+    pub fn emitted(&self) -> Vec<(Reason, String)> {
+        let emitted = self.recorder.emitted.lock().unwrap();
+        emitted.iter().map(|event| (event.reason, event.message.clone())).collect()
     }
 
     pub fn metadata(&self) -> Vec<BTreeMap<String, String>> {
-        self.ear.said.lock().unwrap().iter().map(|event| event.metadata.clone()).collect()
+        self.recorder.emitted.lock().unwrap().iter().map(|event| event.metadata.clone()).collect()
     }
 
     pub fn reports(&self) -> usize {
-        *self.ear.reports.lock().unwrap()
+        *self.recorder.reports.lock().unwrap()
     }
 
     pub fn metrics(&self) -> String {

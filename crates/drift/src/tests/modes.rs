@@ -9,12 +9,12 @@ async fn in_warn_drift_is_flagged_and_left() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(fixture.api.value("settings", "a"), Some("2".to_owned()));
     assert_eq!(fixture.writes(), ["GET settings", "PATCH settings dry"]);
-    let said = fixture.said();
-    assert_eq!(reasons(&said), [Reason::DriftDetected]);
-    assert!(said[0].1.ends_with("; not corrected: the mode is warn"), "{}", said[0].1);
-    let standing = fixture.report().unwrap();
-    assert_eq!(standing.condition.unwrap().message, "1 object drifted: ConfigMap/prod/settings");
-    let field = &standing.drift.unwrap().entries[0].fields[0];
+    let emitted = fixture.emitted();
+    assert_eq!(reasons(&emitted), [Reason::DriftDetected]);
+    assert!(emitted[0].1.ends_with("; not corrected: the mode is warn"), "{}", emitted[0].1);
+    let drift_report = fixture.report().unwrap();
+    assert_eq!(drift_report.condition.unwrap().message, "1 object drifted: ConfigMap/prod/settings");
+    let field = &drift_report.drift.unwrap().entries[0].fields[0];
     assert_eq!((field.path.as_str(), field.live.as_deref()), (".data.a", Some("2")));
     assert_eq!(fixture.reports(), 1);
     // Another edit of the field, which our entry does not hold any more.
@@ -22,11 +22,11 @@ async fn in_warn_drift_is_flagged_and_left() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     let drift = fixture.report().unwrap().drift.unwrap();
     assert_eq!(drift.entries[0].fields[0].live.as_deref(), Some("3"));
-    assert_eq!(fixture.said().len(), 1, "the same path is no news");
+    assert_eq!(fixture.emitted().len(), 1, "the same path is no news");
     // Reverted by a user.
     fixture.api.edit("settings", "a", "1", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(reasons(&fixture.said()), [Reason::DriftDetected, Reason::DriftResolved]);
+    assert_eq!(reasons(&fixture.emitted()), [Reason::DriftDetected, Reason::DriftResolved]);
     assert_eq!(fixture.report().unwrap().condition, None);
 }
 
@@ -46,10 +46,10 @@ async fn in_warn_a_deleted_object_is_flagged_and_its_return_is_reported() {
     fixture.api.delete("settings");
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(fixture.api.value("settings", "a"), None);
-    assert_eq!(reasons(&fixture.said()), [Reason::DriftDetected]);
+    assert_eq!(reasons(&fixture.emitted()), [Reason::DriftDetected]);
     fixture.api.create("settings", "1");
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(reasons(&fixture.said()), [Reason::DriftDetected, Reason::DriftResolved]);
+    assert_eq!(reasons(&fixture.emitted()), [Reason::DriftDetected, Reason::DriftResolved]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -58,11 +58,11 @@ async fn what_is_suspended_is_flagged_and_corrected_when_it_resumes() {
     fixture.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(fixture.api.value("settings", "a"), Some("2".to_owned()));
-    assert!(fixture.said()[0].1.ends_with("; not corrected: the Kustomization is suspended"));
+    assert!(fixture.emitted()[0].1.ends_with("; not corrected: the Kustomization is suspended"));
     fixture.set_policy(Fixture::policy(DriftMode::Enabled, false));
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(fixture.api.value("settings", "a"), Some("1".to_owned()));
-    assert_eq!(reasons(&fixture.said()), [Reason::DriftDetected, Reason::DriftCorrected]);
+    assert_eq!(reasons(&fixture.emitted()), [Reason::DriftDetected, Reason::DriftCorrected]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,9 +129,9 @@ async fn a_restore_corrects_once_and_is_acknowledged() {
     fixture.restore(request.clone());
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(fixture.api.value("settings", "a"), Some("1".to_owned()));
-    let said = fixture.said();
-    assert_eq!(reasons(&said), [Reason::DriftDetected, Reason::RestoreFailed, Reason::DriftCorrected]);
-    assert!(said[1].1.contains("prod_ghost__ConfigMap"));
+    let emitted = fixture.emitted();
+    assert_eq!(reasons(&emitted), [Reason::DriftDetected, Reason::RestoreFailed, Reason::DriftCorrected]);
+    assert!(emitted[1].1.contains("prod_ghost__ConfigMap"));
     let drift = fixture.report().unwrap().drift.unwrap();
     assert_eq!((drift.last_handled_restore.as_deref(), drift.objects), (Some(raw), Some(0)));
     // The same request again does nothing.
@@ -147,13 +147,17 @@ async fn a_controllers_write_waits_for_the_interval() {
     fixture.api.edit("settings", "a", "2", "big-operator");
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(fixture.api.value("settings", "a"), Some("2".to_owned()));
-    let said = fixture.said();
-    assert_eq!(reasons(&said), [Reason::DriftDetected]);
-    assert!(said[0].1.contains("big-operator is a controller: corrected at the interval"), "{}", said[0].1);
+    let emitted = fixture.emitted();
+    assert_eq!(reasons(&emitted), [Reason::DriftDetected]);
+    assert!(
+        emitted[0].1.contains("big-operator is a controller: corrected at the interval"),
+        "{}",
+        emitted[0].1
+    );
     let due = fixture.at_interval();
     assert_eq!(due.iter().map(|id| id.name.as_str()).collect::<Vec<_>>(), ["settings"]);
     fixture.apply(&[settings("settings", &json!({"a": "1"}))], "main@sha1:abc").await;
-    assert_eq!(reasons(&fixture.said()), [Reason::DriftDetected, Reason::DriftCorrected]);
+    assert_eq!(reasons(&fixture.emitted()), [Reason::DriftDetected, Reason::DriftCorrected]);
     assert!(fixture.at_interval().is_empty());
 }
 
@@ -175,7 +179,7 @@ async fn after_a_restart_each_object_is_compared_once_and_only_drift_is_written(
         writes,
         ["GET extra", "GET settings", "PATCH extra dry", "PATCH settings", "PATCH settings dry"]
     );
-    assert_eq!(reasons(&fixture.said()), [Reason::DriftCorrected]);
+    assert_eq!(reasons(&fixture.emitted()), [Reason::DriftCorrected]);
     assert_eq!(fixture.known().len(), 2);
 }
 
@@ -195,7 +199,7 @@ async fn after_a_restart_the_status_stays_until_its_objects_were_compared() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let again = fixture.report().unwrap().drift.unwrap();
     assert_eq!((again.objects, again.entries[0].since), (Some(1), drift.entries[0].since));
-    assert_eq!(reasons(&fixture.said()), [Reason::DriftDetected], "not told again as news");
+    assert_eq!(reasons(&fixture.emitted()), [Reason::DriftDetected], "not told again as news");
 }
 
 #[tokio::test(start_paused = true)]
@@ -210,10 +214,10 @@ async fn after_a_restart_a_new_revision_reports_the_foreign_values_that_it_overw
     attempt.read_before_apply(&Fixture::planned(&wanted), &budget).await;
     drop(attempt);
     fixture.apply(&wanted, "main@sha1:def").await;
-    let said = fixture.said();
-    assert_eq!(reasons(&said), [Reason::DriftCorrected]);
-    assert!(said[0].1.contains(".data.a 3 → 2") && !said[0].1.contains(".data.b"), "{}", said[0].1);
-    assert!(said[0].1.ends_with("; overwritten by revision main@sha1:def"));
+    let emitted = fixture.emitted();
+    assert_eq!(reasons(&emitted), [Reason::DriftCorrected]);
+    assert!(emitted[0].1.contains(".data.a 3 → 2") && !emitted[0].1.contains(".data.b"), "{}", emitted[0].1);
+    assert!(emitted[0].1.ends_with("; overwritten by revision main@sha1:def"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,10 +229,10 @@ async fn an_edit_that_an_attempt_overwrites_under_its_lock_is_reported() {
     fixture.apply(&[settings("settings", &json!({"a": "3"}))], "main@sha1:def").await;
     drop(attempt);
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let said = fixture.said();
-    assert_eq!(reasons(&said), [Reason::DriftCorrected]);
-    assert!(said[0].1.contains(".data.a 1 → 2 by kubectl-edit"), "{}", said[0].1);
-    assert!(said[0].1.ends_with("; overwritten by revision main@sha1:def"), "{}", said[0].1);
+    let emitted = fixture.emitted();
+    assert_eq!(reasons(&emitted), [Reason::DriftCorrected]);
+    assert!(emitted[0].1.contains(".data.a 1 → 2 by kubectl-edit"), "{}", emitted[0].1);
+    assert!(emitted[0].1.ends_with("; overwritten by revision main@sha1:def"), "{}", emitted[0].1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -238,10 +242,10 @@ async fn what_an_attempt_writes_itself_is_no_drift_although_the_watch_shows_it_b
     // The field `a` changes, and another one comes.
     let wanted = [settings("settings", &json!({"a": "3", "b": "new"}))];
     fixture.apply_and(&wanted, "main@sha1:def", rest()).await;
-    assert_eq!(fixture.said(), []);
+    assert_eq!(fixture.emitted(), []);
     // And goes again.
     fixture.apply_and(&[settings("settings", &json!({"a": "3"}))], "main@sha1:fed", rest()).await;
-    assert_eq!(fixture.said(), []);
+    assert_eq!(fixture.emitted(), []);
 }
 
 #[tokio::test(start_paused = true)]
@@ -252,9 +256,9 @@ async fn an_edit_after_the_write_of_an_attempt_is_not_overwritten_by_it() {
         tokio::time::sleep(MOMENT).await;
     };
     fixture.apply_and(&[settings("settings", &json!({"a": "3"}))], "main@sha1:def", edit).await;
-    let said = fixture.said();
-    assert!(said.iter().all(|(_, text)| !text.contains("overwritten by revision")), "{said:?}");
-    assert!(said.iter().any(|(_, text)| text.contains(".data.a 3 → 9 by kubectl-edit")), "{said:?}");
+    let emitted = fixture.emitted();
+    assert!(emitted.iter().all(|(_, text)| !text.contains("overwritten by revision")), "{emitted:?}");
+    assert!(emitted.iter().any(|(_, text)| text.contains(".data.a 3 → 9 by kubectl-edit")), "{emitted:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -266,7 +270,7 @@ async fn terms_that_change_during_a_look_count_for_it() {
     fixture.set_policy(Fixture::policy(DriftMode::Enabled, false));
     tokio::time::sleep(Duration::from_secs(9)).await;
     assert_eq!(fixture.api.value("settings", "a"), Some("1".to_owned()));
-    assert_eq!(reasons(&fixture.said()), [Reason::DriftCorrected]);
+    assert_eq!(reasons(&fixture.emitted()), [Reason::DriftCorrected]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -275,20 +279,20 @@ async fn fields_that_kubectl_adds_are_removed_and_reported_or_flagged_in_warn() 
     fixture.api.edit("settings", "added", "x", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(fixture.api.value("settings", "added"), None);
-    let said = fixture.said();
-    assert_eq!(reasons(&said), [Reason::DriftCorrected]);
+    let emitted = fixture.emitted();
+    assert_eq!(reasons(&emitted), [Reason::DriftCorrected]);
     let text = "ConfigMap/prod/settings extra: .data.added (absent) → x by kubectl-edit (Update)";
-    assert!(said[0].1.starts_with(text), "{}", said[0].1);
+    assert!(emitted[0].1.starts_with(text), "{}", emitted[0].1);
 
     let fixture = Fixture::with(&["settings"], DriftMode::Warn, false).await;
     fixture.api.edit("settings", "added", "x", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(fixture.api.value("settings", "added"), Some("x".to_owned()));
-    assert_eq!(reasons(&fixture.said()), [Reason::DriftDetected]);
+    assert_eq!(reasons(&fixture.emitted()), [Reason::DriftDetected]);
     let drift = fixture.report().unwrap().drift.unwrap();
     assert_eq!(drift.entries[0].class.as_str(), "extra");
     fixture.set_policy(Fixture::policy(DriftMode::Enabled, false));
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(fixture.api.value("settings", "added"), None);
-    assert_eq!(reasons(&fixture.said()), [Reason::DriftDetected, Reason::DriftCorrected]);
+    assert_eq!(reasons(&fixture.emitted()), [Reason::DriftDetected, Reason::DriftCorrected]);
 }

@@ -7,10 +7,14 @@ async fn no_value_of_a_secret_is_reported_or_stored_in_a_status() {
     let fixture = Fixture::secret("hunter1").await;
     fixture.api.edit("login", "password", "aHVudGVyMg==", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let said = fixture.said();
-    assert_eq!(reasons(&said), [Reason::DriftDetected]);
-    assert!(said[0].1.contains(".data.password (sensitive) → (sensitive) by kubectl-edit"), "{}", said[0].1);
-    let all = format!("{said:?} {:?} {:?}", fixture.report(), fixture.known());
+    let emitted = fixture.emitted();
+    assert_eq!(reasons(&emitted), [Reason::DriftDetected]);
+    assert!(
+        emitted[0].1.contains(".data.password (sensitive) → (sensitive) by kubectl-edit"),
+        "{}",
+        emitted[0].1
+    );
+    let all = format!("{emitted:?} {:?} {:?}", fixture.report(), fixture.known());
     for value in ["hunter", "aHVudGVy"] {
         assert!(!all.contains(value), "{all}");
     }

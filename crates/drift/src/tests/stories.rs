@@ -79,18 +79,18 @@ async fn play(seed: u64) {
     assert_eq!(applied.len(), NAMES.len(), "seed {seed}");
     for name in NAMES {
         let value = fixture.api.value(name, "a");
-        assert_eq!(value, fixture.desired(name), "seed {seed}: {name} {:?}", fixture.said());
+        assert_eq!(value, fixture.desired(name), "seed {seed}: {name} {:?}", fixture.emitted());
         assert!(fixture.api.is_labelled(name), "seed {seed}: {name}");
     }
-    let standing = fixture.report().unwrap();
-    assert_eq!((standing.condition, standing.drift), (None, None), "seed {seed}");
+    let drift_report = fixture.report().unwrap();
+    assert_eq!((drift_report.condition, drift_report.drift), (None, None), "seed {seed}");
     assert!(fixture.is_at_rest(), "seed {seed}");
     // When idle, no requests are sent.
     fixture.api.scenario.forget_calls();
     tokio::time::sleep(Duration::from_hours(5)).await;
     assert_eq!(fixture.writes(), Vec::<String>::new(), "seed {seed}");
     // And it is still awake.
-    let told = fixture.said().len();
+    let reported = fixture.emitted().len();
     fixture.api.edit("one", "a", "late", "kubectl-edit");
     // Scripted errors that no request has met yet are dropped.
     tokio::time::sleep(Duration::from_mins(1)).await;
@@ -99,7 +99,7 @@ async fn play(seed: u64) {
         fixture.desired("one"),
         "seed {seed} {:?} {:?}",
         fixture.writes(),
-        &fixture.said()[told..]
+        &fixture.emitted()[reported..]
     );
 }
 

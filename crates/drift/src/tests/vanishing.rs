@@ -41,7 +41,7 @@ async fn a_finished_job_that_its_ttl_removed_does_not_run_again() {
     fixture.audit();
     tokio::time::sleep(MOMENT).await;
     assert_eq!(fixture.writes(), ["GET migrate"]);
-    assert_eq!(fixture.said(), []);
+    assert_eq!(fixture.emitted(), []);
     assert_eq!(fixture.report().unwrap().condition, None);
 }
 
@@ -53,7 +53,7 @@ async fn a_job_that_was_deleted_while_it_ran_is_recreated() {
     fixture.api.delete("migrate");
     tokio::time::sleep(MOMENT).await;
     assert_eq!(fixture.writes(), ["GET migrate", "PATCH migrate"]);
-    assert_eq!(reasons(&fixture.said()), [Reason::DriftCorrected]);
+    assert_eq!(reasons(&fixture.emitted()), [Reason::DriftCorrected]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,7 +94,7 @@ async fn a_vanished_job_stays_absent_after_a_restart_and_is_recreated_on_request
     let inventory = fixture.inventory();
     fixture.restore(RestoreRequest { raw: raw.to_owned(), echoed: None, crd_echoes: true, inventory });
     tokio::time::sleep(MOMENT).await;
-    assert_eq!(fixture.writes().last().map(String::as_str), Some("PATCH migrate"), "{:?}", fixture.said());
+    assert_eq!(fixture.writes().last().map(String::as_str), Some("PATCH migrate"), "{:?}", fixture.emitted());
 }
 
 #[tokio::test(start_paused = true)]

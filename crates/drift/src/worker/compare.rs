@@ -76,7 +76,7 @@ pub(super) fn decided(finding: Finding, live: Option<Object>, why: &WhyNot) -> O
 fn failure(error: &RequestError) -> LookFailure {
     LookFailure {
         message: error.to_string(),
-        denied: error.refusal().is_some_and(|refusal| matches!(refusal.code, 401 | 403)),
+        denied: error.rejection().is_some_and(|rejection| matches!(rejection.code, 401 | 403)),
         passing: error.is_passing(),
         away: error.is_away(),
     }
@@ -171,7 +171,9 @@ impl Look {
 
 /// Whether the server rejects the content of the object, and would again.
 pub(super) fn is_about_content(error: &RequestError) -> bool {
-    error.refusal().is_some_and(|refusal| matches!(refusal.code, 400 | 409 | 422) || refusal.immutable)
+    error
+        .rejection()
+        .is_some_and(|rejection| matches!(rejection.code, 400 | 409 | 422) || rejection.immutable)
 }
 
 fn is_deleting(live: &Object) -> bool {

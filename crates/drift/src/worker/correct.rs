@@ -207,7 +207,7 @@ fn refused(finding: Finding, live: Option<Object>, error: &RequestError) -> Outc
 
 /// Whether a bound write found another state than was seen.
 fn has_moved(error: &RequestError) -> bool {
-    error.refusal().is_some_and(|refusal| {
-        !refusal.immutable && (matches!(refusal.code, 404 | 409) || refusal.code == 500)
+    error.rejection().is_some_and(|rejection| {
+        !rejection.immutable && (matches!(rejection.code, 404 | 409) || rejection.code == 500)
     })
 }

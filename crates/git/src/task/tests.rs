@@ -197,17 +197,23 @@ async fn passwords_and_tokens_are_sent_and_never_shown() {
 async fn credentials_do_not_follow_a_redirect_to_another_host() {
     let target = GitServer::start(Rules::default());
     let (repository, _) = sample(&target);
-    let door = GitServer::start(Rules { redirect: Some(target.url.clone()), ..Rules::default() });
+    let entry_server = GitServer::start(Rules { redirect: Some(target.url.clone()), ..Rules::default() });
     let path = repository.url.strip_prefix(&target.url).unwrap();
     let credential = Credential::Basic { username: "me".into(), password: "s3cret".into() };
-    let endpoint = Endpoint::new(&format!("{}{path}", door.url), credential, Trust::default()).unwrap();
+    let endpoint =
+        Endpoint::new(&format!("{}{path}", entry_server.url), credential, Trust::default()).unwrap();
     assert_eq!(text(&Fixture::new().read(&endpoint, &main()).await.unwrap(), "app.yaml"), "one");
     assert!(
-        door.seen.lock().unwrap().iter().all(|(_, authorization)| authorization.as_deref() == Some(BASIC))
+        entry_server
+            .seen
+            .lock()
+            .unwrap()
+            .iter()
+            .all(|(_, authorization)| authorization.as_deref() == Some(BASIC))
     );
     assert!(target.seen.lock().unwrap().iter().all(|(_, authorization)| authorization.is_none()));
     let token = Credential::Bearer { token: "s3cret".into() };
-    let endpoint = Endpoint::new(&format!("{}{path}", door.url), token, Trust::default()).unwrap();
+    let endpoint = Endpoint::new(&format!("{}{path}", entry_server.url), token, Trust::default()).unwrap();
     assert_eq!(text(&Fixture::new().read(&endpoint, &main()).await.unwrap(), "app.yaml"), "one");
     assert!(target.seen.lock().unwrap().iter().all(|(_, authorization)| authorization.is_none()));
 }

@@ -518,8 +518,8 @@ impl Field {
             }
             Self::Metadata(origin, transformers, managed) => {
                 let names = [("originAnnotations", origin), ("transformerAnnotations", transformers), ("managedByLabel", managed)];
-                let asked: Vec<&str> = names.iter().filter(|(_, is)| **is).map(|(name, _)| *name).collect();
-                format!("buildMetadata: [{}]\n", asked.join(", "))
+                let requested: Vec<&str> = names.iter().filter(|(_, is)| **is).map(|(name, _)| *name).collect();
+                format!("buildMetadata: [{}]\n", requested.join(", "))
             }
             Self::Sort(true) => "sortOptions: {order: fifo}\n".to_owned(),
             Self::Sort(false) => {

@@ -195,8 +195,8 @@ mod tests {
             })
             .collect();
         assert!(walked(&types, FIELDS_MAX).is_ok());
-        let refused = walked(&types, 100).unwrap_err();
-        assert!(refused.to_string().contains("more than 100 fields"), "{refused}");
+        let rejected = walked(&types, 100).unwrap_err();
+        assert!(rejected.to_string().contains("more than 100 fields"), "{rejected}");
     }
 
     #[test]

@@ -86,16 +86,16 @@ pub(crate) fn read(reader: &Reader<'_>, file: &RelPath) -> Result<Config, BuildE
     let text = reader.text(file)?;
     let value = yaml::parse_settings(&text, &reader.limits().yaml);
     let value = value.map_err(|error| BuildError::yaml(file, &error))?;
-    let refuse = |reason: String| {
+    let reject = |reason: String| {
         BuildError::invalid(format!("not a transformer configuration: {reason}")).in_file(file)
     };
     let fields = match value {
         Value::Null => return Ok(Config::default()),
-        Value::Object(map) => fit(map, FIELDS).map_err(|misfit| refuse(misfit.to_string()))?,
-        other => return Err(refuse(format!("json: cannot unmarshal {} into a map", noun(&other)))),
+        Value::Object(map) => fit(map, FIELDS).map_err(|misfit| reject(misfit.to_string()))?,
+        other => return Err(reject(format!("json: cannot unmarshal {} into a map", noun(&other)))),
     };
     let parsed: ConfigFile =
-        serde_json::from_value(Value::Object(fields)).map_err(|error| refuse(error.to_string()))?;
+        serde_json::from_value(Value::Object(fields)).map_err(|error| reject(error.to_string()))?;
     let specs = |entries: Vec<SpecEntry>| entries.into_iter().map(FieldSpec::from).collect();
     Ok(Config {
         name_prefix: specs(parsed.name_prefix),

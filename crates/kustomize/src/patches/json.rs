@@ -74,13 +74,13 @@ pub(super) fn operations(items: Vec<Value>) -> Result<Vec<Operation>, BuildError
 }
 
 fn operation(mut item: Value, index: usize) -> Result<Operation, BuildError> {
-    let refuse = |message: String| {
+    let reject = |message: String| {
         BuildError::invalid(message).while_doing(format!("operation {index} of the JSON patch"))
     };
     let text = |name: &str| item.get(name).and_then(Value::as_str).map(str::to_owned);
     let (op, path, from) = (text("op").unwrap_or_default(), text("path"), text("from"));
     let Some(path) = path else {
-        return Err(refuse("path is missing".to_owned()));
+        return Err(reject("path is missing".to_owned()));
     };
     let mut has_slash = path.is_empty() || path.starts_with('/');
     let mut from = || match &from {
@@ -88,7 +88,7 @@ fn operation(mut item: Value, index: usize) -> Result<Operation, BuildError> {
             has_slash &= from.is_empty() || from.starts_with('/');
             Ok(steps(from))
         }
-        None => Err(refuse("from is missing".to_owned())),
+        None => Err(reject("from is missing".to_owned())),
     };
     let value = Node::from(item.get_mut("value").map(Value::take).unwrap_or_default());
     let act = match op.as_str() {
@@ -98,7 +98,7 @@ fn operation(mut item: Value, index: usize) -> Result<Operation, BuildError> {
         "move" => Act::Move(from()?),
         "copy" => Act::Copy(from()?),
         "test" => Act::Test(value),
-        other => return Err(refuse(format!("Unexpected kind: {other}"))),
+        other => return Err(reject(format!("Unexpected kind: {other}"))),
     };
     let steps = steps(&path);
     Ok(Operation { act, path, steps, has_slash })
@@ -408,14 +408,14 @@ fn parent<'v, 's>(root: &'v mut Node, steps: &'s [String]) -> Result<(&'v mut No
 
 /// An index below `length`; a negative one counts from the end.
 fn index(step: &str, length: usize) -> Result<usize, BuildError> {
-    let refuse = || BuildError::invalid(format!("index {step:?} is not in the list"));
-    let number: isize = step.parse().map_err(|_| refuse())?;
+    let reject = || BuildError::invalid(format!("index {step:?} is not in the list"));
+    let number: isize = step.parse().map_err(|_| reject())?;
     let at = if number < 0 {
         length.checked_sub(number.unsigned_abs())
     } else {
         Some(number.unsigned_abs()).filter(|&at| at < length)
     };
-    at.ok_or_else(refuse)
+    at.ok_or_else(reject)
 }
 
 fn missing_path() -> BuildError {
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn refuse(patch: Value, expect: &str) {
+    fn reject(patch: Value, expect: &str) {
         assert_eq!(patched(patch).unwrap_err().to_string(), expect);
     }
 
@@ -478,23 +478,23 @@ mod tests {
 
     #[test]
     fn a_patch_that_does_not_apply_is_rejected_with_operation_and_path() {
-        refuse(
+        reject(
             json!([{"op": "remove", "path": "/x"}]),
             "remove operation does not apply: \"/x\": Unable to remove nonexistent key: x",
         );
-        refuse(
+        reject(
             json!([{"op": "add", "path": "/x/y", "value": 1}]),
             "add operation does not apply: \"/x/y\": doc is missing path",
         );
-        refuse(
+        reject(
             json!([{"op": "test", "path": "/a/b", "value": 2}]),
             "test operation does not apply: \"/a/b\": the value there is another",
         );
-        refuse(
+        reject(
             json!([{"op": "replace", "path": "/l/3", "value": 1}]),
             "replace operation does not apply: \"/l/3\": index \"3\" is not in the list",
         );
-        refuse(json!([{"op": "foo", "path": "/a"}]), "operation 0 of the JSON patch: Unexpected kind: foo");
+        reject(json!([{"op": "foo", "path": "/a"}]), "operation 0 of the JSON patch: Unexpected kind: foo");
     }
 
     #[test]
@@ -503,7 +503,7 @@ mod tests {
         let patch = operations(items(Value::Array(vec![double; 8])).unwrap()).unwrap();
         let object = || Node::from(json!({"l": [1, 2, 3]}));
         assert!(apply_within(&mut object(), &patch, Vec::new(), WORK_MAX).is_ok());
-        let refused = apply_within(&mut object(), &patch, Vec::new(), 200).unwrap_err();
-        assert!(refused.to_string().contains("more than 200 values"), "{refused}");
+        let rejected = apply_within(&mut object(), &patch, Vec::new(), 200).unwrap_err();
+        assert!(rejected.to_string().contains("more than 200 values"), "{rejected}");
     }
 }

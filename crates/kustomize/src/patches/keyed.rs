@@ -218,8 +218,8 @@ impl KeyedList<'_, '_> {
             stated.iter().map(|(index, name)| (name.as_str(), tuple[*index].as_str())).collect();
         // Items are looked up by the values of the tuple; without values, by keys that are present and empty.
         let says: Vec<_> = criteria.iter().copied().filter(|(_, text)| !text.is_empty()).collect();
-        let sought = if says.is_empty() { &criteria } else { &says };
-        let (old, new) = (steps.find(&steps.dest, sought), steps.find(&steps.patch, sought));
+        let wanted_values = if says.is_empty() { &criteria } else { &says };
+        let (old, new) = (steps.find(&steps.dest, wanted_values), steps.find(&steps.patch, wanted_values));
         let merged = match (old, new) {
             (None, None) => None,
             (Some(old), None) => {

@@ -264,15 +264,15 @@ fn parse(assembly: &Assembly<'_>, source: &Source) -> Result<Patch, BuildError> 
             .map_err(|error| named(BuildError::invalid(format!("no JSON: {error}"))))?;
         return json::items(value).map(Patch::Json).map_err(named);
     }
-    let refused = |error: yaml::YamlError| {
+    let rejected = |error: yaml::YamlError| {
         named(match &source.file {
             Some(file) => BuildError::yaml(file, &error),
             None => BuildError::invalid(format!("line {error}")),
         })
     };
-    let documents = yaml::parse(&source.text, &limits.yaml).map_err(refused)?;
+    let documents = yaml::parse(&source.text, &limits.yaml).map_err(rejected)?;
     if documents.iter().any(|document| document.node.is_array()) {
-        let value = yaml::parse_settings(&source.text, &limits.yaml).map_err(refused)?;
+        let value = yaml::parse_settings(&source.text, &limits.yaml).map_err(rejected)?;
         return json::items(value).map(Patch::Json).map_err(named);
     }
     let resources = load::of_documents(documents, source.file.as_ref(), limits).map_err(named)?;
@@ -373,7 +373,7 @@ const PAIRS_PER_STEP: usize = 64;
 
 /// Makes texts of the labels or annotations of a patch.
 fn make_texts(assembly: &Assembly<'_>, resource: &Resource, metadata: &mut Map, field: &str) {
-    let tell = |what: String| {
+    let warn = |what: String| {
         let id = resource.current_id();
         assembly.warnings.silent(format!(
             "patching {id}: kustomize {what}; write the patch in `patches`, without a target"
@@ -382,7 +382,7 @@ fn make_texts(assembly: &Assembly<'_>, resource: &Resource, metadata: &mut Map, 
     let Some(node) = metadata.get_mut(field) else { return };
     let Some(map) = node.as_object_mut().filter(|map| !map.is_empty()) else {
         if node.is_null() && resource.value.at(&["metadata", field]).is_some() {
-            tell(format!("does not remove {field}"));
+            warn(format!("does not remove {field}"));
         }
         metadata.remove(field);
         return;
@@ -390,7 +390,7 @@ fn make_texts(assembly: &Assembly<'_>, resource: &Resource, metadata: &mut Map, 
     for (key, node) in map.iter_mut() {
         let text = node.scalar().unwrap_or_default().to_owned();
         if node.is_null() {
-            tell(format!("sets {key:?} of {field} to {text:?} instead of removing it"));
+            warn(format!("sets {key:?} of {field} to {text:?} instead of removing it"));
         }
         *node = Node::quoted(text);
     }
@@ -407,7 +407,7 @@ fn apply_strategic(
     assembly.reader.spend_walk(&resource.value)?;
     assembly.reader.spend_copies(1, &patch)?;
     if allowed.name || allowed.kind {
-        resource.remember_id();
+        resource.record_id();
     }
     if strategic::replaces_all(&patch) {
         assembly.warnings.silent(format!(
@@ -465,7 +465,7 @@ fn apply_json(
         assembly.reader.spend_walk(&resource.value)?;
         replacements::check(resource)?;
         if remembers == Remembers::Id {
-            resource.remember_id();
+            resource.record_id();
         }
         // kustomize notes ids in the annotations, so they exist, and patches can read its notes.
         if resource.has_own_notes() {

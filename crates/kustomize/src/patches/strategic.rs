@@ -409,19 +409,19 @@ fn take_list_directive(items: &mut Vec<Node>) -> Result<Directive, BuildError> {
     let is_directive =
         |item: &Node| item.as_object().is_some_and(|map| map.len() == 1 && map.contains_key(DIRECTIVE));
     let mut directive = Directive::Merge;
-    let mut refused = None;
+    let mut rejected = None;
     items.retain_mut(|item| {
         if !is_directive(item) {
             return true;
         }
         match item.as_object_mut().map(Directive::take) {
             Some(Ok(new)) => directive = new,
-            Some(Err(error)) => refused = Some(error),
+            Some(Err(error)) => rejected = Some(error),
             None => {}
         }
         false
     });
-    refused.map_or(Ok(directive), Err)
+    rejected.map_or(Ok(directive), Err)
 }
 
 /// Scalars, each once: those of the patch first.

@@ -82,16 +82,16 @@ pub(super) fn run(
 }
 
 fn check(targets: &[Target]) -> Result<(), BuildError> {
-    let refuse = |message: &str| Err(BuildError::invalid(format!("fails configuration: {message}")));
+    let reject = |message: &str| Err(BuildError::invalid(format!("fails configuration: {message}")));
     if targets.is_empty() {
-        return refuse("must specify at least one target");
+        return reject("must specify at least one target");
     }
     for target in targets {
         if target.field_path.is_empty() {
-            return refuse("fieldPath cannot be empty");
+            return reject("fieldPath cannot be empty");
         }
         if target.file_path_position < 0 {
-            return refuse("filePathPosition cannot be negative");
+            return reject("filePathPosition cannot be negative");
         }
     }
     Ok(())

@@ -109,7 +109,7 @@ fn spend_on_walk(assembly: &Assembly<'_>, set: &ResourceSet) -> Result<(), Build
 
 /// Rejects any difference, that of notes included, as kustomize does.
 fn check_unchanged(before: &ResourceSet, after: &ResourceSet) -> Result<(), BuildError> {
-    let refuse = |id: ResId| {
+    let reject = |id: ResId| {
         let message = format!("validator shouldn't modify the resource map: {id} is not what it was");
         Err(BuildError::invalid(message))
     };
@@ -117,7 +117,7 @@ fn check_unchanged(before: &ResourceSet, after: &ResourceSet) -> Result<(), Buil
     for old in before.iter() {
         match left.next() {
             Some(new) if old == new || *old == without_mark(old, new) => {}
-            _ => return refuse(old.current_id()),
+            _ => return reject(old.current_id()),
         }
     }
     Ok(())

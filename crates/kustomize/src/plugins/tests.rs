@@ -30,7 +30,7 @@ fn check(config: &str, expect: &str) {
 }
 
 #[track_caller]
-fn refuse(kustomization: &str, refusal: Refusal, part: &str) {
+fn reject(kustomization: &str, refusal: Refusal, part: &str) {
     let error = built(kustomization, &[]).unwrap_err();
     assert!(error.refusal() == refusal && error.to_string().contains(part), "{error}");
 }
@@ -56,7 +56,7 @@ fn affixes_match_their_keys_only_as_they_are_spelled() {
         "kind: PrefixSuffixTransformer, prefix: 1, suffix: -s, fieldSpecs: [{path: metadata/name}]",
         &object("  name: 1cm-s\n", "  a: b\n"),
     );
-    refuse(
+    reject(
         &with("transformers", "kind: SuffixTransformer, suffix: s"),
         Refusal::Invalid,
         "plugin SuffixTransformer.builtin.[noGrp]/x.[noNs] of /kustomization.yaml: fails configuration: fieldSpecs \
@@ -90,7 +90,7 @@ fn patches_reach_what_they_name_and_what_is_selected() {
         ("target: {name: cm}, jsonOp: '[]', path: a", "must specify a file path or jsonOp, not both"),
     ] {
         let config = format!("kind: PatchJson6902Transformer, {config}");
-        refuse(&with("transformers", &config), Refusal::Invalid, part);
+        reject(&with("transformers", &config), Refusal::Invalid, part);
     }
 }
 
@@ -101,7 +101,7 @@ fn values_are_added_to_fields_and_to_paths_in_them() {
          metadata/namespace, selector: {kind: Conf.*}}]",
         &object("  name: cm\n  namespace: \"5\"\n", "  a: b/5\n"),
     );
-    refuse(
+    reject(
         &with("transformers", "kind: ValueAddTransformer, value: 5"),
         Refusal::Invalid,
         "must specify at least one target",
@@ -148,12 +148,12 @@ fn what_is_not_built_in_is_rejected_by_name() {
         ("validators", "kind: SecretGenerator", "not a transformer"),
         ("generators", "kind: LabelTransformer", "not a generator"),
     ] {
-        refuse(&with(list, config), Refusal::Invalid, part);
+        reject(&with(list, config), Refusal::Invalid, part);
     }
     let function = "resources: [cm.yaml]\ntransformers:\n- \"{apiVersion: v1, kind: Foo, metadata: {name: x, \
                     annotations: {config.kubernetes.io/function: 'exec: {path: x}'}}}\"\n";
-    refuse(function, Refusal::Unsupported, "transformer Foo.v1.[noGrp]/x.[noNs]");
-    refuse(
+    reject(function, Refusal::Unsupported, "transformer Foo.v1.[noGrp]/x.[noNs]");
+    reject(
         &with("generators", "kind: HelmChartInflationGenerator"),
         Refusal::Unsupported,
         "render it beforehand",
@@ -169,7 +169,7 @@ fn validators_may_set_one_label_and_nothing_else() {
         "kind: LabelTransformer, labels: {k: v}, fieldSpecs: [{path: metadata/labels, create: true}]",
         "kind: PatchTransformer, patch: '{apiVersion: v1, kind: ConfigMap, metadata: {name: cm}, $patch: delete}'",
     ] {
-        refuse(&with("validators", config), Refusal::Invalid, "validator shouldn't modify the resource map");
+        reject(&with("validators", config), Refusal::Invalid, "validator shouldn't modify the resource map");
     }
 }
 
@@ -192,14 +192,15 @@ fn transformers_are_recorded_for_every_object_and_written_where_requested() {
         [("/kustomization.yaml", "PrefixTransformer", ""), ("/t.yaml", "SuffixTransformer", "t")]
     );
     assert_eq!(quiet.to_yaml(), object("  name: p-cm-s\n", "  a: b\n"));
-    let asked = format!("{text}buildMetadata: [originAnnotations, managedByLabel, transformerAnnotations]\n");
+    let requested =
+        format!("{text}buildMetadata: [originAnnotations, managedByLabel, transformerAnnotations]\n");
     let metadata = "  annotations:\n    alpha.config.kubernetes.io/transformations: |\n      - configuredIn: \
                     kustomization.yaml\n        configuredBy:\n          apiVersion: builtin\n          kind: \
                     PrefixTransformer\n      - configuredIn: t.yaml\n        configuredBy:\n          apiVersion: \
                     builtin\n          kind: SuffixTransformer\n          name: t\n    \
                     config.kubernetes.io/origin: |\n      path: cm.yaml\n  labels:\n    \
                     app.kubernetes.io/managed-by: kustomize-v5.8.1\n  name: p-cm-s\n";
-    assert_eq!(built(&asked, &files).unwrap().to_yaml(), object(metadata, "  a: b\n"));
+    assert_eq!(built(&requested, &files).unwrap().to_yaml(), object(metadata, "  a: b\n"));
 }
 
 #[test]

@@ -252,23 +252,23 @@ fn apply_json(
     }
     const FIELDS: Fields = &[("target", SELECTOR), ("path", Shape::Text), ("jsonOp", Shape::Text)];
     let Config { target, path, json_op } = decode(config, FIELDS, Keys::AnyCase)?;
-    let refuse = |message: String| BuildError::invalid(format!("fails configuration: {message}"));
+    let reject = |message: String| BuildError::invalid(format!("fails configuration: {message}"));
     if target.name.is_empty() {
-        return Err(refuse("must specify the target name".to_owned()));
+        return Err(reject("must specify the target name".to_owned()));
     }
     let text = match (path.is_empty(), json_op.is_empty()) {
-        (true, true) => return Err(refuse("empty file path and empty jsonOp".to_owned())),
+        (true, true) => return Err(reject("empty file path and empty jsonOp".to_owned())),
         (false, false) => {
-            return Err(refuse("must specify a file path or jsonOp, not both".to_owned()));
+            return Err(reject("must specify a file path or jsonOp, not both".to_owned()));
         }
         (true, false) => json_op,
         (false, true) => assembly.reader.text(&assembly.file(directory, &path)?)?,
     };
     let operations = if text.starts_with('[') {
-        serde_json::from_str(&text).map_err(|error| refuse(format!("decoding the JSON patch: {error}")))?
+        serde_json::from_str(&text).map_err(|error| reject(format!("decoding the JSON patch: {error}")))?
     } else {
         yaml::parse_settings(&text, &assembly.reader.limits().yaml)
-            .map_err(|error| refuse(format!("decoding the JSON patch: line {error}")))?
+            .map_err(|error| reject(format!("decoding the JSON patch: line {error}")))?
     };
     let is_empty = match &operations {
         Value::Array(operations) => operations.is_empty(),
@@ -281,11 +281,11 @@ fn apply_json(
                 _ => "number",
             };
             let message = format!("json: cannot unmarshal {kind} into Go value of type jsonpatch.Patch");
-            return Err(refuse(format!("the JSON patch is not a list of operations: {message}")));
+            return Err(reject(format!("the JSON patch is not a list of operations: {message}")));
         }
     };
     if is_empty {
-        return Err(refuse(format!("patch appears to be empty; file={path}")));
+        return Err(reject(format!("patch appears to be empty; file={path}")));
     }
     let entry = PatchEntry { patch: operations.to_string(), target: Some(target), ..PatchEntry::default() };
     patches::run_entry(assembly, directory, &entry, Remembers::Nothing, set)

@@ -19,7 +19,7 @@ pub(crate) fn read(reader: &Reader<'_>, file: &RelPath, is_over_builtin: bool) -
     let text = reader.text(file)?;
     let value = yaml::parse_settings(&text, &reader.limits().yaml);
     let value = value.map_err(|error| BuildError::yaml(file, &error))?;
-    let refuse = || {
+    let reject = || {
         let message = "not an OpenAPI document: a map with `definitions` is expected";
         BuildError::invalid(message).in_file(file)
     };
@@ -27,7 +27,7 @@ pub(crate) fn read(reader: &Reader<'_>, file: &RelPath, is_over_builtin: bool) -
     let definitions = match definitions {
         Value::Object(definitions) => definitions,
         Value::Null if value.is_object() => return Ok(Schema { is_over_builtin, ..Schema::default() }),
-        _ => return Err(refuse()),
+        _ => return Err(reject()),
     };
     let mut schema = Schema { is_over_builtin, ..Schema::default() };
     for (name, definition) in definitions {

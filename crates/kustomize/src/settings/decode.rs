@@ -32,7 +32,7 @@ pub(super) fn settings(
         }
     };
     let mut fields = Fields { map: Map::new(), text, file };
-    fields.map = fit(map, KUSTOMIZATION).map_err(|misfit| fields.refuse(misfit))?;
+    fields.map = fit(map, KUSTOMIZATION).map_err(|misfit| fields.reject(misfit))?;
     let mut settings = Settings { role: fields.role()?, ..Settings::default() };
     if fields.map.iter().all(|(name, value)| is_blank(name, value)) {
         return empty();
@@ -128,7 +128,7 @@ impl Fields<'_> {
     }
 
     /// Names the wrong value and its position. A field for a secret may contain the secret.
-    fn refuse(&self, misfit: Misfit) -> BuildError {
+    fn reject(&self, misfit: Misfit) -> BuildError {
         let (place, misfit) = match misfit {
             Misfit::Unknown { field, inside } if inside.is_empty() => {
                 (field.clone(), Misfit::Unknown { field, inside })
@@ -164,15 +164,15 @@ impl Fields<'_> {
         const COMPONENT_API: &str = "kustomize.config.k8s.io/v1alpha1";
         let kind: String = self.take("kind")?;
         let api_version: String = self.take("apiVersion")?;
-        let refuse = |message: String| Err(BuildError::invalid(message).in_file(self.file));
+        let reject = |message: String| Err(BuildError::invalid(message).in_file(self.file));
         let (role, expected) = match kind.as_str() {
             "" | "Kustomization" => (Role::Kustomization, KUSTOMIZATION_API),
             "Component" => (Role::Component, COMPONENT_API),
-            _ => return refuse("kind should be Kustomization or Component".to_owned()),
+            _ => return reject("kind should be Kustomization or Component".to_owned()),
         };
         if !api_version.is_empty() && api_version != expected {
             let kind = if role == Role::Component { "Component" } else { "Kustomization" };
-            return refuse(format!("apiVersion for {kind} should be {expected}"));
+            return reject(format!("apiVersion for {kind} should be {expected}"));
         }
         Ok(role)
     }
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn refuse(text: &str, expect: &str) {
+    fn reject(text: &str, expect: &str) {
         assert_eq!(read(text).unwrap_err().to_string(), expect);
     }
 
@@ -226,16 +226,16 @@ mod tests {
 
     #[test]
     fn unknown_and_unsupported_fields_are_rejected_with_file_and_line() {
-        refuse("a: 1\n", "/kustomization.yaml:1:1: invalid Kustomization: json: unknown field \"a\"");
-        refuse(
+        reject("a: 1\n", "/kustomization.yaml:1:1: invalid Kustomization: json: unknown field \"a\"");
+        reject(
             "namespace: x\nhelmCharts:\n- name: y\n",
             "/kustomization.yaml:2:1: field \"helmCharts\" is not supported",
         );
-        refuse(
+        reject(
             "namespace: x\npatches:\n- target: {foo: null}\n",
             "/kustomization.yaml:2:1: invalid Kustomization: json: unknown field \"foo\" in patches[0].target",
         );
-        refuse(
+        reject(
             "configMapGenerator:\n- type: a\n",
             "/kustomization.yaml:1:1: invalid Kustomization: json: unknown field \"type\" in configMapGenerator[0]",
         );
@@ -274,10 +274,10 @@ mod tests {
     #[test]
     fn an_empty_file_is_rejected() {
         for text in ["resources:\n", "namePrefix: \"\"\n", "bases: []\nimageTags: []\n"] {
-            refuse(text, "/kustomization.yaml: kustomization.yaml is empty");
+            reject(text, "/kustomization.yaml: kustomization.yaml is empty");
         }
-        refuse("", "/kustomization.yaml: kustomization.yaml is empty");
-        refuse("kind: Kustomization\n", "/kustomization.yaml: kustomization.yaml is empty");
-        refuse("kind: Foo\n", "/kustomization.yaml: kind should be Kustomization or Component");
+        reject("", "/kustomization.yaml: kustomization.yaml is empty");
+        reject("kind: Kustomization\n", "/kustomization.yaml: kustomization.yaml is empty");
+        reject("kind: Foo\n", "/kustomization.yaml: kind should be Kustomization or Component");
     }
 }

@@ -11,7 +11,7 @@ use crate::set::ResourceSet;
 pub(crate) fn add(set: &mut ResourceSet) {
     for resource in set.iter_mut().filter(|resource| resource.needs_hash) {
         let name = format!("{}-{}", resource.name(), suffix(resource));
-        resource.remember_id();
+        resource.record_id();
         resource.set_name(&name);
     }
 }

@@ -51,7 +51,7 @@ fn add_to(
                 Affix::Prefix => resource.prefixes.push(text.into()),
                 Affix::Suffix => resource.suffixes.push(text.into()),
             }
-            resource.remember_id();
+            resource.record_id();
         }
         spec.visit_resource(resource, Make::Scalar, &mut |field| {
             check_scalar(field)?;

@@ -72,7 +72,7 @@ pub(crate) fn apply(
     let own = own_namespaces(set);
     let mut moved = Vec::new();
     for resource in set.iter_mut() {
-        resource.remember_id();
+        resource.record_id();
         let binding = resource.current_id();
         for (index, before) in setting.apply(resource, specs, reader)? {
             if moved.len() < MOVED_MAX && !own.contains(before.as_str()) {

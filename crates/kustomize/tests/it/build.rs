@@ -32,13 +32,13 @@ fn check(files: Files<'_>, expect: &str) {
 }
 
 #[track_caller]
-fn refuse(files: Files<'_>, refusal: Refusal, expect: &str) {
+fn reject(files: Files<'_>, refusal: Refusal, expect: &str) {
     let error = built(files, "").unwrap_err();
     assert_eq!((error.to_string().as_str(), error.refusal()), (expect, refusal));
 }
 
 #[track_caller]
-fn refuse_with(files: Files<'_>, refusal: Refusal, part: &str) {
+fn reject_with(files: Files<'_>, refusal: Refusal, part: &str) {
     let error = built(files, "").unwrap_err();
     assert!(error.to_string().contains(part) && error.refusal() == refusal, "{:?}: {error}", error.refusal());
 }
@@ -124,7 +124,7 @@ fn files_outside_of_the_directory_are_rejected_where_requested() {
 
 #[test]
 fn broken_files_are_named_with_their_line() {
-    refuse_with(
+    reject_with(
         &[
             ("kustomization.yaml", "resources: [a.yaml]\n"),
             ("a.yaml", "kind: A\nmetadata:\n  name: a\n b: 1\n"),
@@ -132,23 +132,23 @@ fn broken_files_are_named_with_their_line() {
         Refusal::Invalid,
         "/a.yaml:4:",
     );
-    refuse_with(
+    reject_with(
         &[("kustomization.yaml", "namespace: x\nresources: [\n")],
         Refusal::Invalid,
         "/kustomization.yaml:2:12:",
     );
-    refuse(
+    reject(
         &[("kustomization.yaml", "namespace: x\nnamesuffix: -z\nfoo: 1\n")],
         Refusal::Invalid,
         "/kustomization.yaml:3:1: invalid Kustomization: json: unknown field \"foo\"",
     );
-    refuse(
+    reject(
         &[("kustomization.yaml", "resources: [a.yaml, b.yaml]\n"), ("a.yaml", A), ("b.yaml", A)],
         Refusal::Invalid,
         "/kustomization.yaml: may not add resource with an already registered id: ConfigMap.v1.[noGrp]/a.[noNs]: it is in \
          /a.yaml and in /b.yaml",
     );
-    refuse(
+    reject(
         &[("kustomization.yaml", "resources: [gone.yaml]\n")],
         Refusal::Invalid,
         "/kustomization.yaml: accumulating resources from 'gone.yaml': no such file or directory: /gone.yaml",
@@ -160,9 +160,9 @@ fn unsupported_features_are_rejected_by_file_and_field() {
     for field in ["helmCharts", "helmChartInflationGenerator"] {
         let text = format!("resources: [a.yaml]\n{field}: [x]\n");
         let expect = format!("/kustomization.yaml:2:1: field \"{field}\" is not supported");
-        refuse(&[("kustomization.yaml", &text), ("a.yaml", A)], Refusal::Unsupported, &expect);
+        reject(&[("kustomization.yaml", &text), ("a.yaml", A)], Refusal::Unsupported, &expect);
     }
-    refuse(
+    reject(
         &[("kustomization.yaml", "resources: ['https://example.com/a.yaml']\n")],
         Refusal::Unsupported,
         "/kustomization.yaml: accumulating resources from 'https://example.com/a.yaml': remote resource \
@@ -172,7 +172,7 @@ fn unsupported_features_are_rejected_by_file_and_field() {
 
 #[test]
 fn cycles_are_rejected_with_their_path() {
-    refuse(
+    reject(
         &[
             ("kustomization.yaml", "resources: [a]\n"),
             ("a/kustomization.yaml", "resources: [../b]\n"),
@@ -181,7 +181,7 @@ fn cycles_are_rejected_with_their_path() {
         Refusal::Invalid,
         "/b/kustomization.yaml: accumulating resources from '../a': cycle detected: / -> /a -> /b -> /a",
     );
-    refuse_with(&[("kustomization.yaml", "resources: ['.']\n")], Refusal::Invalid, "cycle detected");
+    reject_with(&[("kustomization.yaml", "resources: ['.']\n")], Refusal::Invalid, "cycle detected");
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn paths_that_leave_the_tree_are_rejected() {
             format!("patches:\n- path: '{path}'\n"),
             format!("components: ['{path}']\n"),
         ] {
-            refuse_with(&[("kustomization.yaml", &text)], Refusal::Invalid, "path \"");
+            reject_with(&[("kustomization.yaml", &text)], Refusal::Invalid, "path \"");
         }
     }
 }
@@ -218,7 +218,7 @@ fn hostile_texts_are_rejected() {
 
 #[test]
 fn oversized_patterns_and_paths_are_rejected() {
-    refuse_with(
+    reject_with(
         &[
             (
                 "kustomization.yaml",
@@ -233,7 +233,7 @@ fn oversized_patterns_and_paths_are_rejected() {
     let text = format!(
         "resources: [a.yaml]\nlabels:\n- pairs: {{k: v}}\n  fields: [{{path: '{path}', create: true}}]\n"
     );
-    refuse_with(&[("kustomization.yaml", &text), ("a.yaml", A)], Refusal::OverLimit, "more than 100 steps");
+    reject_with(&[("kustomization.yaml", &text), ("a.yaml", A)], Refusal::OverLimit, "more than 100 steps");
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn kustomizations_inside_each_other_are_limited() {
         directory += "d/";
     }
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), *text)).collect();
-    refuse_with(&files, Refusal::OverLimit, "more than 64 kustomizations inside each other");
+    reject_with(&files, Refusal::OverLimit, "more than 64 kustomizations inside each other");
 }
 
 #[test]
@@ -332,7 +332,7 @@ fn a_kind_without_a_schema_takes_that_of_the_kind_in_the_patch() {
 #[test]
 fn a_map_in_the_place_of_an_image_is_rejected() {
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{image: {a: b}}]}\n";
-    refuse_with(
+    reject_with(
         &[("kustomization.yaml", "resources: [a.yaml]\nimages: [{name: x}]\n"), ("a.yaml", pod)],
         Refusal::Invalid,
         "wrong node kind: expected ScalarNode but got MappingNode",

@@ -25,11 +25,11 @@ fn built(maps: usize, limits: Limits) -> Result<Build, BuildError> {
 #[test]
 fn a_canceled_build_ends_at_its_next_step() {
     let interrupt = Interrupt::default();
-    let (asked, calls) = (interrupt.clone(), Arc::new(AtomicU64::new(0)));
+    let (requested, calls) = (interrupt.clone(), Arc::new(AtomicU64::new(0)));
     let counted = Arc::clone(&calls);
     let charge = Charge::new(move |_| {
         if counted.fetch_add(1, Ordering::Relaxed) == 2 {
-            asked.set();
+            requested.set();
         }
         Ok(())
     });

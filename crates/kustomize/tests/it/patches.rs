@@ -32,7 +32,7 @@ fn check(kustomization: &str, object: &str, patch: &str, expect: &str, told: &st
 }
 
 #[track_caller]
-fn refuse(kustomization: &str, object: &str, patch: &str, part: &str) {
+fn reject(kustomization: &str, object: &str, patch: &str, part: &str) {
     let error = built(kustomization, &format!("{HEAD}{object}"), patch).unwrap_err().to_string();
     assert!(error.contains(part), "{error}");
 }
@@ -96,7 +96,7 @@ fn a_text_in_patches_loses_the_white_space_around_it() {
     check(&patches("patches", operations), "  name: a\n", "", "  name: a\nx: hi\n", "");
     check(&patches("patchesJson6902", operations), "  name: a\n", "", "  name: a\nx: |\n  hi\n", "");
     let indented = format!("  {}", merge.trim().replace('\n', "\n  "));
-    refuse(&patches("patches", &indented), "  name: a\n", "", "unable to parse SM or JSON patch");
+    reject(&patches("patches", &indented), "  name: a\n", "", "unable to parse SM or JSON patch");
 }
 
 #[test]
@@ -122,23 +122,23 @@ fn a_json_patch_makes_floats_of_all_numbers() {
 fn operations_are_looked_at_when_there_is_an_object_for_them() {
     let elsewhere = "resources: [a.yaml]\npatches: [{path: p.yaml, target: {kind: B}}]\n";
     check(elsewhere, "  name: a\n", "[{\"path\": \"/x\"}]", "  name: a\n", "");
-    refuse(BY_TARGET, "  name: a\n", "[{\"path\": \"/x\"}]", "Unexpected kind");
-    refuse(elsewhere, "  name: a\n", "[1]", "a JSON patch is a list of operations");
+    reject(BY_TARGET, "  name: a\n", "[{\"path\": \"/x\"}]", "Unexpected kind");
+    reject(elsewhere, "  name: a\n", "[1]", "a JSON patch is a list of operations");
 }
 
 #[test]
 fn the_text_before_the_first_slash_of_a_path_does_not_count() {
     let told = "no slash in front: add \"metadata/x\"";
     check(BY_TARGET, "  name: a\n", "- {op: add, path: metadata/x, value: 1}", "  name: a\nx: 1\n", told);
-    refuse(BY_TARGET, "  name: a\n", "- {op: add, path: x, value: 1}", "doc is missing path");
+    reject(BY_TARGET, "  name: a\n", "- {op: add, path: x, value: 1}", "doc is missing path");
 }
 
 #[test]
 fn a_copy_of_what_a_map_does_not_have_is_null() {
     check(BY_TARGET, "  name: a\n", "- {op: copy, from: /y, path: /x}", "  name: a\nx: null\n", "");
-    refuse(BY_TARGET, "  name: a\n", "- {op: copy, from: /y/z, path: /x}", "doc is missing path");
-    refuse(BY_TARGET, "  name: a\n", "- {op: copy, from: '', path: /x}", "doc is missing path");
-    refuse(
+    reject(BY_TARGET, "  name: a\n", "- {op: copy, from: /y/z, path: /x}", "doc is missing path");
+    reject(BY_TARGET, "  name: a\n", "- {op: copy, from: '', path: /x}", "doc is missing path");
+    reject(
         BY_TARGET,
         "  name: a\nl: [1]\n",
         "- {op: copy, from: /l/1, path: /x}",
@@ -178,7 +178,7 @@ fn annotations_are_a_map_of_texts_after_a_json_patch() {
         check(then, "  name: a\n", &patch, &format!("  annotations:\n{made}    k: v\n  name: a\n"), "");
     }
     let odd = "- {op: add, path: /metadata/annotations, value: [a]}";
-    refuse(then, "  name: a\n", odd, "metadata.annotations is a list");
+    reject(then, "  name: a\n", odd, "metadata.annotations is a list");
 }
 
 #[test]
@@ -198,28 +198,28 @@ fn the_phrases_that_tools_match_are_those_of_kustomize() {
     let object = "  name: a\n";
     let with = |entry: &str| format!("resources: [a.yaml]\npatches: [{entry}]\n");
     for entry in ["{}", "{target: {kind: A}}"] {
-        refuse(&with(entry), object, "", "patches[0]: must specify one of patch and path in this entry");
+        reject(&with(entry), object, "", "patches[0]: must specify one of patch and path in this entry");
     }
-    refuse(
+    reject(
         &with("{path: p.yaml, patch: 'x: y'}"),
         object,
         "",
         "patch and path can't be set at the same time",
     );
     let operations = "- op: add\n  path: /x\n  value: 1\n";
-    refuse(BY_NAME, object, operations, "must specify a target for JSON patch [path: \"p.yaml\"]");
+    reject(BY_NAME, object, operations, "must specify a target for JSON patch [path: \"p.yaml\"]");
     let text = "- {op: add, path: /x, value: hunter2}";
-    refuse(
+    reject(
         &with(&format!("{{patch: '{text}'}}")),
         object,
         "",
         "must specify a target for JSON patch [patch: 37 bytes]",
     );
     for patch in ["foo: bar\n", "a: b: c\n", "[1", "[1]", "- 1\n"] {
-        refuse(BY_TARGET, object, patch, "unable to parse SM or JSON patch from [path: \"p.yaml\"]: ");
+        reject(BY_TARGET, object, patch, "unable to parse SM or JSON patch from [path: \"p.yaml\"]: ");
         let inline =
             with(&format!("{{target: {{kind: A}}, patch: {}}}", serde_json::to_string(patch).unwrap()));
-        refuse(&inline, object, "", "unable to parse SM or JSON patch from [patch: ");
+        reject(&inline, object, "", "unable to parse SM or JSON patch from [patch: ");
     }
-    refuse(BY_TARGET, object, "a: b: c\n", "/p.yaml:1:");
+    reject(BY_TARGET, object, "a: b: c\n", "/p.yaml:1:");
 }

@@ -37,7 +37,7 @@ fn check(d: &str, from: &str, to: &str, options: &str, expect: &str) {
 }
 
 #[track_caller]
-fn refuse(d: &str, from: &str, to: &str, options: &str, refusal: Refusal, part: &str) {
+fn reject(d: &str, from: &str, to: &str, options: &str, refusal: Refusal, part: &str) {
     let error = replaced(d, from, to, options).unwrap_err();
     assert!(error.to_string().contains(part) && error.refusal() == refusal, "{:?}: {error}", error.refusal());
 }
@@ -54,7 +54,7 @@ fn a_field_keeps_its_kind_and_takes_the_text() {
     check("\"x\"", "v.f", "d", NONE, " \"1.10\"");
     check("{z: 1}", "v.t", "d", NONE, " \"5\"");
     check("[1]", "v.m", "d", NONE, "\n  a: 1");
-    refuse(
+    reject(
         "1",
         "v.s",
         "d",
@@ -62,7 +62,7 @@ fn a_field_keeps_its_kind_and_takes_the_text() {
         Refusal::Invalid,
         "cannot decode the text in field \"d\" of T.v1.[noGrp]/t.[noNs]",
     );
-    refuse("{a: null}", "v.s", "d.a", NONE, Refusal::Invalid, "holds null");
+    reject("{a: null}", "v.s", "d.a", NONE, Refusal::Invalid, "holds null");
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn parts_between_delimiters_are_replaced() {
     ] {
         check("a:b:c", "v.s", "d", options, expect);
     }
-    refuse(
+    reject(
         "{a: 1}",
         "v.s",
         "d",
@@ -157,7 +157,7 @@ fn a_path_to_nothing_is_rejected() {
         ),
         ("v.e", "d.i", NONE, "fieldPath `v.e` is missing"),
     ] {
-        refuse("{l: [x], i: 5}", from, to, options, invalid, part);
+        reject("{l: [x], i: 5}", from, to, options, invalid, part);
     }
 }
 
@@ -232,13 +232,13 @@ fn hostile_replacements_end() {
     }
     let deep = format!("d{}", ".a".repeat(490));
     assert!(replaced("{}", "v.s", &deep, CREATE).is_ok());
-    refuse("'a: 1'", "v.s", &deep, CREATE, Refusal::OverLimit, "steps lead into a text");
+    reject("'a: 1'", "v.s", &deep, CREATE, Refusal::OverLimit, "steps lead into a text");
     let deep = format!("d{}", ".a".repeat(95));
     for text in ["'a: {}'", "'{\"a\": {}}'"] {
         assert!(replaced(text, "v.s", &deep, CREATE).is_ok());
     }
     let long = "a.".repeat(100_000);
-    refuse("{}", "v.s", &long, CREATE, Refusal::OverLimit, "parts");
+    reject("{}", "v.s", &long, CREATE, Refusal::OverLimit, "parts");
     assert!(started.elapsed() < Duration::from_mins(1));
 }
 

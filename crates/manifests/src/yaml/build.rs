@@ -101,7 +101,7 @@ pub(super) fn parsed(chunk: &Chunk<'_>, dialect: Dialect, budget: &mut Budget) -
         column: marker.col() + 1,
         message,
     };
-    let refused = |error: ScanError| {
+    let rejected = |error: ScanError| {
         let message = error.info();
         match tab_behind(chunk.text, error.marker(), &message) {
             Some((line, column)) => YamlError { line: chunk.line + line - 1, column, message },
@@ -118,7 +118,7 @@ pub(super) fn parsed(chunk: &Chunk<'_>, dialect: Dialect, budget: &mut Budget) -
         open_end: open_end(chunk.text),
     };
     while let Some(event) = parser.next_event() {
-        let (event, span) = event.map_err(refused)?;
+        let (event, span) = event.map_err(rejected)?;
         if matches!(event, Event::DocumentEnd) {
             break;
         }
@@ -460,16 +460,16 @@ fn put_into_flow(node: &mut Node) {
 }
 
 fn add_merge(merges: &mut Vec<Map>, node: Node) -> Result<(), String> {
-    let refuse = || Err("map merge requires map or sequence of maps as the value".to_owned());
+    let reject = || Err("map merge requires map or sequence of maps as the value".to_owned());
     match node {
         Node::Object(map) => merges.push(map),
         Node::Array(items) => {
             for item in items {
-                let Node::Object(map) = item else { return refuse() };
+                let Node::Object(map) = item else { return reject() };
                 merges.push(map);
             }
         }
-        Node::Null(_) | Node::Plain(_) | Node::String(_) => return refuse(),
+        Node::Null(_) | Node::Plain(_) | Node::String(_) => return reject(),
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ const LIMITS: Limits = Limits {
     tries: 3,
     pause: Duration::from_millis(1),
     total: Duration::from_mins(1),
-    tell_every: Duration::from_secs(5),
+    progress_every: Duration::from_secs(5),
 };
 /// Where nothing ever comes.
 const AT_ONCE: Duration = Duration::from_millis(100);
@@ -24,7 +24,7 @@ const AT_ONCE: Duration = Duration::from_millis(100);
 struct Machine {
     folder: tempfile::TempDir,
     search: Search,
-    told: Mutex<Vec<String>>,
+    reported: Mutex<Vec<String>>,
 }
 
 impl Machine {
@@ -44,7 +44,7 @@ impl Machine {
                 limits: LIMITS,
             },
         };
-        Self { folder, search, told: Mutex::default() }
+        Self { folder, search, reported: Mutex::default() }
     }
 
     /// Has the digests of a mirror.
@@ -66,7 +66,7 @@ impl Machine {
     }
 
     fn find(&self) -> Result<Programs> {
-        self.search.find(&|line: &str| self.told.lock().unwrap().push(line.to_owned()))
+        self.search.find(&|line: &str| self.reported.lock().unwrap().push(line.to_owned()))
     }
 
     /// The text of an error, all causes.
@@ -74,8 +74,8 @@ impl Machine {
         format!("{:#}", self.find().unwrap_err())
     }
 
-    fn told(&self) -> String {
-        self.told.lock().unwrap().join("\n")
+    fn reported(&self) -> String {
+        self.reported.lock().unwrap().join("\n")
     }
 
     fn release_folder(&self) -> PathBuf {
@@ -164,7 +164,7 @@ fn a_folder_of_envtest_without_a_controller_manager_is_passed_over() {
     machine.search.folder = Some((ASSETS, machine.folder.path().to_owned()));
     let lacks = "names a folder without kube-controller-manager";
     assert_holds(&machine.find().unwrap().origin, &["those built from Go modules"]);
-    assert_holds(&machine.told(), &["KUBEBUILDER_ASSETS", lacks]);
+    assert_holds(&machine.reported(), &["KUBEBUILDER_ASSETS", lacks]);
     // A folder that was named for us, or a way that allows no other, is meant.
     machine.search.choice = Choice::Path;
     assert_holds(&machine.failure(), &["KUBEBUILDER_ASSETS", lacks]);
@@ -233,7 +233,7 @@ fn a_platform_without_digests_is_built() {
     let mut machine = Machine::bare(&mirror.url).with_go();
     machine.search.release.platform = "linux-riscv64".to_owned();
     assert_holds(&machine.find().unwrap().origin, &["those built from Go modules"]);
-    assert_holds(&machine.told(), &["etcd-v3.6.14-linux-riscv64.tar.gz", "PLUMB_PLANE_DIGESTS"]);
+    assert_holds(&machine.reported(), &["etcd-v3.6.14-linux-riscv64.tar.gz", "PLUMB_PLANE_DIGESTS"]);
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn a_truncated_transfer_resumes_where_it_ended() {
     let ranges: Vec<Option<String>> = mirror.transfers().into_iter().map(|(_, range)| range).collect();
     let resumed = Some("bytes=100-".to_owned());
     assert_eq!(ranges, [None, resumed.clone(), None, resumed]);
-    assert_holds(&machine.told(), &["going on at 0 MB"]);
+    assert_holds(&machine.reported(), &["going on at 0 MB"]);
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn a_server_without_ranges_sends_the_whole_again() {
     let machine = Machine::of(&mirror);
     fs::create_dir_all(machine.search.cache.as_ref().unwrap()).unwrap();
     let part = format!("etcd-{}-linux-amd64.tar.gz.part", release::ETCD);
-    fs::write(beside(&machine.release_folder(), &part), "old").unwrap();
+    fs::write(sibling(&machine.release_folder(), &part), "old").unwrap();
     machine.find().unwrap();
     assert_eq!(mirror.transfers()[0].1, Some("bytes=3-".to_owned()));
 }
@@ -265,7 +265,7 @@ fn a_partial_download_of_another_file_is_restarted() {
         let machine = Machine::of(&mirror);
         fs::create_dir_all(machine.search.cache.as_ref().unwrap()).unwrap();
         let part = format!("etcd-{}-linux-amd64.tar.gz.part", release::ETCD);
-        fs::write(beside(&machine.release_folder(), &part), vec![b'x'; old]).unwrap();
+        fs::write(sibling(&machine.release_folder(), &part), vec![b'x'; old]).unwrap();
         machine.find().unwrap();
         let ranges: Vec<Option<String>> = mirror.transfers().into_iter().map(|(_, range)| range).collect();
         assert_eq!(ranges, [Some(format!("bytes={old}-")), None, None]);
@@ -280,7 +280,7 @@ fn without_a_response_the_build_is_used_and_reported() {
         machine.search.release.limits.probe = AT_ONCE;
         assert_holds(&machine.find().unwrap().origin, &["those built from Go modules"]);
         assert_holds(
-            &machine.told(),
+            &machine.reported(),
             &[url, cause, "built from Go modules", "PLUMB_PLANE_BINARIES=download", "PLUMB_PLANE_ETCD_URL"],
         );
     }
@@ -291,7 +291,7 @@ fn a_mirror_without_the_file_is_reported_and_the_build_is_used() {
     let mirror = Mirror::start(Manner::Missing);
     let machine = Machine::of(&mirror).with_go();
     assert_holds(&machine.find().unwrap().origin, &["those built from Go modules"]);
-    assert_holds(&machine.told(), &[&mirror.url, "404"]);
+    assert_holds(&machine.reported(), &[&mirror.url, "404"]);
 }
 
 #[test]
@@ -314,10 +314,10 @@ fn a_silent_server_times_out_and_the_stall_is_reported() {
     let mirror = Mirror::start(Manner::SilentAfterProbe);
     let mut machine = Machine::of(&mirror).with_go();
     machine.search.release.limits.silence = Duration::from_millis(100);
-    machine.search.release.limits.tell_every = Duration::from_millis(1);
+    machine.search.release.limits.progress_every = Duration::from_millis(1);
     assert_holds(&machine.find().unwrap().origin, &["those built from Go modules"]);
     assert_holds(
-        &machine.told(),
+        &machine.reported(),
         &["waiting for 127.0.0.1, 0 s", "no byte for 0.1 s", "gave up after 3 tries"],
     );
 }
@@ -328,7 +328,7 @@ fn a_download_that_takes_too_long_times_out() {
     let mut machine = Machine::of(&mirror).with_go();
     machine.search.release.limits.total = AT_ONCE;
     assert_holds(&machine.find().unwrap().origin, &["those built from Go modules"]);
-    assert_holds(&machine.told(), &["not complete after 0 s"]);
+    assert_holds(&machine.reported(), &["not complete after 0 s"]);
 }
 
 #[test]
@@ -337,10 +337,10 @@ fn a_stalled_transfer_times_out_and_is_resumed_by_the_next_run() {
     let mut machine = Machine::of(&mirror).with_go();
     machine.search.release.limits.silence = Duration::from_millis(300);
     assert_holds(&machine.find().unwrap().origin, &["those built from Go modules"]);
-    assert_holds(&machine.told(), &["no byte for 0.3 s", "gave up after 3 tries"]);
+    assert_holds(&machine.reported(), &["no byte for 0.3 s", "gave up after 3 tries"]);
     let part = format!("etcd-{}-linux-amd64.tar.gz.part", release::ETCD);
     // Up to 50 bytes a try.
-    assert!((50..=150).contains(&fs::metadata(beside(&machine.release_folder(), &part)).unwrap().len()));
+    assert!((50..=150).contains(&fs::metadata(sibling(&machine.release_folder(), &part)).unwrap().len()));
 }
 
 #[test]

@@ -77,8 +77,8 @@ fn a_field_of_kubectl_that_an_apply_removed_is_reported() {
         entry("kubectl-edit", "Update", "", Some(5), &json!({"f:data": {"f:extra": {}, "f:kept": {}}}));
     let mut live = settings(&json!({"extra": "x", "kept": "y"}));
     live.value_mut()["metadata"]["managedFields"] = json!([kubectl]);
-    let answered = settings(&json!({"kept": "y"}));
-    let found = swept(&live, &answered, &Takeover::default());
+    let response = settings(&json!({"kept": "y"}));
+    let found = swept(&live, &response, &Takeover::default());
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].path.to_string().as_str(), found[0].live.as_deref()), (".data.extra", Some("x")));
     assert_eq!(found[0].desired, None);

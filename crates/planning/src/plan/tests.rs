@@ -79,8 +79,8 @@ fn only_what_changed_in_git_or_is_requested_is_applied() {
         plan(Request { desired: &desired.clone(), before: &empty, selection: changed, prunes: true });
     assert_eq!(words(&planned), ["apply ConfigMap/prod/settings", "skip Service/prod/web: nothing changed"]);
     let also = BTreeSet::from([id("prod_web__Service")]);
-    let asked = Selection::Changed { applied: &applied, also: &also };
-    let planned = plan(Request { desired: &desired, before: &empty, selection: asked, prunes: true });
+    let requested = Selection::Changed { applied: &applied, also: &also };
+    let planned = plan(Request { desired: &desired, before: &empty, selection: requested, prunes: true });
     assert_eq!(words(&planned), ["apply ConfigMap/prod/settings", "apply Service/prod/web"]);
 }
 
@@ -169,10 +169,10 @@ fn deletable(labels: &Value, annotations: &Value, expect: Result<(), &str>) {
             "labels": labels, "annotations": annotations,
         },
     }));
-    let said = prune::may_delete(&live.id(), &live, &owner(), &Claims::default())
+    let verdict = prune::may_delete(&live.id(), &live, &owner(), &Claims::default())
         .map(|_| ())
         .map_err(|why| why.to_string());
-    assert_eq!(said, expect.map_err(str::to_owned));
+    assert_eq!(verdict, expect.map_err(str::to_owned));
 }
 
 #[test]

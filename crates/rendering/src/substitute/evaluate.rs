@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn refuse(rows: &[(&str, &str)]) {
+    fn reject(rows: &[(&str, &str)]) {
         for (text, expect) in rows {
             assert_eq!(expand(text, Unset::Refused).unwrap_err(), *expect, "{text}");
         }
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn an_unset_variable_is_rejected_unless_configured_otherwise() {
-        refuse(&[
+        reject(&[
             ("${x}", "variable not set (strict mode): \"x\""),
             ("${x^^}", "variable not set (strict mode): \"x\""),
             ("${n:-${x}}", "variable not set (strict mode): \"x\""),
@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn an_invalid_expression_is_rejected() {
-        refuse(&[
+        reject(&[
             ("${", "unable to parse variable name"),
             ("${}", "unable to parse variable name"),
             ("${v", "missing closing brace"),
@@ -336,8 +336,8 @@ mod tests {
             let variables = Variables::new(values.clone(), Unset::Refused);
             variables.spend(WORK_MAX - (16 << 20)).unwrap();
             let parts = parse(text).unwrap();
-            let refused = (0..20).find_map(|_| evaluate(&parts, &variables).err());
-            assert!(refused.is_some_and(|message| message.contains("steps")), "{text}");
+            let rejected = (0..20).find_map(|_| evaluate(&parts, &variables).err());
+            assert!(rejected.is_some_and(|message| message.contains("steps")), "{text}");
         }
     }
 

@@ -88,7 +88,7 @@ pub(super) fn retyped(object: &str, before: &Value, after: &Value) -> Vec<Retype
 
 /// Goes through both as far as they have the same keys and lengths. The nesting is limited by the reader, and so is this
 /// recursion and that below.
-fn compare(before: &Value, after: &Value, field: &mut String, tell: &mut dyn FnMut(&str, &str)) {
+fn compare(before: &Value, after: &Value, field: &mut String, report: &mut dyn FnMut(&str, &str)) {
     match (before, after) {
         (Value::Object(old), Value::Object(new)) => {
             for (key, old) in old {
@@ -96,19 +96,19 @@ fn compare(before: &Value, after: &Value, field: &mut String, tell: &mut dyn FnM
                 let length = field.len();
                 field.push('.');
                 field.push_str(key);
-                compare(old, new, field, tell);
+                compare(old, new, field, report);
                 field.truncate(length);
             }
         }
         (Value::Array(old), Value::Array(new)) if old.len() == new.len() => {
-            old.iter().zip(new).for_each(|(old, new)| compare(old, new, field, tell));
+            old.iter().zip(new).for_each(|(old, new)| compare(old, new, field, report));
         }
-        (Value::String(text), new) if !new.is_string() && text.contains("${") => tell(field, text),
+        (Value::String(text), new) if !new.is_string() && text.contains("${") => report(field, text),
         _ => {}
     }
 }
 
-fn each_text(value: &Value, field: &mut String, tell: &mut dyn FnMut(&str, &str)) {
+fn each_text(value: &Value, field: &mut String, report: &mut dyn FnMut(&str, &str)) {
     match value {
         Value::Object(map) => {
             for (key, value) in map {
@@ -118,9 +118,9 @@ fn each_text(value: &Value, field: &mut String, tell: &mut dyn FnMut(&str, &str)
                 }
                 field.push_str(key);
                 if key.contains("${") {
-                    tell(field, key);
+                    report(field, key);
                 }
-                each_text(value, field, tell);
+                each_text(value, field, report);
                 field.truncate(length);
             }
         }
@@ -128,11 +128,11 @@ fn each_text(value: &Value, field: &mut String, tell: &mut dyn FnMut(&str, &str)
             for (place, item) in items.iter().enumerate() {
                 let length = field.len();
                 field.extend(["[", &place.to_string(), "]"]);
-                each_text(item, field, tell);
+                each_text(item, field, report);
                 field.truncate(length);
             }
         }
-        Value::String(text) if text.contains("${") => tell(field, text),
+        Value::String(text) if text.contains("${") => report(field, text),
         _ => {}
     }
 }

@@ -65,17 +65,21 @@ pub(crate) fn all(
         return Err(RenderError::VariableName { name: name.clone() });
     }
     let variables = Variables::new(values, options.unset);
-    let (mut done, mut refused, mut more) = (Vec::with_capacity(objects.len()), Vec::new(), 0);
+    let (mut done, mut rejected, mut more) = (Vec::with_capacity(objects.len()), Vec::new(), 0);
     let mut substituted = Substituted::default();
     for built in objects {
         options.build.limits.interrupt.check().map_err(RenderError::Build)?;
         match one(built, &variables, &mut substituted) {
             Ok(built) => done.push(built),
-            Err(error) if refused.len() < OBJECTS_MAX => refused.push(error),
+            Err(error) if rejected.len() < OBJECTS_MAX => rejected.push(error),
             Err(_) => more += 1,
         }
     }
-    if refused.is_empty() { Ok((done, substituted)) } else { Err(RenderError::Substitute { refused, more }) }
+    if rejected.is_empty() {
+        Ok((done, substituted))
+    } else {
+        Err(RenderError::Substitute { rejected, more })
+    }
 }
 
 /// Inline values win over referenced ones; line breaks are not part of a value.
@@ -102,7 +106,7 @@ fn one(built: Built, variables: &Variables, substituted: &mut Substituted) -> Re
     if !text.contains("${") && !text.contains("$$") {
         return Ok(Built { object, origin });
     }
-    let refuse = |message: String| Refused {
+    let reject = |message: String| Refused {
         object: object.id().to_string(),
         file: origin.clone(),
         message: format!("envsubst error: {message}"),
@@ -117,7 +121,7 @@ fn one(built: Built, variables: &Variables, substituted: &mut Substituted) -> Re
                 format!("{} in {}{}", first.message, first.field, others.collect::<String>())
             }
         };
-        refuse(format!("variable substitution failed: {told}"))
+        reject(format!("variable substitution failed: {told}"))
     };
     let parts = template::parse(&text).map_err(failed)?;
     let done = evaluate::evaluate(&parts, variables).map_err(failed)?;
@@ -125,11 +129,11 @@ fn one(built: Built, variables: &Variables, substituted: &mut Substituted) -> Re
     note(&parts, variables, &object, substituted);
     // The parser's message may quote the value of a variable, so only the line and its template are reported.
     let value = yaml::parse_settings(&done, &yaml::Limits::default())
-        .map_err(|error| refuse(not_yaml(&object, variables, error.line)))?;
+        .map_err(|error| reject(not_yaml(&object, variables, error.line)))?;
     if substituted.retyped.len() < RETYPED_MAX {
         substituted.retyped.extend(locate::retyped(&object.id().to_string(), object.value(), &value));
     }
-    let object = Object::new(value).map_err(|error| refuse(format!("the result is no object: {error}")))?;
+    let object = Object::new(value).map_err(|error| reject(format!("the result is no object: {error}")))?;
     Ok(Built { object, origin })
 }
 

@@ -40,7 +40,7 @@ const OWN_HEADERS: [header::HeaderName; 7] = [
 #[error("the connection is cut")]
 pub(super) struct Cut;
 
-type Answer = Response<UnsyncBoxBody<Bytes, Cut>>;
+type Respond = Response<UnsyncBoxBody<Bytes, Cut>>;
 
 /// The client to the API server.
 pub(super) fn client(upstream: &Upstream) -> Result<reqwest::Client> {
@@ -53,7 +53,7 @@ pub(super) fn client(upstream: &Upstream) -> Result<reqwest::Client> {
 }
 
 /// Serves one request.
-pub(super) async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answer, Cut> {
+pub(super) async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respond, Cut> {
     let (head, body) = request.into_parts();
     let body = Limited::new(body, BODY_MAX).collect().await.map_err(|_| Cut)?.to_bytes();
     let seen = Seen {
@@ -70,11 +70,11 @@ pub(super) async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> Re
         Some(Fault::Delay(delay)) => tokio::time::sleep(delay).await,
         Some(Fault::Hang) => std::future::pending().await,
         Some(Fault::Reset) => return call.cut(),
-        Some(Fault::Answer(code)) => return Ok(call.refuse(code, None)),
-        Some(Fault::RetryAfter(code, seconds)) => return Ok(call.refuse(code, Some(seconds))),
-        Some(Fault::RefuseAbove(bytes)) if call.seen.body.len() > bytes => return Ok(call.refuse(413, None)),
-        Some(Fault::LostAnswer) => return call.forward(head, Delivery::Dropped).await,
-        Some(Fault::RefuseAbove(_) | Fault::DropEvents | Fault::DuplicateEvents | Fault::ReorderEvents)
+        Some(Fault::Respond(code)) => return Ok(call.reject(code, None)),
+        Some(Fault::RetryAfter(code, seconds)) => return Ok(call.reject(code, Some(seconds))),
+        Some(Fault::RejectAbove(bytes)) if call.seen.body.len() > bytes => return Ok(call.reject(413, None)),
+        Some(Fault::LostResponse) => return call.forward(head, Delivery::Dropped).await,
+        Some(Fault::RejectAbove(_) | Fault::DropEvents | Fault::DuplicateEvents | Fault::ReorderEvents)
         | None => {}
     }
     if call.seen.is_watch() {
@@ -97,14 +97,14 @@ struct Call {
 }
 
 impl Call {
-    fn cut(&self) -> Result<Answer, Cut> {
+    fn cut(&self) -> Result<Respond, Cut> {
         self.end(Outcome::Reset);
         Err(Cut)
     }
 
-    fn refuse(&self, code: u16, retry_after: Option<u64>) -> Answer {
+    fn reject(&self, code: u16, retry_after: Option<u64>) -> Respond {
         self.end(Outcome::Refused(code));
-        refusal(code, retry_after)
+        rejection(code, retry_after)
     }
 
     fn end(&self, outcome: Outcome) {
@@ -116,7 +116,7 @@ impl Call {
     }
 
     /// Forwards and waits for the whole response. A request continues when the client disconnects, as in an API server.
-    async fn forward(self, head: Parts, delivery: Delivery) -> Result<Answer, Cut> {
+    async fn forward(self, head: Parts, delivery: Delivery) -> Result<Respond, Cut> {
         let whole = async move {
             let counted = self.seen.is_write() && self.shared.state().trap.is_some();
             let _turn = if counted { Some(self.shared.turn.lock().await) } else { None };
@@ -133,8 +133,8 @@ impl Call {
                 self.end(Outcome::Lost(code.as_u16()));
                 return Err(Cut);
             }
-            self.end(Outcome::Answered(code.as_u16()));
-            Ok(answer(code, &headers, Full::new(body).map_err(|never| match never {}).boxed_unsync()))
+            self.end(Outcome::Responded(code.as_u16()));
+            Ok(api_response(code, &headers, Full::new(body).map_err(|never| match never {}).boxed_unsync()))
         };
         tokio::spawn(whole).await.map_err(|_| Cut)?
     }
@@ -176,20 +176,20 @@ impl Call {
     }
 
     /// Forwards a watch and passes its lines on as they come.
-    async fn stream(self, head: Parts) -> Result<Answer, Cut> {
+    async fn stream(self, head: Parts) -> Result<Respond, Cut> {
         let Ok(response) = self.send(&head).await else {
             self.end(Outcome::Failed);
             return Err(Cut);
         };
         let (code, headers) = (response.status(), response.headers().clone());
-        self.end(Outcome::Answered(code.as_u16()));
+        self.end(Outcome::Responded(code.as_u16()));
         let (sender, receiver) = mpsc::channel(LINES_MAX);
         let from = response.bytes_stream().map(|chunk| chunk.map_err(|_| Cut)).boxed();
         tokio::spawn(pass_lines(self.shared.clone(), self.seen, from, sender));
         let frames = stream::unfold(receiver, |mut receiver: mpsc::Receiver<Result<Bytes, Cut>>| async {
             receiver.recv().await.map(|line| (line.map(Frame::data), receiver))
         });
-        Ok(answer(code, &headers, StreamBody::new(frames).boxed_unsync()))
+        Ok(api_response(code, &headers, StreamBody::new(frames).boxed_unsync()))
     }
 }
 
@@ -270,15 +270,15 @@ fn passing(headers: &HeaderMap) -> HeaderMap {
     passing
 }
 
-fn answer(code: StatusCode, headers: &HeaderMap, body: UnsyncBoxBody<Bytes, Cut>) -> Answer {
-    let mut answer = Response::new(body);
-    *answer.status_mut() = code;
-    *answer.headers_mut() = passing(headers);
-    answer
+fn api_response(code: StatusCode, headers: &HeaderMap, body: UnsyncBoxBody<Bytes, Cut>) -> Respond {
+    let mut api_response = Response::new(body);
+    *api_response.status_mut() = code;
+    *api_response.headers_mut() = passing(headers);
+    api_response
 }
 
 /// An error as the API server words it.
-fn refusal(code: u16, retry_after: Option<u64>) -> Answer {
+fn rejection(code: u16, retry_after: Option<u64>) -> Respond {
     let reason = match code {
         409 => "Conflict",
         410 => "Expired",
@@ -298,5 +298,5 @@ fn refusal(code: u16, retry_after: Option<u64>) -> Answer {
     if let Some(seconds) = retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    answer(StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &headers, body)
+    api_response(StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &headers, body)
 }

@@ -48,7 +48,7 @@ pub enum Outcome {
     /// No response yet.
     Pending,
     /// The API server's own response arrived at the controller.
-    Answered(u16),
+    Responded(u16),
     /// The API server responded with this, and the controller never received it.
     Lost(u16),
     /// The proxy responded with this; the API server did not receive the request.
@@ -62,7 +62,7 @@ pub enum Outcome {
 impl Outcome {
     /// Whether the client got a response, of the API server or of the proxy.
     pub fn reached_the_client(self) -> bool {
-        matches!(self, Self::Answered(_) | Self::Refused(_))
+        matches!(self, Self::Responded(_) | Self::Refused(_))
     }
 }
 
@@ -103,7 +103,7 @@ impl Record {
 
     /// Whether the API server received and accepted it.
     pub fn took_effect(&self) -> bool {
-        matches!(self.outcome, Outcome::Answered(code) | Outcome::Lost(code) if (200..300).contains(&code))
+        matches!(self.outcome, Outcome::Responded(code) | Outcome::Lost(code) if (200..300).contains(&code))
     }
 }
 

@@ -15,15 +15,15 @@ pub enum Fault {
     /// No response, and nothing is forwarded. The connection stays open until the client closes it.
     Hang,
     /// The proxy responds with this status code.
-    Answer(u16),
+    Respond(u16),
     /// The proxy responds with this status code and a `Retry-After` of this many seconds.
     RetryAfter(u16, u64),
     /// The request is forwarded; its response is dropped and the connection closed.
-    LostAnswer,
+    LostResponse,
     /// The connection is closed before anything is forwarded.
     Reset,
     /// Bodies above this many bytes get a 413; others are forwarded.
-    RefuseAbove(usize),
+    RejectAbove(usize),
     /// Watches deliver nothing while the rule is set, bookmarks included. A watch that dropped something ends when the
     /// rule is removed.
     DropEvents,

@@ -9,7 +9,7 @@ use crate::{
 };
 
 const MAPS: &str = "/api/v1/namespaces/apps/configmaps";
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A mock API server behind a proxy.
 struct Fixture {
@@ -48,7 +48,7 @@ fn requests_pass_and_are_recorded() {
     let records = fixture.proxy.records();
     assert_eq!((records.len(), records[0].path.as_str()), (1, "/api/v1/namespaces/apps/configmaps/a"));
     assert_eq!((records[0].bytes, records[0].write), (8, true));
-    assert_eq!(records[0].outcome, Outcome::Answered(200));
+    assert_eq!(records[0].outcome, Outcome::Responded(200));
     assert_eq!(fixture.api.calls()[0].body, json!({"a": 1}));
     assert_eq!(fixture.api.calls()[0].parameter("fieldManager"), Some("test"));
 }
@@ -56,7 +56,7 @@ fn requests_pass_and_are_recorded() {
 #[test]
 fn a_rule_hits_the_requests_that_it_names_and_no_others() {
     let fixture = fixture();
-    let rule = Rule::new("PATCH", &format!("{MAPS}/b"), Fault::Answer(500)).after(1).times(1);
+    let rule = Rule::new("PATCH", &format!("{MAPS}/b"), Fault::Respond(500)).after(1).times(1);
     let id = fixture.proxy.add(rule);
     let codes = ["a", "b", "b", "b"].map(|name| fixture.patch(name).unwrap());
     assert_eq!(codes, [200, 200, 500, 200]);
@@ -66,7 +66,7 @@ fn a_rule_hits_the_requests_that_it_names_and_no_others() {
 #[test]
 fn a_condition_looks_at_the_body() {
     let fixture = fixture();
-    fixture.proxy.add(Rule::writes("/*", Fault::Answer(409)).when(|seen| seen.json()["a"] == 1));
+    fixture.proxy.add(Rule::writes("/*", Fault::Respond(409)).when(|seen| seen.json()["a"] == 1));
     assert_eq!(fixture.patch("a").unwrap(), 409);
     assert_eq!(wire::get(fixture.proxy.address(), &format!("{MAPS}/a")).unwrap().code, 200);
 }
@@ -77,29 +77,32 @@ fn a_retry_after_is_sent_in_the_header() {
     fixture.proxy.add(Rule::writes("/*", Fault::RetryAfter(429, 3600)));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let url = format!("http://{}{MAPS}/a", fixture.proxy.address());
-    let answer = runtime.block_on(reqwest::Client::new().patch(url).send()).unwrap();
-    assert_eq!((answer.status().as_u16(), &answer.headers()["retry-after"]), (429, &"3600".parse().unwrap()));
+    let response = runtime.block_on(reqwest::Client::new().patch(url).send()).unwrap();
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["retry-after"]),
+        (429, &"3600".parse().unwrap())
+    );
 }
 
 #[test]
 fn a_lost_response_was_written_and_a_reset_was_not() {
     let fixture = fixture();
-    fixture.proxy.add(Rule::writes("/*", Fault::LostAnswer).times(1));
+    fixture.proxy.add(Rule::writes("/*", Fault::LostResponse).times(1));
     fixture.proxy.add(Rule::writes("/*", Fault::Reset).times(1));
     assert!(fixture.patch("a").is_err());
     assert_eq!(fixture.forwarded(), 1);
     assert!(fixture.patch("a").is_err());
     assert_eq!(fixture.forwarded(), 1);
     assert_eq!(fixture.patch("a").unwrap(), 200);
-    assert_eq!(fixture.outcomes(), [Outcome::Lost(200), Outcome::Reset, Outcome::Answered(200)]);
+    assert_eq!(fixture.outcomes(), [Outcome::Lost(200), Outcome::Reset, Outcome::Responded(200)]);
     assert!(fixture.proxy.records()[0].took_effect());
 }
 
 #[test]
 fn a_body_above_the_limit_is_rejected() {
     let fixture = fixture();
-    fixture.proxy.add(Rule::writes(&format!("{MAPS}/a"), Fault::RefuseAbove(7)));
-    fixture.proxy.add(Rule::writes(&format!("{MAPS}/b"), Fault::RefuseAbove(8)));
+    fixture.proxy.add(Rule::writes(&format!("{MAPS}/a"), Fault::RejectAbove(7)));
+    fixture.proxy.add(Rule::writes(&format!("{MAPS}/b"), Fault::RejectAbove(8)));
     assert_eq!((fixture.patch("a").unwrap(), fixture.patch("b").unwrap()), (413, 200));
 }
 
@@ -116,7 +119,7 @@ fn a_hanging_request_gets_no_response_and_a_delayed_one_gets_it_later() {
     .unwrap();
     let started = Instant::now();
     while fixture.proxy.hits(hung) == 0 {
-        assert!(started.elapsed() < PATIENCE, "the request does not arrive");
+        assert!(started.elapsed() < TIMEOUT, "the request does not arrive");
         std::thread::sleep(Duration::from_millis(1));
     }
     let started = Instant::now();
@@ -131,7 +134,7 @@ fn a_hanging_request_gets_no_response_and_a_delayed_one_gets_it_later() {
 #[test]
 fn after_heal_nothing_is_hit() {
     let fixture = fixture();
-    let id = fixture.proxy.add(Rule::writes("/*", Fault::Answer(503)));
+    let id = fixture.proxy.add(Rule::writes("/*", Fault::Respond(503)));
     assert_eq!(fixture.patch("a").unwrap(), 503);
     fixture.proxy.heal();
     assert_eq!((fixture.patch("a").unwrap(), fixture.proxy.hits(id)), (200, 1));
@@ -190,8 +193,8 @@ struct Watching {
 
 fn watching(fixture: &Fixture) -> Watching {
     use std::io::{BufRead as _, Write as _};
-    let (feed, answer) = Response::feed();
-    fixture.api.once("GET", MAPS, answer);
+    let (feed, response) = Response::feed();
+    fixture.api.once("GET", MAPS, response);
     let mut stream = std::net::TcpStream::connect(fixture.proxy.address()).unwrap();
     stream.write_all(format!("GET {MAPS}?watch=true HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
     let (sender, lines) = std::sync::mpsc::channel();
@@ -214,7 +217,7 @@ impl Watching {
 
     /// The next events; fewer if the watch ends.
     fn take(&self, count: usize) -> Vec<String> {
-        (0..count).map_while(|_| self.lines.recv_timeout(PATIENCE).ok()).collect()
+        (0..count).map_while(|_| self.lines.recv_timeout(TIMEOUT).ok()).collect()
     }
 }
 
@@ -241,7 +244,7 @@ fn a_watch_that_missed_events_ends_when_the_fault_does() {
     assert_eq!(watch.take(1), ["a"]);
     let dropped = fixture.proxy.add(Rule::new("GET", MAPS, Fault::DropEvents));
     watch.send(&["b", "c"]);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while fixture.proxy.hits(dropped) < 2 && Instant::now() < deadline {
         thread::yield_now();
     }
@@ -257,7 +260,7 @@ fn open_watches_are_cut() {
     assert_eq!(watch.take(1), ["a"]);
     fixture.proxy.cut_watches();
     assert_eq!(watch.take(1), Vec::<String>::new());
-    assert_eq!(fixture.outcomes(), [Outcome::Answered(200)]);
+    assert_eq!(fixture.outcomes(), [Outcome::Responded(200)]);
 }
 
 #[test]

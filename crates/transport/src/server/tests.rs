@@ -18,7 +18,7 @@ const LARGE_BYTES: usize = 64 << 20;
 /// A server that counts its rejections.
 struct Fixture {
     address: std::net::SocketAddr,
-    refused: Arc<Mutex<Vec<Refused>>>,
+    rejected: Arc<Mutex<Vec<Refused>>>,
     stop: CancellationToken,
     /// A request to `/waits` has come.
     arrived: Arc<Notify>,
@@ -28,9 +28,9 @@ struct Fixture {
 
 async fn start(limits: Limits) -> Fixture {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (address, refused) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
-    let (counted, stop) = (Arc::clone(&refused), CancellationToken::new());
-    let on_refused: OnRefused = Arc::new(move |refused| counted.lock().unwrap().push(refused));
+    let (address, rejected) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
+    let (counted, stop) = (Arc::clone(&rejected), CancellationToken::new());
+    let on_refused: OnRefused = Arc::new(move |rejected| counted.lock().unwrap().push(rejected));
     let server = Server { listener, limits, on_refused, stop: stop.clone() };
     let (arrived, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let waits = (Arc::clone(&arrived), Arc::clone(&go_on));
@@ -49,7 +49,7 @@ async fn start(limits: Limits) -> Fixture {
             Response::new(Full::new(body))
         }
     }));
-    Fixture { address, refused, stop, arrived, go_on }
+    Fixture { address, rejected, stop, arrived, go_on }
 }
 
 impl Fixture {
@@ -58,15 +58,15 @@ impl Fixture {
     }
 
     /// The rejections, once there are that many.
-    async fn refused(&self, count: usize) -> Vec<Refused> {
+    async fn rejected(&self, count: usize) -> Vec<Refused> {
         for _ in 0..1_000 {
-            let refused = self.refused.lock().unwrap().clone();
-            if refused.len() >= count {
-                return refused;
+            let rejected = self.rejected.lock().unwrap().clone();
+            if rejected.len() >= count {
+                return rejected;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        panic!("{count} refusals never came: {:?}", self.refused.lock().unwrap());
+        panic!("{count} refusals never came: {:?}", self.rejected.lock().unwrap());
     }
 }
 
@@ -115,7 +115,7 @@ async fn a_client_that_reads_nothing_is_cut_off_and_the_next_is_served() {
     let mut whole = Vec::new();
     let _ = greedy.read_to_end(&mut whole).await;
     assert!(whole.len() < LARGE_BYTES, "{}", whole.len());
-    assert_eq!(server.refused(1).await, [Refused::Stalled]);
+    assert_eq!(server.rejected(1).await, [Refused::Stalled]);
 }
 
 #[tokio::test]
@@ -124,7 +124,7 @@ async fn one_address_holds_no_more_than_its_share() {
     let mut first = server.connect().await;
     first.write_all(b"GET /small HT").await.unwrap();
     assert!(ended(server.connect().await).await);
-    assert_eq!(server.refused(1).await, [Refused::Connections]);
+    assert_eq!(server.rejected(1).await, [Refused::Connections]);
     let other = TcpSocket::new_v4().unwrap();
     other.bind("127.0.0.2:0".parse().unwrap()).unwrap();
     assert!(responded(other.connect(server.address).await.unwrap()).await.ends_with("artifact"));
@@ -141,7 +141,7 @@ async fn an_invalid_request_is_rejected_and_a_client_that_disconnects_is_not() {
     let mut garbled = server.connect().await;
     garbled.write_all(b"\0\0\0\0\r\n\r\n").await.unwrap();
     assert!(ended_after_a_response(garbled).await.starts_with("HTTP/1.1 400"));
-    assert_eq!(server.refused(1).await, [Refused::Headers]);
+    assert_eq!(server.rejected(1).await, [Refused::Headers]);
 }
 
 async fn ended_after_a_response(mut stream: TcpStream) -> String {

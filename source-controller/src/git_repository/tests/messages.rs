@@ -73,13 +73,13 @@ async fn a_reference_that_is_missing_is_explained_by_its_field_and_what_there_is
 async fn a_rejected_request_says_whether_credentials_were_sent() {
     let (server, _repository) = served(&closed(false));
     let (open, _open_repository) = served(&GitServerOptions::default());
-    let refused = "failed to checkout and determine revision: unable to list remote for 'URL':";
+    let rejected = "failed to checkout and determine revision: unable to list remote for 'URL':";
     let url = server.url("app");
     let mut fixture = Fixture::new(&url);
     assert_eq!(
         message(&mut fixture, &url).await,
         format!(
-            "{refused} authentication required: no credentials were sent (set spec.secretRef to a Secret with the keys username \
+            "{rejected} authentication required: no credentials were sent (set spec.secretRef to a Secret with the keys username \
              and password, or bearerToken)"
         )
     );
@@ -88,14 +88,14 @@ async fn a_rejected_request_says_whether_credentials_were_sent() {
     assert_eq!(
         message(&mut fixture, &url).await,
         format!(
-            "{refused} authentication required: the server rejected the credentials (correct the Secret of spec.secretRef)"
+            "{rejected} authentication required: the server rejected the credentials (correct the Secret of spec.secretRef)"
         )
     );
     let in_url = url.replace("://", "://bot:wrong-word@");
     assert_eq!(
         message(&mut Fixture::new(&in_url), &url).await,
         format!(
-            "{refused} authentication required: the server rejected the credentials (set spec.secretRef in place of the \
+            "{rejected} authentication required: the server rejected the credentials (set spec.secretRef in place of the \
              credentials in spec.url)"
         )
     );
@@ -103,7 +103,7 @@ async fn a_rejected_request_says_whether_credentials_were_sent() {
     assert_eq!(
         message(&mut Fixture::new(&gone), &gone).await,
         format!(
-            "{refused} repository not found (correct spec.url, or set spec.secretRef if the repository is private)"
+            "{rejected} repository not found (correct spec.url, or set spec.secretRef if the repository is private)"
         )
     );
 }

@@ -121,11 +121,11 @@ async fn take_over(fixture: &Fixture, manifest: &Value) -> Result<(), String> {
     let name = manifest["metadata"]["name"].as_str().unwrap();
     // Correction: another manager changes our label and a field next to it.
     let edit = json!({"metadata": {"labels": {"kustomize.toolkit.fluxcd.io/name": "nobody"}}});
-    let by_hand = PatchParams { field_manager: Some("editor".to_owned()), ..PatchParams::default() };
+    let by_user = PatchParams { field_manager: Some("editor".to_owned()), ..PatchParams::default() };
     let before = live(fixture, manifest).await;
     api(fixture, manifest)
         .await
-        .patch(name, &by_hand, &Patch::Merge(&edit))
+        .patch(name, &by_user, &Patch::Merge(&edit))
         .await
         .map_err(|error| error.to_string())?;
     let healed = fixture.apply(std::slice::from_ref(manifest)).await;
@@ -213,8 +213,8 @@ async fn a_cluster_scoped_custom_object_of_flux_keeps_its_uid_under_a_target_nam
         [(fixture.id(&format!("_g1_{group}_Gate")), "v1".to_owned())].into_iter().collect();
     let mut scopes = Scopes::default();
     for kind in identity::open_kinds(&planned, &recorded) {
-        let asked = GroupVersionKind::gvk(&kind.group, &kind.version, &kind.kind);
-        let scope = fixture.cluster.mapper().scope(&asked, &budget).await.unwrap();
+        let requested = GroupVersionKind::gvk(&kind.group, &kind.version, &kind.kind);
+        let scope = fixture.cluster.mapper().scope(&requested, &budget).await.unwrap();
         assert_eq!(scope, Some(Scope::Cluster));
         scopes.note(&kind.group, &kind.kind, scope.unwrap());
     }

@@ -29,30 +29,30 @@ impl Ear {
     }
 
     /// The next events that match, of this test's namespace where they are about an object.
-    async fn hear<T>(&mut self, what: &str, fits: impl Fn(&WatchChange) -> Option<T>) -> T {
+    async fn next_event<T>(&mut self, what: &str, fits: impl Fn(&WatchChange) -> Option<T>) -> T {
         let wait = async {
             loop {
-                let sight = self.sights.recv().await.expect("the watchers live");
-                let metadata = match &sight.change {
+                let observed = self.sights.recv().await.expect("the watchers live");
+                let metadata = match &observed.change {
                     WatchChange::Seen { metadata, .. } | WatchChange::Deleted { metadata } => Some(metadata),
                     WatchChange::Relisted { .. } | WatchChange::Denied { .. } | WatchChange::Gone => None,
                 };
                 if metadata.is_some_and(|metadata| metadata["namespace"] != self.namespace.as_str()) {
                     continue;
                 }
-                if let Some(found) = fits(&sight.change) {
+                if let Some(found) = fits(&observed.change) {
                     return found;
                 }
             }
         };
-        let told = tokio::time::timeout(Duration::from_secs(30), wait).await;
-        assert!(told.is_ok(), "{what} was not told in time");
-        told.unwrap()
+        let received = tokio::time::timeout(Duration::from_secs(30), wait).await;
+        assert!(received.is_ok(), "{what} was not told in time");
+        received.unwrap()
     }
 }
 
-fn seen(news: &WatchChange, listed_only: Option<bool>) -> Option<Value> {
-    match news {
+fn seen(event: &WatchChange, listed_only: Option<bool>) -> Option<Value> {
+    match event {
         WatchChange::Seen { metadata, listed } if listed_only.is_none_or(|only| only == *listed) => {
             Some(metadata.clone())
         }
@@ -72,10 +72,10 @@ async fn an_edit_a_stripped_label_and_a_deletion_are_reported() {
     let fixture = Fixture::new("watch").await;
     fixture.apply(&[settings()]).await;
     let mut ear = Ear::of(&fixture, &[("", "v1", "ConfigMap")]);
-    let listed = ear.hear("the listed object", |news| seen(news, Some(true))).await;
+    let listed = ear.next_event("the listed object", |event| seen(event, Some(true))).await;
     assert_eq!(listed["name"], "settings");
     let key = (fixture.namespace.clone(), "settings".to_owned());
-    let present = ear.hear("the end of the list", |news| match news {
+    let present = ear.next_event("the end of the list", |event| match event {
         WatchChange::Relisted { present } => Some(present.clone()),
         _ => None,
     });
@@ -84,18 +84,18 @@ async fn an_edit_a_stripped_label_and_a_deletion_are_reported() {
     fixture
         .kubectl(&["patch", "configmap", "settings", "--type=merge", "-p", r#"{"data": {"a": "2"}}"#], None)
         .await;
-    let edited = ear.hear("the edit", |news| seen(news, Some(false))).await;
+    let edited = ear.next_event("the edit", |event| seen(event, Some(false))).await;
     let managers = edited["managedFields"].as_array().unwrap();
     assert!(managers.iter().any(|entry| entry["manager"] == "kubectl-patch"), "{managers:?}");
     assert_eq!(edited.get("annotations"), None);
 
     fixture.kubectl(&["label", "configmap", "settings", "kustomize.toolkit.fluxcd.io/name-"], None).await;
-    let deleted = |news: &WatchChange| matches!(news, WatchChange::Deleted { .. }).then_some(());
-    ear.hear("the stripped label", deleted).await;
+    let deleted = |event: &WatchChange| matches!(event, WatchChange::Deleted { .. }).then_some(());
+    ear.next_event("the stripped label", deleted).await;
     fixture.apply(&[settings()]).await;
-    ear.hear("the restored label", |news| seen(news, Some(false))).await;
+    ear.next_event("the restored label", |event| seen(event, Some(false))).await;
     fixture.kubectl(&["delete", "configmap", "settings"], None).await;
-    ear.hear("the deletion", deleted).await;
+    ear.next_event("the deletion", deleted).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,18 +128,18 @@ async fn a_kind_that_is_removed_is_reported_once_and_watched_again_when_it_is_ba
     let metadata = json!({"name": "one", "namespace": "NS"});
     let relic = json!({"apiVersion": format!("{group}/v1"), "kind": "Relic", "metadata": metadata});
     let mut ear = Ear::of(&fixture, &[(group.as_str(), "v1", "Relic")]);
-    let gone = |news: &WatchChange| (*news == WatchChange::Gone).then_some(());
-    ear.hear("the absence of the kind", gone).await;
+    let gone = |event: &WatchChange| (*event == WatchChange::Gone).then_some(());
+    ear.next_event("the absence of the kind", gone).await;
 
     let applied = fixture.apply(&[definition.clone(), relic.clone()]).await;
     assert!(applied.is_complete(), "{:?}", applied.error_summary());
     ear.watchers.kinds_changed();
-    ear.hear("the object of the new kind", |news| seen(news, None)).await;
+    ear.next_event("the object of the new kind", |event| seen(event, None)).await;
 
     fixture.kubectl(&["delete", "crd", &name], None).await;
-    ear.hear("the end of the kind", gone).await;
+    ear.next_event("the end of the kind", gone).await;
     fixture.apply(&[definition, relic]).await;
     ear.watchers.kinds_changed();
-    ear.hear("the object of the kind that came back", |news| seen(news, None)).await;
+    ear.next_event("the object of the kind that came back", |event| seen(event, None)).await;
     fixture.kubectl(&["delete", "crd", &name, "--wait=false"], None).await;
 }

@@ -63,12 +63,12 @@ enum Order {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Accident {
     Kill(Moment),
-    LostAnswer,
+    LostResponse,
 }
 
 const BEFORE: Accident = Accident::Kill(Moment::Before);
 const AFTER: Accident = Accident::Kill(Moment::After);
-const LOST: Accident = Accident::LostAnswer;
+const LOST: Accident = Accident::LostResponse;
 
 impl Action {
     /// Brings about the state that the run begins with.
@@ -169,8 +169,8 @@ async fn run(
     let mut known = fixture.uids().await?;
     fixture.kustomize.forget();
     match accident {
-        Accident::LostAnswer => {
-            let rule = Rule::writes("/*", Fault::LostAnswer).after(number - 1).times(1);
+        Accident::LostResponse => {
+            let rule = Rule::writes("/*", Fault::LostResponse).after(number - 1).times(1);
             let rule = fixture.kustomize.add(rule);
             action.begin(fixture).await?;
             let has_come = come(fixture, |fixture| fixture.kustomize.hits(rule) > 0).await;
@@ -300,8 +300,8 @@ async fn a_fetch_that_is_cut_short_ends_as_if_undisturbed() -> Result<()> {
     for (round, (number, accident)) in points.into_iter().enumerate() {
         let known: BTreeMap<_, _> = fixture.uids().await?;
         match accident {
-            Accident::LostAnswer => {
-                fixture.source.add(Rule::writes("/*", Fault::LostAnswer).after(number - 1).times(1));
+            Accident::LostResponse => {
+                fixture.source.add(Rule::writes("/*", Fault::LostResponse).after(number - 1).times(1));
             }
             Accident::Kill(moment) => {
                 let process =

@@ -25,13 +25,13 @@ const HIT_MAX: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(10);
 /// How long a write without a response keeps its object from being pruned: the deadline that it was sent with (34 s),
 /// and 5 s more. See docs/decisions/0008.
-const UNANSWERED: Duration = Duration::from_secs(40);
+const WITHOUT_RESPONSE: Duration = Duration::from_secs(40);
 /// How many requests one cell may have, both controllers together. A run has about twenty, one with conflicts eighty, a hot loop thousands.
 const REQUESTS_MAX: u64 = 200;
 /// A `Retry-After` that no one waits for, in seconds.
 const RETRY_AFTER: u64 = 3600;
 /// How many requests of a phase one such response may meet before it is over: each object is tried once, then skipped.
-const REFUSED_MAX: u32 = 5;
+const REJECTED_MAX: u32 = 5;
 /// What the status of a larger Kustomization would exceed, in bytes.
 const STATUS_BYTES_MAX: usize = 64;
 
@@ -66,7 +66,7 @@ enum Fault {
     TooManyRequests,
     InternalError,
     Unavailable,
-    LostAnswer,
+    LostResponse,
     Reset,
     TooLarge,
     DroppedEvents,
@@ -90,7 +90,7 @@ const FAULTS: [Fault; 15] = [
     Fault::ReorderedEvents,
     Fault::ExpiredWatch,
     // Last, because they leave requests without a response.
-    Fault::LostAnswer,
+    Fault::LostResponse,
     Fault::Reset,
     Fault::Hang,
 ];
@@ -104,19 +104,19 @@ impl Fault {
         match self {
             Self::Delay => on(Proxied::Delay(FAULT_LASTS)),
             Self::Hang => on(Proxied::Hang).times(1),
-            Self::Conflict => on(Proxied::Answer(409)),
-            Self::SingleConflict => on(Proxied::Answer(409)).times(1),
-            Self::Gone => on(Proxied::Answer(410)),
+            Self::Conflict => on(Proxied::Respond(409)),
+            Self::SingleConflict => on(Proxied::Respond(409)).times(1),
+            Self::Gone => on(Proxied::Respond(410)),
             Self::TooManyRequests => on(Proxied::RetryAfter(429, RETRY_AFTER)),
-            Self::InternalError => on(Proxied::Answer(500)),
-            Self::Unavailable => on(Proxied::Answer(503)),
-            Self::LostAnswer => on(Proxied::LostAnswer).times(1),
+            Self::InternalError => on(Proxied::Respond(500)),
+            Self::Unavailable => on(Proxied::Respond(503)),
+            Self::LostResponse => on(Proxied::LostResponse).times(1),
             Self::Reset => on(Proxied::Reset),
-            Self::TooLarge => on(Proxied::RefuseAbove(STATUS_BYTES_MAX)),
+            Self::TooLarge => on(Proxied::RejectAbove(STATUS_BYTES_MAX)),
             Self::DroppedEvents => on_watches(Proxied::DropEvents),
             Self::DuplicatedEvents => on_watches(Proxied::DuplicateEvents),
             Self::ReorderedEvents => on_watches(Proxied::ReorderEvents),
-            Self::ExpiredWatch => on_watches(Proxied::Answer(410)).when(Seen::is_watch).times(4),
+            Self::ExpiredWatch => on_watches(Proxied::Respond(410)).when(Seen::is_watch).times(4),
         }
     }
 
@@ -225,7 +225,7 @@ async fn row(test: &str, phase: Phase, sample: &[Fault]) -> Result<()> {
     let (mut failed, mut unanswered) = (Vec::new(), None);
     for (round, fault) in faults.into_iter().filter(|fault| fault.is_of(phase)).enumerate() {
         if let Some(since) = unanswered.take() {
-            tokio::time::sleep(UNANSWERED.saturating_sub(Instant::elapsed(&since))).await;
+            tokio::time::sleep(WITHOUT_RESPONSE.saturating_sub(Instant::elapsed(&since))).await;
         }
         let started = Instant::now();
         let done = cell(&mut fixture, phase, fault, round + 1, &undisturbed).await;
@@ -272,7 +272,7 @@ async fn cell(
     lasts(&rules).await?;
     let hits: u32 = rules.iter().map(|(proxy, rule)| proxy.hits(*rule)).sum();
     ensure!(
-        fault != Fault::TooManyRequests || phase == Phase::Settle || hits <= REFUSED_MAX,
+        fault != Fault::TooManyRequests || phase == Phase::Settle || hits <= REJECTED_MAX,
         "{hits} requests in {FAULT_LASTS:?} although the server asked for {RETRY_AFTER} s: {}",
         fixture.evidence().await
     );
@@ -332,12 +332,12 @@ async fn begin_with_base(fixture: &Fixture, phase: Phase) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_at_the_status_of_the_source() -> Result<()> {
-    row("chaos-fetch", Phase::Fetch, &[Fault::LostAnswer, Fault::TooManyRequests]).await
+    row("chaos-fetch", Phase::Fetch, &[Fault::LostResponse, Fault::TooManyRequests]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_at_the_inventory_before_the_apply() -> Result<()> {
-    row("chaos-ahead", Phase::WriteAhead, &[Fault::TooLarge, Fault::LostAnswer]).await
+    row("chaos-ahead", Phase::WriteAhead, &[Fault::TooLarge, Fault::LostResponse]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -354,7 +354,8 @@ async fn faults_at_the_apply() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_at_the_prune() -> Result<()> {
-    row("chaos-prune", Phase::Prune, &[Fault::LostAnswer, Fault::InternalError, Fault::SingleConflict]).await
+    row("chaos-prune", Phase::Prune, &[Fault::LostResponse, Fault::InternalError, Fault::SingleConflict])
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -364,7 +365,7 @@ async fn faults_at_the_wait_for_health() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_at_the_last_status() -> Result<()> {
-    row("chaos-status", Phase::Status, &[Fault::Conflict, Fault::LostAnswer]).await
+    row("chaos-status", Phase::Status, &[Fault::Conflict, Fault::LostResponse]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

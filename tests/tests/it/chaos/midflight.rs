@@ -148,7 +148,7 @@ async fn nothing_is_pruned_after_an_apply_that_failed() -> Result<()> {
     let fixture = updated("flight-failed").await?;
     let known = fixture.uids().await?;
     fixture.kustomize.forget();
-    fixture.kustomize.add(Rule::new("PATCH", ALPHA, Fault::Answer(500)));
+    fixture.kustomize.add(Rule::new("PATCH", ALPHA, Fault::Respond(500)));
     fixture.switch(Variant::Prune).await?;
     let failed = |seen: &Value| {
         is_failed(seen, "ReconciliationFailed") && seen["spec"]["path"] == Variant::Prune.path()

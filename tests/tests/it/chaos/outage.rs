@@ -69,7 +69,7 @@ async fn away(test: &str, faults: &[Fault], meanwhile: Meanwhile, healed_max: Du
         proxy.heal();
         if meanwhile == Meanwhile::Deleted {
             // The events since then are compacted: only a new list shows what was deleted.
-            proxy.add(Rule::new("GET", "/*", Fault::Answer(410)).when(Seen::is_watch).times(EXPIRED));
+            proxy.add(Rule::new("GET", "/*", Fault::Respond(410)).when(Seen::is_watch).times(EXPIRED));
         }
     }
     let healed = Instant::now();

@@ -152,7 +152,7 @@ async fn a_storm_of_conflicts_on_the_lease_ends_no_leader() -> Result<()> {
     for code in [409, 500] {
         let storm = fixture
             .kustomize
-            .add(Rule::new("PUT", "/apis/coordination.k8s.io/*", Fault::Answer(code)).times(3));
+            .add(Rule::new("PUT", "/apis/coordination.k8s.io/*", Fault::Respond(code)).times(3));
         let deadline = Instant::now() + CONVERGED_MAX;
         while fixture.kustomize.hits(storm) < 3 {
             ensure!(Instant::now() < deadline, "the lease is not renewed");

@@ -100,7 +100,7 @@ async fn of_fifty_objects_those_that_a_policy_and_a_quota_reject_are_named_and_t
     let there = environment.list("ConfigMap").await?;
     let applied = names(&there).into_iter().filter(|name| name.starts_with("map-")).count();
     assert_eq!(applied, MAPS - 2, "{:?}", names(&there));
-    environment.told("ReconciliationFailed", &["/map-07 ", DENIED, "exceeded quota"]).await?;
+    environment.reported("ReconciliationFailed", &["/map-07 ", DENIED, "exceeded quota"]).await?;
 
     allow(&environment, "CREATE", "map-07").await?;
     environment.kubectl(&["delete", "resourcequota", "maps"])?;

@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Well below the 30 s after which dependencies are looked at anyway.
-const WOKEN_MAX: Duration = Duration::from_secs(20);
+const REQUEUE_MAX: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspended_object_rests_until_it_is_resumed() -> Result<()> {
@@ -64,7 +64,7 @@ async fn a_request_is_echoed_by_what_fails_too() -> Result<()> {
     app.repository.write(SETTINGS, "data: [unclosed\n")?;
     environment.commit(&app.repository, "cannot be built").await?;
     environment.failed("app", "BuildFailed").await?;
-    environment.git.fault(plumb_testkit::gitserver::Fault::Answer(500));
+    environment.git.fault(plumb_testkit::gitserver::Fault::Respond(500));
     for kind in ["GitRepository", "Kustomization"] {
         let token = environment.request(kind, "app").await?;
         let echoed = |seen: &serde_json::Value| {
@@ -96,14 +96,14 @@ async fn a_dependency_is_applied_first_and_requeues_its_dependents() -> Result<(
     let started = Instant::now();
     environment.create(environment.kustomization("base", &json!({"path": "./base"}))).await?;
     environment.applied("app", &repository.revision()?).await?;
-    assert!(started.elapsed() < WOKEN_MAX, "it was not woken: {:?}", started.elapsed());
+    assert!(started.elapsed() < REQUEUE_MAX, "it was not woken: {:?}", started.elapsed());
     // A new commit goes the same way.
     repository.replace("base/base.yaml", "greeting: a", "greeting: b")?;
     let started = Instant::now();
     let second = environment.commit(&repository, "through both").await?;
     environment.applied("base", &second).await?;
     environment.applied("app", &second).await?;
-    assert!(started.elapsed() < WOKEN_MAX, "it was not woken: {:?}", started.elapsed());
+    assert!(started.elapsed() < REQUEUE_MAX, "it was not woken: {:?}", started.elapsed());
     environment.close().await
 }
 
@@ -123,8 +123,8 @@ async fn with_wait_ready_means_that_the_workload_runs() -> Result<()> {
 async fn a_failed_workload_is_reported_before_the_timeout() -> Result<()> {
     let environment = Environment::new("unhealthy").await?;
     let repository = environment.sample("app")?;
-    let pods_are_refused = "    spec:\n      priorityClassName: nowhere\n";
-    repository.replace(WEB, "    spec:\n", pods_are_refused)?;
+    let pods_are_rejected = "    spec:\n      priorityClassName: nowhere\n";
+    repository.replace(WEB, "    spec:\n", pods_are_rejected)?;
     repository.replace(WEB, "  replicas: 3\n", "  replicas: 3\n  progressDeadlineSeconds: 5\n")?;
     repository.push("no pod can run")?;
     environment.create(environment.source("app")).await?;
@@ -136,7 +136,7 @@ async fn a_failed_workload_is_reported_before_the_timeout() -> Result<()> {
     assert!(!is_true(&failed, "Healthy"), "{failed:#}");
     assert!(started.elapsed() < Duration::from_mins(1));
     // A commit that repairs it need not wait for the timeout either.
-    repository.replace(WEB, pods_are_refused, "    spec:\n")?;
+    repository.replace(WEB, pods_are_rejected, "    spec:\n")?;
     let repaired = environment.commit(&repository, "repaired").await?;
     environment.applied("app", &repaired).await?;
     environment.close().await

@@ -64,8 +64,8 @@ async fn an_unsupported_policy_is_rejected() -> Result<()> {
     environment
         .create(environment.kustomization("app", &json!({"deletionPolicy": "WaitForTermination"})))
         .await?;
-    let refused = |seen: &Value| is_failed(seen, "UnsupportedField");
-    environment.until("Kustomization", "app", "is refused", refused).await?;
+    let rejected = |seen: &Value| is_failed(seen, "UnsupportedField");
+    environment.until("Kustomization", "app", "is refused", rejected).await?;
     environment.close().await
 }
 

@@ -15,10 +15,13 @@ async fn a_scaled_deployment_is_scaled_back_and_the_event_says_by_whom() -> Resu
     let environment = Environment::new("scale").await?;
     let app = environment.app("enabled").await?;
     environment.kubectl(&["scale", "deployment/web", "--replicas=8"])?;
-    let told = environment
-        .told("DriftCorrected", &["Deployment/", "/web drifted: ", ".spec.replicas 3 → 8"])
+    let reported = environment
+        .reported("DriftCorrected", &["Deployment/", "/web drifted: ", ".spec.replicas 3 → 8"])
         .await?;
-    assert!(told.contains("by kubectl (Update, /scale)") && told.contains("; corrected in "), "{told}");
+    assert!(
+        reported.contains("by kubectl (Update, /scale)") && reported.contains("; corrected in "),
+        "{reported}"
+    );
     environment.stays("Deployment", "web", "has 3 replicas", |seen| seen["spec"]["replicas"] == 3).await?;
     let event = environment
         .sink
@@ -42,8 +45,8 @@ async fn a_deleted_config_map_is_recreated_and_no_manager_is_named() -> Result<(
     let after =
         environment.until("ConfigMap", "settings", "is back", |seen| uid(seen) != uid(&before)).await?;
     assert_eq!(after["data"], before["data"]);
-    let told = environment.told("DriftCorrected", &["ConfigMap/", "/settings missing"]).await?;
-    assert!(told.contains("deleted by an unknown client (see the audit log)"), "{told}");
+    let reported = environment.reported("DriftCorrected", &["ConfigMap/", "/settings missing"]).await?;
+    assert!(reported.contains("deleted by an unknown client (see the audit log)"), "{reported}");
     environment.close().await
 }
 
@@ -57,8 +60,8 @@ async fn a_key_that_is_edited_twice_within_a_second_is_corrected() -> Result<()>
     let is_back = |seen: &serde_json::Value| seen["data"]["greeting"] == "hello";
     environment.until("ConfigMap", "settings", "says hello", is_back).await?;
     environment.stays("ConfigMap", "settings", "says hello", is_back).await?;
-    let told = environment.told("DriftCorrected", &[".data.greeting hello → "]).await?;
-    assert!(told.contains("by kubectl-edit (Update) at "), "{told}");
+    let reported = environment.reported("DriftCorrected", &[".data.greeting hello → "]).await?;
+    assert!(reported.contains("by kubectl-edit (Update) at "), "{reported}");
     // And at once after a correction, in the same second.
     environment.edit("ConfigMap", "settings", &json!({"data": {"greeting": "three"}})).await?;
     environment.until("ConfigMap", "settings", "says hello", is_back).await?;
@@ -78,7 +81,7 @@ async fn stripped_owner_labels_are_restored() -> Result<()> {
         .until("ConfigMap", "settings", "has its labels", |seen| seen["metadata"]["labels"][OWNER] == "app")
         .await?;
     assert_eq!((uid(&after), &after["metadata"]["labels"]), (uid(&before), &before["metadata"]["labels"]));
-    environment.told("DriftCorrected", &["ConfigMap/", "/settings disowned: "]).await?;
+    environment.reported("DriftCorrected", &["ConfigMap/", "/settings disowned: "]).await?;
     environment.close().await
 }
 
@@ -112,7 +115,7 @@ async fn what_kubectl_adds_is_removed_as_flux_does() -> Result<()> {
         .until("ConfigMap", "settings", "has lost the key", |seen| seen["data"].get("added").is_none())
         .await?;
     environment
-        .told("DriftCorrected", &["/settings extra: .data.added (absent) → ", "by kubectl-edit"])
+        .reported("DriftCorrected", &["/settings extra: .data.added (absent) → ", "by kubectl-edit"])
         .await?;
     environment.close().await
 }
@@ -124,8 +127,8 @@ async fn an_object_that_a_user_recreated_is_ours_again() -> Result<()> {
     let before = environment.get("ConfigMap", "settings").await?;
     environment.delete("ConfigMap", "settings").await?;
     // The result is the same in either order.
-    let by_hand = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"greeting": "mine"}});
-    let made = environment.create(by_hand).await;
+    let by_user = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"greeting": "mine"}});
+    let made = environment.create(by_user).await;
     let after = environment
         .until("ConfigMap", "settings", "is as Git says", |seen| {
             uid(seen) != uid(&before)
@@ -203,13 +206,17 @@ async fn a_writer_that_does_not_give_in_is_named_and_slowed_down() -> Result<()>
             .until("ConfigMap", "settings", "says hello", |seen| seen["data"]["greeting"] == "hello")
             .await?;
     }
-    environment.told("DriftContention", &["/settings: kubectl-edit changed .data.greeting again"]).await?;
+    environment
+        .reported("DriftContention", &["/settings: kubectl-edit changed .data.greeting again"])
+        .await?;
     // Another field is corrected at once meanwhile.
     environment.edit("ConfigMap", "settings", &json!({"data": {"other": "added"}})).await?;
     environment
         .until("ConfigMap", "settings", "has no other", |seen| seen["data"].get("other").is_none())
         .await?;
-    environment.told("DriftContention", &["/settings: kubectl-edit has not changed .data.greeting"]).await?;
+    environment
+        .reported("DriftContention", &["/settings: kubectl-edit has not changed .data.greeting"])
+        .await?;
     assert_eq!(environment.events("DriftContention").await?.len(), 2);
     environment.close().await
 }

@@ -20,7 +20,7 @@ fn is_clean(seen: &Value) -> bool {
 }
 
 /// The live value in the first field of the first entry.
-fn told_live(seen: &Value) -> &str {
+fn reported_live(seen: &Value) -> &str {
     drift(seen).first().map(|entry| text(entry, "/fields/0/live")).unwrap_or_default()
 }
 
@@ -42,7 +42,7 @@ async fn a_scaled_deployment_is_flagged_and_not_reverted() -> Result<()> {
         (".spec.replicas", "3", "8")
     );
     assert_eq!((text(field, "/manager"), text(field, "/subresource")), ("kubectl", "scale"));
-    environment.told("DriftDetected", &["/web drifted: .spec.replicas 3 → 8 by kubectl"]).await?;
+    environment.reported("DriftDetected", &["/web drifted: .spec.replicas 3 → 8 by kubectl"]).await?;
     environment.stays("Deployment", "web", "has 8 replicas", |seen| seen["spec"]["replicas"] == 8).await?;
     assert_eq!(environment.events("DriftCorrected").await?, Vec::<String>::new());
     environment.close().await
@@ -56,15 +56,15 @@ async fn further_edits_update_the_flag_and_a_manual_revert_resolves_it() -> Resu
         environment.kubectl(&["scale", "deployment/web", &format!("--replicas={replicas}")])?;
         let what = format!("tells {replicas}");
         environment
-            .until("Kustomization", "app", &what, |seen| is_flagged(seen) && told_live(seen) == replicas)
+            .until("Kustomization", "app", &what, |seen| is_flagged(seen) && reported_live(seen) == replicas)
             .await?;
     }
     environment.kubectl(&["scale", "deployment/web", "--replicas=3"])?;
     environment.until("Kustomization", "app", "is clean", is_clean).await?;
-    environment.told("DriftResolved", &["/web resolved: "]).await?;
+    environment.reported("DriftResolved", &["/web resolved: "]).await?;
     // The field is ours again: the next edit is seen as the first was.
     environment.kubectl(&["scale", "deployment/web", "--replicas=5"])?;
-    environment.until("Kustomization", "app", "tells 5", |seen| told_live(seen) == "5").await?;
+    environment.until("Kustomization", "app", "tells 5", |seen| reported_live(seen) == "5").await?;
     environment.close().await
 }
 
@@ -142,11 +142,12 @@ async fn values_of_secrets_are_never_reported() -> Result<()> {
     environment.applied("app", &revision).await?;
     environment.edit("Secret", "keys", &json!({"stringData": {"key": "by-hand-91c2"}})).await?;
     let flagged = environment.until("Kustomization", "app", "is flagged", is_flagged).await?;
-    assert_eq!(told_live(&flagged), "(sensitive)");
-    let told = environment.told("DriftDetected", &["/keys drifted: .data.key"]).await?;
+    assert_eq!(reported_live(&flagged), "(sensitive)");
+    let reported = environment.reported("DriftDetected", &["/keys drifted: .data.key"]).await?;
     let events =
         environment.sink.received().into_iter().map(|one| String::from_utf8_lossy(&one.raw).into_owned());
-    let all: String = events.chain([told, flagged.to_string(), environment.harness.last_lines()]).collect();
+    let all: String =
+        events.chain([reported, flagged.to_string(), environment.harness.last_lines()]).collect();
     // In plain, and as the API server keeps it.
     for value in ["from-git-7f3a", "by-hand-91c2", "ZnJvbS1naXQtN2YzYQ", "YnktaGFuZC05MWMy"] {
         assert!(!all.contains(value), "{value} was told: {all}");

@@ -27,7 +27,7 @@ use super::{
 };
 
 /// How long anything may take that is waited for.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(20);
 /// How long something must not happen to count as not happening.
 const QUIET: Duration = Duration::from_millis(1500);
@@ -158,7 +158,7 @@ impl Environment {
         what: &str,
         fits: impl Fn(&Value) -> bool,
     ) -> Result<Value> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let seen = self.find(kind, name).await?;
             if let Some(object) = seen.as_ref().filter(|object| fits(object)) {
@@ -173,7 +173,7 @@ impl Environment {
 
     /// Waits until an object is not there.
     pub async fn gone(&self, kind: &str, name: &str) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while let Some(seen) = self.find(kind, name).await? {
             if Instant::now() > deadline {
                 bail!("not in time: {kind} {name} is gone; it is {seen:#?}\n{}", self.evidence().await);
@@ -205,8 +205,8 @@ impl Environment {
     }
 
     /// Waits for an event of this reason whose message contains all these words; returns the message.
-    pub async fn told(&self, reason: &str, words: &[&str]) -> Result<String> {
-        let deadline = Instant::now() + PATIENCE;
+    pub async fn reported(&self, reason: &str, words: &[&str]) -> Result<String> {
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let events = self.events(reason).await?;
             if let Some(found) = events.iter().find(|text| words.iter().all(|word| text.contains(word))) {

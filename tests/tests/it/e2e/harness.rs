@@ -144,9 +144,9 @@ impl Harness {
     /// A counter of a controller, summed over its series that have this label (`name="value"`).
     pub fn counted(&self, controller: &str, name: &str, label: &str) -> Result<f64> {
         let metrics = self.recipes.get(controller).context("no such controller")?.metrics;
-        let answer = wire::get(metrics, "/metrics")?;
+        let response = wire::get(metrics, "/metrics")?;
         let prefix = format!("{name}{{");
-        let series = answer.body.lines().filter(|line| line.starts_with(&prefix) && line.contains(label));
+        let series = response.body.lines().filter(|line| line.starts_with(&prefix) && line.contains(label));
         Ok(series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
 
@@ -196,7 +196,7 @@ impl Harness {
     fn await_ready(&mut self, name: &'static str) -> Result<()> {
         let health = self.recipes.get(name).context("no such controller")?.health;
         let deadline = Instant::now() + READY_MAX;
-        while !wire::get(health, "/readyz").is_ok_and(|answer| answer.code == 200) {
+        while !wire::get(health, "/readyz").is_ok_and(|response| response.code == 200) {
             let process = self.running.get_mut(name).context("it was not started")?;
             if let Some(status) = process.ended() {
                 bail!("{name} ended at its start ({status}):\n{}", process.last_lines(LOG_LINES));

@@ -98,8 +98,8 @@ async fn drift_done_while_the_controller_is_down_is_found_at_its_start() -> Resu
     let back = |seen: &Value| seen["data"] == before["data"];
     environment.until("ConfigMap", "settings", "is back", back).await?;
     environment.until("Deployment", "web", "has 3 replicas", |seen| seen["spec"]["replicas"] == 3).await?;
-    environment.told("DriftCorrected", &["/settings missing"]).await?;
-    environment.told("DriftCorrected", &["/web drifted: .spec.replicas 3 → 8 by kubectl"]).await?;
+    environment.reported("DriftCorrected", &["/settings missing"]).await?;
+    environment.reported("DriftCorrected", &["/web drifted: .spec.replicas 3 → 8 by kubectl"]).await?;
     environment.close().await
 }
 
@@ -111,7 +111,7 @@ async fn a_flag_survives_a_restart_and_is_not_reported_twice() -> Result<()> {
     let flagged =
         |seen: &Value| condition(seen, "Drifted").is_some_and(|drifted| drifted["status"] == "True");
     environment.until("Kustomization", "app", "is flagged", flagged).await?;
-    environment.told("DriftDetected", &["/web drifted"]).await?;
+    environment.reported("DriftDetected", &["/web drifted"]).await?;
     environment.harness.kill(KUSTOMIZE);
     block_in_place(|| environment.harness.restart(KUSTOMIZE))?;
     environment.stays("Kustomization", "app", "stays flagged", flagged).await?;
@@ -184,7 +184,7 @@ async fn drift_is_corrected_while_source_controller_is_down() -> Result<()> {
 const TEAMS: usize = 10;
 const ROUNDS: usize = 10;
 /// How long the events may take to arrive after it runs again: longer than the pauses between deliveries.
-const TOLD_MAX: Duration = Duration::from_mins(1);
+const REPORTED_MAX: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_reconciliations_do_not_wait_for_a_notification_controller_that_is_stopped() -> Result<()> {
@@ -212,17 +212,17 @@ async fn a_hundred_reconciliations_do_not_wait_for_a_notification_controller_tha
     }
     process::resume(notifier);
     // Events that were not delivered are counted, and the last of them arrives.
-    let told = |revision: &str| {
+    let reported = |revision: &str| {
         let of = |one: &Received| one.text("/metadata/revision") == revision;
         environment.sink.received().iter().filter(|one| of(one)).count()
     };
     let last = revisions.last().context("there was a round")?;
-    let deadline = Instant::now() + TOLD_MAX;
-    while told(last) == 0 {
+    let deadline = Instant::now() + REPORTED_MAX;
+    while reported(last) == 0 {
         ensure!(Instant::now() < deadline, "nothing of the last round is told");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let missing = revisions.iter().filter(|revision| told(revision) == 0).count();
+    let missing = revisions.iter().filter(|revision| reported(revision) == 0).count();
     let dropped = environment.harness.counted(KUSTOMIZE, "plumb_events_dropped_total", "queue=\"wire\"")?;
     ensure!(missing == 0 || dropped > 0.0, "{missing} rounds are not told, and no drop is counted");
     environment.close().await

@@ -32,7 +32,7 @@ async fn owned(environment: &Environment, owner: &str, names: &[&str]) -> Result
 }
 
 /// Waits until so many objects are in the inventory of a Kustomization that is Ready.
-async fn answers_for(environment: &Environment, name: &str, count: usize) -> Result<Value> {
+async fn manages(environment: &Environment, name: &str, count: usize) -> Result<Value> {
     let what = format!("is Ready and has {count} objects");
     let fits = |seen: &Value| seen::is_ready(seen) && inventory(seen).len() == count;
     environment.until("Kustomization", name, &what, fits).await
@@ -63,7 +63,7 @@ async fn a_split_a_merge_and_a_rename_in_git_keep_every_object() -> Result<()> {
     repository.push("one Kustomization")?;
     environment.create(environment.source("app")).await?;
     environment.create(environment.kustomization("root", &json!({"path": "./cluster"}))).await?;
-    answers_for(&environment, "one", 4).await?;
+    manages(&environment, "one", 4).await?;
     let before = uids(&environment).await?;
 
     take(&repository, "one", &MAPS[2..])?;
@@ -71,8 +71,8 @@ async fn a_split_a_merge_and_a_rename_in_git_keep_every_object() -> Result<()> {
     repository.write("cluster/two.yaml", &manifest(&environment, "two", "two"))?;
     environment.commit(&repository, "split").await?;
     owned(&environment, "two", &MAPS[2..]).await?;
-    answers_for(&environment, "one", 2).await?;
-    answers_for(&environment, "two", 2).await?;
+    manages(&environment, "one", 2).await?;
+    manages(&environment, "two", 2).await?;
     assert_eq!(uids(&environment).await?, before, "split");
 
     take(&repository, "two", &MAPS[2..])?;
@@ -81,7 +81,7 @@ async fn a_split_a_merge_and_a_rename_in_git_keep_every_object() -> Result<()> {
     environment.commit(&repository, "merge").await?;
     owned(&environment, "one", &MAPS).await?;
     environment.gone("Kustomization", "two").await?;
-    answers_for(&environment, "one", 4).await?;
+    manages(&environment, "one", 4).await?;
     assert_eq!(uids(&environment).await?, before, "merge");
 
     repository.remove("cluster/one.yaml")?;
@@ -89,7 +89,7 @@ async fn a_split_a_merge_and_a_rename_in_git_keep_every_object() -> Result<()> {
     let last = environment.commit(&repository, "rename").await?;
     environment.gone("Kustomization", "one").await?;
     owned(&environment, "renamed", &MAPS).await?;
-    answers_for(&environment, "renamed", 4).await?;
+    manages(&environment, "renamed", 4).await?;
     environment.applied("root", &last).await?;
     assert_eq!(uids(&environment).await?, before, "rename");
     environment.close().await
@@ -108,8 +108,8 @@ async fn an_object_that_moves_survives_either_order_and_a_new_owner_that_is_susp
     for name in ["one", "two"] {
         environment.create(environment.kustomization(name, &json!({"path": format!("./{name}")}))).await?;
     }
-    answers_for(&environment, "one", 5).await?;
-    answers_for(&environment, "two", 1).await?;
+    manages(&environment, "one", 5).await?;
+    manages(&environment, "two", 1).await?;
     let before = uids(&environment).await?;
     let suspend = |suspended: bool| json!({"spec": {"suspend": suspended}});
     let shift =
@@ -122,10 +122,10 @@ async fn an_object_that_moves_survives_either_order_and_a_new_owner_that_is_susp
     let held = environment.applied("one", &second).await?;
     assert!(seen::message(&held, "Ready").contains("/m0 is kept: Kustomization/"), "{held:#}");
     assert_eq!(inventory(&held).len(), 5);
-    environment.told("PruneHeld", &["m0", "two"]).await?;
+    environment.reported("PruneHeld", &["m0", "two"]).await?;
     environment.edit("Kustomization", "two", &suspend(false)).await?;
     owned(&environment, "two", &["m0"]).await?;
-    answers_for(&environment, "one", 4).await?;
+    manages(&environment, "one", 4).await?;
 
     // The new owner first.
     environment.edit("Kustomization", "one", &suspend(true)).await?;
@@ -134,7 +134,7 @@ async fn an_object_that_moves_survives_either_order_and_a_new_owner_that_is_susp
     environment.applied("two", &third).await?;
     owned(&environment, "two", &["m1"]).await?;
     environment.edit("Kustomization", "one", &suspend(false)).await?;
-    answers_for(&environment, "one", 3).await?;
+    manages(&environment, "one", 3).await?;
 
     // The new owner cannot be built.
     shift(&["m2"])?;
@@ -146,7 +146,7 @@ async fn an_object_that_moves_survives_either_order_and_a_new_owner_that_is_susp
     repository.remove("two/broken.yaml")?;
     environment.commit(&repository, "mended").await?;
     owned(&environment, "two", &["m2"]).await?;
-    answers_for(&environment, "one", 2).await?;
+    manages(&environment, "one", 2).await?;
 
     assert_eq!(uids(&environment).await?, before);
     // Objects without a claim are still deleted.

@@ -66,8 +66,8 @@ pub async fn alert(environment: &Environment, name: &str, address: &str, severit
 /// The body of the first request that fits, once it is there.
 pub fn delivered(sink: &Sink, fits: impl Fn(&Received) -> bool) -> Result<Value> {
     let arrived = block_in_place(|| sink.wait_for(DELIVERED_MAX, fits));
-    let told = || sink.received().iter().map(|one| one.body.clone()).collect::<Vec<_>>();
-    Ok(arrived.with_context(|| format!("it did not arrive, only {:#?}", told()))?.body)
+    let received_bodies = || sink.received().iter().map(|one| one.body.clone()).collect::<Vec<_>>();
+    Ok(arrived.with_context(|| format!("it did not arrive, only {:#?}", received_bodies()))?.body)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,8 +78,8 @@ async fn a_signed_webhook_refreshes_the_source() -> Result<()> {
     app.repository.replace(SETTINGS, "hello", "hola")?;
     app.repository.push("told by a webhook alone")?;
     let body = br#"{"ref": "refs/heads/main"}"#;
-    let answer = block_in_place(|| webhook::send(environment.harness.receiver(), &path, TOKEN, body))?;
-    assert_eq!(answer.code, 200, "{answer:?}");
+    let response = block_in_place(|| webhook::send(environment.harness.receiver(), &path, TOKEN, body))?;
+    assert_eq!(response.code, 200, "{response:?}");
     environment.applied("app", &app.repository.revision()?).await?;
     assert_eq!(environment.get("ConfigMap", "settings").await?["data"]["greeting"], "hola");
     environment.close().await
@@ -95,7 +95,7 @@ async fn wrong_signatures_and_giant_bodies_are_rejected_and_change_nothing() -> 
     let address = environment.harness.receiver();
     let giant = vec![b'a'; GIANT];
     let signed = webhook::signature(TOKEN, &giant)?;
-    let answers = block_in_place(|| {
+    let responses = block_in_place(|| {
         anyhow::Ok([
             webhook::send(address, &path, "another-token", b"{}")?.code,
             wire::post(address, &path, &[], b"{}")?.code,
@@ -104,13 +104,13 @@ async fn wrong_signatures_and_giant_bodies_are_rejected_and_change_nothing() -> 
             webhook::send(address, "/hook/0000", TOKEN, b"{}")?.code,
         ])
     })?;
-    assert!(answers.iter().all(|code| (400..500).contains(code)), "{answers:?}");
+    assert!(responses.iter().all(|code| (400..500).contains(code)), "{responses:?}");
     let same = |seen: &Value| seen["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"];
     environment.stays("GitRepository", "app", "is untouched", same).await?;
     assert_eq!(environment.git.requests(), requests);
     // The next honest one is served.
-    let answer = block_in_place(|| webhook::send(address, &path, TOKEN, b"{}"))?;
-    assert_eq!(answer.code, 200, "{answer:?}");
+    let response = block_in_place(|| webhook::send(address, &path, TOKEN, b"{}"))?;
+    assert_eq!(response.code, 200, "{response:?}");
     environment.until("GitRepository", "app", "was asked to look", |seen| !same(seen)).await?;
     environment.close().await
 }

@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Pushes what cannot be applied; returns the message. The cluster must be as before, and the way back must work.
-async fn refused(environment: &Environment, app: &App, reason: &str) -> Result<String> {
+async fn rejected(environment: &Environment, app: &App, reason: &str) -> Result<String> {
     let settings = environment.get("ConfigMap", "settings").await?;
     let web = environment.get("Deployment", "web").await?;
     let before = environment.get("Kustomization", "app").await?;
@@ -40,9 +40,9 @@ async fn broken_yaml_is_named_by_file_and_line_and_changes_nothing() -> Result<(
     app.repository
         .write(SETTINGS, "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: settings\ndata: [unclosed\n")?;
     app.repository.replace(WEB, "replicas: 3", "replicas: 4")?;
-    let message = refused(&environment, &app, "BuildFailed").await?;
+    let message = rejected(&environment, &app, "BuildFailed").await?;
     assert!(message.contains("/deploy/settings.yaml:5:"), "{message}");
-    environment.told("BuildFailed", &["deploy/settings.yaml"]).await?;
+    environment.reported("BuildFailed", &["deploy/settings.yaml"]).await?;
     environment.close().await
 }
 
@@ -52,7 +52,7 @@ async fn a_field_of_a_kustomization_file_that_is_not_known_is_named() -> Result<
     let app = environment.app("enabled").await?;
     let file = "resources: [settings.yaml, web.yaml]\nhelmCharts: [{name: chart}]\n";
     app.repository.write("deploy/kustomization.yaml", file)?;
-    let message = refused(&environment, &app, "BuildFailed").await?;
+    let message = rejected(&environment, &app, "BuildFailed").await?;
     assert!(message.contains("deploy/kustomization.yaml") && message.contains("helmCharts"), "{message}");
     environment.close().await
 }
@@ -62,7 +62,7 @@ async fn an_object_that_is_there_twice_is_named() -> Result<()> {
     let environment = Environment::new("duplicate").await?;
     let app = environment.app("enabled").await?;
     app.repository.write("deploy/again.yaml", &config_map("settings", "again"))?;
-    let message = refused(&environment, &app, "BuildFailed").await?;
+    let message = rejected(&environment, &app, "BuildFailed").await?;
     assert!(message.contains("settings"), "{message}");
     environment.close().await
 }
@@ -73,7 +73,7 @@ async fn a_kind_that_is_not_served_is_named() -> Result<()> {
     let app = environment.app("enabled").await?;
     let widget = "apiVersion: nowhere.example.com/v1\nkind: Widget\nmetadata: {name: w}\n";
     app.repository.write("deploy/widget.yaml", widget)?;
-    let message = refused(&environment, &app, "ReconciliationFailed").await?;
+    let message = rejected(&environment, &app, "ReconciliationFailed").await?;
     assert!(
         message.contains("no matches for kind \"Widget\" in version \"nowhere.example.com/v1\""),
         "{message}"
@@ -87,7 +87,7 @@ async fn an_immutable_field_is_named_and_the_object_stays() -> Result<()> {
     let app = environment.app("enabled").await?;
     app.repository.replace(WEB, "matchLabels: {app: web}", "matchLabels: {app: other}")?;
     app.repository.replace(WEB, "labels: {app: web}", "labels: {app: other}")?;
-    let message = refused(&environment, &app, "ReconciliationFailed").await?;
+    let message = rejected(&environment, &app, "ReconciliationFailed").await?;
     assert!(message.contains("Deployment/") && message.contains("field is immutable"), "{message}");
     environment.close().await
 }
@@ -195,9 +195,10 @@ async fn a_source_that_is_emptied_deletes_nothing() -> Result<()> {
     let repository = &app.repository;
     let first = repository.head()?;
     let unharmed = async |reason: &str, text: &str| {
-        let said =
+        let reported_text =
             |seen: &Value| seen::is_failed(seen, reason) && seen::message(seen, "Ready").contains(text);
-        let failed = environment.until("Kustomization", "app", &format!("says {text}"), said).await?;
+        let failed =
+            environment.until("Kustomization", "app", &format!("says {text}"), reported_text).await?;
         assert_eq!(inventory(&failed).len(), 2, "{failed:#}");
         environment.get("ConfigMap", "settings").await?;
         environment.get("Deployment", "web").await
@@ -214,7 +215,7 @@ async fn a_source_that_is_emptied_deletes_nothing() -> Result<()> {
     unharmed("ArtifactFailed", "kustomization path not found").await?;
     environment.edit("Kustomization", "app", &json!({"spec": {"path": "./"}})).await?;
     unharmed("PruneBlocked", "renders no objects").await?;
-    environment.told("PruneBlocked", &["allow-empty"]).await?;
+    environment.reported("PruneBlocked", &["allow-empty"]).await?;
 
     repository.git(&["push", "--quiet", "--force", "origin", &format!("{first}:main")])?;
     environment.request("GitRepository", "app").await?;

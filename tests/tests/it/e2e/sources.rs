@@ -42,9 +42,9 @@ async fn a_good_source_is_not_disturbed_by_those_that_fail() -> Result<()> {
     let environment = Environment::new("beside").await?;
     let app = environment.app("enabled").await?;
     fails(&environment, named(&environment, "missing"), "GitOperationFailed", &["missing.git"]).await?;
-    let mut refused = named(&environment, "unreachable");
-    refused["spec"]["url"] = json!("https://127.0.0.1:1/unreachable.git");
-    fails(&environment, refused, "GitOperationFailed", &["127.0.0.1:1"]).await?;
+    let mut rejected = named(&environment, "unreachable");
+    rejected["spec"]["url"] = json!("https://127.0.0.1:1/unreachable.git");
+    fails(&environment, rejected, "GitOperationFailed", &["127.0.0.1:1"]).await?;
     app.repository.replace(SETTINGS, "hello", "hola")?;
     let revision = environment.commit(&app.repository, "beside failures").await?;
     environment.applied("app", &revision).await?;
@@ -130,10 +130,10 @@ async fn an_unsupported_field_is_rejected_and_nothing_is_fetched() -> Result<()>
     let mut source = environment.source("app");
     source["spec"]["recurseSubmodules"] = json!(true);
     environment.create(source).await?;
-    let refused = environment
+    let rejected = environment
         .until("GitRepository", "app", "is refused", |seen| is_failed(seen, "UnsupportedField"))
         .await?;
-    assert!(is_true(&refused, "Stalled") && message(&refused, "Ready").contains("spec.recurseSubmodules"));
+    assert!(is_true(&rejected, "Stalled") && message(&rejected, "Ready").contains("spec.recurseSubmodules"));
     assert_eq!(environment.git.requests(), before);
     environment.edit("GitRepository", "app", &json!({"spec": {"recurseSubmodules": false}})).await?;
     environment.until("GitRepository", "app", "is ready", is_ready).await?;
@@ -144,7 +144,7 @@ async fn an_unsupported_field_is_rejected_and_nothing_is_fetched() -> Result<()>
 async fn a_source_that_fails_later_keeps_its_artifact() -> Result<()> {
     let environment = Environment::new("later").await?;
     let app = environment.app("enabled").await?;
-    environment.git.fault(plumb_testkit::gitserver::Fault::Answer(500));
+    environment.git.fault(plumb_testkit::gitserver::Fault::Respond(500));
     environment.request("GitRepository", "app").await?;
     let failed = environment
         .until("GitRepository", "app", "has failed", |seen| is_failed(seen, "GitOperationFailed"))

@@ -17,13 +17,13 @@ pub struct Tally {
     /// How many were sent.
     pub sent: u64,
     /// How many got a status other than 200.
-    pub refused: u64,
+    pub rejected: u64,
 }
 
 impl Tally {
     fn count(&mut self, accepted: bool) {
         self.sent += 1;
-        self.refused += u64::from(!accepted);
+        self.rejected += u64::from(!accepted);
     }
 }
 

@@ -49,7 +49,7 @@ fn writers_differ_by_manager_and_subresource() {
         ("whoever", "", WriterKind::Other),
         ("kustomize-controller", "", WriterKind::Other),
     ] {
-        assert_eq!(tools.hand(manager, subresource), expect, "{manager}/{subresource}");
+        assert_eq!(tools.writer_kind(manager, subresource), expect, "{manager}/{subresource}");
     }
 }
 

@@ -55,13 +55,13 @@ enum Happening {
     /// The look reads.
     LookReads(Box<Running>),
     /// The worker requests to write.
-    LookAsks(Box<Running>),
+    WorkerWrites(Box<Running>),
     /// The write of the look is carried out.
     LookWrites(Box<Running>),
     /// The response to the read for an attempt.
     ReadEnds(Box<PreApplyRead>),
     /// The attempt applies its next object, or ends.
-    AttemptGoesOn(Attempt),
+    ContinueAttempt(Attempt),
     /// The attempt is over.
     AttemptReleases,
     Tick,
@@ -285,7 +285,7 @@ impl World {
         self.desired += 1;
         self.pass(Input::Hold(owner()));
         let attempt = Attempt { left: NAMES.into(), applied: Vec::new(), fails, began: false };
-        self.later(Happening::AttemptGoesOn(attempt));
+        self.later(Happening::ContinueAttempt(attempt));
     }
 
     /// The process restarts: the new one has the status and the applied objects.
@@ -438,7 +438,7 @@ impl World {
                 }
             }
             Happening::LookReads(running) => self.look_reads(*running),
-            Happening::LookAsks(running) => self.look_asks(*running),
+            Happening::WorkerWrites(running) => self.worker_writes(*running),
             Happening::LookWrites(running) => self.look_writes(*running),
             Happening::ReadEnds(read) => {
                 let name = name_of(&read.id);
@@ -449,7 +449,7 @@ impl World {
                 });
                 self.pass(Input::Read(read, found));
             }
-            Happening::AttemptGoesOn(attempt) => self.attempt_goes_on(attempt),
+            Happening::ContinueAttempt(attempt) => self.continue_attempt(attempt),
             Happening::AttemptReleases => {
                 self.locked = false;
                 self.attempt = false;
@@ -459,9 +459,9 @@ impl World {
         }
     }
 
-    fn attempt_goes_on(&mut self, mut attempt: Attempt) {
+    fn continue_attempt(&mut self, mut attempt: Attempt) {
         if !attempt.began && self.state.is_writing(&owner()) {
-            self.later(Happening::AttemptGoesOn(attempt));
+            self.later(Happening::ContinueAttempt(attempt));
             return;
         }
         attempt.began = true;
@@ -474,7 +474,7 @@ impl World {
             let planned = self.planned(name, &value);
             self.applied.insert(name, planned);
             attempt.applied.push(Applied { id: id(name), change, live });
-            self.later(Happening::AttemptGoesOn(attempt));
+            self.later(Happening::ContinueAttempt(attempt));
         } else {
             self.policy.revision = format!("main@sha1:{}", self.desired);
             let value = self.desired.to_string();
@@ -528,14 +528,14 @@ impl World {
                     open(&WhyNot::Contended, ReportAfter::AfterGrace, CompareAgain::At(at))
                 }
                 ContentionChange::Later(_) | ContentionChange::Now => {
-                    return self.later(Happening::LookAsks(Box::new(running)));
+                    return self.later(Happening::WorkerWrites(Box::new(running)));
                 }
             },
         };
         self.look_ends(running, outcome);
     }
 
-    fn look_asks(&mut self, mut running: Running) {
+    fn worker_writes(&mut self, mut running: Running) {
         if !running.wrote {
             running.wrote = self.state.may_write(&running.job);
             if !running.wrote {

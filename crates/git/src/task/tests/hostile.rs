@@ -124,8 +124,9 @@ async fn rejected_addresses_get_no_request() {
 #[tokio::test]
 async fn a_redirect_to_a_rejected_address_is_not_followed() {
     let target: SocketAddr = "169.254.169.254:80".parse().unwrap();
-    let door = GitServer::start(Rules { redirect: Some(format!("http://{target}")), ..Rules::default() });
-    let url = format!("{}/x.git", door.url);
+    let entry_server =
+        GitServer::start(Rules { redirect: Some(format!("http://{target}")), ..Rules::default() });
+    let url = format!("{}/x.git", entry_server.url);
     let error = Fixture::new().git.find("team-a", &anonymous(&url), &main(), TIMEOUT).await.err().unwrap();
     assert!(matches!(error, GitError::Address { .. }), "{error:?}");
 }

@@ -14,13 +14,13 @@ fn merged(old: &str, patch: &str, kind: &str) -> Result<Option<Node>, BuildError
 
 /// The result of a patch that kustomize does not apply as expected, and its warning.
 #[track_caller]
-fn lose(kind: &str, old: &str, patch: &str, expect: &str, told: &str) {
+fn lose(kind: &str, old: &str, patch: &str, expect: &str, warning: &str) {
     let under_spec = |text: &str| node(&format!("{{\"spec\": {text}}}"));
     let mut merger = Merger::new(Schema::builtin(), Gvk::new("v1", kind));
     let result = merger.merge(under_spec(old), under_spec(patch)).unwrap().unwrap();
     assert_eq!(result["spec"], node(expect));
     let losses = merger.losses.join("\n");
-    assert!(losses.contains(told) && losses.is_empty() == told.is_empty(), "{losses}");
+    assert!(losses.contains(warning) && losses.is_empty() == warning.is_empty(), "{losses}");
 }
 
 #[track_caller]
@@ -30,7 +30,7 @@ fn check(kind: &str, old: &str, patch: &str, expect: &str) {
 }
 
 #[track_caller]
-fn refuse(kind: &str, old: &str, patch: &str, expect: &str) {
+fn reject(kind: &str, old: &str, patch: &str, expect: &str) {
     assert_eq!(merged(old, patch, kind).unwrap_err().to_string(), expect);
 }
 
@@ -87,7 +87,7 @@ fn directives_delete_and_replace() {
         r#"{"containers": [{"name": "z"}, {"$patch": "replace"}], "m": {"$patch": "delete"}}"#,
         r#"{"containers": [{"name": "z"}]}"#,
     );
-    refuse("Pod", old, r#"{"$patch": "keep"}"#, "spec: unknown patch strategy \"keep\"");
+    reject("Pod", old, r#"{"$patch": "keep"}"#, "spec: unknown patch strategy \"keep\"");
     let whole = node(r#"{"$patch": "delete"}"#);
     let mut merger = Merger::new(Schema::builtin(), Gvk::new("v1", "Pod"));
     assert_eq!(merger.merge(Node::object(), whole).unwrap(), None);
@@ -173,7 +173,7 @@ fn items_without_a_key_or_with_the_same_one_push_others_out() {
     lose("Pod", "{}", doubled, r#"{"containers": [{"name": "b", "y": 1}]}"#, "drops 1 of the patch's items");
     lose("Pod", r#"{"containers": []}"#, doubled, r#"{"containers": [{"name": "b", "x": 1}]}"#, "drops");
     let expect = "spec: a: wrong node kind: expected MappingNode but got ScalarNode";
-    refuse("Pod", r#"{"a": {}}"#, r#"{"a": 1}"#, expect);
+    reject("Pod", r#"{"a": {}}"#, r#"{"a": 1}"#, expect);
 }
 
 #[test]
@@ -202,22 +202,22 @@ fn directives_in_new_lists_are_removed_or_rejected() {
 
 #[test]
 fn an_empty_item_of_a_new_list_takes_those_behind_it_along() {
-    let told = "drops 1 of the patch's items";
+    let warning = "drops 1 of the patch's items";
     lose(
         "Pod",
         "{}",
         r#"{"containers": [{"name": "x"}, {}, {"name": "y"}]}"#,
         r#"{"containers": [{"name": "x"}]}"#,
-        told,
+        warning,
     );
-    lose("Pod", "{}", r#"{"containers": [null, {"name": "y"}]}"#, r#"{"containers": []}"#, told);
+    lose("Pod", "{}", r#"{"containers": [null, {"name": "y"}]}"#, r#"{"containers": []}"#, warning);
 }
 
 #[test]
 fn empty_keys_are_rejected_where_a_merge_reads_them() {
-    let told = "spec: a map with an empty key cannot be merged: remove the key";
-    refuse("Any", "{}", r#"{"": 1}"#, told);
-    refuse("Any", r#"{"": 1}"#, r#"{"a": 1}"#, told);
+    let warning = "spec: a map with an empty key cannot be merged: remove the key";
+    reject("Any", "{}", r#"{"": 1}"#, warning);
+    reject("Any", r#"{"": 1}"#, r#"{"a": 1}"#, warning);
     check("Any", r#"{"a": [{"": 1}]}"#, r#"{"b": 1}"#, r#"{"a": [{"": 1}], "b": 1}"#);
 }
 

@@ -13,7 +13,7 @@ const COMMAND: &str = "PLUMB_KUSTOMIZE";
 /// The same for a program that serves many builds: see [`Server`].
 const SERVER: &str = "PLUMB_KUSTOMIZE_SERVER";
 /// A build that takes longer has not ended.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The result of kustomize.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,7 +137,7 @@ fn run(words: &[String], directory: &Path) -> io::Result<Verdict> {
         if let Some(status) = child.try_wait()? {
             break status;
         }
-        if started.elapsed() > PATIENCE {
+        if started.elapsed() > TIMEOUT {
             child.kill()?;
             child.wait()?;
             return Ok(Verdict::Failed("it did not end".to_owned()));
@@ -198,7 +198,7 @@ impl Server {
             io::Result::Ok((verdict, input, output))
         });
         let started = Instant::now();
-        while !reader.is_finished() && started.elapsed() < PATIENCE {
+        while !reader.is_finished() && started.elapsed() < TIMEOUT {
             thread::sleep(Duration::from_micros(200));
         }
         if !reader.is_finished() {

@@ -22,7 +22,7 @@ pub struct Found {
 #[derive(Default)]
 pub struct Tally {
     built: usize,
-    refused: usize,
+    rejected: usize,
     no_verdict: usize,
     excepted: BTreeMap<&'static str, usize>,
     theirs_built: usize,
@@ -46,7 +46,7 @@ impl Tally {
         }
         match outcome {
             Outcome::BothBuilt => self.built += 1,
-            Outcome::BothRefused => self.refused += 1,
+            Outcome::BothRefused => self.rejected += 1,
             Outcome::NotSupported(field) => *self.not_supported.entry(field).or_default() += 1,
             Outcome::Excepted(name) => *self.excepted.entry(name).or_default() += 1,
             Outcome::NoVerdict => self.no_verdict += 1,
@@ -98,7 +98,7 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             built,
-            refused,
+            rejected,
             no_verdict,
             excepted,
             theirs_built,
@@ -111,7 +111,7 @@ impl fmt::Display for Tally {
         } = self;
         write!(
             f,
-            "{all} cases, {theirs_built} built by kustomize: {built} the same, {refused} refused by both, {no_verdict} without a \
+            "{all} cases, {theirs_built} built by kustomize: {built} the same, {rejected} refused by both, {no_verdict} without a \
              verdict of kustomize, {excepted:?} excepted, {not_supported:?} not supported, {differ} different ({} reduced)",
             found.len()
         )

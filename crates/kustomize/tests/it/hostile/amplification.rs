@@ -2,7 +2,7 @@
 
 use plumb_kustomize::{Limits, Refusal};
 
-use crate::hostile::{A, Files, built_with, charged, many, objects, refuse};
+use crate::hostile::{A, Files, built_with, charged, many, objects, reject};
 
 /// A text of so many bytes.
 fn long(bytes: usize) -> String {
@@ -15,21 +15,21 @@ fn a_long_text_is_not_copied_without_end_by_aliases() {
     let aliases = "*t, ".repeat(500);
     let object = format!("{A}data:\n  t: &t {text}\n  l: [{aliases}]\n");
     let excessive = "a.yaml:7:";
-    refuse(
+    reject(
         &[("kustomization.yaml", "resources: [a.yaml]\n"), ("a.yaml", &object)],
         Refusal::Invalid,
         excessive,
     );
     let settings = format!("namePrefix: &t {text}\nresources: [{aliases}]\n");
-    refuse(&[("kustomization.yaml", &settings)], Refusal::Invalid, "excessive aliasing");
+    reject(&[("kustomization.yaml", &settings)], Refusal::Invalid, "excessive aliasing");
     let keys = format!("{A}x: &t {text}\ny: [{}]\n", "{? *t : 1}, ".repeat(500));
-    refuse(
+    reject(
         &[("kustomization.yaml", "resources: [a.yaml]\n"), ("a.yaml", &keys)],
         Refusal::Invalid,
         "excessive",
     );
     let merged = format!("{A}x: &m {{k: {text}}}\ny: [{}]\n", "{<<: *m}, ".repeat(500));
-    refuse(
+    reject(
         &[("kustomization.yaml", "resources: [a.yaml]\n"), ("a.yaml", &merged)],
         Refusal::Invalid,
         "excessive",
@@ -137,7 +137,7 @@ fn a_json_patch_is_paid_for_by_what_it_copies() {
     let object = format!("{A}data: {{big: {}}}\n", long(50_000));
     let copies = many(100, |index| format!("- {{op: copy, from: /data/big, path: /data/k{index}}}\n"));
     let settings = "resources: [a.yaml]\npatches: [{path: p.yaml, target: {name: a}}]\n";
-    refuse(
+    reject(
         &[("kustomization.yaml", settings), ("a.yaml", &object), ("p.yaml", &copies)],
         Refusal::OverLimit,
         "moves or copies more than 200000",
@@ -191,7 +191,7 @@ fn former_names_in_annotations_are_limited() {
     ] {
         let object =
             format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, annotations: {{{notes}}}}}\n");
-        refuse(
+        reject(
             &[("kustomization.yaml", "resources: [a.yaml]\n"), ("a.yaml", &object)],
             Refusal::OverLimit,
             "/a.yaml:1:1: more than 1000 former names",

@@ -74,8 +74,8 @@ fn no_field_leads_out_of_the_tree() {
             let text = with_path(field, path);
             let error = built(&[("kustomization.yaml", &text), ("a.yaml", A)]).unwrap_err();
             let message = error.to_string();
-            let is_told = message.starts_with("/kustomization.yaml") || message.contains("no such file");
-            assert!(is_told, "{text}{message}");
+            let is_reported = message.starts_with("/kustomization.yaml") || message.contains("no such file");
+            assert!(is_reported, "{text}{message}");
         }
     }
 }
@@ -101,10 +101,10 @@ fn files_outside_of_the_own_directory_are_rejected_by_every_field() {
             let files =
                 tree(&[("top/kustomization.yaml", &text), ("top/a.yaml", A), ("secret.yaml", secret)]);
             let error = build(&files, &RelPath::parse("top").unwrap(), &options).unwrap_err().to_string();
-            let is_refused = error.contains("security; file '/secret.yaml' is not in or below '/top'")
+            let is_rejected = error.contains("security; file '/secret.yaml' is not in or below '/top'")
                 || error.contains("no directory")
                 || error.contains("accumulating components");
-            assert!(is_refused && !error.contains("CANARY"), "{text}{error}");
+            assert!(is_rejected && !error.contains("CANARY"), "{text}{error}");
         }
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use plumb_filetree::{EntryKind, FileTree, MemoryTree, ReadError, RelPath};
 use plumb_kustomize::{Limits, Options, Refusal, build};
 
-use crate::hostile::{A, built, built_with, many, refuse, tree};
+use crate::hostile::{A, built, built_with, many, reject, tree};
 
 const COMPONENT: &str = "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n";
 
@@ -22,7 +22,7 @@ fn every_field_that_names_directories_finds_cycles() {
             let root = format!("{field}: [{from_root}]\n");
             let a = format!("{head}{field}: ['{from_a}']\n");
             let b = format!("{head}{field}: [../a]\n");
-            refuse(
+            reject(
                 &[("kustomization.yaml", &root), ("a/kustomization.yaml", &a), ("b/kustomization.yaml", &b)],
                 Refusal::Invalid,
                 "cycle detected: / -> /a -> ",

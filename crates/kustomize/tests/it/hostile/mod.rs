@@ -38,7 +38,7 @@ fn built(files: Files<'_>) -> Result<Build, BuildError> {
 
 /// Rejected, with this in the message.
 #[track_caller]
-fn refuse(files: Files<'_>, refusal: Refusal, part: &str) {
+fn reject(files: Files<'_>, refusal: Refusal, part: &str) {
     let error = built(files).unwrap_err();
     assert!(error.to_string().contains(part) && error.refusal() == refusal, "{:?}: {error}", error.refusal());
 }

@@ -4,15 +4,15 @@ use plumb_filetree::{MemoryTree, RelPath};
 use plumb_kustomize::{Options, Refusal, build};
 use plumb_manifests::yaml;
 
-use crate::hostile::texts::refuse_everywhere;
-use crate::hostile::{A, built, many, refuse, tree};
+use crate::hostile::texts::reject_everywhere;
+use crate::hostile::{A, built, many, reject, tree};
 
 /// Four times the limit: no reader gets that far, and code without a limit is not crashed.
 const DEEP: usize = 2_000;
 
 #[test]
 fn nesting_is_rejected_by_every_reader() {
-    let refused = ["nested deeper than 500 levels", "limit", "cannot be a key here"];
+    let rejected = ["nested deeper than 500 levels", "limit", "cannot be a key here"];
     for text in [
         "[".repeat(DEEP),
         format!("a: {}", "[".repeat(DEEP)),
@@ -22,14 +22,14 @@ fn nesting_is_rejected_by_every_reader() {
         many(1_000, |level| format!("{}a:\n", " ".repeat(level))),
         format!("a: {}\n", "{? ".repeat(DEEP)),
     ] {
-        refuse_everywhere(&text, &refused);
+        reject_everywhere(&text, &rejected);
     }
     // By aliases of aliases, it takes more copies than levels.
     let chain = many(600, |level| match level {
         0 => "a0: &a0 [x]\n".to_owned(),
         level => format!("a{level}: &a{level} [*a{}]\n", level - 1),
     });
-    refuse_everywhere(&chain, &["nested deeper than 500 levels", "document contains excessive aliasing"]);
+    reject_everywhere(&chain, &["nested deeper than 500 levels", "document contains excessive aliasing"]);
 }
 
 #[test]
@@ -57,8 +57,8 @@ fn nesting_is_rejected_in_texts_inside_of_the_kustomization_file() {
         ] {
             let error = built(&[("kustomization.yaml", &settings), ("a.yaml", A)]).unwrap_err().to_string();
             // A text that is short enough for a path is taken for one.
-            let is_told = error.starts_with("/kustomization.yaml") || error.contains("no such file");
-            assert!(is_told, "{}", &error[..error.len().min(300)]);
+            let is_reported = error.starts_with("/kustomization.yaml") || error.contains("no such file");
+            assert!(is_reported, "{}", &error[..error.len().min(300)]);
         }
     }
 }
@@ -75,7 +75,7 @@ fn nesting_is_rejected_in_json_patches_and_their_values() {
     };
     for patch in [value("[", "]", DEEP), value("{\"a\":", "}", DEEP), "[".repeat(DEEP)] {
         let files = [("kustomization.yaml", settings), ("a.yaml", A), ("p", patch.as_str())];
-        refuse(
+        reject(
             &files,
             Refusal::Invalid,
             "/p: patches[0]: unable to parse SM or JSON patch from [path: \"p\"]: no JSON: recursion limit exceeded at line 1 column",
@@ -85,7 +85,7 @@ fn nesting_is_rejected_in_json_patches_and_their_values() {
     let steps =
         many(600, |level| format!("- {{op: add, path: '/data{}', value: {{}}}}\n", "/a".repeat(level)));
     let files = [("kustomization.yaml", settings), ("a.yaml", A), ("p", steps.as_str())];
-    refuse(&files, Refusal::OverLimit, "nested deeper than 500 levels");
+    reject(&files, Refusal::OverLimit, "nested deeper than 500 levels");
     // One value around the other; the work for it is limited, too.
     let moves = many(600, |_| {
         "- {op: add, path: /new, value: {}}\n- {op: move, from: /data, path: /new/a}\n- {op: move, from: /new, path: /data}\n"
@@ -93,7 +93,7 @@ fn nesting_is_rejected_in_json_patches_and_their_values() {
     });
     let moves = format!("- {{op: add, path: /data, value: {{}}}}\n{moves}");
     let files = [("kustomization.yaml", settings), ("a.yaml", A), ("p", moves.as_str())];
-    refuse(&files, Refusal::OverLimit, "move operation does not apply");
+    reject(&files, Refusal::OverLimit, "move operation does not apply");
 }
 
 #[test]

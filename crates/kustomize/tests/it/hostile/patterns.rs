@@ -2,7 +2,7 @@
 
 use plumb_kustomize::Refusal;
 
-use crate::hostile::{A, built, charged, cheap, many, objects, refuse};
+use crate::hostile::{A, built, charged, cheap, many, objects, reject};
 
 fn selecting(pattern: &str) -> String {
     format!("resources: [a.yaml]\npatches: [{{patch: '[]', target: {{name: '{pattern}'}}}}]\n")
@@ -23,7 +23,7 @@ fn oversized_repetitions_are_rejected_wherever_a_pattern_is_accepted() {
     for field in ["group", "version", "kind", "name", "namespace"] {
         let text =
             format!("resources: [a.yaml]\npatches: [{{patch: '[]', target: {{{field}: '{bomb}'}}}}]\n");
-        refuse(
+        reject(
             &[("kustomization.yaml", &text), ("a.yaml", A)],
             Refusal::OverLimit,
             "takes more than 1048576 bytes",
@@ -31,7 +31,7 @@ fn oversized_repetitions_are_rejected_wherever_a_pattern_is_accepted() {
         let text = format!(
             "resources: [a.yaml]\nreplacements: [{{sourceValue: x, targets: [{{select: {{{field}: '{bomb}'}}}}]}}]\n"
         );
-        refuse(
+        reject(
             &[("kustomization.yaml", &text), ("a.yaml", A)],
             Refusal::OverLimit,
             "takes more than 1048576 bytes",
@@ -40,7 +40,7 @@ fn oversized_repetitions_are_rejected_wherever_a_pattern_is_accepted() {
             "resources: [a.yaml]\nreplacements: [{{sourceValue: x, targets: [{{select: {{kind: ConfigMap}}, reject: \
              [{{{field}: '{bomb}'}}]}}]}}]\n"
         );
-        refuse(
+        reject(
             &[("kustomization.yaml", &text), ("a.yaml", A)],
             Refusal::OverLimit,
             "takes more than 1048576 bytes",
@@ -50,7 +50,7 @@ fn oversized_repetitions_are_rejected_wherever_a_pattern_is_accepted() {
         "resources: [a.yaml]\nreplacements: [{{sourceValue: x, targets: [{{select: {{kind: ConfigMap}}, fieldPaths: \
          ['d.[k={bomb}]']}}]}}]\n"
     );
-    refuse(
+    reject(
         &[("kustomization.yaml", &text), ("a.yaml", A)],
         Refusal::OverLimit,
         "takes more than 1048576 bytes",
@@ -60,7 +60,7 @@ fn oversized_repetitions_are_rejected_wherever_a_pattern_is_accepted() {
 #[test]
 fn invalid_patterns_are_rejected_and_image_names_taken_literally() {
     for pattern in ["(", "[", "a{2,1}", "*", "(?<n", "\\", "(?=a)", "\\1", "[z-a]", "(?P<a>x)(?P<a>y)"] {
-        refuse(
+        reject(
             &[("kustomization.yaml", &selecting(pattern)), ("a.yaml", A)],
             Refusal::Invalid,
             "error parsing regexp",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use plumb_filetree::RelPath;
 use plumb_kustomize::{Limits, Options, Refusal, build};
 
-use crate::hostile::{A, built_with, charged, cheap, many, objects, refuse, tree};
+use crate::hostile::{A, built_with, charged, cheap, many, objects, reject, tree};
 
 #[test]
 fn many_patches_by_name_among_many_objects_are_cheap() {
@@ -76,7 +76,7 @@ fn many_new_keys_for_a_large_map_are_put_in_at_once() {
     // A JSON patch puts them in one after the other, and each moves what follows.
     let operations = many(5_000, |index| format!("- {{op: add, path: /data/a{index:05}, value: v}}\n"));
     let settings = "resources: [a.yaml]\npatches: [{path: p.yaml, target: {name: a}}]\n";
-    refuse(
+    reject(
         &[("kustomization.yaml", settings), ("a.yaml", &object), ("p.yaml", &operations)],
         Refusal::OverLimit,
         "moves or copies more than 200000",
@@ -113,7 +113,7 @@ fn keyed_lists_with_equal_keys_are_limited_and_paid_for() {
     };
     let settings = "resources: [a.yaml]\npatches: [{path: p.yaml}]\n";
     let many_ports = service(&"{port: 1}, ".repeat(3_000));
-    refuse(
+    reject(
         &[("kustomization.yaml", settings), ("a.yaml", &many_ports), ("p.yaml", &service("{port: 1}"))],
         Refusal::OverLimit,
         "too many to be merged where keys are missing or repeated",
@@ -123,7 +123,7 @@ fn keyed_lists_with_equal_keys_are_limited_and_paid_for() {
     let pod = |containers: &str| {
         format!("kind: Pod\napiVersion: v1\nmetadata: {{name: p}}\nspec: {{containers: [{containers}]}}\n")
     };
-    refuse(
+    reject(
         &[
             ("kustomization.yaml", settings),
             ("a.yaml", &pod(&many(60, container))),
@@ -240,7 +240,7 @@ fn a_large_configuration_is_paid_for_in_every_kustomization() {
     let specs = many(6_000, |index| format!("- {{path: spec/a{index}}}\n"));
     let configuration = format!("images:\n{specs}");
     let settings = "resources: [a.yaml]\nconfigurations: [c.yaml]\n";
-    refuse(
+    reject(
         &[("kustomization.yaml", settings), ("a.yaml", A), ("c.yaml", &configuration)],
         Refusal::OverLimit,
         "more than 5000 field specifications",
@@ -299,7 +299,7 @@ fn many_environment_lines_and_repeated_keys_are_found_fast() {
     let settings = "configMapGenerator: [{name: c, envs: [e]}]\n";
     cheap(&[("kustomization.yaml", settings), ("e", &lines)], 10_000);
     let twice = format!("{lines}K49999=x\n");
-    refuse(&[("kustomization.yaml", settings), ("e", &twice)], Refusal::Invalid, "/e:50001:1");
+    reject(&[("kustomization.yaml", settings), ("e", &twice)], Refusal::Invalid, "/e:50001:1");
 }
 
 #[test]

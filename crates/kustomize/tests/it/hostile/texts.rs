@@ -2,7 +2,7 @@
 
 use plumb_kustomize::{Limits, Refusal};
 
-use crate::hostile::{A, Files, built, built_with, many, refuse};
+use crate::hostile::{A, Files, built, built_with, many, reject};
 
 /// Every way in which a file becomes part of a build. The hostile text is `x.yaml`.
 pub const READERS: [&str; 14] = [
@@ -24,17 +24,17 @@ pub const READERS: [&str; 14] = [
 
 /// Rejected by every reader, with a position in the file.
 #[track_caller]
-pub fn refuse_everywhere(text: &str, parts: &[&str]) {
-    refuse_everywhere_within(text, parts, &Limits::default());
+pub fn reject_everywhere(text: &str, parts: &[&str]) {
+    reject_everywhere_within(text, parts, &Limits::default());
 }
 
 #[track_caller]
-fn refuse_everywhere_within(text: &str, parts: &[&str], limits: &Limits) {
+fn reject_everywhere_within(text: &str, parts: &[&str], limits: &Limits) {
     let check = |settings: &str, files: Files<'_>, place: &str| {
         let error = built_with(files, limits.clone()).unwrap_err().to_string();
-        let is_told = error.contains(place) && parts.iter().any(|part| error.contains(part));
+        let is_reported = error.contains(place) && parts.iter().any(|part| error.contains(part));
         let start: String = error.chars().take(500).collect();
-        assert!(is_told, "{settings}{start}");
+        assert!(is_reported, "{settings}{start}");
     };
     for settings in READERS {
         let files = [
@@ -51,7 +51,7 @@ fn refuse_everywhere_within(text: &str, parts: &[&str], limits: &Limits) {
 
 #[test]
 fn an_alias_to_nothing_is_rejected_with_its_position() {
-    refuse_everywhere("a: *never\n", &["1:4", "line 1"]);
+    reject_everywhere("a: *never\n", &["1:4", "line 1"]);
 }
 
 #[test]
@@ -70,11 +70,11 @@ fn aliases_of_aliases_are_counted() {
     let mut limits = Limits::default();
     limits.yaml.alias_allowance = 1_000;
     for text in [lists, maps, merges] {
-        refuse_everywhere_within(&text, &["document contains excessive aliasing"], &limits);
+        reject_everywhere_within(&text, &["document contains excessive aliasing"], &limits);
     }
     // One wide list many times over.
     let wide = format!("a: &a [{}]\nb: [{}]\n", "1,".repeat(200), "*a,".repeat(2_000));
-    refuse_everywhere_within(&wide, &["document contains excessive aliasing"], &limits);
+    reject_everywhere_within(&wide, &["document contains excessive aliasing"], &limits);
 }
 
 #[test]
@@ -108,18 +108,18 @@ fn limits_of_texts_are_named() {
 #[test]
 fn a_default_build_takes_no_document_that_is_too_large() {
     let large = "x".repeat((16 << 20) + 1);
-    refuse(
+    reject(
         &[("kustomization.yaml", "resources: [x.yaml]\n"), ("x.yaml", &large)],
         Refusal::OverLimit,
         "/x.yaml: over the limit of 16777216 bytes a file",
     );
-    refuse(&[("kustomization.yaml", &large)], Refusal::OverLimit, "over the limit of 16777216 bytes a file");
+    reject(&[("kustomization.yaml", &large)], Refusal::OverLimit, "over the limit of 16777216 bytes a file");
     let half = "x".repeat(15 << 20);
     let files: Vec<(String, &str)> = (0..5).map(|index| (format!("f{index}"), half.as_str())).collect();
     let mut files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), *text)).collect();
     let settings = "configMapGenerator:\n- {name: g, files: [f0, f1, f2, f3, f4]}\n";
     files.push(("kustomization.yaml", settings));
-    refuse(&files, Refusal::OverLimit, "67108864 in all");
+    reject(&files, Refusal::OverLimit, "67108864 in all");
 }
 
 #[test]

@@ -11,7 +11,7 @@ fn read(text: &str) -> Vec<Value> {
 }
 
 #[track_caller]
-fn refuse(text: &str, expect: &str) {
+fn reject(text: &str, expect: &str) {
     assert_eq!(parse(text, &Limits::default()).unwrap_err().to_string(), expect);
 }
 
@@ -69,7 +69,7 @@ fn keys_of_large_maps_are_found_at_every_position() {
     let lines: Vec<String> = (0..100).rev().map(|number| format!("k{number:03}: {number}\n")).collect();
     let text = lines.concat();
     assert_eq!(read(&text)[0]["k042"], json!(42));
-    refuse(&format!("{text}k050: 1\n"), "101:1: mapping key \"k050\" already defined");
+    reject(&format!("{text}k050: 1\n"), "101:1: mapping key \"k050\" already defined");
     let settings = parse_settings(&format!("{text}k050: 1\n"), &Limits::default()).unwrap();
     assert_eq!(settings["k050"], json!(1));
 }
@@ -89,8 +89,8 @@ fn documents_after_the_end_mark_are_not_read() {
 
 #[test]
 fn errors_name_line_and_column_in_the_whole_text() {
-    refuse("a: 1\n---\nb: 1\nb: 2\n", "4:1: mapping key \"b\" already defined");
-    refuse("a: 1\n1: 2\n", "2:1: key \"1\" is not a text: it needs quotes");
+    reject("a: 1\n---\nb: 1\nb: 2\n", "4:1: mapping key \"b\" already defined");
+    reject("a: 1\n1: 2\n", "2:1: key \"1\" is not a text: it needs quotes");
     let error = parse_settings("a: .inf\n", &Limits::default()).unwrap_err().to_string();
     assert_eq!(error, "1:4: .inf is not a number that JSON can hold");
     let error = parse("a: 1\nb:\n  - c\n d: 1\n", &Limits::default()).unwrap_err();
@@ -123,8 +123,8 @@ fn an_alias_inside_of_what_it_refers_to_is_rejected() {
         open_end: None,
     };
     builder.open(Content::List(Vec::new()), StructureStyle::Flow, 1).unwrap();
-    let refused = builder.alias(1).unwrap_err();
-    assert_eq!(refused, "alias refers to a value that contains it");
+    let rejected = builder.alias(1).unwrap_err();
+    assert_eq!(rejected, "alias refers to a value that contains it");
 }
 
 #[test]
@@ -175,8 +175,8 @@ fn a_block_at_the_end_of_a_text_without_a_line_break_has_none() {
 fn a_tab_is_reported_at_its_own_line_and_column() {
     let scalar = "while scanning a plain scalar, found a tab";
     let block = "tabs disallowed within this context (block indentation)";
-    refuse("a:\n  b: c\n\td: e\n", &format!("3:1: {scalar}"));
-    refuse("a:\n  b: c\n\n  \td: e\n", &format!("4:3: {scalar}"));
-    refuse("a:\n\tb: c\n", &format!("2:2: {block}"));
-    refuse("x: y\n---\na:\n  b: c\n\td: e\n", &format!("5:1: {scalar}"));
+    reject("a:\n  b: c\n\td: e\n", &format!("3:1: {scalar}"));
+    reject("a:\n  b: c\n\n  \td: e\n", &format!("4:3: {scalar}"));
+    reject("a:\n\tb: c\n", &format!("2:2: {block}"));
+    reject("x: y\n---\na:\n  b: c\n\td: e\n", &format!("5:1: {scalar}"));
 }

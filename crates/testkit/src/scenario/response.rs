@@ -137,13 +137,13 @@ impl Response {
     }
 
     pub(super) async fn respond(self, call: &Call) -> http::Response<Body> {
-        let mut answer = self;
+        let mut reply = self;
         loop {
-            if !answer.delay.is_zero() {
-                tokio::time::sleep(answer.delay).await;
+            if !reply.delay.is_zero() {
+                tokio::time::sleep(reply.delay).await;
             }
-            match answer.content {
-                Content::Compute(compute) => answer = compute(call),
+            match reply.content {
+                Content::Compute(compute) => reply = compute(call),
                 Content::Json(code, body) => return respond_with(code, Body::from(body.to_string())),
                 Content::Watch(events) => return respond_with(200, watch_body(events)),
                 Content::Feed(events) => {
