@@ -21,7 +21,7 @@ type Step = (&'static str, fn(&Path) -> Result<Outcome>);
 /// How a step that did not fail went.
 enum Outcome {
     Passed,
-    /// It could not be looked at here, and this is why.
+    /// It could not be checked here, with the reason.
     Skipped(String),
 }
 

@@ -15,7 +15,7 @@ use clap::Subcommand;
 use plumb_plane::{ADMIN, HANDOVER, Plane, PlaneOptions, cache_folder, process};
 use serde::{Deserialize, Serialize};
 
-/// How often a starting supervisor is looked at.
+/// Polling interval of a starting supervisor.
 const POLL: Duration = Duration::from_millis(100);
 /// How long `up` waits: a first start may build the plane.
 const UP_MAX: Duration = Duration::from_mins(30);
@@ -86,9 +86,9 @@ fn up(folder: &Path, audit: bool, ready_after: u64) -> Result<()> {
     }
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
     let mut supervisor = command.spawn().context("cannot start the supervisor")?;
-    let (deadline, mut told) = (Instant::now() + UP_MAX, 0);
+    let (deadline, mut reported) = (Instant::now() + UP_MAX, 0);
     while running(folder)?.is_none() {
-        told += print_output(&log, told)?;
+        reported += print_output(&log, reported)?;
         if let Some(status) = supervisor.try_wait()? {
             bail!("the control plane did not start ({status}):\n{}", process::last_lines(&log, LOG_LINES));
         }
@@ -97,14 +97,14 @@ fn up(folder: &Path, audit: bool, ready_after: u64) -> Result<()> {
         }
         thread::sleep(POLL);
     }
-    print_output(&log, told)?;
+    print_output(&log, reported)?;
     print_environment(folder)
 }
 
 /// Passes on the new output of the supervisor; returns how many bytes that was.
-fn print_output(log: &Path, told: usize) -> Result<usize> {
+fn print_output(log: &Path, reported: usize) -> Result<usize> {
     let text = fs::read(log).context("the supervisor has no log")?;
-    let new_output = text.get(told..).unwrap_or_default();
+    let new_output = text.get(reported..).unwrap_or_default();
     std::io::stderr().write_all(new_output)?;
     Ok(new_output.len())
 }

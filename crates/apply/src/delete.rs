@@ -203,7 +203,7 @@ async fn delete(
         match remove(cluster, &mapping, id, &deletion, budget).await {
             Ok(fate) => return Ok(fate),
             Err(error) if error.is_absence() => return Ok(Fate::Absent),
-            // The object is not what was looked at any more: look again.
+            // The object changed since it was read: read it again.
             Err(error) if error.rejection().is_some_and(|rejection| rejection.code == 409) => {
                 budget.pause(PAUSE).await.map_err(failed(Attempt::Delete))?;
             }

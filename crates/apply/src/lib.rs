@@ -1,4 +1,4 @@
-//! Apply: carries out what planning decided, on one cluster under one identity, and looks at what is there.
+//! Apply: carries out what planning decided, on one cluster under one identity, and reads the live objects.
 //!
 //! Adapter: requests to the API server and nothing else. What to apply, delete or correct is decided elsewhere (planning);
 //! status, events and logs of a Kustomization never enter. Every call has a deadline and can be cancelled.

@@ -87,7 +87,7 @@ pub async fn write(
     Writer { cluster, planned, takeover, budget, bound }.run(known).await
 }
 
-/// Applies one object over exactly the state that was looked at. If it has changed since, the server's 409 comes back: what
+/// Applies one object over exactly the state that was read. If it has changed since, the server's 409 is returned: what
 /// is overwritten is then always what was seen.
 pub async fn write_over(
     cluster: &Cluster,

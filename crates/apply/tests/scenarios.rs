@@ -112,7 +112,7 @@ fn service(name: &str) -> Object {
 }
 
 fn planned(objects: Vec<Object>) -> Vec<Arc<Planned>> {
-    plan::prepare(objects, &owner(), &HashKey::new([7; 32])).expect("no id stands twice")
+    plan::prepare(objects, &owner(), &HashKey::new([7; 32])).expect("no id is duplicate")
 }
 
 fn plan(objects: Vec<Object>) -> Plan {
@@ -241,8 +241,8 @@ async fn silence_ends_with_the_deadline_or_a_stop_and_the_grace_of_a_write() {
 #[tokio::test(start_paused = true)]
 async fn a_write_that_is_in_flight_at_a_stop_is_awaited() {
     let api = api();
-    let answer = Response::with(|call| Response::created(call.body.clone()));
-    api.on("PATCH", &format!("{MAPS}/a"), answer.after(Duration::from_secs(2)));
+    let response = Response::with(|call| Response::created(call.body.clone()));
+    api.on("PATCH", &format!("{MAPS}/a"), response.after(Duration::from_secs(2)));
     let waves = plan(vec![map("a"), service("web")]).waves;
     let token = CancellationToken::new();
     let budget = Budget::new(Instant::now() + Duration::from_mins(5), token.clone());
@@ -674,7 +674,7 @@ async fn a_write_that_is_rejected_never_leads_to_a_deletion() {
         "message": "spec.selector: field is immutable",
         "details": {"causes": [{"field": "spec.selector", "message": "field is immutable"}]},
     });
-    for answer in [
+    for response in [
         Response::invalid("spec.replicas: Invalid value: -1: must be greater than or equal to 0"),
         Response::json(422, immutable),
         Response::conflict("the object has been modified"),
@@ -682,7 +682,7 @@ async fn a_write_that_is_rejected_never_leads_to_a_deletion() {
         Response::status(400, "BadRequest", "strict decoding error"),
     ] {
         let api = api();
-        api.on("PATCH", &format!("{MAPS}/a"), answer);
+        api.on("PATCH", &format!("{MAPS}/a"), response);
         let mut forced = map("a");
         forced.set_annotation("kustomize.toolkit.fluxcd.io/force", "Enabled");
         let applied = apply(&api, vec![forced]).await;
@@ -712,7 +712,7 @@ async fn an_object_without_a_response_is_named_and_the_others_of_its_wave_are_ap
 /// An API server that shows one Deployment in each namespace; from namespace number `healthy` on it is not healthy.
 fn deployments(healthy: usize) -> Scenario {
     let api = api();
-    let answer = move |call: &Call| {
+    let response = move |call: &Call| {
         if call.parameter("watch").is_some() {
             return Response::silence();
         }
@@ -726,7 +726,7 @@ fn deployments(healthy: usize) -> Scenario {
             "items": [shown],
         }))
     };
-    api.on("GET", "/apis/apps/v1/namespaces/*/deployments", Response::with(answer));
+    api.on("GET", "/apis/apps/v1/namespaces/*/deployments", Response::with(response));
     api
 }
 

@@ -41,7 +41,7 @@ impl Budget {
         Self { until: self.until.min(Instant::now() + time), ..self.clone() }
     }
 
-    /// The same, but from a time on, or once the token is cancelled, no response is awaited for long. The work goes on as long
+    /// The same, but from a time on, or once the token is cancelled, no response is awaited for long. The work continues as long
     /// as the server responds, and ends with the first request without a response.
     #[must_use]
     pub fn hurried(self, from: Instant, token: CancellationToken) -> Self {

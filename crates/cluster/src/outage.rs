@@ -162,11 +162,11 @@ mod tests {
         fixture.send_request(503).await;
         tokio::time::sleep(OUTAGE_MIN).await;
         fixture.send_request(504).await;
-        assert!(!fixture.has_ended(), "it goes on");
+        assert!(!fixture.has_ended(), "it continues");
         fixture.send_request(200).await;
         assert!(fixture.has_ended());
         fixture.send_request(200).await;
-        assert!(!fixture.has_ended(), "told already");
+        assert!(!fixture.has_ended(), "already reported");
     }
 
     #[tokio::test(start_paused = true)]

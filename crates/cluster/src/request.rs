@@ -28,7 +28,7 @@ const ATTEMPTS_MAX: u32 = 6;
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// The longest pause between two attempts, also where the server requests more.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
-/// The longest that one request may take. The server gets a timeout for a write that ends [`WRITE_GRACE`] earlier, so that its answer
+/// The longest that one request may take. The server gets a timeout for a write that ends [`WRITE_GRACE`] earlier, so that its response
 /// response shows its result.
 const REQUEST_MAX: Duration = Duration::from_secs(65);
 /// How long a response is awaited once there is hurry: no worker is blocked for longer than that after the timeout of its attempt.

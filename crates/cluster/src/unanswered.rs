@@ -18,7 +18,7 @@ const KEEP: Duration = Duration::from_hours(1);
 pub enum Effect {
     /// It may create it.
     Applies,
-    /// It deletes the very state that was looked at, so it changes nothing for another deletion.
+    /// It is bound to the version that was read, so it changes nothing for another deletion.
     Deletes,
 }
 
@@ -132,7 +132,7 @@ mod tests {
         assert!(unanswered.may_be_created(&id), "the first write may still come after the second one");
         tokio::time::advance(Duration::from_secs(15)).await;
         assert!(!unanswered.may_be_created(&id));
-        assert_eq!(unanswered.among([&id, &other]).len(), 1, "nobody knows what became of it");
+        assert_eq!(unanswered.among([&id, &other]).len(), 1, "its result is unknown");
         unanswered.sending(&id, Effect::Applies, Duration::from_secs(1)).responded();
         assert_eq!(unanswered.among([&id, &other]).len(), 0);
     }
@@ -159,6 +159,6 @@ mod tests {
         unanswered.sending(&other, Effect::Applies, Duration::from_secs(10)).lost();
         assert!(!unanswered.may_be_created(&other) && unanswered.among([&other]).len() == 1);
         unanswered.sending(&other, Effect::Applies, Duration::from_secs(10)).responded();
-        assert_eq!(unanswered.among([&other]).len(), 0, "the repetition was answered");
+        assert_eq!(unanswered.among([&other]).len(), 0, "the retry got a response");
     }
 }

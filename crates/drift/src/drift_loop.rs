@@ -48,7 +48,7 @@ pub struct DriftDeps {
     pub takeover: Takeover,
     /// Which managers are people's tools.
     pub tools: Tools,
-    /// How many objects are looked at at a time.
+    /// Maximum concurrent comparisons.
     pub concurrency: usize,
     /// When the process started.
     pub started: Timestamp,
@@ -107,7 +107,7 @@ impl DriftLoop {
     }
 
     /// Begins an attempt: waits until no correction of an object of this owner is in flight. None begins until the attempt has
-    /// ended, and what is seen meanwhile is looked at then.
+    /// ended, and objects with events meanwhile are compared then.
     pub async fn begin(&self, owner: &OwnerRef) -> Attempt {
         self.0.step(Input::Hold(owner.clone()));
         let attempt = Attempt { shared: self.0.clone(), owner: owner.clone() };
@@ -143,7 +143,7 @@ impl DriftLoop {
     }
 
     /// The interval has passed: the objects that the reconcile applies, those that are compared only then and those of which a
-    /// controller holds fields. Looks at what no watch shows are started.
+    /// controller holds fields. Comparisons of objects that no watch shows are started.
     pub fn at_interval(&self, owner: &OwnerRef) -> BTreeSet<ObjectId> {
         let applied = self.0.lock().applied_at_interval(owner);
         self.0.step(Input::Interval(owner.clone()));

@@ -1,4 +1,4 @@
-//! Drift: an object that differs from what Git says; how it is detected, attributed, corrected and reported.
+//! Drift: an object that differs from Git; how it is detected, attributed, corrected and reported.
 //!
 //! [`rules`] and [`state`] are pure: values and functions of values, with the time as an argument. [`state::State`] is a machine
 //! that takes inputs and returns effects. The rest carries the effects out at one cluster: `drift_loop` (the handle of a

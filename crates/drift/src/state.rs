@@ -45,7 +45,7 @@ const PRE_APPLY_READS_MAX: usize = 32;
 /// What does not change while the process runs.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How many objects are looked at at a time; at least one.
+    /// Maximum concurrent comparisons; at least one.
     pub concurrency: usize,
     /// When the process started.
     pub started: Timestamp,
@@ -504,7 +504,7 @@ impl State {
         self.request(owner_ref, id, CompareRequest { gone, ..CompareRequest::urgent(now) }, now);
     }
 
-    /// Looks at what was seen of an object while it could not be looked at.
+    /// Compares an object with events that arrived while it could not be compared.
     fn catch_up(&mut self, owner: &OwnerRef, id: &ObjectId, step: &mut Step) {
         let Some(object) = self.object(owner, id).filter(|object| object.phase != Phase::Running) else {
             return;
@@ -553,7 +553,7 @@ impl State {
         }
     }
 
-    // Looks.
+    // Comparisons.
 
     /// Requests a comparison of an object. Further reasons join the one that is already queued.
     fn request(&mut self, owner_ref: &OwnerRef, id: &ObjectId, request: CompareRequest, now: Timestamp) {
@@ -629,7 +629,7 @@ impl State {
         }
         let suspended = owner.policy.suspended;
         let object = owner.objects.get_mut(&job.id);
-        // One that was let go meanwhile, and is managed again, has looks of its own.
+        // An object that was dropped meanwhile, and is managed again, has comparisons of its own.
         let Some(object) = object.filter(|object| object.incarnation == job.incarnation) else { return };
         object.phase = Phase::Idle;
         // An attempt applied it in between: that was the restore, if one was requested.

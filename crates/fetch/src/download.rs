@@ -1,4 +1,4 @@
-//! The download: bounded, retried, hashed while it streams, and compared with the announced digest before anything looks at its
+//! The download: bounded, retried, hashed while it streams, and compared with the announced digest before anything parses its
 //! content. Redirects are not followed: they would lead past the list of allowed hosts.
 
 use std::{

@@ -19,9 +19,9 @@ const ENTRY_BYTES: u64 = 192;
 pub struct UnpackLimits {
     /// Bytes of the tar, unpacked.
     pub unpacked_bytes_max: u64,
-    /// Unpacked bytes for each packed byte, looked at once the tar is larger than `ratio_from_bytes`.
+    /// Unpacked bytes for each packed byte, checked once the tar is larger than `ratio_from_bytes`.
     pub ratio_max: u64,
-    /// Below this many unpacked bytes the ratio is not looked at.
+    /// Below this many unpacked bytes the ratio is not checked.
     pub ratio_from_bytes: u64,
     /// Entries of the tar, skipped ones included.
     pub entries_max: usize,
@@ -355,7 +355,7 @@ pub(crate) mod tests {
 
     #[test]
     fn content_is_never_read_as_an_entry_when_sizes_disagree() {
-        // The extension says 512 bytes, the header none: a reader of the header takes the content for an entry.
+        // The extension has 512 bytes, the header none: a reader of the header takes the content for an entry.
         let inner = raw("smuggled", tar::EntryType::Regular, 0, b"");
         let record = b"12 size=512\n";
         let pax = raw("pax", tar::EntryType::XHeader, 12, record);

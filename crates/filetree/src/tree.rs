@@ -16,7 +16,7 @@ pub enum EntryKind {
     Dir,
 }
 
-/// Why a read failed. A tree in memory knows the first three; the others belong to trees that read from elsewhere.
+/// Why a read failed. A tree in memory returns the first three; the others belong to trees that read from elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// Nothing is there.

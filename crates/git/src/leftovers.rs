@@ -11,7 +11,7 @@ use std::{
 const TRANSIENT_SUFFIXES: [&str; 2] = ["lock", "new"];
 /// What a pack directory holds when nothing is being written. Without this, an entry is a temporary file.
 const PACK_SUFFIXES: [&str; 2] = ["pack", "idx"];
-/// Entries of a directory that are looked at; a mirror has no more by its own limits.
+/// Entries of a directory that are read, at most; a mirror has no more by its own limits.
 const ENTRIES_MAX: usize = 100_000;
 
 /// Removes leftovers; how many.

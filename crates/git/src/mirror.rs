@@ -26,7 +26,7 @@ use crate::{
 const PACKS_MAX: usize = 64;
 /// A mirror this many times as large as when it was fresh is fetched again.
 const GROWTH_MAX: u64 = 2;
-/// Below this size growth is not looked at.
+/// Below this size growth is not checked.
 const GROWTH_FROM_BYTES: u64 = 4 << 20;
 /// Tips that are sent to the server as known.
 const TIPS_MAX: usize = 16;

@@ -1,5 +1,5 @@
 //! A guard for memory that nothing can be charged for: while a pack is indexed, the library holds the bases of its deltas, and a pack
-//! of a few kilobytes may chain more of them than the machine has memory. The process's own memory is looked at, and the fetch is
+//! of a few kilobytes may chain more of them than the machine has memory. The process's own memory is measured, and the fetch is
 //! interrupted before the container's limit ends all of them.
 
 use std::{
@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 
 use crate::bounds::Interrupt;
 
-/// How often the memory is looked at: a few megabytes are written in between.
+/// Interval of the measurement: a few megabytes are written in between.
 const POLL: Duration = Duration::from_millis(2);
 /// Memory of the process, in percent of its budget. The budget is 60 percent of the container's limit, unless a flag sets it
 /// otherwise, so that this is three quarters of the limit.

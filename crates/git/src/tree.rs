@@ -12,7 +12,7 @@ use plumb_memory::MemoryReservation;
 
 use crate::{bounds::Bounds, error::GitError, reference::Found};
 
-/// Entries of trees that are looked at, left out or not. A tree that contains itself many times over ends here.
+/// Entries of trees that are read, at most, left out or not. A tree that contains itself many times over ends here.
 const ENTRIES_VISITED_MAX: usize = 500_000;
 /// An ignore file larger than this is rejected.
 const IGNORE_FILE_BYTES_MAX: u64 = 1 << 20;

@@ -76,7 +76,7 @@ pub struct Build {
     pub objects: Vec<Built>,
     /// What the result depends on.
     pub reads: ReadSet,
-    /// What was accepted but should be looked at.
+    /// Accepted input that the author should check.
     pub warnings: Vec<Warning>,
 }
 

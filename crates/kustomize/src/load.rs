@@ -80,7 +80,7 @@ fn objects(
     Ok(resources)
 }
 
-/// Each former name is looked at wherever names are, so the annotations in which users may write them are limited.
+/// Each former name is compared wherever names are, so the annotations in which users may write them are limited.
 fn check_notes(resource: &Resource) -> Result<(), BuildError> {
     const NOTES_MAX: usize = 1000;
     let Resource { previous, prefixes, suffixes, .. } = resource;

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::error::BuildError;
 use crate::limits::Limits;
 
-/// What a build looked at and what it found there.
+/// The paths that a build read, and what it found there.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReadSet {
     seen: BTreeMap<RelPath, Seen>,
@@ -44,12 +44,12 @@ impl Seen {
 }
 
 impl ReadSet {
-    /// All paths looked at, sorted.
+    /// All paths that were read, sorted.
     pub fn iter(&self) -> impl Iterator<Item = (&RelPath, &Seen)> {
         self.seen.iter()
     }
 
-    /// Adds what another build looked at.
+    /// Adds the paths that another build read.
     pub fn extend(&mut self, other: Self) {
         for (path, seen) in other.seen {
             self.add(&path, seen);

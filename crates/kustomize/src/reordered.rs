@@ -64,7 +64,7 @@ impl Reordered {
         self.keys.iter().map(|key| text(item.get(key))).collect()
     }
 
-    /// The list, and the steps of a JSON pointer to it. Each item that is looked at on the way is counted.
+    /// The list, and the steps of a JSON pointer to it. Each visited item is counted.
     fn find<'v>(&self, root: &'v Node, looks: &mut usize) -> Option<(Vec<String>, &'v [Node])> {
         let mut steps = Vec::with_capacity(self.list.len());
         let mut at = root;
@@ -121,14 +121,14 @@ pub(crate) enum Touch {
     Remove,
 }
 
-/// Looks at the paths of one JSON patch, operation by operation.
+/// Checks the paths of one JSON patch, operation by operation.
 pub(crate) struct Watch {
     lists: Vec<(Reordered, BTreeSet<usize>)>,
     surprises: Vec<String>,
     looks: usize,
 }
 
-/// Items and lists that one patch looks at; then nothing more is found.
+/// Items and lists that one patch visits, at most; further ones are not checked.
 const LOOKS_MAX: usize = 200_000;
 /// Indices of one patch that are reported.
 const SURPRISES_MAX: usize = 16;
@@ -139,7 +139,7 @@ impl Watch {
         Self { lists, surprises: Vec::new(), looks: 0 }
     }
 
-    /// Before an operation is applied to the object. A list whose positions it changes is not looked at any more.
+    /// Before an operation is applied to the object. A list whose positions it changes is not checked any more.
     pub(crate) fn look(&mut self, root: &Node, touch: Touch, path: &[String]) {
         let Self { lists, surprises, looks } = self;
         lists.retain_mut(|(list, known)| {

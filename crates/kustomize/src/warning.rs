@@ -1,4 +1,4 @@
-//! Warnings: what a build accepted, and what should be looked at all the same.
+//! Warnings: accepted input that the author should check.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;

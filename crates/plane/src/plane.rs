@@ -282,7 +282,7 @@ type Probe = fn(kube::Client) -> std::pin::Pin<Box<dyn Future<Output = bool> + S
 
 async fn is_ready(client: kube::Client) -> bool {
     let Ok(request) = http::Request::get("/readyz").body(Vec::new()) else { return false };
-    client.request_text(request).await.is_ok_and(|answer| answer == "ok")
+    client.request_text(request).await.is_ok_and(|response| response == "ok")
 }
 
 async fn has_account(client: kube::Client) -> bool {

@@ -24,7 +24,7 @@ use rustix::process::Signal;
 
 /// How long a killed process may take to end.
 const KILL_WAIT_MAX: Duration = Duration::from_secs(10);
-/// How often an ending process is looked at.
+/// Polling interval of an ending process.
 const KILL_POLL: Duration = Duration::from_millis(5);
 
 type Request = (Command, Sender<io::Result<Child>>);

@@ -57,7 +57,7 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Finds, downloads or builds the components. `tell` receives progress, a line each.
+    /// Finds, downloads or builds the components. `progress` receives a line each.
     pub fn find(progress: &(dyn Fn(&str) + Sync)) -> Result<Self> {
         Search::from_env()?.find(progress)
     }

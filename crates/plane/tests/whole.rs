@@ -30,7 +30,7 @@ async fn a_deployment_becomes_available(plane: &Plane) -> Result<()> {
     let name = pods.list(&kube::api::ListParams::default()).await?.items[0].name_any();
     pods.delete(&name, &kube::api::DeleteParams::default()).await?;
     let gone = wait::await_condition(pods, &name, |pod: Option<&Pod>| pod.is_none());
-    timeout(Duration::from_secs(20), gone).await.context("the pod was not let go in time")??;
+    timeout(Duration::from_secs(20), gone).await.context("the pod was not finalized in time")??;
     Ok(())
 }
 

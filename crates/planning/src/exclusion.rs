@@ -5,7 +5,7 @@
 use plumb_api::meta::{DISABLED, PRUNE, RECONCILE, SSA};
 use plumb_manifests::Object;
 
-/// How an object wants to be applied.
+/// The apply policy of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Policy {
     /// Apply and take over what other tools left behind.
@@ -22,7 +22,7 @@ pub enum Policy {
 }
 
 impl Policy {
-    /// What this object asks for.
+    /// The policy of this object.
     pub fn of(object: &Object) -> Self {
         if has_value(object, RECONCILE, DISABLED) {
             return Self::Disabled;
@@ -44,7 +44,7 @@ impl Policy {
     }
 }
 
-/// Whether the object asks to be kept when it leaves Git.
+/// Whether pruning of the object is disabled.
 pub fn keeps_from_prune(object: &Object) -> bool {
     has_value(object, PRUNE, DISABLED)
 }

@@ -58,7 +58,7 @@ pub enum WhyNot {
     Suspended,
     /// The mode is `warn`.
     WarnMode,
-    /// The mode is `disabled`: only the interval looks.
+    /// The mode is `disabled`: compared at the interval only.
     DriftDisabled,
     /// A controller wrote it: corrected at the interval.
     HeldByController(String),

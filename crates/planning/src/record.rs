@@ -15,11 +15,11 @@ use crate::takeover::Takeover;
 pub struct Record {
     /// Which incarnation.
     pub uid: Box<str>,
-    /// The version last looked at.
+    /// The version compared last.
     pub version: Box<str>,
-    /// The generation last looked at, where the kind has one.
+    /// The generation compared last, where the kind has one.
     pub generation: Option<i64>,
-    /// Hashes of the managers' entries last looked at.
+    /// Hashes of the managers' entries compared last.
     pub hashes: Hashes,
     /// What we applied (A).
     pub applied: Fingerprint,

@@ -50,7 +50,7 @@ pub struct Rendered {
     pub digest: String,
     /// What of the tree the result depends on.
     pub reads: ReadSet,
-    /// What was accepted but should be looked at.
+    /// Accepted input that the author should check.
     pub warnings: Vec<Warning>,
     /// What became of the variables.
     pub substituted: Substituted,

@@ -1,5 +1,5 @@
 //! Temporary files of a writer that was killed. A writer holds a lock on its temporary file; the lock ends with the process, so
-//! a temporary file without a lock is abandoned, however young it is. What is complete is never looked at here.
+//! a temporary file without a lock is abandoned, however young it is. Complete files are never read here.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -12,7 +12,7 @@ use crate::layout::TEMPORARY_SUFFIX;
 
 /// Levels of directories below the root: kind, namespace, name.
 const LEVELS: usize = 3;
-/// Entries that are looked at when the store is opened; collection of each object finds what is left.
+/// Entries that are read, at most, when the store is opened; collection of each object finds what is left.
 const ENTRIES_MAX: usize = 100_000;
 
 /// Where the file system has no locks, a temporary file older than this was left behind by a process that ended.

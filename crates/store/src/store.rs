@@ -19,7 +19,7 @@ use crate::{
     retention::{Retention, Stored, expired},
 };
 
-/// Files of one object that are looked at in one collection.
+/// Files of one object that are read in one collection, at most.
 const COLLECTED_FILES_MAX: usize = 1000;
 /// How much is read at a time to check a digest.
 const READ_BUFFER_BYTES: usize = 128 << 10;
@@ -183,7 +183,7 @@ impl ArtifactStore {
         fs::create_dir_all(root)?;
         let root = root.canonicalize()?;
         if let Err(error) = abandoned::sweep(&root) {
-            // The collection of each object looks again. A folder that cannot be read must not end the start.
+            // The collection of each object tries again. A folder that cannot be read must not end the start.
             tracing::warn!(%error, "failed to remove abandoned temporary files");
         }
         Ok(Self { root })

@@ -51,7 +51,7 @@ pub async fn install_crds(client: &Client) -> Result<()> {
         let name = definition["metadata"]["name"].as_str().context("a definition has a name")?.to_owned();
         let parameters = PatchParams::apply(MANAGER).force();
         let applied = definitions.patch(&name, &parameters, &Patch::Apply(&definition)).await;
-        applied.with_context(|| format!("{file} is refused by the API server"))?;
+        applied.with_context(|| format!("the API server rejected {file}"))?;
         names.push(name);
     }
     for name in names {

@@ -103,7 +103,7 @@ impl Controllers {
         }
         let test = env::current_exe().context("this program has no path")?;
         // target/debug/deps/it-… → target/debug
-        let folder = test.parent().and_then(Path::parent).context("a test lies in target/<profile>/deps")?;
+        let folder = test.parent().and_then(Path::parent).context("a test is in target/<profile>/deps")?;
         Ok(folder.to_owned())
     }
 

@@ -211,8 +211,9 @@ async fn backend(
 /// A CGI response: header lines, an empty line, the body. `Status:` is the status.
 fn parse(output: &[u8]) -> Result<Response<Body>> {
     let end = output.windows(4).position(|window| window == b"\r\n\r\n");
-    let Some(end) = end else { bail!("git http-backend answered nothing") };
-    let head = std::str::from_utf8(&output[..end]).context("git http-backend answered no text")?;
+    let Some(end) = end else { bail!("git http-backend sent no response") };
+    let head =
+        std::str::from_utf8(&output[..end]).context("git http-backend sent a response that is no text")?;
     let mut response = Response::builder();
     for line in head.split("\r\n") {
         let (name, value) = line.split_once(':').context("a header line has a colon")?;

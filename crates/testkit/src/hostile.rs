@@ -15,7 +15,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-/// How often a thread looks whether the server was dropped.
+/// How often a thread checks whether the server was dropped.
 const POLL: Duration = Duration::from_millis(20);
 /// Bytes of a request that are read.
 const REQUEST_BYTES_MAX: u64 = 1 << 20;

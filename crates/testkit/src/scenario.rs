@@ -189,7 +189,7 @@ impl Scenario {
             return response.clone();
         }
         state.unscripted.push(call.to_string());
-        Response::status(501, "NotImplemented", &format!("the scenario has no answer to {call}"))
+        Response::status(501, "NotImplemented", &format!("the scenario has no response to {call}"))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::server::Server;
 
-/// How often a waiting test looks.
+/// Polling interval of a waiting test.
 const POLL: Duration = Duration::from_millis(10);
 
 /// What arrived.

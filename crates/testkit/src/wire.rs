@@ -40,8 +40,8 @@ pub fn request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Result<MockResponse> {
-    let mut stream =
-        TcpStream::connect_timeout(&address, TIMEOUT).with_context(|| format!("no answer from {address}"))?;
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)
+        .with_context(|| format!("no response from {address}"))?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     let mut head =
@@ -59,9 +59,9 @@ pub fn request(
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
         sent?;
         read?;
-        anyhow::bail!("{address} closed the connection without an answer");
+        anyhow::bail!("{address} closed the connection without a response");
     };
     let code =
-        head.split(' ').nth(1).and_then(|code| code.parse().ok()).context("an answer without a status")?;
+        head.split(' ').nth(1).and_then(|code| code.parse().ok()).context("a response without a status")?;
     Ok(MockResponse { code, body: body.to_owned() })
 }

@@ -109,7 +109,7 @@ fn of_http(error: &hyper::Error) -> Option<ConnectionError> {
 }
 
 fn of_io(error: &io::Error) -> Option<ConnectionError> {
-    // The source of such an error is the source of what is in it, so that itself is looked at here.
+    // The source of such an error is the source of what is in it, so that itself is checked here.
     if let Some(inner) = error.get_ref()
         && let Some(found) = known(inner)
     {

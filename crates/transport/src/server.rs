@@ -38,7 +38,7 @@ pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 pub const SEND_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long open requests may continue after the shutdown was requested.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// The pause after the system refused a connection, e.g. for want of file descriptors.
+/// The pause after the system rejected a connection, e.g. for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the clients of one port may hold.
@@ -119,7 +119,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Responds to every request as the router says.
+    /// Responds to every request by the router.
     pub async fn serve_router(self, router: Router) {
         let service = move |request: Request<Incoming>, _: IpAddr| {
             let response = router.clone().oneshot(request.map(axum::body::Body::new));

@@ -19,7 +19,7 @@ use rustls::{
 
 /// Certificates in a bundle beyond this count are rejected.
 const BUNDLE_CERTIFICATES_MAX: usize = 1000;
-/// How the verifier calls a CA's certificate that a server presents as its own. It looks at the dates before.
+/// The verifier's error for a CA's certificate that a server presents as its own. It checks the dates before.
 const CA_AS_LEAF: &str = "CaUsedAsEndEntity";
 
 /// Which servers are trusted, and the certificate that this client presents. Parsed once; the default trusts the system's

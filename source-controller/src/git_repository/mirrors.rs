@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use plumb_git::Git;
 
-/// How often mirrors are looked at.
+/// Interval of the check of mirrors.
 const SWEEP_INTERVAL: Duration = Duration::from_hours(1);
 /// A mirror that was not fetched into for so long is removed.
 const UNUSED_MAX: Duration = Duration::from_hours(24);

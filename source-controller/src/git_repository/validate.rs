@@ -1,5 +1,5 @@
 //! The spec of a GitRepository, checked once: what is not supported is rejected by name, all fields at once, never ignored. Pure;
-//! whether the repository exists is not looked at here.
+//! whether the repository exists is not checked here.
 
 use std::time::Duration;
 

@@ -76,14 +76,14 @@ fn build_with_progress(root: &Path) -> std::io::Result<bool> {
     let mut progress = Progress { compiled: 0, crates: crates(root), now: "starting cargo".to_owned() };
     // Where nothing was built yet, a build of minutes is certain; else it may end soon.
     let first = if xtask().is_ok_and(|xtask| xtask.exists()) { FIRST_PROGRESS } else { Duration::ZERO };
-    let (mut next, mut told) = (started + first, false);
+    let (mut next, mut reported) = (started + first, false);
     loop {
         match lines.recv_timeout(next.saturating_duration_since(Instant::now())) {
             Ok(line) if progress.read(&line) => {}
             Ok(line) => eprintln!("{line}"),
             Err(RecvTimeoutError::Timeout) => {
                 eprintln!("{}", progress.line(started.elapsed()));
-                (next, told) = (Instant::now() + PROGRESS_EVERY, true);
+                (next, reported) = (Instant::now() + PROGRESS_EVERY, true);
             }
             Err(RecvTimeoutError::Disconnected) => break,
         }
@@ -91,7 +91,7 @@ fn build_with_progress(root: &Path) -> std::io::Result<bool> {
     // It has ended: it was what held the sender.
     let _ = reader.join();
     let built = child.wait()?.success();
-    if built && told {
+    if built && reported {
         eprintln!("{}", progress.end(started.elapsed()));
     }
     Ok(built)

@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 
 /// How long anything is waited for.
 const TIMEOUT: Duration = Duration::from_mins(1);
-/// How often it is looked at.
+/// Polling interval.
 const POLL: Duration = Duration::from_millis(5);
 
 /// The API server.
@@ -46,7 +46,7 @@ impl Cluster {
         self.get(path)?.with_context(|| format!("{path} is not there"))
     }
 
-    /// Looks at an object until it is as it should be; it, and how long that took.
+    /// Polls an object until it is in the expected state; returns it, and how long that took.
     pub fn wait(
         &self,
         what: &str,

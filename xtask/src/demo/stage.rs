@@ -77,14 +77,14 @@ impl Stage {
     pub fn webhook(&self) -> Result<()> {
         let receiver = self.cluster.read(RECEIVER)?;
         let path = receiver["status"]["webhookPath"].as_str().context("the Receiver has no path yet")?;
-        let answer = webhook::send(
+        let response = webhook::send(
             self.controllers.receiver(),
             path,
             sample::WEBHOOK_TOKEN,
             b"{\"ref\":\"refs/heads/main\"}",
         )?;
-        if answer.code != 200 {
-            bail!("the Receiver answered {}: {}", answer.code, answer.body);
+        if response.code != 200 {
+            bail!("the Receiver answered {}: {}", response.code, response.body);
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ const WEB: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
 const SERVICE: &str = "/api/v1/namespaces/shop/services/web";
 const SALE: &str = "/apis/demo.plumb.dev/v1/namespaces/shop/sales/winter";
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/office/deployments/desk";
-/// How long a drift that must not be corrected is looked at.
+/// How long drift that must not be corrected is observed.
 const LEFT_ALONE: Duration = Duration::from_secs(2);
 /// How long an alert may take to arrive.
 const ALERT_MAX: Duration = Duration::from_secs(20);

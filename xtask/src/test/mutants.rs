@@ -246,8 +246,8 @@ impl Sandbox {
         };
         let _restored = self.scratch.replace(&mutant.file, &text, &mutated)?;
         if let Err(error) = self.compile(&mutant.package, &program.target.words()) {
-            let told = error.to_string();
-            let line = told.lines().find(|line| line.starts_with("error")).unwrap_or_default();
+            let reported = error.to_string();
+            let line = reported.lines().find(|line| line.starts_with("error")).unwrap_or_default();
             return Ok(Verdict::Stale(format!("it does not compile: {line}")));
         }
         Ok(match self.run(program, &mutant.test)? {
@@ -274,7 +274,7 @@ impl Sandbox {
 }
 
 /// Whether the command ended well; `None` when it did not end in time, and it and its children were killed.
-fn passes(mut command: Command, patience: Duration) -> Result<Option<bool>> {
+fn passes(mut command: Command, timeout: Duration) -> Result<Option<bool>> {
     let began = Instant::now();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
     let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
@@ -288,7 +288,7 @@ fn passes(mut command: Command, patience: Duration) -> Result<Option<bool>> {
         if let Some(status) = child.try_wait()? {
             break Some(status);
         }
-        if began.elapsed() > patience {
+        if began.elapsed() > timeout {
             break None;
         }
         thread::sleep(POLL);
@@ -327,10 +327,10 @@ mod tests {
 
     #[test]
     fn a_mutant_that_fits_no_place_two_places_or_changes_nothing_is_stale() {
-        let told = |mutant: Mutant, text: &str| mutant.mutated(text).unwrap_err();
-        assert_eq!(told(mutant("x", "y"), "a"), "\"x\" occurs 0 times in src/a.rs, not once");
-        assert_eq!(told(mutant("a", "y"), "a a"), "\"a\" occurs 2 times in src/a.rs, not once");
-        assert_eq!(told(mutant("a", "a"), "a"), "it changes nothing");
+        let reported = |mutant: Mutant, text: &str| mutant.mutated(text).unwrap_err();
+        assert_eq!(reported(mutant("x", "y"), "a"), "\"x\" occurs 0 times in src/a.rs, not once");
+        assert_eq!(reported(mutant("a", "y"), "a a"), "\"a\" occurs 2 times in src/a.rs, not once");
+        assert_eq!(reported(mutant("a", "a"), "a"), "it changes nothing");
     }
 
     #[test]
@@ -349,8 +349,8 @@ mod tests {
 
     #[test]
     fn a_program_passes_only_when_it_ran_one_test_and_ended_well() {
-        let patience = Duration::from_mins(1);
-        let ends = |script: &str| passes(shell(script), patience).unwrap();
+        let timeout = Duration::from_mins(1);
+        let ends = |script: &str| passes(shell(script), timeout).unwrap();
         assert_eq!(ends("echo 'test result: ok. 1 passed; 0 failed'"), Some(true));
         assert_eq!(ends("echo 'test result: ok. 0 passed; 0 failed'"), Some(false));
         assert_eq!(ends("echo 'test result: ok. 1 passed; 0 failed'; exit 101"), Some(false));

@@ -82,7 +82,7 @@ impl Window {
     fn rotate(&mut self, verdicts: &Waiting) {
         self.rotates = Instant::now() + ROTATION;
         self.make_room(verdicts);
-        // As many as wait: each of them is looked at before a group comes to its second turn.
+        // As many as wait: each of them is watched before a group is watched a second time.
         for _ in 0..self.waiting.len().min(self.watched.len()) {
             if let Some(longest) = self.watched.pop_front() {
                 self.waiting.push_back(longest.group.clone());

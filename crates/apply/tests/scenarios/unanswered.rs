@@ -56,8 +56,8 @@ async fn a_newer_revision_waits_for_no_write_without_a_response() {
 #[tokio::test(start_paused = true)]
 async fn an_apply_whose_writes_get_responses_continues_after_its_deadline() {
     let api = api();
-    let answer = Response::with(|call| Response::created(live(&call.body)));
-    api.on("PATCH", &format!("{MAPS}/*"), answer.after(Duration::from_secs(8)));
+    let response = Response::with(|call| Response::created(live(&call.body)));
+    api.on("PATCH", &format!("{MAPS}/*"), response.after(Duration::from_secs(8)));
     let plan = plan((0..12).map(|at| map(&format!("m{at:02}"))).collect());
     let token = CancellationToken::new();
     let order = order(hurried(Duration::from_secs(10), &token));

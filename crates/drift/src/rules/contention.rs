@@ -241,7 +241,7 @@ mod tests {
         let both =
             [changed("a", "stubborn", now), changed("b", "stubborn", now)].map(|finding| finding.fields);
         let both = Finding { fields: both.concat(), ..changed("a", "stubborn", now) };
-        assert_eq!(contention.check(&both, now), ContentionChange::Now, "another field beside it");
+        assert_eq!(contention.check(&both, now), ContentionChange::Now, "another field next to it");
         assert_eq!(ask("a", "kubectl-edit"), ContentionChange::Now, "another manager");
         assert_eq!(contention.check(&Finding::missing(now), now), ContentionChange::Now, "a deleted object");
         assert_eq!(
@@ -299,6 +299,6 @@ mod tests {
         }
         assert_eq!(contention.fields.len(), FIELDS_MAX);
         corrections(&mut contention, "a", "busy", &[60]);
-        assert_eq!(contention.fields.len(), 1, "what is old is forgotten");
+        assert_eq!(contention.fields.len(), 1, "old fields are dropped");
     }
 }

@@ -100,7 +100,7 @@ pub struct RestoreRequest {
 pub enum Input {
     /// An attempt begins: no correction of its objects begins until [`Input::Release`].
     Hold(OwnerRef),
-    /// An attempt has ended: what was seen meanwhile is looked at now.
+    /// An attempt has ended: objects with events meanwhile are compared now.
     Release(OwnerRef),
     /// After an apply, whole or partial: what is desired now and what was done.
     Adopt(OwnerRef, Managed),
@@ -207,7 +207,7 @@ pub struct CompareJob {
     pub id: ObjectId,
     /// What is desired.
     pub planned: Arc<Planned>,
-    /// Why it is looked at.
+    /// Why it is compared.
     pub request: CompareRequest,
     /// Mode, suspension and policy; whether the live object is being deleted is found out by the look.
     pub situation: Situation,
@@ -278,13 +278,13 @@ pub struct OpenOutcome {
     pub why: String,
     /// When it is reported.
     pub report: ReportAfter,
-    /// When it is looked at again without a further reason.
+    /// When it is compared again without a further event.
     pub again: CompareAgain,
     /// Whether a controller holds the fields.
     pub held_by_controller: bool,
 }
 
-/// When an object is looked at again without a further reason.
+/// When an object is compared again without a further event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CompareAgain {
     /// Not before something is seen.

@@ -27,15 +27,15 @@ pub(super) struct TrackedObject {
     pub phase: Phase,
     /// What is to be compared once its turn comes.
     pub request: Option<CompareRequest>,
-    /// What was seen while it could not be looked at.
+    /// Events while it could not be compared.
     pub late: Late,
-    /// When it is looked at again without a further reason.
+    /// When it is compared again without a further event.
     pub due: Option<Timestamp>,
     /// Failures in a row.
     pub failures: u32,
     /// Counts applies by attempts: a look from before one counts for nothing after it.
     pub epoch: u64,
-    /// Tells it from one of the same ID that was managed before. A number of its own in the whole state.
+    /// Distinguishes it from one of the same ID that was managed before. A number of its own in the whole state.
     pub incarnation: u64,
     /// The next look is the requested restore of which the last one found nothing out.
     pub restore_again: bool,
@@ -54,7 +54,7 @@ pub(super) enum Phase {
     Running,
 }
 
-/// Why an object is looked at.
+/// Why an object is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CompareRequest {
     /// When the event arrived.
@@ -80,7 +80,7 @@ pub enum Gone {
     CutShort,
 }
 
-/// Events of an object that could not be looked at.
+/// Events of an object that could not be compared.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Late {
     pub seen: Option<Seen>,
@@ -236,7 +236,7 @@ impl TrackedObject {
         self.phase == Phase::Idle && self.request.is_none() && !self.has_late()
     }
 
-    /// Whether something was seen while it could not be looked at.
+    /// Whether there were events while it could not be compared.
     pub fn has_late(&self) -> bool {
         self.late.seen.is_some() || self.late.gone.is_some()
     }

@@ -8,7 +8,7 @@ use plumb_manifests::ObjectId;
 
 use super::input::OwnerRef;
 
-/// Looks without hurry take at most this part of the slots.
+/// Background comparisons take at most this part of the slots.
 const DEFERRED_PART: usize = 2;
 
 /// One object of an owner.

@@ -26,7 +26,7 @@ const FAILURES_UNREPORTED: u32 = 3;
 #[derive(Debug, Default)]
 pub(super) struct Settled {
     pub events: Vec<DriftEvent>,
-    /// When the object is looked at again.
+    /// When the object is compared again.
     pub again: Option<Timestamp>,
     /// The look counts for nothing: the same again.
     pub repeat: bool,

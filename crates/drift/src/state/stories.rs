@@ -71,7 +71,7 @@ fn converges(seed: u64) {
         world.log()
     );
     assert!(world.state.is_idle(), "seed {seed}: {:?}\n{}", world.state, world.log());
-    // At rest nothing is looked at.
+    // When idle, nothing is compared.
     let looks = world.looks;
     world.run(5 * 3_600_000);
     assert_eq!(world.looks, looks, "seed {seed}\n{}", world.log());

@@ -92,8 +92,8 @@ impl Api {
     pub fn slow_down_reads(&self, delay: Duration) {
         let state = self.state.clone();
         let one = format!("{}/namespaces/prod/{}/*", self.root, self.plural);
-        let answer = Response::with(move |call| state.lock().unwrap().get(call));
-        self.scenario.on("GET", &one, answer.after(delay));
+        let response = Response::with(move |call| state.lock().unwrap().get(call));
+        self.scenario.on("GET", &one, response.after(delay));
     }
 
     pub fn slow_down(&self, delay: Duration) {
@@ -223,9 +223,9 @@ impl Kept {
 
     fn list(&mut self, call: &Call) -> Response {
         if call.parameter("watch").is_some() {
-            let (feed, answer) = Response::feed();
+            let (feed, response) = Response::feed();
             self.feeds.push(feed);
-            return answer;
+            return response;
         }
         let items: Vec<Value> =
             self.objects.values().filter(|object| has_labels(object)).map(partial).collect();

@@ -6,7 +6,7 @@ use super::*;
 
 const AT: &str = "/api/v1/namespaces/prod/configmaps/settings";
 /// Number of requests without a response in an outage.
-const UNANSWERED: usize = 100;
+const WITHOUT_RESPONSE: usize = 100;
 /// How long after one of them the next follows at most, where a look has failed.
 const PAUSE_MAX: Duration = Duration::from_secs(16);
 
@@ -24,12 +24,12 @@ async fn a_change_between_evidence_and_write_is_looked_at_again() {
 async fn a_correction_that_the_server_rejects_is_flagged_with_its_reason_and_retried() {
     let fixture = Fixture::enabled(&["settings"]).await;
     // Each look is a write, and a dry run that should show what differs.
-    let refuse = |looks: usize| {
+    let reject = |looks: usize| {
         for _ in 0..2 * looks {
             fixture.api.scenario.once("PATCH", AT, Response::invalid("a webhook says no"));
         }
     };
-    refuse(1);
+    reject(1);
     fixture.api.edit("settings", "a", "2", "some-tool");
     tokio::time::sleep(Duration::from_secs(9)).await;
     assert_eq!(
@@ -37,7 +37,7 @@ async fn a_correction_that_the_server_rejects_is_flagged_with_its_reason_and_ret
         [Reason::DriftCorrected],
         "the second look went well, after a second"
     );
-    refuse(4);
+    reject(4);
     fixture.api.edit("settings", "a", "2", "some-tool");
     tokio::time::sleep(Duration::from_secs(6)).await;
     let emitted = fixture.emitted();
@@ -94,7 +94,7 @@ async fn a_server_without_responses_blocks_the_loop_for_a_bounded_time() {
 #[tokio::test(start_paused = true)]
 async fn however_long_an_outage_is_the_pauses_between_looks_stay_short() {
     let fixture = Fixture::enabled(&["settings"]).await;
-    for _ in 0..UNANSWERED {
+    for _ in 0..WITHOUT_RESPONSE {
         fixture.api.scenario.once("GET", AT, Response::status(503, "ServiceUnavailable", "starting"));
     }
     fixture.api.edit("settings", "a", "2", "kubectl-edit");
@@ -105,7 +105,7 @@ async fn however_long_an_outage_is_the_pauses_between_looks_stay_short() {
         assert!(calls > sent, "a pause of more than {PAUSE_MAX:?}");
         sent = calls;
     }
-    assert!(sent > UNANSWERED);
+    assert!(sent > WITHOUT_RESPONSE);
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,7 +22,7 @@ async fn in_warn_drift_is_flagged_and_left() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     let drift = fixture.report().unwrap().drift.unwrap();
     assert_eq!(drift.entries[0].fields[0].live.as_deref(), Some("3"));
-    assert_eq!(fixture.emitted().len(), 1, "the same path is no news");
+    assert_eq!(fixture.emitted().len(), 1, "the same path is not reported again");
     // Reverted by a user.
     fixture.api.edit("settings", "a", "1", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -199,7 +199,7 @@ async fn after_a_restart_the_status_stays_until_its_objects_were_compared() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let again = fixture.report().unwrap().drift.unwrap();
     assert_eq!((again.objects, again.entries[0].since), (Some(1), drift.entries[0].since));
-    assert_eq!(reasons(&fixture.emitted()), [Reason::DriftDetected], "not told again as news");
+    assert_eq!(reasons(&fixture.emitted()), [Reason::DriftDetected], "not reported again as new");
 }
 
 #[tokio::test(start_paused = true)]

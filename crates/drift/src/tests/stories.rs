@@ -10,7 +10,7 @@ use super::*;
 const NAMES: [&str; 3] = ["one", "two", "three"];
 const STEPS: usize = 60;
 
-fn refusal(which: u64) -> Response {
+fn rejection(which: u64) -> Response {
     match which {
         0 => Response::conflict("the object has been modified"),
         1 => Response::status(503, "ServiceUnavailable", "starting"),
@@ -34,7 +34,7 @@ async fn step(fixture: &Fixture, dice: &mut Dice, desired: &mut u64) {
         8 => {
             let method = ["GET", "PATCH"][usize::try_from(dice.roll(2)).unwrap()];
             let path = format!("/api/v1/namespaces/prod/configmaps/{name}");
-            fixture.api.scenario.once(method, &path, refusal(dice.roll(4)));
+            fixture.api.scenario.once(method, &path, rejection(dice.roll(4)));
         }
         9 => {
             let mode = [DriftMode::Enabled, DriftMode::Warn, DriftMode::Disabled]

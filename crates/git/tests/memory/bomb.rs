@@ -83,7 +83,7 @@ fn varint(out: &mut Vec<u8>, mut value: usize) {
     out.push(u8::try_from(value).unwrap());
 }
 
-/// How far back a base is, as a pack says it.
+/// The offset of a base, as a pack encodes it.
 fn offset(mut distance: usize) -> Vec<u8> {
     let mut bytes = vec![u8::try_from(distance & 0x7f).unwrap()];
     while distance >= 0x80 {

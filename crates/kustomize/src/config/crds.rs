@@ -13,7 +13,7 @@ use crate::field::FieldSpec;
 use crate::identity::Gvk;
 use crate::reading::Reader;
 
-/// Fields that are looked at in one file: types may refer to each other in many ways.
+/// Fields that are read in one file, at most: types may refer to each other in many ways.
 const FIELDS_MAX: usize = 20_000;
 
 #[derive(Debug, Default, Deserialize)]
@@ -48,7 +48,7 @@ pub(crate) fn read(reader: &Reader<'_>, file: &RelPath) -> Result<Config, BuildE
     walked(&types, FIELDS_MAX).map_err(|error| error.in_file(file))
 }
 
-/// What the types add to the configuration, at most so many fields looked at.
+/// What the types add to the configuration, with a limit on the fields that are read.
 fn walked(types: &BTreeMap<String, Type>, fields_max: usize) -> Result<Config, BuildError> {
     let mut walk = Walk { types, config: Config::default(), fields: 0, fields_max };
     for (name, found) in types {

@@ -109,7 +109,7 @@ fn steps(path: &str) -> Vec<String> {
     path.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~")).collect()
 }
 
-/// Whether an operation looks at the metadata, or takes them elsewhere.
+/// Whether an operation reads the metadata, or takes them elsewhere.
 pub(super) fn reads_metadata(operations: &[Operation]) -> bool {
     operations.iter().any(|operation| {
         let read = match &operation.act {

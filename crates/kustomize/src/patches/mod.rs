@@ -246,7 +246,7 @@ enum Patch {
     /// Nothing but comments.
     Empty,
     Strategic(Vec<Resource>),
-    /// Operations, not looked at before there is an object to apply them to.
+    /// Operations, not checked before there is an object to apply them to.
     Json(Vec<Value>),
 }
 

@@ -89,7 +89,7 @@ pub(crate) fn validate(
     set: &mut ResourceSet,
 ) -> Result<(), BuildError> {
     for plugin in load(assembly, place, references, Purpose::Validator)? {
-        // Copying and comparing everything costs several looks at it.
+        // Copying and comparing everything costs several passes over it.
         for _ in 0..4 {
             spend_on_walk(assembly, set)?;
         }

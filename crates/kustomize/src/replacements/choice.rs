@@ -13,7 +13,7 @@ use crate::selector::{Selector, anchored};
 use crate::set::ResourceSet;
 use crate::settings::SelectorEntry;
 
-/// Objects by the names and kinds that they have or had, so that not every replacement looks at all of them.
+/// Objects by the names and kinds that they have or had, so that not every replacement visits all of them.
 #[derive(Default)]
 pub(super) struct Index {
     by_name: HashMap<Text, Vec<usize>>,

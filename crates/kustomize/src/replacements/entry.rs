@@ -46,7 +46,7 @@ pub(crate) struct TargetEntry {
 pub(crate) struct FieldOptions {
     pub delimiter: String,
     pub index: i64,
-    /// Taken and not looked at, as in kustomize.
+    /// Accepted and ignored, as in kustomize.
     pub encoding: String,
     pub create: bool,
 }

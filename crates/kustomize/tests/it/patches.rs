@@ -19,16 +19,16 @@ fn built(kustomization: &str, object: &str, patch: &str) -> Result<Build, BuildE
     build(&builder.build(), &RelPath::root(), &Options::default())
 }
 
-/// All three begin with the head; a patch may also be a list of operations. `told` is a part of a warning.
+/// All three begin with the head; a patch may also be a list of operations. `warning` is a part of a warning.
 #[track_caller]
-fn check(kustomization: &str, object: &str, patch: &str, expect: &str, told: &str) {
+fn check(kustomization: &str, object: &str, patch: &str, expect: &str, warning: &str) {
     let headed = |text: &str| format!("{HEAD}{text}");
     let patch = if patch.starts_with(['-', '[']) { patch.to_owned() } else { headed(patch) };
     let build = built(kustomization, &headed(object), &patch).unwrap();
     assert_eq!(build.to_yaml(), headed(expect));
     let warnings: Vec<String> = build.warnings.iter().map(ToString::to_string).collect();
     let warnings = warnings.join("\n");
-    assert!(warnings.contains(told), "{warnings}");
+    assert!(warnings.contains(warning), "{warnings}");
 }
 
 #[track_caller]
@@ -128,8 +128,8 @@ fn operations_are_looked_at_when_there_is_an_object_for_them() {
 
 #[test]
 fn the_text_before_the_first_slash_of_a_path_does_not_count() {
-    let told = "no slash in front: add \"metadata/x\"";
-    check(BY_TARGET, "  name: a\n", "- {op: add, path: metadata/x, value: 1}", "  name: a\nx: 1\n", told);
+    let warning = "no slash in front: add \"metadata/x\"";
+    check(BY_TARGET, "  name: a\n", "- {op: add, path: metadata/x, value: 1}", "  name: a\nx: 1\n", warning);
     reject(BY_TARGET, "  name: a\n", "- {op: add, path: x, value: 1}", "doc is missing path");
 }
 
@@ -151,10 +151,10 @@ fn a_json_patch_finds_the_annotations_that_kustomize_adds() {
     let expect = "  name: a\nx:\n  internal.config.kubernetes.io/previousKinds: A\n  \
                   internal.config.kubernetes.io/previousNames: a\n  \
                   internal.config.kubernetes.io/previousNamespaces: default\n";
-    let told = "kustomize copies annotations of its own";
+    let warning = "kustomize copies annotations of its own";
     for op in ["copy", "move"] {
         let patch = format!("- {{op: {op}, from: /metadata/annotations, path: /x}}");
-        check(BY_TARGET, "  name: a\n", &patch, expect, told);
+        check(BY_TARGET, "  name: a\n", &patch, expect, warning);
     }
     let test =
         "- {op: test, path: /metadata/annotations/internal.config.kubernetes.io~1previousNames, value: a}";

@@ -107,7 +107,7 @@ pub fn parse_as(text: &str, dialect: Dialect, limits: &Limits) -> Result<Vec<Doc
     Ok(documents)
 }
 
-/// Reads the first document of a text of settings, as Go's JSON conversion does; what follows it is not looked at.
+/// Reads the first document of a text of settings, as Go's JSON conversion does; later ones are ignored.
 pub fn parse_settings(text: &str, limits: &Limits) -> Result<Value, YamlError> {
     if text.len() > limits.bytes_max {
         let message = format!("{} bytes of YAML are over the limit of {}", text.len(), limits.bytes_max);

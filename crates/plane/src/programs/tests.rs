@@ -191,8 +191,8 @@ fn release_binaries_are_downloaded_once_before_a_build() {
     assert_eq!(found.etcd, alone(folder.join(ETCD)));
     assert_eq!(fs::read_to_string(folder.join(API_SERVER)).unwrap(), API_SERVER);
     assert_eq!(fs::read_to_string(folder.join(KUBECTL)).unwrap(), KUBECTL);
-    assert!(!folder.join("kube-proxy").exists(), "only what is needed is kept");
-    assert_eq!(machine.cached(), [machine.search.release.folder_name()], "the archives are gone");
+    assert!(!folder.join("kube-proxy").exists(), "only needed files stay");
+    assert_eq!(machine.cached(), [machine.search.release.folder_name()], "the archives were deleted");
     assert_eq!(mirror.transfers().len(), 2);
     assert_eq!(machine.find().unwrap().origin, found.origin);
     assert_eq!(mirror.transfers().len(), 2, "the second run finds them in the cache");

@@ -20,7 +20,7 @@ pub use locate::Retyped;
 
 /// Objects that one error names.
 const OBJECTS_MAX: usize = 20;
-/// Retyped texts of all objects, beyond which no further object is looked at.
+/// Retyped texts of all objects, beyond which no further object is checked.
 const RETYPED_MAX: usize = 1000;
 /// Recorded objects for each variable, at most.
 const USERS_MAX: usize = 20;

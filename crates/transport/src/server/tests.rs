@@ -66,7 +66,7 @@ impl Fixture {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        panic!("{count} refusals never came: {:?}", self.rejected.lock().unwrap());
+        panic!("{count} rejections did not arrive: {:?}", self.rejected.lock().unwrap());
     }
 }
 

@@ -41,7 +41,7 @@ impl Bench {
         serde_json::to_value(created).map_err(kube::Error::SerdeError)
     }
 
-    async fn refuses(&self, version: &str, kind: &str, spec: Value, because: &str) -> Result<()> {
+    async fn rejects(&self, version: &str, kind: &str, spec: Value, because: &str) -> Result<()> {
         let refused = self.create(version, kind, spec.clone()).await.err();
         let message = match refused.with_context(|| format!("{kind} {spec} is accepted"))? {
             kube::Error::Api(status) => status.message.clone(),
@@ -101,33 +101,33 @@ async fn the_least_that_a_kind_needs_is_accepted_and_defaulted() -> Result<()> {
 async fn unsupported_values_are_rejected_by_admission() -> Result<()> {
     let bench = Bench::new().await?;
     let git = |more| repository(more);
-    bench.refuses(SOURCE, "GitRepository", git(json!({"url": "git@example.com:a/b"})), "spec.url").await?;
-    bench.refuses(SOURCE, "GitRepository", git(json!({"interval": "soon"})), "spec.interval").await?;
-    bench.refuses(SOURCE, "GitRepository", git(json!({"timeout": "1h"})), "spec.timeout").await?;
-    bench.refuses(SOURCE, "GitRepository", git(json!({"timeout": "61m"})), "at most 1h").await?;
+    bench.rejects(SOURCE, "GitRepository", git(json!({"url": "git@example.com:a/b"})), "spec.url").await?;
+    bench.rejects(SOURCE, "GitRepository", git(json!({"interval": "soon"})), "spec.interval").await?;
+    bench.rejects(SOURCE, "GitRepository", git(json!({"timeout": "1h"})), "spec.timeout").await?;
+    bench.rejects(SOURCE, "GitRepository", git(json!({"timeout": "61m"})), "at most 1h").await?;
     bench.create(SOURCE, "GitRepository", git(json!({"timeout": "60m"}))).await?;
     bench
-        .refuses(KUSTOMIZE, "Kustomization", kustomization(json!({"timeout": "1441m"})), "at most 24h")
+        .rejects(KUSTOMIZE, "Kustomization", kustomization(json!({"timeout": "1441m"})), "at most 24h")
         .await?;
     bench.create(KUSTOMIZE, "Kustomization", kustomization(json!({"timeout": "24h"}))).await?;
-    bench.refuses(SOURCE, "GitRepository", git(json!({"provider": "gitlab"})), "spec.provider").await?;
+    bench.rejects(SOURCE, "GitRepository", git(json!({"provider": "gitlab"})), "spec.provider").await?;
     bench
-        .refuses(SOURCE, "GitRepository", git(json!({"serviceAccountName": "x"})), "serviceAccountName")
+        .rejects(SOURCE, "GitRepository", git(json!({"serviceAccountName": "x"})), "serviceAccountName")
         .await?;
     let ks = |more| kustomization(more);
-    bench.refuses(KUSTOMIZE, "Kustomization", ks(json!({"prune": null})), "spec.prune").await?;
+    bench.rejects(KUSTOMIZE, "Kustomization", ks(json!({"prune": null})), "spec.prune").await?;
     bench
-        .refuses(KUSTOMIZE, "Kustomization", ks(json!({"deletionPolicy": "Never"})), "deletionPolicy")
+        .rejects(KUSTOMIZE, "Kustomization", ks(json!({"deletionPolicy": "Never"})), "deletionPolicy")
         .await?;
-    bench.refuses(KUSTOMIZE, "Kustomization", ks(json!({"targetNamespace": ""})), "targetNamespace").await?;
-    bench.refuses(KUSTOMIZE, "Kustomization", ks(json!({"kubeConfig": {}})), "kubeConfig").await?;
+    bench.rejects(KUSTOMIZE, "Kustomization", ks(json!({"targetNamespace": ""})), "targetNamespace").await?;
+    bench.rejects(KUSTOMIZE, "Kustomization", ks(json!({"kubeConfig": {}})), "kubeConfig").await?;
     bench
-        .refuses(KUSTOMIZE, "Kustomization", ks(json!({"driftDetection": {"mode": "loud"}})), "mode")
+        .rejects(KUSTOMIZE, "Kustomization", ks(json!({"driftDetection": {"mode": "loud"}})), "mode")
         .await?;
-    bench.refuses(NOTIFICATION, "Receiver", receiver(json!({"secretRef": null})), "secretRef").await?;
-    bench.refuses(NOTIFICATION, "Receiver", receiver(json!({"type": "smoke-signal"})), "spec.type").await?;
+    bench.rejects(NOTIFICATION, "Receiver", receiver(json!({"secretRef": null})), "secretRef").await?;
+    bench.rejects(NOTIFICATION, "Receiver", receiver(json!({"type": "smoke-signal"})), "spec.type").await?;
     let provider = json!({"type": "slack", "commitStatusExpr": "'x'"});
-    bench.refuses(NOTIFICATION_BETA, "Provider", provider, "commitStatusExpr").await?;
+    bench.rejects(NOTIFICATION_BETA, "Provider", provider, "commitStatusExpr").await?;
     Ok(())
 }
 

@@ -154,7 +154,7 @@ async fn nothing_of_a_group_whose_server_is_down_counts_as_deleted() {
     // Without the service the kind is known not to be served.
     let deadline = Instant::now() + KNOWN_MAX;
     while prune(&fixture, &ids[..1]).await.fates.is_empty() {
-        assert!(Instant::now() < deadline, "it never counts as gone");
+        assert!(Instant::now() < deadline, "it never counts as deleted");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(fate(&prune(&fixture, &ids[..1]).await, "x"), Fate::Absent);

@@ -24,7 +24,7 @@ const FLUX: &str = include_str!("../../../../crates/planning/src/typed_form/flux
 
 /// Entries have whole seconds: what was written longer ago than this is distinguished by its time alone.
 const APART: Duration = Duration::from_millis(3200);
-/// How often an adoption is looked at whose object a controller writes at the same time.
+/// Checks of an adoption, at most, whose object a controller writes at the same time.
 const LOOKS_MAX: usize = 10;
 
 /// The vectors, each under a name of its own in the namespace of the test; volumes and claims that the server would reject
@@ -169,7 +169,7 @@ async fn adopt(fixture: &Fixture, manifest: &Value) -> Result<(), String> {
             return Ok(());
         }
     }
-    Err("the version never stood still".to_owned())
+    Err("the version changed all the time".to_owned())
 }
 
 fn expect(applied: &Applied, action: &Action, step: &str) -> Result<(), String> {

@@ -46,7 +46,7 @@ impl Ear {
             }
         };
         let received = tokio::time::timeout(Duration::from_secs(30), wait).await;
-        assert!(received.is_ok(), "{what} was not told in time");
+        assert!(received.is_ok(), "{what} was not reported in time");
         received.unwrap()
     }
 }

@@ -311,9 +311,9 @@ impl Fixture {
         let handled = |seen: &Value| is_ready(seen) && seen["status"]["lastHandledReconcileAt"] == *token;
         self.environment.until("Kustomization", "app", "has handled the request", handled).await?;
         let written = self.object_writes(requested);
-        ensure!(written.is_empty(), "a reconciliation without news wrote objects:\n{}", shown(&written));
+        ensure!(written.is_empty(), "a reconciliation without a change wrote objects:\n{}", shown(&written));
         let after = self.objects().await?;
-        ensure!(before == after, "a reconciliation without news changed {before:#?} into {after:#?}");
+        ensure!(before == after, "a reconciliation without a change modified {before:#?} into {after:#?}");
         Ok(())
     }
 

@@ -273,7 +273,7 @@ async fn cell(
     let hits: u32 = rules.iter().map(|(proxy, rule)| proxy.hits(*rule)).sum();
     ensure!(
         fault != Fault::TooManyRequests || phase == Phase::Settle || hits <= REJECTED_MAX,
-        "{hits} requests in {FAULT_LASTS:?} although the server asked for {RETRY_AFTER} s: {}",
+        "{hits} requests in {FAULT_LASTS:?} although the server requested {RETRY_AFTER} s: {}",
         fixture.evidence().await
     );
     for (proxy, _) in rules {
@@ -288,7 +288,7 @@ async fn cell(
     );
     ensure!(
         phase == Phase::Drift || fixture.corrections() == corrections,
-        "nobody edited an object, but drift was corrected: {}",
+        "no object was edited, but drift was corrected: {}",
         fixture.evidence().await
     );
     let count = requests() - before;

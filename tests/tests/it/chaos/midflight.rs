@@ -117,7 +117,7 @@ async fn a_suspension_during_an_apply_ends_the_writes_after_it() -> Result<()> {
     fixture.environment.edit("ConfigMap", "beta", &json!({"data": {"greeting": "mine"}})).await?;
     fixture
         .environment
-        .stays("ConfigMap", "beta", "is left alone", |seen| seen["data"]["greeting"] == "mine")
+        .stays("ConfigMap", "beta", "is not changed", |seen| seen["data"]["greeting"] == "mine")
         .await?;
     let applied = |seen: &Value| seen["data"]["greeting"] == "two";
     fixture.environment.stays("ConfigMap", "alpha", "is as the attempt in flight left it", applied).await?;

@@ -194,7 +194,7 @@ async fn a_leader_that_is_terminated_in_an_apply_gives_its_lease_up_after_its_la
     let last = |fits: &dyn Fn(&Record) -> bool| records.iter().rfind(|one| fits(one)).map(|one| one.at);
     let write = last(&|one| one.write && one.took_effect());
     let release = last(&|one| one.method == "PUT" && one.path.contains("/leases/") && one.took_effect());
-    ensure!(release > write, "the lease was given up at {release:?}, the last write came at {write:?}");
+    ensure!(release > write, "the lease was released at {release:?}, the last write was at {write:?}");
     standby.leads().await?;
     fixture.converged(Variant::Update).await?;
     for (name, uid) in fixture.uids().await? {

@@ -11,7 +11,7 @@ use super::{
     seen::{is_ready, is_true, message, reason, text},
 };
 
-/// Well below the 30 s after which dependencies are looked at anyway.
+/// Well below the 30 s after which dependencies are checked anyway.
 const REQUEUE_MAX: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,14 +96,14 @@ async fn a_dependency_is_applied_first_and_requeues_its_dependents() -> Result<(
     let started = Instant::now();
     environment.create(environment.kustomization("base", &json!({"path": "./base"}))).await?;
     environment.applied("app", &repository.revision()?).await?;
-    assert!(started.elapsed() < REQUEUE_MAX, "it was not woken: {:?}", started.elapsed());
+    assert!(started.elapsed() < REQUEUE_MAX, "it was not requeued: {:?}", started.elapsed());
     // A new commit goes the same way.
     repository.replace("base/base.yaml", "greeting: a", "greeting: b")?;
     let started = Instant::now();
     let second = environment.commit(&repository, "through both").await?;
     environment.applied("base", &second).await?;
     environment.applied("app", &second).await?;
-    assert!(started.elapsed() < REQUEUE_MAX, "it was not woken: {:?}", started.elapsed());
+    assert!(started.elapsed() < REQUEUE_MAX, "it was not requeued: {:?}", started.elapsed());
     environment.close().await
 }
 

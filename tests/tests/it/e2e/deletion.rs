@@ -65,7 +65,7 @@ async fn an_unsupported_policy_is_rejected() -> Result<()> {
         .create(environment.kustomization("app", &json!({"deletionPolicy": "WaitForTermination"})))
         .await?;
     let rejected = |seen: &Value| is_failed(seen, "UnsupportedField");
-    environment.until("Kustomization", "app", "is refused", rejected).await?;
+    environment.until("Kustomization", "app", "is rejected", rejected).await?;
     environment.close().await
 }
 

@@ -130,7 +130,7 @@ async fn an_object_that_a_user_recreated_is_ours_again() -> Result<()> {
     let by_user = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"greeting": "mine"}});
     let made = environment.create(by_user).await;
     let after = environment
-        .until("ConfigMap", "settings", "is as Git says", |seen| {
+        .until("ConfigMap", "settings", "is as in Git", |seen| {
             uid(seen) != uid(&before)
                 && seen["data"] == before["data"]
                 && seen["metadata"]["labels"][OWNER] == "app"

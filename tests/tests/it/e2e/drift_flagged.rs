@@ -54,7 +54,7 @@ async fn further_edits_update_the_flag_and_a_manual_revert_resolves_it() -> Resu
     environment.app("warn").await?;
     for replicas in ["8", "9"] {
         environment.kubectl(&["scale", "deployment/web", &format!("--replicas={replicas}")])?;
-        let what = format!("tells {replicas}");
+        let what = format!("reports {replicas}");
         environment
             .until("Kustomization", "app", &what, |seen| is_flagged(seen) && reported_live(seen) == replicas)
             .await?;
@@ -64,7 +64,7 @@ async fn further_edits_update_the_flag_and_a_manual_revert_resolves_it() -> Resu
     environment.reported("DriftResolved", &["/web resolved: "]).await?;
     // The field is ours again: the next edit is seen as the first was.
     environment.kubectl(&["scale", "deployment/web", "--replicas=5"])?;
-    environment.until("Kustomization", "app", "tells 5", |seen| reported_live(seen) == "5").await?;
+    environment.until("Kustomization", "app", "reports 5", |seen| reported_live(seen) == "5").await?;
     environment.close().await
 }
 
@@ -76,7 +76,7 @@ async fn a_restore_puts_everything_back_once_and_is_echoed() -> Result<()> {
     environment.kubectl(&["scale", "deployment/web", "--replicas=8"])?;
     environment.delete("ConfigMap", "settings").await?;
     let both = |seen: &Value| is_flagged(seen) && seen["status"]["drift"]["objects"] == 2;
-    environment.until("Kustomization", "app", "tells two objects", both).await?;
+    environment.until("Kustomization", "app", "reports two objects", both).await?;
     let request = jiff::Timestamp::now().to_string();
     environment.annotate("Kustomization", "app", RESTORE, &request).await?;
     environment
@@ -150,7 +150,7 @@ async fn values_of_secrets_are_never_reported() -> Result<()> {
         events.chain([reported, flagged.to_string(), environment.harness.last_lines()]).collect();
     // In plain, and as the API server keeps it.
     for value in ["from-git-7f3a", "by-hand-91c2", "ZnJvbS1naXQtN2YzYQ", "YnktaGFuZC05MWMy"] {
-        assert!(!all.contains(value), "{value} was told: {all}");
+        assert!(!all.contains(value), "{value} was reported: {all}");
     }
     environment.close().await
 }

@@ -176,7 +176,7 @@ impl Environment {
         let deadline = Instant::now() + TIMEOUT;
         while let Some(seen) = self.find(kind, name).await? {
             if Instant::now() > deadline {
-                bail!("not in time: {kind} {name} is gone; it is {seen:#?}\n{}", self.evidence().await);
+                bail!("not in time: {kind} {name} is absent; it is {seen:#?}\n{}", self.evidence().await);
             }
             tokio::time::sleep(POLL).await;
         }

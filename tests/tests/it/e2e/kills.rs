@@ -219,11 +219,11 @@ async fn a_hundred_reconciliations_do_not_wait_for_a_notification_controller_tha
     let last = revisions.last().context("there was a round")?;
     let deadline = Instant::now() + REPORTED_MAX;
     while reported(last) == 0 {
-        ensure!(Instant::now() < deadline, "nothing of the last round is told");
+        ensure!(Instant::now() < deadline, "nothing of the last round is reported");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let missing = revisions.iter().filter(|revision| reported(revision) == 0).count();
     let dropped = environment.harness.counted(KUSTOMIZE, "plumb_events_dropped_total", "queue=\"wire\"")?;
-    ensure!(missing == 0 || dropped > 0.0, "{missing} rounds are not told, and no drop is counted");
+    ensure!(missing == 0 || dropped > 0.0, "{missing} rounds are not reported, and no drop is counted");
     environment.close().await
 }

@@ -61,7 +61,7 @@ async fn what_did_not_change_is_not_written_again() -> Result<()> {
     let before = environment.get("ConfigMap", "settings").await?;
     let token = environment.request("Kustomization", "app").await?;
     environment
-        .until("Kustomization", "app", "answers a request", |seen| {
+        .until("Kustomization", "app", "handles a request", |seen| {
             is_ready(seen) && seen["status"]["lastHandledReconcileAt"] == token.as_str()
         })
         .await?;

@@ -111,7 +111,7 @@ async fn wrong_signatures_and_giant_bodies_are_rejected_and_change_nothing() -> 
     // The next honest one is served.
     let response = block_in_place(|| webhook::send(address, &path, TOKEN, b"{}"))?;
     assert_eq!(response.code, 200, "{response:?}");
-    environment.until("GitRepository", "app", "was asked to look", |seen| !same(seen)).await?;
+    environment.until("GitRepository", "app", "was requested to reconcile", |seen| !same(seen)).await?;
     environment.close().await
 }
 

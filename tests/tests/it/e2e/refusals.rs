@@ -19,7 +19,7 @@ async fn rejected(environment: &Environment, app: &App, reason: &str) -> Result<
     let failed = environment.get("Kustomization", "app").await?;
     assert_eq!(failed["status"]["lastAppliedRevision"], app.revision.as_str());
     for id in inventory(&before) {
-        assert!(inventory(&failed).contains(&id), "{id} is forgotten: {failed:#}");
+        assert!(inventory(&failed).contains(&id), "{id} is missing: {failed:#}");
     }
     let version = |seen: &Value| seen["metadata"]["resourceVersion"].clone();
     assert_eq!(version(&environment.get("ConfigMap", "settings").await?), version(&settings));
@@ -118,7 +118,7 @@ async fn objects_that_are_rejected_in_the_middle_are_all_listed_and_nothing_is_p
     let failed = environment.get("Kustomization", "app").await?;
     let known = inventory(&failed);
     for id in ["old__ConfigMap", "good__ConfigMap", "settings__ConfigMap", "web_apps_Deployment"] {
-        assert!(known.contains(&&*format!("{}_{id}", environment.namespace)), "{id} is forgotten: {known:?}");
+        assert!(known.contains(&&*format!("{}_{id}", environment.namespace)), "{id} is missing: {known:?}");
     }
     for name in ["bad-one", "bad-two"] {
         app.repository.remove(&format!("deploy/{name}.yaml"))?;
@@ -198,7 +198,7 @@ async fn a_source_that_is_emptied_deletes_nothing() -> Result<()> {
         let reported_text =
             |seen: &Value| seen::is_failed(seen, reason) && seen::message(seen, "Ready").contains(text);
         let failed =
-            environment.until("Kustomization", "app", &format!("says {text}"), reported_text).await?;
+            environment.until("Kustomization", "app", &format!("reports {text}"), reported_text).await?;
         assert_eq!(inventory(&failed).len(), 2, "{failed:#}");
         environment.get("ConfigMap", "settings").await?;
         environment.get("Deployment", "web").await

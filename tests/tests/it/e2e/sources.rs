@@ -131,7 +131,7 @@ async fn an_unsupported_field_is_rejected_and_nothing_is_fetched() -> Result<()>
     source["spec"]["recurseSubmodules"] = json!(true);
     environment.create(source).await?;
     let rejected = environment
-        .until("GitRepository", "app", "is refused", |seen| is_failed(seen, "UnsupportedField"))
+        .until("GitRepository", "app", "is rejected", |seen| is_failed(seen, "UnsupportedField"))
         .await?;
     assert!(is_true(&rejected, "Stalled") && message(&rejected, "Ready").contains("spec.recurseSubmodules"));
     assert_eq!(environment.git.requests(), before);

@@ -26,7 +26,7 @@ pub const NAMES: [&str; 3] = ["one", "two", "three"];
 pub const INTERVAL_MS: u64 = 60_000;
 /// Start of a run: 2026-05-01T12:00:00Z.
 const NOON: Timestamp = Timestamp::constant(1_777_636_800, 0);
-/// How many looks may run at a time.
+/// Maximum concurrent comparisons.
 const CONCURRENCY: usize = 2;
 
 /// A live object.

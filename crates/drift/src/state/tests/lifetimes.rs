@@ -1,4 +1,4 @@
-//! Objects that leave and come back, owners that share an object, and looks that end after the state has moved on.
+//! Objects that leave and come back, owners that share an object, and comparisons that end after the state has changed.
 
 use super::*;
 
@@ -190,7 +190,7 @@ fn a_kind_that_was_denied_after_its_last_object_was_let_go_is_reported_when_it_i
     let denied = || Input::Denied(config_maps(), "forbidden".to_owned());
     let mut state = begun(DriftMode::Enabled, objects);
     state.step(Input::Forget(owner()), at(1));
-    // An answer that was on its way.
+    // A response in flight.
     assert!(reasons(&state.step(denied(), at(2))).is_empty());
     state.step(Input::Adopt(owner(), adopted(DriftMode::Enabled, objects, 12)), at(3));
     assert_eq!(reasons(&state.step(denied(), at(4))), [Reason::DriftUnknown]);

@@ -1,4 +1,4 @@
-//! Several owners that take the same objects, leave them and are forgotten, also while attempts and looks run.
+//! Several owners that take the same objects, release them and are deleted, also while attempts and comparisons run.
 
 use super::*;
 use crate::dice::Dice;
@@ -11,7 +11,7 @@ fn owner_of(number: usize) -> OwnerRef {
     OwnerRef::kustomization(&NamespacedName::new("flux-system", ["x", "y", "z"][number]))
 }
 
-/// The same object, whoever desires it.
+/// The same object, for every owner.
 fn config(name: &str) -> Arc<Planned> {
     planned(json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "prod"}, "data": {"a": "1"},
@@ -24,7 +24,7 @@ struct Owners {
     now: i64,
     version: u32,
     planned: Vec<Arc<Planned>>,
-    /// Looks under way, and whether they write.
+    /// Comparisons under way, and whether they write.
     running: Vec<(CompareJob, bool)>,
     /// Which objects each owner has; `None`: it is not known.
     has: [Option<BTreeSet<usize>>; 3],
@@ -68,7 +68,7 @@ impl Owners {
         self.pass(input);
     }
 
-    /// One look goes on: it asks to write, or ends.
+    /// One comparison continues: it requests to write, or ends.
     fn look(&mut self) {
         if let Some(read) = self.reads.pop() {
             let found = self.dice.one_in(2).then(|| Finding::missing(read.seen));
@@ -197,7 +197,7 @@ fn runs(seed: u64, objects: &[Arc<Planned>]) {
     }
     world.rest();
     assert!(world.state.is_idle(), "seed {seed}: {:?}\n{}", world.state.schedule, world.log.join("\n"));
-    // Each object that anybody has is still looked at, once, by the owner to which it is shown.
+    // Each object that has an owner is still compared, once, by the owner that gets its events.
     for index in 0..OBJECTS.len() {
         world.now += 5;
         world.version += 1;

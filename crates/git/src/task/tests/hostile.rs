@@ -43,7 +43,7 @@ async fn ends_within_its_bounds(what: &str, server: &HostileServer) {
             tokio::task::yield_now().await;
         }
     });
-    all_ended.await.unwrap_or_else(|_| panic!("{what}: a thread goes on"));
+    all_ended.await.unwrap_or_else(|_| panic!("{what}: a thread still runs"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -151,7 +151,7 @@ async fn a_large_object_of_an_older_pack_is_read_without_a_new_mirror() {
     repository.write("app.yaml", "one");
     repository.commit("small");
     assert_eq!(fixture.read(&endpoint, &main()).await.unwrap().tree.bytes(), (17 << 20) + 3);
-    assert!(packs() > before, "the mirror is kept");
+    assert!(packs() > before, "the mirror stays");
 }
 
 #[tokio::test]
@@ -217,7 +217,7 @@ async fn a_server_that_is_unavailable_costs_no_mirror() {
     let expected = format!("unable to fetch from '{}': the server responded with status 503", repository.url);
     assert_eq!(error.to_string(), expected);
     let packs = std::fs::read_dir(fixture.mirrors()[0].join("objects/pack")).unwrap().count();
-    assert!(packs > 0, "the mirror is kept");
+    assert!(packs > 0, "the mirror stays");
     is_unavailable.store(false, std::sync::atomic::Ordering::Relaxed);
     assert_eq!(text(&fixture.read(&endpoint, &main()).await.unwrap(), "app.yaml"), "newer");
 }
@@ -239,6 +239,6 @@ async fn a_pack_over_its_limit_costs_no_mirror() {
     let (before, posts) = (packs(), server.seen.lock().unwrap().len());
     let error = fixture.read(&endpoint, &main()).await.unwrap_err();
     assert!(matches!(error, GitError::PackTooLarge { max, .. } if max == 1 << 20), "{error:?}");
-    assert_eq!(packs(), before, "the mirror is kept");
+    assert_eq!(packs(), before, "the mirror stays");
     assert_eq!(server.seen.lock().unwrap().len(), posts + 3, "the pack is fetched once");
 }
