@@ -449,7 +449,7 @@ fn gone(name: &str) -> Response {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_what_is_ours_is_deleted_and_only_as_it_was_looked_at() {
+async fn only_our_objects_are_deleted_and_only_at_the_version_that_was_read() {
     let api = api();
     api.on("GET", &format!("{MAPS}/ours"), Response::ok(found("ours", "apps", "7")));
     api.on("GET", &format!("{MAPS}/theirs"), Response::ok(found("theirs", "infra", "8")));
@@ -472,7 +472,7 @@ async fn only_what_is_ours_is_deleted_and_only_as_it_was_looked_at() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_that_changed_is_looked_at_again_before_it_is_deleted() {
+async fn a_changed_object_is_read_again_before_it_is_deleted() {
     let api = api();
     let path = format!("{MAPS}/a");
     api.once("GET", &path, Response::ok(found("a", "apps", "7")));

@@ -86,7 +86,7 @@ async fn stripped_owner_labels_are_restored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_another_kustomization_has_taken_over_is_left_to_it() {
+async fn an_object_that_another_kustomization_has_taken_over_is_left_to_it() {
     let fixture = Fixture::enabled(&["settings"]).await;
     fixture.api.change_owner("settings", fixture::NEIGHBOUR);
     tokio::time::sleep(MOMENT).await;
@@ -141,7 +141,7 @@ async fn many_objects_within_a_second_are_reported_in_one_event() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn looks_at_one_object_are_joined_to_one_a_second() {
+async fn comparisons_of_one_object_are_joined_to_one_a_second() {
     let fixture = Fixture::with(&["settings"], DriftMode::Warn, false).await;
     for number in 0..50 {
         fixture.api.edit("settings", "a", &format!("x{number}"), "kubectl-edit");

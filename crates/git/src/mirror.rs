@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn over_the_total_the_mirrors_that_were_unused_longest_go_first() {
+    fn over_the_total_the_least_recently_used_mirrors_are_deleted_first() {
         let root = tempfile::tempdir().unwrap();
         let mirrors = Mirrors::open(root.path()).unwrap();
         let make = |name: &str, unused_minutes| {

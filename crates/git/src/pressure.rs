@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_operation_is_interrupted_when_the_process_holds_too_much() {
+    async fn an_operation_is_interrupted_when_the_process_uses_too_much_memory() {
         let interrupt = Interrupt::default();
         let held = vec![1_u8; 80 << 20];
         let tight = PressureGuard::start(&Handle::current(), &MemoryPool::new(1000), interrupt.clone());

@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_takes_half_at_most_and_others_go_on() {
+    fn a_namespace_uses_half_at_most_and_others_continue() {
         let pool = MemoryPool::new(1000 * KIB);
         let mut hoard = pool.reservation("team-a", FILES);
         hoard.try_grow(500 * KIB).expect("half");

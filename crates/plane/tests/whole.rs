@@ -45,7 +45,7 @@ fn children(folder: &str) -> Result<Vec<u32>> {
 }
 
 #[test]
-fn a_plane_starts_carries_pods_and_leaves_nothing_behind() {
+fn a_plane_starts_runs_pods_and_leaves_nothing_behind() {
     let progress = |line: &str| println!("{line}");
     let options = PlaneOptions { audit: true, progress, ..PlaneOptions::default() };
     let plane = Plane::start(&options).unwrap();

@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_and_a_definition_go_only_with_all_that_is_in_them() {
+    fn a_namespace_and_a_definition_are_pruned_only_with_all_their_objects() {
         let namespace = Some("it contains ConfigMap/prod/a of OTHER");
         check(&["prod_a__ConfigMap"], "_prod__Namespace", namespace);
         check(&["test_a__ConfigMap"], "_prod__Namespace", None);

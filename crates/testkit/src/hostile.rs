@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn each_hostility_looks_as_it_should() {
+    fn each_hostility_behaves_as_configured() {
         let content_type = "text/plain";
         let started = |hostility| HostileServer::start(hostility).unwrap();
         let silent = started(Hostility::Silence);

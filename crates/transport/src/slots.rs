@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_holds_half_and_others_go_on() {
+    fn a_namespace_uses_half_and_others_continue() {
         let slots = Slots::new(4);
         let hoard: Vec<_> = (0..4).filter_map(|_| try_acquire(&slots, "a")).collect();
         assert_eq!(hoard.len(), 2);

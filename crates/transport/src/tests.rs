@@ -109,7 +109,7 @@ fn tls_server(name: &str) -> (Vec<u8>, u16) {
 }
 
 #[tokio::test]
-async fn each_trouble_of_a_connection_is_one_cause_in_one_text() {
+async fn each_connection_failure_is_one_cause_in_one_text() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let ends = Server::start(|_| Vec::new());
     let truncates = Server::start(|_| b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf".to_vec());

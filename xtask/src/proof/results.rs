@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_a_part_leaves_the_other_results_and_drops_what_no_row_names() {
+    fn a_partial_run_leaves_the_other_results_and_drops_unlisted_ones() {
         let old = "[p]\n\"a\" = { outcome = \"failed\", date = \"d0\", commit = \"c0\" }\n\
                    \"b\" = { outcome = \"passed\", date = \"d0\", commit = \"c0\" }\n\
                    \"gone\" = { outcome = \"passed\", date = \"d0\", commit = \"c0\" }\n";

@@ -39,7 +39,7 @@ async fn a_list_that_never_ends_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_is_waited_for_longer_than_the_server_takes_at_most() {
+async fn the_timeout_of_a_write_exceeds_that_of_the_server() {
     let api = Scenario::new();
     api.on("PATCH", &format!("{MAPS}/a"), Response::silence());
     let began = Instant::now();

@@ -115,7 +115,7 @@ fn ten_thousand_random_runs_end_as_in_git_or_with_a_correct_report() {
 }
 
 #[test]
-fn an_owner_that_goes_leaves_nothing_behind() {
+fn a_deleted_owner_leaves_no_state() {
     for seed in 0..200 {
         let mut dice = Dice(seed);
         let mut world = World::new(seed);

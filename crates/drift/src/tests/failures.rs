@@ -11,7 +11,7 @@ const WITHOUT_RESPONSE: usize = 100;
 const PAUSE_MAX: Duration = Duration::from_secs(16);
 
 #[tokio::test(start_paused = true)]
-async fn a_change_between_evidence_and_write_is_looked_at_again() {
+async fn a_change_between_evidence_and_write_is_compared_again() {
     let fixture = Fixture::enabled(&["settings"]).await;
     fixture.api.scenario.once("PATCH", AT, Response::conflict("the object has been modified"));
     fixture.api.edit("settings", "a", "2", "kubectl-edit");
@@ -92,7 +92,7 @@ async fn a_server_without_responses_blocks_the_loop_for_a_bounded_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn however_long_an_outage_is_the_pauses_between_looks_stay_short() {
+async fn in_an_outage_of_any_length_the_pauses_between_comparisons_stay_short() {
     let fixture = Fixture::enabled(&["settings"]).await;
     for _ in 0..WITHOUT_RESPONSE {
         fixture.api.scenario.once("GET", AT, Response::status(503, "ServiceUnavailable", "starting"));

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn in_warn_drift_is_flagged_and_left() {
+async fn in_warn_drift_is_flagged_and_not_corrected() {
     let fixture = Fixture::with(&["settings"], DriftMode::Warn, false).await;
     fixture.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -82,7 +82,7 @@ async fn a_kustomization_that_cannot_be_read_is_suspended_until_it_can() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn disabled_looks_at_nothing_until_it_is_enabled_again() {
+async fn disabled_compares_nothing_until_it_is_enabled_again() {
     let fixture = Fixture::with(&["settings"], DriftMode::Disabled, false).await;
     fixture.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(5)).await;

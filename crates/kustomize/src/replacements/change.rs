@@ -230,7 +230,7 @@ impl<'c> Change<'c> {
             return Ok(());
         }
         debug_assert_eq!(before, self.outcome.found, "nothing fits, so nothing was found");
-        if !condition.is_met_by_what_it_makes() {
+        if !condition.matches_its_own_result() {
             let message =
                 format!("a list item made for [{}={}] would not match it", condition.key, condition.text);
             return Err(Failure::Walk(BuildError::over_limit(format!(
@@ -419,7 +419,7 @@ impl Condition<'_> {
 
     /// Whether an item that is made for the condition is found by it. kustomize 5.8.1 makes items until its memory is
     /// used up where it is not.
-    fn is_met_by_what_it_makes(&self) -> bool {
+    fn matches_its_own_result(&self) -> bool {
         self.pattern.is_match(self.text)
     }
 }
@@ -510,10 +510,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pattern_with_an_anchor_is_not_met_by_what_it_makes() {
+    fn a_pattern_with_an_anchor_does_not_match_its_result() {
         let is_met = |text: &str| {
             let (key, text, pattern) = (Text::from("k"), Text::from(text), Pattern::compile(text).unwrap());
-            Condition { key: &key, text: &text, pattern: &pattern }.is_met_by_what_it_makes()
+            Condition { key: &key, text: &text, pattern: &pattern }.matches_its_own_result()
         };
         assert!(is_met("x") && is_met("y.z"));
         assert!(!is_met("^x$"));

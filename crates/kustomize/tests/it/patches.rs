@@ -119,7 +119,7 @@ fn a_json_patch_makes_floats_of_all_numbers() {
 }
 
 #[test]
-fn operations_are_looked_at_when_there_is_an_object_for_them() {
+fn operations_are_checked_when_there_is_an_object_for_them() {
     let elsewhere = "resources: [a.yaml]\npatches: [{path: p.yaml, target: {kind: B}}]\n";
     check(elsewhere, "  name: a\n", "[{\"path\": \"/x\"}]", "  name: a\n", "");
     reject(BY_TARGET, "  name: a\n", "[{\"path\": \"/x\"}]", "Unexpected kind");

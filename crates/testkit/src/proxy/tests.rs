@@ -64,7 +64,7 @@ fn a_rule_hits_the_requests_that_it_names_and_no_others() {
 }
 
 #[test]
-fn a_condition_looks_at_the_body() {
+fn a_condition_reads_the_body() {
     let fixture = fixture();
     fixture.proxy.add(Rule::writes("/*", Fault::Respond(409)).when(|seen| seen.json()["a"] == 1));
     assert_eq!(fixture.patch("a").unwrap(), 409);
@@ -174,7 +174,7 @@ fn a_process_is_killed_after_the_response_to_the_nth_write() {
 }
 
 #[test]
-fn an_action_without_a_kill_lets_the_write_go_on() {
+fn an_action_without_a_kill_lets_the_write_continue() {
     let fixture = fixture();
     let count = Arc::new(AtomicU32::new(0));
     let counted = count.clone();

@@ -70,7 +70,7 @@ async fn a_reference_that_is_missing_is_explained_by_its_field_and_what_there_is
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rejected_request_says_whether_credentials_were_sent() {
+async fn a_rejected_request_reports_whether_credentials_were_sent() {
     let (server, _repository) = served(&closed(false));
     let (open, _open_repository) = served(&GitServerOptions::default());
     let rejected = "failed to checkout and determine revision: unable to list remote for 'URL':";

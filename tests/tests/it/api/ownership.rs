@@ -77,7 +77,7 @@ async fn an_object_with_merge_keeps_what_kubectl_added() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rollout_restart_survives_the_take_over() {
+async fn a_rollout_restart_is_preserved_by_the_takeover() {
     let fixture = Fixture::new("restart").await;
     let deployment = json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "NS"},

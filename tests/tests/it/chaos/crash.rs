@@ -218,27 +218,27 @@ async fn come(fixture: &Fixture, has_come: impl Fn(&Fixture) -> bool) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_create_that_is_cut_short_ends_as_if_undisturbed() -> Result<()> {
+async fn an_interrupted_create_ends_in_the_same_state() -> Result<()> {
     sweep("crash-create", Action::Create, &[(2, AFTER), (4, BEFORE), (3, LOST)]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_update_that_is_cut_short_ends_as_if_undisturbed() -> Result<()> {
+async fn an_interrupted_update_ends_in_the_same_state() -> Result<()> {
     sweep("crash-update", Action::Update, &[(1, AFTER), (3, AFTER), (2, LOST)]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_update_that_is_cut_short_and_taken_back_leaves_no_orphan() -> Result<()> {
+async fn an_interrupted_and_reverted_update_leaves_no_orphan() -> Result<()> {
     sweep("crash-revert", Action::Revert, &[(1, AFTER), (3, AFTER), (4, BEFORE)]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_prune_that_is_cut_short_ends_as_if_undisturbed() -> Result<()> {
+async fn an_interrupted_prune_ends_in_the_same_state() -> Result<()> {
     sweep("crash-prune", Action::Prune, &[(2, BEFORE), (1, AFTER), (2, LOST)]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_finalization_that_is_cut_short_leaves_no_orphan() -> Result<()> {
+async fn an_interrupted_finalization_leaves_no_orphan() -> Result<()> {
     sweep("crash-finalize", Action::Finalize, &[(1, AFTER), (2, BEFORE), (2, LOST)]).await
 }
 
@@ -261,7 +261,7 @@ fn moment(seed: u64) -> Duration {
 
 /// kustomize-controller, at moments that no write marks.
 #[tokio::test(flavor = "multi_thread")]
-async fn kills_at_seeded_moments_end_as_if_undisturbed() -> Result<()> {
+async fn kills_at_seeded_moments_end_in_the_same_state() -> Result<()> {
     let mut fixture = Fixture::new("crash-seeded", &[]).await?;
     fixture.create(Variant::Base).await?;
     let mut undisturbed = Vec::new();
@@ -288,7 +288,7 @@ async fn kills_at_seeded_moments_end_as_if_undisturbed() -> Result<()> {
 
 /// source-controller, at its n-th write after a commit.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fetch_that_is_cut_short_ends_as_if_undisturbed() -> Result<()> {
+async fn an_interrupted_fetch_ends_in_the_same_state() -> Result<()> {
     let mut fixture = Fixture::new("crash-fetch", &[]).await?;
     fixture.create(Variant::Base).await?;
     let undisturbed = fixture.converged(Variant::Base).await?;

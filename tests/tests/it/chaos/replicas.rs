@@ -172,7 +172,7 @@ async fn a_storm_of_conflicts_on_the_lease_ends_no_leader() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_is_terminated_in_an_apply_gives_its_lease_up_after_its_last_write() -> Result<()> {
+async fn a_leader_that_is_terminated_in_an_apply_releases_its_lease_after_its_last_write() -> Result<()> {
     let mut fixture = Fixture::new("replicas-term", &FLAGS).await?;
     fixture.create(Variant::Base).await?;
     fixture.converged(Variant::Base).await?;

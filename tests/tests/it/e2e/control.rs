@@ -58,7 +58,7 @@ async fn a_request_is_echoed_by_both_kinds() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_is_echoed_by_what_fails_too() -> Result<()> {
+async fn a_request_is_acknowledged_by_failing_objects_too() -> Result<()> {
     let environment = Environment::new("echo-failed").await?;
     let app = environment.app("enabled").await?;
     app.repository.write(SETTINGS, "data: [unclosed\n")?;

@@ -11,7 +11,7 @@ use super::{
 const OWNER: &str = "kustomize.toolkit.fluxcd.io/name";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_scaled_deployment_is_scaled_back_and_the_event_says_by_whom() -> Result<()> {
+async fn a_scaled_deployment_is_scaled_back_and_the_event_names_the_manager() -> Result<()> {
     let environment = Environment::new("scale").await?;
     let app = environment.app("enabled").await?;
     environment.kubectl(&["scale", "deployment/web", "--replicas=8"])?;
@@ -196,7 +196,7 @@ async fn fields_of_all_shapes_are_corrected() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_writer_that_does_not_give_in_is_named_and_slowed_down() -> Result<()> {
+async fn a_persistent_writer_is_named_and_its_corrections_back_off() -> Result<()> {
     let environment = Environment::new("contention").await?;
     environment.app("enabled").await?;
     for round in 0..5 {

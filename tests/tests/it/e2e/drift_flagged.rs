@@ -69,7 +69,7 @@ async fn further_edits_update_the_flag_and_a_manual_revert_resolves_it() -> Resu
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restore_puts_everything_back_once_and_is_echoed() -> Result<()> {
+async fn a_restore_corrects_everything_once_and_is_acknowledged() -> Result<()> {
     let environment = Environment::new("restore").await?;
     environment.app("warn").await?;
     let before = environment.get("ConfigMap", "settings").await?;

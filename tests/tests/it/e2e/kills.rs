@@ -23,7 +23,7 @@ use super::{
 const MOMENTS: [u64; 8] = [0, 15, 40, 70, 110, 160, 240, 400];
 
 /// Commits, kills, restarts, again and again, and compares the end with what an undisturbed run ends with.
-async fn ends_as_if_undisturbed(test: &str, victim: &'static str) -> Result<()> {
+async fn ends_in_the_same_state(test: &str, victim: &'static str) -> Result<()> {
     let mut environment = Environment::new(test).await?;
     let app = environment.app("enabled").await?;
     environment.edit("GitRepository", "app", &json!({"spec": {"interval": "1s"}})).await?;
@@ -77,13 +77,13 @@ async fn ends_as_if_undisturbed(test: &str, victim: &'static str) -> Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kustomize_controller_killed_in_the_middle_ends_as_if_undisturbed() -> Result<()> {
-    ends_as_if_undisturbed("kill-kustomize", KUSTOMIZE).await
+async fn kustomize_controller_killed_at_work_ends_in_the_same_state() -> Result<()> {
+    ends_in_the_same_state("kill-kustomize", KUSTOMIZE).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn source_controller_killed_in_the_middle_ends_as_if_undisturbed() -> Result<()> {
-    ends_as_if_undisturbed("kill-source", SOURCE).await
+async fn source_controller_killed_at_work_ends_in_the_same_state() -> Result<()> {
+    ends_in_the_same_state("kill-source", SOURCE).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,7 @@ use super::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_is_applied_and_git_revert_takes_it_back() -> Result<()> {
+async fn a_commit_is_applied_and_git_revert_reverts_it() -> Result<()> {
     let environment = Environment::new("loop").await?;
     let app = environment.app("enabled").await?;
     let first = environment.get("ConfigMap", "settings").await?;

@@ -10,7 +10,7 @@ use super::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_is_removed_takes_its_object_along() -> Result<()> {
+async fn a_removed_file_removes_its_object() -> Result<()> {
     let environment = Environment::new("prune").await?;
     let app = environment.app("enabled").await?;
     app.repository.write("deploy/other.yaml", &config_map("other", "new"))?;

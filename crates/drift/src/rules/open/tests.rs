@@ -32,7 +32,7 @@ fn open_drift() -> OpenDrift {
 }
 
 #[test]
-fn a_correction_says_what_who_when_and_how_long() {
+fn a_correction_reports_fields_manager_time_and_duration() {
     let mut open_drift = open_drift();
     let emitted = open_drift.corrected(&web(), &scaled(8), Duration::from_millis(14), None, at(3));
     assert_eq!(

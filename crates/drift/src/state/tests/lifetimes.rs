@@ -38,7 +38,7 @@ fn reasons(effects: &[Effect]) -> Vec<Reason> {
 }
 
 #[test]
-fn a_look_from_before_its_owner_was_forgotten_neither_writes_nor_ends_the_look_of_its_successor() {
+fn a_comparison_of_a_deleted_owner_neither_writes_nor_ends_that_of_its_successor() {
     let (before, after) = (settings("1"), settings("2"));
     let mut state = begun(DriftMode::Enabled, std::slice::from_ref(&before));
     let old = looks(state.step(edited(&before, 11), at(1))).remove(0);
@@ -64,7 +64,7 @@ fn a_look_from_before_its_owner_was_forgotten_neither_writes_nor_ends_the_look_o
 }
 
 #[test]
-fn a_restore_of_which_a_look_found_nothing_out_is_still_owed() {
+fn a_restore_whose_comparison_had_no_result_is_still_pending() {
     let passing = LookFailure { message: "timeout".to_owned(), denied: false, passing: true, away: true };
     for nothing in [Outcome::Abandoned, Outcome::Failed(passing)] {
         let planned = settings("1");
@@ -91,7 +91,7 @@ fn a_restore_of_which_a_look_found_nothing_out_is_still_owed() {
 }
 
 #[test]
-fn drift_in_the_status_stays_there_until_a_look_has_found_something_out() {
+fn drift_in_the_status_stays_until_a_comparison_has_a_result() {
     let planned = settings("1");
     let mut before = begun(DriftMode::Warn, std::slice::from_ref(&planned));
     let job = looks(before.step(edited(&planned, 11), at(1))).remove(0);
@@ -114,7 +114,7 @@ fn drift_in_the_status_stays_there_until_a_look_has_found_something_out() {
 }
 
 #[test]
-fn an_object_that_two_owners_have_is_shown_to_the_first_again_when_the_second_lets_it_go() {
+fn an_object_of_two_owners_is_shown_to_the_first_again_when_the_second_releases_it() {
     let planned = settings("1");
     let objects = std::slice::from_ref(&planned);
     for forgotten in [true, false] {
@@ -184,7 +184,7 @@ fn the_end_of_contention_is_reported_also_when_an_attempt_applies_the_object_mea
 }
 
 #[test]
-fn a_kind_that_was_denied_after_its_last_object_was_let_go_is_reported_when_it_is_denied_again() {
+fn a_kind_denied_after_its_last_object_was_released_is_reported_when_denied_again() {
     let planned = settings("1");
     let objects = std::slice::from_ref(&planned);
     let denied = || Input::Denied(config_maps(), "forbidden".to_owned());

@@ -218,7 +218,7 @@ fn runs(seed: u64, objects: &[Arc<Planned>]) {
 }
 
 #[test]
-fn owners_that_share_objects_and_are_forgotten_at_any_time_leave_every_object_watched_by_one_of_them() {
+fn owners_that_share_objects_and_are_deleted_at_any_time_leave_every_object_watched_by_one_of_them() {
     let objects = OBJECTS.map(config);
     for seed in 0..SEEDS {
         runs(seed, &objects);

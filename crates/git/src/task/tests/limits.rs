@@ -48,7 +48,7 @@ async fn a_commit_has_to_be_on_the_branch_that_is_named_with_it() {
 }
 
 #[tokio::test]
-async fn a_tag_on_a_file_or_directory_is_named_and_harms_no_other() {
+async fn a_tag_on_a_file_or_directory_is_named_and_affects_no_other() {
     let server = GitServer::start(Rules::default());
     let (repository, first) = sample(&server);
     repository.git(&["tag", "v1.0.0"]);

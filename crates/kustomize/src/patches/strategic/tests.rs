@@ -201,7 +201,7 @@ fn directives_in_new_lists_are_removed_or_rejected() {
 }
 
 #[test]
-fn an_empty_item_of_a_new_list_takes_those_behind_it_along() {
+fn an_empty_item_of_a_new_list_removes_those_after_it() {
     let warning = "drops 1 of the patch's items";
     lose(
         "Pod",

@@ -133,7 +133,7 @@ fn every_reference_to_a_long_name_is_paid_for() {
 }
 
 #[test]
-fn a_json_patch_is_paid_for_by_what_it_copies() {
+fn a_json_patch_is_charged_for_its_copies() {
     let object = format!("{A}data: {{big: {}}}\n", long(50_000));
     let copies = many(100, |index| format!("- {{op: copy, from: /data/big, path: /data/k{index}}}\n"));
     let settings = "resources: [a.yaml]\npatches: [{path: p.yaml, target: {name: a}}]\n";
@@ -152,7 +152,7 @@ fn a_json_patch_is_paid_for_by_what_it_copies() {
 }
 
 #[test]
-fn a_patch_is_paid_for_by_what_its_aliases_make_of_it() {
+fn a_patch_is_charged_for_its_expanded_aliases() {
     let patch = format!(
         "kind: ConfigMap\nmetadata: {{name: x}}\ndata:\n  a: &a [{}]\n  b: [{}]\n",
         "1,".repeat(100),

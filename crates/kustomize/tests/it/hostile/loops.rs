@@ -133,7 +133,7 @@ fn replaced(entries: &str, limits: Limits) -> Result<plumb_kustomize::Build, plu
 }
 
 #[test]
-fn replacements_that_make_what_they_look_for_end() {
+fn replacements_that_create_their_own_match_end() {
     for path in ["d.e.[k=(y]", "d.e.[k=.]", "d.l.[k=a|b].c"] {
         let entry = format!(
             "- sourceValue: v\n  targets: [{{select: {{kind: T}}, fieldPaths: ['{path}', '{path}', '{path}'], options: \

@@ -26,7 +26,7 @@ fn many_patches_by_name_among_many_objects_are_cheap() {
 }
 
 #[test]
-fn many_patches_that_look_at_many_objects_are_paid_for() {
+fn many_patches_that_visit_many_objects_are_charged() {
     let objects = objects(1_000);
     for patch in [
         "- {patch: '[]', target: {kind: None}}\n",
