@@ -23,7 +23,6 @@ use plumb_manifests::ObjectId;
 use plumb_planning::record::{Seen, Via};
 use plumb_planning::stage;
 use plumb_status::{EventDraft, Reason};
-use serde_json::Value;
 
 pub use input::{
     Applied, ApplyChange, CompareAgain, CompareJob, DriftPolicy, Effect, Finished, Input, Kind, LookFailure,
@@ -37,7 +36,7 @@ use self::object::{BeforeApply, Late, Phase, TrackedObject};
 use self::owner::{OwnerState, next_audit};
 use self::schedule::{Schedule, Timer};
 use crate::rules::correction::Situation;
-use crate::rules::{DriftEvent, Due, Finding, report, vanish};
+use crate::rules::{DriftEvent, Due, Finding, report};
 
 /// Reads of what attempts may overwrite, at a time; what is over is compared when the attempt has ended.
 const PRE_APPLY_READS_MAX: usize = 32;
@@ -460,13 +459,6 @@ impl State {
         }
     }
 
-    fn deleted(&mut self, id: &ObjectId, metadata: &Value, step: &mut Step) {
-        let Some(owner) = self.index.owner(id).cloned() else { return };
-        let Some(object) = self.object(&owner, id) else { return };
-        let cut_short = vanish::was_cut_short(&object.planned.object, metadata);
-        self.missed(&owner, id, if cut_short { Gone::CutShort } else { Gone::Unexplained }, step);
-    }
-
     fn missed_all(&mut self, kind: &Kind, is_missed: impl Fn(&ObjectId) -> bool, step: &mut Step) {
         for (owner, id) in self.index.objects_of(kind) {
             if is_missed(&id) {
@@ -645,7 +637,7 @@ impl State {
         if let (Some(detected), false) = (detected, job.request.background) {
             step.effects.push(Effect::Measure(Measurement::Detected(detected)));
         }
-        let back = is_namespace(&job.id) && matches!(outcome, Outcome::Corrected { .. });
+        let corrected = matches!(outcome, Outcome::Corrected { .. });
         let settled = settle::settle(owner, &job, outcome, now);
         step.effects.extend(settled.measured.map(Effect::Measure));
         if !settled.repeat {
@@ -663,9 +655,16 @@ impl State {
         } else if let Some(again) = settled.again {
             self.schedule.set_earlier(timer_of(&job.owner, &job.id), &mut object.due, again);
         }
+        // What left its watch before its correction ended may be what was corrected: an attempt does not report it again.
+        let reported = corrected && object.late.gone.is_some() && owner.holds > 0;
+        if corrected {
+            owner.before_apply.remove(&job.id);
+        }
         self.emit(&job.owner, settled.events, step);
-        self.catch_up(&job.owner, &job.id, step);
-        if back {
+        if !reported {
+            self.catch_up(&job.owner, &job.id, step);
+        }
+        if corrected && is_namespace(&job.id) {
             self.end_backoffs_in(&job.id.name, step);
         }
     }

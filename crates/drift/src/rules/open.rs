@@ -124,7 +124,8 @@ impl OpenDrift {
         overwritten_by: Option<&str>,
         now: Timestamp,
     ) -> Vec<DriftEvent> {
-        let since = self.take(id, now).map_or(found.seen, |drift| drift.since);
+        let remembered = self.recorded.remove(id).map(|(since, _)| since);
+        let since = self.take(id, now).map(|drift| drift.since).or(remembered).unwrap_or(found.seen);
         let text = message::corrected(id, found, took, overwritten_by, now);
         vec![DriftEvent::new(id, found, since, &self.revision, Reason::DriftCorrected, text)]
     }

@@ -87,7 +87,10 @@ fn report(
             let revision = moved.then(|| owner.policy.revision.clone());
             events.extend(owner.open.corrected(id, &finding, took, revision.as_deref(), now));
         }
-        (_, ApplyChange::Unchanged) => events.extend(owner.open.clean(id, now)),
-        (None, ApplyChange::Written) | (_, ApplyChange::Skipped) => {}
+        // Written without a finding: only a status of before a restart may name it.
+        (_, ApplyChange::Unchanged) | (None, ApplyChange::Written) => {
+            events.extend(owner.open.clean(id, now));
+        }
+        (_, ApplyChange::Skipped) => {}
     }
 }

@@ -3,8 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use plumb_manifests::ObjectId;
+use plumb_planning::record::is_older;
+use serde_json::Value;
 
 use super::input::{Kind, OwnerRef};
+use super::object::Gone;
+use super::{State, Step};
+use crate::rules::vanish;
 
 /// Kinds with the number of owners that have objects of them.
 #[derive(Debug, Clone, Default)]
@@ -100,6 +105,20 @@ impl Index {
                 Some((owner.clone(), id))
             })
             .collect()
+    }
+}
+
+impl State {
+    /// A watch shows that an object has left it. A state from after that may be known already.
+    pub(super) fn deleted(&mut self, id: &ObjectId, metadata: &Value, step: &mut Step) {
+        let Some(owner) = self.index.owner(id).cloned() else { return };
+        let Some(object) = self.object(&owner, id) else { return };
+        let version = metadata["resourceVersion"].as_str().unwrap_or_default();
+        if object.record.as_ref().is_some_and(|record| is_older(version, &record.version)) {
+            return;
+        }
+        let cut_short = vanish::was_cut_short(&object.planned.object, metadata);
+        self.missed(&owner, id, if cut_short { Gone::CutShort } else { Gone::Unexplained }, step);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Randomized runs of the machine alone: a simulated cluster, watch, worker and controller, with random events
 //! from a seed. No server and no runtime: time is a number.
 
+mod told;
 mod world;
 
 use plumb_api::kustomize::DriftMode;
@@ -71,6 +72,7 @@ fn converges(seed: u64) {
         world.log()
     );
     assert!(world.state.is_idle(), "seed {seed}: {:?}\n{}", world.state, world.log());
+    world.check_told();
     // When idle, nothing is compared.
     let looks = world.looks;
     world.run(5 * 3_600_000);
@@ -100,6 +102,7 @@ fn reports(seed: u64) {
         assert_eq!(reported, differs, "seed {seed}: {name}\n{}", world.log());
     }
     assert_eq!(world.writes, writes, "seed {seed}\n{}", world.log());
+    world.check_told();
     assert!(world.state.is_idle(), "seed {seed}\n{}", world.log());
 }
 

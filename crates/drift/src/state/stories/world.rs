@@ -17,6 +17,7 @@ use plumb_planning::takeover::Takeover;
 use serde_json::{Value, json};
 
 use super::super::*;
+use super::told::Told;
 use crate::dice::Dice;
 use crate::rules::contention::ContentionChange;
 use crate::rules::open::ReportAfter;
@@ -80,6 +81,9 @@ pub struct World {
     pub state: State,
     pub looks: usize,
     pub writes: usize,
+    pub told: Told,
+    /// The status, as it was written last.
+    written: Option<DriftReport>,
     dice: Dice,
     now: u64,
     next: u64,
@@ -176,6 +180,8 @@ impl World {
             state: State::new(settings()),
             looks: 0,
             writes: 0,
+            told: Told::default(),
+            written: None,
             dice: Dice(seed ^ 0x5eed),
             now: 0,
             next: 0,
@@ -271,6 +277,9 @@ impl World {
 
     pub fn set_policy(&mut self, mode: DriftMode, suspended: bool) {
         self.note(&format!("policy {mode} suspended {suspended}"));
+        if mode == DriftMode::Disabled {
+            self.told.disabled();
+        }
         self.policy = DriftPolicy { mode, suspended, ..self.policy.clone() };
         self.pass(Input::Policy(owner(), self.policy.clone()));
     }
@@ -299,7 +308,9 @@ impl World {
         self.looking.clear();
         self.locked = false;
         self.state = State::new(Settings { started: self.time(), ..settings() });
-        let status = self.published.take().and_then(|report| report.drift);
+        self.published = None;
+        let status = self.written.as_ref().and_then(|report| report.drift.clone());
+        self.told.restarted(status.as_ref());
         if let Some(status) = status {
             self.pass(Input::Remember(owner(), status));
         }
@@ -351,6 +362,14 @@ impl World {
     pub fn report(&self) -> Option<DriftReport> {
         assert_eq!(self.published, self.state.report(&owner(), self.time()), "what is published is as new");
         self.published.clone()
+    }
+
+    /// What is in the status is what is to be reported, and events have told of it.
+    pub fn check_told(&self) {
+        let nothing = DriftReport { condition: None, drift: None };
+        let report = self.report().unwrap_or_else(|| nothing.clone());
+        assert_eq!(self.written.as_ref().unwrap_or(&nothing), &report, "{}", self.log());
+        self.told.check(report.drift.as_ref(), &self.log());
     }
 
     pub fn log(&self) -> String {
@@ -469,6 +488,10 @@ impl World {
         let stops = attempt.fails && attempt.left.len() == 1;
         if let Some(name) = attempt.left.pop_front().filter(|_| !stops) {
             let value = self.desired.to_string();
+            let ours = |live: &Live| live.owned && live.writer == "ours";
+            if !self.live.get(name).is_some_and(ours) {
+                self.told.overwritten(name);
+            }
             let change = if self.apply(name, &value) { ApplyChange::Written } else { ApplyChange::Unchanged };
             let live = self.live[name].object(name);
             let planned = self.planned(name, &value);
@@ -575,6 +598,9 @@ impl World {
 
     fn look_ends(&mut self, running: Running, outcome: Outcome) {
         let Running { job, wrote, .. } = running;
+        if matches!(outcome, Outcome::Corrected { .. }) {
+            self.told.corrected(name_of(&job.id));
+        }
         self.looking.remove(&job.id);
         self.pass(Input::Finished(Box::new(Finished { job, outcome, wrote, detected: None })));
     }
@@ -595,6 +621,9 @@ impl World {
                 Effect::Read(read) => self.later(Happening::ReadEnds(read)),
                 Effect::Report(_, event) => {
                     self.note(&format!("{}: {}", event.reason.as_str(), event.message));
+                    if let Err(wrong) = self.told.event(&event) {
+                        panic!("{wrong}\n{}", self.log());
+                    }
                 }
                 Effect::Publish(_, report) => self.published = report.map(|report| *report),
                 Effect::WakeAt(at) => {
@@ -604,11 +633,13 @@ impl World {
                     let early = if self.dice.one_in(8) { wait / 2 } else { wait };
                     self.at(self.now + early, Happening::Tick);
                 }
-                Effect::WriteStatus(_)
-                | Effect::WatchKinds(_)
-                | Effect::KindsChanged
-                | Effect::Hurry(_)
-                | Effect::Measure(_) => {}
+                Effect::WriteStatus(_) => {
+                    self.written.clone_from(&self.published);
+                    if let Err(wrong) = self.told.writes(self.now) {
+                        panic!("{wrong}\n{}", self.log());
+                    }
+                }
+                Effect::WatchKinds(_) | Effect::KindsChanged | Effect::Hurry(_) | Effect::Measure(_) => {}
             }
         }
     }

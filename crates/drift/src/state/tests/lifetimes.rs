@@ -195,3 +195,30 @@ fn a_kind_denied_after_its_last_object_was_released_is_reported_when_denied_agai
     state.step(Input::Adopt(owner(), adopted(DriftMode::Enabled, objects, 12)), at(3));
     assert_eq!(reasons(&state.step(denied(), at(4))), [Reason::DriftUnknown]);
 }
+
+#[test]
+fn a_deletion_from_before_a_known_state_is_no_reason_to_look() {
+    let planned = settings("1");
+    let mut state = begun(DriftMode::Enabled, std::slice::from_ref(&planned));
+    let missed = |version| {
+        let metadata = live(&planned, version).value()["metadata"].clone();
+        Input::Missed(config_maps(), planned.id.clone(), metadata)
+    };
+    assert!(looks(state.step(missed(9), at(1))).is_empty());
+    assert_eq!(looks(state.step(missed(10), at(1))).len(), 1);
+}
+
+#[test]
+fn what_a_correction_has_put_back_is_not_reported_again_by_the_attempt_that_waited_for_it() {
+    let planned = settings("1");
+    let mut state = begun(DriftMode::Enabled, std::slice::from_ref(&planned));
+    let job = looks(state.step(edited(&planned, 11), at(1))).remove(0);
+    assert!(state.may_write(&job));
+    state.step(Input::Hold(owner()), at(2));
+    let metadata = live(&planned, 12).value()["metadata"].clone();
+    state.step(Input::Missed(config_maps(), planned.id.clone(), metadata), at(2));
+    let effects = state.step(corrected(&job, &planned, 13), at(3));
+    assert_eq!(reasons(&effects), [Reason::DriftCorrected]);
+    let after = adopted(DriftMode::Enabled, &[settings("2")], 14);
+    assert!(reasons(&state.step(Input::Adopt(owner(), after), at(4))).is_empty());
+}
