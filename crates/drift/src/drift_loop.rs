@@ -253,6 +253,9 @@ impl Shared {
             Effect::Measure(measurement) => {
                 if let Measurement::Forgotten(owner, _) = &measurement {
                     self.hurry().remove(owner);
+                    // A ledger that outlives the owner keeps its own, which says nothing from now on.
+                    self.publish(owner, None);
+                    self.snapshots().remove(owner);
                 }
                 self.deps.metrics.measure(measurement);
             }
@@ -283,19 +286,27 @@ impl Shared {
         }
     }
 
+    fn snapshots(&self) -> MutexGuard<'_, BTreeMap<OwnerRef, DriftSnapshot>> {
+        self.snapshots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(test)]
+    pub fn snapshots_kept(&self) -> usize {
+        self.snapshots().len()
+    }
+
     fn snapshot(&self, owner: &OwnerRef) -> DriftSnapshot {
-        let mut snapshots = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
-        snapshots.entry(owner.clone()).or_default().clone()
+        self.snapshots().entry(owner.clone()).or_default().clone()
     }
 
     fn publish(&self, owner: &OwnerRef, report: Option<DriftReport>) {
         let snapshot = self.snapshot(owner);
-        let is_gone = report.is_none();
+        let is_unknown = report.is_none();
         *snapshot.0.lock().unwrap_or_else(PoisonError::into_inner) = report;
         drop(snapshot);
-        if is_gone {
-            let mut snapshots = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
-            // A holder of an older lock keeps it.
+        if is_unknown {
+            let mut snapshots = self.snapshots();
+            // A ledger that holds one keeps reading it.
             if snapshots.get(owner).is_some_and(|snapshot| Arc::strong_count(&snapshot.0) == 1) {
                 snapshots.remove(owner);
             }

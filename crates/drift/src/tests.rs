@@ -244,7 +244,9 @@ async fn a_new_revision_reports_what_it_overwrote() {
 #[tokio::test(start_paused = true)]
 async fn the_drift_loop_ends_with_the_process_and_releases_deleted_owners() {
     let fixture = Fixture::enabled(&["settings"]).await;
+    let held = fixture.drift.snapshot(&fixture::owner());
     fixture.forget();
+    assert_eq!((held.get(), fixture.drift.0.snapshots_kept()), (None, 0));
     fixture.api.edit("settings", "a", "2", "kubectl-edit");
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(fixture.writes(), Vec::<String>::new());
