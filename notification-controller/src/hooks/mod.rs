@@ -99,7 +99,7 @@ impl Hooks {
         if !(self.is_filled)() {
             return answer(StatusCode::SERVICE_UNAVAILABLE, "not ready yet");
         }
-        // Said to everybody: no Receiver can have such a path.
+        // Any caller may learn it: no Receiver can have such a path.
         if !arrived.path.starts_with(WEBHOOK_PATH_PREFIX) {
             return answer(StatusCode::NOT_FOUND, &self.not_a_webhook());
         }
@@ -164,7 +164,7 @@ impl Hooks {
     }
 
     /// Requests a reconciliation of every resource; one that fails does not keep the others from being reconciled. The caller has
-    /// proved that it knows the token, so it is told which failed.
+    /// proved that it knows the token, so the response names the one that failed.
     async fn ask(&self, spec: &ReceiverSpec, namespace: &str, name: &str) -> Answer {
         let find = async |resource: &ReceiverResource| {
             let target = Target::resolve(resource, namespace, self.cross_namespace)?;

@@ -119,8 +119,9 @@ impl Recorder {
             end if end.starts_with("ignored") => Outcome::Skipped,
             _ => return,
         };
-        let name = name.trim_end_matches(" - should panic");
-        self.seen.insert((package.clone(), name.to_owned()), outcome);
+        // A module whose name is a keyword, as `r#gen`, is named without the prefix in the tables.
+        let name = name.trim_end_matches(" - should panic").replace("r#", "");
+        self.seen.insert((package.clone(), name), outcome);
     }
 
     /// Lines like `skipped: a::test: why`: the test passed in the eyes of its program and showed nothing.
@@ -232,5 +233,15 @@ mod tests {
                       \"b\" = { outcome = \"passed\", date = \"d0\", commit = \"c0\" }\n";
         assert_eq!(results.render(), expect);
         assert_eq!(Results::parse(expect).unwrap(), results);
+    }
+
+    #[test]
+    fn a_module_named_by_a_keyword_is_recorded_without_its_prefix() {
+        let mut recorder = recorder();
+        let program = recorder.programs[0].file_name();
+        recorder.read(&format!("     Running unittests src/main.rs (target/debug/deps/{program})"));
+        recorder.read("test r#gen::roles::tests::one ... ok");
+        let names: Vec<&str> = recorder.seen.keys().map(|(_, test)| test.as_str()).collect();
+        assert_eq!(names, ["gen::roles::tests::one"]);
     }
 }

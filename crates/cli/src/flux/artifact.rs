@@ -58,7 +58,7 @@ impl<'t> ArtifactTree<'t> {
         Ok(Self { tree, root, rules, directory, scan, notes: RefCell::default() })
     }
 
-    /// What was asked for and is left out: to be told beside the error that followed.
+    /// What was requested and is left out: reported beside the error that followed.
     pub fn notes(&self) -> Vec<String> {
         self.notes.borrow().iter().cloned().collect()
     }

@@ -147,7 +147,7 @@ async fn variables(client: &Client, gathered: &mut Gathered, namespace: &str) ->
 const IGNORING: [(&str, &str); 3] =
     [("GitRepository", "gitrepositories"), ("OCIRepository", "ocirepositories"), ("Bucket", "buckets")];
 
-/// `spec.ignore` of the source. A source that cannot be read is no reason not to build, but is told.
+/// `spec.ignore` of the source. A source that cannot be read does not stop the build; it is a warning.
 async fn ignore(client: &Client, gathered: &mut Gathered, namespace: &str) {
     let source = &gathered.kustomization.spec.source_ref;
     let kind = source.kind.as_str();
