@@ -1,16 +1,18 @@
 //! The connection to the API server, and the time that one call may take. What is called never enters.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use http::{Method, Request, Response};
 use http_body_util::{BodyStream, StreamBody};
-use kube::client::Body;
+use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};
 use tokio::time::Instant;
 use tower::service_fn;
 
 use crate::BoxError;
+use crate::connection::{Connections, MaySend};
 
 /// How long one call may take that is not a watch.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -47,21 +49,36 @@ impl CallError {
     }
 }
 
-/// A client from $KUBECONFIG, or from the pod's service account. Its own retries are off: every caller has a deadline
-/// of its own, and they would hold a call for minutes.
-pub async fn connect() -> Result<Client, ConnectError> {
-    let config = Config::infer().await.map_err(ConnectError::Config)?;
-    client(config, Deadlines::USUAL)
+/// How to reach the API server, and as whom.
+pub struct Connector(Config);
+
+impl Connector {
+    /// From $KUBECONFIG, or from the pod's service account.
+    pub async fn infer() -> Result<Self, ConnectError> {
+        Config::infer().await.map(Self).map_err(ConnectError::Config)
+    }
+
+    /// A client with connections of its own. kube's own retries are off: every caller has a deadline of its own, and
+    /// they would hold a call for minutes.
+    pub fn client(&self) -> Result<Client, ConnectError> {
+        client(self.0.clone(), Deadlines::USUAL, Arc::new(|| true))
+    }
+
+    /// The same, of which a connection is closed, with what it has not sent yet, as soon as `may_send` denies.
+    pub fn client_while(&self, may_send: MaySend) -> Result<Client, ConnectError> {
+        client(self.0.clone(), Deadlines::USUAL, may_send)
+    }
 }
 
 /// A client with deadlines for everything that can be waited for.
-fn client(mut config: Config, deadlines: Deadlines) -> Result<Client, ConnectError> {
+fn client(mut config: Config, deadlines: Deadlines, may_send: MaySend) -> Result<Client, ConnectError> {
     config.default_retry = false;
     config.connect_timeout = Some(deadlines.connect);
     config.read_timeout = Some(deadlines.silence);
     // The time that a connection was idle in the pool is no silence.
     config.reset_reader_on_write = true;
-    let client = Client::try_from(config).map_err(ConnectError::Client)?;
+    let client =
+        ClientBuilder::try_from((config, Connections(may_send))).map_err(ConnectError::Client)?.build();
     Ok(with_deadlines(client, deadlines))
 }
 

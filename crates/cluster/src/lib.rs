@@ -8,6 +8,7 @@ pub mod budget;
 mod cause;
 pub mod client;
 pub mod cluster;
+mod connection;
 mod discovery;
 pub mod error;
 pub mod mapper;
@@ -23,8 +24,9 @@ pub mod watchers;
 
 pub use budget::Budget;
 pub use cause::{cause, watch_cause};
-pub use client::{CallError, ConnectError, call, connect};
+pub use client::{CallError, ConnectError, Connector, call};
 pub use cluster::{Clock, Cluster};
+pub use connection::MaySend;
 pub use error::{Absent, ApiRefusal, Attempt, Failure, RequestError};
 pub use kube::core::GroupVersionKind;
 pub use mapper::{Mapper, Mapping};

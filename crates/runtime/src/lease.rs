@@ -9,9 +9,10 @@
 //!   the end of the lease at most;
 //! - from `dated + lease` (35 s) on a rival may write.
 //!
-//! The check is made at each write, and again at each poll of a write in flight, so a process that was stopped
-//! (SIGSTOP) or a machine that was suspended writes nothing after it goes on. A lease is not a lock: between the check
-//! and the network card nothing can be fenced. Preconditions on each destructive request cover that rest.
+//! The check is made at each write, again at each poll of a write in flight, and once more by the task that writes to
+//! the socket ([`LeaseGuard::may_send`]), so a process that was stopped (SIGSTOP) or a machine that was suspended writes
+//! nothing after it goes on. A lease is not a lock: between the last check and the network card nothing can be fenced.
+//! Preconditions on each destructive request cover that rest.
 
 use std::future::Future;
 use std::pin::pin;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use http::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
+use plumb_cluster::MaySend;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -142,6 +144,13 @@ impl LeaseGuard {
             }
         });
         Client::new(service, namespace)
+    }
+
+    /// For the connections of [`LeaseGuard::fence`]: they may send until a write in flight is abandoned. A replica that
+    /// has not held the lease yet may, too: it only reads.
+    pub(crate) fn may_send(&self) -> MaySend {
+        let guard = self.clone();
+        Arc::new(move || guard.0.dated.load(Ordering::SeqCst) == 0 || !guard.until(guard.0.fence).is_zero())
     }
 
     /// One write, from its check to its answer.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use kube::Client;
-use plumb_cluster::{NamespacedName, ObjectCache, ObjectEvent, OutageEnds, Outages};
+use plumb_cluster::{ConnectError, Connector, NamespacedName, ObjectCache, ObjectEvent, OutageEnds, Outages};
 use plumb_memory::MemoryPool;
 use plumb_transport::server::{Limits, Refused, Server};
 use tokio::net::TcpListener;
@@ -47,6 +47,23 @@ pub struct Identity {
     pub status_manager: &'static str,
     /// How many objects of a kind it works on at a time where no flag says so.
     pub concurrent: usize,
+}
+
+/// How a controller reaches the API server.
+struct Clients {
+    /// For what only the leader may do.
+    client: Client,
+    /// For what every replica may do.
+    unfenced: Client,
+    guard: Option<LeaseGuard>,
+}
+
+/// The guard of the lease, with leader election.
+fn guard(common: &Common) -> Option<LeaseGuard> {
+    common.enable_leader_election.then(|| {
+        let (lease, renew) = (common.leader_election_lease_duration, common.leader_election_renew_deadline);
+        LeaseGuard::new(lease.to_std(), renew.to_std())
+    })
 }
 
 /// What a controller is made of, until it runs.
@@ -119,10 +136,40 @@ impl<K: ReconciledKind> Handle<K> {
 }
 
 impl Runtime {
-    /// A controller with nothing installed yet.
+    /// A controller with nothing installed yet, which reaches the API server by `connector`.
+    pub fn connect(
+        identity: Identity,
+        connector: &Connector,
+        clock: Clock,
+        common: Common,
+        work: Option<Work>,
+    ) -> Result<Self, ConnectError> {
+        let unfenced = connector.client()?;
+        let guard = guard(&common);
+        let client = match &guard {
+            // Connections of its own: they end with the lease.
+            Some(guard) => connector.client_while(guard.may_send())?,
+            None => unfenced.clone(),
+        };
+        Ok(Self::with_clients(identity, Clients { client, unfenced, guard }, clock, common, work))
+    }
+
+    /// A controller with nothing installed yet, of which all requests go through `client`.
     pub fn new(identity: Identity, client: Client, clock: Clock, common: Common, work: Option<Work>) -> Self {
+        let clients = Clients { unfenced: client.clone(), client, guard: guard(&common) };
+        Self::with_clients(identity, clients, clock, common, work)
+    }
+
+    fn with_clients(
+        identity: Identity,
+        clients: Clients,
+        clock: Clock,
+        common: Common,
+        work: Option<Work>,
+    ) -> Self {
         let outages = Outages::default();
-        let client = outages.observe(client);
+        let Clients { client, unfenced, guard } = clients;
+        let (client, unfenced) = (outages.observe(client), outages.observe(unfenced));
         let metrics = Metrics::default();
         let address = work.as_ref().filter(|work| !work.events_addr.is_empty()).map(|work| EventAddress {
             url: work.events_addr.clone(),
@@ -133,17 +180,12 @@ impl Runtime {
         let (recorder, senders) =
             Recorder::new(identity.controller, instance, address, clock.clone(), metrics.clone());
         let memory = memory::pool(common.memory_budget, &metrics);
-        let guard = common.enable_leader_election.then(|| {
-            let (lease, renew) =
-                (common.leader_election_lease_duration, common.leader_election_renew_deadline);
-            LeaseGuard::new(lease.to_std(), renew.to_std())
-        });
-        let fenced = guard.as_ref().map_or_else(|| client.clone(), |guard| guard.fence(client.clone()));
+        let client = guard.as_ref().map_or_else(|| client.clone(), |guard| guard.fence(client.clone()));
         Self {
             identity,
-            client: fenced,
+            client,
             outages,
-            unfenced: client,
+            unfenced,
             guard,
             clock,
             common,

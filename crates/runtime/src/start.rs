@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use plumb_cluster::Connector;
 use plumb_status::chain;
 
 use crate::background::BoxError;
@@ -62,8 +63,8 @@ pub fn start<O: Parser>(
             }
         };
     let ended = executor.block_on(async {
-        let client = plumb_cluster::connect().await?;
-        let mut runtime = Runtime::new(*identity, client, Clock::system(), common, work);
+        let connector = Connector::infer().await?;
+        let mut runtime = Runtime::connect(*identity, &connector, Clock::system(), common, work)?;
         let shutdown = runtime.shutdown();
         tokio::spawn(async move {
             signalled().await;

@@ -1,11 +1,16 @@
 //! Peers that accept a request and do not respond, or never end.
 
+use std::future::Future as _;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Poll;
+
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
 use plumb_testkit::scenario::{Response, Scenario};
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 
@@ -67,8 +72,51 @@ async fn a_peer_that_accepts_the_connection_and_sends_nothing_times_out() {
         Deadlines { silence: short, ..Deadlines::USUAL },
     ] {
         let config = Config::new(format!("http://{address}").parse().unwrap());
-        let listed = maps(client(config, deadlines).unwrap()).list(&ListParams::default()).await;
+        let listed =
+            maps(client(config, deadlines, Arc::new(|| true)).unwrap()).list(&ListParams::default()).await;
         assert!(listed.is_err(), "{deadlines:?}");
     }
     connections.abort();
+}
+
+/// Reads requests from one connection and responds to each; their number.
+async fn respond(mut stream: TcpStream, arrived: Arc<AtomicUsize>) {
+    let mut buffer = [0; 4096];
+    while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {
+        arrived.fetch_add(1, Ordering::SeqCst);
+        let body = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"}}"#;
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}", body.len());
+        stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).await.unwrap();
+    }
+}
+
+/// A process that is stopped after it handed a write to its connection, and goes on when the lease is lost. The
+/// connection's task has not run in between: there is one thread, and the test does not wait.
+#[tokio::test]
+async fn a_write_that_was_handed_over_is_not_sent_when_the_connection_may_not_send() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = Config::new(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap());
+    let arrived = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&arrived);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(respond(stream, Arc::clone(&counted)));
+        }
+    });
+    let allowed = Arc::new(AtomicBool::new(true));
+    let asked = Arc::clone(&allowed);
+    let may_send: MaySend = Arc::new(move || asked.load(Ordering::SeqCst));
+    let maps = maps(client(config, Deadlines::USUAL, may_send).unwrap());
+    let (params, patch) = (PatchParams::default(), Patch::Merge(json!({ "data": {} })));
+    // The connection of the first write stays in the pool, ready for the second.
+    maps.patch("a", &params, &patch).await.unwrap();
+    tokio::task::yield_now().await;
+    let mut writing = Box::pin(maps.patch("a", &params, &patch));
+    let begun =
+        std::future::poll_fn(|context| Poll::Ready(writing.as_mut().poll(context).is_pending())).await;
+    assert!(begun, "the write is on its way");
+    allowed.store(false, Ordering::SeqCst);
+    writing.await.unwrap_err();
+    assert_eq!(arrived.load(Ordering::SeqCst), 1, "the second write never reaches the socket");
 }

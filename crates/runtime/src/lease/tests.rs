@@ -108,6 +108,21 @@ async fn after_a_stop_of_the_process_nothing_is_written() {
     assert_eq!(api.matching("PATCH", MAP).len(), 1);
 }
 
+#[test]
+fn connections_may_send_until_writes_in_flight_are_abandoned() {
+    let (guard, seconds) = jumping();
+    let may_send = guard.may_send();
+    assert!(may_send(), "a replica that has not held the lease reads");
+    seconds.store(1, Ordering::SeqCst);
+    guard.renewed(guard.now());
+    seconds.store(32, Ordering::SeqCst);
+    assert!(may_send(), "no write begins, but one may wait for its response");
+    guard.close();
+    assert!(may_send(), "what is in flight may end");
+    seconds.store(36, Ordering::SeqCst);
+    assert!(!may_send());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_closed_guard_lets_nothing_begin_and_waits_for_what_is_in_flight() {
     let guard = LeaseGuard::new(LEASE, RENEW);
