@@ -21,7 +21,7 @@ use plumb_drift::rules::Tools;
 use plumb_drift::{DriftDeps, DriftLoop, DriftMetrics};
 use plumb_fetch::{DownloadRetries, FetchLimits, Fetcher, HostPolicy, cluster_domains};
 use plumb_planning::fingerprint::HashKey;
-use plumb_runtime::{BoxError, Flags, Identity, Runtime, Watching};
+use plumb_runtime::{BoxError, ControllerOptions as _, Runtime, Watching};
 
 use crate::event_sink::KustomizationEvents;
 use crate::kind::{Kustomizations, wake_by_source};
@@ -33,7 +33,7 @@ use crate::kustomization::{
     threads::BuildThreads,
     warnings::ReportedWarnings,
 };
-use crate::options::{GATES, Options};
+use crate::options::Options;
 use crate::references::References;
 
 /// Where the resolver says which domains are the cluster's.
@@ -41,20 +41,8 @@ const RESOLVER: &str = "/etc/resolv.conf";
 /// How many objects are compared or corrected at a time, over all Kustomizations.
 const DRIFT_CONCURRENCY: usize = 8;
 
-const IDENTITY: Identity = Identity {
-    controller: plumb_api::meta::KUSTOMIZE_MANAGER,
-    status_manager: plumb_api::meta::KUSTOMIZE_STATUS_MANAGER,
-    concurrent: 4,
-};
-
 fn main() -> ExitCode {
-    plumb_runtime::start(
-        &IDENTITY,
-        GATES,
-        |options: &Options| Flags { common: &options.common, work: Some(&options.work) },
-        Options::validate,
-        async |runtime: &mut Runtime, options: Options| install(runtime, options).await,
-    )
+    plumb_runtime::start(install)
 }
 
 async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError> {
@@ -90,7 +78,7 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
             }
         })
     };
-    let threads = BuildThreads::new(options.common.concurrent.unwrap_or(IDENTITY.concurrent));
+    let threads = BuildThreads::new(options.common.concurrent.unwrap_or(Options::IDENTITY.concurrent));
     threads.register(runtime.metrics());
     let context = Context {
         cluster,

@@ -9,18 +9,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use clap::Parser as _;
-use plumb_runtime::{Clock, Runtime};
+use plumb_runtime::{Clock, ControllerOptions as _, Runtime};
 use plumb_store::ArtifactStore;
 use plumb_testkit::scenario::{Call, Feed, Response, Scenario};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::install;
 use crate::options::Options;
 use crate::scenarios::{
     LIST, PATIENCE, REVISION, SOURCE, SOURCES, discovery, fields, ids, merged, put, source,
 };
-use crate::{IDENTITY, install};
 
 const NEXT: &str = "main@sha1:2222222222222222222222222222222222222222";
 const THIRD: &str = "main@sha1:3333333333333333333333333333333333333333";
@@ -93,9 +92,8 @@ impl World {
         }
         let (sources, watch) = Response::feed();
         let (kustomizations, kustomizations_watch) = Response::feed();
-        let options = Options::try_parse_from(["kc", "--metrics-addr=0", "--health-addr=0"]).unwrap();
-        let (common, work) = (options.common.clone(), options.work.clone());
-        let mut runtime = Runtime::new(IDENTITY, api.client(), Clock::system(), common, Some(work));
+        let options = Options::parse_args(["kc", "--metrics-addr=0", "--health-addr=0"]).unwrap();
+        let mut runtime = Runtime::new(&options, api.client(), Clock::system());
         let shutdown = runtime.shutdown();
         let world = Self {
             running: tokio::spawn(async {}),

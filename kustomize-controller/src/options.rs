@@ -1,40 +1,21 @@
 //! The flags of kustomize-controller, with Flux's names and defaults. What is not honoured yet is refused by name.
 
-use clap::{ArgAction, Parser};
+use clap::Args;
 use plumb_fetch::HostPort;
 use plumb_planning::takeover::Takeover;
-use plumb_runtime::config::{self, ConfigError, FeatureGate, UnsupportedFlag, parse_bool};
-
-/// The gates of Flux's kustomize-controller, at their defaults.
-pub const GATES: &[FeatureGate] = &[
-    FeatureGate { name: "CacheSecretsAndConfigMaps", default: false },
-    FeatureGate { name: "DisableStatusPollerCache", default: true },
-    FeatureGate { name: "DisableFailFastBehavior", default: false },
-    FeatureGate { name: "StrictPostBuildSubstitutions", default: true },
-    FeatureGate { name: "GroupChangeLog", default: false },
-    FeatureGate { name: "AdditiveCELDependencyCheck", default: false },
-    FeatureGate { name: "ExternalArtifact", default: false },
-    FeatureGate { name: "CancelHealthCheckOnNewRevision", default: false },
-    FeatureGate { name: "DisableConfigWatchers", default: false },
-    FeatureGate { name: "DirectSourceFetch", default: false },
-    FeatureGate { name: "MigrateAPIVersion", default: false },
-    FeatureGate { name: "ObjectLevelWorkloadIdentity", default: false },
-];
+use plumb_runtime::config::{Common, ConfigError, FeatureGate, UnsupportedFlag, Work};
+use plumb_runtime::{ControllerOptions, Identity};
 
 /// Flags of kustomize-controller.
-#[derive(Debug, Clone, Parser)]
+#[derive(Debug, Clone, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "the flags are Flux's")]
-#[command(
-    name = "kustomize-controller",
-    about = "Applies artifacts to clusters and keeps them from drifting."
-)]
 pub struct Options {
     /// Common options.
     #[command(flatten)]
-    pub common: config::Common,
+    pub common: Common,
     /// Options of the controllers that emit events.
     #[command(flatten)]
-    pub work: config::Work,
+    pub work: Work,
     /// Maximum concurrent server-side apply requests per Kustomization.
     #[arg(long = "concurrent-ssa", default_value = "4")]
     pub concurrent_ssa: usize,
@@ -42,17 +23,14 @@ pub struct Options {
     #[arg(long = "http-retry", default_value = "9")]
     pub http_retry: u32,
     /// Disallow remote bases. Remote bases are never supported, so both values have the same effect.
-    #[arg(long = "no-remote-bases", default_value = "false", default_missing_value = "true",
-          num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
+    #[arg(long = "no-remote-bases")]
     pub no_remote_bases: bool,
     /// Disallow references to objects in other namespaces.
-    #[arg(long = "no-cross-namespace-refs", default_value = "false", default_missing_value = "true",
-          num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
+    #[arg(long = "no-cross-namespace-refs")]
     pub no_cross_namespace_refs: bool,
     /// Allow a source that renders no objects to prune everything (Flux's behaviour). Default: false. The annotation
     /// `kustomize.toolkit.fluxcd.io/allow-empty: "true"` allows it for one Kustomization.
-    #[arg(long = "allow-empty", default_value = "false", default_missing_value = "true",
-          num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
+    #[arg(long = "allow-empty")]
     pub allow_empty: bool,
     /// Field manager whose fields are taken over, by prefix. Can be repeated.
     #[arg(long = "override-manager")]
@@ -77,12 +55,10 @@ pub struct Options {
     #[arg(long = "sops-vault-configmap", default_value = "")]
     pub sops_vault_configmap: String,
     /// Only the default value is supported.
-    #[arg(long = "insecure-kubeconfig-exec", default_value = "false", default_missing_value = "true",
-          num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
+    #[arg(long = "insecure-kubeconfig-exec")]
     pub insecure_kubeconfig_exec: bool,
     /// Only the default value is supported.
-    #[arg(long = "insecure-kubeconfig-tls", default_value = "false", default_missing_value = "true",
-          num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
+    #[arg(long = "insecure-kubeconfig-tls")]
     pub insecure_kubeconfig_tls: bool,
     /// Overrides the host of source-controller's artifacts.
     #[arg(long = "source-controller-localhost", env = "SOURCE_CONTROLLER_LOCALHOST", hide = true)]
@@ -95,13 +71,38 @@ pub struct Options {
     pub kubernetes_service_host: Option<String>,
 }
 
-impl Options {
-    /// Rejects unsupported values.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        if self.concurrent_ssa == 0 {
-            return Err(ConfigError::Zero { flag: "concurrent-ssa" });
-        }
-        config::only_defaults(&[
+impl ControllerOptions for Options {
+    const IDENTITY: Identity = Identity {
+        controller: plumb_api::meta::KUSTOMIZE_MANAGER,
+        status_manager: plumb_api::meta::KUSTOMIZE_STATUS_MANAGER,
+        concurrent: 4,
+    };
+    const ABOUT: &'static str = "Applies artifacts to clusters and keeps them from drifting.";
+    const GATES: &'static [FeatureGate] = &[
+        FeatureGate { name: "CacheSecretsAndConfigMaps", default: false },
+        FeatureGate { name: "DisableStatusPollerCache", default: true },
+        FeatureGate { name: "DisableFailFastBehavior", default: false },
+        FeatureGate { name: "StrictPostBuildSubstitutions", default: true },
+        FeatureGate { name: "GroupChangeLog", default: false },
+        FeatureGate { name: "AdditiveCELDependencyCheck", default: false },
+        FeatureGate { name: "ExternalArtifact", default: false },
+        FeatureGate { name: "CancelHealthCheckOnNewRevision", default: false },
+        FeatureGate { name: "DisableConfigWatchers", default: false },
+        FeatureGate { name: "DirectSourceFetch", default: false },
+        FeatureGate { name: "MigrateAPIVersion", default: false },
+        FeatureGate { name: "ObjectLevelWorkloadIdentity", default: false },
+    ];
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn work(&self) -> Option<&Work> {
+        Some(&self.work)
+    }
+
+    fn unsupported(&self) -> Vec<UnsupportedFlag> {
+        vec![
             UnsupportedFlag::new("custom-apply-stage-kinds", &self.custom_apply_stage_kinds, &""),
             UnsupportedFlag::new(
                 "default-decryption-service-account",
@@ -117,9 +118,18 @@ impl Options {
             UnsupportedFlag::new("sops-vault-configmap", &self.sops_vault_configmap, &""),
             UnsupportedFlag::new("insecure-kubeconfig-exec", &self.insecure_kubeconfig_exec, &false),
             UnsupportedFlag::new("insecure-kubeconfig-tls", &self.insecure_kubeconfig_tls, &false),
-        ])
+        ]
     }
 
+    fn validate_own(&self) -> Result<(), ConfigError> {
+        if self.concurrent_ssa == 0 {
+            return Err(ConfigError::Zero { flag: "concurrent-ssa" });
+        }
+        Ok(())
+    }
+}
+
+impl Options {
     /// Field managers whose fields are taken over.
     pub fn takeover(&self) -> Takeover {
         Takeover { overrides: self.override_manager.clone() }
@@ -131,7 +141,7 @@ mod tests {
     use super::*;
 
     fn parse(args: &[&str]) -> Options {
-        Options::try_parse_from([&["kustomize-controller"], args].concat()).unwrap()
+        Options::parse_args([&["kustomize-controller"], args].concat()).unwrap()
     }
 
     #[test]
@@ -144,7 +154,6 @@ mod tests {
             "--enable-leader-election",
         ]);
         assert_eq!(options.validate(), Ok(()));
-        assert_eq!(options.common.validate(GATES), Ok(()));
         assert_eq!((options.concurrent_ssa, options.http_retry), (4, 9));
     }
 

@@ -5,16 +5,15 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use clap::Parser as _;
 use plumb_filetree::{MemoryTree, RelPath, TreeLimits};
-use plumb_runtime::{Clock, Runtime};
+use plumb_runtime::{Clock, ControllerOptions as _, Runtime};
 use plumb_store::{ArtifactStore, Location, Written};
 use plumb_testkit::scenario::{Call, Feed, Response, Scenario};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::install;
 use crate::options::Options;
-use crate::{IDENTITY, install};
 
 const KUSTOMIZATION: &str = "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/flux-system/kustomizations/apps";
 const STATUS: &str = "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/flux-system/kustomizations/apps/status";
@@ -71,9 +70,8 @@ impl Fixture {
         let (feed, watch) = Response::feed();
         stage(&api, &object, &artifact, watch);
         script(&api);
-        let options = Options::try_parse_from(["kc", "--metrics-addr=0", "--health-addr=0"]).unwrap();
-        let (common, work) = (options.common.clone(), options.work.clone());
-        let mut runtime = Runtime::new(IDENTITY, api.client(), Clock::system(), common, Some(work));
+        let options = Options::parse_args(["kc", "--metrics-addr=0", "--health-addr=0"]).unwrap();
+        let mut runtime = Runtime::new(&options, api.client(), Clock::system());
         let shutdown = runtime.shutdown();
         install(&mut runtime, options).await.unwrap();
         let running = tokio::spawn(async move { runtime.run().await.unwrap() });

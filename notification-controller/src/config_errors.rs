@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use plumb_alerting::rule::BadPattern;
+use plumb_runtime::ReportedGenerations;
 use plumb_status::{Detail, Reason, UnsupportedFields, chain};
 
-/// How many objects are remembered; beyond that the memory starts anew, and something may be reported twice.
-const REMEMBERED_MAX: usize = 16_384;
+/// How many objects wait to be reported by a process that does not lead. Beyond that one is dropped for each that is added.
+const WAITING_MAX: usize = 16_384;
 /// How many patterns of one Alert are reported.
 const PATTERNS_TOLD_MAX: usize = 5;
 
@@ -17,13 +18,17 @@ pub struct ReportedErrors<C>(Mutex<State<C>>);
 
 struct State<C> {
     leads: bool,
-    told: BTreeMap<String, i64>,
+    reported: ReportedGenerations,
     waiting: BTreeMap<String, (i64, C)>,
 }
 
 impl<C> Default for ReportedErrors<C> {
     fn default() -> Self {
-        Self(Mutex::new(State { leads: false, told: BTreeMap::new(), waiting: BTreeMap::new() }))
+        Self(Mutex::new(State {
+            leads: false,
+            reported: ReportedGenerations::default(),
+            waiting: BTreeMap::new(),
+        }))
     }
 }
 
@@ -32,13 +37,13 @@ impl<C> ReportedErrors<C> {
     pub fn note(&self, uid: &str, generation: i64, error: C) -> Option<C> {
         let mut state = self.state();
         if !state.leads {
-            if state.waiting.len() >= REMEMBERED_MAX {
-                state.waiting.clear();
+            if state.waiting.len() >= WAITING_MAX && !state.waiting.contains_key(uid) {
+                state.waiting.pop_first();
             }
             state.waiting.insert(uid.to_owned(), (generation, error));
             return None;
         }
-        state.is_due(uid, generation).then_some(error)
+        state.reported.insert(uid, generation).then_some(error)
     }
 
     /// Nothing is wrong with an object any more.
@@ -50,7 +55,7 @@ impl<C> ReportedErrors<C> {
     pub fn forget(&self, uid: &str) {
         let mut state = self.state();
         state.waiting.remove(uid);
-        state.told.remove(uid);
+        state.reported.remove(uid);
     }
 
     /// This process leads from now on: what is to be reported.
@@ -58,28 +63,14 @@ impl<C> ReportedErrors<C> {
         let mut state = self.state();
         state.leads = true;
         let waiting = std::mem::take(&mut state.waiting);
-        let due = waiting
-            .into_iter()
-            .filter_map(|(uid, (generation, error))| state.is_due(&uid, generation).then_some(error));
+        let due = waiting.into_iter().filter_map(|(uid, (generation, error))| {
+            state.reported.insert(&uid, generation).then_some(error)
+        });
         due.collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State<C>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<C> State<C> {
-    /// Whether this generation of the object is still to be reported; from now on it is not.
-    fn is_due(&mut self, uid: &str, generation: i64) -> bool {
-        if self.told.get(uid) == Some(&generation) {
-            return false;
-        }
-        if self.told.len() >= REMEMBERED_MAX {
-            self.told.clear();
-        }
-        self.told.insert(uid.to_owned(), generation);
-        true
     }
 }
 

@@ -52,8 +52,14 @@ impl Listeners {
     }
 }
 
-/// Installs everything.
-pub fn install(runtime: &mut Runtime, options: &Options, doors: Listeners) -> Result<(), BoxError> {
+/// Begins to listen, and installs everything.
+pub async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError> {
+    let listeners = Listeners::open(&options).await?;
+    install_with(runtime, &options, listeners)
+}
+
+/// Installs everything, with listeners that are open.
+pub fn install_with(runtime: &mut Runtime, options: &Options, listeners: Listeners) -> Result<(), BoxError> {
     let budget = Budget::of(&runtime.memory());
     let matching = Matching::new();
     let directory = Arc::new(Directory::new(budget.patterns.clone()));
@@ -72,7 +78,7 @@ pub fn install(runtime: &mut Runtime, options: &Options, doors: Listeners) -> Re
     };
     let kind = Receivers::new(runtime.client(), Arc::clone(&directory), options.cross_namespace());
     let receivers = runtime.install(kind).store;
-    runtime.spawn_leading("complaints", async move { configuration.lead() });
+    runtime.spawn_leading("configuration errors", async move { configuration.lead() });
 
     let dispatcher = dispatcher(runtime, options, &budget, &alerts)?;
     let metrics = runtime.metrics().clone();
@@ -107,12 +113,12 @@ pub fn install(runtime: &mut Runtime, options: &Options, doors: Listeners) -> Re
         coalescer: Coalescer::default(),
         events_at: options.events_addr.to_string(),
     };
-    if let Some(listener) = doors.events {
+    if let Some(listener) = listeners.events {
         let shutdown = runtime.shutdown();
         let server = runtime.server("events", listener, CONNECTIONS);
         runtime.spawn_draining("event server", take_events(server, intake, dispatcher, shutdown));
     }
-    if let Some(listener) = doors.hooks {
+    if let Some(listener) = listeners.hooks {
         let server = runtime.server("receivers", listener, CONNECTIONS);
         runtime.spawn_draining("receiver server", take_webhooks(server, hooks));
     }

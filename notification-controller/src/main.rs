@@ -24,25 +24,6 @@ mod tests;
 
 use std::process::ExitCode;
 
-use plumb_runtime::{Flags, Identity, Runtime};
-
-use crate::install::{Listeners, install};
-use crate::options::{GATES, Options};
-
-const IDENTITY: Identity = Identity {
-    controller: plumb_api::meta::NOTIFICATION_MANAGER,
-    status_manager: plumb_api::meta::NOTIFICATION_MANAGER,
-    concurrent: 4,
-};
-
 fn main() -> ExitCode {
-    plumb_runtime::start(
-        &IDENTITY,
-        GATES,
-        |options: &Options| Flags { common: &options.common, work: None },
-        Options::validate,
-        async |runtime: &mut Runtime, options: Options| {
-            install(runtime, &options, Listeners::open(&options).await?)
-        },
-    )
+    plumb_runtime::start(install::install)
 }

@@ -2,28 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::{Args, ValueEnum};
 use plumb_alerting::rule::CrossNamespace;
 use plumb_api::meta::GoDuration;
-use plumb_runtime::config::{
-    Common, ConfigError, FeatureGate, Listen, UnsupportedFlag, only_defaults, parse_bool,
-};
+use plumb_runtime::config::{Common, FeatureGate, Listen, UnsupportedFlag, Work};
+use plumb_runtime::{ControllerOptions, Identity};
 use plumb_transport::address::{AddressClass, AddressPolicy};
 
-/// The feature gates, at the only values that are accepted.
-pub const GATES: &[FeatureGate] = &[
-    FeatureGate { name: "CacheSecretsAndConfigMaps", default: false },
-    FeatureGate { name: "DisableConfigWatchers", default: false },
-    FeatureGate { name: "ObjectLevelWorkloadIdentity", default: false },
-];
-
 /// Flags of notification-controller.
-#[derive(Debug, Clone, Parser)]
-#[command(
-    name = "notification-controller",
-    version,
-    about = "Forwards events to notification providers and handles webhooks that trigger reconciliations."
-)]
+#[derive(Debug, Clone, Args)]
 pub struct Options {
     /// Common options.
     #[command(flatten)]
@@ -42,23 +29,20 @@ pub struct Options {
     #[arg(long = "rate-limit-interval", default_value = "5m")]
     pub rate_limit_interval: GoDuration,
     /// Disallow references to objects in other namespaces.
-    #[arg(long = "no-cross-namespace-refs", default_value = "false", default_missing_value = "true",
-          num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
+    #[arg(long = "no-cross-namespace-refs")]
     pub no_cross_namespace_refs: bool,
     /// Allow Providers at addresses of these classes, which are rejected by default: loopback, link-local,
     /// metadata, unspecified, multicast, api-server. Private addresses are not rejected.
     #[arg(long = "allow-addresses", value_delimiter = ',', value_name = "CLASS")]
     pub allow_addresses: Vec<Addresses>,
     /// Reject Providers at private addresses (RFC 1918, RFC 6598, unique local).
-    #[arg(long = "deny-private-addresses", default_value = "false", default_missing_value = "true",
-          num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
+    #[arg(long = "deny-private-addresses")]
     pub deny_private_addresses: bool,
     /// IP address of the API server's Service.
     #[arg(long = "kubernetes-service-host", env = "KUBERNETES_SERVICE_HOST", hide = true)]
     pub kubernetes_service_host: Option<String>,
     /// Only the default value is supported.
-    #[arg(long = "export-http-path-metrics", default_value = "false", default_missing_value = "true",
-          num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
+    #[arg(long = "export-http-path-metrics")]
     pub export_http_path_metrics: bool,
 }
 
@@ -92,6 +76,33 @@ impl Addresses {
     }
 }
 
+impl ControllerOptions for Options {
+    const IDENTITY: Identity = Identity {
+        controller: plumb_api::meta::NOTIFICATION_MANAGER,
+        status_manager: plumb_api::meta::NOTIFICATION_MANAGER,
+        concurrent: 4,
+    };
+    const ABOUT: &'static str =
+        "Forwards events to notification providers and handles webhooks that trigger reconciliations.";
+    const GATES: &'static [FeatureGate] = &[
+        FeatureGate { name: "CacheSecretsAndConfigMaps", default: false },
+        FeatureGate { name: "DisableConfigWatchers", default: false },
+        FeatureGate { name: "ObjectLevelWorkloadIdentity", default: false },
+    ];
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn work(&self) -> Option<&Work> {
+        None
+    }
+
+    fn unsupported(&self) -> Vec<UnsupportedFlag> {
+        vec![UnsupportedFlag::new("export-http-path-metrics", &self.export_http_path_metrics, &false)]
+    }
+}
+
 impl Options {
     /// Which addresses Providers may be at.
     pub fn address_policy(&self) -> AddressPolicy {
@@ -100,15 +111,6 @@ impl Options {
         let api_server = self.kubernetes_service_host.as_deref().and_then(|host| host.parse().ok());
         let policy = api_server.map_or(policy, |address| policy.reject_api_server(address));
         self.allow_addresses.iter().fold(policy, |policy, allowed| policy.allow(allowed.class()))
-    }
-
-    /// Rejects unsupported values.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        only_defaults(&[UnsupportedFlag::new(
-            "export-http-path-metrics",
-            &self.export_http_path_metrics,
-            &false,
-        )])
     }
 
     /// Whether Alerts and Receivers may reach into other namespaces.
@@ -124,7 +126,7 @@ mod tests {
     use super::*;
 
     fn parse(args: &[&str]) -> Options {
-        Options::try_parse_from([&["notification-controller"], args].concat()).unwrap()
+        Options::parse_args([&["notification-controller"], args].concat()).unwrap()
     }
 
     #[test]
@@ -136,7 +138,6 @@ mod tests {
             "--enable-leader-election",
         ]);
         assert_eq!(options.validate(), Ok(()));
-        assert_eq!(options.common.validate(GATES), Ok(()));
         assert_eq!(
             (options.events_addr.to_string(), options.receiver_addr.to_string()),
             (":9090".into(), ":9292".into())
@@ -156,7 +157,6 @@ mod tests {
             "--metrics-addr=127.0.0.1:8080",
         ]);
         assert_eq!(options.validate(), Ok(()));
-        assert_eq!(options.common.validate(GATES), Ok(()));
         assert_eq!(options.common.concurrent, Some(20));
     }
 
@@ -192,15 +192,15 @@ mod tests {
     fn what_is_not_honoured_is_named() {
         let flag = "--export-http-path-metrics=true";
         assert!(parse(&[flag]).validate().unwrap_err().to_string().contains(flag));
-        let gated = parse(&["--feature-gates=ObjectLevelWorkloadIdentity=true"]).common.validate(GATES);
+        let gated = parse(&["--feature-gates=ObjectLevelWorkloadIdentity=true"]).validate();
         assert!(gated.unwrap_err().to_string().contains("ObjectLevelWorkloadIdentity=true"));
-        assert_eq!(parse(&["--feature-gates=DisableConfigWatchers=false"]).common.validate(GATES), Ok(()));
+        assert_eq!(parse(&["--feature-gates=DisableConfigWatchers=false"]).validate(), Ok(()));
     }
 
     #[test]
     fn the_flags_of_the_other_controllers_are_unknown() {
         for flag in ["--watch-label-selector=a=b", "--requeue-dependency=5s", "--storage-path=/data"] {
-            let error = Options::try_parse_from(["notification-controller", flag]).unwrap_err();
+            let error = Options::parse_args(["notification-controller", flag]).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{flag}");
         }
     }

@@ -4,14 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use clap::Parser as _;
-use plumb_runtime::{Clock, Runtime};
+use plumb_runtime::{Clock, ControllerOptions as _, Runtime};
 use plumb_testkit::scenario::{Feed, Response, Scenario};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::IDENTITY;
-use crate::install::{Listeners, install};
+use crate::install::{Listeners, install_with};
 use crate::options::Options;
 use crate::stage::{Sink, event_json, secret, until};
 
@@ -92,12 +90,13 @@ impl Controller {
             "--receiverAddr=127.0.0.1:0",
             "--allow-addresses=loopback",
         ];
-        let options = Options::parse_from([&["notification-controller"][..], &args].concat());
-        let mut runtime = Runtime::new(IDENTITY, api.client(), Clock::system(), options.common.clone(), None);
-        let doors = Listeners::open(&options).await.unwrap();
-        let at = |door: &Option<tokio::net::TcpListener>| door.as_ref().unwrap().local_addr().unwrap();
-        let (events, hooks) = (at(&doors.events), at(&doors.hooks));
-        install(&mut runtime, &options, doors).unwrap();
+        let options = Options::parse_args([&["notification-controller"][..], &args].concat()).unwrap();
+        let mut runtime = Runtime::new(&options, api.client(), Clock::system());
+        let listeners = Listeners::open(&options).await.unwrap();
+        let address =
+            |listener: &Option<tokio::net::TcpListener>| listener.as_ref().unwrap().local_addr().unwrap();
+        let (events, hooks) = (address(&listeners.events), address(&listeners.hooks));
+        install_with(&mut runtime, &options, listeners).unwrap();
         let shutdown = runtime.shutdown();
         let ended = tokio::spawn(async move { runtime.run().await.is_ok() });
         Self { api, events, hooks, alerts, providers, receivers, shutdown, ended }
@@ -323,8 +322,8 @@ async fn what_was_taken_is_sent_before_the_end() {
 async fn a_port_that_is_taken_ends_the_start_and_is_named() {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap();
-    let options =
-        Options::parse_from(["notification-controller".to_owned(), format!("--events-addr={address}")]);
+    let args = ["notification-controller".to_owned(), format!("--events-addr={address}")];
+    let options = Options::parse_args(args).unwrap();
     let error = Listeners::open(&options).await.err().unwrap();
     assert!(error.to_string().starts_with(&format!("cannot listen on {address}: ")), "{error}");
 }

@@ -5,17 +5,17 @@ mod artifact;
 mod git_repository;
 mod options;
 
-use std::{error::Error, process::ExitCode};
+use std::process::ExitCode;
 
 use plumb_git::{Git, Resources};
-use plumb_runtime::{Flags, Identity, Runtime};
+use plumb_runtime::{BoxError, Runtime};
 use plumb_store::{Advertised, ArtifactStore};
 use plumb_transport::server::Limits;
 
 use crate::{
     artifact::{SourceKind, Storage},
     git_repository::{GitSource, mirrors},
-    options::{GATES, Options},
+    options::Options,
 };
 
 /// Below the directory for temporary files: repositories as they were fetched last.
@@ -25,26 +25,14 @@ const MIRRORS: &str = "plumb-git";
 const SERVER_LIMITS: Limits =
     Limits { connections_per_peer_max: 256, header_bytes_max: 16 << 10, ..Limits::of_connections(1024) };
 
-const IDENTITY: Identity = Identity {
-    controller: "source-controller",
-    status_manager: plumb_api::meta::SOURCE_MANAGER,
-    concurrent: 2,
-};
-
 fn main() -> ExitCode {
-    plumb_runtime::start(
-        &IDENTITY,
-        GATES,
-        |options: &Options| Flags { common: &options.common, work: Some(&options.work) },
-        Options::validate,
-        async |runtime: &mut Runtime, options: Options| install(runtime, options).await,
-    )
+    plumb_runtime::start(install)
 }
 
-async fn install(runtime: &mut Runtime, options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError> {
     let listener = options.storage_addr.bind().await?;
-    let hostname = std::env::var("HOSTNAME").ok();
-    let advertised = Advertised::new(&options.storage_adv_addr, listener.local_addr()?, hostname.as_deref());
+    let hostname = options.common.hostname();
+    let advertised = Advertised::new(&options.storage_adv_addr, listener.local_addr()?, hostname);
     let store = ArtifactStore::open(&options.storage_path)?;
     let resources = Resources { memory: runtime.memory(), addresses: options.addresses() };
     let git = Git::open(&std::env::temp_dir().join(MIRRORS), options.limits(), resources)?;

@@ -3,29 +3,19 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::Args;
 use plumb_api::meta::GoDuration;
 use plumb_git::Limits;
-use plumb_runtime::config::{Common, ConfigError, FeatureGate, Listen, UnsupportedFlag, Work, only_defaults};
+use plumb_runtime::config::{Common, FeatureGate, Listen, UnsupportedFlag, Work};
+use plumb_runtime::{ControllerOptions, Identity};
 use plumb_store::Retention;
 use plumb_transport::address::AddressPolicy;
-
-/// The feature gates, at the only values that are accepted.
-pub const GATES: &[FeatureGate] = &[
-    FeatureGate { name: "CacheSecretsAndConfigMaps", default: false },
-    FeatureGate { name: "ObjectLevelWorkloadIdentity", default: false },
-];
 
 /// The flag that errors name.
 const ALLOW_LINK_LOCAL: &str = "--allow-link-local-addresses";
 
 /// Flags of source-controller.
-#[derive(Debug, Clone, Parser)]
-#[command(
-    name = "source-controller",
-    version,
-    about = "Fetches Git repositories and publishes their revisions as artifacts in the cluster."
-)]
+#[derive(Debug, Clone, Args)]
 pub struct Options {
     /// Common options.
     #[command(flatten)]
@@ -53,7 +43,7 @@ pub struct Options {
     #[arg(long = "git-mirrors-max-size", default_value_t = plumb_git::MIRRORS_BYTES_DEFAULT)]
     pub git_mirrors_max_size: u64,
     /// Allow sources at link-local, metadata service, unspecified and multicast addresses.
-    #[arg(long = "allow-link-local-addresses", default_value_t = false)]
+    #[arg(long = "allow-link-local-addresses")]
     pub allow_link_local_addresses: bool,
     /// Only the default value is supported.
     #[arg(long = "artifact-digest-algo", default_value = "sha256")]
@@ -84,10 +74,29 @@ pub struct Options {
     pub ssh_hostkey_algos: String,
 }
 
-impl Options {
-    /// Rejects unsupported values.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        only_defaults(&[
+impl ControllerOptions for Options {
+    const IDENTITY: Identity = Identity {
+        controller: "source-controller",
+        status_manager: plumb_api::meta::SOURCE_MANAGER,
+        concurrent: 2,
+    };
+    const ABOUT: &'static str =
+        "Fetches Git repositories and publishes their revisions as artifacts in the cluster.";
+    const GATES: &'static [FeatureGate] = &[
+        FeatureGate { name: "CacheSecretsAndConfigMaps", default: false },
+        FeatureGate { name: "ObjectLevelWorkloadIdentity", default: false },
+    ];
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn work(&self) -> Option<&Work> {
+        Some(&self.work)
+    }
+
+    fn unsupported(&self) -> Vec<UnsupportedFlag> {
+        vec![
             UnsupportedFlag::new("artifact-digest-algo", &self.artifact_digest_algo, &"sha256"),
             UnsupportedFlag::new("helm-index-max-size", &self.helm_index_max_size, &52_428_800),
             UnsupportedFlag::new("helm-chart-max-size", &self.helm_chart_max_size, &10_485_760),
@@ -101,9 +110,11 @@ impl Options {
             ),
             UnsupportedFlag::new("ssh-kex-algos", &self.ssh_kex_algos, &""),
             UnsupportedFlag::new("ssh-hostkey-algos", &self.ssh_hostkey_algos, &""),
-        ])
+        ]
     }
+}
 
+impl Options {
     /// Limits of what one repository and all mirrors may hold.
     pub fn limits(&self) -> Limits {
         Limits { mirrors_bytes_max: self.git_mirrors_max_size, ..Limits::default() }
@@ -131,7 +142,7 @@ mod tests {
     use super::*;
 
     fn parse(args: &[&str]) -> Options {
-        Options::try_parse_from([&["source-controller"], args].concat()).unwrap()
+        Options::parse_args([&["source-controller"], args].concat()).unwrap()
     }
 
     #[test]
@@ -146,7 +157,6 @@ mod tests {
             "--storage-adv-addr=source-controller.flux-system.svc.cluster.local.",
         ]);
         assert_eq!(options.validate(), Ok(()));
-        assert_eq!(options.common.validate(GATES), Ok(()));
         assert_eq!(options.storage_adv_addr, "source-controller.flux-system.svc.cluster.local.");
     }
 
@@ -167,6 +177,8 @@ mod tests {
         let check = |args: &[&str]| parse(args).addresses().check("x", address);
         assert!(check(&[]).unwrap_err().to_string().contains("--allow-link-local-addresses"));
         assert_eq!(check(&["--allow-link-local-addresses"]), Ok(()));
+        assert_eq!(check(&["--allow-link-local-addresses=true"]), Ok(()));
+        assert!(check(&["--allow-link-local-addresses=false"]).is_err());
         assert_eq!(parse(&[]).addresses().check("git.apps.svc", "10.96.0.7".parse().unwrap()), Ok(()));
         assert_eq!(parse(&["--git-mirrors-max-size=5"]).limits().mirrors_bytes_max, 5);
     }

@@ -14,7 +14,7 @@ use kube::runtime::watcher::{self, Event};
 use plumb_cluster::watch::resumed;
 use plumb_health::{Verdict, list};
 use plumb_manifests::{Object, ObjectId};
-use plumb_status::cadence::WATCH_SECONDS;
+use plumb_status::cadence::{Backoff, WATCH_SECONDS};
 use tokio::time::Instant;
 
 use plumb_cluster::Budget;
@@ -28,7 +28,7 @@ use window::Window;
 /// Up to so many objects of a kind in a namespace are watched one by one; more are watched together.
 const SINGLE_WATCHES_MAX: usize = 4;
 /// The first and the longest pause before a kind that is not served is looked up again.
-const UNSERVED_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+const UNSERVED_BACKOFF: Backoff = Backoff { min: Duration::from_millis(500), max: Duration::from_secs(15) };
 
 /// An object to wait for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -253,7 +253,7 @@ impl Group {
     }
 
     fn watch(self, cluster: Cluster, budget: Budget) -> BoxStream<'static, Sighting> {
-        let search = Search { group: self, cluster, budget, pause: None, following: None };
+        let search = Search { group: self, cluster, budget, lookups: 0, following: None };
         stream::unfold(search, Search::step).boxed()
     }
 
@@ -282,8 +282,8 @@ struct Search {
     group: Group,
     cluster: Cluster,
     budget: Budget,
-    /// Before the kind is looked up again.
-    pause: Option<Duration>,
+    /// How often the kind was looked up.
+    lookups: u32,
     following: Option<Following>,
 }
 
@@ -305,10 +305,10 @@ impl Search {
                 }
                 self.following = None;
             }
-            if let Some(pause) = self.pause {
-                self.budget.pause(pause).await.ok()?;
+            if self.lookups > 0 {
+                self.budget.pause(UNSERVED_BACKOFF.without_jitter(self.lookups)).await.ok()?;
             }
-            self.pause = Some(self.pause.map_or(UNSERVED_PAUSE.0, |pause| (pause * 2).min(UNSERVED_PAUSE.1)));
+            self.lookups = self.lookups.saturating_add(1);
             match self.cluster.mapper().resolve(&self.group.kind, &self.budget).await {
                 Ok(mapping) => {
                     let events = self.group.follow(&self.cluster, &mapping);

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use kube::Client;
 use kube::client::Body;
 use plumb_manifests::ObjectId;
+use plumb_status::cadence::Backoff;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -24,10 +25,8 @@ use crate::unanswered::{Effect, Unanswered};
 const RESPONSE_BYTES_MAX: usize = 16 << 20;
 /// How often a request is sent at most.
 const ATTEMPTS_MAX: u32 = 6;
-/// The first pause between two attempts; it doubles.
-const PAUSE_FIRST: Duration = Duration::from_millis(100);
-/// The longest pause between two attempts, also where the server requests more.
-const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// The pauses between two attempts. They also bound the pause that the server requests.
+const BACKOFF: Backoff = Backoff { min: Duration::from_millis(100), max: Duration::from_secs(10) };
 /// The longest that one request may take. The server gets a timeout for a write that ends [`WRITE_GRACE`] earlier, so that its response
 /// response shows its result.
 const REQUEST_MAX: Duration = Duration::from_secs(65);
@@ -133,7 +132,6 @@ async fn repeat(
     noted: Option<(&Unanswered, &ObjectId)>,
     budget: &Budget,
 ) -> Result<Response, RequestError> {
-    let mut pause = PAUSE_FIRST;
     for attempt in 1.. {
         budget.check()?;
         let is_write = request.method != Method::GET;
@@ -169,8 +167,9 @@ async fn repeat(
         }
         tracing::debug!(method = %request.method, attempt, error = %error, "retrying request");
         // The cause is worth more than "the deadline has passed".
-        budget.pause(wanted.unwrap_or(pause).clamp(PAUSE_FIRST, PAUSE_MAX)).await.map_err(|_| error)?;
-        pause *= 2;
+        let pause = wanted
+            .map_or_else(|| BACKOFF.without_jitter(attempt), |wanted| wanted.clamp(BACKOFF.min, BACKOFF.max));
+        budget.pause(pause).await.map_err(|_| error)?;
     }
     Err(RequestError::TimedOut)
 }

@@ -11,7 +11,7 @@ use kube::Api;
 use kube::api::{DynamicObject, PartialObjectMeta};
 use kube::core::GroupVersionKind;
 use kube::runtime::watcher::{self, Event};
-use plumb_status::cadence::WATCH_SECONDS;
+use plumb_status::cadence::{Backoff, WATCH_SECONDS};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -30,7 +30,7 @@ pub const KINDS_MAX: usize = 512;
 /// How many objects one page of a list has.
 const PAGE: u32 = 500;
 /// The first and the longest pause before a kind that is not served is looked up again.
-const GONE_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+const GONE_BACKOFF: Backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_mins(1) };
 /// How long one look-up of a kind may take.
 const RESOLVE_MAX: Duration = Duration::from_secs(30);
 
@@ -172,12 +172,12 @@ struct Task {
 
 impl Task {
     async fn run(mut self) {
-        let mut pause = GONE_PAUSE.0;
+        let mut misses = 0_u32;
         loop {
             // Before the look-up, so that a notification during it is not lost.
             self.served.mark_unchanged();
             match self.cluster.mapper().resolve(&self.kind, &Budget::lasting(RESOLVE_MAX)).await {
-                Ok(mapping) => match self.follow(&mapping, &mut pause).await {
+                Ok(mapping) => match self.follow(&mapping, &mut misses).await {
                     // Discovery may lag behind: the pause below keeps that from becoming a storm of questions.
                     Break::Gone => self.cluster.mapper().forget(&self.kind),
                     Break::Closed => return,
@@ -194,15 +194,15 @@ impl Task {
                     tracing::debug!(kind = %self.kind.kind, error = %error, "failed to look up kind");
                 }
             }
+            misses = misses.saturating_add(1);
             tokio::select! {
-                () = tokio::time::sleep(pause) => self.cluster.mapper().doubt(),
+                () = tokio::time::sleep(GONE_BACKOFF.without_jitter(misses)) => self.cluster.mapper().doubt(),
                 changed = self.served.changed() => if changed.is_err() { return },
             }
-            pause = (pause * 2).min(GONE_PAUSE.1);
         }
     }
 
-    async fn follow(&mut self, mapping: &Mapping, pause: &mut Duration) -> Break {
+    async fn follow(&mut self, mapping: &Mapping, misses: &mut u32) -> Break {
         let api: Api<PartialObjectMeta<DynamicObject>> =
             Api::all_with(self.cluster.client().clone(), &mapping.resource);
         let config = watcher::Config::default().labels(&self.selector).timeout(WATCH_SECONDS).page_size(PAGE);
@@ -214,7 +214,7 @@ impl Task {
                     // The beginning of a list is no response yet.
                     if !matches!(event, Event::Init) {
                         self.silence = Silence::None;
-                        *pause = GONE_PAUSE.0;
+                        *misses = 0;
                     }
                     read(event, &mut present)
                 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use plumb_status::cadence::Backoff;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
 use reqwest::{Client, Response, StatusCode, Url};
 use sha2::{Sha256, Sha512};
@@ -202,7 +203,7 @@ async fn transfer_with_retries(
     limits: Limits,
     report_progress: &dyn Fn(&str),
 ) -> Result<(), DownloadError> {
-    let mut pause = limits.pause;
+    let backoff = Backoff { min: limits.pause, max: PAUSE_MAX };
     for tried in 1.. {
         let cause = match transfer(client, url, part, limits, report_progress).await {
             Ok(()) => break,
@@ -212,13 +213,13 @@ async fn transfer_with_retries(
         if tried >= limits.tries {
             return Err(unavailable(url, format!("{cause}; gave up after {tried} tries")));
         }
+        let pause = backoff.without_jitter(tried);
         report_progress(&format!(
             "{cause}; going on at {} MB in {:.0} s",
             length(part) / MEGABYTE,
             pause.as_secs_f32()
         ));
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(PAUSE_MAX);
     }
     Ok(())
 }

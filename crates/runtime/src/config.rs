@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{Arg, ArgAction, Args, ValueEnum};
 use plumb_api::meta::GoDuration;
 use plumb_status::cadence::{Backoff, PeriodRange};
 
@@ -34,12 +34,10 @@ pub struct Common {
     #[arg(long = "log-encoding", value_enum, default_value = "json")]
     pub log_encoding: LogEncoding,
     /// Enable leader election.
-    #[arg(long = "enable-leader-election", default_value = "false", default_missing_value = "true",
-          num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
+    #[arg(long = "enable-leader-election")]
     pub enable_leader_election: bool,
     /// Release the lease on shutdown.
-    #[arg(long = "leader-election-release-on-cancel", default_value = "true", default_missing_value = "true",
-          num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
+    #[arg(long = "leader-election-release-on-cancel", default_value = "true")]
     pub leader_election_release_on_cancel: bool,
     /// Duration after which a lease that is not renewed expires.
     #[arg(long = "leader-election-lease-duration", default_value = "35s")]
@@ -63,8 +61,7 @@ pub struct Common {
     #[arg(long = "max-retry-delay", default_value = "15m")]
     pub max_retry_delay: GoDuration,
     /// Watch all namespaces. If false, watch only the namespace of the controller.
-    #[arg(long = "watch-all-namespaces", default_value = "true", default_missing_value = "true",
-          num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = parse_bool)]
+    #[arg(long = "watch-all-namespaces", default_value = "true")]
     pub watch_all_namespaces: bool,
     /// Only the default value is supported.
     #[arg(long = "watch-configs-label-selector", default_value = WATCH_CONFIGS)]
@@ -88,6 +85,9 @@ pub struct Common {
     /// Namespace of the controller.
     #[arg(long = "runtime-namespace", env = "RUNTIME_NAMESPACE", hide = true)]
     pub runtime_namespace: Option<String>,
+    /// Name of the pod, or of the machine.
+    #[arg(long = "hostname", env = "HOSTNAME", hide = true)]
+    pub hostname: Option<String>,
 }
 
 const WATCH_CONFIGS: &str = "reconcile.fluxcd.io/watch=Enabled";
@@ -114,13 +114,18 @@ pub struct Work {
 }
 
 impl Common {
+    /// The name of the pod or machine, where the environment tells it.
+    pub fn hostname(&self) -> Option<&str> {
+        self.hostname.as_deref().filter(|name| !name.is_empty())
+    }
+
     /// Backoff of failed reconciliations.
     pub fn backoff(&self) -> Backoff {
         Backoff::held(self.min_retry_delay.to_std(), self.max_retry_delay.to_std())
     }
 
-    /// Rejects unsupported values.
-    pub fn validate(&self, gates: &[FeatureGate]) -> Result<(), ConfigError> {
+    /// Rejects unsupported values. [`ControllerOptions::validate`](crate::ControllerOptions::validate) calls it.
+    pub(crate) fn validate(&self, gates: &[FeatureGate]) -> Result<(), ConfigError> {
         only_defaults(&[
             UnsupportedFlag::new("kube-api-qps", &self.kube_api_qps, &50.0),
             UnsupportedFlag::new("kube-api-burst", &self.kube_api_burst, &300),
@@ -177,8 +182,22 @@ impl Work {
     }
 }
 
+/// Gives a boolean flag the form that Go programs take: `--flag`, `--flag=true` and `--flag=false`. Other arguments stay
+/// as they are.
+pub(crate) fn go_boolean(arg: Arg) -> Arg {
+    if !matches!(arg.get_action(), ArgAction::SetTrue) {
+        return arg;
+    }
+    let arg = if arg.get_default_values().is_empty() { arg.default_value("false") } else { arg };
+    arg.action(ArgAction::Set)
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("true")
+        .value_parser(parse_bool)
+}
+
 /// Reads a boolean as Go does.
-pub fn parse_bool(text: &str) -> Result<bool, String> {
+fn parse_bool(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
@@ -278,7 +297,7 @@ impl UnsupportedFlag {
 }
 
 /// Rejects the first flag that is not at its default.
-pub fn only_defaults(flags: &[UnsupportedFlag]) -> Result<(), ConfigError> {
+pub(crate) fn only_defaults(flags: &[UnsupportedFlag]) -> Result<(), ConfigError> {
     match flags.iter().find(|flag| flag.value != flag.default) {
         None => Ok(()),
         Some(UnsupportedFlag { flag, value, default }) => {
@@ -360,25 +379,9 @@ impl FromStr for Listen {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-
-    #[derive(Debug, Parser)]
-    struct Options {
-        #[command(flatten)]
-        common: Common,
-        #[command(flatten)]
-        work: Work,
-        #[arg(long = "receiverAddr", default_value = ":9292")]
-        receiver_addr: Listen,
-    }
-
-    fn parse(args: &[&str]) -> Result<Options, clap::Error> {
-        Options::try_parse_from([&["controller"], args].concat())
-    }
-
-    const GATES: &[FeatureGate] = &[FeatureGate { name: "ExternalArtifact", default: false }];
+    use crate::options::ControllerOptions as _;
+    use crate::options::tests::parse;
 
     #[test]
     fn without_flags_the_defaults_are_those_of_flux() {
@@ -388,8 +391,8 @@ mod tests {
         assert!(*watch_all_namespaces && !options.common.enable_leader_election);
         assert_eq!(options.common.backoff(), Backoff::default());
         assert_eq!(options.work.requeue_dependency.to_string(), "30s");
-        assert_eq!(options.receiver_addr.to_string(), ":9292");
-        assert_eq!(options.common.validate(GATES), Ok(()));
+        assert_eq!(options.listen.to_string(), ":9292");
+        assert_eq!(options.validate(), Ok(()));
     }
 
     #[test]
@@ -404,7 +407,7 @@ mod tests {
         ])
         .unwrap();
         assert!(options.common.enable_leader_election);
-        assert_eq!(options.common.validate(GATES), Ok(()));
+        assert_eq!(options.validate(), Ok(()));
     }
 
     #[test]
@@ -421,8 +424,8 @@ mod tests {
 
     #[test]
     fn values_come_after_a_sign_or_as_the_next_argument() {
-        let options = parse(&["--receiverAddr=:0", "--concurrent", "20", "--metrics-addr", "0"]).unwrap();
-        assert_eq!(options.receiver_addr.to_string(), ":0");
+        let options = parse(&["--listen=:0", "--concurrent", "20", "--metrics-addr", "0"]).unwrap();
+        assert_eq!(options.listen.to_string(), ":0");
         assert_eq!(options.common.concurrent, Some(20));
         assert!(options.common.metrics_addr.is_off());
     }
@@ -436,8 +439,7 @@ mod tests {
 
     #[test]
     fn a_flag_that_is_not_honoured_is_named_when_it_is_set() {
-        let refused =
-            parse(&["--default-service-account=default"]).unwrap().common.validate(GATES).unwrap_err();
+        let refused = parse(&["--default-service-account=default"]).unwrap().validate().unwrap_err();
         assert_eq!(
             refused.to_string(),
             r#"--default-service-account=default is not supported yet: only its default "" is"#
@@ -446,7 +448,7 @@ mod tests {
 
     #[test]
     fn gates_are_known_and_at_their_default_or_refused() {
-        let refuse = |flag: &str| parse(&[flag]).unwrap().common.validate(GATES).unwrap_err().to_string();
+        let refuse = |flag: &str| parse(&[flag]).unwrap().validate().unwrap_err().to_string();
         assert!(refuse("--feature-gates=Nonsense=true").contains("no gate \"Nonsense\""));
         assert!(
             refuse("--feature-gates=ExternalArtifact=true")

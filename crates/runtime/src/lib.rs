@@ -1,7 +1,7 @@
 //! What every controller is built on: watches, a work queue, one attempt at a time per object, one status write per
 //! attempt, events, leader election, probes and metrics. What a kind does with its objects never enters.
 //!
-//! A controller hands [`start()`] its flags and a function that installs its kinds; see [`ReconciledKind`] for what a kind says.
+//! A controller hands [`start()`] a function that installs its kinds, with its flags, [`ControllerOptions`]; see [`ReconciledKind`] for what a kind says.
 
 pub mod admin;
 mod attempt;
@@ -17,9 +17,11 @@ mod lease;
 mod logs;
 mod memory;
 mod metrics;
+mod options;
 mod periods;
 mod queue;
 mod report;
+mod reported;
 mod runtime;
 mod start;
 mod suspension;
@@ -35,9 +37,11 @@ pub use events::Recorder;
 pub use kind::{ConditionOf, DEADLINE, Object, ReconciledKind};
 pub use logs::filter as log_filter;
 pub use metrics::Metrics;
+pub use options::ControllerOptions;
 pub use queue::{Again, Priority, Queue, Taken};
 pub use report::ReportError;
+pub use reported::ReportedGenerations;
 pub use runtime::{Handle, Identity, Runtime};
-pub use start::{Flags, start};
+pub use start::start;
 pub use visit::{Visit, Worker};
 pub use watch::{Watched, Watching};

@@ -26,6 +26,7 @@ use crate::leader::{Election, LeaseConfig, lease_name};
 use crate::lease::LeaseGuard;
 use crate::memory;
 use crate::metrics::Metrics;
+use crate::options::ControllerOptions;
 use crate::periods::PeriodReporter;
 use crate::queue::{Priority, Queue};
 use crate::report::{Draft, Reporter};
@@ -137,36 +138,29 @@ impl<K: ReconciledKind> Handle<K> {
 
 impl Runtime {
     /// A controller with nothing installed yet, which reaches the API server by `connector`.
-    pub fn connect(
-        identity: Identity,
+    pub fn connect<O: ControllerOptions>(
+        options: &O,
         connector: &Connector,
         clock: Clock,
-        common: Common,
-        work: Option<Work>,
     ) -> Result<Self, ConnectError> {
         let unfenced = connector.client()?;
-        let guard = guard(&common);
+        let guard = guard(options.common());
         let client = match &guard {
             // Connections of its own: they end with the lease.
             Some(guard) => connector.client_while(guard.may_send())?,
             None => unfenced.clone(),
         };
-        Ok(Self::with_clients(identity, Clients { client, unfenced, guard }, clock, common, work))
+        Ok(Self::with_clients(options, Clients { client, unfenced, guard }, clock))
     }
 
     /// A controller with nothing installed yet, of which all requests go through `client`.
-    pub fn new(identity: Identity, client: Client, clock: Clock, common: Common, work: Option<Work>) -> Self {
-        let clients = Clients { unfenced: client.clone(), client, guard: guard(&common) };
-        Self::with_clients(identity, clients, clock, common, work)
+    pub fn new<O: ControllerOptions>(options: &O, client: Client, clock: Clock) -> Self {
+        let clients = Clients { unfenced: client.clone(), client, guard: guard(options.common()) };
+        Self::with_clients(options, clients, clock)
     }
 
-    fn with_clients(
-        identity: Identity,
-        clients: Clients,
-        clock: Clock,
-        common: Common,
-        work: Option<Work>,
-    ) -> Self {
+    fn with_clients<O: ControllerOptions>(options: &O, clients: Clients, clock: Clock) -> Self {
+        let (identity, common, work) = (O::IDENTITY, options.common().clone(), options.work().cloned());
         let outages = Outages::default();
         let Clients { client, unfenced, guard } = clients;
         let (client, unfenced) = (outages.observe(client), outages.observe(unfenced));
@@ -175,8 +169,7 @@ impl Runtime {
             url: work.events_addr.clone(),
             token_file: work.events_token_file.clone(),
         });
-        let instance = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
-        let instance = instance.unwrap_or_else(|| identity.controller.to_owned());
+        let instance = common.hostname().unwrap_or(identity.controller).to_owned();
         let (recorder, senders) =
             Recorder::new(identity.controller, instance, address, clock.clone(), metrics.clone());
         let memory = memory::pool(common.memory_budget, &metrics);
@@ -399,7 +392,7 @@ impl Runtime {
         LeaseConfig {
             namespace: self.runtime_namespace(),
             name: lease_name(self.identity.controller, selector),
-            holder: format!("{}_{}", std::env::var("HOSTNAME").unwrap_or_default(), uuid::Uuid::new_v4()),
+            holder: format!("{}_{}", self.common.hostname().unwrap_or_default(), uuid::Uuid::new_v4()),
             lease: common.leader_election_lease_duration.to_std(),
             renew: common.leader_election_renew_deadline.to_std(),
             retry: common.leader_election_retry_period.to_std(),

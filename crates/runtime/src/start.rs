@@ -2,38 +2,25 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use plumb_cluster::Connector;
 use plumb_status::chain;
 
 use crate::background::BoxError;
 use crate::clock::Clock;
-use crate::config::{Common, ConfigError, FeatureGate, Work};
 use crate::logs;
-use crate::runtime::{Identity, Runtime};
+use crate::options::ControllerOptions;
+use crate::runtime::Runtime;
 
 /// The exit code of a command line that is refused, as Go programs have it.
 const REFUSED: u8 = 2;
 /// More threads than this only cost memory: the work is waiting for others.
 const THREADS_MAX: usize = 4;
 
-/// The flags of a controller that the runtime reads.
-pub struct Flags<'a> {
-    /// Those of all controllers.
-    pub common: &'a Common,
-    /// Those of the controllers that do work; none for notification-controller.
-    pub work: Option<&'a Work>,
-}
-
 /// Runs a controller: parses its flags (2 if they are refused), installs it, runs it until a signal (0) or a fault (1).
-pub fn start<O: Parser>(
-    identity: &Identity,
-    gates: &[FeatureGate],
-    flags: impl Fn(&O) -> Flags<'_>,
-    validate: impl Fn(&O) -> Result<(), ConfigError>,
+pub fn start<O: ControllerOptions>(
     install: impl AsyncFnOnce(&mut Runtime, O) -> Result<(), BoxError>,
 ) -> ExitCode {
-    let options = match O::try_parse() {
+    let options = match O::parse_args(std::env::args_os()) {
         Ok(options) => options,
         Err(error) => {
             // If even that cannot be written, nothing can be reported.
@@ -41,12 +28,9 @@ pub fn start<O: Parser>(
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(REFUSED));
         }
     };
-    let (common, work) = {
-        let flags = flags(&options);
-        (flags.common.clone(), flags.work.cloned())
-    };
-    logs::start(common.log_level, common.log_encoding, identity.controller);
-    if let Err(refused) = common.validate(gates).and_then(|()| validate(&options)) {
+    let common = options.common();
+    logs::start(common.log_level, common.log_encoding, O::IDENTITY.controller);
+    if let Err(refused) = options.validate() {
         tracing::error!(error = %refused, "invalid command line");
         return ExitCode::from(REFUSED);
     }
@@ -64,7 +48,7 @@ pub fn start<O: Parser>(
         };
     let ended = executor.block_on(async {
         let connector = Connector::infer().await?;
-        let mut runtime = Runtime::connect(*identity, &connector, Clock::system(), common, work)?;
+        let mut runtime = Runtime::connect(&options, &connector, Clock::system())?;
         let shutdown = runtime.shutdown();
         tokio::spawn(async move {
             signalled().await;

@@ -22,12 +22,11 @@ use tokio::time::Instant;
 use crate::clock::Clock;
 use crate::events::Recorder;
 use crate::kind::Object;
+use crate::reported::ReportedGenerations;
 use crate::watch::read;
 
 /// How many objects of a kind wait to be reported; more are logged only.
 const WAITING_MAX: usize = 4096;
-/// How many reports are remembered; beyond that something may be reported twice.
-const REMEMBERED_MAX: usize = 4096;
 /// The pauses before a report that failed is tried again.
 const BACKOFF: Backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_mins(5) };
 
@@ -52,8 +51,7 @@ pub(crate) struct Waiting {
 struct State {
     /// One report for each object, of its newest version.
     reports: BTreeMap<NamespacedName, Report>,
-    /// The generation that was reported last, by uid.
-    reported: BTreeMap<String, i64>,
+    reported: ReportedGenerations,
 }
 
 #[derive(Debug, Clone)]
@@ -97,7 +95,7 @@ impl UnreadableReporter {
             due: Instant::now(),
         };
         let mut state = self.waiting.state();
-        if state.reported.get(&report.uid) == Some(&report.generation) {
+        if state.reported.contains(&report.uid, report.generation) {
             return;
         }
         if state.reports.len() >= WAITING_MAX && !state.reports.contains_key(key) {
@@ -194,10 +192,7 @@ impl Waiting {
             return;
         }
         state.reports.remove(key);
-        if state.reported.len() >= REMEMBERED_MAX {
-            state.reported.clear();
-        }
-        state.reported.insert(report.uid, report.generation);
+        state.reported.insert(&report.uid, report.generation);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -88,10 +88,15 @@ impl Backoff {
         Self { min, max: PeriodRange::BACKOFF.clamp(max).max(min) }
     }
 
-    /// The wait after this many failures in a row: it doubles from `min` up to `max`, less a little by chance.
-    pub fn after(self, failures: u32, seed: u64) -> Duration {
+    /// The wait after this many failures in a row, where nothing else waits with it: it doubles from `min` up to `max`.
+    pub fn without_jitter(self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(31);
-        let whole = self.min.saturating_mul(1 << doublings).min(self.max);
+        self.min.saturating_mul(1 << doublings).min(self.max)
+    }
+
+    /// The wait after this many failures in a row: [`Self::without_jitter`], less a little by chance.
+    pub fn after(self, failures: u32, seed: u64) -> Duration {
+        let whole = self.without_jitter(failures);
         whole.saturating_sub(share(whole, f64::from(BACKOFF_SPREAD_PERCENT) / 100.0 * fraction(seed)))
     }
 }
@@ -125,6 +130,17 @@ mod tests {
         }
         assert!(Backoff::default().after(u32::MAX, 1) <= BACKOFF_MAX);
         assert!(Backoff::default().after(40, 1) >= BACKOFF_MAX * 9 / 10);
+    }
+
+    #[test]
+    fn without_jitter_the_pauses_are_exact_and_end_at_the_maximum() {
+        let backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_secs(6) };
+        let waits = |counts: &[u32]| -> Vec<u64> {
+            counts.iter().map(|failures| backoff.without_jitter(*failures).as_secs()).collect()
+        };
+        assert_eq!(waits(&[0, 1, 2, 3, 4, 5, u32::MAX]), [1, 1, 2, 4, 6, 6, 6]);
+        let endless = Backoff { min: Duration::from_secs(1), max: Duration::MAX };
+        assert_eq!(endless.without_jitter(u32::MAX), Duration::from_secs(1 << 31));
     }
 
     #[test]

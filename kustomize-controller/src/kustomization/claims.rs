@@ -19,6 +19,7 @@ use plumb_planning::prune::{Candidate, WhyNot};
 use plumb_rendering::RenderError;
 use plumb_runtime::{Priority, Visit};
 use plumb_status::Detail;
+use plumb_status::cadence::Backoff;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -32,10 +33,8 @@ use crate::source_ref::SourceRef;
 
 /// How long rendering other Kustomizations may take, all together. One that is not rendered by then may want anything.
 const ASK_MAX: Duration = Duration::from_mins(2);
-/// The first pause before a prune that was held is tried again, if nothing wakes it sooner. It doubles with each try.
-const RETRY_FIRST: Duration = Duration::from_secs(2);
-/// The longest such pause.
-const RETRY_MAX: Duration = Duration::from_mins(5);
+/// The pauses before a prune that was held is tried again, if no event requeues it sooner.
+const HELD_BACKOFF: Backoff = Backoff { min: Duration::from_secs(2), max: Duration::from_mins(5) };
 /// How many objects a message names.
 const NAMED_MAX: usize = 5;
 
@@ -88,10 +87,9 @@ impl Holds {
         if held.text.is_none() {
             return (changed, None);
         }
-        let tries = if changed { 0 } else { before.map_or(0, |before| before.tries.saturating_add(1)) };
+        let tries = if changed { 1 } else { before.map_or(1, |before| before.tries.saturating_add(1)) };
         all.insert(key.clone(), Held { tries, ..held });
-        let pause = RETRY_FIRST.saturating_mul(2_u32.saturating_pow(tries)).min(RETRY_MAX);
-        (changed, Some(pause))
+        (changed, Some(HELD_BACKOFF.without_jitter(tries)))
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NamespacedName, Held>> {
@@ -484,8 +482,8 @@ mod tests {
             seconds.push(pause.unwrap().as_secs());
         }
         assert_eq!(seconds, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
-        assert_eq!(holds.note(&key, held("two", Some("b"))), (true, Some(RETRY_FIRST)));
-        assert_eq!(holds.note(&key, held("two", Some("b"))), (false, Some(RETRY_FIRST * 2)));
+        assert_eq!(holds.note(&key, held("two", Some("b"))), (true, Some(HELD_BACKOFF.min)));
+        assert_eq!(holds.note(&key, held("two", Some("b"))), (false, Some(HELD_BACKOFF.min * 2)));
         assert_eq!(holds.note(&key, held("two", None)), (true, None));
         assert_eq!(holds.waiting_for(&NamespacedName::new("flux-system", "two")), []);
     }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
+use plumb_status::cadence::Backoff;
 use tokio::time::Instant;
 
 /// How many sends are under way at once.
@@ -22,10 +23,8 @@ pub const WAITING_PER_PROVIDER_MAX: usize = 256;
 pub const WAITING_PER_NAMESPACE_MAX: usize = 2048;
 /// After so many notifications in a row that did not arrive, a service is left alone for a while.
 pub const FAILURES_MAX: u32 = 3;
-/// How long a service is left alone at first; each further failure doubles it.
-pub const PAUSE_MIN: Duration = Duration::from_secs(10);
-/// How long a service is left alone at most.
-pub const PAUSE_MAX: Duration = Duration::from_mins(5);
+/// How long a service is left alone then, and after each further failure.
+const BREAKER_BACKOFF: Backoff = Backoff { min: Duration::from_secs(10), max: Duration::from_mins(5) };
 
 /// The name of a Provider.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -302,8 +301,7 @@ impl Breaker {
                 if self.failures < FAILURES_MAX || is_open {
                     return None;
                 }
-                let doublings = (self.failures - FAILURES_MAX).min(16);
-                let pause = PAUSE_MIN.saturating_mul(1 << doublings).min(PAUSE_MAX);
+                let pause = BREAKER_BACKOFF.without_jitter(self.failures - FAILURES_MAX + 1);
                 self.open_until = Some(now + pause);
                 Some(pause)
             }

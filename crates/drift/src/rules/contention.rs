@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use plumb_api::kustomize::DriftClass;
+use plumb_status::cadence::Backoff;
 
 use crate::rules::finding::Finding;
 
@@ -117,11 +118,11 @@ impl Contention {
             field.count = field.count.saturating_add(1);
             field.until = None;
             if field.rewrites >= REWRITES_MIN {
-                let delay = field.delay.map_or(FIRST_DELAY, |delay| delay.saturating_mul(2));
+                let backoff = Backoff { min: FIRST_DELAY, max: interval.max(FIRST_DELAY) };
+                let delay = backoff.without_jitter(field.rewrites - REWRITES_MIN + 1);
                 if field.delay.is_none() {
                     begun.push(key);
                 }
-                let delay = delay.min(interval.max(FIRST_DELAY));
                 field.delay = Some(delay);
                 field.until = Some(later(now, delay));
             }

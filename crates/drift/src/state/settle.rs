@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use plumb_planning::prune::WhyNot;
+use plumb_status::cadence::Backoff;
 
 use super::input::{CompareAgain, CompareJob, LookFailure, Measurement, OpenOutcome, Outcome};
 use super::object::{CompareRequest, TrackedObject};
@@ -17,8 +18,6 @@ use crate::rules::{DriftEvent, Finding, OpenDrift};
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 /// The longest pause while the API server does not respond.
 const AWAY_PAUSE_MAX: Duration = Duration::from_secs(15);
-/// Doublings at most.
-const DOUBLINGS_MAX: u32 = 16;
 /// Failures in a row that pass by themselves before they are reported.
 const FAILURES_UNREPORTED: u32 = 3;
 
@@ -175,9 +174,8 @@ fn look_again(
         CompareAgain::At(at) => return Some(at),
         CompareAgain::Interval => most,
         CompareAgain::Backoff => {
-            let pause = PAUSE_FIRST.saturating_mul(1 << object.failures.min(DOUBLINGS_MAX)).min(most);
             object.failures = object.failures.saturating_add(1);
-            pause
+            Backoff { min: PAUSE_FIRST, max: most }.without_jitter(object.failures)
         }
     };
     SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok())

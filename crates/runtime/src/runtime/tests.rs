@@ -1,6 +1,5 @@
 //! Which of a runtime's clients may write.
 
-use clap::Parser;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
@@ -10,14 +9,7 @@ use plumb_testkit::scenario::{Response, Scenario};
 use serde_json::json;
 
 use super::*;
-
-#[derive(Parser)]
-struct Options {
-    #[command(flatten)]
-    common: Common,
-}
-
-const IDENTITY: Identity = Identity { controller: "c", status_manager: "c", concurrent: 1 };
+use crate::options::tests::parse;
 
 async fn writes(client: Client) -> bool {
     let maps: Api<ConfigMap> = Api::namespaced(client, "apps");
@@ -26,12 +18,11 @@ async fn writes(client: Client) -> bool {
 
 #[tokio::test]
 async fn a_replica_that_does_not_lead_writes_nothing_but_for_webhooks() {
-    for (args, may_write) in [(&["c", "--enable-leader-election"][..], false), (&["c"], true)] {
+    for (args, may_write) in [(&["--enable-leader-election"][..], false), (&[], true)] {
         let api = Scenario::new();
         let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "settings" } });
         api.on("PATCH", "/api/v1/namespaces/apps/configmaps/settings", Response::ok(map));
-        let common = Options::try_parse_from(args).unwrap().common;
-        let runtime = Runtime::new(IDENTITY, api.client(), Clock::system(), common, None);
+        let runtime = Runtime::new(&parse(args).unwrap(), api.client(), Clock::system());
         assert_eq!(writes(runtime.client()).await, may_write, "{args:?}");
         assert!(writes(runtime.unfenced_client()).await);
     }
@@ -79,8 +70,7 @@ fn repository(reason: &str) -> Arc<GitRepository> {
 #[tokio::test]
 async fn a_status_that_claims_progress_where_none_is_made_is_reconciled() {
     for (reason, queued) in [("Progressing", 1), ("Succeeded", 0)] {
-        let common = Options::try_parse_from(["c"]).unwrap().common;
-        let runtime = Runtime::new(IDENTITY, Scenario::new().client(), Clock::system(), common, None);
+        let runtime = Runtime::new(&parse(&[]).unwrap(), Scenario::new().client(), Clock::system());
         let queue = runtime.queue();
         let unreadable = UnreadableReporter {
             client: runtime.client(),
@@ -104,10 +94,8 @@ async fn a_status_that_claims_progress_where_none_is_made_is_reconciled() {
 
 #[test]
 fn times_that_would_let_two_replicas_write_are_rejected() {
-    let check = |args: &[&str]| {
-        let all = ["c", "--enable-leader-election"].iter().chain(args);
-        Options::try_parse_from(all).unwrap().common.validate(&[]).is_ok()
-    };
+    let check =
+        |args: &[&str]| parse(&[&["--enable-leader-election"], args].concat()).unwrap().validate().is_ok();
     assert!(check(&[]));
     assert!(!check(&["--leader-election-lease-duration=30s"]));
     assert!(!check(&["--leader-election-renew-deadline=5s"]));
