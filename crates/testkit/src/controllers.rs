@@ -1,4 +1,4 @@
-//! The three controllers as processes, as a user runs them: free ports, probes, logs, and kill -9 at any moment.
+//! The controllers as processes, as a user runs them: free ports, probes, logs, and kill -9 at any moment.
 
 use std::{
     collections::BTreeMap,
@@ -6,18 +6,19 @@ use std::{
     ffi::OsString,
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    ops::ControlFlow,
     path::{Path, PathBuf},
-    thread,
-    time::{Duration, Instant},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 use plumb_plane::{
     Plane, Reaper,
-    process::{Process, Start},
+    process::{Process, Start, last_lines},
 };
 
-use crate::wire;
+use crate::{wait::Wait, wire};
 
 /// The environment variable that names the folder with the binaries; `cargo xtask` sets it.
 pub const BINARIES: &str = "PLUMB_BIN_DIR";
@@ -35,15 +36,60 @@ pub const NAMESPACE: &str = "flux-system";
 /// How long a controller may take to be ready.
 const READY_MAX: Duration = Duration::from_mins(1);
 const READY_POLL: Duration = Duration::from_millis(10);
-/// How long a controller may take to stop by itself.
-const STOP_MAX: Duration = Duration::from_secs(15);
-const LOG_LINES: usize = 20;
+/// Lines of each log that an error shows.
+const LOG_LINES: usize = 25;
+/// The first port of the controllers, the number of ports, and the distance between those of two processes.
+const PORTS_FIRST: u32 = 20_000;
+const PORTS: u32 = 12_000;
+const PORTS_STEP: u32 = 1_009;
 
-/// The three controllers against one plane. They are killed, and their files removed, when this is dropped.
+/// Which controllers are started, and how.
+#[derive(Clone, Debug)]
+pub struct ControllerOptions {
+    /// The controllers that are started, in this order.
+    pub names: Vec<&'static str>,
+    /// The namespace that they run in, and the only one that they watch; `None`: [`NAMESPACE`], and they watch all.
+    pub namespace: Option<String>,
+    /// Where events go; `None`: to notification-controller.
+    pub events: Option<SocketAddr>,
+    /// The kubeconfig of a controller; without one, that of the plane.
+    pub kubeconfigs: BTreeMap<&'static str, PathBuf>,
+    /// Flags of a controller. They replace flags of the same name.
+    pub flags: BTreeMap<&'static str, Vec<String>>,
+}
+
+impl ControllerOptions {
+    /// All three controllers for the whole cluster, as a user runs them.
+    pub fn whole_cluster() -> Self {
+        let dependencies = || vec!["--requeue-dependency=2s".to_owned()];
+        Self {
+            flags: BTreeMap::from([(SOURCE, dependencies()), (KUSTOMIZE, dependencies())]),
+            ..Self::with_notification()
+        }
+    }
+
+    /// All three controllers.
+    pub fn with_notification() -> Self {
+        Self {
+            names: NAMES.to_vec(),
+            namespace: None,
+            events: None,
+            kubeconfigs: BTreeMap::new(),
+            flags: BTreeMap::new(),
+        }
+    }
+
+    /// source-controller and kustomize-controller, whose events go to a sink.
+    pub fn with_sink(events: SocketAddr) -> Self {
+        Self { names: vec![SOURCE, KUSTOMIZE], events: Some(events), ..Self::with_notification() }
+    }
+}
+
+/// Controllers against one plane. They are killed, and their files removed, when this is dropped.
 pub struct Controllers {
     running: BTreeMap<&'static str, Process>,
     recipes: BTreeMap<&'static str, Recipe>,
-    ports: Ports,
+    receiver: SocketAddr,
     folder: PathBuf,
     reaper: Reaper,
 }
@@ -51,46 +97,34 @@ pub struct Controllers {
 struct Recipe {
     argv: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
-    health: u16,
+    health: SocketAddr,
+    metrics: SocketAddr,
 }
 
-/// One port per server of the three.
-struct Ports {
-    artifacts: u16,
-    events: u16,
-    receiver: u16,
-    health: [u16; 3],
-    metrics: [u16; 3],
+/// The addresses that controllers share.
+struct Addresses {
+    artifacts: SocketAddr,
+    events: SocketAddr,
+    receiver: SocketAddr,
 }
 
 impl Controllers {
-    /// Starts all three and waits until each is ready. Blocks a thread.
-    pub fn start(plane: &Plane, binaries: &Path) -> Result<Self> {
+    /// Starts them and waits until each is ready. Blocks a thread.
+    pub fn start(plane: &Plane, binaries: &Path, options: &ControllerOptions) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("plumb-controllers-").tempdir()?.keep();
         let reaper = Reaper::of(&folder)?;
-        let ports = Ports::free()?;
-        let mut recipes = BTreeMap::new();
-        for (at, name) in NAMES.into_iter().enumerate() {
-            let program = binaries.join(name);
-            if !program.is_file() {
-                bail!("{} is not there: build it with `cargo build -p {name}`", program.display());
-            }
-            let mut argv = vec![program.into_os_string()];
-            argv.extend(ports.arguments(name, at, &folder).into_iter().map(OsString::from));
-            let environment = vec![
-                ("KUBECONFIG".into(), plane.kubeconfig(name).into_os_string()),
-                ("RUNTIME_NAMESPACE".into(), NAMESPACE.into()),
-                ("TMPDIR".into(), folder.join("tmp").into_os_string()),
-            ];
-            recipes.insert(name, Recipe { argv, environment, health: ports.health[at] });
-        }
         fs::create_dir_all(folder.join("tmp"))?;
         fs::create_dir_all(folder.join("storage"))?;
-        let mut all = Self { running: BTreeMap::new(), recipes, ports, folder, reaper };
-        for name in NAMES {
+        let addresses = Addresses { artifacts: free_port()?, events: free_port()?, receiver: free_port()? };
+        let recipe = |name| Recipe::new(name, plane, binaries, &folder, &addresses, options);
+        let recipes = options.names.iter().map(|name| Ok((*name, recipe(name)?)));
+        let recipes = recipes.collect::<Result<_>>()?;
+        let receiver = addresses.receiver;
+        let mut all = Self { running: BTreeMap::new(), recipes, receiver, folder, reaper };
+        for name in &options.names {
             all.launch(name)?;
         }
-        for name in NAMES {
+        for name in &options.names {
             all.await_ready(name)?;
         }
         Ok(all)
@@ -120,43 +154,26 @@ impl Controllers {
         self.await_ready(name)
     }
 
-    /// Sends SIGTERM to one and waits for its end; false if it had to be killed.
-    pub fn stop(&mut self, name: &'static str) -> bool {
-        self.running.remove(name).is_none_or(|mut process| process.stop(STOP_MAX))
+    /// Whether one that was started has ended by itself.
+    pub fn has_ended(&mut self, name: &str) -> bool {
+        self.running.get_mut(name).is_none_or(|process| process.ended().is_some())
     }
 
     /// Where webhooks go.
     pub fn receiver(&self) -> SocketAddr {
-        local(self.ports.receiver)
+        self.receiver
     }
 
-    /// Where the controllers send their events.
-    pub fn events(&self) -> SocketAddr {
-        local(self.ports.events)
-    }
-
-    /// Where artifacts are served.
-    pub fn artifacts(&self) -> SocketAddr {
-        local(self.ports.artifacts)
-    }
-
-    /// `/metrics` of one, as text.
-    pub fn metrics(&self, name: &str) -> Result<String> {
-        let at = NAMES.iter().position(|known| *known == name).context("no such controller")?;
-        Ok(wire::get(local(self.ports.metrics[at]), "/metrics")?.body)
-    }
-
-    /// The log of one, over all its restarts.
-    pub fn log(&self, name: &str) -> String {
-        fs::read_to_string(self.log_file(name)).unwrap_or_default()
+    /// A counter of a controller, summed over its series that have this label (`name="value"`; empty: over all of them).
+    pub fn counted(&self, controller: &str, counter: &str, label: &str) -> Result<u64> {
+        let metrics = self.recipes.get(controller).context("no such controller")?.metrics;
+        Ok(sum(&wire::get(metrics, "/metrics")?.body, counter, label))
     }
 
     /// The ends of all logs, for a test that failed.
     pub fn last_lines(&self) -> String {
-        let last = |name: &&str| {
-            format!("{name}:\n{}", plumb_plane::process::last_lines(&self.log_file(name), LOG_LINES))
-        };
-        NAMES.iter().map(last).collect::<Vec<_>>().join("\n")
+        let last = |name: &&str| format!("{name}:\n{}", last_lines(&self.log_file(name), LOG_LINES));
+        self.recipes.keys().map(last).collect::<Vec<_>>().join("\n")
     }
 
     /// The process id of one that runs.
@@ -175,23 +192,20 @@ impl Controllers {
     }
 
     fn await_ready(&mut self, name: &'static str) -> Result<()> {
-        let health = local(self.recipes.get(name).context("no such controller")?.health);
-        let deadline = Instant::now() + READY_MAX;
-        while !wire::get(health, "/readyz").is_ok_and(|response| response.code == 200) {
-            let process = self.running.get_mut(name).context("it was not started")?;
-            if let Some(status) = process.ended() {
-                bail!("{name} ended at its start ({status}):\n{}", process.last_lines(LOG_LINES));
+        let health = self.recipes.get(name).context("no such controller")?.health;
+        let process = self.running.get_mut(name).context("it was not started")?;
+        let wait = Wait::until(format!("{name} is ready"), READY_MAX).every(READY_POLL);
+        let ready = wait.poll_blocking(|| {
+            let response = wire::get(health, "/readyz");
+            if response.as_ref().is_ok_and(|response| response.code == 200) {
+                return Ok(ControlFlow::Break(()));
             }
-            if Instant::now() > deadline {
-                bail!(
-                    "{name} is not ready after {} s:\n{}",
-                    READY_MAX.as_secs(),
-                    process.last_lines(LOG_LINES)
-                );
+            match process.ended() {
+                Some(status) => bail!("{name} ended at its start ({status})"),
+                None => Ok(ControlFlow::Continue(response.map_err(|error| format!("{error:#}")))),
             }
-            thread::sleep(READY_POLL);
-        }
-        Ok(())
+        });
+        ready.with_context(|| process.last_lines(LOG_LINES))
     }
 
     fn log_file(&self, name: &str) -> PathBuf {
@@ -199,42 +213,117 @@ impl Controllers {
     }
 }
 
-impl Ports {
-    fn free() -> Result<Self> {
-        // Held together, so that they differ.
-        let held: Vec<_> =
-            (0..9).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
-        let ports = held.iter().map(|one| Ok(one.local_addr()?.port())).collect::<Result<Vec<u16>>>()?;
-        let group = |from: usize| [ports[from], ports[from + 1], ports[from + 2]];
-        let [artifacts, events, receiver] = group(0);
-        Ok(Self { artifacts, events, receiver, health: group(3), metrics: group(6) })
-    }
-
-    fn arguments(&self, name: &str, at: usize, folder: &Path) -> Vec<String> {
+impl Recipe {
+    fn new(
+        name: &str,
+        plane: &Plane,
+        binaries: &Path,
+        folder: &Path,
+        addresses: &Addresses,
+        options: &ControllerOptions,
+    ) -> Result<Self> {
+        let program = binaries.join(name);
+        if !program.is_file() {
+            bail!("{} is not there: build it with `cargo build -p {name}`", program.display());
+        }
+        let (health, metrics) = (free_port()?, free_port()?);
         let mut arguments = vec![
-            format!("--health-addr=127.0.0.1:{}", self.health[at]),
-            format!("--metrics-addr=127.0.0.1:{}", self.metrics[at]),
+            format!("--health-addr={health}"),
+            format!("--metrics-addr={metrics}"),
             "--log-level=info".to_owned(),
             "--enable-leader-election=false".to_owned(),
         ];
-        if name == NOTIFICATION {
-            arguments.push(format!("--events-addr=127.0.0.1:{}", self.events));
-            arguments.push(format!("--receiverAddr=127.0.0.1:{}", self.receiver));
-            // Sinks of tests are on this machine.
-            arguments.push("--allow-addresses=loopback".to_owned());
-            return arguments;
+        if options.namespace.is_some() {
+            arguments.push("--watch-all-namespaces=false".to_owned());
         }
-        arguments.push(format!("--events-addr=http://127.0.0.1:{}/", self.events));
-        arguments.push("--requeue-dependency=2s".to_owned());
+        arguments.extend(addresses.arguments(name, folder, options.events));
+        for flag in options.flags.get(name).into_iter().flatten() {
+            let prefix = flag.split_inclusive('=').next().unwrap_or(flag);
+            arguments.retain(|argument| !argument.starts_with(prefix));
+            arguments.push(flag.clone());
+        }
+        let mut argv = vec![program.into_os_string()];
+        argv.extend(arguments.into_iter().map(OsString::from));
+        let kubeconfig = options.kubeconfigs.get(name).cloned().unwrap_or_else(|| plane.kubeconfig(name));
+        let environment = vec![
+            ("KUBECONFIG".into(), kubeconfig.into_os_string()),
+            ("RUNTIME_NAMESPACE".into(), options.namespace.as_deref().unwrap_or(NAMESPACE).into()),
+            ("TMPDIR".into(), folder.join("tmp").into_os_string()),
+        ];
+        Ok(Self { argv, environment, health, metrics })
+    }
+}
+
+impl Addresses {
+    /// What one of the controllers is told of them. `sink`: where events go instead of notification-controller.
+    fn arguments(&self, name: &str, folder: &Path, sink: Option<SocketAddr>) -> Vec<String> {
+        let Self { artifacts, events, receiver } = self;
+        if name == NOTIFICATION {
+            return vec![
+                format!("--events-addr={events}"),
+                format!("--receiverAddr={receiver}"),
+                // Sinks of tests are on this machine.
+                "--allow-addresses=loopback".to_owned(),
+            ];
+        }
+        let mut arguments = vec![format!("--events-addr=http://{}/", sink.unwrap_or(*events))];
         if name == SOURCE {
             arguments.push(format!("--storage-path={}", folder.join("storage").display()));
-            arguments.push(format!("--storage-addr=127.0.0.1:{}", self.artifacts));
-            arguments.push(format!("--storage-adv-addr=127.0.0.1:{}", self.artifacts));
+            arguments.push(format!("--storage-addr={artifacts}"));
+            arguments.push(format!("--storage-adv-addr={artifacts}"));
         }
         arguments
     }
 }
 
-fn local(port: u16) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+/// A port that nothing else of this process has had, and below those that the kernel assigns: a controller
+/// that was killed must find its ports free again.
+fn free_port() -> Result<SocketAddr> {
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..PORTS {
+        let at =
+            std::process::id().wrapping_mul(PORTS_STEP).wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(PORTS_FIRST + at % PORTS)?;
+        if let Ok(held) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return Ok(held.local_addr()?);
+        }
+    }
+    bail!("no port is free between {PORTS_FIRST} and {}", PORTS_FIRST + PORTS)
+}
+
+/// The sum of a counter over its series with this label, in the text of `/metrics`.
+fn sum(metrics: &str, counter: &str, label: &str) -> u64 {
+    let is_series = |line: &&str| {
+        let labels = line.strip_prefix(counter);
+        labels.is_some_and(|labels| labels.starts_with(['{', ' ']) && labels.contains(label))
+    };
+    let series = metrics.lines().filter(is_series);
+    series.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_is_summed_over_its_series_with_the_label() {
+        let metrics = "# TYPE dropped_total counter\ndropped_total{queue=\"wire\",kind=\"a\"} 2\n\
+                       dropped_total{queue=\"cluster\"} 4\ndropped_total{queue=\"wire\"} 1\n\
+                       dropped_total_of_another{queue=\"wire\"} 8\nplain_total 16\n";
+        for (counter, label, expected) in [
+            ("dropped_total", "queue=\"wire\"", 3),
+            ("dropped_total", "", 7),
+            ("plain_total", "", 16),
+            ("absent_total", "", 0),
+        ] {
+            assert_eq!(sum(metrics, counter, label), expected, "{counter} {label}");
+        }
+    }
+
+    #[test]
+    fn ports_differ_and_are_below_those_that_the_kernel_assigns() {
+        let ports: std::collections::BTreeSet<u16> = (0..20).map(|_| free_port().unwrap().port()).collect();
+        assert_eq!(ports.len(), 20);
+        assert!(ports.iter().all(|port| (20_000..32_000).contains(port)), "{ports:?}");
+    }
 }

@@ -357,9 +357,8 @@ pub fn git_server(after_handshake: Hostility) -> Result<HostileServer> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
+    use crate::wait::Wait;
 
     /// How long nothing must come to count as silence, and how long anything else may take.
     const SILENCE: Duration = Duration::from_millis(200);
@@ -394,11 +393,8 @@ mod tests {
         let started = |hostility| HostileServer::start(hostility).unwrap();
         let silent = started(Hostility::Silence);
         let mut stream = requested(&silent);
-        let deadline = Instant::now() + TIMEOUT;
-        while silent.requests() == 0 {
-            assert!(Instant::now() < deadline, "the request does not arrive");
-            thread::sleep(Duration::from_millis(1));
-        }
+        let arrives = Wait::until("the request arrives", TIMEOUT).every(Duration::from_millis(1));
+        arrives.holds_blocking(|| silent.requests() > 0).unwrap();
         assert!(is_silent(&mut stream));
         drop(stream);
         assert!(silent.wait_until_closed(TIMEOUT));

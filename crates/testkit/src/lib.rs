@@ -5,12 +5,14 @@ pub mod cluster;
 pub mod controllers;
 pub mod gitserver;
 pub mod hostile;
+pub mod kinds;
 pub mod proxy;
 pub mod repository;
 pub mod scenario;
 mod server;
 pub mod sink;
 pub mod skip;
+pub mod wait;
 pub mod webhook;
 pub mod wire;
 

@@ -2,8 +2,9 @@
 
 use std::{
     net::SocketAddr,
+    ops::ControlFlow,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Result;
@@ -11,7 +12,7 @@ use axum::{Router, body::Bytes, extract::State, response::IntoResponse};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use serde_json::Value;
 
-use crate::server::Server;
+use crate::{server::Server, wait::Wait};
 
 /// Polling interval of a waiting test.
 const POLL: Duration = Duration::from_millis(10);
@@ -88,17 +89,13 @@ impl Sink {
     }
 
     /// The first request that fits, as soon as it is there; blocks a thread at most this long.
-    pub fn wait_for(&self, patience: Duration, fits: impl Fn(&Received) -> bool) -> Option<Received> {
-        let deadline = Instant::now() + patience;
-        loop {
-            if let Some(found) = self.received().into_iter().find(|one| fits(one)) {
-                return Some(found);
-            }
-            if Instant::now() > deadline {
-                return None;
-            }
-            std::thread::sleep(POLL);
-        }
+    pub fn wait_for(&self, limit: Duration, fits: impl Fn(&Received) -> bool) -> Option<Received> {
+        let arrived = Wait::until("a request has arrived", limit).every(POLL).poll_blocking(|| {
+            let found = self.received().into_iter().find(&fits);
+            Ok(found.map_or(ControlFlow::Continue(()), ControlFlow::Break))
+        });
+        // The probe cannot fail: an error is the end of the time.
+        arrived.ok()
     }
 }
 

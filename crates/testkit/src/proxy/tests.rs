@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::*;
 use crate::{
     scenario::{Feed, Listening, Response, Scenario},
+    wait::Wait,
     wire,
 };
 
@@ -117,11 +118,8 @@ fn a_hanging_request_gets_no_response_and_a_delayed_one_gets_it_later() {
         format!("PATCH {MAPS}/a HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").as_bytes(),
     )
     .unwrap();
-    let started = Instant::now();
-    while fixture.proxy.hits(hung) == 0 {
-        assert!(started.elapsed() < TIMEOUT, "the request does not arrive");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    let arrives = Wait::until("the request arrives", TIMEOUT).every(Duration::from_millis(1));
+    arrives.holds_blocking(|| fixture.proxy.hits(hung) > 0).unwrap();
     let started = Instant::now();
     assert_eq!(fixture.patch("b").unwrap(), 200);
     assert!(started.elapsed() >= Duration::from_millis(200));
@@ -244,10 +242,8 @@ fn a_watch_that_missed_events_ends_when_the_fault_does() {
     assert_eq!(watch.take(1), ["a"]);
     let dropped = fixture.proxy.add(Rule::new("GET", MAPS, Fault::DropEvents));
     watch.send(&["b", "c"]);
-    let deadline = Instant::now() + TIMEOUT;
-    while fixture.proxy.hits(dropped) < 2 && Instant::now() < deadline {
-        thread::yield_now();
-    }
+    let swallowed = Wait::until("both events are dropped", TIMEOUT).every(Duration::from_millis(1));
+    swallowed.holds_blocking(|| fixture.proxy.hits(dropped) >= 2).unwrap();
     fixture.proxy.heal();
     assert_eq!(watch.take(1), Vec::<String>::new());
 }

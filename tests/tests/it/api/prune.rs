@@ -1,11 +1,12 @@
 //! Prune, on a real API server: what is deleted, what is not pruned, and what counts as deleted.
 
-use std::time::{Duration, Instant};
+use std::{ops::ControlFlow, time::Duration};
 
 use plumb_apply::{Fate, Pruned};
 use plumb_cluster::{Budget, GroupVersionKind, RequestError};
 use plumb_planning::claims::Claims;
 use plumb_planning::prune::{Candidate, WhyNot};
+use plumb_testkit::wait::Wait;
 use serde_json::{Value, json};
 
 use super::cluster::Fixture;
@@ -119,6 +120,7 @@ async fn a_change_by_another_manager_does_not_stop_the_deletion() {
 
 /// How long the server may take to report that the API of a group cannot be reached, or does not exist.
 const KNOWN_MAX: Duration = Duration::from_mins(1);
+const POLL: Duration = Duration::from_millis(100);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_a_group_whose_server_is_down_counts_as_deleted() {
@@ -134,15 +136,13 @@ async fn nothing_of_a_group_whose_server_is_down_counts_as_deleted() {
     });
     fixture.kubectl(&["create", "-f", "-"], Some(&service)).await;
     let budget = Budget::lasting(KNOWN_MAX);
-    let deadline = Instant::now() + KNOWN_MAX;
-    loop {
+    let down = Wait::until("the group counts as unreachable", KNOWN_MAX).every(POLL).poll(async || {
         fixture.cluster.mapper().doubt();
-        match fixture.cluster.mapper().resolve_any(&kind, &budget).await {
-            Err(RequestError::StaleDiscovery { .. }) => break,
-            other => assert!(Instant::now() < deadline, "{other:?}"),
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+        let resolved = fixture.cluster.mapper().resolve_any(&kind, &budget).await;
+        let down = matches!(resolved, Err(RequestError::StaleDiscovery { .. }));
+        Ok(if down { ControlFlow::Break(()) } else { ControlFlow::Continue(resolved) })
+    });
+    down.await.unwrap();
     fixture.apply(&[map("ours", json!({}))]).await;
     let relic = format!("NS_x_{group}_Relic");
     let ids = [(relic.as_str(), "v1"), ("NS_ours__ConfigMap", "v1")];
@@ -152,10 +152,11 @@ async fn nothing_of_a_group_whose_server_is_down_counts_as_deleted() {
     assert_eq!((pruned.failures.len(), pruned.released().count()), (1, 1), "{:?}", pruned.error_summary());
     assert!(pruned.error_summary().unwrap().contains(&group), "{:?}", pruned.error_summary());
     // Without the service the kind is known not to be served.
-    let deadline = Instant::now() + KNOWN_MAX;
-    while prune(&fixture, &ids[..1]).await.fates.is_empty() {
-        assert!(Instant::now() < deadline, "it never counts as deleted");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let deleted = Wait::until("it counts as deleted", KNOWN_MAX).every(POLL).poll(async || {
+        let pruned = prune(&fixture, &ids[..1]).await;
+        let waits = pruned.fates.is_empty();
+        Ok(if waits { ControlFlow::Continue(pruned.error_summary()) } else { ControlFlow::Break(()) })
+    });
+    deleted.await.unwrap();
     assert_eq!(fate(&prune(&fixture, &ids[..1]).await, "x"), Fate::Absent);
 }

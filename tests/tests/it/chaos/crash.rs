@@ -1,15 +1,13 @@
 //! kustomize-controller is killed (-9) before or after its n-th write, or the response to that write is lost. A run has
 //! one action; the end of each run is compared with the end of one without a fault.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use plumb_testkit::{
     controllers::{KUSTOMIZE, SOURCE},
     proxy::{Fault, Moment, Rule},
+    wait::Wait,
 };
 use serde_json::json;
 use tokio::task::block_in_place;
@@ -179,17 +177,17 @@ async fn run(
         }
         Accident::Kill(moment) => {
             let process =
-                fixture.environment.harness.id(KUSTOMIZE).context("kustomize-controller does not run")?;
+                fixture.environment.controllers.id(KUSTOMIZE).context("kustomize-controller does not run")?;
             fixture.kustomize.kill_at_write(number, moment, process);
             action.begin(fixture).await?;
             let has_come = come(fixture, |fixture| fixture.kustomize.has_sprung()).await;
             ensure!(has_come || number + SPARE > total, "the run has fewer writes");
             if has_come {
-                fixture.environment.harness.kill(KUSTOMIZE);
+                fixture.environment.controllers.kill(KUSTOMIZE);
                 known.extend(fixture.uids().await?);
                 action.follow(fixture).await?;
                 fixture.kustomize.open();
-                block_in_place(|| fixture.environment.harness.restart(KUSTOMIZE))?;
+                block_in_place(|| fixture.environment.controllers.restart(KUSTOMIZE))?;
             } else {
                 action.follow(fixture).await?;
             }
@@ -201,20 +199,16 @@ async fn run(
     if !matches!(action, Action::Finalize) {
         fixture.check_stable(&known).await?;
     }
-    ensure!(!fixture.environment.harness.has_ended(KUSTOMIZE), "kustomize-controller has ended by itself");
+    ensure!(
+        !fixture.environment.controllers.has_ended(KUSTOMIZE),
+        "kustomize-controller has ended by itself"
+    );
     Ok(ended)
 }
 
 /// Waits for the accident; false if the run has too few writes.
 async fn come(fixture: &Fixture, has_come: impl Fn(&Fixture) -> bool) -> bool {
-    let deadline = Instant::now() + WRITE_MAX;
-    while Instant::now() < deadline {
-        if has_come(fixture) {
-            return true;
-        }
-        tokio::time::sleep(POLL).await;
-    }
-    false
+    Wait::until("the accident has come", WRITE_MAX).every(POLL).holds(|| has_come(fixture)).await.is_ok()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -276,9 +270,9 @@ async fn kills_at_seeded_moments_end_in_the_same_state() -> Result<()> {
         let mut known = fixture.uids().await?;
         fixture.switch(CYCLE[at]).await?;
         tokio::time::sleep(moment(seed)).await;
-        fixture.environment.harness.kill(KUSTOMIZE);
+        fixture.environment.controllers.kill(KUSTOMIZE);
         known.extend(fixture.uids().await?);
-        block_in_place(|| fixture.environment.harness.restart(KUSTOMIZE))?;
+        block_in_place(|| fixture.environment.controllers.restart(KUSTOMIZE))?;
         let ended = fixture.converged(CYCLE[at]).await.with_context(what)?;
         fixture.check_ends_as(ended, &undisturbed[at]).await.with_context(what)?;
         fixture.check_stable(&known).await.with_context(what)?;
@@ -305,7 +299,7 @@ async fn an_interrupted_fetch_ends_in_the_same_state() -> Result<()> {
             }
             Accident::Kill(moment) => {
                 let process =
-                    fixture.environment.harness.id(SOURCE).context("source-controller does not run")?;
+                    fixture.environment.controllers.id(SOURCE).context("source-controller does not run")?;
                 fixture.source.kill_at_write(number, moment, process);
             }
         }
@@ -314,9 +308,9 @@ async fn an_interrupted_fetch_ends_in_the_same_state() -> Result<()> {
         if matches!(accident, Accident::Kill(_))
             && come(&fixture, |fixture| fixture.source.has_sprung()).await
         {
-            fixture.environment.harness.kill(SOURCE);
+            fixture.environment.controllers.kill(SOURCE);
             fixture.source.open();
-            block_in_place(|| fixture.environment.harness.restart(SOURCE))?;
+            block_in_place(|| fixture.environment.controllers.restart(SOURCE))?;
         }
         let what = || format!("{accident:?} at write {number} of source-controller");
         let ended = fixture.converged(Variant::Base).await.with_context(what)?;

@@ -1,24 +1,21 @@
 //! One namespace with both controllers behind proxies, one repository with a folder per variant, and the snapshot
 //! that runs are compared by.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, fmt::Debug, ops::ControlFlow, time::Duration};
 
 use anyhow::{Result, bail, ensure};
 use plumb_testkit::{
-    controllers::{KUSTOMIZE, SOURCE},
-    proxy::{Outcome, Proxy, Record},
+    controllers::{ControllerOptions, KUSTOMIZE, SOURCE},
+    proxy::{Outcome, Proxy, Record, RuleId},
     repository::Repository,
     sink::{Received, Sink},
+    wait::Wait,
 };
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
 use crate::e2e::{
     environment::Environment,
-    harness::{Events, Overrides},
     sample::config_map,
     seen::{inventory, is_ready, message, text, uid},
 };
@@ -32,7 +29,6 @@ const HELD_MAX: Duration = Duration::from_secs(6);
 /// How long the last status may take after that: an object whose write got no response is not pruned until that write can
 /// no longer arrive (39 s).
 const FOLLOWS_MAX: Duration = Duration::from_mins(1);
-const POLL: Duration = Duration::from_millis(20);
 /// The label of the owner.
 const OWNER: &str = "kustomize.toolkit.fluxcd.io/name";
 /// What is looked for. All of these are in the variants.
@@ -124,10 +120,9 @@ impl Fixture {
             (KUSTOMIZE, kustomize.kubeconfig().to_owned()),
         ]);
         let flags = BTreeMap::from([(KUSTOMIZE, flags.iter().map(ToString::to_string).collect())]);
-        let overrides = Overrides { kubeconfigs, flags, without: Vec::new() };
-        let sink = Sink::start()?;
-        let address = sink.address();
-        let environment = Environment::changed(test, sink, Events::Sink(address), &overrides).await?;
+        let options =
+            |events| ControllerOptions { kubeconfigs, flags, ..ControllerOptions::with_sink(events) };
+        let environment = Environment::started(test, Sink::start()?, options).await?;
         let repository = environment.git.repository("app")?;
         for variant in [Variant::Base, Variant::Update, Variant::Prune, Variant::Moved] {
             write(&repository, variant)?;
@@ -176,9 +171,8 @@ impl Fixture {
     }
 
     async fn settled(&self, wanted: &[(&str, Variant)], claim: Ready) -> Result<Snapshot> {
-        let deadline = Instant::now() + CONVERGED_MAX;
         let mut ready = false;
-        while Instant::now() < deadline {
+        self.wait("the namespace has converged", CONVERGED_MAX, async || {
             let was_ready = ready;
             ready = true;
             for (name, variant) in wanted {
@@ -187,13 +181,34 @@ impl Fixture {
             if ready && !was_ready && claim == Ready::Holds {
                 self.check_holds(wanted).await?;
             }
-            if ready && self.is_quiet() {
-                return self.snapshot().await;
-            }
-            tokio::time::sleep(POLL).await;
+            let state = if ready { "written all the time" } else { "not applied" };
+            let converged = ready && self.is_quiet();
+            Ok(if converged { ControlFlow::Break(()) } else { ControlFlow::Continue(state) })
+        })
+        .await?;
+        self.snapshot().await
+    }
+
+    /// Waits until a rule in front of kustomize-controller applies to a request.
+    pub async fn hit(&self, rule: RuleId, what: &str) -> Result<()> {
+        let hit = async || {
+            let hit = self.kustomize.hits(rule) > 0;
+            Ok(if hit { ControlFlow::Break(()) } else { ControlFlow::Continue("no request") })
+        };
+        self.wait(what, CONVERGED_MAX, hit).await
+    }
+
+    /// Waits; an error shows the evidence.
+    async fn wait<T, S: Debug>(
+        &self,
+        what: &str,
+        limit: Duration,
+        probe: impl AsyncFnMut() -> Result<ControlFlow<T, S>>,
+    ) -> Result<T> {
+        match Wait::until(what, limit).poll(probe).await {
+            Ok(found) => Ok(found),
+            Err(error) => bail!("{error:#}\n{}", self.evidence().await),
         }
-        let what = if ready { "is written all the time" } else { "has not converged" };
-        bail!("the namespace {what}: {}", self.evidence().await)
     }
 
     /// Fails if an object differs from a variant whose Kustomization reports it as applied. A later correction
@@ -235,39 +250,39 @@ impl Fixture {
 
     /// Waits until an edited ConfigMap is as in the repository again.
     pub async fn corrected(&self, name: &str) -> Result<()> {
-        let deadline = Instant::now() + CONVERGED_MAX;
-        while self.environment.get("ConfigMap", name).await?["data"]["greeting"] != "one" {
-            ensure!(Instant::now() < deadline, "{name} is not corrected: {}", self.evidence().await);
-            tokio::time::sleep(POLL).await;
-        }
-        Ok(())
+        self.wait(&format!("{name} is corrected"), CONVERGED_MAX, async || {
+            let found = self.environment.get("ConfigMap", name).await?;
+            let corrected = found["data"]["greeting"] == "one";
+            Ok(if corrected { ControlFlow::Break(()) } else { ControlFlow::Continue(found) })
+        })
+        .await
     }
 
     /// Waits until the Kustomization and everything that it managed is deleted.
     pub async fn removed(&self) -> Result<Snapshot> {
-        let deadline = Instant::now() + CONVERGED_MAX;
-        while Instant::now() < deadline {
-            if self.environment.find("Kustomization", "app").await?.is_none() {
-                let snapshot = self.snapshot().await?;
-                ensure!(snapshot.objects.is_empty(), "orphans: {snapshot:#?}");
-                return Ok(snapshot);
-            }
-            tokio::time::sleep(POLL).await;
-        }
-        bail!("the Kustomization is not removed: {}", self.evidence().await)
+        self.wait("the Kustomization is removed", CONVERGED_MAX, async || {
+            let found = self.environment.find("Kustomization", "app").await?;
+            Ok(found.map_or(ControlFlow::Break(()), ControlFlow::Continue))
+        })
+        .await?;
+        let snapshot = self.snapshot().await?;
+        ensure!(snapshot.objects.is_empty(), "orphans: {snapshot:#?}");
+        Ok(snapshot)
     }
 
     /// Fails unless the state becomes this one. A status that is debounced may follow a moment after the rest.
     pub async fn check_ends_as(&self, ended: Snapshot, expected: &Snapshot) -> Result<()> {
-        let (mut ended, deadline) = (ended, Instant::now() + FOLLOWS_MAX);
-        while ended != *expected {
-            if Instant::now() > deadline {
-                bail!("the end differs: {}\n{}", difference(&ended, expected), self.evidence().await);
-            }
-            tokio::time::sleep(POLL).await;
-            ended = self.snapshot().await?;
-        }
-        Ok(())
+        let mut ended = Some(ended);
+        self.wait("the end is as expected", FOLLOWS_MAX, async || {
+            let ended = match ended.take() {
+                Some(ended) => ended,
+                None => self.snapshot().await?,
+            };
+            let same = ended == *expected;
+            let lines = || difference(&ended, expected).lines().map(str::to_owned).collect::<Vec<_>>();
+            Ok(if same { ControlFlow::Break(()) } else { ControlFlow::Continue(lines()) })
+        })
+        .await
     }
 
     /// The state now.
@@ -345,7 +360,7 @@ impl Fixture {
             "{objects:#?}\n{}\n{}\n{}",
             lines(SOURCE, self.source.writes()),
             lines(KUSTOMIZE, self.kustomize.writes()),
-            self.environment.harness.last_lines(),
+            self.environment.controllers.last_lines(),
         )
     }
 

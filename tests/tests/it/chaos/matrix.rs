@@ -10,6 +10,7 @@ use anyhow::{Result, ensure};
 use plumb_testkit::{
     controllers::{KUSTOMIZE, SOURCE},
     proxy::{Proxy, Rule, RuleId, Seen},
+    wait::Wait,
 };
 use serde_json::{Value, json};
 
@@ -295,7 +296,7 @@ async fn cell(
     ensure!(count <= REQUESTS_MAX, "{count} requests, at most {REQUESTS_MAX}: {}", fixture.evidence().await);
     for name in [SOURCE, KUSTOMIZE] {
         ensure!(
-            !fixture.environment.harness.has_ended(name),
+            !fixture.environment.controllers.has_ended(name),
             "{name} has ended: {}",
             fixture.evidence().await
         );
@@ -308,11 +309,8 @@ async fn cell(
 
 /// Waits for the first hit, and a while more.
 async fn lasts(rules: &[(&Proxy, RuleId)]) -> Result<()> {
-    let deadline = Instant::now() + HIT_MAX;
-    while rules.iter().all(|(proxy, rule)| proxy.hits(*rule) == 0) {
-        ensure!(Instant::now() < deadline, "the fault hit nothing within {} s", HIT_MAX.as_secs());
-        tokio::time::sleep(POLL).await;
-    }
+    let has_hit = || rules.iter().any(|(proxy, rule)| proxy.hits(*rule) > 0);
+    Wait::until("the fault hits something", HIT_MAX).every(POLL).holds(has_hit).await?;
     tokio::time::sleep(FAULT_LASTS).await;
     Ok(())
 }

@@ -15,7 +15,6 @@ use crate::e2e::seen::{is_failed, uid};
 
 /// How long one write of the apply is held up.
 const HELD: Duration = Duration::from_secs(1);
-const POLL: Duration = Duration::from_millis(5);
 /// How long a newer spec may take to be applied while an apply gets no response: less than the limit of one request (65 s).
 const SUPERSEDED_MAX: Duration = Duration::from_secs(40);
 /// How many reconciliations are requested while the apply is held up, and how often an object may be applied then.
@@ -38,12 +37,7 @@ async fn hold(fixture: &Fixture, variant: Variant) -> Result<()> {
     fixture.kustomize.forget();
     let rule = fixture.kustomize.add(Rule::new("PATCH", ALPHA, Fault::Delay(HELD)).times(1));
     fixture.switch(variant).await?;
-    let deadline = Instant::now() + CONVERGED_MAX;
-    while fixture.kustomize.hits(rule) == 0 {
-        ensure!(Instant::now() < deadline, "nothing is applied: {}", fixture.evidence().await);
-        tokio::time::sleep(POLL).await;
-    }
-    Ok(())
+    fixture.hit(rule, "alpha is applied").await
 }
 
 /// A fixture that has applied `Update`: from there `Prune` applies one ConfigMap before it deletes three objects.
@@ -82,11 +76,7 @@ async fn a_newer_spec_waits_for_no_apply_without_a_response() -> Result<()> {
     fixture.kustomize.forget();
     let rule = fixture.kustomize.add(Rule::new("PATCH", ALPHA, Fault::Hang).times(1));
     fixture.switch(Variant::Update).await?;
-    let deadline = Instant::now() + CONVERGED_MAX;
-    while fixture.kustomize.hits(rule) == 0 {
-        ensure!(Instant::now() < deadline, "nothing is applied: {}", fixture.evidence().await);
-        tokio::time::sleep(POLL).await;
-    }
+    fixture.hit(rule, "alpha is applied").await?;
     let began = Instant::now();
     fixture.switch(Variant::Base).await?;
     let ended = fixture.converged(Variant::Base).await?;
@@ -174,11 +164,7 @@ async fn an_object_with_a_new_owner_before_its_deletion_arrives_is_not_deleted()
     let held = Rule::new("DELETE", "/api/v1/namespaces/*/configmaps/gamma", Fault::Delay(TAKEN_WITHIN));
     let rule = fixture.kustomize.add(held.times(1));
     fixture.switch(Variant::Prune).await?;
-    let deadline = Instant::now() + CONVERGED_MAX;
-    while fixture.kustomize.hits(rule) == 0 {
-        ensure!(Instant::now() < deadline, "nothing is pruned: {}", fixture.evidence().await);
-        tokio::time::sleep(POLL).await;
-    }
+    fixture.hit(rule, "gamma is pruned").await?;
     let owner = json!({"metadata": {"labels": {"kustomize.toolkit.fluxcd.io/name": "another"}}});
     fixture.environment.edit("ConfigMap", "gamma", &owner).await?;
     fixture.converged(Variant::Prune).await?;
@@ -206,11 +192,7 @@ async fn changed_unseen(fixture: &Fixture, newest: &Value) -> Result<()> {
     // newer Kustomization too, or the end of the wait for the watch.
     let reread = fixture.kustomize.add(Rule::new("GET", APP, Fault::Delay(Duration::ZERO)));
     release.send(())?;
-    let deadline = Instant::now() + CONVERGED_MAX;
-    while fixture.kustomize.hits(reread) == 0 {
-        ensure!(Instant::now() < deadline, "it is not read again: {}", fixture.evidence().await);
-        tokio::time::sleep(POLL).await;
-    }
+    fixture.hit(reread, "app is read again").await?;
     let first = fixture.kustomize.writes().first().map(|one| one.path.clone()).unwrap_or_default();
     ensure!(first.ends_with("/configmaps/alpha"), "the first write was to {first}");
     check_nothing_is_deleted(fixture).await?;

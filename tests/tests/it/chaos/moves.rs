@@ -114,6 +114,6 @@ async fn objects_that_move_again_and_again_stay_the_same() -> Result<()> {
         let after = uids(&environment).await?;
         ensure!(after == before, "move {number} ({first:?}): {before:?} are now {after:?}");
     }
-    ensure!(!environment.harness.has_ended(SOURCE), "source-controller has ended");
+    ensure!(!environment.controllers.has_ended(SOURCE), "source-controller has ended");
     environment.close().await
 }

@@ -84,7 +84,7 @@ async fn away(test: &str, faults: &[Fault], meanwhile: Meanwhile, healed_max: Du
     );
     for name in [SOURCE, KUSTOMIZE] {
         ensure!(
-            !fixture.environment.harness.has_ended(name),
+            !fixture.environment.controllers.has_ended(name),
             "{name} has ended: {}",
             fixture.evidence().await
         );

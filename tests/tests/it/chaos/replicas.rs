@@ -1,25 +1,20 @@
 //! Two replicas of kustomize-controller, each behind a proxy of its own: the old leader writes nothing after its lease
 //! is lost, whether it was stopped or cut off from its lease.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, ops::ControlFlow, time::Duration};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use plumb_plane::process;
 use plumb_testkit::{
-    controllers::{KUSTOMIZE, SOURCE},
+    controllers::{ControllerOptions, Controllers, KUSTOMIZE},
     proxy::{Fault, Moment, Proxy, Record, Rule},
+    wait::Wait,
 };
 use serde_json::json;
 use tokio::task::block_in_place;
 
 use super::fixture::{CONVERGED_MAX, Fixture, Variant, shown};
-use crate::e2e::{
-    environment::Environment,
-    harness::{Events, Harness, Overrides},
-};
+use crate::e2e::environment::Environment;
 
 /// A lease that expires quickly. The deadline leaves a margin of a second, as Flux's defaults leave five.
 const FLAGS: [&str; 4] = [
@@ -39,34 +34,31 @@ const EDIT: Duration = Duration::from_millis(150);
 /// The fixture's controller leads; this one waits for the lease.
 struct Standby {
     proxy: Proxy,
-    harness: Harness,
+    controllers: Controllers,
 }
 
 impl Standby {
     fn start(environment: &Environment) -> Result<Self> {
         let plane = plumb_testkit::plane();
         let proxy = Proxy::to_plane(plane, KUSTOMIZE)?;
-        let overrides = Overrides {
+        let options = ControllerOptions {
+            names: vec![KUSTOMIZE],
+            namespace: Some(environment.namespace.clone()),
             kubeconfigs: BTreeMap::from([(KUSTOMIZE, proxy.kubeconfig().to_owned())]),
             flags: BTreeMap::from([(KUSTOMIZE, FLAGS.map(str::to_owned).to_vec())]),
-            without: vec![SOURCE],
+            ..ControllerOptions::with_sink(environment.sink.address())
         };
-        let events = Events::Sink(environment.sink.address());
-        Ok(Self { harness: Harness::start(plane, &environment.namespace, events, &overrides)?, proxy })
+        Ok(Self { controllers: Controllers::start(plane, &Controllers::binaries()?, &options)?, proxy })
     }
 
     /// Waits until this replica writes.
     async fn leads(&self) -> Result<Record> {
-        let deadline = Instant::now() + CONVERGED_MAX;
-        loop {
-            if let Some(first) = self.proxy.writes().into_iter().next() {
-                return Ok(first);
-            }
-            if Instant::now() > deadline {
-                bail!("the second replica does not lead:\n{}", self.harness.last_lines());
-            }
-            tokio::time::sleep(POLL).await;
-        }
+        let wait = Wait::until("the second replica leads", CONVERGED_MAX).every(POLL);
+        let first = wait.poll(async || {
+            let first = self.proxy.writes().into_iter().next();
+            Ok(first.map_or(ControlFlow::Continue("no write"), ControlFlow::Break))
+        });
+        first.await.with_context(|| self.controllers.last_lines())
     }
 }
 
@@ -77,7 +69,7 @@ async fn stopped_at(write: u32) -> Result<()> {
     fixture.converged(Variant::Base).await?;
     let known = fixture.uids().await?;
     let standby = block_in_place(|| Standby::start(&fixture.environment))?;
-    let leader = fixture.environment.harness.id(KUSTOMIZE).context("the leader does not run")?;
+    let leader = fixture.environment.controllers.id(KUSTOMIZE).context("the leader does not run")?;
     // The response reaches a stopped process: it is the first one that the process receives when it runs again.
     fixture.kustomize.at_write(write, Moment::After, move || process::pause(leader));
     fixture.switch(Variant::Update).await?;
@@ -94,9 +86,9 @@ async fn stopped_at(write: u32) -> Result<()> {
         late.is_empty(),
         "the old leader wrote:\n{}\n{}",
         shown(&late),
-        fixture.environment.harness.last_lines()
+        fixture.environment.controllers.last_lines()
     );
-    ensure!(fixture.environment.harness.has_ended(KUSTOMIZE), "the old leader did not end");
+    ensure!(fixture.environment.controllers.has_ended(KUSTOMIZE), "the old leader did not end");
     fixture.check_stable(&known).await
 }
 
@@ -118,20 +110,19 @@ async fn a_leader_that_cannot_renew_stops_before_another_one_writes() -> Result<
     let standby = block_in_place(|| Standby::start(&fixture.environment))?;
     // Requests for the lease get no response; all others do.
     fixture.kustomize.add(Rule::new("*", "/apis/coordination.k8s.io/*", Fault::Hang));
-    let deadline = Instant::now() + CONVERGED_MAX;
-    for round in 0.. {
-        ensure!(
-            Instant::now() < deadline,
-            "the second replica does not lead:\n{}",
-            standby.harness.last_lines()
-        );
+    let mut round = 0;
+    let corrects = Wait::until("the second replica corrects", CONVERGED_MAX).every(EDIT).poll(async || {
         let edit = json!({"data": {"greeting": format!("edit-{round}")}});
         fixture.environment.edit("ConfigMap", "beta", &edit).await?;
-        if standby.proxy.writes().len() > 2 {
-            break;
-        }
-        tokio::time::sleep(EDIT).await;
-    }
+        round += 1;
+        let writes = standby.proxy.writes().len();
+        Ok(if writes > 2 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(format!("{writes} writes"))
+        })
+    });
+    corrects.await.with_context(|| standby.controllers.last_lines())?;
     // Both clocks at the same moment.
     let (old_now, new_now) = (fixture.kustomize.now(), standby.proxy.now());
     let first = standby.leads().await?;
@@ -153,19 +144,16 @@ async fn a_storm_of_conflicts_on_the_lease_ends_no_leader() -> Result<()> {
         let storm = fixture
             .kustomize
             .add(Rule::new("PUT", "/apis/coordination.k8s.io/*", Fault::Respond(code)).times(3));
-        let deadline = Instant::now() + CONVERGED_MAX;
-        while fixture.kustomize.hits(storm) < 3 {
-            ensure!(Instant::now() < deadline, "the lease is not renewed");
-            tokio::time::sleep(POLL).await;
-        }
+        let renews = Wait::until("the lease is renewed", CONVERGED_MAX).every(POLL);
+        renews.holds(|| fixture.kustomize.hits(storm) >= 3).await?;
         fixture.switch(Variant::Update).await?;
         fixture.converged(Variant::Update).await?;
         fixture.switch(Variant::Base).await?;
         fixture.converged(Variant::Base).await?;
         ensure!(
-            !fixture.environment.harness.has_ended(KUSTOMIZE),
+            !fixture.environment.controllers.has_ended(KUSTOMIZE),
             "the leader has ended:\n{}",
-            fixture.environment.harness.last_lines()
+            fixture.environment.controllers.last_lines()
         );
     }
     fixture.environment.close().await
@@ -178,18 +166,12 @@ async fn a_leader_that_is_terminated_in_an_apply_releases_its_lease_after_its_la
     fixture.converged(Variant::Base).await?;
     let known = fixture.uids().await?;
     let standby = block_in_place(|| Standby::start(&fixture.environment))?;
-    let leader = fixture.environment.harness.id(KUSTOMIZE).context("the leader does not run")?;
+    let leader = fixture.environment.controllers.id(KUSTOMIZE).context("the leader does not run")?;
     fixture.kustomize.at_write(2, Moment::Before, move || process::terminate(leader));
     fixture.switch(Variant::Update).await?;
-    let deadline = Instant::now() + GRACE;
-    while !fixture.environment.harness.has_ended(KUSTOMIZE) {
-        ensure!(
-            Instant::now() < deadline,
-            "the leader does not end:\n{}",
-            fixture.environment.harness.last_lines()
-        );
-        tokio::time::sleep(POLL).await;
-    }
+    let ends = Wait::until("the leader has ended", GRACE).every(POLL);
+    let ended = ends.holds(|| fixture.environment.controllers.has_ended(KUSTOMIZE)).await;
+    ended.with_context(|| fixture.environment.controllers.last_lines())?;
     let records = fixture.kustomize.records();
     let last = |fits: &dyn Fn(&Record) -> bool| records.iter().rfind(|one| fits(one)).map(|one| one.at);
     let write = last(&|one| one.write && one.took_effect());

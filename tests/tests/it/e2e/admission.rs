@@ -1,8 +1,9 @@
 //! Objects that admission or quota rejects: they are named, and nothing else waits for them.
 
-use std::time::{Duration, Instant};
+use std::{ops::ControlFlow, time::Duration};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+use plumb_testkit::wait::Wait;
 use serde_json::{Value, json};
 
 use super::{
@@ -51,18 +52,14 @@ async fn allow(environment: &Environment, operation: &str, name: &str) -> Result
 /// Waits until the API server responds as expected: a policy takes a moment to become active.
 async fn is_denied(environment: &Environment, operation: &str, name: &str, wanted: bool) -> Result<()> {
     let verb = if operation == "DELETE" { "delete" } else { "create" };
-    let deadline = Instant::now() + ENFORCED_MAX;
-    loop {
+    let what = format!("{operation} of {name} is {}", if wanted { "denied" } else { "allowed" });
+    let wait = Wait::until(what, ENFORCED_MAX).every(POLL);
+    wait.poll(async || {
         let tried = environment.kubectl(&[verb, "configmap", name, "--dry-run=server"]);
         let denied = tried.as_ref().is_err_and(|error| error.to_string().contains(DENIED));
-        if denied == wanted {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            bail!("{operation} of {name}: denied is {denied}, wanted {wanted}: {tried:?}");
-        }
-        tokio::time::sleep(POLL).await;
-    }
+        Ok(if denied == wanted { ControlFlow::Break(()) } else { ControlFlow::Continue(tried) })
+    })
+    .await
 }
 
 fn names(objects: &[Value]) -> Vec<&str> {

@@ -147,7 +147,7 @@ async fn values_of_secrets_are_never_reported() -> Result<()> {
     let events =
         environment.sink.received().into_iter().map(|one| String::from_utf8_lossy(&one.raw).into_owned());
     let all: String =
-        events.chain([reported, flagged.to_string(), environment.harness.last_lines()]).collect();
+        events.chain([reported, flagged.to_string(), environment.controllers.last_lines()]).collect();
     // In plain, and as the API server keeps it.
     for value in ["from-git-7f3a", "by-hand-91c2", "ZnJvbS1naXQtN2YzYQ", "YnktaGFuZC05MWMy"] {
         assert!(!all.contains(value), "{value} was reported: {all}");

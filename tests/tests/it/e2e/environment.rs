@@ -1,34 +1,35 @@
 //! The environment of every test: a namespace, a Git server, a sink for events, controllers that watch this namespace alone.
 
 use std::{
+    fmt::Debug,
     io::Write as _,
+    net::SocketAddr,
+    ops::ControlFlow,
     process::Command,
     sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 use kube::{
     Api, Client,
-    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
-    core::GroupVersionKind,
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
 };
 use plumb_testkit::{
+    controllers::{ControllerOptions, Controllers},
     gitserver::{Credentials, GitServer, GitServerOptions},
+    kinds,
     repository::Repository,
     sink::Sink,
+    wait::Wait,
 };
 use serde_json::{Value, json};
 use tokio::{sync::OnceCell, task::block_in_place};
 
-use super::{
-    harness::{Events, Harness, Overrides},
-    seen,
-};
+use super::seen;
 
 /// How long anything may take that is waited for.
 const TIMEOUT: Duration = Duration::from_mins(1);
-const POLL: Duration = Duration::from_millis(20);
 /// How long something must not happen to count as not happening.
 const QUIET: Duration = Duration::from_millis(1500);
 /// The Secret with the credentials of the Git server.
@@ -48,33 +49,42 @@ pub struct Environment {
     /// Where events arrive, unless notification-controller takes them.
     pub sink: Sink,
     /// The controllers.
-    pub harness: Harness,
+    pub controllers: Controllers,
     client: Client,
 }
 
 impl Environment {
     /// source-controller and kustomize-controller, with events to the sink.
     pub async fn new(test: &str) -> Result<Self> {
-        let sink = Sink::start()?;
-        let address = sink.address();
-        Self::with(test, sink, Events::Sink(address)).await
+        Self::with_sink(test, Sink::start()?).await
     }
 
-    /// An environment whose events go there.
-    pub async fn with(test: &str, sink: Sink, events: Events) -> Result<Self> {
-        Self::changed(test, sink, events, &Overrides::default()).await
+    /// source-controller and kustomize-controller, with events to this sink.
+    pub async fn with_sink(test: &str, sink: Sink) -> Result<Self> {
+        Self::started(test, sink, ControllerOptions::with_sink).await
     }
 
-    /// An environment whose controllers are started with these changes.
-    pub async fn changed(test: &str, sink: Sink, events: Events, overrides: &Overrides) -> Result<Self> {
+    /// All three controllers: events go to notification-controller.
+    pub async fn with_notification(test: &str) -> Result<Self> {
+        Self::started(test, Sink::start()?, |_| ControllerOptions::with_notification()).await
+    }
+
+    /// Controllers that are started with these options for the address of the sink, except that they watch the namespace of
+    /// the test alone.
+    pub async fn started(
+        test: &str,
+        sink: Sink,
+        options: impl FnOnce(SocketAddr) -> ControllerOptions,
+    ) -> Result<Self> {
         let plane = block_in_place(plumb_testkit::plane);
         let client = plane.client().await?;
         DEFINITIONS.get_or_try_init(|| plumb_testkit::install_crds(&client)).await?;
         let namespace = plumb_testkit::namespace(&client, test).await?;
         let credentials = Credentials { username: "bot".to_owned(), password: "pass-word".to_owned() };
         let git = GitServer::start(&GitServerOptions { tls: true, credentials: Some(credentials) })?;
-        let harness = block_in_place(|| Harness::start(plane, &namespace, events, overrides))?;
-        let environment = Self { namespace, git, sink, harness, client };
+        let options = ControllerOptions { namespace: Some(namespace.clone()), ..options(sink.address()) };
+        let controllers = block_in_place(|| Controllers::start(plane, &Controllers::binaries()?, &options))?;
+        let environment = Self { namespace, git, sink, controllers, client };
         let data = json!({"username": "bot", "password": "pass-word", "ca.crt": environment.git.ca()});
         let secret =
             json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "stringData": data});
@@ -158,29 +168,24 @@ impl Environment {
         what: &str,
         fits: impl Fn(&Value) -> bool,
     ) -> Result<Value> {
-        let deadline = Instant::now() + TIMEOUT;
-        loop {
-            let seen = self.find(kind, name).await?;
-            if let Some(object) = seen.as_ref().filter(|object| fits(object)) {
-                return Ok(object.clone());
-            }
-            if Instant::now() > deadline {
-                bail!("not in time: {kind} {name} {what}; it is {seen:#?}\n{}", self.evidence().await);
-            }
-            tokio::time::sleep(POLL).await;
-        }
+        let wait = Wait::until(format!("{kind} {name} {what}"), TIMEOUT);
+        self.wait(wait, async || {
+            Ok(match self.find(kind, name).await? {
+                Some(object) if fits(&object) => ControlFlow::Break(object),
+                other => ControlFlow::Continue(other),
+            })
+        })
+        .await
     }
 
     /// Waits until an object is not there.
     pub async fn gone(&self, kind: &str, name: &str) -> Result<()> {
-        let deadline = Instant::now() + TIMEOUT;
-        while let Some(seen) = self.find(kind, name).await? {
-            if Instant::now() > deadline {
-                bail!("not in time: {kind} {name} is absent; it is {seen:#?}\n{}", self.evidence().await);
-            }
-            tokio::time::sleep(POLL).await;
-        }
-        Ok(())
+        let wait = Wait::until(format!("{kind} {name} is absent"), TIMEOUT);
+        self.wait(wait, async || {
+            let found = self.find(kind, name).await?;
+            Ok(found.map_or(ControlFlow::Break(()), ControlFlow::Continue))
+        })
+        .await
     }
 
     /// Watches for a while that an object fits all the time; returns how it is then.
@@ -191,31 +196,38 @@ impl Environment {
         what: &str,
         fits: impl Fn(&Value) -> bool,
     ) -> Result<Value> {
-        let deadline = Instant::now() + QUIET;
-        loop {
+        let stays = Wait::until(format!("{kind} {name} {what}"), QUIET);
+        let stays = stays.stays(async || {
             let seen = self.get(kind, name).await?;
-            if !fits(&seen) {
-                bail!("not always: {kind} {name} {what}; it is {seen:#?}\n{}", self.evidence().await);
-            }
-            if Instant::now() > deadline {
-                return Ok(seen);
-            }
-            tokio::time::sleep(POLL).await;
-        }
+            Ok(if fits(&seen) { ControlFlow::Continue(seen) } else { ControlFlow::Break(seen) })
+        });
+        self.explained(stays.await).await
     }
 
     /// Waits for an event of this reason whose message contains all these words; returns the message.
     pub async fn reported(&self, reason: &str, words: &[&str]) -> Result<String> {
-        let deadline = Instant::now() + TIMEOUT;
-        loop {
+        let wait = Wait::until(format!("there is an event {reason} with {words:?}"), TIMEOUT);
+        self.wait(wait, async || {
             let events = self.events(reason).await?;
-            if let Some(found) = events.iter().find(|text| words.iter().all(|word| text.contains(word))) {
-                return Ok(found.clone());
-            }
-            if Instant::now() > deadline {
-                bail!("no {reason} with {words:?}, only {events:#?}\n{}", self.evidence().await);
-            }
-            tokio::time::sleep(POLL).await;
+            let found = events.iter().find(|text| words.iter().all(|word| text.contains(word))).cloned();
+            Ok(found.map_or(ControlFlow::Continue(events), ControlFlow::Break))
+        })
+        .await
+    }
+
+    /// Waits; an error shows the events and the logs.
+    async fn wait<T, S: Debug>(
+        &self,
+        wait: Wait,
+        probe: impl AsyncFnMut() -> Result<ControlFlow<T, S>>,
+    ) -> Result<T> {
+        self.explained(wait.poll(probe).await).await
+    }
+
+    async fn explained<T>(&self, waited: Result<T>) -> Result<T> {
+        match waited {
+            Ok(found) => Ok(found),
+            Err(error) => bail!("{error:#}\n{}", self.evidence().await),
         }
     }
 
@@ -302,25 +314,10 @@ impl Environment {
         let line =
             |event: &Value| format!("{}: {}", seen::text(event, "/reason"), seen::text(event, "/message"));
         let events: Vec<_> = events.iter().map(line).collect();
-        format!("events: {events:#?}\n{}", self.harness.last_lines())
+        format!("events: {events:#?}\n{}", self.controllers.last_lines())
     }
 
     fn api(&self, kind: &str) -> Result<Api<DynamicObject>> {
-        let (group, version, plural) = match kind {
-            "ConfigMap" => ("", "v1", "configmaps"),
-            "Deployment" => ("apps", "v1", "deployments"),
-            "Event" => ("", "v1", "events"),
-            "GitRepository" => ("source.toolkit.fluxcd.io", "v1", "gitrepositories"),
-            "Kustomization" => ("kustomize.toolkit.fluxcd.io", "v1", "kustomizations"),
-            "Alert" => ("notification.toolkit.fluxcd.io", "v1beta3", "alerts"),
-            "Provider" => ("notification.toolkit.fluxcd.io", "v1beta3", "providers"),
-            "Receiver" => ("notification.toolkit.fluxcd.io", "v1", "receivers"),
-            "Secret" => ("", "v1", "secrets"),
-            "Service" => ("", "v1", "services"),
-            other => bail!("the environment does not know the kind {other}"),
-        };
-        let resource =
-            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
-        Ok(Api::namespaced_with(self.client.clone(), &self.namespace, &resource))
+        kinds::namespaced(&self.client, kind, &self.namespace)
     }
 }

@@ -3,20 +3,23 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::{self, Debug},
     fs,
     net::{Ipv4Addr, TcpListener},
+    ops::ControlFlow,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 use plumb_plane::{Plane, PlaneOptions};
 use plumb_testkit::{
-    controllers::Controllers,
+    controllers::{ControllerOptions, Controllers},
     gitserver::{Credentials, GitServer, GitServerOptions},
+    wait::Wait,
 };
 use tokio::task::block_in_place;
 
@@ -199,14 +202,14 @@ impl Shell {
         command.envs(self.variables.iter().map(|(name, value)| (*name, value)));
         let mut child = command.spawn().context("there is no shell")?;
         self.groups.push(child.id());
-        let status = wait(&mut child)?;
+        let status = wait(&mut child);
         let told = fs::read_to_string(&output)?;
-        if !status.is_some_and(|status| status.success()) {
-            let (place, errors) = (&block.place, fs::read_to_string(&errors)?);
-            let how = status.map_or_else(|| "was not done in time".to_owned(), |status| status.to_string());
-            bail!("{place}: {how}\n{text}\n{told}\n{errors}");
-        }
-        Ok(told)
+        let how = match status {
+            Ok(status) if status.success() => return Ok(told),
+            Ok(status) => status.to_string(),
+            Err(error) => format!("{error:#}"),
+        };
+        bail!("{}: {how}\n{text}\n{told}\n{}", block.place, fs::read_to_string(&errors)?)
     }
 }
 
@@ -219,18 +222,10 @@ impl Drop for Shell {
     }
 }
 
-/// How it ended, if it did in time.
-fn wait(child: &mut Child) -> Result<Option<ExitStatus>> {
-    let deadline = Instant::now() + BLOCK_MAX;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if Instant::now() > deadline {
-            return Ok(None);
-        }
-        thread::sleep(POLL);
-    }
+/// How it ended.
+fn wait(child: &mut Child) -> Result<ExitStatus> {
+    let wait = Wait::until("the commands have ended", BLOCK_MAX).every(POLL);
+    wait.poll_blocking(|| Ok(child.try_wait()?.map_or(ControlFlow::Continue("running"), ControlFlow::Break)))
 }
 
 /// Whether a line of the page is in an output. A number alone is meant as it stands.
@@ -249,6 +244,18 @@ fn an_output_fits_whatever_its_times_and_never_with_another_number_alone() {
     assert!(!is_said("3", told) && !is_said("web corrected", told));
 }
 
+/// A line of the page that is not in the output.
+struct Lacks<'a> {
+    line: &'a str,
+    told: String,
+}
+
+impl Debug for Lacks<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "without {:?}:\n{}", self.line, self.told)
+    }
+}
+
 /// Runs the block again until each line of the page's output is in its output, or the time is up.
 fn expect_output(
     shell: &mut Shell,
@@ -256,13 +263,17 @@ fn expect_output(
     mut told: String,
     expect: &Block,
 ) -> Result<()> {
-    let deadline = Instant::now() + OUTPUT_MAX;
-    loop {
-        let Some(missing) = expect.text.lines().find(|line| !is_said(line, &told)) else { return Ok(()) };
-        ensure!(Instant::now() < deadline, "{}: lacks {missing:?}; it is\n{told}", expect.place);
-        thread::sleep(POLL);
-        told = shell.run(block, text)?;
-    }
+    let wait = Wait::until(format!("the output is that of {}", expect.place), OUTPUT_MAX).every(POLL);
+    let mut runs = 0;
+    wait.poll_blocking(|| {
+        if runs > 0 {
+            told = shell.run(block, text)?;
+        }
+        runs += 1;
+        let missing = expect.text.lines().find(|line| !is_said(line, &told));
+        Ok(missing
+            .map_or(ControlFlow::Break(()), |line| ControlFlow::Continue(Lacks { line, told: told.clone() })))
+    })
 }
 
 /// A free port of this machine.
@@ -324,7 +335,8 @@ fn run_guides() -> Result<()> {
                         controllers.as_ref().map(Controllers::last_lines).unwrap_or_default()
                     })?;
                     if text.contains("-k config/default") && text.contains("wait deployment") {
-                        controllers = Some(Controllers::start(&plane, &binaries)?);
+                        controllers =
+                            Some(Controllers::start(&plane, &binaries, &ControllerOptions::whole_cluster())?);
                     }
                     if text.contains("kind: GitRepository") && apply.is_none() {
                         apply = Some((block.clone(), text.clone()));

@@ -1,19 +1,19 @@
 //! Controllers that are killed (-9) in the middle of their work: the end is that of an undisturbed run.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use plumb_plane::process;
 use plumb_testkit::{
     controllers::{KUSTOMIZE, NOTIFICATION, SOURCE},
-    sink::{Received, Sink},
+    sink::Received,
+    wait::Wait,
 };
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
 use super::{
     environment::Environment,
-    harness::Events,
     notification,
     sample::{SETTINGS, config_map},
     seen::{condition, inventory, is_ready, uid},
@@ -44,8 +44,8 @@ async fn ends_in_the_same_state(test: &str, victim: &'static str) -> Result<()> 
         }
         revision = environment.commit(&app.repository, &format!("round {round}")).await?;
         tokio::time::sleep(Duration::from_millis(moment)).await;
-        environment.harness.kill(victim);
-        block_in_place(|| environment.harness.restart(victim))?;
+        environment.controllers.kill(victim);
+        block_in_place(|| environment.controllers.restart(victim))?;
     }
     let last = MOMENTS.len() - 1;
     let applied = environment.applied("app", &revision).await?;
@@ -91,10 +91,10 @@ async fn drift_done_while_the_controller_is_down_is_found_at_its_start() -> Resu
     let mut environment = Environment::new("kill-drift").await?;
     environment.app("enabled").await?;
     let before = environment.get("ConfigMap", "settings").await?;
-    environment.harness.kill(KUSTOMIZE);
+    environment.controllers.kill(KUSTOMIZE);
     environment.delete("ConfigMap", "settings").await?;
     environment.kubectl(&["scale", "deployment/web", "--replicas=8"])?;
-    block_in_place(|| environment.harness.restart(KUSTOMIZE))?;
+    block_in_place(|| environment.controllers.restart(KUSTOMIZE))?;
     let back = |seen: &Value| seen["data"] == before["data"];
     environment.until("ConfigMap", "settings", "is back", back).await?;
     environment.until("Deployment", "web", "has 3 replicas", |seen| seen["spec"]["replicas"] == 3).await?;
@@ -112,8 +112,8 @@ async fn a_flag_survives_a_restart_and_is_not_reported_twice() -> Result<()> {
         |seen: &Value| condition(seen, "Drifted").is_some_and(|drifted| drifted["status"] == "True");
     environment.until("Kustomization", "app", "is flagged", flagged).await?;
     environment.reported("DriftDetected", &["/web drifted"]).await?;
-    environment.harness.kill(KUSTOMIZE);
-    block_in_place(|| environment.harness.restart(KUSTOMIZE))?;
+    environment.controllers.kill(KUSTOMIZE);
+    block_in_place(|| environment.controllers.restart(KUSTOMIZE))?;
     environment.stays("Kustomization", "app", "stays flagged", flagged).await?;
     assert_eq!(environment.get("Deployment", "web").await?["spec"]["replicas"], 8);
     assert_eq!(environment.events("DriftDetected").await?.len(), 1);
@@ -126,8 +126,8 @@ async fn an_idle_restart_writes_no_object() -> Result<()> {
     let app = environment.app("enabled").await?;
     let before = environment.get("ConfigMap", "settings").await?;
     for victim in [SOURCE, KUSTOMIZE] {
-        environment.harness.kill(victim);
-        block_in_place(|| environment.harness.restart(victim))?;
+        environment.controllers.kill(victim);
+        block_in_place(|| environment.controllers.restart(victim))?;
     }
     environment
         .stays("Kustomization", "app", "is ready", |seen| condition(seen, "Stalled").is_none())
@@ -142,16 +142,16 @@ async fn an_idle_restart_writes_no_object() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn notification_controller_killed_blocks_no_other_controller_and_resumes_after_its_restart()
 -> Result<()> {
-    let mut environment = Environment::with("kill-alerts", Sink::start()?, Events::Notification).await?;
+    let mut environment = Environment::with_notification("kill-alerts").await?;
     let app = environment.app("enabled").await?;
     notification::alert(&environment, "all", &environment.sink.url(), "info").await?;
     for (round, moment) in MOMENTS.into_iter().enumerate() {
         app.repository.write(SETTINGS, &config_map("settings", &format!("round-{round}")))?;
         let revision = environment.commit(&app.repository, &format!("round {round}")).await?;
         tokio::time::sleep(Duration::from_millis(moment)).await;
-        environment.harness.kill(NOTIFICATION);
+        environment.controllers.kill(NOTIFICATION);
         environment.applied("app", &revision).await?;
-        block_in_place(|| environment.harness.restart(NOTIFICATION))?;
+        block_in_place(|| environment.controllers.restart(NOTIFICATION))?;
     }
     app.repository.write(SETTINGS, &config_map("settings", "at last"))?;
     let revision = environment.commit(&app.repository, "told").await?;
@@ -164,17 +164,17 @@ async fn notification_controller_killed_blocks_no_other_controller_and_resumes_a
 async fn drift_is_corrected_while_source_controller_is_down() -> Result<()> {
     let mut environment = Environment::new("kill-alone").await?;
     let app = environment.app("enabled").await?;
-    environment.harness.kill(SOURCE);
+    environment.controllers.kill(SOURCE);
     environment.edit("ConfigMap", "settings", &json!({"data": {"greeting": "mine"}})).await?;
     environment
         .until("ConfigMap", "settings", "says hello", |seen| seen["data"]["greeting"] == "hello")
         .await?;
     // A controller that starts without it waits for it, and changes nothing.
-    environment.harness.kill(KUSTOMIZE);
+    environment.controllers.kill(KUSTOMIZE);
     environment.delete("ConfigMap", "settings").await?;
-    block_in_place(|| environment.harness.restart(KUSTOMIZE))?;
+    block_in_place(|| environment.controllers.restart(KUSTOMIZE))?;
     environment.stays("Deployment", "web", "stays", |_| true).await?;
-    block_in_place(|| environment.harness.restart(SOURCE))?;
+    block_in_place(|| environment.controllers.restart(SOURCE))?;
     environment.until("ConfigMap", "settings", "is back", |seen| seen["data"]["greeting"] == "hello").await?;
     environment.applied("app", &app.revision).await?;
     environment.close().await
@@ -188,7 +188,7 @@ const REPORTED_MAX: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_reconciliations_do_not_wait_for_a_notification_controller_that_is_stopped() -> Result<()> {
-    let environment = Environment::with("stopped", Sink::start()?, Events::Notification).await?;
+    let environment = Environment::with_notification("stopped").await?;
     let app = environment.app("enabled").await?;
     notification::alert(&environment, "all", &environment.sink.url(), "info").await?;
     let name = |team: usize| format!("team-{team}");
@@ -199,7 +199,8 @@ async fn a_hundred_reconciliations_do_not_wait_for_a_notification_controller_tha
     for team in 0..TEAMS {
         environment.applied(&name(team), &app.revision).await?;
     }
-    let notifier = environment.harness.id(NOTIFICATION).context("notification-controller does not run")?;
+    let notifier =
+        environment.controllers.id(NOTIFICATION).context("notification-controller does not run")?;
     process::pause(notifier);
     let mut revisions = Vec::new();
     for round in 0..ROUNDS {
@@ -217,13 +218,10 @@ async fn a_hundred_reconciliations_do_not_wait_for_a_notification_controller_tha
         environment.sink.received().iter().filter(|one| of(one)).count()
     };
     let last = revisions.last().context("there was a round")?;
-    let deadline = Instant::now() + REPORTED_MAX;
-    while reported(last) == 0 {
-        ensure!(Instant::now() < deadline, "nothing of the last round is reported");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    Wait::until("the last round is reported", REPORTED_MAX).holds(|| reported(last) > 0).await?;
     let missing = revisions.iter().filter(|revision| reported(revision) == 0).count();
-    let dropped = environment.harness.counted(KUSTOMIZE, "plumb_events_dropped_total", "queue=\"wire\"")?;
-    ensure!(missing == 0 || dropped > 0.0, "{missing} rounds are not reported, and no drop is counted");
+    let dropped =
+        environment.controllers.counted(KUSTOMIZE, "plumb_events_dropped_total", "queue=\"wire\"")?;
+    ensure!(missing == 0 || dropped > 0, "{missing} rounds are not reported, and no drop is counted");
     environment.close().await
 }

@@ -8,7 +8,6 @@ mod drift_corrected;
 mod drift_flagged;
 pub(crate) mod environment;
 mod guides;
-pub(crate) mod harness;
 mod kills;
 mod main_loop;
 mod moves;

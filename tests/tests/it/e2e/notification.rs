@@ -12,7 +12,6 @@ use tokio::task::block_in_place;
 
 use super::{
     environment::Environment,
-    harness::Events,
     sample::SETTINGS,
     seen::{is_ready, text},
 };
@@ -24,7 +23,7 @@ const DELIVERED_MAX: Duration = Duration::from_secs(30);
 const GIANT: usize = 40 << 20;
 
 async fn environment(test: &str) -> Result<Environment> {
-    Environment::with(test, Sink::start()?, Events::Notification).await
+    Environment::with_notification(test).await
 }
 
 /// A Receiver for the GitRepository `app`; returns its path.
@@ -78,7 +77,7 @@ async fn a_signed_webhook_refreshes_the_source() -> Result<()> {
     app.repository.replace(SETTINGS, "hello", "hola")?;
     app.repository.push("told by a webhook alone")?;
     let body = br#"{"ref": "refs/heads/main"}"#;
-    let response = block_in_place(|| webhook::send(environment.harness.receiver(), &path, TOKEN, body))?;
+    let response = block_in_place(|| webhook::send(environment.controllers.receiver(), &path, TOKEN, body))?;
     assert_eq!(response.code, 200, "{response:?}");
     environment.applied("app", &app.repository.revision()?).await?;
     assert_eq!(environment.get("ConfigMap", "settings").await?["data"]["greeting"], "hola");
@@ -92,7 +91,7 @@ async fn wrong_signatures_and_giant_bodies_are_rejected_and_change_nothing() -> 
     let path = receiver(&environment).await?;
     let before = environment.get("GitRepository", "app").await?;
     let requests = environment.git.requests();
-    let address = environment.harness.receiver();
+    let address = environment.controllers.receiver();
     let giant = vec![b'a'; GIANT];
     let signed = webhook::signature(TOKEN, &giant)?;
     let responses = block_in_place(|| {
@@ -165,8 +164,7 @@ async fn a_hanging_receiver_delays_no_other() -> Result<()> {
 async fn a_source_is_fetched_while_no_event_receiver_responds() -> Result<()> {
     let sink = Sink::start()?;
     sink.behave(Behaviour::Hang);
-    let address = sink.address();
-    let environment = Environment::with("no-events", sink, Events::Sink(address)).await?;
+    let environment = Environment::with_sink("no-events", sink).await?;
     let app = environment.app("enabled").await?;
     for value in ["one", "two", "three"] {
         app.repository.write(SETTINGS, &super::sample::config_map("settings", value))?;

@@ -73,7 +73,7 @@ async fn a_wrong_password_is_reported_without_showing_it() -> Result<()> {
     fails(&environment, source, "GitOperationFailed", &["authentication required"]).await?;
     environment.edit("Secret", "wrong", &json!({"stringData": {"password": "pass-word"}})).await?;
     recovers(&environment, "app").await?;
-    assert!(!environment.harness.last_lines().contains("pass-word"));
+    assert!(!environment.controllers.last_lines().contains("pass-word"));
     environment.close().await
 }
 

@@ -1,15 +1,14 @@
 //! The repositories and objects of the load test.
 
-use std::time::{Duration, Instant};
+use std::{ops::ControlFlow, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use kube::{
     Api, Client,
-    api::{ApiResource, DynamicObject, ListParams, PostParams},
-    core::GroupVersionKind,
+    api::{DynamicObject, ListParams, PostParams},
 };
-use plumb_testkit::{controllers, gitserver::GitServer, repository::BRANCH};
+use plumb_testkit::{controllers, gitserver::GitServer, kinds, repository::BRANCH, wait::Wait};
 use serde_json::{Value, json};
 
 /// Where the managed objects are.
@@ -25,14 +24,6 @@ const READY_MAX: Duration = Duration::from_mins(15);
 const POLL: Duration = Duration::from_secs(1);
 /// How many objects are created at a time.
 const CREATES: usize = 8;
-const TOOLKIT: [(&str, &str, &str); 5] = [
-    ("source.toolkit.fluxcd.io/v1", "GitRepository", "gitrepositories"),
-    ("kustomize.toolkit.fluxcd.io/v1", "Kustomization", "kustomizations"),
-    ("notification.toolkit.fluxcd.io/v1", "Receiver", "receivers"),
-    ("notification.toolkit.fluxcd.io/v1beta3", "Provider", "providers"),
-    ("notification.toolkit.fluxcd.io/v1beta3", "Alert", "alerts"),
-];
-
 /// The name of the n-th managed object.
 pub fn map_name(number: u32) -> String {
     format!("map-{number:06}")
@@ -43,9 +34,7 @@ pub async fn prepare(client: &Client) -> Result<()> {
     plumb_testkit::install_crds(client).await?;
     for name in [controllers::NAMESPACE, NAMESPACE] {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-        let resource =
-            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "Namespace"), "namespaces");
-        let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), kinds::resource("Namespace")?);
         api.create(&PostParams::default(), &serde_json::from_value(namespace)?).await?;
     }
     Ok(())
@@ -76,12 +65,10 @@ pub fn push(git: &GitServer, sources: u32, objects: u32) -> Result<Vec<(String, 
 /// Creates sources, Kustomizations, Receivers and the alert, and waits until all are Ready; returns the webhooks' paths.
 pub async fn create(client: &Client, repositories: &[(String, String)], sink: &str) -> Result<Vec<String>> {
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "token"}, "stringData": {"token": TOKEN}});
-    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "Secret"), "secrets");
-    let secrets: Api<DynamicObject> = Api::namespaced_with(client.clone(), controllers::NAMESPACE, &resource);
-    secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
+    api(client, "Secret")?.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
     let mut objects = vec![
-        object("Provider", "sink", &json!({"type": "generic", "address": format!("{sink}/notify")}))?,
-        object(
+        kinds::object("Provider", "sink", &json!({"type": "generic", "address": format!("{sink}/notify")}))?,
+        kinds::object(
             "Alert",
             "all",
             &json!({
@@ -91,12 +78,12 @@ pub async fn create(client: &Client, repositories: &[(String, String)], sink: &s
         )?,
     ];
     for (name, url) in repositories {
-        objects.push(object(
+        objects.push(kinds::object(
             "GitRepository",
             name,
             &json!({"interval": "10m", "url": url, "ref": {"branch": BRANCH}}),
         )?);
-        objects.push(object(
+        objects.push(kinds::object(
             "Kustomization",
             name,
             &json!({
@@ -104,7 +91,7 @@ pub async fn create(client: &Client, repositories: &[(String, String)], sink: &s
                 "sourceRef": {"kind": "GitRepository", "name": name}, "driftDetection": {"mode": "enabled"},
             }),
         )?);
-        objects.push(object(
+        objects.push(kinds::object(
             "Receiver",
             name,
             &json!({
@@ -128,20 +115,16 @@ pub async fn create(client: &Client, repositories: &[(String, String)], sink: &s
 }
 
 async fn ready(client: &Client, kind: &str, wanted: usize) -> Result<()> {
-    let (api, end) = (api(client, kind)?, Instant::now() + READY_MAX);
-    loop {
+    let api = api(client, kind)?;
+    let wait = Wait::until(format!("{wanted} {kind} are Ready"), READY_MAX).every(POLL);
+    wait.poll(async || {
         let all = api.list(&ListParams::default()).await?;
-        let count = all.iter().filter(|object| is_ready(&object.data)).count();
-        if count == wanted {
-            return Ok(());
-        }
-        if Instant::now() > end {
-            let first = all.iter().find(|object| !is_ready(&object.data));
-            let status = first.map(|object| object.data["status"].to_string());
-            bail!("{count} of {wanted} {kind} are Ready; one that is not: {status:?}");
-        }
-        tokio::time::sleep(POLL).await;
-    }
+        let (ready, others): (Vec<_>, Vec<_>) = all.iter().partition(|object| is_ready(&object.data));
+        let status = others.first().map(|object| object.data["status"].to_string());
+        let state = format!("{} are Ready; one that is not: {status:?}", ready.len());
+        Ok(if ready.len() == wanted { ControlFlow::Break(()) } else { ControlFlow::Continue(state) })
+    })
+    .await
 }
 
 fn is_ready(object: &Value) -> bool {
@@ -149,14 +132,6 @@ fn is_ready(object: &Value) -> bool {
     conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True")
 }
 
-fn object(kind: &str, name: &str, spec: &Value) -> Result<Value> {
-    let (version, ..) = TOOLKIT.iter().find(|known| known.1 == kind).context("an unknown kind")?;
-    Ok(json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec}))
-}
-
 fn api(client: &Client, kind: &str) -> Result<Api<DynamicObject>> {
-    let (version, kind, plural) = TOOLKIT.iter().find(|known| known.1 == kind).context("an unknown kind")?;
-    let (group, version) = version.split_once('/').context("the toolkit's kinds have groups")?;
-    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
-    Ok(Api::namespaced_with(client.clone(), controllers::NAMESPACE, &resource))
+    kinds::namespaced(client, kind, controllers::NAMESPACE)
 }
