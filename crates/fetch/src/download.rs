@@ -6,12 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::StatusCode;
 use plumb_api::meta::Artifact;
 use plumb_filetree::digest::Hasher;
 use plumb_memory::{Limit, MemoryPool, MemoryReservation};
 use plumb_status::cadence::Backoff;
-use plumb_transport::{BodyError, ClientConfig, ConnectionError, Proxy, Redirects, read_body};
-use reqwest::StatusCode;
+use plumb_transport::{BodyError, ClientConfig, HttpClient, HttpRequest, Proxy, Redirects};
 use tokio::sync::Semaphore;
 use url::Url;
 
@@ -78,7 +78,7 @@ pub struct Fetcher {
 }
 
 struct Inner {
-    client: reqwest::Client,
+    client: HttpClient,
     policy: HostPolicy,
     retries: DownloadRetries,
     limits: FetchLimits,
@@ -102,7 +102,7 @@ impl Fetcher {
             redirects: Redirects::None,
             ..ClientConfig::default()
         };
-        let client = config.build().map_err(|source| FetchError::Client { source })?;
+        let client = HttpClient::new(config).map_err(|source| FetchError::Client { source })?;
         let cache = Cache::new(limits.cache_bytes_max, memory.clone());
         Ok(Self {
             inner: Arc::new(Inner {
@@ -221,8 +221,8 @@ impl Fetcher {
         memory: &mut MemoryReservation,
     ) -> Result<Vec<u8>, FetchError> {
         let transfer = |source| FetchError::Transfer { url: url.to_string(), source };
-        let sent = self.inner.client.get(url.clone()).send().await;
-        let response = sent.map_err(|error| transfer(ConnectionError::of(&error)))?;
+        let request = HttpRequest::get(url.clone()).timeout(self.inner.limits.timeout);
+        let response = self.inner.client.send(request).await.map_err(transfer)?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND | StatusCode::GONE => {
@@ -231,11 +231,15 @@ impl Fetcher {
             status => return Err(FetchError::Status { status: status.as_u16(), url: url.to_string() }),
         }
         let mut hasher = Hasher::default();
-        let read = read_body(response, self.archive_limit(), memory, |piece| hasher.update(piece)).await;
+        let read = response.collect(self.archive_limit(), memory, |piece| hasher.update(piece)).await;
         let archive = read.map_err(|error| match error {
             BodyError::TooLarge { name: _, max } => FetchError::TooLarge { url: url.to_string(), max },
             BodyError::OverBudget(source) => FetchError::OverBudget { url: url.to_string(), source },
             BodyError::Connection(source) => transfer(source),
+            // Neither is there an interrupt here, nor a writer that is not memory.
+            BodyError::Interrupted | BodyError::Write { .. } => {
+                FetchError::Interrupted { url: url.to_string() }
+            }
         })?;
         let actual = hasher.finish_hex();
         if actual == hex {

@@ -88,6 +88,7 @@ fn connection(error: &ConnectionError) -> Option<&'static str> {
         ConnectionError::Redirect(_) => Some("set spec.url to the URL that the server redirects to"),
         ConnectionError::Certificate { .. }
         | ConnectionError::Address(_)
+        | ConnectionError::Scheme { .. }
         | ConnectionError::Reset
         | ConnectionError::Truncated
         | ConnectionError::Malformed

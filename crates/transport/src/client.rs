@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use plumb_api::sealed::Sealed;
+use http::HeaderValue;
 use url::Url;
 
 use crate::{
     address::{AddressPolicy, CheckedResolver, RejectedAddress},
+    credential::{Credential, CredentialError},
     redirect::Redirects,
     shown::{shown_text, shown_url},
     trust::Trust,
@@ -14,6 +15,10 @@ use crate::{
 
 /// How long a connection may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long an unused connection is kept.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many unused connections to one host are kept.
+const IDLE_PER_HOST_MAX: usize = 4;
 
 /// The settings of a client.
 #[derive(Clone, Debug)]
@@ -27,10 +32,13 @@ pub struct ClientConfig {
     pub addresses: Option<AddressPolicy>,
     /// How long a connection may take to come up.
     pub connect_timeout: Duration,
-    /// How long the server may be silent between two parts of a response; none where the caller bounds its waits.
+    /// How long the server may be silent before its response and between two parts of it; none where the timeout of the request, or
+    /// the deadline of the caller, is enough.
     pub read_timeout: Option<Duration>,
-    /// Whether redirects are followed.
+    /// Whether [`crate::HttpClient`] follows redirects.
     pub redirects: Redirects,
+    /// The header `User-Agent`, where a request has none.
+    pub user_agent: Option<HeaderValue>,
 }
 
 impl Default for ClientConfig {
@@ -43,6 +51,7 @@ impl Default for ClientConfig {
             connect_timeout: CONNECT_TIMEOUT,
             read_timeout: None,
             redirects: Redirects::None,
+            user_agent: None,
         }
     }
 }
@@ -63,7 +72,7 @@ pub enum Proxy {
 #[derive(Clone)]
 pub struct ProxyAddress {
     url: Url,
-    credential: Option<(String, Sealed)>,
+    authorization: Option<HeaderValue>,
 }
 
 impl std::fmt::Debug for ProxyAddress {
@@ -72,7 +81,7 @@ impl std::fmt::Debug for ProxyAddress {
             f,
             "ProxyAddress {{ url: {:?}, credential: {} }}",
             shown_url(&self.url),
-            self.credential.is_some()
+            self.authorization.is_some()
         )
     }
 }
@@ -87,6 +96,14 @@ pub enum ProxyError {
         address: String,
         /// What is wrong with it.
         problem: &'static str,
+    },
+    /// Its credential cannot be sent.
+    #[error("proxy {address:?}: {source}")]
+    Credential {
+        /// The address.
+        address: String,
+        /// Which part, and why; never its value.
+        source: CredentialError,
     },
     /// It is at an address that connections may not go to.
     #[error(transparent)]
@@ -105,8 +122,9 @@ pub enum ClientError {
 }
 
 impl ProxyAddress {
-    /// The proxy at this address. A name and password are given apart from it: addresses are shown in errors.
-    pub fn parse(address: &str, credential: Option<(String, Sealed)>) -> Result<Self, ProxyError> {
+    /// The proxy at this address. A name and password are given apart from it: addresses are shown in errors. The credential is
+    /// sent to the proxy only.
+    pub fn parse(address: &str, credential: &Credential) -> Result<Self, ProxyError> {
         let bad = |problem| ProxyError::BadAddress { address: shown_text(address), problem };
         let url = Url::parse(address).map_err(|_| bad("it does not parse as a URL"))?;
         if !matches!(url.scheme(), "http" | "https") {
@@ -115,16 +133,26 @@ impl ProxyAddress {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(bad("it has credentials in it: use the keys username and password"));
         }
-        Ok(Self { url, credential })
+        let authorization = credential.authorization();
+        let authorization =
+            authorization.map_err(|source| ProxyError::Credential { address: shown_url(&url), source })?;
+        Ok(Self { url, authorization })
     }
 }
 
 impl ClientConfig {
-    /// The client. Cheap to clone; connections are pooled in it.
+    /// The client of the HTTP library, which follows no redirects: for a protocol that has rules of its own for them. Others use
+    /// [`crate::HttpClient`]. Cheap to clone; connections are pooled in it.
     pub fn build(self) -> Result<reqwest::Client, ClientError> {
-        let Self { trust, proxy, addresses, connect_timeout, read_timeout, redirects } = self;
-        let mut builder =
-            reqwest::Client::builder().redirect(redirects.policy(addresses)).connect_timeout(connect_timeout);
+        let Self { trust, proxy, addresses, connect_timeout, read_timeout, redirects: _, user_agent } = self;
+        let mut builder = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(connect_timeout)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_PER_HOST_MAX);
+        if let Some(user_agent) = user_agent {
+            builder = builder.user_agent(user_agent);
+        }
         if let Some(addresses) = addresses {
             builder = builder.dns_resolver(Arc::new(CheckedResolver::new(addresses)));
         }
@@ -134,14 +162,12 @@ impl ClientConfig {
         builder = match proxy {
             Proxy::Environment => builder,
             Proxy::None => builder.no_proxy(),
-            Proxy::Address(ProxyAddress { url, credential }) => {
+            Proxy::Address(ProxyAddress { url, authorization }) => {
                 let checked = addresses.map_or(Ok(()), |addresses| addresses.check_url(&url));
                 checked.map_err(|rejected| ClientError::Proxy(ProxyError::Rejected(rejected)))?;
                 let proxy = reqwest::Proxy::all(url).map_err(ClientError::Settings)?;
-                builder.proxy(match credential {
-                    Some((username, password)) => {
-                        proxy.basic_auth(&username, password.expose_str().unwrap_or_default())
-                    }
+                builder.proxy(match authorization {
+                    Some(authorization) => proxy.custom_http_auth(authorization),
                     None => proxy,
                 })
             }

@@ -16,6 +16,12 @@ pub enum ConnectionError {
     /// The address is not allowed.
     #[error(transparent)]
     Address(RejectedAddress),
+    /// The URL is not one of HTTP.
+    #[error("URL scheme {scheme:?} is not supported: use http or https")]
+    Scheme {
+        /// Its scheme.
+        scheme: String,
+    },
     /// The name of the host leads to no address.
     #[error(transparent)]
     Unresolved(Unresolved),
@@ -87,8 +93,6 @@ fn known(part: &(dyn Error + 'static)) -> Option<ConnectionError> {
         Some(ConnectionError::Address(rejected.clone()))
     } else if let Some(unresolved) = part.downcast_ref::<Unresolved>() {
         Some(ConnectionError::Unresolved(unresolved.clone()))
-    } else if let Some(redirect) = part.downcast_ref::<RedirectError>() {
-        Some(ConnectionError::Redirect(redirect.clone()))
     } else if let Some(tls) = part.downcast_ref::<rustls::Error>() {
         Some(of_tls(tls))
     } else if let Some(http) = part.downcast_ref::<hyper::Error>() {

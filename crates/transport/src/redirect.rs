@@ -1,22 +1,20 @@
-//! Redirects: how many, and where to. A connection never becomes less safe, and no target is at a rejected address.
+//! Redirects: how many, and where to. A connection never becomes less safe. Whoever follows one checks the address of its target
+//! before the next request, as that of the first.
 
-use reqwest::header::{HeaderMap, LOCATION};
+use http::{HeaderMap, header::LOCATION};
 use url::Url;
 
-use crate::{
-    address::{AddressPolicy, RejectedAddress},
-    shown::shown_url,
-};
+use crate::shown::shown_url;
 
 /// Redirects that are followed in one exchange.
 pub const REDIRECTS_MAX: usize = 10;
 
-/// Whether a client follows redirects by itself.
+/// Whether [`crate::HttpClient`] follows redirects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Redirects {
     /// A redirect is a response like any other.
     None,
-    /// At most [`REDIRECTS_MAX`] are followed. Headers with credentials go to the same host and port only.
+    /// At most [`REDIRECTS_MAX`] are followed. Credentials and sensitive headers stay with the origin of the request.
     Follow,
 }
 
@@ -35,9 +33,6 @@ pub enum RedirectError {
     /// Too many.
     #[error("the server redirected more than {REDIRECTS_MAX} times")]
     TooMany,
-    /// The target is at an address that connections may not go to.
-    #[error(transparent)]
-    Address(RejectedAddress),
 }
 
 /// The target of a redirect: the header `Location` of the response to a request for `from`.
@@ -54,32 +49,6 @@ fn is_safe(from: &Url, target: &Url) -> Result<(), RedirectError> {
         (_, "http" | "https") => Ok(()),
         _ => Err(RedirectError::NoTarget),
     }
-}
-
-impl Redirects {
-    pub(crate) fn policy(self, addresses: Option<AddressPolicy>) -> reqwest::redirect::Policy {
-        match self {
-            Self::None => reqwest::redirect::Policy::none(),
-            Self::Follow => reqwest::redirect::Policy::custom(move |attempt| {
-                let checked = check(attempt.previous(), attempt.url(), addresses);
-                match checked {
-                    Ok(()) => attempt.follow(),
-                    Err(error) => attempt.error(error),
-                }
-            }),
-        }
-    }
-}
-
-/// `previous` begins with the URL of the request.
-fn check(previous: &[Url], target: &Url, addresses: Option<AddressPolicy>) -> Result<(), RedirectError> {
-    if previous.len() > REDIRECTS_MAX {
-        return Err(RedirectError::TooMany);
-    }
-    if let Some(from) = previous.last() {
-        is_safe(from, target)?;
-    }
-    addresses.map_or(Ok(()), |addresses| addresses.check_url(target)).map_err(RedirectError::Address)
 }
 
 #[cfg(test)]
@@ -109,15 +78,5 @@ mod tests {
             assert!(error.contains(expect) && !error.contains("pw"), "{error}");
         }
         assert_eq!(redirect_target(&url("http://a"), &HeaderMap::new()), Err(RedirectError::NoTarget));
-    }
-
-    #[test]
-    fn redirects_end_and_lead_to_no_rejected_address() {
-        let previous: Vec<_> = (0..=REDIRECTS_MAX).map(|n| url(&format!("http://a/{n}"))).collect();
-        assert_eq!(check(&previous[..REDIRECTS_MAX], &url("http://a/z"), None), Ok(()));
-        assert_eq!(check(&previous, &url("http://a/z"), None), Err(RedirectError::TooMany));
-        let policy = AddressPolicy::reject_link_local("--allow-x");
-        let error = check(&previous[..1], &url("http://169.254.169.254/latest"), Some(policy)).unwrap_err();
-        assert!(error.to_string().contains("--allow-x"), "{error}");
     }
 }

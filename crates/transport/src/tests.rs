@@ -1,4 +1,4 @@
-//! The client against small servers: causes of failures, redirects, proxies, bodies.
+//! The client against small servers: causes of failures, certificates, proxies.
 
 use std::{
     io::{Read, Write},
@@ -8,23 +8,20 @@ use std::{
 };
 
 use plumb_api::sealed::Sealed;
-use plumb_memory::{Limit, MemoryPool};
-use reqwest::header::{AUTHORIZATION, HeaderValue};
 
 use crate::{
-    BodyError, ClientConfig, ConnectionError, Credential, Proxy, ProxyAddress, Redirects, Trust, TrustPart,
+    ClientConfig, ConnectionError, Credential, Proxy, ProxyAddress, Trust, TrustPart,
     address::{AddressClass, AddressPolicy},
-    read_body,
 };
 
 /// A server that responds to each connection with the bytes that `response` makes of the head of its request, and what it saw.
-struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
-    fn start(response: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Self {
+    pub(crate) fn start(response: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -41,16 +38,16 @@ impl Server {
         Self { address, seen }
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    fn seen(&self) -> Vec<String> {
+    pub(crate) fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
     }
 }
 
-fn read_head(stream: &mut impl Read) -> String {
+pub(crate) fn read_head(stream: &mut impl Read) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read == 1) {
@@ -59,17 +56,17 @@ fn read_head(stream: &mut impl Read) -> String {
     String::from_utf8_lossy(&head).into_owned()
 }
 
-fn ok(body: &str) -> Vec<u8> {
+pub(crate) fn ok(body: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
         .into_bytes()
 }
 
-fn redirect(to: &str) -> Vec<u8> {
+pub(crate) fn redirect(to: &str) -> Vec<u8> {
     format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         .into_bytes()
 }
 
-fn config() -> ClientConfig {
+pub(crate) fn config() -> ClientConfig {
     ClientConfig { proxy: Proxy::None, ..ClientConfig::default() }
 }
 
@@ -82,7 +79,7 @@ async fn failure(config: ClientConfig, url: &str) -> ConnectionError {
 }
 
 /// A self-signed certificate for `localhost`, and a TLS server with it that is accepted once.
-fn tls_server(name: &str) -> (Vec<u8>, u16) {
+pub(crate) fn tls_server(name: &str) -> (Vec<u8>, u16) {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let signed = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
     let pem = signed.cert.pem().into_bytes();
@@ -194,36 +191,10 @@ fn each_unusable_part_of_the_certificates_has_its_own_error() {
 }
 
 #[tokio::test]
-async fn redirects_are_followed_only_if_enabled_and_drop_credentials() {
-    let target = Server::start(|_| ok("there"));
-    let to = target.url("/x");
-    let door = Server::start(move |_| redirect(&to));
-    let token = Credential::Bearer { token: "s3cret".into() };
-    let header: HeaderValue = token.authorization().unwrap().unwrap();
-    let get = async |redirects| {
-        let client = ClientConfig { redirects, ..config() }.build().unwrap();
-        let request = client.get(door.url("/")).header(AUTHORIZATION, header.clone());
-        request.send().await.unwrap().status().as_u16()
-    };
-    assert_eq!((get(Redirects::None).await, target.seen().len()), (302, 0));
-    assert_eq!((get(Redirects::Follow).await, target.seen().len()), (200, 1));
-    assert!(door.seen().iter().all(|head| head.contains("Bearer s3cret")));
-    assert!(!target.seen()[0].contains("s3cret"), "{:?}", target.seen());
-    let circle = Server::start(|_| redirect("/again"));
-    let error = failure(ClientConfig { redirects: Redirects::Follow, ..config() }, &circle.url("/")).await;
-    assert_eq!(error.to_string(), "the server redirected more than 10 times");
-    let metadata = Server::start(|_| redirect("http://169.254.169.254/latest"));
-    let addresses = Some(AddressPolicy::reject_link_local("--allow-x"));
-    let config = ClientConfig { redirects: Redirects::Follow, addresses, ..config() };
-    let error = failure(config, &metadata.url("/")).await;
-    assert!(error.to_string().contains("169.254.169.254"), "{error}");
-}
-
-#[tokio::test]
 async fn a_proxy_gets_its_own_credentials_and_may_not_be_at_a_rejected_address() {
     let server = Server::start(|_| ok("by proxy"));
-    let credential = Some(("me".to_owned(), Sealed::from("s3cret")));
-    let proxy = ProxyAddress::parse(&server.url(""), credential).unwrap();
+    let basic = |password: &str| Credential::Basic { username: "me".into(), password: password.into() };
+    let proxy = ProxyAddress::parse(&server.url(""), &basic("s3cret")).unwrap();
     assert!(!format!("{proxy:?}").contains("s3cret"));
     let client = ClientConfig { proxy: Proxy::Address(proxy), ..config() }.build().unwrap();
     let response = client.get("http://git.invalid/app").send().await.unwrap().text().await.unwrap();
@@ -231,44 +202,18 @@ async fn a_proxy_gets_its_own_credentials_and_may_not_be_at_a_rejected_address()
     let head = server.seen().remove(0);
     assert!(head.starts_with("GET http://git.invalid/app "), "{head}");
     assert!(head.contains("proxy-authorization: Basic bWU6czNjcmV0\r\n"), "{head}");
+    let error = ProxyAddress::parse("http://host:1", &basic("s3cret\n")).unwrap_err();
+    assert_eq!(error.to_string(), "proxy \"http://host:1/\": the password ends with a line break");
     for (address, problem) in [
         ("socks5://host:1", "neither http nor https"),
         ("http://me:s3cret@host:1", "credentials in it"),
         ("nonsense", "does not parse"),
     ] {
-        let error = ProxyAddress::parse(address, None).unwrap_err().to_string();
+        let error = ProxyAddress::parse(address, &Credential::None).unwrap_err().to_string();
         assert!(error.contains(problem) && !error.contains("s3cret"), "{error}");
     }
-    let proxy = Proxy::Address(ProxyAddress::parse("http://169.254.169.254/", None).unwrap());
+    let proxy = Proxy::Address(ProxyAddress::parse("http://169.254.169.254/", &Credential::None).unwrap());
     let addresses = Some(AddressPolicy::reject_link_local("--allow-x"));
     let error = ClientConfig { proxy, addresses, ..config() }.build().unwrap_err();
     assert!(error.to_string().contains("--allow-x allows it"), "{error}");
-}
-
-#[tokio::test]
-async fn a_body_ends_at_its_limit_announced_or_not_and_is_charged() {
-    let announced = Server::start(|_| ok("0123456789"));
-    let endless = Server::start(|_| {
-        let head = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_vec();
-        [head, vec![b'x'; 1 << 20]].concat()
-    });
-    let client = config().build().unwrap();
-    let limit = |bytes_max| Limit { name: "index of charts", bytes_max };
-    let pool = MemoryPool::new(1 << 20);
-    let mut memory = pool.reservation("apps", limit(u64::MAX));
-    let response = async |url: String| client.get(url).send().await.unwrap();
-    let mut seen = 0;
-    let body =
-        read_body(response(announced.url("/")).await, limit(10), &mut memory, |piece| seen += piece.len());
-    assert_eq!((body.await.unwrap(), seen), (b"0123456789".to_vec(), 10));
-    assert!((10..=20).contains(&memory.bytes()), "{}", memory.bytes());
-    for url in [announced.url("/"), endless.url("/")] {
-        let error = read_body(response(url).await, limit(9), &mut memory, |_| ()).await.unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the response is larger than 9 bytes, which is the limit for the index of charts"
-        );
-    }
-    let error = read_body(response(endless.url("/")).await, limit(u64::MAX), &mut memory, |_| ()).await;
-    assert!(matches!(error, Err(BodyError::OverBudget(_))), "{error:?}");
 }
