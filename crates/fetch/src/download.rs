@@ -8,6 +8,7 @@ use std::{
 
 use http::StatusCode;
 use plumb_api::meta::Artifact;
+use plumb_archive::{UnpackError, UnpackLimits, unpack};
 use plumb_filetree::digest::Hasher;
 use plumb_memory::{Limit, MemoryPool, MemoryReservation};
 use plumb_status::cadence::Backoff;
@@ -19,7 +20,6 @@ use crate::{
     cache::{ArtifactTree, Cache},
     error::FetchError,
     host::{HostPolicy, allowed_host},
-    unpack::{UnpackError, UnpackLimits, unpack},
 };
 
 /// Downloads and unpackings at the same time.

@@ -4,7 +4,7 @@ use plumb_memory::OverBudget;
 use plumb_status::{Classify, Consequence, Reason};
 use plumb_transport::{ClientError, ConnectionError};
 
-use crate::unpack::UnpackError;
+use plumb_archive::UnpackError;
 
 /// Why an artifact could not be had.
 #[derive(Debug, thiserror::Error)]

@@ -4,11 +4,9 @@ use plumb_filetree::{PathError, TreeError, ignore::TooManyPatterns};
 use plumb_memory::OverBudget;
 use plumb_status::{Classify, Consequence, Reason};
 use plumb_transport::{ClientError, ConnectionError, address::RejectedAddress};
+use plumb_version::ConstraintError;
 
-use crate::{
-    constraint::ConstraintError,
-    credential::{CredentialOrigin, EndpointError},
-};
+use crate::credential::{CredentialOrigin, EndpointError};
 
 /// What can go wrong with a repository.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,6 @@
 //! files is up to the caller.
 
 mod bounds;
-mod constraint;
 mod credential;
 mod error;
 mod leftovers;
@@ -17,7 +16,6 @@ mod threads;
 mod transport;
 mod tree;
 
-pub use constraint::{Constraint, ConstraintError};
 pub use credential::{CredentialOrigin, Endpoint, EndpointError};
 pub use error::GitError;
 pub use reference::{Found, Reference};

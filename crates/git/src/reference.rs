@@ -2,12 +2,9 @@
 //! Pure: the list is an argument.
 
 use gix::{ObjectId, protocol::handshake::Ref};
-use semver::Version;
+use plumb_version::{Constraint, Version, parse_tag};
 
-use crate::{
-    constraint::{Constraint, parse_tag},
-    error::GitError,
-};
+use crate::error::GitError;
 
 /// The branch where no reference is set.
 const DEFAULT_BRANCH: &str = "master";

@@ -6,13 +6,13 @@ use std::sync::{
 };
 
 use plumb_filetree::{FileTree, RelPath, digest::sha256_hex};
+use plumb_testkit::archive::tar_gz as archive;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
 
 use super::*;
-use crate::unpack::tests::archive;
 
 /// Serves the responses in order, the last one for ever; each on its own connection.
 async fn serve(responses: Vec<Vec<u8>>) -> (String, Arc<AtomicUsize>) {

@@ -76,7 +76,7 @@ impl Constraint {
 }
 
 /// A version as tags write it: complete, with or without a leading `v`.
-pub(crate) fn parse_tag(tag: &str) -> Option<Version> {
+pub fn parse_tag(tag: &str) -> Option<Version> {
     Version::parse(tag.strip_prefix('v').unwrap_or(tag)).ok()
 }
 

@@ -221,7 +221,7 @@ impl<R: Read> Read for Metered<'_, R> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use std::{error::Error as _, io::Write};
 
     use plumb_filetree::{EntryKind, FileTree};
@@ -230,7 +230,7 @@ pub(crate) mod tests {
     use super::*;
 
     /// A tar.gz of (path, content, mode).
-    pub(crate) fn archive(files: &[(&str, &[u8], u32)]) -> Vec<u8> {
+    fn archive(files: &[(&str, &[u8], u32)]) -> Vec<u8> {
         let mut tar = tar::Builder::new(Vec::new());
         for (path, content, mode) in files {
             let mut header = tar::Header::new_gnu();

@@ -1,0 +1,8 @@
+//! Versions of tags and charts, and ranges of them, as Flux reads them. Which versions exist is not known here.
+
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
+mod constraint;
+
+pub use constraint::{Constraint, ConstraintError, parse_tag};
+pub use semver::Version;
