@@ -100,7 +100,8 @@ pub fn install_with(runtime: &mut Runtime, options: &Options, listeners: Listene
     });
     let clock = runtime.clock();
     let hooks = Hooks {
-        cluster: runtime.client(),
+        // Webhooks are handled on every replica, so their annotations do not need the lease.
+        cluster: runtime.unfenced_client(),
         directory,
         cross_namespace: options.cross_namespace(),
         is_filled: {

@@ -18,6 +18,8 @@ const PROVIDERS: &str = "/apis/notification.toolkit.fluxcd.io/v1beta3/providers"
 const RECEIVERS: &str = "/apis/notification.toolkit.fluxcd.io/v1/receivers";
 const RECEIVER: &str = "/apis/notification.toolkit.fluxcd.io/v1/namespaces/prod/receivers/hook";
 const EVENTS: &str = "/api/v1/namespaces/prod/events";
+const LEASE: &str =
+    "/apis/coordination.k8s.io/v1/namespaces/flux-system/leases/notification-controller-leader-election";
 const GIT: &str = "/apis/source.toolkit.fluxcd.io/v1/namespaces/prod/gitrepositories/repo";
 
 fn object(kind: &str, name: &str, spec: &Value) -> Value {
@@ -74,7 +76,17 @@ struct Controller {
 
 impl Controller {
     async fn start(alerts: Vec<Value>, providers: Vec<Value>, receivers: Vec<Value>) -> Self {
-        let api = Scenario::new();
+        Self::start_on(Scenario::new(), &[], alerts, providers, receivers).await
+    }
+
+    /// One with further flags, on an API server that is scripted already.
+    async fn start_on(
+        api: Scenario,
+        flags: &[&str],
+        alerts: Vec<Value>,
+        providers: Vec<Value>,
+        receivers: Vec<Value>,
+    ) -> Self {
         let kept = receivers.first().cloned();
         let (alerts, providers) = (serve(&api, ALERTS, alerts), serve(&api, PROVIDERS, providers));
         let receivers = serve(&api, RECEIVERS, receivers);
@@ -90,7 +102,7 @@ impl Controller {
             "--receiverAddr=127.0.0.1:0",
             "--allow-addresses=loopback",
         ];
-        let options = Options::parse_args([&["notification-controller"][..], &args].concat()).unwrap();
+        let options = Options::parse_args([&["notification-controller"][..], &args, flags].concat()).unwrap();
         let mut runtime = Runtime::new(&options, api.client(), Clock::system());
         let listeners = Listeners::open(&options).await.unwrap();
         let address =
@@ -289,6 +301,38 @@ async fn a_receiver_becomes_ready_and_its_webhook_requests_a_reconciliation() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     assert_eq!(controller.api.unscripted(), [""; 0]);
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn a_replica_that_does_not_lead_handles_webhooks_and_writes_nothing_else() {
+    let api = Scenario::new();
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": { "name": "notification-controller-leader-election", "resourceVersion": "1" },
+        "spec": { "holderIdentity": "another", "leaseDurationSeconds": 35, "leaseTransitions": 1 }
+    });
+    api.on("GET", LEASE, Response::ok(lease));
+    let spec = json!({
+        "type": "generic", "secretRef": { "name": "s" }, "resources": [{ "kind": "GitRepository", "name": "repo" }]
+    });
+    let path = plumb_alerting::receiver::webhook_path(b"token", "hook", "prod");
+    let mut receiver = object("Receiver", "hook", &spec);
+    let ready = json!({ "type": "Ready", "status": "True", "reason": "Succeeded", "message": "", "lastTransitionTime": "2026-11-25T06:30:00Z" });
+    receiver["status"] = json!({ "conditions": [ready], "webhookPath": path, "observedGeneration": 1 });
+    let flags = ["--enable-leader-election"];
+    let controller = Controller::start_on(api, &flags, vec![], vec![], vec![receiver]).await;
+    secret(&controller.api, "s", &[("token", "token")]);
+    let status = loop {
+        let status = Controller::post(controller.hooks, &path, &[], "{}".to_owned()).await;
+        if status != 503 {
+            break status;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    };
+    assert_eq!((status, controller.api.matching("PATCH", GIT).len()), (200, 1));
+    let writes = controller.api.calls().into_iter().filter(|call| call.method != "GET").count();
+    assert_eq!(writes, 1, "the annotation alone");
     controller.stop().await;
 }
 
