@@ -5,6 +5,7 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
+mod resource;
 mod string_enum;
 
 pub mod crd;
@@ -14,3 +15,6 @@ pub mod meta;
 pub mod notification;
 pub mod sealed;
 pub mod source;
+
+pub use kube_core::ApiResource;
+pub use resource::resource;

@@ -32,8 +32,11 @@ pub enum ConnectError {
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// No response in time.
-    #[error("the API server did not answer within {} s", CALL_TIMEOUT.as_secs())]
-    TimedOut,
+    #[error("the API server did not answer within {} s", limit.as_secs())]
+    TimedOut {
+        /// How long it was waited for.
+        limit: Duration,
+    },
     /// A response that is an error, or none.
     #[error("{}", crate::cause(.0))]
     Failed(kube::Error),
@@ -44,7 +47,7 @@ impl CallError {
     pub fn code(&self) -> Option<u16> {
         match self {
             Self::Failed(kube::Error::Api(status)) => Some(status.code),
-            Self::TimedOut | Self::Failed(_) => None,
+            Self::TimedOut { .. } | Self::Failed(_) => None,
         }
     }
 }
@@ -167,11 +170,19 @@ async fn answer(
     Ok(answer.map_err(|_| Silent { what: "answer", limit })??)
 }
 
-/// The call, within its time.
+/// A call that ends after [`CALL_TIMEOUT`].
 pub async fn call<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, CallError> {
-    match tokio::time::timeout(CALL_TIMEOUT, call).await {
+    call_within(CALL_TIMEOUT, call).await
+}
+
+/// A call that ends after `limit`.
+pub async fn call_within<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, CallError> {
+    match tokio::time::timeout(limit, call).await {
         Ok(answer) => answer.map_err(CallError::Failed),
-        Err(_) => Err(CallError::TimedOut),
+        Err(_) => Err(CallError::TimedOut { limit }),
     }
 }
 

@@ -24,7 +24,7 @@ pub mod watchers;
 
 pub use budget::Budget;
 pub use cause::{cause, watch_cause};
-pub use client::{CallError, ConnectError, Connector, call};
+pub use client::{CallError, ConnectError, Connector, call, call_within};
 pub use cluster::{Clock, Cluster};
 pub use connection::MaySend;
 pub use error::{Absent, ApiRefusal, Attempt, Failure, RequestError};

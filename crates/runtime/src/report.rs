@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
 use plumb_api::meta::Reconciled;
+use plumb_cluster::client::CALL_TIMEOUT;
 use plumb_cluster::{CallError, NamespacedName, ObjectCache, ObjectEvent, call, is_newer};
 use plumb_status::{Before, Status};
 use serde_json::{Map, Value, json};
@@ -178,7 +179,7 @@ impl<O: Object> Reporter<O> {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(ReportError::Refused(CallError::TimedOut))
+        Err(ReportError::Refused(CallError::TimedOut { limit: CALL_TIMEOUT }))
     }
 
     fn writes(&self, key: &NamespacedName) -> Arc<AsyncMutex<Writes>> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use plumb_api::sealed::Sealed;
-use plumb_cluster::{CallError, call, client::CALL_TIMEOUT};
+use plumb_cluster::{CallError, call};
 use plumb_status::{Classify, Consequence, Reason};
 
 /// The content of a Secret.
@@ -82,8 +82,8 @@ pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<Secret
     match call(api.get_opt(name)).await {
         Ok(Some(secret)) => Ok(SecretContent::new(secret, namespace, name)),
         Ok(None) => Err(SecretError::NotFound { namespace: namespace.to_owned(), name: name.to_owned() }),
-        Err(CallError::TimedOut) => {
-            Err(unreadable(format!("no response within {} s", CALL_TIMEOUT.as_secs())))
+        Err(CallError::TimedOut { limit }) => {
+            Err(unreadable(format!("no response within {} s", limit.as_secs())))
         }
         Err(CallError::Failed(kube::Error::Api(status))) => {
             Err(unreadable(format!("the API server responded with status {}", status.code)))

@@ -24,6 +24,8 @@ pub const PROVIDER_TIMEOUT_MAX: Duration = Duration::from_mins(10);
 pub const HEALTH_TIMEOUT_MIN: Duration = Duration::from_secs(30);
 /// The longest wait for health.
 pub const HEALTH_TIMEOUT_MAX: Duration = Duration::from_hours(24);
+/// How soon an object that waits for another is looked at again where no flag says otherwise. Flux has the same.
+pub const DEPENDENCY_WAIT: Duration = Duration::from_secs(30);
 /// The shortest first pause of a backoff.
 pub const BACKOFF_FLOOR: Duration = Duration::from_millis(100);
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
+use crate::cadence::DEPENDENCY_WAIT;
 use crate::{Classify, ConditionStatus, ConditionType, Consequence, Detail, EventDraft, Transition};
 
 /// How an attempt ends: exactly one of these.
@@ -60,19 +61,33 @@ pub enum RetryPolicy {
 }
 
 impl<C> AttemptOutcome<C> {
-    /// The ending that an error leads to, by its own consequence. `wait` is how soon a wait is looked at again.
-    pub fn of<E: Error + Classify>(
-        error: &E,
-        condition: Option<C>,
-        retry: RetryPolicy,
-        wait: Duration,
-    ) -> Self {
+    /// The ending that an error leads to, by its own consequence: a failure is retried with the backoff, a wait ends
+    /// after [`DEPENDENCY_WAIT`].
+    pub fn of<E: Error + Classify>(error: &E, condition: Option<C>) -> Self {
         let detail = Detail::of(error);
         match error.consequence() {
-            Consequence::Retry => Self::Failed { condition, detail, retry },
+            Consequence::Retry => Self::Failed { condition, detail, retry: RetryPolicy::Backoff },
             Consequence::Stall => Self::Stalled { condition, detail },
-            Consequence::Wait => Self::Waiting { on: detail, retry: wait },
+            Consequence::Wait => Self::Waiting { on: detail, retry: DEPENDENCY_WAIT },
         }
+    }
+
+    /// The same, but a failure is retried after this time. Other endings stay as they are.
+    #[must_use]
+    pub fn retried_after(mut self, interval: Duration) -> Self {
+        if let Self::Failed { retry, .. } = &mut self {
+            *retry = RetryPolicy::After(interval);
+        }
+        self
+    }
+
+    /// The same, but a wait ends after this time. Other endings stay as they are.
+    #[must_use]
+    pub fn waiting_for(mut self, wait: Duration) -> Self {
+        if let Self::Waiting { retry, .. } = &mut self {
+            *retry = wait;
+        }
+        self
     }
 
     /// One word for logs.

@@ -321,7 +321,6 @@ fn an_error_is_told_with_its_causes_and_its_advice() {
     assert_eq!(chain(&error), "cannot read the repository: connection refused");
     let message = "cannot read the repository: connection refused (is the host up?)";
     assert_eq!(Detail::of(&error), Detail::new(Reason::GitOperationFailed, message));
-    let ending =
-        AttemptOutcome::of(&error, Some(Kind::FetchFailed), RetryPolicy::Backoff, Duration::from_secs(30));
+    let ending = AttemptOutcome::of(&error, Some(Kind::FetchFailed));
     assert_eq!(ending.as_str(), "failed");
 }

@@ -86,7 +86,6 @@ pub async fn build(
     object: &Kustomization,
     artifact: &Artifact,
     context: &Context,
-    retry: &str,
     worker: Option<&Worker>,
 ) -> Result<Arc<Build>, KustomizationError> {
     let key = NamespacedName::of(object);
@@ -109,11 +108,7 @@ pub async fn build(
         None => fetch.await,
     };
     let tree = fetched.map_err(|error| {
-        if error.is_not_found() {
-            KustomizationError::ArtifactGone { retry: retry.to_owned() }
-        } else {
-            error.into()
-        }
+        if error.is_not_found() { KustomizationError::ArtifactGone } else { error.into() }
     })?;
     if let Some((_, build)) = kept
         && build.reads.holds_in(tree.as_tree())

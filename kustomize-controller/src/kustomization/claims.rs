@@ -361,7 +361,7 @@ async fn rendering(
     artifact: &Artifact,
     context: &Context,
 ) -> Result<Option<Arc<Build>>, String> {
-    let error = match build(other, artifact, context, "", None).await {
+    let error = match build(other, artifact, context, None).await {
         Ok(built) => return Ok(Some(built)),
         Err(KustomizationError::Render(RenderError::Path { .. })) => return Ok(None),
         Err(error) => error,

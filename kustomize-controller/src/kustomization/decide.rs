@@ -21,12 +21,12 @@ const LARGE_PRUNE_PERCENT: usize = 95;
 const LARGE_PRUNE_MIN: usize = 10;
 
 /// The artifact to work with, or what is waited for.
-pub fn ready<'a>(facts: &'a Facts, valid: &Valid, retry: &str) -> Result<&'a Artifact, KustomizationError> {
+pub fn ready<'a>(facts: &'a Facts, valid: &Valid) -> Result<&'a Artifact, KustomizationError> {
     let artifact = match &facts.source {
         Source::Missing => {
             return Err(KustomizationError::SourceMissing { source_ref: valid.source_ref.clone() });
         }
-        Source::Empty => return Err(KustomizationError::ArtifactMissing { retry: retry.to_owned() }),
+        Source::Empty => return Err(KustomizationError::ArtifactMissing),
         Source::Holds(artifact) => artifact,
     };
     if let Some(cycle) = &facts.cycle {

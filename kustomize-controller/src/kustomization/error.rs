@@ -46,17 +46,11 @@ pub enum KustomizationError {
         source_ref: String,
     },
     /// The source has no artifact yet.
-    #[error("Source artifact not found, retrying in {retry}")]
-    ArtifactMissing {
-        /// How soon.
-        retry: String,
-    },
+    #[error("Source artifact not found")]
+    ArtifactMissing,
     /// The artifact is announced, but is not there.
-    #[error("Source is not ready, artifact not found, retrying in {retry}")]
-    ArtifactGone {
-        /// How soon.
-        retry: String,
-    },
+    #[error("Source is not ready, artifact not found")]
+    ArtifactGone,
     /// The artifact cannot be had.
     #[error(transparent)]
     Fetch(#[from] FetchError),
@@ -182,9 +176,7 @@ impl Classify for KustomizationError {
             Self::InvalidField { .. } => Reason::InvalidSpec,
             Self::CrossNamespace { .. } => Reason::AccessDenied,
             Self::DriftMode(error) => error.reason(),
-            Self::SourceMissing { .. } | Self::ArtifactMissing { .. } | Self::ArtifactGone { .. } => {
-                Reason::ArtifactFailed
-            }
+            Self::SourceMissing { .. } | Self::ArtifactMissing | Self::ArtifactGone => Reason::ArtifactFailed,
             Self::Fetch(error) => error.reason(),
             Self::Dependency { .. } => Reason::DependencyNotReady,
             Self::Render(error) => error.reason(),
@@ -213,8 +205,8 @@ impl Classify for KustomizationError {
             }
             Self::DriftMode(error) => error.consequence(),
             Self::SourceMissing { .. }
-            | Self::ArtifactMissing { .. }
-            | Self::ArtifactGone { .. }
+            | Self::ArtifactMissing
+            | Self::ArtifactGone
             | Self::PruneHeld { .. }
             | Self::PruneStopped { .. }
             | Self::Dependency { .. } => Consequence::Wait,

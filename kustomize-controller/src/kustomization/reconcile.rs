@@ -10,7 +10,7 @@ use plumb_drift::state::{Input, Managed, OwnerRef, RestoreRequest};
 use plumb_planning::inventory::Inventory;
 use plumb_runtime::Visit;
 use plumb_status::condition::{READY, find};
-use plumb_status::{AttemptOutcome, Classify as _, Consequence, Detail, Reason, RetryPolicy};
+use plumb_status::{AttemptOutcome, Classify as _, Consequence, Detail, Reason};
 
 use super::act::{self, Receipt};
 use super::build::build;
@@ -54,25 +54,32 @@ pub async fn reconcile(
             AttemptOutcome::Superseded { by: "the end of the process".to_owned() }
         }
         Err(error) => {
-            visit.ledger().note_history(error.reason(), now, took);
-            let wait = match &error {
-                KustomizationError::SourceMissing { .. } => spec.effective_retry_interval().to_std(),
-                _ => kind.context.requeue,
-            };
+            let mut ledger = visit.ledger();
+            ledger.note_history(error.reason(), now, took);
             if matches!(error, KustomizationError::Dependency { .. }) {
-                let retry = GoDuration::from(wait);
-                visit
-                    .ledger()
-                    .note_waiting(format!("Dependencies do not meet ready condition, retrying in {retry}"));
+                let wait = GoDuration::from(kind.context.requeue);
+                ledger.note_waiting(format!("Dependencies do not meet ready condition, retrying in {wait}"));
             }
-            AttemptOutcome::of(
-                &error,
-                error.condition(),
-                RetryPolicy::After(spec.effective_retry_interval().to_std()),
-                wait,
-            )
+            failed(&error, spec.effective_retry_interval().to_std(), kind.context.requeue)
         }
     }
+}
+
+/// How an attempt ends that did not succeed. `retry` is the retry interval of the spec, `requeue` how soon a Kustomization
+/// is looked at again that waits for another object.
+fn failed(
+    error: &KustomizationError,
+    retry: Duration,
+    requeue: Duration,
+) -> AttemptOutcome<KustomizationCondition> {
+    let wait = if matches!(error, KustomizationError::SourceMissing { .. }) { retry } else { requeue };
+    let mut outcome = AttemptOutcome::of(error, error.condition()).retried_after(retry).waiting_for(wait);
+    if let AttemptOutcome::Waiting { on, retry } = &mut outcome
+        && matches!(error, KustomizationError::ArtifactMissing | KustomizationError::ArtifactGone)
+    {
+        on.message = format!("{}, retrying in {}", on.message, GoDuration::from(*retry));
+    }
+    outcome
 }
 
 /// The next attempt starts at once.
@@ -88,15 +95,13 @@ async fn attempt(
 ) -> Result<AttemptEnd, KustomizationError> {
     let (object, context) = (visit.object(), kind.context.as_ref());
     let timeout = object.spec.effective_timeout();
-    let retry = GoDuration::from(context.requeue).to_string();
     let valid = validate(object, context.no_cross_namespace_refs)?;
     let before = Inventory::from_wire(object.status.as_ref().and_then(|status| status.inventory.as_ref()))?;
     let facts = facts::gather(visit.key(), &valid, &context.repositories, &kind.others());
-    let artifact = decide::ready(&facts, &valid, &retry)?;
+    let artifact = decide::ready(&facts, &valid)?;
     tracing::Span::current().record("revision", artifact.revision.as_str());
     visit.ledger().note_artifact(artifact, timeout);
-    let Ok(built) =
-        visit.unless_superseded(build(object, artifact, context, &retry, Some(visit.worker()))).await
+    let Ok(built) = visit.unless_superseded(build(object, artifact, context, Some(visit.worker()))).await
     else {
         return Ok(AttemptEnd::Superseded);
     };
@@ -232,7 +237,7 @@ async fn look(
 ) -> Result<(), KustomizationError> {
     let valid = validate(object, context.no_cross_namespace_refs)?;
     let facts = facts::gather(visit.key(), &valid, &context.repositories, &kind.others());
-    let artifact = decide::ready(&facts, &valid, "")?;
+    let artifact = decide::ready(&facts, &valid)?;
     let applied = object.status.as_ref().and_then(|status| status.last_applied_revision.as_ref());
     if applied != Some(&artifact.revision) {
         return Ok(());
@@ -243,9 +248,39 @@ async fn look(
         context.drift.step(Input::Policy(owner, policy));
         return Ok(());
     }
-    let built = build(object, artifact, context, "", Some(visit.worker())).await?;
+    let built = build(object, artifact, context, Some(visit.worker())).await?;
     remember(object, &owner, context);
     let objects = identify(&built.planned, Inventory::default(), context).await?.planned.into_owned();
     context.drift.step(Input::AdoptUnverified(owner, Managed { policy, objects, applied: Vec::new() }));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use plumb_status::RetryPolicy;
+
+    use super::*;
+
+    #[test]
+    fn an_attempt_that_waits_says_how_long_and_one_that_failed_is_retried_at_the_interval_of_the_spec() {
+        let end = |error| match failed(&error, Duration::from_mins(2), Duration::from_secs(30)) {
+            AttemptOutcome::Waiting { on, retry } => format!("wait {}s: {}", retry.as_secs(), on.message),
+            AttemptOutcome::Failed { retry: RetryPolicy::After(retry), detail, .. } => {
+                format!("retry {}s: {}", retry.as_secs(), detail.message)
+            }
+            other => format!("{other:?}"),
+        };
+        assert_eq!(
+            end(KustomizationError::ArtifactMissing),
+            "wait 30s: Source artifact not found, retrying in 30s"
+        );
+        let gone = "wait 30s: Source is not ready, artifact not found, retrying in 30s";
+        assert_eq!(end(KustomizationError::ArtifactGone), gone);
+        let missing = KustomizationError::SourceMissing { source_ref: "GitRepository/repo".to_owned() };
+        assert_eq!(end(missing), "wait 120s: Source 'GitRepository/repo' not found");
+        let dependency =
+            KustomizationError::Dependency { name: "apps/base".to_owned(), problem: "is not ready" };
+        assert_eq!(end(dependency), "wait 30s: dependency 'apps/base' is not ready");
+        assert!(end(KustomizationError::BuildFault).starts_with("retry 120s: internal error"));
+    }
 }

@@ -9,7 +9,7 @@ use plumb_drift::state::{Input, OwnerRef};
 use plumb_planning::inventory::Inventory;
 use plumb_planning::plan;
 use plumb_runtime::Visit;
-use plumb_status::{AttemptOutcome, RetryPolicy};
+use plumb_status::AttemptOutcome;
 
 use super::act;
 use super::build::owner;
@@ -37,7 +37,7 @@ pub async fn teardown(
     match take_down(visit, kind).await {
         Ok(Teardown::Done) => AttemptOutcome::Gone,
         Ok(Teardown::Superseded) => superseded(visit),
-        Err(error) => AttemptOutcome::of(&error, None, RetryPolicy::Backoff, kind.context.requeue),
+        Err(error) => AttemptOutcome::of(&error, None).waiting_for(kind.context.requeue),
     }
 }
 

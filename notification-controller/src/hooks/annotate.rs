@@ -8,13 +8,12 @@ use kube::core::{ApiResource, DynamicObject, Selector};
 use kube::{Api, Client};
 use plumb_alerting::receiver::{Objects, Target, TargetError};
 use plumb_api::meta::{NOTIFICATION_MANAGER, RECONCILE_REQUESTED_AT};
-use plumb_api::notification::KindResource;
+use plumb_cluster::{CallError, call_within};
+use plumb_status::chain;
 use serde_json::json;
 
-/// How long the API server may take for one page of a list.
-const LIST_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long the API server may take for one patch.
-const PATCH_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long the API server may take for one page of a list, or for one patch.
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// How many objects of one page are held at once.
 const PAGE_OBJECTS_MAX: u32 = 500;
 /// How many objects one resource of a Receiver may choose by labels.
@@ -50,25 +49,15 @@ pub enum AnnotateError {
     /// The Receiver names nothing that can be there.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// The API server refused.
-    #[error("failed to {verb} '{object}': {cause}")]
-    Refused {
+    /// The API server rejected the request, or did not respond.
+    #[error("failed to {verb} '{object}'")]
+    Call {
         /// `list` or `annotate`.
         verb: &'static str,
         /// Which.
         object: String,
-        /// What it said.
-        cause: String,
-    },
-    /// The API server did not answer.
-    #[error("failed to {verb} '{object}': no answer within {} s", limit.as_secs())]
-    Silent {
-        /// `list` or `annotate`.
-        verb: &'static str,
-        /// Which.
-        object: String,
-        /// How long it was waited for.
-        limit: Duration,
+        /// Why.
+        source: CallError,
     },
     /// The patch that it shared with other webhooks failed.
     #[error("failed to annotate '{object}': the patch shared with other webhooks failed")]
@@ -88,8 +77,8 @@ impl AnnotateError {
     /// The text for the caller of a webhook: it names the resource of the Receiver, and repeats nothing of the API server.
     pub fn public_text(&self) -> String {
         match self {
-            Self::Refused { verb, object, cause: _ } => format!("failed to {verb} '{object}'"),
-            Self::Target(_) | Self::Silent { .. } | Self::Shared { .. } | Self::TooMany { .. } => {
+            Self::Call { source: CallError::TimedOut { .. }, .. } => chain(self),
+            Self::Call { .. } | Self::Target(_) | Self::Shared { .. } | Self::TooMany { .. } => {
                 self.to_string()
             }
         }
@@ -98,7 +87,7 @@ impl AnnotateError {
 
 /// The objects of a target. Those chosen by labels are listed, metadata only; none at all is no error.
 pub async fn find(client: &Client, target: Target) -> Result<Vec<Annotation>, AnnotateError> {
-    let place = place(&target);
+    let place = target.resource();
     let Target { kind, version: _, namespace, objects } = target;
     let labels = match objects {
         Objects::Named(name) => return Ok(vec![Annotation { place, namespace, name }]),
@@ -110,7 +99,9 @@ pub async fn find(client: &Client, target: Target) -> Result<Vec<Annotation>, An
     let mut params = ListParams::default().labels_from(&selector).limit(PAGE_OBJECTS_MAX);
     let mut found = Vec::new();
     loop {
-        let page = answered("list", &object, LIST_TIMEOUT, api.list_metadata(&params)).await?;
+        let page = call_within(CALL_TIMEOUT, api.list_metadata(&params))
+            .await
+            .map_err(|source| AnnotateError::Call { verb: "list", object: object.clone(), source })?;
         let names = page.items.into_iter().filter_map(|item| item.metadata.name);
         found.extend(names.map(|name| Annotation {
             place: place.clone(),
@@ -134,41 +125,17 @@ pub async fn annotate(
     requested_at: &str,
 ) -> Result<(), AnnotateError> {
     let Annotation { place, namespace, name } = annotation;
-    let object = annotation.to_string();
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, place);
     let params =
         PatchParams { field_manager: Some(NOTIFICATION_MANAGER.to_owned()), ..PatchParams::default() };
     let patch = json!({ "metadata": { "annotations": { RECONCILE_REQUESTED_AT: requested_at } } });
     let patch = Patch::Merge(&patch);
-    answered("annotate", &object, PATCH_TIMEOUT, api.patch_metadata(name, &params, &patch)).await.map(drop)
-}
-
-fn place(target: &Target) -> ApiResource {
-    let KindResource { group, version: _, plural } = target.resource();
-    ApiResource {
-        group: group.to_owned(),
-        version: target.version.clone(),
-        api_version: format!("{group}/{}", target.version),
-        kind: target.kind.as_str().to_owned(),
-        plural: plural.to_owned(),
-    }
-}
-
-async fn answered<T>(
-    verb: &'static str,
-    object: &str,
-    limit: Duration,
-    request: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, AnnotateError> {
-    match tokio::time::timeout(limit, request).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(AnnotateError::Refused {
-            verb,
-            object: object.to_owned(),
-            cause: plumb_cluster::cause(&error),
-        }),
-        Err(_) => Err(AnnotateError::Silent { verb, object: object.to_owned(), limit }),
-    }
+    let patched = call_within(CALL_TIMEOUT, api.patch_metadata(name, &params, &patch)).await;
+    patched.map(drop).map_err(|source| AnnotateError::Call {
+        verb: "annotate",
+        object: annotation.to_string(),
+        source,
+    })
 }
 
 #[cfg(test)]
@@ -188,7 +155,18 @@ mod tests {
         let target = Target::resolve(&resource, "prod", CrossNamespace::Allowed).unwrap();
         let error = find(&api.client(), target).await.unwrap_err();
         let failed = "failed to list 'Bucket/prod/*'";
-        assert_eq!(plumb_status::chain(&error), format!("{failed}: buckets is forbidden: no"));
+        assert_eq!(chain(&error), format!("{failed}: buckets is forbidden: no"));
         assert_eq!(error.public_text(), failed);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_server_that_does_not_respond_is_named_with_the_time_that_was_waited() {
+        let api = Scenario::new();
+        let path = "/apis/g/v1/namespaces/prod/buckets/b";
+        api.on("PATCH", path, Response::silence());
+        let error =
+            annotate(&api.client(), &Annotation::of("buckets", "prod", "b"), "now").await.unwrap_err();
+        let text = "failed to annotate 'buckets/prod/b': the API server did not answer within 15 s";
+        assert_eq!((error.public_text().as_str(), chain(&error).as_str()), (text, text));
     }
 }

@@ -1,19 +1,14 @@
 //! One attempt at a Receiver: a table of contents. Policy lives in `decide`.
 
-use std::time::Duration;
-
 use kube::Client;
 use plumb_alerting::rule::CrossNamespace;
 use plumb_alerting::validate;
 use plumb_api::notification::{Receiver, ReceiverCondition};
-use plumb_status::{AttemptOutcome, Detail, Reason, RetryPolicy};
+use plumb_status::{AttemptOutcome, Detail, Reason};
 
 use super::decide::{Decision, InvalidReceiver, decide};
 use super::facts;
 use super::ledger::ReceiverLedger;
-
-/// Nothing that a Receiver depends on is waited for; the room is there because an ending asks for it.
-const WAIT: Duration = Duration::from_secs(30);
 
 /// One attempt.
 pub async fn attempt(
@@ -36,7 +31,7 @@ pub fn conclude(
     match attempted {
         Ok(Decision { webhook_path, invalid: Some(invalid) }) => {
             ledger.note_path(&webhook_path);
-            AttemptOutcome::of(&invalid, None, RetryPolicy::Backoff, WAIT)
+            AttemptOutcome::of(&invalid, None)
         }
         Ok(Decision { webhook_path, invalid: None }) => {
             let changed = ledger.note_path(&webhook_path);
@@ -47,7 +42,7 @@ pub fn conclude(
             if refusal.ends_path() {
                 ledger.note_no_path();
             }
-            AttemptOutcome::of(&refusal, None, RetryPolicy::Backoff, WAIT)
+            AttemptOutcome::of(&refusal, None)
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     error::Error,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -23,9 +22,6 @@ use super::{
     source::{BreaksCondition, ConditionOf, Fetched, Resolved, Source, Validated},
     storage::Storage,
 };
-
-/// How soon a source is tried again that waits for another object.
-const DEPENDENCY_WAIT: Duration = Duration::from_secs(30);
 
 /// Lends a ledger to an attempt: the runtime's visit, or a test. The guard is never held across an await.
 pub trait Lender<L>: Sync {
@@ -195,7 +191,7 @@ fn failed<E>(error: &SourceError<E>) -> AttemptOutcome<E::Condition>
 where
     E: Error + Classify + BreaksCondition<Condition: ArtifactCondition>,
 {
-    AttemptOutcome::of(error, error.condition(), RetryPolicy::Backoff, DEPENDENCY_WAIT)
+    AttemptOutcome::of(error, error.condition())
 }
 
 /// An attempt that waits breaks its condition as well, but its outcome does not carry one: the ledger does.

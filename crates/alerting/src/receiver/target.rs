@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use plumb_api::notification::{ANY_NAME, KindResource, ObjectKind, ReceiverResource};
+use plumb_api::ApiResource;
+use plumb_api::notification::{ANY_NAME, ObjectKind, ReceiverResource};
 
 use crate::rule::CrossNamespace;
 
@@ -54,7 +55,7 @@ pub enum TargetError {
         /// The kind.
         kind: &'static str,
         /// Its group.
-        group: &'static str,
+        group: String,
     },
     /// All objects of a kind are meant, but nothing chooses among them.
     #[error(
@@ -97,9 +98,11 @@ impl Target {
         Ok(Self { kind: *kind, version, namespace: namespace.to_owned(), objects })
     }
 
-    /// Group and plural, as they stand in a path.
-    pub const fn resource(&self) -> KindResource {
-        self.kind.resource()
+    /// Where the API server serves the objects, in the version of the target.
+    pub fn resource(&self) -> ApiResource {
+        let usual = self.kind.resource();
+        let api_version = format!("{}/{}", usual.group, self.version);
+        ApiResource { version: self.version.clone(), api_version, ..usual }
     }
 }
 
@@ -107,7 +110,7 @@ impl Target {
 fn version(kind: ObjectKind, api_version: &str) -> Result<String, TargetError> {
     let usual = kind.resource();
     if api_version.is_empty() {
-        return Ok(usual.version.to_owned());
+        return Ok(usual.version);
     }
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     if group != usual.group {
@@ -188,8 +191,8 @@ mod tests {
     #[track_caller]
     fn path(resource: Value) -> String {
         let target = resolve(resource, CrossNamespace::Allowed).unwrap();
-        let KindResource { group, version: _, plural } = target.resource();
-        format!("{group}/{} {}/{plural} {:?}", target.version, target.namespace, target.objects)
+        let ApiResource { api_version, plural, .. } = target.resource();
+        format!("{api_version} {}/{plural} {:?}", target.namespace, target.objects)
     }
 
     #[track_caller]

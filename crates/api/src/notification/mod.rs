@@ -41,52 +41,5 @@ string_enum! {
     }
 }
 
-/// Where the API server serves a kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KindResource {
-    /// The API group.
-    pub group: &'static str,
-    /// The version that is used unless another is named.
-    pub version: &'static str,
-    /// The plural, as it stands in a path.
-    pub plural: &'static str,
-}
-
-impl ObjectKind {
-    /// Where the API server serves this kind.
-    pub const fn resource(self) -> KindResource {
-        const SOURCE: &str = crate::meta::SOURCE_GROUP;
-        const IMAGE: &str = "image.toolkit.fluxcd.io";
-        let (group, version, plural) = match self {
-            Self::Bucket => (SOURCE, "v1", "buckets"),
-            Self::GitRepository => (SOURCE, "v1", "gitrepositories"),
-            Self::Kustomization => (crate::meta::KUSTOMIZE_GROUP, "v1", "kustomizations"),
-            Self::HelmRelease => ("helm.toolkit.fluxcd.io", "v2", "helmreleases"),
-            Self::HelmChart => (SOURCE, "v1", "helmcharts"),
-            Self::HelmRepository => (SOURCE, "v1", "helmrepositories"),
-            Self::ImageRepository => (IMAGE, "v1", "imagerepositories"),
-            Self::ImagePolicy => (IMAGE, "v1", "imagepolicies"),
-            Self::ImageUpdateAutomation => (IMAGE, "v1", "imageupdateautomations"),
-            Self::OciRepository => (SOURCE, "v1", "ocirepositories"),
-            Self::ArtifactGenerator => ("source.extensions.fluxcd.io", "v1beta1", "artifactgenerators"),
-            Self::ExternalArtifact => (SOURCE, "v1", "externalartifacts"),
-        };
-        KindResource { group, version, plural }
-    }
-}
-
 /// The name that stands for every object of a kind.
 pub const ANY_NAME: &str = "*";
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    #[test]
-    fn every_kind_has_a_plural_of_its_own() {
-        let plurals: BTreeSet<_> = ObjectKind::ALL.iter().map(|kind| kind.resource().plural).collect();
-        assert_eq!(plurals.len(), ObjectKind::ALL.len());
-    }
-}

@@ -4,18 +4,15 @@
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::core::DynamicObject;
 use kube::{Api, Client, Config};
-use plumb_api::kustomize::{Kustomization, SubstituteKind, SubstituteReference};
+use plumb_api::kustomize::{Kustomization, SourceKind, SubstituteKind, SubstituteReference};
+use plumb_cluster::call;
 use serde_json::Value;
-
-/// How long one call may take.
-const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Which Kustomization is wanted.
 pub struct Wanted<'w> {
@@ -143,18 +140,15 @@ async fn variables(client: &Client, gathered: &mut Gathered, namespace: &str) ->
     Ok(())
 }
 
-/// The kinds of sources that have `spec.ignore`.
-const IGNORING: [(&str, &str); 3] =
-    [("GitRepository", "gitrepositories"), ("OCIRepository", "ocirepositories"), ("Bucket", "buckets")];
-
 /// `spec.ignore` of the source. A source that cannot be read does not stop the build; it is a warning.
 async fn ignore(client: &Client, gathered: &mut Gathered, namespace: &str) {
     let source = &gathered.kustomization.spec.source_ref;
     let kind = source.kind.as_str();
-    let Some((_, plural)) = IGNORING.iter().find(|(known, _)| *known == kind) else { return };
+    if source.kind == SourceKind::ExternalArtifact {
+        return;
+    }
+    let Some(resource) = plumb_api::resource(kind) else { return };
     let namespace = source.namespace_in(namespace);
-    let gvk = GroupVersionKind::gvk("source.toolkit.fluxcd.io", "v1", kind);
-    let resource = ApiResource::from_gvk_with_plural(&gvk, plural);
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
     let id = format!("{kind} '{namespace}/{}'", source.name);
     match call(api.get_opt(&source.name)).await {
@@ -188,13 +182,4 @@ async fn of_secret(client: &Client, namespace: &str, name: &str) -> Result<Optio
         Ok((key, text))
     });
     texts.collect::<Result<_>>().map(Some)
-}
-
-/// The call, within its time. The cause of a failure is said once.
-async fn call<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T> {
-    match tokio::time::timeout(CALL_TIMEOUT, call).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(anyhow!("{}", plumb_cluster::cause(&error))),
-        Err(_) => Err(anyhow!("the cluster did not answer within {} s", CALL_TIMEOUT.as_secs())),
-    }
 }
