@@ -157,8 +157,14 @@ fn what_is_not_there_is_named_and_no_value_is_told() {
     assert!(message.starts_with("Error: cannot get Kustomization 'prod/other'"), "{message}");
     let gone = "[{\"kind\": \"Secret\", \"name\": \"gone\"}]";
     let (_, _, message) = plumb(&folder_of(gone), &["apps"]);
-    assert_eq!(message, "Error: substitute from 'Secret/gone': not found in namespace 'prod'\n");
+    assert_eq!(
+        message,
+        "Error: substitute from 'Secret/gone' error: secrets \"gone\" not found in namespace 'prod'\n"
+    );
     let binary = "[{\"kind\": \"Secret\", \"name\": \"binary\"}]";
     let (_, _, message) = plumb(&folder_of(binary), &["apps"]);
-    assert_eq!(message, "Error: substitute from 'Secret/binary': the value of key 'who' is not UTF-8\n");
+    assert_eq!(
+        message,
+        "Error: substitute from 'Secret/binary' error: the value of key 'who' is not UTF-8\n"
+    );
 }

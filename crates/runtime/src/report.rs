@@ -12,7 +12,6 @@ use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
 use plumb_api::meta::Reconciled;
-use plumb_cluster::client::CALL_TIMEOUT;
 use plumb_cluster::{CallError, NamespacedName, ObjectCache, ObjectEvent, call, is_newer};
 use plumb_status::{Before, Status};
 use serde_json::{Map, Value, json};
@@ -42,6 +41,9 @@ pub enum ReportError {
         #[source]
         source: CallError,
     },
+    /// Others changed the object before each write.
+    #[error("cannot write the status: the object was changed by others {TRIES} times in a row")]
+    Overtaken,
     /// The API server refused, or did not answer.
     #[error("cannot write the status")]
     Refused(#[from] CallError),
@@ -179,7 +181,7 @@ impl<O: Object> Reporter<O> {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(ReportError::Refused(CallError::TimedOut { limit: CALL_TIMEOUT }))
+        Err(ReportError::Overtaken)
     }
 
     fn writes(&self, key: &NamespacedName) -> Arc<AsyncMutex<Writes>> {

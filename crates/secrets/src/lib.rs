@@ -5,8 +5,10 @@ mod git;
 mod provider;
 mod read;
 mod receiver;
+mod variables;
 
 pub use git::GitSecret;
 pub use provider::ProviderSecret;
 pub use read::{SecretContent, SecretError, read};
 pub use receiver::receiver_token;
+pub use variables::{Variables, VariablesError, read_variables};

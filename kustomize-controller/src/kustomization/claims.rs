@@ -368,7 +368,7 @@ async fn rendering(
     };
     let is_incomplete = matches!(
         error,
-        KustomizationError::Variables { .. }
+        KustomizationError::Variables(_)
             | KustomizationError::Render(RenderError::Substitute { .. } | RenderError::Object { .. })
     );
     if is_incomplete

@@ -7,6 +7,7 @@ use plumb_planning::inventory::InventoryError;
 use plumb_planning::plan::DuplicateId;
 use plumb_rendering::RenderError;
 use plumb_runtime::ReportError;
+use plumb_secrets::VariablesError;
 use plumb_status::{Classify, Consequence, Reason, UnsupportedFields};
 
 /// What helps where the inventory cannot be recorded.
@@ -63,13 +64,8 @@ pub enum KustomizationError {
         problem: &'static str,
     },
     /// A ConfigMap or Secret with variables cannot be used.
-    #[error("substitute from '{reference}' error: {problem}")]
-    Variables {
-        /// Which, `kind/name`.
-        reference: String,
-        /// What is wrong with it; never a value.
-        problem: String,
-    },
+    #[error(transparent)]
+    Variables(#[from] VariablesError),
     /// The manifests cannot be built.
     #[error(transparent)]
     Render(#[from] RenderError),
@@ -182,7 +178,7 @@ impl Classify for KustomizationError {
             Self::Render(error) => error.reason(),
             Self::BuildFault => Reason::InternalError,
             Self::Duplicate(_)
-            | Self::Variables { .. }
+            | Self::Variables(_)
             | Self::BuildTimeout { .. }
             | Self::BuildSlots { .. }
             | Self::BuildsAbandoned { .. } => Reason::BuildFailed,
@@ -217,7 +213,7 @@ impl Classify for KustomizationError {
             | Self::BuildSlots { .. }
             | Self::BuildsAbandoned { .. }
             | Self::EmptyRendering { .. }
-            | Self::Variables { .. }
+            | Self::Variables(_)
             | Self::Duplicate(_)
             | Self::Scope { .. }
             | Self::Inventory(_)

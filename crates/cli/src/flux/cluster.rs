@@ -6,12 +6,12 @@ use std::error::Error as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::DynamicObject;
 use kube::{Api, Client, Config};
-use plumb_api::kustomize::{Kustomization, SourceKind, SubstituteKind, SubstituteReference};
+use plumb_api::kustomize::{Kustomization, SourceKind, SubstituteReference};
 use plumb_cluster::call;
+use plumb_secrets::{Variables, read_variables};
 use serde_json::Value;
 
 /// Which Kustomization is wanted.
@@ -112,31 +112,14 @@ async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<(Cl
     Ok((client, server))
 }
 
-/// A later reference wins over an earlier one.
 async fn variables(client: &Client, gathered: &mut Gathered, namespace: &str) -> Result<()> {
-    for SubstituteReference { kind, name, optional } in references(&gathered.kustomization).to_vec() {
-        let read = match kind {
-            SubstituteKind::ConfigMap => of_config_map(client, namespace, &name).await,
-            SubstituteKind::Secret => of_secret(client, namespace, &name).await,
-        };
-        let reference = format!("{}/{name}", kind.as_str());
-        match read.with_context(|| format!("substitute from '{reference}'"))? {
-            Some(read) => {
-                for (name, value) in read {
-                    gathered.origins.insert(name.clone(), reference.clone());
-                    gathered.variables.insert(name, value);
-                }
-            }
-            None if optional => {
-                gathered
-                    .unread
-                    .push(format!("{reference} is optional and not found in namespace '{namespace}'"));
-            }
-            None => {
-                return Err(anyhow!("substitute from '{reference}': not found in namespace '{namespace}'"));
-            }
-        }
-    }
+    let Variables { values, origins, missing } =
+        read_variables(client, namespace, references(&gathered.kustomization)).await?;
+    (gathered.variables, gathered.origins) = (values, origins);
+    let missing = missing.into_iter();
+    gathered.unread = missing
+        .map(|reference| format!("{reference} is optional and not found in namespace '{namespace}'"))
+        .collect();
     Ok(())
 }
 
@@ -161,25 +144,4 @@ async fn ignore(client: &Client, gathered: &mut Gathered, namespace: &str) {
             gathered.notes.push(format!("{id} cannot be read, so its spec.ignore is not known: {error:#}"));
         }
     }
-}
-
-async fn of_config_map(
-    client: &Client,
-    namespace: &str,
-    name: &str,
-) -> Result<Option<BTreeMap<String, String>>> {
-    let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let found = call(api.get_opt(name)).await?;
-    Ok(found.map(|found| found.data.unwrap_or_default()))
-}
-
-async fn of_secret(client: &Client, namespace: &str, name: &str) -> Result<Option<BTreeMap<String, String>>> {
-    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let Some(found) = call(api.get_opt(name)).await? else { return Ok(None) };
-    let texts = found.data.unwrap_or_default().into_iter().map(|(key, value)| {
-        let text =
-            String::from_utf8(value.0).map_err(|_| anyhow!("the value of key '{key}' is not UTF-8"))?;
-        Ok((key, text))
-    });
-    texts.collect::<Result<_>>().map(Some)
 }

@@ -62,6 +62,20 @@ async fn a_write_that_was_overtaken_is_thought_out_anew() {
 }
 
 #[tokio::test]
+async fn a_write_that_is_overtaken_again_and_again_ends_and_says_so() {
+    let api = Scenario::new();
+    api.on("GET", PATH, Response::ok(repository("8", &json!({}))));
+    api.on("PATCH", STATUS, Response::conflict("the object has been modified"));
+    let mut current = typed(&repository("7", &json!({})));
+    let error = reporter(&api).write(&mut current, compose).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cannot write the status: the object was changed by others 8 times in a row"
+    );
+    assert_eq!(api.matching("PATCH", STATUS).len(), 8);
+}
+
+#[tokio::test]
 async fn what_would_change_nothing_is_not_written() {
     let api = Scenario::new();
     let mut current = typed(&repository(
