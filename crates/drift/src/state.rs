@@ -10,6 +10,7 @@ mod input;
 mod kinds;
 mod object;
 mod owner;
+mod pre_apply;
 mod restore;
 mod schedule;
 mod settle;
@@ -22,7 +23,7 @@ use plumb_api::kustomize::{DriftClass, DriftMode, DriftStatus};
 use plumb_manifests::ObjectId;
 use plumb_planning::record::{Seen, Via};
 use plumb_planning::stage;
-use plumb_status::{EventDraft, Reason};
+use plumb_status::EventDraft;
 
 pub use input::{
     Applied, ApplyChange, CompareAgain, CompareJob, DriftPolicy, Effect, Finished, Input, Kind, LookFailure,
@@ -32,14 +33,12 @@ pub use object::{CompareRequest, Gone};
 pub use owner::DriftReport;
 
 use self::kinds::{Index, KindCounts};
-use self::object::{BeforeApply, Late, Phase, TrackedObject};
+use self::object::{Late, Phase, TrackedObject};
 use self::owner::{OwnerState, next_audit};
+use self::pre_apply::BeforeApply;
 use self::schedule::{Schedule, Timer};
 use crate::rules::correction::Situation;
-use crate::rules::{DriftEvent, Due, Finding, report};
-
-/// Reads of what attempts may overwrite, at a time; what is over is compared when the attempt has ended.
-const PRE_APPLY_READS_MAX: usize = 32;
+use crate::rules::{DriftEvent, Due, report};
 
 /// What does not change while the process runs.
 #[derive(Debug, Clone)]
@@ -59,8 +58,8 @@ pub struct State {
     schedule: Schedule,
     /// The kinds that are watched.
     kinds: KindCounts,
-    /// Kinds that may not be watched.
-    denied: BTreeSet<Kind>,
+    /// Kinds that may not be watched, and why.
+    denied: BTreeMap<Kind, String>,
     /// Kinds that are not served.
     unserved: BTreeSet<Kind>,
     /// Owners that cannot be read: they are suspended regardless of their last policy.
@@ -106,7 +105,7 @@ impl State {
             index: Index::default(),
             schedule: Schedule::default(),
             kinds: KindCounts::default(),
-            denied: BTreeSet::new(),
+            denied: BTreeMap::new(),
             unserved: BTreeSet::new(),
             unreadable: BTreeSet::new(),
             reads: 0,
@@ -151,8 +150,7 @@ impl State {
             Input::Adopt(owner, managed) => self.adopt(&owner, managed, false, step),
             Input::AdoptUnverified(owner, managed) => self.adopt(&owner, managed, true, step),
             Input::BeforeApply(owner, found) => {
-                let found =
-                    found.into_iter().map(|(id, finding)| (id, BeforeApply { finding, version: None }));
+                let found = found.into_iter().map(|(id, finding)| (id, BeforeApply::read(finding)));
                 self.owner(&owner).before_apply = found.collect();
             }
             Input::Policy(owner, policy) => self.set_policy(&owner, policy, step),
@@ -182,7 +180,7 @@ impl State {
                     step,
                 );
             }
-            Input::Denied(kind, message) => self.deny(&kind, &message, step),
+            Input::Denied(kind, message) => self.deny(&kind, message, step),
             Input::Unserved(kind) => {
                 self.unserved.insert(kind.clone());
                 self.missed_all(&kind, |_| true, step);
@@ -382,49 +380,6 @@ impl State {
         self.watch_kinds(owner_ref, step);
     }
 
-    // Kinds.
-
-    /// Makes the watched kinds those of the managed objects, after the objects or the policy of one owner changed.
-    fn watch_kinds(&mut self, owner: &OwnerRef, step: &mut Step) {
-        let Some(owner) = self.owners.get_mut(owner) else { return };
-        let watched = owner.objects.values().filter(|object| object.is_watched());
-        let kinds: BTreeSet<Kind> = watched.map(TrackedObject::kind).collect();
-        let before = std::mem::replace(&mut owner.kinds, kinds.clone());
-        self.replace_kinds(&before, &kinds, step);
-    }
-
-    fn replace_kinds(&mut self, before: &BTreeSet<Kind>, after: &BTreeSet<Kind>, step: &mut Step) {
-        if self.kinds.replace(before, after) {
-            let counts = &self.kinds;
-            self.unserved.retain(|kind| counts.contains(kind));
-            self.denied.retain(|kind| counts.contains(kind));
-            step.effects.push(Effect::WatchKinds(counts.kinds()));
-        }
-    }
-
-    /// A kind may not be watched: reported once for each owner, and compared at the interval from now on.
-    fn deny(&mut self, kind: &Kind, message: &str, step: &mut Step) {
-        if !self.kinds.contains(kind) || !self.denied.insert(kind.clone()) {
-            return;
-        }
-        let mut owners = BTreeMap::<OwnerRef, (ObjectId, usize)>::new();
-        for (owner, id) in self.index.objects_of(kind) {
-            owners.entry(owner).or_insert((id, 0)).1 += 1;
-        }
-        for (owner_ref, (id, count)) in owners {
-            let Some(owner) = self.owners.get(&owner_ref) else { continue };
-            let finding = Finding::unknown(message, step.now);
-            let text = format!(
-                "{} cannot be watched for drift ({count} managed here): {message}; compared at the interval only",
-                kind.2
-            );
-            let event =
-                DriftEvent::new(&id, &finding, step.now, owner.open.revision(), Reason::DriftUnknown, text);
-            let origin = owner.policy.origin_revision.clone();
-            step.report(&owner_ref, origin.as_ref(), vec![event.event]);
-        }
-    }
-
     // What the watches show.
 
     fn seen(&mut self, kind: &Kind, id: &ObjectId, seen: Seen, step: &mut Step) {
@@ -449,7 +404,7 @@ impl State {
             let version = seen.version.clone();
             object.late = Late { seen: Some(seen), gone: None };
             if held && triggers {
-                self.read_before_apply(owner_ref, id, version, step);
+                self.read_before_apply(owner_ref, id, Some(version), step);
             }
             return;
         }
@@ -462,13 +417,21 @@ impl State {
     fn missed_all(&mut self, kind: &Kind, is_missed: impl Fn(&ObjectId) -> bool, step: &mut Step) {
         for (owner, id) in self.index.objects_of(kind) {
             if is_missed(&id) {
-                self.missed(&owner, &id, Gone::Unexplained, step);
+                self.missed(&owner, &id, Gone::Unexplained, None, step);
             }
         }
     }
 
     /// A managed object left its watch: it was deleted, or its owner labels were.
-    fn missed(&mut self, owner_ref: &OwnerRef, id: &ObjectId, gone: Gone, step: &mut Step) {
+    /// `version`: that of the event; a list has none.
+    fn missed(
+        &mut self,
+        owner_ref: &OwnerRef,
+        id: &ObjectId,
+        gone: Gone,
+        version: Option<Box<str>>,
+        step: &mut Step,
+    ) {
         let now = step.now;
         let Some(owner) = self.owners.get_mut(owner_ref) else { return };
         let held = owner.holds > 0;
@@ -477,9 +440,8 @@ impl State {
         let vanished = gone == Gone::Unexplained && object.may_vanish(now);
         if held || object.phase == Phase::Running {
             object.late = Late { seen: None, gone: Some(gone) };
-            if held && !vanished && object.record.is_some() && !object.is_known_absent() {
-                let finding = Finding::missing(now);
-                owner.before_apply.insert(id.clone(), BeforeApply { finding, version: None });
+            if held && !vanished {
+                self.missed_before_apply(owner_ref, id, version, step);
             }
             return;
         }
@@ -504,44 +466,13 @@ impl State {
         let request = object.request.take();
         let Late { seen, gone } = std::mem::take(&mut object.late);
         if let Some(gone) = gone {
-            self.missed(owner, id, gone, step);
+            self.missed(owner, id, gone, None, step);
         } else if let Some(seen) = seen {
             // A list that began before our write shows the state before it: no sign of a restored cluster.
             self.observe(owner, id, Seen { via: Via::Event, ..seen }, step);
         }
         if let Some(request) = request {
             self.request(owner, id, request, step.now);
-        }
-    }
-
-    /// Reads what an attempt may be about to overwrite.
-    fn read_before_apply(&mut self, owner: &OwnerRef, id: &ObjectId, version: Box<str>, step: &mut Step) {
-        if self.reads >= PRE_APPLY_READS_MAX {
-            return;
-        }
-        let Some(object) = self.object(owner, id).filter(|object| object.is_watched()) else { return };
-        let read = PreApplyRead {
-            owner: owner.clone(),
-            id: id.clone(),
-            planned: object.planned.clone(),
-            version,
-            seen: step.now,
-            incarnation: object.incarnation,
-            epoch: object.epoch,
-        };
-        self.reads += 1;
-        step.effects.push(Effect::Read(Box::new(read)));
-    }
-
-    fn note_read(&mut self, read: PreApplyRead, found: Option<Finding>) {
-        self.reads = self.reads.saturating_sub(1);
-        let Some(owner) = self.owners.get_mut(&read.owner).filter(|owner| owner.holds > 0) else { return };
-        let of = (read.incarnation, read.epoch);
-        let current =
-            owner.objects.get(&read.id).is_some_and(|object| (object.incarnation, object.epoch) == of);
-        if let (Some(finding), true) = (found, current) {
-            let before = BeforeApply { finding, version: Some(read.version) };
-            owner.before_apply.insert(read.id, before);
         }
     }
 
@@ -714,7 +645,7 @@ impl State {
         let is_unwatched = |id: &ObjectId, object: &TrackedObject| {
             let class = owner.open.get(id).map(|drift| drift.finding.class);
             matches!(class, Some(DriftClass::Disowned | DriftClass::Unknown | DriftClass::Missing))
-                || self.denied.contains(&object.kind())
+                || self.denied.contains_key(&object.kind())
         };
         let ids: Vec<ObjectId> = owner
             .objects

@@ -319,8 +319,9 @@ pub struct PreApplyRead {
     pub id: ObjectId,
     /// What was applied: the change is reported against this.
     pub planned: Arc<Planned>,
-    /// The version that the watch showed; a later one may be the attempt's own.
-    pub version: Box<str>,
+    /// The version that the watch showed; a later one may be the attempt's own. A list shows none for what it lacks: then that
+    /// of what is read.
+    pub version: Option<Box<str>>,
     /// When it was seen.
     pub seen: Timestamp,
     pub(super) incarnation: u64,

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use plumb_manifests::ObjectId;
 use plumb_planning::record::is_older;
+use plumb_status::Reason;
 use serde_json::Value;
 
-use super::input::{Kind, OwnerRef};
-use super::object::Gone;
+use super::input::{Effect, Kind, OwnerRef};
+use super::object::{Gone, TrackedObject};
+use super::owner::OwnerState;
 use super::{State, Step};
-use crate::rules::vanish;
+use crate::rules::{DriftEvent, Finding, vanish};
 
 /// Kinds with the number of owners that have objects of them.
 #[derive(Debug, Clone, Default)]
@@ -109,6 +111,58 @@ impl Index {
 }
 
 impl State {
+    /// Makes the watched kinds those of the managed objects, after the objects or the policy of one owner changed.
+    pub(super) fn watch_kinds(&mut self, owner_ref: &OwnerRef, step: &mut Step) {
+        let Some(owner) = self.owners.get_mut(owner_ref) else { return };
+        let watched = owner.objects.values().filter(|object| object.is_watched());
+        let kinds: BTreeSet<Kind> = watched.map(TrackedObject::kind).collect();
+        let before = std::mem::replace(&mut owner.kinds, kinds.clone());
+        self.replace_kinds(&before, &kinds, step);
+        for kind in kinds.difference(&before) {
+            self.report_denied(owner_ref, kind, step);
+        }
+    }
+
+    pub(super) fn replace_kinds(&mut self, before: &BTreeSet<Kind>, after: &BTreeSet<Kind>, step: &mut Step) {
+        if self.kinds.replace(before, after) {
+            let counts = &self.kinds;
+            self.unserved.retain(|kind| counts.contains(kind));
+            self.denied.retain(|kind, _| counts.contains(kind));
+            step.effects.push(Effect::WatchKinds(counts.kinds()));
+        }
+    }
+
+    /// A kind may not be watched: reported once to each owner, and compared at the interval from now on.
+    pub(super) fn deny(&mut self, kind: &Kind, message: String, step: &mut Step) {
+        if !self.kinds.contains(kind) || self.denied.contains_key(kind) {
+            return;
+        }
+        self.denied.insert(kind.clone(), message);
+        let has = |(_, owner): &(&OwnerRef, &OwnerState)| owner.kinds.contains(kind);
+        let owners: Vec<OwnerRef> = self.owners.iter().filter(has).map(|(owner, _)| owner.clone()).collect();
+        for owner in owners {
+            self.report_denied(&owner, kind, step);
+        }
+    }
+
+    /// Reports to an owner that a kind of its objects may not be watched, if that is so.
+    fn report_denied(&self, owner_ref: &OwnerRef, kind: &Kind, step: &mut Step) {
+        let (Some(message), Some(owner)) = (self.denied.get(kind), self.owners.get(owner_ref)) else {
+            return;
+        };
+        let of_kind = |object: &TrackedObject| object.is_watched() && object.kind() == *kind;
+        let mut objects = owner.objects.iter().filter(|(_, object)| of_kind(object));
+        let Some((id, _)) = objects.next() else { return };
+        let count = 1 + objects.count();
+        let text = format!(
+            "{} cannot be watched for drift ({count} managed here): {message}; compared at the interval only",
+            kind.2
+        );
+        let (finding, revision) = (Finding::unknown(message, step.now), owner.open.revision());
+        let event = DriftEvent::new(id, &finding, step.now, revision, Reason::DriftUnknown, text);
+        step.report(owner_ref, owner.policy.origin_revision.as_ref(), vec![event.event]);
+    }
+
     /// A watch shows that an object has left it. A state from after that may be known already.
     pub(super) fn deleted(&mut self, id: &ObjectId, metadata: &Value, step: &mut Step) {
         let Some(owner) = self.index.owner(id).cloned() else { return };
@@ -118,7 +172,8 @@ impl State {
             return;
         }
         let cut_short = vanish::was_cut_short(&object.planned.object, metadata);
-        self.missed(&owner, id, if cut_short { Gone::CutShort } else { Gone::Unexplained }, step);
+        let gone = if cut_short { Gone::CutShort } else { Gone::Unexplained };
+        self.missed(&owner, id, gone, Some(version.into()), step);
     }
 }
 

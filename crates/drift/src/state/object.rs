@@ -8,10 +8,10 @@ use plumb_manifests::{Object, ObjectId};
 use plumb_planning::exclusion::Policy;
 use plumb_planning::managed_fields::Hashes;
 use plumb_planning::plan::Planned;
-use plumb_planning::record::{Cause, Record, Seen, Wake, Watchfulness, is_older, wake};
+use plumb_planning::record::{Cause, Record, Seen, Wake, Watchfulness, wake};
 
 use super::input::Kind;
-use crate::rules::{Contention, Debounce, Finding, vanish};
+use crate::rules::{Contention, Debounce, vanish};
 
 /// One managed object.
 #[derive(Debug, Clone)]
@@ -85,25 +85,6 @@ pub enum Gone {
 pub(super) struct Late {
     pub seen: Option<Seen>,
     pub gone: Option<Gone>,
-}
-
-/// Drift that was seen before an apply that may overwrite it.
-#[derive(Debug, Clone)]
-pub(super) struct BeforeApply {
-    pub finding: Finding,
-    /// The version of the object that shows it, where a watch showed it while the attempt was writing.
-    pub version: Option<Box<str>>,
-}
-
-impl BeforeApply {
-    /// Whether the apply whose response is this object has overwritten it. A version that is not older is the
-    /// attempt's own write, or one of another manager after it.
-    pub fn is_overwritten_by(&self, answered: &Object) -> bool {
-        match (&self.version, answered.text(&["metadata", "resourceVersion"])) {
-            (Some(seen), Some(answered)) => is_older(seen, answered),
-            (None, _) | (_, None) => true,
-        }
-    }
 }
 
 impl CompareRequest {

@@ -9,7 +9,8 @@ use plumb_manifests::{Object, ObjectId};
 use plumb_status::Detail;
 
 use super::input::{DriftPolicy, Kind, OwnerRef};
-use super::object::{BeforeApply, TrackedObject, is_unverified};
+use super::object::{TrackedObject, is_unverified};
+use super::pre_apply::BeforeApply;
 use crate::rules::{Due, EventAggregator, OpenDrift, ReportPace, correction, report};
 
 /// Owners of up to so many objects are reviewed after each input; larger ones every [`REVIEW_PAUSE`].

@@ -1,6 +1,7 @@
 //! Randomized runs of the machine alone: a simulated cluster, watch, worker and controller, with random events
 //! from a seed. No server and no runtime: time is a number.
 
+mod kinds;
 mod told;
 mod world;
 
@@ -13,6 +14,11 @@ use crate::dice::Dice;
 const SEEDS: u64 = 10_000;
 /// Number of events in a run.
 const STEPS: usize = 20;
+/// Number of runs in which the kind of the objects goes and comes back.
+const KIND_SEEDS: u64 = 2_000;
+/// Number of runs with a large owner, and its objects beside those of every run.
+const LARGE_SEEDS: u64 = 60;
+const FILLERS: usize = 300;
 
 fn happen(world: &mut World, dice: &mut Dice) {
     let name = NAMES[dice.index(NAMES.len())];
@@ -60,6 +66,17 @@ fn converges(seed: u64) {
         happen(&mut world, &mut dice);
     }
     settle(&mut world, DriftMode::Enabled);
+    check_end(&mut world, DriftMode::Enabled, seed);
+}
+
+fn check_end(world: &mut World, mode: DriftMode, seed: u64) {
+    match mode {
+        DriftMode::Enabled => check_converged(world, seed),
+        DriftMode::Warn | DriftMode::Disabled => check_reported(world, seed),
+    }
+}
+
+fn check_converged(world: &mut World, seed: u64) {
     for name in NAMES {
         assert_eq!(world.live_value(name), world.applied_value(name), "seed {seed}: {name}\n{}", world.log());
         assert!(world.is_owned(name), "seed {seed}: {name}\n{}", world.log());
@@ -91,6 +108,10 @@ fn reports(seed: u64) {
         happen(&mut world, &mut dice);
     }
     settle(&mut world, DriftMode::Warn);
+    check_end(&mut world, DriftMode::Warn, seed);
+}
+
+fn check_reported(world: &mut World, seed: u64) {
     let writes = world.writes;
     world.edit("two", "late", "kubectl-edit");
     world.run(5_000);
@@ -115,6 +136,81 @@ fn ten_thousand_random_runs_end_as_in_git_or_with_a_correct_report() {
         }
     });
     println!("{SEEDS} seeds of {STEPS} steps each");
+}
+
+/// The kind of all objects is denied or removed for a while. Then it comes back, and all ends as in any other run.
+fn kind_comes_back(seed: u64) {
+    let mut dice = Dice(seed);
+    let mut world = World::new(seed);
+    for _ in 0..STEPS {
+        match dice.roll(8) {
+            0 => world.deny_kind(),
+            1 => world.remove_kind(),
+            2 | 3 => world.bring_kind_back(),
+            4 => world.at_interval(),
+            _ => happen(&mut world, &mut dice),
+        }
+        world.run(dice.roll(3_000));
+    }
+    world.heal();
+    world.run(120_000);
+    world.check_kind_told();
+    world.bring_kind_back();
+    let mode = if dice.one_in(2) { DriftMode::Enabled } else { DriftMode::Warn };
+    settle(&mut world, mode);
+    check_end(&mut world, mode, seed);
+}
+
+#[test]
+fn a_kind_that_is_denied_or_removed_and_comes_back_ends_as_in_git_or_with_a_correct_report() {
+    (0..KIND_SEEDS).for_each(kind_comes_back);
+}
+
+/// What no watch shows is corrected at the interval.
+#[test]
+fn drift_of_a_kind_that_may_not_be_watched_is_corrected_at_the_interval() {
+    for seed in 0..200 {
+        let mut dice = Dice(seed);
+        let mut world = World::new(seed);
+        world.deny_kind();
+        world.run(1_000);
+        for _ in 0..5 {
+            let name = NAMES[dice.index(NAMES.len())];
+            match dice.roll(4) {
+                0 => world.delete(name, true),
+                1 => world.strip(name),
+                2 => world.begin_attempt(false),
+                _ => world.edit(name, &format!("x{}", dice.roll(4)), "kubectl-edit"),
+            }
+            world.run(dice.roll(1_500));
+        }
+        world.run(world::INTERVAL_MS);
+        world.at_interval();
+        world.run(world::INTERVAL_MS);
+        world.check_kind_told();
+        for name in NAMES {
+            let (live, applied) = (world.live_value(name), world.applied_value(name));
+            assert_eq!(live, applied, "seed {seed}: {name}\n{}", world.log());
+            assert!(world.is_owned(name), "seed {seed}: {name}\n{}", world.log());
+        }
+    }
+}
+
+/// An owner with so many objects is reviewed with a pause.
+fn large_owner(seed: u64) {
+    let mut dice = Dice(seed);
+    let mut world = World::large(seed, FILLERS);
+    for _ in 0..STEPS {
+        happen(&mut world, &mut dice);
+    }
+    let mode = if dice.one_in(2) { DriftMode::Enabled } else { DriftMode::Warn };
+    settle(&mut world, mode);
+    check_end(&mut world, mode, seed);
+}
+
+#[test]
+fn an_owner_of_more_objects_than_are_reviewed_at_once_ends_as_in_git_or_with_a_correct_report() {
+    (0..LARGE_SEEDS).for_each(large_owner);
 }
 
 #[test]

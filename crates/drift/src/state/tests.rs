@@ -12,9 +12,11 @@ use plumb_planning::fingerprint::HashKey;
 use plumb_planning::fixtures::at;
 use plumb_planning::plan::{self, Planned};
 use plumb_planning::takeover::Takeover;
+use plumb_status::Reason;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::rules::Finding;
 use crate::rules::open::ReportAfter;
 
 fn owner() -> OwnerRef {

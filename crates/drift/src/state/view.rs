@@ -42,7 +42,7 @@ impl State {
     /// The version of each object of an owner that a watch shows, as it was shown last.
     pub fn watched_versions(&self, owner: &OwnerRef) -> BTreeMap<ObjectId, Box<str>> {
         self.objects(owner)
-            .filter(|(_, object)| object.is_watched() && !self.denied.contains(&object.kind()))
+            .filter(|(_, object)| object.is_watched() && !self.denied.contains_key(&object.kind()))
             .filter_map(|(id, object)| Some((id.clone(), object.record.as_ref()?.version.clone())))
             .collect()
     }

@@ -26,17 +26,18 @@ const FINDINGS_MAX: usize = 1_000;
 const READ_MAX: Duration = Duration::from_secs(10);
 
 /// Reads one object, and reports what was changed in it.
-pub(crate) async fn read(shared: Arc<Shared>, read: PreApplyRead) {
+pub(crate) async fn read(shared: Arc<Shared>, mut read: PreApplyRead) {
     let budget = Budget::new(Instant::now() + READ_MAX, shared.deps.shutdown.clone());
-    let found = changed(&shared, &read, &budget).await;
+    let found = changed(&shared, &mut read, &budget).await;
     shared.step(Input::Read(Box::new(read), found));
 }
 
-async fn changed(shared: &Shared, read: &PreApplyRead, budget: &Budget) -> Option<Finding> {
+async fn changed(shared: &Shared, read: &mut PreApplyRead, budget: &Budget) -> Option<Finding> {
     let PreApplyRead { id, planned, version, seen, .. } = read;
     let cluster = &shared.deps.cluster;
     let live = observe::live(cluster, id, planned.object.version(), budget).await.ok()??;
-    if live.text(&["metadata", "resourceVersion"]) != Some(version) {
+    let read_version = live.text(&["metadata", "resourceVersion"])?;
+    if **version.get_or_insert_with(|| read_version.into()) != *read_version {
         return None;
     }
     let expected = observe::dry_run(cluster, &planned.object, budget).await.ok()?;

@@ -25,6 +25,8 @@ pub struct Told {
     objects: BTreeMap<&'static str, Count>,
     /// When the status was written, in milliseconds.
     writes: Vec<u64>,
+    /// It was told that the kind may not be watched, and that is still so.
+    pub denied: bool,
 }
 
 impl Told {
@@ -42,6 +44,12 @@ impl Told {
 
     /// An event. What is wrong with it, if anything is.
     pub fn event(&mut self, event: &EventDraft) -> Result<(), String> {
+        if event.message.contains("cannot be watched for drift") {
+            if std::mem::replace(&mut self.denied, true) {
+                return Err(format!("told twice: {}", event.message));
+            }
+            return Ok(());
+        }
         let named = |name: &&&str| event.message.contains(&format!("ConfigMap/prod/{name}"));
         let Some(name) = NAMES.iter().find(named) else { return Ok(()) };
         let count = self.of(name);
@@ -51,8 +59,7 @@ impl Told {
                 let by_attempt = event.message.contains("overwritten by revision");
                 let (made, told) = if by_attempt { &mut count.overwrites } else { &mut count.corrections };
                 *told += 1;
-                // A deletion that a correction undid may be reported again by an attempt that began meanwhile.
-                if told > made && !(by_attempt && event.message.contains(" missing: ")) {
+                if told > made {
                     return Err(format!("{told} events of {made} corrections: {}", event.message));
                 }
             }
@@ -91,6 +98,7 @@ impl Told {
     /// A new process knows what the status says; events that waited in the old one are lost.
     pub fn restarted(&mut self, status: Option<&DriftStatus>) {
         self.writes.clear();
+        self.denied = false;
         for name in NAMES {
             let entries = status.into_iter().flat_map(|status| &status.entries);
             let class = entries

@@ -2,7 +2,7 @@
 //! random time, so that every order of events occurs.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -17,12 +17,17 @@ use plumb_planning::takeover::Takeover;
 use serde_json::{Value, json};
 
 use super::super::*;
+use super::kinds::KindState;
 use super::told::Told;
 use crate::dice::Dice;
 use crate::rules::contention::ContentionChange;
 use crate::rules::open::ReportAfter;
 
 pub const NAMES: [&str; 3] = ["one", "two", "three"];
+/// The value of the objects that only make an owner large, in every revision.
+const FILLER_VALUE: &str = "filler";
+/// How long what is published may be older than what is known. Reviews of a large owner have a pause of 100 ms.
+const STALE_MAX: u64 = 150;
 /// The interval of the Kustomization.
 pub const INTERVAL_MS: u64 = 60_000;
 /// Start of a run: 2026-05-01T12:00:00Z.
@@ -30,9 +35,13 @@ const NOON: Timestamp = Timestamp::constant(1_777_636_800, 0);
 /// Maximum concurrent comparisons.
 const CONCURRENCY: usize = 2;
 
+/// Names of objects that only make an owner large.
+static FILLERS: LazyLock<Vec<String>> =
+    LazyLock::new(|| (0..400).map(|number| format!("filler-{number}")).collect());
+
 /// A live object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Live {
+pub(super) struct Live {
     uid: u64,
     version: u64,
     value: String,
@@ -88,12 +97,13 @@ pub struct World {
     now: u64,
     next: u64,
     queue: BTreeMap<(u64, u64), Happening>,
-    live: BTreeMap<&'static str, Live>,
+    pub(super) live: BTreeMap<&'static str, Live>,
+    /// What the watch has shown and the machine has not got yet.
     watch: VecDeque<Input>,
     /// What was applied last, with its desired state at that time.
     applied: BTreeMap<&'static str, Arc<Planned>>,
     desired: u64,
-    policy: DriftPolicy,
+    pub(super) policy: DriftPolicy,
     published: Option<DriftReport>,
     faults: BTreeSet<String>,
     attempt: bool,
@@ -105,16 +115,23 @@ pub struct World {
     process: u64,
     /// Something went unseen that no list has shown since.
     lost: bool,
+    /// Objects that only make the owner large.
+    fillers: Vec<&'static str>,
+    /// Since when what is published differs from what is known.
+    stale: Option<u64>,
+    pub(super) kind: KindState,
+    /// The kind is watched, or would be if it were served.
+    watching: bool,
     /// What was planned before, by name and value.
     plans: BTreeMap<(&'static str, String), Arc<Planned>>,
     log: Vec<String>,
 }
 
-fn owner() -> OwnerRef {
+pub(super) fn owner() -> OwnerRef {
     OwnerRef::kustomization(&NamespacedName::new("flux-system", "apps"))
 }
 
-fn kind() -> Kind {
+pub(super) fn kind() -> Kind {
     (String::new(), "v1".to_owned(), "ConfigMap".to_owned())
 }
 
@@ -176,6 +193,11 @@ impl Live {
 
 impl World {
     pub fn new(seed: u64) -> Self {
+        Self::large(seed, 0)
+    }
+
+    /// A world whose owner has so many objects more.
+    pub fn large(seed: u64, fillers: usize) -> Self {
         let mut world = Self {
             state: State::new(settings()),
             looks: 0,
@@ -203,6 +225,10 @@ impl World {
             looking: BTreeSet::new(),
             process: 0,
             lost: false,
+            fillers: FILLERS[..fillers].iter().map(String::as_str).collect(),
+            stale: None,
+            kind: KindState::Served,
+            watching: false,
             plans: BTreeMap::new(),
             log: Vec::new(),
         };
@@ -228,6 +254,7 @@ impl World {
             && seen
             && live.owned
         {
+            let live = Live { version: self.version(), ..live };
             self.shows(Input::Missed(kind(), id(name), live.metadata(name)));
         }
     }
@@ -236,16 +263,24 @@ impl World {
     pub fn strip(&mut self, name: &'static str) {
         self.note(&format!("strip {name}"));
         let Some(live) = self.live.get(name).filter(|live| live.owned).cloned() else { return };
-        let metadata = live.metadata(name);
         let version = self.version();
+        // The event has what was there before, with the version of what took it out of the selection.
+        let metadata = Live { version, ..live.clone() }.metadata(name);
         self.live.insert(name, Live { owned: false, version, ..live });
         self.shows(Input::Missed(kind(), id(name), metadata));
     }
 
     /// The watch restarts: undelivered events are lost, and all objects are listed.
     pub fn relist(&mut self) {
-        self.note("relist");
-        self.watch.clear();
+        if self.is_shown() {
+            self.watch.clear();
+            self.list();
+        }
+    }
+
+    /// All objects are listed.
+    pub(super) fn list(&mut self) {
+        self.note("list");
         self.lost = false;
         let owned: Vec<(&'static str, Live)> = self
             .live
@@ -299,12 +334,14 @@ impl World {
 
     /// The process restarts: the new one has the status and the applied objects.
     pub fn restart(&mut self) {
-        if self.attempt || self.applied.len() < NAMES.len() {
+        if self.attempt || self.applied.len() < NAMES.len() + self.fillers.len() {
             return;
         }
         self.note("restart");
         self.process += 1;
         self.queue.clear();
+        self.watch.clear();
+        self.watching = false;
         self.looking.clear();
         self.locked = false;
         self.state = State::new(Settings { started: self.time(), ..settings() });
@@ -317,7 +354,6 @@ impl World {
         let objects = self.applied.values().cloned().collect();
         let managed = Managed { policy: self.policy.clone(), objects, applied: Vec::new() };
         self.pass(Input::AdoptUnverified(owner(), managed));
-        self.relist();
     }
 
     pub fn restore(&mut self) {
@@ -372,6 +408,16 @@ impl World {
         self.told.check(report.drift.as_ref(), &self.log());
     }
 
+    /// What is published is not older than a review of a large owner may be late.
+    fn check_published(&mut self) {
+        if self.published == self.state.report(&owner(), self.time()) {
+            self.stale = None;
+            return;
+        }
+        let since = *self.stale.get_or_insert(self.now);
+        assert!(self.now - since <= STALE_MAX, "published {} ms late\n{}", self.now - since, self.log());
+    }
+
     pub fn log(&self) -> String {
         self.log[self.log.len().saturating_sub(80)..].join("\n")
     }
@@ -405,7 +451,7 @@ impl World {
         self.at(self.now + wait, happening);
     }
 
-    fn note(&mut self, text: &str) {
+    pub(super) fn note(&mut self, text: &str) {
         self.log.push(format!("{:>9} {text}", self.now));
     }
 
@@ -443,8 +489,33 @@ impl World {
 
     /// An event joins those that the watch has still to show.
     fn shows(&mut self, input: Input) {
+        if self.is_shown() {
+            self.will_arrive(input);
+        } else {
+            self.lost = true;
+        }
+    }
+
+    fn is_shown(&self) -> bool {
+        self.watching && self.kind == KindState::Served
+    }
+
+    /// An input joins those that are on their way.
+    pub(super) fn will_arrive(&mut self, input: Input) {
         self.watch.push_back(input);
         self.later(Happening::Deliver);
+    }
+
+    /// The machine wants these kinds to be watched.
+    fn watch_kinds(&mut self, kinds: &BTreeSet<Kind>) {
+        let watched = kinds.contains(&kind());
+        if watched && !self.watching {
+            self.watching = true;
+            self.begin_watch();
+        } else if !watched {
+            self.watching = false;
+            self.told.denied = false;
+        }
     }
 
     // What happens by itself.
@@ -459,9 +530,12 @@ impl World {
             Happening::LookReads(running) => self.look_reads(*running),
             Happening::WorkerWrites(running) => self.worker_writes(*running),
             Happening::LookWrites(running) => self.look_writes(*running),
-            Happening::ReadEnds(read) => {
+            Happening::ReadEnds(mut read) => {
                 let name = name_of(&read.id);
-                let found = self.live.get(name).filter(|live| live.version.to_string() == *read.version);
+                let found = self.live.get(name).filter(|live| {
+                    let version = live.version.to_string();
+                    **read.version.get_or_insert_with(|| version.as_str().into()) == *version
+                });
                 let found = found.and_then(|live| {
                     let desired = desired(name, &read.planned);
                     crate::rules::Finding::compare_foreign(&live.object(name), &desired, read.seen)
@@ -485,7 +559,7 @@ impl World {
         }
         attempt.began = true;
         self.locked = true;
-        let stops = attempt.fails && attempt.left.len() == 1;
+        let stops = attempt.fails && attempt.left.len() == 1 || self.kind == KindState::Unserved;
         if let Some(name) = attempt.left.pop_front().filter(|_| !stops) {
             let value = self.desired.to_string();
             let ours = |live: &Live| live.owned && live.writer == "ours";
@@ -501,10 +575,26 @@ impl World {
         } else {
             self.policy.revision = format!("main@sha1:{}", self.desired);
             let value = self.desired.to_string();
-            let objects = NAMES.map(|name| self.planned(name, &value)).into();
+            let mut objects: Vec<_> = NAMES.map(|name| self.planned(name, &value)).into();
+            self.apply_fillers(&mut objects, &mut attempt.applied);
             let managed = Managed { policy: self.policy.clone(), objects, applied: attempt.applied };
             self.pass(Input::Adopt(owner(), managed));
             self.later(Happening::AttemptReleases);
+        }
+    }
+
+    /// An attempt applies the objects that only make the owner large, which are the same in every revision.
+    fn apply_fillers(&mut self, objects: &mut Vec<Arc<Planned>>, applied: &mut Vec<Applied>) {
+        for name in self.fillers.clone() {
+            let planned = self.planned(name, FILLER_VALUE);
+            objects.push(planned.clone());
+            if self.kind == KindState::Unserved {
+                continue;
+            }
+            let written = self.apply(name, FILLER_VALUE);
+            let change = if written { ApplyChange::Written } else { ApplyChange::Unchanged };
+            self.applied.insert(name, planned);
+            applied.push(Applied { id: id(name), change, live: self.live[name].object(name) });
         }
     }
 
@@ -576,6 +666,15 @@ impl World {
         if let Some(failure) = self.fault(name) {
             return self.look_ends(running, Outcome::Failed(failure));
         }
+        if self.kind == KindState::Unserved {
+            let failure = LookFailure {
+                message: "no matches for kind".to_owned(),
+                denied: false,
+                passing: false,
+                away: false,
+            };
+            return self.look_ends(running, Outcome::Failed(failure));
+        }
         let live = self.live.get(name).cloned();
         if live.as_ref().map(|live| live.version) != running.evidence.as_ref().map(|live| live.version)
             && running.conflicts == 0
@@ -607,7 +706,10 @@ impl World {
 
     // The shell.
 
-    fn pass(&mut self, input: Input) {
+    pub(super) fn pass(&mut self, input: Input) {
+        if matches!(input, Input::Seen(..) | Input::Listed(..)) {
+            self.told.denied = false;
+        }
         let effects = self.state.step(input, self.time());
         for effect in effects {
             match effect {
@@ -639,8 +741,12 @@ impl World {
                         panic!("{wrong}\n{}", self.log());
                     }
                 }
-                Effect::WatchKinds(_) | Effect::KindsChanged | Effect::Hurry(_) | Effect::Measure(_) => {}
+                Effect::WatchKinds(kinds) => self.watch_kinds(&kinds),
+                Effect::KindsChanged | Effect::Hurry(_) | Effect::Measure(_) => {}
             }
+        }
+        if !self.fillers.is_empty() {
+            self.check_published();
         }
     }
 }
@@ -659,7 +765,8 @@ fn id(name: &str) -> ObjectId {
 }
 
 fn name_of(id: &ObjectId) -> &'static str {
-    NAMES.into_iter().find(|name| *name == id.name).unwrap()
+    let filler = || FILLERS.iter().map(String::as_str).find(|name| *name == id.name);
+    NAMES.into_iter().find(|name| *name == id.name).or_else(filler).unwrap()
 }
 
 fn finding(job: &CompareJob, live: Option<&Live>) -> Option<crate::rules::Finding> {

@@ -222,3 +222,102 @@ fn what_a_correction_has_put_back_is_not_reported_again_by_the_attempt_that_wait
     let after = adopted(DriftMode::Enabled, &[settings("2")], 14);
     assert!(reasons(&state.step(Input::Adopt(owner(), after), at(4))).is_empty());
 }
+
+#[test]
+fn each_owner_that_watches_a_denied_kind_is_told_whenever_it_takes_objects_of_it() {
+    let (first, second) = (settings("1"), settings("2"));
+    let denied = || Input::Denied(config_maps(), "forbidden".to_owned());
+    let told = |effects: &[Effect]| {
+        let told = |effect: &Effect| match effect {
+            Effect::Report(owner, event) => Some((owner.clone(), event.reason, event.message.clone())),
+            _ => None,
+        };
+        effects.iter().filter_map(told).collect::<Vec<_>>()
+    };
+    let text =
+        "ConfigMap cannot be watched for drift (1 managed here): forbidden; compared at the interval only";
+    let expected = |owner| vec![(owner, Reason::DriftUnknown, text.to_owned())];
+    let mut state = begun(DriftMode::Enabled, std::slice::from_ref(&first));
+    // It has the same object, but watches nothing.
+    state.step(Input::Adopt(other(), adopted(DriftMode::Disabled, &[second], 20)), at(1));
+    assert_eq!(told(&state.step(denied(), at(2))), expected(owner()));
+    let policy = DriftPolicy { mode: DriftMode::Warn, ..DriftPolicy::default() };
+    assert_eq!(told(&state.step(Input::Policy(other(), policy.clone()), at(3))), expected(other()));
+    assert!(told(&state.step(denied(), at(4))).is_empty(), "it is known");
+    state.step(Input::Forget(other()), at(5));
+    let again = adopted(DriftMode::Warn, &[settings("3")], 30);
+    assert_eq!(told(&state.step(Input::Adopt(other(), again), at(6))), expected(other()));
+    // From now on it may be watched.
+    state.step(Input::Listed(config_maps(), BTreeSet::new()), at(7));
+    state.step(Input::Forget(other()), at(8));
+    let again = adopted(DriftMode::Warn, &[settings("3")], 40);
+    assert!(told(&state.step(Input::Adopt(other(), again), at(9))).is_empty());
+}
+
+/// What an attempt reports that applies another revision after this; the object has this UID then.
+fn reported_by_attempt(state: &mut State, uid: &str) -> Vec<String> {
+    let mut managed = adopted(DriftMode::Enabled, &[settings("2")], 20);
+    let mut live = live(&settings("2"), 20).value().clone();
+    live["metadata"]["uid"] = uid.into();
+    managed.applied[0].live = Object::new(live).unwrap();
+    let effects = state.step(Input::Adopt(owner(), managed), at(9));
+    let message = |effect: &Effect| match effect {
+        Effect::Report(_, event) => Some(event.message.clone()),
+        _ => None,
+    };
+    effects.iter().filter_map(message).collect()
+}
+
+#[test]
+fn a_list_without_an_object_that_was_not_deleted_is_no_deletion_that_an_attempt_overwrites() {
+    for (uid, deleted) in [("u1", false), ("u2", true)] {
+        let planned = settings("1");
+        let mut state = begun(DriftMode::Enabled, std::slice::from_ref(&planned));
+        state.step(Input::Hold(owner()), at(1));
+        // The list may have begun before the object was there.
+        state.step(Input::Listed(config_maps(), BTreeSet::new()), at(2));
+        let reported = reported_by_attempt(&mut state, uid);
+        assert_eq!(reported.iter().any(|text| text.contains(" missing: ")), deleted, "{uid}: {reported:?}");
+        assert_eq!(reported.len(), usize::from(deleted), "{uid}: {reported:?}");
+    }
+}
+
+#[test]
+fn labels_that_are_stripped_while_an_attempt_runs_are_read_and_reported_once() {
+    let planned = settings("1");
+    // Whether a correction that was in flight has put them back before the read has ended.
+    for corrects in [false, true] {
+        let mut state = begun(DriftMode::Enabled, std::slice::from_ref(&planned));
+        let job = looks(state.step(edited(&planned, 11), at(1))).remove(0);
+        if corrects {
+            assert!(state.may_write(&job));
+        } else {
+            state.step(corrected(&job, &planned, 11), at(1));
+        }
+        state.step(Input::Hold(owner()), at(2));
+        let metadata = live(&planned, 12).value()["metadata"].clone();
+        let effects = state.step(Input::Missed(config_maps(), planned.id.clone(), metadata), at(3));
+        let read = effects.into_iter().find_map(|effect| match effect {
+            Effect::Read(read) => Some(read),
+            _ => None,
+        });
+        let read = read.expect("it is read before the attempt overwrites it");
+        assert_eq!(read.version.as_deref(), Some("12"), "the version that has no labels");
+        if corrects {
+            state.step(corrected(&job, &planned, 13), at(4));
+        }
+        let mut stripped = live(&planned, 12).value().clone();
+        stripped["metadata"]["labels"] = json!({});
+        let stripped = Object::new(stripped).unwrap();
+        let finding = Finding::compare(&stripped, &live(&planned, 12), at(3)).unwrap();
+        state.step(Input::Read(read, Some(finding)), at(5));
+        let reported = reported_by_attempt(&mut state, "u1");
+        let expected = usize::from(!corrects);
+        assert_eq!(
+            reported.iter().filter(|text| text.contains(" disowned: ")).count(),
+            expected,
+            "{reported:?}"
+        );
+        assert_eq!(reported.len(), expected, "{reported:?}");
+    }
+}
