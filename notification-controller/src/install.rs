@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::budget::Budget;
 use crate::configuration::Configuration;
 use crate::directory::Directory;
-use crate::dispatch::{Dispatcher, DispatcherConfig, RetryPolicy, Tell, http_client};
+use crate::dispatch::{Dispatcher, DispatcherConfig, SendRetries, Tell, http_client};
 use crate::hooks::{Coalescer, Hooks, PathShares};
 use crate::intake::{Intake, IntakeConfig};
 use crate::kind::Receivers;
@@ -157,8 +157,7 @@ fn dispatcher(
     Ok(Dispatcher::new(DispatcherConfig {
         cluster: runtime.client(),
         http: http_client(addresses)?,
-        addresses,
-        retry: RetryPolicy::USUAL,
+        retries: SendRetries::DEFAULT,
         memory: budget.notifications.clone(),
         tell: teller(alerts.clone(), runtime.recorder()),
         count_dropped: Arc::new(move || metrics.dropped("dispatch")),

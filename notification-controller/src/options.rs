@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use plumb_alerting::rule::CrossNamespace;
 use plumb_api::meta::GoDuration;
 use plumb_runtime::config::{Common, FeatureGate, Listen, UnsupportedFlag, Work};
@@ -34,7 +34,7 @@ pub struct Options {
     /// Allow Providers at addresses of these classes, which are rejected by default: loopback, link-local,
     /// metadata, unspecified, multicast, api-server. Private addresses are not rejected.
     #[arg(long = "allow-addresses", value_delimiter = ',', value_name = "CLASS")]
-    pub allow_addresses: Vec<Addresses>,
+    pub allow_addresses: Vec<AddressClass>,
     /// Reject Providers at private addresses (RFC 1918, RFC 6598, unique local).
     #[arg(long = "deny-private-addresses")]
     pub deny_private_addresses: bool,
@@ -44,36 +44,6 @@ pub struct Options {
     /// Only the default value is supported.
     #[arg(long = "export-http-path-metrics")]
     pub export_http_path_metrics: bool,
-}
-
-/// A class of addresses, as `--allow-addresses` names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Addresses {
-    /// The host itself.
-    Loopback,
-    /// 169.254.0.0/16 and fe80::/10.
-    LinkLocal,
-    /// Metadata services of clouds.
-    Metadata,
-    /// 0.0.0.0/8 and `::`.
-    Unspecified,
-    /// Multicast and broadcast.
-    Multicast,
-    /// The API server's Service.
-    ApiServer,
-}
-
-impl Addresses {
-    const fn class(self) -> AddressClass {
-        match self {
-            Self::Loopback => AddressClass::Loopback,
-            Self::LinkLocal => AddressClass::LinkLocal,
-            Self::Metadata => AddressClass::Metadata,
-            Self::Unspecified => AddressClass::Unspecified,
-            Self::Multicast => AddressClass::Multicast,
-            Self::ApiServer => AddressClass::ApiServer,
-        }
-    }
 }
 
 impl ControllerOptions for Options {
@@ -110,7 +80,7 @@ impl Options {
         let policy = if self.deny_private_addresses { policy.reject(AddressClass::Private) } else { policy };
         let api_server = self.kubernetes_service_host.as_deref().and_then(|host| host.parse().ok());
         let policy = api_server.map_or(policy, |address| policy.reject_api_server(address));
-        self.allow_addresses.iter().fold(policy, |policy, allowed| policy.allow(allowed.class()))
+        policy.allow_each(&self.allow_addresses)
     }
 
     /// Whether Alerts and Receivers may reach into other namespaces.
@@ -186,6 +156,10 @@ mod tests {
         assert_eq!(check(&["--allow-addresses=loopback,api-server"], "10.96.0.1"), Ok(()));
         assert!(check(&["--allow-addresses=loopback"], "169.254.1.1").is_err());
         assert!(check(&["--deny-private-addresses"], "10.96.0.2").is_err());
+        let unknown = ["notification-controller", "--allow-addresses=loopback,private"];
+        let error = Options::parse_args(unknown).unwrap_err().to_string();
+        let expect = "address class \"private\" is not supported: use loopback, link-local";
+        assert!(error.contains(expect), "{error}");
     }
 
     #[test]

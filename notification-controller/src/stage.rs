@@ -10,13 +10,14 @@ use plumb_api::event::Event;
 use plumb_api::notification::{Alert, Provider, Receiver};
 use plumb_memory::MemoryPool;
 use plumb_status::Reason;
+use plumb_status::cadence::Backoff;
 use plumb_testkit::scenario::{Response as ApiAnswer, Scenario};
 use plumb_transport::address::AddressPolicy;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::Budget;
-use crate::dispatch::{Dispatcher, DispatcherConfig, RetryPolicy, Tell, http_client};
+use crate::dispatch::{Dispatcher, DispatcherConfig, SendRetries, Tell, http_client};
 use crate::server::local::Function;
 use crate::server::{Arrived, BodyLimits, answer, local};
 
@@ -28,7 +29,7 @@ pub const ADDRESSES: AddressPolicy = AddressPolicy::allow_all("--allow-addresses
 
 /// A client for tests.
 pub fn http() -> reqwest::Client {
-    http_client(ADDRESSES).unwrap()
+    reqwest::Client::new()
 }
 
 /// What arrived at a sink: path, headers, body.
@@ -113,13 +114,11 @@ pub fn teller() -> (Tell, Told) {
 pub fn dispatcher(api: &Scenario, tell: Tell) -> (Dispatcher, Arc<Mutex<usize>>) {
     let dropped = Arc::new(Mutex::new(0));
     let counted = Arc::clone(&dropped);
-    let retry =
-        RetryPolicy { first: Duration::from_millis(5), longest: Duration::from_millis(20), retries: 4 };
+    let backoff = Backoff { min: Duration::from_millis(5), max: Duration::from_millis(20) };
     let config = DispatcherConfig {
         cluster: api.client(),
-        http: http(),
-        addresses: ADDRESSES,
-        retry,
+        http: http_client(ADDRESSES).unwrap(),
+        retries: SendRetries { backoff, ..SendRetries::DEFAULT },
         memory: Budget::of(&MemoryPool::new(256 << 20)).notifications,
         tell,
         count_dropped: Arc::new(move || *counted.lock().unwrap() += 1),

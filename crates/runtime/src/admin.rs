@@ -85,9 +85,11 @@ async fn render(State(metrics): State<Metrics>) -> impl IntoResponse {
 
 #[cfg(test)]
 mod tests {
+    use plumb_transport::{ClientConfig, HttpClient, HttpRequest};
     use tokio::io::AsyncReadExt as _;
     use tokio::net::{TcpListener, TcpStream};
     use tokio_util::sync::CancellationToken;
+    use url::Url;
 
     use super::*;
 
@@ -101,8 +103,11 @@ mod tests {
     }
 
     async fn get(address: std::net::SocketAddr, path: &str) -> (u16, String) {
-        let answer = reqwest::get(format!("http://{address}{path}")).await.unwrap();
-        (answer.status().as_u16(), answer.text().await.unwrap())
+        let url = Url::parse(&format!("http://{address}{path}")).unwrap();
+        let client = HttpClient::new(ClientConfig::default()).unwrap();
+        let answer = client.send(HttpRequest::get(url)).await.unwrap();
+        let status = answer.status().as_u16();
+        (status, String::from_utf8(answer.excerpt(usize::MAX).await.unwrap()).unwrap())
     }
 
     #[tokio::test]

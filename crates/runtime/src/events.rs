@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event as ClusterEvent, EventSource, ObjectReference as ClusterReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -16,10 +17,12 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use plumb_api::event::{Event, ObjectReference, Severity as WireSeverity};
 use plumb_api::meta::EVENT_PREFIX;
 use plumb_status::message::cut;
-use plumb_status::{Audience, EventDraft, Severity};
+use plumb_status::{Audience, EventDraft, Severity, chain};
+use plumb_transport::{ClientConfig, Credential, HttpClient, HttpRequest, OriginCredential, shown_text};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use crate::clock::Clock;
 use crate::event_token::read_event_token;
@@ -229,14 +232,10 @@ impl Queued {
 }
 
 async fn send_wire(address: EventAddress, mut queue: Queued, metrics: Metrics) {
-    let client = match reqwest::Client::builder()
-        .timeout(WIRE_TIMEOUT)
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-    {
+    let client = match HttpClient::new(ClientConfig::default()) {
         Ok(client) => client,
         Err(error) => {
-            tracing::error!(%error, "failed to set up the HTTP client for events");
+            tracing::error!(error = %chain(&error), "failed to set up the HTTP client for events");
             return;
         }
     };
@@ -256,31 +255,38 @@ async fn send_wire(address: EventAddress, mut queue: Queued, metrics: Metrics) {
 }
 
 /// One delivery. A rejected event is not sent again: only a missing response and faults of the receiver are retried.
-async fn deliver(client: &reqwest::Client, address: &EventAddress, event: &Event) -> Result<(), String> {
-    let mut request = client.post(&address.url).json(event);
-    if let Some(file) = &address.token_file {
-        let unreadable = |error| format!("the token in {} cannot be read: {error}", file.display());
-        let token = read_event_token(file).await.map_err(unreadable)?;
-        request = request.bearer_auth(token.expose_str().unwrap_or_default());
-    }
+async fn deliver(client: &HttpClient, address: &EventAddress, event: &Event) -> Result<(), String> {
+    let request = request(address, event).await?;
     let mut pauses = WIRE_PAUSES.iter();
     loop {
-        let again = request.try_clone().ok_or("the event cannot be retried")?;
-        let error = match again.send().await {
-            Ok(answer) if answer.status().is_success() => return Ok(()),
+        let error = match client.send(request.clone()).await.map(|answer| answer.status()) {
+            Ok(status) if status.is_success() => return Ok(()),
             // A repetition within the receiver's window: it has heard of it.
-            Ok(answer) if answer.status() == reqwest::StatusCode::TOO_MANY_REQUESTS => return Ok(()),
-            Ok(answer) if answer.status().is_client_error() => {
-                return Err(format!("answered {}", answer.status()));
-            }
-            Ok(answer) => format!("answered {}", answer.status()),
-            Err(error) => plumb_status::chain(&error.without_url()),
+            Ok(StatusCode::TOO_MANY_REQUESTS) => return Ok(()),
+            Ok(status) if status.is_client_error() => return Err(format!("answered {status}")),
+            Ok(status) => format!("answered {status}"),
+            Err(error) => chain(&error),
         };
         match pauses.next() {
             Some(pause) => tokio::time::sleep(*pause).await,
             None => return Err(error),
         }
     }
+}
+
+async fn request(address: &EventAddress, event: &Event) -> Result<HttpRequest, String> {
+    let url = Url::parse(&address.url)
+        .map_err(|error| format!("--events-addr={:?} is not a URL: {error}", shown_text(&address.url)))?;
+    let body = serde_json::to_vec(event).map_err(|error| chain(&error))?;
+    let request = HttpRequest::post(url.clone(), body)
+        .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+        .timeout(WIRE_TIMEOUT);
+    let Some(file) = &address.token_file else { return Ok(request) };
+    let unreadable =
+        |error: &dyn std::error::Error| format!("the token in {} cannot be read: {error}", file.display());
+    let token = read_event_token(file).await.map_err(|error| unreadable(&error))?;
+    let credential = OriginCredential::new(&url, &Credential::Bearer { token });
+    Ok(request.credential(credential.map_err(|error| unreadable(&error))?))
 }
 
 type Told = Mutex<BTreeMap<(String, String, String), (String, i32)>>;
@@ -291,7 +297,7 @@ async fn send_cluster(client: Client, mut queue: Queued, metrics: Metrics) {
         if let Err(error) = note(&client, &told, &event.event).await {
             metrics.dropped("cluster");
             let object = &event.event.involved_object;
-            let error = plumb_status::chain(&error);
+            let error = chain(&error);
             tracing::warn!(
                 kind = object.kind,
                 name = object.name,

@@ -120,7 +120,13 @@ impl HttpRequest {
 
     /// A POST with this body.
     pub fn post(url: Url, body: impl Into<Vec<u8>>) -> Self {
-        Self { body: body.into(), ..Self::new(Method::POST, url) }
+        Self::new(Method::POST, url).body(body)
+    }
+
+    /// Sets the body.
+    #[must_use]
+    pub fn body(self, body: impl Into<Vec<u8>>) -> Self {
+        Self { body: body.into(), ..self }
     }
 
     /// Adds a header. Mark a secret as sensitive: it stays with the origin of the request, and out of logs.

@@ -19,6 +19,7 @@ use plumb_alerting::rule::{AlertId, Delivery};
 use plumb_api::notification::ProviderSpec;
 use plumb_memory::Limit;
 use plumb_status::{Reason, chain};
+use plumb_transport::HttpClient;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -26,7 +27,7 @@ use crate::budget::{Held, Share};
 use lanes::{Health, Lanes};
 
 pub use lanes::ProviderId;
-pub use send::{RetryPolicy, client as http_client};
+pub use send::{SendRetries, client as http_client};
 
 /// How long a notification may wait for its service; older ones are dropped.
 const WAITING_TIME_MAX: Duration = Duration::from_hours(1);
@@ -41,11 +42,9 @@ pub struct DispatcherConfig {
     /// For the Secrets of Providers.
     pub cluster: Client,
     /// For the Providers.
-    pub http: reqwest::Client,
-    /// Which literal addresses are allowed.
-    pub addresses: plumb_transport::address::AddressPolicy,
+    pub http: HttpClient,
     /// How often and how soon to try again.
-    pub retry: RetryPolicy,
+    pub retries: SendRetries,
     /// For notifications that wait.
     pub memory: Share,
     /// For failures.
@@ -176,10 +175,10 @@ impl Dispatcher {
         match self.attempt(&ended.id, &job, deadline, limit).await {
             Ok(()) => ended.health = Health::Answers,
             Err(failure) => {
-                let not_before = Instant::now() + self.0.config.retry.pause(job.retries, failure.retry_after);
-                let again = failure.is_transient
-                    && job.retries < self.0.config.retry.retries
-                    && not_before < deadline;
+                let retries = self.0.config.retries;
+                let not_before = Instant::now() + retries.pause(job.retries + 1, failure.retry_after);
+                let again =
+                    failure.is_transient && job.retries < retries.retries_max && not_before < deadline;
                 ended.health = failure.health;
                 if again {
                     let (deadline, retries) = (Some(deadline), job.retries + 1);
@@ -213,7 +212,6 @@ impl Dispatcher {
         if request.url.scheme() == "http" && settings.token.is_some() {
             tracing::warn!(provider = %id, "a credential is sent over an unencrypted connection");
         }
-        config.addresses.check_url(&request.url).map_err(|e| permanent(masked(&e)))?;
         let sent = send::send(&config.http, &request, deadline, limit).await;
         sent.map_err(|send::Unsent { error, retry_after }| Failure {
             why: masked(&error),

@@ -215,9 +215,8 @@ async fn waiting_notifications_are_weighed_whole_and_give_their_bytes_back() {
     let counted = Arc::clone(&dropped);
     let dispatcher = Dispatcher::new(DispatcherConfig {
         cluster: api.client(),
-        http: crate::stage::http(),
-        addresses: crate::stage::ADDRESSES,
-        retry: RetryPolicy::USUAL,
+        http: http_client(crate::stage::ADDRESSES).unwrap(),
+        retries: SendRetries::DEFAULT,
         memory: memory.clone(),
         tell,
         count_dropped: Arc::new(move || *counted.lock().unwrap() += 1),
@@ -258,8 +257,7 @@ async fn a_service_at_a_rejected_address_is_never_connected_to() {
     let dispatcher = Dispatcher::new(DispatcherConfig {
         cluster: api.client(),
         http: http_client(addresses).unwrap(),
-        addresses,
-        retry: RetryPolicy { retries: 0, ..RetryPolicy::USUAL },
+        retries: SendRetries { retries_max: 0, ..SendRetries::DEFAULT },
         memory: crate::budget::Budget::of(&plumb_memory::MemoryPool::new(256 << 20)).notifications,
         tell,
         count_dropped: Arc::new(|| ()),

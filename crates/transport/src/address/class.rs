@@ -3,6 +3,7 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
 };
 
 /// Addresses of metadata services of clouds outside of the link-local ranges.
@@ -42,18 +43,38 @@ impl AddressClass {
     }
 }
 
+/// The classes that a flag can allow, with their names there: those that a policy may reject by default.
+const ALLOWABLE: [(AddressClass, &str); 6] = [
+    (AddressClass::Loopback, "loopback"),
+    (AddressClass::LinkLocal, "link-local"),
+    (AddressClass::Metadata, "metadata"),
+    (AddressClass::Unspecified, "unspecified"),
+    (AddressClass::Multicast, "multicast"),
+    (AddressClass::ApiServer, "api-server"),
+];
+
+/// A text is not the name of a class that can be allowed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("address class {text:?} is not supported: use {}", ALLOWABLE.map(|(_, name)| name).join(", "))]
+pub struct UnknownAddressClass {
+    /// The text.
+    text: String,
+}
+
+impl FromStr for AddressClass {
+    type Err = UnknownAddressClass;
+
+    /// The class that a flag names. Global and private addresses have none: no policy rejects them by default.
+    fn from_str(text: &str) -> Result<Self, UnknownAddressClass> {
+        let found = ALLOWABLE.iter().find(|(_, name)| *name == text);
+        found.map(|(class, _)| *class).ok_or_else(|| UnknownAddressClass { text: text.to_owned() })
+    }
+}
+
 impl fmt::Display for AddressClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Global => "global",
-            Self::Private => "private",
-            Self::Loopback => "loopback",
-            Self::LinkLocal => "link-local",
-            Self::Metadata => "metadata service",
-            Self::Unspecified => "unspecified",
-            Self::Multicast => "multicast",
-            Self::ApiServer => "API server",
-        })
+        let named = ALLOWABLE.iter().find(|(class, _)| class == self).map(|(_, name)| *name);
+        f.write_str(named.unwrap_or(if *self == Self::Private { "private" } else { "global" }))
     }
 }
 
@@ -144,5 +165,20 @@ mod tests {
         ] {
             assert_eq!(AddressClass::of(address.parse().expect("an address")), class, "{address}");
         }
+    }
+
+    #[test]
+    fn a_flag_names_the_classes_as_errors_do() {
+        for (class, name) in ALLOWABLE {
+            assert_eq!((name.parse(), class.to_string().as_str()), (Ok(class), name));
+        }
+        for text in ["global", "private", "Loopback", "", "loopback,metadata"] {
+            let error = text.parse::<AddressClass>().unwrap_err().to_string();
+            assert!(
+                error.ends_with("use loopback, link-local, metadata, unspecified, multicast, api-server"),
+                "{error}"
+            );
+        }
+        assert_eq!(AddressClass::Private.to_string(), "private");
     }
 }

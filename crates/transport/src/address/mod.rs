@@ -7,6 +7,6 @@ mod class;
 mod policy;
 mod resolver;
 
-pub use class::AddressClass;
+pub use class::{AddressClass, UnknownAddressClass};
 pub use policy::{AddressPolicy, RejectedAddress};
 pub use resolver::{CheckedResolver, Unresolved};

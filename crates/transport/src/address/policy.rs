@@ -56,6 +56,12 @@ impl AddressPolicy {
         Self { rejected: self.rejected & !bit(class), ..self }
     }
 
+    /// Allows these classes, as a flag names them.
+    #[must_use]
+    pub fn allow_each(self, classes: &[AddressClass]) -> Self {
+        classes.iter().fold(self, |policy, class| policy.allow(*class))
+    }
+
     /// Rejects the address of the API server's Service, whatever its class: usually a private one.
     #[must_use]
     pub const fn reject_api_server(self, address: IpAddr) -> Self {
