@@ -3,6 +3,7 @@
 //! files is up to the caller.
 
 mod bounds;
+mod connection;
 mod credential;
 mod error;
 mod leftovers;
@@ -10,7 +11,6 @@ mod mirror;
 mod pressure;
 mod reference;
 mod remedy;
-mod session;
 mod task;
 mod threads;
 mod transport;

@@ -15,11 +15,11 @@ use plumb_memory::MemoryReservation;
 
 use crate::{
     bounds::Bounds,
+    connection::{Connection, Extent, Request, has_object},
     error::GitError,
     leftovers,
     pressure::PressureGuard,
     reference::Found,
-    session::{Conversation, Extent, Request, has_object},
 };
 
 /// With more packs than this the mirror is fetched again from empty: packs are never merged otherwise.
@@ -51,7 +51,7 @@ pub(crate) struct Mirrors {
 
 /// What a fetch into a mirror needs, and what bounds it.
 pub(crate) struct Fetching<'a> {
-    pub(crate) conversation: &'a mut Conversation,
+    pub(crate) connection: &'a mut Connection,
     pub(crate) bounds: &'a Bounds,
     /// Bytes of the pack.
     pub(crate) pack_bytes_max: u64,
@@ -71,9 +71,9 @@ impl Fetching<'_> {
         haves: &[ObjectId],
         extent: Extent,
     ) -> Result<(), GitError> {
-        let Fetching { conversation, bounds, pack_bytes_max, object_bytes_max, memory, guard } = self;
+        let Fetching { connection, bounds, pack_bytes_max, object_bytes_max, memory, guard } = self;
         let request = Request { want, haves, extent, pack_bytes_max, object_bytes_max };
-        let fetched = conversation.fetch(repository, request, bounds);
+        let fetched = connection.fetch(repository, request, bounds);
         drop(memory);
         match guard.verdict() {
             Some(source) if fetched.is_err() => {
@@ -153,7 +153,7 @@ impl Mirrors {
     ) -> Result<bool, GitError> {
         let mirror = self.hold(&format!("{name}{HISTORY_SUFFIX}"), fetching.bounds)?;
         mirror.discard()?;
-        let (kind, object_bytes_max) = (fetching.conversation.object_hash(), fetching.object_bytes_max);
+        let (kind, object_bytes_max) = (fetching.connection.object_hash(), fetching.object_bytes_max);
         let repository = mirror.create(kind)?;
         fetching.fetch(&repository, tip, &[], Extent::History)?;
         let repository = mirror
@@ -248,7 +248,7 @@ impl Mirror {
         if self.is_overgrown() {
             self.discard()?;
         }
-        let kind = fetching.conversation.object_hash();
+        let kind = fetching.connection.object_hash();
         let object_bytes_max = fetching.object_bytes_max;
         let mut state = self.read_state().unwrap_or_default();
         let repository = if let Some(repository) = self.open(kind, object_bytes_max) {

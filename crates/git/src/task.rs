@@ -11,12 +11,12 @@ use tokio::runtime::Handle;
 
 use crate::{
     bounds::{Bounds, InterruptOnDrop},
+    connection::{Connection, Connector, REFERENCES},
     credential::Endpoint,
     error::GitError,
     mirror::{Fetching, Mirrors},
     pressure::PressureGuard,
     reference::{Found, Reference},
-    session::{Conversation, Dialer, REFERENCES},
     threads::AbandonedThreads,
     tree,
 };
@@ -89,7 +89,7 @@ struct Inner {
 
 /// An open session with a server that found the commit; a fetch continues with it.
 pub struct Session {
-    conversation: Conversation,
+    connection: Connection,
     found: Found,
     reference: Reference,
     consumer: String,
@@ -141,8 +141,8 @@ impl Git {
         let inner = Arc::clone(&self.inner);
         let (endpoint, reference) = (endpoint.clone(), reference.clone());
         let bounds = Bounds::new("list remote for", endpoint.url().to_string(), timeout);
-        let (namespace, dialer) = (consumer.to_owned(), self.dialer());
-        let work = move |bounds: &Bounds| inner.find(namespace, &endpoint, reference, &dialer, bounds);
+        let (namespace, connector) = (consumer.to_owned(), self.connector());
+        let work = move |bounds: &Bounds| inner.find(namespace, &endpoint, reference, &connector, bounds);
         self.run(&self.inner.lists, consumer, bounds, work).await
     }
 
@@ -155,9 +155,9 @@ impl Git {
     ) -> Result<Checkout, GitError> {
         let inner = Arc::clone(&self.inner);
         let ignore = spec_ignore.map(str::to_owned);
-        let bounds = Bounds::new("fetch from", session.conversation.endpoint().url().to_string(), timeout);
-        let (consumer, dialer) = (session.consumer.clone(), self.dialer());
-        let work = move |bounds: &Bounds| inner.checkout(session, ignore.as_deref(), &dialer, bounds);
+        let bounds = Bounds::new("fetch from", session.connection.endpoint().url().to_string(), timeout);
+        let (consumer, connector) = (session.consumer.clone(), self.connector());
+        let work = move |bounds: &Bounds| inner.checkout(session, ignore.as_deref(), &connector, bounds);
         self.run(&self.inner.fetches, &consumer, bounds, work).await
     }
 
@@ -173,8 +173,8 @@ impl Git {
         self.inner.abandoned.count()
     }
 
-    fn dialer(&self) -> Dialer {
-        Dialer { policy: self.inner.resources.addresses, runtime: Handle::current() }
+    fn connector(&self) -> Connector {
+        Connector { policy: self.inner.resources.addresses, runtime: Handle::current() }
     }
 
     /// Runs work on a blocking thread. The thread owns the slot and frees it when the thread ends, not when its caller
@@ -220,22 +220,22 @@ impl Inner {
         consumer: String,
         endpoint: &Endpoint,
         reference: Reference,
-        dialer: &Dialer,
+        connector: &Connector,
         bounds: &Bounds,
     ) -> Result<Session, GitError> {
         let url = endpoint.url().as_str();
         let memory = || self.resources.memory.reservation(&consumer, REFERENCES);
-        let mut conversation = Conversation::open(endpoint, dialer, bounds)?;
+        let mut connection = Connection::open(endpoint, connector, bounds)?;
         let refs = match reference.prefix() {
-            Some(prefix) => conversation.list(Some(&prefix), bounds, memory())?,
+            Some(prefix) => connection.list(Some(&prefix), bounds, memory())?,
             None => Vec::new(),
         };
         match reference.choose(url, &refs) {
             Ok(found) => {
-                conversation.discharge();
-                Ok(Session { conversation, found, reference, consumer })
+                connection.discharge();
+                Ok(Session { connection, found, reference, consumer })
             }
-            Err(missing) => Err(conversation.explain(missing, &refs, bounds, memory)),
+            Err(missing) => Err(connection.explain(missing, &refs, bounds, memory)),
         }
     }
 
@@ -243,22 +243,22 @@ impl Inner {
         &self,
         session: Session,
         ignore: Option<&str>,
-        dialer: &Dialer,
+        connector: &Connector,
         bounds: &Bounds,
     ) -> Result<Checkout, GitError> {
-        let Session { conversation, found, reference, consumer } = session;
-        let endpoint = conversation.endpoint().clone();
-        let mut conversation = Some(conversation);
+        let Session { connection, found, reference, consumer } = session;
+        let endpoint = connection.endpoint().clone();
+        let mut connection = Some(connection);
         // A fetch that failed leaves the rest of a response unread: the next one opens a new session.
-        let mut conversation = || match conversation.take() {
+        let mut connection = || match connection.take() {
             Some(open) => Ok(open),
-            None => Conversation::open(&endpoint, dialer, bounds),
+            None => Connection::open(&endpoint, connector, bounds),
         };
         let name = endpoint.keyed_name(self.mirrors.key());
         if let Some((branch, tip)) = reference.must_hold(&found) {
             let is_held = self.with_object_limit(|object_bytes| {
-                let mut open = conversation()?;
-                let fetching = self.fetching(&consumer, object_bytes, &mut open, dialer, bounds)?;
+                let mut open = connection()?;
+                let fetching = self.fetching(&consumer, object_bytes, &mut open, connector, bounds)?;
                 self.mirrors.history_holds(&name, tip, found.commit, fetching)
             })?;
             if !is_held {
@@ -270,8 +270,8 @@ impl Inner {
         let had_content = mirror.exists();
         let mut attempt = || {
             self.with_object_limit(|object_bytes| {
-                let mut open = conversation()?;
-                let fetching = self.fetching(&consumer, object_bytes, &mut open, dialer, bounds)?;
+                let mut open = connection()?;
+                let fetching = self.fetching(&consumer, object_bytes, &mut open, connector, bounds)?;
                 let repository = mirror.obtain(&found, fetching)?;
                 let memory = self.resources.memory.reservation(&consumer, self.files_limit());
                 tree::read(&repository, &found, ignore, self.limits.tree, memory, object_bytes, bounds)
@@ -296,17 +296,18 @@ impl Inner {
         &self,
         consumer: &str,
         object_bytes_max: u64,
-        conversation: &'a mut Conversation,
-        dialer: &Dialer,
+        connection: &'a mut Connection,
+        connector: &Connector,
         bounds: &'a Bounds,
     ) -> Result<Fetching<'a>, GitError> {
         let mut memory = self.resources.memory.reservation(consumer, PACK);
         memory.try_grow(object_bytes_max.saturating_mul(OBJECT_COPIES)).map_err(|source| {
             GitError::OverBudget { action: bounds.action, url: bounds.url.clone(), source }
         })?;
-        let guard = PressureGuard::start(&dialer.runtime, &self.resources.memory, bounds.interrupt.clone());
+        let guard =
+            PressureGuard::start(&connector.runtime, &self.resources.memory, bounds.interrupt.clone());
         let pack_bytes_max = self.limits.pack_bytes_max;
-        Ok(Fetching { conversation, bounds, pack_bytes_max, object_bytes_max, memory, guard })
+        Ok(Fetching { connection, bounds, pack_bytes_max, object_bytes_max, memory, guard })
     }
 
     /// Tries with the usual limit of one object, and once more with the largest one where an object needs it: the memory for it is

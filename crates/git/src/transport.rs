@@ -54,7 +54,7 @@ pub(crate) enum Fault {
     },
 }
 
-/// What all exchanges of a conversation share.
+/// What all exchanges of a connection share.
 #[derive(Clone)]
 struct Shared(Arc<Mutex<State>>);
 
@@ -70,7 +70,7 @@ struct State {
     fault: Option<Fault>,
 }
 
-/// The transport of one conversation.
+/// The transport of one connection.
 pub(crate) struct HttpTransport {
     shared: Shared,
     policy: AddressPolicy,
@@ -79,7 +79,7 @@ pub(crate) struct HttpTransport {
     has_begun: bool,
 }
 
-/// The part of the transport that stays with the conversation while gix holds the transport.
+/// The part of the transport that stays with the connection while gix holds the transport.
 #[derive(Clone)]
 pub(crate) struct Control(Shared);
 

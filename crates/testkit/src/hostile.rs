@@ -117,7 +117,7 @@ impl HostileServer {
                     shared.count_open(1);
                     thread::spawn(move || {
                         // A client that hung up is what most tests wait for.
-                        let _ = shared.converse(&stream);
+                        let _ = shared.serve_connection(&stream);
                         drop(stream);
                         shared.count_open(-1);
                     });
@@ -174,20 +174,20 @@ impl Shared {
         self.closed.notify_all();
     }
 
-    fn converse(&self, stream: &TcpStream) -> io::Result<()> {
+    fn serve_connection(&self, stream: &TcpStream) -> io::Result<()> {
         stream.set_read_timeout(Some(POLL))?;
         stream.set_write_timeout(Some(POLL))?;
-        let mut reader = BufReader::new(Patient { stream, shared: self }.take(REQUEST_BYTES_MAX));
+        let mut reader = BufReader::new(UntilStopped { stream, shared: self }.take(REQUEST_BYTES_MAX));
         while let Some((line, body)) = read_request(&mut reader)? {
             self.requests.fetch_add(1, Ordering::Relaxed);
             reader.get_mut().set_limit(REQUEST_BYTES_MAX);
-            self.misbehave(&(self.script)(&line, &body), stream)?;
+            self.respond(&(self.script)(&line, &body), stream)?;
         }
         Ok(())
     }
 
-    fn misbehave(&self, hostility: &Hostility, stream: &TcpStream) -> io::Result<()> {
-        let mut out = Patient { stream, shared: self };
+    fn respond(&self, hostility: &Hostility, stream: &TcpStream) -> io::Result<()> {
+        let mut out = UntilStopped { stream, shared: self };
         match hostility {
             Hostility::Silence => self.wait_for_end(stream),
             Hostility::Trickle { content_type, body, pause } => {
@@ -231,19 +231,19 @@ impl Shared {
 
     /// Reads without a response until the client disconnects.
     fn wait_for_end(&self, stream: &TcpStream) -> io::Result<()> {
-        io::copy(&mut Patient { stream, shared: self }, &mut io::sink())?;
+        io::copy(&mut UntilStopped { stream, shared: self }, &mut io::sink())?;
         Err(io::ErrorKind::ConnectionAborted.into())
     }
 }
 
 /// A stream whose reads and writes wait until the server is dropped.
-struct Patient<'a> {
+struct UntilStopped<'a> {
     stream: &'a TcpStream,
     shared: &'a Shared,
 }
 
-impl Patient<'_> {
-    fn patiently<T>(&self, mut attempt: impl FnMut(&TcpStream) -> io::Result<T>) -> io::Result<T> {
+impl UntilStopped<'_> {
+    fn retry_until_stopped<T>(&self, mut attempt: impl FnMut(&TcpStream) -> io::Result<T>) -> io::Result<T> {
         loop {
             match attempt(self.stream) {
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
@@ -257,19 +257,19 @@ impl Patient<'_> {
     }
 }
 
-impl Read for Patient<'_> {
+impl Read for UntilStopped<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.patiently(|mut stream| stream.read(buffer))
+        self.retry_until_stopped(|mut stream| stream.read(buffer))
     }
 }
 
-impl Write for Patient<'_> {
+impl Write for UntilStopped<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.patiently(|mut stream| stream.write(bytes))
+        self.retry_until_stopped(|mut stream| stream.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.patiently(|mut stream| stream.flush())
+        self.retry_until_stopped(|mut stream| stream.flush())
     }
 }
 

@@ -62,13 +62,13 @@ async fn a_list_of_a_hostile_server_ends_at_its_deadline() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wait_ends_by_itself_at_the_deadline() {
-    // The conversation itself, without the task around it that would raise the interrupt.
+    // The connection itself, without the task around it that would raise the interrupt.
     let server = HostileServer::start(Hostility::Silence).unwrap();
     let bounds = Bounds::new("list remote for", server.url(), SHORT);
-    let dialer = Dialer { policy: resources().addresses, runtime: Handle::current() };
+    let connector = Connector { policy: resources().addresses, runtime: Handle::current() };
     let endpoint = anonymous(&server.url());
     let thread =
-        tokio::task::spawn_blocking(move || Conversation::open(&endpoint, &dialer, &bounds).map(|_| ()));
+        tokio::task::spawn_blocking(move || Connection::open(&endpoint, &connector, &bounds).map(|_| ()));
     let error = tokio::time::timeout(WAIT_MAX, thread).await.expect("it ends").unwrap().unwrap_err();
     assert!(matches!(error, GitError::TimedOut { .. }), "{error:?}");
 }

@@ -1,4 +1,4 @@
-//! One conversation with a server: handshake, list of references, one pack. Blocking; the task around it has the clock and the
+//! One connection to a server: handshake, list of references, one pack. Blocking; the task around it has the clock and the
 //! interrupt flag. Choosing among references and keeping what was fetched are not done here.
 
 use std::{
@@ -53,17 +53,17 @@ const COMMITS_ONLY: &str = "tree:0";
 /// Bytes of the protocol around a pack.
 const PROTOCOL_BYTES_MAX: u64 = 16 << 20;
 
-/// One conversation.
-pub(crate) struct Conversation {
+/// A connection to a Git server on which the handshake is done.
+pub(crate) struct Connection {
     endpoint: Endpoint,
     transport: Transport<HttpTransport>,
     control: Control,
     handshake: Handshake,
 }
 
-/// What a conversation connects with.
+/// What connections are opened with.
 #[derive(Clone)]
-pub(crate) struct Dialer {
+pub(crate) struct Connector {
     pub(crate) policy: AddressPolicy,
     pub(crate) runtime: Handle,
 }
@@ -91,11 +91,15 @@ pub(crate) enum Extent {
     History,
 }
 
-impl Conversation {
+impl Connection {
     /// Connects and performs the handshake.
-    pub(crate) fn open(endpoint: &Endpoint, dialer: &Dialer, bounds: &Bounds) -> Result<Self, GitError> {
-        let client = client(endpoint, dialer)?;
-        let (runtime, policy) = (dialer.runtime.clone(), dialer.policy);
+    pub(crate) fn open(
+        endpoint: &Endpoint,
+        connector: &Connector,
+        bounds: &Bounds,
+    ) -> Result<Self, GitError> {
+        let client = client(endpoint, connector)?;
+        let (runtime, policy) = (connector.runtime.clone(), connector.policy);
         let credential = endpoint.bound_credential().clone();
         let (http, control) =
             HttpTransport::new(client, runtime, policy, credential, bounds, REFERENCES_BYTES_MAX);
@@ -236,11 +240,11 @@ fn agent() -> protocol::command::Feature {
     ("agent", Some(AGENT.to_owned()))
 }
 
-fn client(endpoint: &Endpoint, dialer: &Dialer) -> Result<reqwest::Client, GitError> {
+fn client(endpoint: &Endpoint, connector: &Connector) -> Result<reqwest::Client, GitError> {
     // Redirects are followed by the transport, by Git's rule; its waits have the deadline of the operation.
     let config = ClientConfig {
         trust: endpoint.trust().clone(),
-        addresses: Some(dialer.policy),
+        addresses: Some(connector.policy),
         redirects: Redirects::None,
         ..ClientConfig::default()
     };
