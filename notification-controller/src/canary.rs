@@ -72,7 +72,7 @@ impl Log {
 
 /// The ways in which a word could be seen. Base64 of a word inside of a longer text is looked for at its three alignments.
 fn forms(word: &str) -> Vec<String> {
-    let hex = word.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+    let hex = data_encoding::HEXLOWER.encode(word.as_bytes());
     let percent = word.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
     let mut forms = vec![word.to_owned(), word.replace('-', "%2D"), hex.to_uppercase(), hex, percent];
     for shift in 0..3 {

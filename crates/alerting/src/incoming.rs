@@ -48,7 +48,7 @@ impl DedupKey {
                 parts.push(format!("{key}={value}"));
             }
         }
-        Self(crate::hex(&Sha256::digest(parts.join("/").as_bytes())))
+        Self(data_encoding::HEXLOWER.encode(&Sha256::digest(parts.join("/").as_bytes())))
     }
 
     /// The digest, in hexadecimal.

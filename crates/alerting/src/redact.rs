@@ -148,7 +148,7 @@ fn written(bytes: &[u8]) -> Vec<String> {
         URL_SAFE_NO_PAD.encode(bytes),
         url::form_urlencoded::byte_serialize(bytes).collect(),
         percent_encoded(bytes),
-        crate::hex(bytes),
+        data_encoding::HEXLOWER.encode(bytes),
     ];
     let text = String::from_utf8_lossy(bytes);
     for part in text.lines().chain([&*text]).map(str::trim).filter(|part| !part.is_empty()) {

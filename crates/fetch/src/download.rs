@@ -7,7 +7,7 @@ use std::{
 };
 
 use http::StatusCode;
-use plumb_api::meta::Artifact;
+use plumb_api::meta::{Artifact, Digest};
 use plumb_archive::{UnpackError, UnpackLimits, unpack};
 use plumb_filetree::digest::Hasher;
 use plumb_memory::{Limit, MemoryPool, MemoryReservation};
@@ -26,8 +26,6 @@ use crate::{
 const DOWNLOADS_MAX: usize = 4;
 /// The only algorithm that is accepted.
 const DIGEST_PREFIX: &str = "sha256:";
-/// Hexadecimal digits of that algorithm.
-const DIGEST_HEX_LENGTH: usize = 64;
 /// How long a connection may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -259,14 +257,11 @@ fn seed(hex: &str) -> u64 {
     hex.get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_default()
 }
 
+/// The hexadecimal digits of a SHA-256: no other algorithm is accepted.
 fn parse_digest(digest: &str) -> Result<&str, FetchError> {
-    digest
-        .strip_prefix(DIGEST_PREFIX)
-        .filter(|hex| {
-            hex.len() == DIGEST_HEX_LENGTH
-                && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-        })
-        .ok_or_else(|| FetchError::BadDigest { digest: digest.to_owned() })
+    let bad = || FetchError::BadDigest { digest: digest.to_owned() };
+    digest.parse::<Digest>().map_err(|_| bad())?;
+    digest.strip_prefix(DIGEST_PREFIX).ok_or_else(bad)
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! SHA-256 as lowercase hexadecimal, in one go or piece by piece. No other algorithm and no I/O.
 
-use std::fmt::Write;
-
+use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
 /// The hexadecimal SHA-256 of some bytes.
@@ -23,17 +22,8 @@ impl Hasher {
 
     /// The hexadecimal digest of all that was fed.
     pub fn finish_hex(self) -> String {
-        to_hex(&self.0.finalize())
+        HEXLOWER.encode(&self.0.finalize())
     }
-}
-
-/// Lowercase hexadecimal text of bytes.
-pub fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

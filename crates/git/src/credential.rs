@@ -1,6 +1,7 @@
 //! Where a repository is, and the credentials for it. They are read in three places only: the request, the name of a mirror, and
 //! the scrubbing of error texts.
 
+use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use plumb_transport::{Credential, OriginCredential, Trust, shown_text};
 use sha2::Sha256;
@@ -110,7 +111,7 @@ impl Endpoint {
             mac.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             mac.update(part);
         }
-        plumb_filetree::digest::to_hex(&mac.finalize().into_bytes())
+        HEXLOWER.encode(&mac.finalize().into_bytes())
     }
 
     /// A text in which the secrets of this credential, plain or encoded for a URL, are covered.

@@ -3,11 +3,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
-use plumb_filetree::{EntryKind, FileTree, ReadError, RelPath};
+use plumb_filetree::{EntryKind, FileTree, ReadError, RelPath, digest::sha256_hex};
 use plumb_manifests::yaml::Node;
-use sha2::{Digest, Sha256};
 
 use crate::error::BuildError;
 use crate::limits::Limits;
@@ -84,7 +82,7 @@ impl ReadSet {
                 tree.list(path).is_ok_and(|entries| &names(&entries) == known)
             }
             (Seen::Content(digest), Some(EntryKind::File)) => {
-                tree.read(path).is_ok_and(|content| &sha256(&content) == digest)
+                tree.read(path).is_ok_and(|content| &sha256_hex(&content) == digest)
             }
             _ => false,
         })
@@ -207,7 +205,7 @@ impl<'t> Reader<'t> {
             let message = format!("over the limit of {file_bytes_max} bytes a file, {read_bytes_max} in all");
             return Err(BuildError::over_limit(message).in_file(path));
         }
-        self.reads.borrow_mut().add(path, Seen::Content(sha256(&content)));
+        self.reads.borrow_mut().add(path, Seen::Content(sha256_hex(&content)));
         Ok(content.to_vec())
     }
 
@@ -249,12 +247,4 @@ fn names(entries: &[(String, EntryKind)]) -> Vec<String> {
         EntryKind::Dir => format!("{name}/"),
     };
     entries.iter().map(name).collect()
-}
-
-fn sha256(content: &[u8]) -> String {
-    Sha256::digest(content).iter().fold(String::new(), |mut digits, byte| {
-        let written = write!(digits, "{byte:02x}");
-        debug_assert!(written.is_ok(), "writing to a String does not fail");
-        digits
-    })
 }

@@ -15,6 +15,8 @@ use crate::reading::Reader;
 use crate::replacements::ReplacementEntry;
 use crate::vars::VarEntry;
 
+pub(crate) use fields::{CONFIG_MAP, SECRET};
+
 /// The names under which a kustomization file is looked for.
 pub const FILE_NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 

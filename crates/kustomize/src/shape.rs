@@ -1,6 +1,7 @@
-//! What the fields of a file of settings hold, and the check that they do: keys in any case, no other fields, no other
-//! types, as Go's JSON decoder has it.
+//! What the fields of files of settings and of configurations of plugins hold, and the check that they do: keys in any case, and no
+//! other types, as Go's decoders have it. Which fields there are is said beside their users.
 
+use plumb_manifests::yaml::{self, Node};
 use serde_json::{Map, Value};
 
 /// What a field holds.
@@ -8,13 +9,17 @@ use serde_json::{Map, Value};
 pub(crate) enum Shape {
     /// A text.
     Text,
+    /// A text; a number or a truth value is written as one.
+    Printed,
     /// True or false.
     Flag,
     /// A whole number.
     Integer,
     /// Texts under the user's own keys.
     Texts,
-    /// Any value: it is not read.
+    /// The same; numbers and truth values are written as texts.
+    PrintedTexts,
+    /// Any value: it is not read, or its reader checks it.
     Any,
     List(&'static Shape),
     Record(Fields),
@@ -25,6 +30,32 @@ pub(crate) type Fields = &'static [(&'static str, Shape)];
 
 /// A list of texts.
 pub(crate) const TEXTS: Shape = Shape::List(&Shape::Text);
+
+/// How a decoder of Go reads the keys of a map.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reading {
+    pub keys: Keys,
+    pub unknown: Unknown,
+}
+
+/// How keys are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keys {
+    AnyCase,
+    Exact,
+}
+
+/// What is done with a field that is not declared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unknown {
+    Reject,
+    PassOver,
+}
+
+impl Reading {
+    /// Files of settings.
+    pub(crate) const SETTINGS: Self = Self { keys: Keys::AnyCase, unknown: Unknown::Reject };
+}
 
 /// What does not fit. No value is repeated, for it may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,48 +82,80 @@ impl std::fmt::Display for Misfit {
 
 /// Fits a map to the fields of a record: keys as they are declared, and without the fields that are null, which mean
 /// the same as none.
-pub(crate) fn fit(map: Map<String, Value>, fields: Fields) -> Result<Map<String, Value>, Misfit> {
-    record(map, fields, "")
+pub(crate) fn fit(
+    map: Map<String, Value>,
+    fields: Fields,
+    reading: Reading,
+) -> Result<Map<String, Value>, Misfit> {
+    reading.record(map, fields, "")
 }
 
 /// The nesting of shapes is fixed, and so is this recursion.
-fn record(map: Map<String, Value>, fields: Fields, place: &str) -> Result<Map<String, Value>, Misfit> {
-    let mut fitted = Map::new();
-    for (key, value) in map {
-        let Some((name, shape)) = fields.iter().find(|(name, _)| name.eq_ignore_ascii_case(&key)) else {
-            return Err(Misfit::Unknown { field: key, inside: place.to_owned() });
-        };
-        if !value.is_null() {
-            let place = if place.is_empty() { (*name).to_owned() } else { format!("{place}.{name}") };
-            fitted.insert((*name).to_owned(), fitted_value(value, shape, &place)?);
+impl Reading {
+    fn record(
+        self,
+        map: Map<String, Value>,
+        fields: Fields,
+        place: &str,
+    ) -> Result<Map<String, Value>, Misfit> {
+        let mut fitted = Map::new();
+        for (key, value) in map {
+            let known = fields.iter().find(|(name, _)| match self.keys {
+                Keys::AnyCase => name.eq_ignore_ascii_case(&key),
+                Keys::Exact => *name == key,
+            });
+            match (known, self.unknown) {
+                (Some((name, shape)), _) if !value.is_null() => {
+                    let place = if place.is_empty() { (*name).to_owned() } else { format!("{place}.{name}") };
+                    fitted.insert((*name).to_owned(), self.value(value, shape, &place)?);
+                }
+                (Some(_), _) | (None, Unknown::PassOver) => {}
+                (None, Unknown::Reject) => {
+                    return Err(Misfit::Unknown { field: key, inside: place.to_owned() });
+                }
+            }
+        }
+        Ok(fitted)
+    }
+
+    fn value(self, value: Value, shape: &'static Shape, place: &str) -> Result<Value, Misfit> {
+        match (shape, value) {
+            (Shape::Any, value)
+            | (Shape::Text | Shape::Printed, value @ Value::String(_))
+            | (Shape::Flag, value @ Value::Bool(_)) => Ok(value),
+            (Shape::Printed, value @ (Value::Bool(_) | Value::Number(_))) => {
+                Ok(Value::String(self.print(&value)))
+            }
+            (Shape::Integer, Value::Number(number)) if number.is_i64() => Ok(Value::Number(number)),
+            (Shape::Texts | Shape::PrintedTexts, Value::Object(map)) => {
+                let inner = if matches!(shape, Shape::Texts) { &Shape::Text } else { &Shape::Printed };
+                let text = |(key, value): (String, Value)| match value {
+                    Value::Null => Ok((key, inner.nothing())),
+                    value => self.value(value, inner, place).map(|value| (key, value)),
+                };
+                map.into_iter().map(text).collect::<Result<_, _>>().map(Value::Object)
+            }
+            (Shape::List(inner), Value::Array(items)) => {
+                let item = |(index, value)| match value {
+                    Value::Null => Ok(inner.nothing()),
+                    value => self.value(value, inner, &format!("{place}[{index}]")),
+                };
+                items.into_iter().enumerate().map(item).collect::<Result<_, _>>().map(Value::Array)
+            }
+            (Shape::Record(fields), Value::Object(map)) => self.record(map, fields, place).map(Value::Object),
+            (shape, value) => {
+                Err(Misfit::Type { found: noun(&value), field: place.to_owned(), expected: shape.go_type() })
+            }
         }
     }
-    Ok(fitted)
-}
 
-fn fitted_value(value: Value, shape: &'static Shape, place: &str) -> Result<Value, Misfit> {
-    match (shape, value) {
-        (Shape::Any, value)
-        | (Shape::Text, value @ Value::String(_))
-        | (Shape::Flag, value @ Value::Bool(_)) => Ok(value),
-        (Shape::Integer, Value::Number(number)) if number.is_i64() => Ok(Value::Number(number)),
-        (Shape::Texts, Value::Object(map)) => {
-            let text = |(key, value): (String, Value)| match value {
-                Value::Null => Ok((key, Value::String(String::new()))),
-                value => fitted_value(value, &Shape::Text, place).map(|value| (key, value)),
-            };
-            map.into_iter().map(text).collect::<Result<_, _>>().map(Value::Object)
-        }
-        (Shape::List(inner), Value::Array(items)) => {
-            let item = |(index, value)| match value {
-                Value::Null => Ok(inner.nothing()),
-                value => fitted_value(value, inner, &format!("{place}[{index}]")),
-            };
-            items.into_iter().enumerate().map(item).collect::<Result<_, _>>().map(Value::Array)
-        }
-        (Shape::Record(fields), Value::Object(map)) => record(map, fields, place).map(Value::Object),
-        (shape, value) => {
-            Err(Misfit::Type { found: noun(&value), field: place.to_owned(), expected: shape.go_type() })
+    /// A scalar as a text.
+    fn print(self, value: &Value) -> String {
+        match value {
+            Value::Number(number) if number.is_f64() && self.keys == Keys::AnyCase => {
+                number.as_f64().map_or_else(|| number.to_string(), short_float)
+            }
+            other => yaml::to_string(&Node::from(other)).trim_end().to_owned(),
         }
     }
 }
@@ -101,10 +164,10 @@ impl Shape {
     /// The value of a null where one is required.
     fn nothing(&self) -> Value {
         match self {
-            Self::Text => Value::String(String::new()),
+            Self::Text | Self::Printed => Value::String(String::new()),
             Self::Flag => Value::Bool(false),
             Self::Integer => Value::from(0),
-            Self::Texts | Self::Record(_) => Value::Object(Map::new()),
+            Self::Texts | Self::PrintedTexts | Self::Record(_) => Value::Object(Map::new()),
             Self::List(_) => Value::Array(Vec::new()),
             Self::Any => Value::Null,
         }
@@ -112,14 +175,32 @@ impl Shape {
 
     fn go_type(&self) -> &'static str {
         match self {
-            Self::Text => "string",
+            Self::Text | Self::Printed => "string",
             Self::Flag => "bool",
             Self::Integer => "int64",
-            Self::Texts => "map[string]string",
-            Self::List(Self::Text) => "[]string",
+            Self::Texts | Self::PrintedTexts => "map[string]string",
+            Self::List(Self::Text | Self::Printed) => "[]string",
             Self::List(_) => "list",
             Self::Record(_) => "map",
             Self::Any => "anything",
+        }
+    }
+}
+
+/// The shortest text that identifies a float of 32 bits, with an exponent where Go writes one: the digits of a
+/// number in a text field.
+#[expect(clippy::cast_possible_truncation, reason = "kustomize drops the digits, too")]
+fn short_float(number: f64) -> String {
+    let single = number as f32;
+    let scientific = format!("{single:e}");
+    let Some((digits, exponent)) = scientific.split_once('e') else {
+        return scientific;
+    };
+    match exponent.parse::<i32>() {
+        Ok(-4..=5) | Err(_) => format!("{single}"),
+        Ok(exponent) => {
+            let sign = if exponent < 0 { '-' } else { '+' };
+            format!("{digits}e{sign}{:02}", exponent.abs())
         }
     }
 }
@@ -153,7 +234,7 @@ mod tests {
 
     fn fitted(value: Value) -> Result<Value, Misfit> {
         let Value::Object(map) = value else { return Ok(Value::Null) };
-        fit(map, FIELDS).map(Value::Object)
+        fit(map, FIELDS, Reading::SETTINGS).map(Value::Object)
     }
 
     #[test]
@@ -188,5 +269,33 @@ mod tests {
         check(json!({"items": [[]]}), "array into Go struct field items[0] of type map");
         check(json!({"items": {}}), "object into Go struct field items of type list");
         check(json!({"texts": "a"}), "string into Go struct field texts of type []string");
+    }
+
+    #[test]
+    fn numbers_in_the_place_of_texts_lose_what_go_loses() {
+        for (number, expect) in [
+            (12_345_678.5, "1.2345678e+07"),
+            (1.1, "1.1"),
+            (1e21, "1e+21"),
+            (-0.000_001, "-1e-06"),
+            (0.5, "0.5"),
+            (100_000.5, "100000.5"),
+        ] {
+            assert_eq!(short_float(number), expect);
+        }
+    }
+
+    #[test]
+    fn keys_are_known_in_any_case_or_only_as_they_are_spelled() {
+        const FIELDS: Fields =
+            &[("newTag", Shape::Printed), ("count", Shape::Integer), ("all", Shape::PrintedTexts)];
+        let config = json!({"NEWTAG": true, "count": 5, "other": {}, "all": {"a": 1.5, "b": null}});
+        let read = |keys| {
+            let Value::Object(map) = config.clone() else { return Value::Null };
+            Value::Object(fit(map, FIELDS, Reading { keys, unknown: Unknown::PassOver }).unwrap())
+        };
+        let all = json!({"a": "1.5", "b": ""});
+        assert_eq!(read(Keys::AnyCase), json!({"newTag": "true", "count": 5, "all": all}));
+        assert_eq!(read(Keys::Exact), json!({"count": 5, "all": all}));
     }
 }

@@ -1,13 +1,13 @@
 //! One file over HTTP: resumed where an earlier transfer ended, and held against a digest that is known beforehand.
 
 use std::cell::Cell;
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use data_encoding::HEXLOWER;
 use plumb_status::cadence::Backoff;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
 use reqwest::{Client, Response, StatusCode, Url};
@@ -69,11 +69,7 @@ impl FileDigest {
 
     /// Writes the bytes of a digest as digits.
     pub fn of_bytes(bytes: &[u8]) -> Self {
-        let digits = bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut digits, byte| {
-            let _ = write!(digits, "{byte:02x}"); // a String takes everything
-            digits
-        });
-        Self(digits)
+        Self(HEXLOWER.encode(bytes))
     }
 
     /// The digest of a file, by the same algorithm.

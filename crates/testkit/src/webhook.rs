@@ -1,8 +1,9 @@
 //! The sender of webhooks, as a Git host would be one.
 
-use std::{fmt::Write as _, net::SocketAddr};
+use std::net::SocketAddr;
 
 use anyhow::Result;
+use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
@@ -12,11 +13,7 @@ use crate::wire::{self, MockResponse};
 pub fn signature(token: &str, body: &[u8]) -> Result<String> {
     let mut mac = Hmac::<Sha256>::new_from_slice(token.as_bytes())?;
     mac.update(body);
-    let mut text = "sha256=".to_owned();
-    for byte in mac.finalize().into_bytes() {
-        write!(text, "{byte:02x}")?;
-    }
-    Ok(text)
+    Ok(format!("sha256={}", HEXLOWER.encode(&mac.finalize().into_bytes())))
 }
 
 /// Posts a body to a `generic-hmac` Receiver.

@@ -122,7 +122,7 @@ pub fn webhook_path(token: &[u8], name: &str, namespace: &str) -> String {
     digest.update(token);
     digest.update(name.as_bytes());
     digest.update(namespace.as_bytes());
-    format!("{WEBHOOK_PATH_PREFIX}{}", crate::hex(&digest.finalize()))
+    format!("{WEBHOOK_PATH_PREFIX}{}", data_encoding::HEXLOWER.encode(&digest.finalize()))
 }
 
 /// A path as a key of a map: its SHA-256. What is kept this way is not the secret.

@@ -14,7 +14,7 @@ pub(super) fn render(event: &Event, settings: &Settings) -> Result<OutboundReque
     let request = generic::render(event, settings)?;
     let mut mac = Hmac::<Sha256>::new_from_slice(token.expose()).expect("an HMAC takes a key of any length");
     mac.update(&request.body);
-    let signature = format!("sha256={}", crate::hex(&mac.finalize().into_bytes()));
+    let signature = format!("sha256={}", data_encoding::HEXLOWER.encode(&mac.finalize().into_bytes()));
     Ok(request.with(SIGNATURE_HEADER, signature))
 }
 

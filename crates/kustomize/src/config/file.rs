@@ -10,7 +10,7 @@ use crate::error::BuildError;
 use crate::field::FieldSpec;
 use crate::identity::Gvk;
 use crate::reading::Reader;
-use crate::shape::{Fields, Shape, fit, noun};
+use crate::shape::{Fields, Reading, Shape, fit, noun};
 
 /// A field specification as it is written.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -91,7 +91,9 @@ pub(crate) fn read(reader: &Reader<'_>, file: &RelPath) -> Result<Config, BuildE
     };
     let fields = match value {
         Value::Null => return Ok(Config::default()),
-        Value::Object(map) => fit(map, FIELDS).map_err(|misfit| reject(misfit.to_string()))?,
+        Value::Object(map) => {
+            fit(map, FIELDS, Reading::SETTINGS).map_err(|misfit| reject(misfit.to_string()))?
+        }
         other => return Err(reject(format!("json: cannot unmarshal {} into a map", noun(&other)))),
     };
     let parsed: ConfigFile =

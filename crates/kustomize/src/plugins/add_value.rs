@@ -5,13 +5,14 @@ use plumb_manifests::yaml::{self, Node};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::decode::{Fields, Keys, SELECTOR, Shape, decode};
+use super::decode::{SELECTOR, decode};
 use crate::accumulate::Assembly;
 use crate::error::BuildError;
 use crate::field::{self, plain};
 use crate::selector::Selector;
 use crate::set::ResourceSet;
 use crate::settings::SelectorEntry;
+use crate::shape::{Fields, Keys, Shape};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -32,10 +33,10 @@ struct Target {
 
 const TARGETS: Shape = Shape::List(&Shape::Record(&[
     ("selector", SELECTOR),
-    ("fieldPath", Shape::Text),
-    ("filePathPosition", Shape::Strict),
+    ("fieldPath", Shape::Printed),
+    ("filePathPosition", Shape::Integer),
 ]));
-const FIELDS: Fields = &[("value", Shape::Text), ("targets", TARGETS), ("targetFilePath", Shape::Text)];
+const FIELDS: Fields = &[("value", Shape::Printed), ("targets", TARGETS), ("targetFilePath", Shape::Printed)];
 
 /// Adds the value to every target.
 pub(super) fn run(

@@ -5,12 +5,13 @@ use plumb_manifests::yaml::{Map, Node};
 use serde::Deserialize;
 
 use super::Plugin;
-use super::decode::{Fields, Keys, Shape, decode};
+use super::decode::decode;
 use crate::accumulate::Assembly;
 use crate::error::BuildError;
 use crate::generators::{self, GeneratorKind};
 use crate::resource::Resource;
-use crate::settings::{GeneratorEntry, GeneratorOptions};
+use crate::settings::{CONFIG_MAP, GeneratorEntry, GeneratorOptions, SECRET};
+use crate::shape::{Fields, Keys, Shape};
 
 /// Creates the objects of a configuration.
 pub(super) fn run(
@@ -32,41 +33,8 @@ pub(super) fn run(
     }
 }
 
-const OPTIONS: Shape = Shape::Record(&[
-    ("labels", Shape::StrictTexts),
-    ("annotations", Shape::StrictTexts),
-    ("disableNameSuffixHash", Shape::Strict),
-    ("immutable", Shape::Strict),
-]);
-
-// kustomize takes no numbers for texts here.
-const CONFIG_MAP: Fields = &[
-    ("name", Shape::Strict),
-    ("namespace", Shape::Strict),
-    ("behavior", Shape::Strict),
-    ("literals", Shape::Strict),
-    ("files", Shape::Strict),
-    ("envs", Shape::Strict),
-    ("env", Shape::Strict),
-    ("options", OPTIONS),
-];
-const SECRET: Fields = &[
-    ("name", Shape::Strict),
-    ("namespace", Shape::Strict),
-    ("behavior", Shape::Strict),
-    ("literals", Shape::Strict),
-    ("files", Shape::Strict),
-    ("envs", Shape::Strict),
-    ("env", Shape::Strict),
-    ("options", OPTIONS),
-    ("type", Shape::Strict),
-];
-
 fn entry(plugin: &Plugin, fields: Fields) -> Result<GeneratorEntry, BuildError> {
-    // A misplaced value may be a secret, and the reason would repeat it.
-    let mut entry: GeneratorEntry = decode(&plugin.config, fields, Keys::AnyCase).map_err(|_| {
-        BuildError::invalid("fails configuration: a field is of another type than the generator takes")
-    })?;
+    let mut entry: GeneratorEntry = decode(&plugin.config, fields, Keys::AnyCase)?;
     if entry.name.is_empty() {
         entry.name = plugin.id.name.to_string();
     }
@@ -93,9 +61,9 @@ struct Account {
 }
 
 const POLICY: Fields = &[
-    ("cloud", Shape::Strict),
-    ("kubernetesService", Shape::Record(&[("name", Shape::Strict), ("namespace", Shape::Strict)])),
-    ("serviceAccount", Shape::Record(&[("name", Shape::Strict), ("projectId", Shape::Strict)])),
+    ("cloud", Shape::Text),
+    ("kubernetesService", Shape::Record(&[("name", Shape::Text), ("namespace", Shape::Text)])),
+    ("serviceAccount", Shape::Record(&[("name", Shape::Text), ("projectId", Shape::Text)])),
 ];
 
 /// A service account for one of Google's cloud.

@@ -116,9 +116,18 @@ fn generators_take_name_and_namespace_of_their_configuration() {
 }
 
 #[test]
-fn a_value_of_another_type_in_a_generator_is_not_repeated() {
-    let text = with("generators", "kind: SecretGenerator, literals: hidden");
-    assert!(!built(&text, &[]).unwrap_err().to_string().contains("hidden"));
+fn a_value_of_another_type_in_a_generator_is_named_by_its_field_and_not_repeated() {
+    for (config, expect) in [
+        ("literals: hidden", "string into Go struct field literals of type []string"),
+        ("literals: [{a: hidden}]", "object into Go struct field literals[0] of type string"),
+        ("options: {labels: {a: [hidden]}}", "array into Go struct field options.labels of type string"),
+        ("options: {immutable: hidden}", "string into Go struct field options.immutable of type bool"),
+    ] {
+        let text = with("generators", &format!("kind: SecretGenerator, {config}"));
+        let error = built(&text, &[]).unwrap_err().to_string();
+        let expect = format!("fails configuration: json: cannot unmarshal {expect}");
+        assert!(error.ends_with(&expect) && !error.contains("hidden"), "{error}");
+    }
 }
 
 #[test]

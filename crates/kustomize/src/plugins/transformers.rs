@@ -8,7 +8,7 @@ use plumb_manifests::yaml;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::decode::{FIELD_SPECS, Fields, Keys, SELECTOR, Shape, decode};
+use super::decode::{FIELD_SPECS, SELECTOR, decode};
 use super::{Plugin, add_value, spend_on_walk};
 use crate::accumulate::Assembly;
 use crate::config::SpecEntry;
@@ -18,6 +18,7 @@ use crate::patches::{self, Remembers};
 use crate::replacements::{self, ReplacementEntry};
 use crate::set::ResourceSet;
 use crate::settings::{ImageEntry, PatchEntry, ReplicaEntry};
+use crate::shape::{Fields, Keys, Shape};
 use crate::transformers::names::Affix;
 use crate::transformers::namespace::{Present, Setting, Subjects};
 use crate::transformers::{annotations, hash, images, labels, names, namespace, replicas};
@@ -88,7 +89,7 @@ fn spend(
 }
 
 fn set_labels(assembly: &Assembly<'_>, config: &Value, set: &mut ResourceSet) -> Result<(), BuildError> {
-    const FIELDS: Fields = &[("labels", Shape::Texts), ("fieldSpecs", FIELD_SPECS)];
+    const FIELDS: Fields = &[("labels", Shape::PrintedTexts), ("fieldSpecs", FIELD_SPECS)];
     let Texts { labels, field_specs, .. } = decode(config, FIELDS, Keys::AnyCase)?;
     let specs = specs(field_specs);
     spend(assembly, set, &specs, size(&labels))?;
@@ -96,7 +97,7 @@ fn set_labels(assembly: &Assembly<'_>, config: &Value, set: &mut ResourceSet) ->
 }
 
 fn set_annotations(assembly: &Assembly<'_>, config: &Value, set: &mut ResourceSet) -> Result<(), BuildError> {
-    const FIELDS: Fields = &[("annotations", Shape::Texts), ("fieldSpecs", FIELD_SPECS)];
+    const FIELDS: Fields = &[("annotations", Shape::PrintedTexts), ("fieldSpecs", FIELD_SPECS)];
     let Texts { annotations, field_specs, .. } = decode(config, FIELDS, Keys::AnyCase)?;
     let specs = specs(field_specs);
     spend(assembly, set, &specs, size(&annotations))?;
@@ -111,8 +112,11 @@ fn set_namespace(assembly: &Assembly<'_>, plugin: &Plugin, set: &mut ResourceSet
         unset_only: bool,
         set_role_binding_subjects: String,
     }
-    const FIELDS: Fields =
-        &[("fieldSpecs", FIELD_SPECS), ("unsetOnly", Shape::Strict), ("setRoleBindingSubjects", Shape::Text)];
+    const FIELDS: Fields = &[
+        ("fieldSpecs", FIELD_SPECS),
+        ("unsetOnly", Shape::Flag),
+        ("setRoleBindingSubjects", Shape::Printed),
+    ];
     let Config { field_specs, unset_only, set_role_binding_subjects } =
         decode(&plugin.config, FIELDS, Keys::AnyCase)?;
     let subjects = match set_role_binding_subjects.as_str() {
@@ -146,13 +150,14 @@ fn add_affixes(assembly: &Assembly<'_>, plugin: &Plugin, set: &mut ResourceSet) 
         field_specs: Option<Vec<SpecEntry>>,
     }
     const LOOSE_SPECS: Shape = Shape::List(&Shape::Record(&[
-        ("group", Shape::Text),
-        ("version", Shape::Text),
-        ("kind", Shape::Text),
-        ("path", Shape::Text),
-        ("create", Shape::Strict),
+        ("group", Shape::Printed),
+        ("version", Shape::Printed),
+        ("kind", Shape::Printed),
+        ("path", Shape::Printed),
+        ("create", Shape::Flag),
     ]));
-    const FIELDS: Fields = &[("prefix", Shape::Text), ("suffix", Shape::Text), ("fieldSpecs", LOOSE_SPECS)];
+    const FIELDS: Fields =
+        &[("prefix", Shape::Printed), ("suffix", Shape::Printed), ("fieldSpecs", LOOSE_SPECS)];
     // These three read their configuration with another library, which is case-sensitive.
     let Config { prefix, suffix, field_specs } = decode(&plugin.config, FIELDS, Keys::Exact)?;
     let Some(field_specs) = field_specs else {
@@ -182,11 +187,11 @@ fn replace_image(assembly: &Assembly<'_>, config: &Value, set: &mut ResourceSet)
         field_specs: Vec<SpecEntry>,
     }
     const IMAGE: Shape = Shape::Record(&[
-        ("name", Shape::Text),
-        ("newName", Shape::Text),
-        ("newTag", Shape::Text),
-        ("tagSuffix", Shape::Text),
-        ("digest", Shape::Text),
+        ("name", Shape::Printed),
+        ("newName", Shape::Printed),
+        ("newTag", Shape::Printed),
+        ("tagSuffix", Shape::Printed),
+        ("digest", Shape::Printed),
     ]);
     const FIELDS: Fields = &[("imageTag", IMAGE), ("fieldSpecs", FIELD_SPECS)];
     let Config { image_tag: entry, field_specs } = decode(config, FIELDS, Keys::AnyCase)?;
@@ -202,7 +207,7 @@ fn set_replicas(assembly: &Assembly<'_>, config: &Value, set: &mut ResourceSet) 
         replica: ReplicaEntry,
         field_specs: Vec<SpecEntry>,
     }
-    const REPLICA: Shape = Shape::Record(&[("name", Shape::Text), ("count", Shape::Strict)]);
+    const REPLICA: Shape = Shape::Record(&[("name", Shape::Printed), ("count", Shape::Integer)]);
     const FIELDS: Fields = &[("replica", REPLICA), ("fieldSpecs", FIELD_SPECS)];
     let Config { replica, field_specs } = decode(config, FIELDS, Keys::AnyCase)?;
     let specs = specs(field_specs);
@@ -211,7 +216,7 @@ fn set_replicas(assembly: &Assembly<'_>, config: &Value, set: &mut ResourceSet) 
 }
 
 const PATCH: Fields =
-    &[("path", Shape::Text), ("patch", Shape::Text), ("target", SELECTOR), ("options", Shape::Strict)];
+    &[("path", Shape::Printed), ("patch", Shape::Printed), ("target", SELECTOR), ("options", Shape::Any)];
 
 fn apply_strategic(
     assembly: &Assembly<'_>,
@@ -225,7 +230,7 @@ fn apply_strategic(
         paths: Vec<String>,
         patches: String,
     }
-    const FIELDS: Fields = &[("paths", Shape::List(&Shape::Text)), ("patches", Shape::Text)];
+    const FIELDS: Fields = &[("paths", Shape::List(&Shape::Printed)), ("patches", Shape::Printed)];
     let Config { mut paths, patches } = decode(config, FIELDS, Keys::AnyCase)?;
     if paths.is_empty() && patches.is_empty() {
         let message = "fails configuration: empty file path and empty patch content";
@@ -250,7 +255,7 @@ fn apply_json(
         path: String,
         json_op: String,
     }
-    const FIELDS: Fields = &[("target", SELECTOR), ("path", Shape::Text), ("jsonOp", Shape::Text)];
+    const FIELDS: Fields = &[("target", SELECTOR), ("path", Shape::Printed), ("jsonOp", Shape::Printed)];
     let Config { target, path, json_op } = decode(config, FIELDS, Keys::AnyCase)?;
     let reject = |message: String| BuildError::invalid(format!("fails configuration: {message}"));
     if target.name.is_empty() {

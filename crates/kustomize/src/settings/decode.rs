@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::fields::KUSTOMIZATION;
 use super::{Blank, Role, Settings};
 use crate::error::BuildError;
-use crate::shape::{Misfit, fit, noun};
+use crate::shape::{Misfit, Reading, fit, noun};
 
 /// Fields of kustomize that this engine does not do.
 const UNSUPPORTED: &[&str] = &["helmChartInflationGenerator", "helmCharts"];
@@ -32,7 +32,7 @@ pub(super) fn settings(
         }
     };
     let mut fields = Fields { map: Map::new(), text, file };
-    fields.map = fit(map, KUSTOMIZATION).map_err(|misfit| fields.reject(misfit))?;
+    fields.map = fit(map, KUSTOMIZATION, Reading::SETTINGS).map_err(|misfit| fields.reject(misfit))?;
     let mut settings = Settings { role: fields.role()?, ..Settings::default() };
     if fields.map.iter().all(|(name, value)| is_blank(name, value)) {
         return empty();

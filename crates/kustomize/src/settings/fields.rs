@@ -130,7 +130,7 @@ const OBJECT: Fields = &[
     ("namespace", Shape::Text),
 ];
 
-const CONFIG_MAP: Fields = &[
+pub(crate) const CONFIG_MAP: Fields = &[
     ("name", Shape::Text),
     ("namespace", Shape::Text),
     ("behavior", Shape::Text),
@@ -141,7 +141,7 @@ const CONFIG_MAP: Fields = &[
     ("options", GENERATOR_OPTIONS),
 ];
 
-const SECRET: Fields = &[
+pub(crate) const SECRET: Fields = &[
     ("name", Shape::Text),
     ("namespace", Shape::Text),
     ("behavior", Shape::Text),

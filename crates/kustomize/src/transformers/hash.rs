@@ -1,5 +1,6 @@
 //! The content hash in the name of a generated ConfigMap or Secret.
 
+use data_encoding::HEXLOWER;
 use plumb_manifests::yaml::Node;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -19,11 +20,9 @@ pub(crate) fn add(set: &mut ResourceSet) {
 fn suffix(resource: &Resource) -> String {
     const LENGTH: usize = 10;
     let digest = Sha256::digest(encoded(&resource.value).as_bytes());
-    let hexadecimal = digest.iter().flat_map(|byte| {
-        [byte >> 4, byte & 15].map(|nibble| char::from_digit(u32::from(nibble), 16).unwrap_or('0'))
-    });
     // Letters and digits that could spell a word or be misread are replaced.
-    let readable = hexadecimal.map(|digit| match digit {
+    let digits = HEXLOWER.encode(&digest);
+    let readable = digits.chars().map(|digit| match digit {
         '0' => 'g',
         '1' => 'h',
         '3' => 'k',

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use http::Method;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -95,7 +96,7 @@ impl Record {
             path: seen.path.clone(),
             query: seen.query.clone(),
             bytes: seen.body.len(),
-            digest: hex(&Sha256::digest(&seen.body)),
+            digest: HEXLOWER.encode(&Sha256::digest(&seen.body)),
             write: seen.is_write(),
             outcome: Outcome::Pending,
         }
@@ -112,15 +113,6 @@ impl std::fmt::Display for Record {
         let Self { at, method, path, bytes, outcome, .. } = self;
         write!(f, "{:8.3} {method} {path} {bytes} B: {outcome:?}", at.as_secs_f64())
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]
