@@ -3,6 +3,9 @@
 use std::io::Write as _;
 
 /// A `tar.gz` of files: path, content, mode. Paths are of at most 100 bytes and written as they are.
+///
+/// # Panics
+/// If a path is longer.
 pub fn tar_gz(files: &[(&str, &[u8], u32)]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (path, content, mode) in files {

@@ -8,6 +8,7 @@ pub mod gitserver;
 pub mod hostile;
 pub mod kinds;
 pub mod proxy;
+pub mod registry;
 pub mod repository;
 pub mod scenario;
 mod server;

@@ -174,6 +174,19 @@ async fn only_a_certificate_of_the_bundle_for_this_host_is_trusted() {
     assert_eq!(error.to_string(), "certificate of the server rejected: it is not for the name of this host");
 }
 
+#[tokio::test]
+async fn certificates_beside_those_of_the_system_and_none_at_all_are_a_choice() {
+    let (pem, port) = tls_server("localhost");
+    let (other, _) = tls_server("localhost");
+    let url = format!("https://localhost:{port}/");
+    for trust in [Trust::parse_beside_system(Some(&pem), None).unwrap(), Trust::unverified()] {
+        let client = ClientConfig { trust, ..config() }.build().unwrap();
+        assert_eq!(client.get(&url).send().await.unwrap().text().await.unwrap(), "secure");
+    }
+    let trust = Trust::parse_beside_system(Some(&other), None).unwrap();
+    assert_eq!(failure(ClientConfig { trust, ..config() }, &url).await, ConnectionError::UnknownAuthority);
+}
+
 #[test]
 fn each_unusable_part_of_the_certificates_has_its_own_error() {
     let pair = || {

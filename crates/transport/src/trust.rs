@@ -1,6 +1,6 @@
 //! TLS with a certificate bundle of the user's own. A server whose certificate is itself an entry of the bundle is accepted even
-//! when the certificate calls itself a CA, which self-signed ones often do; its name is still checked. Nothing is ever accepted
-//! without a check.
+//! when the certificate calls itself a CA, which self-signed ones often do; its name is still checked. Nothing is accepted
+//! without a check, except where a user has said so for one server.
 
 use std::{fmt, sync::Arc};
 
@@ -34,6 +34,7 @@ enum Settings {
     #[default]
     System,
     SystemWithClient(reqwest::Identity),
+    Unverified,
     Bundle(Box<ClientConfig>),
 }
 
@@ -63,6 +64,7 @@ impl fmt::Debug for Trust {
         f.write_str(match self.settings {
             Settings::System => "Trust(system)",
             Settings::SystemWithClient(_) => "Trust(system, client certificate)",
+            Settings::Unverified => "Trust(unverified)",
             Settings::Bundle(_) => "Trust(bundle)",
         })
     }
@@ -71,11 +73,32 @@ impl fmt::Debug for Trust {
 impl Trust {
     /// From PEM: the certificates to trust instead of the system's, and the chain and key of a client certificate.
     pub fn parse(ca: Option<&[u8]>, client: Option<(&[u8], &Sealed)>) -> Result<Self, TrustError> {
+        Self::of(ca, client, false)
+    }
+
+    /// The same, but the certificates are trusted beside the system's, not in their place.
+    pub fn parse_beside_system(
+        ca: Option<&[u8]>,
+        client: Option<(&[u8], &Sealed)>,
+    ) -> Result<Self, TrustError> {
+        Self::of(ca, client, true)
+    }
+
+    /// Trusts every server, whatever its certificate: only where a user has said so for this one server.
+    pub fn unverified() -> Self {
+        Self { settings: Settings::Unverified }
+    }
+
+    fn of(
+        ca: Option<&[u8]>,
+        client: Option<(&[u8], &Sealed)>,
+        beside_system: bool,
+    ) -> Result<Self, TrustError> {
         let client = client.map(|(chain, key)| parse_client(chain, key)).transpose()?;
         let settings = match (ca, client) {
             (None, None) => Settings::System,
             (None, Some(client)) => Settings::SystemWithClient(client.identity()?),
-            (Some(ca), client) => Settings::Bundle(Box::new(bundle_config(ca, client)?)),
+            (Some(ca), client) => Settings::Bundle(Box::new(bundle_config(ca, client, beside_system)?)),
         };
         Ok(Self { settings })
     }
@@ -84,6 +107,7 @@ impl Trust {
         match self.settings {
             Settings::System => builder,
             Settings::SystemWithClient(identity) => builder.identity(identity),
+            Settings::Unverified => builder.tls_danger_accept_invalid_certs(true),
             Settings::Bundle(config) => builder.tls_backend_preconfigured(*config),
         }
     }
@@ -114,11 +138,19 @@ fn parse_client<'a>(chain: &'a [u8], key: &'a Sealed) -> Result<ClientCertificat
     Ok(ClientCertificate { pem: (chain, key), chain: parsed, key: parsed_key })
 }
 
-fn bundle_config(ca: &[u8], client: Option<ClientCertificate<'_>>) -> Result<ClientConfig, TrustError> {
+fn bundle_config(
+    ca: &[u8],
+    client: Option<ClientCertificate<'_>>,
+    beside_system: bool,
+) -> Result<ClientConfig, TrustError> {
     let bad_bundle = |problem: String| part(TrustPart::CaBundle, problem);
     let bundle = certificates(ca).map_err(bad_bundle)?;
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = BundleVerifier::new(bundle, Arc::clone(&provider)).map_err(bad_bundle)?;
+    let mut verifier = BundleVerifier::new(bundle, Arc::clone(&provider)).map_err(bad_bundle)?;
+    if beside_system {
+        // A system without certificates has none to add.
+        verifier.system = rustls_platform_verifier::Verifier::new(Arc::clone(&provider)).ok();
+    }
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| bad_bundle(error.to_string()))?
@@ -149,6 +181,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
 struct BundleVerifier {
     bundle: Vec<CertificateDer<'static>>,
     chain: Arc<WebPkiServerVerifier>,
+    system: Option<rustls_platform_verifier::Verifier>,
 }
 
 impl BundleVerifier {
@@ -161,7 +194,7 @@ impl BundleVerifier {
         let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
             .build()
             .map_err(|error| error.to_string())?;
-        Ok(Self { bundle, chain })
+        Ok(Self { bundle, chain, system: None })
     }
 }
 
@@ -189,7 +222,12 @@ impl ServerCertVerifier for BundleVerifier {
         let is_ca_as_leaf = matches!(&refusal, Error::InvalidCertificate(CertificateError::Other(other))
             if other.0.to_string() == CA_AS_LEAF);
         if !is_ca_as_leaf {
-            return Err(refusal);
+            return match &self.system {
+                Some(system) => system
+                    .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+                    .map_err(|_| refusal),
+                None => Err(refusal),
+            };
         }
         if !self.bundle.iter().any(|entry| entry.as_ref() == end_entity.as_ref()) {
             return Err(Error::InvalidCertificate(CertificateError::UnknownIssuer));
