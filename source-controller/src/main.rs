@@ -2,12 +2,17 @@
 //! does never enters.
 
 mod artifact;
+#[cfg(test)]
+mod fixture;
 mod git_repository;
+mod oci_repository;
 mod options;
 
 use std::process::ExitCode;
 
+use plumb_archive::UnpackLimits;
 use plumb_git::{Git, Resources};
+use plumb_oci::OciClient;
 use plumb_runtime::{BoxError, Runtime};
 use plumb_store::{Advertised, ArtifactStore};
 use plumb_transport::server::Limits;
@@ -15,6 +20,7 @@ use plumb_transport::server::Limits;
 use crate::{
     artifact::{SourceKind, Storage},
     git_repository::{GitSource, mirrors},
+    oci_repository::OciSource,
     options::Options,
 };
 
@@ -43,13 +49,17 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
         move || i64::try_from(threads.abandoned_threads()).unwrap_or(i64::MAX),
     );
     let storage = Storage { store: store.clone(), advertised, retention: options.retention() };
-    let source = GitSource { client: runtime.client(), git: git.clone() };
     let gate = runtime.readiness_gate("storage");
-    let repositories = runtime.install(SourceKind { source, storage });
+    let source = GitSource { client: runtime.client(), git: git.clone() };
+    let git_repositories = runtime.install(SourceKind { source, storage: storage.clone() });
+    let registries = OciClient::new(options.addresses(), runtime.memory(), options.oci_limits());
+    let source = OciSource::new(runtime.client(), registries, runtime.memory(), UnpackLimits::DEFAULT);
+    let oci_repositories = runtime.install(SourceKind { source, storage });
     // On the leader only, and after the URLs: a process that is not ready serves nothing, as with Flux.
     let server = runtime.server("artifacts", listener, SERVER_LIMITS);
     runtime.spawn_leading("artifact server", async move {
-        artifact::renew_urls(&repositories).await;
+        artifact::renew_urls(&git_repositories).await;
+        artifact::renew_urls(&oci_repositories).await;
         gate.open();
         server.serve_router(plumb_store::router(store)).await;
     });

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use plumb_api::meta::GoDuration;
 use plumb_git::Limits;
+use plumb_oci::OciLimits;
 use plumb_runtime::config::{Common, FeatureGate, Listen, UnsupportedFlag, Work};
 use plumb_runtime::{ControllerOptions, Identity};
 use plumb_store::Retention;
@@ -42,6 +43,12 @@ pub struct Options {
     /// evicted first.
     #[arg(long = "git-mirrors-max-size", default_value_t = plumb_git::MIRRORS_BYTES_DEFAULT)]
     pub git_mirrors_max_size: u64,
+    /// Maximum size of a layer of an OCI artifact as the registry stores it, in bytes.
+    #[arg(long = "oci-layer-max-size", default_value_t = OciLimits::DEFAULT.layer_bytes_max)]
+    pub oci_layer_max_size: u64,
+    /// Maximum number of tags of an OCI repository whose reference is a semver range.
+    #[arg(long = "oci-tags-max", default_value_t = OciLimits::DEFAULT.tags_max)]
+    pub oci_tags_max: usize,
     /// Allow sources at link-local, metadata service, unspecified and multicast addresses.
     #[arg(long = "allow-link-local-addresses")]
     pub allow_link_local_addresses: bool,
@@ -118,6 +125,15 @@ impl Options {
     /// Limits of what one repository and all mirrors may hold.
     pub fn limits(&self) -> Limits {
         Limits { mirrors_bytes_max: self.git_mirrors_max_size, ..Limits::default() }
+    }
+
+    /// Limits of what one OCI artifact may cost.
+    pub fn oci_limits(&self) -> OciLimits {
+        OciLimits {
+            layer_bytes_max: self.oci_layer_max_size,
+            tags_max: self.oci_tags_max,
+            ..OciLimits::DEFAULT
+        }
     }
 
     /// Which addresses sources may be at. Loopback and private ones are allowed: Git servers inside of the cluster are common.

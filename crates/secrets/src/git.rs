@@ -3,7 +3,10 @@
 
 use plumb_api::sealed::Sealed;
 
-use crate::read::{SecretContent, SecretError};
+use crate::{
+    read::{SecretContent, SecretError},
+    tls::TlsSecret,
+};
 
 /// Credentials, CA bundle and client certificate for a Git repository.
 #[derive(Clone, Default)]
@@ -29,15 +32,7 @@ impl GitSecret {
             (None, Some(_)) => return Err(content.rejected("password", "it requires 'username' to be set")),
             (None, None) => None,
         };
-        let client = match (content.get("tls.crt"), content.get("tls.key")) {
-            (Some(certificate), Some(key)) => Some((certificate.expose().to_vec(), key.clone())),
-            (Some(_), None) => return Err(content.rejected("tls.crt", "it requires 'tls.key' to be set")),
-            (None, Some(_)) => return Err(content.rejected("tls.key", "it requires 'tls.crt' to be set")),
-            (None, None) => None,
-        };
-        let ca = ["ca.crt", "caFile"]
-            .into_iter()
-            .find_map(|key| content.get(key).map(|ca| (key, ca.expose().to_vec())));
+        let TlsSecret { ca, client } = TlsSecret::from_content(content)?;
         Ok(Self { basic, bearer: content.get("bearerToken").cloned(), ca, client })
     }
 }

@@ -3,12 +3,20 @@
 
 mod git;
 mod provider;
+mod proxy;
 mod read;
 mod receiver;
 mod variables;
+mod registry;
+mod service_account;
+mod tls;
 
 pub use git::GitSecret;
 pub use provider::ProviderSecret;
+pub use proxy::ProxySecret;
 pub use read::{SecretContent, SecretError, read};
 pub use receiver::receiver_token;
 pub use variables::{Variables, VariablesError, read_variables};
+pub use registry::RegistrySecret;
+pub use service_account::pull_secrets;
+pub use tls::TlsSecret;

@@ -36,6 +36,24 @@ pub enum SecretError {
         /// What went wrong, in our words.
         problem: String,
     },
+    /// A ServiceAccount does not exist.
+    #[error("failed to get service account '{namespace}/{name}': serviceaccounts \"{name}\" not found")]
+    NoServiceAccount {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// A ServiceAccount cannot be read.
+    #[error("failed to get service account '{namespace}/{name}': {problem}")]
+    UnreadableServiceAccount {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// What went wrong, in our words.
+        problem: String,
+    },
     /// A key is missing.
     #[error("secret '{namespace}/{name}' has no key '{key}'")]
     MissingKey {
@@ -126,11 +144,12 @@ impl SecretContent {
 
     /// The value of a key that has to be there.
     pub fn require(&self, key: &'static str) -> Result<&Sealed, SecretError> {
-        self.get(key).ok_or_else(|| SecretError::MissingKey {
-            namespace: self.namespace.clone(),
-            name: self.name.clone(),
-            key,
-        })
+        self.get(key).ok_or_else(|| self.missing(key))
+    }
+
+    /// The error for a key that is not there.
+    pub fn missing(&self, key: &'static str) -> SecretError {
+        SecretError::MissingKey { namespace: self.namespace.clone(), name: self.name.clone(), key }
     }
 
     /// The error for a key whose value cannot be used. `problem` never holds the value.

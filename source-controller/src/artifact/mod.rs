@@ -22,6 +22,8 @@ pub use ledger::ArtifactLedger;
 #[cfg(test)]
 pub use reconcile::{Lender, reconcile, teardown};
 #[cfg(test)]
-pub use source::MediaType;
-pub use source::{BreaksCondition, Content, Fetched, Payload, Resolved, Source, SourceObject, Validated};
+pub use source::ConditionOf;
+pub use source::{
+    BreaksCondition, Content, Fetched, MediaType, Payload, Resolved, Source, SourceObject, Validated,
+};
 pub use storage::Storage;

@@ -74,7 +74,7 @@ impl Classify for GitSourceError {
             Self::Secret(SecretError::BadKey { .. } | SecretError::MissingKey { .. }) => {
                 Some("correct the Secret of spec.secretRef".to_owned())
             }
-            Self::Secret(error @ SecretError::Unreadable { .. }) => error.hint(),
+            Self::Secret(error) => error.hint(),
             Self::Settings(error) | Self::Checkout(error) => error.hint(),
         }
     }

@@ -3,23 +3,22 @@
 
 use std::{sync::Mutex, time::Duration};
 
-use jiff::Timestamp;
 use plumb_api::source::{GitRepository, GitRepositoryCondition};
 use plumb_git::{Git, Limits, Resources};
 use plumb_memory::MemoryPool;
-use plumb_status::{AttemptOutcome, Before, Reason, Status, Summary, breaches, summarize};
-use plumb_store::{Advertised, ArtifactStore, Retention};
+use plumb_status::{AttemptOutcome, Reason};
 use plumb_testkit::{
     gitserver::{Credentials, GitServer, GitServerOptions},
     hostile::{HostileServer, Hostility},
     repository::Repository,
-    scenario::{Response, Scenario},
+    scenario::Response,
 };
 use plumb_transport::address::AddressPolicy;
 use serde_json::{Value, json};
 
 use super::GitSource;
-use crate::artifact::{ArtifactLedger, Lender, Storage, reconcile, teardown};
+use crate::artifact::{ArtifactLedger, Lender, reconcile, teardown};
+use crate::fixture::{Fixture, condition, emitted, ready};
 
 type Ledger = ArtifactLedger<GitRepositoryCondition>;
 
@@ -27,125 +26,17 @@ mod messages;
 
 const SECRET_PATH: &str = "/api/v1/namespaces/apps/secrets/git";
 
-struct Fixture {
-    source: GitSource,
-    storage: Storage,
-    api: Scenario,
-    object: Value,
-    root: tempfile::TempDir,
-    now: Timestamp,
-}
-
 fn resources() -> Resources {
     let addresses = AddressPolicy::reject_link_local("--allow-link-local-addresses");
     Resources { memory: MemoryPool::new(600 << 20), addresses }
 }
 
-impl Fixture {
-    fn new(url: &str) -> Self {
-        let root = tempfile::tempdir().unwrap();
-        let api = Scenario::new();
-        let git = Git::open(&root.path().join("plumb-git"), Limits::default(), resources()).unwrap();
-        let source = GitSource { client: api.client(), git };
-        let advertised =
-            Advertised::new("source-controller.flux-system.svc.", "127.0.0.1:1".parse().unwrap(), None);
-        let storage = Storage {
-            store: ArtifactStore::open(&root.path().join("data")).unwrap(),
-            advertised,
-            retention: Retention { ttl: Duration::from_mins(1), records: 2 },
-        };
-        let object = json!({
-            "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
-            "metadata": {"name": "app", "namespace": "apps", "generation": 1},
-            "spec": {"url": url, "interval": "1m", "ref": {"branch": "main"}},
-            "status": {"observedGeneration": -1},
-        });
-        Self { source, storage, api, object, root, now: "2026-01-01T00:00:00Z".parse().unwrap() }
-    }
-
-    fn set(&mut self, field: &str, value: Value) -> &mut Self {
-        self.object["spec"][field] = value;
-        let generation = self.object["metadata"]["generation"].as_i64().unwrap();
-        self.object["metadata"]["generation"] = json!(generation + 1);
-        self
-    }
-
-    fn secret(&self, data: &[(&str, &str)]) {
-        let data: Value = data.iter().map(|(key, value)| ((*key).to_owned(), json!(base64(value)))).collect();
-        let body = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "git"}, "data": data});
-        self.api.on("GET", SECRET_PATH, Response::ok(body));
-    }
-
-    /// One attempt; its status is stored as the runtime would store it.
-    async fn attempt(&mut self) -> Summary {
-        let object: GitRepository = serde_json::from_value(self.object.clone()).unwrap();
-        let ledger = Mutex::new(Ledger::of(&object, &self.storage));
-        let ending = reconcile(&self.source, &object, &self.storage, &ledger, self.now).await;
-        self.finish(&object, &ledger.into_inner().unwrap(), &ending)
-    }
-
-    fn finish(
-        &mut self,
-        object: &GitRepository,
-        ledger: &Ledger,
-        ending: &AttemptOutcome<GitRepositoryCondition>,
-    ) -> Summary {
-        let status = object.status.clone().unwrap_or_default();
-        let before = Status {
-            conditions: status.conditions,
-            observed_generation: status.observed_generation.unwrap_or(-1),
-            last_handled_reconcile_at: status.last_handled_reconcile_at,
-        };
-        let generation = object.metadata.generation.unwrap();
-        let view =
-            Before { generation, requested_at: None, at_start: &before, current: &before, now: self.now };
-        let summary = summarize(&view, ledger, ending);
-        let after = summary.status.clone().unwrap();
-        assert_eq!(breaches::<GitRepositoryCondition>(generation, &after), Vec::<&str>::new(), "{after:?}");
-        for (field, value) in ledger.status() {
-            // A merge patch: null removes a field.
-            let status = self.object["status"].as_object_mut().unwrap();
-            if value.is_null() {
-                status.remove(&field)
-            } else {
-                status.insert(field, value)
-            };
-        }
-        self.object["status"]["conditions"] = json!(after.conditions);
-        self.object["status"]["observedGeneration"] = json!(after.observed_generation);
-        summary
-    }
-
-    fn artifact(&self) -> &Value {
-        &self.object["status"]["artifact"]
-    }
-
-    fn stored(&self) -> std::path::PathBuf {
-        self.root.path().join("data").join(self.artifact()["path"].as_str().unwrap())
-    }
-}
-
-fn base64(text: &str) -> String {
-    let bytes = k8s_openapi::ByteString(text.as_bytes().to_vec());
-    serde_json::to_value(bytes).unwrap().as_str().unwrap().to_owned()
-}
-
-fn ready(summary: &Summary) -> (String, String, String) {
-    let ready = summary.status.as_ref().unwrap().ready().unwrap();
-    (ready.status.as_str().to_owned(), ready.reason.clone(), ready.message.clone())
-}
-
-fn emitted(summary: &Summary) -> Vec<String> {
-    summary.events.iter().map(|event| format!("{} {}", event.reason, event.message)).collect()
-}
-
-fn condition(summary: &Summary, type_: &str) -> Option<String> {
-    summary
-        .status
-        .as_ref()
-        .unwrap()
-        .condition(type_)
-        .map(|found| format!("{} {}", found.status.as_str(), found.reason))
+fn source_at(url: &str) -> Fixture<GitSource> {
+    let spec = json!({"url": url, "interval": "1m", "ref": {"branch": "main"}});
+    Fixture::new(&spec, |api, root| {
+        let git = Git::open(&root.join("plumb-git"), Limits::default(), resources()).unwrap();
+        GitSource { client: api.client(), git }
+    })
 }
 
 fn served(options: &GitServerOptions) -> (GitServer, Repository) {
@@ -164,7 +55,7 @@ fn closed(tls: bool) -> GitServerOptions {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_becomes_an_artifact_and_is_stored_until_there_is_another() {
     let (server, repository) = served(&GitServerOptions::default());
-    let mut fixture = Fixture::new(&server.url("app"));
+    let mut fixture = source_at(&server.url("app"));
     let first = fixture.attempt().await;
     let revision = repository.revision().unwrap();
     assert_eq!(
@@ -202,7 +93,7 @@ async fn a_commit_becomes_an_artifact_and_is_stored_until_there_is_another() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_or_damaged_artifact_is_rebuilt() {
     let (server, _repository) = served(&GitServerOptions::default());
-    let mut fixture = Fixture::new(&server.url("app"));
+    let mut fixture = source_at(&server.url("app"));
     fixture.attempt().await;
     let digest = fixture.artifact()["digest"].clone();
     std::fs::remove_file(fixture.stored()).unwrap();
@@ -218,7 +109,7 @@ async fn a_missing_or_damaged_artifact_is_rebuilt() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storage_that_takes_no_file_keeps_the_old_artifact_and_recovers() {
     let (server, repository) = served(&GitServerOptions::default());
-    let mut fixture = Fixture::new(&server.url("app"));
+    let mut fixture = source_at(&server.url("app"));
     fixture.attempt().await;
     let (old, stored) = (fixture.artifact().clone(), fixture.stored());
     repository.write("app.yaml", "two\n").unwrap();
@@ -243,7 +134,7 @@ async fn a_storage_that_takes_no_file_keeps_the_old_artifact_and_recovers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_artifact_leaves_the_status_even_when_the_repository_is_down() {
     let (server, _repository) = served(&GitServerOptions::default());
-    let mut fixture = Fixture::new(&server.url("app"));
+    let mut fixture = source_at(&server.url("app"));
     fixture.attempt().await;
     std::fs::remove_file(fixture.stored()).unwrap();
     server.fault(plumb_testkit::gitserver::Fault::Respond(503));
@@ -263,7 +154,7 @@ async fn a_lost_artifact_leaves_the_status_even_when_the_repository_is_down() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repository_that_is_down_keeps_the_artifact_and_recovers_without_a_new_one() {
     let (server, _repository) = served(&GitServerOptions::default());
-    let mut fixture = Fixture::new(&server.url("app"));
+    let mut fixture = source_at(&server.url("app"));
     fixture.attempt().await;
     let artifact = fixture.artifact().clone();
     server.fault(plumb_testkit::gitserver::Fault::Respond(502));
@@ -331,13 +222,13 @@ async fn bad_input_has_a_reason_and_a_message() {
         (open.url("gone"), json!({}), None, "GitOperationFailed", "not found"),
         (open.url("empty"), json!({}), None, "EmptyGitRepository", "empty"),
     ] {
-        let mut fixture = Fixture::new(&url);
+        let mut fixture = source_at(&url);
         fixture.api.on("GET", SECRET_PATH, Response::not_found());
         for (field, value) in spec.as_object().unwrap() {
             fixture.set(field, value.clone());
         }
         if let Some(data) = data {
-            fixture.secret(data);
+            fixture.secret("git", data);
         }
         let summary = fixture.attempt().await;
         let (status, actual, message) = ready(&summary);
@@ -352,13 +243,14 @@ async fn bad_input_has_a_reason_and_a_message() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_opens_a_closed_repository_over_tls() {
     let (server, _repository) = served(&closed(true));
-    let mut fixture = Fixture::new(&server.url("app"));
+    let mut fixture = source_at(&server.url("app"));
     fixture.set("secretRef", json!({"name": "git"}));
-    fixture.secret(&[("username", "bot"), ("password", "s3cret-word"), ("ca.crt", server.ca().unwrap())]);
+    fixture
+        .secret("git", &[("username", "bot"), ("password", "s3cret-word"), ("ca.crt", server.ca().unwrap())]);
     let summary = fixture.attempt().await;
     assert_eq!(ready(&summary).0, "True", "{summary:?}");
     assert_eq!(fixture.api.lines(), [format!("GET {SECRET_PATH}")]);
-    fixture.secret(&[("username", "bot"), ("password", "s3cret-word")]);
+    fixture.secret("git", &[("username", "bot"), ("password", "s3cret-word")]);
     let summary = fixture.attempt().await;
     assert!(ready(&summary).2.contains("certificate"), "{summary:?}");
 }
@@ -367,7 +259,7 @@ async fn a_secret_opens_a_closed_repository_over_tls() {
 async fn an_unsupported_field_stalls_before_anything_is_fetched() {
     let (server, _repository) = served(&GitServerOptions::default());
     let requested = server.requests();
-    let mut fixture = Fixture::new(&server.url("app"));
+    let mut fixture = source_at(&server.url("app"));
     let summary = fixture.set("recurseSubmodules", json!(true)).attempt().await;
     let (status, reason, message) = ready(&summary);
     assert_eq!((status.as_str(), reason.as_str()), ("False", Reason::UnsupportedField.as_str()));
@@ -382,7 +274,7 @@ async fn other_ignore_rules_give_another_artifact_of_the_same_revision() {
     let (server, repository) = served(&GitServerOptions::default());
     repository.write("skip.yaml", "x\n").unwrap();
     repository.push("More").unwrap();
-    let mut fixture = Fixture::new(&server.url("app"));
+    let mut fixture = source_at(&server.url("app"));
     fixture.attempt().await;
     let before = fixture.artifact().clone();
     fixture.set("ignore", json!("/skip.yaml")).attempt().await;
@@ -399,7 +291,7 @@ async fn other_ignore_rules_give_another_artifact_of_the_same_revision() {
 #[tokio::test(flavor = "multi_thread")]
 async fn deletion_removes_what_was_stored() {
     let (server, _repository) = served(&GitServerOptions::default());
-    let mut fixture = Fixture::new(&server.url("app"));
+    let mut fixture = source_at(&server.url("app"));
     fixture.attempt().await;
     let stored = fixture.stored();
     let object: GitRepository = serde_json::from_value(fixture.object.clone()).unwrap();
@@ -428,7 +320,7 @@ impl Lender<Ledger> for Parking {
 #[tokio::test]
 async fn waiting_for_a_silent_server_holds_no_worker() {
     let server = HostileServer::start(Hostility::Silence).unwrap();
-    let mut fixture = Fixture::new(&server.url());
+    let mut fixture = source_at(&server.url());
     fixture.set("timeout", json!("1s"));
     let object: GitRepository = serde_json::from_value(fixture.object.clone()).unwrap();
     let ledger = Mutex::new(Ledger::of(&object, &fixture.storage));

@@ -2,6 +2,7 @@
 //! ExternalArtifact. Fetching never enters.
 
 mod bucket;
+mod condition;
 mod external_artifact;
 mod git_repository;
 mod helm_chart;
@@ -10,6 +11,7 @@ mod oci_repository;
 mod verification;
 
 pub use bucket::*;
+pub use condition::*;
 pub use external_artifact::*;
 pub use git_repository::*;
 pub use helm_chart::*;

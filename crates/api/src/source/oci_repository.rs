@@ -5,9 +5,13 @@ use plumb_status::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CloudProvider, OCIRepositoryVerification};
-use crate::meta::{Artifact, GoDuration, INTERVAL_PATTERN, LocalObjectReference, TIMEOUT_PATTERN};
+use super::{CloudProvider, OCIRepositoryVerification, SOURCE_TIMEOUT};
+use crate::meta::{
+    Artifact, GoDuration, INTERVAL_PATTERN, LocalObjectReference, Period, Periods, TIMEOUT_PATTERN,
+    reconciled,
+};
 use crate::string_enum::string_enum;
+use plumb_status::cadence::PeriodRange;
 
 /// Desired state of an OCIRepository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, CustomResource)]
@@ -144,4 +148,38 @@ pub struct OCIRepositoryStatus {
     /// URL of the artifact inside the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+}
+
+reconciled!(OCIRepository, |repository| Some(repository.spec.effective_interval()));
+
+impl Periods for OCIRepository {
+    fn periods(&self) -> Vec<Period> {
+        let timeout =
+            self.spec.timeout.map(|set| Period::new("spec.timeout", set, PeriodRange::SOURCE_TIMEOUT));
+        [Some(self.spec.interval_period()), timeout].into_iter().flatten().collect()
+    }
+}
+
+impl OCIRepositorySpec {
+    /// The poll interval, within [`PeriodRange::REQUEUE`].
+    pub fn effective_interval(&self) -> GoDuration {
+        self.interval_period().effective()
+    }
+
+    /// The timeout of one operation, within [`PeriodRange::SOURCE_TIMEOUT`].
+    pub fn effective_timeout(&self) -> GoDuration {
+        let set = self.timeout.unwrap_or(SOURCE_TIMEOUT);
+        Period::new("spec.timeout", set, PeriodRange::SOURCE_TIMEOUT).effective()
+    }
+
+    const fn interval_period(&self) -> Period {
+        Period::new("spec.interval", self.interval, PeriodRange::REQUEUE)
+    }
+}
+
+impl OCIRepository {
+    /// The artifact that it has now.
+    pub fn artifact(&self) -> Option<&Artifact> {
+        self.status.as_ref()?.artifact.as_ref()
+    }
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 /// The message of Ready after one attempt, with the URL of the repository as `URL`.
-async fn message(fixture: &mut Fixture, url: &str) -> String {
+async fn message(fixture: &mut Fixture<GitSource>, url: &str) -> String {
     let summary = fixture.attempt().await;
     let (status, _, message) = ready(&summary);
     assert_eq!(status, "False");
@@ -57,13 +57,13 @@ async fn a_reference_that_is_missing_is_explained_by_its_field_and_what_there_is
             format!("{git} object not found: commit {} in 'URL' (correct spec.ref.commit)", "1".repeat(40)),
         ),
     ] {
-        let mut fixture = Fixture::new(&url);
+        let mut fixture = source_at(&url);
         fixture.set("ref", reference);
         assert_eq!(message(&mut fixture, &url).await, expect);
     }
     repository.git(&["tag", "v1.2.0"]).unwrap();
     repository.git(&["push", "--quiet", "origin", "v1.2.0"]).unwrap();
-    let mut fixture = Fixture::new(&url);
+    let mut fixture = source_at(&url);
     fixture.set("ref", json!({"semver": "^9"}));
     let highest = "correct spec.ref.semver: the highest version among the tags is v1.2.0";
     assert_eq!(message(&mut fixture, &url).await, format!("{git} no match found for semver: ^9 ({highest})"));
@@ -75,7 +75,7 @@ async fn a_rejected_request_reports_whether_credentials_were_sent() {
     let (open, _open_repository) = served(&GitServerOptions::default());
     let rejected = "failed to checkout and determine revision: unable to list remote for 'URL':";
     let url = server.url("app");
-    let mut fixture = Fixture::new(&url);
+    let mut fixture = source_at(&url);
     assert_eq!(
         message(&mut fixture, &url).await,
         format!(
@@ -84,7 +84,7 @@ async fn a_rejected_request_reports_whether_credentials_were_sent() {
         )
     );
     fixture.set("secretRef", json!({"name": "git"}));
-    fixture.secret(&[("username", "bot"), ("password", "wrong-word")]);
+    fixture.secret("git", &[("username", "bot"), ("password", "wrong-word")]);
     assert_eq!(
         message(&mut fixture, &url).await,
         format!(
@@ -93,7 +93,7 @@ async fn a_rejected_request_reports_whether_credentials_were_sent() {
     );
     let in_url = url.replace("://", "://bot:wrong-word@");
     assert_eq!(
-        message(&mut Fixture::new(&in_url), &url).await,
+        message(&mut source_at(&in_url), &url).await,
         format!(
             "{rejected} authentication required: the server rejected the credentials (set spec.secretRef in place of the \
              credentials in spec.url)"
@@ -101,7 +101,7 @@ async fn a_rejected_request_reports_whether_credentials_were_sent() {
     );
     let gone = open.url("gone");
     assert_eq!(
-        message(&mut Fixture::new(&gone), &gone).await,
+        message(&mut source_at(&gone), &gone).await,
         format!(
             "{rejected} repository not found (correct spec.url, or set spec.secretRef if the repository is private)"
         )
@@ -110,7 +110,7 @@ async fn a_rejected_request_reports_whether_credentials_were_sent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_of_a_secret_that_cannot_be_used_is_named_by_secret_and_key() {
-    let mut fixture = Fixture::new("https://127.0.0.1:1/app");
+    let mut fixture = source_at("https://127.0.0.1:1/app");
     fixture.set("secretRef", json!({"name": "git"}));
     fixture.api.on("GET", SECRET_PATH, Response::not_found());
     assert_eq!(
@@ -128,9 +128,9 @@ async fn a_value_of_a_secret_that_cannot_be_used_is_named_by_secret_and_key() {
         (&[("caFile", "s3cret-word")], "'caFile' {}: it holds no certificate"),
         (&[("tls.crt", "s3cret-word"), ("tls.key", client_key)], "'tls.crt' {}: it holds no certificate"),
     ] {
-        let mut fixture = Fixture::new("https://127.0.0.1:1/app");
+        let mut fixture = source_at("https://127.0.0.1:1/app");
         fixture.set("secretRef", json!({"name": "git"}));
-        fixture.secret(data);
+        fixture.secret("git", data);
         let summary = fixture.attempt().await;
         let expect = expect.replace("{}", "of secret 'apps/git' cannot be used");
         let text = format!("key {expect} (correct the Secret of spec.secretRef)");
@@ -160,7 +160,7 @@ async fn a_connection_that_fails_has_one_cause_and_the_same_text_each_time() {
             "TLS handshake failed: the server does not speak TLS (use the http:// URL if the server has no TLS)",
         ),
     ] {
-        let mut fixture = Fixture::new(&url);
+        let mut fixture = source_at(&url);
         for attempt in 1..=2 {
             assert_eq!(message(&mut fixture, &url).await, format!("{failed} {expect}"), "{attempt}");
         }
@@ -181,6 +181,6 @@ async fn a_url_that_is_not_valid_is_shown_without_credentials() {
              repository)",
         ),
     ] {
-        assert_eq!(message(&mut Fixture::new(url), "").await, expect);
+        assert_eq!(message(&mut source_at(url), "").await, expect);
     }
 }
