@@ -115,7 +115,9 @@ impl InvalidReceiver {
                 | SecretError::MissingKey { .. }
                 | SecretError::BadKey { .. } => true,
                 // The token is not known to be gone: it could not be read.
-                SecretError::Unreadable { .. } => false,
+                SecretError::Unreadable { .. }
+                | SecretError::NoServiceAccount { .. }
+                | SecretError::UnreadableServiceAccount { .. } => false,
             },
         }
     }
