@@ -100,15 +100,18 @@ pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<Secret
     match call(api.get_opt(name)).await {
         Ok(Some(secret)) => Ok(SecretContent::new(secret, namespace, name)),
         Ok(None) => Err(SecretError::NotFound { namespace: namespace.to_owned(), name: name.to_owned() }),
-        Err(CallError::TimedOut { limit }) => {
-            Err(unreadable(format!("no response within {} s", limit.as_secs())))
+        Err(error) => Err(unreadable(problem(&error))),
+    }
+}
+
+/// Why an object could not be read. The text of the server is left out: it may quote what was sent.
+pub(crate) fn problem(error: &CallError) -> String {
+    match error {
+        CallError::TimedOut { limit } => format!("no response within {} s", limit.as_secs()),
+        CallError::Failed(kube::Error::Api(status)) => {
+            format!("the API server responded with status {}", status.code)
         }
-        Err(CallError::Failed(kube::Error::Api(status))) => {
-            Err(unreadable(format!("the API server responded with status {}", status.code)))
-        }
-        Err(CallError::Failed(_)) => {
-            Err(unreadable("the API server cannot be reached or does not respond as expected".to_owned()))
-        }
+        CallError::Failed(_) => "the API server cannot be reached or does not respond as expected".to_owned(),
     }
 }
 
