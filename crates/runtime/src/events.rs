@@ -242,14 +242,7 @@ async fn send_wire(address: EventAddress, mut queue: Queued, metrics: Metrics) {
     while let Some(event) = queue.next().await {
         if let Err(error) = deliver(&client, &address, &event.event).await {
             metrics.dropped("wire");
-            let object = &event.event.involved_object;
-            tracing::warn!(
-                kind = object.kind,
-                name = object.name,
-                namespace = object.namespace,
-                error,
-                "failed to deliver event"
-            );
+            warn_lost(&event.event, &error, "failed to deliver event");
         }
     }
 }
@@ -289,6 +282,11 @@ async fn request(address: &EventAddress, event: &Event) -> Result<HttpRequest, S
     Ok(request.credential(credential.map_err(|error| unreadable(&error))?))
 }
 
+fn warn_lost(event: &Event, error: &str, what: &'static str) {
+    let ObjectReference { kind, name, namespace, .. } = &event.involved_object;
+    tracing::warn!(kind, name, namespace, error, "{what}");
+}
+
 type Told = Mutex<BTreeMap<(String, String, String), (String, i32)>>;
 
 async fn send_cluster(client: Client, mut queue: Queued, metrics: Metrics) {
@@ -296,15 +294,7 @@ async fn send_cluster(client: Client, mut queue: Queued, metrics: Metrics) {
     while let Some(event) = queue.next().await {
         if let Err(error) = note(&client, &told, &event.event).await {
             metrics.dropped("cluster");
-            let object = &event.event.involved_object;
-            let error = chain(&error);
-            tracing::warn!(
-                kind = object.kind,
-                name = object.name,
-                namespace = object.namespace,
-                error,
-                "failed to write Kubernetes event"
-            );
+            warn_lost(&event.event, &chain(&error), "failed to write Kubernetes event");
         }
     }
 }

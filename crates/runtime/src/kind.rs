@@ -1,52 +1,27 @@
 //! What a controller says of a kind: how an attempt is made at an object, and what its status holds. How attempts are
 //! chosen, timed, reported and repeated is the runtime's.
 
-use std::fmt::Debug;
 use std::future::Future;
 use std::time::Duration;
 
-use kube::Resource;
-use kube::core::NamespaceResourceScope;
 use plumb_api::meta::Reconciled;
 use plumb_cluster::{NamespacedName, ObjectEvent};
 use plumb_status::summary::IN_PROGRESS;
 use plumb_status::{AttemptOutcome, Ledger};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::Priority;
 use crate::visit::Visit;
+use crate::watch::Watched;
 
 /// How long an attempt may take where the kind says nothing.
 pub const DEADLINE: Duration = Duration::from_hours(1);
 
 /// An object that can be reconciled.
-pub trait Object:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Reconciled
-    + Clone
-    + Debug
-    + Serialize
-    + DeserializeOwned
-    + Send
-    + Sync
-    + 'static
-{
-}
+pub trait Object: Watched + Reconciled + Serialize {}
 
-impl<O> Object for O where
-    O: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Reconciled
-        + Clone
-        + Debug
-        + Serialize
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static
-{
-}
+impl<O: Watched + Reconciled + Serialize> Object for O {}
 
 /// The conditions of a kind.
 pub type ConditionOf<K> = <<K as ReconciledKind>::Ledger as Ledger>::Condition;

@@ -144,8 +144,7 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_long_field_is_cut() {
+    fn logged(log: impl FnOnce()) -> Page {
         let page = Page::default();
         let writer = page.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -153,8 +152,14 @@ mod tests {
             .fmt_fields(JsonFields::new())
             .event_format(Lines { controller: "source-controller" })
             .finish();
+        tracing::subscriber::with_default(subscriber, log);
+        page
+    }
+
+    #[test]
+    fn a_long_field_is_cut() {
         let long = "x".repeat(1 << 20);
-        tracing::subscriber::with_default(subscriber, || {
+        let page = logged(|| {
             tracing::error!(error = long, debug = ?long, display = %long, "attempt failed");
         });
         assert!(page.0.lock().unwrap().len() < 4 * plumb_status::message::MESSAGE_BYTES_MAX);
@@ -162,14 +167,7 @@ mod tests {
 
     #[test]
     fn a_line_has_the_keys_that_flux_logs_reads() {
-        let page = Page::default();
-        let writer = page.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(move || writer.clone())
-            .fmt_fields(JsonFields::new())
-            .event_format(Lines { controller: "source-controller" })
-            .finish();
-        tracing::subscriber::with_default(subscriber, || {
+        let page = logged(|| {
             let span = tracing::info_span!(
                 "attempt",
                 controllerKind = "GitRepository",

@@ -12,8 +12,7 @@ use plumb_api::meta::RECONCILE_REQUESTED_AT;
 use plumb_cluster::{CallError, NamespacedName, call};
 use plumb_status::cadence::Backoff;
 use plumb_status::{
-    AttemptOutcome, Before, Condition, ConditionType, Detail, Ledger, Polarity, Reason, Status, chain,
-    summarize,
+    AttemptOutcome, Before, Condition, Detail, Ledger, Reason, Status, chain, condition_types, summarize,
 };
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -62,20 +61,9 @@ struct Report {
     due: Instant,
 }
 
-/// No condition of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum NoCondition {}
-
-impl ConditionType for NoCondition {
-    const ALL: &'static [Self] = &[];
-
-    fn as_str(self) -> &'static str {
-        match self {}
-    }
-
-    fn polarity(self) -> Polarity {
-        match self {}
-    }
+condition_types! {
+    /// No condition of its own.
+    enum NoCondition {}
 }
 
 /// Nothing was made true.

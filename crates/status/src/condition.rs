@@ -28,6 +28,53 @@ pub trait ConditionType: Copy + Eq + Ord + Debug + 'static {
     }
 }
 
+/// Declares the condition types of a kind, the most important first: each with its [`Polarity`], and with `beside Ready` where an
+/// unhealthy condition of this type does not keep the object from being Ready. The name on the wire is that of the variant.
+/// ```
+/// plumb_status::condition_types! {
+///     /// Conditions of a Cache.
+///     pub enum CacheCondition {
+///         /// The content could not be fetched.
+///         FetchFailed = Negative,
+///         /// A newer content is announced.
+///         Outdated = Negative beside Ready,
+///     }
+/// }
+/// use plumb_status::ConditionType as _;
+/// assert_eq!(CacheCondition::Outdated.as_str(), "Outdated");
+/// assert!(CacheCondition::FetchFailed.affects_ready() && !CacheCondition::Outdated.affects_ready());
+/// ```
+#[macro_export]
+macro_rules! condition_types {
+    (@affects_ready) => { true };
+    (@affects_ready Ready) => { false };
+    ($(#[$outer:meta])* $visibility:vis enum $name:ident {
+        $($(#[$inner:meta])* $variant:ident = $polarity:ident $(beside $ready:ident)?,)*
+    }) => {
+        $(#[$outer])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        $visibility enum $name {
+            $($(#[$inner])* $variant,)*
+        }
+
+        impl $crate::ConditionType for $name {
+            const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($variant),)* }
+            }
+
+            fn polarity(self) -> $crate::Polarity {
+                match self { $(Self::$variant => $crate::Polarity::$polarity,)* }
+            }
+
+            fn affects_ready(self) -> bool {
+                match self { $(Self::$variant => $crate::condition_types!(@affects_ready $($ready)?),)* }
+            }
+        }
+    };
+}
+
 /// Whether True is good or bad news.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Polarity {

@@ -114,18 +114,9 @@ mod tests {
 
     use super::*;
 
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-    struct FetchFailed;
-
-    impl ConditionType for FetchFailed {
-        const ALL: &'static [Self] = &[Self];
-
-        fn as_str(self) -> &'static str {
-            "FetchFailed"
-        }
-
-        fn polarity(self) -> Polarity {
-            Polarity::Negative
+    crate::condition_types! {
+        enum Fetcher {
+            FetchFailed = Negative,
         }
     }
 
@@ -144,7 +135,7 @@ mod tests {
 
     #[track_caller]
     fn check(conditions: &[(&str, ConditionStatus, &str)], expect: &[&str]) {
-        assert_eq!(breaches::<FetchFailed>(2, &status(conditions)), expect);
+        assert_eq!(breaches::<Fetcher>(2, &status(conditions)), expect);
     }
 
     #[test]
@@ -182,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_generation_from_the_future_is_a_breach() {
-        let found = breaches::<FetchFailed>(1, &status(&[(READY, ConditionStatus::True, "Succeeded")]));
+        let found = breaches::<Fetcher>(1, &status(&[(READY, ConditionStatus::True, "Succeeded")]));
         assert_eq!(found, ["no generation from the future is observed", "conditions name a generation"]);
     }
 }

@@ -9,77 +9,25 @@ use std::time::Duration;
 use jiff::Timestamp;
 use plumb_status::{
     AttemptOutcome, Before, Condition, ConditionStatus, ConditionType, ConditionUpdate, Detail, Ledger,
-    Polarity, Reason, RetryPolicy, Status, breaches, in_progress, summarize,
+    Reason, RetryPolicy, Status, breaches, condition_types, in_progress, summarize,
 };
 use proptest::prelude::*;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Fetcher {
-    StorageOperationFailed,
-    FetchFailed,
-    IncludeUnavailable,
-    ArtifactOutdated,
-    ArtifactInStorage,
-    SourceVerified,
-}
-
-impl ConditionType for Fetcher {
-    const ALL: &'static [Self] = &[
-        Self::StorageOperationFailed,
-        Self::FetchFailed,
-        Self::IncludeUnavailable,
-        Self::ArtifactOutdated,
-        Self::ArtifactInStorage,
-        Self::SourceVerified,
-    ];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::StorageOperationFailed => "StorageOperationFailed",
-            Self::FetchFailed => "FetchFailed",
-            Self::IncludeUnavailable => "IncludeUnavailable",
-            Self::ArtifactOutdated => "ArtifactOutdated",
-            Self::ArtifactInStorage => "ArtifactInStorage",
-            Self::SourceVerified => "SourceVerified",
-        }
-    }
-
-    fn polarity(self) -> Polarity {
-        match self {
-            Self::ArtifactInStorage | Self::SourceVerified => Polarity::Positive,
-            Self::StorageOperationFailed
-            | Self::FetchFailed
-            | Self::IncludeUnavailable
-            | Self::ArtifactOutdated => Polarity::Negative,
-        }
+condition_types! {
+    enum Fetcher {
+        StorageOperationFailed = Negative,
+        FetchFailed = Negative,
+        IncludeUnavailable = Negative,
+        ArtifactOutdated = Negative,
+        ArtifactInStorage = Positive,
+        SourceVerified = Positive,
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Applier {
-    Healthy,
-    Drifted,
-}
-
-impl ConditionType for Applier {
-    const ALL: &'static [Self] = &[Self::Healthy, Self::Drifted];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Healthy => "Healthy",
-            Self::Drifted => "Drifted",
-        }
-    }
-
-    fn polarity(self) -> Polarity {
-        match self {
-            Self::Healthy => Polarity::Positive,
-            Self::Drifted => Polarity::Negative,
-        }
-    }
-
-    fn affects_ready(self) -> bool {
-        self == Self::Healthy
+condition_types! {
+    enum Applier {
+        Healthy = Positive,
+        Drifted = Negative beside Ready,
     }
 }
 

@@ -5,39 +5,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use plumb_status::message::CONDITION_BYTES_MAX;
 use plumb_status::{
-    AttemptOutcome, Before, Classify, Condition, ConditionStatus, ConditionType, ConditionUpdate,
-    Consequence, Detail, EventDraft, Ledger, Next, Polarity, Reason, RetryPolicy, Severity, Status, Summary,
-    chain, in_progress, summarize,
+    AttemptOutcome, Before, Classify, Condition, ConditionStatus, ConditionUpdate, Consequence, Detail,
+    EventDraft, Ledger, Next, Reason, RetryPolicy, Severity, Status, Summary, chain, condition_types,
+    in_progress, summarize,
 };
 
-/// A small vocabulary: bad news, good news, and one that Ready does not follow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    FetchFailed,
-    Healthy,
-    Drifted,
-}
-
-impl ConditionType for Kind {
-    const ALL: &'static [Self] = &[Self::FetchFailed, Self::Healthy, Self::Drifted];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::FetchFailed => "FetchFailed",
-            Self::Healthy => "Healthy",
-            Self::Drifted => "Drifted",
-        }
-    }
-
-    fn polarity(self) -> Polarity {
-        match self {
-            Self::Healthy => Polarity::Positive,
-            Self::FetchFailed | Self::Drifted => Polarity::Negative,
-        }
-    }
-
-    fn affects_ready(self) -> bool {
-        self != Self::Drifted
+condition_types! {
+    /// A small vocabulary: bad news, good news, and one that Ready does not follow.
+    enum Kind {
+        FetchFailed = Negative,
+        Healthy = Positive,
+        Drifted = Negative beside Ready,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use plumb_status::{Condition, ConditionType, Polarity};
+use plumb_status::{Condition, condition_types};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -94,37 +94,12 @@ pub struct HistoryEntry {
     pub total_reconciliations: i64,
 }
 
-/// Conditions of a Kustomization other than Ready, Reconciling and Stalled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum KustomizationCondition {
-    /// The checked objects are healthy.
-    Healthy,
-    /// Objects differ from the source and are not corrected.
-    Drifted,
-}
-
-impl ConditionType for KustomizationCondition {
-    const ALL: &'static [Self] = &[Self::Healthy, Self::Drifted];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Healthy => "Healthy",
-            Self::Drifted => "Drifted",
-        }
-    }
-
-    fn polarity(self) -> Polarity {
-        match self {
-            Self::Healthy => Polarity::Positive,
-            Self::Drifted => Polarity::Negative,
-        }
-    }
-
-    /// Drift never keeps a Kustomization from being Ready: its dependents must not fail for it.
-    fn affects_ready(self) -> bool {
-        match self {
-            Self::Healthy => true,
-            Self::Drifted => false,
-        }
+condition_types! {
+    /// Conditions of a Kustomization other than Ready, Reconciling and Stalled.
+    pub enum KustomizationCondition {
+        /// The checked objects are healthy.
+        Healthy = Positive,
+        /// Objects differ from the source and are not corrected. Dependents must not fail for it.
+        Drifted = Negative beside Ready,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kube_derive::CustomResource;
-use plumb_status::{Condition, ConditionType, Polarity};
+use plumb_status::{Condition, condition_types};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -223,18 +223,7 @@ pub struct ReceiverStatus {
     pub webhook_path: Option<String>,
 }
 
-/// A Receiver has no conditions beside Ready, Reconciling and Stalled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ReceiverCondition {}
-
-impl ConditionType for ReceiverCondition {
-    const ALL: &'static [Self] = &[];
-
-    fn as_str(self) -> &'static str {
-        match self {}
-    }
-
-    fn polarity(self) -> Polarity {
-        match self {}
-    }
+condition_types! {
+    /// A Receiver has no conditions beside Ready, Reconciling and Stalled.
+    pub enum ReceiverCondition {}
 }

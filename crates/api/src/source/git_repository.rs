@@ -2,7 +2,7 @@
 
 use kube_derive::CustomResource;
 use plumb_status::cadence::PeriodRange;
-use plumb_status::{Condition, ConditionType, Polarity};
+use plumb_status::{Condition, condition_types};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -239,51 +239,20 @@ impl GitRepository {
     }
 }
 
-/// Conditions of a GitRepository other than Ready, Reconciling and Stalled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum GitRepositoryCondition {
-    /// The storage did not work.
-    StorageOperationFailed,
-    /// The repository could not be fetched.
-    FetchFailed,
-    /// An included artifact is not there.
-    IncludeUnavailable,
-    /// The artifact is not that of the newest revision.
-    ArtifactOutdated,
-    /// The artifact of the revision is stored.
-    ArtifactInStorage,
-    /// The signature was verified.
-    SourceVerified,
-}
-
-impl ConditionType for GitRepositoryCondition {
-    const ALL: &'static [Self] = &[
-        Self::StorageOperationFailed,
-        Self::FetchFailed,
-        Self::IncludeUnavailable,
-        Self::ArtifactOutdated,
-        Self::ArtifactInStorage,
-        Self::SourceVerified,
-    ];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::StorageOperationFailed => "StorageOperationFailed",
-            Self::FetchFailed => "FetchFailed",
-            Self::IncludeUnavailable => "IncludeUnavailable",
-            Self::ArtifactOutdated => "ArtifactOutdated",
-            Self::ArtifactInStorage => "ArtifactInStorage",
-            Self::SourceVerified => "SourceVerified",
-        }
-    }
-
-    fn polarity(self) -> Polarity {
-        match self {
-            Self::StorageOperationFailed
-            | Self::FetchFailed
-            | Self::IncludeUnavailable
-            | Self::ArtifactOutdated => Polarity::Negative,
-            Self::ArtifactInStorage | Self::SourceVerified => Polarity::Positive,
-        }
+condition_types! {
+    /// Conditions of a GitRepository other than Ready, Reconciling and Stalled.
+    pub enum GitRepositoryCondition {
+        /// The storage did not work.
+        StorageOperationFailed = Negative,
+        /// The repository could not be fetched.
+        FetchFailed = Negative,
+        /// An included artifact is not there.
+        IncludeUnavailable = Negative,
+        /// The artifact is not that of the newest revision.
+        ArtifactOutdated = Negative,
+        /// The artifact of the revision is stored.
+        ArtifactInStorage = Positive,
+        /// The signature was verified.
+        SourceVerified = Positive,
     }
 }

@@ -316,29 +316,30 @@ impl Operation {
     }
 
     fn add(&self, root: &mut Node, value: Node, work: &mut Work) -> Result<(), BuildError> {
-        self.check_depth(&value)?;
-        let (parent, last) = parent(root, &self.steps)?;
-        match parent {
-            Node::Object(map) => {
-                work.spend(map.len() / ITEMS_PER_WORK)?;
-                map.insert(last.to_owned(), value);
-                Ok(())
-            }
-            Node::Array(items) if last == "-" => {
-                items.push(value);
-                Ok(())
-            }
-            Node::Array(items) => {
-                let at = index(last, items.len() + 1)?;
-                work.spend((items.len() - at) / ITEMS_PER_WORK)?;
-                items.insert(at, value);
-                Ok(())
-            }
-            _ => Err(missing_path()),
-        }
+        self.put(root, value, work, |items, last, value, work| {
+            let at = if last == "-" { items.len() } else { index(last, items.len() + 1)? };
+            work.spend((items.len() - at) / ITEMS_PER_WORK)?;
+            items.insert(at, value);
+            Ok(())
+        })
     }
 
     fn replace(&self, root: &mut Node, value: Node, work: &mut Work) -> Result<(), BuildError> {
+        self.put(root, value, work, |items, last, value, _| {
+            let at = index(last, items.len())?;
+            items[at] = value;
+            Ok(())
+        })
+    }
+
+    /// Puts a value under the key of a map, or into a list.
+    fn put(
+        &self,
+        root: &mut Node,
+        value: Node,
+        work: &mut Work,
+        into_list: impl FnOnce(&mut Vec<Node>, &str, Node, &mut Work) -> Result<(), BuildError>,
+    ) -> Result<(), BuildError> {
         self.check_depth(&value)?;
         let (parent, last) = parent(root, &self.steps)?;
         match parent {
@@ -347,11 +348,7 @@ impl Operation {
                 map.insert(last.to_owned(), value);
                 Ok(())
             }
-            Node::Array(items) => {
-                let at = index(last, items.len())?;
-                items[at] = value;
-                Ok(())
-            }
+            Node::Array(items) => into_list(items, last, value, work),
             _ => Err(missing_path()),
         }
     }

@@ -1,6 +1,6 @@
 //! How kustomize prints a YAML text that it has changed: two blanks, lists not indented, lines of any length.
 
-use plumb_manifests::yaml::{Dialect, Scalar, resolve};
+use plumb_manifests::yaml::{self, Dialect, Scalar, resolve};
 
 use super::styled::{Content, Item, Shape, Style, Styled, StyledText};
 
@@ -239,31 +239,10 @@ fn block(text: &str, mark: char, indent: usize, out: &mut String) {
 fn double(text: &str, out: &mut String) {
     out.push('"');
     for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            '\r' => out.push_str("\\r"),
-            '\0' => out.push_str("\\0"),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{b}' => out.push_str("\\v"),
-            '\u{c}' => out.push_str("\\f"),
-            '\u{1b}' => out.push_str("\\e"),
-            '\u{85}' => out.push_str("\\N"),
-            '\u{2028}' => out.push_str("\\L"),
-            '\u{2029}' => out.push_str("\\P"),
-            c if is_printable(c) => out.push(c),
-            c => {
-                let code = u32::from(c);
-                let escape = match code {
-                    0..=0xff => format!("\\x{code:02X}"),
-                    0x100..=0xffff => format!("\\u{code:04X}"),
-                    _ => format!("\\U{code:08X}"),
-                };
-                out.push_str(&escape);
-            }
+        if is_printable(c) && c != '"' && c != '\\' {
+            out.push(c);
+        } else {
+            out.push_str(&yaml::escaped(c));
         }
     }
     out.push('"');

@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::escape::escaped;
 use super::node::{Map, Node};
 use super::number::print_float;
 use super::order::sort;
@@ -235,7 +236,7 @@ impl Printer<'_> {
         while let Some((index, c)) = characters.next() {
             let next = characters.peek().map(|&(_, next)| next);
             if is_marked || !is_printable(c) || is_break(c) || c == '"' || c == '\\' {
-                self.escape(c);
+                self.push(&escaped(c));
                 follows_space = false;
                 continue;
             }
@@ -258,37 +259,6 @@ impl Printer<'_> {
             self.out.push(c);
             self.column += 1;
         }
-    }
-
-    fn escape(&mut self, c: char) {
-        let short = match c {
-            '\0' => "\\0",
-            '\u{7}' => "\\a",
-            '\u{8}' => "\\b",
-            '\t' => "\\t",
-            '\n' => "\\n",
-            '\u{b}' => "\\v",
-            '\u{c}' => "\\f",
-            '\r' => "\\r",
-            '\u{1b}' => "\\e",
-            '"' => "\\\"",
-            '\\' => "\\\\",
-            '\u{85}' => "\\N",
-            '\u{2028}' => "\\L",
-            '\u{2029}' => "\\P",
-            _ => "",
-        };
-        if !short.is_empty() {
-            self.push(short);
-            return;
-        }
-        let code = u32::from(c);
-        let long = match code {
-            0..=0xff => format!("\\x{code:02X}"),
-            0x100..=0xffff => format!("\\u{code:04X}"),
-            _ => format!("\\U{code:08X}"),
-        };
-        self.push(&long);
     }
 
     fn literal(&mut self, text: &str, indent: usize) {

@@ -7,6 +7,7 @@ mod base64;
 mod build;
 mod chunks;
 mod emit;
+mod escape;
 mod node;
 mod number;
 mod order;
@@ -17,6 +18,7 @@ mod resolve;
 use serde_json::Value;
 
 pub use emit::{json_to_string, to_string, to_string_with_quotes, write};
+pub use escape::escaped;
 pub use node::{Map, Node, Null, Plain, PlainKind, Share, Str, Text};
 pub use number::json_number;
 pub use order::natural;
