@@ -6,7 +6,8 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use http::{HeaderValue, Method, StatusCode};
-use plumb_alerting::rule::{AlertId, CrossNamespace, Delivery};
+use plumb_alerting::rule::{CrossNamespace, Delivery};
+use plumb_api::meta::NamespacedName;
 use plumb_memory::MemoryPool;
 use plumb_runtime::config::LogLevel;
 use plumb_testkit::scenario::{Response as ApiAnswer, Scenario};
@@ -18,9 +19,9 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::budget::Budget;
 use crate::directory::Directory;
 use crate::dispatch::Dispatcher;
+use crate::harness::{alert_reporter, dispatcher, event, provider, receiver, secret, until};
 use crate::hooks::{Hooks, PathShares};
 use crate::server::{Arrived, Endpoint as _};
-use crate::stage::{dispatcher, event, provider, receiver, secret, teller, until};
 
 const PATH: &str = "canary-path-1";
 const QUERY: &str = "canary-query-2";
@@ -138,7 +139,7 @@ async fn service(reply: Reply) -> String {
 fn offer(dispatcher: &Dispatcher, name: &str, type_: &str) {
     let spec = json!({ "type": type_, "secretRef": { "name": name }, "timeout": "2s" });
     let delivery = Delivery {
-        alert: AlertId { namespace: "prod".into(), name: "a".into() },
+        alert: NamespacedName::new("prod", "a"),
         provider: name.into(),
         event: event("Applied"),
         conflicts: Vec::new(),
@@ -150,8 +151,8 @@ fn offer(dispatcher: &Dispatcher, name: &str, type_: &str) {
 async fn no_secret_of_a_provider_is_seen_whatever_its_service_answers() {
     let (log, _guard) = Log::start();
     let api = Scenario::new();
-    let (tell, told) = teller();
-    let (dispatcher, _) = dispatcher(&api, tell);
+    let (report, reported) = alert_reporter();
+    let (dispatcher, _) = dispatcher(&api, report);
     let headers =
         format!("Authorization: Bearer {HEADER}\nX-Basic: Basic {}", "Y2FuYXJ5LXVzZXItNTpjYW5hcnktcGFzcy02");
     let mut hosts = Vec::new();
@@ -191,9 +192,9 @@ async fn no_secret_of_a_provider_is_seen_whatever_its_service_answers() {
         sent += 2;
     }
     until(|| dispatcher.left() == 0).await;
-    let told = told.lock().unwrap();
-    assert!(told.len() > sent / 2, "{} of {sent} failed", told.len());
-    for (_, _, text) in told.iter() {
+    let reported = reported.lock().unwrap();
+    assert!(reported.len() > sent / 2, "{} of {sent} failed", reported.len());
+    for (_, _, text) in reported.iter() {
         assert_unseen("event", text);
     }
     let logged = log.text();

@@ -96,7 +96,7 @@ mod tests {
 
     use super::*;
     use crate::directory::Directory;
-    use crate::stage::{alert, provider};
+    use crate::harness::{alert, provider};
 
     #[test]
     fn a_generation_is_reported_once() {
@@ -127,19 +127,19 @@ mod tests {
     #[test]
     fn an_alert_is_reported_by_field_or_by_pattern() {
         let directory = Directory::default();
-        let told = |spec| {
+        let reported = |spec| {
             let details = of_alert(&directory.put_alert(&alert("a", spec)));
             details.iter().map(|detail| format!("{}: {}", detail.reason, detail.message)).collect::<Vec<_>>()
         };
         let source = json!([{ "kind": "Bucket", "name": "*" }]);
         let labelled = json!([{ "kind": "Bucket", "name": "*", "matchLabels": { "a": "b" } }]);
         let reference = json!({ "name": "p" });
-        assert_eq!(told(json!({ "providerRef": reference, "eventSources": source })), [""; 0]);
+        assert_eq!(reported(json!({ "providerRef": reference, "eventSources": source })), [""; 0]);
         let field = "UnsupportedField: spec.eventSources[0].matchLabels is not supported by this version of Plumb (remove the field)";
-        assert_eq!(told(json!({ "providerRef": reference, "eventSources": labelled })), [field]);
+        assert_eq!(reported(json!({ "providerRef": reference, "eventSources": labelled })), [field]);
         let pattern = "InvalidConfig: failed to compile exclusion regex: (: unclosed group";
         assert_eq!(
-            told(json!({ "providerRef": reference, "eventSources": source, "exclusionList": ["("] })),
+            reported(json!({ "providerRef": reference, "eventSources": source, "exclusionList": ["("] })),
             [pattern]
         );
     }

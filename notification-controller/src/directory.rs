@@ -5,15 +5,14 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use plumb_alerting::rule::{AlertId, BadPattern, Rule};
+use plumb_alerting::rule::{BadPattern, Rule};
 use plumb_alerting::validate;
+use plumb_api::meta::NamespacedName;
 use plumb_api::notification::{Alert, Provider, ProviderSpec, Receiver};
-use plumb_cluster::NamespacedName;
 use plumb_memory::Limit;
 use plumb_status::UnsupportedFields;
 
 use crate::budget::{Held, Share};
-use crate::dispatch::ProviderId;
 
 /// How much memory the compiled patterns of one Alert may take.
 const PATTERNS: Limit = Limit { name: "compiled patterns of an Alert", bytes_max: 16 << 20 };
@@ -41,9 +40,9 @@ impl Deref for CompiledRule {
 
 #[derive(Default)]
 struct Known {
-    rules: BTreeMap<AlertId, Arc<CompiledRule>>,
+    rules: BTreeMap<NamespacedName, Arc<CompiledRule>>,
     /// None for a Provider that sets something that is not honoured: it is there, but sends nothing.
-    providers: BTreeMap<ProviderId, Option<Arc<ProviderSpec>>>,
+    providers: BTreeMap<NamespacedName, Option<Arc<ProviderSpec>>>,
     receivers: BTreeMap<NamespacedName, Arc<Receiver>>,
 }
 
@@ -66,7 +65,7 @@ impl Directory {
 
     /// Takes in an Alert as it is now, and returns what is wrong with it. Compiling its patterns can take long.
     pub fn put_alert(&self, alert: &Alert) -> Result<Vec<BadPattern>, UnsupportedFields> {
-        let id = alert_id(alert);
+        let id = NamespacedName::of(alert);
         let mut held = self.memory.hold(&id.namespace, PATTERNS);
         let mut charge = |bytes| held.try_grow(bytes).map_err(|over| over.to_string());
         match Rule::compile(id.clone(), &alert.spec, &mut charge) {
@@ -83,10 +82,7 @@ impl Directory {
 
     /// Takes in a Provider as it is now.
     pub fn put_provider(&self, provider: &Provider) -> Result<(), UnsupportedFields> {
-        let id = ProviderId {
-            namespace: provider.metadata.namespace.clone().unwrap_or_default(),
-            name: provider.metadata.name.clone().unwrap_or_default(),
-        };
+        let id = NamespacedName::of(provider);
         let judged = validate::provider(&provider.spec);
         let usable = judged.is_ok().then(|| Arc::new(provider.spec.clone()));
         self.write().providers.insert(id, usable);
@@ -100,12 +96,12 @@ impl Directory {
 
     /// Forgets an Alert that is gone or cannot be read.
     pub fn drop_alert(&self, namespace: &str, name: &str) {
-        self.write().rules.remove(&AlertId { namespace: namespace.to_owned(), name: name.to_owned() });
+        self.write().rules.remove(&NamespacedName::new(namespace, name));
     }
 
     /// Forgets a Provider that is gone or cannot be read.
     pub fn drop_provider(&self, namespace: &str, name: &str) {
-        self.write().providers.remove(&ProviderId { namespace: namespace.to_owned(), name: name.to_owned() });
+        self.write().providers.remove(&NamespacedName::new(namespace, name));
     }
 
     /// Forgets a Receiver that is gone or cannot be read.
@@ -120,7 +116,7 @@ impl Directory {
 
     /// The Provider with this name.
     pub fn provider(&self, namespace: &str, name: &str) -> ProviderLookup {
-        let id = ProviderId { namespace: namespace.to_owned(), name: name.to_owned() };
+        let id = NamespacedName::new(namespace, name);
         match self.read().providers.get(&id) {
             Some(Some(spec)) if !spec.suspend => ProviderLookup::Found(Arc::clone(spec)),
             Some(_) => ProviderLookup::Silent,
@@ -147,14 +143,6 @@ impl Directory {
     }
 }
 
-/// The name of an Alert.
-pub fn alert_id(alert: &Alert) -> AlertId {
-    AlertId {
-        namespace: alert.metadata.namespace.clone().unwrap_or_default(),
-        name: alert.metadata.name.clone().unwrap_or_default(),
-    }
-}
-
 #[cfg(test)]
 impl Default for Directory {
     fn default() -> Self {
@@ -169,7 +157,7 @@ mod tests {
 
     use super::*;
     use crate::budget::Budget;
-    use crate::stage::alert;
+    use crate::harness::alert;
 
     #[test]
     fn compiled_patterns_are_bounded_per_namespace_and_in_all_and_given_back() {
@@ -180,12 +168,15 @@ mod tests {
         let mut spec = json!({
             "providerRef": { "name": "p" }, "eventSources": [], "inclusionList": lists.clone(), "exclusionList": lists
         });
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for name in ["a", "b", "c"] {
             let bad = directory.put_alert(&alert(name, spec.clone())).unwrap();
-            told.extend(bad.iter().map(ToString::to_string));
+            reported.extend(bad.iter().map(ToString::to_string));
         }
-        assert!(told.iter().any(|text| text.contains("namespace \"prod\" holds its share")), "{told:?}");
+        assert!(
+            reported.iter().any(|text| text.contains("namespace \"prod\" holds its share")),
+            "{reported:?}"
+        );
         assert!(patterns.held() <= 10 << 20, "{}", patterns.held());
         // Another namespace has its own share.
         let mut other =

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use plumb_alerting::incoming::EVENT_BYTES_MAX;
 use plumb_alerting::receiver::WEBHOOK_BYTES_MAX;
-use plumb_alerting::rule::AlertId;
+use plumb_api::meta::NamespacedName;
 use plumb_api::notification::{Alert, Provider};
-use plumb_cluster::{NamespacedName, ObjectCache};
+use plumb_cluster::ObjectCache;
 use plumb_runtime::config::Listen;
 use plumb_runtime::{BoxError, Recorder, Runtime, Watching};
 use plumb_status::{EventDraft, Reason};
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::budget::Budget;
 use crate::configuration::Configuration;
 use crate::directory::Directory;
-use crate::dispatch::{Dispatcher, DispatcherConfig, SendRetries, Tell, http_client};
+use crate::dispatch::{AlertReporter, Dispatcher, DispatcherConfig, SendRetries, http_client};
 use crate::hooks::{Coalescer, Hooks, PathShares};
 use crate::intake::{Intake, IntakeConfig};
 use crate::kind::Receivers;
@@ -87,7 +87,7 @@ pub fn install_with(runtime: &mut Runtime, options: &Options, listeners: Listene
         dispatcher: dispatcher.clone(),
         matching,
         memory: budget.bodies.clone(),
-        tell: teller(alerts.clone(), runtime.recorder()),
+        report: alert_reporter(alerts.clone(), runtime.recorder()),
         count_dropped: Arc::new(move || metrics.dropped("matching")),
         cross_namespace: options.cross_namespace(),
         is_filled: {
@@ -159,14 +159,14 @@ fn dispatcher(
         http: http_client(addresses)?,
         retries: SendRetries::DEFAULT,
         memory: budget.notifications.clone(),
-        tell: teller(alerts.clone(), runtime.recorder()),
+        report: alert_reporter(alerts.clone(), runtime.recorder()),
         count_dropped: Arc::new(move || metrics.dropped("dispatch")),
     }))
 }
 
 /// Tells what went wrong on the Alert that it went wrong for, if that still exists.
-fn teller(alerts: ObjectCache<Alert>, recorder: Recorder) -> Tell {
-    Arc::new(move |alert: &AlertId, reason: Reason, text: &str| {
+fn alert_reporter(alerts: ObjectCache<Alert>, recorder: Recorder) -> AlertReporter {
+    Arc::new(move |alert: &NamespacedName, reason: Reason, text: &str| {
         if let Some(alert) = alerts.get(&NamespacedName::new(alert.namespace.as_str(), alert.name.as_str())) {
             recorder.emit(alert.as_ref(), EventDraft::error(reason, text));
         }

@@ -8,6 +8,8 @@ mod config_errors;
 mod configuration;
 mod directory;
 mod dispatch;
+#[cfg(test)]
+mod harness;
 mod hooks;
 mod install;
 mod intake;
@@ -17,8 +19,6 @@ mod options;
 mod pending;
 mod receiver;
 mod server;
-#[cfg(test)]
-mod stage;
 #[cfg(test)]
 mod tests;
 

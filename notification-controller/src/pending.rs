@@ -89,7 +89,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::stage::alert;
+    use crate::harness::alert;
 
     fn applied(name: &str, summary: &str) -> ObjectEvent<Alert> {
         let spec = json!({ "providerRef": { "name": "p" }, "eventSources": [], "summary": summary });

@@ -9,9 +9,9 @@ use plumb_testkit::scenario::{Feed, Response, Scenario};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::harness::{Sink, event_json, secret, until};
 use crate::install::{Listeners, install_with};
 use crate::options::Options;
-use crate::stage::{Sink, event_json, secret, until};
 
 const ALERTS: &str = "/apis/notification.toolkit.fluxcd.io/v1beta3/alerts";
 const PROVIDERS: &str = "/apis/notification.toolkit.fluxcd.io/v1beta3/providers";
@@ -115,7 +115,7 @@ impl Controller {
     }
 
     async fn post(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: String) -> u16 {
-        let client = crate::stage::http();
+        let client = crate::harness::http();
         let mut request = client.post(format!("http://{address}{path}")).body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -135,7 +135,7 @@ impl Controller {
     }
 
     /// Kind/name, type, reason and message of the events in the cluster.
-    fn told(&self) -> Vec<String> {
+    fn reported(&self) -> Vec<String> {
         let text = |event: &Value| {
             let object = &event["involvedObject"];
             let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -193,13 +193,13 @@ async fn an_event_goes_through_an_alert_to_its_provider() {
     // An Alert that comes later counts from then on.
     controller.alerts.send("DELETED", &alert("all", &json!({})));
     controller.alerts.send("ADDED", &alert("errors", &json!({ "eventSeverity": "error" })));
-    controller.alerts.send("ADDED", &alert("told", &json!({ "exclusionList": ["("] })));
-    until(|| controller.told().len() == 1).await;
+    controller.alerts.send("ADDED", &alert("reported", &json!({ "exclusionList": ["("] })));
+    until(|| controller.reported().len() == 1).await;
     assert_eq!(controller.event("Applied once more").await, 202);
     until(|| sink.count() == 2).await;
     assert_eq!(
-        controller.told(),
-        ["Alert/told Warning InvalidConfig: failed to compile exclusion regex: (: unclosed group"]
+        controller.reported(),
+        ["Alert/reported Warning InvalidConfig: failed to compile exclusion regex: (: unclosed group"]
     );
     controller.stop().await;
 }
@@ -217,7 +217,7 @@ async fn unsupported_fields_are_reported_once_and_nothing_is_sent() {
         vec![],
     )
     .await;
-    until(|| controller.told().len() == 3).await;
+    until(|| controller.reported().len() == 3).await;
     assert_eq!(controller.event("Applied").await, 202);
     // The same generation once more: nothing is reported.
     let mut again = object("Provider", "sink", &proxied);
@@ -231,27 +231,27 @@ async fn unsupported_fields_are_reported_once_and_nothing_is_sent() {
     again["spec"] = json!({ "type": "discord" });
     again["metadata"]["resourceVersion"] = "4".into();
     controller.providers.send("MODIFIED", &again);
-    until(|| controller.told().len() == 4).await;
-    let mut told = controller.told();
-    told.sort();
+    until(|| controller.reported().len() == 4).await;
+    let mut reported = controller.reported();
+    reported.sort();
     assert_eq!(
-        told[0],
+        reported[0],
         "Alert/labels Warning UnsupportedField: spec.eventSources[0].matchLabels is not supported by this version of Plumb \
          (remove the field)"
     );
     assert!(
-        told[1].starts_with("Provider/odd Warning InvalidSpec: the object cannot be read: "),
+        reported[1].starts_with("Provider/odd Warning InvalidSpec: the object cannot be read: "),
         "{}",
-        told[1]
+        reported[1]
     );
     let text = "is not supported by this version of Plumb";
     assert_eq!(
-        told[2],
+        reported[2],
         format!("Provider/sink Warning UnsupportedField: spec.proxySecretRef {text} (remove the field)")
     );
     let remedy = "(spec.type: use generic, generic-hmac, slack)";
     assert_eq!(
-        told[3],
+        reported[3],
         format!("Provider/sink Warning UnsupportedField: spec.type \"discord\" {text} {remedy}")
     );
     assert_eq!(sink.count(), 0);
@@ -285,9 +285,9 @@ async fn a_receiver_becomes_ready_and_its_webhook_requests_a_reconciliation() {
         Controller::post(controller.hooks, &path, &[("X-Signature", signature)], body.to_owned()).await
     };
     let signature = plumb_testkit::webhook::signature("token", b"{}").unwrap();
-    until(|| controller.told().len() == 1 || !controller.api.unscripted().is_empty()).await;
+    until(|| controller.reported().len() == 1 || !controller.api.unscripted().is_empty()).await;
     assert_eq!(
-        controller.told(),
+        controller.reported(),
         ["Receiver/hook Normal Succeeded: Reconciliation finished, next run in 10m0s"]
     );
     assert_eq!(post("sha256=00", "{}").await, 404);
@@ -343,10 +343,10 @@ async fn a_notification_that_does_not_arrive_is_reported_on_its_alert() {
     let provider = object("Provider", "sink", &spec);
     let controller = Controller::start(vec![alert("all", &json!({}))], vec![provider], vec![]).await;
     assert_eq!(controller.event("Applied").await, 202);
-    until(|| controller.told().len() == 1).await;
-    let told = controller.told().remove(0);
+    until(|| controller.reported().len() == 1).await;
+    let reported = controller.reported().remove(0);
     let text = "Alert/all Warning NotificationDispatchFailed: failed to send notification for Kustomization/prod/apps to Provider/";
-    assert!(told.starts_with(text) && !told.contains("s3cret"), "{told}");
+    assert!(reported.starts_with(text) && !reported.contains("s3cret"), "{reported}");
     controller.stop().await;
 }
 

@@ -2,9 +2,9 @@
 //! enters.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use plumb_api::event::{Event, Severity};
+use plumb_api::meta::NamespacedName;
 use plumb_api::notification::{ANY_NAME, AlertSeverity, AlertSpec, EventSource};
 use plumb_status::UnsupportedFields;
 
@@ -15,21 +15,6 @@ use crate::validate;
 
 /// How many patterns each list of an Alert may have.
 pub const PATTERNS_MAX: usize = 256;
-
-/// The name of an Alert.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AlertId {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
-
-impl fmt::Display for AlertId {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}/{}", self.namespace, self.name)
-    }
-}
 
 /// Whether Alerts may forward events of objects in other namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +28,7 @@ pub enum CrossNamespace {
 /// An Alert that events are held against.
 #[derive(Debug, Clone)]
 pub struct Rule {
-    alert: AlertId,
+    alert: NamespacedName,
     provider: String,
     suspended: bool,
     severity: AlertSeverity,
@@ -109,7 +94,7 @@ pub enum Verdict {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     /// For which Alert.
-    pub alert: AlertId,
+    pub alert: NamespacedName,
     /// To which Provider of the Alert's namespace.
     pub provider: String,
     /// The event, with the metadata of the Alert.
@@ -126,7 +111,7 @@ impl Rule {
     /// honoured makes no rule. `charge` counts what the rule keeps for as long as it lives. It can take long: not for a
     /// thread that others wait for.
     pub fn compile(
-        alert: AlertId,
+        alert: NamespacedName,
         spec: &AlertSpec,
         charge: Charge<'_>,
     ) -> Result<(Self, Vec<BadPattern>), UnsupportedFields> {
@@ -148,7 +133,7 @@ impl Rule {
     }
 
     /// The Alert that the rule is made of.
-    pub fn alert(&self) -> &AlertId {
+    pub fn alert(&self) -> &NamespacedName {
         &self.alert
     }
 
@@ -268,7 +253,7 @@ mod tests {
         for (key, value) in changes.as_object().unwrap() {
             spec[key] = value.clone();
         }
-        let alert = AlertId { namespace: "prod".into(), name: "a".into() };
+        let alert = NamespacedName::new("prod", "a");
         Rule::compile(alert, &serde_json::from_value(spec).unwrap(), &mut |_| Ok(())).unwrap().0
     }
 
@@ -328,7 +313,7 @@ mod tests {
         check(&json!({ "inclusionList": ["("] }), same, false);
         check(&json!({ "exclusionList": ["("] }), same, true);
         let spec = json!({ "providerRef": { "name": "p" }, "eventSources": [], "inclusionList": ["("], "exclusionList": ["["] });
-        let alert = AlertId { namespace: "prod".into(), name: "a".into() };
+        let alert = NamespacedName::new("prod", "a");
         let spec = serde_json::from_value(spec).unwrap();
         let (_, bad) = Rule::compile(alert, &spec, &mut |_| Ok(())).unwrap();
         let told: Vec<_> = bad.iter().map(|bad| plumb_status::chain(bad)).collect();
@@ -373,7 +358,7 @@ mod tests {
             "providerRef": { "name": "p" }, "eventSources": [{ "kind": "Kustomization", "name": "*" }],
             "inclusionList": ["App", "Never"], "exclusionList": ["Applied"]
         });
-        let alert = AlertId { namespace: "prod".into(), name: "a".into() };
+        let alert = NamespacedName::new("prod", "a");
         let mut charges = 0;
         let mut charge = |bytes: u64| {
             assert!(bytes > 0);

@@ -12,7 +12,6 @@ mod connection;
 mod discovery;
 pub mod error;
 pub mod mapper;
-mod namespaced_name;
 mod object_cache;
 pub mod outage;
 mod pauses;
@@ -30,9 +29,9 @@ pub use connection::MaySend;
 pub use error::{Absent, ApiRefusal, Attempt, Failure, RequestError};
 pub use kube::core::GroupVersionKind;
 pub use mapper::{Mapper, Mapping};
-pub use namespaced_name::NamespacedName;
 pub use object_cache::{ObjectCache, ObjectEvent, is_newer};
 pub use outage::{OutageEnds, Outages};
+pub use plumb_api::meta::NamespacedName;
 pub use unanswered::Unanswered;
 pub use watchers::{KINDS_MAX, WatchChange, WatchEvent, Watchers};
 

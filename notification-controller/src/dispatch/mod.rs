@@ -2,7 +2,7 @@
 //! A service that fails is left alone for a while and holds no send of another. What fails is reported on the Alert, without
 //! secrets; what finds no room is counted.
 
-mod lanes;
+mod queues;
 mod send;
 mod settings;
 #[cfg(test)]
@@ -15,7 +15,8 @@ use kube::Client;
 use plumb_alerting::incoming::{event_bytes, involved};
 use plumb_alerting::redact::Redactor;
 use plumb_alerting::render::{self, Settings};
-use plumb_alerting::rule::{AlertId, Delivery};
+use plumb_alerting::rule::Delivery;
+use plumb_api::meta::NamespacedName;
 use plumb_api::notification::ProviderSpec;
 use plumb_memory::Limit;
 use plumb_status::{Reason, chain};
@@ -24,16 +25,15 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::budget::{Held, Share};
-use lanes::{Health, Lanes};
+use queues::{Health, ProviderQueues};
 
-pub use lanes::ProviderId;
 pub use send::{SendRetries, client as http_client};
 
 /// How long a notification may wait for its service; older ones are dropped.
 const WAITING_TIME_MAX: Duration = Duration::from_hours(1);
 
 /// Reports something on an Alert.
-pub type Tell = Arc<dyn Fn(&AlertId, Reason, &str) + Send + Sync>;
+pub type AlertReporter = Arc<dyn Fn(&NamespacedName, Reason, &str) + Send + Sync>;
 /// Counts notifications that were dropped.
 pub type CountDropped = Arc<dyn Fn() + Send + Sync>;
 
@@ -48,7 +48,7 @@ pub struct DispatcherConfig {
     /// For notifications that wait.
     pub memory: Share,
     /// For failures.
-    pub tell: Tell,
+    pub report: AlertReporter,
     /// For what finds no room.
     pub count_dropped: CountDropped,
 }
@@ -59,7 +59,7 @@ pub struct Dispatcher(Arc<Inner>);
 
 struct Inner {
     config: DispatcherConfig,
-    lanes: Mutex<Lanes<Job>>,
+    queues: Mutex<ProviderQueues<Job>>,
     /// Notified whenever a send ends.
     ended: Notify,
 }
@@ -92,12 +92,12 @@ struct Failure {
 impl Dispatcher {
     /// Nothing to send yet.
     pub fn new(config: DispatcherConfig) -> Self {
-        Self(Arc::new(Inner { config, lanes: Mutex::new(Lanes::new()), ended: Notify::new() }))
+        Self(Arc::new(Inner { config, queues: Mutex::new(ProviderQueues::new()), ended: Notify::new() }))
     }
 
     /// Takes a notification, or drops and counts it where there is no room. Never waits.
     pub fn offer(&self, delivery: Delivery, provider: Arc<ProviderSpec>) {
-        let id = ProviderId { namespace: delivery.alert.namespace.clone(), name: delivery.provider.clone() };
+        let id = NamespacedName::new(delivery.alert.namespace.clone(), delivery.provider.clone());
         let bytes_max = event_bytes(&delivery.event);
         let mut held =
             self.0.config.memory.hold(&id.namespace, Limit { name: "waiting notifications", bytes_max });
@@ -107,7 +107,7 @@ impl Dispatcher {
         let object = involved(&delivery.event);
         let (offered, deadline, retries, last_error) = (Instant::now(), None, 0, None);
         let job = Job { delivery, provider, offered, deadline, retries, last_error, _held: held };
-        let offered = self.lanes().offer(&id, object, job);
+        let offered = self.queues().offer(&id, object, job);
         match offered {
             Ok(()) => self.pump(),
             Err(full) => self.drop_one(&id, &full.to_string()),
@@ -136,11 +136,11 @@ impl Dispatcher {
 
     /// How many wait or are under way.
     pub fn left(&self) -> usize {
-        let lanes = self.lanes();
-        lanes.waiting() + lanes.running()
+        let queues = self.queues();
+        queues.waiting() + queues.running()
     }
 
-    fn drop_one(&self, id: &ProviderId, why: &str) {
+    fn drop_one(&self, id: &NamespacedName, why: &str) {
         (self.0.config.count_dropped)();
         tracing::warn!(provider = %id, error = why, "notification dropped");
     }
@@ -149,7 +149,7 @@ impl Dispatcher {
     fn pump(&self) {
         // The runtime may be shutting down.
         while tokio::runtime::Handle::try_current().is_ok() {
-            let next = self.lanes().start(Instant::now());
+            let next = self.queues().start(Instant::now());
             let Some((id, waiting)) = next else { return };
             let dispatcher = self.clone();
             tokio::spawn(dispatcher.run(id, waiting.object, waiting.item));
@@ -157,7 +157,7 @@ impl Dispatcher {
     }
 
     /// One try, whatever becomes of it, and then whatever may start because it has ended.
-    async fn run(self, id: ProviderId, object: String, job: Job) {
+    async fn run(self, id: NamespacedName, object: String, job: Job) {
         let mut ended = Ended { dispatcher: self.clone(), id, object, health: Health::Unknown, retry: None };
         if job.offered.elapsed() > WAITING_TIME_MAX {
             self.drop_one(&ended.id, "it was queued for more than an hour");
@@ -193,7 +193,7 @@ impl Dispatcher {
 
     async fn attempt(
         &self,
-        id: &ProviderId,
+        id: &NamespacedName,
         job: &Job,
         deadline: Instant,
         limit: Duration,
@@ -221,35 +221,35 @@ impl Dispatcher {
         })
     }
 
-    fn report(&self, id: &ProviderId, delivery: &Delivery, why: &str) {
+    fn report(&self, id: &NamespacedName, delivery: &Delivery, why: &str) {
         let object = involved(&delivery.event);
         tracing::error!(alert = %delivery.alert, provider = %id, error = why, "failed to send notification");
         let text = format!("failed to send notification for {object} to Provider/{id}: {why}");
-        (self.0.config.tell)(&delivery.alert, Reason::NotificationDispatchFailed, &text);
+        (self.0.config.report)(&delivery.alert, Reason::NotificationDispatchFailed, &text);
     }
 
     /// At this time the Provider gets another turn. The number of these waits is bounded by that of waiting notifications.
-    fn wake_at(&self, id: ProviderId, time: Instant) {
+    fn wake_at(&self, id: NamespacedName, time: Instant) {
         if tokio::runtime::Handle::try_current().is_err() {
             return;
         }
         let dispatcher = self.clone();
         tokio::spawn(async move {
             tokio::time::sleep_until(time).await;
-            dispatcher.lanes().wake(&id, Instant::now());
+            dispatcher.queues().wake(&id, Instant::now());
             dispatcher.pump();
         });
     }
 
-    fn lanes(&self) -> MutexGuard<'_, Lanes<Job>> {
-        self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queues(&self) -> MutexGuard<'_, ProviderQueues<Job>> {
+        self.0.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The end of a try: what it leaves in the queue when it is dropped, so that a panic ends this notification and no other.
 struct Ended {
     dispatcher: Dispatcher,
-    id: ProviderId,
+    id: NamespacedName,
     object: String,
     health: Health,
     retry: Option<(Job, Instant)>,
@@ -264,10 +264,10 @@ impl Drop for Ended {
         let now = Instant::now();
         let woken = match retry.take() {
             Some((job, not_before)) => {
-                dispatcher.lanes().retry(id, std::mem::take(object), job, not_before);
+                dispatcher.queues().retry(id, std::mem::take(object), job, not_before);
                 Some(not_before)
             }
-            None => dispatcher.lanes().done(id, object, *health, now).map(|pause| {
+            None => dispatcher.queues().done(id, object, *health, now).map(|pause| {
                 tracing::warn!(provider = %id, pause_s = pause.as_secs(), "provider failed, backing off");
                 now + pause
             }),

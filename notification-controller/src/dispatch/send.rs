@@ -9,7 +9,7 @@ use plumb_transport::address::{AddressPolicy, RejectedAddress};
 use plumb_transport::{ClientConfig, ClientError, ConnectionError, HttpClient, HttpRequest};
 use tokio::time::Instant;
 
-use super::lanes::Health;
+use super::queues::Health;
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

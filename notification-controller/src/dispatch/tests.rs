@@ -1,14 +1,15 @@
 //! Deliveries against sinks that fail, hang and refuse.
 
-use plumb_alerting::rule::{AlertId, Delivery};
+use plumb_alerting::rule::Delivery;
+use plumb_api::meta::NamespacedName;
 use plumb_testkit::scenario::Scenario;
 use serde_json::{Value, json};
 
-use super::lanes::{
+use super::queues::{
     FAILURES_MAX, RUNNING_PER_NAMESPACE_MAX, RUNNING_PER_PROVIDER_MAX, WAITING_PER_PROVIDER_MAX,
 };
 use super::*;
-use crate::stage::{Sink, dispatcher, event, provider, secret, teller, until};
+use crate::harness::{Sink, alert_reporter, dispatcher, event, provider, secret, until};
 
 fn delivery(provider: &str) -> Delivery {
     about("prod", provider, "apps", "Applied")
@@ -19,7 +20,7 @@ fn about(namespace: &str, provider: &str, object: &str, message: &str) -> Delive
     let mut event = event(message);
     event.involved_object.name = object.into();
     Delivery {
-        alert: AlertId { namespace: namespace.into(), name: "a".into() },
+        alert: NamespacedName::new(namespace, "a"),
         provider: provider.into(),
         event,
         conflicts: Vec::new(),
@@ -34,8 +35,8 @@ fn spec(spec: Value) -> Arc<ProviderSpec> {
 async fn an_event_arrives_with_what_the_secret_says() {
     let (api, sink) = (Scenario::new(), Sink::start(&[200]).await);
     secret(&api, "s", &[("address", &sink.url), ("token", "t0ken"), ("headers", "X-Env: prod")]);
-    let (tell, told) = teller();
-    let (dispatcher, _) = dispatcher(&api, tell);
+    let (report, reported) = alert_reporter();
+    let (dispatcher, _) = dispatcher(&api, report);
     dispatcher.offer(delivery("p"), spec(json!({ "type": "generic-hmac", "secretRef": { "name": "s" } })));
     until(|| sink.count() == 1).await;
     dispatcher.drain(Duration::from_secs(5)).await;
@@ -46,38 +47,38 @@ async fn an_event_arrives_with_what_the_secret_says() {
         ("kustomize-controller", "prod")
     );
     assert!(headers["x-signature"].starts_with("sha256="));
-    assert_eq!(*told.lock().unwrap(), []);
+    assert_eq!(*reported.lock().unwrap(), []);
 }
 
 #[tokio::test]
 async fn a_sink_that_recovers_is_tried_again() {
     let (api, sink) = (Scenario::new(), Sink::start(&[500, 429, 503, 200]).await);
-    let (tell, told) = teller();
-    let (dispatcher, _) = dispatcher(&api, tell);
+    let (report, reported) = alert_reporter();
+    let (dispatcher, _) = dispatcher(&api, report);
     dispatcher.offer(delivery("p"), spec(json!({ "type": "generic", "address": sink.url })));
     until(|| sink.count() == 4).await;
     dispatcher.drain(Duration::from_secs(5)).await;
-    assert_eq!(*told.lock().unwrap(), []);
+    assert_eq!(*reported.lock().unwrap(), []);
 }
 
 /// What is reported after a delivery to a sink with these responses, and how often the sink was called.
-async fn told(statuses: &'static [u16], body: &'static str, type_: &str) -> (String, usize) {
+async fn reported(statuses: &'static [u16], body: &'static str, type_: &str) -> (String, usize) {
     let (api, sink) = (Scenario::new(), Sink::with_body(statuses, body).await);
     secret(&api, "s", &[("address", &sink.url), ("token", "t0ken")]);
-    let (tell, told) = teller();
-    let (dispatcher, _) = dispatcher(&api, tell);
+    let (report, reported) = alert_reporter();
+    let (dispatcher, _) = dispatcher(&api, report);
     dispatcher.offer(delivery("p"), spec(json!({ "type": type_, "secretRef": { "name": "s" } })));
-    until(|| !told.lock().unwrap().is_empty()).await;
-    let told = told.lock().unwrap();
-    assert_eq!(told.len(), 1);
-    let (alert, reason, text) = &told[0];
+    until(|| !reported.lock().unwrap().is_empty()).await;
+    let reported = reported.lock().unwrap();
+    assert_eq!(reported.len(), 1);
+    let (alert, reason, text) = &reported[0];
     assert_eq!((alert.as_str(), *reason), ("prod/a", Reason::NotificationDispatchFailed));
     (text.clone(), sink.count())
 }
 
 #[tokio::test]
 async fn a_sink_that_keeps_failing_is_given_up_and_reported() {
-    let (text, asked) = told(&[503], "", "generic").await;
+    let (text, asked) = reported(&[503], "", "generic").await;
     let expect = "failed to send notification for Kustomization/prod/apps to Provider/prod/p: 127.0.0.1 rejected the request: the server answered 503";
     assert_eq!((text.as_str(), asked), (expect, 5));
 }
@@ -89,35 +90,35 @@ async fn an_address_that_is_no_url_is_named_by_provider_and_key() {
     let of_spec = json!({ "type": "generic", "address": "hooks.example.com/s3cret" });
     let of_secret = json!({ "type": "generic", "address": "http://h", "secretRef": { "name": "s" } });
     for (provider, origin) in [(of_spec, "spec.address"), (of_secret, "key 'address' of secret 'prod/s'")] {
-        let (tell, told) = teller();
-        let (dispatcher, _) = dispatcher(&api, tell);
+        let (report, reported) = alert_reporter();
+        let (dispatcher, _) = dispatcher(&api, report);
         dispatcher.offer(delivery("p"), spec(provider));
-        until(|| !told.lock().unwrap().is_empty()).await;
+        until(|| !reported.lock().unwrap().is_empty()).await;
         let expect = format!(
             "failed to send notification for Kustomization/prod/apps to Provider/prod/p: {origin} is not a valid URL that \
              begins with http:// or https://"
         );
-        assert_eq!(told.lock().unwrap()[0].2, expect);
+        assert_eq!(reported.lock().unwrap()[0].2, expect);
     }
 }
 
 #[tokio::test]
 async fn a_refusal_is_not_tried_again_and_its_secrets_are_masked() {
-    let (text, asked) = told(&[403], "t0ken may not post to /sink/s3cret-path", "slack").await;
+    let (text, asked) = reported(&[403], "t0ken may not post to /sink/s3cret-path", "slack").await;
     assert_eq!(asked, 1);
     assert!(text.ends_with("127.0.0.1 rejected the request: the server answered 403"), "{text}");
 }
 
 #[tokio::test]
 async fn slack_refuses_with_a_status_of_200() {
-    let (text, asked) = told(&[200], r#"{"ok":false,"error":"invalid_auth"}"#, "slack").await;
+    let (text, asked) = reported(&[200], r#"{"ok":false,"error":"invalid_auth"}"#, "slack").await;
     assert_eq!(asked, 1);
     assert!(text.ends_with(r#"the server answered with the error "invalid_auth""#), "{text}");
 }
 
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
-    let (text, asked) = told(&[307], "", "generic").await;
+    let (text, asked) = reported(&[307], "", "generic").await;
     assert_eq!(asked, 1);
     assert!(text.ends_with("the server answered 307"), "{text}");
 }
@@ -126,16 +127,16 @@ async fn a_redirect_is_not_followed() {
 async fn a_missing_secret_and_a_missing_server_are_reported() {
     let api = Scenario::new();
     api.on("GET", "/api/v1/namespaces/prod/secrets/*", plumb_testkit::scenario::Response::not_found());
-    let (tell, told) = teller();
-    let (dispatcher, _) = dispatcher(&api, tell);
+    let (report, reported) = alert_reporter();
+    let (dispatcher, _) = dispatcher(&api, report);
     dispatcher.offer(delivery("p"), spec(json!({ "type": "generic", "secretRef": { "name": "ghost" } })));
-    until(|| told.lock().unwrap().len() == 1).await;
-    assert!(told.lock().unwrap()[0].2.contains("secrets \"ghost\" not found"));
+    until(|| reported.lock().unwrap().len() == 1).await;
+    assert!(reported.lock().unwrap()[0].2.contains("secrets \"ghost\" not found"));
     // Port 1 is reserved: nobody listens there.
     dispatcher
         .offer(delivery("p"), spec(json!({ "type": "generic", "address": "http://127.0.0.1:1/s3cret" })));
-    until(|| told.lock().unwrap().len() == 2).await;
-    let text = told.lock().unwrap()[1].2.clone();
+    until(|| reported.lock().unwrap().len() == 2).await;
+    let text = reported.lock().unwrap()[1].2.clone();
     assert!(text.contains("cannot reach 127.0.0.1") && !text.contains("s3cret"), "{text}");
 }
 
@@ -143,8 +144,8 @@ async fn a_missing_secret_and_a_missing_server_are_reported() {
 async fn a_sink_that_hangs_is_bounded_and_holds_nobody_up() {
     let api = Scenario::new();
     let (hangs, fine) = (Sink::that_hangs().await, Sink::start(&[200]).await);
-    let (tell, told) = teller();
-    let (dispatcher, dropped) = dispatcher(&api, tell);
+    let (report, reported) = alert_reporter();
+    let (dispatcher, dropped) = dispatcher(&api, report);
     let hanging = spec(json!({ "type": "generic", "address": hangs.url, "timeout": "1s" }));
     for at in 0..WAITING_PER_PROVIDER_MAX + RUNNING_PER_PROVIDER_MAX + 10 {
         dispatcher.offer(about("prod", "hangs", &at.to_string(), "m"), Arc::clone(&hanging));
@@ -157,8 +158,8 @@ async fn a_sink_that_hangs_is_bounded_and_holds_nobody_up() {
     }
     until(|| fine.count() == 20).await;
     // After a few that did not arrive it is left alone, and the rest waits.
-    until(|| told.lock().unwrap().len() >= RUNNING_PER_PROVIDER_MAX).await;
-    let text = told.lock().unwrap()[0].2.clone();
+    until(|| reported.lock().unwrap().len() >= RUNNING_PER_PROVIDER_MAX).await;
+    let text = reported.lock().unwrap()[0].2.clone();
     assert!(text.ends_with("127.0.0.1 did not respond within 1 s"), "{text}");
     // The first failures may each have let one more start before it was known that there are so many.
     let started_max = RUNNING_PER_PROVIDER_MAX + usize::try_from(FAILURES_MAX).unwrap();
@@ -170,7 +171,7 @@ async fn a_sink_that_hangs_is_bounded_and_holds_nobody_up() {
 async fn sixteen_providers_that_hang_hold_up_no_other_namespace() {
     let api = Scenario::new();
     let (hangs, fine) = (Sink::that_hangs().await, Sink::start(&[200]).await);
-    let (dispatcher, _) = dispatcher(&api, teller().0);
+    let (dispatcher, _) = dispatcher(&api, alert_reporter().0);
     let hanging = spec(json!({ "type": "generic", "address": hangs.url }));
     for provider in 0..16 {
         for object in 0..8 {
@@ -190,7 +191,7 @@ async fn sixteen_providers_that_hang_hold_up_no_other_namespace() {
 #[tokio::test]
 async fn notifications_of_one_object_arrive_in_order_although_some_are_tried_again() {
     let (api, sink) = (Scenario::new(), Sink::start(&[503, 429, 200, 500, 200]).await);
-    let (dispatcher, _) = dispatcher(&api, teller().0);
+    let (dispatcher, _) = dispatcher(&api, alert_reporter().0);
     let spec = spec(json!({ "type": "generic", "address": sink.url }));
     for message in ["1", "2", "3", "4", "5", "6"] {
         dispatcher.offer(about("prod", "p", "apps", message), Arc::clone(&spec));
@@ -209,16 +210,16 @@ async fn notifications_of_one_object_arrive_in_order_although_some_are_tried_aga
 #[tokio::test]
 async fn waiting_notifications_are_weighed_whole_and_give_their_bytes_back() {
     let (api, sink) = (Scenario::new(), Sink::start(&[200]).await);
-    let (tell, _) = teller();
+    let (report, _) = alert_reporter();
     let memory = crate::budget::Budget::of(&plumb_memory::MemoryPool::new(10 << 20)).notifications;
     let dropped = Arc::new(Mutex::new(0));
     let counted = Arc::clone(&dropped);
     let dispatcher = Dispatcher::new(DispatcherConfig {
         cluster: api.client(),
-        http: http_client(crate::stage::ADDRESSES).unwrap(),
+        http: http_client(crate::harness::ADDRESSES).unwrap(),
         retries: SendRetries::DEFAULT,
         memory: memory.clone(),
-        tell,
+        report,
         count_dropped: Arc::new(move || *counted.lock().unwrap() += 1),
     });
     let spec = spec(json!({ "type": "generic", "address": sink.url }));
@@ -229,8 +230,7 @@ async fn waiting_notifications_are_weighed_whole_and_give_their_bytes_back() {
         dispatcher.offer(large.clone(), Arc::clone(&spec));
     }
     assert_eq!(*dropped.lock().unwrap(), 2, "half of the share is 2 MiB, and two do not fit");
-    dispatcher
-        .offer(Delivery { alert: AlertId { namespace: "other".into(), name: "a".into() }, ..large }, spec);
+    dispatcher.offer(Delivery { alert: NamespacedName::new("other", "a"), ..large }, spec);
     assert_eq!(*dropped.lock().unwrap(), 2);
     until(|| dispatcher.left() == 0).await;
     assert_eq!((sink.count(), memory.held()), (2, 0));
@@ -239,7 +239,7 @@ async fn waiting_notifications_are_weighed_whole_and_give_their_bytes_back() {
 #[tokio::test]
 async fn what_is_left_at_the_end_is_counted() {
     let (api, hangs) = (Scenario::new(), Sink::that_hangs().await);
-    let (dispatcher, dropped) = dispatcher(&api, teller().0);
+    let (dispatcher, dropped) = dispatcher(&api, alert_reporter().0);
     let hanging = spec(json!({ "type": "generic", "address": hangs.url }));
     for at in 0..7 {
         dispatcher.offer(about("prod", "hangs", &at.to_string(), "m"), Arc::clone(&hanging));
@@ -251,7 +251,7 @@ async fn what_is_left_at_the_end_is_counted() {
 #[tokio::test]
 async fn a_service_at_a_rejected_address_is_never_connected_to() {
     let (api, sink) = (Scenario::new(), Sink::start(&[200]).await);
-    let (tell, told) = teller();
+    let (report, reported) = alert_reporter();
     let addresses = plumb_transport::address::AddressPolicy::reject_link_local("--allow-addresses")
         .reject(plumb_transport::address::AddressClass::Loopback);
     let dispatcher = Dispatcher::new(DispatcherConfig {
@@ -259,15 +259,15 @@ async fn a_service_at_a_rejected_address_is_never_connected_to() {
         http: http_client(addresses).unwrap(),
         retries: SendRetries::DEFAULT,
         memory: crate::budget::Budget::of(&plumb_memory::MemoryPool::new(256 << 20)).notifications,
-        tell,
+        report,
         count_dropped: Arc::new(|| ()),
     });
     let literal = sink.url.clone();
     let name = literal.replace("127.0.0.1", "localhost");
     for (at, address) in [literal, name].into_iter().enumerate() {
         dispatcher.offer(delivery(&at.to_string()), spec(json!({ "type": "generic", "address": address })));
-        until(|| told.lock().unwrap().len() == at + 1).await;
-        let text = told.lock().unwrap()[at].2.clone();
+        until(|| reported.lock().unwrap().len() == at + 1).await;
+        let text = reported.lock().unwrap()[at].2.clone();
         assert!(text.contains("which is rejected; --allow-addresses allows it"), "{text}");
         assert!(!text.contains("cannot reach"), "{text}");
     }
@@ -291,11 +291,11 @@ async fn an_answer_without_an_end_is_cut_off() {
         }
         sent
     });
-    let (tell, told) = teller();
-    let (dispatcher, _) = dispatcher(&api, tell);
+    let (report, reported) = alert_reporter();
+    let (dispatcher, _) = dispatcher(&api, report);
     dispatcher.offer(delivery("p"), spec(json!({ "type": "generic", "address": url })));
-    until(|| told.lock().unwrap().len() == 1).await;
-    assert!(told.lock().unwrap()[0].2.ends_with("the server answered 404"));
+    until(|| reported.lock().unwrap().len() == 1).await;
+    assert!(reported.lock().unwrap()[0].2.ends_with("the server answered 404"));
     let sent = sink.await.unwrap();
     assert!(sent < 64 << 20, "what is in flight of the gigabyte when the connection is closed: {sent}");
 }
@@ -303,7 +303,7 @@ async fn an_answer_without_an_end_is_cut_off() {
 #[tokio::test]
 async fn ten_thousand_events_for_a_service_that_hangs_hold_a_bounded_part_and_every_drop_is_counted() {
     let (api, hangs) = (Scenario::new(), Sink::that_hangs().await);
-    let (dispatcher, dropped) = dispatcher(&api, teller().0);
+    let (dispatcher, dropped) = dispatcher(&api, alert_reporter().0);
     let hanging = spec(json!({ "type": "generic", "address": hangs.url }));
     for at in 0..10_000 {
         dispatcher.offer(about("prod", "hangs", &at.to_string(), "m"), Arc::clone(&hanging));
@@ -316,9 +316,9 @@ async fn ten_thousand_events_for_a_service_that_hangs_hold_a_bounded_part_and_ev
 async fn a_notification_whose_time_ran_out_between_tries_reports_why_the_last_one_failed() {
     let (api, sink) = (Scenario::new(), Sink::start(&[200]).await);
     secret(&api, "s", &[("address", &sink.url)]);
-    let (tell, told) = teller();
-    let (dispatcher, _) = dispatcher(&api, tell);
-    let id = super::ProviderId { namespace: "prod".into(), name: "p".into() };
+    let (report, reported) = alert_reporter();
+    let (dispatcher, _) = dispatcher(&api, report);
+    let id = NamespacedName::new("prod", "p");
     let job = super::Job {
         delivery: delivery("p"),
         provider: spec(json!({ "type": "generic", "secretRef": { "name": "s" } })),
@@ -329,7 +329,7 @@ async fn a_notification_whose_time_ran_out_between_tries_reports_why_the_last_on
         _held: dispatcher.0.config.memory.hold("prod", plumb_memory::Limit { name: "test", bytes_max: 1 }),
     };
     dispatcher.run(id, "Kustomization/prod/apps".into(), job).await;
-    let text = told.lock().unwrap()[0].2.clone();
+    let text = reported.lock().unwrap()[0].2.clone();
     assert!(text.ends_with(": the server answered 503"), "{text}");
     assert_eq!(sink.count(), 0);
 }

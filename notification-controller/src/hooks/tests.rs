@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::harness::{receiver, secret};
 use crate::server::{BodyLimits, local};
-use crate::stage::{receiver, secret};
 
 const GIT: &str = "/apis/source.toolkit.fluxcd.io/v1/namespaces/prod/gitrepositories/repo";
 const PATH: &str = "/hook/abc";
@@ -71,7 +71,7 @@ impl Stage {
         body: impl Into<reqwest::Body>,
     ) -> (u16, String) {
         let url = format!("http://{}{path}", self.address);
-        let mut request = crate::stage::http().post(url).body(body);
+        let mut request = crate::harness::http().post(url).body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -288,7 +288,7 @@ async fn a_receiver_with_a_resource_that_leads_to_no_object_reconciles_the_other
 async fn an_event_that_is_posted_here_is_sent_to_the_event_server() {
     let stage = Stage::start(CrossNamespace::Allowed).await;
     for path in ["/", "/events", "/hook"] {
-        let (status, text) = stage.answer(path, &[], crate::stage::event_json("Applied").to_string()).await;
+        let (status, text) = stage.answer(path, &[], crate::harness::event_json("Applied").to_string()).await;
         assert_eq!(status, 404);
         assert!(
             text.contains("events are posted to the event server (--events-addr=:9090)"),

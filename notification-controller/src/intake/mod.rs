@@ -23,7 +23,7 @@ use plumb_status::Reason;
 
 use crate::budget::Share;
 use crate::directory::{Directory, ProviderLookup};
-use crate::dispatch::{CountDropped, Dispatcher, Tell};
+use crate::dispatch::{AlertReporter, CountDropped, Dispatcher};
 use crate::matching::Matching;
 use crate::server::{Answer, Arrived, BodyAccount, Endpoint, answer};
 
@@ -49,7 +49,7 @@ pub struct IntakeConfig {
     /// For bodies, and the events in them.
     pub memory: Share,
     /// For failures.
-    pub tell: Tell,
+    pub report: AlertReporter,
     /// For what finds no room to be matched.
     pub count_dropped: CountDropped,
     /// Whether Alerts may forward events of objects in other namespaces.
@@ -191,7 +191,7 @@ impl Intake {
             Verdict::Unmatched => {}
             Verdict::Blocked(why) => {
                 let text = format!("failed to dispatch notification for {}: {why}", involved(event));
-                (self.config.tell)(rule.alert(), Reason::NotificationDispatchFailed, &text);
+                (self.config.report)(rule.alert(), Reason::NotificationDispatchFailed, &text);
             }
             Verdict::Matched(delivery) => self.offer(event, *delivery),
         }
@@ -208,7 +208,7 @@ impl Intake {
                     "failed to dispatch notification for {object}: failed to read provider: Provider \"{}\" not found",
                     delivery.provider
                 );
-                (self.config.tell)(alert, Reason::NotificationDispatchFailed, &text);
+                (self.config.report)(alert, Reason::NotificationDispatchFailed, &text);
                 return;
             }
         };
@@ -220,7 +220,7 @@ impl Intake {
             let keys: Vec<_> =
                 delivery.conflicts.iter().take(CONFLICTS_TOLD_MAX).map(ToString::to_string).collect();
             let text = format!("metadata key conflicts detected: {}", keys.join("; "));
-            (self.config.tell)(alert, Reason::MetadataAppendFailed, &text);
+            (self.config.report)(alert, Reason::MetadataAppendFailed, &text);
         }
         self.config.dispatcher.offer(delivery, provider);
     }

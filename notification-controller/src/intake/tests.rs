@@ -10,13 +10,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::budget::Budget;
+use crate::harness::{Reported, Sink, alert, alert_reporter, dispatcher, event_json, provider, until};
 use crate::server::{BodyLimits, local};
-use crate::stage::{Sink, Told, alert, dispatcher, event_json, provider, teller, until};
 
 struct Stage {
     url: String,
     directory: Arc<Directory>,
-    told: Told,
+    reported: Reported,
     sink: Sink,
     matching: Matching,
     dropped: Arc<AtomicUsize>,
@@ -40,8 +40,8 @@ impl Stage {
             .put_alert(&alert("a", json!({ "providerRef": { "name": "p" }, "eventSources": sources })))
             .unwrap();
         directory.put_provider(&provider("p", json!({ "type": "generic", "address": sink.url }))).unwrap();
-        let (tell, told) = teller();
-        let (dispatcher, _) = dispatcher(&Scenario::new(), Arc::clone(&tell));
+        let (report, reported) = alert_reporter();
+        let (dispatcher, _) = dispatcher(&Scenario::new(), Arc::clone(&report));
         let matching = Matching::new();
         let dropped = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&dropped);
@@ -51,7 +51,7 @@ impl Stage {
             dispatcher,
             matching: matching.clone(),
             memory: memory.clone(),
-            tell,
+            report,
             count_dropped: Arc::new(move || {
                 counted.fetch_add(1, Ordering::SeqCst);
             }),
@@ -63,7 +63,7 @@ impl Stage {
         }));
         let (address, stop) = local::start(BodyLimits::of_body(EVENT_BYTES_MAX), intake).await;
         let url = format!("http://{address}/any/path");
-        Self { url, directory, told, sink, matching, dropped, memory, _stop: stop }
+        Self { url, directory, reported, sink, matching, dropped, memory, _stop: stop }
     }
 
     async fn usual() -> Self {
@@ -71,15 +71,15 @@ impl Stage {
     }
 
     async fn post(&self, body: impl Into<reqwest::Body>) -> reqwest::Response {
-        crate::stage::http().post(&self.url).body(body).send().await.unwrap()
+        crate::harness::http().post(&self.url).body(body).send().await.unwrap()
     }
 
     async fn event(&self, event: &Value) -> u16 {
         self.post(event.to_string()).await.status().as_u16()
     }
 
-    fn told(&self) -> Vec<(Reason, String)> {
-        self.told.lock().unwrap().iter().map(|(_, reason, text)| (*reason, text.clone())).collect()
+    fn reported(&self) -> Vec<(Reason, String)> {
+        self.reported.lock().unwrap().iter().map(|(_, reason, text)| (*reason, text.clone())).collect()
     }
 }
 
@@ -110,7 +110,7 @@ async fn what_is_no_event_is_refused() {
     for body in ["", "no JSON", "[]", "{}", r#"{"severity":"info"}"#, &"[".repeat(100_000)] {
         assert_eq!(stage.post(body.to_owned()).await.status().as_u16(), 400, "{body:.20}");
     }
-    let get = crate::stage::http().get(&stage.url).send().await.unwrap();
+    let get = crate::harness::http().get(&stage.url).send().await.unwrap();
     assert_eq!(get.status().as_u16(), 405);
 }
 
@@ -149,10 +149,10 @@ async fn another_namespace_is_reported_where_it_is_blocked() {
     let mut event = event_json("Applied");
     event["involvedObject"]["namespace"] = "dev".into();
     assert_eq!(stage.event(&event).await, 202);
-    let told = stage.told();
-    assert_eq!(told.len(), 1);
-    assert_eq!(told[0].0, Reason::NotificationDispatchFailed);
-    assert!(told[0].1.ends_with("cross-namespace references have been blocked"), "{told:?}");
+    let reported = stage.reported();
+    assert_eq!(reported.len(), 1);
+    assert_eq!(reported[0].0, Reason::NotificationDispatchFailed);
+    assert!(reported[0].1.ends_with("cross-namespace references have been blocked"), "{reported:?}");
     assert_eq!(stage.sink.count(), 0);
 }
 
@@ -163,11 +163,11 @@ async fn a_missing_provider_is_reported_and_a_silent_one_is_not() {
     assert_eq!(stage.event(&event_json("one")).await, 202);
     assert!(stage.directory.put_provider(&provider("p", json!({ "type": "discord" }))).is_err());
     assert_eq!(stage.event(&event_json("two")).await, 202);
-    assert_eq!(stage.told(), []);
+    assert_eq!(stage.reported(), []);
     stage.directory.drop_provider("prod", "p");
     assert_eq!(stage.event(&event_json("three")).await, 202);
-    let told = stage.told();
-    assert!(told[0].1.ends_with("failed to read provider: Provider \"p\" not found"), "{told:?}");
+    let reported = stage.reported();
+    assert!(reported[0].1.ends_with("failed to read provider: Provider \"p\" not found"), "{reported:?}");
     assert_eq!(stage.sink.count(), 0);
 }
 
@@ -193,7 +193,7 @@ async fn conflicting_metadata_is_reported_and_the_event_is_sent() {
     assert_eq!(stage.event(&event_json("one")).await, 202);
     until(|| stage.sink.count() == 1).await;
     let text = "metadata key conflicts detected: revision: spec.eventMetadata of the Alert < the controller";
-    assert_eq!(stage.told(), [(Reason::MetadataAppendFailed, text.to_owned())]);
+    assert_eq!(stage.reported(), [(Reason::MetadataAppendFailed, text.to_owned())]);
     assert_eq!(stage.sink.got.lock().unwrap()[0].2["metadata"]["revision"], "main@sha1:1");
 }
 
@@ -272,7 +272,7 @@ async fn with_a_token_file_only_those_who_know_the_token_post_events() {
     std::fs::write(&file, "t0ken\n").unwrap();
     let stage = Stage::with_token(CrossNamespace::Allowed, true, Some(file.clone())).await;
     let post = async |authorization: Option<&str>, message: &str| {
-        let mut request = crate::stage::http().post(&stage.url).body(event_json(message).to_string());
+        let mut request = crate::harness::http().post(&stage.url).body(event_json(message).to_string());
         if let Some(authorization) = authorization {
             request = request.header("authorization", authorization);
         }

@@ -118,16 +118,16 @@ mod tests {
     async fn a_namespace_whose_job_never_ends_holds_up_no_other() {
         let matching = Matching::new();
         let (release, held) = mpsc::channel::<()>();
-        let (told, heard) = mpsc::channel();
+        let (reported, heard) = mpsc::channel();
         for _ in 0..THREADS_MAX {
             // All of them in one namespace: one runs, the others wait.
-            let told = told.clone();
-            matching.push("hostile", move || told.send("hostile").unwrap());
+            let reported = reported.clone();
+            matching.push("hostile", move || reported.send("hostile").unwrap());
         }
         matching.push("hangs", move || held.recv().unwrap());
         for at in 0..10 {
-            let told = told.clone();
-            matching.push(&format!("honest-{}", at % 3), move || told.send("honest").unwrap());
+            let reported = reported.clone();
+            matching.push(&format!("honest-{}", at % 3), move || reported.send("honest").unwrap());
         }
         // The runtime has one worker, which this test holds: the jobs run beside it.
         let mut heard: Vec<_> = (0..THREADS_MAX + 10).map(|_| heard.recv_timeout(HANG).unwrap()).collect();
@@ -140,16 +140,16 @@ mod tests {
     #[tokio::test]
     async fn jobs_of_a_namespace_run_in_order_and_a_panic_ends_one() {
         let matching = Matching::new();
-        let (told, heard) = mpsc::channel();
+        let (reported, heard) = mpsc::channel();
         for at in 0..100 {
-            let told = told.clone();
+            let reported = reported.clone();
             matching.push("a", move || {
                 assert!(at != 50, "a job that fails");
-                told.send(at).unwrap();
+                reported.send(at).unwrap();
             });
         }
         matching.wait();
-        drop(told);
+        drop(reported);
         assert_eq!(heard.iter().collect::<Vec<_>>(), (0..100).filter(|at| *at != 50).collect::<Vec<_>>());
     }
 }

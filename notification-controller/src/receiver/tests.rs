@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::ledger::ReceiverLedger;
 use super::reconcile;
-use crate::stage::secret;
+use crate::harness::secret;
 
 const SECRET: &str = "/api/v1/namespaces/prod/secrets/s";
 // printf tokenhookprod | sha256sum
@@ -28,7 +28,7 @@ struct Outcome {
     ready: String,
     stalled: bool,
     path: Value,
-    told: Vec<String>,
+    reported: Vec<String>,
     next: Next,
 }
 
@@ -84,18 +84,22 @@ impl Fixture {
             ready: format!("{} {}: {}", ready.status.as_str(), ready.reason, ready.message),
             stalled: after.condition("Stalled").is_some(),
             path,
-            told: summary.events.iter().map(|event| format!("{} {}", event.reason, event.message)).collect(),
+            reported: summary
+                .events
+                .iter()
+                .map(|event| format!("{} {}", event.reason, event.message))
+                .collect(),
             next: summary.next,
         }
     }
 }
 
-fn initialized(told: &[&str]) -> Outcome {
+fn initialized(reported: &[&str]) -> Outcome {
     Outcome {
         ready: format!("True Succeeded: Receiver initialized for path: {PATH}"),
         stalled: false,
         path: json!(PATH),
-        told: told.iter().map(ToString::to_string).collect(),
+        reported: reported.iter().map(ToString::to_string).collect(),
         next: Next::Interval,
     }
 }
@@ -123,7 +127,7 @@ async fn another_token_leads_to_another_path_at_the_next_look() {
         outcome.ready,
         format!("True Succeeded: Receiver initialized for path: {}", outcome.path.as_str().unwrap())
     );
-    assert_eq!(outcome.told, [FINISHED]);
+    assert_eq!(outcome.reported, [FINISHED]);
 }
 
 #[tokio::test]
@@ -149,11 +153,11 @@ async fn without_a_token_there_is_no_path_and_it_is_tried_again() {
             ready: format!("False TokenNotFound: {text}"),
             stalled: false,
             path: Value::Null,
-            told: vec![format!("TokenNotFound {text}")],
+            reported: vec![format!("TokenNotFound {text}")],
             next: Next::Backoff,
         };
         assert_eq!(fixture.attempt().await, expect);
-        assert_eq!(fixture.attempt().await.told, [""; 0], "the same failure is told once");
+        assert_eq!(fixture.attempt().await.reported, [""; 0], "the same failure is reported once");
         secret(&fixture.api, "s", &[("token", "token")]);
         assert_eq!(fixture.attempt().await, initialized(&[FINISHED]));
     }
@@ -195,7 +199,7 @@ async fn a_field_that_is_not_honoured_stalls_and_no_secret_is_read() {
             ready: format!("False UnsupportedField: {text}"),
             stalled: true,
             path: Value::Null,
-            told: vec![format!("UnsupportedField {text}")],
+            reported: vec![format!("UnsupportedField {text}")],
             next: Next::Never,
         };
         assert_eq!(fixture.attempt().await, expect);
@@ -237,7 +241,7 @@ async fn a_resource_that_leads_to_no_object_is_named_in_condition_and_event_and_
             ready: format!("False {reason}: {text}"),
             stalled: true,
             path: json!(PATH),
-            told: vec![format!("{reason} {text}")],
+            reported: vec![format!("{reason} {text}")],
             next: Next::Never,
         };
         assert_eq!(fixture.attempt().await, expect);

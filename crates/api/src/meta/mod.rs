@@ -4,6 +4,7 @@
 mod artifact;
 mod duration;
 pub mod keys;
+mod namespaced_name;
 mod period;
 mod reconciled;
 mod reference;
@@ -13,6 +14,7 @@ pub(crate) mod time;
 pub use artifact::Artifact;
 pub use duration::{DurationError, GoDuration};
 pub use keys::*;
+pub use namespaced_name::NamespacedName;
 pub use period::{Period, Periods};
 pub use reconciled::Reconciled;
 pub(crate) use reconciled::reconciled;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use plumb_api::kustomize::{DriftClass, DriftMode, DriftStatus};
-use plumb_cluster::NamespacedName;
+use plumb_api::meta::NamespacedName;
 use plumb_manifests::{Object, ObjectId};
 use plumb_planning::inventory::Inventory;
 use plumb_planning::ownership::Owner;

@@ -6,7 +6,7 @@ mod owners;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plumb_cluster::NamespacedName;
+use plumb_api::meta::NamespacedName;
 use plumb_manifests::Object;
 use plumb_planning::fingerprint::HashKey;
 use plumb_planning::fixtures::at;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use plumb_api::kustomize::DriftMode;
-use plumb_cluster::NamespacedName;
+use plumb_api::meta::NamespacedName;
 use plumb_manifests::{Object, ObjectId};
 use plumb_planning::fingerprint::HashKey;
 use plumb_planning::inventory::Inventory;

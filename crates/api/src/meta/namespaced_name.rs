@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use kube::Resource;
+use kube_core::Resource;
 
 /// Namespace and name of an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,12 +14,12 @@ pub struct NamespacedName {
 }
 
 impl NamespacedName {
-    /// A key from its two parts.
+    /// A name from its two parts.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
     }
 
-    /// The key of an object.
+    /// The name of an object.
     pub fn of<O: Resource>(object: &O) -> Self {
         let meta = object.meta();
         Self::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())

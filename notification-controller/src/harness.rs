@@ -1,12 +1,12 @@
-//! What the tests of both servers stand on: a sink that remembers, objects from JSON, a teller that remembers.
+//! The harness of the tests of both servers: a sink and a reporter that keep what they are given, objects from JSON.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Response, StatusCode};
-use plumb_alerting::rule::AlertId;
 use plumb_api::event::Event;
+use plumb_api::meta::NamespacedName;
 use plumb_api::notification::{Alert, Provider, Receiver};
 use plumb_memory::MemoryPool;
 use plumb_status::Reason;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::Budget;
-use crate::dispatch::{Dispatcher, DispatcherConfig, SendRetries, Tell, http_client};
+use crate::dispatch::{AlertReporter, Dispatcher, DispatcherConfig, SendRetries, http_client};
 use crate::server::local::Function;
 use crate::server::{Arrived, BodyLimits, answer, local};
 
@@ -36,7 +36,7 @@ pub fn http() -> reqwest::Client {
 pub type Got = Arc<Mutex<Vec<(String, BTreeMap<String, String>, Value)>>>;
 
 /// What was reported: Alert, reason, text.
-pub type Told = Arc<Mutex<Vec<(String, Reason, String)>>>;
+pub type Reported = Arc<Mutex<Vec<(String, Reason, String)>>>;
 
 /// A sink that answers with these statuses in turn, then with the last one for ever.
 pub struct Sink {
@@ -101,17 +101,17 @@ pub fn until(mut holds: impl FnMut() -> bool) -> impl Future<Output = ()> {
     }
 }
 
-pub fn teller() -> (Tell, Told) {
-    let told = Told::default();
-    let kept = Arc::clone(&told);
-    let tell: Tell = Arc::new(move |alert: &AlertId, reason, text: &str| {
+pub fn alert_reporter() -> (AlertReporter, Reported) {
+    let reported = Reported::default();
+    let kept = Arc::clone(&reported);
+    let report: AlertReporter = Arc::new(move |alert: &NamespacedName, reason, text: &str| {
         kept.lock().unwrap().push((alert.to_string(), reason, text.to_owned()));
     });
-    (tell, told)
+    (report, reported)
 }
 
 /// A dispatcher that tries again after a moment, and what it dropped.
-pub fn dispatcher(api: &Scenario, tell: Tell) -> (Dispatcher, Arc<Mutex<usize>>) {
+pub fn dispatcher(api: &Scenario, report: AlertReporter) -> (Dispatcher, Arc<Mutex<usize>>) {
     let dropped = Arc::new(Mutex::new(0));
     let counted = Arc::clone(&dropped);
     let backoff = Backoff { min: Duration::from_millis(5), max: Duration::from_millis(20) };
@@ -120,7 +120,7 @@ pub fn dispatcher(api: &Scenario, tell: Tell) -> (Dispatcher, Arc<Mutex<usize>>)
         http: http_client(ADDRESSES).unwrap(),
         retries: SendRetries { backoff, ..SendRetries::DEFAULT },
         memory: Budget::of(&MemoryPool::new(256 << 20)).notifications,
-        tell,
+        report,
         count_dropped: Arc::new(move || *counted.lock().unwrap() += 1),
     };
     (Dispatcher::new(config), dropped)

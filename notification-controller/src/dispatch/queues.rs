@@ -3,9 +3,9 @@
 //! `now` is an argument.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt;
 use std::time::Duration;
 
+use plumb_api::meta::NamespacedName;
 use plumb_status::cadence::Backoff;
 use tokio::time::Instant;
 
@@ -26,23 +26,8 @@ pub const FAILURES_MAX: u32 = 3;
 /// How long a service is left alone then, and after each further failure.
 const BREAKER_BACKOFF: Backoff = Backoff { min: Duration::from_secs(10), max: Duration::from_mins(5) };
 
-/// The name of a Provider.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ProviderId {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
-
-impl fmt::Display for ProviderId {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}/{}", self.namespace, self.name)
-    }
-}
-
 /// Notifications that wait, and how many are under way.
-pub struct Lanes<T> {
+pub struct ProviderQueues<T> {
     namespaces: BTreeMap<String, NamespaceQueue<T>>,
     /// Namespaces in which something may start, in the order in which they are served.
     turns: VecDeque<String>,
@@ -105,14 +90,14 @@ pub enum Health {
     Unknown,
 }
 
-impl<T> Lanes<T> {
+impl<T> ProviderQueues<T> {
     /// Nothing waits.
     pub fn new() -> Self {
         Self { namespaces: BTreeMap::new(), turns: VecDeque::new(), running: 0 }
     }
 
     /// Puts a notification about an object at the end of a Provider's queue.
-    pub fn offer(&mut self, id: &ProviderId, object: String, item: T) -> Result<(), Full> {
+    pub fn offer(&mut self, id: &NamespacedName, object: String, item: T) -> Result<(), Full> {
         let namespace = self.namespaces.entry(id.namespace.clone()).or_insert_with(NamespaceQueue::new);
         if namespace.waiting >= WAITING_PER_NAMESPACE_MAX {
             return Err(Full::Namespace);
@@ -128,7 +113,7 @@ impl<T> Lanes<T> {
     }
 
     /// The next notification that may start. It is under way until [`done`](Self::done) or [`retry`](Self::retry).
-    pub fn start(&mut self, now: Instant) -> Option<(ProviderId, Waiting<T>)> {
+    pub fn start(&mut self, now: Instant) -> Option<(NamespacedName, Waiting<T>)> {
         for _ in 0..self.turns.len() {
             if self.running >= RUNNING_MAX {
                 return None;
@@ -145,14 +130,20 @@ impl<T> Lanes<T> {
             }
             if let Some((provider, waiting)) = started {
                 self.running += 1;
-                return Some((ProviderId { namespace: name, name: provider }, waiting));
+                return Some((NamespacedName::new(name, provider), waiting));
             }
         }
         None
     }
 
     /// A notification is no longer under way. Returns for how long the service is left alone, where that begins now.
-    pub fn done(&mut self, id: &ProviderId, object: &str, health: Health, now: Instant) -> Option<Duration> {
+    pub fn done(
+        &mut self,
+        id: &NamespacedName,
+        object: &str,
+        health: Health,
+        now: Instant,
+    ) -> Option<Duration> {
         let provider = self.ended(id, object)?;
         let pause = provider.breaker.note(health, now);
         self.wake(id, now);
@@ -161,7 +152,7 @@ impl<T> Lanes<T> {
 
     /// A notification is no longer under way and is to start once more, not before this time: ahead of the later ones about
     /// the same object.
-    pub fn retry(&mut self, id: &ProviderId, object: String, item: T, not_before: Instant) {
+    pub fn retry(&mut self, id: &NamespacedName, object: String, item: T, not_before: Instant) {
         let Some(provider) = self.ended(id, &object) else { return };
         provider.waiting.push_front(Waiting { object, item, not_before: Some(not_before) });
         if let Some(namespace) = self.namespaces.get_mut(&id.namespace) {
@@ -172,7 +163,7 @@ impl<T> Lanes<T> {
 
     /// Something about a Provider changed, or a time has come: gives it a turn, or forgets it where nothing is known of it
     /// any more.
-    pub fn wake(&mut self, id: &ProviderId, now: Instant) {
+    pub fn wake(&mut self, id: &NamespacedName, now: Instant) {
         self.give_turn(id);
         let Some(namespace) = self.namespaces.get_mut(&id.namespace) else { return };
         if namespace.providers.get(&id.name).is_some_and(|provider| provider.is_idle(now)) {
@@ -192,7 +183,7 @@ impl<T> Lanes<T> {
         self.running
     }
 
-    fn ended(&mut self, id: &ProviderId, object: &str) -> Option<&mut ProviderQueue<T>> {
+    fn ended(&mut self, id: &NamespacedName, object: &str) -> Option<&mut ProviderQueue<T>> {
         let namespace = self.namespaces.get_mut(&id.namespace)?;
         let provider = namespace.providers.get_mut(&id.name)?;
         provider.running.remove(object).then_some(())?;
@@ -201,7 +192,7 @@ impl<T> Lanes<T> {
         Some(provider)
     }
 
-    fn give_turn(&mut self, id: &ProviderId) {
+    fn give_turn(&mut self, id: &NamespacedName) {
         let Some(namespace) = self.namespaces.get_mut(&id.namespace) else { return };
         let Some(provider) = namespace.providers.get_mut(&id.name) else { return };
         if provider.waiting.is_empty() {
@@ -313,137 +304,137 @@ impl Breaker {
 mod tests {
     use super::*;
 
-    fn id(namespace: &str, name: &str) -> ProviderId {
-        ProviderId { namespace: namespace.into(), name: name.into() }
+    fn id(namespace: &str, name: &str) -> NamespacedName {
+        NamespacedName::new(namespace, name)
     }
 
     /// Everything that may start now: `namespace/provider object`.
-    fn started(lanes: &mut Lanes<u32>, now: Instant) -> Vec<String> {
-        std::iter::from_fn(|| lanes.start(now))
+    fn started(queues: &mut ProviderQueues<u32>, now: Instant) -> Vec<String> {
+        std::iter::from_fn(|| queues.start(now))
             .map(|(id, waiting)| format!("{id} {}", waiting.object))
             .collect()
     }
 
-    fn fill(lanes: &mut Lanes<u32>, id: &ProviderId, count: usize) {
+    fn fill(queues: &mut ProviderQueues<u32>, id: &NamespacedName, count: usize) {
         for at in 0..count {
-            lanes.offer(id, format!("o{at}"), 0).expect("room");
+            queues.offer(id, format!("o{at}"), 0).expect("room");
         }
     }
 
     #[test]
     fn sixteen_providers_of_one_namespace_hold_no_send_of_another() {
-        let (mut lanes, now) = (Lanes::new(), Instant::now());
+        let (mut queues, now) = (ProviderQueues::new(), Instant::now());
         for provider in 0..16 {
-            fill(&mut lanes, &id("hostile", &provider.to_string()), 100);
+            fill(&mut queues, &id("hostile", &provider.to_string()), 100);
         }
-        assert_eq!(started(&mut lanes, now).len(), RUNNING_PER_NAMESPACE_MAX);
-        fill(&mut lanes, &id("honest", "p"), 1);
-        assert_eq!(started(&mut lanes, now), ["honest/p o0"]);
+        assert_eq!(started(&mut queues, now).len(), RUNNING_PER_NAMESPACE_MAX);
+        fill(&mut queues, &id("honest", "p"), 1);
+        assert_eq!(started(&mut queues, now), ["honest/p o0"]);
     }
 
     #[test]
     fn many_namespaces_that_hang_leave_a_send_for_each_further_one() {
-        let (mut lanes, now) = (Lanes::new(), Instant::now());
+        let (mut queues, now) = (ProviderQueues::new(), Instant::now());
         for namespace in 0..40 {
-            fill(&mut lanes, &id(&format!("hostile-{namespace}"), "a"), 100);
-            fill(&mut lanes, &id(&format!("hostile-{namespace}"), "b"), 100);
+            fill(&mut queues, &id(&format!("hostile-{namespace}"), "a"), 100);
+            fill(&mut queues, &id(&format!("hostile-{namespace}"), "b"), 100);
         }
-        let running = started(&mut lanes, now).len();
+        let running = started(&mut queues, now).len();
         assert!((RUNNING_SHARED_MAX..RUNNING_MAX).contains(&running), "{running}");
-        fill(&mut lanes, &id("honest", "p"), 5);
-        assert_eq!(started(&mut lanes, now), ["honest/p o0"], "one at a time while it is crowded");
-        assert_eq!(lanes.done(&id("honest", "p"), "o0", Health::Answers, now), None);
-        assert_eq!(started(&mut lanes, now), ["honest/p o1"]);
+        fill(&mut queues, &id("honest", "p"), 5);
+        assert_eq!(started(&mut queues, now), ["honest/p o0"], "one at a time while it is crowded");
+        assert_eq!(queues.done(&id("honest", "p"), "o0", Health::Answers, now), None);
+        assert_eq!(started(&mut queues, now), ["honest/p o1"]);
     }
 
     #[test]
     fn namespaces_and_providers_take_turns() {
-        let (mut lanes, now) = (Lanes::new(), Instant::now());
-        fill(&mut lanes, &id("a", "x"), 3);
-        fill(&mut lanes, &id("a", "y"), 1);
-        fill(&mut lanes, &id("b", "z"), 2);
+        let (mut queues, now) = (ProviderQueues::new(), Instant::now());
+        fill(&mut queues, &id("a", "x"), 3);
+        fill(&mut queues, &id("a", "y"), 1);
+        fill(&mut queues, &id("b", "z"), 2);
         let order = ["a/x o0", "b/z o0", "a/y o0", "b/z o1", "a/x o1", "a/x o2"];
-        assert_eq!(started(&mut lanes, now), order);
+        assert_eq!(started(&mut queues, now), order);
     }
 
     #[test]
     fn a_provider_has_no_more_than_its_share_under_way() {
-        let (mut lanes, now) = (Lanes::new(), Instant::now());
-        fill(&mut lanes, &id("a", "x"), 6);
-        assert_eq!(started(&mut lanes, now).len(), RUNNING_PER_PROVIDER_MAX);
-        lanes.done(&id("a", "x"), "o2", Health::Answers, now);
-        assert_eq!(started(&mut lanes, now), ["a/x o4"]);
+        let (mut queues, now) = (ProviderQueues::new(), Instant::now());
+        fill(&mut queues, &id("a", "x"), 6);
+        assert_eq!(started(&mut queues, now).len(), RUNNING_PER_PROVIDER_MAX);
+        queues.done(&id("a", "x"), "o2", Health::Answers, now);
+        assert_eq!(started(&mut queues, now), ["a/x o4"]);
     }
 
     #[test]
     fn notifications_of_one_object_keep_their_order_also_over_retries() {
-        let (mut lanes, now) = (Lanes::new(), Instant::now());
+        let (mut queues, now) = (ProviderQueues::new(), Instant::now());
         let provider = id("a", "x");
         for (object, item) in [("one", 1), ("one", 2), ("two", 3), ("one", 4)] {
-            lanes.offer(&provider, object.into(), item).expect("room");
+            queues.offer(&provider, object.into(), item).expect("room");
         }
-        let items = |lanes: &mut Lanes<u32>, now| -> Vec<u32> {
-            std::iter::from_fn(|| lanes.start(now)).map(|(_, waiting)| waiting.item).collect()
+        let items = |queues: &mut ProviderQueues<u32>, now| -> Vec<u32> {
+            std::iter::from_fn(|| queues.start(now)).map(|(_, waiting)| waiting.item).collect()
         };
-        assert_eq!(items(&mut lanes, now), [1, 3]);
+        assert_eq!(items(&mut queues, now), [1, 3]);
         let later = now + Duration::from_secs(2);
-        lanes.retry(&provider, "one".into(), 1, later);
-        assert_eq!(items(&mut lanes, now), [0; 0], "the later ones wait for the retry");
-        lanes.wake(&provider, later);
-        assert_eq!(items(&mut lanes, later), [1]);
-        lanes.done(&provider, "one", Health::Answers, later);
-        assert_eq!(items(&mut lanes, later), [2]);
-        lanes.done(&provider, "one", Health::Answers, later);
-        assert_eq!(items(&mut lanes, later), [4]);
+        queues.retry(&provider, "one".into(), 1, later);
+        assert_eq!(items(&mut queues, now), [0; 0], "the later ones wait for the retry");
+        queues.wake(&provider, later);
+        assert_eq!(items(&mut queues, later), [1]);
+        queues.done(&provider, "one", Health::Answers, later);
+        assert_eq!(items(&mut queues, later), [2]);
+        queues.done(&provider, "one", Health::Answers, later);
+        assert_eq!(items(&mut queues, later), [4]);
     }
 
     #[test]
     fn a_failing_service_backs_off_and_is_probed_once() {
-        let (mut lanes, mut now) = (Lanes::new(), Instant::now());
+        let (mut queues, mut now) = (ProviderQueues::new(), Instant::now());
         let provider = id("a", "x");
-        fill(&mut lanes, &provider, 50);
+        fill(&mut queues, &provider, 50);
         let mut pauses = Vec::new();
         for _ in 0..12 {
-            let Some((_, waiting)) = lanes.start(now) else { panic!("a send may start") };
-            if let Some(pause) = lanes.done(&provider, &waiting.object, Health::Fails, now) {
+            let Some((_, waiting)) = queues.start(now) else { panic!("a send may start") };
+            if let Some(pause) = queues.done(&provider, &waiting.object, Health::Fails, now) {
                 pauses.push(pause.as_secs());
-                assert!(lanes.start(now).is_none(), "left alone");
+                assert!(queues.start(now).is_none(), "left alone");
                 now += pause;
-                lanes.wake(&provider, now);
-                let Some((_, probe)) = lanes.start(now) else { panic!("one send finds out") };
-                assert!(lanes.start(now).is_none(), "and no other");
-                lanes.retry(&provider, probe.object, 0, now);
+                queues.wake(&provider, now);
+                let Some((_, probe)) = queues.start(now) else { panic!("one send finds out") };
+                assert!(queues.start(now).is_none(), "and no other");
+                queues.retry(&provider, probe.object, 0, now);
             }
         }
         assert_eq!(pauses, [10, 20, 40, 80, 160, 300, 300, 300, 300, 300]);
-        let Some((_, waiting)) = lanes.start(now) else { panic!("a send may start") };
-        lanes.done(&provider, &waiting.object, Health::Answers, now);
-        assert_eq!(started(&mut lanes, now).len(), RUNNING_PER_PROVIDER_MAX);
+        let Some((_, waiting)) = queues.start(now) else { panic!("a send may start") };
+        queues.done(&provider, &waiting.object, Health::Answers, now);
+        assert_eq!(started(&mut queues, now).len(), RUNNING_PER_PROVIDER_MAX);
     }
 
     #[test]
     fn a_full_queue_refuses_and_the_others_do_not() {
-        let mut lanes = Lanes::new();
-        fill(&mut lanes, &id("a", "x"), WAITING_PER_PROVIDER_MAX);
-        assert_eq!(lanes.offer(&id("a", "x"), "o".into(), 0), Err(Full::Provider));
+        let mut queues = ProviderQueues::new();
+        fill(&mut queues, &id("a", "x"), WAITING_PER_PROVIDER_MAX);
+        assert_eq!(queues.offer(&id("a", "x"), "o".into(), 0), Err(Full::Provider));
         for provider in 1..WAITING_PER_NAMESPACE_MAX / WAITING_PER_PROVIDER_MAX {
-            fill(&mut lanes, &id("a", &provider.to_string()), WAITING_PER_PROVIDER_MAX);
+            fill(&mut queues, &id("a", &provider.to_string()), WAITING_PER_PROVIDER_MAX);
         }
-        assert_eq!(lanes.offer(&id("a", "y"), "o".into(), 0), Err(Full::Namespace));
-        assert_eq!(lanes.offer(&id("b", "x"), "o".into(), 0), Ok(()));
+        assert_eq!(queues.offer(&id("a", "y"), "o".into(), 0), Err(Full::Namespace));
+        assert_eq!(queues.offer(&id("b", "x"), "o".into(), 0), Ok(()));
     }
 
     #[test]
     fn an_empty_queue_leaves_nothing_behind() {
-        let (mut lanes, now) = (Lanes::new(), Instant::now());
-        fill(&mut lanes, &id("a", "x"), 1);
-        assert_eq!(started(&mut lanes, now), ["a/x o0"]);
-        lanes.done(&id("a", "x"), "o0", Health::Answers, now);
+        let (mut queues, now) = (ProviderQueues::new(), Instant::now());
+        fill(&mut queues, &id("a", "x"), 1);
+        assert_eq!(started(&mut queues, now), ["a/x o0"]);
+        queues.done(&id("a", "x"), "o0", Health::Answers, now);
         assert!(
-            lanes.running() == 0
-                && lanes.waiting() == 0
-                && lanes.namespaces.is_empty()
-                && lanes.turns.is_empty()
+            queues.running() == 0
+                && queues.waiting() == 0
+                && queues.namespaces.is_empty()
+                && queues.turns.is_empty()
         );
     }
 }
