@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use plumb_runtime::{Clock, ControllerOptions as _, Runtime};
 use plumb_store::ArtifactStore;
-use plumb_testkit::scenario::{Call, Feed, Response, Scenario};
+use plumb_testkit::scenario::{Call, Feed, Response, Scenario, ServedKind};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use plumb_filetree::{MemoryTree, RelPath, TreeLimits};
 use plumb_runtime::{Clock, ControllerOptions as _, Runtime};
 use plumb_store::{ArtifactStore, Location, Written};
-use plumb_testkit::scenario::{Call, Feed, Response, Scenario};
+use plumb_testkit::scenario::{Call, Feed, Response, Scenario, ServedKind};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -265,25 +265,7 @@ fn applied(call: &Call) -> Response {
 }
 
 pub(crate) fn discovery(api: &Scenario) {
-    let resource = |plural: &str, kind: &str, scope: &str| {
-        json!({
-            "resource": plural, "responseKind": { "group": "", "version": "", "kind": kind }, "scope": scope,
-            "singularResource": kind.to_lowercase(), "verbs": ["get", "list", "patch", "watch", "delete"]
-        })
-    };
-    let group = |name: Value, resources: Value| {
-        json!({
-            "apiVersion": "apidiscovery.k8s.io/v2", "kind": "APIGroupDiscoveryList", "metadata": {},
-            "items": [{ "metadata": name, "versions": [{ "version": "v1", "freshness": "Current", "resources": resources }] }]
-        })
-    };
-    let core = json!([
-        resource("namespaces", "Namespace", "Cluster"),
-        resource("configmaps", "ConfigMap", "Namespaced")
-    ]);
-    api.on("GET", "/api", Response::ok(group(json!({}), core)));
-    let apps = json!([resource("deployments", "Deployment", "Namespaced")]);
-    api.on("GET", "/apis", Response::ok(group(json!({ "name": "apps" }), apps)));
+    api.serve_kinds(&["Namespace", "ConfigMap", "Deployment"].map(ServedKind::known));
 }
 
 pub(crate) fn ids(status: &Value) -> BTreeSet<String> {

@@ -17,7 +17,7 @@ use plumb_planning::ownership::Owner;
 use plumb_planning::plan::{self, Plan, Planned, Request, Selection};
 use plumb_planning::prune::Candidate;
 use plumb_planning::takeover::Takeover;
-use plumb_testkit::scenario::{Call, Response, Scenario};
+use plumb_testkit::scenario::{Call, Response, Scenario, ServedKind};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -29,54 +29,11 @@ const MAPS: &str = "/api/v1/namespaces/prod/configmaps";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/prod/deployments";
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
-fn served(group: &str, version: &str, kinds: &[(&str, &str, &str)]) -> Value {
-    let resources: Vec<Value> = kinds
-        .iter()
-        .map(|(plural, kind, scope)| {
-            json!({
-                "resource": plural, "responseKind": {"group": group, "version": version, "kind": kind},
-                "scope": scope, "singularResource": kind.to_lowercase(), "verbs": ["get", "list", "patch", "watch"],
-            })
-        })
-        .collect();
-    let name = if group.is_empty() { json!({}) } else { json!({"name": group}) };
-    json!({"metadata": name, "versions": [{"version": version, "freshness": "Current", "resources": resources}]})
-}
-
-fn list(items: &[Value]) -> Response {
-    Response::ok(json!({
-        "apiVersion": "apidiscovery.k8s.io/v2", "kind": "APIGroupDiscoveryList", "metadata": {}, "items": items,
-    }))
-}
-
 /// An API server that accepts every apply.
 fn api() -> Scenario {
     let api = Scenario::new();
-    api.on(
-        "GET",
-        "/api",
-        list(&[served(
-            "",
-            "v1",
-            &[
-                ("configmaps", "ConfigMap", "Namespaced"),
-                ("secrets", "Secret", "Namespaced"),
-                ("services", "Service", "Namespaced"),
-            ],
-        )]),
-    );
-    api.on(
-        "GET",
-        "/apis",
-        list(&[
-            served("apps", "v1", &[("deployments", "Deployment", "Namespaced")]),
-            served(
-                "apiextensions.k8s.io",
-                "v1",
-                &[("customresourcedefinitions", "CustomResourceDefinition", "Cluster")],
-            ),
-        ]),
-    );
+    let kinds = ["ConfigMap", "Secret", "Service", "Deployment", "CustomResourceDefinition"];
+    api.serve_kinds(&kinds.map(ServedKind::known));
     api.on("PATCH", "*", Response::with(|call| Response::created(live(&call.body))));
     api
 }
@@ -511,11 +468,10 @@ async fn a_failed_deletion_does_not_stop_the_others_and_stays_in_the_inventory()
 async fn nothing_is_pruned_from_a_partial_discovery() {
     let api = api();
     // The server of this group does not respond, so its kinds are not listed.
-    let mut stale = served("metrics.example.com", "v1", &[]);
-    stale["versions"][0]["freshness"] = "Stale".into();
-    api.on("GET", "/apis", list(&[stale]));
-    let core = [("configmaps", "ConfigMap", "Namespaced"), ("namespaces", "Namespace", "Cluster")];
-    api.on("GET", "/api", list(&[served("", "v1", &core)]));
+    api.serve_kinds_with_stale(
+        &["ConfigMap", "Namespace"].map(ServedKind::known),
+        &["metrics.example.com/v1"],
+    );
     api.on("GET", &format!("{MAPS}/a"), Response::ok(found("a", "apps", "7")));
     api.on("DELETE", &format!("{MAPS}/a"), Response::status(200, "", ""));
     let id = |text: &str| ObjectId::parse_inventory(text).unwrap();

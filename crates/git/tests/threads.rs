@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a case that cannot be set up fails the test")]
 
-use std::time::{Duration, Instant};
+use std::ops::ControlFlow;
+use std::time::Duration;
 
 use plumb_git::{Endpoint, Git, Limits, Reference, Resources};
 use plumb_memory::MemoryPool;
 use plumb_testkit::hostile::{HostileServer, Hostility};
+use plumb_testkit::wait::Wait;
 use plumb_transport::{Credential, Trust, address::AddressPolicy};
 
 const TIMEOUTS: usize = 20;
@@ -35,15 +37,13 @@ async fn twenty_timeouts_leave_no_thread_behind() {
         }
     }
     // A thread closes its connection a little before it ends.
-    let deadline = Instant::now() + WAIT_MAX;
-    // The runtime may keep one more of its blocking threads for a while.
-    while git.abandoned_threads() > 0 || threads() > before + 2 {
-        assert!(
-            Instant::now() < deadline,
-            "{before} threads before, {} after, {} of them abandoned",
-            threads(),
-            git.abandoned_threads()
-        );
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let wait = Wait::until("no thread is left", WAIT_MAX).every(Duration::from_millis(5));
+    let ended = wait.poll(async || {
+        let (now, abandoned) = (threads(), git.abandoned_threads());
+        // The runtime may keep one more of its blocking threads for a while.
+        let ended = abandoned == 0 && now <= before + 2;
+        let state = format!("{before} threads before, {now} after, {abandoned} of them abandoned");
+        Ok(if ended { ControlFlow::Break(()) } else { ControlFlow::Continue(state) })
+    });
+    ended.await.unwrap();
 }

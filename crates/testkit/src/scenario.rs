@@ -1,9 +1,11 @@
 //! A mock API server for scenario tests (T1): it records every call of a `kube::Client` and sends scripted responses.
 //! It has no semantics of Kubernetes (no defaults, no ownership, no watch cache): tests that need those use a plane.
 
+mod discovery;
 pub(crate) mod pattern;
 mod response;
 
+pub use discovery::ServedKind;
 pub use response::{Feed, Response};
 
 use std::{

@@ -115,7 +115,7 @@ impl Wait {
     }
 
     fn too_late<T>(&self, state: &impl Debug) -> Result<T> {
-        bail!("waited {:?} in vain until {}; the last state is {state:#?}", self.limit, self.what)
+        bail!("waited in vain for {:?}: {}; the last state is {state:#?}", self.limit, self.what)
     }
 }
 
@@ -152,7 +152,7 @@ mod tests {
         let wait = Wait::until("app is Ready", LIMIT);
         let found = wait.poll(async || Ok(ControlFlow::<(), _>::Continue("Unknown"))).await;
         let message = found.unwrap_err().to_string();
-        assert_eq!(message, "waited 60s in vain until app is Ready; the last state is \"Unknown\"");
+        assert_eq!(message, "waited in vain for 60s: app is Ready; the last state is \"Unknown\"");
         assert!(began.elapsed() >= LIMIT && began.elapsed() < LIMIT * 2, "{:?}", began.elapsed());
     }
 
@@ -191,6 +191,6 @@ mod tests {
         });
         assert!(counted.is_ok());
         let message = wait.holds_blocking(|| false).unwrap_err().to_string();
-        assert_eq!(message, "waited 5ms in vain until it holds; the last state is that it is not so");
+        assert_eq!(message, "waited in vain for 5ms: it holds; the last state is that it is not so");
     }
 }

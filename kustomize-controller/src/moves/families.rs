@@ -13,17 +13,7 @@ fn of(owner: &str) -> Value {
 
 /// The cluster serves the kind.
 fn serve_kustomizations(api: &Scenario) {
-    let group = "kustomize.toolkit.fluxcd.io";
-    let resource = json!({
-        "resource": "kustomizations", "responseKind": {"group": group, "version": "v1", "kind": "Kustomization"},
-        "scope": "Namespaced", "singularResource": "kustomization", "verbs": ["get", "list", "patch", "watch", "delete"],
-    });
-    let version = json!({"version": "v1", "freshness": "Current", "resources": [resource]});
-    let list = json!({
-        "apiVersion": "apidiscovery.k8s.io/v2", "kind": "APIGroupDiscoveryList", "metadata": {},
-        "items": [{"metadata": {"name": group}, "versions": [version]}],
-    });
-    api.on("GET", "/apis", Response::ok(list));
+    api.serve_kinds(&["Namespace", "ConfigMap", "Kustomization"].map(ServedKind::known));
 }
 
 /// `one` is being deleted; it has applied `a` and `two`, which has applied `three`, which cannot be built. `four` is suspended.

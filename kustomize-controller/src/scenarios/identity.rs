@@ -13,25 +13,9 @@ spec: {open: true}
 ";
 
 fn gates(api: &Scenario) {
-    let resource = |kind: &str, plural: &str, group: &str, scope: &str| {
-        json!({ "metadata": { "name": group }, "versions": [{
-            "version": "v1", "freshness": "Current", "resources": [{
-                "resource": plural, "responseKind": { "group": group, "version": "v1", "kind": kind }, "scope": scope,
-                "singularResource": kind.to_lowercase(), "verbs": ["get", "list", "patch", "watch", "delete"]
-            }]
-        }] })
-    };
-    let groups = json!([
-        resource("Gate", "gates", "net.test", "Cluster"),
-        resource("Role", "roles", "rbac.authorization.k8s.io", "Namespaced")
-    ]);
-    api.on(
-        "GET",
-        "/apis",
-        Response::ok(json!({
-            "apiVersion": "apidiscovery.k8s.io/v2", "kind": "APIGroupDiscoveryList", "metadata": {}, "items": groups
-        })),
-    );
+    let mut kinds = ["Namespace", "ConfigMap", "Role"].map(ServedKind::known).to_vec();
+    kinds.push(ServedKind::cluster("net.test/v1", "Gate", "gates"));
+    api.serve_kinds(&kinds);
     api.on("PATCH", &format!("{GATES}/*"), Response::with(applied));
     api.on("GET", GATES, Response::silence());
 }

@@ -53,19 +53,7 @@ spec: {ttlSecondsAfterFinished: 0, template: {spec: {restartPolicy: Never, conta
 ";
     let edit = |object: &mut Value| object["spec"]["wait"] = true.into();
     let fixture = Fixture::start(job, edit, |api| {
-        let kinds = json!({ "metadata": { "name": "batch" }, "versions": [{
-            "version": "v1", "freshness": "Current", "resources": [{
-                "resource": "jobs", "responseKind": { "group": "batch", "version": "v1", "kind": "Job" },
-                "scope": "Namespaced", "singularResource": "job", "verbs": ["get", "list", "patch", "watch"]
-            }]
-        }] });
-        api.on(
-            "GET",
-            "/apis",
-            Response::ok(json!({
-                "apiVersion": "apidiscovery.k8s.io/v2", "kind": "APIGroupDiscoveryList", "metadata": {}, "items": [kinds]
-            })),
-        );
+        api.serve_kinds(&["Namespace", "ConfigMap", "Job"].map(ServedKind::known));
         api.on("PATCH", "/apis/batch/v1/namespaces/prod/jobs/*", Response::with(applied));
         api.on("GET", "/apis/batch/v1/jobs", Response::silence());
         listed_as_none(api, "/apis/batch/v1/namespaces/prod/jobs");

@@ -2,12 +2,14 @@
 
 use std::ffi::OsString;
 use std::io::Write as _;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use plumb_plane::{ADMIN, Plane};
+use plumb_testkit::wait::Wait;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -54,17 +56,13 @@ impl Cluster {
         holds: impl Fn(Option<&Value>) -> bool,
     ) -> Result<(Option<Value>, Duration)> {
         let began = Instant::now();
-        loop {
+        let wait = Wait::until(format!("{what} ({path})"), TIMEOUT).every(POLL);
+        let object = wait.poll_blocking(|| {
             let object = self.get(path)?;
-            if holds(object.as_ref()) {
-                return Ok((object, began.elapsed()));
-            }
-            if began.elapsed() > TIMEOUT {
-                let state = object.map_or_else(|| "it is not there".to_owned(), |object| outline(&object));
-                bail!("waited {} s for {what} in vain; {path}: {state}", TIMEOUT.as_secs());
-            }
-            std::thread::sleep(POLL);
-        }
+            let state = object.as_ref().map_or_else(|| "it is not there".to_owned(), outline);
+            Ok(if holds(object.as_ref()) { ControlFlow::Break(object) } else { ControlFlow::Continue(state) })
+        });
+        Ok((object?, began.elapsed()))
     }
 
     /// Runs kubectl, as a person would. Its output.

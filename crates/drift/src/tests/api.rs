@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use plumb_testkit::scenario::{Call, Feed, Response, Scenario};
+use plumb_testkit::scenario::{Call, Feed, Response, Scenario, ServedKind};
 use serde_json::{Value, json};
 
 const OURS: &str = "kustomize-controller";
@@ -41,14 +41,9 @@ impl Api {
     pub fn of(group: &'static str, plural: &'static str, kind: &'static str) -> Self {
         let scenario = Scenario::new();
         let state: Arc<Mutex<Kept>> = Arc::default();
-        let nothing = json!({
-            "apiVersion": "apidiscovery.k8s.io/v2", "kind": "APIGroupDiscoveryList", "metadata": {}, "items": [],
-        });
-        let served = discovery(group, plural, kind);
-        let (core, groups) = if group.is_empty() { (served, nothing) } else { (nothing, served) };
-        scenario.on("GET", "/api", Response::ok(core));
-        scenario.on("GET", "/apis", Response::ok(groups));
-        let root = if group.is_empty() { "/api/v1".to_owned() } else { format!("/apis/{group}/v1") };
+        let version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
+        scenario.serve_kinds(&[ServedKind::namespaced(&version, kind, plural)]);
+        let root = format!("/{}/{version}", if group.is_empty() { "api" } else { "apis" });
         let (listed, got, patched) = (state.clone(), state.clone(), state.clone());
         scenario.on(
             "GET",
@@ -351,19 +346,4 @@ fn has_labels(object: &Value) -> bool {
 
 fn partial(object: &Value) -> Value {
     json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": object["metadata"]})
-}
-
-fn discovery(group: &str, plural: &str, kind: &str) -> Value {
-    let name = if group.is_empty() { json!({"creationTimestamp": null}) } else { json!({"name": group}) };
-    json!({
-        "apiVersion": "apidiscovery.k8s.io/v2", "kind": "APIGroupDiscoveryList", "metadata": {},
-        "items": [{
-            "metadata": name,
-            "versions": [{"version": "v1", "freshness": "Current", "resources": [{
-                "resource": plural, "responseKind": {"group": "", "version": "", "kind": kind},
-                "scope": "Namespaced", "singularResource": kind.to_lowercase(),
-                "verbs": ["get", "list", "patch", "watch"],
-            }]}],
-        }],
-    })
 }
