@@ -43,7 +43,7 @@ pub trait ControllerOptions: Args {
     /// The command line that is read.
     fn command() -> Command {
         // The texts come last: the comments of flattened options would be taken for them.
-        Self::augment_args(Command::new(Self::IDENTITY.controller))
+        Self::augment_args(Command::default().name(Self::IDENTITY.controller))
             .version(env!("CARGO_PKG_VERSION"))
             .about(Self::ABOUT)
             .long_about(None)

@@ -45,7 +45,7 @@ const PORTS_STEP: u32 = 1_009;
 
 /// Which controllers are started, and how.
 #[derive(Clone, Debug)]
-pub struct ControllerOptions {
+pub struct ControllersOptions {
     /// The controllers that are started, in this order.
     pub names: Vec<&'static str>,
     /// The namespace that they run in, and the only one that they watch; `None`: [`NAMESPACE`], and they watch all.
@@ -58,7 +58,7 @@ pub struct ControllerOptions {
     pub flags: BTreeMap<&'static str, Vec<String>>,
 }
 
-impl ControllerOptions {
+impl ControllersOptions {
     /// All three controllers for the whole cluster, as a user runs them.
     pub fn whole_cluster() -> Self {
         let dependencies = || vec!["--requeue-dependency=2s".to_owned()];
@@ -110,7 +110,7 @@ struct Addresses {
 
 impl Controllers {
     /// Starts them and waits until each is ready. Blocks a thread.
-    pub fn start(plane: &Plane, binaries: &Path, options: &ControllerOptions) -> Result<Self> {
+    pub fn start(plane: &Plane, binaries: &Path, options: &ControllersOptions) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("plumb-controllers-").tempdir()?.keep();
         let reaper = Reaper::of(&folder)?;
         fs::create_dir_all(folder.join("tmp"))?;
@@ -220,7 +220,7 @@ impl Recipe {
         binaries: &Path,
         folder: &Path,
         addresses: &Addresses,
-        options: &ControllerOptions,
+        options: &ControllersOptions,
     ) -> Result<Self> {
         let program = binaries.join(name);
         if !program.is_file() {

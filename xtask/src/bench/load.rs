@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use plumb_plane::{Plane, PlaneOptions};
 use plumb_testkit::{
-    controllers::{ControllerOptions, Controllers, NAMES},
+    controllers::{Controllers, ControllersOptions, NAMES},
     gitserver::{GitServer, GitServerOptions},
     sink::Sink,
 };
@@ -77,7 +77,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     runtime.block_on(objects::prepare(&client))?;
     let repositories = objects::push(&git, arguments.sources, arguments.objects)?;
     eprintln!("{} repositories after {:.0} s", repositories.len(), began.elapsed().as_secs_f32());
-    let controllers = Controllers::start(&plane, &binaries, &ControllerOptions::whole_cluster())?;
+    let controllers = Controllers::start(&plane, &binaries, &ControllersOptions::whole_cluster())?;
     let address = sink.url();
     let paths = runtime
         .block_on(objects::create(&client, &repositories, &address))

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use plumb_plane::{ADMIN, Plane, PlaneOptions};
-use plumb_testkit::controllers::{ControllerOptions, Controllers, NAMES};
+use plumb_testkit::controllers::{Controllers, ControllersOptions, NAMES};
 use plumb_testkit::gitserver::{Credentials, GitServer, GitServerOptions};
 use plumb_testkit::repository::Repository;
 use plumb_testkit::sink::Sink;
@@ -62,7 +62,7 @@ impl Stage {
         let commit = repository.push("The shop, and the office")?;
         progress(&format!("a Git server at {} holds commit {}", git.url("demo"), short(&commit)));
         let sink = Sink::start()?;
-        let controllers = Controllers::start(&plane, &binaries, &ControllerOptions::whole_cluster())?;
+        let controllers = Controllers::start(&plane, &binaries, &ControllersOptions::whole_cluster())?;
         for name in NAMES {
             progress(&format!("{name} is ready, process {}", controllers.id(name).unwrap_or_default()));
         }

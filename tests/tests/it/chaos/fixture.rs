@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Debug, ops::ControlFlow, time::Duration};
 
 use anyhow::{Result, bail, ensure};
 use plumb_testkit::{
-    controllers::{ControllerOptions, KUSTOMIZE, SOURCE},
+    controllers::{ControllersOptions, KUSTOMIZE, SOURCE},
     proxy::{Outcome, Proxy, Record, RuleId},
     repository::Repository,
     sink::{Received, Sink},
@@ -121,7 +121,7 @@ impl Fixture {
         ]);
         let flags = BTreeMap::from([(KUSTOMIZE, flags.iter().map(ToString::to_string).collect())]);
         let options =
-            |events| ControllerOptions { kubeconfigs, flags, ..ControllerOptions::with_sink(events) };
+            |events| ControllersOptions { kubeconfigs, flags, ..ControllersOptions::with_sink(events) };
         let environment = Environment::started(test, Sink::start()?, options).await?;
         let repository = environment.git.repository("app")?;
         for variant in [Variant::Base, Variant::Update, Variant::Prune, Variant::Moved] {

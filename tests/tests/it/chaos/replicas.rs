@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, ops::ControlFlow, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use plumb_plane::process;
 use plumb_testkit::{
-    controllers::{ControllerOptions, Controllers, KUSTOMIZE},
+    controllers::{Controllers, ControllersOptions, KUSTOMIZE},
     proxy::{Fault, Moment, Proxy, Record, Rule},
     wait::Wait,
 };
@@ -41,12 +41,12 @@ impl Standby {
     fn start(environment: &Environment) -> Result<Self> {
         let plane = plumb_testkit::plane();
         let proxy = Proxy::to_plane(plane, KUSTOMIZE)?;
-        let options = ControllerOptions {
+        let options = ControllersOptions {
             names: vec![KUSTOMIZE],
             namespace: Some(environment.namespace.clone()),
             kubeconfigs: BTreeMap::from([(KUSTOMIZE, proxy.kubeconfig().to_owned())]),
             flags: BTreeMap::from([(KUSTOMIZE, FLAGS.map(str::to_owned).to_vec())]),
-            ..ControllerOptions::with_sink(environment.sink.address())
+            ..ControllersOptions::with_sink(environment.sink.address())
         };
         Ok(Self { controllers: Controllers::start(plane, &Controllers::binaries()?, &options)?, proxy })
     }

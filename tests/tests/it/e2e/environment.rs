@@ -16,7 +16,7 @@ use kube::{
     api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
 };
 use plumb_testkit::{
-    controllers::{ControllerOptions, Controllers},
+    controllers::{Controllers, ControllersOptions},
     gitserver::{Credentials, GitServer, GitServerOptions},
     kinds,
     repository::Repository,
@@ -61,12 +61,12 @@ impl Environment {
 
     /// source-controller and kustomize-controller, with events to this sink.
     pub async fn with_sink(test: &str, sink: Sink) -> Result<Self> {
-        Self::started(test, sink, ControllerOptions::with_sink).await
+        Self::started(test, sink, ControllersOptions::with_sink).await
     }
 
     /// All three controllers: events go to notification-controller.
     pub async fn with_notification(test: &str) -> Result<Self> {
-        Self::started(test, Sink::start()?, |_| ControllerOptions::with_notification()).await
+        Self::started(test, Sink::start()?, |_| ControllersOptions::with_notification()).await
     }
 
     /// Controllers that are started with these options for the address of the sink, except that they watch the namespace of
@@ -74,7 +74,7 @@ impl Environment {
     pub async fn started(
         test: &str,
         sink: Sink,
-        options: impl FnOnce(SocketAddr) -> ControllerOptions,
+        options: impl FnOnce(SocketAddr) -> ControllersOptions,
     ) -> Result<Self> {
         let plane = block_in_place(plumb_testkit::plane);
         let client = plane.client().await?;
@@ -82,7 +82,7 @@ impl Environment {
         let namespace = plumb_testkit::namespace(&client, test).await?;
         let credentials = Credentials { username: "bot".to_owned(), password: "pass-word".to_owned() };
         let git = GitServer::start(&GitServerOptions { tls: true, credentials: Some(credentials) })?;
-        let options = ControllerOptions { namespace: Some(namespace.clone()), ..options(sink.address()) };
+        let options = ControllersOptions { namespace: Some(namespace.clone()), ..options(sink.address()) };
         let controllers = block_in_place(|| Controllers::start(plane, &Controllers::binaries()?, &options))?;
         let environment = Self { namespace, git, sink, controllers, client };
         let data = json!({"username": "bot", "password": "pass-word", "ca.crt": environment.git.ca()});

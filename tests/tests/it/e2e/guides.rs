@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use plumb_plane::{Plane, PlaneOptions};
 use plumb_testkit::{
-    controllers::{ControllerOptions, Controllers},
+    controllers::{Controllers, ControllersOptions},
     gitserver::{Credentials, GitServer, GitServerOptions},
     wait::Wait,
 };
@@ -335,8 +335,11 @@ fn run_guides() -> Result<()> {
                         controllers.as_ref().map(Controllers::last_lines).unwrap_or_default()
                     })?;
                     if text.contains("-k config/default") && text.contains("wait deployment") {
-                        controllers =
-                            Some(Controllers::start(&plane, &binaries, &ControllerOptions::whole_cluster())?);
+                        controllers = Some(Controllers::start(
+                            &plane,
+                            &binaries,
+                            &ControllersOptions::whole_cluster(),
+                        )?);
                     }
                     if text.contains("kind: GitRepository") && apply.is_none() {
                         apply = Some((block.clone(), text.clone()));
