@@ -228,7 +228,7 @@ fn listed(
     );
 }
 
-/// As the server: a merge patch with the version that it was thought out for.
+/// As the server: a merge patch with the version that it was computed for.
 pub(crate) fn merged(object: &Mutex<Value>, call: &Call) -> Response {
     let mut object = object.lock().unwrap();
     if let Some(version) = call.body["metadata"].get("resourceVersion")

@@ -103,7 +103,7 @@ impl Configuration {
                 error = message,
                 "invalid configuration"
             );
-            self.recorder.tell_of(&resource, object.as_ref(), EventDraft::error(reason, message));
+            self.recorder.emit_as(&resource, object.as_ref(), EventDraft::error(reason, message));
         }
     }
 }

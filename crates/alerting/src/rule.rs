@@ -154,7 +154,7 @@ impl Rule {
 
     /// Holds an event, as it is after [`clean`](crate::incoming::clean), against the rule.
     pub fn judge(&self, event: &Event, cross_namespace: CrossNamespace) -> Verdict {
-        if !self.concerns(event) || !self.is_told(&event.message) {
+        if !self.concerns(event) || !self.is_reported(&event.message) {
             return Verdict::Unmatched;
         }
         if cross_namespace == CrossNamespace::Blocked
@@ -187,7 +187,7 @@ impl Rule {
         severe && self.sources.iter().any(|source| source.is_of(event))
     }
 
-    fn is_told(&self, message: &str) -> bool {
+    fn is_reported(&self, message: &str) -> bool {
         let matches = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.is_match(message));
         self.inclusion.as_deref().is_none_or(matches) && !matches(&self.exclusion)
     }

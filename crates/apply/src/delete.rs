@@ -14,7 +14,7 @@ use plumb_cluster::{Budget, Cluster};
 use plumb_manifests::ObjectId;
 use plumb_planning::claims::Claims;
 use plumb_planning::ownership::Owner;
-use plumb_planning::prune::{self, Candidate, Deletion, WhyNot};
+use plumb_planning::prune::{self, Candidate, Deletion, SkipReason};
 use plumb_planning::stage::deletion_rank;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// What became of a candidate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
+pub enum PruneOutcome {
     /// Deleted by us, and absent now.
     Deleted,
     /// The server took the deletion; the object goes when its finalizers let it.
@@ -36,14 +36,14 @@ pub enum Fate {
     /// It was absent already, or its kind was.
     Absent,
     /// Not deleted.
-    Kept(WhyNot),
+    Skipped(SkipReason),
 }
 
 /// What a prune did, in its order.
 #[derive(Debug, Clone, Default)]
 pub struct Pruned {
     /// What became of each candidate that was decided.
-    pub fates: Vec<(ObjectId, Fate)>,
+    pub outcomes: Vec<(ObjectId, PruneOutcome)>,
     /// What could not be decided or done.
     pub failures: Vec<Failure>,
     /// Deletions that were not started, because the server left a request without a response when there was hurry.
@@ -53,42 +53,48 @@ pub struct Pruned {
 impl Pruned {
     /// The lines of the event: what was deleted, what is being deleted, and what was released.
     pub fn lines(&self) -> Vec<String> {
-        let line = |(id, fate): &(ObjectId, Fate)| match fate {
-            Fate::Deleted => Some(format!("{id} deleted")),
-            Fate::Terminating => Some(format!("{id} deletion requested, finalizers hold it")),
-            Fate::Kept(why) if why.releases() => Some(format!("{id} left in the cluster: {why}")),
-            Fate::Kept(_) | Fate::Absent => None,
+        let line = |(id, outcome): &(ObjectId, PruneOutcome)| match outcome {
+            PruneOutcome::Deleted => Some(format!("{id} deleted")),
+            PruneOutcome::Terminating => Some(format!("{id} deletion requested, finalizers hold it")),
+            PruneOutcome::Skipped(why) if why.releases() => Some(format!("{id} left in the cluster: {why}")),
+            PruneOutcome::Skipped(_) | PruneOutcome::Absent => None,
         };
-        self.fates.iter().filter_map(line).collect()
+        self.outcomes.iter().filter_map(line).collect()
     }
 
     /// How many deletions the server took.
     pub fn deletions(&self) -> usize {
-        self.fates.iter().filter(|(_, fate)| matches!(fate, Fate::Deleted | Fate::Terminating)).count()
+        self.outcomes
+            .iter()
+            .filter(|(_, outcome)| matches!(outcome, PruneOutcome::Deleted | PruneOutcome::Terminating))
+            .count()
     }
 
     /// Objects that stay in the inventory although the server has not started to delete them.
-    pub fn held(&self) -> impl Iterator<Item = (&ObjectId, &WhyNot)> {
-        self.fates.iter().filter_map(|(id, fate)| match fate {
-            Fate::Kept(WhyNot::BeingDeleted) | Fate::Deleted | Fate::Terminating | Fate::Absent => None,
-            Fate::Kept(why) => (!why.releases()).then_some((id, why)),
+    pub fn held(&self) -> impl Iterator<Item = (&ObjectId, &SkipReason)> {
+        self.outcomes.iter().filter_map(|(id, outcome)| match outcome {
+            PruneOutcome::Skipped(SkipReason::BeingDeleted)
+            | PruneOutcome::Deleted
+            | PruneOutcome::Terminating
+            | PruneOutcome::Absent => None,
+            PruneOutcome::Skipped(why) => (!why.releases()).then_some((id, why)),
         })
     }
 
     /// What the server has begun to delete and finalizers still hold.
     pub fn terminating(&self) -> impl Iterator<Item = &ObjectId> {
-        self.fates.iter().filter_map(|(id, fate)| match fate {
-            Fate::Terminating | Fate::Kept(WhyNot::BeingDeleted) => Some(id),
-            Fate::Kept(_) | Fate::Deleted | Fate::Absent => None,
+        self.outcomes.iter().filter_map(|(id, outcome)| match outcome {
+            PruneOutcome::Terminating | PruneOutcome::Skipped(SkipReason::BeingDeleted) => Some(id),
+            PruneOutcome::Skipped(_) | PruneOutcome::Deleted | PruneOutcome::Absent => None,
         })
     }
 
     /// Ids that leave the inventory: confirmed deleted, or not ours to delete.
     pub fn released(&self) -> impl Iterator<Item = &ObjectId> {
-        self.fates.iter().filter_map(|(id, fate)| match fate {
-            Fate::Deleted | Fate::Absent => Some(id),
-            Fate::Kept(why) if why.releases() => Some(id),
-            Fate::Terminating | Fate::Kept(_) => None,
+        self.outcomes.iter().filter_map(|(id, outcome)| match outcome {
+            PruneOutcome::Deleted | PruneOutcome::Absent => Some(id),
+            PruneOutcome::Skipped(why) if why.releases() => Some(id),
+            PruneOutcome::Terminating | PruneOutcome::Skipped(_) => None,
         })
     }
 
@@ -139,11 +145,12 @@ pub async fn prune(
         let outcomes: Vec<_> = stream::iter(deletions).buffered(concurrency.max(1)).collect().await;
         for (id, outcome) in outcomes {
             match outcome {
-                Ok(fate) => {
-                    if matches!(&fate, Fate::Kept(why) if !why.releases() && *why != WhyNot::BeingDeleted) {
+                Ok(outcome) => {
+                    if matches!(&outcome, PruneOutcome::Skipped(why) if !why.releases() && *why != SkipReason::BeingDeleted)
+                    {
                         claims.keep(id);
                     }
-                    pruned.fates.push((id.clone(), fate));
+                    pruned.outcomes.push((id.clone(), outcome));
                 }
                 Err(failure) => {
                     claims.keep(id);
@@ -169,18 +176,18 @@ async fn delete(
     mapping: Result<Arc<Mapping>, RequestError>,
     (owner, claims): (&Owner, &Claims),
     budget: &Budget,
-) -> Result<Fate, Failure> {
+) -> Result<PruneOutcome, Failure> {
     let id = &candidate.id;
     let failed = |attempt| move |error| Failure { id: id.clone(), attempt, error };
     let mapping = match mapping {
         Ok(mapping) => mapping,
         // Fresh discovery has no such kind: its objects were deleted with it.
-        Err(RequestError::NoMatch { .. }) => return Ok(Fate::Absent),
+        Err(RequestError::NoMatch { .. }) => return Ok(PruneOutcome::Absent),
         Err(error) => return Err(failed(Attempt::Query)(error)),
     };
     match (mapping.namespaced, id.namespace.is_empty()) {
         // No object of a namespaced kind is without a namespace: it went with an earlier definition of the kind.
-        (true, true) => return Ok(Fate::Absent),
+        (true, true) => return Ok(PruneOutcome::Absent),
         // Without its namespace the id may be that of a desired object: the next attempt has the scope.
         (false, false) => return Err(failed(Attempt::Query)(RequestError::ClusterScoped)),
         (true, false) | (false, true) => {}
@@ -188,21 +195,21 @@ async fn delete(
     for _ in 0..ATTEMPTS_MAX {
         // An apply of it without a response may still create it, regardless of what is read or deleted now.
         if cluster.unanswered().may_be_created(id) {
-            return Ok(Fate::Kept(WhyNot::Unanswered));
+            return Ok(PruneOutcome::Skipped(SkipReason::OutcomeUnknown));
         }
         let began = Instant::now();
         let live = observe::live_as(cluster, &mapping, id, budget).await.map_err(failed(Attempt::Query))?;
         let Some(live) = live else {
             cluster.unanswered().verified(id, began);
-            return Ok(Fate::Absent);
+            return Ok(PruneOutcome::Absent);
         };
         let deletion = match prune::may_delete(id, &live, owner, claims) {
             Ok(deletion) => deletion,
-            Err(why) => return Ok(Fate::Kept(why)),
+            Err(why) => return Ok(PruneOutcome::Skipped(why)),
         };
         match remove(cluster, &mapping, id, &deletion, budget).await {
-            Ok(fate) => return Ok(fate),
-            Err(error) if error.is_absence() => return Ok(Fate::Absent),
+            Ok(outcome) => return Ok(outcome),
+            Err(error) if error.is_absence() => return Ok(PruneOutcome::Absent),
             // The object changed since it was read: read it again.
             Err(error) if error.rejection().is_some_and(|rejection| rejection.code == 409) => {
                 budget.pause(PAUSE).await.map_err(failed(Attempt::Delete))?;
@@ -219,7 +226,7 @@ async fn remove(
     id: &ObjectId,
     deletion: &Deletion,
     budget: &Budget,
-) -> Result<Fate, RequestError> {
+) -> Result<PruneOutcome, RequestError> {
     let Deletion { uid, resource_version } = deletion;
     let options = json!({
         "apiVersion": "v1",
@@ -233,5 +240,5 @@ async fn remove(
     // The server responds with the object itself while a finalizer still holds it.
     let gone = response.body.get("kind").and_then(Value::as_str) == Some("Status")
         || response.body.pointer("/metadata/deletionTimestamp").is_none();
-    Ok(if gone { Fate::Deleted } else { Fate::Terminating })
+    Ok(if gone { PruneOutcome::Deleted } else { PruneOutcome::Terminating })
 }

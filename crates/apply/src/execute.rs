@@ -65,7 +65,7 @@ pub enum Ended {
     /// Every wave was carried out.
     Complete,
     /// Objects were rejected; later waves were not started.
-    Refused,
+    Rejected,
     /// The time was up.
     TimedOut,
     /// It was stopped.
@@ -154,7 +154,7 @@ async fn carry_out(cluster: &Cluster, wave: &Wave, order: &ApplyOptions, applied
         }
     }
     if !applied.failures.is_empty() {
-        applied.ended = Ended::Refused;
+        applied.ended = Ended::Rejected;
     }
 }
 

@@ -10,7 +10,7 @@ pub mod observe;
 pub mod settle;
 pub mod write;
 
-pub use delete::{Fate, Pruned, prune};
+pub use delete::{PruneOutcome, Pruned, prune};
 pub use execute::{Applied, ApplyOptions, Ended, ObjectChange, execute};
 pub use settle::{End, Settled, Target, WATCHES_MAX, Wait, settle};
 pub use write::{Action, Written};

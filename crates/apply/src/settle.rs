@@ -350,7 +350,7 @@ impl Following {
                 let name = object.metadata.name.filter(|name| group.names.contains(name))?;
                 Some(Sighting::IsNot(vec![group.id(&name)]))
             }
-            Err(error) => refused(&error).map(|rejection| match rejection {
+            Err(error) => rejection_code(&error).map(|rejection| match rejection {
                 404 => Sighting::IsNot(group.ids()),
                 _ => Sighting::Unreadable(group.ids(), "the API server denies access to it".to_owned()),
             }),
@@ -376,7 +376,7 @@ impl Following {
 }
 
 /// The status with which a list or watch was rejected; `None` for transient errors.
-fn refused(error: &watcher::Error) -> Option<u16> {
+fn rejection_code(error: &watcher::Error) -> Option<u16> {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {

@@ -18,7 +18,7 @@ use plumb_planning::exclusion::Policy;
 use plumb_planning::managed_fields::{self, Hashes};
 use plumb_planning::obstruction;
 use plumb_planning::plan::Planned;
-use plumb_planning::prune::WhyNot;
+use plumb_planning::prune::SkipReason;
 use plumb_planning::record::Record;
 use plumb_planning::takeover::Takeover;
 use serde_json::Value;
@@ -43,7 +43,7 @@ pub enum Action {
     /// It was as desired.
     Unchanged,
     /// It was skipped.
-    Skipped(WhyNot),
+    Skipped(SkipReason),
 }
 
 impl Action {
@@ -118,7 +118,7 @@ impl Writer<'_> {
             && let Some(live) = self.metadata(&mapping).await?
         {
             cluster.unanswered().verified(&planned.id, began);
-            return Ok(Written { action: Action::Skipped(WhyNot::Present), live, mapping });
+            return Ok(Written { action: Action::Skipped(SkipReason::Present), live, mapping });
         }
         let began = Instant::now();
         let (mapping, response, cleared) = self.apply(mapping).await?;

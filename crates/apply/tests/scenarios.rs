@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plumb_apply::{
-    Action, Applied, ApplyOptions, End, Ended, Fate, Target, WATCHES_MAX, Wait, execute, prune, settle, write,
+    Action, Applied, ApplyOptions, End, Ended, PruneOutcome, Target, WATCHES_MAX, Wait, execute, prune,
+    settle, write,
 };
 use plumb_cluster::{Budget, Cluster, RequestError};
 use plumb_manifests::{Object, ObjectId};
@@ -105,7 +106,7 @@ async fn a_rejected_object_lets_its_wave_finish_stops_later_waves_and_all_errors
     );
     let objects = vec![service("web"), map("a"), map("b"), map("c"), map("d")];
     let applied = apply(&api, objects).await;
-    assert_eq!((applied.ended, applied.untouched), (Ended::Refused, 1));
+    assert_eq!((applied.ended, applied.untouched), (Ended::Rejected, 1));
     assert_eq!(names(&applied), ["a", "c"]);
     assert_eq!(
         applied.error_summary().unwrap(),
@@ -154,7 +155,7 @@ async fn a_conflict_is_retried_a_bounded_number_of_times() {
     assert_eq!(patches(&api).len(), 2);
     api.on("PATCH", &format!("{MAPS}/a"), Response::conflict("modified meanwhile"));
     let applied = apply(&api, vec![map("a")]).await;
-    assert_eq!(applied.ended, Ended::Refused);
+    assert_eq!(applied.ended, Ended::Rejected);
     assert!(matches!(applied.failures[0].error, RequestError::Contended { .. }), "{:?}", applied.failures);
 }
 
@@ -364,7 +365,7 @@ async fn a_definition_that_is_never_established_stops_what_follows() {
     );
     let began = Instant::now();
     let applied = apply(&api, vec![widget(), definition(false)]).await;
-    assert_eq!((applied.ended, applied.untouched), (Ended::Refused, 1));
+    assert_eq!((applied.ended, applied.untouched), (Ended::Rejected, 1));
     assert!(
         matches!(applied.failures[0].error, RequestError::NotEstablished { .. }),
         "{:?}",
@@ -416,9 +417,10 @@ async fn only_our_objects_are_deleted_and_only_at_the_version_that_was_read() {
     let pruned =
         prune(&cluster(&api), &stale(&["ours", "theirs", "gone"]), &owner(), Claims::default(), 4, &budget)
             .await;
-    let fates: BTreeMap<_, _> = pruned.fates.iter().map(|(id, fate)| (id.name.as_str(), fate)).collect();
-    assert_eq!((fates["ours"], fates["gone"]), (&Fate::Deleted, &Fate::Absent));
-    assert!(matches!(fates["theirs"], Fate::Kept(_)));
+    let outcomes: BTreeMap<_, _> =
+        pruned.outcomes.iter().map(|(id, outcome)| (id.name.as_str(), outcome)).collect();
+    assert_eq!((outcomes["ours"], outcomes["gone"]), (&PruneOutcome::Deleted, &PruneOutcome::Absent));
+    assert!(matches!(outcomes["theirs"], PruneOutcome::Skipped(_)));
     let left = "ConfigMap/prod/theirs left in the cluster: it belongs to Kustomization/flux-system/infra";
     assert_eq!(pruned.lines(), [left, "ConfigMap/prod/ours deleted"]);
     assert_eq!(pruned.released().count(), 3);
@@ -438,7 +440,7 @@ async fn a_changed_object_is_read_again_before_it_is_deleted() {
     api.once("GET", &path, Response::ok(found("a", "infra", "8")));
     let budget = Budget::lasting(Duration::from_mins(1));
     let pruned = prune(&cluster(&api), &stale(&["a"]), &owner(), Claims::default(), 4, &budget).await;
-    assert!(matches!(pruned.fates[0].1, Fate::Kept(_)), "{:?}", pruned.fates);
+    assert!(matches!(pruned.outcomes[0].1, PruneOutcome::Skipped(_)), "{:?}", pruned.outcomes);
     assert_eq!(api.matching("DELETE", "*").len(), 1);
 }
 
@@ -454,8 +456,8 @@ async fn a_failed_deletion_does_not_stop_the_others_and_stays_in_the_inventory()
     api.on("DELETE", &format!("{MAPS}/b"), Response::ok(going));
     let budget = Budget::lasting(Duration::from_mins(1));
     let pruned = prune(&cluster(&api), &stale(&["a", "b"]), &owner(), Claims::default(), 1, &budget).await;
-    assert_eq!(pruned.fates.len(), 1);
-    assert_eq!(pruned.fates[0].1, Fate::Terminating);
+    assert_eq!(pruned.outcomes.len(), 1);
+    assert_eq!(pruned.outcomes[0].1, PruneOutcome::Terminating);
     assert_eq!(pruned.released().count(), 0, "neither is confirmed gone");
     let summary = pruned.error_summary().unwrap();
     assert!(
@@ -644,7 +646,7 @@ async fn a_write_that_is_rejected_never_leads_to_a_deletion() {
         let applied = apply(&api, vec![forced]).await;
         assert_eq!(
             (applied.ended, applied.failures.len()),
-            (Ended::Refused, 1),
+            (Ended::Rejected, 1),
             "{:?}",
             applied.error_summary()
         );
@@ -660,7 +662,7 @@ async fn an_object_without_a_response_is_named_and_the_others_of_its_wave_are_ap
     let order = order(Budget::lasting(Duration::from_mins(10)));
     let applied = execute(&cluster(&api), &plan.waves, &order).await;
     let applied_names: Vec<_> = applied.changes.iter().map(|change| change.id.name.as_str()).collect();
-    assert_eq!((applied_names, applied.ended), (vec!["a", "z"], Ended::Refused));
+    assert_eq!((applied_names, applied.ended), (vec!["a", "z"], Ended::Rejected));
     let summary = applied.error_summary().unwrap();
     assert!(summary.contains("ConfigMap/prod/stuck") && summary.contains("within 65 s"), "{summary}");
 }

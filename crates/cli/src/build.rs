@@ -54,7 +54,7 @@ const HELM: &str = "Plumb does not run Helm: commit what `helm template` prints"
 const PLUGINS: &str = "Plumb runs no plugins and no functions: commit what they print";
 
 /// Options of kustomize that ask for what Plumb does not do.
-const REFUSED: [(&str, &str); 12] = [
+const UNSUPPORTED_OPTIONS: [(&str, &str); 12] = [
     ("--enable-helm", HELM),
     ("--helm-command", HELM),
     ("--helm-api-versions", HELM),
@@ -70,8 +70,8 @@ const REFUSED: [(&str, &str); 12] = [
 ];
 
 /// What to say of an option that kustomize knows and we do not.
-pub fn refusal(option: &str) -> Option<String> {
-    let (name, why) = REFUSED.iter().find(|(name, _)| *name == option)?;
+pub fn unsupported_option(option: &str) -> Option<String> {
+    let (name, why) = UNSUPPORTED_OPTIONS.iter().find(|(name, _)| *name == option)?;
     Some(format!("{name} is not supported: {why}"))
 }
 

@@ -33,7 +33,7 @@ enum Command {
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => return refuse(&error),
+        Err(error) => return reject(&error),
     };
     let done = match &arguments.command {
         Command::Build(arguments) => build::run(arguments),
@@ -49,15 +49,15 @@ fn main() -> ExitCode {
 }
 
 /// Help and version are no errors; everything else ends as every other error does, in status 1.
-fn refuse(error: &clap::Error) -> ExitCode {
+fn reject(error: &clap::Error) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return if error.print().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     if let (ErrorKind::UnknownArgument, Some(ContextValue::String(option))) =
         (error.kind(), error.get(ContextKind::InvalidArg))
-        && let Some(refusal) = build::refusal(option)
+        && let Some(text) = build::unsupported_option(option)
     {
-        eprintln!("Error: {refusal}");
+        eprintln!("Error: {text}");
         return ExitCode::FAILURE;
     }
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {

@@ -7,7 +7,7 @@ use kube::core::discovery::v2::APIGroupDiscoveryList;
 use kube::discovery::ApiResource;
 
 use crate::cause::cause;
-use crate::error::{ApiRefusal, RequestError};
+use crate::error::{ApiRejection, RequestError};
 use crate::mapper::Mapping;
 use crate::repeatable::repeatable;
 
@@ -90,7 +90,7 @@ fn failed(error: kube::Error) -> RequestError {
                 http::StatusCode::from_u16(status.code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
             let body =
                 serde_json::json!({"kind": "Status", "reason": status.reason, "message": status.message});
-            RequestError::Refused(Box::new(ApiRefusal::read(code, body.to_string().as_bytes(), false)))
+            RequestError::Rejected(Box::new(ApiRejection::read(code, body.to_string().as_bytes(), false)))
         }
         other => RequestError::Unreachable { cause: repeatable(cause(&other)) },
     }

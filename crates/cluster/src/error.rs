@@ -41,7 +41,7 @@ pub enum RequestError {
     ClusterScoped,
     /// The server rejected it.
     #[error("{0}")]
-    Refused(Box<ApiRefusal>),
+    Rejected(Box<ApiRejection>),
     /// No response.
     #[error("cannot reach the API server: {cause}")]
     Unreachable {
@@ -88,9 +88,9 @@ pub enum RequestError {
 
 impl RequestError {
     /// The server's rejection, if it is one.
-    pub fn rejection(&self) -> Option<&ApiRefusal> {
+    pub fn rejection(&self) -> Option<&ApiRejection> {
         match self {
-            Self::Refused(rejection) => Some(rejection),
+            Self::Rejected(rejection) => Some(rejection),
             _ => None,
         }
     }
@@ -99,7 +99,7 @@ impl RequestError {
     pub fn is_absence(&self) -> bool {
         match self {
             Self::NoMatch { .. } => true,
-            Self::Refused(rejection) => matches!(rejection.absent, Some(Absent::Object | Absent::Namespace)),
+            Self::Rejected(rejection) => matches!(rejection.absent, Some(Absent::Object | Absent::Namespace)),
             _ => false,
         }
     }
@@ -113,7 +113,7 @@ impl RequestError {
             | Self::TimedOut
             | Self::ClusterScoped
             | Self::Contended { .. } => true,
-            Self::Refused(rejection) => {
+            Self::Rejected(rejection) => {
                 rejection.code == 429 || rejection.code >= 500 || rejection.code == 409
             }
             _ => false,
@@ -124,7 +124,7 @@ impl RequestError {
     pub fn is_away(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::Refused(rejection) => matches!(rejection.code, 502..=504),
+            Self::Rejected(rejection) => matches!(rejection.code, 502..=504),
             _ => false,
         }
     }
@@ -149,7 +149,7 @@ pub enum Absent {
 /// A no of the server.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about one answer")]
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiRefusal {
+pub struct ApiRejection {
     /// HTTP status.
     pub code: u16,
     /// The server's reason, such as `Invalid`.
@@ -170,7 +170,7 @@ pub struct ApiRefusal {
     pub retry_after: Option<std::time::Duration>,
 }
 
-impl ApiRefusal {
+impl ApiRejection {
     /// Parses an error response. `confidential`: the request was about a Secret.
     pub fn read(code: StatusCode, body: &[u8], confidential: bool) -> Self {
         let status: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
@@ -232,7 +232,7 @@ impl ApiRefusal {
     }
 }
 
-impl fmt::Display for ApiRefusal {
+impl fmt::Display for ApiRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
@@ -326,7 +326,7 @@ impl fmt::Display for Failure {
         let Self { id, attempt, error } = self;
         match error {
             RequestError::NamespaceNotSpecified => write!(f, "{id} {error}"),
-            RequestError::Refused(rejection) => {
+            RequestError::Rejected(rejection) => {
                 write!(f, "{id} {attempt} failed ({}): {error}", rejection.reason)?;
                 rejection.hint().map_or(Ok(()), |hint| write!(f, " ({hint})"))
             }
@@ -344,17 +344,18 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn read(code: u16, body: &Value, confidential: bool) -> ApiRefusal {
-        ApiRefusal::read(StatusCode::from_u16(code).unwrap(), body.to_string().as_bytes(), confidential)
+    fn read(code: u16, body: &Value, confidential: bool) -> ApiRejection {
+        ApiRejection::read(StatusCode::from_u16(code).unwrap(), body.to_string().as_bytes(), confidential)
     }
 
     fn status(reason: &str, message: &str, details: &Value) -> Value {
         json!({"kind": "Status", "reason": reason, "message": message, "details": details})
     }
 
-    fn failure(rejection: ApiRefusal) -> String {
+    fn failure(rejection: ApiRejection) -> String {
         let id = ObjectId::parse_inventory("apps_web_apps_Deployment").unwrap();
-        Failure { id, attempt: Attempt::Apply, error: RequestError::Refused(Box::new(rejection)) }.to_string()
+        Failure { id, attempt: Attempt::Apply, error: RequestError::Rejected(Box::new(rejection)) }
+            .to_string()
     }
 
     #[test]
@@ -385,7 +386,7 @@ mod tests {
         assert_eq!(read(404, &namespace, false).absent, Some(Absent::Namespace));
         assert_eq!(read(404, &kind, false).absent, Some(Absent::Kind));
         assert_eq!(
-            ApiRefusal::read(StatusCode::NOT_FOUND, b"404 page not found\n", false).absent,
+            ApiRejection::read(StatusCode::NOT_FOUND, b"404 page not found\n", false).absent,
             Some(Absent::Kind)
         );
         assert!(failure(read(404, &namespace, false)).contains("dependsOn"));

@@ -26,7 +26,7 @@ pub use cause::{cause, watch_cause};
 pub use client::{CallError, ConnectError, Connector, call, call_within};
 pub use cluster::{Clock, Cluster};
 pub use connection::MaySend;
-pub use error::{Absent, ApiRefusal, Attempt, Failure, RequestError};
+pub use error::{Absent, ApiRejection, Attempt, Failure, RequestError};
 pub use kube::core::GroupVersionKind;
 pub use mapper::{Mapper, Mapping};
 pub use object_cache::{ObjectCache, ObjectEvent, is_newer};

@@ -31,13 +31,13 @@ impl Pauses {
         }
         self.failures = self.failures.saturating_add(1);
         self.last = Some(Instant::now());
-        let backoff = if is_refused(error) { REJECTED } else { AWAY };
+        let backoff = if is_rejection(error) { REJECTED } else { AWAY };
         backoff.after(self.failures, u64::from(self.failures))
     }
 }
 
 /// Whether the API server responded, and would respond the same to the next request.
-fn is_refused(error: &watcher::Error) -> bool {
+fn is_rejection(error: &watcher::Error) -> bool {
     let code = match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code,

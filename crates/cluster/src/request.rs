@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::budget::Budget;
 use crate::cause::said_once;
 use crate::cluster::Cluster;
-use crate::error::{ApiRefusal, RequestError};
+use crate::error::{ApiRejection, RequestError};
 use crate::repeatable::repeatable;
 use crate::unanswered::{Effect, Unanswered};
 
@@ -156,7 +156,7 @@ async fn repeat(
             Err(error) => error,
         };
         let wanted = match &error {
-            RequestError::Refused(rejection) if matches!(rejection.code, 429 | 503 | 504) => {
+            RequestError::Rejected(rejection) if matches!(rejection.code, 429 | 503 | 504) => {
                 rejection.retry_after
             }
             RequestError::Unreachable { .. } => None,
@@ -209,7 +209,7 @@ async fn in_time<F: Future>(request: F, is_write: bool, budget: &Budget) -> Resu
 fn is_response(outcome: &Result<Response, RequestError>) -> bool {
     match outcome {
         Ok(_) | Err(RequestError::TooLarge { .. } | RequestError::Garbled { .. }) => true,
-        Err(RequestError::Refused(rejection)) => !matches!(rejection.code, 502 | 504),
+        Err(RequestError::Rejected(rejection)) => !matches!(rejection.code, 502 | 504),
         Err(_) => false,
     }
 }
@@ -235,11 +235,11 @@ async fn once(
         Err(error) => return Err(unreachable(error.as_ref())),
     };
     if !head.status.is_success() {
-        let mut rejection = ApiRefusal::read(head.status, &body, request.confidential);
+        let mut rejection = ApiRejection::read(head.status, &body, request.confidential);
         let header = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
         let seconds = header.and_then(|text| text.parse().ok()).map(Duration::from_secs);
         rejection.retry_after = rejection.retry_after.or(seconds);
-        return Err(RequestError::Refused(Box::new(rejection)));
+        return Err(RequestError::Rejected(Box::new(rejection)));
     }
     let date = head.headers.get(header::DATE).and_then(|value| value.to_str().ok());
     let date = date.and_then(|text| jiff::fmt::rfc2822::parse(text).ok()).map(|zoned| zoned.timestamp());

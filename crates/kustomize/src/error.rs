@@ -7,7 +7,7 @@ use plumb_manifests::yaml::YamlError;
 
 /// The meaning of an error for the author of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum ErrorKind {
     /// The input is wrong; kustomize rejects it too.
     Invalid,
     /// kustomize may accept the input; this engine does not do it.
@@ -27,7 +27,7 @@ pub struct BuildError(
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Reason {
-    refusal: Refusal,
+    kind: ErrorKind,
     place: Option<Place>,
     /// A field outside of the tree that caused the error; then there is no position.
     field: Option<String>,
@@ -42,35 +42,35 @@ struct Place {
 }
 
 impl BuildError {
-    fn new(refusal: Refusal, place: Option<Place>, message: String) -> Self {
-        Self(Box::new(Reason { refusal, place, field: None, message }))
+    fn new(kind: ErrorKind, place: Option<Place>, message: String) -> Self {
+        Self(Box::new(Reason { kind, place, field: None, message }))
     }
 
     /// The input is wrong.
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
-        Self::new(Refusal::Invalid, None, message.into())
+        Self::new(ErrorKind::Invalid, None, message.into())
     }
 
     /// The engine does not do this.
     pub(crate) fn unsupported(what: impl fmt::Display) -> Self {
-        Self::new(Refusal::Unsupported, None, format!("{what} is not supported"))
+        Self::new(ErrorKind::Unsupported, None, format!("{what} is not supported"))
     }
 
     /// The input is too much.
     pub(crate) fn over_limit(message: impl Into<String>) -> Self {
-        Self::new(Refusal::OverLimit, None, message.into())
+        Self::new(ErrorKind::OverLimit, None, message.into())
     }
 
     /// The build was canceled.
     pub(crate) fn interrupted() -> Self {
-        Self::new(Refusal::Interrupted, None, "the build was interrupted".to_owned())
+        Self::new(ErrorKind::Interrupted, None, "the build was interrupted".to_owned())
     }
 
     /// A text that is not YAML.
     pub(crate) fn yaml(file: &RelPath, error: &YamlError) -> Self {
         let place = Place { file: file.clone(), position: Some((error.line, error.column)) };
         let message = format!("MalformedYAMLError: {}", error.message);
-        Self::new(Refusal::Invalid, Some(place), message)
+        Self::new(ErrorKind::Invalid, Some(place), message)
     }
 
     /// Names the file, unless a deeper one, or a field outside of all files, is named already.
@@ -105,8 +105,8 @@ impl BuildError {
     }
 
     /// The meaning of the error.
-    pub fn refusal(&self) -> Refusal {
-        self.0.refusal
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
     }
 
     /// The file of the error, if there is one.

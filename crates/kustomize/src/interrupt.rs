@@ -22,7 +22,7 @@ impl Interrupt {
         self.0.load(Ordering::Acquire)
     }
 
-    /// An error with [`Refusal::Interrupted`](crate::Refusal::Interrupted), if the build was canceled.
+    /// An error with [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted), if the build was canceled.
     pub fn check(&self) -> Result<(), BuildError> {
         if self.is_set() { Err(BuildError::interrupted()) } else { Ok(()) }
     }

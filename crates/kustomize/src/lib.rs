@@ -56,18 +56,18 @@
 //!
 //! # What is rejected
 //!
-//! [`BuildError`] names file, line where it is known, object and field. [`BuildError::refusal`] distinguishes what is wrong in the
+//! [`BuildError`] names file, line where it is known, object and field. [`BuildError::kind`] distinguishes what is wrong in the
 //! input from what this engine does not do and from what is over a [limit](Limits):
 //!
 //! ```
 //! # use bytes::Bytes;
 //! # use plumb_filetree::{MemoryTree, RelPath, TreeLimits};
-//! # use plumb_kustomize::{Options, Refusal, build};
+//! # use plumb_kustomize::{Options, ErrorKind, build};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut tree = MemoryTree::builder(TreeLimits::DEFAULT);
 //! tree.file(&RelPath::parse("kustomization.yaml")?, Bytes::from("resources: [gone.yaml]\n"), false)?;
 //! let error = build(&tree.build(), &RelPath::root(), &Options::default()).unwrap_err();
-//! assert_eq!(error.refusal(), Refusal::Invalid);
+//! assert_eq!(error.kind(), ErrorKind::Invalid);
 //! assert!(error.to_string().starts_with("/kustomization.yaml: accumulating resources from 'gone.yaml'"));
 //! # Ok(())
 //! # }
@@ -114,7 +114,7 @@ mod vars;
 mod warning;
 
 pub use build::{Additions, Build, Built, Named, Options, Order, Reach, build, build_with};
-pub use error::{BuildError, Refusal};
+pub use error::{BuildError, ErrorKind};
 pub use interrupt::{Charge, Interrupt};
 pub use limits::Limits;
 pub use provenance::Transformation;

@@ -11,7 +11,7 @@ use plumb_manifests::{Object, ObjectId};
 
 use crate::inventory::{ENTRIES_MAX, InventoryError};
 use crate::ownership::Owner;
-use crate::prune::WhyNot;
+use crate::prune::SkipReason;
 use crate::stage;
 
 /// Which claims can hold one of the candidates of a prune. All inventories of a cluster are read through it, so a read of an
@@ -195,24 +195,27 @@ impl Claims {
     }
 
     /// Why this object is not deleted: another Kustomization claims it, may claim it, or claims what is deleted with it.
-    pub fn on(&self, id: &ObjectId, live: &Object) -> Option<WhyNot> {
+    pub fn on(&self, id: &ObjectId, live: &Object) -> Option<SkipReason> {
         if self.covered.as_ref().is_some_and(|covered| !covered.covers(id)) {
-            return Some(WhyNot::NotAsked);
+            return Some(SkipReason::ClaimsUnread);
         }
         let claimed = self.claimants.iter().find(|(_, ids)| ids.names(id));
         if let Some((owner, _)) = claimed {
-            return Some(WhyNot::ClaimedBy(owner.clone()));
+            return Some(SkipReason::ClaimedBy(owner.clone()));
         }
         for (owner, ids) in &self.claimants {
             if let Some(object) = ids.contained(id, live) {
-                return Some(WhyNot::Contains { object: object.clone().into(), owner: Some(owner.clone()) });
+                return Some(SkipReason::Contains {
+                    object: object.clone().into(),
+                    owner: Some(owner.clone()),
+                });
             }
         }
         if let Some(object) = self.own.contained(id, live) {
-            return Some(WhyNot::Contains { object: object.clone().into(), owner: None });
+            return Some(SkipReason::Contains { object: object.clone().into(), owner: None });
         }
         let (owner, because) = self.doubts.first()?;
-        Some(WhyNot::MayBeClaimedBy { owner: owner.clone(), because: because.clone() })
+        Some(SkipReason::MayBeClaimedBy { owner: owner.clone(), because: because.clone() })
     }
 }
 

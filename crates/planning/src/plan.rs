@@ -14,7 +14,7 @@ use crate::exclusion::Policy;
 use crate::fingerprint::{self, Fingerprint, HashKey};
 use crate::inventory::Inventory;
 use crate::ownership::Owner;
-use crate::prune::{self, Candidate, WhyNot};
+use crate::prune::{self, Candidate, SkipReason};
 use crate::stage::{self, Wave};
 use crate::{computed, typed_form};
 
@@ -39,7 +39,7 @@ pub struct Plan {
     /// What left the desired state, in deletion order. Permission is given by the live object: [`prune::may_delete`].
     pub prune: Vec<Candidate>,
     /// Skipped objects, and why.
-    pub skipped: Vec<(ObjectId, WhyNot)>,
+    pub skipped: Vec<(ObjectId, SkipReason)>,
     /// Every desired object, skipped ones included: the inventory after success.
     pub desired: Inventory,
     /// Old and desired together: the inventory that is written before the first apply.
@@ -120,7 +120,7 @@ pub fn plan(request: Request<'_>) -> Plan {
     let mut apply = Vec::new();
     let mut skipped = Vec::new();
     for planned in desired {
-        match why_not_applied(planned, selection) {
+        match skip_reason(planned, selection) {
             Some(why) => skipped.push((planned.id.clone(), why)),
             None => apply.push(Arc::clone(planned)),
         }
@@ -129,24 +129,24 @@ pub fn plan(request: Request<'_>) -> Plan {
     let prune = if prunes {
         stale
     } else {
-        skipped.extend(stale.into_iter().map(|candidate| (candidate.id, WhyNot::PruneOff)));
+        skipped.extend(stale.into_iter().map(|candidate| (candidate.id, SkipReason::PruneOff)));
         Vec::new()
     };
     let write_ahead = before.union(&inventory);
     Plan { waves: stage::waves(apply), prune, skipped, desired: inventory, write_ahead }
 }
 
-fn why_not_applied(planned: &Planned, selection: Selection<'_>) -> Option<WhyNot> {
+fn skip_reason(planned: &Planned, selection: Selection<'_>) -> Option<SkipReason> {
     match planned.policy {
-        Policy::Disabled => return Some(WhyNot::ReconcileDisabled),
-        Policy::Ignore => return Some(WhyNot::SsaIgnore),
+        Policy::Disabled => return Some(SkipReason::ReconcileDisabled),
+        Policy::Ignore => return Some(SkipReason::SsaIgnore),
         Policy::Override | Policy::Merge | Policy::IfNotPresent => {}
     }
     match selection {
         Selection::Everything => None,
         Selection::Changed { applied, also } => {
             let same = applied.get(&planned.id) == Some(&planned.digest);
-            (same && !also.contains(&planned.id)).then_some(WhyNot::Unchanged)
+            (same && !also.contains(&planned.id)).then_some(SkipReason::Unchanged)
         }
     }
 }

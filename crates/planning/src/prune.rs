@@ -35,7 +35,7 @@ pub struct Deletion {
 
 /// Why an object is not applied, corrected or deleted now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WhyNot {
+pub enum SkipReason {
     /// What is desired was applied already, and nothing is known against it.
     Unchanged,
     /// The object's annotation `reconcile: disabled`.
@@ -65,11 +65,11 @@ pub enum WhyNot {
     /// Two writers fight: corrected later.
     Contended,
     /// An apply of it got no response, and may still be carried out.
-    Unanswered,
+    OutcomeUnknown,
     /// The live object names no UID or resourceVersion, so a deletion could not be bound to it.
     Unidentified,
     /// The claims of other Kustomizations were not read.
-    NotAsked,
+    ClaimsUnread,
     /// Another Kustomization has it in its inventory or renders it.
     ClaimedBy(Owner),
     /// The newest rendering of another Kustomization is unknown.
@@ -88,7 +88,7 @@ pub enum WhyNot {
     },
 }
 
-impl WhyNot {
+impl SkipReason {
     /// The Kustomization because of which an object is not deleted.
     pub fn claimant(&self) -> Option<&Owner> {
         match self {
@@ -115,8 +115,8 @@ impl WhyNot {
             | Self::DriftDisabled
             | Self::HeldByController(_)
             | Self::Contended
-            | Self::Unanswered
-            | Self::NotAsked
+            | Self::OutcomeUnknown
+            | Self::ClaimsUnread
             | Self::Unidentified
             | Self::ClaimedBy(_)
             | Self::MayBeClaimedBy { .. }
@@ -125,7 +125,7 @@ impl WhyNot {
     }
 }
 
-impl fmt::Display for WhyNot {
+impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unchanged => f.write_str("nothing changed"),
@@ -149,11 +149,11 @@ impl fmt::Display for WhyNot {
                 )
             }
             Self::Contended => f.write_str("another writer keeps changing it: corrected later"),
-            Self::Unanswered => f.write_str(
+            Self::OutcomeUnknown => f.write_str(
                 "the API server has not answered a write of it, which may still be carried out; looked at again",
             ),
             Self::Unidentified => f.write_str("the live object has no UID or resourceVersion"),
-            Self::NotAsked => f.write_str("the other Kustomizations were not checked for it"),
+            Self::ClaimsUnread => f.write_str("the other Kustomizations were not checked for it"),
             Self::ClaimedBy(owner) => write!(f, "{owner} contains it"),
             Self::MayBeClaimedBy { owner, because } => write!(f, "{owner} may contain it: {because}"),
             Self::Contains { object, owner: Some(owner) } => write!(f, "it contains {object} of {owner}"),
@@ -183,22 +183,27 @@ pub fn candidates(before: &Inventory, desired: &Inventory) -> Vec<Candidate> {
 }
 
 /// Whether the live object with this id may be deleted by this owner.
-pub fn may_delete(id: &ObjectId, live: &Object, owner: &Owner, claims: &Claims) -> Result<Deletion, WhyNot> {
+pub fn may_delete(
+    id: &ObjectId,
+    live: &Object,
+    owner: &Owner,
+    claims: &Claims,
+) -> Result<Deletion, SkipReason> {
     match owner.of(live) {
         Owned::Ours => {}
-        Owned::Another(other) => return Err(WhyNot::OwnedBy(other)),
-        Owned::Nobody => return Err(WhyNot::NotOwned),
+        Owned::Another(other) => return Err(SkipReason::OwnedBy(other)),
+        Owned::Nobody => return Err(SkipReason::NotOwned),
     }
     if exclusion::keeps_from_prune(live) {
-        return Err(WhyNot::PruneDisabled);
+        return Err(SkipReason::PruneDisabled);
     }
     match Policy::of(live) {
-        Policy::Disabled => return Err(WhyNot::ReconcileDisabled),
-        Policy::Ignore => return Err(WhyNot::SsaIgnore),
+        Policy::Disabled => return Err(SkipReason::ReconcileDisabled),
+        Policy::Ignore => return Err(SkipReason::SsaIgnore),
         Policy::Override | Policy::Merge | Policy::IfNotPresent => {}
     }
     if live.at(&["metadata", "deletionTimestamp"]).is_some() {
-        return Err(WhyNot::BeingDeleted);
+        return Err(SkipReason::BeingDeleted);
     }
     if let Some(why) = claims.on(id, live) {
         return Err(why);
@@ -209,6 +214,6 @@ pub fn may_delete(id: &ObjectId, live: &Object, owner: &Owner, claims: &Claims) 
         (Some(uid), Some(version)) => {
             Ok(Deletion { uid: uid.to_owned(), resource_version: version.to_owned() })
         }
-        (None, _) | (_, None) => Err(WhyNot::Unidentified),
+        (None, _) | (_, None) => Err(SkipReason::Unidentified),
     }
 }

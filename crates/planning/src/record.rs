@@ -71,11 +71,11 @@ pub enum Via {
 
 /// What a event of an object leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wake {
+pub enum EventAction {
     /// Older than what is known, or the same: ignore it, keep the record.
     Stale,
     /// An explained change: update the record, do nothing.
-    Sleep,
+    Explained,
     /// Compare the object.
     Compare(Cause),
 }
@@ -140,19 +140,19 @@ impl Record {
 }
 
 /// Whether an event of an object triggers a comparison.
-pub fn wake(record: &Record, seen: &Seen) -> Wake {
+pub fn action_for(record: &Record, seen: &Seen) -> EventAction {
     if seen.uid != record.uid {
-        return if seen.deleting { Wake::Stale } else { Wake::Compare(Cause::Recreated) };
+        return if seen.deleting { EventAction::Stale } else { EventAction::Compare(Cause::Recreated) };
     }
     if seen.version == record.version || seen.via == Via::Event && is_older(&seen.version, &record.version) {
-        return Wake::Stale;
+        return EventAction::Stale;
     }
     // It terminates anyway: its deletion triggers one.
     if seen.deleting {
-        return Wake::Sleep;
+        return EventAction::Explained;
     }
     if !seen.owned {
-        return Wake::Compare(Cause::Unlabelled);
+        return EventAction::Compare(Cause::Unlabelled);
     }
     let own = seen.hashes.own != record.hashes.own;
     let foreign = seen.hashes.foreign != record.hashes.foreign;
@@ -160,18 +160,20 @@ pub fn wake(record: &Record, seen: &Seen) -> Wake {
     let all = seen.hashes.all != record.hashes.all;
     let has_generation = seen.generation.is_some();
     if own {
-        return Wake::Compare(Cause::OwnEntry);
+        return EventAction::Compare(Cause::OwnEntry);
     }
     if foreign && seen.leftovers && record.watchfulness != Watchfulness::ByVersion {
-        return Wake::Compare(Cause::Leftover);
+        return EventAction::Compare(Cause::Leftover);
     }
     match record.watchfulness {
-        Watchfulness::ByVersion => Wake::Compare(Cause::Version),
-        Watchfulness::Flagged if !has_generation || generation || foreign => Wake::Compare(Cause::Flagged),
+        Watchfulness::ByVersion => EventAction::Compare(Cause::Version),
+        Watchfulness::Flagged if !has_generation || generation || foreign => {
+            EventAction::Compare(Cause::Flagged)
+        }
         Watchfulness::Calm | Watchfulness::Flagged => match has_generation {
-            true if generation && !foreign => Wake::Compare(Cause::Generation),
-            false if !all => Wake::Compare(Cause::Version),
-            true | false => Wake::Sleep,
+            true if generation && !foreign => EventAction::Compare(Cause::Generation),
+            false if !all => EventAction::Compare(Cause::Version),
+            true | false => EventAction::Explained,
         },
     }
 }

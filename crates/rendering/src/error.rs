@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use plumb_kustomize::{BuildError, Refusal};
+use plumb_kustomize::{BuildError, ErrorKind};
 use plumb_status::{Classify, Consequence, Reason};
 
 /// A rejected rendering.
@@ -114,7 +114,7 @@ impl Classify for RenderError {
     fn hint(&self) -> Option<String> {
         if let Self::Build(error) = self
             && let Some(field) = error.field()
-            && error.refusal() == Refusal::Invalid
+            && error.kind() == ErrorKind::Invalid
         {
             return Some(format!("correct {field} of the Kustomization object"));
         }
@@ -124,11 +124,11 @@ impl Classify for RenderError {
                 "correct the file, exclude it with .sourceignore, or name the resources in a kustomization.yaml"
             }
             Self::ScanLimit { .. } => "set spec.path to a smaller directory",
-            Self::Build(error) => match error.refusal() {
-                Refusal::Invalid => "correct the file and commit it",
-                Refusal::Unsupported => "remove it, or commit the rendered manifests instead",
-                Refusal::OverLimit => "split the kustomization",
-                Refusal::Interrupted => "it is built again at the next attempt",
+            Self::Build(error) => match error.kind() {
+                ErrorKind::Invalid => "correct the file and commit it",
+                ErrorKind::Unsupported => "remove it, or commit the rendered manifests instead",
+                ErrorKind::OverLimit => "split the kustomization",
+                ErrorKind::Interrupted => "it is built again at the next attempt",
             },
             Self::Object { .. } => "correct the file and commit it",
             Self::VariableName { .. } => {

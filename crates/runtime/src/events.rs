@@ -136,11 +136,11 @@ impl Recorder {
     /// Tells of something that happened to an object. Keys of metadata without a group get that of the object. Never
     /// waits.
     pub fn emit<O: Resource<DynamicType = ()>>(&self, object: &O, event: EventDraft) {
-        self.tell_of(&ApiResource::erase::<O>(&()), object, event);
+        self.emit_as(&ApiResource::erase::<O>(&()), object, event);
     }
 
     /// The same for an object whose type is known by its resource.
-    pub fn tell_of<O: Resource>(&self, resource: &ApiResource, object: &O, event: EventDraft) {
+    pub fn emit_as<O: Resource>(&self, resource: &ApiResource, object: &O, event: EventDraft) {
         let EventDraft { severity, reason, message, metadata, audience } = event;
         let mut words: BTreeMap<String, String> = object
             .annotations()
@@ -287,12 +287,12 @@ fn warn_lost(event: &Event, error: &str, what: &'static str) {
     tracing::warn!(kind, name, namespace, error, "{what}");
 }
 
-type Told = Mutex<BTreeMap<(String, String, String), (String, i32)>>;
+type EventSeries = Mutex<BTreeMap<(String, String, String), (String, i32)>>;
 
 async fn send_cluster(client: Client, mut queue: Queued, metrics: Metrics) {
-    let told = Told::default();
+    let series = EventSeries::default();
     while let Some(event) = queue.next().await {
-        if let Err(error) = note(&client, &told, &event.event).await {
+        if let Err(error) = note(&client, &series, &event.event).await {
             metrics.dropped("cluster");
             warn_lost(&event.event, &chain(&error), "failed to write Kubernetes event");
         }
@@ -300,19 +300,19 @@ async fn send_cluster(client: Client, mut queue: Queued, metrics: Metrics) {
 }
 
 /// Writes an event, or counts the one that says the same already.
-async fn note(client: &Client, told: &Told, event: &Event) -> Result<(), plumb_cluster::CallError> {
+async fn note(client: &Client, series: &EventSeries, event: &Event) -> Result<(), plumb_cluster::CallError> {
     let object = &event.involved_object;
     let namespace = if object.namespace.is_empty() { "default" } else { &object.namespace };
     let api: Api<ClusterEvent> = Api::namespaced(client.clone(), namespace);
     let message = event.message.clone();
     let same = (format!("{}/{}", object.kind, object.uid), event.reason.clone(), message.clone());
-    let known = told.lock().unwrap_or_else(PoisonError::into_inner).get(&same).cloned();
+    let known = series.lock().unwrap_or_else(PoisonError::into_inner).get(&same).cloned();
     if let Some((name, count)) = known {
         let count = count.saturating_add(1);
         let patch = json!({ "count": count, "lastTimestamp": Time(event.timestamp), "metadata": { "annotations": event.metadata } });
         match call(api.patch_metadata(&name, &PatchParams::default(), &Patch::Merge(&patch))).await {
             Ok(_) => {
-                told.lock().unwrap_or_else(PoisonError::into_inner).insert(same, (name, count));
+                series.lock().unwrap_or_else(PoisonError::into_inner).insert(same, (name, count));
                 return Ok(());
             }
             Err(error) if error.code() == Some(404) => {}
@@ -322,11 +322,11 @@ async fn note(client: &Client, told: &Told, event: &Event) -> Result<(), plumb_c
     let body = cluster_event(event, message, namespace);
     let name = body.name_any();
     call(api.create(&PostParams::default(), &body)).await?;
-    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-    if told.len() >= REMEMBERED_MAX {
-        told.clear();
+    let mut series = series.lock().unwrap_or_else(PoisonError::into_inner);
+    if series.len() >= REMEMBERED_MAX {
+        series.clear();
     }
-    told.insert(same, (name, 1));
+    series.insert(same, (name, 1));
     Ok(())
 }
 

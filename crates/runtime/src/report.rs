@@ -46,7 +46,7 @@ pub enum ReportError {
     Overtaken,
     /// The API server refused, or did not answer.
     #[error("cannot write the status")]
-    Refused(#[from] CallError),
+    Call(#[from] CallError),
     /// The status cannot be put into words.
     #[error("cannot write the status as JSON")]
     Garbled(#[from] serde_json::Error),

@@ -117,7 +117,7 @@ impl<K: ReconciledKind> Clone for Handle<K> {
 
 impl<K: ReconciledKind> Handle<K> {
     /// Writes what a fresh ledger says of the conditions that stand beside Ready, and the kind's own fields, whether an
-    /// attempt goes on or not: each of the two writes is thought out anew when the other came first.
+    /// attempt goes on or not: each of the two writes is recomputed when the other came first.
     pub async fn amend(&self, key: &NamespacedName) {
         let Some(mut object) = self.store.get(key) else { return };
         let start = Arc::clone(&object);

@@ -12,7 +12,7 @@ use crate::options::ControllerOptions;
 use crate::runtime::Runtime;
 
 /// The exit code of a command line that is refused, as Go programs have it.
-const REFUSED: u8 = 2;
+const USAGE_ERROR: u8 = 2;
 /// More threads than this only cost memory: the work is waiting for others.
 const THREADS_MAX: usize = 4;
 
@@ -25,14 +25,14 @@ pub fn start<O: ControllerOptions>(
         Err(error) => {
             // If even that cannot be written, nothing can be reported.
             let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(REFUSED));
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE_ERROR));
         }
     };
     let common = options.common();
     logs::start(common.log_level, common.log_encoding, O::IDENTITY.controller);
     if let Err(refused) = options.validate() {
         tracing::error!(error = %refused, "invalid command line");
-        return ExitCode::from(REFUSED);
+        return ExitCode::from(USAGE_ERROR);
     }
     // An error means that one is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

@@ -152,7 +152,7 @@ impl UnreadableReporter {
         let params = PatchParams { field_manager: Some(self.manager.to_owned()), ..PatchParams::default() };
         call(api.patch_status(&key.name, &params, &Patch::Merge(&patch))).await?;
         for event in summary.events {
-            self.recorder.tell_of(&resource, &raw, event);
+            self.recorder.emit_as(&resource, &raw, event);
         }
         Ok(())
     }

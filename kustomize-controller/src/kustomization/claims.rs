@@ -15,7 +15,7 @@ use plumb_manifests::ObjectId;
 use plumb_planning::claims::{ClaimFilter, Claimant, Claims};
 use plumb_planning::ownership::{Owned, Owner};
 use plumb_planning::plan::Planned;
-use plumb_planning::prune::{Candidate, WhyNot};
+use plumb_planning::prune::{Candidate, SkipReason};
 use plumb_rendering::RenderError;
 use plumb_runtime::{Priority, Visit};
 use plumb_status::Detail;
@@ -427,7 +427,7 @@ pub fn remember(
     let mut held = Held::default();
     for (id, why) in pruned.held() {
         let by = why.claimant().map(|owner| NamespacedName::new(&owner.namespace, &owner.name));
-        held.objects.push((id.clone(), by, matches!(why, WhyNot::ClaimedBy(_))));
+        held.objects.push((id.clone(), by, matches!(why, SkipReason::ClaimedBy(_))));
     }
     held.text = text(pruned);
     let said = held.text.clone();

@@ -51,7 +51,7 @@ pub fn ready<'a>(facts: &'a Facts, valid: &Valid) -> Result<&'a Artifact, Kustom
 
 /// Refuses a rendering without objects where it would prune everything (`spec.prune`, an inventory that is not empty), unless
 /// that is allowed.
-pub fn refuse_empty(
+pub fn reject_empty(
     object: &Kustomization,
     planned: &[Arc<Planned>],
     before: &Inventory,

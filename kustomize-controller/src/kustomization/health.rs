@@ -103,13 +103,13 @@ pub async fn health(
             context.healthy.forget(key);
             let took = GoDuration::from(settled.took).to_string();
             let error = KustomizationError::Unhealthy { took, summary: named(summary, &unserved) };
-            Err(as_told(error, find(object.conditions(), "Healthy")))
+            Err(as_reported(error, find(object.conditions(), "Healthy")))
         }
     }
 }
 
 /// The failure with the duration that the condition has, where it tells of the same one: another duration alone is no news.
-fn as_told(error: KustomizationError, stands: Option<&Condition>) -> KustomizationError {
+fn as_reported(error: KustomizationError, stands: Option<&Condition>) -> KustomizationError {
     let KustomizationError::Unhealthy { took, summary } = error else { return error };
     let told = stands.filter(|condition| condition.is_false()).and_then(|condition| {
         let text = condition.message.strip_prefix(HEALTH_CHECK_FAILED)?.strip_prefix(' ')?;
@@ -231,7 +231,7 @@ mod tests {
         };
         let text = |stands: Option<&Condition>| {
             let (took, summary) = ("30.5s".to_owned(), "timeout waiting for: [a]".to_owned());
-            as_told(KustomizationError::Unhealthy { took, summary }, stands).to_string()
+            as_reported(KustomizationError::Unhealthy { took, summary }, stands).to_string()
         };
         let [first, now] = ["30.1s", "30.5s"]
             .map(|took| format!("health check failed after {took}: timeout waiting for: [a]"));

@@ -14,7 +14,7 @@ use plumb_manifests::{Object, ObjectId};
 use plumb_planning::claims::Claims;
 use plumb_planning::inventory::Inventory;
 use plumb_planning::ownership::Owner;
-use plumb_planning::prune::{Candidate, WhyNot, may_delete};
+use plumb_planning::prune::{Candidate, SkipReason, may_delete};
 
 use super::build::owner;
 use super::claims::{Relation, is_kustomization};
@@ -65,7 +65,7 @@ fn is_deleted_by(id: &ObjectId, child: &Kustomization, parent: &Owner) -> bool {
         return false;
     };
     // Who else claims it is asked apart.
-    matches!(may_delete(id, &object, parent, &Claims::default()), Ok(_) | Err(WhyNot::BeingDeleted))
+    matches!(may_delete(id, &object, parent, &Claims::default()), Ok(_) | Err(SkipReason::BeingDeleted))
 }
 
 #[cfg(test)]

@@ -123,7 +123,7 @@ async fn attempt(
     remember(object, &owner, context);
     context.drift.step(Input::Policy(owner.clone(), policy.clone()));
     let Identified { planned, before } = identify(&built.planned, before, context).await?;
-    decide::refuse_empty(object, &planned, &before, context.allow_empty)?;
+    decide::reject_empty(object, &planned, &before, context.allow_empty)?;
     note_unreadable(&before, visit);
     let mut past = past(object, before, &built.digest, visit, kind);
     // What became of a write that was not answered is found out by another one.

@@ -11,7 +11,7 @@ fn path(name: &str) -> String {
 
 impl World {
     /// Waits for an event with this reason and text.
-    async fn until_told(&self, reason: &str, text: &str) {
+    async fn until_reported(&self, reason: &str, text: &str) {
         self.until(&format!("{reason}: {text} is told"), |world| {
             world.api.matching("POST", "/api/v1/namespaces/flux-system/events").iter().any(|call| {
                 call.body["reason"] == reason
@@ -43,7 +43,7 @@ async fn a_rendering_without_objects_prunes_nothing_unless_that_is_allowed() {
         (&json!("PruneBlocked"), &json!("False"))
     );
     assert_eq!((world.deletions(), world.inventory("one").len()), (Vec::new(), 2));
-    world.until_told("PruneBlocked", "kustomize.toolkit.fluxcd.io/allow-empty").await;
+    world.until_reported("PruneBlocked", "kustomize.toolkit.fluxcd.io/allow-empty").await;
     world.edit(
         "one",
         &json!({"metadata": {"annotations": {"kustomize.toolkit.fluxcd.io/allow-empty": "true"}}}),
@@ -61,7 +61,7 @@ async fn a_prune_of_nearly_everything_is_told_by_itself() {
     world.until_applied("one", REVISION).await;
     world.publish(&files[..1], NEXT);
     world.until_applied("one", NEXT).await;
-    world.until_told("LargePrune", "19 of 20 objects left the source and were deleted").await;
+    world.until_reported("LargePrune", "19 of 20 objects left the source and were deleted").await;
     world.stop().await;
 }
 
@@ -75,7 +75,7 @@ async fn a_prune_of_everything_that_was_there_is_told_by_itself_whatever_is_new(
     world.until_applied("one", REVISION).await;
     world.publish(&all("n"), NEXT);
     world.until_applied("one", NEXT).await;
-    world.until_told("LargePrune", "20 of 20 objects left the source and were deleted").await;
+    world.until_reported("LargePrune", "20 of 20 objects left the source and were deleted").await;
     world.stop().await;
 }
 
@@ -131,7 +131,7 @@ async fn an_object_that_terminates_is_told_as_such_and_stays_in_the_inventory_un
     world.stored(&path("a")).lock().unwrap()["metadata"]["finalizers"] = json!(["example.com/held"]);
     world.publish(&maps(&["one/b.yaml"]), NEXT);
     world.until_said("one", "ConfigMap/prod/a is terminating").await;
-    world.until_told("Progressing", "ConfigMap/prod/a deletion requested, finalizers hold it").await;
+    world.until_reported("Progressing", "ConfigMap/prod/a deletion requested, finalizers hold it").await;
     assert!(world.inventory("one").contains("prod_a__ConfigMap"));
     world.objects.lock().unwrap().remove(&path("a"));
     world.until("it has left the inventory", |world| world.inventory("one").len() == 1).await;
@@ -160,7 +160,7 @@ async fn a_kustomization_that_is_deleted_while_suspended_says_what_it_leaves() {
     world.until("it is gone", |world| world.get(ONE) == Value::Null).await;
     let text =
         "2 objects of this Kustomization are left in the cluster: it was suspended when it was deleted";
-    world.until_told("ObjectsReleased", text).await;
+    world.until_reported("ObjectsReleased", text).await;
     assert_eq!(world.deletions(), [""; 0]);
     world.stop().await;
 }
@@ -170,7 +170,7 @@ async fn an_inventory_entry_that_cannot_be_read_is_kept_and_told() {
     let entries = json!([{"id": "nonsense", "v": "v1"}, {"id": "prod_old__ConfigMap", "v": "v1"}]);
     let world = one(&json!({"status": {"inventory": {"entries": entries}}})).await;
     let kept = "inventory entry \"nonsense\" cannot be read and is kept";
-    world.until_told("PruneHeld", kept).await;
+    world.until_reported("PruneHeld", kept).await;
     let expected = ["nonsense", "prod_a__ConfigMap", "prod_b__ConfigMap"];
     assert_eq!(world.inventory("one"), expected.map(str::to_owned).into());
     world.edit("one", &json!({"metadata": {"deletionTimestamp": "2026-11-25T06:30:00Z"}}));

@@ -65,7 +65,7 @@ pub enum SendError {
     /// The service is at an address that connections may not go to.
     #[error(transparent)]
     Address(RejectedAddress),
-    /// The answer was a refusal.
+    /// The answer was a rejection.
     #[error("{host} rejected the request")]
     Rejected {
         /// Where to.

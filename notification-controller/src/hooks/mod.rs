@@ -16,7 +16,7 @@ use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, Method, StatusCode};
 use kube::Client;
 use plumb_alerting::receiver::{
-    Expectation, Target, WEBHOOK_BYTES_MAX, WEBHOOK_PATH_PREFIX, Webhook, WebhookRefusal, verify,
+    Expectation, Target, WEBHOOK_BYTES_MAX, WEBHOOK_PATH_PREFIX, Webhook, WebhookRejection, verify,
     verify_unknown,
 };
 use plumb_alerting::rule::CrossNamespace;
@@ -120,10 +120,10 @@ impl Hooks {
                 let why = chain(&error);
                 tracing::error!(controllerKind = "Receiver", %namespace, %name, error = %why, "unable to validate payload");
                 match error {
-                    HookError::Refused(refusal) if refusal.is_authenticated() => {
+                    HookError::Rejected(rejection) if rejection.is_authenticated() => {
                         answer(StatusCode::BAD_REQUEST, &why)
                     }
-                    HookError::Refused(_)
+                    HookError::Rejected(_)
                     | HookError::Unsupported(_)
                     | HookError::NoSecretRef
                     | HookError::Token(_) => {
@@ -217,7 +217,7 @@ enum HookError {
     Token(#[from] SecretError),
     /// The webhook is not what it claims to be.
     #[error(transparent)]
-    Refused(#[from] WebhookRefusal),
+    Rejected(#[from] WebhookRejection),
 }
 
 /// The one answer to everybody who has not proved anything.

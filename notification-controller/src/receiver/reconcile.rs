@@ -38,11 +38,11 @@ pub fn conclude(
             let text = format!("Receiver initialized for path: {webhook_path}");
             AttemptOutcome::Succeeded { detail: Detail::new(Reason::Succeeded, text), changed }
         }
-        Err(refusal) => {
-            if refusal.ends_path() {
+        Err(invalid) => {
+            if invalid.ends_path() {
                 ledger.note_no_path();
             }
-            AttemptOutcome::of(&refusal, None)
+            AttemptOutcome::of(&invalid, None)
         }
     }
 }

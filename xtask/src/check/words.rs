@@ -18,7 +18,7 @@ const DERIVES: [&str; 4] = ["Parser", "Args", "Subcommand", "ValueEnum"];
 const PHRASES: &str = include_str!("words.txt");
 
 /// Names that code must not define, with the term to use instead.
-const NAMES: [(&str, &str); 40] = [
+const NAMES: [(&str, &str); 47] = [
     ("Desk", "DriftLoop"),
     ("Book", "OwnerState"),
     ("Sitting", "Step"),
@@ -59,6 +59,13 @@ const NAMES: [(&str, &str); 40] = [
     ("stand", "cluster or fixture"),
     ("desk", "drift_loop or fixture"),
     ("tell", "report or emit"),
+    ("told", "reported"),
+    ("Told", "Reported"),
+    ("teller", "reporter"),
+    ("Wake", "EventAction"),
+    ("WhyNot", "SkipReason"),
+    ("Fate", "PruneOutcome"),
+    ("Refusal", "ErrorKind or Rejection"),
 ];
 /// What defines a name.
 const DEFINE: [&str; 7] = ["struct", "enum", "trait", "type", "fn", "mod", "macro_rules!"];

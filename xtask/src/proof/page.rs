@@ -86,7 +86,7 @@ impl Proof {
         let claims = self.claims_of(row);
         let features = self.features_of(row).join("; ");
         let mut shown: Vec<String> = claims.iter().map(|claim| named(claim)).collect();
-        let mut results: Vec<String> = claims.iter().map(|claim| self.results.told(claim)).collect();
+        let mut results: Vec<String> = claims.iter().map(|claim| self.results.result_of(claim)).collect();
         match (claims.is_empty(), features.is_empty()) {
             (true, true) => shown.push("**red: no test**".to_owned()),
             (true, false) => shown.push(format!("not applicable yet, waits for: {}", cell(&features))),

@@ -58,7 +58,7 @@ impl Results {
     }
 
     /// The same in words, with day and commit.
-    pub fn told(&self, claim: &Claim) -> String {
+    pub fn result_of(&self, claim: &Claim) -> String {
         let Some(Entry { outcome, date, commit }) = self.entry(claim) else { return "not run".to_owned() };
         let word = match outcome {
             Outcome::Failed => "**failed**",

@@ -1,10 +1,10 @@
 //! `generic`: whoever knows the path is let in.
 
-use super::{Expectation, Webhook, WebhookRefusal};
+use super::{Expectation, Webhook, WebhookRejection};
 
-pub(super) fn verify(_: &Webhook<'_>, expectation: &Expectation<'_>) -> Result<(), WebhookRefusal> {
+pub(super) fn verify(_: &Webhook<'_>, expectation: &Expectation<'_>) -> Result<(), WebhookRejection> {
     // Without a token, anyone can work the path out.
-    if expectation.token.is_empty() { Err(WebhookRefusal::NoToken) } else { Ok(()) }
+    if expectation.token.is_empty() { Err(WebhookRejection::NoToken) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
 //! `generic-hmac`: the header `X-Signature` carries an HMAC of the body.
 
 use super::signature::{self, Algorithm};
-use super::{Expectation, Webhook, WebhookRefusal};
+use super::{Expectation, Webhook, WebhookRejection};
 
 const HEADER: &str = "X-Signature";
 
-pub(super) fn verify(webhook: &Webhook<'_>, expectation: &Expectation<'_>) -> Result<(), WebhookRefusal> {
-    let given = webhook.header("x-signature").ok_or(WebhookRefusal::NoSignature { header: HEADER })?;
+pub(super) fn verify(webhook: &Webhook<'_>, expectation: &Expectation<'_>) -> Result<(), WebhookRejection> {
+    let given = webhook.header("x-signature").ok_or(WebhookRejection::NoSignature { header: HEADER })?;
     // Senders of every kind sign for this type, some of them with SHA-1 alone.
     signature::verify(given, webhook.body, expectation.token, Algorithm::ALL)
-        .map_err(|source| WebhookRefusal::Signature { header: HEADER, source })
+        .map_err(|source| WebhookRejection::Signature { header: HEADER, source })
 }
 
 #[cfg(test)]

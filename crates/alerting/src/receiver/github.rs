@@ -2,7 +2,7 @@
 //! is one. The SHA-1 of `X-Hub-Signature`, which GitHub sends beside it, proves nothing here.
 
 use super::signature::{self, Algorithm};
-use super::{Expectation, Webhook, WebhookRefusal, is_listed};
+use super::{Expectation, Webhook, WebhookRejection, is_listed};
 
 const HEADER: &str = "X-Hub-Signature-256";
 const EVENT_HEADER: &str = "X-GitHub-Event";
@@ -11,21 +11,21 @@ const CONTENT_TYPES: [&str; 2] = ["application/json", "application/x-www-form-ur
 /// How much of a stranger's word is repeated to it.
 const ECHO_CHARS_MAX: usize = 64;
 
-pub(super) fn verify(webhook: &Webhook<'_>, expectation: &Expectation<'_>) -> Result<(), WebhookRefusal> {
+pub(super) fn verify(webhook: &Webhook<'_>, expectation: &Expectation<'_>) -> Result<(), WebhookRejection> {
     // The signature first: who does not know the token learns nothing else.
     let given =
-        webhook.header("x-hub-signature-256").ok_or(WebhookRefusal::NoSignature { header: HEADER })?;
+        webhook.header("x-hub-signature-256").ok_or(WebhookRejection::NoSignature { header: HEADER })?;
     signature::verify(given, webhook.body, expectation.token, &[Algorithm::Sha256])
-        .map_err(|source| WebhookRefusal::Signature { header: HEADER, source })?;
+        .map_err(|source| WebhookRejection::Signature { header: HEADER, source })?;
     let content_type = webhook.header("content-type").unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if !CONTENT_TYPES.contains(&media_type.as_str()) {
-        return Err(WebhookRefusal::ContentType(echo(content_type)));
+        return Err(WebhookRejection::ContentType(echo(content_type)));
     }
     match webhook.header("x-github-event").unwrap_or_default() {
-        "" if !expectation.events.is_empty() => Err(WebhookRefusal::NoEvent { header: EVENT_HEADER }),
+        "" if !expectation.events.is_empty() => Err(WebhookRejection::NoEvent { header: EVENT_HEADER }),
         event if is_listed(event, expectation.events) => Ok(()),
-        event => Err(WebhookRefusal::Event(echo(event))),
+        event => Err(WebhookRejection::Event(echo(event))),
     }
 }
 

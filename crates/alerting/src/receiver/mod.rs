@@ -20,7 +20,7 @@ pub const WEBHOOK_BYTES_MAX: usize = 3 << 20;
 pub const WEBHOOK_PATH_PREFIX: &str = "/hook/";
 
 /// How a webhook of one type is verified.
-pub type Verify = fn(&Webhook<'_>, &Expectation<'_>) -> Result<(), WebhookRefusal>;
+pub type Verify = fn(&Webhook<'_>, &Expectation<'_>) -> Result<(), WebhookRejection>;
 
 /// Every type of Receiver that is honoured.
 pub const RECEIVERS: &[(&str, Verify)] =
@@ -53,7 +53,7 @@ pub struct Expectation<'a> {
 
 /// Why a webhook is refused. The texts go to the log; to the caller only where it has proved who it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum WebhookRefusal {
+pub enum WebhookRejection {
     /// No such type.
     #[error("receivers of type {0:?} are not supported by this version")]
     UnknownType(String),
@@ -89,7 +89,7 @@ pub enum WebhookRefusal {
     Event(String),
 }
 
-impl WebhookRefusal {
+impl WebhookRejection {
     /// Whether the caller has proved that it knows the token: only then it may learn why it is refused.
     pub fn is_authenticated(&self) -> bool {
         match self {
@@ -110,9 +110,9 @@ pub fn verify(
     type_: &str,
     webhook: &Webhook<'_>,
     expectation: &Expectation<'_>,
-) -> Result<(), WebhookRefusal> {
+) -> Result<(), WebhookRejection> {
     let known = RECEIVERS.iter().find(|(name, _)| *name == type_);
-    let (_, verify) = known.ok_or_else(|| WebhookRefusal::UnknownType(type_.to_owned()))?;
+    let (_, verify) = known.ok_or_else(|| WebhookRejection::UnknownType(type_.to_owned()))?;
     verify(webhook, expectation)
 }
 
@@ -152,7 +152,7 @@ pub(crate) mod rows {
         let webhook = Webhook { headers: &headers, body: body.as_bytes() };
         match verify(type_, &webhook, &Expectation { token: b"secret", events: &events }) {
             Ok(()) => String::new(),
-            Err(refusal) => plumb_status::chain(&refusal),
+            Err(rejection) => plumb_status::chain(&rejection),
         }
     }
 }

@@ -191,11 +191,11 @@ mod tests {
     fn an_answer_of_200_that_says_not_ok_is_a_failure() {
         assert_eq!(accepted(b"ok"), Ok(()));
         assert_eq!(accepted(br#"{"ok":true}"#), Ok(()));
-        let refusal = accepted(br#"{"ok":false,"error":"channel_not_found"}"#).unwrap_err();
-        assert_eq!(refusal.to_string(), "the server answered with the error \"channel_not_found\"");
-        assert!(!refusal.is_transient());
+        let rejection = accepted(br#"{"ok":false,"error":"channel_not_found"}"#).unwrap_err();
+        assert_eq!(rejection.to_string(), "the server answered with the error \"channel_not_found\"");
+        assert!(!rejection.is_transient());
         assert!(accepted(br#"{"ok":false,"error":"ratelimited"}"#).unwrap_err().is_transient());
-        let refusal = accepted(br#"{"ok":false,"error":"no access for xoxb-1"}"#).unwrap_err();
-        assert_eq!(refusal.to_string(), "the server answered with an error code that is not documented");
+        let rejection = accepted(br#"{"ok":false,"error":"no access for xoxb-1"}"#).unwrap_err();
+        assert_eq!(rejection.to_string(), "the server answered with an error code that is not documented");
     }
 }

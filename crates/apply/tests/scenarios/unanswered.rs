@@ -29,7 +29,7 @@ async fn writes_without_a_response_end_an_apply_soon_after_its_deadline_with_the
         let named = format!("ConfigMap/prod/{name} apply failed: the API server did not answer within");
         assert!(summary.contains(&named), "{summary}");
     }
-    assert_eq!((applied.ended, applied.untouched, patches(&api).len()), (Ended::Refused, 8, 4));
+    assert_eq!((applied.ended, applied.untouched, patches(&api).len()), (Ended::Rejected, 8, 4));
     // The server times out first, so that its response shows the result of the write.
     assert_eq!(patches(&api)[0].parameter("timeout"), Some("35s"));
 }
@@ -90,7 +90,7 @@ async fn the_absence_of_an_object_counts_only_when_no_apply_of_it_is_pending() {
     assert_eq!((remaining.released().count(), remaining.held().count()), (0, 1), "it may still be created");
     tokio::time::advance(Duration::from_mins(1)).await;
     let gone = pruned().await;
-    assert_eq!(gone.fates[0].1, Fate::Absent);
+    assert_eq!(gone.outcomes[0].1, PruneOutcome::Absent);
     assert!(cluster.unanswered().among(plan.write_ahead.ids()).is_empty());
 }
 

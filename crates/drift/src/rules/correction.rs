@@ -14,7 +14,7 @@ use crate::rules::tools::{Tools, WriterKind};
 use plumb_planning::exclusion::Policy;
 use plumb_planning::fields::{FieldPath, FieldSet, Step};
 use plumb_planning::managed_fields;
-use plumb_planning::prune::WhyNot;
+use plumb_planning::prune::SkipReason;
 
 /// What is known of a drifted object when it is decided whether to correct it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,24 +31,24 @@ pub struct Situation {
 
 impl Situation {
     /// Whether a correction is allowed at all.
-    pub fn allows(self) -> Result<(), WhyNot> {
+    pub fn allows(self) -> Result<(), SkipReason> {
         let Self { mode, suspended, policy, deleting } = self;
         if deleting {
-            return Err(WhyNot::BeingDeleted);
+            return Err(SkipReason::BeingDeleted);
         }
         match policy {
-            Policy::Disabled => return Err(WhyNot::ReconcileDisabled),
-            Policy::Ignore => return Err(WhyNot::SsaIgnore),
-            Policy::IfNotPresent => return Err(WhyNot::Present),
+            Policy::Disabled => return Err(SkipReason::ReconcileDisabled),
+            Policy::Ignore => return Err(SkipReason::SsaIgnore),
+            Policy::IfNotPresent => return Err(SkipReason::Present),
             Policy::Override | Policy::Merge => {}
         }
         if suspended {
-            return Err(WhyNot::Suspended);
+            return Err(SkipReason::Suspended);
         }
         match mode {
             DriftMode::Enabled => Ok(()),
-            DriftMode::Warn => Err(WhyNot::WarnMode),
-            DriftMode::Disabled => Err(WhyNot::DriftDisabled),
+            DriftMode::Warn => Err(SkipReason::WarnMode),
+            DriftMode::Disabled => Err(SkipReason::DriftDisabled),
         }
     }
 }

@@ -13,7 +13,7 @@ use plumb_api::kustomize::{Confidence, DriftClass};
 use crate::rules::attribution::Writer;
 use crate::rules::contention::{Dispute, REWRITE_WINDOW};
 use crate::rules::finding::{FieldDrift, Finding};
-use plumb_planning::prune::WhyNot;
+use plumb_planning::prune::SkipReason;
 
 /// Fields that one message names.
 pub const FIELDS_MAX: usize = 5;
@@ -116,7 +116,7 @@ fn few(paths: &[String]) -> String {
 }
 
 /// The reason why drift is open, for the message and the record.
-pub fn why(reason: &WhyNot) -> String {
+pub fn why(reason: &SkipReason) -> String {
     reason.to_string()
 }
 

@@ -8,7 +8,7 @@ use plumb_manifests::{Object, ObjectId};
 use plumb_planning::exclusion::Policy;
 use plumb_planning::managed_fields::Hashes;
 use plumb_planning::plan::Planned;
-use plumb_planning::record::{Cause, Record, Seen, Wake, Watchfulness, wake};
+use plumb_planning::record::{Cause, EventAction, Record, Seen, Watchfulness, action_for};
 
 use super::input::Kind;
 use crate::rules::{Contention, Debounce, vanish};
@@ -197,19 +197,19 @@ impl TrackedObject {
     /// comparison, which covers all earlier events.
     pub fn record_event(&mut self, seen: &Seen) -> Option<Cause> {
         let record = self.record.as_mut()?;
-        let trigger = wake(record, seen);
-        if trigger != Wake::Stale {
+        let trigger = action_for(record, seen);
+        if trigger != EventAction::Stale {
             record.advance(seen);
         }
         match trigger {
-            Wake::Compare(cause) => Some(cause),
-            Wake::Stale | Wake::Sleep => None,
+            EventAction::Compare(cause) => Some(cause),
+            EventAction::Stale | EventAction::Explained => None,
         }
     }
 
     /// Whether an event would be a reason to compare.
     pub fn would_trigger(&self, seen: &Seen) -> bool {
-        self.record.as_ref().is_some_and(|record| matches!(wake(record, seen), Wake::Compare(_)))
+        self.record.as_ref().is_some_and(|record| matches!(action_for(record, seen), EventAction::Compare(_)))
     }
 
     /// Whether nothing is to be done about it.

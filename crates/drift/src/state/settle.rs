@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use plumb_planning::prune::WhyNot;
+use plumb_planning::prune::SkipReason;
 use plumb_status::cadence::Backoff;
 
 use super::input::{CompareAgain, CompareJob, LookFailure, Measurement, OpenOutcome, Outcome};
@@ -80,7 +80,7 @@ pub(super) fn settle(owner: &mut OwnerState, job: &CompareJob, outcome: Outcome,
                 Some(rest) => {
                     object.held_by_controller = true;
                     let manager = rest.managers().first().copied().unwrap_or_default().to_owned();
-                    let why = WhyNot::HeldByController(manager).to_string();
+                    let why = SkipReason::HeldByController(manager).to_string();
                     open.corrected_in_part(&job.id, &finding, took, (rest, &why), now)
                 }
             };

@@ -2,7 +2,7 @@
 //! from a seed. No server and no runtime: time is a number.
 
 mod kinds;
-mod told;
+mod reported;
 mod world;
 
 use plumb_api::kustomize::DriftMode;
@@ -89,7 +89,7 @@ fn check_converged(world: &mut World, seed: u64) {
         world.log()
     );
     assert!(world.state.is_idle(), "seed {seed}: {:?}\n{}", world.state, world.log());
-    world.check_told();
+    world.check_reported();
     // When idle, nothing is compared.
     let looks = world.looks;
     world.run(5 * 3_600_000);
@@ -123,7 +123,7 @@ fn check_reported(world: &mut World, seed: u64) {
         assert_eq!(reported, differs, "seed {seed}: {name}\n{}", world.log());
     }
     assert_eq!(world.writes, writes, "seed {seed}\n{}", world.log());
-    world.check_told();
+    world.check_reported();
     assert!(world.state.is_idle(), "seed {seed}\n{}", world.log());
 }
 

@@ -11,7 +11,7 @@ use plumb_planning::diff;
 use plumb_planning::exclusion::Policy;
 use plumb_planning::fields::FieldSet;
 use plumb_planning::ownership::Owned;
-use plumb_planning::prune::WhyNot;
+use plumb_planning::prune::SkipReason;
 use plumb_planning::record::Cause;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -62,14 +62,14 @@ impl Drop for Look {
 }
 
 /// Drift that is not corrected by decision.
-pub(super) fn decided(finding: Finding, live: Option<Object>, why: &WhyNot) -> Outcome {
+pub(super) fn decided(finding: Finding, live: Option<Object>, why: &SkipReason) -> Outcome {
     Outcome::Open(Box::new(OpenOutcome {
         finding,
         live,
         why: why.to_string(),
         report: ReportAfter::AtOnce,
         again: CompareAgain::Never,
-        held_by_controller: matches!(why, WhyNot::HeldByController(_)),
+        held_by_controller: matches!(why, SkipReason::HeldByController(_)),
     }))
 }
 
@@ -106,7 +106,7 @@ impl Look {
             return self.flag(live, &why).await;
         }
         match (situation.allows(), live) {
-            (Err(WhyNot::BeingDeleted), Some(live)) => Ok(Outcome::Deleting { live }),
+            (Err(SkipReason::BeingDeleted), Some(live)) => Ok(Outcome::Deleting { live }),
             (Err(why), Some(live)) => self.flag(live, &why).await,
             (Err(why), None) => Ok(decided(Finding::missing(self.job.request.arrived), None, &why)),
             (Ok(()), live) => self.correct(live).await,
@@ -115,11 +115,11 @@ impl Look {
 
     /// Another Kustomization has applied the object, as when a commit moves it from one to the other: to apply it again would
     /// overwrite the new owner's labels. Labels that name no Kustomization are only labels that were changed.
-    fn belongs_to_another(&self, live: &Object) -> Option<WhyNot> {
+    fn belongs_to_another(&self, live: &Object) -> Option<SkipReason> {
         let Owned::Another(other) = self.job.owner.labels().of(live) else { return None };
         let name = NamespacedName::new(&other.namespace, &other.name);
         let owner = OwnerRef { kind: self.job.owner.kind, name };
-        self.shared.deps.events.exists(&owner).then_some(WhyNot::OwnedBy(other))
+        self.shared.deps.events.exists(&owner).then_some(SkipReason::OwnedBy(other))
     }
 
     pub fn has_vanished(&self) -> bool {
@@ -137,7 +137,7 @@ impl Look {
     }
 
     /// Compares without writing.
-    async fn flag(&mut self, live: Object, why: &WhyNot) -> Result<Outcome, RequestError> {
+    async fn flag(&mut self, live: Object, why: &SkipReason) -> Result<Outcome, RequestError> {
         Ok(match self.differs(&live).await? {
             (Some(finding), _) => decided(finding, Some(live), why),
             (None, lacks_fields) => Outcome::Clean { live, lacks_fields },

@@ -6,7 +6,7 @@ use plumb_cluster::RequestError;
 use plumb_manifests::Object;
 use plumb_planning::diff;
 use plumb_planning::plan::Planned;
-use plumb_planning::prune::WhyNot;
+use plumb_planning::prune::SkipReason;
 
 use super::compare::{Look, decided, is_about_content};
 use crate::rules::contention::ContentionChange;
@@ -124,7 +124,7 @@ impl Look {
         match write::write(&deps.cluster, planned, None, &deps.takeover, &self.budget).await {
             Ok(written) => Ok(Outcome::Corrected { finding, live: written.live, rest: None }),
             Err(RequestError::Cancelled) => Err(RequestError::Cancelled),
-            Err(error) => Ok(refused(finding, None, &error)),
+            Err(error) => Ok(rejected(finding, None, &error)),
         }
     }
 
@@ -141,7 +141,7 @@ impl Look {
             None => None,
         };
         match finding {
-            Some(finding) => Ok(refused(finding, Some(live), &error)),
+            Some(finding) => Ok(rejected(finding, Some(live), &error)),
             None => Err(error),
         }
     }
@@ -177,23 +177,23 @@ impl Look {
     }
 }
 
-fn held_by(fields: &[FieldDrift]) -> WhyNot {
+fn held_by(fields: &[FieldDrift]) -> SkipReason {
     let manager = fields.iter().map(|field| field.writer.manager.clone()).find(|name| !name.is_empty());
-    WhyNot::HeldByController(manager.unwrap_or_else(|| "another client".to_owned()))
+    SkipReason::HeldByController(manager.unwrap_or_else(|| "another client".to_owned()))
 }
 
 fn contended(finding: Finding, live: Object, at: jiff::Timestamp) -> Outcome {
     Outcome::Open(Box::new(OpenOutcome {
         finding,
         live: Some(live),
-        why: WhyNot::Contended.to_string(),
+        why: SkipReason::Contended.to_string(),
         report: ReportAfter::AfterGrace,
         again: CompareAgain::At(at),
         held_by_controller: false,
     }))
 }
 
-fn refused(finding: Finding, live: Option<Object>, error: &RequestError) -> Outcome {
+fn rejected(finding: Finding, live: Option<Object>, error: &RequestError) -> Outcome {
     Outcome::Open(Box::new(OpenOutcome {
         finding,
         live,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use plumb_filetree::{MemoryTree, RelPath, TreeLimits};
 
-use crate::{Build, BuildError, Options, Refusal, build};
+use crate::{Build, BuildError, ErrorKind, Options, build};
 
 const OBJECT: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: cm\ndata:\n  a: b\n";
 
@@ -30,9 +30,9 @@ fn check(config: &str, expect: &str) {
 }
 
 #[track_caller]
-fn reject(kustomization: &str, refusal: Refusal, part: &str) {
+fn reject(kustomization: &str, kind: ErrorKind, part: &str) {
     let error = built(kustomization, &[]).unwrap_err();
-    assert!(error.refusal() == refusal && error.to_string().contains(part), "{error}");
+    assert!(error.kind() == kind && error.to_string().contains(part), "{error}");
 }
 
 fn object(metadata: &str, data: &str) -> String {
@@ -58,7 +58,7 @@ fn affixes_match_their_keys_only_as_they_are_spelled() {
     );
     reject(
         &with("transformers", "kind: SuffixTransformer, suffix: s"),
-        Refusal::Invalid,
+        ErrorKind::Invalid,
         "plugin SuffixTransformer.builtin.[noGrp]/x.[noNs] of /kustomization.yaml: fails configuration: fieldSpecs \
          is not expected to be nil",
     );
@@ -90,7 +90,7 @@ fn patches_reach_what_they_name_and_what_is_selected() {
         ("target: {name: cm}, jsonOp: '[]', path: a", "must specify a file path or jsonOp, not both"),
     ] {
         let config = format!("kind: PatchJson6902Transformer, {config}");
-        reject(&with("transformers", &config), Refusal::Invalid, part);
+        reject(&with("transformers", &config), ErrorKind::Invalid, part);
     }
 }
 
@@ -103,7 +103,7 @@ fn values_are_added_to_fields_and_to_paths_in_them() {
     );
     reject(
         &with("transformers", "kind: ValueAddTransformer, value: 5"),
-        Refusal::Invalid,
+        ErrorKind::Invalid,
         "must specify at least one target",
     );
 }
@@ -157,14 +157,14 @@ fn what_is_not_built_in_is_rejected_by_name() {
         ("validators", "kind: SecretGenerator", "not a transformer"),
         ("generators", "kind: LabelTransformer", "not a generator"),
     ] {
-        reject(&with(list, config), Refusal::Invalid, part);
+        reject(&with(list, config), ErrorKind::Invalid, part);
     }
     let function = "resources: [cm.yaml]\ntransformers:\n- \"{apiVersion: v1, kind: Foo, metadata: {name: x, \
                     annotations: {config.kubernetes.io/function: 'exec: {path: x}'}}}\"\n";
-    reject(function, Refusal::Unsupported, "transformer Foo.v1.[noGrp]/x.[noNs]");
+    reject(function, ErrorKind::Unsupported, "transformer Foo.v1.[noGrp]/x.[noNs]");
     reject(
         &with("generators", "kind: HelmChartInflationGenerator"),
-        Refusal::Unsupported,
+        ErrorKind::Unsupported,
         "render it beforehand",
     );
 }
@@ -178,7 +178,11 @@ fn validators_may_set_one_label_and_nothing_else() {
         "kind: LabelTransformer, labels: {k: v}, fieldSpecs: [{path: metadata/labels, create: true}]",
         "kind: PatchTransformer, patch: '{apiVersion: v1, kind: ConfigMap, metadata: {name: cm}, $patch: delete}'",
     ] {
-        reject(&with("validators", config), Refusal::Invalid, "validator shouldn't modify the resource map");
+        reject(
+            &with("validators", config),
+            ErrorKind::Invalid,
+            "validator shouldn't modify the resource map",
+        );
     }
 }
 

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use plumb_filetree::{MemoryTree, RelPath, TreeLimits};
-use plumb_kustomize::{BuildError, Limits, Options, Reach, Refusal, build};
+use plumb_kustomize::{BuildError, ErrorKind, Limits, Options, Reach, build};
 
 type Files<'f> = &'f [(&'f str, &'f str)];
 
@@ -32,15 +32,15 @@ fn check(files: Files<'_>, expect: &str) {
 }
 
 #[track_caller]
-fn reject(files: Files<'_>, refusal: Refusal, expect: &str) {
+fn reject(files: Files<'_>, kind: ErrorKind, expect: &str) {
     let error = built(files, "").unwrap_err();
-    assert_eq!((error.to_string().as_str(), error.refusal()), (expect, refusal));
+    assert_eq!((error.to_string().as_str(), error.kind()), (expect, kind));
 }
 
 #[track_caller]
-fn reject_with(files: Files<'_>, refusal: Refusal, part: &str) {
+fn reject_with(files: Files<'_>, kind: ErrorKind, part: &str) {
     let error = built(files, "").unwrap_err();
-    assert!(error.to_string().contains(part) && error.refusal() == refusal, "{:?}: {error}", error.refusal());
+    assert!(error.to_string().contains(part) && error.kind() == kind, "{:?}: {error}", error.kind());
 }
 
 const A: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n";
@@ -129,28 +129,28 @@ fn broken_files_are_named_with_their_line() {
             ("kustomization.yaml", "resources: [a.yaml]\n"),
             ("a.yaml", "kind: A\nmetadata:\n  name: a\n b: 1\n"),
         ],
-        Refusal::Invalid,
+        ErrorKind::Invalid,
         "/a.yaml:4:",
     );
     reject_with(
         &[("kustomization.yaml", "namespace: x\nresources: [\n")],
-        Refusal::Invalid,
+        ErrorKind::Invalid,
         "/kustomization.yaml:2:12:",
     );
     reject(
         &[("kustomization.yaml", "namespace: x\nnamesuffix: -z\nfoo: 1\n")],
-        Refusal::Invalid,
+        ErrorKind::Invalid,
         "/kustomization.yaml:3:1: invalid Kustomization: json: unknown field \"foo\"",
     );
     reject(
         &[("kustomization.yaml", "resources: [a.yaml, b.yaml]\n"), ("a.yaml", A), ("b.yaml", A)],
-        Refusal::Invalid,
+        ErrorKind::Invalid,
         "/kustomization.yaml: may not add resource with an already registered id: ConfigMap.v1.[noGrp]/a.[noNs]: it is in \
          /a.yaml and in /b.yaml",
     );
     reject(
         &[("kustomization.yaml", "resources: [gone.yaml]\n")],
-        Refusal::Invalid,
+        ErrorKind::Invalid,
         "/kustomization.yaml: accumulating resources from 'gone.yaml': no such file or directory: /gone.yaml",
     );
 }
@@ -160,11 +160,11 @@ fn unsupported_features_are_rejected_by_file_and_field() {
     for field in ["helmCharts", "helmChartInflationGenerator"] {
         let text = format!("resources: [a.yaml]\n{field}: [x]\n");
         let expect = format!("/kustomization.yaml:2:1: field \"{field}\" is not supported");
-        reject(&[("kustomization.yaml", &text), ("a.yaml", A)], Refusal::Unsupported, &expect);
+        reject(&[("kustomization.yaml", &text), ("a.yaml", A)], ErrorKind::Unsupported, &expect);
     }
     reject(
         &[("kustomization.yaml", "resources: ['https://example.com/a.yaml']\n")],
-        Refusal::Unsupported,
+        ErrorKind::Unsupported,
         "/kustomization.yaml: accumulating resources from 'https://example.com/a.yaml': remote resource \
          \"https://example.com/a.yaml\" is not supported",
     );
@@ -178,10 +178,10 @@ fn cycles_are_rejected_with_their_path() {
             ("a/kustomization.yaml", "resources: [../b]\n"),
             ("b/kustomization.yaml", "resources: [../a]\n"),
         ],
-        Refusal::Invalid,
+        ErrorKind::Invalid,
         "/b/kustomization.yaml: accumulating resources from '../a': cycle detected: / -> /a -> /b -> /a",
     );
-    reject_with(&[("kustomization.yaml", "resources: ['.']\n")], Refusal::Invalid, "cycle detected");
+    reject_with(&[("kustomization.yaml", "resources: ['.']\n")], ErrorKind::Invalid, "cycle detected");
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn paths_that_leave_the_tree_are_rejected() {
             format!("patches:\n- path: '{path}'\n"),
             format!("components: ['{path}']\n"),
         ] {
-            reject_with(&[("kustomization.yaml", &text)], Refusal::Invalid, "path \"");
+            reject_with(&[("kustomization.yaml", &text)], ErrorKind::Invalid, "path \"");
         }
     }
 }
@@ -226,14 +226,14 @@ fn oversized_patterns_and_paths_are_rejected() {
             ),
             ("a.yaml", A),
         ],
-        Refusal::OverLimit,
+        ErrorKind::OverLimit,
         "pattern",
     );
     let path = "a/".repeat(100_000);
     let text = format!(
         "resources: [a.yaml]\nlabels:\n- pairs: {{k: v}}\n  fields: [{{path: '{path}', create: true}}]\n"
     );
-    reject_with(&[("kustomization.yaml", &text), ("a.yaml", A)], Refusal::OverLimit, "more than 100 steps");
+    reject_with(&[("kustomization.yaml", &text), ("a.yaml", A)], ErrorKind::OverLimit, "more than 100 steps");
 }
 
 #[test]
@@ -265,7 +265,7 @@ fn every_limit_is_named_in_the_error() {
         (Limits { output_bytes_max: 50, ..Limits::default() }, "more than 50 bytes"),
     ] {
         let error = built_with(files, "", limits).unwrap_err();
-        assert!(error.refusal() == Refusal::OverLimit && error.to_string().contains(part), "{error}");
+        assert!(error.kind() == ErrorKind::OverLimit && error.to_string().contains(part), "{error}");
     }
     assert!(built(files, "").is_ok());
 }
@@ -279,7 +279,7 @@ fn kustomizations_inside_each_other_are_limited() {
         directory += "d/";
     }
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), *text)).collect();
-    reject_with(&files, Refusal::OverLimit, "more than 64 kustomizations inside each other");
+    reject_with(&files, ErrorKind::OverLimit, "more than 64 kustomizations inside each other");
 }
 
 #[test]
@@ -334,7 +334,7 @@ fn a_map_in_the_place_of_an_image_is_rejected() {
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{image: {a: b}}]}\n";
     reject_with(
         &[("kustomization.yaml", "resources: [a.yaml]\nimages: [{name: x}]\n"), ("a.yaml", pod)],
-        Refusal::Invalid,
+        ErrorKind::Invalid,
         "wrong node kind: expected ScalarNode but got MappingNode",
     );
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use plumb_filetree::{MemoryTree, RelPath, TreeLimits};
-use plumb_kustomize::{Build, BuildError, Charge, Interrupt, Limits, Options, Refusal, build};
+use plumb_kustomize::{Build, BuildError, Charge, ErrorKind, Interrupt, Limits, Options, build};
 
 /// A kustomization of so many ConfigMaps, each in a file of its own.
 fn built(maps: usize, limits: Limits) -> Result<Build, BuildError> {
@@ -34,7 +34,7 @@ fn a_canceled_build_ends_at_its_next_step() {
         Ok(())
     });
     let error = built(100, Limits { interrupt, charge, ..Limits::default() }).unwrap_err();
-    assert_eq!((error.refusal(), error.message()), (Refusal::Interrupted, "the build was interrupted"));
+    assert_eq!((error.kind(), error.message()), (ErrorKind::Interrupted, "the build was interrupted"));
     assert_eq!(calls.load(Ordering::Relaxed), 3, "no object was taken in after it");
 }
 
@@ -59,6 +59,6 @@ fn a_build_reserves_its_memory_and_ends_where_that_is_rejected() {
         Ok(())
     });
     let error = built(10, Limits { charge, ..Limits::default() }).unwrap_err();
-    assert_eq!(error.refusal(), Refusal::OverLimit);
+    assert_eq!(error.kind(), ErrorKind::OverLimit);
     assert!(error.message().ends_with("objects of a Kustomization exceed the limit of 3 bytes"), "{error}");
 }

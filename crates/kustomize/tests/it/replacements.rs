@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use plumb_filetree::{MemoryTree, RelPath, TreeLimits};
-use plumb_kustomize::{Build, BuildError, Limits, Options, Reach, Refusal, build};
+use plumb_kustomize::{Build, BuildError, ErrorKind, Limits, Options, Reach, build};
 
 fn built(files: &[(&str, &str)], limits: Limits) -> Result<Build, BuildError> {
     let mut builder = MemoryTree::builder(TreeLimits::DEFAULT);
@@ -37,9 +37,9 @@ fn check(d: &str, from: &str, to: &str, options: &str, expect: &str) {
 }
 
 #[track_caller]
-fn reject(d: &str, from: &str, to: &str, options: &str, refusal: Refusal, part: &str) {
+fn reject(d: &str, from: &str, to: &str, options: &str, kind: ErrorKind, part: &str) {
     let error = replaced(d, from, to, options).unwrap_err();
-    assert!(error.to_string().contains(part) && error.refusal() == refusal, "{:?}: {error}", error.refusal());
+    assert!(error.to_string().contains(part) && error.kind() == kind, "{:?}: {error}", error.kind());
 }
 
 const CREATE: &str = "{create: true}";
@@ -59,10 +59,10 @@ fn a_field_keeps_its_kind_and_takes_the_text() {
         "v.s",
         "d",
         NONE,
-        Refusal::Invalid,
+        ErrorKind::Invalid,
         "cannot decode the text in field \"d\" of T.v1.[noGrp]/t.[noNs]",
     );
-    reject("{a: null}", "v.s", "d.a", NONE, Refusal::Invalid, "holds null");
+    reject("{a: null}", "v.s", "d.a", NONE, ErrorKind::Invalid, "holds null");
 }
 
 #[test]
@@ -122,14 +122,14 @@ fn parts_between_delimiters_are_replaced() {
         "v.s",
         "d",
         "{delimiter: ':'}",
-        Refusal::Invalid,
+        ErrorKind::Invalid,
         "delimiter option can only be used with scalar",
     );
 }
 
 #[test]
 fn a_path_to_nothing_is_rejected() {
-    let invalid = Refusal::Invalid;
+    let invalid = ErrorKind::Invalid;
     for (from, to, options, part) in [
         ("v.s", "d.zz", NONE, "unable to find field \"d.zz\" in replacement target"),
         (
@@ -228,17 +228,17 @@ fn hostile_replacements_end() {
     for (entries, limits) in [doubled, nested].into_iter().zip(limits) {
         let file = format!("resources: [t.yaml]\nreplacements:\n{entries}");
         let error = built(&[("kustomization.yaml", &file), ("t.yaml", object)], limits).unwrap_err();
-        assert_eq!(error.refusal(), Refusal::OverLimit, "{error}");
+        assert_eq!(error.kind(), ErrorKind::OverLimit, "{error}");
     }
     let deep = format!("d{}", ".a".repeat(490));
     assert!(replaced("{}", "v.s", &deep, CREATE).is_ok());
-    reject("'a: 1'", "v.s", &deep, CREATE, Refusal::OverLimit, "steps lead into a text");
+    reject("'a: 1'", "v.s", &deep, CREATE, ErrorKind::OverLimit, "steps lead into a text");
     let deep = format!("d{}", ".a".repeat(95));
     for text in ["'a: {}'", "'{\"a\": {}}'"] {
         assert!(replaced(text, "v.s", &deep, CREATE).is_ok());
     }
     let long = "a.".repeat(100_000);
-    reject("{}", "v.s", &long, CREATE, Refusal::OverLimit, "parts");
+    reject("{}", "v.s", &long, CREATE, ErrorKind::OverLimit, "parts");
     assert!(started.elapsed() < Duration::from_mins(1));
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use plumb_filetree::{MemoryTree, RelPath, TreeBuilder, TreeLimits};
-use plumb_kustomize::{Options, Reach, Refusal, build};
+use plumb_kustomize::{ErrorKind, Options, Reach, build};
 use serde_json::Value;
 
 /// Cases that differ on purpose, each with its reason.
@@ -70,7 +70,7 @@ fn run(case: &Path, name: &str) -> Outcome {
     let reach = if is_free { Reach::Tree } else { Reach::OwnDirectory };
     let result = build(&tree, &target, &Options { reach, ..Options::default() });
     let outcome = match (&result, read("expected.yaml"), read("expected.err")) {
-        (Err(error), ..) if error.refusal() == Refusal::Unsupported => {
+        (Err(error), ..) if error.kind() == ErrorKind::Unsupported => {
             let text = error.to_string();
             match NOT_SUPPORTED.iter().find(|feature| text.contains(**feature)) {
                 Some(feature) => Outcome::Skipped((*feature).to_owned()),

@@ -46,7 +46,7 @@ fn compose(object: &GitRepository) -> Draft {
 }
 
 #[tokio::test]
-async fn a_write_that_was_overtaken_is_thought_out_anew() {
+async fn a_write_that_was_overtaken_is_recomputed() {
     let api = Scenario::new();
     api.once("PATCH", STATUS, Response::conflict("modified"));
     api.on("GET", PATH, Response::ok(repository("8", &json!({}))));
@@ -112,7 +112,7 @@ async fn an_object_that_is_gone_is_distinguished_from_one_that_cannot_be_written
     let gone = reporter(&api).write(&mut current, compose).await.unwrap_err();
     assert!(matches!(gone, ReportError::Gone));
     let refused = reporter(&api).write(&mut current, compose).await.unwrap_err();
-    assert!(matches!(refused, ReportError::Refused(_)), "{refused}");
+    assert!(matches!(refused, ReportError::Call(_)), "{refused}");
 }
 
 #[tokio::test]

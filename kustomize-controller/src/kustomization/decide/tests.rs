@@ -119,7 +119,7 @@ fn a_rendering_without_objects_is_refused_where_it_would_prune_everything() {
     };
     let (nothing, before) = (Inventory::default(), past(BOTH).inventory);
     let refused = |object: &Kustomization, planned: &[Arc<Planned>], before: &Inventory, flag: bool| {
-        refuse_empty(object, planned, before, flag).is_err()
+        reject_empty(object, planned, before, flag).is_err()
     };
     assert!(refused(&object(true, "false"), &[], &before, false));
     assert!(!refused(&object(true, "true"), &[], &before, false), "the annotation allows it");

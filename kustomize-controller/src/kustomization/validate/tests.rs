@@ -15,7 +15,7 @@ fn object(edit: impl Fn(&mut Value)) -> Kustomization {
     serde_json::from_value(value).unwrap()
 }
 
-/// What becomes of a field that is set to a value: its refusal, or nothing.
+/// What becomes of a field that is set to a value: its error, or nothing.
 fn judged(path: &str, value: &Value) -> Option<String> {
     let pointer = format!("/spec/{}", path.replace('.', "/"));
     let object = object(|object| {

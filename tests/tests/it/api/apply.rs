@@ -112,7 +112,7 @@ async fn a_rejected_object_lets_its_wave_finish_and_stops_later_waves() {
     let manifests =
         [map("a", json!({"k": "v"})), map("b", json!({"k": 5})), map("c", json!({"k": "v"})), service];
     let applied = fixture.apply(&manifests).await;
-    assert_eq!(applied.ended, Ended::Refused);
+    assert_eq!(applied.ended, Ended::Rejected);
     assert_eq!(applied.untouched, 1, "the Service's wave is not begun");
     let done: Vec<_> = applied.changes.iter().map(|change| change.id.name.as_str()).collect();
     assert_eq!(done, ["a", "c"]);

@@ -2,10 +2,10 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
-use plumb_apply::{Fate, Pruned};
+use plumb_apply::{PruneOutcome, Pruned};
 use plumb_cluster::{Budget, GroupVersionKind, RequestError};
 use plumb_planning::claims::Claims;
-use plumb_planning::prune::{Candidate, WhyNot};
+use plumb_planning::prune::{Candidate, SkipReason};
 use plumb_testkit::wait::Wait;
 use serde_json::{Value, json};
 
@@ -27,8 +27,8 @@ async fn prune(fixture: &Fixture, ids: &[(&str, &str)]) -> Pruned {
 }
 
 #[track_caller]
-fn fate(pruned: &Pruned, name: &str) -> Fate {
-    pruned.fates.iter().find(|(id, _)| id.name == name).expect("the candidate was decided").1.clone()
+fn outcome(pruned: &Pruned, name: &str) -> PruneOutcome {
+    pruned.outcomes.iter().find(|(id, _)| id.name == name).expect("the candidate was decided").1.clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,8 +37,8 @@ async fn our_objects_are_deleted_and_missing_ones_count_as_deleted() {
     fixture.apply(&[map("ours", json!({}))]).await;
     let pruned = prune(&fixture, &[("NS_ours__ConfigMap", "v1"), ("NS_gone__ConfigMap", "v1")]).await;
     assert_eq!(pruned.error_summary(), None);
-    assert_eq!(fate(&pruned, "ours"), Fate::Deleted);
-    assert_eq!(fate(&pruned, "gone"), Fate::Absent);
+    assert_eq!(outcome(&pruned, "ours"), PruneOutcome::Deleted);
+    assert_eq!(outcome(&pruned, "gone"), PruneOutcome::Absent);
     assert_eq!(pruned.lines(), [format!("ConfigMap/{}/ours deleted", fixture.namespace)]);
     assert_eq!(pruned.released().count(), 2);
     assert!(fixture.live("NS_ours__ConfigMap", "v1").await.is_none());
@@ -53,8 +53,8 @@ async fn objects_of_another_owner_or_without_one_are_not_pruned() {
     fixture.create(&map("theirs", json!({"labels": labels}))).await;
     fixture.create(&map("nobodys", json!({}))).await;
     let pruned = prune(&fixture, &[("NS_theirs__ConfigMap", "v1"), ("NS_nobodys__ConfigMap", "v1")]).await;
-    assert!(matches!(fate(&pruned, "theirs"), Fate::Kept(WhyNot::OwnedBy(_))));
-    assert_eq!(fate(&pruned, "nobodys"), Fate::Kept(WhyNot::NotOwned));
+    assert!(matches!(outcome(&pruned, "theirs"), PruneOutcome::Skipped(SkipReason::OwnedBy(_))));
+    assert_eq!(outcome(&pruned, "nobodys"), PruneOutcome::Skipped(SkipReason::NotOwned));
     assert!(fixture.live("NS_theirs__ConfigMap", "v1").await.is_some());
     assert!(fixture.live("NS_nobodys__ConfigMap", "v1").await.is_some());
 }
@@ -65,7 +65,7 @@ async fn objects_with_prune_disabled_are_not_pruned() {
     let annotations = json!({"kustomize.toolkit.fluxcd.io/prune": "disabled"});
     fixture.apply(&[map("kept", json!({"annotations": annotations}))]).await;
     let pruned = prune(&fixture, &[("NS_kept__ConfigMap", "v1")]).await;
-    assert_eq!(fate(&pruned, "kept"), Fate::Kept(WhyNot::PruneDisabled));
+    assert_eq!(outcome(&pruned, "kept"), PruneOutcome::Skipped(SkipReason::PruneDisabled));
     assert!(fixture.live("NS_kept__ConfigMap", "v1").await.is_some());
 }
 
@@ -74,14 +74,17 @@ async fn an_object_that_a_finalizer_holds_stays_in_the_inventory() {
     let fixture = Fixture::new("held").await;
     fixture.apply(&[map("held", json!({"finalizers": ["example.com/hold"]}))]).await;
     let pruned = prune(&fixture, &[("NS_held__ConfigMap", "v1")]).await;
-    assert_eq!(fate(&pruned, "held"), Fate::Terminating);
+    assert_eq!(outcome(&pruned, "held"), PruneOutcome::Terminating);
     assert_eq!(pruned.released().count(), 0);
     let again = prune(&fixture, &[("NS_held__ConfigMap", "v1")]).await;
-    assert_eq!(fate(&again, "held"), Fate::Kept(WhyNot::BeingDeleted));
+    assert_eq!(outcome(&again, "held"), PruneOutcome::Skipped(SkipReason::BeingDeleted));
     assert_eq!(again.released().count(), 0);
     let release = r#"{"metadata": {"finalizers": null}}"#;
     fixture.kubectl(&["patch", "configmap", "held", "--type=merge", "-p", release], None).await;
-    assert_eq!(fate(&prune(&fixture, &[("NS_held__ConfigMap", "v1")]).await, "held"), Fate::Absent);
+    assert_eq!(
+        outcome(&prune(&fixture, &[("NS_held__ConfigMap", "v1")]).await, "held"),
+        PruneOutcome::Absent
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,8 +92,8 @@ async fn objects_whose_kind_is_not_served_any_more_count_as_deleted() {
     let fixture = Fixture::new("kindless").await;
     let pruned = prune(&fixture, &[("NS_x_prune.example.com_Relic", "v1"), ("NS_y__ConfigMap", "v9")]).await;
     assert_eq!(pruned.error_summary(), None);
-    assert_eq!(fate(&pruned, "x"), Fate::Absent);
-    assert_eq!(fate(&pruned, "y"), Fate::Absent, "the kind is served in another version");
+    assert_eq!(outcome(&pruned, "x"), PruneOutcome::Absent);
+    assert_eq!(outcome(&pruned, "y"), PruneOutcome::Absent, "the kind is served in another version");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,15 +151,15 @@ async fn nothing_of_a_group_whose_server_is_down_counts_as_deleted() {
     let ids = [(relic.as_str(), "v1"), ("NS_ours__ConfigMap", "v1")];
     let pruned = prune(&fixture, &ids).await;
     fixture.kubectl(&["delete", "apiservice", &name], None).await;
-    assert_eq!(fate(&pruned, "ours"), Fate::Deleted, "the others are pruned");
+    assert_eq!(outcome(&pruned, "ours"), PruneOutcome::Deleted, "the others are pruned");
     assert_eq!((pruned.failures.len(), pruned.released().count()), (1, 1), "{:?}", pruned.error_summary());
     assert!(pruned.error_summary().unwrap().contains(&group), "{:?}", pruned.error_summary());
     // Without the service the kind is known not to be served.
     let deleted = Wait::until("it counts as deleted", KNOWN_MAX).every(POLL).poll(async || {
         let pruned = prune(&fixture, &ids[..1]).await;
-        let waits = pruned.fates.is_empty();
+        let waits = pruned.outcomes.is_empty();
         Ok(if waits { ControlFlow::Continue(pruned.error_summary()) } else { ControlFlow::Break(()) })
     });
     deleted.await.unwrap();
-    assert_eq!(fate(&prune(&fixture, &ids[..1]).await, "x"), Fate::Absent);
+    assert_eq!(outcome(&prune(&fixture, &ids[..1]).await, "x"), PruneOutcome::Absent);
 }

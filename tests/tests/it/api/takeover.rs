@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kube::Api;
 use kube::api::{DynamicObject, Patch, PatchParams};
-use plumb_apply::{Action, Applied, Ended, Fate};
+use plumb_apply::{Action, Applied, Ended, PruneOutcome};
 use plumb_cluster::{Budget, GroupVersionKind};
 use plumb_manifests::Object;
 use plumb_manifests::scope::Scope;
@@ -149,8 +149,8 @@ async fn take_over(fixture: &Fixture, manifest: &Value) -> Result<(), String> {
     let pruned =
         plumb_apply::prune(&fixture.cluster, &[candidate], &fixture.owner, Claims::default(), 1, &budget)
             .await;
-    match pruned.fates.first() {
-        Some((_, Fate::Deleted | Fate::Terminating)) => Ok(()),
+    match pruned.outcomes.first() {
+        Some((_, PruneOutcome::Deleted | PruneOutcome::Terminating)) => Ok(()),
         other => Err(format!("prune: {other:?} {:?}", pruned.error_summary())),
     }
 }
@@ -228,7 +228,7 @@ async fn a_cluster_scoped_custom_object_of_flux_keeps_its_uid_under_a_target_nam
     let pruned =
         plumb_apply::prune(&fixture.cluster, &plan.prune, &fixture.owner, Claims::default(), 1, &budget)
             .await;
-    assert_eq!(pruned.fates, []);
+    assert_eq!(pruned.outcomes, []);
     let after = live(&fixture, &bare).await;
     assert_eq!(before["metadata"]["uid"], after["metadata"]["uid"]);
     assert_eq!(before["metadata"]["resourceVersion"], after["metadata"]["resourceVersion"]);

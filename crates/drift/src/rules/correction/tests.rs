@@ -17,10 +17,10 @@ fn what_may_be_corrected_depends_on_object_kustomization_and_mode() {
     let usual =
         Situation { mode: DriftMode::Enabled, suspended: false, policy: Policy::Override, deleting: false };
     assert_eq!(usual.allows(), Ok(()));
-    assert_eq!(Situation { mode: DriftMode::Warn, ..usual }.allows(), Err(WhyNot::WarnMode));
-    assert_eq!(Situation { suspended: true, ..usual }.allows(), Err(WhyNot::Suspended));
-    assert_eq!(Situation { deleting: true, ..usual }.allows(), Err(WhyNot::BeingDeleted));
-    assert_eq!(Situation { policy: Policy::Ignore, ..usual }.allows(), Err(WhyNot::SsaIgnore));
+    assert_eq!(Situation { mode: DriftMode::Warn, ..usual }.allows(), Err(SkipReason::WarnMode));
+    assert_eq!(Situation { suspended: true, ..usual }.allows(), Err(SkipReason::Suspended));
+    assert_eq!(Situation { deleting: true, ..usual }.allows(), Err(SkipReason::BeingDeleted));
+    assert_eq!(Situation { policy: Policy::Ignore, ..usual }.allows(), Err(SkipReason::SsaIgnore));
 }
 
 #[test]

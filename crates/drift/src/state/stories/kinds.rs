@@ -55,7 +55,7 @@ impl World {
     pub fn check_kind_told(&self) {
         let watched = self.policy.mode != DriftMode::Disabled;
         let denied = self.kind == KindState::Denied && watched;
-        assert_eq!(self.told.denied, denied, "told that the kind is denied\n{}", self.log());
+        assert_eq!(self.reported.denied, denied, "told that the kind is denied\n{}", self.log());
         if self.kind == KindState::Unserved && watched {
             let report = self.report().and_then(|report| report.drift);
             assert_eq!(

@@ -12,13 +12,13 @@ use plumb_manifests::{Object, ObjectId};
 use plumb_planning::fingerprint::HashKey;
 use plumb_planning::inventory::Inventory;
 use plumb_planning::plan::{self, Planned};
-use plumb_planning::prune::WhyNot;
+use plumb_planning::prune::SkipReason;
 use plumb_planning::takeover::Takeover;
 use serde_json::{Value, json};
 
 use super::super::*;
 use super::kinds::KindState;
-use super::told::Told;
+use super::reported::ReportedDrift;
 use crate::dice::Dice;
 use crate::rules::contention::ContentionChange;
 use crate::rules::open::ReportAfter;
@@ -90,7 +90,7 @@ pub struct World {
     pub state: State,
     pub looks: usize,
     pub writes: usize,
-    pub told: Told,
+    pub reported: ReportedDrift,
     /// The status, as it was written last.
     written: Option<DriftReport>,
     dice: Dice,
@@ -202,7 +202,7 @@ impl World {
             state: State::new(settings()),
             looks: 0,
             writes: 0,
-            told: Told::default(),
+            reported: ReportedDrift::default(),
             written: None,
             dice: Dice(seed ^ 0x5eed),
             now: 0,
@@ -313,7 +313,7 @@ impl World {
     pub fn set_policy(&mut self, mode: DriftMode, suspended: bool) {
         self.note(&format!("policy {mode} suspended {suspended}"));
         if mode == DriftMode::Disabled {
-            self.told.disabled();
+            self.reported.disabled();
         }
         self.policy = DriftPolicy { mode, suspended, ..self.policy.clone() };
         self.pass(Input::Policy(owner(), self.policy.clone()));
@@ -347,7 +347,7 @@ impl World {
         self.state = State::new(Settings { started: self.time(), ..settings() });
         self.published = None;
         let status = self.written.as_ref().and_then(|report| report.drift.clone());
-        self.told.restarted(status.as_ref());
+        self.reported.restarted(status.as_ref());
         if let Some(status) = status {
             self.pass(Input::Remember(owner(), status));
         }
@@ -401,11 +401,11 @@ impl World {
     }
 
     /// What is in the status is what is to be reported, and events have told of it.
-    pub fn check_told(&self) {
+    pub fn check_reported(&self) {
         let nothing = DriftReport { condition: None, drift: None };
         let report = self.report().unwrap_or_else(|| nothing.clone());
         assert_eq!(self.written.as_ref().unwrap_or(&nothing), &report, "{}", self.log());
-        self.told.check(report.drift.as_ref(), &self.log());
+        self.reported.check(report.drift.as_ref(), &self.log());
     }
 
     /// What is published is not older than a review of a large owner may be late.
@@ -514,7 +514,7 @@ impl World {
             self.begin_watch();
         } else if !watched {
             self.watching = false;
-            self.told.denied = false;
+            self.reported.denied = false;
         }
     }
 
@@ -564,7 +564,7 @@ impl World {
             let value = self.desired.to_string();
             let ours = |live: &Live| live.owned && live.writer == "ours";
             if !self.live.get(name).is_some_and(ours) {
-                self.told.overwritten(name);
+                self.reported.overwritten(name);
             }
             let change = if self.apply(name, &value) { ApplyChange::Written } else { ApplyChange::Unchanged };
             let live = self.live[name].object(name);
@@ -624,7 +624,7 @@ impl World {
             return self.look_ends(running, Outcome::Clean { live, lacks_fields: false });
         };
         let mode = if restore { DriftMode::Enabled } else { job.situation.mode };
-        let open = |why: &WhyNot, report, again| {
+        let open = |why: &SkipReason, report, again| {
             Outcome::Open(Box::new(OpenOutcome {
                 finding: finding.clone(),
                 live: running.evidence.as_ref().map(|live| live.object(name)),
@@ -638,7 +638,7 @@ impl World {
             Err(why) => open(&why, ReportAfter::AtOnce, CompareAgain::Never),
             Ok(()) => match job.contention.check(&finding, self.time()) {
                 ContentionChange::Later(at) if !restore => {
-                    open(&WhyNot::Contended, ReportAfter::AfterGrace, CompareAgain::At(at))
+                    open(&SkipReason::Contended, ReportAfter::AfterGrace, CompareAgain::At(at))
                 }
                 ContentionChange::Later(_) | ContentionChange::Now => {
                     return self.later(Happening::WorkerWrites(Box::new(running)));
@@ -698,7 +698,7 @@ impl World {
     fn look_ends(&mut self, running: Running, outcome: Outcome) {
         let Running { job, wrote, .. } = running;
         if matches!(outcome, Outcome::Corrected { .. }) {
-            self.told.corrected(name_of(&job.id));
+            self.reported.corrected(name_of(&job.id));
         }
         self.looking.remove(&job.id);
         self.pass(Input::Finished(Box::new(Finished { job, outcome, wrote, detected: None })));
@@ -708,7 +708,7 @@ impl World {
 
     pub(super) fn pass(&mut self, input: Input) {
         if matches!(input, Input::Seen(..) | Input::Listed(..)) {
-            self.told.denied = false;
+            self.reported.denied = false;
         }
         let effects = self.state.step(input, self.time());
         for effect in effects {
@@ -723,7 +723,7 @@ impl World {
                 Effect::Read(read) => self.later(Happening::ReadEnds(read)),
                 Effect::Report(_, event) => {
                     self.note(&format!("{}: {}", event.reason.as_str(), event.message));
-                    if let Err(wrong) = self.told.event(&event) {
+                    if let Err(wrong) = self.reported.event(&event) {
                         panic!("{wrong}\n{}", self.log());
                     }
                 }
@@ -737,7 +737,7 @@ impl World {
                 }
                 Effect::WriteStatus(_) => {
                     self.written.clone_from(&self.published);
-                    if let Err(wrong) = self.told.writes(self.now) {
+                    if let Err(wrong) = self.reported.writes(self.now) {
                         panic!("{wrong}\n{}", self.log());
                     }
                 }

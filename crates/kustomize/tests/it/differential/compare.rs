@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use plumb_filetree::RelPath;
-use plumb_kustomize::{Options, Reach, Refusal, build};
+use plumb_kustomize::{ErrorKind, Options, Reach, build};
 
 use crate::differential::case::Case;
 use crate::differential::oracle::Verdict;
@@ -58,7 +58,7 @@ pub fn ours(case: &Case) -> Own {
             let message = error.to_string();
             let known = NOT_SUPPORTED.iter().find(|name| message.contains(**name));
             match known {
-                Some(name) if error.refusal() == Refusal::Unsupported => Own::NotSupported(name),
+                Some(name) if error.kind() == ErrorKind::Unsupported => Own::NotSupported(name),
                 _ => Own::Refused(message),
             }
         }

@@ -84,7 +84,7 @@ fn random_kustomizations_are_built_or_rejected_as_kustomize_does() {
     let tally = tally.into_inner().unwrap();
     println!("{tally}");
     if env::var_os("PLUMB_DIFFERENTIAL_REFUSALS").is_some() {
-        println!("{}", tally.refusals());
+        println!("{}", tally.rejections());
     }
     assert!(tally.found.is_empty(), "{} cases differ:\n{}", tally.found.len(), tally.details());
 }

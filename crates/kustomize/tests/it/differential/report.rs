@@ -30,7 +30,7 @@ pub struct Tally {
     differ: usize,
     not_supported: BTreeMap<&'static str, usize>,
     /// How many of a kind, and the first of them.
-    refusals: BTreeMap<String, (usize, String)>,
+    rejections: BTreeMap<String, (usize, String)>,
     notes: Vec<String>,
     pub found: Vec<Found>,
 }
@@ -42,7 +42,7 @@ impl Tally {
         if let Verdict::Refused(message) = verdict {
             let end: Vec<char> = message.trim_end().chars().rev().take(150).collect();
             let example = || (0, end.iter().rev().collect());
-            self.refusals.entry(compare::shape(message)).or_insert_with(example).0 += 1;
+            self.rejections.entry(compare::shape(message)).or_insert_with(example).0 += 1;
         }
         match outcome {
             Outcome::BothBuilt => self.built += 1,
@@ -77,8 +77,8 @@ impl Tally {
     }
 
     /// Why kustomize rejected cases, the most frequent first.
-    pub fn refusals(&self) -> String {
-        let mut all: Vec<&(usize, String)> = self.refusals.values().collect();
+    pub fn rejections(&self) -> String {
+        let mut all: Vec<&(usize, String)> = self.rejections.values().collect();
         all.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
         let lines = all.iter().take(60).map(|(count, example)| format!("{count:6} {example:?}\n"));
         lines.collect()
@@ -105,7 +105,7 @@ impl fmt::Display for Tally {
             all,
             differ,
             not_supported,
-            refusals: _,
+            rejections: _,
             notes: _,
             found,
         } = self;

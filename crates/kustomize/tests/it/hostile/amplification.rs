@@ -1,6 +1,6 @@
 //! Small input that expands to much: copies are counted, in values and in bytes.
 
-use plumb_kustomize::{Limits, Refusal};
+use plumb_kustomize::{ErrorKind, Limits};
 
 use crate::hostile::{A, Files, built_with, charged, many, objects, reject};
 
@@ -17,21 +17,21 @@ fn a_long_text_is_not_copied_without_end_by_aliases() {
     let excessive = "a.yaml:7:";
     reject(
         &[("kustomization.yaml", "resources: [a.yaml]\n"), ("a.yaml", &object)],
-        Refusal::Invalid,
+        ErrorKind::Invalid,
         excessive,
     );
     let settings = format!("namePrefix: &t {text}\nresources: [{aliases}]\n");
-    reject(&[("kustomization.yaml", &settings)], Refusal::Invalid, "excessive aliasing");
+    reject(&[("kustomization.yaml", &settings)], ErrorKind::Invalid, "excessive aliasing");
     let keys = format!("{A}x: &t {text}\ny: [{}]\n", "{? *t : 1}, ".repeat(500));
     reject(
         &[("kustomization.yaml", "resources: [a.yaml]\n"), ("a.yaml", &keys)],
-        Refusal::Invalid,
+        ErrorKind::Invalid,
         "excessive",
     );
     let merged = format!("{A}x: &m {{k: {text}}}\ny: [{}]\n", "{<<: *m}, ".repeat(500));
     reject(
         &[("kustomization.yaml", "resources: [a.yaml]\n"), ("a.yaml", &merged)],
-        Refusal::Invalid,
+        ErrorKind::Invalid,
         "excessive",
     );
 }
@@ -139,7 +139,7 @@ fn a_json_patch_is_charged_for_its_copies() {
     let settings = "resources: [a.yaml]\npatches: [{path: p.yaml, target: {name: a}}]\n";
     reject(
         &[("kustomization.yaml", settings), ("a.yaml", &object), ("p.yaml", &copies)],
-        Refusal::OverLimit,
+        ErrorKind::OverLimit,
         "moves or copies more than 200000",
     );
     // A few copies in each of many objects.
@@ -193,7 +193,7 @@ fn former_names_in_annotations_are_limited() {
             format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, annotations: {{{notes}}}}}\n");
         reject(
             &[("kustomization.yaml", "resources: [a.yaml]\n"), ("a.yaml", &object)],
-            Refusal::OverLimit,
+            ErrorKind::OverLimit,
             "/a.yaml:1:1: more than 1000 former names",
         );
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use plumb_filetree::{EntryKind, FileTree, MemoryTree, ReadError, RelPath};
-use plumb_kustomize::{Options, Reach, Refusal, build};
+use plumb_kustomize::{ErrorKind, Options, Reach, build};
 
 use crate::hostile::{A, built, tree};
 
@@ -183,7 +183,7 @@ fn nothing_is_fetched() {
             }
             let text = with_path(field, address);
             let error = built(&[("kustomization.yaml", &text), ("a.yaml", A)]).unwrap_err();
-            assert_eq!(error.refusal(), Refusal::Unsupported, "{text}{error}");
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{text}{error}");
             assert!(error.to_string().contains("remote resource"), "{text}{error}");
         }
     }
@@ -205,7 +205,7 @@ fn nothing_is_executed() {
             let text = format!("resources: [a.yaml]\n{field}: [f.yaml]\n");
             let error =
                 built(&[("kustomization.yaml", &text), ("a.yaml", A), ("f.yaml", function)]).unwrap_err();
-            assert_eq!(error.refusal(), Refusal::Unsupported, "{error}");
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
         }
     }
 }

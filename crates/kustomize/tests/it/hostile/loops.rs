@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use plumb_filetree::{EntryKind, FileTree, MemoryTree, ReadError, RelPath};
-use plumb_kustomize::{Limits, Options, Refusal, build};
+use plumb_kustomize::{ErrorKind, Limits, Options, build};
 
 use crate::hostile::{A, built, built_with, many, reject, tree};
 
@@ -24,7 +24,7 @@ fn every_field_that_names_directories_finds_cycles() {
             let b = format!("{head}{field}: [../a]\n");
             reject(
                 &[("kustomization.yaml", &root), ("a/kustomization.yaml", &a), ("b/kustomization.yaml", &b)],
-                Refusal::Invalid,
+                ErrorKind::Invalid,
                 "cycle detected: / -> /a -> ",
             );
         }
@@ -162,7 +162,7 @@ fn replacements_that_feed_each_other_end() {
                   {create: true}}]}\n"
             .repeat(4);
     let error = replaced(&double, Limits { values_max: 200, ..Limits::default() }).unwrap_err();
-    assert_eq!(error.refusal(), Refusal::OverLimit, "{error}");
+    assert_eq!(error.kind(), ErrorKind::OverLimit, "{error}");
 }
 
 #[test]

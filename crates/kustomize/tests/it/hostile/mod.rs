@@ -13,7 +13,7 @@ mod texts;
 
 use bytes::Bytes;
 use plumb_filetree::{MemoryTree, RelPath, TreeLimits};
-use plumb_kustomize::{Build, BuildError, Limits, Options, Refusal, build};
+use plumb_kustomize::{Build, BuildError, ErrorKind, Limits, Options, build};
 
 type Files<'f> = &'f [(&'f str, &'f str)];
 
@@ -38,9 +38,9 @@ fn built(files: Files<'_>) -> Result<Build, BuildError> {
 
 /// Rejected, with this in the message.
 #[track_caller]
-fn reject(files: Files<'_>, refusal: Refusal, part: &str) {
+fn reject(files: Files<'_>, kind: ErrorKind, part: &str) {
     let error = built(files).unwrap_err();
-    assert!(error.to_string().contains(part) && error.refusal() == refusal, "{:?}: {error}", error.refusal());
+    assert!(error.to_string().contains(part) && error.kind() == kind, "{:?}: {error}", error.kind());
 }
 
 /// Builds within these steps.
@@ -54,7 +54,7 @@ fn cheap(files: Files<'_>, steps_max: usize) -> Build {
 fn charged(files: Files<'_>, steps_max: usize) {
     let error = built_with(files, Limits { steps_max, ..Limits::default() }).err();
     let is_over =
-        |error: &BuildError| error.refusal() == Refusal::OverLimit && error.to_string().contains("steps");
+        |error: &BuildError| error.kind() == ErrorKind::OverLimit && error.to_string().contains("steps");
     assert!(error.as_ref().is_some_and(is_over), "with {steps_max} steps: {error:?}");
 }
 

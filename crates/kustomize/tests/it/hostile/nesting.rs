@@ -1,7 +1,7 @@
 //! Depth: input deeper than the limit is rejected where it is read, and other input fits on a small stack.
 
 use plumb_filetree::{MemoryTree, RelPath};
-use plumb_kustomize::{Options, Refusal, build};
+use plumb_kustomize::{ErrorKind, Options, build};
 use plumb_manifests::yaml;
 
 use crate::hostile::texts::reject_everywhere;
@@ -77,7 +77,7 @@ fn nesting_is_rejected_in_json_patches_and_their_values() {
         let files = [("kustomization.yaml", settings), ("a.yaml", A), ("p", patch.as_str())];
         reject(
             &files,
-            Refusal::Invalid,
+            ErrorKind::Invalid,
             "/p: patches[0]: unable to parse SM or JSON patch from [path: \"p\"]: no JSON: recursion limit exceeded at line 1 column",
         );
     }
@@ -85,7 +85,7 @@ fn nesting_is_rejected_in_json_patches_and_their_values() {
     let steps =
         many(600, |level| format!("- {{op: add, path: '/data{}', value: {{}}}}\n", "/a".repeat(level)));
     let files = [("kustomization.yaml", settings), ("a.yaml", A), ("p", steps.as_str())];
-    reject(&files, Refusal::OverLimit, "nested deeper than 500 levels");
+    reject(&files, ErrorKind::OverLimit, "nested deeper than 500 levels");
     // One value around the other; the work for it is limited, too.
     let moves = many(600, |_| {
         "- {op: add, path: /new, value: {}}\n- {op: move, from: /data, path: /new/a}\n- {op: move, from: /new, path: /data}\n"
@@ -93,7 +93,7 @@ fn nesting_is_rejected_in_json_patches_and_their_values() {
     });
     let moves = format!("- {{op: add, path: /data, value: {{}}}}\n{moves}");
     let files = [("kustomization.yaml", settings), ("a.yaml", A), ("p", moves.as_str())];
-    reject(&files, Refusal::OverLimit, "move operation does not apply");
+    reject(&files, ErrorKind::OverLimit, "move operation does not apply");
 }
 
 #[test]

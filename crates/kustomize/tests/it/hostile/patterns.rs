@@ -1,6 +1,6 @@
 //! Hostile patterns: they are matched in linear time, within a size limit, and large ones are counted.
 
-use plumb_kustomize::Refusal;
+use plumb_kustomize::ErrorKind;
 
 use crate::hostile::{A, built, charged, cheap, many, objects, reject};
 
@@ -25,7 +25,7 @@ fn oversized_repetitions_are_rejected_wherever_a_pattern_is_accepted() {
             format!("resources: [a.yaml]\npatches: [{{patch: '[]', target: {{{field}: '{bomb}'}}}}]\n");
         reject(
             &[("kustomization.yaml", &text), ("a.yaml", A)],
-            Refusal::OverLimit,
+            ErrorKind::OverLimit,
             "takes more than 1048576 bytes",
         );
         let text = format!(
@@ -33,7 +33,7 @@ fn oversized_repetitions_are_rejected_wherever_a_pattern_is_accepted() {
         );
         reject(
             &[("kustomization.yaml", &text), ("a.yaml", A)],
-            Refusal::OverLimit,
+            ErrorKind::OverLimit,
             "takes more than 1048576 bytes",
         );
         let text = format!(
@@ -42,7 +42,7 @@ fn oversized_repetitions_are_rejected_wherever_a_pattern_is_accepted() {
         );
         reject(
             &[("kustomization.yaml", &text), ("a.yaml", A)],
-            Refusal::OverLimit,
+            ErrorKind::OverLimit,
             "takes more than 1048576 bytes",
         );
     }
@@ -52,7 +52,7 @@ fn oversized_repetitions_are_rejected_wherever_a_pattern_is_accepted() {
     );
     reject(
         &[("kustomization.yaml", &text), ("a.yaml", A)],
-        Refusal::OverLimit,
+        ErrorKind::OverLimit,
         "takes more than 1048576 bytes",
     );
 }
@@ -62,7 +62,7 @@ fn invalid_patterns_are_rejected_and_image_names_taken_literally() {
     for pattern in ["(", "[", "a{2,1}", "*", "(?<n", "\\", "(?=a)", "\\1", "[z-a]", "(?P<a>x)(?P<a>y)"] {
         reject(
             &[("kustomization.yaml", &selecting(pattern)), ("a.yaml", A)],
-            Refusal::Invalid,
+            ErrorKind::Invalid,
             "error parsing regexp",
         );
         let text = format!("resources: [a.yaml]\nimages: [{{name: '{pattern}', newTag: x}}]\n");
@@ -74,7 +74,7 @@ fn invalid_patterns_are_rejected_and_image_names_taken_literally() {
         let text = format!("resources: [a.yaml]\nimages: [{{name: '{pattern}', newTag: x}}]\n");
         match built(&[("kustomization.yaml", &text), ("a.yaml", A)]) {
             Ok(_) => {}
-            Err(error) => assert_eq!(error.refusal(), Refusal::OverLimit, "{error}"),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::OverLimit, "{error}"),
         }
     }
 }

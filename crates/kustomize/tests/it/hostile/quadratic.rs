@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use plumb_filetree::RelPath;
-use plumb_kustomize::{Limits, Options, Refusal, build};
+use plumb_kustomize::{ErrorKind, Limits, Options, build};
 
 use crate::hostile::{A, built_with, charged, cheap, many, objects, reject, tree};
 
@@ -78,7 +78,7 @@ fn many_new_keys_for_a_large_map_are_put_in_at_once() {
     let settings = "resources: [a.yaml]\npatches: [{path: p.yaml, target: {name: a}}]\n";
     reject(
         &[("kustomization.yaml", settings), ("a.yaml", &object), ("p.yaml", &operations)],
-        Refusal::OverLimit,
+        ErrorKind::OverLimit,
         "moves or copies more than 200000",
     );
 }
@@ -115,7 +115,7 @@ fn keyed_lists_with_equal_keys_are_limited_and_paid_for() {
     let many_ports = service(&"{port: 1}, ".repeat(3_000));
     reject(
         &[("kustomization.yaml", settings), ("a.yaml", &many_ports), ("p.yaml", &service("{port: 1}"))],
-        Refusal::OverLimit,
+        ErrorKind::OverLimit,
         "too many to be merged where keys are missing or repeated",
     );
     // Lists that are each small enough, many of them in one object.
@@ -129,7 +129,7 @@ fn keyed_lists_with_equal_keys_are_limited_and_paid_for() {
             ("a.yaml", &pod(&many(60, container))),
             ("p.yaml", &pod("{name: c0}")),
         ],
-        Refusal::OverLimit,
+        ErrorKind::OverLimit,
         "too many to be merged where keys are missing or repeated",
     );
     // Many patches of one such list, whose items have different keys and all stay.
@@ -242,7 +242,7 @@ fn a_large_configuration_is_paid_for_in_every_kustomization() {
     let settings = "resources: [a.yaml]\nconfigurations: [c.yaml]\n";
     reject(
         &[("kustomization.yaml", settings), ("a.yaml", A), ("c.yaml", &configuration)],
-        Refusal::OverLimit,
+        ErrorKind::OverLimit,
         "more than 5000 field specifications",
     );
 }
@@ -299,7 +299,7 @@ fn many_environment_lines_and_repeated_keys_are_found_fast() {
     let settings = "configMapGenerator: [{name: c, envs: [e]}]\n";
     cheap(&[("kustomization.yaml", settings), ("e", &lines)], 10_000);
     let twice = format!("{lines}K49999=x\n");
-    reject(&[("kustomization.yaml", settings), ("e", &twice)], Refusal::Invalid, "/e:50001:1");
+    reject(&[("kustomization.yaml", settings), ("e", &twice)], ErrorKind::Invalid, "/e:50001:1");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Hostile YAML and JSON, in every file that a build reads.
 
-use plumb_kustomize::{Limits, Refusal};
+use plumb_kustomize::{ErrorKind, Limits};
 
 use crate::hostile::{A, Files, built, built_with, many, reject};
 
@@ -110,16 +110,20 @@ fn a_default_build_takes_no_document_that_is_too_large() {
     let large = "x".repeat((16 << 20) + 1);
     reject(
         &[("kustomization.yaml", "resources: [x.yaml]\n"), ("x.yaml", &large)],
-        Refusal::OverLimit,
+        ErrorKind::OverLimit,
         "/x.yaml: over the limit of 16777216 bytes a file",
     );
-    reject(&[("kustomization.yaml", &large)], Refusal::OverLimit, "over the limit of 16777216 bytes a file");
+    reject(
+        &[("kustomization.yaml", &large)],
+        ErrorKind::OverLimit,
+        "over the limit of 16777216 bytes a file",
+    );
     let half = "x".repeat(15 << 20);
     let files: Vec<(String, &str)> = (0..5).map(|index| (format!("f{index}"), half.as_str())).collect();
     let mut files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), *text)).collect();
     let settings = "configMapGenerator:\n- {name: g, files: [f0, f1, f2, f3, f4]}\n";
     files.push(("kustomization.yaml", settings));
-    reject(&files, Refusal::OverLimit, "67108864 in all");
+    reject(&files, ErrorKind::OverLimit, "67108864 in all");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a run was told: each correction by one event, each open drift by one event, and status writes within their pace.
+//! What a run reported: each correction by one event, each open drift by one event, and status writes within their pace.
 
 use std::collections::BTreeMap;
 
@@ -16,12 +16,12 @@ struct Count {
     corrections: (usize, usize),
     /// Attempts that overwrote another writer's state, and the events about them.
     overwrites: (usize, usize),
-    /// Class and, where this process knows them, paths of the open drift that was told.
+    /// Class and, where this process knows them, paths of the open drift that was reported.
     open: Option<(String, Option<String>)>,
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Told {
+pub struct ReportedDrift {
     objects: BTreeMap<&'static str, Count>,
     /// When the status was written, in milliseconds.
     writes: Vec<u64>,
@@ -29,7 +29,7 @@ pub struct Told {
     pub denied: bool,
 }
 
-impl Told {
+impl ReportedDrift {
     fn of(&mut self, name: &'static str) -> &mut Count {
         self.objects.entry(name).or_default()
     }
