@@ -1,16 +1,17 @@
 //! Keeps secrets out of texts that people see: known secrets wherever they stand and however they are written, the parts
 //! of an address that is a secret, and whatever comes after the host of any URL. Where secrets come from never enters.
 
-use std::fmt::Write as _;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 use plumb_api::sealed::Sealed;
 use url::Url;
 
 /// Replaces a secret.
 pub const MASK: &str = "*****";
 
+/// What is percent-encoded: every byte that is not unreserved in a URL.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Schemes whose URLs are cut after the host.
 const SCHEMES: [&str; 2] = ["https://", "http://"];
 /// A path segment of fewer bytes is a word such as `api` or `hook`: masking it everywhere would only garble the text.
@@ -96,7 +97,7 @@ fn url_parts(text: &str, url: &Url) -> Vec<Vec<u8>> {
     found.push((url.username(), PART_BYTES_MIN));
     found.push((url.password().unwrap_or_default(), PART_BYTES_MIN));
     let long = found.into_iter().filter(|(part, min)| part.len() >= *min);
-    long.flat_map(|(part, _)| [part.as_bytes().to_vec(), percent_decoded(part)]).collect()
+    long.flat_map(|(part, _)| [part.as_bytes().to_vec(), percent_decode_str(part).collect()]).collect()
 }
 
 /// The words of a header's value, and what a word in base64 decodes to: `user:password` of `Basic …`.
@@ -119,22 +120,6 @@ fn words(text: &str) -> Vec<Vec<u8>> {
     parts
 }
 
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let digit = |at: usize| after.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-        if let (b'%', Some(high), Some(low)) = (first, digit(0), digit(1)) {
-            out.push(u8::try_from(high * 16 + low).unwrap_or_default());
-            rest = &after[2..];
-        } else {
-            out.push(first);
-            rest = after;
-        }
-    }
-    out
-}
-
 /// The ways a secret is written: as it is, quoted as JSON and Debug do, percent-encoded, in base64, in hexadecimal, and
 /// each line of it.
 fn written(bytes: &[u8]) -> Vec<String> {
@@ -147,7 +132,7 @@ fn written(bytes: &[u8]) -> Vec<String> {
         URL_SAFE.encode(bytes),
         URL_SAFE_NO_PAD.encode(bytes),
         url::form_urlencoded::byte_serialize(bytes).collect(),
-        percent_encoded(bytes),
+        percent_encode(bytes, RESERVED).to_string(),
         data_encoding::HEXLOWER.encode(bytes),
     ];
     let text = String::from_utf8_lossy(bytes);
@@ -158,20 +143,6 @@ fn written(bytes: &[u8]) -> Vec<String> {
         forms.push(part.escape_debug().to_string());
     }
     forms
-}
-
-/// Every byte that is not unreserved in a URL as `%XX`.
-fn percent_encoded(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len());
-    for byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {
-            out.push(char::from(*byte));
-        } else {
-            // Writing into a String cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
 }
 
 /// The text with every URL cut down to scheme, host and port: paths, queries and credentials can be secrets.

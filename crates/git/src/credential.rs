@@ -3,6 +3,7 @@
 
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
+use percent_encoding::percent_decode_str;
 use plumb_transport::{Credential, OriginCredential, Trust, shown_text};
 use sha2::Sha256;
 use url::Url;
@@ -131,19 +132,11 @@ impl Endpoint {
 }
 
 fn userinfo(url: &Url) -> Credential {
-    let decode = |text: &str| {
-        // `+` is a plain sign in userinfo, unlike in a form.
-        let text = text.replace('+', "%2B");
-        url::form_urlencoded::parse(text.replace('=', "%3D").replace('&', "%26").as_bytes())
-            .next()
-            .map(|(name, _)| name.into_owned())
-            .unwrap_or_default()
-    };
     match (url.username(), url.password()) {
         ("", None) => Credential::None,
         (username, password) => Credential::Basic {
-            username: decode(username),
-            password: decode(password.unwrap_or_default()).into(),
+            username: percent_decode_str(username).decode_utf8_lossy().into_owned(),
+            password: percent_decode_str(password.unwrap_or_default()).collect::<Vec<u8>>().into(),
         },
     }
 }

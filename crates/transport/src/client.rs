@@ -27,8 +27,9 @@ pub struct ClientConfig {
     pub trust: Trust,
     /// The proxy.
     pub proxy: Proxy,
-    /// Which addresses connections may go to, however a name is resolved; none where the caller has its own list of hosts. A
-    /// literal address of the first URL is checked by the caller: [`AddressPolicy::check_url`].
+    /// Which addresses connections may go to, however a name is resolved; none where the caller has its own list of hosts. Behind
+    /// a proxy, the proxy resolves names: literal addresses are still checked. Whoever uses [`Self::build`] checks literal
+    /// addresses by itself, with [`AddressPolicy::check_url`].
     pub addresses: Option<AddressPolicy>,
     /// How long a connection may take to come up.
     pub connect_timeout: Duration,
