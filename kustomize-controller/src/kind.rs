@@ -3,9 +3,9 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use plumb_api::kustomize::{DriftMode, Kustomization, KustomizationCondition, SourceKind};
+use plumb_api::kustomize::{DriftMode, Kustomization, KustomizationCondition};
+use plumb_api::meta::Artifact;
 use plumb_api::meta::{DRIFT_DETECTION, RESTORE, Reconciled as _};
-use plumb_api::source::GitRepository;
 use plumb_cluster::{NamespacedName, ObjectCache, ObjectEvent};
 use plumb_drift::state::{Input, OwnerRef};
 use plumb_runtime::{Handle, Priority, Queue, ReconciledKind, Visit};
@@ -181,24 +181,16 @@ impl ReconciledKind for Kustomizations {
 
 /// Wakes the Kustomizations of a source that has something new.
 pub fn wake_by_source(
-    change: &ObjectEvent<GitRepository>,
+    source: &SourceRef,
+    artifact: &Artifact,
     handle: &Handle<Kustomizations>,
     references: &References,
 ) {
-    let ObjectEvent::Applied { old, new } = change else { return };
-    let revision = |object: &GitRepository| {
-        object.artifact().map(|artifact| (artifact.revision.clone(), artifact.digest.clone()))
-    };
-    let Some(now) = revision(new) else { return };
-    if old.as_deref().and_then(revision).as_ref() == Some(&now) {
-        return;
-    }
-    let source = SourceRef::new(SourceKind::GitRepository, NamespacedName::of(new.as_ref()));
     let queue: &Queue = &handle.queue;
-    for user in references.users(&source) {
+    for user in references.users(source) {
         let Some(object) = handle.store.get(&user) else { continue };
         let attempted = object.status.as_ref().and_then(|status| status.last_attempted_revision.as_ref());
-        let done = attempted == Some(&now.0) && facts::is_ready(&object);
+        let done = attempted == Some(&artifact.revision) && facts::is_ready(&object);
         if !done {
             queue.supersede(&user, Priority::Revision, source.to_string());
         }

@@ -12,6 +12,7 @@ mod references;
 mod scenarios;
 mod schema;
 mod source_ref;
+mod sources;
 
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -21,7 +22,7 @@ use plumb_drift::rules::Tools;
 use plumb_drift::{DriftDeps, DriftLoop, DriftMetrics};
 use plumb_fetch::{DownloadRetries, FetchLimits, Fetcher, HostPolicy, cluster_domains};
 use plumb_planning::fingerprint::HashKey;
-use plumb_runtime::{BoxError, ControllerOptions as _, Runtime, Watching};
+use plumb_runtime::{BoxError, ControllerOptions as _, Runtime};
 
 use crate::event_sink::KustomizationEvents;
 use crate::kind::{Kustomizations, wake_by_source};
@@ -31,10 +32,12 @@ use crate::kustomization::{
     claims::{Holds, Scope},
     health::Healthy,
     threads::BuildThreads,
+    validate::Rules,
     warnings::ReportedWarnings,
 };
-use crate::options::Options;
+use crate::options::{EXTERNAL_ARTIFACT, Options};
 use crate::references::References;
+use crate::sources::Sources;
 
 /// Where the resolver says which domains are the cluster's.
 const RESOLVER: &str = "/etc/resolv.conf";
@@ -70,11 +73,12 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
         closing.closed().await;
     });
     let references = Arc::new(References::default());
-    let repositories = {
+    let external_artifacts = options.common.is_enabled(&EXTERNAL_ARTIFACT);
+    let sources = {
         let (handle, references) = (Arc::clone(&handle), Arc::clone(&references));
-        runtime.watch(Watching::default(), move |change| {
+        Sources::watch(runtime, external_artifacts, move |source, artifact| {
             if let Some(handle) = handle.get() {
-                wake_by_source(change, handle, &references);
+                wake_by_source(source, artifact, handle, &references);
             }
         })
     };
@@ -90,7 +94,7 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
         healthy: Healthy::default(),
         holds: Holds::default(),
         drift,
-        repositories,
+        sources,
         hash_key: random_key(),
         takeover: options.takeover(),
         concurrency: options.concurrent_ssa,
@@ -100,7 +104,7 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
             namespace: (!options.common.watch_all_namespaces).then(|| runtime.runtime_namespace()),
             sharded: !options.work.watch_label_selector.is_empty(),
         },
-        no_cross_namespace_refs: options.no_cross_namespace_refs,
+        rules: Rules { no_cross_namespace_refs: options.no_cross_namespace_refs, external_artifacts },
         shutdown: runtime.shutdown(),
     };
     let crd_echoes = schema::keeps_drift(runtime).await;

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::install;
 use crate::options::Options;
 use crate::scenarios::{
-    LIST, PATIENCE, REVISION, SOURCE, SOURCES, discovery, fields, ids, merged, put, source,
+    LIST, PATIENCE, REVISION, SOURCE, SOURCES, discovery, fields, ids, merged, no_other_sources, put, source,
 };
 
 const NEXT: &str = "main@sha1:2222222222222222222222222222222222222222";
@@ -132,6 +132,7 @@ impl World {
         let api = &self.api;
         let current = Arc::new(Mutex::new(source(artifact)));
         self.objects.lock().unwrap().insert("source".to_owned(), Arc::clone(&current));
+        no_other_sources(api);
         api.on("GET", SOURCES, sources);
         api.once("GET", SOURCES, Response::list("v1", "GitRepositoryList", &[source(artifact)]));
         let reading = Arc::clone(&current);

@@ -6,6 +6,9 @@ use plumb_planning::takeover::Takeover;
 use plumb_runtime::config::{Common, ConfigError, FeatureGate, UnsupportedFlag, Work};
 use plumb_runtime::{ControllerOptions, Identity};
 
+/// Whether ExternalArtifacts can be sources.
+pub const EXTERNAL_ARTIFACT: FeatureGate = FeatureGate::new("ExternalArtifact", false);
+
 /// Flags of kustomize-controller.
 #[derive(Debug, Clone, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "the flags are Flux's")]
@@ -79,18 +82,18 @@ impl ControllerOptions for Options {
     };
     const ABOUT: &'static str = "Applies artifacts to clusters and keeps them from drifting.";
     const GATES: &'static [FeatureGate] = &[
-        FeatureGate { name: "CacheSecretsAndConfigMaps", default: false },
-        FeatureGate { name: "DisableStatusPollerCache", default: true },
-        FeatureGate { name: "DisableFailFastBehavior", default: false },
-        FeatureGate { name: "StrictPostBuildSubstitutions", default: true },
-        FeatureGate { name: "GroupChangeLog", default: false },
-        FeatureGate { name: "AdditiveCELDependencyCheck", default: false },
-        FeatureGate { name: "ExternalArtifact", default: false },
-        FeatureGate { name: "CancelHealthCheckOnNewRevision", default: false },
-        FeatureGate { name: "DisableConfigWatchers", default: false },
-        FeatureGate { name: "DirectSourceFetch", default: false },
-        FeatureGate { name: "MigrateAPIVersion", default: false },
-        FeatureGate { name: "ObjectLevelWorkloadIdentity", default: false },
+        FeatureGate::fixed("CacheSecretsAndConfigMaps", false),
+        FeatureGate::fixed("DisableStatusPollerCache", true),
+        FeatureGate::fixed("DisableFailFastBehavior", false),
+        FeatureGate::fixed("StrictPostBuildSubstitutions", true),
+        FeatureGate::fixed("GroupChangeLog", false),
+        FeatureGate::fixed("AdditiveCELDependencyCheck", false),
+        EXTERNAL_ARTIFACT,
+        FeatureGate::fixed("CancelHealthCheckOnNewRevision", false),
+        FeatureGate::fixed("DisableConfigWatchers", false),
+        FeatureGate::fixed("DirectSourceFetch", false),
+        FeatureGate::fixed("MigrateAPIVersion", false),
+        FeatureGate::fixed("ObjectLevelWorkloadIdentity", false),
     ];
 
     fn common(&self) -> &Common {

@@ -180,8 +180,18 @@ pub(crate) fn source(artifact: &Value) -> Value {
     })
 }
 
+/// Of the other kinds of sources there is none.
+pub(crate) fn no_other_sources(api: &Scenario) {
+    for (plural, list) in [("ocirepositories", "OCIRepositoryList"), ("buckets", "BucketList")] {
+        let path = format!("/apis/source.toolkit.fluxcd.io/v1/{plural}");
+        api.on("GET", &path, Response::silence());
+        api.once("GET", &path, Response::list("v1", list, &[]));
+    }
+}
+
 fn stage(api: &Scenario, object: &Arc<Mutex<Value>>, artifact: &Value, watch: Response) {
     let source = source(artifact);
+    no_other_sources(api);
     api.on("GET", SOURCES, watch);
     api.on("GET", SOURCE, Response::ok(source.clone()));
     api.once("GET", SOURCES, Response::list("v1", "GitRepositoryList", &[source]));
@@ -439,6 +449,7 @@ async fn a_suspended_kustomization_is_not_applied() {
 }
 
 mod identity;
+mod sources;
 mod unanswered;
 mod waiting;
 mod warnings;

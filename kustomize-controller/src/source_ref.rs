@@ -29,15 +29,6 @@ impl SourceRef {
         let own = object.metadata.namespace.as_deref().unwrap_or_default();
         Self::new(reference.kind, NamespacedName::new(reference.namespace_in(own), &reference.name))
     }
-
-    /// Its name among the GitRepositories, if it is one. No other kind is supported.
-    pub fn git_repository(&self) -> Option<NamespacedName> {
-        let Self { kind, namespace, name } = self;
-        match kind {
-            SourceKind::GitRepository => Some(NamespacedName::new(namespace, name)),
-            SourceKind::OciRepository | SourceKind::Bucket | SourceKind::ExternalArtifact => None,
-        }
-    }
 }
 
 impl fmt::Display for SourceRef {
@@ -70,6 +61,5 @@ mod tests {
         }
         assert_eq!(all[0], of(&json!({ "kind": "GitRepository", "name": "web", "namespace": "apps" })));
         assert_eq!(all[1].to_string(), "Bucket/apps/web");
-        assert_eq!(all.map(|source| source.git_repository().is_some()), [true, false, false, false]);
     }
 }

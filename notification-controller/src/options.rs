@@ -55,9 +55,9 @@ impl ControllerOptions for Options {
     const ABOUT: &'static str =
         "Forwards events to notification providers and handles webhooks that trigger reconciliations.";
     const GATES: &'static [FeatureGate] = &[
-        FeatureGate { name: "CacheSecretsAndConfigMaps", default: false },
-        FeatureGate { name: "DisableConfigWatchers", default: false },
-        FeatureGate { name: "ObjectLevelWorkloadIdentity", default: false },
+        FeatureGate::fixed("CacheSecretsAndConfigMaps", false),
+        FeatureGate::fixed("DisableConfigWatchers", false),
+        FeatureGate::fixed("ObjectLevelWorkloadIdentity", false),
     ];
 
     fn common(&self) -> &Common {

@@ -90,8 +90,8 @@ impl ControllerOptions for Options {
     const ABOUT: &'static str =
         "Fetches Git repositories and publishes their revisions as artifacts in the cluster.";
     const GATES: &'static [FeatureGate] = &[
-        FeatureGate { name: "CacheSecretsAndConfigMaps", default: false },
-        FeatureGate { name: "ObjectLevelWorkloadIdentity", default: false },
+        FeatureGate::fixed("CacheSecretsAndConfigMaps", false),
+        FeatureGate::fixed("ObjectLevelWorkloadIdentity", false),
     ];
 
     fn common(&self) -> &Common {

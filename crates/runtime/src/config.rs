@@ -124,6 +124,15 @@ impl Common {
         Backoff::held(self.min_retry_delay.to_std(), self.max_retry_delay.to_std())
     }
 
+    /// Whether a feature gate is on: by its default, or as it was set last. The gates were validated before.
+    pub fn is_enabled(&self, gate: &FeatureGate) -> bool {
+        let set = self.feature_gates.iter().rev().find_map(|text| {
+            let (name, value) = text.split_once('=')?;
+            (name.trim() == gate.name).then(|| parse_bool(value.trim()).ok())?
+        });
+        set.unwrap_or(gate.default)
+    }
+
     /// Rejects unsupported values. [`ControllerOptions::validate`](crate::ControllerOptions::validate) calls it.
     pub(crate) fn validate(&self, gates: &[FeatureGate]) -> Result<(), ConfigError> {
         only_defaults(&[
@@ -311,8 +320,22 @@ pub(crate) fn only_defaults(flags: &[UnsupportedFlag]) -> Result<(), ConfigError
 pub struct FeatureGate {
     /// Its name.
     pub name: &'static str,
-    /// Its default, and the only value that is accepted.
+    /// Its default.
     pub default: bool,
+    /// Whether another value than the default is accepted.
+    is_supported: bool,
+}
+
+impl FeatureGate {
+    /// One whose default is the only value that is accepted.
+    pub const fn fixed(name: &'static str, default: bool) -> Self {
+        Self { name, default, is_supported: false }
+    }
+
+    /// One that can be set: [`Common::is_enabled`].
+    pub const fn new(name: &'static str, default: bool) -> Self {
+        Self { name, default, is_supported: true }
+    }
 }
 
 fn check_gates(set: &[String], known: &[FeatureGate]) -> Result<(), ConfigError> {
@@ -322,7 +345,7 @@ fn check_gates(set: &[String], known: &[FeatureGate]) -> Result<(), ConfigError>
         let value = parse_bool(value.trim()).map_err(|_| form())?;
         match known.iter().find(|gate| gate.name == name.trim()) {
             None => return Err(ConfigError::GateUnknown { name: name.trim().to_owned() }),
-            Some(gate) if gate.default != value => {
+            Some(gate) if gate.default != value && !gate.is_supported => {
                 return Err(ConfigError::UnsupportedGate { name: gate.name, value });
             }
             Some(_) => {}
@@ -403,7 +426,7 @@ mod tests {
             "--log-level=info",
             "--log-encoding=json",
             "--enable-leader-election",
-            "--feature-gates=ExternalArtifact=false",
+            "--feature-gates=Fixed=false",
         ])
         .unwrap();
         assert!(options.common.enable_leader_election);
@@ -450,11 +473,8 @@ mod tests {
     fn gates_are_known_and_at_their_default_or_refused() {
         let refuse = |flag: &str| parse(&[flag]).unwrap().validate().unwrap_err().to_string();
         assert!(refuse("--feature-gates=Nonsense=true").contains("no gate \"Nonsense\""));
-        assert!(
-            refuse("--feature-gates=ExternalArtifact=true")
-                .contains("ExternalArtifact=true is not supported")
-        );
-        assert!(refuse("--feature-gates=ExternalArtifact").contains("not of the form"));
+        assert!(refuse("--feature-gates=Fixed=true").contains("Fixed=true is not supported"));
+        assert!(refuse("--feature-gates=Fixed").contains("not of the form"));
     }
 
     #[tokio::test]

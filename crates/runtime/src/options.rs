@@ -63,6 +63,8 @@ pub(crate) mod tests {
     use super::*;
     use crate::config::Listen;
 
+    const SWITCH: FeatureGate = FeatureGate::new("Switch", false);
+
     /// The options of a controller that exists in tests only.
     #[derive(Debug, Args)]
     pub(crate) struct Options {
@@ -83,7 +85,7 @@ pub(crate) mod tests {
     impl ControllerOptions for Options {
         const IDENTITY: Identity = Identity { controller: "c", status_manager: "c", concurrent: 1 };
         const ABOUT: &'static str = "Tests.";
-        const GATES: &'static [FeatureGate] = &[FeatureGate { name: "ExternalArtifact", default: false }];
+        const GATES: &'static [FeatureGate] = &[FeatureGate::fixed("Fixed", false), SWITCH];
 
         fn common(&self) -> &Common {
             &self.common
@@ -124,6 +126,23 @@ pub(crate) mod tests {
                 .leader_election_release_on_cancel
         );
         assert!(parse(&[]).unwrap().common.leader_election_release_on_cancel);
+    }
+
+    #[test]
+    fn a_feature_gate_is_as_it_was_set_last() {
+        for (gates, expect) in [
+            ("", false),
+            ("Switch=true", true),
+            ("Fixed=false, Switch = true", true),
+            ("Switch=true,Switch=false", false),
+        ] {
+            let options = parse(&[&format!("--feature-gates={gates}")]).unwrap();
+            assert_eq!(options.validate(), Ok(()), "{gates}");
+            assert_eq!(options.common.is_enabled(&SWITCH), expect, "{gates}");
+        }
+        for gates in ["Fixed=true", "Other=true", "Switch=maybe"] {
+            assert!(parse(&[&format!("--feature-gates={gates}")]).unwrap().validate().is_err(), "{gates}");
+        }
     }
 
     #[test]

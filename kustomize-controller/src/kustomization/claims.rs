@@ -137,7 +137,7 @@ pub async fn check(question: Question<'_>, visit: &Visit<Kustomizations>, kind: 
     let others = kind.others();
     // An empty store is no proof that nobody wants anything.
     others.synced().await;
-    kind.context.repositories.synced().await;
+    kind.context.sources.synced().await;
     let (object, own) = (visit.object(), owner(visit.object()));
     let deadline = Instant::now() + ASK_MAX;
     let all = others.all();
@@ -221,8 +221,7 @@ pub enum Relation {
 impl Relation {
     /// How `other` is related to `object`.
     pub fn of(object: &Kustomization, other: &Kustomization) -> Self {
-        let source = SourceRef::of(object);
-        if source.git_repository().is_some() && source == SourceRef::of(other) {
+        if SourceRef::of(object) == SourceRef::of(other) {
             Self::SameSource
         } else if object.metadata.namespace == other.metadata.namespace {
             Self::SameNamespace
@@ -234,7 +233,7 @@ impl Relation {
 
 /// The artifact that the source of a Kustomization has now.
 pub fn current_artifact(object: &Kustomization, context: &Context) -> Option<Artifact> {
-    context.repositories.get(&SourceRef::of(object).git_repository()?)?.status.as_ref()?.artifact.clone()
+    context.sources.get(&SourceRef::of(object)).artifact()
 }
 
 /// Whether a Kustomization has a say: not one that goes away, or that applies to another cluster.

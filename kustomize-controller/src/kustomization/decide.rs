@@ -12,8 +12,9 @@ use plumb_planning::plan::{self, Plan, Planned, Request, Selection};
 use plumb_runtime::Priority;
 
 use super::error::KustomizationError;
-use super::facts::{DependencyState, Facts, Source};
+use super::facts::{DependencyState, Facts};
 use super::validate::Valid;
+use crate::sources::Source;
 
 /// The share of the inventory from which a prune gets an event of its own, in percent.
 const LARGE_PRUNE_PERCENT: usize = 95;

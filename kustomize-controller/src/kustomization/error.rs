@@ -63,6 +63,12 @@ pub enum KustomizationError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// The source is of a kind that is not enabled.
+    #[error("source 'ExternalArtifact/{name}' cannot be used: the feature gate ExternalArtifact is disabled")]
+    ExternalArtifactDisabled {
+        /// The source.
+        name: String,
+    },
     /// A ConfigMap or Secret with variables cannot be used.
     #[error(transparent)]
     Variables(#[from] VariablesError),
@@ -171,6 +177,7 @@ impl Classify for KustomizationError {
             Self::Unsupported(fields) => fields.reason(),
             Self::InvalidField { .. } => Reason::InvalidSpec,
             Self::CrossNamespace { .. } => Reason::AccessDenied,
+            Self::ExternalArtifactDisabled { .. } => Reason::FeatureGateDisabled,
             Self::DriftMode(error) => error.reason(),
             Self::SourceMissing { .. } | Self::ArtifactMissing | Self::ArtifactGone => Reason::ArtifactFailed,
             Self::Fetch(error) => error.reason(),
@@ -196,9 +203,10 @@ impl Classify for KustomizationError {
     fn consequence(&self) -> Consequence {
         match self {
             Self::Unsupported(fields) => fields.consequence(),
-            Self::InvalidField { .. } | Self::CrossNamespace { .. } | Self::DependencyCycle { .. } => {
-                Consequence::Stall
-            }
+            Self::InvalidField { .. }
+            | Self::CrossNamespace { .. }
+            | Self::ExternalArtifactDisabled { .. }
+            | Self::DependencyCycle { .. } => Consequence::Stall,
             Self::DriftMode(error) => error.consequence(),
             Self::SourceMissing { .. }
             | Self::ArtifactMissing
@@ -229,6 +237,9 @@ impl Classify for KustomizationError {
             Self::Unsupported(fields) => fields.hint(),
             Self::Fetch(error) => error.hint(),
             Self::Render(error) => error.hint(),
+            Self::ExternalArtifactDisabled { .. } => {
+                Some("start the controller with --feature-gates=ExternalArtifact=true".to_owned())
+            }
             Self::Record(ReportError::Rejected { .. }) => Some(INVENTORY_REMEDY.to_owned()),
             _ => None,
         }

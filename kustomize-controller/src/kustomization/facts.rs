@@ -3,25 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use plumb_api::kustomize::Kustomization;
-use plumb_api::meta::{Artifact, Reconciled as _};
-use plumb_api::source::GitRepository;
+use plumb_api::meta::Reconciled as _;
 use plumb_cluster::{NamespacedName, ObjectCache};
 use plumb_status::Condition;
 use plumb_status::condition::{READY, find};
 
 use super::validate::Valid;
 use crate::source_ref::SourceRef;
-
-/// What is known of the source.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Source {
-    /// It is not there.
-    Missing,
-    /// It is there and has no artifact.
-    Empty,
-    /// It has this artifact.
-    Holds(Box<Artifact>),
-}
+use crate::sources::{Source, Sources};
 
 /// What is known of a Kustomization that must come first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,16 +43,9 @@ pub struct Facts {
 pub fn gather(
     own: &NamespacedName,
     valid: &Valid,
-    repositories: &ObjectCache<GitRepository>,
+    sources: &Sources,
     others: &ObjectCache<Kustomization>,
 ) -> Facts {
-    let source = match valid.source.git_repository().and_then(|name| repositories.get(&name)) {
-        None => Source::Missing,
-        Some(repository) => match repository.artifact() {
-            None => Source::Empty,
-            Some(artifact) => Source::Holds(Box::new(artifact.clone())),
-        },
-    };
     let dependencies = valid
         .depends_on
         .iter()
@@ -71,7 +53,7 @@ pub fn gather(
     let next =
         |key: &NamespacedName| others.get(key).map(|object| dependencies_of(&object)).unwrap_or_default();
     let cycle = cycle(own, &valid.depends_on, next);
-    Facts { source, dependencies: dependencies.collect(), cycle }
+    Facts { source: sources.get(&valid.source), dependencies: dependencies.collect(), cycle }
 }
 
 fn dependencies_of(object: &Kustomization) -> Vec<NamespacedName> {

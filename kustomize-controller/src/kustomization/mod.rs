@@ -24,14 +24,15 @@ pub mod warnings;
 
 use std::time::Duration;
 
-use plumb_api::source::GitRepository;
-use plumb_cluster::{Cluster, ObjectCache};
+use plumb_cluster::Cluster;
 use plumb_drift::DriftLoop;
 use plumb_fetch::Fetcher;
 use plumb_memory::MemoryPool;
 use plumb_planning::fingerprint::HashKey;
 use plumb_planning::takeover::Takeover;
 use tokio_util::sync::CancellationToken;
+
+use crate::sources::Sources;
 
 /// What every attempt works with.
 pub struct Context {
@@ -54,7 +55,7 @@ pub struct Context {
     /// Drift between attempts.
     pub drift: DriftLoop,
     /// The sources.
-    pub repositories: ObjectCache<GitRepository>,
+    pub sources: Sources,
     /// What digests of Secrets are keyed with.
     pub hash_key: HashKey,
     /// Whose fields become ours.
@@ -67,8 +68,8 @@ pub struct Context {
     pub allow_empty: bool,
     /// Which Kustomizations are watched.
     pub scope: claims::Scope,
-    /// Whether references to other namespaces are refused.
-    pub no_cross_namespace_refs: bool,
+    /// What a spec may have.
+    pub rules: validate::Rules,
     /// The end of the process.
     pub shutdown: CancellationToken,
 }

@@ -95,9 +95,9 @@ async fn attempt(
 ) -> Result<AttemptEnd, KustomizationError> {
     let (object, context) = (visit.object(), kind.context.as_ref());
     let timeout = object.spec.effective_timeout();
-    let valid = validate(object, context.no_cross_namespace_refs)?;
+    let valid = validate(object, context.rules)?;
     let before = Inventory::from_wire(object.status.as_ref().and_then(|status| status.inventory.as_ref()))?;
-    let facts = facts::gather(visit.key(), &valid, &context.repositories, &kind.others());
+    let facts = facts::gather(visit.key(), &valid, &context.sources, &kind.others());
     let artifact = decide::ready(&facts, &valid)?;
     tracing::Span::current().record("revision", artifact.revision.as_str());
     visit.ledger().note_artifact(artifact, timeout);
@@ -235,8 +235,8 @@ async fn look(
     kind: &Kustomizations,
     context: &Context,
 ) -> Result<(), KustomizationError> {
-    let valid = validate(object, context.no_cross_namespace_refs)?;
-    let facts = facts::gather(visit.key(), &valid, &context.repositories, &kind.others());
+    let valid = validate(object, context.rules)?;
+    let facts = facts::gather(visit.key(), &valid, &context.sources, &kind.others());
     let artifact = decide::ready(&facts, &valid)?;
     let applied = object.status.as_ref().and_then(|status| status.last_applied_revision.as_ref());
     if applied != Some(&artifact.revision) {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use kube::Api;
 use plumb_api::kustomize::Kustomization;
 use plumb_api::meta::Artifact;
-use plumb_api::source::GitRepository;
 use plumb_cluster::{CallError, call};
 use plumb_runtime::Visit;
 use plumb_status::chain;
@@ -15,6 +14,7 @@ use super::Context;
 use super::error::KustomizationError;
 use crate::kind::Kustomizations;
 use crate::source_ref::SourceRef;
+use crate::sources;
 
 /// How long news that a read has shown already is awaited from the watch.
 const WATCH_LAG_MAX: Duration = Duration::from_secs(5);
@@ -70,15 +70,12 @@ async fn changed(
     if let Some(what) = moved(object, live.as_ref()) {
         return Ok(Some(Moved::Other(what)));
     }
-    let (Some(artifact), Some(repository)) = (artifact, SourceRef::of(object).git_repository()) else {
-        return Ok(None);
-    };
-    let api: Api<GitRepository> = Api::namespaced(client.clone(), &repository.namespace);
-    let live = call(api.get_opt(&repository.name)).await.map_err(|error| unread("its source", &error))?;
+    let Some(artifact) = artifact else { return Ok(None) };
+    let live = sources::read(client, &SourceRef::of(object)).await;
     let same = |now: &Artifact| now.revision == artifact.revision && now.digest == artifact.digest;
-    Ok(match live.as_ref().and_then(GitRepository::artifact) {
-        Some(now) if same(now) => None,
-        Some(now) => Some(Moved::Artifact(now.revision.clone())),
+    Ok(match live.map_err(|error| unread("its source", &error))?.artifact() {
+        Some(now) if same(&now) => None,
+        Some(now) => Some(Moved::Artifact(now.revision)),
         None => Some(Moved::Other("its source has no artifact any more")),
     })
 }

@@ -33,8 +33,17 @@ pub struct Valid {
     pub mode: DriftMode,
 }
 
+/// What the controller allows a spec.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Whether references to other namespaces are refused.
+    pub no_cross_namespace_refs: bool,
+    /// Whether ExternalArtifacts can be sources.
+    pub external_artifacts: bool,
+}
+
 /// Looks at every field of the spec.
-pub fn validate(object: &Kustomization, no_cross_namespace_refs: bool) -> Result<Valid, KustomizationError> {
+pub fn validate(object: &Kustomization, rules: Rules) -> Result<Valid, KustomizationError> {
     let own = object.metadata.namespace.clone().unwrap_or_default();
     let KustomizationSpec {
         build_metadata: _,
@@ -83,9 +92,12 @@ pub fn validate(object: &Kustomization, no_cross_namespace_refs: bool) -> Result
         fields.push(UnsupportedField::with_value("spec.deletionPolicy", "WaitForTermination"));
     }
     unsupported_variables(post_build.as_ref(), &mut fields);
-    unsupported_references(source_ref, depends_on, &mut fields);
+    unsupported_references(depends_on, &mut fields);
     UnsupportedFields::reject(fields)?;
-    let references = References { own: &own, no_cross_namespace_refs };
+    if source_ref.kind == SourceKind::ExternalArtifact && !rules.external_artifacts {
+        return Err(KustomizationError::ExternalArtifactDisabled { name: source_ref.name.clone() });
+    }
+    let references = References { own: &own, no_cross_namespace_refs: rules.no_cross_namespace_refs };
     let (source, source_ref) = source(source_ref, references)?;
     Ok(Valid {
         source,
@@ -111,15 +123,7 @@ fn unsupported_variables(post_build: Option<&PostBuild>, fields: &mut Vec<Unsupp
     }
 }
 
-fn unsupported_references(
-    source: &CrossNamespaceSourceReference,
-    depends_on: &[DependencyReference],
-    fields: &mut Vec<UnsupportedField>,
-) {
-    if source.kind != SourceKind::GitRepository {
-        let field = UnsupportedField::with_value("spec.sourceRef.kind", source.kind.as_str());
-        fields.push(field.remedy("use a GitRepository"));
-    }
+fn unsupported_references(depends_on: &[DependencyReference], fields: &mut Vec<UnsupportedField>) {
     for (at, dependency) in depends_on.iter().enumerate() {
         if dependency.ready_expr.as_ref().is_some_and(|text| !text.is_empty()) {
             fields.push(UnsupportedField::new(format!("spec.dependsOn[{at}].readyExpr")));

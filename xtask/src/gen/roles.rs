@@ -74,7 +74,7 @@ fn kustomize() -> Vec<Rule<'static>> {
     vec![
         (KUSTOMIZE_GROUP, vec!["kustomizations"], RECONCILE),
         (KUSTOMIZE_GROUP, vec!["kustomizations/status"], STATUS),
-        (SOURCE_GROUP, vec!["gitrepositories"], WATCH),
+        (SOURCE_GROUP, vec!["buckets", "externalartifacts", "gitrepositories", "ocirepositories"], WATCH),
         // After a definition is applied it is waited for; at start its own is read for the fields of drift.
         ("apiextensions.k8s.io", vec!["customresourcedefinitions"], WATCH),
         ("", vec!["events"], EMIT_EVENTS),

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 
 use super::*;
 
+/// A controller that allows as little as it can.
+const STRICT: Rules = Rules { no_cross_namespace_refs: true, external_artifacts: false };
+
 fn object(edit: impl Fn(&mut Value)) -> Kustomization {
     let mut value = json!({
         "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
@@ -26,7 +29,7 @@ fn judged(path: &str, value: &Value) -> Option<String> {
         }
         object.pointer_mut(parent).unwrap()[field] = value.clone();
     });
-    validate(&object, false).err().map(|error| error.to_string())
+    validate(&object, Rules::default()).err().map(|error| error.to_string())
 }
 
 #[test]
@@ -49,7 +52,6 @@ fn each_field_is_honoured_or_refused_by_name() {
             "spec.postBuild.substituteFrom[1].kind \"Secret\"",
         ),
         ("postBuild.substituteStrategy", json!("Always"), "spec.postBuild.substituteStrategy"),
-        ("sourceRef.kind", json!("Bucket"), "spec.sourceRef.kind \"Bucket\""),
         (
             "dependsOn",
             json!([{ "name": "a" }, { "name": "b", "readyExpr": "true" }]),
@@ -75,6 +77,8 @@ fn each_field_is_honoured_or_refused_by_name() {
         ("postBuild.substitute", json!({ "a": "b" })),
         ("postBuild.substituteFrom", json!([{ "kind": "ConfigMap", "name": "s", "optional": true }])),
         ("retryInterval", json!("10s")),
+        ("sourceRef.kind", json!("Bucket")),
+        ("sourceRef.kind", json!("OCIRepository")),
         ("suspend", json!(true)),
         ("targetNamespace", json!("prod")),
         ("timeout", json!("2m")),
@@ -90,16 +94,27 @@ fn all_unsupported_fields_are_named_at_once_with_a_remedy() {
     let object = object(|object| {
         object["spec"]["decryption"] = json!({ "provider": "sops" });
         object["spec"]["force"] = json!(true);
-        object["spec"]["sourceRef"]["kind"] = json!("Bucket");
         object["spec"]["dependsOn"] = json!([{ "name": "a", "readyExpr": "true" }]);
     });
-    let error = validate(&object, false).unwrap_err();
+    let error = validate(&object, Rules::default()).unwrap_err();
     assert_eq!(
         plumb_status::Detail::of(&error).message,
-        "spec.decryption, spec.force, spec.sourceRef.kind \"Bucket\" and spec.dependsOn[0].readyExpr are not supported by \
-         this version of Plumb (remove spec.decryption, spec.force, spec.dependsOn[0].readyExpr; spec.sourceRef.kind: use a \
-         GitRepository)"
+        "spec.decryption, spec.force and spec.dependsOn[0].readyExpr are not supported by this version of Plumb \
+         (remove the fields)"
     );
+}
+
+#[test]
+fn an_external_artifact_is_a_source_where_its_feature_gate_is_on() {
+    let object = object(|object| object["spec"]["sourceRef"]["kind"] = json!("ExternalArtifact"));
+    let error = validate(&object, Rules::default()).unwrap_err();
+    assert_eq!(
+        plumb_status::Detail::of(&error).message,
+        "source 'ExternalArtifact/repo' cannot be used: the feature gate ExternalArtifact is disabled (start the controller \
+         with --feature-gates=ExternalArtifact=true)"
+    );
+    assert_eq!(plumb_status::Classify::reason(&error), plumb_status::Reason::FeatureGateDisabled);
+    assert!(validate(&object, Rules { external_artifacts: true, ..Rules::default() }).is_ok());
 }
 
 #[test]
@@ -113,8 +128,8 @@ fn references_to_other_namespaces_are_refused_where_they_are_blocked() {
         ("dependsOn", json!([{ "name": "a", "namespace": "other" }]), "Kustomization/other/a"),
     ] {
         let object = object(|object| object["spec"][path] = value.clone());
-        assert!(validate(&object, false).is_ok());
-        let error = validate(&object, true).unwrap_err();
+        assert!(validate(&object, Rules::default()).is_ok());
+        let error = validate(&object, STRICT).unwrap_err();
         assert!(error.to_string().contains(named), "{error}");
         assert_eq!(plumb_status::Classify::reason(&error), plumb_status::Reason::AccessDenied);
     }
@@ -148,9 +163,9 @@ fn every_reference_of_the_schema_obeys_the_ban_on_other_namespaces() {
         assert!(!field.contains('/'), "{path}: a reference at a new depth needs a case here");
         let value = if parent.ends_with("/0") { json!([fields]) } else { fields };
         let object = object(|object| object["spec"][field] = value.clone());
-        assert!(validate(&object, false).is_ok(), "{path}");
+        assert!(validate(&object, Rules::default()).is_ok(), "{path}");
         let error =
-            validate(&object, true).err().unwrap_or_else(|| panic!("{path} reaches other namespaces"));
+            validate(&object, STRICT).err().unwrap_or_else(|| panic!("{path} reaches other namespaces"));
         assert_eq!(plumb_status::Classify::reason(&error), plumb_status::Reason::AccessDenied, "{path}");
         assert!(error.to_string().contains("/other/a"), "{path}: {error}");
     }
@@ -164,7 +179,7 @@ fn the_annotation_decides_the_mode_and_a_word_that_is_none_is_refused() {
                 object["metadata"]["annotations"][DRIFT_DETECTION] = annotation.into();
                 object["spec"]["driftDetection"] = json!({ "mode": field });
             }),
-            false,
+            Rules::default(),
         )
         .map(|valid| valid.mode)
     };
@@ -177,7 +192,8 @@ fn the_annotation_decides_the_mode_and_a_word_that_is_none_is_refused() {
 #[test]
 fn a_health_check_without_version_is_of_apps_and_in_the_own_namespace() {
     let checks = json!([{ "kind": "Deployment", "name": "web" }, { "apiVersion": "v1", "kind": "Pod", "name": "p", "namespace": "x" }]);
-    let valid = validate(&object(|object| object["spec"]["healthChecks"] = checks.clone()), false).unwrap();
+    let valid = validate(&object(|object| object["spec"]["healthChecks"] = checks.clone()), Rules::default())
+        .unwrap();
     let read: Vec<_> = valid
         .health_checks
         .iter()
@@ -185,6 +201,7 @@ fn a_health_check_without_version_is_of_apps_and_in_the_own_namespace() {
         .collect();
     assert_eq!(read, [("Deployment/flux-system/web".into(), "apps", "v1"), ("Pod/x/p".into(), "", "v1")]);
     let bad = json!([{ "apiVersion": "a/b/c", "kind": "Pod", "name": "p" }]);
-    let error = validate(&object(|object| object["spec"]["healthChecks"] = bad.clone()), false).unwrap_err();
+    let error = validate(&object(|object| object["spec"]["healthChecks"] = bad.clone()), Rules::default())
+        .unwrap_err();
     assert!(error.to_string().starts_with("spec.healthChecks[0].apiVersion is invalid"), "{error}");
 }
