@@ -7,18 +7,19 @@ mod families;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use plumb_runtime::{Clock, ControllerOptions as _, Runtime};
 use plumb_store::ArtifactStore;
 use plumb_testkit::scenario::{Call, Feed, Response, Scenario, ServedKind};
+use plumb_testkit::wait::Wait;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::install;
 use crate::options::Options;
 use crate::scenarios::{
-    LIST, PATIENCE, REVISION, SOURCE, SOURCES, discovery, fields, ids, merged, no_other_sources, put, source,
+    LIST, PATIENCE, POLL, REVISION, SOURCE, SOURCES, discovery, fields, ids, merged, no_other_sources, put,
+    source,
 };
 
 const NEXT: &str = "main@sha1:2222222222222222222222222222222222222222";
@@ -217,14 +218,10 @@ impl World {
     }
 
     async fn until(&self, what: &str, fits: impl Fn(&Self) -> bool) {
-        let waited = tokio::time::timeout(PATIENCE, async {
-            while !fits(self) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        });
-        waited.await.unwrap_or_else(|_| {
+        let waited = Wait::until(what, PATIENCE).every(POLL).holds(|| fits(self)).await;
+        waited.unwrap_or_else(|error| {
             let objects = self.objects.lock().unwrap();
-            panic!("not in time: {what}\n{objects:#?}\n{:#?}\n{:#?}", self.api.lines(), self.api.unscripted())
+            panic!("{error}\n{objects:#?}\n{:#?}\n{:#?}", self.api.lines(), self.api.unscripted())
         });
     }
 

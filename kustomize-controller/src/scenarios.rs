@@ -9,6 +9,7 @@ use plumb_filetree::{MemoryTree, RelPath, TreeLimits};
 use plumb_runtime::{Clock, ControllerOptions as _, Runtime};
 use plumb_store::{ArtifactStore, Location, Written};
 use plumb_testkit::scenario::{Call, Feed, Response, Scenario, ServedKind};
+use plumb_testkit::wait::Wait;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +25,7 @@ pub(crate) const SOURCE: &str =
 pub(crate) const REVISION: &str = "main@sha1:1111111111111111111111111111111111111111";
 /// How long anything is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const POLL: Duration = Duration::from_millis(5);
 
 /// A namespace, two ConfigMaps and a Deployment: three waves.
 const MANIFESTS: &str = "
@@ -99,27 +101,21 @@ impl Fixture {
 
     /// Waits until Ready has this status, and says what stands.
     async fn until_ready_is(&self, status: &str) -> Value {
-        let waited = tokio::time::timeout(PATIENCE, async {
-            loop {
-                let stands = self.status();
-                if stands["conditions"][0]["type"] == "Ready" && stands["conditions"][0]["status"] == status {
-                    return stands;
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        });
-        waited
-            .await
-            .unwrap_or_else(|_| panic!("Ready is not {status}: {:#}\n{:#?}", self.status(), self.api.lines()))
+        let stands = |object: &Value| {
+            object["conditions"][0]["type"] == "Ready" && object["conditions"][0]["status"] == status
+        };
+        self.until(&format!("Ready is {status}"), || stands(&self.status())).await;
+        self.status()
     }
 
     async fn until_revision_is(&self, revision: &str) {
-        let waited = tokio::time::timeout(PATIENCE, async {
-            while self.status()["lastAppliedRevision"] != revision {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        });
-        waited.await.unwrap_or_else(|_| panic!("{:#}\n{:#?}", self.status(), self.api.lines()));
+        let applied = || self.status()["lastAppliedRevision"] == revision;
+        self.until(&format!("{revision} is applied"), applied).await;
+    }
+
+    async fn until(&self, what: &str, holds: impl FnMut() -> bool) {
+        let waited = Wait::until(what, PATIENCE).every(POLL).holds(holds).await;
+        waited.unwrap_or_else(|error| panic!("{error}: {:#}\n{:#?}", self.status(), self.api.lines()));
     }
 
     async fn stop(self) {
@@ -437,13 +433,7 @@ async fn a_suspended_kustomization_is_not_applied() {
         object["metadata"]["annotations"] = json!({ "reconcile.fluxcd.io/requestedAt": "now" });
     };
     let fixture = Fixture::start(MANIFESTS, edit, |_| {}).await;
-    tokio::time::timeout(PATIENCE, async {
-        while fixture.status()["lastHandledReconcileAt"] != "now" {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await
-    .unwrap();
+    fixture.until("the request is handled", || fixture.status()["lastHandledReconcileAt"] == "now").await;
     assert_eq!(fixture.writes(), ["PATCH apps", "PATCH status"]);
     fixture.stop().await;
 }

@@ -77,13 +77,11 @@ async fn drift_of_a_cluster_scoped_custom_object_under_a_target_namespace_is_cor
     let metadata = json!({ "name": "g1", "uid": "u", "resourceVersion": "5" });
     let gone =
         json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata });
-    let waited = tokio::time::timeout(PATIENCE, async {
-        while on_gates(&fixture).len() < 2 {
-            feed.send("DELETED", &gone);
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    });
-    waited.await.unwrap_or_else(|_| panic!("not recreated: {:#?}", fixture.api.lines()));
+    let recreated = || {
+        feed.send("DELETED", &gone);
+        on_gates(&fixture).len() >= 2
+    };
+    fixture.until("the gate is recreated", recreated).await;
     assert_eq!(on_gates(&fixture)[1], format!("PATCH {GATES}/g1"));
     fixture.stop().await;
 }

@@ -28,12 +28,7 @@ impl Fixture {
     }
 
     async fn until_a_is_asked_for(&self) {
-        let waited = tokio::time::timeout(PATIENCE, async {
-            while self.applies_of_a() == 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        });
-        waited.await.unwrap_or_else(|_| panic!("{:#?}", self.api.lines()));
+        self.until("a is applied", || self.applies_of_a() > 0).await;
     }
 }
 

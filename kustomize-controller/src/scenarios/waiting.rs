@@ -31,15 +31,10 @@ async fn a_health_check_on_a_kind_that_cannot_exist_fails_at_once_with_the_remed
 #[tokio::test(flavor = "multi_thread")]
 async fn a_health_check_on_a_kind_that_may_come_says_what_it_waits_for() {
     let fixture = Fixture::start(MANIFESTS, checks("net.test/v1", "Gate"), |_| {}).await;
-    let waited = tokio::time::timeout(PATIENCE, async {
-        let waits = |call: &Call| {
-            call.body.to_string().contains("Waiting for the cluster to serve Gate (net.test/v1)")
-        };
-        while !fixture.api.matching("PATCH", STATUS).iter().any(waits) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    });
-    waited.await.unwrap_or_else(|_| panic!("nothing is said: {:#}", fixture.status()));
+    let waits =
+        |call: &Call| call.body.to_string().contains("Waiting for the cluster to serve Gate (net.test/v1)");
+    let said = || fixture.api.matching("PATCH", STATUS).iter().any(waits);
+    fixture.until("it says what it waits for", said).await;
     fixture.stop().await;
 }
 

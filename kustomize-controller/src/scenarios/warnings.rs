@@ -10,12 +10,8 @@ fn events(fixture: &Fixture, reason: &str) -> Vec<String> {
 }
 
 async fn until_events(fixture: &Fixture, reason: &str, count: usize) -> Vec<String> {
-    let waited = tokio::time::timeout(PATIENCE, async {
-        while events(fixture, reason).len() < count {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    });
-    waited.await.unwrap_or_else(|_| panic!("{:#?}", events(fixture, reason)));
+    let what = format!("there are {count} events {reason}");
+    fixture.until(&what, || events(fixture, reason).len() >= count).await;
     events(fixture, reason)
 }
 
