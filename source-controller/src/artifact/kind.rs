@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{
     ledger::ArtifactLedger,
-    reconcile::{self, Lender},
+    reconcile::{self, LedgerAccess},
     source::{ConditionOf, Source, SourceObject},
     storage::Storage,
 };
@@ -50,8 +50,8 @@ impl<S: Source> ReconciledKind for SourceKind<S> {
     }
 }
 
-impl<S: Source> Lender<ArtifactLedger<ConditionOf<S>>> for Visit<SourceKind<S>> {
-    fn lend(&self) -> MutexGuard<'_, ArtifactLedger<ConditionOf<S>>> {
+impl<S: Source> LedgerAccess<ArtifactLedger<ConditionOf<S>>> for Visit<SourceKind<S>> {
+    fn lock_ledger(&self) -> MutexGuard<'_, ArtifactLedger<ConditionOf<S>>> {
         self.ledger()
     }
 

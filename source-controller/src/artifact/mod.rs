@@ -20,7 +20,7 @@ pub use ledger::ArtifactCondition;
 #[cfg(test)]
 pub use ledger::ArtifactLedger;
 #[cfg(test)]
-pub use reconcile::{Lender, reconcile, teardown};
+pub use reconcile::{LedgerAccess, reconcile, teardown};
 #[cfg(test)]
 pub use source::ConditionOf;
 pub use source::{

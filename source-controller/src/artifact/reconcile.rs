@@ -23,17 +23,17 @@ use super::{
     storage::Storage,
 };
 
-/// Lends a ledger to an attempt: the runtime's visit, or a test. The guard is never held across an await.
-pub trait Lender<L>: Sync {
+/// Gives an attempt its ledger: the runtime's visit, or a test. The guard is never held across an await.
+pub trait LedgerAccess<L>: Sync {
     /// The ledger, until the guard is dropped.
-    fn lend(&self) -> MutexGuard<'_, L>;
+    fn lock_ledger(&self) -> MutexGuard<'_, L>;
     /// Releases the worker before it waits for a slow peer; the attempt continues. From here on the kind bounds how many
     /// attempts run, each namespace by its share.
     fn park(&self);
 }
 
-impl<L: Send> Lender<L> for Mutex<L> {
-    fn lend(&self) -> MutexGuard<'_, L> {
+impl<L: Send> LedgerAccess<L> for Mutex<L> {
+    fn lock_ledger(&self) -> MutexGuard<'_, L> {
         // Each change of a ledger is whole before anything can panic.
         self.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -41,8 +41,8 @@ impl<L: Send> Lender<L> for Mutex<L> {
     fn park(&self) {}
 }
 
-/// What lends the ledger of a kind.
-pub(super) type LedgerOf<S> = dyn Lender<ArtifactLedger<ConditionOf<S>>>;
+/// Access to the ledger of a kind.
+pub(super) type LedgerOf<S> = dyn LedgerAccess<ArtifactLedger<ConditionOf<S>>>;
 
 /// Whether the world is different now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub async fn reconcile<S: Source>(
     now: Timestamp,
 ) -> AttemptOutcome<ConditionOf<S>> {
     match attempt(source, object, storage, ledger, now).await {
-        Ok(done) => succeeded(done, ledger.lend().stored_detail()),
+        Ok(done) => succeeded(done, ledger.lock_ledger().stored_detail()),
         Err(error) => failed(&error),
     }
 }
@@ -81,7 +81,7 @@ pub async fn teardown<S: Source>(
 ) -> AttemptOutcome<ConditionOf<S>> {
     match storage.remove(object).await {
         Ok(removed) => {
-            ledger.lend().note_collected(removed, "garbage collected artifacts for deleted resource");
+            ledger.lock_ledger().note_collected(removed, "garbage collected artifacts for deleted resource");
             AttemptOutcome::Gone
         }
         Err(error) => failed(&SourceError::<S::Error>::Storage(error)),
@@ -100,12 +100,12 @@ async fn attempt<S: Source>(
         Validated::NoArtifact(detail) => return without_artifact::<S>(object, storage, ledger, detail).await,
     };
     let stored = storage.check(object).await.map_err(SourceError::Storage)?;
-    ledger.lend().note_stored(&stored);
+    ledger.lock_ledger().note_stored(&stored);
     // A server may be silent for the whole timeout: that must not block a worker.
     ledger.park();
     let resolved = source.resolve(object, &valid).await.map_err(|error| waited::<S>(error, ledger))?;
     let decision = decide(&stored, &resolved.revision, &resolved.inputs, &status_of(object));
-    ledger.lend().note_resolved(&decision, &resolved);
+    ledger.lock_ledger().note_resolved(&decision, &resolved);
     // Before anything is built: the artifact that the status announces stays until another one is announced.
     collect::<S>(object, storage, ledger, now).await;
     match decision {
@@ -126,7 +126,7 @@ async fn build<S: Source>(
     let Resolved { revision, inputs, conditions: _, remote } = resolved;
     let fetched = source.fetch(object, valid, remote).await.map_err(|error| waited::<S>(error, ledger))?;
     let Fetched { file_stem, content, metadata, announcement, status, conditions } = fetched;
-    ledger.lend().note_conditions(conditions);
+    ledger.lock_ledger().note_conditions(conditions);
     let written = storage.put(object, &file_stem, content).await.map_err(SourceError::Storage)?;
     let artifact = storage.announced(Artifact {
         digest: written.digest,
@@ -137,7 +137,7 @@ async fn build<S: Source>(
         size: i64::try_from(written.size).ok(),
         url: String::new(),
     });
-    ledger.lend().note_built(object, artifact, announcement, &inputs, status);
+    ledger.lock_ledger().note_built(object, artifact, announcement, &inputs, status);
     Ok(Done::Artifact(Receipt::Built))
 }
 
@@ -148,7 +148,7 @@ async fn without_artifact<S: Source>(
     detail: Detail,
 ) -> Result<Done, SourceError<S::Error>> {
     let removed = storage.remove(object).await.map_err(SourceError::Storage)?;
-    let mut ledger = ledger.lend();
+    let mut ledger = ledger.lock_ledger();
     ledger.note_no_artifact();
     ledger.note_collected(removed, "garbage collected artifacts of a resource that has none any more");
     Ok(Done::NoArtifact { detail, removed })
@@ -156,9 +156,9 @@ async fn without_artifact<S: Source>(
 
 /// Leftover files are harmless, so a failure is only reported.
 async fn collect<S: Source>(object: &S::Object, storage: &Storage, ledger: &LedgerOf<S>, now: Timestamp) {
-    let current = ledger.lend().path();
+    let current = ledger.lock_ledger().path();
     let collected = storage.collect(object, current, now).await;
-    let mut ledger = ledger.lend();
+    let mut ledger = ledger.lock_ledger();
     match collected {
         Ok(collected) => {
             let message = format!("garbage collected {} artifacts", collected.artifacts);
@@ -203,7 +203,9 @@ fn waited<S: Source>(error: S::Error, ledger: &LedgerOf<S>) -> SourceError<S::Er
             Polarity::Negative => ConditionStatus::True,
             Polarity::Positive => ConditionStatus::False,
         };
-        ledger.lend().note_conditions(vec![(condition, ConditionUpdate::Set(status, Detail::of(&error)))]);
+        ledger
+            .lock_ledger()
+            .note_conditions(vec![(condition, ConditionUpdate::Set(status, Detail::of(&error)))]);
     }
     SourceError::Step(error)
 }

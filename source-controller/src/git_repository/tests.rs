@@ -17,7 +17,7 @@ use plumb_transport::address::AddressPolicy;
 use serde_json::{Value, json};
 
 use super::GitSource;
-use crate::artifact::{ArtifactLedger, Lender, reconcile, teardown};
+use crate::artifact::{ArtifactLedger, LedgerAccess, reconcile, teardown};
 use crate::fixture::{Fixture, condition, emitted, ready};
 
 type Ledger = ArtifactLedger<GitRepositoryCondition>;
@@ -301,14 +301,14 @@ async fn deletion_removes_what_was_stored() {
     assert!(matches!(teardown::<GitSource>(&object, &fixture.storage, &ledger).await, AttemptOutcome::Gone));
 }
 
-/// A lender that notes when the worker was given back.
+/// Access to a ledger that records when the worker was given back.
 struct Parking {
     ledger: Mutex<Ledger>,
     parked: std::sync::atomic::AtomicBool,
 }
 
-impl Lender<Ledger> for Parking {
-    fn lend(&self) -> std::sync::MutexGuard<'_, Ledger> {
+impl LedgerAccess<Ledger> for Parking {
+    fn lock_ledger(&self) -> std::sync::MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap()
     }
 

@@ -18,7 +18,7 @@ const DERIVES: [&str; 4] = ["Parser", "Args", "Subcommand", "ValueEnum"];
 const PHRASES: &str = include_str!("words.txt");
 
 /// Names that code must not define, with the term to use instead.
-const NAMES: [(&str, &str); 47] = [
+const NAMES: [(&str, &str); 48] = [
     ("Desk", "DriftLoop"),
     ("Book", "OwnerState"),
     ("Sitting", "Step"),
@@ -66,6 +66,7 @@ const NAMES: [(&str, &str); 47] = [
     ("WhyNot", "SkipReason"),
     ("Fate", "PruneOutcome"),
     ("Refusal", "ErrorKind or Rejection"),
+    ("Lender", "LedgerAccess"),
 ];
 /// What defines a name.
 const DEFINE: [&str; 7] = ["struct", "enum", "trait", "type", "fn", "mod", "macro_rules!"];
