@@ -83,6 +83,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     stage.begins("build");
     finish(cargo(&root).args(["build", "--workspace", "--bins"]), "the build failed")?;
     finish(cargo(&root).args(test_words(arguments, &["--no-run"])), "the tests do not compile")?;
+    if arguments.needs_plane() && arguments.filter.is_none() {
+        stage.begins("programs of others");
+        provide_peers()?;
+    }
     let plane = if arguments.needs_plane() { Some(started(&stage)?) } else { None };
     stage.begins("tests");
     let skips = tempfile::NamedTempFile::new().context("no temporary file")?;
@@ -162,6 +166,14 @@ impl Arguments {
         let needs = |package: &String| WITH_PLANE.iter().any(|(of, _)| of == package);
         self.package.is_empty() || self.package.iter().any(needs)
     }
+}
+
+/// Builds the programs of others that tests run against, where that was not done before.
+fn provide_peers() -> Result<()> {
+    for peer in plumb_plane::peers::ALL {
+        peer.provide(&|line| eprintln!("  {line}"))?;
+    }
+    Ok(())
 }
 
 fn started(stage: &Stages) -> Result<Plane> {

@@ -40,13 +40,32 @@ pub fn build(go: &Path, folder: &Path, binary: &Path, progress: &dyn Fn(&str)) -
         .args(["build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", &link_flags(), "-o"])
         .arg(&output)
         .arg(".");
-    run(command, PROGRESS_EVERY, progress)?;
+    let what = Compilation { title: "the control plane".to_owned(), packages: PACKAGES };
+    run(command, &what, progress)?;
     // Renamed only when complete: another process finds all of it, or nothing.
     fs::rename(&output, binary).with_context(|| format!("cannot rename to {}", binary.display()))
 }
 
+/// What is compiled.
+pub(crate) struct Compilation {
+    /// As progress names it.
+    pub(crate) title: String,
+    /// About how many packages are compiled: only for the progress line.
+    pub(crate) packages: usize,
+}
+
 /// Runs the compiler to its end, and reports its progress, also while it prints nothing.
-fn run(mut command: Command, every: Duration, progress: &dyn Fn(&str)) -> Result<()> {
+pub(crate) fn run(command: Command, what: &Compilation, progress: &dyn Fn(&str)) -> Result<()> {
+    run_reporting(command, what, PROGRESS_EVERY, progress)
+}
+
+fn run_reporting(
+    mut command: Command,
+    what: &Compilation,
+    every: Duration,
+    progress: &dyn Fn(&str),
+) -> Result<()> {
+    let Compilation { title, packages } = what;
     let started = Instant::now();
     let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().context("cannot start go")?;
     let output = child.stderr.take().context("go has no stderr")?;
@@ -71,7 +90,9 @@ fn run(mut command: Command, every: Duration, progress: &dyn Fn(&str)) -> Result
             let seconds = started.elapsed().as_secs();
             match compiled {
                 0 => progress(&format!("downloading modules: {} so far, {seconds} s", last.len())),
-                _ => progress(&format!("compiled {compiled} of about {PACKAGES} packages, {seconds} s")),
+                _ => progress(&format!(
+                    "compiled {compiled} of about {packages} packages of {title}, {seconds} s"
+                )),
             }
             next = Instant::now() + every;
         }
@@ -82,7 +103,7 @@ fn run(mut command: Command, every: Duration, progress: &dyn Fn(&str)) -> Result
         let from = last.len().saturating_sub(ERROR_LINES_MAX);
         bail!("go build failed:\n{}", last[from..].join("\n"));
     }
-    progress(&format!("built the control plane in {} s", started.elapsed().as_secs()));
+    progress(&format!("built {title} in {} s", started.elapsed().as_secs()));
     Ok(())
 }
 
@@ -111,7 +132,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let wait = "for i in $(seq 1000); do [ -e told ] && exit 0; sleep 0.01; done; exit 1";
         command.current_dir(folder.path()).args(["-c", wait]);
-        run(command, every, &|_| {
+        let what = Compilation { title: "it".to_owned(), packages: 1 };
+        run_reporting(command, &what, every, &|_| {
             reported.set(reported.get() + 1);
             fs::write(folder.path().join("told"), "").unwrap();
         })

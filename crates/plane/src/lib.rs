@@ -11,6 +11,7 @@ mod kubeconfig;
 #[cfg(test)]
 mod mirror;
 pub mod node;
+pub mod peers;
 mod plane;
 pub mod process;
 mod programs;

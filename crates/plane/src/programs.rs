@@ -34,6 +34,8 @@ const CONTROLLER_MANAGER: &str = "kube-controller-manager";
 const KUBECTL: &str = "kubectl";
 /// The one binary that is all of them; the component is its first argument.
 const PLANE: &str = "plane";
+/// How progress names what is waited for.
+const PLANE_TITLE: &str = "the control plane";
 /// How often a lock that another process holds is tried.
 const LOCK_POLL: Duration = Duration::from_millis(200);
 
@@ -232,7 +234,7 @@ impl Search {
             return Ok(found);
         }
         let lock = sibling(&folder, "lock");
-        let _lock = locked(&lock, progress).map_err(DownloadError::Local)?;
+        let _lock = locked(&lock, PLANE_TITLE, progress).map_err(DownloadError::Local)?;
         // The previous holder of the lock may have downloaded them.
         if found().is_none() {
             self.release.install(&folder, progress)?;
@@ -247,7 +249,7 @@ impl Search {
         let binary = folder.join(PLANE);
         if !is_executable(&binary) {
             fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-            let _lock = locked(&folder.join("lock"), progress)?;
+            let _lock = locked(&folder.join("lock"), PLANE_TITLE, progress)?;
             // The previous holder of the lock may have built it.
             if !is_executable(&binary) {
                 let go = self.on_path("go").with_context(|| {
@@ -292,7 +294,7 @@ pub fn sibling(folder: &Path, name: &str) -> PathBuf {
 }
 
 /// Waits until no other process holds the lock, and reports that now and then. It is free again when the file is dropped.
-fn locked(file: &Path, progress: &dyn Fn(&str)) -> Result<File> {
+pub(crate) fn locked(file: &Path, what: &str, progress: &dyn Fn(&str)) -> Result<File> {
     let parent = file.parent().context("a lock needs a folder")?;
     fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
     let lock = File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
@@ -304,7 +306,7 @@ fn locked(file: &Path, progress: &dyn Fn(&str)) -> Result<File> {
         if reported.is_none_or(|reported| reported.elapsed() >= PROGRESS_EVERY) {
             reported = Some(Instant::now());
             let seconds = started.elapsed().as_secs();
-            progress(&format!("waiting for another process that provides the control plane, {seconds} s"));
+            progress(&format!("waiting for another process that provides {what}, {seconds} s"));
         }
         thread::sleep(LOCK_POLL);
     }

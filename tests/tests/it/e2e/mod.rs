@@ -12,6 +12,7 @@ mod kills;
 mod main_loop;
 mod moves;
 mod notification;
+mod oci;
 mod prune;
 mod refusals;
 pub(crate) mod sample;

@@ -1,0 +1,109 @@
+//! Programs of others at work: a real container registry as a process, the stock `flux` and `helm` commands.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpStream},
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use plumb_plane::{
+    peers::{FLUX, HELM, Peer, REGISTRY},
+    process::{Process, Start},
+};
+
+use crate::{controllers::free_port, wait::Wait};
+
+/// How long the registry may take to listen.
+const READY_MAX: Duration = Duration::from_secs(20);
+/// The user of a registry with a login, and the password.
+pub const LOGIN: (&str, &str) = ("bot", "pass-word");
+/// `bot:pass-word`, as `htpasswd -B` writes it.
+const USERS: &str = "bot:$2b$04$bXxicfNAwIp45zWojC11R.mKHX1bpHppEzxFEDxh/vSP2inLtsUsm\n";
+
+/// A registry of the project distribution, with its content in memory. It ends when dropped.
+pub struct RegistryProcess {
+    address: SocketAddr,
+    folder: tempfile::TempDir,
+    _process: Process,
+}
+
+impl RegistryProcess {
+    /// Starts on a free port of 127.0.0.1, without TLS; with `login`, [`LOGIN`] is needed for everything. Blocks a thread.
+    pub fn start(login: bool) -> Result<Self> {
+        let program = provided(REGISTRY)?;
+        let address = free_port()?;
+        let folder = tempfile::Builder::new().prefix("plumb-registry-").tempdir()?;
+        let path = |name: &str| folder.path().join(name);
+        let mut config = serde_json::json!({
+            "version": 0.1, "log": { "level": "error" }, "storage": { "inmemory": {} },
+            "http": { "addr": address.to_string(), "secret": "of a test" },
+        });
+        if login {
+            fs::write(path("users"), USERS)?;
+            config["auth"]["htpasswd"] = serde_json::json!({ "realm": "a registry", "path": path("users") });
+        }
+        fs::write(path("config.yml"), config.to_string())?;
+        let process = Process::start(Start {
+            name: REGISTRY.name,
+            argv: vec![program.into(), "serve".into(), path("config.yml").into()],
+            environment: vec![("OTEL_TRACES_EXPORTER".into(), "none".into())],
+            log: path("log"),
+        })?;
+        Wait::until("the registry listens", READY_MAX).poll_blocking(|| {
+            let connected = TcpStream::connect(address);
+            Ok(connected.map_or_else(|error| ControlFlow::Continue(error.kind()), |_| ControlFlow::Break(())))
+        })?;
+        Ok(Self { address, folder, _process: process })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The URL of a repository, as a spec has it.
+    pub fn url(&self, path: &str) -> String {
+        format!("oci://{}/{path}", self.address)
+    }
+
+    /// The last lines of its log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+/// Runs the stock `flux` command with this kubeconfig; its output. Blocks a thread.
+pub fn flux(kubeconfig: &Path, arguments: &[&str]) -> Result<String> {
+    let mut command = Command::new(provided(FLUX)?);
+    command.env("KUBECONFIG", kubeconfig).args(arguments);
+    output(command)
+}
+
+/// Runs the stock `helm` command, whose files are in `home`; its output. Blocks a thread.
+pub fn helm(home: &Path, arguments: &[&str]) -> Result<String> {
+    let mut command = Command::new(provided(HELM)?);
+    command.env("HOME", home).env_remove("XDG_CACHE_HOME").env_remove("XDG_CONFIG_HOME");
+    command.env_remove("XDG_DATA_HOME").current_dir(home).args(arguments);
+    output(command)
+}
+
+fn provided(peer: Peer) -> Result<PathBuf> {
+    #[expect(clippy::print_stderr, reason = "a build takes minutes: the harness shows what is done")]
+    let progress = |line: &str| eprintln!("  {line}");
+    peer.provide(&progress)
+}
+
+fn output(mut command: Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        bail!("{command:?} ended with {}:\n{text}{errors}", output.status);
+    }
+    // `flux` reports on stderr what it does.
+    Ok(text + &String::from_utf8_lossy(&output.stderr))
+}
