@@ -77,8 +77,8 @@ impl Pattern {
                         return false;
                     }
                     rest = below;
-                    // A file where the pattern still requires a directory below does not match.
-                    matched = !rest.is_empty() || is_last;
+                    // Also where only `**` follows: `a/**` is about `a` itself, not just what is below it.
+                    matched = true;
                 }
             }
         }
@@ -119,8 +119,9 @@ fn one(pattern: &[char], character: char) -> Option<usize> {
         ['?', ..] => Some(1),
         ['\\', literal, ..] => (*literal == character).then_some(2),
         ['[', ..] => class(pattern, character),
+        // After a backslash nothing is left to be taken literally: the pattern is malformed.
+        ['\\'] | [] => None,
         [literal, ..] => (*literal == character).then_some(1),
-        [] => None,
     }
 }
 
@@ -195,7 +196,23 @@ mod tests {
         check("/deploy/**/*.md", "deploy/b.md", true);
         check("/deploy/**/*.md", "other/b.md", false);
         check("a/**", "a/b/c", true);
+        check("a/b/c", "a/b", false);
         check("a**/b", "ax/b", false);
+    }
+
+    #[test]
+    fn a_directory_is_part_of_what_is_below_it() {
+        for pattern in ["a/**", "!a/**", "/a/**", "a//"] {
+            check(pattern, "a/", true);
+            check(pattern, "a/b", true);
+            check(pattern, "b/", false);
+        }
+        check("a/**", "a", true);
+        check("a/**/", "a", false);
+        check("a//", "a", false);
+        check("*//", "a/", true);
+        check("**/", "a/", true);
+        check("**/", "a", false);
     }
 
     #[test]
@@ -209,6 +226,7 @@ mod tests {
             ("[^a-c]x", "dx", true),
             ("\\*", "*", true),
             ("\\*", "a", false),
+            ("a\\", "a\\", false),
             ("[", "[", false),
             ("[]a]", "a", false),
             ("*", "", true),

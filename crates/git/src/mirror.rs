@@ -279,6 +279,18 @@ impl Mirror {
         Ok(repository)
     }
 
+    /// The repository, if it has the commit already. Nothing is fetched.
+    pub(crate) fn holding(
+        &self,
+        commit: ObjectId,
+        kind: Kind,
+        object_bytes_max: u64,
+    ) -> Option<gix::Repository> {
+        let is_complete = self.read_state()?.tips.contains(&commit);
+        let repository = self.open(kind, object_bytes_max).filter(|_| is_complete)?;
+        has_object(&repository, commit).then_some(repository)
+    }
+
     /// Deletes the leftovers of a process that was killed while it held this mirror. The lock ended with that process, so
     /// every other lock and temporary file in here is stale.
     fn clear_leftovers(&self) -> Result<(), GitError> {

@@ -1,13 +1,18 @@
 //! The reference of a spec: a branch, a tag, a version range, a full name or a commit, and the choice among what a server lists.
 //! Pure: the list is an argument.
 
+use std::cmp::Ordering;
+
 use gix::{ObjectId, protocol::handshake::Ref};
-use plumb_version::{Constraint, Version, parse_tag};
+use plumb_version::{Constraint, Version, compare, parse_tag};
 
 use crate::error::GitError;
 
 /// The branch where no reference is set.
 const DEFAULT_BRANCH: &str = "master";
+
+/// Of more equal versions than this, those with the highest build metadata are looked at: for each, a commit is fetched.
+const EQUAL_VERSIONS_MAX: usize = 8;
 
 /// A reference that leads to a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +91,16 @@ impl Reference {
         })
     }
 
+    /// What is found for the highest version in a range where it has several tags on several commits: which one is meant depends on
+    /// the times of the commits. Empty where there is nothing to decide.
+    pub(crate) fn equal_versions(&self, refs: &[Ref]) -> Vec<Found> {
+        let Self::Version(range) = self else { return Vec::new() };
+        let mut equal = highest(range, refs);
+        equal.drain(..equal.len().saturating_sub(EQUAL_VERSIONS_MAX));
+        let is_decided = equal.windows(2).all(|pair| pair[0].commit == pair[1].commit);
+        if is_decided { Vec::new() } else { equal }
+    }
+
     /// The field of the spec that names what is looked for in the list.
     fn field(&self) -> Option<&'static str> {
         match self {
@@ -140,7 +155,10 @@ impl Reference {
             Self::Unset => exact(format!("refs/heads/{DEFAULT_BRANCH}"), DEFAULT_BRANCH),
             Self::Tag(tag) => exact(format!("refs/tags/{tag}"), tag),
             Self::Name(name) => exact(name.clone(), name),
-            Self::Version(range) => highest(range, refs),
+            Self::Version(range) => highest(range, refs).pop().ok_or_else(|| GitError::NoVersion {
+                range: range.as_str().to_owned(),
+                highest: highest_tag(refs),
+            }),
             Self::Commit { commit, branch } => {
                 let id = ObjectId::from_hex(commit.as_bytes())
                     .map_err(|_| GitError::CommitId { commit: commit.clone() })?;
@@ -153,21 +171,26 @@ impl Reference {
     }
 }
 
-/// The highest version in the range. Versions that differ in build metadata only are taken in the order of that metadata.
-fn highest(range: &Constraint, refs: &[Ref]) -> Result<Found, GitError> {
-    let candidates = refs.iter().filter_map(|listed| {
-        let (full, want, commit) = target(listed)?;
-        let tag = full.strip_prefix("refs/tags/")?.to_owned();
-        let version: Version = parse_tag(&tag).filter(|version| range.matches(version))?;
-        Some((version, tag, want, commit))
+/// The tags of the highest version in the range, in the order of their build metadata, then of their texts. They can be several:
+/// `v1.2.0` and `1.2.0`, `1.2.0+1` and `1.2.0+2`.
+fn highest(range: &Constraint, refs: &[Ref]) -> Vec<Found> {
+    let mut highest: Vec<(Version, Found)> = Vec::new();
+    for listed in refs {
+        let Some((full, want, commit)) = target(listed) else { continue };
+        let Some(tag) = full.strip_prefix("refs/tags/") else { continue };
+        let Some(version) = parse_tag(tag).filter(|version| range.matches(version)) else { continue };
+        let order = highest.first().map_or(Ordering::Equal, |(first, _)| compare(&version, first));
+        if order.is_gt() {
+            highest.clear();
+        }
+        if order.is_ge() {
+            highest.push((version, Found { name: Some(tag.to_owned()), commit, want, tip: None }));
+        }
+    }
+    highest.sort_by(|(a, a_found), (b, b_found)| {
+        a.build.cmp(&b.build).then_with(|| a_found.name.cmp(&b_found.name))
     });
-    let (_, tag, want, commit) = candidates
-        .max_by(|(a, a_tag, ..), (b, b_tag, ..)| a.cmp(b).then_with(|| a_tag.cmp(b_tag)))
-        .ok_or_else(|| GitError::NoVersion {
-            range: range.as_str().to_owned(),
-            highest: highest_tag(refs),
-        })?;
-    Ok(Found { name: Some(tag), commit, want, tip: None })
+    highest.into_iter().map(|(_, found)| found).collect()
 }
 
 /// The tag with the highest version, in a range or not.
@@ -177,7 +200,7 @@ fn highest_tag(refs: &[Ref]) -> Option<String> {
         let tag = full.strip_prefix("refs/tags/")?.to_owned();
         Some((parse_tag(&tag)?, tag))
     });
-    versions.max().map(|(_, tag)| tag)
+    versions.max_by(|(a, _), (b, _)| compare(a, b)).map(|(_, tag)| tag)
 }
 
 /// The target of `HEAD`, if it is listed.
@@ -249,6 +272,46 @@ mod tests {
         let commit = "9".repeat(40);
         check(Reference::from_fields(None, None, None, None, Some(&commit)), "sha1:999");
         check(Reference::from_fields(Some("main"), None, None, None, Some(&commit)), "main@sha1:999");
+    }
+
+    #[test]
+    fn tags_of_equal_versions_on_several_commits_are_left_to_decide() {
+        let direct = |name: &str, digit| Ref::Direct { full_ref_name: name.into(), object: id(digit) };
+        let names = |range: &str, refs: &[Ref]| {
+            let reference = Reference::from_fields(None, None, Some(range), None, None).unwrap();
+            let equal = reference.equal_versions(refs);
+            equal.into_iter().map(|found| found.name.unwrap()).collect::<Vec<_>>()
+        };
+        let refs = [
+            direct("refs/tags/1.3.0+9", 'a'),
+            direct("refs/tags/v1.3.0+10", 'b'),
+            direct("refs/tags/1.2.0", 'c'),
+            direct("refs/tags/v1.2.0", 'd'),
+            direct("refs/tags/v2.0.0", 'd'),
+            direct("refs/tags/2.00.0", 'd'),
+        ];
+        assert_eq!(names("~1.3", &refs), ["1.3.0+9", "v1.3.0+10"]);
+        assert_eq!(names("~1.2", &refs), ["1.2.0", "v1.2.0"]);
+        assert_eq!(names("*", &refs), [] as [&str; 0], "both lead to one commit");
+        let many: Vec<Ref> = (0..20)
+            .map(|build| direct(&format!("refs/tags/1.0.0+{build}"), if build % 2 == 0 { 'a' } else { 'b' }))
+            .collect();
+        assert_eq!(names("*", &many).first().map(String::as_str), Some("1.0.0+12"), "the highest eight");
+    }
+
+    #[test]
+    fn leading_zeros_and_pre_releases_are_read_as_flux_reads_them() {
+        let direct = |name: &str, digit| Ref::Direct { full_ref_name: name.into(), object: id(digit) };
+        let refs = [
+            direct("refs/tags/v2025.02.03", 'a'),
+            direct("refs/tags/2025.1.9", 'b'),
+            direct("refs/tags/v3000.0.0-rc.1", 'c'),
+        ];
+        for (range, expect) in [(">=2025", "v2025.02.03"), (">=2025.1.0-0 <3000", "v3000.0.0-rc.1")] {
+            let reference = Reference::from_fields(None, None, Some(range), None, None).unwrap();
+            let found = reference.choose("http://host/x", &refs).unwrap();
+            assert_eq!(found.name.as_deref(), Some(expect), "{range}");
+        }
     }
 
     #[test]

@@ -233,10 +233,58 @@ impl Inner {
         match reference.choose(url, &refs) {
             Ok(found) => {
                 connection.discharge();
+                let equal = reference.equal_versions(&refs);
+                let found = if equal.is_empty() {
+                    found
+                } else {
+                    let hash = connection.object_hash();
+                    self.newest(equal, hash, &consumer, endpoint, connector, bounds)?
+                };
                 Ok(Session { connection, found, reference, consumer })
             }
             Err(missing) => Err(connection.explain(missing, &refs, bounds, memory)),
         }
+    }
+
+    /// Of several tags of one version, the one whose commit is the newest; of commits of one second, the last one given. Commits
+    /// that the mirror does not have are fetched.
+    fn newest(
+        &self,
+        equal: Vec<Found>,
+        hash: gix::hash::Kind,
+        consumer: &str,
+        endpoint: &Endpoint,
+        connector: &Connector,
+        bounds: &Bounds,
+    ) -> Result<Found, GitError> {
+        let mirror = self.mirrors.hold(&endpoint.keyed_name(self.mirrors.key()), bounds)?;
+        let time = |found: &Found| {
+            self.with_object_limit(|object_bytes| {
+                if let Some(repository) = mirror.holding(found.commit, hash, object_bytes) {
+                    return tree::committed_at(&repository, found.commit, bounds);
+                }
+                let mut open = Connection::open(endpoint, connector, bounds)?;
+                let fetching = self.fetching(consumer, object_bytes, &mut open, connector, bounds)?;
+                let repository = mirror.obtain(found, fetching)?;
+                tree::committed_at(&repository, found.commit, bounds)
+            })
+        };
+        let mut newest: Option<(i64, Found)> = None;
+        for found in equal {
+            let time = match time(&found) {
+                Err(error) if error.blames_mirror() && mirror.exists() && bounds.check().is_ok() => {
+                    mirror.discard()?;
+                    time(&found)
+                }
+                time => time,
+            };
+            let time = time.map_err(|error| not_handed_out(error, &found))?;
+            if newest.as_ref().is_none_or(|(newest, _)| time >= *newest) {
+                newest = Some((time, found));
+            }
+        }
+        let (_, found) = newest.ok_or_else(|| bounds.interrupted())?;
+        Ok(found)
     }
 
     fn checkout(

@@ -60,6 +60,22 @@ pub(crate) fn read(
     Ok((Subject { summary }, tree, reader.memory))
 }
 
+/// When a commit was committed, in seconds since 1970. What is not a commit, as a tag may lead to it, is older than any.
+pub(crate) fn committed_at(
+    repository: &gix::Repository,
+    commit: ObjectId,
+    bounds: &Bounds,
+) -> Result<i64, GitError> {
+    let broken =
+        |detail: String| GitError::Object { url: bounds.url.clone(), commit: commit.to_string(), detail };
+    let header = repository.find_header(commit).map_err(|error| broken(error.to_string()))?;
+    if header.kind() != gix::objs::Kind::Commit {
+        return Ok(i64::MIN);
+    }
+    let commit = repository.find_commit(commit).map_err(|error| broken(error.to_string()))?;
+    Ok(commit.time().map_err(|error| broken(error.to_string()))?.seconds)
+}
+
 struct Reader<'a> {
     repository: &'a gix::Repository,
     bounds: &'a Bounds,

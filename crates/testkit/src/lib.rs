@@ -7,6 +7,7 @@ pub mod controllers;
 pub mod gitserver;
 pub mod hostile;
 pub mod kinds;
+pub mod oracle;
 pub mod peers;
 pub mod proxy;
 pub mod registry;

@@ -3,6 +3,8 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 mod constraint;
+mod number;
 
-pub use constraint::{Constraint, ConstraintError, parse_tag};
+pub use constraint::{Constraint, ConstraintError};
+pub use number::{compare, parse_loose, parse_tag};
 pub use semver::Version;

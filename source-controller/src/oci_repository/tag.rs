@@ -1,6 +1,6 @@
 //! Which tag of a list is meant by a range of versions. Pure.
 
-use plumb_version::{Constraint, Version, parse_tag};
+use plumb_version::{Constraint, Version, compare, parse_tag};
 use regex::Regex;
 
 /// The media type of a chart: in its tags `_` stands for the `+` of a version.
@@ -19,7 +19,7 @@ pub fn highest<'a>(
         .filter(|tag| filter.is_none_or(|filter| filter.is_match(tag)))
         .filter_map(|tag| version(tag, is_chart).map(|version| (version, tag.as_str())))
         .filter(|(version, _)| constraint.matches(version))
-        .max_by(|(a, a_tag), (b, b_tag)| a.cmp_precedence(b).then_with(|| a_tag.cmp(b_tag)))
+        .max_by(|(a, a_tag), (b, b_tag)| compare(a, b).then_with(|| a_tag.cmp(b_tag)))
         .map(|(_, tag)| tag)
 }
 
@@ -46,11 +46,18 @@ mod tests {
             ("1.2.x", None, Some("v1.2.0")),
             (">=1.0.0", Some("^v"), Some("v1.9.9")),
             (">=2.0.0-0", None, Some("2.0.0-rc.1")),
+            (">=1.0.0-0 <2", None, Some("2.0.0-rc.1")),
             (">=3", None, None),
             (">=1", Some("^x"), None),
         ] {
             assert_eq!(chosen(&tags, range, filter, None).as_deref(), expect, "{range} {filter:?}");
         }
+    }
+
+    #[test]
+    fn dates_with_leading_zeros_are_versions() {
+        let tags = ["2025.1.9", "v2025.02.03", "2024.12.31"];
+        assert_eq!(chosen(&tags, ">=2025", None, None).as_deref(), Some("v2025.02.03"));
     }
 
     #[test]

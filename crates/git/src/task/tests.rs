@@ -102,6 +102,35 @@ async fn branch_tag_version_name_and_commit_are_found() {
 }
 
 #[tokio::test]
+async fn of_equal_versions_the_newer_commit_is_taken_and_a_poll_fetches_none_again() {
+    let server = GitServer::start(Rules::default());
+    let (repository, _) = sample(&server);
+    let tree = repository.git(&["write-tree"]);
+    let commit = |message: &str, seconds: u32| {
+        let who = format!("t <t@example.com> {seconds} +0000");
+        let text = format!("tree {tree}\nauthor {who}\ncommitter {who}\n\n{message}\n");
+        repository.git_with(&["hash-object", "-t", "commit", "-w", "--stdin"], &text)
+    };
+    let (old, new) = (commit("old", 1_700_000_000), commit("new", 1_800_000_000));
+    // The order of the builds is not that of the commits.
+    for (tag, commit) in [("1.3.0+10", &old), ("1.3.0+9", &new), ("v1.2.0", &old), ("1.2.0", &new)] {
+        repository.git(&["tag", tag, commit]);
+    }
+    repository.git(&["push", "-q", "origin", "--tags"]);
+    let fixture = Fixture::new();
+    let endpoint = anonymous(&repository.url);
+    for (range, name) in [("~1.3", "1.3.0+9"), ("~1.2", "1.2.0")] {
+        let reference = Reference::from_fields(None, None, Some(range), None, None).unwrap();
+        let checkout = fixture.read(&endpoint, &reference).await.unwrap();
+        assert_eq!(checkout.found.revision(), format!("{name}@sha1:{new}"));
+        assert_eq!(checkout.summary, "new");
+        let before = server.seen.lock().unwrap().len();
+        fixture.git.find("team-a", &endpoint, &reference, TIMEOUT).await.unwrap();
+        assert_eq!(server.seen.lock().unwrap().len() - before, 2, "the handshake and the list");
+    }
+}
+
+#[tokio::test]
 async fn a_new_commit_is_fetched_into_the_same_mirror() {
     let server = GitServer::start(Rules::default());
     let (repository, _) = sample(&server);
