@@ -4,6 +4,7 @@ mod build;
 mod load;
 mod measure;
 mod peers;
+mod source;
 mod table;
 mod trees;
 
@@ -22,6 +23,8 @@ enum What {
     Build(build::Arguments),
     /// Measure memory, drift correction and events under a steady load.
     Load(load::Arguments),
+    /// Measure requests, CPU and memory of source-controller while nothing changes.
+    Source(source::Arguments),
 }
 
 /// Measures and prints a table.
@@ -29,5 +32,6 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.what {
         What::Build(arguments) => build::run(arguments),
         What::Load(arguments) => load::run(arguments),
+        What::Source(arguments) => source::run(arguments),
     }
 }

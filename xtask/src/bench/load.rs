@@ -23,7 +23,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::check::workspace_root;
 use crate::test::{cargo, finish, say, target_folder};
+pub use memory::resident;
 use memory::{Growth, Samples};
+pub use objects::prepare;
 
 /// How much the last quarter may be above the second, as a factor.
 const GROWTH_MAX: f64 = 1.05;
@@ -91,7 +93,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Builds the controllers in release mode, and returns their folder.
-fn release_build() -> Result<PathBuf> {
+pub fn release_build() -> Result<PathBuf> {
     let root = workspace_root()?;
     let mut command = cargo(&root);
     command.args(["build", "--release"]);

@@ -60,7 +60,7 @@ impl Samples {
 }
 
 /// `VmRSS` of a process in MiB; none if it has ended.
-fn resident(process: u32) -> Option<f64> {
+pub fn resident(process: u32) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u32 = line.split_whitespace().next()?.parse().ok()?;
