@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use plumb_archive::UnpackLimits;
 use plumb_git::{Git, Resources};
+use plumb_github::GithubApps;
 use plumb_oci::OciClient;
 use plumb_runtime::{BoxError, Runtime};
 use plumb_store::{Advertised, ArtifactStore};
@@ -50,7 +51,12 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
     );
     let storage = Storage { store: store.clone(), advertised, retention: options.retention() };
     let gate = runtime.readiness_gate("storage");
-    let source = GitSource { client: runtime.client(), git: git.clone() };
+    let source = GitSource {
+        client: runtime.client(),
+        git: git.clone(),
+        apps: GithubApps::new(runtime.memory()),
+        addresses: options.addresses(),
+    };
     let git_repositories = runtime.install(SourceKind { source, storage: storage.clone() });
     let registries = OciClient::new(options.addresses(), runtime.memory(), options.oci_limits());
     let source = OciSource::new(runtime.client(), registries, runtime.memory(), UnpackLimits::DEFAULT);

@@ -2,6 +2,7 @@
 //! value. Nothing is cached: a Secret is read when it is used.
 
 mod git;
+pub mod github;
 mod provider;
 mod proxy;
 mod read;
@@ -12,6 +13,7 @@ mod tls;
 mod variables;
 
 pub use git::GitSecret;
+pub use github::GithubSecret;
 pub use provider::ProviderSecret;
 pub use proxy::ProxySecret;
 pub use read::{SecretContent, SecretError, read};

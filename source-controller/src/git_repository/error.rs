@@ -3,6 +3,7 @@
 
 use plumb_api::source::GitRepositoryCondition;
 use plumb_git::GitError;
+use plumb_github::GithubError;
 use plumb_secrets::SecretError;
 use plumb_status::{Classify, Consequence, Reason, UnsupportedFields};
 
@@ -17,12 +18,34 @@ pub enum GitSourceError {
     /// The Secret does not help.
     #[error(transparent)]
     Secret(SecretError),
+    /// Provider and Secret do not go together.
+    #[error(transparent)]
+    Provider(ProviderError),
+    /// GitHub gave no token.
+    #[error("failed to get a token of the GitHub App")]
+    Github(#[source] GithubError),
     /// URL or certificates cannot be used.
     #[error(transparent)]
     Settings(GitError),
     /// The commit could not be found or fetched.
     #[error("failed to checkout and determine revision")]
     Checkout(#[source] GitError),
+}
+
+/// Provider and Secret do not go together.
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderError {
+    /// A GitHub App has no Secret.
+    #[error("secretRef with github app data must be specified when provider is set to github")]
+    NoSecret,
+    /// A Secret of a GitHub App is used as one with a password.
+    #[error("secretRef '{namespace}/{name}' has github app data but provider is not set to github")]
+    NotGithub {
+        /// The namespace of the Secret.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
 }
 
 impl GitSourceError {
@@ -41,7 +64,7 @@ impl BreaksCondition for GitSourceError {
     fn condition(&self) -> Option<GitRepositoryCondition> {
         match self {
             Self::Unsupported(_) => None,
-            Self::Secret(_) | Self::Settings(_) | Self::Checkout(_) => {
+            Self::Secret(_) | Self::Provider(_) | Self::Github(_) | Self::Settings(_) | Self::Checkout(_) => {
                 Some(GitRepositoryCondition::FetchFailed)
             }
         }
@@ -53,6 +76,8 @@ impl Classify for GitSourceError {
         match self {
             Self::Unsupported(error) => error.reason(),
             Self::Secret(error) => error.reason(),
+            Self::Provider(_) => Reason::InvalidProviderConfiguration,
+            Self::Github(_) => Reason::AuthenticationFailed,
             Self::Settings(error) | Self::Checkout(error) => error.reason(),
         }
     }
@@ -61,6 +86,8 @@ impl Classify for GitSourceError {
         match self {
             Self::Unsupported(error) => error.consequence(),
             Self::Secret(error) => error.consequence(),
+            Self::Provider(_) => Consequence::Stall,
+            Self::Github(_) => Consequence::Retry,
             Self::Settings(error) | Self::Checkout(error) => error.consequence(),
         }
     }
@@ -75,6 +102,14 @@ impl Classify for GitSourceError {
                 Some("correct the Secret of spec.secretRef".to_owned())
             }
             Self::Secret(error) => error.hint(),
+            Self::Provider(ProviderError::NoSecret) => Some("set spec.secretRef".to_owned()),
+            Self::Provider(ProviderError::NotGithub { .. }) => {
+                Some("set spec.provider to github, or use a Secret with username and password".to_owned())
+            }
+            Self::Github(GithubError::Status { .. } | GithubError::NotInstalled { .. }) => {
+                Some("check app, installation and private key in the Secret of spec.secretRef".to_owned())
+            }
+            Self::Github(_) => None,
             Self::Settings(error) | Self::Checkout(error) => error.hint(),
         }
     }

@@ -3,6 +3,7 @@
 
 mod error;
 mod fetch;
+mod github_app;
 pub mod mirrors;
 mod resolve;
 #[cfg(test)]
@@ -17,7 +18,9 @@ use plumb_api::{
     source::{GitRepository, GitRepositoryCondition},
 };
 use plumb_git::{Git, Session};
+use plumb_github::GithubApps;
 use plumb_status::{Detail, Reason};
+use plumb_transport::address::AddressPolicy;
 
 use self::{error::GitSourceError, validate::Valid};
 use crate::artifact::{ArtifactCondition, Fetched, Resolved, Source, SourceObject, Validated};
@@ -29,6 +32,10 @@ pub struct GitSource {
     pub client: Client,
     /// Repositories.
     pub git: Git,
+    /// Tokens of GitHub Apps.
+    pub apps: GithubApps,
+    /// Which addresses the API of GitHub may be at.
+    pub addresses: AddressPolicy,
 }
 
 impl Source for GitSource {

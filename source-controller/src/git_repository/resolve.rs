@@ -3,11 +3,16 @@
 use kube::ResourceExt;
 use plumb_api::source::{GitRepository, GitRepositoryCondition, GitRepositoryInclude};
 use plumb_git::{Endpoint, GitError, Session};
-use plumb_secrets::{GitSecret, SecretContent, SecretError};
+use plumb_secrets::{GitSecret, GithubSecret, SecretContent, SecretError};
 use plumb_status::ConditionUpdate;
 use plumb_transport::{Credential, CredentialPart, Trust, TrustPart};
 
-use super::{GitSource, error::GitSourceError, validate::Valid};
+use super::{
+    GitSource,
+    error::{GitSourceError, ProviderError},
+    github_app,
+    validate::Valid,
+};
 use crate::artifact::{Input, Inputs, Resolved};
 
 /// Finds the commit. The session that it leaves can fetch it.
@@ -39,7 +44,20 @@ async fn endpoint(source: &GitSource, namespace: &str, valid: &Valid) -> Result<
         None => (Credential::None, Trust::default()),
         Some(name) => {
             let content = plumb_secrets::read(&source.client, namespace, name).await;
-            content.and_then(|content| authentication(&content)).map_err(GitSourceError::Secret)?
+            let content = content.map_err(GitSourceError::Secret)?;
+            let (credential, trust) = authentication(&content).map_err(GitSourceError::Secret)?;
+            match (valid.is_github_app, GithubSecret::is_one(&content)) {
+                (true, _) => {
+                    let credential =
+                        github_app::credential(source, namespace, valid, &content, trust.clone()).await?;
+                    (credential, trust)
+                }
+                (false, true) => {
+                    let (namespace, name) = (namespace.to_owned(), name.clone());
+                    return Err(GitSourceError::Provider(ProviderError::NotGithub { namespace, name }));
+                }
+                (false, false) => (credential, trust),
+            }
         }
     };
     Endpoint::new(&valid.url, credential, trust)

@@ -5,6 +5,7 @@ use std::{sync::Mutex, time::Duration};
 
 use plumb_api::source::{GitRepository, GitRepositoryCondition};
 use plumb_git::{Git, Limits, Resources};
+use plumb_github::GithubApps;
 use plumb_memory::MemoryPool;
 use plumb_status::{AttemptOutcome, Reason};
 use plumb_testkit::{
@@ -22,6 +23,7 @@ use crate::fixture::{Fixture, condition, emitted, ready};
 
 type Ledger = ArtifactLedger<GitRepositoryCondition>;
 
+mod github_app;
 mod messages;
 
 const SECRET_PATH: &str = "/api/v1/namespaces/apps/secrets/git";
@@ -35,7 +37,8 @@ fn source_at(url: &str) -> Fixture<GitSource> {
     let spec = json!({"url": url, "interval": "1m", "ref": {"branch": "main"}});
     Fixture::new(&spec, |api, root| {
         let git = Git::open(&root.join("plumb-git"), Limits::default(), resources()).unwrap();
-        GitSource { client: api.client(), git }
+        let Resources { memory, addresses } = resources();
+        GitSource { client: api.client(), git, apps: GithubApps::new(memory), addresses }
     })
 }
 

@@ -7,7 +7,7 @@ use plumb_api::source::{GitProvider, GitRepositoryRef, GitRepositorySpec};
 use plumb_git::Reference;
 use plumb_status::{UnsupportedField, UnsupportedFields};
 
-use super::error::GitSourceError;
+use super::error::{GitSourceError, ProviderError};
 
 /// What takes the place of a URL that is not supported.
 const SSH_REMEDY: &str = "use the http:// or https:// URL of the repository";
@@ -21,6 +21,8 @@ pub struct Valid {
     pub reference: Reference,
     /// The Secret with the credentials.
     pub secret: Option<String>,
+    /// Whether the Secret is one of a GitHub App.
+    pub is_github_app: bool,
     /// What to leave out.
     pub ignore: Option<String>,
     /// How long one operation on the repository may take.
@@ -57,13 +59,17 @@ pub fn validate(spec: &GitRepositorySpec) -> Result<Valid, GitSourceError> {
     .filter(|(is_set, _)| *is_set)
     .map(|(_, field)| UnsupportedField::new(field))
     .collect();
-    if let Some(provider @ (GitProvider::Aws | GitProvider::Azure | GitProvider::Github)) = provider {
+    if let Some(provider @ (GitProvider::Aws | GitProvider::Azure)) = provider {
         unsupported.push(UnsupportedField::with_value("spec.provider", provider.as_str()));
     }
     if url.starts_with("ssh://") {
         unsupported.push(UnsupportedField::with_value("spec.url", "ssh://…").remedy(SSH_REMEDY));
     }
     UnsupportedFields::reject(unsupported)?;
+    let is_github_app = *provider == Some(GitProvider::Github);
+    if is_github_app && secret_ref.is_none() {
+        return Err(GitSourceError::Provider(ProviderError::NoSecret));
+    }
     let GitRepositoryRef { branch, commit, name, semver, tag } = reference.clone().unwrap_or_default();
     let reference = Reference::from_fields(
         branch.as_deref(),
@@ -77,6 +83,7 @@ pub fn validate(spec: &GitRepositorySpec) -> Result<Valid, GitSourceError> {
         url: url.clone(),
         reference,
         secret: secret_ref.as_ref().map(|secret| secret.name.clone()),
+        is_github_app,
         ignore: ignore.clone(),
         timeout: spec.effective_timeout().to_std(),
     })
@@ -113,7 +120,6 @@ mod tests {
             ("include", json!([{"repository": {"name": "r"}}])),
             ("provider", json!("aws")),
             ("provider", json!("azure")),
-            ("provider", json!("github")),
             ("proxySecretRef", json!({"name": "p"})),
             ("recurseSubmodules", json!(true)),
             ("serviceAccountName", json!("sa")),
@@ -130,13 +136,13 @@ mod tests {
     #[test]
     fn all_unsupported_fields_are_named_at_once_each_with_a_remedy_that_helps() {
         let spec = json!({
-            "url": "ssh://git@host/y", "interval": "1m", "provider": "github", "recurseSubmodules": true,
+            "url": "ssh://git@host/y", "interval": "1m", "provider": "azure", "recurseSubmodules": true,
             "include": [{"repository": {"name": "r"}}],
         });
         let error = validate(&serde_json::from_value(spec).unwrap()).unwrap_err();
         assert_eq!(
             Detail::of(&error).message,
-            "spec.include, spec.recurseSubmodules, spec.provider \"github\" and spec.url \"ssh://…\" are not supported by \
+            "spec.include, spec.recurseSubmodules, spec.provider \"azure\" and spec.url \"ssh://…\" are not supported by \
              this version of Plumb (remove spec.include, spec.recurseSubmodules, spec.provider; spec.url: use the http:// or \
              https:// URL of the repository)"
         );

@@ -1,0 +1,8 @@
+//! Authentication as a GitHub App: a signed statement of the app (JWT) for a token of one of its installations, which is kept until
+//! shortly before it expires. What the token is used for never enters.
+
+mod app;
+mod client;
+
+pub use app::{App, AppError, Installation};
+pub use client::{GithubApps, GithubError};
