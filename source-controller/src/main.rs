@@ -5,8 +5,10 @@ mod artifact;
 #[cfg(test)]
 mod fixture;
 mod git_repository;
+mod helm_repository;
 mod oci_repository;
 mod options;
+mod settings;
 
 use std::process::ExitCode;
 
@@ -21,6 +23,7 @@ use plumb_transport::server::Limits;
 use crate::{
     artifact::{SourceKind, Storage},
     git_repository::{GitSource, mirrors},
+    helm_repository::{HelmClients, HelmRepositorySource},
     oci_repository::OciSource,
     options::Options,
 };
@@ -60,12 +63,16 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
     let git_repositories = runtime.install(SourceKind { source, storage: storage.clone() });
     let registries = OciClient::new(options.addresses(), runtime.memory(), options.oci_limits());
     let source = OciSource::new(runtime.client(), registries, runtime.memory(), UnpackLimits::DEFAULT);
-    let oci_repositories = runtime.install(SourceKind { source, storage });
+    let oci_repositories = runtime.install(SourceKind { source, storage: storage.clone() });
+    let clients = HelmClients::new(runtime.client(), options.addresses(), runtime.memory());
+    let source = HelmRepositorySource::new(clients, options.helm_limits());
+    let helm_repositories = runtime.install(SourceKind { source, storage });
     // On the leader only, and after the URLs: a process that is not ready serves nothing, as with Flux.
     let server = runtime.server("artifacts", listener, SERVER_LIMITS);
     runtime.spawn_leading("artifact server", async move {
         artifact::renew_urls(&git_repositories).await;
         artifact::renew_urls(&oci_repositories).await;
+        artifact::renew_urls(&helm_repositories).await;
         gate.open();
         server.serve_router(plumb_store::router(store)).await;
     });

@@ -12,6 +12,8 @@ use plumb_runtime::{ControllerOptions, Identity};
 use plumb_store::Retention;
 use plumb_transport::address::AddressPolicy;
 
+use crate::helm_repository::HelmLimits;
+
 /// The flag that errors name.
 const ALLOW_LINK_LOCAL: &str = "--allow-link-local-addresses";
 
@@ -55,9 +57,9 @@ pub struct Options {
     /// Only the default value is supported.
     #[arg(long = "artifact-digest-algo", default_value = "sha256")]
     pub artifact_digest_algo: String,
-    /// Only the default value is supported.
-    #[arg(long = "helm-index-max-size", default_value = "52428800")]
-    pub helm_index_max_size: i64,
+    /// Maximum size of the index of a Helm repository, in bytes.
+    #[arg(long = "helm-index-max-size", default_value_t = HelmLimits::DEFAULT.index_bytes_max)]
+    pub helm_index_max_size: u64,
     /// Only the default value is supported.
     #[arg(long = "helm-chart-max-size", default_value = "10485760")]
     pub helm_chart_max_size: i64,
@@ -88,7 +90,7 @@ impl ControllerOptions for Options {
         concurrent: 2,
     };
     const ABOUT: &'static str =
-        "Fetches Git repositories and publishes their revisions as artifacts in the cluster.";
+        "Fetches Git, OCI and Helm repositories and publishes their revisions as artifacts in the cluster.";
     const GATES: &'static [FeatureGate] = &[
         FeatureGate::fixed("CacheSecretsAndConfigMaps", false),
         FeatureGate::fixed("ObjectLevelWorkloadIdentity", false),
@@ -105,7 +107,6 @@ impl ControllerOptions for Options {
     fn unsupported(&self) -> Vec<UnsupportedFlag> {
         vec![
             UnsupportedFlag::new("artifact-digest-algo", &self.artifact_digest_algo, &"sha256"),
-            UnsupportedFlag::new("helm-index-max-size", &self.helm_index_max_size, &52_428_800),
             UnsupportedFlag::new("helm-chart-max-size", &self.helm_chart_max_size, &10_485_760),
             UnsupportedFlag::new("helm-chart-file-max-size", &self.helm_chart_file_max_size, &5_242_880),
             UnsupportedFlag::new("helm-cache-max-size", &self.helm_cache_max_size, &0),
@@ -134,6 +135,11 @@ impl Options {
             tags_max: self.oci_tags_max,
             ..OciLimits::DEFAULT
         }
+    }
+
+    /// Limits of Helm repositories and charts.
+    pub fn helm_limits(&self) -> HelmLimits {
+        HelmLimits { index_bytes_max: self.helm_index_max_size }
     }
 
     /// Which addresses sources may be at. Loopback and private ones are allowed: Git servers inside of the cluster are common.

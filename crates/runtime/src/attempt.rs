@@ -224,7 +224,7 @@ impl<K: ReconciledKind> Driver<K> {
         if object.meta().deletion_timestamp.is_some() {
             return Ok(finalizer::is_set(object.as_ref()).then_some(object));
         }
-        if !K::FINALIZER || finalizer::is_set(object.as_ref()) {
+        if !self.kind.needs_finalizer(&object) || finalizer::is_set(object.as_ref()) {
             return Ok(Some(object));
         }
         let api = self.reporter.api(&object.namespace().unwrap_or_default());
@@ -300,15 +300,15 @@ impl<K: ReconciledKind> Driver<K> {
             },
             again: self.again(visit, &ending, summary.next),
         };
-        let written = if matches!(ending, AttemptOutcome::Gone) {
-            self.release(visit, &current).await
-        } else {
-            match self.report(visit, &mut current, &ending, now).await {
+        let written = match ending {
+            AttemptOutcome::Gone => self.release(visit, &current).await,
+            AttemptOutcome::Static => self.make_static(&mut current).await,
+            _ => match self.report(visit, &mut current, &ending, now).await {
                 Err(rejected @ ReportError::Rejected { .. }) => {
                     self.report_rejected(visit, &mut current, &rejected, now).await.and(Err(rejected))
                 }
                 written => written,
-            }
+            },
         };
         for event in summary.events {
             if event.severity != Severity::Trace {
@@ -385,6 +385,17 @@ impl<K: ReconciledKind> Driver<K> {
         let api = self.reporter.api(&visit.key().namespace);
         let released = finalizer::remove(&api, current.as_ref().clone(), self.reporter.manager()).await?;
         drop(released);
+        Ok(())
+    }
+
+    /// Empties the status, then releases the finalizer: in this order, so that whoever sees it released sees no old status.
+    async fn make_static(&self, current: &mut Arc<K::Object>) -> Result<(), ReportError> {
+        self.reporter.clear(current).await?;
+        let api = self.reporter.api(&current.namespace().unwrap_or_default());
+        let released = finalizer::remove(&api, current.as_ref().clone(), self.reporter.manager()).await?;
+        if let Some(released) = released {
+            self.reporter.observed(released);
+        }
         Ok(())
     }
 

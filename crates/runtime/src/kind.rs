@@ -36,6 +36,12 @@ pub trait ReconciledKind: Send + Sync + Sized + 'static {
     /// Whether objects are kept until they are torn down.
     const FINALIZER: bool = true;
 
+    /// Whether this object is kept until it is torn down: not one that only holds settings for others.
+    fn needs_finalizer(&self, object: &Self::Object) -> bool {
+        let _ = object;
+        Self::FINALIZER
+    }
+
     /// A ledger that knows what the status knows.
     fn ledger(&self, object: &Self::Object) -> Self::Ledger;
 

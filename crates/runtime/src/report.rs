@@ -151,6 +151,25 @@ impl<O: Object> Reporter<O> {
         current: &mut Arc<O>,
         compose: impl Fn(&O) -> Draft,
     ) -> Result<(), ReportError> {
+        self.write_patch(current, |object| patch(compose(object))).await
+    }
+
+    /// Removes every field of the status.
+    pub(crate) async fn clear(&self, current: &mut Arc<O>) -> Result<(), ReportError> {
+        self.write_patch(current, |object| {
+            let mut status =
+                serde_json::to_value(object)?.get_mut("status").map(Value::take).unwrap_or_default();
+            status.as_object_mut().into_iter().flatten().for_each(|(_, field)| *field = Value::Null);
+            Ok(status)
+        })
+        .await
+    }
+
+    async fn write_patch(
+        &self,
+        current: &mut Arc<O>,
+        compose: impl Fn(&O) -> Result<Value, serde_json::Error>,
+    ) -> Result<(), ReportError> {
         let key = NamespacedName::of(current.as_ref());
         let mut writes = self.writes(&key).lock_owned().await;
         if writes.in_doubt {
@@ -163,7 +182,7 @@ impl<O: Object> Reporter<O> {
             *current = newer;
         }
         for _ in 0..TRIES {
-            let patch = patch(compose(current.as_ref()))?;
+            let patch = compose(current.as_ref())?;
             if changes_nothing(&writes, current.as_ref(), &patch)? {
                 return Ok(());
             }

@@ -3,6 +3,7 @@
 
 mod git;
 pub mod github;
+mod helm;
 mod provider;
 mod proxy;
 mod read;
@@ -14,6 +15,7 @@ mod variables;
 
 pub use git::GitSecret;
 pub use github::GithubSecret;
+pub use helm::HelmSecret;
 pub use provider::ProviderSecret;
 pub use proxy::ProxySecret;
 pub use read::{SecretContent, SecretError, read};

@@ -22,16 +22,27 @@ impl TlsSecret {
         Ok(Self { ca, client: pair(content, "tls.crt", "tls.key")? })
     }
 
-    /// Reads the keys of a Secret that is for TLS and nothing else: also the old ones, and some have to be there.
-    pub fn required(content: &SecretContent) -> Result<Self, SecretError> {
+    /// Reads the keys, also the old ones, where there are any.
+    pub fn with_old_keys(content: &SecretContent) -> Result<Self, SecretError> {
         let mut tls = Self::from_content(content)?;
         if tls.client.is_none() {
             tls.client = pair(content, "certFile", "keyFile")?;
         }
-        if tls.ca.is_none() && tls.client.is_none() {
+        Ok(tls)
+    }
+
+    /// Reads the keys of a Secret that is for TLS and nothing else: also the old ones, and some have to be there.
+    pub fn required(content: &SecretContent) -> Result<Self, SecretError> {
+        let tls = Self::with_old_keys(content)?;
+        if tls.is_empty() {
             return Err(content.missing("ca.crt"));
         }
         Ok(tls)
+    }
+
+    /// Whether there is nothing for TLS.
+    pub fn is_empty(&self) -> bool {
+        self.ca.is_none() && self.client.is_none()
     }
 }
 

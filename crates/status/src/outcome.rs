@@ -47,6 +47,8 @@ pub enum AttemptOutcome<C> {
     },
     /// The object is suspended: the request to reconcile is echoed, nothing else is done.
     Suspended,
+    /// The object only holds settings for others: its status is empty, it has no finalizer, and nothing is repeated.
+    Static,
     /// Teardown is done and the finalizer released: there is nothing left to write to.
     Gone,
 }
@@ -99,6 +101,7 @@ impl<C> AttemptOutcome<C> {
             Self::Stalled { .. } => "stalled",
             Self::Superseded { .. } => "superseded",
             Self::Suspended => "suspended",
+            Self::Static => "static",
             Self::Gone => "gone",
         }
     }
@@ -110,7 +113,7 @@ impl<C> AttemptOutcome<C> {
                 Some(detail)
             }
             Self::Waiting { on, .. } => Some(on),
-            Self::Superseded { .. } | Self::Suspended | Self::Gone => None,
+            Self::Superseded { .. } | Self::Suspended | Self::Static | Self::Gone => None,
         }
     }
 }

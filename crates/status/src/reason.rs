@@ -85,6 +85,7 @@ reasons! {
     EmptyGitRepository "EmptyGitRepository" "The repository has no commit." "Push a commit."
     OciArtifactPullFailed "OCIArtifactPullFailed" "The artifact could not be pulled: registry unreachable, credentials rejected, no such tag or digest, over a limit." "Check URL, reference and credentials, for example with flux pull artifact."
     OciArtifactLayerOperationFailed "OCIArtifactLayerOperationFailed" "The layer of the artifact could not be found or unpacked." "Check spec.layerSelector and what was pushed."
+    IndexationFailed "IndexationFailed" "The index of a Helm repository cannot be read." "Check that spec.url serves an index.yaml, for example with helm repo add."
     InvalidGitObject "InvalidGitObject" "The repository contains a Git object that cannot be used." "Read the message."
     SourceIgnoreError "SourceIgnoreError" "The ignore rules cannot be used." "Correct spec.ignore or the .sourceignore file."
     NotFound "NotFound" "A referenced object does not exist." "Create the object or correct the reference."

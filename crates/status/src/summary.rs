@@ -74,7 +74,7 @@ pub enum Next {
 /// What an attempt leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// The status that should stand; none where there is nothing left to write to.
+    /// The status that should stand; none where it is empty, or there is nothing left to write to.
     pub status: Option<Status>,
     /// The events to emit.
     pub events: Vec<EventDraft>,
@@ -89,7 +89,7 @@ pub fn summarize<L: Ledger + ?Sized>(
     ending: &AttemptOutcome<L::Condition>,
 ) -> Summary {
     let status = match ending {
-        AttemptOutcome::Gone => None,
+        AttemptOutcome::Static | AttemptOutcome::Gone => None,
         AttemptOutcome::Suspended => Some(echoed(before, amend(before, ledger))),
         AttemptOutcome::Superseded { .. } => Some(superseded(before, ledger)),
         AttemptOutcome::Succeeded { detail, .. } => Some(succeeded(before, ledger, detail)),
@@ -205,7 +205,10 @@ fn next<C>(ending: &AttemptOutcome<C>) -> Next {
         | AttemptOutcome::Failed { retry: RetryPolicy::After(retry), .. } => Next::After(*retry),
         AttemptOutcome::Failed { retry: RetryPolicy::Backoff, .. } => Next::Backoff,
         AttemptOutcome::Superseded { .. } => Next::Now,
-        AttemptOutcome::Stalled { .. } | AttemptOutcome::Suspended | AttemptOutcome::Gone => Next::Never,
+        AttemptOutcome::Stalled { .. }
+        | AttemptOutcome::Suspended
+        | AttemptOutcome::Static
+        | AttemptOutcome::Gone => Next::Never,
     }
 }
 
@@ -238,7 +241,10 @@ fn events<L: Ledger + ?Sized>(
                 events.push(EventDraft::error(detail.reason, detail.message.clone()));
             }
         }
-        AttemptOutcome::Superseded { .. } | AttemptOutcome::Suspended | AttemptOutcome::Gone => {}
+        AttemptOutcome::Superseded { .. }
+        | AttemptOutcome::Suspended
+        | AttemptOutcome::Static
+        | AttemptOutcome::Gone => {}
     }
     let metadata = ledger.metadata();
     for event in &mut events {

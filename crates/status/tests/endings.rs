@@ -90,6 +90,7 @@ fn endings<C: ConditionType>() -> Vec<AttemptOutcome<C>> {
         AttemptOutcome::Waiting { on: detail(Reason::DependencyNotReady), retry: Duration::from_secs(30) },
         AttemptOutcome::Superseded { by: "main@sha1:1".to_owned() },
         AttemptOutcome::Suspended,
+        AttemptOutcome::Static,
         AttemptOutcome::Gone,
     ];
     for condition in std::iter::once(None).chain(C::ALL.iter().copied().map(Some)) {
@@ -149,7 +150,10 @@ fn step<C: ConditionType>(place: &Place, attempt: &Attempt<C>) -> Option<Place> 
     }
     let summary = summarize(&before, book, ending);
     let Some(status) = summary.status else {
-        assert!(matches!(ending, AttemptOutcome::Gone), "{ending:?} leaves no status");
+        assert!(
+            matches!(ending, AttemptOutcome::Static | AttemptOutcome::Gone),
+            "{ending:?} leaves no status"
+        );
         return None;
     };
     // Suspension leaves a status of before the edit as it is; it is sound for the generation of its conditions.

@@ -5,6 +5,7 @@ pub mod archive;
 pub mod cluster;
 pub mod controllers;
 pub mod gitserver;
+pub mod helm;
 pub mod hostile;
 pub mod kinds;
 pub mod oracle;

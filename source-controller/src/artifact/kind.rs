@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::{
     ledger::ArtifactLedger,
     reconcile::{self, LedgerAccess},
-    source::{ConditionOf, Source, SourceObject},
+    source::{ConditionOf, Source, SourceObject, Validated},
     storage::Storage,
 };
 
@@ -31,6 +31,10 @@ impl<S: Source> ReconciledKind for SourceKind<S> {
 
     fn ledger(&self, object: &S::Object) -> Self::Ledger {
         ArtifactLedger::of(object, &self.storage)
+    }
+
+    fn needs_finalizer(&self, object: &S::Object) -> bool {
+        !matches!(S::validate(object), Ok(Validated::Static))
     }
 
     async fn reconcile(&self, visit: &Visit<Self>) -> AttemptOutcome<ConditionOf<S>> {

@@ -144,13 +144,6 @@ impl<C: ArtifactCondition> ArtifactLedger<C> {
         self.progress = None;
     }
 
-    /// The spec has no artifact: what was stored for an earlier one is removed.
-    pub(super) fn note_no_artifact(&mut self) {
-        self.current = None;
-        self.in_storage = InStorage::No;
-        self.is_resolved = true;
-    }
-
     /// The result of a collection of expired artifacts, or of all.
     pub(super) fn note_collected(&mut self, collected: Collected, message: &str) {
         if collected != Collected::default() {

@@ -12,7 +12,6 @@ use plumb_status::{
     AttemptOutcome, Classify, ConditionStatus, ConditionType, ConditionUpdate, Consequence, Detail,
     EventDraft, Polarity, Reason, RetryPolicy, chain,
 };
-use plumb_store::Collected;
 use serde_json::Value;
 
 use super::{
@@ -56,7 +55,8 @@ enum Receipt {
 /// How an attempt at a source that has, or shall have, an artifact went.
 enum Done {
     Artifact(Receipt),
-    NoArtifact { detail: Detail, removed: Collected },
+    /// There is none, and no status: the spec has settings for others.
+    Static,
 }
 
 /// One attempt, and how it ends.
@@ -97,7 +97,7 @@ async fn attempt<S: Source>(
 ) -> Result<Done, SourceError<S::Error>> {
     let valid = match S::validate(object).map_err(SourceError::Step)? {
         Validated::Artifact(valid) => valid,
-        Validated::NoArtifact(detail) => return without_artifact::<S>(object, storage, ledger, detail).await,
+        Validated::Static => return make_static::<S>(object, storage, ledger).await,
     };
     let stored = storage.check(object).await.map_err(SourceError::Storage)?;
     ledger.lock_ledger().note_stored(&stored);
@@ -141,17 +141,14 @@ async fn build<S: Source>(
     Ok(Done::Artifact(Receipt::Built))
 }
 
-async fn without_artifact<S: Source>(
+async fn make_static<S: Source>(
     object: &S::Object,
     storage: &Storage,
     ledger: &LedgerOf<S>,
-    detail: Detail,
 ) -> Result<Done, SourceError<S::Error>> {
     let removed = storage.remove(object).await.map_err(SourceError::Storage)?;
-    let mut ledger = ledger.lock_ledger();
-    ledger.note_no_artifact();
-    ledger.note_collected(removed, "garbage collected artifacts of a resource that has none any more");
-    Ok(Done::NoArtifact { detail, removed })
+    ledger.lock_ledger().note_collected(removed, "garbage collected artifacts of a resource that has none any more");
+    Ok(Done::Static)
 }
 
 /// Leftover files are harmless, so a failure is only reported.
@@ -176,9 +173,7 @@ fn succeeded<C>(done: Done, stored: Option<Detail>) -> AttemptOutcome<C> {
         (Done::Artifact(receipt), Some(detail)) => {
             AttemptOutcome::Succeeded { detail, changed: receipt == Receipt::Built }
         }
-        (Done::NoArtifact { detail, removed }, _) => {
-            AttemptOutcome::Succeeded { detail, changed: removed != Collected::default() }
-        }
+        (Done::Static, _) => AttemptOutcome::Static,
         (Done::Artifact(_), None) => {
             let text = "internal error: reconciliation finished without an artifact";
             let detail = Detail::new(Reason::InternalError, text);

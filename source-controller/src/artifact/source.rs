@@ -76,13 +76,9 @@ pub trait BreaksCondition {
 pub enum Validated<V> {
     /// An artifact.
     Artifact(V),
-    /// No artifact: the object only holds settings for others, such as a HelmRepository of type `oci`. One that an earlier spec
-    /// had is removed.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "no kind of this version needs it; the double of the tests does")
-    )]
-    NoArtifact(Detail),
+    /// Neither artifact nor status: the object only holds settings for others, such as a HelmRepository of type `oci`. An
+    /// artifact that an earlier spec had is removed.
+    Static,
 }
 
 /// The revision that is there now.
@@ -145,10 +141,6 @@ pub enum MediaType {
     /// `application/gzip`: a chart, or a layer that is copied.
     Gzip,
     /// `application/yaml`: an index of charts.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "no kind of this version stores one; the double of the tests does")
-    )]
     Yaml,
 }
 

@@ -2,10 +2,11 @@
 
 use plumb_filetree::digest::Hasher;
 use plumb_oci::{Access, DockerConfig, RegistryCredential};
-use plumb_secrets::{ProxySecret, RegistrySecret, SecretContent, SecretError, TlsSecret};
-use plumb_transport::{Credential, Proxy, ProxyAddress, Trust, TrustPart};
+use plumb_secrets::{RegistrySecret, SecretContent, SecretError, TlsSecret};
+use plumb_transport::{Proxy, Trust};
 
 use super::{OciSource, error::OciSourceError, validate::Valid};
+use crate::settings::{proxy, trust};
 
 /// Reads all that the spec names.
 pub async fn access(source: &OciSource, namespace: &str, valid: &Valid) -> Result<Access, OciSourceError> {
@@ -28,7 +29,7 @@ pub async fn access(source: &OciSource, namespace: &str, valid: &Valid) -> Resul
             let content = read(source, namespace, name).await;
             let url = || format!("oci://{}", valid.repository);
             content
-                .and_then(|content| trust(&content, &mut settings))
+                .and_then(|content| trust(TlsSecret::required(&content)?, &content, &mut settings))
                 .map_err(|source| OciSourceError::Certificates { url: url(), source })?
         }
     };
@@ -64,46 +65,4 @@ async fn credential(
         configs.push(parsed.map_err(|error| content.rejected(secret.key(), error.to_string()))?);
     }
     Ok(DockerConfig::merged(configs).credential(&valid.repository))
-}
-
-fn proxy(content: &SecretContent, settings: &mut Hasher) -> Result<Proxy, SecretError> {
-    let ProxySecret { address, basic } = ProxySecret::from_content(content)?;
-    part(settings, "proxy", address.as_bytes());
-    let credential = match basic {
-        None => Credential::None,
-        Some((username, password)) => {
-            part(settings, "username", username.as_bytes());
-            part(settings, "password", password.expose());
-            Credential::Basic { username, password }
-        }
-    };
-    let address = ProxyAddress::parse(&address, &credential);
-    Ok(Proxy::Address(address.map_err(|error| content.rejected("address", error.to_string()))?))
-}
-
-fn trust(content: &SecretContent, settings: &mut Hasher) -> Result<Trust, SecretError> {
-    let TlsSecret { ca, client } = TlsSecret::required(content)?;
-    let (ca_key, ca) = ca.unzip();
-    let client = client.as_ref().map(|(chain, key)| (chain.as_slice(), key));
-    for (name, value) in [
-        ("ca", ca.as_deref()),
-        ("chain", client.map(|(chain, _)| chain)),
-        ("key", client.map(|(_, key)| key.expose())),
-    ] {
-        part(settings, name, value.unwrap_or_default());
-    }
-    Trust::parse_beside_system(ca.as_deref(), client).map_err(|error| {
-        let key = match error.part {
-            TrustPart::CaBundle => ca_key.unwrap_or("ca.crt"),
-            TrustPart::ClientCertificate => "tls.crt",
-            TrustPart::ClientKey => "tls.key",
-        };
-        content.rejected(key, error.problem)
-    })
-}
-
-/// Adds one part of the settings to their fingerprint, so that no two settings have the same.
-fn part(settings: &mut Hasher, name: &str, value: &[u8]) {
-    settings.update(format!("{name} {}\n", value.len()).as_bytes());
-    settings.update(value);
 }

@@ -61,8 +61,12 @@ pub fn files() -> Result<Files> {
 
 fn source() -> Vec<Rule<'static>> {
     vec![
-        (SOURCE_GROUP, vec!["gitrepositories", "ocirepositories"], RECONCILE),
-        (SOURCE_GROUP, vec!["gitrepositories/status", "ocirepositories/status"], STATUS),
+        (SOURCE_GROUP, vec!["gitrepositories", "helmrepositories", "ocirepositories"], RECONCILE),
+        (
+            SOURCE_GROUP,
+            vec!["gitrepositories/status", "helmrepositories/status", "ocirepositories/status"],
+            STATUS,
+        ),
         // Of a ServiceAccount only the names of its image pull Secrets are read.
         ("", vec!["secrets", "serviceaccounts"], READ),
         ("", vec!["events"], EMIT_EVENTS),

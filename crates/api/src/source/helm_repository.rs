@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use kube_derive::CustomResource;
-use plumb_status::Condition;
+use plumb_status::{Condition, cadence::PeriodRange};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::CloudProvider;
-use crate::meta::{Artifact, GoDuration, INTERVAL_PATTERN, LocalObjectReference, TIMEOUT_PATTERN};
+use super::{CloudProvider, SOURCE_TIMEOUT};
+use crate::meta::{
+    Artifact, GoDuration, INTERVAL_PATTERN, LocalObjectReference, Period, Periods, TIMEOUT_PATTERN,
+    reconciled,
+};
 use crate::string_enum::string_enum;
 
 /// Desired state of a HelmRepository.
@@ -119,4 +122,43 @@ pub struct HelmRepositoryStatus {
     /// URL of the artifact inside the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+}
+
+/// The poll interval where none is set.
+const INTERVAL: GoDuration = GoDuration::from_secs(60);
+
+reconciled!(HelmRepository, |repository| Some(repository.spec.effective_interval()));
+
+impl Periods for HelmRepository {
+    fn periods(&self) -> Vec<Period> {
+        let HelmRepositorySpec { interval, timeout, .. } = &self.spec;
+        let interval = interval.map(|set| Period::new("spec.interval", set, PeriodRange::REQUEUE));
+        let timeout = timeout.map(|set| Period::new("spec.timeout", set, PeriodRange::SOURCE_TIMEOUT));
+        [interval, timeout].into_iter().flatten().collect()
+    }
+}
+
+impl HelmRepositorySpec {
+    /// The poll interval, within [`PeriodRange::REQUEUE`].
+    pub fn effective_interval(&self) -> GoDuration {
+        Period::new("spec.interval", self.interval.unwrap_or(INTERVAL), PeriodRange::REQUEUE).effective()
+    }
+
+    /// The timeout of one operation, within [`PeriodRange::SOURCE_TIMEOUT`].
+    pub fn effective_timeout(&self) -> GoDuration {
+        let set = self.timeout.unwrap_or(SOURCE_TIMEOUT);
+        Period::new("spec.timeout", set, PeriodRange::SOURCE_TIMEOUT).effective()
+    }
+
+    /// Whether it only holds settings for the charts of a registry: there is no index.
+    pub fn is_registry(&self) -> bool {
+        self.type_ == Some(HelmRepositoryType::Oci)
+    }
+}
+
+impl HelmRepository {
+    /// The artifact that it has now.
+    pub fn artifact(&self) -> Option<&Artifact> {
+        self.status.as_ref()?.artifact.as_ref()
+    }
 }

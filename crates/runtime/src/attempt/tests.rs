@@ -18,6 +18,9 @@ const STATUS: &str = "/apis/source.toolkit.fluxcd.io/v1/namespaces/apps/gitrepos
 /// The name of an object that is suspended, whoever shows it.
 const RESTING: &str = "resting";
 
+/// The name of an object that only holds settings for others.
+const SETTINGS: &str = "settings";
+
 /// The name of an object whose own fields make its status too large.
 const LARGE: &str = "large";
 
@@ -51,6 +54,10 @@ impl ReconciledKind for Scripted {
 
     fn ledger(&self, _: &GitRepository) -> Nothing {
         Nothing
+    }
+
+    fn needs_finalizer(&self, object: &GitRepository) -> bool {
+        object.metadata.name.as_deref() != Some(SETTINGS)
     }
 
     async fn reconcile(&self, visit: &Visit<Self>) -> AttemptOutcome<GitRepositoryCondition> {
@@ -199,6 +206,8 @@ fn answered(objects: &Objects, call: &Call, version: u32) -> Value {
     }
     if let Some(status) = call.body.get("status") {
         answer["status"] = status.clone();
+        // A merge patch: null removes a field.
+        answer["status"].as_object_mut().unwrap().retain(|_, field| !field.is_null());
     }
     answer
 }
@@ -340,6 +349,30 @@ async fn the_finalizer_comes_before_the_first_attempt() {
     let lines = fixture.api.lines();
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(!lines[0].ends_with("/status") && lines[1].ends_with("/status"), "{lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_only_holds_settings_keeps_neither_status_nor_finalizer() {
+    let fixture = Fixture::new(|_| Step::End(AttemptOutcome::Static), 1);
+    fixture.add(settled(SETTINGS), Priority::Revision);
+    let [status] = &fixture.statuses(SETTINGS, 1).await[..] else { panic!("one write") };
+    assert!(status.as_object().unwrap().values().all(Value::is_null), "{status}");
+    assert_eq!(status.as_object().unwrap().len(), 2, "{status}");
+    let path = format!("/apis/source.toolkit.fluxcd.io/v1/namespaces/apps/gitrepositories/{SETTINGS}");
+    while fixture.api.matching("PATCH", &path).is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(fixture.api.matching("PATCH", &path)[0].body["metadata"]["finalizers"], json!([]));
+
+    // One that never had a status is left alone.
+    let fresh = Fixture::new(|_| Step::End(AttemptOutcome::Static), 1);
+    let mut bare = object(SETTINGS);
+    bare["metadata"]["finalizers"] = json!([]);
+    let key = fresh.add(bare, Priority::Revision);
+    while fresh.queue.depth() > 0 || fresh.queue.active() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!((fresh.api.lines(), fresh.store.get(&key).is_some()), (Vec::<String>::new(), true));
 }
 
 #[tokio::test(start_paused = true)]
