@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fmt, ops::Range};
 
 use plumb_memory::{Limit, MemoryReservation, OverBudget};
-use plumb_version::Version;
+use plumb_version::{Version, compare};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::{
@@ -341,7 +341,7 @@ impl<'de> Visitor<'de> for Charts<'_> {
             let mut versions = Vec::new();
             access.next_value_seed(Versions { collected: &mut *collected, versions: &mut versions })?;
             // Equal versions stay in the order of the file.
-            versions.sort_by(|(a, _), (b, _)| b.cmp_precedence(a));
+            versions.sort_by(|(a, _), (b, _)| compare(b, a));
             charts.insert(name, versions.into_iter().map(|(_, text)| text).collect());
         }
         collected.charts = Some(charts);

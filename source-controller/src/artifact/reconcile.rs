@@ -147,7 +147,9 @@ async fn make_static<S: Source>(
     ledger: &LedgerOf<S>,
 ) -> Result<Done, SourceError<S::Error>> {
     let removed = storage.remove(object).await.map_err(SourceError::Storage)?;
-    ledger.lock_ledger().note_collected(removed, "garbage collected artifacts of a resource that has none any more");
+    ledger
+        .lock_ledger()
+        .note_collected(removed, "garbage collected artifacts of a resource that has none any more");
     Ok(Done::Static)
 }
 
