@@ -10,7 +10,10 @@ mod oci_repository;
 mod options;
 mod settings;
 
-use std::process::ExitCode;
+use std::{
+    process::ExitCode,
+    sync::{Arc, OnceLock},
+};
 
 use plumb_archive::UnpackLimits;
 use plumb_git::{Git, Resources};
@@ -54,13 +57,19 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
     );
     let storage = Storage { store: store.clone(), advertised, retention: options.retention() };
     let gate = runtime.readiness_gate("storage");
+    let git_handle = Arc::new(OnceLock::new());
     let source = GitSource {
         client: runtime.client(),
         git: git.clone(),
         apps: GithubApps::new(runtime.memory()),
         addresses: options.addresses(),
+        store: store.clone(),
+        memory: runtime.memory(),
+        handle: Arc::clone(&git_handle),
     };
     let git_repositories = runtime.install(SourceKind { source, storage: storage.clone() });
+    // Filled once, here: nothing runs before this function has returned.
+    let _ = git_handle.set(git_repositories.clone());
     let registries = OciClient::new(options.addresses(), runtime.memory(), options.oci_limits());
     let source = OciSource::new(runtime.client(), registries, runtime.memory(), UnpackLimits::DEFAULT);
     let oci_repositories = runtime.install(SourceKind { source, storage: storage.clone() });

@@ -83,7 +83,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     stage.begins("build");
     finish(cargo(&root).args(["build", "--workspace", "--bins"]), "the build failed")?;
     finish(cargo(&root).args(test_words(arguments, &["--no-run"])), "the tests do not compile")?;
-    if arguments.needs_plane() && arguments.filter.is_none() {
+    if arguments.needs_plane() {
         stage.begins("programs of others");
         provide_peers()?;
     }

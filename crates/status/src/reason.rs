@@ -91,6 +91,7 @@ reasons! {
     NotFound "NotFound" "A referenced object does not exist." "Create the object or correct the reference."
     NoArtifact "NoArtifact" "The artifact does not exist yet, or was removed." ""
     IllegalPath "IllegalPath" "A path of the spec leaves its tree." "Correct the path."
+    CopyFailure "CopyFailure" "Files of an included repository could not be copied." "Correct spec.include."
     NewRevision "NewRevision" "The remote has a new revision." ""
     NewArtifact "NewArtifact" "A new artifact was stored." ""
     GarbageCollectionSucceeded "GarbageCollectionSucceeded" "Expired artifacts were removed." ""

@@ -9,7 +9,10 @@ use std::{
     time::SystemTime,
 };
 
-use plumb_filetree::{MemoryTree, RelPath, digest::Hasher};
+use plumb_filetree::{
+    MemoryTree, RelPath,
+    digest::{Hasher, sha256_hex},
+};
 use plumb_status::{Classify, Consequence, Reason};
 
 use crate::{
@@ -249,6 +252,33 @@ impl ArtifactStore {
             fs::remove_file(&full).map_err(|source| StoreError::Remove { path: path.to_string(), source })?;
         }
         Ok(integrity)
+    }
+
+    /// The bytes of an artifact that a status announces, of at most `bytes_max`; none where it is missing or does not match its
+    /// digest.
+    pub fn read(
+        &self,
+        location: &Location,
+        path: &str,
+        digest: &str,
+        bytes_max: u64,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(path) = RelPath::parse(path).ok().filter(|path| location.holds(path.as_str())) else {
+            return Ok(None);
+        };
+        let failed = |source| StoreError::Read { path: path.to_string(), source };
+        let file = match File::open(self.full(&path)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut bytes = Vec::new();
+        file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > bytes_max {
+            let text = format!("it has more than {bytes_max} bytes");
+            return Err(failed(io::Error::other(text)));
+        }
+        Ok((digest == format!("sha256:{}", sha256_hex(&bytes))).then_some(bytes))
     }
 
     /// Removes files of an object other than its current one.

@@ -2,7 +2,7 @@
 
 use std::{sync::MutexGuard, time::Duration};
 
-use plumb_cluster::NamespacedName;
+use plumb_cluster::{NamespacedName, ObjectEvent};
 use plumb_runtime::{Handle, ReconciledKind, Visit};
 use plumb_status::AttemptOutcome;
 use serde_json::{Map, Value};
@@ -47,6 +47,10 @@ impl<S: Source> ReconciledKind for SourceKind<S> {
 
     fn status(&self, _object: &S::Object, ledger: &Self::Ledger) -> Map<String, Value> {
         ledger.status()
+    }
+
+    fn changed(&self, change: &ObjectEvent<S::Object>) {
+        self.source.changed(change);
     }
 
     fn deadline(&self, object: &S::Object) -> Duration {

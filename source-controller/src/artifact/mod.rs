@@ -5,6 +5,7 @@
 
 mod decide;
 mod error;
+mod ignored;
 mod inputs;
 mod kind;
 mod ledger;
@@ -14,6 +15,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
+pub use ignored::{IgnoreError, without_ignored};
 pub use inputs::{Input, Inputs};
 pub use kind::{SourceKind, renew_urls};
 pub use ledger::ArtifactCondition;

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, error::Error, future::Future, time::Duration};
 
 use bytes::Bytes;
 use plumb_api::meta::Artifact;
+use plumb_cluster::ObjectEvent;
 use plumb_filetree::MemoryTree;
 use plumb_memory::MemoryReservation;
 use plumb_runtime::Object;
@@ -50,6 +51,11 @@ pub trait Source: Send + Sync + 'static {
         object: &Self::Object,
         valid: &Self::Valid,
     ) -> impl Future<Output = Result<Resolved<Self::Remote, ConditionOf<Self>>, Self::Error>> + Send;
+
+    /// Sees every change of its objects.
+    fn changed(&self, change: &ObjectEvent<Self::Object>) {
+        let _ = change;
+    }
 
     /// Fetches the content of the revision that was resolved. Called only when a new artifact is needed.
     fn fetch(
@@ -119,6 +125,8 @@ pub struct Content {
     pub payload: Payload,
     /// Held as long as the payload is.
     pub memory: MemoryReservation,
+    /// A part of the payload may be charged to another one.
+    pub beside: Option<MemoryReservation>,
 }
 
 /// What is stored.

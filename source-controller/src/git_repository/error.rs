@@ -7,7 +7,8 @@ use plumb_github::GithubError;
 use plumb_secrets::SecretError;
 use plumb_status::{Classify, Consequence, Reason, UnsupportedFields};
 
-use crate::artifact::BreaksCondition;
+use super::include::IncludeError;
+use crate::artifact::{BreaksCondition, IgnoreError};
 
 /// What can end a step early.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,9 @@ pub enum GitSourceError {
     /// Provider and Secret do not go together.
     #[error(transparent)]
     Provider(ProviderError),
+    /// An include is not possible.
+    #[error(transparent)]
+    Include(IncludeError),
     /// GitHub gave no token.
     #[error("failed to get a token of the GitHub App")]
     Github(#[source] GithubError),
@@ -48,6 +52,40 @@ pub enum ProviderError {
     },
 }
 
+impl Classify for IncludeError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Path { .. } => Reason::IllegalPath,
+            Self::Missing { .. } => Reason::NotFound,
+            Self::NoArtifact { .. } => Reason::NoArtifact,
+            Self::Storage { source, .. } => source.reason(),
+            Self::Ignore(IgnoreError::Rules(_)) => Reason::SourceIgnoreError,
+            Self::Unpack { .. }
+            | Self::Copy { .. }
+            | Self::Ignore(_)
+            | Self::OverBudget(_)
+            | Self::Interrupted => Reason::CopyFailure,
+        }
+    }
+
+    fn consequence(&self) -> Consequence {
+        match self {
+            Self::Path { .. } => Consequence::Stall,
+            Self::Missing { .. } | Self::NoArtifact { .. } => Consequence::Wait,
+            _ => Consequence::Retry,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Missing { .. } => "create the GitRepository in this namespace or correct spec.include",
+            Self::Path { .. } | Self::Copy { .. } => "correct spec.include",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
 impl GitSourceError {
     /// An error of the git crate under the right heading.
     pub fn of_git(source: GitError) -> Self {
@@ -64,6 +102,7 @@ impl BreaksCondition for GitSourceError {
     fn condition(&self) -> Option<GitRepositoryCondition> {
         match self {
             Self::Unsupported(_) => None,
+            Self::Include(_) => Some(GitRepositoryCondition::IncludeUnavailable),
             Self::Secret(_) | Self::Provider(_) | Self::Github(_) | Self::Settings(_) | Self::Checkout(_) => {
                 Some(GitRepositoryCondition::FetchFailed)
             }
@@ -77,6 +116,7 @@ impl Classify for GitSourceError {
             Self::Unsupported(error) => error.reason(),
             Self::Secret(error) => error.reason(),
             Self::Provider(_) => Reason::InvalidProviderConfiguration,
+            Self::Include(error) => error.reason(),
             Self::Github(_) => Reason::AuthenticationFailed,
             Self::Settings(error) | Self::Checkout(error) => error.reason(),
         }
@@ -87,6 +127,7 @@ impl Classify for GitSourceError {
             Self::Unsupported(error) => error.consequence(),
             Self::Secret(error) => error.consequence(),
             Self::Provider(_) => Consequence::Stall,
+            Self::Include(error) => error.consequence(),
             Self::Github(_) => Consequence::Retry,
             Self::Settings(error) | Self::Checkout(error) => error.consequence(),
         }
@@ -110,6 +151,7 @@ impl Classify for GitSourceError {
                 Some("check app, installation and private key in the Secret of spec.secretRef".to_owned())
             }
             Self::Github(_) => None,
+            Self::Include(error) => error.hint(),
             Self::Settings(error) | Self::Checkout(error) => error.hint(),
         }
     }

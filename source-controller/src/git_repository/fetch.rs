@@ -2,30 +2,42 @@
 
 use std::collections::BTreeMap;
 
-use plumb_api::source::GitRepositoryCondition;
-use plumb_git::{Checkout, Session};
+use kube::ResourceExt as _;
+use plumb_api::source::{GitRepository, GitRepositoryCondition};
+use plumb_git::Checkout;
 use plumb_status::{Detail, Reason};
 use serde_json::Value;
 
-use super::{GitSource, error::GitSourceError, resolve::inputs, validate::Valid};
+use super::{GitSource, Pull, error::GitSourceError, include, resolve::inputs, validate::Valid};
 use crate::artifact::{Content, Fetched, Inputs, Payload};
 
 /// The longest part of a commit's subject that an event quotes.
 const SUBJECT_CHARACTERS_MAX: usize = 50;
 /// Fields of the status that Flux wrote about an artifact and that do not hold for one that was built here.
-const FOREIGN_FIELDS: [&str; 2] = ["includedArtifacts", "sourceVerificationMode"];
+const FOREIGN_FIELDS: [&str; 1] = ["sourceVerificationMode"];
 
 /// Fetches the commit that a session found.
 pub async fn fetch(
     source: &GitSource,
+    object: &GitRepository,
     valid: &Valid,
-    session: Session,
+    pull: Pull,
 ) -> Result<Fetched<GitRepositoryCondition>, GitSourceError> {
+    let Pull { session, included: artifacts } = pull;
+    let stem_inputs = inputs(object, &artifacts);
     let checkout = source.git.checkout(session, valid.ignore.as_deref(), valid.timeout).await;
-    let Checkout { found, summary, tree, memory } = checkout.map_err(GitSourceError::of_git)?;
+    let Checkout { found, summary, mut tree, memory } = checkout.map_err(GitSourceError::of_git)?;
+    let mut included = None;
+    if !valid.includes.is_empty() {
+        let namespace = object.namespace().unwrap_or_default();
+        let ignore = valid.ignore.as_deref();
+        let merged = include::included(source, &namespace, tree, &valid.includes, artifacts, ignore).await;
+        let (merged, charged) = merged.map_err(GitSourceError::Include)?;
+        (tree, included) = (merged, Some(charged));
+    }
     Ok(Fetched {
-        file_stem: file_stem(&found.commit_hex(), &inputs(valid)),
-        content: Content { payload: Payload::Tree(tree), memory },
+        file_stem: file_stem(&found.commit_hex(), &stem_inputs),
+        content: Content { payload: Payload::Tree(tree), memory, beside: included },
         metadata: BTreeMap::new(),
         announcement: Detail::new(Reason::NewArtifact, stored_message(&short(&summary))),
         status: FOREIGN_FIELDS.map(|field| (field.to_owned(), Value::Null)).into_iter().collect(),

@@ -4,26 +4,34 @@
 mod error;
 mod fetch;
 mod github_app;
+mod include;
 pub mod mirrors;
 mod resolve;
 #[cfg(test)]
 mod tests;
 mod validate;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use kube::Client;
 use plumb_api::{
     meta::Artifact,
     source::{GitRepository, GitRepositoryCondition},
 };
+use plumb_cluster::{NamespacedName, ObjectEvent};
 use plumb_git::{Git, Session};
 use plumb_github::GithubApps;
+use plumb_memory::MemoryPool;
+use plumb_runtime::{Handle, Priority};
 use plumb_status::{Detail, Reason};
+use plumb_store::ArtifactStore;
 use plumb_transport::address::AddressPolicy;
 
 use self::{error::GitSourceError, validate::Valid};
-use crate::artifact::{ArtifactCondition, Fetched, Resolved, Source, SourceObject, Validated};
+use crate::artifact::{ArtifactCondition, Fetched, Resolved, Source, SourceKind, SourceObject, Validated};
 
 /// The steps of a GitRepository, and what they work with.
 #[derive(Clone)]
@@ -36,12 +44,24 @@ pub struct GitSource {
     pub apps: GithubApps,
     /// Which addresses the API of GitHub may be at.
     pub addresses: AddressPolicy,
+    /// Artifacts of included GitRepositories.
+    pub store: ArtifactStore,
+    /// What their files are charged to.
+    pub memory: MemoryPool,
+    /// Its own objects and their work, once they are installed: a repository that is included wakes those that include it.
+    pub handle: Arc<OnceLock<Handle<SourceKind<Self>>>>,
+}
+
+/// The commit that was found, and the artifacts that are included.
+pub struct Pull {
+    session: Session,
+    included: Vec<Artifact>,
 }
 
 impl Source for GitSource {
     type Object = GitRepository;
     type Valid = Valid;
-    type Remote = Session;
+    type Remote = Pull;
     type Error = GitSourceError;
 
     fn validate(object: &GitRepository) -> Result<Validated<Valid>, GitSourceError> {
@@ -52,17 +72,35 @@ impl Source for GitSource {
         &self,
         object: &GitRepository,
         valid: &Valid,
-    ) -> Result<Resolved<Session, GitRepositoryCondition>, GitSourceError> {
+    ) -> Result<Resolved<Pull, GitRepositoryCondition>, GitSourceError> {
         resolve::resolve(self, object, valid).await
     }
 
     async fn fetch(
         &self,
-        _object: &GitRepository,
+        object: &GitRepository,
         valid: &Valid,
-        remote: Session,
+        remote: Pull,
     ) -> Result<Fetched<GitRepositoryCondition>, GitSourceError> {
-        fetch::fetch(self, valid, remote).await
+        fetch::fetch(self, object, valid, remote).await
+    }
+
+    fn changed(&self, change: &ObjectEvent<GitRepository>) {
+        let (Some(handle), ObjectEvent::Applied { old, new }) = (self.handle.get(), change) else { return };
+        let identity = |object: &GitRepository| {
+            object.artifact().map(|artifact| (artifact.revision.clone(), artifact.digest.clone()))
+        };
+        if identity(new).is_none() || old.as_deref().and_then(identity) == identity(new) {
+            return;
+        }
+        let own = NamespacedName::of(new.as_ref());
+        for other in handle.store.all() {
+            let includes = other.spec.include.iter().any(|include| include.repository.name == own.name);
+            let name = NamespacedName::of(other.as_ref());
+            if includes && name.namespace == own.namespace && name != own {
+                handle.queue.add(&name, Priority::Revision);
+            }
+        }
     }
 }
 

@@ -1,16 +1,19 @@
 //! Which commit the reference of the spec leads to now: the Secret is read, the references of the repository are listed.
 
 use kube::ResourceExt;
-use plumb_api::source::{GitRepository, GitRepositoryCondition, GitRepositoryInclude};
-use plumb_git::{Endpoint, GitError, Session};
+use plumb_api::{
+    meta::Artifact,
+    source::{GitRepository, GitRepositoryCondition},
+};
+use plumb_git::{Endpoint, GitError};
 use plumb_secrets::{GitSecret, GithubSecret, SecretContent, SecretError};
 use plumb_status::ConditionUpdate;
 use plumb_transport::{Credential, CredentialPart, Trust, TrustPart};
 
 use super::{
-    GitSource,
+    GitSource, Pull,
     error::{GitSourceError, ProviderError},
-    github_app,
+    github_app, include,
     validate::Valid,
 };
 use crate::artifact::{Input, Inputs, Resolved};
@@ -20,22 +23,24 @@ pub async fn resolve(
     source: &GitSource,
     repository: &GitRepository,
     valid: &Valid,
-) -> Result<Resolved<Session, GitRepositoryCondition>, GitSourceError> {
+) -> Result<Resolved<Pull, GitRepositoryCondition>, GitSourceError> {
     let namespace = repository.namespace().unwrap_or_default();
+    let included = include::artifacts(source, &namespace, &valid.includes).await;
+    let included = included.map_err(GitSourceError::Include)?;
     let endpoint = endpoint(source, &namespace, valid).await?;
     if endpoint.is_exposed() {
         tracing::warn!(url = %endpoint.url(), "credentials are sent over an unencrypted connection");
     }
     let found = source.git.find(&namespace, &endpoint, &valid.reference, valid.timeout).await;
-    let remote = found.map_err(GitSourceError::of_git)?;
+    let session = found.map_err(GitSourceError::of_git)?;
     Ok(Resolved {
-        revision: remote.found().revision(),
-        inputs: inputs(valid),
+        revision: session.found().revision(),
+        inputs: inputs(repository, &included),
         // Left behind by Flux: this version rejects the fields that they belong to.
         conditions: [GitRepositoryCondition::IncludeUnavailable, GitRepositoryCondition::SourceVerified]
             .map(|condition| (condition, ConditionUpdate::Clear))
             .to_vec(),
-        remote,
+        remote: Pull { session, included },
     })
 }
 
@@ -95,10 +100,11 @@ fn authentication(content: &SecretContent) -> Result<(Credential, Trust), Secret
 
 /// What an artifact is made with. An artifact that Flux made with what this version does not support is not the artifact of this
 /// spec, so these inputs are listed as not set.
-pub fn inputs(valid: &Valid) -> Inputs {
+pub fn inputs(repository: &GitRepository, included: &[Artifact]) -> Inputs {
     Inputs(vec![
-        Input::new("observedIgnore", "spec.ignore", &valid.ignore),
-        Input::new("observedInclude", "spec.include", Vec::<GitRepositoryInclude>::new()),
+        Input::new("observedIgnore", "spec.ignore", &repository.spec.ignore),
+        Input::new("observedInclude", "spec.include", &repository.spec.include),
+        Input::new("includedArtifacts", "an included artifact", included),
         Input::new("observedRecurseSubmodules", "spec.recurseSubmodules", false),
         Input::new("observedSparseCheckout", "spec.sparseCheckout", Vec::<String>::new()),
     ])

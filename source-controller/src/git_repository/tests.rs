@@ -1,13 +1,17 @@
 //! Scenario tests (T1) of whole attempts: a real Git server, a real store, a mock API server for Secrets; every resulting status
 //! passes the lint.
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use plumb_api::source::{GitRepository, GitRepositoryCondition};
 use plumb_git::{Git, Limits, Resources};
 use plumb_github::GithubApps;
 use plumb_memory::MemoryPool;
 use plumb_status::{AttemptOutcome, Reason};
+use plumb_store::ArtifactStore;
 use plumb_testkit::{
     gitserver::{Credentials, GitServer, GitServerOptions},
     hostile::{HostileServer, Hostility},
@@ -24,6 +28,7 @@ use crate::fixture::{Fixture, condition, emitted, ready};
 type Ledger = ArtifactLedger<GitRepositoryCondition>;
 
 mod github_app;
+mod include;
 mod messages;
 
 const SECRET_PATH: &str = "/api/v1/namespaces/apps/secrets/git";
@@ -38,7 +43,9 @@ fn source_at(url: &str) -> Fixture<GitSource> {
     Fixture::new(&spec, |api, root| {
         let git = Git::open(&root.join("plumb-git"), Limits::default(), resources()).unwrap();
         let Resources { memory, addresses } = resources();
-        GitSource { client: api.client(), git, apps: GithubApps::new(memory), addresses }
+        let store = ArtifactStore::open(&root.join("data")).unwrap();
+        let apps = GithubApps::new(memory.clone());
+        GitSource { client: api.client(), git, apps, addresses, store, memory, handle: Arc::default() }
     })
 }
 

@@ -7,7 +7,10 @@ use plumb_api::source::{GitProvider, GitRepositoryRef, GitRepositorySpec};
 use plumb_git::Reference;
 use plumb_status::{UnsupportedField, UnsupportedFields};
 
-use super::error::{GitSourceError, ProviderError};
+use super::{
+    error::{GitSourceError, ProviderError},
+    include::{self, Include},
+};
 
 /// What takes the place of a URL that is not supported.
 const SSH_REMEDY: &str = "use the http:// or https:// URL of the repository";
@@ -23,6 +26,8 @@ pub struct Valid {
     pub secret: Option<String>,
     /// Whether the Secret is one of a GitHub App.
     pub is_github_app: bool,
+    /// What is copied from other repositories.
+    pub includes: Vec<Include>,
     /// What to leave out.
     pub ignore: Option<String>,
     /// How long one operation on the repository may take.
@@ -48,7 +53,6 @@ pub fn validate(spec: &GitRepositorySpec) -> Result<Valid, GitSourceError> {
         verify,
     } = spec;
     let mut unsupported: Vec<_> = [
-        (!include.is_empty(), "spec.include"),
         (proxy_secret_ref.is_some(), "spec.proxySecretRef"),
         (*recurse_submodules, "spec.recurseSubmodules"),
         (service_account_name.as_ref().is_some_and(|name| !name.is_empty()), "spec.serviceAccountName"),
@@ -84,6 +88,7 @@ pub fn validate(spec: &GitRepositorySpec) -> Result<Valid, GitSourceError> {
         reference,
         secret: secret_ref.as_ref().map(|secret| secret.name.clone()),
         is_github_app,
+        includes: include::parse(include).map_err(GitSourceError::Include)?,
         ignore: ignore.clone(),
         timeout: spec.effective_timeout().to_std(),
     })
@@ -106,6 +111,7 @@ mod tests {
     fn every_field_is_supported_or_rejected() {
         for (field, value) in [
             ("ignore", json!("/*")),
+            ("include", json!([{"repository": {"name": "r"}}])),
             ("interval", json!("5m")),
             ("provider", json!("generic")),
             ("ref", json!({"branch": "main"})),
@@ -117,7 +123,6 @@ mod tests {
             assert!(checked(field, &value).is_ok(), "{field}");
         }
         for (field, value) in [
-            ("include", json!([{"repository": {"name": "r"}}])),
             ("provider", json!("aws")),
             ("provider", json!("azure")),
             ("proxySecretRef", json!({"name": "p"})),
@@ -137,14 +142,14 @@ mod tests {
     fn all_unsupported_fields_are_named_at_once_each_with_a_remedy_that_helps() {
         let spec = json!({
             "url": "ssh://git@host/y", "interval": "1m", "provider": "azure", "recurseSubmodules": true,
-            "include": [{"repository": {"name": "r"}}],
+            "sparseCheckout": ["a"],
         });
         let error = validate(&serde_json::from_value(spec).unwrap()).unwrap_err();
         assert_eq!(
             Detail::of(&error).message,
-            "spec.include, spec.recurseSubmodules, spec.provider \"azure\" and spec.url \"ssh://…\" are not supported by \
-             this version of Plumb (remove spec.include, spec.recurseSubmodules, spec.provider; spec.url: use the http:// or \
-             https:// URL of the repository)"
+            "spec.recurseSubmodules, spec.sparseCheckout, spec.provider \"azure\" and spec.url \"ssh://…\" are not supported \
+             by this version of Plumb (remove spec.recurseSubmodules, spec.sparseCheckout, spec.provider; spec.url: use the \
+             http:// or https:// URL of the repository)"
         );
         let error = checked("url", &json!("ssh://git@host/y")).unwrap_err();
         assert!(!Detail::of(&error).message.contains("remove"), "{error}");

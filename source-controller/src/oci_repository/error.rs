@@ -3,13 +3,12 @@
 
 use plumb_api::source::SourceCondition;
 use plumb_archive::UnpackError;
-use plumb_filetree::{TreeError, ignore::TooManyPatterns};
 use plumb_oci::{DigestError, OciError};
 use plumb_secrets::SecretError;
 use plumb_status::{Classify, Consequence, Reason, UnsupportedFields};
 use plumb_version::ConstraintError;
 
-use crate::artifact::BreaksCondition;
+use crate::artifact::{BreaksCondition, IgnoreError};
 
 /// What can end a step early.
 #[derive(Debug, thiserror::Error)]
@@ -140,12 +139,9 @@ pub enum LayerError {
     /// It cannot be unpacked.
     #[error("failed to extract layer contents from artifact")]
     Unpack(#[source] UnpackError),
-    /// Its files are too many or too large.
-    #[error("failed to extract layer contents from artifact")]
-    Tree(#[source] TreeError),
-    /// The ignore rules cannot be used.
+    /// The ignore rules cannot be used, or its files are too many or too large.
     #[error("failed to load source ignore patterns from artifact")]
-    Ignore(#[source] TooManyPatterns),
+    Ignore(#[source] IgnoreError),
 }
 
 /// Media types that an error lists.
@@ -179,7 +175,7 @@ impl Classify for OciSourceError {
             Self::Resolve(_) | Self::Pull { .. } | Self::NoSlot { .. } | Self::Interrupted => {
                 Reason::OciArtifactPullFailed
             }
-            Self::Layer(LayerError::Ignore(_)) => Reason::SourceIgnoreError,
+            Self::Layer(LayerError::Ignore(IgnoreError::Rules(_))) => Reason::SourceIgnoreError,
             Self::Layer(_) => Reason::OciArtifactLayerOperationFailed,
         }
     }

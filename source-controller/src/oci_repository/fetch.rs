@@ -15,11 +15,11 @@ use serde_json::Map;
 use super::{
     OciSource, Pull,
     error::{LayerError, OciSourceError},
-    layer::{select, without_ignored},
+    layer::select,
     resolve::{inputs, turn},
     validate::Valid,
 };
-use crate::artifact::{Content, Fetched, Inputs, MediaType, Payload};
+use crate::artifact::{Content, Fetched, Inputs, MediaType, Payload, without_ignored};
 
 /// Annotations that say where an artifact comes from: they are always kept.
 const SOURCE: &str = "org.opencontainers.image.source";
@@ -43,7 +43,11 @@ pub async fn fetch(
     let layer = select(&manifest, &valid.layer).map_err(OciSourceError::Layer)?;
     let Blob { bytes, memory } = remote.blob(layer).await.map_err(failed)?;
     let content = if valid.layer.copies {
-        Content { payload: Payload::Bytes { media_type: MediaType::Gzip, bytes: Bytes::from(bytes) }, memory }
+        Content {
+            payload: Payload::Bytes { media_type: MediaType::Gzip, bytes: Bytes::from(bytes) },
+            memory,
+            beside: None,
+        }
     } else {
         let limit = Limit { name: "files of an OCI artifact", bytes_max: source.unpack.unpacked_bytes_max };
         let files = source.memory.reservation(&namespace, limit);
@@ -75,8 +79,8 @@ async fn extracted(
         let _held = turn;
         let tree = unpack(&blob.bytes, &limits, &mut memory).map_err(LayerError::Unpack)?;
         drop(blob);
-        let tree = without_ignored(&tree, ignore.as_deref(), limits.tree)?;
-        Ok::<_, LayerError>(Content { payload: Payload::Tree(tree), memory })
+        let tree = without_ignored(&tree, ignore.as_deref(), limits.tree).map_err(LayerError::Ignore)?;
+        Ok::<_, LayerError>(Content { payload: Payload::Tree(tree), memory, beside: None })
     };
     let unpacked = tokio::task::spawn_blocking(work).await.map_err(|_| OciSourceError::Interrupted)?;
     unpacked.map_err(OciSourceError::Layer)
