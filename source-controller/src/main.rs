@@ -64,7 +64,6 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
         apps: GithubApps::new(runtime.memory()),
         addresses: options.addresses(),
         store: store.clone(),
-        memory: runtime.memory(),
         handle: Arc::clone(&git_handle),
     };
     let git_repositories = runtime.install(SourceKind { source, storage: storage.clone() });

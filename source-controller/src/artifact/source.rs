@@ -125,8 +125,6 @@ pub struct Content {
     pub payload: Payload,
     /// Held as long as the payload is.
     pub memory: MemoryReservation,
-    /// A part of the payload may be charged to another one.
-    pub beside: Option<MemoryReservation>,
 }
 
 /// What is stored.

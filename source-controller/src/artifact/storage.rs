@@ -51,7 +51,7 @@ impl Storage {
         content: Content,
     ) -> Result<Written, StoreError> {
         let location = location(object)?;
-        let Content { payload, memory, beside } = content;
+        let Content { payload, memory } = content;
         let file = format!("{file_stem}{}", payload.extension());
         self.on_thread(move |store| {
             let written = match &payload {
@@ -60,7 +60,7 @@ impl Storage {
             };
             // The content goes first, then what it is charged to.
             drop(payload);
-            drop((memory, beside));
+            drop(memory);
             written
         })
         .await

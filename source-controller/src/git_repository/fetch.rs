@@ -26,18 +26,16 @@ pub async fn fetch(
     let Pull { session, included: artifacts } = pull;
     let stem_inputs = inputs(object, &artifacts);
     let checkout = source.git.checkout(session, valid.ignore.as_deref(), valid.timeout).await;
-    let Checkout { found, summary, mut tree, memory } = checkout.map_err(GitSourceError::of_git)?;
-    let mut included = None;
+    let Checkout { found, summary, mut tree, mut memory } = checkout.map_err(GitSourceError::of_git)?;
     if !valid.includes.is_empty() {
         let namespace = object.namespace().unwrap_or_default();
-        let ignore = valid.ignore.as_deref();
-        let merged = include::included(source, &namespace, tree, &valid.includes, artifacts, ignore).await;
-        let (merged, charged) = merged.map_err(GitSourceError::Include)?;
-        (tree, included) = (merged, Some(charged));
+        let (includes, ignore) = (&valid.includes, valid.ignore.as_deref());
+        let merged = include::included(source, &namespace, (tree, memory), includes, artifacts, ignore).await;
+        (tree, memory) = merged.map_err(GitSourceError::Include)?;
     }
     Ok(Fetched {
         file_stem: file_stem(&found.commit_hex(), &stem_inputs),
-        content: Content { payload: Payload::Tree(tree), memory, beside: included },
+        content: Content { payload: Payload::Tree(tree), memory },
         metadata: BTreeMap::new(),
         announcement: Detail::new(Reason::NewArtifact, stored_message(&short(&summary))),
         status: FOREIGN_FIELDS.map(|field| (field.to_owned(), Value::Null)).into_iter().collect(),

@@ -11,7 +11,7 @@ use plumb_api::{
 use plumb_archive::{UnpackError, UnpackLimits, unpack};
 use plumb_cluster::call;
 use plumb_filetree::{FileTree as _, MemoryTree, PathError, RelPath, TreeError, TreeLimits};
-use plumb_memory::{Limit, MemoryPool, MemoryReservation, OverBudget};
+use plumb_memory::{MemoryReservation, OverBudget};
 use plumb_store::{ArtifactStore, Location, StoreError};
 
 use super::GitSource;
@@ -19,8 +19,6 @@ use crate::artifact::{IgnoreError, without_ignored};
 
 /// Bytes of an included artifact.
 const ARCHIVE_BYTES_MAX: u64 = 512 << 20;
-/// What the files of all included artifacts may hold in memory, with their archives.
-const FILES: Limit = Limit { name: "files of included artifacts", bytes_max: 640 << 20 };
 
 /// One include, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,47 +137,49 @@ pub async fn artifacts(
     Ok(artifacts)
 }
 
-/// A tree with the files of the included artifacts, and what those are charged to. The rules of what is left out hold for them, too.
+/// A tree with the files of the included artifacts, which are charged as the tree is. The rules of what is left out hold for them,
+/// too.
 pub async fn included(
     source: &GitSource,
     namespace: &str,
-    tree: MemoryTree,
+    (tree, memory): (MemoryTree, MemoryReservation),
     includes: &[Include],
     artifacts: Vec<Artifact>,
     spec_ignore: Option<&str>,
 ) -> Result<(MemoryTree, MemoryReservation), IncludeError> {
-    let (store, memory) = (source.store.clone(), source.memory.clone());
+    let store = source.store.clone();
     let (namespace, ignore) = (namespace.to_owned(), spec_ignore.map(str::to_owned));
     let pairs: Vec<(Include, Artifact)> = includes.iter().cloned().zip(artifacts).collect();
-    let work = move || copied_all(&store, &memory, &namespace, tree, &pairs, ignore.as_deref());
+    let work = move || copied_all(&store, &namespace, tree, memory, &pairs, ignore.as_deref());
     tokio::task::spawn_blocking(work).await.map_err(|_| IncludeError::Interrupted)?
 }
 
 fn copied_all(
     store: &ArtifactStore,
-    memory: &MemoryPool,
     namespace: &str,
     mut tree: MemoryTree,
+    mut memory: MemoryReservation,
     pairs: &[(Include, Artifact)],
     ignore: Option<&str>,
 ) -> Result<(MemoryTree, MemoryReservation), IncludeError> {
-    let mut files = memory.reservation(namespace, FILES);
     for (include, artifact) in pairs {
         let Include { repository, .. } = include;
         let failed = |source| IncludeError::Storage { repository: repository.clone(), source };
         let location = Location::new(&GitRepository::kind(&()), namespace, repository);
         let location = location.map_err(|source| failed(StoreError::Location { source }))?;
         let size = artifact.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(ARCHIVE_BYTES_MAX);
-        files.try_grow(size.min(ARCHIVE_BYTES_MAX))?;
+        memory.try_grow(size.min(ARCHIVE_BYTES_MAX))?;
         let archive = store.read(&location, &artifact.path, &artifact.digest, ARCHIVE_BYTES_MAX);
         let archive = archive
             .map_err(failed)?
             .ok_or_else(|| IncludeError::NoArtifact { repository: repository.clone() })?;
-        let unpacked = unpack(&archive, &UnpackLimits::DEFAULT, &mut files)
+        let unpacked = unpack(&archive, &UnpackLimits::DEFAULT, &mut memory)
             .map_err(|source| IncludeError::Unpack { repository: repository.clone(), source })?;
+        drop(archive);
+        memory.shrink(size.min(ARCHIVE_BYTES_MAX));
         tree = copied(&tree, &unpacked, include)?;
     }
-    Ok((without_ignored(&tree, ignore, TreeLimits::DEFAULT)?, files))
+    Ok((without_ignored(&tree, ignore, TreeLimits::DEFAULT)?, memory))
 }
 
 /// A tree with what an include copies from another one. Pure.

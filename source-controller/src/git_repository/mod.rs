@@ -24,7 +24,6 @@ use plumb_api::{
 use plumb_cluster::{NamespacedName, ObjectEvent};
 use plumb_git::{Git, Session};
 use plumb_github::GithubApps;
-use plumb_memory::MemoryPool;
 use plumb_runtime::{Handle, Priority};
 use plumb_status::{Detail, Reason};
 use plumb_store::ArtifactStore;
@@ -46,8 +45,6 @@ pub struct GitSource {
     pub addresses: AddressPolicy,
     /// Artifacts of included GitRepositories.
     pub store: ArtifactStore,
-    /// What their files are charged to.
-    pub memory: MemoryPool,
     /// Its own objects and their work, once they are installed: a repository that is included wakes those that include it.
     pub handle: Arc<OnceLock<Handle<SourceKind<Self>>>>,
 }

@@ -44,8 +44,8 @@ fn source_at(url: &str) -> Fixture<GitSource> {
         let git = Git::open(&root.join("plumb-git"), Limits::default(), resources()).unwrap();
         let Resources { memory, addresses } = resources();
         let store = ArtifactStore::open(&root.join("data")).unwrap();
-        let apps = GithubApps::new(memory.clone());
-        GitSource { client: api.client(), git, apps, addresses, store, memory, handle: Arc::default() }
+        let apps = GithubApps::new(memory);
+        GitSource { client: api.client(), git, apps, addresses, store, handle: Arc::default() }
     })
 }
 

@@ -43,11 +43,7 @@ pub async fn fetch(
     let layer = select(&manifest, &valid.layer).map_err(OciSourceError::Layer)?;
     let Blob { bytes, memory } = remote.blob(layer).await.map_err(failed)?;
     let content = if valid.layer.copies {
-        Content {
-            payload: Payload::Bytes { media_type: MediaType::Gzip, bytes: Bytes::from(bytes) },
-            memory,
-            beside: None,
-        }
+        Content { payload: Payload::Bytes { media_type: MediaType::Gzip, bytes: Bytes::from(bytes) }, memory }
     } else {
         let limit = Limit { name: "files of an OCI artifact", bytes_max: source.unpack.unpacked_bytes_max };
         let files = source.memory.reservation(&namespace, limit);
@@ -80,7 +76,7 @@ async fn extracted(
         let tree = unpack(&blob.bytes, &limits, &mut memory).map_err(LayerError::Unpack)?;
         drop(blob);
         let tree = without_ignored(&tree, ignore.as_deref(), limits.tree).map_err(LayerError::Ignore)?;
-        Ok::<_, LayerError>(Content { payload: Payload::Tree(tree), memory, beside: None })
+        Ok::<_, LayerError>(Content { payload: Payload::Tree(tree), memory })
     };
     let unpacked = tokio::task::spawn_blocking(work).await.map_err(|_| OciSourceError::Interrupted)?;
     unpacked.map_err(OciSourceError::Layer)

@@ -1,3 +1,5 @@
+//! Rows of ranges and versions, each with what Flux decides.
+
 use super::*;
 use crate::number::parse_tag;
 
