@@ -5,7 +5,7 @@ use http::{HeaderMap, header::WWW_AUTHENTICATE};
 /// A header beyond this is not read.
 const HEADER_BYTES_MAX: usize = 4096;
 
-/// How a registry wants to be convinced.
+/// What a registry asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Challenge {
     /// A token of a token server.

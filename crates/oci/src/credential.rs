@@ -23,7 +23,7 @@ const TOKEN_USER: &str = "<token>";
 /// Entries of one file.
 const ENTRIES_MAX: usize = 1000;
 
-/// How to convince a registry.
+/// The credential for a registry.
 #[derive(Clone, Default)]
 pub enum RegistryCredential {
     /// Without credentials.
@@ -142,7 +142,7 @@ impl DockerConfig {
         if entries.len() > ENTRIES_MAX {
             return Err(DockerConfigError::TooMany);
         }
-        let parsed = entries.into_iter().map(|(key, entry)| Entry::new(key, entry));
+        let parsed = entries.into_iter().map(|(key, entry)| Entry::new(&key, entry));
         Ok(Self { entries: parsed.collect::<Result<_, _>>()? }.sorted())
     }
 
@@ -164,12 +164,13 @@ impl DockerConfig {
 }
 
 impl Entry {
-    fn new(key: String, entry: RawEntry) -> Result<Self, DockerConfigError> {
-        let (host, path) = split_key(&key);
+    fn new(key: &str, entry: RawEntry) -> Result<Self, DockerConfigError> {
+        let (host, path) = split_key(key);
         let credential = entry
             .credential()
             .map_err(|problem| DockerConfigError::Entry { registry: format!("{host}{path}"), problem })?;
-        Ok(Self { key, host, path, credential })
+        // Without the scheme: the order of keys is that of hosts and paths.
+        Ok(Self { key: format!("{host}{path}"), host, path, credential })
     }
 
     fn is_for(&self, repository: &Repository) -> bool {
@@ -188,7 +189,6 @@ fn split_key(key: &str) -> (String, String) {
         ("v1" | "v2", rest) => rest,
         _ => path,
     };
-    let path = path.trim_end_matches('/');
     let host = if host == "docker.io" { "index.docker.io" } else { host };
     (host.to_ascii_lowercase(), if path.is_empty() { String::new() } else { format!("/{path}") })
 }
@@ -296,6 +296,9 @@ mod tests {
             "https://registry.example:5000/v2/": entry("port"),
             "*.wild.example": entry("wild"),
             "http://[::1]:5000": entry("six"),
+            "https://mixed.example": entry("mixed"),
+            "mixed.example/team": entry("mixed-team"),
+            "slash.example/team/": entry("slash"),
         }));
         for (repository, expect) in [
             ("docker.io/org/app", "hub"),
@@ -311,6 +314,9 @@ mod tests {
             ("[::1]:5000/app", "six"),
             ("evilghcr.io/app", "Anonymous"),
             ("ghcr.io.evil/app", "Anonymous"),
+            ("mixed.example/team/app", "mixed-team"),
+            ("slash.example/team/app", "slash"),
+            ("slash.example/team-evil/app", "Anonymous"),
         ] {
             assert_eq!(user(&config, repository), expect, "{repository}");
         }

@@ -39,11 +39,15 @@ const KEPT_MAX: usize = 4096;
 const CLIENTS_MAX: usize = 64;
 /// How long it is known that a registry takes no token but a password, and which scheme it has.
 const KEPT_FOR: Duration = Duration::from_mins(10);
+/// How long a registry may be silent between two parts of a response.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Bytes of the answer of a token server, and of an error response.
 const ANSWER_BYTES_MAX: u64 = 256 << 10;
 const ERROR_BYTES_MAX: usize = 16 << 10;
 /// Tags of a page that are asked for: the most that registries give.
 const PAGE_TAGS: &str = "1000";
+/// Memory of a tag, at most.
+const TAG_BYTES: u64 = 192;
 /// How often an index leads to a manifest.
 const INDEX_DEPTH_MAX: usize = 2;
 
@@ -89,6 +93,7 @@ struct Inner {
 /// For whom an authorization holds.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct AuthorizationKey {
+    scheme: &'static str,
     settings: String,
     repository: Repository,
     credential: [u8; 32],
@@ -159,6 +164,7 @@ impl OciClient {
             tracing::warn!(url = %shown_url(&base), "credentials are sent over an unencrypted connection");
         }
         let key = AuthorizationKey {
+            scheme,
             settings: access.fingerprint,
             repository: repository.clone(),
             credential: access.credential.fingerprint(),
@@ -178,6 +184,7 @@ impl OciClient {
             addresses: Some(self.0.addresses),
             redirects: Redirects::Follow,
             user_agent: Some(HeaderValue::from_static(AGENT)),
+            read_timeout: Some(SILENCE_MAX),
             ..ClientConfig::default()
         })?;
         self.0.clients().insert(access.fingerprint.clone(), client.clone(), None);
@@ -199,29 +206,40 @@ impl OciClient {
         if let Some(scheme) = self.0.schemes().get(&key) {
             return Ok(scheme);
         }
-        let mut failed = None;
-        for scheme in ["https", "http"] {
-            let text = format!("{scheme}://{}/v2/", repository.registry());
-            let url = Url::parse(&text).map_err(|_| malformed(&text, "URL of a registry"))?;
-            let request = shown(&Method::GET, &url);
-            match http.send(HttpRequest::get(url).timeout(left(deadline))).await {
-                Ok(_) => {
-                    self.0.schemes().insert(key, scheme, Some(KEPT_FOR));
-                    return Ok(scheme);
-                }
-                Err(source) => {
-                    // The first error tells more, except where it only says that there is no TLS.
-                    let keeps =
-                        failed.is_some() && !matches!(&failed, Some((_, ConnectionError::Tls { .. })));
-                    if !keeps {
-                        failed = Some((request, source));
-                    }
-                }
+        let probed = |scheme: &'static str| {
+            let (text, timeout) = (format!("{scheme}://{}/v2/", repository.registry()), left(deadline));
+            async move {
+                let url = Url::parse(&text).map_err(|_| malformed(&text, "URL of a registry"))?;
+                let request = shown(&Method::GET, &url);
+                let sent = http.send(HttpRequest::get(url).timeout(timeout)).await;
+                Ok(sent.map(|response| response.status()).map_err(|source| (request, source)))
             }
-        }
-        let (request, source) = failed.unwrap_or_else(|| (String::new(), ConnectionError::TimedOut));
-        Err(OciError::Connection { request, source })
+        };
+        let failed = |(request, source)| Err(OciError::Connection { request, source });
+        let scheme = match probed("https").await? {
+            Ok(_) => "https",
+            Err(first) if !may_lack_tls(&first.1) => return failed(first),
+            Err(first) => match probed("http").await? {
+                // A port for TLS may answer a plain request with an error: only a registry's own responses count.
+                Ok(StatusCode::OK | StatusCode::UNAUTHORIZED) => "http",
+                // That there is no TLS tells less than what is wrong without.
+                Err(second) if lacks_tls(&first.1) => return failed(second),
+                Ok(_) | Err(_) => return failed(first),
+            },
+        };
+        self.0.schemes().insert(key, scheme, Some(KEPT_FOR));
+        Ok(scheme)
     }
+}
+
+/// Whether plain HTTP is worth a try. It is not where a certificate is wrong.
+fn may_lack_tls(error: &ConnectionError) -> bool {
+    lacks_tls(error)
+        || matches!(error, ConnectionError::Refused | ConnectionError::Reset | ConnectionError::Truncated)
+}
+
+fn lacks_tls(error: &ConnectionError) -> bool {
+    matches!(error, ConnectionError::Tls { .. } | ConnectionError::Malformed)
 }
 
 impl Inner {
@@ -265,24 +283,25 @@ impl Remote {
         }
     }
 
-    /// All tags, in the order in which the registry lists them.
-    pub async fn tags(&self) -> Result<Vec<String>, OciError> {
+    /// All tags, in the order in which the registry lists them, and what they are charged to.
+    pub async fn tags(&self) -> Result<(Vec<String>, MemoryReservation), OciError> {
         let OciLimits { tags_max, tag_pages_max, tag_page_bytes_max, .. } = self.client.0.limits;
         let mut url = self.url("tags/list")?;
         url.query_pairs_mut().append_pair("n", PAGE_TAGS);
-        let mut tags = Vec::new();
+        let (mut tags, mut counted) = (Vec::new(), 0);
+        let limit = Limit { name: "tags of a repository", bytes_max: tags_max as u64 * TAG_BYTES };
+        let mut charged = self.client.0.memory.reservation(&self.consumer, limit);
         let wrong = |url: &Url, source| OciError::Response { request: shown(&Method::GET, url), source };
         for _ in 0..tag_pages_max {
             let response = self.get(&url, "application/json").await?;
             let next = next_page(&url, response.headers()).map_err(|source| wrong(&url, source))?;
             let limit = Limit { name: "a page of the list of tags", bytes_max: tag_page_bytes_max };
             let (body, _memory, _) = self.body(&url, response, limit).await?;
-            tags.extend(parse_page(&body).map_err(|source| wrong(&url, source))?);
-            if tags.len() > tags_max {
-                return Err(wrong(&url, ResponseError::TooMany { what: "tags", max: tags_max }));
-            }
+            parse_page(&body, &mut tags, tags_max).map_err(|source| wrong(&url, source))?;
+            charged.try_grow((tags.len() - counted) as u64 * TAG_BYTES).map_err(OciError::OverBudget)?;
+            counted = tags.len();
             match next {
-                None => return Ok(tags),
+                None => return Ok((tags, charged)),
                 Some(next) if next == url => {
                     let problem = "it leads to the same page";
                     return Err(wrong(&url, ResponseError::Link { problem }));
@@ -414,7 +433,12 @@ impl Remote {
             request = request.header(header::AUTHORIZATION, authorization);
         }
         let sent = self.http.send(request).await;
-        sent.map_err(|source| OciError::Connection { request: shown(method, url), source })
+        sent.map_err(|source| {
+            // The registry may have got TLS, or lost it.
+            let registry = self.key.repository.registry().to_owned();
+            self.client.0.schemes().remove(&(self.key.settings.clone(), registry));
+            OciError::Connection { request: shown(method, url), source }
+        })
     }
 
     /// The authorization that the registry accepted last, or a token that is for the registry itself.
@@ -575,7 +599,7 @@ fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }
 
-/// What is kept for a time; of more than so many entries the oldest goes.
+/// What is kept for a time; of more than so many entries the one that was not used for longest goes.
 struct Kept<K, V> {
     max: usize,
     entries: HashMap<K, (V, Option<Instant>)>,
@@ -587,9 +611,17 @@ impl<K: Clone + Eq + Hash, V: Clone> Kept<K, V> {
         Self { max, entries: HashMap::new(), order: VecDeque::new() }
     }
 
-    fn get(&self, key: &K) -> Option<V> {
+    fn get(&mut self, key: &K) -> Option<V> {
         let (value, until) = self.entries.get(key)?;
-        until.is_none_or(|until| Instant::now() < until).then(|| value.clone())
+        let value = until.is_none_or(|until| Instant::now() < until).then(|| value.clone())?;
+        // The last one in the order is the last one that was used; moving it costs as much as there are entries in between.
+        if self.order.len() == self.max
+            && let Some(at) = self.order.iter().position(|kept| kept == key)
+            && let Some(kept) = self.order.remove(at)
+        {
+            self.order.push_back(kept);
+        }
+        Some(value)
     }
 
     fn insert(&mut self, key: K, value: V, keep_for: Option<Duration>) {

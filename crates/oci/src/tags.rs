@@ -1,23 +1,67 @@
 //! A page of a list of tags, and the link to the next one. Pure.
 
+use std::{borrow::Cow, fmt};
+
 use http::{HeaderMap, header::LINK};
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer as _,
+    de::{Error as _, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
 use url::Url;
 
-use crate::error::ResponseError;
+use crate::{error::ResponseError, reference::check_tag};
 
 #[derive(Deserialize)]
-struct Page {
+struct Page<'a> {
     // Registries write null for a repository without tags.
-    #[serde(default)]
-    tags: Option<Vec<String>>,
+    #[serde(borrow, default)]
+    tags: Option<&'a RawValue>,
 }
 
-/// The tags of a page.
-pub(crate) fn parse_page(body: &[u8]) -> Result<Vec<String>, ResponseError> {
-    let page: Page =
-        serde_json::from_slice(body).map_err(|_| ResponseError::Malformed { what: "list of tags" })?;
-    Ok(page.tags.unwrap_or_default())
+/// Collects tags as they are parsed: what is no tag is left out, and one too many ends it.
+struct Collect<'a> {
+    tags: &'a mut Vec<String>,
+    max: usize,
+}
+
+impl<'de> Visitor<'de> for Collect<'_> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a list of tags")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<(), A::Error> {
+        while let Some(tag) = all.next_element::<Cow<'de, str>>()? {
+            if check_tag(&tag).is_err() {
+                continue;
+            }
+            if self.tags.len() >= self.max {
+                self.tags.push(String::new());
+                return Err(A::Error::custom("too many tags"));
+            }
+            self.tags.push(tag.into_owned());
+        }
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// Adds the tags of a page. There are never more than `max`.
+pub(crate) fn parse_page(body: &[u8], tags: &mut Vec<String>, max: usize) -> Result<(), ResponseError> {
+    let malformed = || ResponseError::Malformed { what: "list of tags" };
+    let page: Page<'_> = serde_json::from_slice(body).map_err(|_| malformed())?;
+    let Some(raw) = page.tags else { return Ok(()) };
+    let mut list = serde_json::Deserializer::from_str(raw.get());
+    let parsed = list.deserialize_any(Collect { tags, max });
+    if tags.len() > max {
+        return Err(ResponseError::TooMany { what: "tags", max });
+    }
+    parsed.map_err(|_| malformed())
 }
 
 /// The page after the one at `url`: the header `Link` with `rel="next"`. It leads to the same host.
@@ -51,12 +95,17 @@ mod tests {
 
     #[test]
     fn pages_are_read() {
-        let tags = |body: &str| parse_page(body.as_bytes()).map_err(|error| error.to_string());
+        let tags = |body: &str| {
+            let mut tags = Vec::new();
+            parse_page(body.as_bytes(), &mut tags, 3).map(|()| tags).map_err(|error| error.to_string())
+        };
         assert_eq!(tags(r#"{"name":"a","tags":["1","2"]}"#), Ok(vec!["1".to_owned(), "2".to_owned()]));
         assert_eq!(tags(r#"{"name":"a","tags":null}"#), Ok(vec![]));
         assert_eq!(tags("{}"), Ok(vec![]));
+        assert_eq!(tags(r#"{"tags":["","a/b","ok","\u0061b"]}"#), Ok(vec!["ok".to_owned(), "ab".to_owned()]));
+        assert!(tags(r#"{"tags":["1","2","3","4"]}"#).unwrap_err().contains("more than 3 tags"));
         assert!(tags("<html>").unwrap_err().contains("list of tags"));
-        assert!(tags(r#"{"tags":[1]}"#).is_err());
+        assert!(tags(r#"{"tags":[1]}"#).is_err() && tags(r#"{"tags":{}}"#).is_err());
     }
 
     #[test]
