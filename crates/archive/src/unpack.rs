@@ -14,6 +14,9 @@ use plumb_memory::{MemoryReservation, OverBudget};
 /// Memory of an entry of a tree in addition to its content and its path.
 const ENTRY_BYTES: u64 = 192;
 
+/// Bytes of the headers of one entry, with those that extend them: long names, records of PAX.
+const HEADERS_BYTES_MAX: u64 = 64 << 10;
+
 /// What an archive may unpack to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnpackLimits {
@@ -74,6 +77,9 @@ pub enum UnpackError {
         /// The limit.
         max: usize,
     },
+    /// The headers of an entry are too large.
+    #[error("the archive has an entry with more than {HEADERS_BYTES_MAX} bytes of headers")]
+    Headers,
     /// A path is not text.
     #[error("the archive has a path that is not UTF-8: {path:?}")]
     NotText {
@@ -115,6 +121,7 @@ pub fn unpack(
             UnpackError::TooLarge { max: limits.unpacked_bytes_max }
         }
         (UnpackError::Damaged { .. }, Some(Over::Ratio)) => UnpackError::Ratio { max: limits.ratio_max },
+        (UnpackError::Damaged { .. }, Some(Over::Headers)) => UnpackError::Headers,
         (other, _) => other,
     })
 }
@@ -128,7 +135,12 @@ fn read_entries(
     let damaged = |source| UnpackError::Damaged { source };
     let mut tar = tar::Archive::new(Metered { inner: MultiGzDecoder::new(archive), meter });
     let mut builder = MemoryTree::builder(limits.tree);
-    for (index, entry) in tar.entries().map_err(damaged)?.enumerate() {
+    let mut entries = tar.entries().map_err(damaged)?;
+    for index in 0.. {
+        // What is read between two entries is in memory as a whole, before its size is known here.
+        meter.headers.set(Some(HEADERS_BYTES_MAX));
+        let Some(entry) = entries.next() else { break };
+        meter.headers.set(None);
         if index >= limits.entries_max {
             return Err(UnpackError::TooManyEntries { max: limits.entries_max });
         }
@@ -138,6 +150,11 @@ fn read_entries(
             |bytes: u64| memory.try_grow(bytes).map_err(|source| UnpackError::OverBudget { source });
         // Its path is in the tree, and in the list of its directory.
         charge(ENTRY_BYTES + 2 * path.as_str().len() as u64)?;
+        let mut above = path.parent();
+        while let Some(folder) = above.filter(|folder| !folder.is_root() && builder.kind(folder).is_none()) {
+            charge(ENTRY_BYTES + 2 * folder.as_str().len() as u64)?;
+            above = folder.parent();
+        }
         let kind = entry.header().entry_type();
         if kind.is_dir() {
             builder.dir(&path).map_err(|source| UnpackError::Tree { source })?;
@@ -154,8 +171,12 @@ fn read_entries(
             builder
                 .file(&path, Bytes::from(content), executable)
                 .map_err(|source| UnpackError::Tree { source })?;
+        } else {
+            // Otherwise it would be read as a part of the next entry's headers.
+            io::copy(&mut entry, &mut io::sink()).map_err(damaged)?;
         }
     }
+    meter.headers.set(None);
     // The rest of the stream is read too: a checksum that is wrong at its very end is still found.
     io::copy(&mut tar.into_inner(), &mut io::sink()).map_err(damaged)?;
     Ok(builder.build())
@@ -174,12 +195,15 @@ fn entry_path(bytes: &[u8]) -> Result<RelPath, UnpackError> {
 enum Over {
     Size,
     Ratio,
+    Headers,
 }
 
 /// Counts what comes out of the decompressor, so that a bomb stops at its limit and not at the end of memory.
 struct Meter {
     packed: u64,
     unpacked: Cell<u64>,
+    /// How much of the headers of an entry may still be read; none within the content of one.
+    headers: Cell<Option<u64>>,
     over: Cell<Option<Over>>,
     limits: UnpackLimits,
 }
@@ -192,12 +216,25 @@ struct Metered<'a, R> {
 impl Meter {
     fn new(packed: usize, limits: &UnpackLimits) -> Self {
         let packed = u64::try_from(packed).unwrap_or(u64::MAX);
-        Self { packed, unpacked: Cell::new(0), over: Cell::new(None), limits: *limits }
+        Self {
+            packed,
+            unpacked: Cell::new(0),
+            headers: Cell::new(None),
+            over: Cell::new(None),
+            limits: *limits,
+        }
     }
 
     fn count(&self, read: usize) -> io::Result<()> {
         let unpacked = self.unpacked.get().saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
         self.unpacked.set(unpacked);
+        if let Some(left) = self.headers.get() {
+            let left = left.checked_sub(u64::try_from(read).unwrap_or(u64::MAX));
+            self.headers.set(Some(left.unwrap_or_default()));
+            if left.is_none() {
+                self.over.set(Some(Over::Headers));
+            }
+        }
         if unpacked > self.limits.unpacked_bytes_max {
             self.over.set(Some(Over::Size));
         } else if unpacked > self.limits.ratio_from_bytes
@@ -378,6 +415,38 @@ mod tests {
         let file = raw("a", tar::EntryType::Regular, 1, b"1");
         let below = raw("a/b", tar::EntryType::Regular, 1, b"2");
         assert!(matches!(names(&[file, below]), Err(UnpackError::Tree { .. })));
+    }
+
+    /// A tar whose only entry has an extension header of this kind and size before it.
+    fn with_headers(kind: tar::EntryType, bytes: usize) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes as u64);
+        header.set_entry_type(kind);
+        header.set_path("x").unwrap();
+        header.set_cksum();
+        tar.append(&header, vec![b'a'; bytes].as_slice()).unwrap();
+        gzip(&tar.into_inner().unwrap())
+    }
+
+    #[test]
+    fn headers_are_not_read_beyond_their_limit() {
+        for kind in [tar::EntryType::GNULongName, tar::EntryType::GNULongLink, tar::EntryType::XHeader] {
+            let mut memory = reservation(1 << 30);
+            let error = super::unpack(&with_headers(kind, 1 << 20), &UnpackLimits::DEFAULT, &mut memory);
+            assert!(matches!(error, Err(UnpackError::Headers)), "{kind:?}");
+        }
+        // The content of an entry that is skipped is no header.
+        let skipped = with_headers(tar::EntryType::Char, 1 << 20);
+        assert!(unpack(&skipped, &UnpackLimits::DEFAULT).unwrap().is_empty());
+    }
+
+    #[test]
+    fn folders_that_only_a_path_names_are_charged() {
+        let deep = format!("{}/f", ["d"; 40].join("/"));
+        let mut memory = reservation(1 << 30);
+        super::unpack(&archive(&[(&deep, b"", 0o644)]), &UnpackLimits::DEFAULT, &mut memory).unwrap();
+        assert!(memory.bytes() > 40 * ENTRY_BYTES, "{}", memory.bytes());
     }
 
     #[test]

@@ -257,6 +257,11 @@ impl TreeBuilder {
         Ok(self)
     }
 
+    /// What is at a path so far, if anything.
+    pub fn kind(&self, path: &RelPath) -> Option<EntryKind> {
+        self.tree.kind(path)
+    }
+
     /// Whether a file of this size would be accepted: checked before its bytes are allocated.
     pub fn admit(&self, path: &RelPath, size: u64) -> Result<(), TreeError> {
         let TreeLimits { entries_max: _, bytes_max, file_bytes_max, depth_max } = self.limits;

@@ -81,7 +81,10 @@ impl App {
         let hash = Sha256::new()
             .chain_update(format!("{number} {installation:?} {api} "))
             .chain_update(key.expose());
-        Ok(Self { id: number, installation, api, key: parsed, fingerprint: hash.finalize().into() })
+        let app = Self { id: number, installation, api, key: parsed, fingerprint: hash.finalize().into() };
+        // A key that cannot sign shows now, where its place in the Secret is known.
+        app.statement(Timestamp::UNIX_EPOCH)?;
+        Ok(app)
     }
 
     /// The installation with this number, as a Secret has it.

@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use plumb_api::sealed::Sealed;
 use plumb_memory::{Limit, MemoryPool};
 use plumb_transport::{
-    BodyError, ClientConfig, ClientError, ConnectionError, Credential, HttpClient, HttpRequest, shown_url,
+    BodyError, ClientConfig, ClientError, ConnectionError, Credential, HttpClient, HttpRequest, Slots,
+    shown_url,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use url::Url;
@@ -26,6 +27,8 @@ const VERSION: (HeaderName, HeaderValue) =
 const ANSWER: Limit = Limit { name: "a response of the GitHub API", bytes_max: 1 << 20 };
 /// The part of its lifetime that a token is used for, in percent.
 const USED_PERCENT: i64 = 80;
+/// Exchanges that go on at a time, over all apps.
+const EXCHANGES_MAX: usize = 16;
 /// Tokens that are kept: beyond it those that were made first go.
 const TOKENS_MAX: usize = 1000;
 
@@ -34,6 +37,9 @@ const TOKENS_MAX: usize = 1000;
 pub struct GithubApps {
     memory: MemoryPool,
     tokens: Arc<Mutex<HashMap<[u8; 32], Kept>>>,
+    /// One exchange at a time for an app: the others wait for its token.
+    exchanges: Arc<Mutex<HashMap<[u8; 32], Arc<tokio::sync::Mutex<()>>>>>,
+    slots: Slots,
 }
 
 struct Kept {
@@ -107,7 +113,7 @@ struct TokenAnswer {
 impl GithubApps {
     /// Without tokens. Responses are charged to `memory`.
     pub fn new(memory: MemoryPool) -> Self {
-        Self { memory, tokens: Arc::default() }
+        Self { memory, tokens: Arc::default(), exchanges: Arc::default(), slots: Slots::new(EXCHANGES_MAX) }
     }
 
     /// A token of the app's installation, at `now`: one that was made before, while it is far from its end. Requests are sent with
@@ -123,6 +129,12 @@ impl GithubApps {
         if let Some(token) = self.known(app, now) {
             return Ok(token);
         }
+        let exchange = self.exchange_of(app);
+        let _alone = exchange.lock().await;
+        if let Some(token) = self.known(app, now) {
+            return Ok(token);
+        }
+        let _slot = self.slots.acquire(consumer).await;
         let (http, statement) = (HttpClient::new(config)?, app.statement(now)?);
         let exchange = Exchange { apps: self, http, app, consumer, timeout, statement };
         let id = match &app.installation {
@@ -137,6 +149,18 @@ impl GithubApps {
         let token = Sealed::from(token);
         self.keep(app, token.clone(), now, expires_at);
         Ok(token)
+    }
+
+    /// Drops the token of an app: it is not accepted any more.
+    pub fn forget(&self, app: &App) {
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.remove(&app.fingerprint());
+    }
+
+    fn exchange_of(&self, app: &App) -> Arc<tokio::sync::Mutex<()>> {
+        let mut exchanges = self.exchanges.lock().unwrap_or_else(PoisonError::into_inner);
+        exchanges.retain(|_, exchange| Arc::strong_count(exchange) > 1);
+        Arc::clone(exchanges.entry(app.fingerprint()).or_default())
     }
 
     fn known(&self, app: &App, now: Timestamp) -> Option<Sealed> {
@@ -287,6 +311,25 @@ mod tests {
                 server.take_calls();
             }
         }
+    }
+
+    #[tokio::test]
+    async fn many_that_need_a_token_at_once_make_one() {
+        let server = github();
+        let apps = GithubApps::new(MemoryPool::new(1 << 30));
+        let app = app(&server, Installation::Id(7));
+        let now = at("2026-01-01T00:00:00Z");
+        let all = (0..20).map(|_| {
+            let (apps, app) = (apps.clone(), app.clone());
+            tokio::spawn(async move { apps.token(config(), &app, "apps", TIMEOUT, now).await.is_ok() })
+        });
+        for one in all.collect::<Vec<_>>() {
+            assert!(one.await.unwrap());
+        }
+        assert_eq!(server.take_calls().len(), 1);
+        apps.forget(&app);
+        apps.token(config(), &app, "apps", TIMEOUT, now).await.ok().unwrap();
+        assert_eq!(server.take_calls().len(), 1, "a token that is not accepted is not used again");
     }
 
     #[tokio::test]

@@ -14,6 +14,9 @@ pub enum IgnoreError {
     /// The rules.
     #[error(transparent)]
     Rules(TooManyPatterns),
+    /// There is no time to look at all files.
+    #[error("the operation was interrupted")]
+    Interrupted,
     /// A file, or all of them.
     #[error(transparent)]
     Tree(TreeError),
@@ -24,6 +27,7 @@ pub fn without_ignored(
     tree: &MemoryTree,
     spec: Option<&str>,
     limits: TreeLimits,
+    is_over: &dyn Fn() -> bool,
 ) -> Result<MemoryTree, IgnoreError> {
     let mut rules = Ignore::builder();
     for (path, file) in tree.files().filter(|(path, _)| path.file_name() == Some(IGNORE_FILE)) {
@@ -37,6 +41,10 @@ pub fn without_ignored(
     let rules = rules.build(spec).map_err(IgnoreError::Rules)?;
     let mut included = MemoryTree::builder(limits);
     for (path, file) in tree.iter() {
+        // Comparing one entry costs as much as there are rules.
+        if is_over() {
+            return Err(IgnoreError::Interrupted);
+        }
         let kind = tree.kind(path).unwrap_or(EntryKind::File);
         if rules.excludes(path, kind) {
             continue;
@@ -63,8 +71,16 @@ mod tests {
             let content = Bytes::copy_from_slice(content.as_bytes());
             builder.file(&RelPath::parse(path).unwrap(), content, false).unwrap();
         }
-        let tree = without_ignored(&builder.build(), spec, TreeLimits::DEFAULT).unwrap();
+        let tree = without_ignored(&builder.build(), spec, TreeLimits::DEFAULT, &|| false).unwrap();
         tree.files().map(|(path, _)| path.to_string()).collect()
+    }
+
+    #[test]
+    fn it_ends_when_there_is_no_time() {
+        let mut builder = MemoryTree::builder(TreeLimits::DEFAULT);
+        builder.file(&RelPath::parse("a").unwrap(), Bytes::new(), false).unwrap();
+        let ended = without_ignored(&builder.build(), None, TreeLimits::DEFAULT, &|| true);
+        assert_eq!(ended, Err(IgnoreError::Interrupted));
     }
 
     #[test]

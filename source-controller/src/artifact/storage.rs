@@ -89,7 +89,11 @@ impl Storage {
         work: impl FnOnce(&ArtifactStore) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let store = self.store.clone();
-        tokio::task::spawn_blocking(move || work(&store)).await.map_err(|_| StoreError::Interrupted)?
+        let done = tokio::task::spawn_blocking(move || work(&store)).await;
+        done.map_err(|error| match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => StoreError::Interrupted,
+        })?
     }
 }
 

@@ -29,8 +29,8 @@ pub async fn fetch(
     let Checkout { found, summary, mut tree, mut memory } = checkout.map_err(GitSourceError::of_git)?;
     if !valid.includes.is_empty() {
         let namespace = object.namespace().unwrap_or_default();
-        let (includes, ignore) = (&valid.includes, valid.ignore.as_deref());
-        let merged = include::included(source, &namespace, (tree, memory), includes, artifacts, ignore).await;
+        let (includes, rules) = (&valid.includes, (valid.ignore.as_deref(), valid.timeout));
+        let merged = include::included(source, &namespace, (tree, memory), includes, artifacts, rules).await;
         (tree, memory) = merged.map_err(GitSourceError::Include)?;
     }
     Ok(Fetched {

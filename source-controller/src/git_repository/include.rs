@@ -1,6 +1,9 @@
 //! `spec.include`: files of the artifacts of other GitRepositories, copied into the tree of this one.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use kube::{Api, Resource as _};
@@ -145,23 +148,25 @@ pub async fn included(
     (tree, memory): (MemoryTree, MemoryReservation),
     includes: &[Include],
     artifacts: Vec<Artifact>,
-    spec_ignore: Option<&str>,
+    (spec_ignore, timeout): (Option<&str>, Duration),
 ) -> Result<(MemoryTree, MemoryReservation), IncludeError> {
     let store = source.store.clone();
+    let end = Instant::now() + timeout;
     let (namespace, ignore) = (namespace.to_owned(), spec_ignore.map(str::to_owned));
     let pairs: Vec<(Include, Artifact)> = includes.iter().cloned().zip(artifacts).collect();
-    let work = move || copied_all(&store, &namespace, tree, memory, &pairs, ignore.as_deref());
+    let work = move || copied_all(&store, &namespace, (tree, memory), &pairs, ignore.as_deref(), end);
     tokio::task::spawn_blocking(work).await.map_err(|_| IncludeError::Interrupted)?
 }
 
 fn copied_all(
     store: &ArtifactStore,
     namespace: &str,
-    mut tree: MemoryTree,
-    mut memory: MemoryReservation,
+    (mut tree, mut memory): (MemoryTree, MemoryReservation),
     pairs: &[(Include, Artifact)],
     ignore: Option<&str>,
+    end: Instant,
 ) -> Result<(MemoryTree, MemoryReservation), IncludeError> {
+    let is_over = || Instant::now() >= end;
     for (include, artifact) in pairs {
         let Include { repository, .. } = include;
         let failed = |source| IncludeError::Storage { repository: repository.clone(), source };
@@ -179,7 +184,7 @@ fn copied_all(
         memory.shrink(size.min(ARCHIVE_BYTES_MAX));
         tree = copied(&tree, &unpacked, include)?;
     }
-    Ok((without_ignored(&tree, ignore, TreeLimits::DEFAULT)?, memory))
+    Ok((without_ignored(&tree, ignore, TreeLimits::DEFAULT, &is_over)?, memory))
 }
 
 /// A tree with what an include copies from another one. Pure.

@@ -3,6 +3,7 @@
 
 use plumb_api::source::SourceCondition;
 use plumb_archive::UnpackError;
+use plumb_memory::OverBudget;
 use plumb_oci::{DigestError, OciError};
 use plumb_secrets::SecretError;
 use plumb_status::{Classify, Consequence, Reason, UnsupportedFields};
@@ -75,7 +76,7 @@ pub enum OciSourceError {
     Layer(LayerError),
     /// Too many operations go on.
     #[error(
-        "no slot was free within {seconds} s: namespace '{namespace}' may have {max} operations on registries at a time"
+        "no slot for the registry became free within {seconds} s: other operations hold them, namespace '{namespace}' may have {max} at a time"
     )]
     NoSlot {
         /// The namespace.
@@ -110,6 +111,14 @@ pub enum ReferenceError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The filter takes too long.
+    #[error("{tags} tags could not be compared within {seconds} s: simplify semverFilter")]
+    TooSlow {
+        /// How many tags there are.
+        tags: usize,
+        /// How long it was tried.
+        seconds: u64,
+    },
     /// No tag is in the range.
     #[error("no match found for semver: {range}: none of the {tags} tags is in the range{}", if *.filtered { " and matches semverFilter" } else { "" })]
     NoMatch {
@@ -139,6 +148,15 @@ pub enum LayerError {
     /// It cannot be unpacked.
     #[error("failed to extract layer contents from artifact")]
     Unpack(#[source] UnpackError),
+    /// Its files take too long.
+    #[error("the files of the layer could not be compared with the ignore rules within {seconds} s")]
+    TooSlow {
+        /// How long it was tried.
+        seconds: u64,
+    },
+    /// The memory budget does not allow it.
+    #[error(transparent)]
+    OverBudget(OverBudget),
     /// The ignore rules cannot be used, or its files are too many or too large.
     #[error("failed to load source ignore patterns from artifact")]
     Ignore(#[source] IgnoreError),
@@ -185,7 +203,9 @@ impl Classify for OciSourceError {
             Self::Unsupported(error) => error.consequence(),
             // Only another spec helps.
             Self::Url { .. } => Consequence::Stall,
-            Self::Reference { source, .. } if !matches!(source, ReferenceError::NoMatch { .. }) => {
+            Self::Reference { source, .. }
+                if !matches!(source, ReferenceError::NoMatch { .. } | ReferenceError::TooSlow { .. }) =>
+            {
                 Consequence::Stall
             }
             _ => Consequence::Retry,

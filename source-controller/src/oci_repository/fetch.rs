@@ -1,6 +1,9 @@
 //! The content of an artifact: one of its layers, pulled by digest, unpacked or as it is.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use kube::ResourceExt as _;
@@ -16,11 +19,15 @@ use super::{
     OciSource, Pull,
     error::{LayerError, OciSourceError},
     layer::select,
-    resolve::{inputs, turn},
+    resolve::{inputs, on_thread, slot},
     validate::Valid,
 };
-use crate::artifact::{Content, Fetched, Inputs, MediaType, Payload, without_ignored};
+use crate::artifact::{Content, Fetched, IgnoreError, Inputs, MediaType, Payload, without_ignored};
 
+/// How long a pull may take, whatever the timeout: it holds a slot that others wait for.
+const PULL_MAX: Duration = Duration::from_mins(10);
+/// Memory of an entry of a tree beside its path.
+const ENTRY_BYTES: u64 = 192;
 /// Annotations that say where an artifact comes from: they are always kept.
 const SOURCE: &str = "org.opencontainers.image.source";
 const REVISION: &str = "org.opencontainers.image.revision";
@@ -35,19 +42,29 @@ pub async fn fetch(
     pull: Pull,
 ) -> Result<Fetched<SourceCondition>, OciSourceError> {
     let namespace = object.namespace().unwrap_or_default();
-    let turn = turn(&source.pulls, &namespace).await?;
-    let Pull { remote, digest, revision } = pull;
+    let slot = slot(&source.pulls, &namespace).await?;
+    let Pull { access, remote, digest, revision } = pull;
+    let timeout = valid.timeout.min(PULL_MAX);
     let failed = |error| OciSourceError::Pull { url: object.spec.url.clone(), source: error };
-    let remote = remote.restarted(valid.timeout);
+    let remote = match remote {
+        Some(remote) => remote.restarted(timeout),
+        None => {
+            let remote = source.registries.connect(&namespace, &valid.repository, access, timeout).await;
+            remote.map_err(failed)?
+        }
+    };
     let manifest = remote.manifest(&digest).await.map_err(failed)?;
     let layer = select(&manifest, &valid.layer).map_err(OciSourceError::Layer)?;
     let Blob { bytes, memory } = remote.blob(layer).await.map_err(failed)?;
     let content = if valid.layer.copies {
-        Content { payload: Payload::Bytes { media_type: MediaType::Gzip, bytes: Bytes::from(bytes) }, memory }
+        Content {
+            payload: Payload::Bytes { media_type: MediaType::TarGz, bytes: Bytes::from(bytes) },
+            memory,
+        }
     } else {
         let limit = Limit { name: "files of an OCI artifact", bytes_max: source.unpack.unpacked_bytes_max };
         let files = source.memory.reservation(&namespace, limit);
-        extracted(turn, Blob { bytes, memory }, files, valid.ignore.clone(), source.unpack).await?
+        extracted(slot, Blob { bytes, memory }, files, valid.ignore.clone(), (source.unpack, timeout)).await?
     };
     let metadata = bounded(manifest.annotations);
     Ok(Fetched {
@@ -63,23 +80,32 @@ pub async fn fetch(
     })
 }
 
-/// Unpacks a layer on a thread. The thread holds the turn: also when its caller is dropped, no other one begins before it ends.
+/// Unpacks a layer on a thread. The thread holds the slot: also when its caller is dropped, no other one begins before it ends.
 async fn extracted(
-    turn: Slot,
+    slot: Slot,
     blob: Blob,
     mut memory: MemoryReservation,
     ignore: Option<String>,
-    limits: UnpackLimits,
+    (limits, timeout): (UnpackLimits, Duration),
 ) -> Result<Content, OciSourceError> {
     let work = move || {
-        let _held = turn;
-        let tree = unpack(&blob.bytes, &limits, &mut memory).map_err(LayerError::Unpack)?;
+        let _held = slot;
+        let end = Instant::now() + timeout;
+        let all = unpack(&blob.bytes, &limits, &mut memory).map_err(LayerError::Unpack)?;
         drop(blob);
-        let tree = without_ignored(&tree, ignore.as_deref(), limits.tree).map_err(LayerError::Ignore)?;
+        // For a moment there are two trees; contents are shared.
+        let paths = all.iter().map(|(path, _)| ENTRY_BYTES + 2 * path.as_str().len() as u64).sum();
+        memory.try_grow(paths).map_err(LayerError::OverBudget)?;
+        let is_over = || Instant::now() >= end;
+        let tree = match without_ignored(&all, ignore.as_deref(), limits.tree, &is_over) {
+            Err(IgnoreError::Interrupted) => return Err(LayerError::TooSlow { seconds: timeout.as_secs() }),
+            other => other.map_err(LayerError::Ignore)?,
+        };
+        drop(all);
+        memory.shrink(paths);
         Ok::<_, LayerError>(Content { payload: Payload::Tree(tree), memory })
     };
-    let unpacked = tokio::task::spawn_blocking(work).await.map_err(|_| OciSourceError::Interrupted)?;
-    unpacked.map_err(OciSourceError::Layer)
+    on_thread(work).await?.map_err(OciSourceError::Layer)
 }
 
 /// The message of the event for an artifact.

@@ -20,7 +20,7 @@ use plumb_api::{
 };
 use plumb_archive::UnpackLimits;
 use plumb_memory::MemoryPool;
-use plumb_oci::{Digest, OciClient, Remote};
+use plumb_oci::{Access, Digest, OciClient, Remote};
 use plumb_status::{Detail, Reason};
 use plumb_transport::Slots;
 
@@ -46,7 +46,9 @@ pub struct OciSource {
 
 /// The artifact that was resolved, and its repository.
 pub struct Pull {
-    remote: Remote,
+    access: Access,
+    /// Where the registry was asked already: not for a digest.
+    remote: Option<Remote>,
     digest: Digest,
     revision: String,
 }

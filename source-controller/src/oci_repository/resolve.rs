@@ -1,10 +1,10 @@
 //! Which artifact the reference of the spec leads to now: by its digest without a request, by a tag with one.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::ResourceExt as _;
 use plumb_api::source::{OCIRepository, SourceCondition};
-use plumb_oci::Remote;
+use plumb_oci::Access;
 use plumb_status::ConditionUpdate;
 use plumb_transport::{Slot, Slots};
 
@@ -17,7 +17,9 @@ use super::{
 };
 use crate::artifact::{Input, Inputs, Resolved};
 
-/// How long an operation waits for its turn.
+/// How long a poll may take, whatever the timeout: it holds a slot that others wait for.
+const POLL_MAX: Duration = Duration::from_mins(2);
+/// How long an operation waits for a slot.
 const SLOT_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Finds the artifact. What it leaves can pull it.
@@ -28,9 +30,7 @@ pub async fn resolve(
 ) -> Result<Resolved<Pull, SourceCondition>, OciSourceError> {
     let namespace = object.namespace().unwrap_or_default();
     let access = access(source, &namespace, valid).await?;
-    let _turn = turn(&source.polls, &namespace).await?;
-    let remote = source.registries.connect(&namespace, &valid.repository, access, valid.timeout).await;
-    let remote = find(object, valid, remote.map_err(OciSourceError::Resolve)?).await?;
+    let remote = find(source, object, valid, access).await?;
     Ok(Resolved {
         revision: remote.revision.clone(),
         inputs: inputs(object),
@@ -40,29 +40,79 @@ pub async fn resolve(
     })
 }
 
-async fn find(object: &OCIRepository, valid: &Valid, remote: Remote) -> Result<Pull, OciSourceError> {
-    let url = || object.spec.url.clone();
+async fn find(
+    source: &OciSource,
+    object: &OCIRepository,
+    valid: &Valid,
+    access: Access,
+) -> Result<Pull, OciSourceError> {
+    // It leads to the same artifact for ever, also while the registry is down.
+    if let Reference::Digest(digest) = &valid.reference {
+        return Ok(Pull { access, remote: None, digest: digest.clone(), revision: digest.to_string() });
+    }
+    let namespace = object.namespace().unwrap_or_default();
+    let slot = slot(&source.polls, &namespace).await?;
+    let (repository, timeout) = (&valid.repository, valid.timeout.min(POLL_MAX));
+    let remote = source.registries.connect(&namespace, repository, access.clone(), timeout).await;
+    let remote = remote.map_err(OciSourceError::Resolve)?;
     let tag = match &valid.reference {
-        Reference::Digest(digest) => {
-            return Ok(Pull { remote, digest: digest.clone(), revision: digest.to_string() });
-        }
         Reference::Tag(tag) => tag.clone(),
-        Reference::Version { constraint, filter } => {
-            let tags = remote.tags().await.map_err(|source| OciSourceError::Tags { url: url(), source })?;
-            let media_type = valid.layer.media_type.as_deref();
-            let found = highest(&tags, constraint, filter.as_ref(), media_type).map(str::to_owned);
-            found.ok_or_else(|| OciSourceError::Reference {
-                url: url(),
-                source: ReferenceError::NoMatch {
-                    range: constraint.as_str().to_owned(),
-                    tags: tags.len(),
-                    filtered: filter.is_some(),
-                },
-            })?
+        _ => {
+            let tags = remote.tags().await;
+            let (tags, charged) =
+                tags.map_err(|source| OciSourceError::Tags { url: object.spec.url.clone(), source })?;
+            let chosen = Chosen { object: object.spec.url.clone(), valid: valid.clone(), tags, timeout };
+            // Matching many tags takes a while. The thread holds the slot, also when its caller is dropped.
+            let work = move || {
+                let found = chosen.tag();
+                drop(charged);
+                (found, slot)
+            };
+            let (found, _slot) = on_thread(work).await?;
+            found?
         }
     };
     let digest = remote.digest_of(&tag).await.map_err(OciSourceError::Resolve)?;
-    Ok(Pull { remote, revision: format!("{tag}@{digest}"), digest })
+    Ok(Pull { access, remote: Some(remote), revision: format!("{tag}@{digest}"), digest })
+}
+
+/// What the choice among tags goes by.
+struct Chosen {
+    object: String,
+    valid: Valid,
+    tags: Vec<String>,
+    timeout: Duration,
+}
+
+impl Chosen {
+    fn tag(&self) -> Result<String, OciSourceError> {
+        let Self { object, valid, tags, timeout } = self;
+        let Reference::Version { constraint, filter } = &valid.reference else { return Ok(String::new()) };
+        let failed = |source| OciSourceError::Reference { url: object.clone(), source };
+        let end = Instant::now() + *timeout;
+        let is_over = || Instant::now() >= end;
+        let media_type = valid.layer.media_type.as_deref();
+        let Ok(found) = highest(tags, constraint, filter.as_ref(), media_type, &is_over) else {
+            return Err(failed(ReferenceError::TooSlow { tags: tags.len(), seconds: timeout.as_secs() }));
+        };
+        found.map(str::to_owned).ok_or_else(|| {
+            failed(ReferenceError::NoMatch {
+                range: constraint.as_str().to_owned(),
+                tags: tags.len(),
+                filtered: filter.is_some(),
+            })
+        })
+    }
+}
+
+/// Runs work on a blocking thread. A panic stays one.
+pub async fn on_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, OciSourceError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => OciSourceError::Interrupted,
+    })
 }
 
 /// What an artifact is made with.
@@ -73,8 +123,8 @@ pub fn inputs(object: &OCIRepository) -> Inputs {
     ])
 }
 
-/// Waits until it is the namespace's turn.
-pub async fn turn(slots: &Slots, namespace: &str) -> Result<Slot, OciSourceError> {
+/// Waits until the namespace may begin another operation.
+pub async fn slot(slots: &Slots, namespace: &str) -> Result<Slot, OciSourceError> {
     tokio::time::timeout(SLOT_WAIT_MAX, slots.acquire(namespace)).await.map_err(|_| OciSourceError::NoSlot {
         namespace: namespace.to_owned(),
         max: slots.consumer_max(),

@@ -3,24 +3,36 @@
 use plumb_version::{Constraint, Version, compare, parse_tag};
 use regex::Regex;
 
+/// There is no time to look at all tags.
+#[derive(Debug)]
+pub struct TooSlow;
+
 /// The media type of a chart: in its tags `_` stands for the `+` of a version.
 const CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 
 /// The tag of the highest version in a range, among the tags that match the filter. Of equal versions, the last in the order of
-/// texts.
+/// texts. `is_over` ends it early.
 pub fn highest<'a>(
     tags: &'a [String],
     constraint: &Constraint,
     filter: Option<&Regex>,
     media_type: Option<&str>,
-) -> Option<&'a str> {
+    is_over: &dyn Fn() -> bool,
+) -> Result<Option<&'a str>, TooSlow> {
     let is_chart = media_type == Some(CHART);
-    tags.iter()
+    let mut too_slow = false;
+    let found = tags
+        .iter()
+        .take_while(|_| {
+            too_slow = too_slow || is_over();
+            !too_slow
+        })
         .filter(|tag| filter.is_none_or(|filter| filter.is_match(tag)))
         .filter_map(|tag| version(tag, is_chart).map(|version| (version, tag.as_str())))
         .filter(|(version, _)| constraint.matches(version))
         .max_by(|(a, a_tag), (b, b_tag)| compare(a, b).then_with(|| a_tag.cmp(b_tag)))
-        .map(|(_, tag)| tag)
+        .map(|(_, tag)| tag);
+    if too_slow { Err(TooSlow) } else { Ok(found) }
 }
 
 fn version(tag: &str, is_chart: bool) -> Option<Version> {
@@ -35,7 +47,7 @@ mod tests {
         let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
         let filter = filter.map(|filter| Regex::new(filter).unwrap());
         let constraint = Constraint::parse(range).unwrap();
-        highest(&tags, &constraint, filter.as_ref(), media_type).map(str::to_owned)
+        highest(&tags, &constraint, filter.as_ref(), media_type, &|| false).unwrap().map(str::to_owned)
     }
 
     #[test]

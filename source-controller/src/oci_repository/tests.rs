@@ -113,8 +113,7 @@ async fn a_layer_is_chosen_by_its_media_type_and_copied_as_it_is() {
     assert_eq!(fixture.artifact()["digest"], plumb_testkit::registry::digest(&chart));
     let path = fixture.artifact()["path"].as_str().unwrap();
     assert!(
-        path.starts_with(&format!("ocirepository/apps/app/{digest}"))
-            && path.rsplit('.').next() == Some("tgz"),
+        path.starts_with(&format!("ocirepository/apps/app/{digest}")) && path.ends_with(".tar.gz"),
         "{path}"
     );
     assert_eq!(fixture.object["status"]["observedLayerSelector"], fixture.object["spec"]["layerSelector"]);

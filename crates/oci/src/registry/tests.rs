@@ -367,3 +367,29 @@ fn what_is_kept_is_bounded() {
     kept.insert(5, 5, Some(Duration::ZERO));
     assert_eq!((kept.get(&4), kept.get(&5), kept.order.len()), (Some(5), None, 2));
 }
+
+/// A port that speaks TLS to those who do, and plain HTTP to the others.
+#[tokio::test]
+async fn a_registry_whose_certificate_is_wrong_is_not_asked_in_plain() {
+    let (secure, plain) = (Registry::tls().unwrap(), Registry::plain().unwrap());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let repository = Repository::parse(&format!("oci://{}/org/app", listener.local_addr().unwrap())).unwrap();
+    let (tls, http) = (secure.address(), plain.address());
+    let relay = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut first = [0];
+            stream.peek(&mut first).await.unwrap();
+            // The first byte of a TLS handshake.
+            let target = if first[0] == 0x16 { tls } else { http };
+            tokio::spawn(async move {
+                let mut upstream = tokio::net::TcpStream::connect(target).await.unwrap();
+                tokio::io::copy_bidirectional(&mut stream, &mut upstream).await.ok();
+            });
+        }
+    });
+    let access = access(user("me", "s3cret"));
+    let error = client().connect("apps", &repository, access, TIMEOUT).await.err().unwrap();
+    assert!(text(&error).contains("unknown authority"), "{error}");
+    assert!(plain.calls().is_empty(), "{:?}", plain.calls());
+    relay.abort();
+}
