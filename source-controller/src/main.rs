@@ -47,7 +47,8 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
     let hostname = options.common.hostname();
     let advertised = Advertised::new(&options.storage_adv_addr, listener.local_addr()?, hostname);
     let store = ArtifactStore::open(&options.storage_path)?;
-    let resources = Resources { memory: runtime.memory(), addresses: options.addresses() };
+    let resources =
+        Resources { memory: runtime.memory(), addresses: options.addresses(), ssh: options.ssh_algorithms() };
     let git = Git::open(&std::env::temp_dir().join(MIRRORS), options.limits(), resources)?;
     let threads = git.clone();
     runtime.metrics().register_read_gauge(

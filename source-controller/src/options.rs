@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use plumb_api::meta::GoDuration;
-use plumb_git::Limits;
+use plumb_git::{HostKeyAlgorithms, KexAlgorithms, Limits, SshAlgorithms};
 use plumb_oci::OciLimits;
 use plumb_runtime::config::{Common, FeatureGate, Listen, UnsupportedFlag, Work};
 use plumb_runtime::{ControllerOptions, Identity};
@@ -75,12 +75,14 @@ pub struct Options {
     /// Only the default value is supported.
     #[arg(long = "helm-cache-purge-interval", default_value = "1m")]
     pub helm_cache_purge_interval: GoDuration,
-    /// Only the default value is supported.
+    /// Key exchange algorithms of connections over SSH, in order of preference, separated by commas. By default all that are
+    /// supported: those with SHA-2 and mlkem768x25519.
     #[arg(long = "ssh-kex-algos", default_value = "")]
-    pub ssh_kex_algos: String,
-    /// Only the default value is supported.
+    pub ssh_kex_algos: KexAlgorithms,
+    /// Host key algorithms of connections over SSH, in order of preference, separated by commas. By default all that are
+    /// supported: ed25519, ecdsa, and rsa with SHA-2. Types that known_hosts has for the host are preferred.
     #[arg(long = "ssh-hostkey-algos", default_value = "")]
-    pub ssh_hostkey_algos: String,
+    pub ssh_hostkey_algos: HostKeyAlgorithms,
 }
 
 impl ControllerOptions for Options {
@@ -116,8 +118,6 @@ impl ControllerOptions for Options {
                 &self.helm_cache_purge_interval,
                 &GoDuration::from_secs(60),
             ),
-            UnsupportedFlag::new("ssh-kex-algos", &self.ssh_kex_algos, &""),
-            UnsupportedFlag::new("ssh-hostkey-algos", &self.ssh_hostkey_algos, &""),
         ]
     }
 }
@@ -126,6 +126,11 @@ impl Options {
     /// Limits of what one repository and all mirrors may hold.
     pub fn limits(&self) -> Limits {
         Limits { mirrors_bytes_max: self.git_mirrors_max_size, ..Limits::default() }
+    }
+
+    /// The algorithms of connections over SSH.
+    pub fn ssh_algorithms(&self) -> SshAlgorithms {
+        SshAlgorithms { kex: self.ssh_kex_algos.clone(), host_keys: self.ssh_hostkey_algos.clone() }
     }
 
     /// Limits of what one OCI artifact may cost.
@@ -207,9 +212,22 @@ mod tests {
 
     #[test]
     fn unsupported_flags_are_named() {
-        for flag in ["--helm-cache-max-size=5", "--artifact-digest-algo=sha512", "--ssh-kex-algos=a,b"] {
+        for flag in ["--helm-cache-max-size=5", "--artifact-digest-algo=sha512"] {
             let rejected = parse(&[flag]).validate().unwrap_err();
             assert!(rejected.to_string().contains(flag), "{rejected}");
+        }
+    }
+
+    #[test]
+    fn algorithms_of_ssh_are_checked_at_the_start() {
+        let options =
+            parse(&["--ssh-kex-algos=curve25519-sha256,ecdh-sha2-nistp256", "--ssh-hostkey-algos="]);
+        assert_eq!(options.validate(), Ok(()));
+        let kex = "curve25519-sha256,ecdh-sha2-nistp256".parse().unwrap();
+        assert_eq!(options.ssh_algorithms(), SshAlgorithms { kex, ..SshAlgorithms::default() });
+        for flag in ["--ssh-kex-algos=diffie-hellman-group1-sha1", "--ssh-hostkey-algos=ssh-rsa"] {
+            let error = Options::parse_args(["source-controller", flag]).unwrap_err().to_string();
+            assert!(error.contains("is not supported: use one of"), "{error}");
         }
     }
 }

@@ -71,6 +71,7 @@ fn each_sample_is_read_by_its_type_without_a_word_lost() {
         lost(sample, &written, &serde_json::to_value(typed).unwrap());
     }
     check::<source::GitRepository>("gitrepository");
+    check::<source::GitRepository>("gitrepository-ssh");
     check::<source::ExternalArtifact>("externalartifact");
     check::<kustomize::Kustomization>("kustomization");
     check::<kustomize::Kustomization>("kustomization-warn");

@@ -22,7 +22,13 @@ use gix::{
         ls_refs::RefPrefixes,
     },
 };
-use gix_transport::{Protocol, Service, client::blocking_io::http::Transport};
+use gix_transport::{
+    Protocol, Service,
+    client::{
+        blocking_io::{Transport, http::Transport as HttpProtocol},
+        git::{ConnectMode, blocking_io::Connection as ProgramProtocol},
+    },
+};
 use plumb_memory::{Limit, MemoryReservation};
 use plumb_transport::{ClientConfig, ConnectionError, Redirects, address::AddressPolicy};
 use reqwest::StatusCode;
@@ -30,10 +36,12 @@ use tokio::runtime::Handle;
 
 use crate::{
     bounds::Bounds,
-    credential::Endpoint,
+    credential::{Access, Endpoint, HttpAccess},
     error::GitError,
+    exchange::{Control, Fault, Shared},
     reference::default_branch,
-    transport::{Control, Fault, HttpTransport},
+    ssh::{SshAlgorithms, SshConnector, SshFault, SshTarget, open},
+    transport::HttpTransport,
 };
 
 /// How this client names itself to servers.
@@ -56,7 +64,7 @@ const PROTOCOL_BYTES_MAX: u64 = 16 << 20;
 /// A connection to a Git server on which the handshake is done.
 pub(crate) struct Connection {
     endpoint: Endpoint,
-    transport: Transport<HttpTransport>,
+    transport: Box<dyn Transport + Send>,
     control: Control,
     handshake: Handshake,
 }
@@ -66,6 +74,7 @@ pub(crate) struct Connection {
 pub(crate) struct Connector {
     pub(crate) policy: AddressPolicy,
     pub(crate) runtime: Handle,
+    pub(crate) ssh: SshAlgorithms,
 }
 
 /// What is fetched of a commit.
@@ -98,14 +107,11 @@ impl Connection {
         connector: &Connector,
         bounds: &Bounds,
     ) -> Result<Self, GitError> {
-        let client = client(endpoint, connector)?;
-        let (runtime, policy) = (connector.runtime.clone(), connector.policy);
-        let credential = endpoint.bound_credential().clone();
-        let (http, control) =
-            HttpTransport::new(client, runtime, policy, credential, bounds, REFERENCES_BYTES_MAX);
+        let (mut transport, control) = match endpoint.access() {
+            Access::Http(access) => http(endpoint, access, connector, bounds)?,
+            Access::Ssh(target) => ssh(endpoint, target, connector, bounds)?,
+        };
         let failed = |error: gix::Error| refine(endpoint, &control, bounds, &error);
-        let url = gix::url::parse(endpoint.url().as_str()).map_err(failed)?;
-        let mut transport = Transport::new_http(http, url, Protocol::V2, false);
         let handshake =
             protocol::handshake(&mut transport, Service::UploadPack, |_| Ok(None), Vec::new(), &mut Discard)
                 .map_err(failed)?;
@@ -240,15 +246,46 @@ fn agent() -> protocol::command::Feature {
     ("agent", Some(AGENT.to_owned()))
 }
 
-fn client(endpoint: &Endpoint, connector: &Connector) -> Result<reqwest::Client, GitError> {
+type Opened = (Box<dyn Transport + Send>, Control);
+
+fn http(
+    endpoint: &Endpoint,
+    access: &HttpAccess,
+    connector: &Connector,
+    bounds: &Bounds,
+) -> Result<Opened, GitError> {
     // Redirects are followed by the transport, by Git's rule; its waits have the deadline of the operation.
     let config = ClientConfig {
-        trust: endpoint.trust().clone(),
+        trust: access.trust.clone(),
         addresses: Some(connector.policy),
         redirects: Redirects::None,
         ..ClientConfig::default()
     };
-    config.build().map_err(|source| GitError::Client { url: endpoint.url().to_string(), source })
+    let client =
+        config.build().map_err(|source| GitError::Client { url: endpoint.url().to_string(), source })?;
+    let (runtime, policy) = (connector.runtime.clone(), connector.policy);
+    let credential = access.bound.clone();
+    let (http, control) =
+        HttpTransport::new(client, runtime, policy, credential, bounds, REFERENCES_BYTES_MAX);
+    let url = gix::url::parse(endpoint.url().as_str())
+        .map_err(|error| refine(endpoint, &control, bounds, &error))?;
+    Ok((Box::new(HttpProtocol::new_http(http, url, Protocol::V2, false)), control))
+}
+
+fn ssh(
+    endpoint: &Endpoint,
+    target: &SshTarget,
+    connector: &Connector,
+    bounds: &Bounds,
+) -> Result<Opened, GitError> {
+    let (shared, control) = Shared::new(connector.runtime.clone(), bounds, REFERENCES_BYTES_MAX);
+    let ssh = SshConnector { policy: connector.policy, algorithms: &connector.ssh };
+    let (output, input) = open(target, &ssh, &shared)
+        .map_err(|error| refine(endpoint, &control, bounds, &gix::Error::from_error(error)))?;
+    let (path, no_host) = (target.path.as_str(), None::<(&str, Option<u16>)>);
+    let protocol =
+        ProgramProtocol::new(output, input, Protocol::V2, path, no_host, ConnectMode::Process, false);
+    Ok((Box::new(protocol.custom_url(Some(endpoint.url().as_str().into()))), control))
 }
 
 fn receive_pack(
@@ -389,6 +426,8 @@ fn refine(endpoint: &Endpoint, control: &Control, bounds: &Bounds, error: &gix::
         Some(Fault::Status(status)) => return GitError::Status { action, url, status: status.as_u16() },
         Some(Fault::OtherRepository { target }) => return GitError::OtherRepository { url, target },
         Some(Fault::NotGit) => return GitError::NotGit { url },
+        Some(Fault::Ssh(SshFault::RepositoryNotFound)) => return GitError::RepositoryNotFound { url, sent },
+        Some(Fault::Ssh(source)) => return GitError::Ssh { action, url, source },
         Some(Fault::TooLarge { .. }) | None => {}
     }
     if let Err(over) = bounds.check() {

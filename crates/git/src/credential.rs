@@ -8,6 +8,13 @@ use plumb_transport::{Credential, OriginCredential, Trust, shown_text};
 use sha2::Sha256;
 use url::Url;
 
+use crate::ssh::{SshCredential, SshTarget};
+
+/// The scheme of URLs over SSH.
+const SSH_SCHEME: &str = "ssh";
+/// The user where the URL names none.
+const SSH_USER: &str = "git";
+const SSH_PORT: u16 = 22;
 /// A secret shorter than this is not scrubbed from texts: it would eat ordinary words.
 const SCRUBBED_LENGTH_MIN: usize = 4;
 
@@ -15,10 +22,22 @@ const SCRUBBED_LENGTH_MIN: usize = 4;
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     url: Url,
+    access: Access,
+}
+
+/// How a repository is reached.
+#[derive(Clone, Debug)]
+pub(crate) enum Access {
+    Http(HttpAccess),
+    Ssh(SshTarget),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct HttpAccess {
     credential: Credential,
     origin: CredentialOrigin,
-    bound: OriginCredential,
-    trust: Trust,
+    pub(crate) bound: OriginCredential,
+    pub(crate) trust: Trust,
 }
 
 /// The source of the credentials of a request, for the remedy when a server rejects them.
@@ -32,7 +51,7 @@ pub enum CredentialOrigin {
     Given,
 }
 
-/// A URL is not one of a repository over HTTP.
+/// A URL is not one of a repository that can be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// It does not parse or has no host.
@@ -43,8 +62,10 @@ pub enum EndpointError {
         /// What is wrong.
         problem: String,
     },
-    /// Another scheme than http and https.
-    #[error("repository URL '{url}' is not valid: scheme {scheme:?} is not supported, use http or https")]
+    /// Another scheme than http, https and ssh.
+    #[error(
+        "repository URL '{url}' is not valid: scheme {scheme:?} is not supported, use http, https or ssh"
+    )]
     Scheme {
         /// The URL, as far as it may be shown.
         url: String,
@@ -54,7 +75,7 @@ pub enum EndpointError {
 }
 
 impl Endpoint {
-    /// A repository. Credentials in the URL count where none are given.
+    /// A repository over HTTP. Credentials in the URL count where none are given.
     pub fn new(url: &str, credential: Credential, trust: Trust) -> Result<Self, EndpointError> {
         let bad = |problem: String| EndpointError::BadUrl { url: shown_text(url), problem };
         let mut parsed = Url::parse(url).map_err(|error| bad(error.to_string()))?;
@@ -74,7 +95,41 @@ impl Endpoint {
             given => (given, CredentialOrigin::Given),
         };
         let bound = OriginCredential::new(&parsed, &credential).map_err(|error| bad(error.to_string()))?;
-        Ok(Self { url: parsed, credential, origin, bound, trust })
+        Ok(Self { url: parsed, access: Access::Http(HttpAccess { credential, origin, bound, trust }) })
+    }
+
+    /// A repository over SSH: `ssh://[user@]host[:port]/path`. The user is `git` where the URL names none; a password in the URL is
+    /// not used.
+    pub fn over_ssh(url: &str, credential: SshCredential) -> Result<Self, EndpointError> {
+        let bad = |problem: &str| EndpointError::BadUrl { url: shown_text(url), problem: problem.to_owned() };
+        let mut parsed = Url::parse(url).map_err(|error| bad(&error.to_string()))?;
+        if parsed.scheme() != SSH_SCHEME {
+            let scheme = parsed.scheme().to_owned();
+            return Err(EndpointError::Scheme { url: shown_text(url), scheme });
+        }
+        let host = parsed.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        if host.is_empty() {
+            return Err(bad("it has no host"));
+        }
+        if host.starts_with('-') || !host.chars().all(is_of_host) {
+            return Err(bad("its host is not a name or an address"));
+        }
+        let user = decoded(parsed.username()).ok_or_else(|| bad("its user is not UTF-8"))?;
+        let path = decoded(parsed.path()).ok_or_else(|| bad("its path is not UTF-8"))?;
+        if path.trim_matches('/').is_empty() {
+            return Err(bad("it has no path"));
+        }
+        if path.chars().chain(user.chars()).any(char::is_control) {
+            return Err(bad("it contains a control character"));
+        }
+        // As Git does it: the home directory of a user is no absolute path.
+        let path = if path.starts_with("/~") { path[1..].to_owned() } else { path };
+        parsed.set_password(None).map_err(|()| bad("its credentials cannot be set apart"))?;
+        parsed.set_query(None);
+        parsed.set_fragment(None);
+        let user = if user.is_empty() { SSH_USER.to_owned() } else { user };
+        let port = parsed.port().unwrap_or(SSH_PORT);
+        Ok(Self { url: parsed, access: Access::Ssh(SshTarget { user, host, port, path, credential }) })
     }
 
     /// The URL, without credentials.
@@ -84,29 +139,31 @@ impl Endpoint {
 
     /// Whether credentials go over an unencrypted connection.
     pub fn is_exposed(&self) -> bool {
-        self.url.scheme() == "http" && self.credential.is_some()
+        self.url.scheme() == "http" && matches!(&self.access, Access::Http(http) if http.credential.is_some())
     }
 
     pub(crate) fn credential_origin(&self) -> CredentialOrigin {
-        self.origin
+        match &self.access {
+            Access::Http(http) => http.origin,
+            Access::Ssh(_) => CredentialOrigin::Given,
+        }
     }
 
-    pub(crate) fn bound_credential(&self) -> &OriginCredential {
-        &self.bound
-    }
-
-    pub(crate) fn trust(&self) -> &Trust {
-        &self.trust
+    pub(crate) fn access(&self) -> &Access {
+        &self.access
     }
 
     /// The name of the mirror of this repository for this credential: another credential has another mirror.
     pub(crate) fn keyed_name(&self, key: &[u8; 32]) -> String {
         // HMAC takes keys of any length.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return String::new() };
-        let (kind, name, secret) = match &self.credential {
-            Credential::None => ("none", "", &b""[..]),
-            Credential::Basic { username, password } => ("basic", username.as_str(), password.expose()),
-            Credential::Bearer { token } => ("bearer", "", token.expose()),
+        let (kind, name, secret) = match &self.access {
+            Access::Ssh(target) => ("ssh", target.user.as_str(), &target.credential.identity().digest()[..]),
+            Access::Http(http) => match &http.credential {
+                Credential::None => ("none", "", &b""[..]),
+                Credential::Basic { username, password } => ("basic", username.as_str(), password.expose()),
+                Credential::Bearer { token } => ("bearer", "", token.expose()),
+            },
         };
         for part in [self.url.as_str().as_bytes(), kind.as_bytes(), name.as_bytes(), secret] {
             mac.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
@@ -117,7 +174,9 @@ impl Endpoint {
 
     /// A text in which the secrets of this credential, plain or encoded for a URL, are covered.
     pub(crate) fn scrub(&self, text: &str) -> String {
-        let secret = match &self.credential {
+        // Over SSH no secret is ever sent.
+        let Access::Http(http) = &self.access else { return text.to_owned() };
+        let secret = match &http.credential {
             Credential::None => return text.to_owned(),
             Credential::Basic { password, .. } => password,
             Credential::Bearer { token } => token,
@@ -129,6 +188,15 @@ impl Endpoint {
             .filter(|form| form.len() >= SCRUBBED_LENGTH_MIN)
             .fold(text.to_owned(), |text, form| text.replace(form, "*****"))
     }
+}
+
+/// Whether a letter can be part of a host name or an address.
+fn is_of_host(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | '_' | ':')
+}
+
+fn decoded(text: &str) -> Option<String> {
+    percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }
 
 fn userinfo(url: &Url) -> Credential {
@@ -147,6 +215,12 @@ mod tests {
 
     fn endpoint(url: &str, credential: Credential) -> Endpoint {
         Endpoint::new(url, credential, Trust::default()).unwrap()
+    }
+
+    /// The credential of an endpoint over HTTP.
+    fn credential(endpoint: &Endpoint) -> &Credential {
+        let Access::Http(http) = &endpoint.access else { panic!("not over HTTP") };
+        &http.credential
     }
 
     fn basic(password: &str) -> Credential {
@@ -184,16 +258,59 @@ mod tests {
     }
 
     #[test]
+    fn a_url_over_ssh_has_user_host_port_and_path() {
+        if plumb_testkit::sshd::keygen_is_missing() {
+            return;
+        }
+        let (private, _) = plumb_testkit::sshd::key_pair(&["-t", "ed25519", "-N", ""]).unwrap();
+        let open = |url: &str| {
+            let identity = crate::ssh::Identity::parse(private.as_bytes(), None).unwrap();
+            Endpoint::over_ssh(url, SshCredential::new(identity, crate::ssh::KnownHosts::default()))
+        };
+        for (url, user, host, port, path, shown) in [
+            ("ssh://host/a.git", "git", "host", 22, "/a.git", "ssh://host/a.git"),
+            ("ssh://me@host:2222/a/b", "me", "host", 2222, "/a/b", "ssh://me@host:2222/a/b"),
+            ("ssh://git@[::1]:22/a%20b", "git", "::1", 22, "/a b", "ssh://git@[::1]:22/a%20b"),
+            ("ssh://git@host/~me/a", "git", "host", 22, "~me/a", "ssh://git@host/~me/a"),
+            ("ssh://git:s3cret@host/a?s3cret#s3cret", "git", "host", 22, "/a", "ssh://git@host/a"),
+        ] {
+            let endpoint = open(url).unwrap();
+            let Access::Ssh(target) = endpoint.access() else { panic!("{url}") };
+            assert_eq!(
+                (target.user.as_str(), target.host.as_str(), target.port),
+                (user, host, port),
+                "{url}"
+            );
+            assert_eq!((target.path.as_str(), endpoint.url().as_str()), (path, shown));
+            assert!(!format!("{endpoint:?}").contains("s3cret"));
+        }
+        for bad in [
+            "ssh://-oProxyCommand=x/y",
+            "ssh://git@ho$(x)st/y",
+            "ssh:///y",
+            "ssh://host",
+            "ssh://host/",
+            "ssh://host/a%0Ab",
+            "ssh://host/%ff",
+            "ssh://a%00b@host/a",
+            "http://host/a",
+            "git@host:a",
+        ] {
+            assert!(open(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn credentials_of_the_url_are_a_fallback_and_never_shown() {
         let one = endpoint("http://me:p%40ss+w=x&y@host/repo", Credential::None);
         assert!(
-            matches!(&one.credential, Credential::Basic { username, password } if username == "me" && password.matches(b"p@ss+w=x&y"))
+            matches!(credential(&one), Credential::Basic { username, password } if username == "me" && password.matches(b"p@ss+w=x&y"))
         );
         assert_eq!(one.url().as_str(), "http://host/repo");
         assert!(!format!("{one:?}").contains("ss+w"));
         assert!(one.is_exposed());
         let two = endpoint("http://me:other@host/repo", basic("given"));
-        assert!(matches!(&two.credential, Credential::Basic { password, .. } if password.matches(b"given")));
+        assert!(matches!(credential(&two), Credential::Basic { password, .. } if password.matches(b"given")));
         assert!(!endpoint("http://host/repo", Credential::None).is_exposed());
     }
 
@@ -211,7 +328,7 @@ mod tests {
             ),
             (
                 "ftp://h/x",
-                "repository URL 'ftp://h/x' is not valid: scheme \"ftp\" is not supported, use http or https",
+                "repository URL 'ftp://h/x' is not valid: scheme \"ftp\" is not supported, use http, https or ssh",
             ),
         ] {
             let error = Endpoint::new(url, Credential::None, Trust::default()).unwrap_err();

@@ -6,7 +6,10 @@ use plumb_status::{Classify, Consequence, Reason};
 use plumb_transport::{ClientError, ConnectionError, address::RejectedAddress};
 use plumb_version::ConstraintError;
 
-use crate::credential::{CredentialOrigin, EndpointError};
+use crate::{
+    credential::{CredentialOrigin, EndpointError},
+    ssh::SshFault,
+};
 
 /// What can go wrong with a repository.
 #[derive(Debug, thiserror::Error)]
@@ -200,6 +203,16 @@ pub enum GitError {
         /// Why.
         source: ConnectionError,
     },
+    /// The exchange over SSH failed.
+    #[error("unable to {action} '{url}': {source}")]
+    Ssh {
+        /// What was attempted.
+        action: &'static str,
+        /// The repository.
+        url: String,
+        /// Why.
+        source: SshFault,
+    },
     /// The server redirects to something else.
     #[error(
         "unable to list remote for '{url}': the server redirects to {target}, which is not the same repository"
@@ -319,6 +332,7 @@ impl GitError {
             Self::Endpoint { .. }
             | Self::Client { .. }
             | Self::Connection { .. }
+            | Self::Ssh { .. }
             | Self::OtherRepository { .. }
             | Self::NotGit { .. }
             | Self::Range { .. }
@@ -359,6 +373,7 @@ impl Classify for GitError {
             Self::Mirror { .. } => Reason::CacheOperationFailed,
             Self::Client { .. }
             | Self::Connection { .. }
+            | Self::Ssh { .. }
             | Self::OtherRepository { .. }
             | Self::NotGit { .. }
             | Self::Range { .. }
@@ -392,6 +407,7 @@ impl Classify for GitError {
             Self::Endpoint { .. } | Self::CommitId { .. } => Consequence::Stall,
             Self::Client { .. }
             | Self::Connection { .. }
+            | Self::Ssh { .. }
             | Self::OtherRepository { .. }
             | Self::NotGit { .. }
             | Self::Range { .. }

@@ -1,4 +1,4 @@
-//! Git over HTTP: list references, fetch a commit into a cached bare repository, read its tree from the object database.
+//! Git over HTTP and SSH: list references, fetch a commit into a cached bare repository, read its tree from the object database.
 //! No working tree is ever written, no program is ever started, no configuration of user or system is read. The use of the
 //! files is up to the caller.
 
@@ -6,11 +6,13 @@ mod bounds;
 mod connection;
 mod credential;
 mod error;
+mod exchange;
 mod leftovers;
 mod mirror;
 mod pressure;
 mod reference;
 mod remedy;
+mod ssh;
 mod task;
 mod threads;
 mod transport;
@@ -19,4 +21,8 @@ mod tree;
 pub use credential::{CredentialOrigin, Endpoint, EndpointError};
 pub use error::GitError;
 pub use reference::{Found, Reference};
+pub use ssh::{
+    HostKeyAlgorithms, HostKeyError, Identity, IdentityError, KexAlgorithms, KnownHosts, KnownHostsError,
+    SshAlgorithms, SshCredential, SshFault, UnknownAlgorithm,
+};
 pub use task::{Checkout, Git, Limits, MIRRORS_BYTES_DEFAULT, Resources, Session};

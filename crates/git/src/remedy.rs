@@ -2,7 +2,11 @@
 
 use plumb_transport::ConnectionError;
 
-use crate::{credential::CredentialOrigin, error::GitError};
+use crate::{
+    credential::CredentialOrigin,
+    error::GitError,
+    ssh::{HostKeyError, SshFault},
+};
 
 /// The remedy; none where the text of the error already contains it, or where only the server's operator can help.
 pub(crate) fn of(error: &GitError) -> Option<String> {
@@ -34,6 +38,7 @@ pub(crate) fn of(error: &GitError) -> Option<String> {
         }
         GitError::TimedOut { .. } => "raise spec.timeout if the server needs longer".to_owned(),
         GitError::Connection { source, .. } => return connection(source).map(str::to_owned),
+        GitError::Ssh { source, .. } => return ssh(source).map(str::to_owned),
         GitError::Client { .. }
         | GitError::TooManyReferences { .. }
         | GitError::Address { .. }
@@ -72,6 +77,30 @@ fn reference(field: Option<&'static str>, default_branch: Option<&str>) -> Strin
     match default_branch {
         Some(branch) => format!("{advice}; the default branch of the repository is {branch}"),
         None => advice,
+    }
+}
+
+fn ssh(fault: &SshFault) -> Option<&'static str> {
+    match fault {
+        SshFault::HostKey(HostKeyError::Unknown { .. }) => Some(
+            "compare the fingerprint with the one that the server's operator publishes, and add the host key to the key known_hosts \
+             in the Secret of spec.secretRef",
+        ),
+        SshFault::HostKey(HostKeyError::Mismatch { .. }) => Some(
+            "ask the server's operator whether the host key was replaced; only then replace it in the key known_hosts in the \
+             Secret of spec.secretRef",
+        ),
+        SshFault::HostKey(HostKeyError::Revoked { .. } | HostKeyError::Certificate { .. }) => Some(
+            "ask the server's operator for its host key, and correct the key known_hosts in the Secret of spec.secretRef",
+        ),
+        SshFault::Rejected { .. } => Some(
+            "add the public key to the repository on the server, or correct the key identity in the Secret of spec.secretRef or the \
+             user in spec.url",
+        ),
+        SshFault::WeakSignature => {
+            Some("set the key identity in the Secret of spec.secretRef to an ed25519 key")
+        }
+        SshFault::Handshake { .. } | SshFault::Command { .. } | SshFault::RepositoryNotFound => None,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
     mirror::{Fetching, Mirrors},
     pressure::PressureGuard,
     reference::{Found, Reference},
+    ssh::SshAlgorithms,
     threads::AbandonedThreads,
     tree,
 };
@@ -70,6 +71,8 @@ pub struct Resources {
     pub memory: MemoryPool,
     /// Where connections may go to.
     pub addresses: AddressPolicy,
+    /// The algorithms of connections over SSH.
+    pub ssh: SshAlgorithms,
 }
 
 /// Reads repositories; cheap to clone.
@@ -174,7 +177,8 @@ impl Git {
     }
 
     fn connector(&self) -> Connector {
-        Connector { policy: self.inner.resources.addresses, runtime: Handle::current() }
+        let Resources { addresses: policy, ssh, .. } = self.inner.resources.clone();
+        Connector { policy, runtime: Handle::current(), ssh }
     }
 
     /// Runs work on a blocking thread. The thread owns the slot and frees it when the thread ends, not when its caller

@@ -5,107 +5,35 @@
 use std::{
     any::Any,
     io::{self, BufRead, Cursor, Read, Write},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
 use gix_transport::client::blocking_io::http::{GetResponse, Http, PostBodyDataKind, PostResponse};
-use plumb_memory::{MemoryReservation, OverBudget};
 use plumb_transport::{
     ConnectionError, OriginCredential, REDIRECTS_MAX, RedirectError, address::AddressPolicy, redirect_target,
     shown_url,
 };
-use reqwest::{
-    StatusCode,
-    header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue},
-};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use tokio::runtime::Handle;
 use url::Url;
 
-use crate::bounds::Bounds;
+use crate::{
+    bounds::Bounds,
+    exchange::{Control, Fault, Shared},
+};
 
 /// Bytes of a request, at most: a list of wanted and known commits.
 const UPLOAD_BYTES_MAX: usize = 1 << 20;
 
-/// Why the transport ended an exchange. gix passes errors as text; this is the typed cause.
-#[derive(Debug)]
-pub(crate) enum Fault {
-    /// The caller was dropped.
-    Interrupted,
-    /// The deadline of the operation has passed.
-    TimedOut,
-    /// A status other than success.
-    Status(StatusCode),
-    /// The connection failed, its address is not allowed, or it redirects to where it is not followed.
-    Connection(ConnectionError),
-    /// A redirect that leads to something else than the same repository.
-    OtherRepository {
-        /// Where to, as far as it may be shown.
-        target: String,
-    },
-    /// The response has another content type than Git's.
-    NotGit,
-    /// The memory of the process for what input can grow is in use.
-    OverBudget(OverBudget),
-    /// The body is larger than the operation may read.
-    TooLarge {
-        /// The limit, in bytes.
-        bytes_max: u64,
-    },
-}
-
-/// What all exchanges of a connection share.
-#[derive(Clone)]
-struct Shared(Arc<Mutex<State>>);
-
-struct State {
-    client: reqwest::Client,
-    runtime: Handle,
-    bounds: Bounds,
-    /// Bytes of bodies that the operation may still read, of so many.
-    bytes_left: u64,
-    bytes_max: u64,
-    /// What the bytes of bodies are charged to, and how much each byte counts.
-    memory: Option<(MemoryReservation, u64)>,
-    fault: Option<Fault>,
-}
-
 /// The transport of one connection.
 pub(crate) struct HttpTransport {
     shared: Shared,
+    client: reqwest::Client,
     policy: AddressPolicy,
     credential: OriginCredential,
     redirected: Option<String>,
     has_begun: bool,
-}
-
-/// The part of the transport that stays with the connection while gix holds the transport.
-#[derive(Clone)]
-pub(crate) struct Control(Shared);
-
-impl Control {
-    /// Begins an operation: its bounds, and how many bytes of bodies it may read.
-    pub(crate) fn begin(&self, bounds: &Bounds, bytes_max: u64) {
-        let mut state = self.0.state();
-        (state.bounds, state.fault) = (bounds.clone(), None);
-        (state.bytes_left, state.bytes_max) = (bytes_max, bytes_max);
-        state.memory = None;
-    }
-
-    /// Charges the bytes of bodies from now on, each `factor` times.
-    pub(crate) fn charge(&self, memory: MemoryReservation, factor: u64) {
-        self.0.state().memory = Some((memory, factor));
-    }
-
-    /// Gives back what was charged.
-    pub(crate) fn discharge(&self) {
-        self.0.state().memory = None;
-    }
-
-    /// Why the transport ended the last exchange, if it did.
-    pub(crate) fn take_fault(&self) -> Option<Fault> {
-        self.0.state().fault.take()
-    }
 }
 
 impl HttpTransport {
@@ -118,11 +46,8 @@ impl HttpTransport {
         bounds: &Bounds,
         bytes_max: u64,
     ) -> (Self, Control) {
-        let (bounds, bytes_left) = (bounds.clone(), bytes_max);
-        let state = State { client, runtime, bounds, bytes_left, bytes_max, memory: None, fault: None };
-        let shared = Shared(Arc::new(Mutex::new(state)));
-        let control = Control(shared.clone());
-        (Self { shared, policy, credential, redirected: None, has_begun: false }, control)
+        let (shared, control) = Shared::new(runtime, bounds, bytes_max);
+        (Self { shared, client, policy, credential, redirected: None, has_begun: false }, control)
     }
 
     fn check(&self, url: &Url) -> io::Result<()> {
@@ -153,8 +78,8 @@ impl HttpTransport {
     fn follow(&mut self, mut url: Url, tail: &str, mut headers: HeaderMap) -> io::Result<reqwest::Response> {
         for _ in 0..=REDIRECTS_MAX {
             self.check(&url)?;
-            let request = self.shared.client().get(url.clone()).headers(headers.clone());
-            let response = self.shared.send(request)?;
+            let request = self.client.get(url.clone()).headers(headers.clone());
+            let response = send(&self.shared, request)?;
             if !response.status().is_redirection() {
                 return Ok(response);
             }
@@ -195,7 +120,7 @@ impl Http for HttpTransport {
         let url = Url::parse(url).map_err(gix::Error::from_error)?;
         let headers = self.headers(&url, headers).map_err(gix::Error::from_error)?;
         let response = self.follow(url, tail, headers).map_err(gix::Error::from_error)?;
-        let response = self.shared.successful(response).map_err(gix::Error::from_error)?;
+        let response = successful(&self.shared, response).map_err(gix::Error::from_error)?;
         let headers = Cursor::new(header_text(response.headers()));
         let body = Body { shared: self.shared.clone(), source: Source::Open(response), chunk: Bytes::new() };
         Ok(GetResponse { headers, body })
@@ -212,7 +137,7 @@ impl Http for HttpTransport {
         self.check(&url).map_err(gix::Error::from_error)?;
         let headers = self.headers(&url, headers).map_err(gix::Error::from_error)?;
         let expected = headers.get(reqwest::header::ACCEPT).cloned();
-        let request = self.shared.client().post(url).headers(headers);
+        let request = self.client.post(url).headers(headers);
         let upload = Upload::default();
         let source = Source::Pending { request: Some(request), upload: upload.clone(), expected };
         let body = Body { shared: self.shared.clone(), source, chunk: Bytes::new() };
@@ -242,75 +167,13 @@ fn header_text(headers: &HeaderMap) -> Vec<u8> {
     text
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Each change of the state is whole before anything can panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn send(shared: &Shared, request: reqwest::RequestBuilder) -> io::Result<reqwest::Response> {
+    shared.wait(request.send())
+}
 
-    fn client(&self) -> reqwest::Client {
-        self.state().client.clone()
-    }
-
-    /// Keeps a fault for the reader of gix's error, and returns one for gix.
-    fn fail(&self, fault: Fault) -> io::Error {
-        let text = match &fault {
-            Fault::Interrupted => "the operation was abandoned".to_owned(),
-            Fault::TimedOut => "the deadline has passed".to_owned(),
-            Fault::Status(status) => format!("the server responded with status {status}"),
-            Fault::Connection(error) => error.to_string(),
-            Fault::OtherRepository { .. } => "the redirect is not one of the same repository".to_owned(),
-            Fault::NotGit => "the response is not one of a Git server".to_owned(),
-            Fault::OverBudget(over) => over.to_string(),
-            Fault::TooLarge { bytes_max } => format!("the response is larger than {bytes_max} bytes"),
-        };
-        self.state().fault = Some(fault);
-        io::Error::other(text)
-    }
-
-    /// Waits for something of the network, within the bounds of the operation.
-    fn wait<T>(&self, work: impl Future<Output = Result<T, reqwest::Error>>) -> io::Result<T> {
-        let (runtime, bounds) = {
-            let state = self.state();
-            (state.runtime.clone(), state.bounds.clone())
-        };
-        let outcome = runtime.block_on(async {
-            tokio::select! {
-                biased;
-                () = bounds.interrupt.token().cancelled() => Err(Fault::Interrupted),
-                () = tokio::time::sleep_until(bounds.deadline.into()) => Err(Fault::TimedOut),
-                done = work => Ok(done),
-            }
-        });
-        outcome
-            .map_err(|fault| self.fail(fault))?
-            .map_err(|error| self.fail(Fault::Connection(ConnectionError::of(&error))))
-    }
-
-    fn send(&self, request: reqwest::RequestBuilder) -> io::Result<reqwest::Response> {
-        self.wait(request.send())
-    }
-
-    fn successful(&self, response: reqwest::Response) -> io::Result<reqwest::Response> {
-        let status = response.status();
-        if status.is_success() { Ok(response) } else { Err(self.fail(Fault::Status(status))) }
-    }
-
-    fn spend(&self, read: usize) -> io::Result<()> {
-        let mut state = self.state();
-        let Some(left) = state.bytes_left.checked_sub(read as u64) else {
-            let bytes_max = state.bytes_max;
-            drop(state);
-            return Err(self.fail(Fault::TooLarge { bytes_max }));
-        };
-        state.bytes_left = left;
-        let charged = match &mut state.memory {
-            Some((memory, factor)) => memory.try_grow((read as u64).saturating_mul(*factor)),
-            None => Ok(()),
-        };
-        drop(state);
-        charged.map_err(|over| self.fail(Fault::OverBudget(over)))
-    }
+fn successful(shared: &Shared, response: reqwest::Response) -> io::Result<reqwest::Response> {
+    let status = response.status();
+    if status.is_success() { Ok(response) } else { Err(shared.fail(Fault::Status(status))) }
 }
 
 /// The body of a request, collected before it is sent.
@@ -361,8 +224,8 @@ impl Body {
         let Source::Pending { request, upload, expected } = &mut self.source else { return Ok(()) };
         let Some(request) = request.take() else { return Err(io::ErrorKind::BrokenPipe.into()) };
         let (body, expected) = (upload.take(), expected.take());
-        let response = self.shared.send(request.body(body))?;
-        let response = self.shared.successful(response)?;
+        let response = send(&self.shared, request.body(body))?;
+        let response = successful(&self.shared, response)?;
         let found = response.headers().get(reqwest::header::CONTENT_TYPE);
         if expected.is_some() && found != expected.as_ref() {
             return Err(self.shared.fail(Fault::NotGit));

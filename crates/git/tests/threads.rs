@@ -5,7 +5,7 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use plumb_git::{Endpoint, Git, Limits, Reference, Resources};
+use plumb_git::{Endpoint, Git, Limits, Reference, Resources, SshAlgorithms};
 use plumb_memory::MemoryPool;
 use plumb_testkit::hostile::{HostileServer, Hostility};
 use plumb_testkit::wait::Wait;
@@ -22,7 +22,7 @@ fn threads() -> usize {
 async fn twenty_timeouts_leave_no_thread_behind() {
     let root = tempfile::tempdir().unwrap();
     let addresses = AddressPolicy::reject_link_local("--allow-x");
-    let resources = Resources { memory: MemoryPool::new(64 << 20), addresses };
+    let resources = Resources { memory: MemoryPool::new(64 << 20), addresses, ssh: SshAlgorithms::default() };
     let git = Git::open(root.path(), Limits::default(), resources).unwrap();
     let server = HostileServer::start(Hostility::Silence).unwrap();
     let endpoint = Endpoint::new(&server.url(), Credential::None, Trust::default()).unwrap();

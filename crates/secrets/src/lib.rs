@@ -10,6 +10,7 @@ mod read;
 mod receiver;
 mod registry;
 mod service_account;
+mod ssh;
 mod tls;
 mod variables;
 
@@ -22,5 +23,6 @@ pub use read::{SecretContent, SecretError, read};
 pub use receiver::receiver_token;
 pub use registry::RegistrySecret;
 pub use service_account::pull_secrets;
+pub use ssh::SshSecret;
 pub use tls::TlsSecret;
 pub use variables::{Variables, VariablesError, read_variables};

@@ -131,6 +131,11 @@ impl SecretContent {
         Self { namespace: namespace.to_owned(), name: name.to_owned(), data: data.into_iter().collect() }
     }
 
+    /// Namespace and name: `apps/git`.
+    pub fn shown(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+
     /// The value of a key that is there and not empty.
     pub fn get(&self, key: &str) -> Option<&Sealed> {
         self.data.get(key).filter(|value| !value.is_empty())

@@ -17,6 +17,7 @@ pub mod scenario;
 mod server;
 pub mod sink;
 pub mod skip;
+pub mod sshd;
 pub mod wait;
 pub mod webhook;
 pub mod wire;

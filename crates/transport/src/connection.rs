@@ -88,8 +88,17 @@ impl ConnectionError {
     }
 }
 
+impl ConnectionError {
+    /// The cause of an operation on a socket that failed.
+    pub fn of_socket(error: &io::Error) -> Self {
+        of_io(error).unwrap_or_else(|| Self::Other(error.kind().to_string()))
+    }
+}
+
 fn known(part: &(dyn Error + 'static)) -> Option<ConnectionError> {
-    if let Some(rejected) = part.downcast_ref::<RejectedAddress>() {
+    if let Some(known) = part.downcast_ref::<ConnectionError>() {
+        Some(known.clone())
+    } else if let Some(rejected) = part.downcast_ref::<RejectedAddress>() {
         Some(ConnectionError::Address(rejected.clone()))
     } else if let Some(unresolved) = part.downcast_ref::<Unresolved>() {
         Some(ConnectionError::Unresolved(unresolved.clone()))

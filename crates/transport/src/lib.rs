@@ -27,6 +27,7 @@ mod redirect;
 pub mod server;
 mod shown;
 mod slots;
+pub mod tcp;
 #[cfg(test)]
 mod tests;
 mod trust;

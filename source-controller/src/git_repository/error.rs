@@ -28,6 +28,23 @@ pub enum GitSourceError {
     /// GitHub gave no token.
     #[error("failed to get a token of the GitHub App")]
     Github(#[source] GithubError),
+    /// The Secret lacks what SSH requires, or there is none.
+    #[error("failed to configure authentication options: invalid 'ssh' auth option: '{option}' is required")]
+    SshOption {
+        /// The key of the Secret.
+        option: &'static str,
+        /// Whether spec.secretRef is set.
+        has_secret: bool,
+    },
+    /// The private key needs a passphrase.
+    #[error("SSH identity key is encrypted but no 'password' field was provided in the secret '{secret}'")]
+    EncryptedIdentity {
+        /// Namespace and name of the Secret.
+        secret: String,
+    },
+    /// The process is shutting down.
+    #[error("the attempt was abandoned")]
+    Abandoned,
     /// URL or certificates cannot be used.
     #[error(transparent)]
     Settings(GitError),
@@ -103,9 +120,14 @@ impl BreaksCondition for GitSourceError {
         match self {
             Self::Unsupported(_) => None,
             Self::Include(_) => Some(GitRepositoryCondition::IncludeUnavailable),
-            Self::Secret(_) | Self::Provider(_) | Self::Github(_) | Self::Settings(_) | Self::Checkout(_) => {
-                Some(GitRepositoryCondition::FetchFailed)
-            }
+            Self::Secret(_)
+            | Self::SshOption { .. }
+            | Self::EncryptedIdentity { .. }
+            | Self::Abandoned
+            | Self::Provider(_)
+            | Self::Github(_)
+            | Self::Settings(_)
+            | Self::Checkout(_) => Some(GitRepositoryCondition::FetchFailed),
         }
     }
 }
@@ -118,6 +140,8 @@ impl Classify for GitSourceError {
             Self::Provider(_) => Reason::InvalidProviderConfiguration,
             Self::Include(error) => error.reason(),
             Self::Github(_) => Reason::AuthenticationFailed,
+            Self::SshOption { .. } | Self::EncryptedIdentity { .. } => Reason::AuthenticationFailed,
+            Self::Abandoned => Reason::GitOperationFailed,
             Self::Settings(error) | Self::Checkout(error) => error.reason(),
         }
     }
@@ -129,6 +153,8 @@ impl Classify for GitSourceError {
             Self::Provider(_) => Consequence::Stall,
             Self::Include(error) => error.consequence(),
             Self::Github(_) => Consequence::Retry,
+            // The Secret may be completed at any time.
+            Self::SshOption { .. } | Self::EncryptedIdentity { .. } | Self::Abandoned => Consequence::Retry,
             Self::Settings(error) | Self::Checkout(error) => error.consequence(),
         }
     }
@@ -152,6 +178,16 @@ impl Classify for GitSourceError {
             }
             Self::Github(_) => None,
             Self::Include(error) => error.hint(),
+            Self::SshOption { has_secret: false, .. } => {
+                Some("set spec.secretRef to a Secret with the keys identity and known_hosts".to_owned())
+            }
+            Self::SshOption { option, .. } => {
+                Some(format!("add the key {option} to the Secret of spec.secretRef"))
+            }
+            Self::EncryptedIdentity { .. } => {
+                Some("add the passphrase as the key password to the Secret of spec.secretRef".to_owned())
+            }
+            Self::Abandoned => None,
             Self::Settings(error) | Self::Checkout(error) => error.hint(),
         }
     }

@@ -3,10 +3,11 @@
 use kube::ResourceExt;
 use plumb_api::{
     meta::Artifact,
+    sealed::Sealed,
     source::{GitRepository, GitRepositoryCondition},
 };
-use plumb_git::{Endpoint, GitError};
-use plumb_secrets::{GitSecret, GithubSecret, SecretContent, SecretError};
+use plumb_git::{Endpoint, GitError, Identity, IdentityError, KnownHosts, SshCredential};
+use plumb_secrets::{GitSecret, GithubSecret, SecretContent, SecretError, SshSecret};
 use plumb_status::ConditionUpdate;
 use plumb_transport::{Credential, CredentialPart, Trust, TrustPart};
 
@@ -45,28 +46,63 @@ pub async fn resolve(
 }
 
 async fn endpoint(source: &GitSource, namespace: &str, valid: &Valid) -> Result<Endpoint, GitSourceError> {
-    let (credential, trust) = match &valid.secret {
-        None => (Credential::None, Trust::default()),
+    let content = match &valid.secret {
+        None => None,
         Some(name) => {
             let content = plumb_secrets::read(&source.client, namespace, name).await;
             let content = content.map_err(GitSourceError::Secret)?;
-            let (credential, trust) = authentication(&content).map_err(GitSourceError::Secret)?;
-            match (valid.is_github_app, GithubSecret::is_one(&content)) {
-                (true, _) => {
-                    let credential =
-                        github_app::credential(source, namespace, valid, &content, trust.clone()).await?;
-                    (credential, trust)
-                }
-                (false, true) => {
-                    let (namespace, name) = (namespace.to_owned(), name.clone());
-                    return Err(GitSourceError::Provider(ProviderError::NotGithub { namespace, name }));
-                }
-                (false, false) => (credential, trust),
+            if !valid.is_github_app && GithubSecret::is_one(&content) {
+                let (namespace, name) = (namespace.to_owned(), name.clone());
+                return Err(GitSourceError::Provider(ProviderError::NotGithub { namespace, name }));
             }
+            Some(content)
         }
     };
-    Endpoint::new(&valid.url, credential, trust)
-        .map_err(|source| GitSourceError::Settings(GitError::Endpoint { source }))
+    let opened = if valid.url.starts_with("ssh://") {
+        Endpoint::over_ssh(&valid.url, ssh_credential(content).await?)
+    } else {
+        let (credential, trust) = http_credential(source, namespace, valid, content.as_ref()).await?;
+        Endpoint::new(&valid.url, credential, trust)
+    };
+    opened.map_err(|source| GitSourceError::Settings(GitError::Endpoint { source }))
+}
+
+async fn http_credential(
+    source: &GitSource,
+    namespace: &str,
+    valid: &Valid,
+    content: Option<&SecretContent>,
+) -> Result<(Credential, Trust), GitSourceError> {
+    let Some(content) = content else { return Ok((Credential::None, Trust::default())) };
+    let (credential, trust) = authentication(content).map_err(GitSourceError::Secret)?;
+    if !valid.is_github_app {
+        return Ok((credential, trust));
+    }
+    let credential = github_app::credential(source, namespace, valid, content, trust.clone()).await?;
+    Ok((credential, trust))
+}
+
+/// The private key and the host keys of a Secret.
+async fn ssh_credential(content: Option<SecretContent>) -> Result<SshCredential, GitSourceError> {
+    let has_secret = content.is_some();
+    let missing = |option| GitSourceError::SshOption { option, has_secret };
+    let content = content.ok_or_else(|| missing("identity"))?;
+    let SshSecret { identity, known_hosts, passphrase } = SshSecret::from_content(&content);
+    let identity = identity.ok_or_else(|| missing("identity"))?;
+    let known_hosts = known_hosts.ok_or_else(|| missing("known_hosts"))?;
+    let known_hosts = KnownHosts::parse(known_hosts.expose())
+        .map_err(|error| GitSourceError::Secret(content.rejected("known_hosts", error.to_string())))?;
+    // A passphrase takes CPU time.
+    let parsed = tokio::task::spawn_blocking(move || {
+        Identity::parse(identity.expose(), passphrase.as_ref().and_then(Sealed::expose_str))
+    });
+    let parsed = parsed.await.map_err(|_| GitSourceError::Abandoned)?;
+    let identity = parsed.map_err(|error| match error {
+        IdentityError::Encrypted => GitSourceError::EncryptedIdentity { secret: content.shown() },
+        IdentityError::Passphrase => GitSourceError::Secret(content.rejected("password", error.to_string())),
+        _ => GitSourceError::Secret(content.rejected("identity", error.to_string())),
+    })?;
+    Ok(SshCredential::new(identity, known_hosts))
 }
 
 /// Credentials and trust of a Secret. Each value is checked here, where Secret and key are known.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use plumb_api::source::{GitRepository, GitRepositoryCondition};
-use plumb_git::{Git, Limits, Resources};
+use plumb_git::{Git, Limits, Resources, SshAlgorithms};
 use plumb_github::GithubApps;
 use plumb_memory::MemoryPool;
 use plumb_status::{AttemptOutcome, Reason};
@@ -30,19 +30,20 @@ type Ledger = ArtifactLedger<GitRepositoryCondition>;
 mod github_app;
 mod include;
 mod messages;
+mod ssh;
 
 const SECRET_PATH: &str = "/api/v1/namespaces/apps/secrets/git";
 
 fn resources() -> Resources {
     let addresses = AddressPolicy::reject_link_local("--allow-link-local-addresses");
-    Resources { memory: MemoryPool::new(600 << 20), addresses }
+    Resources { memory: MemoryPool::new(600 << 20), addresses, ssh: SshAlgorithms::default() }
 }
 
 fn source_at(url: &str) -> Fixture<GitSource> {
     let spec = json!({"url": url, "interval": "1m", "ref": {"branch": "main"}});
     Fixture::new(&spec, |api, root| {
         let git = Git::open(&root.join("plumb-git"), Limits::default(), resources()).unwrap();
-        let Resources { memory, addresses } = resources();
+        let Resources { memory, addresses, .. } = resources();
         let store = ArtifactStore::open(&root.join("data")).unwrap();
         let apps = GithubApps::new(memory);
         GitSource { client: api.client(), git, apps, addresses, store, handle: Arc::default() }

@@ -12,9 +12,6 @@ use super::{
     include::{self, Include},
 };
 
-/// What takes the place of a URL that is not supported.
-const SSH_REMEDY: &str = "use the http:// or https:// URL of the repository";
-
 /// A spec that this version supports in full.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Valid {
@@ -66,8 +63,10 @@ pub fn validate(spec: &GitRepositorySpec) -> Result<Valid, GitSourceError> {
     if let Some(provider @ (GitProvider::Aws | GitProvider::Azure)) = provider {
         unsupported.push(UnsupportedField::with_value("spec.provider", provider.as_str()));
     }
-    if url.starts_with("ssh://") {
-        unsupported.push(UnsupportedField::with_value("spec.url", "ssh://…").remedy(SSH_REMEDY));
+    // Over SSH its token is of no use.
+    if *provider == Some(GitProvider::Github) && url.starts_with("ssh://") {
+        let field = UnsupportedField::with_value("spec.url", "ssh://…");
+        unsupported.push(field.remedy("use the https:// URL with spec.provider github"));
     }
     UnsupportedFields::reject(unsupported)?;
     let is_github_app = *provider == Some(GitProvider::Github);
@@ -119,6 +118,7 @@ mod tests {
             ("suspend", json!(true)),
             ("timeout", json!("10s")),
             ("url", json!("http://host/y")),
+            ("url", json!("ssh://git@host/y")),
         ] {
             assert!(checked(field, &value).is_ok(), "{field}");
         }
@@ -129,7 +129,6 @@ mod tests {
             ("recurseSubmodules", json!(true)),
             ("serviceAccountName", json!("sa")),
             ("sparseCheckout", json!(["a"])),
-            ("url", json!("ssh://git@host/y")),
             ("verify", json!({"secretRef": {"name": "k"}})),
         ] {
             let error = checked(field, &value).unwrap_err();
@@ -141,18 +140,23 @@ mod tests {
     #[test]
     fn all_unsupported_fields_are_named_at_once_each_with_a_remedy_that_helps() {
         let spec = json!({
-            "url": "ssh://git@host/y", "interval": "1m", "provider": "azure", "recurseSubmodules": true,
+            "url": "https://host/y", "interval": "1m", "provider": "azure", "recurseSubmodules": true,
             "sparseCheckout": ["a"],
         });
         let error = validate(&serde_json::from_value(spec).unwrap()).unwrap_err();
         assert_eq!(
             Detail::of(&error).message,
-            "spec.recurseSubmodules, spec.sparseCheckout, spec.provider \"azure\" and spec.url \"ssh://…\" are not supported \
-             by this version of Plumb (remove spec.recurseSubmodules, spec.sparseCheckout, spec.provider; spec.url: use the \
-             http:// or https:// URL of the repository)"
+            "spec.recurseSubmodules, spec.sparseCheckout and spec.provider \"azure\" are not supported by this version of Plumb \
+             (remove the fields)"
         );
-        let error = checked("url", &json!("ssh://git@host/y")).unwrap_err();
-        assert!(!Detail::of(&error).message.contains("remove"), "{error}");
+    }
+
+    #[test]
+    fn a_github_app_is_rejected_over_ssh() {
+        let spec = json!({"url": "ssh://git@host/y", "interval": "1m", "provider": "github", "secretRef": {"name": "s"}});
+        let error = validate(&serde_json::from_value(spec).unwrap()).unwrap_err();
+        let remedy = "(spec.url: use the https:// URL with spec.provider github)";
+        assert!(Detail::of(&error).message.ends_with(remedy), "{error}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod crash;
 mod hostile;
 mod limits;
 mod server;
+mod ssh;
 
 use plumb_filetree::{FileTree, RelPath};
 use plumb_status::{Classify, Reason};
@@ -25,7 +26,7 @@ struct Fixture {
 
 fn resources() -> Resources {
     let addresses = AddressPolicy::reject_link_local("--allow-x");
-    Resources { memory: MemoryPool::new(600 << 20), addresses }
+    Resources { memory: MemoryPool::new(600 << 20), addresses, ssh: SshAlgorithms::default() }
 }
 
 fn open(root: &Path, limits: Limits) -> Git {

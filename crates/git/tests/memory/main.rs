@@ -6,7 +6,7 @@ mod bomb;
 
 use std::{path::Path, time::Duration};
 
-use plumb_git::{Endpoint, Git, GitError, Limits, Reference, Resources};
+use plumb_git::{Endpoint, Git, GitError, Limits, Reference, Resources, SshAlgorithms};
 use plumb_memory::MemoryPool;
 use plumb_testkit::{
     gitserver::{GitServer, GitServerOptions},
@@ -81,7 +81,12 @@ async fn read(git: &Git, url: &str) -> Result<u64, GitError> {
 
 fn reader(root: &Path, memory: &MemoryPool) -> Git {
     let addresses = AddressPolicy::reject_link_local("--allow-x");
-    Git::open(root, Limits::default(), Resources { memory: memory.clone(), addresses }).unwrap()
+    Git::open(
+        root,
+        Limits::default(),
+        Resources { memory: memory.clone(), addresses, ssh: SshAlgorithms::default() },
+    )
+    .unwrap()
 }
 
 /// First in the process: the guard counts what the process holds, not what an operation holds.

@@ -9,4 +9,5 @@ mod resolver;
 
 pub use class::{AddressClass, UnknownAddressClass};
 pub use policy::{AddressPolicy, RejectedAddress};
+pub(crate) use resolver::resolve;
 pub use resolver::{CheckedResolver, Unresolved};

@@ -1,10 +1,11 @@
 //! DNS with the policy applied to each response: what is rejected is never connected to.
 
-use std::{error::Error, net::SocketAddr};
+use std::net::SocketAddr;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::policy::{AddressPolicy, RejectedAddress};
+use crate::connection::ConnectionError;
 
 /// Addresses of one name that are used, at most.
 const ADDRESSES_MAX: usize = 64;
@@ -41,23 +42,30 @@ impl Resolve for CheckedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let policy = self.policy;
         Box::pin(async move {
-            let host = name.as_str().to_owned();
             // The port is set by the connector.
-            let found = tokio::net::lookup_host((host.as_str(), 0));
-            let found = found
-                .await
-                .map_err(|source| Unresolved { host: host.clone(), problem: source.to_string() })?;
-            let allowed = allowed(&policy, &host, found)?;
+            let allowed = resolve(&policy, name.as_str(), 0).await?;
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })
     }
+}
+
+/// The addresses of a host that the policy allows.
+pub(crate) async fn resolve(
+    policy: &AddressPolicy,
+    host: &str,
+    port: u16,
+) -> Result<Vec<SocketAddr>, ConnectionError> {
+    let found = tokio::net::lookup_host((host, port)).await.map_err(|source| {
+        ConnectionError::Unresolved(Unresolved { host: host.to_owned(), problem: source.to_string() })
+    })?;
+    allowed(policy, host, found).map_err(ConnectionError::Address)
 }
 
 fn allowed(
     policy: &AddressPolicy,
     host: &str,
     found: impl Iterator<Item = SocketAddr>,
-) -> Result<Vec<SocketAddr>, Box<dyn Error + Send + Sync>> {
+) -> Result<Vec<SocketAddr>, RejectedAddress> {
     let mut rejected: Option<RejectedAddress> = None;
     let mut allowed = Vec::new();
     for address in found.take(ADDRESSES_MAX) {
@@ -67,7 +75,7 @@ fn allowed(
         }
     }
     match rejected {
-        Some(error) if allowed.is_empty() => Err(error.into()),
+        Some(error) if allowed.is_empty() => Err(error),
         _ => Ok(allowed),
     }
 }
@@ -88,11 +96,7 @@ mod tests {
         assert_eq!(allowed(&policy, "h", mixed.into_iter()).expect("one is left"), good);
         let error =
             allowed(&policy, "h", addresses(&["169.254.169.254"]).into_iter()).expect_err("none is left");
-        assert!(
-            error
-                .downcast_ref::<RejectedAddress>()
-                .is_some_and(|error| error.class == AddressClass::LinkLocal)
-        );
+        assert_eq!(error.class, AddressClass::LinkLocal);
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! What a user reads when something is wrong: the field, the cause and the remedy, once each (T1). Rows hold whole messages.
 
+use plumb_testkit::sshd::{key_pair, keygen_is_missing};
+
 use super::*;
 
 /// The message of Ready after one attempt, with the URL of the repository as `URL`.
@@ -175,12 +177,68 @@ async fn a_url_that_is_not_valid_is_shown_without_credentials() {
             "repository URL 'http://…@host:99999/app' is not valid: invalid port number (correct spec.url)",
         ),
         ("http:///", "repository URL 'http:///' is not valid: empty host (correct spec.url)"),
-        (
-            "ssh://git@host/app",
-            "spec.url \"ssh://…\" is not supported by this version of Plumb (spec.url: use the http:// or https:// URL of the \
-             repository)",
-        ),
     ] {
         assert_eq!(message(&mut source_at(url), "").await, expect);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_secret_lacks_for_ssh_is_named_as_flux_does() {
+    if keygen_is_missing() {
+        return;
+    }
+    let (key, public) = key_pair(&["-t", "ed25519", "-N", ""]).unwrap();
+    let encrypted = key_pair(&["-t", "ed25519", "-a", "1", "-N", "s3cret-word"]).unwrap().0;
+    let known = format!("host {}", public.split(' ').take(2).collect::<Vec<_>>().join(" "));
+    let required = "failed to configure authentication options: invalid 'ssh' auth option:";
+    assert_eq!(
+        message(&mut source_at("ssh://git@host/app"), "").await,
+        format!(
+            "{required} 'identity' is required (set spec.secretRef to a Secret with the keys identity and known_hosts)"
+        )
+    );
+    let remedy = "(correct the Secret of spec.secretRef)";
+    for (data, expect) in [
+        (
+            &[("known_hosts", known.as_str())][..],
+            format!("{required} 'identity' is required (add the key identity to the Secret of spec.secretRef)"),
+        ),
+        (
+            &[("identity", &key)],
+            format!("{required} 'known_hosts' is required (add the key known_hosts to the Secret of spec.secretRef)"),
+        ),
+        (
+            &[("identity", &encrypted), ("known_hosts", &known)],
+            "SSH identity key is encrypted but no 'password' field was provided in the secret 'apps/git' (add the passphrase as \
+             the key password to the Secret of spec.secretRef)"
+                .to_owned(),
+        ),
+        (
+            &[("identity", &encrypted), ("known_hosts", &known), ("password", "wrong-word")],
+            format!(
+                "key 'password' of secret 'apps/git' cannot be used: the passphrase does not decrypt the private key {remedy}"
+            ),
+        ),
+        (
+            &[("identity", "s3cret-word"), ("known_hosts", &known)],
+            format!(
+                "key 'identity' of secret 'apps/git' cannot be used: it holds no private key in the format of OpenSSH or PEM \
+                 {remedy}"
+            ),
+        ),
+        (
+            &[("identity", &key), ("known_hosts", "host s3cret-word")],
+            format!(
+                "key 'known_hosts' of secret 'apps/git' cannot be used: line 1 is not 'hosts type key' {remedy}"
+            ),
+        ),
+    ] {
+        let mut fixture = source_at("ssh://git@host/app");
+        fixture.set("secretRef", json!({"name": "git"}));
+        fixture.secret("git", data);
+        let summary = fixture.attempt().await;
+        assert_eq!(ready(&summary), ("False".into(), "AuthenticationFailed".into(), expect));
+        assert_eq!(condition(&summary, "FetchFailed").unwrap(), "True AuthenticationFailed");
+        assert!(!format!("{summary:?}").contains("s3cret-word"));
     }
 }

@@ -65,7 +65,11 @@ async fn a_wait_ends_by_itself_at_the_deadline() {
     // The connection itself, without the task around it that would raise the interrupt.
     let server = HostileServer::start(Hostility::Silence).unwrap();
     let bounds = Bounds::new("list remote for", server.url(), SHORT);
-    let connector = Connector { policy: resources().addresses, runtime: Handle::current() };
+    let connector = Connector {
+        policy: resources().addresses,
+        runtime: Handle::current(),
+        ssh: SshAlgorithms::default(),
+    };
     let endpoint = anonymous(&server.url());
     let thread =
         tokio::task::spawn_blocking(move || Connection::open(&endpoint, &connector, &bounds).map(|_| ()));
