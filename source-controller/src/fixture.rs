@@ -30,13 +30,7 @@ impl<S: Source<Object: DeserializeOwned>> Fixture<S> {
         let root = tempfile::tempdir().unwrap();
         let api = Scenario::new();
         let source = source(&api, root.path());
-        let advertised =
-            Advertised::new("source-controller.flux-system.svc.", "127.0.0.1:1".parse().unwrap(), None);
-        let storage = Storage {
-            store: ArtifactStore::open(&root.path().join("data")).unwrap(),
-            advertised,
-            retention: Retention { ttl: Duration::from_mins(1), records: 2 },
-        };
+        let storage = storage(root.path());
         let object = json!({
             "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": S::Object::kind(&()),
             "metadata": { "name": "app", "namespace": "apps", "generation": 1 },
@@ -124,6 +118,17 @@ impl<S: Source<Object: DeserializeOwned>> Fixture<S> {
     /// The file of the artifact.
     pub fn stored(&self) -> std::path::PathBuf {
         self.root.path().join("data").join(self.artifact()["path"].as_str().unwrap())
+    }
+}
+
+/// A storage below a directory.
+pub fn storage(root: &std::path::Path) -> Storage {
+    let advertised =
+        Advertised::new("source-controller.flux-system.svc.", "127.0.0.1:1".parse().unwrap(), None);
+    Storage {
+        store: ArtifactStore::open(&root.join("data")).unwrap(),
+        advertised,
+        retention: Retention { ttl: Duration::from_mins(1), records: 2 },
     }
 }
 

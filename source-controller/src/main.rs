@@ -5,6 +5,7 @@ mod artifact;
 #[cfg(test)]
 mod fixture;
 mod git_repository;
+mod helm_chart;
 mod helm_repository;
 mod oci_repository;
 mod options;
@@ -19,13 +20,14 @@ use plumb_archive::UnpackLimits;
 use plumb_git::{Git, Resources};
 use plumb_github::GithubApps;
 use plumb_oci::OciClient;
-use plumb_runtime::{BoxError, Runtime};
+use plumb_runtime::{BoxError, Handle, Runtime};
 use plumb_store::{Advertised, ArtifactStore};
 use plumb_transport::server::Limits;
 
 use crate::{
     artifact::{SourceKind, Storage},
     git_repository::{GitSource, mirrors},
+    helm_chart::{HelmChartSource, wake_charts},
     helm_repository::{HelmClients, HelmRepositorySource},
     oci_repository::OciSource,
     options::Options,
@@ -71,20 +73,46 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
     // Filled once, here: nothing runs before this function has returned.
     let _ = git_handle.set(git_repositories.clone());
     let registries = OciClient::new(options.addresses(), runtime.memory(), options.oci_limits());
-    let source = OciSource::new(runtime.client(), registries, runtime.memory(), UnpackLimits::DEFAULT);
+    let source =
+        OciSource::new(runtime.client(), registries.clone(), runtime.memory(), UnpackLimits::DEFAULT);
     let oci_repositories = runtime.install(SourceKind { source, storage: storage.clone() });
-    let clients = HelmClients::new(runtime.client(), options.addresses(), runtime.memory());
-    let source = HelmRepositorySource::new(clients, options.helm_limits());
-    let helm_repositories = runtime.install(SourceKind { source, storage });
+    let (helm_repositories, helm_charts) = install_helm(runtime, &options, storage, registries);
     // On the leader only, and after the URLs: a process that is not ready serves nothing, as with Flux.
     let server = runtime.server("artifacts", listener, SERVER_LIMITS);
     runtime.spawn_leading("artifact server", async move {
         artifact::renew_urls(&git_repositories).await;
         artifact::renew_urls(&oci_repositories).await;
         artifact::renew_urls(&helm_repositories).await;
+        artifact::renew_urls(&helm_charts).await;
         gate.open();
         server.serve_router(plumb_store::router(store)).await;
     });
     runtime.spawn_leading("mirrors", mirrors::sweep(git));
     Ok(())
+}
+
+type Charts = Handle<SourceKind<HelmChartSource>>;
+
+/// Helm repositories and charts: a change of a repository wakes its charts.
+fn install_helm(
+    runtime: &mut Runtime,
+    options: &Options,
+    storage: Storage,
+    registries: OciClient,
+) -> (Handle<SourceKind<HelmRepositorySource>>, Charts) {
+    let clients = HelmClients::new(runtime.client(), options.addresses(), runtime.memory());
+    let charts = Arc::new(OnceLock::<Charts>::new());
+    let woken = Arc::clone(&charts);
+    let source = HelmRepositorySource::new(clients.clone(), options.helm_limits(), move |change| {
+        if let Some(charts) = woken.get() {
+            wake_charts(change, &charts.store, &charts.queue);
+        }
+    });
+    let repositories = runtime.install(SourceKind { source, storage: storage.clone() });
+    let known = repositories.store.clone();
+    let source = HelmChartSource::new(clients, registries, known, storage.clone(), options.helm_limits());
+    let installed = runtime.install(SourceKind { source, storage });
+    // Filled once, here: nothing runs before this function has returned.
+    let _ = charts.set(installed.clone());
+    (repositories, installed)
 }

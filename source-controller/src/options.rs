@@ -60,12 +60,12 @@ pub struct Options {
     /// Maximum size of the index of a Helm repository, in bytes.
     #[arg(long = "helm-index-max-size", default_value_t = HelmLimits::DEFAULT.index_bytes_max)]
     pub helm_index_max_size: u64,
-    /// Only the default value is supported.
-    #[arg(long = "helm-chart-max-size", default_value = "10485760")]
-    pub helm_chart_max_size: i64,
-    /// Only the default value is supported.
-    #[arg(long = "helm-chart-file-max-size", default_value = "5242880")]
-    pub helm_chart_file_max_size: i64,
+    /// Maximum size of a Helm chart, in bytes.
+    #[arg(long = "helm-chart-max-size", default_value_t = HelmLimits::DEFAULT.chart_bytes_max)]
+    pub helm_chart_max_size: u64,
+    /// Maximum size of the Chart.yaml of a Helm chart, in bytes.
+    #[arg(long = "helm-chart-file-max-size", default_value_t = HelmLimits::DEFAULT.chart_file_bytes_max)]
+    pub helm_chart_file_max_size: u64,
     /// Only the default value is supported.
     #[arg(long = "helm-cache-max-size", default_value = "0")]
     pub helm_cache_max_size: i64,
@@ -109,8 +109,6 @@ impl ControllerOptions for Options {
     fn unsupported(&self) -> Vec<UnsupportedFlag> {
         vec![
             UnsupportedFlag::new("artifact-digest-algo", &self.artifact_digest_algo, &"sha256"),
-            UnsupportedFlag::new("helm-chart-max-size", &self.helm_chart_max_size, &10_485_760),
-            UnsupportedFlag::new("helm-chart-file-max-size", &self.helm_chart_file_max_size, &5_242_880),
             UnsupportedFlag::new("helm-cache-max-size", &self.helm_cache_max_size, &0),
             UnsupportedFlag::new("helm-cache-ttl", &self.helm_cache_ttl, &GoDuration::from_secs(900)),
             UnsupportedFlag::new(
@@ -144,7 +142,11 @@ impl Options {
 
     /// Limits of Helm repositories and charts.
     pub fn helm_limits(&self) -> HelmLimits {
-        HelmLimits { index_bytes_max: self.helm_index_max_size }
+        HelmLimits {
+            index_bytes_max: self.helm_index_max_size,
+            chart_bytes_max: self.helm_chart_max_size,
+            chart_file_bytes_max: self.helm_chart_file_max_size,
+        }
     }
 
     /// Which addresses sources may be at. Loopback and private ones are allowed: Git servers inside of the cluster are common.
@@ -208,6 +210,15 @@ mod tests {
         assert!(check(&["--allow-link-local-addresses=false"]).is_err());
         assert_eq!(parse(&[]).addresses().check("git.apps.svc", "10.96.0.7".parse().unwrap()), Ok(()));
         assert_eq!(parse(&["--git-mirrors-max-size=5"]).limits().mirrors_bytes_max, 5);
+    }
+
+    #[test]
+    fn the_limits_of_helm_are_flags() {
+        assert_eq!(parse(&[]).helm_limits(), HelmLimits::DEFAULT);
+        let options =
+            parse(&["--helm-index-max-size=1", "--helm-chart-max-size=2", "--helm-chart-file-max-size=3"]);
+        let limits = HelmLimits { index_bytes_max: 1, chart_bytes_max: 2, chart_file_bytes_max: 3 };
+        assert_eq!((options.validate(), options.helm_limits()), (Ok(()), limits));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! by which clients with other settings are told apart without showing them.
 
 use plumb_filetree::digest::Hasher;
-use plumb_secrets::{ProxySecret, SecretContent, SecretError, TlsSecret};
+use plumb_oci::DockerConfig;
+use plumb_secrets::{ProxySecret, RegistrySecret, SecretContent, SecretError, TlsSecret};
 use plumb_transport::{Credential, Proxy, ProxyAddress, Trust, TrustPart};
 
 /// The proxy of a Secret.
@@ -41,6 +42,16 @@ pub fn trust(tls: TlsSecret, content: &SecretContent, settings: &mut Hasher) -> 
         };
         content.rejected(key, error.problem)
     })
+}
+
+/// The Docker configuration of a Secret; none in a Secret of another type.
+pub fn docker_config(content: &SecretContent) -> Result<Option<DockerConfig>, SecretError> {
+    let Some(secret) = RegistrySecret::from_content(content) else { return Ok(None) };
+    let parsed = match secret {
+        RegistrySecret::Config(json) => DockerConfig::parse(json.expose()),
+        RegistrySecret::Legacy(json) => DockerConfig::parse_legacy(json.expose()),
+    };
+    parsed.map(Some).map_err(|error| content.rejected(secret.key(), error.to_string()))
 }
 
 /// Adds one part of the settings to their fingerprint, so that no two settings have the same.

@@ -155,6 +155,21 @@ impl Entry {
         (is_named && is_typed && has_people && has_parts).then_some((self, version))
     }
 
+    /// Name and version, of an entry that is the `Chart.yaml` of a chart; or what Helm finds wrong with it.
+    pub fn identity(self) -> Result<(String, String), &'static str> {
+        if self.name.is_empty() {
+            return Err("chart.metadata.name is required");
+        }
+        if self.version.is_empty() {
+            return Err("chart.metadata.version is required");
+        }
+        if parse_loose(&self.version.0).is_none() {
+            return Err("chart.metadata.version is invalid");
+        }
+        let (entry, _) = self.checked().ok_or("its name, type, maintainers or dependencies are invalid")?;
+        Ok((entry.name.0, entry.version.0))
+    }
+
     fn sanitize(&mut self) {
         let Self { name, description, home, icon, condition, tags, app_version, kube_version, .. } = self;
         for text in [name, description, home, icon, condition, tags, app_version, kube_version] {

@@ -260,7 +260,7 @@ fn new_line(out: &mut Vec<u8>, depth: usize, is_first: bool) {
 }
 
 /// An index is long, and has no anchors.
-fn yaml_options(bytes: usize) -> serde_saphyr::Options {
+pub fn yaml_options(bytes: usize) -> serde_saphyr::Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_events: bytes.saturating_mul(2),
@@ -276,7 +276,7 @@ fn yaml_options(bytes: usize) -> serde_saphyr::Options {
     }
 }
 
-fn excerpt(problem: &str) -> String {
+pub fn excerpt(problem: &str) -> String {
     let line = problem.lines().next().unwrap_or_default();
     let end = (0..=PROBLEM_BYTES_MAX.min(line.len())).rev().find(|end| line.is_char_boundary(*end));
     line.get(..end.unwrap_or_default()).unwrap_or_default().to_owned()

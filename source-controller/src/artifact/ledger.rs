@@ -39,6 +39,7 @@ pub struct ArtifactLedger<C> {
     is_resolved: bool,
     outdated_by: Option<String>,
     own: Vec<(C, ConditionUpdate)>,
+    observed: Map<String, Value>,
     built: Option<Built>,
     progress: Option<String>,
     events: Vec<EventDraft>,
@@ -86,6 +87,7 @@ impl<C: ArtifactCondition> ArtifactLedger<C> {
             is_resolved: false,
             outdated_by: None,
             own: Vec::new(),
+            observed: Map::new(),
             built: None,
             progress: None,
             events: Vec::new(),
@@ -117,6 +119,11 @@ impl<C: ArtifactCondition> ArtifactLedger<C> {
             self.outdated_by = Some(resolved.revision.clone());
             self.progress = Some(reason.progress());
         }
+    }
+
+    /// Fields of the status that hold whatever is built.
+    pub(super) fn note_observed(&mut self, fields: Map<String, Value>) {
+        self.observed.extend(fields);
     }
 
     /// What conditions the kind sets or clears. One that is not mentioned remains as before.
@@ -168,7 +175,8 @@ impl<C: ArtifactCondition> ArtifactLedger<C> {
 
     /// The fields of the status that every kind of source has, and those that the kind changes with an artifact, as a merge patch.
     pub fn status(&self) -> Map<String, Value> {
-        let mut patch = self.built.as_ref().map(|built| built.status.clone()).unwrap_or_default();
+        let mut patch = self.observed.clone();
+        patch.extend(self.built.iter().flat_map(|built| built.status.clone()));
         let artifact = self.current.as_ref().map(|current| &current.artifact);
         patch.insert("artifact".to_owned(), json!(artifact));
         if self.has_url {

@@ -28,4 +28,4 @@ pub use source::ConditionOf;
 pub use source::{
     BreaksCondition, Content, Fetched, MediaType, Payload, Resolved, Source, SourceObject, Validated,
 };
-pub use storage::Storage;
+pub use storage::{ReadError, Storage};

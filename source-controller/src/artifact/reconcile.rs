@@ -104,6 +104,7 @@ async fn attempt<S: Source>(
     // A server may be silent for the whole timeout: that must not block a worker.
     ledger.park();
     let resolved = source.resolve(object, &valid).await.map_err(|error| waited::<S>(error, ledger))?;
+    ledger.lock_ledger().note_observed(source.observed(&resolved.remote));
     let decision = decide(&stored, &resolved.revision, &resolved.inputs, &status_of(object));
     ledger.lock_ledger().note_resolved(&decision, &resolved);
     // Before anything is built: the artifact that the status announces stays until another one is announced.

@@ -52,7 +52,13 @@ pub trait Source: Send + Sync + 'static {
         valid: &Self::Valid,
     ) -> impl Future<Output = Result<Resolved<Self::Remote, ConditionOf<Self>>, Self::Error>> + Send;
 
-    /// Sees every change of its objects.
+    /// Fields of the status that hold as soon as the revision is resolved, whether an artifact is built or not; null removes one.
+    fn observed(&self, remote: &Self::Remote) -> Map<String, Value> {
+        let _ = remote;
+        Map::new()
+    }
+
+    /// Sees every change of its objects, before it leads to an attempt: other kinds may wait for one.
     fn changed(&self, change: &ObjectEvent<Self::Object>) {
         let _ = change;
     }

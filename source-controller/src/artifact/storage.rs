@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use plumb_api::meta::Artifact;
 use plumb_cluster::NamespacedName;
+use plumb_memory::{MemoryReservation, OverBudget};
 use plumb_runtime::Object;
 use plumb_store::{Advertised, ArtifactStore, Collected, Location, Retention, StoreError, Written};
 
@@ -12,6 +13,17 @@ use super::{
     decide::{Loss, Stored},
     source::{Content, Payload, SourceObject},
 };
+
+/// Why an artifact could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] StoreError),
+    /// The memory budget does not allow it.
+    #[error(transparent)]
+    OverBudget(OverBudget),
+}
 
 /// Where artifacts are stored, announced and how long they are retained.
 #[derive(Clone)]
@@ -41,6 +53,23 @@ impl Storage {
             Some(loss) => Stored::Lost(loss),
             None => Stored::Intact { revision: artifact.revision.clone() },
         })
+    }
+
+    /// Reads the artifact of an object, of another kind perhaps; none where it is not stored as the status announces it. It is
+    /// charged before it is read: one whose status has no size is taken for one of `bytes_max`.
+    pub async fn read<O: SourceObject>(
+        &self,
+        object: &O,
+        bytes_max: u64,
+        mut memory: MemoryReservation,
+    ) -> Result<Option<(Vec<u8>, MemoryReservation)>, ReadError> {
+        let Some(artifact) = object.artifact() else { return Ok(None) };
+        let (path, digest) = (artifact.path.clone(), artifact.digest.clone());
+        let size = artifact.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(bytes_max);
+        let location = location(object)?;
+        memory.try_grow(size).map_err(ReadError::OverBudget)?;
+        let stored = self.on_thread(move |store| store.read(&location, &path, &digest, size)).await?;
+        Ok(stored.map(|bytes| (bytes, memory)))
     }
 
     /// Stores content under a name.

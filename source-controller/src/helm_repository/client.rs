@@ -5,21 +5,27 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use kube::Client;
+use plumb_api::source::HelmRepository;
 use plumb_filetree::digest::Hasher;
-use plumb_memory::MemoryPool;
-use plumb_secrets::{HelmSecret, SecretContent, TlsSecret};
+use plumb_memory::{Limit, MemoryPool};
+use plumb_secrets::{HelmSecret, SecretContent, SecretError, TlsSecret};
 use plumb_transport::{
     ClientConfig, ClientError, Credential, CredentialPart, HttpClient, OriginCredential, Redirects, Trust,
-    address::AddressPolicy,
+    address::AddressPolicy, shown_url,
 };
+use url::Url;
 
 use super::{
+    download::{DownloadError, Downloaded, File, FileRequest, download},
     error::{HelmRepositoryError, UrlError},
-    validate::Valid,
+    validate::{Valid, validate},
 };
-use crate::settings::{part, trust};
+use crate::{
+    artifact::Validated,
+    settings::{part, trust},
+};
 
 /// How this client names itself.
 const AGENT: &str = concat!("plumb/", env!("CARGO_PKG_VERSION"));
@@ -37,6 +43,18 @@ struct Inner {
     kept: Mutex<VecDeque<(String, HttpClient)>>,
 }
 
+/// An archive of a repository.
+pub struct ArchiveRequest<'a> {
+    /// To whom it is charged.
+    pub namespace: &'a str,
+    /// The repository.
+    pub repository: &'a HelmRepository,
+    /// The archive.
+    pub url: &'a Url,
+    /// How large it may be.
+    pub limit: Limit,
+}
+
 /// How one repository is reached.
 #[derive(Clone)]
 pub struct Access {
@@ -44,6 +62,8 @@ pub struct Access {
     pub http: HttpClient,
     /// The credential, for the repository's own host.
     pub credential: Option<OriginCredential>,
+    /// The same, for no host yet.
+    unbound: Credential,
     /// Tells other settings and credentials apart, without showing them.
     pub fingerprint: String,
 }
@@ -94,8 +114,47 @@ impl HelmClients {
             part(&mut settings, "username", username.as_bytes());
             part(&mut settings, "password", password.expose());
         }
-        let credential = bound(valid, &credential, content.as_ref())?;
-        Ok(Access { http, credential, fingerprint: settings.finish_hex() })
+        let bound = bound(valid, &credential, content.as_ref())?;
+        Ok(Access { http, credential: bound, unbound: credential, fingerprint: settings.finish_hex() })
+    }
+
+    /// Reads a Secret.
+    pub async fn secret(&self, namespace: &str, name: &str) -> Result<SecretContent, SecretError> {
+        plumb_secrets::read(&self.0.api, namespace, name).await
+    }
+
+    /// The URL that relative URLs of the index are below.
+    pub fn base(repository: &HelmRepository) -> Result<Url, HelmRepositoryError> {
+        valid_http(repository).map(|valid| valid.url)
+    }
+
+    /// Downloads the archive of a chart. The credential of the repository goes to its own host, and to others only where the
+    /// repository says so.
+    pub async fn archive(
+        &self,
+        request: ArchiveRequest<'_>,
+    ) -> Result<Result<File, DownloadError>, HelmRepositoryError> {
+        let ArchiveRequest { namespace, repository, url, limit } = request;
+        let valid = valid_http(repository)?;
+        let access = self.access(namespace, &valid).await?;
+        // It was checked when it was bound to the repository.
+        let anywhere = OriginCredential::new(url, &access.unbound).ok();
+        let credential = if repository.spec.pass_credentials { anywhere } else { access.credential };
+        let file = FileRequest {
+            url,
+            credential: credential.as_ref(),
+            conditions: &[],
+            limit,
+            timeout: valid.timeout,
+            namespace,
+        };
+        Ok(match download(&access.http, self.memory(), file).await {
+            Ok(Downloaded::File(file)) => Ok(*file),
+            Ok(Downloaded::Unchanged) => {
+                Err(DownloadError::Status { url: shown_url(url), status: StatusCode::NOT_MODIFIED.as_u16() })
+            }
+            Err(error) => Err(error),
+        })
     }
 
     /// A client with these certificates: connections are pooled in it.
@@ -119,6 +178,14 @@ impl HelmClients {
         }
         kept.push_back((settings.to_owned(), client.clone()));
         Ok(client)
+    }
+}
+
+/// The settings of a repository over HTTP.
+fn valid_http(repository: &HelmRepository) -> Result<Valid, HelmRepositoryError> {
+    match validate(&repository.spec)? {
+        Validated::Artifact(valid) => Ok(valid),
+        Validated::Static => Err(HelmRepositoryError::Url(UrlError::Registry)),
     }
 }
 

@@ -12,17 +12,22 @@ mod size;
 mod tests;
 mod validate;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use plumb_api::{
     meta::Artifact,
     source::{HelmRepository, SourceCondition},
 };
+use plumb_cluster::ObjectEvent;
 use plumb_status::{Detail, Reason};
 use plumb_transport::Slots;
 
-pub use self::client::HelmClients;
-use self::{error::HelmRepositoryError, resolve::Remote, seen::SeenIndexes, validate::Valid};
+pub use self::{
+    client::{ArchiveRequest, HelmClients},
+    download::{DownloadError, File},
+    error::HelmRepositoryError,
+};
+use self::{resolve::Remote, seen::SeenIndexes, validate::Valid};
 use crate::artifact::{Fetched, Resolved, Source, SourceObject, Validated};
 
 /// Repositories that are asked at a time.
@@ -32,14 +37,20 @@ const READS_MAX: usize = 2;
 
 /// What one repository may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "each ends with its unit and with what bounds it")]
 pub struct HelmLimits {
     /// Bytes of an index.
     pub index_bytes_max: u64,
+    /// Bytes of a chart as it is downloaded.
+    pub chart_bytes_max: u64,
+    /// Bytes of the `Chart.yaml` of a chart.
+    pub chart_file_bytes_max: u64,
 }
 
 impl HelmLimits {
-    /// 50 MiB, as with Flux.
-    pub const DEFAULT: Self = Self { index_bytes_max: 50 << 20 };
+    /// 50 MiB, 10 MiB and 5 MiB, as with Flux.
+    pub const DEFAULT: Self =
+        Self { index_bytes_max: 50 << 20, chart_bytes_max: 10 << 20, chart_file_bytes_max: 5 << 20 };
 }
 
 /// The steps of a HelmRepository, and what they work with.
@@ -48,17 +59,23 @@ pub struct HelmRepositorySource {
     clients: HelmClients,
     limits: HelmLimits,
     seen: SeenIndexes,
+    on_change: Arc<dyn Fn(&ObjectEvent<HelmRepository>) + Send + Sync>,
     polls: Slots,
     reads: Slots,
 }
 
 impl HelmRepositorySource {
-    /// The steps, with limits of what an index may be.
-    pub fn new(clients: HelmClients, limits: HelmLimits) -> Self {
+    /// The steps, with limits of what an index may be. `on_change` sees every change of a repository.
+    pub fn new(
+        clients: HelmClients,
+        limits: HelmLimits,
+        on_change: impl Fn(&ObjectEvent<HelmRepository>) + Send + Sync + 'static,
+    ) -> Self {
         Self {
             clients,
             limits,
             seen: SeenIndexes::default(),
+            on_change: Arc::new(on_change),
             polls: Slots::new(POLLS_MAX),
             reads: Slots::new(READS_MAX),
         }
@@ -81,6 +98,10 @@ impl Source for HelmRepositorySource {
         valid: &Valid,
     ) -> Result<Resolved<Remote, SourceCondition>, HelmRepositoryError> {
         resolve::resolve(self, object, valid).await
+    }
+
+    fn changed(&self, change: &ObjectEvent<HelmRepository>) {
+        (self.on_change)(change);
     }
 
     async fn fetch(

@@ -2,11 +2,11 @@
 
 use plumb_filetree::digest::Hasher;
 use plumb_oci::{Access, DockerConfig, RegistryCredential};
-use plumb_secrets::{RegistrySecret, SecretContent, SecretError, TlsSecret};
+use plumb_secrets::{SecretContent, SecretError, TlsSecret};
 use plumb_transport::{Proxy, Trust};
 
 use super::{OciSource, error::OciSourceError, validate::Valid};
-use crate::settings::{proxy, trust};
+use crate::settings::{docker_config, proxy, trust};
 
 /// Reads all that the spec names.
 pub async fn access(source: &OciSource, namespace: &str, valid: &Valid) -> Result<Access, OciSourceError> {
@@ -54,15 +54,12 @@ async fn credential(
     let mut configs = Vec::new();
     for name in names {
         let content = read(source, namespace, &name).await?;
-        let Some(secret) = RegistrySecret::from_content(&content) else {
-            tracing::warn!(namespace, secret = name, "Secret has no .dockerconfigjson, it is not used");
-            continue;
-        };
-        let parsed = match secret {
-            RegistrySecret::Config(json) => DockerConfig::parse(json.expose()),
-            RegistrySecret::Legacy(json) => DockerConfig::parse_legacy(json.expose()),
-        };
-        configs.push(parsed.map_err(|error| content.rejected(secret.key(), error.to_string()))?);
+        match docker_config(&content)? {
+            Some(config) => configs.push(config),
+            None => {
+                tracing::warn!(namespace, secret = name, "Secret has no .dockerconfigjson, it is not used")
+            }
+        }
     }
     Ok(DockerConfig::merged(configs).credential(&valid.repository))
 }

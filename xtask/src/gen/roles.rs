@@ -61,10 +61,19 @@ pub fn files() -> Result<Files> {
 
 fn source() -> Vec<Rule<'static>> {
     vec![
-        (SOURCE_GROUP, vec!["gitrepositories", "helmrepositories", "ocirepositories"], RECONCILE),
         (
             SOURCE_GROUP,
-            vec!["gitrepositories/status", "helmrepositories/status", "ocirepositories/status"],
+            vec!["gitrepositories", "helmcharts", "helmrepositories", "ocirepositories"],
+            RECONCILE,
+        ),
+        (
+            SOURCE_GROUP,
+            vec![
+                "gitrepositories/status",
+                "helmcharts/status",
+                "helmrepositories/status",
+                "ocirepositories/status",
+            ],
             STATUS,
         ),
         // Of a ServiceAccount only the names of its image pull Secrets are read.

@@ -1,12 +1,12 @@
 //! HelmChart: one version of one chart as an artifact. Packaging never enters.
 
 use kube_derive::CustomResource;
-use plumb_status::Condition;
+use plumb_status::{Condition, cadence::PeriodRange, condition_types};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::HelmChartVerification;
-use crate::meta::{Artifact, GoDuration, INTERVAL_PATTERN};
+use crate::meta::{Artifact, GoDuration, INTERVAL_PATTERN, Period, Periods, reconciled};
 use crate::string_enum::string_enum;
 
 /// Desired state of a HelmChart.
@@ -135,4 +135,48 @@ pub struct HelmChartStatus {
     /// URL of the artifact inside the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+}
+
+condition_types! {
+    /// Conditions of a HelmChart other than Ready, Reconciling and Stalled.
+    pub enum HelmChartCondition {
+        /// The storage did not work.
+        StorageOperationFailed = Negative,
+        /// The chart could not be found or pulled.
+        FetchFailed = Negative,
+        /// The chart could not be packaged.
+        BuildFailed = Negative,
+        /// The artifact is not that of the newest version.
+        ArtifactOutdated = Negative,
+        /// The artifact of the version is stored.
+        ArtifactInStorage = Positive,
+        /// The signature was verified.
+        SourceVerified = Positive,
+    }
+}
+
+reconciled!(HelmChart, |chart| Some(chart.spec.effective_interval()));
+
+impl Periods for HelmChart {
+    fn periods(&self) -> Vec<Period> {
+        vec![self.spec.interval_period()]
+    }
+}
+
+impl HelmChartSpec {
+    /// The poll interval, within [`PeriodRange::REQUEUE`].
+    pub fn effective_interval(&self) -> GoDuration {
+        self.interval_period().effective()
+    }
+
+    const fn interval_period(&self) -> Period {
+        Period::new("spec.interval", self.interval, PeriodRange::REQUEUE)
+    }
+}
+
+impl HelmChart {
+    /// The artifact that it has now.
+    pub fn artifact(&self) -> Option<&Artifact> {
+        self.status.as_ref()?.artifact.as_ref()
+    }
 }

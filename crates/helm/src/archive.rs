@@ -1,0 +1,293 @@
+//! The archive of a chart: checked as Helm checks it when it loads a chart, without unpacking it. The bytes are never changed.
+
+use std::{
+    cell::Cell,
+    io::{self, Read},
+};
+
+use flate2::read::MultiGzDecoder;
+use plumb_version::{Version, parse_loose};
+
+use crate::entry::Entry;
+
+/// Bytes of a chart, unpacked: Helm loads no larger one.
+const UNPACKED_BYTES_MAX: u64 = 100 << 20;
+/// Entries of an archive.
+const ENTRIES_MAX: usize = 100_000;
+/// The file that makes an archive a chart.
+const CHART_FILE: &str = "Chart.yaml";
+
+/// What a chart says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChartMetadata {
+    /// Its name.
+    pub name: String,
+    /// Its version, as it is written.
+    pub version: String,
+}
+
+/// Why an archive is not the chart that was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum ChartError {
+    /// It is not a gzipped tar, or it is cut off.
+    #[error("the archive is damaged")]
+    Damaged(#[source] io::Error),
+    /// It unpacks to too much.
+    #[error("the chart unpacks to more than {UNPACKED_BYTES_MAX} bytes")]
+    TooLarge,
+    /// It has too many entries.
+    #[error("the archive has more than {ENTRIES_MAX} entries")]
+    TooManyEntries,
+    /// A path leads out of the chart, or is not below one directory.
+    #[error("chart illegally contains {problem}: {path:?}")]
+    Path {
+        /// Which.
+        path: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// There is no `Chart.yaml`.
+    #[error("no 'Chart.yaml' found")]
+    NoChartFile,
+    /// There is more than one.
+    #[error("more than one 'Chart.yaml' found")]
+    TwoChartFiles,
+    /// It is too large.
+    #[error("size of 'Chart.yaml' exceeds '{max}' bytes limit (--helm-chart-file-max-size)")]
+    ChartFileTooLarge {
+        /// The limit.
+        max: u64,
+    },
+    /// It cannot be read.
+    #[error("cannot load 'Chart.yaml': {problem}")]
+    ChartFile {
+        /// Why.
+        problem: String,
+    },
+    /// It is the one of another chart.
+    #[error(
+        "the archive has chart '{name}' with version '{version}', not '{wanted_name}' with version '{wanted_version}'"
+    )]
+    Other {
+        /// The name in the archive.
+        name: String,
+        /// The version in the archive.
+        version: String,
+        /// The name that was asked for.
+        wanted_name: String,
+        /// The version that was asked for.
+        wanted_version: String,
+    },
+}
+
+/// Checks that an archive is a chart of this name and version. Its `Chart.yaml` may have `file_bytes_max` bytes.
+pub fn check_chart(archive: &[u8], name: &str, version: &str, file_bytes_max: u64) -> Result<(), ChartError> {
+    let ChartMetadata { name: found_name, version: found_version } = read_metadata(archive, file_bytes_max)?;
+    let same_version =
+        |a: &str, b: &str| a == b || parse_loose(a).is_some_and(|a: Version| Some(a) == parse_loose(b));
+    if found_name == name && same_version(&found_version, version) {
+        return Ok(());
+    }
+    Err(ChartError::Other {
+        name: found_name,
+        version: found_version,
+        wanted_name: name.to_owned(),
+        wanted_version: version.to_owned(),
+    })
+}
+
+/// What the chart in an archive says of itself. All of the archive is read: one that is cut off is none.
+pub fn read_metadata(archive: &[u8], file_bytes_max: u64) -> Result<ChartMetadata, ChartError> {
+    let over = Cell::new(false);
+    let reader = Bounded { inner: MultiGzDecoder::new(archive), left: UNPACKED_BYTES_MAX, over: &over };
+    read_entries(reader, file_bytes_max).map_err(|error| match error {
+        ChartError::Damaged(_) if over.get() => ChartError::TooLarge,
+        other => other,
+    })
+}
+
+fn read_entries(reader: impl Read, file_bytes_max: u64) -> Result<ChartMetadata, ChartError> {
+    let mut tar = tar::Archive::new(reader);
+    let mut found = None;
+    for (index, entry) in tar.entries().map_err(ChartError::Damaged)?.enumerate() {
+        if index == ENTRIES_MAX {
+            return Err(ChartError::TooManyEntries);
+        }
+        let mut entry = entry.map_err(ChartError::Damaged)?;
+        let kind = entry.header().entry_type();
+        if kind.is_dir() || kind.is_pax_global_extensions() || kind.is_pax_local_extensions() {
+            continue;
+        }
+        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        if !is_chart_file(&path)? {
+            continue;
+        }
+        if found.is_some() {
+            return Err(ChartError::TwoChartFiles);
+        }
+        if entry.size() > file_bytes_max {
+            return Err(ChartError::ChartFileTooLarge { max: file_bytes_max });
+        }
+        let mut text = Vec::new();
+        entry.read_to_end(&mut text).map_err(ChartError::Damaged)?;
+        found = Some(parse(&text)?);
+    }
+    // The rest of the stream is read too: a checksum that is wrong at its very end is still found.
+    io::copy(&mut tar.into_inner(), &mut io::sink()).map_err(ChartError::Damaged)?;
+    found.ok_or(ChartError::NoChartFile)
+}
+
+/// Whether a file is `Chart.yaml` in the directory of the chart. A path that Helm does not take rejects the archive.
+fn is_chart_file(path: &str) -> Result<bool, ChartError> {
+    let illegal = |problem| ChartError::Path { path: path.to_owned(), problem };
+    // An archive that was made on Windows may have its separator.
+    let separator = if path.contains('\\') { '\\' } else { '/' };
+    let Some((_, below)) = path.split_once(separator) else {
+        return Err(illegal("content outside the base directory"));
+    };
+    let below = below.replace(separator, "/");
+    if below.starts_with('/') {
+        return Err(illegal("absolute paths"));
+    }
+    let mut depth = 0_usize;
+    for part in below.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                depth = depth.checked_sub(1).ok_or_else(|| illegal("references to a parent directory"))?;
+            }
+            _ => depth += 1,
+        }
+    }
+    if depth == 0 {
+        return Err(illegal("content outside the base directory"));
+    }
+    if below.get(1..3) == Some(":/") && below.starts_with(|first: char| first.is_ascii_alphabetic()) {
+        return Err(illegal("illegally named files"));
+    }
+    Ok(below == CHART_FILE)
+}
+
+fn parse(text: &[u8]) -> Result<ChartMetadata, ChartError> {
+    let bad = |problem: String| ChartError::ChartFile { problem: crate::index::excerpt(&problem) };
+    let entry: Entry = serde_saphyr::from_slice_with_options(text, crate::index::yaml_options(text.len()))
+        .map_err(|error| bad(error.without_snippet().to_string()))?;
+    let (name, version) = entry.identity().map_err(|problem| bad(problem.to_owned()))?;
+    Ok(ChartMetadata { name, version })
+}
+
+/// Stops a bomb at its limit.
+struct Bounded<'a, R> {
+    inner: R,
+    left: u64,
+    over: &'a Cell<bool>,
+}
+
+impl<R: Read> Read for Bounded<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        let Some(left) = self.left.checked_sub(read as u64) else {
+            self.over.set(true);
+            return Err(io::Error::other("over a limit"));
+        };
+        self.left = left;
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    const MAX: u64 = 5 << 20;
+
+    fn tar_gz(files: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut tar =
+            tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+        for (path, content) in files {
+            let mut header = tar::Header::new_gnu();
+            header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
+            header.set_size(content.len() as u64);
+            header.set_entry_type(tar::EntryType::Regular);
+            header.set_mode(0o644);
+            header.set_cksum();
+            tar.append(&header, *content).unwrap();
+        }
+        tar.into_inner().unwrap().finish().unwrap()
+    }
+
+    const CHART: &[u8] = b"apiVersion: v2\nname: app\nversion: 1.2.0\nappVersion: 1.10\n";
+
+    #[track_caller]
+    fn rejected(archive: &[u8], expect: &str) {
+        let error = check_chart(archive, "app", "1.2.0", MAX).unwrap_err();
+        assert!(error.to_string().contains(expect), "{error}");
+    }
+
+    #[test]
+    fn the_chart_that_was_asked_for_is_taken() {
+        let archive = tar_gz(&[
+            ("app/templates/x.yaml", b"x"),
+            ("app/Chart.yaml", CHART),
+            ("app/charts/sub/Chart.yaml", b"name: sub"),
+        ]);
+        check_chart(&archive, "app", "1.2.0", MAX).unwrap();
+        check_chart(&archive, "app", "v1.2.0", MAX).unwrap();
+        check_chart(&tar_gz(&[("app\\Chart.yaml", CHART)]), "app", "1.2.0", MAX).unwrap();
+        for (name, version) in [("other", "1.2.0"), ("app", "1.2.1"), ("app", "1.2.0+b")] {
+            let error = check_chart(&archive, name, version, MAX).unwrap_err();
+            assert!(
+                error.to_string().starts_with("the archive has chart 'app' with version '1.2.0', not"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_chart_is_rejected() {
+        rejected(b"no archive", "the archive is damaged");
+        rejected(&tar_gz(&[]), "no 'Chart.yaml' found");
+        rejected(&tar_gz(&[("./app/Chart.yaml", CHART)]), "no 'Chart.yaml' found");
+        rejected(&tar_gz(&[("Chart.yaml", CHART)]), "content outside the base directory");
+        rejected(&tar_gz(&[("app/Chart.yaml", CHART), ("app/Chart.yaml", CHART)]), "more than one");
+        rejected(
+            &tar_gz(&[("app/Chart.yaml", b"name: app")]),
+            "cannot load 'Chart.yaml': chart.metadata.version",
+        );
+        rejected(&tar_gz(&[("app/Chart.yaml", b"version: 1.2.0")]), "chart.metadata.name is required");
+        rejected(
+            &tar_gz(&[("app/Chart.yaml", b"name: app\nversion: x")]),
+            "chart.metadata.version is invalid",
+        );
+        rejected(&tar_gz(&[("app/Chart.yaml", b": [")]), "cannot load 'Chart.yaml'");
+        let archive = tar_gz(&[("app/Chart.yaml", CHART)]);
+        rejected(&archive[..archive.len() - 9], "the archive is damaged");
+        let error = check_chart(&archive, "app", "1.2.0", 10).unwrap_err();
+        assert!(error.to_string().contains("'10' bytes limit (--helm-chart-file-max-size)"));
+    }
+
+    #[test]
+    fn hostile_paths_reject_the_archive() {
+        for path in ["app/../../etc/passwd", "app//etc/passwd", "app/..", "app/.", "app/c:/x", "x"] {
+            rejected(&tar_gz(&[("app/Chart.yaml", CHART), (path, b"x")]), "chart illegally contains");
+        }
+    }
+
+    #[test]
+    fn a_bomb_stops_at_its_limit() {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let mut header = tar::Header::new_gnu();
+        header.set_path("app/zeros").unwrap();
+        header.set_size(UNPACKED_BYTES_MAX + (1 << 20));
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_cksum();
+        gzip.write_all(header.as_bytes()).unwrap();
+        let zeros = vec![0; 1 << 20];
+        for _ in 0..=UNPACKED_BYTES_MAX >> 20 {
+            gzip.write_all(&zeros).unwrap();
+        }
+        rejected(&gzip.finish().unwrap(), "the chart unpacks to more than");
+    }
+}

@@ -1,0 +1,162 @@
+//! Charts in a container registry: their versions are tags, in which `_` stands for `+`.
+
+use std::time::Duration;
+
+use plumb_api::source::{CloudProvider, HelmRepository};
+use plumb_filetree::digest::Hasher;
+use plumb_helm::Wanted;
+use plumb_oci::{Access, Blob, DockerConfig, RegistryCredential, Remote as Registry, Repository};
+use plumb_secrets::{HelmSecret, SecretContent, SecretError, TlsSecret};
+use plumb_status::{UnsupportedField, UnsupportedFields};
+use plumb_transport::{Proxy, Trust};
+use plumb_version::parse_tag;
+
+use super::{
+    HelmChartSource,
+    error::{HelmChartError, PullError, TagError},
+    resolve::{Place, Remote},
+    validate::Valid,
+};
+use crate::{
+    helm_repository::HelmRepositoryError,
+    settings::{docker_config, trust},
+};
+
+/// The media type of a chart; and the one that Helm had before.
+const CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
+const OLD_CHART: &str = "application/tar+gzip";
+
+/// Finds the version: one that is written out in full without a request.
+pub async fn find(
+    source: &HelmChartSource,
+    namespace: &str,
+    repository: &HelmRepository,
+    valid: &Valid,
+) -> Result<Remote, HelmChartError> {
+    let spec = &repository.spec;
+    if spec.provider != CloudProvider::Generic && spec.secret_ref.is_none() {
+        let field =
+            UnsupportedField::with_value("spec.provider of the HelmRepository", spec.provider.as_str());
+        UnsupportedFields::reject(vec![field])?;
+    }
+    let url = format!("{}/{}", spec.url.trim_end_matches('/'), valid.chart);
+    let chart = Repository::parse(&url).map_err(|error| HelmChartError::RegistryUrl {
+        url: plumb_transport::shown_text(&spec.url),
+        source: error,
+    })?;
+    let access = access(source, namespace, repository, &chart).await;
+    let access = access.map_err(|error| HelmChartError::Repository(HelmRepositoryError::Secret(error)))?;
+    let remote = source.registries.connect(namespace, &chart, access, timeout(repository)).await;
+    let listed =
+        |error| HelmChartError::Version(TagError::Tags { chart: valid.chart.clone(), source: error });
+    let remote = remote.map_err(listed)?;
+    let version = if valid.version.is_exact() {
+        valid.version.as_str().to_owned()
+    } else {
+        highest(&remote.tags().await.map_err(listed)?, &valid.version).map_err(HelmChartError::Version)?
+    };
+    let place = Place::Registry(Box::new(remote));
+    Ok(Remote { name: valid.chart.clone(), version, source_revision: None, place })
+}
+
+/// The timeout of one operation.
+pub fn timeout(repository: &HelmRepository) -> Duration {
+    repository.spec.effective_timeout().to_std()
+}
+
+/// The version that is meant, among the tags that are versions.
+fn highest(tags: &[String], wanted: &Wanted) -> Result<String, TagError> {
+    let versions: Vec<String> =
+        tags.iter().map(|tag| tag.replace('_', "+")).filter(|tag| parse_tag(tag).is_some()).collect();
+    let chosen = wanted.choose(&versions, String::as_str, |_| None)?;
+    chosen
+        .cloned()
+        .ok_or_else(|| TagError::NoMatch { version: wanted.as_str().to_owned(), tags: versions.len() })
+}
+
+/// Reads all that the repository names.
+async fn access(
+    source: &HelmChartSource,
+    namespace: &str,
+    repository: &HelmRepository,
+    chart: &Repository,
+) -> Result<Access, SecretError> {
+    let spec = &repository.spec;
+    let mut settings = Hasher::default();
+    let credential = match &spec.secret_ref {
+        None => RegistryCredential::Anonymous,
+        Some(secret) => credential(&source.clients.secret(namespace, &secret.name).await?, chart)?,
+    };
+    let trust = match &spec.cert_secret_ref {
+        None if spec.insecure => {
+            settings.update(b"unverified");
+            Trust::unverified()
+        }
+        None => Trust::default(),
+        Some(secret) => {
+            let content = source.clients.secret(namespace, &secret.name).await?;
+            trust(TlsSecret::required(&content)?, &content, &mut settings)?
+        }
+    };
+    let plain_http = spec.insecure || chart.is_local();
+    Ok(Access {
+        trust,
+        proxy: Proxy::Environment,
+        fingerprint: settings.finish_hex(),
+        plain_http,
+        credential,
+    })
+}
+
+/// A Docker configuration, or a name and a password.
+fn credential(content: &SecretContent, chart: &Repository) -> Result<RegistryCredential, SecretError> {
+    if let Some(config) = docker_config(content)? {
+        return Ok(DockerConfig::merged(vec![config]).credential(chart));
+    }
+    let HelmSecret { basic, tls: _ } = HelmSecret::from_content(content)?;
+    let (username, password) = basic.ok_or_else(|| content.missing("username"))?;
+    Ok(RegistryCredential::Basic { username, password })
+}
+
+/// Pulls the archive of a chart, strictly by its digest.
+pub async fn pull(
+    remote: Registry,
+    name: &str,
+    version: &str,
+    bytes_max: u64,
+    timeout: Duration,
+) -> Result<Blob, PullError> {
+    let remote = remote.restarted(timeout);
+    let tag = version.replace('+', "_");
+    let reference = format!("{name}:{tag}");
+    let failed = |source| PullError::Registry { reference: reference.clone(), source };
+    let digest = remote.digest_of(&tag).await.map_err(failed)?;
+    let manifest = remote.manifest(&digest).await.map_err(failed)?;
+    let layer = manifest.layers.iter().find(|layer| [CHART, OLD_CHART].contains(&layer.media_type.as_str()));
+    let layer =
+        layer.ok_or_else(|| PullError::NoChart { reference: reference.clone(), media_type: CHART })?;
+    if layer.size > bytes_max {
+        return Err(PullError::TooLarge { bytes: layer.size, max: bytes_max });
+    }
+    remote.blob(layer).await.map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_versions_with_another_sign() {
+        let tags = ["1.2.0", "1.10.0_b.7", "latest", "sha256-1.sig", "2.0.0-rc.1"].map(str::to_owned);
+        for (wanted, expect) in [
+            ("*", Some("1.10.0+b.7")),
+            ("1.x", Some("1.10.0+b.7")),
+            ("1.2.x", Some("1.2.0")),
+            (">=2.0.0-0", Some("2.0.0-rc.1")),
+            ("latest", None),
+            (">=3", None),
+        ] {
+            assert_eq!(highest(&tags, &Wanted::new(wanted)).ok().as_deref(), expect, "{wanted}");
+        }
+    }
+}
