@@ -53,7 +53,8 @@ pub async fn find(
     let version = if valid.version.is_exact() {
         valid.version.as_str().to_owned()
     } else {
-        highest(&remote.tags().await.map_err(listed)?, &valid.version).map_err(HelmChartError::Version)?
+        let (tags, _memory) = remote.tags().await.map_err(listed)?;
+        highest(&tags, &valid.version).map_err(HelmChartError::Version)?
     };
     let place = Place::Registry(Box::new(remote));
     Ok(Remote { name: valid.chart.clone(), version, source_revision: None, place })
