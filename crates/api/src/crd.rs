@@ -18,6 +18,7 @@ pub fn all() -> Vec<(String, Value)> {
         definition::<notification::Alert>(),
         definition::<notification::Provider>(),
         definition::<notification::Receiver>(),
+        definition::<source::ArtifactGenerator>(),
         definition::<source::Bucket>(),
         definition::<source::ExternalArtifact>(),
         definition::<source::GitRepository>(),
@@ -58,7 +59,7 @@ fn definition<K: CustomResourceExt>() -> Value {
         }
         root(&mut version["schema"]["openAPIV3Schema"]);
         normalise(&mut version["schema"]["openAPIV3Schema"]);
-        if kind != "ExternalArtifact"
+        if !["ArtifactGenerator", "ExternalArtifact"].contains(&kind.as_str())
             && !version["schema"]["openAPIV3Schema"]["properties"]["status"].is_null()
         {
             // What `kubectl` shows of an object that no controller has seen yet.

@@ -5,7 +5,9 @@ use kube_core::{ApiResource, GroupVersionKind, Resource};
 
 use crate::kustomize::Kustomization;
 use crate::notification::{Alert, ObjectKind, Provider, Receiver};
-use crate::source::{Bucket, ExternalArtifact, GitRepository, HelmChart, HelmRepository, OCIRepository};
+use crate::source::{
+    ArtifactGenerator, Bucket, ExternalArtifact, GitRepository, HelmChart, HelmRepository, OCIRepository,
+};
 
 impl ObjectKind {
     /// Where the API server serves this kind, in the version that is used unless another is named.
@@ -23,9 +25,7 @@ impl ObjectKind {
             Self::ImageRepository => self.foreign(IMAGE_GROUP, "v1", "imagerepositories"),
             Self::ImagePolicy => self.foreign(IMAGE_GROUP, "v1", "imagepolicies"),
             Self::ImageUpdateAutomation => self.foreign(IMAGE_GROUP, "v1", "imageupdateautomations"),
-            Self::ArtifactGenerator => {
-                self.foreign("source.extensions.fluxcd.io", "v1beta1", "artifactgenerators")
-            }
+            Self::ArtifactGenerator => of::<ArtifactGenerator>(),
         }
     }
 

@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 
 const DIFFERENCES: &str = include_str!("../crd-differences.toml");
 
+/// Definitions that the reference lacks: source-watcher has a distribution of its own.
+const NOT_IN_THE_REFERENCE: [&str; 1] = ["source.extensions.fluxcd.io_artifactgenerators.yaml"];
+
 /// An allowed difference.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,7 +35,8 @@ fn our_definitions_are_those_of_flux_but_for_the_listed_differences() {
     let Some(reference) = reference() else { return };
     let mut found = BTreeMap::new();
     for (file, ours) in crd::all() {
-        for (path, what) in differences(&ours, &reference[&file]) {
+        let Some(theirs) = reference.get(&file) else { continue };
+        for (path, what) in differences(&ours, theirs) {
             found.insert((file.clone(), path), what);
         }
     }
@@ -50,7 +54,8 @@ fn our_definitions_are_those_of_flux_but_for_the_listed_differences() {
 #[test]
 fn every_kind_of_the_reference_is_there() {
     let Some(reference) = reference() else { return };
-    let ours: Vec<String> = crd::all().into_iter().map(|(file, _)| file).collect();
+    let all = crd::all().into_iter().map(|(file, _)| file);
+    let ours: Vec<String> = all.filter(|file| !NOT_IN_THE_REFERENCE.contains(&file.as_str())).collect();
     assert_eq!(ours, reference.into_keys().collect::<Vec<_>>());
 }
 

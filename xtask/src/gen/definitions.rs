@@ -31,7 +31,7 @@ mod tests {
     fn a_definition_reads_back_as_it_was() {
         let files = files().unwrap();
         let all = plumb_api::crd::all();
-        assert_eq!((all.len(), files.len()), (10, 11));
+        assert_eq!((all.len(), files.len()), (11, 12));
         for (name, definition) in all {
             let read: Value = serde_saphyr::from_str(&files[&format!("{FOLDER}/{name}")]).unwrap();
             assert_eq!(read, definition, "{name}");

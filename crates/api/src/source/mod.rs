@@ -1,6 +1,7 @@
-//! The kinds that produce artifacts: GitRepository, OCIRepository, Bucket, HelmRepository, HelmChart and
+//! The kinds that produce artifacts: GitRepository, OCIRepository, Bucket, HelmRepository, HelmChart, ArtifactGenerator and
 //! ExternalArtifact. Fetching never enters.
 
+mod artifact_generator;
 mod bucket;
 mod condition;
 mod external_artifact;
@@ -10,6 +11,7 @@ mod helm_repository;
 mod oci_repository;
 mod verification;
 
+pub use artifact_generator::*;
 pub use bucket::*;
 pub use condition::*;
 pub use external_artifact::*;
