@@ -2,6 +2,7 @@
 //! does never enters.
 
 mod artifact;
+mod artifact_generator;
 #[cfg(test)]
 mod fixture;
 mod git_repository;
@@ -17,6 +18,7 @@ use std::{
 };
 
 use plumb_archive::UnpackLimits;
+use plumb_fetch::{DownloadRetries, FetchLimits, Fetcher, HostPolicy, cluster_domains};
 use plumb_git::{Git, Resources};
 use plumb_github::GithubApps;
 use plumb_oci::OciClient;
@@ -26,6 +28,7 @@ use plumb_transport::server::Limits;
 
 use crate::{
     artifact::{SourceKind, Storage},
+    artifact_generator::SERVED_POLL,
     git_repository::{GitSource, mirrors},
     helm_chart::{HelmChartSource, wake_charts},
     helm_repository::{HelmClients, HelmRepositorySource},
@@ -35,6 +38,9 @@ use crate::{
 
 /// Below the directory for temporary files: repositories as they were fetched last.
 const MIRRORS: &str = "plumb-git";
+
+/// Where the resolver says which domains are the cluster's.
+const RESOLVER: &str = "/etc/resolv.conf";
 
 /// What the clients of the artifact server may hold: a replica of the consumers holds a few connections.
 const SERVER_LIMITS: Limits =
@@ -76,7 +82,8 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
     let source =
         OciSource::new(runtime.client(), registries.clone(), runtime.memory(), UnpackLimits::DEFAULT);
     let oci_repositories = runtime.install(SourceKind { source, storage: storage.clone() });
-    let (helm_repositories, helm_charts) = install_helm(runtime, &options, storage, registries);
+    let (helm_repositories, helm_charts) = install_helm(runtime, &options, storage.clone(), registries);
+    install_generators(runtime, &options, storage).await?;
     // On the leader only, and after the URLs: a process that is not ready serves nothing, as with Flux.
     let server = runtime.server("artifacts", listener, SERVER_LIMITS);
     runtime.spawn_leading("artifact server", async move {
@@ -115,4 +122,38 @@ fn install_helm(
     // Filled once, here: nothing runs before this function has returned.
     let _ = charts.set(installed.clone());
     (repositories, installed)
+}
+
+/// ArtifactGenerator, where the API server serves it at the start. Where it does so later, the process ends and begins anew.
+async fn install_generators(
+    runtime: &mut Runtime,
+    options: &Options,
+    storage: Storage,
+) -> Result<(), BoxError> {
+    let client = runtime.client();
+    match artifact_generator::is_served(&client).await {
+        Ok(true) => {}
+        answer => {
+            if let Err(error) = answer {
+                let error = plumb_status::chain(&error);
+                tracing::warn!(error, "failed to find out whether ArtifactGenerator is served");
+            }
+            runtime.spawn("served kinds", artifact_generator::until_served(client, SERVED_POLL));
+            return Ok(());
+        }
+    }
+    let policy = HostPolicy {
+        runtime_namespace: Some(runtime.runtime_namespace()),
+        // A machine without the file has no domains of a cluster.
+        cluster_domains: cluster_domains(&std::fs::read_to_string(RESOLVER).unwrap_or_default()),
+        source_controller_localhost: options.source_controller_localhost.clone(),
+        source_watcher_localhost: options.source_watcher_localhost.clone(),
+        artifact_hosts: options.artifact_host.clone(),
+        in_pod: options.kubernetes_service_host.is_some(),
+    };
+    let retries = DownloadRetries { retries_max: options.http_retry, ..DownloadRetries::default() };
+    let fetcher = Fetcher::new(policy, retries, FetchLimits::default(), runtime.memory())?;
+    let cross_namespace = !options.no_cross_namespace_refs;
+    artifact_generator::install(runtime, artifact_generator::Settings { storage, fetcher, cross_namespace });
+    Ok(())
 }

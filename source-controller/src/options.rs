@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use plumb_api::meta::GoDuration;
+use plumb_fetch::HostPort;
 use plumb_git::{HostKeyAlgorithms, KexAlgorithms, Limits, SshAlgorithms};
 use plumb_oci::OciLimits;
 use plumb_runtime::config::{Common, FeatureGate, Listen, UnsupportedFlag, Work};
@@ -54,6 +55,16 @@ pub struct Options {
     /// Allow sources at link-local, metadata service, unspecified and multicast addresses.
     #[arg(long = "allow-link-local-addresses")]
     pub allow_link_local_addresses: bool,
+    /// Disallow sources of ArtifactGenerators in other namespaces.
+    #[arg(long = "no-cross-namespace-refs")]
+    pub no_cross_namespace_refs: bool,
+    /// Maximum number of retries of the download of a source's artifact for an ArtifactGenerator.
+    #[arg(long = "http-retry", default_value = "9")]
+    pub http_retry: u32,
+    /// Allow artifact downloads for ArtifactGenerators from this host, `HOST[:PORT]`, in addition to the Services in the
+    /// controller's namespace. Can be repeated.
+    #[arg(long = "artifact-host")]
+    pub artifact_host: Vec<HostPort>,
     /// Only the default value is supported.
     #[arg(long = "artifact-digest-algo", default_value = "sha256")]
     pub artifact_digest_algo: String,
@@ -83,6 +94,15 @@ pub struct Options {
     /// supported: ed25519, ecdsa, and rsa with SHA-2. Types that known_hosts has for the host are preferred.
     #[arg(long = "ssh-hostkey-algos", default_value = "")]
     pub ssh_hostkey_algos: HostKeyAlgorithms,
+    /// Overrides the host of source-controller's artifacts.
+    #[arg(long = "source-controller-localhost", env = "SOURCE_CONTROLLER_LOCALHOST", hide = true)]
+    pub source_controller_localhost: Option<String>,
+    /// Overrides the host of source-watcher's artifacts.
+    #[arg(long = "source-watcher-localhost", env = "SOURCE_WATCHER_LOCALHOST", hide = true)]
+    pub source_watcher_localhost: Option<String>,
+    /// Address of the API server inside a pod.
+    #[arg(long = "kubernetes-service-host", env = "KUBERNETES_SERVICE_HOST", hide = true)]
+    pub kubernetes_service_host: Option<String>,
 }
 
 impl ControllerOptions for Options {

@@ -22,7 +22,15 @@ fn rows(page: &str) -> Vec<&str> {
 
 #[test]
 fn each_page_has_one_row_for_each_field_of_the_spec() {
-    for kind in ["GitRepository", "Kustomization", "Alert", "Provider", "Receiver", "ExternalArtifact"] {
+    for kind in [
+        "GitRepository",
+        "Kustomization",
+        "Alert",
+        "Provider",
+        "Receiver",
+        "ExternalArtifact",
+        "ArtifactGenerator",
+    ] {
         let page = read(&format!("docs/spec/{}.md", kind.to_lowercase()));
         let (_, crd) = crd::all()
             .into_iter()
@@ -51,7 +59,15 @@ fn the_pages_name_every_condition() {
 
 #[test]
 fn every_reason_on_the_pages_is_one() {
-    for kind in ["gitrepository", "kustomization", "alert", "provider", "receiver", "externalartifact"] {
+    for kind in [
+        "gitrepository",
+        "kustomization",
+        "alert",
+        "provider",
+        "receiver",
+        "externalartifact",
+        "artifactgenerator",
+    ] {
         let page = read(&format!("docs/spec/{kind}.md"));
         let tables = page.split("| Reason |").nth(1).unwrap_or_default();
         for word in rows(tables) {
@@ -72,6 +88,7 @@ fn each_sample_is_read_by_its_type_without_a_word_lost() {
     }
     check::<source::GitRepository>("gitrepository");
     check::<source::GitRepository>("gitrepository-ssh");
+    check::<source::ArtifactGenerator>("artifactgenerator");
     check::<source::ExternalArtifact>("externalartifact");
     check::<kustomize::Kustomization>("kustomization");
     check::<kustomize::Kustomization>("kustomization-warn");

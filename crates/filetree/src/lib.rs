@@ -11,4 +11,5 @@ mod tree;
 
 pub use ignore::{Ignore, IgnoreBuilder};
 pub use path::{COMPONENTS_MAX, PATH_BYTES_MAX, PathError, RelPath};
+pub use pattern::name_matches;
 pub use tree::{EntryKind, File, FileTree, MemoryTree, ReadError, TreeBuilder, TreeError, TreeLimits};

@@ -45,7 +45,7 @@ impl Pattern {
     }
 
     fn matches_any_component(&self, path: &[&str], is_dir: bool) -> bool {
-        match path.iter().position(|name| wildcard(&self.segments[0], name)) {
+        match path.iter().position(|name| name_matches(&self.segments[0], name)) {
             Some(at) => !self.directory_only || is_dir || at + 1 < path.len(),
             None => false,
         }
@@ -64,7 +64,7 @@ impl Pattern {
                 name if name.contains("**") => return false,
                 name if spanning => {
                     spanning = false;
-                    let found = rest.iter().position(|part| wildcard(name, part));
+                    let found = rest.iter().position(|part| name_matches(name, part));
                     matched = found.is_some();
                     if rest.is_empty() {
                         return false;
@@ -73,7 +73,7 @@ impl Pattern {
                 }
                 name => {
                     let Some((first, below)) = rest.split_first() else { return false };
-                    if !wildcard(name, first) {
+                    if !name_matches(name, first) {
                         return false;
                     }
                     rest = below;
@@ -88,7 +88,7 @@ impl Pattern {
 
 /// Shell wildcards within one component: `*`, `?`, `[…]`, and `\` before a literal. A malformed pattern matches nothing.
 /// The cost is bounded by pattern × name: only the last star is ever retried.
-fn wildcard(pattern: &str, name: &str) -> bool {
+pub fn name_matches(pattern: &str, name: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let name: Vec<char> = name.chars().collect();
     let (mut p, mut n) = (0, 0);
@@ -233,8 +233,8 @@ mod tests {
             ("", "", true),
             ("a", "", false),
         ] {
-            assert_eq!(wildcard(pattern, name), expect, "{pattern} {name}");
+            assert_eq!(name_matches(pattern, name), expect, "{pattern} {name}");
         }
-        assert!(!wildcard(&"*a".repeat(60), &"a".repeat(59)));
+        assert!(!name_matches(&"*a".repeat(60), &"a".repeat(59)));
     }
 }

@@ -277,6 +277,11 @@ impl TreeBuilder {
         Ok(())
     }
 
+    /// The tree as it is so far.
+    pub fn as_tree(&self) -> &MemoryTree {
+        &self.tree
+    }
+
     /// The finished tree.
     pub fn build(self) -> MemoryTree {
         self.tree

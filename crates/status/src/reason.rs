@@ -107,7 +107,7 @@ reasons! {
     ValidationFailed "ValidationFailed" "The settings of the object conflict." "Read the message."
     NotificationDispatchFailed "NotificationDispatchFailed" "A notification could not be delivered." "Check the Provider: address, Secret, network."
     InvalidConfig "InvalidConfig" "An Alert or Provider is not valid." "Correct the field that the message names."
-    SourceFetchFailed "SourceFetchFailed" "The object of an event could not be read." "Read the message."
+    SourceFetchFailed "SourceFetchFailed" "The object of an event could not be read, or a source of generated artifacts could not be fetched." "Read the message."
     MetadataAppendFailed "MetadataAppendFailed" "A metadata key of an Alert conflicts with an existing key." "Rename the key."
     InvalidDriftDetection "InvalidDriftDetection" "The drift detection mode is not valid." "Use enabled, warn or disabled."
     DriftDetected "DriftDetected" "An object in the cluster differs from the source and is not corrected." "Restore it, or change the source."

@@ -7,7 +7,9 @@ use plumb_api::meta::Artifact;
 use plumb_cluster::NamespacedName;
 use plumb_memory::{MemoryReservation, OverBudget};
 use plumb_runtime::Object;
-use plumb_store::{Advertised, ArtifactStore, Collected, Location, Retention, StoreError, Written};
+use plumb_store::{
+    Advertised, ArtifactStore, Collected, Integrity, Location, Retention, StoreError, Written,
+};
 
 use super::{
     decide::{Loss, Stored},
@@ -46,9 +48,8 @@ impl Storage {
     /// must not be served.
     pub(super) async fn check<O: SourceObject>(&self, object: &O) -> Result<Stored, StoreError> {
         let Some(artifact) = object.artifact() else { return Ok(Stored::Never) };
-        let location = location(object)?;
         let (path, digest) = (artifact.path.clone(), artifact.digest.clone());
-        let integrity = self.on_thread(move |store| store.verify(&location, &path, &digest)).await?;
+        let integrity = self.verify_at(location(object)?, path, digest).await?;
         Ok(match Loss::of(integrity) {
             Some(loss) => Stored::Lost(loss),
             None => Stored::Intact { revision: artifact.revision.clone() },
@@ -72,6 +73,16 @@ impl Storage {
         Ok(stored.map(|bytes| (bytes, memory)))
     }
 
+    /// Compares a stored file with a digest. One that does not match is removed at once.
+    pub async fn verify_at(
+        &self,
+        location: Location,
+        path: String,
+        digest: String,
+    ) -> Result<Integrity, StoreError> {
+        self.on_thread(move |store| store.verify(&location, &path, &digest)).await
+    }
+
     /// Stores content under a name.
     pub(super) async fn put<O: Object>(
         &self,
@@ -79,7 +90,16 @@ impl Storage {
         file_stem: &str,
         content: Content,
     ) -> Result<Written, StoreError> {
-        let location = location(object)?;
+        self.put_at(location(object)?, file_stem, content).await
+    }
+
+    /// Stores content under a name in a directory.
+    pub async fn put_at(
+        &self,
+        location: Location,
+        file_stem: &str,
+        content: Content,
+    ) -> Result<Written, StoreError> {
         let Content { payload, memory } = content;
         let file = format!("{file_stem}{}", payload.extension());
         self.on_thread(move |store| {
@@ -102,14 +122,27 @@ impl Storage {
         current: Option<String>,
         now: Timestamp,
     ) -> Result<Collected, StoreError> {
-        let location = location(object)?;
+        self.collect_at(location(object)?, current, now).await
+    }
+
+    /// Removes expired artifacts of a directory; the current one stays.
+    pub async fn collect_at(
+        &self,
+        location: Location,
+        current: Option<String>,
+        now: Timestamp,
+    ) -> Result<Collected, StoreError> {
         let (retention, now) = (self.retention, SystemTime::from(now));
         self.on_thread(move |store| store.collect(&location, current.as_deref(), retention, now)).await
     }
 
     /// Removes everything that was stored for an object.
     pub(super) async fn remove<O: Object>(&self, object: &O) -> Result<Collected, StoreError> {
-        let location = location(object)?;
+        self.remove_at(location(object)?).await
+    }
+
+    /// Removes everything in a directory.
+    pub async fn remove_at(&self, location: Location) -> Result<Collected, StoreError> {
         self.on_thread(move |store| store.remove(&location)).await
     }
 

@@ -8,6 +8,7 @@ use plumb_api::{
     ApiResource,
     meta::{KUSTOMIZE_GROUP, NOTIFICATION_GROUP, SOURCE_GROUP},
     notification::ObjectKind,
+    source::EXTENSIONS_GROUP,
 };
 use serde_json::{Value, json};
 
@@ -30,6 +31,8 @@ const WATCH: &[&str] = &["get", "list", "watch"];
 /// The finalizer is set and released by a patch.
 const RECONCILE: &[&str] = &["get", "list", "patch", "watch"];
 const STATUS: &[&str] = &["patch"];
+/// Objects are created by server-side apply, which needs both verbs.
+const GENERATE: &[&str] = &["create", "delete", "get", "list", "patch", "watch"];
 /// An annotation is patched; objects with a label are listed.
 const REQUEST_RECONCILE: &[&str] = &["list", "patch"];
 /// Events are created, and counted up by a patch.
@@ -76,6 +79,13 @@ fn source() -> Vec<Rule<'static>> {
             ],
             STATUS,
         ),
+        (EXTENSIONS_GROUP, vec!["artifactgenerators"], RECONCILE),
+        (EXTENSIONS_GROUP, vec!["artifactgenerators/status"], STATUS),
+        // Sources of ArtifactGenerators.
+        (SOURCE_GROUP, vec!["buckets", "helmcharts"], WATCH),
+        // What they generate.
+        (SOURCE_GROUP, vec!["externalartifacts"], GENERATE),
+        (SOURCE_GROUP, vec!["externalartifacts/status"], STATUS),
         // Of a ServiceAccount only the names of its image pull Secrets are read.
         ("", vec!["secrets", "serviceaccounts"], READ),
         ("", vec!["events"], EMIT_EVENTS),
