@@ -1,4 +1,4 @@
-//! A GitHub App, one of its installations, and the statement that proves to be the app. Pure.
+//! A GitHub App, one of its installations, and the JWT that proves to be the app. Pure.
 
 use std::fmt;
 
@@ -11,9 +11,9 @@ use url::Url;
 
 /// The API where none is named.
 const API: &str = "https://api.github.com/";
-/// How far back a statement is dated, in seconds: the clock of the server may be behind ours.
+/// How far back a JWT is dated, in seconds: the clock of the server may be behind ours.
 const CLOCK_SKEW: i64 = 60;
-/// How long a statement holds, in seconds: GitHub takes ten minutes at most, counted by its own clock.
+/// How long a JWT holds, in seconds: GitHub takes ten minutes at most, counted by its own clock.
 const LIFETIME: i64 = 540;
 
 /// Which installation of an app.
@@ -83,7 +83,7 @@ impl App {
             .chain_update(key.expose());
         let app = Self { id: number, installation, api, key: parsed, fingerprint: hash.finalize().into() };
         // A key that cannot sign shows now, where its place in the Secret is known.
-        app.statement(Timestamp::UNIX_EPOCH)?;
+        app.jwt(Timestamp::UNIX_EPOCH)?;
         Ok(app)
     }
 
@@ -97,8 +97,8 @@ impl App {
         self.fingerprint
     }
 
-    /// The statement to be this app, signed.
-    pub(crate) fn statement(&self, now: Timestamp) -> Result<Sealed, AppError> {
+    /// A signed JWT that proves to be this app.
+    pub(crate) fn jwt(&self, now: Timestamp) -> Result<Sealed, AppError> {
         let now = now.as_second();
         let claims = Claims { iat: now - CLOCK_SKEW, exp: now + LIFETIME, iss: self.id.to_string() };
         let signed = jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &self.key);
@@ -155,10 +155,10 @@ pub(crate) mod tests {
         let (key, public) = key();
         let app = App::new(" 42\n", Installation::Id(7), &key, None).unwrap();
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let statement = app.statement(now).unwrap();
+        let jwt = app.jwt(now).unwrap();
         let mut rules = Validation::new(Algorithm::RS256);
         rules.validate_exp = false;
-        let text = statement.expose_str().unwrap();
+        let text = jwt.expose_str().unwrap();
         let read: Value =
             jsonwebtoken::decode(text, &DecodingKey::from_rsa_der(&public), &rules).unwrap().claims;
         assert_eq!((read["iss"].as_str(), read["iat"].as_i64()), (Some("42"), Some(now.as_second() - 60)));

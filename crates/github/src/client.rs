@@ -24,7 +24,7 @@ const ACCEPT: HeaderValue = HeaderValue::from_static("application/vnd.github+jso
 const VERSION: (HeaderName, HeaderValue) =
     (HeaderName::from_static("x-github-api-version"), HeaderValue::from_static("2022-11-28"));
 /// A response of the API.
-const ANSWER: Limit = Limit { name: "a response of the GitHub API", bytes_max: 1 << 20 };
+const RESPONSE: Limit = Limit { name: "a response of the GitHub API", bytes_max: 1 << 20 };
 /// The part of its lifetime that a token is used for, in percent.
 const USED_PERCENT: i64 = 80;
 /// Exchanges that go on at a time, over all apps.
@@ -36,13 +36,13 @@ const TOKENS_MAX: usize = 1000;
 #[derive(Clone)]
 pub struct GithubApps {
     memory: MemoryPool,
-    tokens: Arc<Mutex<HashMap<[u8; 32], Kept>>>,
+    tokens: Arc<Mutex<HashMap<[u8; 32], CachedToken>>>,
     /// One exchange at a time for an app: the others wait for its token.
     exchanges: Arc<Mutex<HashMap<[u8; 32], Arc<tokio::sync::Mutex<()>>>>>,
     slots: Slots,
 }
 
-struct Kept {
+struct CachedToken {
     token: Sealed,
     made: Timestamp,
     until: Timestamp,
@@ -100,12 +100,12 @@ pub enum GithubError {
 }
 
 #[derive(Deserialize)]
-struct InstallationAnswer {
+struct InstallationResponse {
     id: u64,
 }
 
 #[derive(Deserialize)]
-struct TokenAnswer {
+struct TokenResponse {
     token: String,
     expires_at: Timestamp,
 }
@@ -135,19 +135,19 @@ impl GithubApps {
             return Ok(token);
         }
         let _slot = self.slots.acquire(consumer).await;
-        let (http, statement) = (HttpClient::new(config)?, app.statement(now)?);
-        let exchange = Exchange { apps: self, http, app, consumer, timeout, statement };
+        let (http, jwt) = (HttpClient::new(config)?, app.jwt(now)?);
+        let exchange = Exchange { apps: self, http, app, consumer, timeout, jwt };
         let id = match &app.installation {
             Installation::Id(id) => *id,
             Installation::Owner(owner) => exchange.installation(owner).await?,
         };
         let url = exchange.url(&format!("app/installations/{id}/access_tokens"))?;
-        let (request, answer) = exchange.ask::<TokenAnswer>(Method::POST, url, "token").await?;
-        let Some(TokenAnswer { token, expires_at }) = answer else {
+        let (request, response) = exchange.request_json::<TokenResponse>(Method::POST, url, "token").await?;
+        let Some(TokenResponse { token, expires_at }) = response else {
             return Err(GithubError::Status { request, status: StatusCode::NOT_FOUND.as_u16() });
         };
         let token = Sealed::from(token);
-        self.keep(app, token.clone(), now, expires_at);
+        self.cache(app, token.clone(), now, expires_at);
         Ok(token)
     }
 
@@ -169,7 +169,7 @@ impl GithubApps {
         (now >= kept.made && now < kept.until).then(|| kept.token.clone())
     }
 
-    fn keep(&self, app: &App, token: Sealed, now: Timestamp, expires_at: Timestamp) {
+    fn cache(&self, app: &App, token: Sealed, now: Timestamp, expires_at: Timestamp) {
         let seconds = expires_at.as_second().saturating_sub(now.as_second()).max(0);
         let used = jiff::SignedDuration::from_secs(seconds.saturating_mul(USED_PERCENT) / 100);
         let until = now.checked_add(used).unwrap_or(now);
@@ -180,7 +180,7 @@ impl GithubApps {
         {
             tokens.remove(&oldest);
         }
-        tokens.insert(app.fingerprint(), Kept { token, made: now, until });
+        tokens.insert(app.fingerprint(), CachedToken { token, made: now, until });
     }
 }
 
@@ -191,7 +191,7 @@ struct Exchange<'a> {
     app: &'a App,
     consumer: &'a str,
     timeout: Duration,
-    statement: Sealed,
+    jwt: Sealed,
 }
 
 impl Exchange<'_> {
@@ -199,8 +199,9 @@ impl Exchange<'_> {
     async fn installation(&self, owner: &str) -> Result<u64, GithubError> {
         for kind in ["orgs", "users"] {
             let url = self.url(&format!("{kind}/{owner}/installation"))?;
-            let (_, answer) = self.ask::<InstallationAnswer>(Method::GET, url, "installation").await?;
-            if let Some(InstallationAnswer { id }) = answer {
+            let (_, response) =
+                self.request_json::<InstallationResponse>(Method::GET, url, "installation").await?;
+            if let Some(InstallationResponse { id }) = response {
                 return Ok(id);
             }
         }
@@ -212,14 +213,14 @@ impl Exchange<'_> {
     }
 
     /// One request, and its response; none where there is no such thing. How errors name it comes with it.
-    async fn ask<T: DeserializeOwned>(
+    async fn request_json<T: DeserializeOwned>(
         &self,
         method: Method,
         url: Url,
         what: &'static str,
     ) -> Result<(String, Option<T>), GithubError> {
         let request = format!("{method} {}", shown_url(&url));
-        let credential = Credential::Bearer { token: self.statement.clone() };
+        let credential = Credential::Bearer { token: self.jwt.clone() };
         let authorization = credential.authorization().ok().flatten();
         let authorization = authorization.ok_or(GithubError::App(AppError::Key))?;
         let sent = HttpRequest::new(method, url)
@@ -236,11 +237,11 @@ impl Exchange<'_> {
         if !status.is_success() {
             return Err(GithubError::Status { request, status: status.as_u16() });
         }
-        let mut memory = self.apps.memory.reservation(self.consumer, ANSWER);
-        let body = response.collect(ANSWER, &mut memory, |_| ()).await;
+        let mut memory = self.apps.memory.reservation(self.consumer, RESPONSE);
+        let body = response.collect(RESPONSE, &mut memory, |_| ()).await;
         let body = body.map_err(|source| GithubError::Body { request: request.clone(), source })?;
         match serde_json::from_slice(&body) {
-            Ok(answer) => Ok((request, Some(answer))),
+            Ok(parsed) => Ok((request, Some(parsed))),
             Err(_) => Err(GithubError::Malformed { request, what }),
         }
     }

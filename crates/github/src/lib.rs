@@ -1,4 +1,4 @@
-//! Authentication as a GitHub App: a signed statement of the app (JWT) for a token of one of its installations, which is kept until
+//! Authentication as a GitHub App: a signed JWT of the app for a token of one of its installations, which is kept until
 //! shortly before it expires. What the token is used for never enters.
 
 mod app;

@@ -33,16 +33,16 @@ use crate::{
 const AGENT: &str = concat!("plumb/", env!("CARGO_PKG_VERSION"));
 /// The header with the digest of a manifest.
 const CONTENT_DIGEST: &str = "docker-content-digest";
-/// Entries of what is kept of registries: the oldest goes first.
-const KEPT_MAX: usize = 4096;
+/// Entries of what is cached of registries.
+const CACHE_ENTRIES_MAX: usize = 4096;
 /// Clients with settings of their own.
 const CLIENTS_MAX: usize = 64;
 /// How long it is known that a registry takes no token but a password, and which scheme it has.
-const KEPT_FOR: Duration = Duration::from_mins(10);
+const CACHE_TTL: Duration = Duration::from_mins(10);
 /// How long a registry may be silent between two parts of a response.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
-/// Bytes of the answer of a token server, and of an error response.
-const ANSWER_BYTES_MAX: u64 = 256 << 10;
+/// Bytes of the response of a token server, and of an error response.
+const TOKEN_RESPONSE_BYTES_MAX: u64 = 256 << 10;
 const ERROR_BYTES_MAX: usize = 16 << 10;
 /// Tags of a page that are asked for: the most that registries give.
 const PAGE_TAGS: &str = "1000";
@@ -85,9 +85,9 @@ struct Inner {
     addresses: AddressPolicy,
     memory: MemoryPool,
     limits: OciLimits,
-    clients: Mutex<Kept<String, HttpClient>>,
-    schemes: Mutex<Kept<(String, String), &'static str>>,
-    authorizations: Mutex<Kept<AuthorizationKey, HeaderValue>>,
+    clients: Mutex<Cache<String, HttpClient>>,
+    schemes: Mutex<Cache<(String, String), &'static str>>,
+    authorizations: Mutex<Cache<AuthorizationKey, HeaderValue>>,
 }
 
 /// For whom an authorization holds.
@@ -141,9 +141,9 @@ impl OciClient {
             addresses,
             memory,
             limits,
-            clients: Mutex::new(Kept::new(CLIENTS_MAX)),
-            schemes: Mutex::new(Kept::new(KEPT_MAX)),
-            authorizations: Mutex::new(Kept::new(KEPT_MAX)),
+            clients: Mutex::new(Cache::new(CLIENTS_MAX)),
+            schemes: Mutex::new(Cache::new(CACHE_ENTRIES_MAX)),
+            authorizations: Mutex::new(Cache::new(CACHE_ENTRIES_MAX)),
         }))
     }
 
@@ -227,7 +227,7 @@ impl OciClient {
                 Ok(_) | Err(_) => return failed(first),
             },
         };
-        self.0.schemes().insert(key, scheme, Some(KEPT_FOR));
+        self.0.schemes().insert(key, scheme, Some(CACHE_TTL));
         Ok(scheme)
     }
 }
@@ -243,15 +243,15 @@ fn lacks_tls(error: &ConnectionError) -> bool {
 }
 
 impl Inner {
-    fn clients(&self) -> std::sync::MutexGuard<'_, Kept<String, HttpClient>> {
+    fn clients(&self) -> std::sync::MutexGuard<'_, Cache<String, HttpClient>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn schemes(&self) -> std::sync::MutexGuard<'_, Kept<(String, String), &'static str>> {
+    fn schemes(&self) -> std::sync::MutexGuard<'_, Cache<(String, String), &'static str>> {
         self.schemes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn authorizations(&self) -> std::sync::MutexGuard<'_, Kept<AuthorizationKey, HeaderValue>> {
+    fn authorizations(&self) -> std::sync::MutexGuard<'_, Cache<AuthorizationKey, HeaderValue>> {
         self.authorizations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -465,7 +465,7 @@ impl Remote {
         };
         let credential = Credential::Basic { username: username.clone(), password: password.clone() };
         let value = authorization(&credential)?;
-        self.client.0.authorizations().insert(self.key.clone(), value.clone(), Some(KEPT_FOR));
+        self.client.0.authorizations().insert(self.key.clone(), value.clone(), Some(CACHE_TTL));
         Ok(value)
     }
 
@@ -489,9 +489,9 @@ impl Remote {
         let credential = if trusted { &self.credential } else { &RegistryCredential::Anonymous };
         let (asked, http_request) = token_request(&realm, service, &scope, credential)?;
         let http_request = http_request.timeout(left(self.deadline));
-        let answer = self.http.send(http_request).await;
-        let answer = answer.map_err(|source| OciError::Connection { request: asked.clone(), source })?;
-        if matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        let response = self.http.send(http_request).await;
+        let response = response.map_err(|source| OciError::Connection { request: asked.clone(), source })?;
+        if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             let problem = if !trusted && self.credential.is_some() {
                 let host = realm.host_str().unwrap_or_default();
                 format!(
@@ -502,13 +502,13 @@ impl Remote {
             } else {
                 NONE_SENT.to_owned()
             };
-            return Err(self.unauthorized(asked, answer, problem).await);
+            return Err(self.unauthorized(asked, response, problem).await);
         }
-        if answer.status() != StatusCode::OK {
-            return Err(failed(asked, answer).await);
+        if response.status() != StatusCode::OK {
+            return Err(failed(asked, response).await);
         }
-        let limit = Limit { name: "the answer of a token server", bytes_max: ANSWER_BYTES_MAX };
-        let (body, _memory, _) = self.body(&realm, answer, limit).await?;
+        let limit = Limit { name: "the response of a token server", bytes_max: TOKEN_RESPONSE_BYTES_MAX };
+        let (body, _memory, _) = self.body(&realm, response, limit).await?;
         let token = Token::parse(&body);
         let Token { value, used_for } =
             token.map_err(|source| OciError::Response { request: asked, source })?;
@@ -599,14 +599,14 @@ fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }
 
-/// What is kept for a time; of more than so many entries the one that was not used for longest goes.
-struct Kept<K, V> {
+/// What is cached for a time; of more than so many entries the one that was not used for longest goes.
+struct Cache<K, V> {
     max: usize,
     entries: HashMap<K, (V, Option<Instant>)>,
     order: VecDeque<K>,
 }
 
-impl<K: Clone + Eq + Hash, V: Clone> Kept<K, V> {
+impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
     fn new(max: usize) -> Self {
         Self { max, entries: HashMap::new(), order: VecDeque::new() }
     }

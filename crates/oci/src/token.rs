@@ -1,4 +1,4 @@
-//! Tokens of a registry's token server: where credentials for a registry may go, the request, the answer. Pure.
+//! Tokens of a registry's token server: where credentials for a registry may go, the request, the response. Pure.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ const SUFFIX_LABEL_MAX: usize = 3;
 const SHARED_BY_CUSTOMERS: [&str; 5] = ["azurecr.io", "azurecr.cn", "pkg.dev", "amazonaws.com", "jfrog.io"];
 
 #[derive(Deserialize)]
-struct Answer {
+struct TokenResponse {
     #[serde(default)]
     token: String,
     #[serde(default)]
@@ -36,15 +36,15 @@ pub(crate) struct Token {
 }
 
 impl Token {
-    /// The answer of a token server.
+    /// The response of a token server.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, ResponseError> {
         let malformed = ResponseError::Malformed { what: "token" };
-        let answer: Answer = serde_json::from_slice(body).map_err(|_| malformed.clone())?;
-        let value = if answer.token.is_empty() { answer.access_token } else { answer.token };
+        let response: TokenResponse = serde_json::from_slice(body).map_err(|_| malformed.clone())?;
+        let value = if response.token.is_empty() { response.access_token } else { response.token };
         if value.is_empty() {
             return Err(malformed);
         }
-        let lifetime = answer.expires_in.map_or(LIFETIME, Duration::from_secs).min(LIFETIME_MAX);
+        let lifetime = response.expires_in.map_or(LIFETIME, Duration::from_secs).min(LIFETIME_MAX);
         Ok(Self { value: value.into(), used_for: lifetime * USED_PERCENT / 100 })
     }
 }

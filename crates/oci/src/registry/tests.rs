@@ -352,20 +352,20 @@ async fn a_registry_that_hangs_costs_no_more_than_the_timeout() {
 }
 
 #[test]
-fn what_is_kept_is_bounded() {
-    let mut kept: Kept<usize, usize> = Kept::new(2);
+fn a_cache_is_bounded() {
+    let mut cache: Cache<usize, usize> = Cache::new(2);
     for number in 0..5 {
-        kept.insert(number, number, None);
-        kept.insert(number, number + 1, None);
+        cache.insert(number, number, None);
+        cache.insert(number, number + 1, None);
     }
-    assert_eq!([2, 4, 3].map(|number| kept.get(&number)), [None, Some(5), Some(4)]);
-    kept.insert(6, 6, None);
-    assert_eq!((kept.get(&4), kept.get(&3)), (None, Some(4)), "what was used last stays");
-    kept.remove(&6);
-    kept.insert(4, 5, None);
-    kept.remove(&3);
-    kept.insert(5, 5, Some(Duration::ZERO));
-    assert_eq!((kept.get(&4), kept.get(&5), kept.order.len()), (Some(5), None, 2));
+    assert_eq!([2, 4, 3].map(|number| cache.get(&number)), [None, Some(5), Some(4)]);
+    cache.insert(6, 6, None);
+    assert_eq!((cache.get(&4), cache.get(&3)), (None, Some(4)), "what was used last stays");
+    cache.remove(&6);
+    cache.insert(4, 5, None);
+    cache.remove(&3);
+    cache.insert(5, 5, Some(Duration::ZERO));
+    assert_eq!((cache.get(&4), cache.get(&5), cache.order.len()), (Some(5), None, 2));
 }
 
 /// A port that speaks TLS to those who do, and plain HTTP to the others.
