@@ -10,19 +10,19 @@ use super::{GitSource, error::GitSourceError, validate::Valid};
 /// The user whose password is a token of an installation.
 const TOKEN_USER: &str = "x-access-token";
 
-/// The credential for the repository: a token that is made now, or that was made before.
+/// The credential for the repository, and the app that it is of: a token that is made now, or that was made before.
 pub async fn credential(
     source: &GitSource,
     namespace: &str,
     valid: &Valid,
     content: &SecretContent,
     trust: Trust,
-) -> Result<Credential, GitSourceError> {
+) -> Result<(Credential, App), GitSourceError> {
     let app = app(content).map_err(GitSourceError::Secret)?;
     let config = ClientConfig { trust, addresses: Some(source.addresses), ..ClientConfig::default() };
     let token = source.apps.token(config, &app, namespace, valid.timeout, Timestamp::now()).await;
     let password = token.map_err(GitSourceError::Github)?;
-    Ok(Credential::Basic { username: TOKEN_USER.to_owned(), password })
+    Ok((Credential::Basic { username: TOKEN_USER.to_owned(), password }, app))
 }
 
 fn app(content: &SecretContent) -> Result<App, SecretError> {

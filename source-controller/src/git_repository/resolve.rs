@@ -7,6 +7,7 @@ use plumb_api::{
     source::{GitRepository, GitRepositoryCondition},
 };
 use plumb_git::{Endpoint, GitError, Identity, IdentityError, KnownHosts, SshCredential};
+use plumb_github::App;
 use plumb_secrets::{GitSecret, GithubSecret, SecretContent, SecretError, SshSecret};
 use plumb_status::ConditionUpdate;
 use plumb_transport::{Credential, CredentialPart, Trust, TrustPart};
@@ -28,11 +29,15 @@ pub async fn resolve(
     let namespace = repository.namespace().unwrap_or_default();
     let included = include::artifacts(source, &namespace, &valid.includes).await;
     let included = included.map_err(GitSourceError::Include)?;
-    let endpoint = endpoint(source, &namespace, valid).await?;
+    let (endpoint, app) = endpoint(source, &namespace, valid).await?;
     if endpoint.is_exposed() {
         tracing::warn!(url = %endpoint.url(), "credentials are sent over an unencrypted connection");
     }
     let found = source.git.find(&namespace, &endpoint, &valid.reference, valid.timeout).await;
+    if let (Err(GitError::Unauthenticated { .. }), Some(app)) = (&found, &app) {
+        // It may have been revoked: the next attempt gets another one.
+        source.apps.forget(app);
+    }
     let session = found.map_err(GitSourceError::of_git)?;
     Ok(Resolved {
         revision: session.found().revision(),
@@ -45,7 +50,12 @@ pub async fn resolve(
     })
 }
 
-async fn endpoint(source: &GitSource, namespace: &str, valid: &Valid) -> Result<Endpoint, GitSourceError> {
+/// Where the repository is and what opens it; with a token of a GitHub App, that app.
+async fn endpoint(
+    source: &GitSource,
+    namespace: &str,
+    valid: &Valid,
+) -> Result<(Endpoint, Option<App>), GitSourceError> {
     let content = match &valid.secret {
         None => None,
         Some(name) => {
@@ -58,13 +68,16 @@ async fn endpoint(source: &GitSource, namespace: &str, valid: &Valid) -> Result<
             Some(content)
         }
     };
+    let mut app = None;
     let opened = if valid.url.starts_with("ssh://") {
         Endpoint::over_ssh(&valid.url, ssh_credential(content).await?)
     } else {
-        let (credential, trust) = http_credential(source, namespace, valid, content.as_ref()).await?;
+        let (credential, trust, of_app) = http_credential(source, namespace, valid, content.as_ref()).await?;
+        app = of_app;
         Endpoint::new(&valid.url, credential, trust)
     };
-    opened.map_err(|source| GitSourceError::Settings(GitError::Endpoint { source }))
+    let endpoint = opened.map_err(|source| GitSourceError::Settings(GitError::Endpoint { source }))?;
+    Ok((endpoint, app))
 }
 
 async fn http_credential(
@@ -72,14 +85,14 @@ async fn http_credential(
     namespace: &str,
     valid: &Valid,
     content: Option<&SecretContent>,
-) -> Result<(Credential, Trust), GitSourceError> {
-    let Some(content) = content else { return Ok((Credential::None, Trust::default())) };
+) -> Result<(Credential, Trust, Option<App>), GitSourceError> {
+    let Some(content) = content else { return Ok((Credential::None, Trust::default(), None)) };
     let (credential, trust) = authentication(content).map_err(GitSourceError::Secret)?;
     if !valid.is_github_app {
-        return Ok((credential, trust));
+        return Ok((credential, trust, None));
     }
-    let credential = github_app::credential(source, namespace, valid, content, trust.clone()).await?;
-    Ok((credential, trust))
+    let (credential, app) = github_app::credential(source, namespace, valid, content, trust.clone()).await?;
+    Ok((credential, trust, Some(app)))
 }
 
 /// The private key and the host keys of a Secret.

@@ -45,6 +45,12 @@ async fn a_repository_is_fetched_with_a_token_of_the_installation() {
     fixture.attempt().await;
     assert_eq!(github.take_calls(), Vec::<String>::new(), "a token is used until shortly before its end");
 
+    server.fault(plumb_testkit::gitserver::Fault::Respond(401));
+    fixture.attempt().await;
+    server.fault(plumb_testkit::gitserver::Fault::None);
+    fixture.attempt().await;
+    assert_eq!(github.take_calls().len(), 1, "a token that is not accepted is not used again");
+
     app(&fixture, &github, "8");
     let summary = fixture.attempt().await;
     let (_, reason, message) = ready(&summary);
