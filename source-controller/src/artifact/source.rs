@@ -151,10 +151,6 @@ pub enum Payload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaType {
     /// `application/gzip`: a chart.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "no kind of this version stores one; the double of the tests does")
-    )]
     Gzip,
     /// `application/gzip`: a layer that is copied.
     TarGz,
