@@ -208,6 +208,8 @@ fn an_index_is_charged_and_given_back() {
         index.json.len() as u64,
         "the download and what was read are given back"
     );
+    // While it is written, what was read is there as well.
+    assert!(pool.usage().peak > index.json.len() as u64 * 3 / 2, "{:?}", pool.usage());
     drop(index);
     assert_eq!(pool.usage().reserved, 0);
     // Short entries take more memory than text: their memory is what is charged.
