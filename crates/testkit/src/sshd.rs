@@ -143,7 +143,7 @@ impl Sshd {
         for entry in fs::read_dir(&self.folder)? {
             let name = entry?.file_name().to_string_lossy().into_owned();
             if let Some(kind) = name.strip_prefix("host_").and_then(|name| name.strip_suffix(".pub")) {
-                lines.push_str(&format!("[127.0.0.1]:{} {}\n", self.port, self.host_key(kind)?));
+                lines.extend(["[127.0.0.1]:", &self.port.to_string(), " ", &self.host_key(kind)?, "\n"]);
             }
         }
         Ok(lines)

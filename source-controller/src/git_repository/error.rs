@@ -139,8 +139,9 @@ impl Classify for GitSourceError {
             Self::Secret(error) => error.reason(),
             Self::Provider(_) => Reason::InvalidProviderConfiguration,
             Self::Include(error) => error.reason(),
-            Self::Github(_) => Reason::AuthenticationFailed,
-            Self::SshOption { .. } | Self::EncryptedIdentity { .. } => Reason::AuthenticationFailed,
+            Self::Github(_) | Self::SshOption { .. } | Self::EncryptedIdentity { .. } => {
+                Reason::AuthenticationFailed
+            }
             Self::Abandoned => Reason::GitOperationFailed,
             Self::Settings(error) | Self::Checkout(error) => error.reason(),
         }
@@ -152,9 +153,10 @@ impl Classify for GitSourceError {
             Self::Secret(error) => error.consequence(),
             Self::Provider(_) => Consequence::Stall,
             Self::Include(error) => error.consequence(),
-            Self::Github(_) => Consequence::Retry,
             // The Secret may be completed at any time.
-            Self::SshOption { .. } | Self::EncryptedIdentity { .. } | Self::Abandoned => Consequence::Retry,
+            Self::Github(_) | Self::SshOption { .. } | Self::EncryptedIdentity { .. } | Self::Abandoned => {
+                Consequence::Retry
+            }
             Self::Settings(error) | Self::Checkout(error) => error.consequence(),
         }
     }
@@ -176,7 +178,7 @@ impl Classify for GitSourceError {
             Self::Github(GithubError::Status { .. } | GithubError::NotInstalled { .. }) => {
                 Some("check app, installation and private key in the Secret of spec.secretRef".to_owned())
             }
-            Self::Github(_) => None,
+            Self::Github(_) | Self::Abandoned => None,
             Self::Include(error) => error.hint(),
             Self::SshOption { has_secret: false, .. } => {
                 Some("set spec.secretRef to a Secret with the keys identity and known_hosts".to_owned())
@@ -187,7 +189,6 @@ impl Classify for GitSourceError {
             Self::EncryptedIdentity { .. } => {
                 Some("add the passphrase as the key password to the Secret of spec.secretRef".to_owned())
             }
-            Self::Abandoned => None,
             Self::Settings(error) | Self::Checkout(error) => error.hint(),
         }
     }

@@ -18,6 +18,7 @@ use crate::ssh::{HostKeyError, Identity, KnownHosts, SshCredential, SshFault};
 const SHORT: Duration = Duration::from_millis(500);
 /// Longer than any operation here may take on a loaded machine.
 const WAIT_MAX: Duration = Duration::from_secs(20);
+const BANNER: &[u8] = b"SSH-2.0-OpenSSH_9.9\r\n";
 const ED25519: [&str; 4] = ["-t", "ed25519", "-N", ""];
 
 struct Server {
@@ -269,8 +270,11 @@ async fn rejected_addresses_are_not_connected_to() {
     }
 }
 
+/// What a peer does with a connection.
+type Act = fn(&mut TcpStream);
+
 /// A peer on loopback that does this with each connection, and reports when the other side has closed it.
-fn peer(act: fn(&mut TcpStream)) -> (u16, mpsc::Receiver<()>) {
+fn peer(act: Act) -> (u16, mpsc::Receiver<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let (closed, wait) = mpsc::channel();
@@ -292,9 +296,8 @@ async fn a_hostile_peer_ends_at_the_deadline_and_leaves_nothing_open() {
     if keygen_is_missing() {
         return;
     }
-    const BANNER: &[u8] = b"SSH-2.0-OpenSSH_9.9\r\n";
     let private = key_pair(&ED25519).unwrap().0;
-    let peers: [(&str, fn(&mut TcpStream)); 5] = [
+    let peers: [(&str, Act); 5] = [
         ("silence", |_| {}),
         ("silence after the banner", |stream| {
             let _ = stream.write_all(BANNER);
