@@ -6,9 +6,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use http::StatusCode;
 use plumb_memory::{MemoryReservation, OverBudget};
 use plumb_transport::ConnectionError;
-use reqwest::StatusCode;
 use tokio::runtime::Handle;
 
 use crate::{bounds::Bounds, ssh::SshFault};
@@ -83,12 +83,6 @@ impl Control {
     /// Why the transport ended the last exchange, if it did.
     pub(crate) fn take_fault(&self) -> Option<Fault> {
         self.0.state().fault.take()
-    }
-}
-
-impl From<reqwest::Error> for Fault {
-    fn from(error: reqwest::Error) -> Self {
-        Self::Connection(ConnectionError::of(&error))
     }
 }
 

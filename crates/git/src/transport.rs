@@ -167,6 +167,12 @@ fn header_text(headers: &HeaderMap) -> Vec<u8> {
     text
 }
 
+impl From<reqwest::Error> for Fault {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Connection(ConnectionError::of(&error))
+    }
+}
+
 fn send(shared: &Shared, request: reqwest::RequestBuilder) -> io::Result<reqwest::Response> {
     shared.wait(request.send())
 }
