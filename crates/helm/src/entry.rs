@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use plumb_version::{Version, parse_loose};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
-use crate::text::{Flag, List, Table, Text};
+use crate::text::{Flag, List, Table, Text, is_unset};
 
 /// What Go writes for a time that is not set.
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
@@ -38,7 +38,7 @@ pub struct Entry {
     tags: Text,
     #[serde(skip_serializing_if = "Text::is_empty")]
     app_version: Text,
-    #[serde(skip_serializing_if = "Flag::is_unset")]
+    #[serde(skip_serializing_if = "is_unset")]
     deprecated: Flag,
     #[serde(skip_serializing_if = "Table::is_empty")]
     annotations: Table,
@@ -50,7 +50,7 @@ pub struct Entry {
     type_: Text,
     urls: Option<List<Text>>,
     created: Time,
-    #[serde(skip_serializing_if = "Flag::is_unset")]
+    #[serde(skip_serializing_if = "is_unset")]
     removed: Flag,
     #[serde(skip_serializing_if = "Text::is_empty")]
     digest: Text,
@@ -86,7 +86,7 @@ struct Dependency {
     condition: Text,
     #[serde(skip_serializing_if = "List::is_empty")]
     tags: List<Text>,
-    #[serde(skip_serializing_if = "Flag::is_unset")]
+    #[serde(skip_serializing_if = "is_unset")]
     enabled: Flag,
     #[serde(rename = "import-values", skip_serializing_if = "List::is_empty")]
     import_values: List<ImportValue>,
@@ -100,13 +100,23 @@ struct Dependency {
 enum ImportValue {
     Path(String),
     Paths(Table),
-    #[serde(serialize_with = "null")]
-    Other(IgnoredAny),
+    Other(Ignored),
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
-fn null<S: serde::Serializer>(_: &IgnoredAny, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_unit()
+/// Anything; it is written as null.
+#[derive(Debug)]
+struct Ignored;
+
+impl<'de> Deserialize<'de> for Ignored {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Self)
+    }
+}
+
+impl Serialize for Ignored {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
 }
 
 /// A time in RFC 3339, as it was written.

@@ -104,11 +104,9 @@ fn float(value: f64) -> String {
 #[serde(transparent)]
 pub struct Flag(pub bool);
 
-impl Flag {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
-    pub fn is_unset(&self) -> bool {
-        !self.0
-    }
+/// Whether a value is left out.
+pub fn is_unset<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl<'de> Deserialize<'de> for Flag {

