@@ -69,13 +69,13 @@ pub struct Options {
     #[arg(long = "artifact-digest-algo", default_value = "sha256")]
     pub artifact_digest_algo: String,
     /// Maximum size of the index of a Helm repository, in bytes.
-    #[arg(long = "helm-index-max-size", default_value_t = HelmLimits::DEFAULT.index_bytes_max)]
+    #[arg(long = "helm-index-max-size", default_value_t = HelmLimits::DEFAULT.index)]
     pub helm_index_max_size: u64,
     /// Maximum size of a Helm chart, in bytes.
-    #[arg(long = "helm-chart-max-size", default_value_t = HelmLimits::DEFAULT.chart_bytes_max)]
+    #[arg(long = "helm-chart-max-size", default_value_t = HelmLimits::DEFAULT.chart)]
     pub helm_chart_max_size: u64,
     /// Maximum size of the Chart.yaml of a Helm chart, in bytes.
-    #[arg(long = "helm-chart-file-max-size", default_value_t = HelmLimits::DEFAULT.chart_file_bytes_max)]
+    #[arg(long = "helm-chart-file-max-size", default_value_t = HelmLimits::DEFAULT.chart_file)]
     pub helm_chart_file_max_size: u64,
     /// Only the default value is supported.
     #[arg(long = "helm-cache-max-size", default_value = "0")]
@@ -163,9 +163,9 @@ impl Options {
     /// Limits of Helm repositories and charts.
     pub fn helm_limits(&self) -> HelmLimits {
         HelmLimits {
-            index_bytes_max: self.helm_index_max_size,
-            chart_bytes_max: self.helm_chart_max_size,
-            chart_file_bytes_max: self.helm_chart_file_max_size,
+            index: self.helm_index_max_size,
+            chart: self.helm_chart_max_size,
+            chart_file: self.helm_chart_file_max_size,
         }
     }
 
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(parse(&[]).helm_limits(), HelmLimits::DEFAULT);
         let options =
             parse(&["--helm-index-max-size=1", "--helm-chart-max-size=2", "--helm-chart-file-max-size=3"]);
-        let limits = HelmLimits { index_bytes_max: 1, chart_bytes_max: 2, chart_file_bytes_max: 3 };
+        let limits = HelmLimits { index: 1, chart: 2, chart_file: 3 };
         assert_eq!((options.validate(), options.helm_limits()), (Ok(()), limits));
     }
 

@@ -32,13 +32,16 @@ const EXCHANGES_MAX: usize = 16;
 /// Tokens that are kept: beyond it those that were made first go.
 const TOKENS_MAX: usize = 1000;
 
+/// Held by the exchange that goes on for an app.
+type ExchangeLock = Arc<tokio::sync::Mutex<()>>;
+
 /// Tokens of installations. Clones share them.
 #[derive(Clone)]
 pub struct GithubApps {
     memory: MemoryPool,
     tokens: Arc<Mutex<HashMap<[u8; 32], CachedToken>>>,
     /// One exchange at a time for an app: the others wait for its token.
-    exchanges: Arc<Mutex<HashMap<[u8; 32], Arc<tokio::sync::Mutex<()>>>>>,
+    exchanges: Arc<Mutex<HashMap<[u8; 32], ExchangeLock>>>,
     slots: Slots,
 }
 
@@ -157,7 +160,7 @@ impl GithubApps {
         tokens.remove(&app.fingerprint());
     }
 
-    fn exchange_of(&self, app: &App) -> Arc<tokio::sync::Mutex<()>> {
+    fn exchange_of(&self, app: &App) -> ExchangeLock {
         let mut exchanges = self.exchanges.lock().unwrap_or_else(PoisonError::into_inner);
         exchanges.retain(|_, exchange| Arc::strong_count(exchange) > 1);
         Arc::clone(exchanges.entry(app.fingerprint()).or_default())

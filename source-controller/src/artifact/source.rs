@@ -162,9 +162,8 @@ impl Payload {
     /// The extension of its file, from the dot on.
     pub fn extension(&self) -> &'static str {
         match self {
-            Self::Tree(_) => ".tar.gz",
+            Self::Tree(_) | Self::Bytes { media_type: MediaType::TarGz, .. } => ".tar.gz",
             Self::Bytes { media_type: MediaType::Gzip, .. } => ".tgz",
-            Self::Bytes { media_type: MediaType::TarGz, .. } => ".tar.gz",
             Self::Bytes { media_type: MediaType::Yaml, .. } => ".yaml",
         }
     }

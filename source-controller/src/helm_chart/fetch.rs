@@ -45,13 +45,13 @@ pub async fn fetch(
                 .repositories
                 .get(&plumb_cluster::NamespacedName::new(&namespace, &object.spec.source_ref.name));
             let limit = repository.as_deref().map_or(super::TIMEOUT_MAX, timeout);
-            let pulled = pull(*registry, &name, &version, source.limits.chart_bytes_max, limit).await;
+            let pulled = pull(*registry, &name, &version, source.limits.chart, limit).await;
             let Blob { bytes, memory } = pulled.map_err(HelmChartError::Download)?;
             (bytes, memory)
         }
     };
     let bytes = Bytes::from(bytes);
-    checked(&bytes, last(&name), &version, source.limits.chart_file_bytes_max).await?;
+    checked(&bytes, last(&name), &version, source.limits.chart_file).await?;
     Ok(Fetched {
         file_stem: format!("{}-{version}", last(&name)),
         content: Content { payload: Payload::Bytes { media_type: MediaType::Gzip, bytes }, memory },
@@ -71,8 +71,7 @@ async fn download(
 ) -> Result<(Vec<u8>, MemoryReservation), HelmChartError> {
     let base = HelmClients::base(repository)?;
     let url = resolved(&base, url).map_err(HelmChartError::Download)?;
-    let limit =
-        Limit { name: "Helm chart (--helm-chart-max-size)", bytes_max: source.limits.chart_bytes_max };
+    let limit = Limit { name: "Helm chart (--helm-chart-max-size)", bytes_max: source.limits.chart };
     let request = ArchiveRequest { namespace, repository, url: &url, limit };
     let File { bytes, memory, .. } =
         source.clients.archive(request).await?.map_err(|error| HelmChartError::Download(error.into()))?;

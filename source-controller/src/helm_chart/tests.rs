@@ -48,7 +48,7 @@ impl Charts {
     }
 
     /// A HelmRepository over HTTP whose stored index is `index`.
-    fn repository(&self, spec: Value, index: &str) {
+    fn repository(&self, spec: &Value, index: &str) {
         let memory = |name| self.pool.reservation("apps", Limit { name, bytes_max: 1 << 30 });
         let download = Download { bytes: index.as_bytes().to_vec(), memory: memory("index") };
         let stored = convert(download, memory("stored")).unwrap().json;
@@ -63,10 +63,10 @@ impl Charts {
             metadata: std::collections::BTreeMap::new(),
             last_update_time: self.fixture.now,
         };
-        self.put(spec, json!({ "artifact": artifact }));
+        self.put(spec, &json!({ "artifact": artifact }));
     }
 
-    fn put(&self, spec: Value, status: Value) {
+    fn put(&self, spec: &Value, status: &Value) {
         let version = self.repositories.all().first().map_or(1, |old| old.metadata.generation.unwrap() + 1);
         let object = json!({
             "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "HelmRepository",
@@ -111,7 +111,7 @@ async fn a_chart_is_pulled_as_it_was_published() {
     let server = served(&["1.0.0", "1.1.0"]);
     let mut charts = Charts::new(HelmLimits::DEFAULT);
     let first = index(&[("1.0.0", "app-1.0.0.tgz"), ("0.9.0", "app-0.9.0.tgz")]);
-    charts.repository(json!({ "url": format!("{}/charts", server.url()) }), &first);
+    charts.repository(&json!({ "url": format!("{}/charts", server.url()) }), &first);
     let fixture = &mut charts.fixture;
     let summary = fixture.attempt().await;
     let text = "pulled 'app' chart with version '1.0.0'";
@@ -138,12 +138,12 @@ async fn a_chart_is_pulled_as_it_was_published() {
 
     // Another index with the same version: only noted. With a higher one: pulled.
     let same = index(&[("1.0.0", "app-1.0.0.tgz")]);
-    charts.repository(json!({ "url": format!("{}/charts", server.url()) }), &same);
+    charts.repository(&json!({ "url": format!("{}/charts", server.url()) }), &same);
     assert_eq!(emitted(&charts.fixture.attempt().await), Vec::<String>::new());
     assert_eq!(charts.fixture.object["status"]["observedSourceArtifactRevision"], digest(same.as_bytes()));
     assert_eq!(targets(&server), Vec::<String>::new());
     charts.repository(
-        json!({ "url": format!("{}/charts", server.url()) }),
+        &json!({ "url": format!("{}/charts", server.url()) }),
         &index(&[("1.1.0", "app-1.1.0.tgz")]),
     );
     charts.fixture.now += Duration::from_mins(2);
@@ -159,7 +159,7 @@ async fn another_spec_pulls_the_chart_again() {
     let server = served(&["1.0.0"]);
     let mut charts = Charts::new(HelmLimits::DEFAULT);
     charts.repository(
-        json!({ "url": format!("{}/charts", server.url()) }),
+        &json!({ "url": format!("{}/charts", server.url()) }),
         &index(&[("1.0.0", "app-1.0.0.tgz")]),
     );
     charts.fixture.attempt().await;
@@ -195,14 +195,14 @@ async fn what_is_not_there_is_named() {
     assert_eq!(condition(&missing, "FetchFailed").unwrap(), "True SourceUnavailable");
 
     let url = json!({ "url": format!("{}/charts", server.url()) });
-    charts.put(url.clone(), json!({}));
+    charts.put(&url, &json!({}));
     let waiting = charts.fixture.attempt().await;
     assert_eq!(ready(&waiting).1, "NoSourceArtifact");
     assert!(ready(&waiting).2.starts_with("no artifact available for HelmRepository source 'charts'"));
     assert_eq!(condition(&waiting, "FetchFailed").unwrap(), "True NoSourceArtifact");
     assert!(matches!(waiting.next, Next::After(_)));
 
-    charts.repository(url, &index(&[("1.0.0", "app-1.0.0.tgz")]));
+    charts.repository(&url, &index(&[("1.0.0", "app-1.0.0.tgz")]));
     for (field, value, expect) in [
         (
             "version",
@@ -245,7 +245,7 @@ async fn credentials_go_to_other_hosts_only_where_the_repository_says_so() {
         let mut charts = Charts::new(HelmLimits::DEFAULT);
         charts.fixture.secret("login", &[("username", "me"), ("password", "s3cret")]);
         let spec = json!({ "url": format!("{}/charts", own.url()), "secretRef": { "name": "login" }, "passCredentials": pass });
-        charts.repository(spec, &index(&[("1.0.0", url)]));
+        charts.repository(&spec, &index(&[("1.0.0", url)]));
         assert_eq!(ready(&charts.fixture.attempt().await).0, "True", "{url} {pass}");
         let calls = server.take_calls();
         let expected = format!("Basic {}", base64("me:s3cret"));
@@ -257,7 +257,7 @@ async fn credentials_go_to_other_hosts_only_where_the_repository_says_so() {
     let mut charts = Charts::new(HelmLimits::DEFAULT);
     charts.fixture.secret("login", &[("username", "me"), ("password", "s3cret")]);
     let spec = json!({ "url": format!("{}/charts", own.url()), "secretRef": { "name": "login" }, "passCredentials": true });
-    charts.repository(spec, &index(&[("1.0.0", "app-1.0.0.tgz")]));
+    charts.repository(&spec, &index(&[("1.0.0", "app-1.0.0.tgz")]));
     assert_eq!(ready(&charts.fixture.attempt().await).0, "True");
     assert_eq!(cdn.take_calls().last().unwrap().authorization, None);
 }
@@ -265,9 +265,9 @@ async fn credentials_go_to_other_hosts_only_where_the_repository_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_servers_and_archives_are_rejected_and_the_last_artifact_stays() {
     let server = served(&["1.0.0"]);
-    let mut charts = Charts::new(HelmLimits { chart_bytes_max: 1 << 20, ..HelmLimits::DEFAULT });
+    let mut charts = Charts::new(HelmLimits { chart: 1 << 20, ..HelmLimits::DEFAULT });
     charts.repository(
-        json!({ "url": format!("{}/charts", server.url()) }),
+        &json!({ "url": format!("{}/charts", server.url()) }),
         &index(&[("1.0.0", "app-1.0.0.tgz")]),
     );
     charts.fixture.attempt().await;
@@ -298,7 +298,7 @@ async fn hostile_servers_and_archives_are_rejected_and_the_last_artifact_stays()
         (whole(escape), "chart illegally contains references to a parent directory"),
     ] {
         let hostile = HostileServer::start(hostility).unwrap();
-        charts.repository(json!({ "url": hostile.url() }), &index(&[("1.1.0", "app-1.1.0.tgz")]));
+        charts.repository(&json!({ "url": hostile.url() }), &index(&[("1.1.0", "app-1.1.0.tgz")]));
         let summary = charts.fixture.attempt().await;
         let (status, reason, message) = ready(&summary);
         assert_eq!((status.as_str(), reason.as_str()), ("False", "ChartPullError"), "{message}");
@@ -309,7 +309,7 @@ async fn hostile_servers_and_archives_are_rejected_and_the_last_artifact_stays()
         assert!(charts.fixture.stored().exists());
     }
     for url in ["file:///etc/passwd", "oci://h/app"] {
-        charts.repository(json!({ "url": server.url() }), &index(&[("1.1.0", url)]));
+        charts.repository(&json!({ "url": server.url() }), &index(&[("1.1.0", url)]));
         let (_, reason, message) = ready(&charts.fixture.attempt().await);
         assert!(reason == "ChartPullError" && message.contains("not an http or https URL"), "{message}");
     }
@@ -325,7 +325,7 @@ async fn a_chart_in_a_registry_is_pulled_by_tag_and_range() {
     let spec = json!({ "type": "oci", "url": registry.url("org/charts") });
     for (version, expect) in [("*", "1.2.0+b.1"), ("1.1.x", "1.1.0"), ("1.2.0+b.1", "1.2.0+b.1")] {
         let mut charts = Charts::new(HelmLimits::DEFAULT);
-        charts.put(spec.clone(), json!({}));
+        charts.put(&spec, &json!({}));
         charts.fixture.set("version", json!(version));
         let summary = charts.fixture.attempt().await;
         let text = format!("pulled 'app' chart with version '{expect}'");
@@ -338,7 +338,7 @@ async fn a_chart_in_a_registry_is_pulled_by_tag_and_range() {
         assert_eq!(polls, usize::from(version != "1.2.0+b.1"), "a version costs no request, a range one");
     }
     let mut charts = Charts::new(HelmLimits::DEFAULT);
-    charts.put(json!({ "type": "oci", "url": registry.url("org") }), json!({}));
+    charts.put(&json!({ "type": "oci", "url": registry.url("org") }), &json!({}));
     charts.fixture.set("chart", json!("charts/app")).set("version", json!("1.2.0+b.1"));
     let summary = charts.fixture.attempt().await;
     assert_eq!(ready(&summary).2, "pulled 'charts/app' chart with version '1.2.0+b.1'");
@@ -358,7 +358,7 @@ async fn a_registry_gets_the_credentials_of_the_repository() {
         let mut charts = Charts::new(HelmLimits::DEFAULT);
         charts.fixture.secret("login", keys);
         let spec = json!({ "type": "oci", "url": registry.url("org"), "secretRef": { "name": "login" } });
-        charts.put(spec, json!({}));
+        charts.put(&spec, &json!({}));
         assert_eq!(ready(&charts.fixture.attempt().await).0, "True");
     }
     for (spec, keys, reason, expect) in [
@@ -386,15 +386,15 @@ async fn a_registry_gets_the_credentials_of_the_repository() {
         charts.fixture.secret("login", keys);
         let mut whole = json!({ "type": "oci", "url": registry.url("org") });
         whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
-        charts.put(whole, json!({}));
+        charts.put(&whole, &json!({}));
         let (_, actual, message) = ready(&charts.fixture.attempt().await);
         assert_eq!(actual, reason, "{message}");
         assert!(message.contains(expect), "{message}");
     }
     registry.login(Login::Open);
     registry.push("2.0.0", &[("application/x", b"no chart")], &json!({}));
-    let mut charts = Charts::new(HelmLimits { chart_bytes_max: 10, ..HelmLimits::DEFAULT });
-    charts.put(json!({ "type": "oci", "url": registry.url("org") }), json!({}));
+    let mut charts = Charts::new(HelmLimits { chart: 10, ..HelmLimits::DEFAULT });
+    charts.put(&json!({ "type": "oci", "url": registry.url("org") }), &json!({}));
     for (version, expect) in
         [("2.0.0", "it is not a Helm chart"), ("1.0.0", "the limit is 10 (--helm-chart-max-size)")]
     {

@@ -37,21 +37,22 @@ const READS_MAX: usize = 2;
 
 /// What one repository may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_field_names, reason = "each ends with its unit and with what bounds it")]
 pub struct HelmLimits {
-    /// Bytes of an index.
-    pub index_bytes_max: u64,
-    /// Bytes of a chart as it is downloaded.
-    pub chart_bytes_max: u64,
-    /// Bytes of the `Chart.yaml` of a chart.
-    pub chart_file_bytes_max: u64,
+    /// Bytes of an index, at most.
+    pub index: u64,
+    /// Bytes of a chart as it is downloaded, at most.
+    pub chart: u64,
+    /// Bytes of the `Chart.yaml` of a chart, at most.
+    pub chart_file: u64,
 }
 
 impl HelmLimits {
     /// 50 MiB, 10 MiB and 5 MiB, as with Flux.
-    pub const DEFAULT: Self =
-        Self { index_bytes_max: 50 << 20, chart_bytes_max: 10 << 20, chart_file_bytes_max: 5 << 20 };
+    pub const DEFAULT: Self = Self { index: 50 << 20, chart: 10 << 20, chart_file: 5 << 20 };
 }
+
+/// What sees every change of a repository.
+type OnChange = Arc<dyn Fn(&ObjectEvent<HelmRepository>) + Send + Sync>;
 
 /// The steps of a HelmRepository, and what they work with.
 #[derive(Clone)]
@@ -59,7 +60,7 @@ pub struct HelmRepositorySource {
     clients: HelmClients,
     limits: HelmLimits,
     seen: SeenIndexes,
-    on_change: Arc<dyn Fn(&ObjectEvent<HelmRepository>) + Send + Sync>,
+    on_change: OnChange,
     polls: Slots,
     reads: Slots,
 }

@@ -83,7 +83,7 @@ pub async fn index(
         conditions,
         limit: Limit {
             name: "index of a Helm repository (--helm-index-max-size)",
-            bytes_max: source.limits.index_bytes_max,
+            bytes_max: source.limits.index,
         },
         timeout: valid.timeout,
         namespace,

@@ -200,7 +200,7 @@ async fn a_secret_that_does_not_help_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_servers_are_rejected_and_the_last_artifact_stays() {
     let server = served(INDEX);
-    let limits = HelmLimits { index_bytes_max: 1 << 20, ..HelmLimits::DEFAULT };
+    let limits = HelmLimits { index: 1 << 20, ..HelmLimits::DEFAULT };
     let mut fixture = source_within(&server.url(), limits);
     fixture.attempt().await;
     let good = fixture.artifact().clone();

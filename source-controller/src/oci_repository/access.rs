@@ -54,12 +54,11 @@ async fn credential(
     let mut configs = Vec::new();
     for name in names {
         let content = read(source, namespace, &name).await?;
-        match docker_config(&content)? {
-            Some(config) => configs.push(config),
-            None => {
-                tracing::warn!(namespace, secret = name, "Secret has no .dockerconfigjson, it is not used")
-            }
+        let config = docker_config(&content)?;
+        if config.is_none() {
+            tracing::warn!(namespace, secret = name, "Secret has no .dockerconfigjson, it is not used");
         }
+        configs.extend(config);
     }
     Ok(DockerConfig::merged(configs).credential(&valid.repository))
 }

@@ -46,12 +46,11 @@ pub async fn fetch(
     let Pull { access, remote, digest, revision } = pull;
     let timeout = valid.timeout.min(PULL_MAX);
     let failed = |error| OciSourceError::Pull { url: object.spec.url.clone(), source: error };
-    let remote = match remote {
-        Some(remote) => remote.restarted(timeout),
-        None => {
-            let remote = source.registries.connect(&namespace, &valid.repository, access, timeout).await;
-            remote.map_err(failed)?
-        }
+    let remote = if let Some(remote) = remote {
+        remote.restarted(timeout)
+    } else {
+        let remote = source.registries.connect(&namespace, &valid.repository, access, timeout).await;
+        remote.map_err(failed)?
     };
     let manifest = remote.manifest(&digest).await.map_err(failed)?;
     let layer = select(&manifest, &valid.layer).map_err(OciSourceError::Layer)?;

@@ -55,40 +55,39 @@ async fn find(
     let (repository, timeout) = (&valid.repository, valid.timeout.min(POLL_MAX));
     let remote = source.registries.connect(&namespace, repository, access.clone(), timeout).await;
     let remote = remote.map_err(OciSourceError::Resolve)?;
-    let tag = match &valid.reference {
-        Reference::Tag(tag) => tag.clone(),
-        _ => {
-            let tags = remote.tags().await;
-            let (tags, charged) =
-                tags.map_err(|source| OciSourceError::Tags { url: object.spec.url.clone(), source })?;
-            let chosen = Chosen { object: object.spec.url.clone(), valid: valid.clone(), tags, timeout };
-            // Matching many tags takes a while. The thread holds the slot, also when its caller is dropped.
-            let work = move || {
-                let found = chosen.tag();
-                drop(charged);
-                (found, slot)
-            };
-            let (found, _slot) = on_thread(work).await?;
-            found?
-        }
+    let tag = if let Reference::Tag(tag) = &valid.reference {
+        tag.clone()
+    } else {
+        let tags = remote.tags().await;
+        let (tags, charged) =
+            tags.map_err(|source| OciSourceError::Tags { url: object.spec.url.clone(), source })?;
+        let choice = Choice { url: object.spec.url.clone(), valid: valid.clone(), tags, timeout };
+        // Matching many tags takes a while. The thread holds the slot, also when its caller is dropped.
+        let work = move || {
+            let found = choice.tag();
+            drop(charged);
+            (found, slot)
+        };
+        let (found, _slot) = on_thread(work).await?;
+        found?
     };
     let digest = remote.digest_of(&tag).await.map_err(OciSourceError::Resolve)?;
     Ok(Pull { access, remote: Some(remote), revision: format!("{tag}@{digest}"), digest })
 }
 
 /// What the choice among tags goes by.
-struct Chosen {
-    object: String,
+struct Choice {
+    url: String,
     valid: Valid,
     tags: Vec<String>,
     timeout: Duration,
 }
 
-impl Chosen {
+impl Choice {
     fn tag(&self) -> Result<String, OciSourceError> {
-        let Self { object, valid, tags, timeout } = self;
+        let Self { url, valid, tags, timeout } = self;
         let Reference::Version { constraint, filter } = &valid.reference else { return Ok(String::new()) };
-        let failed = |source| OciSourceError::Reference { url: object.clone(), source };
+        let failed = |source| OciSourceError::Reference { url: url.clone(), source };
         let end = Instant::now() + *timeout;
         let is_over = || Instant::now() >= end;
         let media_type = valid.layer.media_type.as_deref();

@@ -146,7 +146,7 @@ pub struct CopyOperation {
     /// Allow `from` to match nothing. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
-    /// What happens to a file that exists: `Overwrite` it, or `Merge` YAML into it as Helm merges values. `Extract` unpacks
+    /// Treatment of a file that exists: `Overwrite` it, or `Merge` YAML into it as Helm merges values. `Extract` unpacks
     /// archives (`.tar.gz`, `.tgz`). Default: Overwrite.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<CopyStrategy>,

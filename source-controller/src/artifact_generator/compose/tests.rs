@@ -1,3 +1,5 @@
+//! Trees that are composed from the files of several sources.
+
 use plumb_api::source::ArtifactGenerator;
 use plumb_filetree::TreeLimits;
 use plumb_memory::{Limit, MemoryPool};

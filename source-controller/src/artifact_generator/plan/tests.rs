@@ -1,3 +1,5 @@
+//! Specs of generators and what they are planned as, or why not.
+
 use serde_json::{Value, json};
 
 use super::*;
