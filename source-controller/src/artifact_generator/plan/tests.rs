@@ -86,6 +86,7 @@ fn no_path_of_a_copy_operation_leaves_its_tree() {
         ("@repo//etc/*", "@artifact/"),
         ("@repo/x", "@artifact/../y"),
         ("@repo/x", "@artifact/a/../../y"),
+        ("@repo/x", "@artifact/a/../y"),
         ("@repo/x", "@artifact//y"),
         ("@repo/x", "@artifacts/y"),
         ("@repo/x", "y"),
