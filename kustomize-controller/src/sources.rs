@@ -82,7 +82,7 @@ pub struct Sources {
 type OnArtifact = Arc<dyn Fn(&SourceRef, &Artifact) + Send + Sync>;
 
 impl Sources {
-    /// Watches the kinds. `on_artifact` is told each artifact that differs from the one before.
+    /// Watches the kinds. `on_artifact` receives each artifact that differs from the one before.
     pub fn watch(
         runtime: &mut Runtime,
         external_artifacts: bool,

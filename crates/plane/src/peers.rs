@@ -73,27 +73,42 @@ pub const HELM: Peer = Peer {
 pub const ALL: [Peer; 3] = [REGISTRY, FLUX, HELM];
 
 impl Peer {
+    /// Whether the program is there, or there is a Go to build it with.
+    pub fn is_obtainable(&self) -> bool {
+        on_path("go").is_some()
+            || self.provided().is_some()
+            || self.cached().is_ok_and(|file| is_executable(&file))
+    }
+
+    /// The program of the folder that the environment names.
+    fn provided(&self) -> Option<PathBuf> {
+        let folder = std::env::var_os(FOLDER).filter(|folder| !folder.is_empty())?;
+        Some(Path::new(&folder).join(self.name)).filter(|file| is_executable(file))
+    }
+
+    /// Where the cache has it, or will have it.
+    fn cached(&self) -> Result<PathBuf> {
+        Ok(cache_folder()?.join("peers").join(format!("{}-{}", self.name, self.version)).join(self.name))
+    }
+
     /// The program: of the folder that the environment names, of the cache, or built into it. `progress` receives a line each.
     pub fn provide(&self, progress: &dyn Fn(&str)) -> Result<PathBuf> {
-        if let Some(folder) = std::env::var_os(FOLDER).filter(|folder| !folder.is_empty()) {
-            let file = Path::new(&folder).join(self.name);
-            if is_executable(&file) {
-                return Ok(file);
-            }
+        if let Some(file) = self.provided() {
+            return Ok(file);
         }
-        let folder = cache_folder()?.join("peers").join(format!("{}-{}", self.name, self.version));
-        let binary = folder.join(self.name);
+        let binary = self.cached()?;
+        let folder = binary.parent().context("the program has no folder")?;
         if is_executable(&binary) {
             return Ok(binary);
         }
-        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let _lock = locked(&folder.join("lock"), self.name, progress)?;
         // The previous holder of the lock may have built it.
         if !is_executable(&binary) {
             let go = on_path("go").with_context(|| {
                 format!("no Go to build {} {}: install Go 1.26, or set {FOLDER}", self.name, self.version)
             })?;
-            self.build(&go, &folder, &binary, progress)?;
+            self.build(&go, folder, &binary, progress)?;
         }
         Ok(binary)
     }

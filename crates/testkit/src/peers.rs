@@ -91,6 +91,17 @@ pub fn helm(home: &Path, arguments: &[&str]) -> Result<String> {
     output(command)
 }
 
+/// Whether the tests with programs of others can run; otherwise the running test is counted as skipped, and returns after it.
+pub fn are_there() -> bool {
+    let are_there = [REGISTRY, FLUX, HELM].iter().all(Peer::is_obtainable);
+    if !are_there {
+        crate::skip(
+            "there is neither a Go to build registry, flux and helm with, nor a folder that has them",
+        );
+    }
+    are_there
+}
+
 fn provided(peer: Peer) -> Result<PathBuf> {
     // `cargo xtask test` has built it before, and has shown what it does.
     peer.provide(&|_| ())

@@ -91,7 +91,7 @@ impl Identity {
         &self.key
     }
 
-    /// What the identity is told from others by. Only for what is hashed with a secret key.
+    /// Distinguishes the identity from others. Only for what is hashed with a secret key.
     pub(crate) fn digest(&self) -> &[u8; 32] {
         &self.digest
     }

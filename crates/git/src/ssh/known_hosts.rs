@@ -157,7 +157,7 @@ impl fmt::Display for HostName {
 }
 
 impl KnownHosts {
-    /// Reads the text. Empty lines and comments are skipped, and entries of key types that no server is asked for.
+    /// Reads the text. Empty lines and comments are skipped, and entries of key types that are never negotiated.
     pub fn parse(text: &[u8]) -> Result<Self, KnownHostsError> {
         let text = std::str::from_utf8(text).map_err(|_| KnownHostsError::NotText)?;
         let mut entries = Vec::new();

@@ -56,6 +56,9 @@ fn repository(registry: &RegistryProcess, path: &str, fields: &Value) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_flux_pushes_is_applied_and_followed() -> Result<()> {
+    if !peers::are_there() {
+        return Ok(());
+    }
     let environment = Environment::new("oci").await?;
     let registry = registry(true)?;
     let folder = tempfile::tempdir()?;
@@ -101,6 +104,9 @@ async fn what_flux_pushes_is_applied_and_followed() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chart_that_helm_pushes_is_copied_byte_by_byte() -> Result<()> {
+    if !peers::are_there() {
+        return Ok(());
+    }
     let environment = Environment::new("oci-chart").await?;
     let registry = registry(false)?;
     let home = tempfile::tempdir()?;
