@@ -1,5 +1,5 @@
 //! Settings of connections, from Secrets that a spec names: which servers are trusted, and the proxy. Each is noted in a fingerprint,
-//! by which clients with other settings are told apart without showing them.
+//! which distinguishes clients with other settings without exposing them.
 
 use plumb_filetree::digest::Hasher;
 use plumb_oci::DockerConfig;

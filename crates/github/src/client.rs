@@ -19,7 +19,7 @@ use url::Url;
 
 use crate::app::{App, AppError, Installation};
 
-/// The form of the responses that is asked for.
+/// The media type of the responses, for the `Accept` header.
 const ACCEPT: HeaderValue = HeaderValue::from_static("application/vnd.github+json");
 const VERSION: (HeaderName, HeaderValue) =
     (HeaderName::from_static("x-github-api-version"), HeaderValue::from_static("2022-11-28"));

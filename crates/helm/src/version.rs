@@ -6,7 +6,7 @@ use plumb_version::{Constraint, ConstraintError, Version, compare, parse_tag};
 /// The range of every release.
 const ANY: &str = "*";
 
-/// What is asked for: empty and `*` mean the highest release.
+/// The requested version or range: empty and `*` mean the highest release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     text: String,

@@ -49,7 +49,7 @@ impl Token {
     }
 }
 
-/// The URL of a token server, with what is asked for.
+/// The URL of a token server, with the service and the scope.
 pub(crate) fn token_url(realm: &Url, service: Option<&str>, scope: &str) -> Url {
     let mut url = realm.clone();
     {

@@ -255,7 +255,7 @@ impl Recipe {
 }
 
 impl Addresses {
-    /// What one of the controllers is told of them. `sink`: where events go instead of notification-controller.
+    /// The options of one of the controllers that follow from them. `sink`: where events go instead of notification-controller.
     fn arguments(&self, name: &str, folder: &Path, sink: Option<SocketAddr>) -> Vec<String> {
         let Self { artifacts, events, receiver } = self;
         if name == NOTIFICATION {

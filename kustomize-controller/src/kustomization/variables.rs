@@ -1,5 +1,5 @@
 //! The variables of `spec.postBuild.substituteFrom`, read for each attempt. ConfigMaps only: `validate` has refused Secrets, whose values
-//! must not show in what is told of other objects.
+//! must not show in the events and statuses of other objects.
 
 use std::collections::BTreeMap;
 

@@ -43,7 +43,7 @@ use crate::artifact::Storage;
 /// How long an attempt may take: Flux's `--reconciliation-timeout`, and the wait for a turn.
 const DEADLINE: Duration = Duration::from_mins(20);
 
-/// How often the API server is asked for the kind while it does not serve it.
+/// The interval of discovery requests for the kind, while the API server does not serve it.
 pub const SERVED_POLL: Duration = Duration::from_mins(1);
 
 /// What the kind needs.

@@ -63,7 +63,7 @@ pub struct Sources {
 pub type Observed = BTreeMap<String, Artifact>;
 
 impl Sources {
-    /// Watches the kinds. `on_artifact` is told each source whose artifact differs from the one before; `on_lost` each
+    /// Watches the kinds. `on_artifact` is called with each source whose artifact differs from the one before; `on_lost` with each
     /// ExternalArtifact that was deleted.
     pub fn watch(
         runtime: &mut Runtime,

@@ -250,7 +250,7 @@ pub enum Outcome {
         /// What a controller holds.
         rest: Option<Finding>,
     },
-    /// It differs, and stays so for now.
+    /// The object still differs from its declared state.
     Open(Box<OpenOutcome>),
     /// It is not there any more, and that is as it should be.
     Vanished,

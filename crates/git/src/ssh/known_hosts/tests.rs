@@ -118,7 +118,7 @@ fn a_line_that_cannot_be_read_is_named_by_its_number() {
         let error = KnownHosts::parse(format!("# first\n{line}\n").as_bytes()).unwrap_err();
         assert_eq!(error.to_string(), format!("line 2 {problem}"), "{line}");
     }
-    // A type that no server is asked for is no error: files of ssh-keyscan hold such lines.
+    // A type that Plumb never negotiates is no error: files of ssh-keyscan hold such lines.
     let other = "h ssh-dss AAAAB3NzaC1kc3M=\nh sk-ssh-ed25519@openssh.com AAAA\n";
     assert!(matches!(check(other, "h", 22, ED25519), Err(HostKeyError::Unknown { .. })));
     assert_eq!(KnownHosts::parse(b"\xff").unwrap_err(), KnownHostsError::NotText);
