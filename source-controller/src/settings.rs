@@ -44,6 +44,22 @@ pub fn trust(tls: TlsSecret, content: &SecretContent, settings: &mut Hasher) -> 
     })
 }
 
+/// Which certificates of a registry are trusted: those of a Secret, any where the spec says so, else those of the system.
+pub fn registry_trust(
+    certificates: Option<&SecretContent>,
+    insecure: bool,
+    settings: &mut Hasher,
+) -> Result<Trust, SecretError> {
+    match certificates {
+        Some(content) => trust(TlsSecret::required(content)?, content, settings),
+        None if insecure => {
+            settings.update(b"unverified");
+            Ok(Trust::unverified())
+        }
+        None => Ok(Trust::default()),
+    }
+}
+
 /// The Docker configuration of a Secret; none in a Secret of another type.
 pub fn docker_config(content: &SecretContent) -> Result<Option<DockerConfig>, SecretError> {
     let Some(secret) = RegistrySecret::from_content(content) else { return Ok(None) };

@@ -39,5 +39,5 @@ pub use credential::{Credential, CredentialError, CredentialPart, Origin, Origin
 pub use exchange::{HttpClient, HttpRequest, REQUEST_TIMEOUT};
 pub use redirect::{REDIRECTS_MAX, RedirectError, Redirects, redirect_target};
 pub use shown::{shown_text, shown_url};
-pub use slots::{Slot, Slots};
+pub use slots::{NoSlot, Slot, Slots};
 pub use trust::{Trust, TrustError, TrustPart};

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::sync::oneshot;
@@ -33,6 +34,21 @@ struct Waiter {
 pub struct Slot {
     slots: Slots,
     consumer: Arc<str>,
+}
+
+/// No slot became free in time.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "no slot was free within {} s: namespace '{namespace}' may have {max} of these operations at a time",
+    .waited.as_secs()
+)]
+pub struct NoSlot {
+    /// The namespace.
+    pub namespace: String,
+    /// How many it may have.
+    pub max: usize,
+    /// How long was waited.
+    pub waited: Duration,
 }
 
 impl Slots {
@@ -66,6 +82,15 @@ impl Slots {
                 return slot;
             }
         }
+    }
+
+    /// Waits for a slot, no longer than `wait_max`.
+    pub async fn acquire_within(&self, namespace: &str, wait_max: Duration) -> Result<Slot, NoSlot> {
+        tokio::time::timeout(wait_max, self.acquire(namespace)).await.map_err(|_| NoSlot {
+            namespace: namespace.to_owned(),
+            max: self.consumer_max(),
+            waited: wait_max,
+        })
     }
 
     /// Assigns free slots: to the namespace that has the fewest first, then to the longest wait.

@@ -14,6 +14,7 @@ mod source;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 pub use ignored::{IgnoreError, without_ignored};
 pub use inputs::{Input, Inputs};
@@ -29,3 +30,4 @@ pub use source::{
     BreaksCondition, Content, Fetched, MediaType, Payload, Resolved, Source, SourceObject, Validated,
 };
 pub use storage::{ReadError, Storage};
+pub use turn::{Interrupted, on_thread, slot};

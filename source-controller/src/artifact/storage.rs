@@ -14,6 +14,7 @@ use plumb_store::{
 use super::{
     decide::{Loss, Stored},
     source::{Content, Payload, SourceObject},
+    turn::{Interrupted, on_thread},
 };
 
 /// Why an artifact could not be read.
@@ -151,11 +152,7 @@ impl Storage {
         work: impl FnOnce(&ArtifactStore) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let store = self.store.clone();
-        let done = tokio::task::spawn_blocking(move || work(&store)).await;
-        done.map_err(|error| match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => StoreError::Interrupted,
-        })?
+        on_thread(move || work(&store)).await.map_err(|Interrupted| StoreError::Interrupted)?
     }
 }
 

@@ -5,8 +5,10 @@ use plumb_fetch::FetchError;
 use plumb_runtime::ReportError;
 use plumb_status::{Classify, Consequence, Reason, UnsupportedFields};
 use plumb_store::StoreError;
+use plumb_transport::NoSlot;
 
 use super::{compose::ComposeError, plan::SourceName};
+use crate::artifact::Interrupted;
 
 /// Why an attempt failed.
 #[derive(Debug, thiserror::Error)]
@@ -81,20 +83,11 @@ pub enum GeneratorError {
     #[error("failed to update inventory")]
     Inventory(#[from] ReportError),
     /// Too many artifacts are being generated.
-    #[error(
-        "no slot was free within {seconds} s: namespace '{namespace}' may generate artifacts of {max} objects at a time"
-    )]
-    NoSlot {
-        /// The namespace.
-        namespace: String,
-        /// How many it may have.
-        max: usize,
-        /// How long was waited.
-        seconds: u64,
-    },
+    #[error(transparent)]
+    NoSlot(#[from] NoSlot),
     /// The controller is shutting down.
-    #[error("the operation was interrupted")]
-    Interrupted,
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
 }
 
 impl Classify for GeneratorError {
@@ -106,7 +99,7 @@ impl Classify for GeneratorError {
             Self::SourceMissing { .. } | Self::SourceNotReady { .. } | Self::Fetch { .. } => {
                 Reason::SourceFetchFailed
             }
-            Self::Build { .. } | Self::NoSlot { .. } | Self::Interrupted => Reason::BuildFailed,
+            Self::Build { .. } | Self::NoSlot(_) | Self::Interrupted(_) => Reason::BuildFailed,
             Self::Storage(error) => error.reason(),
             Self::Write { .. } | Self::Release { .. } | Self::Inventory(_) => Reason::ReconciliationFailed,
         }
@@ -122,8 +115,8 @@ impl Classify for GeneratorError {
             | Self::Write { .. }
             | Self::Release { .. }
             | Self::Inventory(_)
-            | Self::NoSlot { .. }
-            | Self::Interrupted => Consequence::Retry,
+            | Self::NoSlot(_)
+            | Self::Interrupted(_) => Consequence::Retry,
         }
     }
 

@@ -31,7 +31,7 @@ use super::{
     plan::{self, Output, Plan},
     sources::{Observed, Sources, digest_of},
 };
-use crate::artifact::{Content, Payload, Storage};
+use crate::artifact::{Content, Interrupted, Payload, Storage, on_thread};
 
 /// Objects whose artifacts are generated at the same time: each holds the files of its sources in memory.
 pub const BUILDS_MAX: usize = 4;
@@ -174,12 +174,7 @@ impl Generators {
         now: Timestamp,
     ) -> Result<(), GeneratorError> {
         let namespace = object.namespace().unwrap_or_default();
-        let turn = tokio::time::timeout(SLOT_WAIT_MAX, self.slots.acquire(&namespace)).await;
-        let _turn = turn.map_err(|_| GeneratorError::NoSlot {
-            namespace: namespace.clone(),
-            max: self.slots.consumer_max(),
-            seconds: SLOT_WAIT_MAX.as_secs(),
-        })?;
+        let _slot = self.slots.acquire_within(&namespace, SLOT_WAIT_MAX).await?;
         let trees = Arc::new(self.fetch(&namespace, plan, observed).await?);
         // Inventory before the objects: one that is created right before a crash must stay tracked.
         if Self::announce(&namespace, plan, visit) {
@@ -208,7 +203,7 @@ impl Generators {
                     Some(name) => {
                         GeneratorError::Fetch { source_name: name.clone(), source: Box::new(source) }
                     }
-                    None => GeneratorError::Interrupted,
+                    None => GeneratorError::Interrupted(Interrupted),
                 }
             })?;
             trees.insert(alias.clone(), tree);
@@ -250,12 +245,12 @@ impl Generators {
         let output = &plan.outputs[at];
         let mut memory = self.memory.reservation(namespace, COMPOSED);
         let (of_thread, trees_of_thread, limits) = (Arc::clone(plan), Arc::clone(trees), self.limits);
-        let composed = tokio::task::spawn_blocking(move || {
+        let composed = on_thread(move || {
             let source = |alias: &str| trees_of_thread.get(alias).map(|tree| tree.as_tree());
             let composed = compose::compose(&of_thread.outputs[at].copies, source, &limits, &mut memory);
             composed.map(|tree| (content_digest(&tree), tree, memory))
         });
-        let composed = composed.await.map_err(|_| GeneratorError::Interrupted)?;
+        let composed = composed.await?;
         let (stem, tree, memory) = composed.map_err(|source| GeneratorError::Build {
             name: output.name.clone(),
             source: Box::new(source),

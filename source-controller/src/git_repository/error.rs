@@ -8,7 +8,7 @@ use plumb_secrets::SecretError;
 use plumb_status::{Classify, Consequence, Reason, UnsupportedFields};
 
 use super::include::IncludeError;
-use crate::artifact::{BreaksCondition, IgnoreError};
+use crate::artifact::{BreaksCondition, IgnoreError, Interrupted};
 
 /// What can end a step early.
 #[derive(Debug, thiserror::Error)]
@@ -43,8 +43,8 @@ pub enum GitSourceError {
         secret: String,
     },
     /// The process is shutting down.
-    #[error("the attempt was abandoned")]
-    Abandoned,
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
     /// URL or certificates cannot be used.
     #[error(transparent)]
     Settings(GitError),
@@ -81,7 +81,7 @@ impl Classify for IncludeError {
             | Self::Copy { .. }
             | Self::Ignore(_)
             | Self::OverBudget(_)
-            | Self::Interrupted => Reason::CopyFailure,
+            | Self::Interrupted(_) => Reason::CopyFailure,
         }
     }
 
@@ -123,7 +123,7 @@ impl BreaksCondition for GitSourceError {
             Self::Secret(_)
             | Self::SshOption { .. }
             | Self::EncryptedIdentity { .. }
-            | Self::Abandoned
+            | Self::Interrupted(_)
             | Self::Provider(_)
             | Self::Github(_)
             | Self::Settings(_)
@@ -142,7 +142,7 @@ impl Classify for GitSourceError {
             Self::Github(_) | Self::SshOption { .. } | Self::EncryptedIdentity { .. } => {
                 Reason::AuthenticationFailed
             }
-            Self::Abandoned => Reason::GitOperationFailed,
+            Self::Interrupted(_) => Reason::GitOperationFailed,
             Self::Settings(error) | Self::Checkout(error) => error.reason(),
         }
     }
@@ -154,9 +154,10 @@ impl Classify for GitSourceError {
             Self::Provider(_) => Consequence::Stall,
             Self::Include(error) => error.consequence(),
             // The Secret may be completed at any time.
-            Self::Github(_) | Self::SshOption { .. } | Self::EncryptedIdentity { .. } | Self::Abandoned => {
-                Consequence::Retry
-            }
+            Self::Github(_)
+            | Self::SshOption { .. }
+            | Self::EncryptedIdentity { .. }
+            | Self::Interrupted(_) => Consequence::Retry,
             Self::Settings(error) | Self::Checkout(error) => error.consequence(),
         }
     }
@@ -178,7 +179,7 @@ impl Classify for GitSourceError {
             Self::Github(GithubError::Status { .. } | GithubError::NotInstalled { .. }) => {
                 Some("check app, installation and private key in the Secret of spec.secretRef".to_owned())
             }
-            Self::Github(_) | Self::Abandoned => None,
+            Self::Github(_) | Self::Interrupted(_) => None,
             Self::Include(error) => error.hint(),
             Self::SshOption { has_secret: false, .. } => {
                 Some("set spec.secretRef to a Secret with the keys identity and known_hosts".to_owned())

@@ -18,7 +18,7 @@ use plumb_memory::{MemoryReservation, OverBudget};
 use plumb_store::{ArtifactStore, Location, StoreError};
 
 use super::GitSource;
-use crate::artifact::{IgnoreError, without_ignored};
+use crate::artifact::{IgnoreError, Interrupted, on_thread, without_ignored};
 
 /// Bytes of an included artifact.
 const ARCHIVE_BYTES_MAX: u64 = 512 << 20;
@@ -99,8 +99,8 @@ pub enum IncludeError {
     #[error(transparent)]
     OverBudget(#[from] OverBudget),
     /// The controller is shutting down.
-    #[error("the operation was interrupted")]
-    Interrupted,
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
 }
 
 /// Checks the includes of a spec. Pure.
@@ -155,7 +155,7 @@ pub async fn included(
     let (namespace, ignore) = (namespace.to_owned(), spec_ignore.map(str::to_owned));
     let pairs: Vec<(Include, Artifact)> = includes.iter().cloned().zip(artifacts).collect();
     let work = move || copied_all(&store, &namespace, (tree, memory), &pairs, ignore.as_deref(), end);
-    tokio::task::spawn_blocking(work).await.map_err(|_| IncludeError::Interrupted)?
+    on_thread(work).await?
 }
 
 fn copied_all(

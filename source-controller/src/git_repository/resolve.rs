@@ -18,7 +18,7 @@ use super::{
     github_app, include,
     validate::Valid,
 };
-use crate::artifact::{Input, Inputs, Resolved};
+use crate::artifact::{Input, Inputs, Resolved, on_thread};
 
 /// Finds the commit. The session that it leaves can fetch it.
 pub async fn resolve(
@@ -106,10 +106,10 @@ async fn ssh_credential(content: Option<SecretContent>) -> Result<SshCredential,
     let known_hosts = KnownHosts::parse(known_hosts.expose())
         .map_err(|error| GitSourceError::Secret(content.rejected("known_hosts", error.to_string())))?;
     // A passphrase takes CPU time.
-    let parsed = tokio::task::spawn_blocking(move || {
+    let parsed = on_thread(move || {
         Identity::parse(identity.expose(), passphrase.as_ref().and_then(Sealed::expose_str))
     });
-    let parsed = parsed.await.map_err(|_| GitSourceError::Abandoned)?;
+    let parsed = parsed.await?;
     let identity = parsed.map_err(|error| match error {
         IdentityError::Encrypted => GitSourceError::EncryptedIdentity { secret: content.shown() },
         IdentityError::Passphrase => GitSourceError::Secret(content.rejected("password", error.to_string())),

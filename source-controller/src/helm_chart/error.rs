@@ -4,10 +4,11 @@ use plumb_api::source::HelmChartCondition;
 use plumb_helm::{ChartError, ReleaseError};
 use plumb_oci::{OciError, ReferenceError};
 use plumb_status::{Classify, Consequence, Reason, UnsupportedFields};
+use plumb_transport::NoSlot;
 use plumb_version::ConstraintError;
 
 use crate::{
-    artifact::{BreaksCondition, ReadError},
+    artifact::{BreaksCondition, Interrupted, ReadError},
     helm_repository::{DownloadError, HelmRepositoryError},
 };
 
@@ -65,20 +66,11 @@ pub enum HelmChartError {
     #[error("chart pull error: failed to load chart metadata from downloaded chart")]
     Archive(#[source] ChartError),
     /// Too many operations go on.
-    #[error(
-        "chart pull error: no slot was free within {seconds} s: namespace '{namespace}' may have {max} of these operations at a time"
-    )]
-    NoSlot {
-        /// The namespace.
-        namespace: String,
-        /// How many it may have.
-        max: usize,
-        /// How long was waited.
-        seconds: u64,
-    },
+    #[error("chart pull error")]
+    NoSlot(#[from] NoSlot),
     /// The controller is shutting down.
-    #[error("chart pull error: the operation was interrupted")]
-    Interrupted,
+    #[error("chart pull error")]
+    Interrupted(#[from] Interrupted),
 }
 
 /// A registry has no version that is meant.
@@ -150,9 +142,7 @@ pub enum PullError {
 impl From<HelmRepositoryError> for HelmChartError {
     fn from(error: HelmRepositoryError) -> Self {
         match error {
-            HelmRepositoryError::NoSlot { namespace, max, seconds } => {
-                Self::NoSlot { namespace, max, seconds }
-            }
+            HelmRepositoryError::NoSlot(error) => Self::NoSlot(error),
             other => Self::Repository(other),
         }
     }
@@ -182,8 +172,8 @@ impl Classify for HelmChartError {
             | Self::Version(_)
             | Self::Download(_)
             | Self::Archive(_)
-            | Self::NoSlot { .. }
-            | Self::Interrupted => Reason::ChartPullError,
+            | Self::NoSlot(_)
+            | Self::Interrupted(_) => Reason::ChartPullError,
         }
     }
 

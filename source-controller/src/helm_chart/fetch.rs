@@ -19,10 +19,10 @@ use super::{
     HelmChartSource,
     error::{HelmChartError, PullError},
     registry::{pull, timeout},
-    resolve::{Place, Remote, turn},
+    resolve::{Place, Remote},
 };
 use crate::{
-    artifact::{Content, Fetched, MediaType, Payload},
+    artifact::{Content, Fetched, MediaType, Payload, on_thread, slot},
     helm_repository::{ArchiveRequest, File, HelmClients},
 };
 
@@ -36,7 +36,7 @@ pub async fn fetch(
     remote: Remote,
 ) -> Result<Fetched<HelmChartCondition>, HelmChartError> {
     let namespace = object.namespace().unwrap_or_default();
-    let _turn = turn(&source.pulls, &namespace).await?;
+    let _slot = slot(&source.pulls, &namespace).await?;
     let Remote { name, version, source_revision: _, place } = remote;
     let (bytes, memory) = match place {
         Place::Url { url, repository } => download(source, &namespace, &url, &repository).await?,
@@ -101,8 +101,8 @@ async fn checked(
     file_bytes_max: u64,
 ) -> Result<(), HelmChartError> {
     let (bytes, name, version) = (bytes.clone(), name.to_owned(), version.to_owned());
-    let checked = tokio::task::spawn_blocking(move || check_chart(&bytes, &name, &version, file_bytes_max));
-    checked.await.map_err(|_| HelmChartError::Interrupted)?.map_err(HelmChartError::Archive)
+    let checked = on_thread(move || check_chart(&bytes, &name, &version, file_bytes_max));
+    checked.await?.map_err(HelmChartError::Archive)
 }
 
 /// The name of a chart without the path in its registry.

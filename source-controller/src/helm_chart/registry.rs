@@ -6,9 +6,9 @@ use plumb_api::source::{CloudProvider, HelmRepository};
 use plumb_filetree::digest::Hasher;
 use plumb_helm::Wanted;
 use plumb_oci::{Access, Blob, DockerConfig, RegistryCredential, Remote as Registry, Repository};
-use plumb_secrets::{HelmSecret, SecretContent, SecretError, TlsSecret};
+use plumb_secrets::{HelmSecret, SecretContent, SecretError};
 use plumb_status::{UnsupportedField, UnsupportedFields};
-use plumb_transport::{Proxy, Trust};
+use plumb_transport::Proxy;
 use plumb_version::parse_tag;
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     helm_repository::HelmRepositoryError,
-    settings::{docker_config, trust},
+    settings::{docker_config, registry_trust},
 };
 
 /// The media type of a chart; and the one that Helm had before.
@@ -88,17 +88,11 @@ async fn access(
         None => RegistryCredential::Anonymous,
         Some(secret) => credential(&source.clients.secret(namespace, &secret.name).await?, chart)?,
     };
-    let trust = match &spec.cert_secret_ref {
-        None if spec.insecure => {
-            settings.update(b"unverified");
-            Trust::unverified()
-        }
-        None => Trust::default(),
-        Some(secret) => {
-            let content = source.clients.secret(namespace, &secret.name).await?;
-            trust(TlsSecret::required(&content)?, &content, &mut settings)?
-        }
+    let certificates = match &spec.cert_secret_ref {
+        None => None,
+        Some(secret) => Some(source.clients.secret(namespace, &secret.name).await?),
     };
+    let trust = registry_trust(certificates.as_ref(), spec.insecure, &mut settings)?;
     let plain_http = spec.insecure || chart.is_local();
     Ok(Access {
         trust,

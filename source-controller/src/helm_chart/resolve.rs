@@ -1,6 +1,6 @@
 //! Which version of the chart is meant now: by the stored index of the repository, or by the tags of a registry.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use kube::ResourceExt as _;
 use plumb_api::source::{HelmChart, HelmChartCondition, HelmRepository};
@@ -8,13 +8,9 @@ use plumb_cluster::NamespacedName;
 use plumb_helm::{INDEX_MEMORY, Release, ReleaseError, find_release};
 use plumb_oci::Remote as Registry;
 use plumb_status::ConditionUpdate;
-use plumb_transport::{Slot, Slots};
 
 use super::{HelmChartSource, error::HelmChartError, registry, validate::Valid};
-use crate::artifact::{Input, Inputs, Resolved};
-
-/// How long an operation waits for its turn.
-const SLOT_WAIT_MAX: Duration = Duration::from_secs(30);
+use crate::artifact::{Input, Inputs, Resolved, on_thread, slot};
 
 /// The version that was resolved.
 pub struct Remote {
@@ -53,7 +49,7 @@ pub async fn resolve(
     let name = &valid.repository;
     let repository = source.repositories.get(&NamespacedName::new(&namespace, name));
     let repository = repository.ok_or_else(|| HelmChartError::NoSource { name: name.clone() })?;
-    let _turn = turn(&source.polls, &namespace).await?;
+    let _slot = slot(&source.polls, &namespace).await?;
     let remote = if repository.spec.is_registry() {
         registry::find(source, &namespace, &repository, valid).await?
     } else {
@@ -84,13 +80,13 @@ async fn from_index(
     let stored = stored.map_err(HelmChartError::Index)?;
     let (index, memory) = stored.ok_or_else(missing)?;
     let (chart, version) = (valid.chart.clone(), valid.version.clone());
-    let found = tokio::task::spawn_blocking(move || {
+    let found = on_thread(move || {
         let found = find_release(&index, &chart, &version);
         drop(index);
         drop(memory);
         found
     });
-    let found: Result<Release, ReleaseError> = found.await.map_err(|_| HelmChartError::Interrupted)?;
+    let found: Result<Release, ReleaseError> = found.await?;
     let Release { name, version, url } = found.map_err(HelmChartError::Release)?;
     let place = Place::Url { url, repository };
     Ok(Remote { name, version, source_revision: Some(revision), place })
@@ -102,14 +98,4 @@ fn inputs(object: &HelmChart, name: &str) -> Inputs {
         Input::new("observedChartName", "spec.chart", name),
         Input::new("observedGeneration", "the spec", object.metadata.generation),
     ])
-}
-
-/// Waits until it is the namespace's turn.
-pub async fn turn(slots: &Slots, namespace: &str) -> Result<Slot, HelmChartError> {
-    let turn = tokio::time::timeout(SLOT_WAIT_MAX, slots.acquire(namespace)).await;
-    turn.map_err(|_| HelmChartError::NoSlot {
-        namespace: namespace.to_owned(),
-        max: slots.consumer_max(),
-        seconds: SLOT_WAIT_MAX.as_secs(),
-    })
 }

@@ -4,10 +4,10 @@ use plumb_api::source::SourceCondition;
 use plumb_helm::IndexError;
 use plumb_secrets::SecretError;
 use plumb_status::{Classify, Consequence, Reason};
-use plumb_transport::ClientError;
+use plumb_transport::{ClientError, NoSlot};
 
 use super::download::DownloadError;
-use crate::artifact::BreaksCondition;
+use crate::artifact::{BreaksCondition, Interrupted};
 
 /// What can end a step early.
 #[derive(Debug, thiserror::Error)]
@@ -31,20 +31,11 @@ pub enum HelmRepositoryError {
     #[error("failed to load Helm repository from index YAML")]
     Index(#[source] IndexError),
     /// Too many operations go on.
-    #[error(
-        "no slot was free within {seconds} s: namespace '{namespace}' may have {max} of these operations at a time"
-    )]
-    NoSlot {
-        /// The namespace.
-        namespace: String,
-        /// How many it may have.
-        max: usize,
-        /// How long was waited.
-        seconds: u64,
-    },
+    #[error(transparent)]
+    NoSlot(#[from] NoSlot),
     /// The controller is shutting down.
-    #[error("the operation was interrupted")]
-    Interrupted,
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
 }
 
 /// A URL is not one of a repository over HTTP.
@@ -75,7 +66,7 @@ impl Classify for HelmRepositoryError {
             Self::Url(_) => Reason::UrlInvalid,
             Self::Secret(error) => error.reason(),
             Self::Index(_) => Reason::IndexationFailed,
-            Self::Client(_) | Self::Fetch(_) | Self::Changed | Self::NoSlot { .. } | Self::Interrupted => {
+            Self::Client(_) | Self::Fetch(_) | Self::Changed | Self::NoSlot(_) | Self::Interrupted(_) => {
                 Reason::Failed
             }
         }

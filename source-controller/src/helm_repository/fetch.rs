@@ -13,11 +13,11 @@ use super::{
     HelmRepositorySource,
     download::{Downloaded, File},
     error::HelmRepositoryError,
-    resolve::{Remote, index, turn},
+    resolve::{Remote, index},
     size::human_size,
     validate::Valid,
 };
-use crate::artifact::{Content, Fetched, MediaType, Payload};
+use crate::artifact::{Content, Fetched, MediaType, Payload, on_thread, slot};
 
 /// Reads the index that was resolved.
 pub async fn fetch(
@@ -31,15 +31,15 @@ pub async fn fetch(
         Remote::Fetched(file) => file,
         Remote::Unchanged { sha256 } => again(source, &namespace, valid, &sha256).await?,
     };
-    let turn = turn(&source.reads, &namespace).await?;
+    let slot = slot(&source.reads, &namespace).await?;
     let File { bytes, memory, sha256, headers: _ } = *file;
     let written = source.clients.memory().reservation(&namespace, INDEX_MEMORY);
-    // The thread holds the turn: also when its caller is dropped, no other one begins before it ends.
-    let read = tokio::task::spawn_blocking(move || {
-        let _held = turn;
+    // The thread holds the slot: also when its caller is dropped, no other one begins before it ends.
+    let read = on_thread(move || {
+        let _held = slot;
         convert(Download { bytes, memory }, written)
     });
-    let read = read.await.map_err(|_| HelmRepositoryError::Interrupted)?;
+    let read = read.await?;
     let Index { json, memory, skipped } = read.map_err(HelmRepositoryError::Index)?;
     if skipped > 0 {
         tracing::warn!(
@@ -71,7 +71,7 @@ async fn again(
     sha256: &str,
 ) -> Result<Box<File>, HelmRepositoryError> {
     let access = source.clients.access(namespace, valid).await?;
-    let _turn = turn(&source.polls, namespace).await?;
+    let _slot = slot(&source.polls, namespace).await?;
     match index(source, namespace, valid, &access, &[]).await? {
         Downloaded::File(file) if file.sha256 == sha256 => Ok(file),
         Downloaded::File(_) | Downloaded::Unchanged => Err(HelmRepositoryError::Changed),

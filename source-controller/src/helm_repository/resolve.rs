@@ -1,12 +1,9 @@
 //! Which index a repository has now. An unchanged one costs one request without a body where the server can tell.
 
-use std::time::Duration;
-
 use http::{HeaderName, HeaderValue};
 use kube::ResourceExt as _;
 use plumb_api::source::{HelmRepository, SourceCondition};
 use plumb_memory::Limit;
-use plumb_transport::{Slot, Slots};
 
 use super::{
     HelmRepositorySource,
@@ -16,10 +13,7 @@ use super::{
     seen::{self, SeenIndex},
     validate::Valid,
 };
-use crate::artifact::{Inputs, Resolved};
-
-/// How long an operation waits for its turn.
-const SLOT_WAIT_MAX: Duration = Duration::from_secs(30);
+use crate::artifact::{Inputs, Resolved, slot};
 
 /// The index that was resolved.
 #[derive(Debug)]
@@ -46,7 +40,7 @@ pub async fn resolve(
     let announced = object.artifact().map(|artifact| artifact.revision.as_str());
     let seen = source.seen.get(&key).filter(|seen| Some(seen.revision.as_str()) == announced);
     let conditions = seen.as_ref().map(SeenIndex::conditions).unwrap_or_default();
-    let _turn = turn(&source.polls, &namespace).await?;
+    let _slot = slot(&source.polls, &namespace).await?;
     let remote = match (index(source, &namespace, valid, &access, conditions).await?, seen) {
         (Downloaded::File(file), _) => {
             source.seen.set(&key, SeenIndex::of(&revision(&file.sha256), &file.headers));
@@ -89,14 +83,4 @@ pub async fn index(
         namespace,
     };
     download(&access.http, source.clients.memory(), request).await.map_err(HelmRepositoryError::Fetch)
-}
-
-/// Waits until it is the namespace's turn.
-pub async fn turn(slots: &Slots, namespace: &str) -> Result<Slot, HelmRepositoryError> {
-    let turn = tokio::time::timeout(SLOT_WAIT_MAX, slots.acquire(namespace)).await;
-    turn.map_err(|_| HelmRepositoryError::NoSlot {
-        namespace: namespace.to_owned(),
-        max: slots.consumer_max(),
-        seconds: SLOT_WAIT_MAX.as_secs(),
-    })
 }

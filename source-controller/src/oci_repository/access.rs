@@ -2,11 +2,11 @@
 
 use plumb_filetree::digest::Hasher;
 use plumb_oci::{Access, DockerConfig, RegistryCredential};
-use plumb_secrets::{SecretContent, SecretError, TlsSecret};
-use plumb_transport::{Proxy, Trust};
+use plumb_secrets::{SecretContent, SecretError};
+use plumb_transport::Proxy;
 
 use super::{OciSource, error::OciSourceError, validate::Valid};
-use crate::settings::{docker_config, proxy, trust};
+use crate::settings::{docker_config, proxy, registry_trust};
 
 /// Reads all that the spec names.
 pub async fn access(source: &OciSource, namespace: &str, valid: &Valid) -> Result<Access, OciSourceError> {
@@ -19,20 +19,13 @@ pub async fn access(source: &OciSource, namespace: &str, valid: &Valid) -> Resul
             content.and_then(|content| proxy(&content, &mut settings)).map_err(OciSourceError::Proxy)?
         }
     };
-    let trust = match &valid.certificates {
-        None if valid.insecure => {
-            settings.update(b"unverified");
-            Trust::unverified()
-        }
-        None => Trust::default(),
-        Some(name) => {
-            let content = read(source, namespace, name).await;
-            let url = || format!("oci://{}", valid.repository);
-            content
-                .and_then(|content| trust(TlsSecret::required(&content)?, &content, &mut settings))
-                .map_err(|source| OciSourceError::Certificates { url: url(), source })?
-        }
+    let failed =
+        |error| OciSourceError::Certificates { url: format!("oci://{}", valid.repository), source: error };
+    let certificates = match &valid.certificates {
+        None => None,
+        Some(name) => Some(read(source, namespace, name).await.map_err(failed)?),
     };
+    let trust = registry_trust(certificates.as_ref(), valid.insecure, &mut settings).map_err(failed)?;
     let plain_http = valid.insecure || valid.repository.is_local();
     Ok(Access { trust, proxy, fingerprint: settings.finish_hex(), plain_http, credential })
 }

@@ -7,9 +7,10 @@ use plumb_memory::OverBudget;
 use plumb_oci::{DigestError, OciError};
 use plumb_secrets::SecretError;
 use plumb_status::{Classify, Consequence, Reason, UnsupportedFields};
+use plumb_transport::NoSlot;
 use plumb_version::ConstraintError;
 
-use crate::artifact::{BreaksCondition, IgnoreError};
+use crate::artifact::{BreaksCondition, IgnoreError, Interrupted};
 
 /// What can end a step early.
 #[derive(Debug, thiserror::Error)]
@@ -75,20 +76,11 @@ pub enum OciSourceError {
     #[error(transparent)]
     Layer(LayerError),
     /// Too many operations go on.
-    #[error(
-        "no slot for the registry became free within {seconds} s: other operations hold them, namespace '{namespace}' may have {max} at a time"
-    )]
-    NoSlot {
-        /// The namespace.
-        namespace: String,
-        /// How many it may have.
-        max: usize,
-        /// How long was waited.
-        seconds: u64,
-    },
+    #[error(transparent)]
+    NoSlot(#[from] NoSlot),
     /// The controller is shutting down.
-    #[error("the operation was interrupted")]
-    Interrupted,
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
 }
 
 /// A reference cannot be used.
@@ -190,7 +182,7 @@ impl Classify for OciSourceError {
             Self::Url { .. } => Reason::UrlInvalid,
             Self::Reference { .. } | Self::Tags { .. } => Reason::ReadOperationFailed,
             Self::Credential(_) | Self::Proxy(_) | Self::Certificates { .. } => Reason::AuthenticationFailed,
-            Self::Resolve(_) | Self::Pull { .. } | Self::NoSlot { .. } | Self::Interrupted => {
+            Self::Resolve(_) | Self::Pull { .. } | Self::NoSlot(_) | Self::Interrupted(_) => {
                 Reason::OciArtifactPullFailed
             }
             Self::Layer(LayerError::Ignore(IgnoreError::Rules(_))) => Reason::SourceIgnoreError,

@@ -19,10 +19,12 @@ use super::{
     OciSource, Pull,
     error::{LayerError, OciSourceError},
     layer::select,
-    resolve::{inputs, on_thread, slot},
+    resolve::inputs,
     validate::Valid,
 };
-use crate::artifact::{Content, Fetched, IgnoreError, Inputs, MediaType, Payload, without_ignored};
+use crate::artifact::{
+    Content, Fetched, IgnoreError, Inputs, MediaType, Payload, on_thread, slot, without_ignored,
+};
 
 /// How long a pull may take, whatever the timeout: it holds a slot that others wait for.
 const PULL_MAX: Duration = Duration::from_mins(10);

@@ -6,7 +6,6 @@ use kube::ResourceExt as _;
 use plumb_api::source::{OCIRepository, SourceCondition};
 use plumb_oci::Access;
 use plumb_status::ConditionUpdate;
-use plumb_transport::{Slot, Slots};
 
 use super::{
     OciSource, Pull,
@@ -15,12 +14,10 @@ use super::{
     tag::highest,
     validate::{Reference, Valid},
 };
-use crate::artifact::{Input, Inputs, Resolved};
+use crate::artifact::{Input, Inputs, Resolved, on_thread, slot};
 
 /// How long a poll may take, whatever the timeout: it holds a slot that others wait for.
 const POLL_MAX: Duration = Duration::from_mins(2);
-/// How long an operation waits for a slot.
-const SLOT_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Finds the artifact. What it leaves can pull it.
 pub async fn resolve(
@@ -104,29 +101,10 @@ impl Choice {
     }
 }
 
-/// Runs work on a blocking thread. A panic stays one.
-pub async fn on_thread<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, OciSourceError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| match error.try_into_panic() {
-        Ok(panic) => std::panic::resume_unwind(panic),
-        Err(_) => OciSourceError::Interrupted,
-    })
-}
-
 /// What an artifact is made with.
 pub fn inputs(object: &OCIRepository) -> Inputs {
     Inputs(vec![
         Input::new("observedIgnore", "spec.ignore", &object.spec.ignore),
         Input::new("observedLayerSelector", "spec.layerSelector", &object.spec.layer_selector),
     ])
-}
-
-/// Waits until the namespace may begin another operation.
-pub async fn slot(slots: &Slots, namespace: &str) -> Result<Slot, OciSourceError> {
-    tokio::time::timeout(SLOT_WAIT_MAX, slots.acquire(namespace)).await.map_err(|_| OciSourceError::NoSlot {
-        namespace: namespace.to_owned(),
-        max: slots.consumer_max(),
-        seconds: SLOT_WAIT_MAX.as_secs(),
-    })
 }
