@@ -2,6 +2,7 @@
 //! remains when one fails.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -57,6 +58,8 @@ struct Fixture {
     artifact: Value,
     /// The watch of sources.
     feed: Feed,
+    /// The next version of the source.
+    versions: AtomicU32,
     _folder: tempfile::TempDir,
 }
 
@@ -77,11 +80,26 @@ impl Fixture {
         let shutdown = runtime.shutdown();
         install(&mut runtime, options).await.unwrap();
         let running = tokio::spawn(async move { runtime.run().await.unwrap() });
-        Self { api, object, shutdown, running, store, artifact, feed, _folder: folder }
+        Self {
+            api,
+            object,
+            shutdown,
+            running,
+            store,
+            artifact,
+            feed,
+            versions: AtomicU32::new(10),
+            _folder: folder,
+        }
     }
 
     /// What a commit leads to: an artifact of these files at another revision, and a source that tells of it.
     fn publish(&self, files: &[(&str, &str)], revision: &str) {
+        self.publish_as(files, revision, |_| {});
+    }
+
+    /// The same, with an edit of what the source tells of its artifact.
+    fn publish_as(&self, files: &[(&str, &str)], revision: &str, edit: impl FnOnce(&mut Value)) {
         let written = put(&self.store, "2.tar.gz", files);
         let mut artifact = self.artifact.clone();
         let (host, _) = artifact["url"].as_str().unwrap().split_once("/gitrepository/").unwrap();
@@ -89,8 +107,10 @@ impl Fixture {
         artifact["path"] = written.path.into();
         artifact["digest"] = written.digest.into();
         artifact["revision"] = revision.into();
+        edit(&mut artifact);
         let mut source = source(&artifact);
-        source["metadata"]["resourceVersion"] = "10".into();
+        let version = self.versions.fetch_add(1, Ordering::Relaxed);
+        source["metadata"]["resourceVersion"] = version.to_string().into();
         self.api.on("GET", SOURCE, Response::ok(source.clone()));
         self.feed.send("MODIFIED", &source);
     }
@@ -148,11 +168,15 @@ fn kustomization() -> Value {
 }
 
 pub(crate) fn put(store: &ArtifactStore, name: &str, files: &[(&str, &str)]) -> Written {
+    store.put(&Location::new("GitRepository", "flux-system", "repo").unwrap(), name, &tree(files)).unwrap()
+}
+
+fn tree(files: &[(&str, &str)]) -> MemoryTree {
     let mut tree = MemoryTree::builder(TreeLimits::default());
     for (path, content) in files {
         tree.file(&RelPath::parse(path).unwrap(), content.as_bytes().to_vec().into(), false).unwrap();
     }
-    store.put(&Location::new("GitRepository", "flux-system", "repo").unwrap(), name, &tree.build()).unwrap()
+    tree.build()
 }
 
 /// Stores the manifests as an artifact and serves it; what the source's status says of it.

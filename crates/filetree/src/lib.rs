@@ -4,11 +4,13 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 pub mod digest;
+mod directories;
 pub mod ignore;
 mod path;
 mod pattern;
 mod tree;
 
+pub use directories::{DirectoryDigests, DirectoryDigestsError};
 pub use ignore::{Ignore, IgnoreBuilder};
 pub use path::{COMPONENTS_MAX, PATH_BYTES_MAX, PathError, RelPath};
 pub use pattern::name_matches;

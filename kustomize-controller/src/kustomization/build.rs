@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use plumb_api::kustomize::Kustomization;
-use plumb_api::meta::Artifact;
+use plumb_api::meta::{Artifact, DIRECTORY_DIGESTS_METADATA};
 use plumb_cluster::NamespacedName;
 use plumb_fetch::ArtifactTree;
-use plumb_filetree::MemoryTree;
+use plumb_filetree::{DirectoryDigests, MemoryTree};
 use plumb_kustomize::{Charge, Interrupt, Limits, ReadSet, Warning};
 use plumb_memory::{Limit, MemoryReservation};
 use plumb_planning::fingerprint::{Fingerprint, HashKey};
@@ -43,10 +43,33 @@ struct Recipe {
     variables: Fingerprint,
 }
 
+#[derive(Clone)]
 struct Kept {
     recipe: Recipe,
-    artifact: String,
+    artifact: Origin,
     build: Arc<Build>,
+}
+
+/// What is known of an artifact without its files.
+#[derive(Clone)]
+struct Origin {
+    digest: String,
+    directories: DirectoryDigests,
+}
+
+impl Origin {
+    /// An artifact whose producer tells nothing of its directories, or nothing that can be read, has to be fetched.
+    fn of(artifact: &Artifact) -> Self {
+        let directories = artifact.metadata.get(DIRECTORY_DIGESTS_METADATA);
+        let directories = directories.and_then(|text| text.parse().ok()).unwrap_or_default();
+        Self { digest: artifact.digest.clone(), directories }
+    }
+
+    /// Whether everything that a build read is certainly the same in both.
+    fn agrees(&self, other: &Self, reads: &ReadSet) -> bool {
+        self.digest == other.digest
+            || reads.iter().all(|(path, _)| self.directories.is_same_at(&other.directories, path))
+    }
 }
 
 /// The builds that are kept.
@@ -64,14 +87,12 @@ impl Builds {
         self.lock().get(key).map(|kept| Arc::clone(&kept.build))
     }
 
-    fn get(&self, key: &NamespacedName, recipe: &Recipe) -> Option<(String, Arc<Build>)> {
-        let all = self.lock();
-        let kept = all.get(key).filter(|kept| kept.recipe == *recipe)?;
-        Some((kept.artifact.clone(), Arc::clone(&kept.build)))
+    fn get(&self, key: &NamespacedName, recipe: &Recipe) -> Option<Kept> {
+        self.lock().get(key).filter(|kept| kept.recipe == *recipe).cloned()
     }
 
-    fn put(&self, key: &NamespacedName, recipe: Recipe, artifact: &str, build: &Arc<Build>) {
-        let kept = Kept { recipe, artifact: artifact.to_owned(), build: Arc::clone(build) };
+    fn put(&self, key: &NamespacedName, recipe: Recipe, artifact: Origin, build: &Arc<Build>) {
+        let kept = Kept { recipe, artifact, build: Arc::clone(build) };
         self.lock().insert(key.clone(), kept);
     }
 
@@ -95,10 +116,13 @@ pub async fn build(
         uid: object.metadata.uid.clone().unwrap_or_default(),
         generation: object.metadata.generation.unwrap_or_default(),
     };
+    let origin = Origin::of(artifact);
     let kept = context.builds.get(&key, &recipe);
-    if let Some((digest, build)) = &kept
-        && *digest == artifact.digest
+    if let Some(Kept { artifact: known, build, .. }) = &kept
+        && origin.agrees(known, &build.reads)
     {
+        // The next artifact is compared with this one: its directories are closer to those.
+        context.builds.put(&key, recipe, origin, build);
         return Ok(Arc::clone(build));
     }
     let consumer = object.metadata.namespace.as_deref().unwrap_or_default();
@@ -110,15 +134,15 @@ pub async fn build(
     let tree = fetched.map_err(|error| {
         if error.is_not_found() { KustomizationError::ArtifactGone } else { error.into() }
     })?;
-    if let Some((_, build)) = kept
+    if let Some(Kept { build, .. }) = kept
         && build.reads.holds_in(tree.as_tree())
     {
-        context.builds.put(&key, recipe, &artifact.digest, &build);
+        context.builds.put(&key, recipe, origin, &build);
         return Ok(build);
     }
     let spec = RenderSpec::from_spec(&object.spec);
     let build = Arc::new(rendered(object, tree, (spec, variables, Encrypted::Rejected), context).await?);
-    context.builds.put(&key, recipe, &artifact.digest, &build);
+    context.builds.put(&key, recipe, origin, &build);
     Ok(build)
 }
 

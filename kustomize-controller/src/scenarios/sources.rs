@@ -1,5 +1,8 @@
 //! Sources of the other kinds, which come and are applied as a GitRepository is.
 
+use plumb_api::meta::DIRECTORY_DIGESTS_METADATA;
+use plumb_filetree::DirectoryDigests;
+
 use super::*;
 
 fn source_of(kind: &str, spec: &Value, artifact: &Value) -> Value {
@@ -41,4 +44,44 @@ async fn an_oci_repository_and_a_bucket_are_applied_when_they_appear() {
     let spec = json!({ "bucketName": "apps", "endpoint": "s3.example", "interval": "1h" });
     let status = applied("Bucket", "buckets", spec, None).await;
     assert_eq!(status.get("lastAppliedOriginRevision"), None);
+}
+
+/// What the source tells of an artifact of these files, whose file is gone.
+fn gone(files: &[(&str, &str)]) -> impl FnOnce(&mut Value) {
+    let digests = DirectoryDigests::of(&tree(files)).to_string();
+    move |artifact| {
+        artifact["metadata"] = json!({ DIRECTORY_DIGESTS_METADATA: digests });
+        artifact["url"] = format!("{}.gone", artifact["url"].as_str().unwrap()).into();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_artifact_is_not_fetched_when_its_directories_tell_that_nothing_read_has_changed() {
+    const REVISIONS: [&str; 4] = ["main@sha1:2", "main@sha1:3", "main@sha1:4", "main@sha1:5"];
+    let edit = |object: &mut Value| object["spec"]["path"] = "./apps".into();
+    let fixture = Fixture::start(MANIFESTS, edit, |_| {}).await;
+    let other = "{apiVersion: v1, kind: ConfigMap, metadata: {name: c, namespace: prod}}";
+    let mut files =
+        vec![("apps/web/all.yaml", MANIFESTS), ("docs/notes.md", "one"), ("apps/more/c.yaml", other)];
+    fixture.publish_as(&files, REVISIONS[0], |artifact| {
+        let digests = DirectoryDigests::of(&tree(&files)).to_string();
+        artifact["metadata"] = json!({ DIRECTORY_DIGESTS_METADATA: digests });
+    });
+    fixture.until_revision_is(REVISIONS[0]).await;
+    for revision in &REVISIONS[1..3] {
+        files[1].1 = revision;
+        fixture.api.forget_calls();
+        fixture.publish_as(&files, revision, gone(&files));
+        fixture.until_revision_is(revision).await;
+        assert_eq!(fixture.writes(), ["PATCH status"], "{revision}");
+    }
+    let changed = MANIFESTS.replace("replicas: 1", "replicas: 2");
+    files[0].1 = &changed;
+    fixture.publish_as(&files, REVISIONS[3], gone(&files));
+    let status = fixture.until_ready_is("False").await;
+    assert_eq!(
+        (&status["lastAppliedRevision"], &status["conditions"][0]["reason"]),
+        (&json!(REVISIONS[2]), &json!("ArtifactFailed"))
+    );
+    fixture.stop().await;
 }

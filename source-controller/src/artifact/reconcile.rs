@@ -6,7 +6,6 @@ use std::{
 };
 
 use jiff::Timestamp;
-use plumb_api::meta::Artifact;
 use plumb_runtime::Object;
 use plumb_status::{
     AttemptOutcome, Classify, ConditionStatus, ConditionType, ConditionUpdate, Consequence, Detail,
@@ -128,16 +127,8 @@ async fn build<S: Source>(
     let fetched = source.fetch(object, valid, remote).await.map_err(|error| waited::<S>(error, ledger))?;
     let Fetched { file_stem, content, metadata, announcement, status, conditions } = fetched;
     ledger.lock_ledger().note_conditions(conditions);
-    let written = storage.put(object, &file_stem, content).await.map_err(SourceError::Storage)?;
-    let artifact = storage.announced(Artifact {
-        digest: written.digest,
-        last_update_time: now,
-        metadata,
-        path: written.path,
-        revision,
-        size: i64::try_from(written.size).ok(),
-        url: String::new(),
-    });
+    let stored = storage.put(object, &file_stem, content).await.map_err(SourceError::Storage)?;
+    let artifact = storage.artifact(stored, revision, metadata, now);
     ledger.lock_ledger().note_built(object, artifact, announcement, &inputs, status);
     Ok(Done::Artifact(Receipt::Built))
 }

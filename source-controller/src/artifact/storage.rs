@@ -1,10 +1,11 @@
 //! The storage of artifacts, as attempts use it: each operation on a blocking thread, for one object.
 
-use std::time::SystemTime;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use jiff::Timestamp;
-use plumb_api::meta::Artifact;
+use plumb_api::meta::{Artifact, DIRECTORY_DIGESTS_METADATA};
 use plumb_cluster::NamespacedName;
+use plumb_filetree::DirectoryDigests;
 use plumb_memory::{MemoryReservation, OverBudget};
 use plumb_runtime::Object;
 use plumb_store::{
@@ -26,6 +27,14 @@ pub enum ReadError {
     /// The memory budget does not allow it.
     #[error(transparent)]
     OverBudget(OverBudget),
+}
+
+/// Content that was stored.
+pub struct StoredContent {
+    /// The file.
+    pub written: Written,
+    /// The digests of its directories, of a tree.
+    directories: Option<String>,
 }
 
 /// Where artifacts are stored, announced and how long they are retained.
@@ -84,13 +93,36 @@ impl Storage {
         self.on_thread(move |store| store.verify(&location, &path, &digest)).await
     }
 
+    /// The artifact of content that was stored, as a status announces it.
+    pub fn artifact(
+        &self,
+        stored: StoredContent,
+        revision: String,
+        mut metadata: BTreeMap<String, String>,
+        now: Timestamp,
+    ) -> Artifact {
+        let StoredContent { written, directories } = stored;
+        // Whoever made the content must not choose them.
+        metadata.remove(DIRECTORY_DIGESTS_METADATA);
+        metadata.extend(directories.map(|digests| (DIRECTORY_DIGESTS_METADATA.to_owned(), digests)));
+        self.announced(Artifact {
+            digest: written.digest,
+            last_update_time: now,
+            metadata,
+            path: written.path,
+            revision,
+            size: i64::try_from(written.size).ok(),
+            url: String::new(),
+        })
+    }
+
     /// Stores content under a name.
     pub(super) async fn put<O: Object>(
         &self,
         object: &O,
         file_stem: &str,
         content: Content,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<StoredContent, StoreError> {
         self.put_at(location(object)?, file_stem, content).await
     }
 
@@ -100,18 +132,20 @@ impl Storage {
         location: Location,
         file_stem: &str,
         content: Content,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<StoredContent, StoreError> {
         let Content { payload, memory } = content;
         let file = format!("{file_stem}{}", payload.extension());
         self.on_thread(move |store| {
-            let written = match &payload {
-                Payload::Tree(tree) => store.put(&location, &file, tree),
-                Payload::Bytes { media_type: _, bytes } => store.put_bytes(&location, &file, bytes),
+            let (written, directories) = match &payload {
+                Payload::Tree(tree) => {
+                    (store.put(&location, &file, tree)?, Some(DirectoryDigests::of(tree).to_string()))
+                }
+                Payload::Bytes { media_type: _, bytes } => (store.put_bytes(&location, &file, bytes)?, None),
             };
             // The content goes first, then what it is charged to.
             drop(payload);
             drop(memory);
-            written
+            Ok(StoredContent { written, directories })
         })
         .await
     }

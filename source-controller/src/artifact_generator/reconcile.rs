@@ -257,21 +257,12 @@ impl Generators {
         })?;
         let location = location(namespace, &output.name)?;
         let content = Content { payload: Payload::Tree(tree), memory };
-        let written = self.storage.put_at(location, &stem, content).await?;
-        let filename = written.path.rsplit('/').next().unwrap_or_default().to_owned();
-        let (revision, metadata) = described(output, observed, &written.digest);
-        let artifact = self.storage.announced(Artifact {
-            digest: written.digest.clone(),
-            last_update_time: now,
-            metadata,
-            path: written.path,
-            revision,
-            size: i64::try_from(written.size).ok(),
-            url: String::new(),
-        });
+        let stored = self.storage.put_at(location, &stem, content).await?;
+        let (revision, metadata) = described(output, observed, &stored.written.digest);
+        let artifact = self.storage.artifact(stored, revision, metadata, now);
         let generated = GeneratedArtifact {
-            digest: written.digest,
-            filename,
+            digest: artifact.digest.clone(),
+            filename: artifact.path.rsplit('/').next().unwrap_or_default().to_owned(),
             name: output.name.clone(),
             namespace: namespace.to_owned(),
         };

@@ -2,7 +2,9 @@
 
 use std::io::Read as _;
 
+use plumb_api::meta::DIRECTORY_DIGESTS_METADATA;
 use plumb_archive::UnpackLimits;
+use plumb_filetree::{DirectoryDigests, DirectoryDigestsError, RelPath};
 use plumb_memory::MemoryPool;
 use plumb_oci::{OciClient, OciLimits};
 use plumb_status::AttemptOutcome;
@@ -34,7 +36,7 @@ fn served(files: &[(&str, &[u8], u32)]) -> (Registry, String) {
     let registry = Registry::plain().unwrap();
     let annotations = json!({
         "org.opencontainers.image.source": ANNOTATIONS.0, "org.opencontainers.image.revision": ANNOTATIONS.1,
-        "org.opencontainers.image.created": "2026-01-01T00:00:00Z",
+        "org.opencontainers.image.created": "2026-01-01T00:00:00Z", DIRECTORY_DIGESTS_METADATA: "chosen by the publisher",
     });
     let digest = registry.push("latest", &[(FLUX_LAYER, &tar_gz(files))], &annotations);
     (registry, digest)
@@ -50,6 +52,10 @@ fn files(fixture: &Fixture<OciSource>) -> Vec<(String, u32)> {
         (entry.path().unwrap().display().to_string(), entry.header().mode().unwrap())
     });
     entries.collect()
+}
+
+fn directories(artifact: &Value) -> Result<DirectoryDigests, DirectoryDigestsError> {
+    artifact["metadata"][DIRECTORY_DIGESTS_METADATA].as_str().unwrap().parse()
 }
 
 fn docker_config(registry: &Registry, user: &str) -> String {
@@ -75,12 +81,13 @@ async fn a_layer_becomes_an_artifact_and_is_stored_until_there_is_another() {
     );
     assert_eq!(condition(&first, "ArtifactInStorage").unwrap(), "True Succeeded");
     let path = format!("ocirepository/apps/app/{digest}.tar.gz");
-    let artifact = fixture.artifact();
+    let artifact = fixture.artifact().clone();
     assert_eq!((&artifact["path"], &artifact["revision"]), (&json!(path), &json!(revision)));
     assert_eq!(artifact["url"], format!("http://source-controller.flux-system.svc./{path}"));
     assert_eq!(fixture.object["status"]["url"], artifact["url"]);
     assert_eq!(artifact["metadata"]["org.opencontainers.image.revision"], origin);
-    assert_eq!(artifact["metadata"].as_object().unwrap().len(), 3);
+    assert_eq!(artifact["metadata"].as_object().unwrap().len(), 4);
+    assert!(directories(&artifact).is_ok(), "{artifact}");
     assert_eq!(files(&fixture), [("app.yaml".to_owned(), 0o600), ("run.sh".to_owned(), 0o700)]);
 
     registry.take_calls();
@@ -94,7 +101,9 @@ async fn a_layer_becomes_an_artifact_and_is_stored_until_there_is_another() {
     fixture.now += std::time::Duration::from_mins(2);
     let changed = fixture.attempt().await;
     assert!(emitted(&changed)[0].ends_with(&format!("'latest@{second}' from '{}'", registry.url("org/app"))));
-    assert_eq!(fixture.artifact().get("metadata"), None);
+    let known = directories(&fixture.artifact()).unwrap();
+    assert!(!known.is_same_at(&directories(&artifact).unwrap(), &RelPath::root()));
+    assert_eq!(fixture.artifact()["metadata"].as_object().unwrap().len(), 1);
     assert_eq!(fixture.api.unscripted(), Vec::<String>::new());
 }
 
@@ -103,7 +112,8 @@ async fn a_layer_is_chosen_by_its_media_type_and_copied_as_it_is() {
     let registry = Registry::plain().unwrap();
     let chart = tar_gz(&[("app/Chart.yaml", b"name: app", 0o644), ("app/.sourceignore", b"*", 0o644)]);
     let provenance = "application/vnd.cncf.helm.chart.provenance.v1.prov";
-    let digest = registry.push("6.5.4_b.1", &[(provenance, b"signed"), (CHART_LAYER, &chart)], &json!({}));
+    let annotations = json!({ DIRECTORY_DIGESTS_METADATA: "chosen by the publisher" });
+    let digest = registry.push("6.5.4_b.1", &[(provenance, b"signed"), (CHART_LAYER, &chart)], &annotations);
     let mut fixture = source_at(&registry);
     fixture.set("ref", json!({ "semver": "6.x" }));
     fixture.set("layerSelector", json!({ "mediaType": CHART_LAYER, "operation": "copy" }));
@@ -111,6 +121,7 @@ async fn a_layer_is_chosen_by_its_media_type_and_copied_as_it_is() {
     assert_eq!(std::fs::read(fixture.stored()).unwrap(), chart, "the bytes of the layer, as Helm reads them");
     assert_eq!(fixture.artifact()["revision"], format!("6.5.4_b.1@{digest}"));
     assert_eq!(fixture.artifact()["digest"], plumb_testkit::registry::digest(&chart));
+    assert_eq!(fixture.artifact().get("metadata"), None, "there are no directories to tell of");
     let path = fixture.artifact()["path"].as_str().unwrap();
     assert!(
         path.starts_with(&format!("ocirepository/apps/app/{digest}")) && path.ends_with(".tar.gz"),

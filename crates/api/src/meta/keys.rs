@@ -69,6 +69,8 @@ pub const COMMIT_STATUS_KEY: &str = "commit_status";
 pub const COMMIT_STATUS_UPDATE: &str = "update";
 /// Metadata of an artifact: the revision of what it was made from.
 pub const ORIGIN_REVISION_METADATA: &str = "org.opencontainers.image.revision";
+/// Ours, metadata of an artifact: digests of its directories, by which a consumer knows that its own did not change.
+pub const DIRECTORY_DIGESTS_METADATA: &str = "source.toolkit.fluxcd.io/directory-digests";
 
 /// Label on any object: which shard of the controllers looks after it.
 pub const SHARD: &str = "sharding.fluxcd.io/key";
