@@ -82,7 +82,7 @@ impl ControllerOptions for Options {
     };
     const ABOUT: &'static str = "Applies artifacts to clusters and keeps them from drifting.";
     const GATES: &'static [FeatureGate] = &[
-        FeatureGate::fixed("CacheSecretsAndConfigMaps", false),
+        FeatureGate::new("CacheSecretsAndConfigMaps", false),
         FeatureGate::fixed("DisableStatusPollerCache", true),
         FeatureGate::fixed("DisableFailFastBehavior", false),
         FeatureGate::fixed("StrictPostBuildSubstitutions", true),

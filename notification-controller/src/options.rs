@@ -55,7 +55,7 @@ impl ControllerOptions for Options {
     const ABOUT: &'static str =
         "Forwards events to notification providers and handles webhooks that trigger reconciliations.";
     const GATES: &'static [FeatureGate] = &[
-        FeatureGate::fixed("CacheSecretsAndConfigMaps", false),
+        FeatureGate::new("CacheSecretsAndConfigMaps", false),
         FeatureGate::fixed("DisableConfigWatchers", false),
         FeatureGate::fixed("ObjectLevelWorkloadIdentity", false),
     ];

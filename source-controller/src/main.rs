@@ -54,7 +54,7 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
     let listener = options.storage_addr.bind().await?;
     let hostname = options.common.hostname();
     let advertised = Advertised::new(&options.storage_adv_addr, listener.local_addr()?, hostname);
-    let store = ArtifactStore::open(&options.storage_path)?;
+    let store = ArtifactStore::open(&options.storage_path)?.with_algorithm(options.artifact_digest_algo);
     let resources =
         Resources { memory: runtime.memory(), addresses: options.addresses(), ssh: options.ssh_algorithms() };
     let git = Git::open(&std::env::temp_dir().join(MIRRORS), options.limits(), resources)?;

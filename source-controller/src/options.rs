@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use plumb_api::meta::GoDuration;
 use plumb_fetch::HostPort;
+use plumb_filetree::digest::DigestAlgorithm;
 use plumb_git::{HostKeyAlgorithms, KexAlgorithms, Limits, SshAlgorithms};
 use plumb_oci::OciLimits;
 use plumb_runtime::config::{Common, FeatureGate, Listen, UnsupportedFlag, Work};
@@ -65,9 +66,9 @@ pub struct Options {
     /// controller's namespace. Can be repeated.
     #[arg(long = "artifact-host")]
     pub artifact_host: Vec<HostPort>,
-    /// Only the default value is supported.
-    #[arg(long = "artifact-digest-algo", default_value = "sha256")]
-    pub artifact_digest_algo: String,
+    /// Digest algorithm of artifacts: sha256, sha384, sha512 or blake3.
+    #[arg(long = "artifact-digest-algo", default_value_t = DigestAlgorithm::Sha256)]
+    pub artifact_digest_algo: DigestAlgorithm,
     /// Maximum size of the index of a Helm repository, in bytes.
     #[arg(long = "helm-index-max-size", default_value_t = HelmLimits::DEFAULT.index)]
     pub helm_index_max_size: u64,
@@ -77,13 +78,13 @@ pub struct Options {
     /// Maximum size of the Chart.yaml of a Helm chart, in bytes.
     #[arg(long = "helm-chart-file-max-size", default_value_t = HelmLimits::DEFAULT.chart_file)]
     pub helm_chart_file_max_size: u64,
-    /// Only the default value is supported.
-    #[arg(long = "helm-cache-max-size", default_value = "0")]
+    /// Taken for the manifests of Flux, without effect: indexes are read from the storage, none is kept in memory.
+    #[arg(long = "helm-cache-max-size", default_value = "0", allow_negative_numbers = true)]
     pub helm_cache_max_size: i64,
-    /// Only the default value is supported.
+    /// Taken for the manifests of Flux, without effect.
     #[arg(long = "helm-cache-ttl", default_value = "15m")]
     pub helm_cache_ttl: GoDuration,
-    /// Only the default value is supported.
+    /// Taken for the manifests of Flux, without effect.
     #[arg(long = "helm-cache-purge-interval", default_value = "1m")]
     pub helm_cache_purge_interval: GoDuration,
     /// Key exchange algorithms of connections over SSH, in order of preference, separated by commas. By default all that are
@@ -114,9 +115,10 @@ impl ControllerOptions for Options {
     const ABOUT: &'static str =
         "Fetches Git, OCI and Helm repositories and publishes their revisions as artifacts in the cluster.";
     const GATES: &'static [FeatureGate] = &[
-        FeatureGate::fixed("CacheSecretsAndConfigMaps", false),
+        FeatureGate::new("CacheSecretsAndConfigMaps", false),
         FeatureGate::fixed("ObjectLevelWorkloadIdentity", false),
     ];
+    const WATCHES_CONFIGS: bool = false;
 
     fn common(&self) -> &Common {
         &self.common
@@ -127,16 +129,7 @@ impl ControllerOptions for Options {
     }
 
     fn unsupported(&self) -> Vec<UnsupportedFlag> {
-        vec![
-            UnsupportedFlag::new("artifact-digest-algo", &self.artifact_digest_algo, &"sha256"),
-            UnsupportedFlag::new("helm-cache-max-size", &self.helm_cache_max_size, &0),
-            UnsupportedFlag::new("helm-cache-ttl", &self.helm_cache_ttl, &GoDuration::from_secs(900)),
-            UnsupportedFlag::new(
-                "helm-cache-purge-interval",
-                &self.helm_cache_purge_interval,
-                &GoDuration::from_secs(60),
-            ),
-        ]
+        Vec::new()
     }
 }
 
@@ -242,11 +235,30 @@ mod tests {
     }
 
     #[test]
+    fn the_tuning_flags_of_flux_are_taken() {
+        let options = parse(&[
+            "--kube-api-qps=500",
+            "--kube-api-burst=1000",
+            "--helm-cache-max-size=10",
+            "--helm-cache-ttl=60m",
+            "--helm-cache-purge-interval=5m",
+            "--watch-configs-label-selector=owner!=helm",
+            "--feature-gates=CacheSecretsAndConfigMaps=true",
+            "--artifact-digest-algo=sha512",
+        ]);
+        assert_eq!(options.validate(), Ok(()));
+        assert_eq!(options.artifact_digest_algo, DigestAlgorithm::Sha512);
+        assert!(options.common.rate_limit().is_some() && parse(&[]).common.rate_limit().is_none());
+        assert!(parse(&["--kube-api-qps=-1"]).common.rate_limit().is_none());
+        let error = Options::parse_args(["source-controller", "--artifact-digest-algo=sha1"]).unwrap_err();
+        assert!(error.to_string().contains("use sha256, sha384, sha512 or blake3"), "{error}");
+    }
+
+    #[test]
     fn unsupported_flags_are_named() {
-        for flag in ["--helm-cache-max-size=5", "--artifact-digest-algo=sha512"] {
-            let rejected = parse(&[flag]).validate().unwrap_err();
-            assert!(rejected.to_string().contains(flag), "{rejected}");
-        }
+        let flag = "--default-service-account=apps";
+        let rejected = parse(&[flag]).validate().unwrap_err();
+        assert!(rejected.to_string().contains(flag), "{rejected}");
     }
 
     #[test]

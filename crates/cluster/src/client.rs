@@ -61,6 +61,12 @@ impl Connector {
         Config::infer().await.map(Self).map_err(ConnectError::Config)
     }
 
+    /// Host and port of the API server.
+    pub fn host(&self) -> String {
+        let url = &self.0.cluster_url;
+        url.authority().map(ToString::to_string).unwrap_or_default()
+    }
+
     /// A client with connections of its own. kube's own retries are off: every caller has a deadline of its own, and
     /// they would hold a call for minutes.
     pub fn client(&self) -> Result<Client, ConnectError> {

@@ -15,6 +15,7 @@ pub mod mapper;
 mod object_cache;
 pub mod outage;
 mod pauses;
+mod rate_limit;
 mod repeatable;
 pub mod request;
 pub mod unanswered;
@@ -32,6 +33,7 @@ pub use mapper::{Mapper, Mapping};
 pub use object_cache::{ObjectCache, ObjectEvent, is_newer};
 pub use outage::{OutageEnds, Outages};
 pub use plumb_api::meta::NamespacedName;
+pub use rate_limit::RateLimit;
 pub use unanswered::Unanswered;
 pub use watchers::{KINDS_MAX, WatchChange, WatchEvent, Watchers};
 

@@ -7,9 +7,9 @@ use std::{
 };
 
 use http::StatusCode;
-use plumb_api::meta::{Artifact, Digest};
+use plumb_api::meta::Artifact;
 use plumb_archive::{UnpackError, UnpackLimits, unpack};
-use plumb_filetree::digest::Hasher;
+use plumb_filetree::digest::{FileDigest, FileDigestError, Hasher};
 use plumb_memory::{Limit, MemoryPool, MemoryReservation};
 use plumb_status::cadence::Backoff;
 use plumb_transport::{BodyError, ClientConfig, HttpClient, HttpRequest, Proxy, Redirects};
@@ -24,8 +24,6 @@ use crate::{
 
 /// Downloads and unpackings at the same time.
 const DOWNLOADS_MAX: usize = 4;
-/// The only algorithm that is accepted.
-const DIGEST_PREFIX: &str = "sha256:";
 /// How long a connection may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -120,7 +118,7 @@ impl Fetcher {
         self.fetch_from(consumer, &artifact.url, &artifact.digest).await
     }
 
-    /// The files behind a URL whose archive has this digest (`sha256:<hex>`).
+    /// The files behind a URL whose archive has this digest (`algorithm:hex`).
     pub async fn fetch_from(
         &self,
         consumer: &str,
@@ -128,13 +126,15 @@ impl Fetcher {
         digest: &str,
     ) -> Result<Arc<ArtifactTree>, FetchError> {
         let inner = &self.inner;
-        let hex = parse_digest(digest)?;
+        let digest: FileDigest =
+            digest.parse().map_err(|FileDigestError| FetchError::BadDigest { digest: digest.to_owned() })?;
+        let digest = &digest;
         let url = allowed_host(url, &inner.policy)?;
-        if let Some(tree) = inner.cache.get(hex) {
+        if let Some(tree) = inner.cache.get(digest.as_str()) {
             return Ok(tree);
         }
         let timeout = inner.limits.timeout;
-        tokio::time::timeout(timeout, self.fetch_missing(consumer, &url, hex))
+        tokio::time::timeout(timeout, self.fetch_missing(consumer, &url, digest))
             .await
             .map_err(|_| FetchError::TimedOut { url: url.to_string(), seconds: timeout.as_secs() })?
     }
@@ -143,35 +143,40 @@ impl Fetcher {
         &self,
         consumer: &str,
         url: &Url,
-        hex: &str,
+        digest: &FileDigest,
     ) -> Result<Arc<ArtifactTree>, FetchError> {
         let inner = &self.inner;
-        let gate = inner.cache.gate(hex);
+        let gate = inner.cache.gate(digest.as_str());
         let _turn = gate.lock().await;
-        if let Some(tree) = inner.cache.get(hex) {
+        if let Some(tree) = inner.cache.get(digest.as_str()) {
             return Ok(tree);
         }
         let slot = inner.slots.acquire().await;
         let _slot = slot.map_err(|_| FetchError::Interrupted { url: url.to_string() })?;
         let started = Instant::now();
-        let tree = match self.fetch_once(consumer, url, hex).await {
+        let tree = match self.fetch_once(consumer, url, digest).await {
             // The cache gives way when its memory is needed.
             Err(error) if error.is_over_budget_now() => {
                 inner.cache.clear();
-                self.fetch_once(consumer, url, hex).await
+                self.fetch_once(consumer, url, digest).await
             }
             result => result,
         }?;
         tracing::debug!(%url, bytes = tree.bytes(), seconds = started.elapsed().as_secs_f64(), "artifact fetched");
         let tree = Arc::new(tree);
-        inner.cache.put(hex, &tree);
+        inner.cache.put(digest.as_str(), &tree);
         Ok(tree)
     }
 
-    async fn fetch_once(&self, consumer: &str, url: &Url, hex: &str) -> Result<ArtifactTree, FetchError> {
+    async fn fetch_once(
+        &self,
+        consumer: &str,
+        url: &Url,
+        digest: &FileDigest,
+    ) -> Result<ArtifactTree, FetchError> {
         let limits = self.inner.limits.unpack;
         let mut packed = self.inner.memory.reservation(consumer, self.archive_limit());
-        let archive = self.download_with_retry(url, hex, &mut packed).await?;
+        let archive = self.download_with_retry(url, digest, &mut packed).await?;
         let files_limit = Limit { name: "files of an artifact", bytes_max: limits.unpacked_bytes_max };
         let mut memory = self.inner.memory.reservation(consumer, files_limit);
         let unpacking = tokio::task::spawn_blocking(move || {
@@ -194,18 +199,18 @@ impl Fetcher {
     async fn download_with_retry(
         &self,
         url: &Url,
-        hex: &str,
+        digest: &FileDigest,
         memory: &mut MemoryReservation,
     ) -> Result<Vec<u8>, FetchError> {
         let DownloadRetries { retries_max, backoff } = self.inner.retries;
         let mut failures = 0;
         loop {
             memory.shrink(memory.bytes());
-            match self.download(url, hex, memory).await {
+            match self.download(url, digest, memory).await {
                 Err(error) if error.is_transient() && failures < retries_max => {
                     failures += 1;
                     tracing::debug!(%url, failures, error = %plumb_status::chain(&error), "retrying download");
-                    tokio::time::sleep(backoff.after(failures, seed(hex))).await;
+                    tokio::time::sleep(backoff.after(failures, seed(digest))).await;
                 }
                 result => return result,
             }
@@ -215,7 +220,7 @@ impl Fetcher {
     async fn download(
         &self,
         url: &Url,
-        hex: &str,
+        digest: &FileDigest,
         memory: &mut MemoryReservation,
     ) -> Result<Vec<u8>, FetchError> {
         let transfer = |source| FetchError::Transfer { url: url.to_string(), source };
@@ -228,7 +233,7 @@ impl Fetcher {
             }
             status => return Err(FetchError::Status { status: status.as_u16(), url: url.to_string() }),
         }
-        let mut hasher = Hasher::default();
+        let mut hasher = Hasher::new(digest.algorithm());
         let read = response.collect(self.archive_limit(), memory, |piece| hasher.update(piece)).await;
         let archive = read.map_err(|error| match error {
             BodyError::TooLarge { name: _, max } => FetchError::TooLarge { url: url.to_string(), max },
@@ -239,29 +244,19 @@ impl Fetcher {
                 FetchError::Interrupted { url: url.to_string() }
             }
         })?;
-        let actual = hasher.finish_hex();
-        if actual == hex {
+        let actual = hasher.finish();
+        if actual == *digest {
             Ok(archive)
         } else {
-            Err(FetchError::DigestMismatch {
-                url: url.to_string(),
-                expected: format!("{DIGEST_PREFIX}{hex}"),
-                actual,
-            })
+            let (expected, actual) = (digest.to_string(), actual.to_string());
+            Err(FetchError::DigestMismatch { url: url.to_string(), expected, actual })
         }
     }
 }
 
 /// Spreads the pauses of different artifacts.
-fn seed(hex: &str) -> u64 {
-    hex.get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_default()
-}
-
-/// The hexadecimal digits of a SHA-256: no other algorithm is accepted.
-fn parse_digest(digest: &str) -> Result<&str, FetchError> {
-    let bad = || FetchError::BadDigest { digest: digest.to_owned() };
-    digest.parse::<Digest>().map_err(|_| bad())?;
-    digest.strip_prefix(DIGEST_PREFIX).ok_or_else(bad)
+fn seed(digest: &FileDigest) -> u64 {
+    digest.hex().get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub enum FetchError {
         host: String,
     },
     /// The digest is missing or of an algorithm that is not accepted.
-    #[error("artifact digest {digest:?} cannot be checked, want sha256:<hex>")]
+    #[error("artifact digest {digest:?} cannot be checked, want one of sha256, sha384, sha512 or blake3")]
     BadDigest {
         /// The digest as given.
         digest: String,
@@ -76,7 +76,7 @@ pub enum FetchError {
         max: u64,
     },
     /// What was downloaded is not what was announced.
-    #[error("artifact {url} has digest sha256:{actual}, want {expected}")]
+    #[error("artifact {url} has digest {actual}, want {expected}")]
     DigestMismatch {
         /// The URL of the request.
         url: String,

@@ -135,7 +135,9 @@ impl<K: ReconciledKind> Driver<K> {
                 self.forget(&key);
                 return (taken, Again::Forget);
             };
+            let going = self.metrics.reconciling(&kind_name::<K>());
             let (taken, end) = self.attempt(taken, object, began).await;
+            drop(going);
             self.log(&key, &end, began.elapsed());
             (taken, end.again)
         };

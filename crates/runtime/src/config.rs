@@ -10,10 +10,15 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, Args, ValueEnum};
 use plumb_api::meta::GoDuration;
+use plumb_cluster::RateLimit;
 use plumb_status::cadence::{Backoff, PeriodRange};
 
 /// The shortest pause between two tries to hold the lease: more would keep the API server busy.
 const LEASE_RETRY_MIN: Duration = Duration::from_millis(100);
+
+/// Requests a second and at once of client-go where a configuration has zero.
+const CLIENT_GO_QPS: f64 = 5.0;
+const CLIENT_GO_BURST: u32 = 10;
 
 /// Flags of all controllers.
 #[derive(Debug, Clone, Args)]
@@ -48,11 +53,11 @@ pub struct Common {
     /// Wait between attempts to acquire or renew the lease, at least 100ms.
     #[arg(long = "leader-election-retry-period", default_value = "5s")]
     pub leader_election_retry_period: GoDuration,
-    /// Only the default value is supported.
-    #[arg(long = "kube-api-qps", default_value = "50")]
-    pub kube_api_qps: f32,
-    /// Only the default value is supported.
-    #[arg(long = "kube-api-burst", default_value = "300")]
+    /// Maximum number of requests per second to the API server. Unset or negative: no limit.
+    #[arg(long = "kube-api-qps", allow_negative_numbers = true)]
+    pub kube_api_qps: Option<f64>,
+    /// Maximum number of requests at once, with --kube-api-qps.
+    #[arg(long = "kube-api-burst", default_value = "300", allow_negative_numbers = true)]
     pub kube_api_burst: i64,
     /// Minimum delay before a failed reconciliation is retried.
     #[arg(long = "min-retry-delay", default_value = "750ms")]
@@ -63,7 +68,7 @@ pub struct Common {
     /// Watch all namespaces. If false, watch only the namespace of the controller.
     #[arg(long = "watch-all-namespaces", default_value = "true")]
     pub watch_all_namespaces: bool,
-    /// Only the default value is supported.
+    /// Only the default value is supported; source-controller takes any, and watches none, as with Flux.
     #[arg(long = "watch-configs-label-selector", default_value = WATCH_CONFIGS)]
     pub watch_configs_label_selector: String,
     /// Feature gates, `Name=true,Other=false`.
@@ -124,6 +129,14 @@ impl Common {
         Backoff::held(self.min_retry_delay.to_std(), self.max_retry_delay.to_std())
     }
 
+    /// The limit of requests to the API server, where there is one. Zero is the default of client-go, as there.
+    pub fn rate_limit(&self) -> Option<RateLimit> {
+        let set = self.kube_api_qps.filter(|qps| *qps >= 0.0)?;
+        let per_second = if set == 0.0 { CLIENT_GO_QPS } else { set };
+        let burst = u32::try_from(self.kube_api_burst).unwrap_or_default();
+        Some(RateLimit::new(per_second, if burst == 0 { CLIENT_GO_BURST } else { burst }))
+    }
+
     /// Whether a feature gate is on: by its default, or as it was set last. The gates were validated before.
     pub fn is_enabled(&self, gate: &FeatureGate) -> bool {
         let set = self.feature_gates.iter().rev().find_map(|text| {
@@ -134,15 +147,12 @@ impl Common {
     }
 
     /// Rejects unsupported values. [`ControllerOptions::validate`](crate::ControllerOptions::validate) calls it.
-    pub(crate) fn validate(&self, gates: &[FeatureGate]) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self, gates: &[FeatureGate], watches_configs: bool) -> Result<(), ConfigError> {
+        if watches_configs {
+            let (name, set) = ("watch-configs-label-selector", &self.watch_configs_label_selector);
+            only_defaults(&[UnsupportedFlag::new(name, set, &WATCH_CONFIGS)])?;
+        }
         only_defaults(&[
-            UnsupportedFlag::new("kube-api-qps", &self.kube_api_qps, &50.0),
-            UnsupportedFlag::new("kube-api-burst", &self.kube_api_burst, &300),
-            UnsupportedFlag::new(
-                "watch-configs-label-selector",
-                &self.watch_configs_label_selector,
-                &WATCH_CONFIGS,
-            ),
             UnsupportedFlag::new("token-cache-max-size", &self.token_cache_max_size, &100),
             UnsupportedFlag::new(
                 "token-cache-max-duration",

@@ -13,6 +13,9 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets_range};
 use prometheus_client::registry::{Metric, Registry};
 
+use crate::process::ProcessMetrics;
+use crate::processing::{Processing, Started};
+
 /// The bounds of the duration of an attempt, in seconds.
 const SECONDS: (f64, f64) = (0.01, 1800.0);
 const BUCKETS: u16 = 10;
@@ -32,6 +35,16 @@ struct Inner {
     refused: Family<PortLabels, Counter>,
     leading: Family<NameLabels, Gauge>,
     depth: Family<NameLabels, Gauge>,
+    times: Family<ControllerLabels, Histogram, fn() -> Histogram>,
+    requests: Family<RequestLabels, Counter>,
+    processing: Processing,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    code: String,
+    host: String,
+    method: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -83,6 +96,9 @@ impl Default for Metrics {
             refused: Family::default(),
             leading: Family::default(),
             depth: Family::default(),
+            times: Family::new_with_constructor(durations),
+            requests: Family::default(),
+            processing: Processing::default(),
         };
         let metrics = Self(Arc::new(inner));
         let all = &metrics.0;
@@ -120,6 +136,18 @@ impl Default for Metrics {
             all.leading.clone(),
         );
         metrics.register("workqueue_depth", "Number of queued objects", all.depth.clone());
+        metrics.register(
+            "controller_runtime_reconcile_time_seconds",
+            "Duration of reconciliations by controller in seconds",
+            all.times.clone(),
+        );
+        metrics.register(
+            "rest_client_requests",
+            "Total number of requests to the API server by code, method and host",
+            all.requests.clone(),
+        );
+        metrics.register_collector(all.processing.clone());
+        metrics.register_collector(ProcessMetrics);
         metrics
     }
 }
@@ -171,10 +199,23 @@ impl Metrics {
             ObjectLabels { kind: kind.into(), name: key.name.clone(), namespace: key.namespace.clone() };
         self.0.durations.get_or_create(&labels).observe(took.as_secs_f64());
         let controller = kind.to_lowercase();
-        self.0.reconciles.get_or_create(&ResultLabels { controller: controller.clone(), result }).inc();
+        let of_controller = ControllerLabels { controller: controller.clone() };
+        self.0.times.get_or_create(&of_controller).observe(took.as_secs_f64());
+        self.0.reconciles.get_or_create(&ResultLabels { controller, result }).inc();
         if result == "error" {
-            self.0.errors.get_or_create(&ControllerLabels { controller }).inc();
+            self.0.errors.get_or_create(&of_controller).inc();
         }
+    }
+
+    /// A reconciliation of a kind goes on until the result is dropped.
+    pub(crate) fn reconciling(&self, kind: &str) -> Started {
+        self.0.processing.begin(kind)
+    }
+
+    /// Counts a request to the API server.
+    pub(crate) fn request_sent(&self, host: &str, method: &str, code: String) {
+        let labels = RequestLabels { code, host: host.to_owned(), method: method.to_owned() };
+        self.0.requests.get_or_create(&labels).inc();
     }
 
     pub(crate) fn connection_refused(&self, port: &'static str, reason: &'static str) {
@@ -248,6 +289,7 @@ mod tests {
         let key = NamespacedName::new("flux-system", "apps");
         metrics.attempt_ended("Kustomization", &key, "success", Duration::from_secs(1));
         metrics.attempt_ended("Kustomization", &key, "error", Duration::from_secs(1));
+        let _going = metrics.reconciling("Kustomization");
         metrics.dropped("wire");
         metrics.leads("kc", true);
         let text = metrics.render();
@@ -257,6 +299,14 @@ mod tests {
             r#"controller_runtime_reconcile_errors_total{controller="kustomization"} 1"#,
             r#"plumb_events_dropped_total{queue="wire"} 1"#,
             r#"leader_election_master_status{name="kc"} 1"#,
+            r#"controller_runtime_reconcile_time_seconds_count{controller="kustomization"} 2"#,
+            r#"workqueue_longest_running_processor_seconds{name="kustomization"} "#,
+            r#"workqueue_unfinished_work_seconds{name="kustomization"} "#,
+            "process_cpu_seconds_total ",
+            "process_resident_memory_bytes ",
+            "process_open_fds ",
+            "process_max_fds ",
+            "process_start_time_seconds 1",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }

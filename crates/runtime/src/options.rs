@@ -16,8 +16,10 @@ pub trait ControllerOptions: Args {
     const IDENTITY: Identity;
     /// What `--help` says of it.
     const ABOUT: &'static str;
-    /// Its feature gates, each at the only value that is accepted.
+    /// Its feature gates.
     const GATES: &'static [FeatureGate];
+    /// Whether it has a use for ConfigMaps and Secrets that are watched.
+    const WATCHES_CONFIGS: bool = true;
 
     /// The flags of all controllers.
     fn common(&self) -> &Common;
@@ -35,7 +37,7 @@ pub trait ControllerOptions: Args {
 
     /// Rejects unsupported values and those out of range, of all flags.
     fn validate(&self) -> Result<(), ConfigError> {
-        self.common().validate(Self::GATES)?;
+        self.common().validate(Self::GATES, Self::WATCHES_CONFIGS)?;
         only_defaults(&self.unsupported())?;
         self.validate_own()
     }

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use kube::Client;
-use plumb_cluster::{ConnectError, Connector, NamespacedName, ObjectCache, ObjectEvent, OutageEnds, Outages};
+use plumb_cluster::{
+    ConnectError, Connector, NamespacedName, ObjectCache, ObjectEvent, OutageEnds, Outages, RateLimit,
+};
 use plumb_memory::MemoryPool;
 use plumb_transport::server::{Limits, Refused, Server};
 use tokio::net::TcpListener;
@@ -30,6 +32,7 @@ use crate::options::ControllerOptions;
 use crate::periods::PeriodReporter;
 use crate::queue::{Priority, Queue};
 use crate::report::{Draft, Reporter};
+use crate::requests::counted;
 use crate::suspension::Suspensions;
 use crate::unreadable::UnreadableReporter;
 use crate::watch::{OnChange, Watch, WatchHealth, Watched, Watching};
@@ -57,6 +60,8 @@ struct Clients {
     /// For what every replica may do.
     unfenced: Client,
     guard: Option<LeaseGuard>,
+    /// Host and port, for metrics.
+    host: String,
 }
 
 /// The guard of the lease, with leader election.
@@ -74,6 +79,8 @@ pub struct Runtime {
     client: Client,
     outages: Outages,
     unfenced: Client,
+    /// Of all requests but those for the lease and the events.
+    rate_limit: Option<RateLimit>,
     guard: Option<LeaseGuard>,
     clock: Clock,
     common: Common,
@@ -150,21 +157,24 @@ impl Runtime {
             Some(guard) => connector.client_while(guard.may_send())?,
             None => unfenced.clone(),
         };
-        Ok(Self::with_clients(options, Clients { client, unfenced, guard }, clock))
+        let clients = Clients { client, unfenced, guard, host: connector.host() };
+        Ok(Self::with_clients(options, clients, clock))
     }
 
     /// A controller with nothing installed yet, of which all requests go through `client`.
     pub fn new<O: ControllerOptions>(options: &O, client: Client, clock: Clock) -> Self {
-        let clients = Clients { unfenced: client.clone(), client, guard: guard(options.common()) };
+        let host = String::new();
+        let clients = Clients { unfenced: client.clone(), client, guard: guard(options.common()), host };
         Self::with_clients(options, clients, clock)
     }
 
     fn with_clients<O: ControllerOptions>(options: &O, clients: Clients, clock: Clock) -> Self {
         let (identity, common, work) = (O::IDENTITY, options.common().clone(), options.work().cloned());
         let outages = Outages::default();
-        let Clients { client, unfenced, guard } = clients;
+        let Clients { client, unfenced, guard, host } = clients;
         let (client, unfenced) = (outages.observe(client), outages.observe(unfenced));
         let metrics = Metrics::default();
+        let (client, unfenced) = (counted(client, &metrics, &host), counted(unfenced, &metrics, &host));
         let address = work.as_ref().filter(|work| !work.events_addr.is_empty()).map(|work| EventAddress {
             url: work.events_addr.clone(),
             token_file: work.events_token_file.clone(),
@@ -179,6 +189,7 @@ impl Runtime {
             client,
             outages,
             unfenced,
+            rate_limit: common.rate_limit(),
             guard,
             clock,
             common,
@@ -200,13 +211,18 @@ impl Runtime {
 
     /// The connection to the API server. With leader election a write fails unless this replica holds the lease.
     pub fn client(&self) -> Client {
-        self.client.clone()
+        self.limited(&self.client)
+    }
+
+    /// The same client, within `--kube-api-qps`.
+    fn limited(&self, client: &Client) -> Client {
+        self.rate_limit.as_ref().map_or_else(|| client.clone(), |limit| limit.apply(client.clone()))
     }
 
     /// The connection to the API server for what every replica may write at any time: annotations on behalf of
     /// webhooks, which repeat without harm.
     pub fn unfenced_client(&self) -> Client {
-        self.unfenced.clone()
+        self.limited(&self.unfenced)
     }
 
     /// The outages of the API server.

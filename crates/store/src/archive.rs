@@ -4,7 +4,10 @@
 use std::io::{self, Write};
 
 use flate2::{Compression, GzBuilder};
-use plumb_filetree::{MemoryTree, RelPath, digest::Hasher};
+use plumb_filetree::{
+    MemoryTree, RelPath,
+    digest::{DigestAlgorithm, FileDigest, Hasher},
+};
 
 /// The middle between speed and size.
 const COMPRESSION: Compression = Compression::new(4);
@@ -23,10 +26,14 @@ pub struct ArchiveError {
     pub source: io::Error,
 }
 
-/// Writes the archive; its hexadecimal SHA-256 and its size.
-pub(crate) fn write(tree: &MemoryTree, out: impl Write) -> Result<(String, u64), ArchiveError> {
+/// Writes the archive; its digest and its size.
+pub(crate) fn write(
+    tree: &MemoryTree,
+    algorithm: DigestAlgorithm,
+    out: impl Write,
+) -> Result<(FileDigest, u64), ArchiveError> {
     let failed = |path: &str, source| ArchiveError { path: path.to_owned(), source };
-    let metered = Metered { inner: out, hasher: Hasher::default(), bytes: 0 };
+    let metered = Metered { inner: out, hasher: Hasher::new(algorithm), bytes: 0 };
     // No name and no time in the header.
     let gzip = GzBuilder::new().mtime(0).operating_system(255).write(metered, COMPRESSION);
     let mut tar = tar::Builder::new(gzip);
@@ -43,15 +50,19 @@ pub(crate) fn write(tree: &MemoryTree, out: impl Write) -> Result<(String, u64),
     let gzip = tar.into_inner().map_err(|source| failed("", source))?;
     let mut metered = gzip.finish().map_err(|source| failed("", source))?;
     metered.inner.flush().map_err(|source| failed("", source))?;
-    Ok((metered.hasher.finish_hex(), metered.bytes))
+    Ok((metered.hasher.finish(), metered.bytes))
 }
 
-/// Writes bytes as they are; their hexadecimal SHA-256 and their size.
-pub(crate) fn copy(bytes: &[u8], out: impl Write) -> io::Result<(String, u64)> {
-    let mut metered = Metered { inner: out, hasher: Hasher::default(), bytes: 0 };
+/// Writes bytes as they are; their digest and their size.
+pub(crate) fn copy(
+    bytes: &[u8],
+    algorithm: DigestAlgorithm,
+    out: impl Write,
+) -> io::Result<(FileDigest, u64)> {
+    let mut metered = Metered { inner: out, hasher: Hasher::new(algorithm), bytes: 0 };
     metered.write_all(bytes)?;
     metered.flush()?;
-    Ok((metered.hasher.finish_hex(), metered.bytes))
+    Ok((metered.hasher.finish(), metered.bytes))
 }
 
 fn append<W: Write>(
@@ -115,17 +126,17 @@ mod tests {
     #[test]
     fn the_same_tree_gives_the_same_bytes() {
         let (mut one, mut two) = (Vec::new(), Vec::new());
-        let (digest, size) = write(&tree(&[0, 1, 2]), &mut one).unwrap();
-        write(&tree(&[2, 1, 0]), &mut two).unwrap();
+        let (digest, size) = write(&tree(&[0, 1, 2]), DigestAlgorithm::Sha256, &mut one).unwrap();
+        write(&tree(&[2, 1, 0]), DigestAlgorithm::Sha256, &mut two).unwrap();
         assert_eq!(one, two);
-        assert_eq!(digest, plumb_filetree::digest::sha256_hex(&one));
+        assert_eq!(digest, FileDigest::of(DigestAlgorithm::Sha256, &one));
         assert_eq!(size, one.len() as u64);
     }
 
     #[test]
     fn entries_carry_modes_but_no_owner_and_no_time() {
         let mut bytes = Vec::new();
-        write(&tree(&[0, 1, 2]), &mut bytes).unwrap();
+        write(&tree(&[0, 1, 2]), DigestAlgorithm::Sha256, &mut bytes).unwrap();
         let mut tar = tar::Archive::new(flate2::read::GzDecoder::new(bytes.as_slice()));
         let mut seen = Vec::new();
         for entry in tar.entries().unwrap() {

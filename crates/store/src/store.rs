@@ -11,7 +11,7 @@ use std::{
 
 use plumb_filetree::{
     MemoryTree, RelPath,
-    digest::{Hasher, sha256_hex},
+    digest::{DigestAlgorithm, FileDigest, FileDigestError, Hasher},
 };
 use plumb_status::{Classify, Consequence, Reason};
 
@@ -34,6 +34,7 @@ const DAMAGED: [i32; 3] = [5, 117, 74];
 #[derive(Clone, Debug)]
 pub struct ArtifactStore {
     root: PathBuf,
+    algorithm: DigestAlgorithm,
 }
 
 /// What was written.
@@ -41,7 +42,7 @@ pub struct ArtifactStore {
 pub struct Written {
     /// The path below the root.
     pub path: String,
-    /// `sha256:<hex>` of the file.
+    /// `algorithm:hex` of the file.
     pub digest: String,
     /// Bytes of the file.
     pub size: u64,
@@ -189,7 +190,14 @@ impl ArtifactStore {
             // The collection of each object tries again. A folder that cannot be read must not end the start.
             tracing::warn!(%error, "failed to remove abandoned temporary files");
         }
-        Ok(Self { root })
+        Ok(Self { root, algorithm: DigestAlgorithm::default() })
+    }
+
+    /// The same, by an algorithm for the digests of what is written from now on. What is read is compared by the algorithm of its
+    /// own digest.
+    #[must_use]
+    pub fn with_algorithm(self, algorithm: DigestAlgorithm) -> Self {
+        Self { algorithm, ..self }
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -199,14 +207,15 @@ impl ArtifactStore {
     /// Writes a tree as a `tar.gz`, the file of an object.
     pub fn put(&self, location: &Location, file: &str, tree: &MemoryTree) -> Result<Written, StoreError> {
         self.place(location, file, |_, out| {
-            archive::write(tree, out).map_err(|source| StoreError::Archive { source })
+            archive::write(tree, self.algorithm, out).map_err(|source| StoreError::Archive { source })
         })
     }
 
     /// Writes bytes as they are, as the file of an object.
     pub fn put_bytes(&self, location: &Location, file: &str, bytes: &[u8]) -> Result<Written, StoreError> {
         self.place(location, file, |path, out| {
-            archive::copy(bytes, out).map_err(|source| StoreError::Write { path: path.to_string(), source })
+            archive::copy(bytes, self.algorithm, out)
+                .map_err(|source| StoreError::Write { path: path.to_string(), source })
         })
     }
 
@@ -215,7 +224,7 @@ impl ArtifactStore {
         &self,
         location: &Location,
         file: &str,
-        write: impl FnOnce(&RelPath, BufWriter<&File>) -> Result<(String, u64), StoreError>,
+        write: impl FnOnce(&RelPath, BufWriter<&File>) -> Result<(FileDigest, u64), StoreError>,
     ) -> Result<Written, StoreError> {
         let path = location.file(file).map_err(|source| StoreError::Location { source })?;
         let failed = |source| StoreError::Write { path: path.to_string(), source };
@@ -228,11 +237,11 @@ impl ArtifactStore {
             .map_err(failed)?;
         // Until the rename: the lock shows the collection that the file has a writer.
         abandoned::mark(temporary.as_file()).map_err(failed)?;
-        let (hex, size) = write(&path, BufWriter::new(temporary.as_file()))?;
+        let (digest, size) = write(&path, BufWriter::new(temporary.as_file()))?;
         lasting::sync_file(temporary.as_file()).map_err(failed)?;
         lasting::rename(temporary, &self.full(&path)).map_err(failed)?;
         lasting::sync_directory(&directory).map_err(failed)?;
-        Ok(Written { path: path.to_string(), digest: format!("sha256:{hex}"), size })
+        Ok(Written { path: path.to_string(), digest: digest.to_string(), size })
     }
 
     /// Compares a stored file with the digest of its status. One that differs is removed: it must not be served.
@@ -247,7 +256,12 @@ impl ArtifactStore {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             Ok(_) | Err(_) => return Ok(Integrity::Missing),
         }
-        let integrity = compare(digest_of(&full), digest).map_err(failed)?;
+        let actual = match digest.parse() {
+            Ok(expected) => same_digest(&full, &expected),
+            // By an algorithm that is not supported, or no digest at all: the file cannot be the one.
+            Err(FileDigestError) => Ok(false),
+        };
+        let integrity = compare(actual).map_err(failed)?;
         if integrity == Integrity::Mismatch {
             fs::remove_file(&full).map_err(|source| StoreError::Remove { path: path.to_string(), source })?;
         }
@@ -278,7 +292,10 @@ impl ArtifactStore {
             let text = format!("it has more than {bytes_max} bytes");
             return Err(failed(io::Error::other(text)));
         }
-        Ok((digest == format!("sha256:{}", sha256_hex(&bytes))).then_some(bytes))
+        let is_same = digest
+            .parse()
+            .is_ok_and(|digest: FileDigest| FileDigest::of(digest.algorithm(), &bytes) == digest);
+        Ok(is_same.then_some(bytes))
     }
 
     /// Removes files of an object other than its current one.
@@ -356,10 +373,10 @@ impl ArtifactStore {
 
 /// A file that cannot be read is as good as lost: it is rewritten, rather than retried until an operator helps. Any other
 /// error is one of this process, such as too many open files, and passes.
-fn compare(actual: io::Result<String>, digest: &str) -> io::Result<Integrity> {
-    match actual {
-        Ok(actual) if digest == format!("sha256:{actual}") => Ok(Integrity::Intact),
-        Ok(_) => Ok(Integrity::Mismatch),
+fn compare(is_same: io::Result<bool>) -> io::Result<Integrity> {
+    match is_same {
+        Ok(true) => Ok(Integrity::Intact),
+        Ok(false) => Ok(Integrity::Mismatch),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Integrity::Missing),
         Err(error) if is_of_the_file(&error) => Ok(Integrity::Unreadable),
         Err(error) => Err(error),
@@ -371,13 +388,14 @@ fn is_of_the_file(error: &io::Error) -> bool {
     is_damaged || error.kind() == io::ErrorKind::PermissionDenied
 }
 
-fn digest_of(path: &Path) -> io::Result<String> {
+/// Whether a file has this digest.
+fn same_digest(path: &Path, digest: &FileDigest) -> io::Result<bool> {
     let mut file = File::open(path)?;
-    let mut hasher = Hasher::default();
+    let mut hasher = Hasher::new(digest.algorithm());
     let mut buffer = vec![0; READ_BUFFER_BYTES];
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(hasher.finish_hex()),
+            0 => return Ok(hasher.finish() == *digest),
             read => hasher.update(&buffer[..read]),
         }
     }
@@ -484,6 +502,26 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_compared_by_the_algorithm_of_its_digest_whichever_is_written_today() {
+        let (_root, store, location) = fixture();
+        let old = store.put(&location, "old.tar.gz", &tree("one")).unwrap();
+        let store = store.with_algorithm(DigestAlgorithm::Blake3);
+        let new = store.put(&location, "new.tar.gz", &tree("one")).unwrap();
+        assert!(new.digest.starts_with("blake3:"), "{}", new.digest);
+        for Written { path, digest, size } in [&old, &new] {
+            assert_eq!(store.verify(&location, path, digest).unwrap(), Integrity::Intact);
+            assert!(store.read(&location, path, digest, *size).unwrap().is_some());
+        }
+        assert_eq!(
+            store.read(&location, &new.path, &old.digest.replace("sha256", "blake3"), new.size).unwrap(),
+            None
+        );
+        let unsupported = format!("sha1:{}", "0".repeat(40));
+        assert_eq!(store.read(&location, &new.path, &unsupported, new.size).unwrap(), None);
+        assert_eq!(store.verify(&location, &new.path, &unsupported).unwrap(), Integrity::Mismatch);
+    }
+
+    #[test]
     fn bytes_are_stored_as_they_are_in_the_same_safe_way() {
         let (_root, store, location) = fixture();
         let written = store.put_bytes(&location, "index.yaml", b"entries: {}\n").unwrap();
@@ -502,11 +540,11 @@ mod tests {
     fn an_unreadable_file_is_rewritten() {
         for code in [5, 13, 117, 74] {
             let failed = io::Error::from_raw_os_error(code);
-            assert_eq!(compare(Err(failed), "sha256:0").unwrap(), Integrity::Unreadable, "{code}");
+            assert_eq!(compare(Err(failed)).unwrap(), Integrity::Unreadable, "{code}");
         }
-        assert_eq!(compare(Err(io::ErrorKind::NotFound.into()), "sha256:0").unwrap(), Integrity::Missing);
+        assert_eq!(compare(Err(io::ErrorKind::NotFound.into())).unwrap(), Integrity::Missing);
         let too_many_open_files = io::Error::from_raw_os_error(24);
-        compare(Err(too_many_open_files), "sha256:0").unwrap_err();
+        compare(Err(too_many_open_files)).unwrap_err();
         let (_root, store, location) = fixture();
         let written = store.put(&location, "a.tar.gz", &tree("one")).unwrap();
         // What is in the file's place is replaced as a whole.

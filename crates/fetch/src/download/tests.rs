@@ -5,7 +5,10 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use plumb_filetree::{FileTree, RelPath, digest::sha256_hex};
+use plumb_filetree::{
+    FileTree, RelPath,
+    digest::{FileDigest, sha256_hex},
+};
 use plumb_testkit::archive::tar_gz as archive;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -68,6 +71,20 @@ async fn a_fetched_tree_is_cached_by_digest() {
     assert_eq!(first.unwrap().read(&RelPath::parse("a.yaml").unwrap()).unwrap().as_ref(), b"x");
     second.unwrap();
     assert_eq!(count.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_digest_of_each_algorithm_is_checked() {
+    let body = archive(&[("a.yaml", b"x", 0o600)]);
+    for algorithm in ["sha256", "sha384", "sha512", "blake3"].map(|name| name.parse().unwrap()) {
+        let (url, _) = serve(vec![ok(&body)]).await;
+        let digest = FileDigest::of(algorithm, &body).to_string();
+        assert!(fetcher(FetchLimits::default()).fetch_from("apps", &url, &digest).await.is_ok(), "{digest}");
+        let (url, _) = serve(vec![ok(&body)]).await;
+        let other = FileDigest::of(algorithm, b"other").to_string();
+        let error = fetcher(FetchLimits::default()).fetch_from("apps", &url, &other).await.unwrap_err();
+        assert!(matches!(error, FetchError::DigestMismatch { .. }), "{error:?}");
+    }
 }
 
 #[tokio::test]
