@@ -9,6 +9,7 @@ mod git_repository;
 mod helm_chart;
 mod helm_repository;
 mod oci_repository;
+mod oci_signature;
 mod options;
 mod settings;
 

@@ -45,6 +45,11 @@ impl Digest {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// As it is written where a colon is not allowed: `sha256-…`. Tags that are made of it lead to what is attached to the artifact.
+    pub fn tag(&self) -> String {
+        self.0.replacen(':', "-", 1)
+    }
 }
 
 impl fmt::Display for Digest {

@@ -1,6 +1,7 @@
 //! Repositories of container registries (OCI distribution): tags, manifests and blobs, strictly by digest, under limits. Credentials
 //! go to the registry and to its own token server alone. What is done with a blob never enters.
 
+mod attached;
 mod challenge;
 mod credential;
 mod digest;
@@ -11,6 +12,7 @@ mod registry;
 mod tags;
 mod token;
 
+pub use attached::REFERRERS_MAX;
 pub use credential::{DockerConfig, DockerConfigError, RegistryCredential};
 pub use digest::{Digest, DigestError};
 pub use error::{OciError, ResponseError};

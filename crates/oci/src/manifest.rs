@@ -36,6 +36,8 @@ pub struct Descriptor {
     pub digest: Digest,
     /// The bytes of the content.
     pub size: u64,
+    /// The annotations.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// A manifest with layers.
@@ -111,6 +113,7 @@ struct RawDescriptor {
     digest: String,
     size: u64,
     platform: Option<RawPlatform>,
+    annotations: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]
@@ -183,8 +186,9 @@ fn for_platform(manifests: Vec<RawDescriptor>) -> Result<Digest, ManifestError> 
 
 impl RawDescriptor {
     fn checked(self) -> Result<Descriptor, ManifestError> {
-        let Self { media_type, digest, size, platform: _ } = self;
-        Ok(Descriptor { media_type, digest: Digest::parse(&digest)?, size })
+        let Self { media_type, digest, size, platform: _, annotations } = self;
+        let annotations = annotations.unwrap_or_default();
+        Ok(Descriptor { media_type, digest: Digest::parse(&digest)?, size, annotations })
     }
 }
 

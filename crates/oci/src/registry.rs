@@ -316,14 +316,7 @@ impl Remote {
     pub async fn manifest(&self, digest: &Digest) -> Result<Manifest, OciError> {
         let mut digest = digest.clone();
         for _ in 0..=INDEX_DEPTH_MAX {
-            let url = self.url(&format!("manifests/{digest}"))?;
-            let response = self.get(&url, ACCEPT).await?;
-            let media_type = response.headers().get(header::CONTENT_TYPE);
-            let media_type = media_type.and_then(|value| value.to_str().ok()).map(str::to_owned);
-            let (bytes, _memory, found) = self.body(&url, response, self.manifest_limit()).await?;
-            if found != digest {
-                return Err(mismatch(&url, digest, found));
-            }
+            let (bytes, _memory, media_type) = self.manifest_bytes(&digest).await?;
             match Document::parse(&bytes, media_type.as_deref()) {
                 Ok(Document::Manifest(manifest)) => return Ok(manifest),
                 Ok(Document::Index(child)) => digest = child,
@@ -333,10 +326,30 @@ impl Remote {
         Err(OciError::Manifest { digest, source: ManifestError::Nested })
     }
 
+    /// The manifest or index with a digest, what it is charged to, and its media type according to the registry.
+    pub(crate) async fn manifest_bytes(
+        &self,
+        digest: &Digest,
+    ) -> Result<(Vec<u8>, MemoryReservation, Option<String>), OciError> {
+        let url = self.url(&format!("manifests/{digest}"))?;
+        let response = self.get(&url, ACCEPT).await?;
+        let media_type = response.headers().get(header::CONTENT_TYPE);
+        let media_type = media_type.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let (bytes, memory, found) = self.body(&url, response, self.manifest_limit()).await?;
+        if *digest != found {
+            return Err(mismatch(&url, digest.clone(), found));
+        }
+        Ok((bytes, memory, media_type))
+    }
+
     /// The bytes of a layer.
     pub async fn blob(&self, layer: &Descriptor) -> Result<Blob, OciError> {
-        let Descriptor { media_type: _, digest, size } = layer;
-        let max = self.client.0.limits.layer_bytes_max;
+        self.blob_within(layer, self.client.0.limits.layer_bytes_max).await
+    }
+
+    /// The bytes of a layer that has at most so many.
+    pub async fn blob_within(&self, layer: &Descriptor, max: u64) -> Result<Blob, OciError> {
+        let Descriptor { media_type: _, digest, size, annotations: _ } = layer;
         if *size > max {
             return Err(OciError::LayerTooLarge { digest: digest.clone(), size: *size, max });
         }
@@ -355,16 +368,16 @@ impl Remote {
         Ok(Blob { bytes, memory })
     }
 
-    fn manifest_limit(&self) -> Limit {
+    pub(crate) fn manifest_limit(&self) -> Limit {
         Limit { name: "a manifest", bytes_max: self.client.0.limits.manifest_bytes_max }
     }
 
-    fn url(&self, path: &str) -> Result<Url, OciError> {
+    pub(crate) fn url(&self, path: &str) -> Result<Url, OciError> {
         self.base.join(path).map_err(|_| malformed(path, "path in a repository"))
     }
 
     /// A GET whose response is a success.
-    async fn get(&self, url: &Url, accept: &'static str) -> Result<BoundedResponse, OciError> {
+    pub(crate) async fn get(&self, url: &Url, accept: &'static str) -> Result<BoundedResponse, OciError> {
         let response = self.send(Method::GET, url, accept).await?;
         if response.status() == StatusCode::OK {
             return Ok(response);
@@ -373,7 +386,7 @@ impl Remote {
     }
 
     /// A body, its charge and its digest.
-    async fn body(
+    pub(crate) async fn body(
         &self,
         url: &Url,
         response: BoundedResponse,
@@ -591,7 +604,7 @@ fn malformed(text: &str, what: &'static str) -> OciError {
     OciError::Response { request: text.to_owned(), source: ResponseError::Malformed { what } }
 }
 
-fn shown(method: &Method, url: &Url) -> String {
+pub(crate) fn shown(method: &Method, url: &Url) -> String {
     format!("{method} {}", shown_url(url))
 }
 

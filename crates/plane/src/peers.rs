@@ -1,4 +1,4 @@
-//! Programs of others that tests run against: a container registry, the stock `flux` and `helm` commands. Each is built once per
+//! Programs of others that tests run against: a container registry, the stock `flux`, `helm` and `cosign` commands. Each is built once per
 //! machine from its Go module, at exact versions, and kept.
 
 use std::ffi::OsString;
@@ -69,8 +69,20 @@ pub const HELM: Peer = Peer {
     embeds: None,
 };
 
+/// The `cosign` command.
+pub const COSIGN: Peer = Peer {
+    name: "cosign",
+    version: "v3.1.3",
+    package: "github.com/sigstore/cosign/v3/cmd/cosign",
+    module: include_str!("../peers/cosign/go.mod"),
+    sums: include_str!("../peers/cosign/go.sum"),
+    link: "-s -w -X sigs.k8s.io/release-utils/version.gitVersion=v3.1.3",
+    packages: 1290,
+    embeds: None,
+};
+
 /// All of them.
-pub const ALL: [Peer; 3] = [REGISTRY, FLUX, HELM];
+pub const ALL: [Peer; 4] = [REGISTRY, FLUX, HELM, COSIGN];
 
 impl Peer {
     /// Whether the program is there, or there is a Go to build it with.

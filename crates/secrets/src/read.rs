@@ -141,6 +141,13 @@ impl SecretContent {
         self.data.get(key).filter(|value| !value.is_empty())
     }
 
+    /// The keys that end so and are not empty, with their values, in the order of their names.
+    pub fn ending_with(&self, suffixes: &[&str]) -> impl Iterator<Item = (&str, &Sealed)> {
+        let ends = |key: &str| suffixes.iter().any(|suffix| key.ends_with(suffix));
+        let found = self.data.iter().filter(move |(key, value)| ends(key) && !value.is_empty());
+        found.map(|(key, value)| (key.as_str(), value))
+    }
+
     /// The value of a key as text.
     pub fn text(&self, key: &'static str) -> Result<Option<String>, SecretError> {
         self.get(key)
@@ -190,6 +197,13 @@ pub(crate) mod tests {
         assert_eq!(content.text("b").unwrap().as_deref(), Some("x"));
         let error = content.require("a").err().unwrap();
         assert_eq!(error.to_string(), "secret 'ns/n' has no key 'a'");
+    }
+
+    #[test]
+    fn keys_are_found_by_how_they_end() {
+        let content = content(&[("b.pub", "x"), ("a.pub", "y"), ("c.pub", ""), ("pub", "z"), ("a.key", "k")]);
+        let found: Vec<_> = content.ending_with(&[".pub", ".pem"]).map(|(key, _)| key).collect();
+        assert_eq!(found, ["a.pub", "b.pub"]);
     }
 
     #[test]

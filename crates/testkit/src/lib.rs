@@ -15,6 +15,7 @@ pub mod registry;
 pub mod repository;
 pub mod scenario;
 mod server;
+pub mod signer;
 pub mod sink;
 pub mod skip;
 pub mod sshd;

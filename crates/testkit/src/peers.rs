@@ -1,4 +1,4 @@
-//! Programs of others at work: a real container registry as a process, the stock `flux` and `helm` commands.
+//! Programs of others at work: a real container registry as a process, the stock `flux`, `helm` and `cosign` commands.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use plumb_plane::{
-    peers::{FLUX, HELM, Peer, REGISTRY},
+    peers::{COSIGN, FLUX, HELM, Peer, REGISTRY},
     process::{Process, Start},
 };
 
@@ -70,6 +70,41 @@ impl RegistryProcess {
         format!("oci://{}/{path}", self.address)
     }
 
+    /// Stores a blob.
+    pub async fn put_blob(&self, path: &str, bytes: &[u8]) -> Result<()> {
+        let client = reqwest::Client::new();
+        let uploads = format!("http://{}/v2/{path}/blobs/uploads/", self.address);
+        let begun = client.post(uploads).send().await?.error_for_status()?;
+        let location = begun.headers().get("location").context("an upload has no location")?.to_str()?;
+        let url = format!("{location}&digest={}", crate::registry::digest(bytes));
+        client.put(url).body(bytes.to_vec()).send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// Stores a manifest under a tag, or under its digest; its digest.
+    pub async fn put_manifest(
+        &self,
+        path: &str,
+        tag: Option<&str>,
+        manifest: &serde_json::Value,
+    ) -> Result<String> {
+        let bytes = manifest.to_string();
+        let digest = crate::registry::digest(bytes.as_bytes());
+        let url = format!("http://{}/v2/{path}/manifests/{}", self.address, tag.unwrap_or(&digest));
+        let media_type = manifest["mediaType"].as_str().context("a manifest has a media type")?.to_owned();
+        let request = reqwest::Client::new().put(url).header("content-type", media_type).body(bytes);
+        request.send().await?.error_for_status()?;
+        Ok(digest)
+    }
+
+    /// The manifest or index that a tag or digest leads to.
+    pub async fn get_manifest(&self, path: &str, reference: &str) -> Result<serde_json::Value> {
+        let url = format!("http://{}/v2/{path}/manifests/{reference}", self.address);
+        let accepted = format!("{}, {}", crate::registry::MANIFEST, crate::registry::INDEX);
+        let response = reqwest::Client::new().get(url).header("accept", accepted).send().await?;
+        Ok(response.error_for_status()?.json().await?)
+    }
+
     /// The last lines of its log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
@@ -89,6 +124,22 @@ pub fn helm(home: &Path, arguments: &[&str]) -> Result<String> {
     command.env("HOME", home).env_remove("XDG_CACHE_HOME").env_remove("XDG_CONFIG_HOME");
     command.env_remove("XDG_DATA_HOME").current_dir(home).args(arguments);
     output(command)
+}
+
+/// Runs the stock `cosign` command, whose files are in `home`; its output. Blocks a thread.
+pub fn cosign(home: &Path, arguments: &[&str]) -> Result<String> {
+    let mut command = Command::new(provided(COSIGN)?);
+    command.env("HOME", home).env("COSIGN_PASSWORD", "").current_dir(home).args(arguments);
+    output(command)
+}
+
+/// Whether the tests with a registry and `cosign` can run; otherwise the running test is counted as skipped, and returns after it.
+pub fn can_sign() -> bool {
+    let are_there = [REGISTRY, COSIGN].iter().all(Peer::is_obtainable);
+    if !are_there {
+        crate::skip("there is neither a Go to build registry and cosign with, nor a folder that has them");
+    }
+    are_there
 }
 
 /// Whether the tests with programs of others can run; otherwise the running test is counted as skipped, and returns after it.

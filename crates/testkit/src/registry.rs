@@ -85,6 +85,8 @@ struct Content {
     tags: Vec<(String, String)>,
     manifests: BTreeMap<String, (String, Vec<u8>)>,
     blobs: BTreeMap<String, Vec<u8>>,
+    referrers: BTreeMap<String, Vec<Value>>,
+    lists_referrers: bool,
     calls: Vec<Call>,
     tokens: usize,
     answer: Option<Answer>,
@@ -182,6 +184,46 @@ impl Registry {
         let digest = self.manifest(MANIFEST, &manifest);
         self.tag(tag, &digest);
         digest
+    }
+
+    /// Stores an artifact that refers to another one, and adds it to the index under the tag that is made of the digest; its digest.
+    pub fn attach(
+        &self,
+        subject: &str,
+        artifact_type: &str,
+        layers: &[Value],
+        annotations: &Value,
+    ) -> String {
+        let config = json!({ "mediaType": "application/vnd.oci.empty.v1+json", "digest": self.blob(b"{}"), "size": 2 });
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": artifact_type, "config": config,
+            "layers": layers, "annotations": annotations,
+            "subject": { "mediaType": MANIFEST, "digest": subject, "size": 1 },
+        });
+        let digest = self.manifest(MANIFEST, &manifest);
+        let entry = json!({
+            "mediaType": MANIFEST, "digest": digest, "size": manifest.to_string().len(), "artifactType": artifact_type,
+        });
+        let all = {
+            let mut content = self.shared.content();
+            let all = content.referrers.entry(subject.to_owned()).or_default();
+            all.push(entry);
+            all.clone()
+        };
+        let index =
+            self.manifest(INDEX, &json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": all }));
+        self.tag(&subject.replace(':', "-"), &index);
+        digest
+    }
+
+    /// Whether it has the referrers API; the index under a tag is there in any case.
+    pub fn lists_referrers(&self, lists: bool) {
+        self.shared.content().lists_referrers = lists;
+    }
+
+    /// The descriptor of a blob, which it stores.
+    pub fn described(&self, media_type: &str, bytes: &[u8], annotations: &Value) -> Value {
+        json!({ "mediaType": media_type, "digest": self.blob(bytes), "size": bytes.len(), "annotations": annotations })
     }
 
     /// Requests so far.
@@ -325,6 +367,11 @@ impl Content {
                     ),
                     None => response(404, &[], errors("MANIFEST_UNKNOWN")),
                 }
+            }
+            [.., "referrers", digest] if self.lists_referrers => {
+                let all = self.referrers.get(*digest).cloned().unwrap_or_default();
+                let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": all });
+                response(200, &[("content-type", INDEX)], index.to_string())
             }
             [.., "blobs", digest] => match self.blobs.get(*digest) {
                 Some(bytes) => response(200, &[], Bytes::from(bytes.clone())),

@@ -10,7 +10,10 @@ use plumb_status::{Classify, Consequence, Reason, UnsupportedFields};
 use plumb_transport::NoSlot;
 use plumb_version::ConstraintError;
 
-use crate::artifact::{BreaksCondition, IgnoreError, Interrupted};
+use crate::{
+    artifact::{BreaksCondition, IgnoreError, Interrupted},
+    oci_signature::VerifyError,
+};
 
 /// What can end a step early.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +74,15 @@ pub enum OciSourceError {
         /// Why.
         #[source]
         source: OciError,
+    },
+    /// It was not verified.
+    #[error("failed to verify the signature using provider '{provider}'")]
+    Verification {
+        /// The provider.
+        provider: &'static str,
+        /// Why.
+        #[source]
+        source: VerifyError,
     },
     /// Its layer cannot be used.
     #[error(transparent)]
@@ -170,6 +182,7 @@ impl BreaksCondition for OciSourceError {
     fn condition(&self) -> Option<SourceCondition> {
         match self {
             Self::Unsupported(_) => None,
+            Self::Verification { .. } => Some(SourceCondition::SourceVerified),
             _ => Some(SourceCondition::FetchFailed),
         }
     }
@@ -185,6 +198,7 @@ impl Classify for OciSourceError {
             Self::Resolve(_) | Self::Pull { .. } | Self::NoSlot(_) | Self::Interrupted(_) => {
                 Reason::OciArtifactPullFailed
             }
+            Self::Verification { .. } => Reason::VerificationError,
             Self::Layer(LayerError::Ignore(IgnoreError::Rules(_))) => Reason::SourceIgnoreError,
             Self::Layer(_) => Reason::OciArtifactLayerOperationFailed,
         }
@@ -207,6 +221,7 @@ impl Classify for OciSourceError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Unsupported(error) => return error.hint(),
+            Self::Verification { source, .. } => return source.hint(),
             Self::Credential(SecretError::NotFound { .. }) => {
                 "create the Secret, or correct spec.secretRef or the imagePullSecrets of the ServiceAccount"
             }

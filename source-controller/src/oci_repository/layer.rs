@@ -25,6 +25,7 @@ mod tests {
             media_type: (*media_type).to_owned(),
             digest: Digest::of(media_type.as_bytes()),
             size: 1,
+            annotations: [].into(),
         };
         Manifest { layers: media_types.iter().map(layer).collect(), annotations: [].into() }
     }

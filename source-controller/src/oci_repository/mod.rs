@@ -10,6 +10,7 @@ mod tag;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod verify;
 
 use std::time::Duration;
 
@@ -25,7 +26,10 @@ use plumb_status::{Detail, Reason};
 use plumb_transport::Slots;
 
 use self::{error::OciSourceError, validate::Valid};
-use crate::artifact::{ArtifactCondition, Fetched, Resolved, Source, SourceObject, Validated};
+use crate::{
+    artifact::{ArtifactCondition, Fetched, Resolved, Source, SourceObject, Validated},
+    oci_signature::VerifiedArtifacts,
+};
 
 /// Registries that are asked at a time: it costs little memory.
 const POLLS_MAX: usize = 64;
@@ -42,6 +46,7 @@ pub struct OciSource {
     unpack: UnpackLimits,
     polls: Slots,
     pulls: Slots,
+    verified: VerifiedArtifacts,
 }
 
 /// The artifact that was resolved, and its repository.
@@ -63,6 +68,7 @@ impl OciSource {
             unpack,
             polls: Slots::new(POLLS_MAX),
             pulls: Slots::new(PULLS_MAX),
+            verified: VerifiedArtifacts::default(),
         }
     }
 }

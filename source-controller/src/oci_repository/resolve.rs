@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use kube::ResourceExt as _;
 use plumb_api::source::{OCIRepository, SourceCondition};
 use plumb_oci::Access;
-use plumb_status::ConditionUpdate;
 
 use super::{
     OciSource, Pull,
@@ -13,11 +12,12 @@ use super::{
     error::{OciSourceError, ReferenceError},
     tag::highest,
     validate::{Reference, Valid},
+    verify::verify,
 };
 use crate::artifact::{Input, Inputs, Resolved, on_thread, slot};
 
 /// How long a poll may take, whatever the timeout: it holds a slot that others wait for.
-const POLL_MAX: Duration = Duration::from_mins(2);
+pub const POLL_MAX: Duration = Duration::from_mins(2);
 
 /// Finds the artifact. What it leaves can pull it.
 pub async fn resolve(
@@ -27,12 +27,12 @@ pub async fn resolve(
 ) -> Result<Resolved<Pull, SourceCondition>, OciSourceError> {
     let namespace = object.namespace().unwrap_or_default();
     let access = access(source, &namespace, valid).await?;
-    let remote = find(source, object, valid, access).await?;
+    let mut remote = find(source, object, valid, access).await?;
+    let verified = verify(source, &namespace, valid, &mut remote).await?;
     Ok(Resolved {
         revision: remote.revision.clone(),
         inputs: inputs(object),
-        // Left behind by Flux: this version rejects the field that it belongs to.
-        conditions: vec![(SourceCondition::SourceVerified, ConditionUpdate::Clear)],
+        conditions: vec![(SourceCondition::SourceVerified, verified)],
         remote,
     })
 }

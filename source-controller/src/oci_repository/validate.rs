@@ -12,6 +12,7 @@ use plumb_version::Constraint;
 use regex::{Regex, RegexBuilder};
 
 use super::error::{OciSourceError, ReferenceError};
+use crate::oci_signature::{Method, method};
 
 /// The tag where no reference is set.
 const DEFAULT_TAG: &str = "latest";
@@ -37,6 +38,8 @@ pub struct Valid {
     pub proxy: Option<String>,
     /// Whether the registry may have no TLS, or a certificate that nobody vouches for.
     pub insecure: bool,
+    /// How its signature is verified.
+    pub verify: Option<Method>,
     /// What to leave out.
     pub ignore: Option<String>,
     /// How long one operation on the registry may take.
@@ -88,9 +91,10 @@ pub fn validate(spec: &OCIRepositorySpec) -> Result<Valid, OciSourceError> {
     } = spec;
     let service_account = service_account_name.clone().filter(|name| !name.is_empty());
     let mut unsupported = Vec::new();
-    if verify.is_some() {
-        unsupported.push(UnsupportedField::new("spec.verify"));
-    }
+    let verify = verify.as_ref().map(method).transpose().unwrap_or_else(|field| {
+        unsupported.push(field);
+        None
+    });
     // With credentials of its own, the provider does not count, as with Flux.
     if *provider != CloudProvider::Generic && secret_ref.is_none() {
         unsupported.push(UnsupportedField::with_value("spec.provider", provider.as_str()));
@@ -116,6 +120,7 @@ pub fn validate(spec: &OCIRepositorySpec) -> Result<Valid, OciSourceError> {
         certificates: name(cert_secret_ref),
         proxy: name(proxy_secret_ref),
         insecure: *insecure,
+        verify,
         ignore: ignore.clone(),
         timeout: spec.effective_timeout().to_std(),
     })
@@ -181,6 +186,7 @@ mod tests {
             ("suspend", json!(true)),
             ("timeout", json!("10s")),
             ("url", json!("oci://localhost:5000/a/b")),
+            ("verify", json!({ "provider": "cosign", "secretRef": { "name": "keys" } })),
         ] {
             assert!(checked(field, &value).is_ok(), "{field}");
         }
@@ -189,10 +195,11 @@ mod tests {
             ("provider", json!("azure")),
             ("provider", json!("gcp")),
             ("verify", json!({ "provider": "cosign" })),
+            ("verify", json!({ "provider": "notation", "secretRef": { "name": "n" } })),
         ] {
             let error = checked(field, &value).unwrap_err();
             assert_eq!((error.reason(), error.consequence()), (Reason::UnsupportedField, Consequence::Stall));
-            assert!(error.to_string().contains(&format!("spec.{field} ")), "{error}");
+            assert!(error.to_string().contains(&format!("spec.{field}")), "{error}");
         }
         let spec = json!({
             "url": "oci://ghcr.io/org/app", "interval": "1m", "provider": "aws", "secretRef": { "name": "s" },

@@ -278,7 +278,8 @@ async fn a_layer_over_its_limit_is_not_requested() {
     let repository = Repository::parse(&registry.url("org/app")).unwrap();
     let access = access(RegistryCredential::Anonymous);
     let remote = client_with(limits).connect("apps", &repository, access, TIMEOUT).await.unwrap();
-    let layer = Descriptor { media_type: LAYER.into(), digest: Digest::of(b"abc"), size: 3 };
+    let layer =
+        Descriptor { media_type: LAYER.into(), digest: Digest::of(b"abc"), size: 3, annotations: [].into() };
     registry.take_calls();
     let error = remote.blob(&layer).await.unwrap_err();
     assert!(text(&error).contains("has 3 bytes, the limit is 2"), "{error}");

@@ -1,0 +1,99 @@
+//! Why an artifact counts as not verified.
+
+use plumb_oci::OciError;
+use plumb_oci_signature::KeyError;
+use plumb_secrets::SecretError;
+
+/// Signatures that an error tells about.
+const SHOWN_MAX: usize = 3;
+
+/// Why an artifact counts as not verified.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The Secret with keys or certificates.
+    #[error(transparent)]
+    Secret(SecretError),
+    /// The Secret has none.
+    #[error("secret '{secret}' has no key that ends with {suffixes}")]
+    NoKeys {
+        /// The Secret.
+        secret: String,
+        /// What the names of keys end with.
+        suffixes: &'static str,
+    },
+    /// The Secret has too many.
+    #[error("secret '{secret}' has more than {max} keys that end with {suffixes}")]
+    TooManyKeys {
+        /// The Secret.
+        secret: String,
+        /// What the names of keys end with.
+        suffixes: &'static str,
+        /// The limit.
+        max: usize,
+    },
+    /// A key of the Secret.
+    #[error("key '{key}' of secret '{secret}' cannot be used")]
+    Key {
+        /// The Secret.
+        secret: String,
+        /// The key.
+        key: String,
+        /// Why.
+        #[source]
+        source: KeyError,
+    },
+    /// The registry cannot be used.
+    #[error("failed to look for signatures")]
+    Registry(#[source] OciError),
+    /// No signature counts.
+    #[error("no matching signatures were found for '{reference}': {}", told(.problems))]
+    NoMatch {
+        /// The artifact.
+        reference: String,
+        /// Why each of those that are there does not count.
+        problems: Vec<String>,
+    },
+}
+
+fn told(problems: &[String]) -> String {
+    if problems.is_empty() {
+        return "it has no signature".to_owned();
+    }
+    let shown = problems.iter().take(SHOWN_MAX).map(String::as_str).collect::<Vec<_>>().join("; ");
+    let more = problems.len().saturating_sub(SHOWN_MAX);
+    if more == 0 { shown } else { format!("{shown}; and {more} more") }
+}
+
+impl VerifyError {
+    /// What helps.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Secret(SecretError::NotFound { .. }) => {
+                "create the Secret or correct spec.verify.secretRef"
+            }
+            Self::NoKeys { .. } | Self::TooManyKeys { .. } | Self::Key { .. } => {
+                "correct the Secret of spec.verify.secretRef"
+            }
+            Self::NoMatch { .. } => "sign the artifact, or correct spec.verify",
+            Self::Secret(_) | Self::Registry(_) => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_tells_about_a_few_signatures() {
+        let text = |count: usize| {
+            let problems = (1..=count).map(|at| format!("problem {at}")).collect();
+            VerifyError::NoMatch { reference: "h/a@sha256:1".to_owned(), problems }.to_string()
+        };
+        let begin = "no matching signatures were found for 'h/a@sha256:1': ";
+        assert_eq!(text(0), format!("{begin}it has no signature"));
+        assert_eq!(text(2), format!("{begin}problem 1; problem 2"));
+        assert_eq!(text(5), format!("{begin}problem 1; problem 2; problem 3; and 2 more"));
+    }
+}

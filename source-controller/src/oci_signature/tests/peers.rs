@@ -1,0 +1,175 @@
+//! What the stock `cosign` signs, copies and attests in a real registry: what `cosign verify` accepts, and what is accepted here.
+
+use plumb_testkit::{
+    archive::tar_gz,
+    peers::{RegistryProcess, can_sign, cosign},
+    registry::{FLUX_LAYER, MANIFEST},
+};
+use serde_json::{Value, json};
+
+use super::verified;
+use crate::fixture::{condition, ready};
+
+const PATH: &str = "org/app";
+
+struct Stage {
+    registry: RegistryProcess,
+    home: tempfile::TempDir,
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self { registry: RegistryProcess::start(false).unwrap(), home: tempfile::tempdir().unwrap() }
+    }
+
+    fn cosign(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        tokio::task::block_in_place(|| cosign(self.home.path(), arguments))
+    }
+
+    /// A key pair of cosign: `NAME.key` and `NAME.pub`, of a private key as PEM, or a new one.
+    fn key_pair(&self, name: &str, private: Option<&str>) {
+        let prefix = format!("--output-key-prefix={name}");
+        if let Some(private) = private {
+            std::fs::write(self.home.path().join("private.pem"), private).unwrap();
+            self.cosign(&["import-key-pair", "--key=private.pem", &prefix]).unwrap();
+        } else {
+            self.cosign(&["generate-key-pair", &prefix]).unwrap();
+        }
+    }
+
+    /// A new artifact; its digest.
+    async fn artifact(&self, content: &str) -> String {
+        let layer = tar_gz(&[("app.yaml", content.as_bytes(), 0o644)]);
+        for blob in [&layer[..], b"{}"] {
+            self.registry.put_blob(PATH, blob).await.unwrap();
+        }
+        let manifest = manifest(&[described(FLUX_LAYER, &layer, &json!({}))]);
+        self.registry.put_manifest(PATH, None, &manifest).await.unwrap()
+    }
+
+    fn reference(&self, digest: &str) -> String {
+        format!("{}/{PATH}@{digest}", self.registry.address())
+    }
+
+    fn sign(&self, digest: &str, key: &str, bundle: bool) {
+        let (key, format) = (format!("--key={key}.key"), format!("--new-bundle-format={bundle}"));
+        let reference = self.reference(digest);
+        let common = ["sign", "--use-signing-config=false", "--tlog-upload=false", "-y"];
+        self.cosign(&[&common[..], &[&key, &format, &reference]].concat()).unwrap();
+    }
+
+    /// Whether `cosign verify` accepts it with this key, and whether it is accepted here.
+    async fn accepted(&self, digest: &str, key: &str) -> (bool, bool) {
+        let public = format!("--key={key}.pub");
+        let theirs = self.cosign(&["verify", &public, "--insecure-ignore-tlog", &self.reference(digest)]);
+        let verify = json!({ "provider": "cosign", "secretRef": { "name": "keys" } });
+        let mut fixture = verified(&self.registry.url(PATH), &verify);
+        let public = std::fs::read_to_string(self.home.path().join(format!("{key}.pub"))).unwrap();
+        fixture.secret("keys", &[("cosign.pub", &public)]);
+        fixture.set("ref", json!({ "digest": digest }));
+        let summary = fixture.attempt().await;
+        let (status, reason, message) = ready(&summary);
+        assert!(status == "True" || reason == "VerificationError", "{message}");
+        (theirs.is_ok(), condition(&summary, "SourceVerified").unwrap() == "True Succeeded")
+    }
+}
+
+fn described(media_type: &str, bytes: &[u8], annotations: &Value) -> Value {
+    let digest = plumb_testkit::registry::digest(bytes);
+    json!({ "mediaType": media_type, "digest": digest, "size": bytes.len(), "annotations": annotations })
+}
+
+fn manifest(layers: &[Value]) -> Value {
+    let config = described("application/vnd.oci.image.config.v1+json", b"{}", &json!({}));
+    json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers })
+}
+
+fn tag(digest: &str, suffix: &str) -> String {
+    format!("{}{suffix}", digest.replace(':', "-"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cosign_accepts_with_a_key_is_accepted_and_nothing_else() {
+    if !can_sign() {
+        return;
+    }
+    let stage = Stage::new();
+    stage.key_pair("ours", None);
+    stage.key_pair("other", None);
+    let signed: [String; 2] = [stage.artifact("tag").await, stage.artifact("bundle").await];
+    stage.sign(&signed[0], "ours", false);
+    stage.sign(&signed[1], "ours", true);
+    for digest in &signed {
+        assert_eq!(stage.accepted(digest, "ours").await, (true, true), "{digest}");
+        assert_eq!(stage.accepted(digest, "other").await, (false, false), "{digest}");
+    }
+
+    let unsigned = stage.artifact("unsigned").await;
+    assert_eq!(stage.accepted(&unsigned, "ours").await, (false, false), "no signature");
+
+    let two = stage.artifact("two").await;
+    stage.sign(&two, "other", false);
+    assert_eq!(stage.accepted(&two, "ours").await, (false, false), "a foreign signature");
+    stage.sign(&two, "ours", false);
+    assert_eq!(stage.accepted(&two, "ours").await, (true, true), "two signatures, one good");
+    let two = stage.artifact("two bundles").await;
+    stage.sign(&two, "other", true);
+    stage.sign(&two, "ours", true);
+    assert_eq!(stage.accepted(&two, "ours").await, (true, true), "two bundles, one good");
+
+    let registry = &stage.registry;
+    let copied = stage.artifact("copied").await;
+    let simple = registry.get_manifest(PATH, &tag(&signed[0], ".sig")).await.unwrap();
+    registry.put_manifest(PATH, Some(&tag(&copied, ".sig")), &simple).await.unwrap();
+    assert_eq!(stage.accepted(&copied, "ours").await, (false, false), "the signature of another artifact");
+
+    let copied = stage.artifact("copied bundle").await;
+    let index = registry.get_manifest(PATH, &tag(&signed[1], "")).await.unwrap();
+    registry.put_manifest(PATH, Some(&tag(&copied, "")), &index).await.unwrap();
+    assert_eq!(stage.accepted(&copied, "ours").await, (false, false), "the bundle of another artifact");
+
+    let changed = stage.artifact("changed").await;
+    let payload = plumb_testkit::signer::simple_payload(&changed);
+    registry.put_blob(PATH, payload.as_bytes()).await.unwrap();
+    let layer = &simple["layers"][0];
+    let media_type = layer["mediaType"].as_str().unwrap();
+    let forged = manifest(&[described(media_type, payload.as_bytes(), &layer["annotations"])]);
+    registry.put_manifest(PATH, Some(&tag(&changed, ".sig")), &forged).await.unwrap();
+    assert_eq!(stage.accepted(&changed, "ours").await, (false, false), "another payload, the same signature");
+
+    // cosign takes any statement about the artifact for a signature: a deviation.
+    let attested = stage.artifact("attested").await;
+    std::fs::write(stage.home.path().join("predicate.json"), "{}").unwrap();
+    let common = ["attest", "--key=ours.key", "--use-signing-config=false", "--tlog-upload=false", "-y"];
+    let what = ["--predicate=predicate.json", "--type=slsaprovenance1"];
+    let reference = stage.reference(&attested);
+    stage.cosign(&[&common[..], &what, &[&reference]].concat()).unwrap();
+    assert_eq!(stage.accepted(&attested, "ours").await, (true, false), "provenance alone");
+    stage.sign(&attested, "ours", true);
+    assert_eq!(stage.accepted(&attested, "ours").await, (true, true), "provenance and a signature");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cosign_signs_with_each_kind_of_key_is_accepted() {
+    if !can_sign() {
+        return;
+    }
+    let stage = Stage::new();
+    let generated = |algorithm| rcgen::KeyPair::generate_for(algorithm).unwrap().serialize_pem();
+    let rsa = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
+    // cosign signs with the digest that fits the curve, and verifies with SHA-256 unless told otherwise, as Flux does. It signs
+    // with Ed25519ph, and verifies with Ed25519: what it made itself is rejected.
+    for (name, private, tag, bundle) in [
+        ("p384", generated(&rcgen::PKCS_ECDSA_P384_SHA384), (false, true), (false, true)),
+        ("p521", generated(&rcgen::PKCS_ECDSA_P521_SHA512), (false, true), (false, true)),
+        ("ed25519", generated(&rcgen::PKCS_ED25519), (false, false), (false, false)),
+        ("rsa", rsa.serialize_pem(), (true, true), (true, true)),
+    ] {
+        stage.key_pair(name, Some(&private));
+        for (is_bundle, expect) in [(false, tag), (true, bundle)] {
+            let digest = stage.artifact(&format!("{name} {is_bundle}")).await;
+            stage.sign(&digest, name, is_bundle);
+            assert_eq!(stage.accepted(&digest, name).await, expect, "{name}, bundle: {is_bundle}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Which artifacts were verified since the start: a poll that finds nothing new does not look for signatures again. An artifact is
+//! known by its repository, its digest and the content of the policy, so that another key in the Secret leads to another look.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use plumb_filetree::digest::Hasher;
+use plumb_oci::{Digest, Repository};
+
+use super::policy::Policy;
+use crate::settings::part;
+
+/// Artifacts that are known; of more, the one that was verified first is forgotten.
+const ARTIFACTS_MAX: usize = 16_384;
+
+/// Artifacts that were verified. Clones share it.
+#[derive(Clone, Default)]
+pub struct VerifiedArtifacts(Arc<Mutex<Known>>);
+
+#[derive(Default)]
+struct Known {
+    all: HashSet<String>,
+    order: VecDeque<String>,
+}
+
+impl VerifiedArtifacts {
+    /// Whether the artifact was verified with this policy.
+    pub fn has(&self, repository: &Repository, digest: &Digest, policy: &Policy) -> bool {
+        let name = name(repository, digest, &policy.fingerprint);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).all.contains(&name)
+    }
+
+    /// The artifact was verified with this policy.
+    pub fn note(&self, repository: &Repository, digest: &Digest, policy: &Policy) {
+        let name = name(repository, digest, &policy.fingerprint);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).note(name);
+    }
+}
+
+impl Known {
+    fn note(&mut self, name: String) {
+        if !self.all.insert(name.clone()) {
+            return;
+        }
+        self.order.push_back(name);
+        if self.order.len() > ARTIFACTS_MAX
+            && let Some(first) = self.order.pop_front()
+        {
+            self.all.remove(&first);
+        }
+    }
+}
+
+fn name(repository: &Repository, digest: &Digest, policy: &str) -> String {
+    let mut hasher = Hasher::default();
+    for (name, value) in
+        [("repository", repository.to_string().as_str()), ("digest", digest.as_str()), ("policy", policy)]
+    {
+        part(&mut hasher, name, value.as_bytes());
+    }
+    hasher.finish_hex()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_artifact_is_known_by_all_of_repository_digest_and_policy() {
+        let repository = |url: &str| Repository::parse(url).unwrap();
+        let (one, two) = (repository("oci://h.example/one"), repository("oci://h.example/two"));
+        let all = [
+            name(&one, &Digest::of(b"1"), "p"),
+            name(&two, &Digest::of(b"1"), "p"),
+            name(&one, &Digest::of(b"2"), "p"),
+            name(&one, &Digest::of(b"1"), "q"),
+        ];
+        assert_eq!(HashSet::from(all).len(), 4);
+    }
+
+    #[test]
+    fn the_first_is_forgotten_where_there_are_too_many() {
+        let mut known = Known::default();
+        for at in 0..=ARTIFACTS_MAX {
+            known.note(at.to_string());
+            known.note(at.to_string());
+        }
+        assert_eq!((known.all.len(), known.order.len()), (ARTIFACTS_MAX, ARTIFACTS_MAX));
+        assert!(!known.all.contains("0") && known.all.contains("1"));
+    }
+}

@@ -1,0 +1,131 @@
+//! Finds the signatures of an artifact in its repository, until one counts: bundles that refer to it, then the layers of the manifest
+//! under the tag that is made of its digest. Manifests and layers are pulled strictly by digest, one at a time.
+
+use plumb_oci::{Blob, Descriptor, Digest, Manifest, OciError, Remote};
+use plumb_oci_signature::{
+    BUNDLE_BYTES_MAX, BUNDLE_MEDIA_TYPE, PAYLOAD_BYTES_MAX, PublicKey, Rejection, SIGNATURE_PREDICATE,
+    SimpleSignature, verify_bundle, verify_simple,
+};
+use plumb_status::chain;
+
+use super::{
+    error::VerifyError,
+    policy::{Policy, Trust},
+};
+
+/// The annotation of a bundle's manifest with the type of its predicate. It proves nothing, but saves the download.
+const PREDICATE: &str = "dev.sigstore.bundle.predicateType";
+/// The annotation of a layer with the signature of its content.
+const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
+
+/// Looks for a signature that counts. `reference` is the artifact as errors name it.
+pub async fn verify(
+    remote: &Remote,
+    reference: &str,
+    digest: &Digest,
+    policy: &Policy,
+) -> Result<(), VerifyError> {
+    let Policy { trust: Trust::CosignKeys(keys), fingerprint: _ } = policy;
+    let mut search = Search { remote, digest, problems: Vec::new() };
+    if search.bundles(keys).await? || search.tagged(keys).await? {
+        return Ok(());
+    }
+    Err(VerifyError::NoMatch { reference: reference.to_owned(), problems: search.problems })
+}
+
+struct Search<'a> {
+    remote: &'a Remote,
+    digest: &'a Digest,
+    /// Why each signature so far does not count.
+    problems: Vec<String>,
+}
+
+/// What refers to the artifact.
+enum Referrer {
+    Bundle(Blob),
+    /// A bundle that calls itself an attestation.
+    Attestation {
+        predicate: String,
+    },
+    Other,
+}
+
+impl Search<'_> {
+    /// Whether one of the bundles counts.
+    async fn bundles(&mut self, keys: &[PublicKey]) -> Result<bool, VerifyError> {
+        let listed = self.remote.referrers(self.digest, BUNDLE_MEDIA_TYPE).await;
+        // A registry that has no list may have signatures under a tag.
+        let found = self.noted("the referrers of the artifact", listed)?.unwrap_or_default();
+        for bundle in found {
+            let name = format!("bundle {bundle}");
+            let pulled = self.bundle(&bundle).await;
+            let rejection = match self.noted(&name, pulled)? {
+                Some(Referrer::Bundle(Blob { bytes, memory: _memory })) => {
+                    match verify_bundle(&bytes, self.digest.as_str(), keys) {
+                        Ok(()) => return Ok(true),
+                        Err(rejection) => rejection,
+                    }
+                }
+                Some(Referrer::Attestation { predicate }) => Rejection::Attestation { predicate },
+                Some(Referrer::Other) | None => continue,
+            };
+            self.problems.push(format!("{name}: {rejection}"));
+        }
+        Ok(false)
+    }
+
+    async fn bundle(&self, digest: &Digest) -> Result<Referrer, OciError> {
+        let Manifest { layers, mut annotations } = self.remote.manifest(digest).await?;
+        let [layer] = layers.as_slice() else { return Ok(Referrer::Other) };
+        if !layer.media_type.starts_with(BUNDLE_MEDIA_TYPE) {
+            return Ok(Referrer::Other);
+        }
+        if let Some(predicate) = annotations.remove(PREDICATE).filter(|kind| kind != SIGNATURE_PREDICATE) {
+            return Ok(Referrer::Attestation { predicate });
+        }
+        self.remote.blob_within(layer, BUNDLE_BYTES_MAX).await.map(Referrer::Bundle)
+    }
+
+    /// Whether one of the layers under the tag counts.
+    async fn tagged(&mut self, keys: &[PublicKey]) -> Result<bool, VerifyError> {
+        let tag = format!("{}.sig", self.digest.tag());
+        let manifest = self.remote.tagged(&tag).await;
+        let Some(Some(Manifest { layers, annotations: _ })) = self.noted(&format!("tag {tag}"), manifest)?
+        else {
+            return Ok(false);
+        };
+        // Signatures of several keys have the same payload.
+        let mut last: Option<(Descriptor, Blob)> = None;
+        for (at, layer) in layers.into_iter().enumerate() {
+            let Some(signature) = layer.annotations.get(SIGNATURE).cloned() else { continue };
+            let name = format!("signature {}", at + 1);
+            if last.as_ref().is_none_or(|(known, _)| known.digest != layer.digest) {
+                let pulled = self.remote.blob_within(&layer, PAYLOAD_BYTES_MAX).await;
+                let Some(blob) = self.noted(&name, pulled)? else { continue };
+                last = Some((layer, blob));
+            }
+            let Some((_, Blob { bytes, memory: _ })) = &last else { continue };
+            let signed = SimpleSignature { payload: bytes, signature: &signature };
+            match verify_simple(signed, self.digest.as_str(), keys) {
+                Ok(()) => return Ok(true),
+                Err(rejection) => self.problems.push(format!("{name}: {rejection}")),
+            }
+        }
+        Ok(false)
+    }
+
+    /// What was pulled. A signature that cannot be pulled does not count, and harms no other one; a registry that cannot be reached
+    /// ends the search.
+    fn noted<T>(&mut self, name: &str, pulled: Result<T, OciError>) -> Result<Option<T>, VerifyError> {
+        match pulled {
+            Ok(pulled) => Ok(Some(pulled)),
+            Err(error @ (OciError::Connection { .. } | OciError::OverBudget(_) | OciError::Client(_))) => {
+                Err(VerifyError::Registry(error))
+            }
+            Err(error) => {
+                self.problems.push(format!("{name}: {}", chain(&error)));
+                Ok(None)
+            }
+        }
+    }
+}
