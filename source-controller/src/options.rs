@@ -47,6 +47,12 @@ pub struct Options {
     /// evicted first.
     #[arg(long = "git-mirrors-max-size", default_value_t = plumb_git::MIRRORS_BYTES_DEFAULT)]
     pub git_mirrors_max_size: u64,
+    /// Maximum number of submodules of a GitRepository with `recurseSubmodules`, submodules of submodules included.
+    #[arg(long = "git-submodules-max", default_value_t = plumb_git::SUBMODULES_DEFAULT)]
+    pub git_submodules_max: usize,
+    /// Maximum depth of submodules of a GitRepository with `recurseSubmodules`.
+    #[arg(long = "git-submodules-max-depth", default_value_t = plumb_git::SUBMODULE_DEPTH_DEFAULT)]
+    pub git_submodules_max_depth: usize,
     /// Maximum size of a layer of an OCI artifact as the registry stores it, in bytes.
     #[arg(long = "oci-layer-max-size", default_value_t = OciLimits::DEFAULT.layer_bytes_max)]
     pub oci_layer_max_size: u64,
@@ -136,7 +142,12 @@ impl ControllerOptions for Options {
 impl Options {
     /// Limits of what one repository and all mirrors may hold.
     pub fn limits(&self) -> Limits {
-        Limits { mirrors_bytes_max: self.git_mirrors_max_size, ..Limits::default() }
+        Limits {
+            mirrors_bytes_max: self.git_mirrors_max_size,
+            submodules_max: self.git_submodules_max,
+            submodule_depth_max: self.git_submodules_max_depth,
+            ..Limits::default()
+        }
     }
 
     /// The algorithms of connections over SSH.

@@ -58,6 +58,8 @@ pub(crate) const REFERENCES: Limit =
 const REFERENCE_FACTOR: u64 = 4;
 /// The filter for a history of commits only.
 const COMMITS_ONLY: &str = "tree:0";
+/// The filter for commits and directories only.
+const NO_FILES: &str = "blob:none";
 /// Bytes of the protocol around a pack.
 const PROTOCOL_BYTES_MAX: u64 = 16 << 20;
 
@@ -77,11 +79,11 @@ pub(crate) struct Connector {
     pub(crate) ssh: SshAlgorithms,
 }
 
-/// What is fetched of a commit.
+/// What is fetched.
 #[derive(Clone, Copy)]
 pub(crate) struct Request<'a> {
-    /// The commit, or the tag that leads to it.
-    pub(crate) want: ObjectId,
+    /// The commit, or the tag that leads to it, or files.
+    pub(crate) wants: &'a [ObjectId],
     /// Commits that are complete here.
     pub(crate) haves: &'a [ObjectId],
     pub(crate) extent: Extent,
@@ -91,13 +93,17 @@ pub(crate) struct Request<'a> {
     pub(crate) object_bytes_max: u64,
 }
 
-/// How much of a history is fetched.
+/// How much of what leads to an object is fetched.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
     /// One commit with its files.
     Commit,
+    /// One commit with its directories, without files where the server can leave them out.
+    Directories,
     /// All commits that lead to it, without files where the server can leave them out.
     History,
+    /// The objects themselves: files.
+    Objects,
 }
 
 impl Connection {
@@ -200,8 +206,13 @@ impl Connection {
     ) -> Result<(), GitError> {
         self.control.begin(bounds, request.pack_bytes_max.saturating_add(PROTOCOL_BYTES_MAX));
         let pack_directory = repository.objects.store_ref().path().join("pack");
-        let filter = (request.extent == Extent::History && self.can_filter()).then_some(COMMITS_ONLY);
-        let mut wanted = Wanted { want: request.want, haves: request.haves, filter };
+        let filter = match request.extent {
+            Extent::History => Some(COMMITS_ONLY),
+            Extent::Directories => Some(NO_FILES),
+            Extent::Commit | Extent::Objects => None,
+        };
+        let filter = filter.filter(|_| self.can_filter());
+        let mut wanted = Wanted { wants: request.wants, haves: request.haves, filter };
         let is_over = Cell::new(false);
         let receive =
             |reader: &mut dyn BufRead, progress: &mut dyn gix::DynNestedProgress, interrupt: &AtomicBool| {
@@ -215,8 +226,8 @@ impl Connection {
             trace_packetlines: false,
         };
         let shallow = match request.extent {
-            Extent::Commit => Shallow::DepthAtRemote(DEPTH),
-            Extent::History => Shallow::NoChange,
+            Extent::Commit | Extent::Directories => Shallow::DepthAtRemote(DEPTH),
+            Extent::History | Extent::Objects => Shallow::NoChange,
         };
         let options = fetch::Options {
             shallow_file: repository.git_dir().join("shallow"),
@@ -318,9 +329,9 @@ fn receive_pack(
     Ok(true)
 }
 
-/// The negotiation for one known object: one round, with all known tips.
+/// The negotiation for known objects: one round, with all known tips.
 struct Wanted<'a> {
-    want: ObjectId,
+    wants: &'a [ObjectId],
     haves: &'a [ObjectId],
     filter: Option<&'static str>,
 }
@@ -331,7 +342,9 @@ impl Negotiate for Wanted<'_> {
     }
 
     fn add_wants(&mut self, arguments: &mut Arguments, _known: &[bool]) -> bool {
-        arguments.want(self.want);
+        for want in self.wants {
+            arguments.want(want);
+        }
         if let Some(filter) = self.filter {
             arguments.filter(filter);
         }

@@ -8,7 +8,10 @@ use plumb_transport::{Credential, OriginCredential, Trust, shown_text};
 use sha2::Sha256;
 use url::Url;
 
-use crate::ssh::{SshCredential, SshTarget};
+use crate::{
+    ssh::{SshCredential, SshTarget},
+    submodule::SubmoduleError,
+};
 
 /// The scheme of URLs over SSH.
 const SSH_SCHEME: &str = "ssh";
@@ -130,6 +133,26 @@ impl Endpoint {
         let user = if user.is_empty() { SSH_USER.to_owned() } else { user };
         let port = parsed.port().unwrap_or(SSH_PORT);
         Ok(Self { url: parsed, access: Access::Ssh(SshTarget { user, host, port, path, credential }) })
+    }
+
+    /// The repository of a submodule of this one, or of a submodule of that. The credentials of this one are for its server only: a
+    /// submodule elsewhere is read without any, and not over SSH.
+    pub(crate) fn submodule(&self, url: &str) -> Result<Self, SubmoduleError> {
+        let invalid = |source| SubmoduleError::Endpoint { source };
+        if url.starts_with("ssh://") {
+            let no_key = || SubmoduleError::NoKey { url: shown_text(url) };
+            let Access::Ssh(own) = &self.access else { return Err(no_key()) };
+            let other = Self::over_ssh(url, own.credential.clone()).map_err(invalid)?;
+            let is_own = matches!(&other.access, Access::Ssh(other) if other.host == own.host && other.port == own.port);
+            return if is_own { Ok(other) } else { Err(no_key()) };
+        }
+        let other = Self::new(url, Credential::None, Trust::default()).map_err(invalid)?;
+        match &self.access {
+            Access::Http(own) if other.url.origin() == self.url.origin() => {
+                Self::new(url, own.credential.clone(), own.trust.clone()).map_err(invalid)
+            }
+            Access::Http(_) | Access::Ssh(_) => Ok(other),
+        }
     }
 
     /// The URL, without credentials.

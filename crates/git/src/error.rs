@@ -1,6 +1,6 @@
 //! What can go wrong with a repository. Texts of servers and libraries arrive scrubbed; no error carries a credential.
 
-use plumb_filetree::{PathError, TreeError, ignore::TooManyPatterns};
+use plumb_filetree::{PathError, RelPath, TreeError, ignore::TooManyPatterns};
 use plumb_memory::OverBudget;
 use plumb_status::{Classify, Consequence, Reason};
 use plumb_transport::{ClientError, ConnectionError, address::RejectedAddress};
@@ -9,6 +9,7 @@ use plumb_version::ConstraintError;
 use crate::{
     credential::{CredentialOrigin, EndpointError},
     ssh::SshFault,
+    submodule::SubmoduleError,
 };
 
 /// What can go wrong with a repository.
@@ -314,6 +315,21 @@ pub enum GitError {
         #[source]
         source: TooManyPatterns,
     },
+    /// A directory that is to be checked out does not exist.
+    #[error("sparse checkout dir '{directory}' does not exist in repository")]
+    SparseCheckout {
+        /// The directory, as given.
+        directory: String,
+    },
+    /// A submodule cannot be read.
+    #[error("failed to read submodule '{path}'")]
+    Submodule {
+        /// Its path.
+        path: RelPath,
+        /// Why.
+        #[source]
+        source: SubmoduleError,
+    },
     /// The blocking task ended early.
     #[error("unable to {action} '{url}': the task was interrupted")]
     Interrupted {
@@ -329,6 +345,7 @@ impl GitError {
     pub(crate) fn blames_mirror(&self) -> bool {
         match self {
             Self::Mirror { .. } | Self::Object { .. } | Self::Transport { .. } => true,
+            Self::Submodule { source: SubmoduleError::Git(source), .. } => source.blames_mirror(),
             Self::Endpoint { .. }
             | Self::Client { .. }
             | Self::Connection { .. }
@@ -358,7 +375,20 @@ impl GitError {
             | Self::Path { .. }
             | Self::TooLarge { .. }
             | Self::Ignore { .. }
+            | Self::SparseCheckout { .. }
+            | Self::Submodule { .. }
             | Self::Interrupted { .. } => false,
+        }
+    }
+}
+
+impl GitError {
+    /// Whether an object is over the limit that the operation began with.
+    pub(crate) fn needs_larger_objects(&self) -> bool {
+        match self {
+            Self::ObjectTooLarge { .. } => true,
+            Self::Submodule { source: SubmoduleError::Git(source), .. } => source.needs_larger_objects(),
+            _ => false,
         }
     }
 }
@@ -397,6 +427,8 @@ impl Classify for GitError {
             | Self::TimedOut { .. }
             | Self::Object { .. }
             | Self::TooLarge { .. }
+            | Self::SparseCheckout { .. }
+            | Self::Submodule { .. }
             | Self::Interrupted { .. } => Reason::GitOperationFailed,
         }
     }
@@ -436,6 +468,8 @@ impl Classify for GitError {
             | Self::Path { .. }
             | Self::TooLarge { .. }
             | Self::Ignore { .. }
+            | Self::SparseCheckout { .. }
+            | Self::Submodule { .. }
             | Self::Interrupted { .. } => Consequence::Retry,
         }
     }

@@ -3,6 +3,7 @@
 //! files is up to the caller.
 
 mod bounds;
+mod checkout;
 mod connection;
 mod credential;
 mod error;
@@ -12,7 +13,9 @@ mod mirror;
 mod pressure;
 mod reference;
 mod remedy;
+mod sparse;
 mod ssh;
+mod submodule;
 mod task;
 mod threads;
 mod transport;
@@ -25,4 +28,8 @@ pub use ssh::{
     HostKeyAlgorithms, HostKeyError, Identity, IdentityError, KexAlgorithms, KnownHosts, KnownHostsError,
     SshAlgorithms, SshCredential, SshFault, UnknownAlgorithm,
 };
-pub use task::{Checkout, Git, Limits, MIRRORS_BYTES_DEFAULT, Resources, Session};
+pub use submodule::SubmoduleError;
+pub use task::{
+    Checkout, Git, Limits, MIRRORS_BYTES_DEFAULT, Resources, SUBMODULE_DEPTH_DEFAULT, SUBMODULES_DEFAULT,
+    Selection, Session,
+};

@@ -2,6 +2,7 @@
 //! at any time. Its name is a keyed hash: it does not reveal a credential. Artifacts are never served from here.
 
 use std::{
+    cell::Cell,
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
@@ -67,12 +68,12 @@ impl Fetching<'_> {
     fn fetch(
         self,
         repository: &gix::Repository,
-        want: ObjectId,
+        wants: &[ObjectId],
         haves: &[ObjectId],
         extent: Extent,
     ) -> Result<(), GitError> {
         let Fetching { connection, bounds, pack_bytes_max, object_bytes_max, memory, guard } = self;
-        let request = Request { want, haves, extent, pack_bytes_max, object_bytes_max };
+        let request = Request { wants, haves, extent, pack_bytes_max, object_bytes_max };
         let fetched = connection.fetch(repository, request, bounds);
         drop(memory);
         match guard.verdict() {
@@ -89,6 +90,8 @@ pub(crate) struct Mirror {
     directory: PathBuf,
     url: String,
     lock: File,
+    /// Whether its size was looked at since it is held: what is in use is not discarded.
+    is_checked: Cell<bool>,
 }
 
 impl Mirrors {
@@ -139,7 +142,8 @@ impl Mirrors {
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        Ok(Some(Mirror { directory: self.root.join(name), url: url.to_owned(), lock }))
+        let (directory, url) = (self.root.join(name), url.to_owned());
+        Ok(Some(Mirror { directory, url, lock, is_checked: Cell::new(false) }))
     }
 
     /// Whether a commit is part of what leads to a tip. The history is fetched to a place of its own and removed again: in the
@@ -155,7 +159,7 @@ impl Mirrors {
         mirror.discard()?;
         let (kind, object_bytes_max) = (fetching.connection.object_hash(), fetching.object_bytes_max);
         let repository = mirror.create(kind)?;
-        fetching.fetch(&repository, tip, &[], Extent::History)?;
+        fetching.fetch(&repository, &[tip], &[], Extent::History)?;
         let repository = mirror
             .open(kind, object_bytes_max)
             .ok_or_else(|| mirror.failed("open", &io::ErrorKind::InvalidData.into()))?;
@@ -241,11 +245,21 @@ fn is_older(than: SystemTime, age: Duration) -> bool {
 }
 
 impl Mirror {
-    /// The repository with the commit in it, fetched if it was not there.
-    pub(crate) fn obtain(&self, found: &Found, fetching: Fetching<'_>) -> Result<gix::Repository, GitError> {
-        // When it was used last: by this, mirrors are evicted.
-        self.lock.set_modified(SystemTime::now()).map_err(|error| self.failed("write", &error))?;
-        if self.is_overgrown() {
+    /// Notes that it is used now: those that were not used for the longest time are evicted first.
+    pub(crate) fn touch(&self) -> Result<(), GitError> {
+        self.lock.set_modified(SystemTime::now()).map_err(|error| self.failed("write", &error))
+    }
+
+    /// The repository with the commit in it, fetched if it was not there: with its files or, in a mirror for that, with its
+    /// directories only.
+    pub(crate) fn obtain(
+        &self,
+        found: &Found,
+        extent: Extent,
+        fetching: Fetching<'_>,
+    ) -> Result<gix::Repository, GitError> {
+        self.touch()?;
+        if !self.is_checked.replace(true) && self.is_overgrown() {
             self.discard()?;
         }
         let kind = fetching.connection.object_hash();
@@ -261,7 +275,7 @@ impl Mirror {
         if state.tips.contains(&found.commit) && has_object(&repository, found.commit) {
             return Ok(repository);
         }
-        fetching.fetch(&repository, found.want, &state.tips, Extent::Commit)?;
+        fetching.fetch(&repository, &[found.want], &state.tips, extent)?;
         // Packs that were added after the repository was opened are found by opening it again.
         let repository = self
             .open(kind, object_bytes_max)
@@ -277,6 +291,20 @@ impl Mirror {
         }
         self.write_state(&state).map_err(|error| self.failed("write", &error))?;
         Ok(repository)
+    }
+
+    /// The repository with further objects in it.
+    pub(crate) fn add(
+        &self,
+        repository: &gix::Repository,
+        wants: &[ObjectId],
+        fetching: Fetching<'_>,
+    ) -> Result<gix::Repository, GitError> {
+        let (kind, object_bytes_max) = (repository.object_hash(), fetching.object_bytes_max);
+        // Nothing is said to be known: the commits that are here lack files.
+        fetching.fetch(repository, wants, &[], Extent::Objects)?;
+        self.open(kind, object_bytes_max)
+            .ok_or_else(|| self.failed("open", &io::ErrorKind::InvalidData.into()))
     }
 
     /// The repository, if it has the commit already. Nothing is fetched.

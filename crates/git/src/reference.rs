@@ -50,6 +50,11 @@ pub struct Found {
 }
 
 impl Found {
+    /// A commit that no reference leads to.
+    pub(crate) fn commit(commit: ObjectId) -> Self {
+        Self { name: None, commit, want: commit, tip: None }
+    }
+
     /// The commit's hexadecimal id.
     pub fn commit_hex(&self) -> String {
         self.commit.to_string()

@@ -6,6 +6,7 @@ use crate::{
     credential::CredentialOrigin,
     error::GitError,
     ssh::{HostKeyError, SshFault},
+    submodule::SubmoduleError,
 };
 
 /// The remedy; none where the text of the error already contains it, or where only the server's operator can help.
@@ -39,6 +40,10 @@ pub(crate) fn of(error: &GitError) -> Option<String> {
         GitError::TimedOut { .. } => "raise spec.timeout if the server needs longer".to_owned(),
         GitError::Connection { source, .. } => return connection(source).map(str::to_owned),
         GitError::Ssh { source, .. } => return ssh(source).map(str::to_owned),
+        GitError::SparseCheckout { .. } => {
+            "correct spec.sparseCheckout: a directory is given from the root of the repository, without a leading '/'".to_owned()
+        }
+        GitError::Submodule { source, .. } => return submodule(source).map(str::to_owned),
         GitError::Client { .. }
         | GitError::TooManyReferences { .. }
         | GitError::Address { .. }
@@ -77,6 +82,29 @@ fn reference(field: Option<&'static str>, default_branch: Option<&str>) -> Strin
     match default_branch {
         Some(branch) => format!("{advice}; the default branch of the repository is {branch}"),
         None => advice,
+    }
+}
+
+fn submodule(error: &SubmoduleError) -> Option<&'static str> {
+    match error {
+        SubmoduleError::File { .. } | SubmoduleError::Endpoint { .. } | SubmoduleError::Escapes { .. } => {
+            Some("correct the file .gitmodules of the repository that has the submodule")
+        }
+        SubmoduleError::NoKey { .. } => Some(
+            "set the URL in .gitmodules to a relative one, or to one over HTTPS that is read without credentials",
+        ),
+        SubmoduleError::TooMany { .. } | SubmoduleError::TooDeep { .. } => {
+            Some("raise the flag of source-controller if the repository needs more")
+        }
+        SubmoduleError::Git(source) => match source.as_ref() {
+            GitError::Unauthenticated { .. }
+            | GitError::Forbidden { .. }
+            | GitError::RepositoryNotFound { .. } => Some(
+                "check the URL in .gitmodules; the credentials of spec.secretRef are sent to the server of spec.url only",
+            ),
+            GitError::CommitNotFound { .. } => Some("push the commit to the repository of the submodule"),
+            _ => None,
+        },
     }
 }
 

@@ -2,7 +2,7 @@
 //! deadline and an interrupt that is raised when its caller is dropped. Protocol and objects are in the other
 //! modules.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{cell::Cell, io, path::Path, sync::Arc, time::Duration};
 
 use plumb_filetree::{MemoryTree, TreeLimits};
 use plumb_memory::{Limit, MemoryPool, MemoryReservation};
@@ -11,7 +11,8 @@ use tokio::runtime::Handle;
 
 use crate::{
     bounds::{Bounds, InterruptOnDrop},
-    connection::{Connection, Connector, REFERENCES},
+    checkout::{Assembly, Operation},
+    connection::{Connection, Connector, Extent, REFERENCES},
     credential::Endpoint,
     error::GitError,
     mirror::{Fetching, Mirrors},
@@ -46,6 +47,10 @@ pub struct Limits {
     pub mirrors_bytes_max: u64,
     /// The resulting tree.
     pub tree: TreeLimits,
+    /// Submodules of a repository, those of submodules included.
+    pub submodules_max: usize,
+    /// How many times submodules may be nested.
+    pub submodule_depth_max: usize,
     /// How long an operation waits for a slot, before its own timeout begins.
     pub slot_wait_max: Duration,
 }
@@ -56,6 +61,8 @@ impl Default for Limits {
             pack_bytes_max: 1 << 30,
             mirrors_bytes_max: MIRRORS_BYTES_DEFAULT,
             tree: TreeLimits::DEFAULT,
+            submodules_max: SUBMODULES_DEFAULT,
+            submodule_depth_max: SUBMODULE_DEPTH_DEFAULT,
             slot_wait_max: SLOT_WAIT_MAX,
         }
     }
@@ -63,6 +70,11 @@ impl Default for Limits {
 
 /// Bytes of all mirrors on the disk by default. The volume of the deployment has space for a pack in addition.
 pub const MIRRORS_BYTES_DEFAULT: u64 = 2 << 30;
+
+/// Submodules of a repository, at most, by default.
+pub const SUBMODULES_DEFAULT: usize = 100;
+/// How many times submodules may be nested, by default. Flux ends there, too.
+pub const SUBMODULE_DEPTH_DEFAULT: usize = 10;
 
 /// What all operations share and are bounded by.
 #[derive(Clone, Debug)]
@@ -81,10 +93,10 @@ pub struct Git {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    mirrors: Mirrors,
-    limits: Limits,
-    resources: Resources,
+pub(crate) struct Inner {
+    pub(crate) mirrors: Mirrors,
+    pub(crate) limits: Limits,
+    pub(crate) resources: Resources,
     lists: Slots,
     fetches: Slots,
     abandoned: AbandonedThreads,
@@ -103,6 +115,17 @@ impl Session {
     pub fn found(&self) -> &Found {
         &self.found
     }
+}
+
+/// What of a commit is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Rules of what is left out, in addition to the repository's own.
+    pub ignore: Option<String>,
+    /// What the paths of files begin with; all files where it is empty.
+    pub sparse_checkout: Vec<String>,
+    /// Whether submodules are read, and theirs.
+    pub recurse_submodules: bool,
 }
 
 /// The files of a commit.
@@ -149,18 +172,18 @@ impl Git {
         self.run(&self.inner.lists, consumer, bounds, work).await
     }
 
-    /// The files of the commit that a session found, less what `spec_ignore` and the repository's own rules leave out.
+    /// The files of the commit that a session found, as far as they are selected, less what the repository's own rules leave out.
     pub async fn checkout(
         &self,
         session: Session,
-        spec_ignore: Option<&str>,
+        selection: &Selection,
         timeout: Duration,
     ) -> Result<Checkout, GitError> {
         let inner = Arc::clone(&self.inner);
-        let ignore = spec_ignore.map(str::to_owned);
+        let selection = selection.clone();
         let bounds = Bounds::new("fetch from", session.connection.endpoint().url().to_string(), timeout);
         let (consumer, connector) = (session.consumer.clone(), self.connector());
-        let work = move |bounds: &Bounds| inner.checkout(session, ignore.as_deref(), &connector, bounds);
+        let work = move |bounds: &Bounds| inner.checkout(session, &selection, &connector, bounds);
         self.run(&self.inner.fetches, &consumer, bounds, work).await
     }
 
@@ -269,7 +292,7 @@ impl Inner {
                 }
                 let mut open = Connection::open(endpoint, connector, bounds)?;
                 let fetching = self.fetching(consumer, object_bytes, &mut open, connector, bounds)?;
-                let repository = mirror.obtain(found, fetching)?;
+                let repository = mirror.obtain(found, Extent::Commit, fetching)?;
                 tree::committed_at(&repository, found.commit, bounds)
             })
         };
@@ -294,22 +317,21 @@ impl Inner {
     fn checkout(
         &self,
         session: Session,
-        ignore: Option<&str>,
+        selection: &Selection,
         connector: &Connector,
         bounds: &Bounds,
     ) -> Result<Checkout, GitError> {
         let Session { connection, found, reference, consumer } = session;
         let endpoint = connection.endpoint().clone();
-        let mut connection = Some(connection);
         // A fetch that failed leaves the rest of a response unread: the next one opens a new session.
-        let mut connection = || match connection.take() {
-            Some(open) => Ok(open),
-            None => Connection::open(&endpoint, connector, bounds),
-        };
+        let mut first = Some(connection);
         let name = endpoint.keyed_name(self.mirrors.key());
         if let Some((branch, tip)) = reference.must_hold(&found) {
             let is_held = self.with_object_limit(|object_bytes| {
-                let mut open = connection()?;
+                let mut open = match first.take() {
+                    Some(open) => open,
+                    None => Connection::open(&endpoint, connector, bounds)?,
+                };
                 let fetching = self.fetching(&consumer, object_bytes, &mut open, connector, bounds)?;
                 self.mirrors.history_holds(&name, tip, found.commit, fetching)
             })?;
@@ -318,22 +340,19 @@ impl Inner {
                 return Err(GitError::NotOnBranch { url, commit, branch: branch.to_owned() });
             }
         }
-        let mirror = self.mirrors.hold(&name, bounds)?;
-        let had_content = mirror.exists();
-        let mut attempt = || {
-            self.with_object_limit(|object_bytes| {
-                let mut open = connection()?;
-                let fetching = self.fetching(&consumer, object_bytes, &mut open, connector, bounds)?;
-                let repository = mirror.obtain(&found, fetching)?;
-                let memory = self.resources.memory.reservation(&consumer, self.files_limit());
-                tree::read(&repository, &found, ignore, self.limits.tree, memory, object_bytes, bounds)
+        let had_content = Cell::new(false);
+        let mut attempt = |discard: bool| {
+            self.with_object_limit(|object_bytes_max| {
+                let operation =
+                    Operation { git: self, consumer: &consumer, connector, bounds, object_bytes_max };
+                let assembly = Assembly::new(operation, &endpoint, selection, discard, &had_content);
+                assembly.assemble(&found, first.take(), selection)
             })
         };
-        let result = match attempt() {
-            Err(error) if error.blames_mirror() && had_content && bounds.check().is_ok() => {
+        let result = match attempt(false) {
+            Err(error) if error.blames_mirror() && had_content.get() && bounds.check().is_ok() => {
                 tracing::warn!(url = %bounds.url, error = %plumb_status::chain(&error), "discarding the mirror and fetching again");
-                mirror.discard()?;
-                attempt()
+                attempt(true)
             }
             result => result,
         };
@@ -344,7 +363,7 @@ impl Inner {
         Ok(Checkout { found, summary: subject.summary, tree, memory })
     }
 
-    fn fetching<'a>(
+    pub(crate) fn fetching<'a>(
         &self,
         consumer: &str,
         object_bytes_max: u64,
@@ -371,7 +390,7 @@ impl Inner {
         let max = self.object_bytes_max();
         let usual = OBJECT_BYTES_USUAL.min(max);
         match attempt(usual) {
-            Err(GitError::ObjectTooLarge { .. }) if usual < max => attempt(max),
+            Err(error) if error.needs_larger_objects() && usual < max => attempt(max),
             result => result,
         }
     }
@@ -382,14 +401,14 @@ impl Inner {
         self.limits.tree.file_bytes_max.max(OBJECT_BYTES_USUAL).min(share)
     }
 
-    fn files_limit(&self) -> Limit {
+    pub(crate) fn files_limit(&self) -> Limit {
         let bytes_max = self.limits.tree.bytes_max.saturating_add(PATHS_BYTES_MAX);
         Limit { name: "files and paths of a commit", bytes_max }
     }
 }
 
 /// A server without the commit reports that in a line of its own.
-fn not_handed_out(error: GitError, found: &Found) -> GitError {
+pub(crate) fn not_handed_out(error: GitError, found: &Found) -> GitError {
     match error {
         GitError::Transport { url, detail, .. } if detail.contains("not our ref") => {
             GitError::CommitNotFound { url, commit: found.commit_hex() }

@@ -1,5 +1,8 @@
 //! A commit's tree into memory, from the object database: no checkout. Ignore rules are applied to names first, so that what is
-//! left out is never read. Links and submodules are skipped; a name that is not a safe path rejects the commit.
+//! left out is never read. Links are skipped, and submodules are left to the caller; a name that is not a safe path rejects the
+//! commit.
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use gix::{
@@ -10,7 +13,13 @@ use gix::{
 use plumb_filetree::{EntryKind, Ignore, MemoryTree, RelPath, TreeError, TreeLimits, ignore::IGNORE_FILE};
 use plumb_memory::MemoryReservation;
 
-use crate::{bounds::Bounds, error::GitError, reference::Found};
+use crate::{
+    bounds::Bounds,
+    error::GitError,
+    reference::Found,
+    sparse::SparseCheckout,
+    submodule::{MODULES_BYTES_MAX, MODULES_FILE},
+};
 
 /// Entries of trees that are read, at most, left out or not. A tree that contains itself many times over ends here.
 const ENTRIES_VISITED_MAX: usize = 500_000;
@@ -30,36 +39,6 @@ pub(crate) struct Subject {
     pub(crate) summary: String,
 }
 
-/// Reads the tree of a commit, without what is ignored. Its memory is charged to `memory` before it is allocated.
-/// `object_bytes_max` is the limit of one object that the repository was opened with.
-pub(crate) fn read(
-    repository: &gix::Repository,
-    found: &Found,
-    spec_ignore: Option<&str>,
-    limits: TreeLimits,
-    memory: MemoryReservation,
-    object_bytes_max: u64,
-    bounds: &Bounds,
-) -> Result<(Subject, MemoryTree, MemoryReservation), GitError> {
-    let commit = found.commit;
-    let mut reader = Reader { repository, bounds, commit, limits, memory, object_bytes_max };
-    reader.must_be_commit(found)?;
-    let object = repository.find_commit(commit).map_err(|error| reader.broken(&error))?;
-    let summary = object
-        .message_raw_sloppy()
-        .lines()
-        .next()
-        .map(BStr::new)
-        .unwrap_or_default()
-        .to_str_lossy()
-        .into_owned();
-    let tree = object.tree_id().map_err(|error| reader.broken(&error))?.detach();
-    let entries = reader.walk(tree)?;
-    let ignore = reader.ignore(&entries, spec_ignore)?;
-    let tree = reader.read_included(&entries, &ignore)?;
-    Ok((Subject { summary }, tree, reader.memory))
-}
-
 /// When a commit was committed, in seconds since 1970. What is not a commit, as a tag may lead to it, is older than any.
 pub(crate) fn committed_at(
     repository: &gix::Repository,
@@ -76,19 +55,43 @@ pub(crate) fn committed_at(
     Ok(commit.time().map_err(|error| broken(error.to_string()))?.seconds)
 }
 
-struct Reader<'a> {
-    repository: &'a gix::Repository,
+/// Reads the trees and files of one checkout: of a repository and its submodules.
+pub(crate) struct Reader<'a> {
     bounds: &'a Bounds,
+    /// The commit of the repository, as errors name it.
     commit: ObjectId,
     limits: TreeLimits,
     memory: MemoryReservation,
+    /// The limit of one object that the repositories were opened with.
     object_bytes_max: u64,
+    sparse: Option<&'a SparseCheckout>,
+    visited: usize,
+    entries: Vec<Entry>,
+    /// Those of the paths that `spec.sparseCheckout` names that exist.
+    existing: BTreeSet<RelPath>,
 }
 
-struct Entry {
-    path: RelPath,
-    id: ObjectId,
+/// A file or directory that is selected.
+pub(crate) struct Entry {
+    pub(crate) path: RelPath,
+    pub(crate) id: ObjectId,
     kind: Kind,
+    /// Which of the repositories of the checkout has it.
+    pub(crate) repository: usize,
+}
+
+/// A submodule: where, and at which commit.
+pub(crate) struct Gitlink {
+    pub(crate) path: RelPath,
+    pub(crate) commit: ObjectId,
+}
+
+/// What a tree contains beside files and directories.
+#[derive(Default)]
+pub(crate) struct Walked {
+    pub(crate) links: Vec<Gitlink>,
+    /// The file that declares the submodules.
+    pub(crate) modules: Option<ObjectId>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -98,56 +101,131 @@ enum Kind {
     Executable,
 }
 
-impl Reader<'_> {
-    /// A tag may point to a file or a directory: the error names that, rather than a broken commit.
-    fn must_be_commit(&self, found: &Found) -> Result<(), GitError> {
-        let header = self.repository.find_header(self.commit).map_err(|error| self.broken(&error))?;
-        if header.kind() == gix::objs::Kind::Commit {
-            return Ok(());
-        }
-        Err(GitError::NotACommit {
-            url: self.bounds.url.clone(),
-            reference: found.name.clone().unwrap_or_else(|| found.commit_hex()),
-            kind: header.kind().to_string(),
-        })
+impl<'a> Reader<'a> {
+    /// Nothing is read yet. What is read is charged to `memory` before it is allocated.
+    pub(crate) fn new(
+        bounds: &'a Bounds,
+        commit: ObjectId,
+        limits: TreeLimits,
+        memory: MemoryReservation,
+        object_bytes_max: u64,
+        sparse: Option<&'a SparseCheckout>,
+    ) -> Self {
+        let (visited, entries, existing) = (0, Vec::new(), BTreeSet::new());
+        Self { bounds, commit, limits, memory, object_bytes_max, sparse, visited, entries, existing }
     }
 
-    fn walk(&mut self, root: ObjectId) -> Result<Vec<Entry>, GitError> {
-        let mut entries = Vec::new();
-        let mut open = vec![(RelPath::root(), root)];
-        let mut visited = 0;
+    /// The tree of a commit, and its metadata. A tag may point to a file or a directory: the error names that, rather than a broken
+    /// commit.
+    pub(crate) fn commit(
+        &self,
+        repository: &gix::Repository,
+        found: &Found,
+    ) -> Result<(Subject, ObjectId), GitError> {
+        let header = repository.find_header(found.commit).map_err(|error| self.broken(&error))?;
+        if header.kind() != gix::objs::Kind::Commit {
+            return Err(GitError::NotACommit {
+                url: self.bounds.url.clone(),
+                reference: found.name.clone().unwrap_or_else(|| found.commit_hex()),
+                kind: header.kind().to_string(),
+            });
+        }
+        let object = repository.find_commit(found.commit).map_err(|error| self.broken(&error))?;
+        let first = object.message_raw_sloppy().lines().next().map(BStr::new).unwrap_or_default();
+        let summary = first.to_str_lossy().into_owned();
+        let tree = object.tree_id().map_err(|error| self.broken(&error))?.detach();
+        Ok((Subject { summary }, tree))
+    }
+
+    /// Notes the selected entries of a tree, which is that of a submodule where `root` is not the root.
+    pub(crate) fn walk(
+        &mut self,
+        repository: &gix::Repository,
+        number: usize,
+        tree: ObjectId,
+        root: &RelPath,
+    ) -> Result<Walked, GitError> {
+        let mut walked = Walked::default();
+        let mut open = vec![(root.clone(), tree)];
         while let Some((directory, id)) = open.pop() {
             self.bounds.check()?;
-            let bytes = self.size(id)?;
+            let bytes = self.size(repository, id)?;
             self.charge(bytes)?;
-            let tree = self.repository.find_tree(id).map_err(|error| self.broken(&error))?;
+            let tree = repository.find_tree(id).map_err(|error| self.broken(&error))?;
             for entry in tree.iter() {
                 let entry = entry.map_err(|error| self.broken(&error))?;
-                visited += 1;
-                if visited > ENTRIES_VISITED_MAX {
+                self.visited += 1;
+                if self.visited > ENTRIES_VISITED_MAX {
                     return Err(self.too_large(TreeError::TooManyEntries { max: ENTRIES_VISITED_MAX }));
                 }
-                let kind = match entry.mode().kind() {
+                let (mode, id) = (entry.mode().kind(), entry.object_id());
+                if mode == Mode::Link && self.sparse.is_none() {
+                    continue;
+                }
+                let path = self.child(&directory, entry.filename())?;
+                if directory == *root && entry.filename() == MODULES_FILE {
+                    walked.modules = matches!(mode, Mode::Blob | Mode::BlobExecutable).then_some(id);
+                }
+                if !self.is_selected(&path, matches!(mode, Mode::Tree | Mode::Commit)) {
+                    continue;
+                }
+                let kind = match mode {
                     Mode::Tree => Kind::Dir,
                     Mode::Blob => Kind::File,
                     Mode::BlobExecutable => Kind::Executable,
-                    Mode::Link | Mode::Commit => continue,
+                    Mode::Link => continue,
+                    Mode::Commit => {
+                        self.charge_entry(&path)?;
+                        walked.links.push(Gitlink { path, commit: id });
+                        continue;
+                    }
                 };
-                let length = directory.as_str().len() + entry.filename().len();
-                self.charge(ENTRY_BYTES + PATH_COPIES * length as u64)?;
-                let path = self.child(&directory, entry.filename())?;
-                let id = entry.object_id();
+                self.charge_entry(&path)?;
                 if kind == Kind::Dir {
                     if path.depth() > self.limits.depth_max {
                         return Err(self.too_large(TreeError::TooDeep { path, max: self.limits.depth_max }));
                     }
                     open.push((path.clone(), id));
                 }
-                entries.push(Entry { path, id, kind });
+                self.entries.push(Entry { path, id, kind, repository: number });
             }
             self.memory.shrink(bytes);
         }
-        Ok(entries)
+        Ok(walked)
+    }
+
+    /// Whether an entry is selected. Those that `spec.sparseCheckout` names are noted.
+    fn is_selected(&mut self, path: &RelPath, is_directory: bool) -> bool {
+        let Some(sparse) = self.sparse else { return true };
+        let is_selected = if is_directory { sparse.reaches(path) } else { sparse.selects(path) };
+        if is_selected && sparse.names(path) {
+            self.existing.insert(path.clone());
+        }
+        is_selected
+    }
+
+    /// An error if a directory of `spec.sparseCheckout` does not exist.
+    pub(crate) fn must_exist(&self) -> Result<(), GitError> {
+        match self.sparse.and_then(|sparse| sparse.missing(&self.existing)) {
+            None => Ok(()),
+            Some(directory) => Err(GitError::SparseCheckout { directory: directory.to_owned() }),
+        }
+    }
+
+    /// A directory that holds a submodule.
+    pub(crate) fn directory(&mut self, link: &Gitlink, number: usize) {
+        let (path, id) = (link.path.clone(), link.commit);
+        self.entries.push(Entry { path, id, kind: Kind::Dir, repository: number });
+    }
+
+    /// The ignore files among the entries.
+    pub(crate) fn ignore_files(&self) -> Vec<(usize, ObjectId)> {
+        let files = self.entries.iter().filter(|entry| entry.is_ignore_file());
+        files.map(|entry| (entry.repository, entry.id)).collect()
+    }
+
+    fn charge_entry(&mut self, path: &RelPath) -> Result<(), GitError> {
+        self.charge(ENTRY_BYTES + PATH_COPIES * path.as_str().len() as u64)
     }
 
     fn charge(&mut self, bytes: u64) -> Result<(), GitError> {
@@ -173,54 +251,90 @@ impl Reader<'_> {
         directory.child(name).map_err(|source| GitError::Path { commit: self.commit.to_string(), source })
     }
 
-    fn ignore(&mut self, entries: &[Entry], spec: Option<&str>) -> Result<Ignore, GitError> {
+    /// Leaves out what is ignored. The ignore files are in the repositories.
+    pub(crate) fn leave_out_ignored(
+        &mut self,
+        repositories: &[&gix::Repository],
+        spec: Option<&str>,
+    ) -> Result<(), GitError> {
         let mut builder = Ignore::builder();
-        for entry in entries {
-            if entry.kind == Kind::Dir || entry.path.file_name() != Some(IGNORE_FILE) {
-                continue;
-            }
-            let size = self.size(entry.id)?;
+        let mut entries = std::mem::take(&mut self.entries);
+        for entry in entries.iter().filter(|entry| entry.is_ignore_file()) {
+            let Some(repository) = repositories.get(entry.repository) else { continue };
+            let size = self.size(repository, entry.id)?;
             if size > IGNORE_FILE_BYTES_MAX {
                 let (path, max) = (entry.path.clone(), IGNORE_FILE_BYTES_MAX);
                 return Err(self.too_large(TreeError::FileTooLarge { path, bytes: size, max }));
             }
             self.charge(size.saturating_mul(RULE_COPIES))?;
-            let text = String::from_utf8_lossy(&self.blob(entry.id)?).into_owned();
+            let text = String::from_utf8_lossy(&self.blob(repository, entry.id)?).into_owned();
             builder.file(entry.path.parent().unwrap_or_default(), text);
         }
-        builder.build(spec).map_err(|source| GitError::Ignore { commit: self.commit.to_string(), source })
+        let ignore = builder.build(spec);
+        let ignore = ignore.map_err(|source| GitError::Ignore { commit: self.commit.to_string(), source })?;
+        let mut ended = Ok(());
+        entries.retain(|entry| {
+            // Matching an entry costs as much as there are rules.
+            if ended.is_ok() {
+                ended = self.bounds.check();
+            }
+            let kind = if entry.kind == Kind::Dir { EntryKind::Dir } else { EntryKind::File };
+            ended.is_ok() && !ignore.excludes(&entry.path, kind)
+        });
+        self.entries = entries;
+        ended
     }
 
-    fn read_included(&mut self, entries: &[Entry], ignore: &Ignore) -> Result<MemoryTree, GitError> {
+    /// The files among the entries: the repository and the object of each.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (usize, ObjectId)> {
+        let files = self.entries.iter().filter(|entry| entry.kind != Kind::Dir);
+        files.map(|entry| (entry.repository, entry.id))
+    }
+
+    /// Reads the files.
+    pub(crate) fn finish(
+        mut self,
+        repositories: &[&gix::Repository],
+    ) -> Result<(MemoryTree, MemoryReservation), GitError> {
         let commit = self.commit.to_string();
         let too_large = |source| GitError::TooLarge { commit: commit.clone(), source };
         let mut builder = MemoryTree::builder(self.limits);
-        for entry in entries {
-            // Matching an entry costs as much as there are rules.
+        for entry in std::mem::take(&mut self.entries) {
             self.bounds.check()?;
-            let kind = if entry.kind == Kind::Dir { EntryKind::Dir } else { EntryKind::File };
-            if ignore.excludes(&entry.path, kind) {
-                continue;
-            }
-            if kind == EntryKind::Dir {
+            if entry.kind == Kind::Dir {
                 builder.dir(&entry.path).map_err(too_large)?;
                 continue;
             }
-            let size = self.size(entry.id)?;
+            let Some(repository) = repositories.get(entry.repository) else { continue };
+            let size = self.size(repository, entry.id)?;
             builder.admit(&entry.path, size).map_err(too_large)?;
             self.charge(size)?;
-            let content = Bytes::from(self.blob(entry.id)?);
+            let content = Bytes::from(self.blob(repository, entry.id)?);
             builder.file(&entry.path, content, entry.kind == Kind::Executable).map_err(too_large)?;
         }
-        Ok(builder.build())
+        Ok((builder.build(), self.memory))
     }
 
-    fn size(&self, id: ObjectId) -> Result<u64, GitError> {
-        self.repository.find_header(id).map(|header| header.size()).map_err(|error| self.broken(&error))
+    /// The file that declares submodules.
+    pub(crate) fn modules(&self, repository: &gix::Repository, id: ObjectId) -> Result<Vec<u8>, GitError> {
+        let size = self.size(repository, id)?;
+        if size > MODULES_BYTES_MAX {
+            let path = RelPath::root().child(MODULES_FILE).unwrap_or_default();
+            return Err(self.too_large(TreeError::FileTooLarge {
+                path,
+                bytes: size,
+                max: MODULES_BYTES_MAX,
+            }));
+        }
+        self.blob(repository, id)
     }
 
-    fn blob(&self, id: ObjectId) -> Result<Vec<u8>, GitError> {
-        let blob = self.repository.find_blob(id).map_err(|error| self.broken(&error))?;
+    fn size(&self, repository: &gix::Repository, id: ObjectId) -> Result<u64, GitError> {
+        repository.find_header(id).map(|header| header.size()).map_err(|error| self.broken(&error))
+    }
+
+    fn blob(&self, repository: &gix::Repository, id: ObjectId) -> Result<Vec<u8>, GitError> {
+        let blob = repository.find_blob(id).map_err(|error| self.broken(&error))?;
         Ok(blob.detach().data)
     }
 
@@ -237,5 +351,11 @@ impl Reader<'_> {
             commit: self.commit.to_string(),
             detail: error.to_string(),
         }
+    }
+}
+
+impl Entry {
+    fn is_ignore_file(&self) -> bool {
+        self.kind != Kind::Dir && self.path.file_name() == Some(IGNORE_FILE)
     }
 }

@@ -48,6 +48,9 @@ pub enum GitSourceError {
     /// URL or certificates cannot be used.
     #[error(transparent)]
     Settings(GitError),
+    /// A directory that is to be checked out does not exist. The space before the colon is Flux's.
+    #[error("failed to sparse checkout directories ")]
+    SparseCheckout(#[source] GitError),
     /// The commit could not be found or fetched.
     #[error("failed to checkout and determine revision")]
     Checkout(#[source] GitError),
@@ -108,6 +111,7 @@ impl GitSourceError {
     pub fn of_git(source: GitError) -> Self {
         match &source {
             GitError::Endpoint { .. } => Self::Settings(source),
+            GitError::SparseCheckout { .. } => Self::SparseCheckout(source),
             _ => Self::Checkout(source),
         }
     }
@@ -127,6 +131,7 @@ impl BreaksCondition for GitSourceError {
             | Self::Provider(_)
             | Self::Github(_)
             | Self::Settings(_)
+            | Self::SparseCheckout(_)
             | Self::Checkout(_) => Some(GitRepositoryCondition::FetchFailed),
         }
     }
@@ -143,7 +148,7 @@ impl Classify for GitSourceError {
                 Reason::AuthenticationFailed
             }
             Self::Interrupted(_) => Reason::GitOperationFailed,
-            Self::Settings(error) | Self::Checkout(error) => error.reason(),
+            Self::Settings(error) | Self::SparseCheckout(error) | Self::Checkout(error) => error.reason(),
         }
     }
 
@@ -158,7 +163,9 @@ impl Classify for GitSourceError {
             | Self::SshOption { .. }
             | Self::EncryptedIdentity { .. }
             | Self::Interrupted(_) => Consequence::Retry,
-            Self::Settings(error) | Self::Checkout(error) => error.consequence(),
+            Self::Settings(error) | Self::SparseCheckout(error) | Self::Checkout(error) => {
+                error.consequence()
+            }
         }
     }
 
@@ -190,7 +197,7 @@ impl Classify for GitSourceError {
             Self::EncryptedIdentity { .. } => {
                 Some("add the passphrase as the key password to the Secret of spec.secretRef".to_owned())
             }
-            Self::Settings(error) | Self::Checkout(error) => error.hint(),
+            Self::Settings(error) | Self::SparseCheckout(error) | Self::Checkout(error) => error.hint(),
         }
     }
 }

@@ -25,11 +25,11 @@ pub async fn fetch(
 ) -> Result<Fetched<GitRepositoryCondition>, GitSourceError> {
     let Pull { session, included: artifacts } = pull;
     let stem_inputs = inputs(object, &artifacts);
-    let checkout = source.git.checkout(session, valid.ignore.as_deref(), valid.timeout).await;
+    let checkout = source.git.checkout(session, &valid.selection, valid.timeout).await;
     let Checkout { found, summary, mut tree, mut memory } = checkout.map_err(GitSourceError::of_git)?;
     if !valid.includes.is_empty() {
         let namespace = object.namespace().unwrap_or_default();
-        let (includes, rules) = (&valid.includes, (valid.ignore.as_deref(), valid.timeout));
+        let (includes, rules) = (&valid.includes, (valid.selection.ignore.as_deref(), valid.timeout));
         let merged = include::included(source, &namespace, (tree, memory), includes, artifacts, rules).await;
         (tree, memory) = merged.map_err(GitSourceError::Include)?;
     }

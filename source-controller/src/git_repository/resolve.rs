@@ -147,14 +147,13 @@ fn authentication(content: &SecretContent) -> Result<(Credential, Trust), Secret
     Ok((credential, trust))
 }
 
-/// What an artifact is made with. An artifact that Flux made with what this version does not support is not the artifact of this
-/// spec, so these inputs are listed as not set.
+/// What an artifact is made with.
 pub fn inputs(repository: &GitRepository, included: &[Artifact]) -> Inputs {
     Inputs(vec![
         Input::new("observedIgnore", "spec.ignore", &repository.spec.ignore),
         Input::new("observedInclude", "spec.include", &repository.spec.include),
         Input::new("includedArtifacts", "an included artifact", included),
-        Input::new("observedRecurseSubmodules", "spec.recurseSubmodules", false),
-        Input::new("observedSparseCheckout", "spec.sparseCheckout", Vec::<String>::new()),
+        Input::new("observedRecurseSubmodules", "spec.recurseSubmodules", repository.spec.recurse_submodules),
+        Input::new("observedSparseCheckout", "spec.sparseCheckout", &repository.spec.sparse_checkout),
     ])
 }

@@ -30,6 +30,7 @@ type Ledger = ArtifactLedger<GitRepositoryCondition>;
 mod github_app;
 mod include;
 mod messages;
+mod selection;
 mod ssh;
 
 const SECRET_PATH: &str = "/api/v1/namespaces/apps/secrets/git";
@@ -271,10 +272,10 @@ async fn an_unsupported_field_stalls_before_anything_is_fetched() {
     let (server, _repository) = served(&GitServerOptions::default());
     let requested = server.requests();
     let mut fixture = source_at(&server.url("app"));
-    let summary = fixture.set("recurseSubmodules", json!(true)).attempt().await;
+    let summary = fixture.set("serviceAccountName", json!("sa")).attempt().await;
     let (status, reason, message) = ready(&summary);
     assert_eq!((status.as_str(), reason.as_str()), ("False", Reason::UnsupportedField.as_str()));
-    assert!(message.contains("spec.recurseSubmodules"), "{message}");
+    assert!(message.contains("spec.serviceAccountName"), "{message}");
     assert_eq!(condition(&summary, "Stalled").unwrap(), "True UnsupportedField");
     assert_eq!(summary.next, plumb_status::summary::Next::Never);
     assert_eq!(server.requests(), requested);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use plumb_api::source::{GitProvider, GitRepositoryRef, GitRepositorySpec};
-use plumb_git::Reference;
+use plumb_git::{Reference, Selection};
 use plumb_status::{UnsupportedField, UnsupportedFields};
 
 use super::{
@@ -25,8 +25,8 @@ pub struct Valid {
     pub is_github_app: bool,
     /// What is copied from other repositories.
     pub includes: Vec<Include>,
-    /// What to leave out.
-    pub ignore: Option<String>,
+    /// Which files of the repository.
+    pub selection: Selection,
     /// How long one operation on the repository may take.
     pub timeout: Duration,
 }
@@ -51,9 +51,7 @@ pub fn validate(spec: &GitRepositorySpec) -> Result<Valid, GitSourceError> {
     } = spec;
     let mut unsupported: Vec<_> = [
         (proxy_secret_ref.is_some(), "spec.proxySecretRef"),
-        (*recurse_submodules, "spec.recurseSubmodules"),
         (service_account_name.as_ref().is_some_and(|name| !name.is_empty()), "spec.serviceAccountName"),
-        (!sparse_checkout.is_empty(), "spec.sparseCheckout"),
         (verify.is_some(), "spec.verify"),
     ]
     .into_iter()
@@ -88,7 +86,11 @@ pub fn validate(spec: &GitRepositorySpec) -> Result<Valid, GitSourceError> {
         secret: secret_ref.as_ref().map(|secret| secret.name.clone()),
         is_github_app,
         includes: include::parse(include).map_err(GitSourceError::Include)?,
-        ignore: ignore.clone(),
+        selection: Selection {
+            ignore: ignore.clone(),
+            sparse_checkout: sparse_checkout.clone(),
+            recurse_submodules: *recurse_submodules,
+        },
         timeout: spec.effective_timeout().to_std(),
     })
 }
@@ -113,8 +115,10 @@ mod tests {
             ("include", json!([{"repository": {"name": "r"}}])),
             ("interval", json!("5m")),
             ("provider", json!("generic")),
+            ("recurseSubmodules", json!(true)),
             ("ref", json!({"branch": "main"})),
             ("secretRef", json!({"name": "s"})),
+            ("sparseCheckout", json!(["a"])),
             ("suspend", json!(true)),
             ("timeout", json!("10s")),
             ("url", json!("http://host/y")),
@@ -126,9 +130,7 @@ mod tests {
             ("provider", json!("aws")),
             ("provider", json!("azure")),
             ("proxySecretRef", json!({"name": "p"})),
-            ("recurseSubmodules", json!(true)),
             ("serviceAccountName", json!("sa")),
-            ("sparseCheckout", json!(["a"])),
             ("verify", json!({"secretRef": {"name": "k"}})),
         ] {
             let error = checked(field, &value).unwrap_err();
@@ -140,13 +142,13 @@ mod tests {
     #[test]
     fn all_unsupported_fields_are_named_at_once_each_with_a_remedy_that_helps() {
         let spec = json!({
-            "url": "https://host/y", "interval": "1m", "provider": "azure", "recurseSubmodules": true,
-            "sparseCheckout": ["a"],
+            "url": "https://host/y", "interval": "1m", "provider": "azure", "serviceAccountName": "sa",
+            "verify": {"secretRef": {"name": "k"}},
         });
         let error = validate(&serde_json::from_value(spec).unwrap()).unwrap_err();
         assert_eq!(
             Detail::of(&error).message,
-            "spec.recurseSubmodules, spec.sparseCheckout and spec.provider \"azure\" are not supported by this version of Plumb \
+            "spec.serviceAccountName, spec.verify and spec.provider \"azure\" are not supported by this version of Plumb \
              (remove the fields)"
         );
     }
@@ -161,6 +163,9 @@ mod tests {
 
     #[test]
     fn the_fields_arrive_where_they_belong() {
+        let selection = checked("sparseCheckout", &json!(["./a"])).unwrap().selection;
+        assert_eq!(selection, Selection { sparse_checkout: vec!["./a".to_owned()], ..Selection::default() });
+        assert!(checked("recurseSubmodules", &json!(true)).unwrap().selection.recurse_submodules);
         let valid = checked("ref", &json!({"semver": ">=1", "branch": "main"})).unwrap();
         assert!(matches!(valid.reference, Reference::Version(_)));
         assert_eq!(valid.timeout, Duration::from_mins(1));

@@ -3,6 +3,7 @@
 mod crash;
 mod hostile;
 mod limits;
+mod selection;
 mod server;
 mod ssh;
 
@@ -41,7 +42,7 @@ impl Fixture {
 
     async fn read(&self, endpoint: &Endpoint, reference: &Reference) -> Result<Checkout, GitError> {
         let session = self.git.find("team-a", endpoint, reference, TIMEOUT).await?;
-        self.git.checkout(session, None, TIMEOUT).await
+        self.git.checkout(session, &Selection::default(), TIMEOUT).await
     }
 
     fn mirrors(&self) -> Vec<std::path::PathBuf> {
@@ -52,6 +53,10 @@ impl Fixture {
 
 fn anonymous(url: &str) -> Endpoint {
     Endpoint::new(url, Credential::None, Trust::default()).unwrap()
+}
+
+fn ignoring(rules: &str) -> Selection {
+    Selection { ignore: Some(rules.to_owned()), ..Selection::default() }
 }
 
 fn main() -> Reference {
@@ -294,7 +299,7 @@ async fn ignored_files_links_and_submodules_stay_out() {
     let fixture = Fixture::new();
     let endpoint = anonymous(&repository.url);
     let session = fixture.git.find("team-a", &endpoint, &main(), TIMEOUT).await.unwrap();
-    let checkout = fixture.git.checkout(session, Some("/app.yaml\n"), TIMEOUT).await.unwrap();
+    let checkout = fixture.git.checkout(session, &ignoring("/app.yaml\n"), TIMEOUT).await.unwrap();
     let names: Vec<&str> = checkout.tree.iter().map(|(path, _)| path.as_str()).collect();
     assert_eq!(names, ["docs", "docs/.sourceignore", "picture.png", "run.sh"]);
     assert!(checkout.tree.file(&RelPath::parse("run.sh").unwrap()).unwrap().executable);
@@ -361,7 +366,7 @@ async fn limits_of_pack_and_tree_are_enforced() {
         let root = tempfile::tempdir().unwrap();
         let git = open(root.path(), limits);
         let session = git.find("team-a", &endpoint, &main(), TIMEOUT).await.unwrap();
-        let error = git.checkout(session, None, TIMEOUT).await.unwrap_err();
+        let error = git.checkout(session, &Selection::default(), TIMEOUT).await.unwrap_err();
         assert!(plumb_status::chain(&error).contains(needle), "{}", plumb_status::chain(&error));
     }
 }

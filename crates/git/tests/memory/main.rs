@@ -6,7 +6,7 @@ mod bomb;
 
 use std::{path::Path, time::Duration};
 
-use plumb_git::{Endpoint, Git, GitError, Limits, Reference, Resources, SshAlgorithms};
+use plumb_git::{Endpoint, Git, GitError, Limits, Reference, Resources, Selection, SshAlgorithms};
 use plumb_memory::MemoryPool;
 use plumb_testkit::{
     gitserver::{GitServer, GitServerOptions},
@@ -76,7 +76,7 @@ fn large_file(repository: &Repository) {
 async fn read(git: &Git, url: &str) -> Result<u64, GitError> {
     let endpoint = Endpoint::new(url, Credential::None, Trust::default()).unwrap();
     let session = git.find("team-a", &endpoint, &Reference::Branch("main".into()), TIMEOUT).await?;
-    Ok(git.checkout(session, None, TIMEOUT).await?.tree.bytes())
+    Ok(git.checkout(session, &Selection::default(), TIMEOUT).await?.tree.bytes())
 }
 
 fn reader(root: &Path, memory: &MemoryPool) -> Git {

@@ -30,7 +30,7 @@ fn base(fixture: &Fixture<GitSource>, file: &str, files: &[(&str, &str)]) -> Val
     })
 }
 
-fn files(fixture: &Fixture<GitSource>) -> Vec<String> {
+pub(super) fn files(fixture: &Fixture<GitSource>) -> Vec<String> {
     let bytes = std::fs::read(fixture.stored()).unwrap();
     let mut tar = tar::Archive::new(flate2::read::GzDecoder::new(&*bytes));
     let entries = tar.entries().unwrap().map(|entry| {

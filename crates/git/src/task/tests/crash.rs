@@ -30,7 +30,7 @@ async fn child() {
     let (Ok(root), Ok(url)) = (std::env::var(CHILD_ROOT), std::env::var(CHILD_URL)) else { return };
     let git = open(Path::new(&root), Limits::default());
     let session = git.find("team-a", &anonymous(&url), &main(), TIMEOUT).await.unwrap();
-    git.checkout(session, None, TIMEOUT).await.unwrap();
+    git.checkout(session, &Selection::default(), TIMEOUT).await.unwrap();
 }
 
 fn start_child(root: &Path, url: &str) -> Child {
@@ -100,7 +100,7 @@ async fn a_fetch_that_was_killed_at_any_moment_recovers_by_itself() {
         if !is_first_fetch {
             let git = open(&mirrors, Limits::default());
             let session = git.find("team-a", &anonymous(&repository.url), &main(), TIMEOUT).await.unwrap();
-            git.checkout(session, None, TIMEOUT).await.unwrap();
+            git.checkout(session, &Selection::default(), TIMEOUT).await.unwrap();
             repository.write("noise", &noise(&mut seeded));
         }
         repository.write("app.yaml", &content);
@@ -108,7 +108,7 @@ async fn a_fetch_that_was_killed_at_any_moment_recovers_by_itself() {
         let moment = kill_at(&mirrors, &repository, &server, &mut seeded);
         let git = open(&mirrors, Limits::default());
         let session = git.find("team-a", &anonymous(&repository.url), &main(), TIMEOUT).await.unwrap();
-        let checkout = git.checkout(session, None, TIMEOUT).await;
+        let checkout = git.checkout(session, &Selection::default(), TIMEOUT).await;
         let checkout = checkout.unwrap_or_else(|error| {
             panic!("kill {kill} ({moment}): {}", plumb_status::chain(&error));
         });

@@ -106,7 +106,7 @@ async fn entries_of_a_tree_are_charged_before_they_are_held() {
     let limits = Limits::default();
     let git = Git::open(root.path(), limits, Resources { memory: memory.clone(), ..resources() }).unwrap();
     let session = git.find("team-a", &anonymous(&repository.url), &main(), TIMEOUT).await.unwrap();
-    let error = git.checkout(session, None, TIMEOUT).await.unwrap_err();
+    let error = git.checkout(session, &Selection::default(), TIMEOUT).await.unwrap_err();
     let text = plumb_status::chain(&error);
     assert!(text.contains("files and paths of a commit: namespace \"team-a\""), "{text}");
     assert_eq!(error.consequence(), Consequence::Retry);
@@ -126,11 +126,11 @@ async fn an_object_over_the_limit_of_one_is_rejected_by_its_size() {
     };
     let small = open(128 << 20);
     let session = small.find("team-a", &anonymous(&repository.url), &main(), TIMEOUT).await.unwrap();
-    let error = small.checkout(session, None, TIMEOUT).await.unwrap_err();
+    let error = small.checkout(session, &Selection::default(), TIMEOUT).await.unwrap_err();
     assert!(matches!(error, GitError::ObjectTooLarge { max: 16_777_216, .. }), "{error:?}");
     let large = open(600 << 20);
     let session = large.find("team-a", &anonymous(&repository.url), &main(), TIMEOUT).await.unwrap();
-    let checkout = large.checkout(session, None, TIMEOUT).await.unwrap();
+    let checkout = large.checkout(session, &Selection::default(), TIMEOUT).await.unwrap();
     assert_eq!(checkout.tree.bytes(), 17 << 20);
     assert!(checkout.memory.bytes() >= 17 << 20, "the files stay charged while they are held");
 }
