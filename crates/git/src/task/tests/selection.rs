@@ -82,6 +82,7 @@ async fn only_the_selected_directories_are_read_and_only_their_files_are_fetched
         // A checkout of everything is not served from what lacks files.
         let all = read(&fixture.git, &endpoint, &Selection::default()).await.unwrap();
         assert_eq!(text(&all, "other/large.txt").len(), 320_000);
+        assert_eq!(fixture.mirrors().len(), 2);
     }
 }
 
