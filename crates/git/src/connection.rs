@@ -268,6 +268,7 @@ fn http(
     // Redirects are followed by the transport, by Git's rule; its waits have the deadline of the operation.
     let config = ClientConfig {
         trust: access.trust.clone(),
+        proxy: access.proxy.clone(),
         addresses: Some(connector.policy),
         redirects: Redirects::None,
         ..ClientConfig::default()

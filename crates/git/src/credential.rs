@@ -4,7 +4,7 @@
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use percent_encoding::percent_decode_str;
-use plumb_transport::{Credential, OriginCredential, Trust, shown_text};
+use plumb_transport::{Credential, OriginCredential, Proxy, Trust, shown_text};
 use sha2::Sha256;
 use url::Url;
 
@@ -41,6 +41,7 @@ pub(crate) struct HttpAccess {
     origin: CredentialOrigin,
     pub(crate) bound: OriginCredential,
     pub(crate) trust: Trust,
+    pub(crate) proxy: Proxy,
 }
 
 /// The source of the credentials of a request, for the remedy when a server rejects them.
@@ -98,7 +99,18 @@ impl Endpoint {
             given => (given, CredentialOrigin::Given),
         };
         let bound = OriginCredential::new(&parsed, &credential).map_err(|error| bad(error.to_string()))?;
-        Ok(Self { url: parsed, access: Access::Http(HttpAccess { credential, origin, bound, trust }) })
+        Ok(Self {
+            url: parsed,
+            access: Access::Http(HttpAccess { credential, origin, bound, trust, proxy: Proxy::default() }),
+        })
+    }
+
+    /// The same repository through a proxy, submodules included. Over SSH none is used.
+    pub fn through(mut self, proxy: Proxy) -> Self {
+        if let Access::Http(http) = &mut self.access {
+            http.proxy = proxy;
+        }
+        self
     }
 
     /// A repository over SSH: `ssh://[user@]host[:port]/path`. The user is `git` where the URL names none; a password in the URL is
@@ -149,9 +161,11 @@ impl Endpoint {
         let other = Self::new(url, Credential::None, Trust::default()).map_err(invalid)?;
         match &self.access {
             Access::Http(own) if other.url.origin() == self.url.origin() => {
-                Self::new(url, own.credential.clone(), own.trust.clone()).map_err(invalid)
+                let same = Self::new(url, own.credential.clone(), own.trust.clone()).map_err(invalid)?;
+                Ok(same.through(own.proxy.clone()))
             }
-            Access::Http(_) | Access::Ssh(_) => Ok(other),
+            Access::Http(own) => Ok(other.through(own.proxy.clone())),
+            Access::Ssh(_) => Ok(other),
         }
     }
 

@@ -19,6 +19,9 @@ pub enum GitSourceError {
     /// The Secret does not help.
     #[error(transparent)]
     Secret(SecretError),
+    /// The Secret of the proxy does not help.
+    #[error("failed to configure proxy options")]
+    Proxy(#[source] SecretError),
     /// Provider and Secret do not go together.
     #[error(transparent)]
     Provider(ProviderError),
@@ -125,6 +128,7 @@ impl BreaksCondition for GitSourceError {
             Self::Unsupported(_) => None,
             Self::Include(_) => Some(GitRepositoryCondition::IncludeUnavailable),
             Self::Secret(_)
+            | Self::Proxy(_)
             | Self::SshOption { .. }
             | Self::EncryptedIdentity { .. }
             | Self::Interrupted(_)
@@ -144,7 +148,7 @@ impl Classify for GitSourceError {
             Self::Secret(error) => error.reason(),
             Self::Provider(_) => Reason::InvalidProviderConfiguration,
             Self::Include(error) => error.reason(),
-            Self::Github(_) | Self::SshOption { .. } | Self::EncryptedIdentity { .. } => {
+            Self::Github(_) | Self::Proxy(_) | Self::SshOption { .. } | Self::EncryptedIdentity { .. } => {
                 Reason::AuthenticationFailed
             }
             Self::Interrupted(_) => Reason::GitOperationFailed,
@@ -155,7 +159,7 @@ impl Classify for GitSourceError {
     fn consequence(&self) -> Consequence {
         match self {
             Self::Unsupported(error) => error.consequence(),
-            Self::Secret(error) => error.consequence(),
+            Self::Secret(error) | Self::Proxy(error) => error.consequence(),
             Self::Provider(_) => Consequence::Stall,
             Self::Include(error) => error.consequence(),
             // The Secret may be completed at any time.
@@ -179,6 +183,7 @@ impl Classify for GitSourceError {
                 Some("correct the Secret of spec.secretRef".to_owned())
             }
             Self::Secret(error) => error.hint(),
+            Self::Proxy(_) => Some("correct spec.proxySecretRef or its Secret".to_owned()),
             Self::Provider(ProviderError::NoSecret) => Some("set spec.secretRef".to_owned()),
             Self::Provider(ProviderError::NotGithub { .. }) => {
                 Some("set spec.provider to github, or use a Secret with username and password".to_owned())

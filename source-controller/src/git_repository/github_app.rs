@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use plumb_github::{App, AppError, Installation};
 use plumb_secrets::{GithubSecret, SecretContent, SecretError, github};
-use plumb_transport::{ClientConfig, Credential, Trust};
+use plumb_transport::{ClientConfig, Credential, Proxy, Trust};
 
 use super::{GitSource, error::GitSourceError, validate::Valid};
 
@@ -16,10 +16,10 @@ pub async fn credential(
     namespace: &str,
     valid: &Valid,
     content: &SecretContent,
-    trust: Trust,
+    (trust, proxy): (Trust, Proxy),
 ) -> Result<(Credential, App), GitSourceError> {
     let app = app(content).map_err(GitSourceError::Secret)?;
-    let config = ClientConfig { trust, addresses: Some(source.addresses), ..ClientConfig::default() };
+    let config = ClientConfig { trust, proxy, addresses: Some(source.addresses), ..ClientConfig::default() };
     let token = source.apps.token(config, &app, namespace, valid.timeout, Timestamp::now()).await;
     let password = token.map_err(GitSourceError::Github)?;
     Ok((Credential::Basic { username: TOKEN_USER.to_owned(), password }, app))

@@ -6,11 +6,12 @@ use plumb_api::{
     sealed::Sealed,
     source::{GitRepository, GitRepositoryCondition},
 };
+use plumb_filetree::digest::Hasher;
 use plumb_git::{Endpoint, GitError, Identity, IdentityError, KnownHosts, SshCredential};
 use plumb_github::App;
 use plumb_secrets::{GitSecret, GithubSecret, SecretContent, SecretError, SshSecret};
 use plumb_status::ConditionUpdate;
-use plumb_transport::{Credential, CredentialPart, Trust, TrustPart};
+use plumb_transport::{Credential, CredentialPart, Proxy, Trust, TrustPart};
 
 use super::{
     GitSource, Pull,
@@ -19,6 +20,7 @@ use super::{
     validate::Valid,
 };
 use crate::artifact::{Input, Inputs, Resolved, on_thread};
+use crate::settings;
 
 /// Finds the commit. The session that it leaves can fetch it.
 pub async fn resolve(
@@ -68,16 +70,27 @@ async fn endpoint(
             Some(content)
         }
     };
+    let proxy = proxy(source, namespace, valid).await?;
     let mut app = None;
     let opened = if valid.url.starts_with("ssh://") {
         Endpoint::over_ssh(&valid.url, ssh_credential(content).await?)
     } else {
-        let (credential, trust, of_app) = http_credential(source, namespace, valid, content.as_ref()).await?;
+        let credential = http_credential(source, namespace, valid, content.as_ref(), &proxy);
+        let (credential, trust, of_app) = credential.await?;
         app = of_app;
-        Endpoint::new(&valid.url, credential, trust)
+        Endpoint::new(&valid.url, credential, trust).map(|endpoint| endpoint.through(proxy))
     };
     let endpoint = opened.map_err(|source| GitSourceError::Settings(GitError::Endpoint { source }))?;
     Ok((endpoint, app))
+}
+
+/// The proxy of the Secret, or that of the environment.
+async fn proxy(source: &GitSource, namespace: &str, valid: &Valid) -> Result<Proxy, GitSourceError> {
+    let Some(name) = &valid.proxy else { return Ok(Proxy::Environment) };
+    let content = plumb_secrets::read(&source.client, namespace, name).await;
+    // The content of a mirror is the same through any proxy.
+    let parsed = content.and_then(|content| settings::proxy(&content, &mut Hasher::default()));
+    parsed.map_err(GitSourceError::Proxy)
 }
 
 async fn http_credential(
@@ -85,13 +98,15 @@ async fn http_credential(
     namespace: &str,
     valid: &Valid,
     content: Option<&SecretContent>,
+    proxy: &Proxy,
 ) -> Result<(Credential, Trust, Option<App>), GitSourceError> {
     let Some(content) = content else { return Ok((Credential::None, Trust::default(), None)) };
     let (credential, trust) = authentication(content).map_err(GitSourceError::Secret)?;
     if !valid.is_github_app {
         return Ok((credential, trust, None));
     }
-    let (credential, app) = github_app::credential(source, namespace, valid, content, trust.clone()).await?;
+    let (credential, app) =
+        github_app::credential(source, namespace, valid, content, (trust.clone(), proxy.clone())).await?;
     Ok((credential, trust, Some(app)))
 }
 

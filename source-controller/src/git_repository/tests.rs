@@ -30,6 +30,7 @@ type Ledger = ArtifactLedger<GitRepositoryCondition>;
 mod github_app;
 mod include;
 mod messages;
+mod proxy;
 mod selection;
 mod ssh;
 

@@ -21,6 +21,8 @@ pub struct Valid {
     pub reference: Reference,
     /// The Secret with the credentials.
     pub secret: Option<String>,
+    /// The Secret of the proxy.
+    pub proxy: Option<String>,
     /// Whether the Secret is one of a GitHub App.
     pub is_github_app: bool,
     /// What is copied from other repositories.
@@ -50,7 +52,6 @@ pub fn validate(spec: &GitRepositorySpec) -> Result<Valid, GitSourceError> {
         verify,
     } = spec;
     let mut unsupported: Vec<_> = [
-        (proxy_secret_ref.is_some(), "spec.proxySecretRef"),
         (service_account_name.as_ref().is_some_and(|name| !name.is_empty()), "spec.serviceAccountName"),
         (verify.is_some(), "spec.verify"),
     ]
@@ -60,6 +61,10 @@ pub fn validate(spec: &GitRepositorySpec) -> Result<Valid, GitSourceError> {
     .collect();
     if let Some(provider @ (GitProvider::Aws | GitProvider::Azure)) = provider {
         unsupported.push(UnsupportedField::with_value("spec.provider", provider.as_str()));
+    }
+    if proxy_secret_ref.is_some() && url.starts_with("ssh://") {
+        let field = UnsupportedField::with_value("spec.url", "ssh://…");
+        unsupported.push(field.remedy("use the https:// URL with spec.proxySecretRef"));
     }
     // Over SSH its token is of no use.
     if *provider == Some(GitProvider::Github) && url.starts_with("ssh://") {
@@ -84,6 +89,7 @@ pub fn validate(spec: &GitRepositorySpec) -> Result<Valid, GitSourceError> {
         url: url.clone(),
         reference,
         secret: secret_ref.as_ref().map(|secret| secret.name.clone()),
+        proxy: proxy_secret_ref.as_ref().map(|secret| secret.name.clone()),
         is_github_app,
         includes: include::parse(include).map_err(GitSourceError::Include)?,
         selection: Selection {
@@ -115,6 +121,7 @@ mod tests {
             ("include", json!([{"repository": {"name": "r"}}])),
             ("interval", json!("5m")),
             ("provider", json!("generic")),
+            ("proxySecretRef", json!({"name": "p"})),
             ("recurseSubmodules", json!(true)),
             ("ref", json!({"branch": "main"})),
             ("secretRef", json!({"name": "s"})),
@@ -129,7 +136,6 @@ mod tests {
         for (field, value) in [
             ("provider", json!("aws")),
             ("provider", json!("azure")),
-            ("proxySecretRef", json!({"name": "p"})),
             ("serviceAccountName", json!("sa")),
             ("verify", json!({"secretRef": {"name": "k"}})),
         ] {
@@ -154,11 +160,20 @@ mod tests {
     }
 
     #[test]
-    fn a_github_app_is_rejected_over_ssh() {
-        let spec = json!({"url": "ssh://git@host/y", "interval": "1m", "provider": "github", "secretRef": {"name": "s"}});
-        let error = validate(&serde_json::from_value(spec).unwrap()).unwrap_err();
-        let remedy = "(spec.url: use the https:// URL with spec.provider github)";
-        assert!(Detail::of(&error).message.ends_with(remedy), "{error}");
+    fn what_ssh_cannot_use_is_rejected_over_ssh() {
+        for (field, value, remedy) in [
+            ("provider", json!("github"), "(spec.url: use the https:// URL with spec.provider github)"),
+            (
+                "proxySecretRef",
+                json!({"name": "p"}),
+                "(spec.url: use the https:// URL with spec.proxySecretRef)",
+            ),
+        ] {
+            let mut spec = json!({"url": "ssh://git@host/y", "interval": "1m", "secretRef": {"name": "s"}});
+            spec[field] = value;
+            let error = validate(&serde_json::from_value(spec).unwrap()).unwrap_err();
+            assert!(Detail::of(&error).message.ends_with(remedy), "{error}");
+        }
     }
 
     #[test]

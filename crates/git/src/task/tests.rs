@@ -282,6 +282,27 @@ async fn only_a_certificate_of_the_bundle_is_trusted() {
 }
 
 #[tokio::test]
+async fn a_client_certificate_is_presented_to_its_server_only() {
+    let client = rcgen::generate_simple_self_signed(vec!["client".to_owned()]).unwrap();
+    let (pem, tls) = server::mutual(&client.cert);
+    let server = GitServer::start(Rules { tls: Some(tls), ..Rules::default() });
+    let (repository, _) = sample(&server);
+    let key = client.signing_key.serialize_pem().as_str().into();
+    let chain = client.cert.pem();
+    let presented = Trust::parse(Some(&pem), Some((chain.as_bytes(), &key))).unwrap();
+    let fixture = Fixture::new();
+    let endpoint = Endpoint::new(&repository.url, Credential::None, presented).unwrap();
+    assert_eq!(text(&fixture.read(&endpoint, &main()).await.unwrap(), "app.yaml"), "one");
+    let stranger = Trust::parse(Some(&pem), None).unwrap();
+    let stranger = Endpoint::new(&repository.url, Credential::None, stranger).unwrap();
+    fixture.read(&stranger, &main()).await.expect_err("the server asks for a certificate");
+    // A submodule elsewhere has another origin: neither the certificate nor the bundle is used for it.
+    let elsewhere = endpoint.submodule("https://localhost:1/x").unwrap();
+    let crate::credential::Access::Http(http) = elsewhere.access() else { panic!("not over HTTP") };
+    assert_eq!(format!("{:?}", http.trust), "Trust(system)");
+}
+
+#[tokio::test]
 async fn ignored_files_links_and_submodules_stay_out() {
     let server = GitServer::start(Rules::default());
     let repository = server.repository("sample.git");

@@ -255,6 +255,19 @@ fn read_body(stream: &mut impl BufRead, header: &impl Fn(&str) -> Option<String>
 
 /// A certificate for localhost that signs itself, as PEM, and a server that uses it.
 pub fn self_signed(calls_itself_ca: bool, name: &str) -> (Vec<u8>, Arc<ServerConfig>) {
+    certified(calls_itself_ca, name, None)
+}
+
+/// The same, for a server that accepts clients with this certificate only.
+pub fn mutual(client: &rcgen::Certificate) -> (Vec<u8>, Arc<ServerConfig>) {
+    certified(false, "localhost", Some(client))
+}
+
+fn certified(
+    calls_itself_ca: bool,
+    name: &str,
+    client: Option<&rcgen::Certificate>,
+) -> (Vec<u8>, Arc<ServerConfig>) {
     let mut parameters = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
     if calls_itself_ca {
         parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -264,11 +277,19 @@ pub fn self_signed(calls_itself_ca: bool, name: &str) -> (Vec<u8>, Arc<ServerCon
     let pem = certificate.pem().into_bytes();
     let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
+    let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
         .unwrap();
+    let config = match client {
+        None => config.with_no_client_auth(),
+        Some(client) => {
+            let mut clients = rustls::RootCertStore::empty();
+            clients.add(client.der().clone()).unwrap();
+            let verifier =
+                rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(clients), provider);
+            config.with_client_cert_verifier(verifier.build().unwrap())
+        }
+    };
+    let config = config.with_single_cert(vec![certificate.der().clone()], key).unwrap();
     (pem, Arc::new(config))
 }
