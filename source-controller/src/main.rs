@@ -76,13 +76,13 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
         store: store.clone(),
         handle: Arc::clone(&git_handle),
     };
-    let git_repositories = runtime.install(SourceKind { source, storage: storage.clone() });
+    let git_repositories = artifact::install(runtime, source, &storage);
     // Filled once, here: nothing runs before this function has returned.
     let _ = git_handle.set(git_repositories.clone());
     let registries = OciClient::new(options.addresses(), runtime.memory(), options.oci_limits());
     let source =
         OciSource::new(runtime.client(), registries.clone(), runtime.memory(), UnpackLimits::DEFAULT);
-    let oci_repositories = runtime.install(SourceKind { source, storage: storage.clone() });
+    let oci_repositories = artifact::install(runtime, source, &storage);
     let (helm_repositories, helm_charts) = install_helm(runtime, &options, storage.clone(), registries);
     install_generators(runtime, &options, storage).await?;
     // On the leader only, and after the URLs: a process that is not ready serves nothing, as with Flux.
@@ -116,10 +116,10 @@ fn install_helm(
             wake_charts(change, &charts.store, &charts.queue);
         }
     });
-    let repositories = runtime.install(SourceKind { source, storage: storage.clone() });
+    let repositories = artifact::install(runtime, source, &storage);
     let known = repositories.store.clone();
     let source = HelmChartSource::new(clients, registries, known, storage.clone(), options.helm_limits());
-    let installed = runtime.install(SourceKind { source, storage });
+    let installed = artifact::install(runtime, source, &storage);
     // Filled once, here: nothing runs before this function has returned.
     let _ = charts.set(installed.clone());
     (repositories, installed)

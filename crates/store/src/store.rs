@@ -6,7 +6,7 @@ use std::{
     io::{self, BufWriter, Read},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use plumb_filetree::{
@@ -24,6 +24,8 @@ use crate::{
 
 /// Files of one object that are read in one collection, at most.
 const COLLECTED_FILES_MAX: usize = 1000;
+/// Objects of a kind that are listed, at most.
+pub const OBJECTS_MAX: usize = 100_000;
 /// How much is read at a time to check a digest.
 const READ_BUFFER_BYTES: usize = 128 << 10;
 
@@ -338,6 +340,24 @@ impl ArtifactStore {
         Ok(Collected { artifacts: expired.len() })
     }
 
+    /// Namespaces and names of the objects of a kind that have a directory here which was not changed for a while, sorted; at most
+    /// [`OBJECTS_MAX`] of them.
+    pub fn objects(&self, kind: &str, unchanged_for: Duration) -> Result<Vec<(String, String)>, StoreError> {
+        let kind = kind.to_ascii_lowercase();
+        let failed = |source| StoreError::Read { path: kind.clone(), source };
+        let mut found = Vec::new();
+        for (namespace, of_namespace, _) in directories(&self.root.join(&kind)).map_err(failed)? {
+            for (name, _, modified) in directories(&of_namespace).map_err(failed)? {
+                let age = SystemTime::now().duration_since(modified).unwrap_or_default();
+                if age >= unchanged_for && found.len() < OBJECTS_MAX {
+                    found.push((namespace.clone(), name));
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
     /// Removes everything of an object; how many artifacts there were.
     pub fn remove(&self, location: &Location) -> Result<Collected, StoreError> {
         let directory = self.full(location.path());
@@ -399,6 +419,23 @@ fn same_digest(path: &Path, digest: &FileDigest) -> io::Result<bool> {
             read => hasher.update(&buffer[..read]),
         }
     }
+}
+
+/// The directories in a directory: name, path and when an entry was made or removed in it last. None where there is no directory.
+fn directories(path: &Path) -> io::Result<Vec<(String, PathBuf, SystemTime)>> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for entry in entries.take(OBJECTS_MAX) {
+        let entry = entry?;
+        if let (true, Ok(name)) = (entry.file_type()?.is_dir(), entry.file_name().into_string()) {
+            found.push((name, entry.path(), entry.metadata()?.modified()?));
+        }
+    }
+    Ok(found)
 }
 
 fn remove_file(path: &Path) -> io::Result<()> {
@@ -519,6 +556,19 @@ mod tests {
         let unsupported = format!("sha1:{}", "0".repeat(40));
         assert_eq!(store.read(&location, &new.path, &unsupported, new.size).unwrap(), None);
         assert_eq!(store.verify(&location, &new.path, &unsupported).unwrap(), Integrity::Mismatch);
+    }
+
+    #[test]
+    fn objects_that_have_artifacts_are_listed_when_they_are_old_enough() {
+        let (_root, store, location) = fixture();
+        store.put(&location, "a.tar.gz", &tree("one")).unwrap();
+        store.put(&Location::new("GitRepository", "apps", "web").unwrap(), "a.tar.gz", &tree("one")).unwrap();
+        store.put(&Location::new("Bucket", "apps", "files").unwrap(), "a.tar.gz", &tree("one")).unwrap();
+        let objects = |kind, age| store.objects(kind, age).unwrap();
+        let all = [("apps", "web"), ("default", "podinfo")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+        assert_eq!(objects("GitRepository", Duration::ZERO), all);
+        assert_eq!(objects("GitRepository", Duration::from_mins(1)), []);
+        assert_eq!(objects("HelmChart", Duration::ZERO), []);
     }
 
     #[test]

@@ -278,7 +278,7 @@ impl Addresses {
 
 /// A port that nothing else of this process has had, and below those that the kernel assigns: a controller
 /// that was killed must find its ports free again.
-pub(crate) fn free_port() -> Result<SocketAddr> {
+pub fn free_port() -> Result<SocketAddr> {
     static GIVEN: AtomicU32 = AtomicU32::new(0);
     for _ in 0..PORTS {
         let at =

@@ -61,6 +61,7 @@ struct Shared {
     credentials: Option<Credentials>,
     fault: Mutex<Fault>,
     requests: AtomicU64,
+    bytes: AtomicU64,
 }
 
 /// What the server does wrong on purpose.
@@ -87,8 +88,13 @@ impl GitServer {
         let root = folder.join("served");
         std::fs::create_dir(&root)?;
         let credentials = options.credentials.clone();
-        let shared =
-            Arc::new(Shared { root, credentials, fault: Mutex::default(), requests: AtomicU64::new(0) });
+        let shared = Arc::new(Shared {
+            root,
+            credentials,
+            fault: Mutex::default(),
+            requests: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        });
         let router =
             Router::new().fallback(serve).layer(DefaultBodyLimit::max(BODY_MAX)).with_state(shared.clone());
         let server = Server::start(router, identity.as_ref())?;
@@ -124,6 +130,11 @@ impl GitServer {
         self.shared.requests.load(Ordering::Relaxed)
     }
 
+    /// How many bytes the bodies of responses had so far.
+    pub fn bytes(&self) -> u64 {
+        self.shared.bytes.load(Ordering::Relaxed)
+    }
+
     fn push_url(&self, name: &str) -> String {
         let url = self.url(name);
         match &self.shared.credentials {
@@ -156,7 +167,11 @@ async fn serve(
         return response;
     }
     match backend(&shared.root, &method, &uri, &headers, &body).await {
-        Ok(response) => response,
+        Ok(response) => {
+            let bytes = axum::body::HttpBody::size_hint(response.body()).lower();
+            shared.bytes.fetch_add(bytes, Ordering::Relaxed);
+            response
+        }
         Err(error) => {
             eprintln!("git server: {error:#}");
             rejection(StatusCode::INTERNAL_SERVER_ERROR)

@@ -3,7 +3,7 @@
 use std::{sync::MutexGuard, time::Duration};
 
 use plumb_cluster::{NamespacedName, ObjectEvent};
-use plumb_runtime::{Handle, ReconciledKind, Visit};
+use plumb_runtime::{Handle, ReconciledKind, Runtime, Visit};
 use plumb_status::AttemptOutcome;
 use serde_json::{Map, Value};
 
@@ -12,6 +12,7 @@ use super::{
     reconcile::{self, LedgerAccess},
     source::{ConditionOf, Source, SourceObject, Validated},
     storage::Storage,
+    sweep::sweep,
 };
 
 /// What an attempt may use in addition to its two operations on the source: Secrets, the storage.
@@ -66,6 +67,14 @@ impl<S: Source> LedgerAccess<ArtifactLedger<ConditionOf<S>>> for Visit<SourceKin
     fn park(&self) {
         Visit::park(self);
     }
+}
+
+/// Installs a kind of source: its objects are reconciled, and artifacts of objects that are gone are removed.
+pub fn install<S: Source>(runtime: &mut Runtime, source: S, storage: &Storage) -> Handle<SourceKind<S>> {
+    let handle = runtime.install(SourceKind { source, storage: storage.clone() });
+    let (known, client) = (handle.store.clone(), runtime.client());
+    runtime.spawn_leading("artifacts of objects that are gone", sweep(known, storage.clone(), client));
+    handle
 }
 
 /// Writes the URLs that hold today into every status of the kind that has another one. Once, at the start.

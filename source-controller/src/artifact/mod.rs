@@ -12,13 +12,14 @@ mod ledger;
 mod reconcile;
 mod source;
 mod storage;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod turn;
 
 pub use ignored::{IgnoreError, without_ignored};
 pub use inputs::{Input, Inputs};
-pub use kind::{SourceKind, renew_urls};
+pub use kind::{SourceKind, install, renew_urls};
 pub use ledger::ArtifactCondition;
 #[cfg(test)]
 pub use ledger::ArtifactLedger;

@@ -1,6 +1,9 @@
 //! The storage of artifacts, as attempts use it: each operation on a blocking thread, for one object.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use jiff::Timestamp;
 use plumb_api::meta::{Artifact, DIRECTORY_DIGESTS_METADATA};
@@ -174,6 +177,26 @@ impl Storage {
     /// Removes everything that was stored for an object.
     pub(super) async fn remove<O: Object>(&self, object: &O) -> Result<Collected, StoreError> {
         self.remove_at(location(object)?).await
+    }
+
+    /// The objects of a kind that have artifacts which were not changed for a while.
+    pub(super) async fn objects<O: Object>(
+        &self,
+        unchanged_for: Duration,
+    ) -> Result<Vec<NamespacedName>, StoreError> {
+        let kind = O::kind(&()).into_owned();
+        let all = self.on_thread(move |store| store.objects(&kind, unchanged_for)).await?;
+        Ok(all.into_iter().map(|(namespace, name)| NamespacedName::new(&namespace, &name)).collect())
+    }
+
+    /// Removes everything of an object that may be gone.
+    pub(super) async fn remove_of<O: Object>(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Collected, StoreError> {
+        let location = Location::new(&O::kind(&()), namespace, name);
+        self.remove_at(location.map_err(|source| StoreError::Location { source })?).await
     }
 
     /// Removes everything in a directory.

@@ -88,7 +88,7 @@ pub fn exponent(points: &[(f64, f64)]) -> f64 {
 }
 
 /// `VmHWM` of a process, in KiB; 0 if it has ended.
-fn peak(process: u32) -> u32 {
+pub fn peak(process: u32) -> u32 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()

@@ -1,53 +1,40 @@
-//! `cargo xtask bench source`: what source-controller costs while nothing changes: many OCIRepositories of one registry, polled every
-//! minute. Requests are counted by the registry. Outside CI.
+//! `cargo xtask bench source`: what source-controller costs, and how long it takes, next to the programs that do no more than has to be
+//! done (`git`, a plain file server) in the same run. Outside CI.
+
+mod git;
+mod objects;
+mod oci;
+mod polls;
+mod serve;
 
 use std::{
-    collections::BTreeMap,
     fs,
-    ops::ControlFlow,
-    path::PathBuf,
-    time::{Duration, Instant},
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, bail};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use kube::{
-    Client,
-    api::{DynamicObject, ListParams, PostParams},
-};
-use plumb_plane::{Plane, PlaneOptions};
-use plumb_testkit::{
-    archive::tar_gz,
-    controllers::{Controllers, ControllersOptions, NAMESPACE, SOURCE},
-    kinds,
-    registry::{FLUX_LAYER, Registry},
-    sink::Sink,
-    wait::Wait,
-};
-use serde_json::json;
 
 use super::load;
 use crate::test::say;
 
-/// The poll interval of every object.
-const INTERVAL: Duration = Duration::from_mins(1);
-/// How long everything may take to be Ready.
-const READY_MAX: Duration = Duration::from_mins(10);
-const POLL: Duration = Duration::from_millis(500);
-/// How many objects are created at a time.
-const CREATES: usize = 8;
 /// Clock ticks of a second in `/proc`: Linux has had this value on every common machine.
 const TICKS: f64 = 100.0;
-/// How many requests a poll may cost, and which part of a core all polls may take.
-const REQUESTS_MAX: f64 = 1.0;
-const CORE_MAX: f64 = 0.03;
 
 /// Arguments of `cargo xtask bench source`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
+    /// What is measured. Default: everything.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "git,serve,oci,polls")]
+    rows: Vec<Row>,
+    /// Number of files of the Git repository.
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(100..=500_000))]
+    files: u32,
     /// Number of OCIRepositories, all of one registry.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=5000))]
     repositories: u32,
+    /// Number of GitRepositories, ten of each URL.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(10..=5000))]
+    git_repositories: u32,
     /// Number of intervals of one minute that are measured.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=60))]
     intervals: u32,
@@ -56,88 +43,50 @@ pub struct Arguments {
     bin_dir: Option<PathBuf>,
 }
 
-/// What was measured.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Measured {
-    /// Until all objects are Ready, in seconds.
-    cold: f64,
-    /// Requests at the registry, for each object and interval.
-    requests: f64,
-    /// The part of a core that source-controller takes.
-    core: f64,
-    /// Resident memory at the end, in MiB.
-    resident: f64,
+/// A part of the benchmark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Row {
+    /// The first artifact of a large repository, the next one, and a poll.
+    Git,
+    /// Artifacts for many clients at a time.
+    Serve,
+    /// Polls of a registry.
+    Oci,
+    /// Polls of Git servers.
+    Polls,
 }
 
-/// Measures and prints a table; an error if a target is missed.
+/// What one part found.
+struct Section {
+    table: String,
+    /// The targets that were missed.
+    missed: Vec<String>,
+}
+
+/// Measures and prints tables; an error if a target is missed.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let binaries = match &arguments.bin_dir {
         Some(folder) => folder.clone(),
         None => load::release_build()?,
     };
-    let plane = Plane::start(&PlaneOptions::default())?;
-    let (registry, sink) = (Registry::plain()?, Sink::start()?);
-    let layer = tar_gz(&[("settings.yaml", b"a: b\n", 0o644)]);
-    registry.push("latest", &[(FLUX_LAYER, &layer)], &json!({}));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let client = runtime.block_on(plane.client())?;
-    runtime.block_on(load::prepare(&client))?;
-    let options = ControllersOptions {
-        names: vec![SOURCE],
-        namespace: None,
-        flags: BTreeMap::from([(SOURCE, vec!["--concurrent=10".to_owned()])]),
-        ..ControllersOptions::with_sink(sink.address())
-    };
-    let controllers = Controllers::start(&plane, &binaries, &options)?;
-    let process = controllers.id(SOURCE).context("source-controller does not run")?;
-    let began = Instant::now();
-    runtime
-        .block_on(create(&client, &registry, arguments.repositories))
-        .with_context(|| controllers.last_lines())?;
-    let cold = began.elapsed().as_secs_f64();
-    eprintln!("all Ready after {cold:.0} s; measuring for {} min", arguments.intervals);
-    // The first polls come with the jitter of the intervals: one interval later all objects are polled evenly.
-    std::thread::sleep(INTERVAL);
-    let (cpu, _) = (cpu_seconds(process)?, registry.take_calls());
-    let started = Instant::now();
-    std::thread::sleep(INTERVAL * arguments.intervals);
-    let (seconds, used) = (started.elapsed().as_secs_f64(), cpu_seconds(process)? - cpu);
-    let polls = f64::from(arguments.repositories) * seconds / INTERVAL.as_secs_f64();
-    let requests = u32::try_from(registry.take_calls().len()).unwrap_or(u32::MAX);
-    let resident = load::resident(process).context("source-controller has ended")?;
-    let measured = Measured { cold, requests: f64::from(requests) / polls, core: used / seconds, resident };
-    say(&table(arguments, measured))?;
-    let missed = misses(measured);
+    let mut missed = Vec::new();
+    for row in &arguments.rows {
+        let section = row.run(arguments, &binaries)?;
+        say(&section.table)?;
+        missed.extend(section.missed);
+    }
     if missed.is_empty() { Ok(()) } else { bail!("{}", missed.join("; ")) }
 }
 
-async fn create(client: &Client, registry: &Registry, repositories: u32) -> Result<()> {
-    let api = kinds::namespaced(client, "OCIRepository", NAMESPACE)?;
-    let made = stream::iter(0..repositories).map(|number| {
-        let object = json!({
-            "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "OCIRepository",
-            "metadata": { "name": format!("app-{number:04}") },
-            "spec": { "interval": "1m", "url": registry.url(&format!("org/app-{number:04}")) },
-        });
-        let api = api.clone();
-        async move {
-            let object: DynamicObject = serde_json::from_value(object)?;
-            anyhow::Ok(api.create(&PostParams::default(), &object).await.map(drop)?)
+impl Row {
+    fn run(self, arguments: &Arguments, binaries: &Path) -> Result<Section> {
+        match self {
+            Self::Git => git::run(arguments, binaries),
+            Self::Serve => serve::run(binaries),
+            Self::Oci => oci::run(arguments, binaries),
+            Self::Polls => polls::run(arguments, binaries),
         }
-    });
-    made.buffer_unordered(CREATES).try_collect::<Vec<()>>().await?;
-    let ready = Wait::until("all OCIRepositories are Ready", READY_MAX).every(POLL);
-    ready
-        .poll(async || {
-            let all = api.list(&ListParams::default()).await?.items;
-            let is_ready = |object: &&DynamicObject| {
-                object.data.pointer("/status/conditions/0/status").is_some_and(|status| status == "True")
-            };
-            let ready = all.iter().filter(is_ready).count();
-            let enough = ready == usize::try_from(repositories)?;
-            Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(ready) })
-        })
-        .await
+    }
 }
 
 /// User and system time of a process, in seconds.
@@ -151,33 +100,10 @@ fn cpu_seconds(process: u32) -> Result<f64> {
     Ok((ticks(11)? + ticks(12)?) / TICKS)
 }
 
-/// What does not meet its target; empty if everything does.
-fn misses(measured: Measured) -> Vec<String> {
-    let mut missed = Vec::new();
-    // A jitter of the intervals moves some polls in or out of the time that is measured.
-    if measured.requests > REQUESTS_MAX * 1.05 {
-        missed.push(format!("a poll costs {:.2} requests, at most {REQUESTS_MAX}", measured.requests));
-    }
-    if measured.core > CORE_MAX {
-        missed.push(format!("all polls take {:.3} of a core, at most {CORE_MAX}", measured.core));
-    }
-    missed
-}
-
-fn table(arguments: &Arguments, measured: Measured) -> String {
-    let Measured { cold, requests, core, resident } = measured;
-    format!(
-        "{} OCIRepositories of one registry, interval 1 min, {} intervals, nothing changes\n\n\
-         | | | target |\n|---|---|---|\n\
-         | until all are Ready | {cold:.1} s | |\n\
-         | requests at the registry, per object and interval | {requests:.2} | ≤ {REQUESTS_MAX} |\n\
-         | CPU | {:.2} % of a core | ≤ {:.0} % |\n\
-         | RSS | {resident:.1} MiB | |",
-        arguments.repositories,
-        arguments.intervals,
-        core * 100.0,
-        CORE_MAX * 100.0
-    )
+/// The middle of some figures.
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 #[cfg(test)]
@@ -185,16 +111,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_target_that_is_missed_is_named() {
-        let good = Measured { cold: 1.0, requests: 1.02, core: 0.01, resident: 20.0 };
-        assert_eq!(misses(good), Vec::<String>::new());
-        assert!(misses(Measured { requests: 2.0, ..good })[0].contains("2.00 requests"));
-        assert!(misses(Measured { core: 0.2, ..good })[0].contains("0.200 of a core"));
-    }
-
-    #[test]
     fn the_time_of_this_process_is_read() {
         assert!(cpu_seconds(std::process::id()).unwrap() >= 0.0);
         assert!(cpu_seconds(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert!((median(vec![3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
     }
 }

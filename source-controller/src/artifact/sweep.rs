@@ -1,0 +1,121 @@
+//! Artifacts of objects that are gone: another replica or another shard of the controller handled their deletion, or somebody removed
+//! their finalizer. Nothing is removed unless the API server says that there is no such object.
+
+use std::time::Duration;
+
+use kube::{Api, Client};
+use plumb_cluster::{NamespacedName, ObjectCache, call};
+use plumb_status::chain;
+
+use super::{source::SourceObject, storage::Storage};
+
+/// The pause between two searches.
+const INTERVAL: Duration = Duration::from_hours(1);
+/// A directory that was changed within this time is left alone: its object may be new.
+const AGE_MIN: Duration = Duration::from_mins(10);
+/// Objects that are asked for in one search.
+const ASKED_MAX: usize = 1000;
+
+/// Removes artifacts of objects of a kind that are gone, at the start and every hour.
+pub async fn sweep<O: SourceObject>(known: ObjectCache<O>, storage: Storage, client: Client) {
+    known.synced().await;
+    loop {
+        once(&known, &storage, &client, AGE_MIN).await;
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
+
+/// Searches once; how many objects' artifacts were removed.
+pub(super) async fn once<O: SourceObject>(
+    known: &ObjectCache<O>,
+    storage: &Storage,
+    client: &Client,
+    unchanged_for: Duration,
+) -> usize {
+    let kind = O::kind(&());
+    let stored = match storage.objects::<O>(unchanged_for).await {
+        Ok(stored) => stored,
+        Err(error) => {
+            let error = chain(&error);
+            tracing::warn!(kind = %kind, error, "failed to look for artifacts of objects that are gone");
+            return 0;
+        }
+    };
+    let unknown = stored.into_iter().filter(|name| known.get(name).is_none() && !known.is_unreadable(name));
+    let mut removed = 0;
+    for NamespacedName { namespace, name } in unknown.take(ASKED_MAX) {
+        let api: Api<O> = Api::namespaced(client.clone(), &namespace);
+        // Also an object of another shard, which is not in the cache, has its artifacts here until it is deleted.
+        match call(api.get_metadata_opt(&name)).await {
+            Ok(None) => {}
+            Ok(Some(_)) => continue,
+            Err(error) => {
+                let error = chain(&error);
+                tracing::debug!(kind = %kind, namespace, name, error, "failed to look for the object of artifacts");
+                continue;
+            }
+        }
+        match storage.remove_of::<O>(&namespace, &name).await {
+            Ok(collected) => {
+                removed += 1;
+                let artifacts = collected.artifacts;
+                tracing::info!(kind = %kind, namespace, name, artifacts, "artifacts of an object that is gone removed");
+            }
+            Err(error) => {
+                let error = chain(&error);
+                tracing::warn!(kind = %kind, namespace, name, error, "failed to remove artifacts of an object that is gone");
+            }
+        }
+    }
+    removed
+}
+
+#[cfg(test)]
+mod tests {
+    use plumb_api::source::GitRepository;
+    use plumb_store::{Advertised, ArtifactStore, Location, Retention};
+    use plumb_testkit::scenario::{Response, Scenario};
+    use serde_json::json;
+
+    use super::*;
+
+    fn repository(name: &str) -> serde_json::Value {
+        json!({
+            "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
+            "metadata": { "name": name, "namespace": "apps", "resourceVersion": "1" },
+            "spec": { "url": "https://git.example/app", "interval": "1m" },
+        })
+    }
+
+    #[tokio::test]
+    async fn only_artifacts_of_objects_that_are_gone_are_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = Storage {
+            store: ArtifactStore::open(root.path()).unwrap(),
+            advertised: Advertised::new("host", "127.0.0.1:1".parse().unwrap(), None),
+            retention: Retention { ttl: Duration::from_mins(1), records: 2 },
+        };
+        for name in ["known", "of-another-shard", "gone", "not-answered"] {
+            let location = Location::new("GitRepository", "apps", name).unwrap();
+            storage.store.put_bytes(&location, "a.tgz", b"x").unwrap();
+        }
+        let other = Location::new("Bucket", "apps", "gone").unwrap();
+        storage.store.put_bytes(&other, "a.tgz", b"x").unwrap();
+        let api = Scenario::new();
+        let path =
+            |name: &str| format!("/apis/source.toolkit.fluxcd.io/v1/namespaces/apps/gitrepositories/{name}");
+        api.on("GET", &path("of-another-shard"), Response::ok(repository("of-another-shard")));
+        api.on("GET", &path("gone"), Response::not_found());
+        api.on("GET", &path("not-answered"), Response::status(500, "InternalError", "etcd is away"));
+        let known: ObjectCache<GitRepository> = ObjectCache::default();
+        known.put(serde_json::from_value(repository("known")).unwrap());
+        let left = || storage.store.objects("GitRepository", Duration::ZERO).unwrap();
+
+        assert_eq!(once(&known, &storage, &api.client(), Duration::from_mins(1)).await, 0, "they are new");
+        assert_eq!(once(&known, &storage, &api.client(), Duration::ZERO).await, 1);
+        let names: Vec<String> = left().into_iter().map(|(_, name)| name).collect();
+        assert_eq!(names, ["known", "not-answered", "of-another-shard"]);
+        assert_eq!(storage.store.objects("Bucket", Duration::ZERO).unwrap().len(), 1);
+        assert_eq!(api.unscripted(), Vec::<String>::new());
+    }
+}
