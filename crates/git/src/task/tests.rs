@@ -3,6 +3,8 @@
 mod crash;
 mod hostile;
 mod limits;
+mod oracle;
+mod references;
 mod selection;
 mod server;
 mod ssh;

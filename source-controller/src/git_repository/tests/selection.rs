@@ -1,5 +1,7 @@
 //! `spec.sparseCheckout` and `spec.recurseSubmodules`: the files of the artifact, and the fields of the status that note them.
 
+use std::io::Read as _;
+
 use super::{include::files, *};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,4 +61,60 @@ async fn an_artifact_has_the_files_of_submodules() {
     fixture.set("recurseSubmodules", json!(false)).attempt().await;
     assert_eq!(files(&fixture), ["app.yaml=one\n"]);
     assert_eq!(fixture.object["status"]["observedRecurseSubmodules"], Value::Null);
+}
+
+/// Path, whether it is executable, and content of the files of a tar archive.
+fn listed(tar: &[u8]) -> Vec<(String, u32, Vec<u8>)> {
+    let mut archive = tar::Archive::new(tar);
+    let mut files = Vec::new();
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        if entry.header().entry_type().is_file() {
+            let (path, mode) = (entry.path().unwrap().display().to_string(), entry.header().mode().unwrap());
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).unwrap();
+            files.push((path, mode & 0o100, content));
+        }
+    }
+    files.sort();
+    files
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_artifact_has_what_git_archives_less_what_flux_leaves_out() {
+    let (server, repository) = served(&GitServerOptions::default());
+    let kept =
+        ["deploy/ünïcödé.yaml", "deploy/with space", "-rf", "deep/er/run.sh", "a/deep/.helmignore", "x.JPG"];
+    let left_out = [
+        ".gitignore",
+        ".github/workflow.yaml",
+        "deep/.gitattributes",
+        "logo.png",
+        "deep/photo.jpg",
+        "a.zip",
+        "b.tar.gz",
+        ".goreleaser.yml",
+        ".sops.yaml",
+        "movie.flv",
+    ];
+    for path in kept.iter().chain(&left_out) {
+        repository.write(path, &format!("# {path}")).unwrap();
+    }
+    let script = repository.folder().join("deep/er/run.sh");
+    std::fs::set_permissions(script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink("../app.yaml", repository.folder().join("deploy/link")).unwrap();
+    std::fs::create_dir(repository.folder().join("empty")).unwrap();
+    repository.push("All").unwrap();
+    let mut fixture = source_at(&server.url("app"));
+    fixture.attempt().await;
+    let gzip = std::fs::read(fixture.stored()).unwrap();
+    let mut tar = Vec::new();
+    flate2::read::GzDecoder::new(&*gzip).read_to_end(&mut tar).unwrap();
+    let archive = repository.folder().with_file_name("archive.tar");
+    repository.git(&["archive", "--format=tar", "--output", archive.to_str().unwrap(), "HEAD"]).unwrap();
+    let mut expect = listed(&std::fs::read(archive).unwrap());
+    let all = expect.len();
+    expect.retain(|(path, ..)| !left_out.contains(&path.as_str()));
+    assert_eq!(all - expect.len(), left_out.len());
+    assert_eq!(listed(&tar), expect);
 }

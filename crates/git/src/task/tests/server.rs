@@ -83,10 +83,16 @@ impl GitServer {
 
     /// A new bare repository with a work tree next to it.
     pub fn repository(&self, name: &str) -> Repository {
-        let bare = self.root.join(name);
-        git(&self.root, &["init", "-q", "--bare", "-b", "main", name]);
+        self.repository_in(name, "sha1")
+    }
+
+    /// The same, in an object format.
+    pub fn repository_in(&self, name: &str, format: &str) -> Repository {
+        let (bare, format) = (self.root.join(name), format!("--object-format={format}"));
+        git(&self.root, &["init", "-q", "--bare", &format, "-b", "main", name]);
+        git(&bare, &["config", "uploadpack.allowFilter", "true"]);
         let work = self.root.join(format!("work-{name}"));
-        git(&self.root, &["init", "-q", "-b", "main", work.to_str().unwrap()]);
+        git(&self.root, &["init", "-q", &format, "-b", "main", work.to_str().unwrap()]);
         git(&work, &["remote", "add", "origin", bare.to_str().unwrap()]);
         Repository { work, url: format!("{}/{name}", self.url) }
     }

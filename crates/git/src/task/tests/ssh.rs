@@ -97,6 +97,40 @@ async fn references_are_found_and_fetched_again_over_one_server() {
 }
 
 #[tokio::test]
+async fn sparse_directories_and_submodules_are_read_over_one_server() {
+    let Some(server) = Server::start(&SshdOptions::default()) else { return };
+    let library = server.sshd.repository("library").unwrap();
+    library.write("lib.yaml", "lib").unwrap();
+    let commit = library.push("Library").unwrap();
+    let repository = &server.repository;
+    repository.write("other/big.txt", &"x".repeat(1000)).unwrap();
+    repository
+        .write(".gitmodules", "[submodule \"l\"]\n\tpath = apps/lib\n\turl = ../library.git\n")
+        .unwrap();
+    repository.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{commit},apps/lib")]).unwrap();
+    repository.git(&["add", ".gitmodules", "other"]).unwrap();
+    repository.git(&["commit", "--quiet", "--message", "Link"]).unwrap();
+    repository.git(&["push", "--quiet", "origin", "main"]).unwrap();
+    let (fixture, endpoint) = (Fixture::new(), server.endpoint());
+    let sparse_checkout = vec!["app.yaml".to_owned(), "apps/".to_owned()];
+    let selection = Selection { sparse_checkout, recurse_submodules: true, ..Selection::default() };
+    let session = fixture.git.find("team-a", &endpoint, &main(), TIMEOUT).await.unwrap();
+    let checkout = fixture.git.checkout(session, &selection, TIMEOUT).await.unwrap();
+    let files: Vec<&str> = checkout.tree.files().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(files, ["app.yaml", "apps/lib/lib.yaml"]);
+    assert_eq!(
+        (text(&checkout, "app.yaml"), text(&checkout, "apps/lib/lib.yaml")),
+        ("one".into(), "lib".into())
+    );
+    // The key is for its own server.
+    for elsewhere in ["ssh://git@127.0.0.1:1/x", "ssh://git@localhost/x", "git@localhost:x"] {
+        let url = crate::submodule::absolute(elsewhere, endpoint.url()).unwrap();
+        let error = endpoint.submodule(&url).unwrap_err();
+        assert!(matches!(error, crate::SubmoduleError::NoKey { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_does_not_take_the_version_is_read_by_the_old_protocol() {
     let options = SshdOptions { takes_protocol: false, ..SshdOptions::default() };
     let Some(server) = Server::start(&options) else { return };
