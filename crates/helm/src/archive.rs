@@ -6,14 +6,17 @@ use std::{
 };
 
 use flate2::read::MultiGzDecoder;
+use plumb_memory::OverBudget;
 use plumb_version::{Version, parse_loose};
 
 use crate::entry::Entry;
 
 /// Bytes of a chart, unpacked: Helm loads no larger one.
-const UNPACKED_BYTES_MAX: u64 = 100 << 20;
+pub const UNPACKED_BYTES_MAX: u64 = 100 << 20;
 /// Entries of an archive.
-const ENTRIES_MAX: usize = 100_000;
+pub const ENTRIES_MAX: usize = 100_000;
+/// Charts inside each other.
+pub const CHARTS_DEPTH_MAX: usize = 16;
 /// The file that makes an archive a chart.
 const CHART_FILE: &str = "Chart.yaml";
 
@@ -58,12 +61,58 @@ pub enum ChartError {
         /// The limit.
         max: u64,
     },
-    /// It cannot be read.
-    #[error("cannot load 'Chart.yaml': {problem}")]
+    /// A file with settings of the chart cannot be read.
+    #[error("cannot load '{file}': {problem}")]
     ChartFile {
+        /// Which.
+        file: String,
         /// Why.
         problem: String,
     },
+    /// The chart breaks a rule of Helm.
+    #[error("validation: {problem}")]
+    Invalid {
+        /// Which.
+        problem: String,
+    },
+    /// A file is too large.
+    #[error(
+        "cannot load file {path} as file size ({bytes}) exceeds limit ({max}) (--helm-chart-file-max-size)"
+    )]
+    FileTooLarge {
+        /// The file.
+        path: String,
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// The rules of `.helmignore` cannot be read.
+    #[error("cannot load ignore rules for chart: {problem}")]
+    IgnoreRules {
+        /// Why.
+        problem: String,
+    },
+    /// A chart below `charts/` cannot be loaded.
+    #[error("error unpacking subchart {directory} in {chart}")]
+    Subchart {
+        /// The directory or archive.
+        directory: String,
+        /// The chart that has it.
+        chart: String,
+        /// Why.
+        #[source]
+        source: Box<ChartError>,
+    },
+    /// What has the name of an archive is a directory.
+    #[error("it has the name of an archive and is a directory")]
+    NoArchive,
+    /// Charts are nested too deeply.
+    #[error("more than {CHARTS_DEPTH_MAX} charts are inside each other")]
+    TooDeep,
+    /// The memory budget does not allow it.
+    #[error("the chart needs more memory than there is")]
+    OverBudget(#[source] OverBudget),
     /// It is the one of another chart.
     #[error(
         "the archive has chart '{name}' with version '{version}', not '{wanted_name}' with version '{wanted_version}'"
@@ -98,12 +147,9 @@ pub fn check_chart(archive: &[u8], name: &str, version: &str, file_bytes_max: u6
 
 /// What the chart in an archive says of itself. All of the archive is read: one that is cut off is none.
 pub fn read_metadata(archive: &[u8], file_bytes_max: u64) -> Result<ChartMetadata, ChartError> {
-    let over = Cell::new(false);
-    let reader = Bounded { inner: MultiGzDecoder::new(archive), left: UNPACKED_BYTES_MAX, over: &over };
-    read_entries(reader, file_bytes_max).map_err(|error| match error {
-        ChartError::Damaged(_) if over.get() => ChartError::TooLarge,
-        other => other,
-    })
+    let guard = Guard::default();
+    let reader = guard.bounded(MultiGzDecoder::new(archive), UNPACKED_BYTES_MAX);
+    read_entries(reader, file_bytes_max).map_err(|error| guard.explained(error))
 }
 
 fn read_entries(reader: impl Read, file_bytes_max: u64) -> Result<ChartMetadata, ChartError> {
@@ -137,11 +183,22 @@ fn read_entries(reader: impl Read, file_bytes_max: u64) -> Result<ChartMetadata,
     found.ok_or(ChartError::NoChartFile)
 }
 
-/// Whether a file is `Chart.yaml` in the directory of the chart. A path that Helm does not take rejects the archive.
+/// Whether a file is `Chart.yaml` in the directory of the chart.
 fn is_chart_file(path: &str) -> Result<bool, ChartError> {
+    let inside = path_in_chart(path)?;
+    // As Helm has it: only where it is written in full.
+    Ok(inside == CHART_FILE && path.split(separator(path)).nth(1) == Some(CHART_FILE))
+}
+
+/// An archive that was made on Windows may have its separator.
+fn separator(path: &str) -> char {
+    if path.contains('\\') { '\\' } else { '/' }
+}
+
+/// The path of a file below the directory of its chart, without what leads nowhere. One that Helm does not take rejects the archive.
+pub fn path_in_chart(path: &str) -> Result<String, ChartError> {
     let illegal = |problem| ChartError::Path { path: path.to_owned(), problem };
-    // An archive that was made on Windows may have its separator.
-    let separator = if path.contains('\\') { '\\' } else { '/' };
+    let separator = separator(path);
     let Some((_, below)) = path.split_once(separator) else {
         return Err(illegal("content outside the base directory"));
     };
@@ -149,31 +206,55 @@ fn is_chart_file(path: &str) -> Result<bool, ChartError> {
     if below.starts_with('/') {
         return Err(illegal("absolute paths"));
     }
-    let mut depth = 0_usize;
+    let mut parts = Vec::new();
     for part in below.split('/') {
         match part {
             "" | "." => {}
             ".." => {
-                depth = depth.checked_sub(1).ok_or_else(|| illegal("references to a parent directory"))?;
+                parts.pop().ok_or_else(|| illegal("references to a parent directory"))?;
             }
-            _ => depth += 1,
+            name => parts.push(name),
         }
     }
-    if depth == 0 {
+    if parts.is_empty() {
         return Err(illegal("content outside the base directory"));
     }
     if below.get(1..3) == Some(":/") && below.starts_with(|first: char| first.is_ascii_alphabetic()) {
         return Err(illegal("illegally named files"));
     }
-    Ok(below == CHART_FILE)
+    Ok(parts.join("/"))
 }
 
 fn parse(text: &[u8]) -> Result<ChartMetadata, ChartError> {
-    let bad = |problem: String| ChartError::ChartFile { problem: crate::index::excerpt(&problem) };
+    let bad = |problem: String| ChartError::ChartFile {
+        file: CHART_FILE.to_owned(),
+        problem: crate::index::excerpt(&problem),
+    };
     let entry: Entry = serde_saphyr::from_slice_with_options(text, crate::index::yaml_options(text.len()))
         .map_err(|error| bad(error.without_snippet().to_string()))?;
     let (name, version) = entry.identity().map_err(|problem| bad(problem.to_owned()))?;
     Ok(ChartMetadata { name, version })
+}
+
+/// Tells a bomb from a damaged archive.
+#[derive(Default)]
+pub struct Guard {
+    over: Cell<bool>,
+}
+
+impl Guard {
+    /// A reader that stops after so many bytes.
+    pub fn bounded<R: Read>(&self, inner: R, left: u64) -> impl Read {
+        Bounded { inner, left, over: &self.over }
+    }
+
+    /// What an error in reading means.
+    pub fn explained(&self, error: ChartError) -> ChartError {
+        match error {
+            ChartError::Damaged(_) if self.over.get() => ChartError::TooLarge,
+            other => other,
+        }
+    }
 }
 
 /// Stops a bomb at its limit.

@@ -45,7 +45,7 @@ pub struct Entry {
     #[serde(skip_serializing_if = "Text::is_empty")]
     kube_version: Text,
     #[serde(skip_serializing_if = "List::is_empty")]
-    dependencies: List<Option<Dependency>>,
+    dependencies: List<Option<Dependency<ImportValue>>>,
     #[serde(rename = "type", skip_serializing_if = "Text::is_empty")]
     type_: Text,
     urls: Option<List<Text>>,
@@ -64,9 +64,10 @@ pub struct Entry {
     url: Text,
 }
 
-#[derive(Debug, Default, Deserialize, Serialize)]
+/// Whom to ask about a chart.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-struct Maintainer {
+pub struct Maintainer {
     #[serde(skip_serializing_if = "Text::is_empty")]
     name: Text,
     #[serde(skip_serializing_if = "Text::is_empty")]
@@ -75,13 +76,14 @@ struct Maintainer {
     url: Text,
 }
 
-#[derive(Debug, Default, Deserialize, Serialize)]
+/// A chart that another one needs. `I` is what is kept of its imported values.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-struct Dependency {
-    name: Text,
+pub struct Dependency<I> {
+    pub name: Text,
     #[serde(skip_serializing_if = "Text::is_empty")]
-    version: Text,
-    repository: Text,
+    pub version: Text,
+    pub repository: Text,
     #[serde(skip_serializing_if = "Text::is_empty")]
     condition: Text,
     #[serde(skip_serializing_if = "List::is_empty")]
@@ -89,9 +91,9 @@ struct Dependency {
     #[serde(skip_serializing_if = "is_unset")]
     enabled: Flag,
     #[serde(rename = "import-values", skip_serializing_if = "List::is_empty")]
-    import_values: List<ImportValue>,
+    import_values: List<I>,
     #[serde(skip_serializing_if = "Text::is_empty")]
-    alias: Text,
+    pub alias: Text,
 }
 
 /// Helm gives meaning to a path, and to a map of two.
@@ -101,6 +103,12 @@ enum ImportValue {
     Path(String),
     Paths(Table),
     Other(Ignored),
+}
+
+impl Default for ImportValue {
+    fn default() -> Self {
+        Self::Other(Ignored)
+    }
 }
 
 /// Anything; it is written as null.
@@ -186,21 +194,34 @@ impl Entry {
             text.sanitize();
         }
         self.sources.0.iter_mut().chain(&mut self.keywords.0).for_each(Text::sanitize);
-        for Maintainer { name, email, url } in self.maintainers.0.iter_mut().flatten() {
-            [name, email, url].into_iter().for_each(Text::sanitize);
-        }
-        for Dependency { name, version, repository, condition, tags, .. } in
-            self.dependencies.0.iter_mut().flatten()
-        {
-            [name, version, repository, condition].into_iter().for_each(Text::sanitize);
-            tags.0.iter_mut().for_each(Text::sanitize);
-        }
+        self.maintainers.0.iter_mut().flatten().for_each(Maintainer::sanitize);
+        self.dependencies.0.iter_mut().flatten().for_each(Dependency::sanitize);
     }
 }
 
-impl Dependency {
+impl Maintainer {
+    /// Makes its texts fit to be shown.
+    pub fn sanitize(&mut self) {
+        let Self { name, email, url } = self;
+        [name, email, url].into_iter().for_each(Text::sanitize);
+    }
+}
+
+impl<I> Dependency<I> {
+    /// Makes its texts fit to be shown.
+    pub fn sanitize(&mut self) {
+        let Self { name, version, repository, condition, tags, .. } = self;
+        [name, version, repository, condition].into_iter().for_each(Text::sanitize);
+        tags.0.iter_mut().for_each(Text::sanitize);
+    }
+
+    /// Its alias; its name where it has none.
+    pub fn key(&self) -> &str {
+        if self.alias.is_empty() { &self.name.0 } else { &self.alias.0 }
+    }
+
     /// An alias is the name of a directory.
-    fn is_valid(&self) -> bool {
+    pub fn is_valid(&self) -> bool {
         self.alias.0.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
     }
 }

@@ -1,7 +1,7 @@
 //! Which version of a chart is meant: the one that is written out, or the highest one in a range.
 
 use jiff::Timestamp;
-use plumb_version::{Constraint, ConstraintError, Version, compare, parse_tag};
+use plumb_version::{BuildMetadata, Constraint, ConstraintError, Version, compare, parse_loose, parse_tag};
 
 /// The range of every release.
 const ANY: &str = "*";
@@ -59,9 +59,28 @@ impl Wanted {
     }
 }
 
+/// A version with other build metadata, written out in full; none where either is no version.
+pub fn with_build_metadata(version: &str, metadata: &str) -> Option<String> {
+    let build = BuildMetadata::new(metadata).ok()?;
+    Some(Version { build, ..parse_loose(version)? }.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn build_metadata_is_replaced() {
+        for (version, metadata, expect) in [
+            ("1.2.3", "4", Some("1.2.3+4")),
+            ("v1.2", "abc.4", Some("1.2.0+abc.4")),
+            ("1.2.3-rc.1+old", "4", Some("1.2.3-rc.1+4")),
+            ("x", "4", None),
+            ("1.2.3", "a_b", None),
+        ] {
+            assert_eq!(with_build_metadata(version, metadata).as_deref(), expect, "{version}");
+        }
+    }
 
     #[track_caller]
     fn check(wanted: &str, candidates: &[(&str, &str)], expect: Option<usize>) {

@@ -7,4 +7,4 @@ mod number;
 
 pub use constraint::{Constraint, ConstraintError};
 pub use number::{compare, parse_loose, parse_tag};
-pub use semver::Version;
+pub use semver::{BuildMetadata, Version};
