@@ -137,7 +137,12 @@ impl<'a> ChartReader<'a> {
                 file.content = file.content.slice(BYTE_ORDER_MARK.len()..);
             }
         }
-        let trees = TREE_FACTOR * files.iter().filter(|file| is_read(&file.path)).map(|file| file.content.len() as u64).sum::<u64>();
+        let trees = TREE_FACTOR
+            * files
+                .iter()
+                .filter(|file| is_read(&file.path))
+                .map(|file| file.content.len() as u64)
+                .sum::<u64>();
         self.memory.try_grow(trees).map_err(ChartError::OverBudget)?;
         let sorted = Chart::sorted(files);
         self.memory.shrink(trees);
@@ -209,7 +214,8 @@ impl Chart {
             Some(lock) => lock.dependencies.as_ref(),
             None => Some(&self.metadata.dependencies),
         };
-        let needed: Vec<&Dependency<Value>> = needed.iter().flat_map(|list| list.0.iter().flatten()).collect();
+        let needed: Vec<&Dependency<Value>> =
+            needed.iter().flat_map(|list| list.0.iter().flatten()).collect();
         if needed.len() == self.dependencies.len() {
             return Vec::new();
         }
@@ -267,7 +273,8 @@ impl Chart {
             file: file.to_owned(),
             problem: crate::index::excerpt(&problem),
         };
-        let found = files.iter().rev().find(|file| file.path == "Chart.yaml").ok_or(ChartError::NoChartFile)?;
+        let found =
+            files.iter().rev().find(|file| file.path == "Chart.yaml").ok_or(ChartError::NoChartFile)?;
         let metadata = Metadata::parse(&found.content).map_err(|problem| bad("Chart.yaml", problem))?;
         let mut chart = Self {
             metadata,
@@ -284,7 +291,9 @@ impl Chart {
             let is_v1 = chart.metadata.api_version.0 == V1;
             match file.path.as_str() {
                 "Chart.yaml" => {}
-                "Chart.lock" => chart.lock = read(&file.content).map(Some).map_err(|it| bad("Chart.lock", it))?,
+                "Chart.lock" => {
+                    chart.lock = read(&file.content).map(Some).map_err(|it| bad("Chart.lock", it))?
+                }
                 VALUES_FILE => {
                     check_values(&file).map_err(|problem| bad(VALUES_FILE, problem))?;
                     chart.values = Some(file);
@@ -302,7 +311,9 @@ impl Chart {
                     }
                 }
                 path if path.starts_with("templates/") => chart.templates.push(file),
-                path if path.starts_with("charts/") && !path.ends_with(".prov") => chart.put_below(&mut below, file),
+                path if path.starts_with("charts/") && !path.ends_with(".prov") => {
+                    chart.put_below(&mut below, file)
+                }
                 _ => chart.files.push(file),
             }
         }

@@ -105,7 +105,8 @@ mod tests {
     fn a_directory_says_what_chart_it_is() {
         let chart = "name: app\nversion: v1.2.0";
         let of = |files: &[(&str, &str)]| directory_metadata(&tree(files), &RelPath::parse("c").unwrap());
-        let found = of(&[("c/Chart.yaml", chart), ("c/requirements.yaml", "dependencies: [{name: db}]")]).unwrap();
+        let found =
+            of(&[("c/Chart.yaml", chart), ("c/requirements.yaml", "dependencies: [{name: db}]")]).unwrap();
         assert_eq!((found.name.as_str(), found.version.as_str()), ("app", "v1.2.0"));
         for (files, expect) in [
             (&[("Chart.yaml", chart)][..], "no 'Chart.yaml' found"),

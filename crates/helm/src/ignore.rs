@@ -132,7 +132,11 @@ mod tests {
 
     #[test]
     fn rules_are_those_of_helm() {
-        check("", &["templates/.x.swp", "templates/.d/"], &["templates/x", "templates/.", ".x", "a/templates/.x"]);
+        check(
+            "",
+            &["templates/.x.swp", "templates/.d/"],
+            &["templates/x", "templates/.", ".x", "a/templates/.x"],
+        );
         check("*.txt\n# c\n\n", &["a.txt", "d/a.txt", "x.txt/"], &["a.txt2", "# c"]);
         check("/*.txt", &["a.txt"], &["d/a.txt"]);
         check("d/*.txt", &["d/a.txt"], &["a.txt", "x/d/a.txt", "d/e/a.txt"]);

@@ -93,7 +93,9 @@ fn utf8(text: &[u8]) -> Result<&str, String> {
 fn map(value: Value) -> Result<Map<String, Value>, String> {
     match value {
         Value::Null => Ok(Map::new()),
-        Value::Object(fields) => Ok(fields.into_iter().map(|(key, value)| (key, with_floats(value))).collect()),
+        Value::Object(fields) => {
+            Ok(fields.into_iter().map(|(key, value)| (key, with_floats(value))).collect())
+        }
         Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
             Err("the file is not a map".to_owned())
         }
@@ -103,9 +105,7 @@ fn map(value: Value) -> Result<Map<String, Value>, String> {
 /// Go reads every number as a float of 64 bits.
 fn with_floats(value: Value) -> Value {
     match value {
-        Value::Number(number) => {
-            number.as_f64().and_then(json_number).unwrap_or(Value::Number(number))
-        }
+        Value::Number(number) => number.as_f64().and_then(json_number).unwrap_or(Value::Number(number)),
         Value::Array(items) => items.into_iter().map(with_floats).collect(),
         Value::Object(fields) => {
             Value::Object(fields.into_iter().map(|(key, value)| (key, with_floats(value))).collect())
@@ -149,7 +149,10 @@ mod tests {
 
     #[test]
     fn maps_are_merged_and_anything_else_is_replaced() {
-        check(&["a: {b: 1, c: [1, 2]}", "a: {c: [3], d: x}\ne: yes"], "a:\n  b: 1\n  c:\n  - 3\n  d: x\ne: true\n");
+        check(
+            &["a: {b: 1, c: [1, 2]}", "a: {c: [3], d: x}\ne: yes"],
+            "a:\n  b: 1\n  c:\n  - 3\n  d: x\ne: true\n",
+        );
         check(&["a: {b: 1}", "a: 1"], "a: 1\n");
         check(&["a: 1", "a: {b: 1}"], "a:\n  b: 1\n");
         check(&["a: {b: 1}", "a: ~"], "a: null\n");
@@ -158,8 +161,10 @@ mod tests {
 
     #[test]
     fn values_are_written_as_go_writes_them() {
-        check(&["b: 'yes'\na10: '1'\na2: 0x10\nc: 1.0\nd: 9007199254740993\ne: 1e21\nf: \"x: y\""],
-            "a2: 16\na10: \"1\"\nb: \"yes\"\nc: 1\nd: 9007199254740992\ne: 1e+21\nf: 'x: y'\n");
+        check(
+            &["b: 'yes'\na10: '1'\na2: 0x10\nc: 1.0\nd: 9007199254740993\ne: 1e21\nf: \"x: y\""],
+            "a2: 16\na10: \"1\"\nb: \"yes\"\nc: 1\nd: 9007199254740992\ne: 1e+21\nf: 'x: y'\n",
+        );
         check(&["1: one\ntrue: b"], "\"1\": one\n\"true\": b\n");
         check(&["", "# nothing"], "");
         check(&["a: 1\n---\nb: 2\n"], "a: 1\n");

@@ -94,7 +94,8 @@ fn chart(choices: &mut Choices, number: usize) -> Files {
     let mut files = Files::new();
     let is_v1 = choices.below(4) == 0;
     let below: Vec<&str> = ["db", "cache", "web"].into_iter().filter(|_| choices.below(3) == 0).collect();
-    let needed: String = below.iter().map(|name| format!("- {{name: {name}, version: '>=0.1', repository: ''}}\n")).collect();
+    let needed: String =
+        below.iter().map(|name| format!("- {{name: {name}, version: '>=0.1', repository: ''}}\n")).collect();
     let needed = if needed.is_empty() { String::new() } else { format!("dependencies:\n{needed}") };
     let mut text = chart_file(choices, "app", if is_v1 { "v1" } else { "v2" });
     files.insert(if is_v1 { "requirements.yaml" } else { "Chart.yaml" }.to_owned(), needed.clone());
@@ -114,7 +115,17 @@ fn chart(choices: &mut Choices, number: usize) -> Files {
     if choices.below(3) == 0 {
         files.insert("values.schema.json".to_owned(), "{\"type\": \"object\"}".to_owned());
     }
-    let names = ["a.txt", "docs/a.txt", "docs/b.md", "templates/.c", "templates/d.yaml", "x/y/z.txt", "crds/e.yaml", "README.md", "docs.txt"];
+    let names = [
+        "a.txt",
+        "docs/a.txt",
+        "docs/b.md",
+        "templates/.c",
+        "templates/d.yaml",
+        "x/y/z.txt",
+        "crds/e.yaml",
+        "README.md",
+        "docs.txt",
+    ];
     for name in names {
         if choices.below(3) > 0 {
             let is_template = name.ends_with("d.yaml");
@@ -123,9 +134,30 @@ fn chart(choices: &mut Choices, number: usize) -> Files {
         }
     }
     if choices.below(4) > 0 {
-        let rules = ["*.txt", "/a.txt", "docs/", "docs/*", "x/y", "/x/", "[ab].*", "!*", "!docs/", "# c", "", "z.txt", "do?s", "a.tx\\t", "/docs/*.md", "y/", "charts/*/docs"];
+        let rules = [
+            "*.txt",
+            "/a.txt",
+            "docs/",
+            "docs/*",
+            "x/y",
+            "/x/",
+            "[ab].*",
+            "!*",
+            "!docs/",
+            "# c",
+            "",
+            "z.txt",
+            "do?s",
+            "a.tx\\t",
+            "/docs/*.md",
+            "y/",
+            "charts/*/docs",
+        ];
         // A negated rule leaves out nearly everything, Chart.yaml too: Helm then finds no chart.
-        let chosen: Vec<&str> = (0..choices.below(5)).map(|_| choices.one(&rules)).filter(|rule| !rule.starts_with('!')).collect();
+        let chosen: Vec<&str> = (0..choices.below(5))
+            .map(|_| choices.one(&rules))
+            .filter(|rule| !rule.starts_with('!'))
+            .collect();
         files.insert(".helmignore".to_owned(), chosen.join("\n"));
     }
     files
@@ -181,13 +213,70 @@ fn value(choices: &mut Choices, depth: usize) -> String {
         5 | 6 => map(choices, depth - 1).trim_end().to_owned(),
         _ => {
             let scalars = [
-                "x", "1", "-1", "1.5", "1.0", "1e3", "1e21", "1e-7", "0x1F", "017", "08", "1_000", ".5", "+1", "true", "yes", "Off", "y",
-                "9007199254740993", "123456789012345678901", "2001-01-01", "'2001-01-01'", "''", "\"yes\"", "'1'", "\"1e3\"", "'~'",
-                "\"a: b\"", "\"# c\"", "\"a\\nb\\n\"", "\" a\"", "\"a\\tb\"", "\"é\"", "\"\\u0007\"", "'- a'", "'*a'", "'&a'", "'!a'", "'%'",
-                "'@a'", "'{a'", "1:30", "0.1", "100000", "1000000", "123456.789", "1.2.3", "'a''b'", "\"a\\\\b\"", "<<", "'='", "\"<&>\"",
+                "x",
+                "1",
+                "-1",
+                "1.5",
+                "1.0",
+                "1e3",
+                "1e21",
+                "1e-7",
+                "0x1F",
+                "017",
+                "08",
+                "1_000",
+                ".5",
+                "+1",
+                "true",
+                "yes",
+                "Off",
+                "y",
+                "9007199254740993",
+                "123456789012345678901",
+                "2001-01-01",
+                "'2001-01-01'",
+                "''",
+                "\"yes\"",
+                "'1'",
+                "\"1e3\"",
+                "'~'",
+                "\"a: b\"",
+                "\"# c\"",
+                "\"a\\nb\\n\"",
+                "\" a\"",
+                "\"a\\tb\"",
+                "\"é\"",
+                "\"\\u0007\"",
+                "'- a'",
+                "'*a'",
+                "'&a'",
+                "'!a'",
+                "'%'",
+                "'@a'",
+                "'{a'",
+                "1:30",
+                "0.1",
+                "100000",
+                "1000000",
+                "123456.789",
+                "1.2.3",
+                "'a''b'",
+                "\"a\\\\b\"",
+                "<<",
+                "'='",
+                "\"<&>\"",
                 "\"a long text that is folded because it has more than eighty columns, as go-yaml does it with plain scalars\"",
                 "\"a long text: that is quoted and folded because it has more than eighty columns, as go-yaml does it\"",
-                "\"first\\n\\n  second\\nthird\"", "\"trailing \"", "\"\\n\"", "'0o17'", "0o17", "0b11", "'0b11'", "'.inf'", "'1_000'", "!!str 1",
+                "\"first\\n\\n  second\\nthird\"",
+                "\"trailing \"",
+                "\"\\n\"",
+                "'0o17'",
+                "0o17",
+                "0b11",
+                "'0b11'",
+                "'.inf'",
+                "'1_000'",
+                "!!str 1",
             ];
             choices.one(&scalars).to_owned()
         }
@@ -201,8 +290,11 @@ fn values_are_read_and_written_as_helm_reads_and_writes_them() {
     }
     let mut choices = Choices::from_environment();
     let texts: Vec<String> = (0..TEXTS).map(|_| map(&mut choices, 3)).collect();
-    let mut files = Files::from([("Chart.yaml".to_owned(), "apiVersion: v2\nname: app\nversion: 1.0.0\n".to_owned())]);
-    files.extend(texts.iter().enumerate().map(|(number, text)| (format!("texts/{number}.yaml"), text.clone())));
+    let mut files =
+        Files::from([("Chart.yaml".to_owned(), "apiVersion: v2\nname: app\nversion: 1.0.0\n".to_owned())]);
+    files.extend(
+        texts.iter().enumerate().map(|(number, text)| (format!("texts/{number}.yaml"), text.clone())),
+    );
     let template = "{{ range $path, $_ := .Files.Glob \"texts/*\" }}\n- {path: {{ $path }}, text: {{ $.Files.Get $path | fromYaml | toYaml | b64enc }}}\n{{- end }}\n";
     files.insert("templates/x.yaml".to_owned(), format!("apiVersion: v1\nkind: List\nitems: {template}"));
     let home = tempfile::tempdir().unwrap();

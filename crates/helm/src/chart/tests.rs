@@ -162,8 +162,14 @@ fn values_files_of_the_chart_replace_its_default_values() {
         merged.map(|merged| (text(chart), merged.join(" "))).map_err(|error| error.to_string())
     };
     let ok = |text: &str, merged: &str| Ok((text.to_owned(), merged.to_owned()));
-    assert_eq!(merged(&["./values.yaml", "prod.yaml"], false), ok("a:\n  b: 1\n  c: 3\n", "./values.yaml prod.yaml"));
-    assert_eq!(merged(&["prod.yaml", "env//x.yaml"], false), ok("a:\n  c: 3\nd: 4\n", "prod.yaml env//x.yaml"));
+    assert_eq!(
+        merged(&["./values.yaml", "prod.yaml"], false),
+        ok("a:\n  b: 1\n  c: 3\n", "./values.yaml prod.yaml")
+    );
+    assert_eq!(
+        merged(&["prod.yaml", "env//x.yaml"], false),
+        ok("a:\n  c: 3\nd: 4\n", "prod.yaml env//x.yaml")
+    );
     assert_eq!(merged(&["missing.yaml", "prod.yaml"], true), ok("a:\n  c: 3\n", "prod.yaml"));
     assert_eq!(merged(&["missing.yaml"], true), ok("", ""));
     for path in ["missing.yaml", "templates/t.yaml", "../prod.yaml", "/prod.yaml"] {
@@ -189,7 +195,8 @@ fn limits_are_named() {
     let error = unpacked(&archive[..archive.len() - 9]).unwrap_err();
     assert!(matches!(error, ChartError::Damaged(_)), "{error}");
     let deep = (0..=CHARTS_DEPTH_MAX + 1).fold(String::new(), |path, _| format!("{path}charts/a/"));
-    let of: Vec<_> = (0..=CHARTS_DEPTH_MAX + 1).map(|depth| format!("{}Chart.yaml", &deep[..depth * 9])).collect();
+    let of: Vec<_> =
+        (0..=CHARTS_DEPTH_MAX + 1).map(|depth| format!("{}Chart.yaml", &deep[..depth * 9])).collect();
     let of: Vec<_> = of.iter().map(|path| (path.as_str(), "name: a\nversion: 1.0.0\n")).collect();
     let error = load(&of).unwrap_err();
     let text = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source()).last();
@@ -202,9 +209,13 @@ fn limits_are_named() {
 
 #[test]
 fn paths_are_cleaned_as_go_cleans_them() {
-    for (path, expect) in
-        [("./a//b/../c", "a/c"), ("../a", "../a"), ("a/../../b", "../b"), ("/a/", "/a"), ("values.yaml", "values.yaml")]
-    {
+    for (path, expect) in [
+        ("./a//b/../c", "a/c"),
+        ("../a", "../a"),
+        ("a/../../b", "../b"),
+        ("/a/", "/a"),
+        ("values.yaml", "values.yaml"),
+    ] {
         assert_eq!(clean(path), expect);
     }
 }

@@ -172,14 +172,21 @@ impl Fixture {
     /// The statuses that were written, once there are that many.
     async fn statuses(&self, name: &str, count: usize) -> Vec<Value> {
         let path = format!("/apis/source.toolkit.fluxcd.io/v1/namespaces/apps/gitrepositories/{name}/status");
-        loop {
-            let calls = self.api.matching("PATCH", &path);
-            if calls.len() >= count {
-                return calls.into_iter().map(|call| call.body["status"].clone()).collect();
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        within("statuses", || self.api.matching("PATCH", &path).len() >= count).await;
+        self.api.matching("PATCH", &path).into_iter().map(|call| call.body["status"].clone()).collect()
     }
+}
+
+/// Waits on the paused clock until something holds; otherwise the test fails instead of running forever.
+async fn within(what: &str, mut holds: impl FnMut() -> bool) {
+    const WAIT_MAX: Duration = Duration::from_mins(10);
+    const PAUSE: Duration = Duration::from_millis(5);
+    let wait = async {
+        while !holds() {
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    assert!(tokio::time::timeout(WAIT_MAX, wait).await.is_ok(), "no {what} within {WAIT_MAX:?}");
 }
 
 impl Fixture {
@@ -330,13 +337,9 @@ async fn an_object_that_is_deleted_is_let_go_when_it_is_torn_down() {
     going["metadata"]["deletionTimestamp"] = "2026-11-25T06:30:00Z".into();
     fixture.add(going, Priority::Deletion);
     let path = "/apis/source.toolkit.fluxcd.io/v1/namespaces/apps/gitrepositories/a";
-    loop {
-        if let Some(call) = fixture.api.matching("PATCH", path).first() {
-            assert_eq!(call.body["metadata"], json!({ "resourceVersion": "7", "finalizers": [] }));
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    within("a released finalizer", || !fixture.api.matching("PATCH", path).is_empty()).await;
+    let calls = fixture.api.matching("PATCH", path);
+    assert_eq!(calls[0].body["metadata"], json!({ "resourceVersion": "7", "finalizers": [] }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -359,9 +362,7 @@ async fn an_object_that_only_holds_settings_keeps_neither_status_nor_finalizer()
     assert!(status.as_object().unwrap().values().all(Value::is_null), "{status}");
     assert_eq!(status.as_object().unwrap().len(), 2, "{status}");
     let path = format!("/apis/source.toolkit.fluxcd.io/v1/namespaces/apps/gitrepositories/{SETTINGS}");
-    while fixture.api.matching("PATCH", &path).is_empty() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    within("a released finalizer", || !fixture.api.matching("PATCH", &path).is_empty()).await;
     assert_eq!(fixture.api.matching("PATCH", &path)[0].body["metadata"]["finalizers"], json!([]));
 
     // One that never had a status is left alone.
@@ -369,9 +370,7 @@ async fn an_object_that_only_holds_settings_keeps_neither_status_nor_finalizer()
     let mut bare = object(SETTINGS);
     bare["metadata"]["finalizers"] = json!([]);
     let key = fresh.add(bare, Priority::Revision);
-    while fresh.queue.depth() > 0 || fresh.queue.active() > 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    within("an idle queue", || fresh.queue.depth() == 0 && fresh.queue.active() == 0).await;
     assert_eq!((fresh.api.lines(), fresh.store.get(&key).is_some()), (Vec::<String>::new(), true));
 }
 
