@@ -4,4 +4,4 @@
 
 mod unpack;
 
-pub use unpack::{UnpackError, UnpackLimits, unpack};
+pub use unpack::{UnpackError, UnpackLimits, unpack, unpack_some};

@@ -115,14 +115,27 @@ pub fn unpack(
     limits: &UnpackLimits,
     memory: &mut MemoryReservation,
 ) -> Result<MemoryTree, UnpackError> {
+    unpack_some(archive, limits, memory, |_| true)
+}
+
+/// Reads those files and directories of a `tar.gz` into memory that are wanted. Limits of the tree hold for them, limits of the
+/// archive for all.
+pub fn unpack_some(
+    archive: &[u8],
+    limits: &UnpackLimits,
+    memory: &mut MemoryReservation,
+    is_wanted: impl Fn(&RelPath) -> bool,
+) -> Result<MemoryTree, UnpackError> {
     let meter = Meter::new(archive.len(), limits);
-    read_entries(&meter, archive, limits, memory).map_err(|error| match (error, meter.over.get()) {
-        (UnpackError::Damaged { .. }, Some(Over::Size)) => {
-            UnpackError::TooLarge { max: limits.unpacked_bytes_max }
+    read_entries(&meter, archive, limits, memory, is_wanted).map_err(|error| {
+        match (error, meter.over.get()) {
+            (UnpackError::Damaged { .. }, Some(Over::Size)) => {
+                UnpackError::TooLarge { max: limits.unpacked_bytes_max }
+            }
+            (UnpackError::Damaged { .. }, Some(Over::Ratio)) => UnpackError::Ratio { max: limits.ratio_max },
+            (UnpackError::Damaged { .. }, Some(Over::Headers)) => UnpackError::Headers,
+            (other, _) => other,
         }
-        (UnpackError::Damaged { .. }, Some(Over::Ratio)) => UnpackError::Ratio { max: limits.ratio_max },
-        (UnpackError::Damaged { .. }, Some(Over::Headers)) => UnpackError::Headers,
-        (other, _) => other,
     })
 }
 
@@ -131,6 +144,7 @@ fn read_entries(
     archive: &[u8],
     limits: &UnpackLimits,
     memory: &mut MemoryReservation,
+    is_wanted: impl Fn(&RelPath) -> bool,
 ) -> Result<MemoryTree, UnpackError> {
     let damaged = |source| UnpackError::Damaged { source };
     let mut tar = tar::Archive::new(Metered { inner: MultiGzDecoder::new(archive), meter });
@@ -146,6 +160,11 @@ fn read_entries(
         }
         let mut entry = entry.map_err(damaged)?;
         let path = entry_path(&entry.path_bytes())?;
+        if !is_wanted(&path) {
+            // Otherwise it would be read as a part of the next entry's headers.
+            io::copy(&mut entry, &mut io::sink()).map_err(damaged)?;
+            continue;
+        }
         let mut charge =
             |bytes: u64| memory.try_grow(bytes).map_err(|source| UnpackError::OverBudget { source });
         // Its path is in the tree, and in the list of its directory.
@@ -293,6 +312,22 @@ mod tests {
 
     fn reservation(bytes_max: u64) -> MemoryReservation {
         MemoryPool::new(4 << 30).reservation("team-a", Limit { name: "files of an artifact", bytes_max })
+    }
+
+    #[test]
+    fn only_what_is_wanted_is_unpacked_and_charged() {
+        let zeros = vec![0u8; 1 << 20];
+        let all = archive(&[("a/x", b"x", 0o600), ("b/large", &zeros, 0o600), ("a/y/z", b"z", 0o700)]);
+        let below = RelPath::parse("a").unwrap();
+        let mut memory = reservation(8 << 10);
+        let is_wanted = |path: &RelPath| path.starts_with(&below);
+        let tree = unpack_some(&all, &UnpackLimits::DEFAULT, &mut memory, is_wanted).unwrap();
+        let paths: Vec<_> = tree.files().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(paths, ["a/x", "a/y/z"]);
+        // Limits of the archive hold for what is skipped, too.
+        let limits = UnpackLimits { unpacked_bytes_max: 1 << 19, ..UnpackLimits::DEFAULT };
+        let error = unpack_some(&all, &limits, &mut memory, |_| false).unwrap_err();
+        assert!(matches!(error, UnpackError::TooLarge { .. }), "{error}");
     }
 
     #[test]

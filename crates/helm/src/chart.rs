@@ -292,7 +292,7 @@ impl Chart {
             match file.path.as_str() {
                 "Chart.yaml" => {}
                 "Chart.lock" => {
-                    chart.lock = read(&file.content).map(Some).map_err(|it| bad("Chart.lock", it))?
+                    chart.lock = read(&file.content).map(Some).map_err(|it| bad("Chart.lock", it))?;
                 }
                 VALUES_FILE => {
                     check_values(&file).map_err(|problem| bad(VALUES_FILE, problem))?;
@@ -311,8 +311,8 @@ impl Chart {
                     }
                 }
                 path if path.starts_with("templates/") => chart.templates.push(file),
-                path if path.starts_with("charts/") && !path.ends_with(".prov") => {
-                    chart.put_below(&mut below, file)
+                path if path.starts_with("charts/") && path.strip_suffix(".prov").is_none() => {
+                    put_below(&mut below, file);
                 }
                 _ => chart.files.push(file),
             }
@@ -320,14 +320,14 @@ impl Chart {
         chart.metadata.validate().map_err(|problem| ChartError::Invalid { problem })?;
         Ok((chart, below))
     }
+}
 
-    /// A file below `charts/`; one of a directory or archive that begins with `_` or `.` is no part of the chart.
-    fn put_below(&self, below: &mut Below, file: ChartFile) {
-        let path = file.path.strip_prefix("charts/").unwrap_or(&file.path).to_owned();
-        let directory = path.split('/').next().unwrap_or(&path).to_owned();
-        if !directory.starts_with(['_', '.']) {
-            below.entry(directory).or_default().push(ChartFile { path, ..file });
-        }
+/// A file below `charts/`; one of a directory or archive that begins with `_` or `.` is no part of the chart.
+fn put_below(below: &mut Below, file: ChartFile) {
+    let path = file.path.strip_prefix("charts/").unwrap_or(&file.path).to_owned();
+    let directory = path.split('/').next().unwrap_or(&path).to_owned();
+    if !directory.starts_with(['_', '.']) {
+        below.entry(directory).or_default().push(ChartFile { path, ..file });
     }
 }
 

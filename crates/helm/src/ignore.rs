@@ -118,15 +118,15 @@ mod tests {
     #[track_caller]
     fn check(rules: &str, excluded: &[&str], kept: &[&str]) {
         let rules = Rules::parse(rules).unwrap();
-        let excludes = |path: &str| {
+        let is_out = |path: &str| {
             let (path, is_dir) = path.strip_suffix('/').map_or((path, false), |path| (path, true));
             rules.excludes(path, is_dir)
         };
         for path in excluded {
-            assert!(excludes(path), "{path} is kept");
+            assert!(is_out(path), "{path} is kept");
         }
         for path in kept {
-            assert!(!excludes(path), "{path} is left out");
+            assert!(!is_out(path), "{path} is left out");
         }
     }
 

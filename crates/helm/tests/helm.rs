@@ -1,6 +1,8 @@
 //! Generated charts, packaged here and by the stock `helm`: the same files with the same content. Values files are merged and written
 //! as Helm merges and writes them, and Helm renders what is packaged here as it renders the directory.
 
+#![expect(clippy::unwrap_used, reason = "a command that cannot be run fails the test")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

@@ -144,7 +144,12 @@ impl<C: ArtifactCondition> ArtifactLedger<C> {
         mut status: Map<String, Value>,
     ) {
         status.extend(inputs.patch());
-        self.current = Some(Current::new(object, artifact));
+        let mut current = Current::new(object, artifact);
+        if O::STORED_IS_ANNOUNCED {
+            current.detail = announcement.clone();
+            current.recovered = announcement.clone();
+        }
+        self.current = Some(current);
         self.built = Some(Built { announcement, status });
         self.in_storage = InStorage::Yes;
         self.outdated_by = None;

@@ -94,7 +94,7 @@ async fn attempt<S: Source>(
     ledger: &LedgerOf<S>,
     now: Timestamp,
 ) -> Result<Done, SourceError<S::Error>> {
-    let valid = match S::validate(object).map_err(SourceError::Step)? {
+    let valid = match S::validate(object).map_err(|error| waited::<S>(error, ledger))? {
         Validated::Artifact(valid) => valid,
         Validated::Static => return make_static::<S>(object, storage, ledger).await,
     };
@@ -185,6 +185,9 @@ where
 
 /// An attempt that waits breaks its condition as well, but its outcome does not carry one: the ledger does.
 fn waited<S: Source>(error: S::Error, ledger: &LedgerOf<S>) -> SourceError<S::Error> {
+    if let Some(settled) = error.settles() {
+        ledger.lock_ledger().note_conditions(vec![(settled, ConditionUpdate::Clear)]);
+    }
     if error.consequence() == Consequence::Wait
         && let Some(condition) = error.condition()
     {

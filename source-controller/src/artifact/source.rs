@@ -19,6 +19,8 @@ pub trait SourceObject: Object {
     type Condition: ArtifactCondition;
     /// Whether the status has the field `url`, the URL of the artifact that is served now.
     const HAS_URL: bool = false;
+    /// Whether Ready and ArtifactInStorage have the text of the event for a new artifact.
+    const STORED_IS_ANNOUNCED: bool = false;
 
     /// The artifact of the status.
     fn artifact(&self) -> Option<&Artifact>;
@@ -81,6 +83,11 @@ pub trait BreaksCondition {
     type Condition;
     /// The condition that it sets to False; none where only Ready and Stalled report it.
     fn condition(&self) -> Option<Self::Condition>;
+
+    /// A condition that ends with it, though nothing was resolved.
+    fn settles(&self) -> Option<Self::Condition> {
+        None
+    }
 }
 
 /// What a valid spec leads to.

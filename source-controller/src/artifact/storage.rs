@@ -78,12 +78,23 @@ impl Storage {
         mut memory: MemoryReservation,
     ) -> Result<Option<(Vec<u8>, MemoryReservation)>, ReadError> {
         let Some(artifact) = object.artifact() else { return Ok(None) };
+        self.read_at(location(object)?, artifact, bytes_max, &mut memory)
+            .await
+            .map(|read| read.map(|bytes| (bytes, memory)))
+    }
+
+    /// Reads an artifact in a directory; none where it is not stored as announced.
+    pub async fn read_at(
+        &self,
+        location: Location,
+        artifact: &Artifact,
+        bytes_max: u64,
+        memory: &mut MemoryReservation,
+    ) -> Result<Option<Vec<u8>>, ReadError> {
         let (path, digest) = (artifact.path.clone(), artifact.digest.clone());
         let size = artifact.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(bytes_max);
-        let location = location(object)?;
         memory.try_grow(size).map_err(ReadError::OverBudget)?;
-        let stored = self.on_thread(move |store| store.read(&location, &path, &digest, size)).await?;
-        Ok(stored.map(|bytes| (bytes, memory)))
+        Ok(self.on_thread(move |store| store.read(&location, &path, &digest, size)).await?)
     }
 
     /// Compares a stored file with a digest. One that does not match is removed at once.

@@ -1,7 +1,9 @@
 //! What can end a step of a HelmChart early, in the words that tools look for.
 
-use plumb_api::source::HelmChartCondition;
-use plumb_helm::{ChartError, ReleaseError};
+use plumb_api::source::{ChartSourceKind, HelmChartCondition};
+use plumb_archive::UnpackError;
+use plumb_helm::{ChartError, PackageError, ReleaseError, ValuesError};
+use plumb_memory::OverBudget;
 use plumb_oci::{OciError, ReferenceError};
 use plumb_status::{Classify, Consequence, Reason, UnsupportedFields};
 use plumb_transport::NoSlot;
@@ -26,18 +28,79 @@ pub enum HelmChartError {
         /// The name.
         chart: String,
     },
-    /// The HelmRepository does not exist.
-    #[error("failed to get source: helmrepositories.source.toolkit.fluxcd.io \"{name}\" not found")]
+    /// The path of the chart.
+    #[error("invalid chart reference: {0}")]
+    Path(&'static str),
+    /// The source does not exist, or cannot be read.
+    #[error("failed to get source: {problem}")]
     NoSource {
-        /// Its name.
-        name: String,
+        /// Its kind.
+        kind: ChartSourceKind,
+        /// What was answered.
+        problem: String,
     },
-    /// The HelmRepository has no index yet.
-    #[error("no artifact available for HelmRepository source '{name}'")]
+    /// The source has no artifact yet, or none that is stored.
+    #[error("no artifact available for {} source '{name}'", kind.as_str())]
     NoSourceArtifact {
+        /// Its kind.
+        kind: ChartSourceKind,
         /// Its name.
         name: String,
     },
+    /// The artifact of the source cannot be read from the storage.
+    #[error("failed to open source artifact")]
+    SourceArtifact(#[source] ReadError),
+    /// The artifact of the source cannot be unpacked.
+    #[error("artifact untar error")]
+    Unpack(#[source] UnpackError),
+    /// The artifact of the source has no such chart.
+    #[error("invalid chart reference: no chart found at path '{path}' in the artifact of the {} '{name}'", kind.as_str())]
+    NoChart {
+        /// The path.
+        path: String,
+        /// The kind of the source.
+        kind: ChartSourceKind,
+        /// Its name.
+        name: String,
+    },
+    /// The chart of an artifact is not one.
+    #[error("invalid chart reference")]
+    Reference(#[source] ChartError),
+    /// The archive of an artifact is too large.
+    #[error(
+        "invalid chart reference: size of chart '{path}' exceeds '{max}' bytes limit (--helm-chart-max-size)"
+    )]
+    ArchiveTooLarge {
+        /// Its path.
+        path: String,
+        /// The limit.
+        max: u64,
+    },
+    /// The version of the chart cannot have build metadata.
+    #[error(
+        "chart metadata patch error: failed to parse version from chart metadata as SemVer: '{version}' with metadata '{metadata}'"
+    )]
+    Metadata {
+        /// The version.
+        version: String,
+        /// The metadata.
+        metadata: String,
+    },
+    /// The values files cannot be merged.
+    #[error("values files merge error")]
+    Values(#[source] ValuesFilesError),
+    /// A dependency of the chart cannot be added.
+    #[error("dependency build error")]
+    Dependency(#[source] Box<DependencyError>),
+    /// The chart cannot be loaded to be packaged.
+    #[error("chart package error: failed to load chart")]
+    Load(#[source] ChartError),
+    /// The chart cannot be packaged.
+    #[error("chart package error")]
+    Package(#[source] PackageError),
+    /// The memory budget does not allow it.
+    #[error("chart package error")]
+    OverBudget(#[source] OverBudget),
     /// The HelmRepository cannot be used.
     #[error(transparent)]
     Repository(HelmRepositoryError),
@@ -71,6 +134,124 @@ pub enum HelmChartError {
     /// The controller is shutting down.
     #[error("chart pull error")]
     Interrupted(#[from] Interrupted),
+}
+
+/// Values files cannot be merged.
+#[derive(Debug, thiserror::Error)]
+pub enum ValuesFilesError {
+    /// Those of a chart of a HelmRepository.
+    #[error("failed to merge chart values")]
+    OfChart(#[source] ValuesError),
+    /// Those of an artifact.
+    #[error(transparent)]
+    OfSource(ValuesError),
+}
+
+/// A dependency cannot be added to a chart.
+#[derive(Debug, thiserror::Error)]
+pub enum DependencyError {
+    /// There are too many.
+    #[error("the chart needs {count} further charts, the limit is {max}")]
+    TooMany {
+        /// How many there are.
+        count: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// One of the artifact.
+    #[error("failed to add local dependency '{key}'")]
+    Local {
+        /// Its alias, or its name.
+        key: String,
+        /// Why.
+        #[source]
+        source: LocalDependencyError,
+    },
+    /// One of a repository.
+    #[error("failed to add remote dependency '{key}'")]
+    Remote {
+        /// Its alias, or its name.
+        key: String,
+        /// Why.
+        #[source]
+        source: RemoteDependencyError,
+    },
+}
+
+/// A dependency of the same artifact cannot be added to a chart.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalDependencyError {
+    /// It is not there.
+    #[error("no chart found at '/{path}' (reference '{reference}')")]
+    Missing {
+        /// The path.
+        path: String,
+        /// What the chart has.
+        reference: String,
+    },
+    /// What the chart has as its version is no range.
+    #[error("invalid version/constraint format '{version}'")]
+    Range {
+        /// The version.
+        version: String,
+        /// Why.
+        #[source]
+        source: ConstraintError,
+    },
+    /// It has another version.
+    #[error("can't get a valid version for constraint '{version}': the chart has '{found}'")]
+    Version {
+        /// The range.
+        version: String,
+        /// The version of the chart.
+        found: String,
+    },
+    /// It cannot be loaded.
+    #[error("failed to load chart from '/{path}' (reference '{reference}')")]
+    Load {
+        /// The path.
+        path: String,
+        /// What the chart has.
+        reference: String,
+        /// Why.
+        #[source]
+        source: Box<ChartError>,
+    },
+}
+
+/// A dependency of a repository cannot be added to a chart.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteDependencyError {
+    /// There is no such repository.
+    #[error("failed to get chart repository for URL '{url}': {problem}")]
+    Repository {
+        /// The URL.
+        url: String,
+        /// Why.
+        problem: &'static str,
+    },
+    /// It cannot be found or pulled.
+    #[error("failed to get chart '{name}' version '{version}' from '{url}'")]
+    Pull {
+        /// The chart.
+        name: String,
+        /// The version, or a range of them.
+        version: String,
+        /// The URL of the repository.
+        url: String,
+        /// Why.
+        #[source]
+        source: Box<HelmChartError>,
+    },
+    /// It cannot be loaded.
+    #[error("failed to load downloaded archive of version '{version}'")]
+    Load {
+        /// The version.
+        version: String,
+        /// Why.
+        #[source]
+        source: ChartError,
+    },
 }
 
 /// A registry has no version that is meant.
@@ -154,8 +335,22 @@ impl BreaksCondition for HelmChartError {
     fn condition(&self) -> Option<HelmChartCondition> {
         match self {
             Self::Unsupported(_) => None,
+            Self::Metadata { .. }
+            | Self::Values(_)
+            | Self::Dependency(_)
+            | Self::Load(_)
+            | Self::Package(_)
+            | Self::OverBudget(_) => Some(HelmChartCondition::BuildFailed),
             _ => Some(HelmChartCondition::FetchFailed),
         }
+    }
+
+    /// Of the two only one is told at a time, as with Flux.
+    fn settles(&self) -> Option<HelmChartCondition> {
+        self.condition().map(|condition| match condition {
+            HelmChartCondition::BuildFailed => HelmChartCondition::FetchFailed,
+            _ => HelmChartCondition::BuildFailed,
+        })
     }
 }
 
@@ -163,7 +358,18 @@ impl Classify for HelmChartError {
     fn reason(&self) -> Reason {
         match self {
             Self::Unsupported(error) => error.reason(),
-            Self::Name { .. } | Self::Release(_) => Reason::InvalidChartReference,
+            Self::Name { .. }
+            | Self::Path(_)
+            | Self::NoChart { .. }
+            | Self::Reference(_)
+            | Self::ArchiveTooLarge { .. }
+            | Self::Release(_) => Reason::InvalidChartReference,
+            Self::SourceArtifact(_) => Reason::ReadOperationFailed,
+            Self::Unpack(_) => Reason::Failed,
+            Self::Metadata { .. } => Reason::MetadataPatchError,
+            Self::Values(_) => Reason::ValuesFilesError,
+            Self::Dependency(_) => Reason::DependencyBuildError,
+            Self::Load(_) | Self::Package(_) | Self::OverBudget(_) => Reason::ChartPackageError,
             Self::NoSource { .. } => Reason::SourceUnavailable,
             Self::NoSourceArtifact { .. } => Reason::NoSourceArtifact,
             Self::Repository(error) => error.reason(),
@@ -180,9 +386,20 @@ impl Classify for HelmChartError {
     fn consequence(&self) -> Consequence {
         match self {
             Self::Unsupported(error) => error.consequence(),
-            // Only another spec, or another index, helps: a change of the repository wakes its charts.
-            Self::Release(ReleaseError::Damaged { .. }) => Consequence::Retry,
+            // Only another spec, or another artifact, helps: a change of the source wakes its charts.
+            Self::Release(ReleaseError::Damaged { .. })
+            | Self::Reference(ChartError::OverBudget(_))
+            | Self::Values(
+                ValuesFilesError::OfChart(ValuesError::OverBudget(_))
+                | ValuesFilesError::OfSource(ValuesError::OverBudget(_)),
+            ) => Consequence::Retry,
             Self::Name { .. }
+            | Self::Path(_)
+            | Self::NoChart { .. }
+            | Self::Reference(_)
+            | Self::ArchiveTooLarge { .. }
+            | Self::Metadata { .. }
+            | Self::Values(_)
             | Self::RegistryUrl { .. }
             | Self::Release(_)
             | Self::Version(TagError::Range(_)) => Consequence::Stall,
@@ -195,9 +412,20 @@ impl Classify for HelmChartError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Unsupported(error) => return error.hint(),
-            Self::Name { .. } | Self::Release(ReleaseError::NoChart) => "correct spec.chart",
-            Self::NoSource { .. } => "create the HelmRepository, or correct spec.sourceRef",
-            Self::NoSourceArtifact { .. } => "read the conditions of the HelmRepository",
+            Self::Name { .. }
+            | Self::Path(_)
+            | Self::NoChart { .. }
+            | Self::Release(ReleaseError::NoChart) => "correct spec.chart",
+            Self::NoSource { kind, .. } => {
+                return Some(format!("create the {}, or correct spec.sourceRef", kind.as_str()));
+            }
+            Self::NoSourceArtifact { kind, .. } => {
+                return Some(format!("read the conditions of the {}", kind.as_str()));
+            }
+            Self::Values(
+                ValuesFilesError::OfChart(ValuesError::Missing { .. })
+                | ValuesFilesError::OfSource(ValuesError::Missing { .. }),
+            ) => "correct spec.valuesFiles, or set spec.ignoreMissingValuesFiles",
             Self::Repository(_) | Self::RegistryUrl { .. } => "correct the HelmRepository of spec.sourceRef",
             Self::Release(ReleaseError::NoMatch { .. } | ReleaseError::Range(_))
             | Self::Version(TagError::NoMatch { .. } | TagError::Range(_)) => "correct spec.version",

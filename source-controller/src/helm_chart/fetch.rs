@@ -1,4 +1,4 @@
-//! The content of an artifact: the archive of the chart, checked, with the bytes that were published.
+//! The content of an artifact: the archive of the chart, checked, with the bytes that were published; or packaged anew.
 
 use std::collections::BTreeMap;
 
@@ -6,20 +6,25 @@ use bytes::Bytes;
 use kube::ResourceExt as _;
 use plumb_api::{
     meta::Artifact,
-    source::{HelmChart, HelmChartCondition, HelmRepository},
+    source::{
+        ChartReconcileStrategy, ChartSourceKind, HelmChart, HelmChartCondition, HelmChartSpec, HelmRepository,
+    },
 };
 use plumb_helm::check_chart;
 use plumb_memory::{Limit, MemoryReservation};
 use plumb_oci::Blob;
 use plumb_status::{Detail, Reason};
-use serde_json::Map;
+use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::{
     HelmChartSource,
+    build::{Built, with_values},
     error::{HelmChartError, PullError},
-    registry::{pull, timeout},
-    resolve::{Place, Remote},
+    files,
+    registry::pull,
+    resolve::{Found, Origin, Place, Remote},
+    validate::{Valid, merged_values_files},
 };
 use crate::{
     artifact::{Content, Fetched, MediaType, Payload, on_thread, slot},
@@ -29,37 +34,66 @@ use crate::{
 /// The extension of an archive.
 const EXTENSION: &str = ".tgz";
 
-/// Pulls the chart that was resolved.
+/// Pulls or packages the chart that was resolved.
 pub async fn fetch(
     source: &HelmChartSource,
     object: &HelmChart,
+    valid: &Valid,
     remote: Remote,
 ) -> Result<Fetched<HelmChartCondition>, HelmChartError> {
     let namespace = object.namespace().unwrap_or_default();
     let _slot = slot(&source.pulls, &namespace).await?;
-    let Remote { name, version, source_revision: _, place } = remote;
-    let (bytes, memory) = match place {
-        Place::Url { url, repository } => download(source, &namespace, &url, &repository).await?,
-        Place::Registry(registry) => {
-            let repository = source
-                .repositories
-                .get(&plumb_cluster::NamespacedName::new(&namespace, &object.spec.source_ref.name));
-            let limit = repository.as_deref().map_or(super::TIMEOUT_MAX, timeout);
-            let pulled = pull(*registry, &name, &version, source.limits.chart, limit).await;
-            let Blob { bytes, memory } = pulled.map_err(HelmChartError::Download)?;
-            (bytes, memory)
-        }
+    let Remote { name, version, source_revision: _, origin } = remote;
+    let built = match origin {
+        Origin::Repository(found) => from_repository(source, &namespace, valid, found, &version).await?,
+        Origin::Files(files) => files::build(source, valid, *files, &version).await?,
     };
-    let bytes = Bytes::from(bytes);
-    checked(&bytes, last(&name), &version, source.limits.chart_file).await?;
+    let Built { bytes, memory, is_packaged, values_files } = built;
+    let observed = if valid.ignore_missing { json!(values_files) } else { Value::Null };
     Ok(Fetched {
         file_stem: format!("{}-{version}", last(&name)),
         content: Content { payload: Payload::Bytes { media_type: MediaType::Gzip, bytes }, memory },
         metadata: BTreeMap::new(),
-        announcement: pulled(&name, &version),
-        status: Map::new(),
+        announcement: stored(&name, &version, is_packaged, &values_files),
+        status: Map::from_iter([("observedValuesFiles".to_owned(), observed)]),
         conditions: Vec::new(),
     })
+}
+
+/// Pulls a chart of a repository, and merges values files where there are some.
+async fn from_repository(
+    source: &HelmChartSource,
+    namespace: &str,
+    valid: &Valid,
+    found: Found,
+    version: &str,
+) -> Result<Built, HelmChartError> {
+    let (name, published) = (found.name.clone(), found.version.clone());
+    let (bytes, memory) = pulled(source, namespace, found).await?;
+    let bytes = Bytes::from(bytes);
+    checked(&bytes, last(&name), &published, source.limits.chart_file).await?;
+    if valid.values_files.is_empty() {
+        return Ok(Built { bytes, memory, is_packaged: false, values_files: Vec::new() });
+    }
+    let limits = (version, source.limits.chart_file);
+    with_values(source.clients.memory(), namespace, (bytes, memory), valid, limits).await
+}
+
+/// Pulls the archive of a chart of a repository.
+pub async fn pulled(
+    source: &HelmChartSource,
+    namespace: &str,
+    found: Found,
+) -> Result<(Vec<u8>, MemoryReservation), HelmChartError> {
+    let Found { name, version, place } = found;
+    match place {
+        Place::Url { url, repository } => download(source, namespace, &url, &repository).await,
+        Place::Registry { remote, timeout } => {
+            let pulled = pull(*remote, &name, &version, source.limits.chart, timeout).await;
+            let Blob { bytes, memory } = pulled.map_err(HelmChartError::Download)?;
+            Ok((bytes, memory))
+        }
+    }
 }
 
 /// Downloads the archive at a URL of an index.
@@ -111,8 +145,39 @@ fn last(name: &str) -> &str {
 }
 
 /// The text of Ready, and of the event for an artifact.
-pub fn pulled(name: &str, version: &str) -> Detail {
-    Detail::new(Reason::ChartPullSucceeded, format!("pulled '{name}' chart with version '{version}'"))
+pub fn stored(name: &str, version: &str, is_packaged: bool, values_files: &[String]) -> Detail {
+    let (reason, verb) = if is_packaged {
+        (Reason::ChartPackageSucceeded, "packaged")
+    } else {
+        (Reason::ChartPullSucceeded, "pulled")
+    };
+    let merged = if values_files.is_empty() {
+        String::new()
+    } else {
+        format!(" and merged values files [{}]", values_files.join(" "))
+    };
+    Detail::new(reason, format!("{verb} '{name}' chart with version '{version}'{merged}"))
+}
+
+/// The text of an artifact that the status has.
+pub fn stored_before(object: &HelmChart, artifact: &Artifact) -> Detail {
+    let HelmChartSpec { chart, values_files, ignore_missing_values_files, .. } = &object.spec;
+    let merged = match &object.status {
+        Some(status) if *ignore_missing_values_files => &status.observed_values_files[..],
+        _ => merged_values_files(values_files),
+    };
+    stored(&name_of(artifact, chart), &artifact.revision, is_packaged(&object.spec), merged)
+}
+
+/// Whether the chart of a spec is packaged anew. What a path of an artifact leads to is not in the status: an archive is called one.
+fn is_packaged(spec: &HelmChartSpec) -> bool {
+    let is_archive = match spec.source_ref.kind {
+        ChartSourceKind::HelmRepository => true,
+        ChartSourceKind::GitRepository | ChartSourceKind::Bucket => {
+            spec.chart.ends_with(EXTENSION) && spec.reconcile_strategy != ChartReconcileStrategy::Revision
+        }
+    };
+    !is_archive || !merged_values_files(&spec.values_files).is_empty()
 }
 
 /// The chart of an artifact, as its file names it; with its path in the registry where the spec still has it.

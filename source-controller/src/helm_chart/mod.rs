@@ -1,8 +1,12 @@
-//! HelmChart: one version of a chart from a Helm repository as an artifact, the bytes as they are there, in three steps: `validate`,
-//! `resolve`, `fetch`. The artifact of the content, and its status and events, are up to `artifact`.
+//! HelmChart: one version of a chart as an artifact, in three steps: `validate`, `resolve`, `fetch`. From a Helm repository the bytes are
+//! those that are there; with values files, or from the directory of another source, it is packaged. The artifact of the content, and
+//! its status and events, are up to `artifact`.
 
+mod build;
+mod dependencies;
 mod error;
 mod fetch;
+mod files;
 mod registry;
 mod resolve;
 #[cfg(test)]
@@ -96,16 +100,17 @@ impl Source for HelmChartSource {
     async fn fetch(
         &self,
         object: &HelmChart,
-        _valid: &Valid,
+        valid: &Valid,
         remote: Remote,
     ) -> Result<Fetched<HelmChartCondition>, HelmChartError> {
-        fetch::fetch(self, object, remote).await
+        fetch::fetch(self, object, valid, remote).await
     }
 }
 
 impl SourceObject for HelmChart {
     type Condition = HelmChartCondition;
     const HAS_URL: bool = true;
+    const STORED_IS_ANNOUNCED: bool = true;
 
     fn artifact(&self) -> Option<&Artifact> {
         Self::artifact(self)
@@ -116,7 +121,7 @@ impl SourceObject for HelmChart {
     }
 
     fn stored_detail(&self, artifact: &Artifact) -> Detail {
-        fetch::pulled(&fetch::name_of(artifact, &self.spec.chart), &artifact.revision)
+        fetch::stored_before(self, artifact)
     }
 
     fn recovered(&self, artifact: &Artifact) -> Detail {

@@ -14,8 +14,7 @@ use plumb_version::parse_tag;
 use super::{
     HelmChartSource,
     error::{HelmChartError, PullError, TagError},
-    resolve::{Place, Remote},
-    validate::Valid,
+    resolve::{Found, Place},
 };
 use crate::{
     helm_repository::HelmRepositoryError,
@@ -31,15 +30,15 @@ pub async fn find(
     source: &HelmChartSource,
     namespace: &str,
     repository: &HelmRepository,
-    valid: &Valid,
-) -> Result<Remote, HelmChartError> {
+    (name, wanted): (&str, &Wanted),
+) -> Result<Found, HelmChartError> {
     let spec = &repository.spec;
     if spec.provider != CloudProvider::Generic && spec.secret_ref.is_none() {
         let field =
             UnsupportedField::with_value("spec.provider of the HelmRepository", spec.provider.as_str());
         UnsupportedFields::reject(vec![field])?;
     }
-    let url = format!("{}/{}", spec.url.trim_end_matches('/'), valid.chart);
+    let url = format!("{}/{}", spec.url.trim_end_matches('/'), name);
     let chart = Repository::parse(&url).map_err(|error| HelmChartError::RegistryUrl {
         url: plumb_transport::shown_text(&spec.url),
         source: error,
@@ -47,21 +46,20 @@ pub async fn find(
     let access = access(source, namespace, repository, &chart).await;
     let access = access.map_err(|error| HelmChartError::Repository(HelmRepositoryError::Secret(error)))?;
     let remote = source.registries.connect(namespace, &chart, access, timeout(repository)).await;
-    let listed =
-        |error| HelmChartError::Version(TagError::Tags { chart: valid.chart.clone(), source: error });
+    let listed = |error| HelmChartError::Version(TagError::Tags { chart: name.to_owned(), source: error });
     let remote = remote.map_err(listed)?;
-    let version = if valid.version.is_exact() {
-        valid.version.as_str().to_owned()
+    let version = if wanted.is_exact() {
+        wanted.as_str().to_owned()
     } else {
         let (tags, _memory) = remote.tags().await.map_err(listed)?;
-        highest(&tags, &valid.version).map_err(HelmChartError::Version)?
+        highest(&tags, wanted).map_err(HelmChartError::Version)?
     };
-    let place = Place::Registry(Box::new(remote));
-    Ok(Remote { name: valid.chart.clone(), version, source_revision: None, place })
+    let place = Place::Registry { remote: Box::new(remote), timeout: timeout(repository) };
+    Ok(Found { name: name.to_owned(), version, place })
 }
 
 /// The timeout of one operation.
-pub fn timeout(repository: &HelmRepository) -> Duration {
+fn timeout(repository: &HelmRepository) -> Duration {
     repository.spec.effective_timeout().to_std()
 }
 

@@ -1,25 +1,55 @@
-//! Which version of the chart is meant now: by the stored index of the repository, or by the tags of a registry.
+//! Which version of the chart is meant now: by the index of a repository, by the tags of a registry, or by the files of an artifact.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use kube::ResourceExt as _;
-use plumb_api::source::{HelmChart, HelmChartCondition, HelmRepository};
+use plumb_api::source::{ChartSourceKind, HelmChart, HelmChartCondition, HelmRepository};
 use plumb_cluster::NamespacedName;
-use plumb_helm::{INDEX_MEMORY, Release, ReleaseError, find_release};
+use plumb_helm::{
+    Download, INDEX_MEMORY, Release, ReleaseError, Wanted, convert, find_release, with_build_metadata,
+};
+use plumb_memory::{Limit, MemoryReservation};
 use plumb_oci::Remote as Registry;
 use plumb_status::ConditionUpdate;
 
-use super::{HelmChartSource, error::HelmChartError, registry, validate::Valid};
-use crate::artifact::{Input, Inputs, Resolved, on_thread, slot};
+use super::{
+    HelmChartSource,
+    error::{HelmChartError, PullError},
+    files::{self, Files},
+    registry,
+    validate::{ChartSource, Valid},
+};
+use crate::{
+    artifact::{Input, Inputs, Resolved, on_thread, slot},
+    helm_repository::{ArchiveRequest, File, HelmClients, HelmRepositoryError},
+};
 
 /// The version that was resolved.
 pub struct Remote {
     /// The chart, by its whole name.
     pub name: String,
-    /// The version.
+    /// The version of the artifact.
     pub version: String,
-    /// The index that it was found in; none for a registry.
+    /// The artifact of the source that it was found in; none for a registry.
     pub source_revision: Option<String>,
+    /// Where it is.
+    pub origin: Origin,
+}
+
+/// Where a chart is.
+pub enum Origin {
+    /// In a repository.
+    Repository(Found),
+    /// In the artifact of another source.
+    Files(Box<Files>),
+}
+
+/// A version of a chart in a repository.
+pub struct Found {
+    /// The chart, by its whole name.
+    pub name: String,
+    /// The version, as the repository has it.
+    pub version: String,
     /// Where its archive is.
     pub place: Place,
 }
@@ -34,7 +64,12 @@ pub enum Place {
         repository: Arc<HelmRepository>,
     },
     /// In a registry.
-    Registry(Box<Registry>),
+    Registry {
+        /// The repository in the registry.
+        remote: Box<Registry>,
+        /// The timeout of one operation.
+        timeout: Duration,
+    },
 }
 
 /// Finds the version.
@@ -44,52 +79,139 @@ pub async fn resolve(
     valid: &Valid,
 ) -> Result<Resolved<Remote, HelmChartCondition>, HelmChartError> {
     let namespace = object.namespace().unwrap_or_default();
-    // At the start of the process: before that, every repository seems to be missing.
-    source.repositories.synced().await;
-    let name = &valid.repository;
-    let repository = source.repositories.get(&NamespacedName::new(&namespace, name));
-    let repository = repository.ok_or_else(|| HelmChartError::NoSource { name: name.clone() })?;
-    let _slot = slot(&source.polls, &namespace).await?;
-    let remote = if repository.spec.is_registry() {
-        registry::find(source, &namespace, &repository, valid).await?
-    } else {
-        from_index(source, &namespace, repository, valid).await?
+    let remote = match &valid.source {
+        ChartSource::Repository { repository, chart, version } => {
+            let repository = repository_of(source, &namespace, repository).await?;
+            let _slot = slot(&source.polls, &namespace).await?;
+            in_repository(source, object, valid, repository, (chart, version)).await?
+        }
+        ChartSource::Files { kind, name, path, strategy } => {
+            let files = files::source(source, &namespace, *kind, name, path).await?;
+            let _slot = slot(&source.polls, &namespace).await?;
+            files::resolve(source, object, valid, files, *strategy).await?
+        }
     };
     Ok(Resolved {
         revision: remote.version.clone(),
         inputs: inputs(object, &remote.name),
-        // Left behind by Flux: this version rejects the fields that they belong to.
         conditions: vec![
             (HelmChartCondition::BuildFailed, ConditionUpdate::Clear),
+            // Left behind by Flux: this version rejects the field that it belongs to.
             (HelmChartCondition::SourceVerified, ConditionUpdate::Clear),
         ],
         remote,
     })
 }
 
-async fn from_index(
+async fn repository_of(
+    source: &HelmChartSource,
+    namespace: &str,
+    name: &str,
+) -> Result<Arc<HelmRepository>, HelmChartError> {
+    // At the start of the process: before that, every repository seems to be missing.
+    source.repositories.synced().await;
+    let repository = source.repositories.get(&NamespacedName::new(namespace, name));
+    repository.ok_or_else(|| HelmChartError::NoSource {
+        kind: ChartSourceKind::HelmRepository,
+        problem: format!("helmrepositories.source.toolkit.fluxcd.io \"{name}\" not found"),
+    })
+}
+
+async fn in_repository(
+    source: &HelmChartSource,
+    object: &HelmChart,
+    valid: &Valid,
+    repository: Arc<HelmRepository>,
+    (chart, wanted): (&str, &Wanted),
+) -> Result<Remote, HelmChartError> {
+    let namespace = object.namespace().unwrap_or_default();
+    let revision = repository.artifact().map(|artifact| artifact.revision.clone());
+    if revision.is_none() && !repository.spec.is_registry() {
+        return Err(missing(&repository));
+    }
+    let source_revision = revision.filter(|_| !repository.spec.is_registry());
+    let found = find(source, &namespace, repository, chart, wanted).await?;
+    let version = if valid.values_files.is_empty() {
+        found.version.clone()
+    } else {
+        extended(&found.version, &generation(object))?
+    };
+    Ok(Remote { name: found.name.clone(), version, source_revision, origin: Origin::Repository(found) })
+}
+
+/// The generation of an object, as a version has it.
+pub fn generation(object: &HelmChart) -> String {
+    object.metadata.generation.unwrap_or_default().to_string()
+}
+
+/// A version with build metadata: by it a consumer tells that the chart is another one.
+pub fn extended(version: &str, metadata: &str) -> Result<String, HelmChartError> {
+    with_build_metadata(version, metadata).ok_or_else(|| HelmChartError::Metadata {
+        version: version.to_owned(),
+        metadata: metadata.to_owned(),
+    })
+}
+
+/// Finds a version of a chart in a repository. An index that is not stored is downloaded.
+pub async fn find(
     source: &HelmChartSource,
     namespace: &str,
     repository: Arc<HelmRepository>,
-    valid: &Valid,
-) -> Result<Remote, HelmChartError> {
-    let missing = || HelmChartError::NoSourceArtifact { name: valid.repository.clone() };
-    let revision = repository.artifact().map(|artifact| artifact.revision.clone()).ok_or_else(missing)?;
-    let memory = source.clients.memory().reservation(namespace, INDEX_MEMORY);
-    let stored = source.storage.read(repository.as_ref(), INDEX_MEMORY.bytes_max, memory).await;
-    let stored = stored.map_err(HelmChartError::Index)?;
-    let (index, memory) = stored.ok_or_else(missing)?;
-    let (chart, version) = (valid.chart.clone(), valid.version.clone());
+    chart: &str,
+    wanted: &Wanted,
+) -> Result<Found, HelmChartError> {
+    if repository.spec.is_registry() {
+        return registry::find(source, namespace, &repository, (chart, wanted)).await;
+    }
+    let (index, memory) = match repository.artifact() {
+        Some(_) => stored_index(source, namespace, &repository).await?,
+        None => downloaded_index(source, namespace, &repository).await?,
+    };
+    let (chart, wanted) = (chart.to_owned(), wanted.clone());
     let found = on_thread(move || {
-        let found = find_release(&index, &chart, &version);
+        let found = find_release(&index, &chart, &wanted);
         drop(index);
         drop(memory);
         found
     });
     let found: Result<Release, ReleaseError> = found.await?;
     let Release { name, version, url } = found.map_err(HelmChartError::Release)?;
-    let place = Place::Url { url, repository };
-    Ok(Remote { name, version, source_revision: Some(revision), place })
+    Ok(Found { name, version, place: Place::Url { url, repository } })
+}
+
+fn missing(repository: &HelmRepository) -> HelmChartError {
+    HelmChartError::NoSourceArtifact { kind: ChartSourceKind::HelmRepository, name: repository.name_any() }
+}
+
+type IndexBytes = (Vec<u8>, MemoryReservation);
+
+async fn stored_index(
+    source: &HelmChartSource,
+    namespace: &str,
+    repository: &HelmRepository,
+) -> Result<IndexBytes, HelmChartError> {
+    let memory = source.clients.memory().reservation(namespace, INDEX_MEMORY);
+    let stored = source.storage.read(repository, INDEX_MEMORY.bytes_max, memory).await;
+    stored.map_err(HelmChartError::Index)?.ok_or_else(|| missing(repository))
+}
+
+/// The index of a repository that no object stores: a dependency may name any.
+async fn downloaded_index(
+    source: &HelmChartSource,
+    namespace: &str,
+    repository: &HelmRepository,
+) -> Result<IndexBytes, HelmChartError> {
+    let url = HelmClients::index(repository)?;
+    let limit =
+        Limit { name: "index of a Helm repository (--helm-index-max-size)", bytes_max: source.limits.index };
+    let request = ArchiveRequest { namespace, repository, url: &url, limit };
+    let downloaded = source.clients.archive(request).await?;
+    let File { bytes, memory, .. } =
+        downloaded.map_err(|error| HelmChartError::Download(PullError::Http(error)))?;
+    let written = source.clients.memory().reservation(namespace, INDEX_MEMORY);
+    let index = on_thread(move || convert(Download { bytes, memory }, written)).await?;
+    let index = index.map_err(|error| HelmChartError::Repository(HelmRepositoryError::Index(error)))?;
+    Ok((index.json, index.memory))
 }
 
 /// What an artifact is made with: Flux pulls a chart again whenever the spec has changed, the source included.

@@ -1,7 +1,10 @@
 //! The spec of a HelmChart, checked once: what is not supported is rejected by name, all fields at once, never ignored. Pure; whether
 //! the chart exists is not checked here.
 
-use plumb_api::source::{ChartSourceKind, HelmChartSpec, LocalHelmChartSourceReference};
+use plumb_api::source::{
+    ChartReconcileStrategy, ChartSourceKind, HelmChartSpec, LocalHelmChartSourceReference,
+};
+use plumb_filetree::RelPath;
 use plumb_helm::Wanted;
 use plumb_status::{UnsupportedField, UnsupportedFields};
 
@@ -13,23 +16,46 @@ const VALUES_FILE: &str = "values.yaml";
 /// A spec that this version supports in full.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Valid {
-    /// The HelmRepository.
-    pub repository: String,
-    /// The chart.
-    pub chart: String,
-    /// Which version.
-    pub version: Wanted,
+    /// Where the chart is from.
+    pub source: ChartSource,
+    /// The values files that are merged into the chart; empty where it keeps its own.
+    pub values_files: Vec<String>,
+    /// Whether those that do not exist are left out.
+    pub ignore_missing: bool,
+}
+
+/// Where a chart is from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChartSource {
+    /// A HelmRepository.
+    Repository {
+        /// Its name.
+        repository: String,
+        /// The chart.
+        chart: String,
+        /// Which version.
+        version: Wanted,
+    },
+    /// The artifact of another source.
+    Files {
+        /// The kind of the source.
+        kind: ChartSourceKind,
+        /// Its name.
+        name: String,
+        /// The directory or the archive of the chart.
+        path: RelPath,
+        /// What leads to a new artifact.
+        strategy: ChartReconcileStrategy,
+    },
 }
 
 /// Checks a spec. Every field is named, so that a new one is noticed.
 pub fn validate(spec: &HelmChartSpec) -> Result<Valid, HelmChartError> {
     let HelmChartSpec {
         chart,
-        // Without effect where there are no values files.
-        ignore_missing_values_files: _,
+        ignore_missing_values_files,
         interval: _,
-        // For charts of other sources only, as with Flux.
-        reconcile_strategy: _,
+        reconcile_strategy,
         source_ref,
         suspend: _,
         values_files,
@@ -38,24 +64,59 @@ pub fn validate(spec: &HelmChartSpec) -> Result<Valid, HelmChartError> {
     } = spec;
     let LocalHelmChartSourceReference { api_version: _, kind, name } = source_ref;
     let mut unsupported = Vec::new();
-    match kind {
-        ChartSourceKind::HelmRepository => {}
-        ChartSourceKind::GitRepository | ChartSourceKind::Bucket => {
-            let field = UnsupportedField::with_value("spec.sourceRef.kind", kind.as_str());
-            unsupported.push(field.remedy("push the chart to a Helm repository or a registry"));
-        }
-    }
-    if !values_files.is_empty() && !matches!(&values_files[..], [file] if is_default(file)) {
-        unsupported.push(UnsupportedField::new("spec.valuesFiles"));
-    }
     if verify.is_some() {
         unsupported.push(UnsupportedField::new("spec.verify"));
     }
     UnsupportedFields::reject(unsupported)?;
-    if !is_chart_name(chart) {
-        return Err(HelmChartError::Name { chart: chart.clone() });
+    let source = match kind {
+        ChartSourceKind::HelmRepository => {
+            if !is_chart_name(chart) {
+                return Err(HelmChartError::Name { chart: chart.clone() });
+            }
+            let (repository, chart, version) = (name.clone(), chart.clone(), Wanted::new(version));
+            ChartSource::Repository { repository, chart, version }
+        }
+        ChartSourceKind::GitRepository | ChartSourceKind::Bucket => {
+            let (kind, name, path) = (*kind, name.clone(), path(chart)?);
+            ChartSource::Files { kind, name, path, strategy: *reconcile_strategy }
+        }
+    };
+    Ok(Valid {
+        source,
+        values_files: merged_values_files(values_files).to_vec(),
+        ignore_missing: *ignore_missing_values_files,
+    })
+}
+
+/// The values files that change a chart: its own alone does not.
+pub fn merged_values_files(files: &[String]) -> &[String] {
+    if matches!(files, [file] if is_default(file)) { &[] } else { files }
+}
+
+/// The path of a chart in an artifact.
+fn path(chart: &str) -> Result<RelPath, HelmChartError> {
+    if chart.is_empty() {
+        return Err(HelmChartError::Path("no path set for local chart reference"));
     }
-    Ok(Valid { repository: name.clone(), chart: chart.clone(), version: Wanted::new(version) })
+    if chart.starts_with('/') {
+        return Err(HelmChartError::Path("local chart reference path is expected to be relative"));
+    }
+    inside(&RelPath::root(), chart).ok_or(HelmChartError::Path("the path is too long, or has a NUL byte"))
+}
+
+/// Where a reference in a directory leads, as Flux joins paths: the root of the artifact is never left. None where it is no path.
+pub fn inside(directory: &RelPath, reference: &str) -> Option<RelPath> {
+    let mut parts: Vec<&str> = directory.components().collect();
+    for part in reference.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    RelPath::parse(&parts.join("/")).ok()
 }
 
 fn is_default(file: &str) -> bool {
@@ -106,23 +167,54 @@ mod tests {
             ("valuesFiles", json!(["values.yaml"])),
             ("valuesFiles", json!(["./values.yaml"])),
             ("version", json!(">=1.0.0")),
+            ("sourceRef", json!({ "kind": "GitRepository", "name": "x" })),
+            ("sourceRef", json!({ "kind": "Bucket", "name": "x" })),
+            ("valuesFiles", json!(["values.yaml", "prod.yaml"])),
         ] {
             assert!(checked(field, &value).is_ok(), "{field}");
         }
-        for (field, value, named) in [
-            (
-                "sourceRef",
-                json!({ "kind": "GitRepository", "name": "x" }),
-                "spec.sourceRef.kind \"GitRepository\"",
-            ),
-            ("sourceRef", json!({ "kind": "Bucket", "name": "x" }), "spec.sourceRef.kind \"Bucket\""),
-            ("valuesFiles", json!(["values.yaml", "prod.yaml"]), "spec.valuesFiles"),
-            ("valuesFiles", json!(["prod.yaml"]), "spec.valuesFiles"),
-            ("verify", json!({ "provider": "cosign" }), "spec.verify"),
+        let error = checked("verify", &json!({ "provider": "cosign" })).unwrap_err();
+        assert_eq!((error.reason(), error.consequence()), (Reason::UnsupportedField, Consequence::Stall));
+        assert!(error.to_string().contains("spec.verify"), "{error}");
+    }
+
+    #[test]
+    fn its_own_values_file_alone_changes_nothing() {
+        for (files, expect) in [
+            (&["values.yaml"][..], 0),
+            (&["./values.yaml"], 0),
+            (&["values.yaml", "values.yaml"], 2),
+            (&["prod.yaml"], 1),
         ] {
-            let error = checked(field, &value).unwrap_err();
-            assert_eq!((error.reason(), error.consequence()), (Reason::UnsupportedField, Consequence::Stall));
-            assert!(error.to_string().contains(named), "{error}");
+            assert_eq!(
+                checked("valuesFiles", &json!(files)).unwrap().values_files.len(),
+                expect,
+                "{files:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_path_never_leaves_the_artifact() {
+        let directory = RelPath::parse("charts/app").unwrap();
+        for (reference, expect) in [
+            ("../db", "charts/db"),
+            ("../../../../etc", "etc"),
+            ("./a//b/", "charts/app/a/b"),
+            ("/a", "charts/app/a"),
+            ("", "charts/app"),
+        ] {
+            assert_eq!(inside(&directory, reference).unwrap().as_str(), expect);
+        }
+        for chart in ["", "/charts/app"] {
+            let spec = json!({
+                "chart": chart, "interval": "1m", "sourceRef": { "kind": "GitRepository", "name": "x" },
+            });
+            let error = validate(&serde_json::from_value(spec).unwrap()).unwrap_err();
+            assert_eq!(
+                (error.reason(), error.consequence()),
+                (Reason::InvalidChartReference, Consequence::Stall)
+            );
         }
     }
 

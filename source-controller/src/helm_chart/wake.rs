@@ -1,32 +1,35 @@
-//! A change of a HelmRepository wakes the charts that are found by it.
+//! A change of a source wakes the charts that are from it.
 
-use plumb_api::source::{ChartSourceKind, HelmChart, HelmRepository};
+use plumb_api::source::HelmChart;
 use plumb_cluster::{NamespacedName, ObjectCache, ObjectEvent};
 use plumb_runtime::{Priority, Queue};
 
-/// Wakes the charts that a change of a repository concerns.
-pub fn wake_charts(change: &ObjectEvent<HelmRepository>, charts: &ObjectCache<HelmChart>, queue: &Queue) {
-    let Some(repository) = concerns(change) else { return };
+use crate::artifact::SourceObject;
+
+/// Wakes the charts that a change of a source concerns.
+pub fn wake_charts<O: SourceObject>(change: &ObjectEvent<O>, charts: &ObjectCache<HelmChart>, queue: &Queue) {
+    let Some(changed) = concerns(change) else { return };
+    let kind = O::kind(&());
     for chart in charts.all() {
         let source = &chart.spec.source_ref;
         let key = NamespacedName::of(chart.as_ref());
-        let is_found_by_it = source.kind == ChartSourceKind::HelmRepository
-            && (&key.namespace, &source.name) == (&repository.namespace, &repository.name);
-        if is_found_by_it {
+        let is_from_it = source.kind.as_str() == kind
+            && (&key.namespace, &source.name) == (&changed.namespace, &changed.name);
+        if is_from_it {
             queue.add(&key, Priority::Revision);
         }
     }
 }
 
-/// The repository whose charts have to be looked at again: it is new or gone, or has another index or spec.
-fn concerns(change: &ObjectEvent<HelmRepository>) -> Option<NamespacedName> {
+/// The source whose charts have to be looked at again: it is new or gone, or has another artifact or spec.
+fn concerns<O: SourceObject>(change: &ObjectEvent<O>) -> Option<NamespacedName> {
     match change {
         ObjectEvent::Applied { old: Some(old), new } => {
-            let seen = |object: &HelmRepository| {
-                // An index that was lost and is stored again has the revision that it had.
+            let seen = |object: &O| {
+                // An artifact that was lost and is stored again has the revision that it had.
                 let stored =
                     object.artifact().map(|artifact| (artifact.revision.clone(), artifact.last_update_time));
-                (object.metadata.uid.clone(), object.metadata.generation, stored)
+                (object.meta().uid.clone(), object.meta().generation, stored)
             };
             (seen(old) != seen(new)).then(|| NamespacedName::of(new.as_ref()))
         }
@@ -41,6 +44,7 @@ fn concerns(change: &ObjectEvent<HelmRepository>) -> Option<NamespacedName> {
 mod tests {
     use std::sync::Arc;
 
+    use plumb_api::source::{GitRepository, HelmRepository};
     use plumb_status::cadence::Backoff;
     use serde_json::{Value, json};
 
@@ -61,7 +65,7 @@ mod tests {
     }
 
     /// How many charts a change wakes, of three: two of the repository `charts`, one of them in another namespace.
-    fn woken(change: &ObjectEvent<HelmRepository>) -> usize {
+    fn woken<O: SourceObject>(change: &ObjectEvent<O>) -> usize {
         let charts = ObjectCache::default();
         for (name, namespace, source) in
             [("a", "apps", "charts"), ("b", "apps", "other"), ("c", "web", "charts")]
@@ -90,5 +94,12 @@ mod tests {
         assert_eq!(applied(Some(one()), one()), 0, "a poll without news wakes nothing");
         assert_eq!(applied(None, repository("elsewhere", 1, None)), 0);
         assert_eq!(woken(&ObjectEvent::Deleted { old: one() }), 1);
+        // A source of another kind may have the same name.
+        let git: GitRepository = serde_json::from_value(json!({
+            "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
+            "metadata": { "name": "charts", "namespace": "apps" }, "spec": { "url": "https://h", "interval": "1m" },
+        }))
+        .unwrap();
+        assert_eq!(woken(&ObjectEvent::Deleted { old: Arc::new(git) }), 0);
     }
 }

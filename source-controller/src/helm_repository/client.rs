@@ -118,6 +118,11 @@ impl HelmClients {
         Ok(Access { http, credential: bound, unbound: credential, fingerprint: settings.finish_hex() })
     }
 
+    /// The API server.
+    pub fn api(&self) -> Client {
+        self.0.api.clone()
+    }
+
     /// Reads a Secret.
     pub async fn secret(&self, namespace: &str, name: &str) -> Result<SecretContent, SecretError> {
         plumb_secrets::read(&self.0.api, namespace, name).await
@@ -126,6 +131,11 @@ impl HelmClients {
     /// The URL that relative URLs of the index are below.
     pub fn base(repository: &HelmRepository) -> Result<Url, HelmRepositoryError> {
         valid_http(repository).map(|valid| valid.url)
+    }
+
+    /// The URL of the index.
+    pub fn index(repository: &HelmRepository) -> Result<Url, HelmRepositoryError> {
+        valid_http(repository).map(|valid| valid.index)
     }
 
     /// Downloads the archive of a chart. The credential of the repository goes to its own host, and to others only where the
