@@ -30,7 +30,7 @@ use plumb_transport::server::Limits;
 use crate::{
     artifact::{SourceKind, Storage},
     artifact_generator::SERVED_POLL,
-    git_repository::{GitSource, mirrors},
+    git_repository::{GitSource, RecentlyFound, mirrors},
     helm_chart::{HelmChartSource, wake_charts},
     helm_repository::{HelmClients, HelmRepositorySource},
     oci_repository::OciSource,
@@ -73,6 +73,7 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
         git: git.clone(),
         apps: GithubApps::new(runtime.memory()),
         addresses: options.addresses(),
+        recent: RecentlyFound::new(git_repository::KEPT_MAX),
         store: store.clone(),
         handle: Arc::clone(&git_handle),
     };

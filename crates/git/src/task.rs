@@ -102,9 +102,10 @@ pub(crate) struct Inner {
     abandoned: AbandonedThreads,
 }
 
-/// An open session with a server that found the commit; a fetch continues with it.
+/// The commit that was found; a fetch continues with the connection to the server, if there is one.
 pub struct Session {
-    connection: Connection,
+    connection: Option<Connection>,
+    endpoint: Endpoint,
     found: Found,
     reference: Reference,
     consumer: String,
@@ -172,6 +173,18 @@ impl Git {
         self.run(&self.inner.lists, consumer, bounds, work).await
     }
 
+    /// A session for a commit that another session found for the same reference, without a request.
+    pub fn session(
+        &self,
+        consumer: &str,
+        endpoint: &Endpoint,
+        reference: &Reference,
+        found: Found,
+    ) -> Session {
+        let (endpoint, reference) = (endpoint.clone(), reference.clone());
+        Session { connection: None, endpoint, found, reference, consumer: consumer.to_owned() }
+    }
+
     /// The files of the commit that a session found, as far as they are selected, less what the repository's own rules leave out.
     pub async fn checkout(
         &self,
@@ -181,7 +194,7 @@ impl Git {
     ) -> Result<Checkout, GitError> {
         let inner = Arc::clone(&self.inner);
         let selection = selection.clone();
-        let bounds = Bounds::new("fetch from", session.connection.endpoint().url().to_string(), timeout);
+        let bounds = Bounds::new("fetch from", session.endpoint.url().to_string(), timeout);
         let (consumer, connector) = (session.consumer.clone(), self.connector());
         let work = move |bounds: &Bounds| inner.checkout(session, &selection, &connector, bounds);
         self.run(&self.inner.fetches, &consumer, bounds, work).await
@@ -267,7 +280,8 @@ impl Inner {
                     let hash = connection.object_hash();
                     self.newest(equal, hash, &consumer, endpoint, connector, bounds)?
                 };
-                Ok(Session { connection, found, reference, consumer })
+                let endpoint = connection.endpoint().clone();
+                Ok(Session { connection: Some(connection), endpoint, found, reference, consumer })
             }
             Err(missing) => Err(connection.explain(missing, &refs, bounds, memory)),
         }
@@ -321,10 +335,9 @@ impl Inner {
         connector: &Connector,
         bounds: &Bounds,
     ) -> Result<Checkout, GitError> {
-        let Session { connection, found, reference, consumer } = session;
-        let endpoint = connection.endpoint().clone();
+        let Session { connection, endpoint, found, reference, consumer } = session;
         // A fetch that failed leaves the rest of a response unread: the next one opens a new session.
-        let mut first = Some(connection);
+        let mut first = connection;
         let name = endpoint.keyed_name(self.mirrors.key());
         if let Some((branch, tip)) = reference.must_hold(&found) {
             let is_held = self.with_object_limit(|object_bytes| {

@@ -6,6 +6,7 @@ mod fetch;
 mod github_app;
 mod include;
 pub mod mirrors;
+mod recent;
 mod resolve;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use plumb_status::{Detail, Reason};
 use plumb_store::ArtifactStore;
 use plumb_transport::address::AddressPolicy;
 
+pub use self::recent::{KEPT_MAX, RecentlyFound};
 use self::{error::GitSourceError, validate::Valid};
 use crate::artifact::{ArtifactCondition, Fetched, Resolved, Source, SourceKind, SourceObject, Validated};
 
@@ -43,6 +45,8 @@ pub struct GitSource {
     pub apps: GithubApps,
     /// Which addresses the API of GitHub may be at.
     pub addresses: AddressPolicy,
+    /// Commits that were found a short while ago.
+    pub recent: RecentlyFound,
     /// Artifacts of included GitRepositories.
     pub store: ArtifactStore,
     /// Its own objects and their work, once they are installed: a repository that is included wakes those that include it.
@@ -92,13 +96,22 @@ impl Source for GitSource {
         }
         let own = NamespacedName::of(new.as_ref());
         for other in handle.store.all() {
-            let includes = other.spec.include.iter().any(|include| include.repository.name == own.name);
             let name = NamespacedName::of(other.as_ref());
-            if includes && name.namespace == own.namespace && name != own {
+            let includes = other.spec.include.iter().any(|include| include.repository.name == own.name)
+                && name.namespace == own.namespace;
+            if (includes || shares_news(new, &other)) && name != own {
                 handle.queue.add(&name, Priority::Revision);
             }
         }
     }
+}
+
+/// Whether another repository may want the commit that was found for this one: it follows the same reference, and has another revision.
+fn shares_news(new: &GitRepository, other: &GitRepository) -> bool {
+    let revision = |object: &GitRepository| object.artifact().map(|artifact| artifact.revision.clone());
+    new.spec.url == other.spec.url
+        && new.spec.reference == other.spec.reference
+        && revision(new) != revision(other)
 }
 
 impl SourceObject for GitRepository {

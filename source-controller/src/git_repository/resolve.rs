@@ -16,7 +16,7 @@ use plumb_transport::{Credential, CredentialPart, Proxy, Trust, TrustPart};
 use super::{
     GitSource, Pull,
     error::{GitSourceError, ProviderError},
-    github_app, include,
+    github_app, include, recent,
     validate::Valid,
 };
 use crate::artifact::{Input, Inputs, Resolved, on_thread};
@@ -31,16 +31,24 @@ pub async fn resolve(
     let namespace = repository.namespace().unwrap_or_default();
     let included = include::artifacts(source, &namespace, &valid.includes).await;
     let included = included.map_err(GitSourceError::Include)?;
-    let (endpoint, app) = endpoint(source, &namespace, valid).await?;
+    let Opened { endpoint, app, key } = opened(source, repository, valid).await?;
     if endpoint.is_exposed() {
         tracing::warn!(url = %endpoint.url(), "credentials are sent over an unencrypted connection");
     }
-    let found = source.git.find(&namespace, &endpoint, &valid.reference, valid.timeout).await;
-    if let (Err(GitError::Unauthenticated { .. }), Some(app)) = (&found, &app) {
-        // It may have been revoked: the next attempt gets another one.
-        source.apps.forget(app);
-    }
-    let session = found.map_err(GitSourceError::of_git)?;
+    let known = recent::age_max(repository).and_then(|age_max| source.recent.get(&key, age_max));
+    let session = match known {
+        Some(found) => source.git.session(&namespace, &endpoint, &valid.reference, found),
+        None => {
+            let found = source.git.find(&namespace, &endpoint, &valid.reference, valid.timeout).await;
+            if let (Err(GitError::Unauthenticated { .. }), Some(app)) = (&found, &app) {
+                // It may have been revoked: the next attempt gets another one.
+                source.apps.forget(app);
+            }
+            let session = found.map_err(GitSourceError::of_git)?;
+            source.recent.put(key, session.found().clone());
+            session
+        }
+    };
     Ok(Resolved {
         revision: session.found().revision(),
         inputs: inputs(repository, &included),
@@ -52,12 +60,21 @@ pub async fn resolve(
     })
 }
 
-/// Where the repository is and what opens it; with a token of a GitHub App, that app.
-async fn endpoint(
+/// Where a repository is and what opens it.
+struct Opened {
+    endpoint: Endpoint,
+    /// The GitHub App that its token is of.
+    app: Option<App>,
+    /// Tells apart what is found with other settings.
+    key: String,
+}
+
+async fn opened(
     source: &GitSource,
-    namespace: &str,
+    repository: &GitRepository,
     valid: &Valid,
-) -> Result<(Endpoint, Option<App>), GitSourceError> {
+) -> Result<Opened, GitSourceError> {
+    let namespace = &repository.namespace().unwrap_or_default();
     let content = match &valid.secret {
         None => None,
         Some(name) => {
@@ -70,7 +87,8 @@ async fn endpoint(
             Some(content)
         }
     };
-    let proxy = proxy(source, namespace, valid).await?;
+    let (proxy, of_proxy) = proxy(source, namespace, valid).await?;
+    let key = recent::key(repository, &[content.as_ref(), of_proxy.as_ref()]);
     let mut app = None;
     let opened = if valid.url.starts_with("ssh://") {
         Endpoint::over_ssh(&valid.url, ssh_credential(content).await?)
@@ -81,16 +99,21 @@ async fn endpoint(
         Endpoint::new(&valid.url, credential, trust).map(|endpoint| endpoint.through(proxy))
     };
     let endpoint = opened.map_err(|source| GitSourceError::Settings(GitError::Endpoint { source }))?;
-    Ok((endpoint, app))
+    Ok(Opened { endpoint, app, key })
 }
 
 /// The proxy of the Secret, or that of the environment.
-async fn proxy(source: &GitSource, namespace: &str, valid: &Valid) -> Result<Proxy, GitSourceError> {
-    let Some(name) = &valid.proxy else { return Ok(Proxy::Environment) };
-    let content = plumb_secrets::read(&source.client, namespace, name).await;
+async fn proxy(
+    source: &GitSource,
+    namespace: &str,
+    valid: &Valid,
+) -> Result<(Proxy, Option<SecretContent>), GitSourceError> {
+    let Some(name) = &valid.proxy else { return Ok((Proxy::Environment, None)) };
+    let content =
+        plumb_secrets::read(&source.client, namespace, name).await.map_err(GitSourceError::Proxy)?;
     // The content of a mirror is the same through any proxy.
-    let parsed = content.and_then(|content| settings::proxy(&content, &mut Hasher::default()));
-    parsed.map_err(GitSourceError::Proxy)
+    let proxy = settings::proxy(&content, &mut Hasher::default()).map_err(GitSourceError::Proxy)?;
+    Ok((proxy, Some(content)))
 }
 
 async fn http_credential(

@@ -21,7 +21,7 @@ use plumb_testkit::{
 use plumb_transport::address::AddressPolicy;
 use serde_json::{Value, json};
 
-use super::GitSource;
+use super::{GitSource, RecentlyFound};
 use crate::artifact::{ArtifactLedger, LedgerAccess, reconcile, teardown};
 use crate::fixture::{Fixture, condition, emitted, ready};
 
@@ -31,6 +31,7 @@ mod github_app;
 mod include;
 mod messages;
 mod proxy;
+mod recent;
 mod selection;
 mod ssh;
 
@@ -41,14 +42,20 @@ fn resources() -> Resources {
     Resources { memory: MemoryPool::new(600 << 20), addresses, ssh: SshAlgorithms::default() }
 }
 
+/// A source that asks at each attempt.
 fn source_at(url: &str) -> Fixture<GitSource> {
+    source_with(url, &RecentlyFound::new(0))
+}
+
+fn source_with(url: &str, recent: &RecentlyFound) -> Fixture<GitSource> {
     let spec = json!({"url": url, "interval": "1m", "ref": {"branch": "main"}});
     Fixture::new(&spec, |api, root| {
         let git = Git::open(&root.join("plumb-git"), Limits::default(), resources()).unwrap();
         let Resources { memory, addresses, .. } = resources();
         let store = ArtifactStore::open(&root.join("data")).unwrap();
         let apps = GithubApps::new(memory);
-        GitSource { client: api.client(), git, apps, addresses, store, handle: Arc::default() }
+        let recent = recent.clone();
+        GitSource { client: api.client(), git, apps, addresses, recent, store, handle: Arc::default() }
     })
 }
 
