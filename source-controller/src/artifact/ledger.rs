@@ -36,6 +36,7 @@ pub struct ArtifactLedger<C> {
     digest_before: Option<String>,
     has_url: bool,
     in_storage: InStorage,
+    is_reached: bool,
     is_resolved: bool,
     outdated_by: Option<String>,
     own: Vec<(C, ConditionUpdate)>,
@@ -84,6 +85,7 @@ impl<C: ArtifactCondition> ArtifactLedger<C> {
             current: artifact.map(|artifact| Current::new(object, artifact)),
             has_url: O::HAS_URL,
             in_storage: InStorage::Unknown,
+            is_reached: false,
             is_resolved: false,
             outdated_by: None,
             own: Vec::new(),
@@ -111,7 +113,12 @@ impl<C: ArtifactCondition> ArtifactLedger<C> {
         }
     }
 
-    /// The revision was resolved, and it was decided what to do.
+    /// The source responded with a revision. Whether it is accepted is not known yet.
+    pub(super) fn note_reached(&mut self) {
+        self.is_reached = true;
+    }
+
+    /// The revision was resolved and accepted, and it was decided what to do.
     pub(super) fn note_resolved<R>(&mut self, decision: &Decision, resolved: &Resolved<R, C>) {
         self.is_resolved = true;
         self.note_conditions(resolved.conditions.clone());
@@ -215,8 +222,9 @@ impl<C: ArtifactCondition> Ledger for ArtifactLedger<C> {
             let text = format!("new upstream revision '{revision}'");
             return ConditionUpdate::Set(ConditionStatus::True, Detail::new(Reason::NewRevision, text));
         }
-        let is_settled = [C::ARTIFACT_OUTDATED, C::FETCH_FAILED].contains(&condition);
-        if self.is_resolved && is_settled { ConditionUpdate::Clear } else { ConditionUpdate::Unchanged }
+        let is_settled = (condition == C::FETCH_FAILED && self.is_reached)
+            || (condition == C::ARTIFACT_OUTDATED && self.is_resolved);
+        if is_settled { ConditionUpdate::Clear } else { ConditionUpdate::Unchanged }
     }
 
     fn progress(&self) -> Option<String> {

@@ -1,6 +1,6 @@
 //! The life of an artifact, for every kind of source: checked, resolved, fetched, stored, advertised, collected, removed.
 //! A kind supplies three steps and nothing else ([`Source`]): `validate` its spec, `resolve` which revision is there now, `fetch`
-//! its content. Ledger, conditions, events, retention, storage errors, restarts and teardown are here, once. Git, registries and
+//! its content; and `verify` between the last two, where its revisions are signed. Ledger, conditions, events, retention, storage errors, restarts and teardown are here, once. Git, registries and
 //! buckets never enter.
 
 mod decide;
@@ -29,6 +29,7 @@ pub use reconcile::{LedgerAccess, reconcile, teardown};
 pub use source::ConditionOf;
 pub use source::{
     BreaksCondition, Content, Fetched, MediaType, Payload, Resolved, Source, SourceObject, Validated,
+    Verified,
 };
 pub use storage::{ReadError, Storage};
 pub use turn::{Interrupted, on_thread, slot};

@@ -17,7 +17,7 @@ use super::{
     decide::{Decision, decide},
     error::SourceError,
     ledger::{ArtifactCondition, ArtifactLedger},
-    source::{BreaksCondition, ConditionOf, Fetched, Resolved, Source, Validated},
+    source::{BreaksCondition, ConditionOf, Fetched, Resolved, Source, Validated, Verified},
     storage::Storage,
 };
 
@@ -103,6 +103,8 @@ async fn attempt<S: Source>(
     // A server may be silent for the whole timeout: that must not block a worker.
     ledger.park();
     let resolved = source.resolve(object, &valid).await.map_err(|error| waited::<S>(error, ledger))?;
+    ledger.lock_ledger().note_reached();
+    let resolved = verify(source, object, &valid, resolved, ledger).await?;
     ledger.lock_ledger().note_observed(source.observed(&resolved.remote));
     let decision = decide(&stored, &resolved.revision, &resolved.inputs, &status_of(object));
     ledger.lock_ledger().note_resolved(&decision, &resolved);
@@ -112,6 +114,25 @@ async fn attempt<S: Source>(
         Decision::Keep => Ok(Done::Artifact(Receipt::Kept)),
         Decision::Build(_) => build(source, object, &valid, resolved, storage, ledger, now).await,
     }
+}
+
+async fn verify<S: Source>(
+    source: &S,
+    object: &S::Object,
+    valid: &S::Valid,
+    resolved: Resolved<S::Remote, ConditionOf<S>>,
+    ledger: &LedgerOf<S>,
+) -> Result<Resolved<S::Remote, ConditionOf<S>>, SourceError<S::Error>> {
+    let Resolved { revision, inputs, mut conditions, remote } = resolved;
+    let verified = source.verify(object, valid, remote).await.map_err(|error| waited::<S>(error, ledger))?;
+    let Verified { remote, conditions: of_verification, status, events } = verified;
+    conditions.extend(of_verification);
+    let mut ledger = ledger.lock_ledger();
+    ledger.note_observed(status);
+    for event in events {
+        ledger.note_event(event);
+    }
+    Ok(Resolved { revision, inputs, conditions, remote })
 }
 
 async fn build<S: Source>(

@@ -8,7 +8,7 @@ use plumb_cluster::ObjectEvent;
 use plumb_filetree::MemoryTree;
 use plumb_memory::MemoryReservation;
 use plumb_runtime::Object;
-use plumb_status::{Classify, ConditionUpdate, Detail};
+use plumb_status::{Classify, ConditionUpdate, Detail, EventDraft};
 use serde_json::{Map, Value};
 
 use super::{inputs::Inputs, ledger::ArtifactCondition};
@@ -24,7 +24,7 @@ pub trait SourceObject: Object {
 
     /// The artifact of the status.
     fn artifact(&self) -> Option<&Artifact>;
-    /// Timeout of one operation on the source: `resolve` and `fetch` are one each.
+    /// Timeout of one operation on the source: `resolve`, `verify` and `fetch` are one each.
     fn timeout(&self) -> Duration;
     /// The text of Ready and ArtifactInStorage for this artifact.
     fn stored_detail(&self, artifact: &Artifact) -> Detail;
@@ -53,6 +53,18 @@ pub trait Source: Send + Sync + 'static {
         object: &Self::Object,
         valid: &Self::Valid,
     ) -> impl Future<Output = Result<Resolved<Self::Remote, ConditionOf<Self>>, Self::Error>> + Send;
+
+    /// Verifies what was resolved, before an artifact of it is kept or made. In every attempt: keys may be other ones than when the
+    /// artifact was made. An error says that the source was reached, but not accepted.
+    fn verify(
+        &self,
+        object: &Self::Object,
+        valid: &Self::Valid,
+        remote: Self::Remote,
+    ) -> impl Future<Output = Result<Verified<Self::Remote, ConditionOf<Self>>, Self::Error>> + Send {
+        let _ = (object, valid);
+        std::future::ready(Ok(Verified::unchanged(remote)))
+    }
 
     /// Fields of the status that hold as soon as the revision is resolved, whether an artifact is built or not; null removes one.
     fn observed(&self, remote: &Self::Remote) -> Map<String, Value> {
@@ -111,6 +123,26 @@ pub struct Resolved<R, C> {
     pub conditions: Vec<(C, ConditionUpdate)>,
     /// The input of `fetch`.
     pub remote: R,
+}
+
+/// A revision that was accepted.
+#[derive(Debug)]
+pub struct Verified<R, C> {
+    /// The input of `fetch`.
+    pub remote: R,
+    /// The current text of the kind's own conditions.
+    pub conditions: Vec<(C, ConditionUpdate)>,
+    /// Fields of the status that hold from now on; null removes one.
+    pub status: Map<String, Value>,
+    /// Events of a verification that was done.
+    pub events: Vec<EventDraft>,
+}
+
+impl<R, C> Verified<R, C> {
+    /// Nothing was verified, and nothing is reported.
+    pub fn unchanged(remote: R) -> Self {
+        Self { remote, conditions: Vec::new(), status: Map::new(), events: Vec::new() }
+    }
 }
 
 /// What a new artifact is made of.

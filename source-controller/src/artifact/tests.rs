@@ -16,7 +16,7 @@ use plumb_api::meta::{Artifact, GoDuration, Period, Periods, Reconciled};
 use plumb_memory::{Limit, MemoryPool};
 use plumb_status::{
     AttemptOutcome, Before, Classify, Condition, ConditionStatus, ConditionType, ConditionUpdate,
-    Consequence, Detail, Polarity, Reason, Status, Summary, breaches, summarize, summary::Next,
+    Consequence, Detail, EventDraft, Polarity, Reason, Status, Summary, breaches, summarize, summary::Next,
 };
 use plumb_store::{Advertised, ArtifactStore, Retention};
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 
 use super::{
     ArtifactCondition, ArtifactLedger, BreaksCondition, Content, Fetched, Input, Inputs, MediaType, Payload,
-    Resolved, Source, SourceObject, Storage, Validated, reconcile, teardown,
+    Resolved, Source, SourceObject, Storage, Validated, Verified, reconcile, teardown,
 };
 
 /// An object of the double.
@@ -221,6 +221,7 @@ impl BreaksCondition for BlobError {
 struct Registry {
     content: &'static str,
     resolves: Result<(), BlobError>,
+    verifies: Result<(), BlobError>,
     fetches: u32,
 }
 
@@ -265,6 +266,19 @@ impl Source for BlobSource {
         })
     }
 
+    async fn verify(
+        &self,
+        _object: &Blob,
+        _layer: &String,
+        remote: Bytes,
+    ) -> Result<Verified<Bytes, BlobCondition>, BlobError> {
+        let registry = self.registry.lock().unwrap().clone();
+        registry.verifies?;
+        let event = (registry.fetches == 0).then(|| EventDraft::trace(Reason::Succeeded, "verified"));
+        let events = event.into_iter().collect();
+        Ok(Verified { events, ..Verified::unchanged(remote) })
+    }
+
     async fn fetch(
         &self,
         object: &Blob,
@@ -299,7 +313,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
-        let registry = Registry { content: "one", resolves: Ok(()), fetches: 0 };
+        let registry = Registry { content: "one", resolves: Ok(()), verifies: Ok(()), fetches: 0 };
         let source =
             BlobSource { registry: Arc::new(Mutex::new(registry)), memory: MemoryPool::new(4 << 20) };
         let storage = Storage {
@@ -385,7 +399,10 @@ async fn bytes_of_another_kind_become_an_artifact_and_are_reused() {
     assert_eq!(artifact.origin_revision(), Some("main@sha1:1"));
     assert_eq!(fixture.object.status.chart.as_deref(), Some("blob"));
     assert_eq!(std::fs::read(fixture.stored()).unwrap(), b"one");
-    assert_eq!(events(&summary), ["GitOperationSucceeded pulled 'blob' chart with version '1'"]);
+    assert_eq!(
+        events(&summary),
+        ["Succeeded verified", "GitOperationSucceeded pulled 'blob' chart with version '1'"]
+    );
     assert_eq!(
         conditions(&summary),
         ["Ready True Succeeded", "ArtifactInStorage True Succeeded", "SourceVerified True Succeeded"]
@@ -441,6 +458,32 @@ async fn a_signature_that_does_not_verify_makes_the_condition_of_the_kind_false(
     assert!(actual.contains(&"SourceVerified False VerificationError".to_owned()), "{actual:?}");
     assert_eq!((summary.next, fixture.fetches()), (Next::Backoff, 0));
     assert_eq!(fixture.object.status.artifact, None);
+}
+
+#[tokio::test]
+async fn what_is_not_accepted_is_not_fetched_and_the_source_counts_as_reached() {
+    let mut fixture = Fixture::new();
+    fixture.attempt().await;
+    let artifact = fixture.object.status.artifact.clone();
+    let failed = Condition {
+        type_: "FetchFailed".to_owned(),
+        status: ConditionStatus::True,
+        ..fixture.object.status.conditions[0].clone()
+    };
+    fixture.object.status.conditions.push(failed);
+    fixture.serve(|registry| {
+        registry.content = "two";
+        registry.verifies = Err(BlobError::Unverified);
+    });
+    let summary = fixture.attempt().await;
+    assert_eq!((fixture.object.status.artifact.clone(), fixture.fetches()), (artifact, 1));
+    let actual = conditions(&summary);
+    assert!(actual.contains(&"SourceVerified False VerificationError".to_owned()), "{actual:?}");
+    assert!(!actual.iter().any(|one| one.starts_with("FetchFailed")), "{actual:?}");
+    assert!(!actual.iter().any(|one| one.starts_with("ArtifactOutdated")), "{actual:?}");
+    fixture.serve(|registry| registry.verifies = Ok(()));
+    fixture.attempt().await;
+    assert_eq!(fixture.fetches(), 2);
 }
 
 #[tokio::test]
