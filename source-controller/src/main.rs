@@ -18,6 +18,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use jiff::Timestamp;
 use plumb_archive::UnpackLimits;
 use plumb_fetch::{DownloadRetries, FetchLimits, Fetcher, HostPolicy, cluster_domains};
 use plumb_git::{Git, Resources};
@@ -30,7 +31,7 @@ use plumb_transport::server::Limits;
 use crate::{
     artifact::{SourceKind, Storage},
     artifact_generator::SERVED_POLL,
-    git_repository::{GitSource, RecentlyFound, mirrors},
+    git_repository::{GitSource, KnownVerifications, RecentlyFound, mirrors},
     helm_chart::{HelmChartSource, wake_charts},
     helm_repository::{HelmClients, HelmRepositorySource},
     oci_repository::OciSource,
@@ -72,6 +73,8 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
         client: runtime.client(),
         git: git.clone(),
         apps: GithubApps::new(runtime.memory()),
+        verifications: KnownVerifications::default(),
+        clock: Timestamp::now,
         addresses: options.addresses(),
         recent: RecentlyFound::new(git_repository::KEPT_MAX),
         store: store.clone(),

@@ -24,8 +24,6 @@ use crate::{
     tree::{Gitlink, Reader, Subject},
 };
 
-/// The suffix of mirrors without all files.
-const PARTIAL_SUFFIX: &str = ".partial";
 /// Objects in one request: its body is smaller than what the transport sends.
 const WANTS_MAX: usize = 10_000;
 
@@ -181,10 +179,7 @@ impl<'a> Assembly<'a> {
     /// The mirror of a repository, for this checkout alone.
     fn hold(&self, endpoint: &Endpoint, bounds: &Bounds) -> Result<Mirror, GitError> {
         let mirrors = &self.operation.git.mirrors;
-        let mut name = self.root.keyed_name(mirrors.key());
-        if self.sparse.is_some() {
-            name.push_str(PARTIAL_SUFFIX);
-        }
+        let mut name = mirrors.name(self.root, self.sparse.is_some());
         if !self.opened.is_empty() {
             name = format!("{name}.{}", endpoint.keyed_name(mirrors.key()));
         }

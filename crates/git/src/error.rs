@@ -194,6 +194,20 @@ pub enum GitError {
         /// What it leads to.
         kind: String,
     },
+    /// The server lists another commit for a tag than the tag leads to.
+    #[error(
+        "the server of '{url}' lists commit {listed} for {reference:?}, but the tag leads to commit {actual}"
+    )]
+    OtherCommit {
+        /// The repository.
+        url: String,
+        /// The tag.
+        reference: String,
+        /// The commit that the server lists.
+        listed: String,
+        /// The commit that the tag leads to.
+        actual: String,
+    },
     /// The connection failed.
     #[error("unable to {action} '{url}': {source}")]
     Connection {
@@ -369,6 +383,7 @@ impl GitError {
             | Self::PackTooLarge { .. }
             | Self::NotOnBranch { .. }
             | Self::NotACommit { .. }
+            | Self::OtherCommit { .. }
             | Self::Status { .. }
             | Self::TimedOut { .. }
             | Self::FileName { .. }
@@ -422,6 +437,7 @@ impl Classify for GitError {
             | Self::PackTooLarge { .. }
             | Self::NotOnBranch { .. }
             | Self::NotACommit { .. }
+            | Self::OtherCommit { .. }
             | Self::Transport { .. }
             | Self::Status { .. }
             | Self::TimedOut { .. }
@@ -459,6 +475,7 @@ impl Classify for GitError {
             | Self::PackTooLarge { .. }
             | Self::NotOnBranch { .. }
             | Self::NotACommit { .. }
+            | Self::OtherCommit { .. }
             | Self::Transport { .. }
             | Self::Status { .. }
             | Self::TimedOut { .. }

@@ -13,6 +13,7 @@ mod mirror;
 mod pressure;
 mod reference;
 mod remedy;
+mod signed;
 mod sparse;
 mod ssh;
 mod submodule;
@@ -24,6 +25,7 @@ mod tree;
 pub use credential::{CredentialOrigin, Endpoint, EndpointError};
 pub use error::GitError;
 pub use reference::{Found, Reference};
+pub use signed::{RawObject, RawObjects};
 pub use ssh::{
     HostKeyAlgorithms, HostKeyError, Identity, IdentityError, KexAlgorithms, KnownHosts, KnownHostsError,
     SshAlgorithms, SshCredential, SshFault, UnknownAlgorithm,

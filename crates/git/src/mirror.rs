@@ -17,6 +17,7 @@ use plumb_memory::MemoryReservation;
 use crate::{
     bounds::Bounds,
     connection::{Connection, Extent, Request, has_object},
+    credential::Endpoint,
     error::GitError,
     leftovers,
     pressure::PressureGuard,
@@ -38,6 +39,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 const BASE_CACHE_BYTES_MAX: u64 = 8 << 20;
 /// The repository for reading a branch's history, next to the mirror.
 const HISTORY_SUFFIX: &str = ".history";
+/// The suffix of mirrors without all files.
+const PARTIAL_SUFFIX: &str = ".partial";
 const LOCK_SUFFIX: &str = ".lock";
 
 const KEY_FILE: &str = "key";
@@ -113,6 +116,12 @@ impl Mirrors {
 
     pub(crate) fn key(&self) -> &[u8; KEY_LENGTH] {
         &self.key
+    }
+
+    /// The name of the mirror of a repository: of the one with whole commits, or of the one with those files that were read.
+    pub(crate) fn name(&self, endpoint: &Endpoint, is_partial: bool) -> String {
+        let suffix = if is_partial { PARTIAL_SUFFIX } else { "" };
+        format!("{}{suffix}", endpoint.keyed_name(&self.key))
     }
 
     /// Locks a mirror; waits within the bounds while another operation holds it.
@@ -272,7 +281,8 @@ impl Mirror {
             state = State::default();
             self.create(kind)?
         };
-        if state.tips.contains(&found.commit) && has_object(&repository, found.commit) {
+        let has_all = [found.commit, found.want].into_iter().all(|id| has_object(&repository, id));
+        if state.tips.contains(&found.commit) && has_all {
             return Ok(repository);
         }
         fetching.fetch(&repository, &[found.want], &state.tips, extent)?;

@@ -60,6 +60,17 @@ impl Found {
         self.commit.to_string()
     }
 
+    /// The hexadecimal id of the tag object that the reference names; none for a branch or a lightweight tag.
+    pub fn tag_hex(&self) -> Option<String> {
+        (self.want != self.commit).then(|| self.want.to_string())
+    }
+
+    /// The name of the tag; none where it is a full name of something else, or a bare commit.
+    pub fn tag_name(&self) -> Option<String> {
+        let name = self.name.as_deref()?;
+        Some(name.strip_prefix("refs/tags/").unwrap_or(name).to_owned())
+    }
+
     /// The revision as a status has it: `main@sha1:…`.
     pub fn revision(&self) -> String {
         let algorithm = self.commit.kind();

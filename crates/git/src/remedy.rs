@@ -52,6 +52,7 @@ pub(crate) fn of(error: &GitError) -> Option<String> {
         | GitError::ObjectTooLarge { .. }
         | GitError::PackTooLarge { .. }
         | GitError::NotACommit { .. }
+        | GitError::OtherCommit { .. }
         | GitError::Transport { .. }
         | GitError::Status { .. }
         | GitError::Mirror { .. }

@@ -12,12 +12,13 @@ use tokio::runtime::Handle;
 use crate::{
     bounds::{Bounds, InterruptOnDrop},
     checkout::{Assembly, Operation},
-    connection::{Connection, Connector, Extent, REFERENCES},
+    connection::{Connection, Connector, Extent, REFERENCES, has_object},
     credential::Endpoint,
     error::GitError,
-    mirror::{Fetching, Mirrors},
+    mirror::{Fetching, Mirror, Mirrors},
     pressure::PressureGuard,
     reference::{Found, Reference},
+    signed::{self, RawObjects, SIGNED_OBJECTS},
     ssh::SshAlgorithms,
     threads::AbandonedThreads,
     tree,
@@ -129,6 +130,13 @@ pub struct Selection {
     pub recurse_submodules: bool,
 }
 
+impl Selection {
+    /// Whether some directories are selected: then files are fetched when they are read.
+    pub(crate) fn is_partial(&self) -> bool {
+        !self.sparse_checkout.is_empty()
+    }
+}
+
 /// The files of a commit.
 #[derive(Debug)]
 pub struct Checkout {
@@ -183,6 +191,30 @@ impl Git {
     ) -> Session {
         let (endpoint, reference) = (endpoint.clone(), reference.clone());
         Session { connection: None, endpoint, found, reference, consumer: consumer.to_owned() }
+    }
+
+    /// The commit that a session found and the tags on the way to it, as Git hashes them. They are fetched if the mirror lacks them.
+    pub fn signed_objects<'a>(
+        &'a self,
+        session: &Session,
+        selection: &Selection,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<RawObjects, GitError>> + Send + use<'a> {
+        let inner = Arc::clone(&self.inner);
+        let endpoint = session.endpoint.clone();
+        let (found, consumer) = (session.found.clone(), session.consumer.clone());
+        let is_partial = selection.is_partial();
+        async move {
+            let bounds = Bounds::new("fetch from", endpoint.url().to_string(), timeout);
+            let (namespace, connector) = (consumer.clone(), self.connector());
+            let work = move |bounds: &Bounds| {
+                let mirror = inner.mirrors.hold(&inner.mirrors.name(&endpoint, is_partial), bounds)?;
+                let extent = if is_partial { Extent::Directories } else { Extent::Commit };
+                let wanted = (&found, extent, found.commit.kind());
+                inner.signed_objects(wanted, &mirror, &namespace, &endpoint, &connector, bounds)
+            };
+            self.run(&self.inner.fetches, &consumer, bounds, work).await
+        }
     }
 
     /// The files of the commit that a session found, as far as they are selected, less what the repository's own rules leave out.
@@ -326,6 +358,39 @@ impl Inner {
         }
         let (_, found) = newest.ok_or_else(|| bounds.interrupted())?;
         Ok(found)
+    }
+
+    fn signed_objects(
+        &self,
+        (found, extent, hash): (&Found, Extent, gix::hash::Kind),
+        mirror: &Mirror,
+        consumer: &str,
+        endpoint: &Endpoint,
+        connector: &Connector,
+        bounds: &Bounds,
+    ) -> Result<RawObjects, GitError> {
+        let had_content = mirror.exists();
+        let attempt = || {
+            self.with_object_limit(|object_bytes| {
+                let memory = self.resources.memory.reservation(consumer, SIGNED_OBJECTS);
+                let held = mirror.holding(found.commit, hash, object_bytes);
+                if let Some(repository) = held.filter(|repository| has_object(repository, found.want)) {
+                    return signed::read(&repository, found, memory, bounds);
+                }
+                let mut open = Connection::open(endpoint, connector, bounds)?;
+                let fetching = self.fetching(consumer, object_bytes, &mut open, connector, bounds)?;
+                let repository = mirror.obtain(found, extent, fetching)?;
+                signed::read(&repository, found, memory, bounds)
+            })
+        };
+        let result = match attempt() {
+            Err(error) if error.blames_mirror() && had_content && bounds.check().is_ok() => {
+                mirror.discard()?;
+                attempt()
+            }
+            result => result,
+        };
+        result.map_err(|error| not_handed_out(error, found))
     }
 
     fn checkout(

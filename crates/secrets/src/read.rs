@@ -136,6 +136,11 @@ impl SecretContent {
         format!("{}/{}", self.namespace, self.name)
     }
 
+    /// All keys with their values, in the order of the keys.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Sealed)> {
+        self.data.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
     /// The value of a key that is there and not empty.
     pub fn get(&self, key: &str) -> Option<&Sealed> {
         self.data.get(key).filter(|value| !value.is_empty())

@@ -114,10 +114,15 @@ impl GitServer {
 
     /// A new, empty repository, and a working tree to commit from.
     pub fn repository(&self, name: &str) -> Result<Repository> {
-        let bare = self.shared.root.join(format!("{name}.git"));
+        let bare = self.folder(name);
         let work = self.folder.join("work").join(name);
         let ca = self.identity.is_some().then(|| self.folder.join("ca.crt"));
         Repository::create(&bare, &work, &self.push_url(name), ca)
+    }
+
+    /// The folder of a bare repository, as it is served.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        self.shared.root.join(format!("{name}.git"))
     }
 
     /// From now on, does this wrong.

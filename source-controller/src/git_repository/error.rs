@@ -7,7 +7,7 @@ use plumb_github::GithubError;
 use plumb_secrets::SecretError;
 use plumb_status::{Classify, Consequence, Reason, UnsupportedFields};
 
-use super::include::IncludeError;
+use super::{include::IncludeError, verification::VerificationError};
 use crate::artifact::{BreaksCondition, IgnoreError, Interrupted};
 
 /// What can end a step early.
@@ -28,6 +28,9 @@ pub enum GitSourceError {
     /// An include is not possible.
     #[error(transparent)]
     Include(IncludeError),
+    /// Commit or tag are not accepted.
+    #[error(transparent)]
+    Verification(VerificationError),
     /// GitHub gave no token.
     #[error("failed to get a token of the GitHub App")]
     Github(#[source] GithubError),
@@ -127,6 +130,7 @@ impl BreaksCondition for GitSourceError {
         match self {
             Self::Unsupported(_) => None,
             Self::Include(_) => Some(GitRepositoryCondition::IncludeUnavailable),
+            Self::Verification(_) => Some(GitRepositoryCondition::SourceVerified),
             Self::Secret(_)
             | Self::Proxy(_)
             | Self::SshOption { .. }
@@ -148,6 +152,7 @@ impl Classify for GitSourceError {
             Self::Secret(error) => error.reason(),
             Self::Provider(_) => Reason::InvalidProviderConfiguration,
             Self::Include(error) => error.reason(),
+            Self::Verification(error) => error.reason(),
             Self::Github(_) | Self::Proxy(_) | Self::SshOption { .. } | Self::EncryptedIdentity { .. } => {
                 Reason::AuthenticationFailed
             }
@@ -162,6 +167,7 @@ impl Classify for GitSourceError {
             Self::Secret(error) | Self::Proxy(error) => error.consequence(),
             Self::Provider(_) => Consequence::Stall,
             Self::Include(error) => error.consequence(),
+            Self::Verification(error) => error.consequence(),
             // The Secret may be completed at any time.
             Self::Github(_)
             | Self::SshOption { .. }
@@ -193,6 +199,7 @@ impl Classify for GitSourceError {
             }
             Self::Github(_) | Self::Interrupted(_) => None,
             Self::Include(error) => error.hint(),
+            Self::Verification(error) => error.hint(),
             Self::SshOption { has_secret: false, .. } => {
                 Some("set spec.secretRef to a Secret with the keys identity and known_hosts".to_owned())
             }

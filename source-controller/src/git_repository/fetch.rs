@@ -6,15 +6,13 @@ use kube::ResourceExt as _;
 use plumb_api::source::{GitRepository, GitRepositoryCondition};
 use plumb_git::Checkout;
 use plumb_status::{Detail, Reason};
-use serde_json::Value;
+use serde_json::Map;
 
 use super::{GitSource, Pull, error::GitSourceError, include, resolve::inputs, validate::Valid};
 use crate::artifact::{Content, Fetched, Inputs, Payload};
 
 /// The longest part of a commit's subject that an event quotes.
 const SUBJECT_CHARACTERS_MAX: usize = 50;
-/// Fields of the status that Flux wrote about an artifact and that do not hold for one that was built here.
-const FOREIGN_FIELDS: [&str; 1] = ["sourceVerificationMode"];
 
 /// Fetches the commit that a session found.
 pub async fn fetch(
@@ -38,7 +36,7 @@ pub async fn fetch(
         content: Content { payload: Payload::Tree(tree), memory },
         metadata: BTreeMap::new(),
         announcement: Detail::new(Reason::NewArtifact, stored_message(&short(&summary))),
-        status: FOREIGN_FIELDS.map(|field| (field.to_owned(), Value::Null)).into_iter().collect(),
+        status: Map::new(),
         conditions: Vec::new(),
     })
 }

@@ -1,4 +1,4 @@
-//! GitRepository: a commit of a Git repository as an artifact, in three steps: `validate`, `resolve`, `fetch`. The artifact of the
+//! GitRepository: a commit of a Git repository as an artifact, in four steps: `validate`, `resolve`, `verify`, `fetch`. The artifact of the
 //! content, and its status and events, are up to `artifact`.
 
 mod error;
@@ -11,12 +11,14 @@ mod resolve;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod verification;
 
 use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
+use jiff::Timestamp;
 use kube::Client;
 use plumb_api::{
     meta::Artifact,
@@ -31,8 +33,11 @@ use plumb_store::ArtifactStore;
 use plumb_transport::address::AddressPolicy;
 
 pub use self::recent::{KEPT_MAX, RecentlyFound};
+pub use self::verification::KnownVerifications;
 use self::{error::GitSourceError, validate::Valid};
-use crate::artifact::{ArtifactCondition, Fetched, Resolved, Source, SourceKind, SourceObject, Validated};
+use crate::artifact::{
+    ArtifactCondition, Fetched, Resolved, Source, SourceKind, SourceObject, Validated, Verified,
+};
 
 /// The steps of a GitRepository, and what they work with.
 #[derive(Clone)]
@@ -47,6 +52,10 @@ pub struct GitSource {
     pub addresses: AddressPolicy,
     /// Commits that were found a short while ago.
     pub recent: RecentlyFound,
+    /// Verifications that need not be repeated.
+    pub verifications: KnownVerifications,
+    /// The time, by which signatures and keys expire.
+    pub clock: fn() -> Timestamp,
     /// Artifacts of included GitRepositories.
     pub store: ArtifactStore,
     /// Its own objects and their work, once they are installed: a repository that is included wakes those that include it.
@@ -75,6 +84,15 @@ impl Source for GitSource {
         valid: &Valid,
     ) -> Result<Resolved<Pull, GitRepositoryCondition>, GitSourceError> {
         resolve::resolve(self, object, valid).await
+    }
+
+    async fn verify(
+        &self,
+        object: &GitRepository,
+        valid: &Valid,
+        remote: Pull,
+    ) -> Result<Verified<Pull, GitRepositoryCondition>, GitSourceError> {
+        verification::verify_signatures(self, object, valid, remote).await
     }
 
     async fn fetch(

@@ -52,10 +52,7 @@ pub async fn resolve(
     Ok(Resolved {
         revision: session.found().revision(),
         inputs: inputs(repository, &included),
-        // Left behind by Flux: this version rejects the fields that they belong to.
-        conditions: [GitRepositoryCondition::IncludeUnavailable, GitRepositoryCondition::SourceVerified]
-            .map(|condition| (condition, ConditionUpdate::Clear))
-            .to_vec(),
+        conditions: vec![(GitRepositoryCondition::IncludeUnavailable, ConditionUpdate::Clear)],
         remote: Pull { session, included },
     })
 }

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use plumb_api::source::{GitRepository, GitRepositoryCondition};
 use plumb_git::{Git, Limits, Resources, SshAlgorithms};
 use plumb_github::GithubApps;
@@ -21,7 +22,7 @@ use plumb_testkit::{
 use plumb_transport::address::AddressPolicy;
 use serde_json::{Value, json};
 
-use super::{GitSource, RecentlyFound};
+use super::{GitSource, KnownVerifications, RecentlyFound};
 use crate::artifact::{ArtifactLedger, LedgerAccess, reconcile, teardown};
 use crate::fixture::{Fixture, condition, emitted, ready};
 
@@ -34,6 +35,7 @@ mod proxy;
 mod recent;
 mod selection;
 mod ssh;
+mod verification;
 
 const SECRET_PATH: &str = "/api/v1/namespaces/apps/secrets/git";
 
@@ -55,7 +57,17 @@ fn source_with(url: &str, recent: &RecentlyFound) -> Fixture<GitSource> {
         let store = ArtifactStore::open(&root.join("data")).unwrap();
         let apps = GithubApps::new(memory);
         let recent = recent.clone();
-        GitSource { client: api.client(), git, apps, addresses, recent, store, handle: Arc::default() }
+        GitSource {
+            client: api.client(),
+            git,
+            apps,
+            verifications: KnownVerifications::default(),
+            clock: Timestamp::now,
+            addresses,
+            recent,
+            store,
+            handle: Arc::default(),
+        }
     })
 }
 

@@ -3,13 +3,16 @@
 
 use std::time::Duration;
 
-use plumb_api::source::{GitProvider, GitRepositoryRef, GitRepositorySpec};
+use plumb_api::source::{
+    GitProvider, GitRepositoryRef, GitRepositorySpec, GitRepositoryVerification, GitVerificationMode,
+};
 use plumb_git::{Reference, Selection};
 use plumb_status::{UnsupportedField, UnsupportedFields};
 
 use super::{
     error::{GitSourceError, ProviderError},
     include::{self, Include},
+    verification::{Verification, VerificationError},
 };
 
 /// A spec that this version supports in full.
@@ -29,6 +32,8 @@ pub struct Valid {
     pub includes: Vec<Include>,
     /// Which files of the repository.
     pub selection: Selection,
+    /// What has to be signed.
+    pub verification: Option<Verification>,
     /// How long one operation on the repository may take.
     pub timeout: Duration,
 }
@@ -51,14 +56,12 @@ pub fn validate(spec: &GitRepositorySpec) -> Result<Valid, GitSourceError> {
         url,
         verify,
     } = spec;
-    let mut unsupported: Vec<_> = [
-        (service_account_name.as_ref().is_some_and(|name| !name.is_empty()), "spec.serviceAccountName"),
-        (verify.is_some(), "spec.verify"),
-    ]
-    .into_iter()
-    .filter(|(is_set, _)| *is_set)
-    .map(|(_, field)| UnsupportedField::new(field))
-    .collect();
+    let mut unsupported: Vec<_> =
+        [(service_account_name.as_ref().is_some_and(|name| !name.is_empty()), "spec.serviceAccountName")]
+            .into_iter()
+            .filter(|(is_set, _)| *is_set)
+            .map(|(_, field)| UnsupportedField::new(field))
+            .collect();
     if let Some(provider @ (GitProvider::Aws | GitProvider::Azure)) = provider {
         unsupported.push(UnsupportedField::with_value("spec.provider", provider.as_str()));
     }
@@ -85,6 +88,7 @@ pub fn validate(spec: &GitRepositorySpec) -> Result<Valid, GitSourceError> {
         commit.as_deref(),
     )
     .map_err(GitSourceError::of_git)?;
+    let verification = verify.as_ref().map(|verify| verification(verify, &reference)).transpose()?;
     Ok(Valid {
         url: url.clone(),
         reference,
@@ -97,8 +101,30 @@ pub fn validate(spec: &GitRepositorySpec) -> Result<Valid, GitSourceError> {
             sparse_checkout: sparse_checkout.clone(),
             recurse_submodules: *recurse_submodules,
         },
+        verification,
         timeout: spec.effective_timeout().to_std(),
     })
+}
+
+fn verification(
+    verify: &GitRepositoryVerification,
+    reference: &Reference,
+) -> Result<Verification, GitSourceError> {
+    let GitRepositoryVerification { mode, secret_ref } = verify;
+    let mode = match mode {
+        GitVerificationMode::LowerHead => GitVerificationMode::Head,
+        mode => *mode,
+    };
+    let verification = Verification { mode, secret: secret_ref.name.clone() };
+    let is_tag = match reference {
+        Reference::Tag(_) | Reference::Version(_) => true,
+        Reference::Name(name) => name.starts_with("refs/tags/"),
+        Reference::Branch(_) | Reference::Unset | Reference::Commit { .. } => false,
+    };
+    if verification.of_tag() && !is_tag {
+        return Err(GitSourceError::Verification(VerificationError::NoTag));
+    }
+    Ok(verification)
 }
 
 #[cfg(test)]
@@ -128,17 +154,15 @@ mod tests {
             ("sparseCheckout", json!(["a"])),
             ("suspend", json!(true)),
             ("timeout", json!("10s")),
+            ("verify", json!({"secretRef": {"name": "k"}})),
             ("url", json!("http://host/y")),
             ("url", json!("ssh://git@host/y")),
         ] {
             assert!(checked(field, &value).is_ok(), "{field}");
         }
-        for (field, value) in [
-            ("provider", json!("aws")),
-            ("provider", json!("azure")),
-            ("serviceAccountName", json!("sa")),
-            ("verify", json!({"secretRef": {"name": "k"}})),
-        ] {
+        for (field, value) in
+            [("provider", json!("aws")), ("provider", json!("azure")), ("serviceAccountName", json!("sa"))]
+        {
             let error = checked(field, &value).unwrap_err();
             assert_eq!((error.reason(), error.consequence()), (Reason::UnsupportedField, Consequence::Stall));
             assert!(error.to_string().contains(&format!("spec.{field} ")), "{error}");
@@ -149,12 +173,11 @@ mod tests {
     fn all_unsupported_fields_are_named_at_once_each_with_a_remedy_that_helps() {
         let spec = json!({
             "url": "https://host/y", "interval": "1m", "provider": "azure", "serviceAccountName": "sa",
-            "verify": {"secretRef": {"name": "k"}},
         });
         let error = validate(&serde_json::from_value(spec).unwrap()).unwrap_err();
         assert_eq!(
             Detail::of(&error).message,
-            "spec.serviceAccountName, spec.verify and spec.provider \"azure\" are not supported by this version of Plumb \
+            "spec.serviceAccountName and spec.provider \"azure\" are not supported by this version of Plumb \
              (remove the fields)"
         );
     }
@@ -187,5 +210,41 @@ mod tests {
         assert_eq!(checked("timeout", &json!("5s")).unwrap().timeout, Duration::from_secs(5));
         let error = checked("ref", &json!({"semver": "nonsense"})).unwrap_err();
         assert_eq!(error.reason(), Reason::GitOperationFailed);
+    }
+
+    #[test]
+    fn the_signature_of_a_tag_can_be_asked_for_only_with_a_tag() {
+        for (reference, has_tag) in [
+            (json!({"tag": "v1"}), true),
+            (json!({"semver": ">=1"}), true),
+            (json!({"name": "refs/tags/v1"}), true),
+            (json!({"name": "refs/heads/main"}), false),
+            (json!({"branch": "main"}), false),
+            (json!({"commit": "1".repeat(40)}), false),
+            (json!({}), false),
+        ] {
+            for (mode, of_tag, shown) in [
+                ("HEAD", false, "HEAD"),
+                ("head", false, "HEAD"),
+                ("Tag", true, "Tag"),
+                ("TagAndHEAD", true, "TagAndHEAD"),
+            ] {
+                let spec = json!({
+                    "url": "https://host/x", "interval": "1m", "ref": reference,
+                    "verify": {"mode": mode, "secretRef": {"name": "k"}},
+                });
+                match validate(&serde_json::from_value(spec).unwrap()) {
+                    Ok(valid) => {
+                        assert!(has_tag || !of_tag, "{reference} {mode}");
+                        assert_eq!(valid.verification.unwrap().mode.as_str(), shown);
+                    }
+                    Err(error) => {
+                        assert!(of_tag && !has_tag, "{reference} {mode}");
+                        let expect = (Reason::InvalidVerificationMode, Consequence::Stall);
+                        assert_eq!((error.reason(), error.consequence()), expect);
+                    }
+                }
+            }
+        }
     }
 }

@@ -1,0 +1,186 @@
+//! OpenPGP signatures and key rings.
+
+use pgp::{
+    composed::{Deserializable as _, DetachedSignature, PublicOrSecret, SignedPublicKey, SignedPublicSubKey},
+    crypto::hash::HashAlgorithm,
+    packet::{Signature, SignatureType, SignatureVersion, Subpacket, SubpacketData},
+    types::{KeyDetails, VerifyingKey},
+};
+
+use crate::{
+    armor,
+    error::{Rejection, VerifyError},
+    object::SignedObject,
+    verify::{Signer, Times},
+};
+
+mod policy;
+
+const LABEL: &str = "PGP SIGNATURE";
+const FORMAT: &str = "PGP";
+/// First lines of keys. A private key counts as its public one.
+const KEY_BEGINS: [&str; 2] =
+    ["-----BEGIN PGP PUBLIC KEY BLOCK-----", "-----BEGIN PGP PRIVATE KEY BLOCK-----"];
+
+/// PGP public keys.
+#[derive(Default)]
+pub(crate) struct PgpKeys(Vec<SignedPublicKey>);
+
+impl PgpKeys {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds the keys of all armors in a text; what is wrong with those that hold none.
+    pub(crate) fn add(&mut self, text: &str) -> Vec<String> {
+        let (mut armors, mut problems) = (Vec::new(), Vec::new());
+        for line in text.split_inclusive('\n') {
+            if KEY_BEGINS.contains(&line.trim()) {
+                armors.push(String::new());
+            }
+            if let Some(armor) = armors.last_mut() {
+                armor.push_str(line);
+            }
+        }
+        if armors.is_empty() {
+            return vec!["it holds no armored PGP public key".to_owned()];
+        }
+        for armor in armors {
+            if let Err(problem) = self.add_armor(&armor) {
+                problems.push(problem);
+            }
+        }
+        problems
+    }
+
+    fn add_armor(&mut self, armor: &str) -> Result<(), String> {
+        let (keys, _) =
+            PublicOrSecret::from_armor_many(armor.as_bytes()).map_err(|error| error.to_string())?;
+        let before = self.0.len();
+        for key in keys {
+            self.0.push(match key.map_err(|error| error.to_string())? {
+                PublicOrSecret::Public(key) => key,
+                PublicOrSecret::Secret(key) => key.to_public_key(),
+            });
+        }
+        if self.0.len() == before { Err("it holds no PGP public key".to_owned()) } else { Ok(()) }
+    }
+}
+
+/// Verifies a PGP signature.
+pub(crate) fn verify(object: &SignedObject, keys: &PgpKeys, times: Times) -> Result<Signer, VerifyError> {
+    let signature = parse(object.signature())?;
+    must_be_sound(&signature, times).map_err(VerifyError::Pgp)?;
+    let signer = issuer(&signature).ok_or_else(|| unreadable("it does not name its key"))?;
+    let mut rejections = Vec::new();
+    for (ring, subkey) in keys.0.iter().flat_map(|ring| candidates(ring, &signature)) {
+        let result = match subkey {
+            None => made_by(&signature, &ring.primary_key, object.payload()),
+            Some(subkey) => made_by(&signature, &subkey.key, object.payload()),
+        };
+        match result.and_then(|()| policy::accept(ring, subkey, &signature, times)) {
+            Ok(()) => return Ok(Signer(shown(&ring.primary_key))),
+            Err(rejection) => rejections.push(rejection),
+        }
+    }
+    let nearest = rejections.into_iter().max();
+    Err(VerifyError::Pgp(nearest.unwrap_or(Rejection::NoMatchingKey { signer })))
+}
+
+fn unreadable(problem: impl Into<String>) -> VerifyError {
+    VerifyError::Unreadable { format: FORMAT, problem: problem.into() }
+}
+
+/// The one signature of an armor.
+fn parse(text: &str) -> Result<Signature, VerifyError> {
+    armor::inner(text, LABEL, FORMAT)?;
+    let armor = text.trim().as_bytes();
+    let (mut packets, _) =
+        DetachedSignature::from_armor_many(armor).map_err(|error| unreadable(error.to_string()))?;
+    let first = packets.next().ok_or_else(|| unreadable("it holds no signature"))?;
+    let first = first.map_err(|error| unreadable(error.to_string()))?.signature;
+    if packets.next().is_some() {
+        return Err(unreadable("it is more than one signature"));
+    }
+    Ok(first)
+}
+
+/// What can be said of a signature without its key.
+fn must_be_sound(signature: &Signature, times: Times) -> Result<(), Rejection> {
+    if signature.typ() != Some(SignatureType::Binary) {
+        return Err(Rejection::NotBinary);
+    }
+    let hash = signature.hash_alg().unwrap_or(HashAlgorithm::None);
+    let is_accepted = matches!(
+        hash,
+        HashAlgorithm::Sha224
+            | HashAlgorithm::Sha256
+            | HashAlgorithm::Sha384
+            | HashAlgorithm::Sha512
+            | HashAlgorithm::Sha3_256
+            | HashAlgorithm::Sha3_512
+    );
+    if !is_accepted {
+        return Err(Rejection::WeakHash { hash: hash.to_string() });
+    }
+    let is_known_version = [SignatureVersion::V4, SignatureVersion::V6].contains(&signature.version());
+    if !is_known_version || has_unknown_extension(signature) {
+        return Err(Rejection::CriticalExtension);
+    }
+    let made = policy::made_at(signature).ok_or(Rejection::CriticalExtension)?;
+    if made > times.now {
+        return Err(Rejection::Future { at: made });
+    }
+    match policy::expiry(made, signature.signature_expiration_time()) {
+        Some(expired) if expired <= times.valid_at => Err(Rejection::Expired { at: expired }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether it has an extension that the signer wants to be understood, and that is not.
+fn has_unknown_extension(signature: &Signature) -> bool {
+    let is_known = |subpacket: &Subpacket| {
+        matches!(
+            subpacket.data,
+            SubpacketData::SignatureCreationTime(_)
+                | SubpacketData::SignatureExpirationTime(_)
+                | SubpacketData::IssuerKeyId(_)
+                | SubpacketData::IssuerFingerprint(_)
+                | SubpacketData::SignersUserID(_)
+                | SubpacketData::PolicyURI(_)
+        )
+    };
+    let mut hashed = signature.config().into_iter().flat_map(|config| config.hashed_subpackets());
+    hashed.any(|subpacket| subpacket.is_critical && !is_known(subpacket))
+}
+
+/// The keys of a ring that a signature names: the primary key (none) or subkeys.
+fn candidates<'a>(
+    ring: &'a SignedPublicKey,
+    signature: &Signature,
+) -> Vec<(&'a SignedPublicKey, Option<&'a SignedPublicSubKey>)> {
+    let primary = names(signature, &ring.primary_key).then_some((ring, None));
+    let subkeys = ring.public_subkeys.iter().filter(|subkey| names(signature, &subkey.key));
+    primary.into_iter().chain(subkeys.map(|subkey| (ring, Some(subkey)))).collect()
+}
+
+fn names(signature: &Signature, key: &impl KeyDetails) -> bool {
+    let (id, fingerprint) = (key.legacy_key_id(), key.fingerprint());
+    signature.issuer_key_id().contains(&&id) || signature.issuer_fingerprint().contains(&&fingerprint)
+}
+
+/// The key that a signature names, as it is shown.
+fn issuer(signature: &Signature) -> Option<String> {
+    let fingerprint = signature.issuer_fingerprint().first().map(|fingerprint| format!("{fingerprint:X}"));
+    let id = signature.issuer_key_id().first().map(|id| id.to_string().to_uppercase());
+    id.or(fingerprint)
+}
+
+fn made_by(signature: &Signature, key: &impl VerifyingKey, payload: &[u8]) -> Result<(), Rejection> {
+    signature.verify(key, payload).map_err(|_| Rejection::Mismatch { key: shown(key) })
+}
+
+/// The id of a key as `gpg` shows it.
+fn shown(key: &impl KeyDetails) -> String {
+    key.legacy_key_id().to_string().to_uppercase()
+}
