@@ -2,6 +2,7 @@
 //! controllers as processes. Nothing here is ever linked into a controller.
 
 pub mod archive;
+pub mod bucket;
 pub mod cluster;
 pub mod controllers;
 pub mod gitserver;

@@ -1,0 +1,454 @@
+//! Requests to an object store: who signs them, what a response has to be, and when one is tried again.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use jiff::Timestamp;
+use plumb_api::sealed::Sealed;
+use plumb_memory::{Limit, MemoryPool, MemoryReservation};
+use plumb_status::cadence::Backoff;
+use plumb_transport::{
+    BodyError, BoundedResponse, ClientConfig, ClientError, Credential, HttpClient, HttpRequest, Proxy, Trust,
+    address::AddressPolicy, shown_text, shown_url,
+};
+use tokio::time::Instant;
+use url::Url;
+
+use crate::{
+    address::{BucketAddress, Store},
+    credential::BucketCredential,
+    error::{BucketError, ResponseError},
+    listing::{BucketLimits, Listing, Object, Pages, memory_limit},
+    signature::{self, AZURE_VERSION, AccessKey, SharedKey},
+    token::{Exchange, Given, Tokens},
+};
+
+/// How this client names itself.
+const AGENT: &str = concat!("plumb/", env!("CARGO_PKG_VERSION"));
+/// Clients with settings of their own: the one that was used longest ago goes first.
+const CLIENTS_MAX: usize = 64;
+/// How long a server may be silent between two parts of a response.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// Bytes of an error response.
+const ERROR_BYTES_MAX: usize = 16 << 10;
+/// How often a request is sent: servers that are overloaded ask for it to be sent again.
+const ATTEMPTS_MAX: u32 = 4;
+/// The wait before it is sent again.
+const BACKOFF: Backoff = Backoff { min: Duration::from_millis(250), max: Duration::from_secs(5) };
+
+/// The client of all buckets. Clones share it.
+#[derive(Clone)]
+pub struct BucketClient(Arc<Inner>);
+
+struct Inner {
+    addresses: AddressPolicy,
+    memory: MemoryPool,
+    limits: BucketLimits,
+    clients: Mutex<VecDeque<(String, HttpClient)>>,
+    tokens: Tokens,
+}
+
+/// How a bucket is reached.
+#[derive(Clone)]
+pub struct Access {
+    /// Which servers are trusted, and the client certificate.
+    pub trust: Trust,
+    /// The proxy.
+    pub proxy: Proxy,
+    /// Tells other settings of trust and proxy apart, without showing them.
+    pub fingerprint: String,
+    /// Whether a token may be sent over a connection without TLS.
+    pub insecure: bool,
+    /// The credential.
+    pub credential: BucketCredential,
+}
+
+/// A bucket that requests can be sent to, until its deadline.
+pub struct Remote {
+    client: BucketClient,
+    http: HttpClient,
+    address: Mutex<BucketAddress>,
+    signer: Signer,
+    exchanged: Option<[u8; 32]>,
+    consumer: String,
+    deadline: Instant,
+}
+
+/// The content of an object, and what it is charged to.
+#[derive(Debug)]
+pub struct Content {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Held as long as the bytes are.
+    pub memory: MemoryReservation,
+}
+
+/// What is added to each request.
+enum Signer {
+    None,
+    AccessKey(AccessKey),
+    SharedKey(SharedKey),
+    Signature(Sealed),
+    Bearer(HeaderValue),
+}
+
+impl BucketClient {
+    /// A client. Bodies are charged to `memory`.
+    pub fn new(addresses: AddressPolicy, memory: MemoryPool, limits: BucketLimits) -> Self {
+        let (clients, tokens) = (Mutex::default(), Tokens::default());
+        Self(Arc::new(Inner { addresses, memory, limits, clients, tokens }))
+    }
+
+    /// What one bucket may cost.
+    pub fn limits(&self) -> BucketLimits {
+        self.0.limits
+    }
+
+    /// What bodies are charged to.
+    pub fn memory(&self) -> &MemoryPool {
+        &self.0.memory
+    }
+
+    /// Exchanges the credential, where it has to be. All that is done with the bucket is done within `timeout`, and charged to
+    /// `consumer`.
+    pub async fn connect(
+        &self,
+        consumer: &str,
+        address: &BucketAddress,
+        access: Access,
+        timeout: Duration,
+    ) -> Result<Remote, BucketError> {
+        let deadline = Instant::now() + timeout;
+        let http = self.http(&access.fingerprint, &access.trust, &access.proxy)?;
+        let mut exchanged = None;
+        let signer = match &access.credential {
+            BucketCredential::Anonymous => Signer::None,
+            BucketCredential::AccessKey(key) => Signer::AccessKey(key.clone()),
+            BucketCredential::SharedKey(key) => Signer::SharedKey(key.clone()),
+            BucketCredential::Signature(signature) => Signer::Signature(signature.clone()),
+            BucketCredential::Ldap(login) => {
+                let settings = format!("{}\n{}", access.fingerprint, login.fingerprint);
+                let http = self.http(&settings, &login.trust, &access.proxy)?;
+                self.exchange(Exchange::Ldap(login), &http, consumer, deadline, &mut exchanged).await?
+            }
+            BucketCredential::Google(_) | BucketCredential::Entra(_)
+                if address.is_plain() && !access.insecure =>
+            {
+                return Err(BucketError::PlainToken { url: shown_text(address.shown()) });
+            }
+            BucketCredential::Google(key) => {
+                self.exchange(Exchange::Google(key), &http, consumer, deadline, &mut exchanged).await?
+            }
+            BucketCredential::Entra(app) => {
+                self.exchange(Exchange::Entra(app), &http, consumer, deadline, &mut exchanged).await?
+            }
+        };
+        let (client, consumer, address) = (self.clone(), consumer.to_owned(), Mutex::new(address.clone()));
+        Ok(Remote { client, http, address, signer, exchanged, consumer, deadline })
+    }
+
+    async fn exchange(
+        &self,
+        exchange: Exchange<'_>,
+        http: &HttpClient,
+        consumer: &str,
+        deadline: Instant,
+        exchanged: &mut Option<[u8; 32]>,
+    ) -> Result<Signer, BucketError> {
+        *exchanged = Some(exchange.fingerprint());
+        let memory = (&self.0.memory, consumer);
+        match self.0.tokens.exchange(&exchange, http, memory, left(deadline)).await? {
+            Given::AccessKey(key) => Ok(Signer::AccessKey(key)),
+            Given::Bearer(token) => {
+                let value = Credential::Bearer { token }.authorization().map_err(BucketError::Credential)?;
+                Ok(value.map_or(Signer::None, Signer::Bearer))
+            }
+        }
+    }
+
+    /// A client with these settings: connections are pooled in it. Redirects are not followed: a signature is for one host.
+    fn http(&self, settings: &str, trust: &Trust, proxy: &Proxy) -> Result<HttpClient, BucketError> {
+        let mut kept = self.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = kept.iter().position(|(known, _)| known == settings)
+            && let Some((known, client)) = kept.remove(at)
+        {
+            kept.push_back((known, client.clone()));
+            return Ok(client);
+        }
+        let client = HttpClient::new(ClientConfig {
+            trust: trust.clone(),
+            proxy: proxy.clone(),
+            addresses: Some(self.0.addresses),
+            user_agent: Some(HeaderValue::from_static(AGENT)),
+            read_timeout: Some(SILENCE_MAX),
+            ..ClientConfig::default()
+        });
+        let client = client.map_err(|error: ClientError| BucketError::Client(error))?;
+        if kept.len() == CLIENTS_MAX {
+            kept.pop_front();
+        }
+        kept.push_back((settings.to_owned(), client.clone()));
+        Ok(client)
+    }
+}
+
+impl Remote {
+    /// The same bucket with another deadline.
+    #[must_use]
+    pub fn restarted(self, timeout: Duration) -> Self {
+        Self { deadline: Instant::now() + timeout, ..self }
+    }
+
+    /// Lists the objects whose keys have a prefix, over all pages. Those that `keeps` takes are returned.
+    pub async fn list(
+        &self,
+        prefix: &str,
+        keeps: &mut (dyn FnMut(&Object) -> bool + Send),
+    ) -> Result<Listing, BucketError> {
+        let limits = self.client.0.limits;
+        let memory = self.client.0.memory.reservation(&self.consumer, memory_limit(&limits));
+        let mut pages = Pages::new(limits, memory);
+        let mut next: Option<String> = None;
+        loop {
+            let page = self.with_retries(async || {
+                let address = self.address();
+                let url = address.list_url(prefix, next.as_deref())?;
+                let response = self.send(&address, &url, None, true).await?;
+                let limit = Limit { name: "a page of a bucket listing", bytes_max: limits.page_bytes_max };
+                let Content { bytes, memory: _memory } = self.body(&url, response, limit).await?;
+                let parsed = address.parse_page(&bytes);
+                parsed.map_err(|source| BucketError::Response { request: shown(&url), source })
+            });
+            match pages.add(page.await?, keeps)? {
+                None => return pages.finish(),
+                Some(token) => next = Some(token),
+            }
+        }
+    }
+
+    /// The content of an object of the listing: exactly what was listed, or an error.
+    pub async fn get(&self, object: &Object, limit: Limit) -> Result<Content, BucketError> {
+        let limit = Limit { bytes_max: object.size.unwrap_or(limit.bytes_max).min(limit.bytes_max), ..limit };
+        let got = self.with_retries(async || {
+            let address = self.address();
+            let url = address.object_url(&object.key, object.generation.as_deref())?;
+            let if_match = address.if_match(object);
+            let response = self.send(&address, &url, if_match.as_deref(), false).await?;
+            if let Some(if_match) = &if_match {
+                let found = response.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok());
+                // A server may not know the condition, and send what is there now.
+                if found.map(|found| address.etag(found)) != Some(address.etag(if_match)) {
+                    return Err(BucketError::Response { request: shown(&url), source: ResponseError::Etag });
+                }
+            }
+            let content = self.body(&url, response, limit).await?;
+            let found = content.bytes.len() as u64;
+            if let Some(expected) = object.size.filter(|size| *size != found) {
+                let source = ResponseError::Size { expected, found };
+                return Err(BucketError::Response { request: shown(&url), source });
+            }
+            Ok(content)
+        });
+        got.await.map_err(|error| match error.status() {
+            Some(404 | 412) => BucketError::Changed { key: object.key.clone() },
+            _ => error,
+        })
+    }
+
+    /// The content of an object that was not listed; none where it is not there.
+    pub async fn find(&self, key: &str, limit: Limit) -> Result<Option<Content>, BucketError> {
+        let got = self.with_retries(async || {
+            let address = self.address();
+            let url = address.object_url(key, None)?;
+            let response = self.send(&address, &url, None, false).await?;
+            self.body(&url, response, limit).await
+        });
+        match got.await {
+            Ok(content) => Ok(Some(content)),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn address(&self) -> BucketAddress {
+        self.address.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sends a request again while the server is overloaded, or the connection breaks.
+    async fn with_retries<T>(
+        &self,
+        mut attempt: impl AsyncFnMut() -> Result<T, BucketError>,
+    ) -> Result<T, BucketError> {
+        let mut failures = 0;
+        loop {
+            let error = match attempt().await {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            failures += 1;
+            let wait = BACKOFF.without_jitter(failures);
+            if failures == ATTEMPTS_MAX || !error.is_transient() || Instant::now() + wait >= self.deadline {
+                return Err(error);
+            }
+            tracing::debug!(error = %plumb_status::chain(&error), "request to an object store failed, backing off");
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// A GET whose response is a success. A bucket of another region is asked there.
+    async fn send(
+        &self,
+        address: &BucketAddress,
+        url: &Url,
+        if_match: Option<&str>,
+        is_listing: bool,
+    ) -> Result<BoundedResponse, BucketError> {
+        let failure = match self.attempt(address, url, if_match).await? {
+            Ok(response) => return Ok(response),
+            Err(failure) => failure,
+        };
+        let Failure { status, code, region, location } = failure;
+        if status == StatusCode::UNAUTHORIZED
+            && let Some(exchanged) = &self.exchanged
+        {
+            // The next attempt gets another one.
+            self.client.0.tokens.forget(exchanged);
+        }
+        if let Some(elsewhere) = region.and_then(|region| address.in_region(&region)) {
+            *self.address.lock().unwrap_or_else(PoisonError::into_inner) = elsewhere.clone();
+            let moved = moved(address, &elsewhere, url)?;
+            if let Ok(response) = self.attempt(&elsewhere, &moved, if_match).await? {
+                return Ok(response);
+            }
+        }
+        let status = status.as_u16();
+        if address.is_no_bucket(status, code.as_deref(), is_listing) {
+            return Err(BucketError::NoBucket { bucket: address.bucket().to_owned() });
+        }
+        Err(BucketError::Status { request: shown(url), status, code, location })
+    }
+
+    async fn attempt(
+        &self,
+        address: &BucketAddress,
+        url: &Url,
+        if_match: Option<&str>,
+    ) -> Result<Result<BoundedResponse, Failure>, BucketError> {
+        let timeout = left(self.deadline);
+        if timeout.is_zero() {
+            return Err(BucketError::TimedOut);
+        }
+        let request = self.signed(address, url, if_match, Timestamp::now())?.timeout(timeout);
+        let response = self.http.send(request).await;
+        let response = response.map_err(|source| BucketError::Connection { request: shown(url), source })?;
+        if response.status() == StatusCode::OK {
+            return Ok(Ok(response));
+        }
+        let (status, headers) = (response.status(), response.headers().clone());
+        let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
+        let location = location.and_then(|text| Url::parse(text).ok()).map(|url| shown_url(&url));
+        let excerpt = response.excerpt(ERROR_BYTES_MAX).await.unwrap_or_default();
+        let (code, region) = address.error_code(&headers, &excerpt);
+        Ok(Err(Failure { status, code, region, location }))
+    }
+
+    fn signed(
+        &self,
+        address: &BucketAddress,
+        url: &Url,
+        if_match: Option<&str>,
+        now: Timestamp,
+    ) -> Result<HttpRequest, BucketError> {
+        let mut url = url.clone();
+        let added = match (&self.signer, &address.store) {
+            (Signer::AccessKey(key), Store::S3 { region }) => {
+                let headers: Vec<_> = if_match.map(|etag| ("if-match", etag)).into_iter().collect();
+                signature::aws(key, region, &url, &headers, now)
+            }
+            (Signer::SharedKey(key), Store::Azure { .. }) => signature::azure(key, &url, if_match, now),
+            (signer, Store::Azure { query }) => {
+                let signature = match signer {
+                    Signer::Signature(signature) => signature.expose_str(),
+                    _ => None,
+                };
+                add_signature(&mut url, signature, query.as_deref());
+                vec![("x-ms-version", AZURE_VERSION.to_owned())]
+            }
+            _ => Vec::new(),
+        };
+        let mut request = HttpRequest::get(url);
+        for (name, value) in added {
+            let mut value = HeaderValue::from_str(&value).map_err(|_| BucketError::BadCredential {
+                problem: "the credential has characters that a header cannot have",
+            })?;
+            value.set_sensitive(matches!(name, "authorization" | "x-amz-security-token"));
+            request = request.header(HeaderName::from_static(name), value);
+        }
+        if let Signer::Bearer(value) = &self.signer {
+            request = request.header(header::AUTHORIZATION, value.clone());
+        }
+        if let Some(value) = if_match.and_then(|etag| HeaderValue::from_str(etag).ok()) {
+            request = request.header(header::IF_MATCH, value);
+        }
+        Ok(request)
+    }
+
+    async fn body(&self, url: &Url, response: BoundedResponse, limit: Limit) -> Result<Content, BucketError> {
+        let mut memory = self.client.0.memory.reservation(&self.consumer, limit);
+        match response.collect(limit, &mut memory, |_| ()).await {
+            Ok(bytes) => Ok(Content { bytes, memory }),
+            Err(BodyError::OverBudget(over)) => Err(BucketError::OverBudget(over)),
+            Err(source) => Err(BucketError::Body { request: shown(url), source }),
+        }
+    }
+}
+
+/// A response that is an error.
+struct Failure {
+    status: StatusCode,
+    code: Option<String>,
+    region: Option<String>,
+    location: Option<String>,
+}
+
+/// The same request in another region.
+fn moved(from: &BucketAddress, to: &BucketAddress, url: &Url) -> Result<Url, BucketError> {
+    let text = url.as_str().strip_prefix(&from.base()).map(|rest| format!("{}{rest}", to.base()));
+    let moved = text.and_then(|text| Url::parse(&text).ok());
+    moved.ok_or_else(|| BucketError::Response {
+        request: shown(url),
+        source: ResponseError::Malformed { what: "from a bucket of this endpoint" },
+    })
+}
+
+/// A shared access signature as part of a query. That of the Secret counts before that of the endpoint.
+fn add_signature(url: &mut Url, signature: Option<&str>, of_endpoint: Option<&str>) {
+    let parse = |text: Option<&str>| -> Vec<(String, String)> {
+        let text = text.unwrap_or_default().trim().trim_start_matches('?');
+        url::form_urlencoded::parse(text.as_bytes()).into_owned().collect()
+    };
+    let mut pairs = parse(signature);
+    for (name, value) in parse(of_endpoint) {
+        if !pairs.iter().any(|(known, _)| *known == name) {
+            pairs.push((name, value));
+        }
+    }
+    if !pairs.is_empty() {
+        url.query_pairs_mut().extend_pairs(pairs);
+    }
+}
+
+fn shown(url: &Url) -> String {
+    format!("GET {}", shown_url(url))
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}
+
+#[cfg(test)]
+mod tests;

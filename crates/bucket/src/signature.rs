@@ -1,0 +1,174 @@
+//! Signatures of requests: version 4 of AWS for S3, the shared key of Azure. Pure: the time is an argument.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use data_encoding::HEXLOWER;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use jiff::{Timestamp, tz::TimeZone};
+use plumb_api::sealed::Sealed;
+use sha2::{Digest as _, Sha256};
+use url::Url;
+
+/// The digest of an empty body.
+pub(crate) const EMPTY_BODY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+/// The version of the API of Azure.
+pub(crate) const AZURE_VERSION: &str = "2021-12-02";
+
+/// The key of an account of S3.
+#[derive(Clone)]
+pub struct AccessKey {
+    /// Its ID.
+    pub id: String,
+    /// Its secret.
+    pub secret: Sealed,
+    /// The token of temporary credentials.
+    pub session: Option<Sealed>,
+}
+
+/// The key of a storage account of Azure.
+#[derive(Clone)]
+pub struct SharedKey {
+    /// The name of the account.
+    pub account: String,
+    /// The key, decoded.
+    pub key: Sealed,
+}
+
+/// The headers that sign a GET for S3. `url` holds path and query as they are sent, encoded and sorted.
+pub(crate) fn aws(
+    key: &AccessKey,
+    region: &str,
+    url: &Url,
+    headers: &[(&str, &str)],
+    now: Timestamp,
+) -> Vec<(&'static str, String)> {
+    let zoned = now.to_zoned(TimeZone::UTC);
+    let (time, day) = (zoned.strftime("%Y%m%dT%H%M%SZ").to_string(), zoned.strftime("%Y%m%d").to_string());
+    let mut added = vec![("x-amz-content-sha256", EMPTY_BODY.to_owned()), ("x-amz-date", time.clone())];
+    if let Some(session) = key.session.as_ref().and_then(Sealed::expose_str) {
+        added.push(("x-amz-security-token", session.to_owned()));
+    }
+    let host = host(url);
+    let mut signed: Vec<(&str, &str)> = added.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    signed.push(("host", &host));
+    signed.extend(headers);
+    signed.sort_unstable();
+    let names: Vec<&str> = signed.iter().map(|(name, _)| *name).collect();
+    let names = names.join(";");
+    let lines: Vec<String> =
+        signed.iter().map(|(name, value)| format!("{name}:{}\n", value.trim())).collect();
+    let lines = lines.concat();
+    let canonical =
+        format!("GET\n{}\n{}\n{lines}\n{names}\n{EMPTY_BODY}", url.path(), url.query().unwrap_or_default());
+    let scope = format!("{day}/{region}/s3/aws4_request");
+    let digest = HEXLOWER.encode(&Sha256::digest(canonical.as_bytes()));
+    let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{digest}");
+    let first = [b"AWS4", key.secret.expose()].concat();
+    let derived = [day.as_str(), region, "s3", "aws4_request", &text]
+        .iter()
+        .fold(first, |derived, part| hmac(&derived, part.as_bytes()));
+    let signature = HEXLOWER.encode(&derived);
+    let credential = format!("{}/{scope}", key.id);
+    let authorization =
+        format!("AWS4-HMAC-SHA256 Credential={credential},SignedHeaders={names},Signature={signature}");
+    added.push(("authorization", authorization));
+    added
+}
+
+/// The headers that sign a GET for Azure. `if_match` is the value of that header.
+pub(crate) fn azure(
+    key: &SharedKey,
+    url: &Url,
+    if_match: Option<&str>,
+    now: Timestamp,
+) -> Vec<(&'static str, String)> {
+    let date = azure_date(now);
+    let mut parameters: Vec<(String, String)> =
+        url.query_pairs().map(|(name, value)| (name.to_lowercase(), value.into_owned())).collect();
+    parameters.sort();
+    let resource: Vec<String> = parameters.iter().map(|(name, value)| format!("\n{name}:{value}")).collect();
+    let resource = resource.concat();
+    let text = format!(
+        "GET\n\n\n\n\n\n\n\n{}\n\n\n\nx-ms-date:{date}\nx-ms-version:{AZURE_VERSION}\n/{}{}{resource}",
+        if_match.unwrap_or_default(),
+        key.account,
+        url.path(),
+    );
+    let signature = BASE64_STANDARD.encode(hmac(key.key.expose(), text.as_bytes()));
+    vec![
+        ("x-ms-date", date),
+        ("x-ms-version", AZURE_VERSION.to_owned()),
+        ("authorization", format!("SharedKey {}:{signature}", key.account)),
+    ]
+}
+
+fn azure_date(now: Timestamp) -> String {
+    httpdate::fmt_http_date(now.into())
+}
+
+fn host(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of every length");
+    mac.update(text);
+    mac.finalize().into_bytes().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The key of the examples in Amazon's documentation.
+    fn key() -> AccessKey {
+        AccessKey {
+            id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
+            secret: Sealed::from("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+            session: None,
+        }
+    }
+
+    fn signature(url: &str, headers: &[(&str, &str)]) -> String {
+        let now = "2013-05-24T00:00:00Z".parse().unwrap();
+        let signed = aws(&key(), "us-east-1", &Url::parse(url).unwrap(), headers, now);
+        let (_, authorization) = signed.last().unwrap();
+        authorization.rsplit_once("Signature=").unwrap().1.to_owned()
+    }
+
+    #[test]
+    fn requests_are_signed_as_in_the_examples_of_amazon() {
+        let host = "https://examplebucket.s3.amazonaws.com";
+        for (path, headers, expect) in [
+            (
+                "/test.txt",
+                &[("range", "bytes=0-9")][..],
+                "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41",
+            ),
+            ("/?lifecycle=", &[], "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543"),
+            (
+                "/?max-keys=2&prefix=J",
+                &[],
+                "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7",
+            ),
+        ] {
+            assert_eq!(signature(&format!("{host}{path}"), headers), expect, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_session_is_part_of_what_is_signed() {
+        let url = Url::parse("http://h:9000/b/k").unwrap();
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let key = AccessKey { session: Some(Sealed::from("token")), ..key() };
+        let signed = aws(&key, "eu", &url, &[("if-match", "\"1\"")], now);
+        assert!(signed.contains(&("x-amz-security-token", "token".to_owned())));
+        let (_, authorization) = signed.last().unwrap();
+        assert!(
+            authorization.contains(
+                "AKIAIOSFODNN7EXAMPLE/20260101/eu/s3/aws4_request,SignedHeaders=host;if-match;x-amz-content-sha256;x-amz-date;x-amz-security-token,"
+            ),
+            "{authorization}"
+        );
+    }
+}
