@@ -3,6 +3,7 @@
 
 mod artifact;
 mod artifact_generator;
+mod bucket;
 #[cfg(test)]
 mod fixture;
 mod git_repository;
@@ -20,6 +21,7 @@ use std::{
 
 use jiff::Timestamp;
 use plumb_archive::UnpackLimits;
+use plumb_bucket::BucketClient;
 use plumb_fetch::{DownloadRetries, FetchLimits, Fetcher, HostPolicy, cluster_domains};
 use plumb_git::{Git, Resources};
 use plumb_github::GithubApps;
@@ -31,6 +33,7 @@ use plumb_transport::server::Limits;
 use crate::{
     artifact::{SourceKind, Storage},
     artifact_generator::SERVED_POLL,
+    bucket::BucketSource,
     git_repository::{GitSource, KnownVerifications, RecentlyFound, mirrors},
     helm_chart::{HelmChartSource, wake_charts},
     helm_repository::{HelmClients, HelmRepositorySource},
@@ -87,6 +90,9 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
     let source =
         OciSource::new(runtime.client(), registries.clone(), runtime.memory(), UnpackLimits::DEFAULT);
     let oci_repositories = artifact::install(runtime, source, &storage);
+    let clients = BucketClient::new(options.addresses(), runtime.memory(), options.bucket_limits());
+    let source = BucketSource::new(runtime.client(), clients);
+    let buckets = artifact::install(runtime, source, &storage);
     let (helm_repositories, helm_charts) = install_helm(runtime, &options, storage.clone(), registries);
     install_generators(runtime, &options, storage).await?;
     // On the leader only, and after the URLs: a process that is not ready serves nothing, as with Flux.
@@ -94,6 +100,7 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
     runtime.spawn_leading("artifact server", async move {
         artifact::renew_urls(&git_repositories).await;
         artifact::renew_urls(&oci_repositories).await;
+        artifact::renew_urls(&buckets).await;
         artifact::renew_urls(&helm_repositories).await;
         artifact::renew_urls(&helm_charts).await;
         gate.open();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use plumb_api::meta::GoDuration;
+use plumb_bucket::BucketLimits;
 use plumb_fetch::HostPort;
 use plumb_filetree::digest::DigestAlgorithm;
 use plumb_git::{HostKeyAlgorithms, KexAlgorithms, Limits, SshAlgorithms};
@@ -59,6 +60,12 @@ pub struct Options {
     /// Maximum number of tags of an OCI repository whose reference is a semver range.
     #[arg(long = "oci-tags-max", default_value_t = OciLimits::DEFAULT.tags_max)]
     pub oci_tags_max: usize,
+    /// Maximum number of objects that a bucket lists under its prefix, those that are excluded included.
+    #[arg(long = "bucket-objects-max", default_value_t = BucketLimits::DEFAULT.objects_max)]
+    pub bucket_objects_max: usize,
+    /// Maximum size of all objects of a bucket that are fetched, in bytes.
+    #[arg(long = "bucket-max-size", default_value_t = BucketLimits::DEFAULT.bytes_max)]
+    pub bucket_max_size: u64,
     /// Allow sources at link-local, metadata service, unspecified and multicast addresses.
     #[arg(long = "allow-link-local-addresses")]
     pub allow_link_local_addresses: bool,
@@ -118,8 +125,7 @@ impl ControllerOptions for Options {
         status_manager: plumb_api::meta::SOURCE_MANAGER,
         concurrent: 2,
     };
-    const ABOUT: &'static str =
-        "Fetches Git, OCI and Helm repositories and publishes their revisions as artifacts in the cluster.";
+    const ABOUT: &'static str = "Fetches Git, OCI and Helm repositories and buckets, and publishes their revisions as artifacts in the cluster.";
     const GATES: &'static [FeatureGate] = &[
         FeatureGate::new("CacheSecretsAndConfigMaps", false),
         FeatureGate::fixed("ObjectLevelWorkloadIdentity", false),
@@ -161,6 +167,15 @@ impl Options {
             layer_bytes_max: self.oci_layer_max_size,
             tags_max: self.oci_tags_max,
             ..OciLimits::DEFAULT
+        }
+    }
+
+    /// Limits of what one bucket may cost.
+    pub fn bucket_limits(&self) -> BucketLimits {
+        BucketLimits {
+            objects_max: self.bucket_objects_max,
+            bytes_max: self.bucket_max_size,
+            ..BucketLimits::DEFAULT
         }
     }
 
@@ -263,6 +278,14 @@ mod tests {
         assert!(parse(&["--kube-api-qps=-1"]).common.rate_limit().is_none());
         let error = Options::parse_args(["source-controller", "--artifact-digest-algo=sha1"]).unwrap_err();
         assert!(error.to_string().contains("use sha256, sha384, sha512 or blake3"), "{error}");
+    }
+
+    #[test]
+    fn the_limits_of_buckets_are_flags() {
+        assert_eq!(parse(&[]).bucket_limits(), BucketLimits::DEFAULT);
+        let options = parse(&["--bucket-objects-max=1", "--bucket-max-size=2"]);
+        let limits = BucketLimits { objects_max: 1, bytes_max: 2, ..BucketLimits::DEFAULT };
+        assert_eq!((options.validate(), options.bucket_limits()), (Ok(()), limits));
     }
 
     #[test]

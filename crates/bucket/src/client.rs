@@ -22,7 +22,7 @@ use crate::{
     address::{BucketAddress, Store},
     credential::BucketCredential,
     error::{BucketError, ResponseError},
-    listing::{BucketLimits, Listing, Object, Pages, memory_limit},
+    listing::{BucketLimits, Listing, Object, Page, Pages, memory_limit},
     signature::{self, AZURE_VERSION, AccessKey, SharedKey},
     token::{Exchange, Given, Tokens},
 };
@@ -214,89 +214,87 @@ impl Remote {
         let mut pages = Pages::new(limits, memory);
         let mut next: Option<String> = None;
         loop {
-            let page = self.with_retries(async || {
-                let address = self.address();
-                let url = address.list_url(prefix, next.as_deref())?;
-                let response = self.send(&address, &url, None, true).await?;
-                let limit = Limit { name: "a page of a bucket listing", bytes_max: limits.page_bytes_max };
-                let Content { bytes, memory: _memory } = self.body(&url, response, limit).await?;
-                let parsed = address.parse_page(&bytes);
-                parsed.map_err(|source| BucketError::Response { request: shown(&url), source })
-            });
-            match pages.add(page.await?, keeps)? {
+            let mut retries = Retries::default();
+            let page = loop {
+                match self.page(prefix, next.as_deref(), limits.page_bytes_max).await {
+                    Ok(page) => break page,
+                    Err(error) => retries.wait(error, self.deadline).await?,
+                }
+            };
+            match pages.add(page, keeps)? {
                 None => return pages.finish(),
                 Some(token) => next = Some(token),
             }
         }
     }
 
+    async fn page(&self, prefix: &str, next: Option<&str>, bytes_max: u64) -> Result<Page, BucketError> {
+        let address = self.address();
+        let url = address.list_url(prefix, next)?;
+        let response = self.send(&address, &url, None, true).await?;
+        let limit = Limit { name: "a page of a bucket listing", bytes_max };
+        let Content { bytes, memory: _memory } = self.body(&url, response, limit).await?;
+        let parsed = address.parse_page(&bytes);
+        parsed.map_err(|source| BucketError::Response { request: shown(&url), source })
+    }
+
     /// The content of an object of the listing: exactly what was listed, or an error.
     pub async fn get(&self, object: &Object, limit: Limit) -> Result<Content, BucketError> {
         let limit = Limit { bytes_max: object.size.unwrap_or(limit.bytes_max).min(limit.bytes_max), ..limit };
-        let got = self.with_retries(async || {
-            let address = self.address();
-            let url = address.object_url(&object.key, object.generation.as_deref())?;
-            let if_match = address.if_match(object);
-            let response = self.send(&address, &url, if_match.as_deref(), false).await?;
-            if let Some(if_match) = &if_match {
-                let found = response.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok());
-                // A server may not know the condition, and send what is there now.
-                if found.map(|found| address.etag(found)) != Some(address.etag(if_match)) {
-                    return Err(BucketError::Response { request: shown(&url), source: ResponseError::Etag });
+        let mut retries = Retries::default();
+        loop {
+            match self.get_once(object, limit).await {
+                Err(error) if matches!(error.status(), Some(404 | 412)) => {
+                    return Err(BucketError::Changed { key: object.key.clone() });
                 }
+                Err(error) => retries.wait(error, self.deadline).await?,
+                done => return done,
             }
-            let content = self.body(&url, response, limit).await?;
-            let found = content.bytes.len() as u64;
-            if let Some(expected) = object.size.filter(|size| *size != found) {
-                let source = ResponseError::Size { expected, found };
-                return Err(BucketError::Response { request: shown(&url), source });
+        }
+    }
+
+    async fn get_once(&self, object: &Object, limit: Limit) -> Result<Content, BucketError> {
+        let address = self.address();
+        let url = address.object_url(&object.key, object.generation.as_deref())?;
+        let if_match = address.if_match(object);
+        let response = self.send(&address, &url, if_match.as_deref(), false).await?;
+        if let Some(if_match) = &if_match {
+            let found = response.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok());
+            // A server may not know the condition, and send what is there now.
+            if found.map(|found| address.etag(found)) != Some(address.etag(if_match)) {
+                return Err(BucketError::Response { request: shown(&url), source: ResponseError::Etag });
             }
-            Ok(content)
-        });
-        got.await.map_err(|error| match error.status() {
-            Some(404 | 412) => BucketError::Changed { key: object.key.clone() },
-            _ => error,
-        })
+        }
+        let content = self.body(&url, response, limit).await?;
+        let found = content.bytes.len() as u64;
+        if let Some(expected) = object.size.filter(|size| *size != found) {
+            let source = ResponseError::Size { expected, found };
+            return Err(BucketError::Response { request: shown(&url), source });
+        }
+        Ok(content)
     }
 
     /// The content of an object that was not listed; none where it is not there.
     pub async fn find(&self, key: &str, limit: Limit) -> Result<Option<Content>, BucketError> {
-        let got = self.with_retries(async || {
-            let address = self.address();
-            let url = address.object_url(key, None)?;
-            let response = self.send(&address, &url, None, false).await?;
-            self.body(&url, response, limit).await
-        });
-        match got.await {
-            Ok(content) => Ok(Some(content)),
-            Err(error) if error.status() == Some(404) => Ok(None),
-            Err(error) => Err(error),
+        let mut retries = Retries::default();
+        loop {
+            match self.find_once(key, limit).await {
+                Ok(content) => return Ok(Some(content)),
+                Err(error) if error.status() == Some(404) => return Ok(None),
+                Err(error) => retries.wait(error, self.deadline).await?,
+            }
         }
+    }
+
+    async fn find_once(&self, key: &str, limit: Limit) -> Result<Content, BucketError> {
+        let address = self.address();
+        let url = address.object_url(key, None)?;
+        let response = self.send(&address, &url, None, false).await?;
+        self.body(&url, response, limit).await
     }
 
     fn address(&self) -> BucketAddress {
         self.address.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Sends a request again while the server is overloaded, or the connection breaks.
-    async fn with_retries<T>(
-        &self,
-        mut attempt: impl AsyncFnMut() -> Result<T, BucketError>,
-    ) -> Result<T, BucketError> {
-        let mut failures = 0;
-        loop {
-            let error = match attempt().await {
-                Ok(done) => return Ok(done),
-                Err(error) => error,
-            };
-            failures += 1;
-            let wait = BACKOFF.without_jitter(failures);
-            if failures == ATTEMPTS_MAX || !error.is_transient() || Instant::now() + wait >= self.deadline {
-                return Err(error);
-            }
-            tracing::debug!(error = %plumb_status::chain(&error), "request to an object store failed, backing off");
-            tokio::time::sleep(wait).await;
-        }
     }
 
     /// A GET whose response is a success. A bucket of another region is asked there.
@@ -404,6 +402,26 @@ impl Remote {
             Err(BodyError::OverBudget(over)) => Err(BucketError::OverBudget(over)),
             Err(source) => Err(BucketError::Body { request: shown(url), source }),
         }
+    }
+}
+
+/// How often a request has failed.
+#[derive(Default)]
+struct Retries {
+    failures: u32,
+}
+
+impl Retries {
+    /// Waits where the server is overloaded, or the connection broke. Otherwise, and at the end, it returns the error.
+    async fn wait(&mut self, error: BucketError, deadline: Instant) -> Result<(), BucketError> {
+        self.failures += 1;
+        let wait = BACKOFF.without_jitter(self.failures);
+        if self.failures == ATTEMPTS_MAX || !error.is_transient() || Instant::now() + wait >= deadline {
+            return Err(error);
+        }
+        tracing::debug!(error = %plumb_status::chain(&error), "request to an object store failed, backing off");
+        tokio::time::sleep(wait).await;
+        Ok(())
     }
 }
 

@@ -130,12 +130,10 @@ impl Tokens {
         let (url, form) = (exchange.url(), exchange.form(now));
         let form = form.map_err(|_| BucketError::BadCredential { problem: "the key cannot sign" })?;
         let request = format!("POST {}", shown_url(url));
-        let mut body = url::form_urlencoded::Serializer::new(String::new());
-        body.extend_pairs(&form);
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&form).finish();
         let content_type = HeaderValue::from_static("application/x-www-form-urlencoded");
-        let sent = HttpRequest::post(url.clone(), body.finish())
-            .header(header::CONTENT_TYPE, content_type)
-            .timeout(timeout);
+        let sent =
+            HttpRequest::post(url.clone(), body).header(header::CONTENT_TYPE, content_type).timeout(timeout);
         let response = http.send(sent).await;
         let response =
             response.map_err(|source| BucketError::Connection { request: request.clone(), source })?;

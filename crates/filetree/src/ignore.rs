@@ -62,11 +62,16 @@ impl Ignore {
     /// Whether an entry is left out.
     pub fn excludes(&self, path: &RelPath, kind: EntryKind) -> bool {
         let parts: Vec<&str> = path.components().collect();
+        self.excludes_components(&parts, kind)
+    }
+
+    /// The same for components that need not make a path: those of the key of an object store.
+    pub fn excludes_components(&self, parts: &[&str], kind: EntryKind) -> bool {
         let is_dir = kind == EntryKind::Dir;
         self.patterns
             .iter()
             .rev()
-            .find(|pattern| pattern.matches(&parts, is_dir))
+            .find(|pattern| pattern.matches(parts, is_dir))
             .is_some_and(|pattern| !pattern.includes)
     }
 }
@@ -79,7 +84,19 @@ impl IgnoreBuilder {
     }
 
     /// Finishes with `spec.ignore`, which wins over the files.
-    pub fn build(mut self, spec: Option<&str>) -> Result<Ignore, TooManyPatterns> {
+    pub fn build(self, spec: Option<&str>) -> Result<Ignore, TooManyPatterns> {
+        let mut own = self.build_without_defaults(spec)?.patterns;
+        let mut patterns: Vec<Pattern> =
+            VERSION_CONTROL.iter().filter_map(|line| Pattern::parse(line, &[])).collect();
+        if own.is_empty() {
+            patterns.extend(DEFAULTS.iter().filter_map(|line| Pattern::parse(line, &[])));
+        }
+        patterns.append(&mut own);
+        Ok(Ignore { patterns })
+    }
+
+    /// The same without what is left out by default, version control included: the rules of a bucket.
+    pub fn build_without_defaults(mut self, spec: Option<&str>) -> Result<Ignore, TooManyPatterns> {
         // A directory's file comes after its parent's, so that the nearer one wins.
         self.files.sort_by(|(a, _), (b, _)| a.components().cmp(b.components()));
         let mut own = Vec::new();
@@ -99,13 +116,7 @@ impl IgnoreBuilder {
         if own.len() > PATTERNS_MAX {
             return Err(TooManyPatterns);
         }
-        let mut patterns: Vec<Pattern> =
-            VERSION_CONTROL.iter().filter_map(|line| Pattern::parse(line, &[])).collect();
-        if own.is_empty() {
-            patterns.extend(DEFAULTS.iter().filter_map(|line| Pattern::parse(line, &[])));
-        }
-        patterns.append(&mut own);
-        Ok(Ignore { patterns })
+        Ok(Ignore { patterns: own })
     }
 }
 
@@ -161,6 +172,18 @@ mod tests {
         check(&ignore, "x.yaml", false);
         check(&ignore, "keep.yaml", false);
         check(&ignore, "other/keep.yaml", true);
+    }
+
+    #[test]
+    fn a_bucket_has_its_own_rules_alone() {
+        let none = Ignore::builder().build_without_defaults(None).unwrap();
+        for path in ["a.png", ".git/config", ".gitignore"] {
+            check(&none, path, false);
+        }
+        let own = Ignore::builder().build_without_defaults(Some("*.md")).unwrap();
+        check(&own, "deep/a.md", true);
+        assert!(own.excludes_components(&["..", "", "a.md"], EntryKind::File));
+        assert!(!own.excludes_components(&["..", "", "a.yaml"], EntryKind::File));
     }
 
     #[test]

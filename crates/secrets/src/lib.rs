@@ -1,6 +1,7 @@
 //! Secrets of the API server as the values that a controller needs. An error names the Secret, its namespace and the key, never a
 //! value. Nothing is cached: a Secret is read when it is used.
 
+pub mod bucket;
 mod git;
 pub mod github;
 mod helm;

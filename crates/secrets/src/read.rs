@@ -64,6 +64,16 @@ pub enum SecretError {
         /// The key.
         key: &'static str,
     },
+    /// Keys are missing that belong together.
+    #[error("invalid '{name}' secret data: {problem}")]
+    Invalid {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Which keys.
+        problem: &'static str,
+    },
     /// A key has a value that cannot be used.
     #[error("key '{key}' of secret '{namespace}/{name}' cannot be used: {problem}")]
     BadKey {
@@ -170,6 +180,11 @@ impl SecretContent {
     /// The error for a key that is not there.
     pub fn missing(&self, key: &'static str) -> SecretError {
         SecretError::MissingKey { namespace: self.namespace.clone(), name: self.name.clone(), key }
+    }
+
+    /// The error for keys that are not all there.
+    pub fn invalid(&self, problem: &'static str) -> SecretError {
+        SecretError::Invalid { namespace: self.namespace.clone(), name: self.name.clone(), problem }
     }
 
     /// The error for a key whose value cannot be used. `problem` never holds the value.

@@ -85,6 +85,8 @@ reasons! {
     EmptyGitRepository "EmptyGitRepository" "The repository has no commit." "Push a commit."
     OciArtifactPullFailed "OCIArtifactPullFailed" "The artifact could not be pulled: registry unreachable, credentials rejected, no such tag or digest, over a limit." "Check URL, reference and credentials, for example with flux pull artifact."
     OciArtifactLayerOperationFailed "OCIArtifactLayerOperationFailed" "The layer of the artifact could not be found or unpacked." "Check spec.layerSelector and what was pushed."
+    BucketOperationFailed "BucketOperationFailed" "The bucket could not be listed, or its objects could not be fetched: unreachable, credentials rejected, no such bucket, over a limit." "Check endpoint, bucket name, region and credentials."
+    InvalidStsConfiguration "InvalidSTSConfiguration" "The Security Token Service does not go with the provider." "Correct spec.sts."
     SourceUnavailable "SourceUnavailable" "The source that the object refers to does not exist or cannot be read." "Create the source, or correct spec.sourceRef."
     NoSourceArtifact "NoSourceArtifact" "The source that the object refers to has no artifact." "Read the conditions of the source."
     InvalidChartReference "InvalidChartReference" "The chart or a version of it does not exist in the repository." "Correct spec.chart or spec.version."

@@ -268,7 +268,7 @@ impl Content {
             }
             return response(200, &[], body + "</ListBucketResult>");
         }
-        let key = key.trim_start_matches('/');
+        let key = key.strip_prefix('/').unwrap_or(key);
         let Some(object) = self.objects.get(key) else { return error(404, "NoSuchKey") };
         let etag = format!("\"{}\"", object.etag);
         let wanted = headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok());
@@ -310,7 +310,7 @@ impl Content {
                     .replace(",\"nextPageToken\":null", ""),
             );
         }
-        let Some(object) = self.objects.get(&decode(rest.trim_start_matches('/'))) else {
+        let Some(object) = self.objects.get(&decode(rest.strip_prefix('/').unwrap_or(rest))) else {
             return error(404, "notFound");
         };
         if query.get("ifGenerationMatch").is_some_and(|wanted| *wanted != object.generation.to_string()) {
@@ -354,7 +354,7 @@ impl Content {
             );
             return response(200, &[], body);
         }
-        let Some(object) = self.objects.get(key.trim_start_matches('/')) else {
+        let Some(object) = self.objects.get(key.strip_prefix('/').unwrap_or(key)) else {
             return error(404, "BlobNotFound");
         };
         let etag = format!("\"0x{}\"", object.etag);

@@ -113,6 +113,7 @@ impl InvalidReceiver {
             Self::Token(TokenError::Secret(error)) => match error {
                 SecretError::NotFound { .. }
                 | SecretError::MissingKey { .. }
+                | SecretError::Invalid { .. }
                 | SecretError::BadKey { .. } => true,
                 // The token is not known to be gone: it could not be read.
                 SecretError::Unreadable { .. }

@@ -66,12 +66,13 @@ fn source() -> Vec<Rule<'static>> {
     vec![
         (
             SOURCE_GROUP,
-            vec!["gitrepositories", "helmcharts", "helmrepositories", "ocirepositories"],
+            vec!["buckets", "gitrepositories", "helmcharts", "helmrepositories", "ocirepositories"],
             RECONCILE,
         ),
         (
             SOURCE_GROUP,
             vec![
+                "buckets/status",
                 "gitrepositories/status",
                 "helmcharts/status",
                 "helmrepositories/status",
@@ -81,8 +82,6 @@ fn source() -> Vec<Rule<'static>> {
         ),
         (EXTENSIONS_GROUP, vec!["artifactgenerators"], RECONCILE),
         (EXTENSIONS_GROUP, vec!["artifactgenerators/status"], STATUS),
-        // Sources of ArtifactGenerators.
-        (SOURCE_GROUP, vec!["buckets", "helmcharts"], WATCH),
         // What they generate.
         (SOURCE_GROUP, vec!["externalartifacts"], GENERATE),
         (SOURCE_GROUP, vec!["externalartifacts/status"], STATUS),

@@ -5,8 +5,13 @@ use plumb_status::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::meta::{Artifact, GoDuration, INTERVAL_PATTERN, LocalObjectReference, TIMEOUT_PATTERN};
+use super::SOURCE_TIMEOUT;
+use crate::meta::{
+    Artifact, GoDuration, INTERVAL_PATTERN, LocalObjectReference, Period, Periods, TIMEOUT_PATTERN,
+    reconciled,
+};
 use crate::string_enum::string_enum;
+use plumb_status::cadence::PeriodRange;
 
 /// Desired state of a Bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, CustomResource)]
@@ -65,7 +70,7 @@ pub struct BucketSpec {
     pub cert_secret_ref: Option<LocalObjectReference>,
     /// Endpoint address of the object store.
     pub endpoint: String,
-    /// Exclusions from the artifact, in `.gitignore` syntax. Replaces the built-in rules.
+    /// Exclusions from the artifact, in `.gitignore` syntax. Takes precedence over the `.sourceignore` object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ignore: Option<String>,
     /// Allow a plain HTTP endpoint. Default: false.
@@ -172,4 +177,38 @@ pub struct BucketStatus {
     /// URL of the artifact inside the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+}
+
+reconciled!(Bucket, |bucket| Some(bucket.spec.effective_interval()));
+
+impl Periods for Bucket {
+    fn periods(&self) -> Vec<Period> {
+        let timeout =
+            self.spec.timeout.map(|set| Period::new("spec.timeout", set, PeriodRange::SOURCE_TIMEOUT));
+        [Some(self.spec.interval_period()), timeout].into_iter().flatten().collect()
+    }
+}
+
+impl BucketSpec {
+    /// The poll interval, within [`PeriodRange::REQUEUE`].
+    pub fn effective_interval(&self) -> GoDuration {
+        self.interval_period().effective()
+    }
+
+    /// The timeout of one operation, within [`PeriodRange::SOURCE_TIMEOUT`].
+    pub fn effective_timeout(&self) -> GoDuration {
+        let set = self.timeout.unwrap_or(SOURCE_TIMEOUT);
+        Period::new("spec.timeout", set, PeriodRange::SOURCE_TIMEOUT).effective()
+    }
+
+    const fn interval_period(&self) -> Period {
+        Period::new("spec.interval", self.interval, PeriodRange::REQUEUE)
+    }
+}
+
+impl Bucket {
+    /// The artifact that it has now.
+    pub fn artifact(&self) -> Option<&Artifact> {
+        self.status.as_ref()?.artifact.as_ref()
+    }
 }
