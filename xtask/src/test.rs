@@ -174,6 +174,10 @@ fn provide_peers() -> Result<()> {
     for peer in plumb_plane::peers::ALL.iter().filter(|peer| peer.is_obtainable()) {
         peer.provide(&|line| eprintln!("  {line}"))?;
     }
+    // Without Python and Node, too.
+    for store in plumb_plane::stores::ALL.iter().filter(|store| store.is_obtainable()) {
+        store.provide(&|line| eprintln!("  {line}"))?;
+    }
     Ok(())
 }
 

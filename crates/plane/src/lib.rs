@@ -17,6 +17,7 @@ pub mod process;
 mod programs;
 mod reaper;
 mod release;
+pub mod stores;
 
 pub use kubeconfig::client;
 pub use plane::{Plane, PlaneOptions, User};

@@ -20,6 +20,7 @@ pub mod signer;
 pub mod sink;
 pub mod skip;
 pub mod sshd;
+pub mod stores;
 pub mod wait;
 pub mod webhook;
 pub mod wire;

@@ -2,6 +2,7 @@
 //! What one crate can show alone does not belong here.
 
 mod admission;
+mod bucket;
 mod control;
 mod deletion;
 mod drift_corrected;

@@ -1,0 +1,105 @@
+//! Object stores of others, which check the signatures of requests.
+
+use std::time::Duration;
+
+use plumb_api::sealed::Sealed;
+use plumb_bucket::{
+    Access, AccessKey, BucketAddress, BucketClient, BucketCredential, BucketError, BucketLimits, Remote,
+    SharedKey,
+};
+use plumb_memory::{Limit, MemoryPool};
+use plumb_plane::stores::{AZURITE, MOTO};
+use plumb_status::chain;
+use plumb_testkit::stores::{ACCOUNT_KEY, AzuriteProcess, MotoProcess, is_there};
+use plumb_transport::{Proxy, Trust, address::AddressPolicy};
+
+const FILE: Limit = Limit { name: "an object of a test", bytes_max: 1 << 20 };
+const KEYS: [&str; 4] = ["a b/c+d&é=%2F.yaml", "a/empty", "plain.yaml", "quote'\"(~)*!.yaml"];
+
+async fn connect(address: &BucketAddress, credential: BucketCredential) -> Result<Remote, BucketError> {
+    let addresses = AddressPolicy::reject_link_local("--allow-link-local-addresses");
+    let client = BucketClient::new(addresses, MemoryPool::new(64 << 20), BucketLimits::DEFAULT);
+    let access = Access {
+        trust: Trust::default(),
+        proxy: Proxy::None,
+        fingerprint: String::new(),
+        insecure: true,
+        credential,
+    };
+    client.connect("apps", address, access, Duration::from_secs(30)).await
+}
+
+/// All objects are listed and fetched, also those with unusual names.
+async fn read_all(remote: &Remote) -> plumb_bucket::Listing {
+    let listing = remote.list("", &mut |_| true).await.unwrap();
+    let keys: Vec<&str> = listing.objects.iter().map(|object| object.key.as_str()).collect();
+    assert_eq!(keys, KEYS);
+    for object in &listing.objects {
+        let content = remote.get(object, FILE).await.unwrap();
+        let expect = if object.key == "a/empty" { "" } else { &object.key };
+        assert_eq!(String::from_utf8(content.bytes).unwrap(), expect);
+    }
+    let below = remote.list("a b/", &mut |_| true).await.unwrap();
+    assert_eq!(below.objects.len(), 1);
+    assert!(remote.find("gone", FILE).await.unwrap().is_none());
+    listing
+}
+
+fn content(key: &str) -> &[u8] {
+    if key == "a/empty" { b"" } else { key.as_bytes() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_s3_accepts_our_signatures_and_no_others() {
+    if !is_there(MOTO) {
+        return;
+    }
+    let objects = KEYS.map(|key| (key, content(key)));
+    let moto = MotoProcess::start("apps", &objects).await.unwrap();
+    let address = BucketAddress::s3(&moto.address.to_string(), "apps", None, true).unwrap();
+    let key = |secret: &str| {
+        let (id, secret) = (moto.key_id.clone(), Sealed::from(secret));
+        BucketCredential::AccessKey(AccessKey { id, secret, session: None })
+    };
+    let remote = connect(&address, key(&moto.secret)).await.unwrap();
+    let listing = read_all(&remote).await;
+    // ETags of S3 are digests of the content, without quotes in a revision.
+    assert_eq!(listing.objects[1].etag, "d41d8cd98f00b204e9800998ecf8427e");
+    let wrong = connect(&address, key("another secret")).await.unwrap();
+    let error = chain(&wrong.list("", &mut |_| true).await.unwrap_err());
+    assert!(error.contains("status 403 SignatureDoesNotMatch"), "{error}");
+    let gone = BucketAddress::s3(&moto.address.to_string(), "gone", None, true).unwrap();
+    let remote = connect(&gone, key(&moto.secret)).await.unwrap();
+    let error = remote.list("", &mut |_| true).await.unwrap_err();
+    assert_eq!(error.to_string(), "bucket 'gone' not found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_azure_accepts_our_signatures_and_no_others() {
+    if !is_there(AZURITE) {
+        return;
+    }
+    let azurite = AzuriteProcess::start("apps").await.unwrap();
+    for key in KEYS {
+        azurite.put("apps", key, content(key)).await.unwrap();
+    }
+    let address = BucketAddress::azure(&azurite.endpoint(), "apps").unwrap();
+    let key = |key: &str| {
+        let account = address.account().unwrap();
+        BucketCredential::SharedKey(SharedKey::new(account, &Sealed::from(key)).unwrap())
+    };
+    let remote = connect(&address, key(ACCOUNT_KEY)).await.unwrap();
+    let listing = read_all(&remote).await;
+    let plain = &listing.objects[2];
+    assert!(plain.etag.starts_with("\"0x") && plain.etag.ends_with('"'), "{}", plain.etag);
+    azurite.put("apps", "plain.yaml", b"changed").await.unwrap();
+    let error = remote.get(plain, FILE).await.unwrap_err();
+    assert_eq!(error.to_string(), "object 'plain.yaml' has changed or was deleted since it was listed");
+    let wrong = connect(&address, key("YW5vdGhlciBrZXk=")).await.unwrap();
+    let error = chain(&wrong.list("", &mut |_| true).await.unwrap_err());
+    assert!(error.contains("status 403 Auth"), "{error}");
+    let gone = BucketAddress::azure(&azurite.endpoint(), "gone").unwrap();
+    let remote = connect(&gone, key(ACCOUNT_KEY)).await.unwrap();
+    let error = remote.list("", &mut |_| true).await.unwrap_err();
+    assert_eq!(error.to_string(), "bucket 'gone' not found");
+}
