@@ -1,13 +1,15 @@
 //! A simple signature: a JSON payload that names the digest, and a signature over its bytes. It is what cosign stores under the tag
 //! `sha256-….sig`.
 
+use std::collections::BTreeMap;
+
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 
 use crate::{error::Rejection, key::PublicKey};
 
-/// The media type of the payload of a simple signature.
-pub const SIMPLE_SIGNING_MEDIA_TYPE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+/// The annotation of a layer with the signature of its content.
+pub const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 /// Characters of a signature in base64.
 const SIGNATURE_CHARS_MAX: usize = 16 << 10;
 
@@ -16,8 +18,8 @@ const SIGNATURE_CHARS_MAX: usize = 16 << 10;
 pub struct SimpleSignature<'a> {
     /// The content.
     pub payload: &'a [u8],
-    /// The annotation `dev.cosignproject.cosign/signature`.
-    pub signature: &'a str,
+    /// The annotations.
+    pub annotations: &'a BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -38,13 +40,13 @@ struct Image {
 
 /// Checks that one of the keys signed the payload, and that the payload names the digest. Whether a transparency log has it does not
 /// matter: the keys are trusted by themselves, as in Flux.
-pub fn verify_simple(
+pub(crate) fn verify_simple(
     signature: SimpleSignature<'_>,
     digest: &str,
     keys: &[PublicKey],
 ) -> Result<(), Rejection> {
-    let SimpleSignature { payload, signature } = signature;
-    let signature = decode(signature)?;
+    let SimpleSignature { payload, annotations } = signature;
+    let signature = decode(annotations.get(SIGNATURE).map(String::as_str).unwrap_or_default())?;
     // Only what a trusted key signed is parsed.
     if !keys.iter().any(|key| key.verifies(payload, &signature)) {
         return Err(Rejection::Key);
@@ -87,9 +89,14 @@ mod tests {
         })
     }
 
+    fn check(payload: &[u8], signature: &str, keys: &[PublicKey]) -> Result<(), Rejection> {
+        let annotations = BTreeMap::from([(SIGNATURE.to_owned(), signature.to_owned())]);
+        verify_simple(SimpleSignature { payload, annotations: &annotations }, DIGEST, keys)
+    }
+
     fn verify(signer: &Signer, payload: &str, keys: &[PublicKey]) -> Result<(), Rejection> {
         let signature = signer.sign(payload.as_bytes());
-        verify_simple(SimpleSignature { payload: payload.as_bytes(), signature: &signature }, DIGEST, keys)
+        check(payload.as_bytes(), &signature, keys)
     }
 
     #[test]
@@ -109,8 +116,7 @@ mod tests {
         let signer = Signer::new();
         let text = payload(DIGEST).to_string();
         let signature = signer.sign(text.replace("host", "h0st").as_bytes());
-        let layer = SimpleSignature { payload: text.as_bytes(), signature: &signature };
-        assert_eq!(verify_simple(layer, DIGEST, &[signer.public()]), Err(Rejection::Key));
+        assert_eq!(check(text.as_bytes(), &signature, &[signer.public()]), Err(Rejection::Key));
     }
 
     #[test]
@@ -118,8 +124,7 @@ mod tests {
         let signer = Signer::new();
         let long = "A".repeat(SIGNATURE_CHARS_MAX + 4);
         for signature in ["", "not base64!", "AAA", &long] {
-            let layer = SimpleSignature { payload: b"{}", signature };
-            assert_eq!(verify_simple(layer, DIGEST, &[signer.public()]), Err(Rejection::Encoding));
+            assert_eq!(check(b"{}", signature, &[signer.public()]), Err(Rejection::Encoding));
         }
         let deep = format!("{}1{}", "[".repeat(40_000), "]".repeat(40_000));
         let twice = r#"{"critical":{"image":{"docker-manifest-digest":"a","docker-manifest-digest":"b"}}}"#;
@@ -131,10 +136,10 @@ mod tests {
             (&format!(r#"{{"optional":{deep},"critical":{{}}}}"#), "missing field `image`"),
         ] {
             let error = verify(&signer, payload, &[signer.public()]).unwrap_err().to_string();
-            assert!(error.contains(expect) && error.len() < 300, "{error}");
+            assert!(error.contains(expect) && error.len() < 400, "{error}");
         }
         let claimed = "x".repeat(10_000);
         let error = verify(&signer, &payload(&claimed).to_string(), &[signer.public()]).unwrap_err();
-        assert!(error.to_string().len() < 300, "{error}");
+        assert!(error.to_string().len() < 400, "{error}");
     }
 }

@@ -1,7 +1,7 @@
 //! Why a signature does not count. No text of a signature is quoted unbounded.
 
 /// Characters of a foreign text that an error quotes.
-const QUOTED_CHARS_MAX: usize = 100;
+const QUOTED_CHARS_MAX: usize = 200;
 
 /// Why a signature does not count.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +40,26 @@ pub enum Rejection {
         /// What is wanted.
         wanted: &'static str,
     },
+    /// Its certificate, its log entry or the signature itself.
+    #[error("it cannot be trusted: {problem}")]
+    Untrusted {
+        /// Why.
+        problem: String,
+    },
+    /// No entry of the transparency log comes with it.
+    #[error("it has no entry of the transparency log with it: the log is not asked, sign the artifact again")]
+    NotLogged,
+    /// It was made by somebody else.
+    #[error("it was made by the subject {} of the issuer {}, which is none of the identities", quoted(.subject), quoted(.issuer))]
+    Identity {
+        /// The issuer of the identity.
+        issuer: String,
+        /// The subject.
+        subject: String,
+    },
+    /// Nobody is named who may sign.
+    #[error("a bundle counts only for an identity: set matchOIDCIdentity")]
+    NoIdentities,
 }
 
 impl Rejection {
@@ -53,7 +73,7 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("{:?}", shortened(text))
 }
 
-fn shortened(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     let mut shown: String = text.chars().take(QUOTED_CHARS_MAX).collect();
     if shown.len() < text.len() {
         shown.push('…');

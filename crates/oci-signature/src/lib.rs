@@ -1,4 +1,4 @@
-//! Signatures of OCI artifacts: payloads, bundles and keys, parsed and verified. Where they are stored, and which of them are
+//! Signatures of OCI artifacts: payloads, bundles, keys and certificates, parsed and verified. Where they are stored, and which of them are
 //! downloaded, is not known here. No I/O.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
@@ -8,13 +8,19 @@ mod claim;
 mod error;
 #[cfg(test)]
 mod fixture;
+mod identity;
 mod key;
+mod keyless;
 mod pem;
+mod signers;
 
-pub use bundle::{BUNDLE_MEDIA_TYPE, SIGNATURE_PREDICATE, verify_bundle};
-pub use claim::{SIMPLE_SIGNING_MEDIA_TYPE, SimpleSignature, verify_simple};
+pub use bundle::{BUNDLE_MEDIA_TYPE, SIGNATURE_PREDICATE};
+pub use claim::{SIGNATURE, SimpleSignature};
 pub use error::Rejection;
+pub use identity::{Identity, IdentityError};
 pub use key::{KeyError, PublicKey};
+pub use keyless::{Keyless, TrustedRootError};
+pub use signers::Signers;
 
 /// Bytes of the payload of a simple signature: it is a small JSON document.
 pub const PAYLOAD_BYTES_MAX: u64 = 64 << 10;

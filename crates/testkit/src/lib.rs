@@ -17,6 +17,7 @@ pub mod repository;
 pub mod scenario;
 mod server;
 pub mod signer;
+pub mod sigstore;
 pub mod sink;
 pub mod skip;
 pub mod sshd;

@@ -16,7 +16,7 @@ pub const SIGNATURE: &str = "https://sigstore.dev/cosign/sign/v1";
 /// The predicate of provenance.
 pub const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 /// The type of a statement.
-const STATEMENT: &str = "application/vnd.in-toto+json";
+pub(crate) const STATEMENT: &str = "application/vnd.in-toto+json";
 
 /// A signer with an ECDSA P-256 key.
 pub struct Signer(rcgen::KeyPair);
@@ -46,22 +46,31 @@ impl Signer {
 
     /// A bundle with a statement about a digest.
     pub fn bundle(&self, predicate: &str, claimed: &str) -> Result<Value> {
-        let hex = claimed.trim_start_matches("sha256:");
-        let statement = json!({
-            "_type": "https://in-toto.io/Statement/v1", "predicateType": predicate, "predicate": {},
-            "subject": [{ "digest": { "sha256": hex } }],
-        });
-        let statement = statement.to_string();
-        let message = format!("DSSEv1 {} {STATEMENT} {} {statement}", STATEMENT.len(), statement.len());
+        let statement = statement(predicate, claimed);
         Ok(json!({
             "mediaType": BUNDLE,
             "verificationMaterial": { "publicKey": { "hint": "" } },
             "dsseEnvelope": {
                 "payload": BASE64_STANDARD.encode(&statement), "payloadType": STATEMENT,
-                "signatures": [{ "sig": self.sign(message.as_bytes())? }],
+                "signatures": [{ "sig": self.sign(&envelope_message(&statement))? }],
             },
         }))
     }
+}
+
+/// A statement about a digest.
+pub(crate) fn statement(predicate: &str, claimed: &str) -> String {
+    let hex = claimed.trim_start_matches("sha256:");
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v1", "predicateType": predicate, "predicate": {},
+        "subject": [{ "digest": { "sha256": hex } }],
+    });
+    statement.to_string()
+}
+
+/// What is signed of an envelope with a statement.
+pub(crate) fn envelope_message(statement: &str) -> Vec<u8> {
+    format!("DSSEv1 {} {STATEMENT} {} {statement}", STATEMENT.len(), statement.len()).into_bytes()
 }
 
 /// The payload of a simple signature.

@@ -12,7 +12,7 @@ use plumb_version::ConstraintError;
 
 use crate::{
     artifact::{BreaksCondition, IgnoreError, Interrupted},
-    oci_signature::VerifyError,
+    oci_signature::{MethodError, VerifyError},
 };
 
 /// What can end a step early.
@@ -75,6 +75,9 @@ pub enum OciSourceError {
         #[source]
         source: OciError,
     },
+    /// The field `verify`.
+    #[error("failed to verify the signature")]
+    Verify(#[source] MethodError),
     /// It was not verified.
     #[error("failed to verify the signature using provider '{provider}'")]
     Verification {
@@ -82,7 +85,7 @@ pub enum OciSourceError {
         provider: &'static str,
         /// Why.
         #[source]
-        source: VerifyError,
+        source: Box<VerifyError>,
     },
     /// Its layer cannot be used.
     #[error(transparent)]
@@ -182,7 +185,7 @@ impl BreaksCondition for OciSourceError {
     fn condition(&self) -> Option<SourceCondition> {
         match self {
             Self::Unsupported(_) => None,
-            Self::Verification { .. } => Some(SourceCondition::SourceVerified),
+            Self::Verify(_) | Self::Verification { .. } => Some(SourceCondition::SourceVerified),
             _ => Some(SourceCondition::FetchFailed),
         }
     }
@@ -198,7 +201,7 @@ impl Classify for OciSourceError {
             Self::Resolve(_) | Self::Pull { .. } | Self::NoSlot(_) | Self::Interrupted(_) => {
                 Reason::OciArtifactPullFailed
             }
-            Self::Verification { .. } => Reason::VerificationError,
+            Self::Verify(_) | Self::Verification { .. } => Reason::VerificationError,
             Self::Layer(LayerError::Ignore(IgnoreError::Rules(_))) => Reason::SourceIgnoreError,
             Self::Layer(_) => Reason::OciArtifactLayerOperationFailed,
         }
@@ -208,7 +211,7 @@ impl Classify for OciSourceError {
         match self {
             Self::Unsupported(error) => error.consequence(),
             // Only another spec helps.
-            Self::Url { .. } => Consequence::Stall,
+            Self::Url { .. } | Self::Verify(_) => Consequence::Stall,
             Self::Reference { source, .. }
                 if !matches!(source, ReferenceError::NoMatch { .. } | ReferenceError::TooSlow { .. }) =>
             {

@@ -12,7 +12,7 @@ use plumb_version::Constraint;
 use regex::{Regex, RegexBuilder};
 
 use super::error::{OciSourceError, ReferenceError};
-use crate::oci_signature::{Method, method};
+use crate::oci_signature::{Method, MethodError, method};
 
 /// The tag where no reference is set.
 const DEFAULT_TAG: &str = "latest";
@@ -91,15 +91,19 @@ pub fn validate(spec: &OCIRepositorySpec) -> Result<Valid, OciSourceError> {
     } = spec;
     let service_account = service_account_name.clone().filter(|name| !name.is_empty());
     let mut unsupported = Vec::new();
-    let verify = verify.as_ref().map(method).transpose().unwrap_or_else(|field| {
-        unsupported.push(field);
-        None
-    });
+    let verify = match verify.as_ref().map(method).transpose() {
+        Err(MethodError::Unsupported(field)) => {
+            unsupported.push(field);
+            Ok(None)
+        }
+        other => other,
+    };
     // With credentials of its own, the provider does not count, as with Flux.
     if *provider != CloudProvider::Generic && secret_ref.is_none() {
         unsupported.push(UnsupportedField::with_value("spec.provider", provider.as_str()));
     }
     UnsupportedFields::reject(unsupported)?;
+    let verify = verify.map_err(OciSourceError::Verify)?;
     let repository = Repository::parse(url)
         .map_err(|source| OciSourceError::Url { url: plumb_transport::shown_text(url), source })?;
     let reference = parse_reference(reference.clone().unwrap_or_default())
@@ -187,6 +191,9 @@ mod tests {
             ("timeout", json!("10s")),
             ("url", json!("oci://localhost:5000/a/b")),
             ("verify", json!({ "provider": "cosign", "secretRef": { "name": "keys" } })),
+            ("verify", json!({ "provider": "cosign" })),
+            ("verify", json!({ "matchOIDCIdentity": [{ "issuer": "^https://a$", "subject": "b" }] })),
+            ("verify", json!({ "trustedRootSecretRef": { "name": "root" } })),
         ] {
             assert!(checked(field, &value).is_ok(), "{field}");
         }
@@ -194,7 +201,6 @@ mod tests {
             ("provider", json!("aws")),
             ("provider", json!("azure")),
             ("provider", json!("gcp")),
-            ("verify", json!({ "provider": "cosign" })),
             ("verify", json!({ "provider": "notation", "secretRef": { "name": "n" } })),
         ] {
             let error = checked(field, &value).unwrap_err();
@@ -248,6 +254,18 @@ mod tests {
                 json!({ "semver": "1.x", "semverFilter": "(a{1000}){1000}" }),
                 Reason::ReadOperationFailed,
                 "exceeds size limit",
+            ),
+            (
+                "verify",
+                json!({ "matchOIDCIdentity": [{ "issuer": "a", "subject": "b" }, { "issuer": "a", "subject": "(" }] }),
+                Reason::VerificationError,
+                "spec.verify.matchOIDCIdentity[1] cannot be used: subject \"(\" is not a regular expression",
+            ),
+            (
+                "verify",
+                json!({ "matchOIDCIdentity": vec![json!({ "issuer": "a", "subject": "b" }); 101] }),
+                Reason::VerificationError,
+                "more than 100 identities",
             ),
         ] {
             let error = checked(field, &value).unwrap_err();

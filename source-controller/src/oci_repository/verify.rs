@@ -17,7 +17,7 @@ pub async fn verify(
 ) -> Result<ConditionUpdate, OciSourceError> {
     let Some(method) = &valid.verify else { return Ok(ConditionUpdate::Clear) };
     let provider = method.provider();
-    let failed = |source| OciSourceError::Verification { provider, source };
+    let failed = |source| OciSourceError::Verification { provider, source: Box::new(source) };
     let policy = Policy::read(&source.client, namespace, method).await.map_err(failed)?;
     if !source.verified.has(&valid.repository, &pull.digest, &policy) {
         let _slot = slot(&source.polls, namespace).await?;

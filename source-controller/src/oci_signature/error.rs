@@ -1,7 +1,7 @@
 //! Why an artifact counts as not verified.
 
 use plumb_oci::OciError;
-use plumb_oci_signature::KeyError;
+use plumb_oci_signature::{KeyError, TrustedRootError};
 use plumb_secrets::SecretError;
 
 /// Signatures that an error tells about.
@@ -42,6 +42,18 @@ pub enum VerifyError {
         #[source]
         source: KeyError,
     },
+    /// The trusted root.
+    #[error("failed to read trusted root from secret '{secret}'")]
+    TrustedRoot {
+        /// The Secret.
+        secret: String,
+        /// Why.
+        #[source]
+        source: RootError,
+    },
+    /// The trusted root of the public Sigstore instance.
+    #[error(transparent)]
+    PublicRoot(TrustedRootError),
     /// The registry cannot be used.
     #[error("failed to look for signatures")]
     Registry(#[source] OciError),
@@ -52,6 +64,23 @@ pub enum VerifyError {
         reference: String,
         /// Why each of those that are there does not count.
         problems: Vec<String>,
+    },
+}
+
+/// A trusted root of a Secret cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    /// The Secret.
+    #[error(transparent)]
+    Secret(SecretError),
+    /// Its content.
+    #[error("key '{key}' cannot be used")]
+    Content {
+        /// The key.
+        key: &'static str,
+        /// Why.
+        #[source]
+        source: TrustedRootError,
     },
 }
 
@@ -74,8 +103,9 @@ impl VerifyError {
             Self::NoKeys { .. } | Self::TooManyKeys { .. } | Self::Key { .. } => {
                 "correct the Secret of spec.verify.secretRef"
             }
+            Self::TrustedRoot { .. } => "correct spec.verify.trustedRootSecretRef or its Secret",
             Self::NoMatch { .. } => "sign the artifact, or correct spec.verify",
-            Self::Secret(_) | Self::Registry(_) => return None,
+            Self::Secret(_) | Self::PublicRoot(_) | Self::Registry(_) => return None,
         };
         Some(hint.to_owned())
     }

@@ -11,6 +11,6 @@ mod verify;
 
 pub use error::VerifyError;
 pub use policy::Policy;
-pub use validate::{Method, method};
+pub use validate::{Method, MethodError, method};
 pub use verified::VerifiedArtifacts;
 pub use verify::verify;

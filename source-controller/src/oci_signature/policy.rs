@@ -2,25 +2,26 @@
 
 use kube::Client;
 use plumb_filetree::digest::Hasher;
-use plumb_oci_signature::PublicKey;
+use plumb_oci_signature::{Identity, Keyless, PublicKey, Signers};
 
-use super::{error::VerifyError, validate::Method};
+use super::{
+    error::{RootError, VerifyError},
+    validate::Method,
+};
 use crate::settings::part;
 
 /// What the names of public keys end with.
 const KEY_SUFFIX: &str = ".pub";
+/// The key of a trusted root.
+const TRUSTED_ROOT: &str = "trusted_root.json";
 /// Keys of a Secret.
 const KEYS_MAX: usize = 100;
 
 /// Whose signatures count.
 pub struct Policy {
-    pub(super) trust: Trust,
+    pub(super) signers: Signers,
     /// Tells policies apart.
     pub(super) fingerprint: String,
-}
-
-pub(super) enum Trust {
-    CosignKeys(Vec<PublicKey>),
 }
 
 impl Policy {
@@ -28,13 +29,42 @@ impl Policy {
     pub async fn read(client: &Client, namespace: &str, method: &Method) -> Result<Self, VerifyError> {
         let mut settings = Hasher::default();
         part(&mut settings, "provider", method.provider().as_bytes());
-        let trust = match method {
+        let signers = match method {
             Method::CosignKeys { secret } => {
-                Trust::CosignKeys(keys(client, namespace, secret, &mut settings).await?)
+                Signers::Keys(keys(client, namespace, secret, &mut settings).await?)
+            }
+            Method::CosignKeyless { trusted_root, identities } => {
+                for (issuer, subject) in identities.iter().map(Identity::expressions) {
+                    part(&mut settings, "issuer", issuer.as_bytes());
+                    part(&mut settings, "subject", subject.as_bytes());
+                }
+                let keyless = match trusted_root {
+                    None => Keyless::with_public_root(identities.clone()).map_err(VerifyError::PublicRoot)?,
+                    Some(name) => keyless(client, namespace, name, identities, &mut settings).await?,
+                };
+                Signers::Keyless(Box::new(keyless))
             }
         };
-        Ok(Self { trust, fingerprint: settings.finish_hex() })
+        Ok(Self { signers, fingerprint: settings.finish_hex() })
     }
+}
+
+/// The trusted root of a Secret, for these identities.
+async fn keyless(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    identities: &[Identity],
+    settings: &mut Hasher,
+) -> Result<Keyless, VerifyError> {
+    let failed = |source| VerifyError::TrustedRoot { secret: format!("{namespace}/{name}"), source };
+    let read = plumb_secrets::read(client, namespace, name).await;
+    let content = read.map_err(|error| failed(RootError::Secret(error)))?;
+    let text = content.require(TRUSTED_ROOT).map_err(|error| failed(RootError::Secret(error)))?;
+    part(settings, "trusted root", text.expose());
+    // What is not UTF-8 is no JSON either.
+    let keyless = Keyless::with_root(text.expose_str().unwrap_or_default(), identities.to_vec());
+    keyless.map_err(|source| failed(RootError::Content { key: TRUSTED_ROOT, source }))
 }
 
 /// All public keys of a Secret.

@@ -1,5 +1,6 @@
 //! Scenario tests (T1) of verification: a registry of our own with signatures of our own, a mock API server for Secrets.
 
+mod keyless;
 mod peers;
 
 use plumb_archive::UnpackLimits;

@@ -3,20 +3,15 @@
 
 use plumb_oci::{Blob, Descriptor, Digest, Manifest, OciError, Remote};
 use plumb_oci_signature::{
-    BUNDLE_BYTES_MAX, BUNDLE_MEDIA_TYPE, PAYLOAD_BYTES_MAX, PublicKey, Rejection, SIGNATURE_PREDICATE,
-    SimpleSignature, verify_bundle, verify_simple,
+    BUNDLE_BYTES_MAX, BUNDLE_MEDIA_TYPE, PAYLOAD_BYTES_MAX, Rejection, SIGNATURE, SIGNATURE_PREDICATE,
+    Signers, SimpleSignature,
 };
 use plumb_status::chain;
 
-use super::{
-    error::VerifyError,
-    policy::{Policy, Trust},
-};
+use super::{error::VerifyError, policy::Policy};
 
 /// The annotation of a bundle's manifest with the type of its predicate. It proves nothing, but saves the download.
 const PREDICATE: &str = "dev.sigstore.bundle.predicateType";
-/// The annotation of a layer with the signature of its content.
-const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 
 /// Looks for a signature that counts. `reference` is the artifact as errors name it.
 pub async fn verify(
@@ -25,9 +20,9 @@ pub async fn verify(
     digest: &Digest,
     policy: &Policy,
 ) -> Result<(), VerifyError> {
-    let Policy { trust: Trust::CosignKeys(keys), fingerprint: _ } = policy;
-    let mut search = Search { remote, digest, problems: Vec::new() };
-    if search.bundles(keys).await? || search.tagged(keys).await? {
+    let Policy { signers, fingerprint: _ } = policy;
+    let mut search = Search { remote, digest, signers, problems: Vec::new() };
+    if search.bundles().await? || search.tagged().await? {
         return Ok(());
     }
     Err(VerifyError::NoMatch { reference: reference.to_owned(), problems: search.problems })
@@ -36,6 +31,7 @@ pub async fn verify(
 struct Search<'a> {
     remote: &'a Remote,
     digest: &'a Digest,
+    signers: &'a Signers,
     /// Why each signature so far does not count.
     problems: Vec<String>,
 }
@@ -52,7 +48,7 @@ enum Referrer {
 
 impl Search<'_> {
     /// Whether one of the bundles counts.
-    async fn bundles(&mut self, keys: &[PublicKey]) -> Result<bool, VerifyError> {
+    async fn bundles(&mut self) -> Result<bool, VerifyError> {
         let listed = self.remote.referrers(self.digest, BUNDLE_MEDIA_TYPE).await;
         // A registry that has no list may have signatures under a tag.
         let found = self.noted("the referrers of the artifact", listed)?.unwrap_or_default();
@@ -61,7 +57,7 @@ impl Search<'_> {
             let pulled = self.bundle(&bundle).await;
             let rejection = match self.noted(&name, pulled)? {
                 Some(Referrer::Bundle(Blob { bytes, memory: _memory })) => {
-                    match verify_bundle(&bytes, self.digest.as_str(), keys) {
+                    match self.signers.verify_bundle(&bytes, self.digest.as_str()) {
                         Ok(()) => return Ok(true),
                         Err(rejection) => rejection,
                     }
@@ -87,7 +83,7 @@ impl Search<'_> {
     }
 
     /// Whether one of the layers under the tag counts.
-    async fn tagged(&mut self, keys: &[PublicKey]) -> Result<bool, VerifyError> {
+    async fn tagged(&mut self) -> Result<bool, VerifyError> {
         let tag = format!("{}.sig", self.digest.tag());
         let manifest = self.remote.tagged(&tag).await;
         let Some(Some(Manifest { layers, annotations: _ })) = self.noted(&format!("tag {tag}"), manifest)?
@@ -97,7 +93,10 @@ impl Search<'_> {
         // Signatures of several keys have the same payload.
         let mut last: Option<(Descriptor, Blob)> = None;
         for (at, layer) in layers.into_iter().enumerate() {
-            let Some(signature) = layer.annotations.get(SIGNATURE).cloned() else { continue };
+            let annotations = layer.annotations.clone();
+            if !annotations.contains_key(SIGNATURE) {
+                continue;
+            }
             let name = format!("signature {}", at + 1);
             if last.as_ref().is_none_or(|(known, _)| known.digest != layer.digest) {
                 let pulled = self.remote.blob_within(&layer, PAYLOAD_BYTES_MAX).await;
@@ -105,8 +104,8 @@ impl Search<'_> {
                 last = Some((layer, blob));
             }
             let Some((_, Blob { bytes, memory: _ })) = &last else { continue };
-            let signed = SimpleSignature { payload: bytes, signature: &signature };
-            match verify_simple(signed, self.digest.as_str(), keys) {
+            let signed = SimpleSignature { payload: bytes, annotations: &annotations };
+            match self.signers.verify_simple(signed, self.digest.as_str()) {
                 Ok(()) => return Ok(true),
                 Err(rejection) => self.problems.push(format!("{name}: {rejection}")),
             }

@@ -3,11 +3,16 @@
 use plumb_testkit::{
     archive::tar_gz,
     peers::{RegistryProcess, can_sign, cosign},
-    registry::{FLUX_LAYER, MANIFEST},
+    registry::{FLUX_LAYER, INDEX, MANIFEST},
+    signer::{BUNDLE, SIGNATURE, SIMPLE, simple_payload},
+    sigstore::Sigstore,
 };
 use serde_json::{Value, json};
 
-use super::verified;
+use super::{
+    keyless::{FAULTS, Fault, trusting},
+    verified,
+};
 use crate::fixture::{condition, ready};
 
 const PATH: &str = "org/app";
@@ -56,6 +61,21 @@ impl Stage {
         let reference = self.reference(digest);
         let common = ["sign", "--use-signing-config=false", "--tlog-upload=false", "-y"];
         self.cosign(&[&common[..], &[&key, &format, &reference]].concat()).unwrap();
+    }
+
+    /// Stores a bundle that refers to an artifact.
+    async fn attach(&self, digest: &str, bundle: &Value) {
+        let bundle = bundle.to_string();
+        self.registry.put_blob(PATH, bundle.as_bytes()).await.unwrap();
+        let mut referrer = manifest(&[described(BUNDLE, bundle.as_bytes(), &json!({}))]);
+        referrer["artifactType"] = json!(BUNDLE);
+        let referrer_digest = self.registry.put_manifest(PATH, None, &referrer).await.unwrap();
+        let entry = json!({
+            "mediaType": MANIFEST, "digest": referrer_digest, "size": referrer.to_string().len(),
+            "artifactType": BUNDLE,
+        });
+        let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [entry] });
+        self.registry.put_manifest(PATH, Some(&tag(digest, "")), &index).await.unwrap();
     }
 
     /// Whether `cosign verify` accepts it with this key, and whether it is accepted here.
@@ -129,7 +149,7 @@ async fn what_cosign_accepts_with_a_key_is_accepted_and_nothing_else() {
     assert_eq!(stage.accepted(&copied, "ours").await, (false, false), "the bundle of another artifact");
 
     let changed = stage.artifact("changed").await;
-    let payload = plumb_testkit::signer::simple_payload(&changed);
+    let payload = simple_payload(&changed);
     registry.put_blob(PATH, payload.as_bytes()).await.unwrap();
     let layer = &simple["layers"][0];
     let media_type = layer["mediaType"].as_str().unwrap();
@@ -147,6 +167,51 @@ async fn what_cosign_accepts_with_a_key_is_accepted_and_nothing_else() {
     assert_eq!(stage.accepted(&attested, "ours").await, (true, false), "provenance alone");
     stage.sign(&attested, "ours", true);
     assert_eq!(stage.accepted(&attested, "ours").await, (true, true), "provenance and a signature");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cosign_accepts_of_a_private_instance_is_accepted_and_nothing_else() {
+    if !can_sign() {
+        return;
+    }
+    let stage = Stage::new();
+    let (ours, other) = (Sigstore::new().unwrap(), Sigstore::new().unwrap());
+    let root = stage.home.path().join("root.json");
+    std::fs::write(&root, ours.trusted_root().to_string()).unwrap();
+    for (fault, _) in FAULTS {
+        for is_bundle in [false, true] {
+            let digest = stage.artifact(&format!("{fault:?} {is_bundle}")).await;
+            let (ceremony, claimed) = fault.ceremony(&ours, &other, &digest);
+            if is_bundle {
+                stage.attach(&digest, &ceremony.bundle(SIGNATURE, claimed).unwrap()).await;
+            } else {
+                let payload = simple_payload(claimed);
+                stage.registry.put_blob(PATH, payload.as_bytes()).await.unwrap();
+                let layer = described(SIMPLE, payload.as_bytes(), &ceremony.annotations(&payload).unwrap());
+                let tag = tag(&digest, ".sig");
+                stage.registry.put_manifest(PATH, Some(&tag), &manifest(&[layer])).await.unwrap();
+            }
+            let arguments = [
+                "verify",
+                "--trusted-root=root.json",
+                "--certificate-identity-regexp=^release@",
+                "--certificate-oidc-issuer-regexp=^https://issuer",
+                &stage.reference(&digest),
+            ];
+            let theirs = stage.cosign(&arguments);
+            let url = stage.registry.url(PATH);
+            let mut fixture = trusting(&url, &ours, &[("^https://issuer", "^release@")]);
+            fixture.set("ref", json!({ "digest": digest }));
+            let summary = fixture.attempt().await;
+            let is_accepted = condition(&summary, "SourceVerified").unwrap() == "True Succeeded";
+            let expect = fault == Fault::Nothing;
+            assert_eq!(
+                (theirs.is_ok(), is_accepted),
+                (expect, expect),
+                "{fault:?}, bundle: {is_bundle}: {theirs:?}"
+            );
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,74 @@
+//! Identities of keyless signers: an issuer and a subject, as regular expressions.
+
+use regex::{Regex, RegexBuilder};
+
+/// Memory of a compiled expression, in bytes.
+const EXPRESSION_BYTES_MAX: usize = 64 << 10;
+
+/// An identity that may sign.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    issuer: Regex,
+    subject: Regex,
+}
+
+/// An expression cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} {expression:?} is not a regular expression: {problem}")]
+pub struct IdentityError {
+    /// The field: `issuer` or `subject`.
+    field: &'static str,
+    expression: String,
+    problem: String,
+}
+
+impl Identity {
+    /// An identity of two expressions. Each has to match somewhere in its text, unless it is anchored.
+    pub fn parse(issuer: &str, subject: &str) -> Result<Self, IdentityError> {
+        Ok(Self { issuer: expression("issuer", issuer)?, subject: expression("subject", subject)? })
+    }
+
+    /// Its two expressions: of the issuer, and of the subject.
+    pub fn expressions(&self) -> (&str, &str) {
+        (self.issuer.as_str(), self.subject.as_str())
+    }
+
+    /// Whether it is that of a certificate.
+    pub(crate) fn matches(&self, issuer: &str, subject: &str) -> bool {
+        self.issuer.is_match(issuer) && self.subject.is_match(subject)
+    }
+}
+
+fn expression(field: &'static str, expression: &str) -> Result<Regex, IdentityError> {
+    let built = RegexBuilder::new(expression).size_limit(EXPRESSION_BYTES_MAX).build();
+    built.map_err(|error| {
+        // The last line of the error: those before it draw the expression.
+        let text = error.to_string();
+        let line = text.lines().last().unwrap_or_default();
+        let problem = line.strip_prefix("error: ").unwrap_or(line).to_owned();
+        IdentityError { field, expression: expression.to_owned(), problem }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn issuer_and_subject_have_to_match() {
+        let matches = |issuer: &str, subject: &str| {
+            Identity::parse(issuer, subject).unwrap().matches("https://issuer.example", "me@host.example")
+        };
+        assert!(matches("^https://issuer\\.example$", "^me@"));
+        assert!(matches("issuer", "") && matches("", ".*"));
+        assert!(!matches("^issuer", "me") && !matches("issuer", "^host"));
+    }
+
+    #[test]
+    fn what_is_no_expression_is_named_with_its_field() {
+        let error = |issuer: &str, subject: &str| Identity::parse(issuer, subject).unwrap_err().to_string();
+        assert_eq!(error("(", "x"), "issuer \"(\" is not a regular expression: unclosed group");
+        assert!(error("x", "(a{1000}){1000}").starts_with("subject \"(a{1000}"), "{}", error("x", "("));
+        assert!(error("x", "(a{1000}){1000}").contains("exceeds size limit"));
+    }
+}
