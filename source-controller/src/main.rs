@@ -31,7 +31,7 @@ use plumb_store::{Advertised, ArtifactStore};
 use plumb_transport::server::Limits;
 
 use crate::{
-    artifact::{SourceKind, Storage},
+    artifact::{OnChange, SourceKind, SourceObject, Storage},
     artifact_generator::SERVED_POLL,
     bucket::BucketSource,
     git_repository::{GitSource, KnownVerifications, RecentlyFound, mirrors},
@@ -83,7 +83,8 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
         store: store.clone(),
         handle: Arc::clone(&git_handle),
     };
-    let git_repositories = artifact::install(runtime, source, &storage);
+    let charts = Arc::new(OnceLock::new());
+    let git_repositories = artifact::install_watched(runtime, source, &storage, waking(&charts));
     // Filled once, here: nothing runs before this function has returned.
     let _ = git_handle.set(git_repositories.clone());
     let registries = OciClient::new(options.addresses(), runtime.memory(), options.oci_limits());
@@ -92,8 +93,8 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
     let oci_repositories = artifact::install(runtime, source, &storage);
     let clients = BucketClient::new(options.addresses(), runtime.memory(), options.bucket_limits());
     let source = BucketSource::new(runtime.client(), clients);
-    let buckets = artifact::install(runtime, source, &storage);
-    let (helm_repositories, helm_charts) = install_helm(runtime, &options, storage.clone(), registries);
+    let buckets = artifact::install_watched(runtime, source, &storage, waking(&charts));
+    let (helm_repositories, helm_charts) = install_helm(runtime, &options, &storage, registries, &charts);
     install_generators(runtime, &options, storage).await?;
     // On the leader only, and after the URLs: a process that is not ready serves nothing, as with Flux.
     let server = runtime.server("artifacts", listener, SERVER_LIMITS);
@@ -112,25 +113,30 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
 
 type Charts = Handle<SourceKind<HelmChartSource>>;
 
+/// What wakes the charts of a source that changes, once they are installed.
+fn waking<O: SourceObject>(charts: &Arc<OnceLock<Charts>>) -> OnChange<O> {
+    let charts = Arc::clone(charts);
+    Box::new(move |change| {
+        if let Some(charts) = charts.get() {
+            wake_charts(change, &charts.store, &charts.queue);
+        }
+    })
+}
+
 /// Helm repositories and charts: a change of a repository wakes its charts.
 fn install_helm(
     runtime: &mut Runtime,
     options: &Options,
-    storage: Storage,
+    storage: &Storage,
     registries: OciClient,
+    charts: &Arc<OnceLock<Charts>>,
 ) -> (Handle<SourceKind<HelmRepositorySource>>, Charts) {
     let clients = HelmClients::new(runtime.client(), options.addresses(), runtime.memory());
-    let charts = Arc::new(OnceLock::<Charts>::new());
-    let woken = Arc::clone(&charts);
-    let source = HelmRepositorySource::new(clients.clone(), options.helm_limits(), move |change| {
-        if let Some(charts) = woken.get() {
-            wake_charts(change, &charts.store, &charts.queue);
-        }
-    });
-    let repositories = artifact::install(runtime, source, &storage);
+    let source = HelmRepositorySource::new(clients.clone(), options.helm_limits());
+    let repositories = artifact::install_watched(runtime, source, storage, waking(charts));
     let known = repositories.store.clone();
     let source = HelmChartSource::new(clients, registries, known, storage.clone(), options.helm_limits());
-    let installed = artifact::install(runtime, source, &storage);
+    let installed = artifact::install(runtime, source, storage);
     // Filled once, here: nothing runs before this function has returned.
     let _ = charts.set(installed.clone());
     (repositories, installed)

@@ -21,12 +21,17 @@ const STORAGE_ALLOWANCE: Duration = Duration::from_mins(1);
 const OPERATIONS: u32 = 3;
 
 /// A kind of source with the storage of its artifacts.
-pub struct SourceKind<S> {
+pub struct SourceKind<S: Source> {
     /// The steps of the kind.
     pub source: S,
     /// Where its artifacts are.
     pub storage: Storage,
+    /// Sees every change of an object after the source: other kinds wait for its artifact.
+    pub on_change: OnChange<S::Object>,
 }
+
+/// What sees every change of the objects of a kind.
+pub type OnChange<O> = Box<dyn Fn(&ObjectEvent<O>) + Send + Sync>;
 
 impl<S: Source> ReconciledKind for SourceKind<S> {
     type Object = S::Object;
@@ -54,6 +59,7 @@ impl<S: Source> ReconciledKind for SourceKind<S> {
 
     fn changed(&self, change: &ObjectEvent<S::Object>) {
         self.source.changed(change);
+        (self.on_change)(change);
     }
 
     fn deadline(&self, object: &S::Object) -> Duration {
@@ -73,7 +79,17 @@ impl<S: Source> LedgerAccess<ArtifactLedger<ConditionOf<S>>> for Visit<SourceKin
 
 /// Installs a kind of source: its objects are reconciled, and artifacts of objects that are gone are removed.
 pub fn install<S: Source>(runtime: &mut Runtime, source: S, storage: &Storage) -> Handle<SourceKind<S>> {
-    let handle = runtime.install(SourceKind { source, storage: storage.clone() });
+    install_watched(runtime, source, storage, Box::new(|_| ()))
+}
+
+/// The same, and `on_change` sees every change of an object.
+pub fn install_watched<S: Source>(
+    runtime: &mut Runtime,
+    source: S,
+    storage: &Storage,
+    on_change: OnChange<S::Object>,
+) -> Handle<SourceKind<S>> {
+    let handle = runtime.install(SourceKind { source, storage: storage.clone(), on_change });
     let (known, client) = (handle.store.clone(), runtime.client());
     runtime.spawn_leading("artifacts of objects that are gone", sweep(known, storage.clone(), client));
     handle

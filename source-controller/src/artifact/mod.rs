@@ -19,7 +19,7 @@ mod turn;
 
 pub use ignored::{IgnoreError, without_ignored};
 pub use inputs::{Input, Inputs};
-pub use kind::{SourceKind, install, renew_urls};
+pub use kind::{OnChange, SourceKind, install, install_watched, renew_urls};
 pub use ledger::ArtifactCondition;
 #[cfg(test)]
 pub use ledger::ArtifactLedger;

@@ -237,6 +237,8 @@ impl Loading<'_> {
         };
         let tree = unpack_some(self.archive, &UnpackLimits::DEFAULT, &mut unpacked, is_wanted);
         let tree = tree.map_err(HelmChartError::Unpack)?;
+        // First, as with Flux: a values file that is wrong is named as one, also where it is a file of the chart.
+        let values = self.merge(&tree, &values_files)?;
         let mut memory = self.memory();
         let mut reader = ChartReader::new(self.limits.chart_file, &mut memory);
         let archive = tree.file(path).map(|file| file.content.clone());
@@ -252,7 +254,11 @@ impl Loading<'_> {
             return Ok(Loaded::AsItIs(Built { bytes, memory, is_packaged: false, values_files }));
         }
         chart.set_version(version);
-        let merged = self.merge(&tree, &values_files, &mut chart)?;
+        let merged = values.map(|(text, merged)| {
+            let replaced = chart.set_values(text);
+            replaced.map(|()| merged).map_err(|it| HelmChartError::Values(ValuesFilesError::OfSource(it)))
+        });
+        let merged = merged.transpose()?.unwrap_or_default();
         drop(tree);
         drop(unpacked);
         let needed = if archive.is_none() { dependencies::needed(&chart, path)? } else { Vec::new() };
@@ -276,15 +282,15 @@ impl Loading<'_> {
         files.map(|file| (file.as_str(), inside(&RelPath::root(), file))).collect()
     }
 
+    /// The text of `values.yaml`, and the files that it is made of; none where the chart keeps its own.
     fn merge(
         &self,
         tree: &MemoryTree,
         files: &[(&str, Option<RelPath>)],
-        chart: &mut Chart,
-    ) -> Result<Vec<String>, HelmChartError> {
+    ) -> Result<Option<(String, Vec<String>)>, HelmChartError> {
         let failed = |error| HelmChartError::Values(ValuesFilesError::OfSource(error));
         if files.is_empty() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let mut memory = self.memory();
         let mut values = Values::new(&mut memory);
@@ -297,8 +303,7 @@ impl Loading<'_> {
             }
             merged.push((*reference).to_owned());
         }
-        chart.set_values(values.to_yaml()).map_err(failed)?;
-        Ok(merged)
+        Ok(Some((values.to_yaml(), merged)))
     }
 }
 

@@ -12,13 +12,12 @@ mod size;
 mod tests;
 mod validate;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use plumb_api::{
     meta::Artifact,
     source::{HelmRepository, SourceCondition},
 };
-use plumb_cluster::ObjectEvent;
 use plumb_status::{Detail, Reason};
 use plumb_transport::Slots;
 
@@ -51,32 +50,23 @@ impl HelmLimits {
     pub const DEFAULT: Self = Self { index: 50 << 20, chart: 10 << 20, chart_file: 5 << 20 };
 }
 
-/// What sees every change of a repository.
-type OnChange = Arc<dyn Fn(&ObjectEvent<HelmRepository>) + Send + Sync>;
-
 /// The steps of a HelmRepository, and what they work with.
 #[derive(Clone)]
 pub struct HelmRepositorySource {
     clients: HelmClients,
     limits: HelmLimits,
     seen: SeenIndexes,
-    on_change: OnChange,
     polls: Slots,
     reads: Slots,
 }
 
 impl HelmRepositorySource {
-    /// The steps, with limits of what an index may be. `on_change` sees every change of a repository.
-    pub fn new(
-        clients: HelmClients,
-        limits: HelmLimits,
-        on_change: impl Fn(&ObjectEvent<HelmRepository>) + Send + Sync + 'static,
-    ) -> Self {
+    /// The steps, with limits of what an index may be.
+    pub fn new(clients: HelmClients, limits: HelmLimits) -> Self {
         Self {
             clients,
             limits,
             seen: SeenIndexes::default(),
-            on_change: Arc::new(on_change),
             polls: Slots::new(POLLS_MAX),
             reads: Slots::new(READS_MAX),
         }
@@ -99,10 +89,6 @@ impl Source for HelmRepositorySource {
         valid: &Valid,
     ) -> Result<Resolved<Remote, SourceCondition>, HelmRepositoryError> {
         resolve::resolve(self, object, valid).await
-    }
-
-    fn changed(&self, change: &ObjectEvent<HelmRepository>) {
-        (self.on_change)(change);
     }
 
     async fn fetch(

@@ -26,7 +26,7 @@ fn source_within(url: &str, limits: HelmLimits) -> Fixture<HelmRepositorySource>
     Fixture::new(&json!({ "url": url, "interval": "1m" }), |api, _| {
         let addresses = AddressPolicy::reject_link_local("--allow-link-local-addresses");
         let clients = HelmClients::new(api.client(), addresses, MemoryPool::new(600 << 20));
-        HelmRepositorySource::new(clients, limits, |_| {})
+        HelmRepositorySource::new(clients, limits)
     })
 }
 

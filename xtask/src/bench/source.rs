@@ -2,6 +2,7 @@
 //! done (`git`, a plain file server) in the same run. Outside CI.
 
 mod git;
+mod helm;
 mod objects;
 mod oci;
 mod polls;
@@ -24,7 +25,7 @@ const TICKS: f64 = 100.0;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
     /// What is measured. Default: everything.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "git,serve,oci,polls")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "git,serve,oci,polls,helm")]
     rows: Vec<Row>,
     /// Number of files of the Git repository.
     #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(100..=500_000))]
@@ -54,6 +55,8 @@ enum Row {
     Oci,
     /// Polls of Git servers.
     Polls,
+    /// The index of a Helm repository.
+    Helm,
 }
 
 /// What one part found.
@@ -85,6 +88,7 @@ impl Row {
             Self::Serve => serve::run(binaries),
             Self::Oci => oci::run(arguments, binaries),
             Self::Polls => polls::run(arguments, binaries),
+            Self::Helm => helm::run(binaries),
         }
     }
 }

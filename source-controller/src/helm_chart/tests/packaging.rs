@@ -189,6 +189,21 @@ async fn a_directory_of_a_git_repository_is_packaged() {
             Next::Never,
         )
         .await;
+    // What is wrong with the default values themselves is told as that of a values file.
+    charts.fixture.set("valuesFiles", json!(["charts/app/values.yaml", "prod.yaml"]));
+    let broken: Vec<(&str, &[u8])> = files
+        .iter()
+        .map(|(path, text)| (*path, if path.ends_with("values.yaml") { &b"[1]"[..] } else { *text }))
+        .collect();
+    charts.files("GitRepository", SECOND, &broken);
+    charts
+        .fails(
+            "ValuesFilesError",
+            "BuildFailed",
+            "unmarshaling values from 'charts/app/values.yaml' failed",
+            Next::Never,
+        )
+        .await;
     assert!(charts.fixture.stored().exists(), "the last artifact stays");
     assert_eq!(charts.pool.usage().reserved, 0);
 }

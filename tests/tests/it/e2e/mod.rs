@@ -9,6 +9,7 @@ mod drift_corrected;
 mod drift_flagged;
 pub(crate) mod environment;
 mod guides;
+mod helm;
 mod kills;
 mod main_loop;
 mod moves;
