@@ -39,6 +39,7 @@ use crate::{
     credential::{Access, Endpoint, HttpAccess},
     error::GitError,
     exchange::{Control, Fault, Shared},
+    greeting::Greetings,
     reference::default_branch,
     ssh::{SshAlgorithms, SshConnector, SshFault, SshTarget, open},
     transport::HttpTransport,
@@ -76,6 +77,8 @@ pub(crate) struct Connection {
 pub(crate) struct Connector {
     pub(crate) policy: AddressPolicy,
     pub(crate) runtime: Handle,
+    /// What servers offered; none of it where a server is to be asked.
+    pub(crate) greetings: Greetings,
     pub(crate) ssh: SshAlgorithms,
 }
 
@@ -275,7 +278,7 @@ fn http(
     };
     let client =
         config.build().map_err(|source| GitError::Client { url: endpoint.url().to_string(), source })?;
-    let (runtime, policy) = (connector.runtime.clone(), connector.policy);
+    let (runtime, policy) = ((connector.runtime.clone(), connector.greetings.clone()), connector.policy);
     let credential = access.bound.clone();
     let (http, control) =
         HttpTransport::new(client, runtime, policy, credential, bounds, REFERENCES_BYTES_MAX);

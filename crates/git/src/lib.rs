@@ -8,6 +8,7 @@ mod connection;
 mod credential;
 mod error;
 mod exchange;
+mod greeting;
 mod leftovers;
 mod mirror;
 mod pressure;

@@ -15,6 +15,7 @@ use crate::{
     connection::{Connection, Connector, Extent, REFERENCES, has_object},
     credential::Endpoint,
     error::GitError,
+    greeting::Greetings,
     mirror::{Fetching, Mirror, Mirrors},
     pressure::PressureGuard,
     reference::{Found, Reference},
@@ -101,6 +102,7 @@ pub(crate) struct Inner {
     lists: Slots,
     fetches: Slots,
     abandoned: AbandonedThreads,
+    greetings: Greetings,
 }
 
 /// The commit that was found; a fetch continues with the connection to the server, if there is one.
@@ -160,6 +162,7 @@ impl Git {
             lists: Slots::new(LISTS_MAX),
             fetches: Slots::new(FETCHES_MAX),
             abandoned: AbandonedThreads::default(),
+            greetings: Greetings::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -177,7 +180,21 @@ impl Git {
         let (endpoint, reference) = (endpoint.clone(), reference.clone());
         let bounds = Bounds::new("list remote for", endpoint.url().to_string(), timeout);
         let (namespace, connector) = (consumer.to_owned(), self.connector());
-        let work = move |bounds: &Bounds| inner.find(namespace, &endpoint, reference, &connector, bounds);
+        let work = move |bounds: &Bounds| {
+            let url = endpoint.url().as_str();
+            // Without a list, the handshake alone shows that the server is there.
+            let knew = if reference.prefix().is_none() {
+                inner.greetings.forget(url);
+                false
+            } else {
+                inner.greetings.knows(url)
+            };
+            let find = || inner.find(namespace.clone(), &endpoint, reference.clone(), &connector, bounds);
+            match find() {
+                Err(_) if knew && inner.greetings.forget(url) && bounds.check().is_ok() => find(),
+                result => result,
+            }
+        };
         self.run(&self.inner.lists, consumer, bounds, work).await
     }
 
@@ -204,6 +221,7 @@ impl Git {
         let endpoint = session.endpoint.clone();
         let (found, consumer) = (session.found.clone(), session.consumer.clone());
         let is_partial = selection.is_partial();
+        let url = endpoint.url().to_string();
         async move {
             let bounds = Bounds::new("fetch from", endpoint.url().to_string(), timeout);
             let (namespace, connector) = (consumer.clone(), self.connector());
@@ -213,7 +231,7 @@ impl Git {
                 let wanted = (&found, extent, found.commit.kind());
                 inner.signed_objects(wanted, &mirror, &namespace, &endpoint, &connector, bounds)
             };
-            self.run(&self.inner.fetches, &consumer, bounds, work).await
+            self.run_after_list(&consumer, bounds, &url, work).await
         }
     }
 
@@ -228,8 +246,24 @@ impl Git {
         let selection = selection.clone();
         let bounds = Bounds::new("fetch from", session.endpoint.url().to_string(), timeout);
         let (consumer, connector) = (session.consumer.clone(), self.connector());
+        let url = session.endpoint.url().to_string();
         let work = move |bounds: &Bounds| inner.checkout(session, &selection, &connector, bounds);
-        self.run(&self.inner.fetches, &consumer, bounds, work).await
+        self.run_after_list(&consumer, bounds, &url, work).await
+    }
+
+    /// Runs a fetch. One that fails may have gone by an old offer of the server: the next attempt asks anew.
+    async fn run_after_list<T: Send + 'static>(
+        &self,
+        consumer: &str,
+        bounds: Bounds,
+        url: &str,
+        work: impl FnOnce(&Bounds) -> Result<T, GitError> + Send + 'static,
+    ) -> Result<T, GitError> {
+        let result = self.run(&self.inner.fetches, consumer, bounds, work).await;
+        if result.is_err() {
+            self.inner.greetings.forget(url);
+        }
+        result
     }
 
     /// Removes mirrors that were not fetched into for a while, and those over the limit of all; how many were removed.
@@ -246,7 +280,7 @@ impl Git {
 
     fn connector(&self) -> Connector {
         let Resources { addresses: policy, ssh, .. } = self.inner.resources.clone();
-        Connector { policy, runtime: Handle::current(), ssh }
+        Connector { policy, runtime: Handle::current(), greetings: self.inner.greetings.clone(), ssh }
     }
 
     /// Runs work on a blocking thread. The thread owns the slot and frees it when the thread ends, not when its caller

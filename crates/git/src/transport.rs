@@ -21,6 +21,7 @@ use url::Url;
 use crate::{
     bounds::Bounds,
     exchange::{Control, Fault, Shared},
+    greeting::{BYTES_MAX, Greeting, Greetings},
 };
 
 /// Bytes of a request, at most: a list of wanted and known commits.
@@ -32,6 +33,7 @@ pub(crate) struct HttpTransport {
     client: reqwest::Client,
     policy: AddressPolicy,
     credential: OriginCredential,
+    greetings: Greetings,
     redirected: Option<String>,
     has_begun: bool,
 }
@@ -40,14 +42,40 @@ impl HttpTransport {
     /// A transport over a client that follows no redirects and resolves names with the same policy.
     pub(crate) fn new(
         client: reqwest::Client,
-        runtime: Handle,
+        (runtime, greetings): (Handle, Greetings),
         policy: AddressPolicy,
         credential: OriginCredential,
         bounds: &Bounds,
         bytes_max: u64,
     ) -> (Self, Control) {
         let (shared, control) = Shared::new(runtime, bounds, bytes_max);
-        (Self { shared, client, policy, credential, redirected: None, has_begun: false }, control)
+        let transport =
+            Self { shared, client, policy, credential, greetings, redirected: None, has_begun: false };
+        (transport, control)
+    }
+
+    /// The body of a handshake. An offer of version 2 is read to its end and kept for the next connection.
+    fn handshake(&self, url: &str, mut response: reqwest::Response, headers: &[u8]) -> io::Result<Body> {
+        let shared = self.shared.clone();
+        let mut read = Vec::new();
+        let chunk = loop {
+            let chunk = shared.wait(response.chunk())?;
+            let is_end = chunk.is_none();
+            if let Some(chunk) = chunk {
+                shared.spend(chunk.len())?;
+                read.extend_from_slice(&chunk);
+            }
+            let is_kept = Greeting::is_version_2(&read) && read.len() <= BYTES_MAX;
+            if is_kept && is_end && self.redirected.is_none() {
+                let body = Bytes::from(read);
+                self.greetings.put(url, Greeting { headers: headers.to_vec(), body: body.clone() });
+                return Ok(Body { shared, source: Source::Ended, chunk: body });
+            }
+            if is_end || !is_kept {
+                break Bytes::from(read);
+            }
+        };
+        Ok(Body { shared, source: Source::Open(response), chunk })
     }
 
     fn check(&self, url: &Url) -> io::Result<()> {
@@ -114,16 +142,21 @@ impl Http for HttpTransport {
         if self.has_begun {
             // A second handshake begins at the URL of the first one.
             self.redirected = None;
+        } else if let Some(Greeting { headers, body }) = self.greetings.get(url) {
+            self.has_begun = true;
+            let body = Body { shared: self.shared.clone(), source: Source::Ended, chunk: body };
+            return Ok(GetResponse { headers: Cursor::new(headers), body });
         }
         self.has_begun = true;
+        let asked = url;
         let tail = url.strip_prefix(base_url).unwrap_or_default();
         let url = Url::parse(url).map_err(gix::Error::from_error)?;
         let headers = self.headers(&url, headers).map_err(gix::Error::from_error)?;
         let response = self.follow(url, tail, headers).map_err(gix::Error::from_error)?;
         let response = successful(&self.shared, response).map_err(gix::Error::from_error)?;
-        let headers = Cursor::new(header_text(response.headers()));
-        let body = Body { shared: self.shared.clone(), source: Source::Open(response), chunk: Bytes::new() };
-        Ok(GetResponse { headers, body })
+        let headers = header_text(response.headers());
+        let body = self.handshake(asked, response, &headers).map_err(gix::Error::from_error)?;
+        Ok(GetResponse { headers: Cursor::new(headers), body })
     }
 
     fn post(

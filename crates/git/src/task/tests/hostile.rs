@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::greeting::Greetings;
 use plumb_testkit::hostile::{GIT_RESULT, HostileServer, Hostility, git_server, packet};
 
 use super::*;
@@ -66,6 +67,7 @@ async fn a_wait_ends_by_itself_at_the_deadline() {
     let server = HostileServer::start(Hostility::Silence).unwrap();
     let bounds = Bounds::new("list remote for", server.url(), SHORT);
     let connector = Connector {
+        greetings: Greetings::default(),
         policy: resources().addresses,
         runtime: Handle::current(),
         ssh: SshAlgorithms::default(),
