@@ -63,6 +63,10 @@ pub enum Rejection {
 }
 
 impl Rejection {
+    pub(crate) fn untrusted(problem: impl Into<String>) -> Self {
+        Self::Untrusted { problem: problem.into() }
+    }
+
     pub(crate) fn malformed(what: &'static str, problem: &dyn ToString) -> Self {
         Self::Malformed { what, problem: shortened(&problem.to_string()) }
     }

@@ -12,6 +12,14 @@ pub struct Identity {
     subject: Regex,
 }
 
+impl PartialEq for Identity {
+    fn eq(&self, other: &Self) -> bool {
+        self.expressions() == other.expressions()
+    }
+}
+
+impl Eq for Identity {}
+
 /// An expression cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {expression:?} is not a regular expression: {problem}")]

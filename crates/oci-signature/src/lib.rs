@@ -11,6 +11,7 @@ mod fixture;
 mod identity;
 mod key;
 mod keyless;
+mod notation;
 mod pem;
 mod signers;
 
@@ -20,6 +21,10 @@ pub use error::Rejection;
 pub use identity::{Identity, IdentityError};
 pub use key::{KeyError, PublicKey};
 pub use keyless::{Keyless, TrustedRootError};
+pub use notation::{
+    CertificatesError, ENVELOPE_BYTES_MAX, JWS_MEDIA_TYPE, NOTATION_ARTIFACT_TYPE, Notation, Target,
+    TrustPolicy, TrustPolicyError, Verdict,
+};
 pub use signers::Signers;
 
 /// Bytes of the payload of a simple signature: it is a small JSON document.

@@ -1,13 +1,15 @@
 //! What is attached to an artifact: manifests under a tag that is made of its digest, and manifests that refer to it. A registry
 //! without the referrers API has an index of them under such a tag.
 
+use std::collections::BTreeMap;
+
 use http::{HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
 
 use crate::{
     digest::Digest,
     error::{OciError, ResponseError},
-    manifest::Manifest,
+    manifest::{Descriptor, Manifest},
     registry::{Remote, shown},
     tags::next_page,
 };
@@ -38,6 +40,15 @@ impl Remote {
             Some(digest) => self.manifest(&digest).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// What a digest leads to: the media type of its manifest or index, as the registry has it, and its bytes.
+    pub async fn describe(&self, digest: &Digest) -> Result<Descriptor, OciError> {
+        let (bytes, _memory, media_type) = self.manifest_bytes(digest).await?;
+        let media_type = media_type.unwrap_or_default();
+        let media_type = media_type.split(';').next().unwrap_or_default().trim().to_owned();
+        let size = bytes.len() as u64;
+        Ok(Descriptor { media_type, digest: digest.clone(), size, annotations: BTreeMap::new() })
     }
 
     /// The digests of the manifests that refer to an artifact and have a type that begins so, in the order of the registry. One whose

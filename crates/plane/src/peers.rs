@@ -1,4 +1,4 @@
-//! Programs of others that tests run against: a container registry, the stock `flux`, `helm` and `cosign` commands. Each is built once per
+//! Programs of others that tests run against: a container registry, the stock `flux`, `helm`, `cosign` and `notation` commands. Each is built once per
 //! machine from its Go module, at exact versions, and kept.
 
 use std::ffi::OsString;
@@ -81,8 +81,20 @@ pub const COSIGN: Peer = Peer {
     embeds: None,
 };
 
+/// The `notation` command.
+pub const NOTATION: Peer = Peer {
+    name: "notation",
+    version: "v1.3.2",
+    package: "github.com/notaryproject/notation/cmd/notation",
+    module: include_str!("../peers/notation/go.mod"),
+    sums: include_str!("../peers/notation/go.sum"),
+    link: "-s -w",
+    packages: 200,
+    embeds: None,
+};
+
 /// All of them.
-pub const ALL: [Peer; 4] = [REGISTRY, FLUX, HELM, COSIGN];
+pub const ALL: [Peer; 5] = [REGISTRY, FLUX, HELM, COSIGN, NOTATION];
 
 impl Peer {
     /// Whether the program is there, or there is a Go to build it with.

@@ -1,4 +1,4 @@
-//! Programs of others at work: a real container registry as a process, the stock `flux`, `helm` and `cosign` commands.
+//! Programs of others at work: a real container registry as a process, the stock `flux`, `helm`, `cosign` and `notation` commands.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use plumb_plane::{
-    peers::{COSIGN, FLUX, HELM, Peer, REGISTRY},
+    peers::{COSIGN, FLUX, HELM, NOTATION, Peer, REGISTRY},
     process::{Process, Start},
 };
 
@@ -133,11 +133,20 @@ pub fn cosign(home: &Path, arguments: &[&str]) -> Result<String> {
     output(command)
 }
 
-/// Whether the tests with a registry and `cosign` can run; otherwise the running test is counted as skipped, and returns after it.
+/// Runs the stock `notation` command, whose files are in `home`; its output. Blocks a thread.
+pub fn notation(home: &Path, arguments: &[&str]) -> Result<String> {
+    let mut command = Command::new(provided(NOTATION)?);
+    command.env("HOME", home).env("XDG_CONFIG_HOME", home.join(".config")).current_dir(home).args(arguments);
+    output(command)
+}
+
+/// Whether the tests with a registry, `cosign` and `notation` can run; otherwise the running test is counted as skipped, and returns after it.
 pub fn can_sign() -> bool {
-    let are_there = [REGISTRY, COSIGN].iter().all(Peer::is_obtainable);
+    let are_there = [REGISTRY, COSIGN, NOTATION].iter().all(Peer::is_obtainable);
     if !are_there {
-        crate::skip("there is neither a Go to build registry and cosign with, nor a folder that has them");
+        crate::skip(
+            "there is neither a Go to build registry, cosign and notation with, nor a folder that has them",
+        );
     }
     are_there
 }

@@ -12,6 +12,7 @@ use plumb_version::ConstraintError;
 use crate::{
     artifact::{BreaksCondition, Interrupted, ReadError},
     helm_repository::{DownloadError, HelmRepositoryError},
+    oci_signature::{MethodError, VerifyError},
 };
 
 /// What can end a step early.
@@ -125,6 +126,23 @@ pub enum HelmChartError {
     /// The chart cannot be downloaded.
     #[error("chart pull error: failed to download chart for remote reference")]
     Download(#[source] PullError),
+    /// The field `verify`.
+    #[error("failed to verify the signature")]
+    Verify(#[source] MethodError),
+    /// It was not verified.
+    #[error("chart verification error: failed to verify the signature using provider '{provider}'")]
+    Verification {
+        /// The provider.
+        provider: &'static str,
+        /// Why.
+        #[source]
+        source: Box<VerifyError>,
+    },
+    /// It is in a repository that has no signatures.
+    #[error(
+        "chart verification error: only charts in a registry have signatures: the HelmRepository is not of the type 'oci'"
+    )]
+    NoSignatures,
     /// What was downloaded is not the chart.
     #[error("chart pull error: failed to load chart metadata from downloaded chart")]
     Archive(#[source] ChartError),
@@ -341,6 +359,9 @@ impl BreaksCondition for HelmChartError {
             | Self::Load(_)
             | Self::Package(_)
             | Self::OverBudget(_) => Some(HelmChartCondition::BuildFailed),
+            Self::Verify(_) | Self::Verification { .. } | Self::NoSignatures => {
+                Some(HelmChartCondition::SourceVerified)
+            }
             _ => Some(HelmChartCondition::FetchFailed),
         }
     }
@@ -348,7 +369,9 @@ impl BreaksCondition for HelmChartError {
     /// Of the two only one is told at a time, as with Flux.
     fn settles(&self) -> Option<HelmChartCondition> {
         self.condition().map(|condition| match condition {
-            HelmChartCondition::BuildFailed => HelmChartCondition::FetchFailed,
+            HelmChartCondition::BuildFailed | HelmChartCondition::SourceVerified => {
+                HelmChartCondition::FetchFailed
+            }
             _ => HelmChartCondition::BuildFailed,
         })
     }
@@ -358,6 +381,7 @@ impl Classify for HelmChartError {
     fn reason(&self) -> Reason {
         match self {
             Self::Unsupported(error) => error.reason(),
+            Self::Verify(_) | Self::Verification { .. } | Self::NoSignatures => Reason::VerificationError,
             Self::Name { .. }
             | Self::Path(_)
             | Self::NoChart { .. }
@@ -402,7 +426,9 @@ impl Classify for HelmChartError {
             | Self::Values(_)
             | Self::RegistryUrl { .. }
             | Self::Release(_)
-            | Self::Version(TagError::Range(_)) => Consequence::Stall,
+            | Self::Version(TagError::Range(_))
+            | Self::Verify(_)
+            | Self::NoSignatures => Consequence::Stall,
             Self::NoSourceArtifact { .. } => Consequence::Wait,
             Self::Repository(error) => error.consequence(),
             _ => Consequence::Retry,
@@ -412,6 +438,7 @@ impl Classify for HelmChartError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Unsupported(error) => return error.hint(),
+            Self::Verification { source, .. } => return source.hint(),
             Self::Name { .. }
             | Self::Path(_)
             | Self::NoChart { .. }

@@ -88,8 +88,8 @@ pub async fn pulled(
     let Found { name, version, place } = found;
     match place {
         Place::Url { url, repository } => download(source, namespace, &url, &repository).await,
-        Place::Registry { remote, timeout } => {
-            let pulled = pull(*remote, &name, &version, source.limits.chart, timeout).await;
+        Place::Registry { remote, timeout, name: _, verified } => {
+            let pulled = pull(*remote, (&name, &version), verified, source.limits.chart, timeout).await;
             let Blob { bytes, memory } = pulled.map_err(HelmChartError::Download)?;
             Ok((bytes, memory))
         }

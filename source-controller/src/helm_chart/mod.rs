@@ -12,6 +12,7 @@ mod resolve;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod verify;
 mod wake;
 
 use std::time::Duration;
@@ -31,6 +32,7 @@ use self::{error::HelmChartError, resolve::Remote, validate::Valid};
 use crate::{
     artifact::{ArtifactCondition, Fetched, Resolved, Source, SourceObject, Storage, Validated},
     helm_repository::{HelmClients, HelmLimits},
+    oci_signature::VerifiedArtifacts,
 };
 
 /// Charts that are looked for at a time: each takes the index of its repository, which is charged to the memory budget.
@@ -50,6 +52,7 @@ pub struct HelmChartSource {
     limits: HelmLimits,
     polls: Slots,
     pulls: Slots,
+    verified: VerifiedArtifacts,
 }
 
 impl HelmChartSource {
@@ -69,6 +72,7 @@ impl HelmChartSource {
             limits,
             polls: Slots::new(POLLS_MAX),
             pulls: Slots::new(PULLS_MAX),
+            verified: VerifiedArtifacts::default(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use plumb_api::source::{CloudProvider, HelmRepository};
 use plumb_filetree::digest::Hasher;
 use plumb_helm::Wanted;
-use plumb_oci::{Access, Blob, DockerConfig, RegistryCredential, Remote as Registry, Repository};
+use plumb_oci::{Access, Blob, Digest, DockerConfig, RegistryCredential, Remote as Registry, Repository};
 use plumb_secrets::{HelmSecret, SecretContent, SecretError};
 use plumb_status::{UnsupportedField, UnsupportedFields};
 use plumb_transport::Proxy;
@@ -54,7 +54,8 @@ pub async fn find(
         let (tags, _memory) = remote.tags().await.map_err(listed)?;
         highest(&tags, wanted).map_err(HelmChartError::Version)?
     };
-    let place = Place::Registry { remote: Box::new(remote), timeout: timeout(repository) };
+    let (remote, timeout) = (Box::new(remote), timeout(repository));
+    let place = Place::Registry { remote, timeout, name: chart, verified: None };
     Ok(Found { name: name.to_owned(), version, place })
 }
 
@@ -111,19 +112,27 @@ fn credential(content: &SecretContent, chart: &Repository) -> Result<RegistryCre
     Ok(RegistryCredential::Basic { username, password })
 }
 
-/// Pulls the archive of a chart, strictly by its digest.
+/// The tag of a version.
+pub fn tag_of(version: &str) -> String {
+    version.replace('+', "_")
+}
+
+/// Pulls the archive of a chart, strictly by its digest: by the one that was verified, if there is one.
 pub async fn pull(
     remote: Registry,
-    name: &str,
-    version: &str,
+    (name, version): (&str, &str),
+    verified: Option<Digest>,
     bytes_max: u64,
     timeout: Duration,
 ) -> Result<Blob, PullError> {
     let remote = remote.restarted(timeout);
-    let tag = version.replace('+', "_");
+    let tag = tag_of(version);
     let reference = format!("{name}:{tag}");
     let failed = |source| PullError::Registry { reference: reference.clone(), source };
-    let digest = remote.digest_of(&tag).await.map_err(failed)?;
+    let digest = match verified {
+        Some(digest) => digest,
+        None => remote.digest_of(&tag).await.map_err(failed)?,
+    };
     let manifest = remote.manifest(&digest).await.map_err(failed)?;
     let layer = manifest.layers.iter().find(|layer| [CHART, OLD_CHART].contains(&layer.media_type.as_str()));
     let layer =

@@ -9,7 +9,7 @@ use plumb_helm::{
     Download, INDEX_MEMORY, Release, ReleaseError, Wanted, convert, find_release, with_build_metadata,
 };
 use plumb_memory::{Limit, MemoryReservation};
-use plumb_oci::Remote as Registry;
+use plumb_oci::{Digest, Remote as Registry, Repository};
 use plumb_status::ConditionUpdate;
 
 use super::{
@@ -18,10 +18,12 @@ use super::{
     files::{self, Files},
     registry,
     validate::{ChartSource, Valid},
+    verify::verify,
 };
 use crate::{
     artifact::{Input, Inputs, Resolved, on_thread, slot},
     helm_repository::{ArchiveRequest, File, HelmClients, HelmRepositoryError},
+    oci_signature::verified_condition,
 };
 
 /// The version that was resolved.
@@ -69,6 +71,10 @@ pub enum Place {
         remote: Box<Registry>,
         /// The timeout of one operation.
         timeout: Duration,
+        /// Its name.
+        name: Repository,
+        /// What was verified: nothing else is pulled. None where nothing has to be.
+        verified: Option<Digest>,
     },
 }
 
@@ -79,25 +85,27 @@ pub async fn resolve(
     valid: &Valid,
 ) -> Result<Resolved<Remote, HelmChartCondition>, HelmChartError> {
     let namespace = object.namespace().unwrap_or_default();
-    let remote = match &valid.source {
+    let (remote, verdict) = match &valid.source {
         ChartSource::Repository { repository, chart, version } => {
             let repository = repository_of(source, &namespace, repository).await?;
             let _slot = slot(&source.polls, &namespace).await?;
-            in_repository(source, object, valid, repository, (chart, version)).await?
+            let mut remote = in_repository(source, object, valid, repository, (chart, version)).await?;
+            let verdict = verify(source, &namespace, valid, &mut remote).await?;
+            (remote, verdict)
         }
         ChartSource::Files { kind, name, path, strategy } => {
             let files = files::source(source, &namespace, *kind, name, path).await?;
             let _slot = slot(&source.polls, &namespace).await?;
-            files::resolve(source, object, valid, files, *strategy).await?
+            (files::resolve(source, object, valid, files, *strategy).await?, None)
         }
     };
+    let text = format!("verified signature of version {}", remote.version);
     Ok(Resolved {
         revision: remote.version.clone(),
         inputs: inputs(object, &remote.name),
         conditions: vec![
             (HelmChartCondition::BuildFailed, ConditionUpdate::Clear),
-            // Left behind by Flux: this version rejects the field that it belongs to.
-            (HelmChartCondition::SourceVerified, ConditionUpdate::Clear),
+            (HelmChartCondition::SourceVerified, verified_condition(verdict, text)),
         ],
         remote,
     })

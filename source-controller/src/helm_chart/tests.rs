@@ -1,6 +1,7 @@
 //! Scenario tests (T1) of whole attempts: repositories and a registry of our own, a real store, a mock API server for Secrets.
 
 mod packaging;
+mod verification;
 
 use std::time::Duration;
 

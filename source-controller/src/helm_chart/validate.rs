@@ -9,6 +9,7 @@ use plumb_helm::Wanted;
 use plumb_status::{UnsupportedField, UnsupportedFields};
 
 use super::error::HelmChartError;
+use crate::oci_signature::{Method, chart_method};
 
 /// The values file that every chart has: alone it changes nothing.
 const VALUES_FILE: &str = "values.yaml";
@@ -22,6 +23,8 @@ pub struct Valid {
     pub values_files: Vec<String>,
     /// Whether those that do not exist are left out.
     pub ignore_missing: bool,
+    /// How its signature is verified.
+    pub verify: Option<Method>,
 }
 
 /// Where a chart is from.
@@ -64,10 +67,12 @@ pub fn validate(spec: &HelmChartSpec) -> Result<Valid, HelmChartError> {
     } = spec;
     let LocalHelmChartSourceReference { api_version: _, kind, name } = source_ref;
     let mut unsupported = Vec::new();
-    if verify.is_some() {
-        unsupported.push(UnsupportedField::new("spec.verify"));
+    if verify.is_some() && *kind != ChartSourceKind::HelmRepository {
+        let field = UnsupportedField::new("spec.verify");
+        unsupported.push(field.remedy("only charts of a HelmRepository have signatures"));
     }
     UnsupportedFields::reject(unsupported)?;
+    let verify = verify.as_ref().map(chart_method).transpose().map_err(HelmChartError::Verify)?;
     let source = match kind {
         ChartSourceKind::HelmRepository => {
             if !is_chart_name(chart) {
@@ -85,6 +90,7 @@ pub fn validate(spec: &HelmChartSpec) -> Result<Valid, HelmChartError> {
         source,
         values_files: merged_values_files(values_files).to_vec(),
         ignore_missing: *ignore_missing_values_files,
+        verify,
     })
 }
 
@@ -173,7 +179,14 @@ mod tests {
         ] {
             assert!(checked(field, &value).is_ok(), "{field}");
         }
-        let error = checked("verify", &json!({ "provider": "cosign" })).unwrap_err();
+        let verify = json!({ "provider": "cosign", "secretRef": { "name": "keys" } });
+        assert!(checked("verify", &verify).unwrap().verify.is_some());
+        let error = checked("verify", &json!({ "provider": "notation" })).unwrap_err();
+        assert_eq!((error.reason(), error.consequence()), (Reason::VerificationError, Consequence::Stall));
+        let spec = json!({
+            "chart": "app", "interval": "1m", "sourceRef": { "kind": "GitRepository", "name": "x" }, "verify": verify,
+        });
+        let error = validate(&serde_json::from_value(spec).unwrap()).unwrap_err();
         assert_eq!((error.reason(), error.consequence()), (Reason::UnsupportedField, Consequence::Stall));
         assert!(error.to_string().contains("spec.verify"), "{error}");
     }

@@ -12,7 +12,7 @@ use plumb_version::Constraint;
 use regex::{Regex, RegexBuilder};
 
 use super::error::{OciSourceError, ReferenceError};
-use crate::oci_signature::{Method, MethodError, method};
+use crate::oci_signature::{Method, method};
 
 /// The tag where no reference is set.
 const DEFAULT_TAG: &str = "latest";
@@ -91,19 +91,12 @@ pub fn validate(spec: &OCIRepositorySpec) -> Result<Valid, OciSourceError> {
     } = spec;
     let service_account = service_account_name.clone().filter(|name| !name.is_empty());
     let mut unsupported = Vec::new();
-    let verify = match verify.as_ref().map(method).transpose() {
-        Err(MethodError::Unsupported(field)) => {
-            unsupported.push(field);
-            Ok(None)
-        }
-        other => other,
-    };
     // With credentials of its own, the provider does not count, as with Flux.
     if *provider != CloudProvider::Generic && secret_ref.is_none() {
         unsupported.push(UnsupportedField::with_value("spec.provider", provider.as_str()));
     }
     UnsupportedFields::reject(unsupported)?;
-    let verify = verify.map_err(OciSourceError::Verify)?;
+    let verify = verify.as_ref().map(method).transpose().map_err(OciSourceError::Verify)?;
     let repository = Repository::parse(url)
         .map_err(|source| OciSourceError::Url { url: plumb_transport::shown_text(url), source })?;
     let reference = parse_reference(reference.clone().unwrap_or_default())
@@ -194,15 +187,13 @@ mod tests {
             ("verify", json!({ "provider": "cosign" })),
             ("verify", json!({ "matchOIDCIdentity": [{ "issuer": "^https://a$", "subject": "b" }] })),
             ("verify", json!({ "trustedRootSecretRef": { "name": "root" } })),
+            ("verify", json!({ "provider": "notation", "secretRef": { "name": "n" } })),
         ] {
             assert!(checked(field, &value).is_ok(), "{field}");
         }
-        for (field, value) in [
-            ("provider", json!("aws")),
-            ("provider", json!("azure")),
-            ("provider", json!("gcp")),
-            ("verify", json!({ "provider": "notation", "secretRef": { "name": "n" } })),
-        ] {
+        for (field, value) in
+            [("provider", json!("aws")), ("provider", json!("azure")), ("provider", json!("gcp"))]
+        {
             let error = checked(field, &value).unwrap_err();
             assert_eq!((error.reason(), error.consequence()), (Reason::UnsupportedField, Consequence::Stall));
             assert!(error.to_string().contains(&format!("spec.{field}")), "{error}");
@@ -266,6 +257,12 @@ mod tests {
                 json!({ "matchOIDCIdentity": vec![json!({ "issuer": "a", "subject": "b" }); 101] }),
                 Reason::VerificationError,
                 "more than 100 identities",
+            ),
+            (
+                "verify",
+                json!({ "provider": "notation" }),
+                Reason::VerificationError,
+                "spec.verify.secretRef cannot be empty for the provider 'notation'",
             ),
         ] {
             let error = checked(field, &value).unwrap_err();

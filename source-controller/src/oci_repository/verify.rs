@@ -1,11 +1,12 @@
 //! Verifies the signature of the artifact that was resolved, before anything of it is pulled.
 
-use plumb_status::{ConditionStatus, ConditionUpdate, Detail, Reason};
+use plumb_oci_signature::Verdict;
+use plumb_status::ConditionUpdate;
 
 use super::{OciSource, Pull, error::OciSourceError, resolve::POLL_MAX, validate::Valid};
 use crate::{
     artifact::slot,
-    oci_signature::{Policy, VerifyError},
+    oci_signature::{Policy, VerifyError, verified_condition},
 };
 
 /// The condition that follows. Signatures are looked for only where artifact and policy are not known to belong together.
@@ -19,21 +20,38 @@ pub async fn verify(
     let provider = method.provider();
     let failed = |source| OciSourceError::Verification { provider, source: Box::new(source) };
     let policy = Policy::read(&source.client, namespace, method).await.map_err(failed)?;
-    if !source.verified.has(&valid.repository, &pull.digest, &policy) {
-        let _slot = slot(&source.polls, namespace).await?;
-        let timeout = valid.timeout.min(POLL_MAX);
-        let remote = if let Some(remote) = pull.remote.take() {
-            remote.restarted(timeout)
-        } else {
-            let access = pull.access.clone();
-            let remote = source.registries.connect(namespace, &valid.repository, access, timeout).await;
-            remote.map_err(|error| failed(VerifyError::Registry(error)))?
-        };
-        let reference = format!("{}@{}", valid.repository, pull.digest);
-        crate::oci_signature::verify(&remote, &reference, &pull.digest, &policy).await.map_err(failed)?;
-        pull.remote = Some(remote);
-        source.verified.note(&valid.repository, &pull.digest, &policy);
-    }
+    let known = source.verified.get(&valid.repository, &pull.digest, &policy);
+    let verdict = if let Some(verdict) = known {
+        verdict
+    } else {
+        let verdict = look(source, namespace, valid, pull, &policy).await?.map_err(failed)?;
+        source.verified.note(&valid.repository, &pull.digest, &policy, verdict);
+        verdict
+    };
     let text = format!("verified signature of revision {}", pull.revision);
-    Ok(ConditionUpdate::Set(ConditionStatus::True, Detail::new(Reason::Succeeded, text)))
+    Ok(verified_condition(Some(verdict), text))
+}
+
+/// Looks for a signature in the registry.
+async fn look(
+    source: &OciSource,
+    namespace: &str,
+    valid: &Valid,
+    pull: &mut Pull,
+    policy: &Policy,
+) -> Result<Result<Verdict, VerifyError>, OciSourceError> {
+    let _slot = slot(&source.polls, namespace).await?;
+    let timeout = valid.timeout.min(POLL_MAX);
+    let remote = if let Some(remote) = pull.remote.take() {
+        remote.restarted(timeout)
+    } else {
+        let access = pull.access.clone();
+        match source.registries.connect(namespace, &valid.repository, access, timeout).await {
+            Ok(remote) => remote,
+            Err(error) => return Ok(Err(VerifyError::Registry(error))),
+        }
+    };
+    let verdict = crate::oci_signature::verify(&remote, &valid.repository, &pull.digest, policy).await;
+    pull.remote = Some(remote);
+    Ok(verdict)
 }

@@ -1,7 +1,7 @@
 //! Why an artifact counts as not verified.
 
 use plumb_oci::OciError;
-use plumb_oci_signature::{KeyError, TrustedRootError};
+use plumb_oci_signature::{CertificatesError, KeyError, TrustPolicyError, TrustedRootError};
 use plumb_secrets::SecretError;
 
 /// Signatures that an error tells about.
@@ -41,6 +41,36 @@ pub enum VerifyError {
         /// Why.
         #[source]
         source: KeyError,
+    },
+    /// The trust policy is missing.
+    #[error("'{key}' not found in secret '{secret}'")]
+    NoPolicy {
+        /// The Secret.
+        secret: String,
+        /// The key.
+        key: &'static str,
+    },
+    /// The trust policy.
+    #[error("error occurred while parsing '{key}' of secret '{secret}'")]
+    Policy {
+        /// The Secret.
+        secret: String,
+        /// The key.
+        key: &'static str,
+        /// Why.
+        #[source]
+        source: TrustPolicyError,
+    },
+    /// A file with certificates.
+    #[error("key '{key}' of secret '{secret}' cannot be used")]
+    Certificates {
+        /// The Secret.
+        secret: String,
+        /// The key.
+        key: String,
+        /// Why.
+        #[source]
+        source: CertificatesError,
     },
     /// The trusted root.
     #[error("failed to read trusted root from secret '{secret}'")]
@@ -100,9 +130,12 @@ impl VerifyError {
             Self::Secret(SecretError::NotFound { .. }) => {
                 "create the Secret or correct spec.verify.secretRef"
             }
-            Self::NoKeys { .. } | Self::TooManyKeys { .. } | Self::Key { .. } => {
-                "correct the Secret of spec.verify.secretRef"
-            }
+            Self::NoKeys { .. }
+            | Self::TooManyKeys { .. }
+            | Self::Key { .. }
+            | Self::NoPolicy { .. }
+            | Self::Policy { .. }
+            | Self::Certificates { .. } => "correct the Secret of spec.verify.secretRef",
             Self::TrustedRoot { .. } => "correct spec.verify.trustedRootSecretRef or its Secret",
             Self::NoMatch { .. } => "sign the artifact, or correct spec.verify",
             Self::Secret(_) | Self::PublicRoot(_) | Self::Registry(_) => return None,

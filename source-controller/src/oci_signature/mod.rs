@@ -11,6 +11,20 @@ mod verify;
 
 pub use error::VerifyError;
 pub use policy::Policy;
-pub use validate::{Method, MethodError, method};
+pub use validate::{Method, MethodError, chart_method, method};
 pub use verified::VerifiedArtifacts;
 pub use verify::verify;
+
+use plumb_oci_signature::Verdict;
+use plumb_status::{ConditionStatus, ConditionUpdate, Detail, Reason};
+
+/// The condition that follows from a verification.
+pub fn verified_condition(verdict: Option<Verdict>, text: String) -> ConditionUpdate {
+    match verdict {
+        Some(Verdict::Verified) => {
+            ConditionUpdate::Set(ConditionStatus::True, Detail::new(Reason::Succeeded, text))
+        }
+        // A policy that accepts it though nobody vouches for it: as with Flux, nothing is claimed.
+        Some(Verdict::Ignored) | None => ConditionUpdate::Clear,
+    }
+}

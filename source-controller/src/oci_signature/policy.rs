@@ -2,7 +2,7 @@
 
 use kube::Client;
 use plumb_filetree::digest::Hasher;
-use plumb_oci_signature::{Identity, Keyless, PublicKey, Signers};
+use plumb_oci_signature::{Identity, Keyless, Notation, PublicKey, Signers, TrustPolicy};
 
 use super::{
     error::{RootError, VerifyError},
@@ -14,14 +14,22 @@ use crate::settings::part;
 const KEY_SUFFIX: &str = ".pub";
 /// The key of a trusted root.
 const TRUSTED_ROOT: &str = "trusted_root.json";
+/// The key of a trust policy, and what the names of certificates end with.
+const TRUST_POLICY: &str = "trustpolicy.json";
+const CERTIFICATE_SUFFIXES: [&str; 2] = [".crt", ".pem"];
 /// Keys of a Secret.
 const KEYS_MAX: usize = 100;
 
 /// Whose signatures count.
 pub struct Policy {
-    pub(super) signers: Signers,
+    pub(super) trust: Trust,
     /// Tells policies apart.
     pub(super) fingerprint: String,
+}
+
+pub(super) enum Trust {
+    Cosign(Signers),
+    Notation(Box<Notation>),
 }
 
 impl Policy {
@@ -29,9 +37,9 @@ impl Policy {
     pub async fn read(client: &Client, namespace: &str, method: &Method) -> Result<Self, VerifyError> {
         let mut settings = Hasher::default();
         part(&mut settings, "provider", method.provider().as_bytes());
-        let signers = match method {
+        let trust = match method {
             Method::CosignKeys { secret } => {
-                Signers::Keys(keys(client, namespace, secret, &mut settings).await?)
+                Trust::Cosign(Signers::Keys(keys(client, namespace, secret, &mut settings).await?))
             }
             Method::CosignKeyless { trusted_root, identities } => {
                 for (issuer, subject) in identities.iter().map(Identity::expressions) {
@@ -42,10 +50,13 @@ impl Policy {
                     None => Keyless::with_public_root(identities.clone()).map_err(VerifyError::PublicRoot)?,
                     Some(name) => keyless(client, namespace, name, identities, &mut settings).await?,
                 };
-                Signers::Keyless(Box::new(keyless))
+                Trust::Cosign(Signers::Keyless(Box::new(keyless)))
+            }
+            Method::Notation { secret } => {
+                Trust::Notation(Box::new(notation(client, namespace, secret, &mut settings).await?))
             }
         };
-        Ok(Self { signers, fingerprint: settings.finish_hex() })
+        Ok(Self { trust, fingerprint: settings.finish_hex() })
     }
 }
 
@@ -93,4 +104,31 @@ async fn keys(
         return Err(VerifyError::NoKeys { secret: content.shown(), suffixes: "'.pub'" });
     }
     Ok(keys)
+}
+
+/// The trust policy of a Secret, with its certificates.
+async fn notation(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    settings: &mut Hasher,
+) -> Result<Notation, VerifyError> {
+    let content = plumb_secrets::read(client, namespace, name).await.map_err(VerifyError::Secret)?;
+    let (secret, key) = (content.shown(), TRUST_POLICY);
+    let text = content.get(key).ok_or_else(|| VerifyError::NoPolicy { secret: secret.clone(), key })?;
+    part(settings, "policy", text.expose());
+    let policy = TrustPolicy::parse(text.expose());
+    let policy = policy.map_err(|source| VerifyError::Policy { secret: secret.clone(), key, source })?;
+    let mut notation = Notation::new(policy);
+    let mut files = content.ending_with(&CERTIFICATE_SUFFIXES).peekable();
+    if files.peek().is_none() {
+        return Err(VerifyError::NoKeys { secret, suffixes: "'.crt' or '.pem'" });
+    }
+    for (key, value) in files {
+        part(settings, "certificates", value.expose());
+        let added = notation.add_certificates(value.expose());
+        let key = || key.to_owned();
+        added.map_err(|source| VerifyError::Certificates { secret: secret.clone(), key: key(), source })?;
+    }
+    Ok(notation)
 }

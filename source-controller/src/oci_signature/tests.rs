@@ -284,3 +284,64 @@ async fn a_registry_that_fails_is_not_a_registry_without_signatures() {
     store(&registry, &digest, &[signer.simple(&registry, &digest).unwrap()]);
     assert_eq!(ready(&with_keys(&registry, &[&signer]).attempt().await).0, "True");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trust_policy_says_whether_a_signature_is_wanted() {
+    let (registry, digest) = pushed();
+    let policy = |level: &str| {
+        json!({
+            "version": "1.0",
+            "trustPolicies": [{
+                "name": "default", "registryScopes": ["*"], "signatureVerification": { "level": level },
+                "trustStores": ["ca:x"], "trustedIdentities": ["*"],
+            }],
+        })
+        .to_string()
+    };
+    let certificate = rcgen::generate_simple_self_signed(vec!["x".to_owned()]).unwrap().cert.pem();
+    let with = |data: &[(&str, &str)]| {
+        let verify = json!({ "provider": "notation", "secretRef": { "name": "notation" } });
+        let fixture = verified(&registry.url("org/app"), &verify);
+        fixture.secret("notation", data);
+        fixture
+    };
+    let mut skipping = with(&[("trustpolicy.json", &policy("skip")), ("ca.crt", &certificate)]);
+    let summary = skipping.attempt().await;
+    assert_eq!((ready(&summary).0.as_str(), condition(&summary, "SourceVerified")), ("True", None));
+    let cose = registry.described("application/cose", b"x", &json!({}));
+    registry.attach(&digest, "application/vnd.cncf.notary.signature", &[cose], &json!({}));
+    let broken = registry.described("application/jose+json", b"{}", &json!({}));
+    registry.attach(&digest, "application/vnd.cncf.notary.signature", &[broken], &json!({}));
+    let strict = policy("strict");
+    for (data, expect) in [
+        (&[("ca.crt", certificate.as_str())][..], "'trustpolicy.json' not found in secret 'apps/notation'"),
+        (
+            &[("trustpolicy.json", "{")],
+            "error occurred while parsing 'trustpolicy.json' of secret 'apps/notation'",
+        ),
+        (
+            &[("trustpolicy.json", &strict)],
+            "secret 'apps/notation' has no key that ends with '.crt' or '.pem'",
+        ),
+        (
+            &[("trustpolicy.json", &strict), ("a.pem", "s3cret")],
+            "key 'a.pem' of secret 'apps/notation' cannot be used",
+        ),
+        (
+            &[("trustpolicy.json", &strict), ("ca.crt", &certificate)],
+            "its envelope is \"application/cose\", not JWS",
+        ),
+        (
+            &[("trustpolicy.json", &strict), ("ca.crt", &certificate)],
+            "the envelope of the signature cannot be read",
+        ),
+    ] {
+        let mut fixture = with(data);
+        let summary = fixture.attempt().await;
+        let (status, reason, message) = ready(&summary);
+        assert_eq!((status.as_str(), reason.as_str()), ("False", "VerificationError"), "{message}");
+        let begin = "failed to verify the signature using provider 'notation'";
+        assert!(message.starts_with(begin) && message.contains(expect), "{expect}: {message}");
+        assert!(!message.contains("s3cret") && fixture.artifact() == &Value::Null);
+    }
+}

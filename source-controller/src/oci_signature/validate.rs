@@ -1,14 +1,16 @@
 //! How a spec wants signatures verified. Pure.
 
-use plumb_api::source::{OCIRepositoryVerification, OidcIdentity, SignatureProvider};
+use plumb_api::{
+    meta::LocalObjectReference,
+    source::{HelmChartVerification, OCIRepositoryVerification, OidcIdentity, SignatureProvider},
+};
 use plumb_oci_signature::{Identity, IdentityError};
-use plumb_status::UnsupportedField;
 
 /// Identities of a spec.
 const IDENTITIES_MAX: usize = 100;
 
 /// How signatures are verified.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Method {
     /// Cosign, with the public keys of a Secret. Identities do not count then, as with Flux.
     CosignKeys {
@@ -22,6 +24,11 @@ pub enum Method {
         /// Identities that may sign.
         identities: Vec<Identity>,
     },
+    /// Notation.
+    Notation {
+        /// The Secret with the trust policy and certificates.
+        secret: String,
+    },
 }
 
 impl Method {
@@ -30,6 +37,7 @@ impl Method {
         match self {
             Self::CosignKeys { .. } => "cosign",
             Self::CosignKeyless { .. } => "cosign keyless",
+            Self::Notation { .. } => "notation",
         }
     }
 }
@@ -37,9 +45,9 @@ impl Method {
 /// A field of `verify` cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MethodError {
-    /// This version does not support it.
-    #[error("spec.verify is not supported in this form")]
-    Unsupported(UnsupportedField),
+    /// Notation without a Secret.
+    #[error("spec.verify.secretRef cannot be empty for the provider 'notation'")]
+    NoSecret,
     /// An identity.
     #[error("spec.verify.matchOIDCIdentity[{index}] cannot be used")]
     Identity {
@@ -54,22 +62,31 @@ pub enum MethodError {
     TooManyIdentities,
 }
 
-/// The method that a spec wants.
+/// The method that an OCIRepository wants.
 pub fn method(verify: &OCIRepositoryVerification) -> Result<Method, MethodError> {
     let OCIRepositoryVerification { match_oidc_identity, provider, secret_ref, trusted_root_secret_ref } =
         verify;
-    let secret = secret_ref.as_ref().map(|secret| secret.name.clone());
-    match (provider, secret) {
+    let name = |secret: &Option<LocalObjectReference>| secret.as_ref().map(|secret| secret.name.clone());
+    match (provider, name(secret_ref)) {
         (SignatureProvider::Cosign, Some(secret)) => Ok(Method::CosignKeys { secret }),
         (SignatureProvider::Cosign, None) => Ok(Method::CosignKeyless {
-            trusted_root: trusted_root_secret_ref.as_ref().map(|secret| secret.name.clone()),
+            trusted_root: name(trusted_root_secret_ref),
             identities: identities(match_oidc_identity)?,
         }),
-        (SignatureProvider::Notation, _) => {
-            let field = UnsupportedField::with_value("spec.verify.provider", provider.as_str());
-            Err(MethodError::Unsupported(field))
-        }
+        (SignatureProvider::Notation, Some(secret)) => Ok(Method::Notation { secret }),
+        (SignatureProvider::Notation, None) => Err(MethodError::NoSecret),
     }
+}
+
+/// The method that a HelmChart wants.
+pub fn chart_method(verify: &HelmChartVerification) -> Result<Method, MethodError> {
+    let HelmChartVerification { match_oidc_identity, provider, secret_ref } = verify.clone();
+    method(&OCIRepositoryVerification {
+        match_oidc_identity,
+        provider,
+        secret_ref,
+        trusted_root_secret_ref: None,
+    })
 }
 
 fn identities(wanted: &[OidcIdentity]) -> Result<Vec<Identity>, MethodError> {

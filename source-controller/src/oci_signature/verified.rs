@@ -2,12 +2,13 @@
 //! known by its repository, its digest and the content of the policy, so that another key in the Secret leads to another look.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use plumb_filetree::digest::Hasher;
 use plumb_oci::{Digest, Repository};
+use plumb_oci_signature::Verdict;
 
 use super::policy::Policy;
 use crate::settings::part;
@@ -21,27 +22,27 @@ pub struct VerifiedArtifacts(Arc<Mutex<Known>>);
 
 #[derive(Default)]
 struct Known {
-    all: HashSet<String>,
+    all: HashMap<String, Verdict>,
     order: VecDeque<String>,
 }
 
 impl VerifiedArtifacts {
-    /// Whether the artifact was verified with this policy.
-    pub fn has(&self, repository: &Repository, digest: &Digest, policy: &Policy) -> bool {
+    /// What the artifact was found to be worth with this policy.
+    pub fn get(&self, repository: &Repository, digest: &Digest, policy: &Policy) -> Option<Verdict> {
         let name = name(repository, digest, &policy.fingerprint);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).all.contains(&name)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).all.get(&name).copied()
     }
 
     /// The artifact was verified with this policy.
-    pub fn note(&self, repository: &Repository, digest: &Digest, policy: &Policy) {
+    pub fn note(&self, repository: &Repository, digest: &Digest, policy: &Policy, verdict: Verdict) {
         let name = name(repository, digest, &policy.fingerprint);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).note(name);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).note(name, verdict);
     }
 }
 
 impl Known {
-    fn note(&mut self, name: String) {
-        if !self.all.insert(name.clone()) {
+    fn note(&mut self, name: String, verdict: Verdict) {
+        if self.all.insert(name.clone(), verdict).is_some() {
             return;
         }
         self.order.push_back(name);
@@ -77,17 +78,17 @@ mod tests {
             name(&one, &Digest::of(b"2"), "p"),
             name(&one, &Digest::of(b"1"), "q"),
         ];
-        assert_eq!(HashSet::from(all).len(), 4);
+        assert_eq!(std::collections::HashSet::from(all).len(), 4);
     }
 
     #[test]
     fn the_first_is_forgotten_where_there_are_too_many() {
         let mut known = Known::default();
         for at in 0..=ARTIFACTS_MAX {
-            known.note(at.to_string());
-            known.note(at.to_string());
+            known.note(at.to_string(), Verdict::Verified);
+            known.note(at.to_string(), Verdict::Verified);
         }
         assert_eq!((known.all.len(), known.order.len()), (ARTIFACTS_MAX, ARTIFACTS_MAX));
-        assert!(!known.all.contains("0") && known.all.contains("1"));
+        assert!(!known.all.contains_key("0") && known.all.contains_key("1"));
     }
 }

@@ -1,37 +1,48 @@
 //! Finds the signatures of an artifact in its repository, until one counts: bundles that refer to it, then the layers of the manifest
 //! under the tag that is made of its digest. Manifests and layers are pulled strictly by digest, one at a time.
 
-use plumb_oci::{Blob, Descriptor, Digest, Manifest, OciError, Remote};
+use jiff::Timestamp;
+use plumb_oci::{Blob, Descriptor, Digest, Manifest, OciError, Remote, Repository};
 use plumb_oci_signature::{
-    BUNDLE_BYTES_MAX, BUNDLE_MEDIA_TYPE, PAYLOAD_BYTES_MAX, Rejection, SIGNATURE, SIGNATURE_PREDICATE,
-    Signers, SimpleSignature,
+    BUNDLE_BYTES_MAX, BUNDLE_MEDIA_TYPE, ENVELOPE_BYTES_MAX, JWS_MEDIA_TYPE, NOTATION_ARTIFACT_TYPE,
+    Notation, PAYLOAD_BYTES_MAX, Rejection, SIGNATURE, SIGNATURE_PREDICATE, Signers, SimpleSignature, Target,
+    Verdict,
 };
 use plumb_status::chain;
 
-use super::{error::VerifyError, policy::Policy};
+use super::{
+    error::VerifyError,
+    policy::{Policy, Trust},
+};
 
+/// Characters of a media type that an error quotes.
+const MEDIA_TYPE_CHARS_MAX: usize = 100;
 /// The annotation of a bundle's manifest with the type of its predicate. It proves nothing, but saves the download.
 const PREDICATE: &str = "dev.sigstore.bundle.predicateType";
 
-/// Looks for a signature that counts. `reference` is the artifact as errors name it.
+/// Looks for a signature that counts.
 pub async fn verify(
     remote: &Remote,
-    reference: &str,
+    repository: &Repository,
     digest: &Digest,
     policy: &Policy,
-) -> Result<(), VerifyError> {
-    let Policy { signers, fingerprint: _ } = policy;
-    let mut search = Search { remote, digest, signers, problems: Vec::new() };
-    if search.bundles().await? || search.tagged().await? {
-        return Ok(());
-    }
-    Err(VerifyError::NoMatch { reference: reference.to_owned(), problems: search.problems })
+) -> Result<Verdict, VerifyError> {
+    let Policy { trust, fingerprint: _ } = policy;
+    let mut search = Search { remote, digest, problems: Vec::new() };
+    let found = match trust {
+        Trust::Cosign(signers) if search.bundles(signers).await? || search.tagged(signers).await? => {
+            Some(Verdict::Verified)
+        }
+        Trust::Cosign(_) => None,
+        Trust::Notation(notation) => search.envelopes(notation, &repository.to_string()).await?,
+    };
+    let reference = format!("{repository}@{digest}");
+    found.ok_or(VerifyError::NoMatch { reference, problems: search.problems })
 }
 
 struct Search<'a> {
     remote: &'a Remote,
     digest: &'a Digest,
-    signers: &'a Signers,
     /// Why each signature so far does not count.
     problems: Vec<String>,
 }
@@ -48,7 +59,7 @@ enum Referrer {
 
 impl Search<'_> {
     /// Whether one of the bundles counts.
-    async fn bundles(&mut self) -> Result<bool, VerifyError> {
+    async fn bundles(&mut self, signers: &Signers) -> Result<bool, VerifyError> {
         let listed = self.remote.referrers(self.digest, BUNDLE_MEDIA_TYPE).await;
         // A registry that has no list may have signatures under a tag.
         let found = self.noted("the referrers of the artifact", listed)?.unwrap_or_default();
@@ -57,7 +68,7 @@ impl Search<'_> {
             let pulled = self.bundle(&bundle).await;
             let rejection = match self.noted(&name, pulled)? {
                 Some(Referrer::Bundle(Blob { bytes, memory: _memory })) => {
-                    match self.signers.verify_bundle(&bytes, self.digest.as_str()) {
+                    match signers.verify_bundle(&bytes, self.digest.as_str()) {
                         Ok(()) => return Ok(true),
                         Err(rejection) => rejection,
                     }
@@ -83,7 +94,7 @@ impl Search<'_> {
     }
 
     /// Whether one of the layers under the tag counts.
-    async fn tagged(&mut self) -> Result<bool, VerifyError> {
+    async fn tagged(&mut self, signers: &Signers) -> Result<bool, VerifyError> {
         let tag = format!("{}.sig", self.digest.tag());
         let manifest = self.remote.tagged(&tag).await;
         let Some(Some(Manifest { layers, annotations: _ })) = self.noted(&format!("tag {tag}"), manifest)?
@@ -105,12 +116,61 @@ impl Search<'_> {
             }
             let Some((_, Blob { bytes, memory: _ })) = &last else { continue };
             let signed = SimpleSignature { payload: bytes, annotations: &annotations };
-            match self.signers.verify_simple(signed, self.digest.as_str()) {
+            match signers.verify_simple(signed, self.digest.as_str()) {
                 Ok(()) => return Ok(true),
                 Err(rejection) => self.problems.push(format!("{name}: {rejection}")),
             }
         }
         Ok(false)
+    }
+
+    /// What the first of the envelopes that counts is worth.
+    async fn envelopes(
+        &mut self,
+        notation: &Notation,
+        repository: &str,
+    ) -> Result<Option<Verdict>, VerifyError> {
+        match notation.is_skipped(repository) {
+            Ok(false) => {}
+            Ok(true) => return Ok(Some(Verdict::Ignored)),
+            Err(rejection) => {
+                self.problems.push(rejection.to_string());
+                return Ok(None);
+            }
+        }
+        let described = self.remote.describe(self.digest).await.map_err(VerifyError::Registry)?;
+        let Descriptor { media_type, digest, size, annotations: _ } = described;
+        let target = Target { media_type, digest: digest.to_string(), size };
+        let listed = self.remote.referrers(self.digest, NOTATION_ARTIFACT_TYPE).await;
+        let found = self.noted("the referrers of the artifact", listed)?.unwrap_or_default();
+        for signature in found {
+            let name = format!("signature {signature}");
+            let pulled = self.envelope(&signature).await;
+            let Some(envelope) = self.noted(&name, pulled)? else { continue };
+            let checked = match envelope {
+                Ok(Blob { bytes, memory: _memory }) => notation
+                    .verify(&bytes, &target, repository, Timestamp::now())
+                    .map_err(|error| error.to_string()),
+                Err(media_type) => Err(format!("its envelope is {media_type:?}, not JWS ({JWS_MEDIA_TYPE})")),
+            };
+            match checked {
+                Ok(verdict) => return Ok(Some(verdict)),
+                Err(problem) => self.problems.push(format!("{name}: {problem}")),
+            }
+        }
+        Ok(None)
+    }
+
+    /// An envelope, or the media type of one that is not understood.
+    async fn envelope(&self, digest: &Digest) -> Result<Result<Blob, String>, OciError> {
+        let Manifest { layers, annotations: _ } = self.remote.manifest(digest).await?;
+        match layers.as_slice() {
+            [layer] if layer.media_type == JWS_MEDIA_TYPE => {
+                self.remote.blob_within(layer, ENVELOPE_BYTES_MAX).await.map(Ok)
+            }
+            [layer, ..] => Ok(Err(layer.media_type.chars().take(MEDIA_TYPE_CHARS_MAX).collect())),
+            [] => Ok(Err(String::new())),
+        }
     }
 
     /// What was pulled. A signature that cannot be pulled does not count, and harms no other one; a registry that cannot be reached

@@ -2,7 +2,7 @@
 
 use plumb_testkit::{
     archive::tar_gz,
-    peers::{RegistryProcess, can_sign, cosign},
+    peers::{RegistryProcess, can_sign, cosign, notation},
     registry::{FLUX_LAYER, INDEX, MANIFEST},
     signer::{BUNDLE, SIGNATURE, SIMPLE, simple_payload},
     sigstore::Sigstore,
@@ -236,5 +236,68 @@ async fn what_cosign_signs_with_each_kind_of_key_is_accepted() {
             stage.sign(&digest, name, is_bundle);
             assert_eq!(stage.accepted(&digest, name).await, expect, "{name}, bundle: {is_bundle}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_notation_signs_and_accepts_is_accepted_and_nothing_else() {
+    if !can_sign() {
+        return;
+    }
+    let stage = Stage::new();
+    let run = |arguments: &[&str]| tokio::task::block_in_place(|| notation(stage.home.path(), arguments));
+    for name in ["ours.example", "other.example"] {
+        run(&["cert", "generate-test", name]).unwrap();
+    }
+    let policy = json!({
+        "version": "1.0",
+        "trustPolicies": [{
+            "name": "default", "registryScopes": ["*"], "signatureVerification": { "level": "strict" },
+            "trustStores": ["ca:ours.example"], "trustedIdentities": ["x509.subject: C=US, ST=WA, O=Notary"],
+        }],
+    });
+    std::fs::write(stage.home.path().join("policy.json"), policy.to_string()).unwrap();
+    run(&["policy", "import", "policy.json"]).unwrap();
+    let certificate = stage.home.path().join(".config/notation/localkeys/ours.example.crt");
+    let certificate = std::fs::read_to_string(certificate).unwrap();
+    let sign = |digest: &str, name: &str, format: &str| {
+        let (key, format) = (format!("--key={name}.example"), format!("--signature-format={format}"));
+        run(&["sign", "--insecure-registry", &key, &format, &stage.reference(digest)]).unwrap();
+    };
+    let signed = stage.artifact("signed").await;
+    sign(&signed, "ours", "jws");
+    let two = stage.artifact("two").await;
+    sign(&two, "other", "jws");
+    sign(&two, "ours", "jws");
+    let foreign = stage.artifact("foreign").await;
+    sign(&foreign, "other", "jws");
+    let unsigned = stage.artifact("unsigned").await;
+    let copied = stage.artifact("copied").await;
+    let index = stage.registry.get_manifest(PATH, &tag(&signed, "")).await.unwrap();
+    stage.registry.put_manifest(PATH, Some(&tag(&copied, "")), &index).await.unwrap();
+    let binary = stage.artifact("binary").await;
+    sign(&binary, "ours", "cose");
+    for (what, digest, theirs, ours) in [
+        ("signed", &signed, true, true),
+        ("two signatures, one good", &two, true, true),
+        ("a foreign signature", &foreign, false, false),
+        ("no signature", &unsigned, false, false),
+        ("the signature of another artifact", &copied, false, false),
+        // A deviation.
+        ("COSE", &binary, true, false),
+    ] {
+        let accepted = run(&["verify", "--insecure-registry", &stage.reference(digest)]);
+        let verify = json!({ "provider": "notation", "secretRef": { "name": "notation" } });
+        let mut fixture = verified(&stage.registry.url(PATH), &verify);
+        fixture.secret("notation", &[("trustpolicy.json", &policy.to_string()), ("ca.crt", &certificate)]);
+        fixture.set("ref", json!({ "digest": digest }));
+        let summary = fixture.attempt().await;
+        let is_accepted = condition(&summary, "SourceVerified").unwrap() == "True Succeeded";
+        assert_eq!(
+            (accepted.is_ok(), is_accepted),
+            (theirs, ours),
+            "{what}: {accepted:?} {}",
+            ready(&summary).2
+        );
     }
 }
