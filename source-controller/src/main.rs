@@ -21,6 +21,7 @@ use std::{
 
 use jiff::Timestamp;
 use plumb_archive::UnpackLimits;
+use plumb_azure::AzureTokens;
 use plumb_bucket::BucketClient;
 use plumb_fetch::{DownloadRetries, FetchLimits, Fetcher, HostPolicy, cluster_domains};
 use plumb_git::{Git, Resources};
@@ -34,7 +35,7 @@ use crate::{
     artifact::{OnChange, SourceKind, SourceObject, Storage},
     artifact_generator::SERVED_POLL,
     bucket::BucketSource,
-    git_repository::{GitSource, KnownVerifications, RecentlyFound, mirrors},
+    git_repository::{GitSource, KnownVerifications, RecentlyFound, azure::Azure, mirrors},
     helm_chart::{HelmChartSource, wake_charts},
     helm_repository::{HelmClients, HelmRepositorySource},
     oci_repository::OciSource,
@@ -78,6 +79,7 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
         apps: GithubApps::new(runtime.memory()),
         verifications: KnownVerifications::default(),
         clock: Timestamp::now,
+        azure: Azure { tokens: AzureTokens::new(runtime.memory()), environment: options.azure() },
         addresses: options.addresses(),
         recent: RecentlyFound::new(git_repository::KEPT_MAX),
         store: store.clone(),

@@ -15,8 +15,10 @@ use plumb_runtime::{ControllerOptions, Identity};
 use plumb_store::Retention;
 use plumb_transport::address::AddressPolicy;
 
-use crate::helm_repository::HelmLimits;
+use crate::{git_repository::azure::AzureEnvironment, helm_repository::HelmLimits};
 
+/// Whether specs may name a ServiceAccount whose identity is used.
+const OBJECT_LEVEL_WORKLOAD_IDENTITY: FeatureGate = FeatureGate::new("ObjectLevelWorkloadIdentity", false);
 /// The flag that errors name.
 const ALLOW_LINK_LOCAL: &str = "--allow-link-local-addresses";
 
@@ -66,6 +68,22 @@ pub struct Options {
     /// Maximum size of all objects of a bucket that are fetched, in bytes.
     #[arg(long = "bucket-max-size", default_value_t = BucketLimits::DEFAULT.bytes_max)]
     pub bucket_max_size: u64,
+    /// Allow tokens of the Azure provider to be sent to this Git server, `HOST[:PORT]`, in addition to Azure DevOps. Can be
+    /// repeated.
+    #[arg(long = "azure-devops-host")]
+    pub azure_devops_host: Vec<HostPort>,
+    /// Authority of the tokens of the Azure provider.
+    #[arg(long = "azure-authority-host", env = "AZURE_AUTHORITY_HOST", default_value = plumb_azure::AUTHORITY_DEFAULT, hide = true)]
+    pub azure_authority_host: String,
+    /// Tenant of the controller's Azure identity.
+    #[arg(long = "azure-tenant-id", env = "AZURE_TENANT_ID", hide = true)]
+    pub azure_tenant_id: Option<String>,
+    /// Client ID of the controller's Azure identity.
+    #[arg(long = "azure-client-id", env = "AZURE_CLIENT_ID", hide = true)]
+    pub azure_client_id: Option<String>,
+    /// File with the token of the controller's ServiceAccount for Azure.
+    #[arg(long = "azure-federated-token-file", env = "AZURE_FEDERATED_TOKEN_FILE", hide = true)]
+    pub azure_federated_token_file: Option<PathBuf>,
     /// Allow sources at link-local, metadata service, unspecified and multicast addresses.
     #[arg(long = "allow-link-local-addresses")]
     pub allow_link_local_addresses: bool,
@@ -126,10 +144,8 @@ impl ControllerOptions for Options {
         concurrent: 2,
     };
     const ABOUT: &'static str = "Fetches Git, OCI and Helm repositories and buckets, and publishes their revisions as artifacts in the cluster.";
-    const GATES: &'static [FeatureGate] = &[
-        FeatureGate::new("CacheSecretsAndConfigMaps", false),
-        FeatureGate::fixed("ObjectLevelWorkloadIdentity", false),
-    ];
+    const GATES: &'static [FeatureGate] =
+        &[FeatureGate::new("CacheSecretsAndConfigMaps", false), OBJECT_LEVEL_WORKLOAD_IDENTITY];
     const WATCHES_CONFIGS: bool = false;
 
     fn common(&self) -> &Common {
@@ -153,6 +169,18 @@ impl Options {
             submodules_max: self.git_submodules_max,
             submodule_depth_max: self.git_submodules_max_depth,
             ..Limits::default()
+        }
+    }
+
+    /// The identity of this controller at Azure.
+    pub fn azure(&self) -> AzureEnvironment {
+        AzureEnvironment {
+            authority: self.azure_authority_host.clone(),
+            tenant_id: self.azure_tenant_id.clone(),
+            client_id: self.azure_client_id.clone(),
+            token_file: self.azure_federated_token_file.clone(),
+            hosts: self.azure_devops_host.clone(),
+            is_object_level_enabled: self.common.is_enabled(&OBJECT_LEVEL_WORKLOAD_IDENTITY),
         }
     }
 

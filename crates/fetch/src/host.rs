@@ -56,6 +56,14 @@ impl FromStr for HostPort {
     }
 }
 
+impl HostPort {
+    /// Whether a URL is at this host and port.
+    pub fn matches(&self, url: &Url) -> bool {
+        url.host_str().map(plain_host).is_some_and(|host| host == self.host)
+            && self.port.is_none_or(|port| Some(port) == url.port_or_known_default())
+    }
+}
+
 impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.port {
@@ -84,9 +92,7 @@ pub fn allowed_host(url: &str, policy: &HostPolicy) -> Result<Url, FetchError> {
         return Ok(parsed);
     }
     let is_allowed = is_own_service(&host, policy)
-        || policy.artifact_hosts.iter().any(|entry| {
-            entry.host == host && entry.port.is_none_or(|port| Some(port) == parsed.port_or_known_default())
-        })
+        || policy.artifact_hosts.iter().any(|entry| entry.matches(&parsed))
         || (!policy.in_pod && is_loopback(parsed.host().as_ref()));
     if is_allowed {
         Ok(parsed)

@@ -31,7 +31,7 @@ pub struct Endpoint {
 /// How a repository is reached.
 #[derive(Clone, Debug)]
 pub(crate) enum Access {
-    Http(HttpAccess),
+    Http(Box<HttpAccess>),
     Ssh(SshTarget),
 }
 
@@ -99,13 +99,12 @@ impl Endpoint {
             given => (given, CredentialOrigin::Given),
         };
         let bound = OriginCredential::new(&parsed, &credential).map_err(|error| bad(error.to_string()))?;
-        Ok(Self {
-            url: parsed,
-            access: Access::Http(HttpAccess { credential, origin, bound, trust, proxy: Proxy::default() }),
-        })
+        let http = HttpAccess { credential, origin, bound, trust, proxy: Proxy::default() };
+        Ok(Self { url: parsed, access: Access::Http(Box::new(http)) })
     }
 
     /// The same repository through a proxy, submodules included. Over SSH none is used.
+    #[must_use]
     pub fn through(mut self, proxy: Proxy) -> Self {
         if let Access::Http(http) = &mut self.access {
             http.proxy = proxy;

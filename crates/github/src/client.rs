@@ -1,10 +1,6 @@
 //! The exchange: the number of the installation where only its owner is known, then a token for it.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use jiff::Timestamp;
@@ -12,7 +8,7 @@ use plumb_api::sealed::Sealed;
 use plumb_memory::{Limit, MemoryPool};
 use plumb_transport::{
     BodyError, ClientConfig, ClientError, ConnectionError, Credential, HttpClient, HttpRequest, Slots,
-    shown_url,
+    TokenCache, shown_url,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use url::Url;
@@ -25,30 +21,15 @@ const VERSION: (HeaderName, HeaderValue) =
     (HeaderName::from_static("x-github-api-version"), HeaderValue::from_static("2022-11-28"));
 /// A response of the API.
 const RESPONSE: Limit = Limit { name: "a response of the GitHub API", bytes_max: 1 << 20 };
-/// The part of its lifetime that a token is used for, in percent.
-const USED_PERCENT: i64 = 80;
 /// Exchanges that go on at a time, over all apps.
 const EXCHANGES_MAX: usize = 16;
-/// Tokens that are kept: beyond it those that were made first go.
-const TOKENS_MAX: usize = 1000;
-
-/// Held by the exchange that goes on for an app.
-type ExchangeLock = Arc<tokio::sync::Mutex<()>>;
 
 /// Tokens of installations. Clones share them.
 #[derive(Clone)]
 pub struct GithubApps {
     memory: MemoryPool,
-    tokens: Arc<Mutex<HashMap<[u8; 32], CachedToken>>>,
-    /// One exchange at a time for an app: the others wait for its token.
-    exchanges: Arc<Mutex<HashMap<[u8; 32], ExchangeLock>>>,
+    tokens: TokenCache,
     slots: Slots,
-}
-
-struct CachedToken {
-    token: Sealed,
-    made: Timestamp,
-    until: Timestamp,
 }
 
 /// Why there is no token.
@@ -116,7 +97,7 @@ struct TokenResponse {
 impl GithubApps {
     /// Without tokens. Responses are charged to `memory`.
     pub fn new(memory: MemoryPool) -> Self {
-        Self { memory, tokens: Arc::default(), exchanges: Arc::default(), slots: Slots::new(EXCHANGES_MAX) }
+        Self { memory, tokens: TokenCache::default(), slots: Slots::new(EXCHANGES_MAX) }
     }
 
     /// A token of the app's installation, at `now`: one that was made before, while it is far from its end. Requests are sent with
@@ -129,61 +110,28 @@ impl GithubApps {
         timeout: Duration,
         now: Timestamp,
     ) -> Result<Sealed, GithubError> {
-        if let Some(token) = self.known(app, now) {
-            return Ok(token);
-        }
-        let exchange = self.exchange_of(app);
-        let _alone = exchange.lock().await;
-        if let Some(token) = self.known(app, now) {
-            return Ok(token);
-        }
-        let _slot = self.slots.acquire(consumer).await;
-        let (http, jwt) = (HttpClient::new(config)?, app.jwt(now)?);
-        let exchange = Exchange { apps: self, http, app, consumer, timeout, jwt };
-        let id = match &app.installation {
-            Installation::Id(id) => *id,
-            Installation::Owner(owner) => exchange.installation(owner).await?,
+        let make = async {
+            let _slot = self.slots.acquire(consumer).await;
+            let (http, jwt) = (HttpClient::new(config)?, app.jwt(now)?);
+            let exchange = Exchange { apps: self, http, app, consumer, timeout, jwt };
+            let id = match &app.installation {
+                Installation::Id(id) => *id,
+                Installation::Owner(owner) => exchange.installation(owner).await?,
+            };
+            let url = exchange.url(&format!("app/installations/{id}/access_tokens"))?;
+            let (request, response) =
+                exchange.request_json::<TokenResponse>(Method::POST, url, "token").await?;
+            let Some(TokenResponse { token, expires_at }) = response else {
+                return Err(GithubError::Status { request, status: StatusCode::NOT_FOUND.as_u16() });
+            };
+            Ok((Sealed::from(token), expires_at))
         };
-        let url = exchange.url(&format!("app/installations/{id}/access_tokens"))?;
-        let (request, response) = exchange.request_json::<TokenResponse>(Method::POST, url, "token").await?;
-        let Some(TokenResponse { token, expires_at }) = response else {
-            return Err(GithubError::Status { request, status: StatusCode::NOT_FOUND.as_u16() });
-        };
-        let token = Sealed::from(token);
-        self.cache(app, token.clone(), now, expires_at);
-        Ok(token)
+        self.tokens.get_or_make(app.fingerprint(), now, make).await
     }
 
     /// Drops the token of an app: it is not accepted any more.
     pub fn forget(&self, app: &App) {
-        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens.remove(&app.fingerprint());
-    }
-
-    fn exchange_of(&self, app: &App) -> ExchangeLock {
-        let mut exchanges = self.exchanges.lock().unwrap_or_else(PoisonError::into_inner);
-        exchanges.retain(|_, exchange| Arc::strong_count(exchange) > 1);
-        Arc::clone(exchanges.entry(app.fingerprint()).or_default())
-    }
-
-    fn known(&self, app: &App, now: Timestamp) -> Option<Sealed> {
-        let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = tokens.get(&app.fingerprint())?;
-        (now >= kept.made && now < kept.until).then(|| kept.token.clone())
-    }
-
-    fn cache(&self, app: &App, token: Sealed, now: Timestamp, expires_at: Timestamp) {
-        let seconds = expires_at.as_second().saturating_sub(now.as_second()).max(0);
-        let used = jiff::SignedDuration::from_secs(seconds.saturating_mul(USED_PERCENT) / 100);
-        let until = now.checked_add(used).unwrap_or(now);
-        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens.retain(|_, kept| now < kept.until);
-        if tokens.len() >= TOKENS_MAX
-            && let Some(oldest) = tokens.iter().min_by_key(|(_, kept)| kept.made).map(|(key, _)| *key)
-        {
-            tokens.remove(&oldest);
-        }
-        tokens.insert(app.fingerprint(), CachedToken { token, made: now, until });
+        self.tokens.forget(&app.fingerprint());
     }
 }
 

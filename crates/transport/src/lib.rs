@@ -30,6 +30,7 @@ mod slots;
 pub mod tcp;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod trust;
 
 pub use body::{BodyError, BodyReader, BoundedResponse};
@@ -40,4 +41,5 @@ pub use exchange::{HttpClient, HttpRequest, REQUEST_TIMEOUT};
 pub use redirect::{REDIRECTS_MAX, RedirectError, Redirects, redirect_target};
 pub use shown::{shown_text, shown_url};
 pub use slots::{NoSlot, Slot, Slots};
+pub use tokens::{TokenCache, TokenKey};
 pub use trust::{Trust, TrustError, TrustPart};

@@ -7,7 +7,7 @@ use plumb_github::GithubError;
 use plumb_secrets::SecretError;
 use plumb_status::{Classify, Consequence, Reason, UnsupportedFields};
 
-use super::{include::IncludeError, verification::VerificationError};
+use super::{azure::AzureCredentialError, include::IncludeError, verification::VerificationError};
 use crate::artifact::{BreaksCondition, IgnoreError, Interrupted};
 
 /// What can end a step early.
@@ -34,6 +34,15 @@ pub enum GitSourceError {
     /// GitHub gave no token.
     #[error("failed to get a token of the GitHub App")]
     Github(#[source] GithubError),
+    /// Azure gave no token.
+    #[error("failed to configure authentication options")]
+    Azure(#[source] AzureCredentialError),
+    /// The spec names a ServiceAccount, which the feature gate does not allow.
+    #[error(transparent)]
+    GateDisabled(AzureCredentialError),
+    /// The repository is none of the provider.
+    #[error(transparent)]
+    NotOfProvider(AzureCredentialError),
     /// The Secret lacks what SSH requires, or there is none.
     #[error("failed to configure authentication options: invalid 'ssh' auth option: '{option}' is required")]
     SshOption {
@@ -113,6 +122,15 @@ impl Classify for IncludeError {
 }
 
 impl GitSourceError {
+    /// An error of the provider `azure` under the right heading.
+    pub fn of_azure(error: AzureCredentialError) -> Self {
+        match error {
+            AzureCredentialError::GateDisabled => Self::GateDisabled(error),
+            AzureCredentialError::NotDevOps { .. } => Self::NotOfProvider(error),
+            error => Self::Azure(error),
+        }
+    }
+
     /// An error of the git crate under the right heading.
     pub fn of_git(source: GitError) -> Self {
         match &source {
@@ -138,6 +156,9 @@ impl BreaksCondition for GitSourceError {
             | Self::Interrupted(_)
             | Self::Provider(_)
             | Self::Github(_)
+            | Self::Azure(_)
+            | Self::GateDisabled(_)
+            | Self::NotOfProvider(_)
             | Self::Settings(_)
             | Self::SparseCheckout(_)
             | Self::Checkout(_) => Some(GitRepositoryCondition::FetchFailed),
@@ -150,12 +171,15 @@ impl Classify for GitSourceError {
         match self {
             Self::Unsupported(error) => error.reason(),
             Self::Secret(error) => error.reason(),
-            Self::Provider(_) => Reason::InvalidProviderConfiguration,
+            Self::Provider(_) | Self::NotOfProvider(_) => Reason::InvalidProviderConfiguration,
             Self::Include(error) => error.reason(),
             Self::Verification(error) => error.reason(),
-            Self::Github(_) | Self::Proxy(_) | Self::SshOption { .. } | Self::EncryptedIdentity { .. } => {
-                Reason::AuthenticationFailed
-            }
+            Self::GateDisabled(_) => Reason::FeatureGateDisabled,
+            Self::Github(_)
+            | Self::Azure(_)
+            | Self::Proxy(_)
+            | Self::SshOption { .. }
+            | Self::EncryptedIdentity { .. } => Reason::AuthenticationFailed,
             Self::Interrupted(_) => Reason::GitOperationFailed,
             Self::Settings(error) | Self::SparseCheckout(error) | Self::Checkout(error) => error.reason(),
         }
@@ -165,11 +189,12 @@ impl Classify for GitSourceError {
         match self {
             Self::Unsupported(error) => error.consequence(),
             Self::Secret(error) | Self::Proxy(error) => error.consequence(),
-            Self::Provider(_) => Consequence::Stall,
+            Self::Provider(_) | Self::NotOfProvider(_) | Self::GateDisabled(_) => Consequence::Stall,
             Self::Include(error) => error.consequence(),
             Self::Verification(error) => error.consequence(),
             // The Secret may be completed at any time.
             Self::Github(_)
+            | Self::Azure(_)
             | Self::SshOption { .. }
             | Self::EncryptedIdentity { .. }
             | Self::Interrupted(_) => Consequence::Retry,
@@ -196,6 +221,9 @@ impl Classify for GitSourceError {
             }
             Self::Github(GithubError::Status { .. } | GithubError::NotInstalled { .. }) => {
                 Some("check app, installation and private key in the Secret of spec.secretRef".to_owned())
+            }
+            Self::Azure(error) | Self::NotOfProvider(error) | Self::GateDisabled(error) => {
+                error.hint().map(str::to_owned)
             }
             Self::Github(_) | Self::Interrupted(_) => None,
             Self::Include(error) => error.hint(),

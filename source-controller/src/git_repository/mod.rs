@@ -1,6 +1,7 @@
 //! GitRepository: a commit of a Git repository as an artifact, in four steps: `validate`, `resolve`, `verify`, `fetch`. The artifact of the
 //! content, and its status and events, are up to `artifact`.
 
+pub mod azure;
 mod error;
 mod fetch;
 mod github_app;
@@ -34,7 +35,7 @@ use plumb_transport::address::AddressPolicy;
 
 pub use self::recent::{KEPT_MAX, RecentlyFound};
 pub use self::verification::KnownVerifications;
-use self::{error::GitSourceError, validate::Valid};
+use self::{azure::Azure, error::GitSourceError, validate::Valid};
 use crate::artifact::{
     ArtifactCondition, Fetched, Resolved, Source, SourceKind, SourceObject, Validated, Verified,
 };
@@ -48,7 +49,9 @@ pub struct GitSource {
     pub git: Git,
     /// Tokens of GitHub Apps.
     pub apps: GithubApps,
-    /// Which addresses the API of GitHub may be at.
+    /// Tokens of Azure, and the identity of this controller there.
+    pub azure: Azure,
+    /// Which addresses the APIs of GitHub and Azure may be at.
     pub addresses: AddressPolicy,
     /// Commits that were found a short while ago.
     pub recent: RecentlyFound,

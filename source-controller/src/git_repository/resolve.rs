@@ -6,6 +6,7 @@ use plumb_api::{
     sealed::Sealed,
     source::{GitRepository, GitRepositoryCondition},
 };
+use plumb_azure::{AzureIdentity, DEVOPS_SCOPE};
 use plumb_filetree::digest::Hasher;
 use plumb_git::{Endpoint, GitError, Identity, IdentityError, KnownHosts, SshCredential};
 use plumb_github::App;
@@ -14,10 +15,10 @@ use plumb_status::ConditionUpdate;
 use plumb_transport::{Credential, CredentialPart, Proxy, Trust, TrustPart};
 
 use super::{
-    GitSource, Pull,
+    GitSource, Pull, azure,
     error::{GitSourceError, ProviderError},
     github_app, include, recent,
-    validate::Valid,
+    validate::{AzureProvider, Valid},
 };
 use crate::artifact::{Input, Inputs, Resolved, on_thread};
 use crate::settings;
@@ -31,7 +32,7 @@ pub async fn resolve(
     let namespace = repository.namespace().unwrap_or_default();
     let included = include::artifacts(source, &namespace, &valid.includes).await;
     let included = included.map_err(GitSourceError::Include)?;
-    let Opened { endpoint, app, key } = opened(source, repository, valid).await?;
+    let Opened { endpoint, owner, key } = opened(source, repository, valid).await?;
     if endpoint.is_exposed() {
         tracing::warn!(url = %endpoint.url(), "credentials are sent over an unencrypted connection");
     }
@@ -40,9 +41,9 @@ pub async fn resolve(
         Some(found) => source.git.session(&namespace, &endpoint, &valid.reference, found),
         None => {
             let found = source.git.find(&namespace, &endpoint, &valid.reference, valid.timeout).await;
-            if let (Err(GitError::Unauthenticated { .. }), Some(app)) = (&found, &app) {
+            if let (Err(GitError::Unauthenticated { .. }), Some(owner)) = (&found, &owner) {
                 // It may have been revoked: the next attempt gets another one.
-                source.apps.forget(app);
+                owner.forget_token(source);
             }
             let session = found.map_err(GitSourceError::of_git)?;
             source.recent.put(key, session.found().clone());
@@ -57,11 +58,26 @@ pub async fn resolve(
     })
 }
 
+/// Whose token a credential is.
+enum TokenOwner {
+    App(App),
+    Azure(AzureIdentity),
+}
+
+impl TokenOwner {
+    fn forget_token(&self, source: &GitSource) {
+        match self {
+            Self::App(app) => source.apps.forget(app),
+            Self::Azure(identity) => source.azure.tokens.forget(identity, DEVOPS_SCOPE),
+        }
+    }
+}
+
 /// Where a repository is and what opens it.
 struct Opened {
     endpoint: Endpoint,
-    /// The GitHub App that its token is of.
-    app: Option<App>,
+    /// Whose token it is opened with.
+    owner: Option<TokenOwner>,
     /// Tells apart what is found with other settings.
     key: String,
 }
@@ -86,17 +102,17 @@ async fn opened(
     };
     let (proxy, of_proxy) = proxy(source, namespace, valid).await?;
     let key = recent::key(repository, &[content.as_ref(), of_proxy.as_ref()]);
-    let mut app = None;
+    let mut owner = None;
     let opened = if valid.url.starts_with("ssh://") {
         Endpoint::over_ssh(&valid.url, ssh_credential(content).await?)
     } else {
         let credential = http_credential(source, namespace, valid, content.as_ref(), &proxy);
-        let (credential, trust, of_app) = credential.await?;
-        app = of_app;
+        let (credential, trust, of_token) = credential.await?;
+        owner = of_token;
         Endpoint::new(&valid.url, credential, trust).map(|endpoint| endpoint.through(proxy))
     };
     let endpoint = opened.map_err(|source| GitSourceError::Settings(GitError::Endpoint { source }))?;
-    Ok(Opened { endpoint, app, key })
+    Ok(Opened { endpoint, owner, key })
 }
 
 /// The proxy of the Secret, or that of the environment.
@@ -119,15 +135,24 @@ async fn http_credential(
     valid: &Valid,
     content: Option<&SecretContent>,
     proxy: &Proxy,
-) -> Result<(Credential, Trust, Option<App>), GitSourceError> {
-    let Some(content) = content else { return Ok((Credential::None, Trust::default(), None)) };
-    let (credential, trust) = authentication(content).map_err(GitSourceError::Secret)?;
+) -> Result<(Credential, Trust, Option<TokenOwner>), GitSourceError> {
+    let (credential, trust) = match content {
+        None => (Credential::None, Trust::default()),
+        Some(content) => authentication(content).map_err(GitSourceError::Secret)?,
+    };
+    if let Some(AzureProvider { service_account }) = &valid.azure {
+        let account = service_account.as_deref();
+        let made = azure::credential(source, namespace, valid, account, proxy.clone()).await;
+        let (credential, identity) = made.map_err(GitSourceError::of_azure)?;
+        return Ok((credential, trust, Some(TokenOwner::Azure(identity))));
+    }
+    let Some(content) = content else { return Ok((credential, trust, None)) };
     if !valid.is_github_app {
         return Ok((credential, trust, None));
     }
     let (credential, app) =
         github_app::credential(source, namespace, valid, content, (trust.clone(), proxy.clone())).await?;
-    Ok((credential, trust, Some(app)))
+    Ok((credential, trust, Some(TokenOwner::App(app))))
 }
 
 /// The private key and the host keys of a Secret.

@@ -8,6 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 use plumb_api::source::{GitRepository, GitRepositoryCondition};
+use plumb_azure::AzureTokens;
 use plumb_git::{Git, Limits, Resources, SshAlgorithms};
 use plumb_github::GithubApps;
 use plumb_memory::MemoryPool;
@@ -22,12 +23,16 @@ use plumb_testkit::{
 use plumb_transport::address::AddressPolicy;
 use serde_json::{Value, json};
 
-use super::{GitSource, KnownVerifications, RecentlyFound};
+use super::{
+    GitSource, KnownVerifications, RecentlyFound,
+    azure::{Azure, AzureEnvironment},
+};
 use crate::artifact::{ArtifactLedger, LedgerAccess, reconcile, teardown};
 use crate::fixture::{Fixture, condition, emitted, ready};
 
 type Ledger = ArtifactLedger<GitRepositoryCondition>;
 
+mod azure;
 mod github_app;
 mod include;
 mod messages;
@@ -50,17 +55,35 @@ fn source_at(url: &str) -> Fixture<GitSource> {
 }
 
 fn source_with(url: &str, recent: &RecentlyFound) -> Fixture<GitSource> {
+    source_of(url, recent, azure_environment())
+}
+
+/// No identity, and no feature gate.
+fn azure_environment() -> AzureEnvironment {
+    AzureEnvironment {
+        authority: plumb_azure::AUTHORITY_DEFAULT.to_owned(),
+        tenant_id: None,
+        client_id: None,
+        token_file: None,
+        hosts: Vec::new(),
+        is_object_level_enabled: false,
+    }
+}
+
+fn source_of(url: &str, recent: &RecentlyFound, environment: AzureEnvironment) -> Fixture<GitSource> {
     let spec = json!({"url": url, "interval": "1m", "ref": {"branch": "main"}});
     Fixture::new(&spec, |api, root| {
         let git = Git::open(&root.join("plumb-git"), Limits::default(), resources()).unwrap();
         let Resources { memory, addresses, .. } = resources();
         let store = ArtifactStore::open(&root.join("data")).unwrap();
-        let apps = GithubApps::new(memory);
+        let apps = GithubApps::new(memory.clone());
+        let azure = Azure { tokens: AzureTokens::new(memory), environment };
         let recent = recent.clone();
         GitSource {
             client: api.client(),
             git,
             apps,
+            azure,
             verifications: KnownVerifications::default(),
             clock: Timestamp::now,
             addresses,

@@ -28,6 +28,8 @@ pub struct Valid {
     pub proxy: Option<String>,
     /// Whether the Secret is one of a GitHub App.
     pub is_github_app: bool,
+    /// The provider `azure`.
+    pub azure: Option<AzureProvider>,
     /// What is copied from other repositories.
     pub includes: Vec<Include>,
     /// Which files of the repository.
@@ -36,6 +38,13 @@ pub struct Valid {
     pub verification: Option<Verification>,
     /// How long one operation on the repository may take.
     pub timeout: Duration,
+}
+
+/// Who asks Azure for a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AzureProvider {
+    /// The ServiceAccount; without, this controller.
+    pub service_account: Option<String>,
 }
 
 /// Checks a spec. Every field is named, so that a new one is noticed.
@@ -56,23 +65,26 @@ pub fn validate(spec: &GitRepositorySpec) -> Result<Valid, GitSourceError> {
         url,
         verify,
     } = spec;
-    let mut unsupported: Vec<_> =
-        [(service_account_name.as_ref().is_some_and(|name| !name.is_empty()), "spec.serviceAccountName")]
-            .into_iter()
-            .filter(|(is_set, _)| *is_set)
-            .map(|(_, field)| UnsupportedField::new(field))
-            .collect();
-    if let Some(provider @ (GitProvider::Aws | GitProvider::Azure)) = provider {
+    let is_azure = *provider == Some(GitProvider::Azure);
+    let service_account = service_account_name.clone().filter(|name| !name.is_empty());
+    let mut unsupported = Vec::new();
+    if service_account.is_some() && !is_azure {
+        unsupported.push(UnsupportedField::new("spec.serviceAccountName"));
+    }
+    if let Some(provider @ GitProvider::Aws) = provider {
         unsupported.push(UnsupportedField::with_value("spec.provider", provider.as_str()));
     }
     if proxy_secret_ref.is_some() && url.starts_with("ssh://") {
         let field = UnsupportedField::with_value("spec.url", "ssh://…");
         unsupported.push(field.remedy("use the https:// URL with spec.proxySecretRef"));
     }
-    // Over SSH its token is of no use.
-    if *provider == Some(GitProvider::Github) && url.starts_with("ssh://") {
+    // Over SSH a token is of no use.
+    if let Some(provider @ (GitProvider::Github | GitProvider::Azure)) = provider
+        && url.starts_with("ssh://")
+    {
         let field = UnsupportedField::with_value("spec.url", "ssh://…");
-        unsupported.push(field.remedy("use the https:// URL with spec.provider github"));
+        unsupported
+            .push(field.remedy(format!("use the https:// URL with spec.provider {}", provider.as_str())));
     }
     UnsupportedFields::reject(unsupported)?;
     let is_github_app = *provider == Some(GitProvider::Github);
@@ -95,6 +107,7 @@ pub fn validate(spec: &GitRepositorySpec) -> Result<Valid, GitSourceError> {
         secret: secret_ref.as_ref().map(|secret| secret.name.clone()),
         proxy: proxy_secret_ref.as_ref().map(|secret| secret.name.clone()),
         is_github_app,
+        azure: is_azure.then_some(AzureProvider { service_account }),
         includes: include::parse(include).map_err(GitSourceError::Include)?,
         selection: Selection {
             ignore: ignore.clone(),
@@ -146,6 +159,7 @@ mod tests {
             ("ignore", json!("/*")),
             ("include", json!([{"repository": {"name": "r"}}])),
             ("interval", json!("5m")),
+            ("provider", json!("azure")),
             ("provider", json!("generic")),
             ("proxySecretRef", json!({"name": "p"})),
             ("recurseSubmodules", json!(true)),
@@ -160,9 +174,7 @@ mod tests {
         ] {
             assert!(checked(field, &value).is_ok(), "{field}");
         }
-        for (field, value) in
-            [("provider", json!("aws")), ("provider", json!("azure")), ("serviceAccountName", json!("sa"))]
-        {
+        for (field, value) in [("provider", json!("aws")), ("serviceAccountName", json!("sa"))] {
             let error = checked(field, &value).unwrap_err();
             assert_eq!((error.reason(), error.consequence()), (Reason::UnsupportedField, Consequence::Stall));
             assert!(error.to_string().contains(&format!("spec.{field} ")), "{error}");
@@ -172,12 +184,12 @@ mod tests {
     #[test]
     fn all_unsupported_fields_are_named_at_once_each_with_a_remedy_that_helps() {
         let spec = json!({
-            "url": "https://host/y", "interval": "1m", "provider": "azure", "serviceAccountName": "sa",
+            "url": "https://host/y", "interval": "1m", "provider": "aws", "serviceAccountName": "sa",
         });
         let error = validate(&serde_json::from_value(spec).unwrap()).unwrap_err();
         assert_eq!(
             Detail::of(&error).message,
-            "spec.serviceAccountName and spec.provider \"azure\" are not supported by this version of Plumb \
+            "spec.serviceAccountName and spec.provider \"aws\" are not supported by this version of Plumb \
              (remove the fields)"
         );
     }

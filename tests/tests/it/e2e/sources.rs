@@ -128,14 +128,14 @@ async fn an_unsupported_field_is_rejected_and_nothing_is_fetched() -> Result<()>
     environment.sample("app")?;
     let before = environment.git.requests();
     let mut source = environment.source("app");
-    source["spec"]["serviceAccountName"] = json!("sa");
+    source["spec"]["provider"] = json!("aws");
     environment.create(source).await?;
     let rejected = environment
         .until("GitRepository", "app", "is rejected", |seen| is_failed(seen, "UnsupportedField"))
         .await?;
-    assert!(is_true(&rejected, "Stalled") && message(&rejected, "Ready").contains("spec.serviceAccountName"));
+    assert!(is_true(&rejected, "Stalled") && message(&rejected, "Ready").contains("spec.provider \"aws\""));
     assert_eq!(environment.git.requests(), before);
-    environment.edit("GitRepository", "app", &json!({"spec": {"serviceAccountName": null}})).await?;
+    environment.edit("GitRepository", "app", &json!({"spec": {"provider": null}})).await?;
     environment.until("GitRepository", "app", "is ready", is_ready).await?;
     environment.close().await
 }

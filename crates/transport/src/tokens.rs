@@ -1,0 +1,140 @@
+//! Short-lived tokens by what they were made for: used until shortly before their end, and made by one caller at a time for each key.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use plumb_api::sealed::Sealed;
+
+/// The part of its lifetime that a token is used for, in percent.
+const USED_PERCENT: i64 = 80;
+/// Tokens that are kept: beyond it those that were made first go.
+const TOKENS_MAX: usize = 1000;
+
+/// What a token was made for: a digest of everything that led to it.
+pub type TokenKey = [u8; 32];
+
+/// Held while a token is made for a key.
+type ExchangeLock = Arc<tokio::sync::Mutex<()>>;
+
+/// Tokens. Clones share them.
+#[derive(Clone, Default)]
+pub struct TokenCache {
+    tokens: Arc<Mutex<HashMap<TokenKey, CachedToken>>>,
+    /// One exchange at a time for a key: the others wait for its token.
+    exchanges: Arc<Mutex<HashMap<TokenKey, ExchangeLock>>>,
+}
+
+struct CachedToken {
+    token: Sealed,
+    made: Timestamp,
+    until: Timestamp,
+}
+
+impl TokenCache {
+    /// The token for a key at `now`: one that was made before, while it is far from its end, or the one that `make` returns with its
+    /// end.
+    pub async fn get_or_make<E>(
+        &self,
+        key: TokenKey,
+        now: Timestamp,
+        make: impl Future<Output = Result<(Sealed, Timestamp), E>>,
+    ) -> Result<Sealed, E> {
+        if let Some(token) = self.known(&key, now) {
+            return Ok(token);
+        }
+        let exchange = self.exchange_of(key);
+        let _alone = exchange.lock().await;
+        if let Some(token) = self.known(&key, now) {
+            return Ok(token);
+        }
+        let (token, expires_at) = make.await?;
+        self.insert(key, token.clone(), now, expires_at);
+        Ok(token)
+    }
+
+    /// Drops a token: it is not accepted any more.
+    pub fn forget(&self, key: &TokenKey) {
+        self.tokens().remove(key);
+    }
+
+    fn tokens(&self) -> MutexGuard<'_, HashMap<TokenKey, CachedToken>> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn exchange_of(&self, key: TokenKey) -> ExchangeLock {
+        let mut exchanges = self.exchanges.lock().unwrap_or_else(PoisonError::into_inner);
+        exchanges.retain(|_, exchange| Arc::strong_count(exchange) > 1);
+        Arc::clone(exchanges.entry(key).or_default())
+    }
+
+    fn known(&self, key: &TokenKey, now: Timestamp) -> Option<Sealed> {
+        let tokens = self.tokens();
+        let kept = tokens.get(key)?;
+        (now >= kept.made && now < kept.until).then(|| kept.token.clone())
+    }
+
+    fn insert(&self, key: TokenKey, token: Sealed, now: Timestamp, expires_at: Timestamp) {
+        let seconds = expires_at.as_second().saturating_sub(now.as_second()).max(0);
+        let used = SignedDuration::from_secs(seconds.saturating_mul(USED_PERCENT) / 100);
+        let until = now.checked_add(used).unwrap_or(now);
+        let mut tokens = self.tokens();
+        tokens.retain(|_, kept| now < kept.until);
+        if tokens.len() >= TOKENS_MAX
+            && let Some(oldest) = tokens.iter().min_by_key(|(_, kept)| kept.made).map(|(key, _)| *key)
+        {
+            tokens.remove(&oldest);
+        }
+        tokens.insert(key, CachedToken { token, made: now, until });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    async fn made(cache: &TokenCache, key: u16, now: &str) -> bool {
+        let mut is_made = false;
+        let make = async {
+            is_made = true;
+            Ok::<_, ()>((Sealed::from("token"), at("2026-01-01T01:00:00Z")))
+        };
+        let mut whole = [0; 32];
+        whole[..2].copy_from_slice(&key.to_be_bytes());
+        cache.get_or_make(whole, at(now), make).await.unwrap();
+        is_made
+    }
+
+    #[tokio::test]
+    async fn a_token_is_used_for_most_of_its_time_and_by_its_key_only() {
+        let cache = TokenCache::default();
+        for (key, now, expect) in [
+            (1, "2026-01-01T00:00:00Z", true),
+            (1, "2026-01-01T00:47:00Z", false),
+            (2, "2026-01-01T00:47:00Z", true),
+            (1, "2026-01-01T00:48:30Z", true),
+            (1, "2025-12-31T00:00:00Z", true),
+        ] {
+            assert_eq!(made(&cache, key, now).await, expect, "{key} {now}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_oldest_goes_beyond_the_limit_and_a_failure_is_not_kept() {
+        let cache = TokenCache::default();
+        assert!(made(&cache, 0, "2026-01-01T00:00:00Z").await);
+        for key in 1..=TOKENS_MAX {
+            assert!(made(&cache, u16::try_from(key).unwrap(), "2026-01-01T00:00:01Z").await);
+        }
+        assert_eq!(cache.tokens().len(), TOKENS_MAX);
+        assert!(made(&cache, 0, "2026-01-01T00:00:01Z").await);
+        let failed = async { Err::<(Sealed, Timestamp), _>("no") };
+        assert_eq!(cache.get_or_make([9; 32], at("2026-01-01T00:00:00Z"), failed).await.err(), Some("no"));
+    }
+}
