@@ -30,6 +30,7 @@ use plumb_oci::OciClient;
 use plumb_runtime::{BoxError, Handle, Runtime};
 use plumb_store::{Advertised, ArtifactStore};
 use plumb_transport::server::Limits;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     artifact::{OnChange, SourceKind, SourceObject, Storage},
@@ -97,7 +98,7 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
     let source = BucketSource::new(runtime.client(), clients);
     let buckets = artifact::install_watched(runtime, source, &storage, waking(&charts));
     let (helm_repositories, helm_charts) = install_helm(runtime, &options, &storage, registries, &charts);
-    install_generators(runtime, &options, storage).await?;
+    install_generators(runtime, &options, storage)?;
     // On the leader only, and after the URLs: a process that is not ready serves nothing, as with Flux.
     let server = runtime.server("artifacts", listener, SERVER_LIMITS);
     runtime.spawn_leading("artifact server", async move {
@@ -144,24 +145,8 @@ fn install_helm(
     (repositories, installed)
 }
 
-/// ArtifactGenerator, where the API server serves it at the start. Where it does so later, the process ends and begins anew.
-async fn install_generators(
-    runtime: &mut Runtime,
-    options: &Options,
-    storage: Storage,
-) -> Result<(), BoxError> {
-    let client = runtime.client();
-    match artifact_generator::is_served(&client).await {
-        Ok(true) => {}
-        answer => {
-            if let Err(error) = answer {
-                let error = plumb_status::chain(&error);
-                tracing::warn!(error, "failed to find out whether ArtifactGenerator is served");
-            }
-            runtime.spawn("served kinds", artifact_generator::until_served(client, SERVED_POLL));
-            return Ok(());
-        }
-    }
+/// ArtifactGenerator: its watches, and those of its sources, begin when the API server serves it.
+fn install_generators(runtime: &mut Runtime, options: &Options, storage: Storage) -> Result<(), BoxError> {
     let policy = HostPolicy {
         runtime_namespace: Some(runtime.runtime_namespace()),
         // A machine without the file has no domains of a cluster.
@@ -174,6 +159,9 @@ async fn install_generators(
     let retries = DownloadRetries { retries_max: options.http_retry, ..DownloadRetries::default() };
     let fetcher = Fetcher::new(policy, retries, FetchLimits::default(), runtime.memory())?;
     let cross_namespace = !options.no_cross_namespace_refs;
-    artifact_generator::install(runtime, artifact_generator::Settings { storage, fetcher, cross_namespace });
+    let settings = artifact_generator::Settings { storage, fetcher, cross_namespace };
+    let served = CancellationToken::new();
+    runtime.install_later(served.clone(), |runtime| artifact_generator::install(runtime, settings));
+    runtime.spawn("served kinds", artifact_generator::until_served(runtime.client(), SERVED_POLL, served));
     Ok(())
 }

@@ -3,7 +3,7 @@
 use pgp::{
     composed::{Deserializable as _, DetachedSignature, PublicOrSecret, SignedPublicKey, SignedPublicSubKey},
     crypto::hash::HashAlgorithm,
-    packet::{Signature, SignatureType, SignatureVersion, Subpacket, SubpacketData},
+    packet::{Signature, SignatureConfig, SignatureType, SignatureVersion, Subpacket, SubpacketData},
     types::{KeyDetails, VerifyingKey},
 };
 
@@ -150,7 +150,7 @@ fn has_unknown_extension(signature: &Signature) -> bool {
                 | SubpacketData::PolicyURI(_)
         )
     };
-    let mut hashed = signature.config().into_iter().flat_map(|config| config.hashed_subpackets());
+    let mut hashed = signature.config().into_iter().flat_map(SignatureConfig::hashed_subpackets);
     hashed.any(|subpacket| subpacket.is_critical && !is_known(subpacket))
 }
 

@@ -92,6 +92,8 @@ pub struct Runtime {
     senders: Senders,
     shutdown: CancellationToken,
     watches: Vec<Task>,
+    /// What the watches that are added wait for, while it is set.
+    begin: Option<CancellationToken>,
     synced: Vec<Task>,
     tasks: Vec<(&'static str, Task)>,
     draining: Vec<(&'static str, Task)>,
@@ -202,6 +204,7 @@ impl Runtime {
             shutdown: CancellationToken::new(),
             watches: Vec::new(),
             synced: Vec::new(),
+            begin: None,
             tasks: Vec::new(),
             draining: Vec::new(),
             leading: Vec::new(),
@@ -308,6 +311,14 @@ impl Runtime {
         self.leading.push((name, Box::pin(async move { task.await.into_result() })));
     }
 
+    /// Installs kinds whose watches begin when a token is cancelled: kinds that the API server may serve later. Nothing else waits for
+    /// their first lists, and what is installed has no work until then.
+    pub fn install_later(&mut self, begin: CancellationToken, install: impl FnOnce(&mut Self)) {
+        let outer = self.begin.replace(begin);
+        install(self);
+        self.begin = outer;
+    }
+
     /// Watches a kind.
     pub fn watch<O: Watched>(
         &mut self,
@@ -391,12 +402,17 @@ impl Runtime {
     }
 
     fn add_watch<O: Watched>(&mut self, watch: Watch<O>) {
-        let store = watch.store.clone();
-        self.synced.push(Box::pin(async move {
-            store.synced().await;
-            Ok(())
-        }));
+        let (store, begin) = (watch.store.clone(), self.begin.clone());
+        if begin.is_none() {
+            self.synced.push(Box::pin(async move {
+                store.synced().await;
+                Ok(())
+            }));
+        }
         self.watches.push(Box::pin(async move {
+            if let Some(begin) = begin {
+                begin.cancelled().await;
+            }
             watch.run().await;
             Ok(())
         }));

@@ -3,7 +3,7 @@
 use plumb_cluster::CallError;
 use plumb_fetch::FetchError;
 use plumb_runtime::ReportError;
-use plumb_status::{Classify, Consequence, Reason, UnsupportedFields};
+use plumb_status::{Classify, Consequence, Reason};
 use plumb_store::StoreError;
 use plumb_transport::NoSlot;
 
@@ -13,9 +13,6 @@ use crate::artifact::Interrupted;
 /// Why an attempt failed.
 #[derive(Debug, thiserror::Error)]
 pub enum GeneratorError {
-    /// Fields are set that are not supported.
-    #[error(transparent)]
-    Unsupported(UnsupportedFields),
     /// The spec contradicts itself.
     #[error("{message}")]
     Invalid {
@@ -93,7 +90,6 @@ pub enum GeneratorError {
 impl Classify for GeneratorError {
     fn reason(&self) -> Reason {
         match self {
-            Self::Unsupported(error) => error.reason(),
             Self::Invalid { .. } => Reason::ValidationFailed,
             Self::CrossNamespace { .. } => Reason::AccessDenied,
             Self::SourceMissing { .. } | Self::SourceNotReady { .. } | Self::Fetch { .. } => {
@@ -107,7 +103,7 @@ impl Classify for GeneratorError {
 
     fn consequence(&self) -> Consequence {
         match self {
-            Self::Unsupported(_) | Self::Invalid { .. } | Self::CrossNamespace { .. } => Consequence::Stall,
+            Self::Invalid { .. } | Self::CrossNamespace { .. } => Consequence::Stall,
             Self::SourceMissing { .. } | Self::SourceNotReady { .. } => Consequence::Wait,
             Self::Storage(error) => error.consequence(),
             Self::Fetch { .. }
@@ -122,7 +118,6 @@ impl Classify for GeneratorError {
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Unsupported(error) => return error.hint(),
             Self::CrossNamespace { .. } => {
                 "move the source, or start the controller without --no-cross-namespace-refs"
             }

@@ -8,6 +8,7 @@ mod glob;
 mod ledger;
 mod merge;
 mod outputs;
+mod path_pattern;
 mod plan;
 mod reconcile;
 mod sources;
@@ -15,7 +16,6 @@ mod sources;
 mod tests;
 
 use std::{
-    io,
     sync::{Arc, MutexGuard, OnceLock},
     time::Duration,
 };
@@ -31,6 +31,7 @@ use plumb_runtime::{Handle, Priority, ReconciledKind, ReportError, Runtime, Visi
 use plumb_status::AttemptOutcome;
 use plumb_transport::Slots;
 use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
 
 use self::{
     ledger::GeneratorLedger,
@@ -65,21 +66,21 @@ pub async fn is_served(client: &Client) -> Result<bool, CallError> {
     }
 }
 
-/// Ends with an error, and the process with it, once the API server serves the kind: kinds are installed at the start only.
-pub async fn until_served(client: Client, pause: Duration) -> io::Result<()> {
+/// Waits until the API server serves the kind, then lets its watches begin.
+pub async fn until_served(client: Client, pause: Duration, begin: CancellationToken) {
     loop {
-        tokio::time::sleep(pause).await;
         match is_served(&client).await {
-            Ok(true) => {
-                return Err(io::Error::other("ArtifactGenerator is served now: restarting to reconcile it"));
-            }
+            Ok(true) => break,
             Ok(false) => {}
             Err(error) => {
                 let error = plumb_status::chain(&error);
-                tracing::debug!(error, "failed to find out whether ArtifactGenerator is served");
+                tracing::warn!(error, "failed to find out whether ArtifactGenerator is served");
             }
         }
+        tokio::time::sleep(pause).await;
     }
+    tracing::info!("ArtifactGenerator is served, reconciling it");
+    begin.cancel();
 }
 
 /// Watches the sources and installs the kind.

@@ -6,12 +6,12 @@ use plumb_api::source::{
     ArtifactGenerator, CopyOperation, CopyStrategy, GeneratorMetadata, GeneratorSourceKind, OutputArtifact,
 };
 use plumb_cluster::NamespacedName;
-use plumb_filetree::{PathError, RelPath};
-use plumb_status::{UnsupportedField, UnsupportedFields};
+use plumb_filetree::{MemoryTree, PathError, RelPath};
 
 use super::{
     error::GeneratorError,
     glob::{Glob, is_pattern},
+    path_pattern::{self, PathPattern},
 };
 
 /// Copy operations of one object: each may look at every file of a source.
@@ -24,7 +24,9 @@ const ARTIFACT: &str = "@artifact/";
 pub struct Plan {
     /// The sources by alias.
     pub sources: BTreeMap<String, SourceName>,
-    /// The artifacts in the order of the spec.
+    /// The directories that lead to artifacts; none where the spec names the artifacts.
+    pub pattern: Option<PathPattern>,
+    /// The artifacts in the order of the spec; with a pattern, none until the directories are known.
     pub outputs: Vec<Output>,
     /// Labels and annotations of the artifacts.
     pub metadata: GeneratorMetadata,
@@ -56,6 +58,8 @@ pub struct Output {
     pub origin_revision: Option<String>,
     /// The copy operations.
     pub copies: Vec<Copy>,
+    /// Labels of its own: what the names of its directory stand for.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// A copy operation.
@@ -129,11 +133,6 @@ impl Pattern {
 /// Checks a spec. References to sources in other namespaces are rejected unless `cross_namespace` allows them.
 pub fn plan(object: &ArtifactGenerator, cross_namespace: bool) -> Result<Plan, GeneratorError> {
     let spec = &object.spec;
-    let unsupported = spec.path_pattern.as_ref().map(|_| {
-        UnsupportedField::new("spec.pathPattern")
-            .remedy("list the artifacts of each directory in spec.artifacts")
-    });
-    UnsupportedFields::reject(unsupported.into_iter().collect()).map_err(GeneratorError::Unsupported)?;
     let own = object.metadata.namespace.as_deref().unwrap_or_default();
     let mut sources = BTreeMap::new();
     for source in &spec.sources {
@@ -146,7 +145,52 @@ pub fn plan(object: &ArtifactGenerator, cross_namespace: bool) -> Result<Plan, G
             return Err(invalid(format!("duplicate source alias '{}' found", source.alias)));
         }
     }
-    let count: usize = spec.artifacts.iter().map(|artifact| artifact.copy.len()).sum();
+    let metadata = spec.common_metadata.clone().unwrap_or_default();
+    let pattern = spec.path_pattern.as_deref().filter(|text| !text.is_empty());
+    let Some(pattern) = pattern else {
+        let named = spec.artifacts.iter().map(|artifact| (artifact.clone(), BTreeMap::new()));
+        let outputs = outputs(named.collect(), &sources)?;
+        return Ok(Plan { sources, pattern: None, outputs, metadata });
+    };
+    let parsed = PathPattern::parse(pattern).map_err(invalid)?;
+    let used = path_pattern::aliases(&spec.artifacts);
+    if let Some(alias) = used.into_iter().chain([parsed.alias()]).find(|alias| !sources.contains_key(*alias))
+    {
+        return Err(invalid(format!("pathPattern {pattern:?}: source alias '{alias}' not found")));
+    }
+    Ok(Plan { sources, pattern: Some(parsed), outputs: Vec::new(), metadata })
+}
+
+impl Plan {
+    /// Labels and annotations of an artifact: those of all artifacts, and of its own what they leave open.
+    pub fn metadata_of(&self, output: &Output) -> GeneratorMetadata {
+        let mut metadata = self.metadata.clone();
+        for (name, value) in &output.labels {
+            metadata.labels.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        metadata
+    }
+
+    /// The plan with the artifacts of all directories that match the pattern, as they are in this source.
+    pub fn expanded(
+        self,
+        artifacts: &[OutputArtifact],
+        tree: Option<&MemoryTree>,
+    ) -> Result<Self, GeneratorError> {
+        let Some(pattern) = &self.pattern else { return Ok(self) };
+        // Without the tree there would be no artifacts, and all that are there would be deleted.
+        let tree = tree.ok_or_else(|| invalid(format!("source alias '{}' not found", pattern.alias())))?;
+        let expanded = pattern.expand(tree, artifacts).map_err(invalid)?;
+        let outputs = outputs(expanded, &self.sources)?;
+        Ok(Self { outputs, ..self })
+    }
+}
+
+fn outputs(
+    artifacts: Vec<(OutputArtifact, BTreeMap<String, String>)>,
+    sources: &BTreeMap<String, SourceName>,
+) -> Result<Vec<Output>, GeneratorError> {
+    let count: usize = artifacts.iter().map(|(artifact, _)| artifact.copy.len()).sum();
     if count > OPERATIONS_MAX {
         return Err(invalid(format!(
             "spec.artifacts has {count} copy operations, the limit is {OPERATIONS_MAX}"
@@ -154,13 +198,13 @@ pub fn plan(object: &ArtifactGenerator, cross_namespace: bool) -> Result<Plan, G
     }
     let mut names = BTreeSet::new();
     let mut outputs = Vec::new();
-    for artifact in &spec.artifacts {
-        if !names.insert(&artifact.name) {
+    for (artifact, labels) in artifacts {
+        if !names.insert(artifact.name.clone()) {
             return Err(invalid(format!("duplicate artifact name '{}' found", artifact.name)));
         }
-        outputs.push(output(artifact, &sources)?);
+        outputs.push(Output { labels, ..output(&artifact, sources)? });
     }
-    Ok(Plan { sources, outputs, metadata: spec.common_metadata.clone().unwrap_or_default() })
+    Ok(outputs)
 }
 
 fn invalid(message: String) -> GeneratorError {
@@ -193,6 +237,7 @@ fn output(
         revision: alias("revision", artifact.revision.as_ref())?,
         origin_revision: alias("originRevision", artifact.origin_revision.as_ref())?,
         copies: copies.collect::<Result<_, _>>()?,
+        labels: BTreeMap::new(),
     })
 }
 

@@ -121,16 +121,17 @@ impl Generators {
         visit: &V,
         now: Timestamp,
     ) -> Result<Done, GeneratorError> {
-        let plan = Arc::new(plan::plan(object, self.cross_namespace)?);
+        let plan = plan::plan(object, self.cross_namespace)?;
         let observed = self.sources.observe(&plan)?;
         let digest = digest_of(&observed);
         let Some(drift) = self.drift(object, &plan, &digest).await? else {
-            return Ok(Done { artifacts: plan.outputs.len(), drift: None });
+            let artifacts = visit.lock_ledger().inventory.len();
+            return Ok(Done { artifacts, drift: None });
         };
         tracing::info!(name = object.name_any(), reason = drift.as_str(), "generating artifacts");
         visit.lock_ledger().progress = Some(format!("generating artifacts: {}", drift.as_str()));
         visit.park();
-        self.generate(object, &plan, &observed, visit, now).await?;
+        let plan = self.generate(object, plan, &observed, visit, now).await?;
         let inventory = visit.lock_ledger().inventory.clone();
         self.remove(object, &orphans(object, &plan, &inventory), visit).await?;
         self.collect(visit, now).await;
@@ -168,25 +169,27 @@ impl Generators {
     async fn generate<V: GeneratorVisit>(
         &self,
         object: &ArtifactGenerator,
-        plan: &Arc<Plan>,
+        plan: Plan,
         observed: &Observed,
         visit: &V,
         now: Timestamp,
-    ) -> Result<(), GeneratorError> {
+    ) -> Result<Arc<Plan>, GeneratorError> {
         let namespace = object.namespace().unwrap_or_default();
         let _slot = self.slots.acquire_within(&namespace, SLOT_WAIT_MAX).await?;
-        let trees = Arc::new(self.fetch(&namespace, plan, observed).await?);
+        let trees = Arc::new(self.fetch(&namespace, &plan, observed).await?);
+        let of_pattern = plan.pattern.as_ref().and_then(|pattern| trees.get(pattern.alias()));
+        let plan = Arc::new(plan.expanded(&object.spec.artifacts, of_pattern.map(|tree| tree.as_tree()))?);
         // Inventory before the objects: one that is created right before a crash must stay tracked.
-        if Self::announce(&namespace, plan, visit) {
+        if Self::announce(&namespace, &plan, visit) {
             visit.write_ahead().await?;
         }
         for at in 0..plan.outputs.len() {
-            let (generated, artifact) = self.build(&namespace, plan, at, &trees, observed, now).await?;
-            let name = &generated.name;
-            outputs::apply(&self.client, object, name, &plan.metadata, &artifact, now).await?;
+            let (generated, artifact) = self.build(&namespace, &plan, at, &trees, observed, now).await?;
+            let (name, metadata) = (&generated.name, plan.metadata_of(&plan.outputs[at]));
+            outputs::apply(&self.client, object, name, &metadata, &artifact, now).await?;
             note(visit, generated, &artifact);
         }
-        Ok(())
+        Ok(plan)
     }
 
     async fn fetch(

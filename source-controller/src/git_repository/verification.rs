@@ -319,18 +319,18 @@ impl Judge {
 
     /// What helps. A key that cannot be read is the nearest cause.
     fn remedy(&self, error: &VerifyError) -> String {
-        let advice = match error {
+        let mut remedy = match error {
             VerifyError::Unsupported(_) | VerifyError::Unreadable { .. } => {
                 "sign it with a PGP or SSH key, for example with git commit --gpg-sign or git tag --sign"
+                    .to_owned()
             }
             VerifyError::NoPgpKeys | VerifyError::NoSshKeys | VerifyError::Pgp(_) | VerifyError::Ssh(_) => {
-                "sign it with a key that is trusted and valid, or correct the keys"
+                format!(
+                    "sign it with a key that is trusted and valid, or correct the keys in secret '{}'",
+                    self.secret
+                )
             }
         };
-        let mut remedy = format!("{advice} in secret '{}'", self.secret);
-        if matches!(error, VerifyError::Unsupported(_) | VerifyError::Unreadable { .. }) {
-            remedy = advice.to_owned();
-        }
         if let Some(unusable) = self.keys.unusable().first() {
             let _ = write!(
                 remedy,

@@ -53,7 +53,8 @@ pub struct ArtifactGeneratorSpec {
     /// Labels and annotations of all generated ExternalArtifacts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub common_metadata: Option<GeneratorMetadata>,
-    /// Pattern of directories, `@alias/pattern`, that each lead to an artifact. Not supported.
+    /// Pattern of directories, `@alias/pattern`, each of which leads to the artifacts. `{name}` captures a part of a directory's name
+    /// for `artifacts[].name`, `from` and `to`. Unset: the artifacts are generated once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024), extend("pattern" = "^@([a-z0-9]([a-z0-9_-]*[a-z0-9])?)/(.*)$"))]
     pub path_pattern: Option<String>,

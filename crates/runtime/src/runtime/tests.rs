@@ -125,3 +125,22 @@ async fn what_failed_in_an_outage_is_retried_when_it_has_ended() {
     assert_eq!(visited.map(|taken| taken.key).ok(), Some(key));
     retries.abort();
 }
+
+#[tokio::test(start_paused = true)]
+async fn kinds_that_are_served_later_are_watched_then_and_hold_up_nothing() {
+    let api = Scenario::new();
+    let mut runtime = Runtime::new(&parse(&[]).unwrap(), api.client(), Clock::system());
+    let begin = CancellationToken::new();
+    runtime.install_later(begin.clone(), |runtime| drop(runtime.install(Idle)));
+    assert!(runtime.synced.is_empty(), "nothing waits for its first list");
+    let watch = tokio::spawn(runtime.watches.pop().unwrap());
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    assert!(api.calls().is_empty());
+    begin.cancel();
+    while api.calls().is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    watch.abort();
+    runtime.install(Idle);
+    assert_eq!(runtime.synced.len(), 1, "other kinds are waited for");
+}

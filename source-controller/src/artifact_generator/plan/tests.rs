@@ -54,8 +54,12 @@ fn what_contradicts_itself_is_named() {
         "artifact web copy source alias 'other' not found",
     );
     rejected(
-        |spec| spec["pathPattern"] = json!("@repo/{app}"),
-        "spec.pathPattern is not supported by this version of Plumb",
+        |spec| spec["pathPattern"] = json!("@repo/{app"),
+        "pathPattern \"@repo/{app\": invalid capture starting at offset 0: missing closing brace",
+    );
+    rejected(
+        |spec| spec["pathPattern"] = json!("@other/{app}"),
+        "pathPattern \"@other/{app}\": source alias 'other' not found",
     );
     let copy = json!({ "from": "@repo/x", "to": "@artifact/" });
     rejected(
