@@ -88,7 +88,7 @@ pub enum VerifyError {
     #[error("failed to look for signatures")]
     Registry(#[source] OciError),
     /// No signature counts.
-    #[error("no matching signatures were found for '{reference}': {}", told(.problems))]
+    #[error("no matching signatures were found for '{reference}': {}", joined(.problems))]
     NoMatch {
         /// The artifact.
         reference: String,
@@ -114,7 +114,7 @@ pub enum RootError {
     },
 }
 
-fn told(problems: &[String]) -> String {
+fn joined(problems: &[String]) -> String {
     if problems.is_empty() {
         return "it has no signature".to_owned();
     }

@@ -52,7 +52,7 @@ fn pushed() -> (Registry, String) {
 type Prepare<'a> = Box<dyn Fn(&Registry, &str) + 'a>;
 
 /// The text of SourceVerified.
-fn told(summary: &Summary) -> String {
+fn message_of(summary: &Summary) -> String {
     summary.status.as_ref().unwrap().condition("SourceVerified").unwrap().message.clone()
 }
 
@@ -82,7 +82,7 @@ async fn a_signature_of_either_form_counts_and_is_looked_for_once() {
         let first = fixture.attempt().await;
         let revision = format!("latest@{digest}");
         assert_eq!(condition(&first, "SourceVerified").unwrap(), "True Succeeded", "{form}");
-        assert_eq!(told(&first), format!("verified signature of revision {revision}"));
+        assert_eq!(message_of(&first), format!("verified signature of revision {revision}"));
         assert_eq!(ready(&first).0, "True");
         assert_eq!(fixture.artifact()["revision"], revision);
 
@@ -208,7 +208,7 @@ async fn another_key_in_the_secret_leads_to_another_look_and_the_artifact_stays(
     assert_rejected(&fixture.attempt().await, &format!("/org/app@{second}': it has no signature"));
     fixture.set("ref", json!({ "digest": digest }));
     let pinned = fixture.attempt().await;
-    assert_eq!(told(&pinned), format!("verified signature of revision {digest}"));
+    assert_eq!(message_of(&pinned), format!("verified signature of revision {digest}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

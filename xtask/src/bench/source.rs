@@ -24,7 +24,7 @@ const TICKS: f64 = 100.0;
 /// Arguments of `cargo xtask bench source`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
-    /// What is measured. Default: everything.
+    /// Parts of the benchmark, separated by commas. Default: all.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "git,serve,oci,polls,helm")]
     rows: Vec<Row>,
     /// Number of files of the Git repository.

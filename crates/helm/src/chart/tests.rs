@@ -1,3 +1,5 @@
+//! Charts that are loaded and packaged, in memory. Helm itself never enters: it is compared with in `tests/helm.rs`.
+
 use plumb_memory::{Limit, MemoryPool};
 
 use super::*;
