@@ -6,7 +6,7 @@ use plumb_helm::{ChartError, PackageError, ReleaseError, ValuesError};
 use plumb_memory::OverBudget;
 use plumb_oci::{OciError, ReferenceError};
 use plumb_status::{Classify, Consequence, Reason, UnsupportedFields};
-use plumb_transport::NoSlot;
+use plumb_transport::{ConnectionError, NoSlot};
 use plumb_version::ConstraintError;
 
 use crate::{
@@ -105,6 +105,9 @@ pub enum HelmChartError {
     /// The HelmRepository cannot be used.
     #[error(transparent)]
     Repository(HelmRepositoryError),
+    /// The HelmRepository rejects the credentials, or its certificate is not trusted.
+    #[error("failed to authenticate with the Helm repository")]
+    Authentication(#[source] Box<HelmChartError>),
     /// The URL of the HelmRepository is not that of a registry.
     #[error("invalid Helm repository URL '{url}'")]
     RegistryUrl {
@@ -347,6 +350,36 @@ impl From<HelmRepositoryError> for HelmChartError {
     }
 }
 
+impl HelmChartError {
+    /// The same error, as one of authentication where it is one.
+    pub fn of_repository(self) -> Self {
+        if self.is_authentication() { Self::Authentication(Box::new(self)) } else { self }
+    }
+
+    fn is_authentication(&self) -> bool {
+        let registry = |error: &OciError| match error {
+            OciError::Unauthorized { .. } => true,
+            OciError::Connection { source, .. } => is_untrusted(source),
+            _ => false,
+        };
+        match self {
+            Self::Download(PullError::Http(DownloadError::Status { status: 401, .. })) => true,
+            Self::Download(PullError::Http(DownloadError::Connection { source, .. })) => is_untrusted(source),
+            Self::Download(PullError::Registry { source, .. })
+            | Self::Version(TagError::Tags { source, .. }) => registry(source),
+            _ => false,
+        }
+    }
+}
+
+/// Whether TLS is what failed.
+fn is_untrusted(error: &ConnectionError) -> bool {
+    matches!(
+        error,
+        ConnectionError::UnknownAuthority | ConnectionError::Certificate { .. } | ConnectionError::Tls { .. }
+    )
+}
+
 impl BreaksCondition for HelmChartError {
     type Condition = HelmChartCondition;
 
@@ -397,6 +430,7 @@ impl Classify for HelmChartError {
             Self::NoSource { .. } => Reason::SourceUnavailable,
             Self::NoSourceArtifact { .. } => Reason::NoSourceArtifact,
             Self::Repository(error) => error.reason(),
+            Self::Authentication(_) => Reason::AuthenticationFailed,
             Self::RegistryUrl { .. } => Reason::UrlInvalid,
             Self::Index(_)
             | Self::Version(_)
@@ -439,6 +473,7 @@ impl Classify for HelmChartError {
         let hint = match self {
             Self::Unsupported(error) => return error.hint(),
             Self::Verification { source, .. } => return source.hint(),
+            Self::Authentication(error) => return error.hint(),
             Self::Name { .. }
             | Self::Path(_)
             | Self::NoChart { .. }

@@ -69,7 +69,8 @@ async fn from_repository(
     version: &str,
 ) -> Result<Built, HelmChartError> {
     let (name, published) = (found.name.clone(), found.version.clone());
-    let (bytes, memory) = pulled(source, namespace, found).await?;
+    let pulled = pulled(source, namespace, found).await;
+    let (bytes, memory) = pulled.map_err(HelmChartError::of_repository)?;
     let bytes = Bytes::from(bytes);
     checked(&bytes, last(&name), &published, source.limits.chart_file).await?;
     if valid.values_files.is_empty() {

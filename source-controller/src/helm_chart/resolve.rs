@@ -89,7 +89,8 @@ pub async fn resolve(
         ChartSource::Repository { repository, chart, version } => {
             let repository = repository_of(source, &namespace, repository).await?;
             let _slot = slot(&source.polls, &namespace).await?;
-            let mut remote = in_repository(source, object, valid, repository, (chart, version)).await?;
+            let found = in_repository(source, object, valid, repository, (chart, version)).await;
+            let mut remote = found.map_err(HelmChartError::of_repository)?;
             let verdict = verify(source, &namespace, valid, &mut remote).await?;
             (remote, verdict)
         }

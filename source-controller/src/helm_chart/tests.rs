@@ -254,6 +254,21 @@ async fn credentials_go_to_other_hosts_only_where_the_repository_says_so() {
         let expected = format!("Basic {}", base64("me:s3cret"));
         assert_eq!(calls.last().unwrap().authorization, sent.then_some(expected), "{url} {pass}");
     }
+    // Without them, and with a certificate that nobody knows: in the words of Flux.
+    let tls = HelmServer::tls().unwrap();
+    for (server, expect) in [(&own, "401 Unauthorized"), (&tls, "unknown authority")] {
+        let mut charts = Charts::new(HelmLimits::DEFAULT);
+        charts.repository(
+            &json!({ "url": format!("{}/charts", server.url()) }),
+            &index(&[("1.0.0", "app-1.0.0.tgz")]),
+        );
+        let summary = charts.fixture.attempt().await;
+        let (_, reason, message) = ready(&summary);
+        let text =
+            "failed to authenticate with the Helm repository: chart pull error: failed to download chart";
+        assert!(message.starts_with(text) && message.contains(expect), "{message}");
+        assert_eq!((reason.as_str(), summary.next), ("AuthenticationFailed", Next::Backoff));
+    }
     // A redirect carries them to no other host, whatever the repository says.
     let target = elsewhere.clone();
     own.answer(move |_| Some(response(302, &[("location", &target)], "")));
@@ -368,8 +383,8 @@ async fn a_registry_gets_the_credentials_of_the_repository() {
         (
             json!({}),
             &[][..],
-            "ChartPullError",
-            "chart pull error: failed to get chart version for remote reference: could not get tags for \"app\"",
+            "AuthenticationFailed",
+            "failed to authenticate with the Helm repository: chart pull error: failed to get chart version for remote reference: could not get tags for \"app\"",
         ),
         (
             json!({ "secretRef": { "name": "login" } }),
