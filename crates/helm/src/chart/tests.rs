@@ -207,6 +207,9 @@ fn limits_are_named() {
     let mut small = memory(1 << 30);
     let mut reader = ChartReader { unpacked_left: 100, ..ChartReader::new(FILE_MAX, &mut small) };
     assert!(matches!(reader.archive(&archive), Err(ChartError::TooLarge)));
+    let mut reader = ChartReader { unpacked_left: 60, ..ChartReader::new(FILE_MAX, &mut small) };
+    let two = files(&[("Chart.yaml", CHART), ("x", "of less than sixty bytes")]);
+    assert!(matches!(reader.files(two), Err(ChartError::TooLarge)));
 }
 
 #[test]

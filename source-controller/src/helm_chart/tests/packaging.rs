@@ -233,6 +233,8 @@ async fn an_archive_of_a_bucket_keeps_its_bytes() {
     charts.succeeds("pulled 'app' chart with version '1.0.0'").await;
     charts.fixture.set("reconcileStrategy", json!("Revision"));
     charts.succeeds("packaged 'app' chart with version '1.0.0+abababababab'").await;
+    let file = &listed(&charts)["app/Chart.yaml"];
+    assert!(file.ends_with("version: 1.0.0+abababababab\n"), "{file}");
     assert_eq!(listed(&charts)["app/values.yaml"], "a: 1\n");
     charts.fixture.set("valuesFiles", json!(["prod.yaml"]));
     charts
