@@ -52,8 +52,8 @@ async fn a_chart_is_pulled_only_with_a_signature_that_counts() {
         let summary = charts.fixture.attempt().await;
         assert_eq!(ready(&summary).0, "True", "{}", ready(&summary).2);
         assert_eq!(condition(&summary, "SourceVerified").unwrap(), "True Succeeded");
-        let told = summary.status.as_ref().unwrap().condition("SourceVerified").unwrap().message.clone();
-        assert_eq!(told, "verified signature of version 1.0.0+b.1");
+        let message = summary.status.as_ref().unwrap().condition("SourceVerified").unwrap().message.clone();
+        assert_eq!(message, "verified signature of version 1.0.0+b.1");
 
         // The same version with other bytes is another chart.
         registry.push("1.0.0_b.1", &[(CHART_LAYER, &chart("app", "1.0.0+b.1")), ("x", b"y")], &json!({}));
