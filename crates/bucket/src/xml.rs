@@ -150,6 +150,7 @@ mod tests {
             "<a/><b/>",
             "<a>&bomb;</a>",
             "<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>",
+            "<!DOCTYPE a><a/>",
             "<a b=\"1\" b=\"2\"/>",
             &deep,
         ] {
