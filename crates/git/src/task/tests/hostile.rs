@@ -136,3 +136,84 @@ async fn a_redirect_to_a_rejected_address_is_not_followed() {
     let error = Fixture::new().git.find("team-a", &anonymous(&url), &main(), TIMEOUT).await.err().unwrap();
     assert!(matches!(error, GitError::Address { .. }), "{error:?}");
 }
+
+/// A line of a multiplexed response: 1 is the pack, 2 progress.
+fn band(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut line = format!("{:04x}", bytes.len() + 5).into_bytes();
+    line.push(number);
+    line.extend_from_slice(bytes);
+    line
+}
+
+/// A pack that claims so many objects and has none.
+fn pack(objects: u32) -> Vec<u8> {
+    let mut pack = [b"PACK\0\0\0\x02".as_slice(), &objects.to_be_bytes()].concat();
+    let checksum = <sha1::Sha1 as sha1::Digest>::digest(&pack);
+    pack.extend_from_slice(&checksum);
+    pack
+}
+
+/// What a server may send in place of the pack that was asked for.
+fn packs() -> Vec<(&'static str, Hostility)> {
+    let whole =
+        |content_type, body| Hostility::Whole { status: 200, headers: Vec::new(), content_type, body };
+    let response =
+        |lines: &[Vec<u8>]| [&[packet("packfile\n")], lines, &[b"0000".to_vec()]].concat().concat();
+    let mut flipped = pack(0);
+    if let Some(last) = flipped.last_mut() {
+        *last ^= 1;
+    }
+    let first = [packet("packfile\n"), band(2, b"counting\n")].concat();
+    vec![
+        ("a pack without the commit", whole(GIT_RESULT, response(&[band(1, &pack(0))]))),
+        ("a wrong checksum", whole(GIT_RESULT, response(&[band(1, &flipped)]))),
+        ("fewer objects than claimed", whole(GIT_RESULT, response(&[band(1, &pack(3))]))),
+        ("more objects than there can be", whole(GIT_RESULT, response(&[band(1, &pack(u32::MAX))]))),
+        ("garbage as pack", whole(GIT_RESULT, response(&[band(1, b"no pack at all")]))),
+        ("an empty line", whole(GIT_RESULT, response(&[b"0004".to_vec(), band(1, &pack(0))]))),
+        ("a line without a band", whole(GIT_RESULT, response(&[band(1, b""), band(9, b"x")]))),
+        ("a length that is none", whole(GIT_RESULT, [packet("packfile\n"), b"zzzz".to_vec()].concat())),
+        ("an error of the server", whole(GIT_RESULT, response(&[band(3, b"out of order\n")]))),
+        ("no section at all", whole(GIT_RESULT, b"0000".to_vec())),
+        ("a page", whole("text/html", b"<html>".to_vec())),
+        ("an end in the middle", Hostility::Truncation { content_type: GIT_RESULT, body: first.clone() }),
+        (
+            "progress without end",
+            Hostility::Endless { content_type: GIT_RESULT, first, again: band(2, b"counting\n") },
+        ),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pack_of_a_hostile_server_is_an_error_and_ends_at_its_deadline() {
+    for (what, hostility) in packs() {
+        let listed = [packet(&format!("{} refs/heads/main\n", "1".repeat(40))), b"0000".to_vec()].concat();
+        let server = HostileServer::scripted(move |line, body| {
+            let is_fetch = body.windows(13).any(|window| window == b"command=fetch");
+            match (line.starts_with("GET "), is_fetch) {
+                (true, _) => plumb_testkit::hostile::git_handshake(),
+                (false, true) => hostility.clone(),
+                (false, false) => {
+                    let (headers, content_type, body) = (Vec::new(), GIT_RESULT, listed.clone());
+                    Hostility::Whole { status: 200, headers, content_type, body }
+                }
+            }
+        });
+        let server = server.unwrap();
+        let fixture = Fixture::new();
+        let started = Instant::now();
+        let session = fixture.git.find("team-a", &anonymous(&server.url()), &main(), TIMEOUT).await.unwrap();
+        let timeout = Duration::from_secs(1);
+        let error = fixture.git.checkout(session, &Selection::default(), timeout).await.err();
+        // A thread that panicked would count as interrupted.
+        let is_expected = error.as_ref().is_some_and(|error| !matches!(error, GitError::Interrupted { .. }));
+        assert!(is_expected, "{what}: {error:?}");
+        assert!(started.elapsed() < WAIT_MAX, "{what} took {:?}", started.elapsed());
+        let all_ended = tokio::time::timeout(WAIT_MAX, async {
+            while fixture.git.abandoned_threads() > 0 || fixture.git.inner.fetches.used() > 0 {
+                tokio::task::yield_now().await;
+            }
+        });
+        all_ended.await.unwrap_or_else(|_| panic!("{what}: a thread still runs"));
+    }
+}
