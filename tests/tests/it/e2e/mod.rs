@@ -8,6 +8,7 @@ mod deletion;
 mod drift_corrected;
 mod drift_flagged;
 pub(crate) mod environment;
+mod generator;
 mod guides;
 mod helm;
 mod kills;

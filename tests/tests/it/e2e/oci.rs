@@ -16,7 +16,7 @@ use super::{
 const CONFIG: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {greeting: hello}\n";
 const CHART_LAYER: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 
-fn registry(login: bool) -> Result<RegistryProcess> {
+pub(super) fn registry(login: bool) -> Result<RegistryProcess> {
     block_in_place(|| RegistryProcess::start(login))
 }
 
@@ -28,7 +28,7 @@ fn flux(environment: &Environment, arguments: &[&str]) -> Result<String> {
 }
 
 /// `flux push artifact` of a folder, as a pipeline does it.
-fn push(
+pub(super) fn push(
     environment: &Environment,
     registry: &RegistryProcess,
     tag: &str,
@@ -43,7 +43,7 @@ fn push(
     flux(environment, &arguments)
 }
 
-fn repository(registry: &RegistryProcess, path: &str, fields: &Value) -> Value {
+pub(super) fn repository(registry: &RegistryProcess, path: &str, fields: &Value) -> Value {
     let mut object = json!({
         "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "OCIRepository", "metadata": { "name": "app" },
         "spec": { "interval": "10m", "url": registry.url(path) },
