@@ -1,8 +1,6 @@
 //! Generated charts, packaged here and by the stock `helm`: the same files with the same content. Values files are merged and written
 //! as Helm merges and writes them, and Helm renders what is packaged here as it renders the directory.
 
-#![expect(clippy::unwrap_used, reason = "a command that cannot be run fails the test")]
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -35,27 +33,31 @@ type Files = BTreeMap<String, String>;
 fn written(folder: &Path, files: &Files) {
     for (path, content) in files {
         let path = folder.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
+        fs::create_dir_all(path.parent().expect("the files of a test can be written"))
+            .expect("the files of a test can be written");
+        fs::write(path, content).expect("the files of a test can be written");
     }
 }
 
 fn packaged(files: &Files) -> Vec<u8> {
     let mut tree = MemoryTree::builder(TreeLimits::DEFAULT);
     for (path, content) in files {
-        let path = RelPath::parse(&format!("charts/app/{path}")).unwrap();
-        tree.file(&path, Bytes::from(content.clone()), false).unwrap();
+        let path = RelPath::parse(&format!("charts/app/{path}")).expect("the chart can be packaged");
+        tree.file(&path, Bytes::from(content.clone()), false).expect("the chart can be packaged");
     }
-    let files = chart_files(&tree.build(), &RelPath::parse("charts/app").unwrap()).unwrap();
-    package(&ChartReader::new(FILE_MAX, &mut memory()).files(files).unwrap()).unwrap()
+    let files = chart_files(&tree.build(), &RelPath::parse("charts/app").expect("the chart can be packaged"))
+        .expect("the chart can be packaged");
+    package(&ChartReader::new(FILE_MAX, &mut memory()).files(files).expect("the chart can be packaged"))
+        .expect("the chart can be packaged")
 }
 
 fn listed(archive: &[u8]) -> BTreeMap<String, String> {
     let mut archive = tar::Archive::new(GzDecoder::new(archive));
-    let entries = archive.entries().unwrap().map(|entry| {
-        let mut entry = entry.unwrap();
-        let (path, mut text) = (entry.path().unwrap().display().to_string(), String::new());
-        entry.read_to_string(&mut text).unwrap();
+    let entries = archive.entries().expect("the archive can be read").map(|entry| {
+        let mut entry = entry.expect("the archive can be read");
+        let (path, mut text) =
+            (entry.path().expect("the archive can be read").display().to_string(), String::new());
+        entry.read_to_string(&mut text).expect("the archive can be read");
         (path, text)
     });
     entries.collect()
@@ -96,8 +98,9 @@ fn chart(choices: &mut Choices, number: usize) -> Files {
     let mut files = Files::new();
     let is_v1 = choices.below(4) == 0;
     let below: Vec<&str> = ["db", "cache", "web"].into_iter().filter(|_| choices.below(3) == 0).collect();
-    let needed: String =
+    let needed: Vec<String> =
         below.iter().map(|name| format!("- {{name: {name}, version: '>=0.1', repository: ''}}\n")).collect();
+    let needed = needed.concat();
     let needed = if needed.is_empty() { String::new() } else { format!("dependencies:\n{needed}") };
     let mut text = chart_file(choices, "app", if is_v1 { "v1" } else { "v2" });
     files.insert(if is_v1 { "requirements.yaml" } else { "Chart.yaml" }.to_owned(), needed.clone());
@@ -324,7 +327,8 @@ fn values_are_read_and_written_as_helm_reads_and_writes_them() {
 }
 
 fn decoded(base64: &str) -> String {
-    String::from_utf8(data_encoding::BASE64.decode(base64.trim().as_bytes()).unwrap()).unwrap()
+    String::from_utf8(data_encoding::BASE64.decode(base64.trim().as_bytes()).expect("it is text in Base64"))
+        .expect("it is text in Base64")
 }
 
 #[test]
