@@ -30,19 +30,19 @@ async fn connect(address: &BucketAddress, credential: BucketCredential) -> Resul
 }
 
 /// All objects are listed and fetched, also those with unusual names.
-async fn read_all(remote: &Remote) -> plumb_bucket::Listing {
-    let listing = remote.list("", &mut |_| true).await.unwrap();
+async fn read_all(remote: &Remote) -> Result<plumb_bucket::Listing, BucketError> {
+    let listing = remote.list("", &mut |_| true).await?;
     let keys: Vec<&str> = listing.objects.iter().map(|object| object.key.as_str()).collect();
     assert_eq!(keys, KEYS);
     for object in &listing.objects {
-        let content = remote.get(object, FILE).await.unwrap();
+        let content = remote.get(object, FILE).await?;
         let expect = if object.key == "a/empty" { "" } else { &object.key };
-        assert_eq!(String::from_utf8(content.bytes).unwrap(), expect);
+        assert_eq!(content.bytes, expect.as_bytes());
     }
-    let below = remote.list("a b/", &mut |_| true).await.unwrap();
+    let below = remote.list("a b/", &mut |_| true).await?;
     assert_eq!(below.objects.len(), 1);
-    assert!(remote.find("gone", FILE).await.unwrap().is_none());
-    listing
+    assert!(remote.find("gone", FILE).await?.is_none());
+    Ok(listing)
 }
 
 fn content(key: &str) -> &[u8] {
@@ -62,7 +62,7 @@ async fn a_server_of_s3_accepts_our_signatures_and_no_others() {
         BucketCredential::AccessKey(AccessKey { id, secret, session: None })
     };
     let remote = connect(&address, key(&moto.secret)).await.unwrap();
-    let listing = read_all(&remote).await;
+    let listing = read_all(&remote).await.unwrap();
     // ETags of S3 are digests of the content, without quotes in a revision.
     assert_eq!(listing.objects[1].etag, "d41d8cd98f00b204e9800998ecf8427e");
     let wrong = connect(&address, key("another secret")).await.unwrap();
@@ -89,7 +89,7 @@ async fn a_server_of_azure_accepts_our_signatures_and_no_others() {
         BucketCredential::SharedKey(SharedKey::new(account, &Sealed::from(key)).unwrap())
     };
     let remote = connect(&address, key(ACCOUNT_KEY)).await.unwrap();
-    let listing = read_all(&remote).await;
+    let listing = read_all(&remote).await.unwrap();
     let plain = &listing.objects[2];
     assert!(plain.etag.starts_with("\"0x") && plain.etag.ends_with('"'), "{}", plain.etag);
     azurite.put("apps", "plain.yaml", b"changed").await.unwrap();

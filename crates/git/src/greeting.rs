@@ -66,7 +66,9 @@ impl Greetings {
         let asked = asked(repository);
         let of_repository = all.range(asked.clone()..).map(|(url, _)| url);
         let known: Vec<String> = of_repository.take_while(|url| url.starts_with(&asked)).cloned().collect();
-        known.iter().for_each(|url| drop(all.remove(url)));
+        for url in &known {
+            all.remove(url);
+        }
         !known.is_empty()
     }
 

@@ -25,7 +25,7 @@ use crate::{
 /// Files of one object that are read in one collection, at most.
 const COLLECTED_FILES_MAX: usize = 1000;
 /// Objects of a kind that are listed, at most.
-pub const OBJECTS_MAX: usize = 100_000;
+const OBJECTS_MAX: usize = 100_000;
 /// How much is read at a time to check a digest.
 const READ_BUFFER_BYTES: usize = 128 << 10;
 
@@ -341,7 +341,7 @@ impl ArtifactStore {
     }
 
     /// Namespaces and names of the objects of a kind that have a directory here which was not changed for a while, sorted; at most
-    /// [`OBJECTS_MAX`] of them.
+    /// 100 000 of them.
     pub fn objects(&self, kind: &str, unchanged_for: Duration) -> Result<Vec<(String, String)>, StoreError> {
         let kind = kind.to_ascii_lowercase();
         let failed = |source| StoreError::Read { path: kind.clone(), source };

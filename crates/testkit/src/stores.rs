@@ -19,7 +19,7 @@ use sha2::Sha256;
 use crate::{controllers::free_port, wait::Wait};
 
 /// How long a server may take to listen.
-const READY_MAX: Duration = Duration::from_secs(60);
+const READY_MAX: Duration = Duration::from_mins(1);
 /// The account of azurite.
 pub const ACCOUNT: &str = "devaccount";
 /// Its key, in Base64.
@@ -75,7 +75,7 @@ impl MotoProcess {
         };
         iam("Action=CreateUser").await?;
         let keys = iam("Action=CreateAccessKey").await?;
-        let policy: String = POLICY.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let policy = encoded(POLICY);
         iam(&format!("Action=PutUserPolicy&PolicyName=all&PolicyDocument={policy}")).await?;
         put(&format!("http://{address}/{bucket}"), b"").await?;
         for (key, bytes) in objects {

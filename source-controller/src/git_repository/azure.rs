@@ -156,8 +156,9 @@ pub async fn credential(
         }
     };
     let wanted = (&identity, DEVOPS_SCOPE);
-    let token =
-        tokens.token(config, wanted, proof.read(), namespace, valid.timeout, Timestamp::now()).await?;
+    let token = tokens.token(config, wanted, proof.read(), namespace, valid.timeout, Timestamp::now());
+    // On the heap: a whole exchange would be part of every attempt.
+    let token = Box::pin(token).await?;
     Ok((Credential::Bearer { token }, identity))
 }
 

@@ -37,18 +37,17 @@ pub async fn resolve(
         tracing::warn!(url = %endpoint.url(), "credentials are sent over an unencrypted connection");
     }
     let known = recent::age_max(repository).and_then(|age_max| source.recent.get(&key, age_max));
-    let session = match known {
-        Some(found) => source.git.session(&namespace, &endpoint, &valid.reference, found),
-        None => {
-            let found = source.git.find(&namespace, &endpoint, &valid.reference, valid.timeout).await;
-            if let (Err(GitError::Unauthenticated { .. }), Some(owner)) = (&found, &owner) {
-                // It may have been revoked: the next attempt gets another one.
-                owner.forget_token(source);
-            }
-            let session = found.map_err(GitSourceError::of_git)?;
-            source.recent.put(key, session.found().clone());
-            session
+    let session = if let Some(found) = known {
+        source.git.session(&namespace, &endpoint, &valid.reference, found)
+    } else {
+        let found = source.git.find(&namespace, &endpoint, &valid.reference, valid.timeout).await;
+        if let (Err(GitError::Unauthenticated { .. }), Some(owner)) = (&found, &owner) {
+            // It may have been revoked: the next attempt gets another one.
+            owner.forget_token(source);
         }
+        let session = found.map_err(GitSourceError::of_git)?;
+        source.recent.put(key, session.found().clone());
+        session
     };
     Ok(Resolved {
         revision: session.found().revision(),

@@ -101,7 +101,7 @@ async fn a_layer_becomes_an_artifact_and_is_stored_until_there_is_another() {
     fixture.now += std::time::Duration::from_mins(2);
     let changed = fixture.attempt().await;
     assert!(emitted(&changed)[0].ends_with(&format!("'latest@{second}' from '{}'", registry.url("org/app"))));
-    let known = directories(&fixture.artifact()).unwrap();
+    let known = directories(fixture.artifact()).unwrap();
     assert!(!known.is_same_at(&directories(&artifact).unwrap(), &RelPath::root()));
     assert_eq!(fixture.artifact()["metadata"].as_object().unwrap().len(), 1);
     assert_eq!(fixture.api.unscripted(), Vec::<String>::new());

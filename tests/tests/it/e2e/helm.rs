@@ -89,8 +89,8 @@ async fn a_chart_of_a_helm_repository_is_served_and_composed() -> Result<()> {
     let repository = environment.get("HelmRepository", "charts").await?;
     let index = &repository["status"]["artifact"]["revision"];
     ensure!(stored["status"]["observedSourceArtifactRevision"] == *index, "{stored:#}");
-    let served = fs::read(home.path().join("served/web-1.0.0.tgz"))?;
-    let digest = plumb_testkit::registry::digest(&served);
+    let published = fs::read(home.path().join("served/web-1.0.0.tgz"))?;
+    let digest = plumb_testkit::registry::digest(&published);
     ensure!(stored["status"]["artifact"]["digest"] == digest, "these are not the bytes of the chart");
 
     // A new index wakes the chart; the stock command waits for the echo and for Ready.

@@ -110,7 +110,7 @@ fn fill(repository: &Repository, files: u32) -> Result<()> {
         let mut content = String::new();
         for line in 0..LINES {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            writeln!(content, "setting-{line}: \"{:016x} of a config map\"", state)?;
+            writeln!(content, "setting-{line}: \"{state:016x} of a config map\"")?;
         }
         let path =
             format!("dir-{:04}/file-{:04}.yaml", number / FILES_PER_DIRECTORY, number % FILES_PER_DIRECTORY);

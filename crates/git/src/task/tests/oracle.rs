@@ -51,7 +51,7 @@ fn step(repository: &Repository, numbers: &mut Numbers, number: usize) {
     if side {
         repository.git(&["checkout", "-q", "-b", &format!("side{number}")]);
     }
-    for change in 0..1 + numbers.below(6) {
+    for change in 0..=numbers.below(6) {
         let path = numbers.path();
         let file = repository.work().join(&path);
         match numbers.below(6) {
@@ -67,7 +67,8 @@ fn step(repository: &Repository, numbers: &mut Numbers, number: usize) {
                     .unwrap();
             }
             3 => {
-                std::fs::create_dir_all(repository.work().join(format!("empty{}", numbers.below(3)))).unwrap()
+                std::fs::create_dir_all(repository.work().join(format!("empty{}", numbers.below(3))))
+                    .unwrap();
             }
             _ if file.is_symlink() => {}
             kind => {
