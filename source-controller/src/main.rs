@@ -29,7 +29,7 @@ use plumb_github::GithubApps;
 use plumb_oci::OciClient;
 use plumb_runtime::{BoxError, Handle, Runtime};
 use plumb_store::{Advertised, ArtifactStore};
-use plumb_transport::server::Limits;
+use plumb_transport::{TokenCache, server::Limits};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -74,13 +74,14 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
     let storage = Storage { store: store.clone(), advertised, retention: options.retention() };
     let gate = runtime.readiness_gate("storage");
     let git_handle = Arc::new(OnceLock::new());
+    let tokens = token_cache(runtime, &options);
     let source = GitSource {
         client: runtime.client(),
         git: git.clone(),
-        apps: GithubApps::new(runtime.memory()),
+        apps: GithubApps::new(runtime.memory(), tokens.clone()),
         verifications: KnownVerifications::default(),
         clock: Timestamp::now,
-        azure: Azure { tokens: AzureTokens::new(runtime.memory()), environment: options.azure() },
+        azure: Azure { tokens: AzureTokens::new(runtime.memory(), tokens), environment: options.azure() },
         addresses: options.addresses(),
         recent: RecentlyFound::new(git_repository::KEPT_MAX),
         store: store.clone(),
@@ -112,6 +113,19 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
     });
     runtime.spawn_leading("mirrors", mirrors::sweep(git));
     Ok(())
+}
+
+/// The tokens of GitHub Apps and of identities of clouds, and how many there are.
+fn token_cache(runtime: &Runtime, options: &Options) -> TokenCache {
+    let tokens = TokenCache::new(options.token_limits());
+    let (kept, gone) = (tokens.clone(), tokens.clone());
+    let metrics = runtime.metrics();
+    metrics.register_read_gauge("gotk_token_cached_items", "Number of cached tokens", move || {
+        i64::try_from(kept.len()).unwrap_or(i64::MAX)
+    });
+    let help = "Total number of tokens that left the cache before their end";
+    metrics.register_read_counter("gotk_token_cache_evictions", help, move || gone.evictions());
+    tokens
 }
 
 type Charts = Handle<SourceKind<HelmChartSource>>;

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use jiff::SignedDuration;
 use plumb_api::meta::GoDuration;
 use plumb_bucket::BucketLimits;
 use plumb_fetch::HostPort;
@@ -13,7 +14,7 @@ use plumb_oci::OciLimits;
 use plumb_runtime::config::{Common, FeatureGate, Listen, UnsupportedFlag, Work};
 use plumb_runtime::{ControllerOptions, Identity};
 use plumb_store::Retention;
-use plumb_transport::address::AddressPolicy;
+use plumb_transport::{TokenLimits, address::AddressPolicy};
 
 use crate::{git_repository::azure::AzureEnvironment, helm_repository::HelmLimits};
 
@@ -184,6 +185,15 @@ impl Options {
         }
     }
 
+    /// Limits of the tokens that are kept.
+    pub fn token_limits(&self) -> TokenLimits {
+        let age_max = SignedDuration::try_from(self.common.token_cache_max_duration.to_std());
+        TokenLimits {
+            max: usize::try_from(self.common.token_cache_max_size).unwrap_or_default(),
+            age_max: age_max.unwrap_or(SignedDuration::MAX),
+        }
+    }
+
     /// The algorithms of connections over SSH.
     pub fn ssh_algorithms(&self) -> SshAlgorithms {
         SshAlgorithms { kex: self.ssh_kex_algos.clone(), host_keys: self.ssh_hostkey_algos.clone() }
@@ -299,7 +309,11 @@ mod tests {
             "--watch-configs-label-selector=owner!=helm",
             "--feature-gates=CacheSecretsAndConfigMaps=true",
             "--artifact-digest-algo=sha512",
+            "--token-cache-max-size=0",
+            "--token-cache-max-duration=30m",
         ]);
+        assert_eq!(options.token_limits(), TokenLimits { max: 0, age_max: SignedDuration::from_mins(30) });
+        assert_eq!(parse(&[]).token_limits(), TokenLimits::DEFAULT);
         assert_eq!(options.validate(), Ok(()));
         assert_eq!(options.artifact_digest_algo, DigestAlgorithm::Sha512);
         assert!(options.common.rate_limit().is_some() && parse(&[]).common.rate_limit().is_none());

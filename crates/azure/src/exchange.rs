@@ -52,9 +52,9 @@ struct Rejection {
 }
 
 impl AzureTokens {
-    /// Without tokens. Responses are charged to `memory`.
-    pub fn new(memory: MemoryPool) -> Self {
-        Self { memory, cache: TokenCache::default(), slots: Slots::new(EXCHANGES_MAX) }
+    /// Keeps tokens in `cache`. Responses are charged to `memory`.
+    pub fn new(memory: MemoryPool, cache: TokenCache) -> Self {
+        Self { memory, cache, slots: Slots::new(EXCHANGES_MAX) }
     }
 
     /// A token of an identity for a scope, at `now`: one that was made before, while it is far from its end. `proof` is asked for only
@@ -149,6 +149,8 @@ mod tests {
     use plumb_transport::Proxy;
     use serde_json::json;
 
+    use plumb_transport::TokenLimits;
+
     use super::*;
     use crate::identity::DEVOPS_SCOPE;
 
@@ -200,7 +202,7 @@ mod tests {
             ),
             (Proof::Secret("a&b=c".into()), &[("client_secret", "a&b=c")]),
         ] {
-            let tokens = AzureTokens::new(MemoryPool::new(1 << 30));
+            let tokens = AzureTokens::new(MemoryPool::new(1 << 30), TokenCache::new(TokenLimits::DEFAULT));
             let identity = identity(&server, "t");
             server.take_calls();
             for (now, is_made) in [
@@ -238,7 +240,7 @@ mod tests {
             ("odd", "the response is not the JSON of a token"),
             ("busy", "/busy/oauth2/v2.0/token: status 503"),
         ] {
-            let tokens = AzureTokens::new(MemoryPool::new(1 << 30));
+            let tokens = AzureTokens::new(MemoryPool::new(1 << 30), TokenCache::new(TokenLimits::DEFAULT));
             let proof = Proof::Secret("s3cret-word".into());
             let error = token(&tokens, &identity(&server, tenant), proof, "2026-01-01T00:00:00Z")
                 .await

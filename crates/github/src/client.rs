@@ -95,9 +95,9 @@ struct TokenResponse {
 }
 
 impl GithubApps {
-    /// Without tokens. Responses are charged to `memory`.
-    pub fn new(memory: MemoryPool) -> Self {
-        Self { memory, tokens: TokenCache::default(), slots: Slots::new(EXCHANGES_MAX) }
+    /// Keeps tokens in `tokens`. Responses are charged to `memory`.
+    pub fn new(memory: MemoryPool, tokens: TokenCache) -> Self {
+        Self { memory, tokens, slots: Slots::new(EXCHANGES_MAX) }
     }
 
     /// A token of the app's installation, at `now`: one that was made before, while it is far from its end. Requests are sent with
@@ -204,6 +204,8 @@ mod tests {
     use plumb_transport::Proxy;
     use serde_json::json;
 
+    use plumb_transport::TokenLimits;
+
     use super::*;
     use crate::app::tests::key;
 
@@ -243,7 +245,7 @@ mod tests {
     #[tokio::test]
     async fn a_token_is_made_once_and_again_shortly_before_its_end() {
         let server = github();
-        let apps = GithubApps::new(MemoryPool::new(1 << 30));
+        let apps = GithubApps::new(MemoryPool::new(1 << 30), TokenCache::new(TokenLimits::DEFAULT));
         for installation in [Installation::Id(7), Installation::Owner("octo".to_owned())] {
             let app = app(&server, installation);
             server.take_calls();
@@ -268,7 +270,7 @@ mod tests {
     #[tokio::test]
     async fn many_that_need_a_token_at_once_make_one() {
         let server = github();
-        let apps = GithubApps::new(MemoryPool::new(1 << 30));
+        let apps = GithubApps::new(MemoryPool::new(1 << 30), TokenCache::new(TokenLimits::DEFAULT));
         let app = app(&server, Installation::Id(7));
         let now = at("2026-01-01T00:00:00Z");
         let all = (0..20).map(|_| {
@@ -287,7 +289,7 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_names_the_request_and_no_secret() {
         let server = github();
-        let apps = GithubApps::new(MemoryPool::new(1 << 30));
+        let apps = GithubApps::new(MemoryPool::new(1 << 30), TokenCache::new(TokenLimits::DEFAULT));
         for (installation, expect) in [
             (Installation::Id(8), "/api/v3/app/installations/8/access_tokens: status 401"),
             (Installation::Id(9), "is not the JSON of a token"),

@@ -74,10 +74,10 @@ pub struct Common {
     /// Feature gates, `Name=true,Other=false`.
     #[arg(long = "feature-gates", value_delimiter = ',')]
     pub feature_gates: Vec<String>,
-    /// Only the default value is supported.
+    /// Maximum number of cached tokens of GitHub Apps and cloud identities. 0 disables the cache.
     #[arg(long = "token-cache-max-size", default_value = "100")]
     pub token_cache_max_size: i64,
-    /// Only the default value is supported.
+    /// Maximum duration for which a token is cached.
     #[arg(long = "token-cache-max-duration", default_value = "1h")]
     pub token_cache_max_duration: GoDuration,
     /// Only the default value is supported.
@@ -152,15 +152,11 @@ impl Common {
             let (name, set) = ("watch-configs-label-selector", &self.watch_configs_label_selector);
             only_defaults(&[UnsupportedFlag::new(name, set, &WATCH_CONFIGS)])?;
         }
-        only_defaults(&[
-            UnsupportedFlag::new("token-cache-max-size", &self.token_cache_max_size, &100),
-            UnsupportedFlag::new(
-                "token-cache-max-duration",
-                &self.token_cache_max_duration,
-                &GoDuration::from_secs(3600),
-            ),
-            UnsupportedFlag::new("default-service-account", &self.default_service_account, &""),
-        ])?;
+        only_defaults(&[UnsupportedFlag::new(
+            "default-service-account",
+            &self.default_service_account,
+            &"",
+        )])?;
         if self.concurrent == Some(0) {
             return Err(ConfigError::Zero { flag: "concurrent" });
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use plumb_cluster::NamespacedName;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets_range};
@@ -168,6 +168,16 @@ impl Metrics {
         self.register_collector(ReadGauge { name, help, read: Box::new(read) });
     }
 
+    /// Adds a counter whose value is read when it is scraped. Its name comes without `_total`.
+    pub fn register_read_counter(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        read: impl Fn() -> u64 + Send + Sync + 'static,
+    ) {
+        self.register_collector(ReadCounter { name, help, read: Box::new(read) });
+    }
+
     /// Adds metrics that are read when they are scraped.
     pub(crate) fn register_collector(&self, collector: impl Collector) {
         self.0
@@ -263,6 +273,26 @@ impl Collector for ReadGauge {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
         let gauge = ConstGauge::new((self.read)());
         gauge.encode(encoder.encode_descriptor(self.name, self.help, None, gauge.metric_type())?)
+    }
+}
+
+/// A counter whose value belongs to somebody else.
+struct ReadCounter {
+    name: &'static str,
+    help: &'static str,
+    read: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl std::fmt::Debug for ReadCounter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReadCounter").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Collector for ReadCounter {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let counter = ConstCounter::new((self.read)());
+        counter.encode(encoder.encode_descriptor(self.name, self.help, None, counter.metric_type())?)
     }
 }
 

@@ -154,7 +154,7 @@ pub(crate) mod tests {
         for flag in ["--concurrent=0", "--own-limit=0"] {
             assert_eq!(rejected(flag), format!("{} must be at least 1", flag.trim_end_matches("=0")));
         }
-        for flag in ["--token-cache-max-size=5", "--own-fixed=x"] {
+        for flag in ["--default-service-account=x", "--own-fixed=x"] {
             assert!(rejected(flag).starts_with(flag), "{flag}");
         }
     }

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -10,8 +13,6 @@ use plumb_api::sealed::Sealed;
 
 /// The part of its lifetime that a token is used for, in percent.
 const USED_PERCENT: i64 = 80;
-/// Tokens that are kept: beyond it those that were made first go.
-const TOKENS_MAX: usize = 1000;
 
 /// What a token was made for: a digest of everything that led to it.
 pub type TokenKey = [u8; 32];
@@ -19,9 +20,25 @@ pub type TokenKey = [u8; 32];
 /// Held while a token is made for a key.
 type ExchangeLock = Arc<tokio::sync::Mutex<()>>;
 
+/// How many tokens are kept, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenLimits {
+    /// Tokens at most: beyond it those that were made first go. With none, each use makes one.
+    pub max: usize,
+    /// A token is used no longer than this, whatever its own end.
+    pub age_max: SignedDuration,
+}
+
+impl TokenLimits {
+    /// Those of Flux.
+    pub const DEFAULT: Self = Self { max: 100, age_max: SignedDuration::from_hours(1) };
+}
+
 /// Tokens. Clones share them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct TokenCache {
+    limits: TokenLimits,
+    evictions: Arc<AtomicU64>,
     tokens: Arc<Mutex<HashMap<TokenKey, CachedToken>>>,
     /// One exchange at a time for a key: the others wait for its token.
     exchanges: Arc<Mutex<HashMap<TokenKey, ExchangeLock>>>,
@@ -34,6 +51,26 @@ struct CachedToken {
 }
 
 impl TokenCache {
+    /// Without tokens yet.
+    pub fn new(limits: TokenLimits) -> Self {
+        Self { limits, evictions: Arc::default(), tokens: Arc::default(), exchanges: Arc::default() }
+    }
+
+    /// How many tokens are kept.
+    pub fn len(&self) -> usize {
+        self.tokens().len()
+    }
+
+    /// Whether none is kept.
+    pub fn is_empty(&self) -> bool {
+        self.tokens().is_empty()
+    }
+
+    /// How many tokens had to go before their end.
+    pub fn evictions(&self) -> u64 {
+        self.evictions.load(Ordering::Relaxed)
+    }
+
     /// The token for a key at `now`: one that was made before, while it is far from its end, or the one that `make` returns with its
     /// end.
     pub async fn get_or_make<E>(
@@ -42,6 +79,9 @@ impl TokenCache {
         now: Timestamp,
         make: impl Future<Output = Result<(Sealed, Timestamp), E>>,
     ) -> Result<Sealed, E> {
+        if self.limits.max == 0 {
+            return make.await.map(|(token, _)| token);
+        }
         if let Some(token) = self.known(&key, now) {
             return Ok(token);
         }
@@ -79,13 +119,14 @@ impl TokenCache {
     fn insert(&self, key: TokenKey, token: Sealed, now: Timestamp, expires_at: Timestamp) {
         let seconds = expires_at.as_second().saturating_sub(now.as_second()).max(0);
         let used = SignedDuration::from_secs(seconds.saturating_mul(USED_PERCENT) / 100);
-        let until = now.checked_add(used).unwrap_or(now);
+        let until = now.checked_add(used.min(self.limits.age_max)).unwrap_or(now);
         let mut tokens = self.tokens();
         tokens.retain(|_, kept| now < kept.until);
-        if tokens.len() >= TOKENS_MAX
+        if tokens.len() >= self.limits.max
             && let Some(oldest) = tokens.iter().min_by_key(|(_, kept)| kept.made).map(|(key, _)| *key)
         {
             tokens.remove(&oldest);
+            self.evictions.fetch_add(1, Ordering::Relaxed);
         }
         tokens.insert(key, CachedToken { token, made: now, until });
     }
@@ -113,7 +154,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_is_used_for_most_of_its_time_and_by_its_key_only() {
-        let cache = TokenCache::default();
+        let cache = TokenCache::new(TokenLimits::DEFAULT);
         for (key, now, expect) in [
             (1, "2026-01-01T00:00:00Z", true),
             (1, "2026-01-01T00:47:00Z", false),
@@ -127,14 +168,30 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_goes_beyond_the_limit_and_a_failure_is_not_kept() {
-        let cache = TokenCache::default();
+        let cache = TokenCache::new(TokenLimits::DEFAULT);
         assert!(made(&cache, 0, "2026-01-01T00:00:00Z").await);
-        for key in 1..=TOKENS_MAX {
+        for key in 1..=TokenLimits::DEFAULT.max {
             assert!(made(&cache, u16::try_from(key).unwrap(), "2026-01-01T00:00:01Z").await);
         }
-        assert_eq!(cache.tokens().len(), TOKENS_MAX);
+        assert_eq!((cache.len(), cache.evictions()), (TokenLimits::DEFAULT.max, 1));
         assert!(made(&cache, 0, "2026-01-01T00:00:01Z").await);
         let failed = async { Err::<(Sealed, Timestamp), _>("no") };
         assert_eq!(cache.get_or_make([9; 32], at("2026-01-01T00:00:00Z"), failed).await.err(), Some("no"));
+    }
+
+    #[tokio::test]
+    async fn the_limits_shorten_the_use_of_a_token_and_can_end_it() {
+        let short =
+            TokenCache::new(TokenLimits { age_max: SignedDuration::from_mins(10), ..TokenLimits::DEFAULT });
+        for (now, expect) in
+            [("2026-01-01T00:00:00Z", true), ("2026-01-01T00:09:00Z", false), ("2026-01-01T00:10:00Z", true)]
+        {
+            assert_eq!(made(&short, 1, now).await, expect, "{now}");
+        }
+        let none = TokenCache::new(TokenLimits { max: 0, ..TokenLimits::DEFAULT });
+        for _ in 0..2 {
+            assert!(made(&none, 1, "2026-01-01T00:00:00Z").await);
+        }
+        assert!(none.is_empty());
     }
 }

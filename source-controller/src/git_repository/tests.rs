@@ -20,7 +20,7 @@ use plumb_testkit::{
     repository::Repository,
     scenario::Response,
 };
-use plumb_transport::address::AddressPolicy;
+use plumb_transport::{TokenCache, TokenLimits, address::AddressPolicy};
 use serde_json::{Value, json};
 
 use super::{
@@ -76,8 +76,9 @@ fn source_of(url: &str, recent: &RecentlyFound, environment: AzureEnvironment) -
         let git = Git::open(&root.join("plumb-git"), Limits::default(), resources()).unwrap();
         let Resources { memory, addresses, .. } = resources();
         let store = ArtifactStore::open(&root.join("data")).unwrap();
-        let apps = GithubApps::new(memory.clone());
-        let azure = Azure { tokens: AzureTokens::new(memory), environment };
+        let apps = GithubApps::new(memory.clone(), TokenCache::new(TokenLimits::DEFAULT));
+        let azure =
+            Azure { tokens: AzureTokens::new(memory, TokenCache::new(TokenLimits::DEFAULT)), environment };
         let recent = recent.clone();
         GitSource {
             client: api.client(),
