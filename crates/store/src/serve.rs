@@ -2,7 +2,9 @@
 //! probes request. Only what has the place and name of an artifact is ever opened.
 
 use std::{
-    io::SeekFrom,
+    fs,
+    io::{Read as _, SeekFrom},
+    path::Path,
     time::{Duration, SystemTime},
 };
 
@@ -13,6 +15,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use httpdate::{fmt_http_date, parse_http_date};
 use percent_encoding::percent_decode_str;
 use plumb_filetree::RelPath;
@@ -57,32 +60,52 @@ fn artifact_path(path: &str) -> Option<RelPath> {
 }
 
 struct Found {
-    file: File,
+    content: FileContent,
     size: u64,
     modified: u64,
     media_type: &'static str,
 }
 
+/// What a file has: read at once where it fits into a chunk, else read as it is sent.
+enum FileContent {
+    Whole(Bytes),
+    Open(File),
+}
+
 async fn open(store: &ArtifactStore, path: &RelPath) -> Option<Found> {
     let full = path.components().fold(store.root().to_owned(), |full, part| full.join(part));
-    // A link is not followed: it could lead out of the store.
-    if !tokio::fs::symlink_metadata(&full).await.ok()?.is_file() {
-        return None;
-    }
-    let file = File::open(full).await.ok()?;
-    let metadata = file.metadata().await.ok()?;
-    let modified = metadata.modified().ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+    // One hand-over to a blocking thread for all of it: each costs more than reading a small file.
+    let opened = tokio::task::spawn_blocking(move || open_file(&full)).await.ok()?;
+    let (content, size, modified) = opened?;
     let name = path.as_str();
     let media_type = match name.rsplit_once('.').map(|(_, extension)| extension) {
         Some("gz" | "tgz") => "application/gzip",
         Some("yaml") => "application/yaml",
         _ => "application/octet-stream",
     };
-    Some(Found { file, size: metadata.len(), modified, media_type })
+    Some(Found { content, size, modified, media_type })
+}
+
+/// The content of a regular file, its size, and when it was written, in seconds since 1970.
+fn open_file(full: &Path) -> Option<(FileContent, u64, u64)> {
+    // A link is not followed: it could lead out of the store.
+    if !fs::symlink_metadata(full).ok()?.is_file() {
+        return None;
+    }
+    let mut file = fs::File::open(full).ok()?;
+    let metadata = file.metadata().ok()?;
+    let modified = metadata.modified().ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+    let size = metadata.len();
+    if size > CHUNK_BYTES as u64 {
+        return Some((FileContent::Open(File::from_std(file)), size, modified));
+    }
+    let mut bytes = Vec::new();
+    (&mut file).take(size).read_to_end(&mut bytes).ok()?;
+    (bytes.len() as u64 == size).then(|| (FileContent::Whole(Bytes::from(bytes)), size, modified))
 }
 
 async fn send(found: Found, request: &HeaderMap, is_head: bool) -> Response {
-    let Found { mut file, size, modified, media_type } = found;
+    let Found { content, size, modified, media_type } = found;
     let tag = format!("\"{modified:x}-{size:x}\"");
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
@@ -111,11 +134,22 @@ async fn send(found: Found, request: &HeaderMap, is_head: bool) -> Response {
     if is_head {
         return (status, headers, Body::empty()).into_response();
     }
-    if start > 0 && file.seek(SeekFrom::Start(start)).await.is_err() {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    }
-    (status, headers, Body::from_stream(ReaderStream::with_capacity(file.take(length), CHUNK_BYTES)))
-        .into_response()
+    let body = match content {
+        FileContent::Whole(bytes) => {
+            // Both are at most the size of a chunk here.
+            let (Ok(start), Ok(length)) = (usize::try_from(start), usize::try_from(length)) else {
+                return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+            };
+            Body::from(bytes.slice(start..start + length))
+        }
+        FileContent::Open(mut file) => {
+            if start > 0 && file.seek(SeekFrom::Start(start)).await.is_err() {
+                return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+            }
+            Body::from_stream(ReaderStream::with_capacity(file.take(length), CHUNK_BYTES))
+        }
+    };
+    (status, headers, body).into_response()
 }
 
 fn insert(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
@@ -174,7 +208,6 @@ fn range(request: &HeaderMap, size: u64) -> Range {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use plumb_filetree::{MemoryTree, TreeLimits};
     use tower::ServiceExt;
 
@@ -218,9 +251,28 @@ mod tests {
         (parts.status, parts.headers, axum::body::to_bytes(body, 1 << 20).await.unwrap().to_vec())
     }
 
+    /// Of a file with other bytes.
+    fn fixture_of(content: Vec<u8>) -> Fixture {
+        let root = tempfile::tempdir().unwrap();
+        let store = ArtifactStore::open(root.path()).unwrap();
+        let location = Location::new("HelmChart", "ns", "n").unwrap();
+        let written = store.put_bytes(&location, "a.tgz", &content).unwrap();
+        Fixture { router: router(store), path: format!("/{}", written.path), content, _root: root }
+    }
+
     #[tokio::test]
     async fn an_artifact_is_served_whole_or_in_part() {
-        let fixture = fixture();
+        served_whole_or_in_part(fixture()).await;
+        for bytes in [CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES + 7] {
+            let content = (0..bytes).map(|at| at.to_le_bytes()[0] ^ at.to_le_bytes()[1]).collect();
+            served_whole_or_in_part(fixture_of(content)).await;
+        }
+        let empty = fixture_of(Vec::new());
+        let (status, _, body) = request(&empty, "GET", &empty.path, &[]).await;
+        assert_eq!((status, body.len()), (StatusCode::OK, 0));
+    }
+
+    async fn served_whole_or_in_part(fixture: Fixture) {
         let (status, headers, body) = request(&fixture, "GET", &fixture.path, &[]).await;
         assert_eq!((status, &body), (StatusCode::OK, &fixture.content));
         assert_eq!(headers[header::CONTENT_LENGTH], fixture.content.len().to_string());
@@ -231,7 +283,7 @@ mod tests {
         assert_eq!((status, body.as_slice()), (StatusCode::PARTIAL_CONTENT, &fixture.content[2..6]));
         let (_, _, body) = request(&fixture, "GET", &fixture.path, &[("range", "bytes=-3")]).await;
         assert_eq!(body, fixture.content[fixture.content.len() - 3..]);
-        let (status, _, _) = request(&fixture, "GET", &fixture.path, &[("range", "bytes=99999-")]).await;
+        let (status, _, _) = request(&fixture, "GET", &fixture.path, &[("range", "bytes=999999-")]).await;
         assert_eq!(status, StatusCode::RANGE_NOT_SATISFIABLE);
     }
 
