@@ -57,7 +57,7 @@ impl AzureTokens {
         Self { memory, cache, slots: Slots::new(EXCHANGES_MAX) }
     }
 
-    /// A token of an identity for a scope, at `now`: one that was made before, while it is far from its end. `proof` is asked for only
+    /// A token of an identity for a scope, at `now`: one that was made before, while it is far from its end. `proof` is read only
     /// when one is made. Requests are sent with `config`, and their responses charged to `consumer`.
     pub async fn token<E: From<AzureError>>(
         &self,

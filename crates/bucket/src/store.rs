@@ -31,7 +31,7 @@ impl BucketAddress {
         Url::parse(&text).map_err(|_| malformed(base, "a URL"))
     }
 
-    /// The URL of an object. Of Google also the generation is asked for.
+    /// The URL of an object. For Google it names the generation, too.
     pub(crate) fn object_url(&self, key: &str, generation: Option<&str>) -> Result<Url, BucketError> {
         let bad_key = || BucketError::Key { key: key.to_owned() };
         let base = self.base();

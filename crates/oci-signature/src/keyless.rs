@@ -76,7 +76,7 @@ impl Keyless {
         };
         let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
         let hash = Sha256Hash::from_hex(hex).map_err(|error| malformed(&error))?;
-        // What the statement says comes first: an attestation is told as such.
+        // What the statement says comes first: an attestation is reported as such.
         check_statement(&envelope.payload_type, envelope.payload.as_bytes(), digest)?;
         self.verify(hash, &bundle)
     }

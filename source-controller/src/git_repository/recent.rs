@@ -1,6 +1,7 @@
 //! What references led to a short while ago: GitRepositories of one repository, with the same credentials, share the request that finds
-//! it out. Each of them still learns of a new commit within its interval: the request is sent anew as soon as the answer is that old,
-//! and whoever finds a new commit wakes the others.
+//! it out. The request is sent anew as soon as the answer is as old as the interval, and whoever finds a new commit wakes the others: each
+//! learns of it within its interval while the one that has looked goes on, and at most one interval later if that one is suspended or
+//! deleted.
 
 use std::{
     collections::BTreeMap,

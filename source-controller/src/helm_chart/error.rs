@@ -399,7 +399,7 @@ impl BreaksCondition for HelmChartError {
         }
     }
 
-    /// Of the two only one is told at a time, as with Flux.
+    /// Of the two only one is reported at a time, as with Flux.
     fn settles(&self) -> Option<HelmChartCondition> {
         self.condition().map(|condition| match condition {
             HelmChartCondition::BuildFailed | HelmChartCondition::SourceVerified => {
