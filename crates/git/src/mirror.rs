@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use gix::{ObjectId, hash::Kind};
+use gix::{ObjectId, hash::Kind, odb::pack::cache::lru::MemoryCappedHashmap};
 
 use plumb_memory::MemoryReservation;
 
@@ -36,7 +36,7 @@ const TIPS_MAX: usize = 16;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Cached bytes of delta bases between reads of a mirror, at most.
-const BASE_CACHE_BYTES_MAX: u64 = 8 << 20;
+const BASE_CACHE_BYTES_MAX: usize = 8 << 20;
 /// The repository for reading a branch's history, next to the mirror.
 const HISTORY_SUFFIX: &str = ".history";
 /// The suffix of mirrors without all files.
@@ -366,12 +366,13 @@ impl Mirror {
 
     /// Opens the repository. No object over the limit is read from it, and its object cache is small.
     fn open(&self, kind: Kind, object_bytes_max: u64) -> Option<gix::Repository> {
-        let options =
-            gix::open::Options::isolated().open_path_as_is(true).strict_config(false).config_overrides([
-                format!("gitoxide.objects.allocLimit={object_bytes_max}"),
-                format!("gitoxide.core.deltaBaseCacheLimit={BASE_CACHE_BYTES_MAX}"),
-            ]);
-        let repository = gix::open_opts(&self.directory, options).ok()?;
+        let options = gix::open::Options::isolated()
+            .open_path_as_is(true)
+            .strict_config(false)
+            .config_overrides([format!("gitoxide.objects.allocLimit={object_bytes_max}")]);
+        let mut repository = gix::open_opts(&self.directory, options).ok()?;
+        // gix heeds core.deltaBaseCacheLimit only with its feature max-performance, which starts threads.
+        repository.objects.set_pack_cache(|| Box::new(MemoryCappedHashmap::new(BASE_CACHE_BYTES_MAX)));
         (repository.object_hash() == kind).then_some(repository)
     }
 
