@@ -168,7 +168,7 @@ fn kustomization() -> Value {
 }
 
 pub(crate) fn put(store: &ArtifactStore, name: &str, files: &[(&str, &str)]) -> Written {
-    store.put(&Location::new("GitRepository", "flux-system", "repo").unwrap(), name, &tree(files)).unwrap()
+    store.put(&Location::new("GitRepository", "flux-system", "repo").unwrap(), name, &tree(files)).unwrap().0
 }
 
 fn tree(files: &[(&str, &str)]) -> MemoryTree {

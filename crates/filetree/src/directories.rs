@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
-use crate::{
-    MemoryTree, RelPath,
-    digest::{Hasher, sha256_hex},
-};
+use crate::RelPath;
 
 /// Hexadecimal digits of a digest: half of a SHA-256, too many to find two directories of one digest.
 const DIGITS: usize = 32;
@@ -32,32 +29,32 @@ pub struct DirectoryDigestsError {
 }
 
 impl DirectoryDigests {
-    /// Of a tree: of its root, and of as many directories as fit, those near the root first. A digest covers paths, sizes, modes and
-    /// contents of all that is below its directory.
-    pub fn of(tree: &MemoryTree) -> Self {
-        let mut hashers = selected(tree);
-        for (path, file) in tree.iter() {
-            let line = match file {
-                None => format!("dir {path}\0"),
-                Some(file) => {
-                    let mode = if file.executable { "executable" } else { "file" };
-                    format!("{mode} {} {path}\0", sha256_hex(&file.content))
-                }
-            };
-            let mut above = path.parent();
-            while let Some(directory) = above {
-                if let Some(hasher) = hashers.get_mut(&directory) {
-                    hasher.update(line.as_bytes());
-                }
-                above = directory.parent();
+    /// Whether a directory can have a digest: those near the root can.
+    pub fn can_have(path: &str) -> bool {
+        let depth = path.split('/').filter(|part| !part.is_empty()).count();
+        depth <= DEPTH_MAX && !path.contains(char::is_control)
+    }
+
+    /// Of the root and of as many directories as fit, those near the root first. The digest of each, in at least 32 hexadecimal digits,
+    /// covers paths, modes and contents of all that is below it.
+    pub fn of_directories(directories: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut all: Vec<(RelPath, String)> = directories
+            .into_iter()
+            .filter(|(path, digest)| Self::can_have(path) && digest.len() >= DIGITS)
+            .filter_map(|(path, digest)| Some((RelPath::parse(&path).ok()?, digest)))
+            .collect();
+        all.sort_by_cached_key(|(path, _)| (path.depth(), path.clone()));
+        let mut chosen = BTreeMap::new();
+        let mut bytes = 0;
+        for (path, mut digest) in all {
+            let more = line_bytes(if path.is_root() { ROOT } else { path.as_str() });
+            if bytes + more <= TEXT_BYTES_MAX {
+                bytes += more;
+                digest.truncate(DIGITS);
+                chosen.insert(path, digest);
             }
         }
-        let finish = |hasher: Hasher| {
-            let mut digest = hasher.finish_hex();
-            digest.truncate(DIGITS);
-            digest
-        };
-        Self(hashers.into_iter().map(|(path, hasher)| (path, finish(hasher))).collect())
+        Self(chosen)
     }
 
     /// Whether all that is at and below a path is certainly the same in the tree of the other digests: a directory at or above it
@@ -75,27 +72,6 @@ impl DirectoryDigests {
         }
         false
     }
-}
-
-/// The directories that get a digest.
-fn selected(tree: &MemoryTree) -> BTreeMap<RelPath, Hasher> {
-    let mut directories: Vec<&RelPath> = tree
-        .iter()
-        .filter(|(path, file)| file.is_none() && path.depth() <= DEPTH_MAX)
-        .map(|(path, _)| path)
-        .filter(|path| !path.as_str().contains(char::is_control))
-        .collect();
-    directories.sort_by_key(|path| path.depth());
-    let mut chosen = BTreeMap::from([(RelPath::root(), Hasher::default())]);
-    let mut bytes = line_bytes(ROOT);
-    for directory in directories {
-        let more = line_bytes(directory.as_str());
-        if bytes + more <= TEXT_BYTES_MAX {
-            bytes += more;
-            chosen.insert(directory.clone(), Hasher::default());
-        }
-    }
-    chosen
 }
 
 /// Bytes of the line of a directory: the digest, the space, the path and the end of the line.
@@ -139,91 +115,52 @@ impl FromStr for DirectoryDigests {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
-    use crate::TreeLimits;
 
     fn path(text: &str) -> RelPath {
         RelPath::parse(text).unwrap()
     }
 
-    fn tree(files: &[(&str, &str)]) -> MemoryTree {
-        let mut tree = MemoryTree::builder(TreeLimits::default());
-        for (at, content) in files {
-            tree.file(&path(at), Bytes::copy_from_slice(content.as_bytes()), false).unwrap();
-        }
-        tree.build()
-    }
-
-    const BEFORE: &[(&str, &str)] = &[
-        ("README.md", "one"),
-        ("apps/a/k.yaml", "a"),
-        ("apps/b/k.yaml", "b"),
-        ("apps-of-others/k.yaml", "c"),
-        ("base/deep/er/and/deeper/k.yaml", "d"),
-    ];
-
-    /// The paths that are the same after a change.
-    fn same_after(change: impl Fn(&mut Vec<(&str, &str)>), asked: &[&str]) -> Vec<String> {
-        let mut files = BEFORE.to_vec();
-        change(&mut files);
-        let (before, after) = (DirectoryDigests::of(&tree(BEFORE)), DirectoryDigests::of(&tree(&files)));
-        let same = |at: &&&str| before.is_same_at(&after, &path(at));
-        asked.iter().filter(same).map(|at| (*at).to_owned()).collect()
+    /// Each directory with the digest of its own path.
+    fn digests(directories: &[&str]) -> DirectoryDigests {
+        let of = |at: &&str| ((*at).to_owned(), crate::digest::sha256_hex(at.as_bytes()));
+        DirectoryDigests::of_directories(directories.iter().map(of))
     }
 
     #[test]
-    fn only_the_directories_above_a_change_are_different() {
-        let asked =
-            ["", "README.md", "apps", "apps/a", "apps/a/k.yaml", "apps/b/k.yaml", "apps/none", "base/deep"];
-        let nothing = same_after(|_| (), &asked);
-        assert_eq!(nothing, asked, "the same tree");
-        assert_eq!(
-            same_after(|files| files[1].1 = "new", &asked),
-            ["apps/b/k.yaml", "base/deep"],
-            "a content"
-        );
-        assert_eq!(
-            same_after(|files| files[0].1 = "new", &asked),
-            ["apps", "apps/a", "apps/a/k.yaml", "apps/b/k.yaml", "apps/none", "base/deep"],
-            "a file of the root"
-        );
-        assert_eq!(
-            same_after(|files| files.push(("apps/none", "x")), &["apps/a/k.yaml", "apps/none"]),
-            ["apps/a/k.yaml"],
-            "a file that comes"
-        );
-        assert_eq!(
-            same_after(|files| files[4].1 = "new", &["base/deep/er/and/deeper/k.yaml", "base/deep", "apps"]),
-            ["apps"],
-            "below the last directory that has a digest"
-        );
-    }
-
-    #[test]
-    fn modes_moves_and_empty_directories_count() {
-        let file = |executable| {
-            let mut tree = MemoryTree::builder(TreeLimits::default());
-            tree.file(&path("a/x"), Bytes::from_static(b"x"), executable).unwrap();
-            tree.build()
+    fn a_directory_is_the_same_where_it_or_one_above_it_has_the_same_digest() {
+        let both = ("x".repeat(DIGITS), "y".repeat(DIGITS));
+        let with = |root: &str, apps: &str| {
+            DirectoryDigests::of_directories([
+                (String::new(), root.to_owned()),
+                ("apps".to_owned(), apps.to_owned()),
+            ])
         };
-        let digests = |tree: &MemoryTree| DirectoryDigests::of(tree);
-        assert!(!digests(&file(true)).is_same_at(&digests(&file(false)), &path("a")));
-        let mut with_directory = MemoryTree::builder(TreeLimits::default());
-        with_directory.file(&path("a/x"), Bytes::from_static(b"x"), false).unwrap();
-        with_directory.dir(&path("a/empty")).unwrap();
-        assert!(!digests(&with_directory.build()).is_same_at(&digests(&file(false)), &path("a")));
-        let moved = [("a/y/x", "1"), ("a/z", "2")];
-        let other = [("a/y/z", "2"), ("a/x", "1")];
-        assert!(!digests(&tree(&moved)).is_same_at(&digests(&tree(&other)), &path("a")));
+        let (one, other) = (with(&both.0, &both.1), with(&both.1, &both.1));
+        assert!(one.is_same_at(&other, &path("apps/a/b")));
+        assert!(!one.is_same_at(&other, &path("")));
+        assert!(!one.is_same_at(&other, &path("apps-of-others")));
+        assert!(one.is_same_at(&one, &path("apps-of-others")), "the root has the same digest");
+    }
+
+    #[test]
+    fn directories_near_the_root_are_kept_first() {
+        let deep = "a/b/c/d/e";
+        assert_eq!(digests(&["", "a", deep, "a\nb"]), digests(&["a", ""]));
+        assert!(!DirectoryDigests::can_have(deep) && DirectoryDigests::can_have("a/b/c/d"));
+        let many: Vec<String> = (0..500).map(|at| format!("dir-{at:03}/sub")).collect();
+        let mut all: Vec<&str> = many.iter().map(String::as_str).collect();
+        all.extend(["zzz", ""]);
+        let kept = digests(&all).to_string();
+        assert!(kept.contains(" .\n") && kept.contains(" zzz\n") && !kept.contains("dir-499"), "{kept}");
     }
 
     #[test]
     fn the_text_is_bounded_and_read_back() {
-        let names: Vec<String> = (0..500).map(|at| format!("dir-{at:03}/sub/k.yaml")).collect();
-        let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "x")).collect();
-        let digests = DirectoryDigests::of(&tree(&files));
+        let names: Vec<String> = (0..500).map(|at| format!("dir-{at:03}")).collect();
+        let mut all: Vec<&str> = names.iter().map(String::as_str).collect();
+        all.push("");
+        let digests = digests(&all);
         let text = digests.to_string();
         assert!(text.len() <= TEXT_BYTES_MAX && text.lines().count() > 90, "{} bytes", text.len());
         assert_eq!(text.parse(), Ok(digests.clone()));

@@ -8,8 +8,7 @@ use std::{
 };
 
 use gix::ObjectId;
-use plumb_filetree::{MemoryTree, RelPath};
-use plumb_memory::MemoryReservation;
+use plumb_filetree::RelPath;
 
 use crate::{
     bounds::Bounds,
@@ -37,6 +36,9 @@ pub(crate) struct Operation<'a> {
     /// Bytes of one object.
     pub(crate) object_bytes_max: u64,
 }
+
+/// What becomes of the files that were found. The repositories are those of the checkout.
+pub(crate) type Finish<'a, T> = dyn FnMut(Reader<'_>, &[&gix::Repository]) -> Result<T, GitError> + 'a;
 
 /// The repositories of one checkout.
 pub(crate) struct Assembly<'a> {
@@ -80,13 +82,14 @@ impl<'a> Assembly<'a> {
         Self { operation, root, sparse, discard, had_content, opened: Vec::new() }
     }
 
-    /// The files of a commit. `connection` is one to its repository, if one is open.
-    pub(crate) fn assemble(
+    /// Finds the files of a commit, and passes them on. `connection` is one to its repository, if one is open.
+    pub(crate) fn assemble<T>(
         mut self,
         found: &Found,
         connection: Option<Connection>,
         selection: &Selection,
-    ) -> Result<(Subject, MemoryTree, MemoryReservation), GitError> {
+        finish: &mut Finish<'_, T>,
+    ) -> Result<(Subject, T), GitError> {
         let Operation { git, consumer, bounds, object_bytes_max, .. } = self.operation;
         let sparse = self.sparse.clone();
         let memory = git.resources.memory.reservation(consumer, git.files_limit());
@@ -122,8 +125,7 @@ impl<'a> Assembly<'a> {
         reader.leave_out_ignored(&self.repositories(), selection.ignore.as_deref())?;
         let files: Vec<_> = if self.sparse.is_some() { reader.files().collect() } else { Vec::new() };
         self.complete(&files)?;
-        let (tree, memory) = reader.finish(&self.repositories())?;
-        Ok((subject, tree, memory))
+        Ok((subject, finish(reader, &self.repositories())?))
     }
 
     /// Fetches the commit of a submodule.

@@ -1,5 +1,7 @@
 //! What can go wrong with a repository. Texts of servers and libraries arrive scrubbed; no error carries a credential.
 
+use std::io;
+
 use plumb_filetree::{PathError, RelPath, TreeError, ignore::TooManyPatterns};
 use plumb_memory::OverBudget;
 use plumb_status::{Classify, Consequence, Reason};
@@ -320,6 +322,24 @@ pub enum GitError {
         #[source]
         source: TreeError,
     },
+    /// The archive cannot be written.
+    #[error("failed to write the archive of commit {commit}")]
+    Output {
+        /// The commit.
+        commit: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The earlier archive cannot be read.
+    #[error("failed to read the archive before that of commit {commit}")]
+    Previous {
+        /// The commit.
+        commit: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The ignore rules are over a limit.
     #[error("the ignore rules of commit {commit} cannot be used")]
     Ignore {
@@ -389,6 +409,8 @@ impl GitError {
             | Self::FileName { .. }
             | Self::Path { .. }
             | Self::TooLarge { .. }
+            | Self::Output { .. }
+            | Self::Previous { .. }
             | Self::Ignore { .. }
             | Self::SparseCheckout { .. }
             | Self::Submodule { .. }
@@ -413,6 +435,7 @@ impl Classify for GitError {
         match self {
             Self::Endpoint { .. } => Reason::UrlInvalid,
             Self::Empty { .. } => Reason::EmptyGitRepository,
+            Self::Output { .. } | Self::Previous { .. } => Reason::ArchiveOperationFailed,
             Self::FileName { .. } | Self::Path { .. } => Reason::InvalidPath,
             Self::Ignore { .. } => Reason::SourceIgnoreError,
             Self::Mirror { .. } => Reason::CacheOperationFailed,
@@ -484,6 +507,8 @@ impl Classify for GitError {
             | Self::FileName { .. }
             | Self::Path { .. }
             | Self::TooLarge { .. }
+            | Self::Output { .. }
+            | Self::Previous { .. }
             | Self::Ignore { .. }
             | Self::SparseCheckout { .. }
             | Self::Submodule { .. }

@@ -33,6 +33,6 @@ pub use ssh::{
 };
 pub use submodule::SubmoduleError;
 pub use task::{
-    Checkout, Git, Limits, MIRRORS_BYTES_DEFAULT, Resources, SUBMODULE_DEPTH_DEFAULT, SUBMODULES_DEFAULT,
-    Selection, Session,
+    ArchivedCommit, Checkout, Git, Limits, MIRRORS_BYTES_DEFAULT, Resources, SUBMODULE_DEPTH_DEFAULT,
+    SUBMODULES_DEFAULT, Selection, Session,
 };

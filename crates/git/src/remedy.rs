@@ -60,6 +60,8 @@ pub(crate) fn of(error: &GitError) -> Option<String> {
         | GitError::FileName { .. }
         | GitError::Path { .. }
         | GitError::TooLarge { .. }
+        | GitError::Output { .. }
+        | GitError::Previous { .. }
         | GitError::Ignore { .. }
         | GitError::Interrupted { .. } => return None,
     })

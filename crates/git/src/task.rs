@@ -2,16 +2,17 @@
 //! deadline and an interrupt that is raised when its caller is dropped. Protocol and objects are in the other
 //! modules.
 
-use std::{cell::Cell, io, path::Path, sync::Arc, time::Duration};
+use std::{cell::Cell, fs::File, io, path::Path, sync::Arc, time::Duration};
 
-use plumb_filetree::{MemoryTree, TreeLimits};
+use plumb_archive::{Previous, RestartableWrite, WrittenArchive};
+use plumb_filetree::{MemoryTree, TreeLimits, digest::DigestAlgorithm};
 use plumb_memory::{Limit, MemoryPool, MemoryReservation};
 use plumb_transport::{Slots, address::AddressPolicy};
 use tokio::runtime::Handle;
 
 use crate::{
     bounds::{Bounds, InterruptOnDrop},
-    checkout::{Assembly, Operation},
+    checkout::{Assembly, Finish, Operation},
     connection::{Connection, Connector, Extent, REFERENCES, has_object},
     credential::Endpoint,
     error::GitError,
@@ -22,7 +23,7 @@ use crate::{
     signed::{self, RawObjects, SIGNED_OBJECTS},
     ssh::SshAlgorithms,
     threads::AbandonedThreads,
-    tree,
+    tree::{self, Reader, Subject},
 };
 
 /// Fetches at the same time: each holds a pack's index and a tree in memory.
@@ -32,7 +33,7 @@ const LISTS_MAX: usize = 16;
 /// Bytes of one object with which a pack is received first. Nearly all repositories have no larger one.
 const OBJECT_BYTES_USUAL: u64 = 16 << 20;
 /// Copies of an object in memory while a delta is applied: what it starts from, the instructions, what comes out.
-const OBJECT_COPIES: u64 = 3;
+pub(crate) const OBJECT_COPIES: u64 = 3;
 /// How long an operation waits for a slot: after a restart, all repositories of a namespace wait at once.
 const SLOT_WAIT_MAX: Duration = Duration::from_mins(10);
 /// What is charged while a pack is received.
@@ -152,6 +153,19 @@ pub struct Checkout {
     pub memory: MemoryReservation,
 }
 
+/// The files of a commit as an archive.
+#[derive(Debug)]
+pub struct ArchivedCommit<O> {
+    /// The reference and the commit it leads to.
+    pub found: Found,
+    /// The first line of the commit's message.
+    pub summary: String,
+    /// What the archive was written to.
+    pub output: O,
+    /// The archive.
+    pub archive: WrittenArchive,
+}
+
 impl Git {
     /// Keeps mirrors below `root`, which is made private to this user.
     pub fn open(root: &Path, limits: Limits, resources: Resources) -> io::Result<Self> {
@@ -242,12 +256,55 @@ impl Git {
         selection: &Selection,
         timeout: Duration,
     ) -> Result<Checkout, GitError> {
+        self.run_checkout(session, selection, timeout, move |inner, session, selection, connector, bounds| {
+            let finish =
+                &mut |reader: Reader<'_>, repositories: &[&gix::Repository]| reader.finish(repositories);
+            let (found, subject, (tree, memory)) =
+                inner.checkout(session, selection, connector, bounds, finish)?;
+            Ok(Checkout { found, summary: subject.summary, tree, memory })
+        })
+        .await
+    }
+
+    /// The same files as an archive. Members of an earlier archive are taken over where files, modes and paths are the same: then those
+    /// files are not read.
+    pub async fn archive<O: RestartableWrite + Send + 'static>(
+        &self,
+        session: Session,
+        selection: &Selection,
+        timeout: Duration,
+        algorithm: DigestAlgorithm,
+        previous: Option<Previous<File>>,
+        mut output: O,
+    ) -> Result<ArchivedCommit<O>, GitError> {
+        self.run_checkout(session, selection, timeout, move |inner, session, selection, connector, bounds| {
+            let mut previous = previous;
+            let finish = &mut |reader: Reader<'_>, repositories: &[&gix::Repository]| {
+                // One that cannot be read is not tried twice.
+                let mut previous = previous.take();
+                reader.archive(repositories, algorithm, previous.as_mut(), &mut output)
+            };
+            let (found, subject, archive) = inner.checkout(session, selection, connector, bounds, finish)?;
+            Ok(ArchivedCommit { found, summary: subject.summary, output, archive })
+        })
+        .await
+    }
+
+    async fn run_checkout<T: Send + 'static>(
+        &self,
+        session: Session,
+        selection: &Selection,
+        timeout: Duration,
+        work: impl FnOnce(&Inner, Session, &Selection, &Connector, &Bounds) -> Result<T, GitError>
+        + Send
+        + 'static,
+    ) -> Result<T, GitError> {
         let inner = Arc::clone(&self.inner);
         let selection = selection.clone();
         let bounds = Bounds::new("fetch from", session.endpoint.url().to_string(), timeout);
         let (consumer, connector) = (session.consumer.clone(), self.connector());
         let url = session.endpoint.url().to_string();
-        let work = move |bounds: &Bounds| inner.checkout(session, &selection, &connector, bounds);
+        let work = move |bounds: &Bounds| work(&inner, session, &selection, &connector, bounds);
         self.run_after_list(&consumer, bounds, &url, work).await
     }
 
@@ -427,13 +484,14 @@ impl Inner {
         result.map_err(|error| not_handed_out(error, found))
     }
 
-    fn checkout(
+    fn checkout<T>(
         &self,
         session: Session,
         selection: &Selection,
         connector: &Connector,
         bounds: &Bounds,
-    ) -> Result<Checkout, GitError> {
+        finish: &mut Finish<'_, T>,
+    ) -> Result<(Found, Subject, T), GitError> {
         let Session { connection, endpoint, found, reference, consumer } = session;
         // A fetch that failed leaves the rest of a response unread: the next one opens a new session.
         let mut first = connection;
@@ -458,10 +516,14 @@ impl Inner {
                 let operation =
                     Operation { git: self, consumer: &consumer, connector, bounds, object_bytes_max };
                 let assembly = Assembly::new(operation, &endpoint, selection, discard, &had_content);
-                assembly.assemble(&found, first.take(), selection)
+                assembly.assemble(&found, first.take(), selection, finish)
             })
         };
         let result = match attempt(false) {
+            Err(GitError::Previous { commit, source }) if bounds.check().is_ok() => {
+                tracing::warn!(url = %bounds.url, commit, error = %source, "cannot read the last archive, writing the next one without it");
+                attempt(false)
+            }
             Err(error) if error.blames_mirror() && had_content.get() && bounds.check().is_ok() => {
                 tracing::warn!(url = %bounds.url, error = %plumb_status::chain(&error), "discarding the mirror and fetching again");
                 attempt(true)
@@ -471,8 +533,8 @@ impl Inner {
         if let Err(error) = self.mirrors.evict(self.limits.mirrors_bytes_max) {
             tracing::warn!(%error, "failed to evict mirrors");
         }
-        let (subject, tree, memory) = result.map_err(|error| not_handed_out(error, &found))?;
-        Ok(Checkout { found, summary: subject.summary, tree, memory })
+        let (subject, made) = result.map_err(|error| not_handed_out(error, &found))?;
+        Ok((found, subject, made))
     }
 
     pub(crate) fn fetching<'a>(

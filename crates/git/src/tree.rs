@@ -1,8 +1,8 @@
-//! A commit's tree into memory, from the object database: no checkout. Ignore rules are applied to names first, so that what is
+//! A commit's tree into memory or into an archive, from the object database: no checkout. Ignore rules are applied to names first, so that what is
 //! left out is never read. Links are skipped, and submodules are left to the caller; a name that is not a safe path rejects the
 //! commit.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs::File};
 
 use bytes::Bytes;
 use gix::{
@@ -10,7 +10,13 @@ use gix::{
     bstr::{BStr, ByteSlice},
     objs::tree::EntryKind as Mode,
 };
-use plumb_filetree::{EntryKind, Ignore, MemoryTree, RelPath, TreeError, TreeLimits, ignore::IGNORE_FILE};
+use plumb_archive::{
+    ArchiveOptions, Content, EntryContent, Listing, Previous, RestartableWrite, WriteError, WrittenArchive,
+};
+use plumb_filetree::{
+    EntryKind, Ignore, MemoryTree, RelPath, TreeError, TreeLimits, digest::DigestAlgorithm,
+    ignore::IGNORE_FILE,
+};
 use plumb_memory::MemoryReservation;
 
 use crate::{
@@ -19,6 +25,7 @@ use crate::{
     reference::Found,
     sparse::SparseCheckout,
     submodule::{MODULES_BYTES_MAX, MODULES_FILE},
+    task::OBJECT_COPIES,
 };
 
 /// Entries of trees that are read, at most, left out or not. A tree that contains itself many times over ends here.
@@ -315,6 +322,42 @@ impl<'a> Reader<'a> {
         Ok((builder.build(), self.memory))
     }
 
+    /// Writes the files into an archive. Those whose members are in an earlier archive are not read.
+    pub(crate) fn archive(
+        mut self,
+        repositories: &[&gix::Repository],
+        algorithm: DigestAlgorithm,
+        previous: Option<&mut Previous<File>>,
+        out: &mut dyn RestartableWrite,
+    ) -> Result<WrittenArchive, GitError> {
+        self.charge(self.object_bytes_max.saturating_mul(OBJECT_COPIES))?;
+        let entries = std::mem::take(&mut self.entries).into_iter().map(Entry::into_archived).collect();
+        let listing = Listing::new(entries, self.limits).map_err(|source| self.too_large(source))?;
+        let read = |path: &RelPath, blob: &BlobContent, content: &mut Vec<u8>| {
+            self.bounds.check()?;
+            let Some(repository) = repositories.get(blob.repository) else {
+                return Err(self.bounds.interrupted());
+            };
+            let found = repository.find_blob(blob.id).map_err(|error| self.broken(&error))?;
+            let max = self.limits.file_bytes_max;
+            if found.data.len() as u64 > max {
+                let (path, bytes) = (path.clone(), found.data.len() as u64);
+                return Err(self.too_large(TreeError::FileTooLarge { path, bytes, max }));
+            }
+            content.extend_from_slice(&found.data);
+            Ok(())
+        };
+        let output = |source| GitError::Output { commit: self.commit.to_string(), source };
+        out.restart().map_err(output)?;
+        let options = ArchiveOptions { algorithm, limits: self.limits };
+        plumb_archive::write(&listing, options, previous, read, out).map_err(|error| match error {
+            WriteError::Limit(source) => self.too_large(source),
+            WriteError::Read(error) => error,
+            WriteError::Write { path: _, source } => output(source),
+            WriteError::Previous { source } => GitError::Previous { commit: self.commit.to_string(), source },
+        })
+    }
+
     /// The file that declares submodules.
     pub(crate) fn modules(&self, repository: &gix::Repository, id: ObjectId) -> Result<Vec<u8>, GitError> {
         let size = self.size(repository, id)?;
@@ -354,7 +397,31 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// A file in one of the repositories.
+struct BlobContent {
+    repository: usize,
+    id: ObjectId,
+}
+
+impl Content for BlobContent {
+    fn id(&self) -> Option<&[u8]> {
+        Some(self.id.as_bytes())
+    }
+}
+
 impl Entry {
+    fn into_archived(self) -> plumb_archive::Entry<BlobContent> {
+        let Self { path, id, kind, repository } = self;
+        let content = match kind {
+            Kind::Dir => EntryContent::Directory,
+            Kind::File | Kind::Executable => EntryContent::File {
+                executable: kind == Kind::Executable,
+                content: BlobContent { repository, id },
+            },
+        };
+        plumb_archive::Entry { path, content }
+    }
+
     fn is_ignore_file(&self) -> bool {
         self.kind != Kind::Dir && self.path.file_name() == Some(IGNORE_FILE)
     }

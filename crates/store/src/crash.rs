@@ -45,7 +45,8 @@ fn child() {
     let mut out = std::io::stdout();
     for write in 0..WRITES_MAX {
         // Three names, so that files are written over as well.
-        let written = store.put(&location(), &format!("{}.tar.gz", write % 3), &tree(write % 3)).unwrap();
+        let (written, _) =
+            store.put(&location(), &format!("{}.tar.gz", write % 3), &tree(write % 3)).unwrap();
         writeln!(out, "\nADVERTISED {} {}", written.path, written.digest).unwrap();
         out.flush().unwrap();
     }

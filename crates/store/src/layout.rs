@@ -9,6 +9,19 @@ pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";
 /// What lock files end with; they are never served.
 pub(crate) const LOCK_SUFFIX: &str = ".lock";
 
+/// What the index of an archive ends with; its name begins with a dot, so that it is never served.
+const INDEX_SUFFIX: &str = ".index";
+
+/// The name of the index of an archive.
+pub(crate) fn index_name(file: &str) -> String {
+    format!(".{file}{INDEX_SUFFIX}")
+}
+
+/// Whether a name is one of an index.
+pub(crate) fn is_index(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(INDEX_SUFFIX)
+}
+
 /// The directory of one object's artifacts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location {

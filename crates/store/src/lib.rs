@@ -2,16 +2,16 @@
 //! an artifact, and when, is decided elsewhere.
 
 mod abandoned;
-mod archive;
 #[cfg(test)]
 mod crash;
 mod layout;
 mod retention;
 mod serve;
+mod spool;
 mod store;
 
-pub use archive::ArchiveError;
 pub use layout::{Location, LocationError};
 pub use retention::{Retention, Stored, expired};
 pub use serve::router;
+pub use spool::Spool;
 pub use store::{Advertised, ArtifactStore, Collected, Integrity, StoreError, Written};

@@ -227,7 +227,7 @@ mod tests {
         let mut builder = MemoryTree::builder(TreeLimits::DEFAULT);
         builder.file(&RelPath::parse("a").unwrap(), Bytes::from_static(b"content"), false).unwrap();
         let location = Location::new("GitRepository", "ns", "n").unwrap();
-        let written = store.put(&location, "abc.tar.gz", &builder.build()).unwrap();
+        let (written, _) = store.put(&location, "abc.tar.gz", &builder.build()).unwrap();
         let content = std::fs::read(root.path().join(&written.path)).unwrap();
         std::fs::write(root.path().join("gitrepository/ns/n/abc.tar.gz.lock"), "x").unwrap();
         std::fs::write(root.path().join("gitrepository/ns/n/.abc.tar.gz.1.tmp"), "x").unwrap();

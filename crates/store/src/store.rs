@@ -3,12 +3,13 @@
 
 use std::{
     fs::{self, DirBuilder, File},
-    io::{self, BufWriter, Read},
+    io::{self, Read, Write},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
+use plumb_archive::{Previous, WriteError, WrittenArchive, write_tree};
 use plumb_filetree::{
     MemoryTree, RelPath,
     digest::{DigestAlgorithm, FileDigest, FileDigestError, Hasher},
@@ -17,9 +18,9 @@ use plumb_status::{Classify, Consequence, Reason};
 
 use crate::{
     abandoned,
-    archive::{self, ArchiveError},
-    layout::{LOCK_SUFFIX, Location, LocationError, TEMPORARY_SUFFIX},
+    layout::{LOCK_SUFFIX, Location, LocationError, index_name, is_index},
     retention::{Retention, Stored, expired},
+    spool::{Spool, previous},
 };
 
 /// Files of one object that are read in one collection, at most.
@@ -93,7 +94,7 @@ pub enum StoreError {
     Archive {
         /// Why.
         #[source]
-        source: ArchiveError,
+        source: WriteError<io::Error>,
     },
     /// The file cannot be put in its place.
     #[error("failed to store artifact {path:?}")]
@@ -206,43 +207,92 @@ impl ArtifactStore {
         &self.root
     }
 
-    /// Writes a tree as a `tar.gz`, the file of an object.
-    pub fn put(&self, location: &Location, file: &str, tree: &MemoryTree) -> Result<Written, StoreError> {
-        self.place(location, file, |_, out| {
-            archive::write(tree, self.algorithm, out).map_err(|source| StoreError::Archive { source })
-        })
+    /// The algorithm of the digests of what is written from now on.
+    pub fn algorithm(&self) -> DigestAlgorithm {
+        self.algorithm
+    }
+
+    /// Writes a tree as a `tar.gz`, the file of an object; the digests of its directories as well.
+    pub fn put(
+        &self,
+        location: &Location,
+        file: &str,
+        tree: &MemoryTree,
+    ) -> Result<(Written, WrittenArchive), StoreError> {
+        let mut spool = self.spool(location)?;
+        let archive = write_tree(tree, self.algorithm, &mut spool);
+        let archive = archive.map_err(|source| StoreError::Archive { source })?;
+        Ok((self.put_archive(location, file, spool, &archive)?, archive))
     }
 
     /// Writes bytes as they are, as the file of an object.
     pub fn put_bytes(&self, location: &Location, file: &str, bytes: &[u8]) -> Result<Written, StoreError> {
-        self.place(location, file, |path, out| {
-            archive::copy(bytes, self.algorithm, out)
-                .map_err(|source| StoreError::Write { path: path.to_string(), source })
-        })
+        let mut spool = self.spool(location)?;
+        let path = location.file(file).map_err(|source| StoreError::Location { source })?;
+        spool.write_all(bytes).map_err(|source| StoreError::Write { path: path.to_string(), source })?;
+        let digest = FileDigest::of(self.algorithm, bytes);
+        self.place(location, file, spool, &digest, bytes.len() as u64)
     }
 
-    /// Writes to a temporary name first, then to the disk, then to the file's own name.
+    /// A temporary file for an archive of an object.
+    pub fn spool(&self, location: &Location) -> Result<Spool, StoreError> {
+        self.make_directory(location.path())?;
+        Spool::new(&self.full(location.path()))
+            .map_err(|source| StoreError::Write { path: location.to_string(), source })
+    }
+
+    /// Makes an archive that was written the file of an object, with its index.
+    pub fn put_archive(
+        &self,
+        location: &Location,
+        file: &str,
+        spool: Spool,
+        archive: &WrittenArchive,
+    ) -> Result<Written, StoreError> {
+        let written = self.place(location, file, spool, &archive.digest, archive.size)?;
+        let index = self.full(location.path()).join(index_name(file));
+        let stored = match &archive.index {
+            Some(bytes) => fs::write(&index, bytes),
+            None => remove_file(&index),
+        };
+        if let Err(error) = stored {
+            // It only saves work, and one that is of another archive is ignored.
+            tracing::warn!(artifact = written.path, %error, "failed to store the index of the artifact");
+        }
+        Ok(written)
+    }
+
+    /// An archive that a status announces, with its index; none where there is no index of it. The caller has compared the archive
+    /// with its digest.
+    pub fn previous(
+        &self,
+        location: &Location,
+        path: &str,
+        digest: &str,
+    ) -> Result<Option<Previous<File>>, StoreError> {
+        let Some(path) = RelPath::parse(path).ok().filter(|path| location.holds(path.as_str())) else {
+            return Ok(None);
+        };
+        let index = self.full(location.path()).join(index_name(path.file_name().unwrap_or_default()));
+        previous(&self.full(&path), &index, digest)
+            .map_err(|source| StoreError::Read { path: path.to_string(), source })
+    }
+
+    /// Gives what was written to a temporary name its own one, once it is on the disk.
     fn place(
         &self,
         location: &Location,
         file: &str,
-        write: impl FnOnce(&RelPath, BufWriter<&File>) -> Result<(FileDigest, u64), StoreError>,
+        spool: Spool,
+        digest: &FileDigest,
+        size: u64,
     ) -> Result<Written, StoreError> {
         let path = location.file(file).map_err(|source| StoreError::Location { source })?;
         let failed = |source| StoreError::Write { path: path.to_string(), source };
-        let directory = self.full(location.path());
-        self.make_directory(location.path())?;
-        let temporary = tempfile::Builder::new()
-            .prefix(&format!(".{file}."))
-            .suffix(TEMPORARY_SUFFIX)
-            .tempfile_in(&directory)
-            .map_err(failed)?;
-        // Until the rename: the lock shows the collection that the file has a writer.
-        abandoned::mark(temporary.as_file()).map_err(failed)?;
-        let (digest, size) = write(&path, BufWriter::new(temporary.as_file()))?;
+        let temporary = spool.into_file();
         lasting::sync_file(temporary.as_file()).map_err(failed)?;
         lasting::rename(temporary, &self.full(&path)).map_err(failed)?;
-        lasting::sync_directory(&directory).map_err(failed)?;
+        lasting::sync_directory(&self.full(location.path())).map_err(failed)?;
         Ok(Written { path: path.to_string(), digest: digest.to_string(), size })
     }
 
@@ -315,7 +365,7 @@ impl ArtifactStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Collected::default()),
             Err(error) => return Err(failed(error)),
         };
-        let mut stored = Vec::new();
+        let (mut stored, mut indexes) = (Vec::new(), Vec::new());
         for entry in entries.take(COLLECTED_FILES_MAX) {
             let entry = entry.map_err(failed)?;
             let metadata = entry.metadata().map_err(failed)?;
@@ -327,6 +377,8 @@ impl ArtifactStore {
             let age = now.duration_since(written).unwrap_or_default();
             if abandoned::is_temporary(&name) {
                 abandoned::remove(&entry.path()).map_err(failed)?;
+            } else if is_index(&name) {
+                indexes.push(name);
             } else if !name.ends_with(LOCK_SUFFIX) {
                 stored.push(Stored { name, age });
             }
@@ -336,6 +388,11 @@ impl ArtifactStore {
         for name in &expired {
             remove_file(&directory.join(name)).map_err(failed)?;
             remove_file(&directory.join(format!("{name}{LOCK_SUFFIX}"))).map_err(failed)?;
+        }
+        // Only the current archive is taken over from.
+        let kept = current.filter(|name| stored.iter().any(|file| file.name == **name)).map(index_name);
+        for index in indexes.iter().filter(|name| Some(*name) != kept.as_ref()) {
+            remove_file(&directory.join(index)).map_err(failed)?;
         }
         Ok(Collected { artifacts: expired.len() })
     }
@@ -363,7 +420,11 @@ impl ArtifactStore {
         let directory = self.full(location.path());
         let failed = |source| StoreError::Remove { path: location.to_string(), source };
         let artifacts = match fs::read_dir(&directory) {
-            Ok(entries) => entries.count(),
+            Ok(entries) => entries
+                .filter(|entry| {
+                    entry.as_ref().is_ok_and(|entry| !is_index(&entry.file_name().to_string_lossy()))
+                })
+                .count(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Collected::default()),
             Err(error) => return Err(failed(error)),
         };
@@ -487,6 +548,7 @@ mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
+    use plumb_archive::{ArchiveOptions, Entry, EntryContent, Listing, RestartableWrite};
     use plumb_filetree::TreeLimits;
 
     use super::*;
@@ -527,9 +589,9 @@ mod tests {
     #[test]
     fn a_stored_artifact_is_intact_until_it_is_modified() {
         let (_root, store, location) = fixture();
-        let written = store.put(&location, "abc.tar.gz", &tree("one")).unwrap();
+        let (written, _) = store.put(&location, "abc.tar.gz", &tree("one")).unwrap();
         assert_eq!(written.path, "gitrepository/default/podinfo/abc.tar.gz");
-        assert_eq!(store.put(&location, "abc.tar.gz", &tree("one")).unwrap(), written);
+        assert_eq!(store.put(&location, "abc.tar.gz", &tree("one")).unwrap().0, written);
         assert_eq!(names(&store, &location), ["abc.tar.gz"]);
         let verify = || store.verify(&location, &written.path, &written.digest).unwrap();
         assert_eq!(verify(), Integrity::Intact);
@@ -541,9 +603,9 @@ mod tests {
     #[test]
     fn a_file_is_compared_by_the_algorithm_of_its_digest_whichever_is_written_today() {
         let (_root, store, location) = fixture();
-        let old = store.put(&location, "old.tar.gz", &tree("one")).unwrap();
+        let (old, _) = store.put(&location, "old.tar.gz", &tree("one")).unwrap();
         let store = store.with_algorithm(DigestAlgorithm::Blake3);
-        let new = store.put(&location, "new.tar.gz", &tree("one")).unwrap();
+        let (new, _) = store.put(&location, "new.tar.gz", &tree("one")).unwrap();
         assert!(new.digest.starts_with("blake3:"), "{}", new.digest);
         for Written { path, digest, size } in [&old, &new] {
             assert_eq!(store.verify(&location, path, digest).unwrap(), Integrity::Intact);
@@ -596,9 +658,9 @@ mod tests {
         let too_many_open_files = io::Error::from_raw_os_error(24);
         compare(Err(too_many_open_files)).unwrap_err();
         let (_root, store, location) = fixture();
-        let written = store.put(&location, "a.tar.gz", &tree("one")).unwrap();
+        let (written, _) = store.put(&location, "a.tar.gz", &tree("one")).unwrap();
         // What is in the file's place is replaced as a whole.
-        assert_eq!(store.put(&location, "a.tar.gz", &tree("one")).unwrap(), written);
+        assert_eq!(store.put(&location, "a.tar.gz", &tree("one")).unwrap().0, written);
         assert_eq!(store.verify(&location, &written.path, &written.digest).unwrap(), Integrity::Intact);
     }
 
@@ -620,7 +682,7 @@ mod tests {
         let (root, store, location) = fixture();
         let outside = root.path().join("outside");
         fs::write(&outside, "x").unwrap();
-        let own = store.put(&location, "abc.tar.gz", &tree("one")).unwrap();
+        let (own, _) = store.put(&location, "abc.tar.gz", &tree("one")).unwrap();
         let other = Location::new("GitRepository", "default", "other").unwrap();
         for path in ["../outside", "gitrepository/default/podinfo/../../../../outside", own.path.as_str()] {
             assert_eq!(store.verify(&other, path, "sha256:0").unwrap(), Integrity::Missing, "{path}");
@@ -629,11 +691,64 @@ mod tests {
         assert_eq!(store.verify(&location, &own.path, &own.digest).unwrap(), Integrity::Intact);
     }
 
+    /// An archive of several members, as one of contents that have ids.
+    fn put_indexed(store: &ArtifactStore, location: &Location, file: &str, content: &'static str) -> Written {
+        struct Static(&'static str);
+        impl plumb_archive::Content for Static {
+            fn id(&self) -> Option<&[u8]> {
+                Some(self.0.as_bytes())
+            }
+        }
+        let entries = (0..200).map(|at| Entry {
+            path: RelPath::parse(&format!("{at}/a.yaml")).unwrap(),
+            content: EntryContent::File { executable: false, content: Static(content) },
+        });
+        let listing = Listing::new(entries.collect(), TreeLimits::DEFAULT).unwrap();
+        let options = ArchiveOptions { algorithm: store.algorithm(), limits: TreeLimits::DEFAULT };
+        let read = |_: &RelPath, content: &Static, buffer: &mut Vec<u8>| {
+            buffer.extend_from_slice(content.0.as_bytes());
+            Ok::<_, io::Error>(())
+        };
+        let mut spool = store.spool(location).unwrap();
+        let write = |spool: &mut Spool| {
+            plumb_archive::write(&listing, options, None::<&mut Previous<File>>, read, spool).unwrap()
+        };
+        write(&mut spool);
+        spool.restart().unwrap();
+        let archive = write(&mut spool);
+        store.put_archive(location, file, spool, &archive).unwrap()
+    }
+
+    #[test]
+    fn the_index_of_the_current_archive_stays_as_long_as_the_archive() {
+        let (_root, store, location) = fixture();
+        let first = put_indexed(&store, &location, "a.tar.gz", "one");
+        let previous = |written: &Written| {
+            store.previous(&location, &written.path, &written.digest).unwrap().map(|previous| previous.index)
+        };
+        assert_eq!(store.verify(&location, &first.path, &first.digest).unwrap(), Integrity::Intact);
+        assert!(previous(&first).is_some());
+        let second = put_indexed(&store, &location, "b.tar.gz", "two");
+        assert_ne!(previous(&second), previous(&first));
+        let wrong = Written { digest: first.digest.clone(), ..second.clone() };
+        assert_eq!(previous(&wrong), None, "the index is of another archive");
+        assert!(names(&store, &location).contains(&".b.tar.gz.index".to_owned()));
+        let retention = Retention { ttl: Duration::from_mins(1), records: 2 };
+        store.collect(&location, Some(&second.path), retention, SystemTime::now()).unwrap();
+        assert_eq!(names(&store, &location), [".b.tar.gz.index", "a.tar.gz", "b.tar.gz"]);
+        assert_eq!(previous(&first), None);
+        // A file of one name whose archive has no index has none of an earlier one.
+        store.put(&location, "b.tar.gz", &tree("one")).unwrap();
+        assert_eq!(names(&store, &location), ["a.tar.gz", "b.tar.gz"]);
+        put_indexed(&store, &location, "b.tar.gz", "two");
+        assert_eq!(store.remove(&location).unwrap().artifacts, 2, "an index is no artifact");
+    }
+
     #[test]
     fn collection_keeps_the_current_file_and_drops_leftovers() {
         let (_root, store, location) = fixture();
         let now = SystemTime::now();
-        let current = store.put(&location, "c.tar.gz", &tree("c")).unwrap();
+        let (current, _) = store.put(&location, "c.tar.gz", &tree("c")).unwrap();
         store.put(&location, "a.tar.gz", &tree("a")).unwrap();
         let directory = store.full(location.path());
         fs::write(directory.join("a.tar.gz.lock"), "").unwrap();

@@ -1,7 +1,8 @@
 //! Sources of the other kinds, which come and are applied as a GitRepository is.
 
 use plumb_api::meta::DIRECTORY_DIGESTS_METADATA;
-use plumb_filetree::DirectoryDigests;
+use plumb_archive::write_tree;
+use plumb_filetree::digest::DigestAlgorithm;
 
 use super::*;
 
@@ -46,9 +47,14 @@ async fn an_oci_repository_and_a_bucket_are_applied_when_they_appear() {
     assert_eq!(status.get("lastAppliedOriginRevision"), None);
 }
 
+/// The digests of the directories of these files.
+fn directories(files: &[(&str, &str)]) -> String {
+    write_tree(&tree(files), DigestAlgorithm::Sha256, std::io::sink()).unwrap().directories.to_string()
+}
+
 /// What the source tells of an artifact of these files, whose file is gone.
 fn gone(files: &[(&str, &str)]) -> impl FnOnce(&mut Value) {
-    let digests = DirectoryDigests::of(&tree(files)).to_string();
+    let digests = directories(files);
     move |artifact| {
         artifact["metadata"] = json!({ DIRECTORY_DIGESTS_METADATA: digests });
         artifact["url"] = format!("{}.gone", artifact["url"].as_str().unwrap()).into();
@@ -64,7 +70,7 @@ async fn an_artifact_is_not_fetched_when_its_directories_tell_that_nothing_read_
     let mut files =
         vec![("apps/web/all.yaml", MANIFESTS), ("docs/notes.md", "one"), ("apps/more/c.yaml", other)];
     fixture.publish_as(&files, REVISIONS[0], |artifact| {
-        let digests = DirectoryDigests::of(&tree(&files)).to_string();
+        let digests = directories(&files);
         artifact["metadata"] = json!({ DIRECTORY_DIGESTS_METADATA: digests });
     });
     fixture.until_revision_is(REVISIONS[0]).await;

@@ -4,11 +4,13 @@ use std::{collections::BTreeMap, error::Error, future::Future, time::Duration};
 
 use bytes::Bytes;
 use plumb_api::meta::Artifact;
+use plumb_archive::WrittenArchive;
 use plumb_cluster::ObjectEvent;
 use plumb_filetree::MemoryTree;
 use plumb_memory::MemoryReservation;
 use plumb_runtime::Object;
 use plumb_status::{Classify, ConditionUpdate, Detail, EventDraft};
+use plumb_store::Spool;
 use serde_json::{Map, Value};
 
 use super::{inputs::Inputs, ledger::ArtifactCondition};
@@ -163,13 +165,13 @@ pub struct Fetched<C> {
     pub conditions: Vec<(C, ConditionUpdate)>,
 }
 
-/// Content in memory, and what it is charged to.
+/// Content, and what it is charged to.
 #[derive(Debug)]
 pub struct Content {
     /// What is stored.
     pub payload: Payload,
-    /// Held as long as the payload is.
-    pub memory: MemoryReservation,
+    /// Held as long as the payload is; none where that is not in memory.
+    pub memory: Option<MemoryReservation>,
 }
 
 /// What is stored.
@@ -177,6 +179,13 @@ pub struct Content {
 pub enum Payload {
     /// Files: stored as `tar.gz`, the same bytes for the same files.
     Tree(MemoryTree),
+    /// The same, written to a temporary file of the storage already.
+    Archive {
+        /// The file.
+        spool: Spool,
+        /// What was written.
+        archive: WrittenArchive,
+    },
     /// Bytes, stored as they are.
     Bytes {
         /// What they are.
@@ -201,7 +210,9 @@ impl Payload {
     /// The extension of its file, from the dot on.
     pub fn extension(&self) -> &'static str {
         match self {
-            Self::Tree(_) | Self::Bytes { media_type: MediaType::TarGz, .. } => ".tar.gz",
+            Self::Tree(_) | Self::Archive { .. } | Self::Bytes { media_type: MediaType::TarGz, .. } => {
+                ".tar.gz"
+            }
             Self::Bytes { media_type: MediaType::Gzip, .. } => ".tgz",
             Self::Bytes { media_type: MediaType::Yaml, .. } => ".yaml",
         }

@@ -8,7 +8,6 @@ use std::{
 use jiff::Timestamp;
 use plumb_api::meta::{Artifact, DIRECTORY_DIGESTS_METADATA};
 use plumb_cluster::NamespacedName;
-use plumb_filetree::DirectoryDigests;
 use plumb_memory::{MemoryReservation, OverBudget};
 use plumb_runtime::Object;
 use plumb_store::{
@@ -150,14 +149,17 @@ impl Storage {
         let Content { payload, memory } = content;
         let file = format!("{file_stem}{}", payload.extension());
         self.on_thread(move |store| {
-            let (written, directories) = match &payload {
+            let (written, directories) = match payload {
                 Payload::Tree(tree) => {
-                    (store.put(&location, &file, tree)?, Some(DirectoryDigests::of(tree).to_string()))
+                    let (written, archive) = store.put(&location, &file, &tree)?;
+                    (written, Some(archive.directories.to_string()))
                 }
-                Payload::Bytes { media_type: _, bytes } => (store.put_bytes(&location, &file, bytes)?, None),
+                Payload::Archive { spool, archive } => {
+                    let written = store.put_archive(&location, &file, spool, &archive)?;
+                    (written, Some(archive.directories.to_string()))
+                }
+                Payload::Bytes { media_type: _, bytes } => (store.put_bytes(&location, &file, &bytes)?, None),
             };
-            // The content goes first, then what it is charged to.
-            drop(payload);
             drop(memory);
             Ok(StoredContent { written, directories })
         })

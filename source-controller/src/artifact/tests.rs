@@ -291,7 +291,10 @@ impl Source for BlobSource {
         memory.try_grow(bytes.len() as u64).unwrap();
         Ok(Fetched {
             file_stem: plumb_filetree::digest::sha256_hex(&bytes),
-            content: Content { payload: Payload::Bytes { media_type: MediaType::Gzip, bytes }, memory },
+            content: Content {
+                payload: Payload::Bytes { media_type: MediaType::Gzip, bytes },
+                memory: Some(memory),
+            },
             metadata: BTreeMap::from([(
                 "org.opencontainers.image.revision".to_owned(),
                 "main@sha1:1".to_owned(),

@@ -259,7 +259,7 @@ impl Generators {
             source: Box::new(source),
         })?;
         let location = location(namespace, &output.name)?;
-        let content = Content { payload: Payload::Tree(tree), memory };
+        let content = Content { payload: Payload::Tree(tree), memory: Some(memory) };
         let stored = self.storage.put_at(location, &stem, content).await?;
         let (revision, metadata) = described(output, observed, &stored.written.digest);
         let artifact = self.storage.artifact(stored, revision, metadata, now);

@@ -63,7 +63,7 @@ pub async fn fetch(
     let text = format!("stored artifact with {count} fetched files from '{bucket}' bucket");
     Ok(Fetched {
         file_stem: stem,
-        content: Content { payload: Payload::Tree(tree.build()), memory },
+        content: Content { payload: Payload::Tree(tree.build()), memory: Some(memory) },
         metadata: BTreeMap::new(),
         announcement: Detail::new(Reason::NewArtifact, text),
         status: Map::new(),

@@ -7,6 +7,8 @@ use plumb_github::GithubError;
 use plumb_secrets::SecretError;
 use plumb_status::{Classify, Consequence, Reason, UnsupportedFields};
 
+use plumb_store::StoreError;
+
 use super::{azure::AzureCredentialError, include::IncludeError, verification::VerificationError};
 use crate::artifact::{BreaksCondition, IgnoreError, Interrupted};
 
@@ -57,6 +59,12 @@ pub enum GitSourceError {
         /// Namespace and name of the Secret.
         secret: String,
     },
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(StoreError),
+    /// The archive of the commit could not be written.
+    #[error(transparent)]
+    Archive(GitError),
     /// The process is shutting down.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -136,6 +144,7 @@ impl GitSourceError {
         match &source {
             GitError::Endpoint { .. } => Self::Settings(source),
             GitError::SparseCheckout { .. } => Self::SparseCheckout(source),
+            GitError::Output { .. } => Self::Archive(source),
             _ => Self::Checkout(source),
         }
     }
@@ -149,6 +158,7 @@ impl BreaksCondition for GitSourceError {
             Self::Unsupported(_) => None,
             Self::Include(_) => Some(GitRepositoryCondition::IncludeUnavailable),
             Self::Verification(_) => Some(GitRepositoryCondition::SourceVerified),
+            Self::Storage(_) | Self::Archive(_) => Some(GitRepositoryCondition::StorageOperationFailed),
             Self::Secret(_)
             | Self::Proxy(_)
             | Self::SshOption { .. }
@@ -181,7 +191,11 @@ impl Classify for GitSourceError {
             | Self::SshOption { .. }
             | Self::EncryptedIdentity { .. } => Reason::AuthenticationFailed,
             Self::Interrupted(_) => Reason::GitOperationFailed,
-            Self::Settings(error) | Self::SparseCheckout(error) | Self::Checkout(error) => error.reason(),
+            Self::Storage(error) => error.reason(),
+            Self::Settings(error)
+            | Self::SparseCheckout(error)
+            | Self::Archive(error)
+            | Self::Checkout(error) => error.reason(),
         }
     }
 
@@ -198,9 +212,11 @@ impl Classify for GitSourceError {
             | Self::SshOption { .. }
             | Self::EncryptedIdentity { .. }
             | Self::Interrupted(_) => Consequence::Retry,
-            Self::Settings(error) | Self::SparseCheckout(error) | Self::Checkout(error) => {
-                error.consequence()
-            }
+            Self::Storage(error) => error.consequence(),
+            Self::Settings(error)
+            | Self::SparseCheckout(error)
+            | Self::Archive(error)
+            | Self::Checkout(error) => error.consequence(),
         }
     }
 
@@ -237,7 +253,11 @@ impl Classify for GitSourceError {
             Self::EncryptedIdentity { .. } => {
                 Some("add the passphrase as the key password to the Secret of spec.secretRef".to_owned())
             }
-            Self::Settings(error) | Self::SparseCheckout(error) | Self::Checkout(error) => error.hint(),
+            Self::Storage(error) => error.hint(),
+            Self::Settings(error)
+            | Self::SparseCheckout(error)
+            | Self::Archive(error)
+            | Self::Checkout(error) => error.hint(),
         }
     }
 }

@@ -52,7 +52,10 @@ pub async fn fetch(
     let observed = if valid.ignore_missing { json!(values_files) } else { Value::Null };
     Ok(Fetched {
         file_stem: format!("{}-{version}", last(&name)),
-        content: Content { payload: Payload::Bytes { media_type: MediaType::Gzip, bytes }, memory },
+        content: Content {
+            payload: Payload::Bytes { media_type: MediaType::Gzip, bytes },
+            memory: Some(memory),
+        },
         metadata: BTreeMap::new(),
         announcement: stored(&name, &version, is_packaged, &values_files),
         status: Map::from_iter([("observedValuesFiles".to_owned(), observed)]),

@@ -54,7 +54,7 @@ pub async fn fetch(
         file_stem: format!("index-{sha256}"),
         content: Content {
             payload: Payload::Bytes { media_type: MediaType::Yaml, bytes: Bytes::from(json) },
-            memory,
+            memory: Some(memory),
         },
         metadata: BTreeMap::new(),
         announcement: Detail::new(Reason::NewArtifact, message),

@@ -60,7 +60,7 @@ pub async fn fetch(
     let content = if valid.layer.copies {
         Content {
             payload: Payload::Bytes { media_type: MediaType::TarGz, bytes: Bytes::from(bytes) },
-            memory,
+            memory: Some(memory),
         }
     } else {
         let limit = Limit { name: "files of an OCI artifact", bytes_max: source.unpack.unpacked_bytes_max };
@@ -104,7 +104,7 @@ async fn extracted(
         };
         drop(all);
         memory.shrink(paths);
-        Ok::<_, LayerError>(Content { payload: Payload::Tree(tree), memory })
+        Ok::<_, LayerError>(Content { payload: Payload::Tree(tree), memory: Some(memory) })
     };
     on_thread(work).await?.map_err(OciSourceError::Layer)
 }

@@ -1,5 +1,6 @@
 //! Against a real `git http-backend` over HTTP: each form of a reference, accepted and rejected credentials, each kind of mirror.
 
+mod archive;
 mod crash;
 mod greeting;
 mod hostile;
@@ -45,13 +46,24 @@ impl Fixture {
 
     async fn read(&self, endpoint: &Endpoint, reference: &Reference) -> Result<Checkout, GitError> {
         let session = self.git.find("team-a", endpoint, reference, TIMEOUT).await?;
-        self.git.checkout(session, &Selection::default(), TIMEOUT).await
+        both(&self.git, session, &Selection::default()).await
     }
 
     fn mirrors(&self) -> Vec<std::path::PathBuf> {
         let entries = std::fs::read_dir(self.root.path().join("plumb-git")).unwrap();
         entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect()
     }
+}
+
+/// The files of a commit, which are the same in memory and in an archive.
+async fn both(git: &Git, session: Session, selection: &Selection) -> Result<Checkout, GitError> {
+    let Session { endpoint, reference, found, consumer, .. } = &session;
+    let again = git.session(consumer, endpoint, reference, found.clone());
+    let checkout = git.checkout(session, selection, TIMEOUT).await?;
+    let archived = archive::archived(git, again, selection, None).await?;
+    assert_eq!(archive::unpacked(&archived), checkout.tree);
+    assert_eq!((&archived.found, &archived.summary), (&checkout.found, &checkout.summary));
+    Ok(checkout)
 }
 
 fn anonymous(url: &str) -> Endpoint {

@@ -18,7 +18,7 @@ fn base(fixture: &Fixture<GitSource>, file: &str, files: &[(&str, &str)]) -> Val
         tree.file(&RelPath::parse(path).unwrap(), content, false).unwrap();
     }
     let location = Location::new("GitRepository", "apps", "base").unwrap();
-    let written = fixture.storage.store.put(&location, file, &tree.build()).unwrap();
+    let (written, _) = fixture.storage.store.put(&location, file, &tree.build()).unwrap();
     let artifact = json!({
         "path": written.path, "digest": written.digest, "size": written.size, "revision": "main@sha1:1",
         "url": "http://x/a", "lastUpdateTime": "2026-01-01T00:00:00Z",

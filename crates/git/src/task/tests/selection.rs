@@ -13,7 +13,7 @@ fn recursive() -> Selection {
 
 async fn read(git: &Git, endpoint: &Endpoint, selection: &Selection) -> Result<Checkout, GitError> {
     let session = git.find("team-a", endpoint, &main(), TIMEOUT).await?;
-    git.checkout(session, selection, TIMEOUT).await
+    both(git, session, selection).await
 }
 
 fn names(checkout: &Checkout) -> Vec<&str> {
