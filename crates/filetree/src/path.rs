@@ -98,10 +98,12 @@ impl RelPath {
 
     /// The path of a direct child. The name is a single component.
     pub fn child(&self, name: &str) -> Result<Self, PathError> {
-        if name.is_empty() || name.contains('/') {
+        if matches!(name, "" | "." | "..") || name.contains('/') {
             return Err(PathError::Component { path: self.0.clone(), component: name.to_owned() });
         }
-        self.join(&Self::parse(name)?)
+        let text = if self.is_root() { name.to_owned() } else { format!("{}/{name}", self.0) };
+        check_text(&text)?;
+        Ok(Self(text))
     }
 
     /// This path followed by another.

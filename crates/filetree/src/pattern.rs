@@ -5,7 +5,7 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pattern {
     domain: Vec<String>,
-    segments: Vec<String>,
+    segments: Vec<Segment>,
     pub(crate) includes: bool,
     directory_only: bool,
     anchored: bool,
@@ -23,7 +23,7 @@ impl Pattern {
         let (directory_only, rest) = rest.strip_suffix('/').map_or((false, rest), |rest| (true, rest));
         Some(Self {
             domain: domain.iter().map(|&part| part.to_owned()).collect(),
-            segments: rest.split('/').map(str::to_owned).collect(),
+            segments: rest.split('/').map(Segment::new).collect(),
             includes,
             directory_only,
             anchored: rest.contains('/'),
@@ -45,7 +45,8 @@ impl Pattern {
     }
 
     fn matches_any_component(&self, path: &[&str], is_dir: bool) -> bool {
-        match path.iter().position(|name| name_matches(&self.segments[0], name)) {
+        let matches = |name: &&str| self.segments.first().is_some_and(|segment| segment.matches(name));
+        match path.iter().position(matches) {
             Some(at) => !self.directory_only || is_dir || at + 1 < path.len(),
             None => false,
         }
@@ -57,14 +58,14 @@ impl Pattern {
         let mut spanning = false;
         for (index, segment) in self.segments.iter().enumerate() {
             let is_last = index + 1 == self.segments.len();
-            match segment.as_str() {
-                "" => spanning = false,
-                "**" if is_last => break,
-                "**" => spanning = true,
-                name if name.contains("**") => return false,
+            match segment {
+                Segment::Empty => spanning = false,
+                Segment::Spanning if is_last => break,
+                Segment::Spanning => spanning = true,
+                Segment::Doubled(_) => return false,
                 name if spanning => {
                     spanning = false;
-                    let found = rest.iter().position(|part| name_matches(name, part));
+                    let found = rest.iter().position(|part| name.matches(part));
                     matched = found.is_some();
                     if rest.is_empty() {
                         return false;
@@ -73,7 +74,7 @@ impl Pattern {
                 }
                 name => {
                     let Some((first, below)) = rest.split_first() else { return false };
-                    if !name_matches(name, first) {
+                    if !name.matches(first) {
                         return false;
                     }
                     rest = below;
@@ -83,6 +84,52 @@ impl Pattern {
             }
         }
         matched && !(self.directory_only && !is_dir && rest.is_empty())
+    }
+}
+
+/// What is between two slashes of a pattern. Nearly all are names, or a star with the end of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Segment {
+    /// Nothing.
+    Empty,
+    /// `**`
+    Spanning,
+    /// A name with `**` in it: matches nothing where the pattern has a slash.
+    Doubled(String),
+    /// A name as it is.
+    Name(String),
+    /// What follows a star.
+    Ending(String),
+    /// Anything else.
+    Wildcards(String),
+}
+
+/// Characters with a meaning in patterns.
+const SPECIAL: [char; 4] = ['*', '?', '[', '\\'];
+
+impl Segment {
+    fn new(text: &str) -> Self {
+        match text {
+            "" => Self::Empty,
+            "**" => Self::Spanning,
+            text if !text.contains(SPECIAL) => Self::Name(text.to_owned()),
+            text => match text.strip_prefix('*') {
+                Some(ending) if !ending.contains(SPECIAL) => Self::Ending(ending.to_owned()),
+                _ if text.contains("**") => Self::Doubled(text.to_owned()),
+                _ => Self::Wildcards(text.to_owned()),
+            },
+        }
+    }
+
+    /// Whether one component matches, where the pattern has no slash.
+    fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Empty => name.is_empty(),
+            Self::Spanning => true,
+            Self::Name(text) => text == name,
+            Self::Ending(text) => name.ends_with(text),
+            Self::Doubled(text) | Self::Wildcards(text) => name_matches(text, name),
+        }
     }
 }
 
@@ -198,6 +245,7 @@ mod tests {
         check("a/**", "a/b/c", true);
         check("a/b/c", "a/b", false);
         check("a**/b", "ax/b", false);
+        check("a**b", "axb", true);
     }
 
     #[test]
@@ -213,6 +261,29 @@ mod tests {
         check("*//", "a/", true);
         check("**/", "a/", true);
         check("**/", "a", false);
+    }
+
+    #[test]
+    fn a_name_or_the_end_of_one_matches_as_wildcards_do() {
+        let letters = ['*', '?', '[', ']', '\\', 'a', '.', 'é'];
+        let texts: Vec<String> = (0..8_usize.pow(4))
+            .map(|number| (0..4).map(|at| letters[number / 8_usize.pow(at) % 8]).collect::<String>())
+            .flat_map(|text: String| {
+                let short: String = text.chars().take(text.len() % 4).collect();
+                [text, short]
+            })
+            .collect();
+        let names = ["", "a", "a.a", ".a", "é", "aa", "*", "a*", "é.a", "**", "]", "a.aa"];
+        for pattern in &texts {
+            for name in names {
+                let segment = Segment::new(pattern);
+                assert_eq!(
+                    segment.matches(name),
+                    name_matches(pattern, name),
+                    "{pattern} {name} {segment:?}"
+                );
+            }
+        }
     }
 
     #[test]
