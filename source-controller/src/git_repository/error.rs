@@ -261,3 +261,17 @@ impl Classify for GitSourceError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_breaks_the_condition_of_the_storage() {
+        let source = std::io::ErrorKind::StorageFull.into();
+        let error = GitSourceError::of_git(GitError::Output { commit: "1".to_owned(), source });
+        assert_eq!(error.condition(), Some(GitRepositoryCondition::StorageOperationFailed));
+        assert_eq!(error.reason(), Reason::ArchiveOperationFailed);
+        assert_eq!(error.consequence(), Consequence::Retry);
+    }
+}

@@ -147,6 +147,45 @@ async fn a_commit_becomes_an_artifact_and_is_stored_until_there_is_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_next_artifact_of_a_large_repository_is_the_one_that_another_controller_would_make() {
+    let (server, repository) = served(&GitServerOptions::default());
+    for number in 0..300 {
+        repository.write(&format!("apps/{}/{number}.yaml", number % 7), &format!("of: {number}\n")).unwrap();
+    }
+    repository.push("Many files").unwrap();
+    let mut fixture = source_at(&server.url("app"));
+    fixture.attempt().await;
+    let index = |fixture: &Fixture<GitSource>| {
+        let stored = fixture.stored();
+        stored.with_file_name(format!(".{}.index", stored.file_name().unwrap().to_str().unwrap()))
+    };
+    assert!(index(&fixture).exists());
+    for (path, spec) in [("apps/3/3.yaml", None), ("apps/4/.sourceignore", None), ("x", Some("/apps/5/"))] {
+        repository.write(path, "18.yaml\n").unwrap();
+        repository.push("Go on").unwrap();
+        if let Some(ignore) = spec {
+            fixture.set("ignore", json!(ignore));
+        }
+        fixture.attempt().await;
+        let mut other = source_at(&server.url("app"));
+        if let Some(ignore) = spec {
+            other.set("ignore", json!(ignore));
+        }
+        other.attempt().await;
+        for field in ["digest", "size", "metadata", "revision"] {
+            assert_eq!(fixture.artifact()[field], other.artifact()[field], "{field} after {path}");
+        }
+        assert!(index(&fixture).exists(), "{path}");
+    }
+    std::fs::write(index(&fixture), "damaged").unwrap();
+    let before = fixture.artifact()["digest"].clone();
+    repository.write("apps/1/1.yaml", "last\n").unwrap();
+    repository.push("Go on").unwrap();
+    assert_eq!(ready(&fixture.attempt().await).0, "True");
+    assert_ne!(fixture.artifact()["digest"], before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_missing_or_damaged_artifact_is_rebuilt() {
     let (server, _repository) = served(&GitServerOptions::default());
     let mut fixture = source_at(&server.url("app"));

@@ -339,4 +339,6 @@ fn modes_moves_and_empty_directories_count() {
     let moved = digests(vec![file("a/y/x", "1", false), file("a/z", "2", false)]);
     let other = digests(vec![file("a/y/z", "2", false), file("a/x", "1", false)]);
     assert!(!moved.is_same_at(&other, &path("a")));
+    let renamed = digests(vec![file("a/w/x", "1", false), file("a/z", "2", false)]);
+    assert!(!moved.is_same_at(&renamed, &path("a")));
 }
