@@ -6,24 +6,23 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
-use plumb_api::sealed::Sealed;
 use plumb_memory::{Limit, MemoryPool, MemoryReservation};
 use plumb_status::cadence::Backoff;
 use plumb_transport::{
-    BodyError, BoundedResponse, ClientConfig, ClientError, Credential, HttpClient, HttpRequest, Proxy, Trust,
+    BodyError, BoundedResponse, ClientConfig, ClientError, Credential, HttpClient, Proxy, Trust,
     address::AddressPolicy, shown_text, shown_url,
 };
 use tokio::time::Instant;
 use url::Url;
 
 use crate::{
-    address::{BucketAddress, Store},
+    address::BucketAddress,
     credential::BucketCredential,
     error::{BucketError, ResponseError},
     listing::{BucketLimits, Listing, Object, Page, Pages, memory_limit},
-    signature::{self, AZURE_VERSION, AccessKey, SharedKey},
+    request::{Ask, Signer},
     token::{Exchange, Given, Tokens},
 };
 
@@ -69,13 +68,13 @@ pub struct Access {
 
 /// A bucket that requests can be sent to, until its deadline.
 pub struct Remote {
-    client: BucketClient,
+    pub(crate) client: BucketClient,
     http: HttpClient,
     address: Mutex<BucketAddress>,
-    signer: Signer,
+    pub(crate) signer: Signer,
     exchanged: Option<[u8; 32]>,
-    consumer: String,
-    deadline: Instant,
+    pub(crate) consumer: String,
+    pub(crate) deadline: Instant,
 }
 
 /// The content of an object, and what it is charged to.
@@ -85,15 +84,6 @@ pub struct Content {
     pub bytes: Vec<u8>,
     /// Held as long as the bytes are.
     pub memory: MemoryReservation,
-}
-
-/// What is added to each request.
-enum Signer {
-    None,
-    AccessKey(AccessKey),
-    SharedKey(SharedKey),
-    Signature(Sealed),
-    Bearer(HeaderValue),
 }
 
 impl BucketClient {
@@ -231,11 +221,12 @@ impl Remote {
     async fn page(&self, prefix: &str, next: Option<&str>, bytes_max: u64) -> Result<Page, BucketError> {
         let address = self.address();
         let url = address.list_url(prefix, next)?;
-        let response = self.send(&address, &url, None, true).await?;
+        let ask = Ask { is_listing: true, ..Ask::get(url) };
+        let response = self.send(&address, &ask).await?;
         let limit = Limit { name: "a page of a bucket listing", bytes_max };
-        let Content { bytes, memory: _memory } = self.body(&url, response, limit).await?;
+        let Content { bytes, memory: _memory } = self.body(&ask, response, limit).await?;
         let parsed = address.parse_page(&bytes);
-        parsed.map_err(|source| BucketError::Response { request: shown(&url), source })
+        parsed.map_err(|source| BucketError::Response { request: ask.shown(), source })
     }
 
     /// The content of an object of the listing: exactly what was listed, or an error.
@@ -257,19 +248,20 @@ impl Remote {
         let address = self.address();
         let url = address.object_url(&object.key, object.generation.as_deref())?;
         let if_match = address.if_match(object);
-        let response = self.send(&address, &url, if_match.as_deref(), false).await?;
+        let ask = Ask::get(url).with("if-match", if_match.clone());
+        let response = self.send(&address, &ask).await?;
         if let Some(if_match) = &if_match {
             let found = response.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok());
             // A server may not know the condition, and send what is there now.
             if found.map(|found| address.etag(found)) != Some(address.etag(if_match)) {
-                return Err(BucketError::Response { request: shown(&url), source: ResponseError::Etag });
+                return Err(BucketError::Response { request: ask.shown(), source: ResponseError::Etag });
             }
         }
-        let content = self.body(&url, response, limit).await?;
+        let content = self.body(&ask, response, limit).await?;
         let found = content.bytes.len() as u64;
         if let Some(expected) = object.size.filter(|size| *size != found) {
             let source = ResponseError::Size { expected, found };
-            return Err(BucketError::Response { request: shown(&url), source });
+            return Err(BucketError::Response { request: ask.shown(), source });
         }
         Ok(content)
     }
@@ -289,23 +281,33 @@ impl Remote {
     async fn find_once(&self, key: &str, limit: Limit) -> Result<Content, BucketError> {
         let address = self.address();
         let url = address.object_url(key, None)?;
-        let response = self.send(&address, &url, None, false).await?;
-        self.body(&url, response, limit).await
+        let ask = Ask::get(url);
+        let response = self.send(&address, &ask).await?;
+        self.body(&ask, response, limit).await
     }
 
-    fn address(&self) -> BucketAddress {
+    pub(crate) fn address(&self) -> BucketAddress {
         self.address.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A GET whose response is a success. A bucket of another region is asked there.
-    async fn send(
+    /// A request that is sent again where the server is overloaded, or the connection broke.
+    pub(crate) async fn repeated(
         &self,
         address: &BucketAddress,
-        url: &Url,
-        if_match: Option<&str>,
-        is_listing: bool,
+        ask: &Ask,
     ) -> Result<BoundedResponse, BucketError> {
-        let failure = match self.attempt(address, url, if_match).await? {
+        let mut retries = Retries::default();
+        loop {
+            match self.send(address, ask).await {
+                Err(error) => retries.wait(error, self.deadline).await?,
+                done => return done,
+            }
+        }
+    }
+
+    /// A request whose response is a success. A bucket of another region is asked there.
+    pub(crate) async fn send(&self, address: &BucketAddress, ask: &Ask) -> Result<BoundedResponse, BucketError> {
+        let failure = match self.attempt(address, ask, &ask.url).await? {
             Ok(response) => return Ok(response),
             Err(failure) => failure,
         };
@@ -318,32 +320,33 @@ impl Remote {
         }
         if let Some(elsewhere) = region.and_then(|region| address.in_region(&region)) {
             *self.address.lock().unwrap_or_else(PoisonError::into_inner) = elsewhere.clone();
-            let moved = moved(address, &elsewhere, url)?;
-            if let Ok(response) = self.attempt(&elsewhere, &moved, if_match).await? {
+            let moved = moved(address, &elsewhere, ask)?;
+            if let Ok(response) = self.attempt(&elsewhere, ask, &moved).await? {
                 return Ok(response);
             }
         }
         let status = status.as_u16();
-        if address.is_no_bucket(status, code.as_deref(), is_listing) {
+        if address.is_no_bucket(status, code.as_deref(), ask.is_listing) {
             return Err(BucketError::NoBucket { bucket: address.bucket().to_owned() });
         }
-        Err(BucketError::Status { request: shown(url), status, code, location })
+        Err(BucketError::Status { request: ask.shown(), status, code, location })
     }
 
     async fn attempt(
         &self,
         address: &BucketAddress,
+        ask: &Ask,
         url: &Url,
-        if_match: Option<&str>,
     ) -> Result<Result<BoundedResponse, Failure>, BucketError> {
         let timeout = left(self.deadline);
         if timeout.is_zero() {
             return Err(BucketError::TimedOut);
         }
-        let request = self.signed(address, url, if_match, Timestamp::now())?.timeout(timeout);
+        let request = ask.signed(address, &self.signer, url, Timestamp::now())?.timeout(timeout);
         let response = self.http.send(request).await;
-        let response = response.map_err(|source| BucketError::Connection { request: shown(url), source })?;
-        if response.status() == StatusCode::OK {
+        let response =
+            response.map_err(|source| BucketError::Connection { request: ask.shown(), source })?;
+        if response.status().as_u16() == ask.expects {
             return Ok(Ok(response));
         }
         let (status, headers) = (response.status(), response.headers().clone());
@@ -354,66 +357,30 @@ impl Remote {
         Ok(Err(Failure { status, code, region, location }))
     }
 
-    fn signed(
+    pub(crate) async fn body(
         &self,
-        address: &BucketAddress,
-        url: &Url,
-        if_match: Option<&str>,
-        now: Timestamp,
-    ) -> Result<HttpRequest, BucketError> {
-        let mut url = url.clone();
-        let added = match (&self.signer, &address.store) {
-            (Signer::AccessKey(key), Store::S3 { region }) => {
-                let headers: Vec<_> = if_match.map(|etag| ("if-match", etag)).into_iter().collect();
-                signature::aws(key, region, &url, &headers, now)
-            }
-            (Signer::SharedKey(key), Store::Azure { .. }) => signature::azure(key, &url, if_match, now),
-            (signer, Store::Azure { query }) => {
-                let signature = match signer {
-                    Signer::Signature(signature) => signature.expose_str(),
-                    _ => None,
-                };
-                add_signature(&mut url, signature, query.as_deref());
-                vec![("x-ms-version", AZURE_VERSION.to_owned())]
-            }
-            _ => Vec::new(),
-        };
-        let mut request = HttpRequest::get(url);
-        for (name, value) in added {
-            let mut value = HeaderValue::from_str(&value).map_err(|_| BucketError::BadCredential {
-                problem: "the credential has characters that a header cannot have",
-            })?;
-            value.set_sensitive(matches!(name, "authorization" | "x-amz-security-token"));
-            request = request.header(HeaderName::from_static(name), value);
-        }
-        if let Signer::Bearer(value) = &self.signer {
-            request = request.header(header::AUTHORIZATION, value.clone());
-        }
-        if let Some(value) = if_match.and_then(|etag| HeaderValue::from_str(etag).ok()) {
-            request = request.header(header::IF_MATCH, value);
-        }
-        Ok(request)
-    }
-
-    async fn body(&self, url: &Url, response: BoundedResponse, limit: Limit) -> Result<Content, BucketError> {
+        ask: &Ask,
+        response: BoundedResponse,
+        limit: Limit,
+    ) -> Result<Content, BucketError> {
         let mut memory = self.client.0.memory.reservation(&self.consumer, limit);
         match response.collect(limit, &mut memory, |_| ()).await {
             Ok(bytes) => Ok(Content { bytes, memory }),
             Err(BodyError::OverBudget(over)) => Err(BucketError::OverBudget(over)),
-            Err(source) => Err(BucketError::Body { request: shown(url), source }),
+            Err(source) => Err(BucketError::Body { request: ask.shown(), source }),
         }
     }
 }
 
 /// How often a request has failed.
 #[derive(Default)]
-struct Retries {
+pub(crate) struct Retries {
     failures: u32,
 }
 
 impl Retries {
     /// Waits where the server is overloaded, or the connection broke. Otherwise, and at the end, it returns the error.
-    async fn wait(&mut self, error: BucketError, deadline: Instant) -> Result<(), BucketError> {
+    pub async fn wait(&mut self, error: BucketError, deadline: Instant) -> Result<(), BucketError> {
         self.failures += 1;
         let wait = BACKOFF.without_jitter(self.failures);
         if self.failures == ATTEMPTS_MAX || !error.is_transient() || Instant::now() + wait >= deadline {
@@ -434,34 +401,13 @@ struct Failure {
 }
 
 /// The same request in another region.
-fn moved(from: &BucketAddress, to: &BucketAddress, url: &Url) -> Result<Url, BucketError> {
-    let text = url.as_str().strip_prefix(&from.base()).map(|rest| format!("{}{rest}", to.base()));
+fn moved(from: &BucketAddress, to: &BucketAddress, ask: &Ask) -> Result<Url, BucketError> {
+    let text = ask.url.as_str().strip_prefix(&from.base()).map(|rest| format!("{}{rest}", to.base()));
     let moved = text.and_then(|text| Url::parse(&text).ok());
     moved.ok_or_else(|| BucketError::Response {
-        request: shown(url),
+        request: ask.shown(),
         source: ResponseError::Malformed { what: "from a bucket of this endpoint" },
     })
-}
-
-/// A shared access signature as part of a query. That of the Secret counts before that of the endpoint.
-fn add_signature(url: &mut Url, signature: Option<&str>, of_endpoint: Option<&str>) {
-    let parse = |text: Option<&str>| -> Vec<(String, String)> {
-        let text = text.unwrap_or_default().trim().trim_start_matches('?');
-        url::form_urlencoded::parse(text.as_bytes()).into_owned().collect()
-    };
-    let mut pairs = parse(signature);
-    for (name, value) in parse(of_endpoint) {
-        if !pairs.iter().any(|(known, _)| *known == name) {
-            pairs.push((name, value));
-        }
-    }
-    if !pairs.is_empty() {
-        url.query_pairs_mut().extend_pairs(pairs);
-    }
-}
-
-fn shown(url: &Url) -> String {
-    format!("GET {}", shown_url(url))
 }
 
 fn left(deadline: Instant) -> Duration {

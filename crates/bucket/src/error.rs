@@ -87,6 +87,20 @@ pub enum BucketError {
         /// The limit.
         max: usize,
     },
+    /// What is to be written is larger than is accepted.
+    #[error("the content has {size} bytes, and an object may have {max}")]
+    TooLarge {
+        /// Its size.
+        size: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// What is to be written cannot be read.
+    #[error("cannot read the content that is written: {problem}")]
+    Content {
+        /// Why.
+        problem: String,
+    },
     /// The memory budget does not allow it.
     #[error(transparent)]
     OverBudget(OverBudget),

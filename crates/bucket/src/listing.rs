@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use jiff::Timestamp;
 use plumb_memory::{Limit, MemoryReservation};
 
 use crate::error::{BucketError, ResponseError};
@@ -39,6 +40,8 @@ pub struct Object {
     pub size: Option<u64>,
     /// The generation of Google Cloud Storage.
     pub generation: Option<String>,
+    /// When it was written, where the listing has it: to the second.
+    pub modified: Option<Timestamp>,
 }
 
 /// The objects of a bucket that are kept, and what they are charged to.
@@ -113,7 +116,7 @@ impl Pages {
     pub(crate) fn finish(self) -> Result<Listing, BucketError> {
         let Self { mut objects, memory, .. } = self;
         objects.sort_by(|a, b| a.key.cmp(&b.key));
-        objects.dedup();
+        objects.dedup_by(|next, kept| next.key == kept.key && next.etag == kept.etag && next.size == kept.size);
         if let Some(pair) = objects.windows(2).find(|pair| pair[0].key == pair[1].key) {
             return Err(BucketError::listing(ResponseError::TwoVersions { key: pair[0].key.clone() }));
         }
@@ -137,6 +140,7 @@ mod tests {
             etag: (*etag).to_owned(),
             size: Some(1),
             generation: None,
+            modified: None,
         };
         Page { objects: keys.iter().map(object).collect(), next: next.map(str::to_owned) }
     }

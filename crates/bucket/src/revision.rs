@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     fn object(key: &str, etag: &str) -> Object {
-        Object { key: key.to_owned(), etag: etag.to_owned(), size: Some(0), generation: None }
+        Object { key: key.to_owned(), etag: etag.to_owned(), size: Some(0), generation: None, modified: None }
     }
 
     #[test]

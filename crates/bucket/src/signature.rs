@@ -33,32 +33,45 @@ pub struct SharedKey {
     pub key: Sealed,
 }
 
-/// The headers that sign a GET for S3. `url` holds path and query as they are sent, encoded and sorted.
+/// What is signed of a request.
+pub(crate) struct Signed<'a> {
+    pub method: &'a str,
+    /// Path and query as they are sent, encoded and sorted.
+    pub url: &'a Url,
+    /// Names in lower case.
+    pub headers: &'a [(&'a str, &'a str)],
+}
+
+/// The headers that sign a request for S3. `payload` is the SHA-256 of its body, in hex.
 pub(crate) fn aws(
     key: &AccessKey,
     region: &str,
-    url: &Url,
-    headers: &[(&str, &str)],
+    request: &Signed<'_>,
+    payload: &str,
     now: Timestamp,
 ) -> Vec<(&'static str, String)> {
+    let Signed { method, url, headers } = request;
     let zoned = now.to_zoned(TimeZone::UTC);
     let (time, day) = (zoned.strftime("%Y%m%dT%H%M%SZ").to_string(), zoned.strftime("%Y%m%d").to_string());
-    let mut added = vec![("x-amz-content-sha256", EMPTY_BODY.to_owned()), ("x-amz-date", time.clone())];
+    let mut added = vec![("x-amz-content-sha256", payload.to_owned()), ("x-amz-date", time.clone())];
     if let Some(session) = key.session.as_ref().and_then(Sealed::expose_str) {
         added.push(("x-amz-security-token", session.to_owned()));
     }
     let host = host(url);
     let mut signed: Vec<(&str, &str)> = added.iter().map(|(name, value)| (*name, value.as_str())).collect();
     signed.push(("host", &host));
-    signed.extend(headers);
+    signed.extend(*headers);
     signed.sort_unstable();
     let names: Vec<&str> = signed.iter().map(|(name, _)| *name).collect();
     let names = names.join(";");
     let lines: Vec<String> =
         signed.iter().map(|(name, value)| format!("{name}:{}\n", value.trim())).collect();
     let lines = lines.concat();
-    let canonical =
-        format!("GET\n{}\n{}\n{lines}\n{names}\n{EMPTY_BODY}", url.path(), url.query().unwrap_or_default());
+    let canonical = format!(
+        "{method}\n{}\n{}\n{lines}\n{names}\n{payload}",
+        url.path(),
+        url.query().unwrap_or_default()
+    );
     let scope = format!("{day}/{region}/s3/aws4_request");
     let digest = HEXLOWER.encode(&Sha256::digest(canonical.as_bytes()));
     let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{digest}");
@@ -74,22 +87,34 @@ pub(crate) fn aws(
     added
 }
 
-/// The headers that sign a GET for Azure. `if_match` is the value of that header.
+/// The headers that sign a request for Azure.
 pub(crate) fn azure(
     key: &SharedKey,
-    url: &Url,
-    if_match: Option<&str>,
+    request: &Signed<'_>,
+    body_bytes: usize,
     now: Timestamp,
 ) -> Vec<(&'static str, String)> {
+    let Signed { method, url, headers } = request;
     let date = azure_date(now);
+    let header = |wanted: &str| {
+        headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value).unwrap_or_default()
+    };
+    let length = if body_bytes == 0 { String::new() } else { body_bytes.to_string() };
+    let mut own = vec![("x-ms-date", date.as_str()), ("x-ms-version", AZURE_VERSION)];
+    own.extend(headers.iter().filter(|(name, _)| name.starts_with("x-ms-")));
+    own.sort_unstable();
+    let own: Vec<String> = own.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+    let own = own.concat();
     let mut parameters: Vec<(String, String)> =
         url.query_pairs().map(|(name, value)| (name.to_lowercase(), value.into_owned())).collect();
     parameters.sort();
     let resource: Vec<String> = parameters.iter().map(|(name, value)| format!("\n{name}:{value}")).collect();
     let resource = resource.concat();
     let text = format!(
-        "GET\n\n\n\n\n\n\n\n{}\n\n\n\nx-ms-date:{date}\nx-ms-version:{AZURE_VERSION}\n/{}{}{resource}",
-        if_match.unwrap_or_default(),
+        "{method}\n\n\n{length}\n\n{}\n\n\n{}\n\n\n{}\n{own}/{}{}{resource}",
+        header("content-type"),
+        header("if-match"),
+        header("range"),
         key.account,
         url.path(),
     );
@@ -131,7 +156,8 @@ mod tests {
 
     fn signature(url: &str, headers: &[(&str, &str)]) -> String {
         let now = "2013-05-24T00:00:00Z".parse().unwrap();
-        let signed = aws(&key(), "us-east-1", &Url::parse(url).unwrap(), headers, now);
+        let signed = Signed { method: "GET", url: &Url::parse(url).unwrap(), headers };
+        let signed = aws(&key(), "us-east-1", &signed, EMPTY_BODY, now);
         let (_, authorization) = signed.last().unwrap();
         authorization.rsplit_once("Signature=").unwrap().1.to_owned()
     }
@@ -161,7 +187,8 @@ mod tests {
         let url = Url::parse("http://h:9000/b/k").unwrap();
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
         let key = AccessKey { session: Some(Sealed::from("token")), ..key() };
-        let signed = aws(&key, "eu", &url, &[("if-match", "\"1\"")], now);
+        let signed = Signed { method: "GET", url: &url, headers: &[("if-match", "\"1\"")] };
+        let signed = aws(&key, "eu", &signed, EMPTY_BODY, now);
         assert!(signed.contains(&("x-amz-security-token", "token".to_owned())));
         let (_, authorization) = signed.last().unwrap();
         assert!(

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use plumb_api::sealed::Sealed;
 use plumb_bucket::{
-    Access, AccessKey, BucketAddress, BucketClient, BucketCredential, BucketError, BucketLimits, Remote,
-    SharedKey,
+    Access, AccessKey, BucketAddress, BucketClient, BucketCredential, BucketError, BucketLimits, NewObject,
+    ObjectHead, Remote, SharedKey,
 };
 use plumb_memory::{Limit, MemoryPool};
 use plumb_plane::stores::{AZURITE, MOTO};
@@ -102,4 +102,96 @@ async fn a_server_of_azure_accepts_our_signatures_and_no_others() {
     let remote = connect(&gone, key(ACCOUNT_KEY)).await.unwrap();
     let error = remote.list("", &mut |_| true).await.unwrap_err();
     assert_eq!(error.to_string(), "bucket 'gone' not found");
+}
+
+/// More than one part.
+const LARGE: usize = (17 << 20) + 3;
+
+fn bytes(length: usize, seed: usize) -> Vec<u8> {
+    (0..length).map(|at| (at.wrapping_mul(31) >> 7).wrapping_add(seed).to_le_bytes()[0]).collect()
+}
+
+async fn put(remote: &Remote, key: &str, digest: &str, content: &[u8]) -> Result<(), BucketError> {
+    let size = content.len() as u64;
+    let new = NewObject { key, digest, size, media_type: "application/gzip" };
+    remote.put(&new, &mut &content[..]).await
+}
+
+async fn opened(
+    remote: &Remote,
+    key: &str,
+    head: &ObjectHead,
+    range: Option<(u64, u64)>,
+) -> Result<Option<Vec<u8>>, BucketError> {
+    let Some(mut body) = remote.open(key, head, range).await? else { return Ok(None) };
+    let mut all = Vec::new();
+    while let Some(piece) = body.next().await? {
+        all.extend_from_slice(&piece);
+    }
+    Ok(Some(all))
+}
+
+/// Objects are written as a whole, small and large, read in part, replaced and deleted.
+async fn written_and_read(remote: &Remote) {
+    let digest = "sha256:00c0ffee00c0ffee00c0ffee00c0ffee";
+    for length in [5, LARGE] {
+        let key = format!("a/gitrepository/apps/b c+{length}.tar.gz");
+        assert_eq!(remote.head(&key).await.unwrap(), None);
+        let content = bytes(length, 0);
+        put(remote, &key, digest, &content).await.unwrap();
+        let head = remote.head(&key).await.unwrap().unwrap();
+        assert_eq!((head.size, head.digest.as_deref()), (length as u64, Some(digest)));
+        assert!(head.modified.is_some());
+        assert_eq!(opened(remote, &key, &head, None).await.unwrap().as_ref(), Some(&content));
+        let middle = opened(remote, &key, &head, Some((1, 3))).await.unwrap();
+        assert_eq!(middle.as_deref(), Some(&content[1..4]));
+        let listed = remote.list("a/", &mut |_| true).await.unwrap();
+        let listed = listed.objects.into_iter().find(|object| object.key == key).unwrap();
+        assert_eq!((listed.size, listed.modified.is_some()), (Some(length as u64), true));
+        // Another content of the same size and digest is another object.
+        put(remote, &key, digest, &bytes(length, 1)).await.unwrap();
+        assert_eq!(opened(remote, &key, &head, None).await.unwrap(), None);
+        assert_ne!(remote.head(&key).await.unwrap().unwrap().etag, head.etag);
+        remote.delete(&key).await.unwrap();
+        assert_eq!(remote.head(&key).await.unwrap(), None);
+        remote.delete(&key).await.unwrap();
+    }
+    // A content that ends early makes no object.
+    let new = NewObject { key: "a/short", digest, size: LARGE as u64, media_type: "application/gzip" };
+    let error = remote.put(&new, &mut &bytes(LARGE - 1, 0)[..]).await.unwrap_err();
+    assert!(matches!(error, BucketError::Content { .. }), "{error:?}");
+    assert_eq!(remote.head("a/short").await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_s3_takes_what_is_written() {
+    if !is_there(MOTO) {
+        return;
+    }
+    let moto = MotoProcess::start("apps", &[]).await.unwrap();
+    let address = BucketAddress::s3(&moto.address.to_string(), "apps", None, true).unwrap();
+    let key = |secret: &str| {
+        let (id, secret) = (moto.key_id.clone(), Sealed::from(secret));
+        BucketCredential::AccessKey(AccessKey { id, secret, session: None })
+    };
+    let remote = connect(&address, key(&moto.secret)).await.unwrap();
+    written_and_read(&remote).await;
+    let wrong = connect(&address, key("another secret")).await.unwrap();
+    let error = put(&wrong, "a/b", "sha256:0", b"x").await.unwrap_err();
+    assert_eq!((error.status(), error.code()), (Some(403), Some("SignatureDoesNotMatch")), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_azure_takes_what_is_written() {
+    if !is_there(AZURITE) {
+        return;
+    }
+    let azurite = AzuriteProcess::start("apps").await.unwrap();
+    let address = BucketAddress::azure(&azurite.endpoint(), "apps").unwrap();
+    let key = SharedKey::new(address.account().unwrap(), &Sealed::from(ACCOUNT_KEY)).unwrap();
+    let remote = connect(&address, BucketCredential::SharedKey(key)).await.unwrap();
+    written_and_read(&remote).await;
+    let anonymous = connect(&address, BucketCredential::Anonymous).await.unwrap();
+    let error = put(&anonymous, "a/b", "sha256:0", b"x").await.unwrap_err();
+    assert!(matches!(error.status(), Some(401..=404)), "{error:?}");
 }

@@ -126,6 +126,11 @@ impl BoundedResponse {
         Ok(BodyReader { pieces, piece: Bytes::new(), runtime: Handle::current(), interrupt })
     }
 
+    /// The pieces of the body, of at most `limit`, as they arrive. They are not charged: the piece at hand only.
+    pub fn into_pieces(self, limit: Limit) -> Result<BodyPieces, BodyError> {
+        Pieces::new(self, limit).map(BodyPieces)
+    }
+
     /// The first bytes of the body, for the text of an error: at most `bytes_max`, and never more than 64 KiB.
     pub async fn excerpt(mut self, bytes_max: usize) -> Result<Vec<u8>, ConnectionError> {
         let bytes_max = bytes_max.min(EXCERPT_BYTES_MAX);
@@ -137,6 +142,17 @@ impl BoundedResponse {
             excerpt.extend_from_slice(&piece[..piece.len().min(room)]);
         }
         Ok(excerpt)
+    }
+}
+
+/// A body that is read piece by piece. Dropping it closes the connection.
+#[derive(Debug)]
+pub struct BodyPieces(Pieces);
+
+impl BodyPieces {
+    /// Waits for the next piece; none at the end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        self.0.next().await
     }
 }
 

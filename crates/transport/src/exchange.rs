@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{AUTHORIZATION, COOKIE},
@@ -37,7 +38,7 @@ pub struct HttpRequest {
     url: Url,
     headers: HeaderMap,
     credential: Option<OriginCredential>,
-    body: Vec<u8>,
+    body: Bytes,
     timeout: Duration,
 }
 
@@ -104,7 +105,7 @@ fn without_secrets(headers: &mut HeaderMap) {
 impl HttpRequest {
     /// A request without body. User info of the URL is sent as basic authentication, to this URL only.
     pub fn new(method: Method, url: Url) -> Self {
-        let (headers, body) = (HeaderMap::new(), Vec::new());
+        let (headers, body) = (HeaderMap::new(), Bytes::new());
         Self { method, url, headers, credential: None, body, timeout: REQUEST_TIMEOUT }
     }
 
@@ -119,13 +120,13 @@ impl HttpRequest {
     }
 
     /// A POST with this body.
-    pub fn post(url: Url, body: impl Into<Vec<u8>>) -> Self {
+    pub fn post(url: Url, body: impl Into<Bytes>) -> Self {
         Self::new(Method::POST, url).body(body)
     }
 
-    /// Sets the body.
+    /// Sets the body. A request that is sent again shares it.
     #[must_use]
-    pub fn body(self, body: impl Into<Vec<u8>>) -> Self {
+    pub fn body(self, body: impl Into<Bytes>) -> Self {
         Self { body: body.into(), ..self }
     }
 

@@ -33,7 +33,7 @@ mod tests;
 mod tokens;
 mod trust;
 
-pub use body::{BodyError, BodyReader, BoundedResponse};
+pub use body::{BodyError, BodyPieces, BodyReader, BoundedResponse};
 pub use client::{ClientConfig, ClientError, Proxy, ProxyAddress, ProxyError};
 pub use connection::ConnectionError;
 pub use credential::{Credential, CredentialError, CredentialPart, Origin, OriginCredential};

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     fn object(key: &str) -> Object {
-        Object { key: key.to_owned(), etag: "1".to_owned(), size: Some(1), generation: None }
+        Object { key: key.to_owned(), etag: "1".to_owned(), size: Some(1), generation: None, modified: None }
     }
 
     fn kept(keys: &[&str], file: Option<&str>, spec: Option<&str>) -> Vec<String> {

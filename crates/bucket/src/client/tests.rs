@@ -1,5 +1,6 @@
 //! What is sent, and what is made of responses: against an object store in memory that may lie.
 
+use plumb_api::sealed::Sealed;
 use plumb_memory::{Limit, MemoryPool};
 use plumb_status::chain;
 use plumb_testkit::{
@@ -11,6 +12,7 @@ use super::*;
 use crate::{
     credential::{EntraApp, EntraIdentity, GoogleKey, LdapLogin, tests::key},
     revision,
+    signature::AccessKey,
 };
 
 const FILE: Limit = Limit { name: "an object of a test", bytes_max: 1 << 20 };

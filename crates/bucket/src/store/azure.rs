@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 
 use super::PAGE_OBJECTS;
@@ -26,6 +27,7 @@ struct Found {
     name: Option<String>,
     etag: Option<String>,
     size: Option<u64>,
+    modified: Option<Timestamp>,
     is_directory: bool,
 }
 
@@ -45,14 +47,16 @@ pub(super) fn parse_page(body: &[u8]) -> Result<Page, ResponseError> {
                 found.etag = Some(text.to_owned()).filter(|etag| !etag.is_empty());
             } else if element.is(&["Blobs", "Blob", "Properties", "Content-Length"]) {
                 found.size = text.parse().ok();
+            } else if element.is(&["Blobs", "Blob", "Properties", "Last-Modified"]) {
+                found.modified = modified(text);
             } else if element.is(&["Blobs", "Blob", "Properties", "ResourceType"]) {
                 found.is_directory = text == "directory";
             } else if element.is(&["Blobs", "Blob"]) {
-                let Found { name, etag, size, is_directory } = std::mem::take(&mut found);
+                let Found { name, etag, size, modified, is_directory } = std::mem::take(&mut found);
                 let key = name.ok_or(MALFORMED)?;
                 // Accounts with directories list them as blobs.
                 if !is_directory {
-                    objects.push(object(key, etag, size)?);
+                    objects.push(Object { modified, ..object(key, etag, size)? });
                 }
             } else if element.is(&["NextMarker"]) {
                 next = Some(element.text.to_owned()).filter(|next| !next.is_empty());
@@ -67,7 +71,12 @@ fn object(key: String, etag: Option<String>, size: Option<u64>) -> Result<Object
     let missing = |what| ResponseError::Incomplete { key: key.clone(), what };
     let etag = quoted(&etag.ok_or_else(|| missing("ETag"))?);
     let size = Some(size.ok_or_else(|| missing("size"))?);
-    Ok(Object { key, etag, size, generation: None })
+    Ok(Object { key, etag, size, generation: None, modified: None })
+}
+
+/// A time as HTTP writes it.
+pub(super) fn modified(text: &str) -> Option<Timestamp> {
+    httpdate::parse_http_date(text).ok().and_then(|time| Timestamp::try_from(time).ok())
 }
 
 /// A name with characters that XML cannot have.
@@ -91,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_page_has_names_etags_and_sizes_and_no_directories() {
-        let blobs = "<Blob><Name>a/b c</Name><Properties><Etag>0x8D</Etag><Content-Length>3</Content-Length></Properties></Blob>\
+        let blobs = "<Blob><Name>a/b c</Name><Properties><Last-Modified>Fri, 02 Jan 2026 03:04:05 GMT</Last-Modified><Etag>0x8D</Etag><Content-Length>3</Content-Length></Properties></Blob>\
             <Blob><Name>dir</Name><Properties><Etag>0x1</Etag><Content-Length>0</Content-Length><ResourceType>directory</ResourceType></Properties></Blob>\
             <BlobPrefix><Name>p/</Name></BlobPrefix>\
             <Blob><Name Encoded=\"true\">x%0Ay</Name><Properties><Etag>\"0x9\"</Etag><Content-Length>0</Content-Length></Properties></Blob>";
@@ -100,8 +109,11 @@ mod tests {
             etag: etag.to_owned(),
             size: Some(size),
             generation: None,
+            modified: None,
         };
-        let objects = vec![object("a/b c", "\"0x8D\"", 3), object("x\ny", "\"0x9\"", 0)];
+        let written = Object { modified: modified("Fri, 02 Jan 2026 03:04:05 GMT"), ..object("a/b c", "\"0x8D\"", 3) };
+        assert_eq!(written.modified, "2026-01-02T03:04:05Z".parse().ok());
+        let objects = vec![written, object("x\ny", "\"0x9\"", 0)];
         assert_eq!(
             page(blobs, "<NextMarker>m</NextMarker>"),
             Ok(Page { objects, next: Some("m".to_owned()) })

@@ -82,7 +82,7 @@ fn object(item: Item) -> Result<Object, ResponseError> {
     let size: u64 = size.text().parse().map_err(|_| missing("size"))?;
     // Objects that are stored compressed are sent as they were before that.
     let size = Some(size).filter(|_| content_encoding != "gzip");
-    Ok(Object { key, etag, size, generation: Some(generation) })
+    Ok(Object { key, etag, size, generation: Some(generation), modified: None })
 }
 
 #[derive(Deserialize)]
@@ -125,6 +125,7 @@ mod tests {
             etag: etag.to_owned(),
             size,
             generation: Some(generation.to_owned()),
+            modified: None,
         };
         let objects = vec![object("a/b", "CKih=", Some(3), "170"), object("c", "CK=", None, "171")];
         let page = parse_page(body.to_string().as_bytes());

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 
 use super::PAGE_OBJECTS;
@@ -26,6 +27,7 @@ struct Found {
     key: Option<String>,
     etag: Option<String>,
     size: Option<u64>,
+    modified: Option<Timestamp>,
 }
 
 pub(super) fn parse_page(body: &[u8]) -> Result<Page, ResponseError> {
@@ -44,6 +46,8 @@ pub(super) fn parse_page(body: &[u8]) -> Result<Page, ResponseError> {
                 found.etag = Some(unquoted(element.text.trim()).to_owned());
             } else if element.is(&["Contents", "Size"]) {
                 found.size = element.text.trim().parse().ok();
+            } else if element.is(&["Contents", "LastModified"]) {
+                found.modified = element.text.trim().parse().ok();
             } else if element.is(&["Contents"]) {
                 objects.push(std::mem::take(&mut found));
             } else if element.is(&["EncodingType"]) {
@@ -68,13 +72,13 @@ pub(super) fn parse_page(body: &[u8]) -> Result<Page, ResponseError> {
 }
 
 fn object(found: Found, encoded: bool) -> Result<Object, ResponseError> {
-    let Found { key, etag, size } = found;
+    let Found { key, etag, size, modified } = found;
     let key = key.ok_or(MALFORMED)?;
     let key = if encoded { decoded(&key)? } else { key };
     let missing = |what| ResponseError::Incomplete { key: key.clone(), what };
     let etag = etag.filter(|etag| !etag.is_empty()).ok_or_else(|| missing("ETag"))?;
     let size = size.ok_or_else(|| missing("size"))?;
-    Ok(Object { key, etag, size: Some(size), generation: None })
+    Ok(Object { key, etag, size: Some(size), generation: None, modified })
 }
 
 /// A key in the encoding of forms.
@@ -123,12 +127,13 @@ mod tests {
 
     #[test]
     fn a_page_has_keys_etags_and_sizes() {
-        let rest = "<ETag>&quot;d41d&quot;</ETag><Size>3</Size>";
+        let rest = "<ETag>&quot;d41d&quot;</ETag><LastModified>2026-01-02T03:04:05.000Z</LastModified><Size>3</Size>";
         let object = |key: &str| Object {
             key: key.to_owned(),
             etag: "d41d".to_owned(),
             size: Some(3),
             generation: None,
+            modified: Some("2026-01-02T03:04:05Z".parse().unwrap()),
         };
         let (one, two) = (contents("a%2Fb+c%0A", rest), contents("d", rest));
         let encoded = [
