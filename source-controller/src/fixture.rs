@@ -127,6 +127,7 @@ pub fn storage(root: &std::path::Path) -> Storage {
         Advertised::new("source-controller.flux-system.svc.", "127.0.0.1:1".parse().unwrap(), None);
     Storage {
         store: ArtifactStore::open(&root.join("data")).unwrap(),
+        bucket: None,
         advertised,
         retention: Retention { ttl: Duration::from_mins(1), records: 2 },
     }

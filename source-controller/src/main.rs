@@ -9,6 +9,7 @@ mod fixture;
 mod git_repository;
 mod helm_chart;
 mod helm_repository;
+mod object_storage;
 mod oci_repository;
 mod oci_signature;
 mod options;
@@ -28,8 +29,9 @@ use plumb_git::{Git, Resources};
 use plumb_github::GithubApps;
 use plumb_oci::OciClient;
 use plumb_runtime::{BoxError, Handle, Runtime};
-use plumb_store::{Advertised, ArtifactStore};
+use plumb_store::{Advertised, ArtifactStore, Artifacts};
 use plumb_transport::{TokenCache, server::Limits};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -61,6 +63,7 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
     let listener = options.storage_addr.bind().await?;
     let hostname = options.common.hostname();
     let advertised = Advertised::new(&options.storage_adv_addr, listener.local_addr()?, hostname);
+    let bucket = object_storage::open(&options, runtime.memory())?;
     let store = ArtifactStore::open(&options.storage_path)?.with_algorithm(options.artifact_digest_algo);
     let resources =
         Resources { memory: runtime.memory(), addresses: options.addresses(), ssh: options.ssh_algorithms() };
@@ -71,8 +74,7 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
         "Number of threads of abandoned Git operations",
         move || i64::try_from(threads.abandoned_threads()).unwrap_or(i64::MAX),
     );
-    let storage = Storage { store: store.clone(), advertised, retention: options.retention() };
-    let gate = runtime.readiness_gate("storage");
+    let storage = Storage { store, bucket, advertised, retention: options.retention() };
     let git_handle = Arc::new(OnceLock::new());
     let tokens = token_cache(runtime, &options);
     let source = GitSource {
@@ -84,7 +86,7 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
         azure: Azure { tokens: AzureTokens::new(runtime.memory(), tokens), environment: options.azure() },
         addresses: options.addresses(),
         recent: RecentlyFound::new(git_repository::KEPT_MAX),
-        store: store.clone(),
+        storage: storage.clone(),
         handle: Arc::clone(&git_handle),
     };
     let charts = Arc::new(OnceLock::new());
@@ -99,20 +101,43 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
     let source = BucketSource::new(runtime.client(), clients);
     let buckets = artifact::install_watched(runtime, source, &storage, waking(&charts));
     let (helm_repositories, helm_charts) = install_helm(runtime, &options, &storage, registries, &charts);
-    install_generators(runtime, &options, storage)?;
-    // On the leader only, and after the URLs: a process that is not ready serves nothing, as with Flux.
-    let server = runtime.server("artifacts", listener, SERVER_LIMITS);
-    runtime.spawn_leading("artifact server", async move {
+    install_generators(runtime, &options, storage.clone())?;
+    let urls = async move {
         artifact::renew_urls(&git_repositories).await;
         artifact::renew_urls(&oci_repositories).await;
         artifact::renew_urls(&buckets).await;
         artifact::renew_urls(&helm_repositories).await;
         artifact::renew_urls(&helm_charts).await;
-        gate.open();
-        server.serve_router(plumb_store::router(store)).await;
-    });
+    };
+    serve(runtime, listener, storage, urls);
     runtime.spawn_leading("mirrors", mirrors::sweep(git));
     Ok(())
+}
+
+/// Serves artifacts. `urls` renews those of all statuses. Those on disk are served by the leader only, and after the URLs: a process
+/// that is not ready serves nothing, as with Flux. Those in a bucket are served by every replica.
+fn serve(
+    runtime: &mut Runtime,
+    listener: TcpListener,
+    storage: Storage,
+    urls: impl Future<Output = ()> + Send + 'static,
+) {
+    let server = runtime.server("artifacts", listener, SERVER_LIMITS);
+    let gate = runtime.readiness_gate("storage");
+    match storage.bucket {
+        None => runtime.spawn_leading("artifact server", async move {
+            urls.await;
+            gate.open();
+            server.serve_router(plumb_store::router(Artifacts::Disk(storage.store))).await;
+        }),
+        Some(bucket) => {
+            runtime.spawn_leading("artifact URLs", urls);
+            runtime.spawn("artifact server", async move {
+                gate.open();
+                server.serve_router(plumb_store::router(Artifacts::Bucket(bucket))).await;
+            });
+        }
+    }
 }
 
 /// The tokens of GitHub Apps and of identities of clouds, and how many there are.

@@ -16,7 +16,9 @@ use plumb_runtime::{ControllerOptions, Identity};
 use plumb_store::Retention;
 use plumb_transport::{TokenLimits, address::AddressPolicy};
 
-use crate::{git_repository::azure::AzureEnvironment, helm_repository::HelmLimits};
+use crate::{
+    git_repository::azure::AzureEnvironment, helm_repository::HelmLimits, object_storage::BucketFlags,
+};
 
 /// Whether specs may name a ServiceAccount whose identity is used.
 const OBJECT_LEVEL_WORKLOAD_IDENTITY: FeatureGate = FeatureGate::new("ObjectLevelWorkloadIdentity", false);
@@ -32,7 +34,7 @@ pub struct Options {
     /// Options of the controllers that emit events.
     #[command(flatten)]
     pub work: Work,
-    /// Directory in which artifacts are stored.
+    /// Directory in which artifacts are stored; with an object store, copies of those that the leader wrote.
     #[arg(long = "storage-path", env = "STORAGE_PATH", default_value = "/data")]
     pub storage_path: PathBuf,
     /// Address of the artifact server.
@@ -41,6 +43,9 @@ pub struct Options {
     /// Advertised address of the artifact server. Empty: the address that it listens on.
     #[arg(long = "storage-adv-addr", env = "STORAGE_ADV_ADDR", default_value = "")]
     pub storage_adv_addr: String,
+    /// Options of the storage of artifacts in a bucket.
+    #[command(flatten)]
+    pub bucket: BucketFlags,
     /// Retention time of artifacts after they were replaced.
     #[arg(long = "artifact-retention-ttl", default_value = "1m")]
     pub artifact_retention_ttl: GoDuration,

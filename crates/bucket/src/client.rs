@@ -306,7 +306,11 @@ impl Remote {
     }
 
     /// A request whose response is a success. A bucket of another region is asked there.
-    pub(crate) async fn send(&self, address: &BucketAddress, ask: &Ask) -> Result<BoundedResponse, BucketError> {
+    pub(crate) async fn send(
+        &self,
+        address: &BucketAddress,
+        ask: &Ask,
+    ) -> Result<BoundedResponse, BucketError> {
         let failure = match self.attempt(address, ask, &ask.url).await? {
             Ok(response) => return Ok(response),
             Err(failure) => failure,
@@ -344,8 +348,7 @@ impl Remote {
         }
         let request = ask.signed(address, &self.signer, url, Timestamp::now())?.timeout(timeout);
         let response = self.http.send(request).await;
-        let response =
-            response.map_err(|source| BucketError::Connection { request: ask.shown(), source })?;
+        let response = response.map_err(|source| BucketError::Connection { request: ask.shown(), source })?;
         if response.status().as_u16() == ask.expects {
             return Ok(Ok(response));
         }

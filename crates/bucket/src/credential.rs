@@ -18,6 +18,8 @@ const STATEMENT_SECONDS: i64 = 600;
 const SKEW_SECONDS: i64 = 30;
 /// What a token of Google is for.
 const GOOGLE_SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_only";
+/// The same, where objects are written.
+const GOOGLE_WRITE_SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_write";
 /// Where Google's tokens are, if a key does not say.
 const GOOGLE_TOKENS: &str = "https://oauth2.googleapis.com/token";
 /// What a token of Azure is for.
@@ -65,6 +67,7 @@ pub struct LdapLogin {
 pub struct GoogleKey {
     pub(crate) tokens: Url,
     kind: GoogleKind,
+    scope: &'static str,
     pub(crate) fingerprint: [u8; 32],
 }
 
@@ -150,10 +153,19 @@ impl GoogleKey {
         };
         let tokens = parse_url(file.token_uri.as_deref().unwrap_or(GOOGLE_TOKENS))
             .ok_or_else(|| problem("its token_uri is not an http or https URL"))?;
-        let key = Self { tokens, kind, fingerprint: Sha256::digest(json.expose()).into() };
+        let fingerprint = Sha256::digest(json.expose()).into();
+        let key = Self { tokens, kind, scope: GOOGLE_SCOPE, fingerprint };
         // A key that cannot sign shows now, where its place in the Secret is known.
         key.form(Timestamp::UNIX_EPOCH)?;
         Ok(key)
+    }
+
+    /// The same, for a token that may write.
+    #[must_use]
+    pub fn for_writing(self) -> Self {
+        let fingerprint =
+            Sha256::new().chain_update(self.fingerprint).chain_update(GOOGLE_WRITE_SCOPE).finalize().into();
+        Self { scope: GOOGLE_WRITE_SCOPE, fingerprint, ..self }
     }
 
     /// What is sent for a token.
@@ -163,7 +175,7 @@ impl GoogleKey {
                 let header = Header { kid: key_id.clone(), ..Header::new(Algorithm::RS256) };
                 let claims = GoogleClaims {
                     iss: email,
-                    scope: GOOGLE_SCOPE,
+                    scope: self.scope,
                     aud: self.tokens.as_str(),
                     iat: now.as_second() - SKEW_SECONDS,
                     exp: now.as_second() + STATEMENT_SECONDS,

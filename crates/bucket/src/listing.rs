@@ -116,7 +116,8 @@ impl Pages {
     pub(crate) fn finish(self) -> Result<Listing, BucketError> {
         let Self { mut objects, memory, .. } = self;
         objects.sort_by(|a, b| a.key.cmp(&b.key));
-        objects.dedup_by(|next, kept| next.key == kept.key && next.etag == kept.etag && next.size == kept.size);
+        objects
+            .dedup_by(|next, kept| next.key == kept.key && next.etag == kept.etag && next.size == kept.size);
         if let Some(pair) = objects.windows(2).find(|pair| pair[0].key == pair[1].key) {
             return Err(BucketError::listing(ResponseError::TwoVersions { key: pair[0].key.clone() }));
         }

@@ -12,7 +12,7 @@ use url::Url;
 use crate::{
     address::{BucketAddress, Store},
     error::BucketError,
-    signature::{self, AZURE_VERSION, AccessKey, Signed, SharedKey},
+    signature::{self, AZURE_VERSION, AccessKey, SharedKey, Signed},
 };
 
 /// What is asked of an object store, before it is signed.

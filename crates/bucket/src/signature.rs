@@ -67,11 +67,8 @@ pub(crate) fn aws(
     let lines: Vec<String> =
         signed.iter().map(|(name, value)| format!("{name}:{}\n", value.trim())).collect();
     let lines = lines.concat();
-    let canonical = format!(
-        "{method}\n{}\n{}\n{lines}\n{names}\n{payload}",
-        url.path(),
-        url.query().unwrap_or_default()
-    );
+    let canonical =
+        format!("{method}\n{}\n{}\n{lines}\n{names}\n{payload}", url.path(), url.query().unwrap_or_default());
     let scope = format!("{day}/{region}/s3/aws4_request");
     let digest = HEXLOWER.encode(&Sha256::digest(canonical.as_bytes()));
     let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{digest}");

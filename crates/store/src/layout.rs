@@ -52,6 +52,11 @@ impl Location {
         child(&self.path, file)
     }
 
+    /// The namespace of the object.
+    pub(crate) fn namespace(&self) -> &str {
+        self.path.components().nth(1).unwrap_or_default()
+    }
+
     /// The path of the directory.
     pub fn path(&self) -> &RelPath {
         &self.path
@@ -78,6 +83,15 @@ pub(crate) fn is_artifact(path: &RelPath) -> bool {
         && path
             .file_name()
             .is_some_and(|name| !name.ends_with(TEMPORARY_SUFFIX) && !name.ends_with(LOCK_SUFFIX))
+}
+
+/// The media type of an artifact, by its extension.
+pub(crate) fn media_type(path: &str) -> &'static str {
+    match path.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("gz" | "tgz") => "application/gzip",
+        Some("yaml") => "application/yaml",
+        _ => "application/octet-stream",
+    }
 }
 
 fn child(path: &RelPath, part: &str) -> Result<RelPath, LocationError> {

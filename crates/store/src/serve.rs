@@ -1,4 +1,4 @@
-//! Artifacts over HTTP: files by their path, whole or in part. There is no listing; `GET /` responds 200 with nothing, which is what
+//! Artifacts over HTTP, from the disk or from a bucket: files by their path, whole or in part. There is no listing; `GET /` responds 200 with nothing, which is what
 //! probes request. Only what has the place and name of an artifact is ever opened.
 
 use std::{
@@ -16,28 +16,50 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
+use futures_util::stream;
 use httpdate::{fmt_http_date, parse_http_date};
 use percent_encoding::percent_decode_str;
-use plumb_filetree::RelPath;
+use plumb_bucket::ObjectHead;
+use plumb_filetree::{
+    RelPath,
+    digest::{FileDigest, Hasher},
+};
+use plumb_status::chain;
 use tokio::{
     fs::File,
     io::{AsyncReadExt, AsyncSeekExt},
 };
 use tokio_util::io::ReaderStream;
 
-use crate::{layout::is_artifact, store::ArtifactStore};
+use crate::{
+    bucket::{BucketStore, Served},
+    layout::{is_artifact, media_type},
+    store::{ArtifactStore, StoreError},
+};
 
 /// The last second of the year 9999, in seconds of Unix time: HTTP cannot write a later one.
 const HTTP_SECONDS_MAX: u64 = 253_402_300_799;
 /// How much of a file is in memory at a time, for each request.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// The server's routes.
-pub fn router(store: ArtifactStore) -> Router {
-    Router::new().fallback(respond).with_state(store)
+/// When a client should ask again where the object store did not answer, in seconds.
+const RETRY_AFTER_SECONDS: &str = "5";
+
+/// Where the artifacts are that are served.
+#[derive(Clone)]
+pub enum Artifacts {
+    /// On disk.
+    Disk(ArtifactStore),
+    /// In a bucket.
+    Bucket(BucketStore),
 }
 
-async fn respond(State(store): State<ArtifactStore>, request: Request) -> Response {
+/// The server's routes.
+pub fn router(artifacts: Artifacts) -> Router {
+    Router::new().fallback(respond).with_state(artifacts)
+}
+
+async fn respond(State(artifacts): State<Artifacts>, request: Request) -> Response {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response();
     }
@@ -47,9 +69,14 @@ async fn respond(State(store): State<ArtifactStore>, request: Request) -> Respon
     let Some(path) = artifact_path(request.uri().path()) else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    match open(&store, &path).await {
-        Some(found) => send(found, request.headers(), request.method() == Method::HEAD).await,
-        None => StatusCode::NOT_FOUND.into_response(),
+    let found = match &artifacts {
+        Artifacts::Disk(store) => Ok(open(store, &path).await),
+        Artifacts::Bucket(store) => look(store, path).await,
+    };
+    match found {
+        Ok(Some(found)) => send(found, request.headers(), request.method() == Method::HEAD).await,
+        Ok(None) => StatusCode::NOT_FOUND.into_response(),
+        Err(error) => unavailable(&error),
     }
 }
 
@@ -64,12 +91,14 @@ struct Found {
     size: u64,
     modified: u64,
     media_type: &'static str,
+    tag: String,
 }
 
-/// What a file has: read at once where it fits into a chunk, else read as it is sent.
+/// What a file has: read at once where it fits into a chunk, else read as it is sent; or an object of a bucket, not opened yet.
 enum FileContent {
     Whole(Bytes),
     Open(File),
+    Stored { store: BucketStore, path: RelPath, head: ObjectHead },
 }
 
 async fn open(store: &ArtifactStore, path: &RelPath) -> Option<Found> {
@@ -77,13 +106,24 @@ async fn open(store: &ArtifactStore, path: &RelPath) -> Option<Found> {
     // One hand-over to a blocking thread for all of it: each costs more than reading a small file.
     let opened = tokio::task::spawn_blocking(move || open_file(&full)).await.ok()?;
     let (content, size, modified) = opened?;
-    let name = path.as_str();
-    let media_type = match name.rsplit_once('.').map(|(_, extension)| extension) {
-        Some("gz" | "tgz") => "application/gzip",
-        Some("yaml") => "application/yaml",
-        _ => "application/octet-stream",
-    };
-    Some(Found { content, size, modified, media_type })
+    let tag = format!("\"{modified:x}-{size:x}\"");
+    Some(Found { content, size, modified, media_type: media_type(path.as_str()), tag })
+}
+
+/// An object of a bucket. Every replica has the same tag for it: its digest.
+async fn look(store: &BucketStore, path: RelPath) -> Result<Option<Found>, StoreError> {
+    let Some(head) = store.look(&path).await? else { return Ok(None) };
+    let Some(digest) = &head.digest else { return Ok(None) };
+    let modified = head.modified.map_or(0, |modified| u64::try_from(modified.as_second()).unwrap_or(0));
+    let (tag, media_type, size) = (format!("\"{digest}\""), media_type(path.as_str()), head.size);
+    let content = FileContent::Stored { store: store.clone(), path, head };
+    Ok(Some(Found { content, size, modified, media_type, tag }))
+}
+
+/// The object store did not answer as it should. Its texts are for the log.
+fn unavailable(error: &StoreError) -> Response {
+    tracing::warn!(error = chain(error), "failed to serve an artifact");
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, RETRY_AFTER_SECONDS)]).into_response()
 }
 
 /// The content of a regular file, its size, and when it was written, in seconds since 1970.
@@ -105,8 +145,7 @@ fn open_file(full: &Path) -> Option<(FileContent, u64, u64)> {
 }
 
 async fn send(found: Found, request: &HeaderMap, is_head: bool) -> Response {
-    let Found { content, size, modified, media_type } = found;
-    let tag = format!("\"{modified:x}-{size:x}\"");
+    let Found { content, size, modified, media_type, tag } = found;
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -148,8 +187,55 @@ async fn send(found: Found, request: &HeaderMap, is_head: bool) -> Response {
             }
             Body::from_stream(ReaderStream::with_capacity(file.take(length), CHUNK_BYTES))
         }
+        FileContent::Stored { store, path, head } => {
+            let is_whole = status == StatusCode::OK;
+            let range = (!is_whole).then_some((start, length));
+            match store.open(&path, &head, range).await {
+                Ok(Some(served)) => {
+                    let digest = head.digest.as_deref().filter(|_| is_whole);
+                    stored_body(served, length, digest.and_then(|digest| digest.parse().ok()))
+                }
+                // Replaced in between: the next request finds what is there.
+                Ok(None) => {
+                    let retry = [(header::RETRY_AFTER, RETRY_AFTER_SECONDS)];
+                    return (StatusCode::SERVICE_UNAVAILABLE, retry).into_response();
+                }
+                Err(error) => return unavailable(&error),
+            }
+        }
     };
     (status, headers, body).into_response()
+}
+
+/// A content of the object store. Where it is sent whole, its last piece is held back until the digest of all is known: a client does
+/// not take a content that is not complete.
+fn stored_body(served: Served, length: u64, digest: Option<FileDigest>) -> Body {
+    let hasher = digest.as_ref().map(|digest| Hasher::new(digest.algorithm()));
+    let first = Some((served, hasher, length));
+    Body::from_stream(stream::unfold(first, move |state| {
+        let digest = digest.clone();
+        async move {
+            let (mut served, mut hasher, left) = state?;
+            let piece = match served.body.next().await {
+                Ok(piece) => piece?,
+                Err(error) => {
+                    tracing::warn!(error = chain(&error), "failed to send an artifact");
+                    return Some((Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof)), None));
+                }
+            };
+            let left = left.saturating_sub(piece.len() as u64);
+            if let Some(hasher) = &mut hasher {
+                hasher.update(&piece);
+            }
+            if left == 0 && hasher.take().is_some_and(|hasher| Some(hasher.finish()) != digest) {
+                tracing::warn!(
+                    "an artifact in the object store does not match its digest: it was not sent to its end"
+                );
+                return Some((Err(std::io::Error::from(std::io::ErrorKind::InvalidData)), None));
+            }
+            Some((Ok(piece), Some((served, hasher, left))))
+        }
+    }))
 }
 
 fn insert(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
@@ -233,7 +319,12 @@ mod tests {
         std::fs::write(root.path().join("gitrepository/ns/n/.abc.tar.gz.1.tmp"), "x").unwrap();
         std::os::unix::fs::symlink("/etc/passwd", root.path().join("gitrepository/ns/n/link.tar.gz"))
             .unwrap();
-        Fixture { router: router(store), path: format!("/{}", written.path), content, _root: root }
+        Fixture {
+            router: router(Artifacts::Disk(store)),
+            path: format!("/{}", written.path),
+            content,
+            _root: root,
+        }
     }
 
     async fn request(
@@ -257,7 +348,12 @@ mod tests {
         let store = ArtifactStore::open(root.path()).unwrap();
         let location = Location::new("HelmChart", "ns", "n").unwrap();
         let written = store.put_bytes(&location, "a.tgz", &content).unwrap();
-        Fixture { router: router(store), path: format!("/{}", written.path), content, _root: root }
+        Fixture {
+            router: router(Artifacts::Disk(store)),
+            path: format!("/{}", written.path),
+            content,
+            _root: root,
+        }
     }
 
     #[tokio::test]

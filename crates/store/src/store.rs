@@ -18,6 +18,7 @@ use plumb_status::{Classify, Consequence, Reason};
 
 use crate::{
     abandoned,
+    bucket::{BucketProblem, Operation},
     layout::{LOCK_SUFFIX, Location, LocationError, index_name, is_index},
     retention::{Retention, Stored, expired},
     spool::{Spool, previous},
@@ -130,6 +131,19 @@ pub enum StoreError {
         #[source]
         source: LocationError,
     },
+    /// The object store failed.
+    #[error("failed to {operation} {path:?} in bucket '{bucket}'")]
+    Bucket {
+        /// What was to be done.
+        operation: Operation,
+        /// Below the prefix.
+        path: String,
+        /// The bucket.
+        bucket: String,
+        /// Why.
+        #[source]
+        source: Box<BucketProblem>,
+    },
     /// The blocking task ended early.
     #[error("the task that worked on the storage was interrupted")]
     Interrupted,
@@ -139,9 +153,16 @@ impl Classify for StoreError {
     fn reason(&self) -> Reason {
         match self {
             Self::Directory { .. } => Reason::DirectoryCreationFailed,
-            Self::Archive { .. } | Self::Write { .. } | Self::Interrupted => Reason::ArchiveOperationFailed,
-            Self::Read { .. } => Reason::ReadOperationFailed,
-            Self::Remove { .. } => Reason::GarbageCollectionFailed,
+            Self::Archive { .. }
+            | Self::Write { .. }
+            | Self::Bucket { operation: Operation::Store, .. }
+            | Self::Interrupted => Reason::ArchiveOperationFailed,
+            Self::Read { .. } | Self::Bucket { operation: Operation::Read | Operation::List, .. } => {
+                Reason::ReadOperationFailed
+            }
+            Self::Remove { .. } | Self::Bucket { operation: Operation::Remove, .. } => {
+                Reason::GarbageCollectionFailed
+            }
             Self::Location { .. } => Reason::InvalidPath,
         }
     }
@@ -153,8 +174,16 @@ impl Classify for StoreError {
             | Self::Write { .. }
             | Self::Read { .. }
             | Self::Remove { .. }
+            | Self::Bucket { .. }
             | Self::Interrupted => Consequence::Retry,
             Self::Location { .. } => Consequence::Stall,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Bucket { bucket, source, .. } => source.hint(bucket),
+            _ => None,
         }
     }
 }
@@ -205,6 +234,11 @@ impl ArtifactStore {
 
     pub(crate) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Where the file of an artifact is that was written, for an upload.
+    pub fn file(&self, written: &Written) -> PathBuf {
+        self.root.join(&written.path)
     }
 
     /// The algorithm of the digests of what is written from now on.

@@ -6,6 +6,7 @@ use std::{
     fmt::Write as _,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
 };
 
 use anyhow::Result;
@@ -17,12 +18,14 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     registry::{Call, response},
     server::{Identity, Server},
+    stores::httpdate,
 };
 
 /// The bucket.
@@ -32,7 +35,7 @@ pub const ACCOUNT: &str = "devaccount";
 /// The token that the token server gives.
 pub const TOKEN: &str = "t0ken-of-a-test";
 /// Bytes of a request that are read.
-const BODY_MAX: usize = 64 << 10;
+const BODY_MAX: usize = 16 << 20;
 
 /// A response that takes the place of the store's own.
 type Answer = Arc<dyn Fn(&Call) -> Option<Response> + Send + Sync>;
@@ -53,6 +56,9 @@ struct Object {
     etag: String,
     generation: u64,
     bytes: Bytes,
+    /// The header with the digest that it was written with, and its value.
+    digest: Option<(&'static str, String)>,
+    written: SystemTime,
 }
 
 #[derive(Clone, Default)]
@@ -101,15 +107,37 @@ impl ObjectStore {
         self.ca.as_deref()
     }
 
-    /// Writes an object; its ETag without quotes.
+    /// Writes an object, as somebody else does; its ETag without quotes.
     pub fn put(&self, key: &str, bytes: &[u8]) -> String {
+        self.shared.content().write(key, Bytes::copy_from_slice(bytes), None)
+    }
+
+    /// Changes the bytes of an object, and nothing else of it but its ETag.
+    ///
+    /// # Panics
+    /// If there is no such object.
+    pub fn corrupt(&self, key: &str, bytes: &[u8]) {
         let mut content = self.shared.content();
-        content.written += 1;
-        let etag = etag(bytes);
-        let object =
-            Object { etag: etag.clone(), generation: content.written, bytes: Bytes::copy_from_slice(bytes) };
-        content.objects.insert(key.to_owned(), object);
-        etag
+        let digest = content.objects[key].digest.clone();
+        content.write(key, Bytes::copy_from_slice(bytes), digest);
+    }
+
+    /// Changes when an object was written.
+    ///
+    /// # Panics
+    /// If there is no such object.
+    pub fn written_at(&self, key: &str, written: SystemTime) {
+        self.shared.content().objects.get_mut(key).expect("the test has written it").written = written;
+    }
+
+    /// The keys of all objects, sorted.
+    pub fn keys(&self) -> Vec<String> {
+        self.shared.content().objects.keys().cloned().collect()
+    }
+
+    /// The bytes of an object.
+    pub fn bytes(&self, key: &str) -> Option<Bytes> {
+        self.shared.content().objects.get(key).map(|object| object.bytes.clone())
     }
 
     /// Removes an object.
@@ -130,6 +158,11 @@ impl ObjectStore {
     /// The region that signatures have to be for.
     pub fn region(&self, region: &str) {
         self.shared.content().region = Some(region.to_owned());
+    }
+
+    /// Responds by itself again.
+    pub fn answer_itself(&self) {
+        self.shared.content().answer = None;
     }
 
     /// Responds by `answer` where that gives a response.
@@ -188,15 +221,17 @@ async fn serve(State(shared): State<Shared>, request: Request) -> Response {
     if let Some(response) = answer.and_then(|answer| answer(&call)) {
         return response;
     }
-    let content = shared.content();
+    let mut content = shared.content();
     let query: HashMap<String, String> = head.uri.query().map(parse_query).unwrap_or_default();
     let path = decode(head.uri.path());
     match path.as_str() {
         "/token" | "/tenant/oauth2/v2.0/token" => token(),
         "/sts" => keys(&call.body),
         _ if path.starts_with("/storage/v1/b/") => content.google(head.uri.path(), &query, &call),
-        _ if path.starts_with(&format!("/{ACCOUNT}/")) => content.azure(&path, &query, &call, &head.headers),
-        _ => content.s3(&path, &query, &call, &head.headers),
+        _ if path.starts_with(&format!("/{ACCOUNT}/")) => {
+            content.azure(&path, &query, &call, &head.headers, body)
+        }
+        _ => content.s3(&path, &query, &call, &head.headers, body),
     }
 }
 
@@ -222,7 +257,64 @@ fn keys(body: &str) -> Response {
     )
 }
 
+/// The headers that the three providers have for the digest of an artifact.
+const DIGEST_HEADERS: [&str; 3] =
+    ["x-amz-meta-plumb-digest", "x-goog-meta-plumb-digest", "x-ms-meta-plumb_digest"];
+
+impl Object {
+    /// The response to a GET, perhaps of a range, or to a HEAD.
+    fn sent(&self, etag: &str, call: &Call, headers: &HeaderMap) -> Response {
+        let (size, written) = (self.bytes.len(), httpdate(self.written));
+        let size_text = size.to_string();
+        let mut sent = vec![("etag", etag), ("last-modified", written.as_str())];
+        sent.extend(self.digest.as_ref().map(|(name, value)| (*name, value.as_str())));
+        if call.method == "HEAD" {
+            sent.push(("content-length", &size_text));
+            return response(200, &sent, Body::empty());
+        }
+        let range = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
+        let bounds = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
+        let bounds =
+            bounds.and_then(|(first, last)| Some((first.parse().ok()?, last.parse::<usize>().ok()?)));
+        match bounds {
+            Some((first, last)) if first < size => {
+                response(206, &sent, Body::from(self.bytes.slice(first..(last + 1).min(size))))
+            }
+            Some(_) => response(416, &[], ""),
+            None => response(200, &sent, Body::from(self.bytes.clone())),
+        }
+    }
+}
+
 impl Content {
+    fn write(&mut self, key: &str, bytes: Bytes, digest: Option<(&'static str, String)>) -> String {
+        self.written += 1;
+        let etag = etag(&bytes);
+        let (generation, written) = (self.written, SystemTime::now());
+        let object = Object { etag: etag.clone(), generation, bytes, digest, written };
+        self.objects.insert(key.to_owned(), object);
+        etag
+    }
+
+    /// The response to a PUT or a DELETE of an object.
+    fn changed(&mut self, call: &Call, key: &str, headers: &HeaderMap, body: Bytes) -> Option<Response> {
+        let is_azure = headers.contains_key("x-ms-version");
+        match call.method.as_str() {
+            "PUT" => {
+                let digest = DIGEST_HEADERS.iter().find_map(|name| {
+                    headers.get(*name)?.to_str().ok().map(|value| (*name, value.to_owned()))
+                });
+                let etag = self.write(key, body, digest);
+                Some(response(if is_azure { 201 } else { 200 }, &[("etag", &format!("\"{etag}\""))], ""))
+            }
+            "DELETE" if self.objects.remove(key).is_none() && is_azure => {
+                Some(response(404, &[("x-ms-error-code", "BlobNotFound")], ""))
+            }
+            "DELETE" => Some(response(if is_azure { 202 } else { 204 }, &[], "")),
+            _ => None,
+        }
+    }
+
     /// The objects of a page, and what asks for the next one.
     fn page(&self, prefix: &str, after: Option<&String>) -> (Vec<(&String, &Object)>, Option<String>) {
         let mut rest = self
@@ -234,9 +326,16 @@ impl Content {
         (page, next)
     }
 
-    fn s3(&self, path: &str, query: &HashMap<String, String>, call: &Call, headers: &HeaderMap) -> Response {
+    fn s3(
+        &mut self,
+        path: &str,
+        query: &HashMap<String, String>,
+        call: &Call,
+        headers: &HeaderMap,
+        sent_body: Bytes,
+    ) -> Response {
+        let region = self.region.clone().unwrap_or_default();
         let error = |status, code: &str| {
-            let region = self.region.clone().unwrap_or_default();
             let body =
                 format!("<Error><Code>{code}</Code><Message>m</Message><Region>{region}</Region></Error>");
             response(status, &[("content-type", "application/xml")], body)
@@ -257,7 +356,8 @@ impl Content {
                 let key: String = form(key);
                 let _ = write!(
                     body,
-                    "<Contents><Key>{key}</Key><ETag>&quot;{}&quot;</ETag><Size>{}</Size></Contents>",
+                    "<Contents><Key>{key}</Key><LastModified>{}</LastModified><ETag>&quot;{}&quot;</ETag><Size>{}</Size></Contents>",
+                    Timestamp::try_from(object.written).unwrap_or_default(),
                     object.etag,
                     object.bytes.len()
                 );
@@ -269,13 +369,16 @@ impl Content {
             return response(200, &[], body + "</ListBucketResult>");
         }
         let key = key.strip_prefix('/').unwrap_or(key);
+        if let Some(response) = self.changed(call, key, headers, sent_body) {
+            return response;
+        }
         let Some(object) = self.objects.get(key) else { return error(404, "NoSuchKey") };
         let etag = format!("\"{}\"", object.etag);
         let wanted = headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok());
         if wanted.is_some_and(|wanted| wanted != etag) {
             return error(412, "PreconditionFailed");
         }
-        response(200, &[("etag", &etag)], Body::from(object.bytes.clone()))
+        object.sent(&etag, call, headers)
     }
 
     fn google(&self, path: &str, query: &HashMap<String, String>, call: &Call) -> Response {
@@ -320,11 +423,12 @@ impl Content {
     }
 
     fn azure(
-        &self,
+        &mut self,
         path: &str,
         query: &HashMap<String, String>,
         call: &Call,
         headers: &HeaderMap,
+        sent_body: Bytes,
     ) -> Response {
         let error = |status, code: &str| response(status, &[("x-ms-error-code", code)], "");
         let sent = format!("{} {}", call.authorization.as_deref().unwrap_or_default(), call.target);
@@ -341,8 +445,9 @@ impl Content {
             for (key, object) in page {
                 let _ = write!(
                     body,
-                    "<Blob><Name>{}</Name><Properties><Etag>0x{}</Etag><Content-Length>{}</Content-Length></Properties></Blob>",
+                    "<Blob><Name>{}</Name><Properties><Last-Modified>{}</Last-Modified><Etag>0x{}</Etag><Content-Length>{}</Content-Length></Properties></Blob>",
                     escape(key),
+                    httpdate(object.written),
                     object.etag,
                     object.bytes.len()
                 );
@@ -354,7 +459,11 @@ impl Content {
             );
             return response(200, &[], body);
         }
-        let Some(object) = self.objects.get(key.strip_prefix('/').unwrap_or(key)) else {
+        let key = key.strip_prefix('/').unwrap_or(key);
+        if let Some(response) = self.changed(call, key, headers, sent_body) {
+            return response;
+        }
+        let Some(object) = self.objects.get(key) else {
             return error(404, "BlobNotFound");
         };
         let etag = format!("\"0x{}\"", object.etag);
@@ -362,7 +471,7 @@ impl Content {
         if wanted.is_some_and(|wanted| wanted != etag) {
             return error(412, "ConditionNotMet");
         }
-        response(200, &[("etag", &etag)], Body::from(object.bytes.clone()))
+        object.sent(&etag, call, headers)
     }
 }
 

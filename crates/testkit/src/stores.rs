@@ -193,7 +193,7 @@ fn encoded(key: &str) -> String {
 }
 
 /// The time as HTTP writes it.
-fn httpdate(time: SystemTime) -> String {
+pub(crate) fn httpdate(time: SystemTime) -> String {
     k8s_openapi::jiff::fmt::rfc2822::DateTimePrinter::new()
         .timestamp_to_rfc9110_string(&time.try_into().unwrap_or_default())
         .unwrap_or_default()

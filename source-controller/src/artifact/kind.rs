@@ -15,8 +15,6 @@ use super::{
     sweep::sweep,
 };
 
-/// What an attempt may use in addition to its operations on the source: Secrets, the storage.
-const STORAGE_ALLOWANCE: Duration = Duration::from_mins(1);
 /// Operations of an attempt on its source: `resolve`, `verify`, `fetch`.
 const OPERATIONS: u32 = 3;
 
@@ -63,7 +61,7 @@ impl<S: Source> ReconciledKind for SourceKind<S> {
     }
 
     fn deadline(&self, object: &S::Object) -> Duration {
-        object.timeout().saturating_mul(OPERATIONS).saturating_add(STORAGE_ALLOWANCE)
+        object.timeout().saturating_mul(OPERATIONS).saturating_add(self.storage.allowance())
     }
 }
 

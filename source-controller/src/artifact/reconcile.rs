@@ -98,6 +98,10 @@ async fn attempt<S: Source>(
         Validated::Artifact(valid) => valid,
         Validated::Static => return make_static::<S>(object, storage, ledger).await,
     };
+    if storage.is_remote() {
+        // An object store may be silent as well.
+        ledger.park();
+    }
     let stored = storage.check(object).await.map_err(SourceError::Storage)?;
     ledger.lock_ledger().note_stored(&stored);
     // A server may be silent for the whole timeout: that must not block a worker.

@@ -1,17 +1,20 @@
-//! The storage of artifacts, as attempts use it: each operation on a blocking thread, for one object.
+//! The storage of artifacts, as attempts use it: on disk, each operation on a blocking thread; or in a bucket, where the
+//! disk has a copy of what this process wrote.
 
 use std::{
     collections::BTreeMap,
+    fs::File,
     time::{Duration, SystemTime},
 };
 
 use jiff::Timestamp;
 use plumb_api::meta::{Artifact, DIRECTORY_DIGESTS_METADATA};
+use plumb_archive::Previous;
 use plumb_cluster::NamespacedName;
 use plumb_memory::{MemoryReservation, OverBudget};
 use plumb_runtime::Object;
 use plumb_store::{
-    Advertised, ArtifactStore, Collected, Integrity, Location, Retention, StoreError, Written,
+    Advertised, ArtifactStore, BucketStore, Collected, Integrity, Location, Retention, StoreError, Written,
 };
 
 use super::{
@@ -19,6 +22,9 @@ use super::{
     source::{Content, Payload, SourceObject},
     turn::{Interrupted, on_thread},
 };
+
+/// What an attempt may use in addition to its operations on the source: Secrets, and the storage on disk.
+const ALLOWANCE: Duration = Duration::from_mins(1);
 
 /// Why an artifact could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -42,8 +48,10 @@ pub struct StoredContent {
 /// Where artifacts are stored, announced and how long they are retained.
 #[derive(Clone)]
 pub struct Storage {
-    /// The files.
+    /// The files; copies of them where they are in a bucket.
     pub store: ArtifactStore,
+    /// The bucket that they are uploaded to, and served from.
+    pub bucket: Option<BucketStore>,
     /// The address of the artifact server.
     pub advertised: Advertised,
     /// Which artifacts are retained.
@@ -51,6 +59,30 @@ pub struct Storage {
 }
 
 impl Storage {
+    /// The archive that a status announces, with its index, if it is on disk as announced. Where artifacts are in a bucket, that is a
+    /// copy which nobody has compared yet. Blocking.
+    pub fn previous(
+        &self,
+        location: &Location,
+        path: &str,
+        digest: &str,
+    ) -> Result<Option<Previous<File>>, StoreError> {
+        if self.is_remote() && self.store.verify(location, path, digest)? != Integrity::Intact {
+            return Ok(None);
+        }
+        self.store.previous(location, path, digest)
+    }
+
+    /// Whether its operations wait for a server.
+    pub fn is_remote(&self) -> bool {
+        self.bucket.is_some()
+    }
+
+    /// What an attempt may use in addition to its operations on the source.
+    pub(super) fn allowance(&self) -> Duration {
+        if self.is_remote() { ALLOWANCE + BucketStore::ATTEMPT_MAX } else { ALLOWANCE }
+    }
+
     /// The artifact with the URL that holds today.
     pub fn announced(&self, artifact: Artifact) -> Artifact {
         Artifact { url: self.advertised.url(&artifact.path), ..artifact }
@@ -93,7 +125,15 @@ impl Storage {
         let (path, digest) = (artifact.path.clone(), artifact.digest.clone());
         let size = artifact.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(bytes_max);
         memory.try_grow(size).map_err(ReadError::OverBudget)?;
-        Ok(self.on_thread(move |store| store.read(&location, &path, &digest, size)).await?)
+        let (of_thread, path_of_thread, digest_of_thread) = (location.clone(), path.clone(), digest.clone());
+        let on_disk = self
+            .on_thread(move |store| store.read(&of_thread, &path_of_thread, &digest_of_thread, size))
+            .await;
+        match (&self.bucket, on_disk) {
+            // The disk is a copy of what this process wrote.
+            (Some(bucket), Ok(None) | Err(_)) => Ok(bucket.read(&location, &path, &digest, size).await?),
+            (_, on_disk) => Ok(on_disk?),
+        }
     }
 
     /// Compares a stored file with a digest. One that does not match is removed at once.
@@ -103,7 +143,10 @@ impl Storage {
         path: String,
         digest: String,
     ) -> Result<Integrity, StoreError> {
-        self.on_thread(move |store| store.verify(&location, &path, &digest)).await
+        match &self.bucket {
+            Some(bucket) => bucket.verify(&location, &path, &digest).await,
+            None => self.on_thread(move |store| store.verify(&location, &path, &digest)).await,
+        }
     }
 
     /// The artifact of content that was stored, as a status announces it.
@@ -148,7 +191,8 @@ impl Storage {
     ) -> Result<StoredContent, StoreError> {
         let Content { payload, memory } = content;
         let file = format!("{file_stem}{}", payload.extension());
-        self.on_thread(move |store| {
+        let directory = location.clone();
+        let stored = self.on_thread(move |store| {
             let (written, directories) = match payload {
                 Payload::Tree(tree) => {
                     let (written, archive) = store.put(&location, &file, &tree)?;
@@ -162,8 +206,12 @@ impl Storage {
             };
             drop(memory);
             Ok(StoredContent { written, directories })
-        })
-        .await
+        });
+        let stored = stored.await?;
+        if let Some(bucket) = &self.bucket {
+            bucket.upload(&directory, &stored.written, &self.store.file(&stored.written)).await?;
+        }
+        Ok(stored)
     }
 
     /// Removes expired artifacts of an object; the current one stays.
@@ -184,7 +232,13 @@ impl Storage {
         now: Timestamp,
     ) -> Result<Collected, StoreError> {
         let (retention, now) = (self.retention, SystemTime::from(now));
-        self.on_thread(move |store| store.collect(&location, current.as_deref(), retention, now)).await
+        let (of_thread, path) = (location.clone(), current.clone());
+        let on_disk =
+            self.on_thread(move |store| store.collect(&of_thread, path.as_deref(), retention, now)).await?;
+        match &self.bucket {
+            Some(bucket) => bucket.collect(&location, current.as_deref(), retention, now).await,
+            None => Ok(on_disk),
+        }
     }
 
     /// Removes everything that was stored for an object.
@@ -198,7 +252,14 @@ impl Storage {
         unchanged_for: Duration,
     ) -> Result<Vec<NamespacedName>, StoreError> {
         let kind = O::kind(&()).into_owned();
-        let all = self.on_thread(move |store| store.objects(&kind, unchanged_for)).await?;
+        let of_bucket = match &self.bucket {
+            Some(bucket) => bucket.objects(&kind, unchanged_for).await?,
+            None => Vec::new(),
+        };
+        let mut all = self.on_thread(move |store| store.objects(&kind, unchanged_for)).await?;
+        all.extend(of_bucket);
+        all.sort();
+        all.dedup();
         Ok(all.into_iter().map(|(namespace, name)| NamespacedName::new(&namespace, &name)).collect())
     }
 
@@ -214,7 +275,12 @@ impl Storage {
 
     /// Removes everything in a directory.
     pub async fn remove_at(&self, location: Location) -> Result<Collected, StoreError> {
-        self.on_thread(move |store| store.remove(&location)).await
+        let of_thread = location.clone();
+        let on_disk = self.on_thread(move |store| store.remove(&of_thread)).await?;
+        match &self.bucket {
+            Some(bucket) => bucket.remove(&location).await,
+            None => Ok(on_disk),
+        }
     }
 
     async fn on_thread<T: Send + 'static>(

@@ -87,11 +87,44 @@ mod tests {
         })
     }
 
+    #[tokio::test(flavor = "multi_thread")]
+    async fn in_a_bucket_only_artifacts_of_objects_that_are_gone_are_removed() {
+        let server = plumb_testkit::bucket::ObjectStore::plain().unwrap();
+        let (root, credentials) =
+            (tempfile::tempdir().unwrap(), crate::object_storage::tests::access_key("id"));
+        let bucket = crate::object_storage::tests::replica(&server.address().to_string(), &credentials);
+        let storage = Storage { bucket: Some(bucket), ..crate::fixture::storage(root.path()) };
+        let of = |prefix: &str, name: &str| format!("{prefix}gitrepository/apps/{name}/a.tgz");
+        for name in ["known", "gone"] {
+            server.put(&of("clusters/one/", name), b"x");
+        }
+        server.put(&of("clusters/two/", "gone"), b"x");
+        server.put(&of("", "gone"), b"x");
+        let api = Scenario::new();
+        let path = "/apis/source.toolkit.fluxcd.io/v1/namespaces/apps/gitrepositories/gone";
+        api.on("GET", path, Response::not_found());
+        let known: ObjectCache<GitRepository> = ObjectCache::default();
+        known.put(serde_json::from_value(repository("known")).unwrap());
+
+        assert_eq!(once(&known, &storage, &api.client(), Duration::from_mins(1)).await, 0, "they are new");
+        server.answer(|_| Some(plumb_testkit::registry::response(507, &[], "")));
+        assert_eq!(
+            once(&known, &storage, &api.client(), Duration::ZERO).await,
+            0,
+            "an outage removes nothing"
+        );
+        server.answer_itself();
+        assert_eq!(once(&known, &storage, &api.client(), Duration::ZERO).await, 1);
+        let left = [of("clusters/one/", "known"), of("clusters/two/", "gone"), of("", "gone")];
+        assert_eq!(server.keys(), left);
+    }
+
     #[tokio::test]
     async fn only_artifacts_of_objects_that_are_gone_are_removed() {
         let root = tempfile::tempdir().unwrap();
         let storage = Storage {
             store: ArtifactStore::open(root.path()).unwrap(),
+            bucket: None,
             advertised: Advertised::new("host", "127.0.0.1:1".parse().unwrap(), None),
             retention: Retention { ttl: Duration::from_mins(1), records: 2 },
         };

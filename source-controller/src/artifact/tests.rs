@@ -321,6 +321,7 @@ impl Fixture {
             BlobSource { registry: Arc::new(Mutex::new(registry)), memory: MemoryPool::new(4 << 20) };
         let storage = Storage {
             store: ArtifactStore::open(root.path()).unwrap(),
+            bucket: None,
             advertised: Advertised::new("host", "127.0.0.1:1".parse().unwrap(), None),
             retention: Retention { ttl: Duration::from_mins(1), records: 2 },
         };

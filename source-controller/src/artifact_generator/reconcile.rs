@@ -124,6 +124,10 @@ impl Generators {
         let plan = plan::plan(object, self.cross_namespace)?;
         let observed = self.sources.observe(&plan)?;
         let digest = digest_of(&observed);
+        if self.storage.is_remote() {
+            // An object store may be silent.
+            visit.park();
+        }
         let Some(drift) = self.drift(object, &plan, &digest).await? else {
             let artifacts = visit.lock_ledger().inventory.len();
             return Ok(Done { artifacts, drift: None });

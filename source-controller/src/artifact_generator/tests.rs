@@ -166,6 +166,7 @@ impl Fixture {
             Fetcher::new(policy, retries, plumb_fetch::FetchLimits::default(), memory.clone()).unwrap();
         let storage = Storage {
             store: ArtifactStore::open(&root.path().join("data")).unwrap(),
+            bucket: None,
             advertised: Advertised::new(
                 "source-controller.flux-system.svc.",
                 "127.0.0.1:1".parse().unwrap(),

@@ -2,8 +2,8 @@
 
 use plumb_api::{sealed::Sealed, source::BucketProvider};
 use plumb_bucket::{
-    Access, AccessKey, BucketCredential, CredentialProblem, EntraApp, EntraIdentity, GoogleKey, LdapLogin,
-    SharedKey,
+    Access, AccessKey, BucketAddress, BucketCredential, CredentialProblem, EntraApp, EntraIdentity,
+    GoogleKey, LdapLogin, SharedKey,
 };
 use plumb_filetree::digest::Hasher;
 use plumb_secrets::{
@@ -29,7 +29,7 @@ pub async fn access(
     let mut credential = BucketCredential::Anonymous;
     if let Some(name) = &valid.secret {
         let content = read(name).await;
-        let parsed = content.and_then(|content| secret_credential(valid, &content));
+        let parsed = content.and_then(|content| secret_credential(valid.provider, &valid.address, &content));
         credential = parsed.map_err(BucketSourceError::Credential)?;
     } else if let Some(sts) = &valid.sts {
         credential = BucketCredential::Ldap(sts_credential(source, namespace, sts).await?);
@@ -56,8 +56,12 @@ pub async fn access(
 }
 
 /// The credential of a Secret, as its provider has them.
-fn secret_credential(valid: &Valid, content: &SecretContent) -> Result<BucketCredential, SecretError> {
-    match valid.provider {
+pub fn secret_credential(
+    provider: BucketProvider,
+    address: &BucketAddress,
+    content: &SecretContent,
+) -> Result<BucketCredential, SecretError> {
+    match provider {
         BucketProvider::Generic | BucketProvider::Aws => {
             let (id, secret) = access_key(content)?;
             let line = |key: &'static str, text: &str| {
@@ -75,11 +79,14 @@ fn secret_credential(valid: &Valid, content: &SecretContent) -> Result<BucketCre
             let key = GoogleKey::parse(service_account(content)?);
             key.map(BucketCredential::Google).map_err(|error| rejected(content, "serviceaccount", error))
         }
-        BucketProvider::Azure => azure_credential(valid, content),
+        BucketProvider::Azure => azure_credential(address, content),
     }
 }
 
-fn azure_credential(valid: &Valid, content: &SecretContent) -> Result<BucketCredential, SecretError> {
+fn azure_credential(
+    address: &BucketAddress,
+    content: &SecretContent,
+) -> Result<BucketCredential, SecretError> {
     match AzureSecret::from_content(content)? {
         AzureSecret::Secret(app, secret) => EntraApp::with_secret(&identity(&app), &secret)
             .map(BucketCredential::Entra)
@@ -90,7 +97,7 @@ fn azure_credential(valid: &Valid, content: &SecretContent) -> Result<BucketCred
                 .map_err(|error| rejected(content, "clientCertificate", error))
         }
         AzureSecret::Account(key) => {
-            let account = valid.address.account().ok_or_else(|| {
+            let account = address.account().ok_or_else(|| {
                 content.rejected(
                     "accountKey",
                     "spec.endpoint has no name of a storage account as its first label",

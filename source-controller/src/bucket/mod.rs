@@ -10,6 +10,8 @@ mod rules;
 mod tests;
 mod validate;
 
+pub use self::access::secret_credential;
+
 use std::time::Duration;
 
 use kube::Client;

@@ -58,12 +58,12 @@ async fn archived(
     valid: &Valid,
     session: Session,
 ) -> Result<Files, GitSourceError> {
-    let (store, name) = (source.store.clone(), NamespacedName::of(object));
+    let (storage, name) = (source.storage.clone(), NamespacedName::of(object));
     let location = Location::new(&GitRepository::kind(&()), &name.namespace, &name.name);
     let location = location.map_err(|source| GitSourceError::Storage(StoreError::Location { source }))?;
     let last = object.artifact().map(|artifact| (artifact.path.clone(), artifact.digest.clone()));
     let opened = on_thread(move || {
-        let previous = last.and_then(|(path, digest)| match store.previous(&location, &path, &digest) {
+        let previous = last.and_then(|(path, digest)| match storage.previous(&location, &path, &digest) {
             Ok(previous) => previous,
             Err(error) => {
                 // It only saves work.
@@ -71,10 +71,10 @@ async fn archived(
                 None
             }
         });
-        Ok((previous, store.spool(&location)?))
+        Ok((previous, storage.store.spool(&location)?))
     });
     let (previous, spool) = opened.await?.map_err(GitSourceError::Storage)?;
-    let algorithm = source.store.algorithm();
+    let algorithm = source.storage.store.algorithm();
     let archived = source.git.archive(session, &valid.selection, valid.timeout, algorithm, previous, spool);
     let ArchivedCommit { found, summary, output, archive } =
         archived.await.map_err(GitSourceError::of_git)?;

@@ -15,10 +15,10 @@ use plumb_archive::{UnpackError, UnpackLimits, unpack};
 use plumb_cluster::call;
 use plumb_filetree::{FileTree as _, MemoryTree, PathError, RelPath, TreeError, TreeLimits};
 use plumb_memory::{MemoryReservation, OverBudget};
-use plumb_store::{ArtifactStore, Location, StoreError};
+use plumb_store::{Location, StoreError};
 
 use super::GitSource;
-use crate::artifact::{IgnoreError, Interrupted, on_thread, without_ignored};
+use crate::artifact::{IgnoreError, Interrupted, ReadError, on_thread, without_ignored};
 
 /// Bytes of an included artifact.
 const ARCHIVE_BYTES_MAX: u64 = 512 << 20;
@@ -150,41 +150,58 @@ pub async fn included(
     artifacts: Vec<Artifact>,
     (spec_ignore, timeout): (Option<&str>, Duration),
 ) -> Result<(MemoryTree, MemoryReservation), IncludeError> {
-    let store = source.store.clone();
+    let (mut tree, mut memory) = (tree, memory);
     let end = Instant::now() + timeout;
-    let (namespace, ignore) = (namespace.to_owned(), spec_ignore.map(str::to_owned));
-    let pairs: Vec<(Include, Artifact)> = includes.iter().cloned().zip(artifacts).collect();
-    let work = move || copied_all(&store, &namespace, (tree, memory), &pairs, ignore.as_deref(), end);
+    for (include, artifact) in includes.iter().zip(artifacts) {
+        let before = memory.bytes();
+        let archive = read(source, namespace, include, &artifact, &mut memory).await?;
+        let (include, charged) = (include.clone(), memory.bytes() - before);
+        let work = move || {
+            let tree = unpacked(&tree, &archive, &include, &mut memory)?;
+            drop(archive);
+            memory.shrink(charged);
+            Ok::<_, IncludeError>((tree, memory))
+        };
+        (tree, memory) = on_thread(work).await??;
+    }
+    let ignore = spec_ignore.map(str::to_owned);
+    let work = move || {
+        let is_over = || Instant::now() >= end;
+        Ok((without_ignored(&tree, ignore.as_deref(), TreeLimits::DEFAULT, &is_over)?, memory))
+    };
     on_thread(work).await?
 }
 
-fn copied_all(
-    store: &ArtifactStore,
+/// The archive of an included artifact, charged.
+async fn read(
+    source: &GitSource,
     namespace: &str,
-    (mut tree, mut memory): (MemoryTree, MemoryReservation),
-    pairs: &[(Include, Artifact)],
-    ignore: Option<&str>,
-    end: Instant,
-) -> Result<(MemoryTree, MemoryReservation), IncludeError> {
-    let is_over = || Instant::now() >= end;
-    for (include, artifact) in pairs {
-        let Include { repository, .. } = include;
-        let failed = |source| IncludeError::Storage { repository: repository.clone(), source };
-        let location = Location::new(&GitRepository::kind(&()), namespace, repository);
-        let location = location.map_err(|source| failed(StoreError::Location { source }))?;
-        let size = artifact.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(ARCHIVE_BYTES_MAX);
-        memory.try_grow(size.min(ARCHIVE_BYTES_MAX))?;
-        let archive = store.read(&location, &artifact.path, &artifact.digest, ARCHIVE_BYTES_MAX);
-        let archive = archive
-            .map_err(failed)?
-            .ok_or_else(|| IncludeError::NoArtifact { repository: repository.clone() })?;
-        let unpacked = unpack(&archive, &UnpackLimits::DEFAULT, &mut memory)
-            .map_err(|source| IncludeError::Unpack { repository: repository.clone(), source })?;
-        drop(archive);
-        memory.shrink(size.min(ARCHIVE_BYTES_MAX));
-        tree = copied(&tree, &unpacked, include)?;
+    include: &Include,
+    artifact: &Artifact,
+    memory: &mut MemoryReservation,
+) -> Result<Vec<u8>, IncludeError> {
+    let Include { repository, .. } = include;
+    let failed = |source| IncludeError::Storage { repository: repository.clone(), source };
+    let location = Location::new(&GitRepository::kind(&()), namespace, repository);
+    let location = location.map_err(|source| failed(StoreError::Location { source }))?;
+    match source.storage.read_at(location, artifact, ARCHIVE_BYTES_MAX, memory).await {
+        Ok(Some(archive)) => Ok(archive),
+        Ok(None) => Err(IncludeError::NoArtifact { repository: repository.clone() }),
+        Err(ReadError::Storage(error)) => Err(failed(error)),
+        Err(ReadError::OverBudget(over)) => Err(IncludeError::OverBudget(over)),
     }
-    Ok((without_ignored(&tree, ignore, TreeLimits::DEFAULT, &is_over)?, memory))
+}
+
+/// A tree with the files of an included archive.
+fn unpacked(
+    tree: &MemoryTree,
+    archive: &[u8],
+    include: &Include,
+    memory: &mut MemoryReservation,
+) -> Result<MemoryTree, IncludeError> {
+    let unpacked = unpack(archive, &UnpackLimits::DEFAULT, memory)
+        .map_err(|source| IncludeError::Unpack { repository: include.repository.clone(), source })?;
+    copied(tree, &unpacked, include)
 }
 
 /// A tree with what an include copies from another one. Pure.

@@ -30,14 +30,13 @@ use plumb_git::{Git, Session};
 use plumb_github::GithubApps;
 use plumb_runtime::{Handle, Priority};
 use plumb_status::{Detail, Reason};
-use plumb_store::ArtifactStore;
 use plumb_transport::address::AddressPolicy;
 
 pub use self::recent::{KEPT_MAX, RecentlyFound};
 pub use self::verification::KnownVerifications;
 use self::{azure::Azure, error::GitSourceError, validate::Valid};
 use crate::artifact::{
-    ArtifactCondition, Fetched, Resolved, Source, SourceKind, SourceObject, Validated, Verified,
+    ArtifactCondition, Fetched, Resolved, Source, SourceKind, SourceObject, Storage, Validated, Verified,
 };
 
 /// The steps of a GitRepository, and what they work with.
@@ -60,7 +59,7 @@ pub struct GitSource {
     /// The time, by which signatures and keys expire.
     pub clock: fn() -> Timestamp,
     /// Artifacts of included GitRepositories.
-    pub store: ArtifactStore,
+    pub storage: Storage,
     /// Its own objects and their work, once they are installed: a repository that is included wakes those that include it.
     pub handle: Arc<OnceLock<Handle<SourceKind<Self>>>>,
 }

@@ -13,7 +13,6 @@ use plumb_git::{Git, Limits, Resources, SshAlgorithms};
 use plumb_github::GithubApps;
 use plumb_memory::MemoryPool;
 use plumb_status::{AttemptOutcome, Reason};
-use plumb_store::ArtifactStore;
 use plumb_testkit::{
     gitserver::{Credentials, GitServer, GitServerOptions},
     hostile::{HostileServer, Hostility},
@@ -28,7 +27,7 @@ use super::{
     azure::{Azure, AzureEnvironment},
 };
 use crate::artifact::{ArtifactLedger, LedgerAccess, reconcile, teardown};
-use crate::fixture::{Fixture, condition, emitted, ready};
+use crate::fixture::{Fixture, condition, emitted, ready, storage};
 
 type Ledger = ArtifactLedger<GitRepositoryCondition>;
 
@@ -75,7 +74,6 @@ fn source_of(url: &str, recent: &RecentlyFound, environment: AzureEnvironment) -
     Fixture::new(&spec, |api, root| {
         let git = Git::open(&root.join("plumb-git"), Limits::default(), resources()).unwrap();
         let Resources { memory, addresses, .. } = resources();
-        let store = ArtifactStore::open(&root.join("data")).unwrap();
         let apps = GithubApps::new(memory.clone(), TokenCache::new(TokenLimits::DEFAULT));
         let azure =
             Azure { tokens: AzureTokens::new(memory, TokenCache::new(TokenLimits::DEFAULT)), environment };
@@ -89,7 +87,7 @@ fn source_of(url: &str, recent: &RecentlyFound, environment: AzureEnvironment) -
             clock: Timestamp::now,
             addresses,
             recent,
-            store,
+            storage: storage(root),
             handle: Arc::default(),
         }
     })

@@ -10,6 +10,7 @@ use plumb_testkit::{
 
 use super::*;
 use crate::{
+    NewObject,
     credential::{EntraApp, EntraIdentity, GoogleKey, LdapLogin, tests::key},
     revision,
     signature::AccessKey,
@@ -91,6 +92,92 @@ async fn each_provider_lists_over_pages_and_sends_what_was_listed() {
         assert_eq!(found.map(|content| content.bytes), Some(b"two".to_vec()));
         assert!(remote.find("gone.yaml", FILE).await.unwrap().is_none());
     }
+}
+
+fn new<'a>(key: &'a str, content: &[u8]) -> NewObject<'a> {
+    let size = content.len() as u64;
+    NewObject { key, digest: "sha256:1", size, media_type: "application/gzip" }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn google_is_written_to_by_the_api_of_s3_with_a_token_that_may_write() {
+    let store = ObjectStore::plain().unwrap();
+    store.login(&format!("Bearer {TOKEN}"));
+    let file = serde_json::json!({
+        "type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "r",
+        "token_uri": format!("{}/token", store.url()),
+    });
+    let key = GoogleKey::parse(&Sealed::from(file.to_string())).unwrap();
+    let reading = key.fingerprint;
+    let key = key.for_writing();
+    assert_ne!(key.fingerprint, reading, "a token for reading is no token for writing");
+    let remote = connect(&s3(&store), BucketCredential::Google(key)).await.unwrap();
+    remote.put(&new("a/b", b"one"), &mut &b"one"[..]).await.unwrap();
+    let head = remote.head("a/b").await.unwrap().unwrap();
+    assert_eq!((head.size, head.digest.as_deref()), (3, Some("sha256:1")));
+    let sent = store.calls();
+    assert!(sent.iter().skip(1).all(|call| call.authorization == Some(format!("Bearer {TOKEN}"))));
+    remote.delete("a/b").await.unwrap();
+    assert_eq!(store.keys(), Vec::<String>::new());
+}
+
+/// Responds to an upload in parts as a server of S3 does; `end` is its response to the end.
+fn in_parts(store: &ObjectStore, end: impl Fn() -> (u16, &'static str) + Send + Sync + 'static) {
+    store.answer(move |call| match call.method.as_str() {
+        "POST" if call.target.ends_with("?uploads=") => {
+            let id =
+                "<InitiateMultipartUploadResult><UploadId>an id</UploadId></InitiateMultipartUploadResult>";
+            Some(response(200, &[], id))
+        }
+        "PUT" => Some(response(200, &[("etag", "\"p\"")], "")),
+        "POST" => {
+            let (status, body) = end();
+            Some(response(status, &[], body))
+        }
+        _ => None,
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_in_parts_that_fails_at_its_end_is_no_success_and_leaves_no_parts() {
+    let store = ObjectStore::plain().unwrap();
+    let remote = anonymous(&s3(&store)).await;
+    let content = vec![7; (8 << 20) + 1];
+    // A success whose body is an error, as Amazon sends it.
+    in_parts(&store, || (200, "<Error><Code>InvalidPart</Code></Error>"));
+    let error = remote.put(&new("a", &content), &mut &content[..]).await.unwrap_err();
+    assert!(error.to_string().ends_with("status 500 InvalidPart"), "{error}");
+    let calls = store.take_calls();
+    assert_eq!(calls.last().map(String::as_str), Some("DELETE /apps/a"), "{calls:?}");
+    assert_eq!(calls.iter().filter(|call| call.starts_with("PUT")).count(), 2);
+    in_parts(&store, || (200, "<CompleteMultipartUploadResult/>"));
+    remote.put(&new("a", &content), &mut &content[..]).await.unwrap();
+    let calls = store.calls();
+    assert!(calls[1].target.ends_with("?partNumber=1&uploadId=an%20id"), "{:?}", calls[1].target);
+    let document = "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>&quot;p&quot;</ETag></Part><Part><PartNumber>2</PartNumber><ETag>&quot;p&quot;</ETag></Part></CompleteMultipartUpload>";
+    assert_eq!(calls.last().map(|call| call.body.as_str()), Some(document));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_content_that_ends_early_or_is_another_one_is_an_error() {
+    let store = ObjectStore::plain().unwrap();
+    let remote = anonymous(&s3(&store)).await;
+    remote.put(&new("a", b"12345"), &mut &b"12345"[..]).await.unwrap();
+    let head = remote.head("a").await.unwrap().unwrap();
+    let etag = head.etag.clone();
+    store.answer(move |_| Some(response(200, &[("etag", etag.as_str())], "123")));
+    let mut body = remote.open("a", &head, None).await.unwrap().unwrap();
+    assert_eq!(body.next().await.unwrap().as_deref(), Some(&b"123"[..]));
+    let error = chain(&body.next().await.unwrap_err());
+    assert!(error.contains("the object has 3 bytes, the listing says 5"), "{error}");
+    // A server that ignores the condition.
+    store.answer(|_| Some(response(200, &[("etag", "\"other\"")], "54321")));
+    assert!(remote.open("a", &head, None).await.unwrap().is_none());
+    // One that ignores the range.
+    let etag = head.etag.clone();
+    store.answer(move |_| Some(response(200, &[("etag", etag.as_str())], "12345")));
+    let error = remote.open("a", &head, Some((1, 2))).await.unwrap_err();
+    assert!(error.to_string().contains("status 200"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -111,7 +111,8 @@ mod tests {
             generation: None,
             modified: None,
         };
-        let written = Object { modified: modified("Fri, 02 Jan 2026 03:04:05 GMT"), ..object("a/b c", "\"0x8D\"", 3) };
+        let written =
+            Object { modified: modified("Fri, 02 Jan 2026 03:04:05 GMT"), ..object("a/b c", "\"0x8D\"", 3) };
         assert_eq!(written.modified, "2026-01-02T03:04:05Z".parse().ok());
         let objects = vec![written, object("x\ny", "\"0x9\"", 0)];
         assert_eq!(

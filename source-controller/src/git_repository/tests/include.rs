@@ -7,6 +7,7 @@ use plumb_filetree::{MemoryTree, RelPath, TreeLimits};
 use plumb_store::Location;
 
 use super::*;
+use crate::object_storage::tests::{access_key, replica};
 
 const BASE: &str = "/apis/source.toolkit.fluxcd.io/v1/namespaces/apps/gitrepositories/base";
 
@@ -101,4 +102,36 @@ async fn an_included_repository_is_waited_for_and_its_files_are_copied() {
     let summary = fixture.attempt().await;
     assert_eq!((ready(&summary).0.as_str(), condition(&summary, "IncludeUnavailable")), ("True", None));
     assert_eq!(fixture.object["status"].get("includedArtifacts"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_included_from_an_artifact_in_a_bucket() {
+    let objects = plumb_testkit::bucket::ObjectStore::plain().unwrap();
+    let credentials = access_key("id");
+    let (server, _repository) = served(&GitServerOptions::default());
+    let mut fixture = source_at(&server.url("app"));
+    // What is on disk is uploaded, as another replica did before.
+    let object = base(&fixture, "1.tar.gz", &[("a.yaml", "one")]);
+    let path = object["status"]["artifact"]["path"].as_str().unwrap();
+    let written = plumb_store::Written {
+        path: path.to_owned(),
+        digest: object["status"]["artifact"]["digest"].as_str().unwrap().to_owned(),
+        size: object["status"]["artifact"]["size"].as_u64().unwrap(),
+    };
+    let bucket = replica(&objects.address().to_string(), &credentials);
+    let location = Location::new("GitRepository", "apps", "base").unwrap();
+    let file = fixture.storage.store.file(&written);
+    bucket.upload(&location, &written, &file).await.unwrap();
+    std::fs::remove_file(file).unwrap();
+    fixture.storage.bucket = Some(bucket.clone());
+    fixture.source.storage.bucket = Some(bucket);
+    fixture.api.on("GET", BASE, Response::ok(object.clone()));
+    fixture.set("include", json!([{ "repository": { "name": "base" }, "toPath": "base" }]));
+    let (status, _, message) = ready(&fixture.attempt().await);
+    assert_eq!(status, "True", "{message}");
+    let key = format!("clusters/one/{}", fixture.artifact()["path"].as_str().unwrap());
+    let bytes = objects.bytes(&key).unwrap();
+    let mut tar = tar::Archive::new(flate2::read::GzDecoder::new(&bytes[..]));
+    let names = tar.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string());
+    assert!(names.collect::<Vec<_>>().contains(&"base/a.yaml".to_owned()));
 }

@@ -1,0 +1,84 @@
+//! What this process knows of the objects in the bucket, so that an attempt that changes nothing asks for one head: which contents were
+//! hashed, by their ETags, and which files an object has. It is a memory of what was seen; the bucket decides.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::Instant;
+
+use crate::layout::Location;
+
+/// Artifacts and objects that are remembered. Beyond that all are forgotten, and looked at again.
+const KEPT_MAX: usize = 100_000;
+
+/// A file of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct File {
+    pub name: String,
+    pub written: SystemTime,
+}
+
+#[derive(Default)]
+pub(super) struct Known {
+    /// The ETag of the content that was hashed or uploaded, by path.
+    verified: HashMap<String, String>,
+    listed: HashMap<Location, Listed>,
+}
+
+struct Listed {
+    files: Vec<File>,
+    at: Instant,
+}
+
+impl Known {
+    pub fn is_verified(&self, path: &str, etag: &str) -> bool {
+        self.verified.get(path).is_some_and(|known| known == etag)
+    }
+
+    pub fn note_verified(&mut self, path: &str, etag: &str) {
+        if self.verified.len() >= KEPT_MAX {
+            self.verified.clear();
+        }
+        self.verified.insert(path.to_owned(), etag.to_owned());
+    }
+
+    /// An artifact was uploaded. Its object's other files stay unknown where they are.
+    pub fn note_written(&mut self, location: &Location, path: &str, etag: &str, now: SystemTime) {
+        self.note_verified(path, etag);
+        let (Some(listed), Some(name)) = (self.listed.get_mut(location), path.rsplit('/').next()) else {
+            return;
+        };
+        listed.files.retain(|file| file.name != name);
+        listed.files.push(File { name: name.to_owned(), written: now });
+    }
+
+    /// The files of an object, if they were listed a short while ago.
+    pub fn files(&self, location: &Location, max_age: Duration) -> Option<Vec<File>> {
+        let listed = self.listed.get(location)?;
+        (listed.at.elapsed() < max_age).then(|| listed.files.clone())
+    }
+
+    pub fn note_listed(&mut self, location: &Location, files: Vec<File>) {
+        if self.listed.len() >= KEPT_MAX {
+            self.listed.clear();
+        }
+        self.listed.insert(location.clone(), Listed { files, at: Instant::now() });
+    }
+
+    pub fn note_deleted(&mut self, location: &Location, path: &str) {
+        self.forget(path);
+        if let Some(listed) = self.listed.get_mut(location) {
+            listed.files.retain(|file| Some(file.name.as_str()) != path.rsplit('/').next());
+        }
+    }
+
+    pub fn forget(&mut self, path: &str) {
+        self.verified.remove(path);
+    }
+
+    pub fn forget_files(&mut self, location: &Location) {
+        self.listed.remove(location);
+    }
+}
