@@ -86,12 +86,12 @@ impl Ask {
         let added = match (signer, &address.store) {
             (Signer::AccessKey(key), Store::S3 { region }) => {
                 let digest = self.body.sha256.as_deref().unwrap_or(signature::EMPTY_BODY);
-                let signed = Signed { method: self.method.as_str(), url: &url, headers: &headers };
-                signature::aws(key, region, &signed, digest, now)
+                let request = Signed { method: self.method.as_str(), url: &url, headers: &headers };
+                signature::aws(key, region, &request, digest, now)
             }
             (Signer::SharedKey(key), Store::Azure { .. }) => {
-                let signed = Signed { method: self.method.as_str(), url: &url, headers: &headers };
-                signature::azure(key, &signed, self.body.bytes.len(), now)
+                let request = Signed { method: self.method.as_str(), url: &url, headers: &headers };
+                signature::azure(key, &request, self.body.bytes.len(), now)
             }
             (signer, Store::Azure { query }) => {
                 let signature = match signer {

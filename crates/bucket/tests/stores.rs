@@ -132,35 +132,36 @@ async fn opened(
 }
 
 /// Objects are written as a whole, small and large, read in part, replaced and deleted.
-async fn written_and_read(remote: &Remote) {
+async fn written_and_read(remote: &Remote) -> Result<(), BucketError> {
     let digest = "sha256:00c0ffee00c0ffee00c0ffee00c0ffee";
     for length in [5, LARGE] {
         let key = format!("a/gitrepository/apps/b c+{length}.tar.gz");
-        assert_eq!(remote.head(&key).await.unwrap(), None);
+        assert_eq!(remote.head(&key).await?, None);
         let content = bytes(length, 0);
-        put(remote, &key, digest, &content).await.unwrap();
-        let head = remote.head(&key).await.unwrap().unwrap();
+        put(remote, &key, digest, &content).await?;
+        let head = remote.head(&key).await?.expect("it was written");
         assert_eq!((head.size, head.digest.as_deref()), (length as u64, Some(digest)));
         assert!(head.modified.is_some());
-        assert_eq!(opened(remote, &key, &head, None).await.unwrap().as_ref(), Some(&content));
-        let middle = opened(remote, &key, &head, Some((1, 3))).await.unwrap();
+        assert_eq!(opened(remote, &key, &head, None).await?.as_ref(), Some(&content));
+        let middle = opened(remote, &key, &head, Some((1, 3))).await?;
         assert_eq!(middle.as_deref(), Some(&content[1..4]));
-        let listed = remote.list("a/", &mut |_| true).await.unwrap();
-        let listed = listed.objects.into_iter().find(|object| object.key == key).unwrap();
+        let listed = remote.list("a/", &mut |_| true).await?;
+        let listed = listed.objects.into_iter().find(|object| object.key == key).expect("it is listed");
         assert_eq!((listed.size, listed.modified.is_some()), (Some(length as u64), true));
         // Another content of the same size and digest is another object.
-        put(remote, &key, digest, &bytes(length, 1)).await.unwrap();
-        assert_eq!(opened(remote, &key, &head, None).await.unwrap(), None);
-        assert_ne!(remote.head(&key).await.unwrap().unwrap().etag, head.etag);
-        remote.delete(&key).await.unwrap();
-        assert_eq!(remote.head(&key).await.unwrap(), None);
-        remote.delete(&key).await.unwrap();
+        put(remote, &key, digest, &bytes(length, 1)).await?;
+        assert_eq!(opened(remote, &key, &head, None).await?, None);
+        assert_ne!(remote.head(&key).await?.expect("it was written").etag, head.etag);
+        remote.delete(&key).await?;
+        assert_eq!(remote.head(&key).await?, None);
+        remote.delete(&key).await?;
     }
     // A content that ends early makes no object.
     let new = NewObject { key: "a/short", digest, size: LARGE as u64, media_type: "application/gzip" };
-    let error = remote.put(&new, &mut &bytes(LARGE - 1, 0)[..]).await.unwrap_err();
-    assert!(matches!(error, BucketError::Content { .. }), "{error:?}");
-    assert_eq!(remote.head("a/short").await.unwrap(), None);
+    let error = remote.put(&new, &mut &bytes(LARGE - 1, 0)[..]).await;
+    assert!(matches!(error, Err(BucketError::Content { .. })), "{error:?}");
+    assert_eq!(remote.head("a/short").await?, None);
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,7 +176,7 @@ async fn a_server_of_s3_takes_what_is_written() {
         BucketCredential::AccessKey(AccessKey { id, secret, session: None })
     };
     let remote = connect(&address, key(&moto.secret)).await.unwrap();
-    written_and_read(&remote).await;
+    written_and_read(&remote).await.unwrap();
     let wrong = connect(&address, key("another secret")).await.unwrap();
     let error = put(&wrong, "a/b", "sha256:0", b"x").await.unwrap_err();
     assert_eq!((error.status(), error.code()), (Some(403), Some("SignatureDoesNotMatch")), "{error:?}");
@@ -190,7 +191,7 @@ async fn a_server_of_azure_takes_what_is_written() {
     let address = BucketAddress::azure(&azurite.endpoint(), "apps").unwrap();
     let key = SharedKey::new(address.account().unwrap(), &Sealed::from(ACCOUNT_KEY)).unwrap();
     let remote = connect(&address, BucketCredential::SharedKey(key)).await.unwrap();
-    written_and_read(&remote).await;
+    written_and_read(&remote).await.unwrap();
     let anonymous = connect(&address, BucketCredential::Anonymous).await.unwrap();
     let error = put(&anonymous, "a/b", "sha256:0", b"x").await.unwrap_err();
     assert!(matches!(error.status(), Some(401..=404)), "{error:?}");

@@ -250,14 +250,13 @@ impl BucketStore {
     ) -> Result<Collected, StoreError> {
         let failed = self.failure(Operation::Remove, &location.to_string());
         let listed = self.known().files(location, LISTED_FOR);
-        let files = match listed {
-            Some(files) => files,
-            None => {
-                let (remote, _slot) = self.operation(location, LOOK_TIMEOUT).await.map_err(&failed)?;
-                let files = self.list(&remote, location).await.map_err(|error| failed(error.into()))?;
-                self.known().note_listed(location, files.clone());
-                files
-            }
+        let files = if let Some(files) = listed {
+            files
+        } else {
+            let (remote, _slot) = self.operation(location, LOOK_TIMEOUT).await.map_err(&failed)?;
+            let files = self.list(&remote, location).await.map_err(|error| failed(error.into()))?;
+            self.known().note_listed(location, files.clone());
+            files
         };
         let age = |written| now.duration_since(written).unwrap_or_default();
         let stored: Vec<Stored> =

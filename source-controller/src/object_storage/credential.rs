@@ -51,7 +51,9 @@ impl Credentials {
     pub fn read(&self) -> Result<BucketCredential, String> {
         let data = self.data()?;
         let mut hasher = Hasher::default();
-        data.iter().for_each(|(name, value)| part(&mut hasher, name, value.expose()));
+        for (name, value) in &data {
+            part(&mut hasher, name, value.expose());
+        }
         let fingerprint = hasher.finish_hex();
         let mut parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, credential)) = parsed.as_ref()

@@ -162,7 +162,9 @@ const FOREIGN: [&str; 6] = [
 async fn expired_files_of_an_object_are_deleted_and_nothing_else() {
     let server = ObjectStore::plain().unwrap();
     let (store, app) = (process(s3(&server)), location("app"));
-    FOREIGN.iter().for_each(|key| drop(server.put(key, b"x")));
+    for key in FOREIGN {
+        server.put(key, b"x");
+    }
     let now = SystemTime::now();
     let retention = Retention { ttl: Duration::from_mins(1), records: 2 };
     let mut all = Vec::new();
@@ -196,7 +198,9 @@ async fn objects_with_artifacts_are_listed_by_kind_and_age() {
     let server = ObjectStore::plain().unwrap();
     server.pages(2);
     let store = process(s3(&server));
-    FOREIGN.iter().for_each(|key| drop(server.put(key, b"x")));
+    for key in FOREIGN {
+        server.put(key, b"x");
+    }
     let old = SystemTime::now() - Duration::from_hours(1);
     for (name, file, is_old) in
         [("app", "1.tar.gz", true), ("app", "2.tar.gz", false), ("old", "1.tar.gz", true)]
@@ -281,10 +285,10 @@ async fn a_download_waits_for_others_for_a_while_only() {
     tokio::time::resume();
     assert!(chain(&error).contains("128 artifacts are being sent already"), "{error:?}");
     sent.pop();
-    let served = store.open(&path, &head, None).await.unwrap().unwrap();
+    let body = store.open(&path, &head, None).await.unwrap().unwrap();
     assert_eq!(store.0.served.available_permits(), 0);
     // A client that goes frees its place.
-    drop(served);
+    drop(body);
     assert_eq!(store.0.served.available_permits(), 1);
 }
 
