@@ -29,7 +29,7 @@ use plumb_git::{Git, Resources};
 use plumb_github::GithubApps;
 use plumb_oci::OciClient;
 use plumb_runtime::{BoxError, Handle, Runtime};
-use plumb_store::{Advertised, ArtifactStore, Artifacts};
+use plumb_store::{Advertised, ArtifactStore};
 use plumb_transport::{TokenCache, server::Limits};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -128,13 +128,13 @@ fn serve(
         None => runtime.spawn_leading("artifact server", async move {
             urls.await;
             gate.open();
-            server.serve_router(plumb_store::router(Artifacts::Disk(storage.store))).await;
+            server.serve_router(plumb_store::router(storage.store)).await;
         }),
         Some(bucket) => {
             runtime.spawn_leading("artifact URLs", urls);
             runtime.spawn("artifact server", async move {
                 gate.open();
-                server.serve_router(plumb_store::router(Artifacts::Bucket(bucket))).await;
+                server.serve_router(plumb_store::router(bucket)).await;
             });
         }
     }

@@ -54,9 +54,21 @@ pub enum Artifacts {
     Bucket(BucketStore),
 }
 
+impl From<ArtifactStore> for Artifacts {
+    fn from(store: ArtifactStore) -> Self {
+        Self::Disk(store)
+    }
+}
+
+impl From<BucketStore> for Artifacts {
+    fn from(store: BucketStore) -> Self {
+        Self::Bucket(store)
+    }
+}
+
 /// The server's routes.
-pub fn router(artifacts: Artifacts) -> Router {
-    Router::new().fallback(respond).with_state(artifacts)
+pub fn router(artifacts: impl Into<Artifacts>) -> Router {
+    Router::new().fallback(respond).with_state(artifacts.into())
 }
 
 async fn respond(State(artifacts): State<Artifacts>, request: Request) -> Response {
@@ -319,12 +331,7 @@ mod tests {
         std::fs::write(root.path().join("gitrepository/ns/n/.abc.tar.gz.1.tmp"), "x").unwrap();
         std::os::unix::fs::symlink("/etc/passwd", root.path().join("gitrepository/ns/n/link.tar.gz"))
             .unwrap();
-        Fixture {
-            router: router(Artifacts::Disk(store)),
-            path: format!("/{}", written.path),
-            content,
-            _root: root,
-        }
+        Fixture { router: router(store), path: format!("/{}", written.path), content, _root: root }
     }
 
     async fn request(
@@ -348,12 +355,7 @@ mod tests {
         let store = ArtifactStore::open(root.path()).unwrap();
         let location = Location::new("HelmChart", "ns", "n").unwrap();
         let written = store.put_bytes(&location, "a.tgz", &content).unwrap();
-        Fixture {
-            router: router(Artifacts::Disk(store)),
-            path: format!("/{}", written.path),
-            content,
-            _root: root,
-        }
+        Fixture { router: router(store), path: format!("/{}", written.path), content, _root: root }
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use plumb_memory::MemoryPool;
 use plumb_plane::stores::{AZURITE, MOTO};
 use plumb_runtime::ControllerOptions as _;
 use plumb_status::{AttemptOutcome, chain};
-use plumb_store::{Artifacts, router};
+use plumb_store::router;
 use plumb_testkit::{
     bucket::{ACCOUNT, BUCKET, ObjectStore},
     helm::HelmServer,
@@ -84,7 +84,7 @@ fn helm_repository(bucket: BucketStore) -> (HelmServer, Fixture<HelmRepositorySo
 async fn served(store: &BucketStore, fixture: &Fixture<HelmRepositorySource>) -> (StatusCode, Vec<u8>) {
     let path = format!("/{}", fixture.artifact()["path"].as_str().unwrap());
     let request = Request::get(path).body(Body::empty()).unwrap();
-    let response = router(Artifacts::Bucket(store.clone())).oneshot(request).await.unwrap();
+    let response = router(store.clone()).oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     (parts.status, axum::body::to_bytes(body, 1 << 20).await.unwrap().to_vec())
 }

@@ -8,7 +8,7 @@ use axum::{
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::serve::{Artifacts, router};
+use crate::serve::router;
 
 /// More than one piece of a response.
 const LARGE: usize = 3 << 20;
@@ -24,7 +24,7 @@ async fn fixture_of(content: Vec<u8>) -> Fixture {
     let server = ObjectStore::plain().unwrap();
     let stores = [process(s3(&server)), process(s3(&server))];
     let written = put(&stores[0], &location("app"), "1.tar.gz", &content).await.unwrap();
-    Fixture { server, replicas: stores.map(|store| router(Artifacts::Bucket(store))), written, content }
+    Fixture { server, replicas: stores.map(router), written, content }
 }
 
 async fn fixture() -> Fixture {
