@@ -139,6 +139,7 @@ mod tests {
         let (one, other) = (with(&both.0, &both.1), with(&both.1, &both.1));
         assert!(one.is_same_at(&other, &path("apps/a/b")));
         assert!(!one.is_same_at(&other, &path("")));
+        assert!(!other.is_same_at(&one, &path("")), "the digest of another directory does not count");
         assert!(!one.is_same_at(&other, &path("apps-of-others")));
         assert!(one.is_same_at(&one, &path("apps-of-others")), "the root has the same digest");
     }

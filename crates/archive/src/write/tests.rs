@@ -133,8 +133,11 @@ fn after_any_changes_the_archive_is_the_one_that_is_written_from_the_start() {
     for step in 0..120 {
         for _ in 0..[1, 5, 200][random.below(3)] {
             let at = any_path(&mut random);
-            if random.below(3) == 0 {
+            let (removed, flipped) = (random.below(3) == 0, random.below(5) == 0);
+            if removed {
                 files.remove(&at);
+            } else if let (Some((_, executable)), true) = (files.get_mut(&at), flipped) {
+                *executable = !*executable;
             } else {
                 files.insert(at, (random.below(1000).to_string(), random.below(9) == 0));
             }
