@@ -93,7 +93,19 @@ pub const NOTATION: Peer = Peer {
     embeds: None,
 };
 
-/// All of them.
+/// Flux's source-controller: benchmarks measure it beside ours.
+pub const FLUX_SOURCE_CONTROLLER: Peer = Peer {
+    name: "source-controller",
+    version: "v1.9.3",
+    package: "github.com/fluxcd/source-controller",
+    module: include_str!("../peers/flux-source-controller/go.mod"),
+    sums: include_str!("../peers/flux-source-controller/go.sum"),
+    link: "-s -w",
+    packages: 2000,
+    embeds: None,
+};
+
+/// Those that tests run against.
 pub const ALL: [Peer; 5] = [REGISTRY, FLUX, HELM, COSIGN, NOTATION];
 
 impl Peer {
@@ -200,8 +212,8 @@ mod tests {
 
     #[test]
     fn each_module_names_the_version_and_the_package() {
-        for Peer { name, version, package, module, .. } in ALL {
-            let path = package.rsplit_once("/cmd/").map(|(module, _)| module).unwrap();
+        for Peer { name, version, package, module, .. } in ALL.into_iter().chain([FLUX_SOURCE_CONTROLLER]) {
+            let path = package.rsplit_once("/cmd/").map_or(package, |(module, _)| module);
             assert!(module.contains(&format!("{path} {version}")), "{name}");
             assert!(module.contains(&format!("tool {package}")), "{name}: without it go forgets the package");
         }

@@ -1,5 +1,5 @@
 //! `cargo xtask bench source`: what source-controller costs, and how long it takes, next to the programs that do no more than has to be
-//! done (`git`, a plain file server) in the same run. Outside CI.
+//! done (`git`, a plain file server) and to Flux's source-controller in the same run. Outside CI.
 
 mod git;
 mod helm;
@@ -14,6 +14,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+
+use plumb_plane::peers::FLUX_SOURCE_CONTROLLER;
 
 use super::load;
 use crate::test::say;
@@ -91,6 +93,17 @@ impl Row {
             Self::Helm => helm::run(binaries),
         }
     }
+}
+
+/// The folder with Flux's source-controller, which is built once per machine; none where that is not possible.
+fn flux() -> Result<Option<PathBuf>> {
+    let peer = FLUX_SOURCE_CONTROLLER;
+    if !peer.is_obtainable() {
+        eprintln!("no Go to build Flux's source-controller {}: measured without it", peer.version);
+        return Ok(None);
+    }
+    let program = peer.provide(&|line| eprintln!("  {line}"))?;
+    Ok(program.parent().map(Path::to_owned))
 }
 
 /// User and system time of a process, in seconds.

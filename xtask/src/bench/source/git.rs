@@ -1,5 +1,5 @@
 //! A large repository: its first artifact, the next one after a commit of one file, and a poll that finds nothing. The floor is what
-//! stock `git` and `gzip` need for the same content over the same server.
+//! stock `git` and `gzip` need for the same content over the same server. Flux's source-controller does the same where it can be built.
 
 use std::{
     fmt::Write as _,
@@ -39,13 +39,26 @@ const RESIDENT_MAX: f64 = 120.0;
 const REQUESTS_MAX: u64 = 1;
 const BYTES_MAX: u64 = 1024;
 
-/// What was measured: times in seconds.
+/// How many times faster than Flux the first artifact has to be.
+const FIRST_TO_FLUX_MIN: f64 = 4.0;
+
+/// What was measured.
 #[derive(Clone, Copy, Debug, Default)]
 struct Measured {
-    first: f64,
+    ours: Arm,
+    /// None where it could not be built.
+    flux: Option<Arm>,
+    /// Seconds of stock programs.
     first_floor: f64,
-    next: f64,
     next_floor: f64,
+}
+
+/// What was measured of one source-controller.
+#[derive(Clone, Copy, Debug, Default)]
+struct Arm {
+    /// Seconds.
+    first: f64,
+    next: f64,
     /// Peak of resident memory, in MiB.
     peak: f64,
     idle: f64,
@@ -53,51 +66,73 @@ struct Measured {
     poll_bytes: u64,
 }
 
+/// What both source-controllers read.
+struct Bench<'a> {
+    server: &'a GitServer,
+    large: Repository,
+    many: Repository,
+    sink: Sink,
+    runtime: tokio::runtime::Runtime,
+}
+
 /// Measures.
 pub fn run(arguments: &Arguments, binaries: &Path) -> Result<Section> {
-    let plane = Plane::start(&PlaneOptions::default())?;
-    let (server, sink) = (GitServer::start(&GitServerOptions::default())?, Sink::start()?);
-    let large = server.repository("large")?;
-    fill(&large, arguments.files)?;
-    let many = server.repository("many")?;
-    add_refs(&many)?;
+    let server = GitServer::start(&GitServerOptions::default())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let client = runtime.block_on(plane.client())?;
-    runtime.block_on(load::prepare(&client))?;
-    let options = ControllersOptions {
-        names: vec![SOURCE],
-        namespace: None,
-        ..ControllersOptions::with_sink(sink.address())
-    };
-    let controllers = Controllers::start(&plane, binaries, &options)?;
-    let process = controllers.id(SOURCE).context("source-controller does not run")?;
+    let (large, many) = (server.repository("large")?, server.repository("many")?);
+    fill(&large, arguments.files)?;
+    add_refs(&many)?;
+    let bench = Bench { server: &server, large, many, sink: Sink::start()?, runtime };
     let scratch = tempfile::tempdir()?;
     let floor = Floor { url: server.url("large"), folder: scratch.path() };
-    std::thread::sleep(Duration::from_secs(3));
-    let mut measured = Measured { idle: load::resident(process).unwrap_or_default(), ..Measured::default() };
-
     let before = floor.first("a")?;
-    let sources = Objects { api: kinds::namespaced(&client, "GitRepository", NAMESPACE)?, runtime: &runtime };
-    let created = sources.create(source("large", &floor.url));
-    (measured.first, _) = created.with_context(|| controllers.last_lines())?;
-    measured.first_floor = f64::midpoint(before, floor.first("b")?);
-    measured.peak = f64::from(measure::peak(process)) / 1024.0;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for number in 0..REPEATS {
-        large.write("dir-0001/file-0001.yaml", &format!("changed: {number}\n"))?;
-        large.push("change one file")?;
-        ours.push(sources.reconcile("large", number, &large.revision()?)?);
-        theirs.push(floor.next("a", "dir-0001")?);
-    }
-    (measured.next, measured.next_floor) = (median(ours), median(theirs));
-
-    sources.create(source("many", &server.url("many")))?;
-    let revision = many.revision()?;
-    sources.reconcile("many", 1, &revision)?;
-    let (requests, bytes) = (server.requests(), server.bytes());
-    sources.reconcile("many", 2, &revision)?;
-    (measured.poll_requests, measured.poll_bytes) = (server.requests() - requests, server.bytes() - bytes);
+    let mut next_floors = Vec::new();
+    let ours = bench.arm(binaries, || {
+        next_floors.push(floor.next("a", "dir-0001")?);
+        Ok(())
+    })?;
+    let first_floor = f64::midpoint(before, floor.first("b")?);
+    let flux = super::flux()?.map(|binaries| bench.arm(&binaries, || Ok(()))).transpose()?;
+    let measured = Measured { ours, flux, first_floor, next_floor: median(next_floors) };
     Ok(Section { table: table(arguments, measured), missed: misses(measured) })
+}
+
+impl Bench<'_> {
+    /// Measures one source-controller on a control plane of its own. `between` runs after each commit.
+    fn arm(&self, binaries: &Path, mut between: impl FnMut() -> Result<()>) -> Result<Arm> {
+        let Self { server, large, many, sink, runtime } = self;
+        let plane = Plane::start(&PlaneOptions::default())?;
+        let client = runtime.block_on(plane.client())?;
+        runtime.block_on(load::prepare(&client))?;
+        let options = ControllersOptions {
+            names: vec![SOURCE],
+            namespace: None,
+            ..ControllersOptions::with_sink(sink.address())
+        };
+        let controllers = Controllers::start(&plane, binaries, &options)?;
+        let process = controllers.id(SOURCE).context("source-controller does not run")?;
+        std::thread::sleep(Duration::from_secs(3));
+        let mut arm = Arm { idle: load::resident(process).unwrap_or_default(), ..Arm::default() };
+        let sources = Objects { api: kinds::namespaced(&client, "GitRepository", NAMESPACE)?, runtime };
+        let created = sources.create(source("large", &server.url("large")));
+        (arm.first, _) = created.with_context(|| controllers.last_lines())?;
+        arm.peak = f64::from(measure::peak(process)) / 1024.0;
+        let mut next = Vec::new();
+        for number in 0..REPEATS {
+            large.write("dir-0001/file-0001.yaml", &format!("changed: {number} by {process}\n"))?;
+            large.push("change one file")?;
+            next.push(sources.reconcile("large", number, &large.revision()?)?);
+            between()?;
+        }
+        arm.next = median(next);
+        sources.create(source("many", &server.url("many")))?;
+        let revision = many.revision()?;
+        sources.reconcile("many", 1, &revision)?;
+        let (requests, bytes) = (server.requests(), server.bytes());
+        sources.reconcile("many", 2, &revision)?;
+        (arm.poll_requests, arm.poll_bytes) = (server.requests() - requests, server.bytes() - bytes);
+        Ok(arm)
+    }
 }
 
 /// Commits and pushes so many files, each of its own content.
@@ -189,8 +224,8 @@ fn source(name: &str, url: &str) -> serde_json::Value {
 }
 
 fn misses(measured: Measured) -> Vec<String> {
-    let Measured { first, first_floor, next, next_floor, peak, idle: _, poll_requests, poll_bytes } =
-        measured;
+    let Measured { ours, flux, first_floor, next_floor } = measured;
+    let Arm { first, next, peak, idle: _, poll_requests, poll_bytes } = ours;
     let mut missed = Vec::new();
     let mut check = |holds: bool, text: String| {
         if !holds {
@@ -209,6 +244,12 @@ fn misses(measured: Measured) -> Vec<String> {
         first >= NEXT_TO_FIRST_MIN * next,
         format!("the next artifact is {:.1} × faster than the first", first / next),
     );
+    if let Some(flux) = flux {
+        check(
+            flux.first >= FIRST_TO_FLUX_MIN * first,
+            format!("the first artifact is {:.1} × faster than Flux's", flux.first / first),
+        );
+    }
     check(peak <= RESIDENT_MAX, format!("the memory peaks at {peak:.0} MiB"));
     check(poll_requests <= REQUESTS_MAX, format!("a poll is {poll_requests} requests"));
     check(poll_bytes <= BYTES_MAX, format!("a poll reads {poll_bytes} bytes"));
@@ -216,16 +257,26 @@ fn misses(measured: Measured) -> Vec<String> {
 }
 
 fn table(arguments: &Arguments, measured: Measured) -> String {
-    let Measured { first, first_floor, next, next_floor, peak, idle, poll_requests, poll_bytes } = measured;
+    let Measured { ours, flux, first_floor, next_floor } = measured;
+    let Arm { first, next, peak, idle, poll_requests, poll_bytes } = ours;
+    let flux = |figure: &dyn Fn(Arm) -> String| flux.map_or_else(|| "not built".to_owned(), figure);
+    let [of_first, of_next, of_ratio, of_peak, of_idle, of_poll] = [
+        flux(&|arm| format!("{:.2} s", arm.first)),
+        flux(&|arm| format!("{:.3} s", arm.next)),
+        flux(&|arm| format!("{:.1} ×", arm.first / arm.next)),
+        flux(&|arm| format!("{:.0} MiB", arm.peak)),
+        flux(&|arm| format!("{:.1} MiB", arm.idle)),
+        flux(&|arm| format!("{}, {}", arm.poll_requests, arm.poll_bytes)),
+    ];
     format!(
         "GitRepository over HTTP, {} files; {REFS} references\n\n\
-         | | Plumb | git and gzip | ratio | target |\n|---|---|---|---|---|\n\
-         | first artifact | {first:.2} s | {first_floor:.2} s | {:.2} | ≤ {FIRST_MAX} |\n\
-         | one file committed → artifact | {next:.3} s | {next_floor:.3} s | {:.2} | ≤ {NEXT_MAX} |\n\
-         | … faster than the first | {:.1} × | | | ≥ {NEXT_TO_FIRST_MIN} × |\n\
-         | peak RSS | {peak:.0} MiB | | | ≤ {RESIDENT_MAX} MiB |\n\
-         | RSS idle | {idle:.1} MiB | | | ≤ 15 MiB |\n\
-         | poll: requests, bytes read | {poll_requests}, {poll_bytes} | | | ≤ {REQUESTS_MAX}, {BYTES_MAX} |",
+         | | Plumb | git and gzip | ratio | target | Flux 1.9.3 |\n|---|---|---|---|---|---|\n\
+         | first artifact | {first:.2} s | {first_floor:.2} s | {:.2} | ≤ {FIRST_MAX} | {of_first} |\n\
+         | one file committed → artifact | {next:.3} s | {next_floor:.3} s | {:.2} | ≤ {NEXT_MAX} | {of_next} |\n\
+         | … faster than the first | {:.1} × | | | ≥ {NEXT_TO_FIRST_MIN} × | {of_ratio} |\n\
+         | peak RSS | {peak:.0} MiB | | | ≤ {RESIDENT_MAX} MiB | {of_peak} |\n\
+         | RSS idle | {idle:.1} MiB | | | ≤ 15 MiB | {of_idle} |\n\
+         | poll: requests, bytes read | {poll_requests}, {poll_bytes} | | | ≤ {REQUESTS_MAX}, {BYTES_MAX} | {of_poll} |",
         arguments.files,
         first / first_floor,
         next / next_floor,
@@ -239,19 +290,12 @@ mod tests {
 
     #[test]
     fn each_target_that_is_missed_is_named() {
-        let good = Measured {
-            first: 10.0,
-            first_floor: 9.0,
-            next: 0.3,
-            next_floor: 0.2,
-            peak: 100.0,
-            idle: 10.0,
-            poll_requests: 1,
-            poll_bytes: 300,
-        };
+        let ours = Arm { first: 10.0, next: 0.3, peak: 100.0, idle: 10.0, poll_requests: 1, poll_bytes: 300 };
+        let flux = Some(Arm { first: 50.0, ..Arm::default() });
+        let good = Measured { ours, flux, first_floor: 9.0, next_floor: 0.2 };
         assert_eq!(misses(good), Vec::<String>::new());
-        let bad =
-            Measured { first: 20.0, next: 2.0, peak: 200.0, poll_requests: 2, poll_bytes: 2000, ..good };
-        assert_eq!(misses(bad).len(), 6);
+        assert_eq!(misses(Measured { flux: None, ..good }), Vec::<String>::new());
+        let ours = Arm { first: 20.0, next: 2.0, peak: 200.0, poll_requests: 2, poll_bytes: 2000, ..ours };
+        assert_eq!(misses(Measured { ours, ..good }).len(), 7);
     }
 }

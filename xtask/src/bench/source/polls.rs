@@ -1,4 +1,5 @@
-//! Many GitRepositories, ten of each URL, polled every minute, of which nothing changes. Requests are counted by the Git server.
+//! Many GitRepositories, ten of each URL, polled every minute, of which nothing changes. Requests are counted by the Git server. Flux's
+//! source-controller does the same where it can be built.
 
 use std::{
     path::Path,
@@ -26,9 +27,20 @@ const PER_URL: u32 = 10;
 const REQUESTS_MAX: f64 = 1.0;
 const CORE_MAX: f64 = 0.05;
 
+/// How many times the CPU of Flux has to be ours.
+const CPU_TO_FLUX_MIN: f64 = 20.0;
+
 /// What was measured.
 #[derive(Clone, Copy, Debug)]
 struct Measured {
+    ours: Arm,
+    /// None where it could not be built.
+    flux: Option<Arm>,
+}
+
+/// What was measured of one source-controller.
+#[derive(Clone, Copy, Debug)]
+struct Arm {
     /// Requests at the Git server, for each URL and interval.
     requests: f64,
     /// The part of a core that source-controller takes.
@@ -39,14 +51,22 @@ struct Measured {
 
 /// Measures.
 pub fn run(arguments: &Arguments, binaries: &Path) -> Result<Section> {
-    let plane = Plane::start(&PlaneOptions::default())?;
-    let (server, sink) = (GitServer::start(&GitServerOptions::default())?, Sink::start()?);
+    let server = GitServer::start(&GitServerOptions::default())?;
     let urls = arguments.git_repositories.div_ceil(PER_URL);
     for number in 0..urls {
         let repository = server.repository(&format!("app-{number:03}"))?;
         repository.write("a.yaml", "a: b\n")?;
         repository.push("one file")?;
     }
+    let ours = arm(arguments, &server, urls, binaries)?;
+    let flux = super::flux()?.map(|binaries| arm(arguments, &server, urls, &binaries)).transpose()?;
+    let measured = Measured { ours, flux };
+    Ok(Section { table: table(arguments, urls, measured), missed: misses(measured) })
+}
+
+/// Measures one source-controller on a control plane of its own.
+fn arm(arguments: &Arguments, server: &GitServer, urls: u32, binaries: &Path) -> Result<Arm> {
+    let (plane, sink) = (Plane::start(&PlaneOptions::default())?, Sink::start()?);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let client = runtime.block_on(plane.client())?;
     runtime.block_on(load::prepare(&client))?;
@@ -78,31 +98,39 @@ pub fn run(arguments: &Arguments, binaries: &Path) -> Result<Section> {
     let requests = u32::try_from(server.requests() - requests).unwrap_or(u32::MAX);
     let polls = f64::from(urls) * seconds / INTERVAL.as_secs_f64();
     let resident = load::resident(process).context("source-controller has ended")?;
-    let measured = Measured { requests: f64::from(requests) / polls, core: used / seconds, resident };
-    Ok(Section { table: table(arguments, urls, measured), missed: misses(measured) })
+    Ok(Arm { requests: f64::from(requests) / polls, core: used / seconds, resident })
 }
 
 fn misses(measured: Measured) -> Vec<String> {
+    let Measured { ours: Arm { requests, core, resident: _ }, flux } = measured;
     let mut missed = Vec::new();
     // A jitter of the intervals moves some polls in or out of the time that is measured.
-    if measured.requests > REQUESTS_MAX * 1.05 {
-        missed
-            .push(format!("a URL is asked {:.2} times a minute, at most {REQUESTS_MAX}", measured.requests));
+    if requests > REQUESTS_MAX * 1.05 {
+        missed.push(format!("a URL is asked {requests:.2} times a minute, at most {REQUESTS_MAX}"));
     }
-    if measured.core > CORE_MAX {
-        missed.push(format!("all polls take {:.3} of a core, at most {CORE_MAX}", measured.core));
+    if core > CORE_MAX {
+        missed.push(format!("all polls take {core:.3} of a core, at most {CORE_MAX}"));
+    }
+    if let Some(flux) = flux.filter(|flux| flux.core < CPU_TO_FLUX_MIN * core) {
+        missed.push(format!("Flux takes {:.1} × the CPU, at least {CPU_TO_FLUX_MIN}", flux.core / core));
     }
     missed
 }
 
 fn table(arguments: &Arguments, urls: u32, measured: Measured) -> String {
-    let Measured { requests, core, resident } = measured;
+    let Measured { ours: Arm { requests, core, resident }, flux } = measured;
+    let flux = |figure: &dyn Fn(Arm) -> String| flux.map_or_else(|| "not built".to_owned(), figure);
+    let [of_requests, of_core, of_resident] = [
+        flux(&|arm| format!("{:.2}", arm.requests)),
+        flux(&|arm| format!("{:.2} %, {:.1} × ours", arm.core * 100.0, arm.core / core)),
+        flux(&|arm| format!("{:.1} MiB", arm.resident)),
+    ];
     format!(
         "{} GitRepositories of {urls} URLs, interval 1 min, {} intervals, nothing changes\n\n\
-         | | | target |\n|---|---|---|\n\
-         | requests at the Git server, per URL and interval | {requests:.2} | ≤ {REQUESTS_MAX} |\n\
-         | CPU | {:.2} % of a core | ≤ {:.0} % |\n\
-         | RSS | {resident:.1} MiB | |",
+         | | Plumb | target | Flux 1.9.3 |\n|---|---|---|---|\n\
+         | requests at the Git server, per URL and interval | {requests:.2} | ≤ {REQUESTS_MAX} | {of_requests} |\n\
+         | CPU | {:.2} % of a core | ≤ {:.0} % | {of_core} |\n\
+         | RSS | {resident:.1} MiB | | {of_resident} |",
         arguments.git_repositories,
         arguments.intervals,
         core * 100.0,
@@ -116,9 +144,12 @@ mod tests {
 
     #[test]
     fn each_target_that_is_missed_is_named() {
-        let good = Measured { requests: 1.02, core: 0.01, resident: 20.0 };
-        assert_eq!(misses(good), Vec::<String>::new());
-        assert!(misses(Measured { requests: 10.0, ..good })[0].contains("10.00 times"));
-        assert!(misses(Measured { core: 0.2, ..good })[0].contains("0.200 of a core"));
+        let ours = Arm { requests: 1.02, core: 0.01, resident: 20.0 };
+        let good = Measured { ours, flux: Some(Arm { core: 0.3, ..ours }) };
+        let with = |ours| misses(Measured { ours, ..good });
+        assert_eq!(with(ours), Vec::<String>::new());
+        assert!(with(Arm { requests: 10.0, ..ours })[0].contains("10.00 times"));
+        assert!(with(Arm { core: 0.2, ..ours })[0].contains("0.200 of a core"));
+        assert!(with(Arm { core: 0.02, ..ours })[0].contains("Flux takes 15.0 × the CPU"));
     }
 }
