@@ -111,6 +111,15 @@ struct Addresses {
 impl Controllers {
     /// Starts them and waits until each is ready. Blocks a thread.
     pub fn start(plane: &Plane, binaries: &Path, options: &ControllersOptions) -> Result<Self> {
+        let mut all = Self::begin(plane, binaries, options)?;
+        for name in &options.names {
+            all.await_ready(name)?;
+        }
+        Ok(all)
+    }
+
+    /// Starts them, and does not wait.
+    pub fn begin(plane: &Plane, binaries: &Path, options: &ControllersOptions) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("plumb-controllers-").tempdir()?.keep();
         let reaper = Reaper::of(&folder)?;
         fs::create_dir_all(folder.join("tmp"))?;
@@ -124,10 +133,18 @@ impl Controllers {
         for name in &options.names {
             all.launch(name)?;
         }
-        for name in &options.names {
-            all.await_ready(name)?;
-        }
         Ok(all)
+    }
+
+    /// What the readiness probe of one responds.
+    pub fn probed(&self, name: &str) -> Result<String> {
+        let health = self.recipes.get(name).context("no such controller")?.health;
+        Ok(wire::get(health, "/readyz")?.body)
+    }
+
+    /// Waits until one is ready. Blocks a thread.
+    pub fn until_ready(&mut self, name: &'static str) -> Result<()> {
+        self.await_ready(name)
     }
 
     /// The folder of the binaries: from the environment, else next to the running test.

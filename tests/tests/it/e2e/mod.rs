@@ -15,6 +15,7 @@ mod kills;
 mod main_loop;
 mod moves;
 mod notification;
+mod object_storage;
 mod oci;
 mod prune;
 mod refusals;
