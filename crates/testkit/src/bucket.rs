@@ -135,6 +135,11 @@ impl ObjectStore {
         self.shared.content().objects.keys().cloned().collect()
     }
 
+    /// The ETag of an object, without quotes.
+    pub fn etag(&self, key: &str) -> Option<String> {
+        self.shared.content().objects.get(key).map(|object| object.etag.clone())
+    }
+
     /// The bytes of an object.
     pub fn bytes(&self, key: &str) -> Option<Bytes> {
         self.shared.content().objects.get(key).map(|object| object.bytes.clone())

@@ -1,6 +1,12 @@
 //! The storage in a bucket from its flags, and whole attempts with it: an object store in memory, a Helm repository of our own.
 
-use std::fs;
+use std::{
+    fs,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+};
 
 use axum::{
     body::Body,
@@ -23,6 +29,7 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::{
+    artifact::{ArtifactLedger, LedgerAccess, reconcile},
     fixture::{Fixture, condition, emitted, ready},
     helm_repository::{HelmClients, HelmLimits, HelmRepositorySource},
 };
@@ -267,4 +274,73 @@ async fn an_outage_of_the_store_fails_attempts_with_a_remedy_and_ends_without_a_
         "{:?}",
         emitted(&recovered)
     );
+}
+
+/// A ledger that notes whether the worker was given back.
+struct Parking<L> {
+    ledger: Mutex<L>,
+    parked: Arc<AtomicBool>,
+}
+
+impl<L: Send> LedgerAccess<L> for Parking<L> {
+    fn lock_ledger(&self) -> MutexGuard<'_, L> {
+        self.ledger.lock().unwrap()
+    }
+
+    fn park(&self) {
+        self.parked.store(true, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_holds_no_worker_while_it_waits_for_the_store() {
+    let server = ObjectStore::plain().unwrap();
+    let credentials = access_key("id");
+    let (_helm, mut fixture) = helm_repository(replica(&server.address().to_string(), &credentials));
+    fixture.attempt().await;
+    let parked = Arc::new(AtomicBool::new(false));
+    let (seen, asked) = (Arc::clone(&parked), Arc::new(AtomicU32::new(0)));
+    let count = Arc::clone(&asked);
+    server.answer(move |_| {
+        count.fetch_add(u32::from(!seen.load(Ordering::Relaxed)), Ordering::Relaxed);
+        None
+    });
+    let object = fixture.typed();
+    let ledger = Mutex::new(ArtifactLedger::of(&object, &fixture.storage));
+    reconcile(&fixture.source, &object, &fixture.storage, &Parking { ledger, parked }, fixture.now).await;
+    assert!(server.calls().len() > 1);
+    assert_eq!(asked.load(Ordering::Relaxed), 0, "requests while a worker was held");
+}
+
+#[test]
+fn the_guide_and_the_component_name_flags_that_are_there() {
+    let command = Options::command();
+    let flags: Vec<(String, Option<String>)> = command
+        .get_arguments()
+        .filter_map(|flag| {
+            let variable = flag.get_env().and_then(|name| name.to_str());
+            Some((format!("--{}", flag.get_long()?), variable.map(str::to_owned)))
+        })
+        .collect();
+    let guide = include_str!("../../../docs/guide/storage.md");
+    let mut rows = 0;
+    for row in guide.lines().filter(|line| line.starts_with("| `--storage")) {
+        let mut cells = row.split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).skip(1);
+        let (flag, variable) = (cells.next().unwrap(), cells.next().filter(|cell| cell != "–"));
+        assert!(flags.contains(&(flag.clone(), variable.clone())), "{flag} {variable:?}");
+        rows += 1;
+    }
+    assert_eq!(rows, 8);
+    let is_variable = |name: &str| flags.iter().any(|(_, variable)| variable.as_deref() == Some(name));
+    let component = include_str!("../../../config/components/object-storage/deployment.yaml");
+    let settings = include_str!("../../../config/components/object-storage/kustomization.yaml");
+    let words = [component, settings, guide].concat();
+    let words: Vec<&str> = words
+        .split(|character: char| !(character.is_ascii_uppercase() || character == '_'))
+        .filter(|word| ["STORAGE_", "AWS_", "GOOGLE_", "AZURE_"].iter().any(|start| word.starts_with(start)))
+        .collect();
+    assert!(words.len() > 15, "{words:?}");
+    for name in words {
+        assert!(is_variable(name), "{name}");
+    }
 }

@@ -5,6 +5,7 @@ use axum::{
     body::Body,
     http::{HeaderMap, Request, StatusCode, header},
 };
+use plumb_testkit::hostile::{HostileServer, Hostility};
 use tower::ServiceExt as _;
 
 use super::*;
@@ -150,4 +151,54 @@ async fn a_content_that_does_not_match_its_digest_is_not_sent_to_its_end() {
     let Fixture { server, replicas: [replica, _], written, .. } = fixture_of(b"one".to_vec()).await;
     server.corrupt(&key(&written), b"two");
     assert!(request(&replica, "GET", &written.path, &[]).await.2.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_store_makes_503_in_the_end() {
+    let silent = HostileServer::start(Hostility::Silence).unwrap();
+    let address = BucketAddress::s3(&silent.address().to_string(), BUCKET, None, true).unwrap();
+    let replica = router(process((address, BucketCredential::Anonymous)));
+    let begun = tokio::time::Instant::now();
+    let (status, _, _) = request(&replica, "GET", "gitrepository/apps/app/1.tar.gz", &[]).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(begun.elapsed() <= LOOK_TIMEOUT, "{:?}", begun.elapsed());
+}
+
+/// Tells when the response that holds it is dropped.
+struct Dropped(Option<tokio::sync::oneshot::Sender<()>>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        if let Some(sender) = self.0.take() {
+            let _ = sender.send(());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_ends_the_request_to_the_store() {
+    let Fixture { server, replicas: [replica, _], written, content } = fixture().await;
+    let etag = format!("\"{}\"", server.etag(&key(&written)).unwrap());
+    let (sender, dropped) = tokio::sync::oneshot::channel();
+    let sender = std::sync::Mutex::new(Some(sender));
+    server.answer(move |call| {
+        let sender =
+            Some(call).filter(|call| call.method == "GET").and_then(|_| sender.lock().unwrap().take())?;
+        let first = bytes::Bytes::copy_from_slice(&content[..1000]);
+        let (held, etag) = (Dropped(Some(sender)), etag.clone());
+        // One piece, and then nothing more.
+        let pieces = futures_util::stream::unfold((Some(first), held), async |(next, held)| match next {
+            Some(piece) => Some((Ok::<_, std::io::Error>(piece), (None, held))),
+            None => std::future::pending().await,
+        });
+        let (length, etag) = (LARGE.to_string(), etag.as_str());
+        Some(response(200, &[("etag", etag), ("content-length", &length)], Body::from_stream(pieces)))
+    });
+    let request = Request::get(format!("/{}", written.path)).body(Body::empty()).unwrap();
+    let mut body = replica.oneshot(request).await.unwrap().into_body().into_data_stream();
+    let first = futures_util::StreamExt::next(&mut body).await.unwrap().unwrap();
+    assert_eq!(first.len(), 1000);
+    drop(body);
+    let ended = tokio::time::timeout(Duration::from_secs(30), dropped).await;
+    assert_eq!(ended, Ok(Ok(())), "the store sends to nobody");
 }
