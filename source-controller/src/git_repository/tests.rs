@@ -35,6 +35,7 @@ mod azure;
 mod github_app;
 mod include;
 mod messages;
+mod objects;
 mod proxy;
 mod recent;
 mod selection;
