@@ -22,7 +22,7 @@ use crate::{
     credential::BucketCredential,
     error::{BucketError, ResponseError},
     listing::{BucketLimits, Listing, Object, Page, Pages, memory_limit},
-    request::{Ask, Signer},
+    request::{ObjectRequest, Signer},
     token::{Exchange, Given, Tokens},
 };
 
@@ -221,12 +221,12 @@ impl Remote {
     async fn page(&self, prefix: &str, next: Option<&str>, bytes_max: u64) -> Result<Page, BucketError> {
         let address = self.address();
         let url = address.list_url(prefix, next)?;
-        let ask = Ask { is_listing: true, ..Ask::get(url) };
-        let response = self.send(&address, &ask).await?;
+        let wanted = ObjectRequest { is_listing: true, ..ObjectRequest::get(url) };
+        let response = self.send(&address, &wanted).await?;
         let limit = Limit { name: "a page of a bucket listing", bytes_max };
-        let Content { bytes, memory: _memory } = self.body(&ask, response, limit).await?;
+        let Content { bytes, memory: _memory } = self.body(&wanted, response, limit).await?;
         let parsed = address.parse_page(&bytes);
-        parsed.map_err(|source| BucketError::Response { request: ask.shown(), source })
+        parsed.map_err(|source| BucketError::Response { request: wanted.shown(), source })
     }
 
     /// The content of an object of the listing: exactly what was listed, or an error.
@@ -248,20 +248,20 @@ impl Remote {
         let address = self.address();
         let url = address.object_url(&object.key, object.generation.as_deref())?;
         let if_match = address.if_match(object);
-        let ask = Ask::get(url).with("if-match", if_match.clone());
-        let response = self.send(&address, &ask).await?;
+        let wanted = ObjectRequest::get(url).with("if-match", if_match.clone());
+        let response = self.send(&address, &wanted).await?;
         if let Some(if_match) = &if_match {
             let found = response.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok());
             // A server may not know the condition, and send what is there now.
             if found.map(|found| address.etag(found)) != Some(address.etag(if_match)) {
-                return Err(BucketError::Response { request: ask.shown(), source: ResponseError::Etag });
+                return Err(BucketError::Response { request: wanted.shown(), source: ResponseError::Etag });
             }
         }
-        let content = self.body(&ask, response, limit).await?;
+        let content = self.body(&wanted, response, limit).await?;
         let found = content.bytes.len() as u64;
         if let Some(expected) = object.size.filter(|size| *size != found) {
             let source = ResponseError::Size { expected, found };
-            return Err(BucketError::Response { request: ask.shown(), source });
+            return Err(BucketError::Response { request: wanted.shown(), source });
         }
         Ok(content)
     }
@@ -281,9 +281,9 @@ impl Remote {
     async fn find_once(&self, key: &str, limit: Limit) -> Result<Content, BucketError> {
         let address = self.address();
         let url = address.object_url(key, None)?;
-        let ask = Ask::get(url);
-        let response = self.send(&address, &ask).await?;
-        self.body(&ask, response, limit).await
+        let wanted = ObjectRequest::get(url);
+        let response = self.send(&address, &wanted).await?;
+        self.body(&wanted, response, limit).await
     }
 
     pub(crate) fn address(&self) -> BucketAddress {
@@ -294,11 +294,11 @@ impl Remote {
     pub(crate) async fn repeated(
         &self,
         address: &BucketAddress,
-        ask: &Ask,
+        wanted: &ObjectRequest,
     ) -> Result<BoundedResponse, BucketError> {
         let mut retries = Retries::default();
         loop {
-            match self.send(address, ask).await {
+            match self.send(address, wanted).await {
                 Err(error) => retries.wait(error, self.deadline).await?,
                 done => return done,
             }
@@ -309,9 +309,9 @@ impl Remote {
     pub(crate) async fn send(
         &self,
         address: &BucketAddress,
-        ask: &Ask,
+        wanted: &ObjectRequest,
     ) -> Result<BoundedResponse, BucketError> {
-        let failure = match self.attempt(address, ask, &ask.url).await? {
+        let failure = match self.attempt(address, wanted, &wanted.url).await? {
             Ok(response) => return Ok(response),
             Err(failure) => failure,
         };
@@ -324,32 +324,33 @@ impl Remote {
         }
         if let Some(elsewhere) = region.and_then(|region| address.in_region(&region)) {
             *self.address.lock().unwrap_or_else(PoisonError::into_inner) = elsewhere.clone();
-            let moved = moved(address, &elsewhere, ask)?;
-            if let Ok(response) = self.attempt(&elsewhere, ask, &moved).await? {
+            let moved = moved(address, &elsewhere, wanted)?;
+            if let Ok(response) = self.attempt(&elsewhere, wanted, &moved).await? {
                 return Ok(response);
             }
         }
         let status = status.as_u16();
-        if address.is_no_bucket(status, code.as_deref(), ask.is_listing) {
+        if address.is_no_bucket(status, code.as_deref(), wanted.is_listing) {
             return Err(BucketError::NoBucket { bucket: address.bucket().to_owned() });
         }
-        Err(BucketError::Status { request: ask.shown(), status, code, location })
+        Err(BucketError::Status { request: wanted.shown(), status, code, location })
     }
 
     async fn attempt(
         &self,
         address: &BucketAddress,
-        ask: &Ask,
+        wanted: &ObjectRequest,
         url: &Url,
     ) -> Result<Result<BoundedResponse, Failure>, BucketError> {
         let timeout = left(self.deadline);
         if timeout.is_zero() {
             return Err(BucketError::TimedOut);
         }
-        let request = ask.signed(address, &self.signer, url, Timestamp::now())?.timeout(timeout);
+        let request = wanted.signed(address, &self.signer, url, Timestamp::now())?.timeout(timeout);
         let response = self.http.send(request).await;
-        let response = response.map_err(|source| BucketError::Connection { request: ask.shown(), source })?;
-        if response.status().as_u16() == ask.expects {
+        let response =
+            response.map_err(|source| BucketError::Connection { request: wanted.shown(), source })?;
+        if response.status().as_u16() == wanted.expects {
             return Ok(Ok(response));
         }
         let (status, headers) = (response.status(), response.headers().clone());
@@ -362,7 +363,7 @@ impl Remote {
 
     pub(crate) async fn body(
         &self,
-        ask: &Ask,
+        wanted: &ObjectRequest,
         response: BoundedResponse,
         limit: Limit,
     ) -> Result<Content, BucketError> {
@@ -370,7 +371,7 @@ impl Remote {
         match response.collect(limit, &mut memory, |_| ()).await {
             Ok(bytes) => Ok(Content { bytes, memory }),
             Err(BodyError::OverBudget(over)) => Err(BucketError::OverBudget(over)),
-            Err(source) => Err(BucketError::Body { request: ask.shown(), source }),
+            Err(source) => Err(BucketError::Body { request: wanted.shown(), source }),
         }
     }
 }
@@ -404,11 +405,11 @@ struct Failure {
 }
 
 /// The same request in another region.
-fn moved(from: &BucketAddress, to: &BucketAddress, ask: &Ask) -> Result<Url, BucketError> {
-    let text = ask.url.as_str().strip_prefix(&from.base()).map(|rest| format!("{}{rest}", to.base()));
+fn moved(from: &BucketAddress, to: &BucketAddress, wanted: &ObjectRequest) -> Result<Url, BucketError> {
+    let text = wanted.url.as_str().strip_prefix(&from.base()).map(|rest| format!("{}{rest}", to.base()));
     let moved = text.and_then(|text| Url::parse(&text).ok());
     moved.ok_or_else(|| BucketError::Response {
-        request: ask.shown(),
+        request: wanted.shown(),
         source: ResponseError::Malformed { what: "from a bucket of this endpoint" },
     })
 }

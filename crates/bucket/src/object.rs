@@ -10,7 +10,7 @@ use crate::{
     address::Store,
     client::Remote,
     error::{BucketError, ResponseError},
-    request::{Ask, Signer},
+    request::{ObjectRequest, Signer},
 };
 
 /// What is known of an object without its content.
@@ -57,14 +57,14 @@ impl Remote {
     /// The head of an object; none where there is none.
     pub async fn head(&self, key: &str) -> Result<Option<ObjectHead>, BucketError> {
         let address = self.address();
-        let ask = Ask::new(Method::HEAD, address.object_url(key, None)?, 200);
-        let response = match self.repeated(&address, &ask).await {
+        let wanted = ObjectRequest::new(Method::HEAD, address.object_url(key, None)?, 200);
+        let response = match self.repeated(&address, &wanted).await {
             Err(error) if error.status() == Some(404) => return Ok(None),
             response => response?,
         };
         let incomplete = |what| {
             let source = ResponseError::Incomplete { key: key.to_owned(), what };
-            BucketError::Response { request: ask.shown(), source }
+            BucketError::Response { request: wanted.shown(), source }
         };
         let headers = response.headers();
         let size = text(headers, "content-length").and_then(|size| size.parse().ok());
@@ -86,15 +86,16 @@ impl Remote {
         range: Option<(u64, u64)>,
     ) -> Result<Option<ObjectBody>, BucketError> {
         let address = self.address();
-        let mut ask = Ask::get(address.object_url(key, None)?).with("if-match", Some(head.etag.clone()));
+        let mut wanted =
+            ObjectRequest::get(address.object_url(key, None)?).with("if-match", Some(head.etag.clone()));
         let mut size = head.size;
         if let Some((start, length)) = range {
             let last = start.saturating_add(length).saturating_sub(1);
-            ask = ask.with("range", Some(format!("bytes={start}-{last}")));
-            ask.expects = 206;
+            wanted = wanted.with("range", Some(format!("bytes={start}-{last}")));
+            wanted.expects = 206;
             size = length;
         }
-        let response = match self.repeated(&address, &ask).await {
+        let response = match self.repeated(&address, &wanted).await {
             Err(error) if matches!(error.status(), Some(404 | 412)) => return Ok(None),
             response => response?,
         };
@@ -103,7 +104,7 @@ impl Remote {
             return Ok(None);
         }
         let limit = Limit { name: "an object of a bucket", bytes_max: size };
-        let request = ask.shown();
+        let request = wanted.shown();
         let pieces = response.into_pieces(limit);
         let pieces = pieces.map_err(|source| BucketError::Body { request: request.clone(), source })?;
         Ok(Some(ObjectBody { pieces, request, left: size, size }))
@@ -113,8 +114,8 @@ impl Remote {
     pub async fn delete(&self, key: &str) -> Result<(), BucketError> {
         let address = self.address();
         let expects = if matches!(address.store, Store::Azure { .. }) { 202 } else { 204 };
-        let ask = Ask::new(Method::DELETE, address.object_url(key, None)?, expects);
-        match self.repeated(&address, &ask).await {
+        let wanted = ObjectRequest::new(Method::DELETE, address.object_url(key, None)?, expects);
+        match self.repeated(&address, &wanted).await {
             Err(error) if error.status() == Some(404) => Ok(()),
             response => response.map(|_| ()),
         }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What is asked of an object store, before it is signed.
-pub(crate) struct Ask {
+pub(crate) struct ObjectRequest {
     pub method: Method,
     pub url: Url,
     /// Names in lower case; all of them are signed.
@@ -52,7 +52,7 @@ pub(crate) enum Signer {
     Bearer(HeaderValue),
 }
 
-impl Ask {
+impl ObjectRequest {
     pub fn get(url: Url) -> Self {
         Self::new(Method::GET, url, 200)
     }

@@ -15,7 +15,7 @@ use crate::{
     client::{Remote, Retries},
     error::{BucketError, ResponseError, code},
     object::text,
-    request::{Ask, Payload},
+    request::{ObjectRequest, Payload},
     xml,
 };
 
@@ -56,8 +56,11 @@ impl Remote {
         memory.try_grow(new.size.min(PART.bytes_max)).map_err(BucketError::OverBudget)?;
         if parts == 1 {
             let body = part(content, new.size).await?;
-            let ask = self.described(Ask { body, ..Ask::new(Method::PUT, url, success(&address)) }, new);
-            self.repeated(&address, &ask).await?;
+            let wanted = self.described(
+                ObjectRequest { body, ..ObjectRequest::new(Method::PUT, url, success(&address)) },
+                new,
+            );
+            self.repeated(&address, &wanted).await?;
             return Ok(());
         }
         match &address.store {
@@ -74,12 +77,13 @@ impl Remote {
     }
 
     /// A request that makes an object, with what is stored beside it.
-    fn described(&self, ask: Ask, new: &NewObject<'_>) -> Ask {
+    fn described(&self, wanted: ObjectRequest, new: &NewObject<'_>) -> ObjectRequest {
         let is_azure = matches!(self.address().store, Store::Azure { .. });
-        let is_list = ask.url.query().is_some_and(|query| query.contains("comp=blocklist"));
+        let is_list = wanted.url.query().is_some_and(|query| query.contains("comp=blocklist"));
         let media_type = if is_azure { "x-ms-blob-content-type" } else { header::CONTENT_TYPE.as_str() };
         let block = Some("BlockBlob".to_owned()).filter(|_| is_azure && !is_list);
-        ask.with(media_type, Some(new.media_type.to_owned()))
+        wanted
+            .with(media_type, Some(new.media_type.to_owned()))
             .with(self.digest_header(), Some(new.digest.to_owned()))
             .with("x-ms-blob-type", block)
     }
@@ -97,11 +101,14 @@ impl Remote {
         for (number, size) in sizes(new.size) {
             let number = number.to_string();
             let url = with_query(url, &[("partNumber", &number), ("uploadId", id)]);
-            let ask = Ask { body: part(content, size).await?, ..Ask::new(Method::PUT, url, 200) };
-            let response = self.repeated(address, &ask).await?;
+            let wanted = ObjectRequest {
+                body: part(content, size).await?,
+                ..ObjectRequest::new(Method::PUT, url, 200)
+            };
+            let response = self.repeated(address, &wanted).await?;
             let etag = text(response.headers(), header::ETAG.as_str()).filter(|etag| is_etag(etag));
             let etag = etag.ok_or_else(|| BucketError::Response {
-                request: ask.shown(),
+                request: wanted.shown(),
                 source: ResponseError::Malformed { what: "one to a part: it has no ETag" },
             })?;
             // A String takes every write.
@@ -113,10 +120,13 @@ impl Remote {
         }
         document.push_str("</CompleteMultipartUpload>");
         let body = Payload::new(document.into());
-        let ask = Ask { body, ..Ask::new(Method::POST, with_query(url, &[("uploadId", id)]), 200) };
+        let wanted = ObjectRequest {
+            body,
+            ..ObjectRequest::new(Method::POST, with_query(url, &[("uploadId", id)]), 200)
+        };
         let mut retries = Retries::default();
         loop {
-            match self.complete(address, &ask).await {
+            match self.complete(address, &wanted).await {
                 Err(error) => retries.wait(error, self.deadline).await?,
                 done => return done,
             }
@@ -124,9 +134,9 @@ impl Remote {
     }
 
     /// Ends an upload. The response is a success also where the body says that it failed.
-    async fn complete(&self, address: &BucketAddress, ask: &Ask) -> Result<(), BucketError> {
-        let response = self.send(address, ask).await?;
-        let body = self.body(ask, response, RESPONSE).await?;
+    async fn complete(&self, address: &BucketAddress, wanted: &ObjectRequest) -> Result<(), BucketError> {
+        let response = self.send(address, wanted).await?;
+        let body = self.body(wanted, response, RESPONSE).await?;
         let mut failure = None;
         let malformed = || ResponseError::Malformed { what: "one to the end of an upload" };
         let read = xml::read(&body.bytes, malformed, |element| {
@@ -135,12 +145,12 @@ impl Remote {
             }
             Ok(())
         });
-        read.map_err(|source| BucketError::Response { request: ask.shown(), source })?;
+        read.map_err(|source| BucketError::Response { request: wanted.shown(), source })?;
         match failure {
             None => Ok(()),
             Some(found) => {
                 let code = code(&found);
-                Err(BucketError::Status { request: ask.shown(), status: 500, code, location: None })
+                Err(BucketError::Status { request: wanted.shown(), status: 500, code, location: None })
             }
         }
     }
@@ -152,9 +162,10 @@ impl Remote {
         url: &Url,
         new: &NewObject<'_>,
     ) -> Result<String, BucketError> {
-        let ask = self.described(Ask::new(Method::POST, with_query(url, &[("uploads", "")]), 200), new);
-        let response = self.repeated(address, &ask).await?;
-        let body = self.body(&ask, response, RESPONSE).await?;
+        let wanted =
+            self.described(ObjectRequest::new(Method::POST, with_query(url, &[("uploads", "")]), 200), new);
+        let response = self.repeated(address, &wanted).await?;
+        let body = self.body(&wanted, response, RESPONSE).await?;
         let mut id = None;
         let malformed = || ResponseError::Malformed { what: "one with the ID of an upload" };
         let read = xml::read(&body.bytes, malformed, |element| {
@@ -164,13 +175,13 @@ impl Remote {
             Ok(())
         });
         let id = read.and_then(|()| id.filter(|id| !id.is_empty()).ok_or_else(malformed));
-        id.map_err(|source| BucketError::Response { request: ask.shown(), source })
+        id.map_err(|source| BucketError::Response { request: wanted.shown(), source })
     }
 
     /// The parts of an upload that failed would stay, and cost.
     async fn abort(&self, address: &BucketAddress, url: &Url, id: &str) {
-        let ask = Ask::new(Method::DELETE, with_query(url, &[("uploadId", id)]), 204);
-        if let Err(error) = self.send(address, &ask).await {
+        let wanted = ObjectRequest::new(Method::DELETE, with_query(url, &[("uploadId", id)]), 204);
+        if let Err(error) = self.send(address, &wanted).await {
             let error = plumb_status::chain(&error);
             tracing::warn!(error, "failed to abort an upload to an object store");
         }
@@ -189,15 +200,21 @@ impl Remote {
         for (number, size) in sizes(new.size) {
             let id = BASE64_STANDARD.encode(format!("{digest}-{number:06}"));
             let url = with_query(url, &[("blockid", &id), ("comp", "block")]);
-            let ask = Ask { body: part(content, size).await?, ..Ask::new(Method::PUT, url, 201) };
-            self.repeated(address, &ask).await?;
+            let wanted = ObjectRequest {
+                body: part(content, size).await?,
+                ..ObjectRequest::new(Method::PUT, url, 201)
+            };
+            self.repeated(address, &wanted).await?;
             // A String takes every write.
             let _ = write!(document, "<Latest>{id}</Latest>");
         }
         document.push_str("</BlockList>");
         let url = with_query(url, &[("comp", "blocklist")]);
-        let ask = Ask { body: Payload::new(document.into()), ..Ask::new(Method::PUT, url, 201) };
-        self.repeated(address, &self.described(ask, new)).await.map(|_| ())
+        let wanted = ObjectRequest {
+            body: Payload::new(document.into()),
+            ..ObjectRequest::new(Method::PUT, url, 201)
+        };
+        self.repeated(address, &self.described(wanted, new)).await.map(|_| ())
     }
 }
 

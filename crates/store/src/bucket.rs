@@ -154,13 +154,14 @@ impl BucketStore {
         let mut content = opened.map_err(|error| failed(BucketProblem::File(error)))?;
         let key = self.key(path);
         let new = NewObject { key: &key, digest, size: *size, media_type: media_type(path) };
-        // Until it is known again: an upload that fails may have replaced the object.
+        // Until they are known again: an upload that fails may have made or replaced the object.
         self.known().forget(path);
+        self.known().forget_files(location);
         remote.put(&new, &mut content).await.map_err(|error| failed(error.into()))?;
         let head = remote.head(&key).await.map_err(|error| failed(error.into()))?;
         let is_it = head.as_ref().is_some_and(|head| is_of(head, digest) && head.size == *size);
         let Some(head) = head.filter(|_| is_it) else { return Err(failed(BucketProblem::Lost)) };
-        self.known().note_written(location, path, &head.etag, SystemTime::now());
+        self.known().note_verified(path, &head.etag);
         Ok(())
     }
 
@@ -307,6 +308,10 @@ impl BucketStore {
     /// Deletes everything of an object; how many artifacts there were.
     pub async fn remove(&self, location: &Location) -> Result<Collected, StoreError> {
         let failed = self.failure(Operation::Remove, &location.to_string());
+        // An object without artifacts may be reconciled often, as a HelmRepository of the type oci.
+        if self.known().files(location, LISTED_FOR).is_some_and(|files| files.is_empty()) {
+            return Ok(Collected::default());
+        }
         let (remote, _slot) = self.operation(location, READ_TIMEOUT).await.map_err(&failed)?;
         self.known().forget_files(location);
         let files = self.list(&remote, location).await.map_err(|error| failed(error.into()))?;
@@ -314,6 +319,7 @@ impl BucketStore {
             let key = self.key(&format!("{location}/{name}"));
             remote.delete(&key).await.map_err(|error| failed(error.into()))?;
         }
+        self.known().note_listed(location, Vec::new());
         Ok(Collected { artifacts: files.len() })
     }
 

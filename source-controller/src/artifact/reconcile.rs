@@ -78,6 +78,7 @@ pub async fn teardown<S: Source>(
     storage: &Storage,
     ledger: &LedgerOf<S>,
 ) -> AttemptOutcome<ConditionOf<S>> {
+    park_for::<S>(storage, ledger);
     match storage.remove(object).await {
         Ok(removed) => {
             ledger.lock_ledger().note_collected(removed, "garbage collected artifacts for deleted resource");
@@ -94,14 +95,11 @@ async fn attempt<S: Source>(
     ledger: &LedgerOf<S>,
     now: Timestamp,
 ) -> Result<Done, SourceError<S::Error>> {
+    park_for::<S>(storage, ledger);
     let valid = match S::validate(object).map_err(|error| waited::<S>(error, ledger))? {
         Validated::Artifact(valid) => valid,
         Validated::Static => return make_static::<S>(object, storage, ledger).await,
     };
-    if storage.is_remote() {
-        // An object store may be silent as well.
-        ledger.park();
-    }
     let stored = storage.check(object).await.map_err(SourceError::Storage)?;
     ledger.lock_ledger().note_stored(&stored);
     // A server may be silent for the whole timeout: that must not block a worker.
@@ -117,6 +115,13 @@ async fn attempt<S: Source>(
     match decision {
         Decision::Keep => Ok(Done::Artifact(Receipt::Kept)),
         Decision::Build(_) => build(source, object, &valid, resolved, storage, ledger, now).await,
+    }
+}
+
+/// An object store may be silent, as every server: then no worker is held from the beginning.
+fn park_for<S: Source>(storage: &Storage, ledger: &LedgerOf<S>) {
+    if storage.is_remote() {
+        ledger.park();
     }
 }
 

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use plumb_api::sealed::Sealed;
 use plumb_store::KeyPrefix;
 
-/// Where artifacts are stored.
+/// Storage of artifacts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum StorageBackend {
     /// In the directory of `--storage-path`.

@@ -44,16 +44,6 @@ impl Known {
         self.verified.insert(path.to_owned(), etag.to_owned());
     }
 
-    /// An artifact was uploaded. Its object's other files stay unknown where they are.
-    pub fn note_written(&mut self, location: &Location, path: &str, etag: &str, now: SystemTime) {
-        self.note_verified(path, etag);
-        let (Some(listed), Some(name)) = (self.listed.get_mut(location), path.rsplit('/').next()) else {
-            return;
-        };
-        listed.files.retain(|file| file.name != name);
-        listed.files.push(File { name: name.to_owned(), written: now });
-    }
-
     /// The files of an object, if they were listed a short while ago.
     pub fn files(&self, location: &Location, max_age: Duration) -> Option<Vec<File>> {
         let listed = self.listed.get(location)?;

@@ -189,8 +189,12 @@ async fn expired_files_of_an_object_are_deleted_and_nothing_else() {
     assert_eq!(collect(&store, now + Duration::from_mins(5)).await, 2);
     assert_eq!(left(), ["4.tar.gz"]);
     assert_eq!(store.remove(&app).await.unwrap().artifacts, 1);
+    server.take_calls();
     assert_eq!(store.remove(&app).await.unwrap().artifacts, 0);
+    assert_eq!(server.take_calls(), Vec::<String>::new(), "it is known to have none");
     assert_eq!(server.keys(), FOREIGN, "not below the object");
+    put(&store, &app, "6.tar.gz", b"6").await.unwrap();
+    assert_eq!(store.remove(&app).await.unwrap().artifacts, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
