@@ -64,6 +64,11 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
     let hostname = options.common.hostname();
     let advertised = Advertised::new(&options.storage_adv_addr, listener.local_addr()?, hostname);
     let bucket = object_storage::open(&options, runtime.memory())?;
+    if bucket.is_some() && options.storage_adv_addr.is_empty() {
+        tracing::warn!(
+            "--storage-adv-addr is empty: artifacts are announced at this replica only, not at the Service"
+        );
+    }
     let store = ArtifactStore::open(&options.storage_path)?.with_algorithm(options.artifact_digest_algo);
     let resources =
         Resources { memory: runtime.memory(), addresses: options.addresses(), ssh: options.ssh_algorithms() };
@@ -132,6 +137,7 @@ fn serve(
         }),
         Some(bucket) => {
             runtime.spawn_leading("artifact URLs", urls);
+            runtime.spawn_leading("unfinished uploads", artifact::sweep_uploads(bucket.clone()));
             runtime.spawn("artifact server", async move {
                 gate.open();
                 server.serve_router(plumb_store::router(bucket)).await;

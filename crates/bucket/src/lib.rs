@@ -13,6 +13,7 @@ mod revision;
 mod signature;
 mod store;
 mod token;
+mod unfinished;
 mod upload;
 mod xml;
 

@@ -1,6 +1,11 @@
 //! Object stores of others, which check the signatures of requests.
 
-use std::time::Duration;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use plumb_api::sealed::Sealed;
 use plumb_bucket::{
@@ -12,6 +17,7 @@ use plumb_plane::stores::{AZURITE, MOTO};
 use plumb_status::chain;
 use plumb_testkit::stores::{ACCOUNT_KEY, AzuriteProcess, MotoProcess, is_there};
 use plumb_transport::{Proxy, Trust, address::AddressPolicy};
+use tokio::sync::Notify;
 
 const FILE: Limit = Limit { name: "an object of a test", bytes_max: 1 << 20 };
 const KEYS: [&str; 4] = ["a b/c+d&é=%2F.yaml", "a/empty", "plain.yaml", "quote'\"(~)*!.yaml"];
@@ -162,6 +168,54 @@ async fn written_and_read(remote: &Remote) -> Result<(), BucketError> {
     assert!(matches!(error, Err(BucketError::Content { .. })), "{error:?}");
     assert_eq!(remote.head("a/short").await?, None);
     Ok(())
+}
+
+/// A content whose writer is killed after the first part: it tells when that is sent.
+struct Killed(usize, Arc<Notify>);
+
+impl tokio::io::AsyncRead for Killed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let length = buffer.remaining().min(self.0);
+        if length == 0 {
+            self.1.notify_one();
+            return Poll::Pending;
+        }
+        self.0 -= length;
+        buffer.put_slice(&vec![0; length]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_was_not_ended_is_aborted_when_it_is_old() {
+    if !is_there(MOTO) {
+        return;
+    }
+    let moto = MotoProcess::start("apps", &[]).await.unwrap();
+    let address = BucketAddress::s3(&moto.address.to_string(), "apps", None, true).unwrap();
+    let (id, secret) = (moto.key_id.clone(), Sealed::from(moto.secret.as_str()));
+    let key = BucketCredential::AccessKey(AccessKey { id, secret, session: None });
+    let remote = connect(&address, key).await.unwrap();
+    for key in ["a/1.tar.gz", "ab/1.tar.gz"] {
+        let new = NewObject { key, digest: "sha256:0", size: LARGE as u64, media_type: "application/gzip" };
+        let sent = Arc::new(Notify::new());
+        let mut content = Killed(10 << 20, Arc::clone(&sent));
+        tokio::select! {
+            put = remote.put(&new, &mut content) => panic!("it has ended: {put:?}"),
+            () = sent.notified() => {}
+        }
+        assert_eq!(remote.head(key).await.unwrap(), None);
+    }
+    // moto says of every upload that it began in November of 2010.
+    let [early, late] = ["2010-11-01T00:00:00Z", "2010-12-01T00:00:00Z"].map(|time| time.parse().unwrap());
+    assert_eq!(remote.abort_unfinished("a/", early).await.unwrap(), 0, "they may go on");
+    assert_eq!(remote.abort_unfinished("a/", late).await.unwrap(), 1, "nothing of another prefix");
+    assert_eq!(remote.abort_unfinished("a/", late).await.unwrap(), 0);
+    assert_eq!(remote.abort_unfinished("", late).await.unwrap(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use jiff::{SignedDuration, Timestamp};
 use plumb_bucket::{
     Access, BucketAddress, BucketClient, BucketError, NewObject, Object, ObjectBody, ObjectHead, Remote,
 };
@@ -42,12 +43,14 @@ const SERVE_TIMEOUT: Duration = Duration::from_mins(30);
 const OPERATIONS_MAX: usize = 16;
 /// How long one waits for the others.
 const SLOT_WAIT_MAX: Duration = Duration::from_secs(30);
-/// Contents that are sent to clients at a time.
+/// Requests of clients at a time.
 const SERVED_MAX: usize = 128;
-/// How long a download waits for the others.
+/// How long one waits for the others.
 const SERVED_WAIT_MAX: Duration = Duration::from_secs(5);
 /// After this time an object's files are listed again: somebody else may have written or deleted some.
 const LISTED_FOR: Duration = Duration::from_hours(1);
+/// An upload that began so long ago has no process any more.
+const UNFINISHED_FOR: SignedDuration = SignedDuration::from_hours(24);
 /// What downloads are charged to.
 const DOWNLOADS: &str = "artifact server";
 /// Characters of a prefix; a key has 1024 at most.
@@ -323,24 +326,36 @@ impl BucketStore {
         Ok(Collected { artifacts: files.len() })
     }
 
-    /// The head of an artifact that a client asks for. What Plumb did not write is not there.
-    pub(crate) async fn look(&self, path: &RelPath) -> Result<Option<ObjectHead>, StoreError> {
+    /// Aborts uploads that a process began a day ago and did not end; how many.
+    pub async fn abort_unfinished(&self) -> Result<usize, StoreError> {
+        let failed = self.failure(Operation::Remove, self.0.settings.prefix.0.as_str());
+        let remote = self.connect(DOWNLOADS, READ_TIMEOUT).await.map_err(&failed)?;
+        let before = Timestamp::now() - UNFINISHED_FOR;
+        let aborted = remote.abort_unfinished(&self.0.settings.prefix.0, before).await;
+        aborted.map_err(|error| failed(error.into()))
+    }
+
+    /// The head of an artifact that a client asks for, and the place of its request. What Plumb did not write is not there.
+    pub(crate) async fn look(
+        &self,
+        path: &RelPath,
+    ) -> Result<Option<(ObjectHead, OwnedSemaphorePermit)>, StoreError> {
         let failed = self.failure(Operation::Read, path.as_str());
+        let waited = tokio::time::timeout(SERVED_WAIT_MAX, Arc::clone(&self.0.served).acquire_owned()).await;
+        let Ok(Ok(permit)) = waited else { return Err(failed(BucketProblem::Busy { max: SERVED_MAX })) };
         let remote = self.connect(DOWNLOADS, LOOK_TIMEOUT).await.map_err(&failed)?;
         let head = remote.head(&self.key(path.as_str())).await.map_err(|error| failed(error.into()))?;
-        Ok(head.filter(|head| head.digest.is_some()))
+        Ok(head.filter(|head| head.digest.is_some()).map(|head| (head, permit)))
     }
 
     /// The content of an artifact that a client asks for.
     pub(crate) async fn open(
         &self,
         path: &RelPath,
-        head: &ObjectHead,
+        (head, permit): (&ObjectHead, OwnedSemaphorePermit),
         range: Option<(u64, u64)>,
     ) -> Result<Option<Served>, StoreError> {
         let failed = self.failure(Operation::Read, path.as_str());
-        let waited = tokio::time::timeout(SERVED_WAIT_MAX, Arc::clone(&self.0.served).acquire_owned()).await;
-        let Ok(Ok(permit)) = waited else { return Err(failed(BucketProblem::Busy { max: SERVED_MAX })) };
         let remote = self.connect(DOWNLOADS, SERVE_TIMEOUT).await.map_err(&failed)?;
         let key = self.key(path.as_str());
         let opening = remote.open(&key, head, range);

@@ -28,6 +28,7 @@ use plumb_status::chain;
 use tokio::{
     fs::File,
     io::{AsyncReadExt, AsyncSeekExt},
+    sync::OwnedSemaphorePermit,
 };
 use tokio_util::io::ReaderStream;
 
@@ -110,7 +111,7 @@ struct Found {
 enum FileContent {
     Whole(Bytes),
     Open(File),
-    Stored { store: BucketStore, path: RelPath, head: ObjectHead },
+    Stored { store: BucketStore, path: RelPath, head: ObjectHead, permit: OwnedSemaphorePermit },
 }
 
 async fn open(store: &ArtifactStore, path: &RelPath) -> Option<Found> {
@@ -124,11 +125,11 @@ async fn open(store: &ArtifactStore, path: &RelPath) -> Option<Found> {
 
 /// An object of a bucket. Every replica has the same tag for it: its digest.
 async fn look(store: &BucketStore, path: RelPath) -> Result<Option<Found>, StoreError> {
-    let Some(head) = store.look(&path).await? else { return Ok(None) };
+    let Some((head, permit)) = store.look(&path).await? else { return Ok(None) };
     let Some(digest) = &head.digest else { return Ok(None) };
     let modified = head.modified.map_or(0, |modified| u64::try_from(modified.as_second()).unwrap_or(0));
     let (tag, media_type, size) = (format!("\"{digest}\""), media_type(path.as_str()), head.size);
-    let content = FileContent::Stored { store: store.clone(), path, head };
+    let content = FileContent::Stored { store: store.clone(), path, head, permit };
     Ok(Some(Found { content, size, modified, media_type, tag }))
 }
 
@@ -199,10 +200,10 @@ async fn send(found: Found, request: &HeaderMap, is_head: bool) -> Response {
             }
             Body::from_stream(ReaderStream::with_capacity(file.take(length), CHUNK_BYTES))
         }
-        FileContent::Stored { store, path, head } => {
+        FileContent::Stored { store, path, head, permit } => {
             let is_whole = status == StatusCode::OK;
             let range = (!is_whole).then_some((start, length));
-            match store.open(&path, &head, range).await {
+            match store.open(&path, (&head, permit), range).await {
                 Ok(Some(served)) => {
                     let digest = head.digest.as_deref().filter(|_| is_whole);
                     stored_body(served, length, digest.and_then(|digest| digest.parse().ok()))

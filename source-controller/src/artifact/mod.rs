@@ -32,4 +32,5 @@ pub use source::{
     Verified,
 };
 pub use storage::{ReadError, Storage};
+pub use sweep::sweep_uploads;
 pub use turn::{Interrupted, on_thread, slot};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use kube::{Api, Client};
 use plumb_cluster::{NamespacedName, ObjectCache, call};
 use plumb_status::chain;
+use plumb_store::BucketStore;
 
 use super::{source::SourceObject, storage::Storage};
 
@@ -21,6 +22,21 @@ pub async fn sweep<O: SourceObject>(known: ObjectCache<O>, storage: Storage, cli
     known.synced().await;
     loop {
         once(&known, &storage, &client, AGE_MIN).await;
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
+
+/// Aborts uploads that a process began and did not end, at the start and every hour.
+pub async fn sweep_uploads(bucket: BucketStore) {
+    loop {
+        match bucket.abort_unfinished().await {
+            Ok(0) => {}
+            Ok(aborted) => tracing::info!(aborted, "unfinished uploads to the object store aborted"),
+            Err(error) => {
+                let error = chain(&error);
+                tracing::warn!(error, "failed to abort unfinished uploads to the object store");
+            }
+        }
         tokio::time::sleep(INTERVAL).await;
     }
 }

@@ -41,8 +41,8 @@ pub enum BucketProblem {
     /// Too many of these operations.
     #[error(transparent)]
     NoSlot(NoSlot),
-    /// Too many downloads.
-    #[error("{max} artifacts are being sent already")]
+    /// Too many requests of clients.
+    #[error("{max} requests of clients are being answered already")]
     Busy {
         /// The limit.
         max: usize,

@@ -274,22 +274,24 @@ async fn an_upload_that_is_not_there_afterwards_is_no_success() {
 }
 
 #[tokio::test]
-async fn a_download_waits_for_others_for_a_while_only() {
+async fn a_request_of_a_client_waits_for_others_for_a_while_only() {
     let server = ObjectStore::plain().unwrap();
     let (store, app) = (process(s3(&server)), location("app"));
     let written = put(&store, &app, "1.tar.gz", b"one").await.unwrap();
     let path = RelPath::parse(&written.path).unwrap();
-    let head = store.look(&path).await.unwrap().unwrap();
     let mut sent = Vec::new();
     for _ in 0..SERVED_MAX {
         sent.push(Arc::clone(&store.0.served).acquire_owned().await.unwrap());
     }
+    server.take_calls();
     tokio::time::pause();
-    let error = store.open(&path, &head, None).await.err().unwrap();
+    let error = store.look(&path).await.err().unwrap();
     tokio::time::resume();
-    assert!(chain(&error).contains("128 artifacts are being sent already"), "{error:?}");
+    assert!(chain(&error).contains("128 requests of clients are being answered already"), "{error:?}");
+    assert_eq!(server.take_calls(), Vec::<String>::new());
     sent.pop();
-    let body = store.open(&path, &head, None).await.unwrap().unwrap();
+    let (head, permit) = store.look(&path).await.unwrap().unwrap();
+    let body = store.open(&path, (&head, permit), None).await.unwrap().unwrap();
     assert_eq!(store.0.served.available_permits(), 0);
     // A client that goes frees its place.
     drop(body);
