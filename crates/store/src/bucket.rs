@@ -41,8 +41,8 @@ const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
 const SERVE_TIMEOUT: Duration = Duration::from_mins(30);
 /// Operations of attempts at a time.
 const OPERATIONS_MAX: usize = 16;
-/// How long one waits for the others.
-const SLOT_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long one waits for the others: a new leader reads every artifact once.
+const SLOT_WAIT_MAX: Duration = Duration::from_mins(5);
 /// Requests of clients at a time.
 const SERVED_MAX: usize = 128;
 /// How long one waits for the others.
@@ -130,7 +130,7 @@ pub(crate) struct Served {
 
 impl BucketStore {
     /// The longest that the operations of one attempt take together: a check, a collection and an upload, with their waits.
-    pub const ATTEMPT_MAX: Duration = Duration::from_mins(10);
+    pub const ATTEMPT_MAX: Duration = Duration::from_mins(30);
 
     /// A store in a bucket. Nothing is requested yet.
     pub fn new(client: BucketClient, settings: BucketSettings) -> Self {
