@@ -53,7 +53,9 @@ const LISTED_FOR: Duration = Duration::from_hours(1);
 const UNFINISHED_FOR: SignedDuration = SignedDuration::from_hours(24);
 /// What downloads are charged to.
 const DOWNLOADS: &str = "artifact server";
-/// Characters of a prefix; a key has 1024 at most.
+/// Bytes of a key, with all providers. What is longer is no artifact.
+const KEY_MAX: usize = 1024;
+/// Characters of a prefix.
 const PREFIX_MAX: usize = 256;
 
 /// Gives access for an operation. It is called for each, so that a credential may be replaced.
@@ -340,11 +342,15 @@ impl BucketStore {
         &self,
         path: &RelPath,
     ) -> Result<Option<(ObjectHead, OwnedSemaphorePermit)>, StoreError> {
+        let key = self.key(path.as_str());
+        if key.len() > KEY_MAX || key.contains(char::is_control) {
+            return Ok(None);
+        }
         let failed = self.failure(Operation::Read, path.as_str());
         let waited = tokio::time::timeout(SERVED_WAIT_MAX, Arc::clone(&self.0.served).acquire_owned()).await;
         let Ok(Ok(permit)) = waited else { return Err(failed(BucketProblem::Busy { max: SERVED_MAX })) };
         let remote = self.connect(DOWNLOADS, LOOK_TIMEOUT).await.map_err(&failed)?;
-        let head = remote.head(&self.key(path.as_str())).await.map_err(|error| failed(error.into()))?;
+        let head = remote.head(&key).await.map_err(|error| failed(error.into()))?;
         Ok(head.filter(|head| head.digest.is_some()).map(|head| (head, permit)))
     }
 

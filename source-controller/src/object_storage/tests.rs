@@ -12,6 +12,7 @@ use axum::{
     body::Body,
     http::{Request, StatusCode},
 };
+use plumb_bucket::BucketCredential;
 use plumb_memory::MemoryPool;
 use plumb_plane::stores::{AZURITE, MOTO};
 use plumb_runtime::ControllerOptions as _;
@@ -150,6 +151,45 @@ fn a_credential_is_read_from_files_or_the_environment_and_never_printed() {
     let file = format!("--storage-google-application-credentials={key}");
     let error = opened(&["--storage-backend=gcs", "--storage-bucket=b", &file]).err().unwrap().to_string();
     assert!(error.contains("it is not the JSON of a service account key"), "{error}");
+}
+
+#[test]
+fn each_credential_of_the_environment_is_taken_for_its_back_end() {
+    let read = |args: &[&str]| {
+        let options = options(&[args, &["--storage-bucket=b"]].concat());
+        let address = address(&options.bucket).unwrap().unwrap();
+        match Credentials::new(&options, address)
+            .read()
+            .unwrap_or_else(|problem| panic!("{args:?}: {problem}"))
+        {
+            BucketCredential::AccessKey(key) => format!("key {}, session {}", key.id, key.session.is_some()),
+            BucketCredential::Google(_) => "google".to_owned(),
+            BucketCredential::SharedKey(key) => format!("account {}", key.account),
+            BucketCredential::Signature(_) => "signature".to_owned(),
+            BucketCredential::Entra(_) => "application".to_owned(),
+            BucketCredential::Anonymous | BucketCredential::Ldap(_) => "another".to_owned(),
+        }
+    };
+    let file = mounted(&[(
+        "key.json",
+        r#"{"type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "r"}"#,
+    )]);
+    let file = format!("--storage-google-application-credentials={}/key.json", file.path().display());
+    let azure = ["--storage-backend=azure", "--storage-endpoint=https://acme.blob.core.windows.net"];
+    let key = ["--storage-backend=s3", "--storage-aws-access-key-id=id", "--storage-aws-secret-access-key=s"];
+    let application = ["--azure-tenant-id=t", "--azure-client-id=c", "--storage-azure-client-secret=s"];
+    for (args, expect) in [
+        ([&key[..], &["--storage-aws-session-token=t"]].concat(), "key id, session true"),
+        (key.to_vec(), "key id, session false"),
+        (vec!["--storage-backend=gcs", &file], "google"),
+        ([&azure[..], &["--storage-azure-storage-key=czNj"]].concat(), "account acme"),
+        ([&azure[..], &["--storage-azure-sas-token=sv=1"]].concat(), "signature"),
+        ([&azure[..], &application].concat(), "application"),
+        // The identity of a pod for other things is no credential of the storage.
+        ([&azure[..], &application[..2], &["--storage-azure-sas-token=sv=1"]].concat(), "signature"),
+    ] {
+        assert_eq!(read(&args), expect, "{args:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,7 @@ use plumb_transport::{Proxy, Trust, address::AddressPolicy};
 use super::*;
 use crate::ArtifactStore;
 
+mod crash;
 mod served;
 
 const SECRET: &str = "a-secret-of-the-storage";

@@ -99,6 +99,8 @@ async fn nothing_but_artifacts_of_plumb_is_requested_or_served() {
         "gitrepository/apps/app/1.tar.gz.lock",
         "../../secret/apps/app/1.tar.gz",
         "%2e%2e/%2e%2e/secret/apps/app/1.tar.gz",
+        "gitrepository/apps/app/1%0a.tar.gz",
+        &format!("gitrepository/apps/app/{}.tar.gz", "1".repeat(KEY_MAX)),
     ] {
         let (status, _, body) = request(&replica, "GET", path, &[]).await;
         let is_root = path.starts_with('?');
