@@ -76,9 +76,9 @@ fn parse(body: &[u8]) -> Result<Vec<Upload>, ResponseError> {
             is_list |= element.path.first().is_some_and(|root| root == "ListMultipartUploadsResult");
             let text = element.text.trim();
             if element.is(&["Upload", "Key"]) {
-                upload.key = element.text.to_owned();
+                element.text.clone_into(&mut upload.key);
             } else if element.is(&["Upload", "UploadId"]) {
-                upload.id = text.to_owned();
+                text.clone_into(&mut upload.id);
             } else if element.is(&["Upload", "Initiated"]) {
                 upload.begun = text.parse().ok();
             } else if element.is(&["Upload"]) {
