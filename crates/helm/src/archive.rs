@@ -15,6 +15,8 @@ use crate::entry::Entry;
 pub const UNPACKED_BYTES_MAX: u64 = 100 << 20;
 /// Entries of an archive.
 pub const ENTRIES_MAX: usize = 100_000;
+/// Bytes of the headers of one entry, with those that extend them: long names, records of PAX.
+const HEADERS_BYTES_MAX: u64 = 64 << 10;
 /// Charts inside each other.
 pub const CHARTS_DEPTH_MAX: usize = 16;
 /// The file that makes an archive a chart.
@@ -41,6 +43,9 @@ pub enum ChartError {
     /// It has too many entries.
     #[error("the archive has more than {ENTRIES_MAX} entries")]
     TooManyEntries,
+    /// The headers of an entry are too large.
+    #[error("the archive has an entry with more than {HEADERS_BYTES_MAX} bytes of headers")]
+    Headers,
     /// A path leads out of the chart, or is not below one directory.
     #[error("chart illegally contains {problem}: {path:?}")]
     Path {
@@ -149,23 +154,24 @@ pub fn check_chart(archive: &[u8], name: &str, version: &str, file_bytes_max: u6
 pub fn read_metadata(archive: &[u8], file_bytes_max: u64) -> Result<ChartMetadata, ChartError> {
     let guard = Guard::default();
     let reader = guard.bounded(MultiGzDecoder::new(archive), UNPACKED_BYTES_MAX);
-    read_entries(reader, file_bytes_max).map_err(|error| guard.explained(error))
+    read_entries(&guard, reader, file_bytes_max).map_err(|error| guard.explained(error))
 }
 
-fn read_entries(reader: impl Read, file_bytes_max: u64) -> Result<ChartMetadata, ChartError> {
+fn read_entries(guard: &Guard, reader: impl Read, file_bytes_max: u64) -> Result<ChartMetadata, ChartError> {
     let mut tar = tar::Archive::new(reader);
     let mut found = None;
-    for (index, entry) in tar.entries().map_err(ChartError::Damaged)?.enumerate() {
+    let mut entries = tar.entries().map_err(ChartError::Damaged)?;
+    for index in 0.. {
+        let Some(entry) = guard.headers(|| entries.next()) else { break };
         if index == ENTRIES_MAX {
             return Err(ChartError::TooManyEntries);
         }
         let mut entry = entry.map_err(ChartError::Damaged)?;
         let kind = entry.header().entry_type();
-        if kind.is_dir() || kind.is_pax_global_extensions() || kind.is_pax_local_extensions() {
-            continue;
-        }
+        let is_other = kind.is_dir() || kind.is_pax_global_extensions() || kind.is_pax_local_extensions();
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        if !is_chart_file(&path)? {
+        if is_other || !is_chart_file(&path)? {
+            skip(&mut entry)?;
             continue;
         }
         if found.is_some() {
@@ -236,22 +242,40 @@ fn parse(text: &[u8]) -> Result<ChartMetadata, ChartError> {
     Ok(ChartMetadata { name, version })
 }
 
+/// Reads the rest of an entry. What is left of it would count as a part of the next entry's headers.
+pub fn skip(entry: &mut impl Read) -> Result<(), ChartError> {
+    io::copy(entry, &mut io::sink()).map(|_| ()).map_err(ChartError::Damaged)
+}
+
 /// Tells a bomb from a damaged archive.
 #[derive(Default)]
 pub struct Guard {
     over: Cell<bool>,
+    /// How much of the headers of an entry may still be read; none within the content of one.
+    headers: Cell<Option<u64>>,
 }
 
 impl Guard {
     /// A reader that stops after so many bytes.
     pub fn bounded<R: Read>(&self, inner: R, left: u64) -> impl Read {
-        Bounded { inner, left, over: &self.over }
+        Bounded { inner, left, guard: self }
+    }
+
+    /// Reads the headers of an entry: they are in memory as a whole, before their size is known.
+    pub fn headers<T>(&self, read: impl FnOnce() -> T) -> T {
+        self.headers.set(Some(HEADERS_BYTES_MAX));
+        let done = read();
+        if self.headers.get() != Some(0) {
+            self.headers.set(None);
+        }
+        done
     }
 
     /// What an error in reading means.
     pub fn explained(&self, error: ChartError) -> ChartError {
         match error {
             ChartError::Damaged(_) if self.over.get() => ChartError::TooLarge,
+            ChartError::Damaged(_) if self.headers.get() == Some(0) => ChartError::Headers,
             other => other,
         }
     }
@@ -261,15 +285,23 @@ impl Guard {
 struct Bounded<'a, R> {
     inner: R,
     left: u64,
-    over: &'a Cell<bool>,
+    guard: &'a Guard,
 }
 
 impl<R: Read> Read for Bounded<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
+        let over = || io::Error::other("over a limit");
+        if let Some(headers) = self.guard.headers.get() {
+            let left = headers.saturating_sub(read as u64);
+            self.guard.headers.set(Some(left));
+            if left == 0 {
+                return Err(over());
+            }
+        }
         let Some(left) = self.left.checked_sub(read as u64) else {
-            self.over.set(true);
-            return Err(io::Error::other("over a limit"));
+            self.guard.over.set(true);
+            return Err(over());
         };
         self.left = left;
         Ok(read)
@@ -370,5 +402,38 @@ mod tests {
             gzip.write_all(&zeros).unwrap();
         }
         rejected(&gzip.finish().unwrap(), "the chart unpacks to more than");
+    }
+
+    /// An archive whose entry has a name of so many bytes, in a header of its own.
+    fn with_name(bytes: usize) -> Vec<u8> {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let name = format!("app/{}", "a/".repeat(bytes / 2 - 2));
+        let mut long = tar::Header::new_gnu();
+        long.set_path("././@LongLink").unwrap();
+        long.set_entry_type(tar::EntryType::GNULongName);
+        long.set_size(name.len() as u64);
+        long.set_cksum();
+        gzip.write_all(long.as_bytes()).unwrap();
+        gzip.write_all(name.as_bytes()).unwrap();
+        gzip.write_all(&vec![0; name.len().next_multiple_of(512) - name.len()]).unwrap();
+        let mut header = tar::Header::new_gnu();
+        header.set_path("app/x").unwrap();
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_size(0);
+        header.set_cksum();
+        gzip.write_all(header.as_bytes()).unwrap();
+        gzip.write_all(&[0; 1024]).unwrap();
+        gzip.finish().unwrap()
+    }
+
+    #[test]
+    fn a_name_without_end_is_not_read() {
+        rejected(&with_name(1 << 20), "the archive has an entry with more than 65536 bytes of headers");
+        rejected(&with_name(1 << 10), "no 'Chart.yaml' found");
+        let pool = plumb_memory::MemoryPool::new(1 << 30);
+        let mut memory = pool.reservation("apps", crate::index::INDEX_MEMORY);
+        let mut reader = crate::ChartReader::new(MAX, &mut memory);
+        let error = reader.archive(&with_name(1 << 20)).unwrap_err();
+        assert!(matches!(error, ChartError::Headers), "{error}");
     }
 }

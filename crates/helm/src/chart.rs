@@ -12,7 +12,7 @@ use plumb_memory::MemoryReservation;
 use serde_json::Value;
 
 use crate::{
-    archive::{CHARTS_DEPTH_MAX, ChartError, ENTRIES_MAX, Guard, UNPACKED_BYTES_MAX, path_in_chart},
+    archive::{CHARTS_DEPTH_MAX, ChartError, ENTRIES_MAX, Guard, UNPACKED_BYTES_MAX, path_in_chart, skip},
     entry::Dependency,
     metadata::{Lock, Metadata, V1, read},
     values::{TREE_FACTOR, VALUES_FILE, Values, ValuesError},
@@ -102,17 +102,20 @@ impl<'a> ChartReader<'a> {
 
     fn unpack(&mut self, archive: &[u8]) -> Result<Vec<ChartFile>, ChartError> {
         let guard = Guard::default();
-        self.read_entries(guard.bounded(MultiGzDecoder::new(archive), self.unpacked_left))
+        self.read_entries(&guard, guard.bounded(MultiGzDecoder::new(archive), self.unpacked_left))
             .map_err(|error| guard.explained(error))
     }
 
-    fn read_entries(&mut self, reader: impl Read) -> Result<Vec<ChartFile>, ChartError> {
+    fn read_entries(&mut self, guard: &Guard, reader: impl Read) -> Result<Vec<ChartFile>, ChartError> {
         let mut tar = tar::Archive::new(reader);
         let mut files = Vec::new();
-        for entry in tar.entries().map_err(ChartError::Damaged)? {
+        let mut entries = tar.entries().map_err(ChartError::Damaged)?;
+        while let Some(entry) = guard.headers(|| entries.next()) {
             let mut entry = entry.map_err(ChartError::Damaged)?;
             let kind = entry.header().entry_type();
             if kind.is_dir() || kind.is_pax_global_extensions() || kind.is_pax_local_extensions() {
+                self.entries_left = self.entries_left.checked_sub(1).ok_or(ChartError::TooManyEntries)?;
+                skip(&mut entry)?;
                 continue;
             }
             let path = path_in_chart(&String::from_utf8_lossy(&entry.path_bytes()))?;

@@ -18,6 +18,8 @@ use crate::{
 pub const INDEX_MEMORY: Limit = Limit { name: "index of a Helm repository in memory", bytes_max: 512 << 20 };
 /// What is kept of each version while the index is read, in bytes, beside its text.
 const VERSION_BYTES: usize = 96;
+/// What is kept of each chart while the index is read, in bytes, beside its name.
+const CHART_BYTES: usize = 160;
 /// Room for one version: most take less. Without it the text would double when it is full.
 const ROOM_BYTES: usize = 64 << 10;
 /// Memory is charged in steps of this many bytes.
@@ -99,6 +101,8 @@ struct Collected {
     /// The versions, written out, in the order of the file.
     text: Vec<u8>,
     versions: usize,
+    /// Memory of the charts and their names, in bytes.
+    chart_bytes: usize,
     skipped: usize,
     memory: MemoryReservation,
     over: Option<OverBudget>,
@@ -114,6 +118,7 @@ impl Collected {
             charts: None,
             text: Vec::with_capacity(bytes),
             versions: 0,
+            chart_bytes: 0,
             skipped: 0,
             memory,
             over: None,
@@ -141,7 +146,7 @@ impl Collected {
     fn restart(&mut self) {
         self.charts = None;
         self.text.clear();
-        (self.versions, self.skipped) = (0, 0);
+        (self.versions, self.chart_bytes, self.skipped) = (0, 0, 0);
     }
 
     fn failed(&mut self, error: IndexError) -> IndexError {
@@ -160,8 +165,18 @@ impl Collected {
         }
         json::append(&mut self.text, VERSION_DEPTH, &entry).map_err(|error| error.to_string())?;
         self.versions += 1;
-        self.charge(self.text.capacity() + self.versions * VERSION_BYTES)?;
+        self.charge_all()?;
         Ok(Some((version, start..self.text.len())))
+    }
+
+    /// Notes a chart before it is held.
+    fn note_chart(&mut self, name: &str) -> Result<(), String> {
+        self.chart_bytes += CHART_BYTES + name.len();
+        self.charge_all()
+    }
+
+    fn charge_all(&mut self) -> Result<(), String> {
+        self.charge(self.text.capacity() + self.versions * VERSION_BYTES + self.chart_bytes)
     }
 
     fn charge(&mut self, bytes: usize) -> Result<(), String> {
@@ -182,7 +197,7 @@ impl Collected {
             return Err(IndexError::NoApiVersion);
         }
         // Of each version only its place is left.
-        let kept = self.text.capacity() + self.versions * size_of::<Range<usize>>();
+        let kept = self.text.capacity() + self.versions * size_of::<Range<usize>>() + self.chart_bytes;
         self.memory.shrink(self.memory.bytes().saturating_sub(kept as u64));
         let around =
             self.charts.iter().flatten().map(|(name, versions)| 6 * name.len() + 12 * versions.len() + 32);
@@ -338,6 +353,7 @@ impl<'de> Visitor<'de> for Charts<'_> {
         let collected = self.0;
         let mut charts = BTreeMap::new();
         while let Some(Text(name)) = access.next_key()? {
+            collected.note_chart(&name).map_err(A::Error::custom)?;
             let mut versions = Vec::new();
             access.next_value_seed(Versions { collected: &mut *collected, versions: &mut versions })?;
             // Equal versions stay in the order of the file.

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use plumb_memory::{MemoryReservation, OverBudget};
 use plumb_version::ConstraintError;
 use serde::{
     Deserialize,
-    de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor},
+    de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
 use crate::{
@@ -50,6 +51,9 @@ pub enum ReleaseError {
         /// The chart.
         chart: String,
     },
+    /// The memory budget does not allow it.
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
     /// The stored index cannot be read.
     #[error("the stored index cannot be read: {problem}")]
     Damaged {
@@ -67,13 +71,21 @@ struct Candidate {
     urls: Option<List<Text>>,
 }
 
-/// Finds a release in an index that was stored.
-pub fn find_release(json: &[u8], chart: &str, wanted: &Wanted) -> Result<Release, ReleaseError> {
+/// Finds a release in an index that was stored. The versions of the chart are charged to `memory`.
+pub fn find_release(
+    json: &[u8],
+    chart: &str,
+    wanted: &Wanted,
+    memory: &mut MemoryReservation,
+) -> Result<Release, ReleaseError> {
     let mut reader = serde_json::Deserializer::from_slice(json);
-    let found = Field { name: "entries", then: Field { name: chart, then: Candidates } };
-    let found = found
-        .deserialize(&mut reader)
-        .map_err(|error| ReleaseError::Damaged { problem: error.to_string() })?;
+    let mut over = None;
+    let then = Candidates { memory, over: &mut over };
+    let found = Field { name: "entries", then: Field { name: chart, then } }.deserialize(&mut reader);
+    let found = match (found, over) {
+        (Err(_), Some(over)) => return Err(ReleaseError::OverBudget(over)),
+        (found, _) => found.map_err(|error| ReleaseError::Damaged { problem: error.to_string() })?,
+    };
     let candidates = found.flatten().ok_or(ReleaseError::NoChart)?;
     if candidates.is_empty() {
         return Err(ReleaseError::NoVersion);
@@ -128,18 +140,55 @@ impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for Field<'_, S> {
     }
 }
 
-struct Candidates;
+/// All versions of a chart.
+struct Candidates<'m> {
+    memory: &'m mut MemoryReservation,
+    over: &'m mut Option<OverBudget>,
+}
 
-impl<'de> DeserializeSeed<'de> for Candidates {
+impl<'de> DeserializeSeed<'de> for Candidates<'_> {
     type Value = Vec<Candidate>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        Vec::deserialize(deserializer)
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Candidates<'_> {
+    type Value = Vec<Candidate>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a list of versions of a chart")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+        let mut candidates: Vec<Candidate> = Vec::new();
+        while let Some(candidate) = access.next_element::<Candidate>()? {
+            if let Err(over) = self.memory.try_grow(candidate.bytes()) {
+                let text = over.to_string();
+                *self.over = Some(over);
+                return Err(A::Error::custom(text));
+            }
+            candidates.push(candidate);
+        }
+        Ok(candidates)
+    }
+}
+
+impl Candidate {
+    /// What it takes in a list that grows by doubling.
+    fn bytes(&self) -> u64 {
+        let urls = self.urls.as_ref().map_or(&[][..], |urls| &urls.0);
+        let texts = [&self.name, &self.version, &self.created].into_iter().chain(urls);
+        let texts: usize = texts.map(|text| text.0.len() + size_of::<Text>()).sum();
+        (2 * size_of::<Self>() + texts) as u64
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use plumb_memory::{Limit, MemoryPool};
+
     use super::*;
 
     const INDEX: &str = r#"{"apiVersion": "v1", "entries": {
@@ -152,8 +201,24 @@ mod tests {
         "empty": []
     }, "annotations": {"app": "no chart"}}"#;
 
+    fn memory(bytes_max: u64) -> MemoryReservation {
+        MemoryPool::new(1 << 30).reservation("apps", Limit { name: "versions of a chart", bytes_max })
+    }
+
+    fn find_in(json: &[u8], chart: &str, version: &str) -> Result<Release, ReleaseError> {
+        find_release(json, chart, &Wanted::new(version), &mut memory(1 << 20))
+    }
+
+    #[test]
+    fn the_versions_of_a_chart_are_charged() {
+        let error = find_release(INDEX.as_bytes(), "app", &Wanted::new("*"), &mut memory(300)).unwrap_err();
+        assert!(error.to_string().contains("versions of a chart"), "{error}");
+        assert!(matches!(error, ReleaseError::OverBudget(_)));
+        assert!(find_release(INDEX.as_bytes(), "empty", &Wanted::new("*"), &mut memory(0)).is_err());
+    }
+
     fn found(chart: &str, version: &str) -> Result<(String, String), String> {
-        let release = find_release(INDEX.as_bytes(), chart, &Wanted::new(version));
+        let release = find_in(INDEX.as_bytes(), chart, version);
         release.map(|release| (release.version, release.url)).map_err(|error| error.to_string())
     }
 
@@ -173,9 +238,9 @@ mod tests {
             let error = found(chart, version).unwrap_err();
             assert!(error.starts_with(expect), "{error}");
         }
-        let broken = find_release(b"{\"entries\": {", "app", &Wanted::new("*")).unwrap_err();
+        let broken = find_in(b"{\"entries\": {", "app", "*").unwrap_err();
         assert!(matches!(broken, ReleaseError::Damaged { .. }));
-        let none = find_release(b"{\"entries\": null}", "app", &Wanted::new("*"));
+        let none = find_in(b"{\"entries\": null}", "app", "*");
         assert_eq!(none, Err(ReleaseError::NoChart));
     }
 }

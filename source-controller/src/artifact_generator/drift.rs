@@ -59,11 +59,16 @@ pub fn of_status(object: &ArtifactGenerator, plan: &Plan, sources_digest: &str) 
     if status.and_then(|status| status.observed_sources_digest.as_deref()) != Some(sources_digest) {
         return Some(Drift::SourcesChanged);
     }
+    let own = object.metadata.namespace.as_deref().unwrap_or_default();
+    let inventory = status.map_or(&[][..], |status| &status.inventory);
+    if inventory.iter().any(|entry| entry.namespace != own) {
+        // Whoever may write a status must not reach what is stored for other namespaces.
+        return Some(Drift::ArtifactsChanged);
+    }
     if plan.pattern.is_some() {
         // The artifacts follow from the spec and the sources, which are the same.
         return None;
     }
-    let inventory = status.map_or(&[][..], |status| &status.inventory);
     let names = plan.outputs.iter().map(|output| inventory.iter().any(|entry| entry.name == output.name));
     let is_complete = names.clone().all(|known| known) && names.count() == inventory.len();
     (!is_complete).then_some(Drift::ArtifactsChanged)

@@ -5,6 +5,8 @@ use plumb_filetree::{RelPath, name_matches};
 
 /// More alternatives of one pattern are rejected.
 const ALTERNATIVES_MAX: usize = 64;
+/// Bytes of a pattern: as many as `from` and `to` may have. Braces in it cannot be nested or repeated without end.
+pub const PATTERN_BYTES_MAX: usize = 1024;
 
 /// A parsed pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,9 +19,19 @@ pub struct Glob {
 
 /// A pattern cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("pattern '{pattern}' has more than {ALTERNATIVES_MAX} alternatives in braces")]
-pub struct GlobError {
-    pattern: String,
+pub enum GlobError {
+    /// It has too many alternatives.
+    #[error("pattern '{pattern}' has more than {ALTERNATIVES_MAX} alternatives in braces")]
+    Alternatives {
+        /// The pattern.
+        pattern: String,
+    },
+    /// It is too long.
+    #[error("a pattern has {bytes} bytes, the limit is {PATTERN_BYTES_MAX}")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
 }
 
 /// Whether a path of a spec is a pattern.
@@ -35,8 +47,12 @@ impl Glob {
 
     /// A pattern as doublestar reads it: `**` as a component of its own stands for any number of them, `{a,b}` for either.
     pub fn spanning(text: &str) -> Result<Self, GlobError> {
+        if text.len() > PATTERN_BYTES_MAX {
+            return Err(GlobError::TooLong { bytes: text.len() });
+        }
         let mut texts = Vec::new();
-        expand(String::new(), text, &mut texts).ok_or_else(|| GlobError { pattern: text.to_owned() })?;
+        let too_many = || GlobError::Alternatives { pattern: text.to_owned() };
+        expand(String::new(), text, &mut texts).ok_or_else(too_many)?;
         let alternatives = texts.iter().map(|text| components(text)).collect();
         Ok(Self { text: text.to_owned(), alternatives, spans: true })
     }
@@ -98,6 +114,7 @@ fn components(text: &str) -> Vec<String> {
 }
 
 /// Writes out the alternatives of the first braces, then of the rest; none if they are too many. A brace that is not closed is itself.
+/// It calls itself once for each pair of braces: the length of a pattern bounds that.
 fn expand(before: String, rest: &str, into: &mut Vec<String>) -> Option<()> {
     let Some((start, end)) = braces(rest) else {
         if into.len() == ALTERNATIVES_MAX {
@@ -215,5 +232,9 @@ mod tests {
         assert!(Glob::spanning(&"{a,b}".repeat(6)).is_ok());
         let error = Glob::spanning(&"{a,b}".repeat(200)).unwrap_err();
         assert!(error.to_string().contains("more than 64 alternatives"), "{error}");
+        for one_alternative in ["{a}".repeat(341), "{".repeat(512) + &"}".repeat(512)] {
+            assert!(Glob::spanning(&one_alternative).is_ok());
+        }
+        assert_eq!(Glob::spanning(&"{a}".repeat(342)), Err(GlobError::TooLong { bytes: 1026 }));
     }
 }

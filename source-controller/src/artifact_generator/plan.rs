@@ -16,6 +16,8 @@ use super::{
 
 /// Copy operations of one object: each may look at every file of a source.
 const OPERATIONS_MAX: usize = 2_000;
+/// Alternatives of all patterns of one object: each is in memory.
+const ALTERNATIVES_MAX: u64 = 100_000;
 /// What a destination begins with.
 const ARTIFACT: &str = "@artifact/";
 
@@ -198,11 +200,12 @@ fn outputs(
     }
     let mut names = BTreeSet::new();
     let mut outputs = Vec::new();
+    let mut alternatives = 0;
     for (artifact, labels) in artifacts {
         if !names.insert(artifact.name.clone()) {
             return Err(invalid(format!("duplicate artifact name '{}' found", artifact.name)));
         }
-        outputs.push(Output { labels, ..output(&artifact, sources)? });
+        outputs.push(Output { labels, ..output(&artifact, sources, &mut alternatives)? });
     }
     Ok(outputs)
 }
@@ -211,9 +214,11 @@ fn invalid(message: String) -> GeneratorError {
     GeneratorError::Invalid { message }
 }
 
+/// Checks one artifact. `alternatives` counts those of the patterns of all artifacts.
 fn output(
     artifact: &OutputArtifact,
     sources: &BTreeMap<String, SourceName>,
+    alternatives: &mut u64,
 ) -> Result<Output, GeneratorError> {
     let name = &artifact.name;
     let alias = |field: &str, reference: Option<&String>| {
@@ -226,7 +231,8 @@ fn output(
         Err(invalid(format!("artifact {name} {field} source alias '{alias}' not found")))
     };
     let copies = artifact.copy.iter().map(|operation| {
-        let copy = copy(operation).map_err(|problem| invalid(format!("artifact {name}: {problem}")))?;
+        let copy = copy(operation, alternatives);
+        let copy = copy.map_err(|problem| invalid(format!("artifact {name}: {problem}")))?;
         if sources.contains_key(&copy.alias) {
             return Ok(copy);
         }
@@ -241,7 +247,7 @@ fn output(
     })
 }
 
-fn copy(operation: &CopyOperation) -> Result<Copy, String> {
+fn copy(operation: &CopyOperation, alternatives: &mut u64) -> Result<Copy, String> {
     let (from, to) = (&operation.from, &operation.to);
     let (alias, path) = from
         .strip_prefix('@')
@@ -255,7 +261,7 @@ fn copy(operation: &CopyOperation) -> Result<Copy, String> {
     let bad_source = |problem: &dyn std::fmt::Display| format!("invalid copy source '{from}': {problem}");
     let selection = if is_pattern(path) {
         let glob = match strategy {
-            Strategy::Extract => Glob::spanning(path).map_err(|error| bad_source(&error))?,
+            Strategy::Extract => spanning(path, alternatives).map_err(|error| bad_source(&error))?,
             Strategy::Overwrite | Strategy::Merge => Glob::flat(path),
         };
         Selection::Pattern(Pattern::new(path, glob).map_err(|error| bad_source(&error))?)
@@ -268,7 +274,8 @@ fn copy(operation: &CopyOperation) -> Result<Copy, String> {
     if destination.split('/').any(|part| part == "..") {
         return Err(format!("invalid copy destination '{to}': destination path must not contain '..'"));
     }
-    let exclude = operation.exclude.iter().map(|pattern| Glob::spanning(pattern));
+    let exclude: Result<_, _> =
+        operation.exclude.iter().map(|pattern| spanning(pattern, alternatives)).collect();
     Ok(Copy {
         from: from.clone(),
         to: to.clone(),
@@ -278,12 +285,20 @@ fn copy(operation: &CopyOperation) -> Result<Copy, String> {
         destination: RelPath::root()
             .resolve(destination)
             .map_err(|error| format!("invalid copy destination '{to}': {error}"))?,
-        exclude: exclude
-            .collect::<Result<_, _>>()
-            .map_err(|error| format!("invalid exclude of copy source '{from}': {error}"))?,
+        exclude: exclude.map_err(|error| format!("invalid exclude of copy source '{from}': {error}"))?,
         strategy,
         optional: operation.optional,
     })
+}
+
+/// A pattern as doublestar reads it, counted.
+fn spanning(pattern: &str, alternatives: &mut u64) -> Result<Glob, String> {
+    let glob = Glob::spanning(pattern).map_err(|error| error.to_string())?;
+    *alternatives += glob.cost();
+    if *alternatives > ALTERNATIVES_MAX {
+        return Err(format!("the patterns of all artifacts have more than {ALTERNATIVES_MAX} alternatives"));
+    }
+    Ok(glob)
 }
 
 #[cfg(test)]

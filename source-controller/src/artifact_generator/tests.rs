@@ -20,7 +20,7 @@ use plumb_api::{
 use plumb_filetree::digest::sha256_hex;
 use plumb_memory::MemoryPool;
 use plumb_status::{Before, Status, Summary, breaches, summarize};
-use plumb_store::{Advertised, ArtifactStore, Retention};
+use plumb_store::{Advertised, ArtifactStore, Location, Retention};
 use plumb_testkit::{
     archive::tar_gz,
     scenario::{Call, Response, Scenario},
@@ -676,6 +676,17 @@ async fn nothing_of_another_namespace_is_deleted_whatever_the_status_says() {
     fixture.api.forget_calls();
     fixture.attempt().await;
     assert!(fixture.api.matching("DELETE", "/apis/*").is_empty());
+    assert_eq!(names(&fixture.typed().status.unwrap().inventory), ["web", "api"]);
+    // An entry with the name of an own artifact, whose digest is not that of the file.
+    let others = Location::new("ExternalArtifact", "infra", "web").unwrap();
+    let store = &fixture.generators.storage.store;
+    let written = store.put_bytes(&others, "x.tar.gz", b"of another namespace").unwrap();
+    let file = fixture.root.path().join("data").join(written.path);
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let inventory = fixture.object["status"]["inventory"].as_array_mut().unwrap();
+    inventory[0] = json!({ "name": "web", "namespace": "infra", "digest": digest, "filename": "x.tar.gz" });
+    fixture.attempt().await;
+    assert!(file.exists(), "it is the file of another namespace");
     assert_eq!(names(&fixture.typed().status.unwrap().inventory), ["web", "api"]);
 }
 

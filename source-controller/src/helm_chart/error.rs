@@ -445,7 +445,7 @@ impl Classify for HelmChartError {
         match self {
             Self::Unsupported(error) => error.consequence(),
             // Only another spec, or another artifact, helps: a change of the source wakes its charts.
-            Self::Release(ReleaseError::Damaged { .. })
+            Self::Release(ReleaseError::Damaged { .. } | ReleaseError::OverBudget(_))
             | Self::Reference(ChartError::OverBudget(_))
             | Self::Values(
                 ValuesFilesError::OfChart(ValuesError::OverBudget(_))

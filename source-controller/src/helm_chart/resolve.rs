@@ -172,13 +172,13 @@ pub async fn find(
     if repository.spec.is_registry() {
         return registry::find(source, namespace, &repository, (chart, wanted)).await;
     }
-    let (index, memory) = match repository.artifact() {
+    let (index, mut memory) = match repository.artifact() {
         Some(_) => stored_index(source, namespace, &repository).await?,
         None => downloaded_index(source, namespace, &repository).await?,
     };
     let (chart, wanted) = (chart.to_owned(), wanted.clone());
     let found = on_thread(move || {
-        let found = find_release(&index, &chart, &wanted);
+        let found = find_release(&index, &chart, &wanted, &mut memory);
         drop(index);
         drop(memory);
         found

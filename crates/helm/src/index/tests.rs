@@ -219,6 +219,12 @@ fn an_index_is_charged_and_given_back() {
     let short = format!("apiVersion: v1\nentries:\n  app:\n{}", "  - {name: a, version: 1}\n".repeat(60_000));
     assert!(matches!(converted_with(&pool, &short), Err(IndexError::OverBudget(_))));
     assert_eq!(pool.usage().reserved, 0);
+    // So do charts without versions.
+    let names: Vec<String> = (0..60_000).map(|number| format!("\"{number:05}\":[]")).collect();
+    let charts = format!("{{\"apiVersion\":\"v1\",\"entries\":{{{}}}}}", names.join(","));
+    assert!(matches!(converted_with(&pool, &charts), Err(IndexError::OverBudget(_))));
+    assert!(converted_with(&MemoryPool::new(64 << 20), &charts).is_ok());
+    assert_eq!(pool.usage().reserved, 0);
 }
 
 #[test]

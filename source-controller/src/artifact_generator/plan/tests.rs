@@ -54,6 +54,16 @@ fn what_contradicts_itself_is_named() {
         "artifact web copy source alias 'other' not found",
     );
     rejected(
+        |spec| spec["artifacts"][0]["copy"][0]["exclude"] = json!(["{a}".repeat(400)]),
+        "artifact web: invalid exclude of copy source '@repo/deploy/*.yaml': a pattern has 1200 bytes, the limit is 1024",
+    );
+    let operations =
+        vec![json!({ "from": "@repo/x", "to": "@artifact/", "exclude": ["{a,b}".repeat(6)] }); 1600];
+    rejected(
+        |spec| spec["artifacts"][0]["copy"] = json!(operations),
+        "artifact web: invalid exclude of copy source '@repo/x': the patterns of all artifacts have more than 100000 alternatives",
+    );
+    rejected(
         |spec| spec["pathPattern"] = json!("@repo/{app"),
         "pathPattern \"@repo/{app\": invalid capture starting at offset 0: missing closing brace",
     );
