@@ -121,8 +121,10 @@ impl<'a> Assembly<'a> {
             }
         }
         reader.must_exist()?;
-        self.complete(&reader.ignore_files())?;
-        reader.leave_out_ignored(&self.repositories(), selection.ignore.as_deref())?;
+        if !selection.with_ignored {
+            self.complete(&reader.ignore_files())?;
+            reader.leave_out_ignored(&self.repositories(), selection.ignore.as_deref())?;
+        }
         let files: Vec<_> = if self.sparse.is_some() { reader.files().collect() } else { Vec::new() };
         self.complete(&files)?;
         Ok((subject, finish(reader, &self.repositories())?))

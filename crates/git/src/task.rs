@@ -131,6 +131,8 @@ pub struct Selection {
     pub sparse_checkout: Vec<String>,
     /// Whether submodules are read, and theirs.
     pub recurse_submodules: bool,
+    /// Whether what rules leave out is read nevertheless: the caller applies them.
+    pub with_ignored: bool,
 }
 
 impl Selection {

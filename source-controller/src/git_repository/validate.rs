@@ -110,6 +110,8 @@ pub fn validate(spec: &GitRepositorySpec) -> Result<Valid, GitSourceError> {
         azure: is_azure.then_some(AzureProvider { service_account }),
         includes: include::parse(include).map_err(GitSourceError::Include)?,
         selection: Selection {
+            // The rules hold for the included files as well, and one of them may leave out the file that has them.
+            with_ignored: !include.is_empty(),
             ignore: ignore.clone(),
             sparse_checkout: sparse_checkout.clone(),
             recurse_submodules: *recurse_submodules,

@@ -222,6 +222,7 @@ fn an_index_is_charged_and_given_back() {
     // So do charts without versions.
     let names: Vec<String> = (0..60_000).map(|number| format!("\"{number:05}\":[]")).collect();
     let charts = format!("{{\"apiVersion\":\"v1\",\"entries\":{{{}}}}}", names.join(","));
+    let pool = MemoryPool::new(16 << 20);
     assert!(matches!(converted_with(&pool, &charts), Err(IndexError::OverBudget(_))));
     assert!(converted_with(&MemoryPool::new(64 << 20), &charts).is_ok());
     assert_eq!(pool.usage().reserved, 0);

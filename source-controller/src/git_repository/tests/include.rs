@@ -33,7 +33,7 @@ fn base(fixture: &Fixture<GitSource>, file: &str, files: &[(&str, &str)]) -> Val
 
 pub(super) fn files(fixture: &Fixture<GitSource>) -> Vec<String> {
     let bytes = std::fs::read(fixture.stored()).unwrap();
-    let mut tar = tar::Archive::new(flate2::read::GzDecoder::new(&*bytes));
+    let mut tar = tar::Archive::new(flate2::read::MultiGzDecoder::new(&*bytes));
     let entries = tar.entries().unwrap().map(|entry| {
         let mut entry = entry.unwrap();
         let mut content = String::new();
@@ -102,6 +102,35 @@ async fn an_included_repository_is_waited_for_and_its_files_are_copied() {
     let summary = fixture.attempt().await;
     assert_eq!((ready(&summary).0.as_str(), condition(&summary, "IncludeUnavailable")), ("True", None));
     assert_eq!(fixture.object["status"].get("includedArtifacts"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_that_leave_out_their_own_file_hold_for_all_files() {
+    let (server, repository) = served(&GitServerOptions::default());
+    for (path, content) in
+        [(".sourceignore", "/*\n!/deploy/\n"), ("deploy/logo.png", "logo"), ("deploy/.sops.yaml", "rules")]
+    {
+        repository.write(path, content).unwrap();
+    }
+    repository.push("Leave out all but deploy").unwrap();
+    let mut fixture = source_at(&server.url("app"));
+    fixture.set(
+        "include",
+        json!([
+            { "repository": { "name": "base" }, "toPath": "deploy/base" },
+            { "repository": { "name": "base" }, "toPath": "vendor" },
+        ]),
+    );
+    let object = base(&fixture, "1.tar.gz", &[("a.yaml", "one"), ("b.png", "x")]);
+    fixture.api.on("GET", BASE, Response::ok(object));
+    assert_eq!(ready(&fixture.attempt().await).0, "True");
+    let expect =
+        ["deploy/.sops.yaml=rules", "deploy/logo.png=logo", "deploy/base/a.yaml=one", "deploy/base/b.png=x"];
+    let mut found = files(&fixture);
+    found.sort();
+    let mut expect = expect.map(str::to_owned);
+    expect.sort();
+    assert_eq!(found, expect);
 }
 
 #[tokio::test(flavor = "multi_thread")]
