@@ -7,6 +7,7 @@ use std::{
     num::NonZeroU32,
     path::Path,
     sync::atomic::AtomicBool,
+    time::Instant,
 };
 
 use gix::{
@@ -30,13 +31,13 @@ use gix_transport::{
     },
 };
 use plumb_memory::{Limit, MemoryReservation};
-use plumb_transport::{ClientConfig, ConnectionError, Redirects, address::AddressPolicy};
+use plumb_transport::{ClientCache, ClientConfig, ConnectionError, Redirects, address::AddressPolicy};
 use reqwest::StatusCode;
 use tokio::runtime::Handle;
 
 use crate::{
     bounds::Bounds,
-    credential::{Access, Endpoint, HttpAccess},
+    credential::{Access, ClientKey, Endpoint, HttpAccess},
     error::GitError,
     exchange::{Control, Fault, Shared},
     greeting::Greetings,
@@ -79,8 +80,13 @@ pub(crate) struct Connector {
     pub(crate) runtime: Handle,
     /// What servers offered; none of it where a server is to be asked.
     pub(crate) greetings: Greetings,
+    /// Clients that are kept, all with the same policy of addresses.
+    pub(crate) clients: Clients,
     pub(crate) ssh: SshAlgorithms,
 }
+
+/// HTTP clients, with the connections that are pooled in them.
+pub(crate) type Clients = ClientCache<ClientKey, reqwest::Client>;
 
 /// What is fetched.
 #[derive(Clone, Copy)]
@@ -269,15 +275,18 @@ fn http(
     bounds: &Bounds,
 ) -> Result<Opened, GitError> {
     // Redirects are followed by the transport, by Git's rule; its waits have the deadline of the operation.
-    let config = ClientConfig {
-        trust: access.trust.clone(),
-        proxy: access.proxy.clone(),
-        addresses: Some(connector.policy),
-        redirects: Redirects::None,
-        ..ClientConfig::default()
+    let build = || {
+        let config = ClientConfig {
+            trust: access.trust.clone(),
+            proxy: access.proxy.clone(),
+            addresses: Some(connector.policy),
+            redirects: Redirects::None,
+            ..ClientConfig::default()
+        };
+        config.build()
     };
-    let client =
-        config.build().map_err(|source| GitError::Client { url: endpoint.url().to_string(), source })?;
+    let client = connector.clients.get_or_build(access.client_key(), Instant::now(), build);
+    let client = client.map_err(|source| GitError::Client { url: endpoint.url().to_string(), source })?;
     let (runtime, policy) = ((connector.runtime.clone(), connector.greetings.clone()), connector.policy);
     let credential = access.bound.clone();
     let (http, control) =

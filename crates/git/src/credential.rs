@@ -44,6 +44,21 @@ pub(crate) struct HttpAccess {
     pub(crate) proxy: Proxy,
 }
 
+/// What determines the client for a repository. Repositories that are read with different credentials share no connection.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct ClientKey {
+    trust: Trust,
+    proxy: Proxy,
+    credential: Option<OriginCredential>,
+}
+
+impl HttpAccess {
+    pub(crate) fn client_key(&self) -> ClientKey {
+        let credential = self.credential.is_some().then(|| self.bound.clone());
+        ClientKey { trust: self.trust.clone(), proxy: self.proxy.clone(), credential }
+    }
+}
+
 /// The source of the credentials of a request, for the remedy when a server rejects them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialOrigin {

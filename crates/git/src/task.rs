@@ -2,7 +2,14 @@
 //! deadline and an interrupt that is raised when its caller is dropped. Protocol and objects are in the other
 //! modules.
 
-use std::{cell::Cell, fs::File, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    cell::Cell,
+    fs::File,
+    io,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use plumb_archive::{Previous, RestartableWrite, WrittenArchive};
 use plumb_filetree::{MemoryTree, TreeLimits, digest::DigestAlgorithm};
@@ -13,7 +20,7 @@ use tokio::runtime::Handle;
 use crate::{
     bounds::{Bounds, InterruptOnDrop},
     checkout::{Assembly, Finish, Operation},
-    connection::{Connection, Connector, Extent, REFERENCES, has_object},
+    connection::{Clients, Connection, Connector, Extent, REFERENCES, has_object},
     credential::Endpoint,
     error::GitError,
     greeting::Greetings,
@@ -104,6 +111,7 @@ pub(crate) struct Inner {
     fetches: Slots,
     abandoned: AbandonedThreads,
     greetings: Greetings,
+    clients: Clients,
 }
 
 /// The commit that was found; a fetch continues with the connection to the server, if there is one.
@@ -179,6 +187,7 @@ impl Git {
             fetches: Slots::new(FETCHES_MAX),
             abandoned: AbandonedThreads::default(),
             greetings: Greetings::default(),
+            clients: Clients::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -325,9 +334,11 @@ impl Git {
         result
     }
 
-    /// Removes mirrors that were not fetched into for a while, and those over the limit of all; how many were removed.
+    /// Removes mirrors that were not fetched into for a while, and those over the limit of all; how many were removed. HTTP
+    /// clients that nobody used for ten minutes go, too.
     /// Blocking.
     pub fn sweep(&self, unused_for: Duration) -> io::Result<usize> {
+        self.inner.clients.sweep(Instant::now());
         Ok(self.inner.mirrors.sweep(unused_for)?
             + self.inner.mirrors.evict(self.inner.limits.mirrors_bytes_max)?)
     }
@@ -339,7 +350,9 @@ impl Git {
 
     fn connector(&self) -> Connector {
         let Resources { addresses: policy, ssh, .. } = self.inner.resources.clone();
-        Connector { policy, runtime: Handle::current(), greetings: self.inner.greetings.clone(), ssh }
+        let Inner { greetings, clients, .. } = &*self.inner;
+        let (greetings, clients) = (greetings.clone(), clients.clone());
+        Connector { policy, runtime: Handle::current(), greetings, clients, ssh }
     }
 
     /// Runs work on a blocking thread. The thread owns the slot and frees it when the thread ends, not when its caller

@@ -58,7 +58,7 @@ impl Default for ClientConfig {
 }
 
 /// The proxy of a client.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Proxy {
     /// The proxies of `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
     #[default]
@@ -70,7 +70,7 @@ pub enum Proxy {
 }
 
 /// An HTTP proxy.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ProxyAddress {
     url: Url,
     authorization: Option<HeaderValue>,

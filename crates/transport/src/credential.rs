@@ -150,7 +150,7 @@ impl Origin {
 }
 
 /// A credential bound to the origin that it was given for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginCredential {
     origin: Origin,
     authorization: Option<HeaderValue>,

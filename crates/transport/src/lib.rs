@@ -20,6 +20,7 @@
 pub mod address;
 mod body;
 mod client;
+mod client_cache;
 mod connection;
 mod credential;
 mod exchange;
@@ -35,6 +36,7 @@ mod trust;
 
 pub use body::{BodyError, BodyPieces, BodyReader, BoundedResponse};
 pub use client::{ClientConfig, ClientError, Proxy, ProxyAddress, ProxyError};
+pub use client_cache::{CLIENT_IDLE_MAX, CLIENTS_MAX, ClientCache};
 pub use connection::ConnectionError;
 pub use credential::{Credential, CredentialError, CredentialPart, Origin, OriginCredential};
 pub use exchange::{HttpClient, HttpRequest, REQUEST_TIMEOUT};

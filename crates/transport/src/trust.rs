@@ -27,7 +27,38 @@ const CA_AS_LEAF: &str = "CaUsedAsEndEntity";
 #[derive(Clone, Default)]
 pub struct Trust {
     settings: Settings,
+    /// What it was parsed from: two that were parsed from the same are equal.
+    source: Option<Arc<TrustSource>>,
 }
+
+struct TrustSource {
+    ca: Option<Vec<u8>>,
+    client: Option<(Vec<u8>, Sealed)>,
+    beside_system: bool,
+}
+
+impl TrustSource {
+    fn parts(&self) -> (Option<&[u8]>, Option<(&[u8], &[u8])>, bool) {
+        let Self { ca, client, beside_system } = self;
+        let client = client.as_ref().map(|(chain, key)| (chain.as_slice(), key.expose()));
+        (ca.as_deref(), client, *beside_system)
+    }
+}
+
+impl PartialEq for TrustSource {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl PartialEq for Trust {
+    fn eq(&self, other: &Self) -> bool {
+        std::mem::discriminant(&self.settings) == std::mem::discriminant(&other.settings)
+            && self.source == other.source
+    }
+}
+
+impl Eq for Trust {}
 
 #[derive(Clone, Default)]
 enum Settings {
@@ -86,7 +117,7 @@ impl Trust {
 
     /// Trusts every server, whatever its certificate: only where a user has said so for this one server.
     pub fn unverified() -> Self {
-        Self { settings: Settings::Unverified }
+        Self { settings: Settings::Unverified, source: None }
     }
 
     fn of(
@@ -94,13 +125,18 @@ impl Trust {
         client: Option<(&[u8], &Sealed)>,
         beside_system: bool,
     ) -> Result<Self, TrustError> {
+        let source = (ca.is_some() || client.is_some()).then(|| TrustSource {
+            ca: ca.map(<[u8]>::to_vec),
+            client: client.map(|(chain, key)| (chain.to_vec(), key.clone())),
+            beside_system,
+        });
         let client = client.map(|(chain, key)| parse_client(chain, key)).transpose()?;
         let settings = match (ca, client) {
             (None, None) => Settings::System,
             (None, Some(client)) => Settings::SystemWithClient(client.identity()?),
             (Some(ca), client) => Settings::Bundle(Box::new(bundle_config(ca, client, beside_system)?)),
         };
-        Ok(Self { settings })
+        Ok(Self { settings, source: source.map(Arc::new) })
     }
 
     pub(crate) fn apply(self, builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {

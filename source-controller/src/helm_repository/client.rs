@@ -1,9 +1,6 @@
 //! How a Helm repository over HTTP is reached: certificates and credentials of the spec, and a client for them.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{sync::Arc, time::Instant};
 
 use http::{HeaderValue, StatusCode};
 use kube::Client;
@@ -12,8 +9,8 @@ use plumb_filetree::digest::Hasher;
 use plumb_memory::{Limit, MemoryPool};
 use plumb_secrets::{HelmSecret, SecretContent, SecretError, TlsSecret};
 use plumb_transport::{
-    ClientConfig, ClientError, Credential, CredentialPart, HttpClient, OriginCredential, Redirects, Trust,
-    address::AddressPolicy, shown_url,
+    ClientCache, ClientConfig, ClientError, Credential, CredentialPart, HttpClient, OriginCredential,
+    Redirects, Trust, address::AddressPolicy, shown_url,
 };
 use url::Url;
 
@@ -29,8 +26,6 @@ use crate::{
 
 /// How this client names itself.
 const AGENT: &str = concat!("plumb/", env!("CARGO_PKG_VERSION"));
-/// Clients that are kept, with the connections in them: the one that was used longest ago goes first.
-const CLIENTS_MAX: usize = 64;
 
 /// The clients of all Helm repositories. Clones share them.
 #[derive(Clone)]
@@ -40,7 +35,7 @@ struct Inner {
     api: Client,
     addresses: AddressPolicy,
     memory: MemoryPool,
-    kept: Mutex<VecDeque<(String, HttpClient)>>,
+    kept: ClientCache<String, HttpClient>,
 }
 
 /// An archive of a repository.
@@ -71,7 +66,7 @@ pub struct Access {
 impl HelmClients {
     /// Clients that read Secrets from an API server. What they download is charged to `memory`.
     pub fn new(api: Client, addresses: AddressPolicy, memory: MemoryPool) -> Self {
-        Self(Arc::new(Inner { api, addresses, memory, kept: Mutex::default() }))
+        Self(Arc::new(Inner { api, addresses, memory, kept: ClientCache::default() }))
     }
 
     /// What downloads are charged to.
@@ -169,25 +164,16 @@ impl HelmClients {
 
     /// A client with these certificates: connections are pooled in it.
     fn client(&self, settings: &str, trust: Option<Trust>) -> Result<HttpClient, ClientError> {
-        let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = kept.iter().position(|(known, _)| known == settings)
-            && let Some((known, client)) = kept.remove(at)
-        {
-            kept.push_back((known, client.clone()));
-            return Ok(client);
-        }
-        let client = HttpClient::new(ClientConfig {
-            trust: trust.unwrap_or_default(),
-            addresses: Some(self.0.addresses),
-            redirects: Redirects::Follow,
-            user_agent: Some(HeaderValue::from_static(AGENT)),
-            ..ClientConfig::default()
-        })?;
-        if kept.len() == CLIENTS_MAX {
-            kept.pop_front();
-        }
-        kept.push_back((settings.to_owned(), client.clone()));
-        Ok(client)
+        let build = || {
+            HttpClient::new(ClientConfig {
+                trust: trust.unwrap_or_default(),
+                addresses: Some(self.0.addresses),
+                redirects: Redirects::Follow,
+                user_agent: Some(HeaderValue::from_static(AGENT)),
+                ..ClientConfig::default()
+            })
+        };
+        self.0.kept.get_or_build(settings.to_owned(), Instant::now(), build)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Against a real `git http-backend` over HTTP: each form of a reference, accepted and rejected credentials, each kind of mirror.
 
 mod archive;
+mod clients;
 mod crash;
 mod greeting;
 mod hostile;
@@ -14,8 +15,6 @@ mod ssh;
 use plumb_filetree::{FileTree, RelPath};
 use plumb_status::{Classify, Reason};
 use server::{GitServer, Repository, Rules, git, self_signed};
-
-use std::time::Instant;
 
 use super::*;
 use plumb_transport::{Credential, Trust};

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::greeting::Greetings;
+use crate::{connection::Clients, greeting::Greetings};
 use plumb_testkit::hostile::{GIT_RESULT, HostileServer, Hostility, git_server, packet};
 
 use super::*;
@@ -68,6 +68,7 @@ async fn a_wait_ends_by_itself_at_the_deadline() {
     let bounds = Bounds::new("list remote for", server.url(), SHORT);
     let connector = Connector {
         greetings: Greetings::default(),
+        clients: Clients::default(),
         policy: resources().addresses,
         runtime: Handle::current(),
         ssh: SshAlgorithms::default(),

@@ -23,6 +23,8 @@ pub struct Rules {
     pub redirect: Option<String>,
     /// Whether requests for packs get a 503.
     pub is_unavailable: Arc<AtomicBool>,
+    /// Whether a connection takes another request.
+    pub is_kept_alive: bool,
     /// A response that stops in the middle.
     pub stall: Arc<Mutex<Option<Arc<Stall>>>>,
 }
@@ -44,6 +46,8 @@ pub struct GitServer {
     pub root: PathBuf,
     pub url: String,
     pub seen: Arc<Seen>,
+    /// Connections that were accepted.
+    pub connections: Arc<AtomicUsize>,
     pub stall: Arc<Mutex<Option<Arc<Stall>>>>,
     _directory: tempfile::TempDir,
 }
@@ -58,8 +62,11 @@ impl GitServer {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (served, noted) = (root.clone(), Arc::clone(&seen));
         let stall = Arc::clone(&rules.stall);
+        let connections = Arc::new(AtomicUsize::new(0));
+        let accepted = Arc::clone(&connections);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                accepted.fetch_add(1, Ordering::Relaxed);
                 let (rules, root, seen) = (rules.clone(), served.clone(), Arc::clone(&noted));
                 std::thread::spawn(move || match &rules.tls {
                     None => answer(&stream, &rules, &root, &seen),
@@ -73,7 +80,7 @@ impl GitServer {
                 });
             }
         });
-        Self { root, url, seen, stall, _directory: directory }
+        Self { root, url, seen, connections, stall, _directory: directory }
     }
 
     /// From now on, stops this response in its middle, or none.
@@ -157,34 +164,39 @@ pub fn git(directory: &Path, arguments: &[&str]) -> String {
 
 fn answer<S: Read + Write>(stream: S, rules: &Rules, root: &Path, seen: &Seen) {
     let mut stream = BufReader::new(stream);
-    let Some((line, headers)) = read_head(&mut stream) else { return };
+    while answer_one(&mut stream, rules, root, seen) {}
+}
+
+/// Whether the connection takes another request.
+fn answer_one<S: Read + Write>(stream: &mut BufReader<S>, rules: &Rules, root: &Path, seen: &Seen) -> bool {
+    let Some((line, headers)) = read_head(stream) else { return false };
     let header = |name: &str| headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     let authorization = header("authorization");
     seen.lock().unwrap().push((line.clone(), authorization.clone()));
     let mut parts = line.split(' ');
     let (method, target) =
         (parts.next().unwrap_or_default().to_owned(), parts.next().unwrap_or_default().to_owned());
-    let body = read_body(&mut stream, &header);
+    let body = read_body(stream, &header);
     let out = stream.get_mut();
     if let Some(base) = &rules.redirect {
         let _ = write!(
             out,
             "HTTP/1.1 302 Found\r\nlocation: {base}{target}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
         );
-        return;
+        return false;
     }
     if rules.authorization.is_some() && rules.authorization != authorization.as_deref() {
         let _ = write!(
             out,
             "HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Basic realm=\"git\"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
         );
-        return;
+        return false;
     }
     let is_fetch = body.windows(13).any(|window| window == b"command=fetch");
     if is_fetch && rules.is_unavailable.load(Ordering::Relaxed) {
         let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
         let _ = out.write_all(head.as_bytes());
-        return;
+        return false;
     }
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let mut child = Command::new("git")
@@ -208,8 +220,12 @@ fn answer<S: Read + Write>(stream: S, rules: &Rules, root: &Path, seen: &Seen) {
     let split = output.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
     let head = String::from_utf8_lossy(&output[..split]).into_owned();
     let status = head.lines().find_map(|line| line.strip_prefix("Status: ")).unwrap_or("200 OK");
-    let _ = write!(out, "HTTP/1.1 {status}\r\nconnection: close\r\n{head}\r\n\r\n");
     let body = &output[split + 4..];
+    let end = match rules.is_kept_alive {
+        true => format!("content-length: {}", body.len()),
+        false => "connection: close".to_owned(),
+    };
+    let _ = write!(out, "HTTP/1.1 {status}\r\n{end}\r\n{head}\r\n\r\n");
     let stall = rules.stall.lock().unwrap().clone();
     let stall = stall.filter(|stall| stall.seen.fetch_add(1, Ordering::Relaxed) == stall.request);
     let sent = stall.as_ref().map_or(body.len(), |stall| body.len() * stall.thousandths / 1000);
@@ -222,6 +238,7 @@ fn answer<S: Read + Write>(stream: S, rules: &Rules, root: &Path, seen: &Seen) {
             let _ = stream.read(&mut [0]);
         }
     }
+    rules.is_kept_alive
 }
 
 fn read_head(stream: &mut impl BufRead) -> Option<(String, Vec<(String, String)>)> {
