@@ -20,8 +20,9 @@ const ASKED_MAX: usize = 1000;
 /// Removes artifacts of objects of a kind that are gone, at the start and every hour.
 pub async fn sweep<O: SourceObject>(known: ObjectCache<O>, storage: Storage, client: Client) {
     known.synced().await;
+    let mut last = None;
     loop {
-        once(&known, &storage, &client, AGE_MIN).await;
+        once(&known, &storage, &client, AGE_MIN, &mut last).await;
         tokio::time::sleep(INTERVAL).await;
     }
 }
@@ -41,12 +42,21 @@ pub async fn sweep_uploads(bucket: BucketStore) {
     }
 }
 
-/// Searches once; how many objects' artifacts were removed.
+/// Those of the sorted names that are looked at in one search: behind the last one of the search before, then from the start.
+fn turn(mut names: Vec<NamespacedName>, last: Option<&NamespacedName>, max: usize) -> Vec<NamespacedName> {
+    let seen = names.iter().take_while(|name| last.is_some_and(|last| *name <= last)).count();
+    names.rotate_left(seen);
+    names.truncate(max);
+    names
+}
+
+/// Searches once, behind the `last` name of the search before; how many objects' artifacts were removed.
 pub(super) async fn once<O: SourceObject>(
     known: &ObjectCache<O>,
     storage: &Storage,
     client: &Client,
     unchanged_for: Duration,
+    last: &mut Option<NamespacedName>,
 ) -> usize {
     let kind = O::kind(&());
     let stored = match storage.objects::<O>(unchanged_for).await {
@@ -58,8 +68,10 @@ pub(super) async fn once<O: SourceObject>(
         }
     };
     let unknown = stored.into_iter().filter(|name| known.get(name).is_none() && !known.is_unreadable(name));
+    let asked = turn(unknown.collect(), last.as_ref(), ASKED_MAX);
+    *last = asked.last().cloned();
     let mut removed = 0;
-    for NamespacedName { namespace, name } in unknown.take(ASKED_MAX) {
+    for NamespacedName { namespace, name } in asked {
         let api: Api<O> = Api::namespaced(client.clone(), &namespace);
         // Also an object of another shard, which is not in the cache, has its artifacts here until it is deleted.
         match call(api.get_metadata_opt(&name)).await {
@@ -103,6 +115,25 @@ mod tests {
         })
     }
 
+    #[test]
+    fn each_search_goes_on_behind_the_one_before() {
+        let all = ["a/a", "a/b", "b/a", "c/a"].map(|text| {
+            let (namespace, name) = text.split_once('/').unwrap();
+            NamespacedName::new(namespace, name)
+        });
+        let mut last = None;
+        let seen: Vec<String> = (0..3)
+            .flat_map(|_| {
+                let found = turn(all.to_vec(), last.as_ref(), 2);
+                last = found.last().cloned();
+                found.into_iter().map(|name| format!("{}/{}", name.namespace, name.name))
+            })
+            .collect();
+        assert_eq!(seen, ["a/a", "a/b", "b/a", "c/a", "a/a", "a/b"]);
+        assert_eq!(turn(all.to_vec(), None, 9).len(), 4);
+        assert_eq!(turn(Vec::new(), last.as_ref(), 9).len(), 0);
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn in_a_bucket_only_artifacts_of_objects_that_are_gone_are_removed() {
         let server = plumb_testkit::bucket::ObjectStore::plain().unwrap();
@@ -122,15 +153,19 @@ mod tests {
         let known: ObjectCache<GitRepository> = ObjectCache::default();
         known.put(serde_json::from_value(repository("known")).unwrap());
 
-        assert_eq!(once(&known, &storage, &api.client(), Duration::from_mins(1)).await, 0, "they are new");
+        assert_eq!(
+            once(&known, &storage, &api.client(), Duration::from_mins(1), &mut None).await,
+            0,
+            "they are new"
+        );
         server.answer(|_| Some(plumb_testkit::registry::response(507, &[], "")));
         assert_eq!(
-            once(&known, &storage, &api.client(), Duration::ZERO).await,
+            once(&known, &storage, &api.client(), Duration::ZERO, &mut None).await,
             0,
             "an outage removes nothing"
         );
         server.answer_itself();
-        assert_eq!(once(&known, &storage, &api.client(), Duration::ZERO).await, 1);
+        assert_eq!(once(&known, &storage, &api.client(), Duration::ZERO, &mut None).await, 1);
         let left = [of("clusters/one/", "known"), of("clusters/two/", "gone"), of("", "gone")];
         assert_eq!(server.keys(), left);
     }
@@ -160,8 +195,12 @@ mod tests {
         known.put(serde_json::from_value(repository("known")).unwrap());
         let left = || storage.store.objects("GitRepository", Duration::ZERO).unwrap();
 
-        assert_eq!(once(&known, &storage, &api.client(), Duration::from_mins(1)).await, 0, "they are new");
-        assert_eq!(once(&known, &storage, &api.client(), Duration::ZERO).await, 1);
+        assert_eq!(
+            once(&known, &storage, &api.client(), Duration::from_mins(1), &mut None).await,
+            0,
+            "they are new"
+        );
+        assert_eq!(once(&known, &storage, &api.client(), Duration::ZERO, &mut None).await, 1);
         let names: Vec<String> = left().into_iter().map(|(_, name)| name).collect();
         assert_eq!(names, ["known", "not-answered", "of-another-shard"]);
         assert_eq!(storage.store.objects("Bucket", Duration::ZERO).unwrap().len(), 1);
