@@ -113,8 +113,11 @@ impl Remote {
     /// Deletes an object. One that is not there is as good as deleted.
     pub async fn delete(&self, key: &str) -> Result<(), BucketError> {
         let address = self.address();
-        let expects = if matches!(address.store, Store::Azure { .. }) { 202 } else { 204 };
+        let is_azure = matches!(address.store, Store::Azure { .. });
+        let expects = if is_azure { 202 } else { 204 };
         let wanted = ObjectRequest::new(Method::DELETE, address.object_url(key, None)?, expects);
+        // Azure deletes no object that somebody took a snapshot of, unless it is told to.
+        let wanted = wanted.with("x-ms-delete-snapshots", is_azure.then(|| "include".to_owned()));
         match self.repeated(&address, &wanted).await {
             Err(error) if error.status() == Some(404) => Ok(()),
             response => response.map(|_| ()),

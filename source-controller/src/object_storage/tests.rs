@@ -208,6 +208,23 @@ async fn a_credential_is_replaced_without_a_restart() {
     assert_eq!(ready(&fixture.attempt().await).0, "True");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_with_a_ca_of_its_own_is_trusted_by_a_flag() {
+    let server = ObjectStore::tls().unwrap();
+    let (credentials, ca) = (access_key("id"), mounted(&[("ca.crt", server.ca().unwrap())]));
+    let endpoint = format!("--storage-endpoint=localhost:{}", server.address().port());
+    let directory = format!("--storage-credentials-dir={}", credentials.path().display());
+    let bucket = format!("--storage-bucket={BUCKET}");
+    let flags = ["--storage-backend=s3", &bucket, &endpoint, &directory];
+    let (_helm, mut fixture) = helm_repository(opened(&flags).unwrap().unwrap());
+    let (status, _, message) = ready(&fixture.attempt().await);
+    assert_eq!(status, "False");
+    assert!(message.contains("--storage-ca-file"), "{message}");
+    let trusted = format!("--storage-ca-file={}/ca.crt", ca.path().display());
+    fixture.storage.bucket = opened(&[&flags[..], &[&trusted]].concat()).unwrap();
+    assert_eq!(ready(&fixture.attempt().await).0, "True");
+}
+
 /// The leader reconciles, and another replica serves the same bytes.
 async fn one_writes_and_another_serves(endpoint: &str, credentials: &tempfile::TempDir) {
     let (leader, other) = (replica(endpoint, credentials), replica(endpoint, credentials));
