@@ -298,6 +298,9 @@ impl BucketStore {
             let Some(path) = self.artifact_path(object) else { continue };
             let mut parts = path.components().skip(1).map(str::to_owned);
             let (Some(namespace), Some(name)) = (parts.next(), parts.next()) else { continue };
+            if let Ok(location) = Location::new(&kind, &namespace, &name) {
+                self.known().note_found(&location);
+            }
             let is_old = now.duration_since(written(object)).unwrap_or_default() >= unchanged_for;
             match found.last_mut() {
                 Some((last, all_old)) if *last == (namespace.clone(), name.clone()) => *all_old &= is_old,

@@ -68,6 +68,13 @@ impl Known {
         self.verified.remove(path);
     }
 
+    /// An object has files after all: somebody else wrote them.
+    pub fn note_found(&mut self, location: &Location) {
+        if self.listed.get(location).is_some_and(|listed| listed.files.is_empty()) {
+            self.listed.remove(location);
+        }
+    }
+
     pub fn forget_files(&mut self, location: &Location) {
         self.listed.remove(location);
     }

@@ -196,6 +196,17 @@ async fn expired_files_of_an_object_are_deleted_and_nothing_else() {
     assert_eq!(server.keys(), FOREIGN, "not below the object");
     put(&store, &app, "6.tar.gz", b"6").await.unwrap();
     assert_eq!(store.remove(&app).await.unwrap().artifacts, 1);
+    // What another process wrote since is found by the sweep.
+    put(&process(s3(&server)), &app, "7.tar.gz", b"7").await.unwrap();
+    assert_eq!(store.remove(&app).await.unwrap().artifacts, 0);
+    assert!(
+        store
+            .objects("GitRepository", Duration::ZERO)
+            .await
+            .unwrap()
+            .contains(&("apps".into(), "app".into()))
+    );
+    assert_eq!(store.remove(&app).await.unwrap().artifacts, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
