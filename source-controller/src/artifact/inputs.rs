@@ -1,6 +1,8 @@
 //! The inputs of an artifact other than its revision: fields of the spec, revisions of other artifacts. The status records them
 //! (`observedIgnore`, `observedInclude`, …); when one differs, the artifact is rebuilt. Pure.
 
+use std::collections::BTreeMap;
+
 use plumb_filetree::digest::sha256_hex;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -11,12 +13,21 @@ const FINGERPRINT_DIGITS: usize = 8;
 /// One input of an artifact.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Input {
-    /// The field of the status that notes it: `"observedIgnore"`.
+    /// The field of the status that notes it: `"observedIgnore"`. Or a key of the artifact's metadata.
     pub observed: &'static str,
+    /// Which of them.
+    noted_in: NotedIn,
     /// Where it comes from, as conditions name it: `"spec.ignore"`.
     pub origin: &'static str,
     /// The value; null where it is not set.
     pub value: Value,
+}
+
+/// Where an input is noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NotedIn {
+    Status,
+    ArtifactMetadata,
 }
 
 impl Input {
@@ -24,7 +35,24 @@ impl Input {
     pub fn new(observed: &'static str, origin: &'static str, value: impl Serialize) -> Self {
         // What cannot be written as JSON cannot have come from the API server.
         let value = serde_json::to_value(value).unwrap_or_default();
-        Self { observed, origin, value: if is_unset(&value) { Value::Null } else { value } }
+        let value = if is_unset(&value) { Value::Null } else { value };
+        Self { observed, noted_in: NotedIn::Status, origin, value }
+    }
+
+    /// An input that Flux's status has no field for: the metadata of the artifact notes it.
+    pub fn in_metadata(key: &'static str, origin: &'static str, value: Option<String>) -> Self {
+        Self { noted_in: NotedIn::ArtifactMetadata, ..Self::new(key, origin, value) }
+    }
+
+    fn noted<'a>(&self, status: &'a Value) -> &'a Value {
+        let noted = match self.noted_in {
+            NotedIn::Status => status.get(self.observed),
+            NotedIn::ArtifactMetadata => {
+                let metadata = status.pointer("/artifact/metadata");
+                metadata.and_then(|metadata| metadata.get(self.observed))
+            }
+        };
+        noted.unwrap_or(&Value::Null)
     }
 }
 
@@ -36,7 +64,7 @@ impl Inputs {
     /// The origin of the first input that differs from what the status notes.
     pub fn changed(&self, status: &Value) -> Option<&'static str> {
         let differs = |input: &&Input| {
-            let noted = status.get(input.observed).unwrap_or(&Value::Null);
+            let noted = input.noted(status);
             if is_unset(noted) { !input.value.is_null() } else { *noted != input.value }
         };
         self.0.iter().find(differs).map(|input| input.origin)
@@ -55,7 +83,15 @@ impl Inputs {
 
     /// The fields of the status, as a merge patch.
     pub(super) fn patch(&self) -> Map<String, Value> {
-        self.0.iter().map(|input| (input.observed.to_owned(), input.value.clone())).collect()
+        let of_status = self.0.iter().filter(|input| input.noted_in == NotedIn::Status);
+        of_status.map(|input| (input.observed.to_owned(), input.value.clone())).collect()
+    }
+
+    /// What the metadata of the artifact notes.
+    pub(super) fn metadata(&self) -> BTreeMap<String, String> {
+        let of_metadata = self.0.iter().filter(|input| input.noted_in == NotedIn::ArtifactMetadata);
+        let text = |input: &Input| Some((input.observed.to_owned(), input.value.as_str()?.to_owned()));
+        of_metadata.filter_map(text).collect()
     }
 }
 

@@ -155,7 +155,8 @@ async fn build<S: Source>(
 ) -> Result<Done, SourceError<S::Error>> {
     let Resolved { revision, inputs, conditions: _, remote } = resolved;
     let fetched = source.fetch(object, valid, remote).await.map_err(|error| waited::<S>(error, ledger))?;
-    let Fetched { file_stem, content, metadata, announcement, status, conditions } = fetched;
+    let Fetched { file_stem, content, mut metadata, announcement, status, conditions } = fetched;
+    metadata.extend(inputs.metadata());
     ledger.lock_ledger().note_conditions(conditions);
     let stored = storage.put(object, &file_stem, content).await.map_err(SourceError::Storage)?;
     let artifact = storage.artifact(stored, revision, metadata, now);

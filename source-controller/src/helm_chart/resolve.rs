@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use kube::ResourceExt as _;
+use plumb_api::meta::{CHART_SOURCE_METADATA, VERIFIED_DIGEST_METADATA};
 use plumb_api::source::{ChartSourceKind, HelmChart, HelmChartCondition, HelmRepository};
 use plumb_cluster::NamespacedName;
 use plumb_helm::{
@@ -103,7 +104,7 @@ pub async fn resolve(
     let text = format!("verified signature of version {}", remote.version);
     Ok(Resolved {
         revision: remote.version.clone(),
-        inputs: inputs(object, &remote.name),
+        inputs: inputs(object, valid, &remote),
         conditions: vec![
             (HelmChartCondition::BuildFailed, ConditionUpdate::Clear),
             (HelmChartCondition::SourceVerified, verified_condition(verdict, text)),
@@ -223,10 +224,24 @@ async fn downloaded_index(
     Ok((index.json, index.memory))
 }
 
-/// What an artifact is made with: Flux pulls a chart again whenever the spec has changed, the source included.
-fn inputs(object: &HelmChart, name: &str) -> Inputs {
+/// What an artifact is made with: Flux pulls a chart again whenever the spec has changed, the source included. Its status has no
+/// field for the source, and one for the generation that also counts where no chart was found; nor one for the digest that was verified.
+fn inputs(object: &HelmChart, valid: &Valid, remote: &Remote) -> Inputs {
+    let source = match &valid.source {
+        ChartSource::Repository { repository, chart, version: _ } => {
+            format!("{}/{repository}/{chart}", ChartSourceKind::HelmRepository.as_str())
+        }
+        ChartSource::Files { kind, name, path, strategy: _ } => format!("{}/{name}/{path}", kind.as_str()),
+    };
+    let verified = match &remote.origin {
+        Origin::Repository(Found { place: Place::Registry { verified, .. }, .. }) => verified.as_ref(),
+        Origin::Repository(_) | Origin::Files(_) => None,
+    };
+    let verified = verified.map(|digest| digest.as_str().to_owned());
     Inputs(vec![
-        Input::new("observedChartName", "spec.chart", name),
+        Input::new("observedChartName", "spec.chart", &remote.name),
         Input::new("observedGeneration", "the spec", object.metadata.generation),
+        Input::in_metadata(CHART_SOURCE_METADATA, "the source of the chart", Some(source)),
+        Input::in_metadata(VERIFIED_DIGEST_METADATA, "the digest that was verified", verified),
     ])
 }

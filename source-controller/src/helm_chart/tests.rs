@@ -52,10 +52,14 @@ impl Charts {
 
     /// A HelmRepository over HTTP whose stored index is `index`.
     fn repository(&self, spec: &Value, index: &str) {
+        self.repository_named("charts", spec, index);
+    }
+
+    fn repository_named(&self, name: &str, spec: &Value, index: &str) {
         let memory = |name| self.pool.reservation("apps", Limit { name, bytes_max: 1 << 30 });
         let download = Download { bytes: index.as_bytes().to_vec(), memory: memory("index") };
         let stored = convert(download, memory("stored")).unwrap().json;
-        let location = Location::new("HelmRepository", "apps", "charts").unwrap();
+        let location = Location::new("HelmRepository", "apps", name).unwrap();
         let written = self.fixture.storage.store.put_bytes(&location, "index-1.yaml", &stored).unwrap();
         let artifact = Artifact {
             path: written.path,
@@ -66,14 +70,19 @@ impl Charts {
             metadata: std::collections::BTreeMap::new(),
             last_update_time: self.fixture.now,
         };
-        self.put(spec, &json!({ "artifact": artifact }));
+        self.put_named(name, spec, &json!({ "artifact": artifact }));
     }
 
     fn put(&self, spec: &Value, status: &Value) {
-        let version = self.repositories.all().first().map_or(1, |old| old.metadata.generation.unwrap() + 1);
+        self.put_named("charts", spec, status);
+    }
+
+    fn put_named(&self, name: &str, spec: &Value, status: &Value) {
+        let version =
+            1 + self.repositories.all().iter().filter_map(|old| old.metadata.generation).max().unwrap_or(0);
         let object = json!({
             "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "HelmRepository",
-            "metadata": { "name": "charts", "namespace": "apps", "generation": version, "resourceVersion": version.to_string() },
+            "metadata": { "name": name, "namespace": "apps", "generation": version, "resourceVersion": version.to_string() },
             "spec": spec, "status": status,
         });
         self.repositories.put(serde_json::from_value(object).unwrap());
@@ -177,6 +186,29 @@ async fn another_spec_pulls_the_chart_again() {
     assert_eq!(ready(&charts.fixture.attempt().await).0, "True");
     assert!(charts.fixture.stored().exists());
     assert!(matches!(charts.fixture.teardown().await, AttemptOutcome::Gone));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chart_that_came_later_is_pulled_from_the_source_of_the_spec() {
+    let (one, other) = (served(&["1.0.0"]), served(&["2.0.0"]));
+    let mut charts = Charts::new(HelmLimits::DEFAULT);
+    charts.fixture.set("version", json!("1.0.0"));
+    let spec = |server: &HelmServer| json!({ "url": format!("{}/charts", server.url()) });
+    charts.repository(&spec(&one), &index(&[("1.0.0", "app-1.0.0.tgz")]));
+    assert_eq!(ready(&charts.fixture.attempt().await).0, "True");
+    charts.repository_named("others", &spec(&other), &index(&[("2.0.0", "app-2.0.0.tgz")]));
+    charts.fixture.set("sourceRef", json!({ "kind": "HelmRepository", "name": "others" }));
+    let summary = charts.fixture.attempt().await;
+    assert_eq!(summary.next, Next::Never, "{summary:?}");
+    // The other repository publishes a chart of the same name and version.
+    other.file("/charts/app-1.0.0.tgz", chart("app", "1.0.0"));
+    charts.repository_named("others", &spec(&other), &index(&[("1.0.0", "app-1.0.0.tgz")]));
+    other.take_calls();
+    let summary = charts.fixture.attempt().await;
+    assert_eq!(ready(&summary).0, "True", "{}", ready(&summary).2);
+    assert_eq!(targets(&other), ["/charts/app-1.0.0.tgz"]);
+    charts.fixture.attempt().await;
+    assert_eq!(targets(&other), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -69,6 +69,10 @@ pub const COMMIT_STATUS_KEY: &str = "commit_status";
 pub const COMMIT_STATUS_UPDATE: &str = "update";
 /// Metadata of an artifact: the revision of what it was made from.
 pub const ORIGIN_REVISION_METADATA: &str = "org.opencontainers.image.revision";
+/// Ours, metadata of the artifact of a HelmChart: which chart of which source it is, `HelmRepository/podinfo/podinfo`.
+pub const CHART_SOURCE_METADATA: &str = "source.toolkit.fluxcd.io/chart-source";
+/// Ours, metadata of the artifact of a HelmChart: the digest of the manifest whose signature was verified.
+pub const VERIFIED_DIGEST_METADATA: &str = "source.toolkit.fluxcd.io/verified-digest";
 /// Ours, metadata of an artifact: digests of its directories, by which a consumer knows that its own did not change.
 pub const DIRECTORY_DIGESTS_METADATA: &str = "source.toolkit.fluxcd.io/directory-digests";
 

@@ -65,6 +65,37 @@ async fn a_chart_is_pulled_only_with_a_signature_that_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_is_signed_anew_is_pulled_anew() {
+    let (lost, signer) = (Signer::new().unwrap(), Signer::new().unwrap());
+    let registry = Registry::plain().unwrap();
+    let push = |signer: &Signer, extra: &[u8]| {
+        let layers = [(CHART_LAYER, &*chart("app", "1.0.0")), ("x", extra)];
+        let digest = registry.push("1.0.0", &layers, &json!({}));
+        store(&registry, &digest, &[signer.simple(&registry, &digest).unwrap()]);
+        digest
+    };
+    let first = push(&lost, b"bad");
+    let mut charts = verified(&registry, &lost);
+    assert_eq!(ready(&charts.fixture.attempt().await).0, "True");
+    let noted = |charts: &Charts| {
+        charts.fixture.artifact()["metadata"]["source.toolkit.fluxcd.io/verified-digest"].clone()
+    };
+    assert_eq!(noted(&charts), json!(first));
+    // The key is lost: another one counts, and the version has other content.
+    let second = push(&signer, b"good");
+    charts.fixture.secret("keys", &[("cosign.pub", &signer.public_key())]);
+    registry.take_calls();
+    let summary = charts.fixture.attempt().await;
+    assert_eq!(condition(&summary, "SourceVerified").unwrap(), "True Succeeded");
+    assert_eq!(noted(&charts), json!(second));
+    let pulled = format!("/manifests/{second}");
+    let calls = registry.take_calls();
+    assert!(calls.iter().any(|call| call.starts_with("GET") && call.ends_with(&pulled)), "{calls:?}");
+    charts.fixture.attempt().await;
+    assert!(!registry.take_calls().iter().any(|call| call.starts_with("GET") && call.ends_with(&pulled)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_pulled_is_what_was_verified() {
     let signer = Signer::new().unwrap();
     let registry = Registry::plain().unwrap();
