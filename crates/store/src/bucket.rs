@@ -21,7 +21,6 @@ use plumb_filetree::{
     digest::{FileDigest, Hasher},
 };
 use plumb_transport::{Slot, Slots};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use self::failure::{BucketProblem, Operation};
 use self::known::{File, Known};
@@ -43,7 +42,7 @@ const SERVE_TIMEOUT: Duration = Duration::from_mins(30);
 const OPERATIONS_MAX: usize = 16;
 /// How long one waits for the others: a new leader reads every artifact once.
 const SLOT_WAIT_MAX: Duration = Duration::from_mins(5);
-/// Requests of clients at a time.
+/// Requests of clients at a time: half of them for one address.
 const SERVED_MAX: usize = 128;
 /// How long one waits for the others.
 const SERVED_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -120,14 +119,14 @@ struct Inner {
     settings: BucketSettings,
     known: Mutex<Known>,
     operations: Slots,
-    served: Arc<Semaphore>,
+    served: Slots,
 }
 
 /// A content that is sent to a client.
 pub(crate) struct Served {
     pub body: ObjectBody,
     /// Held as long as it is sent.
-    pub _permit: OwnedSemaphorePermit,
+    pub _slot: Slot,
 }
 
 impl BucketStore {
@@ -141,7 +140,7 @@ impl BucketStore {
             settings,
             known: Mutex::default(),
             operations: Slots::new(OPERATIONS_MAX),
-            served: Arc::new(Semaphore::new(SERVED_MAX)),
+            served: Slots::new(SERVED_MAX),
         }))
     }
 
@@ -341,27 +340,31 @@ impl BucketStore {
     }
 
     /// The head of an artifact that a client asks for, and the place of its request. What Plumb did not write is not there.
+    /// `client` is its address: each has its share of these requests.
     pub(crate) async fn look(
         &self,
         path: &RelPath,
-    ) -> Result<Option<(ObjectHead, OwnedSemaphorePermit)>, StoreError> {
+        client: &str,
+    ) -> Result<Option<(ObjectHead, Slot)>, StoreError> {
         let key = self.key(path.as_str());
         if key.len() > KEY_MAX || key.contains(char::is_control) {
             return Ok(None);
         }
         let failed = self.failure(Operation::Read, path.as_str());
-        let waited = tokio::time::timeout(SERVED_WAIT_MAX, Arc::clone(&self.0.served).acquire_owned()).await;
-        let Ok(Ok(permit)) = waited else { return Err(failed(BucketProblem::Busy { max: SERVED_MAX })) };
+        let slot = self.0.served.acquire_within(client, SERVED_WAIT_MAX).await;
+        let busy =
+            |_| failed(BucketProblem::Busy { max: SERVED_MAX, client_max: self.0.served.consumer_max() });
+        let slot = slot.map_err(busy)?;
         let remote = self.connect(DOWNLOADS, LOOK_TIMEOUT).await.map_err(&failed)?;
         let head = remote.head(&key).await.map_err(|error| failed(error.into()))?;
-        Ok(head.filter(|head| head.digest.is_some()).map(|head| (head, permit)))
+        Ok(head.filter(|head| head.digest.is_some()).map(|head| (head, slot)))
     }
 
     /// The content of an artifact that a client asks for.
     pub(crate) async fn open(
         &self,
         path: &RelPath,
-        (head, permit): (&ObjectHead, OwnedSemaphorePermit),
+        (head, slot): (&ObjectHead, Slot),
         range: Option<(u64, u64)>,
     ) -> Result<Option<Served>, StoreError> {
         let failed = self.failure(Operation::Read, path.as_str());
@@ -371,7 +374,7 @@ impl BucketStore {
         // The body has more time than its beginning.
         let opened = tokio::time::timeout(LOOK_TIMEOUT, opening).await.unwrap_or(Err(BucketError::TimedOut));
         let body = opened.map_err(|error| failed(error.into()))?;
-        Ok(body.map(|body| Served { body, _permit: permit }))
+        Ok(body.map(|body| Served { body, _slot: slot }))
     }
 
     async fn list(&self, remote: &Remote, location: &Location) -> Result<Vec<File>, BucketError> {

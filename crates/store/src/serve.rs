@@ -25,10 +25,10 @@ use plumb_filetree::{
     digest::{FileDigest, Hasher},
 };
 use plumb_status::chain;
+use plumb_transport::{Slot, server::PeerAddress};
 use tokio::{
     fs::File,
     io::{AsyncReadExt, AsyncSeekExt},
-    sync::OwnedSemaphorePermit,
 };
 use tokio_util::io::ReaderStream;
 
@@ -84,7 +84,11 @@ async fn respond(State(artifacts): State<Artifacts>, request: Request) -> Respon
     };
     let found = match &artifacts {
         Artifacts::Disk(store) => Ok(open(store, &path).await),
-        Artifacts::Bucket(store) => look(store, path).await,
+        Artifacts::Bucket(store) => {
+            let client = request.extensions().get::<PeerAddress>();
+            let client = client.map(|PeerAddress(address)| address.to_string()).unwrap_or_default();
+            look(store, path, &client).await
+        }
     };
     match found {
         Ok(Some(found)) => send(found, request.headers(), request.method() == Method::HEAD).await,
@@ -111,7 +115,7 @@ struct Found {
 enum FileContent {
     Whole(Bytes),
     Open(File),
-    Stored { store: BucketStore, path: RelPath, head: ObjectHead, permit: OwnedSemaphorePermit },
+    Stored { store: BucketStore, path: RelPath, head: ObjectHead, slot: Slot },
 }
 
 async fn open(store: &ArtifactStore, path: &RelPath) -> Option<Found> {
@@ -124,12 +128,12 @@ async fn open(store: &ArtifactStore, path: &RelPath) -> Option<Found> {
 }
 
 /// An object of a bucket. Every replica has the same tag for it: its digest.
-async fn look(store: &BucketStore, path: RelPath) -> Result<Option<Found>, StoreError> {
-    let Some((head, permit)) = store.look(&path).await? else { return Ok(None) };
+async fn look(store: &BucketStore, path: RelPath, client: &str) -> Result<Option<Found>, StoreError> {
+    let Some((head, slot)) = store.look(&path, client).await? else { return Ok(None) };
     let Some(digest) = &head.digest else { return Ok(None) };
     let modified = head.modified.map_or(0, |modified| u64::try_from(modified.as_second()).unwrap_or(0));
     let (tag, media_type, size) = (format!("\"{digest}\""), media_type(path.as_str()), head.size);
-    let content = FileContent::Stored { store: store.clone(), path, head, permit };
+    let content = FileContent::Stored { store: store.clone(), path, head, slot };
     Ok(Some(Found { content, size, modified, media_type, tag }))
 }
 
@@ -200,10 +204,10 @@ async fn send(found: Found, request: &HeaderMap, is_head: bool) -> Response {
             }
             Body::from_stream(ReaderStream::with_capacity(file.take(length), CHUNK_BYTES))
         }
-        FileContent::Stored { store, path, head, permit } => {
+        FileContent::Stored { store, path, head, slot } => {
             let is_whole = status == StatusCode::OK;
             let range = (!is_whole).then_some((start, length));
-            match store.open(&path, (&head, permit), range).await {
+            match store.open(&path, (&head, slot), range).await {
                 Ok(Some(served)) => {
                     let digest = head.digest.as_deref().filter(|_| is_whole);
                     stored_body(served, length, digest.and_then(|digest| digest.parse().ok()))

@@ -118,10 +118,15 @@ pub struct Server {
     pub stop: CancellationToken,
 }
 
+/// Where a request came from: an extension of the requests that a router gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddress(pub IpAddr);
+
 impl Server {
     /// Responds to every request by the router.
     pub async fn serve_router(self, router: Router) {
-        let service = move |request: Request<Incoming>, _: IpAddr| {
+        let service = move |mut request: Request<Incoming>, peer: IpAddr| {
+            request.extensions_mut().insert(PeerAddress(peer));
             let response = router.clone().oneshot(request.map(axum::body::Body::new));
             async move {
                 match response.await {

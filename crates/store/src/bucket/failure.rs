@@ -42,10 +42,12 @@ pub enum BucketProblem {
     #[error(transparent)]
     NoSlot(NoSlot),
     /// Too many requests of clients.
-    #[error("{max} requests of clients are being answered already")]
+    #[error("{max} requests of clients, or {client_max} of this one, are being answered already")]
     Busy {
         /// The limit.
         max: usize,
+        /// That of one client.
+        client_max: usize,
     },
     /// The file that is uploaded.
     #[error("cannot read the file that is uploaded")]

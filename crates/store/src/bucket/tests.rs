@@ -292,22 +292,25 @@ async fn a_request_of_a_client_waits_for_others_for_a_while_only() {
     let written = put(&store, &app, "1.tar.gz", b"one").await.unwrap();
     let path = RelPath::parse(&written.path).unwrap();
     let mut sent = Vec::new();
-    for _ in 0..SERVED_MAX {
-        sent.push(Arc::clone(&store.0.served).acquire_owned().await.unwrap());
+    for _ in 0..SERVED_MAX / 2 {
+        sent.push(store.0.served.acquire("10.0.0.1").await);
     }
     server.take_calls();
     tokio::time::pause();
-    let error = store.look(&path).await.err().unwrap();
+    let error = store.look(&path, "10.0.0.1").await.err().unwrap();
     tokio::time::resume();
-    assert!(chain(&error).contains("128 requests of clients are being answered already"), "{error:?}");
+    let expect = "128 requests of clients, or 64 of this one, are being answered already";
+    assert!(chain(&error).contains(expect), "{error:?}");
     assert_eq!(server.take_calls(), Vec::<String>::new());
-    sent.pop();
-    let (head, permit) = store.look(&path).await.unwrap().unwrap();
-    let body = store.open(&path, (&head, permit), None).await.unwrap().unwrap();
-    assert_eq!(store.0.served.available_permits(), 0);
+    // Another client is not kept waiting.
+    let (head, slot) = store.look(&path, "10.0.0.2").await.unwrap().unwrap();
+    let body = store.open(&path, (&head, slot), None).await.unwrap().unwrap();
+    assert_eq!(store.0.served.used(), SERVED_MAX / 2 + 1);
     // A client that goes frees its place.
     drop(body);
-    assert_eq!(store.0.served.available_permits(), 1);
+    assert_eq!(store.0.served.used(), SERVED_MAX / 2);
+    sent.pop();
+    assert!(store.look(&path, "10.0.0.1").await.unwrap().is_some());
 }
 
 #[test]

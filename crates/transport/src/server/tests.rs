@@ -170,3 +170,19 @@ async fn a_router_responds() {
     tokio::spawn(Server { listener, limits: USUAL, on_refused, stop }.serve_router(router));
     assert!(responded(TcpStream::connect(address).await.unwrap()).await.ends_with("routed"));
 }
+
+#[tokio::test]
+async fn a_router_knows_where_a_request_came_from() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+    let server = Server { listener, limits: USUAL, on_refused: Arc::new(|_| ()), stop };
+    let respond = |request: axum::extract::Request| async move {
+        request.extensions().get::<PeerAddress>().map(|peer| peer.0.to_string()).unwrap_or_default()
+    };
+    tokio::spawn(server.serve_router(Router::new().fallback(respond)));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.unwrap();
+    assert!(response.ends_with("\r\n\r\n127.0.0.1"), "{response}");
+}
