@@ -4,6 +4,7 @@
 mod artifact;
 mod artifact_generator;
 mod bucket;
+mod cloud;
 #[cfg(test)]
 mod fixture;
 mod git_repository;
@@ -38,6 +39,7 @@ use crate::{
     artifact::{OnChange, SourceKind, SourceObject, Storage},
     artifact_generator::SERVED_POLL,
     bucket::BucketSource,
+    cloud::Cloud,
     git_repository::{GitSource, KnownVerifications, RecentlyFound, azure::Azure, mirrors},
     helm_chart::{HelmChartSource, wake_charts},
     helm_repository::{HelmClients, HelmRepositorySource},
@@ -88,7 +90,10 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
         apps: GithubApps::new(runtime.memory(), tokens.clone()),
         verifications: KnownVerifications::default(),
         clock: Timestamp::now,
-        azure: Azure { tokens: AzureTokens::new(runtime.memory(), tokens), environment: options.azure() },
+        azure: Azure {
+            tokens: AzureTokens::new(runtime.memory(), tokens.clone()),
+            environment: options.azure(),
+        },
         addresses: options.addresses(),
         recent: RecentlyFound::new(git_repository::KEPT_MAX),
         storage: storage.clone(),
@@ -98,14 +103,15 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
     let git_repositories = artifact::install_watched(runtime, source, &storage, waking(&charts));
     // Filled once, here: nothing runs before this function has returned.
     let _ = git_handle.set(git_repositories.clone());
+    let cloud = options.cloud(runtime.client(), runtime.memory(), tokens);
     let registries = OciClient::new(options.addresses(), runtime.memory(), options.oci_limits());
-    let source =
-        OciSource::new(runtime.client(), registries.clone(), runtime.memory(), UnpackLimits::DEFAULT);
+    let source = OciSource::new(cloud.clone(), registries.clone(), runtime.memory(), UnpackLimits::DEFAULT);
     let oci_repositories = artifact::install(runtime, source, &storage);
     let clients = BucketClient::new(options.addresses(), runtime.memory(), options.bucket_limits());
-    let source = BucketSource::new(runtime.client(), clients);
+    let source = BucketSource::new(cloud.clone(), clients);
     let buckets = artifact::install_watched(runtime, source, &storage, waking(&charts));
-    let (helm_repositories, helm_charts) = install_helm(runtime, &options, &storage, registries, &charts);
+    let (helm_repositories, helm_charts) =
+        install_helm(runtime, &options, cloud, &storage, registries, &charts);
     install_generators(runtime, &options, storage.clone())?;
     let urls = async move {
         artifact::renew_urls(&git_repositories).await;
@@ -175,11 +181,12 @@ fn waking<O: SourceObject>(charts: &Arc<OnceLock<Charts>>) -> OnChange<O> {
 fn install_helm(
     runtime: &mut Runtime,
     options: &Options,
+    cloud: Cloud,
     storage: &Storage,
     registries: OciClient,
     charts: &Arc<OnceLock<Charts>>,
 ) -> (Handle<SourceKind<HelmRepositorySource>>, Charts) {
-    let clients = HelmClients::new(runtime.client(), options.addresses(), runtime.memory());
+    let clients = HelmClients::new(cloud, options.addresses(), runtime.memory());
     let source = HelmRepositorySource::new(clients.clone(), options.helm_limits());
     let repositories = artifact::install_watched(runtime, source, storage, waking(charts));
     let known = repositories.store.clone();

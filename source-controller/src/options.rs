@@ -5,19 +5,23 @@ use std::path::PathBuf;
 
 use clap::Args;
 use jiff::SignedDuration;
+use kube::Client;
 use plumb_api::meta::GoDuration;
+use plumb_aws::AwsClient;
 use plumb_bucket::BucketLimits;
 use plumb_fetch::HostPort;
 use plumb_filetree::digest::DigestAlgorithm;
 use plumb_git::{HostKeyAlgorithms, KexAlgorithms, Limits, SshAlgorithms};
+use plumb_memory::MemoryPool;
 use plumb_oci::OciLimits;
-use plumb_runtime::config::{Common, FeatureGate, Listen, UnsupportedFlag, Work};
+use plumb_runtime::config::{Common, ConfigError, FeatureGate, Listen, UnsupportedFlag, Work};
 use plumb_runtime::{ControllerOptions, Identity};
 use plumb_store::Retention;
-use plumb_transport::{TokenLimits, address::AddressPolicy};
+use plumb_transport::{TokenCache, TokenLimits, address::AddressPolicy};
 
 use crate::{
-    git_repository::azure::AzureEnvironment, helm_repository::HelmLimits, object_storage::BucketFlags,
+    cloud::Cloud, git_repository::azure::AzureEnvironment, helm_repository::HelmLimits,
+    object_storage::BucketFlags,
 };
 
 /// Whether specs may name a ServiceAccount whose identity is used.
@@ -78,6 +82,10 @@ pub struct Options {
     /// repeated.
     #[arg(long = "azure-devops-host")]
     pub azure_devops_host: Vec<HostPort>,
+    /// Allow credentials of the providers aws, azure and gcp to be sent to this registry or object store, `HOST[:PORT]`, in addition
+    /// to those of the provider. Can be repeated.
+    #[arg(long = "cloud-host")]
+    pub cloud_host: Vec<HostPort>,
     /// Authority of the tokens of the Azure provider.
     #[arg(long = "azure-authority-host", env = "AZURE_AUTHORITY_HOST", default_value = plumb_azure::AUTHORITY_DEFAULT, hide = true)]
     pub azure_authority_host: String,
@@ -153,6 +161,7 @@ impl ControllerOptions for Options {
     const GATES: &'static [FeatureGate] =
         &[FeatureGate::new("CacheSecretsAndConfigMaps", false), OBJECT_LEVEL_WORKLOAD_IDENTITY];
     const WATCHES_CONFIGS: bool = false;
+    const TAKES_DEFAULT_ACCOUNT: bool = true;
 
     fn common(&self) -> &Common {
         &self.common
@@ -164,6 +173,18 @@ impl ControllerOptions for Options {
 
     fn unsupported(&self) -> Vec<UnsupportedFlag> {
         Vec::new()
+    }
+
+    /// A default ServiceAccount that is never used would be a lockdown that is none.
+    fn validate_own(&self) -> Result<(), ConfigError> {
+        let is_enabled = self.common.is_enabled(&OBJECT_LEVEL_WORKLOAD_IDENTITY);
+        if self.common.default_service_account.is_empty() || is_enabled {
+            return Ok(());
+        }
+        Err(ConfigError::GateNeeded {
+            flag: "default-service-account",
+            gate: OBJECT_LEVEL_WORKLOAD_IDENTITY.name,
+        })
     }
 }
 
@@ -187,6 +208,19 @@ impl Options {
             token_file: self.azure_federated_token_file.clone(),
             hosts: self.azure_devops_host.clone(),
             is_object_level_enabled: self.common.is_enabled(&OBJECT_LEVEL_WORKLOAD_IDENTITY),
+        }
+    }
+
+    /// Credentials of clouds, of the identities that the environment has at the start.
+    pub fn cloud(&self, client: Client, memory: MemoryPool, tokens: TokenCache) -> Cloud {
+        let environment = plumb_aws::Environment::read(|name| std::env::var(name).ok());
+        Cloud {
+            client,
+            aws: AwsClient::new(environment, memory, tokens),
+            hosts: self.cloud_host.clone(),
+            is_object_level_enabled: self.common.is_enabled(&OBJECT_LEVEL_WORKLOAD_IDENTITY),
+            default_account: self.common.default_service_account.clone(),
+            addresses: self.addresses(),
         }
     }
 
@@ -336,10 +370,15 @@ mod tests {
     }
 
     #[test]
-    fn unsupported_flags_are_named() {
+    fn a_default_service_account_needs_its_feature_gate() {
         let flag = "--default-service-account=apps";
         let rejected = parse(&[flag]).validate().unwrap_err();
-        assert!(rejected.to_string().contains(flag), "{rejected}");
+        assert!(
+            rejected.to_string().contains("set --feature-gates=ObjectLevelWorkloadIdentity=true"),
+            "{rejected}"
+        );
+        let gate = "--feature-gates=ObjectLevelWorkloadIdentity=true";
+        assert_eq!(parse(&[flag, gate]).validate(), Ok(()));
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Who asks for a token. Pure.
 
-use plumb_transport::TokenKey;
-use sha2::{Digest as _, Sha256};
+use plumb_transport::{TokenKey, token_key};
 use url::Url;
 
 use crate::error::AzureError;
@@ -57,12 +56,7 @@ impl AzureIdentity {
     }
 
     pub(crate) fn key(&self, scope: &str) -> TokenKey {
-        let mut hash = Sha256::new();
-        for part in [self.token_url.as_str(), &self.client_id, &self.holder, scope] {
-            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-            hash.update(part);
-        }
-        hash.finalize().into()
+        token_key(&[self.token_url.as_str(), &self.client_id, &self.holder, scope])
     }
 }
 

@@ -1,11 +1,9 @@
 //! What can go wrong with an object store. Texts of servers are not quoted: of an error response only its status and its code. No
 //! error carries a credential.
 
+pub(crate) use plumb_aws::code;
 use plumb_memory::OverBudget;
 use plumb_transport::{BodyError, ClientError, ConnectionError, CredentialError};
-
-/// Characters of an error code.
-const CODE_MAX: usize = 64;
 
 /// What can go wrong with an object store.
 #[derive(Debug, thiserror::Error)]
@@ -191,14 +189,6 @@ impl BucketError {
     }
 }
 
-/// A code of an error response, if it looks like one: whatever else a server writes is not shown.
-pub(crate) fn code(text: &str) -> Option<String> {
-    let is_code = !text.is_empty()
-        && text.len() <= CODE_MAX
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    is_code.then(|| text.to_owned())
-}
-
 fn shown_code(code: Option<&str>) -> String {
     code.map(|code| format!(" {code}")).unwrap_or_default()
 }
@@ -216,7 +206,7 @@ mod tests {
     #[test]
     fn only_what_looks_like_a_code_is_shown() {
         assert_eq!(code("NoSuchKey").as_deref(), Some("NoSuchKey"));
-        for text in ["", "a b", "eyJ.x", &"a".repeat(CODE_MAX + 1)] {
+        for text in ["", "a b", "eyJ.x", &"a".repeat(65)] {
             assert_eq!(code(text), None);
         }
         let error = BucketError::Status {

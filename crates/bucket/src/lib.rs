@@ -15,7 +15,6 @@ mod store;
 mod token;
 mod unfinished;
 mod upload;
-mod xml;
 
 pub use address::{AddressError, BucketAddress};
 pub use client::{Access, BucketClient, Content, Remote};

@@ -1,28 +1,16 @@
 //! Signatures of requests: version 4 of AWS for S3, the shared key of Azure. Pure: the time is an argument.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 use plumb_api::sealed::Sealed;
-use sha2::{Digest as _, Sha256};
-use url::Url;
+pub use plumb_aws::AccessKey;
+use plumb_aws::Scope;
+pub(crate) use plumb_aws::{EMPTY_BODY, Signed};
+use sha2::Sha256;
 
-/// The digest of an empty body.
-pub(crate) const EMPTY_BODY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 /// The version of the API of Azure.
 pub(crate) const AZURE_VERSION: &str = "2021-12-02";
-
-/// The key of an account of S3.
-#[derive(Clone)]
-pub struct AccessKey {
-    /// Its ID.
-    pub id: String,
-    /// Its secret.
-    pub secret: Sealed,
-    /// The token of temporary credentials.
-    pub session: Option<Sealed>,
-}
 
 /// The key of a storage account of Azure.
 #[derive(Clone)]
@@ -33,15 +21,6 @@ pub struct SharedKey {
     pub key: Sealed,
 }
 
-/// What is signed of a request.
-pub(crate) struct Signed<'a> {
-    pub method: &'a str,
-    /// Path and query as they are sent, encoded and sorted.
-    pub url: &'a Url,
-    /// Names in lower case.
-    pub headers: &'a [(&'a str, &'a str)],
-}
-
 /// The headers that sign a request for S3. `payload` is the SHA-256 of its body, in hex.
 pub(crate) fn aws(
     key: &AccessKey,
@@ -50,38 +29,7 @@ pub(crate) fn aws(
     payload: &str,
     now: Timestamp,
 ) -> Vec<(&'static str, String)> {
-    let Signed { method, url, headers } = request;
-    let zoned = now.to_zoned(TimeZone::UTC);
-    let (time, day) = (zoned.strftime("%Y%m%dT%H%M%SZ").to_string(), zoned.strftime("%Y%m%d").to_string());
-    let mut added = vec![("x-amz-content-sha256", payload.to_owned()), ("x-amz-date", time.clone())];
-    if let Some(session) = key.session.as_ref().and_then(Sealed::expose_str) {
-        added.push(("x-amz-security-token", session.to_owned()));
-    }
-    let host = host(url);
-    let mut signed: Vec<(&str, &str)> = added.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    signed.push(("host", &host));
-    signed.extend(*headers);
-    signed.sort_unstable();
-    let names: Vec<&str> = signed.iter().map(|(name, _)| *name).collect();
-    let names = names.join(";");
-    let lines: Vec<String> =
-        signed.iter().map(|(name, value)| format!("{name}:{}\n", value.trim())).collect();
-    let lines = lines.concat();
-    let canonical =
-        format!("{method}\n{}\n{}\n{lines}\n{names}\n{payload}", url.path(), url.query().unwrap_or_default());
-    let scope = format!("{day}/{region}/s3/aws4_request");
-    let digest = HEXLOWER.encode(&Sha256::digest(canonical.as_bytes()));
-    let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{digest}");
-    let first = [b"AWS4", key.secret.expose()].concat();
-    let derived = [day.as_str(), region, "s3", "aws4_request", &text]
-        .iter()
-        .fold(first, |derived, part| hmac(&derived, part.as_bytes()));
-    let signature = HEXLOWER.encode(&derived);
-    let credential = format!("{}/{scope}", key.id);
-    let authorization =
-        format!("AWS4-HMAC-SHA256 Credential={credential},SignedHeaders={names},Signature={signature}");
-    added.push(("authorization", authorization));
-    added
+    plumb_aws::sign(key, Scope { region, service: "s3" }, request, payload, now)
 }
 
 /// The headers that sign a request for Azure.
@@ -127,11 +75,6 @@ fn azure_date(now: Timestamp) -> String {
     httpdate::fmt_http_date(now.into())
 }
 
-fn host(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-}
-
 fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of every length");
     mac.update(text);
@@ -140,6 +83,8 @@ fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use url::Url;
+
     use super::*;
 
     /// The key of the examples in Amazon's documentation.

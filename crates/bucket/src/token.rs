@@ -10,6 +10,7 @@ use std::{
 use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use plumb_api::sealed::Sealed;
+use plumb_aws::TemporaryKey;
 use plumb_memory::{Limit, MemoryPool};
 use plumb_transport::{HttpClient, HttpRequest, shown_url};
 use serde::Deserialize;
@@ -21,7 +22,6 @@ use crate::{
     credential::{CredentialProblem, EntraApp, GoogleKey, LdapLogin},
     error::{BucketError, ResponseError, code},
     signature::AccessKey,
-    xml,
 };
 
 /// A response with a credential.
@@ -175,32 +175,11 @@ fn parse_token(body: &[u8]) -> Result<(Given, Duration), ResponseError> {
 }
 
 fn parse_keys(body: &[u8], now: Timestamp) -> Result<(Given, Duration), ResponseError> {
-    const MALFORMED: ResponseError = ResponseError::Malformed { what: "the temporary credentials of an STS" };
-    let (mut id, mut secret, mut session, mut expiration) = (None, None, None, None);
-    xml::read(
-        body,
-        || MALFORMED,
-        |element| {
-            let [.., parent, name] = element.path else { return Ok(()) };
-            let found = || Some(element.text.trim().to_owned()).filter(|text| !text.is_empty());
-            if parent == "Credentials" {
-                match name.as_str() {
-                    "AccessKeyId" => id = found(),
-                    "SecretAccessKey" => secret = found(),
-                    "SessionToken" => session = found(),
-                    "Expiration" => expiration = found(),
-                    _ => {}
-                }
-            }
-            Ok(())
-        },
-    )?;
-    let (Some(id), Some(secret)) = (id, secret) else { return Err(MALFORMED) };
-    let key = AccessKey { id, secret: secret.into(), session: session.map(Sealed::from) };
-    let ends = expiration.map(|text| text.parse::<Timestamp>()).transpose().map_err(|_| MALFORMED)?;
+    let malformed = ResponseError::Malformed { what: "the temporary credentials of an STS" };
+    let TemporaryKey { key, expires_at } = plumb_aws::parse_sts(body).ok_or(malformed)?;
     // Without an end they are not kept.
-    let left =
-        ends.map_or(Duration::ZERO, |ends| Duration::try_from(ends.duration_since(now)).unwrap_or_default());
+    let left = expires_at
+        .map_or(Duration::ZERO, |ends| Duration::try_from(ends.duration_since(now)).unwrap_or_default());
     Ok((Given::AccessKey(key), left))
 }
 
@@ -214,18 +193,7 @@ fn error_code(body: &[u8]) -> Option<String> {
     if let Ok(RawError { error }) = serde_json::from_slice(body) {
         return code(&error);
     }
-    let mut found = None;
-    let read = xml::read(
-        body,
-        || (),
-        |element| {
-            if element.path.last().is_some_and(|name| name == "Code") {
-                found = code(element.text.trim());
-            }
-            Ok(())
-        },
-    );
-    found.filter(|_| read.is_ok())
+    plumb_aws::error_code(body)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use http::Method;
 use jiff::Timestamp;
+use plumb_aws::xml;
 use plumb_memory::Limit;
 use url::Url;
 
@@ -10,7 +11,6 @@ use crate::{
     client::Remote,
     error::{BucketError, ResponseError},
     request::ObjectRequest,
-    xml,
 };
 
 /// Uploads that are listed at a time. More than that are left for the next time.

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{Method, header};
+use plumb_aws::xml;
 use plumb_memory::Limit;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use url::Url;
@@ -16,7 +17,6 @@ use crate::{
     error::{BucketError, ResponseError, code},
     object::text,
     request::{ObjectRequest, Payload},
-    xml,
 };
 
 /// Bytes of a part, and of an object that is written in one request. S3 takes 10 000 parts.

@@ -80,7 +80,8 @@ pub struct Common {
     /// Maximum duration for which a token is cached.
     #[arg(long = "token-cache-max-duration", default_value = "1h")]
     pub token_cache_max_duration: GoDuration,
-    /// Only the default value is supported.
+    /// ServiceAccount for cloud identities where a source names none; source-controller only, with the feature gate
+    /// ObjectLevelWorkloadIdentity. Other controllers support only the default value.
     #[arg(long = "default-service-account", default_value = "")]
     pub default_service_account: String,
     /// Memory budget for data from outside, in bytes or as a quantity, e.g. 512Mi. 0: 60 % of the container's
@@ -152,11 +153,6 @@ impl Common {
             let (name, set) = ("watch-configs-label-selector", &self.watch_configs_label_selector);
             only_defaults(&[UnsupportedFlag::new(name, set, &WATCH_CONFIGS)])?;
         }
-        only_defaults(&[UnsupportedFlag::new(
-            "default-service-account",
-            &self.default_service_account,
-            &"",
-        )])?;
         if self.concurrent == Some(0) {
             return Err(ConfigError::Zero { flag: "concurrent" });
         }
@@ -254,6 +250,14 @@ pub enum ConfigError {
         value: String,
         /// The only value that is accepted.
         default: String,
+    },
+    /// A flag without effect.
+    #[error("--{flag} needs a feature gate: set --feature-gates={gate}=true")]
+    GateNeeded {
+        /// The flag.
+        flag: &'static str,
+        /// The gate.
+        gate: &'static str,
     },
     /// A flag must not be zero.
     #[error("--{flag} must be at least 1")]

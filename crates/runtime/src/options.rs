@@ -20,6 +20,8 @@ pub trait ControllerOptions: Args {
     const GATES: &'static [FeatureGate];
     /// Whether it has a use for ConfigMaps and Secrets that are watched.
     const WATCHES_CONFIGS: bool = true;
+    /// Whether it has a use for a default ServiceAccount.
+    const TAKES_DEFAULT_ACCOUNT: bool = false;
 
     /// The flags of all controllers.
     fn common(&self) -> &Common;
@@ -38,6 +40,10 @@ pub trait ControllerOptions: Args {
     /// Rejects unsupported values and those out of range, of all flags.
     fn validate(&self) -> Result<(), ConfigError> {
         self.common().validate(Self::GATES, Self::WATCHES_CONFIGS)?;
+        if !Self::TAKES_DEFAULT_ACCOUNT {
+            let set = &self.common().default_service_account;
+            only_defaults(&[UnsupportedFlag::new("default-service-account", set, &"")])?;
+        }
         only_defaults(&self.unsupported())?;
         self.validate_own()
     }

@@ -43,5 +43,5 @@ pub use exchange::{HttpClient, HttpRequest, REQUEST_TIMEOUT};
 pub use redirect::{REDIRECTS_MAX, RedirectError, Redirects, redirect_target};
 pub use shown::{shown_text, shown_url};
 pub use slots::{NoSlot, Slot, Slots};
-pub use tokens::{TokenCache, TokenKey, TokenLimits};
+pub use tokens::{TokenCache, TokenKey, TokenLimits, read_token_file, token_key};
 pub use trust::{Trust, TrustError, TrustPart};

@@ -2,6 +2,8 @@
 
 use std::{
     collections::HashMap,
+    io::Read as _,
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -10,12 +12,37 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use plumb_api::sealed::Sealed;
+use sha2::{Digest as _, Sha256};
 
 /// The part of its lifetime that a token is used for, in percent.
 const USED_PERCENT: i64 = 80;
 
 /// What a token was made for: a digest of everything that led to it.
 pub type TokenKey = [u8; 32];
+
+/// Bytes of a file with a token.
+const FILE_BYTES_MAX: u64 = 64 << 10;
+
+/// The key of all that leads to a token.
+pub fn token_key(parts: &[&str]) -> TokenKey {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
+
+/// A file with a token, which is replaced now and then: it is read each time.
+pub async fn read_token_file(path: PathBuf) -> std::io::Result<Sealed> {
+    let read = move || {
+        let mut text = String::new();
+        std::fs::File::open(path)?.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
+        Ok(Sealed::from(text))
+    };
+    let read = tokio::task::spawn_blocking(read).await;
+    read.unwrap_or_else(|_| Err(std::io::ErrorKind::Interrupted.into()))
+}
 
 /// Held while a token is made for a key.
 type ExchangeLock = Arc<tokio::sync::Mutex<()>>;

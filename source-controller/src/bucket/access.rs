@@ -17,7 +17,10 @@ use super::{
     error::BucketSourceError,
     validate::{Sts, Valid},
 };
-use crate::settings::{proxy, trust};
+use crate::{
+    cloud::{BucketSettings, Requester},
+    settings::{proxy, trust},
+};
 
 /// Reads all that the spec names.
 pub async fn access(
@@ -42,6 +45,9 @@ pub async fn access(
             content.and_then(|content| proxy(&content, &mut settings)).map_err(BucketSourceError::Proxy)?
         }
     };
+    if valid.secret.is_none() && valid.provider != BucketProvider::Generic {
+        credential = of_provider(source, namespace, valid, &proxy).await?;
+    }
     let trust = match &valid.certificates {
         None => Trust::default(),
         Some(name) => {
@@ -53,6 +59,26 @@ pub async fn access(
     };
     let fingerprint = settings.finish_hex();
     Ok(Access { trust, proxy, fingerprint, insecure: valid.insecure, credential })
+}
+
+/// The credential of the cloud.
+async fn of_provider(
+    source: &BucketSource,
+    namespace: &str,
+    valid: &Valid,
+    proxy: &Proxy,
+) -> Result<BucketCredential, BucketSourceError> {
+    let requester = Requester {
+        namespace,
+        service_account: valid.service_account.as_deref(),
+        proxy: proxy.clone(),
+        timeout: valid.timeout,
+    };
+    let settings =
+        BucketSettings { region: valid.region.as_deref(), sts_endpoint: valid.sts_endpoint.as_deref() };
+    let made = source.cloud.bucket(valid.provider, &requester, &settings).await;
+    let provider = valid.provider.as_str();
+    made.map_err(|source| BucketSourceError::Cloud { provider, source: Box::new(source) })
 }
 
 /// The credential of a Secret, as its provider has them.

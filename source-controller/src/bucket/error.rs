@@ -9,7 +9,10 @@ use plumb_secrets::SecretError;
 use plumb_status::{Classify, Consequence, Reason, UnsupportedFields};
 use plumb_transport::NoSlot;
 
-use crate::artifact::{BreaksCondition, Interrupted};
+use crate::{
+    artifact::{BreaksCondition, Interrupted},
+    cloud::CloudError,
+};
 
 /// What can end a step early.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +38,15 @@ pub enum BucketSourceError {
     /// The Secret for the Security Token Service.
     #[error("failed to get STS secret")]
     StsCredential(#[source] SecretError),
+    /// The cloud gives no credential.
+    #[error("failed to get credential from '{provider}'")]
+    Cloud {
+        /// The provider.
+        provider: &'static str,
+        /// Why.
+        #[source]
+        source: Box<CloudError>,
+    },
     /// The Secret of the proxy.
     #[error("failed to get proxy URL")]
     Proxy(#[source] SecretError),
@@ -199,6 +211,7 @@ impl Classify for BucketSourceError {
             Self::Address(AddressError::Endpoint { .. }) | Self::StsEndpoint { .. } => Reason::UrlInvalid,
             Self::Address(AddressError::Bucket { .. } | AddressError::Region { .. }) => Reason::InvalidSpec,
             Self::Sts(_) => Reason::InvalidStsConfiguration,
+            Self::Cloud { source, .. } => source.reason(),
             Self::Credential(_)
             | Self::StsCredential(_)
             | Self::Proxy(_)
@@ -222,6 +235,7 @@ impl Classify for BucketSourceError {
     fn consequence(&self) -> Consequence {
         match self {
             Self::Unsupported(error) => error.consequence(),
+            Self::Cloud { source, .. } => source.consequence(),
             // Only another spec helps.
             Self::Address(_) | Self::Sts(_) | Self::StsEndpoint { .. } => Consequence::Stall,
             _ => Consequence::Retry,
@@ -231,6 +245,7 @@ impl Classify for BucketSourceError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Unsupported(error) => return error.hint(),
+            Self::Cloud { source, .. } => return source.hint(),
             Self::Address(AddressError::Endpoint { .. }) => "correct spec.endpoint",
             Self::Address(AddressError::Bucket { .. }) => "correct spec.bucketName",
             Self::Address(AddressError::Region { .. }) => "correct spec.region",

@@ -26,6 +26,7 @@ use plumb_transport::Slots;
 
 use self::{error::BucketSourceError, resolve::Found, validate::Valid};
 use crate::artifact::{Fetched, Resolved, Source, SourceObject, Validated};
+use crate::cloud::Cloud;
 
 /// Buckets that are listed at a time: a listing is in memory.
 const POLLS_MAX: usize = 32;
@@ -37,6 +38,7 @@ const PULLS_MAX: usize = 4;
 pub struct BucketSource {
     /// The API server: Secrets are read from it here.
     client: Client,
+    cloud: Cloud,
     buckets: BucketClient,
     tree: TreeLimits,
     polls: Slots,
@@ -45,7 +47,7 @@ pub struct BucketSource {
 
 impl BucketSource {
     /// The steps.
-    pub fn new(client: Client, buckets: BucketClient) -> Self {
+    pub fn new(cloud: Cloud, buckets: BucketClient) -> Self {
         let limits = buckets.limits();
         // Directories count, too.
         let tree = TreeLimits {
@@ -53,7 +55,8 @@ impl BucketSource {
             bytes_max: limits.bytes_max,
             ..TreeLimits::DEFAULT
         };
-        Self { client, buckets, tree, polls: Slots::new(POLLS_MAX), pulls: Slots::new(PULLS_MAX) }
+        let (polls, pulls) = (Slots::new(POLLS_MAX), Slots::new(PULLS_MAX));
+        Self { client: cloud.client.clone(), cloud, buckets, tree, polls, pulls }
     }
 }
 

@@ -25,7 +25,10 @@ fn source_with(store: &ObjectStore, limits: BucketLimits, budget: u64) -> Fixtur
     });
     Fixture::new(&spec, |api, _| {
         let addresses = AddressPolicy::reject_link_local("--allow-link-local-addresses");
-        BucketSource::new(api.client(), BucketClient::new(addresses, MemoryPool::new(budget), limits))
+        BucketSource::new(
+            crate::cloud::none(api.client()),
+            BucketClient::new(addresses, MemoryPool::new(budget), limits),
+        )
     })
 }
 

@@ -24,6 +24,12 @@ pub struct Valid {
     pub prefix: String,
     /// The Secret with credentials.
     pub secret: Option<String>,
+    /// The ServiceAccount with an identity of the provider.
+    pub service_account: Option<String>,
+    /// The region of the spec.
+    pub region: Option<String>,
+    /// The endpoint of the Security Token Service of Amazon.
+    pub sts_endpoint: Option<String>,
     /// The Security Token Service that has temporary credentials.
     pub sts: Option<Sts>,
     /// The Secret with certificates.
@@ -69,16 +75,14 @@ pub fn validate(spec: &BucketSpec) -> Result<Valid, BucketSourceError> {
         timeout: _,
     } = spec;
     let secret = name(secret_ref.as_ref());
-    let mut unsupported = Vec::new();
-    if service_account_name.as_ref().is_some_and(|name| !name.is_empty()) {
-        let remedy = "remove it, and set spec.secretRef";
-        unsupported.push(UnsupportedField::new("spec.serviceAccountName").remedy(remedy));
+    let service_account = service_account_name.clone().filter(|name| !name.is_empty());
+    if service_account.is_some() && *provider == BucketProvider::Generic {
+        let remedy = "remove it, or set spec.provider to the cloud of the bucket";
+        let field = UnsupportedField::new("spec.serviceAccountName").remedy(remedy);
+        UnsupportedFields::reject(vec![field])?;
     }
-    if *provider != BucketProvider::Generic && secret.is_none() {
-        let remedy = "set spec.secretRef: credentials of the environment are not supported";
-        unsupported.push(UnsupportedField::with_value("spec.provider", provider.as_str()).remedy(remedy));
-    }
-    UnsupportedFields::reject(unsupported)?;
+    let named_sts = sts.as_ref().filter(|sts| sts.provider == StsProvider::Aws);
+    let sts_endpoint = named_sts.map(|sts| sts.endpoint.clone());
     let sts = sts.as_ref().map(|sts| validate_sts(*provider, sts)).transpose()?.flatten();
     let region = region.as_deref().filter(|region| !region.is_empty());
     let address = match provider {
@@ -93,6 +97,9 @@ pub fn validate(spec: &BucketSpec) -> Result<Valid, BucketSourceError> {
         provider: *provider,
         prefix: prefix.clone().unwrap_or_default(),
         secret,
+        service_account,
+        region: region.map(str::to_owned),
+        sts_endpoint,
         sts,
         certificates: name(cert_secret_ref.as_ref()),
         proxy: name(proxy_secret_ref.as_ref()),
@@ -160,6 +167,7 @@ mod tests {
             json!({ "ignore": "/*", "insecure": true, "prefix": "a/", "region": "eu-west-1" }),
             json!({ "suspend": true, "timeout": "10s", "serviceAccountName": "" }),
             json!({ "provider": "aws", "secretRef": secret }),
+            json!({ "provider": "aws", "serviceAccountName": "sa" }),
             json!({ "provider": "aws", "secretRef": secret, "sts": { "provider": "aws", "endpoint": "https://sts.example" } }),
             json!({ "provider": "gcp", "secretRef": secret, "endpoint": "storage.googleapis.com" }),
             json!({ "provider": "azure", "secretRef": secret, "endpoint": "https://acme.blob.core.windows.net" }),
@@ -167,15 +175,9 @@ mod tests {
         ] {
             assert!(checked(&fields).is_ok(), "{fields}");
         }
-        for (fields, field) in [
-            (json!({ "provider": "aws" }), "spec.provider"),
-            (json!({ "provider": "gcp" }), "spec.provider"),
-            (json!({ "provider": "azure" }), "spec.provider"),
-            (
-                json!({ "provider": "aws", "serviceAccountName": "sa", "secretRef": secret }),
-                "spec.serviceAccountName",
-            ),
-        ] {
+        for (fields, field) in
+            [(json!({ "serviceAccountName": "sa", "secretRef": secret }), "spec.serviceAccountName")]
+        {
             let error = checked(&fields).unwrap_err();
             assert_eq!((error.reason(), error.consequence()), (Reason::UnsupportedField, Consequence::Stall));
             assert!(error.to_string().contains(field), "{error}");

@@ -3,30 +3,20 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    authentication::v1::{TokenRequest, TokenRequestSpec},
-    core::v1::ServiceAccount,
-};
-use kube::{Api, Client, ResourceExt as _, api::PostParams};
-use plumb_api::sealed::Sealed;
 use plumb_azure::{ASSERTION_AUDIENCE, AzureError, AzureIdentity, AzureTokens, DEVOPS_SCOPE, Proof};
-use plumb_cluster::call;
 use plumb_fetch::HostPort;
 use plumb_transport::{ClientConfig, Credential, Proxy};
 
 use url::Url;
 
 use super::{GitSource, validate::Valid};
+use crate::cloud::account::{Account, AccountError};
 
 /// The host of Azure DevOps, and the end of its older names.
 const DEVOPS_HOST: &str = "dev.azure.com";
 const DEVOPS_HOST_SUFFIX: &str = ".visualstudio.com";
 const TENANT_ID: &str = "azure.workload.identity/tenant-id";
 const CLIENT_ID: &str = "azure.workload.identity/client-id";
-/// Lifetime of the token of a ServiceAccount, in seconds: the least that the API server accepts.
-const ASSERTION_SECONDS: i64 = 600;
-/// Bytes of a file with the token of a ServiceAccount.
-const ASSERTION_BYTES_MAX: u64 = 64 << 10;
 /// Who holds the identity of the environment.
 const CONTROLLER: &str = "controller";
 
@@ -59,12 +49,9 @@ pub struct Azure {
 /// There is no token.
 #[derive(Debug, thiserror::Error)]
 pub enum AzureCredentialError {
-    /// A ServiceAccount is named, and may not be used.
-    #[error(
-        "to use spec.serviceAccountName for provider authentication please enable the ObjectLevelWorkloadIdentity feature gate in \
-         the controller"
-    )]
-    GateDisabled,
+    /// The ServiceAccount of the spec.
+    #[error(transparent)]
+    Account(#[from] AccountError),
     /// The repository is not at Azure DevOps.
     #[error("spec.provider azure is for repositories of Azure DevOps: no token is sent to '{server}'")]
     NotDevOps {
@@ -83,26 +70,6 @@ pub enum AzureCredentialError {
         /// Why.
         problem: String,
     },
-    /// The ServiceAccount cannot be read, or gives no token.
-    #[error("failed to {action} service account '{namespace}/{name}': {problem}")]
-    ServiceAccount {
-        /// What was attempted.
-        action: &'static str,
-        /// The namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-        /// Why.
-        problem: String,
-    },
-    /// The ServiceAccount lacks an annotation.
-    #[error("azure {what} is not set in the service account annotation {annotation}")]
-    Annotation {
-        /// What is missing.
-        what: &'static str,
-        /// The annotation.
-        annotation: &'static str,
-    },
     /// Azure gives no token.
     #[error(transparent)]
     Azure(#[from] AzureError),
@@ -112,19 +79,13 @@ impl AzureCredentialError {
     /// What helps.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::GateDisabled => {
-                Some("start source-controller with --feature-gates=ObjectLevelWorkloadIdentity=true")
-            }
+            Self::Account(error) => Some(error.hint()),
             Self::NotDevOps { .. } => Some(
                 "correct spec.url, or allow the server with the flag --azure-devops-host of source-controller",
             ),
             Self::NoIdentity { .. } | Self::File { .. } => Some(
                 "set up Azure Workload Identity for the pod of source-controller, or set spec.serviceAccountName",
             ),
-            Self::ServiceAccount { .. } => Some(
-                "check spec.serviceAccountName, and that source-controller may create serviceaccounts/token",
-            ),
-            Self::Annotation { .. } => Some("annotate the ServiceAccount of spec.serviceAccountName"),
             Self::Azure(AzureError::Status { .. }) => {
                 Some("check the identity, its federated credential and its access to the repository")
             }
@@ -146,13 +107,10 @@ pub async fn credential(
     let config = ClientConfig { proxy, addresses: Some(source.addresses), ..ClientConfig::default() };
     let (identity, proof) = match service_account {
         None => (own_identity(environment)?, ProofSource::File(environment.token_file.clone())),
-        Some(_) if !environment.is_object_level_enabled => return Err(AzureCredentialError::GateDisabled),
+        Some(_) if !environment.is_object_level_enabled => return Err(AccountError::GateDisabled.into()),
         Some(name) => {
-            let api: Api<ServiceAccount> = Api::namespaced(source.client.clone(), namespace);
-            let identity = identity_of(&api, environment, namespace, name).await?;
-            let client = source.client.clone();
-            let (namespace, name) = (namespace.to_owned(), name.to_owned());
-            (identity, ProofSource::ServiceAccount { client, namespace, name })
+            let account = Account::read(&source.client, namespace, name).await?;
+            (identity_of(&account, environment)?, ProofSource::Account(Box::new(account)))
         }
     };
     let wanted = (&identity, DEVOPS_SCOPE);
@@ -185,33 +143,20 @@ fn own_identity(environment: &AzureEnvironment) -> Result<AzureIdentity, AzureCr
 }
 
 /// The identity that a ServiceAccount is annotated with.
-async fn identity_of(
-    api: &Api<ServiceAccount>,
+fn identity_of(
+    account: &Account,
     environment: &AzureEnvironment,
-    namespace: &str,
-    name: &str,
 ) -> Result<AzureIdentity, AzureCredentialError> {
-    let failed = |problem: String| failed("get", namespace, name, problem);
-    let account = call(api.get_opt(name)).await.map_err(|error| failed(error.to_string()))?;
-    let account = account.ok_or_else(|| failed(format!("serviceaccounts \"{name}\" not found")))?;
-    let annotated = |what, annotation: &'static str| {
-        let found = account.annotations().get(annotation).map(String::as_str);
-        found.ok_or(AzureCredentialError::Annotation { what, annotation })
-    };
-    let (tenant_id, client_id) = (annotated("tenant ID", TENANT_ID)?, annotated("client ID", CLIENT_ID)?);
-    let holder = format!("{namespace}/{name}");
+    let tenant_id = account.required("azure tenant ID", TENANT_ID)?;
+    let client_id = account.required("azure client ID", CLIENT_ID)?;
+    let holder = format!("{}/{}", account.namespace, account.name);
     Ok(AzureIdentity::new(&environment.authority, tenant_id, client_id, &holder)?)
-}
-
-fn failed(action: &'static str, namespace: &str, name: &str, problem: String) -> AzureCredentialError {
-    let (namespace, name) = (namespace.to_owned(), name.to_owned());
-    AzureCredentialError::ServiceAccount { action, namespace, name, problem }
 }
 
 /// Where the proof of an identity comes from. Read only when a token is made.
 enum ProofSource {
     File(Option<PathBuf>),
-    ServiceAccount { client: Client, namespace: String, name: String },
+    Account(Box<Account>),
 }
 
 impl ProofSource {
@@ -219,36 +164,14 @@ impl ProofSource {
         match self {
             Self::File(None) => Err(AzureCredentialError::NoIdentity { name: "AZURE_FEDERATED_TOKEN_FILE" }),
             Self::File(Some(path)) => {
-                let read = tokio::task::spawn_blocking(move || read_token(&path)).await;
-                let read = read.unwrap_or_else(|_| Err(std::io::ErrorKind::Interrupted.into()));
-                let text = read.map_err(|error| AzureCredentialError::File { problem: error.to_string() })?;
-                Ok(Proof::Assertion(text.into()))
+                let read = plumb_transport::read_token_file(path).await;
+                let token =
+                    read.map_err(|error| AzureCredentialError::File { problem: error.to_string() })?;
+                Ok(Proof::Assertion(token))
             }
-            Self::ServiceAccount { client, namespace, name } => {
-                let api: Api<ServiceAccount> = Api::namespaced(client, &namespace);
-                let spec = TokenRequestSpec {
-                    audiences: vec![ASSERTION_AUDIENCE.to_owned()],
-                    expiration_seconds: Some(ASSERTION_SECONDS),
-                    ..TokenRequestSpec::default()
-                };
-                let request = TokenRequest { spec, ..TokenRequest::default() };
-                let parameters = PostParams::default();
-                let made = call(api.create_token_request(&name, &parameters, &request)).await;
-                let failed = |problem: String| failed("create a token of", &namespace, &name, problem);
-                let status = made.map_err(|error| failed(error.to_string()))?.status;
-                let status = status.ok_or_else(|| failed("the API server returned none".to_owned()))?;
-                Ok(Proof::Assertion(Sealed::from(status.token)))
-            }
+            Self::Account(account) => Ok(Proof::Assertion(account.token(ASSERTION_AUDIENCE).await?)),
         }
     }
-}
-
-/// A file that is replaced now and then: it is read each time.
-fn read_token(path: &std::path::Path) -> std::io::Result<String> {
-    use std::io::Read as _;
-    let mut text = String::new();
-    std::fs::File::open(path)?.take(ASSERTION_BYTES_MAX).read_to_string(&mut text)?;
-    Ok(text)
 }
 
 #[cfg(test)]

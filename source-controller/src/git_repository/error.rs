@@ -9,6 +9,8 @@ use plumb_status::{Classify, Consequence, Reason, UnsupportedFields};
 
 use plumb_store::StoreError;
 
+use crate::cloud::account::AccountError;
+
 use super::{azure::AzureCredentialError, include::IncludeError, verification::VerificationError};
 use crate::artifact::{BreaksCondition, IgnoreError, Interrupted};
 
@@ -133,7 +135,7 @@ impl GitSourceError {
     /// An error of the provider `azure` under the right heading.
     pub fn of_azure(error: AzureCredentialError) -> Self {
         match error {
-            AzureCredentialError::GateDisabled => Self::GateDisabled(error),
+            AzureCredentialError::Account(AccountError::GateDisabled) => Self::GateDisabled(error),
             AzureCredentialError::NotDevOps { .. } => Self::NotOfProvider(error),
             error => Self::Azure(error),
         }

@@ -11,6 +11,7 @@ use plumb_version::ConstraintError;
 
 use crate::{
     artifact::{BreaksCondition, Interrupted, ReadError},
+    cloud::CloudError,
     helm_repository::{DownloadError, HelmRepositoryError},
     oci_signature::{MethodError, VerifyError},
 };
@@ -116,6 +117,15 @@ pub enum HelmChartError {
         /// Why.
         #[source]
         source: ReferenceError,
+    },
+    /// The cloud gives no credential for the registry.
+    #[error("failed to get credential from '{provider}'")]
+    Cloud {
+        /// The provider.
+        provider: &'static str,
+        /// Why.
+        #[source]
+        source: Box<CloudError>,
     },
     /// The index cannot be read.
     #[error("chart pull error: could not load repository index for remote chart reference")]
@@ -430,6 +440,7 @@ impl Classify for HelmChartError {
             Self::NoSource { .. } => Reason::SourceUnavailable,
             Self::NoSourceArtifact { .. } => Reason::NoSourceArtifact,
             Self::Repository(error) => error.reason(),
+            Self::Cloud { source, .. } => source.reason(),
             Self::Authentication(_) => Reason::AuthenticationFailed,
             Self::RegistryUrl { .. } => Reason::UrlInvalid,
             Self::Index(_)
@@ -465,6 +476,7 @@ impl Classify for HelmChartError {
             | Self::NoSignatures => Consequence::Stall,
             Self::NoSourceArtifact { .. } => Consequence::Wait,
             Self::Repository(error) => error.consequence(),
+            Self::Cloud { source, .. } => source.consequence(),
             _ => Consequence::Retry,
         }
     }
@@ -488,6 +500,7 @@ impl Classify for HelmChartError {
                 ValuesFilesError::OfChart(ValuesError::Missing { .. })
                 | ValuesFilesError::OfSource(ValuesError::Missing { .. }),
             ) => "correct spec.valuesFiles, or set spec.ignoreMissingValuesFiles",
+            Self::Cloud { source, .. } => return source.hint(),
             Self::Repository(_) | Self::RegistryUrl { .. } => "correct the HelmRepository of spec.sourceRef",
             Self::Release(ReleaseError::NoMatch { .. } | ReleaseError::Range(_))
             | Self::Version(TagError::NoMatch { .. } | TagError::Range(_)) => "correct spec.version",

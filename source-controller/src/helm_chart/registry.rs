@@ -7,7 +7,6 @@ use plumb_filetree::digest::Hasher;
 use plumb_helm::Wanted;
 use plumb_oci::{Access, Blob, Digest, DockerConfig, RegistryCredential, Remote as Registry, Repository};
 use plumb_secrets::{HelmSecret, SecretContent, SecretError};
-use plumb_status::{UnsupportedField, UnsupportedFields};
 use plumb_transport::Proxy;
 use plumb_version::parse_tag;
 
@@ -17,6 +16,7 @@ use super::{
     resolve::{Found, Place},
 };
 use crate::{
+    cloud::Requester,
     helm_repository::HelmRepositoryError,
     settings::{docker_config, registry_trust},
 };
@@ -33,18 +33,22 @@ pub async fn find(
     (name, wanted): (&str, &Wanted),
 ) -> Result<Found, HelmChartError> {
     let spec = &repository.spec;
-    if spec.provider != CloudProvider::Generic && spec.secret_ref.is_none() {
-        let field =
-            UnsupportedField::with_value("spec.provider of the HelmRepository", spec.provider.as_str());
-        UnsupportedFields::reject(vec![field])?;
-    }
     let url = format!("{}/{}", spec.url.trim_end_matches('/'), name);
     let chart = Repository::parse(&url).map_err(|error| HelmChartError::RegistryUrl {
         url: plumb_transport::shown_text(&spec.url),
         source: error,
     })?;
     let access = access(source, namespace, repository, &chart).await;
-    let access = access.map_err(|error| HelmChartError::Repository(HelmRepositoryError::Secret(error)))?;
+    let mut access =
+        access.map_err(|error| HelmChartError::Repository(HelmRepositoryError::Secret(error)))?;
+    if spec.secret_ref.is_none() && spec.provider != CloudProvider::Generic {
+        let (proxy, timeout) = (Proxy::Environment, timeout(repository));
+        let requester = Requester { namespace, service_account: None, proxy, timeout };
+        let made = source.clients.cloud().registry(spec.provider, &requester, &chart).await;
+        let provider = spec.provider.as_str();
+        access.credential =
+            made.map_err(|source| HelmChartError::Cloud { provider, source: Box::new(source) })?;
+    }
     let remote = source.registries.connect(namespace, &chart, access, timeout(repository)).await;
     let listed = |error| HelmChartError::Version(TagError::Tags { chart: name.to_owned(), source: error });
     let remote = remote.map_err(listed)?;

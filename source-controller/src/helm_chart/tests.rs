@@ -43,7 +43,7 @@ impl Charts {
         let mut fixture = Fixture::new(&spec, |api, root| {
             let addresses = AddressPolicy::reject_link_local("--allow-link-local-addresses");
             let registries = OciClient::new(addresses, memory.clone(), OciLimits::DEFAULT);
-            let clients = HelmClients::new(api.client(), addresses, memory);
+            let clients = HelmClients::new(crate::cloud::none(api.client()), addresses, memory);
             HelmChartSource::new(clients, registries, known, crate::fixture::storage(root), limits)
         });
         fixture.storage = fixture.source.storage.clone();
@@ -427,8 +427,8 @@ async fn a_registry_gets_the_credentials_of_the_repository() {
         (
             json!({ "provider": "aws" }),
             &[],
-            "UnsupportedField",
-            "spec.provider of the HelmRepository \"aws\"",
+            "InvalidProviderConfiguration",
+            "failed to get credential from 'aws': invalid AWS registry: '127.0.0.1:",
         ),
         (json!({ "url": "oci://" }), &[], "URLInvalid", "invalid Helm repository URL"),
     ] {

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     artifact::Validated,
+    cloud::Cloud,
     settings::{part, trust},
 };
 
@@ -33,6 +34,7 @@ pub struct HelmClients(Arc<Inner>);
 
 struct Inner {
     api: Client,
+    cloud: Cloud,
     addresses: AddressPolicy,
     memory: MemoryPool,
     kept: ClientCache<String, HttpClient>,
@@ -65,8 +67,9 @@ pub struct Access {
 
 impl HelmClients {
     /// Clients that read Secrets from an API server. What they download is charged to `memory`.
-    pub fn new(api: Client, addresses: AddressPolicy, memory: MemoryPool) -> Self {
-        Self(Arc::new(Inner { api, addresses, memory, kept: ClientCache::default() }))
+    pub fn new(cloud: Cloud, addresses: AddressPolicy, memory: MemoryPool) -> Self {
+        let api = cloud.client.clone();
+        Self(Arc::new(Inner { api, cloud, addresses, memory, kept: ClientCache::default() }))
     }
 
     /// What downloads are charged to.
@@ -116,6 +119,11 @@ impl HelmClients {
     /// The API server.
     pub fn api(&self) -> Client {
         self.0.api.clone()
+    }
+
+    /// Credentials of clouds.
+    pub fn cloud(&self) -> &Cloud {
+        &self.0.cloud
     }
 
     /// Reads a Secret.

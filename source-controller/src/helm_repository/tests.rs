@@ -25,7 +25,8 @@ fn source_at(url: &str) -> Fixture<HelmRepositorySource> {
 fn source_within(url: &str, limits: HelmLimits) -> Fixture<HelmRepositorySource> {
     Fixture::new(&json!({ "url": url, "interval": "1m" }), |api, _| {
         let addresses = AddressPolicy::reject_link_local("--allow-link-local-addresses");
-        let clients = HelmClients::new(api.client(), addresses, MemoryPool::new(600 << 20));
+        let clients =
+            HelmClients::new(crate::cloud::none(api.client()), addresses, MemoryPool::new(600 << 20));
         HelmRepositorySource::new(clients, limits)
     })
 }

@@ -81,7 +81,8 @@ fn helm_repository(bucket: BucketStore) -> (HelmServer, Fixture<HelmRepositorySo
     let spec = json!({ "url": server.url(), "interval": "1m" });
     let mut fixture = Fixture::new(&spec, |api, _| {
         let addresses = AddressPolicy::reject_link_local("--allow-link-local-addresses");
-        let clients = HelmClients::new(api.client(), addresses, MemoryPool::new(600 << 20));
+        let clients =
+            HelmClients::new(crate::cloud::none(api.client()), addresses, MemoryPool::new(600 << 20));
         HelmRepositorySource::new(clients, HelmLimits::DEFAULT)
     });
     fixture.storage.bucket = Some(bucket);

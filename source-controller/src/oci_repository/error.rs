@@ -12,6 +12,7 @@ use plumb_version::ConstraintError;
 
 use crate::{
     artifact::{BreaksCondition, IgnoreError, Interrupted},
+    cloud::CloudError,
     oci_signature::{MethodError, VerifyError},
 };
 
@@ -42,6 +43,15 @@ pub enum OciSourceError {
     /// The Secret with credentials, or the ServiceAccount.
     #[error("failed to get credential")]
     Credential(#[source] SecretError),
+    /// The cloud gives no credential.
+    #[error("failed to get credential from '{provider}'")]
+    Cloud {
+        /// The provider.
+        provider: &'static str,
+        /// Why.
+        #[source]
+        source: Box<CloudError>,
+    },
     /// The Secret of the proxy.
     #[error("failed to get proxy address")]
     Proxy(#[source] SecretError),
@@ -197,6 +207,7 @@ impl Classify for OciSourceError {
             Self::Unsupported(error) => error.reason(),
             Self::Url { .. } => Reason::UrlInvalid,
             Self::Reference { .. } | Self::Tags { .. } => Reason::ReadOperationFailed,
+            Self::Cloud { source, .. } => source.reason(),
             Self::Credential(_) | Self::Proxy(_) | Self::Certificates { .. } => Reason::AuthenticationFailed,
             Self::Resolve(_) | Self::Pull { .. } | Self::NoSlot(_) | Self::Interrupted(_) => {
                 Reason::OciArtifactPullFailed
@@ -212,6 +223,7 @@ impl Classify for OciSourceError {
             Self::Unsupported(error) => error.consequence(),
             // Only another spec helps.
             Self::Url { .. } | Self::Verify(_) => Consequence::Stall,
+            Self::Cloud { source, .. } => source.consequence(),
             Self::Reference { source, .. }
                 if !matches!(source, ReferenceError::NoMatch { .. } | ReferenceError::TooSlow { .. }) =>
             {
@@ -225,6 +237,7 @@ impl Classify for OciSourceError {
         let hint = match self {
             Self::Unsupported(error) => return error.hint(),
             Self::Verification { source, .. } => return source.hint(),
+            Self::Cloud { source, .. } => return source.hint(),
             Self::Credential(SecretError::NotFound { .. }) => {
                 "create the Secret, or correct spec.secretRef or the imagePullSecrets of the ServiceAccount"
             }

@@ -28,6 +28,7 @@ use plumb_transport::Slots;
 use self::{error::OciSourceError, validate::Valid};
 use crate::{
     artifact::{ArtifactCondition, Fetched, Resolved, Source, SourceObject, Validated},
+    cloud::Cloud,
     oci_signature::VerifiedArtifacts,
 };
 
@@ -41,6 +42,7 @@ const PULLS_MAX: usize = 4;
 pub struct OciSource {
     /// The API server: Secrets and ServiceAccounts are read from it here.
     client: Client,
+    cloud: Cloud,
     registries: OciClient,
     memory: MemoryPool,
     unpack: UnpackLimits,
@@ -60,9 +62,10 @@ pub struct Pull {
 
 impl OciSource {
     /// The steps, with limits of what a layer may unpack to. Its files are charged to `memory`.
-    pub fn new(client: Client, registries: OciClient, memory: MemoryPool, unpack: UnpackLimits) -> Self {
+    pub fn new(cloud: Cloud, registries: OciClient, memory: MemoryPool, unpack: UnpackLimits) -> Self {
         Self {
-            client,
+            client: cloud.client.clone(),
+            cloud,
             registries,
             memory,
             unpack,

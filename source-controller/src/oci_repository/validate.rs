@@ -7,7 +7,6 @@ use plumb_api::source::{
     CloudProvider, OCILayerOperation, OCILayerSelector, OCIRepositoryRef, OCIRepositorySpec,
 };
 use plumb_oci::{Digest, Repository, check_tag};
-use plumb_status::{UnsupportedField, UnsupportedFields};
 use plumb_version::Constraint;
 use regex::{Regex, RegexBuilder};
 
@@ -30,7 +29,9 @@ pub struct Valid {
     pub layer: LayerSelector,
     /// The Secret with credentials.
     pub secret: Option<String>,
-    /// The ServiceAccount with image pull Secrets.
+    /// Whose credentials are used without a Secret.
+    pub provider: CloudProvider,
+    /// The ServiceAccount with image pull Secrets, or with an identity of the provider.
     pub service_account: Option<String>,
     /// The Secret with certificates.
     pub certificates: Option<String>,
@@ -90,12 +91,6 @@ pub fn validate(spec: &OCIRepositorySpec) -> Result<Valid, OciSourceError> {
         verify,
     } = spec;
     let service_account = service_account_name.clone().filter(|name| !name.is_empty());
-    let mut unsupported = Vec::new();
-    // With credentials of its own, the provider does not count, as with Flux.
-    if *provider != CloudProvider::Generic && secret_ref.is_none() {
-        unsupported.push(UnsupportedField::with_value("spec.provider", provider.as_str()));
-    }
-    UnsupportedFields::reject(unsupported)?;
     let verify = verify.as_ref().map(method).transpose().map_err(OciSourceError::Verify)?;
     let repository = Repository::parse(url)
         .map_err(|source| OciSourceError::Url { url: plumb_transport::shown_text(url), source })?;
@@ -113,6 +108,7 @@ pub fn validate(spec: &OCIRepositorySpec) -> Result<Valid, OciSourceError> {
             copies: operation == Some(OCILayerOperation::Copy),
         },
         secret: name(secret_ref),
+        provider: *provider,
         service_account,
         certificates: name(cert_secret_ref),
         proxy: name(proxy_secret_ref),
@@ -176,6 +172,7 @@ mod tests {
             ("interval", json!("5m")),
             ("layerSelector", json!({ "mediaType": "x", "operation": "copy" })),
             ("provider", json!("generic")),
+            ("provider", json!("aws")),
             ("proxySecretRef", json!({ "name": "p" })),
             ("ref", json!({ "tag": "v1" })),
             ("secretRef", json!({ "name": "s" })),
@@ -191,17 +188,6 @@ mod tests {
         ] {
             assert!(checked(field, &value).is_ok(), "{field}");
         }
-        for (field, value) in
-            [("provider", json!("aws")), ("provider", json!("azure")), ("provider", json!("gcp"))]
-        {
-            let error = checked(field, &value).unwrap_err();
-            assert_eq!((error.reason(), error.consequence()), (Reason::UnsupportedField, Consequence::Stall));
-            assert!(error.to_string().contains(&format!("spec.{field}")), "{error}");
-        }
-        let spec = json!({
-            "url": "oci://ghcr.io/org/app", "interval": "1m", "provider": "aws", "secretRef": { "name": "s" },
-        });
-        assert!(validate(&serde_json::from_value(spec).unwrap()).is_ok());
     }
 
     #[test]

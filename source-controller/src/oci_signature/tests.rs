@@ -28,7 +28,7 @@ fn verified(url: &str, verify: &Value) -> Fixture<OciSource> {
         let addresses = AddressPolicy::reject_link_local("--allow-link-local-addresses");
         let memory = MemoryPool::new(600 << 20);
         let registries = OciClient::new(addresses, memory.clone(), OciLimits::DEFAULT);
-        OciSource::new(api.client(), registries, memory, UnpackLimits::DEFAULT)
+        OciSource::new(crate::cloud::none(api.client()), registries, memory, UnpackLimits::DEFAULT)
     })
 }
 

@@ -6,10 +6,11 @@ use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 
 use super::PAGE_OBJECTS;
+use plumb_aws::xml;
+
 use crate::{
     error::ResponseError,
     listing::{Object, Page},
-    xml,
 };
 
 const MALFORMED: ResponseError = ResponseError::Malformed { what: "a listing of S3 (ListBucketResult)" };

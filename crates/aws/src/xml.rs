@@ -1,4 +1,4 @@
-//! The XML of object stores, read as paths of elements and their text. There are no document types, so no entities but the five
+//! The XML of AWS and of object stores, read as paths of elements and their text. There are no document types, so no entities but the five
 //! of XML, and no attributes but one that a caller asks for.
 
 use quick_xml::{
@@ -12,10 +12,10 @@ const DEPTH_MAX: usize = 16;
 
 /// The document is not XML of this kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed;
+pub struct Malformed;
 
 /// The end of an element.
-pub(crate) struct Element<'a> {
+pub struct Element<'a> {
     /// The names of the elements down to this one, without prefixes of namespaces.
     pub path: &'a [String],
     /// Its text.
@@ -32,7 +32,7 @@ impl Element<'_> {
 }
 
 /// Reads a document. `visit` is given each element as it ends, and may end the reading.
-pub(crate) fn read<E>(
+pub fn read<E>(
     document: &[u8],
     malformed: impl Fn() -> E,
     mut visit: impl FnMut(&Element<'_>) -> Result<(), E>,

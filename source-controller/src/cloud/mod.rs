@@ -1,0 +1,229 @@
+//! Credentials of clouds for sources without a Secret: of an identity of this controller, or of a ServiceAccount of the spec.
+
+pub mod account;
+mod aws;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::Client;
+use plumb_api::{
+    sealed::Sealed,
+    source::{BucketProvider, CloudProvider},
+};
+use plumb_aws::{AwsClient, AwsError};
+use plumb_bucket::BucketCredential;
+use plumb_fetch::HostPort;
+use plumb_oci::{RegistryCredential, Repository};
+use plumb_status::{Classify, Consequence, Reason};
+use plumb_transport::{ClientConfig, Proxy, address::AddressPolicy};
+use url::Url;
+
+use self::account::{Account, AccountError};
+
+/// What credentials of clouds are made with.
+#[derive(Clone)]
+pub struct Cloud {
+    /// The API server: ServiceAccounts are read from it.
+    pub client: Client,
+    /// Amazon Web Services.
+    pub aws: AwsClient,
+    /// Registries and object stores that are sent credentials in addition to those of the clouds.
+    pub hosts: Vec<HostPort>,
+    /// Whether ServiceAccounts of specs may be used: the feature gate `ObjectLevelWorkloadIdentity`.
+    pub is_object_level_enabled: bool,
+    /// The ServiceAccount where a spec names none. Empty: the identity of this controller.
+    pub default_account: String,
+    /// Which addresses are called.
+    pub addresses: AddressPolicy,
+}
+
+/// For which source a credential is.
+pub struct Requester<'a> {
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its ServiceAccount.
+    pub service_account: Option<&'a str>,
+    /// The proxy.
+    pub proxy: Proxy,
+    /// How long one request may take.
+    pub timeout: Duration,
+}
+
+/// What the spec of a Bucket says of its cloud.
+pub struct BucketSettings<'a> {
+    /// The region.
+    pub region: Option<&'a str>,
+    /// The endpoint of the Security Token Service.
+    pub sts_endpoint: Option<&'a str>,
+}
+
+/// There is no credential.
+#[derive(Debug, thiserror::Error)]
+pub enum CloudError {
+    /// The ServiceAccount of the spec.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// Amazon Web Services.
+    #[error(transparent)]
+    Aws(#[from] AwsError),
+    /// The provider is not supported here.
+    #[error("the provider '{provider}' is not supported without spec.secretRef")]
+    Unsupported {
+        /// The provider.
+        provider: &'static str,
+    },
+}
+
+impl CloudError {
+    /// Whether the feature gate is off.
+    fn is_gate_disabled(&self) -> bool {
+        matches!(self, Self::Account(AccountError::GateDisabled))
+    }
+
+    /// Whether the source is not at the cloud of its provider.
+    fn is_not_of_provider(&self) -> bool {
+        matches!(
+            self,
+            Self::Aws(AwsError::NotEcr { .. } | AwsError::NotSts { .. } | AwsError::Region { .. })
+                | Self::Unsupported { .. }
+        )
+    }
+
+    /// What helps.
+    fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Account(error) => Some(error.hint()),
+            Self::Aws(AwsError::NotEcr { .. }) => Some(
+                "correct spec.url or spec.provider, or allow the registry with the flag --cloud-host of source-controller",
+            ),
+            Self::Aws(AwsError::NotSts { .. }) => Some("correct spec.sts.endpoint"),
+            Self::Aws(AwsError::NoRegion | AwsError::Region { .. }) => {
+                Some("set spec.region, or the environment variable AWS_REGION of source-controller")
+            }
+            Self::Aws(AwsError::Status { .. }) => {
+                Some("check the role, its trust policy, and its access to the registry or bucket")
+            }
+            Self::Aws(AwsError::Connection { .. }) => Some(
+                "set up an identity for the pod of source-controller (EKS Pod Identity, IRSA, or a role of the node), or set spec.secretRef",
+            ),
+            Self::Unsupported { .. } => Some("set spec.secretRef"),
+            Self::Aws(_) => None,
+        }
+    }
+}
+
+impl Classify for CloudError {
+    fn reason(&self) -> Reason {
+        if self.is_gate_disabled() {
+            Reason::FeatureGateDisabled
+        } else if self.is_not_of_provider() {
+            Reason::InvalidProviderConfiguration
+        } else {
+            Reason::AuthenticationFailed
+        }
+    }
+
+    fn consequence(&self) -> Consequence {
+        // Only another spec, or another start of the controller, helps.
+        let is_stalled = self.is_gate_disabled() || self.is_not_of_provider();
+        if is_stalled { Consequence::Stall } else { Consequence::Retry }
+    }
+
+    fn hint(&self) -> Option<String> {
+        self.remedy().map(str::to_owned)
+    }
+}
+
+impl Cloud {
+    /// The credential for a registry. It is sent nowhere but to registries of the cloud.
+    pub async fn registry(
+        &self,
+        provider: CloudProvider,
+        requester: &Requester<'_>,
+        repository: &Repository,
+    ) -> Result<RegistryCredential, CloudError> {
+        match provider {
+            CloudProvider::Generic => Ok(RegistryCredential::Anonymous),
+            CloudProvider::Aws => {
+                let login = aws::login(self, requester, repository.registry()).await?;
+                Ok(RegistryCredential::Basic { username: login.username, password: login.password })
+            }
+            provider => Err(CloudError::Unsupported { provider: provider.as_str() }),
+        }
+    }
+
+    /// The credential for a bucket.
+    pub async fn bucket(
+        &self,
+        provider: BucketProvider,
+        requester: &Requester<'_>,
+        settings: &BucketSettings<'_>,
+    ) -> Result<BucketCredential, CloudError> {
+        match provider {
+            BucketProvider::Generic => Ok(BucketCredential::Anonymous),
+            // A signature is for one host: it is of no use elsewhere.
+            BucketProvider::Aws => aws::key(self, requester, settings).await.map(BucketCredential::AccessKey),
+            provider => Err(CloudError::Unsupported { provider: provider.as_str() }),
+        }
+    }
+
+    /// The ServiceAccount of a source, if it acts as one.
+    async fn account(&self, requester: &Requester<'_>) -> Result<Option<Account>, AccountError> {
+        let default = Some(self.default_account.as_str()).filter(|name| !name.is_empty());
+        let name = match requester.service_account {
+            Some(_) if !self.is_object_level_enabled => return Err(AccountError::GateDisabled),
+            Some(name) => Some(name),
+            None => default.filter(|_| self.is_object_level_enabled),
+        };
+        match name {
+            None => Ok(None),
+            Some(name) => Account::read(&self.client, requester.namespace, name).await.map(Some),
+        }
+    }
+
+    fn config(&self, requester: &Requester<'_>) -> ClientConfig {
+        let (proxy, addresses) = (requester.proxy.clone(), Some(self.addresses));
+        ClientConfig { proxy, addresses, ..ClientConfig::default() }
+    }
+
+    /// Whether the operator allows credentials to be sent to a host.
+    fn is_allowed(&self, registry: &str) -> bool {
+        let url = Url::parse(&format!("https://{registry}/"));
+        url.is_ok_and(|url| self.hosts.iter().any(|allowed| allowed.matches(&url)))
+    }
+}
+
+/// The token of a ServiceAccount for an audience.
+async fn token(account: Option<&Account>, audience: &str) -> Result<Sealed, CloudError> {
+    match account {
+        Some(account) => Ok(account.token(audience).await?),
+        // Only the token of a ServiceAccount is exchanged.
+        None => Ok(Sealed::from("")),
+    }
+}
+
+/// The time, for the tokens.
+fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// No identity, and no feature gate.
+#[cfg(test)]
+pub fn none(client: Client) -> Cloud {
+    use plumb_memory::MemoryPool;
+    use plumb_transport::{TokenCache, TokenLimits};
+
+    let disabled = |name: &str| (name == "AWS_EC2_METADATA_DISABLED").then(|| "true".to_owned());
+    let cache = TokenCache::new(TokenLimits::DEFAULT);
+    Cloud {
+        client,
+        aws: AwsClient::new(plumb_aws::Environment::read(disabled), MemoryPool::new(1 << 30), cache),
+        hosts: Vec::new(),
+        is_object_level_enabled: false,
+        default_account: String::new(),
+        addresses: AddressPolicy::reject_link_local("--allow-link-local-addresses"),
+    }
+}
