@@ -84,16 +84,15 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
     let storage = Storage { store, bucket, advertised, retention: options.retention() };
     let git_handle = Arc::new(OnceLock::new());
     let tokens = token_cache(runtime, &options);
+    let azure =
+        Azure { tokens: AzureTokens::new(runtime.memory(), tokens.clone()), environment: options.azure() };
     let source = GitSource {
         client: runtime.client(),
         git: git.clone(),
         apps: GithubApps::new(runtime.memory(), tokens.clone()),
         verifications: KnownVerifications::default(),
         clock: Timestamp::now,
-        azure: Azure {
-            tokens: AzureTokens::new(runtime.memory(), tokens.clone()),
-            environment: options.azure(),
-        },
+        azure: azure.clone(),
         addresses: options.addresses(),
         recent: RecentlyFound::new(git_repository::KEPT_MAX),
         storage: storage.clone(),
@@ -103,7 +102,7 @@ async fn install(runtime: &mut Runtime, options: Options) -> Result<(), BoxError
     let git_repositories = artifact::install_watched(runtime, source, &storage, waking(&charts));
     // Filled once, here: nothing runs before this function has returned.
     let _ = git_handle.set(git_repositories.clone());
-    let cloud = options.cloud(runtime.client(), runtime.memory(), tokens);
+    let cloud = options.cloud(runtime.client(), azure, runtime.memory(), tokens)?;
     let registries = OciClient::new(options.addresses(), runtime.memory(), options.oci_limits());
     let source = OciSource::new(cloud.clone(), registries.clone(), runtime.memory(), UnpackLimits::DEFAULT);
     let oci_repositories = artifact::install(runtime, source, &storage);

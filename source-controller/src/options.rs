@@ -7,10 +7,13 @@ use clap::Args;
 use jiff::SignedDuration;
 use kube::Client;
 use plumb_api::meta::GoDuration;
+use plumb_api::sealed::Sealed;
 use plumb_aws::AwsClient;
+use plumb_azure::ManagedIdentity;
 use plumb_bucket::BucketLimits;
 use plumb_fetch::HostPort;
 use plumb_filetree::digest::DigestAlgorithm;
+use plumb_gcp::{GcpClient, GcpEndpoints, GcpError};
 use plumb_git::{HostKeyAlgorithms, KexAlgorithms, Limits, SshAlgorithms};
 use plumb_memory::MemoryPool;
 use plumb_oci::OciLimits;
@@ -20,7 +23,11 @@ use plumb_store::Retention;
 use plumb_transport::{TokenCache, TokenLimits, address::AddressPolicy};
 
 use crate::{
-    cloud::Cloud, git_repository::azure::AzureEnvironment, helm_repository::HelmLimits,
+    cloud::{
+        Cloud,
+        azure::{Azure, AzureEnvironment},
+    },
+    helm_repository::HelmLimits,
     object_storage::BucketFlags,
 };
 
@@ -205,23 +212,36 @@ impl Options {
             authority: self.azure_authority_host.clone(),
             tenant_id: self.azure_tenant_id.clone(),
             client_id: self.azure_client_id.clone(),
+            client_secret: variable("AZURE_CLIENT_SECRET").map(Sealed::from),
             token_file: self.azure_federated_token_file.clone(),
+            managed: ManagedIdentity::read(variable),
             hosts: self.azure_devops_host.clone(),
             is_object_level_enabled: self.common.is_enabled(&OBJECT_LEVEL_WORKLOAD_IDENTITY),
+            default_account: self.common.default_service_account.clone(),
         }
     }
 
     /// Credentials of clouds, of the identities that the environment has at the start.
-    pub fn cloud(&self, client: Client, memory: MemoryPool, tokens: TokenCache) -> Cloud {
-        let environment = plumb_aws::Environment::read(|name| std::env::var(name).ok());
-        Cloud {
+    pub fn cloud(
+        &self,
+        client: Client,
+        azure: Azure,
+        memory: MemoryPool,
+        tokens: TokenCache,
+    ) -> Result<Cloud, GcpError> {
+        let endpoints = GcpEndpoints::new(variable("GCE_METADATA_HOST").as_deref())?;
+        let file = self.bucket.google_application_credentials.clone();
+        let environment = plumb_aws::Environment::read(variable);
+        Ok(Cloud {
             client,
-            aws: AwsClient::new(environment, memory, tokens),
+            aws: AwsClient::new(environment, memory.clone(), tokens.clone()),
+            azure,
+            gcp: GcpClient::new(endpoints, file, memory, tokens),
             hosts: self.cloud_host.clone(),
             is_object_level_enabled: self.common.is_enabled(&OBJECT_LEVEL_WORKLOAD_IDENTITY),
             default_account: self.common.default_service_account.clone(),
             addresses: self.addresses(),
-        }
+        })
     }
 
     /// Limits of the tokens that are kept.
@@ -278,6 +298,11 @@ impl Options {
     pub fn retention(&self) -> Retention {
         Retention { ttl: self.artifact_retention_ttl.to_std(), records: self.artifact_retention_records }
     }
+}
+
+/// A variable of the environment that is not empty.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]

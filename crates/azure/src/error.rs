@@ -26,8 +26,17 @@ pub enum AzureError {
         #[source]
         source: ConnectionError,
     },
+    /// The metadata service of the machine cannot be reached.
+    #[error("GET {url}")]
+    Metadata {
+        /// The URL.
+        url: String,
+        /// Why.
+        #[source]
+        source: ConnectionError,
+    },
     /// The authority gives no token.
-    #[error("POST {url}: status {status}{problem}")]
+    #[error("token request to {url}: status {status}{problem}")]
     Status {
         /// The URL.
         url: String,
@@ -37,7 +46,7 @@ pub enum AzureError {
         problem: String,
     },
     /// A response that is too large, or ended early.
-    #[error("POST {url}")]
+    #[error("token request to {url}")]
     Body {
         /// The URL.
         url: String,
@@ -46,7 +55,7 @@ pub enum AzureError {
         source: BodyError,
     },
     /// A response that is not what was asked for.
-    #[error("POST {url}: the response is not the JSON of a token")]
+    #[error("token request to {url}: the response is not the JSON of a token")]
     Malformed {
         /// The URL.
         url: String,

@@ -13,9 +13,9 @@ use url::form_urlencoded;
 use crate::{error::AzureError, identity::AzureIdentity};
 
 /// A response of the authority.
-const RESPONSE: Limit = Limit { name: "a response of the authority of Azure", bytes_max: 1 << 20 };
+pub(crate) const RESPONSE: Limit = Limit { name: "a response of the authority of Azure", bytes_max: 1 << 20 };
 /// Bytes of a rejection that are read.
-const REJECTION_BYTES_MAX: usize = 8 << 10;
+pub(crate) const REJECTION_BYTES_MAX: usize = 8 << 10;
 /// Characters of a rejection that are shown.
 const REJECTION_CHARACTERS_MAX: usize = 300;
 /// Exchanges that go on at a time, over all identities.
@@ -35,9 +35,9 @@ pub enum Proof {
 /// Tokens of identities. Clones share them.
 #[derive(Clone)]
 pub struct AzureTokens {
-    memory: MemoryPool,
-    cache: TokenCache,
-    slots: Slots,
+    pub(crate) memory: MemoryPool,
+    pub(crate) cache: TokenCache,
+    pub(crate) slots: Slots,
 }
 
 #[derive(Deserialize)]

@@ -8,6 +8,7 @@ use std::{
 
 use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
+use plumb_api::sealed::Sealed;
 use plumb_memory::{Limit, MemoryPool, MemoryReservation};
 use plumb_status::cadence::Backoff;
 use plumb_transport::{
@@ -125,11 +126,12 @@ impl BucketClient {
                 let http = self.http(&settings, &login.trust, &access.proxy)?;
                 self.exchange(Exchange::Ldap(login), &http, consumer, deadline, &mut exchanged).await?
             }
-            BucketCredential::Google(_) | BucketCredential::Entra(_)
+            BucketCredential::Google(_) | BucketCredential::Entra(_) | BucketCredential::Bearer(_)
                 if address.is_plain() && !access.insecure =>
             {
                 return Err(BucketError::PlainToken { url: shown_text(address.shown()) });
             }
+            BucketCredential::Bearer(token) => bearer(token.clone())?,
             BucketCredential::Google(key) => {
                 self.exchange(Exchange::Google(key), &http, consumer, deadline, &mut exchanged).await?
             }
@@ -153,10 +155,7 @@ impl BucketClient {
         let memory = (&self.0.memory, consumer);
         match self.0.tokens.exchange(&exchange, http, memory, left(deadline)).await? {
             Given::AccessKey(key) => Ok(Signer::AccessKey(key)),
-            Given::Bearer(token) => {
-                let value = Credential::Bearer { token }.authorization().map_err(BucketError::Credential)?;
-                Ok(value.map_or(Signer::None, Signer::Bearer))
-            }
+            Given::Bearer(token) => bearer(token),
         }
     }
 
@@ -184,6 +183,11 @@ impl BucketClient {
         kept.push_back((settings.to_owned(), client.clone()));
         Ok(client)
     }
+}
+
+fn bearer(token: Sealed) -> Result<Signer, BucketError> {
+    let value = Credential::Bearer { token }.authorization().map_err(BucketError::Credential)?;
+    Ok(value.map_or(Signer::None, Signer::Bearer))
 }
 
 impl Remote {

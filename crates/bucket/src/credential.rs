@@ -37,6 +37,8 @@ pub enum BucketCredential {
     AccessKey(AccessKey),
     /// S3, with temporary credentials of a Security Token Service.
     Ldap(LdapLogin),
+    /// Google or Azure, with an access token of an identity of the cloud.
+    Bearer(Sealed),
     /// Google.
     Google(GoogleKey),
     /// Azure, with the key of the account.

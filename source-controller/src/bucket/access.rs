@@ -74,8 +74,11 @@ async fn of_provider(
         proxy: proxy.clone(),
         timeout: valid.timeout,
     };
-    let settings =
-        BucketSettings { region: valid.region.as_deref(), sts_endpoint: valid.sts_endpoint.as_deref() };
+    let settings = BucketSettings {
+        address: &valid.address,
+        region: valid.region.as_deref(),
+        sts_endpoint: valid.sts_endpoint.as_deref(),
+    };
     let made = source.cloud.bucket(valid.provider, &requester, &settings).await;
     let provider = valid.provider.as_str();
     made.map_err(|source| BucketSourceError::Cloud { provider, source: Box::new(source) })

@@ -35,7 +35,7 @@ pub async fn key(
     settings: &BucketSettings<'_>,
 ) -> Result<AccessKey, CloudError> {
     let account = cloud.account(requester).await?;
-    let BucketSettings { region, sts_endpoint } = *settings;
+    let BucketSettings { address: _, region, sts_endpoint } = *settings;
     let identity = identity(cloud, requester, account.as_ref(), (region, sts_endpoint))?;
     // On the heap: a whole exchange would be part of every attempt.
     Box::pin(cloud.aws.key(&identity, token(account.as_ref(), AUDIENCE))).await

@@ -2,6 +2,8 @@
 
 pub mod account;
 mod aws;
+pub mod azure;
+mod gcp;
 #[cfg(test)]
 mod tests;
 
@@ -14,14 +16,18 @@ use plumb_api::{
     source::{BucketProvider, CloudProvider},
 };
 use plumb_aws::{AwsClient, AwsError};
-use plumb_bucket::BucketCredential;
+use plumb_bucket::{BucketAddress, BucketCredential};
 use plumb_fetch::HostPort;
+use plumb_gcp::{GcpClient, GcpError};
 use plumb_oci::{RegistryCredential, Repository};
 use plumb_status::{Classify, Consequence, Reason};
 use plumb_transport::{ClientConfig, Proxy, address::AddressPolicy};
 use url::Url;
 
-use self::account::{Account, AccountError};
+use self::{
+    account::{Account, AccountError},
+    azure::{Azure, AzureCredentialError},
+};
 
 /// What credentials of clouds are made with.
 #[derive(Clone)]
@@ -30,6 +36,10 @@ pub struct Cloud {
     pub client: Client,
     /// Amazon Web Services.
     pub aws: AwsClient,
+    /// Azure.
+    pub azure: Azure,
+    /// Google Cloud.
+    pub gcp: GcpClient,
     /// Registries and object stores that are sent credentials in addition to those of the clouds.
     pub hosts: Vec<HostPort>,
     /// Whether ServiceAccounts of specs may be used: the feature gate `ObjectLevelWorkloadIdentity`.
@@ -54,6 +64,8 @@ pub struct Requester<'a> {
 
 /// What the spec of a Bucket says of its cloud.
 pub struct BucketSettings<'a> {
+    /// Where the bucket is.
+    pub address: &'a BucketAddress,
     /// The region.
     pub region: Option<&'a str>,
     /// The endpoint of the Security Token Service.
@@ -69,12 +81,27 @@ pub enum CloudError {
     /// Amazon Web Services.
     #[error(transparent)]
     Aws(#[from] AwsError),
-    /// The provider is not supported here.
-    #[error("the provider '{provider}' is not supported without spec.secretRef")]
-    Unsupported {
-        /// The provider.
-        provider: &'static str,
-    },
+    /// Azure.
+    #[error(transparent)]
+    Azure(AzureCredentialError),
+    /// Google Cloud.
+    #[error(transparent)]
+    Gcp(#[from] GcpError),
+}
+
+impl From<AzureCredentialError> for CloudError {
+    fn from(error: AzureCredentialError) -> Self {
+        match error {
+            AzureCredentialError::Account(error) => Self::Account(error),
+            error => Self::Azure(error),
+        }
+    }
+}
+
+impl From<plumb_azure::AzureError> for CloudError {
+    fn from(error: plumb_azure::AzureError) -> Self {
+        Self::Azure(error.into())
+    }
 }
 
 impl CloudError {
@@ -88,7 +115,8 @@ impl CloudError {
         matches!(
             self,
             Self::Aws(AwsError::NotEcr { .. } | AwsError::NotSts { .. } | AwsError::Region { .. })
-                | Self::Unsupported { .. }
+                | Self::Azure(AzureCredentialError::NotAzure { .. })
+                | Self::Gcp(GcpError::NotGoogle { .. })
         )
     }
 
@@ -109,7 +137,17 @@ impl CloudError {
             Self::Aws(AwsError::Connection { .. }) => Some(
                 "set up an identity for the pod of source-controller (EKS Pod Identity, IRSA, or a role of the node), or set spec.secretRef",
             ),
-            Self::Unsupported { .. } => Some("set spec.secretRef"),
+            Self::Azure(error) => error.hint(),
+            Self::Gcp(GcpError::NotGoogle { .. }) => {
+                Some("correct the spec, or allow the host with the flag --cloud-host of source-controller")
+            }
+            Self::Gcp(GcpError::Status { .. }) => {
+                Some("check the service account, who may act as it, and its access to the registry or bucket")
+            }
+            Self::Gcp(GcpError::Connection { .. }) => {
+                Some("set up an identity for the pod of source-controller, or set spec.secretRef")
+            }
+            Self::Gcp(_) => None,
             Self::Aws(_) => None,
         }
     }
@@ -151,7 +189,8 @@ impl Cloud {
                 let login = aws::login(self, requester, repository.registry()).await?;
                 Ok(RegistryCredential::Basic { username: login.username, password: login.password })
             }
-            provider => Err(CloudError::Unsupported { provider: provider.as_str() }),
+            CloudProvider::Azure => azure::login(self, requester, repository).await,
+            CloudProvider::Gcp => gcp::login(self, requester, repository).await,
         }
     }
 
@@ -166,7 +205,8 @@ impl Cloud {
             BucketProvider::Generic => Ok(BucketCredential::Anonymous),
             // A signature is for one host: it is of no use elsewhere.
             BucketProvider::Aws => aws::key(self, requester, settings).await.map(BucketCredential::AccessKey),
-            provider => Err(CloudError::Unsupported { provider: provider.as_str() }),
+            BucketProvider::Azure => azure::storage(self, requester, settings).await,
+            BucketProvider::Gcp => gcp::storage(self, requester, settings).await,
         }
     }
 
@@ -187,6 +227,23 @@ impl Cloud {
     fn config(&self, requester: &Requester<'_>) -> ClientConfig {
         let (proxy, addresses) = (requester.proxy.clone(), Some(self.addresses));
         ClientConfig { proxy, addresses, ..ClientConfig::default() }
+    }
+
+    /// Rejects a bucket that is not where a token may be sent.
+    fn must_be_at(
+        &self,
+        settings: &BucketSettings<'_>,
+        is_of_cloud: fn(&Url) -> bool,
+        error: impl FnOnce(String) -> CloudError,
+    ) -> Result<(), CloudError> {
+        let endpoint = settings.address.shown();
+        let is_allowed =
+            |url: &Url| is_of_cloud(url) || self.hosts.iter().any(|allowed| allowed.matches(url));
+        if Url::parse(endpoint).is_ok_and(|url| is_allowed(&url)) {
+            Ok(())
+        } else {
+            Err(error(plumb_transport::shown_text(endpoint)))
+        }
     }
 
     /// Whether the operator allows credentials to be sent to a host.
@@ -216,11 +273,18 @@ pub fn none(client: Client) -> Cloud {
     use plumb_memory::MemoryPool;
     use plumb_transport::{TokenCache, TokenLimits};
 
+    use self::azure::AzureEnvironment;
+
     let disabled = |name: &str| (name == "AWS_EC2_METADATA_DISABLED").then(|| "true".to_owned());
-    let cache = TokenCache::new(TokenLimits::DEFAULT);
+    let (memory, cache) = (MemoryPool::new(1 << 30), TokenCache::new(TokenLimits::DEFAULT));
     Cloud {
         client,
-        aws: AwsClient::new(plumb_aws::Environment::read(disabled), MemoryPool::new(1 << 30), cache),
+        aws: AwsClient::new(plumb_aws::Environment::read(disabled), memory.clone(), cache.clone()),
+        azure: Azure {
+            tokens: plumb_azure::AzureTokens::new(memory.clone(), cache.clone()),
+            environment: AzureEnvironment::none(),
+        },
+        gcp: GcpClient::new(plumb_gcp::GcpEndpoints::new(Some("127.0.0.1:1")).unwrap(), None, memory, cache),
         hosts: Vec::new(),
         is_object_level_enabled: false,
         default_account: String::new(),

@@ -1,5 +1,7 @@
 //! Scenario tests (T1) of credentials of clouds: one server plays the services of the cloud, others a registry and an object store.
 
+mod google_azure;
+
 use plumb_archive::UnpackLimits;
 use plumb_aws::Environment;
 use plumb_bucket::{BucketClient, BucketLimits};

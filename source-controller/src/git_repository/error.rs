@@ -136,7 +136,9 @@ impl GitSourceError {
     pub fn of_azure(error: AzureCredentialError) -> Self {
         match error {
             AzureCredentialError::Account(AccountError::GateDisabled) => Self::GateDisabled(error),
-            AzureCredentialError::NotDevOps { .. } => Self::NotOfProvider(error),
+            AzureCredentialError::NotDevOps { .. } | AzureCredentialError::NotAzure { .. } => {
+                Self::NotOfProvider(error)
+            }
             error => Self::Azure(error),
         }
     }

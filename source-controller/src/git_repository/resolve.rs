@@ -143,7 +143,7 @@ async fn http_credential(
         let account = service_account.as_deref();
         let made = azure::credential(source, namespace, valid, account, proxy.clone()).await;
         let (credential, identity) = made.map_err(GitSourceError::of_azure)?;
-        return Ok((credential, trust, Some(TokenOwner::Azure(identity))));
+        return Ok((credential, trust, identity.map(TokenOwner::Azure)));
     }
     let Some(content) = content else { return Ok((credential, trust, None)) };
     if !valid.is_github_app {

@@ -22,11 +22,9 @@ use plumb_testkit::{
 use plumb_transport::{TokenCache, TokenLimits, address::AddressPolicy};
 use serde_json::{Value, json};
 
-use super::{
-    GitSource, KnownVerifications, RecentlyFound,
-    azure::{Azure, AzureEnvironment},
-};
+use super::{GitSource, KnownVerifications, RecentlyFound, azure::Azure};
 use crate::artifact::{ArtifactLedger, LedgerAccess, reconcile, teardown};
+use crate::cloud::azure::AzureEnvironment;
 use crate::fixture::{Fixture, condition, emitted, ready, storage};
 
 type Ledger = ArtifactLedger<GitRepositoryCondition>;
@@ -60,14 +58,7 @@ fn source_with(url: &str, recent: &RecentlyFound) -> Fixture<GitSource> {
 
 /// No identity, and no feature gate.
 fn azure_environment() -> AzureEnvironment {
-    AzureEnvironment {
-        authority: plumb_azure::AUTHORITY_DEFAULT.to_owned(),
-        tenant_id: None,
-        client_id: None,
-        token_file: None,
-        hosts: Vec::new(),
-        is_object_level_enabled: false,
-    }
+    AzureEnvironment::none()
 }
 
 fn source_of(url: &str, recent: &RecentlyFound, environment: AzureEnvironment) -> Fixture<GitSource> {

@@ -163,6 +163,7 @@ fn each_credential_of_the_environment_is_taken_for_its_back_end() {
             .read()
             .unwrap_or_else(|problem| panic!("{args:?}: {problem}"))
         {
+            BucketCredential::Bearer(_) => unreachable!("a token is of no Secret"),
             BucketCredential::AccessKey(key) => format!("key {}, session {}", key.id, key.session.is_some()),
             BucketCredential::Google(_) => "google".to_owned(),
             BucketCredential::SharedKey(key) => format!("account {}", key.account),

@@ -74,6 +74,12 @@ impl OciSource {
             verified: VerifiedArtifacts::default(),
         }
     }
+
+    /// Credentials of clouds, to change.
+    #[cfg(test)]
+    pub fn cloud_mut(&mut self) -> &mut Cloud {
+        &mut self.cloud
+    }
 }
 
 impl Source for OciSource {
