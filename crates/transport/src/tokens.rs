@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -43,6 +44,10 @@ pub async fn read_token_file(path: PathBuf) -> std::io::Result<Sealed> {
     let read = tokio::task::spawn_blocking(read).await;
     read.unwrap_or_else(|_| Err(std::io::ErrorKind::Interrupted.into()))
 }
+
+/// How long a caller waits for a token that another one makes. After that it makes one itself: no caller, whatever its own limit, holds
+/// up the others for longer.
+const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Held while a token is made for a key.
 type ExchangeLock = Arc<tokio::sync::Mutex<()>>;
@@ -99,7 +104,7 @@ impl TokenCache {
     }
 
     /// The token for a key at `now`: one that was made before, while it is far from its end, or the one that `make` returns with its
-    /// end.
+    /// end. Where another caller makes it, this one waits for it, 30 s at most.
     pub async fn get_or_make<E>(
         &self,
         key: TokenKey,
@@ -113,7 +118,7 @@ impl TokenCache {
             return Ok(token);
         }
         let exchange = self.exchange_of(key);
-        let _alone = exchange.lock().await;
+        let _alone = tokio::time::timeout(WAIT_MAX, exchange.lock()).await;
         if let Some(token) = self.known(&key, now) {
             return Ok(token);
         }
@@ -161,6 +166,8 @@ impl TokenCache {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     fn at(text: &str) -> Timestamp {
@@ -191,6 +198,20 @@ mod tests {
         ] {
             assert_eq!(made(&cache, key, now).await, expect, "{key} {now}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_never_ends_making_a_token_does_not_hold_up_the_others() {
+        let cache = TokenCache::new(TokenLimits::DEFAULT);
+        let mut key = [0; 32];
+        key[..2].copy_from_slice(&1_u16.to_be_bytes());
+        let never = std::future::pending::<Result<_, ()>>();
+        let silent = std::pin::pin!(cache.get_or_make(key, at("2026-01-01T00:00:00Z"), never));
+        assert!(silent.now_or_never().is_none());
+        let begun = tokio::time::Instant::now();
+        let other = tokio::time::timeout(Duration::from_hours(1), made(&cache, 1, "2026-01-01T00:00:00Z"));
+        assert_eq!((other.await, begun.elapsed()), (Ok(true), WAIT_MAX));
+        assert!(!made(&cache, 1, "2026-01-01T00:00:01Z").await);
     }
 
     #[tokio::test]

@@ -69,6 +69,18 @@ pub enum AzureCredentialError {
         /// Scheme and host of the repository.
         server: String,
     },
+    /// The Secret says whom to trust, which is not up to it where the token is one of this controller.
+    #[error(
+        "a CA or client certificate of spec.secretRef is not used with the identity of source-controller: its token is sent only to \
+         servers that the system trusts"
+    )]
+    Certificates,
+    /// The proxy would read the token of this controller.
+    #[error(
+        "spec.proxySecretRef is not used with the identity of source-controller over an unencrypted connection: the proxy would read \
+         its token"
+    )]
+    ReadingProxy,
     /// The registry or storage account is not at Azure.
     #[error("invalid Azure {what}: '{host}': tokens are sent to {expected} only")]
     NotAzure {
@@ -104,6 +116,12 @@ impl AzureCredentialError {
             Self::NotDevOps { .. } => Some(
                 "correct spec.url, or allow the server with the flag --azure-devops-host of source-controller",
             ),
+            Self::Certificates => {
+                Some("remove ca.crt, tls.crt and tls.key from the Secret, or set spec.serviceAccountName")
+            }
+            Self::ReadingProxy => {
+                Some("use the https:// URL, remove spec.proxySecretRef, or set spec.serviceAccountName")
+            }
             Self::NotAzure { .. } => {
                 Some("correct the spec, or allow the host with the flag --cloud-host of source-controller")
             }

@@ -1,10 +1,12 @@
 //! The credential of the provider `azure`: a token of an identity of this controller, or of a ServiceAccount of the spec, for Azure
 //! DevOps.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use plumb_azure::{AzureIdentity, DEVOPS_SCOPE};
 use plumb_fetch::HostPort;
-use plumb_transport::{ClientConfig, Credential, Proxy};
+use plumb_transport::{ClientConfig, Credential, Proxy, Trust};
 use url::Url;
 
 use super::{GitSource, validate::Valid};
@@ -17,6 +19,8 @@ use crate::cloud::{
 /// The host of Azure DevOps, and the end of its older names.
 const DEVOPS_HOST: &str = "dev.azure.com";
 const DEVOPS_HOST_SUFFIX: &str = ".visualstudio.com";
+/// How long an exchange may take, whatever the timeout: others wait for its token.
+const EXCHANGE_MAX: Duration = Duration::from_secs(30);
 
 /// A token for Azure DevOps, and the identity that it is of, where that is no managed one.
 pub async fn credential(
@@ -24,7 +28,7 @@ pub async fn credential(
     namespace: &str,
     valid: &Valid,
     service_account: Option<&str>,
-    proxy: Proxy,
+    (trust, proxy): (&Trust, &Proxy),
 ) -> Result<(Credential, Option<AzureIdentity>), AzureCredentialError> {
     let environment = &source.azure.environment;
     must_be_devops(&valid.url, &environment.hosts)?;
@@ -38,8 +42,14 @@ pub async fn credential(
         None => None,
         Some(name) => Some(Account::read(&source.client, namespace, name).await?),
     };
-    let config = ClientConfig { proxy, addresses: Some(source.addresses), ..ClientConfig::default() };
-    let (timeout, now) = (valid.timeout, Timestamp::now());
+    let mut config = ClientConfig { addresses: Some(source.addresses), ..ClientConfig::default() };
+    if account.is_none() {
+        // All namespaces share this identity: none of them may read its token, or be in the way of its exchange.
+        must_be_sealed(&valid.url, trust, proxy)?;
+    } else {
+        config.proxy = proxy.clone();
+    }
+    let (timeout, now) = (valid.timeout.min(EXCHANGE_MAX), Timestamp::now());
     let request = TokenRequest { scope: DEVOPS_SCOPE, config, consumer: namespace, timeout, now };
     let (token, identity) = token(&source.azure, account, request).await?;
     Ok((Credential::Bearer { token }, identity))
@@ -57,6 +67,19 @@ fn must_be_devops(url: &str, hosts: &[HostPort]) -> Result<(), AzureCredentialEr
         return Ok(());
     }
     Err(AzureCredentialError::NotDevOps { server: url.origin().ascii_serialization() })
+}
+
+/// Whether nothing that the object sets lets anybody but the server read the token. With the system's certificates alone a proxy
+/// only passes encrypted bytes on.
+fn must_be_sealed(url: &str, trust: &Trust, proxy: &Proxy) -> Result<(), AzureCredentialError> {
+    if *trust != Trust::default() {
+        return Err(AzureCredentialError::Certificates);
+    }
+    let is_encrypted = Url::parse(url).is_ok_and(|url| url.scheme() == "https");
+    if matches!(proxy, Proxy::Address(_)) && !is_encrypted {
+        return Err(AzureCredentialError::ReadingProxy);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub enum GitSourceError {
     /// The spec names a ServiceAccount, which the feature gate does not allow.
     #[error(transparent)]
     GateDisabled(AzureCredentialError),
-    /// The repository is none of the provider.
+    /// The repository is none of the provider, or the object would let others read the token.
     #[error(transparent)]
     NotOfProvider(AzureCredentialError),
     /// The Secret lacks what SSH requires, or there is none.
@@ -136,9 +136,10 @@ impl GitSourceError {
     pub fn of_azure(error: AzureCredentialError) -> Self {
         match error {
             AzureCredentialError::Account(AccountError::GateDisabled) => Self::GateDisabled(error),
-            AzureCredentialError::NotDevOps { .. } | AzureCredentialError::NotAzure { .. } => {
-                Self::NotOfProvider(error)
-            }
+            AzureCredentialError::NotDevOps { .. }
+            | AzureCredentialError::Certificates
+            | AzureCredentialError::ReadingProxy
+            | AzureCredentialError::NotAzure { .. } => Self::NotOfProvider(error),
             error => Self::Azure(error),
         }
     }

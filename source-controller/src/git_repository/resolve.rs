@@ -141,7 +141,7 @@ async fn http_credential(
     };
     if let Some(AzureProvider { service_account }) = &valid.azure {
         let account = service_account.as_deref();
-        let made = azure::credential(source, namespace, valid, account, proxy.clone()).await;
+        let made = azure::credential(source, namespace, valid, account, (&trust, proxy)).await;
         let (credential, identity) = made.map_err(GitSourceError::of_azure)?;
         return Ok((credential, trust, identity.map(TokenOwner::Azure)));
     }

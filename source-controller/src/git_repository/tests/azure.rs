@@ -145,3 +145,44 @@ async fn an_identity_that_is_missing_or_not_allowed_is_explained() {
         assert_eq!(sent(&server), (Vec::new(), Vec::new()));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_who_names_certificates_or_a_proxy_reads_the_token_of_the_controller() {
+    let server = server();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, "assertion-1").unwrap();
+    let own = Registry::tls().unwrap();
+    let address = format!("http://{}", server.address());
+    for (field, content, expect) in [
+        (
+            "secretRef",
+            ("ca.crt", own.ca().unwrap()),
+            "a CA or client certificate of spec.secretRef is not used",
+        ),
+        ("proxySecretRef", ("address", address.as_str()), "spec.proxySecretRef is not used"),
+    ] {
+        let mut fixture = azure(&server, with_identity(file.path()));
+        fixture.secret("own", &[content]);
+        fixture.set(field, json!({ "name": "own" }));
+        let summary = fixture.attempt().await;
+        let (_, reason, message) = ready(&summary);
+        assert_eq!(reason, "InvalidProviderConfiguration", "{message}");
+        assert!(message.starts_with(expect), "{message}");
+        assert_eq!(condition(&summary, "Stalled").unwrap(), "True InvalidProviderConfiguration");
+        assert_eq!(sent(&server), (Vec::new(), Vec::new()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_token_of_the_controller_is_requested_past_the_proxy_of_the_object() {
+    let (server, proxy) = (server(), Registry::plain().unwrap());
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, "assertion-1").unwrap();
+    let mut fixture = azure(&server, with_identity(file.path()));
+    fixture.secret("proxy", &[("address", &format!("http://{}", proxy.address()))]);
+    fixture.set("proxySecretRef", json!({ "name": "proxy" }));
+    fixture.set("url", json!("https://dev.azure.com/org/project/_git/app"));
+    let summary = fixture.attempt().await;
+    assert_eq!(sent(&server).0.len(), 1, "{summary:?}");
+    assert!(proxy.calls().iter().all(|call| call.method != "POST"));
+}
