@@ -5,6 +5,7 @@ mod abandoned;
 mod bucket;
 #[cfg(test)]
 mod crash;
+mod file_body;
 mod layout;
 mod retention;
 mod serve;

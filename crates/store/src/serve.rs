@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::{Read as _, SeekFrom},
+    os::unix::fs::FileExt as _,
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -26,21 +26,17 @@ use plumb_filetree::{
 };
 use plumb_status::chain;
 use plumb_transport::{Slot, server::PeerAddress};
-use tokio::{
-    fs::File,
-    io::{AsyncReadExt, AsyncSeekExt},
-};
-use tokio_util::io::ReaderStream;
 
 use crate::{
     bucket::{BucketStore, Served},
+    file_body::{file_body, read_cached},
     layout::{is_artifact, media_type},
     store::{ArtifactStore, StoreError},
 };
 
 /// The last second of the year 9999, in seconds of Unix time: HTTP cannot write a later one.
 const HTTP_SECONDS_MAX: u64 = 253_402_300_799;
-/// How much of a file is in memory at a time, for each request.
+/// A file that is no larger is read whole, with its metadata.
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// When a client should ask again where the object store did not answer, in seconds.
@@ -114,15 +110,18 @@ struct Found {
 /// What a file has: read at once where it fits into a chunk, else read as it is sent; or an object of a bucket, not opened yet.
 enum FileContent {
     Whole(Bytes),
-    Open(File),
+    Open(fs::File),
     Stored { store: BucketStore, path: RelPath, head: ObjectHead, slot: Slot },
 }
 
 async fn open(store: &ArtifactStore, path: &RelPath) -> Option<Found> {
     let full = path.components().fold(store.root().to_owned(), |full, part| full.join(part));
-    // One hand-over to a blocking thread for all of it: each costs more than reading a small file.
-    let opened = tokio::task::spawn_blocking(move || open_file(&full)).await.ok()?;
-    let (content, size, modified) = opened?;
+    // One hand-over to a blocking thread for all of it, and none where nothing has to wait for the disk: each costs more than to
+    // read a small file.
+    let (content, size, modified) = match open_cached(&full) {
+        Some(opened) => opened,
+        None => tokio::task::spawn_blocking(move || open_file(&full)).await.ok()??,
+    };
     let tag = format!("\"{modified:x}-{size:x}\"");
     Some(Found { content, size, modified, media_type: media_type(path.as_str()), tag })
 }
@@ -149,16 +148,41 @@ fn open_file(full: &Path) -> Option<(FileContent, u64, u64)> {
     if !fs::symlink_metadata(full).ok()?.is_file() {
         return None;
     }
-    let mut file = fs::File::open(full).ok()?;
-    let metadata = file.metadata().ok()?;
+    described(fs::File::open(full).ok()?, |file, bytes| file.read_exact_at(bytes, 0).ok())
+}
+
+fn described(
+    file: fs::File,
+    read: impl FnOnce(&fs::File, &mut [u8]) -> Option<()>,
+) -> Option<(FileContent, u64, u64)> {
+    let metadata = file.metadata().ok().filter(fs::Metadata::is_file)?;
     let modified = metadata.modified().ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
     let size = metadata.len();
-    if size > CHUNK_BYTES as u64 {
-        return Some((FileContent::Open(File::from_std(file)), size, modified));
-    }
-    let mut bytes = Vec::new();
-    (&mut file).take(size).read_to_end(&mut bytes).ok()?;
-    (bytes.len() as u64 == size).then(|| (FileContent::Whole(Bytes::from(bytes)), size, modified))
+    let content = match usize::try_from(size) {
+        Ok(length) if length <= CHUNK_BYTES => {
+            let mut bytes = vec![0; length];
+            read(&file, &mut bytes)?;
+            FileContent::Whole(Bytes::from(bytes))
+        }
+        Ok(_) | Err(_) => FileContent::Open(file),
+    };
+    Some((content, size, modified))
+}
+
+/// The same, where the system has the place of the file in memory, and of a small file its content; none elsewhere, or where it cannot
+/// tell.
+#[cfg(target_os = "linux")]
+fn open_cached(full: &Path) -> Option<(FileContent, u64, u64)> {
+    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+    // Not to wait for the other end of a pipe, either: it is no artifact.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = openat2(CWD, full, flags, Mode::empty(), ResolveFlags::CACHED).ok()?;
+    described(file.into(), |file, bytes| (read_cached(file, bytes, 0)? == bytes.len()).then_some(()))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_cached(_full: &Path) -> Option<(FileContent, u64, u64)> {
+    None
 }
 
 async fn send(found: Found, request: &HeaderMap, is_head: bool) -> Response {
@@ -198,12 +222,7 @@ async fn send(found: Found, request: &HeaderMap, is_head: bool) -> Response {
             };
             Body::from(bytes.slice(start..start + length))
         }
-        FileContent::Open(mut file) => {
-            if start > 0 && file.seek(SeekFrom::Start(start)).await.is_err() {
-                return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-            }
-            Body::from_stream(ReaderStream::with_capacity(file.take(length), CHUNK_BYTES))
-        }
+        FileContent::Open(file) => file_body(file, start, length),
         FileContent::Stored { store, path, head, slot } => {
             let is_whole = status == StatusCode::OK;
             let range = (!is_whole).then_some((start, length));
@@ -315,7 +334,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::layout::Location;
+    use crate::{file_body::PIECE_BYTES, layout::Location};
 
     struct Fixture {
         router: Router,
@@ -363,10 +382,27 @@ mod tests {
         Fixture { router: router(store), path: format!("/{}", written.path), content, _root: root }
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_no_regular_file_is_never_opened() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        fs::write(path("file"), "content").unwrap();
+        std::os::unix::fs::symlink(path("file"), path("link")).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
+        for open in [open_file, open_cached] {
+            for name in ["link", "pipe", "none", "."] {
+                assert!(open(&path(name)).is_none(), "{name}");
+            }
+        }
+        let (content, size, _) = open_file(&path("file")).unwrap();
+        assert!(matches!(content, FileContent::Whole(bytes) if bytes.as_ref() == b"content" && size == 7));
+    }
+
     #[tokio::test]
     async fn an_artifact_is_served_whole_or_in_part() {
         served_whole_or_in_part(fixture()).await;
-        for bytes in [CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES + 7] {
+        for bytes in [CHUNK_BYTES, CHUNK_BYTES + 1, 2 * PIECE_BYTES + 7] {
             let content = (0..bytes).map(|at| at.to_le_bytes()[0] ^ at.to_le_bytes()[1]).collect();
             served_whole_or_in_part(fixture_of(content)).await;
         }

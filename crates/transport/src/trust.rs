@@ -37,17 +37,17 @@ struct TrustSource {
     beside_system: bool,
 }
 
-impl TrustSource {
-    fn parts(&self) -> (Option<&[u8]>, Option<(&[u8], &[u8])>, bool) {
-        let Self { ca, client, beside_system } = self;
-        let client = client.as_ref().map(|(chain, key)| (chain.as_slice(), key.expose()));
-        (ca.as_deref(), client, *beside_system)
-    }
-}
-
 impl PartialEq for TrustSource {
     fn eq(&self, other: &Self) -> bool {
-        self.parts() == other.parts()
+        let Self { ca, client, beside_system } = self;
+        let same_client = match (client, &other.client) {
+            (Some((chain, key)), Some((other_chain, other_key))) => {
+                chain == other_chain && key.expose() == other_key.expose()
+            }
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        *ca == other.ca && same_client && *beside_system == other.beside_system
     }
 }
 
