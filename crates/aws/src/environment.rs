@@ -32,6 +32,7 @@ const SESSION_NAME: &str = "AWS_ROLE_SESSION_NAME";
 /// The name of a session where the environment has none.
 const SESSION_NAME_DEFAULT: &str = "source-controller";
 /// Where the metadata service of a machine is.
+const METADATA_VARIABLE: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
 const METADATA: &str = "http://169.254.169.254/";
 /// Where a container of ECS has its credentials.
 const CONTAINER: &str = "http://169.254.170.2";
@@ -121,9 +122,8 @@ impl Environment {
                 problem: "is true, and there are no other credentials",
             });
         }
-        const NAME: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
-        let base = self.url(NAME)?.or_else(|| Url::parse(METADATA).ok());
-        base.map(|base| Source::Metadata { base }).ok_or_else(|| unset(NAME))
+        let base = self.url(METADATA_VARIABLE)?.or_else(|| Url::parse(METADATA).ok());
+        base.map(|base| Source::Metadata { base }).ok_or_else(|| unset(METADATA_VARIABLE))
     }
 
     fn container(&self) -> Result<Option<Url>, AwsError> {

@@ -307,8 +307,8 @@ mod tests {
         }
     }
 
-    async fn account_token() -> Result<Sealed, GcpError> {
-        Ok(Sealed::from("k8s-token"))
+    fn account_token() -> std::future::Ready<Result<Sealed, GcpError>> {
+        std::future::ready(Ok(Sealed::from("k8s-token")))
     }
 
     #[tokio::test]

@@ -94,8 +94,7 @@ pub(crate) fn is_part(text: &str) -> bool {
 
 /// Whether a registry, `host[:port]`, is Artifact Registry or Container Registry.
 pub fn is_registry(registry: &str) -> bool {
-    let is_artifact_registry =
-        registry.strip_suffix("-docker.pkg.dev").is_some_and(|location| is_part(location));
+    let is_artifact_registry = registry.strip_suffix("-docker.pkg.dev").is_some_and(is_part);
     registry == "gcr.io" || registry.strip_suffix(".gcr.io").is_some_and(is_part) || is_artifact_registry
 }
 

@@ -55,8 +55,14 @@ impl BucketSource {
             bytes_max: limits.bytes_max,
             ..TreeLimits::DEFAULT
         };
-        let (polls, pulls) = (Slots::new(POLLS_MAX), Slots::new(PULLS_MAX));
-        Self { client: cloud.client.clone(), cloud, buckets, tree, polls, pulls }
+        Self {
+            client: cloud.client.clone(),
+            cloud,
+            buckets,
+            tree,
+            polls: Slots::new(POLLS_MAX),
+            pulls: Slots::new(PULLS_MAX),
+        }
     }
 }
 

@@ -72,7 +72,7 @@ impl AccountError {
 /// A ServiceAccount that was read.
 pub struct Account {
     api: Api<ServiceAccount>,
-    account: ServiceAccount,
+    object: ServiceAccount,
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -86,12 +86,12 @@ impl Account {
         let failed = |problem: String| failed("get", namespace, name, problem);
         let account = call(api.get_opt(name)).await.map_err(|error| failed(error.to_string()))?;
         let account = account.ok_or_else(|| failed(format!("serviceaccounts \"{name}\" not found")))?;
-        Ok(Self { api, account, namespace: namespace.to_owned(), name: name.to_owned() })
+        Ok(Self { api, object: account, namespace: namespace.to_owned(), name: name.to_owned() })
     }
 
     /// An annotation.
     pub fn annotation(&self, annotation: &str) -> Option<&str> {
-        self.account.annotations().get(annotation).map(String::as_str)
+        self.object.annotations().get(annotation).map(String::as_str)
     }
 
     /// An annotation that has to be there.

@@ -1,6 +1,9 @@
 //! One server plays the services of AWS, and shows what it was sent.
 
-use std::io::Write as _;
+use std::{
+    future::{Pending, Ready, pending, ready},
+    io::Write as _,
+};
 
 use plumb_testkit::registry::{Registry, response};
 use plumb_transport::TokenLimits;
@@ -53,17 +56,18 @@ fn identity(now: &str) -> Identity<'static> {
     }
 }
 
-fn role(name: &str, account: &str) -> Option<WebIdentity> {
+fn role(name: &str, account: &str) -> WebIdentity {
     let account = ("apps".to_owned(), account.to_owned());
-    Some(WebIdentity { role: format!("arn:aws:iam::1:role/{name}"), account })
+    WebIdentity { role: format!("arn:aws:iam::1:role/{name}"), account }
 }
 
-async fn token() -> Result<Sealed, AwsError> {
-    Ok(Sealed::from("web-identity\n"))
+fn token() -> Ready<Result<Sealed, AwsError>> {
+    ready(Ok(Sealed::from("web-identity\n")))
 }
 
-async fn no_token() -> Result<Sealed, AwsError> {
-    unreachable!("no ServiceAccount is asked for a token")
+/// No ServiceAccount is asked for a token.
+fn no_token() -> Pending<Result<Sealed, AwsError>> {
+    pending()
 }
 
 #[tokio::test]
@@ -118,15 +122,15 @@ async fn a_token_is_exchanged_for_the_keys_of_its_role_once_for_each_service_acc
             ]),
         ),
         (
-            role("r", "sa"),
+            Some(role("r", "sa")),
             Some([
                 "RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fr&RoleSessionName=sa.apps.eu-west-1.fluxcd.io",
                 "WebIdentityToken=web-identity",
             ]),
         ),
-        (role("r", "sa"), None),
+        (Some(role("r", "sa")), None),
         (
-            role("r", "other"),
+            Some(role("r", "other")),
             Some(["RoleSessionName=other.apps.eu-west-1.fluxcd.io", "WebIdentityToken=web-identity"]),
         ),
     ] {
@@ -181,7 +185,7 @@ async fn a_rejection_shows_its_code_and_no_secret() {
         ("denied", ": status 403 AccessDenied"),
         ("odd", ": the response is not the temporary credentials of AWS"),
     ] {
-        let identity = Identity { role: role(name, "sa"), ..identity(NOW) };
+        let identity = Identity { role: Some(role(name, "sa")), ..identity(NOW) };
         let error = aws.key(&identity, token()).await.err().unwrap();
         let text = plumb_status::chain(&error);
         assert!(
@@ -190,7 +194,7 @@ async fn a_rejection_shows_its_code_and_no_secret() {
         );
     }
     let nowhere = client(&[("AWS_EC2_METADATA_DISABLED", "true")]);
-    let identity = Identity { region: None, role: role("r", "sa"), ..identity(NOW) };
+    let identity = Identity { region: None, role: Some(role("r", "sa")), ..identity(NOW) };
     let error = nowhere.key(&identity, no_token()).await.err().unwrap();
     assert!(error.to_string().contains("AWS_REGION is not set"), "{error}");
 }
