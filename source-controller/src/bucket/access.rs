@@ -73,6 +73,7 @@ async fn of_provider(
         service_account: valid.service_account.as_deref(),
         proxy: proxy.clone(),
         timeout: valid.timeout,
+        has_own_trust: valid.insecure || valid.certificates.is_some(),
     };
     let settings = BucketSettings {
         address: &valid.address,

@@ -50,6 +50,9 @@ pub struct Cloud {
     pub addresses: AddressPolicy,
 }
 
+/// How long one request for a credential of this controller may take: sources of all namespaces wait for it.
+const OWN_TIMEOUT_MAX: Duration = Duration::from_secs(30);
+
 /// For which source a credential is.
 pub struct Requester<'a> {
     /// Its namespace.
@@ -60,6 +63,8 @@ pub struct Requester<'a> {
     pub proxy: Proxy,
     /// How long one request may take.
     pub timeout: Duration,
+    /// Whether the spec has certificates of its own, or allows plain HTTP.
+    pub has_own_trust: bool,
 }
 
 /// What the spec of a Bucket says of its cloud.
@@ -78,6 +83,12 @@ pub enum CloudError {
     /// The ServiceAccount of the spec.
     #[error(transparent)]
     Account(#[from] AccountError),
+    /// Whoever has the certificates, or the network, would read a credential that is not theirs.
+    #[error(
+        "the identity of source-controller is not used with certificates of the spec or with plain HTTP, unless the flag --cloud-host \
+         allows the host"
+    )]
+    OwnTrust,
     /// Amazon Web Services.
     #[error(transparent)]
     Aws(#[from] AwsError),
@@ -114,7 +125,8 @@ impl CloudError {
     fn is_not_of_provider(&self) -> bool {
         matches!(
             self,
-            Self::Aws(AwsError::NotEcr { .. } | AwsError::NotSts { .. } | AwsError::Region { .. })
+            Self::OwnTrust
+                | Self::Aws(AwsError::NotEcr { .. } | AwsError::NotSts { .. } | AwsError::Region { .. })
                 | Self::Azure(AzureCredentialError::NotAzure { .. })
                 | Self::Gcp(GcpError::NotGoogle { .. })
         )
@@ -124,6 +136,9 @@ impl CloudError {
     fn remedy(&self) -> Option<&'static str> {
         match self {
             Self::Account(error) => Some(error.hint()),
+            Self::OwnTrust => Some(
+                "remove spec.certSecretRef and spec.insecure, or set spec.serviceAccountName to use an identity of the namespace",
+            ),
             Self::Aws(AwsError::NotEcr { .. }) => Some(
                 "correct spec.url or spec.provider, or allow the registry with the flag --cloud-host of source-controller",
             ),
@@ -183,6 +198,7 @@ impl Cloud {
         requester: &Requester<'_>,
         repository: &Repository,
     ) -> Result<RegistryCredential, CloudError> {
+        let requester = &self.bounded(requester, || self.is_allowed(repository.registry()))?;
         match provider {
             CloudProvider::Generic => Ok(RegistryCredential::Anonymous),
             CloudProvider::Aws => {
@@ -201,6 +217,11 @@ impl Cloud {
         requester: &Requester<'_>,
         settings: &BucketSettings<'_>,
     ) -> Result<BucketCredential, CloudError> {
+        let endpoint = Url::parse(settings.address.shown());
+        // What is signed for AWS is of no use for other requests.
+        let is_allowed =
+            || provider == BucketProvider::Aws || endpoint.is_ok_and(|url| self.is_allowed_url(&url));
+        let requester = &self.bounded(requester, is_allowed)?;
         match provider {
             BucketProvider::Generic => Ok(BucketCredential::Anonymous),
             // A signature is for one host: it is of no use elsewhere.
@@ -210,15 +231,42 @@ impl Cloud {
         }
     }
 
+    /// What holds for the identity of this controller: its credential is requested past proxies of namespaces, within a short time, and
+    /// sent only where the system trusts the server, or to a host that the operator allows.
+    fn bounded<'a>(
+        &self,
+        requester: &Requester<'a>,
+        is_allowed: impl FnOnce() -> bool,
+    ) -> Result<Requester<'a>, CloudError> {
+        let Requester { namespace, service_account, ref proxy, timeout, has_own_trust } = *requester;
+        if self.account_name(requester)?.is_some() {
+            return Ok(Requester {
+                namespace,
+                service_account,
+                proxy: proxy.clone(),
+                timeout,
+                has_own_trust,
+            });
+        }
+        if has_own_trust && !is_allowed() {
+            return Err(CloudError::OwnTrust);
+        }
+        let (proxy, timeout) = (Proxy::Environment, timeout.min(OWN_TIMEOUT_MAX));
+        Ok(Requester { namespace, service_account, proxy, timeout, has_own_trust })
+    }
+
     /// The ServiceAccount of a source, if it acts as one.
-    async fn account(&self, requester: &Requester<'_>) -> Result<Option<Account>, AccountError> {
+    fn account_name<'a>(&'a self, requester: &Requester<'a>) -> Result<Option<&'a str>, AccountError> {
         let default = Some(self.default_account.as_str()).filter(|name| !name.is_empty());
-        let name = match requester.service_account {
-            Some(_) if !self.is_object_level_enabled => return Err(AccountError::GateDisabled),
-            Some(name) => Some(name),
-            None => default.filter(|_| self.is_object_level_enabled),
-        };
-        match name {
+        match requester.service_account {
+            Some(_) if !self.is_object_level_enabled => Err(AccountError::GateDisabled),
+            Some(name) => Ok(Some(name)),
+            None => Ok(default.filter(|_| self.is_object_level_enabled)),
+        }
+    }
+
+    async fn account(&self, requester: &Requester<'_>) -> Result<Option<Account>, AccountError> {
+        match self.account_name(requester)? {
             None => Ok(None),
             Some(name) => Account::read(&self.client, requester.namespace, name).await.map(Some),
         }
@@ -237,8 +285,7 @@ impl Cloud {
         error: impl FnOnce(String) -> CloudError,
     ) -> Result<(), CloudError> {
         let endpoint = settings.address.shown();
-        let is_allowed =
-            |url: &Url| is_of_cloud(url) || self.hosts.iter().any(|allowed| allowed.matches(url));
+        let is_allowed = |url: &Url| is_of_cloud(url) || self.is_allowed_url(url);
         if Url::parse(endpoint).is_ok_and(|url| is_allowed(&url)) {
             Ok(())
         } else {
@@ -249,7 +296,11 @@ impl Cloud {
     /// Whether the operator allows credentials to be sent to a host.
     fn is_allowed(&self, registry: &str) -> bool {
         let url = Url::parse(&format!("https://{registry}/"));
-        url.is_ok_and(|url| self.hosts.iter().any(|allowed| allowed.matches(&url)))
+        url.is_ok_and(|url| self.is_allowed_url(&url))
+    }
+
+    fn is_allowed_url(&self, url: &Url) -> bool {
+        self.hosts.iter().any(|allowed| allowed.matches(url))
     }
 }
 

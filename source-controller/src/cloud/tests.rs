@@ -151,6 +151,42 @@ async fn no_login_is_asked_for_or_sent_to_a_registry_of_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_identity_of_the_controller_goes_only_where_the_system_trusts_the_server() {
+    let server = aws();
+    let certificate = rcgen::generate_simple_self_signed(["x".to_owned()]).unwrap().cert.pem();
+    for spec in [json!({ "certSecretRef": { "name": "ca" } }), json!({ "insecure": true })] {
+        let mut settings = Settings::new(&server, &KEYS);
+        settings.hosts.clear();
+        let mut fixture = settings.repository("oci://1.dkr.ecr.eu-west-1.amazonaws.com/org/app");
+        fixture.secret("ca", &[("ca.crt", &certificate)]);
+        for (field, value) in spec.as_object().unwrap() {
+            fixture.set(field, value.clone());
+        }
+        let (_, reason, message) = ready(&fixture.attempt().await);
+        assert_eq!(reason, "InvalidProviderConfiguration", "{message}");
+        assert!(
+            message.contains("the identity of source-controller is not used with certificates"),
+            "{message}"
+        );
+        assert_eq!(asked(&server), Vec::<String>::new());
+    }
+    let settings = Settings::new(&server, &KEYS);
+    let cloud = settings.cloud(Scenario::new().client());
+    let requester = |service_account, has_own_trust| Requester {
+        namespace: "apps",
+        service_account,
+        proxy: Proxy::None,
+        timeout: Duration::from_hours(1),
+        has_own_trust,
+    };
+    let own = cloud.bounded(&requester(None, true), || true).unwrap();
+    assert_eq!((own.proxy, own.timeout), (Proxy::Environment, Duration::from_secs(30)));
+    let cloud = Cloud { is_object_level_enabled: true, ..cloud };
+    let of_namespace = cloud.bounded(&requester(Some("sa"), true), || false).unwrap();
+    assert_eq!((of_namespace.proxy, of_namespace.timeout), (Proxy::None, Duration::from_hours(1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_secret_counts_before_the_provider() {
     let server = aws();
     let mut fixture = Settings::new(&server, &[]).repository(&server.url("org/app"));

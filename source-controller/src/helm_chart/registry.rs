@@ -43,7 +43,8 @@ pub async fn find(
         access.map_err(|error| HelmChartError::Repository(HelmRepositoryError::Secret(error)))?;
     if spec.secret_ref.is_none() && spec.provider != CloudProvider::Generic {
         let (proxy, timeout) = (Proxy::Environment, timeout(repository));
-        let requester = Requester { namespace, service_account: None, proxy, timeout };
+        let has_own_trust = spec.insecure || spec.cert_secret_ref.is_some();
+        let requester = Requester { namespace, service_account: None, proxy, timeout, has_own_trust };
         let made = source.clients.cloud().registry(spec.provider, &requester, &chart).await;
         let provider = spec.provider.as_str();
         access.credential =

@@ -81,6 +81,7 @@ async fn of_provider(
         service_account: valid.service_account.as_deref(),
         proxy: proxy.clone(),
         timeout: valid.timeout,
+        has_own_trust: valid.insecure || valid.certificates.is_some(),
     };
     let made = source.cloud.registry(valid.provider, &requester, &valid.repository).await;
     let provider = valid.provider.as_str();
