@@ -162,8 +162,7 @@ impl CloudError {
             Self::Gcp(GcpError::Connection { .. }) => {
                 Some("set up an identity for the pod of source-controller, or set spec.secretRef")
             }
-            Self::Gcp(_) => None,
-            Self::Aws(_) => None,
+            Self::Gcp(_) | Self::Aws(_) => None,
         }
     }
 }

@@ -237,8 +237,7 @@ async fn a_bucket_is_read_with_the_keys_of_the_environment() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_identity_that_is_missing_or_not_allowed_is_explained() {
-    let server = aws();
-    let store = ObjectStore::plain().unwrap();
+    let (server, store) = (aws(), ObjectStore::plain().unwrap());
     let enabled = |pairs| Settings { is_object_level_enabled: true, ..Settings::new(&server, pairs) };
     let sts = json!({ "provider": "aws", "endpoint": "https://sts.evil.example" });
     for (settings, name, annotations, sts, reason, expect) in [
