@@ -206,6 +206,15 @@ impl Connection {
         fetch.is_some_and(|fetch| fetch.supports("filter").unwrap_or(false))
     }
 
+    /// Whether the server can leave out history.
+    fn can_be_shallow(&self) -> bool {
+        let capabilities = &self.handshake.capabilities;
+        match capabilities.capability("fetch") {
+            Some(fetch) => fetch.supports("shallow").unwrap_or(false),
+            None => capabilities.contains("shallow"),
+        }
+    }
+
     /// Fetches a commit, or what leads to it, into a repository.
     pub(crate) fn fetch(
         &mut self,
@@ -221,6 +230,7 @@ impl Connection {
             Extent::Commit | Extent::Objects => None,
         };
         let filter = filter.filter(|_| self.can_filter());
+        let can_be_shallow = self.can_be_shallow();
         let mut wanted = Wanted { wants: request.wants, haves: request.haves, filter };
         let is_over = Cell::new(false);
         let receive =
@@ -238,6 +248,10 @@ impl Connection {
             Extent::Commit | Extent::Directories => Shallow::DepthAtRemote(DEPTH),
             Extent::History | Extent::Objects => Shallow::NoChange,
         };
+        // gix would leave the depth out without a word, and fetch all history.
+        if matches!(shallow, Shallow::DepthAtRemote(_)) && !can_be_shallow {
+            return Err(GitError::NoShallow { url: self.endpoint.url().to_string() });
+        }
         let options = fetch::Options {
             shallow_file: repository.git_dir().join("shallow"),
             shallow: &shallow,
@@ -287,10 +301,10 @@ fn http(
     };
     let client = connector.clients.get_or_build(access.client_key(), Instant::now(), build);
     let client = client.map_err(|source| GitError::Client { url: endpoint.url().to_string(), source })?;
-    let (runtime, policy) = ((connector.runtime.clone(), connector.greetings.clone()), connector.policy);
-    let credential = access.bound.clone();
-    let (http, control) =
-        HttpTransport::new(client, runtime, policy, credential, bounds, REFERENCES_BYTES_MAX);
+    let (runtime, greetings) = (connector.runtime.clone(), connector.greetings.clone());
+    let kept = (runtime, greetings, access.peer_digest());
+    let (policy, credential) = (connector.policy, access.bound.clone());
+    let (http, control) = HttpTransport::new(client, kept, policy, credential, bounds, REFERENCES_BYTES_MAX);
     let url = gix::url::parse(endpoint.url().as_str())
         .map_err(|error| refine(endpoint, &control, bounds, &error))?;
     Ok((Box::new(HttpProtocol::new_http(http, url, Protocol::V2, false)), control))

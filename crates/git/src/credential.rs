@@ -5,7 +5,7 @@ use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use percent_encoding::percent_decode_str;
 use plumb_transport::{Credential, OriginCredential, Proxy, Trust, shown_text};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use crate::{
@@ -53,6 +53,29 @@ pub(crate) struct ClientKey {
 }
 
 impl HttpAccess {
+    /// What of the object determines whom we talk to; nothing where it sets nothing of it.
+    fn peer(&self) -> Vec<&[u8]> {
+        let (trust, proxy) = (self.trust.parts(), self.proxy.parts());
+        if trust.is_empty() && proxy.is_empty() {
+            return Vec::new();
+        }
+        [vec![&b"trust"[..]], trust, vec![&b"proxy"[..]], proxy].concat()
+    }
+
+    /// The same as a text: what a server has said is kept under it, for those only who reach the server in the same way.
+    pub(crate) fn peer_digest(&self) -> String {
+        let peer = self.peer();
+        if peer.is_empty() {
+            return String::new();
+        }
+        let mut hash = Sha256::new();
+        for part in peer {
+            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(part);
+        }
+        HEXLOWER.encode(&hash.finalize())
+    }
+
     pub(crate) fn client_key(&self) -> ClientKey {
         let credential = self.credential.is_some().then(|| self.bound.clone());
         ClientKey { trust: self.trust.clone(), proxy: self.proxy.clone(), credential }
@@ -204,7 +227,16 @@ impl Endpoint {
         &self.access
     }
 
-    /// The name of the mirror of this repository for this credential: another credential has another mirror.
+    /// What the offers of this repository's server are kept under.
+    pub(crate) fn greeting_key(&self) -> String {
+        match &self.access {
+            Access::Http(http) => format!("{} {}", http.peer_digest(), self.url),
+            Access::Ssh(_) => self.url.to_string(),
+        }
+    }
+
+    /// The name of the mirror of this repository for this credential, and for this way to the server: another credential, proxy or trust
+    /// has another mirror, so that nobody waits for a server that somebody else has chosen.
     pub(crate) fn keyed_name(&self, key: &[u8; 32]) -> String {
         // HMAC takes keys of any length.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return String::new() };
@@ -216,7 +248,12 @@ impl Endpoint {
                 Credential::Bearer { token } => ("bearer", "", token.expose()),
             },
         };
-        for part in [self.url.as_str().as_bytes(), kind.as_bytes(), name.as_bytes(), secret] {
+        let peer = match &self.access {
+            Access::Ssh(target) => vec![&target.credential.known_hosts().digest()[..]],
+            Access::Http(http) => http.peer(),
+        };
+        let own = [self.url.as_str().as_bytes(), kind.as_bytes(), name.as_bytes(), secret];
+        for part in own.into_iter().chain(peer) {
             mac.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             mac.update(part);
         }
@@ -394,6 +431,24 @@ mod tests {
         assert_eq!(name(basic("a")), name(basic("a")));
         assert_ne!(name(basic("a")), name(basic("b")));
         assert_ne!(name(basic("a")), name(Credential::Bearer { token: "a".into() }));
+        let plain = || endpoint("http://host/repo", Credential::None);
+        let proxy = |address: &str, password: &str| {
+            let credential = Credential::Basic { username: "u".into(), password: password.into() };
+            Proxy::Address(plumb_transport::ProxyAddress::parse(address, &credential).unwrap())
+        };
+        let unverified = Endpoint::new("http://host/repo", Credential::None, Trust::unverified()).unwrap();
+        let ways = [
+            plain(),
+            unverified,
+            plain().through(Proxy::None),
+            plain().through(proxy("http://a:1", "x")),
+            plain().through(proxy("http://a:1", "y")),
+            plain().through(proxy("http://b:1", "x")),
+        ];
+        let names: std::collections::BTreeSet<_> = ways.iter().map(|way| way.keyed_name(&key)).collect();
+        let greetings: std::collections::BTreeSet<_> = ways.iter().map(Endpoint::greeting_key).collect();
+        assert_eq!((names.len(), greetings.len()), (ways.len(), ways.len()));
+        assert_eq!(name(Credential::None), plain().through(Proxy::Environment).keyed_name(&key));
         assert_ne!(
             name(Credential::None),
             endpoint("http://host/repo", Credential::None).keyed_name(&[8; 32])

@@ -246,6 +246,12 @@ pub enum GitError {
         /// The repository.
         url: String,
     },
+    /// The server cannot leave out history.
+    #[error("unable to fetch from '{url}': the server does not offer shallow fetches")]
+    NoShallow {
+        /// The repository.
+        url: String,
+    },
     /// The exchange with the server failed.
     #[error("unable to {action} '{url}': {detail}")]
     Transport {
@@ -386,6 +392,7 @@ impl GitError {
             | Self::Ssh { .. }
             | Self::OtherRepository { .. }
             | Self::NotGit { .. }
+            | Self::NoShallow { .. }
             | Self::Range { .. }
             | Self::CommitId { .. }
             | Self::Unauthenticated { .. }
@@ -444,6 +451,7 @@ impl Classify for GitError {
             | Self::Ssh { .. }
             | Self::OtherRepository { .. }
             | Self::NotGit { .. }
+            | Self::NoShallow { .. }
             | Self::Range { .. }
             | Self::CommitId { .. }
             | Self::Unauthenticated { .. }
@@ -481,6 +489,7 @@ impl Classify for GitError {
             | Self::Ssh { .. }
             | Self::OtherRepository { .. }
             | Self::NotGit { .. }
+            | Self::NoShallow { .. }
             | Self::Range { .. }
             | Self::Unauthenticated { .. }
             | Self::Forbidden { .. }

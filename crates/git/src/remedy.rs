@@ -34,6 +34,9 @@ pub(crate) fn of(error: &GitError) -> Option<String> {
         GitError::NoVersion { highest: None, .. } => {
             "no tag of the repository is a version: set another field of spec.ref, or push a tag".to_owned()
         }
+        GitError::NoShallow { .. } => {
+            "use a server of Git's protocol version 2, or let the server offer the capability shallow".to_owned()
+        }
         GitError::OtherRepository { .. } | GitError::NotGit { .. } => {
             "correct spec.url: it must be the URL that git clone takes".to_owned()
         }

@@ -206,17 +206,17 @@ impl Git {
         let bounds = Bounds::new("list remote for", endpoint.url().to_string(), timeout);
         let (namespace, connector) = (consumer.to_owned(), self.connector());
         let work = move |bounds: &Bounds| {
-            let url = endpoint.url().as_str();
+            let key = &endpoint.greeting_key();
             // Without a list, the handshake alone shows that the server is there.
             let knew = if reference.prefix().is_none() {
-                inner.greetings.forget(url);
+                inner.greetings.forget(key);
                 false
             } else {
-                inner.greetings.knows(url)
+                inner.greetings.knows(key)
             };
             let find = || inner.find(namespace.clone(), &endpoint, reference.clone(), &connector, bounds);
             match find() {
-                Err(_) if knew && inner.greetings.forget(url) && bounds.check().is_ok() => find(),
+                Err(_) if knew && inner.greetings.forget(key) && bounds.check().is_ok() => find(),
                 result => result,
             }
         };
@@ -246,7 +246,7 @@ impl Git {
         let endpoint = session.endpoint.clone();
         let (found, consumer) = (session.found.clone(), session.consumer.clone());
         let is_partial = selection.is_partial();
-        let url = endpoint.url().to_string();
+        let key = endpoint.greeting_key();
         async move {
             let bounds = Bounds::new("fetch from", endpoint.url().to_string(), timeout);
             let (namespace, connector) = (consumer.clone(), self.connector());
@@ -256,7 +256,7 @@ impl Git {
                 let wanted = (&found, extent, found.commit.kind());
                 inner.signed_objects(wanted, &mirror, &namespace, &endpoint, &connector, bounds)
             };
-            self.run_after_list(&consumer, bounds, &url, work).await
+            self.run_after_list(&consumer, bounds, &key, work).await
         }
     }
 
@@ -314,9 +314,9 @@ impl Git {
         let selection = selection.clone();
         let bounds = Bounds::new("fetch from", session.endpoint.url().to_string(), timeout);
         let (consumer, connector) = (session.consumer.clone(), self.connector());
-        let url = session.endpoint.url().to_string();
+        let key = session.endpoint.greeting_key();
         let work = move |bounds: &Bounds| work(&inner, session, &selection, &connector, bounds);
-        self.run_after_list(&consumer, bounds, &url, work).await
+        self.run_after_list(&consumer, bounds, &key, work).await
     }
 
     /// Runs a fetch. One that fails may have gone by an old offer of the server: the next attempt asks anew.
@@ -324,12 +324,12 @@ impl Git {
         &self,
         consumer: &str,
         bounds: Bounds,
-        url: &str,
+        greeting_key: &str,
         work: impl FnOnce(&Bounds) -> Result<T, GitError> + Send + 'static,
     ) -> Result<T, GitError> {
         let result = self.run(&self.inner.fetches, consumer, bounds, work).await;
         if result.is_err() {
-            self.inner.greetings.forget(url);
+            self.inner.greetings.forget(greeting_key);
         }
         result
     }

@@ -34,6 +34,8 @@ pub(crate) struct HttpTransport {
     policy: AddressPolicy,
     credential: OriginCredential,
     greetings: Greetings,
+    /// How the server is reached: offers are kept with it.
+    peer: String,
     redirected: Option<String>,
     has_begun: bool,
 }
@@ -42,7 +44,7 @@ impl HttpTransport {
     /// A transport over a client that follows no redirects and resolves names with the same policy.
     pub(crate) fn new(
         client: reqwest::Client,
-        (runtime, greetings): (Handle, Greetings),
+        (runtime, greetings, peer): (Handle, Greetings, String),
         policy: AddressPolicy,
         credential: OriginCredential,
         bounds: &Bounds,
@@ -50,7 +52,7 @@ impl HttpTransport {
     ) -> (Self, Control) {
         let (shared, control) = Shared::new(runtime, bounds, bytes_max);
         let transport =
-            Self { shared, client, policy, credential, greetings, redirected: None, has_begun: false };
+            Self { shared, client, policy, credential, greetings, peer, redirected: None, has_begun: false };
         (transport, control)
     }
 
@@ -68,7 +70,8 @@ impl HttpTransport {
             let is_kept = Greeting::is_version_2(&read) && read.len() <= BYTES_MAX;
             if is_kept && is_end && self.redirected.is_none() {
                 let body = Bytes::from(read);
-                self.greetings.put(url, Greeting { headers: headers.to_vec(), body: body.clone() });
+                self.greetings
+                    .put(&self.greeting_key(url), Greeting { headers: headers.to_vec(), body: body.clone() });
                 return Ok(Body { shared, source: Source::Ended, chunk: body });
             }
             if is_end || !is_kept {
@@ -76,6 +79,11 @@ impl HttpTransport {
             }
         };
         Ok(Body { shared, source: Source::Open(response), chunk })
+    }
+
+    /// As [`Endpoint::greeting_key`](crate::Endpoint::greeting_key) has it.
+    fn greeting_key(&self, url: &str) -> String {
+        format!("{} {url}", self.peer)
     }
 
     fn check(&self, url: &Url) -> io::Result<()> {
@@ -142,7 +150,7 @@ impl Http for HttpTransport {
         if self.has_begun {
             // A second handshake begins at the URL of the first one.
             self.redirected = None;
-        } else if let Some(Greeting { headers, body }) = self.greetings.get(url) {
+        } else if let Some(Greeting { headers, body }) = self.greetings.get(&self.greeting_key(url)) {
             self.has_begun = true;
             let body = Body { shared: self.shared.clone(), source: Source::Ended, chunk: body };
             return Ok(GetResponse { headers: Cursor::new(headers), body });

@@ -122,6 +122,20 @@ pub enum ClientError {
     Settings(#[source] reqwest::Error),
 }
 
+impl Proxy {
+    /// What it was made of, to tell others apart by a digest; nothing for the default. A secret is among it.
+    pub fn parts(&self) -> Vec<&[u8]> {
+        match self {
+            Self::Environment => Vec::new(),
+            Self::None => vec![b"none"],
+            Self::Address(ProxyAddress { url, authorization }) => {
+                let authorization = authorization.as_ref().map(HeaderValue::as_bytes);
+                vec![b"address", url.as_str().as_bytes(), authorization.unwrap_or_default()]
+            }
+        }
+    }
+}
+
 impl ProxyAddress {
     /// The proxy at this address. A name and password are given apart from it: addresses are shown in errors. The credential is
     /// sent to the proxy only.

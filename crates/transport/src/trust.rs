@@ -139,6 +139,21 @@ impl Trust {
         Ok(Self { settings, source: source.map(Arc::new) })
     }
 
+    /// What it was made of, to tell others apart by a digest; nothing for the default. Secrets are among it.
+    pub fn parts(&self) -> Vec<&[u8]> {
+        let kind: &[u8] = match self.settings {
+            Settings::System => return Vec::new(),
+            Settings::SystemWithClient(_) => b"client",
+            Settings::Unverified => b"unverified",
+            Settings::Bundle(_) => b"bundle",
+        };
+        let source = self.source.as_deref().map(TrustSource::parts);
+        let (ca, client, beside_system) = source.unwrap_or_default();
+        let (chain, key) = client.unwrap_or_default();
+        let beside: &[u8] = if beside_system { b"beside" } else { b"" };
+        vec![kind, ca.unwrap_or_default(), chain, key, beside]
+    }
+
     pub(crate) fn apply(self, builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
         match self.settings {
             Settings::System => builder,

@@ -10,6 +10,7 @@ use russh::keys::{
     ssh_key::certificate::CertType,
 };
 use sha1::Sha1;
+use sha2::{Digest as _, Sha256};
 
 use super::identity::shown;
 
@@ -25,6 +26,8 @@ const TYPES: [&str; 5] =
 #[derive(Debug, Default)]
 pub struct KnownHosts {
     entries: Vec<Entry>,
+    /// Of the text.
+    digest: [u8; 32],
 }
 
 #[derive(Debug)]
@@ -173,7 +176,12 @@ impl KnownHosts {
                 return Err(KnownHostsError::TooMany);
             }
         }
-        Ok(Self { entries })
+        Ok(Self { entries, digest: Sha256::digest(text).into() })
+    }
+
+    /// Tells other texts apart.
+    pub(crate) fn digest(&self) -> &[u8; 32] {
+        &self.digest
     }
 
     /// The types of the keys that are known for a host.

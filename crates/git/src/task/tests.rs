@@ -7,6 +7,7 @@ mod greeting;
 mod hostile;
 mod limits;
 mod oracle;
+mod peers;
 mod references;
 mod selection;
 mod server;
