@@ -147,11 +147,13 @@ impl Trust {
             Settings::Unverified => b"unverified",
             Settings::Bundle(_) => b"bundle",
         };
-        let source = self.source.as_deref().map(TrustSource::parts);
-        let (ca, client, beside_system) = source.unwrap_or_default();
+        let Some(TrustSource { ca, client, beside_system }) = self.source.as_deref() else {
+            return vec![kind];
+        };
+        let client = client.as_ref().map(|(chain, key)| (chain.as_slice(), key.expose()));
         let (chain, key) = client.unwrap_or_default();
-        let beside: &[u8] = if beside_system { b"beside" } else { b"" };
-        vec![kind, ca.unwrap_or_default(), chain, key, beside]
+        let beside: &[u8] = if *beside_system { b"beside" } else { b"" };
+        vec![kind, ca.as_deref().unwrap_or_default(), chain, key, beside]
     }
 
     pub(crate) fn apply(self, builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
