@@ -221,9 +221,10 @@ fn answer_one<S: Read + Write>(stream: &mut BufReader<S>, rules: &Rules, root: &
     let head = String::from_utf8_lossy(&output[..split]).into_owned();
     let status = head.lines().find_map(|line| line.strip_prefix("Status: ")).unwrap_or("200 OK");
     let body = &output[split + 4..];
-    let end = match rules.is_kept_alive {
-        true => format!("content-length: {}", body.len()),
-        false => "connection: close".to_owned(),
+    let end = if rules.is_kept_alive {
+        format!("content-length: {}", body.len())
+    } else {
+        "connection: close".to_owned()
     };
     let _ = write!(out, "HTTP/1.1 {status}\r\n{end}\r\n{head}\r\n\r\n");
     let stall = rules.stall.lock().unwrap().clone();
