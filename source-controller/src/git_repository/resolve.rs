@@ -40,7 +40,7 @@ pub async fn resolve(
     let session = if let Some(found) = known {
         source.git.session(&namespace, &endpoint, &valid.reference, found)
     } else {
-        let found = source.git.find(&namespace, &endpoint, &valid.reference, valid.timeout).await;
+        let found = source.git.find(&namespace, &endpoint, &valid.reference, valid.list_timeout()).await;
         if let (Err(GitError::Unauthenticated { .. }), Some(owner)) = (&found, &owner) {
             // It may have been revoked: the next attempt gets another one.
             owner.forget_token(source);

@@ -15,6 +15,9 @@ use super::{
     verification::{Verification, VerificationError},
 };
 
+/// How long a list of references may take, whatever the timeout.
+const LIST_MAX: Duration = Duration::from_mins(2);
+
 /// A spec that this version supports in full.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Valid {
@@ -38,6 +41,13 @@ pub struct Valid {
     pub verification: Option<Verification>,
     /// How long one operation on the repository may take.
     pub timeout: Duration,
+}
+
+impl Valid {
+    /// How long a list of references may take: it holds a slot that others wait for.
+    pub fn list_timeout(&self) -> Duration {
+        self.timeout.min(LIST_MAX)
+    }
 }
 
 /// Who asks Azure for a token.
@@ -221,7 +231,10 @@ mod tests {
         let valid = checked("ref", &json!({"semver": ">=1", "branch": "main"})).unwrap();
         assert!(matches!(valid.reference, Reference::Version(_)));
         assert_eq!(valid.timeout, Duration::from_mins(1));
-        assert_eq!(checked("timeout", &json!("5s")).unwrap().timeout, Duration::from_secs(5));
+        for (timeout, whole, list) in [("5s", 5, 5), ("1h", 3600, 120)] {
+            let valid = checked("timeout", &json!(timeout)).unwrap();
+            assert_eq!((valid.timeout.as_secs(), valid.list_timeout().as_secs()), (whole, list));
+        }
         let error = checked("ref", &json!({"semver": "nonsense"})).unwrap_err();
         assert_eq!(error.reason(), Reason::GitOperationFailed);
     }

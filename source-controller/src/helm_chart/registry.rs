@@ -50,7 +50,8 @@ pub async fn find(
         access.credential =
             made.map_err(|source| HelmChartError::Cloud { provider, source: Box::new(source) })?;
     }
-    let remote = source.registries.connect(namespace, &chart, access, timeout(repository)).await;
+    let remote =
+        source.registries.connect(namespace, &chart, access, timeout(repository).min(POLL_MAX)).await;
     let listed = |error| HelmChartError::Version(TagError::Tags { chart: name.to_owned(), source: error });
     let remote = remote.map_err(listed)?;
     let version = if wanted.is_exact() {
@@ -63,6 +64,9 @@ pub async fn find(
     let place = Place::Registry { remote, timeout, name: chart, verified: None };
     Ok(Found { name: name.to_owned(), version, place })
 }
+
+/// How long one request for a version may take, whatever the timeout: it holds a slot that others wait for.
+const POLL_MAX: Duration = Duration::from_mins(2);
 
 /// The timeout of one operation.
 fn timeout(repository: &HelmRepository) -> Duration {

@@ -25,6 +25,8 @@ use crate::{
     settings::{part, trust},
 };
 
+/// How long a server may send nothing.
+const SILENCE_MAX: std::time::Duration = std::time::Duration::from_secs(30);
 /// How this client names itself.
 const AGENT: &str = concat!("plumb/", env!("CARGO_PKG_VERSION"));
 
@@ -177,6 +179,7 @@ impl HelmClients {
                 trust: trust.unwrap_or_default(),
                 addresses: Some(self.0.addresses),
                 redirects: Redirects::Follow,
+                read_timeout: Some(SILENCE_MAX),
                 user_agent: Some(HeaderValue::from_static(AGENT)),
                 ..ClientConfig::default()
             })

@@ -79,7 +79,7 @@ pub async fn index(
             name: "index of a Helm repository (--helm-index-max-size)",
             bytes_max: source.limits.index,
         },
-        timeout: valid.timeout,
+        timeout: valid.poll_timeout(),
         namespace,
     };
     download(&access.http, source.clients.memory(), request).await.map_err(HelmRepositoryError::Fetch)

@@ -13,6 +13,9 @@ use crate::artifact::Validated;
 /// The file of a repository.
 const INDEX: &str = "index.yaml";
 
+/// How long a poll may take, whatever the timeout: it holds a slot that others wait for.
+pub const POLL_MAX: Duration = Duration::from_mins(2);
+
 /// A spec that this version supports in full.
 #[derive(Clone, Debug)]
 pub struct Valid {
@@ -28,6 +31,13 @@ pub struct Valid {
     pub certificates: Option<String>,
     /// How long one operation on the repository may take.
     pub timeout: Duration,
+}
+
+impl Valid {
+    /// How long a poll may take: it holds a slot that others wait for.
+    pub fn poll_timeout(&self) -> Duration {
+        self.timeout.min(POLL_MAX)
+    }
 }
 
 /// Checks a spec. Every field is named, so that a new one is noticed.
@@ -137,6 +147,8 @@ mod tests {
         }
         let valid = artifact(&json!({ "url": "http://h/x", "secretRef": { "name": "s" }, "timeout": "9s" }));
         assert_eq!((valid.secret.as_deref(), valid.timeout), (Some("s"), Duration::from_secs(9)));
+        assert_eq!(valid.poll_timeout(), Duration::from_secs(9));
+        assert_eq!(artifact(&json!({ "url": "http://h/x", "timeout": "1h" })).poll_timeout(), POLL_MAX);
     }
 
     #[test]
