@@ -17,6 +17,14 @@ pub enum Signers {
 }
 
 impl Signers {
+    /// Keys that each signature may be tried with. A keyless signature brings its own.
+    pub const fn keys(&self) -> usize {
+        match self {
+            Self::Keys(keys) => keys.len(),
+            Self::Keyless(_) => 1,
+        }
+    }
+
     /// Checks that the bundle is a signature of the digest that counts.
     pub fn verify_bundle(&self, bundle: &[u8], digest: &str) -> Result<(), Rejection> {
         match self {

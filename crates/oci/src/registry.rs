@@ -257,6 +257,11 @@ impl Inner {
 }
 
 impl Remote {
+    /// When requests end.
+    pub const fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
     /// The same repository with another deadline.
     #[must_use]
     pub fn restarted(self, timeout: Duration) -> Self {

@@ -4,6 +4,8 @@ use plumb_oci::OciError;
 use plumb_oci_signature::{CertificatesError, KeyError, TrustPolicyError, TrustedRootError};
 use plumb_secrets::SecretError;
 
+use crate::artifact::Interrupted;
+
 /// Signatures that an error tells about.
 const SHOWN_MAX: usize = 3;
 
@@ -87,6 +89,18 @@ pub enum VerifyError {
     /// The registry cannot be used.
     #[error("failed to look for signatures")]
     Registry(#[source] OciError),
+    /// The signatures take longer than the timeout.
+    #[error("the timeout ended before all signatures were verified")]
+    Deadline,
+    /// There are too many signatures for so many keys.
+    #[error("verification stopped: signatures times keys are more than {max}")]
+    TooManyTries {
+        /// The limit.
+        max: usize,
+    },
+    /// The controller is shutting down.
+    #[error(transparent)]
+    Interrupted(Interrupted),
     /// No signature counts.
     #[error("no matching signatures were found for '{reference}': {}", joined(.problems))]
     NoMatch {
@@ -138,7 +152,9 @@ impl VerifyError {
             | Self::Certificates { .. } => "correct the Secret of spec.verify.secretRef",
             Self::TrustedRoot { .. } => "correct spec.verify.trustedRootSecretRef or its Secret",
             Self::NoMatch { .. } => "sign the artifact, or correct spec.verify",
-            Self::Secret(_) | Self::PublicRoot(_) | Self::Registry(_) => return None,
+            Self::Deadline => "delete signatures or keys that are not needed, or raise spec.timeout",
+            Self::TooManyTries { .. } => "delete signatures or keys that are not needed",
+            Self::Secret(_) | Self::PublicRoot(_) | Self::Registry(_) | Self::Interrupted(_) => return None,
         };
         Some(hint.to_owned())
     }

@@ -1,5 +1,7 @@
 //! Whose signatures count: the Secrets of the spec, read and parsed.
 
+use std::sync::Arc;
+
 use kube::Client;
 use plumb_filetree::digest::Hasher;
 use plumb_oci_signature::{Identity, Keyless, Notation, PublicKey, Signers, TrustPolicy};
@@ -28,8 +30,8 @@ pub struct Policy {
 }
 
 pub(super) enum Trust {
-    Cosign(Signers),
-    Notation(Box<Notation>),
+    Cosign(Arc<Signers>),
+    Notation(Arc<Notation>),
 }
 
 impl Policy {
@@ -39,7 +41,8 @@ impl Policy {
         part(&mut settings, "provider", method.provider().as_bytes());
         let trust = match method {
             Method::CosignKeys { secret } => {
-                Trust::Cosign(Signers::Keys(keys(client, namespace, secret, &mut settings).await?))
+                let keys = keys(client, namespace, secret, &mut settings).await?;
+                Trust::Cosign(Arc::new(Signers::Keys(keys)))
             }
             Method::CosignKeyless { trusted_root, identities } => {
                 for (issuer, subject) in identities.iter().map(Identity::expressions) {
@@ -50,10 +53,10 @@ impl Policy {
                     None => Keyless::with_public_root(identities.clone()).map_err(VerifyError::PublicRoot)?,
                     Some(name) => keyless(client, namespace, name, identities, &mut settings).await?,
                 };
-                Trust::Cosign(Signers::Keyless(Box::new(keyless)))
+                Trust::Cosign(Arc::new(Signers::Keyless(Box::new(keyless))))
             }
             Method::Notation { secret } => {
-                Trust::Notation(Box::new(notation(client, namespace, secret, &mut settings).await?))
+                Trust::Notation(Arc::new(notation(client, namespace, secret, &mut settings).await?))
             }
         };
         Ok(Self { trust, fingerprint: settings.finish_hex() })

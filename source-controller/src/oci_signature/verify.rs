@@ -1,6 +1,8 @@
 //! Finds the signatures of an artifact in its repository, until one counts: bundles that refer to it, then the layers of the manifest
 //! under the tag that is made of its digest. Manifests and layers are pulled strictly by digest, one at a time.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use plumb_oci::{Blob, Descriptor, Digest, Manifest, OciError, Remote, Repository};
 use plumb_oci_signature::{
@@ -9,16 +11,21 @@ use plumb_oci_signature::{
     Verdict,
 };
 use plumb_status::chain;
+use tokio::time::Instant;
 
 use super::{
     error::VerifyError,
     policy::{Policy, Trust},
 };
+use crate::artifact::on_thread;
 
 /// Characters of a media type that an error quotes.
 const MEDIA_TYPE_CHARS_MAX: usize = 100;
 /// The annotation of a bundle's manifest with the type of its predicate. It proves nothing, but saves the download.
 const PREDICATE: &str = "dev.sigstore.bundle.predicateType";
+
+/// Signatures times keys that are tried for one artifact: seconds of one thread.
+const TRIES_MAX: usize = 10_000;
 
 /// Looks for a signature that counts.
 pub async fn verify(
@@ -28,7 +35,8 @@ pub async fn verify(
     policy: &Policy,
 ) -> Result<Verdict, VerifyError> {
     let Policy { trust, fingerprint: _ } = policy;
-    let mut search = Search { remote, digest, problems: Vec::new() };
+    let tries = Tries { deadline: remote.deadline(), used: 0 };
+    let mut search = Search { remote, digest, tries, problems: Vec::new() };
     let found = match trust {
         Trust::Cosign(signers) if search.bundles(signers).await? || search.tagged(signers).await? => {
             Some(Verdict::Verified)
@@ -43,8 +51,34 @@ pub async fn verify(
 struct Search<'a> {
     remote: &'a Remote,
     digest: &'a Digest,
+    tries: Tries,
     /// Why each signature so far does not count.
     problems: Vec<String>,
+}
+
+/// What is left of the effort for one artifact.
+struct Tries {
+    deadline: Instant,
+    /// Signatures times keys so far.
+    used: usize,
+}
+
+impl Tries {
+    /// Runs the check of one signature with so many keys on a blocking thread: it may take longer than other tasks can wait.
+    async fn run<T: Send + 'static>(
+        &mut self,
+        keys: usize,
+        check: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, VerifyError> {
+        if Instant::now() >= self.deadline {
+            return Err(VerifyError::Deadline);
+        }
+        self.used = self.used.saturating_add(keys);
+        if self.used > TRIES_MAX {
+            return Err(VerifyError::TooManyTries { max: TRIES_MAX });
+        }
+        on_thread(check).await.map_err(VerifyError::Interrupted)
+    }
 }
 
 /// What refers to the artifact.
@@ -59,7 +93,7 @@ enum Referrer {
 
 impl Search<'_> {
     /// Whether one of the bundles counts.
-    async fn bundles(&mut self, signers: &Signers) -> Result<bool, VerifyError> {
+    async fn bundles(&mut self, signers: &Arc<Signers>) -> Result<bool, VerifyError> {
         let listed = self.remote.referrers(self.digest, BUNDLE_MEDIA_TYPE).await;
         // A registry that has no list may have signatures under a tag.
         let found = self.noted("the referrers of the artifact", listed)?.unwrap_or_default();
@@ -67,8 +101,10 @@ impl Search<'_> {
             let name = format!("bundle {bundle}");
             let pulled = self.bundle(&bundle).await;
             let rejection = match self.noted(&name, pulled)? {
-                Some(Referrer::Bundle(Blob { bytes, memory: _memory })) => {
-                    match signers.verify_bundle(&bytes, self.digest.as_str()) {
+                Some(Referrer::Bundle(blob)) => {
+                    let (of_thread, digest) = (Arc::clone(signers), self.digest.clone());
+                    let check = move || of_thread.verify_bundle(&blob.bytes, digest.as_str());
+                    match self.tries.run(signers.keys(), check).await? {
                         Ok(()) => return Ok(true),
                         Err(rejection) => rejection,
                     }
@@ -94,7 +130,7 @@ impl Search<'_> {
     }
 
     /// Whether one of the layers under the tag counts.
-    async fn tagged(&mut self, signers: &Signers) -> Result<bool, VerifyError> {
+    async fn tagged(&mut self, signers: &Arc<Signers>) -> Result<bool, VerifyError> {
         let tag = format!("{}.sig", self.digest.tag());
         let manifest = self.remote.tagged(&tag).await;
         let Some(Some(Manifest { layers, annotations: _ })) = self.noted(&format!("tag {tag}"), manifest)?
@@ -102,7 +138,7 @@ impl Search<'_> {
             return Ok(false);
         };
         // Signatures of several keys have the same payload.
-        let mut last: Option<(Descriptor, Blob)> = None;
+        let mut last: Option<(Descriptor, Arc<Blob>)> = None;
         for (at, layer) in layers.into_iter().enumerate() {
             let annotations = layer.annotations.clone();
             if !annotations.contains_key(SIGNATURE) {
@@ -112,11 +148,15 @@ impl Search<'_> {
             if last.as_ref().is_none_or(|(known, _)| known.digest != layer.digest) {
                 let pulled = self.remote.blob_within(&layer, PAYLOAD_BYTES_MAX).await;
                 let Some(blob) = self.noted(&name, pulled)? else { continue };
-                last = Some((layer, blob));
+                last = Some((layer, Arc::new(blob)));
             }
-            let Some((_, Blob { bytes, memory: _ })) = &last else { continue };
-            let signed = SimpleSignature { payload: bytes, annotations: &annotations };
-            match signers.verify_simple(signed, self.digest.as_str()) {
+            let Some((_, blob)) = &last else { continue };
+            let (of_thread, blob, digest) = (Arc::clone(signers), Arc::clone(blob), self.digest.clone());
+            let check = move || {
+                let signed = SimpleSignature { payload: &blob.bytes, annotations: &annotations };
+                of_thread.verify_simple(signed, digest.as_str())
+            };
+            match self.tries.run(signers.keys(), check).await? {
                 Ok(()) => return Ok(true),
                 Err(rejection) => self.problems.push(format!("{name}: {rejection}")),
             }
@@ -127,7 +167,7 @@ impl Search<'_> {
     /// What the first of the envelopes that counts is worth.
     async fn envelopes(
         &mut self,
-        notation: &Notation,
+        notation: &Arc<Notation>,
         repository: &str,
     ) -> Result<Option<Verdict>, VerifyError> {
         match notation.is_skipped(repository) {
@@ -140,7 +180,7 @@ impl Search<'_> {
         }
         let described = self.remote.describe(self.digest).await.map_err(VerifyError::Registry)?;
         let Descriptor { media_type, digest, size, annotations: _ } = described;
-        let target = Target { media_type, digest: digest.to_string(), size };
+        let target = Arc::new(Target { media_type, digest: digest.to_string(), size });
         let listed = self.remote.referrers(self.digest, NOTATION_ARTIFACT_TYPE).await;
         let found = self.noted("the referrers of the artifact", listed)?.unwrap_or_default();
         for signature in found {
@@ -148,9 +188,12 @@ impl Search<'_> {
             let pulled = self.envelope(&signature).await;
             let Some(envelope) = self.noted(&name, pulled)? else { continue };
             let checked = match envelope {
-                Ok(Blob { bytes, memory: _memory }) => notation
-                    .verify(&bytes, &target, repository, Timestamp::now())
-                    .map_err(|error| error.to_string()),
+                Ok(blob) => {
+                    let (of_thread, target) = (Arc::clone(notation), Arc::clone(&target));
+                    let repository = repository.to_owned();
+                    let check = move || of_thread.verify(&blob.bytes, &target, &repository, Timestamp::now());
+                    self.tries.run(1, check).await?.map_err(|error| error.to_string())
+                }
                 Err(media_type) => Err(format!("its envelope is {media_type:?}, not JWS ({JWS_MEDIA_TYPE})")),
             };
             match checked {
@@ -186,5 +229,25 @@ impl Search<'_> {
                 Ok(None)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{thread, time::Duration};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_check_holds_no_worker_and_ends_with_the_deadline_and_the_limit() {
+        let caller = thread::current().id();
+        let now = Instant::now();
+        let mut tries = Tries { deadline: now + Duration::from_secs(3600), used: 0 };
+        assert_ne!(tries.run(TRIES_MAX, || thread::current().id()).await.unwrap(), caller);
+        let error = tries.run(1, || panic!("tried over the limit")).await.unwrap_err();
+        assert!(matches!(error, VerifyError::TooManyTries { max: TRIES_MAX }), "{error}");
+        let mut late = Tries { deadline: now, used: 0 };
+        let error = late.run(1, || panic!("tried after the deadline")).await.unwrap_err();
+        assert!(matches!(error, VerifyError::Deadline), "{error}");
     }
 }
