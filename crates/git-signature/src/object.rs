@@ -58,6 +58,13 @@ impl SignedObject {
         &self.payload
     }
 
+    /// The name of a tag, by its one `tag` header; none where there is not exactly one.
+    pub fn tag_name(&self) -> Option<&[u8]> {
+        let lines = self.payload.split(|byte| *byte == b'\n').take_while(|line| !line.is_empty());
+        let mut names = lines.filter_map(|line| line.strip_prefix(b"tag "));
+        names.next().filter(|_| names.next().is_none())
+    }
+
     /// The signature with its armor; empty where there is none.
     pub fn signature(&self) -> &str {
         &self.signature
@@ -235,6 +242,20 @@ mod tests {
             let signed = SignedObject::tag(format!("{headers}{text}").as_bytes()).unwrap();
             let expect = (format!("{headers}{payload}"), signature);
             assert_eq!((String::from_utf8(signed.payload).unwrap(), signed.signature), expect, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_tag_has_one_name() {
+        for (raw, name) in [
+            ("object 1\ntype commit\ntag v1\ntagger t\n\ntag v2\n", Some("v1")),
+            ("object 1\ntag v1\ntag v2\n\n", None),
+            ("object 1\ntype commit\n\ntag v1\n", None),
+            ("object 1\ntag \n\n", Some("")),
+            ("object 1\nx y\n tag v1\n\n", None),
+        ] {
+            let tag = SignedObject::tag(raw.as_bytes()).unwrap();
+            assert_eq!(tag.tag_name(), name.map(str::as_bytes), "{raw:?}");
         }
     }
 

@@ -300,7 +300,20 @@ impl Judge {
         if object.as_ref().is_ok_and(|object| object.signature().is_empty()) {
             return Err(VerificationError::UnsignedTag { tag: shown });
         }
+        let signed_name = object.as_ref().ok().and_then(|object| object.tag_name().map(<[u8]>::to_vec));
         let signer = self.object(SignedKind::Tag, &shown, object)?;
+        // The signature of an old release must not count under the name of a new one.
+        if signed_name.as_deref() != Some(name.as_bytes()) {
+            return Err(VerificationError::Rejected {
+                kind: SignedKind::Tag,
+                object: shown,
+                problem: match signed_name {
+                    Some(other) => format!("it was signed as tag '{}'", other.escape_ascii()),
+                    None => "it was signed without exactly one name".to_owned(),
+                },
+                remedy: "sign a tag of this name with git tag --sign".to_owned(),
+            });
+        }
         Ok((shown, signer))
     }
 

@@ -184,6 +184,29 @@ async fn what_is_not_signed_by_a_trusted_key_is_not_published() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_signed_tag_counts_under_its_own_name_only() {
+    let Some((server, repository, author)) = signed() else { return };
+    let signed_tag = repository.git(&["rev-parse", "v1.0.0"]).unwrap().trim().to_owned();
+    repository.git(&["push", "--quiet", "origin", &format!("{signed_tag}:refs/tags/v2.0.0")]).unwrap();
+    for (reference, mode) in [
+        (json!({"tag": "v2.0.0"}), "Tag"),
+        (json!({"semver": ">=1"}), "TagAndHEAD"),
+        (json!({"name": "refs/tags/v2.0.0"}), "Tag"),
+    ] {
+        let mut fixture = verifying(&server.url("app"), reference, mode);
+        trust(&fixture, &author);
+        let summary = fixture.attempt().await;
+        let (_, reason, message) = ready(&summary);
+        assert_eq!(reason, "InvalidTagSignature", "{message}");
+        let expect = format!(
+            "signature verification of tag 'v2.0.0@{signed_tag}' failed: it was signed as tag 'v1.0.0' (sign a tag of this name with \
+             git tag --sign)"
+        );
+        assert_eq!(message, expect);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_unsigned_commit_is_rejected_and_the_last_artifact_stays() {
     let Some((server, repository, author)) = signed() else { return };
     let mut fixture = verifying(&server.url("app"), json!({"branch": "main"}), "HEAD");
