@@ -128,10 +128,14 @@ async fn a_token_goes_to_buckets_of_its_cloud_and_to_no_others() {
     let store = ObjectStore::plain().unwrap();
     store.put("a.yaml", b"one");
     store.login("Bearer cloud-s3cret");
-    for (provider, endpoint) in [("gcp", store.address().to_string()), ("azure", store.azure())] {
+    let elsewhere = ["store.evil.example", "https://store.evil.example"];
+    let all = [("gcp", store.address().to_string(), elsewhere[0]), ("azure", store.azure(), elsewhere[1])];
+    for (provider, endpoint, elsewhere) in all {
         for allowed in [vec![store.address().to_string()], Vec::new()] {
+            let (endpoint, insecure) =
+                if allowed.is_empty() { (elsewhere, false) } else { (endpoint.as_str(), true) };
             let spec = json!({
-                "endpoint": endpoint, "bucketName": BUCKET, "insecure": true, "interval": "1m", "provider": provider,
+                "endpoint": endpoint, "bucketName": BUCKET, "insecure": insecure, "interval": "1m", "provider": provider,
             });
             let mut fixture = Fixture::new(&spec, |api, _| {
                 let addresses = AddressPolicy::reject_link_local("--allow-link-local-addresses");
@@ -142,7 +146,9 @@ async fn a_token_goes_to_buckets_of_its_cloud_and_to_no_others() {
             server.take_calls();
             let summary = fixture.attempt().await;
             if allowed.is_empty() {
-                assert_eq!(ready(&summary).1, "InvalidProviderConfiguration", "{:?}", ready(&summary));
+                let (_, reason, message) = ready(&summary);
+                assert_eq!(reason, "InvalidProviderConfiguration", "{message}");
+                assert!(message.contains("store.evil.example"), "{message}");
                 assert_eq!((store.calls().len(), server.calls().len()), (0, 0));
             } else {
                 assert_eq!(ready(&summary).0, "True", "{:?}", ready(&summary));

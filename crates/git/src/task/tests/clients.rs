@@ -15,6 +15,10 @@ fn with_password(url: &str, password: &str, pem: &[u8]) -> Endpoint {
     Endpoint::new(url, credential, Trust::parse(Some(pem), None).unwrap()).unwrap()
 }
 
+/// Connections of one client at most, however many polls it makes: the connection of a poll's first request may not be given back yet
+/// when its second one begins.
+const CONNECTIONS_MAX: usize = 2;
+
 /// How many connections the server accepted for one poll.
 async fn connections(server: &GitServer, git: &Git, endpoint: &Endpoint) -> usize {
     let before = server.connections.load(Ordering::Relaxed);
@@ -29,12 +33,12 @@ async fn a_second_poll_uses_the_connection_of_the_first() {
     let (repository, _) = sample(&server);
     let fixture = Fixture::new();
     // The certificates are parsed anew, as each poll reads its Secret anew.
-    let mut counts = Vec::new();
-    for _ in 0..3 {
+    let mut opened = 0;
+    for _ in 0..6 {
         let endpoint = with_password(&repository.url, "a", &pem);
-        counts.push(connections(&server, &fixture.git, &endpoint).await);
+        opened += connections(&server, &fixture.git, &endpoint).await;
     }
-    assert_eq!(counts, [1, 0, 0]);
+    assert!((1..=CONNECTIONS_MAX).contains(&opened), "{opened}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,12 +48,17 @@ async fn another_credential_or_bundle_has_its_own_connection() {
     let (repository, _) = sample(&server);
     let git = Fixture::new().git;
     let two = [pem.as_slice(), self_signed(true, "other").0.as_slice()].concat();
-    for (password, bundle, expect) in
-        [("a", &pem, 1), ("b", &pem, 1), ("a", &two, 1), ("a", &pem, 0), ("b", &pem, 0)]
-    {
-        let endpoint = with_password(&repository.url, password, bundle);
-        assert_eq!(connections(&server, &git, &endpoint).await, expect, "{password}");
+    let all = [("a", &pem), ("b", &pem), ("a", &two)];
+    let mut opened = [0; 3];
+    for round in 0..4 {
+        for (at, (password, bundle)) in all.into_iter().enumerate() {
+            let endpoint = with_password(&repository.url, password, bundle);
+            let count = connections(&server, &git, &endpoint).await;
+            assert!(round > 0 || count > 0, "the first poll of {password} uses no connection of another");
+            opened[at] += count;
+        }
     }
+    assert!(opened.iter().all(|count| *count <= CONNECTIONS_MAX), "{opened:?}");
     let (foreign, _) = self_signed(true, "localhost");
     let endpoint = with_password(&repository.url, "a", &foreign);
     assert!(git.find("team-a", &endpoint, &main(), TIMEOUT).await.is_err(), "no connection of another trust");
@@ -67,5 +76,5 @@ async fn a_client_that_was_idle_for_too_long_is_closed() {
     assert_eq!(fixture.git.inner.clients.len(), 1);
     fixture.git.inner.clients.sweep(Instant::now() + CLIENT_IDLE_MAX);
     assert!(fixture.git.inner.clients.is_empty());
-    assert_eq!(connections(&server, &fixture.git, &endpoint).await, 1);
+    assert!(connections(&server, &fixture.git, &endpoint).await > 0);
 }
