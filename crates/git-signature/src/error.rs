@@ -134,6 +134,18 @@ pub enum Rejection {
         /// When.
         at: Timestamp,
     },
+    /// There are more keys, or more revocation certificates, than are tried.
+    #[error("there are more than {max} PGP keys or revocation certificates, which is the limit")]
+    TooManyKeys {
+        /// The limit.
+        max: usize,
+    },
+    /// A revocation certificate belongs to none of the keys: which one is not to be trusted is not known.
+    #[error("a revocation certificate of key {key} belongs to none of the keys")]
+    StrayRevocation {
+        /// The key that it names.
+        key: String,
+    },
     /// The key was revoked by its owner.
     #[error("key {key} is revoked")]
     KeyRevoked {

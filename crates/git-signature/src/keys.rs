@@ -35,6 +35,7 @@ impl TrustedKeys {
             let unusable = |problem| UnusableKey { name: name.to_owned(), problem };
             keys.unusable.extend(problems.into_iter().map(unusable));
         }
+        keys.pgp.attribute_revocations();
         keys
     }
 

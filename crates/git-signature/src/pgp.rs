@@ -22,13 +22,21 @@ const FORMAT: &str = "PGP";
 const KEY_BEGINS: [&str; 2] =
     ["-----BEGIN PGP PUBLIC KEY BLOCK-----", "-----BEGIN PGP PRIVATE KEY BLOCK-----"];
 
+/// PGP keys of all files, and as many revocation certificates.
+const KEYS_MAX: usize = 100;
+
 /// PGP public keys.
 #[derive(Default)]
-pub(crate) struct PgpKeys(Vec<SignedPublicKey>);
+pub(crate) struct PgpKeys {
+    rings: Vec<SignedPublicKey>,
+    /// Revocation certificates that stand alone, as `gpg --gen-revoke` writes them, until they are attributed.
+    revocations: Vec<Signature>,
+    is_over_limit: bool,
+}
 
 impl PgpKeys {
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.rings.is_empty()
     }
 
     /// Adds the keys of all armors in a text; what is wrong with those that hold none.
@@ -56,24 +64,81 @@ impl PgpKeys {
     fn add_armor(&mut self, armor: &str) -> Result<(), String> {
         let (keys, _) =
             PublicOrSecret::from_armor_many(armor.as_bytes()).map_err(|error| error.to_string())?;
-        let before = self.0.len();
+        let mut is_empty = true;
         for key in keys {
-            self.0.push(match key.map_err(|error| error.to_string())? {
+            is_empty = false;
+            let key = match key.map_err(|error| error.to_string())? {
                 PublicOrSecret::Public(key) => key,
                 PublicOrSecret::Secret(key) => key.to_public_key(),
-            });
+            };
+            if self.rings.contains(&key) {
+                continue;
+            }
+            if self.rings.len() >= KEYS_MAX {
+                self.is_over_limit = true;
+                return Err(Rejection::TooManyKeys { max: KEYS_MAX }.to_string());
+            }
+            self.rings.push(key);
         }
-        if self.0.len() == before { Err("it holds no PGP public key".to_owned()) } else { Ok(()) }
+        if is_empty { self.add_revocations(armor) } else { Ok(()) }
+    }
+
+    /// Adds the revocation certificates of an armor that begins with a signature.
+    fn add_revocations(&mut self, armor: &str) -> Result<(), String> {
+        let armor = armor.replace("PGP PUBLIC KEY BLOCK", LABEL);
+        let (signatures, _) =
+            DetachedSignature::from_armor_many(armor.as_bytes()).map_err(|error| error.to_string())?;
+        let mut is_empty = true;
+        for signature in signatures {
+            let signature = signature.map_err(|error| error.to_string())?.signature;
+            if signature.typ() != Some(SignatureType::KeyRevocation) {
+                continue;
+            }
+            is_empty = false;
+            if self.revocations.len() >= KEYS_MAX {
+                self.is_over_limit = true;
+                return Err(Rejection::TooManyKeys { max: KEYS_MAX }.to_string());
+            }
+            self.revocations.push(signature);
+        }
+        if is_empty { Err("it holds no PGP public key".to_owned()) } else { Ok(()) }
+    }
+
+    /// Adds revocation certificates to the keys that made them, whichever file has them. Those of no key stay.
+    pub(crate) fn attribute_revocations(&mut self) {
+        for revocation in std::mem::take(&mut self.revocations) {
+            let mut is_attributed = false;
+            for ring in &mut self.rings {
+                let primary = &ring.primary_key;
+                if names(&revocation, primary) && revocation.verify_key(primary).is_ok() {
+                    ring.details.revocation_signatures.push(revocation.clone());
+                    is_attributed = true;
+                }
+            }
+            if !is_attributed {
+                self.revocations.push(revocation);
+            }
+        }
+    }
+
+    /// What is wrong with all keys together.
+    fn must_be_whole(&self) -> Result<(), Rejection> {
+        if self.is_over_limit {
+            return Err(Rejection::TooManyKeys { max: KEYS_MAX });
+        }
+        let Some(stray) = self.revocations.first() else { return Ok(()) };
+        Err(Rejection::StrayRevocation { key: issuer(stray).unwrap_or_else(|| "without a name".to_owned()) })
     }
 }
 
 /// Verifies a PGP signature.
 pub(crate) fn verify(object: &SignedObject, keys: &PgpKeys, times: Times) -> Result<Signer, VerifyError> {
+    keys.must_be_whole().map_err(VerifyError::Pgp)?;
     let signature = parse(object.signature())?;
     must_be_sound(&signature, times).map_err(VerifyError::Pgp)?;
     let signer = issuer(&signature).ok_or_else(|| unreadable("it does not name its key"))?;
     let mut rejections = Vec::new();
-    for (ring, subkey) in keys.0.iter().flat_map(|ring| candidates(ring, &signature)) {
+    for (ring, subkey) in keys.rings.iter().flat_map(|ring| candidates(ring, &signature)) {
         let result = match subkey {
             None => made_by(&signature, &ring.primary_key, object.payload()),
             Some(subkey) => made_by(&signature, &subkey.key, object.payload()),

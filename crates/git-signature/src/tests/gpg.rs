@@ -65,6 +65,15 @@ impl Author {
         verify(&object, &keys(&[("a.asc", &self.ring())]), Times::at(at(now)))
     }
 
+    /// The revocation certificate that gpg made with the key: its file, and the armor.
+    fn revocation(&self) -> (std::path::PathBuf, String) {
+        let folder = self.repository.path("gpg").join("openpgp-revocs.d");
+        let certificate = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+        // gpg writes it with a colon before the armor, so that it is not used by mistake.
+        let text = std::fs::read_to_string(&certificate).unwrap().replace(":-----BEGIN", "-----BEGIN");
+        (certificate, text)
+    }
+
     fn git_accepts(&self) -> bool {
         self.repository.run(&["verify-commit", "HEAD"], b"").status.success()
     }
@@ -118,13 +127,24 @@ fn a_key_that_was_revoked_is_rejected_as_git_rejects_it() {
     let Some(author) = Author::new(ObjectFormat::Sha1, "ed25519", "never", None) else { return };
     author.repository.sign();
     assert!(author.git_accepts() && author.judge(NOW).is_ok());
-    let folder = author.repository.path("gpg").join("openpgp-revocs.d");
-    let certificate = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
-    // gpg writes it with a colon before the armor, so that it is not used by mistake.
-    let text = std::fs::read_to_string(&certificate).unwrap().replace(":-----BEGIN", "-----BEGIN");
+    let (certificate, text) = author.revocation();
     std::fs::write(&certificate, text).unwrap();
     author.gpg(&["--import", certificate.to_str().unwrap()]);
     assert!(!author.git_accepts());
     let key = author.id();
     assert_eq!(author.judge(NOW), Err(VerifyError::Pgp(Rejection::KeyRevoked { key })));
+}
+
+#[test]
+fn a_revocation_certificate_counts_beside_the_key() {
+    let Some(author) = Author::new(ObjectFormat::Sha1, "ed25519", "never", None) else { return };
+    author.repository.sign();
+    let object = author.repository.parse("commit", &author.repository.raw("commit", "HEAD")).unwrap();
+    let (ring, (_, own)) = (author.ring(), author.revocation());
+    let judged = |files: &[(&str, &str)]| verify(&object, &keys(files), Times::at(at(NOW)));
+    assert_eq!(judged(&[("a.asc", &ring)]), Ok(Signer(author.id())));
+    let revoked = Err(VerifyError::Pgp(Rejection::KeyRevoked { key: author.id() }));
+    for files in [[("a.asc", &*ring), ("b.asc", &own)], [("a.asc", &own), ("b.asc", &ring)]] {
+        assert_eq!(judged(&files), revoked);
+    }
 }

@@ -473,3 +473,17 @@ fn two_signatures_in_one_armor_are_rejected() {
     let cut = &one[..one.len() - 3];
     assert!(matches!(judge(PAYLOAD, &armored(cut), &ring, NOW), Err(VerifyError::Unreadable { .. })));
 }
+
+#[test]
+fn keys_that_repeat_count_once_and_too_many_are_rejected() {
+    let owner = Owner::new();
+    let signature = owner.usual(By::Primary);
+    let ring = owner.ring(|_| {});
+    check(&signature, &ring.repeat(101), Ok(owner.id()));
+    let others: String = (0..100).map(|_| Owner::new().ring(|_| {})).collect();
+    let header = signature.trim().replace('\n', "\n ");
+    let raw = PAYLOAD.replacen("\n\n", &format!("\ngpgsig {header}\n\n"), 1);
+    let object = SignedObject::commit(raw.as_bytes(), ObjectFormat::Sha1).unwrap();
+    let judged = verify(&object, &keys(&[("a.asc", &ring), ("b.asc", &others)]), Times::at(at(NOW)));
+    assert_eq!(judged, Err(VerifyError::Pgp(Rejection::TooManyKeys { max: 100 })));
+}
