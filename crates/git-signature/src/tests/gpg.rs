@@ -148,3 +148,14 @@ fn a_revocation_certificate_counts_beside_the_key() {
         assert_eq!(judged(&files), revoked);
     }
 }
+
+#[test]
+fn a_revocation_certificate_of_another_key_rejects_all_keys() {
+    let Some(author) = Author::new(ObjectFormat::Sha1, "ed25519", "never", None) else { return };
+    let Some(other) = Author::new(ObjectFormat::Sha1, "ed25519", "never", None) else { return };
+    author.repository.sign();
+    let object = author.repository.parse("commit", &author.repository.raw("commit", "HEAD")).unwrap();
+    let (ring, (_, foreign)) = (author.ring(), other.revocation());
+    let judged = verify(&object, &keys(&[("a.asc", &ring), ("b.asc", &foreign)]), Times::at(at(NOW)));
+    assert_eq!(judged, Err(VerifyError::Pgp(Rejection::StrayRevocation { key: other.id() })));
+}
