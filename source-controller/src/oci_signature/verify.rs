@@ -242,7 +242,7 @@ mod tests {
     async fn a_check_holds_no_worker_and_ends_with_the_deadline_and_the_limit() {
         let caller = thread::current().id();
         let now = Instant::now();
-        let mut tries = Tries { deadline: now + Duration::from_secs(3600), used: 0 };
+        let mut tries = Tries { deadline: now + Duration::from_hours(1), used: 0 };
         assert_ne!(tries.run(TRIES_MAX, || thread::current().id()).await.unwrap(), caller);
         let error = tries.run(1, || panic!("tried over the limit")).await.unwrap_err();
         assert!(matches!(error, VerifyError::TooManyTries { max: TRIES_MAX }), "{error}");
