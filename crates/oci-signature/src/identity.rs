@@ -3,7 +3,9 @@
 use regex::{Regex, RegexBuilder};
 
 /// Memory of a compiled expression, in bytes.
-const EXPRESSION_BYTES_MAX: usize = 64 << 10;
+const EXPRESSION_BYTES_MAX: usize = 1 << 20;
+/// Classes that are of ASCII in Go, and of Unicode here.
+const CLASSES: [char; 8] = ['d', 'D', 's', 'S', 'w', 'W', 'b', 'B'];
 
 /// An identity that may sign.
 #[derive(Clone, Debug)]
@@ -43,8 +45,24 @@ impl Identity {
 
     /// Whether it is that of a certificate.
     pub(crate) fn matches(&self, issuer: &str, subject: &str) -> bool {
-        self.issuer.is_match(issuer) && self.subject.is_match(subject)
+        is_match(&self.issuer, issuer) && is_match(&self.subject, subject)
     }
+}
+
+/// A text that is not ASCII is matched only by expressions without a class that Go reads otherwise: it matches more here than there.
+fn is_match(expression: &Regex, text: &str) -> bool {
+    (text.is_ascii() || !has_class(expression.as_str())) && expression.is_match(text)
+}
+
+/// Whether an expression has `\d`, `\w`, `\s`, `\b`, or the opposite of one.
+fn has_class(expression: &str) -> bool {
+    let mut characters = expression.chars();
+    while let Some(character) = characters.next() {
+        if character == '\\' && characters.next().is_some_and(|class| CLASSES.contains(&class)) {
+            return true;
+        }
+    }
+    false
 }
 
 fn expression(field: &'static str, expression: &str) -> Result<Regex, IdentityError> {
@@ -61,6 +79,26 @@ fn expression(field: &'static str, expression: &str) -> Result<Regex, IdentityEr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn classes_are_of_ascii_as_in_go() {
+        let workflow = r"^https://github\.com/[\w-]+/[\w-]+/\.github/workflows/\w+\.yml@refs/tags/v\d+$";
+        let identity = |subject: &str| Identity::parse("", subject).unwrap();
+        let of = |tag: &str| {
+            format!("https://github.com/my-org/app/.github/workflows/release.yml@refs/tags/{tag}")
+        };
+        assert!(identity(workflow).matches("", &of("v12")));
+        // Digits of other scripts, and letters that look like others.
+        for (expression, subject) in [
+            (workflow, of("v\u{661}")),
+            (r"^\w+@corp\.example$", "b\u{f6}b@corp.example".to_owned()),
+            (r"^[^\D]$", "\u{661}".to_owned()),
+        ] {
+            assert!(!identity(expression).matches("", &subject), "{expression} {subject}");
+        }
+        assert!(identity("^b\u{f6}b@").matches("", "b\u{f6}b@corp.example"), "it has no class");
+        assert!(identity(r"^.\\d$").matches("", "\u{f6}\\d"), "a backslash and a letter");
+    }
 
     #[test]
     fn issuer_and_subject_have_to_match() {

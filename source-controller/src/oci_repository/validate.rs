@@ -16,7 +16,7 @@ use crate::oci_signature::{Method, method};
 /// The tag where no reference is set.
 const DEFAULT_TAG: &str = "latest";
 /// Memory of a compiled `semverFilter`, in bytes.
-const FILTER_BYTES_MAX: usize = 64 << 10;
+const FILTER_BYTES_MAX: usize = 1 << 20;
 
 /// A spec that this version supports in full.
 #[derive(Clone, Debug)]
