@@ -31,6 +31,7 @@ struct Page {
 struct Entry {
     digest: String,
     artifact_type: Option<String>,
+    annotations: Option<BTreeMap<String, String>>,
 }
 
 impl Remote {
@@ -52,9 +53,16 @@ impl Remote {
     }
 
     /// The digests of the manifests that refer to an artifact and have a type that begins so, in the order of the registry. One whose
-    /// type is not known counts. The list itself proves nothing: anybody who may push can add to it.
-    pub async fn referrers(&self, subject: &Digest, type_prefix: &str) -> Result<Vec<Digest>, OciError> {
-        let mut referrers = Referrers { type_prefix, digests: Vec::new() };
+    /// type is not known counts. Those whose annotations in the list say that they are something else are passed over, and so are those
+    /// with a digest by another algorithm than SHA-256, which Plumb does not pull. The list itself proves nothing: anybody who may push
+    /// can add to it.
+    pub async fn referrers(
+        &self,
+        subject: &Digest,
+        type_prefix: &str,
+        is_other: &(dyn Fn(&BTreeMap<String, String>) -> bool + Sync),
+    ) -> Result<Vec<Digest>, OciError> {
+        let mut referrers = Referrers { type_prefix, is_other, digests: Vec::new() };
         let mut url = self.url(&format!("referrers/{subject}"))?;
         for _ in 0..PAGES_MAX {
             let response = match self.get(&url, INDEX).await {
@@ -106,6 +114,7 @@ impl Remote {
 /// Collects the referrers of a type.
 struct Referrers<'a> {
     type_prefix: &'a str,
+    is_other: &'a (dyn Fn(&BTreeMap<String, String>) -> bool + Sync),
     digests: Vec<Digest>,
 }
 
@@ -113,15 +122,18 @@ impl Referrers<'_> {
     fn add(&mut self, page: &[u8]) -> Result<(), ResponseError> {
         let malformed = || ResponseError::Malformed { what: "list of referrers" };
         let Page { manifests } = serde_json::from_slice(page).map_err(|_| malformed())?;
-        for Entry { digest, artifact_type } in manifests.unwrap_or_default() {
+        for Entry { digest, artifact_type, annotations } in manifests.unwrap_or_default() {
             let artifact_type = artifact_type.unwrap_or_default();
-            if !artifact_type.is_empty() && !artifact_type.starts_with(self.type_prefix) {
+            if !artifact_type.is_empty() && !artifact_type.starts_with(self.type_prefix)
+                || (self.is_other)(&annotations.unwrap_or_default())
+            {
                 continue;
             }
+            let Ok(digest) = Digest::parse(&digest) else { continue };
             if self.digests.len() >= REFERRERS_MAX {
                 return Err(ResponseError::TooMany { what: "referrers", max: REFERRERS_MAX });
             }
-            self.digests.push(Digest::parse(&digest).map_err(|_| malformed())?);
+            self.digests.push(digest);
         }
         Ok(())
     }

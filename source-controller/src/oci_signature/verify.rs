@@ -1,7 +1,7 @@
 //! Finds the signatures of an artifact in its repository, until one counts: bundles that refer to it, then the layers of the manifest
 //! under the tag that is made of its digest. Manifests and layers are pulled strictly by digest, one at a time.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use plumb_oci::{Blob, Descriptor, Digest, Manifest, OciError, Remote, Repository};
@@ -94,7 +94,11 @@ enum Referrer {
 impl Search<'_> {
     /// Whether one of the bundles counts.
     async fn bundles(&mut self, signers: &Arc<Signers>) -> Result<bool, VerifyError> {
-        let listed = self.remote.referrers(self.digest, BUNDLE_MEDIA_TYPE).await;
+        // Where the list says it: an attestation that is added every day must not use up the limit.
+        let is_other = |annotations: &BTreeMap<String, String>| {
+            annotations.get(PREDICATE).is_some_and(|kind| kind != SIGNATURE_PREDICATE)
+        };
+        let listed = self.remote.referrers(self.digest, BUNDLE_MEDIA_TYPE, &is_other).await;
         // A registry that has no list may have signatures under a tag.
         let found = self.noted("the referrers of the artifact", listed)?.unwrap_or_default();
         for bundle in found {
@@ -181,7 +185,7 @@ impl Search<'_> {
         let described = self.remote.describe(self.digest).await.map_err(VerifyError::Registry)?;
         let Descriptor { media_type, digest, size, annotations: _ } = described;
         let target = Arc::new(Target { media_type, digest: digest.to_string(), size });
-        let listed = self.remote.referrers(self.digest, NOTATION_ARTIFACT_TYPE).await;
+        let listed = self.remote.referrers(self.digest, NOTATION_ARTIFACT_TYPE, &|_| false).await;
         let found = self.noted("the referrers of the artifact", listed)?.unwrap_or_default();
         for signature in found {
             let name = format!("signature {signature}");
