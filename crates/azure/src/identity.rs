@@ -55,7 +55,8 @@ impl AzureIdentity {
         &self.client_id
     }
 
-    pub(crate) fn key(&self, scope: &str) -> TokenKey {
+    /// Tells identities apart, and what tokens are for.
+    pub fn key(&self, scope: &str) -> TokenKey {
         token_key(&[self.token_url.as_str(), &self.client_id, &self.holder, scope])
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct HttpAccess {
     pub(crate) bound: OriginCredential,
     pub(crate) trust: Trust,
     pub(crate) proxy: Proxy,
+    /// Whose credential it is, where it is a token that is another one every hour.
+    pub(crate) owner: Option<[u8; 32]>,
 }
 
 /// What determines the client for a repository. Repositories that are read with different credentials share no connection.
@@ -137,8 +139,18 @@ impl Endpoint {
             given => (given, CredentialOrigin::Given),
         };
         let bound = OriginCredential::new(&parsed, &credential).map_err(|error| bad(error.to_string()))?;
-        let http = HttpAccess { credential, origin, bound, trust, proxy: Proxy::default() };
+        let proxy = Proxy::default();
+        let http = HttpAccess { credential, origin, bound, trust, proxy, owner: None };
         Ok(Self { url: parsed, access: Access::Http(Box::new(http)) })
+    }
+
+    /// The same repository, whose credential is a token of this owner: other tokens of it have the same mirror.
+    #[must_use]
+    pub fn owned_by(mut self, owner: [u8; 32]) -> Self {
+        if let Access::Http(http) = &mut self.access {
+            http.owner = Some(owner);
+        }
+        self
     }
 
     /// The same repository through a proxy, submodules included. Over SSH none is used.
@@ -199,7 +211,8 @@ impl Endpoint {
         match &self.access {
             Access::Http(own) if other.url.origin() == self.url.origin() => {
                 let same = Self::new(url, own.credential.clone(), own.trust.clone()).map_err(invalid)?;
-                Ok(same.through(own.proxy.clone()))
+                let same = same.through(own.proxy.clone());
+                Ok(own.owner.map_or(same.clone(), |owner| same.owned_by(owner)))
             }
             Access::Http(own) => Ok(other.through(own.proxy.clone())),
             Access::Ssh(_) => Ok(other),
@@ -242,10 +255,13 @@ impl Endpoint {
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return String::new() };
         let (kind, name, secret) = match &self.access {
             Access::Ssh(target) => ("ssh", target.user.as_str(), &target.credential.identity().digest()[..]),
-            Access::Http(http) => match &http.credential {
-                Credential::None => ("none", "", &b""[..]),
-                Credential::Basic { username, password } => ("basic", username.as_str(), password.expose()),
-                Credential::Bearer { token } => ("bearer", "", token.expose()),
+            Access::Http(http) => match (&http.owner, &http.credential) {
+                (Some(owner), _) => ("owner", "", &owner[..]),
+                (None, Credential::None) => ("none", "", &b""[..]),
+                (None, Credential::Basic { username, password }) => {
+                    ("basic", username.as_str(), password.expose())
+                }
+                (None, Credential::Bearer { token }) => ("bearer", "", token.expose()),
             },
         };
         let peer = match &self.access {
@@ -453,6 +469,21 @@ mod tests {
             name(Credential::None),
             endpoint("http://host/repo", Credential::None).keyed_name(&[8; 32])
         );
+    }
+
+    #[test]
+    fn all_tokens_of_an_owner_have_one_mirror() {
+        let token = |token: &str| Credential::Bearer { token: token.into() };
+        let name = |endpoint: Endpoint| endpoint.keyed_name(&[7; 32]);
+        let of = |text: &str, owner| endpoint("http://host/repo", token(text)).owned_by([owner; 32]);
+        assert_eq!(name(of("a", 1)), name(of("b", 1)));
+        assert_ne!(name(of("a", 1)), name(of("a", 2)));
+        assert_ne!(name(of("a", 1)), name(endpoint("http://host/repo", token("a"))));
+        let below = |endpoint: Endpoint| name(endpoint.submodule("http://host/lib").unwrap());
+        assert_eq!(below(of("a", 1)), below(of("b", 1)));
+        assert_ne!(below(of("a", 1)), below(of("a", 2)));
+        let elsewhere = |endpoint: Endpoint| name(endpoint.submodule("http://other/lib").unwrap());
+        assert_eq!(elsewhere(of("a", 1)), elsewhere(of("a", 2)), "it is read without credentials");
     }
 
     #[test]

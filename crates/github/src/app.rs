@@ -93,7 +93,7 @@ impl App {
     }
 
     /// Tells apps and keys apart without showing them.
-    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+    pub fn fingerprint(&self) -> [u8; 32] {
         self.fingerprint
     }
 

@@ -64,6 +64,14 @@ enum TokenOwner {
 }
 
 impl TokenOwner {
+    /// Tells owners apart.
+    fn key(&self) -> [u8; 32] {
+        match self {
+            Self::App(app) => app.fingerprint(),
+            Self::Azure(identity) => identity.key(DEVOPS_SCOPE),
+        }
+    }
+
     fn forget_token(&self, source: &GitSource) {
         match self {
             Self::App(app) => source.apps.forget(app),
@@ -108,7 +116,10 @@ async fn opened(
         let credential = http_credential(source, namespace, valid, content.as_ref(), &proxy);
         let (credential, trust, of_token) = credential.await?;
         owner = of_token;
-        Endpoint::new(&valid.url, credential, trust).map(|endpoint| endpoint.through(proxy))
+        Endpoint::new(&valid.url, credential, trust).map(|endpoint| {
+            let endpoint = endpoint.through(proxy);
+            owner.as_ref().map_or(endpoint.clone(), |owner| endpoint.owned_by(owner.key()))
+        })
     };
     let endpoint = opened.map_err(|source| GitSourceError::Settings(GitError::Endpoint { source }))?;
     Ok(Opened { endpoint, owner, key })
