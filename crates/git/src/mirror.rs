@@ -5,7 +5,7 @@ use std::{
     cell::Cell,
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -97,6 +97,15 @@ pub(crate) struct Mirror {
     is_checked: Cell<bool>,
 }
 
+impl Drop for Mirror {
+    fn drop(&mut self) {
+        // Closing the file is not enough where a process is started at this moment: it has a copy of the file until it runs.
+        if let Err(error) = self.lock.unlock() {
+            tracing::debug!(url = %self.url, %error, "failed to unlock the mirror");
+        }
+    }
+}
+
 impl Mirrors {
     /// Opens or creates the directory, with a stored key for names.
     pub(crate) fn open(root: &Path) -> io::Result<Self> {
@@ -150,6 +159,12 @@ impl Mirrors {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        // Whoever held it before may have removed the file: then this lock is of a file without a name, and holds nobody off.
+        let named = fs::metadata(self.root.join(format!("{name}{LOCK_SUFFIX}")));
+        let inode = lock.metadata().map_err(failed)?.ino();
+        if !named.is_ok_and(|named| named.ino() == inode) {
+            return Ok(None);
         }
         let (directory, url) = (self.root.join(name), url.to_owned());
         Ok(Some(Mirror { directory, url, lock, is_checked: Cell::new(false) }))
@@ -219,13 +234,16 @@ impl Mirrors {
         Ok(removed)
     }
 
-    /// Removes a mirror that is not locked; returns whether there was one. The lock file stays: a waiter must not
-    /// hold a deleted file.
+    /// Removes a mirror that is not locked, and its lock; returns whether there was one.
     fn remove(&self, name: &str) -> io::Result<bool> {
-        let held = self.try_hold(name, "").map_err(io::Error::other)?;
-        let Some(mirror) = held.filter(|mirror| mirror.directory.exists()) else { return Ok(false) };
-        fs::remove_dir_all(&mirror.directory)?;
-        Ok(true)
+        let Some(mirror) = self.try_hold(name, "").map_err(io::Error::other)? else { return Ok(false) };
+        let is_there = mirror.directory.exists();
+        if is_there {
+            fs::remove_dir_all(&mirror.directory)?;
+        }
+        // While it is held: a waiter sees that its file has no name any more, and makes another one.
+        fs::remove_file(self.root.join(format!("{name}{LOCK_SUFFIX}")))?;
+        Ok(is_there)
     }
 
     /// Removes the temporary file of a key whose process was killed before it was renamed.
@@ -515,6 +533,36 @@ mod tests {
         assert_eq!(mirrors.sweep(Duration::from_hours(1)).unwrap(), 0, "it is young");
         assert_eq!(mirrors.sweep(Duration::from_mins(10)).unwrap(), 1);
         assert_eq!(mirrors.sweep(Duration::from_mins(10)).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_lock_goes_with_its_mirror_and_a_waiter_makes_another_one() {
+        let root = tempfile::tempdir().unwrap();
+        let mirrors = Mirrors::open(root.path()).unwrap();
+        let locks = || {
+            let names = fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name());
+            names.filter(|name| name.to_string_lossy().ends_with(LOCK_SUFFIX)).count()
+        };
+        for name in ["with-mirror", "without"] {
+            let mirror = held(&mirrors, name).unwrap();
+            if name == "with-mirror" {
+                mirror.create(Kind::Sha1).unwrap();
+            }
+            mirror.lock.set_modified(SystemTime::now() - Duration::from_mins(30)).unwrap();
+        }
+        assert_eq!((mirrors.sweep(Duration::from_mins(10)).unwrap(), locks()), (1, 0));
+        // A waiter that opened the file before it was removed.
+        let first = held(&mirrors, "a").unwrap();
+        let waiter = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let bounds = Bounds::new("fetch from", "http://x".into(), Duration::from_mins(1));
+                mirrors.hold("a", &bounds).map(|mirror| mirror.lock.metadata().unwrap().ino())
+            });
+            fs::remove_file(root.path().join(format!("a{LOCK_SUFFIX}"))).unwrap();
+            drop(first);
+            waiting.join().unwrap().unwrap()
+        });
+        assert_eq!(fs::metadata(root.path().join(format!("a{LOCK_SUFFIX}"))).unwrap().ino(), waiter);
     }
 
     #[test]
