@@ -22,6 +22,8 @@ const FORMAT: &str = "PGP";
 const KEY_BEGINS: [&str; 2] =
     ["-----BEGIN PGP PUBLIC KEY BLOCK-----", "-----BEGIN PGP PRIVATE KEY BLOCK-----"];
 
+const ARMOR_ENDS: &str = "-----END PGP ";
+
 /// PGP keys of all files, and as many revocation certificates.
 const KEYS_MAX: usize = 100;
 
@@ -42,13 +44,17 @@ impl PgpKeys {
     /// Adds the keys of all armors in a text; what is wrong with those that hold none.
     pub(crate) fn add(&mut self, text: &str) -> Vec<String> {
         let (mut armors, mut problems) = (Vec::new(), Vec::new());
+        let mut is_inside = false;
         for line in text.split_inclusive('\n') {
             if KEY_BEGINS.contains(&line.trim()) {
                 armors.push(String::new());
+                is_inside = true;
             }
-            if let Some(armor) = armors.last_mut() {
+            if let Some(armor) = armors.last_mut().filter(|_| is_inside) {
                 armor.push_str(line);
             }
+            // What follows an armor is no part of it: gpg writes a text before a revocation certificate.
+            is_inside &= !line.starts_with(ARMOR_ENDS);
         }
         if armors.is_empty() {
             return vec!["it holds no armored PGP public key".to_owned()];

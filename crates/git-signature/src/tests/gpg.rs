@@ -147,6 +147,10 @@ fn a_revocation_certificate_counts_beside_the_key() {
     for files in [[("a.asc", &*ring), ("b.asc", &own)], [("a.asc", &own), ("b.asc", &ring)]] {
         assert_eq!(judged(&files), revoked);
     }
+    // Appended to the file of the key, below what gpg says of it.
+    let text = "This is a revocation certificate for the OpenPGP key:\n\n  not a secret\n\n";
+    let both = format!("{ring}{text}{own}");
+    assert_eq!(judged(&[("a.asc", &both)]), revoked);
 }
 
 #[test]
