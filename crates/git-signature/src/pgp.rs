@@ -110,21 +110,34 @@ impl PgpKeys {
         if is_empty { Err("it holds no PGP public key".to_owned()) } else { Ok(()) }
     }
 
-    /// Adds revocation certificates to the keys that made them, whichever file has them. Those of no key stay.
+    /// Adds revocation certificates to the keys that made them, whichever file has them. Those of no key stay. A key that is there
+    /// several times is revoked where one of its copies is, as it is once gpg has imported them.
     pub(crate) fn attribute_revocations(&mut self) {
+        let of_copies: Vec<_> =
+            self.rings.iter().flat_map(|ring| ring.details.revocation_signatures.clone()).collect();
+        for revocation in of_copies {
+            self.attribute(&revocation);
+        }
         for revocation in std::mem::take(&mut self.revocations) {
-            let mut is_attributed = false;
-            for ring in &mut self.rings {
-                let primary = &ring.primary_key;
-                if names(&revocation, primary) && revocation.verify_key(primary).is_ok() {
-                    ring.details.revocation_signatures.push(revocation.clone());
-                    is_attributed = true;
-                }
-            }
-            if !is_attributed {
+            if !self.attribute(&revocation) {
                 self.revocations.push(revocation);
             }
         }
+    }
+
+    /// Adds a revocation to the keys that made it; whether there is one.
+    fn attribute(&mut self, revocation: &Signature) -> bool {
+        let mut is_attributed = false;
+        for ring in &mut self.rings {
+            let (primary, known) = (&ring.primary_key, &mut ring.details.revocation_signatures);
+            if names(revocation, primary) && revocation.verify_key(primary).is_ok() {
+                is_attributed = true;
+                if !known.contains(revocation) {
+                    known.push(revocation.clone());
+                }
+            }
+        }
+        is_attributed
     }
 
     /// What is wrong with all keys together.

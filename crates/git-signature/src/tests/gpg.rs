@@ -140,11 +140,18 @@ fn a_revocation_certificate_counts_beside_the_key() {
     let Some(author) = Author::new(ObjectFormat::Sha1, "ed25519", "never", None) else { return };
     author.repository.sign();
     let object = author.repository.parse("commit", &author.repository.raw("commit", "HEAD")).unwrap();
-    let (ring, (_, own)) = (author.ring(), author.revocation());
+    let (ring, (certificate, own)) = (author.ring(), author.revocation());
     let judged = |files: &[(&str, &str)]| verify(&object, &keys(files), Times::at(at(NOW)));
     assert_eq!(judged(&[("a.asc", &ring)]), Ok(Signer(author.id())));
     let revoked = Err(VerifyError::Pgp(Rejection::KeyRevoked { key: author.id() }));
     for files in [[("a.asc", &*ring), ("b.asc", &own)], [("a.asc", &own), ("b.asc", &ring)]] {
+        assert_eq!(judged(&files), revoked);
+    }
+    // A copy that was exported before the key was revoked, and one after that.
+    std::fs::write(&certificate, &own).unwrap();
+    author.gpg(&["--import", certificate.to_str().unwrap()]);
+    let later = author.ring();
+    for files in [[("a.asc", &*ring), ("b.asc", &later)], [("a.asc", &later), ("b.asc", &ring)]] {
         assert_eq!(judged(&files), revoked);
     }
     // Appended to the file of the key, below what gpg says of it.
