@@ -46,7 +46,7 @@ pub struct AwsClient {
     environment: Arc<Environment>,
 }
 
-/// As whom, where and how credentials are asked for.
+/// As whom, where and how credentials are requested.
 #[derive(Clone)]
 pub struct Identity<'a> {
     /// The role that the token of a ServiceAccount may assume; none for the identity of the environment.

@@ -54,7 +54,7 @@ pub enum AzureError {
         #[source]
         source: BodyError,
     },
-    /// A response that is not what was asked for.
+    /// A response that is not what was requested.
     #[error("token request to {url}: the response is not the JSON of a token")]
     Malformed {
         /// The URL.

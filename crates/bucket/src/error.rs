@@ -68,7 +68,7 @@ pub enum BucketError {
         #[source]
         source: BodyError,
     },
-    /// A response that is not what was asked for.
+    /// A response that is not what was requested.
     #[error("{request}")]
     Response {
         /// Method and URL, or what it was for.
@@ -113,7 +113,7 @@ pub enum BucketError {
     },
 }
 
-/// A response is not what was asked for.
+/// A response is not what was requested.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResponseError {
     /// Not of that shape.

@@ -116,7 +116,7 @@ impl Remote {
         let is_azure = matches!(address.store, Store::Azure { .. });
         let expects = if is_azure { 202 } else { 204 };
         let wanted = ObjectRequest::new(Method::DELETE, address.object_url(key, None)?, expects);
-        // Azure deletes no object that somebody took a snapshot of, unless it is told to.
+        // Azure deletes no object that somebody took a snapshot of, unless the request says so.
         let wanted = wanted.with("x-ms-delete-snapshots", is_azure.then(|| "include".to_owned()));
         match self.repeated(&address, &wanted).await {
             Err(error) if error.status() == Some(404) => Ok(()),

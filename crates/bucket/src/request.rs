@@ -1,4 +1,4 @@
-//! One request to an object store: what it asks for, and its signature. Nothing is sent here.
+//! One request to an object store: its parts and its signature. Nothing is sent here.
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;

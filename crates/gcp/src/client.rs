@@ -57,7 +57,7 @@ pub enum GcpIdentity {
     },
 }
 
-/// How tokens are asked for.
+/// How tokens are requested.
 #[derive(Clone)]
 pub struct Caller<'a> {
     /// Whom responses are charged to.

@@ -58,7 +58,7 @@ pub enum GcpError {
         #[source]
         source: BodyError,
     },
-    /// A response that is not what was asked for.
+    /// A response that is not what was requested.
     #[error("{request}: the response is not {what}")]
     Malformed {
         /// Method and URL.

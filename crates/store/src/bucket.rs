@@ -339,7 +339,7 @@ impl BucketStore {
         aborted.map_err(|error| failed(error.into()))
     }
 
-    /// The head of an artifact that a client asks for, and the place of its request. What Plumb did not write is not there.
+    /// The head of an artifact that a client requests, and the place of its request. What Plumb did not write is not there.
     /// `client` is its address: each has its share of these requests.
     pub(crate) async fn look(
         &self,
@@ -360,7 +360,7 @@ impl BucketStore {
         Ok(head.filter(|head| head.digest.is_some()).map(|head| (head, slot)))
     }
 
-    /// The content of an artifact that a client asks for.
+    /// The content of an artifact that a client requests.
     pub(crate) async fn open(
         &self,
         path: &RelPath,

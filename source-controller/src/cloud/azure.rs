@@ -136,7 +136,7 @@ impl AzureCredentialError {
     }
 }
 
-/// How a token is asked for.
+/// How a token is requested.
 pub struct TokenRequest<'a> {
     /// What it is for.
     pub scope: &'a str,

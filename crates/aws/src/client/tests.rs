@@ -65,7 +65,7 @@ fn token() -> Ready<Result<Sealed, AwsError>> {
     ready(Ok(Sealed::from("web-identity\n")))
 }
 
-/// No ServiceAccount is asked for a token.
+/// No token of a ServiceAccount is requested.
 fn no_token() -> Pending<Result<Sealed, AwsError>> {
     pending()
 }
